@@ -1,0 +1,64 @@
+/**
+ * The seam to the outside: clock, sleep, random, log. The only Date.now, setTimeout and Math.random of the
+ * program are here, so that a test can drive all of it with a fake clock and a seed.
+ */
+
+/** Severity of a log line, least first. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Where log lines go. `database` is the name of the database an event belongs to, if any. */
+export interface Log {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+}
+
+/** Facts beside a log message; `database` comes first in text output. Never a secret. */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** Clock, sleep, random and log, handed down from main.ts. */
+export interface Env {
+  readonly log: Log;
+  /** Wall clock in ms since the epoch; may jump. For timestamps only. */
+  nowMs(): number;
+  /** Monotonic clock in ms, for intervals and deadlines. */
+  monotonicMs(): number;
+  /** Resolves after `durationMs`, or at once when `signal` aborts. Never rejects. */
+  sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
+  /** Blocks the thread: only for waits of a few ms inside a synchronous SQLite step. */
+  sleepSync(durationMs: number): void;
+  /** Uniform in [0, 1). */
+  random(): number;
+  /** `byteCount` random bytes. */
+  randomBytes(byteCount: number): Uint8Array;
+}
+
+/** A log that drops everything. */
+export const SILENT_LOG: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** The real clock, sleep and random, with the given log. */
+export function systemEnv(log: Log): Env {
+  return {
+    log,
+    nowMs: () => Date.now(),
+    monotonicMs: () => performance.now(),
+    sleep: systemSleep,
+    sleepSync: (durationMs) => Bun.sleepSync(durationMs),
+    random: () => Math.random(),
+    randomBytes: (byteCount) => crypto.getRandomValues(new Uint8Array(byteCount)),
+  };
+}
+
+function systemSleep(durationMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const timer = setTimeout(done, Math.max(0, durationMs));
+    function done(): void {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    }
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}

@@ -1,0 +1,77 @@
+/**
+ * Every failure walrust reports is a WalrustError: what could not be done, the state found, and what to do.
+ * One table maps an error's code to the exit code of the process; only main.ts exits.
+ */
+
+/** Exit code by error code. The classes are those of the contract with users. */
+export const EXIT_CODES = {
+  internal: 1,
+  "verify-warnings": 1,
+  config: 2,
+  usage: 2,
+  database: 3,
+  "database-busy": 3,
+  "not-wal": 3,
+  locked: 3,
+  storage: 4,
+  "not-found": 4,
+  precondition: 4,
+  "missing-bucket": 4,
+  auth: 4,
+  "foreign-writer": 4,
+  integrity: 5,
+  corrupt: 5,
+  restore: 6,
+} as const;
+
+/** The stable name of a class of failure. */
+export type ErrorCode = keyof typeof EXIT_CODES;
+
+/** What a WalrustError carries beside its message. */
+export interface ErrorDetails {
+  /** What the user can do about it, as a sentence. */
+  readonly hint?: string;
+  /** Facts for logs and `--json`: keys, offsets, TXIDs. Never a secret. */
+  readonly context?: Readonly<Record<string, string | number | boolean>>;
+  /** Whether the same call may succeed later without anybody acting. */
+  readonly retryable?: boolean;
+  readonly cause?: unknown;
+}
+
+/** A failure with a code, a hint and context. Subclasses exist only where callers branch on them. */
+export class WalrustError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly context: Readonly<Record<string, string | number | boolean>>;
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = "WalrustError";
+    this.code = code;
+    this.hint = details.hint;
+    this.context = details.context ?? {};
+    this.retryable = details.retryable ?? false;
+  }
+
+  /** The exit code a process ends with when this error reaches main.ts. */
+  get exitCode(): number {
+    return EXIT_CODES[this.code];
+  }
+}
+
+/** The message of anything that was thrown. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether `error` is a WalrustError with this code. */
+export function hasCode(error: unknown, code: ErrorCode): error is WalrustError {
+  return error instanceof WalrustError && error.code === code;
+}
+
+/** The system's name for a failed file operation ("ENOENT", "ENOSPC"), or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}

@@ -1,0 +1,95 @@
+/**
+ * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3, file, memory;
+ * all pass one contract suite (test/storage/contract.ts).
+ *
+ * Guarantees of every implementation:
+ * 1. A put is atomic: a reader sees the whole object with its metadata, or nothing. It is durable when it resolves.
+ * 2. `createOnly` never replaces an object: it rejects with code "precondition" and leaves the object as it is.
+ * 3. A listing is sorted by key (bytewise ascending) and complete: a missing bucket or directory root is an
+ *    error with code "missing-bucket", never an empty list. A prefix without objects is an empty list.
+ * 4. `get`, `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
+ * 5. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with one.
+ */
+
+/** User metadata of an object: lower-case names, ASCII values. */
+export type ObjectMetadata = Readonly<Record<string, string>>;
+
+/** One entry of a listing. */
+export interface ObjectInfo {
+  readonly key: string;
+  readonly sizeBytes: number;
+  /** Last modification in ms since the epoch as the store tells it. A copy, never the truth: that is the LTX header. */
+  readonly modifiedMs: number;
+}
+
+/** What a head or a get tells about an object. */
+export interface ObjectHead extends ObjectInfo {
+  readonly metadata: ObjectMetadata;
+}
+
+/** An object's content as a stream of chunks; a chunk is valid only until the next one is asked for. */
+export interface ObjectBody extends ObjectHead {
+  /** With a range, `sizeBytes` is still the size of the whole object. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** The whole body in one array. Only for objects known to be small. */
+  bytes(): Promise<Uint8Array>;
+}
+
+/** What is put: bytes in memory, or a region of a local file (read as it is sent, bounded memory). */
+export type PutBody =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  | { readonly kind: "file"; readonly path: string; readonly offset: number; readonly sizeBytes: number };
+
+/** Options of a put. */
+export interface PutOptions {
+  readonly metadata?: ObjectMetadata;
+  /** Fail with "precondition" when the key exists (If-None-Match: *). */
+  readonly createOnly?: boolean;
+  /** ms since the epoch to be shown as the modification time where the store lets us (file). */
+  readonly modifiedMs?: number;
+  readonly contentType?: string;
+  /** SHA-256 of the body as 64 hex digits, where the caller knows it already. */
+  readonly sha256?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** A byte range: `length` bytes from `offset`. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Options of a listing. */
+export interface ListOptions {
+  /** Only keys after this one (exclusive). */
+  readonly startAfter?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** What a store can promise; shown by `explain`. */
+export interface StoreCapabilities {
+  /** Whether create-only puts are enforced by the store; "unknown" until the first probe or put. */
+  readonly conditionalPut: "yes" | "no" | "unknown";
+}
+
+/** Object storage under one root. @throws WalrustError with codes storage, auth, not-found, precondition, missing-bucket. */
+export interface ObjectStore {
+  /** The destination as a person writes it: `s3://bucket/prefix` or `file:///dir`. */
+  readonly url: string;
+  /** Which key layout Litestream expects here: levels as 4 hex digits (s3) or `ltx/<decimal>` (file). */
+  readonly layout: "s3" | "file";
+  readonly capabilities: StoreCapabilities;
+
+  put(key: string, body: PutBody, options?: PutOptions): Promise<void>;
+  get(key: string, options?: { range?: ByteRange; signal?: AbortSignal }): Promise<ObjectBody>;
+  head(key: string, options?: { signal?: AbortSignal }): Promise<ObjectHead>;
+  /** All objects whose key begins with `prefix`, in pages behind the scenes. */
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
+  /** The names directly below `prefix` (which ends in "/" or is empty) that are "folders", without the slash. */
+  listFolders(prefix: string, options?: { signal?: AbortSignal }): Promise<string[]>;
+  /** Deletes many keys; a missing one counts as deleted. */
+  delete(keys: readonly string[], options?: { signal?: AbortSignal }): Promise<void>;
+  /** Finds out whether create-only puts are enforced, with one probe object under `key` that is removed again. */
+  probe(key: string): Promise<StoreCapabilities>;
+  close(): Promise<void>;
+}

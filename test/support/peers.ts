@@ -1,0 +1,34 @@
+/**
+ * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw. `bun run peers`
+ * installs them into `.peers/bin`. Without one its tests are skipped; with WALRUST_PEERS=required they fail.
+ */
+import { test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+export type PeerName = "ltx" | "litestream" | "versitygw" | "sqlite3";
+
+const PEERS_FOLDER = join(import.meta.dir, "..", "..", ".peers", "bin");
+
+/** Whether a missing peer is a failure instead of a skipped test. */
+export const PEERS_REQUIRED = process.env["WALRUST_PEERS"] === "required";
+
+/** The path of a peer's executable, or null when it is not installed. */
+export function peerPathOrNull(name: PeerName): string | null {
+  const local = join(PEERS_FOLDER, name);
+  if (existsSync(local)) return local;
+  return name === "sqlite3" ? Bun.which("sqlite3") : null;
+}
+
+/** The path of a peer's executable. @throws Error when it is not installed. */
+export function peerPath(name: PeerName): string {
+  const path = peerPathOrNull(name);
+  if (path === null) throw new Error(`${name} is not installed: run \`bun run peers\``);
+  return path;
+}
+
+/** `test`, or `test.skip` when one of the peers is missing and none is required. */
+export function testWith(...names: PeerName[]): typeof test {
+  const isMissing = names.some((name) => peerPathOrNull(name) === null);
+  return isMissing && !PEERS_REQUIRED ? (test.skip as typeof test) : test;
+}
