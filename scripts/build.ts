@@ -1,0 +1,142 @@
+/**
+ * `bun run build`: makes `dist/walrust`, one executable that holds Bun and the program.
+ *
+ *   --target NAME    bun-linux-x64 | bun-linux-arm64 | bun-linux-x64-musl | bun-linux-arm64-musl | bun-darwin-*
+ *   --outfile PATH   instead of dist/walrust (or dist/walrust-<target>)
+ *   --no-profile     leave out the second pass
+ *
+ * Two passes: the first executable copies a small database once and records which functions that used; the
+ * second places their bytecode together, so that less of the file is ever mapped. Chunks that are imported
+ * lazily (the AWS SDK) stay apart because of `--splitting`. The output appears by a rename, whole or not at all.
+ */
+import { Database } from "bun:sqlite";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { BINARY, bunCommand, capture, ensurePackages, fail, ROOT } from "./toolchain.ts";
+
+const ENTRY = join(ROOT, "src", "main.ts");
+const TARGETS = /^bun-(linux-(x64|arm64)(-musl)?|darwin-(x64|arm64))$/;
+const PROFILE_RUN_LIMIT_MS = 10_000;
+
+/** What to build. */
+export interface BuildOptions {
+  readonly outfile: string;
+  /** Bun's name of the platform; without it, this machine's. */
+  readonly target?: string | undefined;
+  readonly withProfile: boolean;
+}
+
+/**
+ * Builds the executable.
+ * @throws Error with Bun's own output when it does not compile.
+ */
+export async function build(options: BuildOptions): Promise<void> {
+  await mkdir(dirname(options.outfile), { recursive: true });
+  const folder = await mkdtemp(join(dirname(options.outfile), ".build-"));
+  try {
+    const orderFile = options.withProfile ? await recordProfile(folder) : null;
+    const output = join(folder, "walrust");
+    await compile(output, options.target, orderFile);
+    await rename(output, options.outfile);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function compile(outfile: string, target: string | undefined, orderFile: string | null): Promise<void> {
+  const { version } = await Bun.file(join(ROOT, "package.json")).json();
+  const result = await capture(
+    bunCommand(
+      "build",
+      ENTRY,
+      "--compile",
+      "--minify",
+      "--bytecode",
+      "--format=esm",
+      "--splitting",
+      "--no-compile-autoload-dotenv",
+      "--no-compile-autoload-bunfig",
+      "--define",
+      `WALRUST_VERSION=${JSON.stringify(version)}`,
+      `--outfile=${outfile}`,
+      ...(target === undefined ? [] : [`--target=${target}`]),
+      ...(orderFile === null ? [] : [`--bytecode-order=${orderFile}`]),
+    ),
+  );
+  if (result.exitCode !== 0) throw new Error(`bun build failed:\n${result.stdout}${result.stderr}`);
+}
+
+/**
+ * The bytecode order of a short `watch` that takes a first snapshot, uploads it and is stopped, or null with a
+ * warning when that did not work: the order is an optimisation and never decides whether there is a binary.
+ */
+async function recordProfile(folder: string): Promise<string | null> {
+  const program = join(folder, "unordered");
+  await compile(program, undefined, null);
+  const work = await mkdtemp(join(tmpdir(), "walrust-profile-"));
+  const orderFile = join(folder, "walrust.order");
+  const database = new Database(join(work, "profile.db"));
+  try {
+    database.run("PRAGMA journal_mode = WAL");
+    database.run("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)");
+    const exitCode = await watchOnce(program, work, orderFile, () => {
+      database.run("INSERT INTO t (body) VALUES ('one more commit')");
+    });
+    if (exitCode === 0 && (await Bun.file(orderFile).exists())) return orderFile;
+    console.error(`No bytecode order: the recording run ended with exit code ${exitCode}`);
+    return null;
+  } finally {
+    database.close();
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Runs `watch` until two things were uploaded or time is up, then stops it and returns its exit code. */
+async function watchOnce(
+  program: string,
+  work: string,
+  orderFile: string,
+  commit: () => void,
+): Promise<number> {
+  const child = Bun.spawn(
+    [program, "watch", join(work, "profile.db"), "-b", `file://${work}/bucket`, "--no-metrics"],
+    {
+      cwd: work,
+      env: { PATH: process.env["PATH"], HOME: work, BUN_BYTECODE_ORDER_OUT: orderFile },
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout: PROFILE_RUN_LIMIT_MS,
+      killSignal: "SIGKILL",
+    },
+  );
+  let uploads = 0;
+  for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const news = chunk.match(/"event":\s*"uploaded"/g)?.length ?? 0;
+    if (news > 0) commit();
+    uploads += news;
+    if (uploads >= 2) child.kill("SIGTERM");
+  }
+  return await child.exited;
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      target: { type: "string" },
+      outfile: { type: "string" },
+      "no-profile": { type: "boolean", default: false },
+    },
+  });
+  const { target } = values;
+  if (target !== undefined && !TARGETS.test(target))
+    fail(`Unknown target ${target}: see the head of this script`);
+  const outfile = resolve(values.outfile ?? (target === undefined ? BINARY : `${BINARY}-${target}`));
+  await ensurePackages();
+  try {
+    await build({ outfile, target, withProfile: !values["no-profile"] });
+  } catch (error) {
+    fail(error instanceof Error ? error.message : String(error));
+  }
+  console.error(`Built ${outfile} (${(Bun.file(outfile).size / 1e6).toFixed(0)} MB)`);
+}

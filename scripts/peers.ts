@@ -1,0 +1,79 @@
+/**
+ * `bun run peers`: installs the independent programs that the tests use as oracles into the git-ignored
+ * `.peers/bin`, at pinned versions. What is already there at the right version is left alone.
+ *
+ *   ltx, litestream, versitygw   built by `go install` (some four minutes on two cores when nothing is cached)
+ *   sqlite3                      the system's; installed by apt-get when we are root in CI, otherwise explained
+ */
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fail, ROOT, run } from "./toolchain.ts";
+
+const PEERS_FOLDER = join(ROOT, ".peers");
+const BIN_FOLDER = join(PEERS_FOLDER, "bin");
+const VERSIONS_FILE = join(PEERS_FOLDER, "versions.json");
+
+/** Go package and version by the name of the executable. */
+const GO_PEERS: Readonly<Record<string, string>> = {
+  ltx: "github.com/superfly/ltx/cmd/ltx@v0.5.3",
+  litestream: "github.com/benbjohnson/litestream/cmd/litestream@v0.5.18",
+  versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
+};
+
+/** The names of the peers that are not installed. */
+export function missingPeers(): string[] {
+  const missing = Object.keys(GO_PEERS).filter((name) => !existsSync(join(BIN_FOLDER, name)));
+  return Bun.which("sqlite3") === null ? [...missing, "sqlite3"] : missing;
+}
+
+async function installGoPeers(): Promise<void> {
+  const installed = await readVersions();
+  const due = Object.entries(GO_PEERS).filter(
+    ([name, version]) => installed[name] !== version || !existsSync(join(BIN_FOLDER, name)),
+  );
+  if (due.length === 0) return;
+  const go = Bun.which("go");
+  if (go === null) {
+    const names = due.map(([name]) => name).join(", ");
+    fail(`Cannot build ${names}: the go command is missing. Install Go: https://go.dev/doc/install`);
+  }
+  await mkdir(BIN_FOLDER, { recursive: true });
+  for (const [name, version] of due) {
+    console.log(`Building ${name} (${version})`);
+    const exitCode = await run([go, "install", version], { cwd: BIN_FOLDER, env: { GOBIN: BIN_FOLDER } });
+    if (exitCode !== 0) fail(`go install ${version} ended with exit code ${exitCode}`);
+    installed[name] = version;
+    await Bun.write(VERSIONS_FILE, `${JSON.stringify(installed, null, 2)}\n`);
+  }
+}
+
+/** What the last run installed; nothing when it cannot be read, so that everything is built again. */
+async function readVersions(): Promise<Record<string, string>> {
+  try {
+    return await Bun.file(VERSIONS_FILE).json();
+  } catch {
+    return {};
+  }
+}
+
+async function installSqlite(): Promise<void> {
+  if (Bun.which("sqlite3") !== null) return;
+  const mayInstall =
+    process.env["CI"] !== undefined && process.getuid?.() === 0 && Bun.which("apt-get") !== null;
+  if (!mayInstall) {
+    fail("sqlite3 is missing: `apt-get install sqlite3`, `apk add sqlite` or `brew install sqlite`");
+  }
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  await run(["apt-get", "update", "-q"], { env });
+  const exitCode = await run(["apt-get", "install", "-q", "-y", "sqlite3"], { env });
+  if (exitCode !== 0) fail(`apt-get install sqlite3 ended with exit code ${exitCode}`);
+}
+
+if (import.meta.main) {
+  await installGoPeers();
+  await installSqlite();
+  const missing = missingPeers();
+  if (missing.length > 0) fail(`Still missing: ${missing.join(", ")}`);
+  console.log(`All peers are installed in ${BIN_FOLDER} (sqlite3: ${Bun.which("sqlite3")})`);
+}

@@ -1,0 +1,32 @@
+/**
+ * `bun run test [FILTER…]`: installs packages, builds the executable, runs the unit tests (two and more files at
+ * a time) and then the end-to-end tests (one after the other), only files whose path contains a FILTER. Ends
+ * with a line that counts; exit code 1 when a test failed, nothing built, or nothing ran.
+ */
+import { missingPeers } from "./peers.ts";
+import { addCounts, countingLine, findTestFiles, isEndToEnd, runTests } from "./test-run.ts";
+import { bunCommand, ensurePackages, fail, run } from "./toolchain.ts";
+
+const filters = process.argv.slice(2);
+const files = findTestFiles(filters);
+if (files.length === 0) fail(`No test file matches ${filters.join(" ")}\n0 passed, 0 failed, 0 skipped`);
+
+await ensurePackages();
+const endToEnd = files.filter(isEndToEnd);
+if (endToEnd.length > 0 && (await run(bunCommand("scripts/build.ts"))) !== 0) {
+  fail("The executable cannot be built, so nothing was tested\n0 passed, 1 failed, 0 skipped");
+}
+
+const unit = await runTests(
+  files.filter((path) => !isEndToEnd(path)),
+  "parallel",
+);
+const counts = addCounts(unit, await runTests(endToEnd, "serial"));
+
+const missing = missingPeers();
+if (missing.length > 0) {
+  const effect = counts.skipped === 0 ? "no test here needed them" : `${counts.skipped} tests were skipped`;
+  console.log(`\nNot installed: ${missing.join(", ")}; ${effect}. \`bun run peers\` installs them.`);
+}
+console.log(`\n${countingLine(counts)}`);
+process.exit(counts.failed === 0 && counts.passed > 0 ? 0 : 1);
