@@ -1,0 +1,218 @@
+/**
+ * The checkpoint cycle: moves the captured WAL into the database file, so that the next writer restarts the WAL.
+ *
+ * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, blocking nobody. Repeated while much is left and writers
+ *    keep adding to it.
+ * 2. Under the write lock, when only little is left: capture what came in, let the mark go, PASSIVE for the rest,
+ *    freeze, give the write lock back.
+ *
+ * Invariants:
+ * 1. Freeze or mark is held at every moment, except in step 2 between letting the mark go and taking the freeze;
+ *    there the write lock is ours and everything committed is captured.
+ * 2. Whatever is thrown, freeze or mark is held again before the write lock is given back. Where that is
+ *    impossible the pin's state is "released" and the outcome's reason says so.
+ * 3. Never FULL or RESTART, which make every writer wait while they wait for readers. TRUNCATE only after the freeze
+ *    is held again: it can then cut only what is in the database file.
+ */
+import { fdatasyncSync } from "node:fs";
+import type { Env } from "../env.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
+import type { Connection } from "./connection.ts";
+import { openConnection } from "./connection.ts";
+import type { Pin } from "./pin.ts";
+
+/** How far a cycle may go. */
+export interface CycleOptions {
+  /** How long to try for the write lock, once a ms, blocking this thread. */
+  readonly writeLockTimeoutMs?: number;
+  /** Whether to cut the WAL file to nothing afterwards, if nobody is in the way. */
+  readonly truncate: boolean;
+}
+
+/** What a cycle did. */
+export interface CycleOutcome {
+  /**
+   * "complete": all of the WAL is in the database file, the next writer restarts it. "partial": a reader or another
+   * checkpointer keeps a part. "busy": no write lock, or no mark; try again. "aborted": `capture` said no, or the
+   * WAL is not the one it was.
+   */
+  readonly outcome: "complete" | "partial" | "busy" | "aborted";
+  /** Why it is not complete; "" when it is. */
+  readonly reason: string;
+  /** How long writers were kept out, in ms; 0 when the write lock was not needed or not had. */
+  readonly writeLockHeldMs: number;
+  /** Frames in the database file and frames in the WAL, when the cycle ended but before the WAL was cut. */
+  readonly backfilled: number;
+  readonly mxFrame: number;
+  /** Whether the WAL file was cut. */
+  readonly isTruncated: boolean;
+}
+
+type Ending = Pick<CycleOutcome, "outcome" | "reason"> & Partial<CycleOutcome>;
+
+const WRITE_LOCK_TIMEOUT_MS = 1000;
+/** Frames that may be left for step 2: about as much as is copied and synced in a few ms. */
+const LOCKED_FRAMES_MAX = 250;
+const ROUNDS_MAX = 4;
+/** Tries, 1 ms apart, for a checkpoint while another checkpointer (an autocheckpoint, mostly) is at work. */
+const PASSIVE_TRIES_MAX = 20;
+const FREEZE_TRIES_MAX = 20;
+
+/**
+ * Runs one cycle on a pinned database. Synchronous; blocks for the copying and for the write lock's timeout.
+ * `capture` reads the WAL to mxFrame and returns false if it could not; it is called two times or more.
+ * @throws WalrustError "database" or "database-busy" with the pin held, unless its state says "released"
+ */
+export function checkpointCycle(
+  pin: Pin,
+  capture: () => boolean,
+  options: CycleOptions,
+  env: Env,
+): CycleOutcome {
+  if (pin.state === "released") return outcomeOf(pin, { outcome: "aborted", reason: "the pin is not held" });
+  const copier = openConnection(pin.path, { busyTimeoutMs: 0 });
+  try {
+    return outcomeOf(pin, copyAhead(pin, copier, capture, env) ?? finish(pin, copier, capture, options, env));
+  } finally {
+    copier.close();
+  }
+}
+
+/** Step 1. @returns how the cycle ends here, or null when it goes on to step 2 */
+function copyAhead(pin: Pin, copier: Connection, capture: () => boolean, env: Env): Ending | null {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const isMarked = pin.takeMark(copier);
+    if (!capture()) return { outcome: "aborted", reason: "the WAL could not be captured" };
+    if (!isMarked) return settle(pin, capture);
+    const target = pin.walIndex();
+    pin.thaw();
+    passive(copier, env);
+    // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done here.
+    fdatasyncSync(pin.databaseFd);
+    const index = pin.walIndex();
+    if (target === null || index === null) return { outcome: "busy", reason: "the wal-index cannot be read" };
+    const mark = target.readMarks[pin.markSlot ?? 0] ?? 0;
+    if (index.backfilled < mark)
+      return { outcome: "partial", reason: "a reader or checkpointer is in the way" };
+    if (index.mxFrame - index.backfilled <= LOCKED_FRAMES_MAX) return null;
+  }
+  return null;
+}
+
+/** Nothing is left to copy: the freeze instead of the mark, so that the next writer may restart the WAL. */
+function settle(pin: Pin, capture: () => boolean): Ending {
+  const index = pin.walIndex();
+  if (index === null || index.backfilled < index.mxFrame) {
+    return { outcome: "busy", reason: "no read mark could be taken" };
+  }
+  if (!pin.freeze()) return { outcome: "busy", reason: "another checkpoint is running" };
+  if (!capture()) return { outcome: "aborted", reason: "the WAL could not be captured" };
+  pin.unmark();
+  return { outcome: "complete", reason: "" };
+}
+
+/** Step 2. */
+function finish(
+  pin: Pin,
+  copier: Connection,
+  capture: () => boolean,
+  options: CycleOptions,
+  env: Env,
+): Ending {
+  const before = pin.walIndex();
+  const writer = openConnection(pin.path, { busyTimeoutMs: 0 });
+  let ending: Ending;
+  try {
+    if (!takeWriteLock(writer, options.writeLockTimeoutMs ?? WRITE_LOCK_TIMEOUT_MS, env)) {
+      return { outcome: "busy", reason: "writers kept the write lock" };
+    }
+    const startMs = env.monotonicMs();
+    try {
+      ending = underWriteLock(pin, copier, capture, before, env);
+    } finally {
+      writer.rollback();
+    }
+    ending = { ...ending, writeLockHeldMs: env.monotonicMs() - startMs };
+  } finally {
+    writer.close();
+  }
+  if (!options.truncate || ending.outcome !== "complete" || !pin.isFrozen) return ending;
+  return { ...ending, isTruncated: !copier.checkpoint("TRUNCATE").isBusy };
+}
+
+function underWriteLock(
+  pin: Pin,
+  copier: Connection,
+  capture: () => boolean,
+  before: WalIndexHeader | null,
+  env: Env,
+): Ending {
+  const index = pin.walIndex();
+  if (index === null || index.salt1 !== before?.salt1 || index.salt2 !== before.salt2) {
+    return { outcome: "aborted", reason: "the WAL was restarted under the mark" };
+  }
+  if (!capture()) return { outcome: "aborted", reason: "the WAL could not be captured" };
+  copyRest(pin, copier, env);
+  return judge(pin);
+}
+
+/** With the write lock ours and everything captured: the mark goes, the rest is copied, the freeze comes. */
+function copyRest(pin: Pin, copier: Connection, env: Env): void {
+  pin.letGo();
+  try {
+    passive(copier, env);
+  } finally {
+    repin(pin, copier, env);
+  }
+}
+
+/** Takes the freeze, or a mark at mxFrame while another checkpointer has byte 123, or any mark. */
+function repin(pin: Pin, copier: Connection, env: Env): void {
+  for (let attempt = 0; attempt < FREEZE_TRIES_MAX; attempt++) {
+    if (pin.freeze()) return;
+    env.sleepSync(1);
+  }
+  try {
+    pin.takeMark(copier);
+  } finally {
+    if (pin.state === "released") pin.takeEither();
+  }
+}
+
+/** Still under the write lock, so that no writer has restarted the WAL yet. */
+function judge(pin: Pin): Ending {
+  if (pin.state === "released") return { outcome: "aborted", reason: "the pin could not be taken again" };
+  const index = pin.walIndex();
+  if (index === null) return { outcome: "partial", reason: "the wal-index cannot be read" };
+  const { backfilled, mxFrame } = index;
+  if (backfilled === mxFrame) return { outcome: "complete", reason: "", backfilled, mxFrame };
+  return { outcome: "partial", reason: "a reader or checkpointer is in the way", backfilled, mxFrame };
+}
+
+function takeWriteLock(writer: Connection, timeoutMs: number, env: Env): boolean {
+  const deadlineMs = env.monotonicMs() + timeoutMs;
+  while (!writer.tryBeginImmediate()) {
+    if (env.monotonicMs() >= deadlineMs) return false;
+    env.sleepSync(1);
+  }
+  return true;
+}
+
+/** A PASSIVE checkpoint, tried again while another checkpointer is at work. */
+function passive(copier: Connection, env: Env): void {
+  for (let attempt = 0; attempt < PASSIVE_TRIES_MAX; attempt++) {
+    if (!copier.checkpoint("PASSIVE").isBusy) return;
+    env.sleepSync(1);
+  }
+}
+
+function outcomeOf(pin: Pin, ending: Ending): CycleOutcome {
+  const index = pin.walIndex();
+  return {
+    writeLockHeldMs: 0,
+    backfilled: index?.backfilled ?? 0,
+    mxFrame: index?.mxFrame ?? 0,
+    isTruncated: false,
+    ...ending,
+  };
+}

@@ -1,0 +1,383 @@
+/**
+ * The pin: locks on two descriptors that keep everybody from destroying WAL frames which are not captured yet. No
+ * SQLite connection stays open for it. The bytes are in lock-bytes.ts, the reasoning in README.md.
+ *
+ * Invariants while the state is not "released":
+ * 1. The SHARED range and the dead-man switch are held: the last connection of the application to close neither
+ *    checkpoints nor deletes the WAL, and the next to open does not throw the wal-index away.
+ * 2. Frozen (byte 123): no page goes from the WAL into the database file; the WAL restarts at most once, and only
+ *    when every frame of it was in the database file already when the freeze was taken.
+ * 3. Marked (one of bytes 124 to 127): the WAL does not restart; checkpoints go as far as the mark.
+ * 4. One of the two is given up only once the other is held, except by `letGo` and `release`, which say so.
+ * The host lock (one walrust a database) lasts from `open` to `close`, released or not.
+ *
+ * A pin must never be used in a process that has SQLite connections of its own (see descriptors.ts).
+ */
+import { readSync } from "node:fs";
+import type { Env } from "../env.ts";
+import { hasCode, WalrustError } from "../errors.ts";
+import { decodeWalIndex, WAL_INDEX_SIZE, type WalIndexHeader } from "../format/wal-index.ts";
+import { type Connection, openConnection } from "./connection.ts";
+import {
+  closeDescriptor,
+  descriptorIdentity,
+  type FileIdentity,
+  fileIdentityOrNull,
+  isSameFile,
+  openDescriptor,
+  readHeaderOf,
+} from "./descriptors.ts";
+import {
+  CHECKPOINTER_BYTE,
+  DEAD_MAN_BYTE,
+  FREEZE_BYTE,
+  HOST_LOCK_BYTE,
+  markByte,
+  RECOVERY_BYTE,
+  SHARED_LENGTH,
+  SHARED_START,
+  WRITER_BYTE,
+} from "./lock-bytes.ts";
+import { isLockedByOther, lockExclusive, lockHolderOrNull, lockShared, unlock } from "./ofd-lock.ts";
+import {
+  busyError,
+  replacedError,
+  requireNoHotJournal,
+  requirePinnable,
+  requireWal,
+  resolvePath,
+} from "./pinnable.ts";
+import { isMark, markOf, readerSlotOrNull, slotsByPreference } from "./read-mark.ts";
+
+/** What the pin holds: the freeze (perhaps a mark as well), a mark alone, or neither. */
+export type PinState = "frozen" | "marked" | "released";
+
+/** Which file is no longer the one that was pinned. */
+export type ChangedFile = "none" | "database" | "wal" | "shm";
+
+const WAL_INDEX_TRIES_MAX = 10;
+const OPEN_BUSY_TIMEOUT_MS = 1000;
+const FREEZE_TRIES_MAX = 100;
+const MARK_TRIES_MAX = 5;
+/** SQLite's busy handler sleeps up to 100 ms between two tries, so a waiting checkpoint needs a little more. */
+const YIELD_TIMEOUT_MS = 150;
+
+const walIndexBytes = new Uint8Array(WAL_INDEX_SIZE);
+
+/** The lock that keeps one live database's history from being destroyed. Synchronous throughout. */
+export class Pin {
+  #isAttached = false;
+  #isFrozen = false;
+  #markSlot: number | null = null;
+  #isOpen = true;
+
+  private constructor(
+    /** The real path of the database. */
+    readonly path: string,
+    readonly databaseFd: number,
+    readonly shmFd: number,
+    readonly pageSizeBytes: number,
+    private readonly database: FileIdentity,
+    private readonly shm: FileIdentity,
+    private readonly wal: FileIdentity,
+  ) {}
+
+  /**
+   * Pins the database at `path`, frozen. SQLite recovers it first where that is needed, and creates what is missing
+   * of -wal and -shm.
+   * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked" (another
+   *   walrust has it), "database-busy" (retryable: somebody holds a lock that we need)
+   */
+  static open(path: string, env: Env): Pin {
+    const realPath = resolvePath(path);
+    requirePinnable(realPath);
+    const connection = openConnection(realPath, { busyTimeoutMs: OPEN_BUSY_TIMEOUT_MS });
+    try {
+      connection.beginRead();
+      const pin = Pin.#openFiles(realPath, connection.identity);
+      try {
+        pin.#takeHostLock();
+        pin.#takeAll(env);
+      } catch (error) {
+        pin.close();
+        throw error;
+      }
+      return pin;
+    } finally {
+      connection.close();
+    }
+  }
+
+  /** Opens the descriptors; our own connection is reading, so both files exist and belong together. */
+  static #openFiles(path: string, database: FileIdentity): Pin {
+    const databaseFd = openDescriptor(path);
+    try {
+      const shmFd = openDescriptor(`${path}-shm`);
+      try {
+        const wal = fileIdentityOrNull(`${path}-wal`);
+        if (wal === null) throw replacedError(path);
+        const header = readHeaderOf(databaseFd);
+        requireWal(path, header);
+        const shm = descriptorIdentity(shmFd);
+        const pin = new Pin(path, databaseFd, shmFd, header.pageSizeBytes, database, shm, wal);
+        if (!isSameFile(descriptorIdentity(databaseFd), database)) throw replacedError(path);
+        if (pin.changedFile() !== "none") throw replacedError(path);
+        return pin;
+      } catch (error) {
+        closeDescriptor(database, shmFd);
+        throw error;
+      }
+    } catch (error) {
+      closeDescriptor(database, databaseFd);
+      throw error;
+    }
+  }
+
+  get walPath(): string {
+    return `${this.path}-wal`;
+  }
+
+  get shmPath(): string {
+    return `${this.path}-shm`;
+  }
+
+  get state(): PinState {
+    if (this.#isFrozen) return "frozen";
+    return this.#markSlot === null ? "released" : "marked";
+  }
+
+  /** Whether byte 123 is held. */
+  get isFrozen(): boolean {
+    return this.#isFrozen;
+  }
+
+  /** The slot (1 to 4) of the mark that is held, with or without the freeze; null when there is none. */
+  get markSlot(): number | null {
+    return this.#markSlot;
+  }
+
+  /** The wal-index header as it is now, or null when it is in no state to be read (being written, or broken). */
+  walIndex(): WalIndexHeader | null {
+    for (let attempt = 0; attempt < WAL_INDEX_TRIES_MAX; attempt++) {
+      const sizeBytes = readSync(this.shmFd, walIndexBytes, 0, WAL_INDEX_SIZE, 0);
+      const header = sizeBytes < WAL_INDEX_SIZE ? null : decodeWalIndex(walIndexBytes);
+      if (header !== null) return header;
+    }
+    return null;
+  }
+
+  /** Which file at the pinned paths is missing or another one than was pinned, the database first. */
+  changedFile(): ChangedFile {
+    if (!isSameFile(fileIdentityOrNull(this.path), this.database)) return "database";
+    if (!isSameFile(fileIdentityOrNull(this.shmPath), this.shm)) return "shm";
+    if (!isSameFile(fileIdentityOrNull(this.walPath), this.wal)) return "wal";
+    return "none";
+  }
+
+  /** Takes the freeze beside whatever is held; false when a checkpoint is writing the database file just now. */
+  freeze(): boolean {
+    if (!this.#isAttached) return false;
+    if (!this.#isFrozen) this.#isFrozen = lockShared(this.shmFd, FREEZE_BYTE, 1);
+    return this.#isFrozen;
+  }
+
+  /** Drops the freeze; without a mark it stays, for the frames would be unprotected. @returns whether it is gone */
+  thaw(): boolean {
+    if (this.#isFrozen && this.#markSlot !== null) {
+      unlock(this.shmFd, FREEZE_BYTE, 1);
+      this.#isFrozen = false;
+    }
+    return !this.#isFrozen;
+  }
+
+  /**
+   * Converts to a mark at the newest commit, or moves the mark there. A short connection begins a read, and its
+   * slot is taken over. False, with everything still held as before, when there is no mark to be had: the whole
+   * WAL is in the database file already, or all slots are busy.
+   */
+  mark(): boolean {
+    try {
+      const connection = openConnection(this.path, { busyTimeoutMs: 0 });
+      try {
+        return this.takeMark(connection) && this.thaw();
+      } finally {
+        connection.close();
+      }
+    } catch (error) {
+      if (hasCode(error, "database-busy")) return false;
+      throw error;
+    }
+  }
+
+  /** As `mark`, over a connection that is not in a transaction, and keeping the freeze if it is held. */
+  takeMark(connection: Connection): boolean {
+    if (!this.#isAttached) return false;
+    for (let attempt = 0; attempt < MARK_TRIES_MAX; attempt++) {
+      connection.beginRead();
+      try {
+        const index = this.walIndex();
+        if (index === null) continue;
+        if (index.backfilled >= index.mxFrame) return false;
+        const slot = readerSlotOrNull(index, (candidate) => this.#isHeldByOther(candidate));
+        if (slot !== null && this.#takeSlot(slot, markOf(index, slot))) return true;
+      } finally {
+        connection.rollback();
+      }
+    }
+    return false;
+  }
+
+  /** Takes any slot at all, at whatever mark it has: the WAL cannot restart then. For when nothing else is to be had. */
+  takeAnyMark(): boolean {
+    if (!this.#isAttached) return false;
+    if (this.#markSlot !== null) return true;
+    const slots = slotsByPreference(this.walIndex());
+    this.#markSlot = slots.find((slot) => lockShared(this.shmFd, markByte(slot), 1)) ?? null;
+    return this.#markSlot !== null;
+  }
+
+  /**
+   * Drops the mark; without the freeze it stays. Capture between taking the freeze and this: what is in the database
+   * file already may be restarted over by the next writer. @returns whether it is gone
+   */
+  unmark(): boolean {
+    if (this.#markSlot !== null && this.#isFrozen) this.#dropSlot();
+    return this.#markSlot === null;
+  }
+
+  /**
+   * Drops freeze and mark but keeps the SHARED range and the dead-man switch. Only while nothing uncaptured can be
+   * destroyed: under a write lock with everything captured.
+   */
+  letGo(): void {
+    if (this.#isFrozen) unlock(this.shmFd, FREEZE_BYTE, 1);
+    this.#isFrozen = false;
+    this.#dropSlot();
+  }
+
+  /** Takes the freeze again, or failing that any mark. @returns whether either is held */
+  takeEither(): boolean {
+    return this.freeze() || this.takeAnyMark();
+  }
+
+  /** Lets go of everything but the descriptors and the host lock: the application may do what it likes. */
+  release(): void {
+    this.letGo();
+    if (!this.#isAttached) return;
+    this.#isAttached = false;
+    unlock(this.shmFd, DEAD_MAN_BYTE, 1);
+    unlock(this.databaseFd, SHARED_START, SHARED_LENGTH);
+  }
+
+  /**
+   * Takes everything again after `release`, or freeze or mark after a yield that failed. False when it cannot be had:
+   * the files are others now (close this pin and open a new one), or somebody is in the way (try again).
+   * @throws WalrustError "not-wal" or "database" when the database may not be pinned any more
+   */
+  repin(env: Env): boolean {
+    if (this.changedFile() !== "none") return false;
+    if (this.#isAttached) return this.takeEither();
+    try {
+      requireWal(this.path, readHeaderOf(this.databaseFd));
+      const connection = openConnection(this.path, { busyTimeoutMs: 0 });
+      try {
+        connection.beginRead();
+        if (this.changedFile() !== "none") return false;
+        this.#takeAll(env);
+        return true;
+      } finally {
+        connection.close();
+      }
+    } catch (error) {
+      if (hasCode(error, "database-busy")) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else seems to wait, most likely for us: one process
+   * holds writer and checkpointer and is not recovering. (A process that writes on one thread while it checkpoints
+   * on another looks the same.)
+   */
+  foreignCheckpointWaits(): boolean {
+    const writer = lockHolderOrNull(this.shmFd, WRITER_BYTE, 1, "shared");
+    if (writer === null || lockHolderOrNull(this.shmFd, CHECKPOINTER_BYTE, 1, "shared") !== writer)
+      return false;
+    return !isLockedByOther(this.shmFd, RECOVERY_BYTE, 1, "shared");
+  }
+
+  /**
+   * Lets a foreign blocking checkpoint through, if one waits: `capture` reads all there is (nobody can commit
+   * meanwhile), freeze and mark are dropped until it is done, then taken again. Blocks for up to `timeoutMs`.
+   * @returns whether the pin holds afterwards; if not its state is "released" and frames may be missed
+   */
+  yieldToCheckpoint(capture: () => void, env: Env, timeoutMs = YIELD_TIMEOUT_MS): boolean {
+    if (!this.foreignCheckpointWaits()) return this.state !== "released";
+    capture();
+    if (!this.foreignCheckpointWaits()) return this.state !== "released";
+    this.letGo();
+    const deadlineMs = env.monotonicMs() + timeoutMs;
+    while (this.foreignCheckpointWaits() && env.monotonicMs() < deadlineMs) env.sleepSync(1);
+    for (let attempt = 0; attempt < FREEZE_TRIES_MAX && !this.takeEither(); attempt++) env.sleepSync(1);
+    return this.state !== "released";
+  }
+
+  /** Ends the pin and the host lock. The descriptors are closed once no connection of ours is open beside them. */
+  close(): void {
+    if (!this.#isOpen) return;
+    this.release();
+    this.#isOpen = false;
+    unlock(this.databaseFd, HOST_LOCK_BYTE, 1);
+    closeDescriptor(this.database, this.shmFd);
+    closeDescriptor(this.database, this.databaseFd);
+  }
+
+  #takeHostLock(): void {
+    if (lockExclusive(this.databaseFd, HOST_LOCK_BYTE, 1)) return;
+    throw new WalrustError("locked", `Cannot pin ${this.path}: another walrust has it`, {
+      hint: "One walrust at a time may replicate a database; stop the other one, or ask it for the snapshot.",
+      context: { path: this.path },
+    });
+  }
+
+  /** Takes the SHARED range, the dead-man switch and the freeze while our connection reads, and checks again. */
+  #takeAll(env: Env): void {
+    if (!lockShared(this.databaseFd, SHARED_START, SHARED_LENGTH))
+      throw busyError(this.path, "the database file");
+    this.#isAttached = lockShared(this.shmFd, DEAD_MAN_BYTE, 1);
+    try {
+      if (!this.#isAttached) throw busyError(this.path, "its -shm file");
+      for (let attempt = 0; attempt < FREEZE_TRIES_MAX && !this.freeze(); attempt++) env.sleepSync(1);
+      if (!this.#isFrozen) throw busyError(this.path, "the WAL (a checkpoint is running)");
+      requireNoHotJournal(this.path);
+      requireWal(this.path, readHeaderOf(this.databaseFd));
+      if (this.changedFile() !== "none") throw replacedError(this.path);
+    } catch (error) {
+      this.release();
+      unlock(this.databaseFd, SHARED_START, SHARED_LENGTH);
+      throw error;
+    }
+  }
+
+  /** Locks a slot and keeps it if it still has this mark; the slot held before is dropped then. */
+  #takeSlot(slot: number, mark: number): boolean {
+    if (slot !== this.#markSlot && !lockShared(this.shmFd, markByte(slot), 1)) return false;
+    const index = this.walIndex();
+    if (index === null || markOf(index, slot) !== mark || !isMark(mark, index.mxFrame)) {
+      if (slot !== this.#markSlot) unlock(this.shmFd, markByte(slot), 1);
+      return false;
+    }
+    if (slot !== this.#markSlot) this.#dropSlot();
+    this.#markSlot = slot;
+    return true;
+  }
+
+  #dropSlot(): void {
+    if (this.#markSlot !== null) unlock(this.shmFd, markByte(this.#markSlot), 1);
+    this.#markSlot = null;
+  }
+
+  #isHeldByOther(slot: number): boolean {
+    return isLockedByOther(this.shmFd, markByte(slot), 1, "exclusive");
+  }
+}
