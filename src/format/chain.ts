@@ -1,0 +1,49 @@
+/**
+ * The SHA-256 chain over the objects of a database, which shows that none was lost, replaced or reordered.
+ *
+ *   chain(0) = 32 zero bytes
+ *   chain(n) = SHA-256(chain(n - 1) ‖ SHA-256(object n))
+ *
+ * over the first snapshot and then the level-0 objects in TXID order. Values are raw bytes here and 64 lower-case
+ * hexadecimal digits in metadata. The chain is no signature: whoever can write the bucket can write a new chain.
+ */
+import { WalrustError } from "../errors.ts";
+import { CHAIN_SIZE } from "./types.ts";
+
+/** The chain value before the first object: 32 zero bytes. Never write to it. */
+export const CHAIN_ZERO: Uint8Array = new Uint8Array(CHAIN_SIZE);
+
+/** The SHA-256 of `bytes`, 32 bytes. */
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(new Bun.CryptoHasher("sha256").update(bytes).digest());
+}
+
+/**
+ * The chain value after an object, from the value before it and the SHA-256 of the object's bytes.
+ * @throws WalrustError "internal" when either is not 32 bytes long.
+ */
+export function nextChain(previous: Uint8Array, objectSha256: Uint8Array): Uint8Array {
+  if (previous.length !== CHAIN_SIZE || objectSha256.length !== CHAIN_SIZE) {
+    throw new WalrustError(
+      "internal",
+      `Cannot extend the chain: got ${previous.length} and ${objectSha256.length} bytes, expected 32 and 32`,
+    );
+  }
+  return new Uint8Array(new Bun.CryptoHasher("sha256").update(previous).update(objectSha256).digest());
+}
+
+/** The bytes as lower-case hexadecimal digits. */
+export function hex(bytes: Uint8Array): string {
+  return bytes.toHex();
+}
+
+/** The 32 bytes of 64 hexadecimal digits in lower case. @throws WalrustError "corrupt" on anything else. */
+export function parseHex32(text: string): Uint8Array {
+  if (!/^[0-9a-f]{64}$/.test(text)) {
+    throw new WalrustError(
+      "corrupt",
+      `Cannot parse hash ${JSON.stringify(text.slice(0, 80))}: expected 64 lower-case hexadecimal digits`,
+    );
+  }
+  return Uint8Array.fromHex(text);
+}

@@ -1,0 +1,112 @@
+/**
+ * The names of objects: where an LTX file lies under the root of a destination. Litestream's layouts, exactly.
+ *
+ *   s3    <database>/<level, 4 hex digits>/<min TXID>-<max TXID>.ltx
+ *   file  <database>/ltx/<level, decimal>/<min TXID>-<max TXID>.ltx
+ *
+ * TXIDs are 16 lower-case hexadecimal digits, so that a listing in byte order is in TXID order. Level 0 holds
+ * increments, 1 to 3 (at most 8) compactions, 9 snapshots. <database> may hold slashes and may be empty: then the
+ * levels lie at the root. Parsing accepts exactly what formatting makes, anything else is somebody else's object.
+ * Source: Litestream 0.5.18, s3/replica_client.go and litestream.go.
+ */
+import { WalrustError } from "../errors.ts";
+import { TXID_MAX, type Txid } from "./types.ts";
+
+/** The level that snapshots have. */
+export const SNAPSHOT_LEVEL = 9;
+
+/** How a destination names its objects. */
+export type KeyLayout = "s3" | "file";
+
+/** What an object's key says about it. */
+export interface ObjectName {
+  readonly database: string;
+  readonly level: number;
+  readonly minTxid: Txid;
+  readonly maxTxid: Txid;
+}
+
+/** A TXID as 16 lower-case hexadecimal digits. */
+export function formatTxid(txid: Txid): string {
+  return txid.toString(16).padStart(16, "0");
+}
+
+/** The TXID of 16 hexadecimal digits. @throws WalrustError "usage" on anything else, 0, or above 2^53 - 1. */
+export function parseTxid(text: string): Txid {
+  const txid = txidOrNull(text.toLowerCase());
+  if (txid === null) {
+    throw new WalrustError(
+      "usage",
+      `Cannot parse TXID ${JSON.stringify(text.slice(0, 40))}: ` +
+        `expected 16 hexadecimal digits from ${"1".padStart(16, "0")} to ${formatTxid(TXID_MAX)}`,
+    );
+  }
+  return txid;
+}
+
+/** The name of an LTX file without its folder: `<min>-<max>.ltx`. */
+export function ltxFileName(minTxid: Txid, maxTxid: Txid): string {
+  return `${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
+}
+
+/** What the keys of a database's objects at one level begin with; ends in a slash. */
+export function levelPrefix(layout: KeyLayout, database: string, level: number): string {
+  if (!isLevel(level)) throw new WalrustError("internal", `Cannot name level ${level}: expected 0 to 9`);
+  const folder = layout === "s3" ? level.toString(16).padStart(4, "0") : `ltx/${level}`;
+  return `${databasePrefix(database)}${folder}/`;
+}
+
+/** The key of an LTX object. @throws WalrustError "internal" when the level or the TXIDs are out of range. */
+export function objectKey(
+  layout: KeyLayout,
+  database: string,
+  level: number,
+  minTxid: Txid,
+  maxTxid: Txid,
+): string {
+  if (
+    !(Number.isSafeInteger(minTxid) && Number.isSafeInteger(maxTxid) && minTxid >= 1 && minTxid <= maxTxid)
+  ) {
+    throw new WalrustError("internal", `Cannot name object ${minTxid}-${maxTxid}: expected 1 <= min <= max`);
+  }
+  return levelPrefix(layout, database, level) + ltxFileName(minTxid, maxTxid);
+}
+
+/** What a key says, or null when it is not the key of an LTX object in this layout. */
+export function parseObjectKey(layout: KeyLayout, key: string): ObjectName | null {
+  const match = (layout === "s3" ? S3_KEY : FILE_KEY).exec(key);
+  if (match === null) return null;
+  const minTxid = txidOrNull(match[3]!);
+  const maxTxid = txidOrNull(match[4]!);
+  if (minTxid === null || maxTxid === null || minTxid > maxTxid) return null;
+  return { database: match[1] ?? "", level: Number(match[2]), minTxid, maxTxid };
+}
+
+/** The key of a database's manifest. */
+export function manifestKey(database: string): string {
+  return `${databasePrefix(database)}manifest.json`;
+}
+
+const S3_KEY = /^(?:(.+)\/)?000([0-9])\/([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/s;
+const FILE_KEY = /^(?:(.+)\/)?ltx\/([0-9])\/([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/s;
+
+function databasePrefix(database: string): string {
+  if (database.startsWith("/") || database.endsWith("/")) {
+    throw new WalrustError(
+      "internal",
+      `Cannot name an object of ${JSON.stringify(database)}: slash at its edge`,
+    );
+  }
+  return database === "" ? "" : `${database}/`;
+}
+
+function isLevel(level: number): boolean {
+  return Number.isInteger(level) && level >= 0 && level <= SNAPSHOT_LEVEL;
+}
+
+function txidOrNull(text: string): Txid | null {
+  if (!/^[0-9a-f]{16}$/.test(text)) return null;
+  const high = Number.parseInt(text.slice(0, 8), 16);
+  const txid = high * 2 ** 32 + Number.parseInt(text.slice(8), 16);
+  return high < 2 ** 21 && txid >= 1 ? (txid as Txid) : null;
+}

@@ -1,0 +1,212 @@
+/**
+ * The SQLite write-ahead log ("-wal"). Big-endian, but for the words that the checksum adds up.
+ *
+ *   header, 32 bytes                        frame header, 24 bytes, then one page
+ *   offset  size  field                     offset  size  field
+ *        0     4  magic                          0     4  page number
+ *        4     4  format version, 3007000        4     4  commit: database size in pages, or 0
+ *        8     4  page size in bytes             8     4  salt 1
+ *       12     4  checkpoint sequence           12     4  salt 2
+ *       16     4  salt 1                        16     4  checksum 1
+ *       20     4  salt 2                        20     4  checksum 2
+ *       24     4  checksum 1
+ *       28     4  checksum 2
+ *
+ * The magic is 0x377f0682 when the checksum reads its input as little-endian words, 0x377f0683 when as
+ * big-endian ones. The checksum runs on from the header's first 24 bytes through the first 8 bytes and the page
+ * of every frame, over pairs of words (a, b), modulo 2^32: s1 += a + s2, then s2 += b + s1.
+ *
+ * A frame is valid if and only if
+ *   1. it is complete,
+ *   2. its salts are those of the header,
+ *   3. its page number is not 0,
+ *   4. its checksum is the running checksum up to and including it.
+ * The WAL ends at the first frame that is not valid, which is normal: what follows is left over from before the
+ * last restart. Only frames up to the last one with a commit are part of the database.
+ *
+ * The checksum detects torn writes and leftovers, not a forger. Source: SQLite 3.40, src/wal.c.
+ */
+import { WalrustError } from "../errors.ts";
+import { isPageSize } from "./types.ts";
+
+/** The bytes of a WAL header. */
+export const WAL_HEADER_SIZE = 32;
+
+/** The bytes of a frame before its page. */
+export const WAL_FRAME_HEADER_SIZE = 24;
+
+/** The magic of a WAL whose checksum reads little-endian words; with bit 0 set, big-endian ones. */
+export const WAL_MAGIC = 0x377f0682;
+
+const WAL_VERSION = 3007000;
+const CHECKSUMMED_HEADER_SIZE = 24;
+const CHECKSUMMED_FRAME_HEADER_SIZE = 8;
+
+/** A decoded WAL header. */
+export interface WalHeader {
+  readonly bigEndianChecksum: boolean;
+  readonly pageSizeBytes: number;
+  readonly checkpointSequence: number;
+  readonly salt1: number;
+  readonly salt2: number;
+  readonly checksum1: number;
+  readonly checksum2: number;
+}
+
+/** How far a WAL has been read: mutable, and all that is needed to go on from there. */
+export interface WalCursor {
+  /** Valid frames so far; the next frame begins at walOffset(pageSizeBytes, frameCount). */
+  frameCount: number;
+  /** The running checksum after them. */
+  checksum1: number;
+  checksum2: number;
+}
+
+/** Why scanFrames stopped: "end" means the chunk or the limit was used up exactly. */
+export type WalEnd = "end" | "short-frame" | "salt" | "checksum" | "page-0";
+
+/** What scanFrames found. */
+export interface WalScan {
+  /** Valid frames in this chunk. */
+  readonly frames: number;
+  readonly end: WalEnd;
+}
+
+/** The byte offset at which frame `frameIndex` (from 0) begins. */
+export function walOffset(pageSizeBytes: number, frameIndex: number): number {
+  return WAL_HEADER_SIZE + frameIndex * (WAL_FRAME_HEADER_SIZE + pageSizeBytes);
+}
+
+/**
+ * Decodes the first 32 bytes of a WAL.
+ * @throws WalrustError "corrupt" when too short, or magic, version, page size or checksum is wrong. Any of them
+ * can be seen for a moment while a writer restarts the WAL.
+ */
+export function decodeWalHeader(bytes: Uint8Array): WalHeader {
+  if (bytes.length < WAL_HEADER_SIZE) throw refuse(bytes.length, "it ends, expected 32 bytes");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = view.getUint32(0);
+  if ((magic & 0xfffffffe) >>> 0 !== WAL_MAGIC) {
+    throw refuse(0, `magic is 0x${magic.toString(16).padStart(8, "0")}, expected 0x377f0682 or 0x377f0683`);
+  }
+  const version = view.getUint32(4);
+  if (version !== WAL_VERSION) throw refuse(4, `version is ${version}, expected ${WAL_VERSION}`);
+  const pageSizeBytes = view.getUint32(8);
+  if (!isPageSize(pageSizeBytes)) {
+    throw refuse(8, `page size is ${pageSizeBytes}, expected a power of two from 512 to 65536`);
+  }
+  const bigEndianChecksum = (magic & 1) === 1;
+  const checksum1 = view.getUint32(24);
+  const checksum2 = view.getUint32(28);
+  const expected = walChecksum(bytes.subarray(0, CHECKSUMMED_HEADER_SIZE), bigEndianChecksum, 0, 0);
+  if (checksum1 !== expected.checksum1 || checksum2 !== expected.checksum2) {
+    throw refuse(
+      24,
+      `checksum is ${checksum1}, ${checksum2}, expected ${expected.checksum1}, ${expected.checksum2}`,
+    );
+  }
+  return {
+    bigEndianChecksum,
+    pageSizeBytes,
+    checkpointSequence: view.getUint32(12),
+    salt1: view.getUint32(16),
+    salt2: view.getUint32(20),
+    checksum1,
+    checksum2,
+  };
+}
+
+/** A cursor before the first frame of the WAL with this header. */
+export function walCursor(header: WalHeader): WalCursor {
+  return { frameCount: 0, checksum1: header.checksum1, checksum2: header.checksum2 };
+}
+
+/** The WAL checksum of `bytes` (a multiple of 8 long), running on from a former one (0, 0 at the start). */
+export function walChecksum(
+  bytes: Uint8Array,
+  bigEndian: boolean,
+  checksum1: number,
+  checksum2: number,
+): { checksum1: number; checksum2: number } {
+  running1 = checksum1 | 0;
+  running2 = checksum2 | 0;
+  for (let start = 0; start < bytes.length; start += scratch.length) {
+    const end = Math.min(bytes.length, start + scratch.length);
+    scratch.set(bytes.subarray(start, end));
+    addWords((end - start) >>> 2, bigEndian);
+  }
+  return { checksum1: running1 >>> 0, checksum2: running2 >>> 0 };
+}
+
+/**
+ * Reads frames from `chunk`, which begins at the frame the cursor stands at, and moves the cursor past every valid
+ * one. Stops after `limitFrames`, at the end of the chunk, or at the first invalid frame.
+ * `onFrame` gets the page number, the commit (database size in pages, or 0) and where in `chunk` the page begins.
+ */
+export function scanFrames(
+  header: WalHeader,
+  cursor: WalCursor,
+  chunk: Uint8Array,
+  limitFrames: number,
+  onFrame: (pgno: number, commit: number, chunkOffset: number) => void,
+): WalScan {
+  const { pageSizeBytes, bigEndianChecksum, salt1, salt2 } = header;
+  const frameSize = WAL_FRAME_HEADER_SIZE + pageSizeBytes;
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  let frames = 0;
+  for (let at = 0; frames < limitFrames && at < chunk.length; at += frameSize) {
+    if (chunk.length - at < frameSize) return { frames, end: "short-frame" };
+    if (view.getUint32(at + 8) !== salt1 || view.getUint32(at + 12) !== salt2) return { frames, end: "salt" };
+    const pgno = view.getUint32(at);
+    if (pgno === 0) return { frames, end: "page-0" };
+
+    scratch.set(chunk.subarray(at, at + CHECKSUMMED_FRAME_HEADER_SIZE));
+    scratch.set(chunk.subarray(at + WAL_FRAME_HEADER_SIZE, at + frameSize), CHECKSUMMED_FRAME_HEADER_SIZE);
+    running1 = cursor.checksum1 | 0;
+    running2 = cursor.checksum2 | 0;
+    addWords((CHECKSUMMED_FRAME_HEADER_SIZE + pageSizeBytes) >>> 2, bigEndianChecksum);
+    if ((running1 | 0) !== view.getInt32(at + 16) || (running2 | 0) !== view.getInt32(at + 20)) {
+      return { frames, end: "checksum" };
+    }
+    cursor.checksum1 = running1 >>> 0;
+    cursor.checksum2 = running2 >>> 0;
+    cursor.frameCount++;
+    frames++;
+    onFrame(pgno, view.getUint32(at + 4), at + WAL_FRAME_HEADER_SIZE);
+  }
+  return { frames, end: "end" };
+}
+
+// Input is copied here so that any alignment can be read as 32-bit words.
+const scratch = new Uint8Array(CHECKSUMMED_FRAME_HEADER_SIZE + 65536);
+const scratchWords = new Int32Array(scratch.buffer);
+let running1 = 0;
+let running2 = 0;
+
+/** Adds the first `wordCount` words of the scratch memory to the running checksum. */
+function addWords(wordCount: number, bigEndian: boolean): void {
+  const words = scratchWords;
+  let sum1 = running1;
+  let sum2 = running2;
+  if (bigEndian) {
+    for (let word = 0; word < wordCount; word += 2) {
+      sum1 = (sum1 + swap(words[word]!) + sum2) | 0;
+      sum2 = (sum2 + swap(words[word + 1]!) + sum1) | 0;
+    }
+  } else {
+    for (let word = 0; word < wordCount; word += 2) {
+      sum1 = (sum1 + words[word]! + sum2) | 0;
+      sum2 = (sum2 + words[word + 1]! + sum1) | 0;
+    }
+  }
+  running1 = sum1;
+  running2 = sum2;
+}
+
+function swap(word: number): number {
+  return (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+}
+
+function refuse(at: number, found: string): WalrustError {
+  return new WalrustError("corrupt", `Cannot decode WAL header at byte ${at}: ${found}`);
+}
