@@ -108,7 +108,7 @@ function putLiterals(start: number, end: number, output: number, matchRest: numb
   const source = inputScratch;
   const target = outputScratch;
   const count = end - start;
-  target[output] = ((count < 15 ? count : 15) << 4) | (matchRest < 15 ? matchRest : 15);
+  target[output] = (Math.min(count, 15) << 4) | Math.min(matchRest, 15);
   let next = putLengthRest(output + 1, count);
   for (let index = start; index < end; index++) target[next++] = source[index]!;
   return next;

@@ -1,0 +1,193 @@
+/**
+ * Merges contiguous LTX files, oldest first, into one that takes a database to the same state.
+ *
+ * Of each page the newest version wins; pages beyond a later commit are dropped, also when the database grew
+ * again after it (the later file then has them itself). The output has the min TXID and pre-apply checksum of the
+ * oldest input, the max TXID, commit, timestamp and post-apply checksum of the newest (as Litestream's compactor
+ * does), no WAL position and no node id. If any input tracks no checksums, neither does the output.
+ *
+ * Inputs are verified while they are read, so the output is good only if mergeLtx returned: when it throws, what
+ * the sink has seen must be discarded. Memory is one read buffer and a few pages for each input.
+ */
+import { WalrustError } from "../errors.ts";
+import { pageChecksum, xorChecksum } from "./crc64.ts";
+import type { LtxHeader, LtxTrailer } from "./ltx.ts";
+import { FLAG_NO_CHECKSUM, formatChecksum, isSnapshot, isWithoutChecksum } from "./ltx.ts";
+import { LtxDecoder } from "./ltx-decoder.ts";
+import { LtxEncoder } from "./ltx-encoder.ts";
+import { CHECKSUM_FLAG, type Checksum, NO_CHECKSUM } from "./types.ts";
+
+/** The most files one call merges. */
+export const MERGE_INPUTS_MAX = 1024;
+
+const READ_MEMORY_SIZE = 4 * 1024 * 1024;
+const READ_SIZE_MIN = 4096;
+const READ_SIZE_MAX = 128 * 1024;
+const NO_PAGE = 2 ** 32;
+
+/** Reads the next bytes of a file into `target` and returns how many; 0 only at its end. */
+export type LtxSource = (target: Uint8Array) => number;
+
+/** What a merge may change in the output's header. */
+export interface MergeOptions {
+  /** The output's timestamp; that of the newest input if absent. */
+  readonly timestampMs?: number;
+}
+
+interface Input {
+  readonly source: LtxSource;
+  readonly decoder: LtxDecoder;
+  readonly buffer: Uint8Array;
+  /** The page that decoder.page holds, or NO_PAGE after the last. */
+  pgno: number;
+  /** Set once the whole file has been read and verified. */
+  trailer: LtxTrailer | null;
+  /** Pages above this were cut off by this file or a later one. */
+  pgnoMax: number;
+}
+
+/**
+ * Merges `sources` (contiguous, oldest first) and hands the output to `sink`, whose bytes are valid only during
+ * the call.
+ * @throws WalrustError "corrupt" when an input is damaged, "integrity" when the inputs do not follow each other.
+ */
+export function mergeLtx(
+  sources: readonly LtxSource[],
+  sink: (bytes: Uint8Array) => void,
+  options: MergeOptions = {},
+): { header: LtxHeader; trailer: LtxTrailer } {
+  if (sources.length < 1 || sources.length > MERGE_INPUTS_MAX) {
+    throw new WalrustError(
+      "internal",
+      `Cannot merge ${sources.length} LTX files: expected 1 to ${MERGE_INPUTS_MAX}`,
+    );
+  }
+  const inputs = openInputs(sources);
+  checkContiguous(inputs);
+  const header = mergedHeader(inputs, options);
+  const encoder = new LtxEncoder(header, sink);
+  const pagesSum = mergePages(inputs, encoder);
+  checkChecksumLinks(inputs);
+  const postApplyChecksum = isWithoutChecksum(header)
+    ? NO_CHECKSUM
+    : inputs.at(-1)!.trailer!.postApplyChecksum;
+  if (pagesSum !== null && pagesSum !== postApplyChecksum) {
+    throw refuse(
+      `the pages have checksum ${formatChecksum(pagesSum)}, ` +
+        `expected ${formatChecksum(postApplyChecksum)} as the newest file says`,
+    );
+  }
+  return { header, trailer: encoder.finish(postApplyChecksum) };
+}
+
+function openInputs(sources: readonly LtxSource[]): Input[] {
+  const share = Math.floor(READ_MEMORY_SIZE / sources.length);
+  const readSize = Math.max(READ_SIZE_MIN, Math.min(READ_SIZE_MAX, share));
+  const inputs = sources.map((source) => {
+    const buffer = new Uint8Array(readSize);
+    const input: Input = { source, decoder: new LtxDecoder(), buffer, pgno: 0, trailer: null, pgnoMax: 0 };
+    advance(input);
+    return input;
+  });
+  let pgnoMax = NO_PAGE;
+  for (const input of inputs.toReversed()) {
+    pgnoMax = Math.min(pgnoMax, headerOf(input).commit);
+    input.pgnoMax = pgnoMax;
+  }
+  return inputs;
+}
+
+/** Moves to the next page of an input, or to its verified end. The header is known after the first call. */
+function advance(input: Input): void {
+  const { source, decoder, buffer } = input;
+  while (!decoder.next()) {
+    const count = source(buffer);
+    if (count === 0) {
+      input.trailer = decoder.finish();
+      input.pgno = NO_PAGE;
+      return;
+    }
+    decoder.push(buffer.subarray(0, count));
+  }
+  input.pgno = decoder.pgno;
+}
+
+function headerOf(input: Input): LtxHeader {
+  return input.decoder.header!;
+}
+
+function checkContiguous(inputs: readonly Input[]): void {
+  for (let index = 1; index < inputs.length; index++) {
+    const older = headerOf(inputs[index - 1]!);
+    const newer = headerOf(inputs[index]!);
+    if (newer.minTxid !== older.maxTxid + 1) {
+      throw refuse(
+        `file ${index + 1} begins with TXID ${newer.minTxid}, expected ${older.maxTxid + 1} after the one before`,
+      );
+    }
+    if (newer.pageSizeBytes !== older.pageSizeBytes) {
+      const found = `${newer.pageSizeBytes}, expected ${older.pageSizeBytes} as before`;
+      throw refuse(`file ${index + 1} has page size ${found}`);
+    }
+  }
+}
+
+/** Each file's post-apply checksum is the next one's pre-apply checksum, where both track checksums. */
+function checkChecksumLinks(inputs: readonly Input[]): void {
+  for (let index = 1; index < inputs.length; index++) {
+    const older = inputs[index - 1]!;
+    const newer = headerOf(inputs[index]!);
+    if (isWithoutChecksum(headerOf(older)) || isWithoutChecksum(newer)) continue;
+    const expected = older.trailer!.postApplyChecksum;
+    if (newer.preApplyChecksum === expected) continue;
+    const found = `${formatChecksum(newer.preApplyChecksum)}, expected ${formatChecksum(expected)}`;
+    throw refuse(`file ${index + 1} applies to a database with checksum ${found}`);
+  }
+}
+
+function mergedHeader(inputs: readonly Input[], options: MergeOptions): LtxHeader {
+  const oldest = headerOf(inputs[0]!);
+  const newest = headerOf(inputs.at(-1)!);
+  const isWithout = inputs.some((input) => isWithoutChecksum(headerOf(input)));
+  return {
+    flags: isWithout ? FLAG_NO_CHECKSUM : 0,
+    pageSizeBytes: oldest.pageSizeBytes,
+    commit: newest.commit,
+    minTxid: oldest.minTxid,
+    maxTxid: newest.maxTxid,
+    timestampMs: options.timestampMs ?? newest.timestampMs,
+    preApplyChecksum: isWithout ? NO_CHECKSUM : oldest.preApplyChecksum,
+    walOffset: 0,
+    walSizeBytes: 0,
+    walSalt1: 0,
+    walSalt2: 0,
+    nodeId: 0n,
+  };
+}
+
+/** Encodes the newest version of each page; returns the checksum of the pages if they are a whole database. */
+function mergePages(inputs: readonly Input[], encoder: LtxEncoder): Checksum | null {
+  const { header } = encoder;
+  const sumsPages = isSnapshot(header) && !isWithoutChecksum(header);
+  let sum = CHECKSUM_FLAG;
+  for (;;) {
+    let pgno = NO_PAGE;
+    for (const input of inputs) pgno = Math.min(pgno, input.pgno);
+    if (pgno === NO_PAGE) return sumsPages ? sum : null;
+    let isWritten = false;
+    for (let index = inputs.length - 1; index >= 0; index--) {
+      const input = inputs[index]!;
+      if (input.pgno !== pgno) continue;
+      if (!isWritten && pgno <= input.pgnoMax) {
+        if (sumsPages) sum = xorChecksum(sum, pageChecksum(pgno, input.decoder.page));
+        encoder.page(pgno, input.decoder.page);
+        isWritten = true;
+      }
+      advance(input);
+    }
+  }
+}
+
+function refuse(found: string): WalrustError {
+  return new WalrustError("integrity", `Cannot merge LTX files: ${found}`);
+}
