@@ -1,13 +1,13 @@
 /**
  * `bun run build`: makes `dist/walrust`, one executable that holds Bun and the program.
  *
- *   --target NAME    bun-linux-x64 | bun-linux-arm64 | bun-linux-x64-musl | bun-linux-arm64-musl | bun-darwin-*
+ *   --target NAME    bun-linux-x64, bun-linux-arm64, either with -musl, bun-darwin-x64, bun-darwin-arm64
  *   --outfile PATH   instead of dist/walrust (or dist/walrust-<target>)
  *   --no-profile     leave out the second pass
  *
  * Two passes: the first executable copies a small database once and records which functions that used; the
  * second places their bytecode together, so that less of the file is ever mapped. Chunks that are imported
- * lazily (the AWS SDK) stay apart because of `--splitting`. The output appears by a rename, whole or not at all.
+ * lazily (the AWS SDK) stay apart because of `--splitting`. The output appears whole, by a rename.
  */
 import { Database } from "bun:sqlite";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
@@ -69,8 +69,8 @@ async function compile(outfile: string, target: string | undefined, orderFile: s
 }
 
 /**
- * The bytecode order of a short `watch` that takes a first snapshot, uploads it and is stopped, or null with a
- * warning when that did not work: the order is an optimisation and never decides whether there is a binary.
+ * The bytecode order of a short `watch` that takes a first snapshot, uploads it and is stopped, or null with
+ * a warning when that did not work: the order is an optimisation and never decides whether there is a binary.
  */
 async function recordProfile(folder: string): Promise<string | null> {
   const program = join(folder, "unordered");

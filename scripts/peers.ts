@@ -2,8 +2,10 @@
  * `bun run peers`: installs the independent programs that the tests use as oracles into the git-ignored
  * `.peers/bin`, at pinned versions. What is already there at the right version is left alone.
  *
- *   ltx, litestream, versitygw   built by `go install` (some four minutes on two cores when nothing is cached)
- *   sqlite3                      the system's; installed by apt-get when we are root in CI, otherwise explained
+ *   ltx, litestream, versitygw   built by `go install` (some four minutes on two cores when nothing is
+ *   cached)
+ *   sqlite3                      the system's; installed by apt-get when we are root in CI, otherwise
+ *   explained
  */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";

@@ -43,7 +43,9 @@ export function isEndToEnd(path: string): boolean {
   return path.startsWith("test/e2e/");
 }
 
-/** Runs test files: side by side, a process each worker, or one after the other when they take the machine. */
+/**
+ * Runs test files: side by side, a process each worker, or one after the other when they take the machine.
+ */
 export async function runTests(files: readonly string[], order: "parallel" | "serial"): Promise<Counts> {
   if (files.length === 0) return NO_TESTS;
   const child = Bun.spawn(

@@ -1,0 +1,139 @@
+/**
+ * Sizes and comments: how long files, functions and lines may be, and what has to say what it is.
+ */
+import {
+  isCallExpression,
+  isFunctionDeclaration,
+  isFunctionLikeDeclaration,
+  isIdentifier,
+  isPropertyAccessExpression,
+  isVariableStatement,
+  type Node,
+  type SourceFile,
+  type Statement,
+  SyntaxKind,
+} from "typescript/unstable/ast";
+import { lineAt, type ParsedFile, type Texts, walk } from "./syntax.ts";
+import type { Violation } from "./violations.ts";
+
+const MAX_FILE_LINES = 400;
+const MAX_FUNCTION_LINES = 70;
+const MAX_COLUMNS = 110;
+const MAX_FILES_WITHOUT_README = 3;
+
+/** Files, lines and functions that are too long, and missing headers and docstrings. */
+export function shapeViolations(files: readonly ParsedFile[]): Violation[] {
+  return files.flatMap((file) => [
+    ...sizes(file),
+    ...functionSizes(file),
+    ...header(file),
+    ...docstrings(file),
+  ]);
+}
+
+function sizes({ path, tree }: ParsedFile): Violation[] {
+  const lines = tree.text.replace(/\n$/, "").split("\n");
+  const violations: Violation[] = [];
+  if (lines.length > MAX_FILE_LINES) {
+    const message = `${lines.length} lines, at most ${MAX_FILE_LINES}: it holds two ideas, find the seam`;
+    violations.push({ path, line: 1, rule: "file-size", message });
+  }
+  lines.forEach((text, index) => {
+    if (text.length <= MAX_COLUMNS) return;
+    const message = `${text.length} columns, at most ${MAX_COLUMNS}`;
+    violations.push({ path, line: index + 1, rule: "line-length", message });
+  });
+  return violations;
+}
+
+function functionSizes({ path, tree }: ParsedFile): Violation[] {
+  const violations: Violation[] = [];
+  walk(tree, (node) => {
+    if (!isFunctionLikeDeclaration(node)) return;
+    const lineCount = countLines(tree, node) - countTestLines(tree, node);
+    if (lineCount <= MAX_FUNCTION_LINES) return;
+    const message = `a function of ${lineCount} lines, at most ${MAX_FUNCTION_LINES}`;
+    violations.push({ path, line: lineAt(tree, node.getStart(tree)), rule: "function-size", message });
+  });
+  return violations;
+}
+
+function countLines(tree: SourceFile, node: Node): number {
+  return lineAt(tree, node.end) - lineAt(tree, node.getStart(tree)) + 1;
+}
+
+/** The lines of a function that are tests of their own: a function may group any number of them. */
+function countTestLines(tree: SourceFile, parent: Node): number {
+  let lineCount = 0;
+  parent.forEachChild((child) => {
+    lineCount += isTest(child) ? countLines(tree, child) : countTestLines(tree, child);
+    return undefined;
+  });
+  return lineCount;
+}
+
+/** Whether a node calls `test`, `describe`, `test.each(…)` or `testWith(…)` on something. */
+function isTest(node: Node): boolean {
+  if (!isCallExpression(node)) return false;
+  let callee: Node = node.expression;
+  while (isCallExpression(callee) || isPropertyAccessExpression(callee)) callee = callee.expression;
+  return isIdentifier(callee) && ["test", "it", "describe", "testWith"].includes(callee.text);
+}
+
+function header({ path, tree }: ParsedFile): Violation[] {
+  if (/^(#![^\n]*\n)?\/\*\*/.test(tree.text)) return [];
+  const message = "opens without a header comment: what it is, what it guarantees";
+  return [{ path, line: 1, rule: "header", message }];
+}
+
+function docstrings({ path, tree }: ParsedFile): Violation[] {
+  if (!path.startsWith("src/")) return [];
+  const violations: Violation[] = [];
+  tree.statements.forEach((statement, index) => {
+    if (!isExported(statement) || sharesDocstring(tree, statement, tree.statements[index - 1])) return;
+    const start = statement.getStart(tree);
+    const comments = tree.text.slice(statement.pos, start).match(/\/\*\*[\s\S]*?\*\//g) ?? [];
+    // The file's header stands before the first statement and documents the file.
+    const documents = index === 0 ? comments.slice(1) : comments;
+    if (documents.length > 0) return;
+    const message = "an export without a docstring: one sentence, units, what it throws";
+    violations.push({ path, line: lineAt(tree, start), rule: "docstring", message });
+  });
+  return violations;
+}
+
+function isExported(statement: Statement): boolean {
+  if (statement.kind === SyntaxKind.ExportAssignment) return true;
+  const { modifiers } = statement as { modifiers?: readonly Node[] };
+  return modifiers?.some((modifier) => modifier.kind === SyntaxKind.ExportKeyword) ?? false;
+}
+
+/**
+ * Whether the statement before has the docstring of this one too: an overload of the same function, or an
+ * exported constant on the line above (a group of constants has one docstring).
+ */
+function sharesDocstring(tree: SourceFile, statement: Statement, previous: Statement | undefined): boolean {
+  if (previous === undefined) return false;
+  if (isVariableStatement(statement) && isVariableStatement(previous) && isExported(previous)) {
+    return lineAt(tree, statement.getStart(tree)) === lineAt(tree, previous.end) + 1;
+  }
+  if (!isFunctionDeclaration(statement) || !isFunctionDeclaration(previous)) return false;
+  return previous.body === undefined && previous.name?.text === statement.name?.text;
+}
+
+/** Folders of src with more than three files and no README.md. */
+export function readmeViolations(texts: Texts): Violation[] {
+  const counts = new Map<string, number>();
+  for (const path of Object.keys(texts)) {
+    const folder = path.match(/^(src\/.+)\/[^/]+\.ts$/)?.[1];
+    if (folder !== undefined) counts.set(folder, (counts.get(folder) ?? 0) + 1);
+  }
+  return [...counts]
+    .filter(([folder, count]) => count > MAX_FILES_WITHOUT_README && !(`${folder}/README.md` in texts))
+    .map(([folder, count]) => ({
+      path: folder,
+      line: 1,
+      rule: "readme",
+      message: `${count} files and no README.md: what comes in, what goes out, what must never happen`,
+    }));
+}

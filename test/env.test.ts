@@ -1,0 +1,100 @@
+/**
+ * The real environment: its clocks and random agree with the system's, and a sleep ends on time, or at once
+ * when it is aborted, leaving nothing behind on the signal.
+ */
+import { describe, expect, test } from "bun:test";
+import { getEventListeners } from "node:events";
+import { SILENT_LOG, systemEnv } from "../src/env.ts";
+
+const env = systemEnv(SILENT_LOG);
+const LONG_MS = 3_600_000;
+
+describe("systemEnv clocks", () => {
+  test("nowMs is the wall clock", () => {
+    const before = Date.now();
+    const now = env.nowMs();
+    expect(now).toBeGreaterThanOrEqual(before);
+    expect(now).toBeLessThanOrEqual(Date.now());
+  });
+
+  test("monotonicMs never goes back and measures ms", () => {
+    const start = env.monotonicMs();
+    env.sleepSync(5);
+    const elapsedMs = env.monotonicMs() - start;
+    expect(elapsedMs).toBeGreaterThanOrEqual(4);
+    expect(elapsedMs).toBeLessThan(5_000);
+  });
+});
+
+describe("systemEnv sleep", () => {
+  test("lasts as long as asked", async () => {
+    const start = performance.now();
+    await env.sleep(10);
+    expect(performance.now() - start).toBeGreaterThanOrEqual(9);
+  });
+
+  test("resolves for a duration that is zero or negative", async () => {
+    await env.sleep(0);
+    await env.sleep(-5);
+  });
+
+  test("resolves at once when the signal aborts", async () => {
+    const controller = new AbortController();
+    const start = performance.now();
+    const sleep = env.sleep(LONG_MS, controller.signal);
+    controller.abort(new Error("stop"));
+    await sleep;
+    expect(performance.now() - start).toBeLessThan(5_000);
+  });
+
+  test("resolves at once when the signal was aborted before", async () => {
+    const start = performance.now();
+    await env.sleep(LONG_MS, AbortSignal.abort());
+    expect(performance.now() - start).toBeLessThan(5_000);
+  });
+
+  test("leaves no listener on a signal that lives on", async () => {
+    const { signal } = new AbortController();
+    const sleep = env.sleep(1, signal);
+    expect(getEventListeners(signal, "abort").length).toBe(1);
+    await sleep;
+    expect(getEventListeners(signal, "abort").length).toBe(0);
+  });
+});
+
+describe("systemEnv turn", () => {
+  test("lets what is ready run first", async () => {
+    const order: string[] = [];
+    setImmediate(() => order.push("other"));
+    await env.turn();
+    order.push("we");
+    expect(order).toEqual(["other", "we"]);
+  });
+});
+
+describe("systemEnv random", () => {
+  test("random lies in [0, 1) and varies", () => {
+    const values = Array.from({ length: 100 }, () => env.random());
+    expect(Math.min(...values)).toBeGreaterThanOrEqual(0);
+    expect(Math.max(...values)).toBeLessThan(1);
+    expect(new Set(values).size).toBeGreaterThan(90);
+  });
+
+  test("randomBytes returns that many bytes, others each time", () => {
+    expect(env.randomBytes(0).length).toBe(0);
+    const first = env.randomBytes(32);
+    expect(first.length).toBe(32);
+    expect(env.randomBytes(32)).not.toEqual(first);
+  });
+});
+
+describe("SILENT_LOG", () => {
+  test("takes every level and writes nothing", async () => {
+    const script = `
+      const { SILENT_LOG } = await import(${JSON.stringify(`${import.meta.dir}/../src/env.ts`)});
+      for (const level of ["debug", "info", "warn", "error"]) SILENT_LOG[level]("x", { database: "y" });`;
+    const child = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "pipe"] });
+    expect(await child.exited).toBe(0);
+    expect((await child.stdout.text()) + (await child.stderr.text())).toBe("");
+  });
+});

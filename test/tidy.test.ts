@@ -1,0 +1,209 @@
+/**
+ * Holds the project to the rules a machine can hold (scripts/tidy/), and shows for each rule that it catches
+ * a planted violation and leaves the allowed case alone: a rule that cannot fail would hold nothing.
+ */
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import type { Texts } from "../scripts/tidy/syntax.ts";
+import { findViolations, formatViolation } from "../scripts/tidy/violations.ts";
+
+const ROOT = join(import.meta.dir, "..");
+const HEADER = "/**\n * A file.\n */\n";
+/** The least a project without violations has. */
+const CLEAN: Texts = { "src/main.ts": HEADER };
+
+async function readProject(): Promise<Texts> {
+  const texts: Record<string, string> = {};
+  for (const path of new Bun.Glob("{src,test,scripts}/**/*.{ts,md}").scanSync({ cwd: ROOT })) {
+    texts[path] = await Bun.file(join(ROOT, path)).text();
+  }
+  return texts;
+}
+
+test("the project breaks no rule", async () => {
+  const texts = await readProject();
+  expect(Object.keys(texts)).toContain("src/errors.ts");
+  expect((await findViolations(texts)).map(formatViolation)).toEqual([]);
+});
+
+test("findViolations finds nothing in a clean project", async () => {
+  expect(await findViolations(CLEAN)).toEqual([]);
+});
+
+/** The rules that a file at `path` with this code breaks, dead files left aside (main.ts imports it). */
+async function rulesBroken(path: string, code: string, others: Texts = {}): Promise<string[]> {
+  const isSource = path.startsWith("src/") && path !== "src/main.ts";
+  const imports = isSource ? `import ${JSON.stringify(path.replace(/^src/, "."))};\n` : "";
+  const texts = { "src/main.ts": HEADER + imports, ...others, [path]: HEADER + code };
+  return (await findViolations(texts)).map((violation) => violation.rule);
+}
+
+/** One planted violation a row: rule, path, code. */
+const PLANTED: readonly (readonly [rule: string, path: string, code: string])[] = [
+  ["file-size", "src/format/a.ts", "\n".repeat(399)],
+  ["file-size", "test/a.test.ts", "\n".repeat(399)],
+  ["line-length", "src/format/a.ts", `// ${"x".repeat(108)}`],
+  ["line-length", "scripts/a.ts", `// ${"x".repeat(108)}`],
+  ["function-size", "src/format/a.ts", `function f() {${"\n".repeat(70)}}`],
+  ["function-size", "src/format/a.ts", `const f = () => {${"\n".repeat(70)}};`],
+  ["function-size", "src/format/a.ts", `class A { m() {${"\n".repeat(70)}} }`],
+  ["function-size", "test/a.test.ts", `test("x", () => {${"\n".repeat(70)}});`],
+  ["function-size", "test/a.test.ts", `describe("x", () => {${"\n".repeat(70)}});`],
+  ["docstring", "src/format/a.ts", "export const a = 1;"],
+  ["docstring", "src/format/a.ts", "/** A. */\nexport const a = 1;\n\nexport const b = 1;"],
+  ["docstring", "src/format/a.ts", "const b = 1;\nexport const a = 1;"],
+  ["docstring", "src/format/a.ts", "const b = 1;\nexport function a(): void {}"],
+  ["docstring", "src/format/a.ts", "// not a docstring\nexport interface A {}"],
+  ["docstring", "src/commands/a.ts", "const a = 1;\nexport default a;"],
+  ["clock", "src/format/a.ts", "const a = Date.now();"],
+  ["clock", "src/format/a.ts", "const a = globalThis.Date.now();"],
+  ["clock", "src/format/a.ts", "const a = new Date();"],
+  ["clock", "src/format/a.ts", "const a = { nowMs: Date.now };"],
+  ["clock", "src/main.ts", "const a = performance.now();"],
+  ["random", "src/replication/a.ts", "const a = Math.random();"],
+  ["random", "src/replication/a.ts", "const a = crypto.randomUUID();"],
+  ["timer", "src/storage/a.ts", "setTimeout(() => {}, 1);"],
+  ["timer", "src/storage/a.ts", "setInterval(() => {}, 1);"],
+  ["timer", "src/storage/a.ts", "setImmediate(() => {});"],
+  ["timer", "src/storage/a.ts", "await Bun.sleep(1);"],
+  ["timer", "src/storage/a.ts", 'import { setTimeout as wait } from "node:timers/promises";'],
+  ["test-sleep", "test/storage/a.test.ts", "await Bun.sleep(1);"],
+  ["test-sleep", "test/storage/a.test.ts", "setTimeout(() => {}, 1);"],
+  ["exit", "src/commands/watch.ts", "process.exit(1);"],
+  ["exit", "src/commands/watch.ts", 'process.on("SIGTERM", () => {});'],
+  ["output", "src/commands/list.ts", "console.log(1);"],
+  ["output", "src/commands/list.ts", 'process.stdout.write("x");'],
+  ["any", "src/format/a.ts", "const a = (1 as any) + 1;"],
+  ["any", "test/a.test.ts", "const a = (1 as any) + 1;"],
+  ["partial-tests", "test/a.test.ts", 'test.only("x", () => {});'],
+  ["partial-tests", "test/a.test.ts", 'test.todo("x");'],
+  ["partial-tests", "test/a.test.ts", 'describe.skip("x", () => {});'],
+  ["partial-tests", "test/a.test.ts", 'test.only.each([1])("x", () => {});'],
+  ["ts-ignore", "test/a.test.ts", "// @ts-ignore\nconst a = 1;"],
+  ["to-do", "src/format/a.ts", "// TODO: later"],
+  ["to-do", "scripts/a.ts", "/* FIXME */"],
+  ["place", "src/utils.ts", ""],
+  ["place", "src/helpers/a.ts", ""],
+];
+
+describe("findViolations catches", () => {
+  test.each(PLANTED)("%s in %s: %j", async (rule, path, code) => {
+    expect(new Set(await rulesBroken(path, code))).toEqual(new Set([rule]));
+  });
+
+  test("header: a file that opens with code", async () => {
+    const found = await findViolations({ ...CLEAN, "test/a.test.ts": "const a = 1;\n/** late */" });
+    expect(found.map((one) => one.rule)).toEqual(["header"]);
+  });
+
+  test("dead-file: a file that nothing reaches, and two that only know each other", async () => {
+    const texts = {
+      ...CLEAN,
+      "src/format/a.ts": HEADER,
+      "src/format/b.ts": `${HEADER}import "./c.ts";`,
+      "src/format/c.ts": `${HEADER}import "./b.ts";`,
+    };
+    const found = await findViolations(texts);
+    expect(found.map((one) => [one.path, one.rule])).toEqual([
+      ["src/format/a.ts", "dead-file"],
+      ["src/format/b.ts", "dead-file"],
+      ["src/format/c.ts", "dead-file"],
+    ]);
+  });
+
+  test("readme: a folder of four files without one, not with one", async () => {
+    const texts: Record<string, string> = { "src/main.ts": HEADER };
+    for (const name of ["a", "b", "c", "d"]) {
+      texts[`src/format/${name}.ts`] = HEADER;
+      texts["src/main.ts"] += `import "./format/${name}.ts";\n`;
+    }
+    expect((await findViolations(texts)).map((one) => one.rule)).toEqual(["readme"]);
+    texts["src/format/README.md"] = "# format";
+    expect(await findViolations(texts)).toEqual([]);
+  });
+
+  test("the line of what it found", async () => {
+    const found = await findViolations({ ...CLEAN, "test/a.ts": `${HEADER}\n\n// TODO\n` });
+    expect(found.map(formatViolation)).toEqual(["test/a.ts:6: to-do: TODO: do it, or open an issue"]);
+  });
+});
+
+/** Imports between rooms: importing file, its import statement with TARGET, target, whether it is allowed. */
+const IMPORTS: readonly (readonly [from: string, statement: string, target: string, isAllowed: boolean])[] = [
+  ["src/commands/watch.ts", 'import "TARGET";', "src/observability/a.ts", true],
+  ["src/commands/watch.ts", 'import "TARGET";', "src/format/a.ts", true],
+  ["src/commands/watch.ts", 'import { A } from "TARGET";', "src/config/a.ts", true],
+  ["src/commands/watch.ts", 'import "TARGET";', "src/commands/output.ts", true],
+  ["src/commands/watch.ts", 'import "TARGET";', "src/commands/verify.ts", false],
+  ["src/commands/watch.ts", 'import type { A } from "TARGET";', "src/commands/verify.ts", false],
+  ["src/commands/watch.ts", 'await import("TARGET");', "src/commands/verify.ts", false],
+  ["src/observability/a.ts", 'import "TARGET";', "src/replication/a.ts", true],
+  ["src/observability/a.ts", 'import "TARGET";', "src/commands/output.ts", false],
+  ["src/replication/a.ts", 'import "TARGET";', "src/observability/a.ts", false],
+  ["src/replication/a.ts", 'import type { A } from "TARGET";', "src/observability/a.ts", false],
+  ["src/replication/a.ts", 'import "TARGET";', "src/recovery/a.ts", false],
+  ["src/recovery/a.ts", 'import "TARGET";', "src/replication/a.ts", false],
+  ["src/replication/a.ts", 'import "TARGET";', "src/database/a.ts", true],
+  ["src/recovery/a.ts", 'import "TARGET";', "src/storage/a.ts", true],
+  ["src/database/a.ts", 'import "TARGET";', "src/storage/a.ts", false],
+  ["src/storage/a.ts", 'import "TARGET";', "src/database/a.ts", false],
+  ["src/storage/a.ts", 'export { A } from "TARGET";', "src/replication/a.ts", false],
+  ["src/storage/a.ts", 'const a = await import("TARGET");', "src/replication/a.ts", false],
+  ["src/format/a.ts", 'import "TARGET";', "src/storage/a.ts", false],
+  ["src/format/a.ts", 'import { A } from "TARGET";', "src/errors.ts", true],
+  ["src/format/a.ts", 'import { A } from "TARGET";', "src/env.ts", true],
+  ["src/errors.ts", 'import "TARGET";', "src/format/a.ts", false],
+  ["src/storage/a.ts", 'import type { Config } from "TARGET";', "src/config/a.ts", true],
+  ["src/storage/a.ts", 'import { type Config } from "TARGET";', "src/config/a.ts", true],
+  ["src/storage/a.ts", 'import { type Config, DEFAULTS } from "TARGET";', "src/config/a.ts", false],
+  ["src/replication/a.ts", 'import { DEFAULTS } from "TARGET";', "src/config/a.ts", false],
+  ["src/config/a.ts", 'import "TARGET";', "src/format/a.ts", true],
+  ["src/config/a.ts", 'import "TARGET";', "src/storage/a.ts", false],
+  ["src/storage/a.ts", 'import "TARGET";', "src/main.ts", false],
+  ["src/storage/a.ts", 'import "TARGET";', "src/index.ts", false],
+  ["src/storage/a.ts", 'import "TARGET";', "scripts/a.ts", false],
+  ["scripts/a.ts", 'import "TARGET";', "src/storage/a.ts", true],
+  ["test/a.test.ts", 'import "TARGET";', "src/commands/watch.ts", true],
+];
+
+test.each(IMPORTS)(
+  "import-direction: %s, %s of %s, allowed: %p",
+  async (from, statement, target, isAllowed) => {
+    const up = "../".repeat(from.split("/").length - 1);
+    const code = statement.replace("TARGET", up + target);
+    const texts: Record<string, string> = { "src/index.ts": HEADER, "src/main.ts": HEADER };
+    for (const path of [from, target]) {
+      texts[path] ??= HEADER;
+      if (path.startsWith("src/") && path !== "src/index.ts" && path !== "src/main.ts") {
+        texts["src/main.ts"] += `import ${JSON.stringify(path.replace(/^src/, "."))};\n`;
+      }
+    }
+    texts[from] += code;
+    const found = await findViolations(texts);
+    expect(found.map((one) => [one.path, one.rule])).toEqual(isAllowed ? [] : [[from, "import-direction"]]);
+  },
+);
+
+/** What looks like a violation and is none: path, code. */
+const HARMLESS: readonly (readonly [path: string, code: string])[] = [
+  ["src/format/a.ts", "const a = new Date(0);"],
+  ["src/format/a.ts", 'const a = "Date.now() // TODO @ts-ignore";'],
+  ["src/format/a.ts", "const a = /console.log\\(1\\)/;"],
+  ["src/format/a.ts", "// A comment may speak of Date.now, setTimeout and process.exit."],
+  ["src/format/a.ts", "/** Documented. */\nexport const a = 1;"],
+  ["src/format/a.ts", `function f() {${"\n".repeat(69)}}`],
+  ["src/format/a.ts", "/** Both. */\nexport function f(a: 1): 1;\nexport function f(a: 2): 2;"],
+  ["src/main.ts", "process.exit(1);"],
+  ["src/commands/output.ts", 'process.stdout.write("x");'],
+  ["src/env.ts", "const a = [Date.now(), Math.random(), setTimeout(() => {}, 1)];"],
+  ["scripts/a.ts", "console.log(Date.now());"],
+  ["test/support/a.ts", "await Bun.sleep(1);"],
+  ["src/format/a.ts", "/** Both. */\nexport const a = 1;\nexport const b = 1;"],
+  ["test/a.test.ts", `describe("x", () => {${'test("y", () => {\n});\n'.repeat(80)}});`],
+  ["test/a.ts", `function contract() {${'test.each([1])("y", () => {\n});\n'.repeat(80)}}`],
+  ["test/a.test.ts", "const a = Date.now();\nexport const b = a;"],
+];
+
+test.each(HARMLESS)("findViolations leaves alone %s: %j", async (path, code) => {
+  expect(await rulesBroken(path, code)).toEqual([]);
+});
