@@ -26,6 +26,8 @@ export interface Env {
   monotonicMs(): number;
   /** Resolves after `durationMs`, or at once when `signal` aborts. Never rejects. */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
+  /** Lets everything else that is ready run once: between the slices of long synchronous work. */
+  turn(): Promise<void>;
   /** Blocks the thread: only for waits of a few ms inside a synchronous SQLite step. */
   sleepSync(durationMs: number): void;
   /** Uniform in [0, 1). */
@@ -44,6 +46,7 @@ export function systemEnv(log: Log): Env {
     nowMs: () => Date.now(),
     monotonicMs: () => performance.now(),
     sleep: systemSleep,
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
     sleepSync: (durationMs) => Bun.sleepSync(durationMs),
     random: () => Math.random(),
     randomBytes: (byteCount) => crypto.getRandomValues(new Uint8Array(byteCount)),

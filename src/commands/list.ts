@@ -1,0 +1,89 @@
+/**
+ * `walrust list`: which databases a destination holds, and what can be restored of them.
+ */
+import { STORE_OPTIONS } from "../config/options.ts";
+import { WalrustError } from "../errors.ts";
+import { type InventoryEntry, takeInventory } from "../recovery/inventory.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { withDestination } from "./destination.ts";
+import { formatBytes, printJson, printLine } from "./output.ts";
+import type { Verb } from "./verb.ts";
+
+export const listVerb: Verb = {
+  name: "list",
+  summary: "List the databases of a destination and what can be restored",
+  usage: "[NAME] -b URL",
+  options: [STORE_OPTIONS],
+  positionals: { name: "NAME", min: 0, max: 1 },
+  examples: [
+    ["walrust list -b file:///backup", "all databases"],
+    ["walrust list app -b s3://my-bucket/vm1 --json", "one database, as JSON"],
+  ],
+  exitCodes: [
+    [0, "listed, even if there is nothing"],
+    [2, "usage"],
+    [4, "storage: the bucket or folder is missing, credentials are refused"],
+    [6, "NAME is not there"],
+  ],
+  run: async (invocation) =>
+    withDestination(invocation, async (store) => {
+      const [name = null] = invocation.words.positionals;
+      const entries = await takeInventory(store, name, invocation.signal);
+      if (name !== null && entries.length === 0) {
+        throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
+          hint: "`walrust list` without a name shows what is there",
+        });
+      }
+      if (invocation.isJson) printJson({ destination: store.url, databases: entries.map(jsonOf) });
+      else printTable(entries, store);
+      return 0;
+    }),
+};
+
+function jsonOf(entry: InventoryEntry): unknown {
+  const slash = entry.name.lastIndexOf("/");
+  const point = (at: { txid: number; timeMs: number } | null): unknown =>
+    at === null ? null : { txid: at.txid, time: new Date(at.timeMs).toISOString() };
+  return {
+    name: entry.name,
+    prefix: slash < 0 ? "" : entry.name.slice(0, slash),
+    snapshots: entry.snapshots.map(({ txid, timeMs, bytes }) => ({
+      txid,
+      time: new Date(timeMs).toISOString(),
+      bytes,
+    })),
+    increments: entry.increments,
+    bytes: entry.bytes,
+    min: point(entry.oldest),
+    max: point(entry.newest),
+    restorable: entry.restorable,
+    problems: entry.problems,
+  };
+}
+
+function printTable(entries: readonly InventoryEntry[], store: ObjectStore): void {
+  if (entries.length === 0) return printLine(`Nothing is stored in ${store.url}`);
+  const rows = entries.map((entry) => [
+    entry.name,
+    String(entry.snapshots.length),
+    String(entry.increments),
+    formatBytes(entry.bytes),
+    entry.oldest === null ? "none" : `${entry.oldest.txid} ${new Date(entry.oldest.timeMs).toISOString()}`,
+    entry.newest === null ? "none" : `${entry.newest.txid} ${new Date(entry.newest.timeMs).toISOString()}`,
+  ]);
+  const head = ["DATABASE", "SNAPSHOTS", "INCREMENTS", "SIZE", "FROM TXID", "TO TXID"];
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
+  );
+  for (const row of [head, ...rows]) {
+    printLine(
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join("  ")
+        .trimEnd(),
+    );
+  }
+  for (const { name, problems } of entries) {
+    for (const problem of problems) printLine(`${name}: ${problem}; run walrust verify ${name}`);
+  }
+}

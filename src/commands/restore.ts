@@ -1,0 +1,138 @@
+/**
+ * `walrust restore`: a proven copy of a database, as of now or of a point in time.
+ */
+import { existsSync } from "node:fs";
+import { RESTORE_OPTIONS, STORE_OPTIONS } from "../config/options.ts";
+import { optionValues } from "../config/parse-options.ts";
+import { hasCode, WalrustError } from "../errors.ts";
+import { type RestoreResult, restore } from "../recovery/restore.ts";
+import { parsePointInTime } from "../recovery/target.ts";
+import { listObjects } from "../storage/catalog.ts";
+import { withDestination } from "./destination.ts";
+import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
+import { leaveState } from "./restored-state.ts";
+import type { Invocation, Verb } from "./verb.ts";
+
+export const restoreVerb: Verb = {
+  name: "restore",
+  summary: "Restore a database, as of now or of a point in time",
+  usage: "NAME -o PATH -b URL",
+  options: [STORE_OPTIONS, RESTORE_OPTIONS],
+  positionals: { name: "NAME", min: 1, max: 1 },
+  examples: [
+    ["walrust restore app -o app.db -b file:///backup", "the newest state"],
+    [
+      "walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time 2026-03-01T12:00:00Z",
+      "as of noon",
+    ],
+    ["walrust restore app -o old.db -b s3://my-bucket/vm1 --point-in-time txid:41", "a certain TXID"],
+    [
+      "walrust restore app -o app.db -b s3://my-bucket/vm1 --if-db-not-exists --if-replica-exists",
+      "on boot: only when the disk is new, and not an error on the very first start",
+    ],
+  ],
+  exitCodes: [
+    [0, "restored and checked (or nothing to do, with --if-…)"],
+    [2, "usage; or the target exists and --force is not given"],
+    [3, "the target cannot be written, or is in use"],
+    [4, "storage"],
+    [5, "integrity: an object is missing, damaged or altered; the target is untouched"],
+    [6, "there is nothing to restore, or the point in time is out of range"],
+  ],
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const values = optionValues(invocation.words, RESTORE_OPTIONS);
+  const { output } = values;
+  if (output === undefined) {
+    throw new WalrustError("usage", "No output file is given", { hint: "Give one with -o PATH" });
+  }
+  const point = parsePointInTime(values.pointInTime);
+  const [name] = invocation.words.positionals as [string];
+  if (values.ifDbNotExists && existsSync(output)) return nothingToDo(invocation, name, `${output} exists`);
+  return withDestination(invocation, async (store) => {
+    const { env, signal, isJson } = invocation;
+    if (values.ifReplicaExists && (await isAbsent(() => listObjects(store, name)))) {
+      return nothingToDo(invocation, name, `there is no backup of ${name} in ${store.url}`);
+    }
+    const bar = new ProgressBar(`restoring ${name}`, () => env.monotonicMs());
+    const request = { name, outputPath: output, point, force: values.force, dryRun: values.dryRun };
+    try {
+      const result = await restore(request, {
+        store,
+        env,
+        signal,
+        onProgress: (done, total) => bar.update(done, total),
+        leaveState: (restored) => leaveState(restored, store.url, env),
+      });
+      bar.clear();
+      report(result, values.dryRun, isJson);
+      return 0;
+    } catch (error) {
+      bar.clear();
+      throw error;
+    }
+  });
+}
+
+/** Whether a listing is empty, or the bucket or folder itself is not there yet. */
+async function isAbsent(list: () => Promise<readonly unknown[]>): Promise<boolean> {
+  try {
+    return (await list()).length === 0;
+  } catch (error) {
+    if (hasCode(error, "missing-bucket")) return true;
+    throw error;
+  }
+}
+
+function nothingToDo(invocation: Invocation, name: string, reason: string): number {
+  if (invocation.isJson) printJson({ name, restored: false, reason });
+  else printLine(`${name}: nothing restored, ${reason}`);
+  return 0;
+}
+
+function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void {
+  const time = result.timeMs === null ? null : new Date(result.timeMs).toISOString();
+  if (isJson) {
+    printJson({
+      name: result.name,
+      restored: !isDryRun,
+      output: result.outputPath,
+      txid: result.txid,
+      time,
+      bytes: result.bytes,
+      objects: result.objects,
+      downloaded_bytes: result.downloadedBytes,
+      duration_ms: result.durationMs,
+      notice: result.notice,
+      previous: result.previousPath,
+      checks: {
+        sha256_objects: result.checks.sha256Objects,
+        unchained_objects: result.checks.unchainedObjects,
+        database_checksum: result.checks.databaseChecksum,
+        integrity_check: result.checks.integrityCheck,
+      },
+    });
+    return;
+  }
+  if (isDryRun) {
+    const size = formatBytes(result.downloadedBytes);
+    printLine(`${result.name}: would restore TXID ${result.txid} from ${result.objects} objects (${size})`);
+  } else {
+    const size = formatBytes(result.bytes);
+    printLine(`${result.name}: restored TXID ${result.txid} of ${time} to ${result.outputPath}`);
+    printLine(`  ${size} from ${result.objects} objects in ${result.durationMs} ms; ${checksText(result)}`);
+  }
+  if (result.notice !== null) printLine(`  ${result.notice}`);
+  if (result.previousPath !== null) printLine(`  the file that was there is now ${result.previousPath}`);
+}
+
+function checksText(result: RestoreResult): string {
+  const { sha256Objects, unchainedObjects, databaseChecksum } = result.checks;
+  const parts = [`integrity_check ok`];
+  if (sha256Objects > 0) parts.push(`SHA-256 chain of ${sha256Objects} objects ok`);
+  if (unchainedObjects > 0) parts.push(`${unchainedObjects} objects carry no chain (not written by walrust)`);
+  if (databaseChecksum !== null) parts.push(`database checksum ${databaseChecksum}`);
+  return parts.join(", ");
+}

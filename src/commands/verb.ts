@@ -1,0 +1,49 @@
+/**
+ * A verb of the command line: what it takes, what its help says, and what it does. One file a verb.
+ */
+import { GLOBAL_OPTIONS, type OptionSpec } from "../config/options.ts";
+import type { ParsedWords } from "../config/parse-options.ts";
+import type { Env } from "../env.ts";
+import { WalrustError } from "../errors.ts";
+
+/** One call of a verb. */
+export interface Invocation {
+  readonly words: ParsedWords;
+  readonly isJson: boolean;
+  readonly env: Env;
+  /** Aborts on the first SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly version: string;
+}
+
+/** A verb. */
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  /** The words after the verb, e.g. `NAME -o OUTPUT`. */
+  readonly usage: string;
+  readonly options: readonly Readonly<Record<string, OptionSpec>>[];
+  readonly positionals: { readonly name: string; readonly min: number; readonly max: number };
+  readonly examples: readonly (readonly [command: string, meaning: string])[];
+  /** What each exit code means for this verb. */
+  readonly exitCodes: readonly (readonly [code: number, meaning: string])[];
+  /** @returns the exit code when nothing went wrong */
+  readonly run: (invocation: Invocation) => Promise<number>;
+}
+
+/** All options a verb accepts, its own first. */
+export function optionsOf(verb: Verb): OptionSpec[] {
+  return [...verb.options, GLOBAL_OPTIONS].flatMap((group) => Object.values(group));
+}
+
+/** @throws WalrustError code "usage" when there are too few or too many words */
+export function assertPositionals(verb: Verb, words: ParsedWords): void {
+  const { name, min, max } = verb.positionals;
+  const count = words.positionals.length;
+  if (count >= min && count <= max) return;
+  const found = count === 0 ? "none" : words.positionals.join(" ");
+  const expected = max === 0 ? "no arguments" : min === max ? `${min} ${name}` : `at least ${min} ${name}`;
+  throw new WalrustError("usage", `walrust ${verb.name} takes ${expected}, got ${found}`, {
+    hint: `Usage: walrust ${verb.name} ${verb.usage}`,
+  });
+}

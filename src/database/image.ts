@@ -1,0 +1,130 @@
+/**
+ * A consistent image of a live database at one commit: the frozen database file overlaid with the WAL's frames
+ * that are not in it yet.
+ *
+ * It may be read only while byte 123 is ours (nothing is backfilled, the file stands still) and stands for exactly
+ * the wal-index's mxFrame at that moment: an older commit may never have existed in the file. If everything was
+ * backfilled the overlay is empty, so a writer that restarts the WAL meanwhile does not matter; if not, the WAL
+ * cannot be restarted. Reading is in order, in slices, so that the caller can serve other databases in between.
+ */
+import { closeSync, openSync, readSync } from "node:fs";
+import { WalrustError } from "../errors.ts";
+import { WAL_FRAME_HEADER_SIZE, WAL_HEADER_SIZE } from "../format/wal.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
+import { imageScratch } from "./scratch.ts";
+import { readWalTail, type WalBroken, type WalPosition } from "./wal-tail.ts";
+
+/** What of a pin an image needs. */
+export interface FrozenDatabase {
+  readonly path: string;
+  readonly walPath: string;
+  readonly databaseFd: number;
+  readonly pageSizeBytes: number;
+}
+
+/** An image opened at a commit. */
+export class DatabaseImage {
+  readonly #database: FrozenDatabase;
+  readonly #overlayPgnos: Uint32Array;
+  readonly #overlayFrames: Uint32Array;
+  readonly #walFd: number | null;
+  readonly #fileSizeBytes: number;
+  #overlayNext = 0;
+  #nextPgno = 1;
+
+  /** Database size in pages. */
+  readonly commit: number;
+  /** Where the WAL was read to. */
+  readonly position: WalPosition;
+
+  private constructor(
+    database: FrozenDatabase,
+    commit: number,
+    position: WalPosition,
+    fileSizeBytes: number,
+    overlay: { pgnos: Uint32Array; frames: Uint32Array } | null,
+  ) {
+    this.#database = database;
+    this.#fileSizeBytes = fileSizeBytes;
+    this.#overlayPgnos = overlay?.pgnos ?? new Uint32Array(0);
+    this.#overlayFrames = overlay?.frames ?? new Uint32Array(0);
+    this.#walFd = overlay === null ? null : openSync(database.walPath, "r");
+    this.commit = commit;
+    this.position = position;
+  }
+
+  /**
+   * Opens the image at `index.mxFrame`, which must have been read while byte 123 was already held.
+   * @param fileSizeBytes the database file's size, from its pinned descriptor
+   */
+  static open(
+    database: FrozenDatabase,
+    index: WalIndexHeader,
+    fileSizeBytes: number,
+  ): DatabaseImage | WalBroken {
+    if (index.mxFrame === 0 || index.backfilled >= index.mxFrame) {
+      const commit = index.mxFrame === 0 ? fileSizeBytes / database.pageSizeBytes : index.pageCount;
+      if (!Number.isInteger(commit) || commit === 0) {
+        return { kind: "broken", reason: `the database file has ${fileSizeBytes} bytes` };
+      }
+      return new DatabaseImage(database, commit, positionOf(index), fileSizeBytes, null);
+    }
+    const tail = readWalTail(database.walPath, { after: null, overlayAfterFrame: index.backfilled }, index);
+    if (tail.kind === "broken") return tail;
+    return new DatabaseImage(database, tail.commit, tail.position, fileSizeBytes, tail);
+  }
+
+  /**
+   * Reads up to `pageCount` more pages in order.
+   * @param onPage gets every page but not the lock page's content (it is reported as zeros); `data` is valid only
+   * during the call
+   * @returns false when the last page was read
+   */
+  readSlice(pageCount: number, onPage: (pgno: number, data: Uint8Array) => void): boolean {
+    const { pageSizeBytes, databaseFd } = this.#database;
+    const scratch = imageScratch.take(1 << 20);
+    let left = pageCount;
+    while (left > 0 && this.#nextPgno <= this.commit) {
+      const first = this.#nextPgno;
+      const fits = Math.max(1, Math.floor(scratch.length / pageSizeBytes));
+      const count = Math.min(left, fits, this.commit - first + 1);
+      const chunk = scratch.subarray(0, count * pageSizeBytes);
+      const offset = (first - 1) * pageSizeBytes;
+      const read = offset < this.#fileSizeBytes ? readSync(databaseFd, chunk, 0, chunk.length, offset) : 0;
+      chunk.fill(0, read);
+      for (let i = 0; i < count; i++) {
+        const page = chunk.subarray(i * pageSizeBytes, (i + 1) * pageSizeBytes);
+        this.#overlay(first + i, page);
+        onPage(first + i, page);
+      }
+      this.#nextPgno += count;
+      left -= count;
+    }
+    return this.#nextPgno <= this.commit;
+  }
+
+  /** Replaces a page's content by its newest frame, if the overlay has one. */
+  #overlay(pgno: number, page: Uint8Array): void {
+    if (this.#walFd === null || this.#overlayPgnos[this.#overlayNext] !== pgno) return;
+    const frame = this.#overlayFrames[this.#overlayNext++]!;
+    const frameSize = WAL_FRAME_HEADER_SIZE + page.length;
+    const offset = WAL_HEADER_SIZE + (frame - 1) * frameSize + WAL_FRAME_HEADER_SIZE;
+    if (readSync(this.#walFd, page, 0, page.length, offset) !== page.length) {
+      throw new WalrustError("database", `${this.#database.walPath} became shorter while an image was read`);
+    }
+  }
+
+  close(): void {
+    if (this.#walFd !== null) closeSync(this.#walFd);
+  }
+}
+
+function positionOf(index: WalIndexHeader): WalPosition {
+  return {
+    salt1: index.salt1,
+    salt2: index.salt2,
+    frameCount: index.mxFrame,
+    checksum1: index.frameChecksum1,
+    checksum2: index.frameChecksum2,
+  };
+}

@@ -1,0 +1,302 @@
+/**
+ * The page sums: for each page of a database 8 bytes, its LTX page checksum, little-endian, in the file
+ * `pages.sum` of the state folder (entry i belongs to page i + 1). They give true post-apply checksums without
+ * reading the database, and a difference by reading it once instead of uploading it again.
+ *
+ * Invariants:
+ * 1. The XOR of all entries (with bit 63 set) is the database checksum of the persisted position. Whoever loads a
+ *    file checks that; a file that does not agree is lost, never repaired by guessing.
+ * 2. The entry of the lock page is 0.
+ * 3. Updates are written after the position that includes them is durable, so that a crash between the two can be
+ *    replayed from the spool file of that position.
+ * No descriptor and no memory is held per database: a window of 64 KB is read, changed and written.
+ */
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { WalrustError } from "../errors.ts";
+import { pageChecksumInto } from "../format/crc64.ts";
+import { CHECKSUM_FLAG, type Checksum, lockPgno } from "../format/types.ts";
+import { sumScratch } from "./scratch.ts";
+
+const ENTRY_SIZE = 8;
+const WINDOW_SIZE = 1 << 16;
+const WINDOW_ENTRIES = WINDOW_SIZE / ENTRY_SIZE;
+
+/** New sums of the pages of a batch, by ascending page number: low and high 32 bits. */
+export interface SumBatch {
+  readonly pgnos: Uint32Array;
+  readonly low: Uint32Array;
+  readonly high: Uint32Array;
+}
+
+/** Running XOR of page sums, in two 32-bit halves. */
+export class SumXor {
+  low = 0;
+  high = 0;
+
+  add(low: number, high: number): void {
+    this.low ^= low;
+    this.high ^= high;
+  }
+
+  /** The database checksum: the XOR with bit 63 set. */
+  checksum(): Checksum {
+    const value = (BigInt(this.high >>> 0) << 32n) | BigInt(this.low >>> 0);
+    return (value | CHECKSUM_FLAG) as Checksum;
+  }
+}
+
+/** A window over the file that follows ascending page numbers. */
+class SumWindow {
+  readonly #bytes = sumScratch.take(WINDOW_SIZE);
+  readonly #words = new Uint32Array(this.#bytes.buffer, this.#bytes.byteOffset, WINDOW_SIZE / 4);
+  #base = -1;
+  #dirty = false;
+
+  constructor(
+    readonly fd: number,
+    readonly isWriting: boolean,
+  ) {}
+
+  /** Index of the low word of page `pgno` in `words`, after moving the window there. */
+  seek(pgno: number): number {
+    const base = Math.floor((pgno - 1) / WINDOW_ENTRIES) * WINDOW_ENTRIES;
+    if (base !== this.#base) {
+      this.flush();
+      this.#words.fill(0, 0, WINDOW_SIZE / 4);
+      readSync(this.fd, this.#bytes, 0, WINDOW_SIZE, base * ENTRY_SIZE);
+      this.#base = base;
+    }
+    return (pgno - 1 - base) * 2;
+  }
+
+  get words(): Uint32Array {
+    return this.#words;
+  }
+
+  markDirty(): void {
+    this.#dirty = true;
+  }
+
+  flush(): void {
+    if (this.#dirty && this.isWriting)
+      writeSync(this.fd, this.#bytes, 0, WINDOW_SIZE, this.#base * ENTRY_SIZE);
+    this.#dirty = false;
+  }
+}
+
+/**
+ * The database checksum after a batch, from the one before: nothing is written.
+ * Pages that the database grew by and that are not in the batch count as zero pages; pages it shrank by fall away.
+ */
+export function checksumAfter(
+  path: string,
+  before: Checksum,
+  oldCommit: number,
+  newCommit: number,
+  batch: SumBatch,
+  pageSizeBytes: number,
+): Checksum {
+  const xor = new SumXor();
+  xor.add(Number(before & 0xffffffffn), Number((before >> 32n) & 0xffffffffn));
+  const fd = openSync(path, "r");
+  try {
+    const window = new SumWindow(fd, false);
+    const { pgnos, low, high } = batch;
+    for (let i = 0; i < pgnos.length; i++) {
+      const pgno = pgnos[i]!;
+      if (pgno <= oldCommit) {
+        const word = window.seek(pgno);
+        xor.add(window.words[word]!, window.words[word + 1]!);
+      }
+      xor.add(low[i]!, high[i]!);
+    }
+    for (let pgno = newCommit + 1; pgno <= oldCommit; pgno++) {
+      const word = window.seek(pgno);
+      xor.add(window.words[word]!, window.words[word + 1]!);
+    }
+    eachHole(oldCommit, newCommit, pgnos, pageSizeBytes, (_, zeroLow, zeroHigh) =>
+      xor.add(zeroLow, zeroHigh),
+    );
+  } finally {
+    closeSync(fd);
+  }
+  return xor.checksum();
+}
+
+/** Writes a batch into the file and cuts or grows it to `newCommit` pages. Not fsynced: the position's checksum tells. */
+export function applyBatch(
+  path: string,
+  oldCommit: number,
+  newCommit: number,
+  batch: SumBatch,
+  pageSizeBytes: number,
+): void {
+  const fd = openSync(path, "r+");
+  try {
+    const window = new SumWindow(fd, true);
+    const { pgnos, low, high } = batch;
+    for (let i = 0; i < pgnos.length; i++) setSum(window, pgnos[i]!, low[i]!, high[i]!);
+    eachHole(oldCommit, newCommit, pgnos, pageSizeBytes, (pgno, zeroLow, zeroHigh) => {
+      setSum(window, pgno, zeroLow, zeroHigh);
+    });
+    window.flush();
+    ftruncateSync(fd, newCommit * ENTRY_SIZE);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function setSum(window: SumWindow, pgno: number, low: number, high: number): void {
+  const word = window.seek(pgno);
+  window.words[word] = low;
+  window.words[word + 1] = high;
+  window.markDirty();
+}
+
+/** Calls back for each page the database grew by that no frame wrote, with the sum of a zero page. */
+function eachHole(
+  oldCommit: number,
+  newCommit: number,
+  pgnos: Uint32Array,
+  pageSizeBytes: number,
+  onHole: (pgno: number, low: number, high: number) => void,
+): void {
+  if (newCommit <= oldCommit) return;
+  const lock = lockPgno(pageSizeBytes);
+  const sum = new Uint32Array(2);
+  let next = 0;
+  let zero: Uint8Array | null = null;
+  while (next < pgnos.length && pgnos[next]! <= oldCommit) next++;
+  for (let pgno = oldCommit + 1; pgno <= newCommit; pgno++) {
+    if (next < pgnos.length && pgnos[next] === pgno) {
+      next++;
+      continue;
+    }
+    if (pgno === lock) continue;
+    zero ??= new Uint8Array(pageSizeBytes);
+    pageChecksumInto(pgno, zero, sum);
+    onHole(pgno, sum[0]!, sum[1]!);
+  }
+}
+
+/** The database checksum a file of sums stands for, or null when it is missing or not `commit` entries long. */
+export function checksumOfFileOrNull(path: string, commit: number): Checksum | null {
+  if (!existsSync(path)) return null;
+  const fd = openSync(path, "r");
+  try {
+    const bytes = sumScratch.take(WINDOW_SIZE);
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, WINDOW_SIZE / 4);
+    const xor = new SumXor();
+    let offset = 0;
+    for (;;) {
+      const read = readSync(fd, bytes, 0, WINDOW_SIZE, offset);
+      if (read === 0) break;
+      for (let word = 0; word + 1 < read / 4; word += 2) xor.add(words[word]!, words[word + 1]!);
+      offset += read;
+      if (offset > commit * ENTRY_SIZE) return null;
+    }
+    return offset === commit * ENTRY_SIZE ? xor.checksum() : null;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Writes all sums of a database in page order into a new file that replaces the old one when it is committed. */
+export class PageSumWriter {
+  readonly #path: string;
+  readonly #tempPath: string;
+  readonly #fd: number;
+  readonly #words = new Uint32Array(WINDOW_SIZE / 4);
+  readonly xor = new SumXor();
+  #used = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#tempPath = `${path}.tmp`;
+    this.#fd = openSync(this.#tempPath, "w");
+  }
+
+  /** Appends the sum of the next page. */
+  push(low: number, high: number): void {
+    this.#words[this.#used] = low;
+    this.#words[this.#used + 1] = high;
+    this.xor.add(low, high);
+    this.#used += 2;
+    if (this.#used === this.#words.length) this.#flush();
+  }
+
+  #flush(): void {
+    const bytes = new Uint8Array(this.#words.buffer, 0, this.#used * 4);
+    let written = 0;
+    while (written < bytes.length) written += writeSync(this.#fd, bytes, written);
+    this.#used = 0;
+  }
+
+  /** All sums are in the temporary file; `publish` makes it the file. */
+  close(): void {
+    this.#flush();
+    fsyncSync(this.#fd);
+    closeSync(this.#fd);
+  }
+
+  /** Replaces the file. Call after the position that these sums belong to is durable. */
+  publish(): void {
+    renameSync(this.#tempPath, this.#path);
+  }
+
+  /** Drops the temporary file after a failure. */
+  discard(): void {
+    try {
+      closeSync(this.#fd);
+    } catch {
+      // Already closed by close(): only the file is left to remove.
+    }
+    rmSync(this.#tempPath, { force: true });
+  }
+}
+
+/** Reads sums in page order, for a difference. A page past the end has no sum. */
+export class PageSumReader {
+  readonly #fd: number;
+  readonly #bytes = new Uint8Array(WINDOW_SIZE);
+  readonly #words = new Uint32Array(this.#bytes.buffer);
+  #available = 0;
+  #next = 0;
+  low = 0;
+  high = 0;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, "r");
+  }
+
+  /** Moves to the next page's sum, into `low` and `high`. @returns false past the end of the file */
+  next(): boolean {
+    if (this.#next >= this.#available) {
+      const read = readSync(this.#fd, this.#bytes, 0, WINDOW_SIZE, null);
+      if (read % ENTRY_SIZE !== 0) {
+        throw new WalrustError("database", `The page-sum file ends inside an entry (${read} bytes)`);
+      }
+      this.#available = read / 4;
+      this.#next = 0;
+      if (read === 0) return false;
+    }
+    this.low = this.#words[this.#next]!;
+    this.high = this.#words[this.#next + 1]!;
+    this.#next += 2;
+    return true;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}

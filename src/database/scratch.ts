@@ -1,0 +1,60 @@
+/**
+ * The process-wide scratch memory of synchronous file work. Capturing is synchronous and one database at a time,
+ * so one set of buffers serves hundreds of databases: nothing here belongs to a database, and nothing in it
+ * survives an await.
+ */
+
+/** A buffer that grows to the largest size ever asked for, up to a limit after which it is let go again. */
+class Scratch {
+  #bytes = new Uint8Array(0);
+
+  constructor(readonly keepSizeBytes: number) {}
+
+  /** A view of at least `sizeBytes` bytes; its content is whatever the last user left. */
+  take(sizeBytes: number): Uint8Array {
+    if (this.#bytes.length < sizeBytes) {
+      const bytes = new Uint8Array(sizeBytes);
+      if (sizeBytes <= this.keepSizeBytes) this.#bytes = bytes;
+      return bytes;
+    }
+    return this.#bytes;
+  }
+}
+
+/** For chunks of the WAL while its frames are checked. */
+export const walScratch = new Scratch(1 << 20);
+
+/** For chunks of the database file while it is read page by page. */
+export const imageScratch = new Scratch(1 << 20);
+
+/** For windows of the page-sum file. */
+export const sumScratch = new Scratch(1 << 16);
+
+/** A growable list of unsigned 32-bit numbers: 4 bytes an entry. */
+export class Uint32List {
+  #items = new Uint32Array(256);
+  length = 0;
+
+  push(value: number): void {
+    if (this.length === this.#items.length) {
+      const items = new Uint32Array(this.length * 2);
+      items.set(this.#items);
+      this.#items = items;
+    }
+    this.#items[this.length++] = value;
+  }
+
+  at(index: number): number {
+    return this.#items[index]!;
+  }
+
+  /** A view of the items, valid until the next push. */
+  view(): Uint32Array {
+    return this.#items.subarray(0, this.length);
+  }
+
+  clear(): void {
+    this.length = 0;
+    if (this.#items.length > 1 << 16) this.#items = new Uint32Array(256);
+  }
+}

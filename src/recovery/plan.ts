@@ -1,0 +1,98 @@
+/**
+ * The restore plan: which objects, in which order, lead to a TXID, or which gap is in the way. A pure function of
+ * the listing.
+ *
+ * A plan begins with an object that holds the whole database (min TXID 1) and goes on with objects that each begin
+ * at or before the next TXID and end after it, newest end first, so that compacted objects are preferred over the
+ * increments they replaced. A path is sought from the newest snapshot first and from older ones if that leads
+ * nowhere.
+ */
+import type { Txid } from "../format/types.ts";
+import type { LtxObject } from "../storage/catalog.ts";
+
+/** A path of objects to a TXID. */
+export interface RestorePlan {
+  readonly kind: "plan";
+  /** The first holds the whole database; each next one continues it. */
+  readonly objects: readonly LtxObject[];
+  readonly txid: Txid;
+}
+
+/** Why there is no path. */
+export type NoRestorePlan =
+  /** Nothing to restore from. */
+  | { readonly kind: "empty" }
+  /** The history has a hole between two TXIDs: objects that must exist are gone. */
+  | { readonly kind: "gap"; readonly afterTxid: Txid; readonly nextTxid: Txid | null }
+  /** The TXID lies inside compacted objects, before the first or after the last point. */
+  | { readonly kind: "not-a-point"; readonly below: Txid | null; readonly above: Txid | null };
+
+/** The greatest TXID that any object reaches, or 0. */
+export function newestTxid(objects: readonly LtxObject[]): Txid | 0 {
+  return objects.reduce<Txid | 0>((max, object) => (object.maxTxid > max ? object.maxTxid : max), 0);
+}
+
+/** Plans the way to `target`, or to the newest TXID of the listing when it is null. */
+export function planRestore(objects: readonly LtxObject[], target: Txid | null): RestorePlan | NoRestorePlan {
+  const newest = newestTxid(objects);
+  if (newest === 0) return { kind: "empty" };
+  const goal = target ?? newest;
+  const useful = objects.filter((object) => object.maxTxid <= goal);
+  const bases = useful
+    .filter((object) => object.minTxid === 1)
+    .sort((a, b) => b.maxTxid - a.maxTxid || b.level - a.level);
+  const continuations = useful.filter((object) => object.minTxid > 1).sort((a, b) => a.minTxid - b.minTxid);
+  let furthest: LtxObject[] = [];
+  for (const base of bases) {
+    const path = extendPath(base, continuations);
+    if (path.at(-1)!.maxTxid === goal) return { kind: "plan", objects: path, txid: goal };
+    if (furthest.length === 0 || path.at(-1)!.maxTxid > furthest.at(-1)!.maxTxid) furthest = path;
+  }
+  if (target !== null && !objects.some((object) => object.maxTxid === target)) {
+    return { kind: "not-a-point", ...neighbours(objects, target) };
+  }
+  const afterTxid = (furthest.at(-1)?.maxTxid ?? 0) as Txid;
+  const next = continuations.find((object) => object.minTxid > afterTxid);
+  return { kind: "gap", afterTxid, nextTxid: next?.minTxid ?? null };
+}
+
+/** The greedy path from a base: always the object that reaches furthest. `continuations` are sorted by min TXID. */
+function extendPath(base: LtxObject, continuations: readonly LtxObject[]): LtxObject[] {
+  const path = [base];
+  let reached = base.maxTxid;
+  let next = 0;
+  let best: LtxObject | null = null;
+  for (;;) {
+    while (next < continuations.length && continuations[next]!.minTxid <= reached + 1) {
+      const candidate = continuations[next++]!;
+      if (candidate.maxTxid > reached && (best === null || isBetter(candidate, best, reached)))
+        best = candidate;
+    }
+    if (best === null || best.maxTxid <= reached) return path;
+    path.push(best);
+    reached = best.maxTxid;
+    best = null;
+    // Candidates that overlap the new end begin earlier in the list: none of them reaches further than the best did.
+  }
+}
+
+/** Further is better; at the same end, an exact continuation is better than one that overlaps. */
+function isBetter(candidate: LtxObject, best: LtxObject, reached: Txid): boolean {
+  if (candidate.maxTxid !== best.maxTxid) return candidate.maxTxid > best.maxTxid;
+  const isExact = candidate.minTxid === reached + 1;
+  return isExact && best.minTxid !== reached + 1;
+}
+
+/** The nearest restorable TXIDs on both sides of one that is not. */
+export function neighbours(
+  objects: readonly LtxObject[],
+  txid: Txid,
+): { below: Txid | null; above: Txid | null } {
+  let below: Txid | null = null;
+  let above: Txid | null = null;
+  for (const { maxTxid } of objects) {
+    if (maxTxid < txid && (below === null || maxTxid > below)) below = maxTxid;
+    if (maxTxid > txid && (above === null || maxTxid < above)) above = maxTxid;
+  }
+  return { below, above };
+}

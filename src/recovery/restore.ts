@@ -1,0 +1,201 @@
+/**
+ * Restore: from a destination to a database file that is proven before anybody can see it.
+ *
+ * The file is built under a temporary name beside the target, checked (SHA-256, LTX checksums, chain, database
+ * checksum after every object, `PRAGMA integrity_check`), synced, and renamed. Until the rename the target is
+ * untouched; whatever goes wrong, the temporary file is removed and the error names the object.
+ */
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import type { Env } from "../env.ts";
+import { errorMessage, WalrustError } from "../errors.ts";
+import { hex } from "../format/chain.ts";
+import { type LtxObject, listObjects } from "../storage/catalog.ts";
+import { readManifest } from "../storage/manifest.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
+import { DatabaseBuilder } from "./database-builder.ts";
+import { checkDatabase } from "./integrity-check.ts";
+import { fetchInOrder } from "./object-source.ts";
+import { planRestore, type RestorePlan } from "./plan.ts";
+import { type PointInTime, resolveTarget } from "./target.ts";
+import { assertTargetFree, inheritAccess, moveAside, syncFolder } from "./target-file.ts";
+
+/** What is to be restored, and where to. */
+export interface RestoreRequest {
+  readonly name: string;
+  readonly outputPath: string;
+  readonly point: PointInTime;
+  /** Replace an existing target; it is kept beside it as `.pre-restore-<time>`. */
+  readonly force: boolean;
+  /** Plan only: nothing is downloaded but headers. */
+  readonly dryRun: boolean;
+}
+
+/** What was restored. */
+export interface RestoreResult {
+  readonly name: string;
+  readonly outputPath: string;
+  readonly txid: number;
+  readonly timeMs: number | null;
+  readonly bytes: number;
+  readonly objects: number;
+  readonly downloadedBytes: number;
+  readonly durationMs: number;
+  readonly notice: string | null;
+  /** Where the file that was there before is now. */
+  readonly previousPath: string | null;
+  readonly checks: {
+    readonly sha256Objects: number;
+    readonly unchainedObjects: number;
+    readonly databaseChecksum: string | null;
+    readonly integrityCheck: "ok" | "skipped";
+  };
+}
+
+/** What restore leaves behind so that a following watch uploads only differences. */
+export interface RestoredState {
+  readonly name: string;
+  readonly outputPath: string;
+  readonly builder: DatabaseBuilder;
+  readonly chain: string | null;
+}
+
+/** What restore needs from outside. */
+export interface RestoreContext {
+  readonly store: ObjectStore;
+  readonly env: Env;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  /** Writes the state beside the restored database; called before the rename. */
+  readonly leaveState: (state: RestoredState) => void;
+}
+
+/**
+ * Restores a database.
+ * @throws WalrustError codes restore, integrity, corrupt, database, usage or a storage code; the target is untouched
+ */
+export async function restore(request: RestoreRequest, context: RestoreContext): Promise<RestoreResult> {
+  const { store, env, signal } = context;
+  const startedMs = env.monotonicMs();
+  const outputPath = resolve(request.outputPath);
+  if (!request.dryRun) assertTargetFree(outputPath, request.force);
+  const objects = await listObjects(store, request.name, signal);
+  if (objects.length === 0) throw await nothingThere(request.name, store);
+  const manifest = await readManifest(store, request.name, signal);
+  if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
+  const target = await resolveTarget(request.point, objects, manifest, store, env.nowMs());
+  const plan = assertPlan(request.name, planRestore(objects, target.txid));
+  const base = { name: request.name, outputPath, txid: plan.txid, notice: target.notice };
+  const downloadedBytes = plan.objects.reduce((sum, object) => sum + object.sizeBytes, 0);
+  if (request.dryRun) {
+    const checks = {
+      sha256Objects: 0,
+      unchainedObjects: 0,
+      databaseChecksum: null,
+      integrityCheck: "skipped",
+    } as const;
+    const durationMs = Math.round(env.monotonicMs() - startedMs);
+    const sizes = { timeMs: null, bytes: 0, objects: plan.objects.length, downloadedBytes, durationMs };
+    return { ...base, ...sizes, previousPath: null, checks };
+  }
+  const built = await build(request.name, outputPath, plan.objects, request.force, context);
+  return {
+    ...base,
+    timeMs: built.timeMs,
+    bytes: built.bytes,
+    objects: plan.objects.length,
+    downloadedBytes,
+    durationMs: Math.round(env.monotonicMs() - startedMs),
+    previousPath: built.previousPath,
+    checks: {
+      sha256Objects: built.path.chainedObjects,
+      unchainedObjects: built.path.unchainedObjects,
+      databaseChecksum: built.checksum,
+      integrityCheck: "ok",
+    },
+  };
+}
+
+interface Built {
+  readonly timeMs: number;
+  readonly bytes: number;
+  readonly path: PathState;
+  readonly checksum: string | null;
+  readonly previousPath: string | null;
+}
+
+/** Builds, checks and publishes the file. */
+async function build(
+  name: string,
+  outputPath: string,
+  objects: readonly LtxObject[],
+  force: boolean,
+  context: RestoreContext,
+): Promise<Built> {
+  const { store, env, signal } = context;
+  const folder = dirname(outputPath);
+  mkdirSync(folder, { recursive: true });
+  const tempPath = join(folder, `.${basename(outputPath)}.restore-${hex(env.randomBytes(6))}`);
+  const builder = new DatabaseBuilder(tempPath);
+  try {
+    const path = startOfPath();
+    const totalBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
+    let doneBytes = 0;
+    for await (const fetched of fetchInOrder(store, objects, signal)) {
+      await applyObject(fetched, builder, path, (byteCount) => {
+        doneBytes += byteCount;
+        context.onProgress?.(doneBytes, totalBytes);
+      });
+    }
+    builder.sync();
+    checkDatabase(tempPath, name);
+    signal?.throwIfAborted();
+    assertTargetFree(outputPath, force);
+    inheritAccess(tempPath, outputPath);
+    const previousPath = moveAside(outputPath, env.nowMs());
+    context.leaveState({ name, outputPath, builder, chain: path.chain });
+    renameSync(tempPath, outputPath);
+    syncFolder(folder);
+    const checksum = builder.hasChecksums ? builder.checksum.toString(16) : null;
+    const bytes = builder.commit * builder.pageSizeBytes;
+    return { timeMs: builder.timeMs, bytes, path, checksum, previousPath };
+  } catch (error) {
+    if (existsSync(tempPath)) rmSync(tempPath, { force: true });
+    if (error instanceof WalrustError) throw error;
+    throw new WalrustError("restore", `Restore of ${name} failed: ${errorMessage(error)}`, { cause: error });
+  } finally {
+    builder.close();
+  }
+}
+
+function assertPlan(name: string, plan: ReturnType<typeof planRestore>): RestorePlan {
+  if (plan.kind === "plan") return plan;
+  if (plan.kind === "gap") {
+    const next =
+      plan.nextTxid === null ? "nothing follows" : `the next object begins at TXID ${plan.nextTxid}`;
+    const hint =
+      plan.afterTxid === 0
+        ? "The snapshot that the history begins with is gone"
+        : `Restore what is before the gap with --point-in-time txid:${plan.afterTxid}`;
+    throw new WalrustError("integrity", `${name} has a gap after TXID ${plan.afterTxid}: ${next}`, {
+      hint,
+      context: { database: name, afterTxid: plan.afterTxid },
+    });
+  }
+  throw new WalrustError("restore", `${name} has no such restorable point`);
+}
+
+/** Tells an empty prefix from a name that is slightly wrong, and from a bucket of another tool. */
+async function nothingThere(name: string, store: ObjectStore): Promise<WalrustError> {
+  const folders = await store.listFolders("");
+  const known = folders.filter((folder) => folder !== name).slice(0, 10);
+  const hint =
+    known.length > 0
+      ? `There are: ${known.join(", ")} (see \`walrust list\`)`
+      : `Nothing is stored below ${store.url}`;
+  return new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
+    hint,
+    context: { database: name },
+  });
+}

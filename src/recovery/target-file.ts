@@ -1,0 +1,81 @@
+/**
+ * The file a restore replaces: whether it may be touched, and how what was there is kept.
+ */
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  statSync,
+} from "node:fs";
+import { isDatabaseInUse } from "../database/in-use.ts";
+import { systemCode, WalrustError } from "../errors.ts";
+
+const COMPANIONS = ["", "-wal", "-shm", "-journal"] as const;
+
+/**
+ * @throws WalrustError code "usage" when something is there and `force` is not given; "database" when a process has
+ * the database open
+ */
+export function assertTargetFree(path: string, force: boolean): void {
+  const existing = COMPANIONS.map((suffix) => `${path}${suffix}`).filter((file) => existsSync(file));
+  if (existing.length === 0) return;
+  if (statSync(existing[0]!).isDirectory()) {
+    throw new WalrustError("usage", `${existing[0]} is a folder`, {
+      hint: "Give -o the path of a database file",
+    });
+  }
+  if (!force) {
+    throw new WalrustError("usage", `${existing.join(", ")} exists`, {
+      hint: "Give another -o, or --force to replace it (it is kept beside the target)",
+    });
+  }
+  if (existsSync(path) && isDatabaseInUse(path)) {
+    throw new WalrustError("database", `${path} is in use by another process`, {
+      hint: "Stop the application (and walrust watch) before restoring over its database",
+    });
+  }
+}
+
+/**
+ * Renames the target and its -wal, -shm and -journal: a log left behind would be applied to the restored file.
+ * @returns where the database is now, or null when there was none
+ */
+export function moveAside(path: string, nowMs: number): string | null {
+  const stamp = new Date(nowMs).toISOString().replace(/[:.]/g, "-");
+  const asidePath = `${path}.pre-restore-${stamp}`;
+  let moved: string | null = null;
+  for (const suffix of COMPANIONS) {
+    if (!existsSync(`${path}${suffix}`)) continue;
+    renameSync(`${path}${suffix}`, `${asidePath}${suffix}`);
+    if (suffix === "") moved = asidePath;
+  }
+  return moved;
+}
+
+/** Gives the new file the mode and, where we may, the owner of the one it replaces. */
+export function inheritAccess(newPath: string, existingPath: string): void {
+  const stats = statSync(existingPath, { throwIfNoEntry: false });
+  if (stats === undefined) return;
+  chmodSync(newPath, stats.mode & 0o777);
+  try {
+    chownSync(newPath, stats.uid, stats.gid);
+  } catch (error) {
+    if (systemCode(error) !== "EPERM") throw error;
+  }
+}
+
+/** Makes a rename durable. File systems that cannot sync a folder are accepted. */
+export function syncFolder(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } catch (error) {
+    if (systemCode(error) !== "EINVAL") throw error;
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Which TXID a restore is asked for: the latest, a TXID, or the newest capture at or before a time.
+ *
+ * "Latest" is the newest in the listing, unless the manifest names more: then something was deleted, which is an
+ * integrity error and never a silent older state. A time is looked up in the LTX headers by binary search over the
+ * points of the listing (capture times never decrease).
+ */
+import { WalrustError } from "../errors.ts";
+import type { Txid } from "../format/types.ts";
+import { type LtxObject, readHeader } from "../storage/catalog.ts";
+import type { ManifestReading } from "../storage/manifest.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { neighbours, newestTxid } from "./plan.ts";
+
+/** What a user asks for. */
+export type PointInTime =
+  | { readonly kind: "latest" }
+  | { readonly kind: "txid"; readonly txid: Txid }
+  | { readonly kind: "time"; readonly timeMs: number };
+
+/** ISO 8601 with a zone, or a date alone (UTC). */
+const ISO_TIME = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2}))?$/;
+
+/** Parses `--point-in-time`. @throws WalrustError code "usage" */
+export function parsePointInTime(text: string | undefined): PointInTime {
+  if (text === undefined || text === "latest") return { kind: "latest" };
+  const txid = /^txid:(\d{1,16})$/.exec(text);
+  if (txid) {
+    const value = Number(txid[1]);
+    if (value >= 1 && Number.isSafeInteger(value)) return { kind: "txid", txid: value as Txid };
+  }
+  const timeMs = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(timeMs)) {
+    throw new WalrustError("usage", `Cannot read --point-in-time ${JSON.stringify(text)}`, {
+      hint: "Give txid:N (decimal) or a time with its zone, such as 2026-03-01T12:00:00Z",
+    });
+  }
+  return { kind: "time", timeMs };
+}
+
+/** The TXID to restore, and what to tell the user about it. */
+export interface ResolvedTarget {
+  readonly txid: Txid;
+  readonly notice: string | null;
+}
+
+/**
+ * Resolves what is asked for against the listing.
+ * @throws WalrustError code "restore" (nothing there, out of range) or "integrity" (objects are missing)
+ */
+export async function resolveTarget(
+  point: PointInTime,
+  objects: readonly LtxObject[],
+  manifest: ManifestReading,
+  store: ObjectStore,
+  nowMs: number,
+): Promise<ResolvedTarget> {
+  const newest = newestTxid(objects);
+  assertNothingDeleted(newest, manifest);
+  if (newest === 0) throw new WalrustError("restore", "There is nothing to restore: no object was found");
+  if (point.kind === "latest") return { txid: newest, notice: null };
+  if (point.kind === "txid") return { txid: resolveTxid(point.txid, objects), notice: null };
+  return resolveTime(point.timeMs, objects, store, nowMs);
+}
+
+function assertNothingDeleted(newest: Txid | 0, manifest: ManifestReading): void {
+  if (manifest.kind !== "manifest") return;
+  const { txid, time } = manifest.manifest.latest;
+  if (txid <= newest) return;
+  throw new WalrustError(
+    "integrity",
+    `The manifest names TXID ${txid} of ${time}, the newest object is ${newest}`,
+    {
+      hint: "Objects were deleted. Restore an older point explicitly with --point-in-time, or recover the objects",
+      context: { manifestTxid: txid, newestTxid: newest },
+    },
+  );
+}
+
+function resolveTxid(txid: Txid, objects: readonly LtxObject[]): Txid {
+  if (objects.some((object) => object.maxTxid === txid)) return txid;
+  const { below, above } = neighbours(objects, txid);
+  const reason =
+    above === null
+      ? "it is newer than the newest"
+      : below === null
+        ? "it is older than the oldest"
+        : "it was merged";
+  throw new WalrustError("restore", `TXID ${txid} is not restorable: ${reason}`, {
+    hint: `The nearest points are ${below === null ? "none before" : `txid:${below}`} and ${
+      above === null ? "none after" : `txid:${above}`
+    }`,
+    context: { txid, ...(below === null ? {} : { below }), ...(above === null ? {} : { above }) },
+  });
+}
+
+async function resolveTime(
+  timeMs: number,
+  objects: readonly LtxObject[],
+  store: ObjectStore,
+  nowMs: number,
+): Promise<ResolvedTarget> {
+  if (timeMs > nowMs) {
+    throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is in the future`, {
+      hint: "Leave out --point-in-time for the newest state",
+    });
+  }
+  const points = pointsOf(objects);
+  let low = 0;
+  let high = points.length - 1;
+  let found = -1;
+  const times = new Map<number, number>();
+  const timeOf = async (index: number): Promise<number> => {
+    const known = times.get(index);
+    if (known !== undefined) return known;
+    const header = await readHeader(store, points[index]!.key);
+    times.set(index, header.timestampMs);
+    return header.timestampMs;
+  };
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if ((await timeOf(middle)) <= timeMs) {
+      found = middle;
+      low = middle + 1;
+    } else high = middle - 1;
+  }
+  if (found === -1) {
+    const oldest = new Date(await timeOf(0)).toISOString();
+    throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is before the oldest capture`, {
+      hint: `The oldest restorable point is txid:${points[0]!.maxTxid} of ${oldest}`,
+    });
+  }
+  const isNewest = found === points.length - 1;
+  const foundTime = new Date(await timeOf(found)).toISOString();
+  const notice = isNewest ? `the newest capture is of ${foundTime}; nothing is known after it` : null;
+  return { txid: points[found]!.maxTxid, notice };
+}
+
+/** One object for each restorable TXID, ascending. */
+function pointsOf(objects: readonly LtxObject[]): LtxObject[] {
+  const byTxid = new Map<number, LtxObject>();
+  for (const object of objects) {
+    const known = byTxid.get(object.maxTxid);
+    if (known === undefined || object.level < known.level) byTxid.set(object.maxTxid, object);
+  }
+  return [...byTxid.values()].sort((a, b) => a.maxTxid - b.maxTxid);
+}

@@ -1,0 +1,162 @@
+/**
+ * Capture: the committed frames since the position become one LTX file in the spool and one TXID.
+ *
+ * Order, so that a crash between any two steps loses nothing: (1) the spool file is complete, (2) the state names
+ * it, (3) the page sums include it. The uploader sees a file only after (2). A failure before (2) leaves the
+ * position where it was, and the same frames are captured again.
+ * Synchronous, no SQLite: the caller holds the pin.
+ */
+
+import { applyBatch, checksumAfter, type SumBatch } from "../database/page-sums.ts";
+import { readWalTail, type WalBroken, type WalTail } from "../database/wal-tail.ts";
+import type { Env } from "../env.ts";
+import { hex, parseHex32 } from "../format/chain.ts";
+import { pageChecksumInto } from "../format/crc64.ts";
+import type { LtxHeader } from "../format/ltx.ts";
+import { LtxEncoder } from "../format/ltx-encoder.ts";
+import type { Txid } from "../format/types.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
+import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { planCapture } from "./plan.ts";
+import { type SpoolFile, SpoolWriter } from "./spool.ts";
+import { type DatabaseState, writeState } from "./state.ts";
+
+/** What a capture did. */
+export type CaptureOutcome =
+  | { readonly kind: "nothing"; readonly index: WalIndexHeader | null }
+  | {
+      readonly kind: "captured";
+      readonly file: SpoolFile;
+      readonly commitCount: number;
+      readonly pageCount: number;
+      readonly index: WalIndexHeader;
+    }
+  | { readonly kind: "re-anchor"; readonly reason: string };
+
+/**
+ * Captures everything committed since the position.
+ * @throws WalrustError code "database" when the disk refuses; the position is unchanged and the call may be repeated
+ */
+export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
+  const first = captureOnce(live, env);
+  // A restart of the WAL between reading the wal-index and the WAL looks broken once and right the second time.
+  return first.kind === "re-anchor" && live.pinLost === null ? captureOnce(live, env) : first;
+}
+
+function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
+  const { state } = live;
+  if (state === null) return { kind: "re-anchor", reason: "there is no history yet" };
+  const index = live.pin.walIndex();
+  const plan = planCapture({
+    wal: state.wal,
+    pageSizeBytes: state.pageSizeBytes,
+    index,
+    mayRestart: live.mayRestart,
+    pinLost: live.pinLost,
+  });
+  if (plan.action === "re-anchor") return { kind: "re-anchor", reason: plan.reason };
+  if (plan.action === "nothing" || index === null) return nothingNew(live, state, index);
+  const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
+  const broken = brokenReasonOrNull(live, tail, index);
+  if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
+  const file = writeIncrement(live, state, tail, index, env);
+  return { kind: "captured", file, commitCount: tail.commitCount, pageCount: tail.pgnos.length, index };
+}
+
+/** No new frames; but a checkpoint may have completed, after which the WAL may be restarted. */
+function nothingNew(live: LiveDatabase, state: DatabaseState, index: WalIndexHeader | null): CaptureOutcome {
+  const isAtPosition =
+    index !== null &&
+    state.wal !== null &&
+    index.salt1 === state.wal.salt1 &&
+    index.salt2 === state.wal.salt2 &&
+    index.mxFrame === state.wal.frameCount;
+  if (isAtPosition) markCaptured(live, index);
+  return { kind: "nothing", index };
+}
+
+/** Why the tail cannot be trusted, or null. The wal-index counts commits: fewer in the tail means some are gone. */
+function brokenReasonOrNull(
+  live: LiveDatabase,
+  tail: WalTail | WalBroken,
+  index: WalIndexHeader,
+): string | null {
+  if (tail.kind === "broken") return tail.reason;
+  if (live.changeCount === null) return null;
+  const expected = (index.changeCount - live.changeCount) >>> 0;
+  if (tail.commitCount >= expected) return null;
+  return `the WAL holds ${tail.commitCount} of ${expected} commits since the last capture`;
+}
+
+function writeIncrement(
+  live: LiveDatabase,
+  state: DatabaseState,
+  tail: WalTail,
+  index: WalIndexHeader,
+  env: Env,
+): SpoolFile {
+  const txid = (state.txid + 1) as Txid;
+  const timeMs = Math.max(env.nowMs(), state.timeMs);
+  const header: LtxHeader = {
+    flags: 0,
+    pageSizeBytes: state.pageSizeBytes,
+    commit: tail.commit,
+    minTxid: txid,
+    maxTxid: txid,
+    timestampMs: timeMs,
+    preApplyChecksum: state.checksum,
+    walOffset: tail.walOffset,
+    walSizeBytes: tail.walSizeBytes,
+    walSalt1: tail.header.salt1,
+    walSalt2: tail.header.salt2,
+    nodeId: 0n,
+  };
+  const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid);
+  try {
+    const { batch, checksum } = encodeTail(live, state, tail, header, spool);
+    const file = spool.finish({ previousChain: parseHex32(state.chain) });
+    const next: DatabaseState = {
+      ...state,
+      txid,
+      timeMs,
+      commit: tail.commit,
+      checksum,
+      chain: hex(file.chain),
+      wal: tail.position,
+    };
+    writeState(live.paths, next);
+    live.state = next;
+    live.pending.push(file);
+    applyBatch(live.paths.sumsPath, state.commit, tail.commit, batch, state.pageSizeBytes);
+    markCaptured(live, index);
+    return file;
+  } catch (error) {
+    spool.discard();
+    throw error;
+  }
+}
+
+/** Encodes the tail's pages into the spool and computes their sums on the way. */
+function encodeTail(
+  live: LiveDatabase,
+  state: DatabaseState,
+  tail: WalTail,
+  header: LtxHeader,
+  spool: SpoolWriter,
+): { batch: SumBatch; checksum: DatabaseState["checksum"] } {
+  const count = tail.pgnos.length;
+  const batch: SumBatch = { pgnos: tail.pgnos, low: new Uint32Array(count), high: new Uint32Array(count) };
+  const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes));
+  const sum = new Uint32Array(2);
+  let i = 0;
+  tail.eachPage((pgno, data) => {
+    pageChecksumInto(pgno, data, sum);
+    batch.low[i] = sum[0]!;
+    batch.high[i++] = sum[1]!;
+    encoder.page(pgno, data);
+  });
+  const { commit, checksum: before, pageSizeBytes } = state;
+  const checksum = checksumAfter(live.paths.sumsPath, before, commit, tail.commit, batch, pageSizeBytes);
+  encoder.finish(checksum);
+  return { batch, checksum };
+}

@@ -1,0 +1,35 @@
+/**
+ * One watched database while it is attached: its pin, its persisted position and what is known since the last
+ * look. A plain record: the functions of this folder work on it, one at a time (`busy` says that one is at it).
+ */
+import type { Pin } from "../database/pin.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
+import type { SpoolFile } from "./spool.ts";
+import type { DatabaseState, StateFolder } from "./state.ts";
+
+/** What replication knows of a database between two looks. */
+export interface LiveDatabase {
+  /** Real path of the database file. */
+  readonly path: string;
+  /** Key below the destination. */
+  readonly name: string;
+  readonly paths: StateFolder;
+  readonly pin: Pin;
+  /** The persisted position; null until the first snapshot is in the spool. */
+  state: DatabaseState | null;
+  /** Captured files that are not in the bucket yet, in the order of upload. */
+  readonly pending: SpoolFile[];
+  /** At the last look everything was captured and backfilled under the pin: a restart of the WAL loses nothing. */
+  mayRestart: boolean;
+  /** The wal-index's count of commits at the last capture under this pin, or null when it is not known. */
+  changeCount: number | null;
+  /** Why the pin did not hold since the last capture, or null. */
+  pinLost: string | null;
+}
+
+/** Remembers what a look at the wal-index established, after everything up to its mxFrame was captured. */
+export function markCaptured(live: LiveDatabase, index: WalIndexHeader): void {
+  live.mayRestart = index.backfilled >= index.mxFrame;
+  live.changeCount = index.changeCount;
+  live.pinLost = null;
+}

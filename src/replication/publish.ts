@@ -1,0 +1,120 @@
+/**
+ * Publishing: a spool file becomes an object with its metadata, create-only, hashed again on the way.
+ *
+ * Acknowledged means: the put resolved, or the key holds an object with our SHA-256 (an earlier try took effect).
+ * A key that holds something else is either our own, from a state we lost, or another writer's: the caller decides
+ * by the typed outcome. A spool file whose bytes are not what was hashed is never sent.
+ */
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { hasCode, WalrustError } from "../errors.ts";
+import { hex } from "../format/chain.ts";
+import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
+import { keyOf } from "../storage/catalog.ts";
+import { decodeMetadata, encodeMetadata } from "../storage/object-metadata.ts";
+import type { ObjectStore, PutBody, PutOptions } from "../storage/store.ts";
+import { isChainLink, isIntact, type SpoolFile } from "./spool.ts";
+
+/** Files up to this size are sent from memory; larger ones stream from disk. */
+const IN_MEMORY_SIZE = 4 << 20;
+
+/** What became of a file. */
+export type PublishOutcome =
+  | { readonly kind: "published"; readonly key: string; readonly timeMs: number }
+  /** The spool file is damaged: it was not sent. */
+  | { readonly kind: "damaged"; readonly reason: string }
+  /** The key holds another object of ours: the local state was lost at some time. */
+  | { readonly kind: "state-lost"; readonly key: string }
+  /** The key holds another writer's object. */
+  | { readonly kind: "foreign-writer"; readonly key: string; readonly writer: string };
+
+/** Who publishes. */
+export interface Publisher {
+  readonly store: ObjectStore;
+  readonly name: string;
+  readonly writer: string;
+  readonly version: string;
+}
+
+/**
+ * Uploads one file.
+ * @throws WalrustError with a storage code when the store refuses after its retries; the file stays in the spool
+ */
+export async function publish(
+  publisher: Publisher,
+  file: SpoolFile,
+  signal?: AbortSignal,
+): Promise<PublishOutcome> {
+  const { store, name, writer, version } = publisher;
+  const key = keyOf(store, name, file);
+  const body = await bodyOrNull(file);
+  if (body === null) return { kind: "damaged", reason: `${file.path} is not what was captured` };
+  const timeMs = timestampOf(file, body);
+  const sha256 = hex(file.sha256);
+  const metadata = encodeMetadata({
+    timeMs,
+    sha256,
+    chain: hex(file.chain),
+    previousChain: isChainLink(file) ? hex(file.previousChain) : null,
+    writer,
+    version,
+  });
+  const options: PutOptions = {
+    metadata,
+    createOnly: true,
+    modifiedMs: timeMs,
+    contentType: "application/octet-stream",
+    sha256,
+    ...(signal === undefined ? {} : { signal }),
+  };
+  try {
+    await store.put(key, body, options);
+    return { kind: "published", key, timeMs };
+  } catch (error) {
+    if (!hasCode(error, "precondition")) throw error;
+    return whoseObject(publisher, key, sha256, timeMs);
+  }
+}
+
+/** The bytes to send, or null when they are not what the footer promises. */
+async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
+  if (file.sizeBytes > IN_MEMORY_SIZE) {
+    const { path, sizeBytes } = file;
+    return (await isIntact(file)) ? { kind: "file", path, offset: 0, sizeBytes } : null;
+  }
+  const bytes = readFileSync(file.path).subarray(0, file.sizeBytes);
+  const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+  return sha256 === hex(file.sha256) ? { kind: "bytes", bytes } : null;
+}
+
+/** The capture time, from the LTX header itself. */
+function timestampOf(file: SpoolFile, body: PutBody): number {
+  if (body.kind === "bytes") return decodeLtxHeader(body.bytes.subarray(0, LTX_HEADER_SIZE)).timestampMs;
+  const header = new Uint8Array(LTX_HEADER_SIZE);
+  const fd = openSync(file.path, "r");
+  try {
+    readSync(fd, header, 0, LTX_HEADER_SIZE, 0);
+  } finally {
+    closeSync(fd);
+  }
+  return decodeLtxHeader(header).timestampMs;
+}
+
+async function whoseObject(
+  publisher: Publisher,
+  key: string,
+  sha256: string,
+  timeMs: number,
+): Promise<PublishOutcome> {
+  const metadata = decodeMetadata(key, (await publisher.store.head(key)).metadata);
+  if (metadata.sha256 === sha256) return { kind: "published", key, timeMs };
+  if (metadata.writer === publisher.writer) return { kind: "state-lost", key };
+  return { kind: "foreign-writer", key, writer: metadata.writer ?? "unknown (Litestream?)" };
+}
+
+/** The error that stops a database whose prefix somebody else writes to. */
+export function foreignWriterError(name: string, key: string, writer: string): WalrustError {
+  return new WalrustError("foreign-writer", `${key} was written by another writer (${writer})`, {
+    hint: `Only one walrust may write ${name}: stop the other one, or give this database another name or prefix`,
+    context: { database: name, key, writer },
+  });
+}

@@ -1,0 +1,247 @@
+/**
+ * The spool: captured LTX files that wait for their upload, one local file each.
+ *
+ * File `<level>-<min TXID>-<max TXID>.ltx` in the spool folder: the LTX bytes, then a footer of 112 bytes:
+ *
+ *   offset  size  field
+ *        0     8  size of the LTX bytes, unsigned big-endian
+ *        8    32  SHA-256 of the LTX bytes
+ *       40    32  chain value before the file's first TXID (zeros for a later snapshot, which starts no link)
+ *       72    32  chain value at the file's last TXID
+ *      104     8  magic "WALRUST1"
+ *
+ * A file is written under a temporary name and renamed, and never fsynced: it counts if and only if
+ *  1. its length is the size plus 112, and the magic is right,
+ *  2. the SHA-256 of its LTX bytes is the footer's,
+ *  3. chain = SHA-256(previous chain ‖ SHA-256) for the first snapshot and every level-0 file, and
+ *  4. the chain values of the pending files lead without a gap to the chain value of the state.
+ * Whoever sends a file checks 1 and 2 by hashing what is sent; loading the spool checks 3 and 4.
+ */
+import { closeSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { systemCode, WalrustError } from "../errors.ts";
+import { CHAIN_ZERO, hex, nextChain } from "../format/chain.ts";
+import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
+import type { Txid } from "../format/types.ts";
+
+const FOOTER_SIZE = 112;
+const MAGIC = new TextEncoder().encode("WALRUST1");
+const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
+
+/** One complete file of the spool. */
+export interface SpoolFile {
+  readonly path: string;
+  readonly level: number;
+  readonly minTxid: Txid;
+  readonly maxTxid: Txid;
+  /** Size of the LTX bytes, which begin at offset 0. */
+  readonly sizeBytes: number;
+  readonly sha256: Uint8Array;
+  readonly previousChain: Uint8Array;
+  readonly chain: Uint8Array;
+}
+
+/** Whether the file is a link of the chain: the first snapshot or an increment. */
+export function isChainLink(file: { level: number; maxTxid: Txid }): boolean {
+  return file.level === 0 || file.maxTxid === 1;
+}
+
+/** A file of the spool being written. Nothing is visible before `finish`. */
+export class SpoolWriter {
+  readonly #folder: string;
+  readonly #name: string;
+  readonly #tempPath: string;
+  readonly #fd: number;
+  readonly #hasher = new Bun.CryptoHasher("sha256");
+  #sizeBytes = 0;
+
+  constructor(
+    folder: string,
+    readonly level: number,
+    readonly minTxid: Txid,
+    readonly maxTxid: Txid,
+  ) {
+    this.#folder = folder;
+    this.#name = `${level.toString(16).padStart(4, "0")}-${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
+    this.#tempPath = join(folder, `${this.#name}.tmp`);
+    this.#fd = spoolOperation("create", this.#tempPath, () => openSync(this.#tempPath, "w", 0o600));
+  }
+
+  /** Appends LTX bytes. @throws WalrustError code "database", retryable, when the disk refuses */
+  write(bytes: Uint8Array): void {
+    this.#hasher.update(bytes);
+    this.#sizeBytes += bytes.length;
+    this.#append(bytes);
+  }
+
+  #append(bytes: Uint8Array): void {
+    let written = 0;
+    while (written < bytes.length) {
+      written += spoolOperation("write", this.#tempPath, () => writeSync(this.#fd, bytes, written));
+    }
+  }
+
+  /**
+   * Completes the file and makes it visible.
+   * @param previousChain chain value before it, for a link of the chain
+   * @param chain the chain value at its last TXID, for a snapshot that is no link
+   */
+  finish(chainAround: { previousChain: Uint8Array } | { chain: Uint8Array }): SpoolFile {
+    const sha256 = new Uint8Array(this.#hasher.digest());
+    const previousChain = "previousChain" in chainAround ? chainAround.previousChain : CHAIN_ZERO;
+    const chain = "chain" in chainAround ? chainAround.chain : nextChain(previousChain, sha256);
+    const footer = new Uint8Array(FOOTER_SIZE);
+    new DataView(footer.buffer).setBigUint64(0, BigInt(this.#sizeBytes));
+    footer.set(sha256, 8);
+    footer.set(previousChain, 40);
+    footer.set(chain, 72);
+    footer.set(MAGIC, 104);
+    this.#append(footer);
+    closeSync(this.#fd);
+    const path = join(this.#folder, this.#name);
+    spoolOperation("rename", path, () => renameSync(this.#tempPath, path));
+    const { level, minTxid, maxTxid } = this;
+    return { path, level, minTxid, maxTxid, sizeBytes: this.#sizeBytes, sha256, previousChain, chain };
+  }
+
+  /** Drops what was written, after a failure. */
+  discard(): void {
+    try {
+      closeSync(this.#fd);
+    } catch {
+      // finish() may have closed it already: only the temporary file is left to remove.
+    }
+    rmSync(this.#tempPath, { force: true });
+  }
+}
+
+function spoolOperation<T>(operation: string, path: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    const code = systemCode(error);
+    const hint = code === "ENOSPC" ? "The disk is full; capture goes on as soon as there is room" : undefined;
+    throw new WalrustError("database", `Cannot ${operation} spool file ${path}: ${code ?? String(error)}`, {
+      ...(hint === undefined ? {} : { hint }),
+      retryable: true,
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Loads the spool: every complete file, in the order of upload, and removes leftovers of a crash. Files past
+ * `headTxid` were never made part of the state and are removed too.
+ * @param headChain the chain value of the state, as hex: the files must lead to it
+ * @returns the pending files, or "broken" with a reason when they do not lead to the state
+ */
+export function loadSpool(
+  folder: string,
+  headTxid: Txid,
+  headChain: string,
+): { kind: "pending"; files: SpoolFile[] } | { kind: "broken"; reason: string } {
+  const files: SpoolFile[] = [];
+  let torn = "";
+  for (const name of readdirSync(folder).sort()) {
+    const path = join(folder, name);
+    const match = NAME.exec(name);
+    if (match === null) {
+      if (name.endsWith(".tmp")) rmSync(path, { force: true });
+      continue;
+    }
+    const [, level, min, max] = match;
+    const file = readFooterOrNull(path, Number.parseInt(level!, 16), parseTxid(min!), parseTxid(max!));
+    if (parseTxid(max!) > headTxid) rmSync(path, { force: true });
+    else if (file === null) torn = `${name} is incomplete`;
+    else files.push(file);
+  }
+  if (torn !== "") return { kind: "broken", reason: torn };
+  files.sort((a, b) => a.maxTxid - b.maxTxid || a.level - b.level);
+  const gap = chainGapOrNull(files.filter(isChainLink), headTxid, headChain);
+  return gap === null ? { kind: "pending", files } : { kind: "broken", reason: gap };
+}
+
+/** Why the links do not lead to the head, or null when they do (or there are none). */
+function chainGapOrNull(links: readonly SpoolFile[], headTxid: Txid, headChain: string): string | null {
+  for (let i = 0; i < links.length; i++) {
+    const link = links[i]!;
+    const next = links[i + 1];
+    if (hex(nextChain(link.previousChain, link.sha256)) !== hex(link.chain)) {
+      return `the footer of TXID ${link.maxTxid} does not follow from its SHA-256`;
+    }
+    if (next === undefined) {
+      if (link.maxTxid !== headTxid)
+        return `the newest spool file is TXID ${link.maxTxid}, the state ${headTxid}`;
+      if (hex(link.chain) !== headChain)
+        return `TXID ${link.maxTxid} is not the file the state was made with`;
+    } else if (next.minTxid !== link.maxTxid + 1 || hex(next.previousChain) !== hex(link.chain)) {
+      return `TXID ${next.minTxid} does not follow TXID ${link.maxTxid}`;
+    }
+  }
+  return null;
+}
+
+function readFooterOrNull(path: string, level: number, minTxid: Txid, maxTxid: Txid): SpoolFile | null {
+  const fileSize = statSync(path).size;
+  if (fileSize < FOOTER_SIZE) return null;
+  const footer = new Uint8Array(FOOTER_SIZE);
+  const fd = openSync(path, "r");
+  try {
+    if (readSync(fd, footer, 0, FOOTER_SIZE, fileSize - FOOTER_SIZE) !== FOOTER_SIZE) return null;
+  } finally {
+    closeSync(fd);
+  }
+  const sizeBytes = Number(new DataView(footer.buffer).getBigUint64(0));
+  const hasMagic = MAGIC.every((byte, index) => footer[104 + index] === byte);
+  if (!hasMagic || sizeBytes + FOOTER_SIZE !== fileSize) return null;
+  return {
+    path,
+    level,
+    minTxid,
+    maxTxid,
+    sizeBytes,
+    sha256: footer.slice(8, 40),
+    previousChain: footer.slice(40, 72),
+    chain: footer.slice(72, 104),
+  };
+}
+
+/** Whether the LTX bytes of a file still have the SHA-256 of its footer. Reads the whole file in bounded memory. */
+export async function isIntact(file: SpoolFile): Promise<boolean> {
+  const hasher = new Bun.CryptoHasher("sha256");
+  for await (const chunk of Bun.file(file.path).slice(0, file.sizeBytes).stream()) hasher.update(chunk);
+  return hex(new Uint8Array(hasher.digest())) === hex(file.sha256);
+}
+
+/** Removes a file that is in the bucket. */
+export function removeSpoolFile(file: SpoolFile): void {
+  rmSync(file.path, { force: true });
+}
+
+/** Removes every file: the history they belong to is given up for the bucket's. */
+export function clearSpool(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (NAME.test(name) || name.endsWith(".ltx.tmp")) rmSync(join(folder, name), { force: true });
+  }
+}
+
+/** Whether a file is a snapshot. */
+export function isSnapshotFile(file: SpoolFile): boolean {
+  return file.level === SNAPSHOT_LEVEL;
+}
+
+/** The LTX bytes of a file in chunks of up to 256 KB; a chunk is valid until the next one. */
+export function* spoolChunks(file: SpoolFile): Generator<Uint8Array> {
+  const chunk = new Uint8Array(Math.min(1 << 18, file.sizeBytes));
+  const fd = openSync(file.path, "r");
+  try {
+    for (let offset = 0; offset < file.sizeBytes; ) {
+      const read = readSync(fd, chunk, 0, Math.min(chunk.length, file.sizeBytes - offset), offset);
+      if (read === 0) throw new WalrustError("database", `${file.path} became shorter while it was read`);
+      yield chunk.subarray(0, read);
+      offset += read;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}

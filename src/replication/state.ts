@@ -1,0 +1,176 @@
+/**
+ * The local state of one database: the position that everything is replayable from, in `state.json` of the state
+ * folder `.<database file name>-walrust/` beside the database.
+ *
+ * Invariants:
+ * 1. It is replaced as a whole (temporary name, rename), after the spool file of its TXID is complete.
+ * 2. It carries a checksum of itself: a torn or edited file is lost, never half believed.
+ * 3. It belongs to one destination and one name: another destination starts a history of its own.
+ * Without a valid state, watching continues at the bucket's newest TXID with a full file.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { WalPosition } from "../database/wal-tail.ts";
+import { systemCode, WalrustError } from "../errors.ts";
+import { crc64 } from "../format/crc64.ts";
+import type { Checksum, Txid } from "../format/types.ts";
+
+const STATE_FORMAT = 1;
+
+/** Everything a database's replication continues from. */
+export interface DatabaseState {
+  /** `s3://bucket/prefix` or `file:///dir`. */
+  readonly destination: string;
+  /** Key of the database below the destination. */
+  readonly name: string;
+  /** Random id of this writer, 32 hex digits: tells our own objects from another writer's. */
+  readonly writer: string;
+  readonly txid: Txid;
+  /** Time of the capture that made `txid`, ms since the epoch; never decreases. */
+  readonly timeMs: number;
+  readonly pageSizeBytes: number;
+  /** Database size in pages at `txid`. */
+  readonly commit: number;
+  /** Database checksum at `txid`. */
+  readonly checksum: Checksum;
+  /** SHA-256 chain value at `txid`, 64 hex digits. */
+  readonly chain: string;
+  /** Where the WAL has been read to; null right after a restore, when any WAL is a new one. */
+  readonly wal: WalPosition | null;
+  /** The newest snapshot: its TXID and time. */
+  readonly snapshot: { readonly txid: Txid; readonly timeMs: number } | null;
+}
+
+/** Paths of a database's local files. */
+export interface StateFolder {
+  readonly folder: string;
+  readonly statePath: string;
+  readonly sumsPath: string;
+  readonly spoolFolder: string;
+}
+
+/**
+ * The state folder of a database.
+ * @param databasePath the real path of the database file
+ * @param spoolFolder where captured files wait, if not in the state folder itself
+ */
+export function stateFolderOf(databasePath: string, spoolFolder?: string): StateFolder {
+  const folder = join(dirname(databasePath), `.${basename(databasePath)}-walrust`);
+  return {
+    folder,
+    statePath: join(folder, "state.json"),
+    sumsPath: join(folder, "pages.sum"),
+    spoolFolder: spoolFolder ?? join(folder, "ltx"),
+  };
+}
+
+/** Makes the folders. @throws WalrustError code "database" when that is not possible */
+export function createStateFolder(paths: StateFolder): void {
+  try {
+    mkdirSync(paths.folder, { recursive: true, mode: 0o700 });
+    mkdirSync(paths.spoolFolder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new WalrustError(
+      "database",
+      `Cannot create the state folder ${paths.folder}: ${systemCode(error)}`,
+      {
+        hint: "walrust keeps its position beside the database and needs to write there",
+        cause: error,
+      },
+    );
+  }
+}
+
+/** What reading the state found. */
+export type StateReading =
+  | { readonly kind: "state"; readonly state: DatabaseState }
+  | { readonly kind: "none" }
+  | { readonly kind: "lost"; readonly reason: string };
+
+/** Reads the state; never throws for what is in the file. */
+export function readState(paths: StateFolder): StateReading {
+  if (!existsSync(paths.statePath)) return { kind: "none" };
+  let text: string;
+  try {
+    text = readFileSync(paths.statePath, "utf8");
+  } catch (error) {
+    return { kind: "lost", reason: `cannot read ${paths.statePath}: ${systemCode(error)}` };
+  }
+  const lines = text.split("\n");
+  const body = lines[0] ?? "";
+  if (lines[1] !== checksumLine(body)) return { kind: "lost", reason: "state.json is torn or was edited" };
+  try {
+    return { kind: "state", state: parseState(JSON.parse(body)) };
+  } catch (error) {
+    return { kind: "lost", reason: `state.json: ${String(error)}` };
+  }
+}
+
+/** Replaces the state file. Not fsynced: after a power cut the bucket and the page sums tell what is true. */
+export function writeState(paths: StateFolder, state: DatabaseState): void {
+  const body = JSON.stringify({
+    format: STATE_FORMAT,
+    ...state,
+    checksum: state.checksum.toString(16).padStart(16, "0"),
+  });
+  const tempPath = `${paths.statePath}.tmp`;
+  try {
+    writeFileSync(tempPath, `${body}\n${checksumLine(body)}\n`, { mode: 0o600 });
+    renameSync(tempPath, paths.statePath);
+  } catch (error) {
+    throw new WalrustError("database", `Cannot write ${paths.statePath}: ${systemCode(error)}`, {
+      hint: "Free some space or repair the permissions of the state folder; capture continues then",
+      retryable: true,
+      cause: error,
+    });
+  }
+}
+
+function checksumLine(body: string): string {
+  return crc64(new TextEncoder().encode(body)).toString(16).padStart(16, "0");
+}
+
+/** Checks the shape of a parsed state. @throws Error naming the first field that is wrong */
+function parseState(value: Record<string, unknown>): DatabaseState {
+  if (value["format"] !== STATE_FORMAT)
+    throw new Error(`format is ${value["format"]}, expected ${STATE_FORMAT}`);
+  const text = (key: string, pattern: RegExp): string => {
+    const field = value[key];
+    if (typeof field !== "string" || !pattern.test(field))
+      throw new Error(`${key} is ${JSON.stringify(field)}`);
+    return field;
+  };
+  const whole = (key: string, min: number): number => {
+    const field = value[key];
+    if (!Number.isSafeInteger(field) || (field as number) < min) throw new Error(`${key} is ${field}`);
+    return field as number;
+  };
+  return {
+    destination: text("destination", /./),
+    name: text("name", /./),
+    writer: text("writer", /^[0-9a-f]{32}$/),
+    txid: whole("txid", 1) as Txid,
+    timeMs: whole("timeMs", 0),
+    pageSizeBytes: whole("pageSizeBytes", 512),
+    commit: whole("commit", 1),
+    checksum: BigInt(`0x${text("checksum", /^[0-9a-f]{16}$/)}`) as Checksum,
+    chain: text("chain", /^[0-9a-f]{64}$/),
+    wal: value["wal"] === null ? null : parseWal(value["wal"] as Record<string, unknown>),
+    snapshot: value["snapshot"] === null ? null : parseSnapshot(value["snapshot"] as Record<string, unknown>),
+  };
+}
+
+function parseWal(value: Record<string, unknown>): WalPosition {
+  const keys = ["salt1", "salt2", "frameCount", "checksum1", "checksum2"] as const;
+  for (const key of keys) {
+    const field = value[key];
+    if (!Number.isSafeInteger(field) || (field as number) < 0) throw new Error(`wal.${key} is ${field}`);
+  }
+  return value as unknown as WalPosition;
+}
+
+function parseSnapshot(value: Record<string, unknown>): { txid: Txid; timeMs: number } {
+  const { txid, timeMs } = value;
+  if (!Number.isSafeInteger(txid) || !Number.isSafeInteger(timeMs)) throw new Error("snapshot is malformed");
+  return { txid: txid as Txid, timeMs: timeMs as number };
+}

@@ -1,0 +1,93 @@
+/**
+ * Watching: one loop that looks at every database in turn, and the orderly end of it.
+ *
+ * The loop holds no timer and no promise per database. Databases with recent commits are looked at on every tick,
+ * idle ones on every second; that costs a read of 136 bytes each. It ends when the signal aborts (drain: a last
+ * capture, the uploads, bounded by the shutdown timeout), or when every database has stopped.
+ */
+import type { Env } from "../env.ts";
+import type { WalrustError } from "../errors.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { AttachTarget } from "./attach.ts";
+import { DatabaseWatcher } from "./database-watcher.ts";
+import { Slots } from "./slots.ts";
+import type { WatchContext, WatchEvent, WatchOptions } from "./watch-types.ts";
+
+const TICK_MS = 40;
+const ANCHORS_AT_ONCE = 2;
+const ATTACHES_AT_ONCE = 16;
+
+/** What `watch` needs beside the databases. */
+export interface WatchInput {
+  readonly store: ObjectStore;
+  readonly options: WatchOptions;
+  readonly env: Env;
+  readonly version: string;
+  readonly emit: (event: WatchEvent) => void;
+}
+
+/** How watching ended. */
+export interface WatchResult {
+  /** Databases that stopped for good, with the reason. */
+  readonly stopped: readonly { readonly database: string; readonly error: WalrustError }[];
+  /** Databases with captured files that could not be uploaded before the end; they wait in the spool. */
+  readonly undrained: readonly string[];
+}
+
+/**
+ * Watches databases until `signal` aborts, or until each of them has stopped for good.
+ */
+export async function watch(
+  targets: readonly AttachTarget[],
+  input: WatchInput,
+  signal: AbortSignal,
+): Promise<WatchResult> {
+  const context: WatchContext = {
+    ...input,
+    uploads: new Slots(input.options.uploaderConcurrency),
+    anchors: new Slots(ANCHORS_AT_ONCE),
+    attaches: new Slots(ATTACHES_AT_ONCE),
+  };
+  const watchers = targets.map((target) => new DatabaseWatcher(target, context));
+  try {
+    for (const watcher of watchers) watcher.start(signal);
+    await loop(watchers, input.env, signal);
+    await drain(watchers, context);
+  } finally {
+    await Promise.all(watchers.map((watcher) => watcher.close()));
+  }
+  return resultOf(watchers);
+}
+
+async function loop(watchers: readonly DatabaseWatcher[], env: Env, signal: AbortSignal): Promise<void> {
+  for (let tick = 0; !signal.aborted; tick++) {
+    const nowMs = env.monotonicMs();
+    let active = 0;
+    for (let i = 0; i < watchers.length; i++) {
+      const watcher = watchers[i]!;
+      if (watcher.stopped !== null) continue;
+      active++;
+      if (watcher.isActive(nowMs) || (tick + i) % 2 === 0) watcher.look(nowMs);
+    }
+    if (active === 0) return;
+    await env.sleep(TICK_MS, signal);
+  }
+}
+
+async function drain(watchers: readonly DatabaseWatcher[], context: WatchContext): Promise<void> {
+  const { env, options } = context;
+  const finished = Promise.all(watchers.map((watcher) => watcher.finish()));
+  const timeout = new AbortController();
+  await Promise.race([finished, env.sleep(options.shutdownTimeoutMs, timeout.signal)]);
+  timeout.abort();
+}
+
+function resultOf(watchers: readonly DatabaseWatcher[]): WatchResult {
+  const stopped: { database: string; error: WalrustError }[] = [];
+  const undrained: string[] = [];
+  for (const watcher of watchers) {
+    if (watcher.stopped !== null) stopped.push({ database: watcher.name, error: watcher.stopped });
+    if (watcher.pendingCount > 0) undrained.push(watcher.name);
+  }
+  return { stopped, undrained };
+}

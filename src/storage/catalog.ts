@@ -1,0 +1,143 @@
+/**
+ * What LTX objects a destination holds: listings by database and level, and the few bytes of an object that tell
+ * its time and checksums. The listing is the truth; the manifest is an index that may be missing or stale.
+ */
+import { hasCode, WalrustError } from "../errors.ts";
+import { levelPrefix, objectKey, parseObjectKey, SNAPSHOT_LEVEL } from "../format/keys.ts";
+import type { LtxHeader, LtxTrailer } from "../format/ltx.ts";
+import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE, LTX_TRAILER_SIZE } from "../format/ltx.ts";
+import type { Txid } from "../format/types.ts";
+import type { ObjectStore } from "./store.ts";
+
+/** The levels an LTX object can be on: increments, three of compactions, snapshots. */
+export const LEVELS = [0, 1, 2, 3, SNAPSHOT_LEVEL] as const;
+
+/** How deep database names may nest below a destination. */
+const MAX_NAME_DEPTH = 8;
+
+/** One LTX object of a database. */
+export interface LtxObject {
+  readonly key: string;
+  readonly level: number;
+  readonly minTxid: Txid;
+  readonly maxTxid: Txid;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+}
+
+/** The objects of one level, by ascending min TXID, after `startAfter` if given. */
+export async function listLevel(
+  store: ObjectStore,
+  database: string,
+  level: number,
+  options: { startAfter?: string; signal?: AbortSignal } = {},
+): Promise<LtxObject[]> {
+  const objects: LtxObject[] = [];
+  for await (const info of store.list(levelPrefix(store.layout, database, level), options)) {
+    const parsed = parseObjectKey(store.layout, info.key);
+    if (parsed === null || parsed.database !== database || parsed.level !== level) continue;
+    objects.push({
+      key: info.key,
+      level,
+      minTxid: parsed.minTxid,
+      maxTxid: parsed.maxTxid,
+      sizeBytes: info.sizeBytes,
+      modifiedMs: info.modifiedMs,
+    });
+  }
+  return objects;
+}
+
+/** All LTX objects of a database, level by level. */
+export async function listObjects(
+  store: ObjectStore,
+  database: string,
+  signal?: AbortSignal,
+): Promise<LtxObject[]> {
+  const options = signal === undefined ? {} : { signal };
+  const levels = await Promise.all(LEVELS.map((level) => listLevel(store, database, level, options)));
+  return levels.flat();
+}
+
+/** The names of all databases below the destination, sorted. */
+export async function listDatabases(store: ObjectStore, signal?: AbortSignal): Promise<string[]> {
+  const names: string[] = [];
+  const options = signal === undefined ? {} : { signal };
+  const walk = async (prefix: string, depth: number): Promise<void> => {
+    const folders = await store.listFolders(prefix, options);
+    const isDatabase = folders.some((name) => isLevelFolder(store.layout, name));
+    if (isDatabase) names.push(prefix.slice(0, -1));
+    if (depth === MAX_NAME_DEPTH) return;
+    for (const folder of folders) {
+      if (!isLevelFolder(store.layout, folder)) await walk(`${prefix}${folder}/`, depth + 1);
+    }
+  };
+  await walk("", 0);
+  return names.filter((name) => name !== "").sort();
+}
+
+function isLevelFolder(layout: "s3" | "file", name: string): boolean {
+  return layout === "file" ? name === "ltx" : /^000[0-9]$/.test(name);
+}
+
+/** The newest object of a database over all levels (highest max TXID; increments before others), or null. */
+export function newestObjectOrNull(objects: readonly LtxObject[]): LtxObject | null {
+  let newest: LtxObject | null = null;
+  for (const object of objects) {
+    const isNewer = newest === null || object.maxTxid > newest.maxTxid;
+    const isFiner = newest !== null && object.maxTxid === newest.maxTxid && object.level < newest.level;
+    if (isNewer || isFiner) newest = object;
+  }
+  return newest;
+}
+
+/** Reads an object's LTX header with a ranged get. @throws WalrustError code "corrupt" or a storage code */
+export async function readHeader(store: ObjectStore, key: string, signal?: AbortSignal): Promise<LtxHeader> {
+  const bytes = await readRange(store, key, 0, LTX_HEADER_SIZE, signal);
+  return withKey(key, () => decodeLtxHeader(bytes));
+}
+
+/** Reads an object's LTX trailer with a ranged get. @throws WalrustError code "corrupt" or a storage code */
+export async function readTrailer(
+  store: ObjectStore,
+  object: LtxObject,
+  header: LtxHeader,
+  signal?: AbortSignal,
+): Promise<LtxTrailer> {
+  const offset = object.sizeBytes - LTX_TRAILER_SIZE;
+  const bytes = await readRange(store, object.key, Math.max(0, offset), LTX_TRAILER_SIZE, signal);
+  return withKey(object.key, () => decodeLtxTrailer(bytes, header));
+}
+
+async function readRange(
+  store: ObjectStore,
+  key: string,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const body = await store.get(key, {
+    range: { offset, length },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return body.bytes();
+}
+
+/** Runs a decoder and names the object in its error. */
+export function withKey<T>(key: string, decode: () => T): T {
+  try {
+    return decode();
+  } catch (error) {
+    if (!hasCode(error, "corrupt")) throw error;
+    throw new WalrustError("corrupt", `${key}: ${error.message}`, { context: { key }, cause: error });
+  }
+}
+
+/** The key of an object. */
+export function keyOf(
+  store: ObjectStore,
+  database: string,
+  object: { level: number; minTxid: Txid; maxTxid: Txid },
+): string {
+  return objectKey(store.layout, database, object.level, object.minTxid, object.maxTxid);
+}

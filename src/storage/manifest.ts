@@ -1,0 +1,97 @@
+/**
+ * `manifest.json` beside a database's levels: an index for people and tools, and a mark of how far the history
+ * went. It is rewritten on snapshots and compactions, is the only object that is not create-only, and is never
+ * believed over the listing, except for one thing: if it names a newer TXID than the listing holds, something was
+ * deleted.
+ */
+import { hasCode, WalrustError } from "../errors.ts";
+import { manifestKey } from "../format/keys.ts";
+import type { Txid } from "../format/types.ts";
+import type { LtxObject } from "./catalog.ts";
+import type { ObjectStore } from "./store.ts";
+
+/** The content of the manifest. */
+export interface Manifest {
+  readonly format: 1;
+  readonly database: string;
+  readonly pageSizeBytes: number;
+  /** The newest TXID in the bucket when the manifest was written, its time and its chain value. */
+  readonly latest: { readonly txid: Txid; readonly time: string; readonly chain: string };
+  readonly writer: string;
+  readonly snapshots: readonly { readonly key: string; readonly txid: Txid; readonly sizeBytes: number }[];
+  /** Objects and bytes by level. */
+  readonly levels: Readonly<Record<string, { readonly objects: number; readonly bytes: number }>>;
+}
+
+/** What a manifest is made from beside the listing. */
+export interface ManifestMark {
+  readonly pageSizeBytes: number;
+  readonly txid: Txid;
+  readonly timeMs: number;
+  readonly chain: string;
+  readonly writer: string;
+}
+
+/** Builds a manifest from a listing. */
+export function buildManifest(database: string, objects: readonly LtxObject[], mark: ManifestMark): Manifest {
+  const levels: Record<string, { objects: number; bytes: number }> = {};
+  for (const object of objects) {
+    const level = (levels[object.level] ??= { objects: 0, bytes: 0 });
+    level.objects++;
+    level.bytes += object.sizeBytes;
+  }
+  const snapshots = objects
+    .filter((object) => object.minTxid === 1)
+    .map(({ key, maxTxid, sizeBytes }) => ({ key, txid: maxTxid, sizeBytes }));
+  const latest = { txid: mark.txid, time: new Date(mark.timeMs).toISOString(), chain: mark.chain };
+  const { pageSizeBytes, writer } = mark;
+  return { format: 1, database, pageSizeBytes, latest, writer, snapshots, levels };
+}
+
+/** Writes the manifest, replacing the one before. */
+export async function writeManifest(store: ObjectStore, manifest: Manifest): Promise<void> {
+  const bytes = new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
+  await store.put(
+    manifestKey(manifest.database),
+    { kind: "bytes", bytes },
+    { contentType: "application/json" },
+  );
+}
+
+/** What reading a manifest found. */
+export type ManifestReading =
+  | { readonly kind: "manifest"; readonly manifest: Manifest }
+  | { readonly kind: "none" }
+  | { readonly kind: "unreadable"; readonly reason: string };
+
+/** Reads the manifest of a database. Only storage failures throw. */
+export async function readManifest(
+  store: ObjectStore,
+  database: string,
+  signal?: AbortSignal,
+): Promise<ManifestReading> {
+  let bytes: Uint8Array;
+  try {
+    const body = await store.get(manifestKey(database), signal === undefined ? {} : { signal });
+    if (body.sizeBytes > 64 << 20) return { kind: "unreadable", reason: `it has ${body.sizeBytes} bytes` };
+    bytes = await body.bytes();
+  } catch (error) {
+    if (hasCode(error, "not-found")) return { kind: "none" };
+    throw error;
+  }
+  try {
+    return { kind: "manifest", manifest: parseManifest(JSON.parse(new TextDecoder().decode(bytes))) };
+  } catch (error) {
+    return { kind: "unreadable", reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function parseManifest(value: unknown): Manifest {
+  const manifest = value as Manifest;
+  const latest = manifest?.latest;
+  if (manifest?.format !== 1) throw new WalrustError("integrity", "its format is not 1");
+  if (!Number.isSafeInteger(latest?.txid) || latest.txid < 1) {
+    throw new WalrustError("integrity", "its latest TXID is malformed");
+  }
+  return manifest;
+}
