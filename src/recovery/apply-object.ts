@@ -60,7 +60,7 @@ export async function applyObject(
   const sha256 = new Uint8Array(hasher.digest());
   checkSha(object, metadata, sha256);
   const trailer: LtxTrailer = withKey(object.key, () => decoder.finish());
-  header ??= begin(decoder, object, metadata, builder);
+  if (header === null) begin(decoder, object, metadata, builder);
   builder.end(object.key, trailer);
   checkChain(object, metadata, sha256, path);
   path.txid = object.maxTxid;

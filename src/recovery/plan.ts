@@ -29,7 +29,7 @@ export type NoRestorePlan =
 
 /** The greatest TXID that any object reaches, or 0. */
 export function newestTxid(objects: readonly LtxObject[]): Txid | 0 {
-  return objects.reduce<Txid | 0>((max, object) => (object.maxTxid > max ? object.maxTxid : max), 0);
+  return objects.reduce<Txid | 0>((max, object) => Math.max(max, object.maxTxid) as Txid, 0);
 }
 
 /** Plans the way to `target`, or to the newest TXID of the listing when it is null. */
