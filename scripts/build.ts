@@ -101,11 +101,20 @@ async function watchOnce(
   commit: () => void,
 ): Promise<number> {
   const child = Bun.spawn(
-    [program, "watch", join(work, "profile.db"), "-b", `file://${work}/bucket`, "--no-metrics"],
+    [
+      program,
+      "watch",
+      join(work, "profile.db"),
+      "-b",
+      `file://${work}/bucket`,
+      "--json",
+      "--log-level",
+      "error",
+    ],
     {
       cwd: work,
       env: { PATH: process.env["PATH"], HOME: work, BUN_BYTECODE_ORDER_OUT: orderFile },
-      stdio: ["ignore", "pipe", "ignore"],
+      stdio: ["ignore", "pipe", "inherit"],
       timeout: PROFILE_RUN_LIMIT_MS,
       killSignal: "SIGKILL",
     },
