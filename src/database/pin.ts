@@ -61,6 +61,9 @@ const FREEZE_TRIES_MAX = 100;
 const MARK_TRIES_MAX = 5;
 /** SQLite's busy handler sleeps up to 100 ms between two tries, so a waiting checkpoint needs a little more. */
 const YIELD_TIMEOUT_MS = 150;
+const YIELD_CONFIRM_MS = 1;
+/** Below the resolution of a sleep: the thread looks again and again, as the moment to freeze is short. */
+const YIELD_LOOK_MS = 0.1;
 
 const walIndexBytes = new Uint8Array(WAL_INDEX_SIZE);
 
@@ -295,29 +298,37 @@ export class Pin {
   }
 
   /**
-   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else seems to wait, most likely for us: one process
-   * holds writer and checkpointer and is not recovering. (A process that writes on one thread while it checkpoints
-   * on another looks the same.)
+   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else seems to wait for us: one process holds writer and
+   * checkpointer, is not recovering, and needs what we hold. (A process that writes on one thread while it
+   * checkpoints on another looks the same.)
    */
   foreignCheckpointWaits(): boolean {
-    const writer = lockHolderOrNull(this.shmFd, WRITER_BYTE, 1, "shared");
-    if (writer === null || lockHolderOrNull(this.shmFd, CHECKPOINTER_BYTE, 1, "shared") !== writer)
-      return false;
-    return !isLockedByOther(this.shmFd, RECOVERY_BYTE, 1, "shared");
+    if (this.state === "released" || !this.#isForeignCheckpointRunning()) return false;
+    return this.#markSlot !== null || !this.#isBackfilled();
   }
 
   /**
    * Lets a foreign blocking checkpoint through, if one waits: `capture` reads all there is (nobody can commit
-   * meanwhile), freeze and mark are dropped until it is done, then taken again. Blocks for up to `timeoutMs`.
-   * @returns whether the pin holds afterwards; if not its state is "released" and frames may be missed
+   * meanwhile), freeze and mark are dropped, and the freeze is taken again as soon as the database file is written,
+   * mostly before the checkpoint gives its write lock back. Should it be later, others may have committed,
+   * checkpointed and restarted the WAL in between: the change count of the wal-index tells. Blocks for up to
+   * `timeoutMs`.
+   * @returns whether the pin holds afterwards; if not its state is "released"
    */
   yieldToCheckpoint(capture: () => void, env: Env, timeoutMs = YIELD_TIMEOUT_MS): boolean {
     if (!this.foreignCheckpointWaits()) return this.state !== "released";
+    const changeCount = this.walIndex()?.changeCount;
     capture();
-    if (!this.foreignCheckpointWaits()) return this.state !== "released";
+    // One that does not wait is through by now, and another may have begun; one that does lets nobody commit.
+    env.sleepSync(YIELD_CONFIRM_MS);
+    const isWaiting = this.foreignCheckpointWaits() && this.walIndex()?.changeCount === changeCount;
+    if (!isWaiting) return this.state !== "released";
     this.letGo();
     const deadlineMs = env.monotonicMs() + timeoutMs;
-    while (this.foreignCheckpointWaits() && env.monotonicMs() < deadlineMs) env.sleepSync(1);
+    while (this.#isForeignCheckpointRunning() && env.monotonicMs() < deadlineMs) {
+      if (this.#isBackfilled() && this.freeze()) return true;
+      env.sleepSync(YIELD_LOOK_MS);
+    }
     for (let attempt = 0; attempt < FREEZE_TRIES_MAX && !this.takeEither(); attempt++) env.sleepSync(1);
     return this.state !== "released";
   }
@@ -330,6 +341,19 @@ export class Pin {
     unlock(this.databaseFd, HOST_LOCK_BYTE, 1);
     closeDescriptor(this.database, this.shmFd);
     closeDescriptor(this.database, this.databaseFd);
+  }
+
+  #isForeignCheckpointRunning(): boolean {
+    const writer = lockHolderOrNull(this.shmFd, WRITER_BYTE, 1, "shared");
+    if (writer === null || lockHolderOrNull(this.shmFd, CHECKPOINTER_BYTE, 1, "shared") !== writer)
+      return false;
+    return !isLockedByOther(this.shmFd, RECOVERY_BYTE, 1, "shared");
+  }
+
+  /** Whether all of the WAL is in the database file, so that a checkpoint needs no more than the read marks. */
+  #isBackfilled(): boolean {
+    const index = this.walIndex();
+    return index !== null && index.backfilled >= index.mxFrame;
   }
 
   #takeHostLock(): void {

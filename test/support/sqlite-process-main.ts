@@ -1,0 +1,30 @@
+/**
+ * The child of sqlite-process.ts: reads a JSON array of statements a line, answers a JSON line. Ends, and closes its
+ * connection, when stdin does.
+ */
+import { constants, Database, SQLiteError } from "bun:sqlite";
+import { createInterface } from "node:readline";
+
+const OPEN_FLAGS = constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_CREATE | constants.SQLITE_OPEN_URI;
+const database = new Database(process.argv[2] ?? "", OPEN_FLAGS);
+process.stdout.write("ready\n");
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const startMs = performance.now();
+  let rows: unknown[][] = [];
+  let errorCode: string | null = null;
+  let message = "";
+  try {
+    for (const sql of JSON.parse(line) as string[]) {
+      const statement = database.prepare(sql);
+      rows = statement.values();
+      statement.finalize();
+    }
+  } catch (error) {
+    errorCode = error instanceof SQLiteError ? (error.code ?? "SQLITE_ERROR") : "ERROR";
+    message = String(error);
+  }
+  const durationMs = performance.now() - startMs;
+  process.stdout.write(`${JSON.stringify({ rows, errorCode, message, durationMs })}\n`);
+}
+database.close(true);

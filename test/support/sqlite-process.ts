@@ -1,0 +1,85 @@
+/**
+ * An application beside walrust: a child process with one SQLite connection that runs what the test tells it to.
+ * Its locks are those of another process, and `kill` is a SIGKILL.
+ */
+import { join } from "node:path";
+
+/** What the child answers: the rows, or SQLite's error code. */
+export interface SqliteReply {
+  readonly rows: readonly (readonly (string | number | null)[])[];
+  /** "SQLITE_BUSY" and the like; null when it worked. */
+  readonly errorCode: string | null;
+  readonly message: string;
+  readonly durationMs: number;
+}
+
+const SCRIPT = join(import.meta.dir, "sqlite-process-main.ts");
+
+/** A running child process with an open connection. */
+export class SqliteProcess {
+  readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
+  readonly #replies: AsyncIterator<string>;
+
+  private constructor(path: string) {
+    this.#child = Bun.spawn([process.execPath, SCRIPT, path], {
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    this.#replies = readLines(this.#child.stdout);
+  }
+
+  /** Starts a child that opens `path` (a path, or a `file:` URI) and creates the database if it is missing. */
+  static async open(path: string): Promise<SqliteProcess> {
+    const child = new SqliteProcess(path);
+    await child.#replies.next();
+    return child;
+  }
+
+  /** Runs each statement; stops at the first that fails. The reply has the rows of the last one. */
+  async run(...statements: string[]): Promise<SqliteReply> {
+    this.#child.stdin.write(`${JSON.stringify(statements)}\n`);
+    await this.#child.stdin.flush();
+    const line = await this.#replies.next();
+    if (line.done) throw new Error(`the SQLite process died: ${statements.join("; ")}`);
+    return JSON.parse(line.value) as SqliteReply;
+  }
+
+  /** As `run`, for what has to work. @throws Error with SQLite's message */
+  async must(...statements: string[]): Promise<SqliteReply> {
+    const reply = await this.run(...statements);
+    if (reply.errorCode !== null) throw new Error(`${reply.message}: ${statements.join("; ")}`);
+    return reply;
+  }
+
+  /** Closes the connection in an orderly way and waits for the process to end. */
+  async close(): Promise<void> {
+    this.#child.stdin.end();
+    await this.#child.exited;
+  }
+
+  /** SIGKILL, and waits until the process is gone with its locks. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
+  }
+}
+
+async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+}
+
+/** Polls a condition until it holds. @throws Error when it does not within `timeoutMs` */
+export async function waitUntil(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+  const deadlineMs = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > deadlineMs) throw new Error("the condition did not come true in time");
+    await Bun.sleep(2);
+  }
+}
