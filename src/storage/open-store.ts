@@ -1,0 +1,89 @@
+/**
+ * From a destination and its options to an ObjectStore that retries. The only place that reads the environment
+ * variables of AWS for storage.
+ */
+import type { Env } from "../env.ts";
+import { type CredentialOptions, credentialSource } from "./credentials.ts";
+import { parseDestination } from "./destination.ts";
+import { FileStore } from "./file-store.ts";
+import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
+import { RetryingStore } from "./retrying-store.ts";
+import { s3Address } from "./s3-address.ts";
+import { S3Client } from "./s3-client.ts";
+import { S3Store } from "./s3-store.ts";
+import type { ObjectStore } from "./store.ts";
+
+/** The region when nobody says one. */
+const DEFAULT_REGION = "us-east-1";
+
+/** A request is cut off when nothing has moved for this long. */
+const DEFAULT_STALL_MS = 30_000;
+
+/** A destination with everything that can be said about it; only `url` is needed. */
+export interface StoreOptions extends CredentialOptions {
+  /** `s3://bucket/prefix` or `file:///dir`. */
+  readonly url: string;
+  /** URL of an S3-compatible store. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS itself. */
+  readonly endpoint?: string;
+  /** Default: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1. */
+  readonly region?: string;
+  /** Bucket in the path instead of the host name. Default: with an endpoint, or a bucket with dots. */
+  readonly pathStyle?: boolean;
+  /** For example STANDARD_IA. */
+  readonly storageClass?: string;
+  /** Server-side encryption: AES256 or aws:kms. */
+  readonly sse?: string;
+  readonly sseKmsKeyId?: string;
+  readonly retry?: RetryPolicy;
+  /** A request is cut off when nothing has moved for this long; 30 s by default. */
+  readonly stallMs?: number;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Opens a destination. Nothing is sent yet.
+ *
+ * @throws WalrustError "usage" or "config" when the destination or an option cannot be used.
+ */
+export function openStore(
+  options: StoreOptions,
+  env: Env,
+  environment: Environment = process.env,
+): ObjectStore {
+  const destination = parseDestination(options.url);
+  const retry = options.retry ?? DEFAULT_RETRY;
+  if (destination.kind === "file") {
+    return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry);
+  }
+  const { bucket, prefix } = destination;
+  const region =
+    options.region || environment["AWS_REGION"] || environment["AWS_DEFAULT_REGION"] || DEFAULT_REGION;
+  const endpoint =
+    options.endpoint || environment["AWS_ENDPOINT_URL_S3"] || environment["AWS_ENDPOINT_URL"] || undefined;
+  const { pathStyle } = options;
+  const address = s3Address({
+    bucket,
+    region,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(pathStyle === undefined ? {} : { pathStyle }),
+  });
+  const credentials = credentialSource(options, environment, region, env);
+  const client = new S3Client({
+    address,
+    region,
+    credentials,
+    env,
+    stallMs: options.stallMs ?? DEFAULT_STALL_MS,
+  });
+  const store = new S3Store({ client, bucket, prefix, env, retry, objectHeaders: objectHeaders(options) });
+  return new RetryingStore(store, env, retry);
+}
+
+function objectHeaders(options: StoreOptions): Record<string, string> {
+  const headers: Record<string, string> = {};
+  if (options.storageClass) headers["x-amz-storage-class"] = options.storageClass;
+  if (options.sse) headers["x-amz-server-side-encryption"] = options.sse;
+  if (options.sseKmsKeyId) headers["x-amz-server-side-encryption-aws-kms-key-id"] = options.sseKmsKeyId;
+  return headers;
+}

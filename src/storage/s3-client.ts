@@ -1,0 +1,262 @@
+/**
+ * One request to S3: signed, sent with Bun's fetch, watched, and its answer turned into a response or an error.
+ *
+ * - Signed with the SHA-256 of the real body; a Content-Length, no chunked encoding, no extra checksum headers.
+ * - Redirects are not followed: a signature is good for one host.
+ * - A 403 whose Date differs from our clock by more than four minutes corrects the clock offset, and an expired
+ *   token is replaced; each once, then the request is sent again. Neither had any effect on the store.
+ * - A body of an answer is read or cancelled; the connection goes back to the pool either way.
+ * - No secret gets into an error or a log.
+ */
+import type { Env } from "../env.ts";
+import { WalrustError } from "../errors.ts";
+import type { CredentialSource } from "./credentials.ts";
+import { CHUNK_SIZE_BYTES, putBodyChunks, putBodySize } from "./object-body.ts";
+import { type S3Address, s3ObjectPath } from "./s3-address.ts";
+import { type S3Failure, s3CodeOf, s3Error, s3StatusOf } from "./s3-errors.ts";
+import { xmlTextOrNull } from "./s3-xml.ts";
+import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
+import { StallWatch } from "./stall-watch.ts";
+import type { PutBody } from "./store.ts";
+
+const CLOCK_SKEW_MAX_MS = 4 * 60_000;
+const ERROR_SIZE_MAX = 64 * 1024;
+/** The largest answer that is read into memory: a page of a listing with the longest keys. */
+const ANSWER_SIZE_MAX = 16 * 1024 * 1024;
+
+/** A request to the bucket, or to an object in it. */
+export interface S3Request {
+  /** For error messages: "put db/0000/1.ltx to s3://bucket". */
+  readonly action: string;
+  readonly method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
+  /** The whole key in the bucket, or null for the bucket itself. */
+  readonly fullKey: string | null;
+  readonly query?: readonly (readonly [string, string])[];
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: PutBody;
+  /** SHA-256 of the body; needed with a body. */
+  readonly sha256?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An answer whose body has been read. */
+export interface S3Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+/** An answer whose body is still to be read, by `chunks` or not at all (`cancel`). */
+export interface S3Stream {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly chunks: AsyncIterable<Uint8Array>;
+  cancel(): void;
+}
+
+/** What a client is made of. */
+export interface S3ClientOptions {
+  readonly address: S3Address;
+  readonly region: string;
+  readonly credentials: CredentialSource;
+  readonly env: Env;
+  /** A request is cut off when nothing has moved for this long. */
+  readonly stallMs: number;
+}
+
+/** Sends requests to one bucket. */
+export class S3Client {
+  readonly #options: S3ClientOptions;
+  /** What to add to our clock to get the store's, in ms. */
+  #clockOffsetMs = 0;
+
+  constructor(options: S3ClientOptions) {
+    this.#options = options;
+  }
+
+  /** Sends a request and reads the whole answer. @throws WalrustError for every status but 2xx. */
+  async send(request: S3Request): Promise<S3Answer> {
+    const { status, headers, chunks } = await this.open(request);
+    return { status, headers, text: await readText(chunks, ANSWER_SIZE_MAX, request.action) };
+  }
+
+  /** Sends a request and leaves the body of the answer to the caller. @throws as `send`. */
+  async open(request: S3Request): Promise<S3Stream> {
+    let isCorrected = false;
+    let isRefreshed = false;
+    while (true) {
+      try {
+        return await this.#attempt(request);
+      } catch (error) {
+        if (!isCorrected && this.#correctClock(error)) {
+          isCorrected = true;
+        } else if (!isRefreshed && isExpired(error, request) && this.#options.credentials.refresh()) {
+          isRefreshed = true;
+        } else {
+          throw error instanceof S3ClockError ? error.original : error;
+        }
+      }
+    }
+  }
+
+  async #attempt(request: S3Request): Promise<S3Stream> {
+    request.signal?.throwIfAborted();
+    const { url, headers } = await this.#sign(request);
+    // Not signed: Bun sets it itself for bytes, and sends a stream with it instead of in chunks of HTTP.
+    if (request.body !== undefined) headers["content-length"] = String(putBodySize(request.body));
+    const watch = new StallWatch(this.#options.env, this.#options.stallMs, request.signal);
+    let response: Response;
+    try {
+      response = await fetch(url, {
+        method: request.method,
+        headers,
+        redirect: "manual",
+        signal: watch.signal,
+        decompress: false,
+        // Our own watch decides.
+        timeout: false,
+        ...(request.body === undefined ? {} : { body: fetchBody(request.body, watch) }),
+      } as RequestInit);
+    } catch (cause) {
+      watch.cancel();
+      throw watch.errorFor(request.action, cause);
+    }
+    watch.touch();
+    const stream = watchedStream(response, watch, request.action);
+    if (response.status >= 200 && response.status < 300) return stream;
+    throw await this.#failure(request, stream);
+  }
+
+  async #sign(request: S3Request): Promise<{ url: string; headers: Record<string, string> }> {
+    const { address, region, credentials, env } = this.#options;
+    const path = request.fullKey === null ? address.bucketPath : s3ObjectPath(address, request.fullKey);
+    const query = canonicalQuery(request.query ?? []);
+    const payloadSha256 = request.sha256 ?? EMPTY_SHA256;
+    const headers = { ...request.headers, host: address.host, "x-amz-content-sha256": payloadSha256 };
+    const keys = await credentials.get();
+    const timeMs = env.nowMs() + this.#clockOffsetMs;
+    const scope = { region, service: "s3" };
+    const added = signRequest(
+      { method: request.method, path, query, headers, payloadSha256 },
+      keys,
+      scope,
+      timeMs,
+    );
+    const url = `${address.origin}${path}${query === "" ? "" : `?${query}`}`;
+    return { url, headers: { ...headers, ...added } };
+  }
+
+  async #failure(request: S3Request, stream: S3Stream): Promise<Error> {
+    const { status, headers } = stream;
+    const xml = await readText(stream.chunks, ERROR_SIZE_MAX, request.action);
+    const failure: S3Failure = {
+      action: request.action,
+      status,
+      s3Code: (xmlTextOrNull(xml, "Code") ?? "").slice(0, 100),
+      s3Message: (xmlTextOrNull(xml, "Message") ?? "").slice(0, 300),
+      requestId: (headers.get("x-amz-request-id") ?? "").slice(0, 100),
+      bucketRegion: headers.get("x-amz-bucket-region") ?? xmlTextOrNull(xml, "Region"),
+    };
+    const error = s3Error(failure);
+    const serverMs = Date.parse(headers.get("date") ?? "");
+    return status === 403 && Number.isFinite(serverMs) ? new S3ClockError(error, serverMs) : error;
+  }
+
+  #correctClock(error: unknown): boolean {
+    if (!(error instanceof S3ClockError)) return false;
+    const { env } = this.#options;
+    const offsetMs = error.serverMs - env.nowMs();
+    if (Math.abs(offsetMs - this.#clockOffsetMs) < CLOCK_SKEW_MAX_MS) return false;
+    env.log.warn("the clock of this machine is off: requests are signed with the store's time", {
+      offsetSeconds: Math.round(offsetMs / 1000),
+    });
+    this.#clockOffsetMs = offsetMs;
+    return true;
+  }
+}
+
+/** A refusal together with the store's time; never leaves this file. */
+class S3ClockError extends Error {
+  readonly original: WalrustError;
+  readonly serverMs: number;
+
+  constructor(original: WalrustError, serverMs: number) {
+    super(original.message);
+    this.original = original;
+    this.serverMs = serverMs;
+  }
+}
+
+/** Whether the keys have ended. The answer to a HEAD has no body to say so: any 400 may mean it. */
+function isExpired(error: unknown, request: S3Request): boolean {
+  const original = error instanceof S3ClockError ? error.original : error;
+  const s3Code = s3CodeOf(original);
+  if (s3Code === "ExpiredToken" || s3Code === "TokenRefreshRequired") return true;
+  return request.method === "HEAD" && s3StatusOf(original) === 400;
+}
+
+/** A small body as it is; a larger one in chunks, so that its progress can be watched and little is in memory. */
+function fetchBody(body: PutBody, watch: StallWatch): Uint8Array | AsyncIterable<Uint8Array> {
+  if (body.kind === "bytes" && body.bytes.byteLength <= CHUNK_SIZE_BYTES) return body.bytes;
+  if (putBodySize(body) === 0) return new Uint8Array(0);
+  return watchedChunks(body, watch);
+}
+
+async function* watchedChunks(body: PutBody, watch: StallWatch): AsyncGenerator<Uint8Array> {
+  for await (const chunk of putBodyChunks(body)) {
+    for (let offset = 0; offset < chunk.byteLength; offset += CHUNK_SIZE_BYTES) {
+      watch.touch();
+      // A copy, because fetch may still hold it when the next one is read into the same buffer.
+      yield chunk.slice(offset, offset + CHUNK_SIZE_BYTES);
+    }
+  }
+  watch.touch();
+}
+
+function watchedStream(response: Response, watch: StallWatch, action: string): S3Stream {
+  const { status, headers, body } = response;
+  if (body === null) watch.stop();
+  else watch.pause();
+  const chunks = body === null ? noChunks() : readChunks(body, watch, action);
+  return { status, headers, chunks, cancel: () => watch.cancel() };
+}
+
+async function* noChunks(): AsyncGenerator<Uint8Array> {}
+
+async function* readChunks(
+  body: ReadableStream<Uint8Array>,
+  watch: StallWatch,
+  action: string,
+): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader();
+  let isDone = false;
+  try {
+    while (true) {
+      watch.touch();
+      const { done, value } = await reader.read();
+      if (done) break;
+      watch.pause();
+      yield value;
+    }
+    isDone = true;
+  } catch (cause) {
+    throw watch.errorFor(action, cause);
+  } finally {
+    if (isDone) watch.stop();
+    else watch.cancel();
+  }
+}
+
+async function readText(chunks: AsyncIterable<Uint8Array>, sizeMax: number, action: string): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let sizeBytes = 0;
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.byteLength;
+    if (sizeBytes > sizeMax) {
+      throw new WalrustError("storage", `Cannot ${action}: the answer is longer than ${sizeMax} bytes`);
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}

@@ -1,0 +1,102 @@
+/**
+ * What an answer of S3 means as a WalrustError. One function decides, over status and S3's own code, what callers
+ * branch on: not-found, missing-bucket, precondition, auth, and whether trying again can help.
+ */
+import { type ErrorCode, WalrustError } from "../errors.ts";
+
+/** What is known of an answer that is no success. */
+export interface S3Failure {
+  /** What was tried, as in "put db/0000/1.ltx to s3://bucket". */
+  readonly action: string;
+  readonly status: number;
+  /** S3's code ("SlowDown"), or "" when there was no body (HEAD). */
+  readonly s3Code: string;
+  readonly s3Message: string;
+  readonly requestId: string;
+  /** The region the bucket is in, when the store says so. */
+  readonly bucketRegion: string | null;
+}
+
+/** S3 codes that mean "later", whatever their status. */
+const RETRYABLE_CODES: ReadonlySet<string> = new Set([
+  "SlowDown",
+  "SlowDownRead",
+  "SlowDownWrite",
+  "Throttling",
+  "ThrottlingException",
+  "RequestLimitExceeded",
+  "InternalError",
+  "ServiceUnavailable",
+  "RequestTimeout",
+  "RequestTimeTooSkewed",
+  "ConditionalRequestConflict",
+  "OperationAborted",
+  "BadDigest",
+  "XAmzContentSHA256Mismatch",
+  "IncompleteBody",
+  "NoSuchUpload",
+]);
+
+const AUTH_CODES: ReadonlySet<string> = new Set([
+  "AccessDenied",
+  "ExpiredToken",
+  "InvalidToken",
+  "TokenRefreshRequired",
+  "InvalidAccessKeyId",
+  "SignatureDoesNotMatch",
+  "AuthorizationHeaderMalformed",
+]);
+
+const HINTS: Readonly<Record<string, string>> = {
+  AccessDenied: "The keys are known but may not do this: check the policy of the user and of the bucket.",
+  InvalidAccessKeyId: "The store does not know this access key id: check the keys and the endpoint.",
+  SignatureDoesNotMatch: "The secret access key is wrong, or a proxy changes requests on their way.",
+  ExpiredToken: "The temporary keys have ended: get new ones.",
+  NoSuchBucket: "Check the bucket's name and the endpoint; walrust does not create buckets.",
+  RequestTimeTooSkewed: "The clock of this machine is wrong: set it, for example with NTP.",
+};
+
+/** The error for an answer. */
+export function s3Error(failure: S3Failure): WalrustError {
+  const { action, status, s3Code, s3Message, requestId } = failure;
+  const answer = [`${status}`, s3Code, s3Message && `(${s3Message})`].filter((part) => part !== "").join(" ");
+  const hint = hintFor(failure);
+  return new WalrustError(errorCodeFor(status, s3Code), `Cannot ${action}: the store answered ${answer}`, {
+    ...(hint === undefined ? {} : { hint }),
+    context: { status, s3Code, requestId },
+    retryable: isRetryable(status, s3Code),
+  });
+}
+
+function errorCodeFor(status: number, s3Code: string): ErrorCode {
+  if (s3Code === "NoSuchBucket") return "missing-bucket";
+  if (s3Code === "NoSuchUpload" || RETRYABLE_CODES.has(s3Code)) return "storage";
+  if (AUTH_CODES.has(s3Code) || status === 401 || status === 403) return "auth";
+  if (status === 404) return "not-found";
+  if (status === 412) return "precondition";
+  return "storage";
+}
+
+function isRetryable(status: number, s3Code: string): boolean {
+  if (RETRYABLE_CODES.has(s3Code)) return true;
+  return status === 408 || status === 409 || status === 429 || (status >= 500 && status !== 501);
+}
+
+function hintFor({ status, s3Code, bucketRegion }: S3Failure): string | undefined {
+  const isElsewhere = (status >= 300 && status < 400) || s3Code === "AuthorizationHeaderMalformed";
+  if (!isElsewhere) return HINTS[s3Code];
+  if (bucketRegion === null) return "The bucket is elsewhere: check the region and the endpoint.";
+  return `The bucket is in region ${bucketRegion}: set the region to ${bucketRegion}.`;
+}
+
+/** The HTTP status an error of `s3Error` stands for, or 0. */
+export function s3StatusOf(error: unknown): number {
+  const status = error instanceof WalrustError ? error.context["status"] : undefined;
+  return typeof status === "number" ? status : 0;
+}
+
+/** S3's own code of an error of `s3Error`, or "". */
+export function s3CodeOf(error: unknown): string {
+  const code = error instanceof WalrustError ? error.context["s3Code"] : undefined;
+  return typeof code === "string" ? code : "";
+}

@@ -1,0 +1,210 @@
+/**
+ * Uploading a big object in parts: create, parts of 8 MB or more with three on their way, complete. Nothing is
+ * visible until the completion, which is where If-None-Match goes; on any failure the upload is aborted, so that no
+ * parts stay behind and cost money.
+ *
+ * Each part is read from the file twice, once to hash it and once to send it, in chunks of 256 KB: memory does not
+ * depend on the size. A part that changed in between is refused by the store, for its hash is signed.
+ */
+import { errorMessage, hasCode, WalrustError } from "../errors.ts";
+import { putBodySha256, putBodySize } from "./object-body.ts";
+import { type RetryContext, withRetry } from "./retry.ts";
+import type { S3Client } from "./s3-client.ts";
+import { s3CodeOf, s3Error } from "./s3-errors.ts";
+import { encodeXmlText, xmlElementOrNull, xmlTextOrNull } from "./s3-xml.ts";
+import { sha256Hex } from "./sigv4.ts";
+import type { PutBody } from "./store.ts";
+
+/** Objects up to this size go in one request. */
+export const SINGLE_PUT_SIZE_MAX = 16 * 1024 * 1024;
+
+/** The smallest part; bigger ones only where there would be more than 10,000. */
+export const PART_SIZE_MIN = 8 * 1024 * 1024;
+
+const PART_COUNT_MAX = 10_000;
+const PARTS_IN_FLIGHT_MAX = 3;
+const MEBIBYTE = 1024 * 1024;
+
+/** One upload. */
+export interface MultipartUpload {
+  readonly client: S3Client;
+  readonly action: string;
+  readonly fullKey: string;
+  readonly body: PutBody;
+  /** Headers of the object: metadata, content type, storage class, encryption. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Whether the completion carries If-None-Match. */
+  readonly isCreateOnly: boolean;
+  /** How each request of it is tried again. */
+  readonly retry: RetryContext;
+  /** Whether the object in the store is the one being uploaded; asked when a repeated completion finds it done. */
+  readonly isDone: () => Promise<boolean>;
+}
+
+interface Part {
+  readonly number: number;
+  readonly offset: number;
+  readonly sizeBytes: number;
+}
+
+/** Cuts `sizeBytes` into parts: at least 8 MB each but for the last, at most 10,000. */
+export function planParts(sizeBytes: number): Part[] {
+  const neededBytes = Math.ceil(sizeBytes / PART_COUNT_MAX / MEBIBYTE) * MEBIBYTE;
+  const partSizeBytes = Math.max(PART_SIZE_MIN, neededBytes);
+  const parts: Part[] = [];
+  for (let offset = 0; offset < sizeBytes; offset += partSizeBytes) {
+    parts.push({ number: parts.length + 1, offset, sizeBytes: Math.min(partSizeBytes, sizeBytes - offset) });
+  }
+  return parts;
+}
+
+/** Uploads an object in parts. @throws what the requests throw, "precondition" from the completion among them. */
+export async function putMultipart(upload: MultipartUpload): Promise<void> {
+  const uploadId = await withRetry(upload.retry, () => createUpload(upload));
+  try {
+    const etags = await sendParts(upload, uploadId);
+    await withRetry(upload.retry, (attemptIndex) => completeUpload(upload, uploadId, etags, attemptIndex));
+  } catch (error) {
+    await abortUpload(upload, uploadId);
+    throw error;
+  }
+}
+
+async function createUpload(upload: MultipartUpload): Promise<string> {
+  const { client, action, fullKey, headers, retry } = upload;
+  const answer = await client.send({
+    action,
+    method: "POST",
+    fullKey,
+    query: [["uploads", ""]],
+    headers,
+    signal: retry.signal,
+  });
+  const uploadId = xmlTextOrNull(answer.text, "UploadId");
+  if (uploadId !== null) return uploadId;
+  throw new WalrustError("storage", `Cannot ${action}: the store gave no upload id`, { retryable: true });
+}
+
+/** Sends all parts, three at a time; the first failure stops the others. Gives the ETags in order. */
+async function sendParts(upload: MultipartUpload, uploadId: string): Promise<string[]> {
+  const parts = planParts(putBodySize(upload.body));
+  const etags: string[] = new Array(parts.length);
+  const stopper = new AbortController();
+  const { signal: callerSignal } = upload.retry;
+  const signal =
+    callerSignal === undefined ? stopper.signal : AbortSignal.any([callerSignal, stopper.signal]);
+  let nextIndex = 0;
+  async function work(): Promise<void> {
+    while (nextIndex < parts.length) {
+      const part = parts[nextIndex++]!;
+      const retry = { ...upload.retry, signal };
+      etags[part.number - 1] = await withRetry(retry, () => sendPart(upload, uploadId, part, signal));
+    }
+  }
+  const workers = Array.from({ length: PARTS_IN_FLIGHT_MAX }, () =>
+    work().catch((error) => {
+      stopper.abort(error);
+      throw error;
+    }),
+  );
+  const results = await Promise.allSettled(workers);
+  callerSignal?.throwIfAborted();
+  const failure = stopper.signal.aborted ? stopper.signal.reason : undefined;
+  if (results.some((result) => result.status === "rejected")) throw failure;
+  return etags;
+}
+
+async function sendPart(
+  { client, action, fullKey, body }: MultipartUpload,
+  uploadId: string,
+  part: Part,
+  signal: AbortSignal,
+): Promise<string> {
+  const partBody = sliceBody(body, part.offset, part.sizeBytes);
+  const answer = await client.send({
+    action,
+    method: "PUT",
+    fullKey,
+    query: [
+      ["partNumber", String(part.number)],
+      ["uploadId", uploadId],
+    ],
+    body: partBody,
+    sha256: await putBodySha256(partBody),
+    signal,
+  });
+  const etag = answer.headers.get("etag");
+  if (etag !== null) return etag;
+  throw new WalrustError("storage", `Cannot ${action}: the store gave no ETag for part ${part.number}`);
+}
+
+function sliceBody(body: PutBody, offset: number, sizeBytes: number): PutBody {
+  if (body.kind === "file") return { ...body, offset: body.offset + offset, sizeBytes };
+  return { kind: "bytes", bytes: body.bytes.subarray(offset, offset + sizeBytes) };
+}
+
+async function completeUpload(
+  upload: MultipartUpload,
+  uploadId: string,
+  etags: readonly string[],
+  attemptIndex: number,
+): Promise<void> {
+  try {
+    await sendCompletion(upload, uploadId, etags);
+  } catch (error) {
+    // An earlier attempt may have taken effect although its answer was lost.
+    const isMaybeDone = hasCode(error, "precondition") || s3CodeOf(error) === "NoSuchUpload";
+    if (attemptIndex > 0 && isMaybeDone && (await upload.isDone())) return;
+    throw error;
+  }
+}
+
+async function sendCompletion(
+  { client, action, fullKey, isCreateOnly, retry }: MultipartUpload,
+  uploadId: string,
+  etags: readonly string[],
+): Promise<void> {
+  const parts = etags.map(
+    (etag, index) => `<Part><PartNumber>${index + 1}</PartNumber><ETag>${encodeXmlText(etag)}</ETag></Part>`,
+  );
+  const namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
+  const xml = `<CompleteMultipartUpload xmlns="${namespace}">${parts.join("")}</CompleteMultipartUpload>`;
+  const bytes = new TextEncoder().encode(xml);
+  const answer = await client.send({
+    action,
+    method: "POST",
+    fullKey,
+    query: [["uploadId", uploadId]],
+    headers: { "content-type": "application/xml", ...(isCreateOnly ? { "if-none-match": "*" } : {}) },
+    body: { kind: "bytes", bytes },
+    sha256: sha256Hex(bytes),
+    signal: retry.signal,
+  });
+  // The status is sent before the parts are joined: a failure can follow a 200.
+  const errorXml = xmlElementOrNull(answer.text, "Error");
+  if (errorXml === null) return;
+  const s3Code = xmlTextOrNull(errorXml, "Code") ?? "";
+  const s3Message = xmlTextOrNull(errorXml, "Message") ?? "";
+  const status = s3Code === "PreconditionFailed" ? 412 : 500;
+  throw s3Error({ action, status, s3Code, s3Message, requestId: "", bucketRegion: null });
+}
+
+/** Best effort: the failure that led here is what counts. */
+async function abortUpload({ client, fullKey, retry }: MultipartUpload, uploadId: string): Promise<void> {
+  try {
+    await withRetry({ ...retry, signal: undefined }, () =>
+      client.send({
+        action: `abort the upload of ${fullKey}`,
+        method: "DELETE",
+        fullKey,
+        query: [["uploadId", uploadId]],
+      }),
+    );
+  } catch (error) {
+    if (s3CodeOf(error) === "NoSuchUpload" || hasCode(error, "not-found")) return;
+    retry.env.log.warn("an unfinished upload could not be aborted: the store keeps its parts", {
+      key: fullKey,
+      reason: errorMessage(error),
+    });
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The limit on waiting of one request: it is cut off when nothing has moved for a while, however long it takes in
+ * all, and when its caller gives up. One timer a request, whatever the number of chunks.
+ */
+import type { Env } from "../env.ts";
+import { errorMessage, WalrustError } from "../errors.ts";
+
+/** Watches one request; `stop` has to be called in the end. */
+export class StallWatch {
+  /** Aborts when the request stalls or the caller's signal aborts. */
+  readonly signal: AbortSignal;
+  readonly #controller = new AbortController();
+  readonly #stopper = new AbortController();
+  readonly #env: Env;
+  readonly #stallMs: number;
+  readonly #callerSignal: AbortSignal | undefined;
+  #movedMs: number;
+  #isPaused = false;
+  #isStalled = false;
+
+  constructor(env: Env, stallMs: number, callerSignal: AbortSignal | undefined) {
+    this.#env = env;
+    this.#stallMs = stallMs;
+    this.#callerSignal = callerSignal;
+    this.#movedMs = env.monotonicMs();
+    this.signal = this.#controller.signal;
+    callerSignal?.addEventListener("abort", this.#onCallerAbort, { once: true });
+    void this.#run();
+  }
+
+  /** Something moved. */
+  touch(): void {
+    this.#movedMs = this.#env.monotonicMs();
+    this.#isPaused = false;
+  }
+
+  /** It is not the other side's turn: time does not count until the next `touch`. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** The request is over. */
+  stop(): void {
+    this.#callerSignal?.removeEventListener("abort", this.#onCallerAbort);
+    this.#stopper.abort();
+  }
+
+  /** Cuts the request off, for instance when nobody reads its answer any more. */
+  cancel(): void {
+    this.#controller.abort();
+    this.stop();
+  }
+
+  /** What a failure of the request means. A caller's abort is thrown as it is. */
+  errorFor(action: string, cause: unknown): unknown {
+    if (this.#callerSignal?.aborted) return this.#callerSignal.reason;
+    if (cause instanceof WalrustError) return cause;
+    const reason = this.#isStalled ? `nothing moved for ${this.#stallMs / 1000} s` : errorMessage(cause);
+    return new WalrustError("storage", `Cannot ${action}: ${reason}`, {
+      hint: "Check the network and the endpoint.",
+      retryable: true,
+      cause,
+    });
+  }
+
+  readonly #onCallerAbort = (): void => {
+    this.#controller.abort(this.#callerSignal?.reason);
+  };
+
+  async #run(): Promise<void> {
+    let waitMs = this.#stallMs;
+    while (true) {
+      await this.#env.sleep(waitMs, this.#stopper.signal);
+      if (this.#stopper.signal.aborted) return;
+      const stillMs = this.#env.monotonicMs() - this.#movedMs;
+      if (!this.#isPaused && stillMs >= this.#stallMs) break;
+      waitMs = this.#isPaused ? this.#stallMs : this.#stallMs - stillMs;
+    }
+    this.#isStalled = true;
+    this.#controller.abort();
+  }
+}

@@ -1,0 +1,441 @@
+/**
+ * An S3 server in this process: verifies every signature (s3-signature.ts), keeps objects in memory, counts
+ * requests by kind and injects faults before or after a request takes effect. Path style; buckets are given.
+ *
+ * It runs on node:http, which shows the request target undecoded and lets a connection be reset.
+ */
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type RawRequest, refusalOrNull } from "./s3-signature.ts";
+
+/** The kinds of requests that are counted and can fail. */
+export type RequestKind =
+  | "put"
+  | "get"
+  | "head"
+  | "headBucket"
+  | "list"
+  | "deleteMany"
+  | "createUpload"
+  | "putPart"
+  | "completeUpload"
+  | "abortUpload"
+  | "unknown";
+
+/** What goes wrong with one request, or several. */
+export interface Fault {
+  readonly kind: RequestKind;
+  /** Whether the request takes effect before it fails. */
+  readonly when: "before" | "after";
+  /**
+   * - status: this answer with this S3 code (no body for HEAD)
+   * - reset: the connection is closed without an answer
+   * - hang: no answer until the server stops
+   * - truncate: half of the body that was announced, then the connection is closed
+   * - errorIn200: status 200 and an error in the body
+   */
+  readonly answer:
+    | { readonly status: number; readonly code: string; readonly headers?: Record<string, string> }
+    | "reset"
+    | "hang"
+    | "truncate"
+    | { readonly errorIn200: string };
+  /** How many requests; 1 by default. */
+  readonly count?: number;
+}
+
+/** How the server behaves; may be changed at any time. */
+export interface S3ServerOptions {
+  accessKeyId: string;
+  secretAccessKey: string;
+  sessionToken: string | undefined;
+  region: string;
+  buckets: string[];
+  /** What the server adds to the real clock. */
+  clockOffsetMs: number;
+  /** "yes", "ignored" (header without effect) or "refused" (501). */
+  conditionalPut: "yes" | "ignored" | "refused";
+  listPageSize: number;
+  /** Keys that DeleteObjects refuses. */
+  undeletable: string[];
+}
+
+/** A stored object. */
+export interface StoredObject {
+  readonly bytes: Buffer;
+  readonly headers: Record<string, string>;
+  readonly etag: string;
+  readonly modifiedMs: number;
+}
+
+interface Upload {
+  readonly id: string;
+  readonly key: string;
+  readonly headers: Record<string, string>;
+  readonly parts: Map<number, { bytes: Buffer; etag: string }>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers?: Record<string, string>;
+  readonly body?: Buffer | string;
+}
+
+interface Call extends RawRequest {
+  readonly bucket: string;
+  readonly key: string;
+  readonly query: URLSearchParams;
+}
+
+const KEPT_HEADERS = /^(x-amz-meta-|x-amz-storage-class|x-amz-server-side|content-type)/;
+
+/** The server. `S3Server.start()` listens on a free loopback port. */
+export class S3Server {
+  readonly options: S3ServerOptions;
+  /** Objects by "bucket/key". */
+  readonly objects = new Map<string, StoredObject>();
+  readonly uploads = new Map<string, Upload>();
+  /** Requests by kind, refused and failed ones included. */
+  readonly counts = new Map<RequestKind, number>();
+  /** What was refused for its signature or hash, as S3 codes. */
+  readonly refusals: string[] = [];
+  /** The headers of the last request of a kind. */
+  readonly lastHeaders = new Map<RequestKind, Readonly<Record<string, string | undefined>>>();
+  #faults: { fault: Fault; left: number }[] = [];
+  #server: Server;
+  #uploadCount = 0;
+
+  private constructor(options: Partial<S3ServerOptions>) {
+    this.options = {
+      accessKeyId: "test",
+      secretAccessKey: "testsecret",
+      sessionToken: undefined,
+      region: "us-east-1",
+      buckets: ["bucket"],
+      clockOffsetMs: 0,
+      conditionalPut: "yes",
+      listPageSize: 1_000,
+      undeletable: [],
+      ...options,
+    };
+    this.#server = createServer((request, response) => void this.#serve(request, response));
+  }
+
+  /** Starts a server. */
+  static async start(options: Partial<S3ServerOptions> = {}): Promise<S3Server> {
+    const server = new S3Server(options);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    server.#server.listen(0, "127.0.0.1", resolve);
+    await promise;
+    return server;
+  }
+
+  /** The endpoint's URL. */
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Injects a fault into the next requests of a kind. */
+  inject(fault: Fault): void {
+    this.#faults.push({ fault, left: fault.count ?? 1 });
+  }
+
+  /** How many requests of a kind came. */
+  count(kind: RequestKind): number {
+    return this.counts.get(kind) ?? 0;
+  }
+
+  /** Forgets objects, counts and faults. */
+  reset(): void {
+    this.objects.clear();
+    this.uploads.clear();
+    this.counts.clear();
+    this.refusals.length = 0;
+    this.#faults = [];
+  }
+
+  /** Stops listening and closes all connections. */
+  stop(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+    } catch {
+      return;
+    }
+    const call = parseCall(request, Buffer.concat(chunks));
+    const kind = kindOf(call);
+    this.counts.set(kind, this.count(kind) + 1);
+    this.lastHeaders.set(kind, call.headers);
+    const fault = this.#takeFault(kind);
+    const refused = this.#refuse(call);
+    const answer =
+      refused ??
+      (fault?.when === "before" && fault.answer !== "truncate" ? { status: 200 } : this.#handle(kind, call));
+    if (fault === null || refused !== null) return this.#send(call, response, answer);
+    this.#sendFault(call, response, answer, fault);
+  }
+
+  #takeFault(kind: RequestKind): Fault | null {
+    const entry = this.#faults.find(({ fault, left }) => fault.kind === kind && left > 0);
+    if (entry === undefined) return null;
+    entry.left--;
+    return entry.fault;
+  }
+
+  #refuse(call: Call): Answer | null {
+    const { accessKeyId, secretAccessKey, sessionToken, region } = this.options;
+    const nowMs = Date.now() + this.options.clockOffsetMs;
+    if (call.headers["transfer-encoding"] !== undefined) return error(411, "MissingContentLength");
+    const refusal = refusalOrNull(call, { accessKeyId, secretAccessKey, sessionToken, region, nowMs });
+    if (refusal === null) return null;
+    this.refusals.push(refusal.code);
+    return error(refusal.status, refusal.code, refusal.message);
+  }
+
+  #send(call: Call, response: ServerResponse, answer: Answer): void {
+    const body = Buffer.from(answer.body ?? "");
+    response.writeHead(answer.status, {
+      date: new Date(Date.now() + this.options.clockOffsetMs).toUTCString(),
+      "x-amz-request-id": "0123456789ABCDEF",
+      "content-length": String(body.byteLength),
+      ...answer.headers,
+    });
+    response.end(call.method === "HEAD" ? undefined : body);
+  }
+
+  #sendFault(call: Call, response: ServerResponse, answer: Answer, fault: Fault): void {
+    if (fault.answer === "hang") return;
+    if (fault.answer === "reset") {
+      response.socket?.destroy();
+    } else if (fault.answer === "truncate") {
+      const body = Buffer.from(answer.body ?? "");
+      response.writeHead(answer.status, { "content-length": String(body.byteLength), ...answer.headers });
+      response.write(body.subarray(0, body.byteLength / 2), () => response.socket?.destroy());
+    } else if ("errorIn200" in fault.answer) {
+      this.#send(call, response, { status: 200, body: errorXml(fault.answer.errorIn200, "injected") });
+    } else {
+      const { status, code, headers } = fault.answer;
+      this.#send(call, response, {
+        ...error(status, code, "injected"),
+        ...(headers === undefined ? {} : { headers }),
+      });
+    }
+  }
+
+  #handle(kind: RequestKind, call: Call): Answer {
+    if (!this.options.buckets.includes(call.bucket)) return error(404, "NoSuchBucket");
+    switch (kind) {
+      case "put":
+        return this.#put(call);
+      case "get":
+      case "head":
+        return this.#get(call);
+      case "headBucket":
+        return { status: 200 };
+      case "list":
+        return this.#list(call);
+      case "deleteMany":
+        return this.#deleteMany(call);
+      case "createUpload":
+        return this.#createUpload(call);
+      case "putPart":
+        return this.#putPart(call);
+      case "completeUpload":
+        return this.#completeUpload(call);
+      case "abortUpload":
+        return this.uploads.delete(call.query.get("uploadId") ?? "")
+          ? { status: 204 }
+          : error(404, "NoSuchUpload");
+      default:
+        return error(400, "InvalidRequest", `${call.method} ${call.target}`);
+    }
+  }
+
+  #conditionError(call: Call): Answer | null {
+    if (call.headers["if-none-match"] === undefined || this.options.conditionalPut === "ignored") return null;
+    if (this.options.conditionalPut === "refused") return error(501, "NotImplemented");
+    return this.objects.has(`${call.bucket}/${call.key}`) ? error(412, "PreconditionFailed") : null;
+  }
+
+  #put(call: Call): Answer {
+    const refused = this.#conditionError(call);
+    if (refused !== null) return refused;
+    const etag = `"${createHash("md5").update(call.body).digest("hex")}"`;
+    this.#store(call, call.body, keptHeaders(call), etag);
+    return { status: 200, headers: { etag } };
+  }
+
+  #store(call: Call, bytes: Buffer, headers: Record<string, string>, etag: string): void {
+    const modifiedMs = Date.now() + this.options.clockOffsetMs;
+    this.objects.set(`${call.bucket}/${call.key}`, { bytes, headers, etag, modifiedMs });
+  }
+
+  #get(call: Call): Answer {
+    const object = this.objects.get(`${call.bucket}/${call.key}`);
+    if (object === undefined) return error(404, "NoSuchKey");
+    const { bytes, etag, modifiedMs } = object;
+    const headers = { ...object.headers, etag, "last-modified": new Date(modifiedMs).toUTCString() };
+    const range = /^bytes=(\d+)-(\d+)$/.exec(call.headers["range"] ?? "");
+    if (call.method === "HEAD") {
+      return { status: 200, headers: { ...headers, "content-length": String(bytes.byteLength) } };
+    }
+    if (range === null) return { status: 200, headers, body: bytes };
+    const first = Number(range[1]);
+    const last = Math.min(Number(range[2]), bytes.byteLength - 1);
+    if (first > last) return error(416, "InvalidRange");
+    const contentRange = `bytes ${first}-${last}/${bytes.byteLength}`;
+    return {
+      status: 206,
+      headers: { ...headers, "content-range": contentRange },
+      body: bytes.subarray(first, last + 1),
+    };
+  }
+
+  #list({ bucket, query }: Call): Answer {
+    const prefix = query.get("prefix") ?? "";
+    const after = query.get("continuation-token")?.slice("token:".length) ?? query.get("start-after") ?? "";
+    const delimiter = query.get("delimiter");
+    const entries = new Map<string, StoredObject | null>();
+    for (const [path, object] of this.objects) {
+      if (!path.startsWith(`${bucket}/${prefix}`)) continue;
+      const key = path.slice(bucket.length + 1);
+      const end = delimiter === null ? -1 : key.indexOf(delimiter, prefix.length);
+      if (end === -1) entries.set(key, object);
+      else entries.set(key.slice(0, end + 1), null);
+    }
+    const names = [...entries.keys()].filter((name) => compareBytes(name, after) > 0).sort(compareBytes);
+    const page = names.slice(0, Math.min(this.options.listPageSize, Number(query.get("max-keys") ?? 1000)));
+    const isTruncated = page.length < names.length;
+    const xml = page.map((name) => listEntry(name, entries.get(name) ?? null)).join("");
+    const token = isTruncated
+      ? `<NextContinuationToken>token:${escapeXml(page.at(-1)!)}</NextContinuationToken>`
+      : "";
+    const head = `<EncodingType>url</EncodingType><IsTruncated>${isTruncated}</IsTruncated>${token}`;
+    const namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
+    const document = `<?xml version="1.0"?>\n<ListBucketResult xmlns="${namespace}">${head}${xml}</ListBucketResult>`;
+    return { status: 200, body: document };
+  }
+
+  #deleteMany(call: Call): Answer {
+    const md5 = createHash("md5").update(call.body).digest("base64");
+    if (call.headers["content-md5"] !== md5) return error(400, "BadDigest");
+    const keys = [...call.body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)].map((match) =>
+      unescapeXml(match[1]!),
+    );
+    if (keys.length === 0 || keys.length > 1000) return error(400, "MalformedXML");
+    let errors = "";
+    for (const key of keys) {
+      if (this.options.undeletable.includes(key)) {
+        errors += `<Error><Key>${escapeXml(key)}</Key><Code>AccessDenied</Code><Message>held</Message></Error>`;
+      } else {
+        this.objects.delete(`${call.bucket}/${key}`);
+      }
+    }
+    return { status: 200, body: `<DeleteResult>${errors}</DeleteResult>` };
+  }
+
+  #createUpload(call: Call): Answer {
+    const id = `upload-${++this.#uploadCount}+/=`;
+    this.uploads.set(id, { id, key: call.key, headers: keptHeaders(call), parts: new Map() });
+    const xml = `<InitiateMultipartUploadResult><UploadId>${id}</UploadId></InitiateMultipartUploadResult>`;
+    return { status: 200, body: xml };
+  }
+
+  #putPart(call: Call): Answer {
+    const upload = this.uploads.get(call.query.get("uploadId") ?? "");
+    if (upload === undefined) return error(404, "NoSuchUpload");
+    const etag = `"${createHash("md5").update(call.body).digest("hex")}"`;
+    upload.parts.set(Number(call.query.get("partNumber")), { bytes: call.body, etag });
+    return { status: 200, headers: { etag } };
+  }
+
+  #completeUpload(call: Call): Answer {
+    const upload = this.uploads.get(call.query.get("uploadId") ?? "");
+    if (upload === undefined || upload.key !== call.key) return error(404, "NoSuchUpload");
+    const pattern = /<Part><PartNumber>(\d+)<\/PartNumber><ETag>([^<]*)<\/ETag><\/Part>/g;
+    const listed = [...call.body.toString().matchAll(pattern)];
+    const bytes: Buffer[] = [];
+    for (const [index, match] of listed.entries()) {
+      const part = upload.parts.get(Number(match[1]));
+      if (part === undefined || part.etag !== unescapeXml(match[2]!)) return error(400, "InvalidPart");
+      if (index < listed.length - 1 && part.bytes.byteLength < 5 * 1024 * 1024)
+        return error(400, "EntityTooSmall");
+      bytes.push(part.bytes);
+    }
+    if (bytes.length !== upload.parts.size) return error(400, "InvalidPart");
+    const refused = this.#conditionError(call);
+    if (refused !== null) return refused;
+    this.uploads.delete(upload.id);
+    this.#store(call, Buffer.concat(bytes), upload.headers, `"${upload.id.length}-${bytes.length}"`);
+    return { status: 200, body: "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>" };
+  }
+}
+
+function parseCall(request: IncomingMessage, body: Buffer): Call {
+  const target = request.url ?? "/";
+  const mark = target.indexOf("?");
+  const path = mark === -1 ? target : target.slice(0, mark);
+  const [bucket = "", ...segments] = path.slice(1).split("/").map(decodeURIComponent);
+  const query = new URLSearchParams(mark === -1 ? "" : target.slice(mark + 1));
+  const headers: Record<string, string | undefined> = {};
+  for (const [name, value] of Object.entries(request.headers)) headers[name] = value?.toString();
+  return { method: request.method ?? "", target, headers, body, bucket, key: segments.join("/"), query };
+}
+
+function kindOf({ method, key, query }: Call): RequestKind {
+  if (key === "") {
+    if (method === "GET" && query.get("list-type") === "2") return "list";
+    if (method === "POST" && query.has("delete")) return "deleteMany";
+    return method === "HEAD" ? "headBucket" : "unknown";
+  }
+  const isUpload = query.has("uploadId");
+  if (method === "PUT") return isUpload ? "putPart" : "put";
+  if (method === "POST")
+    return isUpload ? "completeUpload" : query.has("uploads") ? "createUpload" : "unknown";
+  if (method === "DELETE") return isUpload ? "abortUpload" : "unknown";
+  if (method === "HEAD") return "head";
+  return method === "GET" ? "get" : "unknown";
+}
+
+function keptHeaders(call: Call): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const [name, value] of Object.entries(call.headers)) {
+    if (KEPT_HEADERS.test(name) && value !== undefined) kept[name] = value;
+  }
+  return kept;
+}
+
+function listEntry(name: string, object: StoredObject | null): string {
+  const encoded = escapeXml(encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%20", "+"));
+  if (object === null) return `<CommonPrefixes><Prefix>${encoded}</Prefix></CommonPrefixes>`;
+  const time = new Date(object.modifiedMs).toISOString();
+  const size = object.bytes.byteLength;
+  return `<Contents><Key>${encoded}</Key><LastModified>${time}</LastModified><Size>${size}</Size></Contents>`;
+}
+
+function error(status: number, code: string, message = code): Answer {
+  return { status, headers: { "content-type": "application/xml" }, body: errorXml(code, message) };
+}
+
+function errorXml(code: string, message: string): string {
+  return `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`;
+}
+
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+function escapeXml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+function unescapeXml(text: string): string {
+  const plain = text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"');
+  return plain.replaceAll("&amp;", "&");
+}
