@@ -1,7 +1,8 @@
 /**
- * `bun run demo`: the disaster, in a minute. A shop commits orders, walrust watches beside it; both are killed
- * with SIGKILL and the database's folder is deleted; walrust restores it, and every row is compared with what
- * the shop had committed. Works in the git-ignored `.demo/` and leaves nothing there unless something is wrong.
+ * `bun run demo`: the disaster, in a minute. A shop commits orders, walrust watches beside it; both are
+ * killed with SIGKILL and the database's folder is deleted; walrust restores it, and every row is compared
+ * with what the shop had committed. Works in the git-ignored `.demo/` and leaves nothing there unless
+ * something is wrong.
  */
 import { Database } from "bun:sqlite";
 import { mkdir, readFile, rm } from "node:fs/promises";
@@ -16,7 +17,9 @@ const JOURNAL = join(DEMO_FOLDER, "journal.txt");
 const BUCKET = `file://${DEMO_FOLDER}/bucket`;
 const RUN_MS = 10_000;
 const START_LIMIT_MS = 15_000;
-/** A capture carries the time at which it had read the WAL: what was committed just before may have missed it. */
+/**
+ * A capture carries the time at which it had read the WAL: what was committed just before may have missed it.
+ */
 const CAPTURE_TOLERANCE_MS = 100;
 
 /** What `watch --json` says when an object is safely in the bucket. */

@@ -15,10 +15,10 @@ import {
 } from "typescript/unstable/ast";
 import { lineAt, type ParsedFile, type Texts, walk } from "./syntax.ts";
 import type { Violation } from "./violations.ts";
+import { MAX_COLUMNS } from "./wrap-comments.ts";
 
 const MAX_FILE_LINES = 400;
 const MAX_FUNCTION_LINES = 70;
-const MAX_COLUMNS = 110;
 const MAX_FILES_WITHOUT_README = 3;
 
 /** Files, lines and functions that are too long, and missing headers and docstrings. */
