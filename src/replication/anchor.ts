@@ -67,12 +67,12 @@ interface OpenImage {
  * @throws WalrustError code "database" when reading or writing fails; nothing has changed then
  */
 export async function anchor(live: LiveDatabase, before: Predecessor, env: Env): Promise<AnchorOutcome> {
+  const timeMs = Math.max(env.nowMs(), before.timeMs);
   const opened = openImage(live);
   if ("reason" in opened) return { kind: "later", reason: opened.reason };
   const { image, index } = opened;
   const mode = anchorMode(live, before);
   const txid = (before.txid + 1) as Txid;
-  const timeMs = Math.max(env.nowMs(), before.timeMs);
   const level = mode === "first" ? SNAPSHOT_LEVEL : 0;
   const sums = new PageSumWriter(live.paths.sumsPath);
   const spool = new SpoolWriter(live.paths.spoolFolder, level, txid, txid);

@@ -46,6 +46,8 @@ export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
 function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   const { state } = live;
   if (state === null) return { kind: "re-anchor", reason: "there is no history yet" };
+  // Taken before the wal-index is read: whatever was committed before this time is in the capture.
+  const timeMs = Math.max(env.nowMs(), state.timeMs);
   const index = live.pin.walIndex();
   const plan = planCapture({
     wal: state.wal,
@@ -59,7 +61,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
   const broken = brokenReasonOrNull(live, tail, index);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
-  const file = writeIncrement(live, state, tail, index, env);
+  const file = writeIncrement(live, state, tail, index, timeMs);
   return { kind: "captured", file, commitCount: tail.commitCount, pageCount: tail.pgnos.length, index };
 }
 
@@ -93,10 +95,9 @@ function writeIncrement(
   state: DatabaseState,
   tail: WalTail,
   index: WalIndexHeader,
-  env: Env,
+  timeMs: number,
 ): SpoolFile {
   const txid = (state.txid + 1) as Txid;
-  const timeMs = Math.max(env.nowMs(), state.timeMs);
   const header: LtxHeader = {
     flags: 0,
     pageSizeBytes: state.pageSizeBytes,

@@ -1,0 +1,116 @@
+/**
+ * What to compact: pure decisions over a listing. Level 1 is made from level 0, level 2 from level 1, level 3 from
+ * level 2; each level is a sequence without gaps or overlaps that ends at most where the level below it ends.
+ *
+ * A source object may be deleted when all of these hold:
+ * 1. A verified object of the next level covers it.
+ * 2. That was compacted at least the level's lifetime ago (an hour, a day, a week for levels 0, 1, 2).
+ * 3. On level 0, it is none of the `preserveRecent` newest.
+ */
+import type { Txid } from "../format/types.ts";
+import type { LtxObject } from "../storage/catalog.ts";
+
+/** When and how levels are compacted. */
+export interface CompactionPolicy {
+  /** How often each of levels 1, 2, 3 is made, in ms. */
+  readonly intervalsMs: readonly [number, number, number];
+  /** Level-0 objects that start a compaction early; 0: never. */
+  readonly threshold: number;
+  /** Bytes on level 0 that start a compaction early; 0: never. */
+  readonly sizeBytes: number;
+  /** Age of the oldest level-0 object that starts a compaction early, in ms; 0: never. */
+  readonly maxIncrementalAgeMs: number;
+  readonly preserveRecent: number;
+  /** How long an object of level 0, 1, 2 lives after it was compacted, in ms. */
+  readonly lifetimesMs: readonly [number, number, number];
+}
+
+/** The defaults: 30 s, 5 min and 1 h; an hour, a day and a week; ten recent increments. */
+export const DEFAULT_COMPACTION: CompactionPolicy = {
+  intervalsMs: [30_000, 300_000, 3_600_000],
+  threshold: 0,
+  sizeBytes: 0,
+  maxIncrementalAgeMs: 0,
+  preserveRecent: 10,
+  lifetimesMs: [3_600_000, 86_400_000, 604_800_000],
+};
+
+/** The most objects one merge takes; what is left is merged the next time. */
+export const MERGE_OBJECTS_MAX = 512;
+
+/** The highest level that is compacted into. */
+export const HIGHEST_LEVEL = 3;
+
+/** One merge: contiguous sources of `level - 1`, oldest first, into one object of `level`. */
+export interface Merge {
+  readonly level: number;
+  readonly sources: readonly LtxObject[];
+  readonly minTxid: Txid;
+  readonly maxTxid: Txid;
+}
+
+/** The next merge into `level`, or null when the level below has nothing new. */
+export function planMergeOrNull(objects: readonly LtxObject[], level: number): Merge | null {
+  const below = sortedLevel(objects, level - 1).filter((object) => object.minTxid > 1);
+  const covered = coveredTxid(objects, level);
+  const sources: LtxObject[] = [];
+  for (const object of below) {
+    const last = sources.at(-1);
+    if (last === undefined ? object.maxTxid <= covered : object.maxTxid <= last.maxTxid) continue;
+    // Overlapping what is merged already would break the sequence; it can only come from another tool.
+    if (last === undefined && covered > 0 && object.minTxid !== covered + 1) return null;
+    if (last !== undefined && object.minTxid !== last.maxTxid + 1) break;
+    sources.push(object);
+    if (sources.length === MERGE_OBJECTS_MAX) break;
+  }
+  const [first] = sources;
+  const last = sources.at(-1);
+  if (first === undefined || last === undefined) return null;
+  return { level, sources, minTxid: first.minTxid, maxTxid: last.maxTxid };
+}
+
+/** The TXID up to which `level` has been made from the level below, or 0. */
+export function coveredTxid(objects: readonly LtxObject[], level: number): Txid | 0 {
+  return sortedLevel(objects, level).at(-1)?.maxTxid ?? 0;
+}
+
+/** Source objects of level 0 to 2 that verified objects of the next level have replaced, oldest first. */
+export function planExpiry(
+  objects: readonly LtxObject[],
+  policy: CompactionPolicy,
+  isVerified: (object: LtxObject) => boolean,
+  nowMs: number,
+): LtxObject[] {
+  const expired: LtxObject[] = [];
+  for (let level = 0; level < HIGHEST_LEVEL; level++) {
+    const sources = sortedLevel(objects, level);
+    const replacements = sortedLevel(objects, level + 1);
+    const preserved = level === 0 ? Math.max(1, policy.preserveRecent) : 1;
+    for (const source of sources.slice(0, Math.max(0, sources.length - preserved))) {
+      const replacement = replacements.find(
+        (object) => object.minTxid <= source.minTxid && object.maxTxid >= source.maxTxid,
+      );
+      if (replacement === undefined || !isVerified(replacement)) continue;
+      if (nowMs - replacement.modifiedMs < policy.lifetimesMs[level]!) continue;
+      expired.push(source);
+    }
+  }
+  return expired;
+}
+
+/** Whether the level-0 objects after `covered` start a compaction before its time. */
+export function isCompactionUrgent(
+  waiting: { readonly count: number; readonly bytes: number; readonly oldestAgeMs: number },
+  policy: CompactionPolicy,
+): boolean {
+  const { threshold, sizeBytes, maxIncrementalAgeMs } = policy;
+  if (threshold > 0 && waiting.count >= threshold) return true;
+  if (sizeBytes > 0 && waiting.bytes >= sizeBytes) return true;
+  return maxIncrementalAgeMs > 0 && waiting.count > 0 && waiting.oldestAgeMs >= maxIncrementalAgeMs;
+}
+
+function sortedLevel(objects: readonly LtxObject[], level: number): LtxObject[] {
+  return objects
+    .filter((object) => object.level === level)
+    .sort((a, b) => a.minTxid - b.minTxid || a.maxTxid - b.maxTxid);
+}
