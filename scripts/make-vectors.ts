@@ -1,11 +1,12 @@
 /**
- * Regenerates test/format/vectors with independent programs: sqlite3, python3, the ltx CLI, Litestream. Nothing
- * here uses walrust's own codecs. `bun scripts/make-vectors.ts`; salts and timestamps differ in every run.
+ * Regenerates test/format/vectors with independent programs: sqlite3, python3, the ltx CLI, Litestream.
+ * Nothing here uses walrust's own codecs. `bun scripts/make-vectors.ts`; salts and timestamps differ in every
+ * run.
  *
- * WALRUST_OLD_LTX names an ltx CLI from before the LZ4 block format (see the vectors' README.md); without it the
- * one vector that needs it stays as it is.
+ * WALRUST_OLD_LTX names an ltx CLI from before the LZ4 block format (see the vectors' README.md); without it
+ * the one vector that needs it stays as it is.
  */
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { peerPath } from "../test/support/peers.ts";
@@ -63,24 +64,28 @@ function makeBigEndianWal(): void {
   listFrames(`${target}.wal`, `${target}.frames.json`);
 }
 
-/** A WAL that was restarted: valid frames, then older ones with other salts. */
+/** A WAL that was restarted, and its database: valid frames, then older ones with other salts. */
 function makeRestartedWal(): void {
   const database = join(work, "restarted.db");
   const target = join(VECTORS, "wal-512-restarted");
   sqlite(database, [
     "PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;",
-    `${CREATE} ${insertRows(20)} PRAGMA wal_checkpoint(RESTART); INSERT INTO t(name) VALUES('one more');`,
+    `${CREATE} ${insertRows(40)} PRAGMA wal_checkpoint(RESTART); INSERT INTO t(name) VALUES('one more');`,
     `.shell cp ${database}-wal ${target}.wal`,
+    `.shell cp ${database} ${target}.db`,
   ]);
   listFrames(`${target}.wal`, `${target}.frames.json`);
 }
 
-/** encode-db-SIZE.ltx and the database it was made of; the same as LZ4 frames when an old ltx CLI is there. */
+/**
+ * encode-db-SIZE.ltx and the database it was made of; the same as LZ4 frames when an old ltx CLI is there.
+ */
 function makeEncodedDatabase(pageSizeBytes: number): void {
   const target = join(VECTORS, `encode-db-${pageSizeBytes}`);
   rmSync(`${target}.db`, { force: true });
   sqlite(`${target}.db`, [`PRAGMA page_size=${pageSizeBytes};`, `${CREATE} ${insertRows(60)}`]);
   run([peerPath("ltx"), "encode-db", "-o", `${target}.ltx`, `${target}.db`]);
+  chmodSync(`${target}.ltx`, 0o644);
   const oldLtx = process.env["WALRUST_OLD_LTX"];
   if (oldLtx !== undefined) run([oldLtx, "encode-db", "-o", `${target}-frames.ltx`, `${target}.db`]);
 }
