@@ -13,10 +13,9 @@
  *
  * A pin must never be used in a process that has SQLite connections of its own (see descriptors.ts).
  */
-import { readSync } from "node:fs";
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
-import { decodeWalIndex, WAL_INDEX_SIZE, type WalIndexHeader } from "../format/wal-index.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
 import { type Connection, openConnection } from "./connection.ts";
 import {
   closeDescriptor,
@@ -28,17 +27,14 @@ import {
   readHeaderOf,
 } from "./descriptors.ts";
 import {
-  CHECKPOINTER_BYTE,
   DEAD_MAN_BYTE,
   FREEZE_BYTE,
   HOST_LOCK_BYTE,
   markByte,
-  RECOVERY_BYTE,
   SHARED_LENGTH,
   SHARED_START,
-  WRITER_BYTE,
 } from "./lock-bytes.ts";
-import { isLockedByOther, lockExclusive, lockHolderOrNull, lockShared, unlock } from "./ofd-lock.ts";
+import { isLockedByOther, lockExclusive, lockShared, unlock } from "./ofd-lock.ts";
 import {
   busyError,
   replacedError,
@@ -48,6 +44,7 @@ import {
   resolvePath,
 } from "./pinnable.ts";
 import { isMark, markOf, readerSlotOrNull, slotsByPreference } from "./read-mark.ts";
+import { isForeignCheckpointRunning, readWalIndexOrNull } from "./shm.ts";
 
 /** What the pin holds: the freeze (perhaps a mark as well), a mark alone, or neither. */
 export type PinState = "frozen" | "marked" | "released";
@@ -55,7 +52,6 @@ export type PinState = "frozen" | "marked" | "released";
 /** Which file is no longer the one that was pinned. */
 export type ChangedFile = "none" | "database" | "wal" | "shm";
 
-const WAL_INDEX_TRIES_MAX = 10;
 const OPEN_BUSY_TIMEOUT_MS = 1000;
 const FREEZE_TRIES_MAX = 100;
 const MARK_TRIES_MAX = 5;
@@ -64,8 +60,6 @@ const YIELD_TIMEOUT_MS = 150;
 const YIELD_CONFIRM_MS = 1;
 /** Below the resolution of a sleep: the thread looks again and again, as the moment to freeze is short. */
 const YIELD_LOOK_MS = 0.1;
-
-const walIndexBytes = new Uint8Array(WAL_INDEX_SIZE);
 
 /** The lock that keeps one live database's history from being destroyed. Synchronous throughout. */
 export class Pin {
@@ -161,12 +155,7 @@ export class Pin {
 
   /** The wal-index header as it is now, or null when it is in no state to be read (being written, or broken). */
   walIndex(): WalIndexHeader | null {
-    for (let attempt = 0; attempt < WAL_INDEX_TRIES_MAX; attempt++) {
-      const sizeBytes = readSync(this.shmFd, walIndexBytes, 0, WAL_INDEX_SIZE, 0);
-      const header = sizeBytes < WAL_INDEX_SIZE ? null : decodeWalIndex(walIndexBytes);
-      if (header !== null) return header;
-    }
-    return null;
+    return readWalIndexOrNull(this.shmFd);
   }
 
   /** Which file at the pinned paths is missing or another one than was pinned, the database first. */
@@ -298,12 +287,11 @@ export class Pin {
   }
 
   /**
-   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else seems to wait for us: one process holds writer and
-   * checkpointer, is not recovering, and needs what we hold. (A process that writes on one thread while it
-   * checkpoints on another looks the same.)
+   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else runs and needs what we hold (see shm.ts for what
+   * else can look like one).
    */
   foreignCheckpointWaits(): boolean {
-    if (this.state === "released" || !this.#isForeignCheckpointRunning()) return false;
+    if (this.state === "released" || !isForeignCheckpointRunning(this.shmFd)) return false;
     return this.#markSlot !== null || !this.#isBackfilled();
   }
 
@@ -325,7 +313,7 @@ export class Pin {
     if (!isWaiting) return this.state !== "released";
     this.letGo();
     const deadlineMs = env.monotonicMs() + timeoutMs;
-    while (this.#isForeignCheckpointRunning() && env.monotonicMs() < deadlineMs) {
+    while (isForeignCheckpointRunning(this.shmFd) && env.monotonicMs() < deadlineMs) {
       if (this.#isBackfilled() && this.freeze()) return true;
       env.sleepSync(YIELD_LOOK_MS);
     }
@@ -341,13 +329,6 @@ export class Pin {
     unlock(this.databaseFd, HOST_LOCK_BYTE, 1);
     closeDescriptor(this.database, this.shmFd);
     closeDescriptor(this.database, this.databaseFd);
-  }
-
-  #isForeignCheckpointRunning(): boolean {
-    const writer = lockHolderOrNull(this.shmFd, WRITER_BYTE, 1, "shared");
-    if (writer === null || lockHolderOrNull(this.shmFd, CHECKPOINTER_BYTE, 1, "shared") !== writer)
-      return false;
-    return !isLockedByOther(this.shmFd, RECOVERY_BYTE, 1, "shared");
   }
 
   /** Whether all of the WAL is in the database file, so that a checkpoint needs no more than the read marks. */

@@ -34,6 +34,7 @@ export class WalShadow {
   /** Begins with the database file as it lies under the freeze, and the WAL over it. */
   constructor(readonly pin: Pin) {
     this.anchor();
+    this.commitCount = 0;
   }
 
   /** Reads the whole image anew. The pin must be frozen. */
