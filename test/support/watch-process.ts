@@ -2,6 +2,7 @@
  * A running `walrust watch --json`: its events as they come, its log, its end.
  */
 import { type RunOptions, spawnWalrust } from "./binary.ts";
+import { waitUntil } from "./sqlite-process.ts";
 
 /** One line of stdout. */
 export interface WatchLine {
@@ -90,6 +91,14 @@ export class WatchProcess {
 
   signal(name: "SIGTERM" | "SIGINT"): void {
     this.#child.kill(name);
+  }
+
+  /** Sends a signal again and again until the process ends: the second one that it sees is the last. */
+  async signalUntilEnd(name: "SIGTERM" | "SIGINT"): Promise<void> {
+    await waitUntil(() => {
+      if (!this.#isEnded) this.signal(name);
+      return this.#isEnded;
+    });
   }
 
   /** SIGKILL, and waits until it is gone with its locks. */
