@@ -118,7 +118,7 @@ export class S3Client {
         ...(request.body === undefined ? {} : { body: fetchBody(request.body, watch) }),
       } as RequestInit);
     } catch (cause) {
-      watch.cancel();
+      watch.stop();
       throw watch.errorFor(request.action, cause);
     }
     watch.touch();
@@ -214,11 +214,12 @@ async function* watchedChunks(body: PutBody, watch: StallWatch): AsyncGenerator<
 }
 
 function watchedStream(response: Response, watch: StallWatch, action: string): S3Stream {
-  const { status, headers, body } = response;
+  const { status, headers } = response;
+  const body = headers.get("content-length") === "0" ? null : response.body;
   if (body === null) watch.stop();
   else watch.pause();
   const chunks = body === null ? noChunks() : readChunks(body, watch, action);
-  return { status, headers, chunks, cancel: () => watch.cancel() };
+  return { status, headers, chunks, cancel: () => watch.stop() };
 }
 
 async function* noChunks(): AsyncGenerator<Uint8Array> {}
@@ -229,21 +230,18 @@ async function* readChunks(
   action: string,
 ): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
-  let isDone = false;
   try {
     while (true) {
       watch.touch();
       const { done, value } = await reader.read();
-      if (done) break;
+      if (done) return;
       watch.pause();
       yield value;
     }
-    isDone = true;
   } catch (cause) {
     throw watch.errorFor(action, cause);
   } finally {
-    if (isDone) watch.stop();
-    else watch.cancel();
+    watch.stop();
   }
 }
 

@@ -10,7 +10,6 @@ export class StallWatch {
   /** Aborts when the request stalls or the caller's signal aborts. */
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
-  readonly #stopper = new AbortController();
   readonly #env: Env;
   readonly #stallMs: number;
   readonly #callerSignal: AbortSignal | undefined;
@@ -39,16 +38,10 @@ export class StallWatch {
     this.#isPaused = true;
   }
 
-  /** The request is over. */
+  /** The request is over, or is cut off if it is not: nobody reads its answer any more. */
   stop(): void {
     this.#callerSignal?.removeEventListener("abort", this.#onCallerAbort);
-    this.#stopper.abort();
-  }
-
-  /** Cuts the request off, for instance when nobody reads its answer any more. */
-  cancel(): void {
     this.#controller.abort();
-    this.stop();
   }
 
   /** What a failure of the request means. A caller's abort is thrown as it is. */
@@ -70,8 +63,8 @@ export class StallWatch {
   async #run(): Promise<void> {
     let waitMs = this.#stallMs;
     while (true) {
-      await this.#env.sleep(waitMs, this.#stopper.signal);
-      if (this.#stopper.signal.aborted) return;
+      await this.#env.sleep(waitMs, this.signal);
+      if (this.signal.aborted) return;
       const stillMs = this.#env.monotonicMs() - this.#movedMs;
       if (!this.#isPaused && stillMs >= this.#stallMs) break;
       waitMs = this.#isPaused ? this.#stallMs : this.#stallMs - stillMs;

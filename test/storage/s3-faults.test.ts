@@ -1,0 +1,391 @@
+/** S3Store against a server that fails: what is retried, what is told, and that nothing is lost or doubled. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Env, type Log, systemEnv } from "../../src/env.ts";
+import { openStore, type StoreOptions } from "../../src/storage/open-store.ts";
+import { DEFAULT_RETRY, NO_RETRY } from "../../src/storage/retry.ts";
+import { planParts } from "../../src/storage/s3-multipart.ts";
+import type { ObjectStore } from "../../src/storage/store.ts";
+import { type Fault, type RequestKind, S3Server } from "../support/s3-server.ts";
+import { tempFolder } from "../support/temp.ts";
+import { expectCode, keysOf, patternBytes, text, textBody } from "./contract.ts";
+
+const SECRET = "testsecret";
+const warnings: string[] = [];
+const log: Log = { debug() {}, info() {}, warn: (message) => warnings.push(message), error() {} };
+let server: S3Server;
+
+beforeAll(async () => {
+  server = await S3Server.start();
+});
+
+afterAll(() => server.stop());
+
+beforeEach(() => {
+  server.reset();
+  warnings.length = 0;
+  server.options.clockOffsetMs = 0;
+  server.options.conditionalPut = "yes";
+  server.options.listPageSize = 1000;
+  server.options.undeletable = [];
+  server.options.sessionToken = undefined;
+});
+
+/** Waits of the retries take no time: they are those up to 30 s less the watch over a request, which is longer. */
+function quickEnv(): { env: Env; sleepsMs: number[] } {
+  const system = systemEnv(log);
+  const sleepsMs: number[] = [];
+  const sleep: Env["sleep"] = async (durationMs, signal) => {
+    if (durationMs >= 60_000) return await system.sleep(durationMs, signal);
+    sleepsMs.push(durationMs);
+  };
+  return { env: { ...system, sleep, random: () => 0.5 }, sleepsMs };
+}
+
+function open(options: Partial<StoreOptions> = {}, env = quickEnv().env): ObjectStore {
+  const keys = { accessKeyId: "test", secretAccessKey: SECRET };
+  return openStore(
+    { url: "s3://bucket/p", endpoint: server.url, ...keys, stallMs: 60_000, ...options },
+    env,
+    {},
+  );
+}
+
+function openOnce(options: Partial<StoreOptions> = {}): ObjectStore {
+  return open({ retry: NO_RETRY, ...options });
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<Record<string, unknown>> {
+  const error = await promise.then(
+    () => ({ code: "resolved", message: "" }),
+    (caught) => caught,
+  );
+  expect(JSON.stringify([error.message, error.hint, error.context])).not.toContain(SECRET);
+  return error as Record<string, unknown>;
+}
+
+function status(kind: RequestKind, statusCode: number, code: string, more: Partial<Fault> = {}): Fault {
+  return { kind, when: "before", answer: { status: statusCode, code }, ...more };
+}
+
+describe("S3Store errors", () => {
+  const table: [number, string, string, boolean][] = [
+    [500, "InternalError", "storage", true],
+    [503, "SlowDown", "storage", true],
+    [503, "ServiceUnavailable", "storage", true],
+    [502, "", "storage", true],
+    [429, "TooManyRequests", "storage", true],
+    [408, "RequestTimeout", "storage", true],
+    [400, "RequestTimeout", "storage", true],
+    [409, "ConditionalRequestConflict", "storage", true],
+    [400, "BadDigest", "storage", true],
+    [400, "InvalidArgument", "storage", false],
+    [403, "AccessDenied", "auth", false],
+    [401, "Unauthorized", "auth", false],
+    [403, "InvalidAccessKeyId", "auth", false],
+    [403, "SignatureDoesNotMatch", "auth", false],
+    [412, "PreconditionFailed", "precondition", false],
+    [404, "NoSuchBucket", "missing-bucket", false],
+    [501, "NotImplemented", "storage", false],
+  ];
+  for (const [statusCode, s3Code, code, retryable] of table) {
+    test(`put answered ${statusCode} ${s3Code} is "${code}"${retryable ? ", retryable" : ""}`, async () => {
+      server.inject(status("put", statusCode, s3Code));
+      const error = await failureOf(openOnce().put("k", textBody("x")));
+      expect([error["code"], error["retryable"]]).toEqual([code, retryable]);
+      expect(String(error["message"])).toContain("put k in s3://bucket/p");
+    });
+  }
+
+  test("a redirect is not followed and names the region the bucket is in", async () => {
+    const headers = { "x-amz-bucket-region": "eu-west-3", location: "http://127.0.0.1:1/" };
+    for (const kind of ["get", "head", "list"] as const) {
+      server.inject({ kind, when: "before", answer: { status: 301, code: "PermanentRedirect", headers } });
+      const store = openOnce();
+      const call = kind === "get" ? store.get("k") : kind === "head" ? store.head("k") : keysOf(store, "");
+      const error = await failureOf(call);
+      expect([error["code"], error["retryable"]]).toEqual(["storage", false]);
+      expect(String(error["hint"])).toContain("eu-west-3");
+    }
+  });
+
+  test("a wrong region or secret is an auth error that says so", async () => {
+    const wrongRegion = await failureOf(openOnce({ region: "eu-north-1" }).head("k"));
+    expect(wrongRegion["code"]).not.toBe("resolved");
+    const listing = await failureOf(keysOf(openOnce({ region: "eu-north-1" }), ""));
+    expect([listing["code"], listing["retryable"]]).toEqual(["auth", false]);
+    const secret = await failureOf(openOnce({ secretAccessKey: "other" }).put("k", textBody("x")));
+    expect([secret["code"], String(secret["hint"])]).toEqual([
+      "auth",
+      "The secret access key is wrong, or a proxy changes requests on their way.",
+    ]);
+  });
+
+  test("a store that nobody listens for is a retryable storage error", async () => {
+    const gone = await S3Server.start();
+    const endpoint = gone.url;
+    gone.stop();
+    const error = await failureOf(openOnce({ endpoint }).head("k"));
+    expect([error["code"], error["retryable"]]).toEqual(["storage", true]);
+  });
+});
+
+describe("S3Store under faults", () => {
+  test("put goes through after 503, a reset and a lost answer, once", async () => {
+    for (const when of ["before", "after"] as const) {
+      server.reset();
+      server.inject({ kind: "put", when, answer: { status: 503, code: "SlowDown" } });
+      server.inject({ kind: "put", when, answer: "reset" });
+      await open().put("k", textBody("mine"), { createOnly: true, metadata: { writer: "me" } });
+      expect(server.objects.get("bucket/p/k")?.bytes.toString()).toBe("mine");
+      expect(server.count("put")).toBe(3);
+    }
+  });
+
+  test("put gives up after the last retry, with waits between 0 and the doubled base", async () => {
+    server.inject(status("put", 503, "SlowDown", { count: 100 }));
+    const { env, sleepsMs } = quickEnv();
+    const error = await failureOf(open({}, env).put("k", textBody("x")));
+    expect([error["code"], error["retryable"]]).toEqual(["storage", true]);
+    expect(server.count("put")).toBe(1 + DEFAULT_RETRY.retryCountMax);
+    expect(sleepsMs).toEqual([50, 100, 200, 400, 800]);
+  });
+
+  test("auth failures are not retried", async () => {
+    server.inject(status("put", 403, "AccessDenied", { count: 100 }));
+    await expectCode(open().put("k", textBody("x")), "auth");
+    expect(server.count("put")).toBe(1);
+  });
+
+  test("get that breaks off in the middle is resumed with a range", async () => {
+    const store = open();
+    const bytes = patternBytes(3_000_000);
+    await store.put("k", { kind: "bytes", bytes });
+    server.inject({ kind: "get", when: "after", answer: "truncate", count: 2 });
+    const body = await store.get("k");
+    expect(Buffer.compare(await body.bytes(), bytes)).toBe(0);
+    expect(server.count("get")).toBe(3);
+  });
+
+  test("list goes on from the last key when a page fails", async () => {
+    server.options.listPageSize = 3;
+    const store = open();
+    const keys = Array.from({ length: 10 }, (_, n) => `k${n}`);
+    for (const key of keys) await store.put(key, textBody("x"));
+    const entries = store.list("")[Symbol.asyncIterator]();
+    expect((await entries.next()).value?.key).toBe("k0");
+    server.inject(status("list", 500, "InternalError", { count: 2 }));
+    const rest: string[] = [];
+    for (let entry = await entries.next(); !entry.done; entry = await entries.next())
+      rest.push(entry.value.key);
+    expect(rest).toEqual(keys.slice(1));
+    expect(server.count("list")).toBe(6);
+  });
+
+  test("a request that hangs is cut off when nothing has moved for the limit", async () => {
+    let monotonicMs = 0;
+    const system = systemEnv(log);
+    const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>();
+    const env: Env = {
+      ...system,
+      monotonicMs: () => monotonicMs,
+      sleep: async (durationMs, signal) => {
+        const { promise: aborted, resolve } = Promise.withResolvers<void>();
+        signal?.addEventListener("abort", () => resolve(), { once: true });
+        await Promise.race([arrived, aborted]);
+        monotonicMs += durationMs;
+      },
+    };
+    server.inject({ kind: "put", when: "before", answer: "hang" });
+    const putting = failureOf(open({ retry: NO_RETRY, stallMs: 5_000 }, env).put("k", textBody("x")));
+    while (server.count("put") === 0) await system.turn();
+    arrive();
+    const error = await putting;
+    expect([error["code"], error["retryable"]]).toEqual(["storage", true]);
+    expect(String(error["message"])).toContain("nothing moved for 5 s");
+  });
+
+  test("a request is cut off when its caller gives up", async () => {
+    server.inject({ kind: "put", when: "before", answer: "hang" });
+    const controller = new AbortController();
+    const putting = open().put("k", textBody("x"), { signal: controller.signal });
+    const env = systemEnv(log);
+    while (server.count("put") === 0) await env.turn();
+    controller.abort(new Error("stopped"));
+    await expect(putting).rejects.toThrow("stopped");
+  });
+
+  test("a clock that is an hour off is corrected from the answer's Date, once", async () => {
+    server.options.clockOffsetMs = 3_600_000;
+    const store = openOnce();
+    await store.put("k", textBody("x"), { createOnly: true });
+    await store.head("k");
+    expect([server.count("put"), server.count("head"), server.refusals]).toEqual([
+      2,
+      1,
+      ["RequestTimeTooSkewed"],
+    ]);
+    expect(warnings.length).toBe(1);
+    server.reset();
+    server.options.clockOffsetMs = -7_200_000;
+    await expectCode(openOnce().head("none"), "not-found");
+    expect(server.refusals).toEqual(["RequestTimeTooSkewed"]);
+  });
+
+  test("static keys that have expired are an auth error at once", async () => {
+    server.options.sessionToken = "new";
+    await expectCode(openOnce({ sessionToken: "old" }).put("k", textBody("x")), "auth");
+    expect(server.count("put")).toBe(1);
+    await openOnce({ sessionToken: "new" }).put("k", textBody("x"));
+  });
+
+  test("delete tells which keys are still there", async () => {
+    const store = openOnce();
+    for (const key of ["a", "b", "c"]) await store.put(key, textBody("x"));
+    server.options.undeletable = ["p/b"];
+    const error = await failureOf(store.delete(["a", "b", "c"]));
+    expect(error["code"]).toBe("auth");
+    expect(String(error["message"])).toContain("1 of 3 objects are still there, the first is p/b");
+    expect(await keysOf(store, "")).toEqual(["b"]);
+  });
+
+  test("delete of more than 1,000 keys takes two requests", async () => {
+    const store = openOnce();
+    await store.delete(Array.from({ length: 1_001 }, (_, n) => `k${n}`));
+    expect(server.count("deleteMany")).toBe(2);
+  });
+});
+
+describe("S3Store without conditional writes", () => {
+  test("501 on If-None-Match falls back to looking first, with a warning", async () => {
+    server.options.conditionalPut = "refused";
+    const store = openOnce();
+    await store.put("k", textBody("first"), { createOnly: true });
+    expect([store.capabilities.conditionalPut, warnings.length]).toEqual(["no", 1]);
+    await expectCode(store.put("k", textBody("second"), { createOnly: true }), "precondition");
+    expect(await text(await store.get("k"))).toBe("first");
+    expect(await store.probe("probe")).toEqual({ conditionalPut: "no" });
+    expect(await keysOf(store, "")).toEqual(["k"]);
+  });
+
+  test("probe finds a store that ignores If-None-Match, and puts look first from then on", async () => {
+    server.options.conditionalPut = "ignored";
+    const store = openOnce();
+    expect(store.capabilities.conditionalPut).toBe("unknown");
+    expect(await store.probe("probe")).toEqual({ conditionalPut: "no" });
+    await store.put("k", textBody("first"), { createOnly: true });
+    await expectCode(store.put("k", textBody("second"), { createOnly: true }), "precondition");
+    expect(await keysOf(store, "")).toEqual(["k"]);
+  });
+
+  test("probe that meets a 501 says no", async () => {
+    server.options.conditionalPut = "refused";
+    expect(await openOnce().probe("probe")).toEqual({ conditionalPut: "no" });
+  });
+});
+
+describe("S3Store headers", () => {
+  test("put sends what was asked for and no extra checksum", async () => {
+    const store = open({ storageClass: "STANDARD_IA", sse: "aws:kms", sseKmsKeyId: "key-1" });
+    await store.put("k", textBody("x"), {
+      createOnly: true,
+      metadata: { chain: "c" },
+      contentType: "text/plain",
+    });
+    const headers = server.lastHeaders.get("put")!;
+    expect(headers).toMatchObject({
+      "x-amz-storage-class": "STANDARD_IA",
+      "x-amz-server-side-encryption": "aws:kms",
+      "x-amz-server-side-encryption-aws-kms-key-id": "key-1",
+      "x-amz-meta-chain": "c",
+      "content-type": "text/plain",
+      "content-length": "1",
+      "if-none-match": "*",
+    });
+    expect(Object.keys(headers).filter((name) => /checksum|trailer|transfer-encoding/.test(name))).toEqual(
+      [],
+    );
+  });
+});
+
+describe("S3Store multipart", () => {
+  const sizeBytes = 25 * 1024 * 1024 + 7;
+  const path = join(tempFolder("multipart"), "big");
+  const bytes = patternBytes(sizeBytes);
+  const body = { kind: "file", path, offset: 0, sizeBytes } as const;
+  const options = { createOnly: true, metadata: { writer: "me" } };
+  beforeAll(() => writeFileSync(path, bytes));
+
+  function stored(): Buffer | undefined {
+    return server.objects.get("bucket/p/big")?.bytes;
+  }
+
+  test("putMultipart repeats single parts, not the whole object", async () => {
+    server.inject(status("putPart", 503, "SlowDown", { count: 2 }));
+    server.inject({ kind: "putPart", when: "after", answer: "reset" });
+    server.inject(status("createUpload", 500, "InternalError"));
+    await open().put("big", body, options);
+    expect(Buffer.compare(stored()!, bytes)).toBe(0);
+    expect([server.count("putPart"), server.count("createUpload"), server.uploads.size]).toEqual([
+      4 + 3,
+      2,
+      0,
+    ]);
+    expect(server.lastHeaders.get("createUpload")).toMatchObject({ "x-amz-meta-writer": "me" });
+    expect(server.lastHeaders.get("completeUpload")!["if-none-match"]).toBe("*");
+  });
+
+  test("putMultipart completes when the answer to the completion was lost, or was an error in a 200", async () => {
+    server.inject({ kind: "completeUpload", when: "after", answer: "reset" });
+    await open().put("big", body, options);
+    expect([Buffer.compare(stored()!, bytes), server.count("createUpload")]).toEqual([0, 1]);
+    server.reset();
+    server.inject({ kind: "completeUpload", when: "before", answer: { errorIn200: "InternalError" } });
+    await open().put("big", body, options);
+    expect([Buffer.compare(stored()!, bytes), server.count("completeUpload")]).toEqual([0, 2]);
+  });
+
+  test("putMultipart aborts the upload when it fails, and when it is stopped", async () => {
+    server.inject(status("putPart", 403, "AccessDenied"));
+    await expectCode(open().put("big", body, options), "auth");
+    expect([server.uploads.size, server.count("abortUpload"), stored()]).toEqual([0, 1, undefined]);
+    server.reset();
+    server.inject({ kind: "putPart", when: "before", answer: "hang", count: 10 });
+    const controller = new AbortController();
+    const putting = open().put("big", body, { ...options, signal: controller.signal });
+    const env = systemEnv(log);
+    while (server.count("putPart") === 0) await env.turn();
+    controller.abort(new Error("stopped"));
+    await expect(putting).rejects.toThrow("stopped");
+    expect([server.uploads.size, stored()]).toEqual([0, undefined]);
+  });
+
+  test("putMultipart that loses the race at the completion is refused and cleans up", async () => {
+    server.inject({ kind: "head", when: "before", answer: { status: 404, code: "NoSuchKey" } });
+    await open().put("big", textBody("theirs"));
+    await expectCode(open().put("big", body, options), "precondition");
+    expect([server.uploads.size, stored()?.toString()]).toEqual([0, "theirs"]);
+  });
+
+  test("putMultipart of a key that exists sends no parts", async () => {
+    await open().put("big", textBody("theirs"));
+    await expectCode(open().put("big", body, options), "precondition");
+    expect(server.count("createUpload")).toBe(0);
+  });
+
+  test("planParts tiles the object with 8 MB parts, or bigger ones to stay within 10,000", () => {
+    const MiB = 1024 * 1024;
+    for (const size of [1, 8 * MiB, 8 * MiB + 1, 20 * MiB, 80_000 * MiB, 80_000 * MiB + 1, 5 * MiB * MiB]) {
+      const parts = planParts(size);
+      expect(parts.length).toBeLessThanOrEqual(10_000);
+      let offset = 0;
+      for (const [index, part] of parts.entries()) {
+        expect([part.number, part.offset]).toEqual([index + 1, offset]);
+        if (index < parts.length - 1) expect(part.sizeBytes).toBeGreaterThanOrEqual(8 * MiB);
+        offset += part.sizeBytes;
+      }
+      expect(offset).toBe(size);
+    }
+  });
+});
