@@ -4,8 +4,9 @@
  *   chain(0) = 32 zero bytes
  *   chain(n) = SHA-256(chain(n - 1) ‖ SHA-256(object n))
  *
- * over the first snapshot and then the level-0 objects in TXID order. Values are raw bytes here and 64 lower-case
- * hexadecimal digits in metadata. The chain is no signature: whoever can write the bucket can write a new chain.
+ * over the first snapshot and then the level-0 objects in TXID order. Values are raw bytes here and 64
+ * lower-case hexadecimal digits in metadata. The chain is no signature: whoever can write the bucket can
+ * write a new chain.
  */
 import { WalrustError } from "../errors.ts";
 import { CHAIN_SIZE } from "./types.ts";

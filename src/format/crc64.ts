@@ -5,11 +5,11 @@
  * with the ISO table. The check value of "123456789" is 0xb90956c775a41001.
  *
  * A page's checksum is CRC-64(page number as big-endian u32 ‖ page content) with bit 63 set, so that it is
- * never zero. A database's checksum is the XOR of the checksums of its pages (without the lock page), again with
- * bit 63 set; an empty database has bit 63 alone. Source: superfly/ltx v0.5.2, checksum.go.
+ * never zero. A database's checksum is the XOR of the checksums of its pages (without the lock page), again
+ * with bit 63 set; an empty database has bit 63 alone. Source: superfly/ltx v0.5.2, checksum.go.
  *
- * Eight bytes are taken at a time from eight tables ("slicing by 8"), each split into two 32-bit halves: bigint
- * is made only when a value is asked for. Nothing here is retained between calls but scratch memory.
+ * Eight bytes are taken at a time from eight tables ("slicing by 8"), each split into two 32-bit halves:
+ * bigint is made only when a value is asked for. Nothing here is retained between calls but scratch memory.
  */
 import { CHECKSUM_FLAG, type Checksum } from "./types.ts";
 

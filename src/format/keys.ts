@@ -1,13 +1,13 @@
 /**
- * The names of objects: where an LTX file lies under the root of a destination. Litestream's layouts, exactly.
+ * The names of objects: where an LTX file lies under the root of a destination, as in Litestream.
  *
  *   s3    <database>/<level, 4 hex digits>/<min TXID>-<max TXID>.ltx
  *   file  <database>/ltx/<level, decimal>/<min TXID>-<max TXID>.ltx
  *
  * TXIDs are 16 lower-case hexadecimal digits, so that a listing in byte order is in TXID order. Level 0 holds
- * increments, 1 to 3 (at most 8) compactions, 9 snapshots. <database> may hold slashes and may be empty: then the
- * levels lie at the root. Parsing accepts exactly what formatting makes, anything else is somebody else's object.
- * Source: Litestream 0.5.18, s3/replica_client.go and litestream.go.
+ * increments, 1 to 3 (at most 8) compactions, 9 snapshots. <database> may hold slashes and may be empty: then
+ * the levels lie at the root. Parsing accepts exactly what formatting makes, anything else is somebody else's
+ * object. Source: Litestream 0.5.18, s3/replica_client.go and litestream.go.
  */
 import { WalrustError } from "../errors.ts";
 import { TXID_MAX, type Txid } from "./types.ts";

@@ -1,13 +1,13 @@
 /**
- * Reads an LTX file that arrives in chunks of any size: synchronous, with memory for one page frame whatever the
- * file says.
+ * Reads an LTX file that arrives in chunks of any size: synchronous, with memory for one page frame whatever
+ * the file says.
  *
  * Every length is checked before it is used. A file is accepted only as a whole: pages are handed out as they
  * arrive, before the checksum at the end has been seen, so a caller must not let go of its result before
  * finish() has returned. A decoder that threw throws the same error again.
  *
- * The page index is not kept: what it must be follows from the page frames, so a running CRC-64 and a length of
- * the expected index are compared with those of the one in the file.
+ * The page index is not kept: what it must be follows from the page frames, so a running CRC-64 and a length
+ * of the expected index are compared with those of the one in the file.
  */
 import { WalrustError } from "../errors.ts";
 import { Crc64, pageChecksumInto } from "./crc64.ts";
@@ -109,7 +109,8 @@ export class LtxDecoder {
 
   /**
    * The trailer of the file, all of whose bytes have been pushed.
-   * @throws WalrustError "corrupt" when the file is not complete, or anything is wrong that next() would report.
+   * @throws WalrustError "corrupt" when the file is not complete, or anything is wrong that next() would
+   * report.
    */
   finish(): LtxTrailer {
     if (this.next()) {
@@ -123,8 +124,8 @@ export class LtxDecoder {
   }
 
   /**
-   * The next `size` bytes in one piece, or null when they have not all arrived. Does not move on: a longer piece
-   * with the same beginning may be asked for next.
+   * The next `size` bytes in one piece, or null when they have not all arrived. Does not move on: a longer
+   * piece with the same beginning may be asked for next.
    */
   #peek(size: number): Uint8Array | null {
     const available = this.#chunk.length - this.#chunkAt;
@@ -164,7 +165,8 @@ export class LtxDecoder {
     this.header = header;
     this.page = new Uint8Array(header.pageSizeBytes);
     this.#lockPgno = lockPgno(header.pageSizeBytes);
-    this.#sumsPages = isSnapshot(header) && !isWithoutChecksum(header);
+    // The pages of these files are the whole database, so their checksum is its checksum.
+    this.#sumsPages = (isSnapshot(header) || header.commit === 0) && !isWithoutChecksum(header);
     this.#part = "pages";
     return true;
   }
@@ -311,7 +313,8 @@ export class LtxDecoder {
 }
 
 /**
- * Decodes a whole file in memory; `onPage` gets each page in a reused buffer, before the file is known to be good.
+ * Decodes a whole file in memory; `onPage` gets each page in a reused buffer, before the file is known to be
+ * good.
  * @throws WalrustError "corrupt" as LtxDecoder does.
  */
 export function decodeLtxFile(

@@ -1,11 +1,12 @@
 /**
  * Writes an LTX file page by page: synchronous, with memory for one buffer and the page index.
  *
- * Invariants: page numbers ascend and are within the commit, the lock page is never written, a snapshot has every
- * page, and the page index lists exactly the frames that were written. An encoder that threw, or that was not
- * finished, has written a prefix that no decoder accepts.
+ * Invariants: page numbers ascend and are within the commit, the lock page is never written, a snapshot has
+ * every page, and the page index lists exactly the frames that were written. An encoder that threw, or that
+ * was not finished, has written a prefix that no decoder accepts.
  *
- * The post-apply checksum is the caller's: it is stored, not recomputed. A decoder recomputes that of a snapshot.
+ * The post-apply checksum is the caller's: it is stored, not recomputed. A decoder recomputes that of a
+ * snapshot.
  */
 import { WalrustError } from "../errors.ts";
 import { Crc64 } from "./crc64.ts";
@@ -67,7 +68,8 @@ export class LtxEncoder {
 
   /**
    * Adds a page; `data` is not kept.
-   * @throws WalrustError "internal" when it is out of order or out of bounds, the lock page, or of a wrong size.
+   * @throws WalrustError "internal" when it is out of order or out of bounds, the lock page, or of a wrong
+   * size.
    */
   page(pgno: number, data: Uint8Array): void {
     this.#checkPage(pgno, data);

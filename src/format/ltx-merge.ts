@@ -2,12 +2,12 @@
  * Merges contiguous LTX files, oldest first, into one that takes a database to the same state.
  *
  * Of each page the newest version wins; pages beyond a later commit are dropped, also when the database grew
- * again after it (the later file then has them itself). The output has the min TXID and pre-apply checksum of the
- * oldest input, the max TXID, commit, timestamp and post-apply checksum of the newest (as Litestream's compactor
- * does), no WAL position and no node id. If any input tracks no checksums, neither does the output.
+ * again after it (the later file then has them itself). The output has the min TXID and pre-apply checksum of
+ * the oldest input, the max TXID, commit, timestamp and post-apply checksum of the newest (as Litestream's
+ * compactor does), no WAL position and no node id. If any input tracks no checksums, neither does the output.
  *
- * Inputs are verified while they are read, so the output is good only if mergeLtx returned: when it throws, what
- * the sink has seen must be discarded. Memory is one read buffer and a few pages for each input.
+ * Inputs are verified while they are read, so the output is good only if mergeLtx returned: when it throws,
+ * what the sink has seen must be discarded. Memory is one read buffer and a few pages for each input.
  */
 import { WalrustError } from "../errors.ts";
 import { pageChecksum, xorChecksum } from "./crc64.ts";
@@ -15,7 +15,7 @@ import type { LtxHeader, LtxTrailer } from "./ltx.ts";
 import { FLAG_NO_CHECKSUM, formatChecksum, isSnapshot, isWithoutChecksum } from "./ltx.ts";
 import { LtxDecoder } from "./ltx-decoder.ts";
 import { LtxEncoder } from "./ltx-encoder.ts";
-import { CHECKSUM_FLAG, type Checksum, NO_CHECKSUM } from "./types.ts";
+import { CHECKSUM_FLAG, type Checksum, lockPgno, NO_CHECKSUM } from "./types.ts";
 
 /** The most files one call merges. */
 export const MERGE_INPUTS_MAX = 1024;
@@ -47,9 +47,10 @@ interface Input {
 }
 
 /**
- * Merges `sources` (contiguous, oldest first) and hands the output to `sink`, whose bytes are valid only during
- * the call.
- * @throws WalrustError "corrupt" when an input is damaged, "integrity" when the inputs do not follow each other.
+ * Merges `sources` (contiguous, oldest first) and hands the output to `sink`, whose bytes are valid only
+ * during the call.
+ * @throws WalrustError "corrupt" when an input is damaged, "integrity" when the inputs do not follow each
+ * other.
  */
 export function mergeLtx(
   sources: readonly LtxSource[],
@@ -121,9 +122,7 @@ function checkContiguous(inputs: readonly Input[]): void {
     const older = headerOf(inputs[index - 1]!);
     const newer = headerOf(inputs[index]!);
     if (newer.minTxid !== older.maxTxid + 1) {
-      throw refuse(
-        `file ${index + 1} begins with TXID ${newer.minTxid}, expected ${older.maxTxid + 1} after the one before`,
-      );
+      throw refuse(`file ${index + 1} begins with TXID ${newer.minTxid}, expected ${older.maxTxid + 1}`);
     }
     if (newer.pageSizeBytes !== older.pageSizeBytes) {
       const found = `${newer.pageSizeBytes}, expected ${older.pageSizeBytes} as before`;
@@ -165,27 +164,44 @@ function mergedHeader(inputs: readonly Input[], options: MergeOptions): LtxHeade
   };
 }
 
-/** Encodes the newest version of each page; returns the checksum of the pages if they are a whole database. */
+/** Encodes the newest version of each page; returns the pages' checksum if they are a whole database. */
 function mergePages(inputs: readonly Input[], encoder: LtxEncoder): Checksum | null {
   const { header } = encoder;
-  const sumsPages = isSnapshot(header) && !isWithoutChecksum(header);
+  const isWhole = isSnapshot(header);
+  const sumsPages = isWhole && !isWithoutChecksum(header);
   let sum = CHECKSUM_FLAG;
+  let nextPgno = 1;
   for (;;) {
-    let pgno = NO_PAGE;
-    for (const input of inputs) pgno = Math.min(pgno, input.pgno);
-    if (pgno === NO_PAGE) return sumsPages ? sum : null;
-    let isWritten = false;
-    for (let index = inputs.length - 1; index >= 0; index--) {
-      const input = inputs[index]!;
-      if (input.pgno !== pgno) continue;
-      if (!isWritten && pgno <= input.pgnoMax) {
-        if (sumsPages) sum = xorChecksum(sum, pageChecksum(pgno, input.decoder.page));
-        encoder.page(pgno, input.decoder.page);
-        isWritten = true;
-      }
-      advance(input);
+    const pgno = lowestPgno(inputs);
+    const newest = pgno === NO_PAGE ? null : newestOrNull(inputs, pgno);
+    // Nothing but the lock page may be missing from a snapshot.
+    if (isWhole && nextPgno === lockPgno(header.pageSizeBytes)) nextPgno++;
+    if (isWhole && nextPgno <= header.commit && pgno > nextPgno) {
+      throw refuse(`page ${nextPgno} of ${header.commit} is in none of them`);
     }
+    if (pgno === NO_PAGE) return sumsPages ? sum : null;
+    if (newest !== null) {
+      if (sumsPages) sum = xorChecksum(sum, pageChecksum(pgno, newest.decoder.page));
+      encoder.page(pgno, newest.decoder.page);
+      nextPgno = pgno + 1;
+    }
+    for (const input of inputs) if (input.pgno === pgno) advance(input);
   }
+}
+
+function lowestPgno(inputs: readonly Input[]): number {
+  let pgno = NO_PAGE;
+  for (const input of inputs) if (input.pgno < pgno) pgno = input.pgno;
+  return pgno;
+}
+
+/** The newest input that has the page, or null when the page was cut off since. */
+function newestOrNull(inputs: readonly Input[], pgno: number): Input | null {
+  for (let index = inputs.length - 1; index >= 0; index--) {
+    const input = inputs[index]!;
+    if (input.pgno === pgno) return pgno <= input.pgnoMax ? input : null;
+  }
+  return null;
 }
 
 function refuse(found: string): WalrustError {

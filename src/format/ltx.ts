@@ -2,11 +2,12 @@
  * LTX version 3: a file holding the pages that one or more transactions changed. Big-endian.
  *
  *   header         100 bytes, below
- *   page frames    6 bytes page header (u32 page number, u16 flags), then with flag bit 0: u32 size and that many
- *                  bytes of an LZ4 block; without it (files of ltx before 0.5.2): one LZ4 frame
+ *   page frames    6 bytes page header (u32 page number, u16 flags), then with flag bit 0: u32 size and that
+ *                  many bytes of an LZ4 block; without it (ltx before 0.5.2): one LZ4 frame
  *   end            6 zero bytes
- *   page index     for each page frame three unsigned LEB128 varints: page number, offset in the file, size in
- *                  bytes including the page header; then one 0 byte; then u64: the size of all this without itself
+ *   page index     for each page frame three unsigned LEB128 varints: page number, offset in the file, size
+ *                  in bytes including the page header; then one 0 byte; then u64: the size of all this
+ *                  without itself
  *   trailer        16 bytes: u64 post-apply checksum, u64 file checksum
  *
  *   offset  size  header field                          unit
@@ -26,11 +27,12 @@
  *       80    20  reserved, zero
  *
  * A header is valid if and only if
- *   1. the magic is right, no other flag than bit 1 is set, the page size is a power of two from 512 to 65536,
+ *   1. the magic is right, no other flag than bit 1 is set, the page size is a power of two
+ *      from 512 to 65536,
  *   2. 1 <= min TXID <= max TXID (here also <= 2^53 - 1, as are timestamp, WAL offset and WAL size),
  *   3. WAL offset and size are not negative, and the offset is not 0 where a size or a salt is set,
- *   4. the pre-apply checksum is 0 if min TXID is 1 (a snapshot) or no checksums are tracked, and otherwise has
- *      bit 63 set.
+ *   4. the pre-apply checksum is 0 if min TXID is 1 (a snapshot) or no checksums are tracked, and otherwise
+ *      has bit 63 set.
  * A trailer is valid if and only if
  *   5. the post-apply checksum is 0 if no checksums are tracked, and otherwise has bit 63 set,
  *   6. the file checksum has bit 63 set.
@@ -44,8 +46,8 @@
  *      pages, end, index, post-apply checksum.
  * A commit of 0 (a deleted database) has no pages and the post-apply checksum 0x8000000000000000.
  *
- * What the file checksum does not cover: the compressed bytes themselves. Two blocks that decompress to the same
- * page are the same to it; the SHA-256 of the object tells them apart. The reserved bytes are covered.
+ * What the file checksum does not cover: the compressed bytes themselves. Two blocks that decompress to the
+ * same page are the same to it; the SHA-256 of the object tells them apart. The reserved bytes are covered.
  * Source: superfly/ltx v0.5.2, ltx.go, encoder.go, decoder.go.
  */
 import { WalrustError } from "../errors.ts";

@@ -14,8 +14,8 @@
  *      4  end mark, 0
  *    0|4  XXH32 of the content, if FLG bit 2
  *
- * A page is at most 64 KB, the smallest largest block, so its frame has exactly one block; frames with more, with
- * a dictionary, or with reserved bits are refused. All checksums are verified.
+ * A page is at most 64 KB, the smallest largest block, so its frame has exactly one block; frames with more,
+ * with a dictionary, or with reserved bits are refused. All checksums are verified.
  * Source: lz4/lz4, doc/lz4_Frame_format.md; Cyan4973/xxHash, doc/xxhash_spec.md.
  */
 import { WalrustError } from "../errors.ts";

@@ -10,8 +10,8 @@
  * A compressor must also end a block with at least 5 literals and begin no match in its last 12 bytes.
  * Source: lz4/lz4, doc/lz4_Block_format.md.
  *
- * The compressor is the greedy one with a table of one position a hash. Memory is that table and scratch space
- * for the input and output of one page: nothing is ever allocated by a length read from a block.
+ * The compressor is the greedy one with a table of one position a hash. Memory is that table and scratch
+ * space for the input and output of one page: nothing is ever allocated by a length read from a block.
  */
 import { WalrustError } from "../errors.ts";
 

@@ -2,7 +2,7 @@
  * The branded numbers of the format, so that a TXID, a page number and a checksum cannot be mixed up.
  */
 
-/** A transaction id, from 1. On disk an unsigned 64-bit number; here at most 2^53 - 1 (decoding rejects more). */
+/** A transaction id, from 1. On disk an unsigned 64-bit number; decoding rejects more than 2^53 - 1. */
 export type Txid = number & { readonly __brand: "Txid" };
 
 /** A SQLite page number, from 1 to 2^32 - 2. */

@@ -1,6 +1,6 @@
 /**
- * The head of the wal-index ("-shm"): what SQLite's connections share about a WAL. 136 bytes, in the byte order
- * of the host, which is little-endian on every machine walrust runs on.
+ * The head of the wal-index ("-shm"): what SQLite's connections share about a WAL. 136 bytes, in the byte
+ * order of the host, which is little-endian on every machine walrust runs on.
  *
  *   offset  size  field
  *        0    48  header, first copy            96     4  frames backfilled (nBackfill)
@@ -57,7 +57,7 @@ export interface WalIndexHeader {
   readonly readMarks: readonly number[];
 }
 
-/** Decodes the first 136 bytes of a -shm file, or returns null when they are no valid header at this moment. */
+/** Decodes the first 136 bytes of a -shm file, or null when they are no valid header at this moment. */
 export function decodeWalIndex(bytes: Uint8Array): WalIndexHeader | null {
   if (bytes.length < WAL_INDEX_SIZE) return null;
   for (let index = 0; index < COPY_SIZE; index++) {

@@ -13,16 +13,16 @@
  *       28     4  checksum 2
  *
  * The magic is 0x377f0682 when the checksum reads its input as little-endian words, 0x377f0683 when as
- * big-endian ones. The checksum runs on from the header's first 24 bytes through the first 8 bytes and the page
- * of every frame, over pairs of words (a, b), modulo 2^32: s1 += a + s2, then s2 += b + s1.
+ * big-endian ones. The checksum runs on from the header's first 24 bytes through the first 8 bytes and the
+ * page of every frame, over pairs of words (a, b), modulo 2^32: s1 += a + s2, then s2 += b + s1.
  *
  * A frame is valid if and only if
  *   1. it is complete,
  *   2. its salts are those of the header,
  *   3. its page number is not 0,
  *   4. its checksum is the running checksum up to and including it.
- * The WAL ends at the first frame that is not valid, which is normal: what follows is left over from before the
- * last restart. Only frames up to the last one with a commit are part of the database.
+ * The WAL ends at the first frame that is not valid, which is normal: what follows is left over from before
+ * the last restart. Only frames up to the last one with a commit are part of the database.
  *
  * The checksum detects torn writes and leftovers, not a forger. Source: SQLite 3.40, src/wal.c.
  */
@@ -79,8 +79,8 @@ export function walOffset(pageSizeBytes: number, frameIndex: number): number {
 
 /**
  * Decodes the first 32 bytes of a WAL.
- * @throws WalrustError "corrupt" when too short, or magic, version, page size or checksum is wrong. Any of them
- * can be seen for a moment while a writer restarts the WAL.
+ * @throws WalrustError "corrupt" when too short, or magic, version, page size or checksum is wrong. Any of
+ * them can be seen for a moment while a writer restarts the WAL.
  */
 export function decodeWalHeader(bytes: Uint8Array): WalHeader {
   if (bytes.length < WAL_HEADER_SIZE) throw refuse(bytes.length, "it ends, expected 32 bytes");
@@ -139,9 +139,10 @@ export function walChecksum(
 }
 
 /**
- * Reads frames from `chunk`, which begins at the frame the cursor stands at, and moves the cursor past every valid
- * one. Stops after `limitFrames`, at the end of the chunk, or at the first invalid frame.
- * `onFrame` gets the page number, the commit (database size in pages, or 0) and where in `chunk` the page begins.
+ * Reads frames from `chunk`, which begins at the frame the cursor stands at, and moves the cursor past every
+ * valid one. Stops after `limitFrames`, at the end of the chunk, or at the first invalid frame.
+ * `onFrame` gets the page number, the commit (database size in pages, or 0) and where in `chunk` the page
+ * begins.
  */
 export function scanFrames(
   header: WalHeader,

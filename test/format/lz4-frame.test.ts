@@ -8,7 +8,7 @@ import { expectRefusal, vector } from "./samples.ts";
 const PAGE_SIZE = 512;
 /** The frame of page 1 and all that follows it. */
 const REST = vector("encode-db-512-frames.ltx").subarray(106);
-const PAGE = vector("encode-db-512.db").subarray(0, PAGE_SIZE);
+const PAGE: Uint8Array = vector("encode-db-512.db").subarray(0, PAGE_SIZE);
 
 function wholeFrame(): Uint8Array {
   let size = 0;
@@ -20,7 +20,7 @@ function wholeFrame(): Uint8Array {
 
 describe("decodeLz4Frame", () => {
   test("decodes a frame made by pierrec/lz4, measured from its beginning", () => {
-    const target = new Uint8Array(PAGE_SIZE);
+    const target: Uint8Array = new Uint8Array(PAGE_SIZE);
     decodeLz4Frame(wholeFrame(), target);
     expect(target).toEqual(PAGE);
   });
@@ -31,7 +31,7 @@ describe("decodeLz4Frame", () => {
     for (let at = 0; at < frame.length; at++) {
       const flipped = frame.slice();
       flipped[at]! ^= 0x21;
-      const target = new Uint8Array(PAGE_SIZE);
+      const target: Uint8Array = new Uint8Array(PAGE_SIZE);
       try {
         if (measureLz4Frame(flipped, PAGE_SIZE).sizeBytes !== frame.length) refusals++;
         else {

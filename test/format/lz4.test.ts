@@ -1,6 +1,6 @@
 /**
- * LZ4 blocks: round trips, the end-of-block rules, and hostile blocks. That other decoders read ours is shown in
- * ltx-encoder.test.ts with the ltx CLI, and that we read theirs in ltx-decoder.test.ts.
+ * LZ4 blocks: round trips, the end-of-block rules, and hostile blocks. That other decoders read ours is shown
+ * in ltx-encoder.test.ts with the ltx CLI, and that we read theirs in ltx-decoder.test.ts.
  */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";

@@ -1,5 +1,6 @@
 /**
- * The WAL codec against WALs that sqlite3 wrote and a reader in Python listed, in both byte orders of the checksum.
+ * The WAL codec against WALs that sqlite3 wrote and a reader in Python listed, in both byte orders of the
+ * checksum.
  */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
