@@ -2,8 +2,10 @@
  * An ObjectStore that tries again: every call of the store below it, a listing page by page, and a body from where
  * it broke off.
  *
- * A put whose answer was lost may have taken effect. Its repetition then finds our own object: after a create-only
- * put has been tried more than once, "precondition" is success if the object there has our content and metadata.
+ * A put whose answer was lost may have taken effect, and its repetition then finds our own object. So "precondition"
+ * is success if the object there has our content and all our metadata, which names the writer. This is asked after a
+ * first attempt too, for Bun's fetch sends a request again by itself when a kept-alive connection was closed under
+ * it. Without metadata nothing tells us from another writer of the same bytes: then only repeated attempts count.
  */
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
@@ -50,7 +52,9 @@ export class RetryingStore implements ObjectStore {
       try {
         await this.#inner.put(key, body, options);
       } catch (error) {
-        if (attemptIndex === 0 || !options.createOnly || !hasCode(error, "precondition")) throw error;
+        if (!options.createOnly || !hasCode(error, "precondition")) throw error;
+        const isAnonymous = Object.keys(options.metadata ?? {}).length === 0;
+        if (isAnonymous && attemptIndex === 0) throw error;
         if (!(await this.#isOurs(key, body, options))) throw error;
       }
     });
@@ -124,15 +128,13 @@ export class RetryingStore implements ObjectStore {
 
   /** Whether the object there is the one that is being put: the same metadata, and the same bytes. */
   async #isOurs(key: string, body: PutBody, options: PutOptions): Promise<boolean> {
-    const { signal } = options;
-    const found = await this.get(key, signal === undefined ? {} : { signal });
+    const callOptions = options.signal === undefined ? {} : { signal: options.signal };
+    const head = await this.head(key, callOptions);
     const metadata = options.metadata ?? {};
-    const names = new Set([...Object.keys(metadata), ...Object.keys(found.metadata)]);
-    const isSameMetadata = [...names].every((name) => metadata[name] === found.metadata[name]);
-    if (!isSameMetadata || found.sizeBytes !== putBodySize(body)) {
-      await dropBody(found);
-      return false;
-    }
+    const names = new Set([...Object.keys(metadata), ...Object.keys(head.metadata)]);
+    const isSameMetadata = [...names].every((name) => metadata[name] === head.metadata[name]);
+    if (!isSameMetadata || head.sizeBytes !== putBodySize(body)) return false;
+    const found = await this.get(key, callOptions);
     const hasher = new Bun.CryptoHasher("sha256");
     for await (const chunk of found.chunks) hasher.update(chunk);
     return hasher.digest("hex") === (options.sha256 ?? (await putBodySha256(body)));

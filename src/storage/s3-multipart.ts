@@ -152,9 +152,10 @@ async function completeUpload(
   try {
     await sendCompletion(upload, uploadId, etags);
   } catch (error) {
-    // An earlier attempt may have taken effect although its answer was lost.
-    const isMaybeDone = hasCode(error, "precondition") || s3CodeOf(error) === "NoSuchUpload";
-    if (attemptIndex > 0 && isMaybeDone && (await upload.isDone())) return;
+    // An earlier attempt (or one that fetch repeated by itself) may have taken effect although its answer was lost.
+    const isRefused = hasCode(error, "precondition") && attemptIndex > 0;
+    const isGone = s3CodeOf(error) === "NoSuchUpload";
+    if ((isRefused || isGone) && (await upload.isDone())) return;
     throw error;
   }
 }

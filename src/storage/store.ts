@@ -53,7 +53,7 @@ export interface PutOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A byte range: `length` bytes from `offset`. */
+/** A byte range: `length` bytes from `offset`. What lies past the end of the object is left out; that is no error. */
 export interface ByteRange {
   readonly offset: number;
   readonly length: number;

@@ -152,11 +152,16 @@ describe("RetryingStore", () => {
     }
   });
 
-  test("put that finds the key taken at the first attempt is refused, whatever is there", async () => {
+  test("put that finds its own object at the first attempt succeeds, if metadata tells that it is its own", async () => {
     const { inner, store } = faulty();
-    await inner.put("k", textBody("same"), { metadata: { writer: "me" } });
-    const putting = store.put("k", textBody("same"), { createOnly: true, metadata: { writer: "me" } });
-    await expectCode(putting, "precondition");
+    const metadata = { writer: "me" };
+    await inner.put("k", textBody("same"), { metadata });
+    await store.put("k", textBody("same"), { createOnly: true, metadata });
+    await expectCode(store.put("k", textBody("else"), { createOnly: true, metadata }), "precondition");
+    await inner.put("anonymous", textBody("same"));
+    await expectCode(store.put("anonymous", textBody("same"), { createOnly: true }), "precondition");
+    inner.faults = ["after"];
+    await store.put("new", textBody("same"), { createOnly: true });
   });
 
   test("get whose body breaks off goes on where it was, and sends each byte once", async () => {

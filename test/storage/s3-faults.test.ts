@@ -143,6 +143,15 @@ describe("S3Store under faults", () => {
     }
   });
 
+  test("put that fetch repeats by itself on a kept-alive connection does not take its object for another's", async () => {
+    const store = openOnce();
+    const options = { createOnly: true, metadata: { writer: "me" } };
+    await store.put("first", textBody("x"), options);
+    server.inject({ kind: "put", when: "after", answer: "reset" });
+    await store.put("k", textBody("mine"), options);
+    expect([server.count("put"), server.objects.get("bucket/p/k")?.bytes.toString()]).toEqual([3, "mine"]);
+  });
+
   test("put gives up after the last retry, with waits between 0 and the doubled base", async () => {
     server.inject(status("put", 503, "SlowDown", { count: 100 }));
     const { env, sleepsMs } = quickEnv();
