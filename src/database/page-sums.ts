@@ -219,6 +219,7 @@ export class PageSumWriter {
   readonly #words = new Uint32Array(WINDOW_SIZE / 4);
   readonly xor = new SumXor();
   #used = 0;
+  #isOpen = true;
 
   constructor(path: string) {
     this.#path = path;
@@ -246,7 +247,13 @@ export class PageSumWriter {
   close(): void {
     this.#flush();
     fsyncSync(this.#fd);
-    closeSync(this.#fd);
+    this.#close();
+  }
+
+  /** Closes once: the number of a closed descriptor belongs to whoever opens the next file. */
+  #close(): void {
+    if (this.#isOpen) closeSync(this.#fd);
+    this.#isOpen = false;
   }
 
   /** Replaces the file. Call after the position that these sums belong to is durable. */
@@ -256,11 +263,7 @@ export class PageSumWriter {
 
   /** Drops the temporary file after a failure. */
   discard(): void {
-    try {
-      closeSync(this.#fd);
-    } catch {
-      // Already closed by close(): only the file is left to remove.
-    }
+    this.#close();
     rmSync(this.#tempPath, { force: true });
   }
 }

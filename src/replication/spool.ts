@@ -54,6 +54,7 @@ export class SpoolWriter {
   readonly #fd: number;
   readonly #hasher = new Bun.CryptoHasher("sha256");
   #sizeBytes = 0;
+  #isOpen = true;
 
   constructor(
     folder: string,
@@ -97,7 +98,7 @@ export class SpoolWriter {
     footer.set(chain, 72);
     footer.set(MAGIC, 104);
     this.#append(footer);
-    closeSync(this.#fd);
+    this.#close();
     const path = join(this.#folder, this.#name);
     spoolOperation("rename", path, () => renameSync(this.#tempPath, path));
     const { level, minTxid, maxTxid } = this;
@@ -106,12 +107,14 @@ export class SpoolWriter {
 
   /** Drops what was written, after a failure. */
   discard(): void {
-    try {
-      closeSync(this.#fd);
-    } catch {
-      // finish() may have closed it already: only the temporary file is left to remove.
-    }
+    this.#close();
     rmSync(this.#tempPath, { force: true });
+  }
+
+  /** Closes once: the number of a closed descriptor belongs to whoever opens the next file. */
+  #close(): void {
+    if (this.#isOpen) closeSync(this.#fd);
+    this.#isOpen = false;
   }
 }
 
