@@ -1,0 +1,172 @@
+/** The local state: what comes back, and that nothing torn or edited does. */
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { hasCode } from "../../src/errors.ts";
+import { crc64 } from "../../src/format/crc64.ts";
+import { type Checksum, TXID_MAX, type Txid } from "../../src/format/types.ts";
+import {
+  createStateFolder,
+  type DatabaseState,
+  readState,
+  type StateFolder,
+  stateFolderOf,
+  writeState,
+} from "../../src/replication/state.ts";
+import { tempFolder } from "../support/temp.ts";
+
+const STATE: DatabaseState = {
+  destination: "s3://bucket/präfix",
+  name: "romneys/app",
+  writer: "0123456789abcdef".repeat(2),
+  txid: 41 as Txid,
+  timeMs: Date.UTC(2026, 2, 1),
+  pageSizeBytes: 4096,
+  commit: 12,
+  checksum: 0x8000000000000001n as Checksum,
+  chain: "ab".repeat(32),
+  wal: { salt1: 4294967295, salt2: 0, frameCount: 7, checksum1: 1, checksum2: 2 },
+  snapshot: { txid: 1 as Txid, timeMs: Date.UTC(2026, 1, 1) },
+};
+
+function paths(): StateFolder {
+  const made = stateFolderOf(join(tempFolder("state"), "app.db"));
+  createStateFolder(made);
+  return made;
+}
+
+function written(state: DatabaseState = STATE): { folder: StateFolder; bytes: Buffer } {
+  const folder = paths();
+  writeState(folder, state);
+  return { folder, bytes: readFileSync(folder.statePath) };
+}
+
+describe("state files", () => {
+  test("stateFolderOf lies beside the database and is named after its file", () => {
+    expect(stateFolderOf("/var/lib/app.db")).toEqual({
+      folder: "/var/lib/.app.db-walrust",
+      statePath: "/var/lib/.app.db-walrust/state.json",
+      sumsPath: "/var/lib/.app.db-walrust/pages.sum",
+      spoolFolder: "/var/lib/.app.db-walrust/ltx",
+    });
+    expect(stateFolderOf("/a/b", "/cache/b").spoolFolder).toBe("/cache/b");
+  });
+
+  test("createStateFolder makes folders for the owner alone, and says where it cannot", () => {
+    const made = paths();
+    expect(statSync(made.folder).mode & 0o777).toBe(0o700);
+    expect(statSync(made.spoolFolder).mode & 0o777).toBe(0o700);
+    const file = join(tempFolder("state"), "file");
+    writeFileSync(file, "");
+    try {
+      createStateFolder(stateFolderOf(join(file, "app.db")));
+      expect.unreachable();
+    } catch (error) {
+      expect(hasCode(error, "database")).toBe(true);
+      expect(String(error)).toContain("ENOTDIR");
+    }
+  });
+
+  test("writeState then readState gives the state back, and leaves no temporary file", () => {
+    for (const state of [
+      STATE,
+      { ...STATE, wal: null, snapshot: null },
+      { ...STATE, txid: TXID_MAX, checksum: 0xffffffffffffffffn as Checksum },
+    ]) {
+      const { folder } = written(state);
+      expect(readState(folder)).toEqual({ kind: "state", state });
+      expect(readdirSync(folder.folder).sort()).toEqual(["ltx", "state.json"]);
+    }
+  });
+
+  test("writeState keeps the state for the owner alone", () => {
+    expect(statSync(written().folder.statePath).mode & 0o777).toBe(0o600);
+  });
+
+  test("writeState that fails leaves the old state and can be tried again", () => {
+    const { folder } = written();
+    mkdirSync(`${folder.statePath}.tmp`);
+    try {
+      writeState(folder, { ...STATE, txid: 42 as Txid });
+      expect.unreachable();
+    } catch (error) {
+      expect(hasCode(error, "database") && error.retryable).toBe(true);
+    }
+    expect(readState(folder)).toEqual({ kind: "state", state: STATE });
+    rmSync(`${folder.statePath}.tmp`, { recursive: true });
+    writeState(folder, { ...STATE, txid: 42 as Txid });
+    expect(readState(folder)).toMatchObject({ state: { txid: 42 } });
+  });
+
+  test("readState without a file is none", () => {
+    const folder = paths();
+    expect(existsSync(folder.statePath)).toBe(false);
+    expect(readState(folder)).toEqual({ kind: "none" });
+  });
+});
+
+describe("readState takes nothing damaged", () => {
+  test("readState calls every truncation lost, but for the last newline", () => {
+    const { folder, bytes } = written();
+    for (let length = 0; length < bytes.length - 1; length++) {
+      writeFileSync(folder.statePath, bytes.subarray(0, length));
+      expect(readState(folder).kind).toBe("lost");
+    }
+    writeFileSync(folder.statePath, bytes.subarray(0, bytes.length - 1));
+    expect(readState(folder)).toEqual({ kind: "state", state: STATE });
+  });
+
+  test("readState calls every flipped byte lost", () => {
+    const { folder, bytes } = written();
+    for (let at = 0; at < bytes.length; at++) {
+      for (const mask of [0x01, 0x20, 0x80, 0xff]) {
+        const damaged = Buffer.from(bytes);
+        damaged[at] = damaged[at]! ^ mask;
+        writeFileSync(folder.statePath, damaged);
+        const reading = readState(folder);
+        if (reading.kind !== "lost") expect(`byte ${at} ^ ${mask}: ${reading.kind}`).toBe("lost");
+      }
+    }
+  });
+
+  test("readState calls a block of zeros and a folder lost, and does not throw", () => {
+    const { folder, bytes } = written();
+    writeFileSync(folder.statePath, new Uint8Array(bytes.length));
+    expect(readState(folder).kind).toBe("lost");
+    rmSync(folder.statePath);
+    mkdirSync(folder.statePath);
+    expect(readState(folder).kind).toBe("lost");
+  });
+
+  const BAD_FIELDS: readonly [field: string, value: unknown][] = [
+    ["format", 2],
+    ["destination", ""],
+    ["name", 5],
+    ["writer", "0123"],
+    ["txid", 0],
+    ["txid", 2 ** 53],
+    ["txid", "41"],
+    ["timeMs", -1],
+    ["timeMs", 1.5],
+    ["pageSizeBytes", 0],
+    ["commit", 0],
+    ["checksum", "xyz"],
+    ["chain", "ab"],
+    ["wal", 7],
+    ["wal", {}],
+    ["wal", { salt1: -1, salt2: 0, frameCount: 0, checksum1: 0, checksum2: 0 }],
+    ["wal", undefined],
+    ["snapshot", { txid: "1", timeMs: 0 }],
+    ["snapshot", undefined],
+  ];
+
+  test.each(BAD_FIELDS)("readState refuses %s = %p under a right checksum", (field, value) => {
+    const { folder, bytes } = written();
+    const body = JSON.stringify({ ...JSON.parse(bytes.toString().split("\n")[0]!), [field]: value });
+    const checksum = crc64(new TextEncoder().encode(body)).toString(16).padStart(16, "0");
+    writeFileSync(folder.statePath, `${body}\n${checksum}\n`);
+    const reading = readState(folder);
+    expect(reading.kind).toBe("lost");
+    if (reading.kind === "lost") expect(reading.reason).toContain("state.json");
+  });
+});
