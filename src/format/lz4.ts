@@ -86,6 +86,8 @@ function compress(size: number): number {
       candidate--;
     }
     let end = position + MATCH_MIN;
+    while (end <= matchEndLimit - 4 && view.getInt32(end, true) === view.getInt32(end - distance, true))
+      end += 4;
     while (end < matchEndLimit && source[end] === source[end - distance]) end++;
     output = putLiterals(anchor, position, output, end - position - MATCH_MIN);
     target[output] = distance;
