@@ -1,10 +1,9 @@
 /**
  * The checkpoint cycle: moves the captured WAL into the database file, so that the next writer restarts the WAL.
  *
- * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, blocking nobody. Repeated while much is left and writers
- *    keep adding to it.
- * 2. Under the write lock, when only little is left: capture what came in, let the mark go, PASSIVE for the rest,
- *    freeze, give the write lock back.
+ * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, blocking nobody. Repeated while writers add much to it.
+ * 2. Under the write lock, if only little is left (otherwise back to 1): capture what came in, let the mark go,
+ *    PASSIVE for the rest, freeze, give the write lock back.
  *
  * Invariants:
  * 1. Freeze or mark is held at every moment, except in step 2 between letting the mark go and taking the freeze;
@@ -16,9 +15,9 @@
  */
 import { fdatasyncSync } from "node:fs";
 import type { Env } from "../env.ts";
+import { hasCode } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import type { Connection } from "./connection.ts";
-import { openConnection } from "./connection.ts";
+import { type Connection, openConnection } from "./connection.ts";
 import type { Pin } from "./pin.ts";
 
 /** How far a cycle may go. */
@@ -50,18 +49,32 @@ export interface CycleOutcome {
 
 type Ending = Pick<CycleOutcome, "outcome" | "reason"> & Partial<CycleOutcome>;
 
+/** What a cycle works with. */
+interface Cycle {
+  readonly pin: Pin;
+  readonly copier: Connection;
+  readonly capture: () => boolean;
+  readonly options: CycleOptions;
+  readonly env: Env;
+}
+
 const WRITE_LOCK_TIMEOUT_MS = 1000;
 /** Frames that may be left for step 2: about as much as is copied and synced in a few ms. */
 const LOCKED_FRAMES_MAX = 250;
+/** The same in the last round, for a writer that is as quick as the copying. */
+const LAST_LOCKED_FRAMES_MAX = 4000;
 const ROUNDS_MAX = 4;
 /** Tries, 1 ms apart, for a checkpoint while another checkpointer (an autocheckpoint, mostly) is at work. */
 const PASSIVE_TRIES_MAX = 20;
 const FREEZE_TRIES_MAX = 20;
 
+const NOT_CAPTURED: Ending = { outcome: "aborted", reason: "the WAL could not be captured" };
+const IN_THE_WAY: Ending = { outcome: "partial", reason: "a reader or checkpointer is in the way" };
+
 /**
  * Runs one cycle on a pinned database. Synchronous; blocks for the copying and for the write lock's timeout.
  * `capture` reads the WAL to mxFrame and returns false if it could not; it is called two times or more.
- * @throws WalrustError "database" or "database-busy" with the pin held, unless its state says "released"
+ * @throws WalrustError "database", or what `capture` throws, with the pin held unless its state says "released"
  */
 export function checkpointCycle(
   pin: Pin,
@@ -69,89 +82,106 @@ export function checkpointCycle(
   options: CycleOptions,
   env: Env,
 ): CycleOutcome {
-  if (pin.state === "released") return outcomeOf(pin, { outcome: "aborted", reason: "the pin is not held" });
-  const copier = openConnection(pin.path, { busyTimeoutMs: 0 });
+  if (!isHeld(pin)) return outcomeOf(pin, { outcome: "aborted", reason: "the pin is not held" });
   try {
-    return outcomeOf(pin, copyAhead(pin, copier, capture, env) ?? finish(pin, copier, capture, options, env));
-  } finally {
-    copier.close();
+    const copier = openConnection(pin.path, { busyTimeoutMs: 0 });
+    try {
+      return outcomeOf(pin, runRounds({ pin, copier, capture, options, env }));
+    } finally {
+      copier.close();
+    }
+  } catch (error) {
+    if (!hasCode(error, "database-busy") || !isHeld(pin)) throw error;
+    return outcomeOf(pin, { outcome: "busy", reason: error.message });
   }
 }
 
-/** Step 1. @returns how the cycle ends here, or null when it goes on to step 2 */
-function copyAhead(pin: Pin, copier: Connection, capture: () => boolean, env: Env): Ending | null {
-  for (let round = 0; round < ROUNDS_MAX; round++) {
-    const isMarked = pin.takeMark(copier);
-    if (!capture()) return { outcome: "aborted", reason: "the WAL could not be captured" };
-    if (!isMarked) return settle(pin, capture);
-    const target = pin.walIndex();
-    pin.thaw();
-    passive(copier, env);
-    // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done here.
-    fdatasyncSync(pin.databaseFd);
-    const index = pin.walIndex();
-    if (target === null || index === null) return { outcome: "busy", reason: "the wal-index cannot be read" };
-    const mark = target.readMarks[pin.markSlot ?? 0] ?? 0;
-    if (index.backfilled < mark)
-      return { outcome: "partial", reason: "a reader or checkpointer is in the way" };
-    if (index.mxFrame - index.backfilled <= LOCKED_FRAMES_MAX) return null;
+function isHeld(pin: Pin): boolean {
+  return pin.state !== "released";
+}
+
+function runRounds(cycle: Cycle): Ending {
+  for (let round = 1; round <= ROUNDS_MAX; round++) {
+    const leftMax = round === ROUNDS_MAX ? LAST_LOCKED_FRAMES_MAX : LOCKED_FRAMES_MAX;
+    const ahead = copyAhead(cycle);
+    if (ahead !== null) return ahead;
+    const ending = isLittleLeft(cycle.pin.walIndex(), leftMax) ? finish(cycle, leftMax) : null;
+    if (ending !== null) return ending;
   }
-  return null;
+  return { outcome: "busy", reason: "frames come in more quickly than they can be copied" };
+}
+
+function isLittleLeft(index: WalIndexHeader | null, leftMax: number): boolean {
+  return index !== null && index.mxFrame - index.backfilled <= leftMax;
+}
+
+/** Step 1. @returns how the cycle ends here, or null when all up to the mark is in the database file */
+function copyAhead(cycle: Cycle): Ending | null {
+  const { pin, copier, capture, env } = cycle;
+  const isMarked = pin.takeMark(copier);
+  if (!capture()) return NOT_CAPTURED;
+  if (!isMarked) return settle(cycle);
+  const mark = pin.walIndex()?.readMarks[pin.markSlot ?? 0];
+  pin.thaw();
+  passive(copier, env);
+  // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done here.
+  fdatasyncSync(pin.databaseFd);
+  const index = pin.walIndex();
+  if (mark === undefined || index === null)
+    return { outcome: "busy", reason: "the wal-index cannot be read" };
+  return index.backfilled < mark ? IN_THE_WAY : null;
 }
 
 /** Nothing is left to copy: the freeze instead of the mark, so that the next writer may restart the WAL. */
-function settle(pin: Pin, capture: () => boolean): Ending {
+function settle({ pin, capture }: Cycle): Ending {
   const index = pin.walIndex();
   if (index === null || index.backfilled < index.mxFrame) {
     return { outcome: "busy", reason: "no read mark could be taken" };
   }
   if (!pin.freeze()) return { outcome: "busy", reason: "another checkpoint is running" };
-  if (!capture()) return { outcome: "aborted", reason: "the WAL could not be captured" };
+  if (!capture()) return NOT_CAPTURED;
+  const { backfilled, mxFrame } = index;
+  const now = pin.walIndex();
+  const isOutdated = now?.salt2 === index.salt2 && now.mxFrame > now.backfilled;
   pin.unmark();
-  return { outcome: "complete", reason: "" };
+  if (isOutdated) return { outcome: "partial", reason: "a commit came in" };
+  return { outcome: "complete", reason: "", backfilled, mxFrame };
 }
 
-/** Step 2. */
-function finish(
-  pin: Pin,
-  copier: Connection,
-  capture: () => boolean,
-  options: CycleOptions,
-  env: Env,
-): Ending {
+/** Step 2. @returns null, with the mark still held, when too much came in before the write lock was ours */
+function finish(cycle: Cycle, leftMax: number): Ending | null {
+  const { pin, copier, options, env } = cycle;
   const before = pin.walIndex();
   const writer = openConnection(pin.path, { busyTimeoutMs: 0 });
-  let ending: Ending;
+  let ending: Ending | null;
+  let writeLockHeldMs = 0;
   try {
     if (!takeWriteLock(writer, options.writeLockTimeoutMs ?? WRITE_LOCK_TIMEOUT_MS, env)) {
       return { outcome: "busy", reason: "writers kept the write lock" };
     }
     const startMs = env.monotonicMs();
     try {
-      ending = underWriteLock(pin, copier, capture, before, env);
+      ending = underWriteLock(cycle, before, leftMax);
     } finally {
       writer.rollback();
     }
-    ending = { ...ending, writeLockHeldMs: env.monotonicMs() - startMs };
+    writeLockHeldMs = env.monotonicMs() - startMs;
   } finally {
     writer.close();
   }
-  if (!options.truncate || ending.outcome !== "complete" || !pin.isFrozen) return ending;
-  return { ...ending, isTruncated: !copier.checkpoint("TRUNCATE").isBusy };
+  const mayTruncate = options.truncate && ending?.outcome === "complete" && pin.isFrozen;
+  const isTruncated = mayTruncate && !copier.checkpoint("TRUNCATE").isBusy;
+  return ending === null ? null : { ...ending, writeLockHeldMs, isTruncated };
 }
 
-function underWriteLock(
-  pin: Pin,
-  copier: Connection,
-  capture: () => boolean,
-  before: WalIndexHeader | null,
-  env: Env,
-): Ending {
+function underWriteLock(cycle: Cycle, before: WalIndexHeader | null, leftMax: number): Ending | null {
+  const { pin, copier, capture, env } = cycle;
   const index = pin.walIndex();
   if (index === null || index.salt1 !== before?.salt1 || index.salt2 !== before.salt2) {
     return { outcome: "aborted", reason: "the WAL was restarted under the mark" };
   }
-  if (!capture()) return { outcome: "aborted", reason: "the WAL could not be captured" };
+  if (!isLittleLeft(index, leftMax)) return null;
+  if (!capture()) return NOT_CAPTURED;
   copyRest(pin, copier, env);
   return judge(pin);
 }
@@ -175,18 +205,18 @@ function repin(pin: Pin, copier: Connection, env: Env): void {
   try {
     pin.takeMark(copier);
   } finally {
-    if (pin.state === "released") pin.takeEither();
+    if (!isHeld(pin)) pin.takeEither();
   }
 }
 
-/** Still under the write lock, so that no writer has restarted the WAL yet. */
+/** How far the copying got; asked before the write lock is given back and a writer may restart the WAL. */
 function judge(pin: Pin): Ending {
-  if (pin.state === "released") return { outcome: "aborted", reason: "the pin could not be taken again" };
+  if (!isHeld(pin)) return { outcome: "aborted", reason: "the pin could not be taken again" };
   const index = pin.walIndex();
   if (index === null) return { outcome: "partial", reason: "the wal-index cannot be read" };
   const { backfilled, mxFrame } = index;
   if (backfilled === mxFrame) return { outcome: "complete", reason: "", backfilled, mxFrame };
-  return { outcome: "partial", reason: "a reader or checkpointer is in the way", backfilled, mxFrame };
+  return { ...IN_THE_WAY, backfilled, mxFrame };
 }
 
 function takeWriteLock(writer: Connection, timeoutMs: number, env: Env): boolean {

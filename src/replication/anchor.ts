@@ -139,7 +139,8 @@ export async function snapshotImage(live: LiveDatabase, index: WalIndexHeader, e
     }
     sums.discard();
     const file = spool.finish({ chain: parseHex32(state.chain) });
-    const next = { ...state, snapshot: { txid: state.txid, timeMs: state.timeMs } };
+    // Captures went on meanwhile: the position is that of now, not that of the snapshot.
+    const next = { ...(live.state ?? state), snapshot: { txid: state.txid, timeMs: state.timeMs } };
     writeState(live.paths, next);
     live.state = next;
     live.pending.push(file);

@@ -68,6 +68,7 @@ export async function attach(target: AttachTarget, store: ObjectStore, env: Env)
       pin,
       state: null,
       pending: [],
+      acknowledged: null,
       mayRestart: false,
       changeCount: null,
       pinLost: null,

@@ -27,6 +27,7 @@ export type CaptureOutcome =
   | {
       readonly kind: "captured";
       readonly file: SpoolFile;
+      readonly frameCount: number;
       readonly commitCount: number;
       readonly pageCount: number;
       readonly index: WalIndexHeader;
@@ -62,7 +63,8 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   const broken = brokenReasonOrNull(live, tail, index);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
   const file = writeIncrement(live, state, tail, index, timeMs);
-  return { kind: "captured", file, commitCount: tail.commitCount, pageCount: tail.pgnos.length, index };
+  const { frameCount, commitCount } = tail;
+  return { kind: "captured", file, frameCount, commitCount, pageCount: tail.pgnos.length, index };
 }
 
 /** No new frames; but a checkpoint may have completed, after which the WAL may be restarted. */

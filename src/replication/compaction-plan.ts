@@ -36,7 +36,7 @@ export const DEFAULT_COMPACTION: CompactionPolicy = {
 };
 
 /** The most objects one merge takes; what is left is merged the next time. */
-export const MERGE_OBJECTS_MAX = 512;
+export const MERGE_OBJECTS_MAX = 128;
 
 /** The highest level that is compacted into. */
 export const HIGHEST_LEVEL = 3;
@@ -49,29 +49,28 @@ export interface Merge {
   readonly maxTxid: Txid;
 }
 
-/** The next merge into `level`, or null when the level below has nothing new. */
-export function planMergeOrNull(objects: readonly LtxObject[], level: number): Merge | null {
-  const below = sortedLevel(objects, level - 1).filter((object) => object.minTxid > 1);
-  const covered = coveredTxid(objects, level);
+/**
+ * The next merge into `level`, or null when there is nothing new.
+ * @param below objects of the level below, at least all of them after `covered`
+ * @param covered the TXID up to which `level` has been made, or 0
+ */
+export function planMergeOrNull(below: readonly LtxObject[], covered: number, level: number): Merge | null {
   const sources: LtxObject[] = [];
-  for (const object of below) {
-    const last = sources.at(-1);
-    if (last === undefined ? object.maxTxid <= covered : object.maxTxid <= last.maxTxid) continue;
-    // Overlapping what is merged already would break the sequence; it can only come from another tool.
-    if (last === undefined && covered > 0 && object.minTxid !== covered + 1) return null;
-    if (last !== undefined && object.minTxid !== last.maxTxid + 1) break;
+  let reached = covered;
+  for (const object of sortedLevel(below, level - 1)) {
+    if (object.minTxid === 1 || object.maxTxid <= reached) continue;
+    const isFirst = sources.length === 0;
+    // Overlaps what is merged already: only another tool makes such objects, and they stay as they are.
+    if (isFirst && covered > 0 && object.minTxid !== covered + 1) return null;
+    if (!isFirst && object.minTxid !== reached + 1) break;
     sources.push(object);
+    reached = object.maxTxid;
     if (sources.length === MERGE_OBJECTS_MAX) break;
   }
   const [first] = sources;
   const last = sources.at(-1);
   if (first === undefined || last === undefined) return null;
   return { level, sources, minTxid: first.minTxid, maxTxid: last.maxTxid };
-}
-
-/** The TXID up to which `level` has been made from the level below, or 0. */
-export function coveredTxid(objects: readonly LtxObject[], level: number): Txid | 0 {
-  return sortedLevel(objects, level).at(-1)?.maxTxid ?? 0;
 }
 
 /** Source objects of level 0 to 2 that verified objects of the next level have replaced, oldest first. */

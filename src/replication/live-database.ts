@@ -3,6 +3,7 @@
  * look. A plain record: the functions of this folder work on it, one at a time (`busy` says that one is at it).
  */
 import type { Pin } from "../database/pin.ts";
+import type { Txid } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import type { SpoolFile } from "./spool.ts";
 import type { DatabaseState, StateFolder } from "./state.ts";
@@ -19,6 +20,8 @@ export interface LiveDatabase {
   state: DatabaseState | null;
   /** Captured files that are not in the bucket yet, in the order of upload. */
   readonly pending: SpoolFile[];
+  /** The newest link of the chain that the store acknowledged while this was attached, or null. */
+  acknowledged: { readonly txid: Txid; readonly timeMs: number; readonly chain: string } | null;
   /** At the last look everything was captured and backfilled under the pin: a restart of the WAL loses nothing. */
   mayRestart: boolean;
   /** The wal-index's count of commits at the last capture under this pin, or null when it is not known. */

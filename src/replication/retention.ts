@@ -41,7 +41,9 @@ export function planRetention(
   policy: RetentionPolicy,
 ): RetentionVerdict[] {
   const newestFirst = [...snapshots].sort((a, b) => b.txid - a.txid);
-  const reasons = newestFirst.map((_, index) => (index === 0 ? ["newest"] : index < SNAPSHOTS_MIN ? ["at least two"] : []));
+  const reasons = newestFirst.map((_, index) =>
+    index === 0 ? ["newest"] : index < SNAPSHOTS_MIN ? ["at least two"] : [],
+  );
   const tiers = [
     ["hourly", policy.hourly, hourOf],
     ["daily", policy.daily, dayOf],
@@ -107,7 +109,7 @@ export function planPruning(
   const goneIncrements = objects.filter(
     (object) => object.level !== SNAPSHOT_LEVEL && object.maxTxid <= oldest.txid,
   );
-  // Newest first: what remains while it runs is always a snapshot with an unbroken history after it.
+  // Oldest first: should it stop halfway, what remains is a shorter history and never one with a hole.
   const byAge = (a: LtxObject, b: LtxObject): number => a.maxTxid - b.maxTxid || b.level - a.level;
   return { keptSnapshots: kept, deletions: [...goneSnapshots, ...goneIncrements].sort(byAge) };
 }

@@ -32,7 +32,7 @@ export interface SnapshotResult {
  */
 export async function snapshotOnce(
   target: AttachTarget,
-  context: Omit<WatchContext, "emit" | "options">,
+  context: Pick<WatchContext, "store" | "env" | "version" | "uploads" | "anchors">,
   signal: AbortSignal,
 ): Promise<SnapshotResult> {
   const attached = await attach(target, context.store, context.env);
@@ -44,7 +44,9 @@ export async function snapshotOnce(
       if (event.event === "uploaded" && event.kind === "snapshot") uploads.push(event);
     };
     for (let attempt = 0; ; attempt++) {
-      const outcome = await uploadPending(live, { ...context, emit }, signal);
+      const links = await uploadPending(live, { ...context, emit }, signal, "links");
+      const isSent = links.kind === "drained";
+      const outcome = isSent ? await uploadPending(live, { ...context, emit }, signal, "snapshots") : links;
       if (outcome.kind === "drained") break;
       if (outcome.kind === "aborted" || attempt === 1) {
         throw new WalrustError("storage", `The snapshot of ${live.name} was not uploaded: ${outcome.kind}`);

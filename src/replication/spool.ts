@@ -26,6 +26,8 @@ import type { Txid } from "../format/types.ts";
 
 const FOOTER_SIZE = 112;
 const MAGIC = new TextEncoder().encode("WALRUST1");
+/** Where uploaded files are kept for a while (see spool-cache.ts). */
+export const SENT_FOLDER = "sent";
 const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
 
 /** One complete file of the spool. */
@@ -46,6 +48,11 @@ export function isChainLink(file: { level: number; maxTxid: Txid }): boolean {
   return file.level === 0 || file.maxTxid === 1;
 }
 
+/** The name of a complete file. */
+export function spoolFileName(level: number, minTxid: Txid, maxTxid: Txid): string {
+  return `${level.toString(16).padStart(4, "0")}-${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
+}
+
 /** A file of the spool being written. Nothing is visible before `finish`. */
 export class SpoolWriter {
   readonly #folder: string;
@@ -63,7 +70,7 @@ export class SpoolWriter {
     readonly maxTxid: Txid,
   ) {
     this.#folder = folder;
-    this.#name = `${level.toString(16).padStart(4, "0")}-${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
+    this.#name = spoolFileName(level, minTxid, maxTxid);
     this.#tempPath = join(folder, `${this.#name}.tmp`);
     this.#fd = spoolOperation("create", this.#tempPath, () => openSync(this.#tempPath, "w", 0o600));
   }
@@ -153,7 +160,7 @@ export function loadSpool(
       continue;
     }
     const [, level, min, max] = match;
-    const file = readFooterOrNull(path, Number.parseInt(level!, 16), parseTxid(min!), parseTxid(max!));
+    const file = openSpoolFileOrNull(path, Number.parseInt(level!, 16), parseTxid(min!), parseTxid(max!));
     if (parseTxid(max!) > headTxid) rmSync(path, { force: true });
     else if (file === null) torn = `${name} is incomplete`;
     else files.push(file);
@@ -184,8 +191,14 @@ function chainGapOrNull(links: readonly SpoolFile[], headTxid: Txid, headChain: 
   return null;
 }
 
-function readFooterOrNull(path: string, level: number, minTxid: Txid, maxTxid: Txid): SpoolFile | null {
-  const fileSize = statSync(path).size;
+/** Reads the footer of the file at `path`; null when it is missing or not complete. */
+export function openSpoolFileOrNull(
+  path: string,
+  level: number,
+  minTxid: Txid,
+  maxTxid: Txid,
+): SpoolFile | null {
+  const fileSize = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   if (fileSize < FOOTER_SIZE) return null;
   const footer = new Uint8Array(FOOTER_SIZE);
   const fd = openSync(path, "r");
@@ -226,6 +239,7 @@ export function clearSpool(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (NAME.test(name) || name.endsWith(".ltx.tmp")) rmSync(join(folder, name), { force: true });
   }
+  rmSync(join(folder, SENT_FOLDER), { recursive: true, force: true });
 }
 
 /** Whether a file is a snapshot. */

@@ -1,16 +1,19 @@
 /**
  * The uploader of one database: sends the pending files in the order of their TXIDs, one at a time, and removes
  * each from the spool when the store has acknowledged it. It never skips one: what cannot be sent stays pending
- * and is tried again. Independent of capture, which never waits for it.
+ * and is tried again. Independent of capture, which never waits for it. Two lanes: the links of the chain, and the
+ * later snapshots, so that increments do not wait for a snapshot of many gigabytes.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
+import { hex } from "../format/chain.ts";
 import { listObjects } from "../storage/catalog.ts";
 import { buildManifest, writeManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { foreignWriterError, publish } from "./publish.ts";
-import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "./spool.ts";
+import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "./spool.ts";
+import { keepSent } from "./spool-cache.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** How a run over the pending files ended. */
@@ -20,34 +23,50 @@ export type UploadOutcome =
   | { readonly kind: "adopt"; readonly reason: string }
   | { readonly kind: "aborted" };
 
+/** Which pending files a run sends. */
+export type UploadLane = "links" | "snapshots";
+
+/** The next file of a lane, or undefined. */
+export function nextOfLane(live: LiveDatabase, lane: UploadLane): SpoolFile | undefined {
+  return live.pending.find((file) => isChainLink(file) === (lane === "links"));
+}
+
 /**
- * Sends pending files until none is left.
+ * Sends the pending files of a lane until none is left.
  * @throws WalrustError with a storage code when the store refuses after retries; code "foreign-writer" when another
  * writer owns a key
  */
 export async function uploadPending(
   live: LiveDatabase,
-  context: Pick<WatchContext, "store" | "uploads" | "version" | "env" | "emit">,
+  context: Pick<WatchContext, "store" | "uploads" | "version" | "env" | "emit"> & {
+    readonly options?: WatchContext["options"];
+  },
   signal: AbortSignal,
+  lane: UploadLane,
 ): Promise<UploadOutcome> {
   const { store, version, env } = context;
+  const keepsSent = (context.options?.maintenance?.cacheRetentionMs ?? 0) > 0;
   let hasSnapshot = false;
-  for (let file = live.pending[0]; file !== undefined; file = live.pending[0]) {
+  for (let file = nextOfLane(live, lane); file !== undefined; file = nextOfLane(live, lane)) {
     if (signal.aborted) return { kind: "aborted" };
     const writer = live.state?.writer;
     if (writer === undefined) return { kind: "aborted" };
     const publisher = { store, name: live.name, writer, version };
     const current = file;
     const outcome = await context.uploads.run(() => publish(publisher, current, signal));
-    if (live.pending[0] !== file) return { kind: "aborted" };
+    if (!live.pending.includes(file)) return { kind: "aborted" };
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
     if (outcome.kind === "state-lost") {
       return { kind: "adopt", reason: `${outcome.key} was written by us, from a state that is lost` };
     }
     if (outcome.kind === "foreign-writer") throw foreignWriterError(live.name, outcome.key, outcome.writer);
-    live.pending.shift();
-    removeSpoolFile(file);
+    live.pending.splice(live.pending.indexOf(file), 1);
+    if (keepsSent) keepSent(live.paths.spoolFolder, file);
+    else removeSpoolFile(file);
     hasSnapshot ||= isSnapshotFile(file);
+    if (isChainLink(file)) {
+      live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };
+    }
     emitUploaded(live, file, outcome, context);
   }
   if (hasSnapshot) await refreshManifest(live, store, env);
@@ -72,16 +91,20 @@ function emitUploaded(
   });
 }
 
-/** Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything. */
+/**
+ * Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything. Its mark
+ * is what the store acknowledged, never more.
+ */
 export async function refreshManifest(live: LiveDatabase, store: ObjectStore, env: Env): Promise<void> {
   const { state } = live;
   if (state === null) return;
+  const isAllSent = nextOfLane(live, "links") === undefined;
+  const newest = isAllSent ? state : live.acknowledged;
+  if (newest === null) return;
   try {
     const objects = await listObjects(store, live.name);
-    const uploaded = objects.reduce((max, object) => Math.max(max, object.maxTxid), 0);
-    if (uploaded !== state.txid) return;
-    const { pageSizeBytes, txid, timeMs, chain, writer } = state;
-    const mark = { pageSizeBytes, txid, timeMs, chain, writer };
+    const { txid, timeMs, chain } = newest;
+    const mark = { pageSizeBytes: state.pageSizeBytes, txid, timeMs, chain, writer: state.writer };
     await writeManifest(store, buildManifest(live.name, objects, mark));
   } catch (error) {
     if (!(error instanceof WalrustError)) throw error;

@@ -4,6 +4,7 @@
 import type { Env } from "../env.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
+import type { MaintenanceOptions } from "./maintenance.ts";
 import type { Slots } from "./slots.ts";
 
 /** How databases are watched; all times in ms, sizes in pages. */
@@ -20,6 +21,10 @@ export interface WatchOptions {
   readonly uploaderConcurrency: number;
   /** How long a drain may take. */
   readonly shutdownTimeoutMs: number;
+  /** Capture no further than what was acknowledged, and keep nothing that was uploaded (`--no-cache`). */
+  readonly isDirect?: boolean;
+  /** Snapshots on schedule, compaction, retention and the local cache; without it only captures are uploaded. */
+  readonly maintenance?: MaintenanceOptions;
 }
 
 /** Something that happened to one database. */
@@ -47,6 +52,14 @@ export type WatchEvent =
       readonly frames: number;
       readonly held_ms: number;
     }
+  | {
+      readonly event: "compacted";
+      readonly database: string;
+      readonly level: number;
+      readonly minTxid: number;
+      readonly maxTxid: number;
+      readonly bytes: number;
+    }
   | { readonly event: "failed"; readonly database: string; readonly code: string; readonly message: string }
   | { readonly event: "recovered"; readonly database: string }
   | { readonly event: "stopped"; readonly database: string; readonly code: string; readonly message: string };
@@ -60,6 +73,7 @@ export interface WatchContext {
   readonly uploads: Slots;
   readonly anchors: Slots;
   readonly attaches: Slots;
+  readonly upkeeps: Slots;
   readonly emit: (event: WatchEvent) => void;
 }
 

@@ -16,6 +16,7 @@ import type { WatchContext, WatchEvent, WatchOptions } from "./watch-types.ts";
 const TICK_MS = 40;
 const ANCHORS_AT_ONCE = 2;
 const ATTACHES_AT_ONCE = 16;
+const UPKEEPS_AT_ONCE = 2;
 
 /** What `watch` needs beside the databases. */
 export interface WatchInput {
@@ -47,6 +48,7 @@ export async function watch(
     uploads: new Slots(input.options.uploaderConcurrency),
     anchors: new Slots(ANCHORS_AT_ONCE),
     attaches: new Slots(ATTACHES_AT_ONCE),
+    upkeeps: new Slots(UPKEEPS_AT_ONCE),
   };
   const watchers = targets.map((target) => new DatabaseWatcher(target, context));
   try {

@@ -1,6 +1,7 @@
 /**
  * Where the keys that sign requests come from: static ones from the options or the environment, otherwise the
- * chain of the AWS SDK (profiles, SSO, web identity, ECS, IMDS). The SDK is loaded only when the chain is needed.
+ * chain of the AWS SDK (profiles, SSO, web identity, ECS, IMDS). The SDK is loaded only when the chain is
+ * needed.
  *
  * Keys are kept until five minutes before they end; many requests at once share one refresh.
  */

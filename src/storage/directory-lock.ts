@@ -1,9 +1,11 @@
 /**
- * One writer at a time in a directory of a file:// destination: inside this process by a queue, across processes
- * by `flock` on the directory itself. Nothing is left behind by a crash, for the kernel drops the lock.
+ * One writer at a time in a directory of a file:// destination: inside this process by a queue, across
+ * processes by `flock` on the directory itself. Nothing is left behind by a crash, for the kernel drops the
+ * lock.
  *
- * What it protects is the pair of an object and its sidecar. Create-only puts do not depend on it (they are decided
- * by `link`), so a file system without flock loses nothing but the pairing of two simultaneous writers of one key.
+ * What it protects is the pair of an object and its sidecar. Create-only puts do not depend on it (they are
+ * decided by `link`), so a file system without flock loses nothing but the pairing of two simultaneous
+ * writers of one key.
  */
 import { dlopen, type Pointer, read } from "bun:ffi";
 import { type FileHandle, open } from "node:fs/promises";
@@ -23,8 +25,8 @@ const queues = new Map<string, Promise<void>>();
 /**
  * Runs `action` while holding the lock of `directory`, with the directory open (for fsync).
  *
- * @throws WalrustError "storage", retryable, when another process holds the lock for 30 s; else what opening the
- *   directory or `action` throws.
+ * @throws WalrustError "storage", retryable, when another process holds the lock for 30 s; else what
+ *   opening the directory or `action` throws.
  */
 export async function withDirectoryLock<T>(
   directory: string,

@@ -1,11 +1,12 @@
 /**
  * Writing an object of a file:// destination.
  *
- * Data and sidecar are written to temporary files in the object's folder and fsynced; then, holding the folder's
- * lock: sidecar in place, fsync of the folder, object in place (`link` when it must not replace anything), fsync of
- * the folder. So an object is whole and has its metadata from the moment it has its name, and is durable, with every
- * folder above it, when the put resolves. A crash leaves at most temporary files, which a later deletion in that
- * folder sweeps away, or a sidecar without an object, which the next put of that key replaces.
+ * Data and sidecar are written to temporary files in the object's folder and fsynced; then, holding the
+ * folder's lock: sidecar in place, fsync of the folder, object in place (`link` when it must not replace
+ * anything), fsync of the folder. So an object is whole and has its metadata from the moment it has its name,
+ * and is durable, with every folder above it, when the put resolves. A crash leaves at most temporary files,
+ * which a later deletion in that folder sweeps away, or a sidecar without an object, which the next put of
+ * that key replaces.
  */
 import { type FileHandle, link, open, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";

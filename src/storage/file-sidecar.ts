@@ -4,10 +4,11 @@
  *   {"version":1,"sizeBytes":4096,"sha256":"<64 hex>","metadata":{…}}            settled
  *   {"version":1,"sizeBytes":…,"sha256":…,"metadata":{…},"previous":{…} | null}  an overwrite is under way
  *
- * A sidecar is in place before its object. While an object is being overwritten its sidecar speaks for the new and
- * the old content, and the object's own SHA-256 says which of them it is; so metadata never belongs to other bytes,
- * whenever somebody reads and wherever a crash falls. A sidecar whose object never appeared, or was replaced by
- * another program, does not fit in size and is ignored. No sidecar: Litestream wrote the object.
+ * A sidecar is in place before its object. While an object is being overwritten its sidecar speaks for the
+ * new and the old content, and the object's own SHA-256 says which of them it is; so metadata never belongs
+ * to other bytes, whenever somebody reads and wherever a crash falls. A sidecar whose object never appeared,
+ * or was replaced by another program, does not fit in size and is ignored. No sidecar: Litestream wrote the
+ * object.
  */
 import { WalrustError } from "../errors.ts";
 import type { ObjectMetadata } from "./store.ts";
@@ -25,7 +26,9 @@ export interface SidecarEntry {
   readonly metadata: ObjectMetadata;
 }
 
-/** A sidecar; `previous` is there while an overwrite is under way, null if the old content had no metadata. */
+/**
+ * A sidecar; `previous` is there while an overwrite is under way, null if the old content had no metadata.
+ */
 export interface Sidecar extends SidecarEntry {
   readonly previous?: SidecarEntry | null;
 }
@@ -66,14 +69,14 @@ function entryOf(value: unknown, path: string): SidecarEntry {
 
 function damaged(path: string, reason: string, cause?: unknown): WalrustError {
   return new WalrustError("integrity", `Cannot read metadata in ${path}: ${reason}`, {
-    hint: "The object beside it may be whole: `walrust verify` tells. Without this file it is read unchained.",
+    hint: "The object beside it may be whole: `walrust verify` tells.",
     cause,
   });
 }
 
 /**
- * The part of a sidecar that speaks for an object of `sizeBytes`, or null. `hashObject` gives the object's SHA-256
- * and is asked only while an overwrite is under way, or after one that was cut off.
+ * The part of a sidecar that speaks for an object of `sizeBytes`, or null. `hashObject` gives the object's
+ * SHA-256 and is asked only while an overwrite is under way, or after one that was cut off.
  */
 export async function matchingEntryOrNull(
   sidecar: Sidecar,

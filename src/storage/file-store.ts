@@ -1,6 +1,6 @@
 /**
- * An ObjectStore in a local directory (`file:///dir`), in the layout of Litestream's file replica. Writing is in
- * file-put.ts; here are reading, listing and deletion.
+ * An ObjectStore in a local directory (`file:///dir`), in the layout of Litestream's file replica. Writing is
+ * in file-put.ts; here are reading, listing and deletion.
  *
  * A missing root is "missing-bucket" for whoever reads, and is created by the first put.
  */
@@ -10,6 +10,7 @@ import { pathToFileURL } from "node:url";
 import { type Env, SILENT_LOG, systemEnv } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { withDirectoryLock } from "./directory-lock.ts";
+import { findLeftovers, removeLeftover } from "./file-leftovers.ts";
 import { isTemporaryName, putFile, readFileMetadata, readSidecarTextOrNull } from "./file-put.ts";
 import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
 import { fileError, isAbsent, isDirectory, removeFile } from "./file-system.ts";
@@ -25,6 +26,7 @@ import {
 import { probeConditionalPut } from "./probe.ts";
 import type {
   ByteRange,
+  Leftover,
   ListOptions,
   ObjectBody,
   ObjectHead,
@@ -146,6 +148,26 @@ export class FileStore implements ObjectStore {
     return { conditionalPut: await probeConditionalPut(this, key) };
   }
 
+  async leftovers(folder: string): Promise<Leftover[]> {
+    assertFolderPrefix(folder);
+    return await findLeftovers(this.#root, folder);
+  }
+
+  async removeLeftovers(keys: readonly string[]): Promise<string[]> {
+    const removed: string[] = [];
+    for (const key of keys) {
+      assertObjectKey(key);
+      const path = join(this.#root, key);
+      const isRemoved = await withDirectoryLock(dirname(path), this.#env, () => removeLeftover(path)).catch(
+        (error) => {
+          throw fileError("delete", path, error);
+        },
+      );
+      if (isRemoved) removed.push(key);
+    }
+    return removed;
+  }
+
   async close(): Promise<void> {}
 
   /** Opens an object together with the sidecar that belongs to it. */
@@ -201,7 +223,9 @@ function assertFileKey(key: string): void {
   throw new WalrustError("storage", `Cannot use object key ${JSON.stringify(key)}: its ending is reserved`);
 }
 
-/** The object with its metadata, or null when its sidecar changed meanwhile. @throws what the system throws. */
+/**
+ * The object with its metadata, or null when its sidecar changed meanwhile. @throws what the system throws.
+ */
 async function openObjectOrNull(key: string, path: string): Promise<OpenObject | null> {
   const textBefore = await readSidecarTextOrNull(path);
   const handle = await open(path, "r");
@@ -222,7 +246,9 @@ async function openObjectOrNull(key: string, path: string): Promise<OpenObject |
   }
 }
 
-/** Chunks of an object that is opened only when somebody reads them: a body nobody reads holds no descriptor. */
+/**
+ * Chunks of an object that is opened only when somebody reads them: a body nobody reads holds no descriptor.
+ */
 async function* reopenedChunks(
   object: OpenObject,
   offset: number,
@@ -246,7 +272,10 @@ async function* reopenedChunks(
   }
 }
 
-/** Removes the object first: a sidecar without object means nothing, an object without sidecar is Litestream's. */
+/**
+ * Removes the object first: a sidecar without object means nothing, an object without sidecar is
+ * Litestream's.
+ */
 async function deleteObject(path: string): Promise<void> {
   const stats = await stat(path).catch((error) => {
     if (isAbsent(error)) return null;

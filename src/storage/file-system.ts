@@ -1,6 +1,6 @@
 /**
- * The file operations a file:// destination is made of: durable directories and files, and errors that say what to
- * do. Nothing here knows about objects.
+ * The file operations a file:// destination is made of: durable directories and files, and errors that say
+ * what to do. Nothing here knows about objects.
  */
 import { type FileHandle, mkdir, open, stat, unlink } from "node:fs/promises";
 import { dirname, parse } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * The objects below a directory, as an object store lists them: recursively, sorted by the bytes of the whole key,
- * one directory in memory at a time. Temporary files and sidecars are no objects.
+ * The objects below a directory, as an object store lists them: recursively, sorted by the bytes of the whole
+ * key, one directory in memory at a time. Temporary files and sidecars are no objects.
  *
  * A file or directory that goes away while the walk runs is left out; that is what a listing promises anyway.
  */
@@ -115,7 +115,9 @@ async function fileInfoOrNull(root: string, key: string): Promise<ObjectInfo | n
   }
 }
 
-/** The directories right below `folder` (empty or ending in "/") that hold an object somewhere, without slash. */
+/**
+ * The directories right below `folder` (empty or ending in "/") that hold an object somewhere, without slash.
+ */
 export async function walkFolders(root: string, folder: string): Promise<string[]> {
   const names: string[] = [];
   for (const { key, isFolder } of await readFolder(root, folder)) {

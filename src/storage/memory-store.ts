@@ -1,6 +1,6 @@
 /**
- * An ObjectStore in memory, for tests and the simulation: the same order and the same errors as the others, and no
- * faults of its own. Faults are injected by a wrapper around it.
+ * An ObjectStore in memory, for tests and the simulation: the same order and the same errors as the others,
+ * and no faults of its own. Faults are injected by a wrapper around it.
  *
  * Invariant: an entry's bytes are a copy that never changes; an overwrite replaces the entry.
  */

@@ -14,8 +14,8 @@ export const KEY_SIZE_MAX = 1024;
 export const METADATA_SIZE_MAX = 2048;
 
 /**
- * Checks that `key` names an object below the root: non-empty segments separated by "/", none of them "." or "..",
- * well-formed Unicode without control characters, at most 1,024 UTF-8 bytes.
+ * Checks that `key` names an object below the root: non-empty segments separated by "/", none of them "." or
+ * "..", well-formed Unicode without control characters, at most 1,024 UTF-8 bytes.
  *
  * @throws WalrustError "storage" otherwise.
  */
@@ -38,13 +38,19 @@ function keyProblemOrNull(key: string): string | null {
   return null;
 }
 
-/** Checks a prefix of a listing: empty, or a beginning of a valid key. @throws WalrustError "storage" otherwise. */
+/**
+ * Checks a prefix of a listing: empty, or a beginning of a valid key. @throws WalrustError "storage"
+ * otherwise.
+ */
 export function assertObjectPrefix(prefix: string): void {
   if (prefix === "") return;
   assertObjectKey(prefix.endsWith("/") ? prefix.slice(0, -1) : prefix);
 }
 
-/** Checks the prefix of `listFolders`, which is empty or ends in "/". @throws WalrustError "storage" otherwise. */
+/**
+ * Checks the prefix of `listFolders`, which is empty or ends in "/". @throws WalrustError "storage"
+ * otherwise.
+ */
 export function assertFolderPrefix(prefix: string): void {
   assertObjectPrefix(prefix);
   if (prefix === "" || prefix.endsWith("/")) return;
@@ -55,8 +61,8 @@ export function assertFolderPrefix(prefix: string): void {
 }
 
 /**
- * Checks user metadata: names of lower-case letters, digits and "-", values of printable ASCII that neither begin
- * nor end with a space, 2,048 bytes in all.
+ * Checks user metadata: names of lower-case letters, digits and "-", values of printable ASCII that neither
+ * begin nor end with a space, 2,048 bytes in all.
  *
  * @throws WalrustError "storage" otherwise.
  */

@@ -1,6 +1,6 @@
 /**
- * From a destination and its options to an ObjectStore that retries. The only place that reads the environment
- * variables of AWS for storage.
+ * From a destination and its options to an ObjectStore that retries. The only place that reads the
+ * environment variables of AWS for storage.
  */
 import type { Env } from "../env.ts";
 import { type CredentialOptions, credentialSource } from "./credentials.ts";

@@ -7,8 +7,8 @@ import type { ObjectStore, PutBody, StoreCapabilities } from "./store.ts";
 const PROBE_BODY: PutBody = { kind: "bytes", bytes: new TextEncoder().encode("walrust probe\n") };
 
 /**
- * Creates `key` twice and removes it again. "yes" when the second put (or, on a leftover, the first) is refused,
- * "no" when both go through.
+ * Creates `key` twice and removes it again. "yes" when the second put (or, on a leftover, the first) is
+ * refused, "no" when both go through.
  */
 export async function probeConditionalPut(
   store: Pick<ObjectStore, "put" | "delete">,

@@ -1,8 +1,8 @@
 /**
  * Trying again: full jitter, so that many databases that failed together do not come back together.
  *
- * Only a WalrustError that calls itself retryable is tried again. Everything else, an abort above all, is thrown at
- * once. After the last attempt the last error is thrown as it is.
+ * Only a WalrustError that calls itself retryable is tried again. Everything else, an abort above all, is
+ * thrown at once. After the last attempt the last error is thrown as it is.
  */
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
@@ -35,7 +35,10 @@ export function retryDelayMs(policy: RetryPolicy, retryIndex: number, random: nu
   return random * Math.min(policy.delayMaxMs, policy.baseMs * 2 ** retryIndex);
 }
 
-/** Runs `attempt` (which gets its index, from 0) until it succeeds, fails for good, or the retries are used up. */
+/**
+ * Runs `attempt` (which gets its index, from 0) until it succeeds, fails for good, or the retries are used
+ * up.
+ */
 export async function withRetry<T>(
   context: RetryContext,
   attempt: (attemptIndex: number) => Promise<T>,

@@ -1,11 +1,12 @@
 /**
- * An ObjectStore that tries again: every call of the store below it, a listing page by page, and a body from where
- * it broke off.
+ * An ObjectStore that tries again: every call of the store below it, a listing page by page, and a body from
+ * where it broke off.
  *
- * A put whose answer was lost may have taken effect, and its repetition then finds our own object. So "precondition"
- * is success if the object there has our content and all our metadata, which names the writer. This is asked after a
- * first attempt too, for Bun's fetch sends a request again by itself when a kept-alive connection was closed under
- * it. Without metadata nothing tells us from another writer of the same bytes: then only repeated attempts count.
+ * A put whose answer was lost may have taken effect, and its repetition then finds our own object. So
+ * "precondition" is success if the object there has our content and all our metadata, which names the writer.
+ * This is asked after a first attempt too, for Bun's fetch sends a request again by itself when a kept-alive
+ * connection was closed under it. Without metadata nothing tells us from another writer of the same bytes:
+ * then only repeated attempts count.
  */
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
@@ -13,6 +14,7 @@ import { objectBody, putBodySha256, putBodySize } from "./object-body.ts";
 import { type RetryContext, type RetryPolicy, withRetry } from "./retry.ts";
 import type {
   ByteRange,
+  Leftover,
   ListOptions,
   ObjectBody,
   ObjectHead,
@@ -104,6 +106,14 @@ export class RetryingStore implements ObjectStore {
 
   async probe(key: string): Promise<StoreCapabilities> {
     return await withRetry(this.#context("probe", undefined), () => this.#inner.probe(key));
+  }
+
+  async leftovers(folder: string): Promise<Leftover[]> {
+    return (await this.#inner.leftovers?.(folder)) ?? [];
+  }
+
+  async removeLeftovers(keys: readonly string[]): Promise<string[]> {
+    return (await this.#inner.removeLeftovers?.(keys)) ?? [];
   }
 
   async close(): Promise<void> {

@@ -10,7 +10,10 @@ export interface S3AddressOptions {
   readonly region: string;
   /** An S3-compatible store's URL; AWS when it is missing. */
   readonly endpoint?: string;
-  /** True: bucket in the path. Default: path style with an endpoint or a bucket with dots, virtual host at AWS. */
+  /**
+   * True: bucket in the path. Default: path style with an endpoint or a bucket with dots, virtual host at
+   * AWS.
+   */
   readonly pathStyle?: boolean;
 }
 

@@ -1,10 +1,13 @@
 /**
- * One request to S3: signed, sent with Bun's fetch, watched, and its answer turned into a response or an error.
+ * One request to S3: signed, sent with Bun's fetch, watched, and its answer turned into a response or an
+ * error.
  *
- * - Signed with the SHA-256 of the real body; a Content-Length, no chunked encoding, no extra checksum headers.
+ * - Signed with the SHA-256 of the real body; a Content-Length, no chunked encoding, no extra checksum
+ *   headers.
  * - Redirects are not followed: a signature is good for one host.
- * - A 403 whose Date differs from our clock by more than four minutes corrects the clock offset, and an expired
- *   token is replaced; each once, then the request is sent again. Neither had any effect on the store.
+ * - A 403 whose Date differs from our clock by more than four minutes corrects the clock offset, and an
+ *   expired token is replaced; each once, then the request is sent again. Neither had any effect on the
+ *   store.
  * - A body of an answer is read or cancelled; the connection goes back to the pool either way.
  * - No secret gets into an error or a log.
  */
@@ -195,7 +198,9 @@ function isExpired(error: unknown, request: S3Request): boolean {
   return request.method === "HEAD" && s3StatusOf(original) === 400;
 }
 
-/** A small body as it is; a larger one in chunks, so that its progress can be watched and little is in memory. */
+/**
+ * A small body as it is; a larger one in chunks, so that its progress can be watched and little is in memory.
+ */
 function fetchBody(body: PutBody, watch: StallWatch): Uint8Array | AsyncIterable<Uint8Array> {
   if (body.kind === "bytes" && body.bytes.byteLength <= CHUNK_SIZE_BYTES) return body.bytes;
   if (putBodySize(body) === 0) return new Uint8Array(0);

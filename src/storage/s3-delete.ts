@@ -1,6 +1,6 @@
 /**
- * Deleting many keys with DeleteObjects, 1,000 a request. The answer is 200 even when keys could not be deleted, so
- * the errors in it are what counts.
+ * Deleting many keys with DeleteObjects, 1,000 a request. The answer is 200 even when keys could not be
+ * deleted, so the errors in it are what counts.
  */
 import { WalrustError } from "../errors.ts";
 import type { S3Client } from "./s3-client.ts";
@@ -10,7 +10,9 @@ import { sha256Hex } from "./sigv4.ts";
 
 const KEYS_PER_REQUEST_MAX = 1_000;
 
-/** Deletes whole keys. @throws WalrustError that names the first key that is still there, and how many are. */
+/**
+ * Deletes whole keys. @throws WalrustError that names the first key that is still there, and how many are.
+ */
 export async function deleteS3Keys(
   client: S3Client,
   fullKeys: readonly string[],
@@ -57,8 +59,8 @@ async function deleteBatch(
   const cause = s3Error({ action, status, s3Code, s3Message, requestId: "", bucketRegion: null });
   throw new WalrustError(
     cause.code,
-    `Cannot ${action}: ${errors.length} of ${fullKeys.length} objects are still there, the first is ${key}: ` +
-      `${s3Code} (${s3Message})`,
+    `Cannot ${action}: ${errors.length} of ${fullKeys.length} objects are still there, ` +
+      `the first is ${key}: ${s3Code} (${s3Message})`,
     { context: { key, s3Code, failedCount: errors.length }, retryable: cause.retryable },
   );
 }

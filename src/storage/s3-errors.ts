@@ -1,6 +1,6 @@
 /**
- * What an answer of S3 means as a WalrustError. One function decides, over status and S3's own code, what callers
- * branch on: not-found, missing-bucket, precondition, auth, and whether trying again can help.
+ * What an answer of S3 means as a WalrustError. One function decides, over status and S3's own code, what
+ * callers branch on: not-found, missing-bucket, precondition, auth, and whether trying again can help.
  */
 import { type ErrorCode, WalrustError } from "../errors.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Listing a bucket with ListObjectsV2: pages of 1,000, lazily, with what a store may get wrong checked. A listing
- * that ends early or is out of order would look like missing backups, so both are errors.
+ * Listing a bucket with ListObjectsV2: pages of 1,000, lazily, with what a store may get wrong checked. A
+ * listing that ends early or is out of order would look like missing backups, so both are errors.
  */
 import { WalrustError } from "../errors.ts";
 import { compareKeys } from "./object-rules.ts";

@@ -1,10 +1,11 @@
 /**
- * Uploading a big object in parts: create, parts of 8 MB or more with three on their way, complete. Nothing is
- * visible until the completion, which is where If-None-Match goes; on any failure the upload is aborted, so that no
- * parts stay behind and cost money.
+ * Uploading a big object in parts: create, parts of 8 MB or more with three on their way, complete. Nothing
+ * is visible until the completion, which is where If-None-Match goes; on any failure the upload is aborted,
+ * so that no parts stay behind and cost money.
  *
- * Each part is read from the file twice, once to hash it and once to send it, in chunks of 256 KB: memory does not
- * depend on the size. A part that changed in between is refused by the store, for its hash is signed.
+ * Each part is read from the file twice, once to hash it and once to send it, in chunks of 256 KB: memory
+ * does not depend on the size. A part that changed in between is refused by the store, for its hash is
+ * signed.
  */
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { putBodySha256, putBodySize } from "./object-body.ts";
@@ -37,7 +38,10 @@ export interface MultipartUpload {
   readonly isCreateOnly: boolean;
   /** How each request of it is tried again. */
   readonly retry: RetryContext;
-  /** Whether the object in the store is the one being uploaded; asked when a repeated completion finds it done. */
+  /**
+   * Whether the object in the store is the one being uploaded; asked when a repeated completion finds it
+   * done.
+   */
   readonly isDone: () => Promise<boolean>;
 }
 
@@ -58,7 +62,9 @@ export function planParts(sizeBytes: number): Part[] {
   return parts;
 }
 
-/** Uploads an object in parts. @throws what the requests throw, "precondition" from the completion among them. */
+/**
+ * Uploads an object in parts. @throws what the requests throw, "precondition" from the completion among them.
+ */
 export async function putMultipart(upload: MultipartUpload): Promise<void> {
   const uploadId = await withRetry(upload.retry, () => createUpload(upload));
   try {
@@ -152,7 +158,8 @@ async function completeUpload(
   try {
     await sendCompletion(upload, uploadId, etags);
   } catch (error) {
-    // An earlier attempt (or one that fetch repeated by itself) may have taken effect although its answer was lost.
+    // An earlier attempt (or one that fetch repeated by itself) may have taken effect although its answer was
+    // lost.
     const isRefused = hasCode(error, "precondition") && attemptIndex > 0;
     const isGone = s3CodeOf(error) === "NoSuchUpload";
     if ((isRefused || isGone) && (await upload.isDone())) return;

@@ -1,7 +1,7 @@
 /**
- * An ObjectStore in an S3 bucket, below a prefix. Each method is one request of the S3 API, or a few; signing,
- * limits and errors are in s3-client.ts. Nothing is retried here but the requests of a multipart upload, whose
- * parts would otherwise all be sent again: retrying-store.ts does the rest.
+ * An ObjectStore in an S3 bucket, below a prefix. Each method is one request of the S3 API, or a few;
+ * signing, limits and errors are in s3-client.ts. Nothing is retried here but the requests of a multipart
+ * upload, whose parts would otherwise all be sent again: retrying-store.ts does the rest.
  *
  * A body that `get` returns holds a connection until it is read to the end, or its iteration is left.
  */
@@ -200,7 +200,9 @@ export class S3Store implements ObjectStore {
     await this.#client.send({ action, method: "PUT", fullKey, headers, body, sha256, signal });
   }
 
-  /** Create-only as well as it goes without the store's help: two writers at the same moment are not noticed. */
+  /**
+   * Create-only as well as it goes without the store's help: two writers at the same moment are not noticed.
+   */
   async #putAfterHead(key: string, body: PutBody, options: PutOptions): Promise<void> {
     await this.#assertAbsent(key, options.signal);
     await this.#putOnce(key, body, options, false);

@@ -1,6 +1,6 @@
 /**
- * The little XML that S3 speaks: flat elements with text, no attributes that matter, no nesting of equal names.
- * Reading never runs anything and resolves the predefined and numeric entities only.
+ * The little XML that S3 speaks: flat elements with text, no attributes that matter, no nesting of equal
+ * names. Reading never runs anything and resolves the predefined and numeric entities only.
  */
 
 const NAMED_ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };

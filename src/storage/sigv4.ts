@@ -6,8 +6,8 @@
  *   scope              <yyyymmdd>/<region>/<service>/aws4_request
  *   signing key        HMAC over day, region, service and "aws4_request", from "AWS4" + secret; one a day
  *
- * Pure: time and credentials are handed in. Path and query come in already encoded (`uriEncode`), exactly as they
- * are sent, for S3 signs the path as it is on the wire. A secret never leaves this file in an error.
+ * Pure: time and credentials are handed in. Path and query come in already encoded (`uriEncode`), exactly as
+ * they are sent, for S3 signs the path as it is on the wire. A secret never leaves this file in an error.
  *
  * Source: AWS, "Signature Calculations for the Authorization Header" (sig-v4-header-based-auth).
  */
@@ -44,8 +44,8 @@ export interface SigningScope {
 export const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /**
- * The headers to add to `request`: `x-amz-date`, `authorization` and, with temporary keys, `x-amz-security-token`.
- * `timeMs` is in ms since the epoch.
+ * The headers to add to `request`: `x-amz-date`, `authorization` and, with temporary keys,
+ * `x-amz-security-token`. `timeMs` is in ms since the epoch.
  */
 export function signRequest(
   request: SignableRequest,

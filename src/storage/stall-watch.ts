@@ -1,6 +1,6 @@
 /**
- * The limit on waiting of one request: it is cut off when nothing has moved for a while, however long it takes in
- * all, and when its caller gives up. One timer a request, whatever the number of chunks.
+ * The limit on waiting of one request: it is cut off when nothing has moved for a while, however long it
+ * takes in all, and when its caller gives up. One timer a request, whatever the number of chunks.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";

@@ -1,10 +1,12 @@
 /**
- * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3, file, memory;
- * all pass one contract suite (test/storage/contract.ts).
+ * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3, file,
+ * memory; all pass one contract suite (test/storage/contract.ts).
  *
  * Guarantees of every implementation:
- * 1. A put is atomic: a reader sees the whole object with its metadata, or nothing. It is durable when it resolves.
- * 2. `createOnly` never replaces an object: it rejects with code "precondition" and leaves the object as it is.
+ * 1. A put is atomic: a reader sees the whole object with its metadata, or nothing. It is durable when it
+ *    resolves.
+ * 2. `createOnly` never replaces an object: it rejects with code "precondition" and leaves the object as
+ *    it is.
  * 3. A listing is sorted by key (bytewise ascending) and complete: a missing bucket or directory root is an
  *    error with code "missing-bucket", never an empty list. A prefix without objects is an empty list.
  * 4. `get`, `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
@@ -18,7 +20,10 @@ export type ObjectMetadata = Readonly<Record<string, string>>;
 export interface ObjectInfo {
   readonly key: string;
   readonly sizeBytes: number;
-  /** Last modification in ms since the epoch as the store tells it. A copy, never the truth: that is the LTX header. */
+  /**
+   * Last modification in ms since the epoch as the store tells it. A copy, never the truth: that is the LTX
+   * header.
+   */
   readonly modifiedMs: number;
 }
 
@@ -53,7 +58,10 @@ export interface PutOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A byte range: `length` bytes from `offset`. What lies past the end of the object is left out; that is no error. */
+/**
+ * A byte range: `length` bytes from `offset`. What lies past the end of the object is left out; that is no
+ * error.
+ */
 export interface ByteRange {
   readonly offset: number;
   readonly length: number;
@@ -66,13 +74,25 @@ export interface ListOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A file below a destination that belongs to no object: what a crash left of a put. */
+export interface Leftover {
+  readonly key: string;
+  /** A put that never ended, or metadata without its object. */
+  readonly kind: "temporary" | "sidecar";
+  /** When the file last changed, in ms since the epoch. */
+  readonly changedMs: number;
+}
+
 /** What a store can promise; shown by `explain`. */
 export interface StoreCapabilities {
   /** Whether create-only puts are enforced by the store; "unknown" until the first probe or put. */
   readonly conditionalPut: "yes" | "no" | "unknown";
 }
 
-/** Object storage under one root. @throws WalrustError with codes storage, auth, not-found, precondition, missing-bucket. */
+/**
+ * Object storage under one root. @throws WalrustError with codes storage, auth, not-found, precondition,
+ * missing-bucket.
+ */
 export interface ObjectStore {
   /** The destination as a person writes it: `s3://bucket/prefix` or `file:///dir`. */
   readonly url: string;
@@ -85,11 +105,19 @@ export interface ObjectStore {
   head(key: string, options?: { signal?: AbortSignal }): Promise<ObjectHead>;
   /** All objects whose key begins with `prefix`, in pages behind the scenes. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
-  /** The names directly below `prefix` (which ends in "/" or is empty) that are "folders", without the slash. */
+  /**
+   * The names directly below `prefix` (which ends in "/" or is empty) that are "folders", without the slash.
+   */
   listFolders(prefix: string, options?: { signal?: AbortSignal }): Promise<string[]>;
   /** Deletes many keys; a missing one counts as deleted. */
   delete(keys: readonly string[], options?: { signal?: AbortSignal }): Promise<void>;
-  /** Finds out whether create-only puts are enforced, with one probe object under `key` that is removed again. */
+  /**
+   * Finds out whether create-only puts are enforced, with one probe object under `key` that is removed again.
+   */
   probe(key: string): Promise<StoreCapabilities>;
+  /** The leftovers directly in `folder` (empty or ending in "/"). Absent where puts leave none. */
+  leftovers?(folder: string): Promise<Leftover[]>;
+  /** Removes those of the keys that are leftovers still, and returns them. */
+  removeLeftovers?(keys: readonly string[]): Promise<string[]>;
   close(): Promise<void>;
 }

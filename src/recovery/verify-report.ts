@@ -1,0 +1,106 @@
+/**
+ * What verify says: findings with stable codes, and what was looked at.
+ *
+ * An error is anything that endangers a restore; a warning is untidiness that does not. Memory is bounded: of each
+ * severity only the first thousand findings are kept, the others are counted.
+ */
+
+/** Severity by code. Codes are part of the JSON output: they are never renamed. */
+export const FINDING_SEVERITIES = {
+  "missing-snapshot": "error",
+  gap: "error",
+  "missing-object": "error",
+  "corrupt-object": "error",
+  "bad-size": "error",
+  "wrong-key": "error",
+  "time-mismatch": "error",
+  "bad-metadata": "error",
+  "bad-sha256": "error",
+  "broken-chain": "error",
+  "checksum-mismatch": "error",
+  "page-size-mismatch": "error",
+  "manifest-ahead": "error",
+  "manifest-contradicts": "error",
+  "restore-failed": "error",
+  "manifest-missing": "warning",
+  "manifest-unreadable": "warning",
+  "manifest-stale": "warning",
+  "temporary-file": "warning",
+  "orphan-sidecar": "warning",
+  "unreachable-object": "warning",
+  "unknown-key": "warning",
+} as const;
+
+/** The stable name of a kind of finding. */
+export type FindingCode = keyof typeof FINDING_SEVERITIES;
+
+/** Something that is not as it should be. */
+export interface Finding {
+  readonly code: FindingCode;
+  readonly severity: "warning" | "error";
+  /** Key of the object it is about. */
+  readonly object: string | null;
+  readonly txid: number | null;
+  readonly message: string;
+}
+
+/** What was looked at. */
+export interface VerifyCounts {
+  objects: number;
+  bytes: number;
+  snapshots: number;
+  /** Objects with a link or value of the SHA-256 chain. */
+  chainedObjects: number;
+  /** Objects without walrust's metadata: Litestream wrote them. */
+  unchainedObjects: number;
+  /** Objects whose every byte was read: decoded, and hashed against their SHA-256 where they have one. */
+  readObjects: number;
+  readBytes: number;
+  /** The oldest and the newest restorable TXID, null without any. */
+  minTxid: number | null;
+  maxTxid: number | null;
+  /** The TXID that was restored on trial, null when none was. */
+  restoredTxid: number | null;
+  /** Findings that are not in the list, for there were too many. */
+  omittedFindings: number;
+}
+
+/** The verdict on one database. */
+export interface VerifyReport {
+  readonly name: string;
+  readonly status: "ok" | "warnings" | "errors";
+  /** Errors first. */
+  readonly findings: readonly Finding[];
+  readonly checked: Readonly<VerifyCounts>;
+}
+
+/** The most findings of one severity that are kept. */
+export const FINDINGS_MAX = 1000;
+
+/** Collects findings. */
+export class Findings {
+  readonly #kept: Record<"warning" | "error", Finding[]> = { error: [], warning: [] };
+  #omitted = 0;
+
+  /** Adds a finding about an object (or anything with a key), or about the whole. */
+  add(code: FindingCode, object: string | null, txid: number | null, message: string): void {
+    const severity = FINDING_SEVERITIES[code];
+    const kept = this.#kept[severity];
+    if (kept.length === FINDINGS_MAX) this.#omitted++;
+    else kept.push({ code, severity, object, txid, message });
+  }
+
+  /** Errors first, each in the order they were found. */
+  list(): Finding[] {
+    return [...this.#kept.error, ...this.#kept.warning];
+  }
+
+  get status(): VerifyReport["status"] {
+    if (this.#kept.error.length > 0) return "errors";
+    return this.#kept.warning.length > 0 ? "warnings" : "ok";
+  }
+
+  get omitted(): number {
+    return this.#omitted;
+  }
+}

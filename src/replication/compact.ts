@@ -1,0 +1,325 @@
+/**
+ * Compaction: contiguous objects of one level become one object of the next, and what verified objects have
+ * replaced is deleted when its time has come.
+ *
+ * Order: merge into the spool (every source verified while it is read) → put create-only → read the new object back
+ * from the store and verify it in full → only then may anything it covers be deleted, and only after its lifetime.
+ * A crash anywhere leaves extra objects, never a gap. Sources come from the spool where it still has them, else from
+ * the store through a temporary file, so memory stays bounded.
+ */
+import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import type { Env } from "../env.ts";
+import { hasCode, WalrustError } from "../errors.ts";
+import { CHAIN_ZERO, hex, parseHex32 } from "../format/chain.ts";
+import { formatTxid, levelPrefix } from "../format/keys.ts";
+import { LtxDecoder } from "../format/ltx-decoder.ts";
+import { type LtxSource, mergeLtx } from "../format/ltx-merge.ts";
+import type { Txid } from "../format/types.ts";
+import { keyOf, type LtxObject, listLevel, withKey } from "../storage/catalog.ts";
+import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import {
+  type CompactionPolicy,
+  HIGHEST_LEVEL,
+  type Merge,
+  planExpiry,
+  planMergeOrNull,
+} from "./compaction-plan.ts";
+import { type SpoolFile, SpoolWriter } from "./spool.ts";
+import { localFileOrNull } from "./spool-cache.ts";
+
+/** The database to compact. */
+export interface CompactionTarget {
+  readonly store: ObjectStore;
+  readonly name: string;
+  readonly spoolFolder: string;
+  readonly writer: string;
+  readonly version: string;
+  readonly env: Env;
+}
+
+/** What one merge made. */
+export interface CompactedObject {
+  readonly level: number;
+  readonly minTxid: Txid;
+  readonly maxTxid: Txid;
+  readonly key: string;
+  readonly bytes: number;
+  /** Objects it replaces, and their bytes. */
+  readonly sources: number;
+  readonly sourceBytes: number;
+}
+
+/** How far each level has been made, and which of its objects were read back and verified. */
+export class CompactionProgress {
+  /** By level 1 to 3: the TXID up to which it covers the level below; null: not known yet. */
+  readonly covered: (Txid | 0 | null)[] = [null, null, null, null];
+  readonly verified = new Set<string>();
+}
+
+/**
+ * Makes what is new on the level below `level` into objects of `level`.
+ * @throws WalrustError code "corrupt" or "integrity" naming a bad source, or a storage code
+ */
+export async function compactInto(
+  target: CompactionTarget,
+  level: number,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<CompactedObject[]> {
+  const { store, name } = target;
+  const options = signal === undefined ? {} : { signal };
+  const covered = progress.covered[level] ?? (await lastTxidOf(store, name, level));
+  progress.covered[level] = covered;
+  const startAfter = `${levelPrefix(store.layout, name, level - 1)}${formatTxid((covered + 1) as Txid)}`;
+  const sources = await listLevel(
+    store,
+    name,
+    level - 1,
+    covered === 0 ? options : { ...options, startAfter },
+  );
+  const made: CompactedObject[] = [];
+  for (;;) {
+    signal?.throwIfAborted();
+    const merge = planMergeOrNull(sources, progress.covered[level] ?? 0, level);
+    if (merge === null) return made;
+    made.push(await mergeObjects(target, merge, progress, signal));
+    progress.covered[level] = merge.maxTxid;
+  }
+}
+
+async function lastTxidOf(store: ObjectStore, name: string, level: number): Promise<Txid | 0> {
+  const objects = await listLevel(store, name, level);
+  return objects.reduce<Txid | 0>((max, object) => Math.max(max, object.maxTxid) as Txid, 0);
+}
+
+/** Executes one merge and verifies what it made. */
+async function mergeObjects(
+  target: CompactionTarget,
+  merge: Merge,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<CompactedObject> {
+  const { store, name, spoolFolder, env } = target;
+  const opened: OpenSource[] = [];
+  const spool = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
+  try {
+    for (const source of merge.sources) {
+      opened.push(await openSource(target, source, signal));
+      await env.turn();
+    }
+    const { header } = mergeLtx(
+      opened.map(({ read }) => read),
+      (bytes) => spool.write(bytes),
+    );
+    const chain = opened.at(-1)!.chain;
+    const file = spool.finish({ chain: chain === null ? CHAIN_ZERO : parseHex32(chain) });
+    const key = keyOf(store, name, file);
+    const metadata: WalrustMetadata = {
+      timeMs: header.timestampMs,
+      sha256: hex(file.sha256),
+      chain,
+      previousChain: opened[0]!.previousChain,
+      writer: target.writer,
+      version: target.version,
+    };
+    try {
+      await putMerged(store, key, file, metadata, signal);
+      await verifyObject(store, key, signal);
+    } finally {
+      rmSync(file.path, { force: true });
+    }
+    progress.verified.add(key);
+    const sourceBytes = merge.sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const { level, minTxid, maxTxid, sources } = merge;
+    return { level, minTxid, maxTxid, key, bytes: file.sizeBytes, sources: sources.length, sourceBytes };
+  } catch (error) {
+    spool.discard();
+    throw error;
+  } finally {
+    for (const source of opened) source.close();
+  }
+}
+
+/** Puts the merged object; one that exists is somebody's earlier try and is verified instead of written again. */
+async function putMerged(
+  store: ObjectStore,
+  key: string,
+  file: SpoolFile,
+  metadata: WalrustMetadata,
+  signal?: AbortSignal,
+): Promise<void> {
+  try {
+    await store.put(
+      key,
+      { kind: "file", path: file.path, offset: 0, sizeBytes: file.sizeBytes },
+      {
+        metadata: encodeMetadata(metadata),
+        createOnly: true,
+        sha256: hex(file.sha256),
+        contentType: "application/octet-stream",
+        ...(metadata.timeMs === null ? {} : { modifiedMs: metadata.timeMs }),
+        ...(signal === undefined ? {} : { signal }),
+      },
+    );
+  } catch (error) {
+    if (!hasCode(error, "precondition")) throw error;
+  }
+}
+
+/**
+ * Reads an object back and checks its SHA-256, its header against its key, and all LTX checksums.
+ * @throws WalrustError code "corrupt" or "integrity" naming the object
+ */
+export async function verifyObject(store: ObjectStore, key: string, signal?: AbortSignal): Promise<void> {
+  const body = await store.get(key, signal === undefined ? {} : { signal });
+  const metadata = decodeMetadata(key, body.metadata);
+  const hasher = new Bun.CryptoHasher("sha256");
+  const decoder = new LtxDecoder();
+  for await (const chunk of body.chunks) {
+    hasher.update(chunk);
+    withKey(key, () => decoder.push(chunk));
+    while (withKey(key, () => decoder.next())) {
+      // Each page is checked by being decoded.
+    }
+  }
+  withKey(key, () => decoder.finish());
+  const sha256 = hasher.digest("hex");
+  if (metadata.sha256 !== null && metadata.sha256 !== sha256) {
+    throw new WalrustError(
+      "integrity",
+      `${key} has SHA-256 ${sha256}, its metadata says ${metadata.sha256}`,
+      {
+        context: { key },
+      },
+    );
+  }
+}
+
+interface OpenSource {
+  readonly read: LtxSource;
+  readonly chain: string | null;
+  readonly previousChain: string | null;
+  readonly close: () => void;
+}
+
+/** Opens a source for reading: from the spool if it is still there, else through a temporary file. */
+async function openSource(
+  target: CompactionTarget,
+  source: LtxObject,
+  signal?: AbortSignal,
+): Promise<OpenSource> {
+  const local = localFileOrNull(target.spoolFolder, source);
+  if (local !== null && local.sizeBytes === source.sizeBytes) {
+    const { chain, previousChain, sizeBytes } = local;
+    return {
+      ...openFile(local.path, sizeBytes, false),
+      chain: hex(chain),
+      previousChain: hex(previousChain),
+    };
+  }
+  const name = `merge-${source.level}-${formatTxid(source.minTxid)}-${formatTxid(source.maxTxid)}.ltx.tmp`;
+  const path = join(target.spoolFolder, name);
+  const body = await target.store.get(source.key, signal === undefined ? {} : { signal });
+  const metadata = decodeMetadata(source.key, body.metadata);
+  const hasher = new Bun.CryptoHasher("sha256");
+  const fd = openSync(path, "w", 0o600);
+  try {
+    for await (const chunk of body.chunks) {
+      hasher.update(chunk);
+      for (let written = 0; written < chunk.length; ) written += writeSync(fd, chunk, written);
+    }
+  } finally {
+    closeSync(fd);
+  }
+  if (metadata.sha256 !== null && metadata.sha256 !== hasher.digest("hex")) {
+    rmSync(path, { force: true });
+    throw new WalrustError("integrity", `${source.key} is not what its SHA-256 says; it is not compacted`, {
+      context: { key: source.key },
+    });
+  }
+  const { chain, previousChain } = metadata;
+  return { ...openFile(path, source.sizeBytes, true), chain, previousChain };
+}
+
+/** A file as a merge source; opened at its first read, so that many sources need no descriptor each for long. */
+function openFile(path: string, sizeBytes: number, isTemporary: boolean): Pick<OpenSource, "read" | "close"> {
+  let offset = 0;
+  let fd: number | null = null;
+  const read = (buffer: Uint8Array): number => {
+    fd ??= openSync(path, "r");
+    const count = readSync(fd, buffer, 0, Math.min(buffer.length, sizeBytes - offset), offset);
+    offset += count;
+    return count;
+  };
+  const close = (): void => {
+    if (fd !== null) closeSync(fd);
+    if (isTemporary) rmSync(path, { force: true });
+  };
+  return { read, close };
+}
+
+/**
+ * Deletes what verified objects have replaced for longer than its lifetime.
+ * @param objects a complete listing of levels 0 to 3
+ * @returns the deleted keys
+ */
+export async function expire(
+  target: CompactionTarget,
+  objects: readonly LtxObject[],
+  policy: CompactionPolicy,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const nowMs = target.env.nowMs();
+  const candidates = planExpiry(objects, policy, () => true, nowMs);
+  if (candidates.length === 0) return [];
+  await verifyReplacements(target, objects, candidates, progress, signal);
+  const expired = planExpiry(objects, policy, ({ key }) => progress.verified.has(key), nowMs);
+  const keys = expired.map(({ key }) => key);
+  if (keys.length > 0) await target.store.delete(keys, signal === undefined ? {} : { signal });
+  forgetReplaced(objects, expired, progress);
+  return keys;
+}
+
+/** Verifies the objects that cover the candidates, where that was not done yet (made before a restart). */
+async function verifyReplacements(
+  target: CompactionTarget,
+  objects: readonly LtxObject[],
+  candidates: readonly LtxObject[],
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const replacement of objects) {
+    if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
+    if (progress.verified.has(replacement.key)) continue;
+    const isNeeded = candidates.some(
+      ({ level, minTxid, maxTxid }) =>
+        level === replacement.level - 1 && replacement.minTxid <= minTxid && replacement.maxTxid >= maxTxid,
+    );
+    if (!isNeeded) continue;
+    await verifyObject(target.store, replacement.key, signal);
+    progress.verified.add(replacement.key);
+  }
+}
+
+/** A verified key whose sources are all gone needs no place in memory any more. */
+function forgetReplaced(
+  objects: readonly LtxObject[],
+  expired: readonly LtxObject[],
+  progress: CompactionProgress,
+): void {
+  const gone = new Set(expired.map(({ key }) => key));
+  for (const replacement of objects) {
+    if (!progress.verified.has(replacement.key)) continue;
+    const hasSources = objects.some(
+      ({ key, level, minTxid, maxTxid }) =>
+        level === replacement.level - 1 &&
+        !gone.has(key) &&
+        replacement.minTxid <= minTxid &&
+        replacement.maxTxid >= maxTxid,
+    );
+    if (!hasSources) progress.verified.delete(replacement.key);
+  }
+}

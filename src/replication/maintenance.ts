@@ -1,0 +1,163 @@
+/**
+ * The upkeep of one database's objects beside its replication: compaction into levels 1 to 3, deleting what was
+ * compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads, one job at
+ * a time per database, a bounded number over all, and only for databases whose history has moved.
+ */
+import { errorMessage, WalrustError } from "../errors.ts";
+import { SNAPSHOT_LEVEL } from "../format/keys.ts";
+import { listObjects, readHeader } from "../storage/catalog.ts";
+import {
+  type CompactedObject,
+  CompactionProgress,
+  type CompactionTarget,
+  compactInto,
+  expire,
+} from "./compact.ts";
+import { type CompactionPolicy, HIGHEST_LEVEL } from "./compaction-plan.ts";
+import { planPruning, type RetentionPolicy, type RetentionVerdict } from "./retention.ts";
+import type { SnapshotPolicy } from "./schedule.ts";
+import { pruneSent } from "./spool-cache.ts";
+
+/** How often compacted objects are looked through for what may be deleted, and the spool pruned. */
+const EXPIRY_INTERVAL_MS = 600_000;
+
+/** How objects are kept up. */
+export interface MaintenanceOptions {
+  readonly snapshots: SnapshotPolicy;
+  /** Null: nothing is compacted. */
+  readonly compaction: CompactionPolicy | null;
+  readonly retention: RetentionPolicy;
+  /** How often retention runs; 0: only after snapshots, if at all. */
+  readonly retentionIntervalMs: number;
+  readonly retainAfterSnapshot: boolean;
+  /** How long uploaded increments stay in the spool; 0: not at all. */
+  readonly cacheRetentionMs: number;
+  /** Bytes of uploaded increments that may stay, of one database. */
+  readonly cacheMaxBytes: number;
+}
+
+/** What retention did, or would do. */
+export interface RetentionResult {
+  readonly kept: readonly RetentionVerdict[];
+  readonly deleted: readonly string[];
+  readonly deletedBytes: number;
+}
+
+/** The upkeep of one database. */
+export class Maintenance {
+  readonly #progress = new CompactionProgress();
+  readonly #dueMs: number[];
+  #expiryDueMs: number;
+  #retentionDueMs: number;
+  #seenTxid = 0;
+
+  constructor(
+    readonly options: MaintenanceOptions,
+    nowMs: number,
+  ) {
+    const intervals = options.compaction?.intervalsMs ?? [0, 0, 0];
+    this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + intervalMs)];
+    this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
+    this.#retentionDueMs = nowMs + (options.retentionIntervalMs || Number.POSITIVE_INFINITY);
+  }
+
+  /** Retention runs with the next job. */
+  requestRetention(): void {
+    this.#retentionDueMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** A compaction into level 1 runs with the next job: a threshold was passed. */
+  requestCompaction(): void {
+    this.#dueMs[1] = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Whether a job is due. @param txid the newest uploaded TXID: an idle database needs no upkeep */
+  isDue(nowMs: number, txid: number): boolean {
+    if (nowMs >= this.#retentionDueMs) return true;
+    if (txid === this.#seenTxid && nowMs < this.#expiryDueMs) return false;
+    if (this.options.compaction === null) return nowMs >= this.#expiryDueMs;
+    return this.#dueMs.some((dueMs, level) => level > 0 && nowMs >= dueMs) || nowMs >= this.#expiryDueMs;
+  }
+
+  /**
+   * Does what is due.
+   * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be compacted
+   */
+  async run(
+    target: CompactionTarget,
+    nowMs: number,
+    txid: number,
+    signal: AbortSignal,
+  ): Promise<CompactedObject[]> {
+    const made: CompactedObject[] = [];
+    const { compaction } = this.options;
+    const isMoved = txid !== this.#seenTxid;
+    if (compaction !== null) {
+      for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+        if (nowMs < this.#dueMs[level]!) continue;
+        this.#dueMs[level] = nowMs + compaction.intervalsMs[level - 1]!;
+        if (isMoved || level > 1) made.push(...(await compactInto(target, level, this.#progress, signal)));
+      }
+    }
+    this.#seenTxid = txid;
+    const isRetentionDue = nowMs >= this.#retentionDueMs;
+    if (isRetentionDue || nowMs >= this.#expiryDueMs)
+      await this.#deleteOld(target, nowMs, isRetentionDue, signal);
+    return made;
+  }
+
+  async #deleteOld(
+    target: CompactionTarget,
+    nowMs: number,
+    isRetentionDue: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { compaction, retention, retentionIntervalMs, cacheRetentionMs, cacheMaxBytes } = this.options;
+    this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
+    const wallMs = target.env.nowMs();
+    pruneSent(target.spoolFolder, cacheRetentionMs, cacheMaxBytes, wallMs);
+    if (compaction !== null) {
+      const objects = await listObjects(target.store, target.name, signal);
+      await expire(target, objects, compaction, this.#progress, signal);
+    }
+    if (!isRetentionDue) return;
+    this.#retentionDueMs = nowMs + (retentionIntervalMs || Number.POSITIVE_INFINITY);
+    const result = await applyRetention(target, retention, true, signal);
+    if (result.deleted.length === 0) return;
+    target.env.log.info(`retention deleted ${result.deleted.length} objects`, { database: target.name });
+  }
+}
+
+/**
+ * Applies the retention policy to a database's objects.
+ * @param isForced false: plan only, delete nothing
+ * @throws WalrustError with a storage code, or "corrupt" when a snapshot's header cannot be read (then nothing is
+ * deleted)
+ */
+export async function applyRetention(
+  target: Pick<CompactionTarget, "store" | "name">,
+  policy: RetentionPolicy,
+  isForced: boolean,
+  signal?: AbortSignal,
+): Promise<RetentionResult> {
+  const { store, name } = target;
+  const objects = await listObjects(store, name, signal);
+  const times = new Map<string, number>();
+  for (const object of objects) {
+    if (object.level !== SNAPSHOT_LEVEL) continue;
+    times.set(object.key, (await readHeader(store, object.key, signal)).timestampMs);
+  }
+  const pruning = planPruning(objects, times, policy);
+  const deleted = pruning.deletions.map(({ key }) => key);
+  const deletedBytes = pruning.deletions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  if (isForced && deleted.length > 0) {
+    await store.delete(deleted, signal === undefined ? {} : { signal });
+  }
+  return { kept: pruning.keptSnapshots, deleted, deletedBytes };
+}
+
+/** Why an upkeep job failed, for the log; anything but a WalrustError is our own mistake and is thrown on. */
+export function maintenanceFailure(error: unknown): string {
+  if (!(error instanceof WalrustError)) throw error;
+  return errorMessage(error);
+}

@@ -1,0 +1,109 @@
+/**
+ * When a snapshot is due: a pure decision over what happened since the last one. Intervals are measured on the
+ * monotonic clock while watching, so a wall clock that jumps neither delays nor multiplies snapshots; only the age
+ * of the newest snapshot at start is wall time, taken once.
+ */
+
+/** When snapshots are taken; 0 switches a trigger off. */
+export interface SnapshotPolicy {
+  readonly intervalMs: number;
+  /** Frames captured since the last snapshot. */
+  readonly maxChanges: number;
+  /** Time since the first change after the last snapshot. */
+  readonly maxIntervalMs: number;
+  /** Time without a change, after there were some. */
+  readonly onIdleMs: number;
+  /** Whether one is taken at start when the newest is older than `intervalMs`. */
+  readonly onStartup: boolean;
+}
+
+/** The seeds' defaults: every hour; the other triggers are off but the one at start. */
+export const DEFAULT_SNAPSHOTS: SnapshotPolicy = {
+  intervalMs: 3_600_000,
+  maxChanges: 0,
+  maxIntervalMs: 0,
+  onIdleMs: 0,
+  onStartup: true,
+};
+
+/** What happened since the last snapshot; times on the monotonic clock, in ms. */
+export interface SnapshotFacts {
+  /** When the last snapshot was taken, or when watching began if that was later. */
+  readonly lastSnapshotMs: number;
+  /** Frames captured since then. */
+  readonly changes: number;
+  /** The first and the last capture since then, or null when there was none. */
+  readonly firstChangeMs: number | null;
+  readonly lastChangeMs: number | null;
+  /** Whether the newest snapshot is older than the interval at start, and nothing was decided about that yet. */
+  readonly isStaleAtStart: boolean;
+}
+
+/** Why a snapshot is due now, or null. Nothing is due when nothing changed since the last one. */
+export function dueSnapshotOrNull(
+  policy: SnapshotPolicy,
+  facts: SnapshotFacts,
+  nowMs: number,
+): string | null {
+  if (policy.onStartup && facts.isStaleAtStart) return "startup";
+  if (facts.firstChangeMs === null || facts.lastChangeMs === null) return null;
+  const { intervalMs, maxChanges, maxIntervalMs, onIdleMs } = policy;
+  if (intervalMs > 0 && nowMs - facts.lastSnapshotMs >= intervalMs) return "interval";
+  if (maxChanges > 0 && facts.changes >= maxChanges) return "max-changes";
+  if (maxIntervalMs > 0 && nowMs - facts.firstChangeMs >= maxIntervalMs) return "max-interval";
+  if (onIdleMs > 0 && nowMs - facts.lastChangeMs >= onIdleMs) return "on-idle";
+  return null;
+}
+
+/** The facts of one database, kept up by its watcher. */
+export class SnapshotClock {
+  #lastSnapshotMs: number;
+  #changes = 0;
+  #firstChangeMs: number | null = null;
+  #lastChangeMs: number | null = null;
+  #isStaleAtStart = false;
+
+  constructor(nowMs: number) {
+    this.#lastSnapshotMs = nowMs;
+  }
+
+  /**
+   * Tells how old the newest snapshot is when watching begins.
+   * @param ageMs by the wall clock; null when there is none. A clock that went back counts as age 0.
+   * @param hasChanges whether the history went on after it
+   */
+  begin(nowMs: number, ageMs: number | null, hasChanges: boolean, policy: SnapshotPolicy): void {
+    const age = ageMs === null ? Number.POSITIVE_INFINITY : Math.max(0, ageMs);
+    this.#isStaleAtStart = hasChanges && policy.intervalMs > 0 && age >= policy.intervalMs;
+    this.#lastSnapshotMs = nowMs - Math.min(age, policy.intervalMs);
+    if (!hasChanges) return;
+    this.#firstChangeMs = nowMs;
+    this.#lastChangeMs = nowMs;
+  }
+
+  captured(nowMs: number, frameCount: number): void {
+    this.#changes += frameCount;
+    this.#firstChangeMs ??= nowMs;
+    this.#lastChangeMs = nowMs;
+  }
+
+  /** A snapshot was taken; `changesAfter` frames were captured while it was written. */
+  taken(nowMs: number): void {
+    this.#lastSnapshotMs = nowMs;
+    this.#changes = 0;
+    this.#firstChangeMs = null;
+    this.#lastChangeMs = null;
+    this.#isStaleAtStart = false;
+  }
+
+  dueOrNull(policy: SnapshotPolicy, nowMs: number): string | null {
+    const facts: SnapshotFacts = {
+      lastSnapshotMs: this.#lastSnapshotMs,
+      changes: this.#changes,
+      firstChangeMs: this.#firstChangeMs,
+      lastChangeMs: this.#lastChangeMs,
+      isStaleAtStart: this.#isStaleAtStart,
+    };
+    return dueSnapshotOrNull(policy, facts, nowMs);
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * One database's WAL from look to look: captures what is committed, lets checkpoints of the application through,
+ * runs our own, and converts the pin. Synchronous and short; what takes long is only named in the outcome and done
+ * by the watcher as a job.
+ */
+import { checkpointCycle } from "../database/checkpoint.ts";
+import { type CaptureOutcome, capture } from "./capture.ts";
+import type { LiveDatabase } from "./live-database.ts";
+import type { WatchContext } from "./watch-types.ts";
+
+/** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
+const MARK_FRAMES = 500;
+const MARK_INTERVAL_MS = 1_000;
+/** How long one try for the write lock may block the loop; doubled up to the maximum while it fails. */
+const FIRST_LOCK_BUDGET_MS = 10;
+const MAX_LOCK_BUDGET_MS = 1_000;
+const BUSY_PAUSE_MS = 50;
+const PARTIAL_PAUSE_MS = 1_000;
+const FILE_CHECK_INTERVAL_MS = 1_000;
+
+/** What a look found. */
+export type LookOutcome =
+  | { readonly kind: "quiet" }
+  | { readonly kind: "captured"; readonly frames: number }
+  /** One of the three files is another one now: pin again, re-anchor by difference. */
+  | { readonly kind: "replaced"; readonly reason: string }
+  | { readonly kind: "re-anchor"; readonly reason: string };
+
+/** What a look may do. */
+export interface LookLimits {
+  /** False while the database file is read: it has to stand still, so no checkpoint and no change of the pin. */
+  readonly mayCheckpoint: boolean;
+  /** Capture even if the last capture was only just now. */
+  readonly isUrgent: boolean;
+}
+
+const QUIET: LookOutcome = { kind: "quiet" };
+
+export class WalKeeper {
+  #lastCaptureMs = Number.NEGATIVE_INFINITY;
+  #lastCycleMs: number;
+  #nextCycleMs = 0;
+  #nextMarkMs = 0;
+  #lastFileCheckMs = 0;
+  #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+
+  constructor(
+    readonly name: string,
+    readonly context: WatchContext,
+  ) {
+    this.#lastCycleMs = context.env.monotonicMs();
+  }
+
+  /** When something was last captured, on the monotonic clock. */
+  get lastCaptureMs(): number {
+    return this.#lastCaptureMs;
+  }
+
+  /** An anchor counts as a capture. */
+  anchored(nowMs: number): void {
+    this.#lastCaptureMs = nowMs;
+  }
+
+  /** Does what is due. @throws WalrustError when the disk or SQLite refuses; the position is unchanged then */
+  look(live: LiveDatabase, nowMs: number, limits: LookLimits): LookOutcome {
+    if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
+      const reason = this.#replacedReasonOrNull(live, nowMs);
+      if (reason !== null) return { kind: "replaced", reason };
+    }
+    if (live.pin.state === "released") {
+      live.pinLost ??= "the pin was let go";
+      if (!live.pin.repin(this.context.env)) return QUIET;
+    }
+    if (limits.mayCheckpoint && !live.mayRestart && live.pin.foreignCheckpointWaits()) this.#yieldPin(live);
+    const { walSyncIntervalMs, isDirect } = this.context.options;
+    if (isDirect && live.pending.length > 0) return QUIET;
+    const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= walSyncIntervalMs;
+    const outcome = isDue ? this.#capture(live, nowMs) : QUIET;
+    if (outcome.kind === "re-anchor" || outcome.kind === "replaced" || !limits.mayCheckpoint) return outcome;
+    const reason = this.#checkpointIfDue(live, nowMs);
+    return reason === null ? outcome : { kind: "re-anchor", reason };
+  }
+
+  #capture(live: LiveDatabase, nowMs: number): LookOutcome {
+    const outcome = capture(live, this.context.env);
+    if (outcome.kind === "nothing") return QUIET;
+    const replaced = this.#replacedReasonOrNull(live, nowMs);
+    if (replaced !== null) return { kind: "replaced", reason: replaced };
+    if (outcome.kind === "re-anchor") return outcome;
+    this.#lastCaptureMs = nowMs;
+    return { kind: "captured", frames: outcome.frameCount };
+  }
+
+  #replacedReasonOrNull(live: LiveDatabase, nowMs: number): string | null {
+    this.#lastFileCheckMs = nowMs;
+    const changed = live.pin.changedFile();
+    return changed === "none" ? null : `the ${changed} file was replaced`;
+  }
+
+  /** Lets a FULL, RESTART or TRUNCATE checkpoint of somebody else through, after capturing all there is. */
+  #yieldPin(live: LiveDatabase): void {
+    const { env } = this.context;
+    let outcome: CaptureOutcome | null = null;
+    const isPinned = live.pin.yieldToCheckpoint(() => {
+      outcome = capture(live, env);
+    }, env);
+    // The lock was dropped for some ms: a restart is expected, and the count of commits tells if one is missing.
+    const isCaptured = (outcome as CaptureOutcome | null)?.kind !== "re-anchor";
+    live.mayRestart = isCaptured && live.changeCount !== null;
+    if (!isPinned) live.pinLost = "the pin could not be taken again after a checkpoint by the application";
+    env.log.debug("let a checkpoint of the application through", { database: this.name });
+  }
+
+  /** @returns why the history has to be anchored anew, or null */
+  #checkpointIfDue(live: LiveDatabase, nowMs: number): string | null {
+    const frames = live.state?.wal?.frameCount ?? 0;
+    if (live.mayRestart) this.#lastCycleMs = nowMs;
+    if (live.mayRestart || frames === 0) return null;
+    const { options } = this.context;
+    const isLong = frames >= options.minCheckpointPages;
+    const isOld = nowMs - this.#lastCycleMs >= options.checkpointIntervalMs;
+    if ((isLong || isOld) && nowMs >= this.#nextCycleMs) return this.#checkpoint(live, frames, nowMs);
+    if (frames >= MARK_FRAMES && live.pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
+      this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
+      live.pin.mark();
+    }
+    return null;
+  }
+
+  #checkpoint(live: LiveDatabase, frames: number, nowMs: number): string | null {
+    const { env, options, emit } = this.context;
+    let broken: string | null = null;
+    const captureAll = (): boolean => {
+      const outcome = capture(live, env);
+      if (outcome.kind === "re-anchor") broken = outcome.reason;
+      return broken === null;
+    };
+    const truncate = frames > options.walTruncateThresholdPages;
+    const cycleOptions = { writeLockTimeoutMs: this.#lockBudgetMs, truncate };
+    const result = checkpointCycle(live.pin, captureAll, cycleOptions, env);
+    if (broken !== null) return broken;
+    if (live.pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
+    if (result.outcome === "complete") {
+      this.#lastCycleMs = nowMs;
+      this.#lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+      this.#nextCycleMs = 0;
+      // Under the write lock everything was captured and then copied: the next writer restarts the WAL.
+      if (result.writeLockHeldMs > 0) live.mayRestart = true;
+      emit({ event: "checkpointed", database: this.name, frames, held_ms: result.writeLockHeldMs });
+      return null;
+    }
+    const isBusy = result.outcome === "busy";
+    if (isBusy) this.#lockBudgetMs = Math.min(MAX_LOCK_BUDGET_MS, this.#lockBudgetMs * 2);
+    this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
+    return null;
+  }
+}

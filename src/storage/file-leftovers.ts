@@ -1,0 +1,64 @@
+/**
+ * What a crash leaves in a file:// destination: temporary files of puts that never ended (ours and Litestream's),
+ * and sidecars whose object never appeared. None of it is an object, so no listing shows it; `verify` does.
+ *
+ * Removing looks again while holding the folder's lock: a sidecar whose object has come meanwhile stays.
+ */
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
+import { fileError, isAbsent, removeFile } from "./file-system.ts";
+import { TEMPORARY_SUFFIX } from "./file-walk.ts";
+import type { Leftover } from "./store.ts";
+
+/** The most leftovers of one folder that are reported at a time. */
+const LEFTOVERS_MAX = 1000;
+
+/** The leftovers directly in `folder`, a key prefix that is empty or ends in "/". @throws WalrustError "storage" */
+export async function findLeftovers(root: string, folder: string): Promise<Leftover[]> {
+  const path = join(root, folder);
+  try {
+    const names = (await readdir(path)).sort();
+    const present = new Set(names);
+    const leftovers: Leftover[] = [];
+    for (const name of names) {
+      const kind = leftoverKindOrNull(name, present);
+      if (kind === null || leftovers.length === LEFTOVERS_MAX) continue;
+      const stats = await stat(join(path, name)).catch(() => null);
+      // The change time, for the modification time of a temporary file may have been set to that of a capture.
+      if (stats?.isFile()) leftovers.push({ key: folder + name, kind, changedMs: stats.ctimeMs });
+    }
+    return leftovers;
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw fileError("list", path, error);
+  }
+}
+
+function leftoverKindOrNull(name: string, present: ReadonlySet<string>): Leftover["kind"] | null {
+  if (name.endsWith(TEMPORARY_SUFFIX)) return "temporary";
+  if (!name.endsWith(SIDECAR_SUFFIX)) return null;
+  return present.has(name.slice(0, -SIDECAR_SUFFIX.length)) ? null : "sidecar";
+}
+
+/**
+ * Removes the file at `path` if it is a leftover still. Call while holding its folder's lock.
+ * @returns whether it was removed
+ */
+export async function removeLeftover(path: string): Promise<boolean> {
+  const isSidecar = path.endsWith(SIDECAR_SUFFIX);
+  if (!isSidecar && !path.endsWith(TEMPORARY_SUFFIX)) return false;
+  if (isSidecar && (await isThere(path.slice(0, -SIDECAR_SUFFIX.length)))) return false;
+  await removeFile(path);
+  return true;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
+}
