@@ -1,13 +1,25 @@
 /**
- * The contract of every ObjectStore as one suite: the same tests run against memory, file, S3 on the in-process
- * server and S3 on a real gateway. What src/storage/store.ts promises is checked here and nowhere else.
+ * The contract of every ObjectStore as one suite: the same tests run against memory, file, S3 on the
+ * in-process server and S3 on a real gateway. What src/storage/store.ts promises is checked here and nowhere
+ * else.
  */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hasCode } from "../../src/errors.ts";
-import type { ObjectBody, ObjectInfo, ObjectStore, PutBody } from "../../src/storage/store.ts";
+import type { ObjectStore } from "../../src/storage/store.ts";
 import { tempFolder } from "../support/temp.ts";
+import {
+  expectCode,
+  inBatches,
+  infosOf,
+  keysOf,
+  patternBytes,
+  sha256Of,
+  sortedByBytes,
+  text,
+  textBody,
+} from "./store-helpers.ts";
 
 /** A kind of store under test. */
 export interface ContractSubject {
@@ -352,66 +364,4 @@ function missingContract(subject: ContractSubject): void {
     await expect(store.list("", { signal })[Symbol.asyncIterator]().next()).rejects.toThrow("stopped");
     await store.close();
   });
-}
-
-/** A body of bytes. */
-export function textBody(content: string): PutBody {
-  return { kind: "bytes", bytes: new TextEncoder().encode(content) };
-}
-
-/** The content of an object as text. */
-export async function text(body: ObjectBody): Promise<string> {
-  return new TextDecoder().decode(await body.bytes());
-}
-
-/** The keys of a listing, in its order. */
-export async function keysOf(store: ObjectStore, prefix: string, startAfter?: string): Promise<string[]> {
-  const infos = await infosOf(store, prefix, startAfter);
-  return infos.map((info) => info.key);
-}
-
-/** Expects a rejection with a WalrustError of this code. */
-export async function expectCode(promise: Promise<unknown>, code: string): Promise<void> {
-  const outcome = await promise.then(
-    () => "resolved",
-    (error) => error?.code ?? error,
-  );
-  expect(outcome).toBe(code);
-}
-
-async function infosOf(store: ObjectStore, prefix: string, startAfter?: string): Promise<ObjectInfo[]> {
-  const options = startAfter === undefined ? {} : { startAfter };
-  return await Array.fromAsync(store.list(prefix, options));
-}
-
-/** Bytes that differ from one another at every distance that matters, the same in every run. */
-export function patternBytes(sizeBytes: number): Uint8Array {
-  const bytes = new Uint8Array(sizeBytes);
-  let state = 0x9e3779b9;
-  for (let index = 0; index < sizeBytes; index++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    bytes[index] = state >>> 24;
-  }
-  return bytes;
-}
-
-async function sha256Of(body: ObjectBody): Promise<string> {
-  const hasher = new Bun.CryptoHasher("sha256");
-  for await (const chunk of body.chunks) hasher.update(chunk);
-  return hasher.digest("hex");
-}
-
-/** Sorts by UTF-8 bytes through Buffer, independently of the code under test. */
-function sortedByBytes(keys: readonly string[]): string[] {
-  return keys.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-}
-
-async function inBatches<T>(
-  items: readonly T[],
-  size: number,
-  run: (item: T) => Promise<void>,
-): Promise<void> {
-  for (let index = 0; index < items.length; index += size) {
-    await Promise.all(items.slice(index, index + size).map(run));
-  }
 }

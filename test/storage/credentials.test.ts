@@ -1,4 +1,6 @@
-/** Where keys come from, how long they are kept, and that the SDK's chain is reached for what is not static. */
+/**
+ * Where keys come from, how long they are kept, and that the SDK's chain is reached for what is not static.
+ */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -79,11 +81,14 @@ async function putFromProcess(url: string, environment: Record<string, string>):
     script,
     `import { systemEnv, SILENT_LOG } from ${source("env.ts")};
      import { openStore } from ${source("storage/open-store.ts")};
-     const options = { url: "s3://bucket/p", endpoint: ${JSON.stringify(url)}, profile: process.env.USE_PROFILE };
-     if (options.profile === undefined) delete options.profile;
+     const profile = process.env.USE_PROFILE;
+     const endpoint = ${JSON.stringify(url)};
+     const options = { url: "s3://bucket/p", endpoint, ...(profile ? { profile } : {}) };
+     const retry = { retryCountMax: 0, baseMs: 0, delayMaxMs: 0 };
      const body = { kind: "bytes", bytes: new Uint8Array(3) };
-     const store = openStore({ ...options, retry: { retryCountMax: 0, baseMs: 0, delayMaxMs: 0 } }, systemEnv(SILENT_LOG));
-     await store.put("k", body).then(() => console.log("put"), (error) => console.log(error.code + ": " + error.message));`,
+     const store = openStore({ ...options, retry }, systemEnv(SILENT_LOG));
+     const outcome = store.put("k", body).then(() => "put", (error) => error.code + ": " + error.message);
+     console.log(await outcome);`,
   );
   const child = Bun.spawn([process.execPath, script], {
     env: {

@@ -16,7 +16,8 @@ import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { FileStore } from "../../src/storage/file-store.ts";
 import { fileError } from "../../src/storage/file-system.ts";
 import { tempFolder } from "../support/temp.ts";
-import { expectCode, keysOf, storeContract, text, textBody } from "./contract.ts";
+import { storeContract } from "./contract.ts";
+import { expectCode, keysOf, text, textBody } from "./store-helpers.ts";
 
 storeContract("FileStore", {
   open: () => new FileStore({ path: tempFolder("store") }),
@@ -122,7 +123,7 @@ describe("FileStore after a crash", () => {
     expect((await store.head("a/1")).metadata).toEqual({});
   });
 
-  test("an overwrite cut off before or after the object was replaced keeps metadata and bytes together", async () => {
+  test("an overwrite cut off before or after the replacement keeps metadata and bytes together", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     await store.put("m", textBody("old"), { metadata: { n: "old" } });

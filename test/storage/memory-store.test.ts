@@ -1,7 +1,8 @@
 /** MemoryStore passes the contract, and its options do what they say. */
 import { expect, test } from "bun:test";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
-import { storeContract, textBody } from "./contract.ts";
+import { storeContract } from "./contract.ts";
+import { textBody } from "./store-helpers.ts";
 
 storeContract("MemoryStore", {
   open: () => new MemoryStore(),

@@ -1,11 +1,13 @@
-/** parseDestination, s3Address and openStore: what people may write, and what they are told when they may not. */
+/**
+ * parseDestination, s3Address and openStore: what people may write, and what they are told when they may not.
+ */
 import { describe, expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { parseDestination } from "../../src/storage/destination.ts";
 import { openStore } from "../../src/storage/open-store.ts";
 import { s3Address, s3ObjectPath } from "../../src/storage/s3-address.ts";
 import { S3Server } from "../support/s3-server.ts";
-import { textBody } from "./contract.ts";
+import { textBody } from "./store-helpers.ts";
 
 const env = systemEnv(SILENT_LOG);
 

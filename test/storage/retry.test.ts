@@ -6,7 +6,7 @@ import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { DEFAULT_RETRY, NO_RETRY, retryDelayMs, withRetry } from "../../src/storage/retry.ts";
 import { RetryingStore } from "../../src/storage/retrying-store.ts";
 import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../src/storage/store.ts";
-import { expectCode, keysOf, patternBytes, text, textBody } from "./contract.ts";
+import { expectCode, keysOf, patternBytes, text, textBody } from "./store-helpers.ts";
 
 const transient = new WalrustError("storage", "try again", { retryable: true });
 
@@ -24,7 +24,7 @@ function fakeEnv(random = 0.5): { env: Env; sleepsMs: number[] } {
 }
 
 describe("withRetry", () => {
-  test("withRetry waits between 0 and the doubled base, up to the maximum, and throws the last error", async () => {
+  test("withRetry waits up to the doubled base and the maximum, then throws the last error", async () => {
     const { env, sleepsMs } = fakeEnv(0.5);
     let attemptCount = 0;
     const policy = { retryCountMax: 10, baseMs: 100, delayMaxMs: 30_000 };
@@ -152,7 +152,7 @@ describe("RetryingStore", () => {
     }
   });
 
-  test("put that finds its own object at the first attempt succeeds, if metadata tells that it is its own", async () => {
+  test("put that finds its own object at the first attempt succeeds, if metadata tells", async () => {
     const { inner, store } = faulty();
     const metadata = { writer: "me" };
     await inner.put("k", textBody("same"), { metadata });

@@ -1,15 +1,14 @@
-/** S3Store against a server that fails: what is retried, what is told, and that nothing is lost or doubled. */
+/**
+ * S3Store against a server that fails: what is retried, what is told, and that nothing is lost or doubled.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { type Env, type Log, systemEnv } from "../../src/env.ts";
 import { openStore, type StoreOptions } from "../../src/storage/open-store.ts";
 import { DEFAULT_RETRY, NO_RETRY } from "../../src/storage/retry.ts";
-import { planParts } from "../../src/storage/s3-multipart.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
-import { type Fault, type RequestKind, S3Server } from "../support/s3-server.ts";
-import { tempFolder } from "../support/temp.ts";
-import { expectCode, keysOf, patternBytes, text, textBody } from "./contract.ts";
+import type { RequestKind } from "../support/s3-call.ts";
+import { type Fault, S3Server } from "../support/s3-server.ts";
+import { expectCode, keysOf, patternBytes, quickEnv, text, textBody } from "./store-helpers.ts";
 
 const SECRET = "testsecret";
 const warnings: string[] = [];
@@ -32,18 +31,7 @@ beforeEach(() => {
   server.options.sessionToken = undefined;
 });
 
-/** Waits of the retries take no time: they are those up to 30 s less the watch over a request, which is longer. */
-function quickEnv(): { env: Env; sleepsMs: number[] } {
-  const system = systemEnv(log);
-  const sleepsMs: number[] = [];
-  const sleep: Env["sleep"] = async (durationMs, signal) => {
-    if (durationMs >= 60_000) return await system.sleep(durationMs, signal);
-    sleepsMs.push(durationMs);
-  };
-  return { env: { ...system, sleep, random: () => 0.5 }, sleepsMs };
-}
-
-function open(options: Partial<StoreOptions> = {}, env = quickEnv().env): ObjectStore {
+function open(options: Partial<StoreOptions> = {}, env = quickEnv(log).env): ObjectStore {
   const keys = { accessKeyId: "test", secretAccessKey: SECRET };
   return openStore(
     { url: "s3://bucket/p", endpoint: server.url, ...keys, stallMs: 60_000, ...options },
@@ -143,7 +131,7 @@ describe("S3Store under faults", () => {
     }
   });
 
-  test("put that fetch repeats by itself on a kept-alive connection does not take its object for another's", async () => {
+  test("put that fetch repeats by itself knows its own object", async () => {
     const store = openOnce();
     const options = { createOnly: true, metadata: { writer: "me" } };
     await store.put("first", textBody("x"), options);
@@ -154,7 +142,7 @@ describe("S3Store under faults", () => {
 
   test("put gives up after the last retry, with waits between 0 and the doubled base", async () => {
     server.inject(status("put", 503, "SlowDown", { count: 100 }));
-    const { env, sleepsMs } = quickEnv();
+    const { env, sleepsMs } = quickEnv(log);
     const error = await failureOf(open({}, env).put("k", textBody("x")));
     expect([error["code"], error["retryable"]]).toEqual(["storage", true]);
     expect(server.count("put")).toBe(1 + DEFAULT_RETRY.retryCountMax);
@@ -315,86 +303,5 @@ describe("S3Store headers", () => {
     expect(Object.keys(headers).filter((name) => /checksum|trailer|transfer-encoding/.test(name))).toEqual(
       [],
     );
-  });
-});
-
-describe("S3Store multipart", () => {
-  const sizeBytes = 25 * 1024 * 1024 + 7;
-  const path = join(tempFolder("multipart"), "big");
-  const bytes = patternBytes(sizeBytes);
-  const body = { kind: "file", path, offset: 0, sizeBytes } as const;
-  const options = { createOnly: true, metadata: { writer: "me" } };
-  beforeAll(() => writeFileSync(path, bytes));
-
-  function stored(): Buffer | undefined {
-    return server.objects.get("bucket/p/big")?.bytes;
-  }
-
-  test("putMultipart repeats single parts, not the whole object", async () => {
-    server.inject(status("putPart", 503, "SlowDown", { count: 2 }));
-    server.inject({ kind: "putPart", when: "after", answer: "reset" });
-    server.inject(status("createUpload", 500, "InternalError"));
-    await open().put("big", body, options);
-    expect(Buffer.compare(stored()!, bytes)).toBe(0);
-    expect([server.count("putPart"), server.count("createUpload"), server.uploads.size]).toEqual([
-      4 + 3,
-      2,
-      0,
-    ]);
-    expect(server.lastHeaders.get("createUpload")).toMatchObject({ "x-amz-meta-writer": "me" });
-    expect(server.lastHeaders.get("completeUpload")!["if-none-match"]).toBe("*");
-  });
-
-  test("putMultipart completes when the answer to the completion was lost, or was an error in a 200", async () => {
-    server.inject({ kind: "completeUpload", when: "after", answer: "reset" });
-    await open().put("big", body, options);
-    expect([Buffer.compare(stored()!, bytes), server.count("createUpload")]).toEqual([0, 1]);
-    server.reset();
-    server.inject({ kind: "completeUpload", when: "before", answer: { errorIn200: "InternalError" } });
-    await open().put("big", body, options);
-    expect([Buffer.compare(stored()!, bytes), server.count("completeUpload")]).toEqual([0, 2]);
-  });
-
-  test("putMultipart aborts the upload when it fails, and when it is stopped", async () => {
-    server.inject(status("putPart", 403, "AccessDenied"));
-    await expectCode(open().put("big", body, options), "auth");
-    expect([server.uploads.size, server.count("abortUpload"), stored()]).toEqual([0, 1, undefined]);
-    server.reset();
-    server.inject({ kind: "putPart", when: "before", answer: "hang", count: 10 });
-    const controller = new AbortController();
-    const putting = open().put("big", body, { ...options, signal: controller.signal });
-    const env = systemEnv(log);
-    while (server.count("putPart") === 0) await env.turn();
-    controller.abort(new Error("stopped"));
-    await expect(putting).rejects.toThrow("stopped");
-    expect([server.uploads.size, stored()]).toEqual([0, undefined]);
-  });
-
-  test("putMultipart that loses the race at the completion is refused and cleans up", async () => {
-    server.inject({ kind: "head", when: "before", answer: { status: 404, code: "NoSuchKey" } });
-    await open().put("big", textBody("theirs"));
-    await expectCode(open().put("big", body, options), "precondition");
-    expect([server.uploads.size, stored()?.toString()]).toEqual([0, "theirs"]);
-  });
-
-  test("putMultipart of a key that exists sends no parts", async () => {
-    await open().put("big", textBody("theirs"));
-    await expectCode(open().put("big", body, options), "precondition");
-    expect(server.count("createUpload")).toBe(0);
-  });
-
-  test("planParts tiles the object with 8 MB parts, or bigger ones to stay within 10,000", () => {
-    const MiB = 1024 * 1024;
-    for (const size of [1, 8 * MiB, 8 * MiB + 1, 20 * MiB, 80_000 * MiB, 80_000 * MiB + 1, 5 * MiB * MiB]) {
-      const parts = planParts(size);
-      expect(parts.length).toBeLessThanOrEqual(10_000);
-      let offset = 0;
-      for (const [index, part] of parts.entries()) {
-        expect([part.number, part.offset]).toEqual([index + 1, offset]);
-        if (index < parts.length - 1) expect(part.sizeBytes).toBeGreaterThanOrEqual(8 * MiB);
-        offset += part.sizeBytes;
-      }
-      expect(offset).toBe(size);
-    }
   });
 });

@@ -1,4 +1,7 @@
-/** S3Store passes the contract on the in-process server, which verifies every signature, and on a real gateway. */
+/**
+ * S3Store passes the contract on the in-process server, which verifies every signature, and on a real
+ * gateway.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { openStore } from "../../src/storage/open-store.ts";

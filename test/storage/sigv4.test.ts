@@ -1,6 +1,7 @@
 /**
- * signRequest against AWS's published vectors (the aws-sig-v4 test suite in awslabs/aws-c-auth and the examples in
- * S3's "Signature Calculations for the Authorization Header") and against the SDK's signer over random requests.
+ * signRequest against AWS's published vectors (the aws-sig-v4 test suite in awslabs/aws-c-auth and the
+ * examples in S3's "Signature Calculations for the Authorization Header") and against the SDK's signer over
+ * random requests.
  */
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
@@ -98,7 +99,7 @@ describe("signRequest gives the signature of the AWS suite for", () => {
       );
       expect(added["authorization"]).toEndWith(`, Signature=${signature}`);
       expect(added["authorization"]).toStartWith(
-        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;",
+        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=",
       );
       expect(added["x-amz-date"]).toBe("20150830T123600Z");
     });

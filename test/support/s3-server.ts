@@ -7,21 +7,18 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type RawRequest, refusalOrNull } from "./s3-signature.ts";
-
-/** The kinds of requests that are counted and can fail. */
-export type RequestKind =
-  | "put"
-  | "get"
-  | "head"
-  | "headBucket"
-  | "list"
-  | "deleteMany"
-  | "createUpload"
-  | "putPart"
-  | "completeUpload"
-  | "abortUpload"
-  | "unknown";
+import {
+  type Answer,
+  compareBytes,
+  error,
+  errorXml,
+  escapeXml,
+  listEntry,
+  type StoredObject,
+  unescapeXml,
+} from "./s3-answers.ts";
+import { type Call, keptHeaders, kindOf, parseCall, type RequestKind } from "./s3-call.ts";
+import { refusalOrNull } from "./s3-signature.ts";
 
 /** What goes wrong with one request, or several. */
 export interface Fault {
@@ -61,34 +58,12 @@ export interface S3ServerOptions {
   undeletable: string[];
 }
 
-/** A stored object. */
-export interface StoredObject {
-  readonly bytes: Buffer;
-  readonly headers: Record<string, string>;
-  readonly etag: string;
-  readonly modifiedMs: number;
-}
-
 interface Upload {
   readonly id: string;
   readonly key: string;
   readonly headers: Record<string, string>;
   readonly parts: Map<number, { bytes: Buffer; etag: string }>;
 }
-
-interface Answer {
-  readonly status: number;
-  readonly headers?: Record<string, string>;
-  readonly body?: Buffer | string;
-}
-
-interface Call extends RawRequest {
-  readonly bucket: string;
-  readonly key: string;
-  readonly query: URLSearchParams;
-}
-
-const KEPT_HEADERS = /^(x-amz-meta-|x-amz-storage-class|x-amz-server-side|content-type)/;
 
 /** The server. `S3Server.start()` listens on a free loopback port. */
 export class S3Server {
@@ -317,9 +292,10 @@ export class S3Server {
       ? `<NextContinuationToken>token:${escapeXml(page.at(-1)!)}</NextContinuationToken>`
       : "";
     const head = `<EncodingType>url</EncodingType><IsTruncated>${isTruncated}</IsTruncated>${token}`;
-    const namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
-    const document = `<?xml version="1.0"?>\n<ListBucketResult xmlns="${namespace}">${head}${xml}</ListBucketResult>`;
-    return { status: 200, body: document };
+    const xmlns = "http://s3.amazonaws.com/doc/2006-03-01/";
+    const content = `${head}${xml}`;
+    const body = `<?xml version="1.0"?>\n<ListBucketResult xmlns="${xmlns}">${content}</ListBucketResult>`;
+    return { status: 200, body };
   }
 
   #deleteMany(call: Call): Answer {
@@ -332,7 +308,8 @@ export class S3Server {
     let errors = "";
     for (const key of keys) {
       if (this.options.undeletable.includes(key)) {
-        errors += `<Error><Key>${escapeXml(key)}</Key><Code>AccessDenied</Code><Message>held</Message></Error>`;
+        const reason = "<Code>AccessDenied</Code><Message>held</Message>";
+        errors += `<Error><Key>${escapeXml(key)}</Key>${reason}</Error>`;
       } else {
         this.objects.delete(`${call.bucket}/${key}`);
       }
@@ -375,67 +352,4 @@ export class S3Server {
     this.#store(call, Buffer.concat(bytes), upload.headers, `"${upload.id.length}-${bytes.length}"`);
     return { status: 200, body: "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>" };
   }
-}
-
-function parseCall(request: IncomingMessage, body: Buffer): Call {
-  const target = request.url ?? "/";
-  const mark = target.indexOf("?");
-  const path = mark === -1 ? target : target.slice(0, mark);
-  const [bucket = "", ...segments] = path.slice(1).split("/").map(decodeURIComponent);
-  const query = new URLSearchParams(mark === -1 ? "" : target.slice(mark + 1));
-  const headers: Record<string, string | undefined> = {};
-  for (const [name, value] of Object.entries(request.headers)) headers[name] = value?.toString();
-  return { method: request.method ?? "", target, headers, body, bucket, key: segments.join("/"), query };
-}
-
-function kindOf({ method, key, query }: Call): RequestKind {
-  if (key === "") {
-    if (method === "GET" && query.get("list-type") === "2") return "list";
-    if (method === "POST" && query.has("delete")) return "deleteMany";
-    return method === "HEAD" ? "headBucket" : "unknown";
-  }
-  const isUpload = query.has("uploadId");
-  if (method === "PUT") return isUpload ? "putPart" : "put";
-  if (method === "POST")
-    return isUpload ? "completeUpload" : query.has("uploads") ? "createUpload" : "unknown";
-  if (method === "DELETE") return isUpload ? "abortUpload" : "unknown";
-  if (method === "HEAD") return "head";
-  return method === "GET" ? "get" : "unknown";
-}
-
-function keptHeaders(call: Call): Record<string, string> {
-  const kept: Record<string, string> = {};
-  for (const [name, value] of Object.entries(call.headers)) {
-    if (KEPT_HEADERS.test(name) && value !== undefined) kept[name] = value;
-  }
-  return kept;
-}
-
-function listEntry(name: string, object: StoredObject | null): string {
-  const encoded = escapeXml(encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%20", "+"));
-  if (object === null) return `<CommonPrefixes><Prefix>${encoded}</Prefix></CommonPrefixes>`;
-  const time = new Date(object.modifiedMs).toISOString();
-  const size = object.bytes.byteLength;
-  return `<Contents><Key>${encoded}</Key><LastModified>${time}</LastModified><Size>${size}</Size></Contents>`;
-}
-
-function error(status: number, code: string, message = code): Answer {
-  return { status, headers: { "content-type": "application/xml" }, body: errorXml(code, message) };
-}
-
-function errorXml(code: string, message: string): string {
-  return `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`;
-}
-
-function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
-}
-
-function escapeXml(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
-
-function unescapeXml(text: string): string {
-  const plain = text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"');
-  return plain.replaceAll("&amp;", "&");
 }

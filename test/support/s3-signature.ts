@@ -1,6 +1,7 @@
 /**
- * Verifying signatures the way S3 does it, independently of src/storage/sigv4.ts: from the raw request line and
- * headers, by decoding and encoding again, on node:crypto. What a client encodes wrongly does not match here.
+ * Verifying signatures the way S3 does it, independently of src/storage/sigv4.ts: from the raw request line
+ * and headers, by decoding and encoding again, on node:crypto. What a client encodes wrongly does not match
+ * here.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 
@@ -33,8 +34,9 @@ export interface Refusal {
 /** Null when the request is signed correctly, else what S3 would answer. */
 export function refusalOrNull(request: RawRequest, options: VerifierOptions): Refusal | null {
   const { headers } = request;
-  const pattern =
-    /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/s3\/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$/;
+  const scope = "([^/]+)/(\\d{8})/([^/]+)/s3/aws4_request";
+  const rest = "SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})";
+  const pattern = new RegExp(`^AWS4-HMAC-SHA256 Credential=${scope}, ${rest}$`);
   const match = pattern.exec(headers["authorization"] ?? "");
   if (match === null) return refuse(403, "AccessDenied", "no usable Authorization header");
   const [, accessKeyId, day, region, signedNames, signature] = match as unknown as string[];

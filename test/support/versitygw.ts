@@ -1,5 +1,6 @@
 /**
- * A real S3 gateway for tests: versitygw over a temporary folder, on a free loopback port. A bucket is a folder.
+ * A real S3 gateway for tests: versitygw over a temporary folder, on a free loopback port. A bucket is a
+ * folder.
  */
 import { mkdirSync } from "node:fs";
 import { connect } from "node:net";

@@ -1,0 +1,53 @@
+/**
+ * What the in-process S3 server answers with: stored objects, and the XML of listings and errors.
+ */
+
+/** A stored object. */
+export interface StoredObject {
+  readonly bytes: Buffer;
+  readonly headers: Record<string, string>;
+  readonly etag: string;
+  readonly modifiedMs: number;
+}
+
+/** An answer before it is sent. */
+export interface Answer {
+  readonly status: number;
+  readonly headers?: Record<string, string>;
+  readonly body?: Buffer | string;
+}
+
+/** An entry of a listing with `encoding-type=url`: an object, or a folder when it is null. */
+export function listEntry(name: string, object: StoredObject | null): string {
+  const encoded = escapeXml(encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%20", "+"));
+  if (object === null) return `<CommonPrefixes><Prefix>${encoded}</Prefix></CommonPrefixes>`;
+  const time = new Date(object.modifiedMs).toISOString();
+  const size = object.bytes.byteLength;
+  return `<Contents><Key>${encoded}</Key><LastModified>${time}</LastModified><Size>${size}</Size></Contents>`;
+}
+
+/** An answer that says no. */
+export function error(status: number, code: string, message = code): Answer {
+  return { status, headers: { "content-type": "application/xml" }, body: errorXml(code, message) };
+}
+
+/** The body of an answer that says no. */
+export function errorXml(code: string, message: string): string {
+  return `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`;
+}
+
+/** Orders keys by their UTF-8 bytes. */
+export function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** Text as it stands in an element. */
+export function escapeXml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** The text of an element. */
+export function unescapeXml(text: string): string {
+  const plain = text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"');
+  return plain.replaceAll("&amp;", "&");
+}

@@ -1,0 +1,65 @@
+/**
+ * A request to the in-process S3 server: which bucket and key it is for, and what it asks for.
+ */
+import type { IncomingMessage } from "node:http";
+import type { RawRequest } from "./s3-signature.ts";
+
+/** The kinds of requests that are counted and can fail. */
+export type RequestKind =
+  | "put"
+  | "get"
+  | "head"
+  | "headBucket"
+  | "list"
+  | "deleteMany"
+  | "createUpload"
+  | "putPart"
+  | "completeUpload"
+  | "abortUpload"
+  | "unknown";
+
+/** A request, parsed. */
+export interface Call extends RawRequest {
+  readonly bucket: string;
+  readonly key: string;
+  readonly query: URLSearchParams;
+}
+
+const KEPT_HEADERS = /^(x-amz-meta-|x-amz-storage-class|x-amz-server-side|content-type)/;
+
+/** A request with its body. */
+export function parseCall(request: IncomingMessage, body: Buffer): Call {
+  const target = request.url ?? "/";
+  const mark = target.indexOf("?");
+  const path = mark === -1 ? target : target.slice(0, mark);
+  const [bucket = "", ...segments] = path.slice(1).split("/").map(decodeURIComponent);
+  const query = new URLSearchParams(mark === -1 ? "" : target.slice(mark + 1));
+  const headers: Record<string, string | undefined> = {};
+  for (const [name, value] of Object.entries(request.headers)) headers[name] = value?.toString();
+  return { method: request.method ?? "", target, headers, body, bucket, key: segments.join("/"), query };
+}
+
+/** What a request asks for. */
+export function kindOf({ method, key, query }: Call): RequestKind {
+  if (key === "") {
+    if (method === "GET" && query.get("list-type") === "2") return "list";
+    if (method === "POST" && query.has("delete")) return "deleteMany";
+    return method === "HEAD" ? "headBucket" : "unknown";
+  }
+  const isUpload = query.has("uploadId");
+  if (method === "PUT") return isUpload ? "putPart" : "put";
+  if (method === "POST")
+    return isUpload ? "completeUpload" : query.has("uploads") ? "createUpload" : "unknown";
+  if (method === "DELETE") return isUpload ? "abortUpload" : "unknown";
+  if (method === "HEAD") return "head";
+  return method === "GET" ? "get" : "unknown";
+}
+
+/** The headers that are stored with an object. */
+export function keptHeaders(call: Call): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const [name, value] of Object.entries(call.headers)) {
+    if (KEPT_HEADERS.test(name) && value !== undefined) kept[name] = value;
+  }
+  return kept;
+}
