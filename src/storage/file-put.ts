@@ -86,7 +86,9 @@ async function writeData(dataPath: string, body: PutBody, options: PutOptions): 
       await writeFully(handle, chunk);
     }
     if (options.modifiedMs === undefined) return;
-    await handle.utimes(options.modifiedMs / 1000, options.modifiedMs / 1000);
+    // As seconds, a floating-point number, nearly every time would come out up to a microsecond too early.
+    const modified = new Date(options.modifiedMs);
+    await handle.utimes(modified, modified);
   }
   try {
     await writeNewFile(dataPath, fill);
