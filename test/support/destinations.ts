@@ -74,7 +74,13 @@ export function s3Destination(gateway: Versitygw, endpoint = gateway.url): TestD
   const bucket = `bucket-${++bucketCount}`;
   gateway.createBucket(bucket);
   const { accessKeyId, secretAccessKey } = gateway;
-  const client = new Bun.S3Client({ accessKeyId, secretAccessKey, bucket, endpoint: gateway.url });
+  const client = new Bun.S3Client({
+    accessKeyId,
+    secretAccessKey,
+    bucket,
+    endpoint: gateway.url,
+    region: "us-east-1",
+  });
   const query = `endpoint=${encodeURIComponent(endpoint)}&forcePathStyle=true`;
   return {
     kind: "s3",
