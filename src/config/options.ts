@@ -3,8 +3,8 @@
  * it; a flag that is not here does not exist.
  */
 
-/** How the text of an option becomes a value. Seconds may be fractions; a duration takes a unit (s, m, h, d). */
-export type OptionKind = "text" | "switch" | "seconds" | "duration" | "count";
+/** How the text of an option becomes a value. Seconds may be fractions; a duration takes a unit (s, m, h, d), bytes one of KB, MB, GB. */
+export type OptionKind = "text" | "switch" | "seconds" | "duration" | "count" | "bytes";
 
 /** One option. */
 export interface OptionSpec {
@@ -24,6 +24,18 @@ export interface OptionSpec {
 
 function table<const T extends Record<string, OptionSpec>>(specs: T): T {
   return specs;
+}
+
+/** A count of snapshots of one kind that retention keeps. */
+function retention<const F extends string>(flag: F, kind: string, count: number) {
+  return {
+    flag,
+    kind: "count",
+    value: "N",
+    default: count,
+    max: 10_000,
+    meaning: `Keep the newest snapshot of each of the last N ${kind} periods`,
+  } as const satisfies OptionSpec;
 }
 
 /** Options of every verb. */
@@ -118,8 +130,129 @@ export const WATCH_OPTIONS = table({
     max: 256,
     meaning: "Uploads at once over all databases",
   },
+  snapshotInterval: {
+    flag: "snapshot-interval",
+    kind: "seconds",
+    value: "SECONDS",
+    default: 3600,
+    max: 31_536_000,
+    meaning: "Snapshot a database that changed at least this often; 0: never",
+  },
+  maxChanges: {
+    flag: "max-changes",
+    kind: "count",
+    value: "N",
+    default: 0,
+    max: 1_000_000_000,
+    meaning: "Snapshot after this many WAL frames; 0: off",
+  },
+  maxInterval: {
+    flag: "max-interval",
+    kind: "seconds",
+    value: "SECONDS",
+    default: 0,
+    max: 31_536_000,
+    meaning: "Snapshot this long after the first change since the last one; 0: off",
+  },
+  onIdle: {
+    flag: "on-idle",
+    kind: "seconds",
+    value: "SECONDS",
+    default: 0,
+    max: 31_536_000,
+    meaning: "Snapshot after this long without a change; 0: off",
+  },
+  onStartup: {
+    flag: "on-startup",
+    kind: "switch",
+    value: "true|false",
+    default: true,
+    meaning: "Snapshot at start when the newest is older than --snapshot-interval",
+  },
+  compactThreshold: {
+    flag: "compact-threshold",
+    kind: "count",
+    value: "N",
+    default: 0,
+    max: 1_000_000,
+    meaning: "Compact as soon as this many increments wait; 0: every 30 s",
+  },
+  compactSize: {
+    flag: "compact-size",
+    kind: "bytes",
+    value: "BYTES",
+    default: 0,
+    meaning: "Compact as soon as increments of this size wait; 0: every 30 s",
+  },
+  compactAge: {
+    flag: "compact-age",
+    kind: "duration",
+    value: "DURATION",
+    default: 0,
+    meaning: "Compact as soon as an increment has waited this long; 0: every 30 s",
+  },
+  compactInterval: {
+    flag: "compact-interval",
+    kind: "seconds",
+    value: "SECONDS",
+    default: 0,
+    max: 31_536_000,
+    meaning: "Apply retention this often; 0: never",
+  },
+  compactAfterSnapshot: {
+    flag: "compact-after-snapshot",
+    kind: "switch",
+    default: false,
+    meaning: "Apply retention after each snapshot",
+  },
+  retainHourly: retention("retain-hourly", "hourly", 24),
+  retainDaily: retention("retain-daily", "daily", 7),
+  retainWeekly: retention("retain-weekly", "weekly", 12),
+  retainMonthly: retention("retain-monthly", "monthly", 12),
+  cacheDir: {
+    flag: "cache-dir",
+    kind: "text",
+    value: "PATH",
+    meaning: "Keep captured files there instead of beside each database",
+  },
+  cacheRetention: {
+    flag: "cache-retention",
+    kind: "duration",
+    value: "DURATION",
+    default: 86_400,
+    meaning: "Keep uploaded increments on disk this long, for compaction and restore",
+  },
+  cacheMaxSize: {
+    flag: "cache-max-size",
+    kind: "bytes",
+    value: "BYTES",
+    default: 5 * 1024 ** 3,
+    min: 1024 ** 2,
+    meaning: "Most bytes of captured files on disk, over all databases",
+  },
+  noCache: {
+    flag: "no-cache",
+    kind: "switch",
+    default: false,
+    meaning: "Capture no further than what was uploaded, and keep nothing of it on disk",
+  },
   independentTasks: { flag: "independent-tasks", kind: "switch", isHidden: true, meaning: "Always so" },
   enableCache: { flag: "enable-cache", kind: "switch", isHidden: true, meaning: "Always so" },
+});
+
+/** Options of compact. */
+export const COMPACT_OPTIONS = table({
+  all: { flag: "all", kind: "switch", default: false, meaning: "All databases of the destination" },
+  hourly: retention("hourly", "hourly", 24),
+  daily: retention("daily", "daily", 7),
+  weekly: retention("weekly", "weekly", 12),
+  monthly: retention("monthly", "monthly", 12),
+  force: {
+    flag: "force",
+    kind: "switch",
+    default: false,
+    meaning: "Do it; without it nothing is written or deleted",
+  },
 });
 
 /** Options of restore. */

@@ -32,7 +32,10 @@ export function parseWords(words: readonly string[], specs: readonly OptionSpec[
     const { spec, value, isNegated } = readFlag(word, specs);
     if (given.has(spec.flag)) throw usage(`--${spec.flag} is given twice`);
     if (spec.kind === "switch") {
-      given.set(spec.flag, parseSwitch(spec, value, isNegated));
+      const next = words[i + 1];
+      const takesNext = spec.value !== undefined && value === undefined && (next === "true" || next === "false");
+      if (takesNext) i++;
+      given.set(spec.flag, parseSwitch(spec, takesNext ? next : value, isNegated));
       continue;
     }
     const text = value ?? words[++i];
@@ -89,13 +92,15 @@ export function optionValues<T extends Record<string, OptionSpec>>(
 
 function defaultValue(spec: OptionSpec): unknown {
   if (spec.default === undefined) return spec.kind === "switch" ? false : undefined;
-  return spec.kind === "seconds" ? (spec.default as number) * 1000 : spec.default;
+  const isTime = spec.kind === "seconds" || spec.kind === "duration";
+  return isTime ? (spec.default as number) * 1000 : spec.default;
 }
 
 function parseValue(spec: OptionSpec, given: string | boolean): unknown {
   if (typeof given === "boolean") return given;
   if (spec.kind === "text") return parseText(spec, given);
   if (spec.kind === "duration") return parseDuration(spec, given);
+  if (spec.kind === "bytes") return parseBytes(spec, given);
   const pattern = spec.kind === "count" ? /^\d{1,15}$/ : /^(\d{1,9}(\.\d{1,6})?|\.\d{1,6})$/;
   const value = pattern.test(given) ? Number(given) : Number.NaN;
   assertRange(spec, given, value);
@@ -119,11 +124,20 @@ function parseDuration(spec: OptionSpec, given: string): number {
   return Math.round(seconds * 1000);
 }
 
+const UNIT_BYTES: Record<string, number> = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3, tb: 1024 ** 4 };
+
+function parseBytes(spec: OptionSpec, given: string): number {
+  const match = /^(\d{1,12}(?:\.\d{1,3})?) ?(b|kb|mb|gb|tb)?$/i.exec(given);
+  const bytes = match ? Number(match[1]) * UNIT_BYTES[(match[2] ?? "b").toLowerCase()]! : Number.NaN;
+  assertRange(spec, given, bytes);
+  return Math.round(bytes);
+}
+
 function assertRange(spec: OptionSpec, given: string, value: number): void {
   const min = spec.min ?? 0;
   const max = spec.max ?? Number.MAX_SAFE_INTEGER;
   if (value >= min && value <= max) return;
-  const unit = spec.kind === "count" ? "a whole number" : "seconds";
+  const unit = spec.kind === "count" ? "a whole number" : spec.kind === "bytes" ? "bytes" : "seconds";
   const range = spec.max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
   throw usage(`--${spec.flag} is ${JSON.stringify(given)}, expected ${unit} ${range}`);
 }

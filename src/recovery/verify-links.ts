@@ -10,8 +10,8 @@ import { formatChecksum, type LtxHeader } from "../format/ltx.ts";
 import { type Checksum, NO_CHECKSUM } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 import type { WalrustMetadata } from "../storage/object-metadata.ts";
-import { holdsAllPages } from "./verify-size.ts";
 import type { Findings } from "./verify-report.ts";
+import { holdsAllPages } from "./verify-size.ts";
 
 /** What an object says about itself, once its header agrees with its key. */
 export interface ObjectFacts {
@@ -72,12 +72,20 @@ export class LinkChecker {
   #checkContinuation({ object, header, metadata }: ObjectFacts, before: Mark): void {
     const { chain, previousChain } = metadata;
     if (chain !== null && before.chain !== null && previousChain !== before.chain) {
-      this.#add("broken-chain", object, `continues chain value ${previousChain}, ${before.key} ends at ${before.chain}`);
+      this.#add(
+        "broken-chain",
+        object,
+        `continues chain value ${previousChain}, ${before.key} ends at ${before.chain}`,
+      );
     }
     // What continues a Litestream object begins a new chain with zeros: anything else was there once.
     const isLost = before.chain === null && previousChain !== null && previousChain !== CHAIN_ZERO_HEX;
     if (chain !== null && isLost) {
-      this.#add("broken-chain", object, `continues chain value ${previousChain}, ${before.key} has lost its own`);
+      this.#add(
+        "broken-chain",
+        object,
+        `continues chain value ${previousChain}, ${before.key} has lost its own`,
+      );
     }
     if (header.preApplyChecksum !== NO_CHECKSUM && before.checksum !== NO_CHECKSUM) {
       if (header.preApplyChecksum !== before.checksum) {
@@ -98,7 +106,11 @@ export class LinkChecker {
   #checkAgreement({ object, header, postApplyChecksum, metadata }: ObjectFacts, same: Mark): void {
     const { chain } = metadata;
     if (chain !== null && same.chain !== null && chain !== same.chain) {
-      this.#add("broken-chain", object, `has chain value ${chain}, ${same.key} has ${same.chain} at the same TXID`);
+      this.#add(
+        "broken-chain",
+        object,
+        `has chain value ${chain}, ${same.key} has ${same.chain} at the same TXID`,
+      );
     }
     if (postApplyChecksum !== NO_CHECKSUM && same.checksum !== NO_CHECKSUM) {
       if (postApplyChecksum !== same.checksum) {
@@ -118,7 +130,10 @@ export class LinkChecker {
 }
 
 /** The first value that anybody carries stands. */
-function mergeMark(same: Mark | undefined, { object, header, postApplyChecksum, metadata }: ObjectFacts): Mark {
+function mergeMark(
+  same: Mark | undefined,
+  { object, header, postApplyChecksum, metadata }: ObjectFacts,
+): Mark {
   const { pageSizeBytes } = header;
   if (same === undefined) {
     return { key: object.key, chain: metadata.chain, checksum: postApplyChecksum, pageSizeBytes };

@@ -92,7 +92,12 @@ export function checkCoverage(objects: readonly LtxObject[], findings: Findings)
   }
   const newest = objects.reduce<number>((max, object) => Math.max(max, object.maxTxid), 0);
   if (newest > reached) {
-    findings.add("gap", null, reached + 1, `${gapText(reached + 1, newest)}, only a later snapshot stands there`);
+    findings.add(
+      "gap",
+      null,
+      reached + 1,
+      `${gapText(reached + 1, newest)}, only a later snapshot stands there`,
+    );
   }
 }
 
@@ -145,7 +150,12 @@ export function checkManifest(
     ? new Map(snapshots.map((snapshot) => [snapshot?.key, snapshot?.sizeBytes]))
     : null;
   if (named === null) {
-    return findings.add("manifest-unreadable", key, null, "the manifest cannot be read: it lists no snapshots");
+    return findings.add(
+      "manifest-unreadable",
+      key,
+      null,
+      "the manifest cannot be read: it lists no snapshots",
+    );
   }
   const sizes = new Map(objects.map((object) => [object.key, object.sizeBytes]));
   for (const [snapshotKey, sizeBytes] of named) {

@@ -33,6 +33,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import type { Predecessor } from "./anchor.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { clearSpool, isChainLink, loadSpool, type SpoolFile, spoolChunks } from "./spool.ts";
+import { sentBytes } from "./spool-cache.ts";
 import { createStateFolder, type DatabaseState, readState, type StateFolder } from "./state.ts";
 
 /** What is to be attached and where it goes. */
@@ -69,6 +70,8 @@ export async function attach(target: AttachTarget, store: ObjectStore, env: Env)
       state: null,
       pending: [],
       acknowledged: null,
+      uploadedBytes: 0,
+      sentBytes: sentBytes(paths.spoolFolder),
       mayRestart: false,
       changeCount: null,
       pinLost: null,

@@ -14,7 +14,7 @@ import { hex, parseHex32 } from "../format/chain.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import type { LtxHeader } from "../format/ltx.ts";
 import { LtxEncoder } from "../format/ltx-encoder.ts";
-import type { Txid } from "../format/types.ts";
+import { lockPgno, type Txid } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 import { planCapture } from "./plan.ts";
@@ -147,19 +147,49 @@ function encodeTail(
   header: LtxHeader,
   spool: SpoolWriter,
 ): { batch: SumBatch; checksum: DatabaseState["checksum"] } {
-  const count = tail.pgnos.length;
-  const batch: SumBatch = { pgnos: tail.pgnos, low: new Uint32Array(count), high: new Uint32Array(count) };
+  const { commit: oldCommit, checksum: before, pageSizeBytes } = state;
+  const pgnos = withHoles(tail.pgnos, oldCommit, tail.commit, pageSizeBytes);
+  const low = new Uint32Array(pgnos.length);
+  const high = new Uint32Array(pgnos.length);
   const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes));
+  const zero = pgnos === tail.pgnos ? null : new Uint8Array(pageSizeBytes);
   const sum = new Uint32Array(2);
   let i = 0;
-  tail.eachPage((pgno, data) => {
+  const encode = (pgno: number, data: Uint8Array): void => {
     pageChecksumInto(pgno, data, sum);
-    batch.low[i] = sum[0]!;
-    batch.high[i++] = sum[1]!;
+    low[i] = sum[0]!;
+    high[i++] = sum[1]!;
     encoder.page(pgno, data);
+  };
+  tail.eachPage((pgno, data) => {
+    while (zero !== null && pgnos[i]! < pgno) encode(pgnos[i]!, zero);
+    encode(pgno, data);
   });
-  const { commit, checksum: before, pageSizeBytes } = state;
-  const checksum = checksumAfter(live.paths.sumsPath, before, commit, tail.commit, batch, pageSizeBytes);
+  while (zero !== null && i < pgnos.length) encode(pgnos[i]!, zero);
+  const batch: SumBatch = { pgnos, low, high };
+  const { sumsPath } = live.paths;
+  const checksum = checksumAfter(sumsPath, before, oldCommit, tail.commit, batch, pageSizeBytes);
   encoder.finish(checksum);
   return { batch, checksum };
+}
+
+/**
+ * The tail's pages and those the database grew by that no frame wrote: they are zeros in the database, and are
+ * written as such, so that files merged later lead to the same state as files applied one by one.
+ * @returns `pgnos` itself when there are none, which is the rule
+ */
+function withHoles(pgnos: Uint32Array, oldCommit: number, commit: number, pageSizeBytes: number): Uint32Array {
+  const lock = lockPgno(pageSizeBytes);
+  let first = pgnos.length;
+  while (first > 0 && pgnos[first - 1]! > oldCommit) first--;
+  const hasLock = lock > oldCommit && lock <= commit;
+  const grown = Math.max(0, commit - oldCommit) - (hasLock ? 1 : 0);
+  if (pgnos.length - first >= grown) return pgnos;
+  const all = new Uint32Array(first + grown);
+  all.set(pgnos.subarray(0, first));
+  let next = first;
+  for (let pgno = oldCommit + 1; pgno <= commit; pgno++) {
+    if (pgno !== lock) all[next++] = pgno;
+  }
+  return all;
 }

@@ -16,6 +16,7 @@ import { asWalrustError, FailureTracker, RetryPause } from "./failure-tracker.ts
 import type { LiveDatabase } from "./live-database.ts";
 import { Maintenance } from "./maintenance.ts";
 import { SnapshotClock } from "./schedule.ts";
+import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
 import type { DatabaseState } from "./state.ts";
 import { nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
@@ -23,6 +24,7 @@ import type { AttachTarget, WatchContext } from "./watch-types.ts";
 
 const ACTIVE_MS = 10_000;
 const DRAIN_PAUSE_MS = 250;
+const REQUEST_LOOK_MS = 20;
 const LANES = ["links", "snapshots"] as const;
 
 export class DatabaseWatcher {
@@ -43,6 +45,7 @@ export class DatabaseWatcher {
   #upkeep: Promise<void> | null = null;
   #anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
   #snapshotDue: string | null = null;
+  #snapshotTaken: { readonly atMs: number; readonly result: SnapshotResult } | null = null;
   #adoptReason: string | null = null;
   #pendingAtClose: number | null = null;
 
@@ -223,15 +226,29 @@ export class DatabaseWatcher {
     if (outcome.kind === "re-anchor") throw busy(live, outcome.reason);
     if (outcome.index === null) throw busy(live, "the wal-index is being changed");
     env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
+    const startedMs = env.monotonicMs();
     const file = await snapshotImage(live, outcome.index, env);
     this.#clock.taken(env.monotonicMs());
+    this.#snapshotTaken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
     if (live.state.txid > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
     if (options.maintenance?.retainAfterSnapshot) this.#maintenance?.requestRetention();
   }
 
-  /** Takes a snapshot as soon as possible; resolves when it is in the bucket. For `walrust snapshot`. */
-  requestSnapshot(): void {
+  /**
+   * Takes a snapshot as soon as possible. For `walrust snapshot` beside this watch.
+   * @returns what is in the bucket then
+   * @throws WalrustError when this database is stopped, or the watch ends before
+   */
+  async requestSnapshot(): Promise<SnapshotResult> {
+    const { env } = this.context;
     this.#snapshotDue ??= "requested";
+    const afterMs = env.monotonicMs();
+    while (this.#snapshotTaken === null || this.#snapshotTaken.atMs < afterMs || this.pendingCount > 0) {
+      if (this.stopped !== null) throw this.stopped;
+      if (this.#aborter.signal.aborted) throw new WalrustError("storage", "The watch ended before the snapshot");
+      await env.sleep(REQUEST_LOOK_MS, this.#aborter.signal);
+    }
+    return this.#snapshotTaken.result;
   }
 
   #startUploads(): void {
@@ -266,12 +283,13 @@ export class DatabaseWatcher {
     const maintenance = this.#maintenance;
     if (maintenance === null || this.#upkeep !== null || live === null || live.state === null) return;
     const uploadedTxid = (live.pending[0]?.minTxid ?? live.state.txid + 1) - 1;
-    if (!maintenance.isDue(nowMs, uploadedTxid)) return;
+    if (!maintenance.isDue(nowMs, uploadedTxid, live.uploadedBytes)) return;
+    const uploaded = { txid: uploadedTxid, bytes: live.uploadedBytes };
     const { store, version, env, upkeeps } = this.context;
     const { writer } = live.state;
     const target = { store, name: this.name, spoolFolder: live.paths.spoolFolder, writer, version, env };
     this.#upkeep = upkeeps
-      .run(() => maintenance.run(target, nowMs, uploadedTxid, this.#aborter.signal))
+      .run(() => maintenance.run(target, nowMs, uploaded, this.#aborter.signal))
       .then((made) => {
         for (const { level, minTxid, maxTxid, bytes } of made) {
           this.context.emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });

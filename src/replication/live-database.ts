@@ -22,6 +22,10 @@ export interface LiveDatabase {
   readonly pending: SpoolFile[];
   /** The newest link of the chain that the store acknowledged while this was attached, or null. */
   acknowledged: { readonly txid: Txid; readonly timeMs: number; readonly chain: string } | null;
+  /** Bytes of increments that were uploaded while this was attached. */
+  uploadedBytes: number;
+  /** Bytes of uploaded increments that are still in the spool, as far as is known. */
+  sentBytes: number;
   /** At the last look everything was captured and backfilled under the pin: a restart of the WAL loses nothing. */
   mayRestart: boolean;
   /** The wal-index's count of commits at the last capture under this pin, or null when it is not known. */

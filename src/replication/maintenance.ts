@@ -3,7 +3,6 @@
  * compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads, one job at
  * a time per database, a bounded number over all, and only for databases whose history has moved.
  */
-import { errorMessage, WalrustError } from "../errors.ts";
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { listObjects, readHeader } from "../storage/catalog.ts";
 import {
@@ -13,7 +12,7 @@ import {
   compactInto,
   expire,
 } from "./compact.ts";
-import { type CompactionPolicy, HIGHEST_LEVEL } from "./compaction-plan.ts";
+import { type CompactionPolicy, HIGHEST_LEVEL, isCompactionUrgent } from "./compaction-plan.ts";
 import { planPruning, type RetentionPolicy, type RetentionVerdict } from "./retention.ts";
 import type { SnapshotPolicy } from "./schedule.ts";
 import { pruneSent } from "./spool-cache.ts";
@@ -32,8 +31,6 @@ export interface MaintenanceOptions {
   readonly retainAfterSnapshot: boolean;
   /** How long uploaded increments stay in the spool; 0: not at all. */
   readonly cacheRetentionMs: number;
-  /** Bytes of uploaded increments that may stay, of one database. */
-  readonly cacheMaxBytes: number;
 }
 
 /** What retention did, or would do. */
@@ -50,6 +47,8 @@ export class Maintenance {
   #expiryDueMs: number;
   #retentionDueMs: number;
   #seenTxid = 0;
+  #seenBytes = 0;
+  #waitingSinceMs: number | null = null;
 
   constructor(
     readonly options: MaintenanceOptions,
@@ -66,17 +65,20 @@ export class Maintenance {
     this.#retentionDueMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** A compaction into level 1 runs with the next job: a threshold was passed. */
-  requestCompaction(): void {
-    this.#dueMs[1] = Number.NEGATIVE_INFINITY;
-  }
-
-  /** Whether a job is due. @param txid the newest uploaded TXID: an idle database needs no upkeep */
-  isDue(nowMs: number, txid: number): boolean {
-    if (nowMs >= this.#retentionDueMs) return true;
-    if (txid === this.#seenTxid && nowMs < this.#expiryDueMs) return false;
-    if (this.options.compaction === null) return nowMs >= this.#expiryDueMs;
-    return this.#dueMs.some((dueMs, level) => level > 0 && nowMs >= dueMs) || nowMs >= this.#expiryDueMs;
+  /**
+   * Whether a job is due. An idle database needs no upkeep.
+   * @param txid the newest uploaded TXID
+   * @param uploadedBytes bytes of all increments that were uploaded since watching began
+   */
+  isDue(nowMs: number, txid: number, uploadedBytes: number): boolean {
+    if (nowMs >= this.#retentionDueMs || nowMs >= this.#expiryDueMs) return true;
+    const { compaction } = this.options;
+    if (txid === this.#seenTxid || compaction === null) return false;
+    this.#waitingSinceMs ??= nowMs;
+    const count = txid - this.#seenTxid;
+    const waiting = { count, bytes: uploadedBytes - this.#seenBytes, oldestAgeMs: nowMs - this.#waitingSinceMs };
+    if (this.#seenTxid > 0 && isCompactionUrgent(waiting, compaction)) this.#dueMs[1] = nowMs;
+    return this.#dueMs.some((dueMs, level) => level > 0 && nowMs >= dueMs);
   }
 
   /**
@@ -86,12 +88,12 @@ export class Maintenance {
   async run(
     target: CompactionTarget,
     nowMs: number,
-    txid: number,
+    uploaded: { readonly txid: number; readonly bytes: number },
     signal: AbortSignal,
   ): Promise<CompactedObject[]> {
     const made: CompactedObject[] = [];
     const { compaction } = this.options;
-    const isMoved = txid !== this.#seenTxid;
+    const isMoved = uploaded.txid !== this.#seenTxid;
     if (compaction !== null) {
       for (let level = 1; level <= HIGHEST_LEVEL; level++) {
         if (nowMs < this.#dueMs[level]!) continue;
@@ -99,7 +101,9 @@ export class Maintenance {
         if (isMoved || level > 1) made.push(...(await compactInto(target, level, this.#progress, signal)));
       }
     }
-    this.#seenTxid = txid;
+    this.#seenTxid = uploaded.txid;
+    this.#seenBytes = uploaded.bytes;
+    this.#waitingSinceMs = null;
     const isRetentionDue = nowMs >= this.#retentionDueMs;
     if (isRetentionDue || nowMs >= this.#expiryDueMs)
       await this.#deleteOld(target, nowMs, isRetentionDue, signal);
@@ -112,10 +116,10 @@ export class Maintenance {
     isRetentionDue: boolean,
     signal: AbortSignal,
   ): Promise<void> {
-    const { compaction, retention, retentionIntervalMs, cacheRetentionMs, cacheMaxBytes } = this.options;
+    const { compaction, retention, retentionIntervalMs, cacheRetentionMs } = this.options;
     this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
     const wallMs = target.env.nowMs();
-    pruneSent(target.spoolFolder, cacheRetentionMs, cacheMaxBytes, wallMs);
+    pruneSent(target.spoolFolder, cacheRetentionMs, Number.POSITIVE_INFINITY, wallMs);
     if (compaction !== null) {
       const objects = await listObjects(target.store, target.name, signal);
       await expire(target, objects, compaction, this.#progress, signal);
@@ -154,10 +158,4 @@ export async function applyRetention(
     await store.delete(deleted, signal === undefined ? {} : { signal });
   }
   return { kept: pruning.keptSnapshots, deleted, deletedBytes };
-}
-
-/** Why an upkeep job failed, for the log; anything but a WalrustError is our own mistake and is thrown on. */
-export function maintenanceFailure(error: unknown): string {
-  if (!(error instanceof WalrustError)) throw error;
-  return errorMessage(error);
 }

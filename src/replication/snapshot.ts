@@ -3,12 +3,15 @@
  * that is pending in order, let go. Consistent while the application writes.
  */
 import { hasCode, WalrustError } from "../errors.ts";
+import { keyOf } from "../storage/catalog.ts";
+import type { ObjectStore } from "../storage/store.ts";
 import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
 import { type Attached, type AttachTarget, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { uploadPending } from "./uploader.ts";
-import type { WatchContext, WatchEvent } from "./watch-types.ts";
+import type { SpoolFile } from "./spool.ts";
+import type { WatchContext } from "./watch-types.ts";
 
 const TRIES_MAX = 100;
 const RETRY_MS = 20;
@@ -38,11 +41,8 @@ export async function snapshotOnce(
   const attached = await attach(target, context.store, context.env);
   const { live } = attached;
   try {
-    await makeSnapshot(attached, context);
-    const uploads: Extract<WatchEvent, { event: "uploaded" }>[] = [];
-    const emit = (event: WatchEvent): void => {
-      if (event.event === "uploaded" && event.kind === "snapshot") uploads.push(event);
-    };
+    let file = await makeSnapshot(attached, context);
+    const emit = (): void => {};
     for (let attempt = 0; ; attempt++) {
       const links = await uploadPending(live, { ...context, emit }, signal, "links");
       const isSent = links.kind === "drained";
@@ -51,9 +51,9 @@ export async function snapshotOnce(
       if (outcome.kind === "aborted" || attempt === 1) {
         throw new WalrustError("storage", `The snapshot of ${live.name} was not uploaded: ${outcome.kind}`);
       }
-      await makeSnapshot(await adopt(live, context.store, context.env, outcome.reason), context);
+      file = await makeSnapshot(await adopt(live, context.store, context.env, outcome.reason), context);
     }
-    return resultOf(live, uploads.at(-1));
+    return snapshotResult(live, file, context.store);
   } finally {
     live.pin.close();
   }
@@ -63,7 +63,7 @@ export async function snapshotOnce(
 async function makeSnapshot(
   attached: Attached,
   context: Pick<WatchContext, "env" | "anchors">,
-): Promise<void> {
+): Promise<SpoolFile> {
   const { live } = attached;
   let before: Predecessor | null = attached.anchor?.before ?? null;
   for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
@@ -72,7 +72,7 @@ async function makeSnapshot(
       const predecessor: Predecessor = before;
       const outcome = await anchor(live, predecessor, context.env);
       if (outcome.kind === "later") continue;
-      if (outcome.kind === "anchored" && outcome.mode === "first") return;
+      if (outcome.kind === "anchored" && outcome.mode === "first") return outcome.file;
       before = null;
     }
     if (!live.pin.freeze()) continue;
@@ -83,8 +83,7 @@ async function makeSnapshot(
     }
     if (outcome.index === null) continue;
     try {
-      await snapshotImage(live, outcome.index, context.env);
-      return;
+      return await snapshotImage(live, outcome.index, context.env);
     } catch (error) {
       if (!hasCode(error, "integrity")) throw error;
       live.pinLost = error.message;
@@ -95,14 +94,16 @@ async function makeSnapshot(
   });
 }
 
-function resultOf(
-  live: LiveDatabase,
-  uploaded: Extract<WatchEvent, { event: "uploaded" }> | undefined,
-): SnapshotResult {
-  if (live.state === null || uploaded === undefined) {
-    throw new WalrustError("storage", `The snapshot of ${live.name} was not uploaded`);
-  }
-  const { txid, key, time, bytes } = uploaded;
-  const databaseBytes = live.state.commit * live.state.pageSizeBytes;
-  return { name: live.name, txid, key, time, bytes, databaseBytes };
+/** What a snapshot file of the present database stands for, once it is uploaded. */
+export function snapshotResult(live: LiveDatabase, file: SpoolFile, store: ObjectStore): SnapshotResult {
+  const { state } = live;
+  if (state === null) throw new Error("a snapshot has a history");
+  return {
+    name: live.name,
+    txid: file.maxTxid,
+    key: keyOf(store, live.name, file),
+    time: new Date(state.snapshot?.timeMs ?? state.timeMs).toISOString(),
+    bytes: file.sizeBytes,
+    databaseBytes: state.commit * state.pageSizeBytes,
+  };
 }

@@ -63,6 +63,15 @@ export function pruneSent(folder: string, retentionMs: number, bytesMax: number,
   return { count, bytes };
 }
 
+/** The bytes of all kept files. */
+export function sentBytes(folder: string): number {
+  const sentFolder = join(folder, SENT_FOLDER);
+  return sentNames(sentFolder).reduce(
+    (sum, { name }) => sum + (statSync(join(sentFolder, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
+}
+
 /** The names of kept files, oldest TXID first. */
 function sentNames(sentFolder: string): { name: string; minTxid: Txid }[] {
   let names: string[];

@@ -63,6 +63,8 @@ export async function uploadPending(
     live.pending.splice(live.pending.indexOf(file), 1);
     if (keepsSent) keepSent(live.paths.spoolFolder, file);
     else removeSpoolFile(file);
+    if (keepsSent && !isSnapshotFile(file)) live.sentBytes += file.sizeBytes;
+    live.uploadedBytes += file.sizeBytes;
     hasSnapshot ||= isSnapshotFile(file);
     if (isChainLink(file)) {
       live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };

@@ -1,0 +1,184 @@
+/**
+ * Appends the frames of one transaction to a replica's WAL, as SQLite's writer does.
+ *
+ * What is appended lies past the last published frame: nobody sees it, and a transaction that is given up is simply
+ * overwritten by the next one. Only the frame that carries the commit makes it part of the database, and that one is
+ * written last, after every check; then the file is synced. The caller holds byte 120 (writer).
+ * The format is described in format/wal.ts.
+ */
+import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
+import { Uint32List } from "../database/scratch.ts";
+import { systemCode, WalrustError } from "../errors.ts";
+import {
+  decodeWalHeader,
+  WAL_FRAME_HEADER_SIZE,
+  WAL_HEADER_SIZE,
+  WAL_MAGIC,
+  walChecksum,
+  walOffset,
+} from "../format/wal.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
+
+const WAL_VERSION = 3007000;
+const CHECKSUMMED_HEADER_SIZE = 24;
+const CHECKSUMMED_FRAME_HEADER_SIZE = 8;
+const BUFFER_SIZE = 1 << 20;
+
+/** One open transaction. */
+export class WalAppender {
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #pageSizeBytes: number;
+  readonly #buffer: Uint8Array;
+  readonly #view: DataView;
+  #buffered = 0;
+  #bufferOffset: number;
+  readonly #pgnos = new Uint32List();
+
+  readonly firstFrame: number;
+  readonly salt1: number;
+  readonly salt2: number;
+  readonly bigEndianChecksum: boolean;
+  checksum1: number;
+  checksum2: number;
+
+  /**
+   * Continues the WAL after the published frames, or begins it anew when there are none.
+   * @param newSalt2 random bits for a WAL that begins anew
+   * @throws WalrustError "database" when the file cannot be opened, written, or is not the WAL of this index
+   */
+  constructor(path: string, pageSizeBytes: number, index: WalIndexHeader, newSalt2: number) {
+    this.#path = path;
+    this.#pageSizeBytes = pageSizeBytes;
+    this.#buffer = new Uint8Array(Math.max(BUFFER_SIZE, 2 * (WAL_FRAME_HEADER_SIZE + pageSizeBytes)));
+    this.#view = new DataView(this.#buffer.buffer);
+    this.firstFrame = index.mxFrame + 1;
+    this.#bufferOffset = walOffset(pageSizeBytes, index.mxFrame);
+    this.#fd = this.#try("open", () => openSync(path, "r+"));
+    try {
+      if (index.mxFrame > 0) {
+        ({ salt1: this.salt1, salt2: this.salt2, bigEndianChecksum: this.bigEndianChecksum } = index);
+        this.checksum1 = index.frameChecksum1;
+        this.checksum2 = index.frameChecksum2;
+        this.#checkHeader();
+      } else {
+        this.salt1 = (index.salt1 + 1) >>> 0;
+        this.salt2 = newSalt2;
+        this.bigEndianChecksum = false;
+        ({ checksum1: this.checksum1, checksum2: this.checksum2 } = this.#writeHeader());
+      }
+    } catch (error) {
+      closeSync(this.#fd);
+      throw error;
+    }
+  }
+
+  /** The frames appended so far, and the pages they hold. */
+  get pgnos(): Uint32Array {
+    return this.#pgnos.view();
+  }
+
+  /** The number (from 1) of the last frame appended. */
+  get lastFrame(): number {
+    return this.firstFrame + this.#pgnos.length - 1;
+  }
+
+  /** Appends a frame. @param commit database size in pages for the last frame of the transaction, else 0 */
+  append(pgno: number, page: Uint8Array, commit: number): void {
+    const frameSize = WAL_FRAME_HEADER_SIZE + this.#pageSizeBytes;
+    if (this.#buffered + frameSize > this.#buffer.length) this.#flush();
+    const at = this.#buffered;
+    const view = this.#view;
+    view.setUint32(at, pgno);
+    view.setUint32(at + 4, commit);
+    view.setUint32(at + 8, this.salt1);
+    view.setUint32(at + 12, this.salt2);
+    const head = this.#buffer.subarray(at, at + CHECKSUMMED_FRAME_HEADER_SIZE);
+    const first = walChecksum(head, this.bigEndianChecksum, this.checksum1, this.checksum2);
+    const sum = walChecksum(page, this.bigEndianChecksum, first.checksum1, first.checksum2);
+    this.checksum1 = sum.checksum1;
+    this.checksum2 = sum.checksum2;
+    view.setUint32(at + 16, sum.checksum1);
+    view.setUint32(at + 20, sum.checksum2);
+    this.#buffer.set(page, at + WAL_FRAME_HEADER_SIZE);
+    this.#buffered += frameSize;
+    this.#pgnos.push(pgno);
+  }
+
+  /** Everything appended is on the disk. */
+  sync(): void {
+    this.#flush();
+    this.#try("sync", () => fsyncSync(this.#fd));
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #flush(): void {
+    this.#write(this.#buffer.subarray(0, this.#buffered), this.#bufferOffset);
+    this.#bufferOffset += this.#buffered;
+    this.#buffered = 0;
+  }
+
+  #write(bytes: Uint8Array, offset: number): void {
+    for (let written = 0; written < bytes.length; ) {
+      const from = written;
+      const count = () => writeSync(this.#fd, bytes, from, bytes.length - from, offset + from);
+      written += this.#try("write", count);
+    }
+  }
+
+  /** Writes the header of a new generation and syncs it before any frame: old frames cannot follow it. */
+  #writeHeader(): { checksum1: number; checksum2: number } {
+    const bytes = new Uint8Array(WAL_HEADER_SIZE);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, WAL_MAGIC);
+    view.setUint32(4, WAL_VERSION);
+    view.setUint32(8, this.#pageSizeBytes);
+    view.setUint32(12, this.#nextSequence());
+    view.setUint32(16, this.salt1);
+    view.setUint32(20, this.salt2);
+    const sum = walChecksum(bytes.subarray(0, CHECKSUMMED_HEADER_SIZE), false, 0, 0);
+    view.setUint32(24, sum.checksum1);
+    view.setUint32(28, sum.checksum2);
+    this.#write(bytes, 0);
+    this.#try("sync", () => fsyncSync(this.#fd));
+    return sum;
+  }
+
+  /** One more than the checkpoint sequence of the header that is there. */
+  #nextSequence(): number {
+    const bytes = new Uint8Array(WAL_HEADER_SIZE);
+    if (readSync(this.#fd, bytes, 0, WAL_HEADER_SIZE, 0) < WAL_HEADER_SIZE) return 0;
+    return (new DataView(bytes.buffer).getUint32(12) + 1) >>> 0;
+  }
+
+  #checkHeader(): void {
+    const bytes = new Uint8Array(WAL_HEADER_SIZE);
+    const size = readSync(this.#fd, bytes, 0, WAL_HEADER_SIZE, 0);
+    const header = decodeWalHeader(bytes.subarray(0, size));
+    const isSame =
+      header.salt1 === this.salt1 &&
+      header.salt2 === this.salt2 &&
+      header.pageSizeBytes === this.#pageSizeBytes &&
+      header.bigEndianChecksum === this.bigEndianChecksum;
+    if (isSame) return;
+    throw new WalrustError("database", `${this.#path} is not the WAL that its -shm describes`, {
+      hint: "Stop all readers and start again",
+    });
+  }
+
+  #try<T>(operation: string, run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      const code = systemCode(error) ?? String(error);
+      throw new WalrustError("database", `Cannot ${operation} ${this.#path}: ${code}`, {
+        ...(code === "ENOSPC" ? { hint: "The disk is full; the replica stays as it was" } : {}),
+        retryable: code === "ENOSPC",
+        cause: error,
+      });
+    }
+  }
+}

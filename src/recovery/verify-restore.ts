@@ -1,0 +1,104 @@
+/**
+ * The proof of a backup: a real restore of its newest state into a temporary folder, with every check of a restore
+ * and SQLite's integrity_check. Nothing is left behind, whatever happens (a SIGKILL leaves the folder to the
+ * system's cleaning of temporary files).
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { hasCode, systemCode, WalrustError } from "../errors.ts";
+import { formatChecksum } from "../format/ltx.ts";
+import { type Checksum, NO_CHECKSUM } from "../format/types.ts";
+import type { LtxObject } from "../storage/catalog.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { applyObject, startOfPath } from "./apply-object.ts";
+import { DatabaseBuilder } from "./database-builder.ts";
+import { checkDatabase } from "./integrity-check.ts";
+import { fetchInOrder } from "./object-source.ts";
+import { planRestore } from "./plan.ts";
+import type { Findings } from "./verify-report.ts";
+
+/** What to restore on trial. */
+export interface TrialRequest {
+  readonly name: string;
+  readonly objects: readonly LtxObject[];
+  /** Database checksum at the newest TXID as the objects there say, or NO_CHECKSUM. */
+  readonly newestChecksum: Checksum;
+  /** Where the temporary folder is made; the system's default if absent. */
+  readonly tempFolder?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** How a trial ended. "vanished": an object went away meanwhile; look at a new listing. */
+export type TrialOutcome =
+  | { readonly kind: "restored"; readonly txid: number }
+  | { readonly kind: "failed" }
+  | { readonly kind: "vanished" };
+
+/**
+ * Restores the newest state into a temporary file and checks it. What is wrong becomes a finding.
+ * @throws WalrustError with a storage code, or "database" when the temporary file cannot be written
+ */
+export async function restoreOnTrial(
+  store: ObjectStore,
+  request: TrialRequest,
+  findings: Findings,
+): Promise<TrialOutcome> {
+  const plan = planRestore(request.objects, null);
+  if (plan.kind !== "plan") {
+    findings.add("restore-failed", null, null, "no path of objects leads to the newest TXID");
+    return { kind: "failed" };
+  }
+  const folder = makeFolder(request.tempFolder ?? tmpdir());
+  try {
+    const checksum = await build(store, plan.objects, join(folder, "trial.db"), request);
+    const isOther = checksum !== NO_CHECKSUM && checksum !== request.newestChecksum;
+    if (isOther && request.newestChecksum !== NO_CHECKSUM) {
+      const expected = formatChecksum(request.newestChecksum);
+      const message = `the restored database has checksum ${formatChecksum(checksum)}, expected ${expected}`;
+      findings.add("restore-failed", null, plan.txid, message);
+      return { kind: "failed" };
+    }
+    return { kind: "restored", txid: plan.txid };
+  } catch (error) {
+    if (hasCode(error, "not-found")) return { kind: "vanished" };
+    if (!hasCode(error, "integrity") && !hasCode(error, "corrupt")) throw error;
+    const { key } = error.context;
+    findings.add("restore-failed", typeof key === "string" ? key : null, plan.txid, error.message);
+    return { kind: "failed" };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function makeFolder(parent: string): string {
+  try {
+    return mkdtempSync(join(parent, "walrust-verify-"));
+  } catch (error) {
+    throw new WalrustError("database", `Cannot make a temporary folder in ${parent}: ${systemCode(error)}`, {
+      hint: "Set TMPDIR to a folder with room for the database",
+      cause: error,
+    });
+  }
+}
+
+/** Builds and checks the database. @returns its checksum, or NO_CHECKSUM where some object carried none */
+async function build(
+  store: ObjectStore,
+  objects: readonly LtxObject[],
+  path: string,
+  { name, signal }: TrialRequest,
+): Promise<Checksum> {
+  const builder = new DatabaseBuilder(path);
+  try {
+    const progress = startOfPath();
+    for await (const fetched of fetchInOrder(store, objects, signal)) {
+      await applyObject(fetched, builder, progress, () => {});
+    }
+    builder.sync();
+    checkDatabase(path, name);
+    return builder.hasChecksums ? builder.checksum : NO_CHECKSUM;
+  } finally {
+    builder.close();
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * How `walrust snapshot` and `walrust compact` ask a running watch: over a Unix socket of that process, one for all
+ * its databases, whose path stands in the file `watch.socket` of each state folder.
+ *
+ * Protocol: the client sends one JSON document and a newline, the server answers one JSON document and a newline
+ * and closes. Only who may open the state folder (mode 0700) can ask. A file left by a process that was killed
+ * leads to a socket nobody answers, which is the same as no file.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { WalrustError } from "../errors.ts";
+import { asWalrustError } from "./failure-tracker.ts";
+
+/** The address of a Unix socket has room for 108 bytes with its end. */
+const SOCKET_PATH_MAX = 100;
+const REQUEST_SIZE_MAX = 64 * 1024;
+
+/** What a client asks. */
+export interface ControlRequest {
+  readonly verb: "snapshot" | "compact";
+  /** Real path of the database. */
+  readonly path: string;
+  /** For compact: whether to delete, and the retention to apply. */
+  readonly force?: boolean;
+}
+
+/** The answer: a result of the verb, or an error's content. */
+export type ControlAnswer =
+  | { readonly ok: true; readonly result: unknown }
+  | { readonly ok: false; readonly code: string; readonly message: string; readonly hint: string | null };
+
+/** A socket that answers until it is closed. */
+export interface ControlServer {
+  readonly path: string;
+  /** Names the socket in a state folder. */
+  announce(stateFolder: string): void;
+  close(): void;
+}
+
+/** Serves requests on a new socket in `folder`, or in the temporary folder where that path would be too long. */
+export function serveControl(
+  folder: string,
+  handle: (request: ControlRequest) => Promise<unknown>,
+): ControlServer {
+  const wanted = join(folder, `watch-${process.pid}.sock`);
+  const isShort = new TextEncoder().encode(wanted).length <= SOCKET_PATH_MAX;
+  const ownFolder = isShort ? null : mkdtempSync(join(tmpdir(), "walrust-"));
+  const path = ownFolder === null ? wanted : join(ownFolder, "watch.sock");
+  rmSync(path, { force: true });
+  const announced = new Set<string>();
+  const listener = Bun.listen<{ text: string }>({
+    unix: path,
+    socket: {
+      open: (socket) => {
+        socket.data = { text: "" };
+      },
+      data: (socket, bytes) => {
+        socket.data.text += bytes.toString("utf8");
+        const end = socket.data.text.indexOf("\n");
+        if (end < 0 && socket.data.text.length > REQUEST_SIZE_MAX) socket.end();
+        if (end < 0) return;
+        void answerTo(socket.data.text.slice(0, end), handle).then((answer) => {
+          socket.end(`${JSON.stringify(answer)}\n`);
+        });
+      },
+    },
+  });
+  return {
+    path,
+    announce: (stateFolder) => {
+      const file = join(stateFolder, "watch.socket");
+      if (announced.has(file)) return;
+      announced.add(file);
+      writeFileSync(file, path, { mode: 0o600 });
+    },
+    close: () => {
+      listener.stop(true);
+      for (const file of announced) rmSync(file, { force: true });
+      rmSync(path, { force: true });
+      if (ownFolder !== null) rmSync(ownFolder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function answerTo(
+  text: string,
+  handle: (request: ControlRequest) => Promise<unknown>,
+): Promise<ControlAnswer> {
+  try {
+    const request = JSON.parse(text) as ControlRequest;
+    if (request.verb !== "snapshot" && request.verb !== "compact") {
+      throw new WalrustError("usage", `Unknown request ${JSON.stringify(request.verb)}`);
+    }
+    return { ok: true, result: await handle(request) };
+  } catch (error) {
+    const { code, message, hint } = asWalrustError(error);
+    return { ok: false, code, message, hint: hint ?? null };
+  }
+}
+
+/**
+ * Asks the watch that has this database.
+ * @returns its answer, or null when no watch runs
+ * @throws WalrustError with the code the watch answered
+ */
+export async function askWatchOrNull(stateFolder: string, request: ControlRequest): Promise<unknown | null> {
+  let path: string;
+  try {
+    path = readFileSync(join(stateFolder, "watch.socket"), "utf8");
+  } catch {
+    // No watch has announced itself here.
+    return null;
+  }
+  const text = await exchange(path, `${JSON.stringify(request)}\n`);
+  if (text === null) return null;
+  let answer: ControlAnswer;
+  try {
+    answer = JSON.parse(text) as ControlAnswer;
+  } catch (error) {
+    throw new WalrustError("internal", "The running watch ended before it answered", { cause: error });
+  }
+  if (answer.ok) return answer.result;
+  throw new WalrustError(answer.code as WalrustError["code"], answer.message, {
+    ...(answer.hint === null ? {} : { hint: answer.hint }),
+  });
+}
+
+/** Sends text and reads until the other side closes; null when nobody listens. */
+async function exchange(path: string, text: string): Promise<string | null> {
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const chunks: string[] = [];
+  try {
+    await Bun.connect({
+      unix: path,
+      socket: {
+        open: (socket) => {
+          socket.write(text);
+        },
+        data: (_, bytes) => {
+          chunks.push(bytes.toString("utf8"));
+        },
+        close: () => resolve(chunks.join("")),
+        error: () => resolve(chunks.join("")),
+        connectError: () => resolve(null),
+      },
+    });
+  } catch {
+    // A socket file of a process that is gone.
+    return null;
+  }
+  return promise;
+}
