@@ -22,6 +22,7 @@ import { lockExclusive, lockShared, unlock } from "../../src/database/ofd-lock.t
 import { Pin } from "../../src/database/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { WalrustError } from "../../src/errors.ts";
+import { peerPath, testWith } from "../support/peers.ts";
 import { SqliteProcess, waitUntil } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -206,6 +207,20 @@ test("the last connection to close neither checkpoints nor deletes the WAL, and 
   expect(after).toMatchObject({ salt1: before.salt1, salt2: before.salt2, backfilled: before.backfilled });
   expect((await next.must("SELECT count(*) FROM t")).rows).toEqual([[4]]);
   expect(pin.changedFile()).toBe("none");
+});
+
+// SQLite 3.54 leaves a WAL alone while anybody holds the dead-man switch; 3.40 asks for the SHARED range only.
+testWith("sqlite3")("the last connection of the sqlite3 program keeps the WAL too", async () => {
+  const { path, app } = await walDatabase();
+  const pin = pinned(path);
+  await app.close();
+  apps.length = 0;
+  const before = pin.walIndex()!;
+  const shell = Bun.spawnSync([peerPath("sqlite3"), path, "INSERT INTO t VALUES (4)"]);
+  expect(shell.exitCode).toBe(0);
+  expect(existsSync(pin.walPath)).toBe(true);
+  expect(pin.changedFile()).toBe("none");
+  expect(pin.walIndex()).toMatchObject({ backfilled: before.backfilled, mxFrame: before.mxFrame + 1 });
 });
 
 test("leaving WAL mode and exclusive locking are refused while pinned, and not afterwards", async () => {
