@@ -10,6 +10,7 @@ import { createLog, printError, printJson, printLine } from "./commands/output.t
 import { restoreVerb } from "./commands/restore.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
 import { assertPositionals, optionsOf, type Verb } from "./commands/verb.ts";
+import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
 import { GLOBAL_OPTIONS } from "./config/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
@@ -19,7 +20,7 @@ import { errorMessage, WalrustError } from "./errors.ts";
 declare const WALRUST_VERSION: string | undefined;
 
 const VERSION = typeof WALRUST_VERSION === "string" ? WALRUST_VERSION : "development";
-const VERBS: readonly Verb[] = [watchVerb, snapshotVerb, restoreVerb, listVerb];
+const VERBS: readonly Verb[] = [watchVerb, snapshotVerb, restoreVerb, listVerb, verifyVerb];
 
 /** Exit code of a second signal: 128 and its number. */
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;

@@ -51,7 +51,8 @@ function optionLines(specs: readonly OptionSpec[]): string[] {
 
 function flagText(spec: OptionSpec): string {
   const alias = spec.alias === undefined ? "    " : `-${spec.alias}, `;
-  return `${alias}--${spec.flag}${spec.value === undefined ? "" : ` ${spec.value}`}`;
+  const value = spec.bare === undefined ? ` ${spec.value}` : `[=${spec.value}]`;
+  return `${alias}--${spec.flag}${spec.value === undefined ? "" : value}`;
 }
 
 function meaningText(spec: OptionSpec): string {

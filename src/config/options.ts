@@ -4,7 +4,7 @@
  */
 
 /** How the text of an option becomes a value. Seconds may be fractions; a duration takes a unit (s, m, h, d), bytes one of KB, MB, GB. */
-export type OptionKind = "text" | "switch" | "seconds" | "duration" | "count" | "bytes";
+export type OptionKind = "text" | "switch" | "seconds" | "duration" | "count" | "bytes" | "percent";
 
 /** One option. */
 export interface OptionSpec {
@@ -14,6 +14,8 @@ export interface OptionSpec {
   /** What stands for the value in help, e.g. `SECONDS`. */
   readonly value?: string;
   readonly default?: string | number | boolean;
+  /** The text that a flag without a value stands for; a value is then given only as `--flag=VALUE`. */
+  readonly bare?: string;
   readonly min?: number;
   readonly max?: number;
   readonly choices?: readonly string[];
@@ -293,6 +295,32 @@ export const RESTORE_OPTIONS = table({
     kind: "switch",
     default: false,
     meaning: "Say what would be restored; write nothing",
+  },
+});
+
+/** Options of verify. */
+export const VERIFY_OPTIONS = table({
+  all: { flag: "all", kind: "switch", default: false, meaning: "Every database of the destination" },
+  readData: {
+    flag: "read-data",
+    kind: "percent",
+    value: "PERCENT",
+    bare: "100",
+    min: 0.01,
+    max: 100,
+    meaning: "Also read objects in full: all, or each with this probability (small ones always are)",
+  },
+  restore: {
+    flag: "restore",
+    kind: "switch",
+    default: false,
+    meaning: "Also restore the newest state into a temporary file and check it",
+  },
+  fix: {
+    flag: "fix",
+    kind: "switch",
+    default: false,
+    meaning: "Rewrite the manifest and delete what belongs to nothing; never an object that a restore needs",
   },
 });
 

@@ -33,12 +33,13 @@ export function parseWords(words: readonly string[], specs: readonly OptionSpec[
     if (given.has(spec.flag)) throw usage(`--${spec.flag} is given twice`);
     if (spec.kind === "switch") {
       const next = words[i + 1];
-      const takesNext = spec.value !== undefined && value === undefined && (next === "true" || next === "false");
+      const takesNext =
+        spec.value !== undefined && value === undefined && (next === "true" || next === "false");
       if (takesNext) i++;
       given.set(spec.flag, parseSwitch(spec, takesNext ? next : value, isNegated));
       continue;
     }
-    const text = value ?? words[++i];
+    const text = value ?? spec.bare ?? words[++i];
     if (text === undefined || (value === undefined && text.startsWith("--"))) {
       throw usage(`--${spec.flag} needs a value: --${spec.flag} ${spec.value ?? "VALUE"}`);
     }
@@ -101,6 +102,7 @@ function parseValue(spec: OptionSpec, given: string | boolean): unknown {
   if (spec.kind === "text") return parseText(spec, given);
   if (spec.kind === "duration") return parseDuration(spec, given);
   if (spec.kind === "bytes") return parseBytes(spec, given);
+  if (spec.kind === "percent") return parsePercent(spec, given);
   const pattern = spec.kind === "count" ? /^\d{1,15}$/ : /^(\d{1,9}(\.\d{1,6})?|\.\d{1,6})$/;
   const value = pattern.test(given) ? Number(given) : Number.NaN;
   assertRange(spec, given, value);
@@ -133,11 +135,23 @@ function parseBytes(spec: OptionSpec, given: string): number {
   return Math.round(bytes);
 }
 
+function parsePercent(spec: OptionSpec, given: string): number {
+  const value = /^\d{1,3}(\.\d{1,3})?%?$/.test(given) ? Number.parseFloat(given) : Number.NaN;
+  assertRange(spec, given, value);
+  return value;
+}
+
+const UNITS: Readonly<Record<string, string>> = {
+  count: "a whole number",
+  bytes: "bytes",
+  percent: "a percentage",
+};
+
 function assertRange(spec: OptionSpec, given: string, value: number): void {
   const min = spec.min ?? 0;
   const max = spec.max ?? Number.MAX_SAFE_INTEGER;
   if (value >= min && value <= max) return;
-  const unit = spec.kind === "count" ? "a whole number" : spec.kind === "bytes" ? "bytes" : "seconds";
+  const unit = UNITS[spec.kind] ?? "seconds";
   const range = spec.max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
   throw usage(`--${spec.flag} is ${JSON.stringify(given)}, expected ${unit} ${range}`);
 }

@@ -2,18 +2,24 @@
  * Work on many items with a limit on how many are under way; results come in the order of the items.
  */
 
-/** Yields `work` of each item. What is under way when the iteration is left is awaited, its failures dropped. */
+/**
+ * Yields `work` of each item. When the iteration is left, what is under way is aborted and awaited, its failures
+ * dropped.
+ */
 export async function* mapInOrder<T, R>(
   items: readonly T[],
   limit: number,
-  work: (item: T) => Promise<R>,
+  signal: AbortSignal | undefined,
+  work: (item: T, signal: AbortSignal) => Promise<R>,
 ): AsyncGenerator<R> {
+  const leaving = new AbortController();
+  const either = signal === undefined ? leaving.signal : AbortSignal.any([signal, leaving.signal]);
   const underWay: Promise<R>[] = [];
   let next = 0;
   try {
     for (;;) {
       while (underWay.length < limit && next < items.length) {
-        const result = work(items[next++]!);
+        const result = work(items[next++]!, either);
         // The failure is seen when it is this item's turn; until then it is nobody's.
         result.catch(() => {});
         underWay.push(result);
@@ -24,6 +30,7 @@ export async function* mapInOrder<T, R>(
       underWay.shift();
     }
   } finally {
+    leaving.abort();
     await Promise.allSettled(underWay);
   }
 }

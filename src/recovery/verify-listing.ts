@@ -76,14 +76,14 @@ export function oldestBaseOrNull(objects: readonly LtxObject[]): LtxObject | nul
 
 /** Finds a missing snapshot, and every hole between the oldest snapshot and the newest TXID. */
 export function checkCoverage(objects: readonly LtxObject[], findings: Findings): void {
-  if (objects.length === 0) return;
   const base = oldestBaseOrNull(objects);
   const increments = objects
     .filter((object) => object.level !== SNAPSHOT_LEVEL)
     .sort((a, b) => a.minTxid - b.minTxid);
   if (base === null) {
-    const begin = `the oldest object begins at TXID ${increments[0]?.minTxid ?? objects[0]!.minTxid}`;
-    findings.add("missing-snapshot", null, null, `there is no snapshot to begin a restore with; ${begin}`);
+    const first = increments[0];
+    const what = first === undefined ? "there are no objects" : `the history begins at TXID ${first.minTxid}`;
+    findings.add("missing-snapshot", null, null, `there is no snapshot to begin a restore with: ${what}`);
   }
   let reached: number = base === null ? (increments[0]?.minTxid ?? 1) - 1 : base.maxTxid;
   for (const { key, minTxid, maxTxid } of increments) {

@@ -120,10 +120,11 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
   const links = new LinkChecker(objects, findings);
   const base = oldestBaseOrNull(objects);
   const seen: Seen = { hasOurs: false, vanished: [], newestChecksum: NO_CHECKSUM };
-  const work = (object: LtxObject): Promise<ObjectCheck> =>
-    checkObject(store, object, chosen.has(object), options.signal);
+  const limit = options.concurrency ?? DEFAULT_CONCURRENCY;
+  const work = (object: LtxObject, signal: AbortSignal): Promise<ObjectCheck> =>
+    checkObject(store, object, chosen.has(object), signal);
   let doneBytes = 0;
-  for await (const check of mapInOrder(objects, options.concurrency ?? DEFAULT_CONCURRENCY, work)) {
+  for await (const check of mapInOrder(objects, limit, options.signal, work)) {
     const { object, facts } = check;
     doneBytes += object.sizeBytes;
     options.onProgress?.(doneBytes, counts.bytes);

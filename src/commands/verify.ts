@@ -1,0 +1,177 @@
+/**
+ * `walrust verify`: whether the backups of one database, or of all, can be restored.
+ */
+import { STORE_OPTIONS, VERIFY_OPTIONS } from "../config/options.ts";
+import { optionValues } from "../config/parse-options.ts";
+import { WalrustError } from "../errors.ts";
+import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
+import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
+import type { Finding, VerifyReport } from "../recovery/verify-report.ts";
+import { listDatabases } from "../storage/catalog.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { withDestination } from "./destination.ts";
+import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
+import type { Invocation, Verb } from "./verb.ts";
+
+const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
+
+export const verifyVerb: Verb = {
+  name: "verify",
+  summary: "Check that backups can be restored",
+  usage: "NAME|--all -b URL",
+  options: [STORE_OPTIONS, VERIFY_OPTIONS],
+  positionals: { name: "NAME", min: 0, max: 1 },
+  examples: [
+    ["walrust verify app -b file:///backup", "headers, sizes, chain and continuity of one database"],
+    [
+      "walrust verify --all -b s3://my-bucket/vm1 --read-data=5%",
+      "all databases, a twentieth of the data read",
+    ],
+    ["walrust verify app -b s3://my-bucket/vm1 --restore", "the proof: restore it, check it, throw it away"],
+    ["walrust verify app -b file:///backup --fix", "tidy up: the manifest, and what belongs to nothing"],
+  ],
+  exitCodes: [
+    [0, "everything is sound"],
+    [1, "warnings only: leftovers, a manifest that is missing or stale"],
+    [2, "usage"],
+    [3, "--restore has no room for its temporary file (see TMPDIR)"],
+    [4, "storage: the bucket or folder is missing, credentials are refused"],
+    [5, "a restore is in danger: something is missing, damaged or was altered"],
+    [6, "NAME is not there"],
+  ],
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const values = optionValues(invocation.words, VERIFY_OPTIONS);
+  const [name = null] = invocation.words.positionals;
+  if ((name === null) !== values.all) {
+    throw new WalrustError(
+      "usage",
+      name === null ? "No database is given" : `${name} and --all are both given`,
+      {
+        hint: "Give one NAME, or --all",
+      },
+    );
+  }
+  return withDestination(invocation, async (store) => {
+    const { isJson, signal } = invocation;
+    const names = name === null ? await listDatabases(store, signal) : [name];
+    const reports: VerifyReport[] = [];
+    const repairs: Repair[] = [];
+    for (const database of names) {
+      const options = { readPercent: values.readData ?? 0, restore: values.restore, signal };
+      let report = await verifyOne(invocation, store, database, options);
+      const fixed = values.fix ? await fixDatabase(store, report, invocation.env) : [];
+      if (fixed.length > 0) report = await verifyOne(invocation, store, database, options);
+      if (!isJson) printReport(report, fixed, store);
+      reports.push(report);
+      repairs.push(...fixed);
+    }
+    const status = worstStatus(reports);
+    if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs });
+    else if (names.length === 0) printLine(`Nothing is stored in ${store.url}`);
+    else if (name === null) printLine(summaryOf(reports));
+    return EXIT_CODE_BY_STATUS[status];
+  });
+}
+
+async function verifyOne(
+  { env }: Invocation,
+  store: ObjectStore,
+  name: string,
+  options: VerifyOptions,
+): Promise<VerifyReport> {
+  const bar = new ProgressBar(`verifying ${name}`, () => env.monotonicMs());
+  const onProgress = (done: number, total: number): void => bar.update(done, total);
+  try {
+    return await verifyDatabase(store, name, { ...options, onProgress }, env);
+  } finally {
+    bar.clear();
+  }
+}
+
+function worstStatus(reports: readonly VerifyReport[]): VerifyReport["status"] {
+  if (reports.some(({ status }) => status === "errors")) return "errors";
+  return reports.some(({ status }) => status === "warnings") ? "warnings" : "ok";
+}
+
+function jsonOf({ name, status, findings, checked }: VerifyReport): unknown {
+  return {
+    name,
+    status,
+    findings,
+    checked: {
+      objects: checked.objects,
+      bytes: checked.bytes,
+      snapshots: checked.snapshots,
+      chained_objects: checked.chainedObjects,
+      unchained_objects: checked.unchainedObjects,
+      read_objects: checked.readObjects,
+      read_bytes: checked.readBytes,
+      min_txid: checked.minTxid,
+      max_txid: checked.maxTxid,
+      restored_txid: checked.restoredTxid,
+      omitted_findings: checked.omittedFindings,
+    },
+  };
+}
+
+function printReport(report: VerifyReport, repairs: readonly Repair[], store: ObjectStore): void {
+  const { name, checked, findings } = report;
+  printLine(`${name} in ${store.url}`);
+  const range = checked.maxTxid === null ? "" : `, TXID ${checked.minTxid ?? "none"} to ${checked.maxTxid}`;
+  printLine(
+    `  ${counted(checked.objects, "object")} (${formatBytes(checked.bytes)}), ` +
+      `${counted(checked.snapshots, "snapshot")}${range}`,
+  );
+  printLine(`  headers, sizes, continuity and checksums of ${counted(checked.objects, "object")} looked at`);
+  if (checked.chainedObjects > 0)
+    printLine(`  SHA-256 chain of ${counted(checked.chainedObjects, "object")}`);
+  if (checked.unchainedObjects > 0) {
+    printLine(`  ${counted(checked.unchainedObjects, "object")} without a chain (not written by walrust)`);
+  }
+  printLine(`  read in full: ${counted(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
+  if (checked.restoredTxid !== null) {
+    printLine(`  restored TXID ${checked.restoredTxid} on trial: integrity_check ok`);
+    printLine(
+      "  (it was not compared with the live database: only a running watch knows which file that is)",
+    );
+  }
+  for (const { object, message } of repairs) printLine(`  fixed: ${object} ${message}`);
+  for (const finding of findings) printLine(`  ${findingText(finding)}`);
+  if (checked.omittedFindings > 0) printLine(`  and ${counted(checked.omittedFindings, "more finding")}`);
+  printLine(`${name}: ${verdictOf(report)}`);
+}
+
+function findingText({ severity, code, object, message }: Finding): string {
+  const isNamed = object === null || message.includes(object);
+  return `${severity.toUpperCase()} ${code}: ${isNamed ? "" : `${object} `}${message}`;
+}
+
+function verdictOf({ status, findings }: VerifyReport): string {
+  if (status === "ok") return "ok";
+  const errors = findings.filter(({ severity }) => severity === "error").length;
+  const warnings = findings.length - errors;
+  const parts = [
+    ...(errors > 0 ? [counted(errors, "error")] : []),
+    ...(warnings > 0 ? [counted(warnings, "warning")] : []),
+  ];
+  const verdict = status === "errors" ? "A RESTORE IS IN DANGER" : "restorable, with something to tidy up";
+  return `${verdict} (${parts.join(", ")})`;
+}
+
+function summaryOf(reports: readonly VerifyReport[]): string {
+  const countOf = (status: VerifyReport["status"]): number =>
+    reports.filter((report) => report.status === status).length;
+  const parts = [
+    `${countOf("ok")} ok`,
+    `${countOf("warnings")} with warnings`,
+    `${countOf("errors")} with errors`,
+  ];
+  return `${counted(reports.length, "database")}: ${parts.join(", ")}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
