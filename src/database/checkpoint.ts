@@ -1,17 +1,19 @@
 /**
- * The checkpoint cycle: moves the captured WAL into the database file, so that the next writer restarts the WAL.
+ * The checkpoint cycle: moves the captured WAL into the database file, so that the next writer restarts the
+ * WAL.
  *
- * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, blocking nobody. Repeated while writers add much to it.
- * 2. Under the write lock, if only little is left (otherwise back to 1): capture what came in, let the mark go,
- *    PASSIVE for the rest, freeze, give the write lock back.
+ * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, blocking nobody. Repeated while writers add much to
+ *    it.
+ * 2. Under the write lock, if only little is left (otherwise back to 1): capture what came in, let the mark
+ *    go, PASSIVE for the rest, freeze, give the write lock back.
  *
  * Invariants:
- * 1. Freeze or mark is held at every moment, except in step 2 between letting the mark go and taking the freeze;
- *    there the write lock is ours and everything committed is captured.
+ * 1. Freeze or mark is held at every moment, except in step 2 between letting the mark go and taking the
+ *    freeze; there the write lock is ours and everything committed is captured.
  * 2. Whatever is thrown, freeze or mark is held again before the write lock is given back. Where that is
  *    impossible the pin's state is "released" and the outcome's reason says so.
- * 3. Never FULL or RESTART, which make every writer wait while they wait for readers. TRUNCATE only after the freeze
- *    is held again: it can then cut only what is in the database file.
+ * 3. Never FULL or RESTART, which make every writer wait while they wait for readers. TRUNCATE only after the
+ *    freeze is held again: it can then cut only what is in the database file.
  */
 import { fdatasyncSync } from "node:fs";
 import type { Env } from "../env.ts";
@@ -31,9 +33,9 @@ export interface CycleOptions {
 /** What a cycle did. */
 export interface CycleOutcome {
   /**
-   * "complete": all of the WAL is in the database file, the next writer restarts it. "partial": a reader or another
-   * checkpointer keeps a part. "busy": no write lock, or no mark; try again. "aborted": `capture` said no, or the
-   * WAL is not the one it was.
+   * "complete": all of the WAL is in the database file, the next writer restarts it. "partial": a reader or
+   * another checkpointer keeps a part. "busy": no write lock, or no mark; try again. "aborted": `capture`
+   * said no, or the WAL is not the one it was.
    */
   readonly outcome: "complete" | "partial" | "busy" | "aborted";
   /** Why it is not complete; "" when it is. */
@@ -74,7 +76,8 @@ const IN_THE_WAY: Ending = { outcome: "partial", reason: "a reader or checkpoint
 /**
  * Runs one cycle on a pinned database. Synchronous; blocks for the copying and for the write lock's timeout.
  * `capture` reads the WAL to mxFrame and returns false if it could not; it is called two times or more.
- * @throws WalrustError "database", or what `capture` throws, with the pin held unless its state says "released"
+ * @throws WalrustError "database", or what `capture` throws, with the pin held unless its state says
+ * "released"
  */
 export function checkpointCycle(
   pin: Pin,
@@ -124,7 +127,8 @@ function copyAhead(cycle: Cycle): Ending | null {
   const mark = pin.walIndex()?.readMarks[pin.markSlot ?? 0];
   pin.thaw();
   passive(copier, env);
-  // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done here.
+  // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done
+  // here.
   fdatasyncSync(pin.databaseFd);
   const index = pin.walIndex();
   if (mark === undefined || index === null)

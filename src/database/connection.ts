@@ -1,8 +1,8 @@
 /**
  * Short-lived SQLite connections: for a recovery, a read mark, a checkpoint. None stays open between cycles.
  *
- * A connection never creates a database, never deletes a WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), syncs what
- * it checkpoints, and is counted from open to close so that no raw descriptor is closed beside it
+ * A connection never creates a database, never deletes a WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), syncs
+ * what it checkpoints, and is counted from open to close so that no raw descriptor is closed beside it
  * (see descriptors.ts). It writes nothing of its own: it begins write transactions only to roll them back.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
@@ -25,7 +25,10 @@ export interface ConnectionOptions {
 export interface CheckpointResult {
   /** Whether another checkpointer, writer or reader kept it from doing what was asked. */
   readonly isBusy: boolean;
-  /** Frames in the WAL, and how many of them are in the database file; -1 when another checkpointer is at work. */
+  /**
+   * Frames in the WAL, and how many of them are in the database file; -1 when another checkpointer is at
+   * work.
+   */
   readonly frameCount: number;
   readonly backfilled: number;
 }
@@ -35,7 +38,8 @@ const BUSY_CODES = /^SQLITE_(BUSY|LOCKED|PROTOCOL)/;
 
 /**
  * Opens a connection to the database at `path`.
- * @throws WalrustError "database" when there is no database, "database-busy" when it is being replaced just now.
+ * @throws WalrustError "database" when there is no database, "database-busy" when it is being replaced just
+ * now.
  */
 export function openConnection(path: string, options: ConnectionOptions): Connection {
   const identity = fileIdentityOrNull(path);
@@ -74,8 +78,8 @@ export class Connection {
   ) {}
 
   /**
-   * Begins a read transaction and holds it until `rollback`. The first read of a database does SQLite's recovery.
-   * Reading the user version takes a read mark without parsing the schema.
+   * Begins a read transaction and holds it until `rollback`. The first read of a database does SQLite's
+   * recovery. Reading the user version takes a read mark without parsing the schema.
    */
   beginRead(): void {
     this.#run("BEGIN");
@@ -104,8 +108,8 @@ export class Connection {
   }
 
   /**
-   * Checkpoints with `synchronous=FULL`. PASSIVE blocks nobody; TRUNCATE takes the write lock, and with a busy
-   * timeout of 0 gives up at once when anybody is in the way. Never FULL or RESTART.
+   * Checkpoints with `synchronous=FULL`. PASSIVE blocks nobody; TRUNCATE takes the write lock, and with a
+   * busy timeout of 0 gives up at once when anybody is in the way. Never FULL or RESTART.
    */
   checkpoint(mode: "PASSIVE" | "TRUNCATE"): CheckpointResult {
     if (!this.#isSynchronous) {

@@ -1,13 +1,15 @@
 /**
  * Raw descriptors on database files, and the rule that keeps them from doing harm.
  *
- * SQLite's locks are POSIX locks: they belong to the process, and closing *any* descriptor of a file drops all of
- * them. So a raw descriptor on a database or its -shm is never closed while a connection of ours to that database
- * is open; it waits here until the last one is closed. Opening is always harmless, and -wal is never locked.
+ * SQLite's locks are POSIX locks: they belong to the process, and closing *any* descriptor of a file drops
+ * all of them. So a raw descriptor on a database or its -shm is never closed while a connection of ours to
+ * that database is open; it waits here until the last one is closed. Opening is always harmless, and -wal is
+ * never locked.
  *
- * Invariants: every connection is counted from before it opens until after it has closed; every raw descriptor on
- * a database or -shm is closed through `closeDescriptor` alone. A host process that has SQLite connections which
- * are not counted here would lose their locks: that is why the library runs `watch` in a child process.
+ * Invariants: every connection is counted from before it opens until after it has closed; every raw
+ * descriptor on a database or -shm is closed through `closeDescriptor` alone. A host process that has SQLite
+ * connections which are not counted here would lose their locks: that is why the library runs `watch` in a
+ * child process.
  */
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -64,7 +66,9 @@ export function openDescriptor(path: string): number {
   }
 }
 
-/** Closes a raw descriptor of this database (or its -shm): now, or when our last connection to it has closed. */
+/**
+ * Closes a raw descriptor of this database (or its -shm): now, or when our last connection to it has closed.
+ */
 export function closeDescriptor(database: FileIdentity, fd: number): void {
   const usage = usageByDatabase.get(keyOf(database));
   if (usage === undefined) closeSync(fd);
@@ -114,7 +118,9 @@ export function readDatabaseHeader(path: string): DatabaseHeader {
   }
 }
 
-/** Reads the header of an open database file. @throws WalrustError "database" when it is no SQLite database. */
+/**
+ * Reads the header of an open database file. @throws WalrustError "database" when it is no SQLite database.
+ */
 export function readHeaderOf(fd: number): DatabaseHeader {
   const sizeBytes = readSync(fd, headerBytes, 0, DATABASE_HEADER_SIZE, 0);
   return decodeDatabaseHeader(headerBytes.subarray(0, sizeBytes));

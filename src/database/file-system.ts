@@ -1,11 +1,13 @@
 /**
- * Refuses file systems on which SQLite's locks or its shared memory cannot be trusted: network mounts, and mounts
- * that a virtual machine shares with its host. A pin there would protect nothing.
+ * Refuses file systems on which SQLite's locks or its shared memory cannot be trusted: network mounts, and
+ * mounts that a virtual machine shares with its host. A pin there would protect nothing.
  */
 import { statfsSync } from "node:fs";
 import { WalrustError } from "../errors.ts";
 
-/** Names by `f_type` of statfs(2). FUSE covers virtiofs, sshfs, s3fs and the shared folders of desktop VMs. */
+/**
+ * Names by `f_type` of statfs(2). FUSE covers virtiofs, sshfs, s3fs and the shared folders of desktop VMs.
+ */
 const REFUSED_TYPES: ReadonlyMap<number, string> = new Map([
   [0x6969, "NFS"],
   [0xff534d42, "CIFS"],

@@ -1,9 +1,9 @@
 /**
  * Byte-range locks that belong to an open file description: `fcntl(F_OFD_SETLK)` through `bun:ffi`.
  *
- * They conflict with the POSIX locks of every SQLite connection, our own process's included, but unlike those they
- * survive the closing of another descriptor on the same file. They end when the descriptor they were taken through
- * is closed, so a SIGKILL of this process leaves nothing behind. Never blocks.
+ * They conflict with the POSIX locks of every SQLite connection, our own process's included, but unlike those
+ * they survive the closing of another descriptor on the same file. They end when the descriptor they were
+ * taken through is closed, so a SIGKILL of this process leaves nothing behind. Never blocks.
  *
  * `struct flock` on 64-bit Linux (x64 and arm64 alike), little-endian, 32 bytes:
  *   0  2  l_type    F_RDLCK 0, F_WRLCK 1, F_UNLCK 2
@@ -29,7 +29,10 @@ const EAGAIN = 11;
 const EACCES = 13;
 const ENOLCK = 37;
 const EINTR_RETRIES_MAX = 1000;
-/** errno is read in a second foreign call; the runtime may have changed it in between, so one odd value is retried. */
+/**
+ * errno is read in a second foreign call; the runtime may have changed it in between, so one odd value is
+ * retried.
+ */
 const ODD_ERRNO_RETRIES_MAX = 3;
 
 const TYPE_OFFSET = 0;
@@ -85,7 +88,9 @@ export function lockShared(fd: number, start: number, length: number): boolean {
   return setLock(fd, F_RDLCK, start, length);
 }
 
-/** Takes an exclusive lock (the descriptor must be writable); false when somebody else holds any lock there. */
+/**
+ * Takes an exclusive lock (the descriptor must be writable); false when somebody else holds any lock there.
+ */
 export function lockExclusive(fd: number, start: number, length: number): boolean {
   return setLock(fd, F_WRLCK, start, length);
 }
@@ -96,16 +101,16 @@ export function unlock(fd: number, start: number, length: number): void {
 }
 
 /**
- * Whether a lock of this mode would be refused now: with "shared", whether somebody else holds an exclusive lock;
- * with "exclusive", whether somebody else holds any.
+ * Whether a lock of this mode would be refused now: with "shared", whether somebody else holds an exclusive
+ * lock; with "exclusive", whether somebody else holds any.
  */
 export function isLockedByOther(fd: number, start: number, length: number, mode: LockMode): boolean {
   return lockHolderOrNull(fd, start, length, mode) !== null;
 }
 
 /**
- * The process id of one holder of a lock that refuses this mode, or null when there is none. It is -1 for an OFD
- * lock and 0 for a process of another pid namespace, so it can tell holders apart but not name them.
+ * The process id of one holder of a lock that refuses this mode, or null when there is none. It is -1 for an
+ * OFD lock and 0 for a process of another pid namespace, so it can tell holders apart but not name them.
  */
 export function lockHolderOrNull(fd: number, start: number, length: number, mode: LockMode): number | null {
   const errno = callFcntl(fd, F_OFD_GETLK, mode === "shared" ? F_RDLCK : F_WRLCK, start, length);

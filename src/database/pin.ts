@@ -1,12 +1,12 @@
 /**
- * The pin: locks on two descriptors that keep everybody from destroying WAL frames which are not captured yet. No
- * SQLite connection stays open for it. The bytes are in lock-bytes.ts, the reasoning in README.md.
+ * The pin: locks on two descriptors that keep everybody from destroying WAL frames which are not captured
+ * yet. No SQLite connection stays open for it. The bytes are in lock-bytes.ts, the reasoning in README.md.
  *
  * Invariants while the state is not "released":
- * 1. The SHARED range and the dead-man switch are held: the last connection of the application to close neither
- *    checkpoints nor deletes the WAL, and the next to open does not throw the wal-index away.
- * 2. Frozen (byte 123): no page goes from the WAL into the database file; the WAL restarts at most once, and only
- *    when every frame of it was in the database file already when the freeze was taken.
+ * 1. The SHARED range and the dead-man switch are held: the last connection of the application to close
+ *    neither checkpoints nor deletes the WAL, and the next to open does not throw the wal-index away.
+ * 2. Frozen (byte 123): no page goes from the WAL into the database file; the WAL restarts at most once, and
+ *    only when every frame of it was in the database file already when the freeze was taken.
  * 3. Marked (one of bytes 124 to 127): the WAL does not restart; checkpoints go as far as the mark.
  * 4. One of the two is given up only once the other is held, except by `letGo` and `release`, which say so.
  * The host lock (one walrust a database) lasts from `open` to `close`, released or not.
@@ -45,6 +45,7 @@ import {
 } from "./pinnable.ts";
 import { isMark, markOf, readerSlotOrNull, slotsByPreference } from "./read-mark.ts";
 import { isForeignCheckpointRunning, readWalIndexOrNull } from "./shm.ts";
+import { yieldToCheckpoint } from "./yield.ts";
 
 /** What the pin holds: the freeze (perhaps a mark as well), a mark alone, or neither. */
 export type PinState = "frozen" | "marked" | "released";
@@ -55,11 +56,6 @@ export type ChangedFile = "none" | "database" | "wal" | "shm";
 const OPEN_BUSY_TIMEOUT_MS = 1000;
 const FREEZE_TRIES_MAX = 100;
 const MARK_TRIES_MAX = 5;
-/** SQLite's busy handler sleeps up to 100 ms between two tries, so a waiting checkpoint needs a little more. */
-const YIELD_TIMEOUT_MS = 150;
-const YIELD_CONFIRM_MS = 1;
-/** Below the resolution of a sleep: the thread looks again and again, as the moment to freeze is short. */
-const YIELD_LOOK_MS = 0.1;
 
 /** The lock that keeps one live database's history from being destroyed. Synchronous throughout. */
 export class Pin {
@@ -80,9 +76,10 @@ export class Pin {
   ) {}
 
   /**
-   * Pins the database at `path`, frozen. SQLite recovers it first where that is needed, and creates what is missing
-   * of -wal and -shm.
-   * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked" (another
+   * Pins the database at `path`, frozen. SQLite recovers it first where that is needed, and creates what is
+   * missing of -wal and -shm.
+   * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked"
+   * (another
    *   walrust has it), "database-busy" (retryable: somebody holds a lock that we need)
    */
   static open(path: string, env: Env): Pin {
@@ -153,9 +150,17 @@ export class Pin {
     return this.#markSlot;
   }
 
-  /** The wal-index header as it is now, or null when it is in no state to be read (being written, or broken). */
+  /**
+   * The wal-index header as it is now, or null when it is in no state to be read (being written, or broken).
+   */
   walIndex(): WalIndexHeader | null {
     return readWalIndexOrNull(this.shmFd);
+  }
+
+  /** Whether all of the WAL is in the database file: a checkpoint then needs no more than the read marks. */
+  isBackfilled(): boolean {
+    const index = this.walIndex();
+    return index !== null && index.backfilled >= index.mxFrame;
   }
 
   /** Which file at the pinned paths is missing or another one than was pinned, the database first. */
@@ -166,14 +171,19 @@ export class Pin {
     return "none";
   }
 
-  /** Takes the freeze beside whatever is held; false when a checkpoint is writing the database file just now. */
+  /**
+   * Takes the freeze beside whatever is held; false when a checkpoint is writing the database file just now.
+   */
   freeze(): boolean {
     if (!this.#isAttached) return false;
     if (!this.#isFrozen) this.#isFrozen = lockShared(this.shmFd, FREEZE_BYTE, 1);
     return this.#isFrozen;
   }
 
-  /** Drops the freeze; without a mark it stays, for the frames would be unprotected. @returns whether it is gone */
+  /**
+   * Drops the freeze; without a mark it stays, for the frames would be unprotected. @returns whether it is
+   * gone
+   */
   thaw(): boolean {
     if (this.#isFrozen && this.#markSlot !== null) {
       unlock(this.shmFd, FREEZE_BYTE, 1);
@@ -183,9 +193,9 @@ export class Pin {
   }
 
   /**
-   * Converts to a mark at the newest commit, or moves the mark there. A short connection begins a read, and its
-   * slot is taken over. False, with everything still held as before, when there is no mark to be had: the whole
-   * WAL is in the database file already, or all slots are busy.
+   * Converts to a mark at the newest commit, or moves the mark there. A short connection begins a read, and
+   * its slot is taken over. False, with everything still held as before, when there is no mark to be had: the
+   * whole WAL is in the database file already, or all slots are busy.
    */
   mark(): boolean {
     try {
@@ -219,7 +229,10 @@ export class Pin {
     return false;
   }
 
-  /** Takes any slot at all, at whatever mark it has: the WAL cannot restart then. For when nothing else is to be had. */
+  /**
+   * Takes any slot at all, at whatever mark it has: the WAL cannot restart then. For when nothing else is to
+   * be had.
+   */
   takeAnyMark(): boolean {
     if (!this.#isAttached) return false;
     if (this.#markSlot !== null) return true;
@@ -229,8 +242,8 @@ export class Pin {
   }
 
   /**
-   * Drops the mark; without the freeze it stays. Capture between taking the freeze and this: what is in the database
-   * file already may be restarted over by the next writer. @returns whether it is gone
+   * Drops the mark; without the freeze it stays. Capture between taking the freeze and this: what is in the
+   * database file already may be restarted over by the next writer. @returns whether it is gone
    */
   unmark(): boolean {
     if (this.#markSlot !== null && this.#isFrozen) this.#dropSlot();
@@ -238,8 +251,8 @@ export class Pin {
   }
 
   /**
-   * Drops freeze and mark but keeps the SHARED range and the dead-man switch. Only while nothing uncaptured can be
-   * destroyed: under a write lock with everything captured.
+   * Drops freeze and mark but keeps the SHARED range and the dead-man switch. Only while nothing uncaptured
+   * can be destroyed: under a write lock with everything captured.
    */
   letGo(): void {
     if (this.#isFrozen) unlock(this.shmFd, FREEZE_BYTE, 1);
@@ -262,8 +275,9 @@ export class Pin {
   }
 
   /**
-   * Takes everything again after `release`, or freeze or mark after a yield that failed. False when it cannot be had:
-   * the files are others now (close this pin and open a new one), or somebody is in the way (try again).
+   * Takes everything again after `release`, or freeze or mark after a yield that failed. False when it cannot
+   * be had: the files are others now (close this pin and open a new one), or somebody is in the way (try
+   * again).
    * @throws WalrustError "not-wal" or "database" when the database may not be pinned any more
    */
   repin(env: Env): boolean {
@@ -287,41 +301,25 @@ export class Pin {
   }
 
   /**
-   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else runs and needs what we hold (see shm.ts for what
-   * else can look like one).
+   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else runs and needs what we hold (see shm.ts
+   * for what else can look like one).
    */
   foreignCheckpointWaits(): boolean {
     if (this.state === "released" || !isForeignCheckpointRunning(this.shmFd)) return false;
-    return this.#markSlot !== null || !this.#isBackfilled();
+    return this.#markSlot !== null || !this.isBackfilled();
   }
 
   /**
-   * Lets a foreign blocking checkpoint through, if one waits: `capture` reads all there is (nobody can commit
-   * meanwhile), freeze and mark are dropped, and the freeze is taken again as soon as the database file is written,
-   * mostly before the checkpoint gives its write lock back. Should it be later, others may have committed,
-   * checkpointed and restarted the WAL in between: the change count of the wal-index tells. Blocks for up to
-   * `timeoutMs`.
-   * @returns whether the pin holds afterwards; if not its state is "released"
+   * Lets a foreign blocking checkpoint through, if one waits: see yield.ts. @returns whether the pin holds
    */
-  yieldToCheckpoint(capture: () => void, env: Env, timeoutMs = YIELD_TIMEOUT_MS): boolean {
-    if (!this.foreignCheckpointWaits()) return this.state !== "released";
-    const changeCount = this.walIndex()?.changeCount;
-    capture();
-    // One that does not wait is through by now, and another may have begun; one that does lets nobody commit.
-    env.sleepSync(YIELD_CONFIRM_MS);
-    const isWaiting = this.foreignCheckpointWaits() && this.walIndex()?.changeCount === changeCount;
-    if (!isWaiting) return this.state !== "released";
-    this.letGo();
-    const deadlineMs = env.monotonicMs() + timeoutMs;
-    while (isForeignCheckpointRunning(this.shmFd) && env.monotonicMs() < deadlineMs) {
-      if (this.#isBackfilled() && this.freeze()) return true;
-      env.sleepSync(YIELD_LOOK_MS);
-    }
-    for (let attempt = 0; attempt < FREEZE_TRIES_MAX && !this.takeEither(); attempt++) env.sleepSync(1);
-    return this.state !== "released";
+  yieldToCheckpoint(capture: () => void, env: Env, timeoutMs?: number): boolean {
+    return yieldToCheckpoint(this, capture, env, timeoutMs);
   }
 
-  /** Ends the pin and the host lock. The descriptors are closed once no connection of ours is open beside them. */
+  /**
+   * Ends the pin and the host lock. The descriptors are closed once no connection of ours is open beside
+   * them.
+   */
   close(): void {
     if (!this.#isOpen) return;
     this.release();
@@ -329,12 +327,6 @@ export class Pin {
     unlock(this.databaseFd, HOST_LOCK_BYTE, 1);
     closeDescriptor(this.database, this.shmFd);
     closeDescriptor(this.database, this.databaseFd);
-  }
-
-  /** Whether all of the WAL is in the database file, so that a checkpoint needs no more than the read marks. */
-  #isBackfilled(): boolean {
-    const index = this.walIndex();
-    return index !== null && index.backfilled >= index.mxFrame;
   }
 
   #takeHostLock(): void {
@@ -345,7 +337,9 @@ export class Pin {
     });
   }
 
-  /** Takes the SHARED range, the dead-man switch and the freeze while our connection reads, and checks again. */
+  /**
+   * Takes the SHARED range, the dead-man switch and the freeze while our connection reads, and checks again.
+   */
   #takeAll(env: Env): void {
     if (!lockShared(this.databaseFd, SHARED_START, SHARED_LENGTH))
       throw busyError(this.path, "the database file");

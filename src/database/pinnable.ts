@@ -1,7 +1,7 @@
 /**
- * Whether a database may be pinned at all: it exists, is a SQLite database in WAL mode on a local file system, and
- * has no journal that still has to be rolled back. A database in rollback mode is never pinned: with our lock on
- * the SHARED range every write of the application would fail.
+ * Whether a database may be pinned at all: it exists, is a SQLite database in WAL mode on a local file
+ * system, and has no journal that still has to be rolled back. A database in rollback mode is never pinned:
+ * with our lock on the SHARED range every write of the application would fail.
  */
 import { closeSync, openSync, readSync, realpathSync } from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -33,7 +33,7 @@ export function requireWal(path: string, header: DatabaseHeader): void {
 export function requireNoHotJournal(path: string): void {
   if (!hasHotJournal(`${path}-journal`)) return;
   throw new WalrustError("database", `Cannot pin ${path}: a rollback journal waits to be rolled back`, {
-    hint: `Open the database once with the application or sqlite3, so that SQLite recovers from ${path}-journal.`,
+    hint: `Open the database once with the application or sqlite3: SQLite recovers from ${path}-journal.`,
     context: { path },
   });
 }
@@ -66,15 +66,11 @@ export function resolvePath(path: string): string {
   try {
     return realpathSync(path);
   } catch (error) {
-    throw new WalrustError(
-      "database",
-      `Cannot pin ${path}: ${systemCode(error) ?? "it cannot be resolved"}`,
-      {
-        hint: "Check the path; a database must exist before it can be replicated.",
-        context: { path },
-        cause: error,
-      },
-    );
+    throw new WalrustError("database", `Cannot pin ${path}: ${systemCode(error) ?? "not found"}`, {
+      hint: "Check the path; a database must exist before it can be replicated.",
+      context: { path },
+      cause: error,
+    });
   }
 }
 

@@ -1,9 +1,9 @@
 /**
  * Choosing among the four read marks of a wal-index. Pure.
  *
- * Any of the slots 1 to 4, held shared, forbids a restart of the WAL whatever its value is (a restart needs all
- * four exclusively); a value up to mxFrame also limits how far checkpoints go. So a wrong choice among them is
- * never unsafe: it only lets checkpoints go less far, or further.
+ * Any of the slots 1 to 4, held shared, forbids a restart of the WAL whatever its value is (a restart needs
+ * all four exclusively); a value up to mxFrame also limits how far checkpoints go. So a wrong choice among
+ * them is never unsafe: it only lets checkpoints go less far, or further.
  */
 
 import { READ_MARK_UNUSED, type WalIndexHeader } from "../format/wal-index.ts";
@@ -15,8 +15,8 @@ export function isMark(value: number, mxFrame: number): boolean {
 }
 
 /**
- * The slot a reader that began just now is at: the highest mark among those somebody holds; of equal ones the last,
- * as SQLite chooses. Null when no reader is at a mark (a reader that needs no WAL is at slot 0).
+ * The slot a reader that began just now is at: the highest mark among those somebody holds; of equal ones the
+ * last, as SQLite chooses. Null when no reader is at a mark (a reader that needs no WAL is at slot 0).
  */
 export function readerSlotOrNull(index: WalIndexHeader, isHeld: (slot: number) => boolean): number | null {
   let best: number | null = null;

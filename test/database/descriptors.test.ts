@@ -24,7 +24,7 @@ async function walDatabase(): Promise<{ path: string; app: SqliteProcess }> {
   return { path, app };
 }
 
-test("fact: closing any raw descriptor of a database's -shm drops the write lock of this process", async () => {
+test("fact: closing any raw descriptor of a -shm drops this process's write lock", async () => {
   const { path, app } = await walDatabase();
   const host = new Database(path, { readwrite: true, create: false });
   host.run("BEGIN IMMEDIATE");
@@ -44,7 +44,7 @@ test("fact: closing any raw descriptor of a database's -shm drops the write lock
   await app.close();
 });
 
-test("fact: closing a raw descriptor of the database lets another process delete the WAL under our read", async () => {
+test("fact: closing a raw descriptor lets another process delete the WAL under our read", async () => {
   const { path, app } = await walDatabase();
   const host = new Database(path, { readwrite: true, create: false });
   host.run("BEGIN");

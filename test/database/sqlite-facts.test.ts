@@ -1,6 +1,6 @@
 /**
- * Facts about SQLite that capturing rests on, shown on the real library: what counts as committed, what the change
- * count counts, when it begins anew, and why an image is never put together at an older position.
+ * Facts about SQLite that capturing rests on, shown on the real library: what counts as committed, what the
+ * change count counts, when it begins anew, and why an image is never put together at an older position.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
@@ -69,7 +69,7 @@ async function growth(pin: Pin, action: () => Promise<unknown>): Promise<number>
   return changeCount - before;
 }
 
-test("fact: the change count grows by one with each committed transaction and with nothing else", async () => {
+test("fact: the change count grows by one with each commit and with nothing else", async () => {
   const { path, app, pin } = await pinnedDatabase();
   const other = await start(path);
   const grows = (...statements: string[]): Promise<number> => growth(pin, () => app.must(...statements));
@@ -83,7 +83,7 @@ test("fact: the change count grows by one with each committed transaction and wi
   expect(await grows("VACUUM")).toBe(1);
 });
 
-test("fact: a transaction that spills into the WAL is one change, and none when its writer is killed", async () => {
+test("fact: a spilled transaction is one change, and none when its writer is killed", async () => {
   const { path, app, pin } = await pinnedDatabase();
   const spill = [
     "PRAGMA cache_size = 5",
@@ -103,7 +103,7 @@ test("fact: a transaction that spills into the WAL is one change, and none when 
   expect(pin.walIndex()!.mxFrame).toBeLessThan(mxFrame + 10);
 });
 
-test("fact: the change count goes on over restarts, TRUNCATE, and closing and opening under the pin", async () => {
+test("fact: the change count goes on over restarts, TRUNCATE, close and open under the pin", async () => {
   const { path, app, pin } = await pinnedDatabase();
   await app.must("INSERT INTO t VALUES (1)");
   pin.letGo();
@@ -118,7 +118,7 @@ test("fact: the change count goes on over restarts, TRUNCATE, and closing and op
   expect(await growth(pin, () => start(path, "INSERT INTO t VALUES (4)"))).toBe(1);
 });
 
-test("fact: a recovery sets the change count to 0 and the backfill count to 0, and keeps the frames", async () => {
+test("fact: a recovery sets change count and backfill count to 0, and keeps the frames", async () => {
   const { path, app, pin } = await pinnedDatabase();
   await app.must("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)");
   pin.mark();
@@ -136,7 +136,7 @@ test("fact: a recovery sets the change count to 0 and the backfill count to 0, a
   expect(await growth(pin, () => next.must("INSERT INTO t VALUES (3)"))).toBe(1);
 });
 
-test("fact: without the dead-man switch the next to open throws the wal-index away and recovers", async () => {
+test("fact: without the dead-man switch the next to open throws the wal-index away", async () => {
   const { path, app, pin } = await pinnedDatabase();
   await app.must("INSERT INTO t VALUES (1)");
   expect(pin.walIndex()!.changeCount).toBeGreaterThan(0);

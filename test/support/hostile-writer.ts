@@ -1,7 +1,7 @@
 /**
- * A hostile application, one process of several: for a random while it opens and closes connections, writes small
- * and spilling transactions, deletes, rolls back, checkpoints in every mode, and expects to be killed at any moment.
- * Arguments: database, writer number, seed.
+ * A hostile application, one process of several: for a random while it opens and closes connections, writes
+ * small and spilling transactions, deletes, rolls back, checkpoints in every mode, and expects to be killed
+ * at any moment. Arguments: database, writer number, seed.
  */
 import { Database } from "bun:sqlite";
 import { seededRandom } from "./seeded-random.ts";

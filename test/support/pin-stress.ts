@@ -1,6 +1,6 @@
 /**
- * A pinned database under three hostile writers that are killed at random, while an independent shadow copies its
- * WAL. What may differ in the end is nothing.
+ * A pinned database under three hostile writers that are killed at random, while an independent shadow copies
+ * its WAL. What may differ in the end is nothing.
  */
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * The child of sqlite-process.ts: reads a JSON array of statements a line, answers a JSON line. Ends, and closes its
- * connection, when stdin does.
+ * The child of sqlite-process.ts: reads a JSON array of statements a line, answers a JSON line. Ends, and
+ * closes its connection, when stdin does.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
 import { createInterface } from "node:readline";

@@ -1,6 +1,6 @@
 /**
- * An application beside walrust: a child process with one SQLite connection that runs what the test tells it to.
- * Its locks are those of another process, and `kill` is a SIGKILL.
+ * An application beside walrust: a child process with one SQLite connection that runs what the test tells it
+ * to. Its locks are those of another process, and `kill` is a SIGKILL.
  */
 import { join } from "node:path";
 
@@ -29,7 +29,9 @@ export class SqliteProcess {
     this.#replies = readLines(this.#child.stdout);
   }
 
-  /** Starts a child that opens `path` (a path, or a `file:` URI) and creates the database if it is missing. */
+  /**
+   * Starts a child that opens `path` (a path, or a `file:` URI) and creates the database if it is missing.
+   */
   static async open(path: string): Promise<SqliteProcess> {
     const child = new SqliteProcess(path);
     await child.#replies.next();

@@ -1,6 +1,6 @@
 /**
- * An independent capture, as oracle for the pin: copies every committed frame out of a pinned database's WAL into an
- * image of its own, which must be equal to the database file in the end. It shares no code with src.
+ * An independent capture, as oracle for the pin: copies every committed frame out of a pinned database's WAL
+ * into an image of its own, which must be equal to the database file in the end. It shares no code with src.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import type { Pin } from "../../src/database/pin.ts";
