@@ -1,14 +1,16 @@
 /**
  * Attaching: from a path to a live database with a position, by looking at three places: the local state, the
- * page sums and spool beside it, and the bucket. What they disagree on is decided here, each time with a reason:
+ * page sums and spool beside it, and the bucket. What they disagree on is decided here, each time with a
+ * reason:
  *
  * - state, sums, spool and bucket agree: continue where it was.
  * - the sums lack the newest capture (a crash between two writes): replayed from its spool file.
- * - the bucket is ahead of the state, or the state is lost: adopt the bucket's newest TXID, re-anchor in full.
+ * - the bucket is ahead of the state, or the state is lost: adopt the bucket's newest TXID, re-anchor in
+ *   full.
  * - the bucket lost objects that were acknowledged: said; a new snapshot makes the present restorable again.
  * - the bucket is empty: a new history begins.
  */
-import { existsSync, rmSync, statSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { applyBatch, checksumOfFileOrNull } from "../database/page-sums.ts";
 import { Pin } from "../database/pin.ts";
 import { Uint32List } from "../database/scratch.ts";
@@ -173,8 +175,8 @@ async function remoteStatus(
 }
 
 /**
- * Continues the bucket's history (or begins one) without a usable local state: what was captured and not uploaded
- * is in the database itself and comes back with the full anchor.
+ * Continues the bucket's history (or begins one) without a usable local state: what was captured and not
+ * uploaded is in the database itself and comes back with the full anchor.
  */
 export async function adopt(
   live: LiveDatabase,
@@ -202,17 +204,23 @@ export async function adopt(
 }
 
 /**
- * The database's objects. A folder that does not exist yet is made by the first put; but only for a database that
- * was never replicated: otherwise it is a disk that is not mounted.
+ * The database's objects. A folder that does not exist yet is made by the first put; but only for a database
+ * that was never replicated: otherwise it is a disk that is not mounted.
  */
 async function objectsOrNone(live: LiveDatabase, store: ObjectStore): Promise<LtxObject[]> {
   try {
     return await listObjects(store, live.name);
   } catch (error) {
-    const isFirstTime = live.state === null && !existsSync(live.paths.statePath);
+    const isFirstTime = live.state === null && !wasReplicatedTo(live, store.url);
     if (store.layout === "file" && isFirstTime && hasCode(error, "missing-bucket")) return [];
     throw error;
   }
+}
+
+/** Whether the local state is of this destination, or is lost and may have been. */
+function wasReplicatedTo(live: LiveDatabase, destination: string): boolean {
+  const reading = readState(live.paths);
+  return reading.kind === "lost" || (reading.kind === "state" && reading.state.destination === destination);
 }
 
 /** The start of a history. */

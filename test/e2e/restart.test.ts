@@ -1,6 +1,6 @@
 /**
- * Stopping, killing and starting again: the history goes on where it was, without a new snapshot, and only what
- * differs is uploaded.
+ * Stopping, killing and starting again: the history goes on where it was, without a new snapshot, and only
+ * what differs is uploaded.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -128,4 +128,23 @@ test("watch killed ten times beside restless writers ends with the database, byt
     await mustWalrust(["restore", "app", "-o", output, ...point, ...destination.words]);
     judgeAppDatabase(output);
   }
+});
+
+test("watch to another destination begins a new history there, and back it goes on", async () => {
+  const folder = tempFolder("move");
+  const database = join(folder, "app.db");
+  createAppDatabase(database);
+  const [first, second] = [await newDestination("file"), await newDestination("file")];
+  const watchOnce = async (destination: TestDestination, txid: number): Promise<void> => {
+    const watch = await WatchProcess.start([database, ...destination.words]);
+    await watch.waitForTxid(txid);
+    expect(await watch.stop()).toBe(0);
+    const restored = join(tempFolder("moved"), "restored.db");
+    await mustWalrust(["restore", "app", "-o", restored, ...destination.words]);
+    checkpoint(database);
+    assertSameBytes(restored, database);
+  };
+  await watchOnce(first, 1);
+  await watchOnce(second, 1);
+  await watchOnce(first, 2);
 });
