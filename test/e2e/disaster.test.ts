@@ -1,6 +1,6 @@
 /**
- * The main job: a database is watched while an application writes, everything is lost, and it comes back. And the
- * orderly end: a stopped watch has uploaded what was committed before.
+ * The main job: a database is watched while an application writes, everything is lost, and it comes back. And
+ * the orderly end: a stopped watch has uploaded what was committed before.
  */
 import { expect, test } from "bun:test";
 import { mkdirSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Litestream both ways: it restores what walrust wrote, and walrust restores what it wrote, byte for byte. Of a time
- * T Litestream takes what is strictly before it, walrust what is at or before it.
+ * Litestream both ways: it restores what walrust wrote, and walrust restores what it wrote, byte for byte. Of
+ * a time T Litestream takes what is strictly before it, walrust what is at or before it.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, setDefaultTimeout } from "bun:test";
@@ -29,8 +29,8 @@ afterEach(() => {
 });
 
 /**
- * What Litestream takes as timestamp: nothing after the last object's, which on S3 is its LastModified in whole
- * seconds. The newest point can be reached by its TXID, or as the latest.
+ * What Litestream takes as timestamp: nothing after the last object's, which on S3 is its LastModified in
+ * whole seconds. The newest point can be reached by its TXID, or as the latest.
  */
 const UNREACHABLE_MS = 1_100;
 

@@ -1,5 +1,6 @@
 /**
- * Restore: every point byte for byte, what it refuses, what it says, and that nothing is touched when it fails.
+ * Restore: every point byte for byte, what it refuses, what it says, and that nothing is touched when it
+ * fails.
  */
 import { Database } from "bun:sqlite";
 import { beforeAll, expect, test } from "bun:test";

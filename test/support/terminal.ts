@@ -1,0 +1,25 @@
+/**
+ * The executable on a terminal: what it writes to a pseudo-terminal that is its stdout and stderr.
+ */
+import { cleanEnvironment, untilTestEnds, walrustBinary } from "./binary.ts";
+
+/** Runs the executable on a terminal. @returns everything it wrote, and its exit code */
+export async function runOnTerminal(words: readonly string[]): Promise<{ exitCode: number; output: string }> {
+  const decoder = new TextDecoder();
+  let output = "";
+  const child = untilTestEnds(
+    Bun.spawn([await walrustBinary(), ...words], {
+      env: cleanEnvironment(),
+      terminal: {
+        cols: 120,
+        rows: 30,
+        data: (_terminal, bytes) => {
+          output += decoder.decode(bytes, { stream: true });
+        },
+      },
+    }),
+  );
+  const exitCode = await child.exited;
+  child.terminal?.close();
+  return { exitCode, output };
+}
