@@ -1,0 +1,121 @@
+/**
+ * The object storage of the benchmark: versitygw on a free loopback port over a temporary folder. A bucket is
+ * a folder and an object a file, so that objects can be seen without asking the gateway; every request it
+ * answers stands in its access log, so that requests are counted by the server and not by who sent them.
+ *
+ * Connections are kept alive, as every real store does (versitygw's own default is to close each).
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { ROOT } from "../toolchain.ts";
+import { assertAlive, type Child, type Workspace } from "./workspace.ts";
+
+/** The one bucket. */
+export const BUCKET = "bench";
+
+/** What both tools sign with. */
+export const CREDENTIALS = { accessKeyId: "bench", secretAccessKey: "bench-secret", region: "us-east-1" };
+
+/** A running gateway. */
+export interface Gateway {
+  readonly child: Child;
+  readonly url: string;
+  readonly bucketFolder: string;
+  readonly accessLogPath: string;
+}
+
+/** Requests that the gateway answered. */
+export interface RequestCounts {
+  /** By operation, such as PutObject; what was refused is counted as PutObject:412. */
+  readonly byKind: Readonly<Record<string, number>>;
+  /** Level-0 objects that were written. */
+  readonly incrementCount: number;
+}
+
+/** Where gateways keep their executable. */
+export const GATEWAY_BINARY = join(ROOT, ".peers", "bin", "versitygw");
+
+/**
+ * Starts a gateway with its files in `folder` and waits until it listens. @throws Error when it ends before
+ */
+export async function startGateway(workspace: Workspace, folder: string): Promise<Gateway> {
+  const root = join(folder, "gateway-root");
+  const sidecar = join(folder, "gateway-sidecar");
+  const accessLogPath = join(folder, "access.log");
+  const bucketFolder = join(root, BUCKET);
+  for (const path of [bucketFolder, sidecar]) mkdirSync(path, { recursive: true });
+  const port = freePort();
+  const { accessKeyId, secretAccessKey } = CREDENTIALS;
+  const child = workspace.start("versitygw", {
+    words: [
+      GATEWAY_BINARY,
+      ...["--access", accessKeyId, "--secret", secretAccessKey, "--port", `127.0.0.1:${port}`],
+      ...["--quiet", "--keep-alive", "--access-log", accessLogPath],
+      ...["posix", "--sidecar", sidecar, root],
+    ],
+    env: {},
+  });
+  while (!(await canConnect(port))) assertAlive(child);
+  return { child, url: `http://127.0.0.1:${port}`, bucketFolder, accessLogPath };
+}
+
+/** The folder of one level of one database: the layout is the same for both tools. */
+export function levelFolder(gateway: Gateway, prefix: string, name: string, level: 0 | 9): string {
+  return join(gateway.bucketFolder, prefix, name, `000${level}`);
+}
+
+/** The LTX objects in a level's folder. */
+export function listObjects(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith(".ltx")) : [];
+}
+
+/** The bytes of everything below a prefix. */
+export function storedBytes(gateway: Gateway, prefix: string): number {
+  const folder = join(gateway.bucketFolder, prefix);
+  const paths = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return paths
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+}
+
+/** How far the access log reaches now, to count from later. */
+export function accessLogOffset(gateway: Gateway): number {
+  return statSync(gateway.accessLogPath).size;
+}
+
+/** Counts the requests in a part of the access log. */
+export function countRequests(gateway: Gateway, startOffset: number, endOffset: number): RequestCounts {
+  return parseAccessLog(readFileSync(gateway.accessLogPath).toString("latin1", startOffset, endOffset));
+}
+
+/** Counts the requests in lines of a versitygw access log. */
+export function parseAccessLog(text: string): RequestCounts {
+  const byKind: Record<string, number> = {};
+  let incrementCount = 0;
+  for (const [, operation, key = "", status] of text.matchAll(/ s3_(\w+) (\S+) \S+ (\d{3}) /g)) {
+    const isRefused = Number(status) >= 300;
+    const kind = isRefused ? `${operation}:${status}` : `${operation}`;
+    byKind[kind] = (byKind[kind] ?? 0) + 1;
+    if (!isRefused && operation === "PutObject" && /\/0000\/[^/]+\.ltx$/.test(key)) incrementCount++;
+  }
+  return { byKind, incrementCount };
+}
+
+function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = probe;
+  probe.stop(true);
+  return port;
+}
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

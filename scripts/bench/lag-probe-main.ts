@@ -1,0 +1,81 @@
+/**
+ * One application with isolated commits, a process of its own that also sees them arrive: each commit writes
+ * 16 random bytes that no compression can shorten, so the first level-0 object that holds them literally is
+ * the one that holds the commit. Objects are files of the gateway's folder, which appear whole; inotify says
+ * when. Argument: a JSON file with ProbeOptions; prints a JSON line with the lags in ms.
+ */
+import { existsSync, readdirSync, readFileSync, watch } from "node:fs";
+import { join } from "node:path";
+import { openAsApplication, seededRandom } from "./databases.ts";
+import type { ProbeOptions } from "./lag-case.ts";
+
+const ARRIVAL_LIMIT_MS = 15_000;
+/** Commits before the first measured one: the level's folder has to exist to be watched. */
+const WARM_UP_COUNT = 2;
+const POLL_MS = 20;
+
+const options = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as ProbeOptions;
+const { databasePath, levelFolder, commitCount, minGapMs, maxGapMs, seed } = options;
+const random = seededRandom(seed);
+const database = openAsApplication(databasePath);
+const update = database.prepare("UPDATE item SET version = version + 1, data = ? WHERE id = 1");
+const checked = new Set<string>();
+
+function commit(): { marker: Buffer; atMs: number } {
+  const marker = Buffer.from(crypto.getRandomValues(new Uint8Array(16)));
+  update.run(marker);
+  return { marker, atMs: performance.now() };
+}
+
+/** Whether one of the objects that have come since the last look holds the marker. */
+function hasArrived(marker: Buffer): boolean {
+  const news = readdirSync(levelFolder).filter((name) => name.endsWith(".ltx") && !checked.has(name));
+  for (const name of news) {
+    checked.add(name);
+    if (readFileSync(join(levelFolder, name)).includes(marker)) return true;
+  }
+  return false;
+}
+
+async function warmUp(): Promise<void> {
+  for (let count = 0; count < WARM_UP_COUNT; count++) {
+    const { marker, atMs } = commit();
+    while (!(existsSync(levelFolder) && hasArrived(marker))) {
+      if (performance.now() - atMs > ARRIVAL_LIMIT_MS) throw new Error("a commit never arrived");
+      await Bun.sleep(POLL_MS);
+    }
+    await Bun.sleep(minGapMs);
+  }
+}
+
+/** Commits once and waits until the object is there. @returns when it was committed, and the lag */
+async function measureOnce(): Promise<{ atMs: number; lagMs: number }> {
+  const arrival = Promise.withResolvers<number>();
+  // Objects between two commits, as after a checkpoint of the tool's own, are looked at and left.
+  let marker: Buffer | null = null;
+  const watcher = watch(levelFolder, () => {
+    const seenMs = performance.now();
+    if (marker !== null && hasArrived(marker)) arrival.resolve(seenMs);
+  });
+  const limit = setTimeout(() => arrival.reject(new Error("a commit never arrived")), ARRIVAL_LIMIT_MS);
+  try {
+    const committed = commit();
+    marker = committed.marker;
+    const { atMs } = committed;
+    return { atMs, lagMs: Math.max(0, (await arrival.promise) - atMs) };
+  } finally {
+    clearTimeout(limit);
+    watcher.close();
+  }
+}
+
+await warmUp();
+const lagsMs: number[] = [];
+for (let count = 0; count < commitCount; count++) {
+  const { atMs, lagMs } = await measureOnce();
+  lagsMs.push(lagMs);
+  const nextMs = atMs + minGapMs + random() * (maxGapMs - minGapMs);
+  await Bun.sleep(Math.max(0, nextMs - performance.now()));
+}
+database.close(true);
+console.log(JSON.stringify(lagsMs));

@@ -1,0 +1,97 @@
+/**
+ * The two programs that are compared: how each is told to watch, to copy once and to restore. Both run with
+ * their defaults; databases are named by their file stem and lie at the same keys below a prefix.
+ */
+import { writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { BUCKET, CREDENTIALS, type Gateway } from "./gateway.ts";
+import type { Command } from "./workspace.ts";
+
+/** Names as they stand in the results. */
+export type ToolName = "walrust" | "litestream";
+
+/** Where a tool works: its own folder, and its own prefix of a gateway. */
+export interface Site {
+  readonly gateway: Gateway;
+  readonly prefix: string;
+  readonly folder: string;
+}
+
+/** Ways to copy a database once, so that it can be restored, and to restore it. */
+export interface OneShots {
+  copyOnce(site: Site, database: string): Command;
+  restore(site: Site, database: string, target: string): Command;
+}
+
+/** One of the two programs. */
+export interface Tool extends OneShots {
+  readonly name: ToolName;
+  watch(site: Site, databases: readonly string[]): Command;
+  /** How it does what the other does by default, where its own defaults do less. */
+  readonly thorough: OneShots | null;
+}
+
+/** The key of a database below its prefix. */
+export function nameOf(database: string): string {
+  return basename(database, ".db");
+}
+
+/** walrust, from an executable. */
+export function walrustTool(binary: string): Tool {
+  const env = {
+    AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
+    AWS_REGION: CREDENTIALS.region,
+  };
+  const command = ({ gateway, prefix }: Site, ...words: string[]): Command => ({
+    words: [binary, ...words, "-b", `s3://${BUCKET}/${prefix}`, "--endpoint", gateway.url],
+    env,
+  });
+  return {
+    name: "walrust",
+    watch: (site, databases) => command(site, "watch", ...databases),
+    copyOnce: (site, database) => command(site, "snapshot", database),
+    restore: (site, database, target) => command(site, "restore", nameOf(database), "-o", target),
+    thorough: null,
+  };
+}
+
+/** Litestream, from an executable. */
+export function litestreamTool(binary: string): Tool {
+  const command = (site: Site, databases: readonly string[], verb: string, ...words: string[]): Command => ({
+    words: [binary, verb, "-config", writeConfig(site, databases), ...words],
+    env: {},
+  });
+  return {
+    name: "litestream",
+    watch: (site, databases) => command(site, databases, "replicate"),
+    copyOnce: (site, database) => command(site, [database], "replicate", "-once"),
+    restore: (site, database, target) => command(site, [database], "restore", "-o", target, database),
+    thorough: {
+      copyOnce: (site, database) => command(site, [database], "replicate", "-once", "-force-snapshot"),
+      restore: (site, database, target) =>
+        command(site, [database], "restore", "-integrity-check", "full", "-o", target, database),
+    },
+  };
+}
+
+/** Writes Litestream's configuration for some databases. @returns its path */
+function writeConfig({ gateway, prefix, folder }: Site, databases: readonly string[]): string {
+  const path = join(folder, "litestream.yml");
+  const dbs = databases.map((database) => ({
+    path: database,
+    replica: {
+      type: "s3",
+      bucket: BUCKET,
+      path: `${prefix}/${nameOf(database)}`,
+      endpoint: gateway.url,
+      region: CREDENTIALS.region,
+      "access-key-id": CREDENTIALS.accessKeyId,
+      "secret-access-key": CREDENTIALS.secretAccessKey,
+      "force-path-style": true,
+    },
+  }));
+  // JSON is YAML, with no quoting to get wrong.
+  writeFileSync(path, JSON.stringify({ dbs }, null, 2));
+  return path;
+}

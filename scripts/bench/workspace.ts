@@ -1,0 +1,135 @@
+/**
+ * Everything a benchmark leaves on the machine while it runs: one temporary folder and the processes started
+ * in it. Both are gone when it ends, however it ends: `dispose` kills and removes, an exit kills, and where
+ * `setpriv` (util-linux) is there, even a SIGKILL of the benchmark takes its children along.
+ */
+import { openSync, readFileSync, rmSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A program and what surrounds it. Nothing of our own environment reaches it but PATH. */
+export interface Command {
+  readonly words: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** A process that belongs to the workspace; what it writes goes to its log. */
+export interface Child {
+  readonly label: string;
+  readonly pid: number;
+  readonly process: Bun.Subprocess<"ignore", number, number>;
+  readonly logPath: string;
+}
+
+const LOG_TAIL_LINES = 15;
+
+/** The temporary folder and its processes. */
+export class Workspace {
+  readonly folder: string;
+  readonly #children = new Set<Child>();
+  readonly #wrapper: readonly string[];
+  #childCount = 0;
+  readonly #onExit = (): void => {
+    for (const child of this.#children) child.process.kill("SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  };
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.#wrapper = Bun.which("setpriv") === null ? [] : ["setpriv", "--pdeathsig", "KILL", "--"];
+    process.on("exit", this.#onExit);
+  }
+
+  /** A new one below $TMPDIR. */
+  static async create(): Promise<Workspace> {
+    return new Workspace(await mkdtemp(join(tmpdir(), "walrust-bench-")));
+  }
+
+  /** Starts a program in the workspace. */
+  start(label: string, command: Command): Child {
+    const logPath = join(this.folder, `${++this.#childCount}-${label}.log`);
+    const log = openSync(logPath, "a");
+    const subprocess = Bun.spawn([...this.#wrapper, ...command.words], {
+      cwd: this.folder,
+      env: { PATH: process.env["PATH"] ?? "", HOME: this.folder, ...command.env },
+      stdio: ["ignore", log, log],
+    });
+    const child = { label, pid: subprocess.pid, process: subprocess, logPath };
+    this.#children.add(child);
+    return child;
+  }
+
+  /**
+   * Asks a process to end and waits for it.
+   * @throws Error when it ends with another exit code than 0, or not in time
+   */
+  async stop(child: Child, limitMs: number): Promise<void> {
+    assertAlive(child);
+    child.process.kill("SIGTERM");
+    await this.finish(child, limitMs);
+  }
+
+  /**
+   * Waits for the end of a process that ends by itself.
+   * @throws Error when it ends with another exit code than 0, or not in time
+   */
+  async finish(child: Child, limitMs: number): Promise<void> {
+    const timeout = setTimeout(() => child.process.kill("SIGKILL"), limitMs);
+    const exitCode = await child.process.exited;
+    clearTimeout(timeout);
+    this.#children.delete(child);
+    if (exitCode !== 0) throw endedBadly(child);
+  }
+
+  /** Kills what still runs and removes the folder. */
+  async dispose(): Promise<void> {
+    for (const child of this.#children) child.process.kill("SIGKILL");
+    await Promise.all([...this.#children].map((child) => child.process.exited));
+    this.#children.clear();
+    await rm(this.folder, { recursive: true, force: true });
+    process.off("exit", this.#onExit);
+  }
+}
+
+/** What a process has written. */
+export function readLog(child: Child): string {
+  return readFileSync(child.logPath, "utf8");
+}
+
+/** @throws Error with the end of its log when the process has ended */
+export function assertAlive(child: Child): void {
+  if (child.process.exitCode !== null || child.process.signalCode !== null) throw endedBadly(child);
+}
+
+/** Waits, watching over processes. @throws Error as soon as one of them has ended */
+export async function waitBeside(children: readonly Child[], durationMs: number): Promise<void> {
+  const untilMs = performance.now() + durationMs;
+  await waitUntil(children, "the time is over", durationMs * 2 + 1000, () => performance.now() >= untilMs);
+}
+
+/**
+ * Waits for a condition, watching over processes.
+ * @throws Error when one of them ends before, or time is up
+ */
+export async function waitUntil(
+  children: readonly Child[],
+  label: string,
+  limitMs: number,
+  isDone: () => boolean,
+): Promise<void> {
+  const deadlineMs = performance.now() + limitMs;
+  while (!isDone()) {
+    for (const child of children) assertAlive(child);
+    if (performance.now() > deadlineMs) throw new Error(`${label}: not within ${limitMs / 1000} s`);
+    await Bun.sleep(20);
+  }
+  for (const child of children) assertAlive(child);
+}
+
+function endedBadly(child: Child): Error {
+  const { exitCode, signalCode } = child.process;
+  const tail = readLog(child).trimEnd().split("\n").slice(-LOG_TAIL_LINES).join("\n");
+  const how = signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`;
+  return new Error(`${child.label} ended with ${how}; the end of its log:\n${tail}`);
+}

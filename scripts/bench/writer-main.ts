@@ -1,0 +1,56 @@
+/**
+ * The application beside the tools, a process of its own: commits to many databases at an even rate, spread
+ * over each second, until SIGTERM. It then says in one JSON line how many commits it made, how late the
+ * latest was, and how long they took. Argument: a JSON file with WriterOptions.
+ */
+import { readFileSync } from "node:fs";
+import { openAsApplication, prepareCommit, seededRandom } from "./databases.ts";
+import { quantile } from "./statistics.ts";
+import type { WriterOptions, WriterResult } from "./writer.ts";
+
+/** Durations are kept of the last commits only, so that a long run does not grow. */
+const MAX_DURATIONS = 200_000;
+const MAX_PAUSE_MS = 20;
+
+let isStopping = false;
+process.on("SIGTERM", () => {
+  isStopping = true;
+});
+
+const optionsPath = process.argv[2] ?? "";
+const { databases, commitsPerSecond, seed } = JSON.parse(readFileSync(optionsPath, "utf8")) as WriterOptions;
+const random = seededRandom(seed);
+const connections = databases.map(openAsApplication);
+const commits = connections.map(prepareCommit);
+const isIdle = commitsPerSecond === 0;
+const gapMs = 1000 / (commitsPerSecond * databases.length);
+const durationsMs = new Float64Array(MAX_DURATIONS);
+let commitCount = 0;
+let latestMs = 0;
+
+const startMs = performance.now();
+while (!isStopping) {
+  const nowMs = performance.now();
+  const dueMs = isIdle ? Number.POSITIVE_INFINITY : startMs + commitCount * gapMs;
+  if (dueMs > nowMs) {
+    await Bun.sleep(Math.min(MAX_PAUSE_MS, dueMs - nowMs));
+    continue;
+  }
+  latestMs = Math.max(latestMs, nowMs - dueMs);
+  commits[commitCount % commits.length]!(random);
+  durationsMs[commitCount % MAX_DURATIONS] = performance.now() - nowMs;
+  commitCount++;
+  // Signals are only seen between two turns of the event loop.
+  if (commitCount % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
+}
+const durationMs = performance.now() - startMs;
+for (const connection of connections) connection.close(true);
+const sorted = durationsMs.subarray(0, Math.min(commitCount, MAX_DURATIONS)).sort();
+const result: WriterResult = {
+  commitCount,
+  durationMs,
+  latestMs,
+  commitP50Ms: quantile(sorted, 0.5),
+  commitP99Ms: quantile(sorted, 0.99),
+};
+console.log(JSON.stringify(result));
