@@ -1,10 +1,9 @@
 /**
- * Failures under a running watch: of the store, of the disk, of the files beside the database, and other writers.
- * What was captured arrives later and in order, and a failure and its end are said once.
+ * Failures under a running watch: of the store, of the disk, of the files beside the database, and other
+ * writers. What was captured arrives later and in order, and a failure and its end are said once.
  */
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { readState, stateFolderOf } from "../../src/replication/state.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";
@@ -229,7 +228,8 @@ describe("watch while the disk fails", () => {
     await app.close();
   });
 
-  // Captures on top of sums that are not the position's carry wrong checksums, and nothing after them restores.
+  // Captures on top of sums that are not the position's carry wrong checksums, and nothing after them
+  // restores.
   test("page sums that are wrong, and cannot be made again at once, never lead to a wrong checksum", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
