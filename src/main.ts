@@ -1,12 +1,14 @@
 /**
- * The root of the command line: parse, run, map any error to its exit code. The only process.exit and the only
- * signal handlers of the program are here.
+ * The root of the command line: parse, run, map any error to its exit code. The only process.exit and the
+ * only signal handlers of the program are here.
  */
 import { Database } from "bun:sqlite";
 import { defineCommand, runCommand } from "citty";
+import { compactVerb } from "./commands/compact.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
 import { listVerb } from "./commands/list.ts";
 import { createLog, printError, printJson, printLine } from "./commands/output.ts";
+import { replicateVerb } from "./commands/replicate.ts";
 import { restoreVerb } from "./commands/restore.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
 import { assertPositionals, optionsOf, type Verb } from "./commands/verb.ts";
@@ -20,13 +22,24 @@ import { errorMessage, WalrustError } from "./errors.ts";
 declare const WALRUST_VERSION: string | undefined;
 
 const VERSION = typeof WALRUST_VERSION === "string" ? WALRUST_VERSION : "development";
-const VERBS: readonly Verb[] = [watchVerb, snapshotVerb, restoreVerb, listVerb, verifyVerb];
+const VERBS: readonly Verb[] = [
+  watchVerb,
+  snapshotVerb,
+  restoreVerb,
+  listVerb,
+  verifyVerb,
+  compactVerb,
+  replicateVerb,
+];
 
 /** Exit code of a second signal: 128 and its number. */
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
+/** Other names of verbs. */
+const ALIASES: Readonly<Record<string, string>> = { prune: "compact" };
+
 async function main(words: readonly string[]): Promise<number> {
-  const [first] = words;
+  const first = ALIASES[words[0] ?? ""] ?? words[0];
   if (first === undefined || first === "--help" || first === "-h" || first === "help") {
     printLine(programHelp(VERBS));
     return first === undefined ? 2 : 0;

@@ -1,9 +1,9 @@
 /**
  * Which key a database gets below the destination.
  *
- * The name is the file stem; databases that share a stem are called `<parent folder>/<stem>`. A name that was used
- * before, with this destination, is kept: it stands in the local state, so a new neighbour does not move a history.
- * Two paths to one file and a true collision are errors.
+ * The name is the file stem; databases that share a stem are called `<parent folder>/<stem>`. A name that was
+ * used before, with this destination, is kept: it stands in the local state, so a new neighbour does not move
+ * a history. Two paths to one file and a true collision are errors.
  */
 import { realpathSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";

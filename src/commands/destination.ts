@@ -8,7 +8,9 @@ import { openStore } from "../storage/open-store.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Invocation } from "./verb.ts";
 
-/** Opens the store that `--bucket` names. @throws WalrustError code "usage" when it is missing or malformed */
+/**
+ * Opens the store that `--bucket` names. @throws WalrustError code "usage" when it is missing or malformed
+ */
 export function openDestination(invocation: Invocation): ObjectStore {
   const { bucket, endpoint } = optionValues(invocation.words, STORE_OPTIONS);
   if (bucket === undefined) {

@@ -1,8 +1,8 @@
 /**
  * The state left beside a restored database, so that a following `watch` uploads only what differs.
  *
- * A state folder that is there already belongs to the database that was there: it is kept under the name of the
- * file that was moved aside, because it may hold captured transactions that were never uploaded.
+ * A state folder that is there already belongs to the database that was there: it is kept under the name of
+ * the file that was moved aside, because it may hold captured transactions that were never uploaded.
  */
 import { existsSync, renameSync } from "node:fs";
 import { PageSumWriter } from "../database/page-sums.ts";

@@ -2,8 +2,10 @@
  * `walrust snapshot`: one snapshot now, consistent while the application writes.
  */
 import { STORE_OPTIONS } from "../config/options.ts";
+import type { AttachTarget } from "../replication/attach.ts";
+import { askWatchOrNull } from "../replication/control.ts";
 import { Slots } from "../replication/slots.ts";
-import { snapshotOnce } from "../replication/snapshot.ts";
+import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
 import { nameDatabases } from "./database-names.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
@@ -22,16 +24,17 @@ export const snapshotVerb: Verb = {
   exitCodes: [
     [0, "the snapshot is in the bucket"],
     [2, "usage"],
-    [3, "the database cannot be read: missing, not SQLite, not in WAL mode, or a walrust watch has it"],
+    [3, "the database cannot be read: missing, not SQLite, not in WAL mode, or the watch that has it does not answer"],
     [4, "storage"],
   ],
   run: async (invocation) =>
     withDestination(invocation, async (store) => {
       const { env, version, signal, isJson, words } = invocation;
-      const [target] = nameDatabases(words.positionals, store.url);
-      const slots = { uploads: new Slots(1), anchors: new Slots(1) };
       const startedMs = env.monotonicMs();
-      const result = await snapshotOnce(target!, { store, env, version, ...slots }, signal);
+      const [target] = nameDatabases(words.positionals, store.url) as [AttachTarget];
+      const asked = await askWatchOrNull(target.paths.folder, { verb: "snapshot", path: target.path });
+      const context = { store, env, version, uploads: new Slots(1), anchors: new Slots(1) };
+      const result = (asked as SnapshotResult | null) ?? (await snapshotOnce(target, context, signal));
       const durationMs = Math.round(env.monotonicMs() - startedMs);
       const { name, txid, key, time, bytes, databaseBytes } = result;
       if (isJson) {

@@ -1,6 +1,6 @@
 /**
- * What `watch` says of its uploads as text: the first one of each database, each snapshot, and then one line every
- * ten seconds in which something was uploaded.
+ * What `watch` says of its uploads as text: the first one of each database, each snapshot, and then one line
+ * every ten seconds in which something was uploaded.
  */
 import type { Env } from "../env.ts";
 import type { WatchEvent } from "../replication/watch-types.ts";

@@ -1,9 +1,12 @@
 /**
- * The one table of options: flag, kind, default, range, meaning. Parsing, validation and `--help` are made from
- * it; a flag that is not here does not exist.
+ * The one table of options: flag, kind, default, range, meaning. Parsing, validation and `--help` are made
+ * from it; a flag that is not here does not exist.
  */
 
-/** How the text of an option becomes a value. Seconds may be fractions; a duration takes a unit (s, m, h, d), bytes one of KB, MB, GB. */
+/**
+ * How the text of an option becomes a value. Seconds may be fractions; a duration takes a unit (s, m, h, d),
+ * bytes one of KB, MB, GB.
+ */
 export type OptionKind = "text" | "switch" | "seconds" | "duration" | "count" | "bytes" | "percent";
 
 /** One option. */
@@ -296,6 +299,22 @@ export const RESTORE_OPTIONS = table({
     default: false,
     meaning: "Say what would be restored; write nothing",
   },
+});
+
+/** Options of replicate. */
+export const REPLICATE_OPTIONS = table({
+  local: { flag: "local", kind: "text", value: "PATH", meaning: "The replica's database file (required)" },
+  interval: {
+    flag: "interval",
+    kind: "duration",
+    value: "DURATION",
+    default: 5,
+    min: 0.01,
+    max: 86_400,
+    meaning: "Look for something new this often",
+  },
+  once: { flag: "once", kind: "switch", default: false, meaning: "Apply what is there and end" },
+  endpoint: STORE_OPTIONS.endpoint,
 });
 
 /** Options of verify. */

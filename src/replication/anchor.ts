@@ -2,12 +2,12 @@
  * Anchors: an LTX file made from the image of the whole database instead of from the WAL.
  *
  * - first: TXID 1, a snapshot with all pages, when there is no history.
- * - difference: the next TXID with only the pages whose sum changed, when the WAL's history is broken but the page
- *   sums are sound. Nothing changed: no TXID, only the position moves.
+ * - difference: the next TXID with only the pages whose sum changed, when the WAL's history is broken but the
+ *   page sums are sound. Nothing changed: no TXID, only the position moves.
  * - full: the next TXID with all pages, when the page sums are lost or the history is somebody else's.
  * - snapshot: all pages of a state that level 0 already reached, for a fast restore; no new TXID.
- * The file stands still meanwhile (byte 123); the work is done in slices of about a megabyte, between which other
- * databases are served. Nothing of it counts before the state is written, in the order of capture.ts.
+ * The file stands still meanwhile (byte 123); the work is done in slices of about a megabyte, between which
+ * other databases are served. Nothing of it counts before the state is written, in the order of capture.ts.
  */
 import { fstatSync } from "node:fs";
 import { DatabaseImage } from "../database/image.ts";
@@ -109,8 +109,8 @@ function dropUncommitted(live: LiveDatabase, txid: Txid): void {
 }
 
 /**
- * Writes a snapshot of the state that was just captured: call right after a capture under the same freeze, with
- * the wal-index that the capture saw.
+ * Writes a snapshot of the state that was just captured: call right after a capture under the same freeze,
+ * with the wal-index that the capture saw.
  * @throws WalrustError code "integrity" when the database is not what was captured (the caller re-anchors)
  */
 export async function snapshotImage(live: LiveDatabase, index: WalIndexHeader, env: Env): Promise<SpoolFile> {

@@ -1,9 +1,9 @@
 /**
  * Capture: the committed frames since the position become one LTX file in the spool and one TXID.
  *
- * Order, so that a crash between any two steps loses nothing: (1) the spool file is complete, (2) the state names
- * it, (3) the page sums include it. The uploader sees a file only after (2). A failure before (2) leaves the
- * position where it was, and the same frames are captured again.
+ * Order, so that a crash between any two steps loses nothing: (1) the spool file is complete, (2) the state
+ * names it, (3) the page sums include it. The uploader sees a file only after (2). A failure before (2)
+ * leaves the position where it was, and the same frames are captured again.
  * Synchronous, no SQLite: the caller holds the pin.
  */
 
@@ -36,11 +36,13 @@ export type CaptureOutcome =
 
 /**
  * Captures everything committed since the position.
- * @throws WalrustError code "database" when the disk refuses; the position is unchanged and the call may be repeated
+ * @throws WalrustError code "database" when the disk refuses; the position is unchanged and the call may be
+ * repeated
  */
 export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
   const first = captureOnce(live, env);
-  // A restart of the WAL between reading the wal-index and the WAL looks broken once and right the second time.
+  // A restart of the WAL between reading the wal-index and the WAL looks broken once and right the second
+  // time.
   return first.kind === "re-anchor" && live.pinLost === null ? captureOnce(live, env) : first;
 }
 
@@ -79,7 +81,10 @@ function nothingNew(live: LiveDatabase, state: DatabaseState, index: WalIndexHea
   return { kind: "nothing", index };
 }
 
-/** Why the tail cannot be trusted, or null. The wal-index counts commits: fewer in the tail means some are gone. */
+/**
+ * Why the tail cannot be trusted, or null. The wal-index counts commits: fewer in the tail means some are
+ * gone.
+ */
 function brokenReasonOrNull(
   live: LiveDatabase,
   tail: WalTail | WalBroken,
@@ -174,11 +179,16 @@ function encodeTail(
 }
 
 /**
- * The tail's pages and those the database grew by that no frame wrote: they are zeros in the database, and are
- * written as such, so that files merged later lead to the same state as files applied one by one.
+ * The tail's pages and those the database grew by that no frame wrote: they are zeros in the database, and
+ * are written as such, so that files merged later lead to the same state as files applied one by one.
  * @returns `pgnos` itself when there are none, which is the rule
  */
-function withHoles(pgnos: Uint32Array, oldCommit: number, commit: number, pageSizeBytes: number): Uint32Array {
+function withHoles(
+  pgnos: Uint32Array,
+  oldCommit: number,
+  commit: number,
+  pageSizeBytes: number,
+): Uint32Array {
   const lock = lockPgno(pageSizeBytes);
   let first = pgnos.length;
   while (first > 0 && pgnos[first - 1]! > oldCommit) first--;

@@ -2,10 +2,10 @@
  * Compaction: contiguous objects of one level become one object of the next, and what verified objects have
  * replaced is deleted when its time has come.
  *
- * Order: merge into the spool (every source verified while it is read) → put create-only → read the new object back
- * from the store and verify it in full → only then may anything it covers be deleted, and only after its lifetime.
- * A crash anywhere leaves extra objects, never a gap. Sources come from the spool where it still has them, else from
- * the store through a temporary file, so memory stays bounded.
+ * Order: merge into the spool (every source verified while it is read) → put create-only → read the new
+ * object back from the store and verify it in full → only then may anything it covers be deleted, and only
+ * after its lifetime. A crash anywhere leaves extra objects, never a gap. Sources come from the spool where
+ * it still has them, else from the store through a temporary file, so memory stays bounded.
  */
 import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -142,7 +142,9 @@ async function mergeObjects(
   }
 }
 
-/** Puts the merged object; one that exists is somebody's earlier try and is verified instead of written again. */
+/**
+ * Puts the merged object; one that exists is somebody's earlier try and is verified instead of written again.
+ */
 async function putMerged(
   store: ObjectStore,
   key: string,
@@ -243,7 +245,9 @@ async function openSource(
   return { ...openFile(path, source.sizeBytes, true), chain, previousChain };
 }
 
-/** A file as a merge source; opened at its first read, so that many sources need no descriptor each for long. */
+/**
+ * A file as a merge source; opened at its first read, so that many sources need no descriptor each for long.
+ */
 function openFile(path: string, sizeBytes: number, isTemporary: boolean): Pick<OpenSource, "read" | "close"> {
   let offset = 0;
   let fd: number | null = null;

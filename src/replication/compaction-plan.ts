@@ -1,6 +1,7 @@
 /**
- * What to compact: pure decisions over a listing. Level 1 is made from level 0, level 2 from level 1, level 3 from
- * level 2; each level is a sequence without gaps or overlaps that ends at most where the level below it ends.
+ * What to compact: pure decisions over a listing. Level 1 is made from level 0, level 2 from level 1, level 3
+ * from level 2; each level is a sequence without gaps or overlaps that ends at most where the level below it
+ * ends.
  *
  * A source object may be deleted when all of these hold:
  * 1. A verified object of the next level covers it.
@@ -71,6 +72,11 @@ export function planMergeOrNull(below: readonly LtxObject[], covered: number, le
   const last = sources.at(-1);
   if (first === undefined || last === undefined) return null;
   return { level, sources, minTxid: first.minTxid, maxTxid: last.maxTxid };
+}
+
+/** The TXID up to which `level` has been made from the level below, or 0. */
+export function coveredTxid(objects: readonly LtxObject[], level: number): Txid | 0 {
+  return sortedLevel(objects, level).at(-1)?.maxTxid ?? 0;
 }
 
 /** Source objects of level 0 to 2 that verified objects of the next level have replaced, oldest first. */

@@ -1,16 +1,17 @@
 /**
- * How `walrust snapshot` and `walrust compact` ask a running watch: over a Unix socket of that process, one for all
- * its databases, whose path stands in the file `watch.socket` of each state folder.
+ * How `walrust snapshot` and `walrust compact` ask a running watch: over a Unix socket of that process, one
+ * for all its databases, whose path stands in the file `watch.socket` of each state folder.
  *
- * Protocol: the client sends one JSON document and a newline, the server answers one JSON document and a newline
- * and closes. Only who may open the state folder (mode 0700) can ask. A file left by a process that was killed
- * leads to a socket nobody answers, which is the same as no file.
+ * Protocol: the client sends one JSON document and a newline, the server answers one JSON document and a
+ * newline and closes. Only who may open the state folder (mode 0700) can ask. A file left by a process that
+ * was killed leads to a socket nobody answers, which is the same as no file.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WalrustError } from "../errors.ts";
 import { asWalrustError } from "./failure-tracker.ts";
+import type { RetentionPolicy } from "./retention.ts";
 
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;
@@ -19,9 +20,11 @@ const REQUEST_SIZE_MAX = 64 * 1024;
 /** What a client asks. */
 export interface ControlRequest {
   readonly verb: "snapshot" | "compact";
-  /** Real path of the database. */
-  readonly path: string;
-  /** For compact: whether to delete, and the retention to apply. */
+  /** Real path of the database, or its name below the watch's destination. */
+  readonly path?: string;
+  readonly name?: string;
+  /** For compact: the retention to apply, and whether to do it. */
+  readonly retention?: RetentionPolicy;
   readonly force?: boolean;
 }
 
@@ -33,12 +36,14 @@ export type ControlAnswer =
 /** A socket that answers until it is closed. */
 export interface ControlServer {
   readonly path: string;
-  /** Names the socket in a state folder. */
-  announce(stateFolder: string): void;
+  /** Names the socket in a state folder, and for destination and name. */
+  announce(stateFolder: string, destination: string, name: string): void;
   close(): void;
 }
 
-/** Serves requests on a new socket in `folder`, or in the temporary folder where that path would be too long. */
+/**
+ * Serves requests on a new socket in `folder`, or in the temporary folder where that path would be too long.
+ */
 export function serveControl(
   folder: string,
   handle: (request: ControlRequest) => Promise<unknown>,
@@ -68,11 +73,15 @@ export function serveControl(
   });
   return {
     path,
-    announce: (stateFolder) => {
-      const file = join(stateFolder, "watch.socket");
-      if (announced.has(file)) return;
-      announced.add(file);
-      writeFileSync(file, path, { mode: 0o600 });
+    announce: (stateFolder, destination, name) => {
+      const files = [join(stateFolder, "watch.socket")];
+      const userFolder = userFolderOrNull();
+      if (userFolder !== null) files.push(join(userFolder, hashOf(destination, name)));
+      for (const file of files) {
+        if (announced.has(file)) continue;
+        announced.add(file);
+        writeFileSync(file, path, { mode: 0o600 });
+      }
     },
     close: () => {
       listener.stop(true);
@@ -81,6 +90,18 @@ export function serveControl(
       if (ownFolder !== null) rmSync(ownFolder, { recursive: true, force: true });
     },
   };
+}
+
+/** A folder that only this user can write to, or null where somebody else made it first. */
+function userFolderOrNull(): string | null {
+  const folder = join(tmpdir(), `walrust-${process.getuid?.() ?? 0}`);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const { uid, mode } = statSync(folder);
+  return uid === process.getuid?.() && (mode & 0o077) === 0 ? folder : null;
+}
+
+function hashOf(destination: string, name: string): string {
+  return new Bun.CryptoHasher("sha256").update(`${destination}\n${name}`).digest("hex").slice(0, 32);
 }
 
 async function answerTo(
@@ -100,14 +121,28 @@ async function answerTo(
 }
 
 /**
- * Asks the watch that has this database.
+ * Asks the watch that has the database with this state folder.
  * @returns its answer, or null when no watch runs
  * @throws WalrustError with the code the watch answered
  */
 export async function askWatchOrNull(stateFolder: string, request: ControlRequest): Promise<unknown | null> {
+  return askOrNull(join(stateFolder, "watch.socket"), request);
+}
+
+/** Asks the watch of this user that replicates `name` to `destination`, if one runs on this machine. */
+export async function askWatchByNameOrNull(
+  destination: string,
+  name: string,
+  request: ControlRequest,
+): Promise<unknown | null> {
+  const folder = userFolderOrNull();
+  return folder === null ? null : askOrNull(join(folder, hashOf(destination, name)), request);
+}
+
+async function askOrNull(announcement: string, request: ControlRequest): Promise<unknown | null> {
   let path: string;
   try {
-    path = readFileSync(join(stateFolder, "watch.socket"), "utf8");
+    path = readFileSync(announcement, "utf8");
   } catch {
     // No watch has announced itself here.
     return null;

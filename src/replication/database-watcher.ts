@@ -1,11 +1,12 @@
 /**
- * The watcher of one database: attaches it, keeps its WAL, anchors, takes snapshots, uploads and maintains, and
- * gets over every failure by itself except another writer.
+ * The watcher of one database: attaches it, keeps its WAL, anchors, takes snapshots, uploads and maintains,
+ * and gets over every failure by itself except another writer.
  *
  * Invariants:
- * 1. At most one job (attach, anchor, snapshot, adopt) runs at a time. No capture and no checkpoint runs beside
- *    one, but for a snapshot, beside which captures go on. Uploads and upkeep run beside everything.
- * 2. `look` is synchronous and short; nothing is held per database, no timer and no promise, when nothing happens.
+ * 1. At most one job (attach, anchor, snapshot, adopt) runs at a time. No capture and no checkpoint runs
+ *    beside one, but for a snapshot, beside which captures go on. Uploads and upkeep run beside everything.
+ * 2. `look` is synchronous and short; nothing is held per database, no timer and no promise, when nothing
+ *    happens.
  * 3. An anchor that is due stays due until it is done: nothing is captured on a broken history.
  */
 import { WalrustError } from "../errors.ts";
@@ -14,18 +15,18 @@ import { type Attached, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
 import { asWalrustError, FailureTracker, RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { Maintenance } from "./maintenance.ts";
+import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
+import type { RetentionPolicy } from "./retention.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
 import type { DatabaseState } from "./state.ts";
-import { nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
+import { UploadLanes } from "./upload-lanes.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
 import type { AttachTarget, WatchContext } from "./watch-types.ts";
 
 const ACTIVE_MS = 10_000;
 const DRAIN_PAUSE_MS = 250;
 const REQUEST_LOOK_MS = 20;
-const LANES = ["links", "snapshots"] as const;
 
 export class DatabaseWatcher {
   live: LiveDatabase | null = null;
@@ -37,11 +38,11 @@ export class DatabaseWatcher {
   readonly #clock: SnapshotClock;
   readonly #maintenance: Maintenance | null;
   readonly #pause = new RetryPause();
-  readonly #uploadPause = new RetryPause();
   readonly #aborter = new AbortController();
+  readonly #uploads: UploadLanes;
   #job: Promise<void> | null = null;
   #isSnapshotting = false;
-  readonly #uploads: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
+  #isPaused = false;
   #upkeep: Promise<void> | null = null;
   #anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
   #snapshotDue: string | null = null;
@@ -59,6 +60,13 @@ export class DatabaseWatcher {
     this.#keeper = new WalKeeper(target.name, context);
     this.#clock = new SnapshotClock(nowMs);
     this.#maintenance = options.maintenance ? new Maintenance(options.maintenance, nowMs) : null;
+    this.#uploads = new UploadLanes(context, this.#aborter.signal, {
+      drained: () => this.#healedIfDrained(),
+      adopt: (reason) => {
+        this.#adoptReason = reason;
+      },
+      failed: (error) => this.#say(error),
+    });
   }
 
   get name(): string {
@@ -76,8 +84,8 @@ export class DatabaseWatcher {
   }
 
   /**
-   * The first attach. What nothing will mend by itself (no such file, not in WAL mode, locked, wrong credentials)
-   * stops this database; anything else is tried again.
+   * The first attach. What nothing will mend by itself (no such file, not in WAL mode, locked, wrong
+   * credentials) stops this database; anything else is tried again.
    */
   start(signal: AbortSignal): void {
     this.#run(async () => {
@@ -99,14 +107,42 @@ export class DatabaseWatcher {
     if (this.#job === null && this.#startDueJob()) return;
     const { live } = this;
     if (live === null) return;
+    if (this.#isPaused) return this.#lookPaused(live, nowMs);
     try {
       const limits = { mayCheckpoint: this.#job === null, isUrgent: false };
       this.#handle(this.#keeper.look(live, nowMs, limits), nowMs);
     } catch (error) {
       this.#fail(error);
     }
-    if (live.pending.length > 0 && this.#uploadPause.isOver(nowMs)) this.#startUploads();
+    this.#uploads.startDue(live, nowMs);
     this.#startUpkeepIfDue(nowMs);
+  }
+
+  /** Captures stop and the pin is let go, or go on: the spool has reached its limit, or has room again. */
+  setPaused(isPaused: boolean): void {
+    if (isPaused === this.#isPaused) return;
+    this.#isPaused = isPaused;
+    const { log } = this.context.env;
+    const database = this.name;
+    if (isPaused) {
+      log.warn("the captured files have reached --cache-max-size; capture stops until some are uploaded", {
+        database,
+      });
+    } else log.info("captured files have room again; capture goes on with a difference", { database });
+  }
+
+  /** Whether pending files may be merged: no upload is at one of them. */
+  get mayMerge(): boolean {
+    return this.#job === null && this.#anchorDue === null;
+  }
+
+  /** Uploads go on; the database is let go of. */
+  #lookPaused(live: LiveDatabase, nowMs: number): void {
+    if (this.#job === null && live.pin.state !== "released") {
+      live.pin.release();
+      live.pinLost = "capture had stopped because the spool was full";
+    }
+    this.#uploads.startDue(live, nowMs);
   }
 
   /** Starts the job that comes before any look at the WAL. @returns whether one was started */
@@ -175,7 +211,7 @@ export class DatabaseWatcher {
   }
 
   async #adopt(): Promise<void> {
-    await this.#uploadsDone();
+    await this.#uploads.done();
     const { live } = this;
     if (live === null) return;
     await this.#settle(await adopt(live, this.context.store, this.context.env, this.#adoptReason ?? ""));
@@ -245,37 +281,38 @@ export class DatabaseWatcher {
     const afterMs = env.monotonicMs();
     while (this.#snapshotTaken === null || this.#snapshotTaken.atMs < afterMs || this.pendingCount > 0) {
       if (this.stopped !== null) throw this.stopped;
-      if (this.#aborter.signal.aborted) throw new WalrustError("storage", "The watch ended before the snapshot");
+      if (this.#aborter.signal.aborted)
+        throw new WalrustError("storage", "The watch ended before the snapshot");
       await env.sleep(REQUEST_LOOK_MS, this.#aborter.signal);
     }
     return this.#snapshotTaken.result;
   }
 
-  #startUploads(): void {
-    const { live } = this;
-    if (live === null) return;
-    for (const lane of LANES) {
-      if (this.#uploads[lane] !== null || nextOfLane(live, lane) === undefined) continue;
-      this.#uploads[lane] = uploadPending(live, this.context, this.#aborter.signal, lane)
-        .then((outcome) => {
-          if (outcome.kind === "adopt") this.#adoptReason = outcome.reason;
-          if (outcome.kind !== "drained") return;
-          this.#uploadPause.reset();
-          this.#healedIfDrained();
-        })
-        .catch((error) => {
-          if (this.#aborter.signal.aborted) return;
-          this.#uploadPause.extend(this.context.env.monotonicMs());
-          this.#say(error);
-        })
-        .finally(() => {
-          this.#uploads[lane] = null;
-        });
-    }
-  }
-
-  async #uploadsDone(): Promise<void> {
-    await Promise.all(LANES.map((lane) => this.#uploads[lane]));
+  /**
+   * Compacts at once, then applies retention. For `walrust compact` beside this watch.
+   * @param retention the policy, if not the watch's own
+   * @param isForced false: only tell what would be done
+   * @throws WalrustError with a storage code, or naming an object that cannot be compacted
+   */
+  async requestUpkeep(retention: RetentionPolicy | undefined, isForced: boolean): Promise<UpkeepResult> {
+    await this.#upkeep;
+    const { live, context } = this;
+    if (this.stopped !== null) throw this.stopped;
+    if (live === null || live.state === null)
+      throw new WalrustError("database-busy", `${this.name} is not ready yet`);
+    const { store, version, env, options } = context;
+    const { writer } = live.state;
+    const target = { store, name: this.name, spoolFolder: live.paths.spoolFolder, writer, version, env };
+    const own = options.maintenance ?? DEFAULT_UPKEEP;
+    const policy = { compaction: own.compaction, retention: retention ?? own.retention };
+    const done = context.upkeeps.run(() => upkeepOnce(target, policy, isForced, this.#aborter.signal));
+    this.#upkeep = done
+      .then(() => undefined)
+      .finally(() => {
+        this.#upkeep = null;
+      });
+    this.#upkeep.catch(() => {});
+    return done;
   }
 
   #startUpkeepIfDue(nowMs: number): void {
@@ -344,9 +381,9 @@ export class DatabaseWatcher {
       this.#say(error);
     }
     while (live.pending.length > 0 && !this.#aborter.signal.aborted && this.#adoptReason === null) {
-      this.#startUploads();
+      this.#uploads.start(live);
       const before = live.pending.length;
-      await this.#uploadsDone();
+      await this.#uploads.done();
       if (live.pending.length >= before) await this.context.env.sleep(DRAIN_PAUSE_MS, this.#aborter.signal);
     }
   }
@@ -354,7 +391,7 @@ export class DatabaseWatcher {
   /** Stops uploading and lets go of the database. Nothing is lost: the spool keeps what was captured. */
   async close(): Promise<void> {
     this.#aborter.abort();
-    await this.#uploadsDone();
+    await this.#uploads.done();
     await this.#upkeep;
     this.#pendingAtClose = this.pendingCount;
     this.#detach();

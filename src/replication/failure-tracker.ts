@@ -1,6 +1,6 @@
 /**
- * What a watcher says about its failures: the first one of a kind once, and the end of it once, however often it is
- * tried in between; and how long to wait before trying again.
+ * What a watcher says about its failures: the first one of a kind once, and the end of it once, however often
+ * it is tried in between; and how long to wait before trying again.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";

@@ -1,6 +1,7 @@
 /**
  * One watched database while it is attached: its pin, its persisted position and what is known since the last
- * look. A plain record: the functions of this folder work on it, one at a time (`busy` says that one is at it).
+ * look. A plain record: the functions of this folder work on it, one at a time (`busy` says that one is at
+ * it).
  */
 import type { Pin } from "../database/pin.ts";
 import type { Txid } from "../format/types.ts";
@@ -26,7 +27,10 @@ export interface LiveDatabase {
   uploadedBytes: number;
   /** Bytes of uploaded increments that are still in the spool, as far as is known. */
   sentBytes: number;
-  /** At the last look everything was captured and backfilled under the pin: a restart of the WAL loses nothing. */
+  /**
+   * At the last look everything was captured and backfilled under the pin: a restart of the WAL loses
+   * nothing.
+   */
   mayRestart: boolean;
   /** The wal-index's count of commits at the last capture under this pin, or null when it is not known. */
   changeCount: number | null;

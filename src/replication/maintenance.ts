@@ -1,10 +1,11 @@
 /**
- * The upkeep of one database's objects beside its replication: compaction into levels 1 to 3, deleting what was
- * compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads, one job at
- * a time per database, a bounded number over all, and only for databases whose history has moved.
+ * The upkeep of one database's objects beside its replication: compaction into levels 1 to 3, deleting what
+ * was compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads,
+ * one job at a time per database, a bounded number over all, and only for databases whose history has moved.
  */
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
-import { listObjects, readHeader } from "../storage/catalog.ts";
+import { keyOf, listObjects, readHeader } from "../storage/catalog.ts";
+import type { ObjectStore } from "../storage/store.ts";
 import {
   type CompactedObject,
   CompactionProgress,
@@ -12,7 +13,16 @@ import {
   compactInto,
   expire,
 } from "./compact.ts";
-import { type CompactionPolicy, HIGHEST_LEVEL, isCompactionUrgent } from "./compaction-plan.ts";
+import {
+  type CompactionPolicy,
+  coveredTxid,
+  DEFAULT_COMPACTION,
+  HIGHEST_LEVEL,
+  isCompactionUrgent,
+  type Merge,
+  planExpiry,
+  planMergeOrNull,
+} from "./compaction-plan.ts";
 import { planPruning, type RetentionPolicy, type RetentionVerdict } from "./retention.ts";
 import type { SnapshotPolicy } from "./schedule.ts";
 import { pruneSent } from "./spool-cache.ts";
@@ -47,6 +57,7 @@ export class Maintenance {
   #expiryDueMs: number;
   #retentionDueMs: number;
   #seenTxid = 0;
+  #countedTxid: number | null = null;
   #seenBytes = 0;
   #waitingSinceMs: number | null = null;
 
@@ -75,15 +86,21 @@ export class Maintenance {
     const { compaction } = this.options;
     if (txid === this.#seenTxid || compaction === null) return false;
     this.#waitingSinceMs ??= nowMs;
-    const count = txid - this.#seenTxid;
-    const waiting = { count, bytes: uploadedBytes - this.#seenBytes, oldestAgeMs: nowMs - this.#waitingSinceMs };
-    if (this.#seenTxid > 0 && isCompactionUrgent(waiting, compaction)) this.#dueMs[1] = nowMs;
+    this.#countedTxid ??= txid;
+    const count = txid - this.#countedTxid;
+    const waiting = {
+      count,
+      bytes: uploadedBytes - this.#seenBytes,
+      oldestAgeMs: nowMs - this.#waitingSinceMs,
+    };
+    if (isCompactionUrgent(waiting, compaction)) this.#dueMs[1] = nowMs;
     return this.#dueMs.some((dueMs, level) => level > 0 && nowMs >= dueMs);
   }
 
   /**
    * Does what is due.
-   * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be compacted
+   * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be
+   * compacted
    */
   async run(
     target: CompactionTarget,
@@ -102,6 +119,7 @@ export class Maintenance {
       }
     }
     this.#seenTxid = uploaded.txid;
+    this.#countedTxid = uploaded.txid;
     this.#seenBytes = uploaded.bytes;
     this.#waitingSinceMs = null;
     const isRetentionDue = nowMs >= this.#retentionDueMs;
@@ -135,8 +153,8 @@ export class Maintenance {
 /**
  * Applies the retention policy to a database's objects.
  * @param isForced false: plan only, delete nothing
- * @throws WalrustError with a storage code, or "corrupt" when a snapshot's header cannot be read (then nothing is
- * deleted)
+ * @throws WalrustError with a storage code, or "corrupt" when a snapshot's header cannot be read (then
+ * nothing is deleted)
  */
 export async function applyRetention(
   target: Pick<CompactionTarget, "store" | "name">,
@@ -158,4 +176,64 @@ export async function applyRetention(
     await store.delete(deleted, signal === undefined ? {} : { signal });
   }
   return { kept: pruning.keptSnapshots, deleted, deletedBytes };
+}
+
+/** What compaction and retention need of the options. */
+export type UpkeepPolicy = Pick<MaintenanceOptions, "compaction" | "retention">;
+
+/** The defaults of compaction and retention. */
+export const DEFAULT_UPKEEP: UpkeepPolicy = {
+  compaction: DEFAULT_COMPACTION,
+  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
+};
+
+/** What one upkeep did, or would do. */
+export interface UpkeepResult {
+  readonly name: string;
+  readonly compacted: readonly CompactedObject[];
+  /** Keys of objects that compaction replaced long enough ago. */
+  readonly expired: readonly string[];
+  readonly retention: RetentionResult;
+}
+
+/**
+ * Compacts all levels now, deletes what has been replaced, and applies retention.
+ * @param isForced false: nothing is written or deleted; what would be is told
+ * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be
+ * compacted
+ */
+export async function upkeepOnce(
+  target: CompactionTarget,
+  policy: UpkeepPolicy,
+  isForced: boolean,
+  signal?: AbortSignal,
+): Promise<UpkeepResult> {
+  const { store, name, env } = target;
+  const compaction = policy.compaction ?? DEFAULT_COMPACTION;
+  const progress = new CompactionProgress();
+  const compacted: CompactedObject[] = [];
+  let expired: string[] = [];
+  if (isForced) {
+    for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+      compacted.push(...(await compactInto(target, level, progress, signal)));
+    }
+    expired = await expire(target, await listObjects(store, name, signal), compaction, progress, signal);
+  } else {
+    const objects = await listObjects(store, name, signal);
+    for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+      const merge = planMergeOrNull(objects, coveredTxid(objects, level), level);
+      if (merge !== null) compacted.push(plannedObject(store, name, merge));
+    }
+    expired = planExpiry(objects, compaction, () => true, env.nowMs()).map(({ key }) => key);
+  }
+  const retention = await applyRetention(target, policy.retention, isForced, signal);
+  return { name, compacted, expired, retention };
+}
+
+/** What a merge would make; its size is not known before. */
+function plannedObject(store: ObjectStore, name: string, merge: Merge): CompactedObject {
+  const { level, minTxid, maxTxid, sources } = merge;
+  const sourceBytes = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const key = keyOf(store, name, merge);
+  return { level, minTxid, maxTxid, key, bytes: 0, sources: sources.length, sourceBytes };
 }

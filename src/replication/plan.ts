@@ -1,6 +1,6 @@
 /**
- * What to do with a WAL, decided from what was read: a pure function of the position, the wal-index and what is
- * known about the pin. Every decision carries its reason, which is logged.
+ * What to do with a WAL, decided from what was read: a pure function of the position, the wal-index and what
+ * is known about the pin. Every decision carries its reason, which is logged.
  */
 import type { WalPosition } from "../database/wal-tail.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
@@ -14,8 +14,8 @@ export interface CaptureInput {
   /** The wal-index, or null while a writer or a recovery is changing it. */
   readonly index: WalIndexHeader | null;
   /**
-   * At the last look all frames were captured and backfilled, and the pin has held since then: a restart of the
-   * WAL loses nothing.
+   * At the last look all frames were captured and backfilled, and the pin has held since then: a restart of
+   * the WAL loses nothing.
    */
   readonly mayRestart: boolean;
   /** Why the pin did not hold since the last look, or null when it did. */

@@ -1,9 +1,9 @@
 /**
  * Publishing: a spool file becomes an object with its metadata, create-only, hashed again on the way.
  *
- * Acknowledged means: the put resolved, or the key holds an object with our SHA-256 (an earlier try took effect).
- * A key that holds something else is either our own, from a state we lost, or another writer's: the caller decides
- * by the typed outcome. A spool file whose bytes are not what was hashed is never sent.
+ * Acknowledged means: the put resolved, or the key holds an object with our SHA-256 (an earlier try took
+ * effect). A key that holds something else is either our own, from a state we lost, or another writer's: the
+ * caller decides by the typed outcome. A spool file whose bytes are not what was hashed is never sent.
  */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { hasCode, WalrustError } from "../errors.ts";
@@ -37,7 +37,8 @@ export interface Publisher {
 
 /**
  * Uploads one file.
- * @throws WalrustError with a storage code when the store refuses after its retries; the file stays in the spool
+ * @throws WalrustError with a storage code when the store refuses after its retries; the file stays in the
+ * spool
  */
 export async function publish(
   publisher: Publisher,

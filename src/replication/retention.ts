@@ -1,13 +1,13 @@
 /**
- * Retention: which snapshots are kept (grandfather, father, son), and which objects nothing kept needs any more.
- * Pure decisions over a listing.
+ * Retention: which snapshots are kept (grandfather, father, son), and which objects nothing kept needs any
+ * more. Pure decisions over a listing.
  *
  * Rules, in this order:
  * 1. The newest snapshot is always kept, and at least two.
  * 2. Hourly N keeps the newest snapshot of each of the last N hours that have one; daily, weekly and monthly
  *    likewise. Hours, days, ISO weeks and months are UTC.
- * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is at or
- *    before it go, all others stay until they are compacted into a higher level.
+ * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is
+ *    at or before it go, all others stay until they are compacted into a higher level.
  */
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";

@@ -1,7 +1,7 @@
 /**
- * When a snapshot is due: a pure decision over what happened since the last one. Intervals are measured on the
- * monotonic clock while watching, so a wall clock that jumps neither delays nor multiplies snapshots; only the age
- * of the newest snapshot at start is wall time, taken once.
+ * When a snapshot is due: a pure decision over what happened since the last one. Intervals are measured on
+ * the monotonic clock while watching, so a wall clock that jumps neither delays nor multiplies snapshots;
+ * only the age of the newest snapshot at start is wall time, taken once.
  */
 
 /** When snapshots are taken; 0 switches a trigger off. */
@@ -35,7 +35,9 @@ export interface SnapshotFacts {
   /** The first and the last capture since then, or null when there was none. */
   readonly firstChangeMs: number | null;
   readonly lastChangeMs: number | null;
-  /** Whether the newest snapshot is older than the interval at start, and nothing was decided about that yet. */
+  /**
+   * Whether the newest snapshot is older than the interval at start, and nothing was decided about that yet.
+   */
   readonly isStaleAtStart: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * One snapshot of one database, without a watch: attach, anchor or capture up to now, write the image, upload all
- * that is pending in order, let go. Consistent while the application writes.
+ * One snapshot of one database, without a watch: attach, anchor or capture up to now, write the image, upload
+ * all that is pending in order, let go. Consistent while the application writes.
  */
 import { hasCode, WalrustError } from "../errors.ts";
 import { keyOf } from "../storage/catalog.ts";
@@ -9,8 +9,8 @@ import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
 import { type Attached, type AttachTarget, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { uploadPending } from "./uploader.ts";
 import type { SpoolFile } from "./spool.ts";
+import { uploadPending } from "./uploader.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 const TRIES_MAX = 100;
@@ -30,8 +30,8 @@ export interface SnapshotResult {
 
 /**
  * Takes and uploads a snapshot.
- * @throws WalrustError codes database, not-wal, locked, foreign-writer or a storage code. What was captured stays in
- * the spool and is uploaded by the next snapshot or watch
+ * @throws WalrustError codes database, not-wal, locked, foreign-writer or a storage code. What was captured
+ * stays in the spool and is uploaded by the next snapshot or watch
  */
 export async function snapshotOnce(
   target: AttachTarget,

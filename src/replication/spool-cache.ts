@@ -1,7 +1,7 @@
 /**
- * Uploaded increments that stay in the spool for a while, in its folder `sent`: compaction and restore read them
- * from the disk instead of the network. Snapshots are not kept. A file here is only a copy of an object, so it may
- * be deleted at any time.
+ * Uploaded increments that stay in the spool for a while, in its folder `sent`: compaction and restore read
+ * them from the disk instead of the network. Snapshots are not kept. A file here is only a copy of an object,
+ * so it may be deleted at any time.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";

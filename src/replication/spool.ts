@@ -22,7 +22,7 @@ import { join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, nextChain } from "../format/chain.ts";
 import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
-import type { Txid } from "../format/types.ts";
+import { TXID_MAX, type Txid } from "../format/types.ts";
 
 const FOOTER_SIZE = 112;
 const MAGIC = new TextEncoder().encode("WALRUST1");
@@ -140,9 +140,9 @@ function spoolOperation<T>(operation: string, path: string, run: () => T): T {
 }
 
 /**
- * Loads the spool: every complete file, in the order of upload, and removes leftovers of a crash. Files past
- * `headTxid` were never made part of the state and are removed too.
- * @param headChain the chain value of the state, as hex: the files must lead to it
+ * Loads the spool: the files that wait, in the order of upload, and removes leftovers of a crash: temporary
+ * files, files past `headTxid` that were never made part of the state, and files that a merge has replaced.
+ * @param headChain the chain value of the state, as hex: the links must lead to it
  * @returns the pending files, or "broken" with a reason when they do not lead to the state
  */
 export function loadSpool(
@@ -150,9 +150,10 @@ export function loadSpool(
   headTxid: Txid,
   headChain: string,
 ): { kind: "pending"; files: SpoolFile[] } | { kind: "broken"; reason: string } {
-  const files: SpoolFile[] = [];
-  let torn = "";
-  for (const name of readdirSync(folder).sort()) {
+  const links: SpoolFile[] = [];
+  const snapshots: SpoolFile[] = [];
+  const torn: { name: string; minTxid: Txid }[] = [];
+  for (const name of readdirSync(folder)) {
     const path = join(folder, name);
     const match = NAME.exec(name);
     if (match === null) {
@@ -160,35 +161,53 @@ export function loadSpool(
       continue;
     }
     const [, level, min, max] = match;
-    const file = openSpoolFileOrNull(path, Number.parseInt(level!, 16), parseTxid(min!), parseTxid(max!));
-    if (parseTxid(max!) > headTxid) rmSync(path, { force: true });
-    else if (file === null) torn = `${name} is incomplete`;
-    else files.push(file);
+    if (!isTxid(min!) || !isTxid(max!)) continue;
+    const [minTxid, maxTxid] = [parseTxid(min!), parseTxid(max!)];
+    const file = openSpoolFileOrNull(path, Number.parseInt(level!, 16), minTxid, maxTxid);
+    if (maxTxid > headTxid) rmSync(path, { force: true });
+    else if (file === null) torn.push({ name, minTxid });
+    else if (isChainLink(file)) links.push(file);
+    else snapshots.push(file);
   }
-  if (torn !== "") return { kind: "broken", reason: torn };
-  files.sort((a, b) => a.maxTxid - b.maxTxid || a.level - b.level);
-  const gap = chainGapOrNull(files.filter(isChainLink), headTxid, headChain);
-  return gap === null ? { kind: "pending", files } : { kind: "broken", reason: gap };
+  const path = linksToHead(links, headTxid, headChain);
+  const kept = new Set(path);
+  const strays = links.filter((file) => !kept.has(file));
+  // What the path covers was replaced by it; anything before it is a link that is missing on the way.
+  const firstTxid = path[0]?.minTxid ?? Number.POSITIVE_INFINITY;
+  const incomplete = torn.find(({ minTxid }) => minTxid < firstTxid);
+  if (incomplete !== undefined) return { kind: "broken", reason: `${incomplete.name} is incomplete` };
+  const lost = strays.find(({ minTxid }) => minTxid < firstTxid);
+  if (lost !== undefined)
+    return { kind: "broken", reason: `TXID ${lost.maxTxid} does not lead to the state` };
+  for (const stray of strays) rmSync(stray.path, { force: true });
+  const files = [...path, ...snapshots].sort((a, b) => a.maxTxid - b.maxTxid || a.level - b.level);
+  return { kind: "pending", files };
 }
 
-/** Why the links do not lead to the head, or null when they do (or there are none). */
-function chainGapOrNull(links: readonly SpoolFile[], headTxid: Txid, headChain: string): string | null {
-  for (let i = 0; i < links.length; i++) {
-    const link = links[i]!;
-    const next = links[i + 1];
-    if (hex(nextChain(link.previousChain, link.sha256)) !== hex(link.chain)) {
-      return `the footer of TXID ${link.maxTxid} does not follow from its SHA-256`;
-    }
-    if (next === undefined) {
-      if (link.maxTxid !== headTxid)
-        return `the newest spool file is TXID ${link.maxTxid}, the state ${headTxid}`;
-      if (hex(link.chain) !== headChain)
-        return `TXID ${link.maxTxid} is not the file the state was made with`;
-    } else if (next.minTxid !== link.maxTxid + 1 || hex(next.previousChain) !== hex(link.chain)) {
-      return `TXID ${next.minTxid} does not follow TXID ${link.maxTxid}`;
-    }
+/** Whether 16 hex digits are a TXID; a file of another name is nobody's. */
+function isTxid(text: string): boolean {
+  const value = Number.parseInt(text, 16);
+  return value >= 1 && value <= TXID_MAX;
+}
+
+/**
+ * The links that lead to the head, oldest first: found from the head backwards, each proven by its own chain
+ * value.
+ */
+function linksToHead(links: readonly SpoolFile[], headTxid: Txid, headChain: string): SpoolFile[] {
+  const byEnd = new Map<string, SpoolFile>();
+  for (const link of links) byEnd.set(`${link.maxTxid} ${hex(link.chain)}`, link);
+  const path: SpoolFile[] = [];
+  let txid: number = headTxid;
+  let chain = headChain;
+  for (;;) {
+    const link = byEnd.get(`${txid} ${chain}`);
+    if (link === undefined || hex(nextChain(link.previousChain, link.sha256)) !== chain)
+      return path.reverse();
+    path.push(link);
+    txid = link.minTxid - 1;
+    chain = hex(link.previousChain);
   }
-  return null;
 }
 
 /** Reads the footer of the file at `path`; null when it is missing or not complete. */
@@ -222,7 +241,10 @@ export function openSpoolFileOrNull(
   };
 }
 
-/** Whether the LTX bytes of a file still have the SHA-256 of its footer. Reads the whole file in bounded memory. */
+/**
+ * Whether the LTX bytes of a file still have the SHA-256 of its footer. Reads the whole file in bounded
+ * memory.
+ */
 export async function isIntact(file: SpoolFile): Promise<boolean> {
   const hasher = new Bun.CryptoHasher("sha256");
   for await (const chunk of Bun.file(file.path).slice(0, file.sizeBytes).stream()) hasher.update(chunk);

@@ -1,6 +1,6 @@
 /**
- * The local state of one database: the position that everything is replayable from, in `state.json` of the state
- * folder `.<database file name>-walrust/` beside the database.
+ * The local state of one database: the position that everything is replayable from, in `state.json` of the
+ * state folder `.<database file name>-walrust/` beside the database.
  *
  * Invariants:
  * 1. It is replaced as a whole (temporary name, rename), after the spool file of its TXID is complete.

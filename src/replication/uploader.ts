@@ -1,8 +1,8 @@
 /**
- * The uploader of one database: sends the pending files in the order of their TXIDs, one at a time, and removes
- * each from the spool when the store has acknowledged it. It never skips one: what cannot be sent stays pending
- * and is tried again. Independent of capture, which never waits for it. Two lanes: the links of the chain, and the
- * later snapshots, so that increments do not wait for a snapshot of many gigabytes.
+ * The uploader of one database: sends the pending files in the order of their TXIDs, one at a time, and
+ * removes each from the spool when the store has acknowledged it. It never skips one: what cannot be sent
+ * stays pending and is tried again. Independent of capture, which never waits for it. Two lanes: the links of
+ * the chain, and the later snapshots, so that increments do not wait for a snapshot of many gigabytes.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
@@ -33,8 +33,8 @@ export function nextOfLane(live: LiveDatabase, lane: UploadLane): SpoolFile | un
 
 /**
  * Sends the pending files of a lane until none is left.
- * @throws WalrustError with a storage code when the store refuses after retries; code "foreign-writer" when another
- * writer owns a key
+ * @throws WalrustError with a storage code when the store refuses after retries; code "foreign-writer" when
+ * another writer owns a key
  */
 export async function uploadPending(
   live: LiveDatabase,
@@ -94,8 +94,8 @@ function emitUploaded(
 }
 
 /**
- * Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything. Its mark
- * is what the store acknowledged, never more.
+ * Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything.
+ * Its mark is what the store acknowledged, never more.
  */
 export async function refreshManifest(live: LiveDatabase, store: ObjectStore, env: Env): Promise<void> {
   const { state } = live;

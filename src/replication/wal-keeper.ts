@@ -1,7 +1,7 @@
 /**
- * One database's WAL from look to look: captures what is committed, lets checkpoints of the application through,
- * runs our own, and converts the pin. Synchronous and short; what takes long is only named in the outcome and done
- * by the watcher as a job.
+ * One database's WAL from look to look: captures what is committed, lets checkpoints of the application
+ * through, runs our own, and converts the pin. Synchronous and short; what takes long is only named in the
+ * outcome and done by the watcher as a job.
  */
 import { checkpointCycle } from "../database/checkpoint.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
@@ -28,7 +28,9 @@ export type LookOutcome =
 
 /** What a look may do. */
 export interface LookLimits {
-  /** False while the database file is read: it has to stand still, so no checkpoint and no change of the pin. */
+  /**
+   * False while the database file is read: it has to stand still, so no checkpoint and no change of the pin.
+   */
   readonly mayCheckpoint: boolean;
   /** Capture even if the last capture was only just now. */
   readonly isUrgent: boolean;
@@ -61,7 +63,9 @@ export class WalKeeper {
     this.#lastCaptureMs = nowMs;
   }
 
-  /** Does what is due. @throws WalrustError when the disk or SQLite refuses; the position is unchanged then */
+  /**
+   * Does what is due. @throws WalrustError when the disk or SQLite refuses; the position is unchanged then
+   */
   look(live: LiveDatabase, nowMs: number, limits: LookLimits): LookOutcome {
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
       const reason = this.#replacedReasonOrNull(live, nowMs);
@@ -104,7 +108,8 @@ export class WalKeeper {
     const isPinned = live.pin.yieldToCheckpoint(() => {
       outcome = capture(live, env);
     }, env);
-    // The lock was dropped for some ms: a restart is expected, and the count of commits tells if one is missing.
+    // The lock was dropped for some ms: a restart is expected, and the count of commits tells if one is
+    // missing.
     const isCaptured = (outcome as CaptureOutcome | null)?.kind !== "re-anchor";
     live.mayRestart = isCaptured && live.changeCount !== null;
     if (!isPinned) live.pinLost = "the pin could not be taken again after a checkpoint by the application";

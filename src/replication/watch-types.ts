@@ -23,7 +23,11 @@ export interface WatchOptions {
   readonly shutdownTimeoutMs: number;
   /** Capture no further than what was acknowledged, and keep nothing that was uploaded (`--no-cache`). */
   readonly isDirect?: boolean;
-  /** Snapshots on schedule, compaction, retention and the local cache; without it only captures are uploaded. */
+  /** Most bytes of captured files on disk, over all databases; without it there is no limit. */
+  readonly spoolBytesMax?: number;
+  /**
+   * Snapshots on schedule, compaction, retention and the local cache; without it only captures are uploaded.
+   */
   readonly maintenance?: MaintenanceOptions;
 }
 

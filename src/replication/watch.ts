@@ -1,22 +1,28 @@
 /**
  * Watching: one loop that looks at every database in turn, and the orderly end of it.
  *
- * The loop holds no timer and no promise per database. Databases with recent commits are looked at on every tick,
- * idle ones on every second; that costs a read of 136 bytes each. It ends when the signal aborts (drain: a last
- * capture, the uploads, bounded by the shutdown timeout), or when every database has stopped.
+ * The loop holds no timer and no promise per database. Databases with recent commits are looked at on every
+ * tick, idle ones on every second; that costs a read of 136 bytes each. It ends when the signal aborts
+ * (drain: a last capture, the uploads, bounded by the shutdown timeout), or when every database has stopped.
  */
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
 import type { Env } from "../env.ts";
-import type { WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
+import { type ControlRequest, type ControlServer, serveControl } from "./control.ts";
 import { DatabaseWatcher } from "./database-watcher.ts";
+import { asWalrustError } from "./failure-tracker.ts";
 import { Slots } from "./slots.ts";
+import { enforceSpoolBudget } from "./spool-budget.ts";
 import type { WatchContext, WatchEvent, WatchOptions } from "./watch-types.ts";
 
 const TICK_MS = 40;
 const ANCHORS_AT_ONCE = 2;
 const ATTACHES_AT_ONCE = 16;
 const UPKEEPS_AT_ONCE = 2;
+const BUDGET_INTERVAL_MS = 2_000;
 
 /** What `watch` needs beside the databases. */
 export interface WatchInput {
@@ -43,36 +49,75 @@ export async function watch(
   input: WatchInput,
   signal: AbortSignal,
 ): Promise<WatchResult> {
+  let control: ControlServer | null = null;
+  const emit = (event: WatchEvent): void => {
+    const target =
+      event.event === "watching" ? targets.find(({ name }) => name === event.database) : undefined;
+    if (target !== undefined) control?.announce(target.paths.folder, input.store.url, target.name);
+    input.emit(event);
+  };
   const context: WatchContext = {
     ...input,
+    emit,
     uploads: new Slots(input.options.uploaderConcurrency),
     anchors: new Slots(ANCHORS_AT_ONCE),
     attaches: new Slots(ATTACHES_AT_ONCE),
     upkeeps: new Slots(UPKEEPS_AT_ONCE),
   };
   const watchers = targets.map((target) => new DatabaseWatcher(target, context));
+  control = serveRequests(watchers, context);
   try {
     for (const watcher of watchers) watcher.start(signal);
-    await loop(watchers, input.env, signal);
+    await loop(watchers, context, signal);
     await drain(watchers, context);
   } finally {
+    control?.close();
     await Promise.all(watchers.map((watcher) => watcher.close()));
   }
   return resultOf(watchers);
 }
 
-async function loop(watchers: readonly DatabaseWatcher[], env: Env, signal: AbortSignal): Promise<void> {
+async function loop(
+  watchers: readonly DatabaseWatcher[],
+  context: WatchContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const { env, options } = context;
+  const bytesMax = options.spoolBytesMax ?? Number.POSITIVE_INFINITY;
+  let isPaused = false;
+  let nextBudgetMs = 0;
   for (let tick = 0; !signal.aborted; tick++) {
     const nowMs = env.monotonicMs();
+    if (nowMs >= nextBudgetMs) {
+      nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
+      isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
+    }
     let active = 0;
     for (let i = 0; i < watchers.length; i++) {
       const watcher = watchers[i]!;
       if (watcher.stopped !== null) continue;
       active++;
+      watcher.setPaused(isPaused);
       if (watcher.isActive(nowMs) || (tick + i) % 2 === 0) watcher.look(nowMs);
     }
     if (active === 0) return;
     await env.sleep(TICK_MS, signal);
+  }
+}
+
+/** Answers `walrust snapshot` and `walrust compact`; without a folder to put the socket in there is none. */
+function serveRequests(watchers: readonly DatabaseWatcher[], context: WatchContext): ControlServer | null {
+  const folder = watchers.map(({ target }) => target.paths.folder).find((path) => existsSync(path));
+  const handle = async ({ verb, path, name, retention, force }: ControlRequest): Promise<unknown> => {
+    const watcher = watchers.find(({ target }) => target.path === path || target.name === name);
+    if (watcher === undefined) throw new WalrustError("database", `${path ?? name} is not watched`);
+    return verb === "snapshot" ? watcher.requestSnapshot() : watcher.requestUpkeep(retention, force === true);
+  };
+  try {
+    return serveControl(folder ?? tmpdir(), handle);
+  } catch (error) {
+    context.env.log.warn(`no socket for snapshot and compact: ${asWalrustError(error).message}`);
+    return null;
   }
 }
 

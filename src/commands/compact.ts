@@ -1,0 +1,135 @@
+/**
+ * `walrust compact` (alias `prune`): merges increments now and applies retention; a dry run without
+ * `--force`.
+ *
+ * The bucket has one writer: where the database is here and watched, the watch is asked to do it.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { COMPACT_OPTIONS, STORE_OPTIONS } from "../config/options.ts";
+import { optionValues } from "../config/parse-options.ts";
+import { WalrustError } from "../errors.ts";
+import { hex } from "../format/chain.ts";
+import { DEFAULT_COMPACTION } from "../replication/compaction-plan.ts";
+import { askWatchByNameOrNull } from "../replication/control.ts";
+import { type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
+import type { RetentionPolicy } from "../replication/retention.ts";
+import { listDatabases, listObjects } from "../storage/catalog.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { withDestination } from "./destination.ts";
+import { formatBytes, printJson, printLine } from "./output.ts";
+import type { Invocation, Verb } from "./verb.ts";
+
+export const compactVerb: Verb = {
+  name: "compact",
+  summary: "Merge increments and delete what retention no longer keeps (dry run without --force)",
+  usage: "NAME | --all -b URL",
+  options: [STORE_OPTIONS, COMPACT_OPTIONS],
+  positionals: { name: "NAME", min: 0, max: 1 },
+  examples: [
+    ["walrust compact app -b s3://my-bucket/vm1", "what would be merged and deleted"],
+    ["walrust compact app -b s3://my-bucket/vm1 --force", "do it"],
+    [
+      "walrust compact --all --hourly 48 -b s3://my-bucket/vm1 --force",
+      "all databases, with more hourly snapshots",
+    ],
+  ],
+  exitCodes: [
+    [0, "done, or planned without --force"],
+    [2, "usage"],
+    [4, "storage"],
+    [5, "integrity: an object that was to be merged is damaged; nothing it covers was deleted"],
+    [6, "NAME is not there"],
+  ],
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const values = optionValues(invocation.words, COMPACT_OPTIONS);
+  const [name] = invocation.words.positionals;
+  if ((name === undefined) === !values.all) {
+    throw new WalrustError("usage", "Give the NAME of a database, or --all", {
+      hint: "`walrust list` shows the names",
+    });
+  }
+  const { hourly, daily, weekly, monthly } = values;
+  const retention: RetentionPolicy = { hourly, daily, weekly, monthly };
+  return withDestination(invocation, async (store) => {
+    const names = name === undefined ? await listDatabases(store, invocation.signal) : [name];
+    const results: UpkeepResult[] = [];
+    for (const database of names) {
+      results.push(await compactOne(invocation, store, database, retention, values.force));
+    }
+    if (invocation.isJson) printJson({ force: values.force, databases: results.map(jsonOf) });
+    else for (const result of results) report(result, values.force);
+    return 0;
+  });
+}
+
+async function compactOne(
+  invocation: Invocation,
+  store: ObjectStore,
+  name: string,
+  retention: RetentionPolicy,
+  force: boolean,
+): Promise<UpkeepResult> {
+  const { env, version, signal } = invocation;
+  if ((await listObjects(store, name, signal)).length === 0) {
+    throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
+      hint: "`walrust list` shows what is there",
+    });
+  }
+  const request = { verb: "compact", name, retention, force } as const;
+  const asked = (await askWatchByNameOrNull(store.url, name, request)) as UpkeepResult | null;
+  if (asked !== null) return asked;
+  const folder = mkdtempSync(join(tmpdir(), "walrust-compact-"));
+  try {
+    const target = { store, name, spoolFolder: folder, writer: hex(env.randomBytes(16)), version, env };
+    return await upkeepOnce(target, { compaction: DEFAULT_COMPACTION, retention }, force, signal);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function jsonOf(result: UpkeepResult): unknown {
+  const { kept, deleted, deletedBytes } = result.retention;
+  return {
+    name: result.name,
+    compacted: result.compacted.map(({ level, minTxid, maxTxid, key, bytes, sources, sourceBytes }) => ({
+      level,
+      min_txid: minTxid,
+      max_txid: maxTxid,
+      key,
+      bytes,
+      sources,
+      source_bytes: sourceBytes,
+    })),
+    expired: result.expired,
+    kept_snapshots: kept.map(({ txid, timeMs, reasons }) => ({
+      txid,
+      time: new Date(timeMs).toISOString(),
+      reasons,
+    })),
+    deleted,
+    deleted_bytes: deletedBytes,
+  };
+}
+
+function report(result: UpkeepResult, force: boolean): void {
+  const { name, compacted, expired, retention } = result;
+  const verb = force ? "" : "would be ";
+  for (const { level, minTxid, maxTxid, sources, sourceBytes } of compacted) {
+    const what = `TXID ${minTxid} to ${maxTxid}: ${sources} objects (${formatBytes(sourceBytes)})`;
+    printLine(`${name}: ${what} ${verb}merged into level ${level}`);
+  }
+  if (expired.length > 0) printLine(`${name}: ${expired.length} merged objects ${verb}deleted`);
+  for (const { txid, timeMs, reasons } of retention.kept) {
+    printLine(
+      `${name}: snapshot of TXID ${txid}, ${new Date(timeMs).toISOString()}, kept (${reasons.join(", ")})`,
+    );
+  }
+  const size = formatBytes(retention.deletedBytes);
+  printLine(`${name}: ${retention.deleted.length} objects (${size}) ${verb}deleted by retention`);
+  if (!force) printLine(`${name}: nothing was changed; give --force to do it`);
+}

@@ -1,0 +1,84 @@
+/**
+ * `walrust replicate`: a local read replica that follows a database in a bucket.
+ */
+import { REPLICATE_OPTIONS } from "../config/options.ts";
+import { optionValues } from "../config/parse-options.ts";
+import type { Log } from "../env.ts";
+import { WalrustError } from "../errors.ts";
+import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
+import { parseReplicaSource } from "../recovery/replica-source.ts";
+import { openStore } from "../storage/open-store.ts";
+import { formatBytes, printJson } from "./output.ts";
+import type { Invocation, Verb } from "./verb.ts";
+
+export const replicateVerb: Verb = {
+  name: "replicate",
+  summary: "Follow a database as a local read replica",
+  usage: "SOURCE --local PATH",
+  options: [REPLICATE_OPTIONS],
+  positionals: { name: "SOURCE", min: 1, max: 1 },
+  examples: [
+    ["walrust replicate s3://my-bucket/vm1/app --local replica.db", "follow it until stopped"],
+    ["walrust replicate file:///backup/app --local replica.db --interval 500ms", "look twice a second"],
+    ["walrust replicate s3://my-bucket/vm1/app --local replica.db --once", "bring it up to date and end"],
+  ],
+  exitCodes: [
+    [0, "stopped by SIGINT or SIGTERM; or up to date, with --once"],
+    [2, "usage"],
+    [3, "PATH is no replica of SOURCE, was written to by something else, or is followed by another walrust"],
+    [4, "storage, at the start or with --once; later it is tried again"],
+    [5, "integrity: an object is missing, damaged or altered; the replica stays as it was (as for 4)"],
+    [6, "there is nothing to follow yet"],
+  ],
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const { words, env, signal, isJson } = invocation;
+  const { local, interval, once, endpoint } = optionValues(words, REPLICATE_OPTIONS);
+  if (local === undefined) {
+    throw new WalrustError("usage", "No replica file is given", { hint: "Give one with --local PATH" });
+  }
+  const [text] = words.positionals as [string];
+  const { destination, name, url } = parseReplicaSource(text);
+  const store = openStore({ url: destination, ...(endpoint === undefined ? {} : { endpoint }) }, env);
+  const emit = (event: ReplicaEvent): void => {
+    if (isJson) printJson(jsonOf(event, env.nowMs()));
+    else logEvent(event, local, env.log);
+  };
+  try {
+    const request = { name, source: url, localPath: local, intervalMs: interval, isOnce: once };
+    await replicate(request, { store, env, signal, emit });
+    return 0;
+  } finally {
+    await store.close();
+  }
+}
+
+function jsonOf(event: ReplicaEvent, nowMs: number): unknown {
+  const { event: name, txid, ...rest } = event;
+  const facts: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(rest)) {
+    if (key === "timeMs") facts["time"] = new Date(value as number).toISOString();
+    else facts[key === "fromTxid" ? "from_txid" : key] = value;
+  }
+  return { event: name, txid, ...facts, at: new Date(nowMs).toISOString() };
+}
+
+function logEvent(event: ReplicaEvent, path: string, log: Log): void {
+  switch (event.event) {
+    case "following":
+      return log.info(`${path} is at TXID ${event.txid} of ${new Date(event.timeMs).toISOString()}`);
+    case "bootstrapped":
+      return log.info(
+        `restored TXID ${event.txid} from ${event.objects} objects (${formatBytes(event.bytes)})`,
+      );
+    case "applied":
+      return log.info(`applied TXID ${event.txid} of ${new Date(event.timeMs).toISOString()}`);
+    case "current":
+      return log.info(`nothing is newer than TXID ${event.txid}`);
+    default:
+      // What fails or has to wait is logged where it happens, with its reason.
+      return;
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The limit on captured files over all databases of a process. In this order, until it is kept: uploaded
+ * files that are kept for convenience go, oldest first; pending increments are merged into one; captures stop
+ * and the pins are let go, so that the applications' WALs do not grow without bound. When there is room
+ * again, capture goes on with a difference: nothing committed is lost, only the points in between.
+ */
+import type { Env } from "../env.ts";
+import { asWalrustError } from "./failure-tracker.ts";
+import type { LiveDatabase } from "./live-database.ts";
+import { pruneSent } from "./spool-cache.ts";
+import { mergePending } from "./spool-merge.ts";
+
+/** Captures go on when the spool is below this share of its limit. */
+const RESUME_SHARE = 0.8;
+
+/** A database whose spool counts. */
+export interface SpoolOwner {
+  readonly name: string;
+  readonly live: LiveDatabase | null;
+  /** Whether its files may be merged now: no job and no upload of more than the first is at them. */
+  readonly mayMerge: boolean;
+}
+
+/** Pending and kept bytes of all databases. */
+export function spoolBytes(owners: readonly SpoolOwner[]): { pending: number; sent: number } {
+  let pending = 0;
+  let sent = 0;
+  for (const { live } of owners) {
+    if (live === null) continue;
+    for (const file of live.pending) pending += file.sizeBytes;
+    sent += live.sentBytes;
+  }
+  return { pending, sent };
+}
+
+/**
+ * Keeps the limit.
+ * @param isPaused whether captures are stopped at present
+ * @returns whether captures have to be stopped from here on
+ */
+export function enforceSpoolBudget(
+  owners: readonly SpoolOwner[],
+  bytesMax: number,
+  isPaused: boolean,
+  env: Env,
+): boolean {
+  let { pending, sent } = spoolBytes(owners);
+  if (pending + sent > bytesMax) {
+    sent = pruneAll(owners, Math.max(0, bytesMax - pending), env);
+    if (pending > bytesMax) pending -= mergeAll(owners, env);
+  }
+  const total = pending + sent;
+  return isPaused ? total > bytesMax * RESUME_SHARE : total > bytesMax;
+}
+
+/** Cuts the kept files of all databases to their share of `bytesMax`. @returns what is left */
+function pruneAll(owners: readonly SpoolOwner[], bytesMax: number, env: Env): number {
+  const withFiles = owners.filter(({ live }) => live !== null && live.sentBytes > 0);
+  const share = Math.floor(bytesMax / Math.max(1, withFiles.length));
+  let left = 0;
+  for (const { live } of withFiles) {
+    if (live === null) continue;
+    live.sentBytes = pruneSent(live.paths.spoolFolder, Number.POSITIVE_INFINITY, share, env.nowMs()).bytes;
+    left += live.sentBytes;
+  }
+  return left;
+}
+
+function mergeAll(owners: readonly SpoolOwner[], env: Env): number {
+  let saved = 0;
+  for (const { name, live, mayMerge } of owners) {
+    if (live === null || !mayMerge) continue;
+    try {
+      saved += mergePending(live);
+    } catch (error) {
+      env.log.warn(`captured files could not be merged: ${asWalrustError(error).message}`, {
+        database: name,
+      });
+    }
+  }
+  return saved;
+}

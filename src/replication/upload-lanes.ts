@@ -1,0 +1,65 @@
+/**
+ * The uploads of one database while it is watched: at most one per lane at a time, with growing pauses after
+ * a failure. What the store or the spool contradicts is handed up; nothing is given up here.
+ */
+
+import { RetryPause } from "./failure-tracker.ts";
+import type { LiveDatabase } from "./live-database.ts";
+import { nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
+import type { WatchContext } from "./watch-types.ts";
+
+const LANES = ["links", "snapshots"] as const;
+
+/** Who is told how a run ended. */
+export interface UploadListener {
+  /** A lane is empty. */
+  drained(): void;
+  /** The local state has to be given up for the bucket's. */
+  adopt(reason: string): void;
+  failed(error: unknown): void;
+}
+
+export class UploadLanes {
+  readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
+  readonly #pause = new RetryPause();
+
+  constructor(
+    readonly context: WatchContext,
+    readonly signal: AbortSignal,
+    readonly listener: UploadListener,
+  ) {}
+
+  /** Starts what is pending, unless it runs already or a pause is not over. */
+  startDue(live: LiveDatabase, nowMs: number): void {
+    if (live.pending.length > 0 && this.#pause.isOver(nowMs)) this.start(live);
+  }
+
+  /** Starts what is pending at once. */
+  start(live: LiveDatabase): void {
+    for (const lane of LANES) {
+      if (this.#runs[lane] !== null || nextOfLane(live, lane) === undefined) continue;
+      this.#runs[lane] = this.#run(live, lane).finally(() => {
+        this.#runs[lane] = null;
+      });
+    }
+  }
+
+  /** Resolves when nothing is on its way. */
+  async done(): Promise<void> {
+    await Promise.all(LANES.map((lane) => this.#runs[lane]));
+  }
+
+  async #run(live: LiveDatabase, lane: UploadLane): Promise<void> {
+    try {
+      const outcome = await uploadPending(live, this.context, this.signal, lane);
+      if (outcome.kind === "adopt") this.listener.adopt(outcome.reason);
+      if (outcome.kind !== "drained") return;
+      this.#pause.reset();
+      this.listener.drained();
+    } catch (error) {
+      if (this.signal.aborted) return;
+      this.#pause.extend(this.context.env.monotonicMs());
+      this.listener.failed(error);
+    }
+  }
+}
