@@ -11,6 +11,9 @@ import { decodeMetadata, type WalrustMetadata } from "../storage/object-metadata
 import type { DatabaseBuilder } from "./database-builder.ts";
 import type { FetchedObject } from "./object-source.ts";
 
+/** What an object is applied to: a database under construction, or a replica in a transaction. */
+export type ObjectTarget = Pick<DatabaseBuilder, "begin" | "page" | "end">;
+
 /** How far a path has been checked, from object to object. */
 export interface PathState {
   /** TXID that was reached, 0 at the start. */
@@ -34,7 +37,7 @@ export function startOfPath(): PathState {
  */
 export async function applyObject(
   fetched: FetchedObject,
-  builder: DatabaseBuilder,
+  builder: ObjectTarget,
   path: PathState,
   onBytes: (byteCount: number) => void,
 ): Promise<void> {
@@ -71,7 +74,7 @@ function begin(
   decoder: LtxDecoder,
   object: LtxObject,
   metadata: WalrustMetadata,
-  builder: DatabaseBuilder,
+  builder: ObjectTarget,
 ): LtxHeader {
   const { header } = decoder;
   if (header === null) throw integrity(object, "ends before its header");

@@ -1,24 +1,28 @@
 /**
- * Writing the wal-index ("-shm") of a replica as SQLite's own writer does, so that readers that are connected see a
- * new transaction the moment its header is there, and never half of one.
+ * Writing the wal-index ("-shm") of a replica as SQLite's own writer does, so that readers that are connected
+ * see a new transaction the moment its header is there, and never half of one.
  *
  * The head is described in format/wal-index.ts. After it, in blocks of 32,768 bytes:
  *
  *   block  bytes          content
  *       0  0-135          the head; 34 entries fewer than the others
- *     all  136 or 0-      page number of each frame, 4 bytes: 4,062 frames in block 0, 4,096 in each other one
- *     all  16384-32767    hash table of 8,192 slots, 2 bytes: the frame's number within its block, from 1; 0 is free
+ *     all  136 or 0-      page number of each frame, 4 bytes: 4,062 frames in block 0, 4,096 in each other
+ *     one
+ *     all  16384-32767    hash table of 8,192 slots, 2 bytes: the frame's number within its block, from 1; 0
+ *     is free
  *
  * The slot of page p is (p * 383) mod 8192, or the next free one. Host byte order throughout.
  *
  * Invariants, and who relies on them:
  * 1. Only the holder of byte 120 (writer) calls anything here that writes.
- * 2. Entries of frames past mxFrame are seen by nobody: readers ignore them, the next writer removes them. So frames
- *    are entered first and the header is written last, second copy before the first, each word with a full barrier.
- * 3. Slots and entries are written through a shared mapping in whole words: a reader never finds half of a number.
- * 4. The WAL starts over only while bytes 121 and 124 to 127 are held: no checkpoint is under way and no reader
- *    uses a frame. The backfill count is reset before the header: whoever is killed in between leaves a WAL that is
- *    merely checkpointed once more.
+ * 2. Entries of frames past mxFrame are seen by nobody: readers ignore them, the next writer removes them. So
+ *    frames are entered first and the header is written last, second copy before the first, each word with a
+ *    full barrier.
+ * 3. Slots and entries are written through a shared mapping in whole words: a reader never finds half of a
+ *    number.
+ * 4. The WAL starts over only while bytes 121 and 124 to 127 are held: no checkpoint is under way and no
+ *    reader uses a frame. The backfill count is reset before the header: whoever is killed in between leaves
+ *    a WAL that is merely checkpointed once more.
  * The file must not be truncated while it is mapped: the pin's dead-man switch sees to that.
  * Source: SQLite 3.40, src/wal.c, walIndexAppend, walIndexWriteHdr, walRestartHdr.
  */
@@ -28,7 +32,12 @@ import { CHECKPOINTER_BYTE, markByte } from "../database/lock-bytes.ts";
 import { lockExclusive, unlock } from "../database/ofd-lock.ts";
 import { WalrustError } from "../errors.ts";
 import { walChecksum } from "../format/wal.ts";
-import { decodeWalIndex, READ_MARK_UNUSED, WAL_INDEX_SIZE, type WalIndexHeader } from "../format/wal-index.ts";
+import {
+  decodeWalIndex,
+  READ_MARK_UNUSED,
+  WAL_INDEX_SIZE,
+  type WalIndexHeader,
+} from "../format/wal-index.ts";
 
 const BLOCK_SIZE = 32_768;
 const BLOCK_WORDS = BLOCK_SIZE / 4;
@@ -81,11 +90,18 @@ export class ReplicaWalIndex {
     this.#map();
   }
 
-  /** Call only while no SQLite connection of this process is open: mapping closes a descriptor of the file. */
+  /**
+   * Call only while no SQLite connection of this process is open: mapping closes a descriptor of the file.
+   */
   #map(): void {
     const bytes = Bun.mmap(this.#path, { shared: true });
-    if (!isSameFile(fileIdentityOrNull(this.#path), descriptorIdentity(this.#fd)) || bytes.length < BLOCK_SIZE) {
-      throw new WalrustError("database-busy", `Cannot map ${this.#path}: it was replaced`, { retryable: true });
+    if (
+      !isSameFile(fileIdentityOrNull(this.#path), descriptorIdentity(this.#fd)) ||
+      bytes.length < BLOCK_SIZE
+    ) {
+      throw new WalrustError("database-busy", `Cannot map ${this.#path}: it was replaced`, {
+        retryable: true,
+      });
     }
     const whole = bytes.length - (bytes.length % BLOCK_SIZE);
     this.#words = new Int32Array(bytes.buffer, bytes.byteOffset, whole / 4);
@@ -93,7 +109,10 @@ export class ReplicaWalIndex {
     this.#halves = new Uint16Array(bytes.buffer, bytes.byteOffset, whole / 2);
   }
 
-  /** The header as it is. @throws WalrustError "database" when it stays unreadable, which a writer's lock excludes */
+  /**
+   * The header as it is. @throws WalrustError "database" when it stays unreadable, which a writer's lock
+   * excludes
+   */
   read(): WalIndexHeader {
     for (let attempt = 0; attempt < READ_TRIES_MAX; attempt++) {
       const words = new Int32Array(HEAD_WORDS);
@@ -133,7 +152,9 @@ export class ReplicaWalIndex {
     }
   }
 
-  /** Makes frames visible: `pgnos` are the pages of the frames from `firstFrame` (from 1) to `header.mxFrame`. */
+  /**
+   * Makes frames visible: `pgnos` are the pages of the frames from `firstFrame` (from 1) to `header.mxFrame`.
+   */
   publish(firstFrame: number, pgnos: Uint32Array, header: PublishedHeader): void {
     this.#ensureSize(header.mxFrame);
     const { mxFrame, changeCount } = this.read();
@@ -147,7 +168,8 @@ export class ReplicaWalIndex {
     const firstSlot = block * BLOCK_HALVES + HASH_FIRST_HALF;
     if (entry === 0) this.#entries.fill(0, firstEntry, (block + 1) * BLOCK_WORDS);
     // A writer that was killed before it published left its entries here.
-    else if (this.#entries[firstEntry + entry] !== 0) this.#removeAfter(mxFrame, block, firstEntry, firstSlot);
+    else if (this.#entries[firstEntry + entry] !== 0)
+      this.#removeAfter(mxFrame, block, firstEntry, firstSlot);
     let slot = (pgno * HASH_FACTOR) % HASH_SLOTS;
     for (let tries = 0; this.#halves[firstSlot + slot] !== 0; tries++) {
       if (tries > entry) throw new WalrustError("database", `The hash table of ${this.#path} is damaged`);

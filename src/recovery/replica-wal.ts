@@ -1,10 +1,10 @@
 /**
  * Appends the frames of one transaction to a replica's WAL, as SQLite's writer does.
  *
- * What is appended lies past the last published frame: nobody sees it, and a transaction that is given up is simply
- * overwritten by the next one. Only the frame that carries the commit makes it part of the database, and that one is
- * written last, after every check; then the file is synced. The caller holds byte 120 (writer).
- * The format is described in format/wal.ts.
+ * What is appended lies past the last published frame: nobody sees it, and a transaction that is given up is
+ * simply overwritten by the next one. Only the frame that carries the commit makes it part of the database,
+ * and that one is written last, after every check; then the file is synced. The caller holds byte 120
+ * (writer). The format is described in format/wal.ts.
  */
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import { Uint32List } from "../database/scratch.ts";

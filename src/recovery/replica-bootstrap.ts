@@ -1,0 +1,218 @@
+/**
+ * Brings a replica to the newest state of its source as a whole, by a restore with all its checks: the very
+ * first time by renaming the restored file into place, later under the readers that are connected.
+ *
+ * Later means: the restored file lies beside the replica, and the pages in which the two differ become one
+ * transaction. Three things cannot be done under connected readers, because SQLite cannot show them: another
+ * page size, a database that left WAL mode, and another schema under the same schema cookie (which a reader
+ * takes for the schema it has parsed already). Then the restored file takes the replica's place as soon as
+ * nobody has it open.
+ */
+import { constants, Database } from "bun:sqlite";
+import { closeSync, openSync, readSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { pathToFileURL } from "node:url";
+import { openConnection } from "../database/connection.ts";
+import {
+  closeDescriptor,
+  descriptorIdentity,
+  fileIdentityOrNull,
+  openDescriptor,
+  releaseConnection,
+  retainConnection,
+} from "../database/descriptors.ts";
+import { SHARED_LENGTH, SHARED_START } from "../database/lock-bytes.ts";
+import { lockExclusive } from "../database/ofd-lock.ts";
+import type { Env } from "../env.ts";
+import { hasCode, WalrustError } from "../errors.ts";
+import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../format/sqlite-header.ts";
+import { type Checksum, lockPgno, type Txid } from "../format/types.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { DatabaseBuilder } from "./database-builder.ts";
+import { cookieOf, type ReplicaDatabase } from "./replica-database.ts";
+import { bootstrapPathOf } from "./replica-lock.ts";
+import type { ReplicaPoint } from "./replica-state.ts";
+import { restore } from "./restore.ts";
+import { syncFolder } from "./target-file.ts";
+
+/** What a bootstrap needs. */
+export interface BootstrapContext {
+  readonly store: ObjectStore;
+  readonly name: string;
+  readonly env: Env;
+  readonly signal: AbortSignal;
+}
+
+/** A restored file and the point of history it is. */
+export interface RestoredReplica {
+  readonly path: string;
+  readonly point: ReplicaPoint;
+  /** Page sums as pairs of low and high words. */
+  readonly sums: Uint32Array;
+  readonly objectCount: number;
+}
+
+/**
+ * Restores the newest state to `path`, where nothing may be.
+ * @param beforePublish is called with the point before the file gets its name
+ */
+export async function restoreNewest(
+  path: string,
+  context: BootstrapContext,
+  beforePublish: (point: ReplicaPoint) => void,
+): Promise<RestoredReplica> {
+  const { store, name, env, signal } = context;
+  const found: { point?: ReplicaPoint; sums?: Uint32Array } = {};
+  const request = { name, outputPath: path, point: { kind: "latest" }, force: false, dryRun: false } as const;
+  const result = await restore(request, {
+    store,
+    env,
+    signal,
+    leaveState: ({ builder, chain }) => {
+      found.point = pointOf(builder, chain);
+      found.sums = builder.sums.slice();
+      beforePublish(found.point);
+    },
+  });
+  return { path, point: found.point!, sums: found.sums!, objectCount: result.objects };
+}
+
+function pointOf(builder: DatabaseBuilder, chain: string | null): ReplicaPoint {
+  const { txid, timeMs, checksum, pageSizeBytes, commit } = builder;
+  return { txid: txid as Txid, timeMs, checksum, chain, pageSizeBytes, pageCount: commit };
+}
+
+/** Restores the newest state beside the replica. */
+export async function restoreBeside(localPath: string, context: BootstrapContext): Promise<RestoredReplica> {
+  const path = bootstrapPathOf(localPath);
+  rmSync(path, { force: true });
+  return restoreNewest(path, context, () => {});
+}
+
+/** Why a restored file cannot be applied under connected readers, or null when it can. */
+export function obstacleOrNull(replica: ReplicaDatabase, restored: RestoredReplica): string | null {
+  const { point, path } = restored;
+  if (point.pageSizeBytes !== replica.pageSizeBytes) {
+    return `its page size is ${point.pageSizeBytes} now, it was ${replica.pageSizeBytes}`;
+  }
+  const firstPage = readFirstBytes(path, DATABASE_HEADER_SIZE);
+  if (!decodeDatabaseHeader(firstPage).isWal) return "it is not in WAL mode any more";
+  const here = schemaOf(replica.path);
+  if (cookieOf(firstPage) === here.cookie && schemaTextOfFile(path) !== here.text) {
+    return "its schema is another one under the same schema cookie";
+  }
+  return null;
+}
+
+/**
+ * Writes the pages in which the restored file differs as one transaction, not yet committed.
+ * @throws WalrustError "integrity" when the result would not be the restored database
+ */
+export function stageDifference(replica: ReplicaDatabase, restored: RestoredReplica): void {
+  const { point, path, sums } = restored;
+  const page = new Uint8Array(point.pageSizeBytes);
+  const lock = lockPgno(point.pageSizeBytes);
+  const fd = openSync(path, "r");
+  try {
+    replica.beginTransaction(point.pageCount);
+    for (let pgno = 1; pgno <= point.pageCount; pgno++) {
+      if (pgno === lock || replica.isSamePage(pgno, sums[pgno * 2 - 2]!, sums[pgno * 2 - 1]!)) continue;
+      if (readSync(fd, page, 0, page.length, (pgno - 1) * page.length) !== page.length) {
+        throw new WalrustError("database", `${path} became shorter while it was read`);
+      }
+      replica.page(pgno, page);
+    }
+    assertChecksum(replica.endTransaction(), point.checksum, path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function assertChecksum(found: Checksum, expected: Checksum, path: string): void {
+  if (found === expected) return;
+  throw new WalrustError("integrity", `${path} changed after it was restored`);
+}
+
+/**
+ * Puts the restored file in the place of a replica that nobody has open; the caller has let go of it.
+ * @param beforePublish is called before the rename, with nobody able to open the replica
+ * @returns false when somebody has it open
+ */
+export function trySwap(localPath: string, restored: RestoredReplica, beforePublish: () => void): boolean {
+  if (!tryEmptyWal(localPath)) return false;
+  const fd = openDescriptor(localPath);
+  try {
+    if (!lockExclusive(fd, SHARED_START, SHARED_LENGTH)) return false;
+    if ((statSync(`${localPath}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return false;
+    beforePublish();
+    renameSync(restored.path, localPath);
+    removeCompanions(localPath);
+    syncFolder(dirname(localPath));
+    return true;
+  } finally {
+    closeDescriptor(descriptorIdentity(fd), fd);
+  }
+}
+
+/** Removes -wal, -shm and -journal of a database that is no more: SQLite would apply them to the next one. */
+export function removeCompanions(localPath: string): void {
+  for (const suffix of ["-wal", "-shm", "-journal"]) rmSync(`${localPath}${suffix}`, { force: true });
+}
+
+/** Brings everything into the database file and empties the WAL; false when readers are in the way. */
+function tryEmptyWal(localPath: string): boolean {
+  try {
+    const connection = openConnection(localPath, { busyTimeoutMs: 0 });
+    try {
+      return !connection.checkpoint("TRUNCATE").isBusy;
+    } finally {
+      connection.close();
+    }
+  } catch (error) {
+    if (hasCode(error, "database-busy")) return false;
+    throw error;
+  }
+}
+
+/** The schema as readers of the replica know it. Only while we are attached: closing deletes no WAL then. */
+function schemaOf(path: string): { cookie: number; text: string } {
+  const identity = fileIdentityOrNull(path);
+  if (identity === null) throw new WalrustError("database", `${path} is gone`);
+  retainConnection(identity);
+  try {
+    const database = new Database(path, { readonly: true });
+    try {
+      const [row] = database.query("PRAGMA schema_version").values() as [[number]];
+      return { cookie: row[0], text: schemaText(database) };
+    } finally {
+      database.close();
+    }
+  } finally {
+    releaseConnection(identity);
+  }
+}
+
+function schemaTextOfFile(path: string): string {
+  const url = `${pathToFileURL(path).href}?immutable=1`;
+  const database = new Database(url, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
+  try {
+    return schemaText(database);
+  } finally {
+    database.close();
+  }
+}
+
+function schemaText(database: Database): string {
+  const rows = database.query("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema").values();
+  return JSON.stringify(rows);
+}
+
+function readFirstBytes(path: string, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  const fd = openSync(path, "r");
+  try {
+    return bytes.subarray(0, readSync(fd, bytes, 0, length, 0));
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * One `replicate` at a time for one local path, also while there is no database yet that could be locked: an
+ * exclusive lock on `.<file>-replica-lock` beside it, which a SIGKILL lets go of. Whoever holds it may remove
+ * what a killed one left behind.
+ */
+import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { descriptorIdentity, fileIdentityOrNull, isSameFile } from "../database/descriptors.ts";
+import { lockExclusive } from "../database/ofd-lock.ts";
+import { systemCode, WalrustError } from "../errors.ts";
+
+const TRIES_MAX = 100;
+
+/** Takes the lock. @returns what lets go of it @throws WalrustError "locked" or "database" */
+export function takeReplicaLock(localPath: string): () => void {
+  const path = join(dirname(localPath), `.${basename(localPath)}-replica-lock`);
+  for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
+    const fd = openLockFile(path);
+    if (!lockExclusive(fd, 0, 1)) {
+      closeSync(fd);
+      throw new WalrustError("locked", `${localPath} is followed by another walrust replicate`, {
+        hint: "Stop the other one, or give another --local",
+      });
+    }
+    // The one before may have removed the file between our open and our lock.
+    if (isSameFile(fileIdentityOrNull(path), descriptorIdentity(fd))) {
+      return () => {
+        rmSync(path, { force: true });
+        closeSync(fd);
+      };
+    }
+    closeSync(fd);
+  }
+  throw new WalrustError("locked", `Cannot lock ${path}`);
+}
+
+function openLockFile(path: string): number {
+  try {
+    return openSync(path, "a+", 0o600);
+  } catch (error) {
+    throw new WalrustError("database", `Cannot create ${path}: ${systemCode(error)}`, {
+      hint: "The folder of --local must exist and be writable",
+      cause: error,
+    });
+  }
+}
+
+/** The file a newer state is built as before it is applied. */
+export function bootstrapPathOf(localPath: string): string {
+  return join(dirname(localPath), `.${basename(localPath)}.bootstrap`);
+}
+
+/** Removes what a killed replicate left half built. Only while holding the lock. */
+export function sweepLeftovers(localPath: string): void {
+  const folder = dirname(localPath);
+  const names = [basename(localPath), basename(bootstrapPathOf(localPath))];
+  for (const file of readdirSync(folder)) {
+    const isTemporary = names.some(
+      (name) => file.startsWith(`.${name}.restore-`) && /\.restore-[0-9a-f]{12}$/.test(file),
+    );
+    if (isTemporary || file === names[1]) rmSync(join(folder, file), { force: true });
+  }
+}
