@@ -6,7 +6,7 @@
  * a history. Two paths to one file and a true collision are errors.
  */
 import { realpathSync, statSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { readState, stateFolderOf } from "../replication/state.ts";
@@ -20,9 +20,14 @@ interface Candidate {
 
 /**
  * Resolves the paths of a command line to databases with names.
+ * @param cacheFolder where captured files wait, below the database's name; default: its state folder
  * @throws WalrustError code "database" (no such file) or "usage" (same file twice, names collide)
  */
-export function nameDatabases(paths: readonly string[], destination: string): AttachTarget[] {
+export function nameDatabases(
+  paths: readonly string[],
+  destination: string,
+  cacheFolder?: string,
+): AttachTarget[] {
   const candidates = paths.map((given) => candidateOf(given, destination));
   const byInode = new Map<string, Candidate>();
   for (const candidate of candidates) {
@@ -39,7 +44,8 @@ export function nameDatabases(paths: readonly string[], destination: string): At
   const targets = candidates.map(({ path, known }) => {
     const stem = stemOf(path);
     const name = known ?? (stems.get(stem) === 1 ? stem : `${basename(dirname(path))}/${stem}`);
-    return { path, name, paths: stateFolderOf(path) };
+    const spoolFolder = cacheFolder === undefined ? undefined : resolve(cacheFolder, name);
+    return { path, name, paths: stateFolderOf(path, spoolFolder) };
   });
   assertDistinct(targets);
   return targets;

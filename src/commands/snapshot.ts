@@ -24,7 +24,10 @@ export const snapshotVerb: Verb = {
   exitCodes: [
     [0, "the snapshot is in the bucket"],
     [2, "usage"],
-    [3, "the database cannot be read: missing, not SQLite, not in WAL mode, or the watch that has it does not answer"],
+    [
+      3,
+      "the database cannot be read: missing, not SQLite, not in WAL mode, or the watch that has it does not answer",
+    ],
     [4, "storage"],
   ],
   run: async (invocation) =>

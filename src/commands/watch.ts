@@ -1,11 +1,12 @@
 /**
  * `walrust watch`: replicates databases until it is stopped.
  */
-import { STORE_OPTIONS, WATCH_OPTIONS } from "../config/options.ts";
+import { type OptionValues, STORE_OPTIONS, WATCH_OPTIONS } from "../config/options.ts";
 import { optionValues } from "../config/parse-options.ts";
 import type { Log } from "../env.ts";
+import { DEFAULT_COMPACTION } from "../replication/compaction-plan.ts";
 import { watch } from "../replication/watch.ts";
-import type { WatchEvent } from "../replication/watch-types.ts";
+import type { WatchEvent, WatchOptions } from "../replication/watch-types.ts";
 import { nameDatabases } from "./database-names.ts";
 import { withDestination } from "./destination.ts";
 import { printJson } from "./output.ts";
@@ -42,20 +43,13 @@ async function run(invocation: Invocation): Promise<number> {
   const values = optionValues(invocation.words, WATCH_OPTIONS);
   return withDestination(invocation, async (store) => {
     const { env, isJson, version, signal } = invocation;
-    const targets = nameDatabases(invocation.words.positionals, store.url);
+    const targets = nameDatabases(invocation.words.positionals, store.url, values.cacheDir);
     const summary = new UploadSummary(env, targets.length);
     const emit = (event: WatchEvent): void => {
       if (isJson) printJson({ ...event, at: new Date(env.nowMs()).toISOString() });
       else logEvent(event, summary, env.log);
     };
-    const options = {
-      walSyncIntervalMs: values.walSyncInterval,
-      checkpointIntervalMs: values.checkpointInterval,
-      minCheckpointPages: values.minCheckpointPages,
-      walTruncateThresholdPages: values.walTruncateThreshold,
-      uploaderConcurrency: values.uploaderConcurrency,
-      shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
-    };
+    const options = watchOptions(values);
     env.log.info(
       `replicating ${targets.length === 1 ? targets[0]!.path : `${targets.length} databases`} to ${store.url}`,
     );
@@ -74,6 +68,44 @@ async function run(invocation: Invocation): Promise<number> {
   });
 }
 
+/** From flags to what replication takes. */
+function watchOptions(values: OptionValues<typeof WATCH_OPTIONS>): WatchOptions {
+  return {
+    walSyncIntervalMs: values.walSyncInterval,
+    checkpointIntervalMs: values.checkpointInterval,
+    minCheckpointPages: values.minCheckpointPages,
+    walTruncateThresholdPages: values.walTruncateThreshold,
+    uploaderConcurrency: values.uploaderConcurrency,
+    shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
+    isDirect: values.noCache,
+    spoolBytesMax: values.cacheMaxSize,
+    maintenance: {
+      snapshots: {
+        intervalMs: values.snapshotInterval,
+        maxChanges: values.maxChanges,
+        maxIntervalMs: values.maxInterval,
+        onIdleMs: values.onIdle,
+        onStartup: values.onStartup,
+      },
+      compaction: {
+        ...DEFAULT_COMPACTION,
+        threshold: values.compactThreshold,
+        sizeBytes: values.compactSize,
+        maxIncrementalAgeMs: values.compactAge,
+      },
+      retention: {
+        hourly: values.retainHourly,
+        daily: values.retainDaily,
+        weekly: values.retainWeekly,
+        monthly: values.retainMonthly,
+      },
+      retentionIntervalMs: values.compactInterval,
+      retainAfterSnapshot: values.compactAfterSnapshot,
+      cacheRetentionMs: values.noCache ? 0 : values.cacheRetention,
+    },
+  };
+}
+
 function logEvent(event: WatchEvent, summary: UploadSummary, log: Log): void {
   const { database } = event;
   switch (event.event) {
@@ -81,6 +113,10 @@ function logEvent(event: WatchEvent, summary: UploadSummary, log: Log): void {
       return log.info(event.txid === 0 ? "watching" : `watching from TXID ${event.txid}`, { database });
     case "uploaded":
       return summary.add(event);
+    case "compacted":
+      return log.debug(`compacted TXID ${event.minTxid} to ${event.maxTxid} into level ${event.level}`, {
+        database,
+      });
     case "checkpointed":
       return log.debug(`checkpointed ${event.frames} frames`, { database });
     default:

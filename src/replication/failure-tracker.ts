@@ -3,7 +3,7 @@
  * it is tried in between; and how long to wait before trying again.
  */
 import type { Env } from "../env.ts";
-import { errorMessage, WalrustError } from "../errors.ts";
+import { EXIT_CODES, errorMessage, WalrustError } from "../errors.ts";
 import type { WatchEvent } from "./watch-types.ts";
 
 const FIRST_DELAY_MS = 250;
@@ -55,7 +55,7 @@ export class FailureTracker {
   failed(failure: WalrustError): void {
     const { code, message, hint } = failure;
     if (code === "database-busy") return;
-    if (this.#failure?.message !== message) {
+    if (!isSaid(this.#failure, failure)) {
       this.env.log.error(message, { database: this.database, hint });
       this.emit({ event: "failed", database: this.database, code, message });
     }
@@ -69,4 +69,11 @@ export class FailureTracker {
     this.env.log.info("recovered", { database: this.database });
     this.emit({ event: "recovered", database: this.database });
   }
+}
+
+/** Whether a failure is the one that was said last. A store that is gone fails on another key each time. */
+function isSaid(last: WalrustError | null, failure: WalrustError): boolean {
+  if (last === null) return false;
+  const isStorage = failure.exitCode === EXIT_CODES.storage;
+  return isStorage ? last.code === failure.code : last.message === failure.message;
 }
