@@ -21,6 +21,7 @@ import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
 import type { Invocation, Verb } from "./verb.ts";
 
+/** The verb `compact`. */
 export const compactVerb: Verb = {
   name: "compact",
   summary: "Merge increments and delete what retention no longer keeps (dry run without --force)",

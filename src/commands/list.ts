@@ -9,6 +9,7 @@ import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
 import type { Verb } from "./verb.ts";
 
+/** The verb `list`. */
 export const listVerb: Verb = {
   name: "list",
   summary: "List the databases of a destination and what can be restored",

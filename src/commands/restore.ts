@@ -13,6 +13,7 @@ import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { leaveState } from "./restored-state.ts";
 import type { Invocation, Verb } from "./verb.ts";
 
+/** The verb `restore`. */
 export const restoreVerb: Verb = {
   name: "restore",
   summary: "Restore a database, as of now or of a point in time",

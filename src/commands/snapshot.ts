@@ -11,6 +11,7 @@ import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
 import type { Verb } from "./verb.ts";
 
+/** The verb `snapshot`. */
 export const snapshotVerb: Verb = {
   name: "snapshot",
   summary: "Take a snapshot of a database now and upload it",
@@ -24,10 +25,7 @@ export const snapshotVerb: Verb = {
   exitCodes: [
     [0, "the snapshot is in the bucket"],
     [2, "usage"],
-    [
-      3,
-      "the database cannot be read: missing, not SQLite, not in WAL mode, or the watch that has it does not answer",
-    ],
+    [3, "the database cannot be read: missing, not SQLite, not in WAL mode, locked by another process"],
     [4, "storage"],
   ],
   run: async (invocation) =>

@@ -10,6 +10,7 @@ const INTERVAL_MS = 10_000;
 
 type Uploaded = Extract<WatchEvent, { event: "uploaded" }>;
 
+/** Uploads since the last line, over all databases. */
 export class UploadSummary {
   readonly #seen = new Set<string>();
   #count = 0;

@@ -15,6 +15,7 @@ import { UploadSummary } from "./watch-summary.ts";
 
 const SHUTDOWN_TIMEOUT_MS = 5_000;
 
+/** The verb `watch`. */
 export const watchVerb: Verb = {
   name: "watch",
   summary: "Replicate databases continuously until stopped",
@@ -50,9 +51,8 @@ async function run(invocation: Invocation): Promise<number> {
       else logEvent(event, summary, env.log);
     };
     const options = watchOptions(values);
-    env.log.info(
-      `replicating ${targets.length === 1 ? targets[0]!.path : `${targets.length} databases`} to ${store.url}`,
-    );
+    const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
+    env.log.info(`replicating ${what} to ${store.url}`);
     const result = await watch(targets, { store, options, env, version, emit }, signal);
     summary.flush();
     for (const name of result.undrained) {

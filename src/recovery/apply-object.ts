@@ -82,8 +82,11 @@ function begin(
     throw integrity(object, `says in its header that it is TXID ${header.minTxid} to ${header.maxTxid}`);
   }
   if (metadata.timeMs !== null && metadata.timeMs !== header.timestampMs) {
-    const times = `${new Date(metadata.timeMs).toISOString()}, its header ${new Date(header.timestampMs).toISOString()}`;
-    throw integrity(object, `has the time ${times}`);
+    const headerTime = new Date(header.timestampMs).toISOString();
+    throw integrity(
+      object,
+      `has the time ${new Date(metadata.timeMs).toISOString()}, its header ${headerTime}`,
+    );
   }
   builder.begin(object.key, header);
   return header;

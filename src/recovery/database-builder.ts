@@ -3,10 +3,10 @@
  *
  * Invariants after each object:
  * 1. The file is exactly `commit` pages long; pages nobody wrote are zeros.
- * 2. The database checksum is the XOR of the page sums of all pages but the lock page, and equals the object's
- *    post-apply checksum where it carries one; before it, the pre-apply checksum.
- * Memory: 8 bytes a page for the sums and one write buffer. Any violation throws code "integrity" and the file is
- * worthless.
+ * 2. The database checksum is the XOR of the page sums of all pages but the lock page, and equals the
+ *    object's post-apply checksum where it carries one; before it, the pre-apply checksum.
+ * Memory: 8 bytes a page for the sums and one write buffer. Any violation throws code "integrity" and the
+ * file is worthless.
  */
 import { closeSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { SumXor } from "../database/page-sums.ts";
@@ -17,6 +17,10 @@ import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types
 
 const WRITE_BUFFER_SIZE = 1 << 20;
 
+/**
+ * A database file under construction: `begin`, `page`…, `end` for each object in order, then `sync` and
+ * `close`.
+ */
 export class DatabaseBuilder {
   readonly #fd: number;
   readonly #path: string;
@@ -97,7 +101,9 @@ export class DatabaseBuilder {
     this.#buffered += data.length;
   }
 
-  /** Ends the object. @throws WalrustError code "integrity" when the database is not what the object promises */
+  /**
+   * Ends the object. @throws WalrustError code "integrity" when the database is not what the object promises
+   */
   end(key: string, trailer: LtxTrailer): void {
     const header = this.#header;
     if (header === null) throw new Error("end() without begin()");
@@ -185,7 +191,7 @@ export class DatabaseBuilder {
 
   #violation(key: string, what: string): WalrustError {
     return new WalrustError("integrity", `${key} ${what}`, {
-      hint: "The object or one before it is damaged or missing; run `walrust verify` and restore another point",
+      hint: "This object or one before it is damaged; run `walrust verify` and restore another point",
       context: { key, txid: this.txid },
     });
   }

@@ -26,7 +26,7 @@ export function checkDatabase(path: string, name: string): void {
     "integrity",
     `The restored ${name} fails integrity_check: ${complaints.join("; ")}`,
     {
-      hint: "Every object was what had been uploaded, so the database was damaged before; restore an older point",
+      hint: "Every object is what was uploaded: the database was damaged before; restore an older point",
       context: { database: name },
     },
   );

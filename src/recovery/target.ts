@@ -1,9 +1,9 @@
 /**
  * Which TXID a restore is asked for: the latest, a TXID, or the newest capture at or before a time.
  *
- * "Latest" is the newest in the listing, unless the manifest names more: then something was deleted, which is an
- * integrity error and never a silent older state. A time is looked up in the LTX headers by binary search over the
- * points of the listing (capture times never decrease).
+ * "Latest" is the newest in the listing, unless the manifest names more: then something was deleted, which is
+ * an integrity error and never a silent older state. A time is looked up in the LTX headers by binary search
+ * over the points of the listing (capture times never decrease).
  */
 import { WalrustError } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
@@ -71,7 +71,7 @@ function assertNothingDeleted(newest: Txid | 0, manifest: ManifestReading): void
     "integrity",
     `The manifest names TXID ${txid} of ${time}, the newest object is ${newest}`,
     {
-      hint: "Objects were deleted. Restore an older point explicitly with --point-in-time, or recover the objects",
+      hint: "Objects were deleted: recover them, or restore an older point with --point-in-time",
       context: { manifestTxid: txid, newestTxid: newest },
     },
   );

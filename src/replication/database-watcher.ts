@@ -13,9 +13,10 @@ import { WalrustError } from "../errors.ts";
 import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
 import { type Attached, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
+import { DatabaseUpkeep } from "./database-upkeep.ts";
 import { asWalrustError, FailureTracker, RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
+import type { UpkeepResult } from "./maintenance.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
@@ -28,6 +29,7 @@ const ACTIVE_MS = 10_000;
 const DRAIN_PAUSE_MS = 250;
 const REQUEST_LOOK_MS = 20;
 
+/** One watched database: `start`, then `look` again and again, then `finish` and `close`. */
 export class DatabaseWatcher {
   live: LiveDatabase | null = null;
   /** Set once: another writer, or a failure at start that nothing will mend. */
@@ -36,14 +38,13 @@ export class DatabaseWatcher {
   readonly #failures: FailureTracker;
   readonly #keeper: WalKeeper;
   readonly #clock: SnapshotClock;
-  readonly #maintenance: Maintenance | null;
+  readonly #upkeep: DatabaseUpkeep;
   readonly #pause = new RetryPause();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
   #job: Promise<void> | null = null;
   #isSnapshotting = false;
   #isPaused = false;
-  #upkeep: Promise<void> | null = null;
   #anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
   #snapshotDue: string | null = null;
   #snapshotTaken: { readonly atMs: number; readonly result: SnapshotResult } | null = null;
@@ -54,12 +55,12 @@ export class DatabaseWatcher {
     readonly target: AttachTarget,
     readonly context: WatchContext,
   ) {
-    const { env, options, emit } = context;
+    const { env, emit } = context;
     const nowMs = env.monotonicMs();
     this.#failures = new FailureTracker(target.name, env, emit);
     this.#keeper = new WalKeeper(target.name, context);
     this.#clock = new SnapshotClock(nowMs);
-    this.#maintenance = options.maintenance ? new Maintenance(options.maintenance, nowMs) : null;
+    this.#upkeep = new DatabaseUpkeep(target.name, context, this.#aborter.signal);
     this.#uploads = new UploadLanes(context, this.#aborter.signal, {
       drained: () => this.#healedIfDrained(),
       adopt: (reason) => {
@@ -115,7 +116,7 @@ export class DatabaseWatcher {
       this.#fail(error);
     }
     this.#uploads.startDue(live, nowMs);
-    this.#startUpkeepIfDue(nowMs);
+    this.#upkeep.startDue(live, nowMs);
   }
 
   /** Captures stop and the pin is let go, or go on: the spool has reached its limit, or has room again. */
@@ -267,7 +268,7 @@ export class DatabaseWatcher {
     this.#clock.taken(env.monotonicMs());
     this.#snapshotTaken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
     if (live.state.txid > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
-    if (options.maintenance?.retainAfterSnapshot) this.#maintenance?.requestRetention();
+    if (options.maintenance?.retainAfterSnapshot) this.#upkeep.requestRetention();
   }
 
   /**
@@ -288,57 +289,10 @@ export class DatabaseWatcher {
     return this.#snapshotTaken.result;
   }
 
-  /**
-   * Compacts at once, then applies retention. For `walrust compact` beside this watch.
-   * @param retention the policy, if not the watch's own
-   * @param isForced false: only tell what would be done
-   * @throws WalrustError with a storage code, or naming an object that cannot be compacted
-   */
+  /** Compacts at once and applies retention, as DatabaseUpkeep.request says. */
   async requestUpkeep(retention: RetentionPolicy | undefined, isForced: boolean): Promise<UpkeepResult> {
-    await this.#upkeep;
-    const { live, context } = this;
     if (this.stopped !== null) throw this.stopped;
-    if (live === null || live.state === null)
-      throw new WalrustError("database-busy", `${this.name} is not ready yet`);
-    const { store, version, env, options } = context;
-    const { writer } = live.state;
-    const target = { store, name: this.name, spoolFolder: live.paths.spoolFolder, writer, version, env };
-    const own = options.maintenance ?? DEFAULT_UPKEEP;
-    const policy = { compaction: own.compaction, retention: retention ?? own.retention };
-    const done = context.upkeeps.run(() => upkeepOnce(target, policy, isForced, this.#aborter.signal));
-    this.#upkeep = done
-      .then(() => undefined)
-      .finally(() => {
-        this.#upkeep = null;
-      });
-    this.#upkeep.catch(() => {});
-    return done;
-  }
-
-  #startUpkeepIfDue(nowMs: number): void {
-    const { live } = this;
-    const maintenance = this.#maintenance;
-    if (maintenance === null || this.#upkeep !== null || live === null || live.state === null) return;
-    const uploadedTxid = (live.pending[0]?.minTxid ?? live.state.txid + 1) - 1;
-    if (!maintenance.isDue(nowMs, uploadedTxid, live.uploadedBytes)) return;
-    const uploaded = { txid: uploadedTxid, bytes: live.uploadedBytes };
-    const { store, version, env, upkeeps } = this.context;
-    const { writer } = live.state;
-    const target = { store, name: this.name, spoolFolder: live.paths.spoolFolder, writer, version, env };
-    this.#upkeep = upkeeps
-      .run(() => maintenance.run(target, nowMs, uploaded, this.#aborter.signal))
-      .then((made) => {
-        for (const { level, minTxid, maxTxid, bytes } of made) {
-          this.context.emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
-        }
-      })
-      .catch((error) => {
-        const { message } = asWalrustError(error);
-        if (!this.#aborter.signal.aborted) env.log.warn(`upkeep: ${message}`, { database: this.name });
-      })
-      .finally(() => {
-        this.#upkeep = null;
-      });
+    return this.#upkeep.request(this.live, retention, isForced);
   }
 
   // Failures
@@ -392,7 +346,7 @@ export class DatabaseWatcher {
   async close(): Promise<void> {
     this.#aborter.abort();
     await this.#uploads.done();
-    await this.#upkeep;
+    await this.#upkeep.done();
     this.#pendingAtClose = this.pendingCount;
     this.#detach();
   }

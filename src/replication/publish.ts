@@ -115,7 +115,7 @@ async function whoseObject(
 /** The error that stops a database whose prefix somebody else writes to. */
 export function foreignWriterError(name: string, key: string, writer: string): WalrustError {
   return new WalrustError("foreign-writer", `${key} was written by another writer (${writer})`, {
-    hint: `Only one walrust may write ${name}: stop the other one, or give this database another name or prefix`,
+    hint: `Only one walrust may write ${name}: stop the other one, or give this one another prefix`,
     context: { database: name, key, writer },
   });
 }

@@ -19,6 +19,7 @@ export interface UploadListener {
   failed(error: unknown): void;
 }
 
+/** The lanes of one database. */
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
   readonly #pause = new RetryPause();

@@ -38,6 +38,7 @@ export interface LookLimits {
 
 const QUIET: LookOutcome = { kind: "quiet" };
 
+/** The keeper of one database: `look` again and again. */
 export class WalKeeper {
   #lastCaptureMs = Number.NEGATIVE_INFINITY;
   #lastCycleMs: number;
