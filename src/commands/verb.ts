@@ -42,7 +42,8 @@ export function assertPositionals(verb: Verb, words: ParsedWords): void {
   const count = words.positionals.length;
   if (count >= min && count <= max) return;
   const found = count === 0 ? "none" : words.positionals.join(" ");
-  const expected = max === 0 ? "no arguments" : min === max ? `${min} ${name}` : `at least ${min} ${name}`;
+  const limit = count < min ? `at least ${min}` : `at most ${max}`;
+  const expected = max === 0 ? "no arguments" : `${min === max ? min : limit} ${name}`;
   throw new WalrustError("usage", `walrust ${verb.name} takes ${expected}, got ${found}`, {
     hint: `Usage: walrust ${verb.name} ${verb.usage}`,
   });

@@ -64,7 +64,9 @@ function readFlag(
     name,
     specs.filter((spec) => !spec.isHidden).map((spec) => spec.flag),
   );
-  throw usage(`Unknown option ${word}`, nearest === null ? undefined : `Did you mean --${nearest}?`);
+  // Without its value, which may be a secret.
+  const shown = equals < 0 ? word : word.slice(0, equals);
+  throw usage(`Unknown option ${shown}`, nearest === null ? undefined : `Did you mean --${nearest}?`);
 }
 
 function parseSwitch(spec: OptionSpec, value: string | undefined, isNegated: boolean): boolean {
