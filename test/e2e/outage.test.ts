@@ -11,7 +11,7 @@ import { s3Destination, sharedGateway } from "../support/destinations.ts";
 import { Gate } from "../support/gate.ts";
 import { testWith } from "../support/peers.ts";
 import { tempFolder } from "../support/temp.ts";
-import { WatchProcess } from "../support/watch-process.ts";
+import { type WatchLine, WatchProcess } from "../support/watch-process.ts";
 
 const OFTEN = ["--wal-sync-interval", "0.1", "--min-checkpoint-pages", "200"];
 
@@ -20,6 +20,8 @@ let gate: Gate | null = null;
 afterEach(async () => {
   await gate?.shut();
 });
+
+const nameOf = ({ database }: WatchLine): string => database;
 
 /** A watched database with a writer, behind a gate. */
 async function watchThroughGate(): Promise<{
@@ -111,3 +113,33 @@ testWith("versitygw")(
     expect(watch.stderr).toContain("not everything was uploaded");
   },
 );
+
+testWith("versitygw")("watch that starts without its bucket goes on when it is there", async () => {
+  const { gate, destination, folder, database, writer, watch } = await watchThroughGate();
+  await writer.stop();
+  expect(await watch.stop()).toBe(0);
+  await gate.shut();
+  const fresh = join(folder, "fresh.db");
+  createAppDatabase(fresh);
+  const words = [database, fresh, ...destination.words, ...OFTEN];
+  const next = await WatchProcess.start(words, destination);
+  const resumed = new AppWriter(database, folder);
+  await next.waitFor("both to be said", () => new Set(next.eventsOf("failed").map(nameOf)).size === 2);
+  await resumed.waitForCommits(50);
+  await gate.open();
+  await next.waitFor("both to recover", () => next.eventsOf("recovered").length === 2);
+  await resumed.stop();
+  expect(await next.stop()).toBe(0);
+  expect(next.eventsOf("failed").map(nameOf).sort()).toEqual(["app", "fresh"]);
+  expect(next.eventsOf("recovered").map(nameOf).sort()).toEqual(["app", "fresh"]);
+  expect(next.uploads("fresh").map(({ txid }) => txid)).toEqual([1]);
+  for (const [name, path] of [
+    ["app", database],
+    ["fresh", fresh],
+  ] as const) {
+    const restored = join(folder, `${name}.restored`);
+    await mustWalrust(["restore", name, "-o", restored, ...destination.words], destination);
+    checkpoint(path);
+    assertSameBytes(restored, path);
+  }
+});
