@@ -173,8 +173,26 @@ describe.each(["file", "s3"] as const)("over %s", (kind) => {
       await litestreamRestore(destination, "app", output, { txid });
       assertSameBytes(await walrustRestore(destination, `txid:${txid}`), output);
     }
+    await assertSameWithoutLevel0(destination, theirs);
   });
 });
+
+/** Litestream's own compactions and snapshots, after the increments that they replace were removed. */
+async function assertSameWithoutLevel0(destination: TestDestination, latest: string): Promise<void> {
+  const objects = await destination.objects("app");
+  const compacted = Math.max(...objects.filter(({ level }) => level > 0).map(({ maxTxid }) => maxTxid));
+  for (const { level, key, maxTxid } of objects) {
+    if (level === 0 && maxTxid <= compacted) await destination.remove("app", key);
+  }
+  assertSameBytes(await walrustRestore(destination, null), latest);
+  const compactions = objects.filter(({ level }) => level === 1);
+  expect(compactions.length).toBeGreaterThan(0);
+  for (const { maxTxid: txid } of compactions) {
+    const output = join(tempFolder("compacted"), "restored.db");
+    await litestreamRestore(destination, "app", output, { txid });
+    assertSameBytes(await walrustRestore(destination, `txid:${txid}`), output);
+  }
+}
 
 /** Waits until what happens next has a later LastModified, in whole seconds, than everything so far. */
 async function waitBeyondSeconds(): Promise<void> {

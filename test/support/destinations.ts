@@ -1,9 +1,9 @@
 /**
- * Destinations for end-to-end tests: a folder, or a bucket of a real S3 gateway, looked into by other means than
- * walrust's own (the file system, Bun's S3 client).
+ * Destinations for end-to-end tests: a folder, or a bucket of a real S3 gateway, looked into by other means
+ * than walrust's own (the file system, Bun's S3 client).
  */
 import { afterAll } from "bun:test";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Variables } from "./binary.ts";
 import { tempFolder } from "./temp.ts";
@@ -29,6 +29,8 @@ export interface TestDestination {
   litestreamUrl(name: string): string;
   /** The LTX objects of one database, by level and TXID. */
   objects(name: string): Promise<StoredObject[]>;
+  /** Deletes one object behind everybody's back. @param key as in `objects` */
+  remove(name: string, key: string): Promise<void>;
 }
 
 let gateway: Promise<Versitygw> | null = null;
@@ -64,12 +66,15 @@ export function fileDestination(): TestDestination & { readonly folder: string }
       const keys = existsSync(root) ? (readdirSync(root, { recursive: true }) as string[]) : [];
       return parseKeys(keys.map((key) => ({ key, sizeBytes: statSync(join(root, key)).size })));
     },
+    remove: async (name, key) => rmSync(join(folder, name, "ltx", key)),
   };
 }
 
 let bucketCount = 0;
 
-/** A new, empty bucket with a prefix. @param endpoint where the gateway is reached, if not at its own address */
+/**
+ * A new, empty bucket with a prefix. @param endpoint where the gateway is reached, if not at its own address
+ */
 export function s3Destination(gateway: Versitygw, endpoint = gateway.url): TestDestination {
   const bucket = `bucket-${++bucketCount}`;
   gateway.createBucket(bucket);
@@ -89,6 +94,7 @@ export function s3Destination(gateway: Versitygw, endpoint = gateway.url): TestD
     env: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
     litestreamUrl: (name) => `s3://${bucket}/vm/one/${name}?${query}`,
     objects: async (name) => parseKeys(await listAll(client, `vm/one/${name}/`)),
+    remove: (name, key) => client.delete(`vm/one/${name}/${key}`),
   };
 }
 
