@@ -1,10 +1,11 @@
 /**
- * What a listing alone tells: whether there is a snapshot, whether the history behind it has a hole, what lies
- * there that belongs to nothing, and whether the manifest agrees.
+ * What a listing alone tells: whether there is a snapshot, whether the history behind it has a hole, what
+ * lies there that belongs to nothing, and whether the manifest agrees.
  *
- * From the oldest snapshot on, every TXID must be held by some increment or compaction: a later snapshot does not
- * bridge a hole, for the points inside it are lost. What ends at or before the oldest snapshot is leftovers of a
- * retention that was cut off. Compaction removes covered objects of lower levels: that is no hole.
+ * From the oldest snapshot on, every TXID must be held by some increment or compaction: a later snapshot does
+ * not bridge a hole, for the points inside it are lost. What ends at or before the oldest snapshot is
+ * leftovers of a retention that was cut off. Compaction removes covered objects of lower levels: that is no
+ * hole.
  */
 import { parseObjectKey, SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { LEVELS, type LtxObject } from "../storage/catalog.ts";
@@ -27,8 +28,8 @@ export interface Listing {
 }
 
 /**
- * Lists a database, snapshots first and increments last: in the order in which a running watch lets objects go
- * out of date, so that what a snapshot or a compaction stands on is never missing from the same listing.
+ * Lists a database, snapshots first and increments last: in the order in which a running watch lets objects
+ * go out of date, so that what a snapshot or a compaction stands on is never missing from the same listing.
  */
 export async function takeListing(
   store: ObjectStore,
@@ -64,18 +65,27 @@ function objectOrNull(store: ObjectStore, database: string, info: ObjectInfo): L
   return { ...info, level, minTxid, maxTxid };
 }
 
-/** The snapshot the restorable history begins with, or null. */
+/**
+ * The snapshot the restorable history begins with, or null. Litestream's retention goes by level 9 and keeps
+ * the last object of every level: one of those that holds a whole database may lie before a hole.
+ */
 export function oldestBaseOrNull(objects: readonly LtxObject[]): LtxObject | null {
   let oldest: LtxObject | null = null;
   for (const object of objects) {
     if (object.minTxid !== 1) continue;
-    if (oldest === null || object.maxTxid < oldest.maxTxid) oldest = object;
+    const isSnapshot = object.level === SNAPSHOT_LEVEL;
+    const wasSnapshot = oldest?.level === SNAPSHOT_LEVEL;
+    const isOlder = oldest === null || object.maxTxid < oldest.maxTxid;
+    if (isSnapshot === wasSnapshot ? isOlder : isSnapshot) oldest = object;
   }
   return oldest;
 }
 
-/** Finds a missing snapshot, and every hole between the oldest snapshot and the newest TXID. */
-export function checkCoverage(objects: readonly LtxObject[], findings: Findings): void {
+/**
+ * Finds a missing snapshot, and every hole between the oldest snapshot and the last increment.
+ * @returns the last TXID that an increment or compaction holds, or that of the oldest snapshot
+ */
+export function checkCoverage(objects: readonly LtxObject[], findings: Findings): number {
   const base = oldestBaseOrNull(objects);
   const increments = objects
     .filter((object) => object.level !== SNAPSHOT_LEVEL)
@@ -90,15 +100,18 @@ export function checkCoverage(objects: readonly LtxObject[], findings: Findings)
     if (minTxid > reached + 1) findings.add("gap", key, reached + 1, gapText(reached + 1, minTxid - 1));
     if (maxTxid > reached) reached = maxTxid;
   }
-  const newest = objects.reduce<number>((max, object) => Math.max(max, object.maxTxid), 0);
-  if (newest > reached) {
-    findings.add(
-      "gap",
-      null,
-      reached + 1,
-      `${gapText(reached + 1, newest)}, only a later snapshot stands there`,
-    );
-  }
+  return reached;
+}
+
+/**
+ * Finds increments that are missing at the end, where only a snapshot stands. Walrust uploads a snapshot
+ * after the increments it is made of; Litestream may upload it before them, so that its snapshots are no
+ * evidence.
+ */
+export function checkEnd(reachedTxid: number, newestOursTxid: number, findings: Findings): void {
+  if (newestOursTxid <= reachedTxid) return;
+  const message = `${gapText(reachedTxid + 1, newestOursTxid)}, only a later snapshot stands there`;
+  findings.add("gap", null, reachedTxid + 1, message);
 }
 
 function gapText(firstTxid: number, lastTxid: number): string {

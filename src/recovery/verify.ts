@@ -1,11 +1,14 @@
 /**
- * Verify: whether what a destination holds of a database can be restored, and what lies there that should not.
+ * Verify: whether what a destination holds of a database can be restored, and what lies there that should
+ * not.
  *
- * Reads only. Of each object header and trailer are read, or a share of all objects in full; findings are bounded,
- * requests at once are limited, and memory beyond the listing does not grow with the number of objects.
+ * Reads only. Of each object header and trailer are read, or a share of all objects in full; findings are
+ * bounded, requests at once are limited, and memory beyond the listing does not grow with the number of
+ * objects.
  *
- * A watch may be running meanwhile, whose retention deletes what this listing still names. So whenever something
- * looks wrong, the destination is looked at again, and if it has changed under our eyes, everything starts over.
+ * A watch may be running meanwhile, whose retention deletes what this listing still names. So whenever
+ * something looks wrong, the destination is looked at again, and if it has changed under our eyes, everything
+ * starts over.
  */
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
@@ -18,6 +21,7 @@ import { mapInOrder } from "./in-order.ts";
 import { compareForLinks, LinkChecker, type ObjectFacts } from "./verify-links.ts";
 import {
   checkCoverage,
+  checkEnd,
   checkManifest,
   checkStrays,
   type Listing,
@@ -31,8 +35,8 @@ import { restoreOnTrial } from "./verify-restore.ts";
 /** How thoroughly to look; everything has a default. */
 export interface VerifyOptions {
   /**
-   * Percent of the objects that are read in full, 0 to 100. Each object is drawn with that probability, at least
-   * one is: runs repeated with 5 reach every object sooner or later, whatever its age.
+   * Percent of the objects that are read in full, 0 to 100. Each object is drawn with that probability, at
+   * least one is: runs repeated with 5 reach every object sooner or later, whatever its age.
    */
   readonly readPercent?: number;
   /** Restore the newest state into a temporary file and check it. */
@@ -50,8 +54,8 @@ const PASSES_MAX = 3;
 
 /**
  * Verifies one database.
- * @throws WalrustError code "restore" when nothing is there, a storage code, or "database" when the temporary file
- * of a trial restore cannot be written
+ * @throws WalrustError code "restore" when nothing is there, a storage code, or "database" when the temporary
+ * file of a trial restore cannot be written
  */
 export async function verifyDatabase(
   store: ObjectStore,
@@ -88,10 +92,11 @@ async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: re
   const { objects } = listing;
   const findings = new Findings();
   const counts = startCounts(objects);
-  checkCoverage(objects, findings);
+  const reachedTxid = checkCoverage(objects, findings);
   const seen = await checkObjects(pass, findings, counts);
+  checkEnd(reachedTxid, seen.newestOursTxid, findings);
   checkStrays(listing, env.nowMs(), findings);
-  checkManifest(manifestKey(name), manifest, objects, seen.hasOurs, env.nowMs(), findings);
+  checkManifest(manifestKey(name), manifest, objects, seen.newestOursTxid > 0, env.nowMs(), findings);
   const vanished = [...seen.vanished];
   if (options.restore && objects.length > 0) {
     const { newestChecksum } = seen;
@@ -106,8 +111,8 @@ async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: re
 }
 
 interface Seen {
-  /** Whether walrust wrote any of the objects. */
-  hasOurs: boolean;
+  /** The newest TXID of an object that walrust wrote, or 0. */
+  newestOursTxid: number;
   readonly vanished: string[];
   newestChecksum: Checksum;
 }
@@ -119,7 +124,7 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
   const chosen = chooseObjects(objects, options.readPercent ?? 0, env);
   const links = new LinkChecker(objects, findings);
   const base = oldestBaseOrNull(objects);
-  const seen: Seen = { hasOurs: false, vanished: [], newestChecksum: NO_CHECKSUM };
+  const seen: Seen = { newestOursTxid: 0, vanished: [], newestChecksum: NO_CHECKSUM };
   const limit = options.concurrency ?? DEFAULT_CONCURRENCY;
   const work = (object: LtxObject, signal: AbortSignal): Promise<ObjectCheck> =>
     checkObject(store, object, chosen.has(object), signal);
@@ -135,7 +140,7 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
     checkManifestChain(pass.manifest, facts, findings);
     count(counts, check, facts);
     if (facts.metadata.writer !== null) {
-      seen.hasOurs = true;
+      seen.newestOursTxid = object.maxTxid;
       checkReach(object, base, findings);
     }
     if (object.maxTxid === counts.maxTxid && facts.postApplyChecksum !== NO_CHECKSUM) {
@@ -145,7 +150,9 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
   return seen;
 }
 
-/** What of walrust's ends at or before the oldest snapshot serves no restore. Litestream keeps such objects. */
+/**
+ * What of walrust's ends at or before the oldest snapshot serves no restore. Litestream keeps such objects.
+ */
 function checkReach(object: LtxObject, base: LtxObject | null, findings: Findings): void {
   if (base === null || object.minTxid === 1 || object.maxTxid > base.maxTxid) return;
   const message = `lies before the oldest snapshot (TXID ${base.maxTxid}): no restore uses it`;

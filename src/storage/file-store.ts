@@ -268,7 +268,10 @@ async function* reopenedChunks(
       await handle.close();
     }
   } catch (error) {
-    throw fileError("read", path, error);
+    if (!isAbsent(error)) throw fileError("read", path, error);
+    throw new WalrustError("not-found", `Cannot read ${path}: it was deleted meanwhile`, {
+      context: { key: object.head.key },
+    });
   }
 }
 

@@ -106,6 +106,39 @@ describe("verifyDatabase finds nothing in", () => {
   });
 });
 
+/** As Litestream writes: nothing about an object but the object. */
+async function stripMetadata(history: History): Promise<void> {
+  for (const { key } of await history.objects()) await history.edit(key, () => ({ metadata: {} }));
+  await history.delete(history.manifestKey);
+}
+
+describe("verifyDatabase is silent about habits of Litestream:", () => {
+  test("a snapshot that is uploaded before the increments it is made of", async () => {
+    const history = await History.begin();
+    await history.increments(5);
+    await history.snapshot();
+    await history.delete(history.key(0, 5), history.key(0, 6));
+    expect(codesOf(await verify(history))).toContain("gap");
+    await stripMetadata(history);
+    expect((await verify(history)).findings).toEqual([]);
+  });
+
+  test("retention keeps the last object of a level, even one that lies before everything else", async () => {
+    // Level 2 held 1-4 alone when 1-8 became the oldest snapshot; what led from 4 to 8 went.
+    const history = await History.begin();
+    await history.increments(7);
+    await history.snapshot();
+    await history.increments(3);
+    const increments = (await history.level(0)).slice(0, 3);
+    await history.compact(2, [...(await history.level(9)).slice(0, 1), ...increments]);
+    await history.delete(history.key(9, 1), ...[2, 3, 4, 5, 6, 7, 8].map((txid) => history.key(0, txid)));
+    await stripMetadata(history);
+    const report = await verify(history);
+    expect(report.findings).toEqual([]);
+    expect(report.checked).toMatchObject({ minTxid: 8, maxTxid: 11 });
+  });
+});
+
 /** One kind of damage a row: what is done to a sound history, and what is found. */
 const DAMAGE: readonly (readonly [
   what: string,
