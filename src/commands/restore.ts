@@ -9,6 +9,7 @@ import { type RestoreResult, restore } from "../recovery/restore.ts";
 import { parsePointInTime } from "../recovery/target.ts";
 import { listObjects } from "../storage/catalog.ts";
 import { withDestination } from "./destination.ts";
+import { localCopiesOrNull } from "./local-copies.ts";
 import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { leaveState } from "./restored-state.ts";
 import type { Invocation, Verb } from "./verb.ts";
@@ -59,8 +60,10 @@ async function run(invocation: Invocation): Promise<number> {
     }
     const bar = new ProgressBar(`restoring ${name}`, () => env.monotonicMs());
     const request = { name, outputPath: output, point, force: values.force, dryRun: values.dryRun };
+    const local = localCopiesOrNull(output, store.url, name, values.cacheDir) ?? undefined;
     try {
       const result = await restore(request, {
+        local,
         store,
         env,
         signal,

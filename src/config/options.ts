@@ -299,6 +299,13 @@ export const RESTORE_OPTIONS = table({
     default: false,
     meaning: "Say what would be restored; write nothing",
   },
+  cacheDir: {
+    flag: "cache-dir",
+    kind: "text",
+    value: "PATH",
+    meaning:
+      "Where the watch on this machine kept captured files, if not beside PATH; used before the network",
+  },
 });
 
 /** Options of replicate. */

@@ -38,6 +38,8 @@ export class DatabaseBuilder {
   commit = 0;
   pageSizeBytes = 0;
   timeMs = 0;
+  /** TXID and time of the object with the whole database that it began with. */
+  base: { readonly txid: Txid; readonly timeMs: number } | null = null;
   /** Whether every object so far carried checksums. */
   hasChecksums = true;
 
@@ -65,6 +67,7 @@ export class DatabaseBuilder {
     }
     this.#isReset = !isFirst && header.pageSizeBytes !== this.pageSizeBytes;
     if (isFirst || this.#isReset) this.#startOver(header);
+    this.base ??= { txid: header.maxTxid, timeMs: header.timestampMs };
     const isExact = !isFirst && header.minTxid === this.txid + 1;
     const hasPre = header.preApplyChecksum !== NO_CHECKSUM;
     if (isExact && !this.#isReset && hasPre && header.preApplyChecksum !== this.checksum) {

@@ -1,6 +1,6 @@
 /**
- * Where a restore gets its objects' bytes: in order, small ones fetched ahead in parallel, large ones streamed at
- * their turn. Memory is bounded by the window: at most 8 objects and 8 MB ahead.
+ * Where a restore gets its objects' bytes: in order, small ones fetched ahead in parallel, large ones
+ * streamed at their turn. Memory is bounded by the window: at most 8 objects and 8 MB ahead.
  */
 import type { LtxObject } from "../storage/catalog.ts";
 import type { ObjectMetadata, ObjectStore } from "../storage/store.ts";
@@ -17,11 +17,20 @@ export interface FetchedObject {
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
+/** Local copies of objects, which are used before the network where they are intact. */
+export interface LocalCopies {
+  /** Objects that are only here: captured, but never uploaded. */
+  readonly unsent: readonly LtxObject[];
+  /** The copy of an object, checked against its own SHA-256, or null. */
+  open(object: LtxObject): Promise<FetchedObject | null>;
+}
+
 /** Fetches the objects in order. Abandoning the iteration cancels what was fetched ahead. */
 export async function* fetchInOrder(
   store: ObjectStore,
   objects: readonly LtxObject[],
   signal?: AbortSignal,
+  local?: LocalCopies,
 ): AsyncGenerator<FetchedObject> {
   const aborter = new AbortController();
   const abort = (): void => aborter.abort();
@@ -39,14 +48,15 @@ export async function* fetchInOrder(
           continue;
         }
         if (isFull && next !== i) break;
-        const fetched = fetchWhole(store, objects[next]!, aborter.signal);
+        const fetched = fetchWhole(store, objects[next]!, aborter.signal, local);
         fetched.catch(() => {});
         ahead.set(next, fetched);
         aheadBytes += sizeBytes;
       }
       const waiting = ahead.get(i);
       if (waiting === undefined) {
-        yield await fetchStream(store, objects[i]!, aborter.signal);
+        const copy = await local?.open(objects[i]!);
+        yield copy ?? (await fetchStream(store, objects[i]!, aborter.signal));
         continue;
       }
       const fetched = await waiting;
@@ -64,7 +74,10 @@ async function fetchWhole(
   store: ObjectStore,
   object: LtxObject,
   signal: AbortSignal,
+  local?: LocalCopies,
 ): Promise<FetchedObject> {
+  const copy = await local?.open(object);
+  if (copy) return copy;
   const body = await store.get(object.key, { signal });
   const bytes = await body.bytes();
   return { object, metadata: body.metadata, chunks: [bytes] };

@@ -1,14 +1,14 @@
 /**
  * Restore: from a destination to a database file that is proven before anybody can see it.
  *
- * The file is built under a temporary name beside the target, checked (SHA-256, LTX checksums, chain, database
- * checksum after every object, `PRAGMA integrity_check`), synced, and renamed. Until the rename the target is
- * untouched; whatever goes wrong, the temporary file is removed and the error names the object.
+ * The file is built under a temporary name beside the target, checked (SHA-256, LTX checksums, chain,
+ * database checksum after every object, `PRAGMA integrity_check`), synced, and renamed. Until the rename the
+ * target is untouched; whatever goes wrong, the temporary file is removed and the error names the object.
  */
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Env } from "../env.ts";
-import { errorMessage, WalrustError } from "../errors.ts";
+import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { type LtxObject, listObjects } from "../storage/catalog.ts";
 import { readManifest } from "../storage/manifest.ts";
@@ -16,10 +16,13 @@ import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
 import { DatabaseBuilder } from "./database-builder.ts";
 import { checkDatabase } from "./integrity-check.ts";
-import { fetchInOrder } from "./object-source.ts";
-import { planRestore, type RestorePlan } from "./plan.ts";
+import { fetchInOrder, type LocalCopies } from "./object-source.ts";
+import { newestTxid, planRestore, type RestorePlan } from "./plan.ts";
 import { type PointInTime, resolveTarget } from "./target.ts";
 import { assertTargetFree, inheritAccess, moveAside, syncFolder } from "./target-file.ts";
+
+/** How often a restore plans again because objects were deleted under it. */
+const PLANS_MAX = 5;
 
 /** What is to be restored, and where to. */
 export interface RestoreRequest {
@@ -59,6 +62,8 @@ export interface RestoredState {
   readonly outputPath: string;
   readonly builder: DatabaseBuilder;
   readonly chain: string | null;
+  /** What it was restored from, in order. */
+  readonly objects: readonly LtxObject[];
 }
 
 /** What restore needs from outside. */
@@ -66,6 +71,8 @@ export interface RestoreContext {
   readonly store: ObjectStore;
   readonly env: Env;
   readonly signal?: AbortSignal;
+  /** Copies on this machine, used before the network. */
+  readonly local?: LocalCopies | undefined;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
   /** Writes the state beside the restored database; called before the rename. */
   readonly leaveState: (state: RestoredState) => void;
@@ -73,49 +80,102 @@ export interface RestoreContext {
 
 /**
  * Restores a database.
- * @throws WalrustError codes restore, integrity, corrupt, database, usage or a storage code; the target is untouched
+ * @throws WalrustError codes restore, integrity, corrupt, database, usage or a storage code; the target is
+ * untouched
  */
 export async function restore(request: RestoreRequest, context: RestoreContext): Promise<RestoreResult> {
-  const { store, env, signal } = context;
+  const { env } = context;
   const startedMs = env.monotonicMs();
   const outputPath = resolve(request.outputPath);
   if (!request.dryRun) assertTargetFree(outputPath, request.force);
-  const objects = await listObjects(store, request.name, signal);
-  if (objects.length === 0) throw await nothingThere(request.name, store);
+  let local = context.local;
+  for (let attempt = 1; ; attempt++) {
+    const plan = await planNow(request, context, local);
+    const downloadedBytes = plan.objects.reduce((sum, object) => sum + object.sizeBytes, 0);
+    const base = {
+      name: request.name,
+      outputPath,
+      txid: plan.txid,
+      notice: plan.notice,
+      objects: plan.objects.length,
+      downloadedBytes,
+    };
+    const durationMs = (): number => Math.round(env.monotonicMs() - startedMs);
+    if (request.dryRun) {
+      return {
+        ...base,
+        timeMs: null,
+        bytes: 0,
+        durationMs: durationMs(),
+        previousPath: null,
+        checks: NO_CHECKS,
+      };
+    }
+    try {
+      const built = await build(request.name, outputPath, plan.objects, request.force, { ...context, local });
+      const { timeMs, bytes, previousPath, path, checksum } = built;
+      const checks = {
+        sha256Objects: path.chainedObjects,
+        unchainedObjects: path.unchainedObjects,
+        databaseChecksum: checksum,
+        integrityCheck: "ok",
+      } as const;
+      return { ...base, timeMs, bytes, durationMs: durationMs(), previousPath, checks };
+    } catch (error) {
+      const isUnsound = hasCode(error, "integrity") || hasCode(error, "corrupt");
+      if (isUnsound && local !== undefined) {
+        env.log.warn(`with the local copies: ${error.message}; trying without them`, {
+          database: request.name,
+        });
+        local = undefined;
+        continue;
+      }
+      // Retention or compaction deleted what the plan counts on: what replaced it is in a new listing.
+      if (!hasCode(error, "not-found") || attempt === PLANS_MAX) throw error;
+      env.log.info("the bucket changed under the restore; planning again", { database: request.name });
+    }
+  }
+}
+
+interface PlanNow {
+  readonly txid: number;
+  readonly notice: string | null;
+  readonly objects: readonly LtxObject[];
+}
+
+/** Plans from the present listing. The manifest is read first: what it names is in any later listing. */
+async function planNow(
+  request: RestoreRequest,
+  context: RestoreContext,
+  local: LocalCopies | undefined,
+): Promise<PlanNow> {
+  const { store, env, signal } = context;
   const manifest = await readManifest(store, request.name, signal);
+  const stored = await listObjects(store, request.name, signal);
+  const objects = request.point.kind === "time" ? stored : withUnsent(stored, local);
+  if (objects.length === 0) throw await nothingThere(request.name, store);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
   const target = await resolveTarget(request.point, objects, manifest, store, env.nowMs());
   const plan = assertPlan(request.name, planRestore(objects, target.txid));
-  const base = { name: request.name, outputPath, txid: plan.txid, notice: target.notice };
-  const downloadedBytes = plan.objects.reduce((sum, object) => sum + object.sizeBytes, 0);
-  if (request.dryRun) {
-    const checks = {
-      sha256Objects: 0,
-      unchainedObjects: 0,
-      databaseChecksum: null,
-      integrityCheck: "skipped",
-    } as const;
-    const durationMs = Math.round(env.monotonicMs() - startedMs);
-    const sizes = { timeMs: null, bytes: 0, objects: plan.objects.length, downloadedBytes, durationMs };
-    return { ...base, ...sizes, previousPath: null, checks };
-  }
-  const built = await build(request.name, outputPath, plan.objects, request.force, context);
-  return {
-    ...base,
-    timeMs: built.timeMs,
-    bytes: built.bytes,
-    objects: plan.objects.length,
-    downloadedBytes,
-    durationMs: Math.round(env.monotonicMs() - startedMs),
-    previousPath: built.previousPath,
-    checks: {
-      sha256Objects: built.path.chainedObjects,
-      unchainedObjects: built.path.unchainedObjects,
-      databaseChecksum: built.checksum,
-      integrityCheck: "ok",
-    },
-  };
+  return { txid: plan.txid, notice: target.notice, objects: plan.objects };
 }
+
+/**
+ * What was captured here and never uploaded continues the listing; if the bucket went on without it, it is
+ * void.
+ */
+function withUnsent(stored: readonly LtxObject[], local: LocalCopies | undefined): readonly LtxObject[] {
+  const unsent = local?.unsent ?? [];
+  const isContinuation = unsent.every(({ minTxid }) => minTxid > newestTxid(stored));
+  return isContinuation ? [...stored, ...unsent] : stored;
+}
+
+const NO_CHECKS = {
+  sha256Objects: 0,
+  unchainedObjects: 0,
+  databaseChecksum: null,
+  integrityCheck: "skipped",
+} as const;
 
 interface Built {
   readonly timeMs: number;
@@ -142,7 +202,7 @@ async function build(
     const path = startOfPath();
     const totalBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
     let doneBytes = 0;
-    for await (const fetched of fetchInOrder(store, objects, signal)) {
+    for await (const fetched of fetchInOrder(store, objects, signal, context.local)) {
       await applyObject(fetched, builder, path, (byteCount) => {
         doneBytes += byteCount;
         context.onProgress?.(doneBytes, totalBytes);
@@ -154,7 +214,7 @@ async function build(
     assertTargetFree(outputPath, force);
     inheritAccess(tempPath, outputPath);
     const previousPath = moveAside(outputPath, env.nowMs());
-    context.leaveState({ name, outputPath, builder, chain: path.chain });
+    context.leaveState({ name, outputPath, builder, chain: path.chain, objects });
     renameSync(tempPath, outputPath);
     syncFolder(folder);
     const checksum = builder.hasChecksums ? builder.checksum.toString(16) : null;

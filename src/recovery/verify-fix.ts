@@ -2,11 +2,11 @@
  * What verify may repair: only what follows from the objects themselves.
  *
  * - temporary files and sidecars without an object are deleted,
- * - while there are no errors: objects before the oldest snapshot are deleted, and a manifest that is missing,
- *   unreadable or stale is written anew from the listing.
- * Where there are errors, nothing is done that could hide a trace of them: the manifest may be the only witness of
- * a deletion, and an object before the oldest snapshot may be all that is left beside one that is lost. Objects that
- * restore reads, and keys nobody knows, are never touched.
+ * - while there are no errors: objects before the oldest snapshot are deleted, and a manifest that is
+ *   missing, unreadable or stale is written anew from the listing.
+ * Where there are errors, nothing is done that could hide a trace of them: the manifest may be the only
+ * witness of a deletion, and an object before the oldest snapshot may be all that is left beside one that is
+ * lost. Objects that restore reads, and keys nobody knows, are never touched.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode } from "../errors.ts";

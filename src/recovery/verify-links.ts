@@ -2,8 +2,9 @@
  * Whether objects fit together: the SHA-256 chain and the database checksums from each object to the one that
  * continues it, and between objects of different levels that end at the same TXID. Pure.
  *
- * Objects are handed in by ascending last TXID, so whatever ends at n has been seen before what begins at n + 1
- * and ends later. Memory: one mark for each TXID that a longer object still to come continues, and two more.
+ * Objects are handed in by ascending last TXID, so whatever ends at n has been seen before what begins at n +
+ * 1 and ends later. Memory: one mark for each TXID that a longer object still to come continues, and two
+ * more.
  */
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { formatChecksum, type LtxHeader } from "../format/ltx.ts";

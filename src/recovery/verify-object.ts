@@ -1,10 +1,10 @@
 /**
- * One object, looked at by itself: its header and trailer, or every byte of it, against its key, its metadata and
- * its own link of the chain.
+ * One object, looked at by itself: its header and trailer, or every byte of it, against its key, its metadata
+ * and its own link of the chain.
  *
- * Header and trailer are two small ranged gets; an object of a few kilobytes is read whole instead, which takes one
- * request less and checks everything. Memory is bounded whatever the object's size. Damage becomes findings; only
- * storage failures throw.
+ * Header and trailer are two small ranged gets; an object of a few kilobytes is read whole instead, which
+ * takes one request less and checks everything. Memory is bounded whatever the object's size. Damage becomes
+ * findings; only storage failures throw.
  */
 import { hasCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, nextChain, parseHex32 } from "../format/chain.ts";

@@ -1,8 +1,8 @@
 /**
  * What verify says: findings with stable codes, and what was looked at.
  *
- * An error is anything that endangers a restore; a warning is untidiness that does not. Memory is bounded: of each
- * severity only the first thousand findings are kept, the others are counted.
+ * An error is anything that endangers a restore; a warning is untidiness that does not. Memory is bounded: of
+ * each severity only the first thousand findings are kept, the others are counted.
  */
 
 /** Severity by code. Codes are part of the JSON output: they are never renamed. */

@@ -1,7 +1,7 @@
 /**
- * The proof of a backup: a real restore of its newest state into a temporary folder, with every check of a restore
- * and SQLite's integrity_check. Nothing is left behind, whatever happens (a SIGKILL leaves the folder to the
- * system's cleaning of temporary files).
+ * The proof of a backup: a real restore of its newest state into a temporary folder, with every check of a
+ * restore and SQLite's integrity_check. Nothing is left behind, whatever happens (a SIGKILL leaves the folder
+ * to the system's cleaning of temporary files).
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Runs the upkeep of one watched database beside everything else: one job at a time, a bounded number over all.
- * A failure is said and tried again when the next job is due; it never stops replication.
+ * Runs the upkeep of one watched database beside everything else: one job at a time, a bounded number over
+ * all. A failure is said and tried again when the next job is due; it never stops replication.
  */
 import { WalrustError } from "../errors.ts";
 import type { CompactionTarget } from "./compact.ts";

@@ -143,13 +143,18 @@ function spoolOperation<T>(operation: string, path: string, run: () => T): T {
  * Loads the spool: the files that wait, in the order of upload, and removes leftovers of a crash: temporary
  * files, files past `headTxid` that were never made part of the state, and files that a merge has replaced.
  * @param headChain the chain value of the state, as hex: the links must lead to it
+ * @param mayRemove false: look only, for who does not own the spool
  * @returns the pending files, or "broken" with a reason when they do not lead to the state
  */
 export function loadSpool(
   folder: string,
   headTxid: Txid,
   headChain: string,
+  mayRemove = true,
 ): { kind: "pending"; files: SpoolFile[] } | { kind: "broken"; reason: string } {
+  const remove = (path: string): void => {
+    if (mayRemove) rmSync(path, { force: true });
+  };
   const links: SpoolFile[] = [];
   const snapshots: SpoolFile[] = [];
   const torn: { name: string; minTxid: Txid }[] = [];
@@ -157,14 +162,14 @@ export function loadSpool(
     const path = join(folder, name);
     const match = NAME.exec(name);
     if (match === null) {
-      if (name.endsWith(".tmp")) rmSync(path, { force: true });
+      if (name.endsWith(".tmp")) remove(path);
       continue;
     }
     const [, level, min, max] = match;
     if (!isTxid(min!) || !isTxid(max!)) continue;
     const [minTxid, maxTxid] = [parseTxid(min!), parseTxid(max!)];
     const file = openSpoolFileOrNull(path, Number.parseInt(level!, 16), minTxid, maxTxid);
-    if (maxTxid > headTxid) rmSync(path, { force: true });
+    if (maxTxid > headTxid) remove(path);
     else if (file === null) torn.push({ name, minTxid });
     else if (isChainLink(file)) links.push(file);
     else snapshots.push(file);
@@ -179,7 +184,7 @@ export function loadSpool(
   const lost = strays.find(({ minTxid }) => minTxid < firstTxid);
   if (lost !== undefined)
     return { kind: "broken", reason: `TXID ${lost.maxTxid} does not lead to the state` };
-  for (const stray of strays) rmSync(stray.path, { force: true });
+  for (const stray of strays) remove(stray.path);
   const files = [...path, ...snapshots].sort((a, b) => a.maxTxid - b.maxTxid || a.level - b.level);
   return { kind: "pending", files };
 }
