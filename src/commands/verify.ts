@@ -5,9 +5,9 @@ import { STORE_OPTIONS, VERIFY_OPTIONS } from "../config/options.ts";
 import { optionValues } from "../config/parse-options.ts";
 import { WalrustError } from "../errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
+import { listVerifiable } from "../recovery/verify-databases.ts";
 import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
 import type { Finding, VerifyReport } from "../recovery/verify-report.ts";
-import { listDatabases } from "../storage/catalog.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
@@ -56,7 +56,7 @@ async function run(invocation: Invocation): Promise<number> {
   }
   return withDestination(invocation, async (store) => {
     const { isJson, signal } = invocation;
-    const names = name === null ? await listDatabases(store, signal) : [name];
+    const names = name === null ? await listVerifiable(store, signal) : [name];
     const reports: VerifyReport[] = [];
     const repairs: Repair[] = [];
     for (const database of names) {

@@ -3,8 +3,8 @@
  */
 
 /**
- * Yields `work` of each item. When the iteration is left, what is under way is aborted and awaited, its failures
- * dropped.
+ * Yields `work` of each item. When the iteration is left, what is under way is aborted and awaited, its
+ * failures dropped.
  */
 export async function* mapInOrder<T, R>(
   items: readonly T[],

@@ -1,19 +1,18 @@
 /**
  * What verify may repair: only what follows from the objects themselves.
  *
- * - temporary files and sidecars without an object are deleted,
- * - while there are no errors: objects before the oldest snapshot are deleted, and a manifest that is
- *   missing, unreadable or stale is written anew from the listing.
- * Where there are errors, nothing is done that could hide a trace of them: the manifest may be the only
- * witness of a deletion, and an object before the oldest snapshot may be all that is left beside one that is
- * lost. Objects that restore reads, and keys nobody knows, are never touched.
+ * - temporary files are deleted,
+ * - while there are no errors: sidecars without an object and objects before the oldest snapshot are deleted,
+ *   and a manifest that is missing, unreadable or stale is written anew from the listing.
+ * Where there are errors, nothing is done that could hide a trace of them: the manifest may be the only witness
+ * of a deletion, a sidecar may be what is left of an object, and an object before the oldest snapshot may be
+ * all that is left beside one that is lost. Objects that restore reads, and keys nobody knows, are never
+ * touched.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode } from "../errors.ts";
 import { manifestKey } from "../format/keys.ts";
-import { listObjects, newestObjectOrNull, readHeader } from "../storage/catalog.ts";
-import { buildManifest, writeManifest } from "../storage/manifest.ts";
-import { decodeMetadata } from "../storage/object-metadata.ts";
+import { rebuildManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { FindingCode, VerifyReport } from "./verify-report.ts";
 
@@ -31,15 +30,16 @@ export interface Repair {
  * @throws WalrustError with a storage code; what was done before it stays done
  */
 export async function fixDatabase(store: ObjectStore, report: VerifyReport, env: Env): Promise<Repair[]> {
-  const repairs = await removeStrays(store, report);
+  const repairs = await removeStrays(store, report, "temporary-file");
   if (report.status === "errors") {
-    const isMore = report.findings.some(({ code }) => code === "unreachable-object" || isAboutManifest(code));
+    const isMore = report.findings.some(({ code, severity }) => severity === "warning" && isRepairable(code));
     if (isMore) {
-      const why = "there are errors: old objects and the manifest are left as they are";
+      const why = "there are errors: the manifest, sidecars and old objects are left as they are";
       env.log.warn(why, { database: report.name });
     }
     return repairs;
   }
+  repairs.push(...(await removeStrays(store, report, "orphan-sidecar")));
   repairs.push(...(await removeUnreachable(store, report)));
   const finding = report.findings.find(({ code }) => isAboutManifest(code));
   if (finding !== undefined && (await rewriteManifest(store, report.name, env))) {
@@ -49,23 +49,25 @@ export async function fixDatabase(store: ObjectStore, report: VerifyReport, env:
   return repairs;
 }
 
+function isRepairable(code: FindingCode): boolean {
+  return code === "orphan-sidecar" || code === "unreachable-object" || isAboutManifest(code);
+}
+
 function isAboutManifest(code: FindingCode): boolean {
   return code.startsWith("manifest-");
 }
 
-async function removeStrays(store: ObjectStore, report: VerifyReport): Promise<Repair[]> {
-  const strays = report.findings.filter(
-    ({ code, object }) => object !== null && (code === "temporary-file" || code === "orphan-sidecar"),
-  );
-  if (strays.length === 0) return [];
-  const keys = strays.map(({ object }) => object!);
+async function removeStrays(
+  store: ObjectStore,
+  report: VerifyReport,
+  code: "temporary-file" | "orphan-sidecar",
+): Promise<Repair[]> {
+  const keys = report.findings.filter((finding) => finding.code === code).map(({ object }) => object!);
+  if (keys.length === 0) return [];
   // On a store whose puts leave nothing behind, such a key is an object like any other.
   const removed =
     store.layout === "file" ? await store.removeLeftovers?.(keys) : await removeKeys(store, keys);
-  const isRemoved = new Set(removed);
-  return strays
-    .filter(({ object }) => isRemoved.has(object!))
-    .map(({ code, object }) => ({ database: report.name, code, object: object!, message: "deleted" }));
+  return (removed ?? []).map((object) => ({ database: report.name, code, object, message: "deleted" }));
 }
 
 async function removeUnreachable(store: ObjectStore, report: VerifyReport): Promise<Repair[]> {
@@ -82,25 +84,16 @@ async function removeKeys(store: ObjectStore, keys: readonly string[]): Promise<
   return keys;
 }
 
-/** @returns whether it was written: the newest object has to say who wrote it, and its chain value */
+/** @returns whether it was written */
 async function rewriteManifest(store: ObjectStore, name: string, env: Env): Promise<boolean> {
+  let reason: string | null;
   try {
-    const objects = await listObjects(store, name);
-    const newest = newestObjectOrNull(objects);
-    if (newest === null) return false;
-    const { timestampMs: timeMs, pageSizeBytes } = await readHeader(store, newest.key);
-    const { chain, writer } = decodeMetadata(newest.key, (await store.head(newest.key)).metadata);
-    if (chain === null || writer === null) {
-      env.log.warn(`no manifest can be made: walrust did not write ${newest.key}`, { database: name });
-      return false;
-    }
-    const mark = { pageSizeBytes, txid: newest.maxTxid, timeMs, chain, writer };
-    await writeManifest(store, buildManifest(name, objects, mark));
-    return true;
+    reason = await rebuildManifest(store, name);
   } catch (error) {
-    if (!hasCode(error, "not-found") && !hasCode(error, "corrupt") && !hasCode(error, "integrity"))
-      throw error;
-    env.log.warn(`no manifest can be made: ${errorMessage(error)}`, { database: name });
-    return false;
+    const isDamage = hasCode(error, "corrupt") || hasCode(error, "integrity") || hasCode(error, "not-found");
+    if (!isDamage) throw error;
+    reason = errorMessage(error);
   }
+  if (reason !== null) env.log.warn(`no manifest can be made: ${reason}`, { database: name });
+  return reason === null;
 }

@@ -1,6 +1,7 @@
 /**
- * What LTX objects a destination holds: listings by database and level, and the few bytes of an object that tell
- * its time and checksums. The listing is the truth; the manifest is an index that may be missing or stale.
+ * What LTX objects a destination holds: listings by database and level, and the few bytes of an object that
+ * tell its time and checksums. The listing is the truth; the manifest is an index that may be missing or
+ * stale.
  */
 import { hasCode, WalrustError } from "../errors.ts";
 import { levelPrefix, objectKey, parseObjectKey, SNAPSHOT_LEVEL } from "../format/keys.ts";
@@ -76,7 +77,8 @@ export async function listDatabases(store: ObjectStore, signal?: AbortSignal): P
   return names.filter((name) => name !== "").sort();
 }
 
-function isLevelFolder(layout: "s3" | "file", name: string): boolean {
+/** Whether a folder of this name, right below a database's, holds its levels (file) or one of them (s3). */
+export function isLevelFolder(layout: "s3" | "file", name: string): boolean {
   return layout === "file" ? name === "ltx" : /^000[0-9]$/.test(name);
 }
 

@@ -1,6 +1,7 @@
 /**
- * What a crash leaves in a file:// destination: temporary files of puts that never ended (ours and Litestream's),
- * and sidecars whose object never appeared. None of it is an object, so no listing shows it; `verify` does.
+ * What a crash leaves in a file:// destination: temporary files of puts that never ended (ours and
+ * Litestream's), and sidecars whose object never appeared. None of it is an object, so no listing shows it;
+ * `verify` does.
  *
  * Removing looks again while holding the folder's lock: a sidecar whose object has come meanwhile stays.
  */
@@ -14,7 +15,10 @@ import type { Leftover } from "./store.ts";
 /** The most leftovers of one folder that are reported at a time. */
 const LEFTOVERS_MAX = 1000;
 
-/** The leftovers directly in `folder`, a key prefix that is empty or ends in "/". @throws WalrustError "storage" */
+/**
+ * The leftovers directly in `folder`, a key prefix that is empty or ends in "/". @throws WalrustError
+ * "storage"
+ */
 export async function findLeftovers(root: string, folder: string): Promise<Leftover[]> {
   const path = join(root, folder);
   try {
@@ -25,7 +29,8 @@ export async function findLeftovers(root: string, folder: string): Promise<Lefto
       const kind = leftoverKindOrNull(name, present);
       if (kind === null || leftovers.length === LEFTOVERS_MAX) continue;
       const stats = await stat(join(path, name)).catch(() => null);
-      // The change time, for the modification time of a temporary file may have been set to that of a capture.
+      // The change time, for the modification time of a temporary file may have been set to that of a
+      // capture.
       if (stats?.isFile()) leftovers.push({ key: folder + name, kind, changedMs: stats.ctimeMs });
     }
     return leftovers;

@@ -1,13 +1,14 @@
 /**
- * `manifest.json` beside a database's levels: an index for people and tools, and a mark of how far the history
- * went. It is rewritten on snapshots and compactions, is the only object that is not create-only, and is never
- * believed over the listing, except for one thing: if it names a newer TXID than the listing holds, something was
- * deleted.
+ * `manifest.json` beside a database's levels: an index for people and tools, and a mark of how far the
+ * history went. It is rewritten on snapshots and compactions, is the only object that is not create-only, and
+ * is never believed over the listing, except for one thing: if it names a newer TXID than the listing holds,
+ * something was deleted.
  */
 import { hasCode, WalrustError } from "../errors.ts";
 import { manifestKey } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
-import type { LtxObject } from "./catalog.ts";
+import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "./catalog.ts";
+import { decodeMetadata } from "./object-metadata.ts";
 import type { ObjectStore } from "./store.ts";
 
 /** The content of the manifest. */
@@ -56,6 +57,28 @@ export async function writeManifest(store: ObjectStore, manifest: Manifest): Pro
     { kind: "bytes", bytes },
     { contentType: "application/json" },
   );
+}
+
+/**
+ * Writes the manifest anew from what the objects themselves say, without any local state.
+ * @returns null when it was written, else why it cannot be: the newest object has to carry a chain value and a writer
+ * @throws WalrustError with a storage code, or "corrupt" or "integrity" when the newest object is damaged
+ */
+export async function rebuildManifest(
+  store: ObjectStore,
+  database: string,
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const objects = await listObjects(store, database, signal);
+  const newest = newestObjectOrNull(objects);
+  if (newest === null) return "there are no objects";
+  const { timestampMs: timeMs, pageSizeBytes } = await readHeader(store, newest.key, signal);
+  const head = await store.head(newest.key, signal === undefined ? {} : { signal });
+  const { chain, writer } = decodeMetadata(newest.key, head.metadata);
+  if (chain === null || writer === null) return `walrust did not write ${newest.key}`;
+  const mark = { pageSizeBytes, txid: newest.maxTxid, timeMs, chain, writer };
+  await writeManifest(store, buildManifest(database, objects, mark));
+  return null;
 }
 
 /** What reading a manifest found. */

@@ -109,6 +109,18 @@ describe("walrust verify", () => {
     expect(run.stdout.trimEnd().split("\n").at(-1)).toBe("2 databases: 1 ok, 0 with warnings, 1 with errors");
   });
 
+  test("--all: a database that has lost all its objects is missed by its manifest", async () => {
+    const { folder, words } = bucketOf();
+    rmSync(join(folder, "app", "ltx"), { recursive: true });
+    const run = await walrust("verify", "--all", ...words, "--json");
+    expect(run.exitCode).toBe(5);
+    const [report] = JSON.parse(run.stdout).databases;
+    expect(report.findings.map(({ code }: { code: string }) => code)).toEqual([
+      "missing-snapshot",
+      "manifest-ahead",
+    ]);
+  });
+
   test("--all of an empty destination: exit 0 and a notice", async () => {
     const run = await walrust("verify", "--all", "-b", `file://${tempFolder("empty")}`);
     expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining("Nothing is stored in")]);

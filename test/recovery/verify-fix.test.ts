@@ -162,6 +162,16 @@ describe("leftovers of a file:// destination", () => {
     expect(readdirSync(level)).toContain("folder.tmp");
   });
 
+  test("while there are errors only temporary files go: a sidecar may be what is left of an object", async () => {
+    const { folder, store, name } = await fileBucket();
+    const level = join(folder, name, "ltx", "0");
+    writeFileSync(join(level, ".0123456789abcdef.tmp"), "");
+    rmSync(join(level, "0000000000000003-0000000000000003.ltx"));
+    const { repairs, after } = await fix(store, name, inTwoHours());
+    expect(repairs.map(({ code }) => code)).toEqual(["temporary-file"]);
+    expect(after.findings.map(({ code }) => code)).toEqual(["gap", "orphan-sidecar"]);
+  });
+
   test("young files are an upload under way: no finding", async () => {
     const { folder, store, name } = await fileBucket();
     writeFileSync(join(folder, name, "ltx", "0", ".0123456789abcdef.tmp"), "");
