@@ -24,7 +24,6 @@ async function assertOneHistory(destination: TestDestination, name: string): Pro
   const increments = objects.filter(({ level }) => level === 0);
   const ranges = increments.map(({ minTxid, maxTxid }) => [minTxid, maxTxid]);
   expect(ranges).toEqual(increments.map((_, index) => [index + 2, index + 2]));
-  expect(objects.length).toBe(snapshots.length + increments.length);
   return increments.length + 1;
 }
 
