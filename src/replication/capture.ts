@@ -135,6 +135,8 @@ function writeIncrement(
     writeState(live.paths, next);
     live.state = next;
     live.pending.push(file);
+    // Until they are written the sums are not the position's: whatever fails here ends in a full anchor.
+    live.pinLost = "the page sums could not be written";
     applyBatch(live.paths.sumsPath, state.commit, tail.commit, batch, state.pageSizeBytes);
     markCaptured(live, index);
     return file;
