@@ -260,7 +260,10 @@ export class DatabaseWatcher {
     if (live === null || live.state === null) return;
     if (!live.pin.freeze()) throw busy(live, "a checkpoint is running");
     const outcome = capture(live, env);
-    if (outcome.kind === "re-anchor") throw busy(live, outcome.reason);
+    if (outcome.kind === "re-anchor") {
+      this.#anchorDue = { before: live.state, reason: outcome.reason };
+      throw busy(live, outcome.reason);
+    }
     if (outcome.index === null) throw busy(live, "the wal-index is being changed");
     env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
     const startedMs = env.monotonicMs();
@@ -334,7 +337,8 @@ export class DatabaseWatcher {
     } catch (error) {
       this.#say(error);
     }
-    while (live.pending.length > 0 && !this.#aborter.signal.aborted && this.#adoptReason === null) {
+    const isOver = (): boolean => this.#aborter.signal.aborted || this.stopped !== null;
+    while (live.pending.length > 0 && !isOver() && this.#adoptReason === null) {
       this.#uploads.start(live);
       const before = live.pending.length;
       await this.#uploads.done();
