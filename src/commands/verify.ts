@@ -15,6 +15,7 @@ import type { Invocation, Verb } from "./verb.ts";
 
 const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
 
+/** The verb `verify`. */
 export const verifyVerb: Verb = {
   name: "verify",
   summary: "Check that backups can be restored",

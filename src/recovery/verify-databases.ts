@@ -1,6 +1,6 @@
 /**
- * What `verify --all` goes through: every database that has objects, and every one that has a manifest and nothing
- * else. The latter has lost all its objects, which no listing of objects shows.
+ * What `verify --all` goes through: every database that has objects, and every one that has a manifest and
+ * nothing else. The latter has lost all its objects, which no listing of objects shows.
  */
 import { isLevelFolder } from "../storage/catalog.ts";
 import { readManifest } from "../storage/manifest.ts";

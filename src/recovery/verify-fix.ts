@@ -4,10 +4,10 @@
  * - temporary files are deleted,
  * - while there are no errors: sidecars without an object and objects before the oldest snapshot are deleted,
  *   and a manifest that is missing, unreadable or stale is written anew from the listing.
- * Where there are errors, nothing is done that could hide a trace of them: the manifest may be the only witness
- * of a deletion, a sidecar may be what is left of an object, and an object before the oldest snapshot may be
- * all that is left beside one that is lost. Objects that restore reads, and keys nobody knows, are never
- * touched.
+ * Where there are errors, nothing is done that could hide a trace of them: the manifest may be the only
+ * witness of a deletion, a sidecar may be what is left of an object, and an object before the oldest snapshot
+ * may be all that is left beside one that is lost. Objects that restore reads, and keys nobody knows, are
+ * never touched.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode } from "../errors.ts";

@@ -61,7 +61,8 @@ export async function writeManifest(store: ObjectStore, manifest: Manifest): Pro
 
 /**
  * Writes the manifest anew from what the objects themselves say, without any local state.
- * @returns null when it was written, else why it cannot be: the newest object has to carry a chain value and a writer
+ * @returns null when it was written, else why it cannot be: the newest object has to carry a chain value and
+ * a writer
  * @throws WalrustError with a storage code, or "corrupt" or "integrity" when the newest object is damaged
  */
 export async function rebuildManifest(

@@ -1,4 +1,7 @@
-/** verify: what is read of large objects, the limits it keeps, and a bucket that changes while it is looked at. */
+/**
+ * verify: what is read of large objects, the limits it keeps, and a bucket that changes while it is looked
+ * at.
+ */
 import { describe, expect, test } from "bun:test";
 import { hasCode, WalrustError } from "../../src/errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../../src/recovery/verify.ts";
@@ -71,7 +74,8 @@ describe("verifyDatabase of a large object", () => {
     for (let seed = 1; seed <= 40; seed++) {
       found.push((await codes(history.store, history, { readPercent: 10 }, seed)).length);
     }
-    // Drawn with a chance of a tenth each time: in 40 runs never has a chance of 1.5 %, with these seeds it is.
+    // Drawn with a chance of a tenth each time: in 40 runs never has a chance of 1.5 %, with these seeds it
+    // is.
     expect(found.filter((count) => count > 0).length).toBeWithin(1, 20);
   });
 

@@ -138,7 +138,7 @@ function withoutSnapshots({ bytes }: { bytes: Uint8Array }): { bytes: Uint8Array
 }
 
 describe("leftovers of a file:// destination", () => {
-  test("sidecars without object and temporary files, ours and Litestream's, are found and deleted", async () => {
+  test("stray sidecars and temporary files, ours and Litestream's, are found and deleted", async () => {
     const { folder, store, name } = await fileBucket();
     const level = join(folder, name, "ltx", "0");
     const strays = [
@@ -162,7 +162,7 @@ describe("leftovers of a file:// destination", () => {
     expect(readdirSync(level)).toContain("folder.tmp");
   });
 
-  test("while there are errors only temporary files go: a sidecar may be what is left of an object", async () => {
+  test("while there are errors only temporary files go: a sidecar may be a trace", async () => {
     const { folder, store, name } = await fileBucket();
     const level = join(folder, name, "ltx", "0");
     writeFileSync(join(level, ".0123456789abcdef.tmp"), "");

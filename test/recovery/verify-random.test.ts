@@ -1,6 +1,6 @@
 /**
- * verify over random histories: whatever increments, snapshots, compactions, expiries and prunings a watch may make,
- * nothing is found; and then one random damage is.
+ * verify over random histories: whatever increments, snapshots, compactions, expiries and prunings a watch
+ * may make, nothing is found; and then one random damage is.
  */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
@@ -90,7 +90,10 @@ function verify(history: History): Promise<VerifyReport> {
   return verifyDatabase(history.store, history.name, {}, verifyEnv());
 }
 
-/** Whether every TXID after the oldest snapshot is still held, and the newest that the manifest names is there. */
+/**
+ * Whether every TXID after the oldest snapshot is still held, and the newest that the manifest names is
+ * there.
+ */
 function isWhole(objects: readonly LtxObject[], newest: number): boolean {
   const bases = objects.filter(({ level }) => level === SNAPSHOT_LEVEL).map(({ maxTxid }) => maxTxid);
   if (bases.length === 0) return false;

@@ -85,7 +85,9 @@ describe("verifyDatabase with restore", () => {
   });
 });
 
-/** Litestream as eager as it can be made: compactions and snapshots each second, and what they replace goes. */
+/**
+ * Litestream as eager as it can be made: compactions and snapshots each second, and what they replace goes.
+ */
 function startLitestream(folder: string, database: string, bucket: string): Bun.Subprocess {
   const config = join(folder, "litestream.yml");
   const lines = [
