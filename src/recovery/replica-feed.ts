@@ -122,7 +122,7 @@ export class ReplicaFeed {
       case "gap":
         throw new DivergedError(`Nothing continues TXID ${txid}: the next object is TXID ${plan.nextTxid}`);
       case "behind":
-        throw new DivergedError(`The source ends at TXID ${plan.newest}, the replica is at ${txid}`);
+        throw new DivergedError(`Nothing of the source reaches TXID ${txid}: its history began anew`);
     }
   }
 

@@ -3,7 +3,7 @@
  * it refuses.
  */
 import { Database } from "bun:sqlite";
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
@@ -14,6 +14,8 @@ import { expectContent, ReplicaRun, replicateOnce } from "../support/replica-run
 import { SqliteProcess } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
 
+setDefaultTimeout(30_000);
+
 const TABLE = "CREATE TABLE item (id INTEGER PRIMARY KEY, body BLOB)";
 
 function insert(count: number, sizeBytes: number): string {
@@ -22,9 +24,9 @@ function insert(count: number, sizeBytes: number): string {
 }
 
 /** A source with one table and `count` more TXIDs, and where a replica of it goes. */
-async function newSource(count: number, isLitestream = false) {
+async function newSource(count: number, isLitestream = false, pageSizeBytes = 4096) {
   const folder = tempFolder("replica");
-  const source = new SourceDatabase(folder);
+  const source = new SourceDatabase(folder, pageSizeBytes);
   const history = new SourceHistory(new MemoryStore(), "app", isLitestream);
   await history.publish(source.after(TABLE));
   for (let i = 0; i < count; i++) await history.publish(source.after(insert(3, 900)));
@@ -72,19 +74,19 @@ describe("replicate follows", () => {
   }
 
   test("a transaction over several blocks of the wal-index, seen by a connection that was open before", async () => {
-    const { source, history, store, local } = await newSource(0);
+    const { source, history, store, local } = await newSource(0, false, 512);
     const run = new ReplicaRun(store, local);
     await run.waitForTxid(1);
     const reader = await SqliteProcess.open(local);
     await reader.must("BEGIN", "SELECT count(*) FROM item");
     // Held read transactions keep the WAL from starting over: 12,000 frames are three blocks of the index.
     for (let round = 0; round < 3; round++) {
-      await history.publish(source.after(insert(2000, 7000)));
+      await history.publish(source.after(insert(1000, 2000)));
       await run.waitForTxid(history.txid);
     }
     expect((await reader.must("SELECT count(*) FROM item")).rows).toEqual([[0]]);
     await reader.must("COMMIT");
-    expect((await reader.must("SELECT count(*) FROM item")).rows).toEqual([[6000]]);
+    expect((await reader.must("SELECT count(*) FROM item")).rows).toEqual([[3000]]);
     expect((await reader.must("PRAGMA integrity_check")).rows).toEqual([["ok"]]);
     expectContent(local, history.newest);
     await reader.close();
@@ -92,16 +94,16 @@ describe("replicate follows", () => {
   });
 
   test("starts the WAL over once everything in it is checkpointed", async () => {
-    const { source, history, store, local } = await newSource(0);
+    const { source, history, store, local } = await newSource(0, false, 512);
     const run = new ReplicaRun(store, local);
     const sizes = new Set<number>();
     for (let round = 0; round < 5; round++) {
-      await history.publish(source.after("DELETE FROM item", insert(700, 7000)));
+      await history.publish(source.after("DELETE FROM item", insert(300, 2000)));
       await run.waitForTxid(history.txid);
       sizes.add(Bun.file(`${local}-wal`).size);
     }
     expectContent(local, history.newest);
-    expect(Math.max(...sizes)).toBeLessThan(5 * 700 * 4096);
+    expect(Math.max(...sizes)).toBeLessThan(5 * 300 * 2000);
     await run.stop();
   });
 

@@ -49,10 +49,10 @@ export class SourceHistory {
 
   /** Puts the object of these TXIDs on a level. */
   async put(level: number, minTxid: number, maxTxid: number, claimed?: Buffer): Promise<string> {
-    const before = minTxid === 1 ? null : this.images.get(minTxid - 1)!;
-    const image = this.images.get(maxTxid)!;
-    const postApply = this.isLitestream ? NO_CHECKSUM : checksumOf(claimed ?? image);
-    const bytes = encode(before, image, minTxid, maxTxid, postApply);
+    const images: Buffer[] = [];
+    for (let txid = Math.max(1, minTxid - 1); txid <= maxTxid; txid++) images.push(this.images.get(txid)!);
+    const postApply = this.isLitestream ? NO_CHECKSUM : checksumOf(claimed ?? images.at(-1)!);
+    const bytes = encode(images, minTxid, maxTxid, postApply);
     const range = { level, minTxid: minTxid as Txid, maxTxid: maxTxid as Txid };
     const key = keyOf(this.store, this.name, range);
     const isLink = level === 0 || maxTxid === 1;
@@ -135,17 +135,37 @@ function checksumOf(image: Buffer): Checksum {
   );
 }
 
-/** An LTX file with the pages in which two images differ, or all of them when there is no first one. */
+/** The numbers of the pages that differ from one image to the next, in any step; all where the page size changes. */
+function changedPgnos(images: readonly Buffer[]): Set<number> {
+  const changed = new Set<number>();
+  for (const [step, image] of images.entries()) {
+    if (step === 0) continue;
+    const before = images[step - 1]!;
+    const old = pageSizeOf(before) === pageSizeOf(image) ? pagesOf(before) : [];
+    for (const [index, page] of pagesOf(image).entries()) {
+      // A page of zeros that the database grew by need not be written, unless something else was there before.
+      const isHole = images.length === 2 && index >= old.length && page.every((byte) => byte === 0);
+      if (!isHole && old[index]?.equals(page) !== true) changed.add(index + 1);
+    }
+  }
+  return changed;
+}
+
+/**
+ * An LTX file that leads from the first image to the last over all between, or, from TXID 1 on, with the whole
+ * last one.
+ */
 function encode(
-  before: Buffer | null,
-  image: Buffer,
+  images: readonly Buffer[],
   minTxid: number,
   maxTxid: number,
   postApplyChecksum: Checksum,
 ): Uint8Array {
   const isUnchecked = postApplyChecksum === NO_CHECKSUM;
+  const isSnapshot = minTxid === 1;
+  const image = images.at(-1)!;
   const pages = pagesOf(image);
-  const old = before === null || pageSizeOf(before) !== pageSizeOf(image) ? [] : pagesOf(before);
+  const changed = isSnapshot ? null : changedPgnos(images);
   const chunks: Uint8Array[] = [];
   const header = {
     flags: isUnchecked ? FLAG_NO_CHECKSUM : 0,
@@ -154,7 +174,7 @@ function encode(
     minTxid: minTxid as Txid,
     maxTxid: maxTxid as Txid,
     timestampMs: timeOf(maxTxid),
-    preApplyChecksum: isUnchecked || before === null ? NO_CHECKSUM : checksumOf(before),
+    preApplyChecksum: isUnchecked || isSnapshot ? NO_CHECKSUM : checksumOf(images[0]!),
     walOffset: 0,
     walSizeBytes: 0,
     walSalt1: 0,
@@ -163,9 +183,7 @@ function encode(
   };
   const encoder = new LtxEncoder(header, (bytes) => chunks.push(bytes.slice()));
   for (const [index, page] of pages.entries()) {
-    // A page of zeros that the database grew by need not be written.
-    const isHole = minTxid > 1 && index >= old.length && page.every((byte) => byte === 0);
-    if (!isHole && old[index]?.equals(page) !== true) encoder.page(index + 1, page);
+    if (changed === null || changed.has(index + 1)) encoder.page(index + 1, page);
   }
   encoder.finish(postApplyChecksum);
   return new Uint8Array(Buffer.concat(chunks));
