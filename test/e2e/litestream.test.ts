@@ -175,6 +175,30 @@ describe.each(["file", "s3"] as const)("over %s", (kind) => {
     }
     await assertSameWithoutLevel0(destination, theirs);
   });
+
+  testWith("litestream", "versitygw")("watch continues a backup that litestream began", async () => {
+    const destination = await newDestination(kind);
+    const folder = tempFolder("taken-over");
+    const database = join(folder, "app.db");
+    createAppDatabase(database);
+    const writer = new AppWriter(database, folder);
+    const litestream = Litestream.start(database, destination, "app", folder);
+    await eventually("some files", async () => (await destination.objects("app")).length >= 3);
+    await litestream.stop();
+    const before = Math.max(...(await destination.objects("app")).map(({ maxTxid }) => maxTxid));
+    const words = [database, ...destination.words, "--wal-sync-interval", "0.1"];
+    const watch = await WatchProcess.start(words, destination);
+    await watch.waitForUploads(3);
+    await writer.stop();
+    expect(await watch.stop()).toBe(0);
+    expect(watch.uploads()[0]).toMatchObject({ txid: before + 1, kind: "increment" });
+
+    const theirs = join(folder, "theirs.db");
+    await litestreamRestore(destination, "app", theirs);
+    checkpoint(database);
+    assertSameBytes(theirs, database);
+    assertSameBytes(await walrustRestore(destination, null), database);
+  });
 });
 
 /** Litestream's own compactions and snapshots, after the increments that they replace were removed. */
