@@ -30,12 +30,17 @@ export function parsePointInTime(text: string | undefined): PointInTime {
     if (value >= 1 && Number.isSafeInteger(value)) return { kind: "txid", txid: value as Txid };
   }
   const timeMs = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(timeMs)) {
+  if (Number.isNaN(timeMs) || !isCalendarDay(text.slice(0, 10))) {
     throw new WalrustError("usage", `Cannot read --point-in-time ${JSON.stringify(text)}`, {
       hint: "Give txid:N (decimal) or a time with its zone, such as 2026-03-01T12:00:00Z",
     });
   }
   return { kind: "time", timeMs };
+}
+
+/** Whether a date exists: Date.parse takes 30 February for 2 March. */
+function isCalendarDay(date: string): boolean {
+  return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
 }
 
 /** The TXID to restore, and what to tell the user about it. */
@@ -56,11 +61,15 @@ export async function resolveTarget(
   nowMs: number,
 ): Promise<ResolvedTarget> {
   const newest = newestTxid(objects);
-  assertNothingDeleted(newest, manifest);
+  // An older point that is asked for explicitly does not depend on what was deleted after it.
+  const isNewest = point.kind === "latest" || newest === 0 || (point.kind === "txid" && point.txid > newest);
+  if (isNewest) assertNothingDeleted(newest, manifest);
   if (newest === 0) throw new WalrustError("restore", "There is nothing to restore: no object was found");
   if (point.kind === "latest") return { txid: newest, notice: null };
   if (point.kind === "txid") return { txid: resolveTxid(point.txid, objects), notice: null };
-  return resolveTime(point.timeMs, objects, store, nowMs);
+  const resolved = await resolveTime(point.timeMs, objects, store, nowMs);
+  if (resolved.txid === newest) assertNothingDeleted(newest, manifest);
+  return resolved;
 }
 
 function assertNothingDeleted(newest: Txid | 0, manifest: ManifestReading): void {
