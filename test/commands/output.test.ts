@@ -27,12 +27,8 @@ describe("createLog", () => {
   test("createLog text: time, severity but for info, database first, facts, hint; all on stderr", async () => {
     const { stdout, stderr } = await run(`const log = output.createLog("debug", "text");${LOG_ALL}`);
     expect(stdout).toEqual([]);
-    const expected = [
-      "DEBUG app: debug message txid=7",
-      "app: info message txid=7",
-      "WARN app: warn message txid=7",
-    ];
-    expected.push("ERROR app: error message txid=7");
+    const lines = ["DEBUG app: debug", "app: info", "WARN app: warn", "ERROR app: error"];
+    const expected = lines.map((line) => `${line} message txid=7`);
     expect(stderr.length).toBe(5);
     for (const [index, text] of expected.entries()) {
       expect(stderr[index]).toMatch(new RegExp(`${TIME} ${text} \\(do this\\)$`));
@@ -68,7 +64,8 @@ describe("createLog", () => {
 });
 
 describe("printError", () => {
-  const FAIL = `const error = new WalrustError("integrity", "it is damaged", { hint: "look", context: { txid: 3 } });`;
+  const FAIL = `const details = { hint: "look", context: { txid: 3 } };
+const error = new WalrustError("integrity", "it is damaged", details);`;
 
   test("printError says message and hint on stderr, and nothing on stdout", async () => {
     const { stdout, stderr } = await run(`${FAIL} output.printError(error, false);`);

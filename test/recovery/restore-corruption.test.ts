@@ -169,7 +169,7 @@ describe("restore of edited metadata", () => {
     ["walrust-version", "9"],
   ];
 
-  test("every field of every object: refused by name, or the exact bytes where the field is only a label", async () => {
+  test("every field of every object: refused, or the exact bytes where it is only a label", async () => {
     const LABELS = new Set(["walrust-writer", "walrust-version"]);
     for (const key of keys) {
       for (const [field, value] of FIELDS) {
@@ -245,7 +245,7 @@ describe("restore and the manifest", () => {
     expectRefused("ahead", await endingOf(await ahead()));
   });
 
-  test("an older point that is asked for by its TXID is restored all the same, as the hint says", async () => {
+  test("an older point asked for by its TXID is restored all the same, as the hint says", async () => {
     const ending = await endingOf(await ahead(), { kind: "txid", txid: 2 as Txid });
     expect("txid" in ending ? ending.txid : ending).toBe(2);
   });

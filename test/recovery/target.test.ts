@@ -131,6 +131,7 @@ describe("resolveTarget", () => {
   test("a TXID and a time before the loss can be asked for explicitly", async () => {
     expect(await resolve(txid(3), HISTORY, aheadTo(8))).toBe("3");
     expect(await resolve(at(15), HISTORY, aheadTo(8))).toBe("2");
+    expect(await resolve(txid(7), HISTORY, aheadTo(8))).toStartWith("5 ");
   });
 
   test("a time after the newest object is an integrity error when the manifest names more", async () => {
@@ -169,7 +170,8 @@ describe("resolveTarget", () => {
     [4, "6 TXID 4 is not restorable: it was merged (The nearest points are txid:1 and txid:6)"],
     [
       9,
-      "6 TXID 9 is not restorable: it is newer than the newest (The nearest points are txid:6 and none after)",
+      "6 TXID 9 is not restorable: it is newer than the newest " +
+        "(The nearest points are txid:6 and none after)",
     ],
   ] as const)("a TXID %p that is no point names its neighbours", async (value, expected) => {
     expect(await resolve(txid(value), "9/1-1@0 1/2-6@20")).toBe(expected);

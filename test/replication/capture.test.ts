@@ -1,6 +1,6 @@
 /**
- * Capture, anchor and snapshot step by step, under a real pin beside an application in another process: a failure
- * at any step leaves a history that can be proven.
+ * Capture, anchor and snapshot step by step, under a real pin beside an application in another process: a
+ * failure at any step leaves a history that can be proven.
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
@@ -137,7 +137,7 @@ describe("capture", () => {
     await expectProven(made);
   });
 
-  test("capture goes on over a restart of the WAL that a checkpoint of ours allows, and growth with holes", async () => {
+  test("capture follows growth with holes and shrinking, again and again", async () => {
     const made = await bench();
     for (let round = 0; round < 4; round++) {
       await made.app.must(`INSERT INTO t(v) VALUES (zeroblob(${(round + 1) * 40_000}))`);
@@ -176,7 +176,7 @@ describe("capture that fails", () => {
     await expectProven(made);
   });
 
-  // The position is ahead of the sums then. A capture on top would carry a wrong checksum, and every one after it.
+  // The position is ahead of the sums then: a capture on top would carry a wrong checksum, and all after it.
   test("at the page sums: the captures after it carry right checksums all the same", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (randomblob(20000))");
@@ -223,7 +223,7 @@ describe("anchor", () => {
     await expectProven(made);
   });
 
-  test("anchor that cannot write its state leaves everything as it was, and works the next time", async () => {
+  test("anchor that cannot write its state leaves all as it was, and works the next time", async () => {
     const made = await bench();
     await made.app.must("UPDATE t SET v = 'changed'");
     const [state, sums] = [made.live.state!, readFileSync(made.paths.sumsPath)];
@@ -278,7 +278,7 @@ describe("snapshotImage", () => {
     await expectProven(made);
   });
 
-  test("snapshotImage of a database that is not what was captured is an integrity error and leaves nothing", async () => {
+  test("snapshotImage of what was not captured is an integrity error and leaves nothing", async () => {
     const made = await bench();
     const outcome = capture(made.live, env);
     if (outcome.kind !== "nothing" || outcome.index === null) throw new Error(outcome.kind);

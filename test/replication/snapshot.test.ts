@@ -1,4 +1,4 @@
-/** One snapshot on demand: consistent beside a busy application, restorable, and repeatable; and the slots. */
+/** One snapshot on demand: consistent beside a busy application, restorable, repeatable; and the slots. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -183,7 +183,7 @@ describe("loadSpool", () => {
     }
   });
 
-  test("loadSpool is broken by any flipped byte of a footer, isIntact false after any of the content", async () => {
+  test("loadSpool is broken by any flipped byte of a footer, isIntact by any of the content", async () => {
     const { folder, files, head } = spoolOf(2);
     const { path, sizeBytes } = files[1]!;
     const bytes = readFileSync(path);

@@ -21,7 +21,7 @@ async function expectSame(store: MemoryStore, path: string, name = "app"): Promi
 }
 
 describe("watch while the store fails", () => {
-  test("everything captured is uploaded in order afterwards; failed and recovered are said once", async () => {
+  test("all is uploaded in order afterwards; failed and recovered are said once", async () => {
     const { path, app } = await newDatabase();
     const memory = new MemoryStore();
     const store = new FaultyStore(memory);
@@ -127,7 +127,7 @@ describe("watch while the store fails", () => {
 });
 
 describe("watch and another writer", () => {
-  test("a foreign object at the next TXID stops that database with code foreign-writer; others go on", async () => {
+  test("a foreign object at the next TXID stops that database as foreign-writer, not others", async () => {
     const one = await newDatabase();
     const two = await newDatabase();
     const store = new MemoryStore();
@@ -230,7 +230,7 @@ describe("watch while the disk fails", () => {
 
   // Captures on top of sums that are not the position's carry wrong checksums, and nothing after them
   // restores.
-  test("page sums that are wrong, and cannot be made again at once, never lead to a wrong checksum", async () => {
+  test("wrong page sums that cannot be made again at once never lead to a wrong checksum", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const first = await watchOne(path, store);

@@ -1,6 +1,6 @@
 /**
- * Files that change under a running watch: a removed -shm or -wal, another database at the path, checkpoints of the
- * application. The history goes on from what the database is.
+ * Files that change under a running watch: a removed -shm or -wal, another database at the path, checkpoints
+ * of the application. The history goes on from what the database is.
  */
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";

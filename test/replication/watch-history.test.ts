@@ -45,7 +45,7 @@ describe("watch", () => {
     await app.close();
   });
 
-  test("watch captures each page once a batch, the newest content of each, and leaves the spool empty", async () => {
+  test("watch captures each page once a batch, the newest of each, and empties the spool", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store, { walSyncIntervalMs: 100 });
@@ -121,7 +121,7 @@ describe("watch", () => {
     await app.close();
   });
 
-  test("watch goes through checkpoints and restarts of the WAL without a second snapshot or a re-anchor", async () => {
+  test("watch goes through checkpoints and restarts of the WAL without snapshot or re-anchor", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store, { minCheckpointPages: 5 });

@@ -1,7 +1,7 @@
 /**
- * Watching beside hostile applications (every kind of checkpoint, VACUUM, kill -9) while the store fails now and
- * then and the watch itself is started again: whatever happens, the whole history can be proven and ends in the
- * database.
+ * Watching beside hostile applications (every kind of checkpoint, VACUUM, kill -9) while the store fails now
+ * and then and the watch itself is started again: whatever happens, the whole history can be proven and ends
+ * in the database.
  */
 
 import { Database } from "bun:sqlite";

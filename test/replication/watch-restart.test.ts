@@ -1,6 +1,6 @@
 /**
- * Watching again: after a stop, a crash, a loss of local files or of objects. The history goes on where it was, or
- * says why not, and stays restorable.
+ * Watching again: after a stop, a crash, a loss of local files or of objects. The history goes on where it
+ * was, or says why not, and stays restorable.
  */
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
@@ -24,7 +24,9 @@ function stateOf(path: string): DatabaseState {
   return reading.state;
 }
 
-/** Watches until everything is in the bucket that is in the database now; the number of objects that were put. */
+/**
+ * Watches until everything is in the bucket that is in the database now; the number of objects that were put.
+ */
 async function watchAgain(path: string, store: ObjectStore): Promise<WatchRun> {
   const run = await watchOne(path, store);
   await run.stop();

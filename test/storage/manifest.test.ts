@@ -1,4 +1,4 @@
-/** The manifest: made from a listing, replaced as a whole, and never able to stop anybody by being damaged. */
+/** The manifest: made from a listing, replaced as a whole, and no obstacle when it is damaged. */
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../src/format/types.ts";
 import type { LtxObject } from "../../src/storage/catalog.ts";

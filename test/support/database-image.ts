@@ -1,7 +1,7 @@
 /**
- * The bytes of a database as SQLite itself would leave them: a copy of file and WAL, checkpointed by SQLite. The
- * copy is another file, so its connection has nothing to do with the locks on the original. Ask only while nobody
- * writes.
+ * The bytes of a database as SQLite itself would leave them: a copy of file and WAL, checkpointed by SQLite.
+ * The copy is another file, so its connection has nothing to do with the locks on the original. Ask only
+ * while nobody writes.
  */
 import { Database } from "bun:sqlite";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

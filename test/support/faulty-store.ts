@@ -1,6 +1,6 @@
 /**
- * Faults around a store: a wrapper that asks the test before and after every operation. What a hook throws is what
- * the caller sees; what it awaits is how long the operation hangs.
+ * Faults around a store: a wrapper that asks the test before and after every operation. What a hook throws is
+ * what the caller sees; what it awaits is how long the operation hangs.
  */
 import { WalrustError } from "../../src/errors.ts";
 import type {

@@ -132,7 +132,7 @@ function applyTo(
   return { txid, timeMs, key, image, pgnos: [...pages.keys()], sums, metadata };
 }
 
-/** The database checksum: the XOR of all page checksums with bit 63 set. (No test comes near the lock page.) */
+/** The XOR of all page checksums with bit 63 set. (No test comes near the lock page.) */
 function checksumOf(sums: readonly bigint[]): bigint {
   return sums.reduce((xor, sum) => xor ^ sum, 0n) | (1n << 63n);
 }

@@ -1,6 +1,6 @@
 /**
- * CRC-64/ISO, page checksums and the database checksum, straight from their definitions: slow, and sharing no code
- * with src.
+ * CRC-64/ISO, page checksums and the database checksum, straight from their definitions: slow, and sharing no
+ * code with src.
  */
 const POLYNOMIAL = 0xd800000000000000n;
 const FLAG = 1n << 63n;
@@ -22,7 +22,10 @@ export function pageChecksum(pgno: number, page: Uint8Array): bigint {
   return (crc ^ ALL_ONES) | FLAG;
 }
 
-/** The checksum of a whole database file: the XOR of its page checksums without the lock page, with bit 63 set. */
+/**
+ * The checksum of a whole database file: the XOR of its page checksums without the lock page, with bit 63
+ * set.
+ */
 export function databaseChecksum(file: Uint8Array, pageSizeBytes: number): bigint {
   const lockPgno = 2 ** 30 / pageSizeBytes + 1;
   let checksum = 0n;

@@ -1,6 +1,6 @@
 /**
- * `watch` in this process, beside applications in child processes: everything it says is kept, and a test waits for
- * it. No SQLite connection may be opened in the test process on a database that is watched here.
+ * `watch` in this process, beside applications in child processes: everything it says is kept, and a test
+ * waits for it. No SQLite connection may be opened in the test process on a database that is watched here.
  */
 import type { Env } from "../../src/env.ts";
 import type { AttachTarget } from "../../src/replication/attach.ts";
