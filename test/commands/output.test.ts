@@ -24,7 +24,7 @@ log.info("bare");`;
 const TIME = String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`;
 
 describe("createLog", () => {
-  test("createLog text: time, severity but for info, database first, facts, hint; all on stderr", async () => {
+  test("createLog text: time, severity but for info, database, facts, hint; all on stderr", async () => {
     const { stdout, stderr } = await run(`const log = output.createLog("debug", "text");${LOG_ALL}`);
     expect(stdout).toEqual([]);
     const lines = ["DEBUG app: debug", "app: info", "WARN app: warn", "ERROR app: error"];
