@@ -13,7 +13,6 @@
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { manifestKey } from "../format/keys.ts";
-import { type Checksum, NO_CHECKSUM } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 import { type ManifestReading, readManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -99,8 +98,7 @@ async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: re
   checkManifest(manifestKey(name), manifest, objects, seen.newestOursTxid > 0, env.nowMs(), findings);
   const vanished = [...seen.vanished];
   if (options.restore && objects.length > 0) {
-    const { newestChecksum } = seen;
-    const request = { ...options, name, objects, newestChecksum };
+    const request = { ...options, name, objects };
     const outcome = await restoreOnTrial(store, request, findings);
     if (outcome.kind === "restored") counts.restoredTxid = outcome.txid;
     if (outcome.kind === "vanished") vanished.push("");
@@ -114,7 +112,6 @@ interface Seen {
   /** The newest TXID of an object that walrust wrote, or 0. */
   newestOursTxid: number;
   readonly vanished: string[];
-  newestChecksum: Checksum;
 }
 
 /** Looks at each object, and at what holds them together. */
@@ -124,7 +121,7 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
   const chosen = chooseObjects(objects, options.readPercent ?? 0, env);
   const links = new LinkChecker(objects, findings);
   const base = oldestBaseOrNull(objects);
-  const seen: Seen = { newestOursTxid: 0, vanished: [], newestChecksum: NO_CHECKSUM };
+  const seen: Seen = { newestOursTxid: 0, vanished: [] };
   const limit = options.concurrency ?? DEFAULT_CONCURRENCY;
   const work = (object: LtxObject, signal: AbortSignal): Promise<ObjectCheck> =>
     checkObject(store, object, chosen.has(object), signal);
@@ -142,9 +139,6 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
     if (facts.metadata.writer !== null) {
       seen.newestOursTxid = object.maxTxid;
       checkReach(object, base, findings);
-    }
-    if (object.maxTxid === counts.maxTxid && facts.postApplyChecksum !== NO_CHECKSUM) {
-      seen.newestChecksum = facts.postApplyChecksum;
     }
   }
   return seen;

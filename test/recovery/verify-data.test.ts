@@ -92,6 +92,35 @@ describe("verifyDatabase of a large object", () => {
     expect(found).toContain("corrupt-object");
   });
 
+  test("finds an index that cannot fit into the file without reading the data", async () => {
+    const history = await largeHistory();
+    await history.edit(history.key(9, 1), ({ bytes }) => {
+      const damaged = bytes.slice();
+      new DataView(damaged.buffer).setBigUint64(bytes.length - 24, BigInt(bytes.length));
+      return { bytes: damaged };
+    });
+    expect(await codes(history.store, history)).toEqual(["corrupt-object"]);
+  });
+
+  test("finds an object that is not as long as it is listed", async () => {
+    const history = await History.begin();
+    await history.increments(1);
+    await history.manifest();
+    const store: ObjectStore = new Proxy(history.store, {
+      get(target, name) {
+        const value = Reflect.get(target, name, target);
+        if (name !== "list") return typeof value === "function" ? value.bind(target) : value;
+        return async function* (...words: Parameters<ObjectStore["list"]>) {
+          for await (const info of target.list(...words)) {
+            const isGrown = info.key === history.key(0, 2);
+            yield isGrown ? { ...info, sizeBytes: info.sizeBytes + 1 } : info;
+          }
+        };
+      },
+    });
+    expect(await codes(store, history)).toEqual(["bad-size"]);
+  });
+
   test("finds a size that cannot be without reading the data", async () => {
     const history = await largeHistory();
     await history.edit(history.key(9, 1), ({ bytes }) => {

@@ -307,6 +307,37 @@ describe("verifyDatabase finds damage", () => {
     expect(codesOf(await verify(history))).toEqual(["broken-chain", "checksum-mismatch"]);
   });
 
+  test("a snapshot of another history at the same TXID", async () => {
+    const history = await soundHistory();
+    const other = await History.begin({ seed: 2 });
+    await other.increments(11);
+    await other.snapshot();
+    await history.write(history.key(9, 1, 12), await other.read(other.key(9, 1, 12)));
+    expect(codesOf(await verify(history))).toEqual(["broken-chain", "checksum-mismatch", "manifest-stale"]);
+  });
+
+  test("a snapshot of other pages at the same TXID", async () => {
+    const history = await soundHistory(200);
+    await history.edit(history.key(9, 1, 12), ({ bytes }) => {
+      const damaged = bytes.slice();
+      new DataView(damaged.buffer).setUint32(LTX_HEADER_FIELDS.pageSizeBytes[0], 1024);
+      return { bytes: damaged };
+    });
+    expect(codesOf(await verify(history))).toEqual(["page-size-mismatch"]);
+  });
+
+  test("a first snapshot that follows from something", async () => {
+    const history = await History.begin();
+    const key = history.key(9, 1);
+    const { metadata } = await history.read(key);
+    const link = Uint8Array.fromHex(OTHER + metadata["sha256"]!);
+    const chain = new Bun.CryptoHasher("sha256").update(link).digest("hex");
+    await history.edit(key, metadataOf({ chain, "prev-chain": OTHER }));
+    const [finding] = (await verify(history)).findings;
+    expect(finding).toMatchObject({ code: "broken-chain", object: key });
+    expect(finding!.message).toContain("does not begin the chain");
+  });
+
   test("database checksums tell even where nothing carries a chain", async () => {
     const history = await soundHistory();
     const other = await History.begin({ seed: 2 });
