@@ -11,6 +11,7 @@ import { openStore } from "../storage/open-store.ts";
 import { formatBytes, printJson } from "./output.ts";
 import type { Invocation, Verb } from "./verb.ts";
 
+/** The verb. */
 export const replicateVerb: Verb = {
   name: "replicate",
   summary: "Follow a database as a local read replica",

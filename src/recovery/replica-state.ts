@@ -88,8 +88,10 @@ export function writeReplicaState(localPath: string, state: ReplicaState): void 
     renameSync(`${path}.tmp`, path);
     syncFolder(dirname(path));
   } catch (error) {
-    throw new WalrustError("database", `Cannot write ${path}: ${systemCode(error) ?? String(error)}`, {
+    const code = systemCode(error) ?? String(error);
+    throw new WalrustError("database", `Cannot write ${path}: ${code}`, {
       hint: "The replica stays as it was; free some space or repair the permissions of its folder",
+      retryable: code === "ENOSPC",
       cause: error,
     });
   }

@@ -6,7 +6,7 @@
  * and that one is written last, after every check; then the file is synced. The caller holds byte 120
  * (writer). The format is described in format/wal.ts.
  */
-import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
 import { Uint32List } from "../database/scratch.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import {
@@ -61,6 +61,9 @@ export class WalAppender {
         this.checksum1 = index.frameChecksum1;
         this.checksum2 = index.frameChecksum2;
         this.#checkHeader();
+        // A transaction that was killed just before it was published could otherwise come back: its last
+        // frames would be valid again after first ones that are the same.
+        this.#try("truncate", () => ftruncateSync(this.#fd, this.#bufferOffset));
       } else {
         this.salt1 = (index.salt1 + 1) >>> 0;
         this.salt2 = newSalt2;

@@ -1,14 +1,14 @@
 /**
- * A read replica: a local SQLite file that follows a database in a bucket, transaction by transaction, while other
- * processes read it.
+ * A read replica: a local SQLite file that follows a database in a bucket, transaction by transaction, while
+ * other processes read it.
  *
- * Every object passes the checks of a restore before it is committed: SHA-256, LTX checksums, key and metadata
- * against its header, its link of the chain, the database checksum before and after. What fails is not applied; the
- * replica stays at its last good state and tries again at the next poll.
+ * Every object passes the checks of a restore before it is committed: SHA-256, LTX checksums, key and
+ * metadata against its header, its link of the chain, the database checksum before and after. What fails is
+ * not applied; the replica stays at its last good state and tries again at the next poll.
  *
- * Order, so that a SIGKILL at any moment is survived: the state file with the point that comes next is durable, then
- * the transaction commits. At the start the checksum of the whole content tells at which of the two points the
- * database is; at neither, it is not our replica and is not touched.
+ * Order, so that a SIGKILL at any moment is survived: the state file with the point that comes next is
+ * durable, then the transaction commits. At the start the checksum of the whole content tells at which of the
+ * two points the database is; at neither, it is not our replica and is not touched.
  */
 import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
@@ -86,7 +86,8 @@ const FATAL_CODES = ["database", "not-wal", "locked", "usage", "config", "intern
 
 /**
  * Follows the source until the signal aborts, or once.
- * @throws WalrustError "database" when the local file is not a replica of this source; with `isOnce` whatever keeps
+ * @throws WalrustError "database" when the local file is not a replica of this source; with `isOnce` whatever
+ * keeps
  *   it from being brought to the newest state
  */
 export async function replicate(request: ReplicateRequest, context: ReplicateContext): Promise<void> {
@@ -98,6 +99,7 @@ export async function replicate(request: ReplicateRequest, context: ReplicateCon
     try {
       await replica.start();
       await replica.run();
+      replica.settle();
     } catch (error) {
       if (!context.signal.aborted || hasCode(error, "database")) throw error;
     } finally {
@@ -108,7 +110,10 @@ export async function replicate(request: ReplicateRequest, context: ReplicateCon
   }
 }
 
-/** The path with all links of its folder, and of itself if it exists, resolved: SQLite names -wal and -shm after it. */
+/**
+ * The path with all links of its folder, and of itself if it exists, resolved: SQLite names -wal and -shm
+ * after it.
+ */
 function realPathOf(path: string): string {
   const absolute = resolve(path);
   if (existsSync(absolute)) return realpathSync(absolute);
@@ -155,6 +160,12 @@ class Replica {
       if (isOnce) return;
       await env.sleep(intervalMs, signal);
     }
+  }
+
+  /** Leaves a state file that names one point only. */
+  settle(): void {
+    const { localPath, source } = this.#request;
+    if (this.#point !== null) writeReplicaState(localPath, { source, current: this.#point, next: null });
   }
 
   close(): void {
@@ -253,7 +264,9 @@ class Replica {
     if (isCurrent && this.#request.isOnce) emit({ event: "current", txid, timeMs });
   }
 
-  /** Applies one object with every check, then makes it durable: the state first, the transaction after it. */
+  /**
+   * Applies one object with every check, then makes it durable: the state first, the transaction after it.
+   */
   async #apply(fetched: FetchedObject): Promise<void> {
     const database = this.#database!;
     const from = this.#point!;
@@ -318,8 +331,9 @@ class Replica {
     const message = `Cannot go on under connected readers: of the source, ${reason}`;
     const hint = "Close all connections to the replica once";
     if (isOnce) throw new WalrustError("database-busy", message, { hint });
-    if (this.#waiting === null) env.log.warn(message, { database: name, hint });
+    if (this.#waiting !== null) return;
     this.#waiting = { restored, reason };
+    env.log.warn(message, { database: name, hint });
     emit({ event: "waiting", txid: current.txid, reason });
   }
 

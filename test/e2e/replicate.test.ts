@@ -1,6 +1,6 @@
 /**
- * The built executable as a read replica: beside a running watch, on a folder and on a real S3 gateway, and of what
- * Litestream writes; its exit codes.
+ * The built executable as a read replica: beside a running watch, on a folder and on a real S3 gateway, and
+ * of what Litestream writes; its exit codes.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";

@@ -1,6 +1,6 @@
 /**
- * What a replica asks its store for: one GET a poll when nothing is new, a LIST only when something may have been
- * missed; and how it plans its way over what a listing shows.
+ * What a replica asks its store for: one GET a poll when nothing is new, a LIST only when something may have
+ * been missed; and how it plans its way over what a listing shows.
  */
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../src/format/types.ts";
@@ -41,7 +41,7 @@ async function poll({ feed, store, clock }: Feed, txid: number) {
 }
 
 describe("ReplicaFeed", () => {
-  test("asks for one key a poll while nothing changes, and never lists beside a manifest that is up to date", async () => {
+  test("asks for one key a poll while nothing changes, and lists nothing", async () => {
     const setup = await newFeed(3);
     await setup.history.writeManifest();
     let all = 0;

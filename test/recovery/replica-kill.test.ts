@@ -1,15 +1,17 @@
 /**
- * SIGKILL of a replicating process at random moments, the first bootstrap and a later one included, with a reader
- * connected all the while: what readers find is always one published state, never an older one than was reported,
- * and the next process goes on from there. WALRUST_REPLICA_KILLS sets how often (8).
+ * SIGKILL of a replicating process at random moments, the first bootstrap and a later one included, with a
+ * reader connected all the while: what readers find is always one published state, never an older one than
+ * was reported, and the next process goes on from there. WALRUST_REPLICA_KILLS sets how often (8).
  */
-import { expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { expect, spyOn, test } from "bun:test";
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { ReplicaWalIndex } from "../../src/recovery/replica-wal-index.ts";
 import { FileStore } from "../../src/storage/file-store.ts";
 import { FOUNDING, playRound } from "../support/replica-bank.ts";
 import { SourceDatabase, SourceHistory } from "../support/replica-history.ts";
 import { ReplicaProcess, serializeNow } from "../support/replica-process.ts";
+import { expectContent, ReplicaRun, replicateOnce } from "../support/replica-run.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { SqliteProcess, waitUntil } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -67,3 +69,52 @@ test(
   },
   30_000 + KILLS * 2000,
 );
+
+test("replicate knows a commit that was durable but not published when it was killed", async () => {
+  const folder = tempFolder("unpublished");
+  const local = join(folder, "replica.db");
+  const source = new SourceDatabase(folder);
+  const store = new FileStore({ path: join(folder, "bucket") });
+  const history = new SourceHistory(store, "app");
+  await history.publish(source.after(...FOUNDING));
+  const run = new ReplicaRun(store, local);
+  await history.publish(source.after("INSERT INTO transfer VALUES (2, 'two')"));
+  await run.waitForTxid(2);
+  const reader = await SqliteProcess.open(local);
+  await reader.must("BEGIN", "SELECT count(*) FROM transfer");
+  const publish = spyOn(ReplicaWalIndex.prototype, "publish").mockImplementationOnce(() => {
+    throw new Error("killed");
+  });
+  await history.publish(source.after("INSERT INTO transfer VALUES (3, 'three')"));
+  await expect(run.end()).rejects.toThrow("killed");
+  publish.mockRestore();
+
+  // The machine restarts: what SQLite recovers from the WAL is the commit, and the state file knows it.
+  mkdirSync(join(folder, "restarted"));
+  const restarted = join(folder, "restarted", "replica.db");
+  for (const suffix of ["", "-wal", "-replica-state"])
+    copyFileSync(`${local}${suffix}`, `${restarted}${suffix}`);
+  const events = await replicateOnce(store, restarted);
+  expect(events.map(({ event, txid }) => [event, txid])).toEqual([
+    ["following", 3],
+    ["current", 3],
+  ]);
+  expectContent(restarted, history.images.get(3));
+
+  // Only the process died: readers go on without the commit, and the next process makes it, or another one.
+  expectContent(local, history.images.get(3));
+  expect((await reader.must("SELECT count(*) FROM transfer")).rows).toEqual([[2]]);
+  await reader.must("COMMIT", "BEGIN", "SELECT count(*) FROM transfer");
+  expect((await reader.must("SELECT count(*) FROM transfer")).rows).toEqual([[2]]);
+  await history.publish(source.after("INSERT INTO transfer VALUES (4, 'four')"));
+  await history.compact(1, 3, 4);
+  const later = await replicateOnce(store, local);
+  expect(later.map(({ event, txid }) => [event, txid])).toEqual([
+    ["following", 2],
+    ["applied", 4],
+  ]);
+  expectContent(local, history.newest);
+  await reader.must("COMMIT");
+  expect((await reader.must("SELECT count(*) FROM transfer")).rows).toEqual([[4]]);
+  await reader.close();
+});

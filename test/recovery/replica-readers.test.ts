@@ -1,7 +1,8 @@
 /**
- * Readers in processes of their own hammer a replica while it follows: they see whole transactions only, never an
- * older one after a newer one, and no error at all, without any busy timeout. VACUUM, shrinking, merged objects and
- * bootstraps under connected readers included. WALRUST_REPLICA_READS sets how often each of them reads (2,000).
+ * Readers in processes of their own hammer a replica while it follows: they see whole transactions only,
+ * never an older one after a newer one, and no error at all, without any busy timeout. VACUUM, shrinking,
+ * merged objects and bootstraps under connected readers included. WALRUST_REPLICA_READS sets how often each
+ * of them reads (2,000).
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * A replica follows its source byte for byte: increments, shrinking, merged objects, gaps, another history; and what
- * it refuses.
+ * A replica follows its source byte for byte: increments, shrinking, merged objects, gaps, another history;
+ * and what it refuses.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -33,7 +33,9 @@ async function newSource(count: number, isLitestream = false, pageSizeBytes = 40
   return { folder, source, history, store: history.store as MemoryStore, local: join(folder, "replica.db") };
 }
 
-/** A clock on which a minute is 6 ms: a replica that finds nothing new looks at the whole source all the time. */
+/**
+ * A clock on which a minute is 6 ms: a replica that finds nothing new looks at the whole source all the time.
+ */
 const HASTY = { env: { monotonicMs: () => performance.now() * 10_000 } };
 
 async function rejection(
@@ -73,7 +75,7 @@ describe("replicate follows", () => {
     });
   }
 
-  test("a transaction over several blocks of the wal-index, seen by a connection that was open before", async () => {
+  test("a transaction over several blocks of the wal-index, under an open connection", async () => {
     const { source, history, store, local } = await newSource(0, false, 512);
     const run = new ReplicaRun(store, local);
     await run.waitForTxid(1);
@@ -107,7 +109,7 @@ describe("replicate follows", () => {
     await run.stop();
   });
 
-  test("zeros where the source grew by pages nobody wrote, though other content was there before", async () => {
+  test("zeros where the source grew by pages nobody wrote", async () => {
     const { source, history, store, local } = await newSource(1);
     await history.publish(source.after(insert(20, 5000)));
     const large = history.newest;
@@ -138,7 +140,7 @@ describe("replicate follows", () => {
     expectContent(local, history.newest);
   });
 
-  test("from a newer snapshot when what continued it is gone, under a connection that stays open", async () => {
+  test("from a newer snapshot when what continued it is gone, under a reader", async () => {
     const { source, history, store, local } = await newSource(3);
     await replicateOnce(store, local);
     const reader = await SqliteProcess.open(local);
@@ -179,7 +181,7 @@ describe("replicate follows", () => {
 });
 
 describe("replicate refuses", () => {
-  test("a database without state, of another source, or with a state that was edited, and leaves it alone", async () => {
+  test("a database without state, of another source, or with an edited state", async () => {
     const { store, local } = await newSource(1);
     const own = new Database(local);
     own.run("CREATE TABLE precious (a)");
@@ -251,7 +253,7 @@ describe("replicate refuses", () => {
     "an object that is empty": () => new Uint8Array(0),
   };
   for (const [name, damage] of Object.entries(damages)) {
-    test(`${name}: the replica stays as it was and goes on when the object is whole`, async () => {
+    test(`${name}: refused until the object is whole`, async () => {
       const { source, history, store, local } = await newSource(1);
       const run = new ReplicaRun(store, local);
       await run.waitForTxid(2);
@@ -268,7 +270,7 @@ describe("replicate refuses", () => {
     });
   }
 
-  test("an object that leads to another database than it says, though it is whole and its links are right", async () => {
+  test("an object that leads to another database than it says", async () => {
     const { source, history, store, local } = await newSource(1);
     await replicateOnce(store, local);
     const before = history.newest;
@@ -292,7 +294,7 @@ describe("replicate waits until nobody reads", () => {
     source.database.run("PRAGMA journal_mode = WAL");
     await history.publish(source.after(insert(1, 10)));
     await history.snapshotAndPrune();
-    await run.waitFor(() => run.eventsOf("waiting").length >= 2);
+    await run.waitFor(() => run.eventsOf("waiting").length >= 1);
     expect((await reader.must("SELECT count(*) FROM item")).rows).toEqual([[3]]);
     await reader.close();
     await run.waitForTxid(3);
@@ -303,7 +305,7 @@ describe("replicate waits until nobody reads", () => {
     await run.stop();
   });
 
-  test("for another schema under the same schema cookie, which readers would take for the one they know", async () => {
+  test("for another schema under the same schema cookie", async () => {
     const { folder, history, store, local } = await newSource(1);
     const run = new ReplicaRun(store, local, HASTY);
     await run.waitForTxid(2);

@@ -1,6 +1,7 @@
 /**
- * A bank as source of replicas: whatever is committed, the balances add up to the same total, the newest transfer has
- * the number of the round, and its index agrees with the table. A mix of two states breaks at least one of them.
+ * A bank as source of replicas: whatever is committed, the balances add up to the same total, the newest
+ * transfer has the number of the round, and its index agrees with the table. A mix of two states breaks at
+ * least one of them.
  */
 import type { SourceDatabase } from "./replica-history.ts";
 
@@ -24,7 +25,9 @@ export const FOUNDING = [
   "COMMIT",
 ] as const;
 
-/** One round: money moves between many accounts, and once in a while the file grows, shrinks or is rebuilt. */
+/**
+ * One round: money moves between many accounts, and once in a while the file grows, shrinks or is rebuilt.
+ */
 export function playRound(source: SourceDatabase, round: number, random: () => number): Buffer {
   const statements = ["BEGIN", `UPDATE round SET number = ${round}`];
   const noteSize = random() < 0.1 ? 20_000 : 100;

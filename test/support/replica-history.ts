@@ -1,6 +1,6 @@
 /**
- * A source for replicas: objects made from whole images of a database, one TXID for each, so that what a replica
- * must be at a TXID is known byte for byte without any of the code that captures or restores.
+ * A source for replicas: objects made from whole images of a database, one TXID for each, so that what a
+ * replica must be at a TXID is known byte for byte without any of the code that captures or restores.
  */
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
@@ -37,8 +37,8 @@ export class SourceHistory {
   }
 
   /**
-   * Publishes a state as the next TXID. @param claimed the state whose database checksum the object carries, if it
-   * is to lie about that @returns its key
+   * Publishes a state as the next TXID. @param claimed the state whose database checksum the object carries,
+   * if it is to lie about that @returns its key
    */
   async publish(image: Buffer, claimed: Buffer = image): Promise<string> {
     const txid = ++this.txid;
@@ -135,7 +135,10 @@ function checksumOf(image: Buffer): Checksum {
   );
 }
 
-/** The numbers of the pages that differ from one image to the next, in any step; all where the page size changes. */
+/**
+ * The numbers of the pages that differ from one image to the next, in any step; all where the page size
+ * changes.
+ */
 function changedPgnos(images: readonly Buffer[]): Set<number> {
   const changed = new Set<number>();
   for (const [step, image] of images.entries()) {
@@ -143,7 +146,8 @@ function changedPgnos(images: readonly Buffer[]): Set<number> {
     const before = images[step - 1]!;
     const old = pageSizeOf(before) === pageSizeOf(image) ? pagesOf(before) : [];
     for (const [index, page] of pagesOf(image).entries()) {
-      // A page of zeros that the database grew by need not be written, unless something else was there before.
+      // A page of zeros that the database grew by need not be written, unless something else was there
+      // before.
       const isHole = images.length === 2 && index >= old.length && page.every((byte) => byte === 0);
       if (!isHole && old[index]?.equals(page) !== true) changed.add(index + 1);
     }
@@ -152,8 +156,8 @@ function changedPgnos(images: readonly Buffer[]): Set<number> {
 }
 
 /**
- * An LTX file that leads from the first image to the last over all between, or, from TXID 1 on, with the whole
- * last one.
+ * An LTX file that leads from the first image to the last over all between, or, from TXID 1 on, with the
+ * whole last one.
  */
 function encode(
   images: readonly Buffer[],

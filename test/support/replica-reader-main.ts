@@ -1,7 +1,7 @@
 /**
- * A reader of the bank in replica-readers.test.ts, in a process of its own: reads as fast as it can, in single
- * statements and in transactions, on one connection for long and on new ones, with no patience for locks. Ends when
- * stdin does, and says what it has seen.
+ * A reader of the bank in replica-readers.test.ts, in a process of its own: reads as fast as it can, in
+ * single statements and in transactions, on one connection for long and on new ones, with no patience for
+ * locks. Ends when stdin does, and says what it has seen.
  */
 import { Database, SQLiteError } from "bun:sqlite";
 import { ACCOUNTS, TOTAL } from "./replica-bank.ts";
