@@ -24,7 +24,7 @@ import {
 import { SHARED_LENGTH, SHARED_START } from "../database/lock-bytes.ts";
 import { lockExclusive } from "../database/ofd-lock.ts";
 import type { Env } from "../env.ts";
-import { hasCode, WalrustError } from "../errors.ts";
+import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../format/sqlite-header.ts";
 import { type Checksum, lockPgno, type Txid } from "../format/types.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -34,6 +34,8 @@ import { bootstrapPathOf } from "./replica-lock.ts";
 import type { ReplicaPoint } from "./replica-state.ts";
 import { restore } from "./restore.ts";
 import { syncFolder } from "./target-file.ts";
+
+const SCHEMA_BUSY_TIMEOUT_MS = 1000;
 
 /** What a bootstrap needs. */
 export interface BootstrapContext {
@@ -182,11 +184,18 @@ function schemaOf(path: string): { cookie: number; text: string } {
   try {
     const database = new Database(path, { readonly: true });
     try {
+      // Whoever closes the last connection but one holds a lock for a moment that a new one runs into.
+      database.run(`PRAGMA busy_timeout = ${SCHEMA_BUSY_TIMEOUT_MS}`);
       const [row] = database.query("PRAGMA schema_version").values() as [[number]];
       return { cookie: row[0], text: schemaText(database) };
     } finally {
       database.close();
     }
+  } catch (error) {
+    throw new WalrustError("database-busy", `Cannot read the schema of ${path}: ${errorMessage(error)}`, {
+      retryable: true,
+      cause: error,
+    });
   } finally {
     releaseConnection(identity);
   }

@@ -63,10 +63,17 @@ function readOnce(database: Database): void {
   readCount++;
 }
 
+/**
+ * A connection without patience. Only its first read waits: a connection of another process that closes holds
+ * the PENDING lock for a moment while it finds out whether it is the last one, whoever writes.
+ */
 function open(): Database {
-  return mode === "readonly"
-    ? new Database(path, { readonly: true })
-    : new Database(path, { create: false, readwrite: true });
+  const options = mode === "readonly" ? { readonly: true } : { create: false, readwrite: true };
+  const database = new Database(path, options);
+  database.run("PRAGMA busy_timeout = 5000");
+  database.query("PRAGMA user_version").get();
+  database.run("PRAGMA busy_timeout = 0");
+  return database;
 }
 
 async function readOn(): Promise<void> {
