@@ -32,6 +32,9 @@ const VERBS: readonly Verb[] = [
   replicateVerb,
 ];
 
+/** The last signal that came. */
+let stoppedBy: "SIGINT" | "SIGTERM" = "SIGINT";
+
 /** Exit code of a second signal: 128 and its number. */
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -74,7 +77,14 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   assertPositionals(verb, words);
   const env = systemEnv(createLog(globals.logLevel as "info", globals.logFormat as "text"));
   const signal = stopSignal();
-  return verb.run({ words, isJson: globals.json, env, signal, version: VERSION });
+  try {
+    return await verb.run({ words, isJson: globals.json, env, signal, version: VERSION });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    // A verb that is done at some time was stopped before that: it changed nothing it could not leave so.
+    process.stderr.write(`walrust: interrupted (${errorMessage(error)})\n`);
+    return SIGNAL_EXIT_CODES[stoppedBy];
+  }
 }
 
 /** Aborts on the first SIGINT or SIGTERM; the second one ends the process at once. */
@@ -82,6 +92,7 @@ function stopSignal(): AbortSignal {
   const aborter = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     process.on(name, () => {
+      stoppedBy = name;
       if (aborter.signal.aborted) process.exit(SIGNAL_EXIT_CODES[name]);
       aborter.abort();
     });

@@ -81,7 +81,7 @@ async function compactOne(
       hint: "`walrust list` shows what is there",
     });
   }
-  const request = { verb: "compact", name, retention, force } as const;
+  const request = { verb: "compact", name, destination: store.url, retention, force } as const;
   const asked = (await askWatchByNameOrNull(store.url, name, request)) as UpkeepResult | null;
   if (asked !== null) return asked;
   const folder = mkdtempSync(join(tmpdir(), "walrust-compact-"));

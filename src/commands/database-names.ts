@@ -41,9 +41,18 @@ export function nameDatabases(
   }
   const stems = new Map<string, number>();
   for (const { path } of candidates) stems.set(stemOf(path), (stems.get(stemOf(path)) ?? 0) + 1);
-  const targets = candidates.map(({ path, known }) => {
+  const targets = candidates.map(({ given, path, known }) => {
     const stem = stemOf(path);
     const name = known ?? (stems.get(stem) === 1 ? stem : `${basename(dirname(path))}/${stem}`);
+    if (name.split("/").some((part) => part === "." || part === "..")) {
+      throw new WalrustError(
+        "usage",
+        `${given} would be called ${JSON.stringify(name)}, which leaves the prefix`,
+        {
+          hint: "Rename the file or its folder",
+        },
+      );
+    }
     const spoolFolder = cacheFolder === undefined ? undefined : resolve(cacheFolder, name);
     return { path, name, paths: stateFolderOf(path, spoolFolder) };
   });

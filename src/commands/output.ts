@@ -3,9 +3,14 @@
  */
 import { createConsola, type LogObject } from "consola";
 import type { Log, LogFields, LogLevel } from "../env.ts";
-import type { WalrustError } from "../errors.ts";
+import { systemCode, type WalrustError } from "../errors.ts";
 
 const CONSOLA_LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };
+
+// Whoever reads our output may have had enough of it (`| head`): that is no failure of the work itself.
+process.stdout.on("error", (error) => {
+  if (systemCode(error) !== "EPIPE") throw error;
+});
 
 /** Writes one line of text to stdout. */
 export function printLine(text: string): void {

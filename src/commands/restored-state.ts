@@ -4,7 +4,7 @@
  * A state folder that is there already belongs to the database that was there: it is kept under the name of
  * the file that was moved aside, because it may hold captured transactions that were never uploaded.
  */
-import { copyFileSync, existsSync, renameSync } from "node:fs";
+import { copyFileSync, existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PageSumWriter } from "../database/page-sums.ts";
 import type { Env } from "../env.ts";
@@ -12,18 +12,32 @@ import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
 import type { RestoredState } from "../recovery/restore.ts";
 import { spoolFileName } from "../replication/spool.ts";
-import { createStateFolder, stateFolderOf, writeState } from "../replication/state.ts";
+import { createStateFolder, type StateFolder, stateFolderOf, writeState } from "../replication/state.ts";
 import { isUnsent } from "./local-copies.ts";
 
-/** Writes position and page sums of a restored database. */
+/**
+ * Writes position and page sums of a restored database.
+ * @throws WalrustError code "database"; the state folder that was there is back in its place then
+ */
 export function leaveState(restored: RestoredState, destination: string, env: Env): void {
-  const { builder, name, outputPath, chain } = restored;
-  const paths = stateFolderOf(outputPath);
-  const asideFolder = `${paths.folder}.pre-restore-${new Date(env.nowMs()).toISOString().replace(/[:.]/g, "-")}`;
+  const paths = stateFolderOf(restored.outputPath);
+  const stamp = new Date(env.nowMs()).toISOString().replace(/[:.]/g, "-");
+  const asideFolder = `${paths.folder}.pre-restore-${stamp}`;
   const hadFolder = existsSync(paths.folder);
   if (hadFolder) renameSync(paths.folder, asideFolder);
+  try {
+    writeRestored(restored, paths, destination, env);
+    if (hadFolder) carryUnsent(restored, join(asideFolder, "ltx"), paths.spoolFolder);
+  } catch (error) {
+    rmSync(paths.folder, { recursive: true, force: true });
+    if (hadFolder) renameSync(asideFolder, paths.folder);
+    throw error;
+  }
+}
+
+function writeRestored(restored: RestoredState, paths: StateFolder, destination: string, env: Env): void {
+  const { builder, name, chain } = restored;
   createStateFolder(paths);
-  if (hadFolder) carryUnsent(restored, join(asideFolder, "ltx"), paths.spoolFolder);
   const writer = new PageSumWriter(paths.sumsPath);
   try {
     const { sums } = builder;

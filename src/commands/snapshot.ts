@@ -33,7 +33,11 @@ export const snapshotVerb: Verb = {
       const { env, version, signal, isJson, words } = invocation;
       const startedMs = env.monotonicMs();
       const [target] = nameDatabases(words.positionals, store.url) as [AttachTarget];
-      const asked = await askWatchOrNull(target.paths.folder, { verb: "snapshot", path: target.path });
+      const asked = await askWatchOrNull(target.paths.folder, {
+        verb: "snapshot",
+        path: target.path,
+        destination: store.url,
+      });
       const context = { store, env, version, uploads: new Slots(1), anchors: new Slots(1) };
       const result = (asked as SnapshotResult | null) ?? (await snapshotOnce(target, context, signal));
       const durationMs = Math.round(env.monotonicMs() - startedMs);

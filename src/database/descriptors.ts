@@ -12,7 +12,7 @@
  * child process.
  */
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { systemCode, WalrustError } from "../errors.ts";
+import { hasCode, systemCode, WalrustError } from "../errors.ts";
 import { DATABASE_HEADER_SIZE, type DatabaseHeader, decodeDatabaseHeader } from "../format/sqlite-header.ts";
 
 /** What names a file beyond its path: equal identities are the same file. */
@@ -113,6 +113,12 @@ export function readDatabaseHeader(path: string): DatabaseHeader {
   const fd = openDescriptor(path);
   try {
     return readHeaderOf(fd);
+  } catch (error) {
+    if (!hasCode(error, "database")) throw error;
+    throw new WalrustError("database", `Cannot use ${path}: ${error.message}`, {
+      context: { path },
+      cause: error,
+    });
   } finally {
     closeDescriptor(descriptorIdentity(fd), fd);
   }

@@ -1,11 +1,12 @@
 /**
- * A consistent image of a live database at one commit: the frozen database file overlaid with the WAL's frames
- * that are not in it yet.
+ * A consistent image of a live database at one commit: the frozen database file overlaid with the WAL's
+ * frames that are not in it yet.
  *
- * It may be read only while byte 123 is ours (nothing is backfilled, the file stands still) and stands for exactly
- * the wal-index's mxFrame at that moment: an older commit may never have existed in the file. If everything was
- * backfilled the overlay is empty, so a writer that restarts the WAL meanwhile does not matter; if not, the WAL
- * cannot be restarted. Reading is in order, in slices, so that the caller can serve other databases in between.
+ * It may be read only while byte 123 is ours (nothing is backfilled, the file stands still) and stands for
+ * exactly the wal-index's mxFrame at that moment: an older commit may never have existed in the file. If
+ * everything was backfilled the overlay is empty, so a writer that restarts the WAL meanwhile does not
+ * matter; if not, the WAL cannot be restarted. Reading is in order, in slices, so that the caller can serve
+ * other databases in between.
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { WalrustError } from "../errors.ts";
@@ -76,8 +77,8 @@ export class DatabaseImage {
 
   /**
    * Reads up to `pageCount` more pages in order.
-   * @param onPage gets every page but not the lock page's content (it is reported as zeros); `data` is valid only
-   * during the call
+   * @param onPage gets every page but not the lock page's content (it is reported as zeros); `data` is valid
+   * only during the call
    * @returns false when the last page was read
    */
   readSlice(pageCount: number, onPage: (pgno: number, data: Uint8Array) => void): boolean {

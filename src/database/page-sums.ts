@@ -1,14 +1,14 @@
 /**
  * The page sums: for each page of a database 8 bytes, its LTX page checksum, little-endian, in the file
- * `pages.sum` of the state folder (entry i belongs to page i + 1). They give true post-apply checksums without
- * reading the database, and a difference by reading it once instead of uploading it again.
+ * `pages.sum` of the state folder (entry i belongs to page i + 1). They give true post-apply checksums
+ * without reading the database, and a difference by reading it once instead of uploading it again.
  *
  * Invariants:
- * 1. The XOR of all entries (with bit 63 set) is the database checksum of the persisted position. Whoever loads a
- *    file checks that; a file that does not agree is lost, never repaired by guessing.
+ * 1. The XOR of all entries (with bit 63 set) is the database checksum of the persisted position. Whoever
+ *    loads a file checks that; a file that does not agree is lost, never repaired by guessing.
  * 2. The entry of the lock page is 0.
- * 3. Updates are written after the position that includes them is durable, so that a crash between the two can be
- *    replayed from the spool file of that position.
+ * 3. Updates are written after the position that includes them is durable, so that a crash between the two
+ *    can be replayed from the spool file of that position.
  * No descriptor and no memory is held per database: a window of 64 KB is read, changed and written.
  */
 import {
@@ -55,6 +55,13 @@ export class SumXor {
   }
 }
 
+/** Writes all of `bytes`: a nearly full disk takes only a part at a time. */
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
+  for (let written = 0; written < bytes.length; ) {
+    written += writeSync(fd, bytes, written, bytes.length - written, position + written);
+  }
+}
+
 /** A window over the file that follows ascending page numbers. */
 class SumWindow {
   readonly #bytes = sumScratch.take(WINDOW_SIZE);
@@ -88,15 +95,15 @@ class SumWindow {
   }
 
   flush(): void {
-    if (this.#dirty && this.isWriting)
-      writeSync(this.fd, this.#bytes, 0, WINDOW_SIZE, this.#base * ENTRY_SIZE);
+    if (this.#dirty && this.isWriting) writeAll(this.fd, this.#bytes, this.#base * ENTRY_SIZE);
     this.#dirty = false;
   }
 }
 
 /**
  * The database checksum after a batch, from the one before: nothing is written.
- * Pages that the database grew by and that are not in the batch count as zero pages; pages it shrank by fall away.
+ * Pages that the database grew by and that are not in the batch count as zero pages; pages it shrank by fall
+ * away.
  */
 export function checksumAfter(
   path: string,
@@ -133,7 +140,10 @@ export function checksumAfter(
   return xor.checksum();
 }
 
-/** Writes a batch into the file and cuts or grows it to `newCommit` pages. Not fsynced: the position's checksum tells. */
+/**
+ * Writes a batch into the file and cuts or grows it to `newCommit` pages. Not fsynced: the position's
+ * checksum tells.
+ */
 export function applyBatch(
   path: string,
   oldCommit: number,
@@ -189,7 +199,9 @@ function eachHole(
   }
 }
 
-/** The database checksum a file of sums stands for, or null when it is missing or not `commit` entries long. */
+/**
+ * The database checksum a file of sums stands for, or null when it is missing or not `commit` entries long.
+ */
 export function checksumOfFileOrNull(path: string, commit: number): Checksum | null {
   if (!existsSync(path)) return null;
   const fd = openSync(path, "r");
@@ -211,7 +223,9 @@ export function checksumOfFileOrNull(path: string, commit: number): Checksum | n
   }
 }
 
-/** Writes all sums of a database in page order into a new file that replaces the old one when it is committed. */
+/**
+ * Writes all sums of a database in page order into a new file that replaces the old one when it is committed.
+ */
 export class PageSumWriter {
   readonly #path: string;
   readonly #tempPath: string;

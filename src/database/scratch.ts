@@ -1,7 +1,7 @@
 /**
- * The process-wide scratch memory of synchronous file work. Capturing is synchronous and one database at a time,
- * so one set of buffers serves hundreds of databases: nothing here belongs to a database, and nothing in it
- * survives an await.
+ * The process-wide scratch memory of synchronous file work. Capturing is synchronous and one database at a
+ * time, so one set of buffers serves hundreds of databases: nothing here belongs to a database, and nothing
+ * in it survives an await.
  */
 
 /** A buffer that grows to the largest size ever asked for, up to a limit after which it is let go again. */

@@ -2,12 +2,14 @@
  * The tail of a WAL: the frames after a position, up to the last commit that SQLite itself has published.
  *
  * Invariants:
- * 1. The end is the wal-index's mxFrame, never a commit frame beyond it: a writer that died between writing its
- *    frames and publishing them did not commit, and the next writer overwrites those frames.
- * 2. Every frame counts only with the salts of its WAL header and the right cumulative checksum, and the checksum
- *    at the end must be the one the wal-index carries.
- * 3. Pages are handed out once each, in ascending order, the newest frame of each, none beyond the final commit.
- * Memory is 4 bytes a frame plus 8 while sorting. Opening and closing the -wal file is safe beside SQLite's locks.
+ * 1. The end is the wal-index's mxFrame, never a commit frame beyond it: a writer that died between writing
+ *    its frames and publishing them did not commit, and the next writer overwrites those frames.
+ * 2. Every frame counts only with the salts of its WAL header and the right cumulative checksum, and the
+ *    checksum at the end must be the one the wal-index carries.
+ * 3. Pages are handed out once each, in ascending order, the newest frame of each, none beyond the final
+ *    commit.
+ * Memory is 4 bytes a frame plus 8 while sorting. Opening and closing the -wal file is safe beside SQLite's
+ * locks.
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -62,7 +64,10 @@ export interface WalTail {
   readonly eachPage: (onPage: (pgno: number, data: Uint8Array) => void) => void;
 }
 
-/** Where to begin: after a position, or at the first frame of a generation (with the page filter of an overlay). */
+/**
+ * Where to begin: after a position, or at the first frame of a generation (with the page filter of an
+ * overlay).
+ */
 export interface TailStart {
   readonly after: WalPosition | null;
   /** Ignore pages of frames up to this one (1-based): they are in the database file already. Default 0. */
@@ -147,7 +152,9 @@ function readWalHeader(fd: number): WalHeader | WalBroken {
   }
 }
 
-/** Checks every frame up to `mxFrame`, remembering page and frame numbers of those past `overlayAfterFrame`. */
+/**
+ * Checks every frame up to `mxFrame`, remembering page and frame numbers of those past `overlayAfterFrame`.
+ */
 function scanAll(
   fd: number,
   header: WalHeader,

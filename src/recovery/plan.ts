@@ -1,11 +1,11 @@
 /**
- * The restore plan: which objects, in which order, lead to a TXID, or which gap is in the way. A pure function of
- * the listing.
+ * The restore plan: which objects, in which order, lead to a TXID, or which gap is in the way. A pure
+ * function of the listing.
  *
- * A plan begins with an object that holds the whole database (min TXID 1) and goes on with objects that each begin
- * at or before the next TXID and end after it, newest end first, so that compacted objects are preferred over the
- * increments they replaced. A path is sought from the newest snapshot first and from older ones if that leads
- * nowhere.
+ * A plan begins with an object that holds the whole database (min TXID 1) and goes on with objects that each
+ * begin at or before the next TXID and end after it, newest end first, so that compacted objects are
+ * preferred over the increments they replaced. A path is sought from the newest snapshot first and from older
+ * ones if that leads nowhere.
  */
 import type { Txid } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
@@ -56,7 +56,10 @@ export function planRestore(objects: readonly LtxObject[], target: Txid | null):
   return { kind: "gap", afterTxid, nextTxid: next?.minTxid ?? null };
 }
 
-/** The greedy path from a base: always the object that reaches furthest. `continuations` are sorted by min TXID. */
+/**
+ * The greedy path from a base: always the object that reaches furthest. `continuations` are sorted by min
+ * TXID.
+ */
 function extendPath(base: LtxObject, continuations: readonly LtxObject[]): LtxObject[] {
   const path = [base];
   let reached = base.maxTxid;
@@ -72,7 +75,8 @@ function extendPath(base: LtxObject, continuations: readonly LtxObject[]): LtxOb
     path.push(best);
     reached = best.maxTxid;
     best = null;
-    // Candidates that overlap the new end begin earlier in the list: none of them reaches further than the best did.
+    // Candidates that overlap the new end begin earlier in the list: none of them reaches further than the
+    // best did.
   }
 }
 

@@ -5,7 +5,7 @@
  * database checksum after every object, `PRAGMA integrity_check`), synced, and renamed. Until the rename the
  * target is untouched; whatever goes wrong, the temporary file is removed and the error names the object.
  */
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
@@ -19,7 +19,7 @@ import { checkDatabase } from "./integrity-check.ts";
 import { fetchInOrder, type LocalCopies } from "./object-source.ts";
 import { newestTxid, planRestore, type RestorePlan } from "./plan.ts";
 import { type PointInTime, resolveTarget } from "./target.ts";
-import { assertTargetFree, inheritAccess, moveAside, syncFolder } from "./target-file.ts";
+import { assertTargetFree, inheritAccess, makeFolder, moveAside, syncFolder } from "./target-file.ts";
 
 /** How often a restore plans again because objects were deleted under it. */
 const PLANS_MAX = 5;
@@ -195,7 +195,7 @@ async function build(
 ): Promise<Built> {
   const { store, env, signal } = context;
   const folder = dirname(outputPath);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const tempPath = join(folder, `.${basename(outputPath)}.restore-${hex(env.randomBytes(6))}`);
   const builder = new DatabaseBuilder(tempPath);
   try {
@@ -213,8 +213,8 @@ async function build(
     signal?.throwIfAborted();
     assertTargetFree(outputPath, force);
     inheritAccess(tempPath, outputPath);
-    const previousPath = moveAside(outputPath, env.nowMs());
     context.leaveState({ name, outputPath, builder, chain: path.chain, objects });
+    const previousPath = moveAside(outputPath, env.nowMs());
     renameSync(tempPath, outputPath);
     syncFolder(folder);
     const checksum = builder.hasChecksums ? builder.checksum.toString(16) : null;

@@ -7,6 +7,7 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  mkdirSync,
   openSync,
   renameSync,
   statSync,
@@ -17,8 +18,8 @@ import { systemCode, WalrustError } from "../errors.ts";
 const COMPANIONS = ["", "-wal", "-shm", "-journal"] as const;
 
 /**
- * @throws WalrustError code "usage" when something is there and `force` is not given; "database" when a process has
- * the database open
+ * @throws WalrustError code "usage" when something is there and `force` is not given; "database" when a
+ * process has the database open
  */
 export function assertTargetFree(path: string, force: boolean): void {
   const existing = COMPANIONS.map((suffix) => `${path}${suffix}`).filter((file) => existsSync(file));
@@ -41,7 +42,8 @@ export function assertTargetFree(path: string, force: boolean): void {
 }
 
 /**
- * Renames the target and its -wal, -shm and -journal: a log left behind would be applied to the restored file.
+ * Renames the target and its -wal, -shm and -journal: a log left behind would be applied to the restored
+ * file.
  * @returns where the database is now, or null when there was none
  */
 export function moveAside(path: string, nowMs: number): string | null {
@@ -54,6 +56,17 @@ export function moveAside(path: string, nowMs: number): string | null {
     if (suffix === "") moved = asidePath;
   }
   return moved;
+}
+
+/** Makes the folder of a target. @throws WalrustError code "database" */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new WalrustError("database", `Cannot create the folder ${path}: ${systemCode(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Gives the new file the mode and, where we may, the owner of the one it replaces. */

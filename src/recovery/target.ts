@@ -7,7 +7,7 @@
  */
 import { WalrustError } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
-import { type LtxObject, readHeader } from "../storage/catalog.ts";
+import { type LtxObject, readTime } from "../storage/catalog.ts";
 import type { ManifestReading } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { neighbours, newestTxid } from "./plan.ts";
@@ -111,7 +111,7 @@ async function resolveTime(
 ): Promise<ResolvedTarget> {
   if (timeMs > nowMs) {
     throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is in the future`, {
-      hint: "Leave out --point-in-time for the newest state",
+      hint: "Leave out --point-in-time for the newest state; nothing comes after it",
     });
   }
   const points = pointsOf(objects);
@@ -122,9 +122,9 @@ async function resolveTime(
   const timeOf = async (index: number): Promise<number> => {
     const known = times.get(index);
     if (known !== undefined) return known;
-    const header = await readHeader(store, points[index]!.key);
-    times.set(index, header.timestampMs);
-    return header.timestampMs;
+    const found = await readTime(store, points[index]!.key);
+    times.set(index, found);
+    return found;
   };
   while (low <= high) {
     const middle = (low + high) >> 1;
@@ -136,7 +136,7 @@ async function resolveTime(
   if (found === -1) {
     const oldest = new Date(await timeOf(0)).toISOString();
     throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is before the oldest capture`, {
-      hint: `The oldest restorable point is txid:${points[0]!.maxTxid} of ${oldest}`,
+      hint: `Nothing comes before; the oldest restorable point is txid:${points[0]!.maxTxid} of ${oldest}`,
     });
   }
   const isNewest = found === points.length - 1;

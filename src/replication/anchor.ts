@@ -74,8 +74,7 @@ export async function anchor(live: LiveDatabase, before: Predecessor, env: Env):
   const mode = anchorMode(live, before);
   const txid = (before.txid + 1) as Txid;
   const level = mode === "first" ? SNAPSHOT_LEVEL : 0;
-  const sums = new PageSumWriter(live.paths.sumsPath);
-  const spool = new SpoolWriter(live.paths.spoolFolder, level, txid, txid);
+  const { sums, spool } = openOutputs(live, image, level, txid, txid);
   try {
     const header = anchorHeader(live, before, image, mode, txid, timeMs);
     const written = await encodeImage(live, image, header, mode, spool, sums, env);
@@ -122,8 +121,7 @@ export async function snapshotImage(live: LiveDatabase, index: WalIndexHeader, e
       retryable: true,
     });
   }
-  const spool = new SpoolWriter(live.paths.spoolFolder, SNAPSHOT_LEVEL, 1 as Txid, state.txid);
-  const sums = new PageSumWriter(live.paths.sumsPath);
+  const { sums, spool } = openOutputs(live, image, SNAPSHOT_LEVEL, 1 as Txid, state.txid);
   try {
     const before = { ...state, txid: 0 as const };
     const header = {
@@ -160,6 +158,25 @@ function openImage(live: LiveDatabase): OpenImage | { reason: string } {
   if (index === null) return { reason: "the wal-index is being changed" };
   const image = DatabaseImage.open(live.pin, index, fstatSync(live.pin.databaseFd).size);
   return image instanceof DatabaseImage ? { image, index } : { reason: image.reason };
+}
+
+/** Opens what an image is written to; when that fails, nothing stays open. */
+function openOutputs(
+  live: LiveDatabase,
+  image: DatabaseImage,
+  level: number,
+  minTxid: Txid,
+  maxTxid: Txid,
+): { sums: PageSumWriter; spool: SpoolWriter } {
+  let sums: PageSumWriter | null = null;
+  try {
+    sums = new PageSumWriter(live.paths.sumsPath);
+    return { sums, spool: new SpoolWriter(live.paths.spoolFolder, level, minTxid, maxTxid) };
+  } catch (error) {
+    sums?.discard();
+    image.close();
+    throw error;
+  }
 }
 
 /** Sound sums of the position we hold allow a difference; anything else needs all pages. */

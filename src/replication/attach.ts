@@ -147,6 +147,8 @@ async function remoteStatusOrUnknown(
     return await remoteStatus(store, name, uploadedTxid, stateTxid);
   } catch (error) {
     if (!(error instanceof WalrustError) || error.exitCode !== EXIT_CODES.storage) throw error;
+    // Not out of reach but gone, such as a disk that is not mounted: nothing may be put in its place.
+    if (error.code === "missing-bucket") throw error;
     env.log.warn(`cannot look at the bucket yet: ${error.message}`, { database: name });
     return "unknown";
   }

@@ -84,6 +84,9 @@ export async function compactInto(
     signal?.throwIfAborted();
     const merge = planMergeOrNull(sources, progress.covered[level] ?? 0, level);
     if (merge === null) return made;
+    // Not known until it is done: a put that fails may have taken effect, and a longer merge would overlap
+    // it.
+    progress.covered[level] = null;
     made.push(await mergeObjects(target, merge, progress, signal));
     progress.covered[level] = merge.maxTxid;
   }
@@ -121,7 +124,8 @@ async function mergeObjects(
       sha256: hex(file.sha256),
       chain,
       previousChain: opened[0]!.previousChain,
-      writer: target.writer,
+      // Without a chain it is as Litestream's objects are, and says nothing of a writer who would owe one.
+      writer: chain === null ? null : target.writer,
       version: target.version,
     };
     try {

@@ -23,6 +23,8 @@ export interface ControlRequest {
   /** Real path of the database, or its name below the watch's destination. */
   readonly path?: string;
   readonly name?: string;
+  /** Where the caller expects the objects: a watch that replicates elsewhere must not answer for it. */
+  readonly destination: string;
   /** For compact: the retention to apply, and whether to do it. */
   readonly retention?: RetentionPolicy;
   readonly force?: boolean;

@@ -177,8 +177,13 @@ export class DatabaseWatcher {
     if (maintenance) this.#snapshotDue ??= this.#clock.dueOrNull(maintenance.snapshots, nowMs);
   }
 
+  /**
+   * Lets go of the database. An upload on its way ends; what it was sending is found again by the next
+   * attach.
+   */
   #detach(): void {
     this.live?.pin.close();
+    if (this.live !== null) this.live.pending.length = 0;
     this.live = null;
     this.#anchorDue = null;
   }

@@ -5,6 +5,7 @@
  */
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { keyOf, listObjects, readHeader } from "../storage/catalog.ts";
+import { rebuildManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import {
   type CompactedObject,
@@ -122,6 +123,8 @@ export class Maintenance {
     this.#countedTxid = uploaded.txid;
     this.#seenBytes = uploaded.bytes;
     this.#waitingSinceMs = null;
+    // The manifest is an index: merges into level 1 alone are not worth a request each.
+    if (made.some(({ level }) => level > 1)) await rebuildManifest(target.store, target.name, signal);
     const isRetentionDue = nowMs >= this.#retentionDueMs;
     if (isRetentionDue || nowMs >= this.#expiryDueMs)
       await this.#deleteOld(target, nowMs, isRetentionDue, signal);
@@ -174,6 +177,7 @@ export async function applyRetention(
   const deletedBytes = pruning.deletions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   if (isForced && deleted.length > 0) {
     await store.delete(deleted, signal === undefined ? {} : { signal });
+    await rebuildManifest(store, name, signal);
   }
   return { kept: pruning.keptSnapshots, deleted, deletedBytes };
 }
@@ -227,6 +231,7 @@ export async function upkeepOnce(
     expired = planExpiry(objects, compaction, () => true, env.nowMs()).map(({ key }) => key);
   }
   const retention = await applyRetention(target, policy.retention, isForced, signal);
+  if (isForced && retention.deleted.length === 0) await rebuildManifest(store, name, signal);
   return { name, compacted, expired, retention };
 }
 

@@ -72,7 +72,7 @@ export async function publish(
     return { kind: "published", key, timeMs };
   } catch (error) {
     if (!hasCode(error, "precondition")) throw error;
-    return whoseObject(publisher, key, sha256, timeMs);
+    return whoseObject(publisher, key, sha256, timeMs, signal);
   }
 }
 
@@ -105,8 +105,10 @@ async function whoseObject(
   key: string,
   sha256: string,
   timeMs: number,
+  signal: AbortSignal | undefined,
 ): Promise<PublishOutcome> {
-  const metadata = decodeMetadata(key, (await publisher.store.head(key)).metadata);
+  const head = await publisher.store.head(key, signal === undefined ? {} : { signal });
+  const metadata = decodeMetadata(key, head.metadata);
   if (metadata.sha256 === sha256) return { kind: "published", key, timeMs };
   if (metadata.writer === publisher.writer) return { kind: "state-lost", key };
   return { kind: "foreign-writer", key, writer: metadata.writer ?? "unknown (Litestream?)" };

@@ -71,7 +71,7 @@ export async function uploadPending(
     }
     emitUploaded(live, file, outcome, context);
   }
-  if (hasSnapshot) await refreshManifest(live, store, env);
+  if (hasSnapshot) await refreshManifest(live, store, env, signal);
   return { kind: "drained" };
 }
 
@@ -97,18 +97,24 @@ function emitUploaded(
  * Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything.
  * Its mark is what the store acknowledged, never more.
  */
-export async function refreshManifest(live: LiveDatabase, store: ObjectStore, env: Env): Promise<void> {
+export async function refreshManifest(
+  live: LiveDatabase,
+  store: ObjectStore,
+  env: Env,
+  signal: AbortSignal,
+): Promise<void> {
   const { state } = live;
   if (state === null) return;
   const isAllSent = nextOfLane(live, "links") === undefined;
   const newest = isAllSent ? state : live.acknowledged;
   if (newest === null) return;
   try {
-    const objects = await listObjects(store, live.name);
+    const objects = await listObjects(store, live.name, signal);
     const { txid, timeMs, chain } = newest;
     const mark = { pageSizeBytes: state.pageSizeBytes, txid, timeMs, chain, writer: state.writer };
-    await writeManifest(store, buildManifest(live.name, objects, mark));
+    await writeManifest(store, buildManifest(live.name, objects, mark), signal);
   } catch (error) {
+    if (signal.aborted) return;
     if (!(error instanceof WalrustError)) throw error;
     env.log.warn(`the manifest could not be written: ${errorMessage(error)}`, { database: live.name });
   }

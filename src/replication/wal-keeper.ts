@@ -119,9 +119,11 @@ export class WalKeeper {
 
   /** @returns why the history has to be anchored anew, or null */
   #checkpointIfDue(live: LiveDatabase, nowMs: number): string | null {
-    const frames = live.state?.wal?.frameCount ?? 0;
     if (live.mayRestart) this.#lastCycleMs = nowMs;
-    if (live.mayRestart || frames === 0) return null;
+    // The WAL's length is what counts, not what was captured of it: a cycle captures first anyway.
+    const index = live.pin.walIndex();
+    const frames = index?.mxFrame ?? 0;
+    if (index === null || frames === 0 || index.backfilled >= frames) return null;
     const { options } = this.context;
     const isLong = frames >= options.minCheckpointPages;
     const isOld = nowMs - this.#lastCycleMs >= options.checkpointIntervalMs;

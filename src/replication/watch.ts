@@ -108,9 +108,25 @@ async function loop(
 /** Answers `walrust snapshot` and `walrust compact`; without a folder to put the socket in there is none. */
 function serveRequests(watchers: readonly DatabaseWatcher[], context: WatchContext): ControlServer | null {
   const folder = watchers.map(({ target }) => target.paths.folder).find((path) => existsSync(path));
-  const handle = async ({ verb, path, name, retention, force }: ControlRequest): Promise<unknown> => {
+  const handle = async ({
+    verb,
+    path,
+    name,
+    destination,
+    retention,
+    force,
+  }: ControlRequest): Promise<unknown> => {
     const watcher = watchers.find(({ target }) => target.path === path || target.name === name);
     if (watcher === undefined) throw new WalrustError("database", `${path ?? name} is not watched`);
+    if (destination !== context.store.url) {
+      throw new WalrustError(
+        "locked",
+        `The watch that has ${watcher.target.path} replicates to ${context.store.url}`,
+        {
+          hint: "Give that destination, or stop the watch: a database has one writer and one history",
+        },
+      );
+    }
     return verb === "snapshot" ? watcher.requestSnapshot() : watcher.requestUpkeep(retention, force === true);
   };
   try {

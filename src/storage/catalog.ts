@@ -8,6 +8,7 @@ import { levelPrefix, objectKey, parseObjectKey, SNAPSHOT_LEVEL } from "../forma
 import type { LtxHeader, LtxTrailer } from "../format/ltx.ts";
 import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE, LTX_TRAILER_SIZE } from "../format/ltx.ts";
 import type { Txid } from "../format/types.ts";
+import { decodeMetadata } from "./object-metadata.ts";
 import type { ObjectStore } from "./store.ts";
 
 /** The levels an LTX object can be on: increments, three of compactions, snapshots. */
@@ -66,15 +67,16 @@ export async function listDatabases(store: ObjectStore, signal?: AbortSignal): P
   const options = signal === undefined ? {} : { signal };
   const walk = async (prefix: string, depth: number): Promise<void> => {
     const folders = await store.listFolders(prefix, options);
-    const isDatabase = folders.some((name) => isLevelFolder(store.layout, name));
-    if (isDatabase) names.push(prefix.slice(0, -1));
+    // Directly below the destination there are only names, whatever they look like.
+    const isLevel = (name: string): boolean => depth > 0 && isLevelFolder(store.layout, name);
+    if (folders.some(isLevel)) names.push(prefix.slice(0, -1));
     if (depth === MAX_NAME_DEPTH) return;
     for (const folder of folders) {
-      if (!isLevelFolder(store.layout, folder)) await walk(`${prefix}${folder}/`, depth + 1);
+      if (!isLevel(folder)) await walk(`${prefix}${folder}/`, depth + 1);
     }
   };
   await walk("", 0);
-  return names.filter((name) => name !== "").sort();
+  return names.sort();
 }
 
 /** Whether a folder of this name, right below a database's, holds its levels (file) or one of them (s3). */
@@ -97,6 +99,27 @@ export function newestObjectOrNull(objects: readonly LtxObject[]): LtxObject | n
 export async function readHeader(store: ObjectStore, key: string, signal?: AbortSignal): Promise<LtxHeader> {
   const bytes = await readRange(store, key, 0, LTX_HEADER_SIZE, signal);
   return withKey(key, () => decodeLtxHeader(bytes));
+}
+
+/**
+ * Reads an object's capture time, from its header, which its metadata has to confirm where it has any.
+ * @throws WalrustError code "corrupt", "integrity" when the two disagree, or a storage code
+ */
+export async function readTime(store: ObjectStore, key: string, signal?: AbortSignal): Promise<number> {
+  const range = { offset: 0, length: LTX_HEADER_SIZE };
+  const body = await store.get(key, { range, ...(signal === undefined ? {} : { signal }) });
+  const bytes = await body.bytes();
+  const { timestampMs } = withKey(key, () => decodeLtxHeader(bytes));
+  const { timeMs } = decodeMetadata(key, body.metadata);
+  if (timeMs === null || timeMs === timestampMs) return timestampMs;
+  throw new WalrustError(
+    "integrity",
+    `${key} has time ${timestampMs} in its header, ${timeMs} in its metadata`,
+    {
+      hint: "The object was damaged or edited; run `walrust verify`, or restore a point by its TXID",
+      context: { key },
+    },
+  );
 }
 
 /** Reads an object's LTX trailer with a ranged get. @throws WalrustError code "corrupt" or a storage code */

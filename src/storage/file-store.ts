@@ -65,6 +65,8 @@ export class FileStore implements ObjectStore {
   readonly #root: string;
   readonly #env: Env;
 
+  #hasSeenRoot = false;
+
   constructor(options: FileStoreOptions) {
     this.#root = options.path;
     this.#env = options.env ?? systemEnv(SILENT_LOG);
@@ -76,10 +78,13 @@ export class FileStore implements ObjectStore {
     assertObjectMetadata(options.metadata ?? {});
     options.signal?.throwIfAborted();
     const path = join(this.#root, key);
+    // Made by the first put of all; one that was there and is gone is a disk that was unmounted.
+    if (this.#hasSeenRoot) await this.#assertRoot();
     const outcome = await putFile(path, body, options, this.#env).catch((error) => {
       options.signal?.throwIfAborted();
       throw fileError("write", path, error);
     });
+    this.#hasSeenRoot = true;
     if (outcome === "written") return;
     throw new WalrustError("precondition", `Cannot create ${key} in ${this.url}: it exists`, {
       context: { key },

@@ -50,12 +50,16 @@ export function buildManifest(database: string, objects: readonly LtxObject[], m
 }
 
 /** Writes the manifest, replacing the one before. */
-export async function writeManifest(store: ObjectStore, manifest: Manifest): Promise<void> {
+export async function writeManifest(
+  store: ObjectStore,
+  manifest: Manifest,
+  signal?: AbortSignal,
+): Promise<void> {
   const bytes = new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
   await store.put(
     manifestKey(manifest.database),
     { kind: "bytes", bytes },
-    { contentType: "application/json" },
+    { contentType: "application/json", ...(signal === undefined ? {} : { signal }) },
   );
 }
 

@@ -1,7 +1,7 @@
 /**
- * The user metadata of walrust's objects: written with every LTX object, read by restore, verify and the writer.
- * Copies of what the object says itself, plus the link of the SHA-256 chain. Objects written by Litestream carry
- * only `litestream-timestamp` (s3) or nothing (file).
+ * The user metadata of walrust's objects: written with every LTX object, read by restore, verify and the
+ * writer. Copies of what the object says itself, plus the link of the SHA-256 chain. Objects written by
+ * Litestream carry only `litestream-timestamp` (s3) or nothing (file).
  */
 import { WalrustError } from "../errors.ts";
 import type { ObjectMetadata } from "./store.ts";

@@ -45,6 +45,8 @@ const AUTH_CODES: ReadonlySet<string> = new Set([
   "InvalidAccessKeyId",
   "SignatureDoesNotMatch",
   "AuthorizationHeaderMalformed",
+  // versitygw's, with status 404.
+  "XAdminUserNotFound",
 ]);
 
 const HINTS: Readonly<Record<string, string>> = {
