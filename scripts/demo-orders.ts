@@ -23,7 +23,7 @@ export interface Order {
 /** Makes the empty table. */
 export function createOrders(database: Database): void {
   database.run(
-    "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, cents INTEGER, state TEXT, note TEXT) STRICT",
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, cents INTEGER, state TEXT, note TEXT)",
   );
   database.run("CREATE INDEX orders_by_customer ON orders (customer, state)");
 }

@@ -147,7 +147,7 @@ function compare(commits: readonly Commit[], lastUpload: Upload, txid: number): 
     `integrity_check: ok`,
     `${restored.length} rows equal those of the first ${restoredCount} commits, column by column`,
     `everything that walrust had acknowledged (TXID ${lastUpload.txid}) is there`,
-    `lost: the last ${lostCount} of ${last.number} commits, ${last.atMs - lastRestored.atMs} ms before the end`,
+    `lost: the last ${lostCount} of ${last.number} commits, of ${last.atMs - lastRestored.atMs} ms`,
   ];
 }
 
@@ -155,13 +155,13 @@ async function main(): Promise<void> {
   await prepare();
   const place = relative(ROOT, DEMO_FOLDER);
   say(
-    `\n1. A shop commits orders to ${place}/database/orders.db; walrust watches it and copies to ${place}/bucket.`,
+    `\n1. A shop commits orders to ${place}/database/orders.db; walrust copies them to ${place}/bucket.`,
   );
   const uploads = await runUntilDisaster();
   const commits = await readJournal();
   const lastUpload = uploads.at(-1)!;
   say(
-    `   ${commits.length} commits in ${RUN_MS / 1000} s, ${uploads.length} objects uploaded, TXID ${lastUpload.txid}`,
+    `   ${commits.length} commits in ${RUN_MS / 1000} s, ${uploads.length} uploads, TXID ${lastUpload.txid}`,
   );
   say("2. Both are killed with SIGKILL, in the middle of it.");
   await rm(DATABASE_FOLDER, { recursive: true });

@@ -48,7 +48,7 @@ const CODE_BANS: readonly Ban[] = [
   {
     rule: "timer",
     match:
-      /^(set(Timeout|Interval|Immediate)|Bun\.sleep|Bun\.sleepSync|Atomics\.wait|from (node:)?timers(\/promises)?)$/,
+      /^(set(Timeout|Interval|Immediate)|Bun\.sleep(Sync)?|Atomics\.wait|from (node:)?timers(\/promises)?)$/,
     isAllowedIn: sourceOnlyIn("src/env.ts"),
     instead: "env.sleep(), env.sleepSync() or env.turn()",
   },

@@ -4,9 +4,10 @@
 import { type OptionValues, STORE_OPTIONS, WATCH_OPTIONS } from "../config/options.ts";
 import { optionValues } from "../config/parse-options.ts";
 import type { Log } from "../env.ts";
+import { verifyDatabase } from "../recovery/verify.ts";
 import { DEFAULT_COMPACTION } from "../replication/compaction-plan.ts";
 import { watch } from "../replication/watch.ts";
-import type { WatchEvent, WatchOptions } from "../replication/watch-types.ts";
+import type { Validation, WatchEvent, WatchOptions } from "../replication/watch-types.ts";
 import { nameDatabases } from "./database-names.ts";
 import { withDestination } from "./destination.ts";
 import { printJson } from "./output.ts";
@@ -53,7 +54,12 @@ async function run(invocation: Invocation): Promise<number> {
     const options = watchOptions(values);
     const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
     env.log.info(`replicating ${what} to ${store.url}`);
-    const result = await watch(targets, { store, options, env, version, emit }, signal);
+    const validate = async (name: string, until: AbortSignal): Promise<Validation> => {
+      const { status, findings } = await verifyDatabase(store, name, { signal: until }, env);
+      const worstFirst = [...findings].sort((a, b) => a.severity.localeCompare(b.severity));
+      return { status, messages: worstFirst.map(({ message }) => message) };
+    };
+    const result = await watch(targets, { store, options, env, version, emit, validate }, signal);
     summary.flush();
     for (const name of result.undrained) {
       env.log.warn("not everything was uploaded; it waits beside the database for the next watch", {
@@ -78,6 +84,7 @@ function watchOptions(values: OptionValues<typeof WATCH_OPTIONS>): WatchOptions 
     uploaderConcurrency: values.uploaderConcurrency,
     shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
     isDirect: values.noCache,
+    validationIntervalMs: values.validationInterval,
     spoolBytesMax: values.cacheMaxSize,
     maintenance: {
       snapshots: {

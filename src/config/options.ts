@@ -135,6 +135,14 @@ export const WATCH_OPTIONS = table({
     max: 256,
     meaning: "Uploads at once over all databases",
   },
+  validationInterval: {
+    flag: "validation-interval",
+    kind: "seconds",
+    value: "SECONDS",
+    default: 0,
+    max: 31_536_000,
+    meaning: "Verify what is stored of each database this often, as `walrust verify` does; 0: never",
+  },
   snapshotInterval: {
     flag: "snapshot-interval",
     kind: "seconds",

@@ -1,7 +1,7 @@
 /**
  * What to compact: pure decisions over a listing. Level 1 is made from level 0, level 2 from level 1, level 3
- * from level 2; each level is a sequence without gaps or overlaps that ends at most where the level below it
- * ends.
+ * from level 2; each level is a sequence without overlaps, and without gaps but those of the level below it,
+ * and ends at most where that ends.
  *
  * A source object may be deleted when all of these hold:
  * 1. A verified object of the next level covers it.
@@ -61,8 +61,9 @@ export function planMergeOrNull(below: readonly LtxObject[], covered: number, le
   for (const object of sortedLevel(below, level - 1)) {
     if (object.minTxid === 1 || object.maxTxid <= reached) continue;
     const isFirst = sources.length === 0;
-    // Overlaps what is merged already: only another tool makes such objects, and they stay as they are.
-    if (isFirst && covered > 0 && object.minTxid !== covered + 1) return null;
+    // Begins inside what is merged already: two that compact at once make such objects, and they stay. What
+    // begins after a hole (retention took what was not merged yet) begins anew, or nothing ever would.
+    if (isFirst && object.minTxid <= covered) continue;
     if (!isFirst && object.minTxid !== reached + 1) break;
     sources.push(object);
     reached = object.maxTxid;

@@ -14,6 +14,7 @@ import type { WatchContext } from "./watch-types.ts";
 export class DatabaseUpkeep {
   readonly #maintenance: Maintenance | null;
   #run: Promise<void> | null = null;
+  #validationDueMs: number;
 
   constructor(
     readonly name: string,
@@ -22,6 +23,12 @@ export class DatabaseUpkeep {
   ) {
     const { options, env } = context;
     this.#maintenance = options.maintenance ? new Maintenance(options.maintenance, env.monotonicMs()) : null;
+    this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
+  }
+
+  get #validationIntervalMs(): number {
+    const { validate, options } = this.context;
+    return (validate === undefined ? 0 : options.validationIntervalMs) || Number.POSITIVE_INFINITY;
   }
 
   /** Retention runs with the next job. */
@@ -33,7 +40,9 @@ export class DatabaseUpkeep {
   startDue(live: LiveDatabase, nowMs: number): void {
     const maintenance = this.#maintenance;
     const { state } = live;
-    if (maintenance === null || this.#run !== null || state === null) return;
+    if (this.#run !== null || state === null) return;
+    if (nowMs >= this.#validationDueMs) return this.#startValidation(nowMs);
+    if (maintenance === null) return;
     const txid = (live.pending[0]?.minTxid ?? state.txid + 1) - 1;
     if (!maintenance.isDue(nowMs, txid, live.uploadedBytes)) return;
     const uploaded = { txid, bytes: live.uploadedBytes };
@@ -49,6 +58,30 @@ export class DatabaseUpkeep {
         .catch((error) => {
           if (this.signal.aborted) return;
           this.context.env.log.warn(`upkeep: ${asWalrustError(error).message}`, { database: this.name });
+        }),
+    );
+  }
+
+  /** Verifies what is stored. What endangers a restore is an error in the log each time it is found. */
+  #startValidation(nowMs: number): void {
+    const { validate, upkeeps, env, emit } = this.context;
+    this.#validationDueMs = nowMs + this.#validationIntervalMs;
+    if (validate === undefined) return;
+    const database = this.name;
+    this.#hold(
+      upkeeps
+        .run(() => validate(database, this.signal))
+        .then(({ status, messages }) => {
+          emit({ event: "validated", database, status, messages });
+          const level = status === "errors" ? "error" : status === "warnings" ? "warn" : "debug";
+          const what = messages.length === 0 ? "nothing is wrong" : messages.slice(0, 5).join("; ");
+          env.log[level](`verified what is stored: ${what}`, { database });
+        })
+        .catch((error) => {
+          if (this.signal.aborted) return;
+          env.log.warn(`what is stored could not be verified: ${asWalrustError(error).message}`, {
+            database,
+          });
         }),
     );
   }

@@ -25,10 +25,19 @@ export interface WatchOptions {
   readonly isDirect?: boolean;
   /** Most bytes of captured files on disk, over all databases; without it there is no limit. */
   readonly spoolBytesMax?: number;
+  /** How often `validate` is called for each database; 0 or absent: never. */
+  readonly validationIntervalMs?: number;
   /**
    * Snapshots on schedule, compaction, retention and the local cache; without it only captures are uploaded.
    */
   readonly maintenance?: MaintenanceOptions;
+}
+
+/** What looking through a database's objects found. */
+export interface Validation {
+  readonly status: "ok" | "warnings" | "errors";
+  /** What is wrong, most serious first. */
+  readonly messages: readonly string[];
 }
 
 /** Something that happened to one database. */
@@ -64,6 +73,12 @@ export type WatchEvent =
       readonly maxTxid: number;
       readonly bytes: number;
     }
+  | {
+      readonly event: "validated";
+      readonly database: string;
+      readonly status: Validation["status"];
+      readonly messages: readonly string[];
+    }
   | { readonly event: "failed"; readonly database: string; readonly code: string; readonly message: string }
   | { readonly event: "recovered"; readonly database: string }
   | { readonly event: "stopped"; readonly database: string; readonly code: string; readonly message: string };
@@ -78,6 +93,8 @@ export interface WatchContext {
   readonly anchors: Slots;
   readonly attaches: Slots;
   readonly upkeeps: Slots;
+  /** Looks through what is stored of a database; handed in, because that is not replication's to know. */
+  readonly validate?: ((name: string, signal: AbortSignal) => Promise<Validation>) | undefined;
   readonly emit: (event: WatchEvent) => void;
 }
 

@@ -31,6 +31,7 @@ export interface WatchInput {
   readonly env: Env;
   readonly version: string;
   readonly emit: (event: WatchEvent) => void;
+  readonly validate?: WatchContext["validate"];
 }
 
 /** How watching ended. */
