@@ -1,4 +1,4 @@
-/** Which snapshots are kept: boundaries of each kind of period, and random histories against another oracle. */
+/** Which snapshots are kept: boundaries of each kind of period, random histories against another oracle. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Txid } from "../../src/format/types.ts";

@@ -1,4 +1,4 @@
-/** When a snapshot is due: every trigger, alone and beside others, at its last moment before and its first. */
+/** When a snapshot is due: every trigger, alone and beside others, just before its moment and at it. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
@@ -143,7 +143,7 @@ test("SnapshotClock.captured: frames add up over captures, and taken starts over
   expect(clock.dueOrNull(policy, 5)).toBeNull();
 });
 
-test("SnapshotClock: a change that never pauses is bounded by max-interval, one that pauses by on-idle", () => {
+test("SnapshotClock: changes without a pause are bounded by max-interval, a pause by on-idle", () => {
   const policy = { ...OFF, maxIntervalMs: 1000, onIdleMs: 300 };
   const busy = new SnapshotClock(0);
   for (let nowMs = 0; nowMs < 1000; nowMs += 100) {
