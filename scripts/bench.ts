@@ -2,7 +2,7 @@
  * `bun run bench`: walrust beside Litestream, on the same machine, databases and writer, against a real S3
  * gateway (versitygw) on loopback. Prints Markdown tables; needs `bun run peers` once, and Linux.
  *
- *   --case NAME         memory, lag or large; again for more than one; all of them without it
+ *   --case NAME         memory, lag, large or history; again for more than one; all of them without it
  *   --databases LIST    memory: how many databases, such as 1,10,100,500 [1,100]
  *   --rate N            memory: commits a second to each database; 0 is idle [1]
  *   --seconds N         memory: how long [60]
@@ -10,6 +10,7 @@
  *   --commits N         lag: how many commits [40]
  *   --megabytes N       large: size of the database [500]
  *   --rounds N          large: how often [3]
+ *   --increments N      history: how many [10000]
  *   --quick             smaller defaults, some three minutes in all
  *   --binary PATH       a walrust to measure instead of a fresh build of this one
  *   --json FILE         appends a JSON line for the machine and one for every run of a tool
@@ -23,6 +24,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createDatabase } from "./bench/databases.ts";
 import { GATEWAY_BINARY } from "./bench/gateway.ts";
+import { measureHistory } from "./bench/history-case.ts";
 import { measureLag } from "./bench/lag-case.ts";
 import { measureLarge } from "./bench/large-case.ts";
 import { type Binaries, describeMachine, formatMachine } from "./bench/machine.ts";
@@ -32,7 +34,7 @@ import { litestreamTool, type Tool, walrustTool } from "./bench/tools.ts";
 import { Workspace } from "./bench/workspace.ts";
 import { BINARY, bunCommand, capture, ensurePackages, fail, ROOT, run } from "./toolchain.ts";
 
-const CASES = ["memory", "lag", "large"] as const;
+const CASES = ["memory", "lag", "large", "history"] as const;
 const DEFAULTS = {
   databases: "1,100",
   rate: 1,
@@ -41,8 +43,17 @@ const DEFAULTS = {
   commits: 40,
   megabytes: 500,
   rounds: 3,
+  increments: 10_000,
 };
-const QUICK = { ...DEFAULTS, seconds: 15, verify: 3, commits: 20, megabytes: 100, rounds: 1 };
+const QUICK = {
+  ...DEFAULTS,
+  seconds: 15,
+  verify: 3,
+  commits: 20,
+  megabytes: 100,
+  rounds: 1,
+  increments: 500,
+};
 const LITESTREAM = join(ROOT, ".peers", "bin", "litestream");
 const SMALL_BYTES = 100_000;
 const TEMPLATE_SEED = 1;
@@ -59,7 +70,7 @@ function parseSettings(): Settings {
   const { values } = parseArgs({
     options: {
       ...{ databases: text, rate: text, seconds: text, verify: text, commits: text, megabytes: text },
-      ...{ rounds: text, binary: text, json: text, quick: { type: "boolean" } },
+      ...{ rounds: text, increments: text, binary: text, json: text, quick: { type: "boolean" } },
       case: { type: "string", multiple: true },
     },
   });
@@ -80,6 +91,7 @@ function parseSettings(): Settings {
     ...{ cases, databaseCounts, rate: number("rate", 0), seconds: number("seconds", 1) },
     ...{ verify: number("verify", 1), commits: number("commits", 1), rounds: number("rounds", 1) },
     megabytes: number("megabytes", 1),
+    increments: number("increments", 1),
     binary: values.binary === undefined ? null : resolve(values.binary),
     jsonPath: values.json === undefined ? null : resolve(values.json),
   };
@@ -129,6 +141,11 @@ async function measure(
     say(`lag: ${settings.commits} commits`);
     const options = { commitCount: settings.commits, templatePath };
     for (const one of await measureLag(workspace, tools, options)) await take(one);
+  }
+  if (settings.cases.includes("history")) {
+    say(`history: ${settings.increments} increments`);
+    const options = { incrementCount: settings.increments, commitsPerSecond: 200, templatePath };
+    for (const one of await measureHistory(workspace, tools, options)) await take(one);
   }
   if (settings.cases.includes("large")) {
     say(`large: making a database of ${settings.megabytes} MB`);

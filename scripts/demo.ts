@@ -154,9 +154,7 @@ function compare(commits: readonly Commit[], lastUpload: Upload, txid: number): 
 async function main(): Promise<void> {
   await prepare();
   const place = relative(ROOT, DEMO_FOLDER);
-  say(
-    `\n1. A shop commits orders to ${place}/database/orders.db; walrust copies them to ${place}/bucket.`,
-  );
+  say(`\n1. A shop commits orders to ${place}/database/orders.db; walrust copies them to ${place}/bucket.`);
   const uploads = await runUntilDisaster();
   const commits = await readJournal();
   const lastUpload = uploads.at(-1)!;

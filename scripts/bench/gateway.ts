@@ -33,6 +33,13 @@ export interface RequestCounts {
   readonly incrementCount: number;
 }
 
+/** Objects of a database at any level, below a prefix. */
+export function countStored(gateway: Gateway, prefix: string): number {
+  return readdirSync(join(gateway.bucketFolder, prefix), { recursive: true, encoding: "utf8" }).filter(
+    (name) => name.endsWith(".ltx"),
+  ).length;
+}
+
 /** Where gateways keep their executable. */
 export const GATEWAY_BINARY = join(ROOT, ".peers", "bin", "versitygw");
 
@@ -61,7 +68,12 @@ export async function startGateway(workspace: Workspace, folder: string): Promis
 }
 
 /** The folder of one level of one database: the layout is the same for both tools. */
-export function levelFolder(gateway: Gateway, prefix: string, name: string, level: 0 | 9): string {
+export function levelFolder(
+  gateway: Gateway,
+  prefix: string,
+  name: string,
+  level: 0 | 1 | 2 | 3 | 9,
+): string {
   return join(gateway.bucketFolder, prefix, name, `000${level}`);
 }
 

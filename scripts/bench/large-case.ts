@@ -20,7 +20,7 @@ import type { Command, Workspace } from "./workspace.ts";
 const RUN_LIMIT_MS = 600_000;
 
 /** What one run of a program took. */
-interface Cost {
+export interface Cost {
   readonly wallMs: number;
   readonly cpuMs: number;
   readonly peakRssBytes: number;
@@ -80,7 +80,8 @@ async function freshCopy(from: string, to: string): Promise<void> {
   await Bun.spawn(["sync"]).exited;
 }
 
-async function runCosted(workspace: Workspace, label: string, command: Command): Promise<Cost> {
+/** Runs a program to its end and tells what it took. @throws Error when it fails */
+export async function runCosted(workspace: Workspace, label: string, command: Command): Promise<Cost> {
   const startMs = performance.now();
   const child = workspace.start(label, command);
   const watching = watchPeak(child.pid, child.process.exited);

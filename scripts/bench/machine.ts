@@ -56,7 +56,7 @@ export function formatMachine(machine: Machine, measurements: readonly Measureme
     `${versions["walrust"]}; Litestream ${versions["litestream"]}; versitygw ${versions["versitygw"]}`,
     `Load average before: ${loadAverage.toFixed(2)}. Other programs took up to ` +
       `${(Math.max(0, ...others) * 100).toFixed(0)} % of a core while memory was measured.`,
-    `walrust ${owns} write to its executable (DESIGN.md section 6). Ratio: walrust / Litestream.`,
+    `walrust ${owns} write to its executable. Ratio: walrust / Litestream.`,
   ].join("\n");
 }
 

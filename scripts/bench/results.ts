@@ -7,7 +7,7 @@ import type { ToolName } from "./tools.ts";
 
 /** One run of one tool. Units stand at the end of each name. */
 export interface Measurement {
-  readonly case: "memory" | "lag" | "large";
+  readonly case: "memory" | "lag" | "large" | "history";
   readonly tool: ToolName;
   readonly setting: string;
   readonly values: Readonly<Record<string, number>>;
@@ -54,6 +54,15 @@ const ROWS: Readonly<Record<Measurement["case"], readonly Row[]>> = {
     ["checkedRestoreWallMs", "restore with integrity check"],
     ["checkedRestorePeakRssBytes", "its peak RSS"],
     ["objectBytes", "bytes in the bucket"],
+    ["verified", "restored and equal byte for byte"],
+  ],
+  history: [
+    ["objectCount", "objects, not compacted"],
+    ["plainRestoreWallMs", "restore of that"],
+    ["plainRestorePeakRssBytes", "its peak RSS"],
+    ["compactedObjectCount", "objects, compacted"],
+    ["compactedRestoreWallMs", "restore of that"],
+    ["compactedRestorePeakRssBytes", "its peak RSS"],
     ["verified", "restored and equal byte for byte"],
   ],
 };
