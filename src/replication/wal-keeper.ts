@@ -76,7 +76,7 @@ export class WalKeeper {
       live.pinLost ??= "the pin was let go";
       if (!live.pin.repin(this.context.env)) return QUIET;
     }
-    if (limits.mayCheckpoint && !live.mayRestart && live.pin.foreignCheckpointWaits()) this.#yieldPin(live);
+    if (limits.mayCheckpoint && live.pin.foreignCheckpointWaits()) this.#yieldPin(live);
     const { walSyncIntervalMs, isDirect } = this.context.options;
     if (isDirect && live.pending.length > 0) return QUIET;
     const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= walSyncIntervalMs;

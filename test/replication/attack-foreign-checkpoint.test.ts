@@ -1,0 +1,28 @@
+/**
+ * Blocking checkpoints of the application, one after the other, within one sync interval: each of them holds
+ * the write lock while it waits for our pin, so each must be let through at once, not with the next capture.
+ */
+import { describe, expect, test } from "bun:test";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { newDatabase, watchOne } from "../support/watch-run.ts";
+
+const SYNC_INTERVAL_MS = 60_000;
+const BUSY_TIMEOUT_MS = 1_000;
+
+describe("watch beside blocking checkpoints", () => {
+  test.each(["FULL", "RESTART", "TRUNCATE"])(
+    "%s is let through each time, however long the next capture is away",
+    async (mode) => {
+      const { path, app } = await newDatabase();
+      const run = await watchOne(path, new MemoryStore(), { walSyncIntervalMs: SYNC_INTERVAL_MS });
+      await app.must(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+      for (let round = 0; round < 4; round++) {
+        await app.must("INSERT INTO t(v) VALUES (randomblob(9000))");
+        const { rows } = await app.must(`PRAGMA wal_checkpoint(${mode})`);
+        expect(rows[0]![0]).toBe(0);
+      }
+      await run.stop();
+      await app.close();
+    },
+  );
+});
