@@ -115,7 +115,7 @@ export function readDatabaseHeader(path: string): DatabaseHeader {
     return readHeaderOf(fd);
   } catch (error) {
     if (!hasCode(error, "database")) throw error;
-    throw new WalrustError("database", `Cannot use ${path}: ${error.message}`, {
+    throw new WalrustError("database", `Cannot use ${path}: it is not a SQLite database (${error.message})`, {
       context: { path },
       cause: error,
     });
