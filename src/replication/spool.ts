@@ -141,7 +141,8 @@ function spoolOperation<T>(operation: string, path: string, run: () => T): T {
 
 /**
  * Loads the spool: the files that wait, in the order of upload, and removes leftovers of a crash: temporary
- * files, files past `headTxid` that were never made part of the state, and files that a merge has replaced.
+ * files, files past `headTxid` that were never made part of the state, files that a merge has replaced, and
+ * merges for a higher level, which compaction makes again.
  * @param headChain the chain value of the state, as hex: the links must lead to it
  * @param mayRemove false: look only, for who does not own the spool
  * @returns the pending files, or "broken" with a reason when they do not lead to the state
@@ -168,8 +169,11 @@ export function loadSpool(
     const [, level, min, max] = match;
     if (!isTxid(min!) || !isTxid(max!)) continue;
     const [minTxid, maxTxid] = [parseTxid(min!), parseTxid(max!)];
-    const file = openSpoolFileOrNull(path, Number.parseInt(level!, 16), minTxid, maxTxid);
-    if (maxTxid > headTxid) remove(path);
+    const levelNumber = Number.parseInt(level!, 16);
+    const file = openSpoolFileOrNull(path, levelNumber, minTxid, maxTxid);
+    // A level between is a merge that was cut off: published from here it would lack its place in the chain.
+    const isMerge = levelNumber !== 0 && levelNumber !== SNAPSHOT_LEVEL;
+    if (maxTxid > headTxid || isMerge) remove(path);
     else if (file === null) torn.push({ name, minTxid });
     else if (isChainLink(file)) links.push(file);
     else snapshots.push(file);
