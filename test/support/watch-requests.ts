@@ -1,0 +1,24 @@
+/** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
+import { askWatchOrNull } from "../../src/replication/control.ts";
+import type { UpkeepResult } from "../../src/replication/maintenance.ts";
+import type { RetentionPolicy } from "../../src/replication/retention.ts";
+import type { SnapshotResult } from "../../src/replication/snapshot.ts";
+import { stateFolderOf } from "../../src/replication/state.ts";
+import type { ObjectStore } from "../../src/storage/store.ts";
+
+/** Asks for a snapshot of the database at `path`. @returns null when no watch runs */
+export async function askForSnapshot(path: string, store: ObjectStore): Promise<SnapshotResult | null> {
+  const request = { verb: "snapshot", path, destination: store.url } as const;
+  return (await askWatchOrNull(stateFolderOf(path).folder, request)) as SnapshotResult | null;
+}
+
+/** Asks for compaction and retention now. @returns null when no watch runs */
+export async function askForUpkeep(
+  path: string,
+  store: ObjectStore,
+  retention: RetentionPolicy,
+  force = true,
+): Promise<UpkeepResult | null> {
+  const request = { verb: "compact", path, destination: store.url, retention, force } as const;
+  return (await askWatchOrNull(stateFolderOf(path).folder, request)) as UpkeepResult | null;
+}
