@@ -8,6 +8,8 @@ import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
 import { listVerifiable } from "../recovery/verify-databases.ts";
 import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
 import type { Finding, VerifyReport } from "../recovery/verify-report.ts";
+import type { LiveContent } from "../recovery/verify-restore.ts";
+import { askWatchByNameOrNull } from "../replication/control.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
@@ -61,7 +63,8 @@ async function run(invocation: Invocation): Promise<number> {
     const reports: VerifyReport[] = [];
     const repairs: Repair[] = [];
     for (const database of names) {
-      const options = { readPercent: values.readData ?? 0, restore: values.restore, signal };
+      const live = values.restore ? await liveContentOrNull(store.url, database) : null;
+      const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal };
       let report = await verifyOne(invocation, store, database, options);
       const fixed = values.fix ? await fixDatabase(store, report, invocation.env) : [];
       if (fixed.length > 0) report = await verifyOne(invocation, store, database, options);
@@ -75,6 +78,12 @@ async function run(invocation: Invocation): Promise<number> {
     else if (name === null) printLine(summaryOf(reports));
     return EXIT_CODE_BY_STATUS[status];
   });
+}
+
+/** What the live database holds, if a watch on this machine has it. */
+async function liveContentOrNull(destination: string, name: string): Promise<LiveContent | null> {
+  const request = { verb: "checksum", name, destination } as const;
+  return (await askWatchByNameOrNull(destination, name, request)) as LiveContent | null;
 }
 
 async function verifyOne(
@@ -113,6 +122,7 @@ function jsonOf({ name, status, findings, checked }: VerifyReport): unknown {
       min_txid: checked.minTxid,
       max_txid: checked.maxTxid,
       restored_txid: checked.restoredTxid,
+      compared_with_live: checked.comparedWithLive,
       omitted_findings: checked.omittedFindings,
     },
   };
@@ -135,9 +145,8 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   printLine(`  read in full: ${counted(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
   if (checked.restoredTxid !== null) {
     printLine(`  restored TXID ${checked.restoredTxid} on trial: integrity_check ok`);
-    printLine(
-      "  (it was not compared with the live database: only a running watch knows which file that is)",
-    );
+    if (checked.comparedWithLive) printLine("  the live database has the same content at that TXID");
+    else printLine("  (not compared with the live database: no watch of it runs on this machine)");
   }
   for (const { object, message } of repairs) printLine(`  fixed: ${object} ${message}`);
   for (const finding of findings) printLine(`  ${findingText(finding)}`);

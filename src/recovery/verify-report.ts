@@ -22,6 +22,7 @@ export const FINDING_SEVERITIES = {
   "manifest-ahead": "error",
   "manifest-contradicts": "error",
   "restore-failed": "error",
+  "differs-from-live": "error",
   "manifest-missing": "warning",
   "manifest-unreadable": "warning",
   "manifest-stale": "warning",
@@ -61,6 +62,8 @@ export interface VerifyCounts {
   maxTxid: number | null;
   /** The TXID that was restored on trial, null when none was. */
   restoredTxid: number | null;
+  /** Whether that was compared with the live database. */
+  comparedWithLive: boolean;
   /** Findings that are not in the list, for there were too many. */
   omittedFindings: number;
 }

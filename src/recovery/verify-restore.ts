@@ -7,6 +7,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hasCode, systemCode, WalrustError } from "../errors.ts";
+import { formatChecksum } from "../format/ltx.ts";
+import type { Txid } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, startOfPath } from "./apply-object.ts";
@@ -16,10 +18,18 @@ import { fetchInOrder } from "./object-source.ts";
 import { planRestore } from "./plan.ts";
 import type { Findings } from "./verify-report.ts";
 
+/** What the live database holds: its checksum (16 hex digits) at a TXID. */
+export interface LiveContent {
+  readonly txid: number;
+  readonly checksum: string;
+}
+
 /** What to restore on trial. */
 export interface TrialRequest {
   readonly name: string;
   readonly objects: readonly LtxObject[];
+  /** The live database's checksum at a TXID: then that TXID is restored and compared. */
+  readonly live?: LiveContent | null;
   /** Where the temporary folder is made; the system's default if absent. */
   readonly tempFolder?: string;
   readonly signal?: AbortSignal;
@@ -27,12 +37,13 @@ export interface TrialRequest {
 
 /** How a trial ended. "vanished": an object went away meanwhile; look at a new listing. */
 export type TrialOutcome =
-  | { readonly kind: "restored"; readonly txid: number }
+  | { readonly kind: "restored"; readonly txid: number; readonly isCompared: boolean }
   | { readonly kind: "failed" }
   | { readonly kind: "vanished" };
 
 /**
- * Restores the newest state into a temporary file and checks it. What is wrong becomes a finding.
+ * Restores the newest state (or the one to compare with the live database) into a temporary file and checks
+ * it. What is wrong becomes a finding.
  * @throws WalrustError with a storage code, or "database" when the temporary file cannot be written
  */
 export async function restoreOnTrial(
@@ -40,15 +51,22 @@ export async function restoreOnTrial(
   request: TrialRequest,
   findings: Findings,
 ): Promise<TrialOutcome> {
-  const plan = planRestore(request.objects, null);
+  const { live = null } = request;
+  const atLive = live === null ? null : planRestore(request.objects, live.txid as Txid);
+  const plan = atLive?.kind === "plan" ? atLive : planRestore(request.objects, null);
   if (plan.kind !== "plan") {
     findings.add("restore-failed", null, null, "no path of objects leads to the newest TXID");
     return { kind: "failed" };
   }
   const folder = makeFolder(request.tempFolder ?? tmpdir());
   try {
-    await build(store, plan.objects, join(folder, "trial.db"), request);
-    return { kind: "restored", txid: plan.txid };
+    const checksum = await build(store, plan.objects, join(folder, "trial.db"), request);
+    const isCompared = live !== null && plan.txid === live.txid;
+    if (isCompared && checksum !== live.checksum) {
+      const message = `restores to checksum ${checksum}, the live database has ${live.checksum} at this TXID`;
+      findings.add("differs-from-live", null, plan.txid, message);
+    }
+    return { kind: "restored", txid: plan.txid, isCompared };
   } catch (error) {
     if (hasCode(error, "not-found")) return { kind: "vanished" };
     if (!hasCode(error, "integrity") && !hasCode(error, "corrupt")) throw error;
@@ -72,15 +90,15 @@ function makeFolder(parent: string): string {
 }
 
 /**
- * Builds and checks the database. The builder compares the XOR of all page sums with the post-apply checksum
- * of each object that carries one, the newest among them.
+ * Builds and checks the database. @returns its checksum. The builder compares the XOR of all page sums with
+ * the post-apply checksum of each object that carries one, the newest among them.
  */
 async function build(
   store: ObjectStore,
   objects: readonly LtxObject[],
   path: string,
   { name, signal }: TrialRequest,
-): Promise<void> {
+): Promise<string> {
   const builder = new DatabaseBuilder(path);
   try {
     const progress = startOfPath();
@@ -89,6 +107,7 @@ async function build(
     }
     builder.sync();
     checkDatabase(path, name);
+    return formatChecksum(builder.checksum);
   } finally {
     builder.close();
   }

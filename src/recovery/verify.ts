@@ -29,7 +29,7 @@ import {
 } from "./verify-listing.ts";
 import { addProblems, checkObject, type ObjectCheck } from "./verify-object.ts";
 import { Findings, type VerifyCounts, type VerifyReport } from "./verify-report.ts";
-import { restoreOnTrial } from "./verify-restore.ts";
+import { type LiveContent, restoreOnTrial } from "./verify-restore.ts";
 
 /** How thoroughly to look; everything has a default. */
 export interface VerifyOptions {
@@ -40,6 +40,8 @@ export interface VerifyOptions {
   readonly readPercent?: number;
   /** Restore the newest state into a temporary file and check it. */
   readonly restore?: boolean;
+  /** What the live database holds, to compare a trial restore with. */
+  readonly live?: LiveContent | null;
   readonly tempFolder?: string;
   /** Objects that are looked at at once; 8 by default. */
   readonly concurrency?: number;
@@ -100,7 +102,10 @@ async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: re
   if (options.restore && objects.length > 0) {
     const request = { ...options, name, objects };
     const outcome = await restoreOnTrial(store, request, findings);
-    if (outcome.kind === "restored") counts.restoredTxid = outcome.txid;
+    if (outcome.kind === "restored") {
+      counts.restoredTxid = outcome.txid;
+      counts.comparedWithLive = outcome.isCompared;
+    }
     if (outcome.kind === "vanished") vanished.push("");
   }
   for (const key of seen.vanished) findings.add("missing-object", key, null, "is listed but cannot be read");
@@ -185,6 +190,7 @@ function startCounts(objects: readonly LtxObject[]): VerifyCounts {
     minTxid: oldestBaseOrNull(objects)?.maxTxid ?? null,
     maxTxid: newest === 0 ? null : newest,
     restoredTxid: null,
+    comparedWithLive: false,
     omittedFindings: 0,
   };
 }

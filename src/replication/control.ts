@@ -17,9 +17,11 @@ import type { RetentionPolicy } from "./retention.ts";
 const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
 
+const VERBS = ["snapshot", "compact", "checksum"] as const;
+
 /** What a client asks. */
 export interface ControlRequest {
-  readonly verb: "snapshot" | "compact";
+  readonly verb: "snapshot" | "compact" | "checksum";
   /** Real path of the database, or its name below the watch's destination. */
   readonly path?: string;
   readonly name?: string;
@@ -112,7 +114,7 @@ async function answerTo(
 ): Promise<ControlAnswer> {
   try {
     const request = JSON.parse(text) as ControlRequest;
-    if (request.verb !== "snapshot" && request.verb !== "compact") {
+    if (!VERBS.some((verb) => verb === request.verb)) {
       throw new WalrustError("usage", `Unknown request ${JSON.stringify(request.verb)}`);
     }
     return { ok: true, result: await handle(request) };

@@ -9,15 +9,15 @@
  *    happens.
  * 3. An anchor that is due stays due until it is done: nothing is captured on a broken history.
  */
-import { WalrustError } from "../errors.ts";
+import { hasCode, WalrustError } from "../errors.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
 import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
 import { type Attached, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
+import { DatabaseRequests, type RequestHost } from "./database-requests.ts";
 import { DatabaseUpkeep } from "./database-upkeep.ts";
 import { asWalrustError, FailureTracker, RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import type { UpkeepResult } from "./maintenance.ts";
-import type { RetentionPolicy } from "./retention.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
 import type { DatabaseState } from "./state.ts";
@@ -27,7 +27,6 @@ import type { AttachTarget, WatchContext } from "./watch-types.ts";
 
 const ACTIVE_MS = 10_000;
 const DRAIN_PAUSE_MS = 250;
-const REQUEST_LOOK_MS = 20;
 
 /** One watched database: `start`, then `look` again and again, then `finish` and `close`. */
 export class DatabaseWatcher {
@@ -42,6 +41,8 @@ export class DatabaseWatcher {
   readonly #pause = new RetryPause();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
+  /** What other processes may ask. */
+  readonly requests: DatabaseRequests;
   #job: Promise<void> | null = null;
   #isSnapshotting = false;
   #isPaused = false;
@@ -61,6 +62,7 @@ export class DatabaseWatcher {
     this.#keeper = new WalKeeper(target.name, context);
     this.#clock = new SnapshotClock(nowMs);
     this.#upkeep = new DatabaseUpkeep(target.name, context, this.#aborter.signal);
+    this.requests = new DatabaseRequests(this.#requestHost());
     this.#uploads = new UploadLanes(context, this.#aborter.signal, {
       drained: () => this.#healedIfDrained(),
       adopt: (reason) => {
@@ -263,44 +265,59 @@ export class DatabaseWatcher {
     const { env, options } = this.context;
     const { live } = this;
     if (live === null || live.state === null) return;
-    if (!live.pin.freeze()) throw busy(live, "a checkpoint is running");
-    const outcome = capture(live, env);
-    if (outcome.kind === "re-anchor") {
-      this.#anchorDue = { before: live.state, reason: outcome.reason };
-      throw busy(live, outcome.reason);
-    }
-    if (outcome.index === null) throw busy(live, "the wal-index is being changed");
+    const index = this.#captureFrozen(live, live.state);
     env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
     const startedMs = env.monotonicMs();
-    const file = await snapshotImage(live, outcome.index, env);
+    const file = await snapshotImage(live, index, env).catch((error) => {
+      // The database is not what was captured: a difference brings the history back to it.
+      if (live.state !== null && hasCode(error, "integrity")) {
+        this.#anchorDue = { before: live.state, reason: error.message };
+      }
+      throw error;
+    });
     this.#clock.taken(env.monotonicMs());
     this.#snapshotTaken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
     if (live.state.txid > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
     if (options.maintenance?.retainAfterSnapshot) this.#upkeep.requestRetention();
   }
 
-  /**
-   * Takes a snapshot as soon as possible. For `walrust snapshot` beside this watch.
-   * @returns what is in the bucket then
-   * @throws WalrustError when this database is stopped, or the watch ends before
-   */
-  async requestSnapshot(): Promise<SnapshotResult> {
-    const { env } = this.context;
-    this.#snapshotDue ??= "requested";
-    const afterMs = env.monotonicMs();
-    while (this.#snapshotTaken === null || this.#snapshotTaken.atMs < afterMs || this.pendingCount > 0) {
-      if (this.stopped !== null) throw this.stopped;
-      if (this.#aborter.signal.aborted)
-        throw new WalrustError("storage", "The watch ended before the snapshot");
-      await env.sleep(REQUEST_LOOK_MS, this.#aborter.signal);
+  /** Captures up to now under a freeze. @returns the wal-index that an image can be read at */
+  #captureFrozen(live: LiveDatabase, state: DatabaseState): WalIndexHeader {
+    if (!live.pin.freeze()) throw busy(live, "a checkpoint is running");
+    const outcome = capture(live, this.context.env);
+    if (outcome.kind === "re-anchor") {
+      this.#anchorDue = { before: state, reason: outcome.reason };
+      throw busy(live, outcome.reason);
     }
-    return this.#snapshotTaken.result;
+    if (outcome.index === null) throw busy(live, "the wal-index is being changed");
+    return outcome.index;
   }
 
-  /** Compacts at once and applies retention, as DatabaseUpkeep.request says. */
-  async requestUpkeep(retention: RetentionPolicy | undefined, isForced: boolean): Promise<UpkeepResult> {
-    if (this.stopped !== null) throw this.stopped;
-    return this.#upkeep.request(this.live, retention, isForced);
+  /** What a request may see and start. */
+  #requestHost(): RequestHost {
+    return {
+      path: this.target.path,
+      context: this.context,
+      signal: this.#aborter.signal,
+      upkeep: this.#upkeep,
+      live: () => this.live,
+      stopped: () => this.stopped,
+      snapshotTaken: () => this.#snapshotTaken,
+      askForSnapshot: () => {
+        this.#snapshotDue ??= "requested";
+      },
+      isReady: () => this.#job === null && this.live?.state != null && this.#anchorDue === null,
+      runFrozen: async (work) => {
+        this.#isSnapshotting = true;
+        this.#run(async () => {
+          const { live } = this;
+          if (live === null || live.state === null) return;
+          const index = this.#captureFrozen(live, live.state);
+          await this.context.anchors.run(() => work(live, index));
+        });
+        await this.#job;
+      },
+    };
   }
 
   // Failures

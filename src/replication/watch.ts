@@ -1,8 +1,8 @@
 /**
  * Watching: one loop that looks at every database in turn, and the orderly end of it.
  *
- * The loop holds no timer and no promise per database. Databases with recent commits are looked at every 40 ms,
- * idle ones every 80; that costs a read of 136 bytes each. It ends when the signal aborts
+ * The loop holds no timer and no promise per database. Databases with recent commits are looked at every 40
+ * ms, idle ones every 80; that costs a read of 136 bytes each. It ends when the signal aborts
  * (drain: a last capture, the uploads, bounded by the shutdown timeout), or when every database has stopped.
  */
 import { existsSync } from "node:fs";
@@ -136,7 +136,10 @@ function serveRequests(watchers: readonly DatabaseWatcher[], context: WatchConte
         },
       );
     }
-    return verb === "snapshot" ? watcher.requestSnapshot() : watcher.requestUpkeep(retention, force === true);
+    const { requests } = watcher;
+    if (verb === "snapshot") return requests.snapshot();
+    if (verb === "checksum") return requests.checksum();
+    return requests.upkeep(retention, force === true);
   };
   try {
     return serveControl(folder ?? tmpdir(), handle);

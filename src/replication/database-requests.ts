@@ -1,0 +1,88 @@
+/**
+ * What other walrust processes ask of a watched database over the control socket: a snapshot, an upkeep, the
+ * live content's checksum. Each waits for the watcher's own turn and changes nothing about what it does by
+ * itself.
+ */
+import { WalrustError } from "../errors.ts";
+import { formatChecksum } from "../format/ltx.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
+import type { DatabaseUpkeep } from "./database-upkeep.ts";
+import { imageChecksum, type LiveChecksum } from "./image-checksum.ts";
+import type { LiveDatabase } from "./live-database.ts";
+import type { UpkeepResult } from "./maintenance.ts";
+import type { RetentionPolicy } from "./retention.ts";
+import type { SnapshotResult } from "./snapshot.ts";
+import type { WatchContext } from "./watch-types.ts";
+
+const LOOK_MS = 20;
+
+/** What of a watcher requests need. */
+export interface RequestHost {
+  readonly path: string;
+  readonly context: WatchContext;
+  readonly signal: AbortSignal;
+  readonly upkeep: DatabaseUpkeep;
+  live(): LiveDatabase | null;
+  stopped(): WalrustError | null;
+  /** The last snapshot that was taken: when it began, on the monotonic clock, and what it is. */
+  snapshotTaken(): { readonly atMs: number; readonly result: SnapshotResult } | null;
+  askForSnapshot(): void;
+  /** Whether a job may begin now. */
+  isReady(): boolean;
+  /** Runs work on the frozen file as the watcher's job, beside which captures go on. Never rejects. */
+  runFrozen(work: (live: LiveDatabase, index: WalIndexHeader) => Promise<void>): Promise<void>;
+}
+
+/** The requests to one database. Each @throws WalrustError when it is stopped or the watch ends before. */
+export class DatabaseRequests {
+  constructor(readonly host: RequestHost) {}
+
+  /** Takes a snapshot as soon as possible. @returns what is in the bucket then */
+  async snapshot(): Promise<SnapshotResult> {
+    const { host } = this;
+    const afterMs = host.context.env.monotonicMs();
+    host.askForSnapshot();
+    const isTaken = (): boolean => (host.snapshotTaken()?.atMs ?? -1) >= afterMs;
+    await this.#until(() => isTaken() && host.live()?.pending.length === 0);
+    const taken = host.snapshotTaken();
+    if (taken === null) throw new Error("a snapshot was taken");
+    return taken.result;
+  }
+
+  /** Compacts at once and applies retention, as DatabaseUpkeep.request says. */
+  async upkeep(retention: RetentionPolicy | undefined, isForced: boolean): Promise<UpkeepResult> {
+    const stopped = this.host.stopped();
+    if (stopped !== null) throw stopped;
+    return this.host.upkeep.request(this.host.live(), retention, isForced);
+  }
+
+  /**
+   * Reads the whole live database. @returns its checksum at a TXID that is in the bucket by then
+   * @throws WalrustError code "database-busy" when it cannot be read just now
+   */
+  async checksum(): Promise<LiveChecksum> {
+    const { host } = this;
+    await this.#until(() => host.isReady());
+    let found: LiveChecksum | null = null;
+    await host.runFrozen(async (live, index) => {
+      const txid = live.state?.txid ?? 0;
+      found = { txid, checksum: formatChecksum(await imageChecksum(live, index, host.context.env)) };
+    });
+    const result = found as LiveChecksum | null;
+    if (result === null) {
+      throw new WalrustError("database-busy", `${host.path} could not be read`, { retryable: true });
+    }
+    await this.#until(() => !host.live()?.pending.some(({ maxTxid }) => maxTxid <= result.txid));
+    return result;
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    const { host } = this;
+    while (!condition()) {
+      const stopped = host.stopped();
+      if (stopped !== null) throw stopped;
+      if (host.signal.aborted) throw new WalrustError("storage", "The watch ended before it was done");
+      await host.context.env.sleep(LOOK_MS, host.signal);
+    }
+  }
+}
