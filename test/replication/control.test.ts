@@ -1,0 +1,281 @@
+/** The socket of a running watch: the protocol, whatever is sent to it, and what a killed one leaves. */
+import { expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { WalrustError } from "../../src/errors.ts";
+import {
+  askWatchByNameOrNull,
+  askWatchOrNull,
+  type ControlRequest,
+  type ControlServer,
+  serveControl,
+} from "../../src/replication/control.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { FaultyStore, gate, unreachable } from "../support/faulty-store.ts";
+import { waitUntil } from "../support/sqlite-process.ts";
+import { tempFolder } from "../support/temp.ts";
+import { askForSnapshot } from "../support/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun } from "../support/watch-run.ts";
+
+const DESTINATION = "s3://memory";
+const SNAPSHOT: ControlRequest = { verb: "snapshot", path: "/db", destination: DESTINATION };
+
+/** A server whose answers a test makes, announced in a state folder. */
+function serve(handle: (request: ControlRequest) => Promise<unknown>): {
+  folder: string;
+  server: ControlServer;
+} {
+  const folder = tempFolder("control");
+  const server = serveControl(folder, handle);
+  server.announce(folder, DESTINATION, folder);
+  return { folder, server };
+}
+
+/** Sends bytes as they are and reads until the server closes. */
+function exchange(path: string, ...chunks: (string | Uint8Array)[]): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let answer = "";
+  const socket = connect(path);
+  socket.on("data", (data) => {
+    answer += data.toString();
+  });
+  socket.on("close", () => resolve(answer));
+  socket.on("error", () => resolve(answer));
+  socket.on("connect", async () => {
+    for (const chunk of chunks) {
+      socket.write(chunk);
+      // The server runs in this process: it reads each chunk before the next one is written.
+      for (let turns = 0; turns < 20; turns++) await new Promise((next) => setImmediate(next));
+    }
+  });
+  return promise;
+}
+
+async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof WalrustError) return error;
+    throw error;
+  }
+  throw new Error("it did not fail");
+}
+
+test("a request is answered, by state folder and by name", async () => {
+  const { folder, server } = serve(async ({ verb, path }) => ({ verb, path }));
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toEqual({ verb: "snapshot", path: "/db" });
+  expect(await askWatchByNameOrNull(DESTINATION, folder, SNAPSHOT)).toEqual({
+    verb: "snapshot",
+    path: "/db",
+  });
+  expect(await askWatchByNameOrNull("s3://other", folder, SNAPSHOT)).toBeNull();
+  server.close();
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toBeNull();
+  expect(await askWatchByNameOrNull(DESTINATION, folder, SNAPSHOT)).toBeNull();
+});
+
+test("only the owner can open the socket and what announces it", () => {
+  const { folder, server } = serve(async () => null);
+  expect(statSync(join(folder, "watch.socket")).mode & 0o777).toBe(0o600);
+  expect(statSync(server.path).mode & 0o022).toBe(0);
+  server.close();
+  expect([existsSync(server.path), existsSync(join(folder, "watch.socket"))]).toEqual([false, false]);
+});
+
+test("an error keeps its code, message and hint over the socket", async () => {
+  const { folder, server } = serve(async () => {
+    throw new WalrustError("foreign-writer", "somebody else", { hint: "stop it" });
+  });
+  const error = await failureOf(askWatchOrNull(folder, SNAPSHOT));
+  expect([error.code, error.message, error.hint]).toEqual(["foreign-writer", "somebody else", "stop it"]);
+  server.close();
+});
+
+test("a path too long for a socket is served from the temporary folder", async () => {
+  const folder = join(tempFolder("control"), "x".repeat(120));
+  mkdirSync(folder);
+  const server = serveControl(folder, async () => "long");
+  server.announce(folder, DESTINATION, folder);
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toBe("long");
+  server.close();
+  expect(existsSync(server.path)).toBe(false);
+});
+
+test.each([
+  ["no announcement", null],
+  ["an empty one", ""],
+  ["a path that does not exist", "/nonexistent/watch.sock"],
+  ["a file that is no socket", "file"],
+  ["a NUL in the path", "a\0b"],
+  ["a path longer than an address", `/${"y".repeat(200)}`],
+] as const)("askWatchOrNull with %s: no watch runs", async (_, content) => {
+  const folder = tempFolder("control");
+  writeFileSync(join(folder, "plain"), "");
+  const text = content === "file" ? join(folder, "plain") : content;
+  if (text !== null) writeFileSync(join(folder, "watch.socket"), text);
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toBeNull();
+});
+
+test.each([
+  ["no JSON", "garbage\n"],
+  ["null", "null\n"],
+  ["an array", "[]\n"],
+  ["no verb", "{}\n"],
+  ["an unknown verb", '{"verb":"drop"}\n'],
+  ["bytes", new Uint8Array([0, 255, 254, 10])],
+  ["deep nesting", `${"[".repeat(50_000)}\n`],
+] as const)("a server that is sent %s answers with an error and goes on", async (_, sent) => {
+  let handled = 0;
+  const { folder, server } = serve(async () => ++handled);
+  const answer = JSON.parse(await exchange(server.path, sent)) as { ok: boolean };
+  expect(answer.ok).toBe(false);
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toBe(1);
+  server.close();
+});
+
+test("a server that is sent too much without an end closes and goes on", async () => {
+  const { folder, server } = serve(async () => "still here");
+  await exchange(server.path, "x".repeat(1_000_000));
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toBe("still here");
+  server.close();
+});
+
+test("a client that leaves before the answer harms nobody", async () => {
+  const door = gate();
+  const { folder, server } = serve(async () => {
+    await door.passed;
+    return "answered";
+  });
+  const socket = connect(server.path);
+  socket.write(`${JSON.stringify(SNAPSHOT)}\n`, () => socket.destroy());
+  await waitUntil(() => socket.destroyed);
+  door.open();
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toBe("answered");
+  server.close();
+});
+
+test("a request that comes byte by byte is one request, and what comes after it is none", async () => {
+  let handled = 0;
+  const { server } = serve(async () => ++handled);
+  const bytes = [...new TextEncoder().encode(`${JSON.stringify(SNAPSHOT)}\n`)];
+  const answer = await exchange(server.path, ...bytes.map((byte) => new Uint8Array([byte])));
+  expect(JSON.parse(answer)).toEqual({ ok: true, result: 1 });
+  server.close();
+});
+
+// Known: what does not fit into the socket at once is not sent, and both sides wait.
+test.failing("an answer larger than a socket's buffer arrives whole", async () => {
+  const keys = Array.from({ length: 60_000 }, (_, index) => `app/0000/${index}-${index}.ltx`);
+  const { folder, server } = serve(async () => keys);
+  let answer: unknown = null;
+  askWatchOrNull(folder, SNAPSHOT).then(
+    (result) => {
+      answer = result;
+    },
+    () => {},
+  );
+  await waitUntil(() => answer !== null, 1_500).finally(() => server.close());
+  expect(answer).toEqual(keys);
+});
+
+// Known: the bytes of a character that two packets share are decoded apart.
+test.failing("a name beyond ASCII survives being cut anywhere", async () => {
+  const { server } = serve(async ({ path }) => path);
+  const bytes = new TextEncoder().encode(`${JSON.stringify({ ...SNAPSHOT, path: "/dä" })}\n`);
+  const cut = bytes.indexOf(0xc3) + 1;
+  const answer = await exchange(server.path, bytes.slice(0, cut), bytes.slice(cut));
+  server.close();
+  expect(JSON.parse(answer)).toEqual({ ok: true, result: "/dä" });
+});
+
+// Known: the line that was answered is found again in what has come so far.
+test.failing("what is sent after a request does not repeat it", async () => {
+  let handled = 0;
+  const door = gate();
+  const { server } = serve(async () => {
+    handled++;
+    await door.passed;
+  });
+  const answer = exchange(server.path, `${JSON.stringify(SNAPSHOT)}\n`, " ", " ");
+  await waitUntil(() => handled > 0);
+  const other = exchange(server.path, "null\n");
+  await other;
+  door.open();
+  await answer;
+  server.close();
+  expect(handled).toBe(1);
+});
+
+test("a watch refuses a database it does not have, and one it replicates elsewhere", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await new WatchRun([targetOf(path)], store).watching();
+  const folder = targetOf(path).paths.folder;
+  expect(readFileSync(join(folder, "watch.socket"), "utf8")).toContain(".sock");
+  const unknown = failureOf(askWatchOrNull(folder, { ...SNAPSHOT, path: "/other.db" }));
+  expect((await unknown).message).toContain("/other.db is not watched");
+  const elsewhere = failureOf(askWatchOrNull(folder, { ...SNAPSHOT, path, destination: "s3://other" }));
+  expect((await elsewhere).code).toBe("locked");
+  await run.stop();
+  await app.close();
+});
+
+// Known: the one that runs clears what is due when it ends, also for who asked after it had begun.
+test.failing("a snapshot that is asked for while one is written is taken after it", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const first = gate();
+  let turns = 0;
+  const turn = async (): Promise<void> => {
+    if (++turns > 1) return void (await new Promise((resolve) => setImmediate(resolve)));
+    await first.passed;
+  };
+  const run = await new WatchRun([targetOf(path)], store).watching();
+  await run.commit(app, "INSERT INTO t(v) VALUES (zeroblob(3000000))");
+  await run.stop();
+  const again = await new WatchRun([targetOf(path)], store, {}, { turn }).watching();
+  turns = 0;
+  const one = askForSnapshot(path, store);
+  await waitUntil(() => turns > 0);
+  let isAnswered = false;
+  const two = askForSnapshot(path, store).finally(() => {
+    isAnswered = true;
+  });
+  two.catch(() => {});
+  await askWatchOrNull(targetOf(path).paths.folder, { ...SNAPSHOT, path: "/other" }).catch(() => {});
+  first.open();
+  await one;
+  await waitUntil(() => isAnswered, 1_500).finally(async () => {
+    await again.stop();
+    await app.close();
+  });
+});
+
+// Known: it waits until nothing at all is pending, which beside a busy application may never be.
+test.failing("a snapshot request ends when its object is there, though later increments wait", async () => {
+  const { path, app } = await newDatabase();
+  const store = new FaultyStore(new MemoryStore());
+  const run = await new WatchRun([targetOf(path)], store).watching();
+  await run.uploaded(1);
+  await run.commit(app, "INSERT INTO t(v) VALUES (1)");
+  const door = gate();
+  store.before = (operation, key) => {
+    if (operation === "put" && key.includes("/0000/")) throw unreachable();
+    return operation === "put" && key.includes("/0009/") ? door.passed : undefined;
+  };
+  let isAnswered = false;
+  const asked = askForSnapshot(path, store).finally(() => {
+    isAnswered = true;
+  });
+  asked.catch(() => {});
+  await run.until("the snapshot", () => store.puts.some((key) => key.includes("/0009/")));
+  await app.must("INSERT INTO t(v) VALUES (2)");
+  await run.until("the increment", () => store.puts.at(-1)!.includes("0000000000000003"));
+  door.open();
+  await waitUntil(() => isAnswered, 1_500).finally(async () => {
+    store.before = () => {};
+    await run.stop();
+    await app.close();
+  });
+});
