@@ -43,7 +43,9 @@ export async function measureHistory(
   const made = await makeHistory(workspace, walrust, site, database, options);
   for (const level of MERGED_LEVELS) {
     const merged = levelFolder(gateway, site.prefix, nameOf(database), level);
-    if (existsSync(merged)) rmSync(merged, { recursive: true });
+    // The gateway keeps what it knows of objects beside them, and would go on refusing to create them.
+    const known = merged.replace("gateway-root", "gateway-sidecar");
+    for (const path of [merged, known]) if (existsSync(path)) rmSync(path, { recursive: true });
   }
   const before = countStored(gateway, site.prefix);
   const plain = await restoreWithEach(workspace, tools, site, database);

@@ -20,9 +20,9 @@ import { CHECKSUM_FLAG, type Checksum, lockPgno, NO_CHECKSUM } from "./types.ts"
 /** The most files one call merges. */
 export const MERGE_INPUTS_MAX = 1024;
 
-const READ_MEMORY_SIZE = 4 * 1024 * 1024;
+const READ_MEMORY_SIZE = 1024 * 1024;
 const READ_SIZE_MIN = 4096;
-const READ_SIZE_MAX = 128 * 1024;
+const READ_SIZE_MAX = 64 * 1024;
 const NO_PAGE = 2 ** 32;
 
 /** Reads the next bytes of a file into `target` and returns how many; 0 only at its end. */

@@ -22,7 +22,9 @@ export class DatabaseUpkeep {
     readonly signal: AbortSignal,
   ) {
     const { options, env } = context;
-    this.#maintenance = options.maintenance ? new Maintenance(options.maintenance, env.monotonicMs()) : null;
+    this.#maintenance = options.maintenance
+      ? new Maintenance(options.maintenance, env.monotonicMs(), env.random())
+      : null;
     this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
   }
 

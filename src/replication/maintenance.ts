@@ -65,10 +65,12 @@ export class Maintenance {
   constructor(
     readonly options: MaintenanceOptions,
     nowMs: number,
+    /** 0 to 1: when in each interval this database's turn is, so that hundreds do not have it at once. */
+    phase = 1,
   ) {
     const intervals = options.compaction?.intervalsMs ?? [0, 0, 0];
-    this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + intervalMs)];
-    this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
+    this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + intervalMs * phase)];
+    this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS * phase;
     this.#retentionDueMs = nowMs + (options.retentionIntervalMs || Number.POSITIVE_INFINITY);
   }
 
