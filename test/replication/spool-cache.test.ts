@@ -1,0 +1,105 @@
+/** Uploaded files that are kept: what is found again, what is pruned, and what may be among them. */
+import { expect, test } from "bun:test";
+import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Txid } from "../../src/format/types.ts";
+import { SENT_FOLDER } from "../../src/replication/spool.ts";
+import { keepSent, localFileOrNull, pruneSent, sentBytes } from "../../src/replication/spool-cache.ts";
+import { spooledHistory } from "../support/spooled-history.ts";
+import { tempFolder } from "../support/temp.ts";
+
+const NOW_MS = 1_800_000_000_000;
+
+/** A spool with TXIDs 2 to `count` sent, one each second up to now. */
+function sentSpool(count: number): { folder: string; sizes: number[] } {
+  const { live } = spooledHistory(count);
+  const folder = live.paths.spoolFolder;
+  const sizes: number[] = [];
+  for (const file of live.pending) {
+    keepSent(folder, file);
+    if (file.level === 0) sizes.push(file.sizeBytes + 112);
+  }
+  for (const [index, name] of readdirSync(join(folder, SENT_FOLDER)).sort().entries()) {
+    const seconds = NOW_MS / 1000 - (count - 2 - index);
+    utimesSync(join(folder, SENT_FOLDER, name), seconds, seconds);
+  }
+  return { folder, sizes };
+}
+
+/** Last TXIDs of the kept files. */
+function keptTxids(folder: string): number[] {
+  const names = readdirSync(join(folder, SENT_FOLDER)).filter((name) => name.startsWith("0000-"));
+  return names.map((name) => Number.parseInt(name.slice(22, 38), 16)).sort((a, b) => a - b);
+}
+
+test("keepSent moves an increment aside and removes a snapshot", () => {
+  const { folder, sizes } = sentSpool(6);
+  expect(readdirSync(folder)).toEqual([SENT_FOLDER]);
+  expect(keptTxids(folder)).toEqual([2, 3, 4, 5, 6]);
+  expect(sentBytes(folder)).toBe(sizes.reduce((sum, size) => sum + size, 0));
+});
+
+test("pruneSent removes what is older than its retention, to the second", () => {
+  for (const [retentionMs, kept] of [
+    [10_000, [2, 3, 4, 5, 6]],
+    [2_000, [4, 5, 6]],
+    [1_999, [5, 6]],
+    [0, [6]],
+    [-1, []],
+  ] as const) {
+    const { folder } = sentSpool(6);
+    const left = pruneSent(folder, retentionMs, Number.POSITIVE_INFINITY, NOW_MS);
+    expect([retentionMs, keptTxids(folder), left.count]).toEqual([retentionMs, [...kept], kept.length]);
+    expect(left.bytes).toBe(sentBytes(folder));
+  }
+});
+
+test("pruneSent removes the oldest until the size fits, and no more", () => {
+  const { folder, sizes } = sentSpool(8);
+  const lastThree = sizes.slice(-3).reduce((sum, size) => sum + size, 0);
+  expect(pruneSent(folder, Number.POSITIVE_INFINITY, lastThree, NOW_MS)).toEqual({
+    count: 3,
+    bytes: lastThree,
+  });
+  expect(keptTxids(folder)).toEqual([6, 7, 8]);
+  expect(pruneSent(folder, Number.POSITIVE_INFINITY, lastThree - 1, NOW_MS).count).toBe(2);
+  expect(pruneSent(folder, Number.POSITIVE_INFINITY, 0, NOW_MS)).toEqual({ count: 0, bytes: 0 });
+});
+
+test("pruneSent with a clock that went back removes nothing by age", () => {
+  const { folder } = sentSpool(5);
+  expect(pruneSent(folder, 1000, Number.POSITIVE_INFINITY, NOW_MS - 86_400_000).count).toBe(4);
+});
+
+test("pruneSent and sentBytes leave other people's files alone, and need no folder", () => {
+  const { folder, sizes } = sentSpool(4);
+  writeFileSync(join(folder, SENT_FOLDER, "notes.txt"), "mine");
+  mkdirSync(join(folder, SENT_FOLDER, "0000-0000000000000002.ltx"));
+  expect(sentBytes(folder)).toBe(sizes.reduce((sum, size) => sum + size, 0));
+  expect(pruneSent(folder, -1, 0, NOW_MS)).toEqual({ count: 0, bytes: 0 });
+  expect(readdirSync(join(folder, SENT_FOLDER)).sort()).toEqual(["0000-0000000000000002.ltx", "notes.txt"]);
+  const empty = tempFolder("spool");
+  expect(pruneSent(empty, 0, 0, NOW_MS)).toEqual({ count: 0, bytes: 0 });
+  expect(sentBytes(empty)).toBe(0);
+});
+
+// Known: the name is parsed before anybody asks whether it is a TXID.
+test.failing("sentBytes bears a name that is no TXID", () => {
+  const { folder } = sentSpool(3);
+  writeFileSync(join(folder, SENT_FOLDER, "0000-ffffffffffffffff-ffffffffffffffff.ltx"), "x");
+  expect(sentBytes(folder)).toBeGreaterThan(0);
+});
+
+test("localFileOrNull finds an object that was sent or waits, and nothing torn", () => {
+  const { live } = spooledHistory(4);
+  const folder = live.paths.spoolFolder;
+  const [, second, third] = live.pending;
+  keepSent(folder, second!);
+  const find = (txid: number): number | undefined =>
+    localFileOrNull(folder, { level: 0, minTxid: txid as Txid, maxTxid: txid as Txid })?.sizeBytes;
+  expect([find(2), find(3), find(9)]).toEqual([second!.sizeBytes, third!.sizeBytes, undefined]);
+  writeFileSync(join(folder, SENT_FOLDER, "0000-0000000000000002-0000000000000002.ltx"), "torn");
+  expect(find(2)).toBeUndefined();
+  rmSync(third!.path);
+  expect(find(3)).toBeUndefined();
+});
