@@ -26,6 +26,7 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "./descriptors.ts";
+import { type FileStamp, fileStamp, isSameStamp } from "./file-stamp.ts";
 import {
   DEAD_MAN_BYTE,
   FREEZE_BYTE,
@@ -63,6 +64,7 @@ export class Pin {
   #isFrozen = false;
   #markSlot: number | null = null;
   #isOpen = true;
+  #stamp: FileStamp | null = null;
 
   private constructor(
     /** The real path of the database. */
@@ -176,8 +178,21 @@ export class Pin {
    */
   freeze(): boolean {
     if (!this.#isAttached) return false;
-    if (!this.#isFrozen) this.#isFrozen = lockShared(this.shmFd, FREEZE_BYTE, 1);
+    if (this.#isFrozen) return true;
+    this.#isFrozen = lockShared(this.shmFd, FREEZE_BYTE, 1);
+    if (this.#isFrozen) this.acceptFile();
     return this.#isFrozen;
+  }
+
+  /** Takes the database file as it is now: for who is about to read all of it under the freeze. */
+  acceptFile(): void {
+    this.#stamp = fileStamp(this.databaseFd);
+  }
+
+  /** Whether something that is not SQLite wrote the database file since it was frozen or accepted. */
+  isRewritten(): boolean {
+    const isStill = this.#stamp === null || isSameStamp(fileStamp(this.databaseFd), this.#stamp);
+    return this.#isFrozen && !isStill;
   }
 
   /**

@@ -154,6 +154,7 @@ export async function snapshotImage(live: LiveDatabase, index: WalIndexHeader, e
 
 function openImage(live: LiveDatabase): OpenImage | { reason: string } {
   if (!live.pin.freeze()) return { reason: "a checkpoint is running" };
+  live.pin.acceptFile();
   const index = live.pin.walIndex();
   if (index === null) return { reason: "the wal-index is being changed" };
   const image = DatabaseImage.open(live.pin, index, fstatSync(live.pin.databaseFd).size);
@@ -251,7 +252,7 @@ async function encodeImage(
 
 /** @throws WalrustError code "database", retryable, when a pinned file was replaced while it was read */
 function assertStillPinned(live: LiveDatabase): void {
-  const changed = live.pin.changedFile();
+  const changed = live.pin.isRewritten() ? "database" : live.pin.changedFile();
   if (changed === "none") return;
   throw new WalrustError("database", `${live.path}: the ${changed} file was replaced while it was read`, {
     retryable: true,

@@ -21,6 +21,9 @@ import { planCapture } from "./plan.ts";
 import { type SpoolFile, SpoolWriter } from "./spool.ts";
 import { type DatabaseState, writeState } from "./state.ts";
 
+/** Why a history is anchored anew when something that is not SQLite wrote the database file. */
+export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";
+
 /** What a capture did. */
 export type CaptureOutcome =
   | { readonly kind: "nothing"; readonly index: WalIndexHeader | null }
@@ -61,6 +64,8 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   });
   if (plan.action === "re-anchor") return { kind: "re-anchor", reason: plan.reason };
   if (plan.action === "nothing" || index === null) return nothingNew(live, state, index);
+  // Frames on top of another file than the one they were captured after would be a state that never was.
+  if (live.pin.isRewritten()) return { kind: "re-anchor", reason: OVERWRITTEN };
   const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
   const broken = brokenReasonOrNull(live, tail, index);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };

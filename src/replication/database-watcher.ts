@@ -152,10 +152,23 @@ export class DatabaseWatcher {
   #startDueJob(): boolean {
     if (this.live === null) this.#run(() => this.#attach());
     else if (this.#adoptReason !== null) this.#run(() => this.#adopt());
+    else if (this.#isReplacedUnderJob(this.live)) this.#attachAgain("its files were replaced");
     else if (this.#anchorDue !== null) this.#run(() => this.#anchor());
     else if (this.#snapshotDue !== null) this.#runSnapshot();
     else return false;
     return true;
+  }
+
+  /** Whether a job that reads the files is due while they are others now: it could only fail for ever. */
+  #isReplacedUnderJob(live: LiveDatabase): boolean {
+    const isReading = this.#anchorDue !== null || this.#snapshotDue !== null;
+    return isReading && live.pin.changedFile() !== "none";
+  }
+
+  #attachAgain(reason: string): void {
+    this.context.env.log.warn(`${reason}; pinning again`, { database: this.name });
+    this.#detach();
+    this.#run(() => this.#attach(reason));
   }
 
   #handle(outcome: LookOutcome, nowMs: number): void {
@@ -166,10 +179,7 @@ export class DatabaseWatcher {
       // A snapshot is being written: what is broken is found again when it is done.
       return;
     } else if (outcome.kind === "replaced") {
-      this.context.env.log.warn(`${outcome.reason}; pinning again`, { database: this.name });
-      this.#detach();
-      this.#run(() => this.#attach(outcome.reason));
-      return;
+      return this.#attachAgain(outcome.reason);
     } else if (outcome.kind === "re-anchor") {
       const before: DatabaseState | null = this.live?.state ?? null;
       if (before !== null) this.#anchorDue = { before, reason: outcome.reason };

@@ -4,7 +4,7 @@
  * outcome and done by the watcher as a job.
  */
 import { checkpointCycle } from "../database/checkpoint.ts";
-import { type CaptureOutcome, capture } from "./capture.ts";
+import { type CaptureOutcome, capture, OVERWRITTEN } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import type { WatchContext } from "./watch-types.ts";
 
@@ -71,6 +71,8 @@ export class WalKeeper {
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
       const reason = this.#replacedReasonOrNull(live, nowMs);
       if (reason !== null) return { kind: "replaced", reason };
+      // The pin stays: without it the next to open would apply the old WAL to the new content.
+      if (live.pin.isRewritten()) return { kind: "re-anchor", reason: OVERWRITTEN };
     }
     if (live.pin.state === "released") {
       live.pinLost ??= "the pin was let go";
