@@ -1,6 +1,6 @@
 /**
- * `snapshot` and `compact` beside a running watch, beside one that was killed, and two watches of one database;
- * and where captured files are with --no-cache and --cache-dir.
+ * `snapshot` and `compact` beside a running watch, beside one that was killed, and two watches of one
+ * database; and where captured files are with --no-cache and --cache-dir.
  */
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Snapshots on schedule, compaction and retention beside a writing application: the bucket can be restored all
- * the while, by walrust and by Litestream.
+ * Snapshots on schedule, compaction and retention beside a writing application: the bucket can be restored
+ * all the while, by walrust and by Litestream.
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
@@ -45,7 +45,7 @@ async function start(destination: TestDestination, flags: readonly string[]) {
   return { folder, database, writer, watch, destination };
 }
 
-/** Restores the newest until `isOver`; each must be whole and hold what was acknowledged before. @returns how many */
+/** Restores the newest until `isOver`: each is whole and holds what was acknowledged. @returns how many */
 async function restoreUntil(
   { folder, writer, watch, destination }: Awaited<ReturnType<typeof start>>,
   isOver: () => boolean,

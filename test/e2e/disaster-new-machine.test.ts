@@ -1,6 +1,6 @@
 /**
- * A disk that is lost, and the history that goes on elsewhere: after a restore, or without any local state. Points
- * before and after remain restorable byte for byte, and only what the design says is uploaded.
+ * A disk that is lost, and the history that goes on elsewhere: after a restore, or without any local state.
+ * Points before and after remain restorable byte for byte, and only what the design says is uploaded.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -80,7 +80,7 @@ async function assertAllPoints(
   await mustWalrust(["verify", "app", "--read-data", ...destination.words], destination);
 }
 
-/** Continues on a machine whose database is there, and makes two more points. @returns bytes of each upload */
+/** Continues on a machine whose database is there, with two more points. @returns the uploads */
 async function goOn(
   destination: TestDestination,
   machine: Machine,
@@ -153,7 +153,7 @@ testWith("versitygw")("watch without local state on a prefix with objects: one f
 test.failing("watch without local state takes no snapshot while the bucket's newest is young", () =>
   moveAndGoOn("file", []));
 
-test("restore to an older point and watch: the history goes on after the newest, nothing is overwritten", async () => {
+test("restore to an older point and watch: it goes on after the newest, nothing is overwritten", async () => {
   const destination = await newDestination("file");
   const one = await firstMachine(destination);
   rmSync(one.folder, { recursive: true });

@@ -1,4 +1,4 @@
-/** The end of a watch in moments that are not ordinary: what was committed before it has to be in the bucket. */
+/** The end of a watch in moments that are not ordinary: what was committed before it is in the bucket. */
 import { expect, test } from "bun:test";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";
@@ -25,8 +25,8 @@ test("watch that ends at once has uploaded what was committed before it began", 
   await app.close();
 });
 
-// Known: the last capture finds that it has to anchor anew, and the watch ends with 0 and without a word.
-test.failing("watch that ends at once, after the WAL was restarted unseen, has uploaded all of it", async () => {
+// Known: the last capture finds that it has to anchor anew, and the watch ends without a word.
+test.failing("watch that ends at once, after the WAL was restarted unseen, has uploaded all", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const first = await watchOne(path, store);

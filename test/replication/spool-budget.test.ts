@@ -116,7 +116,7 @@ async function captureOne(watched: Awaited<ReturnType<typeof watchSmall>>, bytes
 const isSaid = ({ lines }: WatchRun, text: string): boolean =>
   lines.some(({ message }) => message.includes(text));
 
-test("watch with a full spool: kept files go, pending ones merge, capture stops, all comes back", async () => {
+test("watch with a full spool: kept files go, pending ones merge, capture stops, it comes back", async () => {
   const watched = await watchSmall(150_000);
   const { path, app, store, clock, run, pending, sent, setAway } = watched;
   for (let i = 0; i < 4; i++) await run.commit(app, "UPDATE t SET v = randomblob(20000) WHERE id = 1");
