@@ -13,6 +13,9 @@ import { mergePending } from "./spool-merge.ts";
 /** Captures go on when the spool is below this share of its limit. */
 const RESUME_SHARE = 0.8;
 
+/** Kept files are cut to this share of the limit, so that it is not reached again with the next upload. */
+const PRUNE_SHARE = 0.8;
+
 /** A database whose spool counts. */
 export interface SpoolOwner {
   readonly name: string;
@@ -46,7 +49,7 @@ export function enforceSpoolBudget(
 ): boolean {
   let { pending, sent } = spoolBytes(owners);
   if (pending + sent > bytesMax) {
-    sent = pruneAll(owners, Math.max(0, bytesMax - pending), env);
+    sent = pruneAll(owners, Math.max(0, bytesMax * PRUNE_SHARE - pending), env);
     if (pending > bytesMax) pending -= mergeAll(owners, env);
   }
   const total = pending + sent;
