@@ -1,6 +1,6 @@
 /**
- * The application of the end-to-end tests, one process: commits numbered rows and acknowledges each in a file after
- * the commit has returned. Its autocheckpoint is SQLite's own. SIGTERM ends it in an orderly way.
+ * The application of the end-to-end tests, one process: commits numbered rows and acknowledges each in a file
+ * after the commit has returned. Its autocheckpoint is SQLite's own. SIGTERM ends it in an orderly way.
  * Arguments: database, acknowledgements, JSON of AppWriterOptions.
  */
 import { Database } from "bun:sqlite";

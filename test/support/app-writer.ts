@@ -1,5 +1,6 @@
 /**
- * A process that writes to a database as an application does (app-writer-main.ts), and what it has acknowledged.
+ * A process that writes to a database as an application does (app-writer-main.ts), and what it has
+ * acknowledged.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +18,8 @@ const SCRIPT = join(import.meta.dir, "app-writer-main.ts");
 const WAIT_LIMIT_MS = 20_000;
 
 /**
- * A capture carries the time at which it had read the WAL: what was committed while it was read may have missed it.
+ * A capture carries the time at which it had read the WAL: what was committed while it was read may have
+ * missed it.
  */
 const CAPTURE_TOLERANCE_MS = 250;
 

@@ -1,8 +1,8 @@
 /**
  * The built executable, as a user runs it: `dist/walrust`, or the one that WALRUST_BINARY names.
  *
- * `bun run test` builds it before the end-to-end tests; a file that runs alone builds it when it is missing or older
- * than the sources. Nothing of the machine's cloud account reaches it.
+ * `bun run test` builds it before the end-to-end tests; a file that runs alone builds it when it is missing
+ * or older than the sources. Nothing of the machine's cloud account reaches it.
  */
 import { afterEach } from "bun:test";
 import { existsSync, readdirSync, statSync } from "node:fs";
@@ -44,7 +44,10 @@ export function untilTestEnds<Child extends Bun.Subprocess>(child: Child): Child
 
 let binary: Promise<string> | null = null;
 
-/** The path of the executable; builds it if need be. @throws Error with the build's output when it does not compile */
+/**
+ * The path of the executable; builds it if need be. @throws Error with the build's output when it does not
+ * compile
+ */
 export function walrustBinary(): Promise<string> {
   binary ??= findOrBuild();
   return binary;

@@ -1,6 +1,6 @@
 /**
- * A way to a server that can be shut and opened again: a TCP forwarder on a loopback port of its own. Shut, it
- * refuses connections and breaks those there are, as a network or a server that is gone.
+ * A way to a server that can be shut and opened again: a TCP forwarder on a loopback port of its own. Shut,
+ * it refuses connections and breaks those there are, as a network or a server that is gone.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";

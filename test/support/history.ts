@@ -1,6 +1,6 @@
 /**
- * A backup with a known past: a watched database that changes step by step, and what it looked like, byte for byte,
- * after each step. The images are SQLite's own (sqlite3_serialize of the application's connection).
+ * A backup with a known past: a watched database that changes step by step, and what it looked like, byte for
+ * byte, after each step. The images are SQLite's own (sqlite3_serialize of the application's connection).
  */
 import { Database } from "bun:sqlite";
 import { writeFileSync } from "node:fs";

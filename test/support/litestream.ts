@@ -41,8 +41,8 @@ export class Litestream {
   }
 
   /**
-   * Replicates a database to `name` of a destination, as often as it can be made to: a file at once, a compaction
-   * to level 1 each second, a snapshot every three.
+   * Replicates a database to `name` of a destination, as often as it can be made to: a file at once, a
+   * compaction to level 1 each second, a snapshot every three.
    */
   static start(database: string, destination: TestDestination, name: string, folder: string): Litestream {
     const config = join(folder, "litestream.yml");

@@ -1,6 +1,7 @@
 /**
- * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw. `bun run peers`
- * installs them into `.peers/bin`. Without one its tests are skipped; with WALRUST_PEERS=required they fail.
+ * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw. `bun run
+ * peers` installs them into `.peers/bin`. Without one its tests are skipped; with WALRUST_PEERS=required they
+ * fail.
  */
 import { test } from "bun:test";
 import { existsSync } from "node:fs";

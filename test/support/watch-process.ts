@@ -65,7 +65,10 @@ export class WatchProcess {
     return this.events.filter((line) => line.event === event);
   }
 
-  /** Waits until a condition on the events holds. @throws Error when it does not in time, or the watch has ended */
+  /**
+   * Waits until a condition on the events holds. @throws Error when it does not in time, or the watch has
+   * ended
+   */
   async waitFor(label: string, condition: (watch: WatchProcess) => boolean): Promise<void> {
     const deadlineMs = performance.now() + WAIT_LIMIT_MS;
     while (!condition(this)) {
