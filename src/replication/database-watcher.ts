@@ -17,6 +17,7 @@ import { capture } from "./capture.ts";
 import { DatabaseRequests, type RequestHost } from "./database-requests.ts";
 import { DatabaseUpkeep } from "./database-upkeep.ts";
 import { asWalrustError, FailureTracker, RetryPause } from "./failure-tracker.ts";
+import { goneReasonOrNull, letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
@@ -45,6 +46,7 @@ export class DatabaseWatcher {
   readonly requests: DatabaseRequests;
   #job: Promise<void> | null = null;
   #isSnapshotting = false;
+  #hasFailed = false;
   #isPaused = false;
   #anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
   #snapshotDue: string | null = null;
@@ -106,7 +108,7 @@ export class DatabaseWatcher {
   look(nowMs: number): void {
     if (this.stopped !== null) return;
     if (this.#job !== null && !this.#isSnapshotting) return;
-    if (!this.#pause.isOver(nowMs)) return;
+    if (!this.#pause.isOver(nowMs)) return this.#endure();
     if (this.#job === null && this.#startDueJob()) return;
     const { live } = this;
     if (live === null) return;
@@ -148,21 +150,23 @@ export class DatabaseWatcher {
     this.#uploads.startDue(live, nowMs);
   }
 
+  /** Nothing is tried again yet after a failure. */
+  #endure(): void {
+    if (this.live !== null && this.#job === null) letGoIfHurting(this.live, this.context, this.name);
+  }
+
   /** Starts the job that comes before any look at the WAL. @returns whether one was started */
   #startDueJob(): boolean {
+    const isReading = this.#anchorDue !== null || this.#snapshotDue !== null;
+    const gone = this.live && goneReasonOrNull(this.live, isReading, this.#hasFailed);
+    this.#hasFailed = false;
     if (this.live === null) this.#run(() => this.#attach());
     else if (this.#adoptReason !== null) this.#run(() => this.#adopt());
-    else if (this.#isReplacedUnderJob(this.live)) this.#attachAgain("its files were replaced");
+    else if (gone !== null) this.#attachAgain(gone);
     else if (this.#anchorDue !== null) this.#run(() => this.#anchor());
     else if (this.#snapshotDue !== null) this.#runSnapshot();
     else return false;
     return true;
-  }
-
-  /** Whether a job that reads the files is due while they are others now: it could only fail for ever. */
-  #isReplacedUnderJob(live: LiveDatabase): boolean {
-    const isReading = this.#anchorDue !== null || this.#snapshotDue !== null;
-    return isReading && live.pin.changedFile() !== "none";
   }
 
   #attachAgain(reason: string): void {
@@ -333,6 +337,7 @@ export class DatabaseWatcher {
   // Failures
 
   #fail(error: unknown): void {
+    this.#hasFailed = true;
     this.#pause.extend(this.context.env.monotonicMs());
     this.#say(error);
   }

@@ -5,7 +5,7 @@
  * effect). A key that holds something else is either our own, from a state we lost, or another writer's: the
  * caller decides by the typed outcome. A spool file whose bytes are not what was hashed is never sent.
  */
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import { hasCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
@@ -78,6 +78,7 @@ export async function publish(
 
 /** The bytes to send, or null when they are not what the footer promises. */
 async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
+  if (!existsSync(file.path)) return null;
   if (file.sizeBytes > IN_MEMORY_SIZE) {
     const { path, sizeBytes } = file;
     return (await isIntact(file)) ? { kind: "file", path, offset: 0, sizeBytes } : null;

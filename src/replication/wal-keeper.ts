@@ -5,6 +5,7 @@
  */
 import { checkpointCycle } from "../database/checkpoint.ts";
 import { type CaptureOutcome, capture, OVERWRITTEN } from "./capture.ts";
+import { letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import type { WatchContext } from "./watch-types.ts";
 
@@ -76,12 +77,15 @@ export class WalKeeper {
     }
     if (live.pin.state === "released") {
       live.pinLost ??= "the pin was let go";
+      if (this.#waitsForUpload(live)) return QUIET;
       if (!live.pin.repin(this.context.env)) return QUIET;
     }
     if (limits.mayCheckpoint && live.pin.foreignCheckpointWaits()) this.#yieldPin(live);
-    const { walSyncIntervalMs, isDirect } = this.context.options;
-    if (isDirect && live.pending.length > 0) return QUIET;
-    const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= walSyncIntervalMs;
+    if (this.#waitsForUpload(live)) {
+      if (limits.mayCheckpoint) letGoIfHurting(live, this.context, this.name);
+      return QUIET;
+    }
+    const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.options.walSyncIntervalMs;
     const outcome = isDue ? this.#capture(live, nowMs) : QUIET;
     if (outcome.kind === "re-anchor" || outcome.kind === "replaced" || !limits.mayCheckpoint) return outcome;
     const reason = this.#checkpointIfDue(live, nowMs);
@@ -96,6 +100,11 @@ export class WalKeeper {
     if (outcome.kind === "re-anchor") return outcome;
     this.#lastCaptureMs = nowMs;
     return { kind: "captured", frames: outcome.frameCount };
+  }
+
+  /** With `--no-cache` nothing is captured beyond what the store has acknowledged. */
+  #waitsForUpload(live: LiveDatabase): boolean {
+    return this.context.options.isDirect === true && live.pending.length > 0;
   }
 
   #replacedReasonOrNull(live: LiveDatabase, nowMs: number): string | null {
