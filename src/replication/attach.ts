@@ -18,7 +18,7 @@ import type { Env } from "../env.ts";
 import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
-import { formatTxid, levelPrefix } from "../format/keys.ts";
+import { formatTxid, levelPrefix, SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../format/ltx.ts";
 import { LtxDecoder } from "../format/ltx-decoder.ts";
 import { NO_CHECKSUM, type Txid } from "../format/types.ts";
@@ -186,9 +186,10 @@ export async function adopt(
   env: Env,
   reason: string,
 ): Promise<Attached> {
-  const newest = newestObjectOrNull(await objectsOrNone(live, store));
+  const objects = await objectsOrNone(live, store);
+  const newest = newestObjectOrNull(objects);
   const writer = live.state?.writer ?? hex(env.randomBytes(16));
-  const before = newest === null ? null : await predecessorOf(newest, live.name, writer, store);
+  const before = newest === null ? null : await predecessorOf(newest, objects, live.name, writer, store);
   forgetLocal(live);
   if (newest === null || before === null) {
     const reason = "a new history begins";
@@ -251,6 +252,7 @@ function forgetLocal(live: LiveDatabase): void {
 /** What the next TXID is applied to, read from the newest object itself. */
 async function predecessorOf(
   newest: LtxObject,
+  objects: readonly LtxObject[],
   name: string,
   writer: string,
   store: ObjectStore,
@@ -268,8 +270,18 @@ async function predecessorOf(
     timeMs: header.timestampMs,
     checksum: isUnchecked ? NO_CHECKSUM : trailer.postApplyChecksum,
     chain: metadata.chain ?? hex(CHAIN_ZERO),
-    snapshot: null,
+    snapshot: await newestSnapshotOrNull(objects, store),
   };
+}
+
+/** TXID and time of the newest snapshot that is stored. */
+async function newestSnapshotOrNull(
+  objects: readonly LtxObject[],
+  store: ObjectStore,
+): Promise<Predecessor["snapshot"]> {
+  const newest = newestObjectOrNull(objects.filter(({ level }) => level === SNAPSHOT_LEVEL));
+  if (newest === null) return null;
+  return { txid: newest.maxTxid, timeMs: (await readHeader(store, newest.key)).timestampMs };
 }
 
 /** Whether the page sums belong to the state, after replaying the newest capture if a crash left it out. */

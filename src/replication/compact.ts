@@ -12,7 +12,7 @@ import { join } from "node:path";
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../format/chain.ts";
-import { formatTxid, levelPrefix } from "../format/keys.ts";
+import { formatTxid, levelPrefix, parseObjectKey } from "../format/keys.ts";
 import { LtxDecoder } from "../format/ltx-decoder.ts";
 import { type LtxSource, mergeLtx } from "../format/ltx-merge.ts";
 import type { Txid } from "../format/types.ts";
@@ -21,12 +21,13 @@ import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage
 import type { ObjectStore } from "../storage/store.ts";
 import {
   type CompactionPolicy,
+  covers,
   HIGHEST_LEVEL,
   type Merge,
   planExpiry,
   planMergeOrNull,
 } from "./compaction-plan.ts";
-import { type SpoolFile, SpoolWriter } from "./spool.ts";
+import { isIntact, type SpoolFile, SpoolWriter } from "./spool.ts";
 import { localFileOrNull } from "./spool-cache.ts";
 
 /** The database to compact. */
@@ -129,8 +130,8 @@ async function mergeObjects(
       version: target.version,
     };
     try {
-      await putMerged(store, key, file, metadata, signal);
-      await verifyObject(store, key, signal);
+      const isOurs = await putMerged(store, key, file, metadata, signal);
+      await verifyOrRemove(store, key, isOurs, signal);
     } finally {
       rmSync(file.path, { force: true });
     }
@@ -155,7 +156,7 @@ async function putMerged(
   file: SpoolFile,
   metadata: WalrustMetadata,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   try {
     await store.put(
       key,
@@ -169,8 +170,26 @@ async function putMerged(
         ...(signal === undefined ? {} : { signal }),
       },
     );
+    return true;
   } catch (error) {
     if (!hasCode(error, "precondition")) throw error;
+    return false;
+  }
+}
+
+/** Reads a merged object back. One of ours that is not what was sent is removed: restores would prefer it. */
+async function verifyOrRemove(
+  store: ObjectStore,
+  key: string,
+  isOurs: boolean,
+  signal?: AbortSignal,
+): Promise<void> {
+  try {
+    await verifyObject(store, key, signal);
+  } catch (error) {
+    const isBad = hasCode(error, "corrupt") || hasCode(error, "integrity");
+    if (isOurs && isBad) await store.delete([key], signal === undefined ? {} : { signal });
+    throw error;
   }
 }
 
@@ -191,6 +210,17 @@ export async function verifyObject(store: ObjectStore, key: string, signal?: Abo
     }
   }
   withKey(key, () => decoder.finish());
+  const { header } = decoder;
+  const named = parseObjectKey(store.layout, key);
+  if (header?.minTxid !== named?.minTxid || header?.maxTxid !== named?.maxTxid) {
+    throw new WalrustError(
+      "integrity",
+      `${key} is TXID ${header?.minTxid} to ${header?.maxTxid} by its header`,
+      {
+        context: { key },
+      },
+    );
+  }
   const sha256 = hasher.digest("hex");
   if (metadata.sha256 !== null && metadata.sha256 !== sha256) {
     throw new WalrustError(
@@ -217,7 +247,7 @@ async function openSource(
   signal?: AbortSignal,
 ): Promise<OpenSource> {
   const local = localFileOrNull(target.spoolFolder, source);
-  if (local !== null && local.sizeBytes === source.sizeBytes) {
+  if (local !== null && local.sizeBytes === source.sizeBytes && (await isIntact(local))) {
     const { chain, previousChain, sizeBytes } = local;
     return {
       ...openFile(local.path, sizeBytes, false),
@@ -303,8 +333,7 @@ async function verifyReplacements(
     if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
     if (progress.verified.has(replacement.key)) continue;
     const isNeeded = candidates.some(
-      ({ level, minTxid, maxTxid }) =>
-        level === replacement.level - 1 && replacement.minTxid <= minTxid && replacement.maxTxid >= maxTxid,
+      (source) => source.level < replacement.level && covers(replacement, source),
     );
     if (!isNeeded) continue;
     await verifyObject(target.store, replacement.key, signal);
@@ -322,11 +351,7 @@ function forgetReplaced(
   for (const replacement of objects) {
     if (!progress.verified.has(replacement.key)) continue;
     const hasSources = objects.some(
-      ({ key, level, minTxid, maxTxid }) =>
-        level === replacement.level - 1 &&
-        !gone.has(key) &&
-        replacement.minTxid <= minTxid &&
-        replacement.maxTxid >= maxTxid,
+      (source) => source.level < replacement.level && !gone.has(source.key) && covers(replacement, source),
     );
     if (!hasSources) progress.verified.delete(replacement.key);
   }

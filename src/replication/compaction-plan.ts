@@ -4,9 +4,9 @@
  * and ends at most where that ends.
  *
  * A source object may be deleted when all of these hold:
- * 1. A verified object of the next level covers it.
+ * 1. A verified object of a higher level covers it.
  * 2. That was compacted at least the level's lifetime ago (an hour, a day, a week for levels 0, 1, 2).
- * 3. On level 0, it is none of the `preserveRecent` newest.
+ * 3. On level 0, it is none of the `preserveRecent` newest, and in no merge with one of them.
  */
 import type { Txid } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
@@ -80,28 +80,67 @@ export function coveredTxid(objects: readonly LtxObject[], level: number): Txid 
   return sortedLevel(objects, level).at(-1)?.maxTxid ?? 0;
 }
 
-/** Source objects of level 0 to 2 that verified objects of the next level have replaced, oldest first. */
+/** A source that a higher object has replaced, and when its lifetime after that ends. */
+export interface Replaced {
+  readonly source: LtxObject;
+  readonly expiresMs: number;
+}
+
+/**
+ * Source objects of level 0 to 2 that verified objects of a higher level have replaced, oldest first. Objects
+ * that one merge replaced go together or not at all: in between, those that stay would lead nowhere.
+ */
+export function planReplaced(
+  objects: readonly LtxObject[],
+  policy: CompactionPolicy,
+  isVerified: (object: LtxObject) => boolean,
+): Replaced[] {
+  const replaced: Replaced[] = [];
+  for (let level = 0; level < HIGHEST_LEVEL; level++) {
+    const sources = sortedLevel(objects, level);
+    const preserved = level === 0 ? Math.max(1, policy.preserveRecent) : 1;
+    const firstPreserved =
+      sources[Math.max(0, sources.length - preserved)]?.minTxid ?? Number.POSITIVE_INFINITY;
+    for (const source of sources) {
+      const replacement = replacementOrNull(objects, source, isVerified);
+      if (replacement === null || replacement.maxTxid >= firstPreserved) continue;
+      const storedMs = replacement.storedMs ?? replacement.modifiedMs;
+      replaced.push({ source, expiresMs: storedMs + policy.lifetimesMs[level]! });
+    }
+  }
+  return replaced;
+}
+
+/** The lowest verified object above a source that covers it. */
+function replacementOrNull(
+  objects: readonly LtxObject[],
+  source: LtxObject,
+  isVerified: (object: LtxObject) => boolean,
+): LtxObject | null {
+  for (let level = source.level + 1; level <= HIGHEST_LEVEL; level++) {
+    const found = objects.find(
+      (object) => object.level === level && covers(object, source) && isVerified(object),
+    );
+    if (found !== undefined) return found;
+  }
+  return null;
+}
+
+/** Whether `object` holds all TXIDs of `source`. */
+export function covers(object: LtxObject, source: LtxObject): boolean {
+  return object.minTxid <= source.minTxid && object.maxTxid >= source.maxTxid;
+}
+
+/** What may be deleted now, oldest first. */
 export function planExpiry(
   objects: readonly LtxObject[],
   policy: CompactionPolicy,
   isVerified: (object: LtxObject) => boolean,
   nowMs: number,
 ): LtxObject[] {
-  const expired: LtxObject[] = [];
-  for (let level = 0; level < HIGHEST_LEVEL; level++) {
-    const sources = sortedLevel(objects, level);
-    const replacements = sortedLevel(objects, level + 1);
-    const preserved = level === 0 ? Math.max(1, policy.preserveRecent) : 1;
-    for (const source of sources.slice(0, Math.max(0, sources.length - preserved))) {
-      const replacement = replacements.find(
-        (object) => object.minTxid <= source.minTxid && object.maxTxid >= source.maxTxid,
-      );
-      if (replacement === undefined || !isVerified(replacement)) continue;
-      if (nowMs - replacement.modifiedMs < policy.lifetimesMs[level]!) continue;
-      expired.push(source);
-    }
-  }
-  return expired;
+  return planReplaced(objects, policy, isVerified)
+    .filter(({ expiresMs }) => nowMs >= expiresMs)
+    .map(({ source }) => source);
 }
 
 /** Whether the level-0 objects after `covered` start a compaction before its time. */

@@ -6,9 +6,11 @@
  * newline and closes. Only who may open the state folder (mode 0700) can ask. A file left by a process that
  * was killed leads to a socket nobody answers, which is the same as no file.
  */
+
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Socket } from "bun";
 import { WalrustError } from "../errors.ts";
 import { asWalrustError } from "./failure-tracker.ts";
 import type { RetentionPolicy } from "./retention.ts";
@@ -58,20 +60,27 @@ export function serveControl(
   const path = ownFolder === null ? wanted : join(ownFolder, "watch.sock");
   rmSync(path, { force: true });
   const announced = new Set<string>();
-  const listener = Bun.listen<{ text: string }>({
+  const listener = Bun.listen<Exchange>({
     unix: path,
     socket: {
       open: (socket) => {
-        socket.data = { text: "" };
+        socket.data = { decoder: new TextDecoder(), text: "", isAnswering: false, unsent: new Uint8Array(0) };
       },
       data: (socket, bytes) => {
-        socket.data.text += bytes.toString("utf8");
-        const end = socket.data.text.indexOf("\n");
-        if (end < 0 && socket.data.text.length > REQUEST_SIZE_MAX) socket.end();
+        const { data } = socket;
+        if (data.isAnswering) return;
+        data.text += data.decoder.decode(bytes, { stream: true });
+        const end = data.text.indexOf("\n");
+        if (end < 0 && data.text.length > REQUEST_SIZE_MAX) socket.end();
         if (end < 0) return;
-        void answerTo(socket.data.text.slice(0, end), handle).then((answer) => {
-          socket.end(`${JSON.stringify(answer)}\n`);
+        data.isAnswering = true;
+        void answerTo(data.text.slice(0, end), handle).then((answer) => {
+          data.unsent = new TextEncoder().encode(`${JSON.stringify(answer)}\n`);
+          sendRest(socket);
         });
+      },
+      drain: (socket) => {
+        if (socket.data.unsent.length > 0) sendRest(socket);
       },
     },
   });
@@ -94,6 +103,23 @@ export function serveControl(
       if (ownFolder !== null) rmSync(ownFolder, { recursive: true, force: true });
     },
   };
+}
+
+/** What is known of one client. */
+interface Exchange {
+  readonly decoder: TextDecoder;
+  text: string;
+  /** One request a connection: what comes after it is not read. */
+  isAnswering: boolean;
+  unsent: Uint8Array;
+}
+
+/** Sends what the socket takes now, and ends it after the last byte; the rest follows when it drains. */
+function sendRest(socket: Socket<Exchange>): void {
+  const { data } = socket;
+  const sent = socket.write(data.unsent);
+  data.unsent = data.unsent.subarray(Math.max(0, sent));
+  if (data.unsent.length === 0 || sent < 0) socket.end();
 }
 
 /** A folder that only this user can write to, or null where somebody else made it first. */
@@ -168,6 +194,7 @@ async function askOrNull(announcement: string, request: ControlRequest): Promise
 /** Sends text and reads until the other side closes; null when nobody listens. */
 async function exchange(path: string, text: string): Promise<string | null> {
   const { promise, resolve } = Promise.withResolvers<string | null>();
+  const decoder = new TextDecoder();
   const chunks: string[] = [];
   try {
     await Bun.connect({
@@ -177,7 +204,7 @@ async function exchange(path: string, text: string): Promise<string | null> {
           socket.write(text);
         },
         data: (_, bytes) => {
-          chunks.push(bytes.toString("utf8"));
+          chunks.push(decoder.decode(bytes, { stream: true }));
         },
         close: () => resolve(chunks.join("")),
         error: () => resolve(chunks.join("")),

@@ -12,6 +12,7 @@ import type { LiveDatabase } from "./live-database.ts";
 import type { UpkeepResult } from "./maintenance.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import type { SnapshotResult } from "./snapshot.ts";
+import { isSnapshotFile } from "./spool.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 const LOOK_MS = 20;
@@ -42,8 +43,12 @@ export class DatabaseRequests {
     const { host } = this;
     const afterMs = host.context.env.monotonicMs();
     host.askForSnapshot();
-    const isTaken = (): boolean => (host.snapshotTaken()?.atMs ?? -1) >= afterMs;
-    await this.#until(() => isTaken() && host.live()?.pending.length === 0);
+    const isSent = (txid: number): boolean =>
+      !host.live()?.pending.some((file) => isSnapshotFile(file) && file.maxTxid <= txid);
+    await this.#until(() => {
+      const taken = host.snapshotTaken();
+      return taken !== null && taken.atMs >= afterMs && isSent(taken.result.txid);
+    });
     const taken = host.snapshotTaken();
     if (taken === null) throw new Error("a snapshot was taken");
     return taken.result;

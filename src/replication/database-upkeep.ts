@@ -4,17 +4,23 @@
  */
 import { WalrustError } from "../errors.ts";
 import type { CompactionTarget } from "./compact.ts";
-import { asWalrustError } from "./failure-tracker.ts";
+import { asWalrustError, RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
 import type { RetentionPolicy } from "./retention.ts";
+import { isChainLink } from "./spool.ts";
+import { pruneSent } from "./spool-cache.ts";
 import type { WatchContext } from "./watch-types.ts";
+
+const PRUNE_INTERVAL_MS = 600_000;
 
 /** The upkeep of one database: `startDue` at every look. */
 export class DatabaseUpkeep {
   readonly #maintenance: Maintenance | null;
   #run: Promise<void> | null = null;
   #validationDueMs: number;
+  readonly #pause = new RetryPause();
+  #pruneDueMs: number;
 
   constructor(
     readonly name: string,
@@ -25,6 +31,7 @@ export class DatabaseUpkeep {
     this.#maintenance = options.maintenance
       ? new Maintenance(options.maintenance, env.monotonicMs(), env.random())
       : null;
+    this.#pruneDueMs = env.monotonicMs() + PRUNE_INTERVAL_MS;
     this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
   }
 
@@ -42,10 +49,11 @@ export class DatabaseUpkeep {
   startDue(live: LiveDatabase, nowMs: number): void {
     const maintenance = this.#maintenance;
     const { state } = live;
+    this.#pruneSpool(live, nowMs);
     if (this.#run !== null || state === null) return;
     if (nowMs >= this.#validationDueMs) return this.#startValidation(nowMs);
-    if (maintenance === null) return;
-    const txid = (live.pending[0]?.minTxid ?? state.txid + 1) - 1;
+    if (maintenance === null || !this.#pause.isOver(nowMs)) return;
+    const txid = (live.pending.find(isChainLink)?.minTxid ?? state.txid + 1) - 1;
     if (!maintenance.isDue(nowMs, txid, live.uploadedBytes)) return;
     const uploaded = { txid, bytes: live.uploadedBytes };
     const target = this.#targetOf(live, state.writer);
@@ -53,15 +61,27 @@ export class DatabaseUpkeep {
       this.context.upkeeps
         .run(() => maintenance.run(target, nowMs, uploaded, this.signal))
         .then((made) => {
+          this.#pause.reset();
           for (const { level, minTxid, maxTxid, bytes } of made) {
             this.context.emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
           }
         })
         .catch((error) => {
           if (this.signal.aborted) return;
+          this.#pause.extend(this.context.env.monotonicMs());
           this.context.env.log.warn(`upkeep: ${asWalrustError(error).message}`, { database: this.name });
         }),
     );
+  }
+
+  /** Removes uploaded files that were kept for long enough. */
+  #pruneSpool(live: LiveDatabase, nowMs: number): void {
+    const { options, env } = this.context;
+    if (nowMs < this.#pruneDueMs || live.sentBytes === 0 || options.maintenance === undefined) return;
+    this.#pruneDueMs = nowMs + PRUNE_INTERVAL_MS;
+    const { cacheRetentionMs } = options.maintenance;
+    const folder = live.paths.spoolFolder;
+    live.sentBytes = pruneSent(folder, cacheRetentionMs, Number.POSITIVE_INFINITY, env.nowMs()).bytes;
   }
 
   /** Verifies what is stored. What endangers a restore is an error in the log each time it is found. */
@@ -107,12 +127,9 @@ export class DatabaseUpkeep {
     const policy = { compaction: own.compaction, retention: retention ?? own.retention };
     const target = this.#targetOf(live, live.state.writer);
     const result = this.context.upkeeps.run(() => upkeepOnce(target, policy, isForced, this.signal));
-    this.#hold(
-      result.then(
-        () => undefined,
-        () => undefined,
-      ),
-    );
+    // What was merged here is news to the upkeep on schedule.
+    const forget = (): void => this.#maintenance?.forgetProgress();
+    this.#hold(result.then(forget, forget));
     return result;
   }
 

@@ -21,6 +21,7 @@ import { goneReasonOrNull, letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
+import { isSnapshotFile } from "./spool.ts";
 import type { DatabaseState } from "./state.ts";
 import { UploadLanes } from "./upload-lanes.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
@@ -40,6 +41,7 @@ export class DatabaseWatcher {
   readonly #clock: SnapshotClock;
   readonly #upkeep: DatabaseUpkeep;
   readonly #pause = new RetryPause();
+  readonly #snapshotPause = new RetryPause();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
   /** What other processes may ask. */
@@ -48,6 +50,8 @@ export class DatabaseWatcher {
   #isSnapshotting = false;
   #hasFailed = false;
   #isPaused = false;
+  /** Whether retention follows when the snapshot that was just taken is uploaded. */
+  #isRetentionDue = false;
   #anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
   #snapshotDue: string | null = null;
   #snapshotTaken: { readonly atMs: number; readonly result: SnapshotResult } | null = null;
@@ -66,7 +70,10 @@ export class DatabaseWatcher {
     this.#upkeep = new DatabaseUpkeep(target.name, context, this.#aborter.signal);
     this.requests = new DatabaseRequests(this.#requestHost());
     this.#uploads = new UploadLanes(context, this.#aborter.signal, {
-      drained: () => this.#healedIfDrained(),
+      drained: () => {
+        this.#retainIfDue();
+        this.#healedIfDrained();
+      },
       adopt: (reason) => {
         this.#adoptReason = reason;
       },
@@ -121,6 +128,13 @@ export class DatabaseWatcher {
     }
     this.#uploads.startDue(live, nowMs);
     this.#upkeep.startDue(live, nowMs);
+    this.#startSnapshotIfDue(nowMs);
+  }
+
+  /** After everything else, and only on a sound history: a snapshot that cannot be taken holds nothing up. */
+  #startSnapshotIfDue(nowMs: number): void {
+    const isFree = this.#job === null && this.#anchorDue === null && this.live !== null;
+    if (isFree && this.#snapshotDue !== null && this.#snapshotPause.isOver(nowMs)) this.#runSnapshot();
   }
 
   /** Captures stop and the pin is let go, or go on: the spool has reached its limit, or has room again. */
@@ -164,7 +178,6 @@ export class DatabaseWatcher {
     else if (this.#adoptReason !== null) this.#run(() => this.#adopt());
     else if (gone !== null) this.#attachAgain(gone);
     else if (this.#anchorDue !== null) this.#run(() => this.#anchor());
-    else if (this.#snapshotDue !== null) this.#runSnapshot();
     else return false;
     return true;
   }
@@ -268,9 +281,17 @@ export class DatabaseWatcher {
   #runSnapshot(): void {
     this.#isSnapshotting = true;
     const reason = this.#snapshotDue ?? "";
+    // One that is asked for from here on is another one.
+    this.#snapshotDue = null;
     this.#run(async () => {
-      await this.context.anchors.run(() => this.#snapshot(reason));
-      this.#snapshotDue = null;
+      try {
+        await this.context.anchors.run(() => this.#snapshot(reason));
+        this.#snapshotPause.reset();
+      } catch (error) {
+        this.#snapshotDue ??= reason;
+        this.#snapshotPause.extend(this.context.env.monotonicMs());
+        this.#say(error);
+      }
     });
   }
 
@@ -292,7 +313,7 @@ export class DatabaseWatcher {
     this.#clock.taken(env.monotonicMs());
     this.#snapshotTaken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
     if (live.state.txid > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
-    if (options.maintenance?.retainAfterSnapshot) this.#upkeep.requestRetention();
+    this.#isRetentionDue = options.maintenance?.retainAfterSnapshot === true;
   }
 
   /** Captures up to now under a freeze. @returns the wal-index that an image can be read at */
@@ -334,6 +355,13 @@ export class DatabaseWatcher {
     };
   }
 
+  /** Retention after a snapshot: once it is in the bucket, so that it counts. */
+  #retainIfDue(): void {
+    if (!this.#isRetentionDue || this.live?.pending.some(isSnapshotFile)) return;
+    this.#isRetentionDue = false;
+    this.#upkeep.requestRetention();
+  }
+
   // Failures
 
   #fail(error: unknown): void {
@@ -370,7 +398,7 @@ export class DatabaseWatcher {
     const { live } = this;
     if (live === null || this.stopped !== null) return;
     try {
-      if (this.#anchorDue === null) capture(live, this.context.env);
+      await this.#captureLast(live);
     } catch (error) {
       this.#say(error);
     }
@@ -383,11 +411,23 @@ export class DatabaseWatcher {
     }
   }
 
+  /** The last capture; where the history is broken, the anchor that mends it. */
+  async #captureLast(live: LiveDatabase): Promise<void> {
+    if (this.#anchorDue === null) {
+      const outcome = capture(live, this.context.env);
+      if (outcome.kind !== "re-anchor" || live.state === null) return;
+      this.#anchorDue = { before: live.state, reason: outcome.reason };
+    }
+    if (!this.#isPaused) await this.#anchor();
+  }
+
   /** Stops uploading and lets go of the database. Nothing is lost: the spool keeps what was captured. */
   async close(): Promise<void> {
     this.#aborter.abort();
     await this.#uploads.done();
     await this.#upkeep.done();
+    // A job that reads the database has to end before the pin goes.
+    await this.#job;
     this.#pendingAtClose = this.pendingCount;
     this.#detach();
   }

@@ -23,12 +23,12 @@ import {
   type Merge,
   planExpiry,
   planMergeOrNull,
+  planReplaced,
 } from "./compaction-plan.ts";
 import { planPruning, type RetentionPolicy, type RetentionVerdict } from "./retention.ts";
 import type { SnapshotPolicy } from "./schedule.ts";
-import { pruneSent } from "./spool-cache.ts";
 
-/** How often compacted objects are looked through for what may be deleted, and the spool pruned. */
+/** The least time between two looks for compacted objects that may be deleted. */
 const EXPIRY_INTERVAL_MS = 600_000;
 
 /** How objects are kept up. */
@@ -55,7 +55,9 @@ export interface RetentionResult {
 export class Maintenance {
   readonly #progress = new CompactionProgress();
   readonly #dueMs: number[];
-  #expiryDueMs: number;
+  /** Nothing is looked for while nothing can have become old: not before there is a history. */
+  #expiryDueMs = Number.POSITIVE_INFINITY;
+  #hasLooked = false;
   #retentionDueMs: number;
   #seenTxid = 0;
   #countedTxid: number | null = null;
@@ -70,8 +72,12 @@ export class Maintenance {
   ) {
     const intervals = options.compaction?.intervalsMs ?? [0, 0, 0];
     this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + intervalMs * phase)];
-    this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS * phase;
     this.#retentionDueMs = nowMs + (options.retentionIntervalMs || Number.POSITIVE_INFINITY);
+  }
+
+  /** Somebody else compacted: how far each level goes is looked up anew. */
+  forgetProgress(): void {
+    this.#progress.covered.fill(null);
   }
 
   /** Retention runs with the next job. */
@@ -85,6 +91,10 @@ export class Maintenance {
    * @param uploadedBytes bytes of all increments that were uploaded since watching began
    */
   isDue(nowMs: number, txid: number, uploadedBytes: number): boolean {
+    if (txid > 0 && !this.#hasLooked) {
+      this.#hasLooked = true;
+      this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
+    }
     if (nowMs >= this.#retentionDueMs || nowMs >= this.#expiryDueMs) return true;
     const { compaction } = this.options;
     if (txid === this.#seenTxid || compaction === null) return false;
@@ -127,6 +137,7 @@ export class Maintenance {
     this.#waitingSinceMs = null;
     // The manifest is an index: merges into level 1 alone are not worth a request each.
     if (made.some(({ level }) => level > 1)) await rebuildManifest(target.store, target.name, signal);
+    if (made.length > 0) this.#expiryDueMs = Math.min(this.#expiryDueMs, nowMs + EXPIRY_INTERVAL_MS);
     const isRetentionDue = nowMs >= this.#retentionDueMs;
     if (isRetentionDue || nowMs >= this.#expiryDueMs)
       await this.#deleteOld(target, nowMs, isRetentionDue, signal);
@@ -139,13 +150,16 @@ export class Maintenance {
     isRetentionDue: boolean,
     signal: AbortSignal,
   ): Promise<void> {
-    const { compaction, retention, retentionIntervalMs, cacheRetentionMs } = this.options;
+    const { compaction, retention, retentionIntervalMs } = this.options;
+    // Tried again after a pause, should it fail.
     this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
-    const wallMs = target.env.nowMs();
-    pruneSent(target.spoolFolder, cacheRetentionMs, Number.POSITIVE_INFINITY, wallMs);
     if (compaction !== null) {
       const objects = await listObjects(target.store, target.name, signal);
-      await expire(target, objects, compaction, this.#progress, signal);
+      const deleted = new Set(await expire(target, objects, compaction, this.#progress, signal));
+      const left = objects.filter(({ key }) => !deleted.has(key));
+      const next = planReplaced(left, compaction, () => true).map(({ expiresMs }) => expiresMs);
+      const waitMs = Math.min(...next) - target.env.nowMs();
+      this.#expiryDueMs = nowMs + Math.max(EXPIRY_INTERVAL_MS, waitMs);
     }
     if (!isRetentionDue) return;
     this.#retentionDueMs = nowMs + (retentionIntervalMs || Number.POSITIVE_INFINITY);

@@ -105,11 +105,45 @@ export function planPruning(
   const oldest = kept.at(-1);
   if (oldest === undefined) return { keptSnapshots: [], deletions: [] };
   const keptTxids = new Set(kept.map(({ txid }) => txid));
-  const goneSnapshots = snapshots.filter((object) => !keptTxids.has(object.maxTxid));
+  const bridges = bridgingTxids(objects, snapshots, keptTxids);
+  const goneSnapshots = snapshots.filter(({ maxTxid }) => !keptTxids.has(maxTxid) && !bridges.has(maxTxid));
   const goneIncrements = objects.filter(
     (object) => object.level !== SNAPSHOT_LEVEL && object.maxTxid <= oldest.txid,
   );
   // Oldest first: should it stop halfway, what remains is a shorter history and never one with a hole.
   const byAge = (a: LtxObject, b: LtxObject): number => a.maxTxid - b.maxTxid || b.level - a.level;
   return { keptSnapshots: kept, deletions: [...goneSnapshots, ...goneIncrements].sort(byAge) };
+}
+
+/**
+ * Snapshots that retention would delete, but that alone lead over a hole in the increments (objects that
+ * somebody deleted) to the points after it.
+ */
+function bridgingTxids(
+  objects: readonly LtxObject[],
+  snapshots: readonly LtxObject[],
+  keptTxids: ReadonlySet<number>,
+): Set<number> {
+  const increments = objects
+    .filter(({ level }) => level !== SNAPSHOT_LEVEL)
+    .sort((a, b) => a.minTxid - b.minTxid);
+  const bridges = new Set<number>();
+  let reached = 0;
+  for (const { maxTxid } of [...snapshots].sort((a, b) => a.maxTxid - b.maxTxid)) {
+    const isKept = keptTxids.has(maxTxid);
+    const leadsOn = increments.some((object) => object.minTxid <= maxTxid + 1 && object.maxTxid > maxTxid);
+    if (!isKept && reached > 0 && reached < maxTxid && leadsOn) bridges.add(maxTxid);
+    if (isKept || bridges.has(maxTxid)) reached = Math.max(reached, reachFrom(maxTxid, increments));
+  }
+  return bridges;
+}
+
+/** The TXID that increments (by ascending min TXID) lead to without a hole. */
+function reachFrom(txid: number, increments: readonly LtxObject[]): number {
+  let reached = txid;
+  for (const { minTxid, maxTxid } of increments) {
+    if (minTxid > reached + 1) break;
+    reached = Math.max(reached, maxTxid);
+  }
+  return reached;
 }

@@ -77,7 +77,9 @@ export class SnapshotClock {
   begin(nowMs: number, ageMs: number | null, hasChanges: boolean, policy: SnapshotPolicy): void {
     const age = ageMs === null ? Number.POSITIVE_INFINITY : Math.max(0, ageMs);
     this.#isStaleAtStart = hasChanges && policy.intervalMs > 0 && age >= policy.intervalMs;
-    this.#lastSnapshotMs = nowMs - Math.min(age, policy.intervalMs);
+    // Without a snapshot at start the interval begins anew, or it would be due at once all the same.
+    const isLate = age >= policy.intervalMs && !policy.onStartup;
+    this.#lastSnapshotMs = isLate ? nowMs : nowMs - Math.min(age, policy.intervalMs);
     if (!hasChanges) return;
     this.#firstChangeMs = nowMs;
     this.#lastChangeMs = nowMs;

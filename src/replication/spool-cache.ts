@@ -7,7 +7,14 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseTxid } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
-import { isSnapshotFile, openSpoolFileOrNull, SENT_FOLDER, type SpoolFile, spoolFileName } from "./spool.ts";
+import {
+  isSnapshotFile,
+  isTxid,
+  openSpoolFileOrNull,
+  SENT_FOLDER,
+  type SpoolFile,
+  spoolFileName,
+} from "./spool.ts";
 
 const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
 
@@ -83,7 +90,7 @@ function sentNames(sentFolder: string): { name: string; minTxid: Txid }[] {
   }
   return names
     .map((name) => ({ name, match: NAME.exec(name) }))
-    .filter(({ match }) => match !== null)
+    .filter(({ match }) => match !== null && isTxid(match[2]!) && isTxid(match[3]!))
     .map(({ name, match }) => ({ name, minTxid: parseTxid(match![2]!) }))
     .sort((a, b) => a.minTxid - b.minTxid);
 }

@@ -194,7 +194,7 @@ export function loadSpool(
 }
 
 /** Whether 16 hex digits are a TXID; a file of another name is nobody's. */
-function isTxid(text: string): boolean {
+export function isTxid(text: string): boolean {
   const value = Number.parseInt(text, 16);
   return value >= 1 && value <= TXID_MAX;
 }

@@ -64,7 +64,7 @@ export async function uploadPending(
     if (keepsSent) keepSent(live.paths.spoolFolder, file);
     else removeSpoolFile(file);
     if (keepsSent && !isSnapshotFile(file)) live.sentBytes += file.sizeBytes;
-    live.uploadedBytes += file.sizeBytes;
+    if (!isSnapshotFile(file)) live.uploadedBytes += file.sizeBytes;
     hasSnapshot ||= isSnapshotFile(file);
     if (isChainLink(file)) {
       live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };

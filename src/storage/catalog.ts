@@ -25,6 +25,8 @@ export interface LtxObject {
   readonly maxTxid: Txid;
   readonly sizeBytes: number;
   readonly modifiedMs: number;
+  /** When the store got it, if that is not `modifiedMs`. */
+  readonly storedMs?: number;
 }
 
 /** The objects of one level, by ascending min TXID, after `startAfter` if given. */
@@ -45,6 +47,7 @@ export async function listLevel(
       maxTxid: parsed.maxTxid,
       sizeBytes: info.sizeBytes,
       modifiedMs: info.modifiedMs,
+      ...(info.storedMs === undefined ? {} : { storedMs: info.storedMs }),
     });
   }
   return objects;

@@ -108,7 +108,8 @@ async function fileInfoOrNull(root: string, key: string): Promise<ObjectInfo | n
   try {
     const stats = await stat(path);
     if (!stats.isFile()) return null;
-    return { key, sizeBytes: stats.size, modifiedMs: Math.round(stats.mtimeMs) };
+    const [modifiedMs, storedMs] = [Math.round(stats.mtimeMs), Math.round(stats.ctimeMs)];
+    return { key, sizeBytes: stats.size, modifiedMs, storedMs };
   } catch (error) {
     if (isAbsent(error)) return null;
     throw fileError("list", path, error);

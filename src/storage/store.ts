@@ -25,6 +25,8 @@ export interface ObjectInfo {
    * header.
    */
   readonly modifiedMs: number;
+  /** When the store got it, where that is another time than `modifiedMs`: in a folder, where we set that. */
+  readonly storedMs?: number;
 }
 
 /** What a head or a get tells about an object. */
