@@ -9,19 +9,17 @@
  *    happens.
  * 3. An anchor that is due stays due until it is done: nothing is captured on a broken history.
  */
-import { hasCode, WalrustError } from "../errors.ts";
+import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
+import { anchor, type Predecessor } from "./anchor.ts";
 import { type Attached, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
 import { DatabaseRequests, type RequestHost } from "./database-requests.ts";
+import { DatabaseSnapshots } from "./database-snapshots.ts";
 import { DatabaseUpkeep } from "./database-upkeep.ts";
 import { asWalrustError, FailureTracker, RetryPause } from "./failure-tracker.ts";
 import { goneReasonOrNull, letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { SnapshotClock } from "./schedule.ts";
-import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
-import { isSnapshotFile } from "./spool.ts";
 import type { DatabaseState } from "./state.ts";
 import { UploadLanes } from "./upload-lanes.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
@@ -38,10 +36,9 @@ export class DatabaseWatcher {
 
   readonly #failures: FailureTracker;
   readonly #keeper: WalKeeper;
-  readonly #clock: SnapshotClock;
+  readonly #snapshots: DatabaseSnapshots;
   readonly #upkeep: DatabaseUpkeep;
   readonly #pause = new RetryPause();
-  readonly #snapshotPause = new RetryPause();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
   /** What other processes may ask. */
@@ -50,11 +47,7 @@ export class DatabaseWatcher {
   #isSnapshotting = false;
   #hasFailed = false;
   #isPaused = false;
-  /** Whether retention follows when the snapshot that was just taken is uploaded. */
-  #isRetentionDue = false;
   #anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
-  #snapshotDue: string | null = null;
-  #snapshotTaken: { readonly atMs: number; readonly result: SnapshotResult } | null = null;
   #adoptReason: string | null = null;
   #pendingAtClose: number | null = null;
 
@@ -63,15 +56,14 @@ export class DatabaseWatcher {
     readonly context: WatchContext,
   ) {
     const { env, emit } = context;
-    const nowMs = env.monotonicMs();
     this.#failures = new FailureTracker(target.name, env, emit);
     this.#keeper = new WalKeeper(target.name, context);
-    this.#clock = new SnapshotClock(nowMs);
+    this.#snapshots = new DatabaseSnapshots(target.name, context);
     this.#upkeep = new DatabaseUpkeep(target.name, context, this.#aborter.signal);
     this.requests = new DatabaseRequests(this.#requestHost());
     this.#uploads = new UploadLanes(context, this.#aborter.signal, {
       drained: () => {
-        this.#retainIfDue();
+        if (this.#snapshots.takeRetention(this.live)) this.#upkeep.requestRetention();
         this.#healedIfDrained();
       },
       adopt: (reason) => {
@@ -122,7 +114,7 @@ export class DatabaseWatcher {
     if (this.#isPaused) return this.#lookPaused(live, nowMs);
     try {
       const limits = { mayCheckpoint: this.#job === null, isUrgent: false };
-      this.#handle(this.#keeper.look(live, nowMs, limits), nowMs);
+      this.#handle(this.#keeper.look(live, nowMs, limits));
     } catch (error) {
       this.#fail(error);
     }
@@ -134,7 +126,7 @@ export class DatabaseWatcher {
   /** After everything else, and only on a sound history: a snapshot that cannot be taken holds nothing up. */
   #startSnapshotIfDue(nowMs: number): void {
     const isFree = this.#job === null && this.#anchorDue === null && this.live !== null;
-    if (isFree && this.#snapshotDue !== null && this.#snapshotPause.isOver(nowMs)) this.#runSnapshot();
+    if (isFree && this.#snapshots.isDue(nowMs)) this.#runSnapshot();
   }
 
   /** Captures stop and the pin is let go, or go on: the spool has reached its limit, or has room again. */
@@ -171,7 +163,7 @@ export class DatabaseWatcher {
 
   /** Starts the job that comes before any look at the WAL. @returns whether one was started */
   #startDueJob(): boolean {
-    const isReading = this.#anchorDue !== null || this.#snapshotDue !== null;
+    const isReading = this.#anchorDue !== null;
     const gone = this.live && goneReasonOrNull(this.live, isReading, this.#hasFailed);
     this.#hasFailed = false;
     if (this.live === null) this.#run(() => this.#attach());
@@ -188,9 +180,9 @@ export class DatabaseWatcher {
     this.#run(() => this.#attach(reason));
   }
 
-  #handle(outcome: LookOutcome, nowMs: number): void {
+  #handle(outcome: LookOutcome): void {
     if (outcome.kind === "captured") {
-      this.#clock.captured(nowMs, outcome.frames);
+      this.#snapshots.captured(outcome.frames);
       this.#healedIfDrained();
     } else if (this.#job !== null) {
       // A snapshot is being written: what is broken is found again when it is done.
@@ -200,10 +192,7 @@ export class DatabaseWatcher {
     } else if (outcome.kind === "re-anchor") {
       const before: DatabaseState | null = this.live?.state ?? null;
       if (before !== null) this.#anchorDue = { before, reason: outcome.reason };
-      return;
     }
-    const { maintenance } = this.context.options;
-    if (maintenance) this.#snapshotDue ??= this.#clock.dueOrNull(maintenance.snapshots, nowMs);
   }
 
   /**
@@ -230,19 +219,14 @@ export class DatabaseWatcher {
   }
 
   async #attach(reason: string | null = null): Promise<void> {
-    const { attaches, store, env, emit, options } = this.context;
+    const { attaches, store, env, emit } = this.context;
     const attached = await attaches.run(() => attach(this.target, store, env));
     const { live } = attached;
     this.live = live;
     if (reason !== null) live.pinLost = reason;
     await this.#settle(attached);
-    const { state } = live;
-    if (options.maintenance && state !== null) {
-      const ageMs = state.snapshot === null ? null : env.nowMs() - state.snapshot.timeMs;
-      const hasChanges = state.snapshot === null || state.txid > state.snapshot.txid;
-      this.#clock.begin(env.monotonicMs(), ageMs, hasChanges, options.maintenance.snapshots);
-    }
-    emit({ event: "watching", database: this.name, path: this.target.path, txid: state?.txid ?? 0 });
+    this.#snapshots.begin(live);
+    emit({ event: "watching", database: this.name, path: this.target.path, txid: live.state?.txid ?? 0 });
   }
 
   async #adopt(): Promise<void> {
@@ -257,7 +241,7 @@ export class DatabaseWatcher {
   async #settle(attached: Attached): Promise<void> {
     this.#anchorDue = attached.anchor;
     if (this.#anchorDue !== null) await this.#anchor();
-    if (attached.needsSnapshot) this.#snapshotDue = "the bucket lost objects";
+    if (attached.needsSnapshot) this.#snapshots.ask("the bucket lost objects");
     this.#healedIfDrained();
   }
 
@@ -271,49 +255,29 @@ export class DatabaseWatcher {
     this.#anchorDue = null;
     this.#keeper.anchored(env.monotonicMs());
     if (outcome.kind === "unchanged") return;
-    if (outcome.mode === "first") return this.#clock.taken(env.monotonicMs());
-    this.#clock.captured(env.monotonicMs(), outcome.pageCount);
+    if (outcome.mode === "first") return this.#snapshots.begun();
+    this.#snapshots.captured(outcome.pageCount);
     const what = `re-anchored with ${outcome.pageCount} pages (${outcome.mode})`;
     env.log.warn(`${what}: ${due.reason}`, { database: this.name });
     emit({ event: "re-anchored", database: this.name, txid: due.before.txid + 1, reason: due.reason });
   }
 
+  /** Takes the snapshot that is due; captures go on while it is written. */
   #runSnapshot(): void {
     this.#isSnapshotting = true;
-    const reason = this.#snapshotDue ?? "";
-    // One that is asked for from here on is another one.
-    this.#snapshotDue = null;
     this.#run(async () => {
+      const { live } = this;
+      const state = live?.state;
+      if (live === null || !state) return;
       try {
-        await this.context.anchors.run(() => this.#snapshot(reason));
-        this.#snapshotPause.reset();
+        await this.#snapshots.take(live, () => this.#captureFrozen(live, live.state ?? state));
       } catch (error) {
-        this.#snapshotDue ??= reason;
-        this.#snapshotPause.extend(this.context.env.monotonicMs());
+        // The database is not what was captured: a difference brings the history back to it.
+        const isOther = live.state !== null && hasCode(error, "integrity");
+        if (isOther) this.#anchorDue ??= { before: live.state ?? state, reason: errorMessage(error) };
         this.#say(error);
       }
     });
-  }
-
-  /** A snapshot of the present state, after capturing up to it; captures go on while it is written. */
-  async #snapshot(reason: string): Promise<void> {
-    const { env, options } = this.context;
-    const { live } = this;
-    if (live === null || live.state === null) return;
-    const index = this.#captureFrozen(live, live.state);
-    env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
-    const startedMs = env.monotonicMs();
-    const file = await snapshotImage(live, index, env).catch((error) => {
-      // The database is not what was captured: a difference brings the history back to it.
-      if (live.state !== null && hasCode(error, "integrity")) {
-        this.#anchorDue = { before: live.state, reason: error.message };
-      }
-      throw error;
-    });
-    this.#clock.taken(env.monotonicMs());
-    this.#snapshotTaken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
-    if (live.state.txid > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
-    this.#isRetentionDue = options.maintenance?.retainAfterSnapshot === true;
   }
 
   /** Captures up to now under a freeze. @returns the wal-index that an image can be read at */
@@ -337,9 +301,9 @@ export class DatabaseWatcher {
       upkeep: this.#upkeep,
       live: () => this.live,
       stopped: () => this.stopped,
-      snapshotTaken: () => this.#snapshotTaken,
+      snapshotTaken: () => this.#snapshots.taken,
       askForSnapshot: () => {
-        this.#snapshotDue ??= "requested";
+        this.#snapshots.ask("requested");
       },
       isReady: () => this.#job === null && this.live?.state != null && this.#anchorDue === null,
       runFrozen: async (work) => {
@@ -353,13 +317,6 @@ export class DatabaseWatcher {
         await this.#job;
       },
     };
-  }
-
-  /** Retention after a snapshot: once it is in the bucket, so that it counts. */
-  #retainIfDue(): void {
-    if (!this.#isRetentionDue || this.live?.pending.some(isSnapshotFile)) return;
-    this.#isRetentionDue = false;
-    this.#upkeep.requestRetention();
   }
 
   // Failures

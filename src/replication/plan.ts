@@ -40,6 +40,9 @@ export function planCapture(input: CaptureInput): CapturePlan {
     };
   }
   if (wal === null) return { action: "re-anchor", reason: "the position in the WAL is not known" };
+  if (isUnnamed(index) && !input.mayRestart) {
+    return { action: "re-anchor", reason: "the WAL was empty while it was not watched, and is empty again" };
+  }
   if (index.salt1 === wal.salt1 && index.salt2 === wal.salt2) return planSameGeneration(wal, index);
   if (wal.frameCount > 0 && !input.mayRestart) {
     return { action: "re-anchor", reason: "the WAL was restarted before all its frames were captured" };
@@ -49,6 +52,14 @@ export function planCapture(input: CaptureInput): CapturePlan {
   }
   if (index.mxFrame === 0) return { action: "nothing", reason: "the WAL was restarted and is empty" };
   return { action: "increment", after: null, reason: "the WAL was restarted after everything was captured" };
+}
+
+/**
+ * Whether the WAL has not been begun: until its first frame every new WAL has salts of zero, so equal salts
+ * do not say that it is the one that was there before; others may have come and gone in between.
+ */
+function isUnnamed(index: WalIndexHeader): boolean {
+  return index.mxFrame === 0 && index.salt1 === 0 && index.salt2 === 0;
 }
 
 function planSameGeneration(wal: WalPosition, index: WalIndexHeader): CapturePlan {
