@@ -45,7 +45,8 @@ export const EVENTFUL_STEPS = [
 function expand(sql: string): string {
   return sql.replace(
     /generate\((\d+), (\d+)\)/,
-    "(WITH RECURSIVE n(v) AS (SELECT $1 UNION ALL SELECT v + 1 FROM n WHERE v < $2) SELECT v AS value FROM n)",
+    "(WITH RECURSIVE n(v) AS (SELECT $1 UNION ALL SELECT v + 1 FROM n WHERE v < $2) " +
+      "SELECT v AS value FROM n)",
   );
 }
 
