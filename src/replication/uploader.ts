@@ -26,9 +26,16 @@ export type UploadOutcome =
 /** Which pending files a run sends. */
 export type UploadLane = "links" | "snapshots";
 
-/** The next file of a lane, or undefined. */
-export function nextOfLane(live: LiveDatabase, lane: UploadLane): SpoolFile | undefined {
-  return live.pending.find((file) => isChainLink(file) === (lane === "links"));
+/**
+ * The next file of a lane, or undefined. A snapshot waits for the links that lead to it: should they be lost
+ * with the spool, a bucket that holds it would be continued after it, with a gap in its increments for good.
+ */
+export function nextOfLane(live: Pick<LiveDatabase, "pending">, lane: UploadLane): SpoolFile | undefined {
+  const link = live.pending.find(isChainLink);
+  if (lane === "links") return link;
+  const snapshot = live.pending.find((file) => !isChainLink(file));
+  const isEarly = link !== undefined && snapshot !== undefined && link.minTxid <= snapshot.maxTxid;
+  return isEarly ? undefined : snapshot;
 }
 
 /**
