@@ -23,7 +23,7 @@ import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 import { type SpoolFile, SpoolWriter } from "./spool.ts";
-import { type DatabaseState, writeState } from "./state.ts";
+import { type DatabaseState, databaseFileOf, writeState } from "./state.ts";
 
 const SLICE_BYTES = 1 << 20;
 
@@ -284,8 +284,9 @@ function commitState(
   sums: PageSumWriter,
   index: WalIndexHeader,
 ): void {
-  writeState(live.paths, state);
-  live.state = state;
+  const next = { ...state, file: databaseFileOf(live.pin.databaseFd) };
+  writeState(live.paths, next);
+  live.state = next;
   sums.publish();
   markCaptured(live, index);
 }

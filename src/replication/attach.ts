@@ -36,7 +36,14 @@ import type { Predecessor } from "./anchor.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { clearSpool, isChainLink, loadSpool, type SpoolFile, spoolChunks } from "./spool.ts";
 import { sentBytes } from "./spool-cache.ts";
-import { createStateFolder, type DatabaseState, readState, type StateFolder } from "./state.ts";
+import {
+  createStateFolder,
+  type DatabaseState,
+  databaseFileOf,
+  isSameDatabaseFile,
+  readState,
+  type StateFolder,
+} from "./state.ts";
 
 /** What is to be attached and where it goes. */
 export interface AttachTarget {
@@ -97,6 +104,10 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
   }
   live.state = state;
   live.pending.push(...files);
+  // Equal salts and frames do not say that the file below the WAL is the one they were written for.
+  const isOther =
+    state.file !== undefined && !isSameDatabaseFile(state.file, databaseFileOf(live.pin.databaseFd));
+  if (isOther) live.pinLost = "the database file was written while it was not watched";
   const needsSnapshot = remote === "behind";
   if (needsSnapshot) {
     env.log.warn("the bucket lacks objects that were acknowledged; a new snapshot follows", {

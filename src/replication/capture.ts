@@ -19,7 +19,7 @@ import type { WalIndexHeader } from "../format/wal-index.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 import { planCapture } from "./plan.ts";
 import { type SpoolFile, SpoolWriter } from "./spool.ts";
-import { type DatabaseState, writeState } from "./state.ts";
+import { type DatabaseState, databaseFileOf, writeState } from "./state.ts";
 
 /** Why a history is anchored anew when something that is not SQLite wrote the database file. */
 export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";
@@ -136,6 +136,7 @@ function writeIncrement(
       checksum,
       chain: hex(file.chain),
       wal: tail.position,
+      file: databaseFileOf(live.pin.databaseFd),
     };
     writeState(live.paths, next);
     live.state = next;

@@ -47,6 +47,7 @@ export class DatabaseWatcher {
   #isSnapshotting = false;
   #hasFailed = false;
   #isPaused = false;
+  #wasBucketMissing = false;
   #anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
   #adoptReason: string | null = null;
   #pendingAtClose: number | null = null;
@@ -63,13 +64,19 @@ export class DatabaseWatcher {
     this.requests = new DatabaseRequests(this.#requestHost());
     this.#uploads = new UploadLanes(context, this.#aborter.signal, {
       drained: () => {
+        // Whatever took the bucket away may have taken what was in it.
+        if (this.#wasBucketMissing) this.#snapshots.ask("the bucket had been missing");
+        this.#wasBucketMissing = false;
         if (this.#snapshots.takeRetention(this.live)) this.#upkeep.requestRetention();
         this.#healedIfDrained();
       },
       adopt: (reason) => {
         this.#adoptReason = reason;
       },
-      failed: (error) => this.#say(error),
+      failed: (error) => {
+        this.#wasBucketMissing ||= hasCode(error, "missing-bucket");
+        this.#say(error);
+      },
     });
   }
 
@@ -195,10 +202,7 @@ export class DatabaseWatcher {
     }
   }
 
-  /**
-   * Lets go of the database. An upload on its way ends; what it was sending is found again by the next
-   * attach.
-   */
+  /** Lets go of the database. What an upload was sending is found again by the next attach. */
   #detach(): void {
     this.live?.pin.close();
     if (this.live !== null) this.live.pending.length = 0;

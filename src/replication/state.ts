@@ -8,7 +8,7 @@
  * 3. It belongs to one destination and one name: another destination starts a history of its own.
  * Without a valid state, watching continues at the bucket's newest TXID with a full file.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, fstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { WalPosition } from "../database/wal-tail.ts";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -37,8 +37,32 @@ export interface DatabaseState {
   readonly chain: string;
   /** Where the WAL has been read to; null right after a restore, when any WAL is a new one. */
   readonly wal: WalPosition | null;
+  /**
+   * The database file as it was when this was written: what SQLite itself writes there, it writes after a
+   * capture, so another file means that somebody put one in its place. Absent: not known.
+   */
+  readonly file?: DatabaseFile;
   /** The newest snapshot: its TXID and time. */
   readonly snapshot: { readonly txid: Txid; readonly timeMs: number } | null;
+}
+
+/** What tells a database file from another version of it. */
+export interface DatabaseFile {
+  readonly inode: string;
+  readonly sizeBytes: number;
+  /** Modification time in ns, as text: it does not fit a number. */
+  readonly modifiedNs: string;
+}
+
+/** What an open database file is now. */
+export function databaseFileOf(fd: number): DatabaseFile {
+  const { ino, size, mtimeNs } = fstatSync(fd, { bigint: true });
+  return { inode: String(ino), sizeBytes: Number(size), modifiedNs: String(mtimeNs) };
+}
+
+/** Whether two are the same version of the same file. */
+export function isSameDatabaseFile(a: DatabaseFile, b: DatabaseFile): boolean {
+  return a.inode === b.inode && a.sizeBytes === b.sizeBytes && a.modifiedNs === b.modifiedNs;
 }
 
 /** Paths of a database's local files. */
@@ -156,6 +180,7 @@ function parseState(value: Record<string, unknown>): DatabaseState {
     checksum: BigInt(`0x${text("checksum", /^[0-9a-f]{16}$/)}`) as Checksum,
     chain: text("chain", /^[0-9a-f]{64}$/),
     wal: value["wal"] === null ? null : parseWal(value["wal"] as Record<string, unknown>),
+    ...(value["file"] === undefined ? {} : { file: parseFile(value["file"] as Record<string, unknown>) }),
     snapshot: value["snapshot"] === null ? null : parseSnapshot(value["snapshot"] as Record<string, unknown>),
   };
 }
@@ -167,6 +192,13 @@ function parseWal(value: Record<string, unknown>): WalPosition {
     if (!Number.isSafeInteger(field) || (field as number) < 0) throw new Error(`wal.${key} is ${field}`);
   }
   return value as unknown as WalPosition;
+}
+
+function parseFile(value: Record<string, unknown>): DatabaseFile {
+  const { inode, sizeBytes, modifiedNs } = value;
+  const isText = typeof inode === "string" && typeof modifiedNs === "string";
+  if (!isText || !Number.isSafeInteger(sizeBytes)) throw new Error("file is malformed");
+  return { inode, sizeBytes: sizeBytes as number, modifiedNs };
 }
 
 function parseSnapshot(value: Record<string, unknown>): { txid: Txid; timeMs: number } {

@@ -7,6 +7,7 @@ import { checkpointCycle } from "../database/checkpoint.ts";
 import { type CaptureOutcome, capture, OVERWRITTEN } from "./capture.ts";
 import { letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
+import { databaseFileOf, writeState } from "./state.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
@@ -158,6 +159,7 @@ export class WalKeeper {
     const cycleOptions = { writeLockTimeoutMs: this.#lockBudgetMs, truncate };
     const result = checkpointCycle(live.pin, captureAll, cycleOptions, env);
     if (broken !== null) return broken;
+    rememberFile(live);
     if (live.pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
     if (result.outcome === "complete") {
       this.#lastCycleMs = nowMs;
@@ -173,4 +175,12 @@ export class WalKeeper {
     this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
     return null;
   }
+}
+
+/** The checkpoint wrote the database file: what the state says of it is as it is now. */
+function rememberFile(live: LiveDatabase): void {
+  if (live.state === null) return;
+  const next = { ...live.state, file: databaseFileOf(live.pin.databaseFd) };
+  writeState(live.paths, next);
+  live.state = next;
 }

@@ -84,3 +84,25 @@ test("a file renamed over while its snapshot is read is pinned, and the snapshot
 
   await endOf(run, path, store);
 });
+
+test("a file copied over while no watch runs is noticed, though the WAL beside it is the same", async () => {
+  const { path, app } = await newDatabase();
+  await app.must(
+    `${numbersTo(400)} INSERT INTO t(v) SELECT printf('old %d %s', value, hex(randomblob(500))) FROM n`,
+    "PRAGMA wal_checkpoint(TRUNCATE)",
+  );
+  copyFileSync(path, `${path}.old`);
+  const store = new MemoryStore();
+  const first = await watchOne(path, store, { minCheckpointPages: 1 });
+  await first.commit(app, "UPDATE t SET v = 'new' || substr(v, 4)");
+  await first.until("a checkpoint", () => first.all("checkpointed").length > 0);
+  await first.commit(app, "UPDATE t SET v = 'mid' || substr(v, 4) WHERE id = 1");
+  await app.close();
+  await first.stop();
+  copyFileSync(`${path}.old`, path);
+
+  const second = await watchOne(path, store);
+  await second.until("the new anchor", () => second.all("re-anchored").length > 0);
+  await second.until("it to arrive", () => second.uploadedTxid() >= second.all("re-anchored").at(-1)!.txid);
+  await endOf(second, path, store);
+});
