@@ -9,10 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { COMPACT_OPTIONS, STORE_OPTIONS } from "../config/options.ts";
 import { optionValues } from "../config/parse-options.ts";
+import { takeHostLockOrNull } from "../database/host-lock.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { DEFAULT_COMPACTION } from "../replication/compaction-plan.ts";
-import { askWatchByNameOrNull } from "../replication/control.ts";
+import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
 import type { RetentionPolicy } from "../replication/retention.ts";
 import { listDatabases, listObjects } from "../storage/catalog.ts";
@@ -39,6 +40,7 @@ export const compactVerb: Verb = {
   exitCodes: [
     [0, "done, or planned without --force"],
     [2, "usage"],
+    [3, "a watch on this machine has the database and does not answer"],
     [4, "storage"],
     [5, "integrity: an object that was to be merged is damaged; nothing it covers was deleted"],
     [6, "NAME is not there"],
@@ -84,13 +86,25 @@ async function compactOne(
   const request = { verb: "compact", name, destination: store.url, retention, force } as const;
   const asked = (await askWatchByNameOrNull(store.url, name, request)) as UpkeepResult | null;
   if (asked !== null) return asked;
+  const release = force ? lockHere(store.url, name) : () => {};
   const folder = mkdtempSync(join(tmpdir(), "walrust-compact-"));
   try {
     const target = { store, name, spoolFolder: folder, writer: hex(env.randomBytes(16)), version, env };
     return await upkeepOnce(target, { compaction: DEFAULT_COMPACTION, retention }, force, signal);
   } finally {
     rmSync(folder, { recursive: true, force: true });
+    release();
   }
+}
+
+/** The host lock of the database, if it is on this machine. @throws WalrustError code "locked" */
+function lockHere(destination: string, name: string): () => void {
+  const path = databasePathOrNull(destination, name);
+  const release = path === null ? (): void => {} : takeHostLockOrNull(path);
+  if (release !== null) return release;
+  throw new WalrustError("locked", `${path} is held by another walrust, which does not answer`, {
+    hint: "Try again; if it stays so, stop that walrust first",
+  });
 }
 
 function jsonOf(result: UpkeepResult): unknown {

@@ -7,7 +7,7 @@
  * was killed leads to a socket nobody answers, which is the same as no file.
  */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Socket } from "bun";
@@ -43,7 +43,7 @@ export type ControlAnswer =
 export interface ControlServer {
   readonly path: string;
   /** Names the socket in a state folder, and for destination and name. */
-  announce(stateFolder: string, destination: string, name: string): void;
+  announce(stateFolder: string, destination: string, name: string, databasePath?: string): void;
   close(): void;
 }
 
@@ -86,10 +86,14 @@ export function serveControl(
   });
   return {
     path,
-    announce: (stateFolder, destination, name) => {
+    announce: (stateFolder, destination, name, databasePath) => {
       const files = [join(stateFolder, "watch.socket")];
       const userFolder = userFolderOrNull();
       if (userFolder !== null) files.push(join(userFolder, hashOf(destination, name)));
+      // Outlives the watch: it tells where the database is that has this name.
+      if (userFolder !== null && databasePath !== undefined) {
+        writeFileSync(join(userFolder, `${hashOf(destination, name)}.path`), databasePath, { mode: 0o600 });
+      }
       for (const file of files) {
         if (announced.has(file)) continue;
         announced.add(file);
@@ -157,6 +161,19 @@ async function answerTo(
  */
 export async function askWatchOrNull(stateFolder: string, request: ControlRequest): Promise<unknown | null> {
   return askOrNull(join(stateFolder, "watch.socket"), request);
+}
+
+/** Where the database is that a watch of this user last replicated to this name, or null. */
+export function databasePathOrNull(destination: string, name: string): string | null {
+  const folder = userFolderOrNull();
+  if (folder === null) return null;
+  try {
+    const path = readFileSync(join(folder, `${hashOf(destination, name)}.path`), "utf8");
+    return existsSync(path) ? path : null;
+  } catch {
+    // No watch of it ever ran here.
+    return null;
+  }
 }
 
 /** Asks the watch of this user that replicates `name` to `destination`, if one runs on this machine. */

@@ -56,7 +56,8 @@ export async function watch(
   const emit = (event: WatchEvent): void => {
     const target =
       event.event === "watching" ? targets.find(({ name }) => name === event.database) : undefined;
-    if (target !== undefined) control?.announce(target.paths.folder, input.store.url, target.name);
+    if (target !== undefined)
+      control?.announce(target.paths.folder, input.store.url, target.name, target.path);
     input.emit(event);
   };
   const context: WatchContext = {

@@ -1,8 +1,10 @@
 /** The socket of a running watch: the protocol, whatever is sent to it, and what a killed one leaves. */
+
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { takeHostLockOrNull } from "../../src/database/host-lock.ts";
 import { WalrustError } from "../../src/errors.ts";
 import {
   askWatchByNameOrNull,
@@ -279,4 +281,16 @@ test("a snapshot request ends when its object is there, though later increments 
     await run.stop();
     await app.close();
   });
+});
+
+test("the host lock alone keeps a second one away, and a released one does not", async () => {
+  const { path, app } = await newDatabase();
+  const release = takeHostLockOrNull(path);
+  expect(release).not.toBeNull();
+  expect(takeHostLockOrNull(path)).toBeNull();
+  release?.();
+  const again = takeHostLockOrNull(path);
+  expect(again).not.toBeNull();
+  again?.();
+  await app.close();
 });
