@@ -10,6 +10,7 @@
 import { applyBatch, checksumAfter, type SumBatch } from "../database/page-sums.ts";
 import { readWalTail, type WalBroken, type WalTail } from "../database/wal-tail.ts";
 import type { Env } from "../env.ts";
+import { hasCode } from "../errors.ts";
 import { hex, parseHex32 } from "../format/chain.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import type { LtxHeader } from "../format/ltx.ts";
@@ -69,9 +70,15 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
   const broken = brokenReasonOrNull(live, tail, index);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
-  const file = writeIncrement(live, state, tail, index, timeMs);
-  const { frameCount, commitCount } = tail;
-  return { kind: "captured", file, frameCount, commitCount, pageCount: tail.pgnos.length, index };
+  try {
+    const file = writeIncrement(live, state, tail, index, timeMs);
+    const { frameCount, commitCount } = tail;
+    return { kind: "captured", file, frameCount, commitCount, pageCount: tail.pgnos.length, index };
+  } catch (error) {
+    // Thrown before anything was written; the anchor finds the same and takes all pages.
+    if (hasCode(error, "integrity")) return { kind: "re-anchor", reason: error.message };
+    throw error;
+  }
 }
 
 /** No new frames; but a checkpoint may have completed, after which the WAL may be restarted. */

@@ -1,0 +1,30 @@
+/**
+ * Page sums that are damaged on the disk while a watch runs: increments made from them would be refused by
+ * every restore.
+ */
+import { expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { stateFolderOf } from "../../src/replication/state.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { imageOf } from "../support/database-image.ts";
+import { newestImage, provenHistory } from "../support/history-oracle.ts";
+import { newDatabase, watchOne } from "../support/watch-run.ts";
+
+test("page sums that a bit flipped in are replaced before anything is captured with them", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  await run.commit(app, "INSERT INTO t(v) VALUES ('before')");
+  const { sumsPath } = stateFolderOf(path);
+  const sums = readFileSync(sumsPath);
+  sums[9] = sums[9]! ^ 0x10;
+  writeFileSync(sumsPath, sums);
+  await app.must("INSERT INTO t(v) VALUES ('after')");
+  await run.until("the new anchor", () => run.all("re-anchored").length > 0);
+  await run.uploaded(run.all("re-anchored").at(-1)!.txid);
+  await run.commit(app, "INSERT INTO t(v) VALUES ('last')");
+  await run.stop();
+  await provenHistory(store, "app");
+  expect(Buffer.compare(await newestImage(store, "app"), imageOf(path))).toBe(0);
+  await app.close();
+});
