@@ -2,13 +2,14 @@
  * What watching takes and what it tells: options, events, and what all databases of one process share.
  */
 import type { Env } from "../env.ts";
+import type { BreakerPolicy } from "../storage/circuit-breaker.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
 import type { MaintenanceOptions } from "./maintenance.ts";
 import type { Slots } from "./slots.ts";
 
-/** How databases are watched; all times in ms, sizes in pages. */
-export interface WatchOptions {
+/** How one database is watched; all times in ms, sizes in pages. */
+export interface DatabaseOptions {
   /** Least time between two captures of one database; the first of a burst is not delayed. */
   readonly walSyncIntervalMs: number;
   /** A WAL with anything left to checkpoint is checkpointed at least this often. */
@@ -17,20 +18,36 @@ export interface WatchOptions {
   readonly minCheckpointPages: number;
   /** A WAL larger than this many pages is truncated after its checkpoint. */
   readonly walTruncateThresholdPages: number;
-  /** Uploads at once, over all databases. */
-  readonly uploaderConcurrency: number;
-  /** How long a drain may take. */
+  /** How long its drain may take. */
   readonly shutdownTimeoutMs: number;
-  /** Capture no further than what was acknowledged, and keep nothing that was uploaded (`--no-cache`). */
-  readonly isDirect?: boolean;
-  /** Most bytes of captured files on disk, over all databases; without it there is no limit. */
-  readonly spoolBytesMax?: number;
   /** How often `validate` is called for each database; 0 or absent: never. */
   readonly validationIntervalMs?: number;
   /**
    * Snapshots on schedule, compaction, retention and the local cache; without it only captures are uploaded.
    */
   readonly maintenance?: MaintenanceOptions;
+}
+
+/**
+ * How databases are watched: what holds for the process, and for each database without options of its own.
+ */
+export interface WatchOptions extends DatabaseOptions {
+  /** Uploads at once, over all databases. */
+  readonly uploaderConcurrency: number;
+  /** Capture no further than what was acknowledged, and keep nothing that was uploaded (`--no-cache`). */
+  readonly isDirect?: boolean;
+  /** Most bytes of captured files on disk, over all databases; without it there is no limit. */
+  readonly spoolBytesMax?: number;
+  /** When a database's requests to the store are suspended; null or absent: never. */
+  readonly breaker?: BreakerPolicy | null;
+}
+
+/** A database to watch. */
+export interface WatchTarget extends AttachTarget {
+  /** Its own options; without them those of the watch. One object for all databases that share them. */
+  readonly options?: DatabaseOptions;
+  /** Found by a glob: what cannot be watched is looked at again with the next discovery, not given up. */
+  readonly isDiscovered?: boolean;
 }
 
 /** What looking through a database's objects found. */
@@ -81,6 +98,16 @@ export type WatchEvent =
     }
   | { readonly event: "failed"; readonly database: string; readonly code: string; readonly message: string }
   | { readonly event: "recovered"; readonly database: string }
+  | {
+      readonly event: "circuit-open";
+      readonly database: string;
+      /** Calls in a row that failed. */
+      readonly failures: number;
+      /** When the next one is tried, as RFC 3339. */
+      readonly until: string;
+      readonly message: string;
+    }
+  | { readonly event: "let-go"; readonly database: string; readonly reason: string }
   | { readonly event: "stopped"; readonly database: string; readonly code: string; readonly message: string };
 
 /** What all watched databases of a process share. */
