@@ -4,8 +4,8 @@
 import { STORE_OPTIONS } from "../config/options.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { askWatchOrNull } from "../replication/control.ts";
-import { Slots } from "../replication/slots.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
+import { Slots } from "../storage/slots.ts";
 import { nameDatabases } from "./database-names.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";

@@ -3,10 +3,10 @@
  */
 import type { Env } from "../env.ts";
 import type { BreakerPolicy } from "../storage/circuit-breaker.ts";
+import type { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
 import type { MaintenanceOptions } from "./maintenance.ts";
-import type { Slots } from "./slots.ts";
 
 /** How one database is watched; all times in ms, sizes in pages. */
 export interface DatabaseOptions {

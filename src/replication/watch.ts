@@ -9,12 +9,12 @@ import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
 import { type ControlRequest, type ControlServer, serveControl } from "./control.ts";
 import { DatabaseWatcher } from "./database-watcher.ts";
 import { asWalrustError } from "./failure-tracker.ts";
-import { Slots } from "./slots.ts";
 import { enforceSpoolBudget } from "./spool-budget.ts";
 import type { WatchContext, WatchEvent, WatchOptions } from "./watch-types.ts";
 
