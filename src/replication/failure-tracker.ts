@@ -18,9 +18,14 @@ export class RetryPause {
     return nowMs >= this.#untilMs;
   }
 
-  /** Another try failed. */
-  extend(nowMs: number): void {
-    this.#untilMs = nowMs + this.#delayMs;
+  /**
+   * Another try failed.
+   * @param retryAtMs when the next one makes sense, if that is known (an open circuit): neither before nor
+   * after, and the pauses do not grow
+   */
+  extend(nowMs: number, retryAtMs: number | null = null): void {
+    this.#untilMs = retryAtMs ?? nowMs + this.#delayMs;
+    if (retryAtMs !== null) return;
     this.#delayMs = Math.min(MAX_DELAY_MS, this.#delayMs * 2);
   }
 

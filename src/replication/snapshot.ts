@@ -35,7 +35,7 @@ export interface SnapshotResult {
  */
 export async function snapshotOnce(
   target: AttachTarget,
-  context: Pick<WatchContext, "store" | "env" | "version" | "uploads" | "anchors">,
+  context: Pick<WatchContext, "store" | "env" | "version" | "anchors">,
   signal: AbortSignal,
 ): Promise<SnapshotResult> {
   const attached = await attach(target, context.store, context.env);

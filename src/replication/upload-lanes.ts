@@ -1,8 +1,10 @@
 /**
  * The uploads of one database while it is watched: at most one per lane at a time, with growing pauses after
- * a failure. What the store or the spool contradicts is handed up; nothing is given up here.
+ * a failure, and none while the circuit breaker suspends requests. What the store or the spool contradicts is
+ * handed up; nothing is given up here.
  */
 
+import { type CircuitBreaker, isSuspension } from "../storage/circuit-breaker.ts";
 import { RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
@@ -28,11 +30,19 @@ export class UploadLanes {
     readonly context: WatchContext,
     readonly signal: AbortSignal,
     readonly listener: UploadListener,
+    /** The one before the store, if any. */
+    readonly breaker: Pick<CircuitBreaker, "state" | "isPassable"> | null = null,
   ) {}
 
-  /** Starts what is pending, unless it runs already or a pause is not over. */
+  /**
+   * Starts what is pending, unless it runs already, requests are suspended or a pause is not over. When a
+   * trial is possible again there is no other pause.
+   */
   startDue(live: LiveDatabase, nowMs: number): void {
-    if (live.pending.length > 0 && this.#pause.isOver(nowMs)) this.start(live);
+    if (live.pending.length === 0) return;
+    const state = this.breaker?.state ?? "closed";
+    const isDue = state === "closed" ? this.#pause.isOver(nowMs) : this.breaker?.isPassable === true;
+    if (isDue) this.start(live);
   }
 
   /** Starts what is pending at once. */
@@ -59,7 +69,8 @@ export class UploadLanes {
       this.listener.drained();
     } catch (error) {
       if (this.signal.aborted) return;
-      this.#pause.extend(this.context.env.monotonicMs());
+      // A suspension is no failure of its own: the lane starts again when the breaker lets it.
+      if (!isSuspension(error)) this.#pause.extend(this.context.env.monotonicMs());
       this.listener.failed(error);
     }
   }

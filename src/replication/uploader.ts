@@ -45,7 +45,7 @@ export function nextOfLane(live: Pick<LiveDatabase, "pending">, lane: UploadLane
  */
 export async function uploadPending(
   live: LiveDatabase,
-  context: Pick<WatchContext, "store" | "uploads" | "version" | "env" | "emit"> & {
+  context: Pick<WatchContext, "store" | "version" | "env" | "emit"> & {
     readonly options?: WatchContext["options"];
   },
   signal: AbortSignal,
@@ -59,8 +59,7 @@ export async function uploadPending(
     const writer = live.state?.writer;
     if (writer === undefined) return { kind: "aborted" };
     const publisher = { store, name: live.name, writer, version };
-    const current = file;
-    const outcome = await context.uploads.run(() => publish(publisher, current, signal));
+    const outcome = await publish(publisher, file, signal);
     if (!live.pending.includes(file)) return { kind: "aborted" };
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
     if (outcome.kind === "state-lost") {

@@ -1,10 +1,170 @@
 /**
  * The circuit breaker of one database: suspends its requests to the store after calls have failed in a row.
+ *
+ *     closed --- `threshold` calls in a row failed ---> open
+ *     open --- the cooldown is over ---> half-open
+ *     half-open --- the trial succeeds ---> closed; it fails ---> open, for another cooldown
+ *
+ * A call counts once, after all its retries: as a failure if the store could not be reached or did not do its
+ * work (5xx, 408, 429, a timeout, a lost connection: every retryable error of class storage); as a success if
+ * it succeeded, or if the store answered it with a definite refusal (401, 403, 404, 412), for a store that
+ * refuses works. An abort, a bug or a local failure says nothing about the store and does not count.
+ *
+ * Invariants:
+ * 1. It is open or half-open only after `threshold` failures in a row, and then until a trial succeeds.
+ * 2. While it is open no call passes; while half-open one at a time.
+ * 3. Only calls that passed since the last change count: one that began before it says nothing about now.
  */
+import type { Env } from "../env.ts";
+import { EXIT_CODES, errorMessage, WalrustError } from "../errors.ts";
+import { s3StatusOf } from "./s3-errors.ts";
 
 /** When requests are suspended, and for how long. */
 export interface BreakerPolicy {
   /** Calls in a row that failed after all their retries. */
   readonly threshold: number;
   readonly cooldownMs: number;
+}
+
+/** Ten calls in a row, then a minute. */
+export const DEFAULT_BREAKER: BreakerPolicy = { threshold: 10, cooldownMs: 60_000 };
+
+/** Whether calls pass. */
+export type BreakerState = "closed" | "open" | "half-open";
+
+/** A change that somebody may want to know of. */
+export type BreakerChange =
+  | {
+      readonly kind: "opened";
+      /** True for the first time in an outage, false after a trial that failed. */
+      readonly isFirst: boolean;
+      /** Calls in a row that failed. */
+      readonly failures: number;
+      /** When the next one is tried, on the wall clock. */
+      readonly untilMs: number;
+      /** What the last one failed with. */
+      readonly message: string;
+    }
+  | { readonly kind: "closed" };
+
+/** A call that was let through; its end has to be told. */
+export interface Passage {
+  /** Whether the state of the circuit hangs on it. */
+  readonly isTrial: boolean;
+  /** How many changes of the circuit it came after. */
+  readonly era: number;
+  isSettled: boolean;
+}
+
+/** What the end of a call says about the store. */
+export type Verdict = "works" | "fails" | "unknown";
+
+const DEFINITE_CODES: ReadonlySet<string> = new Set(["not-found", "precondition", "missing-bucket"]);
+
+/**
+ * What an error that a call ended with says about the store. Without an answer, "auth" means that no keys
+ * were found.
+ */
+export function verdictOf(error: unknown): Verdict {
+  if (!(error instanceof WalrustError)) return "unknown";
+  if (error.retryable) return error.exitCode === EXIT_CODES.storage ? "fails" : "unknown";
+  return DEFINITE_CODES.has(error.code) || s3StatusOf(error) !== 0 ? "works" : "unknown";
+}
+
+/** Whether an error is the circuit breaker's own: nothing was sent. */
+export function isSuspension(error: unknown): boolean {
+  return error instanceof WalrustError && error.context["circuit"] !== undefined;
+}
+
+/** Decides call by call. It holds no timer: time is looked at when somebody asks. */
+export class CircuitBreaker {
+  readonly #policy: BreakerPolicy | null;
+  readonly #env: Pick<Env, "monotonicMs" | "nowMs">;
+  readonly #onChange: (change: BreakerChange) => void;
+  #failures = 0;
+  #reason = "";
+  /** When a trial may be made; null while closed. */
+  #openUntilMs: number | null = null;
+  #trial: Passage | null = null;
+  #era = 0;
+
+  /** @param policy null: it never opens */
+  constructor(
+    policy: BreakerPolicy | null,
+    env: Pick<Env, "monotonicMs" | "nowMs">,
+    onChange: (change: BreakerChange) => void,
+  ) {
+    this.#policy = policy;
+    this.#env = env;
+    this.#onChange = onChange;
+  }
+
+  get state(): BreakerState {
+    if (this.#openUntilMs === null) return "closed";
+    return this.#env.monotonicMs() >= this.#openUntilMs ? "half-open" : "open";
+  }
+
+  /**
+   * When the next call passes, on the monotonic clock. Null when one passes anyway (closed), and when nobody
+   * knows yet (a trial is on its way).
+   */
+  get retryAtMs(): number | null {
+    return this.#trial === null ? this.#openUntilMs : null;
+  }
+
+  /** Whether a call would pass now. */
+  get isPassable(): boolean {
+    return this.state === "closed" || (this.state === "half-open" && this.#trial === null);
+  }
+
+  /**
+   * Lets a call pass: the caller has to `settle` it.
+   * @throws WalrustError "storage", retryable, while requests are suspended (`isSuspension`)
+   */
+  pass(): Passage {
+    if (!this.isPassable) throw this.#suspension();
+    const isTrial = this.#openUntilMs !== null;
+    const passage: Passage = { isTrial, era: this.#era, isSettled: false };
+    if (isTrial) this.#trial = passage;
+    return passage;
+  }
+
+  /** Tells how a call ended. Only the first time counts. */
+  settle(passage: Passage, verdict: Verdict, error?: unknown): void {
+    if (passage.isSettled || passage.era !== this.#era) return;
+    passage.isSettled = true;
+    if (passage.isTrial) this.#trial = null;
+    if (verdict === "works") this.#succeeded();
+    else if (verdict === "fails") this.#failed(passage, errorMessage(error));
+  }
+
+  #succeeded(): void {
+    this.#failures = 0;
+    if (this.#openUntilMs === null) return;
+    this.#openUntilMs = null;
+    this.#era++;
+    this.#onChange({ kind: "closed" });
+  }
+
+  #failed({ isTrial }: Passage, message: string): void {
+    this.#failures++;
+    this.#reason = message;
+    if (this.#policy === null || (!isTrial && this.#failures < this.#policy.threshold)) return;
+    const { cooldownMs } = this.#policy;
+    this.#openUntilMs = this.#env.monotonicMs() + cooldownMs;
+    this.#era++;
+    const untilMs = this.#env.nowMs() + cooldownMs;
+    this.#onChange({ kind: "opened", isFirst: !isTrial, failures: this.#failures, untilMs, message });
+  }
+
+  #suspension(): WalrustError {
+    const leftMs = (this.#openUntilMs ?? 0) - this.#env.monotonicMs();
+    const next = leftMs > 0 ? `the next is tried in ${Math.ceil(leftMs / 1000)} s` : "one is being tried now";
+    const what = `Requests are suspended after ${this.#failures} failures in a row, and ${next}`;
+    return new WalrustError("storage", `${what}. The last one: ${this.#reason}`, {
+      hint: "Nothing is lost, captured changes wait on disk; check the network, the endpoint and the store",
+      context: { circuit: this.state, failures: this.#failures },
+      retryable: true,
+    });
+  }
 }

@@ -11,6 +11,7 @@ import { RetryingStore } from "./retrying-store.ts";
 import { s3Address } from "./s3-address.ts";
 import { S3Client } from "./s3-client.ts";
 import { S3Store } from "./s3-store.ts";
+import type { Slots } from "./slots.ts";
 import type { ObjectStore } from "./store.ts";
 
 /** The region when nobody says one. */
@@ -37,6 +38,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly retry?: RetryPolicy;
   /** A request is cut off when nothing has moved for this long; 30 s by default. */
   readonly stallMs?: number;
+  /** Limits the requests that put, over all that share these slots; none by default. */
+  readonly putSlots?: Slots;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -53,8 +56,9 @@ export function openStore(
 ): ObjectStore {
   const destination = parseDestination(options.url);
   const retry = options.retry ?? DEFAULT_RETRY;
+  const { putSlots } = options;
   if (destination.kind === "file") {
-    return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry);
+    return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry, putSlots);
   }
   const { bucket, prefix } = destination;
   const region =
@@ -76,7 +80,8 @@ export function openStore(
     env,
     stallMs: options.stallMs ?? DEFAULT_STALL_MS,
   });
-  const store = new S3Store({ client, bucket, prefix, env, retry, objectHeaders: objectHeaders(options) });
+  const shared = { client, bucket, prefix, env, retry, objectHeaders: objectHeaders(options) };
+  const store = new S3Store(putSlots === undefined ? shared : { ...shared, putSlots });
   return new RetryingStore(store, env, retry);
 }
 

@@ -11,7 +11,8 @@
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import { objectBody, putBodySha256, putBodySize } from "./object-body.ts";
-import { type RetryContext, type RetryPolicy, withRetry } from "./retry.ts";
+import { NO_RETRY, type RetryContext, type RetryPolicy, withRetry } from "./retry.ts";
+import type { Slots } from "./slots.ts";
 import type {
   ByteRange,
   Leftover,
@@ -30,11 +31,21 @@ export class RetryingStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #env: Env;
   readonly #policy: RetryPolicy;
+  readonly #putSlots: Slots | undefined;
+  #once: RetryingStore | null = null;
 
-  constructor(inner: ObjectStore, env: Env, policy: RetryPolicy) {
+  /** @param putSlots limits attempts to put: an attempt waits for a slot, the waits in between hold none */
+  constructor(inner: ObjectStore, env: Env, policy: RetryPolicy, putSlots?: Slots) {
     this.#inner = inner;
     this.#env = env;
     this.#policy = policy;
+    this.#putSlots = putSlots;
+  }
+
+  /** The same store with a single attempt for each call. */
+  get once(): RetryingStore {
+    this.#once ??= new RetryingStore(this.#inner, this.#env, NO_RETRY, this.#putSlots);
+    return this.#once;
   }
 
   get url(): string {
@@ -52,7 +63,8 @@ export class RetryingStore implements ObjectStore {
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
     await withRetry(this.#context("put", options.signal), async (attemptIndex) => {
       try {
-        await this.#inner.put(key, body, options);
+        const attempt = (): Promise<void> => this.#inner.put(key, body, options);
+        await (this.#putSlots === undefined ? attempt() : this.#putSlots.run(attempt, options.signal));
       } catch (error) {
         if (!options.createOnly || !hasCode(error, "precondition")) throw error;
         const isAnonymous = Object.keys(options.metadata ?? {}).length === 0;

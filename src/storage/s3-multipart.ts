@@ -14,6 +14,7 @@ import type { S3Client } from "./s3-client.ts";
 import { s3CodeOf, s3Error } from "./s3-errors.ts";
 import { encodeXmlText, xmlElementOrNull, xmlTextOrNull } from "./s3-xml.ts";
 import { sha256Hex } from "./sigv4.ts";
+import { SharedSlot, type Slots } from "./slots.ts";
 import type { PutBody } from "./store.ts";
 
 /** Objects up to this size go in one request. */
@@ -43,7 +44,12 @@ export interface MultipartUpload {
    * done.
    */
   readonly isDone: () => Promise<boolean>;
+  /** The whole upload takes one slot, while any of its requests is on its way. */
+  readonly putSlots?: Slots | undefined;
 }
+
+/** Runs an attempt in the upload's slot. */
+type InSlot = <T>(attempt: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>;
 
 interface Part {
   readonly number: number;
@@ -66,10 +72,15 @@ export function planParts(sizeBytes: number): Part[] {
  * Uploads an object in parts. @throws what the requests throw, "precondition" from the completion among them.
  */
 export async function putMultipart(upload: MultipartUpload): Promise<void> {
-  const uploadId = await withRetry(upload.retry, () => createUpload(upload));
+  const { retry, putSlots } = upload;
+  const slot = putSlots === undefined ? null : new SharedSlot(putSlots);
+  const inSlot: InSlot = (attempt, signal) => (slot === null ? attempt() : slot.run(attempt, signal));
+  const uploadId = await withRetry(retry, () => inSlot(() => createUpload(upload), retry.signal));
   try {
-    const etags = await sendParts(upload, uploadId);
-    await withRetry(upload.retry, (attemptIndex) => completeUpload(upload, uploadId, etags, attemptIndex));
+    const etags = await sendParts(upload, uploadId, inSlot);
+    await withRetry(retry, (attemptIndex) =>
+      inSlot(() => completeUpload(upload, uploadId, etags, attemptIndex), retry.signal),
+    );
   } catch (error) {
     await abortUpload(upload, uploadId);
     throw error;
@@ -92,7 +103,7 @@ async function createUpload(upload: MultipartUpload): Promise<string> {
 }
 
 /** Sends all parts, three at a time; the first failure stops the others. Gives the ETags in order. */
-async function sendParts(upload: MultipartUpload, uploadId: string): Promise<string[]> {
+async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSlot): Promise<string[]> {
   const parts = planParts(putBodySize(upload.body));
   const etags: string[] = new Array(parts.length);
   const stopper = new AbortController();
@@ -104,7 +115,8 @@ async function sendParts(upload: MultipartUpload, uploadId: string): Promise<str
     while (nextIndex < parts.length) {
       const part = parts[nextIndex++]!;
       const retry = { ...upload.retry, signal };
-      etags[part.number - 1] = await withRetry(retry, () => sendPart(upload, uploadId, part, signal));
+      const send = (): Promise<string> => sendPart(upload, uploadId, part, signal);
+      etags[part.number - 1] = await withRetry(retry, () => inSlot(send, signal));
     }
   }
   const workers = Array.from({ length: PARTS_IN_FLIGHT_MAX }, () =>

@@ -21,6 +21,7 @@ import { deleteS3Keys } from "./s3-delete.ts";
 import { s3StatusOf } from "./s3-errors.ts";
 import { s3ListPages } from "./s3-listing.ts";
 import { putMultipart, SINGLE_PUT_SIZE_MAX } from "./s3-multipart.ts";
+import type { Slots } from "./slots.ts";
 import type {
   ByteRange,
   ListOptions,
@@ -46,6 +47,8 @@ export interface S3StoreOptions {
   readonly retry: RetryPolicy;
   /** Headers of every object that is created: storage class, encryption. */
   readonly objectHeaders?: Readonly<Record<string, string>>;
+  /** Limits the uploads that have a request on its way. */
+  readonly putSlots?: Slots;
 }
 
 /** Objects in a bucket. */
@@ -188,16 +191,18 @@ export class S3Store implements ObjectStore {
     const action = this.#action("put", key);
     const fullKey = this.#keyPrefix + key;
     const { signal } = options;
+    const { putSlots } = this.#options;
     if (putBodySize(body) > SINGLE_PUT_SIZE_MAX) {
       if (isConditional) await this.#assertAbsent(key, signal);
       const retry = { env: this.#options.env, policy: this.#options.retry, signal };
       const isDone = () => this.#isSame(key, body, options);
       const shared = { client: this.#client, action, fullKey, body, headers };
-      return await putMultipart({ ...shared, isCreateOnly: isConditional, retry, isDone });
+      return await putMultipart({ ...shared, isCreateOnly: isConditional, retry, isDone, putSlots });
     }
     const sha256 = options.sha256 ?? (await putBodySha256(body));
     if (isConditional) headers["if-none-match"] = "*";
-    await this.#client.send({ action, method: "PUT", fullKey, headers, body, sha256, signal });
+    const send = () => this.#client.send({ action, method: "PUT", fullKey, headers, body, sha256, signal });
+    await (putSlots === undefined ? send() : putSlots.run(send, signal));
   }
 
   /**

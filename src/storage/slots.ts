@@ -1,27 +1,118 @@
 /**
- * Slots: a limit on how many things of a kind run at once over all databases (uploads, anchors). First come,
- * first served; nothing is held per waiter but its place in the line.
+ * Slots: a limit on how many things of a kind run at once over all databases (requests that put, anchors).
+ * First come, first served; nothing is held per waiter but its place in the line.
  */
 
 /** A counting semaphore. */
 export class Slots {
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  /** In the order they came. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(readonly count: number) {
     this.#free = count;
   }
 
-  /** Runs `work` as soon as a slot is free. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  /** Whether somebody waits for a slot. */
+  get isContended(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  /** Runs `work` as soon as a slot is free. @throws the signal's reason when it aborts before that */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    await this.acquire(signal);
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free++;
-      else next();
+      this.release();
     }
+  }
+
+  /** Waits for a slot, which has to be released. @throws as `run` */
+  async acquire(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free--;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#waiting.delete(onTurn);
+        reject(signal?.reason);
+      };
+      const onTurn = (): void => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      this.#waiting.add(onTurn);
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  /** Gives a slot back: it passes to the first in the line. */
+  release(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) {
+      this.#free++;
+      return;
+    }
+    this.#waiting.delete(next);
+    next();
+  }
+}
+
+/**
+ * One slot for the requests of one upload, however many of them are on their way: taken by the first, given
+ * back after the last, and so not held while all of them pause. When others wait for a slot no further
+ * request joins; the slot goes round after those on their way.
+ */
+export class SharedSlot {
+  #users = 0;
+  #isAcquiring = false;
+  #change = Promise.withResolvers<void>();
+
+  constructor(readonly slots: Slots) {}
+
+  /**
+   * Runs `work` in the shared slot. All works of one upload have to end when the signal aborts.
+   * @throws the signal's reason when it aborts before there is a slot
+   */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    await this.#enter(signal);
+    try {
+      return await work();
+    } finally {
+      this.#users--;
+      if (this.#users === 0) this.slots.release();
+      this.#changed();
+    }
+  }
+
+  async #enter(signal: AbortSignal | undefined): Promise<void> {
+    while (true) {
+      signal?.throwIfAborted();
+      if (this.#users > 0 && !this.slots.isContended) break;
+      if (this.#users === 0 && !this.#isAcquiring) return await this.#acquire(signal);
+      await this.#change.promise;
+    }
+    this.#users++;
+  }
+
+  async #acquire(signal: AbortSignal | undefined): Promise<void> {
+    this.#isAcquiring = true;
+    try {
+      await this.slots.acquire(signal);
+      this.#users++;
+    } finally {
+      this.#isAcquiring = false;
+      this.#changed();
+    }
+  }
+
+  /** Those who wait look again. */
+  #changed(): void {
+    const { resolve } = this.#change;
+    this.#change = Promise.withResolvers<void>();
+    resolve();
   }
 }
