@@ -45,6 +45,8 @@ export function asWalrustError(error: unknown): WalrustError {
 /** The failure one database is getting over. */
 export class FailureTracker {
   #failure: WalrustError | null = null;
+  /** What was said since all was well: two failures that take turns are said once each. */
+  readonly #said = new Set<string>();
 
   constructor(
     readonly database: string,
@@ -56,11 +58,11 @@ export class FailureTracker {
     return this.#failure;
   }
 
-  /** Says a failure unless it was said last; that somebody else is at the database just now is no failure. */
+  /** Says a failure unless it was said; that somebody else is at the database just now is no failure. */
   failed(failure: WalrustError): void {
     const { code, message, hint } = failure;
     if (code === "database-busy") return;
-    if (!isSaid(this.#failure, failure)) {
+    if (isNew(this.#said, failure)) {
       this.env.log.error(message, { database: this.database, hint });
       this.emit({ event: "failed", database: this.database, code, message });
     }
@@ -71,14 +73,47 @@ export class FailureTracker {
   healed(): void {
     if (this.#failure === null) return;
     this.#failure = null;
+    this.#said.clear();
     this.env.log.info("recovered", { database: this.database });
     this.emit({ event: "recovered", database: this.database });
   }
 }
 
-/** Whether a failure is the one that was said last. A store that is gone fails on another key each time. */
-function isSaid(last: WalrustError | null, failure: WalrustError): boolean {
-  if (last === null) return false;
-  const isStorage = failure.exitCode === EXIT_CODES.storage;
-  return isStorage ? last.code === failure.code : last.message === failure.message;
+/**
+ * The failures of something that runs beside replication (upkeep, the manifest): a warning for the first one
+ * of a kind, however often it is tried in vain, and a line when it works again.
+ */
+export class SideFailure {
+  readonly #said = new Set<string>();
+
+  /** @param what begins each line: "upkeep" */
+  constructor(
+    readonly what: string,
+    readonly database: string,
+    readonly env: Pick<Env, "log">,
+  ) {}
+
+  failed(error: unknown): void {
+    const failure = asWalrustError(error);
+    if (!isNew(this.#said, failure)) return;
+    const { message, hint } = failure;
+    this.env.log.warn(`${this.what}: ${message}`, { database: this.database, hint });
+  }
+
+  healed(): void {
+    if (this.#said.size === 0) return;
+    this.#said.clear();
+    this.env.log.info(`${this.what}: recovered`, { database: this.database });
+  }
+}
+
+/** More kinds of failures than this are not told apart between two recoveries. */
+const KINDS_MAX = 50;
+
+/** Notes a failure as said. @returns false if its kind was. A store that is gone fails on other keys. */
+function isNew(said: Set<string>, { code, message, exitCode }: WalrustError): boolean {
+  const kind = exitCode === EXIT_CODES.storage ? code : message;
+  if (said.has(kind) || said.size >= KINDS_MAX) return false;
+  said.add(kind);
+  return true;
 }

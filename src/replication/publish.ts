@@ -11,11 +11,19 @@ import { hex } from "../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
 import { keyOf } from "../storage/catalog.ts";
 import { decodeMetadata, encodeMetadata } from "../storage/object-metadata.ts";
+import { Slots } from "../storage/slots.ts";
 import type { ObjectStore, PutBody, PutOptions } from "../storage/store.ts";
-import { isChainLink, isIntact, type SpoolFile } from "./spool.ts";
+import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "./spool.ts";
 
-/** Files up to this size are sent from memory; larger ones stream from disk. */
-const IN_MEMORY_SIZE = 4 << 20;
+/**
+ * Files up to this size are sent from memory; larger ones are read again when their turn comes. While the
+ * store fails every database has a file that waits for it.
+ */
+const IN_MEMORY_SIZE = 64 << 10;
+/** Files up to this size are hashed at once; larger ones beside everything else, a few at a time. */
+const SYNC_HASH_SIZE = 4 << 20;
+const HASHED_AT_ONCE = 2;
+const hashing = new Slots(HASHED_AT_ONCE);
 
 /** What became of a file. */
 export type PublishOutcome =
@@ -81,11 +89,25 @@ async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
   if (!existsSync(file.path)) return null;
   if (file.sizeBytes > IN_MEMORY_SIZE) {
     const { path, sizeBytes } = file;
-    return (await isIntact(file)) ? { kind: "file", path, offset: 0, sizeBytes } : null;
+    const isSmall = sizeBytes <= SYNC_HASH_SIZE;
+    const isSame = isSmall ? isIntactNow(file) : await hashing.run(() => isIntact(file));
+    return isSame ? { kind: "file", path, offset: 0, sizeBytes } : null;
   }
   const bytes = readFileSync(file.path).subarray(0, file.sizeBytes);
   const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
   return sha256 === hex(file.sha256) ? { kind: "bytes", bytes } : null;
+}
+
+function isIntactNow(file: SpoolFile): boolean {
+  const hasher = new Bun.CryptoHasher("sha256");
+  try {
+    for (const chunk of spoolChunks(file)) hasher.update(chunk);
+  } catch (error) {
+    // It is shorter than it was.
+    if (hasCode(error, "database")) return false;
+    throw error;
+  }
+  return hasher.digest("hex") === hex(file.sha256);
 }
 
 /** The capture time, from the LTX header itself. */

@@ -5,9 +5,9 @@
  */
 
 import { type CircuitBreaker, isSuspension } from "../storage/circuit-breaker.ts";
-import { RetryPause } from "./failure-tracker.ts";
-import type { LiveDatabase } from "./live-database.ts";
-import { nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
+import { RetryPause, type SideFailure } from "./failure-tracker.ts";
+import type { Captured } from "./live-database.ts";
+import { manifestFailure, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 const LANES = ["links", "snapshots"] as const;
@@ -25,6 +25,7 @@ export interface UploadListener {
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
   readonly #pause = new RetryPause();
+  #manifestFailure: SideFailure | null = null;
 
   constructor(
     readonly context: WatchContext,
@@ -38,7 +39,7 @@ export class UploadLanes {
    * Starts what is pending, unless it runs already, requests are suspended or a pause is not over. When a
    * trial is possible again there is no other pause.
    */
-  startDue(live: LiveDatabase, nowMs: number): void {
+  startDue(live: Captured, nowMs: number): void {
     if (live.pending.length === 0) return;
     const state = this.breaker?.state ?? "closed";
     const isDue = state === "closed" ? this.#pause.isOver(nowMs) : this.breaker?.isPassable === true;
@@ -46,7 +47,7 @@ export class UploadLanes {
   }
 
   /** Starts what is pending at once. */
-  start(live: LiveDatabase): void {
+  start(live: Captured): void {
     for (const lane of LANES) {
       if (this.#runs[lane] !== null || nextOfLane(live, lane) === undefined) continue;
       this.#runs[lane] = this.#run(live, lane).finally(() => {
@@ -60,9 +61,11 @@ export class UploadLanes {
     await Promise.all(LANES.map((lane) => this.#runs[lane]));
   }
 
-  async #run(live: LiveDatabase, lane: UploadLane): Promise<void> {
+  async #run(live: Captured, lane: UploadLane): Promise<void> {
     try {
-      const outcome = await uploadPending(live, this.context, this.signal, lane);
+      this.#manifestFailure ??= manifestFailure(live.name, this.context.env);
+      const context = { ...this.context, manifestFailure: this.#manifestFailure };
+      const outcome = await uploadPending(live, context, this.signal, lane);
       if (outcome.kind === "adopt") this.listener.adopt(outcome.reason);
       if (outcome.kind !== "drained") return;
       this.#pause.reset();

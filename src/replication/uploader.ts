@@ -5,12 +5,13 @@
  * the chain, and the later snapshots, so that increments do not wait for a snapshot of many gigabytes.
  */
 import type { Env } from "../env.ts";
-import { errorMessage, WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { listObjects } from "../storage/catalog.ts";
 import { buildManifest, writeManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import type { LiveDatabase } from "./live-database.ts";
+import { SideFailure } from "./failure-tracker.ts";
+import type { Captured } from "./live-database.ts";
 import { foreignWriterError, publish } from "./publish.ts";
 import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "./spool.ts";
 import { keepSent } from "./spool-cache.ts";
@@ -30,7 +31,7 @@ export type UploadLane = "links" | "snapshots";
  * The next file of a lane, or undefined. A snapshot waits for the links that lead to it: should they be lost
  * with the spool, a bucket that holds it would be continued after it, with a gap in its increments for good.
  */
-export function nextOfLane(live: Pick<LiveDatabase, "pending">, lane: UploadLane): SpoolFile | undefined {
+export function nextOfLane(live: Pick<Captured, "pending">, lane: UploadLane): SpoolFile | undefined {
   const link = live.pending.find(isChainLink);
   if (lane === "links") return link;
   const snapshot = live.pending.find((file) => !isChainLink(file));
@@ -44,9 +45,11 @@ export function nextOfLane(live: Pick<LiveDatabase, "pending">, lane: UploadLane
  * another writer owns a key
  */
 export async function uploadPending(
-  live: LiveDatabase,
+  live: Captured,
   context: Pick<WatchContext, "store" | "version" | "env" | "emit"> & {
     readonly options?: WatchContext["options"];
+    /** Where failures to write the manifest are said, if more than one run is made. */
+    readonly manifestFailure?: SideFailure;
   },
   signal: AbortSignal,
   lane: UploadLane,
@@ -77,12 +80,15 @@ export async function uploadPending(
     }
     emitUploaded(live, file, outcome, context);
   }
-  if (hasSnapshot) await refreshManifest(live, store, env, signal);
+  if (hasSnapshot) {
+    const failure = context.manifestFailure ?? manifestFailure(live.name, env);
+    await refreshManifest(live, store, signal, failure);
+  }
   return { kind: "drained" };
 }
 
 function emitUploaded(
-  live: LiveDatabase,
+  live: Captured,
   file: SpoolFile,
   published: { key: string; timeMs: number },
   context: Pick<WatchContext, "emit" | "env">,
@@ -99,15 +105,20 @@ function emitUploaded(
   });
 }
 
+/** Where failures to write the manifest of a database are said. */
+export function manifestFailure(database: string, env: Pick<Env, "log">): SideFailure {
+  return new SideFailure("the manifest could not be written", database, env);
+}
+
 /**
  * Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything.
  * Its mark is what the store acknowledged, never more.
  */
-export async function refreshManifest(
-  live: LiveDatabase,
+async function refreshManifest(
+  live: Captured,
   store: ObjectStore,
-  env: Env,
   signal: AbortSignal,
+  failure: SideFailure,
 ): Promise<void> {
   const { state } = live;
   if (state === null) return;
@@ -119,9 +130,10 @@ export async function refreshManifest(
     const { txid, timeMs, chain } = newest;
     const mark = { pageSizeBytes: state.pageSizeBytes, txid, timeMs, chain, writer: state.writer };
     await writeManifest(store, buildManifest(live.name, objects, mark), signal);
+    failure.healed();
   } catch (error) {
     if (signal.aborted) return;
     if (!(error instanceof WalrustError)) throw error;
-    env.log.warn(`the manifest could not be written: ${errorMessage(error)}`, { database: live.name });
+    failure.failed(error);
   }
 }

@@ -23,7 +23,7 @@ async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /** All chunks in one array: a chunk is copied before the next one is asked for. */
-async function collectChunks(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+export async function collectChunks(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const copies: Uint8Array[] = [];
   for await (const chunk of chunks) copies.push(chunk.slice());
   if (copies.length === 1) return copies[0]!;

@@ -14,9 +14,9 @@
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import type { CredentialSource } from "./credentials.ts";
-import { CHUNK_SIZE_BYTES, putBodyChunks, putBodySize } from "./object-body.ts";
+import { CHUNK_SIZE_BYTES, collectChunks, putBodyChunks, putBodySize } from "./object-body.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
-import { type S3Failure, s3CodeOf, s3Error, s3StatusOf } from "./s3-errors.ts";
+import { retryAfterMsOrNull, type S3Failure, s3CodeOf, s3Error, s3StatusOf } from "./s3-errors.ts";
 import { xmlTextOrNull } from "./s3-xml.ts";
 import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
 import { StallWatch } from "./stall-watch.ts";
@@ -118,7 +118,7 @@ export class S3Client {
         decompress: false,
         // Our own watch decides.
         timeout: false,
-        ...(request.body === undefined ? {} : { body: fetchBody(request.body, watch) }),
+        ...(request.body === undefined ? {} : { body: await fetchBody(request.body, watch) }),
       } as RequestInit);
     } catch (cause) {
       watch.stop();
@@ -159,6 +159,8 @@ export class S3Client {
       s3Message: (xmlTextOrNull(xml, "Message") ?? "").slice(0, 300),
       requestId: (headers.get("x-amz-request-id") ?? "").slice(0, 100),
       bucketRegion: headers.get("x-amz-bucket-region") ?? xmlTextOrNull(xml, "Region"),
+      retryAfterMs:
+        status === 429 || status === 503 ? retryAfterMsOrNull(headers, this.#options.env.nowMs()) : null,
     };
     const error = s3Error(failure);
     const serverMs = Date.parse(headers.get("date") ?? "");
@@ -199,12 +201,14 @@ function isExpired(error: unknown, request: S3Request): boolean {
 }
 
 /**
- * A small body as it is; a larger one in chunks, so that its progress can be watched and little is in memory.
+ * A small body as it is, read from its file only now; a larger one in chunks, so that its progress can be
+ * watched and little is in memory.
  */
-function fetchBody(body: PutBody, watch: StallWatch): Uint8Array | AsyncIterable<Uint8Array> {
-  if (body.kind === "bytes" && body.bytes.byteLength <= CHUNK_SIZE_BYTES) return body.bytes;
-  if (putBodySize(body) === 0) return new Uint8Array(0);
-  return watchedChunks(body, watch);
+async function fetchBody(body: PutBody, watch: StallWatch): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  const sizeBytes = putBodySize(body);
+  if (sizeBytes > CHUNK_SIZE_BYTES) return watchedChunks(body, watch);
+  if (sizeBytes === 0) return new Uint8Array(0);
+  return body.kind === "bytes" ? body.bytes : await collectChunks(putBodyChunks(body));
 }
 
 async function* watchedChunks(body: PutBody, watch: StallWatch): AsyncGenerator<Uint8Array> {

@@ -3,6 +3,7 @@
  * callers branch on: not-found, missing-bucket, precondition, auth, and whether trying again can help.
  */
 import { type ErrorCode, WalrustError } from "../errors.ts";
+import { RETRY_AFTER } from "./retry.ts";
 
 /** What is known of an answer that is no success. */
 export interface S3Failure {
@@ -15,6 +16,8 @@ export interface S3Failure {
   readonly requestId: string;
   /** The region the bucket is in, when the store says so. */
   readonly bucketRegion: string | null;
+  /** The wait that the store asks for before the next request, if it does. */
+  readonly retryAfterMs?: number | null;
 }
 
 /** S3 codes that mean "later", whatever their status. */
@@ -60,12 +63,12 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** The error for an answer. */
 export function s3Error(failure: S3Failure): WalrustError {
-  const { action, status, s3Code, s3Message, requestId } = failure;
+  const { action, status, s3Code, s3Message, requestId, retryAfterMs = null } = failure;
   const answer = [`${status}`, s3Code, s3Message && `(${s3Message})`].filter((part) => part !== "").join(" ");
   const hint = hintFor(failure);
   return new WalrustError(errorCodeFor(status, s3Code), `Cannot ${action}: the store answered ${answer}`, {
     ...(hint === undefined ? {} : { hint }),
-    context: { status, s3Code, requestId },
+    context: { status, s3Code, requestId, ...(retryAfterMs === null ? {} : { [RETRY_AFTER]: retryAfterMs }) },
     retryable: isRetryable(status, s3Code),
   });
 }
@@ -89,6 +92,19 @@ function hintFor({ status, s3Code, bucketRegion }: S3Failure): string | undefine
   if (!isElsewhere) return HINTS[s3Code];
   if (bucketRegion === null) return "The bucket is elsewhere: check the region and the endpoint.";
   return `The bucket is in region ${bucketRegion}: set the region to ${bucketRegion}.`;
+}
+
+/**
+ * The wait that a Retry-After header asks for, in ms: seconds, or a date, which is compared with the store's
+ * own clock. Null without one that can be read.
+ */
+export function retryAfterMsOrNull(headers: Headers, nowMs: number): number | null {
+  const text = headers.get("retry-after")?.trim() ?? "";
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1_000;
+  const untilMs = Date.parse(text);
+  if (!Number.isFinite(untilMs)) return null;
+  const serverMs = Date.parse(headers.get("date") ?? "");
+  return Math.max(0, untilMs - (Number.isFinite(serverMs) ? serverMs : nowMs));
 }
 
 /** The HTTP status an error of `s3Error` stands for, or 0. */

@@ -9,7 +9,7 @@
  */
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { putBodySha256, putBodySize } from "./object-body.ts";
-import { type RetryContext, withRetry } from "./retry.ts";
+import { NO_RETRY, type RetryContext, withRetry } from "./retry.ts";
 import type { S3Client } from "./s3-client.ts";
 import { s3CodeOf, s3Error } from "./s3-errors.ts";
 import { encodeXmlText, xmlElementOrNull, xmlTextOrNull } from "./s3-xml.ts";
@@ -25,6 +25,8 @@ export const PART_SIZE_MIN = 8 * 1024 * 1024;
 
 const PART_COUNT_MAX = 10_000;
 const PARTS_IN_FLIGHT_MAX = 3;
+/** How long an upload may take to be aborted when its caller has given up. */
+const ABORT_LIMIT_MS = 2_000;
 const MEBIBYTE = 1024 * 1024;
 
 /** One upload. */
@@ -44,6 +46,8 @@ export interface MultipartUpload {
    * done.
    */
   readonly isDone: () => Promise<boolean>;
+  /** Told when parts stay in the store because the upload could not be aborted. */
+  readonly onLeftParts: (reason: string) => void;
   /** The whole upload takes one slot, while any of its requests is on its way. */
   readonly putSlots?: Slots | undefined;
 }
@@ -209,22 +213,30 @@ async function sendCompletion(
   throw s3Error({ action, status, s3Code, s3Message, requestId: "", bucketRegion: null });
 }
 
-/** Best effort: the failure that led here is what counts. */
-async function abortUpload({ client, fullKey, retry }: MultipartUpload, uploadId: string): Promise<void> {
+/**
+ * Best effort: the failure that led here is what counts. A caller that has given up itself is not kept for
+ * long.
+ */
+async function abortUpload(upload: MultipartUpload, uploadId: string): Promise<void> {
+  const { client, fullKey, retry, onLeftParts } = upload;
+  const limit = new AbortController();
+  const isHurried = retry.signal?.aborted === true;
+  if (isHurried) void retry.env.sleep(ABORT_LIMIT_MS, limit.signal).then(() => limit.abort());
+  const policy = isHurried ? NO_RETRY : retry.policy;
   try {
-    await withRetry({ ...retry, signal: undefined }, () =>
+    await withRetry({ ...retry, policy, signal: limit.signal }, () =>
       client.send({
         action: `abort the upload of ${fullKey}`,
         method: "DELETE",
         fullKey,
         query: [["uploadId", uploadId]],
+        signal: limit.signal,
       }),
     );
   } catch (error) {
     if (s3CodeOf(error) === "NoSuchUpload" || hasCode(error, "not-found")) return;
-    retry.env.log.warn("an unfinished upload could not be aborted: the store keeps its parts", {
-      key: fullKey,
-      reason: errorMessage(error),
-    });
+    onLeftParts(errorMessage(error));
+  } finally {
+    limit.abort();
   }
 }

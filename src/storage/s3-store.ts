@@ -60,6 +60,8 @@ export class S3Store implements ObjectStore {
   /** What stands before every key: the prefix with a slash, or nothing. */
   readonly #keyPrefix: string;
   #conditionalPut: StoreCapabilities["conditionalPut"] = "unknown";
+  /** Whether parts that stay in the store were told of; once until an upload succeeds. */
+  #isLeftPartsSaid = false;
 
   constructor(options: S3StoreOptions) {
     const { bucket, prefix } = options;
@@ -196,8 +198,11 @@ export class S3Store implements ObjectStore {
       if (isConditional) await this.#assertAbsent(key, signal);
       const retry = { env: this.#options.env, policy: this.#options.retry, signal };
       const isDone = () => this.#isSame(key, body, options);
-      const shared = { client: this.#client, action, fullKey, body, headers };
-      return await putMultipart({ ...shared, isCreateOnly: isConditional, retry, isDone, putSlots });
+      const onLeftParts = (reason: string) => this.#sayLeftParts(key, reason);
+      const shared = { client: this.#client, action, fullKey, body, headers, onLeftParts, putSlots };
+      await putMultipart({ ...shared, isCreateOnly: isConditional, retry, isDone });
+      this.#isLeftPartsSaid = false;
+      return;
     }
     const sha256 = options.sha256 ?? (await putBodySha256(body));
     if (isConditional) headers["if-none-match"] = "*";
@@ -223,6 +228,13 @@ export class S3Store implements ObjectStore {
     throw new WalrustError("precondition", `Cannot create ${key} in ${this.url}: it exists`, {
       context: { key },
     });
+  }
+
+  #sayLeftParts(key: string, reason: string): void {
+    if (this.#isLeftPartsSaid) return;
+    this.#isLeftPartsSaid = true;
+    const what = "an unfinished upload could not be aborted: the store keeps its parts";
+    this.#options.env.log.warn(what, { key, reason });
   }
 
   async #isSame(key: string, body: PutBody, options: PutOptions): Promise<boolean> {

@@ -20,7 +20,7 @@ export class Slots {
 
   /** Runs `work` as soon as a slot is free. @throws the signal's reason when it aborts before that */
   async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    await this.acquire(signal);
+    if (!this.#take(signal)) await this.#turn(signal);
     try {
       return await work();
     } finally {
@@ -30,12 +30,18 @@ export class Slots {
 
   /** Waits for a slot, which has to be released. @throws as `run` */
   async acquire(signal?: AbortSignal): Promise<void> {
+    if (!this.#take(signal)) await this.#turn(signal);
+  }
+
+  #take(signal: AbortSignal | undefined): boolean {
     signal?.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free--;
-      return;
-    }
-    await new Promise<void>((resolve, reject) => {
+    if (this.#free === 0) return false;
+    this.#free--;
+    return true;
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         this.#waiting.delete(onTurn);
         reject(signal?.reason);
