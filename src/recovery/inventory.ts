@@ -1,6 +1,7 @@
 /**
  * What a destination holds of each database: snapshots, increments, sizes, and which points are restorable.
  */
+import { hasCode } from "../errors.ts";
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import {
   type LtxObject,
@@ -9,6 +10,11 @@ import {
   newestObjectOrNull,
   readHeader,
 } from "../storage/catalog.ts";
+import {
+  detectForeignLayoutOrNull,
+  type ForeignLayout,
+  findForeignDatabases,
+} from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { planRestore } from "./plan.ts";
 
@@ -32,6 +38,8 @@ export interface InventoryEntry {
   readonly restorable: Readonly<Record<string, number>>;
   /** What is wrong with the listing, such as a gap; empty when nothing is. */
   readonly problems: readonly string[];
+  /** Set when what lies there is not ours to read; everything else is empty then. */
+  readonly foreign: ForeignLayout | null;
 }
 
 /** Takes stock of one database, or of all. */
@@ -44,9 +52,47 @@ export async function takeInventory(
   const entries: InventoryEntry[] = [];
   for (const database of names) {
     const objects = await listObjects(store, database, signal);
-    if (objects.length > 0) entries.push(await entryOf(store, database, objects, signal));
+    const entry = await entryOrForeign(store, database, objects, signal);
+    if (entry !== null) entries.push(entry);
   }
-  return entries;
+  if (entries.length > 0 || name !== null) return entries;
+  return (await findForeignDatabases(store, signal)).map(foreignEntry);
+}
+
+/** The entry of a database; where there are no objects that we can read, what lies there instead, or null. */
+async function entryOrForeign(
+  store: ObjectStore,
+  database: string,
+  objects: readonly LtxObject[],
+  signal?: AbortSignal,
+): Promise<InventoryEntry | null> {
+  let failure: unknown = null;
+  if (objects.length > 0) {
+    try {
+      return await entryOf(store, database, objects, signal);
+    } catch (error) {
+      if (!hasCode(error, "corrupt")) throw error;
+      failure = error;
+    }
+  }
+  const foreign = await detectForeignLayoutOrNull(store, database, signal);
+  if (foreign !== null) return foreignEntry(foreign);
+  if (failure !== null) throw failure;
+  return null;
+}
+
+function foreignEntry(foreign: ForeignLayout): InventoryEntry {
+  return {
+    name: foreign.database,
+    snapshots: [],
+    increments: 0,
+    bytes: 0,
+    oldest: null,
+    newest: null,
+    restorable: {},
+    problems: [`${foreign.title}, which walrust cannot read`],
+    foreign,
+  };
 }
 
 async function entryOf(
@@ -81,6 +127,7 @@ async function entryOf(
     newest: newest === null ? null : { txid: newest.maxTxid, timeMs: await timeOf(newest) },
     restorable,
     problems: problemsOf(objects),
+    foreign: null,
   };
 }
 

@@ -11,6 +11,7 @@ import type { Env } from "../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { type LtxObject, listObjects } from "../storage/catalog.ts";
+import { assertNotForeign, foreignErrorOr, isDoubtful } from "../storage/foreign-layout.ts";
 import { readManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
@@ -84,6 +85,14 @@ export interface RestoreContext {
  * untouched
  */
 export async function restore(request: RestoreRequest, context: RestoreContext): Promise<RestoreResult> {
+  try {
+    return await restoreOurs(request, context);
+  } catch (error) {
+    throw await foreignErrorOr(error, context.store, request.name, context.signal);
+  }
+}
+
+async function restoreOurs(request: RestoreRequest, context: RestoreContext): Promise<RestoreResult> {
   const { env } = context;
   const startedMs = env.monotonicMs();
   const outputPath = resolve(request.outputPath);
@@ -153,6 +162,7 @@ async function planNow(
   const manifest = await readManifest(store, request.name, signal);
   const stored = await listObjects(store, request.name, signal);
   const objects = request.point.kind === "time" ? stored : withUnsent(stored, local);
+  if (isDoubtful(stored)) await assertNotForeign(store, request.name, signal);
   if (objects.length === 0) throw await nothingThere(request.name, store);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
   const target = await resolveTarget(request.point, objects, manifest, store, env.nowMs());

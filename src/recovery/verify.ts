@@ -14,6 +14,7 @@ import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { manifestKey } from "../format/keys.ts";
 import type { LtxObject } from "../storage/catalog.ts";
+import { assertNotForeign } from "../storage/foreign-layout.ts";
 import { type ManifestReading, readManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { mapInOrder } from "./in-order.ts";
@@ -55,8 +56,8 @@ const PASSES_MAX = 3;
 
 /**
  * Verifies one database.
- * @throws WalrustError code "restore" when nothing is there, a storage code, or "database" when the temporary
- * file of a trial restore cannot be written
+ * @throws WalrustError code "restore" when nothing is there or it is not ours, a storage code, or "database"
+ * when the temporary file of a trial restore cannot be written
  */
 export async function verifyDatabase(
   store: ObjectStore,
@@ -68,10 +69,12 @@ export async function verifyDatabase(
     // The manifest first: whatever it names was there before the listing began.
     const manifest = await readManifest(store, name, options.signal);
     const listing = await takeListing(store, name, options.signal);
+    if (listing.objects.length === 0) await assertNotForeign(store, name, options.signal);
     if (listing.objects.length === 0 && manifest.kind === "none") throw nothingThere(store, name);
     const result = await runPass({ store, name, manifest, listing, options, env });
     const isSuspicious = result.vanished.length > 0 || result.report.status !== "ok";
     if (!isSuspicious) return result.report;
+    if (result.report.checked.chainedObjects === 0) await assertNotForeign(store, name, options.signal);
     const isLast = pass === PASSES_MAX;
     if (isLast || !(await hasChanged(store, name, manifest, listing, options.signal))) return result.report;
     env.log.debug("the destination changed while it was verified; looking again", { database: name });

@@ -9,6 +9,7 @@
  *   full.
  * - the bucket lost objects that were acknowledged: said; a new snapshot makes the present restorable again.
  * - the bucket is empty: a new history begins.
+ * - the bucket holds a backup of another program there: refused, nothing is written into it.
  */
 import { rmSync, statSync } from "node:fs";
 import { applyBatch, checksumOfFileOrNull } from "../database/page-sums.ts";
@@ -30,6 +31,7 @@ import {
   readHeader,
   readTrailer,
 } from "../storage/catalog.ts";
+import { detectForeignLayoutOrNull, type ForeignLayout } from "../storage/foreign-layout.ts";
 import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Predecessor } from "./anchor.ts";
@@ -200,7 +202,9 @@ export async function adopt(
   const objects = await objectsOrNone(live, store);
   const newest = newestObjectOrNull(objects);
   const writer = live.state?.writer ?? hex(env.randomBytes(16));
-  const before = newest === null ? null : await predecessorOf(newest, objects, live.name, writer, store);
+  if (newest === null) await assertNotForeign(live.name, store, env);
+  const before =
+    newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store);
   forgetLocal(live);
   if (newest === null || before === null) {
     const reason = "a new history begins";
@@ -258,6 +262,39 @@ function forgetLocal(live: LiveDatabase): void {
   live.pending.length = 0;
   rmSync(live.paths.statePath, { force: true });
   clearSpool(live.paths.spoolFolder);
+}
+
+/** A history must not begin among somebody else's objects. @throws WalrustError code "foreign-writer" */
+async function assertNotForeign(name: string, store: ObjectStore, env: Env): Promise<void> {
+  const layout = await detectForeignLayoutOrNull(store, name);
+  if (layout === null) return;
+  // It has folders of its own, and Litestream 0.5 begins beside it likewise.
+  if (layout.format !== "litestream-0.3") throw refusal(name, store, layout);
+  env.log.warn(`${layout.title} lies there, too: ${layout.key}; it is left alone`, { database: name });
+}
+
+function refusal(name: string, store: ObjectStore, { title, key, format }: ForeignLayout): WalrustError {
+  return new WalrustError("foreign-writer", `${name} in ${store.url} is ${title}: ${key}`, {
+    hint: "Nothing is written into it. Choose another prefix or name; the old backup stays as it is",
+    context: { database: name, format, key },
+  });
+}
+
+/** @throws WalrustError code "foreign-writer" when the newest object is somebody else's */
+async function predecessorOrForeign(
+  newest: LtxObject,
+  objects: readonly LtxObject[],
+  name: string,
+  writer: string,
+  store: ObjectStore,
+): Promise<Predecessor> {
+  try {
+    return await predecessorOf(newest, objects, name, writer, store);
+  } catch (error) {
+    if (!hasCode(error, "corrupt")) throw error;
+    const layout = await detectForeignLayoutOrNull(store, name);
+    throw layout === null ? error : refusal(name, store, layout);
+  }
 }
 
 /** What the next TXID is applied to, read from the newest object itself. */
