@@ -1,0 +1,137 @@
+/**
+ * The notices of one webhook on their way: sent one after the other, in order, and tried again.
+ *
+ * - Nobody waits for it: `push` is synchronous, and a webhook that hangs delays only its own notices.
+ * - Bounded: at most `QUEUE_MAX` notices wait; beyond, the oldest is dropped. Each is tried four times.
+ * - That it cannot be delivered is said once, until it can again. The URL is a secret: only scheme and host
+ *   are ever shown.
+ * - A "recovered" goes only to a webhook that at least one of the failures it ends was sent to (or tried).
+ */
+import type { Env } from "../env.ts";
+import { errorMessage, WalrustError } from "../errors.ts";
+import { type RetryPolicy, withRetry } from "../storage/retry.ts";
+import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
+import { type Notice, noticeBody, noticeSignature } from "./webhook-notice.ts";
+
+/** Notices that wait for one webhook at most: an outage may be told of by each of many hundred databases. */
+export const QUEUE_MAX = 1_000;
+const RETRY: RetryPolicy = { retryCountMax: 3, baseMs: 1_000, delayMaxMs: 30_000 };
+
+/** One `[[webhooks]]` of the configuration. */
+export interface WebhookOptions {
+  readonly url: string;
+  /** The failures it is told of; what it was told of is also closed with "recovered". */
+  readonly events: readonly string[];
+  readonly secret?: string | undefined;
+}
+
+/** What is the same for all webhooks of a process. */
+export interface WebhookContext {
+  readonly hostname: string;
+  readonly version: string;
+  readonly env: Env;
+  /** Ends every delivery. */
+  readonly signal: AbortSignal;
+}
+
+/** One webhook. */
+export class WebhookQueue {
+  readonly #url: URL;
+  readonly #events: ReadonlySet<string>;
+  readonly #waiting: Notice[] = [];
+  /** Failures of which the webhook may know. */
+  readonly #tried = new WeakSet<Notice>();
+  #run: Promise<void> | null = null;
+  #isFailing = false;
+  #isOverflowing = false;
+
+  /** @throws WalrustError with code "config" when the URL is none */
+  constructor(
+    readonly options: WebhookOptions,
+    readonly context: WebhookContext,
+  ) {
+    this.#url = parseOutgoingUrl(options.url, "url of [[webhooks]]");
+    this.#events = new Set(options.events);
+  }
+
+  /** Takes a notice if this webhook wants it. */
+  push(notice: Notice): void {
+    if (!this.#wants(notice) || this.context.signal.aborted) return;
+    if (this.#waiting.length >= QUEUE_MAX) this.#dropOldest();
+    this.#waiting.push(notice);
+    this.#run ??= this.#deliverAll().finally(() => {
+      this.#run = null;
+    });
+  }
+
+  /** Resolves when nothing waits any more, or after the abort. */
+  async done(): Promise<void> {
+    await this.#run;
+  }
+
+  #wants(notice: Notice): boolean {
+    if (notice.event !== "recovered") return this.#events.has(notice.event);
+    return notice.closes.some((closed) => this.#events.has(closed.event));
+  }
+
+  #dropOldest(): void {
+    this.#waiting.shift();
+    if (!this.#isOverflowing) {
+      this.context.env.log.warn(
+        `webhook ${describeUrl(this.#url)}: more than ${QUEUE_MAX} notices wait; the oldest are dropped`,
+      );
+    }
+    this.#isOverflowing = true;
+  }
+
+  async #deliverAll(): Promise<void> {
+    const { env, signal } = this.context;
+    let notice = this.#waiting.shift();
+    for (; notice !== undefined && !signal.aborted; notice = this.#waiting.shift()) {
+      await this.#deliver(notice);
+      if (signal.aborted) break;
+      if (this.#waiting.length === 0) this.#isOverflowing = false;
+    }
+    const lostCount = this.#waiting.length + (notice === undefined ? 0 : 1);
+    if (lostCount === 0) return;
+    this.#waiting.length = 0;
+    const what = lostCount === 1 ? "a notice was" : `${lostCount} notices were`;
+    env.log.warn(`webhook ${describeUrl(this.#url)}: ${what} not delivered before the end`);
+  }
+
+  /** One notice, with retries. Never rejects. */
+  async #deliver(notice: Notice): Promise<void> {
+    const { env, signal } = this.context;
+    const closes = notice.closes.filter((closed) => this.#tried.has(closed));
+    if (notice.event === "recovered" && closes.length === 0) return;
+    this.#tried.add(notice);
+    const body = noticeBody(notice, this.context.hostname, closes);
+    try {
+      await withRetry({ env, policy: RETRY, signal }, () => this.#post(body));
+    } catch (error) {
+      if (!signal.aborted) this.#failed(error);
+      return;
+    }
+    if (this.#isFailing) env.log.info(`webhook ${describeUrl(this.#url)} takes notices again`);
+    this.#isFailing = false;
+  }
+
+  #post(body: string): Promise<void> {
+    const { secret } = this.options;
+    const { env, signal, version } = this.context;
+    const headers = {
+      "content-type": "application/json",
+      "user-agent": `walrust/${version}`,
+      ...(secret === undefined ? {} : { "x-walrust-signature": noticeSignature(body, secret) }),
+    };
+    return sendRequest({ method: "POST", url: this.#url, headers, body }, env, signal);
+  }
+
+  #failed(error: unknown): void {
+    const hint = error instanceof WalrustError ? error.hint : undefined;
+    if (!this.#isFailing) {
+      this.context.env.log.warn(`a webhook could not be told: ${errorMessage(error)}`, { hint });
+    }
+    this.#isFailing = true;
+  }
+}
