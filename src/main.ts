@@ -3,6 +3,7 @@
  * only signal handlers of the program are here.
  */
 import { Database } from "bun:sqlite";
+import { existsSync } from "node:fs";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
@@ -14,6 +15,7 @@ import { snapshotVerb } from "./commands/snapshot.ts";
 import { assertPositionals, optionsOf, type Verb } from "./commands/verb.ts";
 import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
+import { type ConfigFile, loadConfigFile } from "./config/config-file.ts";
 import { GLOBAL_OPTIONS } from "./config/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
 import { systemEnv } from "./env.ts";
@@ -37,6 +39,9 @@ let stoppedBy: "SIGINT" | "SIGTERM" = "SIGINT";
 
 /** Exit code of a second signal: 128 and its number. */
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/** The configuration file that is found by itself. */
+const CONFIG_FILE = "walrust.toml";
 
 /** Other names of verbs. */
 const ALIASES: Readonly<Record<string, string>> = { prune: "compact" };
@@ -75,16 +80,28 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   }
   if (globals.version) return printVersions(globals.json);
   assertPositionals(verb, words);
+  const environment = process.env;
+  const file = configFileOrNull(globals.config, environment);
+  const sources = { words, environment, file };
   const env = systemEnv(createLog(globals.logLevel as "info", globals.logFormat as "text"));
   const signal = stopSignal();
   try {
-    return await verb.run({ words, isJson: globals.json, env, signal, version: VERSION });
+    return await verb.run({ words, sources, isJson: globals.json, env, signal, version: VERSION });
   } catch (error) {
     if (!signal.aborted) throw error;
     // A verb that is done at some time was stopped before that: it changed nothing it could not leave so.
     process.stderr.write(`walrust: interrupted (${errorMessage(error)})\n`);
     return SIGNAL_EXIT_CODES[stoppedBy];
   }
+}
+
+/** The file that is named, else the one in the working directory, if there is one. */
+function configFileOrNull(
+  given: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): ConfigFile | null {
+  if (given === undefined && !existsSync(CONFIG_FILE)) return null;
+  return loadConfigFile(given ?? CONFIG_FILE, environment);
 }
 
 /** Aborts on the first SIGINT or SIGTERM; the second one ends the process at once. */

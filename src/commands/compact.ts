@@ -7,20 +7,23 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { COMPACT_OPTIONS, STORE_OPTIONS } from "../config/options.ts";
-import { optionValues } from "../config/parse-options.ts";
+import type { DatabaseEntry } from "../config/database-entries.ts";
+import { COMPACT_OPTIONS } from "../config/options.ts";
+import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
+import { COMPACTION_OPTIONS, KEEP_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { takeHostLockOrNull } from "../database/host-lock.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
-import { DEFAULT_COMPACTION } from "../replication/compaction-plan.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
-import { type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
-import type { RetentionPolicy } from "../replication/retention.ts";
+import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
 import { listDatabases, listObjects } from "../storage/catalog.ts";
+import { assertNotForeign, foreignErrorOr, isDoubtful } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { entriesByName } from "./database-finder.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
-import type { Invocation, Verb } from "./verb.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import { compactionPolicy } from "./watch-options.ts";
 
 /** The verb `compact`. */
 export const compactVerb: Verb = {
@@ -43,26 +46,25 @@ export const compactVerb: Verb = {
     [3, "a watch on this machine has the database and does not answer"],
     [4, "storage"],
     [5, "integrity: an object that was to be merged is damaged; nothing it covers was deleted"],
-    [6, "NAME is not there"],
+    [6, "NAME is not there, or is a backup of another program"],
   ],
   run,
 };
 
 async function run(invocation: Invocation): Promise<number> {
-  const values = optionValues(invocation.words, COMPACT_OPTIONS);
+  const values = settingsOf(invocation, COMPACT_OPTIONS);
   const [name] = invocation.words.positionals;
   if ((name === undefined) === !values.all) {
     throw new WalrustError("usage", "Give the NAME of a database, or --all", {
       hint: "`walrust list` shows the names",
     });
   }
-  const { hourly, daily, weekly, monthly } = values;
-  const retention: RetentionPolicy = { hourly, daily, weekly, monthly };
   return withDestination(invocation, async (store) => {
+    const entries = await entriesByName(invocation.sources, store.url, invocation.env);
     const names = name === undefined ? await listDatabases(store, invocation.signal) : [name];
     const results: UpkeepResult[] = [];
     for (const database of names) {
-      results.push(await compactOne(invocation, store, database, retention, values.force));
+      results.push(await compactOne(invocation, store, database, entries, values.force));
     }
     if (invocation.isJson) printJson({ force: values.force, databases: results.map(jsonOf) });
     else for (const result of results) report(result, values.force);
@@ -74,27 +76,45 @@ async function compactOne(
   invocation: Invocation,
   store: ObjectStore,
   name: string,
-  retention: RetentionPolicy,
+  entries: ReadonlyMap<string, DatabaseEntry>,
   force: boolean,
 ): Promise<UpkeepResult> {
   const { env, version, signal } = invocation;
-  if ((await listObjects(store, name, signal)).length === 0) {
+  const policy = upkeepPolicy(invocation.sources, entries.get(name) ?? null);
+  const objects = await listObjects(store, name, signal);
+  if (isDoubtful(objects)) await assertNotForeign(store, name, signal);
+  if (objects.length === 0) {
     throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
       hint: "`walrust list` shows what is there",
     });
   }
-  const request = { verb: "compact", name, destination: store.url, retention, force } as const;
+  // Where nothing is said here, the policy of the watch holds, whatever that was started with.
+  const said = policy.isSaid ? { retention: policy.retention } : {};
+  const request = { verb: "compact", name, destination: store.url, force, ...said } as const;
   const asked = (await askWatchByNameOrNull(store.url, name, request)) as UpkeepResult | null;
   if (asked !== null) return asked;
   const release = force ? lockHere(store.url, name) : () => {};
   const folder = mkdtempSync(join(tmpdir(), "walrust-compact-"));
   try {
     const target = { store, name, spoolFolder: folder, writer: hex(env.randomBytes(16)), version, env };
-    return await upkeepOnce(target, { compaction: DEFAULT_COMPACTION, retention }, force, signal);
+    return await upkeepOnce(target, policy, force, signal);
+  } catch (error) {
+    throw await foreignErrorOr(error, store, name, signal);
   } finally {
     rmSync(folder, { recursive: true, force: true });
     release();
   }
+}
+
+/** What holds for one database, and whether anybody said so of its retention. */
+function upkeepPolicy(
+  sources: Sources,
+  entry: DatabaseEntry | null,
+): UpkeepPolicy & { readonly isSaid: boolean } {
+  const resolved = resolveOptions(sources, KEEP_OPTIONS, entry);
+  const compaction = compactionPolicy(valuesOf(resolveOptions(sources, COMPACTION_OPTIONS, entry)));
+  const isSaid = Object.values(resolved).some(({ origin }) => origin.kind !== "default");
+  return { compaction, retention: valuesOf(resolved), isSaid };
 }
 
 /** The host lock of the database, if it is on this machine. @throws WalrustError code "locked" */

@@ -1,101 +1,63 @@
 /**
- * Which key a database gets below the destination.
+ * What databases are called in the bucket.
  *
- * The name is the file stem; databases that share a stem are called `<parent folder>/<stem>`. A name that was
- * used before, with this destination, is kept: it stands in the local state, so a new neighbour does not move
- * a history. Two paths to one file and a true collision are errors.
+ * A name from the configuration counts as it is. Otherwise: below a glob, the path below its fixed folder
+ * without extension; else the file stem, and `<parent folder>/<stem>` for databases that share a stem. A name
+ * that was used before, with this destination, and that could be this database's under any of these rules is
+ * kept: it stands in the local state, so a new neighbour does not move a history.
  */
-import { realpathSync, statSync } from "node:fs";
-import { basename, dirname, resolve } from "node:path";
-import { systemCode, WalrustError } from "../errors.ts";
-import type { AttachTarget } from "../replication/attach.ts";
+import { basename, dirname } from "node:path";
 import { readState, stateFolderOf } from "../replication/state.ts";
 
-interface Candidate {
-  readonly given: string;
+/** A database that needs a name. */
+export interface Nameless {
+  /** Real path of the file. */
   readonly path: string;
-  readonly inode: string;
+  /** Below the fixed folder of the glob that found it, or null. */
+  readonly relative: string | null;
+  readonly name: string | null;
+  readonly prefix: string | null;
+  /** The name in its local state, if that is of this destination. */
   readonly known: string | null;
 }
 
-/**
- * Resolves the paths of a command line to databases with names.
- * @param cacheFolder where captured files wait, below the database's name; default: its state folder
- * @throws WalrustError code "database" (no such file) or "usage" (same file twice, names collide)
- */
-export function nameDatabases(
-  paths: readonly string[],
-  destination: string,
-  cacheFolder?: string,
-): AttachTarget[] {
-  const candidates = paths.map((given) => candidateOf(given, destination));
-  const byInode = new Map<string, Candidate>();
-  for (const candidate of candidates) {
-    const other = byInode.get(candidate.inode);
-    if (other !== undefined) {
-      throw new WalrustError("usage", `${other.given} and ${candidate.given} are the same database`, {
-        hint: "Name each database once",
-      });
-    }
-    byInode.set(candidate.inode, candidate);
-  }
-  const stems = new Map<string, number>();
-  for (const { path } of candidates) stems.set(stemOf(path), (stems.get(stemOf(path)) ?? 0) + 1);
-  const targets = candidates.map(({ given, path, known }) => {
-    const stem = stemOf(path);
-    const name = known ?? (stems.get(stem) === 1 ? stem : `${basename(dirname(path))}/${stem}`);
-    if (name.split("/").some((part) => part === "." || part === "..")) {
-      throw new WalrustError(
-        "usage",
-        `${given} would be called ${JSON.stringify(name)}, which leaves the prefix`,
-        {
-          hint: "Rename the file or its folder",
-        },
-      );
-    }
-    const spoolFolder = cacheFolder === undefined ? undefined : resolve(cacheFolder, name);
-    return { path, name, paths: stateFolderOf(path, spoolFolder) };
-  });
-  assertDistinct(targets);
-  return targets;
-}
-
-function candidateOf(given: string, destination: string): Candidate {
-  let path: string;
-  try {
-    path = realpathSync(given);
-  } catch (error) {
-    throw new WalrustError("database", `Cannot find ${given}: ${systemCode(error)}`, {
-      hint: "The database must exist before it is watched",
-      cause: error,
-    });
-  }
-  const { dev, ino } = statSync(path);
+/** The name in the local state of a database (by its real path), if it is of this destination. */
+export function knownNameOf(path: string, destination: string): string | null {
   const reading = readState(stateFolderOf(path));
-  const isKnown = reading.kind === "state" && reading.state.destination === destination;
-  return { given, path, inode: `${dev}:${ino}`, known: isKnown ? reading.state.name : null };
+  return reading.kind === "state" && reading.state.destination === destination ? reading.state.name : null;
 }
 
-/** The file name without its last extension. */
-function stemOf(path: string): string {
-  const name = basename(path);
-  const dot = name.lastIndexOf(".");
-  return dot > 0 ? name.slice(0, dot) : name;
-}
-
-function assertDistinct(targets: readonly AttachTarget[]): void {
-  const byName = new Map<string, AttachTarget>();
-  for (const target of targets) {
-    const other = byName.get(target.name);
-    if (other !== undefined) {
-      throw new WalrustError(
-        "usage",
-        `${other.path} and ${target.path} would both be called ${target.name}`,
-        {
-          hint: "Give them to separate walrust processes with different prefixes",
-        },
-      );
-    }
-    byName.set(target.name, target);
+/** The names of databases, in their order. Two may get the same one. */
+export function namesOf(databases: readonly Nameless[]): string[] {
+  const stems = new Map<string, number>();
+  for (const { path, relative, prefix } of databases) {
+    if (relative === null) stems.set(stemKey(path, prefix), (stems.get(stemKey(path, prefix)) ?? 0) + 1);
   }
+  return databases.map((database) => {
+    const { path, relative, name, prefix, known } = database;
+    if (name !== null) return below(prefix, name);
+    const stem = stemOf(basename(path));
+    const long = `${basename(dirname(path))}/${stem}`;
+    const derived = relative === null ? null : stemOf(relative);
+    const possible = [stem, long, derived].map((one) => (one === null ? null : below(prefix, one)));
+    if (known !== null && possible.includes(known)) return known;
+    const isAlone = stems.get(stemKey(path, prefix)) === 1;
+    return below(prefix, derived ?? (isAlone ? stem : long));
+  });
+}
+
+function stemKey(path: string, prefix: string | null): string {
+  return below(prefix, stemOf(basename(path)));
+}
+
+/** A name below a prefix. */
+export function below(prefix: string | null, name: string): string {
+  return prefix === null ? name : `${prefix}/${name}`;
+}
+
+/** A path without the last extension of its file name. */
+function stemOf(path: string): string {
+  const start = path.lastIndexOf("/") + 1;
+  const dot = path.lastIndexOf(".");
+  return dot > start ? path.slice(0, dot) : path;
 }

@@ -1,32 +1,77 @@
 /**
- * The destination a verb works on, from its options.
+ * The destination a verb works on, from its options, the environment and walrust.toml.
  */
-import { STORE_OPTIONS } from "../config/options.ts";
-import { optionValues } from "../config/parse-options.ts";
+import {
+  chooseCredentials,
+  type Resolved,
+  resolveOptions,
+  type Sources,
+  valuesOf,
+} from "../config/resolve.ts";
+import { RETRY_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
+import type { StoreOptions } from "../storage/open-store.ts";
 import { openStore } from "../storage/open-store.ts";
+import type { RetryPolicy } from "../storage/retry.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Invocation } from "./verb.ts";
 
+/** What can be given beside the settings. */
+export type MoreStoreOptions = Pick<StoreOptions, "putSlots" | "retry" | "stallMs">;
+
+/** The settings of the store; keys from one place as a whole. */
+export function storeSettings(sources: Sources): Resolved<typeof STORE_OPTIONS> {
+  const resolved = resolveOptions(sources, STORE_OPTIONS);
+  const isFolder = resolved.bucket.value?.startsWith("file:") === true;
+  return isFolder ? resolved : chooseCredentials(resolved);
+}
+
+/** How requests are tried again. @throws WalrustError code "config" */
+export function retryPolicy(sources: Sources): RetryPolicy {
+  const resolved = resolveOptions(sources, RETRY_OPTIONS);
+  const { baseDelayMs, maxDelayMs, maxRetries } = valuesOf(resolved);
+  if (baseDelayMs > maxDelayMs) {
+    const where = `${resolved.baseDelayMs.origin.text} and ${resolved.maxDelayMs.origin.text}`;
+    throw new WalrustError(
+      "config",
+      `The base delay (${baseDelayMs} ms) is above the greatest (${maxDelayMs} ms)`,
+      {
+        hint: `See ${where}`,
+      },
+    );
+  }
+  return { retryCountMax: maxRetries, baseMs: baseDelayMs, delayMaxMs: maxDelayMs };
+}
+
 /**
- * Opens the store that `--bucket` names. @throws WalrustError code "usage" when it is missing or malformed
+ * Opens the store of the destination.
+ * @param url another destination than the configured one, with the same options
+ * @throws WalrustError code "usage" or "config" when it is missing or malformed
  */
-export function openDestination(invocation: Invocation): ObjectStore {
-  const { bucket, endpoint } = optionValues(invocation.words, STORE_OPTIONS);
-  if (bucket === undefined) {
+export function openDestination(
+  { sources, env }: Pick<Invocation, "sources" | "env">,
+  more: MoreStoreOptions = {},
+  url?: string,
+): ObjectStore {
+  const resolved = storeSettings(sources);
+  const given = url ?? resolved.bucket.value;
+  if (given === undefined) {
     throw new WalrustError("usage", "No destination is given", {
-      hint: "Give one with -b s3://bucket/prefix or -b file:///folder",
+      hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
     });
   }
-  return openStore({ url: bucket, ...(endpoint === undefined ? {} : { endpoint }) }, invocation.env);
+  const { bucket: _, ...values } = valuesOf(resolved);
+  const known = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+  return openStore({ url: given, retry: retryPolicy(sources), ...known, ...more }, env, sources.environment);
 }
 
 /** Opens the store, runs `work` and closes the store whatever happens. */
 export async function withDestination<T>(
   invocation: Invocation,
   work: (store: ObjectStore) => Promise<T>,
+  more: MoreStoreOptions = {},
 ): Promise<T> {
-  const store = openDestination(invocation);
+  const store = openDestination(invocation, more);
   try {
     return await work(store);
   } finally {

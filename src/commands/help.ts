@@ -1,7 +1,9 @@
 /**
  * Help texts, made from the table of options and the verbs.
  */
-import { GLOBAL_OPTIONS, type OptionSpec } from "../config/options.ts";
+import type { OptionSpec } from "../config/option-spec.ts";
+import { defaultText } from "../config/option-text.ts";
+import { GLOBAL_OPTIONS } from "../config/options.ts";
 import type { Verb } from "./verb.ts";
 
 /** The help of the whole program. */
@@ -43,7 +45,7 @@ export function verbHelp(verb: Verb): string {
 
 function optionLines(specs: readonly OptionSpec[]): string[] {
   const rows = specs
-    .filter((spec) => !spec.isHidden)
+    .filter((spec) => !spec.isHidden && spec.flag !== undefined)
     .map((spec) => [flagText(spec), meaningText(spec)] as const);
   const width = Math.max(...rows.map(([flag]) => flag.length));
   return rows.map(([flag, meaning]) => `  ${flag.padEnd(width)}  ${meaning}`);
@@ -57,6 +59,11 @@ function flagText(spec: OptionSpec): string {
 
 function meaningText(spec: OptionSpec): string {
   const choices = spec.choices === undefined ? "" : ` (${spec.choices.join(", ")})`;
-  const shown = spec.kind === "switch" ? undefined : spec.default;
-  return `${spec.meaning}${choices}${shown === undefined ? "" : ` [${shown}]`}`;
+  const shown = spec.kind === "switch" ? null : defaultText(spec);
+  const meaning = spec.isNegative ? `Off: ${uncapitalized(spec.meaning)}` : spec.meaning;
+  return `${meaning}${choices}${shown === null ? "" : ` [${shown}]`}`;
+}
+
+function uncapitalized(text: string): string {
+  return `${text.charAt(0).toLowerCase()}${text.slice(1)}`;
 }

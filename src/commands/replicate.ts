@@ -2,14 +2,13 @@
  * `walrust replicate`: a local read replica that follows a database in a bucket.
  */
 import { REPLICATE_OPTIONS } from "../config/options.ts";
-import { optionValues } from "../config/parse-options.ts";
 import type { Log } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
 import { parseReplicaSource } from "../recovery/replica-source.ts";
-import { openStore } from "../storage/open-store.ts";
+import { openDestination } from "./destination.ts";
 import { formatBytes, printJson } from "./output.ts";
-import type { Invocation, Verb } from "./verb.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 /** The verb. */
 export const replicateVerb: Verb = {
@@ -36,13 +35,13 @@ export const replicateVerb: Verb = {
 
 async function run(invocation: Invocation): Promise<number> {
   const { words, env, signal, isJson } = invocation;
-  const { local, interval, once, endpoint } = optionValues(words, REPLICATE_OPTIONS);
+  const { local, interval, once } = settingsOf(invocation, REPLICATE_OPTIONS);
   if (local === undefined) {
     throw new WalrustError("usage", "No replica file is given", { hint: "Give one with --local PATH" });
   }
   const [text] = words.positionals as [string];
   const { destination, name, url } = parseReplicaSource(text);
-  const store = openStore({ url: destination, ...(endpoint === undefined ? {} : { endpoint }) }, env);
+  const store = openDestination(invocation, {}, destination);
   const emit = (event: ReplicaEvent): void => {
     if (isJson) printJson(jsonOf(event, env.nowMs()));
     else logEvent(event, local, env.log);

@@ -1,15 +1,16 @@
 /**
  * `walrust snapshot`: one snapshot now, consistent while the application writes.
  */
-import { STORE_OPTIONS } from "../config/options.ts";
+import { CACHE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
+import { WalrustError } from "../errors.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { askWatchOrNull } from "../replication/control.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
 import { Slots } from "../storage/slots.ts";
-import { nameDatabases } from "./database-names.ts";
+import { DatabaseFinder } from "./database-finder.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
-import type { Verb } from "./verb.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 /** The verb `snapshot`. */
 export const snapshotVerb: Verb = {
@@ -30,9 +31,9 @@ export const snapshotVerb: Verb = {
   ],
   run: async (invocation) =>
     withDestination(invocation, async (store) => {
-      const { env, version, signal, isJson, words } = invocation;
+      const { env, version, signal, isJson } = invocation;
       const startedMs = env.monotonicMs();
-      const [target] = nameDatabases(words.positionals, store.url) as [AttachTarget];
+      const target = await databaseOf(invocation, store.url);
       const asked = await askWatchOrNull(target.paths.folder, {
         verb: "snapshot",
         path: target.path,
@@ -51,3 +52,18 @@ export const snapshotVerb: Verb = {
       return 0;
     }),
 };
+
+/** The database that is named, called as a watch with the same configuration calls it. */
+async function databaseOf(invocation: Invocation, destination: string): Promise<AttachTarget> {
+  const { words, sources, env } = invocation;
+  const cacheFolder = settingsOf(invocation, CACHE_OPTIONS).cacheDir ?? null;
+  const options = { paths: words.positionals, file: sources.file, destination, cacheFolder };
+  const { databases, missing, collisions } = await new DatabaseFinder(options, env).find();
+  const [found] = databases;
+  const wrong = collisions[0] ?? missing[0]?.error;
+  if (wrong !== undefined) throw wrong;
+  if (databases.length === 1 && found !== undefined) return found;
+  throw new WalrustError("usage", `${words.positionals[0]} names ${databases.length} databases`, {
+    hint: "walrust snapshot takes one",
+  });
+}

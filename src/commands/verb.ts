@@ -1,14 +1,18 @@
 /**
  * A verb of the command line: what it takes, what its help says, and what it does. One file a verb.
  */
-import { GLOBAL_OPTIONS, type OptionSpec } from "../config/options.ts";
+import type { OptionGroup, OptionSpec, OptionValues } from "../config/option-spec.ts";
+import { GLOBAL_OPTIONS } from "../config/options.ts";
 import type { ParsedWords } from "../config/parse-options.ts";
+import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 
 /** One call of a verb. */
 export interface Invocation {
   readonly words: ParsedWords;
+  /** The words, the environment and the configuration file. */
+  readonly sources: Sources;
   readonly isJson: boolean;
   readonly env: Env;
   /** Aborts on the first SIGINT or SIGTERM. */
@@ -22,13 +26,21 @@ export interface Verb {
   readonly summary: string;
   /** The words after the verb, e.g. `NAME -o OUTPUT`. */
   readonly usage: string;
-  readonly options: readonly Readonly<Record<string, OptionSpec>>[];
+  readonly options: readonly OptionGroup[];
   readonly positionals: { readonly name: string; readonly min: number; readonly max: number };
   readonly examples: readonly (readonly [command: string, meaning: string])[];
   /** What each exit code means for this verb. */
   readonly exitCodes: readonly (readonly [code: number, meaning: string])[];
   /** @returns the exit code when nothing went wrong */
   readonly run: (invocation: Invocation) => Promise<number>;
+}
+
+/**
+ * The values of a group of options: flags, environment, configuration file, defaults.
+ * @throws WalrustError code "usage" or "config"
+ */
+export function settingsOf<T extends OptionGroup>(invocation: Invocation, options: T): OptionValues<T> {
+  return valuesOf(resolveOptions(invocation.sources, options));
 }
 
 /** All options a verb accepts, its own first. */

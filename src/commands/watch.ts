@@ -1,29 +1,31 @@
 /**
  * `walrust watch`: replicates databases until it is stopped.
  */
-import { type OptionValues, STORE_OPTIONS, WATCH_OPTIONS } from "../config/options.ts";
-import { optionValues } from "../config/parse-options.ts";
+import { WATCH_GROUPS } from "../config/options.ts";
+import { CACHE_OPTIONS } from "../config/settings.ts";
 import type { Log } from "../env.ts";
 import { verifyDatabase } from "../recovery/verify.ts";
-import { DEFAULT_COMPACTION } from "../replication/compaction-plan.ts";
-import { watch } from "../replication/watch.ts";
-import type { Validation, WatchEvent, WatchOptions } from "../replication/watch-types.ts";
-import { nameDatabases } from "./database-names.ts";
+import { type WatchResult, watch } from "../replication/watch.ts";
+import type { Validation, WatchEvent } from "../replication/watch-types.ts";
+import { Slots } from "../storage/slots.ts";
+import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
 import { printJson } from "./output.ts";
-import type { Invocation, Verb } from "./verb.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import { startObserver } from "./watch-observer.ts";
+import { watchOptions } from "./watch-options.ts";
 import { UploadSummary } from "./watch-summary.ts";
-
-const SHUTDOWN_TIMEOUT_MS = 5_000;
+import { WatchTargets } from "./watch-targets.ts";
 
 /** The verb `watch`. */
 export const watchVerb: Verb = {
   name: "watch",
   summary: "Replicate databases continuously until stopped",
-  usage: "DATABASE… -b URL",
-  options: [STORE_OPTIONS, WATCH_OPTIONS],
-  positionals: { name: "DATABASE", min: 1, max: Number.POSITIVE_INFINITY },
+  usage: "[DATABASE…] [-b URL]",
+  options: WATCH_GROUPS,
+  positionals: { name: "DATABASE", min: 0, max: Number.POSITIVE_INFINITY },
   examples: [
+    ["walrust watch", "what ./walrust.toml says"],
     ["walrust watch app.db -b file:///backup", "to a folder, without credentials"],
     ["walrust watch /var/lib/*/app.db -b s3://my-bucket/vm1", "many databases to S3"],
     [
@@ -33,8 +35,8 @@ export const watchVerb: Verb = {
   ],
   exitCodes: [
     [0, "stopped by SIGINT or SIGTERM after a last capture"],
-    [2, "usage: an unknown option, a bad value, two databases with one name"],
-    [3, "a database cannot be watched: missing, not SQLite, not in WAL mode, locked by another walrust"],
+    [2, "usage or configuration: an unknown option or key, a bad value, two databases with one name"],
+    [3, "no database can be watched: missing, not SQLite, not in WAL mode, locked by another walrust"],
     [4, "storage: the bucket is missing, credentials are refused, another writer owns the prefix"],
     [130, "stopped by a second SIGINT before the drain was done (143: SIGTERM)"],
   ],
@@ -42,75 +44,89 @@ export const watchVerb: Verb = {
 };
 
 async function run(invocation: Invocation): Promise<number> {
-  const values = optionValues(invocation.words, WATCH_OPTIONS);
-  return withDestination(invocation, async (store) => {
-    const { env, isJson, version, signal } = invocation;
-    const targets = nameDatabases(invocation.words.positionals, store.url, values.cacheDir);
-    const summary = new UploadSummary(env, targets.length);
-    const emit = (event: WatchEvent): void => {
-      if (isJson) printJson({ ...event, at: new Date(env.nowMs()).toISOString() });
-      else logEvent(event, summary, env.log);
-    };
-    const options = watchOptions(values);
-    const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
-    env.log.info(`replicating ${what} to ${store.url}`);
-    const validate = async (name: string, until: AbortSignal): Promise<Validation> => {
-      const { status, findings } = await verifyDatabase(store, name, { signal: until }, env);
-      const worstFirst = [...findings].sort((a, b) => a.severity.localeCompare(b.severity));
-      return { status, messages: worstFirst.map(({ message }) => message) };
-    };
-    const result = await watch(targets, { store, options, env, version, emit, validate }, signal);
-    summary.flush();
-    for (const name of result.undrained) {
-      env.log.warn("not everything was uploaded; it waits beside the database for the next watch", {
-        database: name,
-      });
+  const { sources, words, env, signal } = invocation;
+  const options = watchOptions(sources);
+  const cacheFolder = settingsOf(invocation, CACHE_OPTIONS).cacheDir ?? null;
+  const putSlots = new Slots(options.uploaderConcurrency);
+  const work = async (store: ObjectStore): Promise<number> => {
+    const finder = new WatchTargets(sources, words.positionals, store.url, cacheFolder, env);
+    const { targets, missing } = await finder.first();
+    const reporter = new Reporter(invocation, targets.length);
+    for (const { given, error } of missing) {
+      const { code, message, hint } = error;
+      env.log.error(`${message}; not watched`, { hint });
+      reporter.emit({ event: "stopped", database: given, code, message });
     }
-    const allStopped = result.stopped.length === targets.length;
-    if (allStopped) throw result.stopped[0]!.error;
-    const foreign = result.stopped.find(({ error }) => error.code === "foreign-writer");
-    env.log.info("stopped");
-    return foreign === undefined ? 0 : foreign.error.exitCode;
-  });
+    const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
+    const by = sources.file === null ? "" : `, as ${sources.file.shownPath} says`;
+    env.log.info(`replicating ${what} to ${store.url}${by}`);
+    const observer = await startObserver(invocation);
+    const input = {
+      store,
+      options,
+      env,
+      version: invocation.version,
+      emit: (event: WatchEvent): void => {
+        reporter.emit(event);
+        observer?.observe(event);
+      },
+      validate: validation(store, invocation),
+      ...(observer === null ? {} : { onStart: observer.start }),
+      ...(finder.canChange ? { discover: () => finder.again() } : {}),
+    };
+    try {
+      const result = await watch(targets, input, signal);
+      return exitCodeOf(result, reporter, env.log, signal.aborted);
+    } finally {
+      await observer?.close();
+    }
+  };
+  return withDestination(invocation, work, { putSlots });
 }
 
-/** From flags to what replication takes. */
-function watchOptions(values: OptionValues<typeof WATCH_OPTIONS>): WatchOptions {
-  return {
-    walSyncIntervalMs: values.walSyncInterval,
-    checkpointIntervalMs: values.checkpointInterval,
-    minCheckpointPages: values.minCheckpointPages,
-    walTruncateThresholdPages: values.walTruncateThreshold,
-    uploaderConcurrency: values.uploaderConcurrency,
-    shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
-    isDirect: values.noCache,
-    validationIntervalMs: values.validationInterval,
-    spoolBytesMax: values.cacheMaxSize,
-    maintenance: {
-      snapshots: {
-        intervalMs: values.snapshotInterval,
-        maxChanges: values.maxChanges,
-        maxIntervalMs: values.maxInterval,
-        onIdleMs: values.onIdle,
-        onStartup: values.onStartup,
-      },
-      compaction: {
-        ...DEFAULT_COMPACTION,
-        threshold: values.compactThreshold,
-        sizeBytes: values.compactSize,
-        maxIncrementalAgeMs: values.compactAge,
-      },
-      retention: {
-        hourly: values.retainHourly,
-        daily: values.retainDaily,
-        weekly: values.retainWeekly,
-        monthly: values.retainMonthly,
-      },
-      retentionIntervalMs: values.compactInterval,
-      retainAfterSnapshot: values.compactAfterSnapshot,
-      cacheRetentionMs: values.noCache ? 0 : values.cacheRetention,
-    },
+/** Verifying what is stored is `recovery`'s to know: it is handed to replication. */
+function validation(store: ObjectStore, { env }: Invocation) {
+  return async (name: string, until: AbortSignal): Promise<Validation> => {
+    const { status, findings } = await verifyDatabase(store, name, { signal: until }, env);
+    const worstFirst = [...findings].sort((a, b) => a.severity.localeCompare(b.severity));
+    return { status, messages: worstFirst.map(({ message }) => message) };
   };
+}
+
+function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked: boolean): number {
+  reporter.flush();
+  for (const name of result.undrained) {
+    log.warn("not everything was uploaded; it waits beside the database for the next watch", {
+      database: name,
+    });
+  }
+  const [first] = result.stopped;
+  if (!wasAsked && first !== undefined) throw first.error;
+  const foreign = result.stopped.find(({ error }) => error.code === "foreign-writer");
+  log.info("stopped");
+  return foreign === undefined ? 0 : foreign.error.exitCode;
+}
+
+/** Says what happens: as JSON on stdout, or as lines of the log. */
+class Reporter {
+  readonly #summary: UploadSummary;
+
+  constructor(
+    readonly invocation: Pick<Invocation, "env" | "isJson">,
+    databaseCount: number,
+  ) {
+    this.#summary = new UploadSummary(invocation.env, databaseCount);
+  }
+
+  emit(event: WatchEvent): void {
+    const { env, isJson } = this.invocation;
+    if (isJson) printJson({ ...event, at: new Date(env.nowMs()).toISOString() });
+    else logEvent(event, this.#summary, env.log);
+  }
+
+  flush(): void {
+    this.#summary.flush();
+  }
 }
 
 function logEvent(event: WatchEvent, summary: UploadSummary, log: Log): void {

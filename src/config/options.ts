@@ -1,55 +1,32 @@
 /**
- * The one table of options: flag, kind, default, range, meaning. Parsing, validation and `--help` are made
- * from it; a flag that is not here does not exist.
+ * The table of options that only the command line has, by verb. Those that walrust.toml has too are in
+ * settings.ts.
  */
-
-/**
- * How the text of an option becomes a value. Seconds may be fractions; a duration takes a unit (s, m, h, d),
- * bytes one of KB, MB, GB.
- */
-export type OptionKind = "text" | "switch" | "seconds" | "duration" | "count" | "bytes" | "percent";
-
-/** One option. */
-export interface OptionSpec {
-  readonly flag: string;
-  readonly alias?: string;
-  readonly kind: OptionKind;
-  /** What stands for the value in help, e.g. `SECONDS`. */
-  readonly value?: string;
-  readonly default?: string | number | boolean;
-  /** The text that a flag without a value stands for; a value is then given only as `--flag=VALUE`. */
-  readonly bare?: string;
-  readonly min?: number;
-  readonly max?: number;
-  readonly choices?: readonly string[];
-  readonly meaning: string;
-  /** Accepted, but not shown: it names what walrust does anyway. */
-  readonly isHidden?: boolean;
-}
-
-function table<const T extends Record<string, OptionSpec>>(specs: T): T {
-  return specs;
-}
-
-/** A count of snapshots of one kind that retention keeps. */
-function retention<const F extends string>(flag: F, kind: string, count: number) {
-  return {
-    flag,
-    kind: "count",
-    value: "N",
-    default: count,
-    max: 10_000,
-    meaning: `Keep the newest snapshot of each of the last N ${kind} periods`,
-  } as const satisfies OptionSpec;
-}
+import { group, type OptionGroup, type OptionSpec } from "./option-spec.ts";
+import {
+  CACHE_OPTIONS,
+  COMPACTION_OPTIONS,
+  KEEP_OPTIONS,
+  RETENTION_OPTIONS,
+  RETRY_OPTIONS,
+  STORE_OPTIONS,
+  SYNC_OPTIONS,
+} from "./settings.ts";
+import { DATABASE_OPTIONS, HEARTBEAT_OPTIONS, METRICS_OPTIONS, WEBHOOK_OPTIONS } from "./settings-notify.ts";
 
 /** Options of every verb. */
-export const GLOBAL_OPTIONS = table({
+export const GLOBAL_OPTIONS = group({
+  config: {
+    flag: "config",
+    kind: "text",
+    value: "PATH",
+    meaning: "Configuration file; by itself: ./walrust.toml, if there is one",
+  },
   json: {
     flag: "json",
     kind: "switch",
     default: false,
-    meaning: "Print one JSON document (a line each in watch)",
+    meaning: "Print one JSON document (a line each in watch and replicate)",
   },
   logLevel: {
     flag: "log-level",
@@ -76,190 +53,34 @@ export const GLOBAL_OPTIONS = table({
   },
 });
 
-/** Options of every verb that works on a destination. */
-export const STORE_OPTIONS = table({
-  bucket: {
-    flag: "bucket",
-    alias: "b",
-    kind: "text",
-    value: "URL",
-    meaning: "Destination: s3://bucket/prefix or file:///folder (required)",
+/** Spellings of the Rust version: they name what walrust does anyway. */
+export const COMPATIBLE_OPTIONS = group({
+  independentTasks: {
+    flag: "independent-tasks",
+    kind: "switch",
+    default: false,
+    isHidden: true,
+    meaning: "Always so",
   },
-  endpoint: { flag: "endpoint", kind: "text", value: "URL", meaning: "S3 endpoint, for anything but AWS" },
+  enableCache: { flag: "enable-cache", kind: "switch", default: false, isHidden: true, meaning: "Always so" },
 });
 
-/** Options of watch. */
-export const WATCH_OPTIONS = table({
-  walSyncInterval: {
-    flag: "wal-sync-interval",
-    kind: "seconds",
-    value: "SECONDS",
-    default: 1,
-    min: 0.01,
-    max: 3600,
-    meaning: "Least time between two uploads of one database; the first of a burst goes at once",
-  },
-  checkpointInterval: {
-    flag: "checkpoint-interval",
-    kind: "seconds",
-    value: "SECONDS",
-    default: 60,
-    min: 0.1,
-    max: 86_400,
-    meaning: "Checkpoint a WAL that is shorter than that at least this often",
-  },
-  minCheckpointPages: {
-    flag: "min-checkpoint-pages",
-    kind: "count",
-    value: "N",
-    default: 1000,
-    min: 1,
-    max: 10_000_000,
-    meaning: "Checkpoint as soon as the WAL has this many pages",
-  },
-  walTruncateThreshold: {
-    flag: "wal-truncate-threshold",
-    kind: "count",
-    value: "N",
-    default: 121_359,
-    min: 1,
-    max: 1_000_000_000,
-    meaning: "Truncate a WAL of more than this many pages after its checkpoint",
-  },
-  uploaderConcurrency: {
-    flag: "uploader-concurrency",
-    kind: "count",
-    value: "N",
-    default: 8,
-    min: 1,
-    max: 256,
-    meaning: "Uploads at once over all databases",
-  },
-  validationInterval: {
-    flag: "validation-interval",
-    kind: "seconds",
-    value: "SECONDS",
-    default: 0,
-    max: 31_536_000,
-    meaning: "Verify what is stored of each database this often, as `walrust verify` does; 0: never",
-  },
-  snapshotInterval: {
-    flag: "snapshot-interval",
-    kind: "seconds",
-    value: "SECONDS",
-    default: 3600,
-    max: 31_536_000,
-    meaning: "Snapshot a database that changed at least this often; 0: never",
-  },
-  maxChanges: {
-    flag: "max-changes",
-    kind: "count",
-    value: "N",
-    default: 0,
-    max: 1_000_000_000,
-    meaning: "Snapshot after this many WAL frames; 0: off",
-  },
-  maxInterval: {
-    flag: "max-interval",
-    kind: "seconds",
-    value: "SECONDS",
-    default: 0,
-    max: 31_536_000,
-    meaning: "Snapshot this long after the first change since the last one; 0: off",
-  },
-  onIdle: {
-    flag: "on-idle",
-    kind: "seconds",
-    value: "SECONDS",
-    default: 0,
-    max: 31_536_000,
-    meaning: "Snapshot after this long without a change; 0: off",
-  },
-  onStartup: {
-    flag: "on-startup",
-    kind: "switch",
-    value: "true|false",
-    default: true,
-    meaning: "Snapshot at start when the newest is older than --snapshot-interval",
-  },
-  compactThreshold: {
-    flag: "compact-threshold",
-    kind: "count",
-    value: "N",
-    default: 0,
-    max: 1_000_000,
-    meaning: "Compact as soon as this many increments wait; 0: every 30 s",
-  },
-  compactSize: {
-    flag: "compact-size",
-    kind: "bytes",
-    value: "BYTES",
-    default: 0,
-    meaning: "Compact as soon as increments of this size wait; 0: every 30 s",
-  },
-  compactAge: {
-    flag: "compact-age",
-    kind: "duration",
-    value: "DURATION",
-    default: 0,
-    meaning: "Compact as soon as an increment has waited this long; 0: every 30 s",
-  },
-  compactInterval: {
-    flag: "compact-interval",
-    kind: "seconds",
-    value: "SECONDS",
-    default: 0,
-    max: 31_536_000,
-    meaning: "Apply retention this often; 0: never",
-  },
-  compactAfterSnapshot: {
-    flag: "compact-after-snapshot",
-    kind: "switch",
-    default: false,
-    meaning: "Apply retention after each snapshot",
-  },
-  retainHourly: retention("retain-hourly", "hourly", 24),
-  retainDaily: retention("retain-daily", "daily", 7),
-  retainWeekly: retention("retain-weekly", "weekly", 12),
-  retainMonthly: retention("retain-monthly", "monthly", 12),
-  cacheDir: {
-    flag: "cache-dir",
-    kind: "text",
-    value: "PATH",
-    meaning: "Keep captured files there instead of beside each database",
-  },
-  cacheRetention: {
-    flag: "cache-retention",
-    kind: "duration",
-    value: "DURATION",
-    default: 86_400,
-    meaning: "Keep uploaded increments on disk this long, for compaction and restore",
-  },
-  cacheMaxSize: {
-    flag: "cache-max-size",
-    kind: "bytes",
-    value: "BYTES",
-    default: 5 * 1024 ** 3,
-    min: 1024 ** 2,
-    meaning: "Most bytes of captured files on disk, over all databases",
-  },
-  noCache: {
-    flag: "no-cache",
-    kind: "switch",
-    default: false,
-    meaning: "Capture no further than what was uploaded, and keep nothing of it on disk",
-  },
-  independentTasks: { flag: "independent-tasks", kind: "switch", isHidden: true, meaning: "Always so" },
-  enableCache: { flag: "enable-cache", kind: "switch", isHidden: true, meaning: "Always so" },
-});
+/** The options of `watch`, which `explain` takes too. */
+export const WATCH_GROUPS = [
+  STORE_OPTIONS,
+  SYNC_OPTIONS,
+  COMPACTION_OPTIONS,
+  RETENTION_OPTIONS,
+  CACHE_OPTIONS,
+  RETRY_OPTIONS,
+  METRICS_OPTIONS,
+  COMPATIBLE_OPTIONS,
+] as const;
 
 /** Options of compact. */
-export const COMPACT_OPTIONS = table({
+export const COMPACT_OPTIONS = group({
   all: { flag: "all", kind: "switch", default: false, meaning: "All databases of the destination" },
-  hourly: retention("hourly", "hourly", 24),
-  daily: retention("daily", "daily", 7),
-  weekly: retention("weekly", "weekly", 12),
-  monthly: retention("monthly", "monthly", 12),
+  ...KEEP_OPTIONS,
   force: {
     flag: "force",
     kind: "switch",
@@ -269,7 +90,7 @@ export const COMPACT_OPTIONS = table({
 });
 
 /** Options of restore. */
-export const RESTORE_OPTIONS = table({
+export const RESTORE_OPTIONS = group({
   output: {
     flag: "output",
     alias: "o",
@@ -309,15 +130,17 @@ export const RESTORE_OPTIONS = table({
   },
   cacheDir: {
     flag: "cache-dir",
+    key: "cache.path",
     kind: "text",
     value: "PATH",
+    isPath: true,
     meaning:
       "Where the watch on this machine kept captured files, if not beside PATH; used before the network",
   },
 });
 
 /** Options of replicate. */
-export const REPLICATE_OPTIONS = table({
+export const REPLICATE_OPTIONS = group({
   local: { flag: "local", kind: "text", value: "PATH", meaning: "The replica's database file (required)" },
   interval: {
     flag: "interval",
@@ -333,7 +156,7 @@ export const REPLICATE_OPTIONS = table({
 });
 
 /** Options of verify. */
-export const VERIFY_OPTIONS = table({
+export const VERIFY_OPTIONS = group({
   all: { flag: "all", kind: "switch", default: false, meaning: "Every database of the destination" },
   readData: {
     flag: "read-data",
@@ -358,18 +181,75 @@ export const VERIFY_OPTIONS = table({
   },
 });
 
-/** The value type of an option. */
-export type OptionValue<S extends OptionSpec> = S["kind"] extends "switch"
-  ? boolean
-  : S["kind"] extends "text"
-    ? S extends { default: string }
-      ? string
-      : string | undefined
-    : S extends { default: number }
-      ? number
-      : number | undefined;
+/** Options of explain, beside those of watch. */
+export const EXPLAIN_OPTIONS = group({
+  commitsPerSecond: {
+    flag: "commits-per-second",
+    kind: "number",
+    value: "RATE",
+    default: 0.1,
+    max: 100_000,
+    meaning: "What the estimate assumes of each database: commits a second, on average over the month",
+  },
+  pagesPerCommit: {
+    flag: "pages-per-commit",
+    kind: "number",
+    value: "N",
+    default: 4,
+    min: 1,
+    max: 1_000_000,
+    meaning: "What the estimate assumes of each commit: pages it changes",
+  },
+});
 
-/** The values of a group of options. Seconds and durations are ms. */
-export type OptionValues<T extends Record<string, OptionSpec>> = {
-  readonly [K in keyof T]: OptionValue<T[K]>;
-};
+/** Options of pragma. */
+export const PRAGMA_OPTIONS = group({
+  output: {
+    flag: "output",
+    alias: "o",
+    kind: "text",
+    value: "FILE",
+    meaning: "Write to a file, not to stdout",
+  },
+  comments: {
+    flag: "comments",
+    kind: "switch",
+    value: "true|false",
+    default: true,
+    meaning: "Say why beside each setting",
+  },
+});
+
+/** A section of walrust.toml. */
+export interface Section {
+  readonly name: string;
+  readonly meaning: string;
+  /** Whether it is a list: `[[name]]`. */
+  readonly isList: boolean;
+  /** Whether its keys can be set for one database too. */
+  readonly isPerDatabase: boolean;
+  readonly options: OptionGroup;
+}
+
+function section(name: string, options: OptionGroup, meaning: string, shape = "one"): Section {
+  return { name, meaning, options, isList: shape === "list", isPerDatabase: shape === "each" };
+}
+
+/** The sections of walrust.toml, in the order in which they are shown. */
+export const SECTIONS: readonly Section[] = [
+  section("s3", STORE_OPTIONS, "where objects go"),
+  section("sync", SYNC_OPTIONS, "capture, checkpoints and snapshots", "each"),
+  section("cache", CACHE_OPTIONS, "captured files on the local disk"),
+  section("compaction", COMPACTION_OPTIONS, "merging increments", "each"),
+  section("retention", RETENTION_OPTIONS, "which snapshots stay", "each"),
+  section("retry", RETRY_OPTIONS, "when the store fails"),
+  section("metrics", METRICS_OPTIONS, "the HTTP server of watch"),
+  section("heartbeat", HEARTBEAT_OPTIONS, "a URL that is called while all is well"),
+  section("webhooks", WEBHOOK_OPTIONS, "who is told of failures", "list"),
+  section("databases", DATABASE_OPTIONS, "what is replicated", "list"),
+];
+
+/** The last part of an option's key. */
+export function keyName(spec: OptionSpec): string {
+  return spec.key?.slice(spec.key.indexOf(".") + 1) ?? "";
+}

@@ -1,9 +1,10 @@
 /**
- * From the words of a command line to checked values: strict, by the table in options.ts. A word that is not
- * understood is an error that names it and the nearest thing that is.
+ * From the words of a command line to checked values: strict, by the rows of the options that the verb
+ * takes. A word that is not understood is an error that names it and the nearest thing that is.
  */
 import { WalrustError } from "../errors.ts";
-import type { OptionSpec, OptionValues } from "./options.ts";
+import type { OptionGroup, OptionSpec, OptionValues } from "./option-spec.ts";
+import { defaultValue, flagPlace, parseText } from "./parse-value.ts";
 
 /** What a command line said: the options given, and the other words in order. */
 export interface ParsedWords {
@@ -30,20 +31,21 @@ export function parseWords(words: readonly string[], specs: readonly OptionSpec[
       continue;
     }
     const { spec, value, isNegated } = readFlag(word, specs);
-    if (given.has(spec.flag)) throw usage(`--${spec.flag} is given twice`);
+    const flag = spec.flag ?? "";
+    if (given.has(flag)) throw usage(`--${flag} is given twice`);
     if (spec.kind === "switch") {
       const next = words[i + 1];
       const takesNext =
         spec.value !== undefined && value === undefined && (next === "true" || next === "false");
       if (takesNext) i++;
-      given.set(spec.flag, parseSwitch(spec, takesNext ? next : value, isNegated));
+      given.set(flag, parseSwitch(spec, takesNext ? next : value, isNegated));
       continue;
     }
     const text = value ?? spec.bare ?? words[++i];
     if (text === undefined || (value === undefined && text.startsWith("--"))) {
-      throw usage(`--${spec.flag} needs a value: --${spec.flag} ${spec.value ?? "VALUE"}`);
+      throw usage(`--${flag} needs a value: --${flag} ${spec.value ?? "VALUE"}`);
     }
-    given.set(spec.flag, text);
+    given.set(flag, text);
   }
   return { given, positionals };
 }
@@ -62,7 +64,7 @@ function readFlag(
   if (isLong && negated?.kind === "switch") return { spec: negated, value, isNegated: true };
   const nearest = nearestName(
     name,
-    specs.filter((spec) => !spec.isHidden).map((spec) => spec.flag),
+    specs.flatMap((spec) => (spec.isHidden || spec.flag === undefined ? [] : [spec.flag])),
   );
   // Without its value, which may be a secret.
   const shown = equals < 0 ? word : word.slice(0, equals);
@@ -78,84 +80,26 @@ function parseSwitch(spec: OptionSpec, value: string | undefined, isNegated: boo
 }
 
 /**
- * The values of a group of options: what was given, else the default. Seconds and durations become ms.
+ * The values of a group of options by flags alone: what was given, else the default. Seconds and durations
+ * become ms.
  * @throws WalrustError code "usage" naming the flag, what was found and what is expected
  */
-export function optionValues<T extends Record<string, OptionSpec>>(
-  words: ParsedWords,
-  group: T,
-): OptionValues<T> {
+export function optionValues<T extends OptionGroup>(words: ParsedWords, options: T): OptionValues<T> {
   const values: Record<string, unknown> = {};
-  for (const [key, spec] of Object.entries(group)) {
-    const given = words.given.get(spec.flag);
-    values[key] = given === undefined ? defaultValue(spec) : parseValue(spec, given);
-  }
+  for (const [key, spec] of Object.entries(options))
+    values[key] = givenValue(words, spec) ?? defaultValue(spec);
   return values as OptionValues<T>;
 }
 
-function defaultValue(spec: OptionSpec): unknown {
-  if (spec.default === undefined) return spec.kind === "switch" ? false : undefined;
-  const isTime = spec.kind === "seconds" || spec.kind === "duration";
-  return isTime ? (spec.default as number) * 1000 : spec.default;
-}
-
-function parseValue(spec: OptionSpec, given: string | boolean): unknown {
-  if (typeof given === "boolean") return given;
-  if (spec.kind === "text") return parseText(spec, given);
-  if (spec.kind === "duration") return parseDuration(spec, given);
-  if (spec.kind === "bytes") return parseBytes(spec, given);
-  if (spec.kind === "percent") return parsePercent(spec, given);
-  const pattern = spec.kind === "count" ? /^\d{1,15}$/ : /^(\d{1,9}(\.\d{1,6})?|\.\d{1,6})$/;
-  const value = pattern.test(given) ? Number(given) : Number.NaN;
-  assertRange(spec, given, value);
-  return spec.kind === "seconds" ? Math.round(value * 1000) : value;
-}
-
-function parseText(spec: OptionSpec, given: string): string {
-  if (spec.choices !== undefined && !spec.choices.includes(given)) {
-    throw usage(`--${spec.flag} is ${JSON.stringify(given)}, expected one of ${spec.choices.join(", ")}`);
-  }
-  if (given === "") throw usage(`--${spec.flag} is empty`);
-  return given;
-}
-
-const UNIT_SECONDS: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 };
-
-function parseDuration(spec: OptionSpec, given: string): number {
-  const match = /^(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)?$/.exec(given);
-  const seconds = match ? Number(match[1]) * UNIT_SECONDS[match[2] ?? "s"]! : Number.NaN;
-  assertRange(spec, given, seconds);
-  return Math.round(seconds * 1000);
-}
-
-const UNIT_BYTES: Record<string, number> = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3, tb: 1024 ** 4 };
-
-function parseBytes(spec: OptionSpec, given: string): number {
-  const match = /^(\d{1,12}(?:\.\d{1,3})?) ?(b|kb|mb|gb|tb)?$/i.exec(given);
-  const bytes = match ? Number(match[1]) * UNIT_BYTES[(match[2] ?? "b").toLowerCase()]! : Number.NaN;
-  assertRange(spec, given, bytes);
-  return Math.round(bytes);
-}
-
-function parsePercent(spec: OptionSpec, given: string): number {
-  const value = /^\d{1,3}(\.\d{1,3})?%?$/.test(given) ? Number.parseFloat(given) : Number.NaN;
-  assertRange(spec, given, value);
-  return value;
-}
-
-const UNITS: Readonly<Record<string, string>> = {
-  count: "a whole number",
-  bytes: "bytes",
-  percent: "a percentage",
-};
-
-function assertRange(spec: OptionSpec, given: string, value: number): void {
-  const min = spec.min ?? 0;
-  const max = spec.max ?? Number.MAX_SAFE_INTEGER;
-  if (value >= min && value <= max) return;
-  const unit = UNITS[spec.kind] ?? "seconds";
-  const range = spec.max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
-  throw usage(`--${spec.flag} is ${JSON.stringify(given)}, expected ${unit} ${range}`);
+/**
+ * What a flag said, or undefined when it was not given.
+ * @throws WalrustError code "usage"
+ */
+export function givenValue(words: ParsedWords, spec: OptionSpec): unknown {
+  const given = spec.flag === undefined ? undefined : words.given.get(spec.flag);
+  if (given === undefined) return undefined;
+  if (typeof given === "string") return parseText(spec, given, flagPlace(spec));
+  return spec.isNegative ? !given : given;
 }
 
 /** The name most like `name` by edit distance, or null when none is close. */

@@ -1,6 +1,6 @@
 /** The command line's words: what is understood, and what every rejection says. */
 import { describe, expect, test } from "bun:test";
-import type { OptionSpec } from "../../src/config/options.ts";
+import type { OptionSpec } from "../../src/config/option-spec.ts";
 import { nearestName, optionValues, parseWords } from "../../src/config/parse-options.ts";
 import { WalrustError } from "../../src/errors.ts";
 
@@ -46,7 +46,7 @@ describe("parseWords", () => {
       pages: 1000,
       limit: undefined,
       age: undefined,
-      old: false,
+      old: undefined,
     });
   });
 
@@ -129,8 +129,8 @@ describe("parseWords", () => {
     [["--pages", "1.5"], '--pages is "1.5", expected a whole number from 1 to 5000'],
     [["--pages", "0x10"], '--pages is "0x10", expected a whole number from 1 to 5000'],
     [["--limit", "9999999999999999"], '--limit is "9999999999999999", expected a whole number of at least 0'],
-    [["--age", "1w"], '--age is "1w", expected seconds of at least 0'],
-    [["--age", "h"], '--age is "h", expected seconds of at least 0'],
+    [["--age", "1w"], '--age is "1w", expected a duration such as 30, "10m" or "24h" of at least 0'],
+    [["--age", "h"], '--age is "h", expected a duration such as 30, "10m" or "24h" of at least 0'],
   ] as const)("parseWords refuses %p", (words, message) => {
     const found = refusal(...words);
     if (message.includes("|") || !message.startsWith("Unknown")) expect(found).toBe(message);

@@ -1,0 +1,318 @@
+/**
+ * Which databases there are now: those named on the command line or in walrust.toml, and those that globs
+ * match at this moment. Each real file once: a name takes its file out of every glob.
+ */
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import type { ConfigFile } from "../config/config-file.ts";
+import type { DatabaseEntry } from "../config/database-entries.ts";
+import { placeText } from "../config/file-values.ts";
+import { expandGlob, hasGlob, type OnUnreadable } from "../config/glob.ts";
+import type { Sources } from "../config/resolve.ts";
+import type { Env } from "../env.ts";
+import { systemCode, WalrustError } from "../errors.ts";
+import type { AttachTarget } from "../replication/attach.ts";
+import { stateFolderOf } from "../replication/state.ts";
+import { below, knownNameOf, namesOf } from "./database-names.ts";
+
+/** A database that is there. */
+export interface FoundDatabase extends AttachTarget {
+  /** What walrust.toml says of it, or null. */
+  readonly entry: DatabaseEntry | null;
+  readonly isDiscovered: boolean;
+}
+
+/** What a look around found. */
+export interface Finding {
+  readonly databases: readonly FoundDatabase[];
+  /** Named, and not there. */
+  readonly missing: readonly { readonly given: string; readonly error: WalrustError }[];
+  /** Globs that match nothing, and may not. */
+  readonly empty: readonly WalrustError[];
+  /** Databases that were left out because they collide with another. */
+  readonly collisions: readonly WalrustError[];
+  /** Folders that could not be looked into; what was found there before still counts. */
+  readonly unreadable: readonly WalrustError[];
+}
+
+/** What to look for. */
+export interface FinderOptions {
+  /** From the command line; if there are any, walrust.toml only says how they are replicated. */
+  readonly paths: readonly string[];
+  readonly file: ConfigFile | null;
+  readonly destination: string;
+  /** Where captured files wait, below the database's name; null: in its state folder. */
+  readonly cacheFolder: string | null;
+}
+
+/** Something to look for. */
+interface Selector {
+  /** How to call it in messages. */
+  readonly place: string;
+  readonly path: string;
+  readonly isGlob: boolean;
+  readonly entry: DatabaseEntry | null;
+}
+
+/** A file that was found. */
+interface Candidate {
+  readonly place: string;
+  readonly path: string;
+  readonly inode: string;
+  readonly entry: DatabaseEntry | null;
+  readonly relative: string | null;
+  readonly isDiscovered: boolean;
+}
+
+/** Looks again and again; what was found once keeps its object while it is there. */
+export class DatabaseFinder {
+  readonly #selectors: readonly Selector[];
+  readonly #known = new Map<string, { readonly candidate: Candidate; readonly found: FoundDatabase }>();
+
+  constructor(
+    readonly options: FinderOptions,
+    readonly env: Pick<Env, "turn">,
+  ) {
+    const { paths, file } = options;
+    this.#selectors = paths.length > 0 ? paths.map(selectorOfWord) : selectorsOf(file);
+  }
+
+  /** Whether looking again can find something else. */
+  get hasGlobs(): boolean {
+    return this.#selectors.some(({ isGlob }) => isGlob);
+  }
+
+  /**
+   * Looks around.
+   * @throws WalrustError code "database" when a folder cannot be read
+   */
+  async find(): Promise<Finding> {
+    const missing: { given: string; error: WalrustError }[] = [];
+    const empty: WalrustError[] = [];
+    const unreadable: WalrustError[] = [];
+    const sieve = new Sieve();
+    const entries = this.options.paths.length === 0 ? null : await this.#entriesByPath();
+    const named = this.#selectors.filter(({ isGlob }) => !isGlob);
+    for (const selector of named) {
+      const candidate = namedCandidate(selector);
+      if (candidate instanceof WalrustError) missing.push({ given: selector.path, error: candidate });
+      else sieve.add({ ...candidate, ...entries?.get(candidate.path) });
+    }
+    for (const selector of this.#selectors.filter(({ isGlob }) => isGlob)) {
+      const candidates = await globCandidates(selector, this.env, (folder, error) => {
+        unreadable.push(error);
+        for (const candidate of this.#knownBelow(folder, selector)) sieve.add(candidate);
+      });
+      for (const candidate of candidates) sieve.add({ ...candidate, ...entries?.get(candidate.path) });
+      if (candidates.length === 0 && selector.entry?.allowEmpty !== true) empty.push(emptyGlob(selector));
+    }
+    const databases = this.#named(sieve);
+    return { databases, missing, empty, collisions: sieve.collisions, unreadable };
+  }
+
+  /** What a glob found below a folder before it could not be looked into any more. */
+  #knownBelow(folder: string, selector: Selector): Candidate[] {
+    const below = [...this.#known.values()].map(({ candidate }) => candidate);
+    return below.filter(({ place, path }) => place === selector.place && path.startsWith(`${folder}/`));
+  }
+
+  /** What walrust.toml says of each file it matches; what names a file comes before what globs it. */
+  async #entriesByPath(): Promise<Map<string, Pick<Candidate, "entry" | "relative">>> {
+    const found = new Map<string, Pick<Candidate, "entry" | "relative">>();
+    const selectors = selectorsOf(this.options.file);
+    for (const selector of selectors.filter(({ isGlob }) => !isGlob)) {
+      const candidate = namedCandidate(selector);
+      if (!(candidate instanceof WalrustError)) found.set(candidate.path, candidate);
+    }
+    for (const selector of selectors.filter(({ isGlob }) => isGlob)) {
+      for (const candidate of await globCandidates(selector, this.env, () => {})) {
+        if (!found.has(candidate.path)) found.set(candidate.path, candidate);
+      }
+    }
+    for (const [path, { entry, relative }] of found) found.set(path, { entry, relative });
+    return found;
+  }
+
+  /** Gives names; of two with one name the second is left out. */
+  #named(sieve: Sieve): FoundDatabase[] {
+    const { destination, cacheFolder } = this.options;
+    const nameless = sieve.candidates.map((candidate) => ({
+      path: candidate.path,
+      relative: candidate.relative,
+      name: candidate.entry?.name ?? null,
+      prefix: candidate.entry?.prefix ?? null,
+      known: this.#known.get(candidate.path)?.found.name ?? knownNameOf(candidate.path, destination),
+    }));
+    const names = namesOf(nameless);
+    const byName = new Map<string, Candidate>();
+    const databases: FoundDatabase[] = [];
+    for (const [index, candidate] of sieve.candidates.entries()) {
+      const name = names[index]!;
+      const other = byName.get(name);
+      if (other !== undefined) {
+        sieve.collisions.push(sameName(other, candidate, name));
+        continue;
+      }
+      if (name.split("/").some((part) => part === "." || part === ".." || part === "")) {
+        sieve.collisions.push(noName(candidate, name));
+        continue;
+      }
+      byName.set(name, candidate);
+      databases.push(this.#remember(candidate, name, cacheFolder));
+    }
+    const present = new Set(databases.map(({ path }) => path));
+    for (const path of this.#known.keys()) if (!present.has(path)) this.#known.delete(path);
+    return databases;
+  }
+
+  #remember(candidate: Candidate, name: string, cacheFolder: string | null): FoundDatabase {
+    const { path, entry, isDiscovered } = candidate;
+    const known = this.#known.get(path);
+    if (known !== undefined && known.found.name === name) return known.found;
+    const paths = stateFolderOf(path, cacheFolder === null ? undefined : resolve(cacheFolder, name));
+    const found: FoundDatabase = { path, name, paths, entry, isDiscovered };
+    this.#known.set(path, { candidate, found });
+    return found;
+  }
+}
+
+/**
+ * What walrust.toml says of databases, by what they are called in the bucket: those whose files are here, and
+ * those that have a name there.
+ */
+export async function entriesByName(
+  { file }: Pick<Sources, "file">,
+  destination: string,
+  env: Pick<Env, "turn">,
+): Promise<ReadonlyMap<string, DatabaseEntry>> {
+  const entries = new Map<string, DatabaseEntry>();
+  for (const entry of file?.databases ?? []) {
+    if (entry.name !== null) entries.set(below(entry.prefix, entry.name), entry);
+  }
+  if (file === null || file.databases.length === 0) return entries;
+  const finder = new DatabaseFinder({ paths: [], file, destination, cacheFolder: null }, env);
+  const { databases } = await finder.find();
+  for (const { name, entry } of databases) if (entry !== null) entries.set(name, entry);
+  return entries;
+}
+
+/** Keeps each file once. */
+class Sieve {
+  readonly candidates: Candidate[] = [];
+  readonly collisions: WalrustError[] = [];
+  readonly #byPath = new Map<string, Candidate>();
+  readonly #byInode = new Map<string, Candidate>();
+
+  add(candidate: Candidate): void {
+    const samePath = this.#byPath.get(candidate.path);
+    const isTaken = samePath !== undefined && candidate.isDiscovered;
+    // A glob leaves out what is named, and takes what several links lead to once.
+    if (isTaken && (!samePath.isDiscovered || samePath.place === candidate.place)) return;
+    const other = samePath ?? this.#byInode.get(candidate.inode);
+    if (other !== undefined) {
+      this.collisions.push(sameFile(other, candidate));
+      return;
+    }
+    this.#byPath.set(candidate.path, candidate);
+    this.#byInode.set(candidate.inode, candidate);
+    this.candidates.push(candidate);
+  }
+}
+
+function selectorOfWord(word: string): Selector {
+  const isGlob = hasGlob(word) && !existsSync(word);
+  return { place: word, path: resolve(word), isGlob, entry: null };
+}
+
+function selectorsOf(file: ConfigFile | null): Selector[] {
+  if (file === null) return [];
+  return file.databases.map((entry) => ({
+    place: placeText(file, entry),
+    path: entry.path,
+    isGlob: entry.isGlob && !existsSync(entry.path),
+    entry,
+  }));
+}
+
+function namedCandidate(selector: Selector): Candidate | WalrustError {
+  const { place, path: given, entry } = selector;
+  const what = entry === null ? given : `${given} (${place})`;
+  try {
+    const path = realpathSync(given);
+    const { dev, ino } = statSync(path);
+    return { place, path, inode: `${dev}:${ino}`, entry, relative: null, isDiscovered: false };
+  } catch (error) {
+    return new WalrustError("database", `Cannot find ${what}: ${systemCode(error)}`, {
+      hint: "The database must exist before it is watched",
+      context: { path: given },
+      cause: error,
+    });
+  }
+}
+
+async function globCandidates(
+  selector: Selector,
+  env: Pick<Env, "turn">,
+  onUnreadable: OnUnreadable,
+): Promise<Candidate[]> {
+  const { place, entry } = selector;
+  const direct: Candidate[] = [];
+  const linked: Candidate[] = [];
+  for (const { path: matched, relative } of await expandGlob(selector.path, env, onUnreadable)) {
+    const present = presentOrNull(matched);
+    if (present === null) continue;
+    const isLink = present.path !== matched;
+    (isLink ? linked : direct).push({ ...present, place, entry, relative, isDiscovered: true });
+  }
+  // Where a link and the file it leads to both match, the name comes from the file.
+  return [...direct, ...linked];
+}
+
+function presentOrNull(matched: string): { path: string; inode: string } | null {
+  try {
+    const path = realpathSync(matched);
+    const { dev, ino, size } = statSync(path);
+    // An empty file is no database yet.
+    return size === 0 ? null : { path, inode: `${dev}:${ino}` };
+  } catch {
+    // It went between the two looks.
+    return null;
+  }
+}
+
+function sameFile(a: Candidate, b: Candidate): WalrustError {
+  const [first, second] = a.path === b.path ? [a.place, b.place] : [a.path, b.path];
+  return new WalrustError(
+    "usage",
+    `${first} and ${second} are the same database${a.path === b.path ? ` ${a.path}` : ""}`,
+    {
+      hint: "Name each database once",
+    },
+  );
+}
+
+function sameName(a: Candidate, b: Candidate, name: string): WalrustError {
+  return new WalrustError("usage", `${a.path} and ${b.path} would both be called ${name}`, {
+    hint: "Give one of them a name or a prefix in walrust.toml",
+  });
+}
+
+function noName({ path }: Candidate, name: string): WalrustError {
+  return new WalrustError(
+    "usage",
+    `${path} would be called ${JSON.stringify(name)}, which leaves the prefix`,
+    {
+      hint: "Rename the file or its folder, or give it a name in walrust.toml",
+    },
+  );
+}
+
+function emptyGlob({ place, path, entry }: Selector): WalrustError {
+  return new WalrustError(
+    "config",
+    entry === null ? `${path} matches nothing` : `${place}: ${path} matches nothing`,
+    {
+      hint: "If databases appear later, say allow_empty = true for it in walrust.toml",
+    },
+  );
+}

@@ -1,0 +1,117 @@
+/**
+ * What an option is in the end, and who said so: flags given, then the environment, then the file (the
+ * database's entry before the section), then the default. A default never hides what somebody said.
+ */
+import { WalrustError } from "../errors.ts";
+import type { ConfigFile } from "./config-file.ts";
+import type { DatabaseEntry } from "./database-entries.ts";
+import { type Environment, type FileValue, placeText } from "./file-values.ts";
+import type { OptionGroup, OptionSpec, OptionValue, OptionValues } from "./option-spec.ts";
+import { givenValue, type ParsedWords } from "./parse-options.ts";
+import { defaultValue, parseText } from "./parse-value.ts";
+
+/** Everything that can say something. */
+export interface Sources {
+  readonly words: ParsedWords;
+  readonly environment: Environment;
+  readonly file: ConfigFile | null;
+}
+
+/** Who said it. */
+export interface Origin {
+  readonly kind: "flag" | "environment" | "file" | "default";
+  /** `--bucket`, `AWS_REGION`, `walrust.toml:5:3`, `default`. */
+  readonly text: string;
+}
+
+/** A value and who said it. */
+export interface Setting<V> {
+  readonly value: V;
+  readonly origin: Origin;
+}
+
+/** The settings of a group. */
+export type Resolved<T extends OptionGroup> = { readonly [K in keyof T]: Setting<OptionValue<T[K]>> };
+
+/** What nobody said. */
+export const BY_DEFAULT: Origin = { kind: "default", text: "default" };
+
+/**
+ * Resolves a group of options.
+ * @param database the entry that what is asked belongs to, if any
+ * @throws WalrustError code "usage" or "config" naming the place of a value that is not understood
+ */
+export function resolveOptions<T extends OptionGroup>(
+  sources: Sources,
+  options: T,
+  database: DatabaseEntry | null = null,
+): Resolved<T> {
+  const resolved: Record<string, Setting<unknown>> = {};
+  for (const [name, spec] of Object.entries(options)) resolved[name] = resolveOne(sources, spec, database);
+  return resolved as Resolved<T>;
+}
+
+/** The bare values of settings. */
+export function valuesOf<T extends OptionGroup>(resolved: Resolved<T>): OptionValues<T> {
+  const entries = Object.entries(resolved) as [string, Setting<unknown>][];
+  return Object.fromEntries(entries.map(([name, { value }]) => [name, value])) as OptionValues<T>;
+}
+
+function resolveOne(sources: Sources, spec: OptionSpec, database: DatabaseEntry | null): Setting<unknown> {
+  const { words, environment, file } = sources;
+  const given = givenValue(words, spec);
+  if (given !== undefined) return { value: given, origin: { kind: "flag", text: `--${spec.flag}` } };
+  for (const variable of spec.env ?? []) {
+    const text = environment[variable];
+    if (!text) continue;
+    const value = parseText(spec, text, { name: variable, code: "config" });
+    return { value, origin: { kind: "environment", text: variable } };
+  }
+  const key = spec.key ?? "";
+  const found = database?.overrides.get(key) ?? file?.values.get(key);
+  if (found !== undefined && file !== null) return { value: found.value, origin: fileOrigin(file, found) };
+  return { value: defaultValue(spec), origin: BY_DEFAULT };
+}
+
+/** A place in the file as an origin. */
+export function fileOrigin(file: ConfigFile, at: Pick<FileValue, "line" | "column">): Origin {
+  return { kind: "file", text: placeText(file, at) };
+}
+
+type Keys = "accessKeyId" | "secretAccessKey" | "sessionToken" | "profile";
+type KeySettings = Readonly<Record<Keys, Setting<string | undefined>>>;
+
+/**
+ * Keys are a set: they come from one place as a whole. The environment's keys or profile hide the file's, and
+ * the environment's session token never goes with keys of the file.
+ * @throws WalrustError code "config" when only one half of a pair is there, or keys and a profile in one file
+ */
+export function chooseCredentials<R extends KeySettings>(resolved: R): R {
+  const { accessKeyId, secretAccessKey, profile } = resolved;
+  const nothing: Setting<undefined> = { value: undefined, origin: BY_DEFAULT };
+  const deciding = [accessKeyId, secretAccessKey, profile];
+  const isEnvironment = deciding.some(({ origin }) => origin.kind === "environment");
+  const kind = isEnvironment ? "environment" : "file";
+  const keep = (setting: Setting<string | undefined>): Setting<string | undefined> =>
+    setting.origin.kind === kind ? setting : nothing;
+  const chosen = { ...resolved };
+  for (const name of ["accessKeyId", "secretAccessKey", "sessionToken", "profile"] as const) {
+    Object.assign(chosen, { [name]: keep(resolved[name]) });
+  }
+  const hasId = chosen.accessKeyId.value !== undefined;
+  const hasSecret = chosen.secretAccessKey.value !== undefined;
+  if (hasId !== hasSecret) {
+    const there = hasId ? chosen.accessKeyId : chosen.secretAccessKey;
+    const missing = hasId ? "secret access key" : "access key id";
+    throw new WalrustError("config", `Of a pair of keys only one is set (${there.origin.text})`, {
+      hint: `Set the ${missing} in the same place, or neither to use the AWS credential chain`,
+    });
+  }
+  if (!hasId) return { ...chosen, sessionToken: nothing };
+  if (chosen.profile.value !== undefined && !isEnvironment) {
+    throw new WalrustError("config", `${chosen.profile.origin.text}: keys and a profile are both given`, {
+      hint: "Give one of them",
+    });
+  }
+  return { ...chosen, profile: nothing };
+}
