@@ -17,7 +17,12 @@ import { hex } from "../format/chain.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
 import { listDatabases, listObjects } from "../storage/catalog.ts";
-import { assertNotForeign, foreignErrorOr, isDoubtful } from "../storage/foreign-layout.ts";
+import {
+  assertNotForeign,
+  ForeignLayoutError,
+  foreignErrorOr,
+  isDoubtful,
+} from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { entriesByName } from "./database-finder.ts";
 import { withDestination } from "./destination.ts";
@@ -64,7 +69,13 @@ async function run(invocation: Invocation): Promise<number> {
     const names = name === undefined ? await listDatabases(store, invocation.signal) : [name];
     const results: UpkeepResult[] = [];
     for (const database of names) {
-      results.push(await compactOne(invocation, store, database, entries, values.force));
+      try {
+        results.push(await compactOne(invocation, store, database, entries, values.force));
+      } catch (error) {
+        const isOneOfMany = error instanceof ForeignLayoutError && names.length > 1;
+        if (!isOneOfMany) throw error;
+        invocation.env.log.warn(`${error.message}; left alone`, { hint: error.hint });
+      }
     }
     if (invocation.isJson) printJson({ force: values.force, databases: results.map(jsonOf) });
     else for (const result of results) report(result, values.force);

@@ -1,9 +1,10 @@
 /**
  * `walrust list`: which databases a destination holds, and what can be restored of them.
  */
-import { STORE_OPTIONS } from "../config/options.ts";
+import { STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { type InventoryEntry, takeInventory } from "../recovery/inventory.ts";
+import { ForeignLayoutError } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
@@ -24,7 +25,7 @@ export const listVerb: Verb = {
     [0, "listed, even if there is nothing"],
     [2, "usage"],
     [4, "storage: the bucket or folder is missing, credentials are refused"],
-    [6, "NAME is not there"],
+    [6, "NAME is not there, or everything there is a backup of another program"],
   ],
   run: async (invocation) =>
     withDestination(invocation, async (store) => {
@@ -34,6 +35,10 @@ export const listVerb: Verb = {
         throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
           hint: "`walrust list` without a name shows what is there",
         });
+      }
+      const [foreign = null] = entries.map((entry) => entry.foreign);
+      if (foreign !== null && entries.every((entry) => entry.foreign !== null)) {
+        throw new ForeignLayoutError(store, foreign);
       }
       if (invocation.isJson) printJson({ destination: store.url, databases: entries.map(jsonOf) });
       else printTable(entries, store);
@@ -59,6 +64,7 @@ function jsonOf(entry: InventoryEntry): unknown {
     max: point(entry.newest),
     restorable: entry.restorable,
     problems: entry.problems,
+    foreign: entry.foreign?.format ?? null,
   };
 }
 

@@ -2,17 +2,18 @@
  * `walrust restore`: a proven copy of a database, as of now or of a point in time.
  */
 import { existsSync } from "node:fs";
-import { RESTORE_OPTIONS, STORE_OPTIONS } from "../config/options.ts";
-import { optionValues } from "../config/parse-options.ts";
+import { RESTORE_OPTIONS } from "../config/options.ts";
+import { STORE_OPTIONS } from "../config/settings.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import { type RestoreResult, restore } from "../recovery/restore.ts";
 import { parsePointInTime } from "../recovery/target.ts";
 import { listObjects } from "../storage/catalog.ts";
+import { detectForeignLayoutOrNull } from "../storage/foreign-layout.ts";
 import { withDestination } from "./destination.ts";
 import { localCopiesOrNull } from "./local-copies.ts";
 import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { leaveState } from "./restored-state.ts";
-import type { Invocation, Verb } from "./verb.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 /** The verb `restore`. */
 export const restoreVerb: Verb = {
@@ -39,13 +40,13 @@ export const restoreVerb: Verb = {
     [3, "the target cannot be written, or is in use"],
     [4, "storage"],
     [5, "integrity: an object is missing, damaged or altered; the target is untouched"],
-    [6, "there is nothing to restore, or the point in time is out of range"],
+    [6, "nothing to restore, a backup of another program, or a point in time out of range"],
   ],
   run,
 };
 
 async function run(invocation: Invocation): Promise<number> {
-  const values = optionValues(invocation.words, RESTORE_OPTIONS);
+  const values = settingsOf(invocation, RESTORE_OPTIONS);
   const { output } = values;
   if (output === undefined) {
     throw new WalrustError("usage", "No output file is given", { hint: "Give one with -o PATH" });
@@ -55,7 +56,9 @@ async function run(invocation: Invocation): Promise<number> {
   if (values.ifDbNotExists && existsSync(output)) return nothingToDo(invocation, name, `${output} exists`);
   return withDestination(invocation, async (store) => {
     const { env, signal, isJson } = invocation;
-    if (values.ifReplicaExists && (await isAbsent(() => listObjects(store, name)))) {
+    const mayBeAbsent = values.ifReplicaExists && (await isAbsent(() => listObjects(store, name)));
+    // A backup that we cannot read is one: an application must not start empty beside it.
+    if (mayBeAbsent && (await detectForeignLayoutOrNull(store, name, signal)) === null) {
       return nothingToDo(invocation, name, `there is no backup of ${name} in ${store.url}`);
     }
     const bar = new ProgressBar(`restoring ${name}`, () => env.monotonicMs());

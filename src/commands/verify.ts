@@ -1,8 +1,8 @@
 /**
  * `walrust verify`: whether the backups of one database, or of all, can be restored.
  */
-import { STORE_OPTIONS, VERIFY_OPTIONS } from "../config/options.ts";
-import { optionValues } from "../config/parse-options.ts";
+import { VERIFY_OPTIONS } from "../config/options.ts";
+import { STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
 import { listVerifiable } from "../recovery/verify-databases.ts";
@@ -10,10 +10,11 @@ import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
 import type { Finding, VerifyReport } from "../recovery/verify-report.ts";
 import type { LiveContent } from "../recovery/verify-restore.ts";
 import { askWatchByNameOrNull } from "../replication/control.ts";
+import { type ForeignLayout, ForeignLayoutError, findForeignDatabases } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
 import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
-import type { Invocation, Verb } from "./verb.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
 
@@ -35,18 +36,18 @@ export const verifyVerb: Verb = {
   ],
   exitCodes: [
     [0, "everything is sound"],
-    [1, "warnings only: leftovers, a manifest that is missing or stale"],
+    [1, "warnings only: leftovers, a manifest that is missing or stale, backups of other programs"],
     [2, "usage"],
     [3, "--restore has no room for its temporary file (see TMPDIR)"],
     [4, "storage: the bucket or folder is missing, credentials are refused"],
     [5, "a restore is in danger: something is missing, damaged or was altered"],
-    [6, "NAME is not there"],
+    [6, "NAME is not there, or is a backup of another program"],
   ],
   run,
 };
 
 async function run(invocation: Invocation): Promise<number> {
-  const values = optionValues(invocation.words, VERIFY_OPTIONS);
+  const values = settingsOf(invocation, VERIFY_OPTIONS);
   const [name = null] = invocation.words.positionals;
   if ((name === null) !== values.all) {
     throw new WalrustError(
@@ -62,22 +63,43 @@ async function run(invocation: Invocation): Promise<number> {
     const names = name === null ? await listVerifiable(store, signal) : [name];
     const reports: VerifyReport[] = [];
     const repairs: Repair[] = [];
+    const foreign: ForeignLayout[] = [];
     for (const database of names) {
-      const live = values.restore ? await liveContentOrNull(store.url, database) : null;
-      const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal };
-      let report = await verifyOne(invocation, store, database, options);
-      const fixed = values.fix ? await fixDatabase(store, report, invocation.env) : [];
-      if (fixed.length > 0) report = await verifyOne(invocation, store, database, options);
-      if (!isJson) printReport(report, fixed, store);
-      reports.push(report);
-      repairs.push(...fixed);
+      try {
+        const { report, fixed } = await verifyAndFix(invocation, store, database, values);
+        if (!isJson) printReport(report, fixed, store);
+        reports.push(report);
+        repairs.push(...fixed);
+      } catch (error) {
+        if (name !== null || !(error instanceof ForeignLayoutError)) throw error;
+        foreign.push(error.layout);
+      }
     }
-    const status = worstStatus(reports);
-    if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs });
+    if (names.length === 0) foreign.push(...(await findForeignDatabases(store, signal)));
+    if (reports.length === 0 && foreign[0] !== undefined) throw new ForeignLayoutError(store, foreign[0]);
+    const status = worstStatus(reports, foreign.length > 0);
+    if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign });
     else if (names.length === 0) printLine(`Nothing is stored in ${store.url}`);
     else if (name === null) printLine(summaryOf(reports));
+    if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; left out`);
     return EXIT_CODE_BY_STATUS[status];
   });
+}
+
+/** Verifies one database, and again after what was fixed. */
+async function verifyAndFix(
+  invocation: Invocation,
+  store: ObjectStore,
+  database: string,
+  values: { readonly restore: boolean; readonly fix: boolean; readonly readData: number | undefined },
+): Promise<{ report: VerifyReport; fixed: Repair[] }> {
+  const { env, signal } = invocation;
+  const live = values.restore ? await liveContentOrNull(store.url, database) : null;
+  const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal };
+  const report = await verifyOne(invocation, store, database, options);
+  const fixed = values.fix ? await fixDatabase(store, report, env) : [];
+  if (fixed.length === 0) return { report, fixed };
+  return { report: await verifyOne(invocation, store, database, options), fixed };
 }
 
 /** What the live database holds, if a watch on this machine has it. */
@@ -101,9 +123,9 @@ async function verifyOne(
   }
 }
 
-function worstStatus(reports: readonly VerifyReport[]): VerifyReport["status"] {
+function worstStatus(reports: readonly VerifyReport[], isForeignThere: boolean): VerifyReport["status"] {
   if (reports.some(({ status }) => status === "errors")) return "errors";
-  return reports.some(({ status }) => status === "warnings") ? "warnings" : "ok";
+  return isForeignThere || reports.some(({ status }) => status === "warnings") ? "warnings" : "ok";
 }
 
 function jsonOf({ name, status, findings, checked }: VerifyReport): unknown {
