@@ -105,6 +105,8 @@ export class S3Client {
   async #attempt(request: S3Request): Promise<S3Stream> {
     request.signal?.throwIfAborted();
     const { url, headers } = await this.#sign(request);
+    // Keys may have taken their time.
+    request.signal?.throwIfAborted();
     // Not signed: Bun sets it itself for bytes, and sends a stream with it instead of in chunks of HTTP.
     if (request.body !== undefined) headers["content-length"] = String(putBodySize(request.body));
     const watch = new StallWatch(this.#options.env, this.#options.stallMs, request.signal);

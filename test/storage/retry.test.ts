@@ -5,6 +5,7 @@ import { WalrustError } from "../../src/errors.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { DEFAULT_RETRY, NO_RETRY, retryDelayMs, withRetry } from "../../src/storage/retry.ts";
 import { RetryingStore } from "../../src/storage/retrying-store.ts";
+import { Slots } from "../../src/storage/slots.ts";
 import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../src/storage/store.ts";
 import { expectCode, keysOf, patternBytes, text, textBody } from "./store-helpers.ts";
 
@@ -35,8 +36,40 @@ describe("withRetry", () => {
     await expect(failing).rejects.toBe(transient);
     expect(attemptCount).toBe(11);
     expect(sleepsMs).toEqual([50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 15_000]);
-    expect(retryDelayMs(policy, 3, 0)).toBe(0);
-    expect(retryDelayMs(policy, 2_000, 0.999)).toBeLessThan(30_000);
+  });
+
+  test("retryDelayMs is uniform up to the bound, for every policy and however many retries", () => {
+    const policy = { retryCountMax: 5_000, baseMs: 100, delayMaxMs: 30_000 };
+    expect([0, 0.25, 0.999].map((random) => retryDelayMs(policy, 3, random))).toEqual([0, 200, 799.2]);
+    for (const retryIndex of [9, 10, 1_000, 5_000])
+      expect(retryDelayMs(policy, retryIndex, 0.5)).toBe(15_000);
+    for (const retryIndex of [0, 1_023, 5_000]) {
+      expect(retryDelayMs({ ...policy, baseMs: 0 }, retryIndex, 0.5)).toBe(0);
+      expect(retryDelayMs({ ...policy, delayMaxMs: 0 }, retryIndex, 0.5)).toBe(0);
+    }
+    expect(retryDelayMs({ ...policy, baseMs: 60_000 }, 0, 0.5)).toBe(15_000);
+  });
+
+  test("withRetry without retries makes one attempt and no wait", async () => {
+    const { env, sleepsMs } = fakeEnv();
+    let attemptCount = 0;
+    const failing = withRetry({ env, policy: { ...DEFAULT_RETRY, retryCountMax: 0 } }, async () => {
+      attemptCount++;
+      throw transient;
+    });
+    await expect(failing).rejects.toBe(transient);
+    expect([attemptCount, sleepsMs]).toEqual([1, []]);
+  });
+
+  test("withRetry waits at least as long as the store asks, up to the maximum", async () => {
+    const { env, sleepsMs } = fakeEnv(0.5);
+    const waits = [2_000, 0, 29_950, 3_600_000];
+    const failing = withRetry({ env, policy: { ...DEFAULT_RETRY, retryCountMax: 4 } }, async (index) => {
+      const retryAfterMs = waits[index] ?? 0;
+      throw new WalrustError("storage", "later", { retryable: true, context: { retryAfterMs } });
+    });
+    await expect(failing).rejects.toThrow("later");
+    expect(sleepsMs).toEqual([2_050, 100, 30_000, 30_000]);
   });
 
   test("withRetry defaults to five retries", async () => {
@@ -193,6 +226,47 @@ describe("RetryingStore", () => {
     for (const key of keys) await inner.put(key, textBody("x"));
     inner.faults = ["after", "before", "after"];
     expect(await keysOf(store, "")).toEqual(keys);
+  });
+
+  test("put holds a slot while an attempt is made, and none while it waits or looks", async () => {
+    const putSlots = new Slots(1);
+    const free: string[] = [];
+    const look = async (when: string): Promise<void> => {
+      if (await putSlots.run(async () => true)) free.push(when);
+    };
+    const { env } = fakeEnv();
+    const inner = new FaultyStore();
+    inner.head = async (key) => {
+      await look("head");
+      return await MemoryStore.prototype.head.call(inner, key);
+    };
+    inner.faults = ["before", "after"];
+    const store = new RetryingStore(inner, { ...env, sleep: () => look("wait") }, DEFAULT_RETRY, putSlots);
+    await store.put("k", textBody("mine"), { createOnly: true, metadata: { writer: "me" } });
+    expect(free).toEqual(["wait", "wait", "head"]);
+    expect(await putSlots.run(async () => "free")).toBe("free");
+  });
+
+  test("put that is aborted while it waits for a slot is not sent", async () => {
+    const putSlots = new Slots(1);
+    await putSlots.acquire();
+    const stopper = new AbortController();
+    const inner = new FaultyStore();
+    const store = new RetryingStore(inner, fakeEnv().env, DEFAULT_RETRY, putSlots);
+    const putting = store.put("k", textBody("x"), { signal: stopper.signal });
+    stopper.abort(new Error("stopped"));
+    await expect(putting).rejects.toThrow("stopped");
+    putSlots.release();
+    expect([inner.callCount, await putSlots.run(async () => "free")]).toEqual([0, "free"]);
+  });
+
+  test("once makes a single attempt", async () => {
+    const { inner, store, sleepsMs } = faulty();
+    inner.faults = ["before"];
+    const { once } = store;
+    await expectCode(once.put("k", textBody("x")), "storage");
+    expect([inner.callCount, sleepsMs]).toEqual([1, []]);
+    expect(store.once).toBe(once);
   });
 
   test("RetryingStore passes url, layout and capabilities on, and other calls through", async () => {

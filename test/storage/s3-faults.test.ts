@@ -140,6 +140,24 @@ describe("S3Store under faults", () => {
     expect([server.count("put"), server.objects.get("bucket/p/k")?.bytes.toString()]).toEqual([3, "mine"]);
   });
 
+  test("put waits as long as Retry-After of a 503 or 429 says, in seconds or as a date", async () => {
+    const date = "Wed, 21 Oct 2026 07:28:00 GMT";
+    const until = "Wed, 21 Oct 2026 07:28:07 GMT";
+    const answers: [number, Record<string, string>][] = [
+      [503, { "retry-after": "3" }],
+      [429, { "retry-after": until, date }],
+      [503, { "retry-after": "86400" }],
+      [500, { "retry-after": "3" }],
+      [503, { "retry-after": "soon" }],
+    ];
+    for (const [code, headers] of answers) {
+      server.inject({ kind: "put", when: "before", answer: { status: code, code: "", headers } });
+    }
+    const { env, sleepsMs } = quickEnv(log);
+    await open({}, env).put("k", textBody("x"));
+    expect(sleepsMs).toEqual([3_050, 7_100, 30_000, 400, 800]);
+  });
+
   test("put gives up after the last retry, with waits between 0 and the doubled base", async () => {
     server.inject(status("put", 503, "SlowDown", { count: 100 }));
     const { env, sleepsMs } = quickEnv(log);

@@ -4,9 +4,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { SILENT_LOG, systemEnv } from "../../src/env.ts";
-import { openStore } from "../../src/storage/open-store.ts";
+import { type Log, SILENT_LOG, systemEnv } from "../../src/env.ts";
+import { openStore, type StoreOptions } from "../../src/storage/open-store.ts";
 import { planParts } from "../../src/storage/s3-multipart.ts";
+import { Slots } from "../../src/storage/slots.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { S3Server } from "../support/s3-server.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -22,9 +23,9 @@ afterAll(() => server.stop());
 
 beforeEach(() => server.reset());
 
-function open(): ObjectStore {
+function open(options: Partial<StoreOptions> = {}, env = quickEnv(SILENT_LOG).env): ObjectStore {
   const keys = { accessKeyId: "test", secretAccessKey: "testsecret", stallMs: 60_000 };
-  return openStore({ url: "s3://bucket/p", endpoint: server.url, ...keys }, quickEnv(SILENT_LOG).env, {});
+  return openStore({ url: "s3://bucket/p", endpoint: server.url, ...keys, ...options }, env, {});
 }
 
 describe("putMultipart", () => {
@@ -71,12 +72,69 @@ describe("putMultipart", () => {
     server.reset();
     server.inject({ kind: "putPart", when: "before", answer: "hang", count: 10 });
     const controller = new AbortController();
-    const putting = open().put("big", body, { ...options, signal: controller.signal });
     const env = systemEnv(SILENT_LOG);
+    const putting = open({}, env).put("big", body, { ...options, signal: controller.signal });
     while (server.count("putPart") === 0) await env.turn();
     controller.abort(new Error("stopped"));
     await expect(putting).rejects.toThrow("stopped");
     expect([server.uploads.size, stored()]).toEqual([0, undefined]);
+  });
+
+  test("putMultipart that is stopped waits for a hanging abort only for a moment", async () => {
+    server.inject({ kind: "putPart", when: "before", answer: "hang", count: 10 });
+    server.inject({ kind: "abortUpload", when: "before", answer: "hang", count: 10 });
+    const controller = new AbortController();
+    const system = systemEnv(SILENT_LOG);
+    const sleepsMs: number[] = [];
+    const sleep: typeof system.sleep = async (durationMs, signal) => {
+      sleepsMs.push(durationMs);
+      if (durationMs === 2_000) while (server.count("abortUpload") === 0) await system.turn();
+      else await system.sleep(durationMs, signal);
+    };
+    const putting = open({}, { ...system, sleep }).put("big", body, {
+      ...options,
+      signal: controller.signal,
+    });
+    while (server.count("putPart") === 0) await system.turn();
+    controller.abort(new Error("stopped"));
+    await expect(putting).rejects.toThrow("stopped");
+    expect([server.count("abortUpload"), sleepsMs.includes(2_000)]).toEqual([1, true]);
+  });
+
+  test("putMultipart tells of parts that stay behind once, until an upload succeeds", async () => {
+    const warnings: string[] = [];
+    const log: Log = { ...SILENT_LOG, warn: (message) => warnings.push(message) };
+    const store = open({}, quickEnv(log).env);
+    for (let outage = 1; outage <= 2; outage++) {
+      for (let round = 0; round < 3; round++) {
+        server.inject({ kind: "putPart", when: "before", answer: { status: 403, code: "AccessDenied" } });
+        server.inject({ kind: "abortUpload", when: "before", answer: { status: 403, code: "AccessDenied" } });
+        await expectCode(store.put(`big-${outage}`, body, options), "auth");
+      }
+      expect(warnings.length).toBe(outage);
+      server.reset();
+      await store.put(`big-${outage}`, body, options);
+    }
+  });
+
+  test("putMultipart holds one slot for its three requests, and none while it waits", async () => {
+    const putSlots = new Slots(1);
+    const { env } = quickEnv(SILENT_LOG);
+    let freeWaits = 0;
+    const sleep: typeof env.sleep = async (durationMs, signal) => {
+      if (durationMs >= 60_000) return await env.sleep(durationMs, signal);
+      // Others are served while this upload waits: with its own slot held this would never come.
+      await putSlots.run(async () => {
+        freeWaits++;
+      });
+    };
+    const overloaded = { status: 503, code: "SlowDown" };
+    server.inject({ kind: "createUpload", when: "before", answer: overloaded });
+    server.inject({ kind: "putPart", when: "before", answer: overloaded, count: 6 });
+    server.inject({ kind: "completeUpload", when: "before", answer: overloaded });
+    await open({ putSlots }, { ...env, sleep }).put("big", body, options);
+    expect([Buffer.compare(stored()!, bytes), freeWaits, putSlots.isContended]).toEqual([0, 8, false]);
+    expect(await putSlots.run(async () => "free")).toBe("free");
   });
 
   test("putMultipart that loses the race at the completion is refused and cleans up", async () => {

@@ -1,0 +1,155 @@
+/** Slots and SharedSlot: how many run at once, in which order, and that no slot gets lost. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { SharedSlot, Slots } from "../../src/storage/slots.ts";
+
+/** Work that runs until it is told to end. */
+class Works {
+  readonly running: string[] = [];
+  readonly started: string[] = [];
+  readonly #ends = new Map<string, () => void>();
+
+  /** What to run. */
+  of(name: string): () => Promise<string> {
+    return async () => {
+      this.started.push(name);
+      this.running.push(name);
+      await new Promise<void>((resolve) => this.#ends.set(name, resolve));
+      this.running.splice(this.running.indexOf(name), 1);
+      return name;
+    };
+  }
+
+  /** Ends one, and lets what follows begin. */
+  async end(name: string): Promise<void> {
+    this.#ends.get(name)?.();
+    await settled();
+  }
+}
+
+/** Lets all that is ready run. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+}
+
+describe("Slots", () => {
+  test("a waiter that aborts leaves the line, and the others keep their places", async () => {
+    const slots = new Slots(1);
+    const works = new Works();
+    const stopper = new AbortController();
+    const first = slots.run(works.of("first"));
+    const leaving = slots.run(works.of("leaving"), stopper.signal);
+    const last = slots.run(works.of("last"));
+    expect([works.running, slots.isContended]).toEqual([["first"], true]);
+    stopper.abort(new Error("stopped"));
+    await expect(leaving).rejects.toThrow("stopped");
+    await works.end("first");
+    expect([works.running, slots.isContended]).toEqual([["last"], false]);
+    await works.end("last");
+    expect([await first, await last, works.started]).toEqual(["first", "last", ["first", "last"]]);
+    expect(await slots.run(async () => "free")).toBe("free");
+  });
+
+  test("an aborted signal takes no slot", async () => {
+    const slots = new Slots(1);
+    const signal = AbortSignal.abort(new Error("stopped"));
+    await expect(slots.run(async () => "never", signal)).rejects.toThrow("stopped");
+    expect(await slots.run(async () => "free")).toBe("free");
+  });
+
+  test("an abort after its turn has come loses no slot", async () => {
+    const slots = new Slots(1);
+    const stopper = new AbortController();
+    await slots.acquire();
+    const waiting = slots.run(async () => "served", stopper.signal);
+    slots.release();
+    stopper.abort(new Error("stopped"));
+    expect(await waiting).toBe("served");
+    expect(await slots.run(async () => "free")).toBe("free");
+  });
+});
+
+describe("SharedSlot", () => {
+  test("takes one slot for all its works, and gives it back after the last", async () => {
+    const slots = new Slots(2);
+    const shared = new SharedSlot(slots);
+    const works = new Works();
+    const all = ["a", "b", "c"].map((name) => shared.run(works.of(name)));
+    await settled();
+    expect(works.running.toSorted()).toEqual(["a", "b", "c"]);
+    const other = slots.run(works.of("other"));
+    const waiting = slots.run(works.of("waiting"));
+    await works.end("a");
+    await works.end("b");
+    expect(works.running).toEqual(["c", "other"]);
+    await works.end("c");
+    expect(works.running).toEqual(["other", "waiting"]);
+    await works.end("other");
+    await works.end("waiting");
+    await Promise.all([...all, other, waiting]);
+  });
+
+  test("lets the slot go round when others wait for it", async () => {
+    const slots = new Slots(1);
+    const shared = new SharedSlot(slots);
+    const works = new Works();
+    const runs = [shared.run(works.of("part 1")), slots.run(works.of("other"))];
+    runs.push(shared.run(works.of("part 2")), shared.run(works.of("part 3")));
+    await settled();
+    expect(works.running).toEqual(["part 1"]);
+    await works.end("part 1");
+    expect(works.running).toEqual(["other"]);
+    await works.end("other");
+    expect(works.running.toSorted()).toEqual(["part 2", "part 3"]);
+    await works.end("part 2");
+    await works.end("part 3");
+    await Promise.all(runs);
+  });
+
+  test("works that abort while they wait leave no slot behind", async () => {
+    const slots = new Slots(1);
+    const shared = new SharedSlot(slots);
+    const stopper = new AbortController();
+    await slots.acquire();
+    const runs = [1, 2, 3].map(() => shared.run(async () => "never", stopper.signal));
+    const outcomes = Promise.allSettled(runs);
+    await settled();
+    stopper.abort(new Error("stopped"));
+    expect((await outcomes).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+    slots.release();
+    expect(await shared.run(async () => "free")).toBe("free");
+    expect(await slots.run(async () => "free")).toBe("free");
+  });
+});
+
+test("Slots and SharedSlots never exceed the limit, serve everybody, and lose no slot", async () => {
+  const step = fc.record({ upload: fc.integer({ min: 0, max: 3 }), turns: fc.integer({ min: 0, max: 5 }) });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 3 }),
+      fc.array(step, { maxLength: 40 }),
+      async (count, steps) => {
+        const slots = new Slots(count);
+        // Uploads 0 and 1 share a slot each; 2 and 3 take one for every work.
+        const shared = [new SharedSlot(slots), new SharedSlot(slots)];
+        const holders = new Map<string, number>();
+        const runs = steps.map(({ upload, turns }, index) => {
+          const holder = upload < 2 ? `shared ${upload}` : `single ${index}`;
+          const work = async (): Promise<void> => {
+            holders.set(holder, (holders.get(holder) ?? 0) + 1);
+            expect(holders.size).toBeLessThanOrEqual(count);
+            for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+            const left = holders.get(holder)! - 1;
+            if (left === 0) holders.delete(holder);
+            else holders.set(holder, left);
+          };
+          return (shared[upload] ?? slots).run(work);
+        });
+        await Promise.all(runs);
+        for (let index = 0; index < count; index++) await slots.acquire();
+        expect([holders.size, slots.isContended]).toEqual([0, false]);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
