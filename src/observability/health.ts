@@ -126,10 +126,8 @@ function degradedReasons(status: DatabaseStatus): string[] {
   const lagMaxMs = DEGRADED_SYNC_INTERVALS * status.walSyncIntervalMs;
   const reasons: string[] = [];
   if (lagMs > lagMaxMs && lagMs <= UNHEALTHY_MS) {
-    reasons.push(
-      `its oldest commit that is not stored is ${seconds(lagMs)} s old, more than ${DEGRADED_SYNC_INTERVALS} ` +
-        `sync intervals (${seconds(lagMaxMs)} s)`,
-    );
+    const limit = `${DEGRADED_SYNC_INTERVALS} sync intervals (${seconds(lagMaxMs)} s)`;
+    reasons.push(`its oldest commit that is not stored is ${seconds(lagMs)} s old, more than ${limit}`);
   }
   if (circuit === "open") reasons.push("its circuit breaker is open: requests to the store are suspended");
   if (circuit === "half-open") reasons.push("its circuit breaker is half-open: one request is being tried");

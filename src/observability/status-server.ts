@@ -47,6 +47,9 @@ export function startStatusServer(
       hostname,
       port,
       development: false,
+      // Without this Bun shares the port with any other process of ours that has it, as soon as
+      // development is false: two walrusts would answer in turn.
+      reusePort: false,
       maxRequestBodySize: BODY_SIZE_MAX,
       fetch: (request) => answer(request, pages, env),
     });

@@ -1,0 +1,186 @@
+/** All of it together, as watch uses it: from events and statuses to what others see, and the orderly end. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { hostname } from "node:os";
+import {
+  type ObservabilityOptions,
+  type ObservedSource,
+  type Observer,
+  startObservability,
+} from "../../src/observability/observer.ts";
+import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
+import { HookServer } from "./hook-server.ts";
+import { ManualTime } from "./manual-time.ts";
+import { readPrometheusText } from "./prometheus-parser.ts";
+import { failed, failingWith, recovered, statusOf, uploaded } from "./samples.ts";
+
+const ends: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+function hookServer(): HookServer {
+  const server = new HookServer();
+  ends.push(() => server.close());
+  return server;
+}
+
+function start(time: ManualTime, source: ObservedSource, options: Partial<ObservabilityOptions>): Observer {
+  const none = { metrics: null, heartbeat: null, webhooks: [] };
+  const observer = startObservability({ ...none, ...options }, source, time.env, "0.4.0");
+  ends.push(() => observer.close());
+  return observer;
+}
+
+const LOCAL = { port: 0, address: "127.0.0.1" };
+
+describe("startObservability", () => {
+  test("an outage and its end, as metrics, health, webhook and heartbeat see it", async () => {
+    const time = new ManualTime();
+    const hook = hookServer();
+    const heart = hookServer();
+    const state: { status: DatabaseStatus } = { status: statusOf() };
+    const source = { statuses: () => [state.status], writerOf: () => "w1" };
+    const observer = start(time, source, {
+      metrics: LOCAL,
+      heartbeat: { url: heart.secretUrl, intervalMs: 20_000, maxLagMs: 30_000 },
+      webhooks: [{ url: hook.secretUrl, events: ["sync_failed"], secret: "k" }],
+    });
+    const health = async (): Promise<[number, string]> => {
+      const response = await fetch(`${observer.metricsUrl}/health`);
+      return [response.status, ((await response.json()) as { status: string }).status];
+    };
+    observer.observe(uploaded());
+    await heart.received(1);
+    expect(await health()).toEqual([200, "healthy"]);
+
+    state.status = failingWith("storage", { lagMs: 59_000 });
+    observer.observe(failed("storage"));
+    await hook.received(1);
+    expect(await health()).toEqual([200, "degraded"]);
+    await time.sleeping(20_000);
+    time.pass(60_001);
+    await time.sleeping(5_000);
+    expect(await health()).toEqual([503, "unhealthy"]);
+    expect(heart.requests.length).toBe(1);
+    const text = await (await fetch(`${observer.metricsUrl}/metrics`)).text();
+    const series = JSON.stringify({ db: "app", type: "storage" });
+    expect(readPrometheusText(text).get("walrust_errors_total")!.samples.get(series)).toBe(1);
+
+    state.status = statusOf();
+    observer.observe(recovered());
+    await hook.received(2);
+    expect(hook.events).toEqual(["sync_failed", "recovered"]);
+    expect(hook.requests[0]!.json).toMatchObject({ writer: "w1", hostname: hostname() });
+    expect(await health()).toEqual([200, "healthy"]);
+    time.pass(5_000);
+    await heart.received(2);
+    await observer.close();
+    expect(time.sleepsMs).toEqual([]);
+    for (const { text: line } of time.lines) expect(line).not.toContain("S3CRET");
+  });
+
+  test("what is kept of a database goes with it", async () => {
+    const source = { statuses: () => [statusOf({ database: "other" })] };
+    const observer = start(new ManualTime(), source, { metrics: LOCAL });
+    observer.observe(failed("storage", "gone"));
+    const text = await (await fetch(`${observer.metricsUrl}/metrics`)).text();
+    expect(text).not.toContain("gone");
+  });
+
+  test("a port that is taken leaves the rest at work", async () => {
+    const time = new ManualTime();
+    const hook = hookServer();
+    const port = Number(hook.host.split(":")[1]);
+    const observer = start(
+      time,
+      { statuses: () => [] },
+      {
+        metrics: { ...LOCAL, port },
+        webhooks: [{ url: hook.secretUrl, events: ["sync_failed"] }],
+      },
+    );
+    expect(observer.metricsUrl).toBeNull();
+    expect(time.said("warn").length).toBe(1);
+    observer.observe(failed("storage"));
+    await hook.received(1);
+  });
+
+  test("observe never throws", () => {
+    const time = new ManualTime();
+    const source = {
+      statuses: () => [],
+      writerOf: () => {
+        throw new Error("not now");
+      },
+    };
+    const hook = hookServer();
+    const webhooks = [{ url: hook.secretUrl, events: ["sync_failed"] }];
+    const observer = start(time, source, { webhooks });
+    observer.observe(failed("storage"));
+    expect(time.said("error")[0]).toContain('cannot observe "failed": not now');
+  });
+
+  test("nothing runs when nothing is enabled", async () => {
+    const time = new ManualTime();
+    const observer = start(time, { statuses: () => [] }, {});
+    observer.observe(failed("storage"));
+    expect(time.sleepsMs).toEqual([]);
+    await observer.close();
+    expect(time.lines).toEqual([]);
+  });
+
+  test("the URL of a webhook that is none is a mistake in the configuration", () => {
+    const time = new ManualTime();
+    const webhooks = [{ url: "S3CRET", events: [] }];
+    expect(() => start(time, { statuses: () => [] }, { metrics: LOCAL, webhooks })).toThrow("[[webhooks]]");
+    expect(time.lines).toEqual([]);
+  });
+});
+
+describe("Observer.close", () => {
+  test("waits for notices that are on their way", async () => {
+    const time = new ManualTime();
+    const hook = hookServer();
+    const webhooks = [{ url: hook.secretUrl, events: ["sync_failed"] }];
+    const observer = start(time, { statuses: () => [] }, { webhooks });
+    for (let index = 0; index < 20; index++) observer.observe(failed("storage", `db${index}`));
+    await observer.close();
+    expect(hook.requests.length).toBe(20);
+    expect(time.lines).toEqual([]);
+  });
+
+  test("ends after two seconds while a webhook hangs, says so, and leaves nothing behind", async () => {
+    const time = new ManualTime();
+    const hook = hookServer();
+    hook.reply = "hang";
+    const heart = hookServer();
+    heart.reply = "hang";
+    const observer = start(
+      time,
+      { statuses: () => [] },
+      {
+        metrics: LOCAL,
+        heartbeat: { url: heart.secretUrl, intervalMs: 1_000, maxLagMs: 1_000 },
+        webhooks: [{ url: hook.secretUrl, events: ["sync_failed"] }],
+      },
+    );
+    const url = observer.metricsUrl!;
+    observer.observe(failed("storage", "a"));
+    observer.observe(failed("storage", "b"));
+    await hook.received(1);
+    await heart.received(1);
+    const closing = observer.close();
+    expect(observer.close()).toBe(closing);
+    await time.sleeping(2_000);
+    expect(time.said("warn")).toEqual([]);
+    time.pass(2_000);
+    await closing;
+    expect(time.said("warn").length).toBe(1);
+    expect(time.said("warn")[0]).toContain("2 notices were not delivered");
+    expect(time.sleepsMs).toEqual([]);
+    await expect(fetch(url)).rejects.toThrow();
+    observer.observe(failed("auth", "a"));
+    expect(hook.requests.length).toBe(1);
+  });
+});

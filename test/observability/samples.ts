@@ -1,0 +1,65 @@
+/** Statuses and events of databases as a running watch would give them. */
+import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
+import type { WatchEvent } from "../../src/replication/watch-types.ts";
+
+/** A database that does well; `overrides` are what differs. */
+export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatus {
+  return {
+    database: "app",
+    path: "/srv/tenants/app.db",
+    state: "watching",
+    txid: 12,
+    uploadedTxid: 12,
+    uploadedTimeMs: Date.UTC(2026, 0, 15, 10, 29, 58),
+    pendingCount: 0,
+    pendingBytes: 0,
+    lagMs: 0,
+    walFrames: 40,
+    circuit: "closed",
+    failure: null,
+    walSyncIntervalMs: 1_000,
+    ...overrides,
+  };
+}
+
+/** A database that fails with this code. */
+export function failingWith(code: string, overrides: Partial<DatabaseStatus> = {}): DatabaseStatus {
+  return statusOf({ state: "failing", failure: { code, message: `${code} is the matter` }, ...overrides });
+}
+
+/** A failure of a database. */
+export function failed(code: string, database = "app"): WatchEvent {
+  return { event: "failed", database, code, message: `${code} is the matter` };
+}
+
+/** A database given up. */
+export function stopped(code: string, database = "app"): WatchEvent {
+  return { event: "stopped", database, code, message: `${code} was the end` };
+}
+
+/** A database that works again. */
+export function recovered(database = "app"): WatchEvent {
+  return { event: "recovered", database };
+}
+
+/** A database that was attached. */
+export function watching(database = "app"): WatchEvent {
+  return { event: "watching", database, path: `/srv/tenants/${database}.db`, txid: 12 };
+}
+
+/** An object uploaded. */
+export function uploaded(kind: "snapshot" | "increment" = "increment", database = "app"): WatchEvent {
+  const time = "2026-01-15T10:29:58.000Z";
+  return { event: "uploaded", database, kind, txid: 12, time, bytes: 1_000, key: "app/k", lag_ms: 40 };
+}
+
+/** A circuit breaker that opened after ten failures. */
+export function circuitOpen(database = "app"): WatchEvent {
+  const until = "2026-01-15T10:31:00.000Z";
+  return { event: "circuit-open", database, failures: 10, until, message: "the store is not there" };
+}
+
+/** A validation that ended like this. */
+export function validated(status: "ok" | "warnings" | "errors", messages: string[] = []): WatchEvent {
+  return { event: "validated", database: "app", status, messages };
+}

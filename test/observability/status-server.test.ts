@@ -1,0 +1,162 @@
+/** The HTTP server: pages, methods, and every way not to get its port. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { connect } from "node:net";
+import { type HealthReport, healthReport } from "../../src/observability/health.ts";
+import {
+  type StatusPages,
+  type StatusServer,
+  startStatusServer,
+} from "../../src/observability/status-server.ts";
+import { ManualTime } from "./manual-time.ts";
+
+const servers: StatusServer[] = [];
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+function report(status: HealthReport["status"]): HealthReport {
+  const facts = {
+    version: "0.4.0",
+    uptimeMs: 1_000,
+    lastUploadTimeMs: null,
+    sinceUploadMs: Number.POSITIVE_INFINITY,
+    failingMs: () => 0,
+    errorsLastHour: () => 0,
+  };
+  return { ...healthReport([], facts), status };
+}
+
+const PAGES: StatusPages = { metrics: () => "# nothing\n", health: () => report("healthy") };
+
+function start(
+  time: ManualTime,
+  { address = "127.0.0.1", port = 0, pages = PAGES } = {},
+): { server: StatusServer | null; url: string } {
+  const server = startStatusServer({ address, port }, pages, time.env);
+  if (server !== null) servers.push(server);
+  return { server, url: server?.url ?? "" };
+}
+
+describe("startStatusServer answers", () => {
+  test("/metrics as Prometheus text", async () => {
+    const { url } = start(new ManualTime());
+    const response = await fetch(`${url}/metrics?x=1`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(await response.text()).toBe("# nothing\n");
+  });
+
+  test.each([
+    ["healthy", 200],
+    ["degraded", 200],
+    ["unhealthy", 503],
+  ] as const)("/health when %s: %d", async (status, code) => {
+    const pages = { ...PAGES, health: () => report(status) };
+    const { url } = start(new ManualTime(), { pages });
+    const response = await fetch(`${url}/health`);
+    expect(response.status).toBe(code);
+    expect(response.headers.get("content-type")).toBe("application/json");
+    expect(response.headers.get("cache-control")).toBe("no-store");
+    expect(await response.json()).toEqual(JSON.parse(JSON.stringify(report(status))));
+  });
+
+  test("/ with an index of three lines", async () => {
+    const { url } = start(new ManualTime());
+    const lines = (await (await fetch(url)).text()).trimEnd().split("\n");
+    expect(lines.length).toBe(3);
+    expect(lines[1]).toStartWith("/metrics");
+    expect(lines[2]).toStartWith("/health");
+  });
+
+  test.each(["/metric", "/metrics/", "/health/app", "/__proto__", "/constructor", "/toString", "/..%2f"])(
+    "%s with 404",
+    async (path) => {
+      const { url } = start(new ManualTime());
+      expect((await fetch(`${url}${path}`)).status).toBe(404);
+    },
+  );
+
+  test.each(["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])("%s with 405", async (method) => {
+    const { url } = start(new ManualTime());
+    const response = await fetch(`${url}/metrics`, { method });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    expect((await fetch(`${url}/none`, { method })).status).toBe(404);
+  });
+
+  test("HEAD with the head alone", async () => {
+    const { url } = start(new ManualTime());
+    const response = await fetch(`${url}/metrics`, { method: "HEAD" });
+    expect([response.status, await response.text()]).toEqual([200, ""]);
+    expect(response.headers.get("content-type")).toContain("version=0.0.4");
+  });
+
+  test("500 when a page fails: said in the log, not to who asked", async () => {
+    const time = new ManualTime();
+    const failing = (): never => {
+      throw new Error("/srv/inner trouble");
+    };
+    const { url } = start(time, { pages: { metrics: failing, health: failing } });
+    for (const path of ["/metrics", "/health"]) {
+      const response = await fetch(`${url}${path}`);
+      expect([response.status, await response.text()]).toEqual([500, "internal error\n"]);
+    }
+    expect(time.said("error").length).toBe(2);
+    expect(time.said("error")[0]).toContain("/srv/inner trouble");
+    expect((await fetch(url)).status).toBe(200);
+  });
+});
+
+describe("startStatusServer listens", () => {
+  test("and says where; on loopback without a warning", () => {
+    for (const address of ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"]) {
+      const time = new ManualTime();
+      const { url } = start(time, { address });
+      expect(time.said("info")[0]).toContain(`${url}/metrics`);
+      expect(time.said("warn")).toEqual([]);
+    }
+  });
+
+  test.each(["::1", "[::1]"])("on %s, with a URL that can be used", async (address) => {
+    const { url } = start(new ManualTime(), { address });
+    expect(url).toStartWith("http://[::1]:");
+    expect((await fetch(`${url}/metrics`)).status).toBe(200);
+  });
+
+  test.each(["0.0.0.0", "::"])("on %s with a warning that anybody may ask", (address) => {
+    const time = new ManualTime();
+    expect(start(time, { address }).server).not.toBeNull();
+    expect(time.said("warn").length).toBe(1);
+    expect(time.said("warn")[0]).toContain("no authentication");
+  });
+
+  test("not on a port that is taken: one warning that names the flag", () => {
+    const { url } = start(new ManualTime());
+    const time = new ManualTime();
+    const port = Number(new URL(url).port);
+    expect(start(time, { port }).server).toBeNull();
+    expect(time.lines.map(({ level }) => level)).toEqual(["warn"]);
+    expect(time.said("warn")[0]).toContain(`port ${port} of 127.0.0.1 is taken`);
+    expect(time.said("warn")[0]).toContain("--metrics-port");
+  });
+
+  test.each(["203.0.113.7", "nonsense.invalid"])("not on %s, which is not ours: one warning", (address) => {
+    const time = new ManualTime();
+    expect(start(time, { address }).server).toBeNull();
+    expect(time.lines.map(({ level }) => level)).toEqual(["warn"]);
+    expect(time.said("warn")[0]).toContain(`cannot listen on ${address}`);
+  });
+
+  test("until close, which does not wait for a connection that stays open", async () => {
+    const { server, url } = start(new ManualTime());
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    const closed = new Promise<void>((resolve) => socket.on("close", () => resolve()));
+    socket.on("error", () => {});
+    await new Promise<void>((resolve) => socket.on("connect", () => resolve()));
+    socket.write("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+    await new Promise<void>((resolve) => socket.once("data", () => resolve()));
+    await server!.close();
+    await closed;
+    await expect(fetch(url)).rejects.toThrow();
+  });
+});
