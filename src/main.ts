@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
+import { explainVerb } from "./commands/explain.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
 import { listVerb } from "./commands/list.ts";
 import { createLog, printError, printJson, printLine } from "./commands/output.ts";
@@ -32,6 +33,7 @@ const VERBS: readonly Verb[] = [
   verifyVerb,
   compactVerb,
   replicateVerb,
+  explainVerb,
 ];
 
 /** The last signal that came. */

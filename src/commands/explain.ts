@@ -1,0 +1,131 @@
+/**
+ * `walrust explain`: what a watch with this configuration would do, and what it would cost, before it is
+ * started. It ends with the code the watch would fail with, after it has told everything.
+ */
+import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/options.ts";
+import { CACHE_OPTIONS } from "../config/settings.ts";
+import type { Env } from "../env.ts";
+import { WalrustError } from "../errors.ts";
+import type { CommitRate } from "../replication/steady-pace.ts";
+import { NO_RETRY } from "../storage/retry.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { DatabaseFinder, type Finding } from "./database-finder.ts";
+import { openDestination, retryPolicy, storeSettings } from "./destination.ts";
+import { type ExplainedDatabase, explainDatabase } from "./explain-databases.ts";
+import { type Estimate, estimateOf } from "./explain-estimate.ts";
+import { explainJson } from "./explain-json.ts";
+import { type ShownSetting, shownSettings } from "./explain-settings.ts";
+import { type ExplainedStorage, explainStorage } from "./explain-storage.ts";
+import { explainText } from "./explain-text.ts";
+import { printJson, printLine } from "./output.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import { observabilityOptions } from "./watch-observer.ts";
+import { watchOptions } from "./watch-options.ts";
+import { nothingNamed } from "./watch-targets.ts";
+
+/** How long a store that does not answer is waited for. */
+const STALL_MS = 5_000;
+
+/** Everything that explain tells. */
+export interface Explanation {
+  readonly configFile: string | null;
+  readonly settings: readonly ShownSetting[];
+  /** Null: no destination is given. */
+  readonly storage: ExplainedStorage | null;
+  readonly databases: readonly ExplainedDatabase[];
+  /** Globs are looked at again while watching. */
+  readonly hasGlobs: boolean;
+  readonly rate: CommitRate;
+  readonly estimate: Estimate;
+  /** What would keep the watch, or part of it, from working; most serious first. */
+  readonly problems: readonly WalrustError[];
+}
+
+/** The verb `explain`. */
+export const explainVerb: Verb = {
+  name: "explain",
+  summary: "Show what watch would do with this configuration, and what it would cost",
+  usage: "[DATABASE…] [-b URL]",
+  options: [EXPLAIN_OPTIONS, ...WATCH_GROUPS],
+  positionals: { name: "DATABASE", min: 0, max: Number.POSITIVE_INFINITY },
+  examples: [
+    ["walrust explain", "what ./walrust.toml says"],
+    ["walrust explain --config /etc/walrust.toml --json", "another file, as JSON"],
+    [
+      "walrust explain app.db -b s3://my-bucket/vm1 --snapshot-interval 600 --commits-per-second 5",
+      "without a file, at a given rate of commits",
+    ],
+  ],
+  exitCodes: [
+    [0, "a watch would start"],
+    [2, "usage or configuration: an unknown option or key, a bad value, nothing to watch"],
+    [3, "no database could be watched: missing, not SQLite, not in WAL mode"],
+    [4, "storage: the bucket is missing or cannot be reached, credentials are refused"],
+  ],
+  run: async (invocation) => {
+    const explanation = await explain(invocation);
+    if (invocation.isJson) printJson(explainJson(explanation));
+    else printLine(explainText(explanation));
+    const { databases, problems } = explanation;
+    const isAnyUsable = databases.some(({ problem }) => problem === null);
+    const fatal = problems.filter(({ exitCode }) => exitCode !== 3 || !isAnyUsable);
+    return fatal[0]?.exitCode ?? 0;
+  },
+};
+
+async function explain(invocation: Invocation): Promise<Explanation> {
+  const { sources, env, words } = invocation;
+  const settings = shownSettings(sources);
+  retryPolicy(sources);
+  watchOptions(sources);
+  observabilityOptions(sources);
+  const store = storeSettings(sources).bucket.value === undefined ? null : openStoreOnce(invocation);
+  try {
+    const cacheFolder = settingsOf(invocation, CACHE_OPTIONS).cacheDir ?? null;
+    const destination = store?.url ?? "";
+    const options = { paths: words.positionals, file: sources.file, destination, cacheFolder };
+    const finder = new DatabaseFinder(options, env);
+    const finding = await finder.find();
+    const databases = finding.databases.map((found) => explainDatabase(sources, found));
+    const storage = store === null ? null : await explainStorage(store, env);
+    const rate = settingsOf(invocation, EXPLAIN_OPTIONS);
+    return {
+      configFile: sources.file?.shownPath ?? null,
+      settings,
+      storage,
+      databases,
+      hasGlobs: finder.hasGlobs,
+      rate,
+      estimate: estimateOf(databases, rate),
+      problems: problemsOf(finding, databases, storage, finder.hasGlobs),
+    };
+  } finally {
+    await store?.close();
+  }
+}
+
+/** A store that is tried once: nobody waits here for a store to come back. */
+function openStoreOnce(invocation: { sources: Invocation["sources"]; env: Env }): ObjectStore {
+  return openDestination(invocation, { retry: NO_RETRY, stallMs: STALL_MS });
+}
+
+function problemsOf(
+  finding: Finding,
+  databases: readonly ExplainedDatabase[],
+  storage: ExplainedStorage | null,
+  hasGlobs: boolean,
+): WalrustError[] {
+  const { collisions, empty, missing, unreadable } = finding;
+  const problems = [...collisions, ...empty, ...missing.map(({ error }) => error), ...unreadable];
+  if (storage === null) problems.push(noDestination());
+  else if (storage.problem !== null) problems.push(storage.problem);
+  if (databases.length === 0 && missing.length === 0 && !hasGlobs) problems.push(nothingNamed());
+  for (const { problem } of databases) if (problem !== null) problems.push(problem);
+  return problems.sort((a, b) => a.exitCode - b.exitCode);
+}
+
+function noDestination(): WalrustError {
+  return new WalrustError("usage", "No destination is given", {
+    hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
+  });
+}
