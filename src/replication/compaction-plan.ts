@@ -13,7 +13,7 @@ import type { LtxObject } from "../storage/catalog.ts";
 
 /** When and how levels are compacted. */
 export interface CompactionPolicy {
-  /** How often each of levels 1, 2, 3 is made, in ms. */
+  /** How often each of levels 1, 2, 3 is made, in ms; Infinity: that level is not made. */
   readonly intervalsMs: readonly [number, number, number];
   /** Level-0 objects that start a compaction early; 0: never. */
   readonly threshold: number;
@@ -141,6 +141,11 @@ export function planExpiry(
   return planReplaced(objects, policy, isVerified)
     .filter(({ expiresMs }) => nowMs >= expiresMs)
     .map(({ source }) => source);
+}
+
+/** Whether `level` (1 to 3) is made at all. */
+export function isLevelMade({ intervalsMs }: CompactionPolicy, level: number): boolean {
+  return Number.isFinite(intervalsMs[level - 1]);
 }
 
 /** Whether the level-0 objects after `covered` start a compaction before its time. */

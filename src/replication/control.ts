@@ -44,6 +44,8 @@ export interface ControlServer {
   readonly path: string;
   /** Names the socket in a state folder, and for destination and name. */
   announce(stateFolder: string, destination: string, name: string, databasePath?: string): void;
+  /** Takes back what `announce` named. */
+  withdraw(stateFolder: string, destination: string, name: string): void;
   close(): void;
 }
 
@@ -87,17 +89,21 @@ export function serveControl(
   return {
     path,
     announce: (stateFolder, destination, name, databasePath) => {
-      const files = [join(stateFolder, "watch.socket")];
       const userFolder = userFolderOrNull();
-      if (userFolder !== null) files.push(join(userFolder, hashOf(destination, name)));
       // Outlives the watch: it tells where the database is that has this name.
       if (userFolder !== null && databasePath !== undefined) {
         writeFileSync(join(userFolder, `${hashOf(destination, name)}.path`), databasePath, { mode: 0o600 });
       }
-      for (const file of files) {
-        if (announced.has(file)) continue;
+      for (const file of announcementsOf(stateFolder, destination, name)) {
+        // The state folder may have been made anew.
+        if (announced.has(file) && existsSync(file)) continue;
         announced.add(file);
         writeFileSync(file, path, { mode: 0o600 });
+      }
+    },
+    withdraw: (stateFolder, destination, name) => {
+      for (const file of announcementsOf(stateFolder, destination, name)) {
+        if (announced.delete(file)) rmSync(file, { force: true });
       }
     },
     close: () => {
@@ -132,6 +138,13 @@ function userFolderOrNull(): string | null {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { uid, mode } = statSync(folder);
   return uid === process.getuid?.() && (mode & 0o077) === 0 ? folder : null;
+}
+
+/** The files that name the socket for one database. */
+function announcementsOf(stateFolder: string, destination: string, name: string): string[] {
+  const userFolder = userFolderOrNull();
+  const byName = userFolder === null ? [] : [join(userFolder, hashOf(destination, name))];
+  return [join(stateFolder, "watch.socket"), ...byName];
 }
 
 function hashOf(destination: string, name: string): string {

@@ -41,6 +41,7 @@ export class DatabaseJobs {
   anchorDue: { readonly before: Predecessor; readonly reason: string } | null = null;
   /** Why the local state has to be given up for the bucket's, or null. */
   adoptReason: string | null = null;
+  #hasBegun = false;
   #running: Promise<void> | null = null;
   #isReading = false;
 
@@ -52,6 +53,11 @@ export class DatabaseJobs {
 
   get isRunning(): boolean {
     return this.#running !== null;
+  }
+
+  /** Whether it is attached, anchored and said to be watched. */
+  get hasBegun(): boolean {
+    return this.#hasBegun;
   }
 
   /** Whether captures have to wait for the job that runs. */
@@ -81,19 +87,22 @@ export class DatabaseJobs {
     if (this.live !== null) this.live.pending.length = 0;
     this.live = null;
     this.anchorDue = null;
+    this.#hasBegun = false;
   }
 
   /** @param reason why it was let go of before, if it was */
   async attach(reason: string | null = null): Promise<void> {
-    const { attaches, store, env, emit } = this.context;
-    const attached = await attaches.run(() => attach(this.target, store, env));
+    const { attaches, store, env, stopping } = this.context;
+    const attached = await attaches.run(async () => {
+      // Hundreds may wait: each leaves the others a turn.
+      if (attaches.isContended) await env.turn();
+      stopping.throwIfAborted();
+      return attach(this.target, store, env);
+    }, stopping);
     const { live } = attached;
     this.live = live;
     if (reason !== null) live.pinLost = reason;
     await this.#settle(attached);
-    this.host.snapshots.begin(live);
-    const { name, path } = this.target;
-    emit({ event: "watching", database: name, path, txid: live.state?.txid ?? 0 });
   }
 
   /** Gives the local state up for the bucket's. */
@@ -108,12 +117,26 @@ export class DatabaseJobs {
   /** Does what attaching or adopting asked for: an anchor, a snapshot. */
   async #settle(attached: Attached): Promise<void> {
     this.anchorDue = attached.anchor;
-    if (this.anchorDue !== null) await this.anchor();
     if (attached.needsSnapshot) this.host.snapshots.ask("the bucket lost objects");
+    await this.anchorDueNow();
     this.host.settled();
   }
 
-  /** Makes the anchor that is due. @throws WalrustError, retryable, when the database cannot be read yet */
+  /** Makes the anchor that is due, if any; from the first one on the database is watched. */
+  async anchorDueNow(): Promise<void> {
+    await this.anchor();
+    const { live } = this;
+    if (live === null || this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.host.snapshots.begin(live);
+    const { name, path } = this.target;
+    this.context.emit({ event: "watching", database: name, path, txid: live.state?.txid ?? 0 });
+  }
+
+  /**
+   * Makes the anchor that is due, if any. @throws WalrustError, retryable, when the database cannot be read
+   * yet
+   */
   async anchor(): Promise<void> {
     const { env, emit, anchors } = this.context;
     const { live } = this;

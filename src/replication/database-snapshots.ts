@@ -3,6 +3,7 @@
  * objects), how it is taken, and what follows it. A snapshot that fails stays due and is tried again after a
  * pause of its own; it never holds anything else up.
  */
+import { hasCode } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import { snapshotImage } from "./anchor.ts";
 import { RetryPause } from "./failure-tracker.ts";
@@ -26,6 +27,7 @@ export class DatabaseSnapshots {
   #taken: TakenSnapshot | null = null;
   /** Whether retention follows when the snapshot that was just taken is uploaded. */
   #isRetentionDue = false;
+  #isFailing = false;
 
   constructor(
     readonly name: string,
@@ -36,6 +38,13 @@ export class DatabaseSnapshots {
 
   get taken(): TakenSnapshot | null {
     return this.#taken;
+  }
+
+  /**
+   * Whether one could not be taken, and none was since; that somebody else is at the database is no failure.
+   */
+  get isFailing(): boolean {
+    return this.#isFailing;
   }
 
   /** The database was attached: how old its newest snapshot is decides about one at start. */
@@ -90,8 +99,10 @@ export class DatabaseSnapshots {
       });
       this.#isRetentionDue = options.maintenance?.retainAfterSnapshot === true;
       this.#pause.reset();
+      this.#isFailing = false;
     } catch (error) {
       this.#due ??= reason;
+      this.#isFailing ||= !hasCode(error, "database-busy");
       this.#pause.extend(env.monotonicMs());
       throw error;
     }

@@ -1,16 +1,17 @@
 /**
  * Runs the upkeep of one watched database beside everything else: one job at a time, a bounded number over
- * all. A failure is said and tried again when the next job is due; it never stops replication.
+ * all. A failure is tried again when the next job is due, and never stops replication; it is said once, and
+ * so is its end.
  */
 import { WalrustError } from "../errors.ts";
 import type { CompactionTarget } from "./compact.ts";
-import { asWalrustError, RetryPause } from "./failure-tracker.ts";
+import { RetryPause, SideFailure } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import { isChainLink } from "./spool.ts";
 import { pruneSent } from "./spool-cache.ts";
-import type { WatchContext } from "./watch-types.ts";
+import type { Validation, WatchContext } from "./watch-types.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;
 
@@ -21,6 +22,10 @@ export class DatabaseUpkeep {
   #validationDueMs: number;
   readonly #pause = new RetryPause();
   #pruneDueMs: number;
+  #upkeepFailure: SideFailure | null = null;
+  #validationFailure: SideFailure | null = null;
+  /** What the last validation found wrong, as it was said. */
+  #saidFindings = "";
 
   constructor(
     readonly name: string,
@@ -62,6 +67,7 @@ export class DatabaseUpkeep {
         .run(() => maintenance.run(target, nowMs, uploaded, this.signal))
         .then((made) => {
           this.#pause.reset();
+          this.#upkeepFailure?.healed();
           for (const { level, minTxid, maxTxid, bytes } of made) {
             this.context.emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
           }
@@ -69,7 +75,8 @@ export class DatabaseUpkeep {
         .catch((error) => {
           if (this.signal.aborted) return;
           this.#pause.extend(this.context.env.monotonicMs());
-          this.context.env.log.warn(`upkeep: ${asWalrustError(error).message}`, { database: this.name });
+          this.#upkeepFailure ??= new SideFailure("upkeep", this.name, this.context.env);
+          this.#upkeepFailure.failed(error);
         }),
     );
   }
@@ -84,28 +91,38 @@ export class DatabaseUpkeep {
     live.sentBytes = pruneSent(folder, cacheRetentionMs, Number.POSITIVE_INFINITY, env.nowMs()).bytes;
   }
 
-  /** Verifies what is stored. What endangers a restore is an error in the log each time it is found. */
+  /** Verifies what is stored. */
   #startValidation(nowMs: number): void {
-    const { validate, upkeeps, env, emit } = this.context;
+    const { validate, upkeeps, store, env } = this.context;
     this.#validationDueMs = nowMs + this.#validationIntervalMs;
     if (validate === undefined) return;
     const database = this.name;
     this.#hold(
       upkeeps
-        .run(() => validate(database, this.signal))
-        .then(({ status, messages }) => {
-          emit({ event: "validated", database, status, messages });
-          const level = status === "errors" ? "error" : status === "warnings" ? "warn" : "debug";
-          const what = messages.length === 0 ? "nothing is wrong" : messages.slice(0, 5).join("; ");
-          env.log[level](`verified what is stored: ${what}`, { database });
+        .run(() => validate(database, this.signal, store))
+        .then((validation) => {
+          this.#validationFailure?.healed();
+          this.#sayValidation(validation);
         })
         .catch((error) => {
           if (this.signal.aborted) return;
-          env.log.warn(`what is stored could not be verified: ${asWalrustError(error).message}`, {
-            database,
-          });
+          this.#validationFailure ??= new SideFailure("what is stored cannot be verified", database, env);
+          this.#validationFailure.failed(error);
         }),
     );
+  }
+
+  /** What endangers a restore is an error in the log, as often as it is another; so is its end. */
+  #sayValidation({ status, messages }: Validation): void {
+    const { env, emit } = this.context;
+    const database = this.name;
+    emit({ event: "validated", database, status, messages });
+    const findings = messages.slice(0, 5).join("; ");
+    if (findings === this.#saidFindings) return;
+    this.#saidFindings = findings;
+    const level = status === "errors" ? "error" : status === "warnings" ? "warn" : "info";
+    const what = findings === "" ? "nothing is wrong any more" : findings;
+    env.log[level](`verified what is stored: ${what}`, { database });
   }
 
   /**

@@ -7,52 +7,75 @@
  *    Uploads and upkeep run beside everything.
  * 2. `look` is synchronous and short; nothing is held per database, no timer and no promise, when nothing
  *    happens.
+ * 3. What a glob found is never given up because it cannot be watched: it is looked at again with the next
+ *    discovery. Whether a file that is gone was deleted or is being replaced, the next discovery tells.
  */
-import { hasCode, WalrustError } from "../errors.ts";
-import { capture } from "./capture.ts";
+import { existsSync } from "node:fs";
+import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
+import { DatabaseEnding } from "./database-ending.ts";
+import { DatabaseHealth } from "./database-health.ts";
 import { DatabaseJobs } from "./database-jobs.ts";
 import { DatabaseRequests, type RequestHost } from "./database-requests.ts";
 import { DatabaseSnapshots } from "./database-snapshots.ts";
 import { DatabaseUpkeep } from "./database-upkeep.ts";
-import { asWalrustError, FailureTracker, RetryPause } from "./failure-tracker.ts";
+import { asWalrustError, RetryPause } from "./failure-tracker.ts";
+import { guardContext } from "./guarded-context.ts";
 import { goneReasonOrNull, letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
+import { missingError, Refusal } from "./refusal.ts";
 import { UploadLanes } from "./upload-lanes.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
-import type { AttachTarget, WatchContext } from "./watch-types.ts";
+import type { DatabaseStatus } from "./watch-status.ts";
+import type { WatchContext, WatchOptions, WatchTarget } from "./watch-types.ts";
 
 const ACTIVE_MS = 10_000;
-const DRAIN_PAUSE_MS = 250;
 
-/** One watched database: `start`, then `look` again and again, then `finish` and `close`. */
+/** One watched database: `start`, then `look` again and again, then `finish` or `letGo`, and `close`. */
 export class DatabaseWatcher {
   /** Set once: another writer, or a failure at start that nothing will mend. */
   stopped: WalrustError | null = null;
+  /** Why it is being let go of, or null. */
+  leaving: string | null = null;
+  /** Captures stop and the pin is let go: the spool has reached its limit. */
+  isPaused = false;
+  readonly context: WatchContext;
+  /** What other processes may ask. */
+  readonly requests: DatabaseRequests;
 
-  readonly #failures: FailureTracker;
+  readonly #health: DatabaseHealth;
   readonly #keeper: WalKeeper;
   readonly #snapshots: DatabaseSnapshots;
   readonly #jobs: DatabaseJobs;
   readonly #upkeep: DatabaseUpkeep;
+  readonly #ending: DatabaseEnding;
   readonly #pause = new RetryPause();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
-  /** What other processes may ask. */
-  readonly requests: DatabaseRequests;
+  #closing: Promise<void> | null = null;
   #hasFailed = false;
-  #isPaused = false;
   #wasBucketMissing = false;
-  #pendingAtClose: number | null = null;
+  /** Why it cannot be watched, if a glob found it; it waits for the next discovery when it is set aside. */
+  #refusal: Refusal | null = null;
+  #isSetAside = false;
+  /** Whether the file of an attached database is gone. */
+  #isMissing = false;
 
   constructor(
-    readonly target: AttachTarget,
-    readonly context: WatchContext,
+    readonly target: WatchTarget,
+    shared: WatchContext,
+    options: WatchOptions,
   ) {
-    const { env, emit } = context;
-    this.#failures = new FailureTracker(target.name, env, emit);
-    this.#keeper = new WalKeeper(target.name, context);
-    this.#snapshots = new DatabaseSnapshots(target.name, context);
-    this.#upkeep = new DatabaseUpkeep(target.name, context, this.#aborter.signal);
+    const { name } = target;
+    const { context, breaker } = guardContext(name, shared, options, (change) => {
+      this.#health.circuitChanged(change);
+      if (change.kind === "closed") this.#healedIfDrained();
+    });
+    this.context = context;
+    const { signal } = this.#aborter;
+    this.#health = new DatabaseHealth(name, context, breaker);
+    this.#keeper = new WalKeeper(name, context);
+    this.#snapshots = new DatabaseSnapshots(name, context);
+    this.#upkeep = new DatabaseUpkeep(name, context, signal);
     this.#uploads = this.#makeUploads();
     this.#jobs = new DatabaseJobs(target, context, {
       keeper: this.#keeper,
@@ -63,11 +86,19 @@ export class DatabaseWatcher {
       snapshotFailed: (error) => this.#say(error),
       settled: () => this.#healedIfDrained(),
     });
+    this.#ending = new DatabaseEnding(target, context, {
+      jobs: this.#jobs,
+      uploads: this.#uploads,
+      signal,
+      isStopped: () => this.stopped !== null,
+      isPaused: () => this.isPaused,
+      say: (error) => this.#say(error),
+    });
     this.requests = new DatabaseRequests(this.#requestHost());
   }
 
   #makeUploads(): UploadLanes {
-    return new UploadLanes(this.context, this.#aborter.signal, {
+    const listener = {
       drained: () => {
         // Whatever took the bucket away may have taken what was in it.
         if (this.#wasBucketMissing) this.#snapshots.ask("the bucket had been missing");
@@ -75,14 +106,15 @@ export class DatabaseWatcher {
         if (this.#snapshots.takeRetention(this.live)) this.#upkeep.requestRetention();
         this.#healedIfDrained();
       },
-      adopt: (reason) => {
+      adopt: (reason: string) => {
         this.#jobs.adoptReason = reason;
       },
-      failed: (error) => {
+      failed: (error: unknown) => {
         this.#wasBucketMissing ||= hasCode(error, "missing-bucket");
         this.#say(error);
       },
-    });
+    };
+    return new UploadLanes(this.context, this.#aborter.signal, listener, this.#health.breaker);
   }
 
   /** The database while it is attached. */
@@ -96,7 +128,7 @@ export class DatabaseWatcher {
 
   /** Captured files that are not in the bucket. */
   get pendingCount(): number {
-    return this.#pendingAtClose ?? this.live?.pending.length ?? 0;
+    return this.#health.progress(this.#ending.captured).pendingCount;
   }
 
   /** Whether something was captured in the last seconds, so that more is to be expected soon. */
@@ -104,63 +136,77 @@ export class DatabaseWatcher {
     return nowMs - this.#keeper.lastCaptureMs < ACTIVE_MS;
   }
 
+  /** Whether pending files may be merged: no upload is at one of them. */
+  get mayMerge(): boolean {
+    return this.leaving === null && this.#isFree;
+  }
+
+  /** Whether the history is sound and no job is at it. */
+  get #isFree(): boolean {
+    return !this.#jobs.isRunning && this.#jobs.anchorDue === null;
+  }
+
   /**
    * The first attach. What nothing will mend by itself (no such file, not in WAL mode, locked, wrong
-   * credentials) stops this database; anything else is tried again.
+   * credentials) stops a named database; one that a glob found is set aside if it is not the store's fault.
+   * Anything else is tried again.
    */
-  start(signal: AbortSignal): void {
+  start(): void {
+    this.#isSetAside = false;
     this.#jobs.run(async () => {
-      if (signal.aborted) return;
       try {
         await this.#jobs.attach();
+        this.#refusal = null;
       } catch (error) {
         if (!(error instanceof WalrustError) || error.retryable) throw error;
-        this.stop(error);
+        if (this.target.isDiscovered !== true) return this.stop(error);
+        if (error.exitCode !== EXIT_CODES.database) throw error;
+        this.#isSetAside = true;
+        this.#refuse(error);
       }
     });
   }
 
+  /** A discovery found it, again or still: what could not be watched is looked at again, or said. */
+  seen(): void {
+    if (this.target.isDiscovered !== true || this.#jobs.isBlocking || this.stopped !== null) return;
+    if (this.#isSetAside) this.start();
+    else if (this.#isMissing) this.#refuse(missingError(this.target.path));
+    else if (this.live === null && hasCode(this.#health.blockedBy, "database-busy")) {
+      this.#refuse(this.#health.blockedBy);
+    }
+  }
+
+  #refuse(error: WalrustError): void {
+    const { name, path } = this.target;
+    this.#refusal ??= new Refusal(name, path, this.context.env, error);
+    this.#refusal.note(error);
+  }
+
   /** One look: does what is due now. @param nowMs the monotonic clock */
   look(nowMs: number): void {
-    if (this.stopped !== null) return;
-    if (this.#jobs.isBlocking) return;
-    if (!this.#pause.isOver(nowMs)) return this.#endure();
-    if (!this.#jobs.isRunning && this.#startDueJob()) return;
+    if (this.stopped !== null || this.#jobs.isBlocking || this.#isSetAside) return;
+    if (this.#isMissing) return this.#lookMissing(nowMs);
     const { live } = this;
-    if (live === null) return;
-    if (this.#isPaused) return this.#lookPaused(live, nowMs);
+    if (!this.#pause.isOver(nowMs)) {
+      // Nothing is tried again yet after a failure.
+      if (live !== null && !this.#jobs.isRunning) letGoIfHurting(live, this.context, this.name);
+      return;
+    }
+    if ((!this.#jobs.isRunning && this.#startDueJob()) || live === null) return;
+    if (this.isPaused) return this.#lookPaused(live, nowMs);
     try {
       const limits = { mayCheckpoint: !this.#jobs.isRunning, isUrgent: false };
       this.#handle(this.#keeper.look(live, nowMs, limits));
+      if (this.#isMissing) return;
+      this.#noteCapturing(live);
     } catch (error) {
       this.#fail(error);
     }
     this.#uploads.startDue(live, nowMs);
     this.#upkeep.startDue(live, nowMs);
-    this.#startSnapshotIfDue(nowMs);
-  }
-
-  /** After everything else, and only on a sound history: a snapshot that cannot be taken holds nothing up. */
-  #startSnapshotIfDue(nowMs: number): void {
-    if (this.mayMerge && this.live !== null && this.#snapshots.isDue(nowMs)) this.#jobs.startSnapshot();
-  }
-
-  /** Captures stop and the pin is let go, or go on: the spool has reached its limit, or has room again. */
-  setPaused(isPaused: boolean): void {
-    if (isPaused === this.#isPaused) return;
-    this.#isPaused = isPaused;
-    const { log } = this.context.env;
-    const database = this.name;
-    if (isPaused) {
-      log.warn("the captured files have reached --cache-max-size; capture stops until some are uploaded", {
-        database,
-      });
-    } else log.info("captured files have room again; capture goes on with a difference", { database });
-  }
-
-  /** Whether pending files may be merged: no upload is at one of them. */
-  get mayMerge(): boolean {
-    return !this.#jobs.isRunning && this.#jobs.anchorDue === null;
+    // After everything else, and only on a sound history: one that cannot be taken holds nothing up.
+    if (this.#isFree && this.live !== null && this.#snapshots.isDue(nowMs)) this.#jobs.startSnapshot();
   }
 
   /** Uploads go on; the database is let go of. */
@@ -169,12 +215,14 @@ export class DatabaseWatcher {
       live.pin.release();
       live.pinLost = "capture had stopped because the spool was full";
     }
+    this.#health.blocked(null);
     this.#uploads.startDue(live, nowMs);
   }
 
-  /** Nothing is tried again yet after a failure. */
-  #endure(): void {
-    if (this.live !== null && !this.#jobs.isRunning) letGoIfHurting(this.live, this.context, this.name);
+  /** Its file is gone: the next discovery tells whether it was deleted or is being replaced. */
+  #lookMissing(nowMs: number): void {
+    if (existsSync(this.target.path)) return this.#attachAgain("the database file was replaced");
+    if (this.live !== null && this.#jobs.adoptReason === null) this.#uploads.startDue(this.live, nowMs);
   }
 
   /** Starts the job that comes before any look at the WAL. @returns whether one was started */
@@ -183,17 +231,24 @@ export class DatabaseWatcher {
     const isReading = jobs.anchorDue !== null;
     const gone = this.live && goneReasonOrNull(this.live, isReading, this.#hasFailed);
     this.#hasFailed = false;
-    if (this.live === null) jobs.run(() => jobs.attach());
+    // What a glob found is refused until it was attached once, however often that is tried.
+    const isNew = this.target.isDiscovered === true && !this.#health.wasAttached;
+    if (this.live === null && isNew) this.start();
+    else if (this.live === null) jobs.run(() => jobs.attach());
     else if (jobs.adoptReason !== null) jobs.run(() => jobs.adopt());
     else if (gone !== null) this.#attachAgain(gone);
-    else if (jobs.anchorDue !== null) jobs.run(() => jobs.anchor());
+    else if (jobs.anchorDue !== null) jobs.run(() => jobs.anchorDueNow());
     else return false;
     return true;
   }
 
   #attachAgain(reason: string): void {
+    this.#health.blocked(null);
+    this.#isMissing = this.#isGone();
+    if (this.#isMissing) return this.context.env.log.debug(reason, { database: this.name });
     this.context.env.log.warn(`${reason}; pinning again`, { database: this.name });
-    this.#jobs.detach();
+    this.#refusal = null;
+    this.#detach();
     this.#jobs.run(() => this.#jobs.attach(reason));
   }
 
@@ -233,19 +288,38 @@ export class DatabaseWatcher {
   // Failures
 
   #fail(error: unknown): void {
+    const { env, stopping } = this.context;
+    if (this.#aborter.signal.aborted || error === stopping.reason) return;
     this.#hasFailed = true;
-    this.#pause.extend(this.context.env.monotonicMs());
+    this.#pause.extend(env.monotonicMs());
+    this.#health.blocked(asWalrustError(error));
+    this.#isMissing = this.live !== null && this.#isGone();
     this.#say(error);
   }
 
   #say(error: unknown): void {
     const failure = asWalrustError(error);
     if (failure.code === "foreign-writer") this.stop(failure);
-    else this.#failures.failed(failure);
+    else if (failure.exitCode === EXIT_CODES.storage || !this.#isGone()) this.#health.failed(failure);
+  }
+
+  /** Whether it was found and is there no more: that is no failure. */
+  #isGone(): boolean {
+    return this.target.isDiscovered === true && !existsSync(this.target.path);
+  }
+
+  /** A look went well: whether captures are possible. */
+  #noteCapturing(live: LiveDatabase): void {
+    const isHeld = live === this.live && live.pin.state !== "released";
+    if (!isHeld || this.#jobs.anchorDue !== null) return this.#health.blocked(null);
+    if (!this.#health.unblocked()) return;
+    this.#pause.reset();
+    this.#healedIfDrained();
   }
 
   #healedIfDrained(): void {
-    if (this.live !== null && this.live.pending.length === 0) this.#failures.healed();
+    const isDrained = this.live !== null && this.live.pending.length === 0;
+    if (isDrained && !this.#snapshots.isFailing) this.#health.healed();
   }
 
   /** Gives this database up for good; others go on. */
@@ -255,48 +329,72 @@ export class DatabaseWatcher {
     const { env, emit } = this.context;
     env.log.error(`${failure.message}; stopped`, { database: this.name, hint: failure.hint });
     emit({ event: "stopped", database: this.name, code: failure.code, message: failure.message });
-    this.#jobs.detach();
+    this.#health.blocked(failure);
+    // A job that reads the database has to end before the pin goes.
+    if (this.#jobs.isRunning) void this.#jobs.done().then(() => this.#detach());
+    else this.#detach();
+  }
+
+  /** What is known of it now. */
+  status(): DatabaseStatus {
+    const refused = this.#isSetAside ? (this.#refusal?.error ?? null) : null;
+    return this.#health.status({
+      target: this.target,
+      live: this.live,
+      captured: this.#ending.captured,
+      stopped: this.stopped,
+      refused,
+      isPaused: this.isPaused,
+      hasBegun: this.#jobs.hasBegun,
+    });
   }
 
   // The end
 
-  /** Captures what is there for the last time and uploads it. */
-  async finish(): Promise<void> {
-    await this.#jobs.done();
-    const { live } = this;
-    if (live === null || this.stopped !== null) return;
-    try {
-      await this.#captureLast(live);
-    } catch (error) {
-      this.#say(error);
-    }
-    const isOver = (): boolean => this.#aborter.signal.aborted || this.stopped !== null;
-    while (live.pending.length > 0 && !isOver() && this.#jobs.adoptReason === null) {
-      this.#uploads.start(live);
-      const before = live.pending.length;
-      await this.#uploads.done();
-      if (live.pending.length >= before) await this.context.env.sleep(DRAIN_PAUSE_MS, this.#aborter.signal);
-    }
+  /** Lets go of it while others are watched: `lookLeaving` from here on, until it `hasLeft`. */
+  letGo(reason: string): void {
+    this.leaving ??= reason;
+    this.#isMissing = false;
   }
 
-  /** The last capture; where the history is broken, the anchor that mends it. */
-  async #captureLast(live: LiveDatabase): Promise<void> {
-    if (this.#jobs.anchorDue === null) {
-      const outcome = capture(live, this.context.env);
-      if (outcome.kind !== "re-anchor" || live.state === null) return;
-      this.#jobs.anchorDue = { before: live.state, reason: outcome.reason };
-    }
-    if (!this.#isPaused) await this.#jobs.anchor();
+  /** It is found again: goes on with it, or ends letting go at once, so that a new watcher can. */
+  comeBack(): void {
+    if (this.#ending.isLastTaken) this.#ending.hurry();
+    else this.leaving = null;
+  }
+
+  /** The next step of letting go. */
+  lookLeaving(nowMs: number): void {
+    if (!this.hasLeft && !this.#jobs.isRunning) this.#ending.look(nowMs);
+  }
+
+  /** Whether nothing is left to do but to close it. */
+  get hasLeft(): boolean {
+    return this.leaving !== null && this.#ending.isOver;
+  }
+
+  /** Captures what is there for the last time and uploads it. */
+  finish(): Promise<void> {
+    return this.#ending.finish();
   }
 
   /** Stops uploading and lets go of the database. Nothing is lost: the spool keeps what was captured. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#aborter.abort();
     await this.#uploads.done();
     await this.#upkeep.done();
     // A job that reads the database has to end before the pin goes.
     await this.#jobs.done();
-    this.#pendingAtClose = this.pendingCount;
+    this.#detach();
+  }
+
+  #detach(): void {
+    this.#health.remember(this.#ending.captured);
     this.#jobs.detach();
   }
 }

@@ -9,14 +9,13 @@ import type { WalIndexHeader } from "../format/wal-index.ts";
 import type { SpoolFile } from "./spool.ts";
 import type { DatabaseState, StateFolder } from "./state.ts";
 
-/** What replication knows of a database between two looks. */
-export interface LiveDatabase {
+/** What is captured of a database, and what of it is in the bucket: all that an upload needs. */
+export interface Captured {
   /** Real path of the database file. */
   readonly path: string;
   /** Key below the destination. */
   readonly name: string;
   readonly paths: StateFolder;
-  readonly pin: Pin;
   /** The persisted position; null until the first snapshot is in the spool. */
   state: DatabaseState | null;
   /** Captured files that are not in the bucket yet, in the order of upload. */
@@ -27,6 +26,11 @@ export interface LiveDatabase {
   uploadedBytes: number;
   /** Bytes of uploaded increments that are still in the spool, as far as is known. */
   sentBytes: number;
+}
+
+/** What replication knows of a database between two looks. */
+export interface LiveDatabase extends Captured {
+  readonly pin: Pin;
   /**
    * At the last look everything was captured and backfilled under the pin: a restart of the WAL loses
    * nothing.

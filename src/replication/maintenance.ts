@@ -20,6 +20,7 @@ import {
   DEFAULT_COMPACTION,
   HIGHEST_LEVEL,
   isCompactionUrgent,
+  isLevelMade,
   type Merge,
   planExpiry,
   planMergeOrNull,
@@ -71,7 +72,7 @@ export class Maintenance {
     phase = 1,
   ) {
     const intervals = options.compaction?.intervalsMs ?? [0, 0, 0];
-    this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + intervalMs * phase)];
+    this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + firstDelayMs(intervalMs, phase))];
     this.#retentionDueMs = nowMs + (options.retentionIntervalMs || Number.POSITIVE_INFINITY);
   }
 
@@ -106,7 +107,8 @@ export class Maintenance {
       bytes: uploadedBytes - this.#seenBytes,
       oldestAgeMs: nowMs - this.#waitingSinceMs,
     };
-    if (isCompactionUrgent(waiting, compaction)) this.#dueMs[1] = nowMs;
+    const isMade = isLevelMade(compaction, 1);
+    if (isMade && isCompactionUrgent(waiting, compaction)) this.#dueMs[1] = nowMs;
     return this.#dueMs.some((dueMs, level) => level > 0 && nowMs >= dueMs);
   }
 
@@ -235,12 +237,14 @@ export async function upkeepOnce(
   let expired: string[] = [];
   if (isForced) {
     for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+      if (!isLevelMade(compaction, level)) continue;
       compacted.push(...(await compactInto(target, level, progress, signal)));
     }
     expired = await expire(target, await listObjects(store, name, signal), compaction, progress, signal);
   } else {
     const objects = await listObjects(store, name, signal);
     for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+      if (!isLevelMade(compaction, level)) continue;
       const merge = planMergeOrNull(objects, coveredTxid(objects, level), level);
       if (merge !== null) compacted.push(plannedObject(store, name, merge));
     }
@@ -249,6 +253,11 @@ export async function upkeepOnce(
   const retention = await applyRetention(target, policy.retention, isForced, signal);
   if (isForced && retention.deleted.length === 0) await rebuildManifest(store, name, signal);
   return { name, compacted, expired, retention };
+}
+
+/** When in its first interval a level is due; never where it is not made. */
+function firstDelayMs(intervalMs: number, phase: number): number {
+  return Number.isFinite(intervalMs) ? intervalMs * phase : Number.POSITIVE_INFINITY;
 }
 
 /** What a merge would make; its size is not known before. */

@@ -37,7 +37,7 @@ export function spoolBytes(owners: readonly SpoolOwner[]): { pending: number; se
 }
 
 /**
- * Keeps the limit.
+ * Keeps the limit, and says when captures have to stop and when they go on.
  * @param isPaused whether captures are stopped at present
  * @returns whether captures have to be stopped from here on
  */
@@ -50,10 +50,19 @@ export function enforceSpoolBudget(
   let { pending, sent } = spoolBytes(owners);
   if (pending + sent > bytesMax) {
     sent = pruneAll(owners, Math.max(0, bytesMax * PRUNE_SHARE - pending), env);
-    if (pending > bytesMax) pending -= mergeAll(owners, env);
+    if (pending > bytesMax) pending -= mergeAll(owners, isPaused, env);
   }
   const total = pending + sent;
-  return isPaused ? total > bytesMax * RESUME_SHARE : total > bytesMax;
+  const isFull = isPaused ? total > bytesMax * RESUME_SHARE : total > bytesMax;
+  if (isFull !== isPaused) say(isFull, env);
+  return isFull;
+}
+
+/** Once for all databases: it is one limit. */
+function say(isFull: boolean, { log }: Env): void {
+  if (isFull) {
+    log.warn("the captured files have reached --cache-max-size; capture stops until some are uploaded");
+  } else log.info("captured files have room again; capture goes on with a difference");
 }
 
 /** Cuts the kept files of all databases to their share of `bytesMax`. @returns what is left */
@@ -69,16 +78,20 @@ function pruneAll(owners: readonly SpoolOwner[], bytesMax: number, env: Env): nu
   return left;
 }
 
-function mergeAll(owners: readonly SpoolOwner[], env: Env): number {
+/** @param isSaid whether the limit was reached before: a failure was said then */
+function mergeAll(owners: readonly SpoolOwner[], isSaid: boolean, env: Env): number {
   let saved = 0;
   for (const { name, live, mayMerge } of owners) {
     if (live === null || !mayMerge) continue;
     try {
       saved += mergePending(live);
     } catch (error) {
-      env.log.warn(`captured files could not be merged: ${asWalrustError(error).message}`, {
-        database: name,
-      });
+      env.log[isSaid ? "debug" : "warn"](
+        `captured files could not be merged: ${asWalrustError(error).message}`,
+        {
+          database: name,
+        },
+      );
     }
   }
   return saved;

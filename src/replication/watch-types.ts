@@ -57,6 +57,11 @@ export interface Validation {
   readonly messages: readonly string[];
 }
 
+/**
+ * Looks through the objects of the database with this name, in its own store (behind its circuit breaker).
+ */
+export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
+
 /** Something that happened to one database. */
 export type WatchEvent =
   | { readonly event: "watching"; readonly database: string; readonly path: string; readonly txid: number }
@@ -110,18 +115,22 @@ export type WatchEvent =
   | { readonly event: "let-go"; readonly database: string; readonly reason: string }
   | { readonly event: "stopped"; readonly database: string; readonly code: string; readonly message: string };
 
-/** What all watched databases of a process share. */
+/**
+ * What all watched databases of a process share. Each has a copy with what is its own: its options, and the
+ * store behind its circuit breaker.
+ */
 export interface WatchContext {
   readonly store: ObjectStore;
   readonly options: WatchOptions;
   readonly env: Env;
   readonly version: string;
-  readonly uploads: Slots;
   readonly anchors: Slots;
   readonly attaches: Slots;
   readonly upkeeps: Slots;
   /** Looks through what is stored of a database; handed in, because that is not replication's to know. */
-  readonly validate?: ((name: string, signal: AbortSignal) => Promise<Validation>) | undefined;
+  readonly validate?: Validate | undefined;
+  /** Aborts when watching is to end: nothing new is begun then. */
+  readonly stopping: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
 }
 

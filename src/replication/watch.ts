@@ -3,20 +3,18 @@
  *
  * The loop holds no timer and no promise per database. Databases with recent commits are looked at every 40
  * ms, idle ones every 80; that costs a read of 136 bytes each. It ends when the signal aborts
- * (drain: a last capture, the uploads, bounded by the shutdown timeout), or when every database has stopped.
+ * (drain: a last capture, the uploads, bounded by the shutdown timeout), or, where none can be found later,
+ * when every database has stopped.
  */
-import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
 import type { Env } from "../env.ts";
-import { WalrustError } from "../errors.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import type { AttachTarget } from "./attach.ts";
-import { type ControlRequest, type ControlServer, serveControl } from "./control.ts";
-import { DatabaseWatcher } from "./database-watcher.ts";
-import { asWalrustError } from "./failure-tracker.ts";
+import { type Discover, Discovery } from "./discovery.ts";
+import { Fleet, type WatchResult } from "./fleet.ts";
 import { enforceSpoolBudget } from "./spool-budget.ts";
-import type { WatchContext, WatchEvent, WatchOptions } from "./watch-types.ts";
+import { WatchControl } from "./watch-control.ts";
+import type { DatabaseStatus } from "./watch-status.ts";
+import type { Validate, WatchContext, WatchEvent, WatchOptions, WatchTarget } from "./watch-types.ts";
 
 /** Between two looks while something was captured in the last seconds, and while nothing was. */
 const ACTIVE_TICK_MS = 40;
@@ -26,6 +24,12 @@ const ATTACHES_AT_ONCE = 16;
 const UPKEEPS_AT_ONCE = 2;
 const BUDGET_INTERVAL_MS = 2_000;
 
+/** What can be asked of a running watch at any time. */
+export interface RunningWatch {
+  /** Every database, those that stopped too. */
+  statuses(): DatabaseStatus[];
+}
+
 /** What `watch` needs beside the databases. */
 export interface WatchInput {
   readonly store: ObjectStore;
@@ -33,137 +37,91 @@ export interface WatchInput {
   readonly env: Env;
   readonly version: string;
   readonly emit: (event: WatchEvent) => void;
-  readonly validate?: WatchContext["validate"];
-}
-
-/** How watching ended. */
-export interface WatchResult {
-  /** Databases that stopped for good, with the reason. */
-  readonly stopped: readonly { readonly database: string; readonly error: WalrustError }[];
-  /** Databases with captured files that could not be uploaded before the end; they wait in the spool. */
-  readonly undrained: readonly string[];
+  readonly validate?: Validate;
+  /**
+   * Finds all databases that are present, named ones too; asked every 5 s. Those that are new are watched,
+   * those that are not found any more let go. With it, watching goes on while nothing is watched.
+   */
+  readonly discover?: Discover;
+  /** Told once, before the first event. */
+  readonly onStart?: (watch: RunningWatch) => void;
 }
 
 /**
- * Watches databases until `signal` aborts, or until each of them has stopped for good.
+ * Watches databases until `signal` aborts, or until each of them has stopped for good and none can be found.
+ * @param targets what is present now: the result of the first discovery
  */
 export async function watch(
-  targets: readonly AttachTarget[],
+  targets: readonly WatchTarget[],
   input: WatchInput,
   signal: AbortSignal,
 ): Promise<WatchResult> {
-  let control: ControlServer | null = null;
+  const { discover, onStart, validate, store, options, env, version } = input;
   const emit = (event: WatchEvent): void => {
-    const target =
-      event.event === "watching" ? targets.find(({ name }) => name === event.database) : undefined;
-    if (target !== undefined)
-      control?.announce(target.paths.folder, input.store.url, target.name, target.path);
+    const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
+    if (watcher !== null) control.announce(watcher.target);
     input.emit(event);
   };
   const context: WatchContext = {
-    ...input,
+    store,
+    options,
+    env,
+    version,
+    validate,
     emit,
-    uploads: new Slots(input.options.uploaderConcurrency),
+    stopping: signal,
     anchors: new Slots(ANCHORS_AT_ONCE),
     attaches: new Slots(ATTACHES_AT_ONCE),
     upkeeps: new Slots(UPKEEPS_AT_ONCE),
   };
-  const watchers = targets.map((target) => new DatabaseWatcher(target, context));
-  control = serveRequests(watchers, context);
+  const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
+  const control = new WatchControl(fleet, context);
+  const accept = (found: readonly WatchTarget[]): void => {
+    fleet.accept(found);
+    control.refresh();
+  };
   try {
-    for (const watcher of watchers) watcher.start(signal);
-    await loop(watchers, context, signal);
-    await drain(watchers, context);
+    onStart?.({ statuses: () => fleet.statuses() });
+    accept(targets);
+    await loop(fleet, discover && new Discovery(discover, env, signal, accept), context);
+    await fleet.drain();
   } finally {
-    control?.close();
-    await Promise.all(watchers.map((watcher) => watcher.close()));
+    control.close();
+    await fleet.close();
   }
-  return resultOf(watchers);
+  return fleet.result();
 }
 
-async function loop(
-  watchers: readonly DatabaseWatcher[],
-  context: WatchContext,
-  signal: AbortSignal,
-): Promise<void> {
-  const { env, options } = context;
+async function loop(fleet: Fleet, discovery: Discovery | undefined, context: WatchContext): Promise<void> {
+  const { env, options, stopping } = context;
+  const { watchers } = fleet;
   const bytesMax = options.spoolBytesMax ?? Number.POSITIVE_INFINITY;
   let isPaused = false;
   let wasAnyActive = true;
   let nextBudgetMs = 0;
-  for (let tick = 0; !signal.aborted; tick++) {
+  for (let tick = 0; !stopping.aborted; tick++) {
     const nowMs = env.monotonicMs();
+    discovery?.startDue(nowMs);
     if (nowMs >= nextBudgetMs) {
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
     }
-    let running = 0;
+    let isAnyRunning = fleet.lookLeaving(nowMs) || discovery !== undefined;
     let isAnyActive = false;
     for (let i = 0; i < watchers.length; i++) {
       const watcher = watchers[i]!;
-      if (watcher.stopped !== null) continue;
-      running++;
-      watcher.setPaused(isPaused);
+      if (watcher.stopped !== null || watcher.leaving !== null) continue;
+      isAnyRunning = true;
+      watcher.isPaused = isPaused;
       const isActive = watcher.isActive(nowMs);
       isAnyActive ||= isActive;
       // Beside busy databases an idle one is looked at on every second tick: as often as when all are idle.
       if (isActive || !wasAnyActive || (tick + i) % 2 === 0) watcher.look(nowMs);
     }
-    if (running === 0) return;
+    if (!isAnyRunning) return;
     wasAnyActive = isAnyActive;
-    await env.sleep(isAnyActive ? ACTIVE_TICK_MS : IDLE_TICK_MS, signal);
+    await env.sleep(isAnyActive ? ACTIVE_TICK_MS : IDLE_TICK_MS, stopping);
   }
 }
 
-/** Answers `walrust snapshot` and `walrust compact`; without a folder to put the socket in there is none. */
-function serveRequests(watchers: readonly DatabaseWatcher[], context: WatchContext): ControlServer | null {
-  const folder = watchers.map(({ target }) => target.paths.folder).find((path) => existsSync(path));
-  const handle = async ({
-    verb,
-    path,
-    name,
-    destination,
-    retention,
-    force,
-  }: ControlRequest): Promise<unknown> => {
-    const watcher = watchers.find(({ target }) => target.path === path || target.name === name);
-    if (watcher === undefined) throw new WalrustError("database", `${path ?? name} is not watched`);
-    if (destination !== context.store.url) {
-      throw new WalrustError(
-        "locked",
-        `The watch that has ${watcher.target.path} replicates to ${context.store.url}`,
-        {
-          hint: "Give that destination, or stop the watch: a database has one writer and one history",
-        },
-      );
-    }
-    const { requests } = watcher;
-    if (verb === "snapshot") return requests.snapshot();
-    if (verb === "checksum") return requests.checksum();
-    return requests.upkeep(retention, force === true);
-  };
-  try {
-    return serveControl(folder ?? tmpdir(), handle);
-  } catch (error) {
-    context.env.log.warn(`no socket for snapshot and compact: ${asWalrustError(error).message}`);
-    return null;
-  }
-}
-
-async function drain(watchers: readonly DatabaseWatcher[], context: WatchContext): Promise<void> {
-  const { env, options } = context;
-  const finished = Promise.all(watchers.map((watcher) => watcher.finish()));
-  const timeout = new AbortController();
-  await Promise.race([finished, env.sleep(options.shutdownTimeoutMs, timeout.signal)]);
-  timeout.abort();
-}
-
-function resultOf(watchers: readonly DatabaseWatcher[]): WatchResult {
-  const stopped: { database: string; error: WalrustError }[] = [];
-  const undrained: string[] = [];
-  for (const watcher of watchers) {
-    if (watcher.stopped !== null) stopped.push({ database: watcher.name, error: watcher.stopped });
-    if (watcher.pendingCount > 0) undrained.push(watcher.name);
-  }
-  return { stopped, undrained };
-}
+export type { Discover, WatchResult };

@@ -3,10 +3,10 @@
  * waits for it. No SQLite connection may be opened in the test process on a database that is watched here.
  */
 import type { Env } from "../../src/env.ts";
-import type { AttachTarget } from "../../src/replication/attach.ts";
 import { stateFolderOf } from "../../src/replication/state.ts";
-import { type WatchResult, watch } from "../../src/replication/watch.ts";
-import type { WatchEvent, WatchOptions } from "../../src/replication/watch-types.ts";
+import { type RunningWatch, type WatchInput, type WatchResult, watch } from "../../src/replication/watch.ts";
+import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
+import type { WatchEvent, WatchOptions, WatchTarget } from "../../src/replication/watch-types.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { type LoggedLine, recordingEnv } from "./recording-log.ts";
 import { SqliteProcess, waitUntil } from "./sqlite-process.ts";
@@ -22,7 +22,7 @@ const OPTIONS: WatchOptions = {
 };
 
 /** A target as `watch` takes it. */
-export function targetOf(path: string, name = "app"): AttachTarget {
+export function targetOf(path: string, name = "app"): WatchTarget {
   return { path, name, paths: stateFolderOf(path) };
 }
 
@@ -49,12 +49,14 @@ export class WatchRun {
   readonly done: Promise<WatchResult>;
   isDone = false;
   readonly #aborter = new AbortController();
+  #running: RunningWatch | null = null;
 
   constructor(
-    targets: readonly AttachTarget[],
+    targets: readonly WatchTarget[],
     readonly store: ObjectStore,
     options: Partial<WatchOptions> = {},
     overrides: Partial<Env> = {},
+    more: Pick<WatchInput, "discover" | "validate"> = {},
   ) {
     const { env, lines } = recordingEnv(overrides);
     this.lines = lines;
@@ -64,6 +66,10 @@ export class WatchRun {
       env,
       version: "test",
       emit: (event: WatchEvent): void => void this.events.push(event),
+      onStart: (running: RunningWatch): void => {
+        this.#running = running;
+      },
+      ...more,
     };
     this.done = watch(targets, input, this.#aborter.signal).finally(() => {
       this.isDone = true;
@@ -77,6 +83,28 @@ export class WatchRun {
       (one): one is Extract<WatchEvent, { event: E }> =>
         one.event === event && (database === undefined || one.database === database),
     );
+  }
+
+  /** What the watch knows of one database now. */
+  status(database = "app"): DatabaseStatus {
+    const status = this.#running?.statuses().find((one) => one.database === database);
+    if (status === undefined) throw new Error(`${database} is not watched`);
+    return status;
+  }
+
+  /** Names of all that is watched now. */
+  get databases(): string[] {
+    return (this.#running?.statuses() ?? []).map(({ database }) => database);
+  }
+
+  /** Whether something was logged. */
+  isSaid(text: string): boolean {
+    return this.saidCount(text) > 0;
+  }
+
+  /** How often something was logged. */
+  saidCount(text: string): number {
+    return this.lines.filter(({ level, message }) => level !== "debug" && message.includes(text)).length;
   }
 
   /** The newest TXID that was uploaded, 0 before the first. */

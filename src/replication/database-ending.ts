@@ -1,0 +1,117 @@
+/**
+ * The end of watching one database: a last capture, and the uploads of what waits. Either the watch ends, and
+ * this is awaited for a bounded time; or the database is let go of while others are watched, and it goes on
+ * look by look, for as long as the store is away. Its pin is let go of first: the application must not wait
+ * for the store.
+ */
+import { capture } from "./capture.ts";
+import type { DatabaseJobs } from "./database-jobs.ts";
+import type { Captured, LiveDatabase } from "./live-database.ts";
+import { remainsOrNull } from "./spool-remains.ts";
+import type { UploadLanes } from "./upload-lanes.ts";
+import type { AttachTarget, WatchContext } from "./watch-types.ts";
+
+const DRAIN_PAUSE_MS = 250;
+
+/** What the end of a watcher needs of it. */
+export interface EndingHost {
+  readonly jobs: DatabaseJobs;
+  readonly uploads: UploadLanes;
+  /** Aborts when uploads have to end. */
+  readonly signal: AbortSignal;
+  isStopped(): boolean;
+  /** Whether captures are stopped because the spool is full. */
+  isPaused(): boolean;
+  say(error: unknown): void;
+}
+
+/** The end of one database: `look` again and again until it `isOver`, or `finish`. */
+export class DatabaseEnding {
+  #isLastTaken = false;
+  #isOver = false;
+  /** What waits of a database that was not attached any more when it went. */
+  #remains: Captured | null = null;
+
+  constructor(
+    readonly target: AttachTarget,
+    readonly context: WatchContext,
+    readonly host: EndingHost,
+  ) {}
+
+  /** Whether there is nothing left to do, or nothing that could be done. */
+  get isOver(): boolean {
+    return this.#isOver || this.host.isStopped();
+  }
+
+  /** Whether the database is not captured any more, so that only a new watcher can go on with it. */
+  get isLastTaken(): boolean {
+    return this.#isLastTaken;
+  }
+
+  /** What still waits for its upload. */
+  get captured(): Captured | null {
+    return this.host.jobs.live ?? this.#remains;
+  }
+
+  /** Ends it now: the spool keeps what waits. */
+  hurry(): void {
+    this.#isOver = true;
+  }
+
+  /** Does the next step of letting go. No job may be running. @param nowMs the monotonic clock */
+  look(nowMs: number): void {
+    const { jobs, uploads } = this.host;
+    if (!this.#isLastTaken) {
+      this.#isLastTaken = true;
+      return jobs.run(() => this.#takeLast(jobs.live));
+    }
+    const { captured } = this;
+    const isSending = captured !== null && captured.pending.length > 0 && jobs.adoptReason === null;
+    if (isSending) uploads.startDue(captured, nowMs);
+    else this.#isOver = true;
+  }
+
+  /** Captures what is there for the last time and uploads it. */
+  async finish(): Promise<void> {
+    const { jobs, uploads, signal } = this.host;
+    await jobs.done();
+    if (this.host.isStopped()) return;
+    if (!this.#isLastTaken) {
+      this.#isLastTaken = true;
+      await this.#takeLast(jobs.live);
+    }
+    const { captured } = this;
+    if (captured === null) return;
+    const isOver = (): boolean => signal.aborted || this.host.isStopped() || jobs.adoptReason !== null;
+    while (captured.pending.length > 0 && !isOver()) {
+      uploads.start(captured);
+      const before = captured.pending.length;
+      await uploads.done();
+      if (captured.pending.length >= before) await this.context.env.sleep(DRAIN_PAUSE_MS, signal);
+    }
+  }
+
+  async #takeLast(live: LiveDatabase | null): Promise<void> {
+    if (live === null) {
+      this.#remains = remainsOrNull(this.target, this.context.store.url);
+      return;
+    }
+    try {
+      if (live.pin.changedFile() !== "database") await this.#captureLast(live);
+    } catch (error) {
+      this.host.say(error);
+    }
+    live.pin.release();
+  }
+
+  /** The last capture; where the history is broken, the anchor that mends it. */
+  async #captureLast(live: LiveDatabase): Promise<void> {
+    const { jobs } = this.host;
+    if (jobs.anchorDue === null) {
+      const outcome = capture(live, this.context.env);
+      if (outcome.kind !== "re-anchor" || live.state === null) return;
+      jobs.anchorDue = { before: live.state, reason: outcome.reason };
+    }
+    if (!this.host.isPaused()) await jobs.anchor();
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What one database has of its own of what all share: its options, and the store behind its circuit breaker,
+ * which says once when it opens.
+ */
+import { type BreakerChange, CircuitBreaker } from "../storage/circuit-breaker.ts";
+import { GuardedStore } from "../storage/guarded-store.ts";
+import type { WatchContext, WatchOptions } from "./watch-types.ts";
+
+/** The context of one database. */
+export interface GuardedContext {
+  readonly context: WatchContext;
+  /** Null without a policy for one. */
+  readonly breaker: CircuitBreaker | null;
+}
+
+/**
+ * Puts a circuit breaker of its own before the shared store.
+ * @param onChange told after it was said
+ */
+export function guardContext(
+  name: string,
+  shared: WatchContext,
+  options: WatchOptions,
+  onChange: (change: BreakerChange) => void,
+): GuardedContext {
+  const policy = options.breaker ?? null;
+  if (policy === null) return { context: { ...shared, options }, breaker: null };
+  const breaker = new CircuitBreaker(policy, shared.env, (change) => {
+    sayChange(name, change, shared);
+    onChange(change);
+  });
+  return { context: { ...shared, options, store: new GuardedStore(shared.store, breaker) }, breaker };
+}
+
+/** The end of an outage is said as every other recovery, when all that waited is uploaded. */
+function sayChange(database: string, change: BreakerChange, { env, emit }: WatchContext): void {
+  if (change.kind === "closed") return env.log.debug("requests to the store go on", { database });
+  const { failures, message, isFirst } = change;
+  const until = new Date(change.untilMs).toISOString();
+  if (!isFirst) return env.log.debug(`requests stay suspended until ${until}: ${message}`, { database });
+  const what = `requests to the store are suspended until ${until} after ${failures} failures in a row`;
+  env.log.warn(`${what}: ${message}`, { database });
+  emit({ event: "circuit-open", database, failures, until, message });
+}
