@@ -1,9 +1,9 @@
 /**
  * PURE: how well it goes, judged from the status of each database.
  *
- * - A database is unhealthy if it is stopped, if its lag is above 60 s, or if nothing could be captured for
- *   60 s; degraded if its lag is above ten times its sync interval, its circuit breaker is not closed, or it
- *   is failing, paused or not attached yet.
+ * - A database is unhealthy if it is stopped, or if its lag (which also grows while nothing can be captured)
+ *   is above 60 s; degraded if its lag is above ten times its sync interval, its circuit breaker is not
+ *   closed, or it is failing, paused or not attached yet.
  * - The whole is as bad as its worst database; unhealthy, too, when the store was out of reach for 60 s.
  * - Every verdict but "healthy" carries its reasons in plain words, without the folders of databases.
  */
@@ -82,17 +82,16 @@ export function healthReport(statuses: readonly DatabaseStatus[], facts: HealthF
 }
 
 /**
- * Whether what is committed to this database reaches the spool: it is attached, and neither stopped, paused,
- * nor failing for another reason than the store (whether that is reached in time is seen from the lag).
+ * Whether what is committed to this database is captured, for all that is known: it is neither starting,
+ * stopped nor paused, nor failing for another reason than the store (which shows in the lag).
  */
-export function isCapturing({ state, walFrames, failure }: DatabaseStatus): boolean {
-  if (walFrames === null || state === "stopped" || state === "paused" || state === "starting") return false;
-  return state !== "failing" || isStorageCode(failure?.code ?? "");
+export function isCapturing({ state, failure }: DatabaseStatus): boolean {
+  return state === "watching" || (state === "failing" && isStorageCode(failure?.code ?? ""));
 }
 
 function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealth {
   const { database, lagMs } = status;
-  const unhealthy = unhealthyReasons(status, facts);
+  const unhealthy = unhealthyReasons(status);
   const reasons = [...unhealthy, ...degradedReasons(status)];
   return {
     status: status.state === "watching" ? "syncing" : status.state,
@@ -109,15 +108,12 @@ function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealth {
   };
 }
 
-function unhealthyReasons(status: DatabaseStatus, facts: HealthFacts): string[] {
+function unhealthyReasons(status: DatabaseStatus): string[] {
   const reasons: string[] = [];
   if (status.state === "stopped") reasons.push(`stopped: ${failureText(status)}`);
   if (status.lagMs > UNHEALTHY_MS) {
-    reasons.push(`its oldest commit that is not stored is ${seconds(status.lagMs)} s old, more than 60 s`);
+    reasons.push(`the store is up to ${seconds(status.lagMs)} s behind, more than 60 s`);
   }
-  // Commits that were never captured do not show in the lag.
-  const failingMs = status.state === "failing" && !isCapturing(status) ? facts.failingMs(status.database) : 0;
-  if (failingMs > UNHEALTHY_MS) reasons.push(`nothing could be captured for ${seconds(failingMs)} s`);
   return reasons;
 }
 
@@ -127,7 +123,7 @@ function degradedReasons(status: DatabaseStatus): string[] {
   const reasons: string[] = [];
   if (lagMs > lagMaxMs && lagMs <= UNHEALTHY_MS) {
     const limit = `${DEGRADED_SYNC_INTERVALS} sync intervals (${seconds(lagMaxMs)} s)`;
-    reasons.push(`its oldest commit that is not stored is ${seconds(lagMs)} s old, more than ${limit}`);
+    reasons.push(`the store is up to ${seconds(lagMs)} s behind, more than ${limit}`);
   }
   if (circuit === "open") reasons.push("its circuit breaker is open: requests to the store are suspended");
   if (circuit === "half-open") reasons.push("its circuit breaker is half-open: one request is being tried");

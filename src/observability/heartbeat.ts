@@ -2,8 +2,9 @@
  * The heartbeat: a URL that is called as long as all is well, so that somebody outside notices when it is
  * not called, whatever the reason: no process, no network, no progress.
  *
- * It is called only while every database is capturing (attached; not stopped, paused, or failing for a reason
- * of its own) and none has a lag above the limit. The URL is a secret: only scheme and host are ever shown.
+ * It is called only while every database is capturing (not starting, stopped, paused, or failing for another
+ * reason than the store) and none has a lag above the limit; not at once, because a start is no proof that
+ * anything works. The URL is a secret: only scheme and host are ever shown.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
@@ -12,7 +13,7 @@ import { isCapturing } from "./health.ts";
 import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 
 /**
- * A heartbeat that was held back or failed is due again after this, or after its interval if that is less.
+ * The first call, and one that was held back or failed, comes after this, or the interval if that is less.
  */
 const AGAIN_MS = 5_000;
 
@@ -55,11 +56,11 @@ export class Heartbeat {
 
   async #beat(signal: AbortSignal): Promise<void> {
     const { intervalMs } = this.options;
-    // Not before what it asks is there: this is called by a constructor.
-    await this.env.turn();
-    while (!signal.aborted) {
-      const isDone = this.#mayCall() && (await this.#call(signal));
+    let isDone = false;
+    while (true) {
       await this.env.sleep(isDone ? intervalMs : Math.min(intervalMs, AGAIN_MS), signal);
+      if (signal.aborted) return;
+      isDone = this.#mayCall() && (await this.#call(signal));
     }
   }
 

@@ -59,7 +59,9 @@ function* processFamilies(tally: Tally, version: string): Generator<MetricFamily
   yield counter("re_anchor_total", "Times a broken WAL history was continued with a difference.", [
     { value: tally.countOf("re-anchored") },
   ]);
-  yield counter("let_go_total", "Times a database was let go of.", [{ value: tally.countOf("let-go") }]);
+  yield counter("let_go_total", "Databases let go of, because a glob did not find them any more.", [
+    { value: tally.countOf("let-go") },
+  ]);
   yield counter("circuit_open_total", "Times a circuit breaker opened.", [
     { value: tally.countOf("circuit-open") },
   ]);

@@ -2,7 +2,7 @@
  * What happened since the start, counted from the events of watching: for metrics and health.
  *
  * Invariant: nothing is kept for a database that never failed. What a failing one leaves is bounded, and
- * dropped when the database is no longer watched (`forgetOthers`).
+ * dropped when the database is no longer watched.
  */
 import type { Env } from "../env.ts";
 import { type ErrorCode, EXIT_CODES } from "../errors.ts";
@@ -67,7 +67,10 @@ export class Tally {
       case "recovered": {
         const errors = this.#errors.get(event.database);
         if (errors !== undefined) errors.failingSinceMs = null;
+        return;
       }
+      case "let-go":
+        this.#errors.delete(event.database);
     }
   }
 

@@ -4,7 +4,7 @@
  * Invariants:
  * 1. Of one outage of a database each kind of failure is told once (that it was given up, once more), and
  *    its end once.
- * 2. Nothing is kept for a database without a failure.
+ * 2. Nothing is kept for a database without a failure, or for one that is not watched any more.
  * 3. What is stored (found by validation) and replication fail and recover apart from each other.
  */
 import type { WatchEvent } from "../replication/watch-types.ts";
@@ -41,6 +41,7 @@ export class Webhooks {
   /** Takes note of an event. Synchronous; waits for nobody. */
   observe(event: WatchEvent): void {
     const { database } = event;
+    if (event.event === "let-go") return this.#forget(database);
     const track: Track = event.event === "validated" ? "stored" : "sync";
     const outages = this.#outages[track];
     const failure = failureOrNull(event);
@@ -58,6 +59,11 @@ export class Webhooks {
   /** Resolves when every notice was delivered or given up. */
   async done(): Promise<void> {
     await Promise.all(this.#queues.map((queue) => queue.done()));
+  }
+
+  /** What is not watched any more has not recovered: nothing is told. */
+  #forget(database: string): void {
+    for (const outages of Object.values(this.#outages)) outages.delete(database);
   }
 
   #fail(database: string, failure: Failure, outage: Outage, isStop: boolean): void {
@@ -86,10 +92,7 @@ export class Webhooks {
 }
 
 /** Whether an event that is no failure ends an outage of its track. */
-function isEnd(event: WatchEvent, { notices, isStopped }: Outage): boolean {
+function isEnd(event: WatchEvent, { isStopped }: Outage): boolean {
   if (event.event === "validated") return true;
-  if (isStopped) return event.event === "watching";
-  if (event.event === "recovered") return true;
-  // A breaker that upkeep opened, without a failure of replication, is closed by the next success.
-  return event.event === "uploaded" && notices.every((notice) => notice.event === "circuit_breaker_open");
+  return event.event === (isStopped ? "watching" : "recovered");
 }

@@ -51,6 +51,7 @@ describe("startObservability", () => {
       return [response.status, ((await response.json()) as { status: string }).status];
     };
     observer.observe(uploaded());
+    time.pass(5_000);
     await heart.received(1);
     expect(await health()).toEqual([200, "healthy"]);
 
@@ -168,6 +169,7 @@ describe("Observer.close", () => {
     const url = observer.metricsUrl!;
     observer.observe(failed("storage", "a"));
     observer.observe(failed("storage", "b"));
+    time.pass(1_000);
     await hook.received(1);
     await heart.received(1);
     const closing = observer.close();

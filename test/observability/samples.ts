@@ -59,6 +59,11 @@ export function circuitOpen(database = "app"): WatchEvent {
   return { event: "circuit-open", database, failures: 10, until, message: "the store is not there" };
 }
 
+/** A database that is not watched any more. */
+export function letGo(database = "app"): WatchEvent {
+  return { event: "let-go", database, reason: "its file is gone" };
+}
+
 /** A validation that ended like this. */
 export function validated(status: "ok" | "warnings" | "errors", messages: string[] = []): WatchEvent {
   return { event: "validated", database: "app", status, messages };

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { isStorageCode, Tally } from "../../src/observability/tally.ts";
 import { ManualTime } from "./manual-time.ts";
-import { failed, recovered, uploaded } from "./samples.ts";
+import { failed, letGo, recovered, uploaded } from "./samples.ts";
 
 describe("Tally", () => {
   test("errorsLastHour forgets after an hour, errorCounts does not", () => {
@@ -53,7 +53,9 @@ describe("Tally", () => {
     const tally = new Tally(new ManualTime().env);
     tally.observe(failed("storage", "gone"));
     tally.observe(failed("storage", "there"));
-    tally.forgetOthers(new Set(["there", "well"]));
+    tally.observe(failed("storage", "left"));
+    tally.observe(letGo("left"));
+    tally.forgetOthers(new Set(["there", "well", "left"]));
     expect([...tally.errorCounts()].map(([database]) => database)).toEqual(["there"]);
   });
 

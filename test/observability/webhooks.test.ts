@@ -4,7 +4,7 @@ import { Webhooks } from "../../src/observability/webhooks.ts";
 import type { WatchEvent } from "../../src/replication/watch-types.ts";
 import { HookServer } from "./hook-server.ts";
 import { ManualTime, START_MS } from "./manual-time.ts";
-import { circuitOpen, failed, recovered, stopped, uploaded, validated, watching } from "./samples.ts";
+import { circuitOpen, failed, letGo, recovered, stopped, uploaded, validated, watching } from "./samples.ts";
 
 const ALL = ["sync_failed", "auth_failure", "corruption_detected", "circuit_breaker_open", "recovered"];
 const servers: HookServer[] = [];
@@ -70,9 +70,14 @@ const ROWS: readonly (readonly [what: string, events: readonly WatchEvent[], tol
   ],
   ["attached, but failing still", [failed("storage"), watching(), uploaded()], ["sync_failed"]],
   [
-    "a breaker that upkeep opened",
-    [circuitOpen(), uploaded(), circuitOpen()],
+    "a breaker that opened by itself",
+    [circuitOpen(), uploaded(), recovered(), circuitOpen()],
     ["circuit_breaker_open", "recovered", "circuit_breaker_open"],
+  ],
+  [
+    "a database that is let go of and found again",
+    [failed("storage"), validated("errors"), letGo(), recovered(), validated("ok"), failed("storage")],
+    ["sync_failed", "corruption_detected", "sync_failed"],
   ],
   [
     "an outage with a breaker is over when it is said",
@@ -104,7 +109,7 @@ describe("Webhooks tells of", () => {
   });
 
   test("what was asked for, and closes only what was told", async () => {
-    const events = [failed("storage"), failed("auth"), recovered(), circuitOpen(), uploaded()];
+    const events = [failed("storage"), failed("auth"), recovered(), circuitOpen()];
     const names = [["auth_failure"], ["corruption_detected"], ["sync_failed", "auth_failure"], ["recovered"]];
     const [auth, corruption, both, recoveredOnly] = await told(events, names);
     expect(auth!.requests.map(({ json }) => [json["event"], json["closes"]])).toEqual([
