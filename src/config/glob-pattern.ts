@@ -51,7 +51,7 @@ export function splitGlob(pattern: string): { fixed: string; rest: string } {
     if (!isSlash(plain[at]!)) continue;
     const segment = compileSegment(plain.slice(restAt, at));
     if (segment.kind !== "name") break;
-    if (segment.name !== "") names.push(segment.name);
+    if (segment.name !== "" && segment.name !== ".") names.push(segment.name);
     restAt = at + 1;
   }
   // The rest must not begin with a slash: it would look like an absolute path.
@@ -72,15 +72,15 @@ export function unescapeGlob(path: string): string {
 }
 
 /**
- * All alternatives of a pattern as segments. Alternatives that end with a slash can name no file and are
- * left out; `.` and empty segments have no meaning and are dropped.
+ * All alternatives of a pattern as segments. Alternatives that end with a slash (or `/.`) can name no file
+ * and are left out; `.` and empty segments have no meaning and are dropped.
  * @throws WalrustError code "config" when the pattern is too long or has too many alternatives
  */
 export function parseGlob(pattern: string): GlobSegment[][] {
   const parsed: GlobSegment[][] = [];
   for (const units of expandPieces(parsePieces(unitsOf(pattern)), pattern)) {
     const parts = splitAtSlashes(units);
-    if (parts.at(-1)!.length === 0) continue;
+    if (["", "."].includes(parts.at(-1)!.map(characterOf).join(""))) continue;
     const segments: GlobSegment[] = [];
     for (const part of parts) {
       const segment = compileSegment(part);

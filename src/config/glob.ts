@@ -31,7 +31,10 @@ export interface GlobMatch {
   readonly relative: string;
 }
 
-/** Told of a folder below the fixed one that cannot be looked into, instead of ending the search. */
+/**
+ * Told once of each folder below the fixed one that cannot be looked into (or link that cannot be followed),
+ * instead of ending the search.
+ */
 export type OnUnreadable = (folder: string, error: WalrustError) => void;
 
 /**
@@ -79,6 +82,8 @@ class GlobWalk {
   readonly #env: Pick<Env, "turn">;
   readonly #onUnreadable: OnUnreadable | undefined;
   readonly #open: Visit[] = [];
+  /** What has been reported. */
+  readonly #unreadable = new Set<string>();
   readonly #matches: GlobMatch[] = [];
   #entryCount = 0;
 
@@ -151,7 +156,7 @@ class GlobWalk {
     let found = kind;
     // A folder on the way to something is not looked at: what is below it will be.
     if ((kind === "unknown" || kind === "link") && (isFile || kind === "link")) {
-      const stats = this.#tryIn(folder, () => statSync(path));
+      const stats = this.#tryIn(folder, () => statSync(path), path);
       if (stats === null) return;
       found = kindOf(stats);
     }
@@ -165,25 +170,30 @@ class GlobWalk {
     return path.slice(this.#fixed === "/" ? 1 : this.#fixed.length + 1);
   }
 
-  /** Null when nothing is there, or when it was reported that `folder` cannot be looked into. */
-  #tryIn<T>(folder: string, look: () => T): T | null {
+  /**
+   * Null when nothing is there, or when it was reported that `place` cannot be looked into.
+   * @param path what is followed, if it may be a link: one that leads to what is denied is itself the place
+   */
+  #tryIn<T>(folder: string, look: () => T, path?: string): T | null {
     try {
       return look();
     } catch (cause) {
+      const place = path !== undefined && isLink(path) ? path : folder;
       const code = systemCode(cause) ?? String(cause);
       // ELOOP: a symlink to itself leads nowhere, like one whose target is missing.
       if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return null;
-      const error = new WalrustError("database", `Cannot look for databases in ${folder}: ${code}`, {
+      const error = new WalrustError("database", `Cannot look for databases at ${place}: ${code}`, {
         hint:
           code === "EACCES" || code === "EPERM"
-            ? `Let walrust's user read ${folder} and the folders above it, or narrow ${this.#pattern}`
-            : `Check the file system of ${folder}`,
-        context: { folder, code },
+            ? `Let walrust's user read ${place} and the folders above it, or narrow ${this.#pattern}`
+            : `Check the file system of ${place}`,
+        context: { folder: place, code },
         retryable: true,
         cause,
       });
-      if (this.#onUnreadable === undefined || folder === this.#fixed) throw error;
-      this.#onUnreadable(folder, error);
+      if (this.#onUnreadable === undefined || place === this.#fixed) throw error;
+      if (!this.#unreadable.has(place)) this.#onUnreadable(place, error);
+      this.#unreadable.add(place);
       return null;
     }
   }
@@ -221,6 +231,14 @@ function add(reach: Reach, next: Step | null): void {
 
 function below(folder: string, name: string): string {
   return folder === "/" ? `/${name}` : `${folder}/${name}`;
+}
+
+function isLink(path: string): boolean {
+  try {
+    return lstatSync(path).isSymbolicLink();
+  } catch {
+    return false;
+  }
 }
 
 function kindOf(entry: Dirent | Stats): EntryKind {
