@@ -26,13 +26,14 @@ export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
   readonly #pause = new RetryPause();
   #manifestFailure: SideFailure | null = null;
+  #isHurried = false;
 
   constructor(
     readonly context: WatchContext,
     readonly signal: AbortSignal,
     readonly listener: UploadListener,
     /** The one before the store, if any. */
-    readonly breaker: Pick<CircuitBreaker, "state" | "isPassable"> | null = null,
+    readonly breaker: Pick<CircuitBreaker, "state" | "isPassable" | "hurry"> | null = null,
   ) {}
 
   /**
@@ -43,16 +44,27 @@ export class UploadLanes {
     if (live.pending.length === 0) return;
     const state = this.breaker?.state ?? "closed";
     const isDue = state === "closed" ? this.#pause.isOver(nowMs) : this.breaker?.isPassable === true;
-    if (isDue) this.start(live);
+    if (isDue) this.#startLanes(live);
   }
 
-  /** Starts what is pending at once. */
+  /**
+   * Starts what is pending at once: it is the last chance. The first time even while requests are suspended.
+   */
   start(live: Captured): void {
+    if (!this.#isHurried) this.breaker?.hurry();
+    this.#isHurried = true;
+    this.#startLanes(live);
+  }
+
+  #startLanes(live: Captured): void {
+    const isTrial = this.breaker?.state === "half-open";
     for (const lane of LANES) {
       if (this.#runs[lane] !== null || nextOfLane(live, lane) === undefined) continue;
       this.#runs[lane] = this.#run(live, lane).finally(() => {
         this.#runs[lane] = null;
       });
+      // One is tried; the other would only be refused.
+      if (isTrial) return;
     }
   }
 

@@ -117,6 +117,12 @@ export class CircuitBreaker {
     return this.state === "closed" || (this.state === "half-open" && this.#trial === null);
   }
 
+  /** Ends the cooldown: the next call is the trial. For when there is no time left to wait. */
+  hurry(): void {
+    if (this.#openUntilMs === null) return;
+    this.#openUntilMs = Math.min(this.#openUntilMs, this.#env.monotonicMs());
+  }
+
   /**
    * Lets a call pass: the caller has to `settle` it.
    * @throws WalrustError "storage", retryable, while requests are suspended (`isSuspension`)

@@ -9,12 +9,12 @@ import { asWalrustError, FailureTracker } from "../../src/replication/failure-tr
 import type { LiveDatabase } from "../../src/replication/live-database.ts";
 import { UploadLanes } from "../../src/replication/upload-lanes.ts";
 import type { WatchContext } from "../../src/replication/watch-types.ts";
-import { type BreakerPolicy, CircuitBreaker } from "../../src/storage/circuit-breaker.ts";
+import { type BreakerPolicy, CircuitBreaker, isSuspension } from "../../src/storage/circuit-breaker.ts";
 import { GuardedStore } from "../../src/storage/guarded-store.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { DEFAULT_RETRY } from "../../src/storage/retry.ts";
 import { RetryingStore } from "../../src/storage/retrying-store.ts";
-import { FaultyStore, unreachable } from "../support/faulty-store.ts";
+import { FaultyStore, gate, unreachable } from "../support/faulty-store.ts";
 import { recordingEnv } from "../support/recording-log.ts";
 import { spooledHistory } from "../support/spooled-history.ts";
 
@@ -29,9 +29,12 @@ class Lanes {
   readonly live: LiveDatabase;
   readonly lanes: UploadLanes;
   readonly breaker: CircuitBreaker;
+  readonly store: GuardedStore;
   readonly said: () => string[];
   /** When each request came to the store. */
   readonly timesMs: number[] = [];
+  /** How many runs ended because the circuit breaker refused them. */
+  refusals = 0;
 
   constructor(policy: BreakerPolicy | null, snapshotsAt: readonly number[] = []) {
     const sleep = async (): Promise<void> => {};
@@ -40,17 +43,20 @@ class Lanes {
       lines.filter(({ level }) => level !== "debug").map(({ level, message }) => `${level} ${message}`);
     this.live = spooledHistory(4, snapshotsAt).live;
     this.breaker = new CircuitBreaker(policy, env, () => {});
-    const store = new GuardedStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
+    this.store = new GuardedStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
     const failures = new FailureTracker("app", env, () => {});
     this.lanes = new UploadLanes(
-      contextOf(store, env),
+      contextOf(this.store, env),
       new AbortController().signal,
       {
         drained: () => {
           if (this.live.pending.length === 0) failures.healed();
         },
         adopt: () => {},
-        failed: (error) => failures.failed(asWalrustError(error)),
+        failed: (error) => {
+          if (isSuspension(error)) this.refusals++;
+          failures.failed(asWalrustError(error));
+        },
       },
       this.breaker,
     );
@@ -114,6 +120,53 @@ test("a failure before the circuit opens delays no trial after it: the pause of 
   run.isOut = false;
   await run.pass(1_000 + TICK_MS);
   expect(run.live.pending.length).toBe(0);
+});
+
+test("a lane that is refused while another call is the trial goes on as soon as that has succeeded", async () => {
+  const run = new Lanes({ threshold: 8, cooldownMs: 1_000 });
+  while (run.breaker.state !== "half-open") await run.pass(TICK_MS);
+  // Another call of this database, such as a listing of its upkeep, is first.
+  const { passed, open } = gate();
+  run.inner.before = () => passed;
+  const trial = run.store.listFolders("");
+  run.lanes.start(run.live);
+  await run.lanes.done();
+  const requests = run.inner.calls.length;
+  await run.pass(10 * MINUTE_MS);
+  run.lanes.start(run.live);
+  await run.lanes.done();
+  expect([run.inner.calls.length, run.live.pending.length]).toEqual([requests, 4]);
+  open();
+  await trial;
+  await run.pass(TICK_MS);
+  expect(run.live.pending.length).toBe(0);
+});
+
+test("a trial is made by one of two lanes, and none is refused", async () => {
+  const run = new Lanes(POLICY, [2]);
+  run.live.pending.splice(0, 2);
+  await run.pass(60 * MINUTE_MS);
+  expect(run.refusals).toBe(0);
+  expect(run.inner.puts.filter((key) => key.includes("/0009/")).length).toBeGreaterThan(0);
+});
+
+test("the last chance is taken once, even while requests are suspended", async () => {
+  const run = new Lanes(POLICY, [2]);
+  while (run.breaker.state !== "open") await run.pass(TICK_MS);
+  const before = run.timesMs.length;
+  for (let time = 0; time < 5; time++) {
+    run.lanes.start(run.live);
+    await run.lanes.done();
+  }
+  expect([run.timesMs.length - before, `${run.breaker.state}`]).toEqual([1, "open"]);
+  const other = new Lanes(POLICY, [2]);
+  while (other.breaker.state !== "open") await other.pass(TICK_MS);
+  other.isOut = false;
+  for (let time = 0; time < 2; time++) {
+    other.lanes.start(other.live);
+    await other.lanes.done();
+  }
+  expect([other.live.pending.length, `${other.breaker.state}`]).toEqual([0, "closed"]);
 });
 
 test("what a sick store answers in turns is said once each", async () => {

@@ -149,6 +149,19 @@ describe("CircuitBreaker", () => {
     expect([subject.breaker.state, subject.told]).toEqual(["closed", ["opened", "closed"]]);
   });
 
+  test("hurry ends a cooldown, and nothing else", () => {
+    const subject = new Subject();
+    subject.breaker.hurry();
+    for (let call = 0; call < 3; call++) expect(subject.call("fails")).toBe(true);
+    subject.nowMs += 1;
+    subject.breaker.hurry();
+    const trial = subject.passageOrNull()!;
+    subject.breaker.hurry();
+    expect([trial.isTrial, subject.passageOrNull()]).toEqual([true, null]);
+    subject.breaker.settle(trial, "fails");
+    expect([subject.breaker.state, subject.breaker.retryAtMs]).toEqual(["open", 1 + COOLDOWN_MS]);
+  });
+
   test("does not count calls that began before it opened, or the same call twice", () => {
     const subject = new Subject();
     const [early, twice] = [subject.passageOrNull()!, subject.passageOrNull()!];
