@@ -65,8 +65,7 @@ export class Fleet {
     const present = new Map(targets.map((target) => [target.path, target]));
     for (const watcher of this.#watchers) {
       const { path } = watcher.target;
-      if (!present.has(path))
-        watcher.letGo(existsSync(path) ? "it is not found any more" : "its file is gone");
+      if (!present.has(path)) letGo(watcher);
       else if (watcher.leaving !== null) watcher.comeBack();
       else watcher.seen();
       if (watcher.leaving === null) present.delete(path);
@@ -173,4 +172,11 @@ export class Fleet {
     }
     return { stopped, undrained };
   }
+}
+
+/** A named database whose file is gone is not given up: that is a failure, and it is tried again. */
+function letGo(watcher: DatabaseWatcher): void {
+  const { path, isDiscovered } = watcher.target;
+  if (existsSync(path)) watcher.letGo("it is not found any more");
+  else if (isDiscovered === true) watcher.letGo("its file is gone");
 }
