@@ -155,8 +155,7 @@ function isConnected(statuses: readonly DatabaseStatus[], facts: HealthFacts, aw
 /** Why it fails or stopped, without the folder the database is in: who asks need not know this machine. */
 function failureText({ failure, path }: DatabaseStatus): string {
   if (failure === null) return "no reason is known";
-  const folder = dirname(path);
-  return folder === "/" ? failure.message : failure.message.replaceAll(`${folder}/`, "");
+  return failure.message.replaceAll(`${dirname(path)}/`, "");
 }
 
 function worst(all: readonly Health[]): Health {

@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from "node:fs";
 import type { DatabaseStatus } from "../replication/watch-status.ts";
 import { isCapturing } from "./health.ts";
-import type { MetricFamily, Sample } from "./prometheus.ts";
+import { labelText, type MetricFamily, type Sample } from "./prometheus.ts";
 import type { Tally } from "./tally.ts";
 
 const CIRCUIT_VALUES = { closed: 0, "half-open": 1, open: 2 } as const;
@@ -23,7 +23,7 @@ export function* metricFamilies(
     "databases",
     "Databases by state.",
     STATES.map((state) => ({
-      labels: { state },
+      labels: labelText({ state }),
       value: statuses.filter((status) => status.state === state).length,
     })),
   );
@@ -33,13 +33,13 @@ export function* metricFamilies(
 
 function* processFamilies(tally: Tally, version: string): Generator<MetricFamily> {
   yield gauge("up", "1 while walrust watches.", [{ value: 1 }]);
-  yield gauge("build_info", "The version, as a label.", [{ labels: { version }, value: 1 }]);
+  yield gauge("build_info", "The version, as a label.", [{ labels: labelText({ version }), value: 1 }]);
   const uptimeMs = tally.env.monotonicMs() - tally.startedMs;
   yield gauge("uptime_seconds", "Seconds since the start.", [{ value: Math.round(uptimeMs) / 1000 }]);
   const { increment, snapshot } = tally.uploadCounts;
   yield counter("uploads_total", "Objects uploaded, by kind.", [
-    { labels: { kind: "increment" }, value: increment },
-    { labels: { kind: "snapshot" }, value: snapshot },
+    { labels: labelText({ kind: "increment" }), value: increment },
+    { labels: labelText({ kind: "snapshot" }), value: snapshot },
   ]);
   yield counter("snapshot_count", "Snapshots uploaded.", [{ value: snapshot }]);
   yield counter("upload_bytes_total", "Bytes of uploaded objects.", [{ value: tally.uploadedBytes }]);
@@ -68,8 +68,9 @@ function* processFamilies(tally: Tally, version: string): Generator<MetricFamily
 }
 
 function* databaseFamilies(statuses: readonly DatabaseStatus[]): Generator<MetricFamily> {
+  const labels = statuses.map(({ database }) => labelText({ db: database }));
   const each = (name: string, help: string, pick: (status: DatabaseStatus) => number | null): MetricFamily =>
-    gauge(name, help, databaseSamples(statuses, pick));
+    gauge(name, help, databaseSamples(statuses, labels, pick));
   yield each("database_up", "1 while commits of the database are captured.", (status) =>
     isCapturing(status) ? 1 : 0,
   );
@@ -131,16 +132,17 @@ function walSizeOrNull(path: string): number | null {
 
 function* databaseSamples(
   statuses: readonly DatabaseStatus[],
+  labels: readonly string[],
   pick: (status: DatabaseStatus) => number | null,
 ): Generator<Sample> {
-  for (const status of statuses) {
-    const value = pick(status);
-    if (value !== null) yield { labels: { db: status.database }, value };
+  for (let index = 0; index < statuses.length; index++) {
+    const value = pick(statuses[index]!);
+    if (value !== null) yield { labels: labels[index]!, value };
   }
 }
 
 function* errorSamples(tally: Tally): Generator<Sample> {
-  for (const [db, type, value] of tally.errorCounts()) yield { labels: { db, type }, value };
+  for (const [db, type, value] of tally.errorCounts()) yield { labels: labelText({ db, type }), value };
 }
 
 function timeSamples(timeMs: number | null): Sample[] {

@@ -11,7 +11,8 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
 
 /** One series and its value now. */
 export interface Sample {
-  readonly labels?: Readonly<Record<string, string>>;
+  /** As `labelText` gives them; none without. */
+  readonly labels?: string;
   readonly value: number;
 }
 
@@ -28,14 +29,14 @@ export function prometheusText(families: Iterable<MetricFamily>): string {
   let text = "";
   for (const { name, kind, help, samples } of families) {
     let lines = "";
-    for (const { labels, value } of samples) lines += `${name}${labelText(labels)} ${numberText(value)}\n`;
+    for (const { labels = "", value } of samples) lines += `${name}${labels} ${numberText(value)}\n`;
     if (lines !== "") text += `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${kind}\n${lines}`;
   }
   return text;
 }
 
-function labelText(labels: Readonly<Record<string, string>> | undefined): string {
-  if (labels === undefined) return "";
+/** Labels as they stand behind a name. Made once for series that share them: a page has thousands. */
+export function labelText(labels: Readonly<Record<string, string>>): string {
   const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
   return `{${pairs.join(",")}}`;
 }

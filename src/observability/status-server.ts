@@ -84,7 +84,6 @@ function answer(request: Request, pages: StatusPages, env: Env): Response {
 }
 
 const PAGES: Readonly<Record<string, ((pages: StatusPages) => Response) | undefined>> = {
-  __proto__: null as never,
   "/": () => plainText(INDEX, 200),
   "/metrics": (pages) => text(pages.metrics(), 200, PROMETHEUS_CONTENT_TYPE),
   "/health": (pages) => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { metricFamilies } from "../../src/observability/metrics.ts";
-import { prometheusText } from "../../src/observability/prometheus.ts";
+import { labelText, prometheusText } from "../../src/observability/prometheus.ts";
 import { Tally } from "../../src/observability/tally.ts";
 import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -50,7 +50,10 @@ describe("prometheusText", () => {
     const alphabet = ['"', "\\", "\n", "n", "}", ",", "=", " ", "ä", "\u{1f40b}", "{", "#"];
     const pick = (): string => alphabet[Math.floor(random() * alphabet.length)]!;
     const values = new Set(Array.from({ length: 200 }, () => Array.from({ length: 6 }, pick).join("")));
-    const samples = [...values].map((label, index) => ({ labels: { db: label, x: "y" }, value: index }));
+    const samples = [...values].map((label, index) => ({
+      labels: labelText({ db: label, x: "y" }),
+      value: index,
+    }));
     const text = prometheusText([{ name: "m", kind: "gauge", help: "a \\ and\na line", samples }]);
     const family = readPrometheusText(text).get("m")!;
     expect([...family.samples.keys()]).toEqual([...values].map((db) => JSON.stringify({ db, x: "y" })));
@@ -60,7 +63,7 @@ describe("prometheusText", () => {
 
   test("numbers that are none have their names, and families without samples are left out", () => {
     const samples = [Number.NaN, Infinity, -Infinity, 1e21, 0.5].map((number, index) => ({
-      labels: { i: String(index) },
+      labels: labelText({ i: String(index) }),
       value: number,
     }));
     const text = prometheusText([

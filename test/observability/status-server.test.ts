@@ -155,6 +155,9 @@ describe("startStatusServer listens", () => {
     await new Promise<void>((resolve) => socket.on("connect", () => resolve()));
     socket.write("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
     await new Promise<void>((resolve) => socket.once("data", () => resolve()));
+    // Half a request, which is there when a later one has been answered.
+    socket.write("GET /metrics HTTP/1.1\r\nhos");
+    await fetch(`${url}/health`);
     await server!.close();
     await closed;
     await expect(fetch(url)).rejects.toThrow();

@@ -63,6 +63,7 @@ const ROWS: readonly (readonly [what: string, events: readonly WatchEvent[], tol
     [failed("storage"), stopped("foreign-writer")],
     ["sync_failed", "sync_failed"],
   ],
+  ["given up, whatever else is said", [stopped("locked"), recovered(), uploaded()], ["sync_failed"]],
   [
     "given up, then watched again",
     [stopped("locked"), recovered(), uploaded(), watching(), failed("storage")],
