@@ -54,8 +54,6 @@ export function splitGlob(pattern: string): { fixed: string; rest: string } {
     if (segment.name !== "" && segment.name !== ".") names.push(segment.name);
     restAt = at + 1;
   }
-  // The rest must not begin with a slash: it would look like an absolute path.
-  while (restAt < units.length && isSlash(units[restAt]!)) restAt++;
   const isAbsolute = units.length > 0 && isSlash(units[0]!);
   const fixed = isAbsolute ? `/${names.join("/")}` : names.join("/") || ".";
   return { fixed, rest: units.slice(restAt).join("") };
@@ -85,8 +83,6 @@ export function parseGlob(pattern: string): GlobSegment[][] {
     for (const part of parts) {
       const segment = compileSegment(part);
       if (segment.kind === "name" && (segment.name === "" || segment.name === ".")) continue;
-      // `**` twice is `**` once.
-      if (segment.kind === "deep" && segments.at(-1)?.kind === "deep") continue;
       segments.push(segment);
     }
     // At the end, `**` is every file at any depth.
@@ -216,10 +212,7 @@ function bracketEnd(units: readonly Unit[], start: number): number {
 function bracketText(units: readonly Unit[]): string {
   const isNegated = units[0] === "!" || units[0] === "^";
   const members = isNegated ? units.slice(1) : units;
-  const texts = members.map((unit, index) => {
-    const isRange = unit === "-" && index > 0 && index < members.length - 1;
-    return isRange ? unit : quoted(unit);
-  });
+  const texts = members.map((unit) => (unit === "-" ? unit : quoted(unit)));
   return `[${isNegated ? "!" : ""}${texts.join("")}]`;
 }
 

@@ -247,7 +247,6 @@ class TomlScanner {
     let at = this.#at + end.length;
     while (at < text.length && !text.startsWith(end, at)) {
       if (text[at] === "\\" && quote === '"') at++;
-      else if (text[at] === "\n" && !isMultiline) return false;
       at++;
     }
     if (at >= text.length) return false;
