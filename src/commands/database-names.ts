@@ -3,8 +3,8 @@
  *
  * A name from the configuration counts as it is. Otherwise: below a glob, the path below its fixed folder
  * without extension; else the file stem, and `<parent folder>/<stem>` for databases that share a stem. A name
- * that was used before, with this destination, and that could be this database's under any of these rules is
- * kept: it stands in the local state, so a new neighbour does not move a history.
+ * that was used before, with this destination and below the configured prefix, is kept: it stands in the
+ * local state, so neither a new neighbour nor another way to name the file moves a history.
  */
 import { basename, dirname } from "node:path";
 import { readState, stateFolderOf } from "../replication/state.ts";
@@ -36,11 +36,10 @@ export function namesOf(databases: readonly Nameless[]): string[] {
   return databases.map((database) => {
     const { path, relative, name, prefix, known } = database;
     if (name !== null) return below(prefix, name);
+    if (known !== null && (prefix === null || known.startsWith(`${prefix}/`))) return known;
     const stem = stemOf(basename(path));
     const long = `${basename(dirname(path))}/${stem}`;
     const derived = relative === null ? null : stemOf(relative);
-    const possible = [stem, long, derived].map((one) => (one === null ? null : below(prefix, one)));
-    if (known !== null && possible.includes(known)) return known;
     const isAlone = stems.get(stemKey(path, prefix)) === 1;
     return below(prefix, derived ?? (isAlone ? stem : long));
   });
