@@ -57,7 +57,7 @@ describe.each(SIZES)("publish of a file of %d bytes", (sizeBytes, kind) => {
     expect(Buffer.compare(await (await store.get(key)).bytes(), expected)).toBe(0);
   });
 
-  test("publish does not send it when a byte is another, when it is cut off, or when it is gone", async () => {
+  test("publish does not send it when a byte is another, or when it is cut off or gone", async () => {
     const store = new KeepingStore();
     const file = spoolFile(sizeBytes);
     const whole = readFileSync(file.path);

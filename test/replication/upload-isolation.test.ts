@@ -96,7 +96,7 @@ test("a database whose every put fails with 500 delays no other", async () => {
   await fleet.stop();
 });
 
-test("more databases in trouble than there are slots delay no other, before and after they give up", async () => {
+test("more databases in trouble than there are slots delay no other", async () => {
   const fleet = new Fleet(3);
   fleet.inner.before = (_, key) => {
     if (key.startsWith("bad")) throw serverError();
@@ -125,7 +125,7 @@ test("more databases in trouble than there are slots delay no other, before and 
   await fleet.stop();
 });
 
-test("hanging requests hold two slots a database, and others have their turn when they are cut off", async () => {
+test("hanging requests hold two slots a database; cut off, they let others have their turn", async () => {
   const fleet = new Fleet(4);
   const hanging: { key: string; cut: () => void }[] = [];
   fleet.inner.before = (operation, key) => {

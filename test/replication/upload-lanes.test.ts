@@ -84,7 +84,7 @@ function contextOf(store: GuardedStore, env: Env): WatchContext {
   return { store, env, version: "test", emit: () => {} } as unknown as WatchContext;
 }
 
-test("an outage of six hours: requests once a minute, two lines, and the upload when the minute is over", async () => {
+test("an outage of six hours: a request a minute, two lines, and the upload on the minute", async () => {
   const run = new Lanes(POLICY, [2]);
   await run.pass(6 * 60 * MINUTE_MS);
   const attempts = 1 + DEFAULT_RETRY.retryCountMax;
@@ -113,7 +113,7 @@ test("without a circuit breaker an outage is as quiet, and is tried every half m
   expect(run.said()).toEqual(["error Cannot reach the store: connection refused", "info recovered"]);
 });
 
-test("a failure before the circuit opens delays no trial after it: the pause of the lane does not count", async () => {
+test("the pause that a lane has reached when the circuit opens delays no trial", async () => {
   const run = new Lanes({ threshold: 8, cooldownMs: 1_000 });
   while (run.breaker.state !== "open") await run.pass(TICK_MS);
   // The pause that the lane itself has reached by now is 30 s.
@@ -122,7 +122,7 @@ test("a failure before the circuit opens delays no trial after it: the pause of 
   expect(run.live.pending.length).toBe(0);
 });
 
-test("a lane that is refused while another call is the trial goes on as soon as that has succeeded", async () => {
+test("a lane that is refused while another call is the trial goes on right after it", async () => {
   const run = new Lanes({ threshold: 8, cooldownMs: 1_000 });
   while (run.breaker.state !== "half-open") await run.pass(TICK_MS);
   // Another call of this database, such as a listing of its upkeep, is first.
@@ -183,7 +183,7 @@ test("what a sick store answers in turns is said once each", async () => {
   ]);
 });
 
-test("a manifest that cannot be written is said once an outage, however many snapshots are uploaded", async () => {
+test("a manifest that cannot be written is said once an outage", async () => {
   const run = new Lanes(POLICY, [2, 4]);
   const snapshots = run.live.pending.filter(({ level }) => level === 9);
   run.isOut = false;
