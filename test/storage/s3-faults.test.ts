@@ -5,6 +5,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { type Env, type Log, systemEnv } from "../../src/env.ts";
 import { openStore, type StoreOptions } from "../../src/storage/open-store.ts";
 import { DEFAULT_RETRY, NO_RETRY } from "../../src/storage/retry.ts";
+import { s3Address } from "../../src/storage/s3-address.ts";
+import { S3Client } from "../../src/storage/s3-client.ts";
+import { Slots } from "../../src/storage/slots.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import type { RequestKind } from "../support/s3-call.ts";
 import { type Fault, S3Server } from "../support/s3-server.ts";
@@ -156,6 +159,48 @@ describe("S3Store under faults", () => {
     const { env, sleepsMs } = quickEnv(log);
     await open({}, env).put("k", textBody("x"));
     expect(sleepsMs).toEqual([3_050, 7_100, 30_000, 400, 800]);
+  });
+
+  test("put waits for a slot, and holds none between its attempts", async () => {
+    server.inject(status("put", 503, "SlowDown", { count: 3 }));
+    const putSlots = new Slots(1);
+    let freeWaits = 0;
+    const { env } = quickEnv(log);
+    const sleep: Env["sleep"] = async (durationMs, signal) => {
+      if (durationMs >= 60_000) return await env.sleep(durationMs, signal);
+      await putSlots.run(async () => {
+        freeWaits++;
+      });
+    };
+    await putSlots.acquire();
+    const putting = open({ putSlots }, { ...env, sleep }).put("k", textBody("x"));
+    // A look takes no slot; by the time it is answered the put would have come too.
+    await expectCode(open().head("none"), "not-found");
+    expect(server.count("put")).toBe(0);
+    putSlots.release();
+    await putting;
+    expect([freeWaits, server.count("put"), await putSlots.run(async () => "free")]).toEqual([3, 4, "free"]);
+  });
+
+  test("a request whose caller gives up while keys are fetched is not sent", async () => {
+    const controller = new AbortController();
+    const address = s3Address({ bucket: "bucket", region: "us-east-1", endpoint: server.url });
+    const credentials = {
+      get: async () => {
+        controller.abort(new Error("stopped"));
+        return { accessKeyId: "test", secretAccessKey: SECRET };
+      },
+      refresh: () => false,
+    };
+    const options = { address, region: "us-east-1", credentials, env: systemEnv(log), stallMs: 60_000 };
+    const sending = new S3Client(options).send({
+      action: "read k",
+      method: "GET",
+      fullKey: "k",
+      signal: controller.signal,
+    });
+    await expect(sending).rejects.toThrow("stopped");
+    expect(server.count("get")).toBe(0);
   });
 
   test("put gives up after the last retry, with waits between 0 and the doubled base", async () => {
