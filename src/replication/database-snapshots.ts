@@ -10,7 +10,7 @@ import { RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
-import { isSnapshotFile } from "./spool.ts";
+import { isSnapshotFile, type SpoolFile } from "./spool.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A snapshot that was taken: when it began, on the monotonic clock, and what it is. */
@@ -92,7 +92,9 @@ export class DatabaseSnapshots {
         const index = frozen();
         env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
         const startedMs = env.monotonicMs();
-        const file = await snapshotImage(live, index, env);
+        // One of this very TXID that waits for its upload is it; another would be written over its file.
+        const isIt = (file: SpoolFile): boolean => isSnapshotFile(file) && file.maxTxid === live.state?.txid;
+        const file = live.pending.find(isIt) ?? (await snapshotImage(live, index, env));
         this.#clock.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
