@@ -10,6 +10,7 @@ import { explainVerb } from "./commands/explain.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
 import { listVerb } from "./commands/list.ts";
 import { createLog, printError, printJson, printLine } from "./commands/output.ts";
+import { pragmaVerb } from "./commands/pragma.ts";
 import { replicateVerb } from "./commands/replicate.ts";
 import { restoreVerb } from "./commands/restore.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
@@ -34,6 +35,7 @@ const VERBS: readonly Verb[] = [
   compactVerb,
   replicateVerb,
   explainVerb,
+  pragmaVerb,
 ];
 
 /** The last signal that came. */

@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import type { ConfigFile } from "../config/config-file.ts";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import { placeText } from "../config/file-values.ts";
-import { expandGlob, hasGlob, type OnUnreadable } from "../config/glob.ts";
+import { escapeGlob, expandGlob, hasGlob, type OnUnreadable } from "../config/glob.ts";
 import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -221,7 +221,8 @@ class Sieve {
 
 function selectorOfWord(word: string): Selector {
   const isGlob = hasGlob(word) && !existsSync(word);
-  return { place: word, path: resolve(word), isGlob, entry: null };
+  const path = isGlob ? resolve(escapeGlob(process.cwd()), word) : resolve(word);
+  return { place: word, path, isGlob, entry: null };
 }
 
 function selectorsOf(file: ConfigFile | null): Selector[] {
@@ -229,7 +230,7 @@ function selectorsOf(file: ConfigFile | null): Selector[] {
   return file.databases.map((entry) => ({
     place: placeText(file, entry),
     path: entry.path,
-    isGlob: entry.isGlob && !existsSync(entry.path),
+    isGlob: entry.isGlob,
     entry,
   }));
 }

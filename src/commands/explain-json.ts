@@ -3,10 +3,10 @@
  */
 import type { WalrustError } from "../errors.ts";
 import { restorablePoints } from "../replication/restorable-points.ts";
-import type { Explanation } from "./explain.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
 import { forecastOf } from "./explain-estimate.ts";
 import { guaranteeText } from "./explain-storage.ts";
+import type { Explanation } from "./explanation.ts";
 
 /** The document. */
 export function explainJson(explanation: Explanation): unknown {

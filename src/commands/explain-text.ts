@@ -5,10 +5,10 @@ import { durationText } from "../config/option-text.ts";
 import type { MaintenanceOptions } from "../replication/maintenance.ts";
 import { restorablePoints } from "../replication/restorable-points.ts";
 import type { DatabaseOptions } from "../replication/watch-types.ts";
-import type { Explanation } from "./explain.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
 import type { ShownSetting } from "./explain-settings.ts";
 import { guaranteeText } from "./explain-storage.ts";
+import type { Explanation } from "./explanation.ts";
 import { formatBytes } from "./output.ts";
 
 /** The whole text. */
@@ -51,7 +51,7 @@ function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] 
   });
   if (lines.length === 0) lines.push("  none");
   if (hasGlobs)
-    lines.push("  Globs are looked at again every 5 s: what appears is taken in, what goes is let go of.");
+    lines.push("  Globs are looked at again every 5 s: new databases are taken in, removed ones let go.");
   return [`Databases (${databases.length})`, ...lines];
 }
 
@@ -80,7 +80,7 @@ function policyLines({ options, names }: Policy, _: number, all: readonly Policy
     options;
   return [
     `Schedule${whose}`,
-    `  uploads: at most one every ${durationText(walSyncIntervalMs)} a database; the first of a burst at once`,
+    `  uploads: at most one every ${durationText(walSyncIntervalMs)} a database, the first of a burst at once`,
     `  checkpoints: at ${minCheckpointPages} pages of WAL, and every ${durationText(checkpointIntervalMs)}`,
     ...(maintenance === undefined ? [] : maintenanceLines(maintenance)),
     validationIntervalMs
@@ -110,10 +110,10 @@ function maintenanceLines(maintenance: MaintenanceOptions): string[] {
     retentionIntervalMs > 0 ? `every ${durationText(retentionIntervalMs)}` : "",
   ].filter((text) => text !== "");
   return [
-    `  snapshots: ${triggers.length === 0 ? "only the first" : `${triggers.join(", ")}; only of what changed`}`,
+    `  snapshots: ${triggers.length === 0 ? "only the first" : `${triggers.join(", ")}; of what changed`}`,
     `  merging: ${levels.length === 0 ? "never" : `every ${levels.join(", ")}`}`,
     when.length === 0
-      ? "  retention: never applied by itself; `walrust compact --force` or compact_after_snapshot = true does"
+      ? "  retention: never applied by itself (compact_after_snapshot = true, or walrust compact --force)"
       : `  retention: ${when.join(" and ")}, keeps ${kept}`,
   ];
 }
@@ -124,7 +124,7 @@ function estimateLines({ estimate, rate, databases }: Explanation): string[] {
   const number = (value: number): string => Math.round(value).toLocaleString("en-US");
   const steady =
     growthBytesPerMonth > 0
-      ? `${formatBytes(storedBytes)} after the first month, growing by ${formatBytes(growthBytesPerMonth)} a month`
+      ? `${formatBytes(storedBytes)} after a month, and ${formatBytes(growthBytesPerMonth)} more with each month`
       : `${formatBytes(storedBytes)} in the steady state`;
   const rows = providers.map(({ provider, cost }) => [
     provider.label,
@@ -134,8 +134,10 @@ function estimateLines({ estimate, rate, databases }: Explanation): string[] {
   ]);
   return [
     "Estimate for a month (730.5 h)",
-    `  of ${rate.commitsPerSecond} commits/s a database, each changing ${rate.pagesPerCommit} pages (--commits-per-second, --pages-per-commit)`,
-    `  requests: ${number(requests.put)} PUT, ${number(requests.list)} LIST, ${number(requests.get)} GET, ${number(requests.delete)} DELETE`,
+    `  if each has ${rate.commitsPerSecond} commits/s of ${rate.pagesPerCommit} pages` +
+      " (--commits-per-second, --pages-per-commit)",
+    `  requests: ${number(requests.put)} PUT, ${number(requests.list)} LIST,` +
+      ` ${number(requests.get)} GET, ${number(requests.delete)} DELETE`,
     `  uploaded: ${formatBytes(uploadedBytes)}; stored: ${steady}`,
     ...table(["", "storage", "requests", "total"], rows).map((line) => `  ${line}`),
   ];

@@ -6,17 +6,17 @@ import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/options.ts";
 import { CACHE_OPTIONS } from "../config/settings.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
-import type { CommitRate } from "../replication/steady-pace.ts";
 import { NO_RETRY } from "../storage/retry.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { DatabaseFinder, type Finding } from "./database-finder.ts";
 import { openDestination, retryPolicy, storeSettings } from "./destination.ts";
 import { type ExplainedDatabase, explainDatabase } from "./explain-databases.ts";
-import { type Estimate, estimateOf } from "./explain-estimate.ts";
+import { estimateOf } from "./explain-estimate.ts";
 import { explainJson } from "./explain-json.ts";
-import { type ShownSetting, shownSettings } from "./explain-settings.ts";
+import { shownSettings } from "./explain-settings.ts";
 import { type ExplainedStorage, explainStorage } from "./explain-storage.ts";
 import { explainText } from "./explain-text.ts";
+import type { Explanation } from "./explanation.ts";
 import { printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { observabilityOptions } from "./watch-observer.ts";
@@ -25,21 +25,6 @@ import { nothingNamed } from "./watch-targets.ts";
 
 /** How long a store that does not answer is waited for. */
 const STALL_MS = 5_000;
-
-/** Everything that explain tells. */
-export interface Explanation {
-  readonly configFile: string | null;
-  readonly settings: readonly ShownSetting[];
-  /** Null: no destination is given. */
-  readonly storage: ExplainedStorage | null;
-  readonly databases: readonly ExplainedDatabase[];
-  /** Globs are looked at again while watching. */
-  readonly hasGlobs: boolean;
-  readonly rate: CommitRate;
-  readonly estimate: Estimate;
-  /** What would keep the watch, or part of it, from working; most serious first. */
-  readonly problems: readonly WalrustError[];
-}
 
 /** The verb `explain`. */
 export const explainVerb: Verb = {

@@ -2,6 +2,7 @@
  * [[databases]]: what is replicated, each with what it overrides. Every key of [sync], [compaction] and
  * [retention] can be written beside `path`, or in a table of its own (`[databases.retention]`).
  */
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { configError, type FileContext, type FilePosition, type FileValue } from "./file-values.ts";
 import { escapeGlob, hasGlob, unescapeGlob } from "./glob-pattern.ts";
@@ -74,14 +75,16 @@ function checkedEntry(
   const name = values.get("databases.name");
   const prefix = values.get("databases.prefix");
   const text = file.value as string;
-  const isGlob = hasGlob(text);
+  const literal = resolve(context.folder, text);
+  const plain = resolve(context.folder, unescapeGlob(text));
+  const isGlob = hasGlob(text) && !existsSync(literal);
   if (isGlob && name !== undefined) {
     throw configError(context, name, "a glob has many databases and takes no name", "Use prefix");
   }
   for (const part of [name, prefix]) if (part !== undefined) assertBelow(context, part);
   return {
     ...at,
-    path: isGlob ? resolve(escapeGlob(context.folder), text) : resolve(context.folder, unescapeGlob(text)),
+    path: isGlob ? resolve(escapeGlob(context.folder), text) : existsSync(literal) ? literal : plain,
     isGlob,
     name: (name?.value as string | undefined) ?? null,
     prefix: (prefix?.value as string | undefined) ?? null,
@@ -138,8 +141,8 @@ export function assertDistinctEntries(context: FileContext, entries: readonly Da
     const full = entry.prefix === null ? entry.name : `${entry.prefix}/${entry.name}`;
     const sameName = names.get(full);
     if (sameName !== undefined) {
-      const message = `two databases would be called ${full}: ${sameName.path} (line ${sameName.line}) and ${entry.path}`;
-      throw configError(context, entry, message);
+      const both = `${sameName.path} (line ${sameName.line}) and ${entry.path}`;
+      throw configError(context, entry, `two databases would be called ${full}: ${both}`);
     }
     names.set(full, entry);
   }

@@ -221,7 +221,8 @@ describe("databases of walrust.toml", () => {
     const folder = tempFolder("names");
     const [app, other] = filesBelow(folder, "app.db", "other.db") as [string, string];
     const toml =
-      '[[databases]]\npath = "app.db"\nname = "shop"\nhourly = 3\n[[databases]]\npath = "o*.db"\nprefix = "p"\n';
+      '[[databases]]\npath = "app.db"\nname = "shop"\nhourly = 3\n' +
+      '[[databases]]\npath = "o*.db"\nprefix = "p"\n';
     const { databases } = await find([app, other], toml, folder);
     expect(databases.map(({ name, entry }) => [name, entry?.line])).toEqual([
       ["shop", 1],

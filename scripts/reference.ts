@@ -1,0 +1,122 @@
+/**
+ * Writes the reference of options into README.md: what stands between `<!-- reference:NAME -->` and
+ * `<!-- /reference -->` is made from the table in src/config. With `--check` nothing is written, and the exit
+ * code says whether it is up to date.
+ */
+import { join } from "node:path";
+import { compactVerb } from "../src/commands/compact.ts";
+import { explainVerb } from "../src/commands/explain.ts";
+import { listVerb } from "../src/commands/list.ts";
+import { pragmaVerb } from "../src/commands/pragma.ts";
+import { replicateVerb } from "../src/commands/replicate.ts";
+import { restoreVerb } from "../src/commands/restore.ts";
+import { snapshotVerb } from "../src/commands/snapshot.ts";
+import type { Verb } from "../src/commands/verb.ts";
+import { verifyVerb } from "../src/commands/verify.ts";
+import { watchVerb } from "../src/commands/watch.ts";
+import type { OptionSpec } from "../src/config/option-spec.ts";
+import { defaultText, rangeText } from "../src/config/option-text.ts";
+import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/options.ts";
+
+const README = join(import.meta.dir, "..", "README.md");
+
+const VERBS: readonly Verb[] = [
+  watchVerb,
+  snapshotVerb,
+  restoreVerb,
+  listVerb,
+  verifyVerb,
+  compactVerb,
+  replicateVerb,
+  explainVerb,
+  pragmaVerb,
+];
+
+/** The parts of the reference by name. */
+export const REFERENCE: Readonly<Record<string, () => string>> = {
+  settings: () => SECTIONS.map(sectionText).join("\n\n"),
+  verbs: () => VERBS.map(verbText).join("\n\n"),
+  globals: () => flagTable(Object.values(GLOBAL_OPTIONS)),
+};
+
+/** A text with its reference parts made anew. @throws Error for a part that does not exist */
+export function withReference(text: string): string {
+  const part = /<!-- reference:([a-z]+) -->\n[\s\S]*?<!-- \/reference -->/g;
+  return text.replace(part, (_, name: string) => {
+    const make = REFERENCE[name];
+    if (make === undefined) throw new Error(`there is no reference ${JSON.stringify(name)}`);
+    return `<!-- reference:${name} -->\n\n${make()}\n\n<!-- /reference -->`;
+  });
+}
+
+function sectionText(section: Section): string {
+  const { name, meaning, isList, isPerDatabase, options } = section;
+  const header = isList ? `[[${name}]]` : `[${name}]`;
+  const where = isPerDatabase ? "; each key also in `[[databases]]`, for that database" : "";
+  const head = ["key", "flag", "environment", "default", "range", "meaning"];
+  const rows = Object.values(options).map((spec) => [
+    code(keyName(spec)) + (spec.isSecret ? ` or ${code(`${keyName(spec)}_file`)}` : ""),
+    spec.flag === undefined ? "" : code(`--${spec.flag}`),
+    (spec.env ?? []).map(code).join(", "),
+    code(defaultText(spec) ?? ""),
+    rangeText(spec) ?? "",
+    spec.meaning,
+  ]);
+  return `**\`${header}\`**: ${meaning}${where}.\n\n${table(head, rows)}`;
+}
+
+function verbText(verb: Verb): string {
+  const { name, usage, summary, options, exitCodes } = verb;
+  const isSetting = name === "watch" || name === "explain";
+  const specs = options.flatMap((group) => Object.values(group));
+  const own = specs.filter((spec) => !spec.isHidden && spec.flag !== undefined);
+  const shown = isSetting ? own.filter((spec) => spec.key === undefined) : own;
+  const settings = isSetting ? "Takes every flag of the [configuration](#configuration)." : "";
+  const codes = exitCodes.map(([exit, meaning]) => `${exit} ${meaning}`).join(" · ");
+  const parts = [
+    `**\`walrust ${name} ${usage}\`**: ${uncapitalized(summary)}.`,
+    settings,
+    shown.length === 0 ? "" : flagTable(shown),
+    `Exit codes: ${codes}.`,
+  ];
+  return parts.filter((part) => part !== "").join("\n\n");
+}
+
+function flagTable(specs: readonly OptionSpec[]): string {
+  const rows = specs.map((spec) => {
+    const value =
+      spec.value === undefined ? "" : spec.bare === undefined ? ` ${spec.value}` : `[=${spec.value}]`;
+    const alias = spec.alias === undefined ? "" : `${code(`-${spec.alias}`)}, `;
+    const shown = spec.kind === "switch" && spec.value === undefined ? null : defaultText(spec);
+    const range = spec.kind === "switch" ? null : rangeText(spec);
+    return [`${alias}${code(`--${spec.flag}${value}`)}`, code(shown ?? ""), range ?? "", spec.meaning];
+  });
+  return table(["flag", "default", "range", "meaning"], rows);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+function code(text: string): string {
+  return text === "" ? "" : `\`${text}\``;
+}
+
+function uncapitalized(text: string): string {
+  return `${text.charAt(0).toLowerCase()}${text.slice(1)}`;
+}
+
+if (import.meta.main) {
+  const text = await Bun.file(README).text();
+  const made = withReference(text);
+  if (made === text) console.log("The reference in README.md is up to date.");
+  else if (process.argv.includes("--check")) {
+    console.error("The reference in README.md is not up to date: run bun scripts/reference.ts");
+    process.exit(1);
+  } else {
+    await Bun.write(README, made);
+    console.log("README.md: the reference is made anew.");
+  }
+}
