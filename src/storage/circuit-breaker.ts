@@ -4,6 +4,7 @@
  *     closed --- `threshold` calls in a row failed ---> open
  *     open --- the cooldown is over ---> half-open
  *     half-open --- the trial succeeds ---> closed; it fails ---> open, for another cooldown
+ *     half-open --- the store answers a look ---> closed on probation: the next failure opens it again
  *
  * A call counts once, after all its retries: as a failure if the store could not be reached or did not do its
  * work (5xx, 408, 429, a timeout, a lost connection: every retryable error of class storage); as a success if
@@ -11,7 +12,8 @@
  * refuses works. An abort, a bug or a local failure says nothing about the store and does not count.
  *
  * Invariants:
- * 1. It is open or half-open only after `threshold` failures in a row, and then until a trial succeeds.
+ * 1. It opens only after `threshold` failures in a row. The outage lasts until a call succeeds: what opens it
+ *    again before that is no other outage.
  * 2. While it is open no call passes; while half-open one at a time.
  * 3. Only calls that passed since the last change count: one that began before it says nothing about now.
  */
@@ -36,7 +38,7 @@ export type BreakerState = "closed" | "open" | "half-open";
 export type BreakerChange =
   | {
       readonly kind: "opened";
-      /** True for the first time in an outage, false after a trial that failed. */
+      /** True for the first time in an outage, false when it opens again after a trial. */
       readonly isFirst: boolean;
       /** Calls in a row that failed. */
       readonly failures: number;
@@ -56,8 +58,11 @@ export interface Passage {
   isSettled: boolean;
 }
 
-/** What the end of a call says about the store. */
-export type Verdict = "works" | "fails" | "unknown";
+/**
+ * What the end of a call says about the store. "answers": a trial that is only a look, not what has to
+ * succeed in the end.
+ */
+export type Verdict = "works" | "answers" | "fails" | "unknown";
 
 const DEFINITE_CODES: ReadonlySet<string> = new Set(["not-found", "precondition", "missing-bucket"]);
 
@@ -86,6 +91,8 @@ export class CircuitBreaker {
   /** When a trial may be made; null while closed. */
   #openUntilMs: number | null = null;
   #trial: Passage | null = null;
+  /** From the first opening to the first success. */
+  #isOutage = false;
   #era = 0;
 
   /** @param policy null: it never opens */
@@ -142,14 +149,20 @@ export class CircuitBreaker {
     if (passage.isTrial) this.#trial = null;
     if (verdict === "works") this.#succeeded();
     else if (verdict === "fails") this.#failed(passage, errorMessage(error));
+    else if (verdict === "answers" && passage.isTrial) this.#close();
   }
 
   #succeeded(): void {
     this.#failures = 0;
-    if (this.#openUntilMs === null) return;
+    if (!this.#isOutage) return;
+    this.#isOutage = false;
+    this.#close();
+    this.#onChange({ kind: "closed" });
+  }
+
+  #close(): void {
     this.#openUntilMs = null;
     this.#era++;
-    this.#onChange({ kind: "closed" });
   }
 
   #failed({ isTrial }: Passage, message: string): void {
@@ -159,8 +172,10 @@ export class CircuitBreaker {
     const { cooldownMs } = this.#policy;
     this.#openUntilMs = this.#env.monotonicMs() + cooldownMs;
     this.#era++;
+    const isFirst = !this.#isOutage;
+    this.#isOutage = true;
     const untilMs = this.#env.nowMs() + cooldownMs;
-    this.#onChange({ kind: "opened", isFirst: !isTrial, failures: this.#failures, untilMs, message });
+    this.#onChange({ kind: "opened", isFirst, failures: this.#failures, untilMs, message });
   }
 
   #suspension(): WalrustError {

@@ -5,9 +5,9 @@
  * - A listing and a body are one call each, from the request to the last entry or chunk: what has begun goes
  *   on, and breaking off counts as a failure even if it began well.
  * - A trial is a single attempt. Its first entry or its head decides, so that a slow reader holds nobody up;
- *   for a big put, which could take minutes, a head of its key goes first and is the trial.
+ *   for a big put, which could take minutes, a look at its key goes first and is the trial: if the store
+ *   answers, calls pass again, on probation until one succeeds.
  */
-import { hasCode } from "../errors.ts";
 import { type CircuitBreaker, type Passage, verdictOf } from "./circuit-breaker.ts";
 import { objectBody, putBodySize } from "./object-body.ts";
 import { RetryingStore } from "./retrying-store.ts";
@@ -135,13 +135,19 @@ export class GuardedStore implements ObjectStore {
     return this.#breaker.pass();
   }
 
-  /** The trial before a big put. */
+  /** The trial before a big put: any answer will do. */
   async #look(key: string, signal: AbortSignal | undefined): Promise<void> {
+    const passage = this.#breaker.pass();
     try {
-      await this.head(key, signal === undefined ? {} : { signal });
+      await this.#storeFor(passage).head(key, signal === undefined ? {} : { signal });
     } catch (error) {
-      if (!hasCode(error, "not-found")) throw error;
+      const verdict = verdictOf(error);
+      if (verdict !== "works") {
+        this.#breaker.settle(passage, verdict, error);
+        throw error;
+      }
     }
+    this.#breaker.settle(passage, "answers");
   }
 
   #storeFor({ isTrial }: Passage): ObjectStore {

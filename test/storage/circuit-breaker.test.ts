@@ -53,8 +53,8 @@ class Subject {
 }
 
 /**
- * Steps: F a call that fails, S one that succeeds, U one that says nothing, + the cooldown passes; lower case
- * stands for a call that is refused.
+ * Steps: F a call that fails, S one that succeeds, A a look that is answered, U a call that says nothing, +
+ * the cooldown passes; lower case stands for a call that is refused.
  */
 const TABLE: readonly (readonly [steps: string, state: string, told: string])[] = [
   ["", "closed", ""],
@@ -73,6 +73,12 @@ const TABLE: readonly (readonly [steps: string, state: string, told: string])[] 
   ["FFF+F+F+S", "closed", "opened reopened reopened closed"],
   ["FFF+SFF", "closed", "opened closed"],
   ["FFF+SFFF", "open", "opened closed opened"],
+  ["FFF+A", "closed", "opened"],
+  ["FFF+AS", "closed", "opened closed"],
+  ["FFF+AUF", "open", "opened reopened"],
+  ["FFF+AF+AF+AF", "open", "opened reopened reopened reopened"],
+  ["FFF+AF+ASFF", "closed", "opened reopened closed"],
+  ["FFAF", "open", "opened"],
 ];
 
 describe("CircuitBreaker", () => {
@@ -85,7 +91,7 @@ describe("CircuitBreaker", () => {
         subject.nowMs += 1;
         continue;
       }
-      const verdict = ({ F: "fails", S: "works", U: "unknown" } as const)[step.toUpperCase()]!;
+      const verdict = ({ F: "fails", S: "works", A: "answers", U: "unknown" } as const)[step.toUpperCase()]!;
       expect([step, subject.call(verdict)]).toEqual([step, step === step.toUpperCase()]);
     }
     expect([subject.breaker.state, subject.told.join(" ")]).toEqual([state as never, told]);

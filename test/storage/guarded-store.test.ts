@@ -226,7 +226,24 @@ describe("GuardedStore", () => {
     };
     await subject.store.put("k", BIG);
     expect(subject.inner.calls).toEqual(["head k", "put k", "put k", "put k"]);
-    expect(subject.breaker.state).toBe("closed");
+    expect(subject.changes.map(({ kind }) => kind)).toEqual(["opened", "closed"]);
+  });
+
+  test("big puts that fail although the store answers are one outage", async () => {
+    const subject = await new Subject().halfOpen();
+    subject.inner.before = (operation) => {
+      if (operation === "put") throw unreachable();
+    };
+    for (let round = 0; round < 5; round++) {
+      await expectCode(subject.store.put("k", BIG), "storage");
+      expect(subject.breaker.state).toBe("open");
+      subject.nowMs += POLICY.cooldownMs;
+    }
+    const firsts = subject.changes.map((change) => change.kind === "opened" && change.isFirst);
+    expect(firsts).toEqual([true, false, false, false, false, false]);
+    subject.inner.before = () => {};
+    await subject.store.put("k", BIG);
+    expect([subject.breaker.state, subject.changes.at(-1)]).toEqual(["closed", { kind: "closed" }]);
   });
 
   test("one database's circuit suspends no other's", async () => {
