@@ -3,6 +3,7 @@
  */
 import type { WalrustError } from "../errors.ts";
 import { restorablePoints } from "../replication/restorable-points.ts";
+import type { RequestCounts } from "../storage/prices.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
 import { forecastOf } from "./explain-estimate.ts";
 import { guaranteeText } from "./explain-storage.ts";
@@ -33,7 +34,7 @@ export function explainJson(explanation: Explanation): unknown {
     estimate: {
       commits_per_second: rate.commitsPerSecond,
       pages_per_commit: rate.pagesPerCommit,
-      requests: estimate.requests,
+      requests: wholeRequests(estimate.requests),
       uploaded_bytes: Math.round(estimate.uploadedBytes),
       stored_bytes: Math.round(estimate.storedBytes),
       growth_bytes: Math.round(estimate.growthBytesPerMonth),
@@ -76,7 +77,7 @@ function databaseJson(database: ExplainedDatabase, { storage, rate }: Explanatio
       end: span.end,
       what: span.what,
     })),
-    requests,
+    requests: wholeRequests(requests),
     uploaded_bytes: Math.round(uploadedBytes),
     stored_bytes: Math.round(stored.totalBytes),
     growth_bytes: Math.round(stored.growthBytesPerMonth),
@@ -86,6 +87,15 @@ function databaseJson(database: ExplainedDatabase, { storage, rate }: Explanatio
 
 function problemJson({ code, exitCode, message, hint, context }: WalrustError): unknown {
   return { code, exit: exitCode, message, hint: hint ?? null, context };
+}
+
+function wholeRequests({ put, list, get, delete: deletes }: RequestCounts): RequestCounts {
+  return {
+    put: Math.round(put),
+    list: Math.round(list),
+    get: Math.round(get),
+    delete: Math.round(deletes),
+  };
 }
 
 function cents(dollars: number): number {
