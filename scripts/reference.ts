@@ -69,7 +69,8 @@ function verbText(verb: Verb): string {
   const { name, usage, summary, options, exitCodes } = verb;
   const isSetting = name === "watch" || name === "explain";
   const specs = options.flatMap((group) => Object.values(group));
-  const own = specs.filter((spec) => !spec.isHidden && spec.flag !== undefined);
+  // Where the destination is said once for all verbs, it need not be said for each.
+  const own = specs.filter((spec) => !spec.isHidden && spec.flag !== undefined && !isStoreSetting(spec));
   const shown = isSetting ? own.filter((spec) => spec.key === undefined) : own;
   const settings = isSetting ? "Takes every flag of the [configuration](#configuration)." : "";
   const codes = exitCodes.map(([exit, meaning]) => `${exit} ${meaning}`).join(" · ");
@@ -80,6 +81,10 @@ function verbText(verb: Verb): string {
     `Exit codes: ${codes}.`,
   ];
   return parts.filter((part) => part !== "").join("\n\n");
+}
+
+function isStoreSetting({ key }: OptionSpec): boolean {
+  return key?.startsWith("s3.") === true;
 }
 
 function flagTable(specs: readonly OptionSpec[]): string {

@@ -34,7 +34,7 @@ import { compactionPolicy } from "./watch-options.ts";
 export const compactVerb: Verb = {
   name: "compact",
   summary: "Merge increments and delete what retention no longer keeps (dry run without --force)",
-  usage: "NAME | --all -b URL",
+  usage: "NAME | --all [-b URL]",
   options: [STORE_OPTIONS, COMPACT_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [

@@ -14,7 +14,7 @@ import type { Verb } from "./verb.ts";
 export const listVerb: Verb = {
   name: "list",
   summary: "List the databases of a destination and what can be restored",
-  usage: "[NAME] -b URL",
+  usage: "[NAME] [-b URL]",
   options: [STORE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [

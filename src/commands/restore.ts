@@ -19,7 +19,7 @@ import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 export const restoreVerb: Verb = {
   name: "restore",
   summary: "Restore a database, as of now or of a point in time",
-  usage: "NAME -o PATH -b URL",
+  usage: "NAME -o PATH [-b URL]",
   options: [STORE_OPTIONS, RESTORE_OPTIONS],
   positionals: { name: "NAME", min: 1, max: 1 },
   examples: [

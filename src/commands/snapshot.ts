@@ -16,7 +16,7 @@ import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 export const snapshotVerb: Verb = {
   name: "snapshot",
   summary: "Take a snapshot of a database now and upload it",
-  usage: "DATABASE -b URL",
+  usage: "DATABASE [-b URL]",
   options: [STORE_OPTIONS],
   positionals: { name: "DATABASE", min: 1, max: 1 },
   examples: [

@@ -22,7 +22,7 @@ const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
 export const verifyVerb: Verb = {
   name: "verify",
   summary: "Check that backups can be restored",
-  usage: "NAME|--all -b URL",
+  usage: "NAME|--all [-b URL]",
   options: [STORE_OPTIONS, VERIFY_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
