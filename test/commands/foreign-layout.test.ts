@@ -62,20 +62,20 @@ describe.each([
   ["litestream-0.3", "Litestream 0.3 (generations)"],
 ] as const)("a bucket of %s", (format, title) => {
   test.each([
-    ["list"],
-    ["list", "app"],
-    ["verify", "app", "--fix"],
-    ["verify", "--all"],
-    ["compact", "app", "--force"],
-    ["compact", "app"],
-    ["restore", "app", "-o", "OUTPUT"],
-    ["restore", "app", "-o", "OUTPUT", "--dry-run"],
-    ["restore", "app", "-o", "OUTPUT", "--if-db-not-exists", "--if-replica-exists"],
-  ])("walrust %s %s %s: exit 6, says whose it is, changes nothing", async (...words) => {
+    "list",
+    "list app",
+    "verify app --fix",
+    "verify --all",
+    "compact app --force",
+    "compact app",
+    "restore app -o OUTPUT",
+    "restore app -o OUTPUT --dry-run",
+    "restore app -o OUTPUT --if-db-not-exists --if-replica-exists",
+  ])("walrust %s: exit 6, says whose it is, changes nothing", async (words) => {
     const bucket = bucketWith({ app: format });
     const before = filesOf(bucket);
     const output = join(tempFolder("output"), "restored.db");
-    const given = words.filter((word) => word !== undefined).map((word) => word.replace("OUTPUT", output));
+    const given = words.replace("OUTPUT", output).split(" ");
     const run = await walrust(...given, "-b", `file://${bucket}`, "--json");
     expect(run.stderr).toContain(`is a backup of ${title}, which walrust cannot read: app/`);
     expect(JSON.parse(run.stdout).error).toMatchObject({ code: "restore", exit: 6, context: { format } });
