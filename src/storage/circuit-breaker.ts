@@ -9,7 +9,8 @@
  * A call counts once, after all its retries: as a failure if the store could not be reached or did not do its
  * work (5xx, 408, 429, a timeout, a lost connection: every retryable error of class storage); as a success if
  * it succeeded, or if the store answered it with a definite refusal (401, 403, 404, 412), for a store that
- * refuses works. An abort, a bug or a local failure says nothing about the store and does not count.
+ * refuses works. An abort, a bug or a local failure says nothing about the store and does not count. Of calls
+ * that overlap only the first failure counts: five listings side by side that fail are one thing gone wrong.
  *
  * Invariants:
  * 1. It opens only after `threshold` failures in a row. The outage lasts until a call succeeds: what opens it
@@ -23,7 +24,7 @@ import { s3StatusOf } from "./s3-errors.ts";
 
 /** When requests are suspended, and for how long. */
 export interface BreakerPolicy {
-  /** Calls in a row that failed after all their retries. */
+  /** Calls one after another that failed after all their retries. */
   readonly threshold: number;
   readonly cooldownMs: number;
 }
@@ -55,6 +56,8 @@ export interface Passage {
   readonly isTrial: boolean;
   /** How many changes of the circuit it came after. */
   readonly era: number;
+  /** How many failures had been counted when it began. */
+  readonly counted: number;
   isSettled: boolean;
 }
 
@@ -87,6 +90,8 @@ export class CircuitBreaker {
   readonly #env: Pick<Env, "monotonicMs" | "nowMs">;
   readonly #onChange: (change: BreakerChange) => void;
   #failures = 0;
+  /** All failures that were ever counted. */
+  #counted = 0;
   #reason = "";
   /** When a trial may be made; null while closed. */
   #openUntilMs: number | null = null;
@@ -137,7 +142,7 @@ export class CircuitBreaker {
   pass(): Passage {
     if (!this.isPassable) throw this.#suspension();
     const isTrial = this.#openUntilMs !== null;
-    const passage: Passage = { isTrial, era: this.#era, isSettled: false };
+    const passage: Passage = { isTrial, era: this.#era, counted: this.#counted, isSettled: false };
     if (isTrial) this.#trial = passage;
     return passage;
   }
@@ -165,9 +170,11 @@ export class CircuitBreaker {
     this.#era++;
   }
 
-  #failed({ isTrial }: Passage, message: string): void {
-    this.#failures++;
+  #failed({ isTrial, counted }: Passage, message: string): void {
     this.#reason = message;
+    if (counted !== this.#counted) return;
+    this.#counted++;
+    this.#failures++;
     if (this.#policy === null || (!isTrial && this.#failures < this.#policy.threshold)) return;
     const { cooldownMs } = this.#policy;
     this.#openUntilMs = this.#env.monotonicMs() + cooldownMs;

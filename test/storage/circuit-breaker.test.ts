@@ -168,6 +168,16 @@ describe("CircuitBreaker", () => {
     expect([subject.breaker.state, subject.breaker.retryAtMs]).toEqual(["open", 1 + COOLDOWN_MS]);
   });
 
+  test("counts calls that overlap once: what counts is one after another", () => {
+    const subject = new Subject();
+    for (let round = 1; round <= 3; round++) {
+      expect(subject.breaker.state).toBe("closed");
+      const side = Array.from({ length: 5 }, () => subject.passageOrNull()!);
+      for (const passage of side) subject.breaker.settle(passage, "fails", new Error("no"));
+    }
+    expect(subject.changes.map((change) => change.kind === "opened" && change.failures)).toEqual([3]);
+  });
+
   test("does not count calls that began before it opened, or the same call twice", () => {
     const subject = new Subject();
     const [early, twice] = [subject.passageOrNull()!, subject.passageOrNull()!];
@@ -241,6 +251,8 @@ test("CircuitBreaker keeps its invariants whatever the order of successes, failu
       const calls: Passage[] = [];
       // What began before a change says nothing about what comes after it.
       const stale = new Set<Passage>();
+      // What overlaps with a failure that was counted says the same.
+      const overlapping = new Set<Passage>();
       for (const step of steps) {
         if (step.kind === "wait") subject.nowMs += step.ms;
         else if (step.kind === "begin") {
@@ -256,6 +268,8 @@ test("CircuitBreaker keeps its invariants whatever the order of successes, failu
           if (passage === undefined) continue;
           breaker.settle(passage, step.verdict, new Error("no"));
           if (stale.has(passage) || step.verdict === "unknown") continue;
+          if (step.verdict === "fails" && overlapping.has(passage)) continue;
+          if (step.verdict === "fails") for (const call of calls) overlapping.add(call);
           row = step.verdict === "works" ? 0 : row + 1;
           const opens = step.verdict === "fails" && (passage.isTrial || row >= threshold);
           const wasOpen = openedMs !== null;
