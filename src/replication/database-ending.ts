@@ -29,7 +29,6 @@ export interface EndingHost {
 export class DatabaseEnding {
   #isLastTaken = false;
   #isOver = false;
-  /** What waits of a database that was not attached any more when it went. */
   #remains: Captured | null = null;
 
   constructor(
@@ -48,8 +47,12 @@ export class DatabaseEnding {
     return this.#isLastTaken;
   }
 
-  /** What still waits for its upload. */
-  get captured(): Captured | null {
+  /** What waits of a database that was not attached any more when it went. */
+  get remains(): Captured | null {
+    return this.#remains;
+  }
+
+  get #captured(): Captured | null {
     return this.host.jobs.live ?? this.#remains;
   }
 
@@ -65,7 +68,7 @@ export class DatabaseEnding {
       this.#isLastTaken = true;
       return jobs.run(() => this.#takeLast(jobs.live));
     }
-    const { captured } = this;
+    const captured = this.#captured;
     const isSending = captured !== null && captured.pending.length > 0 && jobs.adoptReason === null;
     if (isSending) uploads.startDue(captured, nowMs);
     else this.#isOver = true;
@@ -80,7 +83,7 @@ export class DatabaseEnding {
       this.#isLastTaken = true;
       await this.#takeLast(jobs.live);
     }
-    const { captured } = this;
+    const captured = this.#captured;
     if (captured === null) return;
     const isOver = (): boolean => signal.aborted || this.host.isStopped() || jobs.adoptReason !== null;
     while (captured.pending.length > 0 && !isOver()) {

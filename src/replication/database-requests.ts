@@ -5,10 +5,10 @@
  */
 import { WalrustError } from "../errors.ts";
 import { formatChecksum } from "../format/ltx.ts";
-import type { WalIndexHeader } from "../format/wal-index.ts";
+import type { DatabaseJobs } from "./database-jobs.ts";
+import type { DatabaseSnapshots } from "./database-snapshots.ts";
 import type { DatabaseUpkeep } from "./database-upkeep.ts";
 import { imageChecksum, type LiveChecksum } from "./image-checksum.ts";
-import type { LiveDatabase } from "./live-database.ts";
 import type { UpkeepResult } from "./maintenance.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import type { SnapshotResult } from "./snapshot.ts";
@@ -23,15 +23,9 @@ export interface RequestHost {
   readonly context: WatchContext;
   readonly signal: AbortSignal;
   readonly upkeep: DatabaseUpkeep;
-  live(): LiveDatabase | null;
+  readonly snapshots: DatabaseSnapshots;
+  readonly jobs: DatabaseJobs;
   stopped(): WalrustError | null;
-  /** The last snapshot that was taken: when it began, on the monotonic clock, and what it is. */
-  snapshotTaken(): { readonly atMs: number; readonly result: SnapshotResult } | null;
-  askForSnapshot(): void;
-  /** Whether a job may begin now. */
-  isReady(): boolean;
-  /** Runs work on the frozen file as the watcher's job, beside which captures go on. Never rejects. */
-  runFrozen(work: (live: LiveDatabase, index: WalIndexHeader) => Promise<void>): Promise<void>;
 }
 
 /** The requests to one database. Each @throws WalrustError when it is stopped or the watch ends before. */
@@ -42,14 +36,14 @@ export class DatabaseRequests {
   async snapshot(): Promise<SnapshotResult> {
     const { host } = this;
     const afterMs = host.context.env.monotonicMs();
-    host.askForSnapshot();
+    host.snapshots.ask("requested");
     const isSent = (txid: number): boolean =>
-      !host.live()?.pending.some((file) => isSnapshotFile(file) && file.maxTxid <= txid);
+      !host.jobs.live?.pending.some((file) => isSnapshotFile(file) && file.maxTxid <= txid);
     await this.#until(() => {
-      const taken = host.snapshotTaken();
+      const { taken } = host.snapshots;
       return taken !== null && taken.atMs >= afterMs && isSent(taken.result.txid);
     });
-    const taken = host.snapshotTaken();
+    const { taken } = host.snapshots;
     if (taken === null) throw new Error("a snapshot was taken");
     return taken.result;
   }
@@ -58,7 +52,7 @@ export class DatabaseRequests {
   async upkeep(retention: RetentionPolicy | undefined, isForced: boolean): Promise<UpkeepResult> {
     const stopped = this.host.stopped();
     if (stopped !== null) throw stopped;
-    return this.host.upkeep.request(this.host.live(), retention, isForced);
+    return this.host.upkeep.request(this.host.jobs.live, retention, isForced);
   }
 
   /**
@@ -67,9 +61,10 @@ export class DatabaseRequests {
    */
   async checksum(): Promise<LiveChecksum> {
     const { host } = this;
-    await this.#until(() => host.isReady());
+    const { jobs } = host;
+    await this.#until(() => !jobs.isRunning && jobs.live?.state != null && jobs.anchorDue === null);
     let found: LiveChecksum | null = null;
-    await host.runFrozen(async (live, index) => {
+    await jobs.runFrozen(async (live, index) => {
       const txid = live.state?.txid ?? 0;
       found = { txid, checksum: formatChecksum(await imageChecksum(live, index, host.context.env)) };
     });
@@ -77,7 +72,7 @@ export class DatabaseRequests {
     if (result === null) {
       throw new WalrustError("database-busy", `${host.path} could not be read`, { retryable: true });
     }
-    await this.#until(() => !host.live()?.pending.some(({ maxTxid }) => maxTxid <= result.txid));
+    await this.#until(() => !jobs.live?.pending.some(({ maxTxid }) => maxTxid <= result.txid));
     return result;
   }
 

@@ -15,13 +15,13 @@ import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
 import { DatabaseEnding } from "./database-ending.ts";
 import { DatabaseHealth } from "./database-health.ts";
 import { DatabaseJobs } from "./database-jobs.ts";
-import { DatabaseRequests, type RequestHost } from "./database-requests.ts";
+import { DatabaseRequests } from "./database-requests.ts";
 import { DatabaseSnapshots } from "./database-snapshots.ts";
 import { DatabaseUpkeep } from "./database-upkeep.ts";
 import { asWalrustError, RetryPause } from "./failure-tracker.ts";
 import { guardContext } from "./guarded-context.ts";
 import { goneReasonOrNull, letGoIfHurting } from "./hardship.ts";
-import type { LiveDatabase } from "./live-database.ts";
+import type { Captured, LiveDatabase } from "./live-database.ts";
 import { missingError, Refusal } from "./refusal.ts";
 import { UploadLanes } from "./upload-lanes.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
@@ -47,10 +47,11 @@ export class DatabaseWatcher {
   readonly #snapshots: DatabaseSnapshots;
   readonly #jobs: DatabaseJobs;
   readonly #upkeep: DatabaseUpkeep;
-  readonly #ending: DatabaseEnding;
   readonly #pause = new RetryPause();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
+  /** Made when it is needed: hundreds are watched for every one that ends. */
+  #ending: DatabaseEnding | null = null;
   #closing: Promise<void> | null = null;
   #hasFailed = false;
   #wasBucketMissing = false;
@@ -86,15 +87,15 @@ export class DatabaseWatcher {
       snapshotFailed: (error) => this.#say(error),
       settled: () => this.#healedIfDrained(),
     });
-    this.#ending = new DatabaseEnding(target, context, {
-      jobs: this.#jobs,
-      uploads: this.#uploads,
+    this.requests = new DatabaseRequests({
+      path: target.path,
+      context,
       signal,
-      isStopped: () => this.stopped !== null,
-      isPaused: () => this.isPaused,
-      say: (error) => this.#say(error),
+      upkeep: this.#upkeep,
+      snapshots: this.#snapshots,
+      jobs: this.#jobs,
+      stopped: () => this.stopped,
     });
-    this.requests = new DatabaseRequests(this.#requestHost());
   }
 
   #makeUploads(): UploadLanes {
@@ -126,9 +127,13 @@ export class DatabaseWatcher {
     return this.target.name;
   }
 
+  get #captured(): Captured | null {
+    return this.live ?? this.#ending?.remains ?? null;
+  }
+
   /** Captured files that are not in the bucket. */
   get pendingCount(): number {
-    return this.#health.progress(this.#ending.captured).pendingCount;
+    return this.#health.progress(this.#captured).pendingCount;
   }
 
   /** Whether something was captured in the last seconds, so that more is to be expected soon. */
@@ -267,24 +272,6 @@ export class DatabaseWatcher {
     }
   }
 
-  /** What a request may see and start. */
-  #requestHost(): RequestHost {
-    return {
-      path: this.target.path,
-      context: this.context,
-      signal: this.#aborter.signal,
-      upkeep: this.#upkeep,
-      live: () => this.live,
-      stopped: () => this.stopped,
-      snapshotTaken: () => this.#snapshots.taken,
-      askForSnapshot: () => {
-        this.#snapshots.ask("requested");
-      },
-      isReady: () => !this.#jobs.isRunning && this.live?.state != null && this.#jobs.anchorDue === null,
-      runFrozen: (work) => this.#jobs.runFrozen(work),
-    };
-  }
-
   // Failures
 
   #fail(error: unknown): void {
@@ -341,7 +328,7 @@ export class DatabaseWatcher {
     return this.#health.status({
       target: this.target,
       live: this.live,
-      captured: this.#ending.captured,
+      captured: this.#captured,
       stopped: this.stopped,
       refused,
       isPaused: this.isPaused,
@@ -359,23 +346,35 @@ export class DatabaseWatcher {
 
   /** It is found again: goes on with it, or ends letting go at once, so that a new watcher can. */
   comeBack(): void {
-    if (this.#ending.isLastTaken) this.#ending.hurry();
+    if (this.#ending?.isLastTaken === true) this.#ending.hurry();
     else this.leaving = null;
   }
 
   /** The next step of letting go. */
   lookLeaving(nowMs: number): void {
-    if (!this.hasLeft && !this.#jobs.isRunning) this.#ending.look(nowMs);
+    if (!this.hasLeft && !this.#jobs.isRunning) this.#end.look(nowMs);
   }
 
   /** Whether nothing is left to do but to close it. */
   get hasLeft(): boolean {
-    return this.leaving !== null && this.#ending.isOver;
+    return this.leaving !== null && this.#end.isOver;
   }
 
   /** Captures what is there for the last time and uploads it. */
   finish(): Promise<void> {
-    return this.#ending.finish();
+    return this.#end.finish();
+  }
+
+  get #end(): DatabaseEnding {
+    this.#ending ??= new DatabaseEnding(this.target, this.context, {
+      jobs: this.#jobs,
+      uploads: this.#uploads,
+      signal: this.#aborter.signal,
+      isStopped: () => this.stopped !== null,
+      isPaused: () => this.isPaused,
+      say: (error) => this.#say(error),
+    });
+    return this.#ending;
   }
 
   /** Stops uploading and lets go of the database. Nothing is lost: the spool keeps what was captured. */
@@ -394,7 +393,7 @@ export class DatabaseWatcher {
   }
 
   #detach(): void {
-    this.#health.remember(this.#ending.captured);
+    this.#health.remember(this.#captured);
     this.#jobs.detach();
   }
 }

@@ -215,7 +215,7 @@ describe("a discovery", () => {
     await run.stop();
   });
 
-  test("that takes long is not asked for twice, holds nothing up, and is not waited for at the end", async () => {
+  test("that takes long is asked for once, holds nothing up, and the end does not wait for it", async () => {
     const one = await tenant("one");
     const door = gate();
     let asked = 0;

@@ -130,7 +130,7 @@ describe("the status of a database", () => {
     await app.close();
   });
 
-  test("lags while nothing can be captured, and not any more afterwards though nothing was committed", async () => {
+  test("lags while nothing can be captured, and no more afterwards without a commit", async () => {
     const one = await tenant("one");
     const run = await new FleetRun([one], new MemoryStore()).watching();
     await run.uploaded(1, "one");

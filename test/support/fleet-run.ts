@@ -16,6 +16,7 @@ export interface FleetSetup {
   readonly options?: Partial<WatchOptions>;
   readonly discover?: WatchInput["discover"];
   readonly validate?: WatchInput["validate"];
+  readonly random?: () => number;
 }
 
 /** A target as a glob finds it. */
@@ -36,7 +37,8 @@ export class FleetRun extends WatchRun {
       discover: () => (setup.discover ?? (() => this.#find()))(),
       ...(setup.validate === undefined ? {} : { validate: setup.validate }),
     };
-    super(targets, store, setup.options, clock.overrides, more);
+    const { random = Math.random } = setup;
+    super(targets, store, setup.options, { ...clock.overrides, random }, more);
     this.clock = clock;
     this.present = targets;
   }
