@@ -50,9 +50,10 @@ export function recommendedPragmas(minCheckpointPageCount = CHECKPOINT_PAGES_DEF
       value: BUSY_TIMEOUT_MS,
       scope: "connection",
       reason:
-        "walrust holds the write lock for some milliseconds at each of its checkpoints. Without a timeout a " +
-        "write at that moment fails with SQLITE_BUSY, with one it waits. Begin transactions that write with " +
-        "BEGIN IMMEDIATE: one that has read and then writes is not made to wait, but fails.",
+        "walrust holds the write lock for some milliseconds at each of its checkpoints. Without a " +
+        "timeout a write at that moment fails with SQLITE_BUSY, with one it waits. Begin " +
+        "transactions that write with BEGIN IMMEDIATE: one that has read and then writes is not made " +
+        "to wait, but fails.",
       source: "https://sqlite.org/pragma.html#pragma_busy_timeout",
     },
     {
@@ -60,9 +61,9 @@ export function recommendedPragmas(minCheckpointPageCount = CHECKPOINT_PAGES_DEF
       value: "WAL",
       scope: "database",
       reason:
-        "walrust copies commits out of the write-ahead log; a database in another mode cannot be watched. " +
-        "Entering the mode takes the database for itself for a moment: it fails (database is locked) while " +
-        "another connection is using it.",
+        "walrust copies commits out of the write-ahead log; a database in another mode cannot be " +
+        "watched. Entering the mode takes the database for itself for a moment: it fails (database " +
+        "is locked) while another connection is using it.",
       source: "https://sqlite.org/wal.html#activating_and_configuring_wal_mode",
     },
     {
@@ -70,10 +71,10 @@ export function recommendedPragmas(minCheckpointPageCount = CHECKPOINT_PAGES_DEF
       value: "FULL",
       scope: "connection",
       reason:
-        "Every commit that returned survives a power cut. It is SQLite's default, but some builds have NORMAL: " +
-        "that keeps the database consistent and commits faster, but a power cut may take back the last commits. " +
-        "The bucket may then be ahead of the database; walrust notices and follows the database, and what " +
-        "was taken back remains as an older point to restore.",
+        "Every commit that returned survives a power cut. It is SQLite's default, but some builds " +
+        "have NORMAL: that keeps the database consistent and commits faster, but a power cut may " +
+        "take back the last commits. The bucket may then be ahead of the database; walrust notices " +
+        "and follows the database, and what was taken back remains as an older point to restore.",
       source: "https://sqlite.org/pragma.html#pragma_synchronous",
     },
     {
@@ -81,8 +82,9 @@ export function recommendedPragmas(minCheckpointPageCount = CHECKPOINT_PAGES_DEF
       value: checkpointPages,
       scope: "connection",
       reason:
-        "walrust checkpoints by itself, and what it has not copied yet no checkpoint can take away. This is " +
-        "for the time when no walrust runs: with 0, which other tools advise, the log would grow without bound.",
+        "walrust checkpoints by itself, and what it has not copied yet no checkpoint can take away. " +
+        "This is for the time when no walrust runs: with 0, which other tools advise, the log would " +
+        "grow without bound.",
       source: "https://sqlite.org/pragma.html#pragma_wal_autocheckpoint",
     },
     {
@@ -90,8 +92,9 @@ export function recommendedPragmas(minCheckpointPageCount = CHECKPOINT_PAGES_DEF
       value: Math.max(SIZE_LIMIT_MIN_BYTES, usualWalBytes),
       scope: "connection",
       reason:
-        "One big transaction leaves a log of its size on the disk, and without a limit it stays so. With one, " +
-        "the file is cut back when the log begins anew; it is well above what the log has in daily work.",
+        "One big transaction leaves a log of its size on the disk, and without a limit it stays so. " +
+        "With one, the file is cut back when the log begins anew; it is well above what the log has " +
+        "in daily work.",
       source: "https://sqlite.org/pragma.html#pragma_journal_size_limit",
     },
   ];

@@ -109,7 +109,7 @@ test("beside a backup of Litestream 0.3 a history begins, with a warning, and is
   for (const [path, content] of before) expect(after.get(path)).toBe(content);
 });
 
-test("our databases beside foreign ones are listed, verified and compacted; the others are named", async () => {
+test("ours beside foreign ones are listed, verified and compacted; the others are named", async () => {
   const bucket = bucketWith({ old: "ltx-flat" });
   const words = ["-b", `file://${bucket}`];
   expect((await walrust("snapshot", newDatabase("app"), ...words)).exitCode).toBe(0);

@@ -148,7 +148,7 @@ describe("what the settings do", () => {
     expect(contentOf(path).length).toBe(10);
   });
 
-  test("without autocheckpoint the log of a database that nobody watches grows on, with the advice not", () => {
+  test("without autocheckpoint the log of an unwatched database grows on, with the advice not", () => {
     const walBytes = (pragmas: string): number => {
       const path = join(tempFolder("pragma"), "app.db");
       const database = new Database(path);
@@ -192,7 +192,7 @@ describe("recommendedPragmas", () => {
 });
 
 describe("walrust pragma -o", () => {
-  test("writes the file that would be printed, with nothing left beside it, and replaces an older one", async () => {
+  test("writes what would be printed, leaves nothing beside it, and replaces an older file", async () => {
     const folder = tempFolder("pragma");
     const path = join(folder, "pragmas.sql");
     for (const words of [["--comments", "false"], []]) {

@@ -81,7 +81,7 @@ test("the log of a big transaction is cut back to the limit, and nothing of it i
   assertSameBytes(output, imageOf(app));
 });
 
-test("what is better left alone is refused beside a watch: leaving WAL mode, and exclusive locking", async () => {
+test("refused beside a watch, as the advice says: leaving WAL mode, and exclusive locking", async () => {
   const destination = fileDestination();
   const { path, app } = await openApp();
   const watch = await WatchProcess.start([path, ...destination.words]);
