@@ -9,7 +9,7 @@ import type { ExplainedDatabase } from "./explain-databases.ts";
 import type { ShownSetting } from "./explain-settings.ts";
 import { guaranteeText } from "./explain-storage.ts";
 import type { Explanation } from "./explanation.ts";
-import { formatBytes } from "./output.ts";
+import { formatBytes, oneLine } from "./output.ts";
 
 /** The whole text. */
 export function explainText(explanation: Explanation): string {
@@ -45,7 +45,7 @@ function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] 
     const size = `${formatBytes(bytes)}, WAL ${formatBytes(walBytes)}`;
     const target = storage === null ? name : `${storage.url}/${name}`;
     return [
-      `  ${path} → ${target} (${size})${problem === null ? "" : `: ${problem.message}`}`,
+      `  ${oneLine(path)} → ${oneLine(target)} (${size})${problem === null ? "" : `: ${oneLine(problem.message)}`}`,
       ...overrides.map(({ section, key, text, from }) => `    ${section}.${key} = ${text} (${from})`),
     ];
   });
@@ -80,7 +80,7 @@ function policyLines({ options, names }: Policy, _: number, all: readonly Policy
     options;
   return [
     `Schedule${whose}`,
-    `  uploads: at most one every ${durationText(walSyncIntervalMs)} a database, the first of a burst at once`,
+    `  uploads: at most one every ${durationText(walSyncIntervalMs)} a database, the first at once`,
     `  checkpoints: at ${minCheckpointPages} pages of WAL, and every ${durationText(checkpointIntervalMs)}`,
     ...(maintenance === undefined ? [] : maintenanceLines(maintenance)),
     validationIntervalMs
@@ -124,7 +124,7 @@ function estimateLines({ estimate, rate, databases }: Explanation): string[] {
   const number = (value: number): string => Math.round(value).toLocaleString("en-US");
   const steady =
     growthBytesPerMonth > 0
-      ? `${formatBytes(storedBytes)} after a month, and ${formatBytes(growthBytesPerMonth)} more with each month`
+      ? `${formatBytes(storedBytes)} after a month, ${formatBytes(growthBytesPerMonth)} more each month`
       : `${formatBytes(storedBytes)} in the steady state`;
   const rows = providers.map(({ provider, cost }) => [
     provider.label,
@@ -154,7 +154,7 @@ function settingLines(settings: readonly ShownSetting[]): string[] {
 
 function problemLines({ problems }: Explanation): string[] {
   const lines = problems.flatMap(({ message, hint }) => [
-    `  ${message}`,
+    `  ${oneLine(message)}`,
     ...(hint === undefined ? [] : [`    ${hint}`]),
   ]);
   return ["Problems", ...lines];
