@@ -9,7 +9,16 @@ import { compactVerb } from "./commands/compact.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
 import { listVerb } from "./commands/list.ts";
-import { createLog, printError, printJson, printLine } from "./commands/output.ts";
+import {
+  createLog,
+  flushOutput,
+  outputFailure,
+  printError,
+  printJson,
+  printLine,
+  printText,
+  printTrace,
+} from "./commands/output.ts";
 import { pragmaVerb } from "./commands/pragma.ts";
 import { replicateVerb } from "./commands/replicate.ts";
 import { restoreVerb } from "./commands/restore.ts";
@@ -20,7 +29,7 @@ import { watchVerb } from "./commands/watch.ts";
 import { type ConfigFile, loadConfigFile } from "./config/config-file.ts";
 import { GLOBAL_OPTIONS } from "./config/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
-import { systemEnv } from "./env.ts";
+import { SILENT_LOG, systemEnv } from "./env.ts";
 import { errorMessage, WalrustError } from "./errors.ts";
 
 declare const WALRUST_VERSION: string | undefined;
@@ -38,11 +47,15 @@ const VERBS: readonly Verb[] = [
   pragmaVerb,
 ];
 
-/** The last signal that came. */
+/** The last signal that came, and what it stops. */
 let stoppedBy: "SIGINT" | "SIGTERM" = "SIGINT";
+const stopping = new AbortController();
 
 /** Exit code of a second signal: 128 and its number. */
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/** How long after a signal a reader of stdout that does not read is waited for. */
+const READER_WAIT_MS = 1_000;
 
 /** The configuration file that is found by itself. */
 const CONFIG_FILE = "walrust.toml";
@@ -53,10 +66,10 @@ const ALIASES: Readonly<Record<string, string>> = { prune: "compact" };
 async function main(words: readonly string[]): Promise<number> {
   const first = ALIASES[words[0] ?? ""] ?? words[0];
   if (first === undefined || first === "--help" || first === "-h" || first === "help") {
-    printLine(programHelp(VERBS));
+    printText(helpOf(words[1]));
     return first === undefined ? 2 : 0;
   }
-  if (first === "--version") return printVersions(words.includes("--json"));
+  if (first === "--version") return printVersions(isJsonWanted(words));
   let exitCode = 0;
   const subCommands = Object.fromEntries(
     VERBS.map((verb) => [
@@ -79,7 +92,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   const words = parseWords(rawWords, optionsOf(verb));
   const globals = optionValues(words, GLOBAL_OPTIONS);
   if (globals.help) {
-    printLine(verbHelp(verb));
+    printText(verbHelp(verb));
     return 0;
   }
   if (globals.version) return printVersions(globals.json);
@@ -88,15 +101,30 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   const file = configFileOrNull(globals.config, environment);
   const sources = { words, environment, file };
   const env = systemEnv(createLog(globals.logLevel as "info", globals.logFormat as "text"));
-  const signal = stopSignal();
+  const signal = stopSignal(globals.json);
   try {
     return await verb.run({ words, sources, isJson: globals.json, env, signal, version: VERSION });
   } catch (error) {
     if (!signal.aborted) throw error;
     // A verb that is done at some time was stopped before that: it changed nothing it could not leave so.
-    process.stderr.write(`walrust: interrupted (${errorMessage(error)})\n`);
+    sayInterrupted(`Stopped by ${stoppedBy}: ${errorMessage(error)}`, globals.json);
     return SIGNAL_EXIT_CODES[stoppedBy];
   }
+}
+
+/** The help of a verb, or of the program. @throws WalrustError code "usage" when there is no such verb */
+function helpOf(word: string | undefined): string {
+  if (word === undefined || word.startsWith("-")) return programHelp(VERBS);
+  const verb = VERBS.find(({ name }) => name === (ALIASES[word] ?? word));
+  if (verb === undefined) throw unknownVerb(word);
+  return verbHelp(verb);
+}
+
+/** Whether the words ask for JSON, as far as that can be told of words that may be wrong. */
+function isJsonWanted(words: readonly string[]): boolean {
+  const end = words.indexOf("--");
+  const flags = end === -1 ? words : words.slice(0, end);
+  return flags.includes("--json") || flags.includes("--json=true");
 }
 
 /** The file that is named, else the one in the working directory, if there is one. */
@@ -109,16 +137,24 @@ function configFileOrNull(
 }
 
 /** Aborts on the first SIGINT or SIGTERM; the second one ends the process at once. */
-function stopSignal(): AbortSignal {
-  const aborter = new AbortController();
+function stopSignal(isJson: boolean): AbortSignal {
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     process.on(name, () => {
       stoppedBy = name;
-      if (aborter.signal.aborted) process.exit(SIGNAL_EXIT_CODES[name]);
-      aborter.abort();
+      if (stopping.signal.aborted) {
+        sayInterrupted(`Stopped at once by a second ${name}`, isJson);
+        process.exit(SIGNAL_EXIT_CODES[name]);
+      }
+      stopping.abort();
     });
   }
-  return aborter.signal;
+  return stopping.signal;
+}
+
+function sayInterrupted(message: string, isJson: boolean): void {
+  const exitCode = SIGNAL_EXIT_CODES[stoppedBy];
+  const hint = "Run it again: what was under way is done anew or gone on with, nothing is lost";
+  printError({ code: "interrupted", exitCode, message, hint, context: {} }, isJson);
 }
 
 function printVersions(isJson: boolean): number {
@@ -131,6 +167,11 @@ function printVersions(isJson: boolean): number {
 }
 
 function unknownVerb(word: string): WalrustError {
+  if (word.startsWith("-")) {
+    return new WalrustError("usage", `No verb is given before ${word.split("=")[0]}`, {
+      hint: `Options go after the verb: walrust ${VERBS.map(({ name }) => name).join("|")} [OPTIONS]`,
+    });
+  }
   const nearest = nearestName(
     word,
     VERBS.map((verb) => verb.name),
@@ -140,17 +181,42 @@ function unknownVerb(word: string): WalrustError {
   });
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
+/** Says why the program fails. @returns its exit code */
+function fail(error: unknown): number {
   const failure =
     error instanceof WalrustError
       ? error
-      : new WalrustError("internal", errorMessage(error), { cause: error });
-  printError(failure, process.argv.includes("--json"));
-  if (failure.code === "internal" && error instanceof Error && process.env["WALRUST_TRACE"]) {
-    process.stderr.write(`${error.stack}\n`);
-  }
-  process.exitCode = failure.exitCode;
+      : new WalrustError("internal", errorMessage(error), {
+          hint: "This is a fault of walrust. WALRUST_TRACE=1 in the environment shows where it happened",
+          cause: error,
+        });
+  printError(failure, isJsonWanted(process.argv.slice(2)));
+  if (failure.code === "internal" && error instanceof Error && process.env["WALRUST_TRACE"])
+    printTrace(error);
+  return failure.exitCode;
 }
-process.exit();
+
+/** Waits until what was printed is written; after a signal, not much longer. @returns the exit code */
+async function finish(exitCode: number): Promise<number> {
+  const { sleep } = systemEnv(SILENT_LOG);
+  const givenUp = new Promise<void>((resolve) => {
+    const wait = (): void => void sleep(READER_WAIT_MS).then(resolve);
+    if (stopping.signal.aborted) wait();
+    else stopping.signal.addEventListener("abort", wait, { once: true });
+  });
+  await Promise.race([flushOutput(), givenUp]);
+  const reason = outputFailure();
+  if (reason === null || exitCode !== 0) return exitCode;
+  const hint = "What was asked for was done, but its result is incomplete where it was written to";
+  return fail(new WalrustError("internal", `Cannot write to stdout: ${reason}`, { hint }));
+}
+
+for (const name of ["uncaughtException", "unhandledRejection"] as const) {
+  process.on(name, (error: unknown) => process.exit(fail(error)));
+}
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.exitCode = fail(error);
+}
+process.exit(await finish(process.exitCode));

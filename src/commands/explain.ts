@@ -17,7 +17,7 @@ import { shownSettings } from "./explain-settings.ts";
 import { type ExplainedStorage, explainStorage } from "./explain-storage.ts";
 import { explainText } from "./explain-text.ts";
 import type { Explanation } from "./explanation.ts";
-import { printJson, printLine } from "./output.ts";
+import { printJson, printText } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { observabilityOptions } from "./watch-observer.ts";
 import { watchOptions } from "./watch-options.ts";
@@ -50,7 +50,7 @@ export const explainVerb: Verb = {
   run: async (invocation) => {
     const explanation = await explain(invocation);
     if (invocation.isJson) printJson(explainJson(explanation));
-    else printLine(explainText(explanation));
+    else printText(explainText(explanation));
     const { databases, problems } = explanation;
     const isAnyUsable = databases.some(({ problem }) => problem === null);
     const fatal = problems.filter(({ exitCode }) => exitCode !== 3 || !isAnyUsable);

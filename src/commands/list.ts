@@ -7,7 +7,7 @@ import { type InventoryEntry, takeInventory } from "../recovery/inventory.ts";
 import { ForeignLayoutError } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
-import { formatBytes, printJson, printLine } from "./output.ts";
+import { formatBytes, oneLine, printJson, printLine } from "./output.ts";
 import type { Verb } from "./verb.ts";
 
 /** The verb `list`. */
@@ -71,7 +71,7 @@ function jsonOf(entry: InventoryEntry): unknown {
 function printTable(entries: readonly InventoryEntry[], store: ObjectStore): void {
   if (entries.length === 0) return printLine(`Nothing is stored in ${store.url}`);
   const rows = entries.map((entry) => [
-    entry.name,
+    oneLine(entry.name),
     String(entry.snapshots.length),
     String(entry.increments),
     formatBytes(entry.bytes),

@@ -3,31 +3,75 @@
  */
 import { createConsola, type LogObject } from "consola";
 import type { Log, LogFields, LogLevel } from "../env.ts";
-import { systemCode, type WalrustError } from "../errors.ts";
+import type { WalrustError } from "../errors.ts";
+import { OutputChannel } from "./output-channel.ts";
 
 const CONSOLA_LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };
 
-// Whoever reads our output may have had enough of it (`| head`): that is no failure of the work itself.
-process.stdout.on("error", (error) => {
-  if (systemCode(error) !== "EPIPE") throw error;
-});
+/** What may wait for a reader of events or of the log; beyond that they are left out. */
+const WAITING_BYTES_MAX = 8 * 1024 * 1024;
+
+const stdout = new OutputChannel("stdout");
+const stderr = new OutputChannel("stderr");
+
+/** Why results could not be written. */
+let lostResult: string | null = null;
+
+function printResult(text: string): void {
+  stdout.write(`${text}\n`, Number.POSITIVE_INFINITY, (reason) => {
+    lostResult ??= reason;
+  });
+}
 
 /** Writes one line of text to stdout. */
 export function printLine(text: string): void {
-  process.stdout.write(`${text}\n`);
+  printResult(oneLine(text));
+}
+
+/** Writes lines of text to stdout. */
+export function printText(text: string): void {
+  printResult(text.split("\n").map(oneLine).join("\n"));
 }
 
 /** Writes one JSON document as one line to stdout. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
+  printResult(JSON.stringify(value));
+}
+
+/** The logs that were told that events are left out. */
+const unread = new WeakSet<Log>();
+
+/**
+ * Writes an event as one line of JSON to stdout. Where nobody reads them, or a disk is full, events are left
+ * out: the log is told so once, and what they tell of goes on.
+ */
+export function printEvent(event: unknown, log: Log): void {
+  const failed = (reason: string): void => {
+    // Whoever reads our output may have had enough of it (`| head`).
+    if (unread.has(log) || reason === "EPIPE") return;
+    unread.add(log);
+    log.warn(`events cannot be written to stdout: ${reason}; they are left out, the work goes on`);
+  };
+  const line = `${JSON.stringify(event)}\n`;
+  if (!stdout.write(line, WAITING_BYTES_MAX, failed)) failed("nobody reads them");
+}
+
+/** Resolves when everything has been written, or cannot be. */
+export async function flushOutput(): Promise<void> {
+  await Promise.all([stdout.flushed(), stderr.flushed()]);
+}
+
+/** Why results could not be written to stdout, or null. That nobody wants them any more is no failure. */
+export function outputFailure(): string | null {
+  return lostResult === "EPIPE" ? null : lostResult;
 }
 
 /** A log of the given least severity and format on stderr. */
 export function createLog(level: LogLevel, format: "text" | "json"): Log {
-  const write = format === "json" ? writeJsonLine : writeTextLine;
+  const toLine = format === "json" ? jsonLine : textLine;
   const logger = createConsola({
     level: CONSOLA_LEVELS[level],
-    reporters: [{ log: (entry: LogObject) => write(entry) }],
+    reporters: [{ log: (entry: LogObject) => stderr.write(`${toLine(entry)}\n`, WAITING_BYTES_MAX) }],
     throttle: 0,
   });
   return {
@@ -43,7 +87,7 @@ function entryParts(entry: LogObject): { message: string; fields: Record<string,
   return { message: String(message), fields: { ...fields } };
 }
 
-function writeTextLine(entry: LogObject): void {
+function textLine(entry: LogObject): string {
   const { message, fields } = entryParts(entry);
   const { database, hint, ...rest } = fields;
   const severity = entry.type === "info" ? "" : `${entry.type.toUpperCase()} `;
@@ -53,22 +97,43 @@ function writeTextLine(entry: LogObject): void {
     .map(([key, value]) => ` ${key}=${value}`)
     .join("");
   const advice = hint === undefined ? "" : ` (${hint})`;
-  process.stderr.write(`${entry.date.toISOString()} ${severity}${who}${message}${facts}${advice}\n`);
+  return oneLine(`${entry.date.toISOString()} ${severity}${who}${message}${facts}${advice}`);
 }
 
-function writeJsonLine(entry: LogObject): void {
+function jsonLine(entry: LogObject): string {
   const { message, fields } = entryParts(entry);
-  const line = { time: entry.date.toISOString(), level: entry.type, message, ...fields };
-  process.stderr.write(`${JSON.stringify(line)}\n`);
+  const { time: _, level: __, message: ___, ...facts } = fields;
+  return JSON.stringify({ time: entry.date.toISOString(), level: entry.type, message, ...facts });
 }
+
+/**
+ * A text that stays one line and moves no cursor: control characters, and those that turn the direction of
+ * reading, are written as escapes. Names of files and what servers answer are somebody else's.
+ */
+export function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  return text.replace(/[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
+    if (character === "\n") return "\\n";
+    const code = character.charCodeAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
+  });
+}
+
+/** Why the program fails, as it is told. */
+export type ToldFailure = Pick<WalrustError, "exitCode" | "message" | "hint" | "context"> & {
+  readonly code: string;
+};
 
 /** Says why the program fails: text on stderr, and with `--json` also one document on stdout. */
-export function printError(error: WalrustError, isJson: boolean): void {
-  process.stderr.write(`walrust: ${error.message}\n`);
-  if (error.hint !== undefined) process.stderr.write(`  ${error.hint}\n`);
-  if (!isJson) return;
+export function printError(error: ToldFailure, isJson: boolean): void {
   const { code, exitCode, message, hint, context } = error;
-  printJson({ error: { code, exit: exitCode, message, hint: hint ?? null, context } });
+  stderr.write(`walrust: ${oneLine(message)}\n${hint === undefined ? "" : `  ${oneLine(hint)}\n`}`);
+  if (isJson) printJson({ error: { code, exit: exitCode, message, hint: hint ?? null, context } });
+}
+
+/** Writes where an internal error came from to stderr. */
+export function printTrace(error: Error): void {
+  stderr.write(`${error.stack}\n`);
 }
 
 /** A progress bar on a terminal; nothing on a pipe. Updated at most ten times a second. */
@@ -90,11 +155,11 @@ export class ProgressBar {
     const filled = total === 0 ? width : Math.min(width, Math.round((done / total) * width));
     const bar = `${"█".repeat(filled)}${"░".repeat(width - filled)}`;
     const percent = total === 0 ? 100 : Math.floor((done / total) * 100);
-    process.stderr.write(`\r${this.label} ${bar} ${percent}% of ${formatBytes(total)} `);
+    stderr.write(`\r${this.label} ${bar} ${percent}% of ${formatBytes(total)} `);
   }
 
   clear(): void {
-    if (this.#isShown) process.stderr.write("\r\x1b[K");
+    if (this.#isShown) stderr.write("\r\x1b[K");
   }
 }
 

@@ -23,7 +23,7 @@ import { AVOIDED_PRAGMAS, pragmaSql, recommendedPragmas } from "../database/reco
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
-import { printJson, printLine } from "./output.ts";
+import { printJson, printText } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 /** The verb `pragma`. */
@@ -56,7 +56,7 @@ async function run(invocation: Invocation): Promise<number> {
   const path = output === undefined || STDOUT_NAMES.has(output) ? null : output;
   if (path !== null) writeOutput(path, sql, invocation.env);
   if (invocation.isJson) printJson({ pragmas, avoid: AVOIDED_PRAGMAS, output: path });
-  else if (path === null) printLine(sql.trimEnd());
+  else if (path === null) printText(sql.trimEnd());
   return 0;
 }
 

@@ -7,7 +7,7 @@ import { WalrustError } from "../errors.ts";
 import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
 import { parseReplicaSource } from "../recovery/replica-source.ts";
 import { openDestination } from "./destination.ts";
-import { formatBytes, printJson } from "./output.ts";
+import { formatBytes, printEvent } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 /** The verb. */
@@ -43,7 +43,7 @@ async function run(invocation: Invocation): Promise<number> {
   const { destination, name, url } = parseReplicaSource(text);
   const store = openDestination(invocation, {}, destination);
   const emit = (event: ReplicaEvent): void => {
-    if (isJson) printJson(jsonOf(event, env.nowMs()));
+    if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
     else logEvent(event, local, env.log);
   };
   try {

@@ -7,6 +7,7 @@ import type { ParsedWords } from "../config/parse-options.ts";
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import { keyProblemOrNull } from "../storage/object-rules.ts";
 
 /** One call of a verb. */
 export interface Invocation {
@@ -48,15 +49,26 @@ export function optionsOf(verb: Verb): OptionSpec[] {
   return [...verb.options, GLOBAL_OPTIONS].flatMap((group) => Object.values(group));
 }
 
-/** @throws WalrustError code "usage" when there are too few or too many words */
+/** @throws WalrustError code "usage" when there are too few or too many words, or one cannot be */
 export function assertPositionals(verb: Verb, words: ParsedWords): void {
   const { name, min, max } = verb.positionals;
   const count = words.positionals.length;
-  if (count >= min && count <= max) return;
+  if (count >= min && count <= max) {
+    for (const word of words.positionals) assertWord(verb, word);
+    return;
+  }
   const found = count === 0 ? "none" : words.positionals.join(" ");
   const limit = count < min ? `at least ${min}` : `at most ${max}`;
   const expected = max === 0 ? "no arguments" : `${min === max ? min : limit} ${name}`;
   throw new WalrustError("usage", `walrust ${verb.name} takes ${expected}, got ${found}`, {
     hint: `Usage: walrust ${verb.name} ${verb.usage}`,
+  });
+}
+
+function assertWord({ name, usage, positionals }: Verb, word: string): void {
+  const problem = positionals.name === "NAME" ? keyProblemOrNull(word) : word === "" ? "it is empty" : null;
+  if (problem === null) return;
+  throw new WalrustError("usage", `Cannot use the ${positionals.name} ${JSON.stringify(word)}: ${problem}`, {
+    hint: `Usage: walrust ${name} ${usage}`,
   });
 }

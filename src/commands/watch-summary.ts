@@ -20,10 +20,7 @@ export class UploadSummary {
   #last: Uploaded | null = null;
   #sinceMs: number;
 
-  constructor(
-    readonly env: Env,
-    readonly databaseCount: number,
-  ) {
+  constructor(readonly env: Env) {
     this.#sinceMs = env.monotonicMs();
   }
 

@@ -10,7 +10,7 @@ import type { Validation, WatchEvent } from "../replication/watch-types.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
-import { printJson } from "./output.ts";
+import { printEvent } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { startObserver } from "./watch-observer.ts";
 import { watchOptions } from "./watch-options.ts";
@@ -51,7 +51,7 @@ async function run(invocation: Invocation): Promise<number> {
   const work = async (store: ObjectStore): Promise<number> => {
     const finder = new WatchTargets(sources, words.positionals, store.url, cacheFolder, env);
     const { targets, missing } = await finder.first();
-    const reporter = new Reporter(invocation, targets.length);
+    const reporter = new Reporter(invocation);
     for (const { given, error } of missing) {
       const { code, message, hint } = error;
       env.log.error(`${message}; not watched`, { hint });
@@ -111,16 +111,13 @@ function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked:
 class Reporter {
   readonly #summary: UploadSummary;
 
-  constructor(
-    readonly invocation: Pick<Invocation, "env" | "isJson">,
-    databaseCount: number,
-  ) {
-    this.#summary = new UploadSummary(invocation.env, databaseCount);
+  constructor(readonly invocation: Pick<Invocation, "env" | "isJson">) {
+    this.#summary = new UploadSummary(invocation.env);
   }
 
   emit(event: WatchEvent): void {
     const { env, isJson } = this.invocation;
-    if (isJson) printJson({ ...event, at: new Date(env.nowMs()).toISOString() });
+    if (isJson) printEvent({ ...event, at: new Date(env.nowMs()).toISOString() }, env.log);
     else logEvent(event, this.#summary, env.log);
   }
 

@@ -25,7 +25,8 @@ export function assertObjectKey(key: string): void {
   throw new WalrustError("storage", `Cannot use object key ${JSON.stringify(key)}: ${reason}`);
 }
 
-function keyProblemOrNull(key: string): string | null {
+/** What keeps a text from being a key, or null. */
+export function keyProblemOrNull(key: string): string | null {
   if (key === "") return "it is empty";
   if (!key.isWellFormed()) return "it is not well-formed Unicode";
   if (Buffer.byteLength(key) > KEY_SIZE_MAX) return `it is longer than ${KEY_SIZE_MAX} bytes`;
