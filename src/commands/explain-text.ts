@@ -44,8 +44,9 @@ function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] 
   const lines = databases.flatMap(({ path, name, bytes, walBytes, problem, overrides }) => {
     const size = `${formatBytes(bytes)}, WAL ${formatBytes(walBytes)}`;
     const target = storage === null ? name : `${storage.url}/${name}`;
+    const trouble = problem === null ? "" : `: ${problem.message}`;
     return [
-      `  ${oneLine(path)} → ${oneLine(target)} (${size})${problem === null ? "" : `: ${oneLine(problem.message)}`}`,
+      `  ${oneLine(`${path} → ${target} (${size})${trouble}`)}`,
       ...overrides.map(({ section, key, text, from }) => `    ${section}.${key} = ${text} (${from})`),
     ];
   });
