@@ -47,7 +47,12 @@ export async function startObserver({ sources, env, version }: Invocation): Prom
   if (metrics === null && heartbeat === null && webhooks.length === 0) return null;
   const { startObservability } = await import("../observability/observer.ts");
   let watched: { statuses(): readonly DatabaseStatus[] } = { statuses: () => [] };
-  const observer = startObservability(options, { statuses: () => watched.statuses() }, env, version);
+  const source = {
+    statuses: () => watched.statuses(),
+    writerOf: (database: string) =>
+      watched.statuses().find((status) => status.database === database)?.writer ?? null,
+  };
+  const observer = startObservability(options, source, env, version);
   return {
     start: (watch) => {
       watched = watch;

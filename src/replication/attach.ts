@@ -95,8 +95,8 @@ export async function attach(target: AttachTarget, store: ObjectStore, env: Env)
 }
 
 async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise<Attached> {
-  const local = readLocal(live, store.url, env);
-  if (local === null) return adopt(live, store, env, "there is no local state");
+  const local = readLocal(live, store.url);
+  if (typeof local === "string") return adopt(live, store, env, local);
   const { state, files } = local;
   const uploadedTxid = (files.find(isChainLink)?.minTxid ?? state.txid + 1) - 1;
   const remote = await remoteStatusOrUnknown(store, live.name, uploadedTxid as Txid, state.txid, env);
@@ -123,29 +123,24 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
   return { live, anchor: null, needsSnapshot };
 }
 
-/** The local state with its pending files, or null (with a warning) when there is none that can be used. */
+/** Why there is nothing to continue from where nothing is wrong. */
+const NO_STATE = "there is no local state";
+
+/** The local state with its pending files, or why there is none that can be used. */
 function readLocal(
   live: LiveDatabase,
   destination: string,
-  env: Env,
-): { state: DatabaseState; files: SpoolFile[] } | null {
-  const database = live.name;
+): { state: DatabaseState; files: SpoolFile[] } | string {
   const reading = readState(live.paths);
-  if (reading.kind === "none") return null;
-  if (reading.kind === "lost") {
-    env.log.warn(`the local state is lost: ${reading.reason}`, { database });
-    return null;
-  }
+  if (reading.kind === "none") return NO_STATE;
+  if (reading.kind === "lost") return `the local state is lost (${reading.reason})`;
   const { state } = reading;
   if (state.destination !== destination || state.name !== live.name) {
-    const from = `${state.destination} ${state.name}`;
-    env.log.warn(`the local state belongs to another destination (${from}); not used`, { database });
-    return null;
+    return `the local state belongs to another destination (${state.destination} ${state.name})`;
   }
   const spool = loadSpool(live.paths.spoolFolder, state.txid, state.chain);
   if (spool.kind === "pending") return { state, files: spool.files };
-  env.log.warn(`captured files are lost: ${spool.reason}`, { database });
-  return null;
+  return `captured files are lost (${spool.reason})`;
 }
 
 /** The bucket's status; a bucket that cannot be reached must not keep us from capturing. */
@@ -207,10 +202,12 @@ export async function adopt(
     newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store);
   forgetLocal(live);
   if (newest === null || before === null) {
-    const reason = "a new history begins";
+    // Said only now: as long as the bucket cannot be looked at, this is tried again and again.
+    if (reason !== NO_STATE) env.log.warn(`${reason}: a new history begins`, { database: live.name });
+    const begun = "a new history begins";
     return {
       live,
-      anchor: { before: noPredecessor(store, live.name, writer), reason },
+      anchor: { before: noPredecessor(store, live.name, writer), reason: begun },
       needsSnapshot: false,
     };
   }

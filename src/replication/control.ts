@@ -132,12 +132,17 @@ function sendRest(socket: Socket<Exchange>): void {
   if (data.unsent.length === 0 || sent < 0) socket.end();
 }
 
-/** A folder that only this user can write to, or null where somebody else made it first. */
+/** A folder that only this user can write to, or null where it cannot be, or somebody else made it first. */
 function userFolderOrNull(): string | null {
   const folder = join(tmpdir(), `walrust-${process.getuid?.() ?? 0}`);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const { uid, mode } = statSync(folder);
-  return uid === process.getuid?.() && (mode & 0o077) === 0 ? folder : null;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { uid, mode } = statSync(folder);
+    return uid === process.getuid?.() && (mode & 0o077) === 0 ? folder : null;
+  } catch {
+    // A TMPDIR that cannot be used: nobody can have announced anything there.
+    return null;
+  }
 }
 
 /** The files that name the socket for one database. */

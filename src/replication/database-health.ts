@@ -3,7 +3,7 @@
  * circuit, and how far behind the bucket may be.
  */
 import type { WalrustError } from "../errors.ts";
-import type { BreakerChange, CircuitBreaker } from "../storage/circuit-breaker.ts";
+import { type BreakerChange, type CircuitBreaker, isSuspension } from "../storage/circuit-breaker.ts";
 import { FailureTracker } from "./failure-tracker.ts";
 import type { Captured, LiveDatabase } from "./live-database.ts";
 import {
@@ -61,6 +61,11 @@ export class DatabaseHealth {
 
   get circuit(): CircuitBreaker["state"] {
     return this.breaker?.state ?? "closed";
+  }
+
+  /** When a suspended request is let through again (on the monotonic clock), or null for other failures. */
+  retryAtMs(error: unknown): number | null {
+    return isSuspension(error) ? (this.breaker?.retryAtMs ?? null) : null;
   }
 
   /** Whether it was attached before. */
@@ -123,6 +128,7 @@ export class DatabaseHealth {
       ...this.progress(captured),
       lagMs: Math.round(Math.max(0, this.#lagMs(captured))),
       walFrames: live?.pin.walIndex()?.mxFrame ?? null,
+      writer: captured?.state?.writer ?? null,
       circuit: this.circuit,
       failure: failure && { code: failure.code, message: failure.message },
       walSyncIntervalMs: this.context.options.walSyncIntervalMs,

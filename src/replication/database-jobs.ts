@@ -18,6 +18,9 @@ import type { DatabaseState } from "./state.ts";
 import type { WalKeeper } from "./wal-keeper.ts";
 import type { AttachTarget, WatchContext } from "./watch-types.ts";
 
+/** An attach that waits longer than this for its store makes room for another. */
+const ATTACH_PATIENCE_MS = 2_000;
+
 /** What jobs need of the rest of a watcher, and whom they tell. */
 export interface JobHost {
   readonly keeper: WalKeeper;
@@ -93,12 +96,13 @@ export class DatabaseJobs {
   /** @param reason why it was let go of before, if it was */
   async attach(reason: string | null = null): Promise<void> {
     const { attaches, store, env, stopping } = this.context;
-    const attached = await attaches.run(async () => {
+    const work = async (): Promise<Attached> => {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
       stopping.throwIfAborted();
       return attach(this.target, store, env);
-    }, stopping);
+    };
+    const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, stopping);
     const { live } = attached;
     this.live = live;
     if (reason !== null) live.pinLost = reason;

@@ -14,6 +14,8 @@ import { pruneSent } from "./spool-cache.ts";
 import type { Validation, WatchContext } from "./watch-types.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;
+/** Upkeep that takes longer, above all for a store that hangs, makes room for that of another database. */
+const UPKEEP_PATIENCE_MS = 15_000;
 
 /** The upkeep of one database: `startDue` at every look. */
 export class DatabaseUpkeep {
@@ -64,7 +66,11 @@ export class DatabaseUpkeep {
     const target = this.#targetOf(live, state.writer);
     this.#hold(
       this.context.upkeeps
-        .run(() => maintenance.run(target, nowMs, uploaded, this.signal))
+        .runPatiently(
+          () => maintenance.run(target, nowMs, uploaded, this.signal),
+          UPKEEP_PATIENCE_MS,
+          this.context.env,
+        )
         .then((made) => {
           this.#pause.reset();
           this.#upkeepFailure?.healed();
@@ -99,7 +105,7 @@ export class DatabaseUpkeep {
     const database = this.name;
     this.#hold(
       upkeeps
-        .run(() => validate(database, this.signal, store))
+        .runPatiently(() => validate(database, this.signal, store), UPKEEP_PATIENCE_MS, env)
         .then((validation) => {
           this.#validationFailure?.healed();
           this.#sayValidation(validation);

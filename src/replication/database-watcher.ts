@@ -278,7 +278,7 @@ export class DatabaseWatcher {
     const { env, stopping } = this.context;
     if (this.#aborter.signal.aborted || error === stopping.reason) return;
     this.#hasFailed = true;
-    this.#pause.extend(env.monotonicMs());
+    this.#pause.extend(env.monotonicMs(), this.#health.retryAtMs(error));
     this.#health.blocked(asWalrustError(error));
     this.#isMissing = this.live !== null && this.#isGone();
     this.#say(error);

@@ -34,6 +34,8 @@ export interface DatabaseStatus {
   readonly lagMs: number;
   /** Frames in the WAL, or null while the database is not attached. */
   readonly walFrames: number | null;
+  /** The id its objects are written under, or null while it is not attached. */
+  readonly writer: string | null;
   readonly circuit: "closed" | "open" | "half-open";
   /** The failure it is getting over, or why it stopped. */
   readonly failure: { readonly code: string; readonly message: string } | null;

@@ -2,6 +2,7 @@
  * Slots: a limit on how many things of a kind run at once over all databases (requests that put, anchors).
  * First come, first served; nothing is held per waiter but its place in the line.
  */
+import type { Env } from "../env.ts";
 
 /** A counting semaphore. */
 export class Slots {
@@ -26,6 +27,29 @@ export class Slots {
     } finally {
       this.release();
     }
+  }
+
+  /**
+   * Runs `work` as `run`, but holds the slot for `patienceMs` at most: what takes longer, such as a store
+   * that hangs, goes on without one, so that it delays nobody for good.
+   */
+  async runPatiently<T>(
+    work: () => Promise<T>,
+    patienceMs: number,
+    env: Pick<Env, "sleep">,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    let running: Promise<T> | undefined;
+    await this.run(async () => {
+      const timeout = new AbortController();
+      running = work();
+      const settled = running.then(
+        () => timeout.abort(),
+        () => timeout.abort(),
+      );
+      await Promise.race([settled, env.sleep(patienceMs, timeout.signal)]);
+    }, signal);
+    return running as Promise<T>;
   }
 
   /** Waits for a slot, which has to be released. @throws as `run` */

@@ -69,7 +69,7 @@ const MISTAKES: readonly (readonly [words: string, said: string])[] = [
   ["frobnicate", "See walrust --help"],
   ["watch app.db --buckett file:///b", "Did you mean --bucket?"],
   ["watch app.db", "-b file:///folder"],
-  ["watch -b file:///b", "at least 1 DATABASE, got none"],
+  ["watch -b file:///b", "No database is named"],
   ["watch app.db -b file:///b --wal-sync-interval soon", "--wal-sync-interval"],
   ["watch app.db -b file:///b --wal-sync-interval 0", "from 0.01 to 3600"],
   ["watch app.db -b file:///b --min-checkpoint-pages 1.5", "a whole number"],

@@ -15,6 +15,7 @@ export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatu
     pendingBytes: 0,
     lagMs: 0,
     walFrames: 40,
+    writer: "a".repeat(32),
     circuit: "closed",
     failure: null,
     walSyncIntervalMs: 1_000,

@@ -153,3 +153,47 @@ test("Slots and SharedSlots never exceed the limit, serve everybody, and lose no
     { numRuns: 300 },
   );
 });
+
+describe("runPatiently", () => {
+  const never = new Promise<void>(() => {});
+
+  test("gives its slot on when the work takes too long, and still returns its result", async () => {
+    const slots = new Slots(1);
+    const patience = Promise.withResolvers<void>();
+    const slow = Promise.withResolvers<string>();
+    const first = slots.runPatiently(() => slow.promise, 5_000, { sleep: () => patience.promise });
+    const second = slots.run(async () => "second");
+    expect(slots.isContended).toBe(true);
+    patience.resolve();
+    expect(await second).toBe("second");
+    slow.resolve("first");
+    expect(await first).toBe("first");
+  });
+
+  test("holds the slot to the end of work that is in time, and gives it back once", async () => {
+    const slots = new Slots(1);
+    const work = Promise.withResolvers<void>();
+    const asked: number[] = [];
+    const sleep = async (durationMs: number): Promise<void> => {
+      asked.push(durationMs);
+      await never;
+    };
+    const first = slots.runPatiently(() => work.promise, 5_000, { sleep });
+    const second = slots.run(async () => {});
+    expect(slots.isContended).toBe(true);
+    work.resolve();
+    await Promise.all([first, second]);
+    await slots.acquire();
+    expect([asked, slots.isContended]).toEqual([[5_000], false]);
+  });
+
+  test("a failure is thrown, in time or late", async () => {
+    const slots = new Slots(1);
+    const fail = async (): Promise<never> => {
+      throw new Error("no");
+    };
+    expect(slots.runPatiently(fail, 5_000, { sleep: () => never })).rejects.toThrow("no");
+    expect(slots.runPatiently(fail, 5_000, { sleep: async () => {} })).rejects.toThrow("no");
+    await slots.run(async () => {});
+  });
+});
