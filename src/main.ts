@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
+import { defaultHint } from "./commands/default-hints.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
 import { listVerb } from "./commands/list.ts";
@@ -186,11 +187,9 @@ function fail(error: unknown): number {
   const failure =
     error instanceof WalrustError
       ? error
-      : new WalrustError("internal", errorMessage(error), {
-          hint: "This is a fault of walrust. WALRUST_TRACE=1 in the environment shows where it happened",
-          cause: error,
-        });
-  printError(failure, isJsonWanted(process.argv.slice(2)));
+      : new WalrustError("internal", errorMessage(error), { cause: error });
+  const { code, exitCode, message, context, hint = defaultHint(code) } = failure;
+  printError({ code, exitCode, message, hint, context }, isJsonWanted(process.argv.slice(2)));
   if (failure.code === "internal" && error instanceof Error && process.env["WALRUST_TRACE"])
     printTrace(error);
   return failure.exitCode;

@@ -12,7 +12,7 @@ import { COMPACT_OPTIONS } from "../config/options.ts";
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import { COMPACTION_OPTIONS, KEEP_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { takeHostLockOrNull } from "../database/host-lock.ts";
-import { WalrustError } from "../errors.ts";
+import { systemCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
@@ -48,7 +48,7 @@ export const compactVerb: Verb = {
   exitCodes: [
     [0, "done, or planned without --force"],
     [2, "usage"],
-    [3, "a watch on this machine has the database and does not answer"],
+    [3, "a watch on this machine has the database and does not answer, or TMPDIR cannot be written to"],
     [4, "storage"],
     [5, "integrity: an object that was to be merged is damaged; nothing it covers was deleted"],
     [6, "NAME is not there, or is a backup of another program"],
@@ -105,15 +105,29 @@ async function compactOne(
   const asked = (await askWatchByNameOrNull(store.url, name, request)) as UpkeepResult | null;
   if (asked !== null) return asked;
   const release = force ? lockHere(store.url, name) : () => {};
-  const folder = mkdtempSync(join(tmpdir(), "walrust-compact-"));
+  let folder: string | null = null;
   try {
+    folder = makeFolder();
     const target = { store, name, spoolFolder: folder, writer: hex(env.randomBytes(16)), version, env };
     return await upkeepOnce(target, policy, force, signal);
   } catch (error) {
     throw await foreignErrorOr(error, store, name, signal);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    if (folder !== null) rmSync(folder, { recursive: true, force: true });
     release();
+  }
+}
+
+/** Where merged objects wait for their upload. */
+function makeFolder(): string {
+  const parent = tmpdir();
+  try {
+    return mkdtempSync(join(parent, "walrust-compact-"));
+  } catch (error) {
+    throw new WalrustError("database", `Cannot make a temporary folder in ${parent}: ${systemCode(error)}`, {
+      hint: "Set TMPDIR to a folder with room for what is merged",
+      cause: error,
+    });
   }
 }
 

@@ -76,7 +76,10 @@ function writeOutput(given: string, text: string, env: Env): void {
     if (error instanceof WalrustError) throw error;
     const reason = systemCode(error) ?? errorMessage(error);
     if (PATH_PROBLEMS.has(reason)) throw refusal(given, reason);
-    throw new WalrustError("internal", `Cannot write ${given}: ${reason}`, { cause: error });
+    throw new WalrustError("internal", `Cannot write ${given}: ${reason}`, {
+      hint: "Make room there, or write to another disk",
+      cause: error,
+    });
   }
 }
 

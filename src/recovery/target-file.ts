@@ -30,7 +30,7 @@ export function assertTargetFree(path: string, force: boolean): void {
     });
   }
   if (!force) {
-    throw new WalrustError("usage", `${existing.join(", ")} exists`, {
+    throw new WalrustError("usage", `${existing[0]} exists`, {
       hint: "Give another -o, or --force to replace it (it is kept beside the target)",
     });
   }
@@ -64,6 +64,7 @@ export function makeFolder(path: string): void {
     mkdirSync(path, { recursive: true });
   } catch (error) {
     throw new WalrustError("database", `Cannot create the folder ${path}: ${systemCode(error)}`, {
+      hint: "Give -o a path in a folder that exists, or that this user may create",
       cause: error,
     });
   }

@@ -14,14 +14,18 @@ export async function probeConditionalPut(
   store: Pick<ObjectStore, "put" | "delete">,
   key: string,
 ): Promise<StoreCapabilities["conditionalPut"]> {
+  let answer: StoreCapabilities["conditionalPut"] = "no";
   try {
     await store.put(key, PROBE_BODY, { createOnly: true });
     await store.put(key, PROBE_BODY, { createOnly: true });
-    return "no";
   } catch (error) {
-    if (hasCode(error, "precondition")) return "yes";
-    throw error;
-  } finally {
-    await store.delete([key]);
+    if (!hasCode(error, "precondition")) {
+      // The first failure is the one that counts; nothing is left of most of them.
+      await store.delete([key]).catch(() => {});
+      throw error;
+    }
+    answer = "yes";
   }
+  await store.delete([key]);
+  return answer;
 }

@@ -64,9 +64,12 @@ const HINTS: Readonly<Record<string, string>> = {
 /** The error for an answer. */
 export function s3Error(failure: S3Failure): WalrustError {
   const { action, status, s3Code, s3Message, requestId, retryAfterMs = null } = failure;
-  const answer = [`${status}`, s3Code, s3Message && `(${s3Message})`].filter((part) => part !== "").join(" ");
+  const details = s3Message === "" || s3Message === s3Code ? "" : `(${s3Message})`;
+  const answer = [`${status}`, s3Code, details].filter((part) => part !== "").join(" ");
+  const isBucketMissing = s3Code === "NoSuchBucket";
+  const reason = isBucketMissing ? `the bucket does not exist (${status})` : `the store answered ${answer}`;
   const hint = hintFor(failure);
-  return new WalrustError(errorCodeFor(status, s3Code), `Cannot ${action}: the store answered ${answer}`, {
+  return new WalrustError(errorCodeFor(status, s3Code), `Cannot ${action}: ${reason}`, {
     ...(hint === undefined ? {} : { hint }),
     context: { status, s3Code, requestId, ...(retryAfterMs === null ? {} : { [RETRY_AFTER]: retryAfterMs }) },
     retryable: isRetryable(status, s3Code),
