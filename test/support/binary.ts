@@ -8,6 +8,7 @@ import { afterEach } from "bun:test";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tempFolder } from "./temp.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const RUN_LIMIT_MS = 30_000;
@@ -78,6 +79,14 @@ export function cleanEnvironment(added: Variables = {}): Record<string, string> 
   return { ...Object.fromEntries(kept), HOME: tmpdir(), AWS_EC2_METADATA_DISABLED: "true", ...added };
 }
 
+let empty: string | null = null;
+
+/** A folder in which no walrust.toml is found. */
+function emptyFolder(): string {
+  if (empty === null || !existsSync(empty)) empty = tempFolder("cwd");
+  return empty;
+}
+
 /** Starts the executable with pipes. It is killed when the test ends. */
 export async function spawnWalrust(
   words: readonly string[],
@@ -85,7 +94,7 @@ export async function spawnWalrust(
 ): Promise<Bun.Subprocess<"ignore", "pipe", "pipe">> {
   return untilTestEnds(
     Bun.spawn([await walrustBinary(), ...words], {
-      cwd: options.cwd ?? tmpdir(),
+      cwd: options.cwd ?? emptyFolder(),
       env: cleanEnvironment(options.env),
       stdio: ["ignore", "pipe", "pipe"],
     }),

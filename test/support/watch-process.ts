@@ -42,7 +42,10 @@ export class WatchProcess {
 
   /** Starts watching. @param words databases, destination and options */
   static async start(words: readonly string[], options: RunOptions = {}): Promise<WatchProcess> {
-    return new WatchProcess(await spawnWalrust(["watch", ...words, "--json"], options));
+    // Many watches run at once in tests: only those that are about metrics may take the port.
+    const isConfigured = options.cwd !== undefined || words.some((word) => /metrics|^--config/.test(word));
+    const metrics = isConfigured ? [] : ["--no-metrics"];
+    return new WatchProcess(await spawnWalrust(["watch", ...words, ...metrics, "--json"], options));
   }
 
   get pid(): number {
