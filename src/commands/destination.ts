@@ -19,10 +19,15 @@ import type { Invocation } from "./verb.ts";
 /** What can be given beside the settings. */
 export type MoreStoreOptions = Pick<StoreOptions, "putSlots" | "retry" | "stallMs">;
 
-/** The settings of the store; keys from one place as a whole. */
-export function storeSettings(sources: Sources): Resolved<typeof STORE_OPTIONS> {
+/**
+ * The settings of the store; keys from one place as a whole. A folder needs none: what is wrong with them
+ * does not matter there.
+ * @param url another destination than the configured one
+ * @throws WalrustError code "usage" or "config"
+ */
+export function storeSettings(sources: Sources, url?: string): Resolved<typeof STORE_OPTIONS> {
   const resolved = resolveOptions(sources, STORE_OPTIONS);
-  const isFolder = resolved.bucket.value?.startsWith("file:") === true;
+  const isFolder = /^file:/i.test(url ?? resolved.bucket.value ?? "");
   return isFolder ? resolved : chooseCredentials(resolved);
 }
 
@@ -53,7 +58,7 @@ export function openDestination(
   more: MoreStoreOptions = {},
   url?: string,
 ): ObjectStore {
-  const resolved = storeSettings(sources);
+  const resolved = storeSettings(sources, url);
   const given = url ?? resolved.bucket.value;
   if (given === undefined) {
     throw new WalrustError("usage", "No destination is given", {

@@ -4,10 +4,9 @@
  * column and the nearest thing that exists. Every value is checked, whether the verb that runs needs it or
  * not.
  */
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "smol-toml";
-import { systemCode, WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
 import { assertDistinctEntries, type DatabaseEntry, databaseEntry } from "./database-entries.ts";
 import {
   configError,
@@ -18,6 +17,7 @@ import {
 } from "./file-values.ts";
 import type { Section } from "./options.ts";
 import { SectionReader } from "./section-reader.ts";
+import { readTextFile } from "./text-file.ts";
 import { tomlErrorPlace } from "./toml-positions.ts";
 
 const FILE_SIZE_MAX = 4 * 1024 * 1024;
@@ -44,20 +44,12 @@ export interface ConfigFile {
  */
 export function loadConfigFile(shownPath: string, environment: Environment): ConfigFile {
   const path = resolve(shownPath);
-  let text: string;
-  try {
-    const bytes = readFileSync(path);
-    if (bytes.length > FILE_SIZE_MAX) throw new WalrustError("config", `${shownPath} is larger than 4 MB`);
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (error) {
-    if (error instanceof WalrustError) throw error;
-    const why = systemCode(error) ?? "it is not UTF-8 text";
-    throw new WalrustError("config", `Cannot read the configuration file ${shownPath}: ${why}`, {
-      hint: "Give the right one with --config PATH",
-      cause: error,
-    });
-  }
-  return parseConfigFile(text, path, shownPath, environment);
+  const read = readTextFile(path, FILE_SIZE_MAX);
+  if ("text" in read) return parseConfigFile(read.text, path, shownPath, environment);
+  throw new WalrustError("config", `Cannot read the configuration file ${shownPath}: ${read.problem}`, {
+    hint: "Give the right one with --config PATH",
+    context: { file: shownPath },
+  });
 }
 
 /**

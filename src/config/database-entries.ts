@@ -25,6 +25,9 @@ type Path = readonly (string | number)[];
 
 const OVERRIDABLE = SECTIONS.filter((section) => section.isPerDatabase);
 
+/** Of a name or a prefix: with both and what stands before and behind them, keys stay below 1,024 bytes. */
+const NAME_SIZE_MAX = 255;
+
 /** Of a database it would look as if the database itself were switched off. */
 const NEVER_FLAT = "enabled";
 
@@ -110,7 +113,8 @@ function unknownDatabaseKey(
     const hint = "For its compaction: [databases.compaction] enabled = false";
     return configError(context, at, "a database cannot be switched off: leave its entry out", hint);
   }
-  const names = OVERRIDABLE.flatMap(({ name, options }) => [name, ...Object.values(options).map(keyName)]);
+  const flat = OVERRIDABLE.flatMap(({ name, options }) => [name, ...Object.values(options).map(keyName)]);
+  const names = flat.filter((name) => name !== NEVER_FLAT);
   return unknownKey(context, at, key, "databases", [...ownNames, ...names]);
 }
 
@@ -118,8 +122,10 @@ function unknownDatabaseKey(
 function assertBelow(context: FileContext, part: FileValue): void {
   const text = part.value as string;
   const isBelow = text.split("/").every((segment) => segment !== "" && segment !== "." && segment !== "..");
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that they are refused is the point
-  if (isBelow && !/[\u0000-\u001f\\]/.test(text)) return;
+  if (Buffer.byteLength(text) > NAME_SIZE_MAX) {
+    throw configError(context, part, `the name is longer than ${NAME_SIZE_MAX} bytes`);
+  }
+  if (isBelow && !text.includes("\\")) return;
   const message = `${JSON.stringify(text)} is no path below the destination`;
   throw configError(context, part, message, "Write it as a/b: no slash at the ends, no . and no ..");
 }

@@ -2,11 +2,14 @@
  * Single values of walrust.toml: environment variables in texts, secrets in files of their own, the value
  * itself. Where a value stands is part of what it is.
  */
-import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { systemCode, WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
 import type { OptionSpec } from "./option-spec.ts";
 import { parseText, parseTomlValue } from "./parse-value.ts";
+import { readTextFile } from "./text-file.ts";
+
+/** No secret is longer. */
+const SECRET_SIZE_MAX = 64 * 1024;
 
 /** The variables of the process. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -43,11 +46,14 @@ export function configError(
   message: string,
   hint?: string,
 ): WalrustError {
-  const { line, column } = at;
   return new WalrustError("config", `${placeText(context, at)}: ${message}`, {
-    context: { file: context.shownPath, line, column },
+    context: contextOf(context, at),
     ...(hint === undefined ? {} : { hint }),
   });
+}
+
+function contextOf({ shownPath }: Pick<FileContext, "shownPath">, { line, column }: FilePosition) {
+  return { file: shownPath, line, column };
 }
 
 /**
@@ -62,8 +68,12 @@ export function readValue(
   raw: unknown,
   at: FilePosition,
 ): FileValue {
-  const place = { name: `${placeText(context, at)}: ${name}`, code: "config" } as const;
-  const expanded = expand(raw, context, place.name);
+  const place = {
+    name: `${placeText(context, at)}: ${name}`,
+    code: "config",
+    context: contextOf(context, at),
+  } as const;
+  const expanded = expand(raw, context, name, at);
   // The text of a variable is all there is: it counts as the text of a flag would.
   const isFromVariable = typeof expanded === "string" && expanded !== raw && spec.kind !== "text";
   const value = isFromVariable ? parseText(spec, expanded, place) : parseTomlValue(spec, expanded, place);
@@ -72,8 +82,9 @@ export function readValue(
 }
 
 /**
- * The content of the file that a `<key>_file` names, without the line end behind it.
- * @throws WalrustError code "config" when it cannot be read or is empty
+ * The content of the file that a `<key>_file` names, without the line end behind it. Its path is not repeated
+ * in messages: who mistakes the key writes the secret itself there.
+ * @throws WalrustError code "config" when it cannot be read, is empty, or is more than one line
  */
 export function readSecretFile(
   context: FileContext,
@@ -82,33 +93,34 @@ export function readSecretFile(
   raw: unknown,
   at: FilePosition,
 ): FileValue {
-  const path = readValue(context, { kind: "text", meaning: spec.meaning, isPath: true }, name, raw, at);
-  let text: string;
-  try {
-    text = readFileSync(path.value as string, "utf8");
-  } catch (error) {
-    const why = systemCode(error) ?? "it cannot be read";
-    throw configError(context, at, `${name} names ${path.value}: ${why}`);
+  const pathSpec: OptionSpec = { kind: "text", meaning: spec.meaning, isPath: true, isSecret: true };
+  const path = readValue(context, pathSpec, name, raw, at);
+  const read = readTextFile(path.value as string, SECRET_SIZE_MAX);
+  if ("problem" in read) {
+    const hint = `It takes the path of a file that holds the secret, absolute or from ${context.folder}`;
+    throw configError(context, at, `${name} names a file that cannot be used: ${read.problem}`, hint);
   }
-  const value = text.replace(/\r?\n$/, "");
-  if (value === "") throw configError(context, at, `${name} names ${path.value}, which is empty`);
+  const place = { name: `${placeText(context, at)}: the file of ${name}`, code: "config" } as const;
+  const value = parseText(spec, read.text.replace(/[\r\n]+$/, ""), {
+    ...place,
+    context: contextOf(context, at),
+  });
   return { ...path, value };
 }
 
 /** Replaces `${VAR}` in texts, also in lists; `$${` stands for `${` itself. */
-function expand(raw: unknown, context: FileContext, name: string): unknown {
-  if (Array.isArray(raw)) return raw.map((entry) => expand(entry, context, name));
+function expand(raw: unknown, context: FileContext, name: string, at: FilePosition): unknown {
+  if (Array.isArray(raw)) return raw.map((entry) => expand(entry, context, name, at));
   if (typeof raw !== "string") return raw;
   return raw.replace(/\$\$\{|\$\{([^}]*)(\}?)/g, (_, variable: string | undefined, end: string) => {
     if (variable === undefined) return "${";
     if (end === "" || !/^[A-Za-z_]\w*$/.test(variable)) {
       // Without what is there, which may be a secret.
-      throw new WalrustError("config", `${name} has a "$\{" that names no variable`, {
-        hint: `Write "$\{NAME}", or "$$\{" for these two characters themselves`,
-      });
+      const hint = `Write "$\{NAME}", or "$$\{" for these two characters themselves`;
+      throw configError(context, at, `${name} has a "$\{" that names no variable`, hint);
     }
     const value = context.environment[variable];
     if (value !== undefined) return value;
-    throw new WalrustError("config", `${name} needs the environment variable ${variable}, which is not set`);
+    throw configError(context, at, `${name} needs the environment variable ${variable}, which is not set`);
   });
 }

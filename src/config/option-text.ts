@@ -72,11 +72,13 @@ function bytesText(byteCount: number): string {
   return String(byteCount);
 }
 
+/** With an "@" the host may be a part of a password that was not escaped. */
 function originOf(url: string): string {
-  return URL.canParse(url) ? `${new URL(url).origin}/…` : "(set, not shown)";
+  const isPlain = URL.canParse(url) && !url.includes("@");
+  return isPlain ? `${new URL(url).origin}/…` : "(set, not shown)";
 }
 
-/** A text without the user and password of a URL. */
+/** A text without the user and password of a URL, whatever is in them; in a folder "@" is a letter. */
 function withoutUser(text: string): string {
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@]*@/i, "$1…@");
+  return /^file:/i.test(text) ? text : text.replace(/^([a-z][a-z0-9+.-]*:\/\/).*@/is, "$1…@");
 }

@@ -2,7 +2,7 @@
  * From one option's text, or one value of walrust.toml, to a checked value. Every rejection says where, what
  * was found (never a secret) and what is expected.
  */
-import { WalrustError } from "../errors.ts";
+import { type ErrorDetails, WalrustError } from "../errors.ts";
 import type { OptionSpec } from "./option-spec.ts";
 
 /** Where a value stands, for messages. */
@@ -10,6 +10,8 @@ export interface ValuePlace {
   /** What the user called it: `--wal-sync-interval`, `AWS_REGION`, `walrust.toml:5:3: sync.max_changes`. */
   readonly name: string;
   readonly code: "usage" | "config";
+  /** Facts for `--json`: in a file, where it stands. */
+  readonly context?: NonNullable<ErrorDetails["context"]>;
 }
 
 /** A flag as a place. */
@@ -48,7 +50,7 @@ export function parseText(spec: OptionSpec, text: string, place: ValuePlace): un
       if (text === "true" || text === "false") return text === "true";
       throw rejected(spec, text, "true or false", place);
     case "seconds":
-      return Math.round(inRange(spec, NUMBER.test(text) ? Number(text) : Number.NaN, text, place) * 1000);
+      return toMs(spec, NUMBER.test(text) ? Number(text) : Number.NaN, text, place);
     case "duration":
       return parseDuration(spec, text, place);
     case "bytes":
@@ -95,8 +97,8 @@ function parseNumber(spec: OptionSpec, value: unknown, place: ValuePlace): numbe
   if (typeof value !== "number") throw rejected(spec, value, expectedOf(spec), place);
   const isWhole = spec.kind === "count" || spec.kind === "milliseconds" || spec.kind === "bytes";
   const number = isWhole && !Number.isInteger(value) ? Number.NaN : value;
-  const checked = inRange(spec, number, value, place);
-  return spec.kind === "seconds" || spec.kind === "duration" ? Math.round(checked * 1000) : checked;
+  const isTime = spec.kind === "seconds" || spec.kind === "duration";
+  return isTime ? toMs(spec, number, value, place) : inRange(spec, number, value, place);
 }
 
 function parseList(spec: OptionSpec, value: unknown, place: ValuePlace): unknown[] {
@@ -108,14 +110,17 @@ function parseList(spec: OptionSpec, value: unknown, place: ValuePlace): unknown
   const entry: OptionSpec = { ...spec, kind: spec.kind === "texts" ? "text" : "duration" };
   const values = value.map((one) => parseTomlValue(entry, one, place));
   const isAscending = values.every(
-    (one, index) => index === 0 || (one as number) >= (values[index - 1] as number),
+    (one, index) => index === 0 || (one as number) > (values[index - 1] as number),
   );
   if (spec.kind === "durations" && !isAscending) throw rejected(spec, value, "durations that grow", place);
   return [...new Set(values)];
 }
 
 function checkText(spec: OptionSpec, text: string, place: ValuePlace): string {
-  if (text === "") throw new WalrustError(place.code, `${place.name} is empty`);
+  if (text === "") throw refused(place, "is empty");
+  // In a header or a key it would fail much later, and look like a network that is down.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\x00-\x1f\x7f]/.test(text)) throw refused(place, "has a line break or another control character");
   if (spec.isPrivateUrl && !/^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")) {
     throw rejected(spec, text, "a URL that begins with https:// or http://", place);
   }
@@ -126,7 +131,7 @@ function checkText(spec: OptionSpec, text: string, place: ValuePlace): string {
 function parseDuration(spec: OptionSpec, text: string, place: ValuePlace): number {
   const match = /^(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)?$/.exec(text);
   const seconds = match ? Number(match[1]) * UNIT_SECONDS[match[2] ?? "s"]! : Number.NaN;
-  return Math.round(inRange(spec, seconds, text, place) * 1000);
+  return toMs(spec, seconds, text, place);
 }
 
 function parseBytes(spec: OptionSpec, text: string, place: ValuePlace): number {
@@ -159,13 +164,25 @@ function inRange(spec: OptionSpec, value: number, found: unknown, place: ValuePl
   throw rejected(spec, found, expectedOf(spec), place);
 }
 
+/** Seconds as ms. What is above 0 stays so: 0 often means never. */
+function toMs(spec: OptionSpec, seconds: number, found: unknown, place: ValuePlace): number {
+  const durationMs = Math.round(inRange(spec, seconds, found, place) * 1000);
+  if (durationMs === 0 && seconds > 0) throw rejected(spec, found, "0, or a millisecond and more", place);
+  return durationMs;
+}
+
 function rejected(spec: OptionSpec, found: unknown, expected: string, place: ValuePlace): WalrustError {
   const isPrivate = spec.isSecret || spec.isPrivateUrl;
   const shown = isPrivate ? "not usable" : shownValue(found);
-  return new WalrustError(place.code, `${place.name} is ${shown}, expected ${expected}`);
+  return refused(place, `is ${shown}, expected ${expected}`);
+}
+
+function refused({ code, name, context }: ValuePlace, what: string): WalrustError {
+  return new WalrustError(code, `${name} ${what}`, context === undefined ? {} : { context });
 }
 
 function shownValue(value: unknown): string {
+  if (typeof value === "number") return String(value);
   if (value instanceof Date) return `the date ${value.toISOString()}`;
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return "a table";
   const text = JSON.stringify(value);

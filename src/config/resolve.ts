@@ -84,7 +84,8 @@ type KeySettings = Readonly<Record<Keys, Setting<string | undefined>>>;
 /**
  * Keys are a set: they come from one place as a whole. The environment's keys or profile hide the file's, and
  * the environment's session token never goes with keys of the file.
- * @throws WalrustError code "config" when only one half of a pair is there, or keys and a profile in one file
+ * @throws WalrustError code "config" when only one half of a pair is there, or, in the file, a session token
+ * without keys, or keys and a profile
  */
 export function chooseCredentials<R extends KeySettings>(resolved: R): R {
   const { accessKeyId, secretAccessKey, profile } = resolved;
@@ -107,6 +108,12 @@ export function chooseCredentials<R extends KeySettings>(resolved: R): R {
       hint: `Set the ${missing} in the same place, or neither to use the AWS credential chain`,
     });
   }
+  if (!hasId && chosen.sessionToken.origin.kind === "file") {
+    throw new WalrustError("config", `${chosen.sessionToken.origin.text}: a session token without keys`, {
+      hint: "Set access_key_id and secret_access_key beside it, or leave it out",
+    });
+  }
+  // In the environment it may be left over from another program.
   if (!hasId) return { ...chosen, sessionToken: nothing };
   if (chosen.profile.value !== undefined && !isEnvironment) {
     throw new WalrustError("config", `${chosen.profile.origin.text}: keys and a profile are both given`, {

@@ -42,9 +42,9 @@ export class SectionReader {
   sectionOf(name: string): Section {
     const found = SECTIONS.find((section) => section.name === name);
     if (found !== undefined) return found;
-    const owner = SECTIONS.find(({ options }) =>
+    const owners = SECTIONS.filter(({ options }) =>
       Object.values(options).some((spec) => keyName(spec) === name),
-    );
+    ).map((section) => headerOf(section.name));
     const nearest = nearestName(
       name,
       SECTIONS.map((section) => section.name),
@@ -52,8 +52,8 @@ export class SectionReader {
     const hint =
       nearest !== null
         ? `Did you mean ${headerOf(nearest)}?`
-        : owner !== undefined
-          ? `${name} belongs to ${headerOf(owner.name)}`
+        : owners.length > 0
+          ? `${name} belongs to ${owners.join(" or ")}`
           : `Sections are ${SECTIONS.map((section) => section.name).join(", ")}`;
     throw configError(this.context, this.at([name]), `Unknown section ${JSON.stringify(name)}`, hint);
   }
@@ -117,13 +117,13 @@ export function unknownKey(
   names: readonly string[],
 ): WalrustError {
   const nearest = nearestName(key, names);
-  const owner = SECTIONS.find(
+  const owners = SECTIONS.filter(
     ({ name, options }) =>
       name !== sectionName && Object.values(options).some((spec) => keyName(spec) === key),
-  );
+  ).map(({ name }) => headerOf(name));
   const hint =
-    owner !== undefined
-      ? `${key} belongs to ${headerOf(owner.name)}`
+    owners.length > 0
+      ? `${key} belongs to ${owners.join(" or ")}`
       : nearest !== null
         ? `Did you mean ${nearest}?`
         : `Keys are ${names.join(", ")}`;

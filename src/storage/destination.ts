@@ -25,7 +25,7 @@ export function parseDestination(text: string): Destination {
 function parseS3(text: string, rest: string): Destination {
   if (/[?#]/.test(rest))
     throw unusable(text, 'it has a "?" or "#"; endpoint and region are options of their own');
-  if (rest.includes("@")) throw unusable(withoutUser(text), "keys do not belong into it");
+  if (rest.includes("@")) throw unusable(text, "keys do not belong into it");
   const slash = rest.indexOf("/");
   const bucket = slash === -1 ? rest : rest.slice(0, slash);
   const prefix = slash === -1 ? "" : rest.slice(slash + 1).replace(/\/+$/, "");
@@ -48,11 +48,6 @@ function assertPrefix(text: string, prefix: string): void {
   }
 }
 
-/** The text without what stands before "@", which may be a secret. */
-function withoutUser(text: string): string {
-  return text.replace(/\/\/[^@]*@/, "//…@");
-}
-
 function parseFile(text: string, rest: string): Destination {
   if (!rest.startsWith("/"))
     throw unusable(text, "its path is not absolute (three slashes: file:///directory)");
@@ -68,8 +63,10 @@ function parseFile(text: string, rest: string): Destination {
   return { kind: "file", path };
 }
 
+/** What stands before an "@" may be a secret, whatever is in it; of a folder it is a path. */
 function unusable(text: string, reason: string): WalrustError {
-  return new WalrustError("usage", `Cannot use destination ${JSON.stringify(text)}: ${reason}`, {
+  const shown = /^file:/i.test(text) ? text : text.replace(/^([a-z0-9+.-]*:?\/*).*@/is, "$1…@");
+  return new WalrustError("usage", `Cannot use destination ${JSON.stringify(shown)}: ${reason}`, {
     hint: EXAMPLES,
   });
 }
