@@ -62,10 +62,10 @@ const READER_WAIT_MS = 1_000;
 const CONFIG_FILE = "walrust.toml";
 
 /** Other names of verbs. */
-const ALIASES: Readonly<Record<string, string>> = { prune: "compact" };
+const ALIASES: ReadonlyMap<string, string> = new Map([["prune", "compact"]]);
 
 async function main(words: readonly string[]): Promise<number> {
-  const first = ALIASES[words[0] ?? ""] ?? words[0];
+  const first = ALIASES.get(words[0] ?? "") ?? words[0];
   if (first === undefined || first === "--help" || first === "-h" || first === "help") {
     printText(helpOf(words[1]));
     return first === undefined ? 2 : 0;
@@ -84,7 +84,7 @@ async function main(words: readonly string[]): Promise<number> {
       }),
     ]),
   );
-  if (subCommands[first] === undefined) throw unknownVerb(first);
+  if (!Object.hasOwn(subCommands, first)) throw unknownVerb(first);
   await runCommand(defineCommand({ meta: { name: "walrust" }, subCommands }), { rawArgs: [first] });
   return exitCode;
 }
@@ -116,7 +116,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
 /** The help of a verb, or of the program. @throws WalrustError code "usage" when there is no such verb */
 function helpOf(word: string | undefined): string {
   if (word === undefined || word.startsWith("-")) return programHelp(VERBS);
-  const verb = VERBS.find(({ name }) => name === (ALIASES[word] ?? word));
+  const verb = VERBS.find(({ name }) => name === (ALIASES.get(word) ?? word));
   if (verb === undefined) throw unknownVerb(word);
   return verbHelp(verb);
 }

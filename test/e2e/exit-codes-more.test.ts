@@ -1,0 +1,215 @@
+/**
+ * Exit codes that take more than a call: the end of a watch, signals, a history to compact, a reader that is
+ * slow or a disk that is full. And words of every kind: whatever is typed ends in one clear line.
+ */
+import { Database } from "bun:sqlite";
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createAppDatabase } from "../support/app-rows.ts";
+import { cleanEnvironment, mustWalrust, type Run, runWalrust, walrustBinary } from "../support/binary.ts";
+import { fileDestination } from "../support/destinations.ts";
+import { recordHistory } from "../support/history.ts";
+import { assertNoSlip, failureDocument, toldFailure } from "../support/run-checks.ts";
+import { S3Server } from "../support/s3-server.ts";
+import { tempFolder } from "../support/temp.ts";
+import { WatchProcess } from "../support/watch-process.ts";
+
+const VERBS = [
+  ...["watch", "snapshot", "restore", "list", "verify"],
+  ...["compact", "prune", "replicate", "explain", "pragma"],
+];
+
+let server: S3Server;
+
+beforeAll(async () => {
+  server = await S3Server.start();
+});
+afterAll(() => server.stop());
+
+/** Runs the executable from a shell, which redirects its output. */
+async function runInShell(command: string, words: readonly string[]): Promise<Run> {
+  const child = Bun.spawn(["bash", "-c", command, "bash", await walrustBinary(), ...words], {
+    env: cleanEnvironment(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  return { exitCode: await child.exited, stdout, stderr };
+}
+
+test.each(["SIGINT", "SIGTERM"] as const)("watch ends with 0 after %s", async (signal) => {
+  const path = join(tempFolder("end"), "app.db");
+  createAppDatabase(path);
+  const watch = await WatchProcess.start([path, ...fileDestination().words, "--no-metrics"]);
+  await watch.waitForUploads(1);
+  watch.signal(signal);
+  expect(await watch.exit()).toBe(0);
+  expect(watch.stderr).not.toContain("walrust:");
+});
+
+test.each([
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)("watch ends with its number after a second %s, and says so", async (signal, code) => {
+  server.reset();
+  const path = join(tempFolder("stuck"), "app.db");
+  createAppDatabase(path);
+  const { accessKeyId, secretAccessKey } = server.options;
+  const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
+  const words = [path, "-b", "s3://bucket/vm", "--endpoint", server.url, "--no-metrics"];
+  const watch = await WatchProcess.start(words, { env });
+  await watch.waitForUploads(1);
+  server.inject({ kind: "put", when: "before", answer: "hang", count: 1_000 });
+  const connection = new Database(path);
+  connection.run("INSERT INTO counter VALUES (1, 1)");
+  connection.close(true);
+  await watch.signalUntilEnd(signal);
+  expect(await watch.exit()).toBe(code);
+  const run: Run = {
+    exitCode: code,
+    stdout: `${JSON.stringify(watch.events.at(-1))}\n`,
+    stderr: watch.stderr,
+  };
+  expect(failureDocument(run)).toMatchObject({ code: "interrupted", exit: code });
+  expect(toldFailure(run)).toMatchObject({
+    message: `Stopped at once by a second ${signal}`,
+    hint: expect.stringContaining("nothing is lost"),
+  });
+});
+
+test("compact ends with 5 when an object that it has to merge is damaged", async () => {
+  const destination = fileDestination();
+  await recordHistory(destination);
+  const config = join(tempFolder("compact"), "walrust.toml");
+  writeFileSync(config, '[compaction]\nlevels = ["1s"]\npreserve_recent = 1\n');
+  const folder = join(destination.folder, "app", "ltx", "0");
+  const objects = readdirSync(folder).filter((name) => name.endsWith(".ltx"));
+  for (const name of objects.slice(0, -1)) {
+    const bytes = readFileSync(join(folder, name));
+    bytes[bytes.length >> 1]! ^= 0xff;
+    writeFileSync(join(folder, name), bytes);
+  }
+  const words = ["compact", "app", "--force", "--config", config, ...destination.words];
+  for (const flags of [[], ["--json"]]) {
+    const run = await runWalrust([...words, ...flags]);
+    assertNoSlip(run);
+    expect(run.exitCode).toBe(5);
+    expect(toldFailure(run).message).toMatch(/0000000000000002-[0-9a-f]{16}\.ltx.*SHA-256/);
+    if (flags.length > 0) expect(failureDocument(run)).toMatchObject({ code: "integrity", exit: 5 });
+  }
+  expect(readdirSync(folder).filter((name) => name.endsWith(".ltx"))).toEqual(objects);
+});
+
+test("a result that cannot be written ends with 1, whatever the verb did", async () => {
+  for (const words of [["pragma"], ["pragma", "--json"], ["--version"], ["list", "--help"]]) {
+    const run = await runInShell('"$@" > /dev/full', words);
+    assertNoSlip(run);
+    expect([words, run.exitCode]).toEqual([words, 1]);
+    expect(toldFailure(run)).toMatchObject({ message: "Cannot write to stdout: ENOSPC" });
+  }
+});
+
+test("a reader who has had enough is no failure", async () => {
+  const run = await runInShell('"$@" | head -c 5; exit $' + "{PIPESTATUS[0]}", ["pragma"]);
+  expect([run.exitCode, run.stdout.length, run.stderr]).toEqual([0, 5, ""]);
+});
+
+test("a document of more than a pipe holds is written whole to a slow reader", async () => {
+  const folder = tempFolder("long");
+  const path = join(folder, "app.db");
+  createAppDatabase(path);
+  const databases = Array.from({ length: 120 }, (_, index) => join(folder, `some-tenant-${index}.db`));
+  for (const copy of databases) writeFileSync(copy, readFileSync(path));
+  const words = ["explain", ...databases, "-b", `file://${folder}/bucket`, "--json"];
+  const { exitCode, stdout } = await runInShell('"$@" | { read -t 0.3 < <(:); sleep 0.3; cat; }', words);
+  expect(exitCode).toBe(0);
+  expect(stdout.length).toBeGreaterThan(100_000);
+  expect((JSON.parse(stdout) as { databases: unknown[] }).databases.length).toBe(120);
+});
+
+const ODD_WORDS = [
+  "",
+  "-",
+  "--",
+  "x".repeat(10_000),
+  "ä/ö\u{1f600}",
+  "a\nb",
+  "\u001b[31mred",
+  "../..",
+  "\u202eevil",
+  "%s%n",
+  "/",
+];
+
+test("no word breaks the output: every verb answers each odd one with one clear line", async () => {
+  const folder = tempFolder("odd");
+  const extras: Record<string, readonly string[]> = {
+    restore: ["-o", join(folder, "out.db")],
+    replicate: ["--local", join(folder, "replica.db"), "--once"],
+  };
+  for (const verb of VERBS) {
+    const bucket = verb === "replicate" || verb === "pragma" ? [] : ["-b", `file://${folder}/none`];
+    await Promise.all(
+      ODD_WORDS.map(async (word) => {
+        const words = [verb, ...(extras[verb] ?? []), ...bucket, "--json", word];
+        const run = await runWalrust(words, { cwd: folder });
+        assertNoSlip(run);
+        const isFine = (verb === "explain" || verb === "pragma") && run.exitCode === 0;
+        if (!isFine && verb !== "explain") {
+          expect([verb, word, failureDocument(run).exit]).toEqual([verb, word, run.exitCode]);
+          expect(toldFailure(run).message.length).toBeGreaterThan(10);
+        }
+        expect([verb, word, [0, 2, 3, 4, 6].includes(run.exitCode)]).toEqual([verb, word, true]);
+      }),
+    );
+  }
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+/** Words before or instead of a verb, and what is said. */
+const NO_VERB: readonly (readonly [words: readonly string[], message: string, hint: string])[] = [
+  [["--json", "list"], "No verb is given before --json", "Options go after the verb"],
+  [["-b", "s3://b", "watch"], "No verb is given before -b", "Options go after the verb"],
+  [["--bucket=s3://key:hunter2@b"], "No verb is given before --bucket", "Options go after the verb"],
+  [[""], 'Unknown verb ""', "See walrust --help"],
+  [["lst"], 'Unknown verb "lst"', "Did you mean walrust list?"],
+  [["help", "lst"], 'Unknown verb "lst"', "Did you mean walrust list?"],
+  [["constructor"], 'Unknown verb "constructor"', "See walrust --help"],
+];
+
+test.each(NO_VERB)("walrust %j ends with 2", async (words, message, hint) => {
+  const run = await runWalrust([...words]);
+  expect(run.exitCode).toBe(2);
+  expect(toldFailure(run).message).toBe(message);
+  expect(toldFailure(run).hint).toContain(hint);
+  expect(run.stdout === "" || failureDocument(run).exit === 2).toBe(true);
+});
+
+test("--json counts wherever it stands among the options, and not behind --", async () => {
+  const bucket = ["-b", "nope"];
+  for (const words of [
+    ["--json", ...bucket],
+    [...bucket, "--json"],
+    [...bucket, "--json=true", "x"],
+  ]) {
+    expect(failureDocument(await runWalrust(["list", ...words]))).toMatchObject({ code: "usage", exit: 2 });
+  }
+  for (const words of [[...bucket, "--", "--json"], [...bucket, "--json=false"], bucket]) {
+    expect((await runWalrust(["list", ...words])).stdout).toBe("");
+  }
+});
+
+test("walrust help VERB, VERB --help and VERB --version work for every verb", async () => {
+  const version = await mustWalrust(["--version"]);
+  for (const verb of VERBS) {
+    const [help, byName, versions] = await Promise.all([
+      mustWalrust([verb, "--help", "no", "matter", "what"]),
+      mustWalrust(["help", verb]),
+      mustWalrust([verb, "--version"]),
+    ]);
+    expect(help.stdout).toBe(byName.stdout);
+    expect(help.stdout).toContain(`Usage: walrust ${verb === "prune" ? "compact" : verb} `);
+    expect(versions.stdout).toBe(version.stdout);
+    for (const run of [help, byName, versions]) assertNoSlip(run);
+  }
+});
