@@ -1,7 +1,7 @@
 /** What goes to stdout and to stderr, and how it looks: run in a process of its own. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { formatBytes } from "../../src/commands/output.ts";
+import { formatBytes, oneLine } from "../../src/commands/output.ts";
 
 const OUTPUT = join(import.meta.dir, "../../src/commands/output.ts");
 const ERRORS = join(import.meta.dir, "../../src/errors.ts");
@@ -60,6 +60,113 @@ describe("createLog", () => {
       `const log = output.createLog("info", "text"); for (let i = 0; i < 50; i++) log.info("same");`,
     );
     expect(stderr.length).toBe(50);
+  });
+});
+
+/** What could break a line, forge another or move the cursor. */
+const NASTY = "a\nb\r\tc\u001b[31md\u0085e\u2028f\u202eg\u0000";
+const NASTY_SHOWN = String.raw`a\nb\x0d\x09c\x1b[31md\x85e\u2028f\u202eg\x00`;
+
+describe("oneLine", () => {
+  test("oneLine writes control characters and turns of direction as escapes", () => {
+    expect(oneLine(NASTY)).toBe(NASTY_SHOWN);
+  });
+
+  test("oneLine leaves every other text alone", () => {
+    const text = "Ünïcødé \u{1f600} 日本 → a\\nb {}[]~";
+    expect(oneLine(text)).toBe(text);
+  });
+});
+
+describe("lines of the log", () => {
+  const LOG_NASTY = `const nasty = ${JSON.stringify(NASTY)};
+log.warn(nasty, { database: nasty, path: nasty, hint: nasty });`;
+
+  test("createLog text keeps every event on one line, whatever names and messages hold", async () => {
+    const { stderr } = await run(`const log = output.createLog("info", "text");${LOG_NASTY}`);
+    const n = NASTY_SHOWN;
+    expect(stderr.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([
+      `WARN ${n}: ${n} path=${n} (${n})`,
+    ]);
+  });
+
+  test("createLog json keeps every event on one line, with the text as it is", async () => {
+    const { stderr } = await run(`const log = output.createLog("info", "json");${LOG_NASTY}`);
+    expect(stderr.length).toBe(1);
+    expect(JSON.parse(stderr[0]!)).toMatchObject({
+      level: "warn",
+      message: NASTY,
+      database: NASTY,
+      hint: NASTY,
+    });
+  });
+
+  test("createLog json lets no fact pass for time, level or message", async () => {
+    const { stderr } = await run(`const log = output.createLog("info", "json");
+log.info("true", { level: "error", time: "never", message: "false", txid: 3 });`);
+    expect(JSON.parse(stderr[0]!)).toEqual({
+      time: expect.stringMatching(new RegExp(`${TIME}$`)),
+      level: "info",
+      message: "true",
+      txid: 3,
+    });
+  });
+
+  test("printLine and printError keep to one line, printText to its own", async () => {
+    const { stdout, stderr } = await run(`const nasty = ${JSON.stringify(NASTY)};
+output.printLine(nasty); output.printText("one\\ntwo\\u001b[2J");
+output.printError(new WalrustError("config", nasty, { hint: nasty }), false);`);
+    expect(stdout).toEqual([NASTY_SHOWN, "one", String.raw`two\x1b[2J`]);
+    expect(stderr).toEqual([`walrust: ${NASTY_SHOWN}`, `  ${NASTY_SHOWN}`]);
+  });
+});
+
+describe("printEvent", () => {
+  const EVENTS = `const log = output.createLog("info", "text");
+const event = { text: "x".repeat(1024 * 1024) };
+for (let i = 0; i < 64; i++) output.printEvent(event, log);`;
+
+  /** Runs code with its output redirected by a shell. */
+  async function runRedirected(
+    code: string,
+    redirection: string,
+  ): Promise<{ stdout: string; stderr: string }> {
+    const script = `import * as output from ${JSON.stringify(OUTPUT)};\n${code}`;
+    const words = ["bash", "-c", `"$@" ${redirection}`, "bash", process.execPath, "-e", script];
+    const child = Bun.spawn(words, { stdout: "pipe", stderr: "pipe" });
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    return { stdout, stderr };
+  }
+
+  test("printEvent leaves out what nobody reads, and says so once", async () => {
+    const code = `${EVENTS} await output.flushOutput();`;
+    const { stdout, stderr } = await runRedirected(code, "| { sleep 0.2; wc -c; }");
+    const written = Number(stdout) / (1024 * 1024);
+    expect(written).toBeGreaterThan(7);
+    expect(written).toBeLessThan(12);
+    expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("WARN events cannot be written")]);
+  });
+
+  test("printEvent goes on when the disk is full, and says so once", async () => {
+    const { stderr } = await runRedirected(
+      `${EVENTS.replace("64", "3")} await output.flushOutput();`,
+      "> /dev/full",
+    );
+    expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("to stdout: ENOSPC")]);
+  });
+
+  test("results are never left out, however slowly they are read", async () => {
+    const code = `for (let i = 0; i < 24; i++) output.printJson("x".repeat(1024 * 1024 - 3));
+await output.flushOutput(); if (output.outputFailure() !== null) throw output.outputFailure();`;
+    const { stdout, stderr } = await runRedirected(code, "| { sleep 0.1; wc -c; }");
+    expect([Number(stdout), stderr]).toEqual([24 * 1024 * 1024, ""]);
+  });
+
+  test("outputFailure names what kept results from being written, unless the reader left", async () => {
+    const code = `output.printLine("x".repeat(200_000)); await output.flushOutput();
+output.createLog("info", "text").info("failure " + output.outputFailure());`;
+    expect((await runRedirected(code, "> /dev/full")).stderr).toContain("failure ENOSPC");
+    expect((await runRedirected(code, "| true")).stderr).toContain("failure null");
   });
 });
 
