@@ -28,7 +28,8 @@ export type MoreStoreOptions = Pick<StoreOptions, "putSlots" | "retry" | "stallM
 export function storeSettings(sources: Sources, url?: string): Resolved<typeof STORE_OPTIONS> {
   const resolved = resolveOptions(sources, STORE_OPTIONS);
   const isFolder = /^file:/i.test(url ?? resolved.bucket.value ?? "");
-  return isFolder ? resolved : chooseCredentials(resolved);
+  if (isFolder) return resolved;
+  return chooseCredentials(resolved, resolveOptions({ ...sources, environment: {} }, STORE_OPTIONS));
 }
 
 /** How requests are tried again. @throws WalrustError code "config" */

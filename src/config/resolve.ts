@@ -83,21 +83,20 @@ type KeySettings = Readonly<Record<Keys, Setting<string | undefined>>>;
 
 /**
  * Keys are a set: they come from one place as a whole. The environment's keys or profile hide the file's, and
- * the environment's session token never goes with keys of the file.
+ * the environment's session token neither goes with keys of the file nor hides theirs.
+ * @param inFile the same as if nothing were in the environment
  * @throws WalrustError code "config" when only one half of a pair is there, or, in the file, a session token
  * without keys, or keys and a profile
  */
-export function chooseCredentials<R extends KeySettings>(resolved: R): R {
+export function chooseCredentials<R extends KeySettings>(resolved: R, inFile: KeySettings): R {
   const { accessKeyId, secretAccessKey, profile } = resolved;
   const nothing: Setting<undefined> = { value: undefined, origin: BY_DEFAULT };
   const deciding = [accessKeyId, secretAccessKey, profile];
   const isEnvironment = deciding.some(({ origin }) => origin.kind === "environment");
-  const kind = isEnvironment ? "environment" : "file";
-  const keep = (setting: Setting<string | undefined>): Setting<string | undefined> =>
-    setting.origin.kind === kind ? setting : nothing;
   const chosen = { ...resolved };
   for (const name of ["accessKeyId", "secretAccessKey", "sessionToken", "profile"] as const) {
-    Object.assign(chosen, { [name]: keep(resolved[name]) });
+    const said = resolved[name].origin.kind === "environment" ? resolved[name] : nothing;
+    Object.assign(chosen, { [name]: isEnvironment ? said : inFile[name] });
   }
   const hasId = chosen.accessKeyId.value !== undefined;
   const hasSecret = chosen.secretAccessKey.value !== undefined;

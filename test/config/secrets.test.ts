@@ -3,6 +3,7 @@
  * and environment variables, and whatever comes of it, an error or settings that `explain` shows, is searched
  * for them.
  */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of walrust.toml
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
