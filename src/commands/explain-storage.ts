@@ -4,8 +4,8 @@
  */
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
-import { hex } from "../format/chain.ts";
 import type { ObjectStore, StoreCapabilities } from "../storage/store.ts";
+import { probeStore } from "./store-probe.ts";
 
 /** A destination. */
 export interface ExplainedStorage {
@@ -23,7 +23,7 @@ export async function explainStorage(store: ObjectStore, env: Env): Promise<Expl
       await lookInto(store);
       return { url, isReachable: true, conditionalPut: capabilities.conditionalPut, problem: null };
     }
-    const { conditionalPut } = await store.probe(`.walrust-probe-${hex(env.randomBytes(8))}`);
+    const { conditionalPut } = await probeStore(store, env);
     return { url, isReachable: true, conditionalPut, problem: null };
   } catch (error) {
     if (!(error instanceof WalrustError)) throw error;

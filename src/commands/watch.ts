@@ -11,6 +11,7 @@ import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
 import { printEvent } from "./output.ts";
+import { warnIfUnguarded } from "./store-probe.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { startObserver } from "./watch-observer.ts";
 import { watchOptions } from "./watch-options.ts";
@@ -61,6 +62,7 @@ async function run(invocation: Invocation): Promise<number> {
     const by = sources.file === null ? "" : `, as ${sources.file.shownPath} says`;
     env.log.info(`replicating ${what} to ${store.url}${by}`);
     const observer = await startObserver(invocation);
+    void warnIfUnguarded(store, env);
     const input = {
       store,
       options,
@@ -86,8 +88,8 @@ async function run(invocation: Invocation): Promise<number> {
 
 /** Verifying what is stored is `recovery`'s to know: it is handed to replication. */
 function validation(store: ObjectStore, { env }: Invocation) {
-  return async (name: string, until: AbortSignal): Promise<Validation> => {
-    const { status, findings } = await verifyDatabase(store, name, { signal: until }, env);
+  return async (name: string, until: AbortSignal, guarded = store): Promise<Validation> => {
+    const { status, findings } = await verifyDatabase(guarded, name, { signal: until }, env);
     const worstFirst = [...findings].sort((a, b) => a.severity.localeCompare(b.severity));
     return { status, messages: worstFirst.map(({ message }) => message) };
   };
