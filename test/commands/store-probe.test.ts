@@ -14,7 +14,7 @@ function storeWith(
   store: ObjectStore;
   inner: MemoryStore;
 } {
-  const inner = new MemoryStore(env);
+  const inner = new MemoryStore();
   const store: ObjectStore = Object.create(inner, {
     url: { value: inner.url },
     layout: { value: "s3" },
