@@ -13,6 +13,7 @@ import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { stateFolderOf } from "../replication/state.ts";
+import { keyProblemOrNull } from "../storage/object-rules.ts";
 import { below, knownNameOf, namesOf } from "./database-names.ts";
 
 /** A database that is there. */
@@ -31,7 +32,10 @@ export interface Finding {
   readonly empty: readonly WalrustError[];
   /** Databases that were left out because they collide with another. */
   readonly collisions: readonly WalrustError[];
-  /** Folders that could not be looked into; what was found there before still counts. */
+  /**
+   * Folders that could not be looked into (what was found there before still counts), and finds of globs
+   * that no object can be named after.
+   */
   readonly unreadable: readonly WalrustError[];
 }
 
@@ -106,7 +110,7 @@ export class DatabaseFinder {
       for (const candidate of candidates) sieve.add({ ...candidate, ...entries?.get(candidate.path) });
       if (candidates.length === 0 && selector.entry?.allowEmpty !== true) empty.push(emptyGlob(selector));
     }
-    const databases = this.#named(sieve);
+    const databases = this.#named(sieve, unreadable);
     return { databases, missing, empty, collisions: sieve.collisions, unreadable };
   }
 
@@ -134,7 +138,7 @@ export class DatabaseFinder {
   }
 
   /** Gives names; of two with one name the second is left out. */
-  #named(sieve: Sieve): FoundDatabase[] {
+  #named(sieve: Sieve, unreadable: WalrustError[]): FoundDatabase[] {
     const { destination, cacheFolder } = this.options;
     const nameless = sieve.candidates.map((candidate) => ({
       path: candidate.path,
@@ -153,8 +157,12 @@ export class DatabaseFinder {
         sieve.collisions.push(sameName(other, candidate, name));
         continue;
       }
-      if (name.split("/").some((part) => part === "." || part === ".." || part === "")) {
-        sieve.collisions.push(noName(candidate, name));
+      const problem = keyProblemOrNull(name);
+      if (problem !== null) {
+        // Whoever makes a file with such a name below a glob does not stop the others.
+        if (candidate.isDiscovered) {
+          unreadable.push(noName(candidate, name, problem, "database"));
+        } else sieve.collisions.push(noName(candidate, name, problem, "usage"));
         continue;
       }
       byName.set(name, candidate);
@@ -298,10 +306,15 @@ function sameName(a: Candidate, b: Candidate, name: string): WalrustError {
   });
 }
 
-function noName({ path }: Candidate, name: string): WalrustError {
+function noName(
+  { path }: Candidate,
+  name: string,
+  problem: string,
+  code: "usage" | "database",
+): WalrustError {
   return new WalrustError(
-    "usage",
-    `${path} would be called ${JSON.stringify(name)}, which leaves the prefix`,
+    code,
+    `${path} would be called ${JSON.stringify(name)}, which cannot be: ${problem}`,
     {
       hint: "Rename the file or its folder, or give it a name in walrust.toml",
     },

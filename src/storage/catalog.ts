@@ -9,6 +9,7 @@ import type { LtxHeader, LtxTrailer } from "../format/ltx.ts";
 import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE, LTX_TRAILER_SIZE } from "../format/ltx.ts";
 import type { Txid } from "../format/types.ts";
 import { decodeMetadata } from "./object-metadata.ts";
+import { keyProblemOrNull } from "./object-rules.ts";
 import type { ObjectStore } from "./store.ts";
 
 /** The levels an LTX object can be on: increments, three of compactions, snapshots. */
@@ -75,6 +76,8 @@ export async function listDatabases(store: ObjectStore, signal?: AbortSignal): P
     if (folders.some(isLevel)) names.push(prefix.slice(0, -1));
     if (depth === MAX_NAME_DEPTH) return;
     for (const folder of folders) {
+      // What can be no key is nobody's backup (a folder that somebody made): it hides no other one.
+      if (keyProblemOrNull(folder) !== null) continue;
       if (!isLevel(folder)) await walk(`${prefix}${folder}/`, depth + 1);
     }
   };
