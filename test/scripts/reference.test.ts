@@ -1,0 +1,106 @@
+/**
+ * The reference in README.md is what the program's own tables say, and the functions that make it notice
+ * when a row is another.
+ */
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { REFERENCE, withReference } from "../../scripts/reference.ts";
+import { GLOBAL_OPTIONS, keyName, SECTIONS } from "../../src/config/options.ts";
+
+const ROOT = join(import.meta.dir, "..", "..");
+const README = await Bun.file(join(ROOT, "README.md")).text();
+
+/** One part of a text, as it stands between its marks. */
+function part(name: string, content: string): string {
+  return `<!-- reference:${name} -->\n${content}\n<!-- /reference -->`;
+}
+
+test("README.md has the reference that the tables make, each part once", () => {
+  expect(withReference(README)).toBe(README);
+  const marks = [...README.matchAll(/^<!-- reference:([a-z]+) -->$/gm)].map(([, name]) => name!);
+  expect(marks.toSorted()).toEqual(Object.keys(REFERENCE).toSorted());
+  expect(README.match(/^<!-- \/reference -->$/gm)).toHaveLength(marks.length);
+});
+
+describe("withReference", () => {
+  test.each(Object.keys(REFERENCE))("makes %s anew, and leaves what is around it", (name) => {
+    const text = `before\n${part(name, "old")}\nbetween\n${part("globals", "old")}\nafter\n`;
+    const made = withReference(text);
+    expect(made).toBe(
+      `before\n${part(name, `\n${REFERENCE[name]!()}\n`)}\nbetween\n` +
+        `${part("globals", `\n${REFERENCE["globals"]!()}\n`)}\nafter\n`,
+    );
+    expect(withReference(made)).toBe(made);
+  });
+
+  test("leaves a text without a reference", () => {
+    expect(withReference("no reference: `<!-- reference -->`\n")).toBe(
+      "no reference: `<!-- reference -->`\n",
+    );
+  });
+
+  test("rejects a part that does not exist", () => {
+    expect(() => withReference(part("unknown", ""))).toThrow('there is no reference "unknown"');
+  });
+
+  /** A row of each part, and what somebody might make of it by hand. */
+  test.each([
+    ["globals", "| `--log-level LEVEL` | `info` |", "| `--log-level LEVEL` | `warn` |"],
+    [
+      "settings",
+      "| `min_checkpoint_page_count` | `--min-checkpoint-pages` |",
+      "| `min_checkpoint_pages` |  |",
+    ],
+    ["verbs", "| `--dry-run` |  |  |", "| `--try` |  |  |"],
+  ])("mends a changed row, a row too many and a missing row of %s", (_name, row, changed) => {
+    expect(README.split(row)).toHaveLength(2);
+    const [line = ""] = README.split("\n").filter((one) => one.startsWith(row));
+    for (const [found, by] of [
+      [row, changed],
+      [`${line}\n`, `${line}\n${line}\n`],
+      [`${line}\n`, ""],
+    ] as const) {
+      const stale = README.replace(found, by);
+      expect(stale).not.toBe(README);
+      expect(withReference(stale)).toBe(README);
+    }
+  });
+});
+
+describe("the reference", () => {
+  test("has every key of walrust.toml in its section", () => {
+    const settings = REFERENCE["settings"]!();
+    for (const { name, isList, options } of SECTIONS) {
+      const header = `**\`${isList ? `[[${name}]]` : `[${name}]`}\`**`;
+      const [, rest = ""] = settings.split(header);
+      const [section] = rest.split("\n\n**");
+      for (const spec of Object.values(options)) expect(section).toContain(`\n| \`${keyName(spec)}\``);
+    }
+  });
+
+  test("has every verb of src/commands", async () => {
+    const folder = join(ROOT, "src", "commands");
+    const verbs: string[] = [];
+    for (const file of new Bun.Glob("*.ts").scanSync({ cwd: folder })) {
+      const text = await Bun.file(join(folder, file)).text();
+      verbs.push(...[...text.matchAll(/^export const (\w+)Verb: Verb = /gm)].map(([, verb]) => verb!));
+    }
+    const told = [...REFERENCE["verbs"]!().matchAll(/^\*\*`walrust (\w+) /gm)].map(([, verb]) => verb!);
+    expect(told.toSorted()).toEqual(verbs.toSorted());
+  });
+
+  test("has every flag that all verbs take", () => {
+    for (const { flag } of Object.values(GLOBAL_OPTIONS))
+      expect(REFERENCE["globals"]!()).toContain(`\`--${flag}`);
+  });
+
+  test("has no cell that breaks its table", () => {
+    for (const make of Object.values(REFERENCE)) {
+      for (const table of make().split("\n\n")) {
+        if (!table.startsWith("|")) continue;
+        const cells = table.split("\n").map((row) => row.replaceAll("\\|", "").split("|").length);
+        expect(new Set(cells).size).toBe(1);
+      }
+    }
+  });
+});
