@@ -64,6 +64,15 @@ interface ShownSetting {
 
 type Table = Readonly<Record<string, unknown>>;
 
+test("README.md: what a comment says that databases are called is what they are called", () => {
+  for (const name of namesOf("toml")) {
+    const names = Object.values(EXAMPLES[name]!.databases);
+    for (const [, said] of blockOf("toml", name).text.matchAll(/# called ([^…\n]*)/g)) {
+      expect(names).toEqual(expect.arrayContaining(said!.split(", ").filter((one) => one !== "")));
+    }
+  }
+});
+
 test("README.md: every toml example has its surroundings", () => {
   expect(namesOf("toml").toSorted()).toEqual(Object.keys(EXAMPLES).toSorted());
 });
