@@ -45,7 +45,8 @@ export class UploadSummary {
   flush(): void {
     const last = this.#last;
     if (last !== null) {
-      const what = `${this.#count} uploads, ${formatBytes(this.#bytes)}, slowest ${this.#slowestMs} ms`;
+      const uploads = this.#count === 1 ? "1 upload" : `${this.#count} uploads`;
+      const what = `${uploads}, ${formatBytes(this.#bytes)}, slowest ${this.#slowestMs} ms`;
       if (this.#databases.size === 1) {
         this.env.log.info(`${what}, up to TXID ${last.txid}`, { database: last.database });
       } else {

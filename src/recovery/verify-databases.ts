@@ -4,6 +4,7 @@
  */
 import { isLevelFolder } from "../storage/catalog.ts";
 import { readManifest } from "../storage/manifest.ts";
+import { keyProblemOrNull } from "../storage/object-rules.ts";
 import type { ObjectStore } from "../storage/store.ts";
 
 /** How deep database names may nest below a destination. */
@@ -14,7 +15,9 @@ export async function listVerifiable(store: ObjectStore, signal: AbortSignal | u
   const options = signal === undefined ? {} : { signal };
   const names: string[] = [];
   const walk = async (name: string, depth: number): Promise<void> => {
-    const folders = await store.listFolders(name === "" ? "" : `${name}/`, options);
+    const found = await store.listFolders(name === "" ? "" : `${name}/`, options);
+    // What can be no key is nobody's backup: it hides no other one.
+    const folders = found.filter((folder) => keyProblemOrNull(folder) === null);
     const below = folders.filter((folder) => !isLevelFolder(store.layout, folder));
     if (name !== "" && (below.length < folders.length || (await hasManifest(store, name, signal)))) {
       names.push(name);

@@ -48,7 +48,7 @@ export class StallWatch {
   errorFor(action: string, cause: unknown): unknown {
     if (this.#callerSignal?.aborted) return this.#callerSignal.reason;
     if (cause instanceof WalrustError) return cause;
-    const reason = this.#isStalled ? `nothing moved for ${this.#stallMs / 1000} s` : errorMessage(cause);
+    const reason = this.#isStalled ? `nothing moved for ${this.#stallMs / 1000} s` : reasonOf(cause);
     return new WalrustError("storage", `Cannot ${action}: ${reason}`, {
       hint: "Check the network and the endpoint.",
       retryable: true,
@@ -72,4 +72,9 @@ export class StallWatch {
     this.#isStalled = true;
     this.#controller.abort();
   }
+}
+
+/** What fetch says, without its advice to whoever wrote the program. */
+function reasonOf(cause: unknown): string {
+  return errorMessage(cause).replace(/\s*For more information, pass .*$/s, "");
 }

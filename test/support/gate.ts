@@ -1,6 +1,7 @@
 /**
  * A way to a server that can be shut and opened again: a TCP forwarder on a loopback port of its own. Shut,
- * it refuses connections and breaks those there are, as a network or a server that is gone.
+ * it refuses connections and breaks those there are, as a network or a server that is gone; broken, it takes
+ * them and breaks them at once, and counts them.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -11,6 +12,8 @@ export class Gate {
   readonly #target: URL;
   #server: Server | null = null;
   #port = 0;
+  #isBroken = false;
+  #brokenCount = 0;
 
   private constructor(target: string) {
     this.#target = new URL(target);
@@ -28,8 +31,21 @@ export class Gate {
     return `http://127.0.0.1:${this.#port}`;
   }
 
+  /** How many connections were broken at once. */
+  get brokenCount(): number {
+    return this.#brokenCount;
+  }
+
+  /** Breaks connections, those there are and those to come. */
+  break(): void {
+    this.#isBroken = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   /** Lets connections through, at the same port as before. */
   async open(): Promise<void> {
+    this.#isBroken = false;
+    if (this.#server !== null) return;
     this.#server = createServer((socket) => this.#forward(socket));
     this.#server.listen(this.#port, "127.0.0.1");
     await once(this.#server, "listening");
@@ -48,6 +64,11 @@ export class Gate {
   }
 
   #forward(socket: Socket): void {
+    if (this.#isBroken) {
+      this.#brokenCount++;
+      socket.destroy();
+      return;
+    }
     const upstream = connect(Number(this.#target.port), this.#target.hostname);
     for (const [one, other] of [
       [socket, upstream],
