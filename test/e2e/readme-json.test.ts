@@ -31,6 +31,9 @@ testWith("sqlite3")("README.md: every json example has the shape of what is prin
   );
   expect(differences).toEqual([]);
   for (const document of Object.values(printed)) expect(conventionsBroken(document)).toEqual([]);
+  // What an error says is no matter of shape alone: whoever looks it up finds it.
+  const { code, exit, hint } = (exampleOf("error") as { error: Record<string, unknown> }).error;
+  expect(printed["error"]).toMatchObject({ error: { code, exit, hint } });
 });
 
 test.each(namesOf("json"))("README.md: json %s keeps to the conventions that the text names", (name) => {
