@@ -26,7 +26,7 @@ import {
 import type { ObjectStore } from "../storage/store.ts";
 import { entriesByName } from "./database-finder.ts";
 import { withDestination } from "./destination.ts";
-import { formatBytes, printJson, printLine } from "./output.ts";
+import { countOf, formatBytes, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { compactionPolicy } from "./watch-options.ts";
 
@@ -180,7 +180,7 @@ function report(result: UpkeepResult, force: boolean): void {
   const { name, compacted, expired, retention } = result;
   const verb = force ? "" : "would be ";
   for (const { level, minTxid, maxTxid, sources, sourceBytes } of compacted) {
-    const what = `TXID ${minTxid} to ${maxTxid}: ${sources} objects (${formatBytes(sourceBytes)})`;
+    const what = `TXID ${minTxid} to ${maxTxid}: ${countOf(sources, "object")} (${formatBytes(sourceBytes)})`;
     printLine(`${name}: ${what} ${verb}merged into level ${level}`);
   }
   if (expired.length > 0) printLine(`${name}: ${expired.length} merged objects ${verb}deleted`);
@@ -190,6 +190,6 @@ function report(result: UpkeepResult, force: boolean): void {
     );
   }
   const size = formatBytes(retention.deletedBytes);
-  printLine(`${name}: ${retention.deleted.length} objects (${size}) ${verb}deleted by retention`);
+  printLine(`${name}: ${countOf(retention.deleted.length, "object")} (${size}) ${verb}deleted by retention`);
   if (!force) printLine(`${name}: nothing was changed; give --force to do it`);
 }

@@ -175,3 +175,8 @@ export function formatBytes(byteCount: number): string {
   const text = unit === 0 || value >= 100 ? String(Math.round(value)) : value.toPrecision(3);
   return `${text} ${units[unit]}`;
 }
+
+/** A count with its noun: `1 object`, `2 objects`. */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

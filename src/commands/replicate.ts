@@ -7,7 +7,7 @@ import { WalrustError } from "../errors.ts";
 import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
 import { parseReplicaSource } from "../recovery/replica-source.ts";
 import { openDestination } from "./destination.ts";
-import { formatBytes, printEvent } from "./output.ts";
+import { countOf, formatBytes, printEvent } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 /** The verb. */
@@ -71,7 +71,7 @@ function logEvent(event: ReplicaEvent, path: string, log: Log): void {
       return log.info(`${path} is at TXID ${event.txid} of ${new Date(event.timeMs).toISOString()}`);
     case "bootstrapped":
       return log.info(
-        `restored TXID ${event.txid} from ${event.objects} objects (${formatBytes(event.bytes)})`,
+        `restored TXID ${event.txid} from ${countOf(event.objects, "object")} (${formatBytes(event.bytes)})`,
       );
     case "applied":
       return log.info(`applied TXID ${event.txid} of ${new Date(event.timeMs).toISOString()}`);

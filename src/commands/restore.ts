@@ -11,7 +11,7 @@ import { listObjects } from "../storage/catalog.ts";
 import { detectForeignLayoutOrNull } from "../storage/foreign-layout.ts";
 import { withDestination } from "./destination.ts";
 import { localCopiesOrNull } from "./local-copies.ts";
-import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
+import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { leaveState } from "./restored-state.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
@@ -125,11 +125,15 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
   }
   if (isDryRun) {
     const size = formatBytes(result.downloadedBytes);
-    printLine(`${result.name}: would restore TXID ${result.txid} from ${result.objects} objects (${size})`);
+    printLine(
+      `${result.name}: would restore TXID ${result.txid} from ${countOf(result.objects, "object")} (${size})`,
+    );
   } else {
     const size = formatBytes(result.bytes);
     printLine(`${result.name}: restored TXID ${result.txid} of ${time} to ${result.outputPath}`);
-    printLine(`  ${size} from ${result.objects} objects in ${result.durationMs} ms; ${checksText(result)}`);
+    printLine(
+      `  ${size} from ${countOf(result.objects, "object")} in ${result.durationMs} ms; ${checksText(result)}`,
+    );
   }
   if (result.notice !== null) printLine(`  ${result.notice}`);
   if (result.previousPath !== null) printLine(`  the file that was there is now ${result.previousPath}`);
@@ -138,8 +142,9 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
 function checksText(result: RestoreResult): string {
   const { sha256Objects, unchainedObjects, databaseChecksum } = result.checks;
   const parts = [`integrity_check ok`];
-  if (sha256Objects > 0) parts.push(`SHA-256 chain of ${sha256Objects} objects ok`);
-  if (unchainedObjects > 0) parts.push(`${unchainedObjects} objects carry no chain (not written by walrust)`);
+  if (sha256Objects > 0) parts.push(`SHA-256 chain of ${countOf(sha256Objects, "object")} ok`);
+  if (unchainedObjects > 0)
+    parts.push(`no chain on ${countOf(unchainedObjects, "object")} (not written by walrust)`);
   if (databaseChecksum !== null) parts.push(`database checksum ${databaseChecksum}`);
   return parts.join(", ");
 }

@@ -13,7 +13,7 @@ import { askWatchByNameOrNull } from "../replication/control.ts";
 import { type ForeignLayout, ForeignLayoutError, findForeignDatabases } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
-import { formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
+import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
@@ -155,16 +155,16 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   printLine(`${name} in ${store.url}`);
   const range = checked.maxTxid === null ? "" : `, TXID ${checked.minTxid ?? "none"} to ${checked.maxTxid}`;
   printLine(
-    `  ${counted(checked.objects, "object")} (${formatBytes(checked.bytes)}), ` +
-      `${counted(checked.snapshots, "snapshot")}${range}`,
+    `  ${countOf(checked.objects, "object")} (${formatBytes(checked.bytes)}), ` +
+      `${countOf(checked.snapshots, "snapshot")}${range}`,
   );
-  printLine(`  headers, sizes, continuity and checksums of ${counted(checked.objects, "object")} looked at`);
+  printLine(`  headers, sizes, continuity and checksums of ${countOf(checked.objects, "object")} looked at`);
   if (checked.chainedObjects > 0)
-    printLine(`  SHA-256 chain of ${counted(checked.chainedObjects, "object")}`);
+    printLine(`  SHA-256 chain of ${countOf(checked.chainedObjects, "object")}`);
   if (checked.unchainedObjects > 0) {
-    printLine(`  ${counted(checked.unchainedObjects, "object")} without a chain (not written by walrust)`);
+    printLine(`  ${countOf(checked.unchainedObjects, "object")} without a chain (not written by walrust)`);
   }
-  printLine(`  read in full: ${counted(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
+  printLine(`  read in full: ${countOf(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
   if (checked.restoredTxid !== null) {
     printLine(`  restored TXID ${checked.restoredTxid} on trial: integrity_check ok`);
     if (checked.comparedWithLive) printLine("  the live database has the same content at that TXID");
@@ -172,7 +172,7 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   }
   for (const { object, message } of repairs) printLine(`  fixed: ${object} ${message}`);
   for (const finding of findings) printLine(`  ${findingText(finding)}`);
-  if (checked.omittedFindings > 0) printLine(`  and ${counted(checked.omittedFindings, "more finding")}`);
+  if (checked.omittedFindings > 0) printLine(`  and ${countOf(checked.omittedFindings, "more finding")}`);
   printLine(`${name}: ${verdictOf(report)}`);
 }
 
@@ -186,24 +186,20 @@ function verdictOf({ status, findings }: VerifyReport): string {
   const errors = findings.filter(({ severity }) => severity === "error").length;
   const warnings = findings.length - errors;
   const parts = [
-    ...(errors > 0 ? [counted(errors, "error")] : []),
-    ...(warnings > 0 ? [counted(warnings, "warning")] : []),
+    ...(errors > 0 ? [countOf(errors, "error")] : []),
+    ...(warnings > 0 ? [countOf(warnings, "warning")] : []),
   ];
   const verdict = status === "errors" ? "A RESTORE IS IN DANGER" : "restorable, with something to tidy up";
   return `${verdict} (${parts.join(", ")})`;
 }
 
 function summaryOf(reports: readonly VerifyReport[]): string {
-  const countOf = (status: VerifyReport["status"]): number =>
+  const withStatus = (status: VerifyReport["status"]): number =>
     reports.filter((report) => report.status === status).length;
   const parts = [
-    `${countOf("ok")} ok`,
-    `${countOf("warnings")} with warnings`,
-    `${countOf("errors")} with errors`,
+    `${withStatus("ok")} ok`,
+    `${withStatus("warnings")} with warnings`,
+    `${withStatus("errors")} with errors`,
   ];
-  return `${counted(reports.length, "database")}: ${parts.join(", ")}`;
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+  return `${countOf(reports.length, "database")}: ${parts.join(", ")}`;
 }

@@ -119,12 +119,26 @@ class Reporter {
 
   emit(event: WatchEvent): void {
     const { env, isJson } = this.invocation;
-    if (isJson) printEvent({ ...event, at: new Date(env.nowMs()).toISOString() }, env.log);
+    if (isJson) printEvent({ ...eventJson(event), at: new Date(env.nowMs()).toISOString() }, env.log);
     else logEvent(event, this.#summary, env.log);
   }
 
   flush(): void {
     this.#summary.flush();
+  }
+}
+
+/** An event as it is printed. */
+function eventJson(event: WatchEvent): object {
+  switch (event.event) {
+    case "compacted": {
+      const { minTxid, maxTxid, ...rest } = event;
+      return { ...rest, min_txid: minTxid, max_txid: maxTxid };
+    }
+    case "checkpointed":
+      return { ...event, held_ms: Math.round(event.held_ms * 1000) / 1000 };
+    default:
+      return event;
   }
 }
 

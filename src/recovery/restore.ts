@@ -208,8 +208,8 @@ async function build(
   makeFolder(folder);
   const tempPath = join(folder, `.${basename(outputPath)}.restore-${hex(env.randomBytes(6))}`);
   const builder = new DatabaseBuilder(tempPath);
+  const path = startOfPath();
   try {
-    const path = startOfPath();
     const totalBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
     let doneBytes = 0;
     for await (const fetched of fetchInOrder(store, objects, signal, context.local)) {
@@ -232,11 +232,25 @@ async function build(
     return { timeMs: builder.timeMs, bytes, path, checksum, previousPath };
   } catch (error) {
     if (existsSync(tempPath)) rmSync(tempPath, { force: true });
-    if (error instanceof WalrustError) throw error;
+    if (error instanceof WalrustError) throw withWayOut(error, name, path.txid);
     throw new WalrustError("restore", `Restore of ${name} failed: ${errorMessage(error)}`, { cause: error });
   } finally {
     builder.close();
   }
+}
+
+/**
+ * An error of an object, with what can still be restored.
+ * @param txid the newest that was reached before it, or 0
+ */
+function withWayOut(error: WalrustError, name: string, txid: number): WalrustError {
+  const isUnsound = error.code === "integrity" || error.code === "corrupt";
+  if (!isUnsound || error.hint !== undefined) return error;
+  const hint =
+    txid === 0
+      ? `walrust verify ${name} --read-data tells what else is damaged; another snapshot may be whole`
+      : `What is before it can be restored: --point-in-time txid:${txid}`;
+  return new WalrustError(error.code, error.message, { hint, context: error.context, cause: error });
 }
 
 function assertPlan(name: string, plan: ReturnType<typeof planRestore>): RestorePlan {

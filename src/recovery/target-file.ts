@@ -18,8 +18,10 @@ import { systemCode, WalrustError } from "../errors.ts";
 const COMPANIONS = ["", "-wal", "-shm", "-journal"] as const;
 
 /**
- * @throws WalrustError code "usage" when something is there and `force` is not given; "database" when a
- * process has the database open
+ * Leftovers of a database that is gone itself (its -wal, after `rm app.db`) are in nobody's way: they are
+ * kept under another name without being asked.
+ * @throws WalrustError code "usage" when a database is there and `force` is not given; "database" when a
+ * process has it open
  */
 export function assertTargetFree(path: string, force: boolean): void {
   const existing = COMPANIONS.map((suffix) => `${path}${suffix}`).filter((file) => existsSync(file));
@@ -29,8 +31,8 @@ export function assertTargetFree(path: string, force: boolean): void {
       hint: "Give -o the path of a database file",
     });
   }
-  if (!force) {
-    throw new WalrustError("usage", `${existing[0]} exists`, {
+  if (!force && existing[0] === path) {
+    throw new WalrustError("usage", `${path} exists`, {
       hint: "Give another -o, or --force to replace it (it is kept beside the target)",
     });
   }
@@ -44,7 +46,7 @@ export function assertTargetFree(path: string, force: boolean): void {
 /**
  * Renames the target and its -wal, -shm and -journal: a log left behind would be applied to the restored
  * file.
- * @returns where the database is now, or null when there was none
+ * @returns where the first of them is now, or null when there was none
  */
 export function moveAside(path: string, nowMs: number): string | null {
   const stamp = new Date(nowMs).toISOString().replace(/[:.]/g, "-");
@@ -53,7 +55,7 @@ export function moveAside(path: string, nowMs: number): string | null {
   for (const suffix of COMPANIONS) {
     if (!existsSync(`${path}${suffix}`)) continue;
     renameSync(`${path}${suffix}`, `${asidePath}${suffix}`);
-    if (suffix === "") moved = asidePath;
+    moved ??= `${asidePath}${suffix}`;
   }
   return moved;
 }

@@ -131,15 +131,29 @@ describe("restore gives the recorded bytes", () => {
 });
 
 describe("restore and what is there already", () => {
-  test.each(["", "-wal", "-shm", "-journal"])(
-    "restore refuses an existing out.db%s and leaves it",
+  test("restore refuses an existing database and leaves it", async () => {
+    const output = newOutput();
+    writeFileSync(output, "mine");
+    const error = await failureOf(restoreFrom(bucket.store, output));
+    expect([error.code, error.message, error.hint?.includes("--force")]).toEqual([
+      "usage",
+      `${output} exists`,
+      true,
+    ]);
+    expect(readdirSync(dirname(output))).toEqual(["out.db"]);
+    expect(readFileSync(output, "utf8")).toBe("mine");
+  });
+
+  test.each(["-wal", "-shm", "-journal"])(
+    "restore keeps an out.db%s whose database is gone under another name",
     async (suffix) => {
       const output = newOutput();
       writeFileSync(`${output}${suffix}`, "mine");
-      const error = await failureOf(restoreFrom(bucket.store, output));
-      expect([error.code, error.hint?.includes("--force")]).toEqual(["usage", true]);
-      expect(readdirSync(dirname(output))).toEqual([`out.db${suffix}`]);
-      expect(readFileSync(`${output}${suffix}`, "utf8")).toBe("mine");
+      const { previousPath } = await restoreFrom(bucket.store, output);
+      expect(Buffer.compare(readFileSync(output), bucket.images.get(6)!)).toBe(0);
+      expect(existsSync(`${output}${suffix}`)).toBe(false);
+      expect(basename(previousPath!)).toMatch(new RegExp(`^out\\.db\\.pre-restore-2.*${suffix}$`));
+      expect(readFileSync(previousPath!, "utf8")).toBe("mine");
     },
   );
 
