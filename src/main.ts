@@ -198,12 +198,18 @@ function fail(error: unknown): number {
 /** Waits until what was printed is written; after a signal, not much longer. @returns the exit code */
 async function finish(exitCode: number): Promise<number> {
   const { sleep } = systemEnv(SILENT_LOG);
+  const wasStopped = stopping.signal.aborted;
+  let isWritten = false;
   const givenUp = new Promise<void>((resolve) => {
     const wait = (): void => void sleep(READER_WAIT_MS).then(resolve);
     if (stopping.signal.aborted) wait();
     else stopping.signal.addEventListener("abort", wait, { once: true });
   });
-  await Promise.race([flushOutput(), givenUp]);
+  const written = flushOutput().then(() => {
+    isWritten = true;
+  });
+  await Promise.race([written, givenUp]);
+  if (!isWritten && !wasStopped) return SIGNAL_EXIT_CODES[stoppedBy];
   const reason = outputFailure();
   if (reason === null || exitCode !== 0) return exitCode;
   const hint = "What was asked for was done, but its result is incomplete where it was written to";

@@ -26,8 +26,11 @@ const COMPANIONS = ["", "-wal", "-shm", "-journal"] as const;
 export function assertTargetFree(path: string, force: boolean): void {
   const existing = COMPANIONS.map((suffix) => `${path}${suffix}`).filter((file) => existsSync(file));
   if (existing.length === 0) return;
-  if (statSync(existing[0]!).isDirectory()) {
-    throw new WalrustError("usage", `${existing[0]} is a folder`, {
+  const stats = statSync(existing[0]!);
+  if (!stats.isFile()) {
+    // Moved aside, a device would be gone for everybody.
+    const found = stats.isDirectory() ? "is a folder" : "is no regular file";
+    throw new WalrustError("usage", `${existing[0]} ${found}`, {
       hint: "Give -o the path of a database file",
     });
   }

@@ -4,14 +4,33 @@
  */
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { createAppDatabase } from "../support/app-rows.ts";
-import { cleanEnvironment, mustWalrust, type Run, runWalrust, walrustBinary } from "../support/binary.ts";
+import {
+  cleanEnvironment,
+  collect,
+  mustWalrust,
+  type Run,
+  runWalrust,
+  spawnWalrust,
+  untilTestEnds,
+  walrustBinary,
+} from "../support/binary.ts";
 import { fileDestination } from "../support/destinations.ts";
 import { recordHistory } from "../support/history.ts";
 import { assertNoSlip, failureDocument, toldFailure } from "../support/run-checks.ts";
 import { S3Server } from "../support/s3-server.ts";
+import { waitUntil } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
 import { WatchProcess } from "../support/watch-process.ts";
 
@@ -26,6 +45,13 @@ beforeAll(async () => {
   server = await S3Server.start();
 });
 afterAll(() => server.stop());
+
+/** The server as a destination. */
+function onServer(): { words: readonly string[]; env: Record<string, string> } {
+  const { accessKeyId, secretAccessKey } = server.options;
+  const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
+  return { words: ["-b", "s3://bucket/vm", "--endpoint", server.url], env };
+}
 
 /** Runs the executable from a shell, which redirects its output. */
 async function runInShell(command: string, words: readonly string[]): Promise<Run> {
@@ -54,10 +80,8 @@ test.each([
   server.reset();
   const path = join(tempFolder("stuck"), "app.db");
   createAppDatabase(path);
-  const { accessKeyId, secretAccessKey } = server.options;
-  const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
-  const words = [path, "-b", "s3://bucket/vm", "--endpoint", server.url, "--no-metrics"];
-  const watch = await WatchProcess.start(words, { env });
+  const { words, env } = onServer();
+  const watch = await WatchProcess.start([path, ...words, "--no-metrics"], { env });
   await watch.waitForUploads(1);
   server.inject({ kind: "put", when: "before", answer: "hang", count: 1_000 });
   const connection = new Database(path);
@@ -75,6 +99,65 @@ test.each([
     message: `Stopped at once by a second ${signal}`,
     hint: expect.stringContaining("nothing is lost"),
   });
+});
+
+test.each([
+  ["restore", "get"],
+  ["verify", "get"],
+  ["list", "list"],
+] as const)("%s that is stopped by one signal says so, and leaves nothing", async (verb, kind) => {
+  server.reset();
+  const folder = tempFolder("stopped");
+  const path = join(folder, "app.db");
+  createAppDatabase(path);
+  const { words, env } = onServer();
+  await mustWalrust(["snapshot", path, ...words], { env });
+  const before = readdirSync(folder);
+  server.inject({ kind, when: "before", answer: "hang", count: 1_000 });
+  const own = { restore: ["app", "-o", join(folder, "restored.db")], verify: ["app"], list: [] };
+  const asked = server.count(kind);
+  const child = await spawnWalrust([verb, ...own[verb], ...words, "--json"], { env });
+  const ended = collect(child, verb);
+  await waitUntil(() => server.count(kind) > asked);
+  child.kill("SIGTERM");
+  const run = await ended;
+  assertNoSlip(run);
+  expect(run.exitCode).toBe(143);
+  expect(toldFailure(run).message).toMatch(/^Stopped by SIGTERM/);
+  expect(failureDocument(run)).toMatchObject({ code: "interrupted", exit: 143 });
+  expect(readdirSync(folder)).toEqual(before);
+});
+
+/** Code that runs before the program, from source: what goes wrong in it is caught by nobody. */
+const FAULTS = [
+  ["an error in a timer", 'setTimeout(() => { throw new TypeError("boom"); });'],
+  ["a rejection", 'void Promise.reject(new TypeError("boom"));'],
+] as const;
+
+test.each(FAULTS)("%s that nobody catches is told as an internal error", async (_what, code) => {
+  const folder = tempFolder("fault");
+  createAppDatabase(join(folder, "app.db"));
+  writeFileSync(join(folder, "fault.ts"), code);
+  const main = join(import.meta.dir, "..", "..", "src", "main.ts");
+  for (const trace of ["", "1"]) {
+    const call = ["watch", "app.db", "-b", `file://${folder}/bucket`, "--no-metrics", "--json"];
+    // Imported by the fault's file, the program has its handlers before anything goes wrong.
+    const entry = join(folder, "entry.ts");
+    writeFileSync(
+      entry,
+      `import ${JSON.stringify(join(folder, "fault.ts"))};\nimport ${JSON.stringify(main)};\n`,
+    );
+    const child = Bun.spawn([process.execPath, entry, ...call], {
+      cwd: folder,
+      env: cleanEnvironment({ WALRUST_TRACE: trace }),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const run = await collect(child, "a fault");
+    expect(run.exitCode).toBe(1);
+    expect(run.stderr).toContain("walrust: boom\n  This is a fault of walrust.");
+    expect(run.stderr.includes("fault.ts:1")).toBe(trace === "1");
+    expect(failureDocument(run, true)).toMatchObject({ code: "internal", exit: 1, message: "boom" });
+  }
 });
 
 test("compact ends with 5 when an object that it has to merge is damaged", async () => {
@@ -126,6 +209,41 @@ test("a document of more than a pipe holds is written whole to a slow reader", a
   expect(stdout.length).toBeGreaterThan(100_000);
   expect((JSON.parse(stdout) as { databases: unknown[] }).databases.length).toBe(120);
 });
+
+test("a verb whose result nobody reads can be stopped", async () => {
+  const folder = tempFolder("unread");
+  createAppDatabase(join(folder, "app.db"));
+  const databases = Array.from({ length: 120 }, (_, index) => join(folder, `some-tenant-${index}.db`));
+  for (const copy of databases) writeFileSync(copy, readFileSync(join(folder, "app.db")));
+  const fifo = join(folder, "fifo");
+  const command = `mkfifo ${fifo}; exec 3<>${fifo}; exec "$@" > ${fifo}`;
+  const words = ["explain", ...databases, "-b", `file://${folder}/bucket`, "--json"];
+  const child = untilTestEnds(
+    Bun.spawn(["bash", "-c", command, "bash", await walrustBinary(), ...words], {
+      env: cleanEnvironment(),
+      stdio: ["ignore", "ignore", "ignore"],
+    }),
+  );
+  await waitUntil(() => existsSync(fifo));
+  const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    await waitUntil(() => isReadable(reader));
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(143);
+  } finally {
+    closeSync(reader);
+  }
+});
+
+/** Whether something can be read from a pipe; takes one byte of it. */
+function isReadable(fd: number): boolean {
+  try {
+    return readSync(fd, new Uint8Array(1)) > 0;
+  } catch {
+    // EAGAIN: nothing yet.
+    return false;
+  }
+}
 
 const ODD_WORDS = [
   "",

@@ -113,7 +113,7 @@ test("a folder of any name in the destination neither breaks a line nor hides a 
   }
 });
 
-test("each level shows what is at least as severe; what a second try mends is told to who debugs", async () => {
+test("each level shows what is at least as severe; what a second try mends is for debug", async () => {
   const logs: Record<string, string[]> = {};
   for (const level of ["debug", "info", "warn", "error"]) {
     server.reset();
@@ -132,7 +132,7 @@ test("each level shows what is at least as severe; what a second try mends is to
   expect(debug?.length).toBeGreaterThan(2);
 });
 
-test("a watch without --json says what it does in words: the first upload of each database, then sums", async () => {
+test("a watch without --json tells the first upload of each database, then sums", async () => {
   const path = join(tempFolder("text"), "app.db");
   createAppDatabase(path);
   const destination = fileDestination();

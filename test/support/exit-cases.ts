@@ -3,6 +3,7 @@
  * to be said. The setups are real: files, folders, an S3 server, locks.
  */
 import { Database } from "bun:sqlite";
+import { execFileSync } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { takeHostLockOrNull } from "../../src/database/host-lock.ts";
@@ -87,6 +88,12 @@ function rollbackDatabase({ folder }: World): string {
 function configFile(text: string): string {
   const path = join(tempFolder("config"), "walrust.toml");
   writeFileSync(path, text);
+  return path;
+}
+
+function fifo(): string {
+  const path = join(tempFolder("fifo"), "pipe");
+  execFileSync("mkfifo", [path]);
   return path;
 }
 
@@ -191,6 +198,15 @@ const OWN_CASES: readonly ExitCase[] = [
     error: "usage",
     said: ["app.db exists"],
     hint: "--force",
+  },
+  {
+    verb: "restore",
+    code: 2,
+    what: "the target is a device or pipe, even with --force",
+    words: ({ there }) => ["app", "-o", fifo(), "--force", ...there],
+    error: "usage",
+    said: ["pipe is no regular file"],
+    hint: "-o",
   },
   {
     verb: "restore",
