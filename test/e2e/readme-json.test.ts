@@ -164,8 +164,8 @@ const REPLICA_EVENTS: Record<ReplicaEvent["event"], "when all is well" | "when i
 testWith("sqlite3")("README.md: the events of replicate are those that the text names", async () => {
   const [, said = ""] = /^`replicate`: (.*)$/m.exec(README) ?? [];
   const named = [...said.matchAll(/`(\w+)`/g)].map(([, word]) => word!);
-  const known = Object.entries(REPLICA_EVENTS).filter(([, when]) => when === "when all is well");
-  expect(named.toSorted()).toEqual(known.map(([event]) => event).toSorted());
+  expect(named.toSorted()).toEqual(Object.keys(REPLICA_EVENTS).toSorted());
+  const good = Object.entries(REPLICA_EVENTS).filter(([, when]) => when === "when all is well");
   const sandbox = await Sandbox.open();
   await takeFirstSteps(sandbox);
   const seen = new Set<string>();
@@ -181,5 +181,5 @@ testWith("sqlite3")("README.md: the events of replicate are those that the text 
     for (const { event } of events) seen.add(event);
     for (const event of events) expect(conventionsBroken(event)).toEqual([]);
   }
-  expect([...seen].toSorted()).toEqual(named.toSorted());
+  expect([...seen].toSorted()).toEqual(good.map(([event]) => event).toSorted());
 });
