@@ -6,7 +6,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { mustWalrust, type Run, runWalrust } from "../support/binary.ts";
-import { EXIT_CASES, type ExitCase, makeWorld } from "../support/exit-cases.ts";
+import { EXIT_CASES, type ExitCase } from "../support/exit-cases.ts";
+import { makeWorld } from "../support/exit-world.ts";
 import { assertNoSlip, failureDocument, toldFailure } from "../support/run-checks.ts";
 
 const VERBS = [

@@ -3,26 +3,19 @@
  * to be said. The setups are real: files, folders, an S3 server, locks.
  */
 import { Database } from "bun:sqlite";
-import { execFileSync } from "node:child_process";
-import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { takeHostLockOrNull } from "../../src/database/host-lock.ts";
-import { createAppDatabase } from "./app-rows.ts";
 import type { Variables } from "./binary.ts";
-import { S3Server } from "./s3-server.ts";
-import { tempFolder } from "./temp.ts";
-import { WatchProcess } from "./watch-process.ts";
-
-/** What a case runs in: a folder with `app.db`, and `bucket`, which has a backup of it. */
-export interface World {
-  readonly folder: string;
-  readonly database: string;
-  readonly bucket: string;
-  /** `-b` and the bucket. */
-  readonly there: readonly string[];
-  /** A server that knows no bucket: options and environment. */
-  readonly nowhere: { readonly words: readonly string[]; readonly env: Variables };
-}
+import {
+  altered,
+  configFile,
+  fifo,
+  flipByte,
+  rollbackDatabase,
+  snapshotFile,
+  type World,
+} from "./exit-world.ts";
 
 /** One failure. */
 export interface ExitCase {
@@ -38,63 +31,6 @@ export interface ExitCase {
   readonly said: readonly string[];
   /** Part of the hint; null: there is nothing to be done. */
   readonly hint: string | null;
-}
-
-/** Makes the world. */
-export async function makeWorld(): Promise<World & { readonly server: S3Server }> {
-  const folder = tempFolder("exit");
-  const database = join(folder, "app.db");
-  const bucket = join(folder, "bucket");
-  createAppDatabase(database);
-  const there = ["-b", `file://${bucket}`];
-  // A watch leaves word of where the database is.
-  const watch = await WatchProcess.start([database, ...there, "--no-metrics"]);
-  await watch.waitForUploads(1);
-  await watch.stop();
-  const server = await S3Server.start();
-  const words = ["-b", "s3://no-such-bucket/vm", "--endpoint", server.url];
-  const { accessKeyId, secretAccessKey } = server.options;
-  const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
-  return { folder, database, bucket, there, nowhere: { words, env }, server };
-}
-
-/** A copy of the bucket that something was done to. */
-function altered({ bucket }: World, alter: (app: string) => void): string[] {
-  const copy = join(tempFolder("altered"), "bucket");
-  cpSync(bucket, copy, { recursive: true, preserveTimestamps: true });
-  alter(join(copy, "app"));
-  return ["-b", `file://${copy}`];
-}
-
-function snapshotFile(app: string): string {
-  const folder = join(app, "ltx", "9");
-  return join(folder, readdirSync(folder).find((name) => name.endsWith(".ltx"))!);
-}
-
-function flipByte(path: string): void {
-  const bytes = readFileSync(path);
-  bytes[bytes.length >> 1]! ^= 0xff;
-  writeFileSync(path, bytes);
-}
-
-function rollbackDatabase({ folder }: World): string {
-  const path = join(folder, "rollback.db");
-  const database = new Database(path);
-  database.run("CREATE TABLE IF NOT EXISTS t (id INTEGER)");
-  database.close(true);
-  return path;
-}
-
-function configFile(text: string): string {
-  const path = join(tempFolder("config"), "walrust.toml");
-  writeFileSync(path, text);
-  return path;
-}
-
-function fifo(): string {
-  const path = join(tempFolder("fifo"), "pipe");
-  execFileSync("mkfifo", [path]);
-  return path;
 }
 
 const envOfNowhere = ({ nowhere }: World): Variables => nowhere.env;
