@@ -83,7 +83,7 @@ export class DatabaseWatcher {
       snapshots: this.#snapshots,
       uploadsDone: () => this.#uploads.done(),
       worked: () => this.#pause.reset(),
-      failed: (error) => this.#fail(error),
+      failed: (error) => this.fail(error),
       snapshotFailed: (error) => this.#say(error),
       settled: () => this.#healedIfDrained(),
     });
@@ -206,7 +206,7 @@ export class DatabaseWatcher {
       if (this.#isMissing) return;
       this.#noteCapturing(live);
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     }
     this.#uploads.startDue(live, nowMs);
     this.#upkeep.startDue(live, nowMs);
@@ -274,7 +274,8 @@ export class DatabaseWatcher {
 
   // Failures
 
-  #fail(error: unknown): void {
+  /** A look or a job failed: it is tried again after a while. */
+  fail(error: unknown): void {
     const { env, stopping } = this.context;
     if (this.#aborter.signal.aborted || error === stopping.reason) return;
     this.#hasFailed = true;

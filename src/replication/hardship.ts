@@ -40,8 +40,13 @@ function hurtOrNull(live: LiveDatabase, truncateThresholdPages: number): string 
 }
 
 function isDiskShort(path: string): boolean {
-  const { bavail, blocks, bsize } = statfsSync(path);
-  return bavail * bsize < Math.max(FREE_BYTES_MIN, blocks * bsize * FREE_SHARE_MIN);
+  try {
+    const { bavail, blocks, bsize } = statfsSync(path);
+    return bavail * bsize < Math.max(FREE_BYTES_MIN, blocks * bsize * FREE_SHARE_MIN);
+  } catch {
+    // It was deleted just now, or may not be looked at: the next look says so.
+    return false;
+  }
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { statSync } from "node:fs";
 import type { Env } from "../env.ts";
-import { WalrustError } from "../errors.ts";
+import { systemCode, WalrustError } from "../errors.ts";
 
 /** The reason at present. */
 export class Refusal {
@@ -31,7 +31,12 @@ export class Refusal {
 
 /** Whether there is a file with anything in it. */
 export function hasContent(path: string): boolean {
-  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  try {
+    return statSync(path).size > 0;
+  } catch (error) {
+    // What may not be looked at is there, for all we know.
+    return !["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "");
+  }
 }
 
 /** The database was watched, and its file is gone. */

@@ -70,9 +70,14 @@ function pruneAll(owners: readonly SpoolOwner[], bytesMax: number, env: Env): nu
   const withFiles = owners.filter(({ live }) => live !== null && live.sentBytes > 0);
   const share = Math.floor(bytesMax / Math.max(1, withFiles.length));
   let left = 0;
-  for (const { live } of withFiles) {
+  for (const { name, live } of withFiles) {
     if (live === null) continue;
-    live.sentBytes = pruneSent(live.paths.spoolFolder, Number.POSITIVE_INFINITY, share, env.nowMs()).bytes;
+    const folder = live.paths.spoolFolder;
+    try {
+      live.sentBytes = pruneSent(folder, Number.POSITIVE_INFINITY, share, env.nowMs()).bytes;
+    } catch (error) {
+      env.log.debug(`kept files cannot be removed: ${asWalrustError(error).message}`, { database: name });
+    }
     left += live.sentBytes;
   }
   return left;

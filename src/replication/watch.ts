@@ -9,6 +9,7 @@
 import type { Env } from "../env.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
 import { enforceSpoolBudget } from "./spool-budget.ts";
@@ -116,11 +117,20 @@ async function loop(fleet: Fleet, discovery: Discovery | undefined, context: Wat
       const isActive = watcher.isActive(nowMs);
       isAnyActive ||= isActive;
       // Beside busy databases an idle one is looked at on every second tick: as often as when all are idle.
-      if (isActive || !wasAnyActive || (tick + i) % 2 === 0) watcher.look(nowMs);
+      if (isActive || !wasAnyActive || (tick + i) % 2 === 0) look(watcher, nowMs);
     }
     if (!isAnyRunning) return;
     wasAnyActive = isAnyActive;
     await env.sleep(isAnyActive ? ACTIVE_TICK_MS : IDLE_TICK_MS, stopping);
+  }
+}
+
+/** Whatever goes wrong in a look is a failure of that database alone. */
+function look(watcher: DatabaseWatcher, nowMs: number): void {
+  try {
+    watcher.look(nowMs);
+  } catch (error) {
+    watcher.fail(error);
   }
 }
 
