@@ -102,7 +102,8 @@ describe("an environment variable in a value", () => {
   });
 
   test("variables also stand in what [[databases]] and [[webhooks]] say", () => {
-    const text = `[[databases]]\npath = "/\${A}/*.db"\nprefix = "\${A}"\n[[webhooks]]\nurl = "http://h/\${A}"\n`;
+    const databaseEntry = '[[databases]]\npath = "/${A}/*.db"\nprefix = "${A}"\n';
+    const text = `${databaseEntry}[[webhooks]]\nurl = "http://h/\${A}"\n`;
     const { databases, webhooks } = parseConfigFile(text, "/w/walrust.toml", "walrust.toml", { A: "vm" });
     expect(databases[0]).toMatchObject({ path: "/vm/*.db", prefix: "vm", isGlob: true });
     expect(webhooks[0]?.values.get("webhooks.url")?.value).toBe("http://h/vm");

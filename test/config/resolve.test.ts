@@ -167,7 +167,7 @@ describe("what signs a request", () => {
     expect(headers["x-amz-security-token"]).toBe(sessionToken === "" ? undefined : sessionToken);
   });
 
-  test("the source of a replica is signed with keys of one place too, beside a configured folder", async () => {
+  test("the source of a replica, with keys of one place, beside a configured folder", async () => {
     Object.assign(server.options, {
       accessKeyId: "F-ID",
       secretAccessKey: "F-SECRET",

@@ -1,5 +1,5 @@
 /** What the keys of [s3] and [[databases]] do, seen from outside: by the store, and in the bucket. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -14,6 +14,8 @@ import {
 } from "../support/configured-watch.ts";
 import { S3Server } from "../support/s3-server.ts";
 import { tempFolder } from "../support/temp.ts";
+
+setDefaultTimeout(30_000);
 
 afterEach(closeApplications);
 
@@ -130,7 +132,7 @@ describe("[s3] with a host name", () => {
 });
 
 describe("[[databases]]", () => {
-  test("databases.path names databases and globs, databases.prefix and databases.name where they go", async () => {
+  test("databases.path names them, databases.prefix and databases.name where they go", async () => {
     const { settings, bucket } = folderSettings();
     const entries = `
 [[databases]]

@@ -2,7 +2,7 @@
  * What the keys of [sync] do in the running program, each set alone in walrust.toml. With its default, none
  * of what is waited for here would come before the wait is given up.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -14,6 +14,8 @@ import {
 import { eventually } from "../support/eventually.ts";
 import { S3Server } from "../support/s3-server.ts";
 import type { WatchProcess } from "../support/watch-process.ts";
+
+setDefaultTimeout(30_000);
 
 afterEach(closeApplications);
 
@@ -123,7 +125,7 @@ describe("[sync]", () => {
       expect([value, Date.parse(taken.at) - startMs < 1_500]).toEqual([value, isTaken]);
       expect(await again.stop()).toBe(0);
     }
-  }, 20_000);
+  });
 
   test.each([
     ["sync.compact_after_snapshot", "true"],
@@ -154,7 +156,7 @@ describe("[sync]", () => {
     const server = await S3Server.start();
     const { watch, commit } = await configured({ ...serverSettings(server), "sync.shutdown_timeout": "0.3" });
     const running = await watch();
-    await running.waitForTxid(1);
+    await eventually("the manifest", async () => server.objects.has("bucket/vm/app/manifest.json"));
     server.inject({ kind: "put", when: "before", answer: "hang", count: 1_000 });
     const puts = server.count("put");
     await commit();

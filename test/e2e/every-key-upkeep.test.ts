@@ -2,7 +2,7 @@
  * What the keys of [cache], [compaction] and [retention] do in the running program, each set alone in
  * walrust.toml: in the folders beside the database, and in the bucket.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
@@ -19,6 +19,8 @@ import { S3Server } from "../support/s3-server.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { tempFolder } from "../support/temp.ts";
 import { putTiny, TinyHistory } from "../support/tiny-history.ts";
+
+setDefaultTimeout(30_000);
 
 afterEach(closeApplications);
 
@@ -92,7 +94,8 @@ describe("[cache]", () => {
     const stems = ["one", "two", "three"];
     const { watch, commit } = await configured({ ...serverSettings(server), ...keys }, { stems });
     const running = await watch();
-    for (const stem of stems) await running.waitForTxid(1, stem);
+    const hasManifest = (stem: string): boolean => server.objects.has(`bucket/vm/${stem}/manifest.json`);
+    await eventually("the first snapshots with their manifests", async () => stems.every(hasManifest));
     const puts = server.count("put");
     server.inject({ kind: "put", when: "before", answer: "hang", count: 1_000 });
     for (const stem of stems) await commit("row", stem);
@@ -138,7 +141,7 @@ describe("[compaction]", () => {
     }
     expect(merges(3)).toBe(0);
     expect(await running.stop()).toBe(0);
-  }, 20_000);
+  });
 
   test("compaction.enabled = false merges nothing, whatever waits", async () => {
     const { settings, bucket } = folderSettings();

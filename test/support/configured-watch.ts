@@ -21,8 +21,8 @@ export interface Configured {
   readonly apps: ReadonlyMap<string, SqliteProcess>;
   /** Runs a verb there. */
   run(words: readonly string[]): Promise<Run>;
-  /** Watches until `databaseCount` databases are watched and have their first snapshot. */
-  watch(databaseCount?: number): Promise<WatchProcess>;
+  /** Begins to watch, and waits until so many databases are. @param words beside what the file says */
+  watch(databaseCount?: number, words?: readonly string[]): Promise<WatchProcess>;
   /** Commits one row into a database. */
   commit(text?: string, stem?: string): Promise<void>;
 }
@@ -57,8 +57,8 @@ export async function configured(settings: Settings, options: ConfiguredOptions 
     folder,
     apps,
     run: (words) => runWalrust(words, { cwd: folder, env }),
-    watch: async (databaseCount = stems.length) => {
-      const watch = await WatchProcess.start([], { cwd: folder, env });
+    watch: async (databaseCount = stems.length, words = []) => {
+      const watch = await WatchProcess.start(words, { cwd: folder, env });
       await watch.waitFor("watching", () => watch.eventsOf("watching").length >= databaseCount);
       return watch;
     },
