@@ -4,6 +4,7 @@
  * so is its end.
  */
 import { WalrustError } from "../errors.ts";
+import { isSuspension } from "../storage/circuit-breaker.ts";
 import type { CompactionTarget } from "./compact.ts";
 import { RetryPause, SideFailure } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
@@ -81,6 +82,8 @@ export class DatabaseUpkeep {
         .catch((error) => {
           if (this.signal.aborted) return;
           this.#pause.extend(this.context.env.monotonicMs());
+          // Its circuit breaker has said so.
+          if (isSuspension(error)) return;
           this.#upkeepFailure ??= new SideFailure("upkeep", this.name, this.context.env);
           this.#upkeepFailure.failed(error);
         }),
@@ -111,7 +114,7 @@ export class DatabaseUpkeep {
           this.#sayValidation(validation);
         })
         .catch((error) => {
-          if (this.signal.aborted) return;
+          if (this.signal.aborted || isSuspension(error)) return;
           this.#validationFailure ??= new SideFailure("what is stored cannot be verified", database, env);
           this.#validationFailure.failed(error);
         }),
