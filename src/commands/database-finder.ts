@@ -14,7 +14,7 @@ import { systemCode, WalrustError } from "../errors.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { stateFolderOf } from "../replication/state.ts";
 import { keyProblemOrNull } from "../storage/object-rules.ts";
-import { below, knownNameOf, namesOf } from "./database-names.ts";
+import { below, claimNames, knownNameOf, type Nameless } from "./database-names.ts";
 
 /** A database that is there. */
 export interface FoundDatabase extends AttachTarget {
@@ -34,7 +34,7 @@ export interface Finding {
   readonly collisions: readonly WalrustError[];
   /**
    * Folders that could not be looked into (what was found there before still counts), and finds of globs
-   * that no object can be named after.
+   * that no object can be named after, or whose name a renamed database has kept.
    */
   readonly unreadable: readonly WalrustError[];
 }
@@ -66,6 +66,8 @@ interface Candidate {
   readonly entry: DatabaseEntry | null;
   readonly relative: string | null;
   readonly isDiscovered: boolean;
+  /** As the glob matched it: links are not resolved. */
+  readonly matched?: string;
 }
 
 /** Looks again and again; what was found once keeps its object while it is there. */
@@ -102,22 +104,29 @@ export class DatabaseFinder {
       if (candidate instanceof WalrustError) missing.push({ given: selector.path, error: candidate });
       else sieve.add({ ...candidate, ...entries?.get(candidate.path) });
     }
+    const globbed: Candidate[] = [];
     for (const selector of this.#selectors.filter(({ isGlob }) => isGlob)) {
       const candidates = await globCandidates(selector, this.env, (folder, error) => {
         unreadable.push(error);
-        for (const candidate of this.#knownBelow(folder, selector)) sieve.add(candidate);
+        globbed.push(...this.#knownBelow(folder, selector));
       });
-      for (const candidate of candidates) sieve.add({ ...candidate, ...entries?.get(candidate.path) });
+      globbed.push(...candidates.map((one) => ({ ...one, ...entries?.get(one.path) })));
       if (candidates.length === 0 && selector.entry?.allowEmpty !== true) empty.push(emptyGlob(selector));
     }
+    // What is watched stays what it is, whatever other way to its file appears before it.
+    const isHeld = ({ path, place }: Candidate): boolean => this.#known.get(path)?.candidate.place === place;
+    for (const candidate of globbed.filter(isHeld)) sieve.add(candidate);
+    for (const candidate of globbed.filter((one) => !isHeld(one))) sieve.add(candidate);
     const databases = this.#named(sieve, unreadable);
     return { databases, missing, empty, collisions: sieve.collisions, unreadable };
   }
 
-  /** What a glob found below a folder before it could not be looked into any more. */
+  /** What a glob found at or below a place before that could not be looked at any more. */
   #knownBelow(folder: string, selector: Selector): Candidate[] {
-    const below = [...this.#known.values()].map(({ candidate }) => candidate);
-    return below.filter(({ place, path }) => place === selector.place && path.startsWith(`${folder}/`));
+    const known = [...this.#known.values()].map(({ candidate }) => candidate);
+    return known.filter(({ place, path, matched = path }) => {
+      return place === selector.place && (matched === folder || matched.startsWith(`${folder}/`));
+    });
   }
 
   /** What walrust.toml says of each file it matches; what names a file comes before what globs it. */
@@ -145,16 +154,15 @@ export class DatabaseFinder {
       relative: candidate.relative,
       name: candidate.entry?.name ?? null,
       prefix: candidate.entry?.prefix ?? null,
-      known: this.#known.get(candidate.path)?.found.name ?? knownNameOf(candidate.path, destination),
+      ...this.#knownName(candidate, destination),
     }));
-    const names = namesOf(nameless);
-    const byName = new Map<string, Candidate>();
     const databases: FoundDatabase[] = [];
-    for (const [index, candidate] of sieve.candidates.entries()) {
-      const name = names[index]!;
-      const other = byName.get(name);
-      if (other !== undefined) {
-        sieve.collisions.push(sameName(other, candidate, name));
+    for (const [index, { name, holder, isInherited }] of claimNames(nameless).entries()) {
+      const candidate = sieve.candidates[index]!;
+      if (holder !== null) {
+        const error = sameName(sieve.candidates[holder]!, candidate, name);
+        // A tenant that was renamed has kept the name: who comes after it does not stop the others.
+        (isInherited && candidate.isDiscovered ? unreadable : sieve.collisions).push(error);
         continue;
       }
       const problem = keyProblemOrNull(name);
@@ -165,12 +173,17 @@ export class DatabaseFinder {
         } else sieve.collisions.push(noName(candidate, name, problem, "usage"));
         continue;
       }
-      byName.set(name, candidate);
       databases.push(this.#remember(candidate, name, cacheFolder));
     }
     const present = new Set(databases.map(({ path }) => path));
     for (const path of this.#known.keys()) if (!present.has(path)) this.#known.delete(path);
     return databases;
+  }
+
+  #knownName({ path, inode }: Candidate, destination: string): Pick<Nameless, "known" | "isHeld"> {
+    const held = this.#known.get(path);
+    if (held !== undefined) return { known: { name: held.found.name, isOfFile: true }, isHeld: true };
+    return { known: knownNameOf(path, inode.slice(inode.indexOf(":") + 1), destination), isHeld: false };
   }
 
   #remember(candidate: Candidate, name: string, cacheFolder: string | null): FoundDatabase {
@@ -268,23 +281,28 @@ async function globCandidates(
   const direct: Candidate[] = [];
   const linked: Candidate[] = [];
   for (const { path: matched, relative } of await expandGlob(selector.path, env, onUnreadable)) {
-    const present = presentOrNull(matched);
+    const present = presentOrNull(matched, onUnreadable);
     if (present === null) continue;
     const isLink = present.path !== matched;
-    (isLink ? linked : direct).push({ ...present, place, entry, relative, isDiscovered: true });
+    (isLink ? linked : direct).push({ ...present, place, entry, relative, isDiscovered: true, matched });
   }
   // Where a link and the file it leads to both match, the name comes from the file.
   return [...direct, ...linked];
 }
 
-function presentOrNull(matched: string): { path: string; inode: string } | null {
+/** Null for what is no database yet, is gone, or was reported. */
+function presentOrNull(matched: string, onUnreadable: OnUnreadable): { path: string; inode: string } | null {
   try {
     const path = realpathSync(matched);
     const { dev, ino, size } = statSync(path);
     // An empty file is no database yet.
     return size === 0 ? null : { path, inode: `${dev}:${ino}` };
-  } catch {
-    // It went between the two looks.
+  } catch (cause) {
+    const code = systemCode(cause) ?? String(cause);
+    // It went between the two looks; anything else does not say that it is gone.
+    if (code === "ENOENT" || code === "ENOTDIR") return null;
+    const message = `Cannot look at ${matched}: ${code}`;
+    onUnreadable(matched, new WalrustError("database", message, { retryable: true, cause }));
     return null;
   }
 }

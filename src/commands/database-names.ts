@@ -18,17 +18,71 @@ export interface Nameless {
   readonly name: string | null;
   readonly prefix: string | null;
   /** The name in its local state, if that is of this destination. */
-  readonly known: string | null;
+  readonly known: KnownName | null;
+  /** Whether it has that name since an earlier look. */
+  readonly isHeld: boolean;
 }
 
-/** The name in the local state of a database (by its real path), if it is of this destination. */
-export function knownNameOf(path: string, destination: string): string | null {
+/** What the local state says a database was called. */
+export interface KnownName {
+  readonly name: string;
+  /** Whether the state was written for this very file: that of a copied folder was not. */
+  readonly isOfFile: boolean;
+}
+
+/**
+ * The name in the local state of a database (by its real path), if it is of this destination.
+ * @param inode of the file that is there now
+ */
+export function knownNameOf(path: string, inode: string, destination: string): KnownName | null {
   const reading = readState(stateFolderOf(path));
-  return reading.kind === "state" && reading.state.destination === destination ? reading.state.name : null;
+  if (reading.kind !== "state" || reading.state.destination !== destination) return null;
+  const { name, file } = reading.state;
+  return { name, isOfFile: file?.inode === inode };
 }
 
-/** The names of databases, in their order. Two may get the same one. */
-export function namesOf(databases: readonly Nameless[]): string[] {
+/** What one database is called. */
+export interface Claim {
+  readonly name: string;
+  /** Index of the database that has this name, if that is another one. */
+  readonly holder: number | null;
+  /** Whether that one has it from its local state only: by where it lies it would be called otherwise. */
+  readonly isInherited: boolean;
+}
+
+/**
+ * The names of databases, in their order. Of two that would have one name it goes to the one with the better
+ * claim: who has it already, whom the configuration calls so, whose local state says so. A database whose
+ * state only came with a copied folder is called by where it lies, so that no copy takes over the history of
+ * its original.
+ */
+export function claimNames(databases: readonly Nameless[]): Claim[] {
+  const wanted = namesOf(databases);
+  const derived = namesOf(databases.map((database) => ({ ...database, known: null })));
+  const ranks = databases.map((database, index) => rankOf(database, wanted[index] === derived[index]));
+  const holders = new Map<string, number>();
+  const claims: Claim[] = [];
+  for (const index of [...databases.keys()].sort((a, b) => ranks[a]! - ranks[b]!)) {
+    const name = holders.has(wanted[index]!) ? derived[index]! : wanted[index]!;
+    const holder = holders.get(name) ?? null;
+    if (holder === null) holders.set(name, index);
+    const isInherited = holder !== null && claims[holder]?.name !== derived[holder];
+    claims[index] = { name, holder, isInherited };
+  }
+  return claims;
+}
+
+/** How good the claim to its name is; the least is the best. */
+function rankOf({ isHeld, name, known }: Nameless, isDerived: boolean): number {
+  if (isHeld) return 0;
+  if (name !== null) return 1;
+  if (known === null) return 5;
+  if (known.isOfFile) return 2;
+  return isDerived ? 3 : 4;
+}
+
+/** The names that databases would have, each by itself. */
+function namesOf(databases: readonly Nameless[]): string[] {
   const stems = new Map<string, number>();
   for (const { path, relative, prefix } of databases) {
     if (relative === null) stems.set(stemKey(path, prefix), (stems.get(stemKey(path, prefix)) ?? 0) + 1);
@@ -36,7 +90,7 @@ export function namesOf(databases: readonly Nameless[]): string[] {
   return databases.map((database) => {
     const { path, relative, name, prefix, known } = database;
     if (name !== null) return below(prefix, name);
-    if (known !== null && (prefix === null || known.startsWith(`${prefix}/`))) return known;
+    if (known !== null && (prefix === null || known.name.startsWith(`${prefix}/`))) return known.name;
     const stem = stemOf(basename(path));
     const long = `${basename(dirname(path))}/${stem}`;
     const derived = relative === null ? null : stemOf(relative);

@@ -2,8 +2,18 @@
  * Which databases there are and what they are called: named, found by globs, configured, known from before.
  */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import {
+  chmodSync,
+  cpSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { DatabaseFinder, entriesByName, type Finding } from "../../src/commands/database-finder.ts";
 import { parseConfigFile } from "../../src/config/config-file.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
@@ -46,8 +56,10 @@ async function namesOf(paths: readonly string[], toml?: string, folder?: string)
 }
 
 /** Leaves a state as a watch does. */
-function remember(path: string, name: string, destination = DESTINATION): void {
+function remember(path: string, name: string, destination = DESTINATION, writtenFor?: string): void {
   const paths = stateFolderOf(path);
+  const { ino } = statSync(writtenFor ?? path);
+  const file = { inode: String(ino), sizeBytes: 1, modifiedNs: "0" };
   createStateFolder(paths);
   writeState(paths, {
     destination,
@@ -61,6 +73,7 @@ function remember(path: string, name: string, destination = DESTINATION): void {
     chain: "b".repeat(64),
     wal: null,
     snapshot: null,
+    ...(writtenFor === undefined ? {} : { file }),
   });
 }
 
@@ -277,6 +290,63 @@ describe("looking again", () => {
     await finder.find();
     renameSync(join(folder, "a"), join(folder, "z"));
     expect((await finder.find()).databases.map(({ name }) => name)).toEqual(["z/app"]);
+  });
+});
+
+describe("who comes later takes nothing from what is watched", () => {
+  const TOML = '[[databases]]\npath = "*/app.db"\n';
+
+  function names({ databases }: Finding): [string, string][] {
+    return databases.map(({ path, name }) => [basename(dirname(path)), name]);
+  }
+
+  test("neither a copied folder with its state nor a hard link, though they come first", async () => {
+    const folder = tempFolder("names");
+    const [path] = filesBelow(folder, "m/app.db") as [string];
+    const finder = finderOf([], TOML, folder);
+    await finder.find();
+    remember(path, "m/app");
+    cpSync(join(folder, "m"), join(folder, "a"), { recursive: true });
+    mkdirSync(join(folder, "b"));
+    linkSync(path, join(folder, "b/app.db"));
+    const { collisions, ...finding } = await finder.find();
+    expect(names({ collisions, ...finding })).toEqual([
+      ["m", "m/app"],
+      ["a", "a/app"],
+    ]);
+    expect(collisions.map(({ message }) => message)).toEqual([
+      `${path} and ${join(folder, "b/app.db")} are the same database`,
+    ]);
+  });
+
+  test("at start a copy is told from its original by the file its state was written for", async () => {
+    const folder = tempFolder("names");
+    const [copy, original] = filesBelow(folder, "a/app.db", "renamed/app.db") as [string, string];
+    remember(copy, "m/app", DESTINATION, original);
+    remember(original, "m/app", DESTINATION, original);
+    const finding = await finderOf([], TOML, folder).find();
+    expect(finding.collisions).toEqual([]);
+    expect(names(finding)).toEqual([
+      ["a", "a/app"],
+      ["renamed", "m/app"],
+    ]);
+  });
+
+  test("nor who gets the folder name that a renamed one had: it is left out and said", async () => {
+    const folder = tempFolder("names");
+    const [path] = filesBelow(folder, "z/app.db") as [string];
+    remember(path, "m/app");
+    const finder = finderOf([], TOML, folder);
+    await finder.find();
+    const [late] = filesBelow(folder, "m/app.db");
+    for (const looking of [finder, finderOf([], TOML, folder)]) {
+      const finding = await looking.find();
+      expect(names(finding)).toEqual([["z", "m/app"]]);
+      expect(finding.collisions).toEqual([]);
+      expect(finding.unreadable.map(({ message }) => message)).toEqual([
+        `${path} and ${late} would both be called m/app`,
+      ]);
+    }
   });
 });
 
