@@ -3,7 +3,7 @@
  * only signal handlers of the program are here.
  */
 import { Database } from "bun:sqlite";
-import { existsSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
 import { defaultHint } from "./commands/default-hints.ts";
@@ -133,7 +133,8 @@ function configFileOrNull(
   given: string | undefined,
   environment: Readonly<Record<string, string | undefined>>,
 ): ConfigFile | null {
-  if (given === undefined && !existsSync(CONFIG_FILE)) return null;
+  // A link that leads nowhere is an error, not a file that is not there.
+  if (given === undefined && lstatSync(CONFIG_FILE, { throwIfNoEntry: false }) === undefined) return null;
   return loadConfigFile(given ?? CONFIG_FILE, environment);
 }
 

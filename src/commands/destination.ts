@@ -2,7 +2,9 @@
  * The destination a verb works on, from its options, the environment and walrust.toml.
  */
 import {
+  BY_DEFAULT,
   chooseCredentials,
+  type Origin,
   type Resolved,
   resolveOptions,
   type Sources,
@@ -68,7 +70,19 @@ export function openDestination(
   }
   const { bucket: _, ...values } = valuesOf(resolved);
   const known = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
-  return openStore({ url: given, retry: retryPolicy(sources), ...known, ...more }, env, sources.environment);
+  const options = { url: given, retry: retryPolicy(sources), ...known, ...more };
+  try {
+    return openStore(options, env, sources.environment);
+  } catch (error) {
+    throw placed(error, url === undefined ? resolved.bucket.origin : BY_DEFAULT);
+  }
+}
+
+/** An error about the destination, with its place where that is in the file. */
+function placed(error: unknown, { kind, text }: Origin): unknown {
+  if (kind !== "file" || !(error instanceof WalrustError)) return error;
+  const { hint } = error;
+  return new WalrustError("config", `${text}: ${error.message}`, hint === undefined ? {} : { hint });
 }
 
 /** Opens the store, runs `work` and closes the store whatever happens. */

@@ -2,10 +2,13 @@
  * `walrust replicate`: a local read replica that follows a database in a bucket.
  */
 import { REPLICATE_OPTIONS } from "../config/options.ts";
+import { resolveOptions } from "../config/resolve.ts";
+import { STORE_OPTIONS } from "../config/settings.ts";
 import type { Log } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
 import { parseReplicaSource } from "../recovery/replica-source.ts";
+import { keyProblemOrNull } from "../storage/object-rules.ts";
 import { openDestination } from "./destination.ts";
 import { countOf, formatBytes, printEvent } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
@@ -14,11 +17,15 @@ import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 export const replicateVerb: Verb = {
   name: "replicate",
   summary: "Follow a database as a local read replica",
-  usage: "SOURCE --local PATH",
-  options: [REPLICATE_OPTIONS],
+  usage: "SOURCE --local PATH [-b URL]",
+  options: [REPLICATE_OPTIONS, STORE_OPTIONS],
   positionals: { name: "SOURCE", min: 1, max: 1 },
   examples: [
     ["walrust replicate s3://my-bucket/vm1/app --local replica.db", "follow it until stopped"],
+    [
+      "walrust replicate app --local replica.db -b s3://my-bucket/vm1",
+      "the same, as a name in a destination",
+    ],
     ["walrust replicate file:///backup/app --local replica.db --interval 500ms", "look twice a second"],
     ["walrust replicate s3://my-bucket/vm1/app --local replica.db --once", "bring it up to date and end"],
   ],
@@ -40,7 +47,7 @@ async function run(invocation: Invocation): Promise<number> {
     throw new WalrustError("usage", "No replica file is given", { hint: "Give one with --local PATH" });
   }
   const [text] = words.positionals as [string];
-  const { destination, name, url } = parseReplicaSource(text);
+  const { destination, name, url } = parseReplicaSource(sourceUrl(invocation, text));
   const store = openDestination(invocation, {}, destination);
   const emit = (event: ReplicaEvent): void => {
     if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
@@ -53,6 +60,34 @@ async function run(invocation: Invocation): Promise<number> {
   } finally {
     await store.close();
   }
+}
+
+/**
+ * SOURCE as a URL: it is one, or a name below the destination.
+ * @throws WalrustError code "usage" when there is no destination, or there are two
+ */
+function sourceUrl({ sources }: Invocation, source: string): string {
+  const { bucket } = resolveOptions(sources, STORE_OPTIONS);
+  if (source.includes("://")) {
+    if (bucket.origin.kind !== "flag") return source;
+    throw new WalrustError("usage", `${source} and --bucket are both given`, {
+      hint: "Give the URL of the database alone, or its name and --bucket",
+    });
+  }
+  if (bucket.value === undefined) {
+    throw new WalrustError("usage", `${JSON.stringify(source)} is no URL, and no destination is given`, {
+      hint: "Write s3://bucket/prefix/NAME or file:///folder/NAME, or give the destination with -b",
+    });
+  }
+  const problem = keyProblemOrNull(source);
+  if (problem !== null) {
+    throw new WalrustError("usage", `${JSON.stringify(source)} is no name of a database: ${problem}`, {
+      hint: "`walrust list` shows the names",
+    });
+  }
+  const isFolder = /^file:/i.test(bucket.value);
+  const name = isFolder ? source.split("/").map(encodeURIComponent).join("/") : source;
+  return `${bucket.value.replace(/\/+$/, "")}/${name}`;
 }
 
 function jsonOf(event: ReplicaEvent, nowMs: number): unknown {

@@ -84,6 +84,10 @@ function checkedEntry(
   if (isGlob && name !== undefined) {
     throw configError(context, name, "a glob has many databases and takes no name", "Use prefix");
   }
+  const allowEmpty = values.get("databases.allow_empty");
+  if (!isGlob && allowEmpty !== undefined) {
+    throw configError(context, allowEmpty, "allow_empty is for globs: a path that is none has to exist");
+  }
   for (const part of [name, prefix]) if (part !== undefined) assertBelow(context, part);
   return {
     ...at,
@@ -91,7 +95,7 @@ function checkedEntry(
     isGlob,
     name: (name?.value as string | undefined) ?? null,
     prefix: (prefix?.value as string | undefined) ?? null,
-    allowEmpty: values.get("databases.allow_empty")?.value === true,
+    allowEmpty: allowEmpty?.value === true,
     overrides,
   };
 }

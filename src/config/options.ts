@@ -152,7 +152,6 @@ export const REPLICATE_OPTIONS = group({
     meaning: "Look for something new this often",
   },
   once: { flag: "once", kind: "switch", default: false, meaning: "Apply what is there and end" },
-  endpoint: STORE_OPTIONS.endpoint,
 });
 
 /** Options of verify. */

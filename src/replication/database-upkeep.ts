@@ -15,6 +15,7 @@ import { pruneSent } from "./spool-cache.ts";
 import type { Validation, WatchContext } from "./watch-types.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;
+const FIRST_PRUNE_MS = 60_000;
 /** Upkeep that takes longer, above all for a store that hangs, makes room for that of another database. */
 const UPKEEP_PATIENCE_MS = 15_000;
 
@@ -39,7 +40,8 @@ export class DatabaseUpkeep {
     this.#maintenance = options.maintenance
       ? new Maintenance(options.maintenance, env.monotonicMs(), env.random())
       : null;
-    this.#pruneDueMs = env.monotonicMs() + PRUNE_INTERVAL_MS;
+    // Soon after the start, so that one that is restarted often prunes too.
+    this.#pruneDueMs = env.monotonicMs() + FIRST_PRUNE_MS;
     this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
   }
 

@@ -135,7 +135,8 @@ describe("examples", () => {
       for (const group of verb.options) resolveOptions(sources, group);
       const bucket = words.given.get("bucket");
       if (bucket !== undefined) expect(() => parseDestination(String(bucket))).not.toThrow();
-      if (verb === replicateVerb) expect(() => parseReplicaSource(words.positionals[0]!)).not.toThrow();
+      if (verb === replicateVerb && bucket === undefined)
+        expect(() => parseReplicaSource(words.positionals[0]!)).not.toThrow();
     }
   });
 

@@ -79,7 +79,16 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
   [listVerb, STORE],
   [verifyVerb, [...STORE, "--all", "--fix", "--read-data=25%", "--restore"]],
   [compactVerb, [...STORE, "--all", "--hourly 24", "--daily 7", "--weekly 12", "--monthly 12", "--force"]],
-  [replicateVerb, ["--endpoint http://127.0.0.1:9000", "--local replica.db", "--interval 5s", "--once"]],
+  [
+    replicateVerb,
+    [
+      "--bucket s3://bucket/x",
+      "--endpoint http://127.0.0.1:9000",
+      "--local replica.db",
+      "--interval 5s",
+      "--once",
+    ],
+  ],
   [explainVerb, [...WATCH, ...HIDDEN, "--commits-per-second 5", "--pages-per-commit 4"]],
   [pragmaVerb, ["--output pragmas.sql", "--comments false"]],
 ];
