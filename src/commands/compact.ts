@@ -16,6 +16,7 @@ import { systemCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
+import type { RetentionPolicy } from "../replication/retention.ts";
 import { listDatabases, listObjects } from "../storage/catalog.ts";
 import {
   assertNotForeign,
@@ -29,6 +30,8 @@ import { withDestination } from "./destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { compactionPolicy } from "./watch-options.ts";
+
+const RULES = ["hourly", "daily", "weekly", "monthly"] as const;
 
 /** The verb `compact`. */
 export const compactVerb: Verb = {
@@ -99,9 +102,15 @@ async function compactOne(
       hint: "`walrust list` shows what is there",
     });
   }
-  // Where nothing is said here, the policy of the watch holds, whatever that was started with.
-  const said = policy.isSaid ? { retention: policy.retention } : {};
-  const request = { verb: "compact", name, destination: store.url, force, ...said } as const;
+  // What is not said here is as the watch has it, whatever that was started with: one rule that is said does
+  // not bring the defaults of the others.
+  const request = {
+    verb: "compact",
+    name,
+    destination: store.url,
+    force,
+    retention: policy.saidRetention,
+  } as const;
   const asked = (await askWatchByNameOrNull(store.url, name, request)) as UpkeepResult | null;
   if (asked !== null) return asked;
   const release = force ? lockHere(store.url, name) : () => {};
@@ -131,15 +140,17 @@ function makeFolder(): string {
   }
 }
 
-/** What holds for one database, and whether anybody said so of its retention. */
+/** What holds for one database, and what of its retention somebody said. */
 function upkeepPolicy(
   sources: Sources,
   entry: DatabaseEntry | null,
-): UpkeepPolicy & { readonly isSaid: boolean } {
+): UpkeepPolicy & { readonly saidRetention: Partial<RetentionPolicy> } {
   const resolved = resolveOptions(sources, KEEP_OPTIONS, entry);
   const compaction = compactionPolicy(valuesOf(resolveOptions(sources, COMPACTION_OPTIONS, entry)));
-  const isSaid = Object.values(resolved).some(({ origin }) => origin.kind !== "default");
-  return { compaction, retention: valuesOf(resolved), isSaid };
+  const retention = valuesOf(resolved);
+  const said = RULES.filter((rule) => resolved[rule].origin.kind !== "default");
+  const saidRetention = Object.fromEntries(said.map((rule) => [rule, retention[rule]]));
+  return { compaction, retention, saidRetention };
 }
 
 /** The host lock of the database, if it is on this machine. @throws WalrustError code "locked" */

@@ -29,8 +29,8 @@ export interface ControlRequest {
   readonly name?: string;
   /** Where the caller expects the objects: a watch that replicates elsewhere must not answer for it. */
   readonly destination: string;
-  /** For compact: the retention to apply, and whether to do it. */
-  readonly retention?: RetentionPolicy;
+  /** For compact: what of retention is other than the watch has it, and whether to do it. */
+  readonly retention?: Partial<RetentionPolicy>;
   readonly force?: boolean;
 }
 

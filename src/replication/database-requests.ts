@@ -49,7 +49,7 @@ export class DatabaseRequests {
   }
 
   /** Compacts at once and applies retention, as DatabaseUpkeep.request says. */
-  async upkeep(retention: RetentionPolicy | undefined, isForced: boolean): Promise<UpkeepResult> {
+  async upkeep(retention: Partial<RetentionPolicy> | undefined, isForced: boolean): Promise<UpkeepResult> {
     const stopped = this.host.stopped();
     if (stopped !== null) throw stopped;
     return this.host.upkeep.request(this.host.jobs.live, retention, isForced);

@@ -138,13 +138,13 @@ export class DatabaseUpkeep {
 
   /**
    * Compacts at once, then applies retention. For `walrust compact` beside this watch.
-   * @param retention the policy, if not the watch's own
+   * @param retention what is asked for; the rest is as the watch has it
    * @param isForced false: only tell what would be done
    * @throws WalrustError with a storage code, or naming an object that cannot be compacted
    */
   async request(
     live: LiveDatabase | null,
-    retention: RetentionPolicy | undefined,
+    retention: Partial<RetentionPolicy> | undefined,
     isForced: boolean,
   ): Promise<UpkeepResult> {
     await this.done();
@@ -152,7 +152,7 @@ export class DatabaseUpkeep {
       throw new WalrustError("database-busy", `${this.name} is not ready yet`, { retryable: true });
     }
     const own = this.context.options.maintenance ?? DEFAULT_UPKEEP;
-    const policy = { compaction: own.compaction, retention: retention ?? own.retention };
+    const policy = { compaction: own.compaction, retention: { ...own.retention, ...retention } };
     const target = this.#targetOf(live, live.state.writer);
     const result = this.context.upkeeps.run(() => upkeepOnce(target, policy, isForced, this.signal));
     // What was merged here is news to the upkeep on schedule.

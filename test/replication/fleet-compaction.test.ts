@@ -4,14 +4,15 @@
 import { describe, expect, test } from "bun:test";
 import { DEFAULT_COMPACTION, isLevelMade, planReplaced } from "../../src/replication/compaction-plan.ts";
 import { Maintenance, type MaintenanceOptions } from "../../src/replication/maintenance.ts";
+import type { RetentionPolicy } from "../../src/replication/retention.ts";
 import { DEFAULT_SNAPSHOTS } from "../../src/replication/schedule.ts";
 import type { WatchTarget } from "../../src/replication/watch-types.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { FleetRun, ownOptions, tenant } from "../support/fleet-run.ts";
 import { keysAt } from "../support/history-oracle.ts";
-import { HOUR_MS } from "../support/shifted-clock.ts";
+import { DAY_MS, HOUR_MS } from "../support/shifted-clock.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
-import { askForUpkeep } from "../support/watch-requests.ts";
+import { askForSnapshot, askForUpkeep } from "../support/watch-requests.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
 const ALL = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };
@@ -96,5 +97,21 @@ test("a database without compaction makes none on schedule, though many incremen
   expect(run.all("compacted")).toEqual([]);
   await run.stop();
   expect((await keysAt(store, "one", 0)).length).toBe(7);
+  await app.close();
+});
+
+test("what is not asked for of retention is as the database has it", async () => {
+  const { one, run, app, store } = await watched(null, 1);
+  for (let day = 0; day < 4; day++) {
+    run.clock.pass(DAY_MS);
+    await app.must("INSERT INTO t(v) VALUES (0)");
+    await run.uploaded(3 + day, "one");
+    await askForSnapshot(one.path, store);
+  }
+  const asked = async (retention: Partial<RetentionPolicy>): Promise<number | undefined> =>
+    (await askForUpkeep(one.path, store, retention, false))?.retention.kept.length;
+  expect(await asked({ hourly: 0, weekly: 0, monthly: 0 })).toBe(5);
+  expect(await asked({ hourly: 0, weekly: 0, monthly: 0, daily: 3 })).toBe(3);
+  await run.stop();
   await app.close();
 });

@@ -16,7 +16,7 @@ export async function askForSnapshot(path: string, store: ObjectStore): Promise<
 export async function askForUpkeep(
   path: string,
   store: ObjectStore,
-  retention: RetentionPolicy,
+  retention: Partial<RetentionPolicy>,
   force = true,
 ): Promise<UpkeepResult | null> {
   const request = { verb: "compact", path, destination: store.url, retention, force } as const;
