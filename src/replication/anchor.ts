@@ -64,9 +64,15 @@ interface OpenImage {
 
 /**
  * Anchors the history anew at the database's present content.
+ * @param signal breaks it off between two slices; its reason is thrown
  * @throws WalrustError code "database" when reading or writing fails; nothing has changed then
  */
-export async function anchor(live: LiveDatabase, before: Predecessor, env: Env): Promise<AnchorOutcome> {
+export async function anchor(
+  live: LiveDatabase,
+  before: Predecessor,
+  env: Env,
+  signal?: AbortSignal,
+): Promise<AnchorOutcome> {
   const timeMs = Math.max(env.nowMs(), before.timeMs);
   const opened = openImage(live);
   if ("reason" in opened) return { kind: "later", reason: opened.reason };
@@ -77,7 +83,7 @@ export async function anchor(live: LiveDatabase, before: Predecessor, env: Env):
   const { sums, spool } = openOutputs(live, image, level, txid, txid);
   try {
     const header = anchorHeader(live, before, image, mode, txid, timeMs);
-    const written = await encodeImage(live, image, header, mode, spool, sums, env);
+    const written = await encodeImage(live, image, header, mode, spool, sums, () => turn(env, signal));
     assertStillPinned(live);
     const next = nextState(live, before, image, { txid, timeMs, checksum: sums.xor.checksum() });
     const isUnchanged = mode !== "first" && isSameContent(live, next, written);
@@ -112,7 +118,12 @@ function dropUncommitted(live: LiveDatabase, txid: Txid): void {
  * with the wal-index that the capture saw.
  * @throws WalrustError code "integrity" when the database is not what was captured (the caller re-anchors)
  */
-export async function snapshotImage(live: LiveDatabase, index: WalIndexHeader, env: Env): Promise<SpoolFile> {
+export async function snapshotImage(
+  live: LiveDatabase,
+  index: WalIndexHeader,
+  env: Env,
+  signal?: AbortSignal,
+): Promise<SpoolFile> {
   const { state } = live;
   if (state === null) throw new Error("a snapshot needs a history");
   const image = DatabaseImage.open(live.pin, index, fstatSync(live.pin.databaseFd).size);
@@ -128,7 +139,7 @@ export async function snapshotImage(live: LiveDatabase, index: WalIndexHeader, e
       ...anchorHeader(live, before, image, "first", state.txid, state.timeMs),
       minTxid: 1 as Txid,
     };
-    await encodeImage(live, image, header, "first", spool, sums, env);
+    await encodeImage(live, image, header, "first", spool, sums, () => turn(env, signal));
     assertStillPinned(live);
     if (sums.xor.checksum() !== state.checksum) {
       throw new WalrustError("integrity", `${live.path} is not what was captured up to TXID ${state.txid}`, {
@@ -214,6 +225,12 @@ function anchorHeader(
   };
 }
 
+/** Serves others; goes on unless it has to end. */
+async function turn(env: Env, signal: AbortSignal | undefined): Promise<void> {
+  await env.turn();
+  signal?.throwIfAborted();
+}
+
 /** Reads the image in slices, encodes its (changed) pages and writes all sums. @returns pages encoded */
 async function encodeImage(
   live: LiveDatabase,
@@ -222,7 +239,7 @@ async function encodeImage(
   mode: AnchorMode,
   spool: SpoolWriter,
   sums: PageSumWriter,
-  env: Env,
+  betweenSlices: () => Promise<void>,
 ): Promise<number> {
   const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes));
   const oldSums = mode === "difference" ? new PageSumReader(live.paths.sumsPath) : null;
@@ -240,7 +257,7 @@ async function encodeImage(
   };
   try {
     const slicePages = Math.max(1, Math.floor(SLICE_BYTES / header.pageSizeBytes));
-    while (image.readSlice(slicePages, onPage)) await env.turn();
+    while (image.readSlice(slicePages, onPage)) await betweenSlices();
   } finally {
     oldSums?.close();
   }

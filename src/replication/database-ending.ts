@@ -102,7 +102,7 @@ export class DatabaseEnding {
     try {
       if (live.pin.changedFile() !== "database") await this.#captureLast(live);
     } catch (error) {
-      this.host.say(error);
+      if (!this.host.signal.aborted) this.host.say(error);
     }
     live.pin.release();
   }

@@ -142,12 +142,12 @@ export class DatabaseJobs {
    * yet
    */
   async anchor(): Promise<void> {
-    const { env, emit, anchors } = this.context;
+    const { env, emit, anchors, closing } = this.context;
     const { live } = this;
     const { snapshots, keeper } = this.host;
     const due = this.anchorDue;
     if (live === null || due === null) return;
-    const outcome = await anchors.run(() => anchor(live, due.before, env));
+    const outcome = await anchors.run(() => anchor(live, due.before, env, closing), closing);
     if (outcome.kind === "later") throw busy(live, outcome.reason);
     this.anchorDue = null;
     keeper.anchored(env.monotonicMs());
@@ -169,6 +169,7 @@ export class DatabaseJobs {
       try {
         await this.host.snapshots.take(live, () => this.#captureFrozen(live, live.state ?? state));
       } catch (error) {
+        if (this.context.closing?.aborted) return;
         // The database is not what was captured: a difference brings the history back to it.
         const isOther = live.state !== null && hasCode(error, "integrity");
         if (isOther) this.anchorDue ??= { before: live.state ?? state, reason: errorMessage(error) };
@@ -183,7 +184,7 @@ export class DatabaseJobs {
       const { live } = this;
       if (live === null || live.state === null) return;
       const index = this.#captureFrozen(live, live.state);
-      await this.context.anchors.run(() => work(live, index));
+      await this.context.anchors.run(() => work(live, index), this.context.closing);
     });
     await this.#running;
   }

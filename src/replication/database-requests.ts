@@ -66,7 +66,8 @@ export class DatabaseRequests {
     let found: LiveChecksum | null = null;
     await jobs.runFrozen(async (live, index) => {
       const txid = live.state?.txid ?? 0;
-      found = { txid, checksum: formatChecksum(await imageChecksum(live, index, host.context.env)) };
+      const { env } = host.context;
+      found = { txid, checksum: formatChecksum(await imageChecksum(live, index, env, host.signal)) };
     });
     const result = found as LiveChecksum | null;
     if (result === null) {

@@ -83,7 +83,7 @@ export class DatabaseSnapshots {
    * @throws whatever keeps it from being taken; it stays due
    */
   async take(live: LiveDatabase, frozen: () => WalIndexHeader): Promise<void> {
-    const { env, options, anchors } = this.context;
+    const { env, options, anchors, closing } = this.context;
     const reason = this.#due ?? "";
     // One that is asked for from here on is another one.
     this.#due = null;
@@ -94,11 +94,11 @@ export class DatabaseSnapshots {
         const startedMs = env.monotonicMs();
         // One of this very TXID that waits for its upload is it; another would be written over its file.
         const isIt = (file: SpoolFile): boolean => isSnapshotFile(file) && file.maxTxid === live.state?.txid;
-        const file = live.pending.find(isIt) ?? (await snapshotImage(live, index, env));
+        const file = live.pending.find(isIt) ?? (await snapshotImage(live, index, env, closing));
         this.#clock.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
-      });
+      }, closing);
       this.#isRetentionDue = options.maintenance?.retainAfterSnapshot === true;
       this.#pause.reset();
       this.#isFailing = false;

@@ -67,12 +67,12 @@ export class DatabaseWatcher {
     options: WatchOptions,
   ) {
     const { name } = target;
-    const { context, breaker } = guardContext(name, shared, options, (change) => {
+    const { signal } = this.#aborter;
+    const { context, breaker } = guardContext(name, shared, options, signal, (change) => {
       this.#health.circuitChanged(change);
       if (change.kind === "closed") this.#healedIfDrained();
     });
     this.context = context;
-    const { signal } = this.#aborter;
     this.#health = new DatabaseHealth(name, context, breaker);
     this.#keeper = new WalKeeper(name, context);
     this.#snapshots = new DatabaseSnapshots(name, context);

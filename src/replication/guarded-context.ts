@@ -15,21 +15,23 @@ export interface GuardedContext {
 
 /**
  * Puts a circuit breaker of its own before the shared store.
+ * @param closing ends what it does, and every request that has no signal of its own
  * @param onChange told after it was said
  */
 export function guardContext(
   name: string,
   shared: WatchContext,
   options: WatchOptions,
+  closing: AbortSignal,
   onChange: (change: BreakerChange) => void,
 ): GuardedContext {
   const policy = options.breaker ?? null;
-  if (policy === null) return { context: { ...shared, options }, breaker: null };
   const breaker = new CircuitBreaker(policy, shared.env, (change) => {
     sayChange(name, change, shared);
     onChange(change);
   });
-  return { context: { ...shared, options, store: new GuardedStore(shared.store, breaker) }, breaker };
+  const store = new GuardedStore(shared.store, breaker, closing);
+  return { context: { ...shared, options, store, closing }, breaker: policy === null ? null : breaker };
 }
 
 /** The end of an outage is said as every other recovery, when all that waited is uploaded. */

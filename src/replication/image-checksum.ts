@@ -25,7 +25,12 @@ const SLICE_BYTES = 1 << 20;
  * capture saw.
  * @throws WalrustError code "database", retryable, when the WAL cannot be read
  */
-export async function imageChecksum(live: LiveDatabase, index: WalIndexHeader, env: Env): Promise<Checksum> {
+export async function imageChecksum(
+  live: LiveDatabase,
+  index: WalIndexHeader,
+  env: Env,
+  signal?: AbortSignal,
+): Promise<Checksum> {
   const image = DatabaseImage.open(live.pin, index, fstatSync(live.pin.databaseFd).size);
   if (!(image instanceof DatabaseImage)) {
     throw new WalrustError("database", `Cannot read ${live.path}: ${image.reason}`, { retryable: true });
@@ -41,7 +46,10 @@ export async function imageChecksum(live: LiveDatabase, index: WalIndexHeader, e
   };
   try {
     const slicePages = Math.max(1, Math.floor(SLICE_BYTES / pageSizeBytes));
-    while (image.readSlice(slicePages, onPage)) await env.turn();
+    while (image.readSlice(slicePages, onPage)) {
+      await env.turn();
+      signal?.throwIfAborted();
+    }
   } finally {
     image.close();
   }

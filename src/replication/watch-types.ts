@@ -131,6 +131,8 @@ export interface WatchContext {
   readonly validate?: Validate | undefined;
   /** Aborts when watching is to end: nothing new is begun then. */
   readonly stopping: AbortSignal;
+  /** Aborts when this database is closed, after its drain: what still runs is broken off then. */
+  readonly closing?: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
 }
 

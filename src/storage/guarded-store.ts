@@ -31,10 +31,13 @@ const TRIAL_PUT_SIZE_MAX = 4 << 20;
 export class GuardedStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #breaker: CircuitBreaker;
+  readonly #until: AbortSignal | undefined;
 
-  constructor(inner: ObjectStore, breaker: CircuitBreaker) {
+  /** @param until ends every call that has no signal of its own */
+  constructor(inner: ObjectStore, breaker: CircuitBreaker, until?: AbortSignal) {
     this.#inner = inner;
     this.#breaker = breaker;
+    this.#until = until;
   }
 
   get url(): string {
@@ -52,32 +55,32 @@ export class GuardedStore implements ObjectStore {
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
     const isHalfOpen = this.#breaker.state === "half-open";
     if (isHalfOpen && putBodySize(body) > TRIAL_PUT_SIZE_MAX) await this.#look(key, options.signal);
-    await this.#call((store) => store.put(key, body, options));
+    await this.#call((store) => store.put(key, body, this.#ended(options)));
   }
 
   async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
     const passage = this.#breaker.pass();
-    const body = await this.#judge(passage, () => this.#storeFor(passage).get(key, options));
+    const body = await this.#judge(passage, () => this.#storeFor(passage).get(key, this.#ended(options)));
     const { sizeBytes, modifiedMs, metadata, chunks } = body;
     const reading = passage.isTrial ? this.#decided(passage) : passage;
     return objectBody({ key, sizeBytes, modifiedMs, metadata }, this.#follow(reading, chunks));
   }
 
   async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
-    return await this.#call((store) => store.head(key, options));
+    return await this.#call((store) => store.head(key, this.#ended(options)));
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
     const passage = this.#breaker.pass();
-    yield* this.#follow(passage, this.#storeFor(passage).list(prefix, options));
+    yield* this.#follow(passage, this.#storeFor(passage).list(prefix, this.#ended(options)));
   }
 
   async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
-    return await this.#call((store) => store.listFolders(prefix, options));
+    return await this.#call((store) => store.listFolders(prefix, this.#ended(options)));
   }
 
   async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#call((store) => store.delete(keys, options));
+    await this.#call((store) => store.delete(keys, this.#ended(options)));
   }
 
   async probe(key: string): Promise<StoreCapabilities> {
@@ -139,7 +142,7 @@ export class GuardedStore implements ObjectStore {
   async #look(key: string, signal: AbortSignal | undefined): Promise<void> {
     const passage = this.#breaker.pass();
     try {
-      await this.#storeFor(passage).head(key, signal === undefined ? {} : { signal });
+      await this.#storeFor(passage).head(key, this.#ended(signal === undefined ? {} : { signal }));
     } catch (error) {
       const verdict = verdictOf(error);
       if (verdict !== "works") {
@@ -148,6 +151,11 @@ export class GuardedStore implements ObjectStore {
       }
     }
     this.#breaker.settle(passage, "answers");
+  }
+
+  #ended<Options extends { signal?: AbortSignal }>(options: Options): Options {
+    if (options.signal !== undefined || this.#until === undefined) return options;
+    return { ...options, signal: this.#until };
   }
 
   #storeFor({ isTrial }: Passage): ObjectStore {

@@ -5,8 +5,10 @@ import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
+import type { ListOptions, ObjectInfo } from "../../src/storage/store.ts";
 import { FleetRun, tenant } from "../support/fleet-run.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun } from "../support/watch-run.ts";
 
 const INSERT = "INSERT INTO t(v) VALUES (randomblob(2000))";
 
@@ -33,4 +35,50 @@ test("a database that is deleted while it fails, with a long WAL, takes no other
   await run.gone("one");
   expect((await run.stop()).stopped).toEqual([]);
   await Promise.all([app.close(), other.close()]);
+});
+
+/** Never answers a listing: it ends only when whoever asked gives up. */
+class HangingStore extends MemoryStore {
+  listings = 0;
+
+  override async *list(_prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    this.listings++;
+    const { signal } = options;
+    await new Promise((_resolve, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason));
+    });
+  }
+}
+
+test.each([undefined, { threshold: 10, cooldownMs: 60_000 }])(
+  "the end of a watch waits no longer than its timeout for a store that hangs (breaker: %p)",
+  async (breaker) => {
+    const store = new HangingStore();
+    const options = { shutdownTimeoutMs: 50, ...(breaker === undefined ? {} : { breaker }) };
+    const run = new FleetRun([await tenant("one"), await tenant("two")], store, { options });
+    await run.until("both to ask", () => store.listings >= 2);
+    const result = await run.stop();
+    expect(result).toEqual({ stopped: [], undrained: [] });
+    expect(run.lines.filter(({ level }) => level === "error")).toEqual([]);
+  },
+);
+
+test("the end of a watch breaks off an image that is being read", async () => {
+  const { path, app } = await newDatabase();
+  await app.must("INSERT INTO t(v) VALUES (zeroblob(48 << 20))");
+  let slices = 0;
+  const turn = async (): Promise<void> => {
+    slices++;
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const store = new MemoryStore();
+  const run = new WatchRun([targetOf(path)], store, { shutdownTimeoutMs: 0 }, { turn });
+  await run.until("the first slice", () => slices > 0);
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  expect(slices).toBeLessThan(40);
+  expect(run.lines.filter(({ level }) => level === "error")).toEqual([]);
+  const again = await new WatchRun([targetOf(path)], store).watching();
+  await again.uploaded(1);
+  await again.stop();
+  await app.close();
 });
