@@ -73,6 +73,7 @@ interface Candidate {
 /** Looks again and again; what was found once keeps its object while it is there. */
 export class DatabaseFinder {
   readonly #selectors: readonly Selector[];
+  #hasLooked = false;
   readonly #known = new Map<string, { readonly candidate: Candidate; readonly found: FoundDatabase }>();
 
   constructor(
@@ -90,7 +91,7 @@ export class DatabaseFinder {
 
   /**
    * Looks around.
-   * @throws WalrustError code "database" when a folder cannot be read
+   * @throws WalrustError code "database" when the fixed folder of a glob cannot be read the first time
    */
   async find(): Promise<Finding> {
     const missing: { given: string; error: WalrustError }[] = [];
@@ -106,7 +107,7 @@ export class DatabaseFinder {
     }
     const globbed: Candidate[] = [];
     for (const selector of this.#selectors.filter(({ isGlob }) => isGlob)) {
-      const candidates = await globCandidates(selector, this.env, (folder, error) => {
+      const candidates = await this.#globbed(selector, (folder, error) => {
         unreadable.push(error);
         globbed.push(...this.#knownBelow(folder, selector));
       });
@@ -118,7 +119,22 @@ export class DatabaseFinder {
     for (const candidate of globbed.filter(isHeld)) sieve.add(candidate);
     for (const candidate of globbed.filter((one) => !isHeld(one))) sieve.add(candidate);
     const databases = this.#named(sieve, unreadable);
+    this.#hasLooked = true;
     return { databases, missing, empty, collisions: sieve.collisions, unreadable };
+  }
+
+  /**
+   * A glob that cannot be looked at all is an error at first; later it keeps what it had, and the others go
+   * on.
+   */
+  async #globbed(selector: Selector, onUnreadable: OnUnreadable): Promise<Candidate[]> {
+    try {
+      return await globCandidates(selector, this.env, onUnreadable);
+    } catch (error) {
+      if (!this.#hasLooked || !(error instanceof WalrustError)) throw error;
+      onUnreadable("", error);
+      return [];
+    }
   }
 
   /** What a glob found at or below a place before that could not be looked at any more. */

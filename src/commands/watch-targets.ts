@@ -14,7 +14,7 @@ export class WatchTargets {
   readonly #finder: DatabaseFinder;
   readonly #options = new Map<DatabaseEntry, DatabaseOptions>();
   readonly #targets = new WeakMap<FoundDatabase, WatchTarget>();
-  readonly #said = new Set<string>();
+  #said: ReadonlySet<string> = new Set();
 
   constructor(
     readonly sources: Sources,
@@ -39,26 +39,27 @@ export class WatchTargets {
   async first(): Promise<{ targets: WatchTarget[]; missing: Finding["missing"] }> {
     const finding = await this.#finder.find();
     const { databases, missing, empty, collisions } = finding;
-    this.#sayOnce(finding.unreadable);
+    this.#sayNew(finding.unreadable);
     const wrong = collisions[0] ?? empty[0];
     if (wrong !== undefined) throw wrong;
     if (databases.length === 0 && !this.canChange) throw missing[0]?.error ?? nothingNamed();
     return { targets: databases.map((found) => this.#targetOf(found)), missing };
   }
 
-  /** The databases now. What collides with another is left out, and said once. */
+  /** The databases now. What collides with another is left out, and said. */
   async again(): Promise<WatchTarget[]> {
     const { databases, collisions, unreadable } = await this.#finder.find();
-    this.#sayOnce(collisions, "left out: ");
-    this.#sayOnce(unreadable);
+    this.#sayNew([...collisions, ...unreadable]);
     return databases.map((found) => this.#targetOf(found));
   }
 
-  #sayOnce(errors: readonly WalrustError[], lead = ""): void {
-    for (const { message, hint } of errors) {
-      if (this.#said.has(message)) continue;
-      this.#said.add(message);
-      this.env.log.warn(`${lead}${message}`, { hint });
+  /** Says what was not so at the last look: once while it stays so, and again when it comes back. */
+  #sayNew(errors: readonly WalrustError[]): void {
+    const said = this.#said;
+    this.#said = new Set(errors.map(({ message }) => message));
+    for (const { message, hint, code } of errors) {
+      if (!said.has(message))
+        this.env.log.warn(`${code === "usage" ? "left out: " : ""}${message}`, { hint });
     }
   }
 

@@ -58,8 +58,12 @@ export function openDescriptor(path: string): number {
   try {
     return openSync(path, O_RDWR | O_CLOEXEC);
   } catch (error) {
-    throw new WalrustError("database", `Cannot open ${path}: ${systemCode(error) ?? "unknown error"}`, {
-      hint: "walrust needs to read and write the database and its -shm file, as any SQLite connection does.",
+    const code = systemCode(error) ?? "unknown error";
+    const isLimit = code === "EMFILE" || code === "ENFILE";
+    throw new WalrustError("database", `Cannot open ${path}: ${code}`, {
+      hint: isLimit
+        ? "Let the process open more files (LimitNOFILE=, ulimit -n): two for each database, and some more."
+        : "walrust needs to read and write the database and its -shm file, as any SQLite connection does.",
       context: { path },
       cause: error,
     });

@@ -364,3 +364,29 @@ test("what was found in a folder that cannot be read any more still counts", asy
   expect(databases.map(({ name }) => name).sort()).toEqual(["a/app", "b/app"]);
   expect(unreadable.length).toBe(isRoot ? 0 : 1);
 });
+
+test("a glob that cannot be looked at all keeps what it had, and the others go on", async () => {
+  const folder = tempFolder("names");
+  filesBelow(folder, "one/a.db", "two/b.db");
+  const finder = finderOf([], '[[databases]]\npath = "one/*.db"\n[[databases]]\npath = "two/*.db"\n', folder);
+  await finder.find();
+  chmodSync(join(folder, "one"), 0o000);
+  filesBelow(folder, "two/c.db");
+  const { databases, unreadable } = await finder.find();
+  chmodSync(join(folder, "one"), 0o755);
+  expect(databases.map(({ name }) => name).sort()).toEqual(["a", "b", "c"]);
+  expect(unreadable.length).toBe(isRoot ? 0 : 1);
+});
+
+test("what a link leads to from a folder that cannot be read any more still counts", async () => {
+  const folder = tempFolder("names");
+  const [path] = filesBelow(folder, "data/a.db") as [string];
+  mkdirSync(join(folder, "links/x"), { recursive: true });
+  symlinkSync(path, join(folder, "links/x/a.db"));
+  const finder = finderOf([], '[[databases]]\npath = "links/*/*.db"\n', folder);
+  await finder.find();
+  chmodSync(join(folder, "links/x"), 0o000);
+  const { databases } = await finder.find();
+  chmodSync(join(folder, "links/x"), 0o755);
+  expect(databases.map(({ path }) => path)).toEqual([path]);
+});
