@@ -19,13 +19,12 @@ import type { Env } from "../env.ts";
 import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
-import { formatTxid, levelPrefix, SNAPSHOT_LEVEL } from "../format/keys.ts";
+import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../format/ltx.ts";
 import { LtxDecoder } from "../format/ltx-decoder.ts";
 import { NO_CHECKSUM, type Txid } from "../format/types.ts";
 import {
   type LtxObject,
-  listLevel,
   listObjects,
   newestObjectOrNull,
   readHeader,
@@ -36,6 +35,7 @@ import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Predecessor } from "./anchor.ts";
 import type { LiveDatabase } from "./live-database.ts";
+import { type RemoteStatus, remoteStatus, uploadedTxidOf } from "./remote-status.ts";
 import { clearSpool, isChainLink, loadSpool, type SpoolFile, spoolChunks } from "./spool.ts";
 import { sentBytes } from "./spool-cache.ts";
 import {
@@ -98,13 +98,14 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
   const local = readLocal(live, store.url);
   if (typeof local === "string") return adopt(live, store, env, local);
   const { state, files } = local;
-  const uploadedTxid = (files.find(isChainLink)?.minTxid ?? state.txid + 1) - 1;
-  const remote = await remoteStatusOrUnknown(store, live.name, uploadedTxid as Txid, state.txid, env);
+  const uploadedTxid = uploadedTxidOf(state.txid, files);
+  const remote = await remoteStatusOrUnknown(store, live.name, uploadedTxid, state.txid, env);
   if (remote === "ahead") return adopt(live, store, env, "the bucket is ahead of the local state");
   if (remote === "empty" && uploadedTxid > 0) {
     return adopt(live, store, env, "the bucket has lost every object of this database");
   }
   live.state = state;
+  live.isBucketUnseen = remote === "unknown";
   live.pending.push(...files);
   // Equal salts and frames do not say that the file below the WAL is the one they were written for.
   const isOther =
@@ -152,7 +153,7 @@ async function remoteStatusOrUnknown(
   env: Env,
 ): Promise<RemoteStatus | "unknown"> {
   try {
-    return await remoteStatus(store, name, uploadedTxid, stateTxid);
+    return await remoteStatus(store, name, uploadedTxid, () => stateTxid);
   } catch (error) {
     if (!(error instanceof WalrustError) || error.exitCode !== EXIT_CODES.storage) throw error;
     // Not out of reach but gone, such as a disk that is not mounted: nothing may be put in its place.
@@ -160,28 +161,6 @@ async function remoteStatusOrUnknown(
     env.log.warn(`cannot look at the bucket yet: ${error.message}`, { database: name });
     return "unknown";
   }
-}
-
-type RemoteStatus = "agrees" | "ahead" | "behind" | "empty";
-
-/** How the bucket stands to the newest TXID it acknowledged and to the state's. */
-async function remoteStatus(
-  store: ObjectStore,
-  name: string,
-  uploadedTxid: Txid,
-  stateTxid: Txid,
-): Promise<RemoteStatus> {
-  // Sorts before every key whose min TXID is the acknowledged one and after all smaller ones.
-  const startAfter = `${levelPrefix(store.layout, name, 0)}${formatTxid(uploadedTxid)}`;
-  const increments = await listLevel(store, name, 0, { startAfter });
-  const newest = newestObjectOrNull(increments);
-  if (newest !== null && newest.maxTxid > stateTxid) return "ahead";
-  if (newest !== null && newest.maxTxid >= uploadedTxid && uploadedTxid > 1) return "agrees";
-  const all = await listObjects(store, name);
-  const newestOfAll = newestObjectOrNull(all);
-  if (newestOfAll === null) return "empty";
-  if (newestOfAll.maxTxid > stateTxid) return "ahead";
-  return newestOfAll.maxTxid >= uploadedTxid ? "agrees" : "behind";
 }
 
 /**
@@ -256,6 +235,7 @@ function noPredecessor(store: ObjectStore, name: string, writer: string): Predec
 /** Drops what the local files claim: from here on the bucket and the database itself are the truth. */
 function forgetLocal(live: LiveDatabase): void {
   live.state = null;
+  live.isBucketUnseen = false;
   live.pending.length = 0;
   rmSync(live.paths.statePath, { force: true });
   clearSpool(live.paths.spoolFolder);

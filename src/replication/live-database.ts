@@ -18,6 +18,8 @@ export interface Captured {
   readonly paths: StateFolder;
   /** The persisted position; null until the first snapshot is in the spool. */
   state: DatabaseState | null;
+  /** The bucket could not be looked at when it was attached: it is before anything is uploaded. */
+  isBucketUnseen?: boolean;
   /** Captured files that are not in the bucket yet, in the order of upload. */
   readonly pending: SpoolFile[];
   /** The newest link of the chain that the store acknowledged while this was attached, or null. */

@@ -13,6 +13,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import { SideFailure } from "./failure-tracker.ts";
 import type { Captured } from "./live-database.ts";
 import { foreignWriterError, publish } from "./publish.ts";
+import { contradictionOrNull } from "./remote-status.ts";
 import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "./spool.ts";
 import { keepSent } from "./spool-cache.ts";
 import type { WatchContext } from "./watch-types.ts";
@@ -56,6 +57,11 @@ export async function uploadPending(
 ): Promise<UploadOutcome> {
   const { store, version, env } = context;
   const keepsSent = (context.options?.maintenance?.cacheRetentionMs ?? 0) > 0;
+  if (live.isBucketUnseen === true && nextOfLane(live, lane) !== undefined) {
+    const reason = await contradictionOrNull(live, store);
+    if (reason !== null) return { kind: "adopt", reason };
+    live.isBucketUnseen = false;
+  }
   let hasSnapshot = false;
   for (let file = nextOfLane(live, lane); file !== undefined; file = nextOfLane(live, lane)) {
     if (signal.aborted) return { kind: "aborted" };

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { readState, stateFolderOf } from "../../src/replication/state.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";
-import { FaultyStore, hang, unreachable } from "../support/faulty-store.ts";
+import { FaultyStore, gate, hang, unreachable } from "../support/faulty-store.ts";
 import { keysAt, newestImage, provenHistory } from "../support/history-oracle.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../support/watch-run.ts";
 
@@ -172,16 +172,22 @@ describe("watch and another writer", () => {
     const [state, sums] = [readFileSync(folder.statePath), readFileSync(folder.sumsPath)];
     await run.commit(app, "INSERT INTO t(v) VALUES ('a')");
     await run.stop();
+    // It turns up between the look at start and the upload.
+    const [key] = (await keysAt(store, "app", 0)) as [string];
+    const { chunks, metadata } = await store.get(key);
+    const bytes = Buffer.concat(await Array.fromAsync(chunks));
+    await store.delete([key]);
     const faulty = new FaultyStore(store);
-    faulty.before = (operation) => {
-      if (operation === "list") throw unreachable();
-    };
+    const late = gate();
+    faulty.before = (operation) => (operation === "put" ? late.passed : null);
     writeFileSync(folder.statePath, state);
     writeFileSync(folder.sumsPath, sums);
     await app.must("INSERT INTO t(v) VALUES ('b')");
     const next = new WatchRun([targetOf(path)], faulty);
-    await next.until("the conflict", () => faulty.puts.length > 0);
-    faulty.before = () => {};
+    await next.until("the upload", () => faulty.puts.length > 0);
+    await store.put(key, { kind: "bytes", bytes }, { metadata });
+    late.open();
+    await next.until("the conflict", () => next.isSaid("was written by us, from a state that is lost"));
     await next.uploaded(3);
     await next.stop();
     expect((await provenHistory(store, "app")).length).toBe(3);

@@ -1,0 +1,60 @@
+/**
+ * How the bucket stands to the local state: whether a history may be continued where the state says it is.
+ *
+ * It is asked when a database is attached. When the store cannot be asked then, captures go on, and it is
+ * asked before the first upload: a machine that was set back to an old image would otherwise write beside
+ * what a merge covers already, where no restore looks.
+ */
+
+import { formatTxid, levelPrefix } from "../format/keys.ts";
+import type { Txid } from "../format/types.ts";
+import { listLevel, listObjects, newestObjectOrNull } from "../storage/catalog.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { Captured } from "./live-database.ts";
+import { isChainLink, type SpoolFile } from "./spool.ts";
+
+/** What of the bucket and the state is newer, or that they agree. */
+export type RemoteStatus = "agrees" | "ahead" | "behind" | "empty";
+
+/** The newest TXID that the bucket acknowledged. */
+export function uploadedTxidOf(stateTxid: Txid, pending: readonly SpoolFile[]): Txid {
+  return ((pending.find(isChainLink)?.minTxid ?? stateTxid + 1) - 1) as Txid;
+}
+
+/**
+ * How the bucket stands to the newest TXID it acknowledged and to the state's.
+ * @param stateTxid asked after each listing: captures go on meanwhile
+ */
+export async function remoteStatus(
+  store: ObjectStore,
+  name: string,
+  uploadedTxid: Txid,
+  stateTxid: () => Txid,
+): Promise<RemoteStatus> {
+  // Sorts before every key whose min TXID is the acknowledged one and after all smaller ones.
+  const startAfter = `${levelPrefix(store.layout, name, 0)}${formatTxid(uploadedTxid)}`;
+  const increments = await listLevel(store, name, 0, { startAfter });
+  const newest = newestObjectOrNull(increments);
+  if (newest !== null && newest.maxTxid > stateTxid()) return "ahead";
+  if (newest !== null && newest.maxTxid >= uploadedTxid && uploadedTxid > 1) return "agrees";
+  const all = await listObjects(store, name);
+  const newestOfAll = newestObjectOrNull(all);
+  if (newestOfAll === null) return "empty";
+  if (newestOfAll.maxTxid > stateTxid()) return "ahead";
+  return newestOfAll.maxTxid >= uploadedTxid ? "agrees" : "behind";
+}
+
+/**
+ * Why what was captured while the bucket could not be looked at must not be uploaded after what is there, or
+ * null.
+ */
+export async function contradictionOrNull(live: Captured, store: ObjectStore): Promise<string | null> {
+  const { state, name, pending } = live;
+  if (state === null) return null;
+  const uploadedTxid = uploadedTxidOf(state.txid, pending);
+  const status = await remoteStatus(store, name, uploadedTxid, () => (live.state ?? state).txid);
+  if (status === "ahead") return "the bucket is ahead of the local state";
+  if (status === "behind") return "the bucket lacks objects that were acknowledged";
+  const isLost = status === "empty" && uploadedTxid > 0;
+  return isLost ? "the bucket has lost every object of this database" : null;
+}

@@ -1,0 +1,65 @@
+/**
+ * A machine that was set back to an old image, database and local state alike, while the store is away: the
+ * bucket is ahead of both, and nobody can tell at start. What stands there must not be written into.
+ */
+import { expect, test } from "bun:test";
+import { cpSync, renameSync } from "node:fs";
+import { dirname } from "node:path";
+import { verifyDatabase } from "../../src/recovery/verify.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { imageOf, rowsOf } from "../support/database-image.ts";
+import { FaultyStore, unreachable } from "../support/faulty-store.ts";
+import { keysAt } from "../support/history-oracle.ts";
+import { recordingEnv } from "../support/recording-log.ts";
+import { restoredImage } from "../support/restored-image.ts";
+import { SqliteProcess } from "../support/sqlite-process.ts";
+import { tempFolder } from "../support/temp.ts";
+import { askForUpkeep } from "../support/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../support/watch-run.ts";
+
+test("what a merge covers is not written again when the store is back", async () => {
+  const made = await newDatabase();
+  let { app } = made;
+  const { path } = made;
+  const folder = dirname(path);
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  for (let i = 0; i < 3; i++) await run.commit(app, `INSERT INTO t(v) VALUES ('before ${i}')`);
+  await run.stop();
+  await app.close();
+  const image = `${tempFolder("image")}/saved`;
+  cpSync(folder, image, { recursive: true });
+
+  app = await SqliteProcess.open(path);
+  const later = await new WatchRun([targetOf(path)], store).watching();
+  for (let i = 0; i < 8; i++) {
+    await app.must(`INSERT INTO t(v) VALUES ('lost ${i}')`);
+    await later.uploaded(5 + i);
+  }
+  await askForUpkeep(path, store, {});
+  await later.stop();
+  await app.close();
+  // An hour later.
+  await store.delete((await keysAt(store, "app", 0)).slice(0, -3));
+
+  renameSync(folder, `${folder}-broken`);
+  cpSync(image, folder, { recursive: true, preserveTimestamps: true });
+  app = await SqliteProcess.open(path);
+  const faulty = new FaultyStore(store);
+  faulty.before = () => {
+    throw unreachable();
+  };
+  const back = await new WatchRun([targetOf(path)], faulty).watching();
+  await app.must("INSERT INTO t(v) VALUES ('after')");
+  await back.until("a capture", () => back.status().txid >= 5);
+  expect(back.isSaid("cannot look at the bucket yet")).toBe(true);
+  faulty.before = () => {};
+  await back.until("an empty queue", () => back.status().pendingCount === 0);
+  expect(back.isSaid("the bucket is ahead of the local state")).toBe(true);
+  await back.stop();
+  const sql = "SELECT v FROM t ORDER BY id";
+  expect(rowsOf(await restoredImage(store, "app"), sql)).toEqual(rowsOf(imageOf(path), sql));
+  await app.close();
+  const { findings } = await verifyDatabase(store, "app", {}, recordingEnv().env);
+  expect(findings.filter(({ severity }) => severity === "error")).toEqual([]);
+});
