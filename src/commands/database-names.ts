@@ -77,8 +77,9 @@ function rankOf({ isHeld, name, known }: Nameless, isDerived: boolean): number {
   if (isHeld) return 0;
   if (name !== null) return 1;
   if (known === null) return 5;
-  if (known.isOfFile) return 2;
-  return isDerived ? 3 : 4;
+  // Who would be called so anyway has no other name to go to.
+  if (isDerived) return 2;
+  return known.isOfFile ? 3 : 4;
 }
 
 /** The names that databases would have, each by itself. */

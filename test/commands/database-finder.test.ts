@@ -55,7 +55,7 @@ async function namesOf(paths: readonly string[], toml?: string, folder?: string)
   return [...databases.map(({ name }) => name), ...wrong.map(({ code, message }) => `${code}: ${message}`)];
 }
 
-/** Leaves a state as a watch does. */
+/** Leaves a state as a watch does, written for a file or for none that is known. */
 function remember(path: string, name: string, destination = DESTINATION, writtenFor?: string): void {
   const paths = stateFolderOf(path);
   const { ino } = statSync(writtenFor ?? path);
@@ -296,8 +296,9 @@ describe("looking again", () => {
 describe("who comes later takes nothing from what is watched", () => {
   const TOML = '[[databases]]\npath = "*/app.db"\n';
 
-  function names({ databases }: Finding): [string, string][] {
-    return databases.map(({ path, name }) => [basename(dirname(path)), name]);
+  /** `<folder>: <name>` of each. */
+  function names({ databases }: Finding): string[] {
+    return databases.map(({ path, name }) => `${basename(dirname(path))}: ${name}`);
   }
 
   test("neither a copied folder with its state nor a hard link, though they come first", async () => {
@@ -310,10 +311,7 @@ describe("who comes later takes nothing from what is watched", () => {
     mkdirSync(join(folder, "b"));
     linkSync(path, join(folder, "b/app.db"));
     const { collisions, ...finding } = await finder.find();
-    expect(names({ collisions, ...finding })).toEqual([
-      ["m", "m/app"],
-      ["a", "a/app"],
-    ]);
+    expect(names({ collisions, ...finding })).toEqual(["m: m/app", "a: a/app"]);
     expect(collisions.map(({ message }) => message)).toEqual([
       `${path} and ${join(folder, "b/app.db")} are the same database`,
     ]);
@@ -326,10 +324,16 @@ describe("who comes later takes nothing from what is watched", () => {
     remember(original, "m/app", DESTINATION, original);
     const finding = await finderOf([], TOML, folder).find();
     expect(finding.collisions).toEqual([]);
-    expect(names(finding)).toEqual([
-      ["a", "a/app"],
-      ["renamed", "m/app"],
-    ]);
+    expect(names(finding)).toEqual(["a: a/app", "renamed: m/app"]);
+  });
+
+  test("at start nobody is left out who has a name to go to", async () => {
+    const folder = tempFolder("names");
+    const [a, b] = filesBelow(folder, "a/app.db", "b/app.db") as [string, string];
+    remember(a, "b/app", DESTINATION, a);
+    remember(b, "b/app", DESTINATION, b);
+    const finding = await finderOf([], TOML, folder).find();
+    expect(names(finding)).toEqual(["a: a/app", "b: b/app"]);
   });
 
   test("nor who gets the folder name that a renamed one had: it is left out and said", async () => {
@@ -341,7 +345,7 @@ describe("who comes later takes nothing from what is watched", () => {
     const [late] = filesBelow(folder, "m/app.db");
     for (const looking of [finder, finderOf([], TOML, folder)]) {
       const finding = await looking.find();
-      expect(names(finding)).toEqual([["z", "m/app"]]);
+      expect(names(finding)).toEqual(["z: m/app"]);
       expect(finding.collisions).toEqual([]);
       expect(finding.unreadable.map(({ message }) => message)).toEqual([
         `${path} and ${late} would both be called m/app`,
