@@ -176,9 +176,10 @@ export class DatabaseFinder {
     for (const [index, { name, holder, isInherited }] of claimNames(nameless).entries()) {
       const candidate = sieve.candidates[index]!;
       if (holder !== null) {
-        const error = sameName(sieve.candidates[holder]!, candidate, name);
+        const other = sieve.candidates[holder]!;
         // A tenant that was renamed has kept the name: who comes after it does not stop the others.
-        (isInherited && candidate.isDiscovered ? unreadable : sieve.collisions).push(error);
+        if (isInherited && candidate.isDiscovered) unreadable.push(nameKept(other, candidate, name));
+        else sieve.collisions.push(sameName(other, candidate, name));
         continue;
       }
       const problem = keyProblemOrNull(name);
@@ -338,6 +339,11 @@ function sameName(a: Candidate, b: Candidate, name: string): WalrustError {
   return new WalrustError("usage", `${a.path} and ${b.path} would both be called ${name}`, {
     hint: "Give one of them a name or a prefix in walrust.toml",
   });
+}
+
+function nameKept(holder: Candidate, { path }: Candidate, name: string): WalrustError {
+  const what = `${path} is not watched: ${holder.path} has kept the name ${name} from where it was before`;
+  return new WalrustError("database", what, { hint: "Give one of them a name or a prefix in walrust.toml" });
 }
 
 function noName(

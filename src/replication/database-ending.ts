@@ -4,6 +4,7 @@
  * look by look, for as long as the store is away. Its pin is let go of first: the application must not wait
  * for the store.
  */
+import { existsSync } from "node:fs";
 import { capture } from "./capture.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
 import type { Captured, LiveDatabase } from "./live-database.ts";
@@ -56,9 +57,14 @@ export class DatabaseEnding {
     return this.host.jobs.live ?? this.#remains;
   }
 
-  /** Ends it now: the spool keeps what waits. */
+  /**
+   * Ends it now: the spool keeps what waits. Not so if the local state is gone that leads to it (the folder
+   * was deleted, and the spool is in the cache folder): who begins anew there would drop what waits.
+   */
   hurry(): void {
-    this.#isOver = true;
+    const isState = existsSync(this.target.paths.statePath);
+    const isOrphaned = !isState && this.#captured?.pending.some(({ path }) => existsSync(path)) === true;
+    if (!isOrphaned) this.#isOver = true;
   }
 
   /** Does the next step of letting go. No job may be running. @param nowMs the monotonic clock */

@@ -348,7 +348,7 @@ describe("who comes later takes nothing from what is watched", () => {
       expect(names(finding)).toEqual(["z: m/app"]);
       expect(finding.collisions).toEqual([]);
       expect(finding.unreadable.map(({ message }) => message)).toEqual([
-        `${path} and ${late} would both be called m/app`,
+        `${late} is not watched: ${path} has kept the name m/app from where it was before`,
       ]);
     }
   });

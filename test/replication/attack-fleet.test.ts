@@ -3,11 +3,15 @@
  */
 import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import type { ListOptions, ObjectInfo } from "../../src/storage/store.ts";
-import { FleetRun, tenant } from "../support/fleet-run.ts";
+import { rowsOf } from "../support/database-image.ts";
+import { FaultyStore, unreachable } from "../support/faulty-store.ts";
+import { FleetRun, foundTarget, tenant, tenants } from "../support/fleet-run.ts";
+import { restoredImage } from "../support/restored-image.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
+import { tempFolder } from "../support/temp.ts";
 import { newDatabase, targetOf, WatchRun } from "../support/watch-run.ts";
 
 const INSERT = "INSERT INTO t(v) VALUES (randomblob(2000))";
@@ -81,4 +85,34 @@ test("the end of a watch breaks off an image that is being read", async () => {
   await again.uploaded(1);
   await again.stop();
   await app.close();
+});
+
+test("what waits of a deleted tenant is sent before another begins at its place", async () => {
+  const made = await tenant("one");
+  const one = foundTarget(made.path, "one", join(tempFolder("cache"), "one"));
+  const memory = new MemoryStore();
+  const store = new FaultyStore(memory);
+  const run = await new FleetRun([one], store).watching();
+  await run.uploaded(1, "one");
+  store.before = (operation) => {
+    if (operation === "put") throw unreachable();
+  };
+  const app = await SqliteProcess.open(one.path);
+  await app.must("INSERT INTO t(v) VALUES ('of the old one')");
+  await run.until("the capture", () => run.status("one").pendingCount === 1);
+  await app.close();
+  const folder = dirname(one.path);
+  rmSync(folder, { recursive: true });
+  await run.find();
+  const [again] = await tenants(dirname(folder), "one");
+  expect(again?.path).toBe(one.path);
+  for (let round = 0; round < 3; round++) await run.find(one);
+
+  store.before = () => {};
+  run.clock.pass(30_000);
+  await run.uploaded(3, "one");
+  await run.stop();
+  const sql = "SELECT v FROM t ORDER BY id";
+  expect(rowsOf(await restoredImage(memory, "one", 2), sql)).toEqual([["first"], ["of the old one"]]);
+  expect(rowsOf(await restoredImage(memory, "one"), sql)).toEqual([["first"]]);
 });
