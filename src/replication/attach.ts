@@ -9,20 +9,18 @@
  *   full.
  * - the bucket lost objects that were acknowledged: said; a new snapshot makes the present restorable again.
  * - the bucket is empty: a new history begins.
+ * - the state was copied here: this is a new writer, and the state counts as far as the bucket confirms it.
  * - the bucket holds a backup of another program there: refused, nothing is written into it.
+ * - it was stopped because of another writer, whose object is still the newest: refused.
  */
-import { rmSync, statSync } from "node:fs";
-import { applyBatch, checksumOfFileOrNull } from "../database/page-sums.ts";
+import { rmSync } from "node:fs";
 import { Pin } from "../database/pin.ts";
-import { Uint32List } from "../database/scratch.ts";
 import type { Env } from "../env.ts";
 import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
-import { pageChecksumInto } from "../format/crc64.ts";
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../format/ltx.ts";
-import { LtxDecoder } from "../format/ltx-decoder.ts";
-import { NO_CHECKSUM, type Txid } from "../format/types.ts";
+import { NO_CHECKSUM } from "../format/types.ts";
 import {
   type LtxObject,
   listObjects,
@@ -34,9 +32,10 @@ import { detectForeignLayoutOrNull, type ForeignLayout } from "../storage/foreig
 import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Predecessor } from "./anchor.ts";
+import { assertNotMarked, writerText } from "./foreign-mark.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { type RemoteStatus, remoteStatus, uploadedTxidOf } from "./remote-status.ts";
-import { clearSpool, isChainLink, loadSpool, type SpoolFile, spoolChunks } from "./spool.ts";
+import { type RemoteStatus, remoteStatus, unconfirmedOrNull, uploadedTxidOf } from "./remote-status.ts";
+import { clearSpool, loadSpool, type SpoolFile } from "./spool.ts";
 import { sentBytes } from "./spool-cache.ts";
 import {
   createStateFolder,
@@ -45,7 +44,9 @@ import {
   isSameDatabaseFile,
   readState,
   type StateFolder,
+  writeState,
 } from "./state.ts";
+import { areSumsSound } from "./sums-replay.ts";
 
 /** What is to be attached and where it goes. */
 export interface AttachTarget {
@@ -66,13 +67,14 @@ export interface Attached {
 
 /**
  * Pins the database and decides how its history continues.
- * @throws WalrustError codes database, not-wal, locked, database-busy, or a storage code
+ * @throws WalrustError codes database, not-wal, locked, database-busy, foreign-writer, or a storage code
  */
 export async function attach(target: AttachTarget, store: ObjectStore, env: Env): Promise<Attached> {
   const pin = Pin.open(target.path, env);
   try {
     createStateFolder(target.paths);
     const { path, name, paths } = target;
+    await assertNotMarked(name, paths, store, env);
     const live: LiveDatabase = {
       path,
       name,
@@ -96,28 +98,40 @@ export async function attach(target: AttachTarget, store: ObjectStore, env: Env)
 
 async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise<Attached> {
   const local = readLocal(live, store.url);
-  if (typeof local === "string") return adopt(live, store, env, local);
+  if ("reason" in local) return adopt(live, store, env, local.reason, local.writer);
   const { state, files } = local;
+  if (local.isCopy) {
+    const refused = await continueCopy(live, local, store, env);
+    return refused === null ? continued(live, env, false) : adopt(live, store, env, refused);
+  }
   const uploadedTxid = uploadedTxidOf(state.txid, files);
-  const remote = await remoteStatusOrUnknown(store, live.name, uploadedTxid, state.txid, env);
-  if (remote === "ahead") return adopt(live, store, env, "the bucket is ahead of the local state");
+  const ask = (): Promise<RemoteStatus> => remoteStatus(store, live.name, uploadedTxid, () => state.txid);
+  const remote = await orUnknown(ask, live.name, env);
+  const { writer } = state;
+  if (remote === "ahead") return adopt(live, store, env, "the bucket is ahead of the local state", writer);
   if (remote === "empty" && uploadedTxid > 0) {
-    return adopt(live, store, env, "the bucket has lost every object of this database");
+    return adopt(live, store, env, "the bucket has lost every object of this database", writer);
   }
   live.state = state;
   live.isBucketUnseen = remote === "unknown";
   live.pending.push(...files);
+  return continued(live, env, remote === "behind");
+}
+
+/** Goes on with the state and the pending files that were found sound. */
+function continued(live: LiveDatabase, env: Env, needsSnapshot: boolean): Attached {
+  const { state, pending } = live;
+  if (state === null) throw new Error("there is a state to continue");
   // Equal salts and frames do not say that the file below the WAL is the one they were written for.
   const isOther =
     state.file !== undefined && !isSameDatabaseFile(state.file, databaseFileOf(live.pin.databaseFd));
   if (isOther) live.pinLost = "the database file was written while it was not watched";
-  const needsSnapshot = remote === "behind";
   if (needsSnapshot) {
     env.log.warn("the bucket lacks objects that were acknowledged; a new snapshot follows", {
       database: live.name,
     });
   }
-  if (!areSumsSound(live, state, files)) {
+  if (!areSumsSound(live, state, pending)) {
     const reason = "the page sums are lost";
     return { live, anchor: { before: state, reason }, needsSnapshot };
   }
@@ -127,33 +141,65 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
 /** Why there is nothing to continue from where nothing is wrong. */
 const NO_STATE = "there is no local state";
 
-/** The local state with its pending files, or why there is none that can be used. */
-function readLocal(
-  live: LiveDatabase,
-  destination: string,
-): { state: DatabaseState; files: SpoolFile[] } | string {
-  const reading = readState(live.paths);
-  if (reading.kind === "none") return NO_STATE;
-  if (reading.kind === "lost") return `the local state is lost (${reading.reason})`;
-  const { state } = reading;
-  if (state.destination !== destination || state.name !== live.name) {
-    return `the local state belongs to another destination (${state.destination} ${state.name})`;
-  }
-  const spool = loadSpool(live.paths.spoolFolder, state.txid, state.chain);
-  if (spool.kind === "pending") return { state, files: spool.files };
-  return `captured files are lost (${spool.reason})`;
+/** The local state with its pending files. */
+interface LocalState {
+  readonly state: DatabaseState;
+  readonly files: readonly SpoolFile[];
+  readonly isCopy: boolean;
 }
 
-/** The bucket's status; a bucket that cannot be reached must not keep us from capturing. */
-async function remoteStatusOrUnknown(
+/** Why there is no local state that can be used, and the id that we go on writing with, if it is known. */
+interface NoLocalState {
+  readonly reason: string;
+  readonly writer?: string;
+}
+
+function readLocal(live: LiveDatabase, destination: string): LocalState | NoLocalState {
+  const reading = readState(live.paths);
+  if (reading.kind === "none") return { reason: NO_STATE };
+  if (reading.kind === "lost") return { reason: `the local state is lost (${reading.reason})` };
+  const { state, isCopy = false } = reading;
+  if (state.destination !== destination || state.name !== live.name) {
+    const other = `${state.destination} ${state.name}`;
+    return { reason: `the local state belongs to another destination (${other})` };
+  }
+  const spool = loadSpool(live.paths.spoolFolder, state.txid, state.chain);
+  if (spool.kind === "pending") return { state, files: spool.files, isCopy };
+  const reason = `captured files are lost (${spool.reason})`;
+  return isCopy ? { reason } : { reason, writer: state.writer };
+}
+
+/**
+ * Goes on with a copied state under an id of its own, unless the bucket does not confirm it. While the bucket
+ * cannot be looked at, the copy is captured from; it is looked at before the first upload.
+ * @returns why the state cannot be used, or null
+ */
+async function continueCopy(
+  live: LiveDatabase,
+  { state, files }: LocalState,
   store: ObjectStore,
-  name: string,
-  uploadedTxid: Txid,
-  stateTxid: Txid,
   env: Env,
-): Promise<RemoteStatus | "unknown"> {
+): Promise<string | null> {
+  const found = `the local state was copied here from another folder or machine (writer ${state.writer})`;
+  const refused = await orUnknown(() => unconfirmedOrNull(live.name, state, files, store), live.name, env);
+  live.state = { ...state, writer: hex(env.randomBytes(16)) };
+  const isUnknown = refused === "unknown";
+  if (refused !== null && !isUnknown) return `${found}, and ${refused}`;
+  const only = "only one of the two may write there";
+  env.log.warn(`${found}: going on after TXID ${state.txid} as a new writer; ${only}`, {
+    database: live.name,
+  });
+  live.isBucketUnseen = isUnknown;
+  live.isUnconfirmedCopy = isUnknown;
+  live.pending.push(...files);
+  if (!isUnknown) writeState(live.paths, live.state);
+  return null;
+}
+
+/** What the bucket answers; one that cannot be reached must not keep us from capturing. */
+async function orUnknown<T>(ask: () => Promise<T>, name: string, env: Env): Promise<T | "unknown"> {
   try {
-    return await remoteStatus(store, name, uploadedTxid, () => stateTxid);
+    return await ask();
   } catch (error) {
     if (!(error instanceof WalrustError) || error.exitCode !== EXIT_CODES.storage) throw error;
     // Not out of reach but gone, such as a disk that is not mounted: nothing may be put in its place.
@@ -165,22 +211,25 @@ async function remoteStatusOrUnknown(
 
 /**
  * Continues the bucket's history (or begins one) without a usable local state: what was captured and not
- * uploaded is in the database itself and comes back with the full anchor.
+ * uploaded is in the database itself and comes back with the full anchor. Says whose history it is when that
+ * is not ours.
+ * @param knownWriter the id that we go on writing with; a new one if there is none
  */
 export async function adopt(
   live: LiveDatabase,
   store: ObjectStore,
   env: Env,
   reason: string,
+  knownWriter = live.state?.writer,
 ): Promise<Attached> {
   const objects = await objectsOrNone(live, store);
   const newest = newestObjectOrNull(objects);
-  const writer = live.state?.writer ?? hex(env.randomBytes(16));
+  const writer = knownWriter ?? hex(env.randomBytes(16));
   if (newest === null) await assertNotForeign(live.name, store, env);
-  const before =
+  const found =
     newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store);
   forgetLocal(live);
-  if (newest === null || before === null) {
+  if (newest === null || found === null) {
     // Said only now: as long as the bucket cannot be looked at, this is tried again and again.
     if (reason !== NO_STATE) env.log.warn(`${reason}: a new history begins`, { database: live.name });
     const begun = "a new history begins";
@@ -190,11 +239,13 @@ export async function adopt(
       needsSnapshot: false,
     };
   }
-  env.log.warn(`${reason}: continuing after TXID ${newest.maxTxid} of the bucket with a full file`, {
+  const what = `continuing after TXID ${newest.maxTxid} of the bucket with a full file`;
+  const whose = `; that is the object of another writer, ${writerText(found.writer)}, who must write there no more`;
+  env.log.warn(`${reason}: ${what}${found.writer === writer ? "" : whose}`, {
     database: live.name,
     txid: newest.maxTxid,
   });
-  return { live, anchor: { before, reason }, needsSnapshot: false };
+  return { live, anchor: { before: found.before, reason }, needsSnapshot: false };
 }
 
 /**
@@ -236,6 +287,7 @@ function noPredecessor(store: ObjectStore, name: string, writer: string): Predec
 function forgetLocal(live: LiveDatabase): void {
   live.state = null;
   live.isBucketUnseen = false;
+  live.isUnconfirmedCopy = false;
   live.pending.length = 0;
   rmSync(live.paths.statePath, { force: true });
   clearSpool(live.paths.spoolFolder);
@@ -257,6 +309,12 @@ function refusal(name: string, store: ObjectStore, { title, key, format }: Forei
   });
 }
 
+/** What a history is continued after, and who wrote it, if it says so. */
+interface FoundPredecessor {
+  readonly before: Predecessor;
+  readonly writer: string | null;
+}
+
 /** @throws WalrustError code "foreign-writer" when the newest object is somebody else's */
 async function predecessorOrForeign(
   newest: LtxObject,
@@ -264,7 +322,7 @@ async function predecessorOrForeign(
   name: string,
   writer: string,
   store: ObjectStore,
-): Promise<Predecessor> {
+): Promise<FoundPredecessor> {
   try {
     return await predecessorOf(newest, objects, name, writer, store);
   } catch (error) {
@@ -281,13 +339,13 @@ async function predecessorOf(
   name: string,
   writer: string,
   store: ObjectStore,
-): Promise<Predecessor> {
+): Promise<FoundPredecessor> {
   const header = await readHeader(store, newest.key);
   const trailer = await readTrailer(store, newest, header);
   const head = await store.head(newest.key);
   const metadata = decodeMetadata(newest.key, head.metadata);
   const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
-  return {
+  const before = {
     destination: store.url,
     name,
     writer,
@@ -297,6 +355,7 @@ async function predecessorOf(
     chain: metadata.chain ?? hex(CHAIN_ZERO),
     snapshot: await newestSnapshotOrNull(objects, store),
   };
+  return { before, writer: metadata.writer };
 }
 
 /** TXID and time of the newest snapshot that is stored. */
@@ -307,47 +366,4 @@ async function newestSnapshotOrNull(
   const newest = newestObjectOrNull(objects.filter(({ level }) => level === SNAPSHOT_LEVEL));
   if (newest === null) return null;
   return { txid: newest.maxTxid, timeMs: (await readHeader(store, newest.key)).timestampMs };
-}
-
-/** Whether the page sums belong to the state, after replaying the newest capture if a crash left it out. */
-function areSumsSound(live: LiveDatabase, state: DatabaseState, files: readonly SpoolFile[]): boolean {
-  const path = live.paths.sumsPath;
-  if (checksumOfFileOrNull(path, state.commit) === state.checksum) return true;
-  const newest = files.find((file) => file.maxTxid === state.txid && isChainLink(file));
-  if (newest === undefined) return false;
-  try {
-    replaySums(path, newest, state);
-  } catch (error) {
-    if (hasCode(error, "corrupt") || hasCode(error, "database")) return false;
-    throw error;
-  }
-  return checksumOfFileOrNull(path, state.commit) === state.checksum;
-}
-
-/** Applies the sums of a spool file's pages again; the result is judged by its checksum. */
-function replaySums(path: string, file: SpoolFile, state: DatabaseState): void {
-  const size = statSync(path, { throwIfNoEntry: false })?.size;
-  if (size === undefined) return;
-  const pgnos = new Uint32List();
-  const low = new Uint32List();
-  const high = new Uint32List();
-  const sum = new Uint32Array(2);
-  eachSpoolPage(file, (pgno, page) => {
-    pageChecksumInto(pgno, page, sum);
-    pgnos.push(pgno);
-    low.push(sum[0]!);
-    high.push(sum[1]!);
-  });
-  const batch = { pgnos: pgnos.view(), low: low.view(), high: high.view() };
-  applyBatch(path, Math.floor(size / 8), state.commit, batch, state.pageSizeBytes);
-}
-
-/** Decodes a spool file page by page in bounded memory. */
-function eachSpoolPage(file: SpoolFile, onPage: (pgno: number, page: Uint8Array) => void): void {
-  const decoder = new LtxDecoder();
-  for (const chunk of spoolChunks(file)) {
-    decoder.push(chunk);
-    while (decoder.next()) onPage(decoder.pgno, decoder.page);
-  }
-  decoder.finish();
 }

@@ -20,6 +20,8 @@ export interface Captured {
   state: DatabaseState | null;
   /** The bucket could not be looked at when it was attached: it is before anything is uploaded. */
   isBucketUnseen?: boolean;
+  /** Nor was it then confirmed what a state that was copied here says. */
+  isUnconfirmedCopy?: boolean;
   /** Captured files that are not in the bucket yet, in the order of upload. */
   readonly pending: SpoolFile[];
   /** The newest link of the chain that the store acknowledged while this was attached, or null. */

@@ -2,15 +2,16 @@
  * Publishing: a spool file becomes an object with its metadata, create-only, hashed again on the way.
  *
  * Acknowledged means: the put resolved, or the key holds an object with our SHA-256 (an earlier try took
- * effect). A key that holds something else is either our own, from a state we lost, or another writer's: the
- * caller decides by the typed outcome. A spool file whose bytes are not what was hashed is never sent.
+ * effect), or, for a later snapshot, one of the same state: snapshots of one state may differ in what they
+ * say of the WAL. A key that holds something else is ours or another writer's: the caller decides by the
+ * typed outcome what that means. A spool file whose bytes are not what was hashed is never sent.
  */
 import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
-import { hasCode, WalrustError } from "../errors.ts";
+import { hasCode } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
 import { keyOf } from "../storage/catalog.ts";
-import { decodeMetadata, encodeMetadata } from "../storage/object-metadata.ts";
+import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore, PutBody, PutOptions } from "../storage/store.ts";
 import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "./spool.ts";
@@ -30,10 +31,17 @@ export type PublishOutcome =
   | { readonly kind: "published"; readonly key: string; readonly timeMs: number }
   /** The spool file is damaged: it was not sent. */
   | { readonly kind: "damaged"; readonly reason: string }
-  /** The key holds another object of ours: the local state was lost at some time. */
-  | { readonly kind: "state-lost"; readonly key: string }
-  /** The key holds another writer's object. */
-  | { readonly kind: "foreign-writer"; readonly key: string; readonly writer: string };
+  /** The key holds another object. */
+  | TakenKey;
+
+/** A key that holds another object than the one that was to be written. */
+export interface TakenKey {
+  readonly kind: "taken";
+  readonly key: string;
+  /** Who wrote it and its hash, if its metadata says so. */
+  readonly writer: string | null;
+  readonly sha256: string | null;
+}
 
 /** Who publishes. */
 export interface Publisher {
@@ -80,7 +88,8 @@ export async function publish(
     return { kind: "published", key, timeMs };
   } catch (error) {
     if (!hasCode(error, "precondition")) throw error;
-    return whoseObject(publisher, key, sha256, timeMs, signal);
+    const head = await store.head(key, signal === undefined ? {} : { signal });
+    return judgeTaken(key, decodeMetadata(key, head.metadata), file, timeMs);
   }
 }
 
@@ -123,24 +132,12 @@ function timestampOf(file: SpoolFile, body: PutBody): number {
   return decodeLtxHeader(header).timestampMs;
 }
 
-async function whoseObject(
-  publisher: Publisher,
+function judgeTaken(
   key: string,
-  sha256: string,
+  { sha256, chain, writer }: WalrustMetadata,
+  file: SpoolFile,
   timeMs: number,
-  signal: AbortSignal | undefined,
-): Promise<PublishOutcome> {
-  const head = await publisher.store.head(key, signal === undefined ? {} : { signal });
-  const metadata = decodeMetadata(key, head.metadata);
-  if (metadata.sha256 === sha256) return { kind: "published", key, timeMs };
-  if (metadata.writer === publisher.writer) return { kind: "state-lost", key };
-  return { kind: "foreign-writer", key, writer: metadata.writer ?? "unknown (Litestream?)" };
-}
-
-/** The error that stops a database whose prefix somebody else writes to. */
-export function foreignWriterError(name: string, key: string, writer: string): WalrustError {
-  return new WalrustError("foreign-writer", `${key} was written by another writer (${writer})`, {
-    hint: `Only one walrust may write ${name}: stop the other one, or give this one another prefix`,
-    context: { database: name, key, writer },
-  });
+): PublishOutcome {
+  const isSame = sha256 === hex(file.sha256) || (!isChainLink(file) && chain === hex(file.chain));
+  return isSame ? { kind: "published", key, timeMs } : { kind: "taken", key, writer, sha256 };
 }

@@ -3,15 +3,19 @@
  *
  * It is asked when a database is attached. When the store cannot be asked then, captures go on, and it is
  * asked before the first upload: a machine that was set back to an old image would otherwise write beside
- * what a merge covers already, where no restore looks.
+ * what a merge covers already, where no restore looks. A state that was copied has a say only where the
+ * bucket confirms it: what the original has written since is nothing this one may go on from.
  */
 
+import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { formatTxid, levelPrefix } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
 import { listLevel, listObjects, newestObjectOrNull } from "../storage/catalog.ts";
+import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Captured } from "./live-database.ts";
 import { isChainLink, type SpoolFile } from "./spool.ts";
+import type { DatabaseState } from "./state.ts";
 
 /** What of the bucket and the state is newer, or that they agree. */
 export type RemoteStatus = "agrees" | "ahead" | "behind" | "empty";
@@ -51,10 +55,33 @@ export async function remoteStatus(
 export async function contradictionOrNull(live: Captured, store: ObjectStore): Promise<string | null> {
   const { state, name, pending } = live;
   if (state === null) return null;
+  if (live.isUnconfirmedCopy === true) return unconfirmedOrNull(live.name, state, pending, store);
   const uploadedTxid = uploadedTxidOf(state.txid, pending);
   const status = await remoteStatus(store, name, uploadedTxid, () => (live.state ?? state).txid);
   if (status === "ahead") return "the bucket is ahead of the local state";
   if (status === "behind") return "the bucket lacks objects that were acknowledged";
   const isLost = status === "empty" && uploadedTxid > 0;
   return isLost ? "the bucket has lost every object of this database" : null;
+}
+
+/**
+ * Why the bucket does not confirm a copied state, or null: it has to end with just the object that the copy
+ * knows as the newest one.
+ * @param pending what the copy holds beyond that
+ */
+export async function unconfirmedOrNull(
+  name: string,
+  state: DatabaseState,
+  pending: readonly SpoolFile[],
+  store: ObjectStore,
+): Promise<string | null> {
+  const first = pending.find(isChainLink);
+  const uploadedTxid = uploadedTxidOf(state.txid, pending);
+  const newest = newestObjectOrNull(await listObjects(store, name));
+  if (newest === null) return uploadedTxid === 0 ? null : "the bucket has lost every object of this database";
+  if (newest.maxTxid > uploadedTxid) return "the bucket is ahead of the local state";
+  if (newest.maxTxid < uploadedTxid) return "the bucket lacks objects that were acknowledged";
+  const { chain } = decodeMetadata(newest.key, (await store.head(newest.key)).metadata);
+  const known = first === undefined ? state.chain : hex(first.previousChain);
+  return (chain ?? hex(CHAIN_ZERO)) === known ? null : "the bucket holds another history";
 }

@@ -6,6 +6,7 @@
  * 1. It is replaced as a whole (temporary name, rename), after the spool file of its TXID is complete.
  * 2. It carries a checksum of itself: a torn or edited file is lost, never half believed.
  * 3. It belongs to one destination and one name: another destination starts a history of its own.
+ * 4. It says where it was written, so that a copy of it is known for one (see state-home.ts).
  * Without a valid state, watching continues at the bucket's newest TXID with a full file.
  */
 import { existsSync, fstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -14,6 +15,7 @@ import type { WalPosition } from "../database/wal-tail.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { crc64 } from "../format/crc64.ts";
 import type { Checksum, Txid } from "../format/types.ts";
+import { homeOf, isCopied, parseHome } from "./state-home.ts";
 
 const STATE_FORMAT = 1;
 
@@ -107,7 +109,12 @@ export function createStateFolder(paths: StateFolder): void {
 
 /** What reading the state found. */
 export type StateReading =
-  | { readonly kind: "state"; readonly state: DatabaseState }
+  | {
+      readonly kind: "state";
+      readonly state: DatabaseState;
+      /** It was written in another folder or on another machine. */
+      readonly isCopy?: true;
+    }
   | { readonly kind: "none" }
   | { readonly kind: "lost"; readonly reason: string };
 
@@ -124,7 +131,12 @@ export function readState(paths: StateFolder): StateReading {
   const body = lines[0] ?? "";
   if (lines[1] !== checksumLine(body)) return { kind: "lost", reason: "state.json is torn or was edited" };
   try {
-    return { kind: "state", state: parseState(JSON.parse(body)) };
+    const value: Record<string, unknown> = JSON.parse(body);
+    const state = parseState(value);
+    // Older versions did not say where they wrote it.
+    const home = value["home"] === undefined ? null : parseHome(value["home"]);
+    const isCopy = home !== null && isCopied(home, homeOf(paths.folder));
+    return isCopy ? { kind: "state", state, isCopy } : { kind: "state", state };
   } catch (error) {
     return { kind: "lost", reason: `state.json: ${String(error)}` };
   }
@@ -132,13 +144,14 @@ export function readState(paths: StateFolder): StateReading {
 
 /** Replaces the state file. Not fsynced: after a power cut the bucket and the page sums tell what is true. */
 export function writeState(paths: StateFolder, state: DatabaseState): void {
-  const body = JSON.stringify({
-    format: STATE_FORMAT,
-    ...state,
-    checksum: state.checksum.toString(16).padStart(16, "0"),
-  });
   const tempPath = `${paths.statePath}.tmp`;
   try {
+    const body = JSON.stringify({
+      format: STATE_FORMAT,
+      ...state,
+      checksum: state.checksum.toString(16).padStart(16, "0"),
+      home: homeOf(paths.folder),
+    });
     writeFileSync(tempPath, `${body}\n${checksumLine(body)}\n`, { mode: 0o600 });
     renameSync(tempPath, paths.statePath);
   } catch (error) {

@@ -7,6 +7,7 @@
 import { type CircuitBreaker, isSuspension } from "../storage/circuit-breaker.ts";
 import { RetryPause, type SideFailure } from "./failure-tracker.ts";
 import type { Captured } from "./live-database.ts";
+import { UploadMemory } from "./upload-memory.ts";
 import { manifestFailure, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 import type { WatchContext } from "./watch-types.ts";
 
@@ -26,6 +27,7 @@ export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
   readonly #pause = new RetryPause();
   #manifestFailure: SideFailure | null = null;
+  #memory: UploadMemory | null = null;
   #isHurried = false;
 
   constructor(
@@ -76,7 +78,9 @@ export class UploadLanes {
   async #run(live: Captured, lane: UploadLane): Promise<void> {
     try {
       this.#manifestFailure ??= manifestFailure(live.name, this.context.env);
-      const context = { ...this.context, manifestFailure: this.#manifestFailure };
+      this.#memory ??= new UploadMemory();
+      const known = { manifestFailure: this.#manifestFailure, memory: this.#memory };
+      const context = { ...this.context, ...known };
       const outcome = await uploadPending(live, context, this.signal, lane);
       if (outcome.kind === "adopt") this.listener.adopt(outcome.reason);
       if (outcome.kind !== "drained") return;

@@ -11,11 +11,13 @@ import { listObjects } from "../storage/catalog.ts";
 import { buildManifest, writeManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { SideFailure } from "./failure-tracker.ts";
+import { foreignWriterError, markForeign } from "./foreign-mark.ts";
 import type { Captured } from "./live-database.ts";
-import { foreignWriterError, publish } from "./publish.ts";
+import { publish, type TakenKey } from "./publish.ts";
 import { contradictionOrNull } from "./remote-status.ts";
 import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "./spool.ts";
 import { keepSent } from "./spool-cache.ts";
+import { UploadMemory } from "./upload-memory.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** How a run over the pending files ended. */
@@ -43,7 +45,7 @@ export function nextOfLane(live: Pick<Captured, "pending">, lane: UploadLane): S
 /**
  * Sends the pending files of a lane until none is left.
  * @throws WalrustError with a storage code when the store refuses after retries; code "foreign-writer" when
- * another writer owns a key
+ * another writer owns a key, which is remembered in the state folder
  */
 export async function uploadPending(
   live: Captured,
@@ -51,11 +53,14 @@ export async function uploadPending(
     readonly options?: WatchContext["options"];
     /** Where failures to write the manifest are said, if more than one run is made. */
     readonly manifestFailure?: SideFailure;
+    /** What is known from run to run, if more than one is made. */
+    readonly memory?: UploadMemory;
   },
   signal: AbortSignal,
   lane: UploadLane,
 ): Promise<UploadOutcome> {
   const { store, version, env } = context;
+  const memory = context.memory ?? new UploadMemory();
   const keepsSent = (context.options?.maintenance?.cacheRetentionMs ?? 0) > 0;
   if (live.isBucketUnseen === true && nextOfLane(live, lane) !== undefined) {
     const reason = await contradictionOrNull(live, store);
@@ -68,13 +73,17 @@ export async function uploadPending(
     const writer = live.state?.writer;
     if (writer === undefined) return { kind: "aborted" };
     const publisher = { store, name: live.name, writer, version };
+    memory.sending(hex(file.sha256));
     const outcome = await publish(publisher, file, signal);
     if (!live.pending.includes(file)) return { kind: "aborted" };
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
-    if (outcome.kind === "state-lost") {
-      return { kind: "adopt", reason: `${outcome.key} was written by us, from a state that is lost` };
+    if (outcome.kind === "taken") {
+      if (isOurDoing(outcome, writer, file, memory)) {
+        return { kind: "adopt", reason: `${outcome.key} was written by us, from a state that is lost` };
+      }
+      throw foreignWrite(live, outcome, writer, file, context);
     }
-    if (outcome.kind === "foreign-writer") throw foreignWriterError(live.name, outcome.key, outcome.writer);
+    memory.acknowledged(hex(file.sha256), isChainLink(file));
     live.pending.splice(live.pending.indexOf(file), 1);
     if (keepsSent) keepSent(live.paths.spoolFolder, file);
     else removeSpoolFile(file);
@@ -91,6 +100,36 @@ export async function uploadPending(
     await refreshManifest(live, store, signal, failure);
   }
   return { kind: "drained" };
+}
+
+/**
+ * Whether what was found at a key can be our own: then the local state is behind. A later snapshot decides
+ * nothing: the links, which go first, tell who writes here.
+ */
+function isOurDoing(taken: TakenKey, writer: string, file: SpoolFile, memory: UploadMemory): boolean {
+  if (memory.wasSent(taken.sha256)) return true;
+  if (taken.writer !== writer) return false;
+  return !isChainLink(file) || memory.mayHaveLostState();
+}
+
+/** Remembers another writer. @returns the error that stops this database */
+function foreignWrite(
+  live: Captured,
+  taken: TakenKey,
+  writer: string,
+  file: SpoolFile,
+  { store, env }: Pick<WatchContext, "store" | "env">,
+): WalrustError {
+  const found = {
+    destination: store.url,
+    name: live.name,
+    writer,
+    otherWriter: taken.writer,
+    key: taken.key,
+    txid: file.maxTxid,
+  };
+  markForeign(live.paths, found, env);
+  return foreignWriterError(found, live.paths);
 }
 
 function emitUploaded(
