@@ -23,11 +23,21 @@ export interface FoundDatabase extends AttachTarget {
   readonly isDiscovered: boolean;
 }
 
+/** A named database that is not there. */
+export interface MissingDatabase {
+  readonly given: string;
+  /** Its real path when it was last there; else as given. */
+  readonly path: string;
+  /** What walrust.toml says of it, or null. */
+  readonly entry: DatabaseEntry | null;
+  readonly error: WalrustError;
+}
+
 /** What a look around found. */
 export interface Finding {
   readonly databases: readonly FoundDatabase[];
   /** Named, and not there. */
-  readonly missing: readonly { readonly given: string; readonly error: WalrustError }[];
+  readonly missing: readonly MissingDatabase[];
   /** Globs that match nothing, and may not. */
   readonly empty: readonly WalrustError[];
   /** Databases that were left out because they collide with another. */
@@ -74,6 +84,8 @@ interface Candidate {
 export class DatabaseFinder {
   readonly #selectors: readonly Selector[];
   #hasLooked = false;
+  /** Real paths of named databases, by how they are named. */
+  readonly #realPaths = new Map<string, string>();
   readonly #known = new Map<string, { readonly candidate: Candidate; readonly found: FoundDatabase }>();
 
   constructor(
@@ -94,7 +106,7 @@ export class DatabaseFinder {
    * @throws WalrustError code "database" when the fixed folder of a glob cannot be read the first time
    */
   async find(): Promise<Finding> {
-    const missing: { given: string; error: WalrustError }[] = [];
+    const missing: MissingDatabase[] = [];
     const empty: WalrustError[] = [];
     const unreadable: WalrustError[] = [];
     const sieve = new Sieve();
@@ -102,8 +114,11 @@ export class DatabaseFinder {
     const named = this.#selectors.filter(({ isGlob }) => !isGlob);
     for (const selector of named) {
       const candidate = namedCandidate(selector);
-      if (candidate instanceof WalrustError) missing.push({ given: selector.path, error: candidate });
-      else sieve.add({ ...candidate, ...entries?.get(candidate.path) });
+      if (candidate instanceof WalrustError) missing.push(this.#missing(selector, candidate));
+      else {
+        this.#realPaths.set(selector.path, candidate.path);
+        sieve.add({ ...candidate, ...entries?.get(candidate.path) });
+      }
     }
     const globbed: Candidate[] = [];
     for (const selector of this.#selectors.filter(({ isGlob }) => isGlob)) {
@@ -121,6 +136,10 @@ export class DatabaseFinder {
     const databases = this.#named(sieve, unreadable);
     this.#hasLooked = true;
     return { databases, missing, empty, collisions: sieve.collisions, unreadable };
+  }
+
+  #missing({ path: given, entry }: Selector, error: WalrustError): MissingDatabase {
+    return { given, path: this.#realPaths.get(given) ?? given, entry, error };
   }
 
   /**
@@ -319,7 +338,8 @@ function presentOrNull(matched: string, onUnreadable: OnUnreadable): { path: str
     // It went between the two looks; anything else does not say that it is gone.
     if (code === "ENOENT" || code === "ENOTDIR") return null;
     const message = `Cannot look at ${matched}: ${code}`;
-    onUnreadable(matched, new WalrustError("database", message, { retryable: true, cause }));
+    const context = { path: matched };
+    onUnreadable(matched, new WalrustError("database", message, { context, retryable: true, cause }));
     return null;
   }
 }
@@ -331,6 +351,7 @@ function sameFile(a: Candidate, b: Candidate): WalrustError {
     `${first} and ${second} are the same database${a.path === b.path ? ` ${a.path}` : ""}`,
     {
       hint: "Name each database once",
+      context: { path: b.path },
     },
   );
 }
@@ -338,12 +359,14 @@ function sameFile(a: Candidate, b: Candidate): WalrustError {
 function sameName(a: Candidate, b: Candidate, name: string): WalrustError {
   return new WalrustError("usage", `${a.path} and ${b.path} would both be called ${name}`, {
     hint: "Give one of them a name or a prefix in walrust.toml",
+    context: { path: b.path },
   });
 }
 
 function nameKept(holder: Candidate, { path }: Candidate, name: string): WalrustError {
   const what = `${path} is not watched: ${holder.path} has kept the name ${name} from where it was before`;
-  return new WalrustError("database", what, { hint: "Give one of them a name or a prefix in walrust.toml" });
+  const hint = "Give one of them a name or a prefix in walrust.toml";
+  return new WalrustError("database", what, { hint, context: { path } });
 }
 
 function noName(
@@ -357,6 +380,7 @@ function noName(
     `${path} would be called ${JSON.stringify(name)}, which cannot be: ${problem}`,
     {
       hint: "Rename the file or its folder, or give it a name in walrust.toml",
+      context: { path },
     },
   );
 }

@@ -110,7 +110,7 @@ export function below(prefix: string | null, name: string): string {
 }
 
 /** A path without the last extension of its file name. */
-function stemOf(path: string): string {
+export function stemOf(path: string): string {
   const start = path.lastIndexOf("/") + 1;
   const dot = path.lastIndexOf(".");
   return dot > start ? path.slice(0, dot) : path;

@@ -1,12 +1,16 @@
 /**
- * The databases a watch has, each with its options: those at start, and what globs find later.
+ * The databases a watch has, each with its options: those at start, and what is found later. What cannot be
+ * watched is told beside them.
  */
+import { basename, dirname } from "node:path";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import type { Found, LeftOut } from "../replication/left-out.ts";
 import type { DatabaseOptions, WatchTarget } from "../replication/watch-types.ts";
 import { DatabaseFinder, type Finding, type FoundDatabase } from "./database-finder.ts";
+import { below, stemOf } from "./database-names.ts";
 import { databaseOptions } from "./watch-options.ts";
 
 /** Finds the databases of a watch. */
@@ -15,6 +19,7 @@ export class WatchTargets {
   readonly #options = new Map<DatabaseEntry, DatabaseOptions>();
   readonly #targets = new WeakMap<FoundDatabase, WatchTarget>();
   #said: ReadonlySet<string> = new Set();
+  #hasMissing = false;
 
   constructor(
     readonly sources: Sources,
@@ -26,9 +31,14 @@ export class WatchTargets {
     this.#finder = new DatabaseFinder({ paths, file: sources.file, destination, cacheFolder }, env);
   }
 
-  /** Whether there can be others later. */
+  /** Whether there can be others later: a glob's, or what is named and missing. Known after `first`. */
   get canChange(): boolean {
-    return this.#finder.hasGlobs;
+    return this.#finder.hasGlobs || this.#hasMissing;
+  }
+
+  /** Whether only what is named can be found. */
+  get isNamedOnly(): boolean {
+    return !this.#finder.hasGlobs;
   }
 
   /**
@@ -36,21 +46,31 @@ export class WatchTargets {
    * @throws WalrustError: nothing is named, two collide, a glob matches nothing, or all that are named are
    * missing
    */
-  async first(): Promise<{ targets: WatchTarget[]; missing: Finding["missing"] }> {
+  async first(): Promise<Found & Pick<Finding, "missing">> {
     const finding = await this.#finder.find();
     const { databases, missing, empty, collisions } = finding;
     this.#sayNew(finding.unreadable);
     const wrong = collisions[0] ?? empty[0];
     if (wrong !== undefined) throw wrong;
-    if (databases.length === 0 && !this.canChange) throw missing[0]?.error ?? nothingNamed();
-    return { targets: databases.map((found) => this.#targetOf(found)), missing };
+    if (databases.length === 0 && this.isNamedOnly) throw missing[0]?.error ?? nothingNamed();
+    this.#hasMissing = missing.length > 0;
+    return { ...this.#found(finding), missing };
   }
 
   /** The databases now. What collides with another is left out, and said. */
-  async again(): Promise<WatchTarget[]> {
-    const { databases, collisions, unreadable } = await this.#finder.find();
-    this.#sayNew([...collisions, ...unreadable]);
-    return databases.map((found) => this.#targetOf(found));
+  async again(): Promise<Found> {
+    const finding = await this.#finder.find();
+    this.#sayNew([...finding.collisions, ...finding.unreadable]);
+    return this.#found(finding);
+  }
+
+  #found({ databases, missing, collisions, unreadable }: Finding): Found {
+    const absent = missing.map(({ path, entry, error }): LeftOut => {
+      const name = below(entry?.prefix ?? null, entry?.name ?? stemOf(basename(path)));
+      return { path, name, isMissing: true, error };
+    });
+    const targets = databases.map((found) => this.#targetOf(found));
+    return { targets, leftOut: [...absent, ...[...collisions, ...unreadable].map(leftOutFor)] };
   }
 
   /** Says what was not so at the last look: once while it stays so, and again when it comes back. */
@@ -80,6 +100,15 @@ export class WatchTargets {
     this.#options.set(entry, options);
     return options;
   }
+}
+
+/** What an error leaves out, which names it in its context. */
+function leftOutFor(error: WalrustError): LeftOut {
+  const { path, folder } = error.context;
+  const place = String(path ?? folder ?? error.message);
+  const name =
+    path === undefined ? basename(place) : `${basename(dirname(place))}/${stemOf(basename(place))}`;
+  return { path: place, name, isMissing: false, error };
 }
 
 /** The error when there is nothing to do. */

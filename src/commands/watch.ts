@@ -51,17 +51,21 @@ async function run(invocation: Invocation): Promise<number> {
   const putSlots = new Slots(options.uploaderConcurrency);
   const work = async (store: ObjectStore): Promise<number> => {
     const finder = new WatchTargets(sources, words.positionals, store.url, cacheFolder, env);
-    const { targets, missing } = await finder.first();
+    const { targets, leftOut, missing } = await finder.first();
     const reporter = new Reporter(invocation);
     for (const { given, error } of missing) {
       const { code, message, hint } = error;
-      env.log.error(`${message}; not watched`, { hint });
+      env.log.error(`${message}; not watched until it is there`, { hint });
       reporter.emit({ event: "stopped", database: given, code, message });
     }
     const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
     const by = sources.file === null ? "" : `, as ${sources.file.shownPath} says`;
     env.log.info(`replicating ${what} to ${store.url}${by}`);
     const observer = await startObserver(invocation);
+    for (const { name, isMissing, error } of leftOut) {
+      const { code, message } = error;
+      if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
+    }
     void warnIfUnguarded(store, env);
     const input = {
       store,
@@ -74,6 +78,8 @@ async function run(invocation: Invocation): Promise<number> {
       },
       validate: validation(store, invocation),
       ...(observer === null ? {} : { onStart: observer.start }),
+      leftOut,
+      isNamedOnly: finder.isNamedOnly,
       ...(finder.canChange ? { discover: () => finder.again() } : {}),
     };
     try {
@@ -102,9 +108,9 @@ function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked:
       database: name,
     });
   }
-  const [first] = result.stopped;
-  if (!wasAsked && first !== undefined) throw first.error;
   const foreign = result.stopped.find(({ error }) => error.code === "foreign-writer");
+  const worst = foreign ?? result.stopped[0];
+  if (!wasAsked && worst !== undefined) throw worst.error;
   log.info("stopped");
   return foreign === undefined ? 0 : foreign.error.exitCode;
 }

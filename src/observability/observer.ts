@@ -15,7 +15,7 @@ import { type HealthReport, healthReport } from "./health.ts";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.ts";
 import { metricFamilies } from "./metrics.ts";
 import { prometheusText } from "./prometheus.ts";
-import { type MetricsOptions, type StatusServer, startStatusServer } from "./status-server.ts";
+import { LastingStatusServer, type MetricsOptions } from "./status-server.ts";
 import { Tally } from "./tally.ts";
 import type { WebhookOptions } from "./webhook-queue.ts";
 import { Webhooks } from "./webhooks.ts";
@@ -42,7 +42,7 @@ export interface ObservedSource {
 
 /** Observes until it is closed. */
 export interface Observer {
-  /** Where the status server is, or null without one. */
+  /** Where the status server is, or null without one, or while it has no port. */
   readonly metricsUrl: string | null;
   /** Takes note of an event: cheap, synchronous, never throws. */
   observe(event: WatchEvent): void;
@@ -51,7 +51,7 @@ export interface Observer {
 }
 
 /**
- * Starts what is enabled. A port that is taken is warned of, and the rest goes on.
+ * Starts what is enabled. A port that is taken is warned of and tried again, and the rest goes on.
  * @throws WalrustError with code "config" when the URL of a webhook or heartbeat is none
  */
 export function startObservability(
@@ -67,7 +67,7 @@ class ProcessObserver implements Observer {
   readonly #tally: Tally;
   readonly #webhooks: Webhooks;
   readonly #heartbeat: Heartbeat | null;
-  readonly #server: StatusServer | null;
+  readonly #server: LastingStatusServer | null;
   /** Ends the heartbeat at once, and webhooks after their time. */
   readonly #heartbeatEnd = new AbortController();
   readonly #webhooksEnd = new AbortController();
@@ -88,7 +88,7 @@ class ProcessObserver implements Observer {
     this.#heartbeat =
       heartbeat && new Heartbeat(heartbeat, statuses, env, version, this.#heartbeatEnd.signal);
     const pages = { metrics: () => this.#metrics(), health: () => this.#health() };
-    this.#server = metrics && startStatusServer(metrics, pages, env);
+    this.#server = metrics && new LastingStatusServer(metrics, pages, env);
   }
 
   get metricsUrl(): string | null {

@@ -2,7 +2,8 @@
  * The HTTP server for who watches the watcher: /metrics, /health, and an index of the two. It only reads, has
  * no authentication and shows nothing secret; by default only this machine can reach it.
  *
- * It never keeps watch from running: without its port there is a warning and no server.
+ * It never keeps watch from running: without its port there is a warning and no server until the port can be
+ * had, which is tried quietly.
  */
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
@@ -10,6 +11,8 @@ import type { HealthReport } from "./health.ts";
 import { PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 
 const INDEX = "walrust\n/metrics  for Prometheus\n/health   as JSON: 200, or 503 when unhealthy\n";
+/** Between two tries to get the port: another walrust may end. */
+const AGAIN_MS = 30_000;
 /** Nobody has reason to send a body. */
 const BODY_SIZE_MAX = 1024;
 
@@ -34,11 +37,53 @@ export interface StatusServer {
   close(): Promise<void>;
 }
 
-/** Starts the server, or warns and gives null when the address cannot be had. */
+/** A status server that comes when its address can be had. */
+export class LastingStatusServer {
+  #server: StatusServer | null;
+  readonly #end = new AbortController();
+  readonly #trying: Promise<void>;
+
+  /** Starts it, or warns once and tries on. */
+  constructor(
+    readonly options: MetricsOptions,
+    readonly pages: StatusPages,
+    readonly env: Env,
+  ) {
+    this.#server = startStatusServer(options, pages, env);
+    this.#trying = this.#tryOn();
+  }
+
+  /** Where it is, or null while it has no port. */
+  get url(): string | null {
+    return this.#server?.url ?? null;
+  }
+
+  /** Ends it, or the trying. */
+  async close(): Promise<void> {
+    this.#end.abort();
+    await this.#trying;
+    await this.#server?.close();
+  }
+
+  async #tryOn(): Promise<void> {
+    const { signal } = this.#end;
+    while (this.#server === null) {
+      await this.env.sleep(AGAIN_MS, signal);
+      if (signal.aborted) return;
+      this.#server = startStatusServer(this.options, this.pages, this.env, true);
+    }
+  }
+}
+
+/**
+ * Starts the server, or gives null when the address cannot be had.
+ * @param isQuiet without a warning then
+ */
 export function startStatusServer(
   { address, port }: MetricsOptions,
   pages: StatusPages,
   env: Env,
+  isQuiet = false,
 ): StatusServer | null {
   const hostname = address.replace(/^\[(.*)\]$/, "$1");
   try {
@@ -62,7 +107,7 @@ export function startStatusServer(
     }
     return { url, close: () => server.stop(true) };
   } catch (error) {
-    env.log.warn(...whyNot(error, address, port));
+    if (!isQuiet) env.log.warn(...whyNot(error, address, port));
     return null;
   }
 }

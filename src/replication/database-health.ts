@@ -27,7 +27,7 @@ export interface WatcherFacts {
   readonly live: LiveDatabase | null;
   readonly captured: Captured | null;
   readonly stopped: WalrustError | null;
-  /** Why a glob's find is set aside until the next discovery. */
+  /** Why it is set aside until the next look. */
   readonly refused: WalrustError | null;
   readonly isPaused: boolean;
   readonly hasBegun: boolean;
@@ -78,13 +78,19 @@ export class DatabaseHealth {
     this.#failures.failed(failure);
   }
 
+  /** It cannot be watched, and that is said elsewhere; its end is said here. */
+  refused(failure: WalrustError): void {
+    this.#failures.note(failure);
+    this.blocked(failure);
+  }
+
   circuitChanged(change: BreakerChange): void {
     if (change.kind === "opened") this.#wasCircuitOpen = true;
   }
 
-  /** Nothing can be captured at present. */
-  blocked(error: WalrustError | null): void {
-    const sinceMs = this.#blockage?.sinceMs ?? this.context.env.monotonicMs();
+  /** Nothing can be captured at present. @param beganMs since when (monotonic), if that is news */
+  blocked(error: WalrustError | null, beganMs = this.context.env.monotonicMs()): void {
+    const sinceMs = this.#blockage?.sinceMs ?? beganMs;
     if (this.#blockage === null || error !== null) this.#blockage = { sinceMs, error };
   }
 

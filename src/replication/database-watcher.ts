@@ -7,11 +7,13 @@
  *    Uploads and upkeep run beside everything.
  * 2. `look` is synchronous and short; nothing is held per database, no timer and no promise, when nothing
  *    happens.
- * 3. What a glob found is never given up because it cannot be watched: it is looked at again with the next
- *    discovery. Whether a file that is gone was deleted or is being replaced, the next discovery tells.
+ * 3. Whatever cannot be watched for a reason that may pass is looked at again (see database-admission.ts),
+ *    never given up. Whether a find whose file is gone was deleted or is being replaced, the next discovery
+ *    tells.
  */
 import { existsSync } from "node:fs";
-import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
+import { EXIT_CODES, hasCode, type WalrustError } from "../errors.ts";
+import { DatabaseAdmission } from "./database-admission.ts";
 import { DatabaseEnding } from "./database-ending.ts";
 import { DatabaseHealth } from "./database-health.ts";
 import { DatabaseJobs } from "./database-jobs.ts";
@@ -22,7 +24,6 @@ import { asWalrustError, RetryPause } from "./failure-tracker.ts";
 import { guardContext } from "./guarded-context.ts";
 import { goneReasonOrNull, letGoIfHurting } from "./hardship.ts";
 import type { Captured, LiveDatabase } from "./live-database.ts";
-import { missingError, Refusal } from "./refusal.ts";
 import { UploadLanes } from "./upload-lanes.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
@@ -42,6 +43,7 @@ export class DatabaseWatcher {
   /** What other processes may ask. */
   readonly requests: DatabaseRequests;
 
+  readonly #admission: DatabaseAdmission;
   readonly #health: DatabaseHealth;
   readonly #keeper: WalKeeper;
   readonly #snapshots: DatabaseSnapshots;
@@ -55,9 +57,6 @@ export class DatabaseWatcher {
   #closing: Promise<void> | null = null;
   #hasFailed = false;
   #wasBucketMissing = false;
-  /** Why it cannot be watched, if a glob found it; it waits for the next discovery when it is set aside. */
-  #refusal: Refusal | null = null;
-  #isSetAside = false;
   /** Whether the file of an attached database is gone. */
   #isMissing = false;
 
@@ -87,14 +86,20 @@ export class DatabaseWatcher {
       snapshotFailed: (error) => this.#say(error),
       settled: () => this.#healedIfDrained(),
     });
+    this.#admission = new DatabaseAdmission(target, context, {
+      jobs: this.#jobs,
+      health: this.#health,
+      detach: () => this.#detach(),
+      stop: (failure) => this.stop(failure),
+      say: (failure) => this.#say(failure),
+    });
     this.requests = new DatabaseRequests({
-      path: target.path,
-      context,
       signal,
+      health: this.#health,
       upkeep: this.#upkeep,
       snapshots: this.#snapshots,
       jobs: this.#jobs,
-      stopped: () => this.stopped,
+      stopped: () => this.givenUp,
     });
   }
 
@@ -151,46 +156,31 @@ export class DatabaseWatcher {
     return !this.#jobs.isRunning && this.#jobs.anchorDue === null;
   }
 
-  /**
-   * The first attach. What nothing will mend by itself (no such file, not in WAL mode, locked, wrong
-   * credentials) stops a named database; one that a glob found is set aside if it is not the store's fault.
-   * Anything else is tried again.
-   */
+  /** Why it stopped, or why one that is named was set aside: on its own it keeps no watch going. */
+  get givenUp(): WalrustError | null {
+    return this.stopped ?? this.#admission.givenUp;
+  }
+
+  /** Whether it is given up and nothing is being tried. */
+  get isIdle(): boolean {
+    return this.givenUp !== null && !this.#jobs.isBlocking;
+  }
+
+  /** The first attach. */
   start(): void {
-    this.#isSetAside = false;
-    this.#jobs.run(async () => {
-      try {
-        await this.#jobs.attach();
-        this.#refusal = null;
-      } catch (error) {
-        if (!(error instanceof WalrustError) || error.retryable) throw error;
-        if (this.target.isDiscovered !== true) return this.stop(error);
-        if (error.exitCode !== EXIT_CODES.database) throw error;
-        this.#isSetAside = true;
-        this.#refuse(error);
-      }
-    });
+    this.#admission.start();
   }
 
-  /** A discovery found it, again or still: what could not be watched is looked at again, or said. */
+  /** A discovery found it, again or still. */
   seen(): void {
-    if (this.target.isDiscovered !== true || this.#jobs.isBlocking || this.stopped !== null) return;
-    if (this.#isSetAside) this.start();
-    else if (this.#isMissing) this.#refuse(missingError(this.target.path));
-    else if (this.live === null && hasCode(this.#health.blockedBy, "database-busy")) {
-      this.#refuse(this.#health.blockedBy);
-    }
-  }
-
-  #refuse(error: WalrustError): void {
-    const { name, path } = this.target;
-    this.#refusal ??= new Refusal(name, path, this.context.env, error);
-    this.#refusal.note(error);
+    if (this.stopped === null) this.#admission.seen(this.#isMissing);
   }
 
   /** One look: does what is due now. @param nowMs the monotonic clock */
   look(nowMs: number): void {
-    if (this.stopped !== null || this.#jobs.isBlocking || this.#isSetAside) return;
+    if (this.stopped !== null) return;
+    if (this.#jobs.isBlocking) return this.#admission.lookBlocked(nowMs);
+    if (this.#admission.look(nowMs)) return;
     if (this.#isMissing) return this.#lookMissing(nowMs);
     const { live } = this;
     if (!this.#pause.isOver(nowMs)) {
@@ -236,10 +226,7 @@ export class DatabaseWatcher {
     const isReading = jobs.anchorDue !== null;
     const gone = this.live && goneReasonOrNull(this.live, isReading, this.#hasFailed);
     this.#hasFailed = false;
-    // What a glob found is refused until it was attached once, however often that is tried.
-    const isNew = this.target.isDiscovered === true && !this.#health.wasAttached;
-    if (this.live === null && isNew) this.start();
-    else if (this.live === null) jobs.run(() => jobs.attach());
+    if (this.live === null) this.#admission.startAgain();
     else if (jobs.adoptReason !== null) jobs.run(() => jobs.adopt());
     else if (gone !== null) this.#attachAgain(gone);
     else if (jobs.anchorDue !== null) jobs.run(() => jobs.anchorDueNow());
@@ -249,10 +236,10 @@ export class DatabaseWatcher {
 
   #attachAgain(reason: string): void {
     this.#health.blocked(null);
-    this.#isMissing = this.#isGone();
+    this.#isMissing = this.#admission.isGone;
     if (this.#isMissing) return this.context.env.log.debug(reason, { database: this.name });
     this.context.env.log.warn(`${reason}; pinning again`, { database: this.name });
-    this.#refusal = null;
+    this.#admission.lift();
     this.#detach();
     this.#jobs.run(() => this.#jobs.attach(reason));
   }
@@ -281,19 +268,15 @@ export class DatabaseWatcher {
     this.#hasFailed = true;
     this.#pause.extend(env.monotonicMs(), this.#health.retryAtMs(error));
     this.#health.blocked(asWalrustError(error));
-    this.#isMissing = this.live !== null && this.#isGone();
+    this.#admission.failed(asWalrustError(error));
+    this.#isMissing = this.live !== null && this.#admission.isGone;
     this.#say(error);
   }
 
   #say(error: unknown): void {
     const failure = asWalrustError(error);
     if (failure.code === "foreign-writer") this.stop(failure);
-    else if (failure.exitCode === EXIT_CODES.storage || !this.#isGone()) this.#health.failed(failure);
-  }
-
-  /** Whether it was found and is there no more: that is no failure. */
-  #isGone(): boolean {
-    return this.target.isDiscovered === true && !existsSync(this.target.path);
+    else if (failure.exitCode === EXIT_CODES.storage || !this.#admission.isGone) this.#health.failed(failure);
   }
 
   /** A look went well: whether captures are possible. */
@@ -325,13 +308,12 @@ export class DatabaseWatcher {
 
   /** What is known of it now. */
   status(): DatabaseStatus {
-    const refused = this.#isSetAside ? (this.#refusal?.error ?? null) : null;
     return this.#health.status({
       target: this.target,
       live: this.live,
       captured: this.#captured,
       stopped: this.stopped,
-      refused,
+      refused: this.#admission.refused,
       isPaused: this.isPaused,
       hasBegun: this.#jobs.hasBegun,
     });
@@ -371,7 +353,7 @@ export class DatabaseWatcher {
       jobs: this.#jobs,
       uploads: this.#uploads,
       signal: this.#aborter.signal,
-      isStopped: () => this.stopped !== null,
+      isStopped: () => this.givenUp !== null,
       isPaused: () => this.isPaused,
       say: (error) => this.#say(error),
     });

@@ -4,13 +4,13 @@
  */
 import type { Env } from "../env.ts";
 import { errorMessage } from "../errors.ts";
-import type { WatchTarget } from "./watch-types.ts";
+import type { Found } from "./left-out.ts";
 
 /** From the start of one to the start of the next. */
 const INTERVAL_MS = 5_000;
 
-/** What finds databases: all that are present now. */
-export type Discover = () => Promise<readonly WatchTarget[]>;
+/** What finds databases: all that are present now, and what had to be left out. */
+export type Discover = () => Promise<Found>;
 
 /** The discoveries of one watch: `startDue` at every tick. */
 export class Discovery {
@@ -22,7 +22,7 @@ export class Discovery {
     readonly discover: Discover,
     readonly env: Env,
     readonly stopping: AbortSignal,
-    readonly accept: (targets: readonly WatchTarget[]) => void,
+    readonly accept: (found: Found) => void,
   ) {
     this.#dueMs = env.monotonicMs() + INTERVAL_MS;
   }
@@ -37,8 +37,8 @@ export class Discovery {
 
   async #ask(startedMs: number): Promise<void> {
     try {
-      const targets = await this.discover();
-      if (!this.stopping.aborted) this.accept(targets);
+      const found = await this.discover();
+      if (!this.stopping.aborted) this.accept(found);
       if (this.#saidMessage !== null) this.env.log.info("databases can be looked for again");
       this.#saidMessage = null;
     } catch (error) {

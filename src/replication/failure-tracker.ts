@@ -69,6 +69,11 @@ export class FailureTracker {
     this.#failure = failure;
   }
 
+  /** A failure that somebody else has said. */
+  note(failure: WalrustError): void {
+    this.#failure = failure;
+  }
+
   /** Everything works: says so if something did not. */
   healed(): void {
     if (this.#failure === null) return;

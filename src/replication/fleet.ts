@@ -11,6 +11,7 @@
 import { existsSync } from "node:fs";
 import type { WalrustError } from "../errors.ts";
 import { DatabaseWatcher } from "./database-watcher.ts";
+import { type Found, LeftOuts } from "./left-out.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import type { DatabaseOptions, WatchContext, WatchOptions, WatchTarget } from "./watch-types.ts";
 
@@ -22,7 +23,7 @@ export interface FleetListener {
 
 /** How watching ended. */
 export interface WatchResult {
-  /** Databases that stopped for good, with the reason. */
+  /** Databases that stopped for good or could not be watched, with the reason. */
   readonly stopped: readonly { readonly database: string; readonly error: WalrustError }[];
   /** Databases with captured files that could not be uploaded before the end; they wait in the spool. */
   readonly undrained: readonly string[];
@@ -35,6 +36,7 @@ export class Fleet {
   #waiting: readonly WatchTarget[] = [];
   /** Names that more than one path has, each said once. */
   readonly #collisions = new Set<string>();
+  readonly #leftOuts = new LeftOuts();
   readonly #closing = new Set<DatabaseWatcher>();
   readonly #optionsByOwn = new WeakMap<DatabaseOptions, WatchOptions>();
 
@@ -48,9 +50,12 @@ export class Fleet {
     return this.#watchers;
   }
 
-  /** What is known of each now. */
+  /** What is known of each now, and of what no watcher could be made for. */
   statuses(): DatabaseStatus[] {
-    return this.#watchers.map((watcher) => watcher.status());
+    const { env, options } = this.context;
+    const statuses = this.#watchers.map((watcher) => watcher.status());
+    const leftOut = this.#leftOuts.statuses(statuses, env.monotonicMs(), options.walSyncIntervalMs);
+    return [...statuses, ...leftOut];
   }
 
   /** The watcher of a path or a name, or null; one that is being let go of answers nothing. */
@@ -61,7 +66,8 @@ export class Fleet {
   }
 
   /** Takes the databases that are present now: new ones are watched, those that are not among them let go. */
-  accept(targets: readonly WatchTarget[]): void {
+  accept({ targets, leftOut }: Found): void {
+    this.#leftOuts.replace(leftOut, this.context.env.monotonicMs());
     const present = new Map(targets.map((target) => [target.path, target]));
     for (const watcher of this.#watchers) {
       const { path } = watcher.target;
@@ -166,7 +172,7 @@ export class Fleet {
   result(): WatchResult {
     const stopped: { database: string; error: WalrustError }[] = [];
     const undrained: string[] = [];
-    for (const { name, stopped: error, pendingCount } of this.#watchers) {
+    for (const { name, givenUp: error, pendingCount } of this.#watchers) {
       if (error !== null) stopped.push({ database: name, error });
       else if (pendingCount > 0) undrained.push(name);
     }

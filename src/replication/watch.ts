@@ -4,7 +4,8 @@
  * The loop holds no timer and no promise per database. Databases with recent commits are looked at every 40
  * ms, idle ones every 80; that costs a read of 136 bytes each. It ends when the signal aborts
  * (drain: a last capture, the uploads, bounded by the shutdown timeout), or, where none can be found later,
- * when every database has stopped.
+ * when every database has stopped or is set aside: what could not be watched is looked at again for as long
+ * as the watch goes on for others.
  */
 import type { Env } from "../env.ts";
 import { Slots } from "../storage/slots.ts";
@@ -12,6 +13,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
+import type { Found, LeftOut } from "./left-out.ts";
 import { enforceSpoolBudget } from "./spool-budget.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
@@ -27,7 +29,7 @@ const BUDGET_INTERVAL_MS = 2_000;
 
 /** What can be asked of a running watch at any time. */
 export interface RunningWatch {
-  /** Every database, those that stopped too. */
+  /** Every database, those that stopped or were left out too. */
   statuses(): DatabaseStatus[];
 }
 
@@ -41,9 +43,14 @@ export interface WatchInput {
   readonly validate?: Validate;
   /**
    * Finds all databases that are present, named ones too; asked every 5 s. Those that are new are watched,
-   * those that are not found any more let go. With it, watching goes on while nothing is watched.
+   * those that are not found any more let go. With it, watching goes on while nothing is watched, unless
+   * `isNamedOnly`.
    */
   readonly discover?: Discover;
+  /** Whether only what is named can be found: the watch ends when nothing of it can be watched. */
+  readonly isNamedOnly?: boolean;
+  /** What the first discovery left out. */
+  readonly leftOut?: readonly LeftOut[];
   /** Told once, before the first event. */
   readonly onStart?: (watch: RunningWatch) => void;
 }
@@ -77,14 +84,15 @@ export async function watch(
   };
   const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
   const control = new WatchControl(fleet, context);
-  const accept = (found: readonly WatchTarget[]): void => {
+  const accept = (found: Found): void => {
     fleet.accept(found);
     control.refresh();
   };
   try {
     onStart?.({ statuses: () => fleet.statuses() });
-    accept(targets);
-    await loop(fleet, discover && new Discovery(discover, env, signal, accept), context);
+    accept({ targets, leftOut: input.leftOut ?? [] });
+    const discovery = discover && new Discovery(discover, env, signal, accept);
+    await loop(fleet, discovery, input.isNamedOnly === true, context);
     await fleet.drain();
   } finally {
     control.close();
@@ -93,9 +101,15 @@ export async function watch(
   return fleet.result();
 }
 
-async function loop(fleet: Fleet, discovery: Discovery | undefined, context: WatchContext): Promise<void> {
+async function loop(
+  fleet: Fleet,
+  discovery: Discovery | undefined,
+  isNamedOnly: boolean,
+  context: WatchContext,
+): Promise<void> {
   const { env, options, stopping } = context;
   const { watchers } = fleet;
+  const isOpenEnded = discovery !== undefined && !isNamedOnly;
   const bytesMax = options.spoolBytesMax ?? Number.POSITIVE_INFINITY;
   let isPaused = false;
   let wasAnyActive = true;
@@ -107,12 +121,12 @@ async function loop(fleet: Fleet, discovery: Discovery | undefined, context: Wat
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
     }
-    let isAnyRunning = fleet.lookLeaving(nowMs) || discovery !== undefined;
+    let isAnyRunning = fleet.lookLeaving(nowMs) || isOpenEnded;
     let isAnyActive = false;
     for (let i = 0; i < watchers.length; i++) {
       const watcher = watchers[i]!;
       if (watcher.stopped !== null || watcher.leaving !== null) continue;
-      isAnyRunning = true;
+      isAnyRunning ||= !watcher.isIdle;
       watcher.isPaused = isPaused;
       const isActive = watcher.isActive(nowMs);
       isAnyActive ||= isActive;

@@ -3,6 +3,7 @@
  */
 import { copyFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { LeftOut } from "../../src/replication/left-out.ts";
 import { stateFolderOf } from "../../src/replication/state.ts";
 import type { WatchInput } from "../../src/replication/watch.ts";
 import type { DatabaseOptions, WatchOptions, WatchTarget } from "../../src/replication/watch-types.ts";
@@ -14,7 +15,10 @@ import { newDatabase, WatchRun } from "./watch-run.ts";
 /** What a test may say beside the store. */
 export interface FleetSetup {
   readonly options?: Partial<WatchOptions>;
-  readonly discover?: WatchInput["discover"];
+  readonly discover?: () => Promise<readonly WatchTarget[]>;
+  /** What the first look left out; every later one leaves out `FleetRun.leftOut`. */
+  readonly leftOut?: readonly LeftOut[];
+  readonly isNamedOnly?: boolean;
   readonly validate?: WatchInput["validate"];
   readonly random?: () => number;
 }
@@ -28,19 +32,27 @@ export function foundTarget(path: string, name: string, spoolFolder?: string): W
 export class FleetRun extends WatchRun {
   /** What the next discovery finds. */
   present: WatchTarget[];
+  /** What it leaves out. */
+  leftOut: readonly LeftOut[];
   discoveryCount = 0;
   readonly clock: ShiftedClock;
 
   constructor(targets: WatchTarget[], store: ObjectStore, setup: FleetSetup = {}) {
     const clock = new ShiftedClock();
     const more = {
-      discover: () => (setup.discover ?? (() => this.#find()))(),
+      discover: async () => {
+        const targets = await (setup.discover ?? (() => this.#find()))();
+        return { targets, leftOut: this.leftOut };
+      },
+      leftOut: setup.leftOut ?? [],
+      isNamedOnly: setup.isNamedOnly ?? false,
       ...(setup.validate === undefined ? {} : { validate: setup.validate }),
     };
     const { random = Math.random } = setup;
     super(targets, store, setup.options, { ...clock.overrides, random }, more);
     this.clock = clock;
     this.present = targets;
+    this.leftOut = setup.leftOut ?? [];
   }
 
   async #find(): Promise<WatchTarget[]> {

@@ -56,7 +56,7 @@ export class WatchRun {
     readonly store: ObjectStore,
     options: Partial<WatchOptions> = {},
     overrides: Partial<Env> = {},
-    more: Pick<WatchInput, "discover" | "validate"> = {},
+    more: Pick<WatchInput, "discover" | "isNamedOnly" | "leftOut" | "validate"> = {},
   ) {
     const { env, lines } = recordingEnv(overrides);
     this.lines = lines;
