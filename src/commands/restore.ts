@@ -113,6 +113,7 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
       downloaded_bytes: result.downloadedBytes,
       duration_ms: result.durationMs,
       notice: result.notice,
+      damaged: result.damaged,
       previous: result.previousPath,
       checks: {
         sha256_objects: result.checks.sha256Objects,
@@ -136,6 +137,7 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
     );
   }
   if (result.notice !== null) printLine(`  ${result.notice}`);
+  for (const key of result.damaged) printLine(`  restored without ${key}, which is damaged`);
   if (result.previousPath !== null) printLine(`  the file that was there is now ${result.previousPath}`);
 }
 

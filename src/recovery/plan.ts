@@ -7,6 +7,7 @@
  * preferred over the increments they replaced. A path is sought from the newest snapshot first and from older
  * ones if that leads nowhere.
  */
+import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 
@@ -87,16 +88,55 @@ function isBetter(candidate: LtxObject, best: LtxObject, reached: Txid): boolean
   return isExact && best.minTxid !== reached + 1;
 }
 
+/**
+ * The TXIDs that a path leads to, ascending: a hole or a missing snapshot makes what is behind it no point.
+ * The same answer as planRestore for each, in one pass.
+ */
+export function plannableTxids(objects: readonly LtxObject[]): Txid[] {
+  const points: Txid[] = [];
+  let reached = 0;
+  for (const { minTxid, maxTxid } of [...objects].sort((a, b) => a.maxTxid - b.maxTxid)) {
+    if (maxTxid === reached || (minTxid > 1 && (reached === 0 || minTxid > reached + 1))) continue;
+    reached = maxTxid;
+    points.push(maxTxid);
+  }
+  return points;
+}
+
 /** The nearest restorable TXIDs on both sides of one that is not. */
 export function neighbours(
   objects: readonly LtxObject[],
   txid: Txid,
 ): { below: Txid | null; above: Txid | null } {
-  let below: Txid | null = null;
-  let above: Txid | null = null;
-  for (const { maxTxid } of objects) {
-    if (maxTxid < txid && (below === null || maxTxid > below)) below = maxTxid;
-    if (maxTxid > txid && (above === null || maxTxid < above)) above = maxTxid;
+  const points = plannableTxids(objects);
+  return {
+    below: points.findLast((point) => point < txid) ?? null,
+    above: points.find((point) => point > txid) ?? null,
+  };
+}
+
+/** The TXIDs around one that no object holds. */
+export interface Hole {
+  readonly firstTxid: Txid;
+  readonly lastTxid: Txid;
+}
+
+/**
+ * The hole in the history that a TXID lies in, or null: what was merged is held by the merged object, and
+ * what is before the oldest snapshot or after the newest object is no hole.
+ */
+export function holeOrNull(objects: readonly LtxObject[], txid: Txid): Hole | null {
+  let baseTxid = Number.POSITIVE_INFINITY;
+  let lastBefore = 0;
+  let firstAfter = Number.POSITIVE_INFINITY;
+  for (const { level, minTxid, maxTxid } of objects) {
+    const isBase = minTxid === 1;
+    if (isBase) baseTxid = Math.min(baseTxid, maxTxid);
+    if (level !== SNAPSHOT_LEVEL && minTxid <= txid && txid <= maxTxid) return null;
+    if (maxTxid <= txid) lastBefore = Math.max(lastBefore, maxTxid);
+    // A snapshot holds the state at its last TXID and no other point.
+    if (maxTxid >= txid) firstAfter = Math.min(firstAfter, isBase ? maxTxid : minTxid);
   }
-  return { below, above };
+  if (txid <= baseTxid || lastBefore === txid || !Number.isFinite(firstAfter)) return null;
+  return { firstTxid: (lastBefore + 1) as Txid, lastTxid: (firstAfter - 1) as Txid };
 }

@@ -4,26 +4,32 @@
  * The file is built under a temporary name beside the target, checked (SHA-256, LTX checksums, chain,
  * database checksum after every object, `PRAGMA integrity_check`), synced, and renamed. Until the rename the
  * target is untouched; whatever goes wrong, the temporary file is removed and the error names the object.
+ *
+ * Where an object of the plan is damaged or missing, and other objects lead to the same TXID, it is left out
+ * and said to be. The TXID is resolved from the whole listing, the damaged objects among it: it never changes
+ * for their sake, and what is built around them passes the same checks.
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
+import type { Txid } from "../format/types.ts";
 import { type LtxObject, listObjects } from "../storage/catalog.ts";
 import { assertNotForeign, foreignErrorOr, isDoubtful } from "../storage/foreign-layout.ts";
 import { readManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
 import { DatabaseBuilder } from "./database-builder.ts";
+import { Detour } from "./detour.ts";
 import { checkDatabase } from "./integrity-check.ts";
 import { fetchInOrder, type LocalCopies } from "./object-source.ts";
 import { newestTxid, planRestore, type RestorePlan } from "./plan.ts";
 import { type PointInTime, resolveTarget } from "./target.ts";
 import { assertTargetFree, inheritAccess, makeFolder, moveAside, syncFolder } from "./target-file.ts";
 
-/** How often a restore plans again because objects were deleted under it. */
-const PLANS_MAX = 5;
+/** How often a restore lists because objects were deleted under it. */
+const LISTINGS_MAX = 5;
 
 /** What is to be restored, and where to. */
 export interface RestoreRequest {
@@ -47,6 +53,8 @@ export interface RestoreResult {
   readonly downloadedBytes: number;
   readonly durationMs: number;
   readonly notice: string | null;
+  /** Keys of damaged or missing objects that it was restored without. */
+  readonly damaged: readonly string[];
   /** Where the file that was there before is now. */
   readonly previousPath: string | null;
   readonly checks: {
@@ -97,59 +105,76 @@ async function restoreOurs(request: RestoreRequest, context: RestoreContext): Pr
   const startedMs = env.monotonicMs();
   const outputPath = resolve(request.outputPath);
   if (!request.dryRun) assertTargetFree(outputPath, request.force);
+  const detour = new Detour();
+  const found = request.dryRun
+    ? { plan: await planNow(request, context, context.local, detour), built: null }
+    : await buildAround({ ...request, outputPath }, context, detour);
+  const { plan, built } = found;
+  return {
+    name: request.name,
+    outputPath,
+    txid: plan.txid,
+    timeMs: built?.timeMs ?? null,
+    bytes: built?.bytes ?? 0,
+    objects: plan.objects.length,
+    downloadedBytes: plan.objects.reduce((sum, object) => sum + object.sizeBytes, 0),
+    durationMs: Math.round(env.monotonicMs() - startedMs),
+    notice: plan.notice,
+    damaged: detour.keys,
+    previousPath: built?.previousPath ?? null,
+    checks: built === null ? NO_CHECKS : checksOf(built),
+  };
+}
+
+/** Builds along one way after another, until one is whole or there is no other. */
+async function buildAround(
+  request: RestoreRequest,
+  context: RestoreContext,
+  detour: Detour,
+): Promise<{ readonly plan: PlanNow; readonly built: Built }> {
+  const { env } = context;
+  const { name: database } = request;
   let local = context.local;
-  for (let attempt = 1; ; attempt++) {
-    const plan = await planNow(request, context, local);
-    const downloadedBytes = plan.objects.reduce((sum, object) => sum + object.sizeBytes, 0);
-    const base = {
-      name: request.name,
-      outputPath,
-      txid: plan.txid,
-      notice: plan.notice,
-      objects: plan.objects.length,
-      downloadedBytes,
-    };
-    const durationMs = (): number => Math.round(env.monotonicMs() - startedMs);
-    if (request.dryRun) {
-      return {
-        ...base,
-        timeMs: null,
-        bytes: 0,
-        durationMs: durationMs(),
-        previousPath: null,
-        checks: NO_CHECKS,
-      };
-    }
+  let plan = await planNow(request, context, local, detour);
+  for (let listings = 1; ; ) {
+    const progress: BuildProgress = { appliedObjects: 0 };
     try {
-      const built = await build(request.name, outputPath, plan.objects, request.force, { ...context, local });
-      const { timeMs, bytes, previousPath, path, checksum } = built;
-      const checks = {
-        sha256Objects: path.chainedObjects,
-        unchainedObjects: path.unchainedObjects,
-        databaseChecksum: checksum,
-        integrityCheck: "ok",
-      } as const;
-      return { ...base, timeMs, bytes, durationMs: durationMs(), previousPath, checks };
+      const built = await build(request, plan.objects, { ...context, local }, progress);
+      return { plan, built };
     } catch (error) {
       const isUnsound = hasCode(error, "integrity") || hasCode(error, "corrupt");
       if (isUnsound && local !== undefined) {
-        env.log.warn(`with the local copies: ${error.message}; trying without them`, {
-          database: request.name,
-        });
+        env.log.warn(`with the local copies: ${error.message}; trying without them`, { database });
         local = undefined;
+        plan = await planNow(request, context, local, detour);
         continue;
       }
-      // Retention or compaction deleted what the plan counts on: what replaced it is in a new listing.
-      if (!hasCode(error, "not-found") || attempt === PLANS_MAX) throw error;
-      env.log.info("the bucket changed under the restore; planning again", { database: request.name });
+      const failed = plan.objects[progress.appliedObjects];
+      const isMissing = hasCode(error, "not-found");
+      if ((!isUnsound && !isMissing) || failed === undefined) throw error;
+      // Retention or compaction deleted what the plan counts on: what replaced it is in a new listing. What
+      // is listed again and cannot be read again is lost.
+      if (isMissing && detour.isFirstMiss(failed) && listings < LISTINGS_MAX) {
+        env.log.info("the bucket changed under the restore; planning again", { database });
+        listings++;
+        plan = await planNow(request, context, local, detour);
+        continue;
+      }
+      plan = detour.around(failed, error, plan);
+      env.log.warn(`${failed.key} cannot be used, restoring without it: ${error.message}`, {
+        database,
+        key: failed.key,
+      });
     }
   }
 }
 
 interface PlanNow {
-  readonly txid: number;
+  readonly txid: Txid;
   readonly notice: string | null;
   readonly objects: readonly LtxObject[];
+  /** What it was planned from. */
+  readonly listing: readonly LtxObject[];
 }
 
 /** Plans from the present listing. The manifest is read first: what it names is in any later listing. */
@@ -157,17 +182,20 @@ async function planNow(
   request: RestoreRequest,
   context: RestoreContext,
   local: LocalCopies | undefined,
+  detour: Detour,
 ): Promise<PlanNow> {
   const { store, env, signal } = context;
   const manifest = await readManifest(store, request.name, signal);
   const stored = await listObjects(store, request.name, signal);
-  const objects = request.point.kind === "time" ? stored : withUnsent(stored, local);
+  const listing = request.point.kind === "time" ? stored : withUnsent(stored, local);
   if (isDoubtful(stored)) await assertNotForeign(store, request.name, signal);
-  if (objects.length === 0) throw await nothingThere(request.name, store);
+  if (listing.length === 0) throw await nothingThere(request.name, store);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
-  const target = await resolveTarget(request.point, objects, manifest, store, env.nowMs());
-  const plan = assertPlan(request.name, planRestore(objects, target.txid));
-  return { txid: plan.txid, notice: target.notice, objects: plan.objects };
+  const { txid, notice } = await resolveTarget(request.point, listing, manifest, store, env.nowMs());
+  const { objects } = detour.isTaken
+    ? detour.plan(listing, txid)
+    : assertPlan(request.name, planRestore(listing, txid));
+  return { txid, notice, objects, listing };
 }
 
 /**
@@ -195,13 +223,26 @@ interface Built {
   readonly previousPath: string | null;
 }
 
+function checksOf({ path, checksum }: Built): RestoreResult["checks"] {
+  return {
+    sha256Objects: path.chainedObjects,
+    unchainedObjects: path.unchainedObjects,
+    databaseChecksum: checksum,
+    integrityCheck: "ok",
+  };
+}
+
+/** How far a build came: the object at this index is the one that stopped it. */
+interface BuildProgress {
+  appliedObjects: number;
+}
+
 /** Builds, checks and publishes the file. */
 async function build(
-  name: string,
-  outputPath: string,
+  { name, outputPath, force }: RestoreRequest,
   objects: readonly LtxObject[],
-  force: boolean,
   context: RestoreContext,
+  progress: BuildProgress,
 ): Promise<Built> {
   const { store, env, signal } = context;
   const folder = dirname(outputPath);
@@ -217,6 +258,7 @@ async function build(
         doneBytes += byteCount;
         context.onProgress?.(doneBytes, totalBytes);
       });
+      progress.appliedObjects++;
     }
     builder.sync();
     checkDatabase(tempPath, name);
@@ -248,7 +290,7 @@ function withWayOut(error: WalrustError, name: string, txid: number): WalrustErr
   if (!isUnsound || error.hint !== undefined) return error;
   const hint =
     txid === 0
-      ? `walrust verify ${name} --read-data tells what else is damaged; another snapshot may be whole`
+      ? `walrust verify ${name} --read-data tells what else is damaged; no other way leads there`
       : `What is before it can be restored: --point-in-time txid:${txid}`;
   return new WalrustError(error.code, error.message, { hint, context: error.context, cause: error });
 }

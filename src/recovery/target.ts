@@ -10,7 +10,7 @@ import type { Txid } from "../format/types.ts";
 import { type LtxObject, readTime } from "../storage/catalog.ts";
 import type { ManifestReading } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { neighbours, newestTxid } from "./plan.ts";
+import { holeOrNull, neighbours, newestTxid, plannableTxids } from "./plan.ts";
 
 /** What a user asks for. */
 export type PointInTime =
@@ -89,18 +89,29 @@ function assertNothingDeleted(newest: Txid | 0, manifest: ManifestReading): void
 function resolveTxid(txid: Txid, objects: readonly LtxObject[]): Txid {
   if (objects.some((object) => object.maxTxid === txid)) return txid;
   const { below, above } = neighbours(objects, txid);
+  const hint = `The nearest points are ${below === null ? "none before" : `txid:${below}`} and ${
+    above === null ? "none after" : `txid:${above}`
+  }`;
+  const context = { txid, ...(below === null ? {} : { below }), ...(above === null ? {} : { above }) };
+  const hole = holeOrNull(objects, txid);
+  if (hole !== null) {
+    const { firstTxid, lastTxid } = hole;
+    const range = firstTxid === lastTxid ? `TXID ${firstTxid}` : `TXID ${firstTxid} to ${lastTxid}`;
+    throw new WalrustError("integrity", `TXID ${txid} is missing: no object holds ${range}`, {
+      hint: `${hint}; objects were deleted, see \`walrust verify\``,
+      context,
+    });
+  }
+  const bases = objects.filter(({ minTxid }) => minTxid === 1);
+  const isMerged = objects.some(({ minTxid, maxTxid }) => minTxid <= txid && txid < maxTxid);
+  const isOlder = !isMerged || (bases.length > 0 && bases.every(({ maxTxid }) => maxTxid > txid));
   const reason =
-    above === null
+    txid > newestTxid(objects)
       ? "it is newer than the newest"
-      : below === null
+      : isOlder
         ? "it is older than the oldest"
         : "it was merged";
-  throw new WalrustError("restore", `TXID ${txid} is not restorable: ${reason}`, {
-    hint: `The nearest points are ${below === null ? "none before" : `txid:${below}`} and ${
-      above === null ? "none after" : `txid:${above}`
-    }`,
-    context: { txid, ...(below === null ? {} : { below }), ...(above === null ? {} : { above }) },
-  });
+  throw new WalrustError("restore", `TXID ${txid} is not restorable: ${reason}`, { hint, context });
 }
 
 async function resolveTime(
@@ -134,15 +145,24 @@ async function resolveTime(
     } else high = middle - 1;
   }
   if (found === -1) {
-    const oldest = new Date(await timeOf(0)).toISOString();
+    const [oldestTxid] = plannableTxids(objects);
+    const index = points.findIndex(({ maxTxid }) => maxTxid === oldestTxid);
+    const oldest =
+      index === -1
+        ? "no point is restorable"
+        : `the oldest restorable point is txid:${oldestTxid} of ${isoTime(await timeOf(index))}`;
     throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is before the oldest capture`, {
-      hint: `Nothing comes before; the oldest restorable point is txid:${points[0]!.maxTxid} of ${oldest}`,
+      hint: `Nothing comes before; ${oldest}`,
     });
   }
   const isNewest = found === points.length - 1;
   const foundTime = new Date(await timeOf(found)).toISOString();
   const notice = isNewest ? `the newest capture is of ${foundTime}; nothing is known after it` : null;
   return { txid: points[found]!.maxTxid, notice };
+}
+
+function isoTime(timeMs: number): string {
+  return new Date(timeMs).toISOString();
 }
 
 /** One object for each restorable TXID, ascending. */

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Txid } from "../../src/format/types.ts";
-import { neighbours, newestTxid, planRestore } from "../../src/recovery/plan.ts";
+import { holeOrNull, neighbours, newestTxid, plannableTxids, planRestore } from "../../src/recovery/plan.ts";
 import type { LtxObject } from "../../src/storage/catalog.ts";
 
 function object(level: number, minTxid: number, maxTxid: number): LtxObject {
@@ -154,8 +154,44 @@ describe("neighbours", () => {
   test("neighbours are the nearest ends of objects on both sides", () => {
     const listing = objects("9/1-1 1/2-6 0/9-9");
     expect(neighbours(listing, 4 as Txid)).toEqual({ below: 1 as Txid, above: 6 as Txid });
-    expect(neighbours(listing, 6 as Txid)).toEqual({ below: 1 as Txid, above: 9 as Txid });
-    expect(neighbours(listing, 20 as Txid)).toEqual({ below: 9 as Txid, above: null });
+    expect(neighbours(objects("9/1-1 0/2-2 0/3-3"), 2 as Txid)).toEqual({
+      below: 1 as Txid,
+      above: 3 as Txid,
+    });
     expect(neighbours([], 4 as Txid)).toEqual({ below: null, above: null });
+  });
+  // Once: a point behind a gap was proposed, and asking for it was an error again.
+  test("neighbours never lie where no path leads", () => {
+    const listing = objects("9/1-1 1/2-6 0/9-9");
+    expect(neighbours(listing, 7 as Txid)).toEqual({ below: 6 as Txid, above: null });
+    expect(neighbours(listing, 20 as Txid)).toEqual({ below: 6 as Txid, above: null });
+  });
+
+  test("plannableTxids are those for which planRestore has a plan", () => {
+    fc.assert(
+      fc.property(fc.array(anyObject, { maxLength: 18 }), (listing) => {
+        const points = [...new Set(listing.map(({ maxTxid }) => maxTxid))].sort((a, b) => a - b);
+        const planned = points.filter((txid) => planRestore(listing, txid).kind === "plan");
+        expect(plannableTxids(listing)).toEqual(planned);
+      }),
+      { numRuns: 2000, seed: 11 },
+    );
+  });
+});
+
+describe("holeOrNull", () => {
+  test.each([
+    ["between increments", "9/1-1 0/2-2 0/5-5", 3, [3, 4]],
+    ["before a later snapshot alone", "9/1-1 0/2-2 9/1-6", 4, [3, 5]],
+    ["what was merged is none", "9/1-1 1/2-6 9/1-9", 4, null],
+    ["what Litestream merged with the snapshot is none", "9/1-1 1/1-6", 4, null],
+    ["before the oldest snapshot there is none", "9/1-5 0/6-6", 3, null],
+    ["after the newest object there is none", "9/1-1 0/2-2", 3, null],
+    ["without a snapshot there is none", "0/2-2 0/5-5", 3, null],
+  ] as const)("holeOrNull: %s", (_, listing, txid, expected) => {
+    const hole = holeOrNull(objects(listing), txid as Txid);
+    expect(hole === null ? null : [hole.firstTxid, hole.lastTxid]).toEqual(
+      expected === null ? null : [expected[0] as Txid, expected[1] as Txid],
+    );
   });
 });

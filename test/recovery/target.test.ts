@@ -177,6 +177,17 @@ describe("resolveTarget", () => {
     expect(await resolve(txid(value), "9/1-1@0 1/2-6@20")).toBe(expected);
   });
 
+  // Once: "it was merged", though the object was deleted.
+  test("a TXID in a gap is an integrity error that names the gap", async () => {
+    expect(await resolve(txid(3), "9/1-1@0 0/2-2@10 0/5-5@20 9/1-6@30")).toBe(
+      "5 TXID 3 is missing: no object holds TXID 3 to 4 " +
+        "(The nearest points are txid:2 and txid:6; objects were deleted, see `walrust verify`)",
+    );
+    expect(await resolve(txid(3), "9/1-1@0 0/2-2@10 0/4-4@20")).toStartWith(
+      "5 TXID 3 is missing: no object holds TXID 3 (The nearest points are txid:2 and none after;",
+    );
+  });
+
   test("a TXID before the oldest point says so", async () => {
     const expected = "6 TXID 2 is not restorable: it is older than the oldest";
     expect(await resolve(txid(2), "9/1-5@0 0/6-6@20")).toStartWith(expected);
