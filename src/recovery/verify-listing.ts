@@ -153,7 +153,7 @@ export function checkManifest(
     if (isExpected) findings.add("manifest-missing", key, null, "there is no manifest");
     return;
   }
-  const { latest, snapshots } = reading.manifest;
+  const { latest, snapshots, snapshotCount } = reading.manifest;
   const newest = objects.reduce<number>((max, object) => Math.max(max, object.maxTxid), 0);
   if (latest.txid > newest) {
     const text = `the manifest names TXID ${latest.txid} of ${latest.time}, the newest object is ${newest}`;
@@ -176,8 +176,24 @@ export function checkManifest(
     const what = sizes.has(snapshotKey) ? "with another size" : "which is gone";
     findings.add("manifest-stale", key, null, `the manifest names ${snapshotKey}, ${what}`);
   }
+  // Of many snapshots the manifest names only the newest, and counts the others.
+  const isShortened = named.size > 0 && (snapshotCount ?? 0) > named.size;
+  let oldestNamedTxid = isShortened ? Number.POSITIVE_INFINITY : 0;
+  let newestNamedTxid = 0;
+  for (const snapshot of snapshots) {
+    oldestNamedTxid = Math.min(oldestNamedTxid, snapshot?.txid);
+    newestNamedTxid = Math.max(newestNamedTxid, snapshot?.txid);
+  }
+  const counted = objects.filter(
+    ({ minTxid, maxTxid }) => minTxid === 1 && maxTxid <= newestNamedTxid,
+  ).length;
+  if (isShortened && counted < snapshotCount!) {
+    const text = `the manifest counts ${snapshotCount} snapshots, there are ${counted}`;
+    findings.add("manifest-stale", key, null, text);
+  }
   for (const object of settled) {
     if (object.level !== SNAPSHOT_LEVEL || named.has(object.key)) continue;
+    if (object.maxTxid < oldestNamedTxid) continue;
     findings.add("manifest-stale", key, object.maxTxid, `the manifest does not name ${object.key}`);
   }
 }

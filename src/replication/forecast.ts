@@ -11,8 +11,10 @@
  * retention is not applied, or has no snapshots to go by, what is stored grows: the figures are then those at
  * the end of the first month, with the growth beside them.
  */
+import { MANIFEST_SNAPSHOTS_MAX } from "../storage/manifest.ts";
 import type { RequestCounts } from "../storage/prices.ts";
 import { planParts, SINGLE_PUT_SIZE_MAX } from "../storage/s3-multipart.ts";
+import { PROVEN_SNAPSHOTS } from "./retention.ts";
 import type { CommitRate, SteadyPace } from "./steady-pace.ts";
 import {
   type DatabaseShape,
@@ -111,7 +113,8 @@ function modelOf(database: DatabaseShape, options: DatabaseOptions, rate: Commit
   const stocks = [...steady.levels, steady.snapshots];
   const listPages = stocks.reduce((sum, { count }) => sum + pagesOf(count), 0);
   const listedBytes = stocks.reduce((sum, { count }) => sum + count, 0) * LISTED_OBJECT_BYTES;
-  const manifestBytes = MANIFEST_FIXED_BYTES + steady.snapshots.count * MANIFEST_SNAPSHOT_BYTES;
+  const named = Math.min(steady.snapshots.count, MANIFEST_SNAPSHOTS_MAX);
+  const manifestBytes = MANIFEST_FIXED_BYTES + named * MANIFEST_SNAPSHOT_BYTES;
   return { ...steady, options, stocks, listPages, listedBytes, manifestBytes };
 }
 
@@ -185,6 +188,11 @@ function deletingRetentions({ retentionsPerSecond, snapshotsPerSecond }: SteadyP
   return Math.min(retentionsPerSecond, snapshotsPerSecond);
 }
 
+/** Snapshots that retention reads back before it deletes older ones: each once, of the two it relies on. */
+function provenSnapshots({ retentionsPerSecond, snapshotsPerSecond }: SteadyPace): number {
+  return Math.min(snapshotsPerSecond, retentionsPerSecond * PROVEN_SNAPSHOTS);
+}
+
 function upkeepTraffic(model: Model): Traffic {
   const { pace, levels, snapshots, stocks, listPages, listedBytes } = model;
   const { expiryLooksPerSecond, retentionsPerSecond, snapshotsPerSecond, validationsPerSecond } = pace;
@@ -195,14 +203,15 @@ function upkeepTraffic(model: Model): Traffic {
   const validated = stocks.reduce((sum, { count, objectBytes }) => {
     return sum + count * (objectBytes <= VERIFY_WHOLE_SIZE_MAX ? 1 : 2);
   }, 1);
+  const proven = provenSnapshots(pace);
   const listings = expiryLooksPerSecond + retentionsPerSecond + validationsPerSecond;
   return {
     put: 0,
     list: listings * listPages + validationsPerSecond,
-    get: retentionsPerSecond * judged + validationsPerSecond * validated,
+    get: retentionsPerSecond * judged + proven + validationsPerSecond * validated,
     delete: deletesPerSecond(expiryLooksPerSecond, expired) + deletingRetentions(pace),
     uploadedBytes: 0,
-    downloadedBytes: listings * listedBytes,
+    downloadedBytes: listings * listedBytes + proven * snapshots.objectBytes,
   };
 }
 

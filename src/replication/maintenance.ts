@@ -3,8 +3,7 @@
  * was compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads,
  * one job at a time per database, a bounded number over all, and only for databases whose history has moved.
  */
-import { SNAPSHOT_LEVEL } from "../format/keys.ts";
-import { keyOf, listObjects, readHeader } from "../storage/catalog.ts";
+import { keyOf, listObjects } from "../storage/catalog.ts";
 import { rebuildManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import {
@@ -26,7 +25,8 @@ import {
   planMergeOrNull,
   planReplaced,
 } from "./compaction-plan.ts";
-import { planPruning, type RetentionPolicy, type RetentionVerdict } from "./retention.ts";
+import { applyRetention, type RetentionResult } from "./prune.ts";
+import type { RetentionPolicy } from "./retention.ts";
 import type { SnapshotPolicy } from "./schedule.ts";
 
 /** The least time between two looks for compacted objects that may be deleted. */
@@ -43,13 +43,6 @@ export interface MaintenanceOptions {
   readonly retainAfterSnapshot: boolean;
   /** How long uploaded increments stay in the spool; 0: not at all. */
   readonly cacheRetentionMs: number;
-}
-
-/** What retention did, or would do. */
-export interface RetentionResult {
-  readonly kept: readonly RetentionVerdict[];
-  readonly deleted: readonly string[];
-  readonly deletedBytes: number;
 }
 
 /** The upkeep of one database. */
@@ -165,39 +158,10 @@ export class Maintenance {
     }
     if (!isRetentionDue) return;
     this.#retentionDueMs = nowMs + (retentionIntervalMs || Number.POSITIVE_INFINITY);
-    const result = await applyRetention(target, retention, true, signal);
+    const result = await applyRetention(target, retention, true, this.#progress, signal);
     if (result.deleted.length === 0) return;
     target.env.log.info(`retention deleted ${result.deleted.length} objects`, { database: target.name });
   }
-}
-
-/**
- * Applies the retention policy to a database's objects.
- * @param isForced false: plan only, delete nothing
- * @throws WalrustError with a storage code, or "corrupt" when a snapshot's header cannot be read (then
- * nothing is deleted)
- */
-export async function applyRetention(
-  target: Pick<CompactionTarget, "store" | "name">,
-  policy: RetentionPolicy,
-  isForced: boolean,
-  signal?: AbortSignal,
-): Promise<RetentionResult> {
-  const { store, name } = target;
-  const objects = await listObjects(store, name, signal);
-  const times = new Map<string, number>();
-  for (const object of objects) {
-    if (object.level !== SNAPSHOT_LEVEL) continue;
-    times.set(object.key, (await readHeader(store, object.key, signal)).timestampMs);
-  }
-  const pruning = planPruning(objects, times, policy);
-  const deleted = pruning.deletions.map(({ key }) => key);
-  const deletedBytes = pruning.deletions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  if (isForced && deleted.length > 0) {
-    await store.delete(deleted, signal === undefined ? {} : { signal });
-    await rebuildManifest(store, name, signal);
-  }
-  return { kept: pruning.keptSnapshots, deleted, deletedBytes };
 }
 
 /** What compaction and retention need of the options. */
@@ -250,7 +214,7 @@ export async function upkeepOnce(
     }
     expired = planExpiry(objects, compaction, () => true, env.nowMs()).map(({ key }) => key);
   }
-  const retention = await applyRetention(target, policy.retention, isForced, signal);
+  const retention = await applyRetention(target, policy.retention, isForced, progress, signal);
   if (isForced && retention.deleted.length === 0) await rebuildManifest(store, name, signal);
   return { name, compacted, expired, retention };
 }

@@ -3,7 +3,8 @@
  * more. Pure decisions over a listing.
  *
  * Rules, in this order:
- * 1. The newest snapshot is always kept, and at least two.
+ * 1. The newest snapshot is always kept, and at least two. One that is known to be damaged counts for nothing
+ *    here, and is not deleted either: its time is left out.
  * 2. Hourly N keeps the newest snapshot of each of the last N hours that have one; daily, weekly and monthly
  *    likewise. Hours, days, ISO weeks and months are UTC.
  * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is
@@ -32,7 +33,8 @@ export interface RetentionVerdict extends SnapshotPoint {
   readonly reasons: readonly string[];
 }
 
-const SNAPSHOTS_MIN = 2;
+/** Snapshots that always stay; before older ones go, they are read back and found whole. */
+export const PROVEN_SNAPSHOTS = 2;
 const DAY_MS = 86_400_000;
 
 /** Judges every snapshot, newest first. */
@@ -42,7 +44,7 @@ export function planRetention(
 ): RetentionVerdict[] {
   const newestFirst = [...snapshots].sort((a, b) => b.txid - a.txid);
   const reasons = newestFirst.map((_, index) =>
-    index === 0 ? ["newest"] : index < SNAPSHOTS_MIN ? ["at least two"] : [],
+    index === 0 ? ["newest"] : index < PROVEN_SNAPSHOTS ? ["at least two"] : [],
   );
   const tiers = [
     ["hourly", policy.hourly, hourOf],
@@ -89,7 +91,7 @@ export interface Pruning {
 
 /**
  * Plans what to delete of a listing.
- * @param timeOf the capture time of each snapshot object, by key, in ms
+ * @param timeOf the capture time of each snapshot object that counts, by key, in ms
  */
 export function planPruning(
   objects: readonly LtxObject[],

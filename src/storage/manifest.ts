@@ -11,6 +11,9 @@ import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "./c
 import { decodeMetadata } from "./object-metadata.ts";
 import type { ObjectStore } from "./store.ts";
 
+/** The most snapshots a manifest names: it is rewritten often, and must not grow with the history. */
+export const MANIFEST_SNAPSHOTS_MAX = 100;
+
 /** The content of the manifest. */
 export interface Manifest {
   readonly format: 1;
@@ -19,6 +22,9 @@ export interface Manifest {
   /** The newest TXID in the bucket when the manifest was written, its time and its chain value. */
   readonly latest: { readonly txid: Txid; readonly time: string; readonly chain: string };
   readonly writer: string;
+  /** All snapshots that there are; absent in older manifests, which name each of them. */
+  readonly snapshotCount?: number;
+  /** The newest ones, oldest first. */
   readonly snapshots: readonly { readonly key: string; readonly txid: Txid; readonly sizeBytes: number }[];
   /** Objects and bytes by level. */
   readonly levels: Readonly<Record<string, { readonly objects: number; readonly bytes: number }>>;
@@ -43,10 +49,13 @@ export function buildManifest(database: string, objects: readonly LtxObject[], m
   }
   const snapshots = objects
     .filter((object) => object.minTxid === 1)
+    .sort((a, b) => a.maxTxid - b.maxTxid)
     .map(({ key, maxTxid, sizeBytes }) => ({ key, txid: maxTxid, sizeBytes }));
+  const snapshotCount = snapshots.length;
   const latest = { txid: mark.txid, time: new Date(mark.timeMs).toISOString(), chain: mark.chain };
   const { pageSizeBytes, writer } = mark;
-  return { format: 1, database, pageSizeBytes, latest, writer, snapshots, levels };
+  const named = snapshots.slice(-MANIFEST_SNAPSHOTS_MAX);
+  return { format: 1, database, pageSizeBytes, latest, writer, snapshotCount, snapshots: named, levels };
 }
 
 /** Writes the manifest, replacing the one before. */

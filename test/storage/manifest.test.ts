@@ -37,6 +37,7 @@ describe("manifest", () => {
       pageSizeBytes: 4096,
       latest: { txid: 3 as Txid, time: "2026-03-01T00:00:00.000Z", chain: MARK.chain },
       writer: MARK.writer,
+      snapshotCount: 2,
       snapshots: [
         { key: "app/9/1-1", txid: 1 as Txid, sizeBytes: 100 },
         { key: "app/9/1-3", txid: 3 as Txid, sizeBytes: 50 },
@@ -47,6 +48,14 @@ describe("manifest", () => {
         9: { objects: 2, bytes: 150 },
       },
     });
+  });
+
+  // Once: a snapshot a minute makes it megabytes, written again at each snapshot and merge.
+  test("buildManifest names the newest hundred of many snapshots, and counts all", () => {
+    const objects = Array.from({ length: 250 }, (_, index) => object(9, 1, 250 - index, 1));
+    const { snapshots, snapshotCount, levels } = buildManifest("app", objects, MARK);
+    expect(snapshots.map(({ txid }) => Number(txid))).toEqual(Array.from({ length: 100 }, (_, i) => i + 151));
+    expect([snapshotCount, levels[9]!.objects]).toEqual([250, 250]);
   });
 
   test("writeManifest then readManifest, twice: the second replaces the first", async () => {
