@@ -111,8 +111,8 @@ async function compactOne(
     force,
     retention: policy.saidRetention,
   } as const;
-  const asked = (await askWatchByNameOrNull(store.url, name, request)) as UpkeepResult | null;
-  if (asked !== null) return asked;
+  const asked = await askWatchByNameOrNull(store.url, name, request, invocation);
+  if (asked !== null) return asked as UpkeepResult;
   const release = force ? lockHere(store.url, name) : () => {};
   let folder: string | null = null;
   try {

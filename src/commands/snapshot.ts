@@ -1,10 +1,11 @@
 /**
  * `walrust snapshot`: one snapshot now, consistent while the application writes.
  */
+import { relative } from "node:path";
 import { CACHE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import type { AttachTarget } from "../replication/attach.ts";
-import { askWatchOrNull } from "../replication/control.ts";
+import { askWatchOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
 import { Slots } from "../storage/slots.ts";
 import { DatabaseFinder } from "./database-finder.ts";
@@ -34,11 +35,8 @@ export const snapshotVerb: Verb = {
       const { env, version, signal, isJson } = invocation;
       const startedMs = env.monotonicMs();
       const target = await databaseOf(invocation, store.url);
-      const asked = await askWatchOrNull(target.paths.folder, {
-        verb: "snapshot",
-        path: target.path,
-        destination: store.url,
-      });
+      const request = { verb: "snapshot", path: target.path, destination: store.url } as const;
+      const asked = await askWatchOrNull(target.paths.folder, request, invocation);
       const context = { store, env, version, uploads: new Slots(1), anchors: new Slots(1) };
       const result = (asked as SnapshotResult | null) ?? (await snapshotOnce(target, context, signal));
       const durationMs = Math.round(env.monotonicMs() - startedMs);
@@ -60,10 +58,34 @@ async function databaseOf(invocation: Invocation, destination: string): Promise<
   const options = { paths: words.positionals, file: sources.file, destination, cacheFolder };
   const { databases, missing, collisions } = await new DatabaseFinder(options, env).find();
   const [found] = databases;
-  const wrong = collisions[0] ?? missing[0]?.error;
-  if (wrong !== undefined) throw wrong;
+  if (collisions[0] !== undefined) throw collisions[0];
+  if (missing[0] !== undefined) {
+    const [word = ""] = words.positionals;
+    throw await namedInsteadOr(missing[0].error, word, destination, invocation);
+  }
   if (databases.length === 1 && found !== undefined) return found;
   throw new WalrustError("usage", `${words.positionals[0]} names ${databases.length} databases`, {
     hint: "walrust snapshot takes one",
   });
+}
+
+/** An error about a path that is none, with the path of the database that has this name, if one has. */
+async function namedInsteadOr(
+  error: WalrustError,
+  name: string,
+  destination: string,
+  { sources, env }: Invocation,
+): Promise<WalrustError> {
+  const options = { paths: [], file: sources.file, destination, cacheFolder: null };
+  const finder = new DatabaseFinder(options, env);
+  // Whatever keeps a glob from being looked at, the error is the one about the path.
+  const { databases } = await finder.find().catch(() => ({ databases: [] }));
+  const configured = databases.find((database) => database.name === name)?.path;
+  const path = configured ?? databasePathOrNull(destination, name);
+  if (path === null) return error;
+  const near = relative(process.cwd(), path);
+  const shown = near.startsWith("..") ? path : near;
+  const hint = `snapshot takes the path of a database: did you mean ${shown}, which is called ${name}?`;
+  const { code, message, context, cause } = error;
+  return new WalrustError(code, message, { hint, context, cause });
 }

@@ -38,7 +38,7 @@ export const verifyVerb: Verb = {
     [0, "everything is sound"],
     [1, "warnings only: leftovers, a manifest that is missing or stale, backups of other programs"],
     [2, "usage"],
-    [3, "--restore has no room for its temporary file (see TMPDIR)"],
+    [3, "--restore: no room for its temporary file (see TMPDIR), or a watch on this machine does not answer"],
     [4, "storage: the bucket or folder is missing, credentials are refused"],
     [5, "a restore is in danger: something is missing, damaged or was altered"],
     [6, "NAME is not there, or is a backup of another program"],
@@ -94,7 +94,7 @@ async function verifyAndFix(
   values: { readonly restore: boolean; readonly fix: boolean; readonly readData: number | undefined },
 ): Promise<{ report: VerifyReport; fixed: Repair[] }> {
   const { env, signal } = invocation;
-  const live = values.restore ? await liveContentOrNull(store.url, database) : null;
+  const live = values.restore ? await liveContentOrNull(invocation, store.url, database) : null;
   const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal };
   const report = await verifyOne(invocation, store, database, options);
   const fixed = values.fix ? await fixDatabase(store, report, env) : [];
@@ -103,9 +103,13 @@ async function verifyAndFix(
 }
 
 /** What the live database holds, if a watch on this machine has it. */
-async function liveContentOrNull(destination: string, name: string): Promise<LiveContent | null> {
+async function liveContentOrNull(
+  asker: Invocation,
+  destination: string,
+  name: string,
+): Promise<LiveContent | null> {
   const request = { verb: "checksum", name, destination } as const;
-  return (await askWatchByNameOrNull(destination, name, request)) as LiveContent | null;
+  return (await askWatchByNameOrNull(destination, name, request, asker)) as LiveContent | null;
 }
 
 async function verifyOne(

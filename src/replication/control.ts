@@ -3,14 +3,20 @@
  * for all its databases, whose path stands in the file `watch.socket` of each state folder.
  *
  * Protocol: the client sends one JSON document and a newline, the server answers one JSON document and a
- * newline and closes. Only who may open the state folder (mode 0700) can ask. A file left by a process that
- * was killed leads to a socket nobody answers, which is the same as no file.
+ * newline and closes. To a request that says `"acknowledge": true` it sends a line before that, at once,
+ * however long the answer takes: `{"ok":true,"accepted":true}`. A client that hears nothing knows by it that
+ * the process hangs. One that does not ask for the line does not get it, and the name of the socket
+ * (`walrust-PID.sock`) tells whose server sends it: one of earlier versions (`watch-PID.sock`) is waited for.
+ *
+ * Only who may open the state folder (mode 0700) can ask. A file left by a process that was killed leads to
+ * a socket nobody answers, which is the same as no file.
  */
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Socket } from "bun";
+import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { asWalrustError } from "./failure-tracker.ts";
 import type { RetentionPolicy } from "./retention.ts";
@@ -18,6 +24,8 @@ import type { RetentionPolicy } from "./retention.ts";
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
+/** A watch that takes longer to say that it has heard hangs, or is stopped. */
+const ACKNOWLEDGE_LIMIT_MS = 10_000;
 
 const VERBS = ["snapshot", "compact", "checksum"] as const;
 
@@ -32,6 +40,15 @@ export interface ControlRequest {
   /** For compact: what of retention is other than the watch has it, and whether to do it. */
   readonly retention?: Partial<RetentionPolicy>;
   readonly force?: boolean;
+  /** Whether a line that the request was heard is sent before the answer. */
+  readonly acknowledge?: boolean;
+}
+
+/** Who asks: for how long it waits is in its hands. */
+export interface Asker {
+  readonly env: Pick<Env, "sleep">;
+  /** Ends the waiting; the watch goes on with what it was asked for. */
+  readonly signal: AbortSignal;
 }
 
 /** The answer: a result of the verb, or an error's content. */
@@ -56,17 +73,18 @@ export function serveControl(
   folder: string,
   handle: (request: ControlRequest) => Promise<unknown>,
 ): ControlServer {
-  const wanted = join(folder, `watch-${process.pid}.sock`);
+  const fileName = `walrust-${process.pid}.sock`;
+  const wanted = join(folder, fileName);
   const isShort = new TextEncoder().encode(wanted).length <= SOCKET_PATH_MAX;
   const ownFolder = isShort ? null : mkdtempSync(join(tmpdir(), "walrust-"));
-  const path = ownFolder === null ? wanted : join(ownFolder, "watch.sock");
+  const path = ownFolder === null ? wanted : join(ownFolder, fileName);
   rmSync(path, { force: true });
   const announced = new Set<string>();
   const listener = Bun.listen<Exchange>({
     unix: path,
     socket: {
       open: (socket) => {
-        socket.data = { decoder: new TextDecoder(), text: "", isAnswering: false, unsent: new Uint8Array(0) };
+        socket.data = newExchange();
       },
       data: (socket, bytes) => {
         const { data } = socket;
@@ -76,9 +94,10 @@ export function serveControl(
         if (end < 0 && data.text.length > REQUEST_SIZE_MAX) socket.end();
         if (end < 0) return;
         data.isAnswering = true;
-        void answerTo(data.text.slice(0, end), handle).then((answer) => {
-          data.unsent = new TextEncoder().encode(`${JSON.stringify(answer)}\n`);
-          sendRest(socket);
+        const acknowledge = (): void => send(socket, { ok: true, accepted: true });
+        void answerTo(data.text.slice(0, end), handle, acknowledge).then((answer) => {
+          data.isAnswered = true;
+          send(socket, answer);
         });
       },
       drain: (socket) => {
@@ -121,15 +140,28 @@ interface Exchange {
   text: string;
   /** One request a connection: what comes after it is not read. */
   isAnswering: boolean;
+  /** Nothing comes after what is not sent yet. */
+  isAnswered: boolean;
   unsent: Uint8Array;
 }
 
-/** Sends what the socket takes now, and ends it after the last byte; the rest follows when it drains. */
+function newExchange(): Exchange {
+  const unsent = new Uint8Array(0);
+  return { decoder: new TextDecoder(), text: "", isAnswering: false, isAnswered: false, unsent };
+}
+
+function send(socket: Socket<Exchange>, value: unknown): void {
+  const { data } = socket;
+  data.unsent = Buffer.concat([data.unsent, new TextEncoder().encode(`${JSON.stringify(value)}\n`)]);
+  sendRest(socket);
+}
+
+/** Sends what the socket takes now, and ends it after the answer; the rest follows when it drains. */
 function sendRest(socket: Socket<Exchange>): void {
   const { data } = socket;
   const sent = socket.write(data.unsent);
   data.unsent = data.unsent.subarray(Math.max(0, sent));
-  if (data.unsent.length === 0 || sent < 0) socket.end();
+  if ((data.unsent.length === 0 && data.isAnswered) || sent < 0) socket.end();
 }
 
 /** A folder that only this user can write to, or null where it cannot be, or somebody else made it first. */
@@ -159,12 +191,14 @@ function hashOf(destination: string, name: string): string {
 async function answerTo(
   text: string,
   handle: (request: ControlRequest) => Promise<unknown>,
+  acknowledge: () => void,
 ): Promise<ControlAnswer> {
   try {
     const request = JSON.parse(text) as ControlRequest;
     if (!VERBS.some((verb) => verb === request.verb)) {
       throw new WalrustError("usage", `Unknown request ${JSON.stringify(request.verb)}`);
     }
+    if (request.acknowledge === true) acknowledge();
     return { ok: true, result: await handle(request) };
   } catch (error) {
     const { code, message, hint } = asWalrustError(error);
@@ -174,11 +208,17 @@ async function answerTo(
 
 /**
  * Asks the watch that has the database with this state folder.
+ * @param asker without one it is waited for as long as it takes
  * @returns its answer, or null when no watch runs
- * @throws WalrustError with the code the watch answered
+ * @throws WalrustError with the code the watch answered; code "locked" when it does not acknowledge within
+ * 10 s, or when the asker waits no longer
  */
-export async function askWatchOrNull(stateFolder: string, request: ControlRequest): Promise<unknown | null> {
-  return askOrNull(join(stateFolder, "watch.socket"), request);
+export async function askWatchOrNull(
+  stateFolder: string,
+  request: ControlRequest,
+  asker?: Asker,
+): Promise<unknown | null> {
+  return askOrNull(join(stateFolder, "watch.socket"), request, asker);
 }
 
 /** Where the database is that a watch of this user last replicated to this name, or null. */
@@ -194,17 +234,25 @@ export function databasePathOrNull(destination: string, name: string): string | 
   }
 }
 
-/** Asks the watch of this user that replicates `name` to `destination`, if one runs on this machine. */
+/**
+ * Asks the watch of this user that replicates `name` to `destination`, if one runs on this machine.
+ * @throws as `askWatchOrNull`
+ */
 export async function askWatchByNameOrNull(
   destination: string,
   name: string,
   request: ControlRequest,
+  asker?: Asker,
 ): Promise<unknown | null> {
   const folder = userFolderOrNull();
-  return folder === null ? null : askOrNull(join(folder, hashOf(destination, name)), request);
+  return folder === null ? null : askOrNull(join(folder, hashOf(destination, name)), request, asker);
 }
 
-async function askOrNull(announcement: string, request: ControlRequest): Promise<unknown | null> {
+async function askOrNull(
+  announcement: string,
+  request: ControlRequest,
+  asker: Asker | undefined,
+): Promise<unknown | null> {
   let path: string;
   try {
     path = readFileSync(announcement, "utf8");
@@ -212,33 +260,43 @@ async function askOrNull(announcement: string, request: ControlRequest): Promise
     // No watch has announced itself here.
     return null;
   }
-  const text = await exchange(path, `${JSON.stringify(request)}\n`);
+  const text = await exchange(path, `${JSON.stringify({ ...request, acknowledge: true })}\n`, asker);
   if (text === null) return null;
-  let answer: ControlAnswer;
-  try {
-    answer = JSON.parse(text) as ControlAnswer;
-  } catch (error) {
-    throw new WalrustError("internal", "The running watch ended before it answered", { cause: error });
-  }
+  const answer = answerIn(text);
   if (answer.ok) return answer.result;
   throw new WalrustError(answer.code as WalrustError["code"], answer.message, {
     ...(answer.hint === null ? {} : { hint: answer.hint }),
   });
 }
 
+/** The answer in what came, which is the last line and no acknowledgement. */
+function answerIn(text: string): ControlAnswer {
+  let cause: unknown;
+  try {
+    const answer = JSON.parse(text.trimEnd().split("\n").at(-1) ?? "") as ControlAnswer | { accepted: true };
+    if (!("accepted" in answer)) return answer;
+  } catch (error) {
+    cause = error;
+  }
+  throw new WalrustError("internal", "The running watch ended before it answered", { cause });
+}
+
 /** Sends text and reads until the other side closes; null when nobody listens. */
-async function exchange(path: string, text: string): Promise<string | null> {
-  const { promise, resolve } = Promise.withResolvers<string | null>();
+async function exchange(path: string, text: string, asker: Asker | undefined): Promise<string | null> {
+  const { promise, resolve, reject } = Promise.withResolvers<string | null>();
   const decoder = new TextDecoder();
   const chunks: string[] = [];
+  const heard = new AbortController();
+  let socket: Socket;
   try {
-    await Bun.connect({
+    socket = await Bun.connect({
       unix: path,
       socket: {
-        open: (socket) => {
-          socket.write(text);
+        open: (opened) => {
+          opened.write(text);
         },
         data: (_, bytes) => {
+          heard.abort();
           chunks.push(decoder.decode(bytes, { stream: true }));
         },
         close: () => resolve(chunks.join("")),
@@ -250,5 +308,37 @@ async function exchange(path: string, text: string): Promise<string | null> {
     // A socket file of a process that is gone.
     return null;
   }
-  return promise;
+  const leave = (): void => reject(goesOn());
+  if (asker?.signal.aborted) leave();
+  asker?.signal.addEventListener("abort", leave, { once: true });
+  const pid = acknowledgingPidOrNull(path);
+  if (asker !== undefined && pid !== null) {
+    void asker.env.sleep(ACKNOWLEDGE_LIMIT_MS, heard.signal).then(() => {
+      if (!heard.signal.aborted) reject(silent(pid));
+    });
+  }
+  try {
+    return await promise;
+  } finally {
+    heard.abort();
+    asker?.signal.removeEventListener("abort", leave);
+    socket.terminate();
+  }
+}
+
+/** The process behind a socket whose name says that it acknowledges, or null. */
+function acknowledgingPidOrNull(path: string): number | null {
+  const [, pid] = /^walrust-(\d+)\.sock$/.exec(basename(path)) ?? [];
+  return pid === undefined ? null : Number(pid);
+}
+
+function goesOn(): WalrustError {
+  return new WalrustError("locked", "the running watch goes on with what it was asked for");
+}
+
+function silent(pid: number): WalrustError {
+  return new WalrustError("locked", `The watch with pid ${pid} does not answer`, {
+    hint: "It hangs or was stopped: let it go on (kill -CONT), or end it (kill -KILL) and try again",
+    context: { pid },
+  });
 }
