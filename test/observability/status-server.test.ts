@@ -3,10 +3,12 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { type HealthReport, healthReport } from "../../src/observability/health.ts";
 import {
+  LastingStatusServer,
   type StatusPages,
   type StatusServer,
   startStatusServer,
 } from "../../src/observability/status-server.ts";
+import { eventually } from "../support/eventually.ts";
 import { ManualTime } from "./manual-time.ts";
 
 const servers: StatusServer[] = [];
@@ -161,5 +163,37 @@ describe("startStatusServer listens", () => {
     await server!.close();
     await closed;
     await expect(fetch(url)).rejects.toThrow();
+  });
+});
+
+describe("LastingStatusServer", () => {
+  test("gets a port that was taken at its start when it is free, and says that once", async () => {
+    const { server, url } = start(new ManualTime());
+    const port = Number(new URL(url).port);
+    const time = new ManualTime();
+    const lasting = new LastingStatusServer({ address: "127.0.0.1", port }, PAGES, time.env);
+    for (let round = 0; round < 3; round++) {
+      await time.sleeping(30_000);
+      expect([lasting.url, time.lines.length]).toEqual([null, 1]);
+      time.pass(30_000);
+    }
+    await time.sleeping(30_000);
+    await server!.close();
+    time.pass(30_000);
+    await eventually("its server", async () => lasting.url !== null, 5_000);
+    expect((await fetch(`${url}/metrics`)).status).toBe(200);
+    expect(time.lines.map(({ level }) => level)).toEqual(["warn", "info"]);
+    expect([time.said("info")[0]!.includes(`${url}/metrics`), time.sleepsMs]).toEqual([true, []]);
+    await lasting.close();
+    await expect(fetch(url)).rejects.toThrow();
+  });
+
+  test("that has no port ends at once", async () => {
+    const { url } = start(new ManualTime());
+    const time = new ManualTime();
+    const port = Number(new URL(url).port);
+    const lasting = new LastingStatusServer({ address: "127.0.0.1", port }, PAGES, time.env);
+    await lasting.close();
+    expect([lasting.url, time.sleepsMs]).toEqual([null, []]);
   });
 });
