@@ -50,7 +50,7 @@ export class DatabaseRequests {
     await this.#until(() => {
       const taken = takenOrNull();
       if (taken !== null && isSent(taken)) return true;
-      const failure = patience.look(this.#hindrance(taken !== null), jobs.context.env.monotonicMs());
+      const failure = this.#failureOrNull(patience, taken !== null);
       if (failure !== null) throw this.#unfinished(taken, failure);
       return false;
     });
@@ -90,7 +90,7 @@ export class DatabaseRequests {
     const { env } = jobs.context;
     const patience = new RequestPatience();
     const isHindered = (isCaptured: boolean): void => {
-      const failure = patience.look(this.#hindrance(isCaptured), env.monotonicMs());
+      const failure = this.#failureOrNull(patience, isCaptured);
       if (failure !== null) throw failure;
     };
     await this.#until(() => {
@@ -117,8 +117,16 @@ export class DatabaseRequests {
     return result;
   }
 
-  /** What may keep something from being captured, or from being uploaded when it is. */
-  #hindrance(isCaptured: boolean): Hindrance {
+  #failureOrNull(patience: RequestPatience, isCaptured: boolean): WalrustError | null {
+    const hindrance = this.#hindranceOrNull(isCaptured);
+    return hindrance && patience.look(hindrance, this.host.jobs.context.env.monotonicMs());
+  }
+
+  /**
+   * What may keep something from being captured, or from being uploaded when it is; null while a job that
+   * needs no store is at the database, which has its own end.
+   */
+  #hindranceOrNull(isCaptured: boolean): Hindrance | null {
     const { jobs, health } = this.host;
     const { failure } = health;
     const isSuspended = health.circuit === "open";
@@ -127,8 +135,7 @@ export class DatabaseRequests {
       const isOfUpload = failure?.exitCode === EXIT_CODES.storage || jobs.adoptReason !== null;
       return { failure: isOfUpload ? failure : null, isSuspended };
     }
-    // A job at an attached database needs no store, and has its own end.
-    if (jobs.live !== null && jobs.isRunning) return { failure: null, isSuspended: false };
+    if (jobs.live !== null && jobs.isRunning) return null;
     return { failure, isSuspended: jobs.live === null && isSuspended };
   }
 

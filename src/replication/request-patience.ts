@@ -1,11 +1,12 @@
 /**
- * How long somebody who asked for something waits while a failure keeps it from being done. One failure may
- * be over with the next try, so it ends nothing: the second one does, an open circuit breaker (which is
- * many), and one that was there before and stays. That the database is in use is no failure until it lasts.
+ * How long somebody who asked for something waits while a failure keeps it from being done. One call to the
+ * store that failed after all its retries may be over with the next, so it ends nothing: the second one does,
+ * an open circuit breaker (which is many), and one that was there before and stays. Failures of the database
+ * (in use, being replaced) mostly pass by themselves: only one that lasts counts.
  */
-import { hasCode, WalrustError } from "../errors.ts";
+import { EXIT_CODES, WalrustError } from "../errors.ts";
 
-/** A failure that is there all this time, without another try, is not over soon. */
+/** What is wrong for all this time is not over soon. */
 const LASTING_MS = 10_000;
 
 /** What is known at a look of what keeps a request from being done. */
@@ -18,7 +19,7 @@ export interface Hindrance {
 
 /** The patience of one who asked: `look` again and again. */
 export class RequestPatience {
-  /** The failures of tries since it was asked, and the one that was there then. */
+  /** The store's failures since it was asked, and the one that was there then. */
   readonly #failed = new Set<WalrustError>();
   /** Since when something is wrong, or null. */
   #sinceMs: number | null = null;
@@ -41,9 +42,9 @@ export class RequestPatience {
     }
     if (this.#sinceMs === null) this.#wasThere = isFirst;
     this.#sinceMs ??= nowMs;
-    const isBusy = hasCode(failure, "database-busy");
-    if (!isBusy) this.#failed.add(failure);
-    const isLasting = (isBusy || this.#wasThere) && nowMs - this.#sinceMs >= LASTING_MS;
+    const isOfStore = failure.exitCode === EXIT_CODES.storage;
+    if (isOfStore) this.#failed.add(failure);
+    const isLasting = (!isOfStore || this.#wasThere) && nowMs - this.#sinceMs >= LASTING_MS;
     return isLasting || this.#failed.size > 1 ? failure : null;
   }
 }

@@ -19,10 +19,13 @@ async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
 }
 
 /** A watch over a store that can be taken away, with one commit since its first snapshot. */
-async function watched(options: ConstructorParameters<typeof WatchRun>[2] = {}) {
+async function watched(
+  options: ConstructorParameters<typeof WatchRun>[2] = {},
+  overrides: ConstructorParameters<typeof WatchRun>[3] = {},
+) {
   const { path, app } = await newDatabase();
   const store = new FaultyStore(new MemoryStore());
-  const run = await new WatchRun([targetOf(path)], store, options).watching();
+  const run = await new WatchRun([targetOf(path)], store, options, overrides).watching();
   await run.uploaded(1);
   await run.commit(app, "INSERT INTO t(v) VALUES (1)");
   return { path, app, store, run };
@@ -80,7 +83,7 @@ test("an open circuit breaker ends a request as soon as the snapshot is captured
 });
 
 test("a snapshot that cannot be taken is answered with why", async () => {
-  const { path, app, store, run } = await watched();
+  const { path, app, store, run } = await watched({}, { monotonicMs: () => 10 * performance.now() });
   const { spoolFolder } = targetOf(path).paths;
   renameSync(spoolFolder, `${spoolFolder}.away`);
   writeFileSync(spoolFolder, "no folder");
@@ -95,6 +98,8 @@ test("a snapshot that cannot be taken is answered with why", async () => {
 });
 
 const GONE = new WalrustError("storage", "gone");
+const swapped = (): WalrustError => new WalrustError("database", "another file");
+const SWAPPED = swapped();
 const BUSY = new WalrustError("database-busy", "busy");
 
 /** When patience ends over looks at these times (s), each with the failure there is then. */
@@ -115,6 +120,7 @@ test.each([
   ["one that was there and was tried again", [0, 1], [GONE, unreachable()], 1],
   ["a database in use, for a moment", [0, 9, 10], [BUSY, BUSY, null], null],
   ["a database in use, then one failure", [0, 1, 2], [BUSY, GONE, GONE], null],
+  ["a database being replaced", [0, 1, 2, 3], [null, SWAPPED, swapped(), null], null],
   ["a database in use that stays so", [0, 1, 11], [null, BUSY, BUSY], 11],
 ] as const)("RequestPatience with %s", (_, seconds, failures, end) => {
   expect(endOf(seconds.map((second, index) => [second, failures[index] ?? null] as const))).toBe(end);
