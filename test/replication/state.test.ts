@@ -1,6 +1,15 @@
 /** The local state: what comes back, and that nothing torn or edited does. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { hasCode } from "../../src/errors.ts";
 import { crc64 } from "../../src/format/crc64.ts";
@@ -13,6 +22,8 @@ import {
   stateFolderOf,
   writeState,
 } from "../../src/replication/state.ts";
+import { isCopied, type StateHome } from "../../src/replication/state-home.ts";
+import { copyFolderOf, editState } from "../support/copied-folder.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const STATE: DatabaseState = {
@@ -158,6 +169,10 @@ describe("readState takes nothing damaged", () => {
     ["wal", undefined],
     ["snapshot", { txid: "1", timeMs: 0 }],
     ["snapshot", undefined],
+    ["home", null],
+    ["home", {}],
+    ["home", { machine: 5, boot: null, device: "1", inode: "2" }],
+    ["home", { machine: null, boot: null, device: "1", inode: 2 }],
   ];
 
   test.each(BAD_FIELDS)("readState refuses %s = %p under a right checksum", (field, value) => {
@@ -168,5 +183,56 @@ describe("readState takes nothing damaged", () => {
     const reading = readState(folder);
     expect(reading.kind).toBe("lost");
     if (reading.kind === "lost") expect(reading.reason).toContain("state.json");
+  });
+});
+
+describe("readState of a state that lies elsewhere now", () => {
+  function kindOf(folder: StateFolder): string {
+    const reading = readState(folder);
+    return reading.kind === "state" && reading.isCopy === true ? "copy" : reading.kind;
+  }
+
+  test("readState knows a copied folder, and no renamed one", () => {
+    const { folder } = written();
+    const copied = stateFolderOf(copyFolderOf(join(folder.folder, "..", "app.db")));
+    expect([kindOf(folder), kindOf(copied)]).toEqual(["state", "copy"]);
+    const moved = stateFolderOf(join(tempFolder("moved"), "other.db"));
+    renameSync(folder.folder, moved.folder);
+    expect(kindOf(moved)).toBe("state");
+    writeState(copied, STATE);
+    expect(kindOf(copied)).toBe("state");
+  });
+
+  test("readState accepts a state that does not say where it was written; the next write says it", () => {
+    const { folder } = written();
+    editState(folder.statePath, { home: undefined });
+    const old = stateFolderOf(copyFolderOf(join(folder.folder, "..", "app.db")));
+    expect(readState(old)).toEqual({ kind: "state", state: STATE });
+    writeState(old, STATE);
+    expect(kindOf(stateFolderOf(copyFolderOf(join(old.folder, "..", "app.db"))))).toBe("copy");
+  });
+});
+
+describe("isCopied", () => {
+  const HOME: StateHome = { machine: "m", boot: "b", device: "1", inode: "2" };
+  const CASES: readonly [what: string, now: Partial<StateHome>, isCopy: boolean][] = [
+    ["a restart", {}, false],
+    ["another folder", { inode: "3" }, true],
+    ["another device in the same boot", { device: "9" }, true],
+    ["a reboot, with other device numbers", { boot: "c", device: "9" }, false],
+    ["a container made anew in the same boot", { machine: "n" }, false],
+    ["another machine", { machine: "n", boot: "c" }, true],
+    ["a container without a machine id after a reboot", { machine: null, boot: "c" }, false],
+    ["a system that tells neither", { machine: null, boot: null, device: "9" }, false],
+  ];
+
+  test.each(CASES)("isCopied of %s", (_, now, isCopy) => {
+    expect(isCopied(HOME, { ...HOME, ...now })).toBe(isCopy);
+  });
+
+  test("isCopied does not take two systems that tell no boot for one boot", () => {
+    const home = { ...HOME, boot: null };
+    expect(isCopied(home, { ...home, device: "9" })).toBe(false);
+    expect(isCopied(home, { ...home, machine: "n" })).toBe(true);
   });
 });
