@@ -7,6 +7,7 @@ import { WalrustError } from "../errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
 import { listVerifiable } from "../recovery/verify-databases.ts";
 import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
+import { describeOutlook } from "../recovery/verify-outlook.ts";
 import type { Finding, VerifyReport } from "../recovery/verify-report.ts";
 import type { LiveContent } from "../recovery/verify-restore.ts";
 import { askWatchByNameOrNull } from "../replication/control.ts";
@@ -132,10 +133,11 @@ function worstStatus(reports: readonly VerifyReport[], isForeignThere: boolean):
   return isForeignThere || reports.some(({ status }) => status === "warnings") ? "warnings" : "ok";
 }
 
-function jsonOf({ name, status, findings, checked }: VerifyReport): unknown {
+function jsonOf({ name, status, findings, checked, outlook }: VerifyReport): unknown {
   return {
     name,
     status,
+    sound_from_txid: outlook?.soundFromTxid ?? null,
     findings,
     checked: {
       objects: checked.objects,
@@ -177,6 +179,8 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   for (const { object, message } of repairs) printLine(`  fixed: ${object} ${message}`);
   for (const finding of findings) printLine(`  ${findingText(finding)}`);
   if (checked.omittedFindings > 0) printLine(`  and ${countOf(checked.omittedFindings, "more finding")}`);
+  const outlook = report.outlook === null ? [] : describeOutlook(name, report.outlook);
+  for (const sentence of outlook) printLine(`  ${sentence}`);
   printLine(`${name}: ${verdictOf(report)}`);
 }
 

@@ -4,6 +4,7 @@
  * An error is anything that endangers a restore; a warning is untidiness that does not. Memory is bounded: of
  * each severity only the first thousand findings are kept, the others are counted.
  */
+import type { Txid } from "../format/types.ts";
 
 /** Severity by code. Codes are part of the JSON output: they are never renamed. */
 export const FINDING_SEVERITIES = {
@@ -68,6 +69,17 @@ export interface VerifyCounts {
   omittedFindings: number;
 }
 
+/** What damage leaves. */
+export interface Outlook {
+  /** The newest state and every point from this TXID on can be restored, as far as was read. */
+  readonly soundFromTxid: Txid;
+  readonly newestTxid: Txid;
+  /** Keys without which, and after repairs, nothing is wrong any more. */
+  readonly removals: readonly string[];
+  /** The TXID that the history begins with then, or null when that gives up no snapshot that is whole. */
+  readonly keptFromTxid: Txid | null;
+}
+
 /** The verdict on one database. */
 export interface VerifyReport {
   readonly name: string;
@@ -75,6 +87,8 @@ export interface VerifyReport {
   /** Errors first. */
   readonly findings: readonly Finding[];
   readonly checked: Readonly<VerifyCounts>;
+  /** Null where nothing is damaged, or nothing certain can be said of the rest. */
+  readonly outlook: Outlook | null;
 }
 
 /** The most findings of one severity that are kept. */

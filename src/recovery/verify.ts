@@ -29,6 +29,7 @@ import {
   takeListing,
 } from "./verify-listing.ts";
 import { addProblems, checkObject, type ObjectCheck } from "./verify-object.ts";
+import { planOutlookOrNull } from "./verify-outlook.ts";
 import { Findings, type VerifyCounts, type VerifyReport } from "./verify-report.ts";
 import { type LiveContent, restoreOnTrial } from "./verify-restore.ts";
 
@@ -113,7 +114,10 @@ async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: re
   }
   for (const key of seen.vanished) findings.add("missing-object", key, null, "is listed but cannot be read");
   counts.omittedFindings = findings.omitted;
-  return { report: { name, status: findings.status, findings: findings.list(), checked: counts }, vanished };
+  const found = findings.list();
+  const outlook = planOutlookOrNull(objects, found, findings.omitted);
+  const report = { name, status: findings.status, findings: found, checked: counts, outlook };
+  return { report, vanished };
 }
 
 interface Seen {
