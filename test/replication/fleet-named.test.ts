@@ -86,7 +86,7 @@ describe("a named database beside another", () => {
     await app.close();
   });
 
-  test("that is not in WAL mode, or whose file is gone, is watched when it is there in WAL mode", async () => {
+  test("that is not in WAL mode, or whose file is gone, is watched when that is over", async () => {
     const [one, two, three] = [await named("one"), await named("two"), await named("three")];
     const app = await SqliteProcess.open(one.path);
     await app.must("PRAGMA journal_mode = DELETE");
