@@ -128,7 +128,8 @@ testWith("sqlite3")("README.md: a finding of verify has the keys that the text n
   const words = [...lead.matchAll(/`(\w+)`/g)].map(([, word]) => word!);
   expect(words.slice(0, 5)).toEqual(["verify", "status", "ok", "warnings", "errors"]);
   expect(document.status).toBe("warnings");
-  expect(Object.keys(document.databases[0]!.findings[0]!)).toEqual(words.slice(5));
+  expect(Object.keys(document.databases[0]!.findings[0]!)).toEqual(words.slice(5, -1));
+  expect(document.databases[0]).toHaveProperty(words.at(-1)!);
 });
 
 const WATCH_EVENTS: Record<WatchEvent["event"], true> = {
