@@ -240,7 +240,8 @@ export async function adopt(
     };
   }
   const what = `continuing after TXID ${newest.maxTxid} of the bucket with a full file`;
-  const whose = `; that is the object of another writer, ${writerText(found.writer)}, who must write there no more`;
+  const other = writerText(found.writer);
+  const whose = `; that is the object of another writer, ${other}, who must write there no more`;
   env.log.warn(`${reason}: ${what}${found.writer === writer ? "" : whose}`, {
     database: live.name,
     txid: newest.maxTxid,

@@ -39,8 +39,8 @@ export function markForeign(paths: StateFolder, found: ForeignWrite, env: Pick<E
     writeFileSync(`${path}.tmp`, `${JSON.stringify(found)}\n`, { mode: 0o600 });
     renameSync(`${path}.tmp`, path);
   } catch (error) {
-    const text = `cannot remember that another writer was met; a restart would take over: ${errorMessage(error)}`;
-    env.log.warn(text, { database: found.name });
+    const text = "cannot remember that another writer was met; a restart would take over";
+    env.log.warn(`${text}: ${errorMessage(error)}`, { database: found.name });
   }
 }
 
@@ -104,7 +104,8 @@ function stillForeignError(
   writer: string | null,
 ): WalrustError {
   const who = writer === mark.writer ? "another process with a copy of our local state" : writerText(writer);
-  const message = `${mark.name} was stopped because of another writer, and the newest object, ${key}, is not ours (${who})`;
+  const stillThere = `the newest object, ${key}, is not ours (${who})`;
+  const message = `${mark.name} was stopped because of another writer, and ${stillThere}`;
   const context = { database: mark.name, key, writer: writerText(writer) };
   return new WalrustError("foreign-writer", message, { hint: hintOf(mark.name, paths), context });
 }

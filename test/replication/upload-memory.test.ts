@@ -113,9 +113,8 @@ describe("uploadPending where a key is taken by another writer", () => {
     await uploads.putByOther(theirs[1]!, OTHER_WRITER);
     const error = (await uploads.run(live)) as WalrustError;
     expect(error.code).toBe("foreign-writer");
-    expect(error.message).toBe(
-      `${keyOf(uploads.store, "app", theirs[1]!)} was written by another writer (${OTHER_WRITER})`,
-    );
+    const key = keyOf(uploads.store, "app", theirs[1]!);
+    expect(error.message).toBe(`${key} was written by another writer (${OTHER_WRITER})`);
     expect(existsSync(join(live.paths.folder, "foreign-writer.json"))).toBe(true);
   });
 });
@@ -144,7 +143,7 @@ describe("uploadPending of a later snapshot whose key is taken", () => {
     ]);
   });
 
-  test("uploadPending adopts at one of another state under our id, and stops at another writer's", async () => {
+  test("uploadPending adopts at one of another state under our id, stops at another's", async () => {
     expect([await taken(TINY_WRITER, "other"), await taken(OTHER_WRITER, "other")]).toEqual([
       "adopt",
       "foreign-writer",

@@ -9,7 +9,7 @@ import { readState, stateFolderOf } from "../../src/replication/state.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { cloneFolderOf, copyFolderOf } from "../support/copied-folder.ts";
 import { imageOf } from "../support/database-image.ts";
-import { FaultyStore } from "../support/faulty-store.ts";
+import { FaultyStore, unreachable } from "../support/faulty-store.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../support/history-oracle.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -77,7 +77,7 @@ describe("watch of a folder that was copied with its state", () => {
     expect(again.isSaid(COPIED)).toBe(false);
   });
 
-  test("of original and copy one is stopped, a restart of it is refused, the other goes on alone", async () => {
+  test("of original and copy one is stopped and refused again, the other goes on alone", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const copy = copyFolderOf(path);
@@ -101,7 +101,7 @@ describe("watch of a folder that was copied with its state", () => {
     await Promise.all([app.close(), other.close()]);
   });
 
-  test("a copy whose original went on continues the bucket's history in full and says whose it is", async () => {
+  test("a copy whose original went on continues the bucket in full and says whose it is", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const copy = copyFolderOf(path);
@@ -118,6 +118,42 @@ describe("watch of a folder that was copied with its state", () => {
     expect(await writerIn(store, (await keysAt(store, "app", 0)).at(-1)!)).toBe(writerOf(copy));
     await expectNewest(store, copy);
     await app.close();
+  });
+
+  test("a copy of another history than the bucket's continues that in full", async () => {
+    const copy = copyFolderOf(await watchedOnce(new MemoryStore()));
+    const store = new MemoryStore();
+    await watchedOnce(store);
+    const run = await watchOne(copy, store);
+    await run.uploaded(3);
+    await run.stop();
+    expect(run.isSaid(`and the bucket holds another history: continuing after TXID 2`)).toBe(true);
+    await expectNewest(store, copy);
+  });
+
+  test("a copy is captured from while the bucket is away, which is asked before it is sent", async () => {
+    const store = new MemoryStore();
+    const path = await watchedOnce(store);
+    const copy = copyFolderOf(path);
+    const app = await SqliteProcess.open(path);
+    const original = await watchOne(path, store);
+    await app.must("INSERT INTO t(v) VALUES ('later')");
+    await original.uploaded(3);
+    await original.stop();
+    const other = await SqliteProcess.open(copy);
+    const faulty = new FaultyStore(store);
+    faulty.before = () => {
+      throw unreachable();
+    };
+    const run = await new WatchRun([targetOf(copy)], faulty).watching();
+    await other.must("INSERT INTO t(v) VALUES ('in the copy')");
+    await run.until("a capture", () => run.status().pendingCount > 0);
+    faulty.before = () => {};
+    await run.uploaded(4);
+    await run.stop();
+    expect([run.saidCount(COPIED), run.all("stopped")]).toEqual([1, []]);
+    await expectNewest(store, copy);
+    await Promise.all([app.close(), other.close()]);
   });
 
   test("what waits in a copy is sent where the bucket ends just before it", async () => {
@@ -222,7 +258,7 @@ describe("watch of a prefix that another host took over", () => {
     return { store, path, app, host };
   }
 
-  test("a restart of the stopped one is refused; without its state folder it takes over, saying so", async () => {
+  test("the stopped one is refused again; without its state folder it takes over, saying so", async () => {
     const { store, path, app, host } = await takenOver();
     await expectRefused(path, store);
     await expectNewest(store, host);
@@ -236,7 +272,7 @@ describe("watch of a prefix that another host took over", () => {
     await app.close();
   });
 
-  test("another prefix is free for the stopped one, and its own is so again when the other's objects are gone", async () => {
+  test("another prefix is free for the stopped one; its own is without the other's objects", async () => {
     const { store, path, app } = await takenOver();
     const elsewhere = await watchOne(path, new MemoryStore({ url: "s3://elsewhere" }));
     expect((await elsewhere.stop()).stopped).toEqual([]);
