@@ -1,7 +1,7 @@
 /**
  * A watch whose databases come and go: a test says what is present, and lets time pass to the next discovery.
  */
-import { copyFileSync, mkdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { LeftOut } from "../../src/replication/left-out.ts";
 import { stateFolderOf } from "../../src/replication/state.ts";
@@ -92,6 +92,8 @@ async function templatePath(): Promise<string> {
 
 /** Makes closed databases `<folder>/<name>/app.db`, one a name. @returns the targets a glob would find */
 export async function tenants(folder: string, ...names: string[]): Promise<WatchTarget[]> {
+  // Another test file of this process may have made it, and taken it along when it was done.
+  if (template !== null && !existsSync(await template)) template = null;
   template ??= templatePath();
   const source = await template;
   return names.map((name) => {
