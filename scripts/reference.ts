@@ -20,7 +20,8 @@ import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/o
 
 const README = join(import.meta.dir, "..", "README.md");
 
-const VERBS: readonly Verb[] = [
+/** All verbs, as they are documented. */
+export const VERBS: readonly Verb[] = [
   watchVerb,
   snapshotVerb,
   restoreVerb,

@@ -63,7 +63,7 @@ export function openDescriptor(path: string): number {
     throw new WalrustError("database", `Cannot open ${path}: ${code}`, {
       hint: isLimit
         ? "Let the process open more files (LimitNOFILE=, ulimit -n): two for each database, and some more."
-        : "walrust needs to read and write the database and its -shm file, as any SQLite connection does.",
+        : "walrust needs to read and write the database and its -shm file, like every SQLite connection.",
       context: { path },
       cause: error,
     });

@@ -12,7 +12,16 @@
  * a socket nobody answers, which is the same as no file.
  */
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Socket } from "bun";
@@ -24,6 +33,8 @@ import type { RetentionPolicy } from "./retention.ts";
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
+/** Announcements looked at when a watch starts; the rest is left to later ones. */
+const SWEPT_MAX = 4_096;
 /** A watch that takes longer to say that it has heard hangs, or is stopped. */
 const ACKNOWLEDGE_LIMIT_MS = 10_000;
 
@@ -80,6 +91,7 @@ export function serveControl(
   const path = ownFolder === null ? wanted : join(ownFolder, fileName);
   rmSync(path, { force: true });
   const announced = new Set<string>();
+  sweepAnnouncements();
   const listener = Bun.listen<Exchange>({
     unix: path,
     socket: {
@@ -174,6 +186,23 @@ function userFolderOrNull(): string | null {
   } catch {
     // A TMPDIR that cannot be used: nobody can have announced anything there.
     return null;
+  }
+}
+
+/**
+ * Removes announcements of databases that are gone, and of sockets that are: a watch that was killed takes
+ * nothing along, and what says where a database is outlives every watch.
+ */
+function sweepAnnouncements(): void {
+  const folder = userFolderOrNull();
+  if (folder === null) return;
+  try {
+    for (const entry of readdirSync(folder).slice(0, SWEPT_MAX)) {
+      const file = join(folder, entry);
+      if (!existsSync(readFileSync(file, "utf8"))) rmSync(file, { force: true });
+    }
+  } catch {
+    // Another watch sweeps, too: what is left is for the next start.
   }
 }
 

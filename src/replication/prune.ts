@@ -4,7 +4,7 @@
  *
  * Nothing is read back while nothing would be deleted, and nothing twice: what was found whole is remembered
  * as long as it is one of the newest two. A damaged snapshot is read again at each retention until newer ones
- * have taken its place; then it goes as any other.
+ * have taken its place; then it goes like every other.
  */
 import { hasCode, type WalrustError } from "../errors.ts";
 import { parseObjectKey, SNAPSHOT_LEVEL } from "../format/keys.ts";

@@ -108,7 +108,7 @@ export async function readHeader(store: ObjectStore, key: string, signal?: Abort
 }
 
 /**
- * Reads an object's capture time, from its header, which its metadata has to confirm where it has any.
+ * Reads an object's capture time, from its header, which its metadata must confirm, if there is some.
  * @throws WalrustError code "corrupt", "integrity" when the two disagree, or a storage code
  */
 export async function readTime(store: ObjectStore, key: string, signal?: AbortSignal): Promise<number> {

@@ -4,8 +4,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { compactVerb } from "../../src/commands/compact.ts";
-import { explainVerb } from "../../src/commands/explain.ts";
+import { VERBS } from "../../scripts/reference.ts";
 import { programHelp, verbHelp } from "../../src/commands/help.ts";
 import { listVerb } from "../../src/commands/list.ts";
 import { pragmaVerb } from "../../src/commands/pragma.ts";
@@ -13,7 +12,6 @@ import { replicateVerb } from "../../src/commands/replicate.ts";
 import { restoreVerb } from "../../src/commands/restore.ts";
 import { snapshotVerb } from "../../src/commands/snapshot.ts";
 import { assertPositionals, optionsOf, type Verb } from "../../src/commands/verb.ts";
-import { verifyVerb } from "../../src/commands/verify.ts";
 import { watchVerb } from "../../src/commands/watch.ts";
 import type { OptionSpec } from "../../src/config/option-spec.ts";
 import { defaultText } from "../../src/config/option-text.ts";
@@ -25,17 +23,6 @@ import { parseDestination } from "../../src/storage/destination.ts";
 import { createAppDatabase } from "../support/app-rows.ts";
 import { tempFolder } from "../support/temp.ts";
 
-const VERBS: readonly Verb[] = [
-  watchVerb,
-  snapshotVerb,
-  restoreVerb,
-  listVerb,
-  verifyVerb,
-  compactVerb,
-  replicateVerb,
-  explainVerb,
-  pragmaVerb,
-];
 const BY_NAME = VERBS.map((verb) => [verb.name, verb] as const);
 const MAIN = join(import.meta.dir, "..", "..", "src", "main.ts");
 
@@ -180,6 +167,15 @@ describe("examples", () => {
 });
 
 describe("programHelp", () => {
+  test("the program has just the verbs that are documented", async () => {
+    const { stdout } = Bun.spawn([process.execPath, MAIN, "--help"], { stdout: "pipe" });
+    const help = await stdout.text();
+    const list = help.slice(help.indexOf("\nVerbs:\n"), help.indexOf("\nOptions:\n"));
+    expect([...list.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name!)).toEqual(
+      VERBS.map(({ name }) => name),
+    );
+  });
+
   test("programHelp has a line for each verb", () => {
     const lines = programHelp(VERBS).split("\n");
     for (const { name, summary } of VERBS) expect(lines).toContain(`  ${name.padEnd(9)}  ${summary}`);

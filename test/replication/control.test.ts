@@ -1,7 +1,7 @@
 /** The socket of a running watch: the protocol, whatever is sent to it, and what a killed one leaves. */
 
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { takeHostLockOrNull } from "../../src/database/host-lock.ts";
@@ -293,4 +293,24 @@ test("the host lock alone keeps a second one away, and a released one does not",
   expect(again).not.toBeNull();
   again?.();
   await app.close();
+});
+
+test("what names a database or a socket that is gone is swept when a watch starts", async () => {
+  const before = process.env["TMPDIR"];
+  const folder = tempFolder("control");
+  process.env["TMPDIR"] = folder;
+  try {
+    const users = join(folder, `walrust-${process.getuid?.() ?? 0}`);
+    mkdirSync(users, { mode: 0o700 });
+    writeFileSync(join(folder, "app.db"), "");
+    writeFileSync(join(users, "here.path"), join(folder, "app.db"));
+    writeFileSync(join(users, "gone.path"), join(folder, "none.db"));
+    writeFileSync(join(users, "gone"), join(folder, "walrust-1.sock"));
+    const server = serveControl(folder, async () => null);
+    expect(readdirSync(users)).toEqual(["here.path"]);
+    server.close();
+  } finally {
+    if (before === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = before;
+  }
 });

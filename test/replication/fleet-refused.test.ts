@@ -145,7 +145,7 @@ describe("a find that cannot be watched", () => {
 });
 
 describe("a watched find", () => {
-  test("that is replaced by something else fails as any other, and recovers", async () => {
+  test("that is replaced by something else fails like every other, and recovers", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const store = new MemoryStore();
     const run = await new FleetRun([one], store).watching();
