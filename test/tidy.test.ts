@@ -40,8 +40,8 @@ async function rulesBroken(path: string, code: string, others: Texts = {}): Prom
 
 /** One planted violation a row: rule, path, code. */
 const PLANTED: readonly (readonly [rule: string, path: string, code: string])[] = [
-  ["file-size", "src/format/a.ts", "\n".repeat(399)],
-  ["file-size", "test/a.test.ts", "\n".repeat(399)],
+  ["file-size", "src/format/a.ts", "\n".repeat(499)],
+  ["file-size", "test/a.test.ts", "\n".repeat(499)],
   ["line-length", "src/format/a.ts", `// ${"x".repeat(108)}`],
   ["line-length", "scripts/a.ts", `// ${"x".repeat(108)}`],
   ["function-size", "src/format/a.ts", `function f() {${"\n".repeat(70)}}`],

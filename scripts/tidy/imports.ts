@@ -19,11 +19,12 @@ import type { Violation } from "./violations.ts";
 
 /** Height of each room; imports go down. */
 const ROOMS: Readonly<Record<string, number>> = {
-  commands: 6,
-  observability: 5,
-  replication: 4,
-  recovery: 4,
-  config: 3,
+  commands: 7,
+  observability: 6,
+  replication: 5,
+  recovery: 5,
+  config: 4,
+  local: 3,
   database: 2,
   storage: 2,
   format: 1,
