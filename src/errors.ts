@@ -75,3 +75,26 @@ export function systemCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === "string" ? code : undefined;
 }
+
+/** A state that lasts and that an operator should know of: raised when it begins, cleared when it ends. */
+export interface Condition {
+  /** Stable name, kebab-case: one condition of a code at a time in each set of conditions. */
+  readonly code: string;
+  /** How bad it is: `unhealthy` when commits may be without a backup, else `degraded`. */
+  readonly health: "degraded" | "unhealthy";
+  /** What holds now. Never a secret. */
+  readonly message: string;
+  /** What the user can do about it, as a sentence. */
+  readonly hint?: string;
+}
+
+/** Takes note of conditions; the parts that find them know nothing else of health. */
+export interface ConditionSink {
+  /** Begins a condition, or replaces the one with the same code. */
+  raise(condition: Condition): void;
+  /** Ends the condition with this code, if there is one. */
+  clear(code: string): void;
+}
+
+/** Forgets every condition: for one-off commands, whose own errors tell. */
+export const NO_CONDITIONS: ConditionSink = { raise: () => {}, clear: () => {} };

@@ -19,7 +19,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import type { Invocation } from "./verb.ts";
 
 /** What can be given beside the settings. */
-export type MoreStoreOptions = Pick<StoreOptions, "putSlots" | "retry" | "stallMs">;
+export type MoreStoreOptions = Pick<StoreOptions, "putSlots" | "retry" | "stallMs" | "conditions">;
 
 /**
  * The settings of the store; keys from one place as a whole. A folder needs none: what is wrong with them

@@ -4,15 +4,22 @@
  */
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import { HEARTBEAT_OPTIONS, METRICS_OPTIONS, WEBHOOK_EVENTS } from "../config/settings-notify.ts";
+import type { Condition } from "../errors.ts";
 import type { ObservabilityOptions } from "../observability/observer.ts";
 import type { DatabaseStatus } from "../replication/watch-status.ts";
 import type { WatchEvent } from "../replication/watch-types.ts";
 import type { Invocation } from "./verb.ts";
 
+/** What is observed of a running watch. */
+export interface ObservedWatch {
+  statuses(): readonly DatabaseStatus[];
+  storeConditions(): readonly Condition[];
+}
+
 /** An observer of a watch that has not begun yet. */
 export interface WatchObserver {
   /** The watch has begun. */
-  start(watch: { statuses(): readonly DatabaseStatus[] }): void;
+  start(watch: ObservedWatch): void;
   observe(event: WatchEvent): void;
   close(): Promise<void>;
 }
@@ -46,9 +53,10 @@ export async function startObserver({ sources, env, version }: Invocation): Prom
   const { metrics, heartbeat, webhooks } = options;
   if (metrics === null && heartbeat === null && webhooks.length === 0) return null;
   const { startObservability } = await import("../observability/observer.ts");
-  let watched: { statuses(): readonly DatabaseStatus[] } = { statuses: () => [] };
+  let watched: ObservedWatch = { statuses: () => [], storeConditions: () => [] };
   const source = {
     statuses: () => watched.statuses(),
+    storeConditions: () => watched.storeConditions(),
     writerOf: (database: string) =>
       watched.statuses().find((status) => status.database === database)?.writer ?? null,
   };

@@ -5,6 +5,7 @@ import { WATCH_GROUPS } from "../config/options.ts";
 import { CACHE_OPTIONS } from "../config/settings.ts";
 import type { Log } from "../env.ts";
 import { verifyDatabase } from "../recovery/verify.ts";
+import { Conditions } from "../replication/conditions.ts";
 import { type WatchResult, watch } from "../replication/watch.ts";
 import type { Validation, WatchEvent } from "../replication/watch-types.ts";
 import { Slots } from "../storage/slots.ts";
@@ -49,6 +50,8 @@ async function run(invocation: Invocation): Promise<number> {
   const options = watchOptions(sources);
   const cacheFolder = settingsOf(invocation, CACHE_OPTIONS).cacheDir ?? null;
   const putSlots = new Slots(options.uploaderConcurrency);
+  let emit = (_event: WatchEvent): void => {};
+  const conditions = new Conditions(null, env, (event) => emit(event));
   const work = async (store: ObjectStore): Promise<number> => {
     const finder = new WatchTargets(sources, words.positionals, store.url, cacheFolder, env);
     const { targets, leftOut, missing } = await finder.first();
@@ -66,16 +69,18 @@ async function run(invocation: Invocation): Promise<number> {
       const { code, message } = error;
       if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
     }
+    emit = (event) => {
+      reporter.emit(event);
+      observer?.observe(event);
+    };
     void warnIfUnguarded(store, env);
     const input = {
       store,
       options,
       env,
       version: invocation.version,
-      emit: (event: WatchEvent): void => {
-        reporter.emit(event);
-        observer?.observe(event);
-      },
+      emit,
+      storeConditions: conditions,
       validate: validation(store, invocation),
       ...(observer === null ? {} : { onStart: observer.start }),
       leftOut,
@@ -89,7 +94,7 @@ async function run(invocation: Invocation): Promise<number> {
       await observer?.close();
     }
   };
-  return withDestination(invocation, work, { putSlots });
+  return withDestination(invocation, work, { putSlots, conditions });
 }
 
 /** Verifying what is stored is `recovery`'s to know: it is handed to replication. */
@@ -149,18 +154,19 @@ function eventJson(event: WatchEvent): object {
 }
 
 function logEvent(event: WatchEvent, summary: UploadSummary, log: Log): void {
-  const { database } = event;
   switch (event.event) {
     case "watching":
-      return log.info(event.txid === 0 ? "watching" : `watching from TXID ${event.txid}`, { database });
+      return log.info(event.txid === 0 ? "watching" : `watching from TXID ${event.txid}`, {
+        database: event.database,
+      });
     case "uploaded":
       return summary.add(event);
     case "compacted":
       return log.debug(`compacted TXID ${event.minTxid} to ${event.maxTxid} into level ${event.level}`, {
-        database,
+        database: event.database,
       });
     case "checkpointed":
-      return log.debug(`checkpointed ${event.frames} frames`, { database });
+      return log.debug(`checkpointed ${event.frames} frames`, { database: event.database });
     default:
       // Failures, re-anchors and stops are logged where they happen, with their reasons.
       return;

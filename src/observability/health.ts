@@ -4,10 +4,12 @@
  * - A database is unhealthy if it is stopped, or if its lag (which also grows while nothing can be captured)
  *   is above 60 s; degraded if its lag is above ten times its sync interval, its circuit breaker is not
  *   closed, or it is failing, paused or not attached yet.
+ * - A condition makes its database, or the whole if it is one of the store, as bad as it says.
  * - The whole is as bad as its worst database; unhealthy, too, when the store was out of reach for 60 s.
  * - Every verdict but "healthy" carries its reasons in plain words, without the folders of databases.
  */
 import { dirname } from "node:path";
+import type { Condition } from "../errors.ts";
 import type { DatabaseStatus } from "../replication/watch-status.ts";
 import { isStorageCode } from "./tally.ts";
 
@@ -28,6 +30,8 @@ export interface HealthFacts {
   /** For how long the failure of a failing database has lasted. */
   failingMs(database: string): number;
   errorsLastHour(database: string): number;
+  /** Conditions of the store that all databases share. */
+  readonly storeConditions: readonly Condition[];
 }
 
 /** One database in the answer of /health. */
@@ -44,6 +48,7 @@ export interface DatabaseHealth {
   readonly pending_files: number;
   readonly pending_bytes: number;
   readonly circuit: DatabaseStatus["circuit"];
+  readonly conditions: readonly Condition[];
 }
 
 /** The answer of /health. It only ever grows. */
@@ -52,7 +57,11 @@ export interface HealthReport {
   readonly reasons: readonly string[];
   readonly databases: Readonly<Record<string, DatabaseHealth>>;
   /** The store, whatever its kind. */
-  readonly s3: { readonly connected: boolean; readonly last_successful_upload: string | null };
+  readonly s3: {
+    readonly connected: boolean;
+    readonly last_successful_upload: string | null;
+    readonly conditions: readonly Condition[];
+  };
   readonly uptime_seconds: number;
   readonly version: string;
 }
@@ -64,17 +73,20 @@ export function healthReport(statuses: readonly DatabaseStatus[], facts: HealthF
   const isAway = awayMs > UNHEALTHY_MS;
   const reasons: string[] = [];
   if (isAway) reasons.push(`the store has been out of reach for ${seconds(awayMs)} s`);
+  const ofStore = facts.storeConditions.map(({ health }) => health);
+  reasons.push(...facts.storeConditions.map(({ message }) => message));
   for (const health of ["unhealthy", "degraded"] as const) {
     const count = databases.filter(([, one]) => one.health === health).length;
     if (count > 0) reasons.push(`${count} of ${databases.length} databases ${health}`);
   }
   return {
-    status: isAway ? "unhealthy" : worst(databases.map(([, { health }]) => health)),
+    status: isAway ? "unhealthy" : worst([...ofStore, ...databases.map(([, { health }]) => health)]),
     reasons,
     databases: Object.fromEntries(databases),
     s3: {
       connected: isConnected(statuses, facts, awayMs),
       last_successful_upload: timeOrNull(facts.lastUploadTimeMs),
+      conditions: facts.storeConditions,
     },
     uptime_seconds: seconds(facts.uptimeMs),
     version: facts.version,
@@ -105,6 +117,7 @@ function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealth {
     pending_files: status.pendingCount,
     pending_bytes: status.pendingBytes,
     circuit: status.circuit,
+    conditions: status.conditions.map((one) => withoutFolder(one, status)),
   };
 }
 
@@ -114,7 +127,20 @@ function unhealthyReasons(status: DatabaseStatus): string[] {
   if (status.lagMs > UNHEALTHY_MS) {
     reasons.push(`the store is up to ${seconds(status.lagMs)} s behind, more than 60 s`);
   }
-  return reasons;
+  return [...reasons, ...conditionReasons(status, "unhealthy")];
+}
+
+function conditionReasons(status: DatabaseStatus, health: Condition["health"]): string[] {
+  const matching = status.conditions.filter((condition) => condition.health === health);
+  return matching.map((condition) => withoutFolder(condition, status).message);
+}
+
+/** A condition without the folder the database is in. */
+function withoutFolder(condition: Condition, { path }: DatabaseStatus): Condition {
+  const folder = `${dirname(path)}/`;
+  const { message, hint } = condition;
+  const shown = { ...condition, message: message.replaceAll(folder, "") };
+  return hint === undefined ? shown : { ...shown, hint: hint.replaceAll(folder, "") };
 }
 
 function degradedReasons(status: DatabaseStatus): string[] {
@@ -131,7 +157,7 @@ function degradedReasons(status: DatabaseStatus): string[] {
   if (state === "paused")
     reasons.push("capture stopped: the captured files have reached their limit on disk");
   if (state === "starting") reasons.push("not attached yet");
-  return reasons;
+  return [...reasons, ...conditionReasons(status, "degraded")];
 }
 
 /** For how long the store has been out of reach for all that have tried it; 0 when nobody is waiting. */

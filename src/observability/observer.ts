@@ -8,7 +8,7 @@
  */
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
-import { errorMessage } from "../errors.ts";
+import { type Condition, errorMessage } from "../errors.ts";
 import type { DatabaseStatus } from "../replication/watch-status.ts";
 import type { WatchEvent } from "../replication/watch-types.ts";
 import { type HealthReport, healthReport } from "./health.ts";
@@ -36,6 +36,8 @@ export interface ObservabilityOptions {
 export interface ObservedSource {
   /** The databases at this moment. */
   statuses(): readonly DatabaseStatus[];
+  /** Conditions of the store that all databases share; none by default. */
+  storeConditions?(): readonly Condition[];
   /** The id that a database's objects are written under, or null; for the body of webhooks. */
   writerOf?(database: string): string | null;
 }
@@ -139,6 +141,7 @@ class ProcessObserver implements Observer {
       sinceUploadMs: tally.sinceUploadMs(),
       failingMs: (database) => tally.failingMs(database),
       errorsLastHour: (database) => tally.errorsLastHour(database),
+      storeConditions: this.source.storeConditions?.() ?? [],
     });
   }
 }

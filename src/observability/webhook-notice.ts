@@ -40,6 +40,9 @@ export function failureOrNull(event: WatchEvent): Failure | null {
       return { name: failureName(event.code), error: event.message, attempts: 1 };
     case "circuit-open":
       return { name: "circuit_breaker_open", error: event.message, attempts: event.failures };
+    case "condition":
+      if (event.state === "cleared" || event.health !== "unhealthy") return null;
+      return { name: "sync_failed", error: event.message, attempts: 1 };
     case "validated": {
       if (event.status !== "errors") return null;
       const error = event.messages.slice(0, FINDINGS_MAX).join("; ");

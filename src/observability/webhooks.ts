@@ -5,14 +5,17 @@
  * 1. Of one outage of a database each kind of failure is told once (that it was given up, once more), and
  *    its end once.
  * 2. Nothing is kept for a database without a failure, or for one that is not watched any more.
- * 3. What is stored (found by validation) and replication fail and recover apart from each other.
+ * 3. What is stored (found by validation), replication and lasting conditions fail and recover apart from
+ *    each other. Conditions that only degrade, and those of the store, are in /health alone.
  */
 import type { WatchEvent } from "../replication/watch-types.ts";
 import { type Failure, failureOrNull, type Notice } from "./webhook-notice.ts";
 import { type WebhookContext, type WebhookOptions, WebhookQueue } from "./webhook-queue.ts";
 
+type ConditionEvent = Extract<WatchEvent, { event: "condition" }>;
+
 /** What can fail and recover by itself. */
-type Track = "sync" | "stored";
+type Track = "sync" | "stored" | "condition";
 
 /** A failure of a database that is not over. */
 interface Outage {
@@ -24,7 +27,13 @@ interface Outage {
 /** Tells webhooks of failures and of their end. */
 export class Webhooks {
   readonly #queues: readonly WebhookQueue[];
-  readonly #outages = { sync: new Map<string, Outage>(), stored: new Map<string, Outage>() };
+  readonly #outages = {
+    sync: new Map<string, Outage>(),
+    stored: new Map<string, Outage>(),
+    condition: new Map<string, Outage>(),
+  };
+  /** Codes of the unhealthy conditions that last, by database. */
+  readonly #conditions = new Map<string, Set<string>>();
 
   /**
    * @param writerOf the id of a database's writer, or null when it is not known
@@ -40,9 +49,11 @@ export class Webhooks {
 
   /** Takes note of an event. Synchronous; waits for nobody. */
   observe(event: WatchEvent): void {
+    if (event.event === "let-go") return this.#forget(event.database);
     const { database } = event;
-    if (event.event === "let-go") return this.#forget(database);
-    const track: Track = event.event === "validated" ? "stored" : "sync";
+    if (database === null) return;
+    if (event.event === "condition" && !this.#isNewsOfCondition(event, database)) return;
+    const track = trackOf(event);
     const outages = this.#outages[track];
     const failure = failureOrNull(event);
     if (failure !== null) {
@@ -64,6 +75,19 @@ export class Webhooks {
   /** What is not watched any more has not recovered: nothing is told. */
   #forget(database: string): void {
     for (const outages of Object.values(this.#outages)) outages.delete(database);
+    this.#conditions.delete(database);
+  }
+
+  /** Notes a condition. @returns whether it is one to tell of, or the end of the last one */
+  #isNewsOfCondition({ code, state, health }: ConditionEvent, database: string): boolean {
+    const codes = this.#conditions.get(database) ?? new Set();
+    if (state === "raised" && health === "unhealthy") {
+      this.#conditions.set(database, codes.add(code));
+      return true;
+    }
+    if (!codes.delete(code) || codes.size > 0) return false;
+    this.#conditions.delete(database);
+    return true;
   }
 
   #fail(database: string, failure: Failure, outage: Outage, isStop: boolean): void {
@@ -91,8 +115,13 @@ export class Webhooks {
   }
 }
 
+function trackOf({ event }: WatchEvent): Track {
+  if (event === "condition") return "condition";
+  return event === "validated" ? "stored" : "sync";
+}
+
 /** Whether an event that is no failure ends an outage of its track. */
 function isEnd(event: WatchEvent, { isStopped }: Outage): boolean {
-  if (event.event === "validated") return true;
+  if (event.event === "validated" || event.event === "condition") return true;
   return event.event === (isStopped ? "watching" : "recovered");
 }

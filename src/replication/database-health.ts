@@ -138,6 +138,7 @@ export class DatabaseHealth {
       circuit: this.circuit,
       failure: failure && { code: failure.code, message: failure.message },
       walSyncIntervalMs: this.context.options.walSyncIntervalMs,
+      conditions: this.context.conditions.current,
     };
   }
 

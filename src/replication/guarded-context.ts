@@ -4,6 +4,7 @@
  */
 import { type BreakerChange, CircuitBreaker } from "../storage/circuit-breaker.ts";
 import { GuardedStore } from "../storage/guarded-store.ts";
+import { Conditions } from "./conditions.ts";
 import type { WatchContext, WatchOptions } from "./watch-types.ts";
 
 /** The context of one database. */
@@ -31,7 +32,9 @@ export function guardContext(
     onChange(change);
   });
   const store = new GuardedStore(shared.store, breaker, closing);
-  return { context: { ...shared, options, store, closing }, breaker: policy === null ? null : breaker };
+  const conditions = new Conditions(name, shared.env, shared.emit);
+  const context = { ...shared, options, store, closing, conditions };
+  return { context, breaker: policy === null ? null : breaker };
 }
 
 /** The end of an outage is said as every other recovery, when all that waited is uploaded. */

@@ -57,6 +57,7 @@ export class LeftOuts {
         walFrames: null,
         writer: null,
         circuit: "closed",
+        conditions: [],
         failure: { code: error.code, message: withoutFolders(error.message) },
         walSyncIntervalMs,
       });

@@ -3,6 +3,7 @@
  * demand from what the watcher holds anyway; nothing is counted or kept for it.
  */
 import { closeSync, openSync, readSync } from "node:fs";
+import type { Condition } from "../errors.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
 import type { Captured } from "./live-database.ts";
 import { isChainLink, type SpoolFile } from "./spool.ts";
@@ -40,6 +41,8 @@ export interface DatabaseStatus {
   /** The failure it is getting over, or why it stopped. */
   readonly failure: { readonly code: string; readonly message: string } | null;
   readonly walSyncIntervalMs: number;
+  /** States that last and that an operator should know of; empty for most. */
+  readonly conditions: readonly Condition[];
 }
 
 /** Where a database's history stands, here and in the bucket. */

@@ -6,6 +6,7 @@ import type { BreakerPolicy } from "../storage/circuit-breaker.ts";
 import type { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
+import type { Conditions } from "./conditions.ts";
 import type { MaintenanceOptions } from "./maintenance.ts";
 
 /** How one database is watched; all times in ms, sizes in pages. */
@@ -112,6 +113,16 @@ export type WatchEvent =
       readonly until: string;
       readonly message: string;
     }
+  | {
+      /** A state that lasts began or ended; see `Condition`. */
+      readonly event: "condition";
+      readonly state: "raised" | "cleared";
+      /** Null when it concerns the store that all databases share. */
+      readonly database: string | null;
+      readonly code: string;
+      readonly health: "degraded" | "unhealthy";
+      readonly message: string;
+    }
   | { readonly event: "let-go"; readonly database: string; readonly reason: string }
   | { readonly event: "stopped"; readonly database: string; readonly code: string; readonly message: string };
 
@@ -134,6 +145,10 @@ export interface WatchContext {
   /** Aborts when this database is closed, after its drain: what still runs is broken off then. */
   readonly closing?: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
+  /** Conditions of this database; in the shared context those of the store. */
+  readonly conditions: Conditions;
+  /** Conditions of the store that all databases share. */
+  readonly storeConditions: Conditions;
 }
 
 export type { AttachTarget };

@@ -8,8 +8,10 @@
  * as the watch goes on for others.
  */
 import type { Env } from "../env.ts";
+import type { Condition } from "../errors.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { Conditions } from "./conditions.ts";
 import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
@@ -31,6 +33,8 @@ const BUDGET_INTERVAL_MS = 2_000;
 export interface RunningWatch {
   /** Every database, those that stopped or were left out too. */
   statuses(): DatabaseStatus[];
+  /** Conditions of the store that all databases share. */
+  storeConditions(): readonly Condition[];
 }
 
 /** What `watch` needs beside the databases. */
@@ -51,6 +55,8 @@ export interface WatchInput {
   readonly isNamedOnly?: boolean;
   /** What the first discovery left out. */
   readonly leftOut?: readonly LeftOut[];
+  /** The conditions that the store was opened with, if it was. */
+  readonly storeConditions?: Conditions;
   /** Told once, before the first event. */
   readonly onStart?: (watch: RunningWatch) => void;
 }
@@ -70,6 +76,7 @@ export async function watch(
     if (watcher !== null) control.announce(watcher.target);
     input.emit(event);
   };
+  const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
   const context: WatchContext = {
     store,
     options,
@@ -77,6 +84,8 @@ export async function watch(
     version,
     validate,
     emit,
+    conditions: storeConditions,
+    storeConditions,
     stopping: signal,
     anchors: new Slots(ANCHORS_AT_ONCE),
     attaches: new Slots(ATTACHES_AT_ONCE),
@@ -89,7 +98,7 @@ export async function watch(
     control.refresh();
   };
   try {
-    onStart?.({ statuses: () => fleet.statuses() });
+    onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
     accept({ targets, leftOut: input.leftOut ?? [] });
     const discovery = discover && new Discovery(discover, env, signal, accept);
     await loop(fleet, discovery, input.isNamedOnly === true, context);

@@ -3,6 +3,7 @@
  * environment variables of AWS for storage.
  */
 import type { Env } from "../env.ts";
+import type { ConditionSink } from "../errors.ts";
 import { type CredentialOptions, credentialSource } from "./credentials.ts";
 import { parseDestination } from "./destination.ts";
 import { FileStore } from "./file-store.ts";
@@ -40,6 +41,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly stallMs?: number;
   /** Limits the requests that put, over all that share these slots; none by default. */
   readonly putSlots?: Slots;
+  /** Told what the store cannot do or refuses for long; nobody by default. */
+  readonly conditions?: ConditionSink;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;

@@ -140,6 +140,7 @@ const WATCH_EVENTS: Record<WatchEvent["event"], true> = {
   compacted: true,
   validated: true,
   failed: true,
+  condition: true,
   "circuit-open": true,
   recovered: true,
   "let-go": true,

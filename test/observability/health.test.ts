@@ -13,6 +13,7 @@ function factsOf(overrides: Partial<HealthFacts> = {}): HealthFacts {
     sinceUploadMs: 500,
     failingMs: () => 1_000,
     errorsLastHour: () => 0,
+    storeConditions: [],
     ...overrides,
   };
 }
@@ -89,12 +90,43 @@ describe("healthReport of one database", () => {
           pending_files: 2,
           pending_bytes: 99,
           circuit: "closed",
+          conditions: [],
         },
       },
-      s3: { connected: true, last_successful_upload: "2026-01-15T10:30:00.000Z" },
+      s3: { connected: true, last_successful_upload: "2026-01-15T10:30:00.000Z", conditions: [] },
       uptime_seconds: 86_400,
       version: "0.4.0",
     });
+  });
+
+  test("a condition makes its database as bad as it says, and is listed without the folder", () => {
+    const hint = "Look at /srv/tenants/app.db-wal";
+    const degraded = { code: "slow", health: "degraded", message: "the store is slow" } as const;
+    const unhealthy = {
+      code: "wal",
+      health: "unhealthy",
+      message: "/srv/tenants/app.db moved",
+      hint,
+    } as const;
+    const one = healthReport([statusOf({ conditions: [degraded] })], factsOf());
+    expect([one.status, one.databases["app"]!.reasons]).toEqual(["degraded", ["the store is slow"]]);
+    const two = healthReport([statusOf({ conditions: [degraded, unhealthy] })], factsOf());
+    expect([two.status, two.databases["app"]!.reasons]).toEqual([
+      "unhealthy",
+      ["app.db moved", "the store is slow"],
+    ]);
+    expect(two.databases["app"]!.conditions[1]).toEqual({
+      ...unhealthy,
+      message: "app.db moved",
+      hint: "Look at app.db-wal",
+    });
+  });
+
+  test("a condition of the store makes the whole as bad as it says", () => {
+    const weak = { code: "weak", health: "degraded", message: "creates are not enforced" } as const;
+    const report = healthReport([statusOf()], factsOf({ storeConditions: [weak] }));
+    expect(report).toMatchObject({ status: "degraded", reasons: [weak.message], s3: { conditions: [weak] } });
+    expect(report.databases["app"]!.health).toBe("healthy");
   });
 
   test("reasons do not show the folder of the database", () => {

@@ -1,4 +1,5 @@
 /** Statuses and events of databases as a running watch would give them. */
+import type { Condition } from "../../src/errors.ts";
 import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
 import type { WatchEvent } from "../../src/replication/watch-types.ts";
 
@@ -18,6 +19,7 @@ export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatu
     writer: "a".repeat(32),
     circuit: "closed",
     failure: null,
+    conditions: [],
     walSyncIntervalMs: 1_000,
     ...overrides,
   };
@@ -68,4 +70,15 @@ export function letGo(database = "app"): WatchEvent {
 /** A validation that ended like this. */
 export function validated(status: "ok" | "warnings" | "errors", messages: string[] = []): WatchEvent {
   return { event: "validated", database: "app", status, messages };
+}
+
+/** A condition of a database that begins. */
+export function condition(code: string, health: Condition["health"] = "unhealthy"): WatchEvent {
+  return { event: "condition", state: "raised", database: "app", code, health, message: `${code} holds` };
+}
+
+/** An unhealthy condition of a database that is over. */
+export function cleared(code: string): WatchEvent {
+  const message = `${code} holds`;
+  return { event: "condition", state: "cleared", database: "app", code, health: "unhealthy", message };
 }

@@ -25,6 +25,7 @@ function report(status: HealthReport["status"]): HealthReport {
     sinceUploadMs: Number.POSITIVE_INFINITY,
     failingMs: () => 0,
     errorsLastHour: () => 0,
+    storeConditions: [],
   };
   return { ...healthReport([], facts), status };
 }

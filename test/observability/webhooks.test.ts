@@ -4,7 +4,18 @@ import { Webhooks } from "../../src/observability/webhooks.ts";
 import type { WatchEvent } from "../../src/replication/watch-types.ts";
 import { HookServer } from "./hook-server.ts";
 import { ManualTime, START_MS } from "./manual-time.ts";
-import { circuitOpen, failed, letGo, recovered, stopped, uploaded, validated, watching } from "./samples.ts";
+import {
+  circuitOpen,
+  cleared,
+  condition,
+  failed,
+  letGo,
+  recovered,
+  stopped,
+  uploaded,
+  validated,
+  watching,
+} from "./samples.ts";
 
 const ALL = ["sync_failed", "auth_failure", "corruption_detected", "circuit_breaker_open", "recovered"];
 const servers: HookServer[] = [];
@@ -75,6 +86,12 @@ const ROWS: readonly (readonly [what: string, events: readonly WatchEvent[], tol
     [circuitOpen(), uploaded(), recovered(), circuitOpen()],
     ["circuit_breaker_open", "recovered", "circuit_breaker_open"],
   ],
+  [
+    "unhealthy conditions, told once until the last is over",
+    [condition("a"), condition("b"), cleared("a"), recovered(), cleared("b"), condition("a")],
+    ["sync_failed", "recovered", "sync_failed"],
+  ],
+  ["a condition that only degrades", [condition("a", "degraded"), cleared("a")], []],
   [
     "a database that is let go of and found again",
     [failed("storage"), validated("errors"), letGo(), recovered(), validated("ok"), failed("storage")],
