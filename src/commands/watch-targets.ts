@@ -19,7 +19,6 @@ export class WatchTargets {
   readonly #options = new Map<DatabaseEntry, DatabaseOptions>();
   readonly #targets = new WeakMap<FoundDatabase, WatchTarget>();
   #said: ReadonlySet<string> = new Set();
-  #hasMissing = false;
 
   constructor(
     readonly sources: Sources,
@@ -29,11 +28,6 @@ export class WatchTargets {
     readonly env: Env,
   ) {
     this.#finder = new DatabaseFinder({ paths, file: sources.file, destination, cacheFolder }, env);
-  }
-
-  /** Whether there can be others later: a glob's, or what is named and missing. Known after `first`. */
-  get canChange(): boolean {
-    return this.#finder.hasGlobs || this.#hasMissing;
   }
 
   /** Whether only what is named can be found. */
@@ -53,7 +47,6 @@ export class WatchTargets {
     const wrong = collisions[0] ?? empty[0];
     if (wrong !== undefined) throw wrong;
     if (databases.length === 0 && this.isNamedOnly) throw missing[0]?.error ?? nothingNamed();
-    this.#hasMissing = missing.length > 0;
     return { ...this.#found(finding), missing };
   }
 

@@ -85,7 +85,7 @@ async function run(invocation: Invocation): Promise<number> {
       ...(observer === null ? {} : { onStart: observer.start }),
       leftOut,
       isNamedOnly: finder.isNamedOnly,
-      ...(finder.canChange ? { discover: () => finder.again() } : {}),
+      discover: () => finder.again(),
     };
     try {
       const result = await watch(targets, input, signal);

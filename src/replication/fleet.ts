@@ -69,11 +69,15 @@ export class Fleet {
   accept({ targets, leftOut }: Found): void {
     this.#leftOuts.replace(leftOut, this.context.env.monotonicMs());
     const present = new Map(targets.map((target) => [target.path, target]));
+    const missing = new Map(leftOut.filter(({ isMissing }) => isMissing).map((one) => [one.path, one.error]));
     for (const watcher of this.#watchers) {
       const { path } = watcher.target;
-      if (!present.has(path)) letGo(watcher);
+      const error = missing.get(path);
+      if (error !== undefined && watcher.leaving === null) keepNameless(watcher, error);
+      else if (!present.has(path)) letGo(watcher);
       else if (watcher.leaving !== null) watcher.comeBack();
       else watcher.seen();
+      if (error === undefined) watcher.context.conditions.clear(NAMELESS);
       if (watcher.leaving === null) present.delete(path);
     }
     this.#take([...present.values()]);
@@ -178,6 +182,22 @@ export class Fleet {
     }
     return { stopped, undrained };
   }
+}
+
+/** The code of the condition of a database whose file is there while its name leads nowhere. */
+const NAMELESS = "name-leads-nowhere";
+
+/**
+ * A symbolic link that leads nowhere is mostly being re-pointed: until it leads elsewhere nothing changes.
+ */
+function keepNameless({ target, context }: DatabaseWatcher, { message }: WalrustError): void {
+  if (!existsSync(target.path)) return context.conditions.clear(NAMELESS);
+  context.conditions.raise({
+    code: NAMELESS,
+    health: "degraded",
+    message: `${message}; the file it led to, ${target.path}, is replicated still`,
+    hint: "Let the name lead to the database that the application uses; walrust follows within seconds",
+  });
 }
 
 /** A named database whose file is gone is not given up: that is a failure, and it is tried again. */

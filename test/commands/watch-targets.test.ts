@@ -56,18 +56,25 @@ describe("WatchTargets", () => {
     const folder = folderWith("b.db");
     const { targets } = targetsOf(folder, 'path = "a.db"\nprefix = "eu"', 'path = "b.db"');
     const first = await targets.first();
-    expect([targets.canChange, targets.isNamedOnly, first.missing.length]).toEqual([true, true, 1]);
+    expect([targets.isNamedOnly, first.missing.length]).toEqual([true, 1]);
     expect(shownOf(first)).toEqual({ watched: ["b"], leftOut: [["eu/a", true]] });
     expect(shownOf(await targets.again())).toEqual({ watched: ["b"], leftOut: [["eu/a", true]] });
     writeFileSync(join(folder, "a.db"), "x");
     expect(shownOf(await targets.again())).toEqual({ watched: ["eu/a", "b"], leftOut: [] });
   });
 
-  test("does not look on when all that is named is there", async () => {
-    const folder = folderWith("a.db");
-    const { targets } = targetsOf(folder, 'path = "a.db"');
-    await targets.first();
-    expect([targets.canChange, targets.isNamedOnly]).toEqual([false, true]);
+  test("resolves what is named again with each look", async () => {
+    const folder = folderWith("releases/1/app.db", "releases/2/app.db");
+    const link = join(folder, "current");
+    symlinkSync("releases/1", link);
+    const { targets } = targetsOf(folder, 'path = "current/app.db"');
+    const pathsOf = ({ targets: found }: Found): string[] => found.map(({ path }) => path);
+    expect(pathsOf(await targets.first())).toEqual([join(folder, "releases/1/app.db")]);
+    rmSync(link);
+    const dangling = await targets.again();
+    expect(dangling).toMatchObject({ targets: [], leftOut: [{ path: join(folder, "releases/1/app.db") }] });
+    symlinkSync("releases/2", link);
+    expect(pathsOf(await targets.again())).toEqual([join(folder, "releases/2/app.db")]);
   });
 
   test("fails when all that is named is missing, unless there is a glob", async () => {
@@ -79,7 +86,7 @@ describe("WatchTargets", () => {
     expect(hasCode(failure, "database") && failure.message).toContain("a.db");
     const beside = targetsOf(folder, a, 'path = "*/x.db"\nallow_empty = true').targets;
     expect(shownOf(await beside.first())).toEqual({ watched: [], leftOut: [["a", true]] });
-    expect([beside.canChange, beside.isNamedOnly]).toEqual([true, false]);
+    expect(beside.isNamedOnly).toBe(false);
   });
 
   test("tells a missing one by the path it is watched under", async () => {
