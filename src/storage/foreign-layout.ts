@@ -257,10 +257,11 @@ async function firstKeys(
   signal: AbortSignal | undefined,
 ): Promise<Set<string>> {
   const keys = new Set<string>();
+  const options = { limit: KEYS_MAX, ...(signal === undefined ? {} : { signal }) };
   try {
-    for await (const { key } of store.list(prefix, signal === undefined ? {} : { signal })) {
+    for await (const { key } of store.list(prefix, options)) {
       keys.add(key);
-      if (keys.size === KEYS_MAX) break;
+      if (keys.size >= KEYS_MAX) break;
     }
   } catch (error) {
     if (!hasCode(error, "missing-bucket")) throw error;

@@ -85,14 +85,16 @@ export class RetryingStore implements ObjectStore {
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
     let { startAfter } = options;
-    let entries = this.#inner.list(prefix, options)[Symbol.asyncIterator]();
+    const first = { ...options, progress: { held: null } };
+    let entries = this.#inner.list(prefix, first)[Symbol.asyncIterator]();
     try {
       while (true) {
         const { done, value } = await withRetry(
           this.#context("list", options.signal),
           async (attemptIndex) => {
             if (attemptIndex > 0) {
-              const from = startAfter === undefined ? options : { ...options, startAfter };
+              const from =
+                startAfter === options.startAfter ? first : { ...options, startAfter: startAfter! };
               entries = this.#inner.list(prefix, from)[Symbol.asyncIterator]();
             }
             return await entries.next();

@@ -1,11 +1,24 @@
 /**
- * Listing a bucket with ListObjectsV2: pages of 1,000, lazily, with what a store may get wrong checked. A
- * listing that ends early or is out of order would look like missing backups, so both are errors.
+ * Listing a bucket with ListObjectsV2: pages of up to 1,000 entries, with what a store may get wrong checked.
+ * A listing that ends early would look like missing backups, so that is an error.
+ *
+ * Keys are asked for as they are, not with `encoding-type=url`: there are stores that confirm this parameter
+ * and do not encode, which turns `a+b` into `a b`. Encoding exists for control characters, which XML 1.0
+ * cannot carry; no key of ours has one, and a key of others that a store distorts belongs to no database. A
+ * page of a store that encodes unasked is decoded if every entry on it can be encoded text; otherwise all its
+ * entries are taken as they stand.
+ *
+ * A listing that never ends is an error: a token that comes again, 200 pages in a row without an entry, or
+ * more than 1,000,000 entries.
  */
 import { WalrustError } from "../errors.ts";
-import { compareKeys } from "./object-rules.ts";
 import type { S3Client } from "./s3-client.ts";
-import { decodeXmlText, xmlElementOrNull, xmlElements, xmlTextOrNull } from "./s3-xml.ts";
+import { parseXmlOrNull, type XmlElement } from "./s3-xml.ts";
+
+/** Delete markers make pages without entries: some in a row are no fault. */
+const EMPTY_PAGES_MAX = 200;
+/** A database that is compacted has some 4,000 objects; a destination some thousands of databases. */
+const ENTRIES_MAX = 1_000_000;
 
 /** What to list. */
 export interface S3ListRequest {
@@ -13,6 +26,8 @@ export interface S3ListRequest {
   /** Prefix in the bucket. */
   readonly fullPrefix: string;
   readonly startAfter?: string | undefined;
+  /** Where to go on: `nextToken` of an earlier page. */
+  readonly token?: string | null;
   /** "/" to get folders instead of what is in them. */
   readonly delimiter?: string;
   readonly signal?: AbortSignal | undefined;
@@ -27,38 +42,46 @@ export interface S3ListedObject {
 
 /** One page of a listing. */
 export interface S3ListPage {
+  /** In the order of the store: directory buckets have none. */
   readonly objects: readonly S3ListedObject[];
   /** Common prefixes; they end in the delimiter. */
   readonly folders: readonly string[];
+  /** Null on the last page. */
+  readonly nextToken: string | null;
 }
 
 /** The pages of a listing. @throws WalrustError "missing-bucket", "auth" or "storage". */
 export async function* s3ListPages(client: S3Client, request: S3ListRequest): AsyncGenerator<S3ListPage> {
-  let token: string | null = null;
-  let lastKey = "";
+  let { token = null } = request;
+  const seenTokens = new Set<number | bigint>();
+  let emptyPages = 0;
+  let entryCount = 0;
   while (true) {
-    const xml = await sendPage(client, request, token);
-    const page = parsePage(xml, request);
-    for (const { fullKey } of page.objects) {
-      if (lastKey !== "" && compareKeys(fullKey, lastKey) <= 0) {
-        throw unusable(request, `${fullKey} is listed after ${lastKey}, expected ascending keys`);
-      }
-      lastKey = fullKey;
-    }
+    const result = await sendPage(client, request, token);
+    const page = parsePage(result, request);
+    const pageCount = page.objects.length + page.folders.length;
+    entryCount += pageCount;
+    emptyPages = pageCount === 0 ? emptyPages + 1 : 0;
     yield page;
-    if (xmlTextOrNull(xml, "IsTruncated") !== "true") return;
-    const nextToken: string | null = xmlTextOrNull(xml, "NextContinuationToken");
-    if (nextToken === null || nextToken === token)
-      throw unusable(request, "it is cut off without a way to go on");
-    token = nextToken;
+    token = page.nextToken;
+    if (token === null) return;
+    const tokenHash = Bun.hash(token);
+    if (seenTokens.has(tokenHash))
+      throw unusable(request, "it goes in circles: a continuation token came again");
+    seenTokens.add(tokenHash);
+    if (emptyPages >= EMPTY_PAGES_MAX) {
+      throw unusable(request, `it does not end: ${emptyPages} pages in a row have no entry`);
+    }
+    if (entryCount >= ENTRIES_MAX) {
+      throw unusable(request, `it does not end: expected fewer than ${ENTRIES_MAX} entries`);
+    }
   }
 }
 
-async function sendPage(client: S3Client, request: S3ListRequest, token: string | null): Promise<string> {
+async function sendPage(client: S3Client, request: S3ListRequest, token: string | null): Promise<XmlElement> {
   const query: [string, string][] = [
     ["list-type", "2"],
     ["max-keys", "1000"],
-    ["encoding-type", "url"],
     ["prefix", request.fullPrefix],
   ];
   if (request.delimiter !== undefined) query.push(["delimiter", request.delimiter]);
@@ -66,37 +89,71 @@ async function sendPage(client: S3Client, request: S3ListRequest, token: string 
   else if (request.startAfter !== undefined) query.push(["start-after", request.startAfter]);
   const { action, signal } = request;
   const answer = await client.send({ action, method: "GET", fullKey: null, query, signal });
-  if (xmlElementOrNull(answer.text, "ListBucketResult") === null) {
-    throw unusable(request, "the answer is no listing");
-  }
-  return answer.text;
+  const [result] = parseXmlOrNull(answer.text)?.children ?? [];
+  if (result?.name !== "ListBucketResult") throw unusable(request, "the answer is no listing");
+  return result;
 }
 
-function parsePage(xml: string, request: S3ListRequest): S3ListPage {
-  const decode = xmlTextOrNull(xml, "EncodingType") === "url" ? decodeUrlText : (text: string) => text;
-  const objects: S3ListedObject[] = [];
-  for (const content of xmlElements(xml, "Contents")) {
-    const fullKey = decode(xmlTextOrNull(content, "Key") ?? "");
-    const sizeBytes = Number(xmlTextOrNull(content, "Size") ?? Number.NaN);
-    const modifiedMs = Date.parse(xmlTextOrNull(content, "LastModified") ?? "");
-    if (!Number.isSafeInteger(sizeBytes) || !Number.isFinite(modifiedMs)) {
-      throw unusable(request, `the entry of ${JSON.stringify(fullKey)} lacks size or time`);
-    }
-    if (!fullKey.startsWith(request.fullPrefix)) {
-      throw unusable(request, `it names ${JSON.stringify(fullKey)}, which is outside the prefix`);
-    }
-    objects.push({ fullKey, sizeBytes, modifiedMs });
+function parsePage(result: XmlElement, request: S3ListRequest): S3ListPage {
+  const contents = result.children.filter(({ name }) => name === "Contents");
+  const prefixes = result.children.filter(({ name }) => name === "CommonPrefixes");
+  const keys = contents.map((content) => textOf(content, "Key") ?? "");
+  const folders = prefixes.map((content) => textOf(content, "Prefix") ?? "");
+  const isMarked = textOf(result, "EncodingType") === "url";
+  const entries = decodeEntries([...keys, ...folders], request.fullPrefix, isMarked);
+  for (const entry of entries) {
+    if (entry.startsWith(request.fullPrefix)) continue;
+    throw unusable(request, `it names ${JSON.stringify(entry)}, which is outside the prefix`);
   }
-  const folders: string[] = [];
-  for (const content of xmlElements(xml, "CommonPrefixes")) {
-    folders.push(decode(decodeXmlText(xmlElementOrNull(content, "Prefix") ?? "")));
-  }
-  return { objects, folders };
+  const objects = contents.map((content, index) => objectOf(content, entries[index]!, request));
+  return { objects, folders: entries.slice(keys.length), nextToken: nextTokenOrNull(result, request) };
 }
 
-/** `encoding-type=url` is form encoding: "+" is a space. */
-function decodeUrlText(text: string): string {
-  return decodeURIComponent(text.replaceAll("+", " "));
+function nextTokenOrNull(result: XmlElement, request: S3ListRequest): string | null {
+  if (textOf(result, "IsTruncated") !== "true") return null;
+  const token = textOf(result, "NextContinuationToken");
+  if (token === null || token === "") throw unusable(request, "it is cut off without a way to go on");
+  return token;
+}
+
+function objectOf(content: XmlElement, fullKey: string, request: S3ListRequest): S3ListedObject {
+  const sizeBytes = Number(textOf(content, "Size") ?? Number.NaN);
+  const modifiedMs = Date.parse(textOf(content, "LastModified") ?? "");
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0 || !Number.isFinite(modifiedMs)) {
+    throw unusable(request, `the entry of ${JSON.stringify(fullKey)} lacks size or time`);
+  }
+  return { fullKey, sizeBytes, modifiedMs };
+}
+
+/**
+ * The keys that the entries of a page stand for. `isMarked`: the page says that they are URL-encoded. It is
+ * believed only if each entry decodes to something below the prefix, and none holds a character that no
+ * encoder leaves as it is.
+ */
+export function decodeEntries(entries: readonly string[], fullPrefix: string, isMarked: boolean): string[] {
+  if (!isMarked) return [...entries];
+  const decoded: string[] = [];
+  for (const entry of entries) {
+    const key = urlDecodedOrNull(entry);
+    if (key === null || !key.startsWith(fullPrefix)) return [...entries];
+    decoded.push(key);
+  }
+  return decoded;
+}
+
+/** Form encoding: "+" is a space. */
+function urlDecodedOrNull(text: string): string | null {
+  if (!/^[!#-;=?-[\]_a-z~]*$/i.test(text)) return null;
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch {
+    return null;
+  }
+}
+
+/** The text of the first child `name`, or null. */
+function textOf(element: XmlElement, name: string): string | null {
+  return element.children.find((child) => child.name === name)?.text ?? null;
 }
 
 function unusable(request: S3ListRequest, reason: string): WalrustError {

@@ -13,13 +13,14 @@ import {
   assertObjectKey,
   assertObjectMetadata,
   assertObjectPrefix,
+  compareKeys,
 } from "./object-rules.ts";
 import { probeConditionalPut } from "./probe.ts";
 import type { RetryPolicy } from "./retry.ts";
 import type { S3Client, S3Stream } from "./s3-client.ts";
 import { deleteS3Keys } from "./s3-delete.ts";
 import { s3StatusOf } from "./s3-errors.ts";
-import { s3ListPages } from "./s3-listing.ts";
+import { type S3ListedObject, s3ListPages } from "./s3-listing.ts";
 import { putMultipart, SINGLE_PUT_SIZE_MAX } from "./s3-multipart.ts";
 import type { Slots } from "./slots.ts";
 import type {
@@ -49,6 +50,12 @@ export interface S3StoreOptions {
   readonly objectHeaders?: Readonly<Record<string, string>>;
   /** Limits the uploads that have a request on its way. */
   readonly putSlots?: Slots;
+}
+
+/** The pages of a listing that have come, and where the next one begins. */
+interface HeldListing {
+  readonly objects: S3ListedObject[];
+  token: string | null;
 }
 
 /** Objects in a bucket. */
@@ -139,18 +146,27 @@ export class S3Store implements ObjectStore {
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
     assertObjectPrefix(prefix);
-    const { startAfter, signal } = options;
-    const pages = s3ListPages(this.#client, {
-      action: this.#action("list", prefix),
-      fullPrefix: this.#keyPrefix + prefix,
-      startAfter: startAfter ? this.#keyPrefix + startAfter : undefined,
-      signal,
-    });
-    for await (const page of pages) {
-      for (const { fullKey, sizeBytes, modifiedMs } of page.objects) {
-        yield { key: fullKey.slice(this.#keyPrefix.length), sizeBytes, modifiedMs };
-        signal?.throwIfAborted();
+    const { startAfter, limit = Number.POSITIVE_INFINITY, signal } = options;
+    const fullStartAfter = startAfter ? this.#keyPrefix + startAfter : undefined;
+    const action = this.#action("list", prefix);
+    const fullPrefix = this.#keyPrefix + prefix;
+    // All of it first: directory buckets list in no order, and know no start.
+    const held = (options.progress?.held as HeldListing | null) ?? { objects: [], token: null };
+    if (options.progress !== undefined) options.progress.held = held;
+    const { objects } = held;
+    const request = { action, fullPrefix, startAfter: fullStartAfter, token: held.token, signal };
+    for await (const page of s3ListPages(this.#client, request)) {
+      for (const object of page.objects) {
+        const isWanted = fullStartAfter === undefined || compareKeys(object.fullKey, fullStartAfter) > 0;
+        if (isWanted) objects.push(object);
       }
+      held.token = page.nextToken;
+      if (objects.length >= limit) break;
+    }
+    objects.sort((a, b) => compareKeys(a.fullKey, b.fullKey));
+    for (const { fullKey, sizeBytes, modifiedMs } of objects.slice(0, limit)) {
+      yield { key: fullKey.slice(this.#keyPrefix.length), sizeBytes, modifiedMs };
+      signal?.throwIfAborted();
     }
   }
 

@@ -69,10 +69,19 @@ export interface ByteRange {
   readonly length: number;
 }
 
+/** How far a listing came before it failed: for the store alone. */
+export interface ListProgress {
+  held: unknown;
+}
+
 /** Options of a listing. */
 export interface ListOptions {
   /** Only keys after this one (exclusive). */
   readonly startAfter?: string;
+  /** At most this many keys: the first ones in the order of the store. */
+  readonly limit?: number;
+  /** Given again with the same listing after a failure, it goes on where it failed. */
+  readonly progress?: ListProgress;
   readonly signal?: AbortSignal;
 }
 

@@ -17,9 +17,10 @@ export interface Answer {
   readonly body?: Buffer | string;
 }
 
-/** An entry of a listing with `encoding-type=url`: an object, or a folder when it is null. */
-export function listEntry(name: string, object: StoredObject | null): string {
-  const encoded = escapeXml(encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%20", "+"));
+/** An entry of a listing: an object, or a folder when it is null. */
+export function listEntry(name: string, object: StoredObject | null, isUrlEncoded: boolean): string {
+  const url = encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%20", "+");
+  const encoded = escapeXml(isUrlEncoded ? url : name);
   if (object === null) return `<CommonPrefixes><Prefix>${encoded}</Prefix></CommonPrefixes>`;
   const time = new Date(object.modifiedMs).toISOString();
   const size = object.bytes.byteLength;

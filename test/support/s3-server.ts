@@ -40,6 +40,8 @@ export interface Fault {
     | { readonly errorIn200: string };
   /** How many requests; 1 by default. */
   readonly count?: number;
+  /** How many requests of the kind pass before the first one fails; 0 by default. */
+  readonly skip?: number;
 }
 
 /** How the server behaves; may be changed at any time. */
@@ -54,6 +56,13 @@ export interface S3ServerOptions {
   /** "yes", "ignored" (header without effect) or "refused" (501). */
   conditionalPut: "yes" | "ignored" | "refused";
   listPageSize: number;
+  /**
+   * What a listing does with `encoding-type=url`: "asked" encodes when asked; "always" encodes unasked;
+   * "echo" confirms and does not encode; "claim" confirms unasked and does not encode.
+   */
+  urlEncoding: "asked" | "always" | "echo" | "claim";
+  /** Whether a listing is in the order of its keys; that of a directory bucket is not, and begins nowhere. */
+  isListOrdered: boolean;
   /** Keys that DeleteObjects refuses. */
   undeletable: string[];
 }
@@ -77,7 +86,7 @@ export class S3Server {
   readonly refusals: string[] = [];
   /** The headers of the last request of a kind. */
   readonly lastHeaders = new Map<RequestKind, Readonly<Record<string, string | undefined>>>();
-  #faults: { fault: Fault; left: number }[] = [];
+  #faults: { fault: Fault; left: number; toSkip: number }[] = [];
   #server: Server;
   #uploadCount = 0;
 
@@ -91,6 +100,8 @@ export class S3Server {
       clockOffsetMs: 0,
       conditionalPut: "yes",
       listPageSize: 1_000,
+      urlEncoding: "asked",
+      isListOrdered: true,
       undeletable: [],
       ...options,
     };
@@ -113,7 +124,7 @@ export class S3Server {
 
   /** Injects a fault into the next requests of a kind. */
   inject(fault: Fault): void {
-    this.#faults.push({ fault, left: fault.count ?? 1 });
+    this.#faults.push({ fault, left: fault.count ?? 1, toSkip: fault.skip ?? 0 });
   }
 
   /** How many requests of a kind came. */
@@ -159,6 +170,10 @@ export class S3Server {
   #takeFault(kind: RequestKind): Fault | null {
     const entry = this.#faults.find(({ fault, left }) => fault.kind === kind && left > 0);
     if (entry === undefined) return null;
+    if (entry.toSkip > 0) {
+      entry.toSkip--;
+      return null;
+    }
     entry.left--;
     return entry.fault;
   }
@@ -274,7 +289,9 @@ export class S3Server {
 
   #list({ bucket, query }: Call): Answer {
     const prefix = query.get("prefix") ?? "";
-    const after = query.get("continuation-token")?.slice("token:".length) ?? query.get("start-after") ?? "";
+    const { isListOrdered } = this.options;
+    const startAfter = (isListOrdered ? query.get("start-after") : null) ?? "";
+    const after = query.get("continuation-token")?.slice("token:".length) ?? startAfter;
     const delimiter = query.get("delimiter");
     const entries = new Map<string, StoredObject | null>();
     for (const [path, object] of this.objects) {
@@ -284,14 +301,22 @@ export class S3Server {
       if (end === -1) entries.set(key, object);
       else entries.set(key.slice(0, end + 1), null);
     }
-    const names = [...entries.keys()].filter((name) => compareBytes(name, after) > 0).sort(compareBytes);
+    const rank = isListOrdered ? (name: string) => name : shuffledName;
+    const names = [...entries.keys()]
+      .filter((name) => compareBytes(rank(name), after) > 0)
+      .sort((a, b) => compareBytes(rank(a), rank(b)));
     const page = names.slice(0, Math.min(this.options.listPageSize, Number(query.get("max-keys") ?? 1000)));
     const isTruncated = page.length < names.length;
-    const xml = page.map((name) => listEntry(name, entries.get(name) ?? null)).join("");
+    const { urlEncoding } = this.options;
+    const isAsked = query.get("encoding-type") === "url";
+    const isEncoded = urlEncoding === "always" || (urlEncoding === "asked" && isAsked);
+    const isClaimed = isEncoded || urlEncoding === "claim" || (urlEncoding === "echo" && isAsked);
+    const xml = page.map((name) => listEntry(name, entries.get(name) ?? null, isEncoded)).join("");
     const token = isTruncated
-      ? `<NextContinuationToken>token:${escapeXml(page.at(-1)!)}</NextContinuationToken>`
+      ? `<NextContinuationToken>token:${escapeXml(rank(page.at(-1)!))}</NextContinuationToken>`
       : "";
-    const head = `<EncodingType>url</EncodingType><IsTruncated>${isTruncated}</IsTruncated>${token}`;
+    const claim = isClaimed ? "<EncodingType>url</EncodingType>" : "";
+    const head = `${claim}<IsTruncated>${isTruncated}</IsTruncated>${token}`;
     const xmlns = "http://s3.amazonaws.com/doc/2006-03-01/";
     const content = `${head}${xml}`;
     const body = `<?xml version="1.0"?>\n<ListBucketResult xmlns="${xmlns}">${content}</ListBucketResult>`;
@@ -352,4 +377,9 @@ export class S3Server {
     this.#store(call, Buffer.concat(bytes), upload.headers, `"${upload.id.length}-${bytes.length}"`);
     return { status: 200, body: "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>" };
   }
+}
+
+/** What a directory bucket orders by: nothing that a client could know. */
+function shuffledName(name: string): string {
+  return createHash("md5").update(name).digest("hex");
 }
