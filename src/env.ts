@@ -65,3 +65,8 @@ function systemSleep(durationMs: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener("abort", done, { once: true });
   });
 }
+
+/** Hex digits that nobody can foresee, for the names of temporary files: no decision depends on them. */
+export function randomTag(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString("hex");
+}

@@ -11,8 +11,8 @@ import { escapeGlob, expandGlob, hasGlob, type OnUnreadable } from "../config/gl
 import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
+import { stateFolderOf } from "../local/state-folder.ts";
 import type { AttachTarget } from "../replication/attach.ts";
-import { stateFolderOf } from "../replication/state.ts";
 import { keyProblemOrNull } from "../storage/object-rules.ts";
 import { below, claimNames, knownNameOf, type Nameless } from "./database-names.ts";
 

@@ -7,7 +7,8 @@
  * local state, so neither a new neighbour nor another way to name the file moves a history.
  */
 import { basename, dirname } from "node:path";
-import { readState, stateFolderOf } from "../replication/state.ts";
+import { readState } from "../local/state.ts";
+import { stateFolderOf } from "../local/state-folder.ts";
 
 /** A database that needs a name. */
 export interface Nameless {

@@ -5,10 +5,11 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { hex } from "../format/chain.ts";
+import { isChainLink, isIntact, loadSpool, type SpoolFile, spoolChunks } from "../local/spool.ts";
+import { localFileOrNull } from "../local/spool-cache.ts";
+import { readState } from "../local/state.ts";
+import { stateFolderOf } from "../local/state-folder.ts";
 import type { FetchedObject, LocalCopies } from "../recovery/object-source.ts";
-import { isChainLink, isIntact, loadSpool, type SpoolFile, spoolChunks } from "../replication/spool.ts";
-import { localFileOrNull } from "../replication/spool-cache.ts";
-import { readState, stateFolderOf } from "../replication/state.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 import { encodeMetadata } from "../storage/object-metadata.ts";
 

@@ -6,13 +6,14 @@
  */
 import { copyFileSync, existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { PageSumWriter } from "../database/page-sums.ts";
 import type { Env } from "../env.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
+import { PageSumWriter } from "../local/page-sums.ts";
+import { spoolFileName } from "../local/spool.ts";
+import { writeState } from "../local/state.ts";
+import { createStateFolder, type StateFolder, stateFolderOf } from "../local/state-folder.ts";
 import type { RestoredState } from "../recovery/restore.ts";
-import { spoolFileName } from "../replication/spool.ts";
-import { createStateFolder, type StateFolder, stateFolderOf, writeState } from "../replication/state.ts";
 import { isUnsent } from "./local-copies.ts";
 
 /**

@@ -9,11 +9,11 @@
  * file is worthless.
  */
 import { closeSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
-import { SumXor } from "../database/page-sums.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../format/ltx.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types.ts";
+import { SumXor } from "../local/page-sums.ts";
 
 const WRITE_BUFFER_SIZE = 1 << 20;
 

@@ -6,10 +6,11 @@
  * with bit 63 set; with a batch open, `batchChecksum` is what it would be after it, and nothing else has
  * changed.
  */
-import { SumXor } from "../database/page-sums.ts";
+
 import { Uint32List } from "../database/scratch.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { type Checksum, lockPgno } from "../format/types.ts";
+import { SumXor } from "../local/page-sums.ts";
 
 const FIRST_PAGES = 256;
 

@@ -11,7 +11,6 @@
  */
 import { fstatSync } from "node:fs";
 import { DatabaseImage } from "../database/image.ts";
-import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../database/page-sums.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../format/chain.ts";
@@ -21,9 +20,10 @@ import { FLAG_NO_CHECKSUM, type LtxHeader } from "../format/ltx.ts";
 import { LtxEncoder } from "../format/ltx-encoder.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../local/page-sums.ts";
+import { type SpoolFile, SpoolWriter } from "../local/spool.ts";
+import { type DatabaseState, databaseFileOf, writeState } from "../local/state.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
-import { type SpoolFile, SpoolWriter } from "./spool.ts";
-import { type DatabaseState, databaseFileOf, writeState } from "./state.ts";
 
 const SLICE_BYTES = 1 << 20;
 

@@ -21,6 +21,16 @@ import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../format/ltx.ts";
 import { NO_CHECKSUM } from "../format/types.ts";
+import { clearSpool, loadSpool, type SpoolFile } from "../local/spool.ts";
+import { sentBytes } from "../local/spool-cache.ts";
+import {
+  type DatabaseState,
+  databaseFileOf,
+  isSameDatabaseFile,
+  readState,
+  writeState,
+} from "../local/state.ts";
+import { createStateFolder, type StateFolder } from "../local/state-folder.ts";
 import {
   type LtxObject,
   listObjects,
@@ -35,17 +45,6 @@ import type { Predecessor } from "./anchor.ts";
 import { assertNotMarked, writerText } from "./foreign-mark.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { type RemoteStatus, remoteStatus, unconfirmedOrNull, uploadedTxidOf } from "./remote-status.ts";
-import { clearSpool, loadSpool, type SpoolFile } from "./spool.ts";
-import { sentBytes } from "./spool-cache.ts";
-import {
-  createStateFolder,
-  type DatabaseState,
-  databaseFileOf,
-  isSameDatabaseFile,
-  readState,
-  type StateFolder,
-  writeState,
-} from "./state.ts";
 import { areSumsSound } from "./sums-replay.ts";
 
 /** What is to be attached and where it goes. */

@@ -7,7 +7,6 @@
  * Synchronous, no SQLite: the caller holds the pin.
  */
 
-import { applyBatch, checksumAfter, type SumBatch } from "../database/page-sums.ts";
 import { readWalTail, type WalBroken, type WalTail } from "../database/wal-tail.ts";
 import type { Env } from "../env.ts";
 import { hasCode } from "../errors.ts";
@@ -17,10 +16,11 @@ import type { LtxHeader } from "../format/ltx.ts";
 import { LtxEncoder } from "../format/ltx-encoder.ts";
 import { lockPgno, type Txid } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { applyBatch, checksumAfter, type SumBatch } from "../local/page-sums.ts";
+import { type SpoolFile, SpoolWriter } from "../local/spool.ts";
+import { type DatabaseState, databaseFileOf, writeState } from "../local/state.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 import { planCapture } from "./plan.ts";
-import { type SpoolFile, SpoolWriter } from "./spool.ts";
-import { type DatabaseState, databaseFileOf, writeState } from "./state.ts";
 
 /** Why a history is anchored anew when something that is not SQLite wrote the database file. */
 export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";

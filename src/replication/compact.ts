@@ -7,7 +7,7 @@
  * after its lifetime. A crash anywhere leaves extra objects, never a gap. Sources come from the spool where
  * it still has them, else from the store through a temporary file, so memory stays bounded.
  */
-import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { closeSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
@@ -16,6 +16,9 @@ import { formatTxid, levelPrefix, parseObjectKey } from "../format/keys.ts";
 import { LtxDecoder } from "../format/ltx-decoder.ts";
 import { type LtxSource, mergeLtx } from "../format/ltx-merge.ts";
 import type { Txid } from "../format/types.ts";
+import { createTemp, openOwn, writeWhole } from "../local/own-file.ts";
+import { isIntact, type SpoolFile, SpoolWriter } from "../local/spool.ts";
+import { localFileOrNull } from "../local/spool-cache.ts";
 import { keyOf, type LtxObject, listLevel, withKey } from "../storage/catalog.ts";
 import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -27,8 +30,6 @@ import {
   planExpiry,
   planMergeOrNull,
 } from "./compaction-plan.ts";
-import { isIntact, type SpoolFile, SpoolWriter } from "./spool.ts";
-import { localFileOrNull } from "./spool-cache.ts";
 
 /** The database to compact. */
 export interface CompactionTarget {
@@ -255,17 +256,19 @@ async function openSource(
       previousChain: hex(previousChain),
     };
   }
-  const name = `merge-${source.level}-${formatTxid(source.minTxid)}-${formatTxid(source.maxTxid)}.ltx.tmp`;
-  const path = join(target.spoolFolder, name);
+  const name = `merge-${source.level}-${formatTxid(source.minTxid)}-${formatTxid(source.maxTxid)}.ltx`;
   const body = await target.store.get(source.key, signal === undefined ? {} : { signal });
   const metadata = decodeMetadata(source.key, body.metadata);
   const hasher = new Bun.CryptoHasher("sha256");
-  const fd = openSync(path, "w", 0o600);
+  const { fd, path } = createTemp(join(target.spoolFolder, name));
   try {
     for await (const chunk of body.chunks) {
       hasher.update(chunk);
-      for (let written = 0; written < chunk.length; ) written += writeSync(fd, chunk, written);
+      writeWhole(fd, chunk);
     }
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
   } finally {
     closeSync(fd);
   }
@@ -286,7 +289,7 @@ function openFile(path: string, sizeBytes: number, isTemporary: boolean): Pick<O
   let offset = 0;
   let fd: number | null = null;
   const read = (buffer: Uint8Array): number => {
-    fd ??= openSync(path, "r");
+    fd ??= openOwn(path);
     const count = readSync(fd, buffer, 0, Math.min(buffer.length, sizeBytes - offset), offset);
     offset += count;
     return count;

@@ -9,12 +9,12 @@
  */
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import type { DatabaseState } from "../local/state.ts";
 import { anchor, type Predecessor } from "./anchor.ts";
 import { type Attached, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
 import type { DatabaseSnapshots } from "./database-snapshots.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import type { DatabaseState } from "./state.ts";
 import type { WalKeeper } from "./wal-keeper.ts";
 import type { AttachTarget, WatchContext } from "./watch-types.ts";
 

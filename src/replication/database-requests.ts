@@ -6,6 +6,7 @@
  */
 import { EXIT_CODES, WalrustError } from "../errors.ts";
 import { formatChecksum } from "../format/ltx.ts";
+import { isSnapshotFile } from "../local/spool.ts";
 import type { DatabaseHealth } from "./database-health.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
 import type { DatabaseSnapshots } from "./database-snapshots.ts";
@@ -15,7 +16,6 @@ import type { UpkeepResult } from "./maintenance.ts";
 import { type Hindrance, RequestPatience } from "./request-patience.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import type { SnapshotResult } from "./snapshot.ts";
-import { isSnapshotFile } from "./spool.ts";
 
 const LOOK_MS = 20;
 

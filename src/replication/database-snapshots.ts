@@ -5,12 +5,12 @@
  */
 import { hasCode } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { isSnapshotFile, type SpoolFile } from "../local/spool.ts";
 import { snapshotImage } from "./anchor.ts";
 import { RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
-import { isSnapshotFile, type SpoolFile } from "./spool.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A snapshot that was taken: when it began, on the monotonic clock, and what it is. */

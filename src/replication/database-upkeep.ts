@@ -4,14 +4,14 @@
  * so is its end.
  */
 import { WalrustError } from "../errors.ts";
+import { isChainLink } from "../local/spool.ts";
+import { pruneSent } from "../local/spool-cache.ts";
 import { isSuspension } from "../storage/circuit-breaker.ts";
 import type { CompactionTarget } from "./compact.ts";
 import { RetryPause, SideFailure } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
 import type { RetentionPolicy } from "./retention.ts";
-import { isChainLink } from "./spool.ts";
-import { pruneSent } from "./spool-cache.ts";
 import type { Validation, WatchContext } from "./watch-types.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;

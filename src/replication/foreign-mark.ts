@@ -6,14 +6,18 @@
  * It holds as long as the newest object of the bucket is not ours, for the destination and the name that it
  * was made for. It goes with the state folder: removing that is how somebody decides for this side.
  */
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
+import { readOwnOrNull, replaceOwn } from "../local/own-file.ts";
+import type { StateFolder } from "../local/state-folder.ts";
 import { listObjects, newestObjectOrNull } from "../storage/catalog.ts";
 import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import type { StateFolder } from "./state.ts";
+
+/** A mark has the length of its names and keys. */
+const MARK_SIZE_MAX = 64 * 1024;
 
 /** Who wrote where we wanted to write. */
 export interface ForeignWrite {
@@ -36,8 +40,7 @@ function markPath(paths: StateFolder): string {
 export function markForeign(paths: StateFolder, found: ForeignWrite, env: Pick<Env, "log">): void {
   const path = markPath(paths);
   try {
-    writeFileSync(`${path}.tmp`, `${JSON.stringify(found)}\n`, { mode: 0o600 });
-    renameSync(`${path}.tmp`, path);
+    replaceOwn(path, `${JSON.stringify(found)}\n`);
   } catch (error) {
     const text = "cannot remember that another writer was met; a restart would take over";
     env.log.warn(`${text}: ${errorMessage(error)}`, { database: found.name });
@@ -69,9 +72,10 @@ export async function assertNotMarked(
 
 function readMarkOrNull(paths: StateFolder, name: string, env: Pick<Env, "log">): ForeignWrite | null {
   const path = markPath(paths);
-  if (!existsSync(path)) return null;
   try {
-    const { destination, name, writer, otherWriter, key, txid } = JSON.parse(readFileSync(path, "utf8"));
+    const text = readOwnOrNull(path, MARK_SIZE_MAX);
+    if (text === null) return null;
+    const { destination, name, writer, otherWriter, key, txid } = JSON.parse(text);
     const isWhole = [destination, name, writer, key].every((field) => typeof field === "string");
     if (!isWhole || !Number.isSafeInteger(txid)) throw new Error("it is malformed");
     return { destination, name, writer, otherWriter, key, txid };

@@ -3,8 +3,8 @@
  * ever that only files which are gone could make work.
  */
 import { existsSync, statfsSync } from "node:fs";
+import type { StateFolder } from "../local/state-folder.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import type { StateFolder } from "./state.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A WAL that cannot be captured is let go of at this many times the length it is truncated at. */

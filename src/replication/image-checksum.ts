@@ -4,12 +4,12 @@
  */
 import { fstatSync } from "node:fs";
 import { DatabaseImage } from "../database/image.ts";
-import { SumXor } from "../database/page-sums.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { type Checksum, lockPgno } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { SumXor } from "../local/page-sums.ts";
 import type { LiveDatabase } from "./live-database.ts";
 
 /** The checksum of a live database at a TXID, as 16 hex digits. */

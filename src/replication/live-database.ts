@@ -6,8 +6,9 @@
 import type { Pin } from "../database/pin.ts";
 import type { Txid } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import type { SpoolFile } from "./spool.ts";
-import type { DatabaseState, StateFolder } from "./state.ts";
+import type { SpoolFile } from "../local/spool.ts";
+import type { DatabaseState } from "../local/state.ts";
+import type { StateFolder } from "../local/state-folder.ts";
 
 /** What is captured of a database, and what of it is in the bucket: all that an upload needs. */
 export interface Captured {

@@ -6,15 +6,16 @@
  * say of the WAL. A key that holds something else is ours or another writer's: the caller decides by the
  * typed outcome what that means. A spool file whose bytes are not what was hashed is never sent.
  */
-import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, readSync } from "node:fs";
 import { hasCode } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
+import { openOwn } from "../local/own-file.ts";
+import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "../local/spool.ts";
 import { keyOf } from "../storage/catalog.ts";
 import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore, PutBody, PutOptions } from "../storage/store.ts";
-import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "./spool.ts";
 
 /**
  * Files up to this size are sent from memory; larger ones are read again when their turn comes. While the
@@ -102,9 +103,21 @@ async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
     const isSame = isSmall ? isIntactNow(file) : await hashing.run(() => isIntact(file));
     return isSame ? { kind: "file", path, offset: 0, sizeBytes } : null;
   }
-  const bytes = readFileSync(file.path).subarray(0, file.sizeBytes);
+  const bytes = readWhole(file);
+  if (bytes === null) return null;
   const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
   return sha256 === hex(file.sha256) ? { kind: "bytes", bytes } : null;
+}
+
+/** The LTX bytes of a small file, or null when it is shorter than it was. */
+function readWhole(file: SpoolFile): Uint8Array | null {
+  const bytes = new Uint8Array(file.sizeBytes);
+  const fd = openOwn(file.path);
+  try {
+    return readSync(fd, bytes, 0, bytes.length, 0) === bytes.length ? bytes : null;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function isIntactNow(file: SpoolFile): boolean {
@@ -123,7 +136,7 @@ function isIntactNow(file: SpoolFile): boolean {
 function timestampOf(file: SpoolFile, body: PutBody): number {
   if (body.kind === "bytes") return decodeLtxHeader(body.bytes.subarray(0, LTX_HEADER_SIZE)).timestampMs;
   const header = new Uint8Array(LTX_HEADER_SIZE);
-  const fd = openSync(file.path, "r");
+  const fd = openOwn(file.path);
   try {
     readSync(fd, header, 0, LTX_HEADER_SIZE, 0);
   } finally {

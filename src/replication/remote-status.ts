@@ -10,12 +10,12 @@
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { formatTxid, levelPrefix } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
+import { isChainLink, type SpoolFile } from "../local/spool.ts";
+import type { DatabaseState } from "../local/state.ts";
 import { listLevel, listObjects, newestObjectOrNull } from "../storage/catalog.ts";
 import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Captured } from "./live-database.ts";
-import { isChainLink, type SpoolFile } from "./spool.ts";
-import type { DatabaseState } from "./state.ts";
 
 /** What of the bucket and the state is newer, or that they agree. */
 export type RemoteStatus = "agrees" | "ahead" | "behind" | "empty";

@@ -3,13 +3,13 @@
  * all that is pending in order, let go. Consistent while the application writes.
  */
 import { hasCode, WalrustError } from "../errors.ts";
+import type { SpoolFile } from "../local/spool.ts";
 import { keyOf } from "../storage/catalog.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
 import { type Attached, type AttachTarget, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import type { SpoolFile } from "./spool.ts";
 import { uploadPending } from "./uploader.ts";
 import type { WatchContext } from "./watch-types.ts";
 

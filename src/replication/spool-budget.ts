@@ -5,9 +5,9 @@
  * again, capture goes on with a difference: nothing committed is lost, only the points in between.
  */
 import type { Env } from "../env.ts";
+import { pruneSent } from "../local/spool-cache.ts";
 import { asWalrustError } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { pruneSent } from "./spool-cache.ts";
 import { mergePending } from "./spool-merge.ts";
 
 /** Captures go on when the spool is below this share of its limit. */

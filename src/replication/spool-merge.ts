@@ -6,12 +6,13 @@
  * Order: the merged file is complete, then the state names its chain value, then the single files go. A crash
  * in between leaves both; loading the spool keeps those that lead to the state's chain value.
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
 import { hex } from "../format/chain.ts";
 import { type LtxSource, MERGE_INPUTS_MAX, mergeLtx } from "../format/ltx-merge.ts";
+import { openOwn } from "../local/own-file.ts";
+import { removeSpoolFile, type SpoolFile, SpoolWriter } from "../local/spool.ts";
+import { writeState } from "../local/state.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { removeSpoolFile, type SpoolFile, SpoolWriter } from "./spool.ts";
-import { writeState } from "./state.ts";
 
 /**
  * Merges the pending increments but the first, which may be on its way just now.
@@ -56,7 +57,7 @@ function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
   let fd: number | null = null;
   let offset = 0;
   const read = (target: Uint8Array): number => {
-    fd ??= openSync(file.path, "r");
+    fd ??= openOwn(file.path);
     const count = readSync(fd, target, 0, Math.min(target.length, file.sizeBytes - offset), offset);
     offset += count;
     return count;

@@ -3,11 +3,11 @@
  * can be sent without the database, for they are complete and lead to the chain value of the state.
  */
 import { existsSync } from "node:fs";
+import { loadSpool } from "../local/spool.ts";
+import { sentBytes } from "../local/spool-cache.ts";
+import { readState } from "../local/state.ts";
 import type { AttachTarget } from "./attach.ts";
 import type { Captured } from "./live-database.ts";
-import { loadSpool } from "./spool.ts";
-import { sentBytes } from "./spool-cache.ts";
-import { readState } from "./state.ts";
 
 /**
  * The files that wait, or null when there are none. The database file has to be gone: whoever has that has

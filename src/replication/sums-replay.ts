@@ -4,14 +4,14 @@
  * judges.
  */
 import { statSync } from "node:fs";
-import { applyBatch, checksumOfFileOrNull } from "../database/page-sums.ts";
 import { Uint32List } from "../database/scratch.ts";
 import { hasCode } from "../errors.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { LtxDecoder } from "../format/ltx-decoder.ts";
+import { applyBatch, checksumOfFileOrNull } from "../local/page-sums.ts";
+import { isChainLink, type SpoolFile, spoolChunks } from "../local/spool.ts";
+import type { DatabaseState } from "../local/state.ts";
 import type { Captured } from "./live-database.ts";
-import { isChainLink, type SpoolFile, spoolChunks } from "./spool.ts";
-import type { DatabaseState } from "./state.ts";
 
 /** Whether the page sums belong to the state, after replaying the newest capture if a crash left it out. */
 export function areSumsSound(

@@ -7,6 +7,8 @@
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
+import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "../local/spool.ts";
+import { keepSent } from "../local/spool-cache.ts";
 import { listObjects } from "../storage/catalog.ts";
 import { buildManifest, writeManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -15,8 +17,6 @@ import { foreignWriterError, markForeign } from "./foreign-mark.ts";
 import type { Captured } from "./live-database.ts";
 import { publish, type TakenKey } from "./publish.ts";
 import { contradictionOrNull } from "./remote-status.ts";
-import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "./spool.ts";
-import { keepSent } from "./spool-cache.ts";
 import { UploadMemory } from "./upload-memory.ts";
 import type { WatchContext } from "./watch-types.ts";
 

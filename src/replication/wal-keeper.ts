@@ -4,10 +4,10 @@
  * outcome and done by the watcher as a job.
  */
 import { checkpointCycle } from "../database/checkpoint.ts";
+import { databaseFileOf, writeState } from "../local/state.ts";
 import { type CaptureOutcome, capture, OVERWRITTEN } from "./capture.ts";
 import { letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { databaseFileOf, writeState } from "./state.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */

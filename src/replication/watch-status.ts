@@ -2,11 +2,12 @@
  * What a running watch knows of one database at this moment: for health, metrics and the heartbeat. Taken on
  * demand from what the watcher holds anyway; nothing is counted or kept for it.
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
 import type { Condition } from "../errors.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
+import { openOwn } from "../local/own-file.ts";
+import { isChainLink, type SpoolFile } from "../local/spool.ts";
 import type { Captured } from "./live-database.ts";
-import { isChainLink, type SpoolFile } from "./spool.ts";
 
 /** One watched database, now. */
 export interface DatabaseStatus {
@@ -101,7 +102,7 @@ function captureTimeOf(file: SpoolFile, { acknowledged }: Captured): number | nu
   if (isMerged && acknowledged?.txid === file.minTxid - 1) return acknowledged.timeMs;
   const header = new Uint8Array(LTX_HEADER_SIZE);
   try {
-    const fd = openSync(file.path, "r");
+    const fd = openOwn(file.path);
     try {
       readSync(fd, header, 0, LTX_HEADER_SIZE, 0);
     } finally {

@@ -18,7 +18,8 @@ import { DatabaseFinder, entriesByName, type Finding } from "../../src/commands/
 import { parseConfigFile } from "../../src/config/config-file.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import type { Checksum, Txid } from "../../src/format/types.ts";
-import { createStateFolder, stateFolderOf, writeState } from "../../src/replication/state.ts";
+import { writeState } from "../../src/local/state.ts";
+import { createStateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const DESTINATION = "s3://bucket/vm1";

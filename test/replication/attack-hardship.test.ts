@@ -5,8 +5,8 @@
 import { expect, test } from "bun:test";
 import { rmSync, statSync, writeFileSync } from "node:fs";
 import type { Txid } from "../../src/format/types.ts";
+import { SpoolWriter } from "../../src/local/spool.ts";
 import { publish } from "../../src/replication/publish.ts";
-import { SpoolWriter } from "../../src/replication/spool.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf, rowsOf } from "../support/database-image.ts";
 import { newestImage, provenHistory } from "../support/history-oracle.ts";

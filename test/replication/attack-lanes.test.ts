@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { CHAIN_ZERO } from "../../src/format/chain.ts";
 import type { Txid } from "../../src/format/types.ts";
-import { type SpoolFile, SpoolWriter } from "../../src/replication/spool.ts";
+import { type SpoolFile, SpoolWriter } from "../../src/local/spool.ts";
 import { nextOfLane } from "../../src/replication/uploader.ts";
 import { tempFolder } from "../support/temp.ts";
 

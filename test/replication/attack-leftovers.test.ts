@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { CHAIN_ZERO, hex } from "../../src/format/chain.ts";
 import type { Txid } from "../../src/format/types.ts";
-import { loadSpool, SpoolWriter } from "../../src/replication/spool.ts";
+import { loadSpool, SpoolWriter } from "../../src/local/spool.ts";
 import { tempFolder } from "../support/temp.ts";
 
 test("loadSpool removes a merge of level 1 that compaction left, and keeps links and snapshots", () => {

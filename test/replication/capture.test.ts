@@ -3,17 +3,19 @@
  * failure at any step leaves a history that can be proven.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import type { WalrustError } from "../../src/errors.ts";
+import { readState } from "../../src/local/state.ts";
+import { type StateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
 import { anchor, snapshotImage } from "../../src/replication/anchor.ts";
 import { attach } from "../../src/replication/attach.ts";
 import { type CaptureOutcome, capture } from "../../src/replication/capture.ts";
 import type { LiveDatabase } from "../../src/replication/live-database.ts";
-import { readState, type StateFolder, stateFolderOf } from "../../src/replication/state.ts";
 import { uploadPending } from "../../src/replication/uploader.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { Slots } from "../../src/storage/slots.ts";
+import { blockReplacing } from "../support/blocked-path.ts";
 import { imageOf } from "../support/database-image.ts";
 import { keysAt, provenHistory } from "../support/history-oracle.ts";
 import { recordingEnv } from "../support/recording-log.ts";
@@ -167,10 +169,10 @@ describe("capture that fails", () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (1)");
     const before = made.live.state;
-    mkdirSync(`${made.paths.statePath}.tmp`);
+    const unblock = blockReplacing(made.paths.statePath);
     expect(thrownBy(() => capture(made.live, env)).retryable).toBe(true);
     expect([made.live.state, made.live.pending.length]).toEqual([before, 1]);
-    rmSync(`${made.paths.statePath}.tmp`, { recursive: true });
+    unblock();
     await made.app.must("INSERT INTO t(v) VALUES (2)");
     expect(capture(made.live, env).kind).toBe("captured");
     await expectProven(made);
@@ -227,11 +229,11 @@ describe("anchor", () => {
     const made = await bench();
     await made.app.must("UPDATE t SET v = 'changed'");
     const [state, sums] = [made.live.state!, readFileSync(made.paths.sumsPath)];
-    mkdirSync(`${made.paths.statePath}.tmp`);
+    const unblock = blockReplacing(made.paths.statePath);
     await expect(anchor(made.live, state, env)).rejects.toThrow("Cannot write");
     expect([made.live.state, made.live.pending.length]).toEqual([state, 1]);
     expect(readFileSync(made.paths.sumsPath)).toEqual(sums);
-    rmSync(`${made.paths.statePath}.tmp`, { recursive: true });
+    unblock();
     expect((await anchor(made.live, state, env)).kind).toBe("anchored");
     await expectProven(made);
   });

@@ -4,7 +4,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { stateFolderOf } from "../../src/replication/state.ts";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import type { Validation } from "../../src/replication/watch-types.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { FaultyStore, gate, hang, unreachable } from "../support/faulty-store.ts";

@@ -4,8 +4,8 @@
  */
 import { describe, expect, test } from "bun:test";
 import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import type { SpoolFile } from "../../src/local/spool.ts";
 import { publish } from "../../src/replication/publish.ts";
-import type { SpoolFile } from "../../src/replication/spool.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import type { PutBody, PutOptions } from "../../src/storage/store.ts";
 import { seededRandom } from "../support/seeded-random.ts";

@@ -2,11 +2,11 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { SENT_FOLDER } from "../../src/local/spool.ts";
+import { keepSent } from "../../src/local/spool-cache.ts";
 import { DEFAULT_COMPACTION } from "../../src/replication/compaction-plan.ts";
 import { DEFAULT_SNAPSHOTS } from "../../src/replication/schedule.ts";
-import { SENT_FOLDER } from "../../src/replication/spool.ts";
 import { enforceSpoolBudget, type SpoolOwner, spoolBytes } from "../../src/replication/spool-budget.ts";
-import { keepSent } from "../../src/replication/spool-cache.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";
 import { FaultyStore, unreachable } from "../support/faulty-store.ts";

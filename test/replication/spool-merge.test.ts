@@ -2,10 +2,10 @@
 import { expect, test } from "bun:test";
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { loadSpool } from "../../src/local/spool.ts";
+import { readState } from "../../src/local/state.ts";
 import type { LiveDatabase } from "../../src/replication/live-database.ts";
-import { loadSpool } from "../../src/replication/spool.ts";
 import { mergePending } from "../../src/replication/spool-merge.ts";
-import { readState } from "../../src/replication/state.ts";
 import { uploadPending } from "../../src/replication/uploader.ts";
 import { listObjects } from "../../src/storage/catalog.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";

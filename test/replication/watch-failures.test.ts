@@ -3,9 +3,11 @@
  * writers. What was captured arrives later and in order, and a failure and its end are said once.
  */
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { readState, stateFolderOf } from "../../src/replication/state.ts";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readState } from "../../src/local/state.ts";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { blockReplacing } from "../support/blocked-path.ts";
 import { imageOf } from "../support/database-image.ts";
 import { FaultyStore, gate, hang, unreachable } from "../support/faulty-store.ts";
 import { keysAt, newestImage, provenHistory } from "../support/history-oracle.ts";
@@ -201,10 +203,10 @@ describe("watch while the disk fails", () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const { folder, sumsPath } = stateFolderOf(path);
-    mkdirSync(`${sumsPath}.tmp`, { recursive: true });
+    const unblock = blockReplacing(sumsPath);
     const run = new WatchRun([targetOf(path)], store);
     await run.until("the failure", () => run.all("failed").length > 0);
-    rmSync(`${sumsPath}.tmp`, { recursive: true });
+    unblock();
     await run.uploaded(1);
     await run.until("recovered", () => run.all("recovered").length > 0);
     await run.commit(app, "INSERT INTO t(v) VALUES (1)");
@@ -244,11 +246,11 @@ describe("watch while the disk fails", () => {
     await first.stop();
     const { sumsPath } = stateFolderOf(path);
     writeFileSync(sumsPath, readFileSync(sumsPath).fill(0xab));
-    mkdirSync(`${sumsPath}.tmp`);
+    const unblock = blockReplacing(sumsPath);
     const run = new WatchRun([targetOf(path)], store);
     await run.until("the failure", () => run.all("failed").length > 0);
     await app.must("UPDATE t SET v = 'changed'");
-    rmSync(`${sumsPath}.tmp`, { recursive: true });
+    unblock();
     await run.uploaded(3);
     await run.stop();
     await expectSame(store, path);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { stateFolderOf } from "../../src/replication/state.ts";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { FileStore } from "../../src/storage/file-store.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";

@@ -5,8 +5,9 @@
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type DatabaseState, readState } from "../../src/local/state.ts";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { planRestore } from "../../src/recovery/plan.ts";
-import { type DatabaseState, readState, stateFolderOf } from "../../src/replication/state.ts";
 import { listObjects } from "../../src/storage/catalog.ts";
 import { FileStore } from "../../src/storage/file-store.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";

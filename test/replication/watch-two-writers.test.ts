@@ -5,7 +5,8 @@
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { readState, stateFolderOf } from "../../src/replication/state.ts";
+import { readState } from "../../src/local/state.ts";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { cloneFolderOf, copyFolderOf } from "../support/copied-folder.ts";
 import { imageOf } from "../support/database-image.ts";

@@ -5,8 +5,8 @@
 import { mkdirSync, renameSync } from "node:fs";
 import { basename, join } from "node:path";
 import { LtxDecoder } from "../../src/format/ltx-decoder.ts";
+import { SENT_FOLDER } from "../../src/local/spool.ts";
 import type { CompactionTarget } from "../../src/replication/compact.ts";
-import { SENT_FOLDER } from "../../src/replication/spool.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { FaultyStore } from "./faulty-store.ts";

@@ -5,7 +5,7 @@
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { crc64 } from "../../src/format/crc64.ts";
-import { stateFolderOf } from "../../src/replication/state.ts";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { tempFolder } from "./temp.ts";
 
 /** Copies the folder of a database that nobody has open. @returns the path of the copied database */

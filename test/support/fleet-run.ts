@@ -3,8 +3,8 @@
  */
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import type { LeftOut } from "../../src/replication/left-out.ts";
-import { stateFolderOf } from "../../src/replication/state.ts";
 import type { WatchInput } from "../../src/replication/watch.ts";
 import type { DatabaseOptions, WatchOptions, WatchTarget } from "../../src/replication/watch-types.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";

@@ -5,8 +5,9 @@
 import { join } from "node:path";
 import type { Pin } from "../../src/database/pin.ts";
 import { hex } from "../../src/format/chain.ts";
+import { writeState } from "../../src/local/state.ts";
+import { createStateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
 import type { LiveDatabase } from "../../src/replication/live-database.ts";
-import { createStateFolder, stateFolderOf, writeState } from "../../src/replication/state.ts";
 import { databaseChecksum } from "./page-sums-oracle.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { tempFolder } from "./temp.ts";

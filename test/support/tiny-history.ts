@@ -8,7 +8,7 @@ import { CHAIN_ZERO, hex, nextChain, sha256 } from "../../src/format/chain.ts";
 import { SNAPSHOT_LEVEL } from "../../src/format/keys.ts";
 import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
 import { type Checksum, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
-import { type SpoolFile, SpoolWriter } from "../../src/replication/spool.ts";
+import { type SpoolFile, SpoolWriter } from "../../src/local/spool.ts";
 import { keyOf } from "../../src/storage/catalog.ts";
 import { encodeMetadata } from "../../src/storage/object-metadata.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";

@@ -1,9 +1,10 @@
 /** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
+
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { askWatchOrNull } from "../../src/replication/control.ts";
 import type { UpkeepResult } from "../../src/replication/maintenance.ts";
 import type { RetentionPolicy } from "../../src/replication/retention.ts";
 import type { SnapshotResult } from "../../src/replication/snapshot.ts";
-import { stateFolderOf } from "../../src/replication/state.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 
 /** Asks for a snapshot of the database at `path`. @returns null when no watch runs */

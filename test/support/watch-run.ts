@@ -3,7 +3,7 @@
  * waits for it. No SQLite connection may be opened in the test process on a database that is watched here.
  */
 import type { Env } from "../../src/env.ts";
-import { stateFolderOf } from "../../src/replication/state.ts";
+import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { type RunningWatch, type WatchInput, type WatchResult, watch } from "../../src/replication/watch.ts";
 import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
 import type { WatchEvent, WatchOptions, WatchTarget } from "../../src/replication/watch-types.ts";

@@ -1,6 +1,6 @@
 /**
- * The local state of one database: the position that everything is replayable from, in `state.json` of the
- * state folder `.<database file name>-walrust/` beside the database.
+ * The local state of one database: the position that everything is replayable from, in `state.json` of its
+ * state folder (see state-folder.ts).
  *
  * Invariants:
  * 1. It is replaced as a whole (temporary name, rename), after the spool file of its TXID is complete.
@@ -9,15 +9,18 @@
  * 4. It says where it was written, so that a copy of it is known for one (see state-home.ts).
  * Without a valid state, watching continues at the bucket's newest TXID with a full file.
  */
-import { existsSync, fstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { fstatSync } from "node:fs";
 import type { WalPosition } from "../database/wal-tail.ts";
-import { systemCode, WalrustError } from "../errors.ts";
+import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import { crc64 } from "../format/crc64.ts";
 import type { Checksum, Txid } from "../format/types.ts";
+import { readOwnOrNull, replaceOwn } from "./own-file.ts";
+import type { StateFolder } from "./state-folder.ts";
 import { homeOf, isCopied, parseHome } from "./state-home.ts";
 
 const STATE_FORMAT = 1;
+/** A state has some 700 bytes and the name of its destination. */
+const STATE_SIZE_MAX = 64 * 1024;
 
 /** Everything a database's replication continues from. */
 export interface DatabaseState {
@@ -67,46 +70,6 @@ export function isSameDatabaseFile(a: DatabaseFile, b: DatabaseFile): boolean {
   return a.inode === b.inode && a.sizeBytes === b.sizeBytes && a.modifiedNs === b.modifiedNs;
 }
 
-/** Paths of a database's local files. */
-export interface StateFolder {
-  readonly folder: string;
-  readonly statePath: string;
-  readonly sumsPath: string;
-  readonly spoolFolder: string;
-}
-
-/**
- * The state folder of a database.
- * @param databasePath the real path of the database file
- * @param spoolFolder where captured files wait, if not in the state folder itself
- */
-export function stateFolderOf(databasePath: string, spoolFolder?: string): StateFolder {
-  const folder = join(dirname(databasePath), `.${basename(databasePath)}-walrust`);
-  return {
-    folder,
-    statePath: join(folder, "state.json"),
-    sumsPath: join(folder, "pages.sum"),
-    spoolFolder: spoolFolder ?? join(folder, "ltx"),
-  };
-}
-
-/** Makes the folders. @throws WalrustError code "database" when that is not possible */
-export function createStateFolder(paths: StateFolder): void {
-  try {
-    mkdirSync(paths.folder, { recursive: true, mode: 0o700 });
-    mkdirSync(paths.spoolFolder, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new WalrustError(
-      "database",
-      `Cannot create the state folder ${paths.folder}: ${systemCode(error)}`,
-      {
-        hint: "walrust keeps its position beside the database and needs to write there",
-        cause: error,
-      },
-    );
-  }
-}
-
 /** What reading the state found. */
 export type StateReading =
   | {
@@ -120,13 +83,13 @@ export type StateReading =
 
 /** Reads the state; never throws for what is in the file. */
 export function readState(paths: StateFolder): StateReading {
-  if (!existsSync(paths.statePath)) return { kind: "none" };
-  let text: string;
+  let text: string | null;
   try {
-    text = readFileSync(paths.statePath, "utf8");
+    text = readOwnOrNull(paths.statePath, STATE_SIZE_MAX);
   } catch (error) {
-    return { kind: "lost", reason: `cannot read ${paths.statePath}: ${systemCode(error)}` };
+    return { kind: "lost", reason: errorMessage(error) };
   }
+  if (text === null) return { kind: "none" };
   const lines = text.split("\n");
   const body = lines[0] ?? "";
   if (lines[1] !== checksumLine(body)) return { kind: "lost", reason: "state.json is torn or was edited" };
@@ -144,7 +107,6 @@ export function readState(paths: StateFolder): StateReading {
 
 /** Replaces the state file. Not fsynced: after a power cut the bucket and the page sums tell what is true. */
 export function writeState(paths: StateFolder, state: DatabaseState): void {
-  const tempPath = `${paths.statePath}.tmp`;
   try {
     const body = JSON.stringify({
       format: STATE_FORMAT,
@@ -152,8 +114,7 @@ export function writeState(paths: StateFolder, state: DatabaseState): void {
       checksum: state.checksum.toString(16).padStart(16, "0"),
       home: homeOf(paths.folder),
     });
-    writeFileSync(tempPath, `${body}\n${checksumLine(body)}\n`, { mode: 0o600 });
-    renameSync(tempPath, paths.statePath);
+    replaceOwn(paths.statePath, `${body}\n${checksumLine(body)}\n`);
   } catch (error) {
     throw new WalrustError("database", `Cannot write ${paths.statePath}: ${systemCode(error)}`, {
       hint: "Free some space or repair the permissions of the state folder; capture continues then",

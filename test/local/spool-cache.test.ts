@@ -3,8 +3,8 @@ import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../src/format/types.ts";
-import { SENT_FOLDER } from "../../src/replication/spool.ts";
-import { keepSent, localFileOrNull, pruneSent, sentBytes } from "../../src/replication/spool-cache.ts";
+import { SENT_FOLDER } from "../../src/local/spool.ts";
+import { keepSent, localFileOrNull, pruneSent, sentBytes } from "../../src/local/spool-cache.ts";
 import { spooledHistory } from "../support/spooled-history.ts";
 import { tempFolder } from "../support/temp.ts";
 

@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
+import { CHECKSUM_FLAG, type Checksum } from "../../src/format/types.ts";
 import {
   applyBatch,
   checksumAfter,
@@ -20,8 +21,7 @@ import {
   PageSumReader,
   PageSumWriter,
   type SumBatch,
-} from "../../src/database/page-sums.ts";
-import { CHECKSUM_FLAG, type Checksum } from "../../src/format/types.ts";
+} from "../../src/local/page-sums.ts";
 import { databaseChecksum, pageChecksum } from "../support/page-sums-oracle.ts";
 import { tempFolder } from "../support/temp.ts";
 

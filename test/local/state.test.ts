@@ -14,15 +14,10 @@ import { join } from "node:path";
 import { hasCode } from "../../src/errors.ts";
 import { crc64 } from "../../src/format/crc64.ts";
 import { type Checksum, TXID_MAX, type Txid } from "../../src/format/types.ts";
-import {
-  createStateFolder,
-  type DatabaseState,
-  readState,
-  type StateFolder,
-  stateFolderOf,
-  writeState,
-} from "../../src/replication/state.ts";
-import { isCopied, type StateHome } from "../../src/replication/state-home.ts";
+import { type DatabaseState, readState, writeState } from "../../src/local/state.ts";
+import { createStateFolder, type StateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
+import { isCopied, type StateHome } from "../../src/local/state-home.ts";
+import { blockReplacing } from "../support/blocked-path.ts";
 import { copyFolderOf, editState } from "../support/copied-folder.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -96,15 +91,16 @@ describe("state files", () => {
 
   test("writeState that fails leaves the old state and can be tried again", () => {
     const { folder } = written();
-    mkdirSync(`${folder.statePath}.tmp`);
+    const unblock = blockReplacing(folder.statePath);
     try {
       writeState(folder, { ...STATE, txid: 42 as Txid });
       expect.unreachable();
     } catch (error) {
       expect(hasCode(error, "database") && error.retryable).toBe(true);
     }
+    unblock();
     expect(readState(folder)).toEqual({ kind: "state", state: STATE });
-    rmSync(`${folder.statePath}.tmp`, { recursive: true });
+    expect(readdirSync(folder.folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
     writeState(folder, { ...STATE, txid: 42 as Txid });
     expect(readState(folder)).toMatchObject({ state: { txid: 42 } });
   });

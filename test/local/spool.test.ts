@@ -23,7 +23,7 @@ import {
   type SpoolFile,
   SpoolWriter,
   spoolChunks,
-} from "../../src/replication/spool.ts";
+} from "../../src/local/spool.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const FOOTER_SIZE = 112;
@@ -58,7 +58,10 @@ describe("SpoolWriter", () => {
   test("finish writes the LTX bytes and the footer of the specification", () => {
     const folder = tempFolder("spool");
     const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
-    expect(readdirSync(folder)).toEqual(["0000-0000000000000002-0000000000000002.ltx.tmp"]);
+    const [temp, ...others] = readdirSync(folder);
+    expect(temp).toMatch(/^0000-0{15}2-0{15}2\.ltx\.[0-9a-f]{16}\.tmp$/);
+    expect(others).toEqual([]);
+    expect(statSync(join(folder, temp!)).mode & 0o777).toBe(0o600);
     writer.write(Buffer.from("hello "));
     writer.write(Buffer.from("world"));
     const previousChain = new Uint8Array(32).fill(7);

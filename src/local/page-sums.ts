@@ -13,19 +13,26 @@
  */
 import {
   closeSync,
-  existsSync,
+  fstatSync,
   fsyncSync,
   ftruncateSync,
-  openSync,
   readSync,
   renameSync,
   rmSync,
   writeSync,
 } from "node:fs";
+import { sumScratch } from "../database/scratch.ts";
 import { WalrustError } from "../errors.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno } from "../format/types.ts";
-import { sumScratch } from "./scratch.ts";
+import {
+  createTemp,
+  openOwn,
+  openOwnForUpdate,
+  openOwnOrNull,
+  type TempFile,
+  writeWhole,
+} from "./own-file.ts";
 
 const ENTRY_SIZE = 8;
 const WINDOW_SIZE = 1 << 16;
@@ -117,7 +124,7 @@ export function checksumAfter(
 ): Checksum {
   const xor = new SumXor();
   xor.add(Number(before & 0xffffffffn), Number((before >> 32n) & 0xffffffffn));
-  const fd = openSync(path, "r");
+  const fd = openSums(path);
   try {
     const window = new SumWindow(fd, false);
     assertSound(window, before, oldCommit);
@@ -170,7 +177,7 @@ export function applyBatch(
   batch: SumBatch,
   pageSizeBytes: number,
 ): void {
-  const fd = openSync(path, "r+");
+  const fd = openOwnForUpdate(path);
   try {
     const window = new SumWindow(fd, true);
     const { pgnos, low, high } = batch;
@@ -218,13 +225,34 @@ function eachHole(
   }
 }
 
+/** @throws WalrustError code "integrity" for what is no file of ours: a full anchor replaces it */
+function openSums(path: string): number {
+  try {
+    return openOwn(path);
+  } catch (error) {
+    if (!(error instanceof WalrustError) || error.retryable) throw error;
+    throw new WalrustError("integrity", `the page sums are lost: ${error.message}`, { cause: error });
+  }
+}
+
+function openSumsOrNull(path: string): number | null {
+  try {
+    return openOwnOrNull(path);
+  } catch (error) {
+    if (error instanceof WalrustError && !error.retryable) return null;
+    throw error;
+  }
+}
+
 /**
  * The database checksum a file of sums stands for, or null when it is missing or not `commit` entries long.
  */
 export function checksumOfFileOrNull(path: string, commit: number): Checksum | null {
-  if (!existsSync(path)) return null;
-  const fd = openSync(path, "r");
+  const fd = openSumsOrNull(path);
+  if (fd === null) return null;
   try {
+    // Before a byte is read: what is longer than it may be is not read to its end.
+    if (fstatSync(fd).size !== commit * ENTRY_SIZE) return null;
     const bytes = sumScratch.take(WINDOW_SIZE);
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset, WINDOW_SIZE / 4);
     const xor = new SumXor();
@@ -247,8 +275,7 @@ export function checksumOfFileOrNull(path: string, commit: number): Checksum | n
  */
 export class PageSumWriter {
   readonly #path: string;
-  readonly #tempPath: string;
-  readonly #fd: number;
+  readonly #temp: TempFile;
   readonly #words = new Uint32Array(WINDOW_SIZE / 4);
   readonly xor = new SumXor();
   #used = 0;
@@ -256,8 +283,7 @@ export class PageSumWriter {
 
   constructor(path: string) {
     this.#path = path;
-    this.#tempPath = `${path}.tmp`;
-    this.#fd = openSync(this.#tempPath, "w");
+    this.#temp = createTemp(path);
   }
 
   /** Appends the sum of the next page. */
@@ -271,33 +297,32 @@ export class PageSumWriter {
 
   #flush(): void {
     const bytes = new Uint8Array(this.#words.buffer, 0, this.#used * 4);
-    let written = 0;
-    while (written < bytes.length) written += writeSync(this.#fd, bytes, written);
+    writeWhole(this.#temp.fd, bytes);
     this.#used = 0;
   }
 
   /** All sums are in the temporary file; `publish` makes it the file. */
   close(): void {
     this.#flush();
-    fsyncSync(this.#fd);
+    fsyncSync(this.#temp.fd);
     this.#close();
   }
 
   /** Closes once: the number of a closed descriptor belongs to whoever opens the next file. */
   #close(): void {
-    if (this.#isOpen) closeSync(this.#fd);
+    if (this.#isOpen) closeSync(this.#temp.fd);
     this.#isOpen = false;
   }
 
   /** Replaces the file. Call after the position that these sums belong to is durable. */
   publish(): void {
-    renameSync(this.#tempPath, this.#path);
+    renameSync(this.#temp.path, this.#path);
   }
 
   /** Drops the temporary file after a failure. */
   discard(): void {
     this.#close();
-    rmSync(this.#tempPath, { force: true });
+    rmSync(this.#temp.path, { force: true });
   }
 }
 
@@ -312,7 +337,7 @@ export class PageSumReader {
   high = 0;
 
   constructor(path: string) {
-    this.#fd = openSync(path, "r");
+    this.#fd = openOwn(path);
   }
 
   /** Moves to the next page's sum, into `low` and `high`. @returns false past the end of the file */

@@ -17,12 +17,13 @@
  *  4. the chain values of the pending files lead without a gap to the chain value of the state.
  * Whoever sends a file checks 1 and 2 by hashing what is sent; loading the spool checks 3 and 4.
  */
-import { closeSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, read, readdirSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, nextChain } from "../format/chain.ts";
 import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { TXID_MAX, type Txid } from "../format/types.ts";
+import { createTemp, openOwn, openOwnOrNull, type TempFile } from "./own-file.ts";
 
 const FOOTER_SIZE = 112;
 const MAGIC = new TextEncoder().encode("WALRUST1");
@@ -57,8 +58,7 @@ export function spoolFileName(level: number, minTxid: Txid, maxTxid: Txid): stri
 export class SpoolWriter {
   readonly #folder: string;
   readonly #name: string;
-  readonly #tempPath: string;
-  readonly #fd: number;
+  readonly #temp: TempFile;
   readonly #hasher = new Bun.CryptoHasher("sha256");
   #sizeBytes = 0;
   #isOpen = true;
@@ -71,8 +71,8 @@ export class SpoolWriter {
   ) {
     this.#folder = folder;
     this.#name = spoolFileName(level, minTxid, maxTxid);
-    this.#tempPath = join(folder, `${this.#name}.tmp`);
-    this.#fd = spoolOperation("create", this.#tempPath, () => openSync(this.#tempPath, "w", 0o600));
+    const path = join(folder, this.#name);
+    this.#temp = spoolOperation("create", path, () => createTemp(path));
   }
 
   /** Appends LTX bytes. @throws WalrustError code "database", retryable, when the disk refuses */
@@ -85,7 +85,7 @@ export class SpoolWriter {
   #append(bytes: Uint8Array): void {
     let written = 0;
     while (written < bytes.length) {
-      written += spoolOperation("write", this.#tempPath, () => writeSync(this.#fd, bytes, written));
+      written += spoolOperation("write", this.#temp.path, () => writeSync(this.#temp.fd, bytes, written));
     }
   }
 
@@ -107,7 +107,7 @@ export class SpoolWriter {
     this.#append(footer);
     this.#close();
     const path = join(this.#folder, this.#name);
-    spoolOperation("rename", path, () => renameSync(this.#tempPath, path));
+    spoolOperation("rename", path, () => renameSync(this.#temp.path, path));
     const { level, minTxid, maxTxid } = this;
     return { path, level, minTxid, maxTxid, sizeBytes: this.#sizeBytes, sha256, previousChain, chain };
   }
@@ -115,12 +115,12 @@ export class SpoolWriter {
   /** Drops what was written, after a failure. */
   discard(): void {
     this.#close();
-    rmSync(this.#tempPath, { force: true });
+    rmSync(this.#temp.path, { force: true });
   }
 
   /** Closes once: the number of a closed descriptor belongs to whoever opens the next file. */
   #close(): void {
-    if (this.#isOpen) closeSync(this.#fd);
+    if (this.#isOpen) closeSync(this.#temp.fd);
     this.#isOpen = false;
   }
 }
@@ -226,11 +226,13 @@ export function openSpoolFileOrNull(
   minTxid: Txid,
   maxTxid: Txid,
 ): SpoolFile | null {
-  const fileSize = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (fileSize < FOOTER_SIZE) return null;
+  const fd = openSpoolFdOrNull(path);
+  if (fd === null) return null;
   const footer = new Uint8Array(FOOTER_SIZE);
-  const fd = openSync(path, "r");
+  let fileSize: number;
   try {
+    fileSize = fstatSync(fd).size;
+    if (fileSize < FOOTER_SIZE) return null;
     if (readSync(fd, footer, 0, FOOTER_SIZE, fileSize - FOOTER_SIZE) !== FOOTER_SIZE) return null;
   } finally {
     closeSync(fd);
@@ -250,14 +252,42 @@ export function openSpoolFileOrNull(
   };
 }
 
+/** What is no file of ours is no spool file. */
+function openSpoolFdOrNull(path: string): number | null {
+  try {
+    return openOwnOrNull(path);
+  } catch (error) {
+    if (error instanceof WalrustError && !error.retryable) return null;
+    throw error;
+  }
+}
+
 /**
  * Whether the LTX bytes of a file still have the SHA-256 of its footer. Reads the whole file in bounded
  * memory.
  */
 export async function isIntact(file: SpoolFile): Promise<boolean> {
   const hasher = new Bun.CryptoHasher("sha256");
-  for await (const chunk of Bun.file(file.path).slice(0, file.sizeBytes).stream()) hasher.update(chunk);
+  const chunk = new Uint8Array(1 << 18);
+  const fd = openOwn(file.path);
+  try {
+    for (let offset = 0; offset < file.sizeBytes; ) {
+      const count = await readAt(fd, chunk, Math.min(chunk.length, file.sizeBytes - offset), offset);
+      if (count === 0) return false;
+      hasher.update(chunk.subarray(0, count));
+      offset += count;
+    }
+  } finally {
+    closeSync(fd);
+  }
   return hex(new Uint8Array(hasher.digest())) === hex(file.sha256);
+}
+
+/** Reads on a pool thread, so that a large file keeps nobody waiting. @returns the bytes read */
+function readAt(fd: number, target: Uint8Array, length: number, position: number): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  read(fd, target, 0, length, position, (error, count) => (error ? reject(error) : resolve(count)));
+  return promise;
 }
 
 /** Removes a file that is in the bucket. */
@@ -268,7 +298,7 @@ export function removeSpoolFile(file: SpoolFile): void {
 /** Removes every file: the history they belong to is given up for the bucket's. */
 export function clearSpool(folder: string): void {
   for (const name of readdirSync(folder)) {
-    if (NAME.test(name) || name.endsWith(".ltx.tmp")) rmSync(join(folder, name), { force: true });
+    if (NAME.test(name) || name.endsWith(".tmp")) rmSync(join(folder, name), { force: true });
   }
   rmSync(join(folder, SENT_FOLDER), { recursive: true, force: true });
 }
@@ -281,7 +311,7 @@ export function isSnapshotFile(file: SpoolFile): boolean {
 /** The LTX bytes of a file in chunks of up to 256 KB; a chunk is valid until the next one. */
 export function* spoolChunks(file: SpoolFile): Generator<Uint8Array> {
   const chunk = new Uint8Array(Math.min(1 << 18, file.sizeBytes));
-  const fd = openSync(file.path, "r");
+  const fd = openOwn(file.path);
   try {
     for (let offset = 0; offset < file.sizeBytes; ) {
       const read = readSync(fd, chunk, 0, Math.min(chunk.length, file.sizeBytes - offset), offset);

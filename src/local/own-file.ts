@@ -1,0 +1,197 @@
+/**
+ * The rules for opening a file of ours: every open of state, spool, page sums and marks goes through here.
+ *
+ * A file counts as ours if and only if
+ *  1. the path's last name is no symbolic link (O_NOFOLLOW),
+ *  2. it is a regular file: a FIFO, device, socket or folder is closed again at once,
+ *  3. its owner is our effective user, and
+ *  4. no other user may write to it, and its size is at most what the caller expects.
+ * Opening never blocks: O_NONBLOCK returns at once for a FIFO without a writer, and for a file under a lease.
+ * A new file gets a random name that nobody can foresee, with O_EXCL, and mode 0600 from the start. Modes are
+ * set on the descriptor, never by path. The folder around the file is checked by folder-trust.ts.
+ */
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { randomTag } from "../env.ts";
+import { systemCode, WalrustError } from "../errors.ts";
+
+const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
+const SAFELY = O_NOFOLLOW | O_NONBLOCK;
+
+/** Mode of each file of ours; folders are 0700. */
+const FILE_MODE = 0o600;
+const OTHERS_WRITE = 0o022;
+
+/** Our effective user id; 0 where the system has none. */
+export function ownUid(): number {
+  return process.geteuid?.() ?? 0;
+}
+
+/**
+ * Opens a file of ours for reading; null when there is none.
+ * @throws WalrustError code "database": retryable when the system refuses, else it is not ours
+ */
+export function openOwnOrNull(path: string): number | null {
+  return openChecked(path, O_RDONLY);
+}
+
+/** Opens a file of ours for reading. @throws WalrustError code "database", also when there is none */
+export function openOwn(path: string): number {
+  return openChecked(path, O_RDONLY) ?? missing(path);
+}
+
+/** Opens a file of ours for reading and writing in place. @throws WalrustError code "database" */
+export function openOwnForUpdate(path: string): number {
+  return openChecked(path, O_RDWR) ?? missing(path);
+}
+
+/**
+ * Reads a whole file of ours; null when there is none.
+ * @throws WalrustError code "database" when it is not ours, or has more than `sizeMax` bytes
+ */
+export function readOwnOrNull(path: string, sizeMax: number): string | null {
+  const fd = openOwnOrNull(path);
+  if (fd === null) return null;
+  try {
+    const { size } = fstatSync(fd);
+    if (size > sizeMax) throw notOurs(path, `it has ${size} bytes, expected at most ${sizeMax}`);
+    const bytes = new Uint8Array(size);
+    let read = 0;
+    while (read < size) {
+      const count = readSync(fd, bytes, read, size - read, read);
+      if (count === 0) break;
+      read += count;
+    }
+    return new TextDecoder().decode(bytes.subarray(0, read));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A new file under a temporary name, which `publish` puts in place. */
+export interface TempFile {
+  readonly fd: number;
+  readonly path: string;
+}
+
+/**
+ * Creates a temporary file beside `path`. Whoever creates it closes it, and publishes or removes it.
+ * @throws the system's error
+ */
+export function createTemp(path: string): TempFile {
+  const tempPath = `${path}.${randomTag()}.tmp`;
+  const fd = openSync(tempPath, O_RDWR | O_CREAT | O_EXCL | SAFELY, FILE_MODE);
+  return { fd, path: tempPath };
+}
+
+/** Replaces the file at `path` as a whole. Not fsynced. @throws the system's error; nothing is left then */
+export function replaceOwn(path: string, text: string): void {
+  const temp = createTemp(path);
+  try {
+    writeWhole(temp.fd, new TextEncoder().encode(text));
+  } catch (error) {
+    closeSync(temp.fd);
+    rmSync(temp.path, { force: true });
+    throw error;
+  }
+  closeSync(temp.fd);
+  try {
+    renameSync(temp.path, path);
+  } catch (error) {
+    rmSync(temp.path, { force: true });
+    throw error;
+  }
+}
+
+/** Writes all of `bytes`: a nearly full disk takes only a part at a time. @throws the system's error */
+export function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+}
+
+/** Removes temporary files that a process which was killed left in a folder of ours. */
+export function sweepTemps(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (!name.endsWith(".tmp")) continue;
+    try {
+      unlinkSync(join(folder, name));
+    } catch (error) {
+      // No process of ours makes a folder of such a name.
+      if (!["ENOENT", "EISDIR", "EPERM"].includes(systemCode(error) ?? "")) throw error;
+    }
+  }
+}
+
+/** Takes a folder of ours away from everybody else, whatever its mode was. Follows no link. */
+export function closeFolderToOthers(folder: string): void {
+  const fd = openSync(folder, O_RDONLY | O_DIRECTORY | SAFELY);
+  try {
+    if ((fstatSync(fd).mode & 0o077) !== 0) fchmodSync(fd, 0o700);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Why an open file is not ours, or null. */
+export function strangenessOrNull(
+  stats: Pick<Stats, "isFile" | "isFIFO" | "isDirectory" | "uid" | "mode">,
+  uid: number,
+): string | null {
+  if (!stats.isFile()) {
+    const kind = stats.isFIFO() ? "a FIFO" : stats.isDirectory() ? "a folder" : "no regular file";
+    return `it is ${kind}, expected a regular file`;
+  }
+  if (stats.uid !== uid) return `user ${stats.uid} owns it, expected user ${uid}`;
+  if ((stats.mode & OTHERS_WRITE) !== 0) return "other users may write to it";
+  return null;
+}
+
+function openChecked(path: string, flags: number): number | null {
+  let fd: number;
+  try {
+    fd = openSync(path, flags | SAFELY);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "ENOENT") return null;
+    if (code === "EISDIR") throw notOurs(path, "it is a folder, expected a regular file", error);
+    if (code === "ENXIO") throw notOurs(path, "it is a socket, expected a regular file", error);
+    // EAGAIN, among others: somebody holds a lease on it.
+    if (code === "ELOOP") throw notOurs(path, "it is a symbolic link, expected a regular file", error);
+    throw new WalrustError("database", `Cannot open ${path}: ${code ?? String(error)}`, {
+      context: { path },
+      retryable: true,
+      cause: error,
+    });
+  }
+  const strangeness = strangenessOrNull(fstatSync(fd), ownUid());
+  if (strangeness === null) return fd;
+  closeSync(fd);
+  throw notOurs(path, strangeness);
+}
+
+function missing(path: string): never {
+  throw new WalrustError("database", `Cannot open ${path}: there is no such file`, {
+    context: { path },
+    retryable: true,
+  });
+}
+
+function notOurs(path: string, found: string, cause?: unknown): WalrustError {
+  return new WalrustError("database", `Cannot use ${path}: ${found}`, {
+    hint: "Remove it if walrust did not make it; without it, walrust continues from the bucket",
+    context: { path },
+    cause,
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * The files of one database and the folder they lie in. Which folder that is, places.ts decides.
+ */
+import { mkdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { systemCode, WalrustError } from "../errors.ts";
+import { distrustOrNull } from "./folder-trust.ts";
+import { closeFolderToOthers, replaceOwn, sweepTemps } from "./own-file.ts";
+
+/** Paths of a database's local files. */
+export interface StateFolder {
+  readonly folder: string;
+  readonly statePath: string;
+  readonly sumsPath: string;
+  readonly spoolFolder: string;
+}
+
+/** In a folder of the state home: the real path of the database that it belongs to. */
+export const DATABASE_PATH_FILE = "database";
+
+/** The files in `folder`. @param spoolFolder where captured files wait, if not in `folder` itself */
+export function stateFolderAt(folder: string, spoolFolder?: string): StateFolder {
+  return {
+    folder,
+    statePath: join(folder, "state.json"),
+    sumsPath: join(folder, "pages.sum"),
+    spoolFolder: spoolFolder ?? join(folder, "ltx"),
+  };
+}
+
+/** The state folder beside a database, whether it can be trusted or not. @param databasePath its real path */
+export function stateFolderOf(databasePath: string, spoolFolder?: string): StateFolder {
+  return stateFolderAt(join(dirname(databasePath), `.${basename(databasePath)}-walrust`), spoolFolder);
+}
+
+/**
+ * Makes the folders, takes them away from other users, and removes what a process that was killed left half
+ * written. Only whoever has the host lock may call this.
+ * @param databasePath written into a folder that does not lie beside the database
+ * @throws WalrustError code "database" when that is not possible, or the folders cannot be trusted
+ */
+export function createStateFolder(paths: StateFolder, databasePath?: string): void {
+  try {
+    for (const folder of [paths.folder, paths.spoolFolder]) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const distrust = distrustOrNull(folder);
+      if (distrust !== null) throw untrusted(folder, distrust);
+      closeFolderToOthers(folder);
+    }
+    sweepTemps(paths.folder);
+    if (databasePath !== undefined && dirname(paths.folder) !== dirname(databasePath)) {
+      replaceOwn(join(paths.folder, DATABASE_PATH_FILE), `${databasePath}\n`);
+    }
+  } catch (error) {
+    if (error instanceof WalrustError) throw error;
+    throw new WalrustError(
+      "database",
+      `Cannot create the state folder ${paths.folder}: ${systemCode(error)}`,
+      {
+        hint: "walrust keeps its position there: make it writable, or choose another folder with --state-dir",
+        cause: error,
+      },
+    );
+  }
+}
+
+function untrusted(folder: string, distrust: string): WalrustError {
+  return new WalrustError("database", `Cannot keep state in ${folder}: ${distrust}`, {
+    hint: "Choose a folder that only this user can change: --state-dir PATH, and --cache-dir if it is used",
+    context: { folder },
+  });
+}

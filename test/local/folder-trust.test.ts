@@ -1,0 +1,105 @@
+/** Whether a folder is ours alone: the rules one by one, and the same on real folders. */
+import { describe, expect, test } from "bun:test";
+import { chmodSync, chownSync, mkdirSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import {
+  distrustOrNull,
+  type FolderFacts,
+  folderDistrustOrNull,
+  parentDistrustOrNull,
+  parentsDistrustOrNull,
+  rememberingLook,
+  type Trustees,
+} from "../../src/local/folder-trust.ts";
+import { tempFolder } from "../support/temp.ts";
+
+const USER: Trustees = { uid: 1000, gid: 1000, rootUid: 0 };
+const ROOT: Trustees = { uid: 0, gid: 0, rootUid: 0 };
+
+function facts(uid: number, mode: number, gid = uid): FolderFacts {
+  return { isFolder: true, uid, gid, mode };
+}
+
+describe("folderDistrustOrNull", () => {
+  const CASES: readonly [what: string, FolderFacts, Trustees, said: string | null][] = [
+    ["ours, private", facts(1000, 0o700), USER, null],
+    ["ours, readable for all", facts(1000, 0o755), USER, null],
+    ["ours, writable for its group", facts(1000, 0o770), USER, "its group may write"],
+    ["ours, writable for our own group", facts(1000, 0o775, 1000), USER, "its group may write"],
+    ["ours, writable for everybody", facts(1000, 0o777), USER, "everybody may write"],
+    ["ours, sticky and writable for everybody", facts(1000, 0o1777), USER, "everybody may write"],
+    ["root's, for a user", facts(0, 0o755), USER, "user 0 owns it"],
+    ["a tenant's, for root", facts(4242, 0o700), ROOT, "user 4242 owns it"],
+    ["no folder", { ...facts(1000, 0o700), isFolder: false }, USER, "no folder"],
+  ];
+  for (const [what, folder, trustees, said] of CASES) {
+    test(`${what}: ${said ?? "trusted"}`, () => {
+      const found = folderDistrustOrNull(folder, trustees);
+      if (said === null) expect(found).toBeNull();
+      else expect(found).toContain(said);
+    });
+  }
+});
+
+describe("parentDistrustOrNull", () => {
+  const CASES: readonly [what: string, FolderFacts, Trustees, said: string | null][] = [
+    ["root's", facts(0, 0o755), USER, null],
+    ["ours", facts(1000, 0o755), USER, null],
+    ["of the owner of /", facts(65534, 0o755), { ...USER, rootUid: 65534 }, null],
+    ["sticky, as /tmp", facts(0, 0o1777), USER, null],
+    ["root's, writable for everybody", facts(0, 0o777), USER, "everybody"],
+    ["root's, writable for a group", facts(0, 0o2775, 50), ROOT, "its group"],
+    ["ours, writable for our private group", facts(1000, 0o775, 1000), USER, null],
+    ["ours, writable for another group", facts(1000, 0o775, 33), USER, "its group"],
+    ["root's, writable for root's group", facts(0, 0o775, 0), ROOT, "its group"],
+    ["a tenant's", facts(4242, 0o755), ROOT, "belongs to user 4242"],
+    ["a tenant's, sticky", facts(4242, 0o1777), ROOT, "belongs to user 4242"],
+    ["a link", { ...facts(0, 0o777), isFolder: false }, ROOT, "link"],
+  ];
+  for (const [what, folder, trustees, said] of CASES) {
+    test(`${what}: ${said ?? "trusted"}`, () => {
+      const found = parentDistrustOrNull(folder, trustees);
+      if (said === null) expect(found).toBeNull();
+      else expect(found).toContain(said);
+    });
+  }
+});
+
+describe("distrustOrNull", () => {
+  test("a private folder is trusted until its mode, a link or a parent lets others in", () => {
+    const top = tempFolder("trust");
+    const folder = join(top, "a", "b");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    expect(distrustOrNull(folder)).toBeNull();
+    chmodSync(folder, 0o770);
+    expect(distrustOrNull(folder)).toContain("its group may write");
+    chmodSync(folder, 0o700);
+    chmodSync(join(top, "a"), 0o777);
+    expect(distrustOrNull(folder)).toBe(`${join(top, "a")} is writable for everybody`);
+    chmodSync(join(top, "a"), 0o1777);
+    expect(distrustOrNull(folder)).toBeNull();
+    symlinkSync(folder, join(top, "link"));
+    expect(distrustOrNull(join(top, "link"))).toContain("it is a link");
+    expect(distrustOrNull(join(top, "missing"))).toBe("ENOENT");
+  });
+
+  test.skipIf(process.getuid?.() !== 0)("a folder of ours below a tenant's is not trusted", () => {
+    const top = tempFolder("trust");
+    const folder = join(top, "tenant", "ours");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chownSync(join(top, "tenant"), 4242, 4242);
+    expect(distrustOrNull(folder)).toBe(`${join(top, "tenant")} belongs to user 4242`);
+    expect(parentsDistrustOrNull(folder)).toBe(`${join(top, "tenant")} belongs to user 4242`);
+    chownSync(folder, 4242, 4242);
+    expect(distrustOrNull(folder)).toBe("user 4242 owns it");
+  });
+
+  test("a remembering look sees a folder once", () => {
+    const folder = tempFolder("trust");
+    const look = rememberingLook();
+    expect(distrustOrNull(folder, look)).toBeNull();
+    chmodSync(folder, 0o777);
+    expect(distrustOrNull(folder, look)).toBeNull();
+    expect(distrustOrNull(folder, rememberingLook())).toContain("everybody");
+  });
+});

@@ -1,0 +1,177 @@
+/**
+ * The opening rules, each against every kind of thing that can lie in the place of a file of ours. The system
+ * makes them: `mkfifo`, links, sockets, a file under a lease.
+ */
+import { describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { WalrustError } from "../../src/errors.ts";
+import {
+  closeFolderToOthers,
+  createTemp,
+  openOwn,
+  openOwnForUpdate,
+  openOwnOrNull,
+  readOwnOrNull,
+  replaceOwn,
+  strangenessOrNull,
+  sweepTemps,
+} from "../../src/local/own-file.ts";
+import { tempFolder } from "../support/temp.ts";
+
+function failureOf(work: () => unknown): WalrustError {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof WalrustError) return error;
+    throw error;
+  }
+  throw new Error("it did not fail");
+}
+
+/** What lies at the path, how it is made, and what the error says of it. */
+const STRANGE: readonly [kind: string, make: (path: string) => void, said: string][] = [
+  ["a FIFO", (path) => Bun.spawnSync(["mkfifo", path]), "it is a FIFO"],
+  ["a folder", (path) => mkdirSync(path), "it is a folder"],
+  ["a link to a file of ours", (path) => linkTo(path, true), "symbolic link"],
+  ["a dangling link", (path) => linkTo(path, false), "symbolic link"],
+  ["a file that others may write to", (path) => withMode(path, 0o622), "other users may write"],
+];
+
+function linkTo(path: string, isThere: boolean): void {
+  if (isThere) writeFileSync(`${path}.target`, "text", { mode: 0o600 });
+  symlinkSync(`${path}.target`, path);
+}
+
+function withMode(path: string, mode: number): void {
+  writeFileSync(path, "text");
+  chmodSync(path, mode);
+}
+
+describe("a file of ours", () => {
+  for (const [kind, make, said] of STRANGE) {
+    test(`is never ${kind}, however it is opened`, () => {
+      const path = join(tempFolder("own"), "state.json");
+      make(path);
+      for (const open of [openOwn, openOwnOrNull, openOwnForUpdate, (at: string) => readOwnOrNull(at, 100)]) {
+        const { code, retryable, message } = failureOf(() => open(path));
+        expect([code, message.includes(said), retryable]).toEqual(["database", true, false]);
+      }
+    });
+
+    test(`takes the place of ${kind} when it is written, and leaves what a link leads to`, () => {
+      if (kind === "a folder") return;
+      const path = join(tempFolder("own"), "state.json");
+      make(path);
+      replaceOwn(path, "ours");
+      expect([readOwnOrNull(path, 100), statSync(path).mode & 0o777]).toEqual(["ours", 0o600]);
+      if (kind === "a link to a file of ours") expect(readFileSync(`${path}.target`, "utf8")).toBe("text");
+      expect(readdirSync(join(path, "..")).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    });
+  }
+
+  test("is never a socket", async () => {
+    const path = join(tempFolder("own"), "s");
+    const server = createServer().listen(path);
+    await new Promise((resolve) => server.once("listening", resolve));
+    expect(failureOf(() => openOwn(path)).message).toContain("it is a socket");
+    server.close();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)("is never a file or device of another user", () => {
+    const path = join(tempFolder("own"), "state.json");
+    writeFileSync(path, "text", { mode: 0o600 });
+    chownSync(path, 4242, 4242);
+    expect(failureOf(() => openOwn(path)).message).toContain("user 4242 owns it");
+    expect(failureOf(() => openOwn("/dev/null")).message).toContain("no regular file");
+  });
+
+  test("under a lease is refused at once, to be tried again", async () => {
+    const path = join(tempFolder("own"), "state.json");
+    writeFileSync(path, "text", { mode: 0o600 });
+    const script =
+      "import fcntl,os,signal,sys\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\n" +
+      "f=os.open(sys.argv[1],os.O_RDWR)\nfcntl.fcntl(f,fcntl.F_SETLEASE,fcntl.F_WRLCK)\n" +
+      "print('held',flush=True)\nsys.stdin.read()";
+    const python = Bun.which("python3");
+    if (python === null) return;
+    const holder = Bun.spawn([python, "-c", script, path], { stdin: "pipe", stdout: "pipe" });
+    const reader = holder.stdout.getReader();
+    await reader.read();
+    const failure = failureOf(() => openOwn(path));
+    expect([failure.retryable, failure.message.includes("EAGAIN")]).toEqual([true, true]);
+    holder.kill();
+    await holder.exited;
+    closeSync(openOwn(path));
+  });
+
+  test("is not read when it has more bytes than it may have, though it holds none of them", () => {
+    const path = join(tempFolder("own"), "state.json");
+    writeFileSync(path, "", { mode: 0o600 });
+    truncateSync(path, 60 * 1024 ** 3);
+    expect(failureOf(() => readOwnOrNull(path, 64 * 1024)).message).toContain("expected at most 65536");
+  });
+
+  test("that is missing is null, or an error that the next try may not have", () => {
+    const path = join(tempFolder("own"), "state.json");
+    expect([openOwnOrNull(path), readOwnOrNull(path, 1)]).toEqual([null, null]);
+    expect(failureOf(() => openOwn(path)).retryable).toBe(true);
+  });
+});
+
+describe("createTemp", () => {
+  test("never takes a name twice, and nobody else can read what is written there", () => {
+    const folder = tempFolder("own");
+    const path = join(folder, "pages.sum");
+    const [a, b] = [createTemp(path), createTemp(path)];
+    expect(a.path).not.toBe(b.path);
+    expect(statSync(a.path).mode & 0o777).toBe(0o600);
+    for (const { fd } of [a, b]) closeSync(fd);
+  });
+
+  test("sweepTemps removes what a process that was killed left, and nothing else", () => {
+    const folder = tempFolder("own");
+    closeSync(createTemp(join(folder, "pages.sum")).fd);
+    writeFileSync(join(folder, "state.json.tmp"), "of an earlier version");
+    writeFileSync(join(folder, "state.json"), "kept");
+    mkdirSync(join(folder, "a.tmp"));
+    sweepTemps(folder);
+    expect(readdirSync(folder).sort()).toEqual(["a.tmp", "state.json"]);
+  });
+});
+
+describe("closeFolderToOthers", () => {
+  test("takes a folder away from others, and follows no link to another", () => {
+    const folder = tempFolder("own");
+    const [own, link] = [join(folder, "own"), join(folder, "link")];
+    mkdirSync(own);
+    chmodSync(own, 0o775);
+    symlinkSync(own, link);
+    expect(() => closeFolderToOthers(link)).toThrow();
+    expect(statSync(own).mode & 0o777).toBe(0o775);
+    closeFolderToOthers(own);
+    expect(statSync(own).mode & 0o777).toBe(0o700);
+  });
+});
+
+test("strangenessOrNull accepts a regular file of ours with any number of names", () => {
+  const path = join(tempFolder("own"), "f");
+  writeFileSync(path, "", { mode: 0o644 });
+  linkSync(path, `${path}.second`);
+  const stats = statSync(path);
+  expect(strangenessOrNull(stats, stats.uid)).toBeNull();
+  expect(strangenessOrNull(stats, stats.uid + 1)).toContain(`expected user ${stats.uid + 1}`);
+});
