@@ -32,6 +32,7 @@ import { GLOBAL_OPTIONS } from "./config/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
 import { errorMessage, WalrustError } from "./errors.ts";
+import { isUnverifiedAsked } from "./storage/trust.ts";
 
 declare const WALRUST_VERSION: string | undefined;
 
@@ -102,6 +103,11 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   const file = configFileOrNull(globals.config, environment);
   const sources = { words, environment, file };
   const env = systemEnv(createLog(globals.logLevel as "info", globals.logFormat as "text"));
+  if (isUnverifiedAsked(environment)) {
+    env.log.warn("NODE_TLS_REJECT_UNAUTHORIZED=0 is ignored: certificates are verified all the same", {
+      hint: "Name a private authority with ca_file in [s3], AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS",
+    });
+  }
   const signal = stopSignal(globals.json);
   try {
     return await verb.run({ words, sources, isJson: globals.json, env, signal, version: VERSION });

@@ -75,6 +75,12 @@ export const STORE_OPTIONS = group({
     choices: ["AES256", "aws:kms", "aws:kms:dsse"],
     meaning: "Server-side encryption of new objects",
   },
+  caFile: {
+    key: "s3.ca_file",
+    kind: "text",
+    isPath: true,
+    meaning: "PEM file of certificate authorities to trust beside those of the system and `AWS_CA_BUNDLE`",
+  },
 });
 
 /** [sync]: capture, checkpoints, snapshots. */

@@ -8,7 +8,10 @@
  */
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
+import { connectionProblem } from "../storage/connection-errors.ts";
+import { proxyOrNull } from "../storage/proxy.ts";
 import { StallWatch } from "../storage/stall-watch.ts";
+import { DEFAULT_TRUST } from "../storage/trust.ts";
 
 /** How long one request may take. */
 export const REQUEST_TIMEOUT_MS = 10_000;
@@ -51,6 +54,7 @@ export async function sendRequest(request: OutgoingRequest, env: Env, signal: Ab
       headers: request.headers,
       redirect: "manual",
       keepalive: false,
+      tls: DEFAULT_TRUST,
       signal: watch.signal,
       ...(request.body === undefined ? {} : { body: request.body }),
     });
@@ -76,9 +80,11 @@ function refused(url: URL, status: number): WalrustError {
 function unreachable(url: URL, error: unknown, isTimeout: boolean): WalrustError {
   const code = systemCode(error) ?? "";
   const known = /^[A-Za-z0-9_]{1,60}$/.test(code) ? code : "no connection";
+  const { hint, retryable } = connectionProblem(error, url, process.env);
+  const proxy = proxyOrNull(url, process.env);
+  const through = proxy === null ? "" : ` through the proxy ${proxy.shown} (${proxy.variable})`;
   const reason = isTimeout ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s` : known;
+  const details = retryable ? { retryable } : { hint };
   // Without the cause: its message has the whole URL.
-  return new WalrustError("internal", `${describeUrl(url)} cannot be reached: ${reason}`, {
-    retryable: true,
-  });
+  return new WalrustError("internal", `${describeUrl(url)} cannot be reached: ${reason}${through}`, details);
 }

@@ -14,6 +14,7 @@ import { S3Client } from "./s3-client.ts";
 import { S3Store } from "./s3-store.ts";
 import type { Slots } from "./slots.ts";
 import type { ObjectStore } from "./store.ts";
+import { DEFAULT_TRUST, storeTrust } from "./trust.ts";
 
 /** The region when nobody says one. */
 const DEFAULT_REGION = "us-east-1";
@@ -36,6 +37,8 @@ export interface StoreOptions extends CredentialOptions {
   /** Server-side encryption: AES256 or aws:kms. */
   readonly sse?: string;
   readonly sseKmsKeyId?: string;
+  /** A PEM file of authorities that are trusted too. Default: AWS_CA_BUNDLE, if it is set. */
+  readonly caFile?: string;
   readonly retry?: RetryPolicy;
   /** A request is cut off when nothing has moved for this long; 30 s by default. */
   readonly stallMs?: number;
@@ -82,6 +85,8 @@ export function openStore(
     credentials,
     env,
     stallMs: options.stallMs ?? DEFAULT_STALL_MS,
+    // Without TLS nobody shows a certificate.
+    trust: address.origin.startsWith("https:") ? storeTrust(options.caFile, environment) : DEFAULT_TRUST,
   });
   const shared = { client, bucket, prefix, env, retry, objectHeaders: objectHeaders(options) };
   const store = new S3Store(putSlots === undefined ? shared : { ...shared, putSlots });

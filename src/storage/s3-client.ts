@@ -13,6 +13,7 @@
  */
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import { type ConnectionProblem, connectionProblem } from "./connection-errors.ts";
 import type { CredentialSource } from "./credentials.ts";
 import { CHUNK_SIZE_BYTES, collectChunks, putBodyChunks, putBodySize } from "./object-body.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
@@ -21,6 +22,7 @@ import { xmlTextOrNull } from "./s3-xml.ts";
 import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
 import { StallWatch } from "./stall-watch.ts";
 import type { PutBody } from "./store.ts";
+import { DEFAULT_TRUST, type Trust } from "./trust.ts";
 
 const CLOCK_SKEW_MAX_MS = 4 * 60_000;
 const ERROR_SIZE_MAX = 64 * 1024;
@@ -57,6 +59,8 @@ export interface S3Stream {
   cancel(): void;
 }
 
+type Judge = (cause: unknown) => ConnectionProblem;
+
 /** What a client is made of. */
 export interface S3ClientOptions {
   readonly address: S3Address;
@@ -65,16 +69,34 @@ export interface S3ClientOptions {
   readonly env: Env;
   /** A request is cut off when nothing has moved for this long. */
   readonly stallMs: number;
+  /** Which certificates the store may show; by default those that Bun trusts. */
+  readonly trust?: Trust;
 }
 
 /** Sends requests to one bucket. */
 export class S3Client {
   readonly #options: S3ClientOptions;
+  /**
+   * Holds the connections and what is trusted: authorities given with each request would cost CPU each time.
+   */
+  readonly #session: Bun.FetchSession;
+  /**
+   * Says why there is no answer. Fetch takes its proxy from the environment of the process, whatever ours is.
+   */
+  readonly #judge: Judge;
   /** What to add to our clock to get the store's, in ms. */
   #clockOffsetMs = 0;
 
   constructor(options: S3ClientOptions) {
     this.#options = options;
+    const origin = new URL(options.address.origin);
+    this.#judge = (cause) => connectionProblem(cause, origin, process.env);
+    this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TRUST) } });
+  }
+
+  /** Closes the connections that are kept for the next request. */
+  close(): void {
+    this.#session.close();
   }
 
   /** Sends a request and reads the whole answer. @throws WalrustError for every status but 2xx. */
@@ -112,7 +134,7 @@ export class S3Client {
     const watch = new StallWatch(this.#options.env, this.#options.stallMs, request.signal);
     let response: Response;
     try {
-      response = await fetch(url, {
+      response = await this.#session.fetch(url, {
         method: request.method,
         headers,
         redirect: "manual",
@@ -124,10 +146,10 @@ export class S3Client {
       } as RequestInit);
     } catch (cause) {
       watch.stop();
-      throw watch.errorFor(request.action, cause);
+      throw watch.errorFor(request.action, cause, this.#judge);
     }
     watch.touch();
-    const stream = watchedStream(response, watch, request.action);
+    const stream = watchedStream(response, watch, request.action, this.#judge);
     if (response.status >= 200 && response.status < 300) return stream;
     throw await this.#failure(request, stream);
   }
@@ -224,12 +246,12 @@ async function* watchedChunks(body: PutBody, watch: StallWatch): AsyncGenerator<
   watch.touch();
 }
 
-function watchedStream(response: Response, watch: StallWatch, action: string): S3Stream {
+function watchedStream(response: Response, watch: StallWatch, action: string, judge: Judge): S3Stream {
   const { status, headers } = response;
   const body = headers.get("content-length") === "0" ? null : response.body;
   if (body === null) watch.stop();
   else watch.pause();
-  const chunks = body === null ? noChunks() : readChunks(body, watch, action);
+  const chunks = body === null ? noChunks() : readChunks(body, watch, action, judge);
   return { status, headers, chunks, cancel: () => watch.stop() };
 }
 
@@ -239,6 +261,7 @@ async function* readChunks(
   body: ReadableStream<Uint8Array>,
   watch: StallWatch,
   action: string,
+  judge: Judge,
 ): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
   try {
@@ -250,7 +273,7 @@ async function* readChunks(
       yield value;
     }
   } catch (cause) {
-    throw watch.errorFor(action, cause);
+    throw watch.errorFor(action, cause, judge);
   } finally {
     watch.stop();
   }

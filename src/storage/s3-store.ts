@@ -202,7 +202,9 @@ export class S3Store implements ObjectStore {
     return this.capabilities;
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#client.close();
+  }
 
   async #putOnce(key: string, body: PutBody, options: PutOptions, isConditional: boolean): Promise<void> {
     const headers = this.#objectHeaders(options);

@@ -3,7 +3,8 @@
  * takes in all, and when its caller gives up. One timer a request, whatever the number of chunks.
  */
 import type { Env } from "../env.ts";
-import { errorMessage, WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
+import type { ConnectionProblem } from "./connection-errors.ts";
 
 /** Watches one request; `stop` has to be called in the end. */
 export class StallWatch {
@@ -44,16 +45,16 @@ export class StallWatch {
     this.#controller.abort();
   }
 
-  /** What a failure of the request means. A caller's abort is thrown as it is. */
-  errorFor(action: string, cause: unknown): unknown {
+  /**
+   * What a failure of the request means. A caller's abort is thrown as it is.
+   * @param judge decides over everything but a stall; it gets a stall too, as an error that says so
+   */
+  errorFor(action: string, cause: unknown, judge: (cause: unknown) => ConnectionProblem): unknown {
     if (this.#callerSignal?.aborted) return this.#callerSignal.reason;
     if (cause instanceof WalrustError) return cause;
-    const reason = this.#isStalled ? `nothing moved for ${this.#stallMs / 1000} s` : reasonOf(cause);
-    return new WalrustError("storage", `Cannot ${action}: ${reason}`, {
-      hint: "Check the network and the endpoint.",
-      retryable: true,
-      cause,
-    });
+    const stall = this.#isStalled ? new Error(`nothing moved for ${this.#stallMs / 1000} s`) : null;
+    const { reason, hint, retryable } = judge(stall ?? cause);
+    return new WalrustError("storage", `Cannot ${action}: ${reason}`, { hint, retryable, cause });
   }
 
   readonly #onCallerAbort = (): void => {
@@ -72,9 +73,4 @@ export class StallWatch {
     this.#isStalled = true;
     this.#controller.abort();
   }
-}
-
-/** What fetch says, without its advice to whoever wrote the program. */
-function reasonOf(cause: unknown): string {
-  return errorMessage(cause).replace(/\s*For more information, pass .*$/s, "");
 }

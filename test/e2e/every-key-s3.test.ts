@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Variables } from "../support/binary.ts";
+import { Authority } from "../support/certificates.ts";
 import {
   closeApplications,
   configured,
@@ -14,6 +15,7 @@ import {
 } from "../support/configured-watch.ts";
 import { S3Server } from "../support/s3-server.ts";
 import { tempFolder } from "../support/temp.ts";
+import { TlsFront } from "../support/tls-front.ts";
 
 setDefaultTimeout(30_000);
 
@@ -95,6 +97,40 @@ describe("[s3]", () => {
     const [object] = [...server.objects].filter(([key]) => key.endsWith(".ltx")).map(([, found]) => found);
     expect(object?.headers["x-amz-storage-class"]).toBe("STANDARD_IA");
     expect(object?.headers["x-amz-server-side-encryption"]).toBe("aws:kms");
+  });
+
+  test("s3.ca_file is trusted beside the system's, AWS_CA_BUNDLE too, and nothing else is", async () => {
+    const authority = new Authority();
+    const front = await TlsFront.to(server.url, authority.server());
+    const place = { "s3.bucket": '"s3://bucket/vm"', "s3.endpoint": `"${front.url}"`, ...KEYS };
+    const list = async (settings: Settings, env: Variables, file?: string) => {
+      const { folder, run } = await configured({ ...place, ...settings }, { stems: [], env });
+      if (file !== undefined) writeFileSync(join(folder, file), authority.cert);
+      return await run(["list"]);
+    };
+    try {
+      // A path is relative to the folder of the file it stands in.
+      expect((await list({ "s3.ca_file": '"our-ca.pem"' }, {}, "our-ca.pem")).exitCode).toBe(0);
+      expect((await list({}, { AWS_CA_BUNDLE: authority.path })).exitCode).toBe(0);
+      expect((await list({}, { NODE_EXTRA_CA_CERTS: authority.path })).exitCode).toBe(0);
+      expect((await list({}, { SSL_CERT_FILE: authority.path })).exitCode).toBe(0);
+      const missing = await list({ "s3.ca_file": '"our-ca.pem"' }, {});
+      expect([missing.exitCode, missing.stderr]).toEqual([
+        2,
+        expect.stringContaining("our-ca.pem (ca_file)"),
+      ]);
+      server.reset();
+      for (const env of [{}, { NODE_TLS_REJECT_UNAUTHORIZED: "0" }]) {
+        const { exitCode, stderr } = await list({}, env);
+        expect([exitCode, server.count("list")]).toEqual([4, 0]);
+        expect(stderr).toContain("cannot be verified");
+        expect(stderr).toContain("ca_file in [s3], AWS_CA_BUNDLE");
+        const isWarned = stderr.includes("NODE_TLS_REJECT_UNAUTHORIZED=0 is ignored");
+        expect(isWarned).toBe("NODE_TLS_REJECT_UNAUTHORIZED" in env);
+      }
+    } finally {
+      await front.stop();
+    }
   });
 });
 
