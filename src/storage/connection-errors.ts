@@ -5,7 +5,7 @@
  * No text made here holds the keys of a proxy, or the advice of fetch to whoever wrote the program.
  */
 import { errorMessage, systemCode } from "../errors.ts";
-import { type Proxy, proxyOrNull } from "./proxy.ts";
+import { type ForwardProxy, proxyOrNull } from "./proxy.ts";
 
 /** Why there was no answer. */
 export interface ConnectionProblem {
@@ -61,7 +61,7 @@ export function connectionProblem(
   return { reason: messageOf(cause), hint, retryable: true };
 }
 
-function proxyProblem(cause: unknown, code: string, { shown, variable }: Proxy): ConnectionProblem {
+function proxyProblem(cause: unknown, code: string, { shown, variable }: ForwardProxy): ConnectionProblem {
   const through = `through the proxy ${shown} (${variable})`;
   const hint = `Check the proxy in ${variable}; NO_PROXY lists the hosts that are reached without one`;
   const status = Number((cause as { status?: unknown } | null)?.status);

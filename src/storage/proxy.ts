@@ -8,7 +8,7 @@ import { BlockList, isIP } from "node:net";
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A proxy. */
-export interface Proxy {
+export interface ForwardProxy {
   /** Scheme, host and port, without keys. */
   readonly shown: string;
   /** The environment variable that names it. */
@@ -16,7 +16,7 @@ export interface Proxy {
 }
 
 /** The proxy between us and the host of `url`, or null. */
-export function proxyOrNull(url: URL, environment: Environment): Proxy | null {
+export function proxyOrNull(url: URL, environment: Environment): ForwardProxy | null {
   const own = url.protocol === "https:" ? "https_proxy" : "http_proxy";
   for (const name of [own, "all_proxy"]) {
     for (const variable of [name, name.toUpperCase()]) {

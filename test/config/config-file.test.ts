@@ -42,7 +42,8 @@ const SECTION_LIST =
   "Sections are s3, sync, cache, compaction, retention, retry, metrics, heartbeat, webhooks, databases";
 const S3_KEYS =
   "Keys are bucket, endpoint, region, access_key_id, access_key_id_file, secret_access_key, " +
-  "secret_access_key_file, session_token, session_token_file, profile, path_style, storage_class, sse, ca_file";
+  "secret_access_key_file, session_token, session_token_file, profile, path_style, " +
+  "storage_class, sse, ca_file";
 
 const NAMES: readonly Row[] = [
   ["[synk]\n", "1:2", 'Unknown section "synk"', "Did you mean [sync]?"],

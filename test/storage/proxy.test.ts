@@ -6,7 +6,7 @@ import { proxyOrNull } from "../../src/storage/proxy.ts";
 
 const VARIABLES = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 const kept = new Map<string, string | undefined>();
-let proxy: Server;
+let proxyServer: Server;
 let proxied = 0;
 
 beforeAll(async () => {
@@ -14,12 +14,12 @@ beforeAll(async () => {
     kept.set(name, process.env[name]);
     delete process.env[name];
   }
-  proxy = createServer((_, response) => {
+  proxyServer = createServer((_, response) => {
     proxied++;
     response.end("by the proxy");
   });
   const { promise, resolve } = Promise.withResolvers<void>();
-  proxy.listen(0, "127.0.0.1", resolve);
+  proxyServer.listen(0, "127.0.0.1", resolve);
   await promise;
 });
 
@@ -28,7 +28,7 @@ afterAll(() => {
     if (value === undefined) delete process.env[name];
     else process.env[name] = value;
   }
-  proxy.close();
+  proxyServer.close();
 });
 
 describe("proxyOrNull", () => {
@@ -53,8 +53,9 @@ describe("proxyOrNull", () => {
     ["http://[::1]:1/", { HTTP_PROXY: "P", NO_PROXY: "[::1]" }, null],
   ];
   for (const [url, given, variable] of table) {
-    test(`${url} with ${JSON.stringify(given)} goes ${variable === null ? "directly" : "by the proxy"}`, async () => {
-      const address = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    const way = variable === null ? "directly" : "by the proxy";
+    test(`${url} with ${JSON.stringify(given)} goes ${way}`, async () => {
+      const address = `http://127.0.0.1:${(proxyServer.address() as AddressInfo).port}`;
       const environment = Object.fromEntries(
         Object.entries(given).map(([name, value]) => [name, value === "P" ? address : value]),
       );
