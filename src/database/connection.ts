@@ -1,9 +1,10 @@
 /**
  * Short-lived SQLite connections: for a recovery, a read mark, a checkpoint. None stays open between cycles.
  *
- * A connection never creates a database, never deletes a WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), syncs
- * what it checkpoints, and is counted from open to close so that no raw descriptor is closed beside it
- * (see descriptors.ts). It writes nothing of its own: it begins write transactions only to roll them back.
+ * A connection never creates a database, nor files that others could not open (side-files.ts), never deletes
+ * a WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), syncs what it checkpoints, and is counted from open to
+ * close so that no raw descriptor is closed beside it (see descriptors.ts). It writes nothing of its own: it
+ * begins write transactions only to roll them back.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
 import { WalrustError } from "../errors.ts";
@@ -14,6 +15,7 @@ import {
   releaseConnection,
   retainConnection,
 } from "./descriptors.ts";
+import { assertNotMadeByUs, prepareSideFiles } from "./side-files.ts";
 
 /** How a connection behaves. */
 export interface ConnectionOptions {
@@ -46,6 +48,7 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
   if (identity === null) {
     throw new WalrustError("database", `Cannot open ${path}: there is no such file`, { context: { path } });
   }
+  const isGuest = prepareSideFiles(path);
   retainConnection(identity);
   let database: Database | null = null;
   try {
@@ -58,11 +61,25 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
     }
     database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
     database.run(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs)}`);
+    if (isGuest) assertGuest(database, path);
     return new Connection(path, identity, database);
   } catch (error) {
     database?.close();
     releaseConnection(identity);
     throw connectionError(path, error);
+  }
+}
+
+/**
+ * Opens -wal and -shm. If it was we who made them, they go again: the last connection to close deletes them.
+ */
+function assertGuest(database: Database, path: string): void {
+  database.run("PRAGMA user_version");
+  try {
+    assertNotMadeByUs(path);
+  } catch (error) {
+    database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 0);
+    throw error;
   }
 }
 
@@ -171,7 +188,10 @@ function connectionError(path: string, error: unknown): WalrustError {
       cause: error,
     });
   }
+  const isClosed = code === "SQLITE_CANTOPEN";
+  const hint = "walrust must be able to read and write its -wal and -shm too: look at their owner and group";
   return new WalrustError("database", `Cannot use ${path}: SQLite says ${message}`, {
+    ...(isClosed ? { hint } : {}),
     context: { path, sqlite: code },
     cause: error,
   });

@@ -30,6 +30,8 @@ import type { DatabaseStatus } from "./watch-status.ts";
 import type { WatchContext, WatchOptions, WatchTarget } from "./watch-types.ts";
 
 const ACTIVE_MS = 10_000;
+/** Longest pause while the application is waited for: to open its database, or to close something. */
+const APPLICATION_PAUSE_MS_MAX = 5_000;
 
 /** One watched database: `start`, then `look` again and again, then `finish` or `letGo`, and `close`. */
 export class DatabaseWatcher {
@@ -266,7 +268,9 @@ export class DatabaseWatcher {
     const { env, stopping } = this.context;
     if (this.#aborter.signal.aborted || error === stopping.reason) return;
     this.#hasFailed = true;
-    this.#pause.extend(env.monotonicMs(), this.#health.retryAtMs(error));
+    const waitsForApplication = this.live === null && hasCode(error, "database-busy");
+    const pauseMsMax = waitsForApplication ? APPLICATION_PAUSE_MS_MAX : undefined;
+    this.#pause.extend(env.monotonicMs(), this.#health.retryAtMs(error), pauseMsMax);
     this.#health.blocked(asWalrustError(error));
     this.#admission.failed(asWalrustError(error));
     this.#isMissing = this.live !== null && this.#admission.isGone;

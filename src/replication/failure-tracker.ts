@@ -22,9 +22,10 @@ export class RetryPause {
    * Another try failed.
    * @param retryAtMs when the next one makes sense, if that is known (an open circuit): neither before nor
    * after, and the pauses do not grow
+   * @param maxMs the longest pause
    */
-  extend(nowMs: number, retryAtMs: number | null = null): void {
-    this.#untilMs = retryAtMs ?? nowMs + this.#delayMs;
+  extend(nowMs: number, retryAtMs: number | null = null, maxMs = MAX_DELAY_MS): void {
+    this.#untilMs = retryAtMs ?? nowMs + Math.min(maxMs, this.#delayMs);
     if (retryAtMs !== null) return;
     this.#delayMs = Math.min(MAX_DELAY_MS, this.#delayMs * 2);
   }

@@ -87,4 +87,10 @@ describe("RetryPause", () => {
     pause.extend(60_000);
     expect([pause.isOver(60_249), pause.isOver(60_250)]).toEqual([false, true]);
   });
+
+  test("is no longer than is said", () => {
+    const pause = new RetryPause();
+    for (let time = 0; time < 20; time++) pause.extend(0, null, 5_000);
+    expect([pause.isOver(4_999), pause.isOver(5_000)]).toEqual([false, true]);
+  });
 });

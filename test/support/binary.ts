@@ -5,9 +5,10 @@
  * or older than the sources. Nothing of the machine's cloud account reaches it.
  */
 import { afterEach } from "bun:test";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { OtherUser } from "./other-user.ts";
 import { tempFolder } from "./temp.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
@@ -27,6 +28,8 @@ export interface Run {
 export interface RunOptions {
   readonly env?: Variables | undefined;
   readonly cwd?: string | undefined;
+  /** Whom it runs as; only root can say that, with `setpriv`. */
+  readonly user?: OtherUser | undefined;
 }
 
 const children = new Set<Bun.Subprocess>();
@@ -81,10 +84,33 @@ export function cleanEnvironment(added: Variables = {}): Record<string, string> 
 
 let empty: string | null = null;
 
-/** A folder in which no walrust.toml is found. */
+/** A folder in which no walrust.toml is found, and into which every user may look. */
 function emptyFolder(): string {
   if (empty === null || !existsSync(empty)) empty = tempFolder("cwd");
+  chmodSync(empty, 0o755);
   return empty;
+}
+
+/** Whether other users can be tried. */
+export const canChangeUser = process.geteuid?.() === 0 && Bun.which("setpriv") !== null;
+
+/** The executable as another user finds it, who may not look into the folder of this one. */
+let publicBinary: string | null = null;
+
+async function commandOf(user: OtherUser | undefined): Promise<string[]> {
+  const path = await walrustBinary();
+  if (user === undefined) return [path];
+  if (publicBinary === null || !existsSync(publicBinary)) {
+    const folder = tempFolder("public");
+    chmodSync(folder, 0o755);
+    publicBinary = join(folder, "walrust");
+    copyFileSync(path, publicBinary);
+    chmodSync(publicBinary, 0o755);
+  }
+  const { uid, gid, groups, umask } = user;
+  const ids = [`--reuid=${uid}`, `--regid=${gid}`, `--groups=${groups.join(",")}`];
+  const script = `umask ${umask.toString(8)}; exec "$@"`;
+  return ["setpriv", ...ids, "sh", "-c", script, "sh", publicBinary];
 }
 
 /** Starts the executable with pipes. It is killed when the test ends. */
@@ -93,7 +119,7 @@ export async function spawnWalrust(
   options: RunOptions = {},
 ): Promise<Bun.Subprocess<"ignore", "pipe", "pipe">> {
   return untilTestEnds(
-    Bun.spawn([await walrustBinary(), ...words], {
+    Bun.spawn([...(await commandOf(options.user)), ...words], {
       cwd: options.cwd ?? emptyFolder(),
       env: cleanEnvironment(options.env),
       stdio: ["ignore", "pipe", "pipe"],

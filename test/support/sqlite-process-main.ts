@@ -4,8 +4,10 @@
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
 import { createInterface } from "node:readline";
+import { becomeOtherUser } from "./other-user.ts";
 
 const OPEN_FLAGS = constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_CREATE | constants.SQLITE_OPEN_URI;
+becomeOtherUser(process.argv[3]);
 const database = new Database(process.argv[2] ?? "", OPEN_FLAGS);
 process.stdout.write("ready\n");
 

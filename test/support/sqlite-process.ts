@@ -3,6 +3,7 @@
  * to. Its locks are those of another process, and `kill` is a SIGKILL.
  */
 import { join } from "node:path";
+import type { OtherUser } from "./other-user.ts";
 
 /** What the child answers: the rows, or SQLite's error code. */
 export interface SqliteReply {
@@ -20,8 +21,9 @@ export class SqliteProcess {
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #replies: AsyncIterator<string>;
 
-  private constructor(path: string) {
-    this.#child = Bun.spawn([process.execPath, SCRIPT, path], {
+  private constructor(path: string, user: OtherUser | null) {
+    const words = user === null ? [] : [JSON.stringify(user)];
+    this.#child = Bun.spawn([process.execPath, SCRIPT, path, ...words], {
       stdin: "pipe",
       stdout: "pipe",
       stderr: "inherit",
@@ -31,9 +33,10 @@ export class SqliteProcess {
 
   /**
    * Starts a child that opens `path` (a path, or a `file:` URI) and creates the database if it is missing.
+   * @param user whom it runs as; only root can say that
    */
-  static async open(path: string): Promise<SqliteProcess> {
-    const child = new SqliteProcess(path);
+  static async open(path: string, user: OtherUser | null = null): Promise<SqliteProcess> {
+    const child = new SqliteProcess(path, user);
     await child.#replies.next();
     return child;
   }
