@@ -2,9 +2,9 @@
  * `bun run peers`: installs the independent programs that the tests use as oracles into the git-ignored
  * `.peers/bin`, at pinned versions. What is already there at the right version is left alone.
  *
- *   ltx, litestream, versitygw   built by `go install` (some four minutes on two cores when nothing is
- *   cached)
- *   sqlite3                      the system's; installed by apt-get when we are root in CI, otherwise
+ *   ltx, litestream, versitygw, minio   built by `go install` (some seven minutes on two cores when nothing
+ *   is cached)
+ *   sqlite3                             the system's; installed by apt-get when we are root in CI, otherwise
  *   explained
  */
 import { existsSync } from "node:fs";
@@ -21,6 +21,8 @@ const GO_PEERS: Readonly<Record<string, string>> = {
   ltx: "github.com/superfly/ltx/cmd/ltx@v0.5.3",
   litestream: "github.com/benbjohnson/litestream/cmd/litestream@v0.5.18",
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
+  // Its releases carry no version that the go command knows: the newest commit at the time.
+  minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
 };
 
 /** The names of the peers that are not installed. */

@@ -1,13 +1,13 @@
 /**
- * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw. `bun run
- * peers` installs them into `.peers/bin`. Without one its tests are skipped; with WALRUST_PEERS=required they
- * fail.
+ * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO. `bun
+ * run peers` installs them into `.peers/bin`. Without one its tests are skipped; with WALRUST_PEERS=required
+ * they fail.
  */
 import { test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-export type PeerName = "ltx" | "litestream" | "versitygw" | "sqlite3";
+export type PeerName = "ltx" | "litestream" | "versitygw" | "minio" | "sqlite3";
 
 const PEERS_FOLDER = join(import.meta.dir, "..", "..", ".peers", "bin");
 

@@ -5,6 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { freePort } from "./free-port.ts";
 import { peerPath } from "./peers.ts";
 import { tempFolder } from "./temp.ts";
 
@@ -48,13 +49,6 @@ export async function startVersitygw(): Promise<Versitygw> {
       await gateway.exited;
     },
   };
-}
-
-function freePort(): number {
-  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = probe;
-  probe.stop(true);
-  return port;
 }
 
 function canConnect(port: number): Promise<boolean> {
