@@ -184,7 +184,13 @@ function jsonOf(result: UpkeepResult): unknown {
     })),
     deleted,
     deleted_bytes: deletedBytes,
+    refused: refusedKeys(result),
   };
+}
+
+/** The keys that the store refused to delete. */
+function refusedKeys({ refused = [], retention }: UpkeepResult): string[] {
+  return [...refused, ...(retention.refused ?? [])];
 }
 
 function report(result: UpkeepResult, force: boolean): void {
@@ -202,5 +208,9 @@ function report(result: UpkeepResult, force: boolean): void {
   }
   const size = formatBytes(retention.deletedBytes);
   printLine(`${name}: ${countOf(retention.deleted.length, "object")} (${size}) ${verb}deleted by retention`);
+  const refused = refusedKeys(result);
+  if (refused.length > 0) {
+    printLine(`${name}: ${countOf(refused.length, "object")} kept, because the store refuses to delete them`);
+  }
   if (!force) printLine(`${name}: nothing was changed; give --force to do it`);
 }

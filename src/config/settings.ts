@@ -81,6 +81,11 @@ export const STORE_OPTIONS = group({
     isPath: true,
     meaning: "PEM file of certificate authorities to trust beside those of the system and `AWS_CA_BUNDLE`",
   },
+  contentMd5: {
+    key: "s3.content_md5",
+    kind: "switch",
+    meaning: "Send Content-MD5 with every upload; by itself: only to a bucket that asks for it",
+  },
 });
 
 /** [sync]: capture, checkpoints, snapshots. */

@@ -74,14 +74,16 @@ async function removeUnreachable(store: ObjectStore, report: VerifyReport): Prom
   const keys = report.findings
     .filter(({ code }) => code === "unreachable-object")
     .map(({ object }) => object!);
-  await removeKeys(store, keys);
+  const removed = await removeKeys(store, keys);
   const code = "unreachable-object";
-  return keys.map((object) => ({ database: report.name, code, object, message: "deleted" }));
+  return removed.map((object) => ({ database: report.name, code, object, message: "deleted" }));
 }
 
+/** @returns the keys that are gone: a store may refuse to delete some */
 async function removeKeys(store: ObjectStore, keys: readonly string[]): Promise<readonly string[]> {
-  if (keys.length > 0) await store.delete(keys);
-  return keys;
+  if (keys.length === 0) return [];
+  const kept = new Set((await store.delete(keys)).map(({ key }) => key));
+  return keys.filter((key) => !kept.has(key));
 }
 
 /** @returns whether it was written */

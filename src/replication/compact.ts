@@ -301,10 +301,17 @@ function openFile(path: string, sizeBytes: number, isTemporary: boolean): Pick<O
   return { read, close };
 }
 
+/** What became of replaced objects. */
+export interface Expired {
+  readonly deleted: readonly string[];
+  /** The store's owner wants them kept. */
+  readonly refused: readonly string[];
+}
+
 /**
  * Deletes what verified objects have replaced for longer than its lifetime.
  * @param objects a complete listing of levels 0 to 3
- * @returns the deleted keys
+ * @returns the deleted keys, and those that the store refused to delete
  */
 export async function expire(
   target: CompactionTarget,
@@ -312,16 +319,19 @@ export async function expire(
   policy: CompactionPolicy,
   progress: CompactionProgress,
   signal?: AbortSignal,
-): Promise<string[]> {
+): Promise<Expired> {
   const nowMs = target.env.nowMs();
   const candidates = planExpiry(objects, policy, () => true, nowMs);
-  if (candidates.length === 0) return [];
+  if (candidates.length === 0) return { deleted: [], refused: [] };
   await verifyReplacements(target, objects, candidates, progress, signal);
   const expired = planExpiry(objects, policy, ({ key }) => progress.verified.has(key), nowMs);
   const keys = expired.map(({ key }) => key);
-  if (keys.length > 0) await target.store.delete(keys, signal === undefined ? {} : { signal });
-  forgetReplaced(objects, expired, progress);
-  return keys;
+  if (keys.length === 0) return { deleted: [], refused: [] };
+  const kept = await target.store.delete(keys, signal === undefined ? {} : { signal });
+  const refused = new Set(kept.map(({ key }) => key));
+  const gone = expired.filter(({ key }) => !refused.has(key));
+  forgetReplaced(objects, gone, progress);
+  return { deleted: gone.map(({ key }) => key), refused: [...refused] };
 }
 
 /** Verifies the objects that cover the candidates, where that was not done yet (made before a restart). */

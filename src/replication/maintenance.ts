@@ -31,6 +31,8 @@ import type { SnapshotPolicy } from "./schedule.ts";
 
 /** The least time between two looks for compacted objects that may be deleted. */
 const EXPIRY_INTERVAL_MS = 600_000;
+/** The time to the next look when the store refused to delete: a retention does not end in minutes. */
+const REFUSED_INTERVAL_MS = 24 * 3_600_000;
 
 /** How objects are kept up. */
 export interface MaintenanceOptions {
@@ -150,11 +152,14 @@ export class Maintenance {
     this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
     if (compaction !== null) {
       const objects = await listObjects(target.store, target.name, signal);
-      const deleted = new Set(await expire(target, objects, compaction, this.#progress, signal));
-      const left = objects.filter(({ key }) => !deleted.has(key));
+      const { deleted, refused } = await expire(target, objects, compaction, this.#progress, signal);
+      const settled = new Set([...deleted, ...refused]);
+      const left = objects.filter(({ key }) => !settled.has(key));
       const next = planReplaced(left, compaction, () => true).map(({ expiresMs }) => expiresMs);
       const waitMs = Math.min(...next) - target.env.nowMs();
-      this.#expiryDueMs = nowMs + Math.max(EXPIRY_INTERVAL_MS, waitMs);
+      const isRefused = refused.length > 0;
+      const intervalMs = isRefused ? REFUSED_INTERVAL_MS : Math.max(EXPIRY_INTERVAL_MS, waitMs);
+      this.#expiryDueMs = nowMs + intervalMs;
     }
     if (!isRetentionDue) return;
     this.#retentionDueMs = nowMs + (retentionIntervalMs || Number.POSITIVE_INFINITY);
@@ -179,6 +184,8 @@ export interface UpkeepResult {
   readonly compacted: readonly CompactedObject[];
   /** Keys of objects that compaction replaced long enough ago. */
   readonly expired: readonly string[];
+  /** Keys of those that the store refused to delete; absent when there are none. */
+  readonly refused?: readonly string[];
   readonly retention: RetentionResult;
 }
 
@@ -198,13 +205,15 @@ export async function upkeepOnce(
   const compaction = policy.compaction ?? DEFAULT_COMPACTION;
   const progress = new CompactionProgress();
   const compacted: CompactedObject[] = [];
-  let expired: string[] = [];
+  let expired: readonly string[] = [];
+  let refused: readonly string[] = [];
   if (isForced) {
     for (let level = 1; level <= HIGHEST_LEVEL; level++) {
       if (!isLevelMade(compaction, level)) continue;
       compacted.push(...(await compactInto(target, level, progress, signal)));
     }
-    expired = await expire(target, await listObjects(store, name, signal), compaction, progress, signal);
+    const objects = await listObjects(store, name, signal);
+    ({ deleted: expired, refused } = await expire(target, objects, compaction, progress, signal));
   } else {
     const objects = await listObjects(store, name, signal);
     for (let level = 1; level <= HIGHEST_LEVEL; level++) {
@@ -216,7 +225,8 @@ export async function upkeepOnce(
   }
   const retention = await applyRetention(target, policy.retention, isForced, progress, signal);
   if (isForced && retention.deleted.length === 0) await rebuildManifest(store, name, signal);
-  return { name, compacted, expired, retention };
+  const result = { name, compacted, expired, retention };
+  return refused.length === 0 ? result : { ...result, refused };
 }
 
 /** When in its first interval a level is due; never where it is not made. */

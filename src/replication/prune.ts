@@ -29,6 +29,8 @@ export interface RetentionResult {
   readonly kept: readonly RetentionVerdict[];
   readonly deleted: readonly string[];
   readonly deletedBytes: number;
+  /** Keys that the store refused to delete; absent when there are none. */
+  readonly refused?: readonly string[];
 }
 
 /**
@@ -56,14 +58,20 @@ export async function applyRetention(
       pruning = planPruning(objects, times, policy);
     }
   }
-  const deleted = pruning.deletions.map(({ key }) => key);
-  const deletedBytes = pruning.deletions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  if (isForced && deleted.length > 0) {
-    await store.delete(deleted, signal === undefined ? {} : { signal });
-    await rebuildManifest(store, name, signal);
+  const planned = pruning.deletions.map(({ key }) => key);
+  let refused: string[] = [];
+  if (isForced && planned.length > 0) {
+    const kept = await store.delete(planned, signal === undefined ? {} : { signal });
+    refused = kept.map(({ key }) => key);
+    if (refused.length < planned.length) await rebuildManifest(store, name, signal);
     forgetSnapshots(store, name, pruning, progress);
   }
-  return { kept: pruning.keptSnapshots, deleted, deletedBytes };
+  const isStillThere = new Set(refused);
+  const deletions = pruning.deletions.filter(({ key }) => !isStillThere.has(key));
+  const deletedBytes = deletions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const deleted = deletions.map(({ key }) => key);
+  const result = { kept: pruning.keptSnapshots, deleted, deletedBytes };
+  return refused.length === 0 ? result : { ...result, refused };
 }
 
 /** The capture times of the snapshots, by key. One whose header is damaged has none, and is left alone. */

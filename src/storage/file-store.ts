@@ -26,6 +26,7 @@ import {
 import { probeConditionalPut } from "./probe.ts";
 import type {
   ByteRange,
+  KeptKey,
   Leftover,
   ListOptions,
   ObjectBody,
@@ -134,10 +135,10 @@ export class FileStore implements ObjectStore {
     return await walkFolders(this.#root, prefix);
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
+  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
     for (const key of keys) assertFileKey(key);
     options.signal?.throwIfAborted();
-    if (keys.length === 0) return;
+    if (keys.length === 0) return [];
     await this.#assertRoot();
     const pathsByFolder = Map.groupBy(
       keys.map((key) => join(this.#root, key)),
@@ -147,6 +148,7 @@ export class FileStore implements ObjectStore {
       options.signal?.throwIfAborted();
       await this.#deleteInFolder(folder, paths);
     }
+    return [];
   }
 
   async probe(key: string): Promise<StoreCapabilities> {

@@ -13,6 +13,7 @@ import { objectBody, putBodySize } from "./object-body.ts";
 import { RetryingStore } from "./retrying-store.ts";
 import type {
   ByteRange,
+  KeptKey,
   Leftover,
   ListOptions,
   ObjectBody,
@@ -22,6 +23,7 @@ import type {
   PutBody,
   PutOptions,
   StoreCapabilities,
+  UnfinishedUpload,
 } from "./store.ts";
 
 /** A put of more than this is no trial by itself. */
@@ -79,8 +81,8 @@ export class GuardedStore implements ObjectStore {
     return await this.#call((store) => store.listFolders(prefix, this.#ended(options)));
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#call((store) => store.delete(keys, this.#ended(options)));
+  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
+    return await this.#call((store) => store.delete(keys, this.#ended(options)));
   }
 
   async probe(key: string): Promise<StoreCapabilities> {
@@ -93,6 +95,20 @@ export class GuardedStore implements ObjectStore {
 
   async removeLeftovers(keys: readonly string[]): Promise<string[]> {
     return (await this.#call(async (store) => store.removeLeftovers?.(keys))) ?? [];
+  }
+
+  async unfinishedUploads(
+    prefix: string,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<UnfinishedUpload[]> {
+    return (await this.#call(async (store) => store.unfinishedUploads?.(prefix, this.#ended(options)))) ?? [];
+  }
+
+  async abortUploads(
+    uploads: readonly UnfinishedUpload[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<void> {
+    await this.#call(async (store) => store.abortUploads?.(uploads, this.#ended(options)));
   }
 
   async close(): Promise<void> {

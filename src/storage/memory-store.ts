@@ -17,6 +17,7 @@ import {
 } from "./object-rules.ts";
 import type {
   ByteRange,
+  KeptKey,
   ListOptions,
   ObjectBody,
   ObjectHead,
@@ -107,10 +108,11 @@ export class MemoryStore implements ObjectStore {
     return [...folders];
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
+  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
     for (const key of keys) assertObjectKey(key);
     this.#assertUsable(options.signal);
     for (const key of keys) this.#entries.delete(key);
+    return [];
   }
 
   async probe(key: string): Promise<StoreCapabilities> {

@@ -39,6 +39,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly sseKmsKeyId?: string;
   /** A PEM file of authorities that are trusted too. Default: AWS_CA_BUNDLE, if it is set. */
   readonly caFile?: string;
+  /** Send Content-MD5 with every body; without it only to buckets that ask for it. */
+  readonly contentMd5?: boolean;
   readonly retry?: RetryPolicy;
   /** A request is cut off when nothing has moved for this long; 30 s by default. */
   readonly stallMs?: number;
@@ -88,8 +90,17 @@ export function openStore(
     // Without TLS nobody shows a certificate.
     trust: address.origin.startsWith("https:") ? storeTrust(options.caFile, environment) : DEFAULT_TRUST,
   });
-  const shared = { client, bucket, prefix, env, retry, objectHeaders: objectHeaders(options) };
-  const store = new S3Store(putSlots === undefined ? shared : { ...shared, putSlots });
+  const store = new S3Store({
+    client,
+    bucket,
+    prefix,
+    env,
+    retry,
+    objectHeaders: objectHeaders(options),
+    ...(putSlots === undefined ? {} : { putSlots }),
+    ...(options.contentMd5 === undefined ? {} : { hasContentMd5: options.contentMd5 }),
+    ...(options.conditions === undefined ? {} : { conditions: options.conditions }),
+  });
   return new RetryingStore(store, env, retry);
 }
 

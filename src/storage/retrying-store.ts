@@ -15,6 +15,7 @@ import { NO_RETRY, type RetryContext, type RetryPolicy, withRetry } from "./retr
 import type { Slots } from "./slots.ts";
 import type {
   ByteRange,
+  KeptKey,
   Leftover,
   ListOptions,
   ObjectBody,
@@ -24,6 +25,7 @@ import type {
   PutBody,
   PutOptions,
   StoreCapabilities,
+  UnfinishedUpload,
 } from "./store.ts";
 
 /** Wraps a store with retries. */
@@ -114,8 +116,9 @@ export class RetryingStore implements ObjectStore {
     return await withRetry(context, () => this.#inner.listFolders(prefix, options));
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
-    await withRetry(this.#context("delete", options.signal), () => this.#inner.delete(keys, options));
+  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
+    const context = this.#context("delete", options.signal);
+    return await withRetry(context, () => this.#inner.delete(keys, options));
   }
 
   async probe(key: string): Promise<StoreCapabilities> {
@@ -128,6 +131,22 @@ export class RetryingStore implements ObjectStore {
 
   async removeLeftovers(keys: readonly string[]): Promise<string[]> {
     return (await this.#inner.removeLeftovers?.(keys)) ?? [];
+  }
+
+  async unfinishedUploads(
+    prefix: string,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<UnfinishedUpload[]> {
+    const context = this.#context("unfinishedUploads", options.signal);
+    return (await withRetry(context, async () => this.#inner.unfinishedUploads?.(prefix, options))) ?? [];
+  }
+
+  async abortUploads(
+    uploads: readonly UnfinishedUpload[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const context = this.#context("abortUploads", options.signal);
+    await withRetry(context, async () => this.#inner.abortUploads?.(uploads, options));
   }
 
   async close(): Promise<void> {

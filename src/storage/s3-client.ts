@@ -17,6 +17,7 @@ import { type ConnectionProblem, connectionProblem } from "./connection-errors.t
 import type { CredentialSource } from "./credentials.ts";
 import { CHUNK_SIZE_BYTES, collectChunks, putBodyChunks, putBodySize } from "./object-body.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
+import { isPage, notTheStore } from "./s3-answer.ts";
 import { retryAfterMsOrNull, type S3Failure, s3CodeOf, s3Error, s3StatusOf } from "./s3-errors.ts";
 import { xmlTextOrNull } from "./s3-xml.ts";
 import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
@@ -150,6 +151,10 @@ export class S3Client {
     }
     watch.touch();
     const stream = watchedStream(response, watch, request.action, this.#judge);
+    if (isPage(request.method, response)) {
+      stream.cancel();
+      throw notTheStore(request.action, `${response.status} with an HTML page`);
+    }
     if (response.status >= 200 && response.status < 300) return stream;
     throw await this.#failure(request, stream);
   }

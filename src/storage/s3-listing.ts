@@ -12,8 +12,9 @@
  * more than 1,000,000 entries.
  */
 import { WalrustError } from "../errors.ts";
+import { documentOf } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
-import { parseXmlOrNull, type XmlElement } from "./s3-xml.ts";
+import type { XmlElement } from "./s3-xml.ts";
 
 /** Delete markers make pages without entries: some in a row are no fault. */
 const EMPTY_PAGES_MAX = 200;
@@ -89,8 +90,8 @@ async function sendPage(client: S3Client, request: S3ListRequest, token: string 
   else if (request.startAfter !== undefined) query.push(["start-after", request.startAfter]);
   const { action, signal } = request;
   const answer = await client.send({ action, method: "GET", fullKey: null, query, signal });
-  const [result] = parseXmlOrNull(answer.text)?.children ?? [];
-  if (result?.name !== "ListBucketResult") throw unusable(request, "the answer is no listing");
+  const result = documentOf(answer, "ListBucketResult", action);
+  if (result.name === "Error") throw unusable(request, "the answer is an error");
   return result;
 }
 

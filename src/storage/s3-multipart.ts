@@ -7,12 +7,15 @@
  * does not depend on the size. A part that changed in between is refused by the store, for its hash is
  * signed.
  */
-import { errorMessage, hasCode, WalrustError } from "../errors.ts";
+import { errorMessage, hasCode } from "../errors.ts";
 import { putBodySha256, putBodySize } from "./object-body.ts";
 import { NO_RETRY, type RetryContext, withRetry } from "./retry.ts";
+import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { s3CodeOf, s3Error } from "./s3-errors.ts";
-import { encodeXmlText, xmlElementOrNull, xmlTextOrNull } from "./s3-xml.ts";
+import { type PutHabit, sendBody } from "./s3-send.ts";
+import { abortS3Upload, listS3Uploads, type UploadBook } from "./s3-uploads.ts";
+import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
 import { sha256Hex } from "./sigv4.ts";
 import { SharedSlot, type Slots } from "./slots.ts";
 import type { PutBody } from "./store.ts";
@@ -27,6 +30,11 @@ const PART_COUNT_MAX = 10_000;
 const PARTS_IN_FLIGHT_MAX = 3;
 /** How long an upload may take to be aborted when its caller has given up. */
 const ABORT_LIMIT_MS = 2_000;
+/**
+ * Each CreateMultipartUpload whose answer is lost leaves an upload behind: it is tried again after longer
+ * waits than other requests.
+ */
+const CREATE_BASE_FACTOR = 8;
 const MEBIBYTE = 1024 * 1024;
 
 /** One upload. */
@@ -43,9 +51,13 @@ export interface MultipartUpload {
   readonly retry: RetryContext;
   /**
    * Whether the object in the store is the one being uploaded; asked when a repeated completion finds it
-   * done.
+   * done, and when the answer to a completion leaves a doubt.
    */
   readonly isDone: () => Promise<boolean>;
+  /** What is known of how the store takes bodies. */
+  readonly habit: PutHabit;
+  /** Where uploads on their way are noted. */
+  readonly book: UploadBook;
   /** Told when parts stay in the store because the upload could not be aborted. */
   readonly onLeftParts: (reason: string) => void;
   /** The whole upload takes one slot, while any of its requests is on its way. */
@@ -79,7 +91,9 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
   const { retry, putSlots } = upload;
   const slot = putSlots === undefined ? null : new SharedSlot(putSlots);
   const inSlot: InSlot = (attempt, signal) => (slot === null ? attempt() : slot.run(attempt, signal));
-  const uploadId = await withRetry(retry, () => inSlot(() => createUpload(upload), retry.signal));
+  const create = (): Promise<string> => upload.book.creating(upload.fullKey, () => createUpload(upload));
+  const policy = { ...retry.policy, baseMs: retry.policy.baseMs * CREATE_BASE_FACTOR };
+  const uploadId = await withRetry({ ...retry, policy }, () => inSlot(create, retry.signal));
   try {
     const etags = await sendParts(upload, uploadId, inSlot);
     await withRetry(retry, (attemptIndex) =>
@@ -88,6 +102,25 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
   } catch (error) {
     await abortUpload(upload, uploadId);
     throw error;
+  } finally {
+    upload.book.ended(uploadId);
+  }
+  if (upload.book.takeLost(upload.fullKey)) await abortOthers(upload);
+}
+
+/**
+ * Aborts what lost answers left at a key whose object is there now: no upload to it can end well any more.
+ * Best effort: what is left is found by the next sweep.
+ */
+async function abortOthers({ client, fullKey, retry, book }: MultipartUpload): Promise<void> {
+  try {
+    const action = `list the uploads of ${fullKey}`;
+    const uploads = (await listS3Uploads(client, fullKey, action, retry.signal)) ?? [];
+    for (const one of uploads) {
+      if (one.fullKey === fullKey && !book.isOurs(one)) await abortS3Upload(client, one, retry.signal);
+    }
+  } catch (error) {
+    retry.env.log.debug(`unfinished uploads of ${fullKey} stay: ${errorMessage(error)}`);
   }
 }
 
@@ -101,9 +134,11 @@ async function createUpload(upload: MultipartUpload): Promise<string> {
     headers,
     signal: retry.signal,
   });
-  const uploadId = xmlTextOrNull(answer.text, "UploadId");
-  if (uploadId !== null) return uploadId;
-  throw new WalrustError("storage", `Cannot ${action}: the store gave no upload id`, { retryable: true });
+  const result = documentOf(answer, "InitiateMultipartUploadResult", action);
+  throwIfError(result, action);
+  const uploadId = xmlTextOrNull(result, "UploadId");
+  if (uploadId !== null && uploadId !== "") return uploadId;
+  throw notTheStore(action, "200 without an upload id");
 }
 
 /** Sends all parts, three at a time; the first failure stops the others. Gives the ETags in order. */
@@ -137,13 +172,13 @@ async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSl
 }
 
 async function sendPart(
-  { client, action, fullKey, body }: MultipartUpload,
+  { client, action, fullKey, body, habit }: MultipartUpload,
   uploadId: string,
   part: Part,
   signal: AbortSignal,
 ): Promise<string> {
   const partBody = sliceBody(body, part.offset, part.sizeBytes);
-  const answer = await client.send({
+  const request = {
     action,
     method: "PUT",
     fullKey,
@@ -154,10 +189,9 @@ async function sendPart(
     body: partBody,
     sha256: await putBodySha256(partBody),
     signal,
-  });
-  const etag = answer.headers.get("etag");
-  if (etag !== null) return etag;
-  throw new WalrustError("storage", `Cannot ${action}: the store gave no ETag for part ${part.number}`);
+  } as const;
+  // The store compares the ETags with its parts at the completion.
+  return (await sendBody(client, request, habit)).etag;
 }
 
 function sliceBody(body: PutBody, offset: number, sizeBytes: number): PutBody {
@@ -184,10 +218,11 @@ async function completeUpload(
 }
 
 async function sendCompletion(
-  { client, action, fullKey, isCreateOnly, retry }: MultipartUpload,
+  upload: MultipartUpload,
   uploadId: string,
   etags: readonly string[],
 ): Promise<void> {
+  const { client, action, fullKey, isCreateOnly, retry } = upload;
   const parts = etags.map(
     (etag, index) => `<Part><PartNumber>${index + 1}</PartNumber><ETag>${encodeXmlText(etag)}</ETag></Part>`,
   );
@@ -204,11 +239,30 @@ async function sendCompletion(
     sha256: sha256Hex(bytes),
     signal: retry.signal,
   });
-  // The status is sent before the parts are joined: a failure can follow a 200.
-  const errorXml = xmlElementOrNull(answer.text, "Error");
-  if (errorXml === null) return;
-  const s3Code = xmlTextOrNull(errorXml, "Code") ?? "";
-  const s3Message = xmlTextOrNull(errorXml, "Message") ?? "";
+  const result = documentOf(answer, "CompleteMultipartUploadResult", action);
+  throwIfError(result, action);
+  const key = xmlTextOrNull(result, "Key");
+  const isOther = key !== null && key !== fullKey && !decodedKeys(key).includes(fullKey);
+  // A store may leave out what it should send, and spell a key in its own way: then the object decides.
+  if (!isOther && (xmlTextOrNull(result, "ETag") ?? "") !== "") return;
+  if (await upload.isDone()) return;
+  throw notTheStore(action, isOther ? `a completion of ${key}` : "a completion without an ETag");
+}
+
+/** A key as a store may spell it. */
+function decodedKeys(key: string): string[] {
+  try {
+    return [decodeURIComponent(key), decodeURIComponent(key.replaceAll("+", " "))];
+  } catch {
+    return [];
+  }
+}
+
+/** The status is sent before the work is done: a failure can follow a 200. */
+function throwIfError(result: XmlElement, action: string): void {
+  if (result.name !== "Error") return;
+  const s3Code = xmlTextOrNull(result, "Code") ?? "";
+  const s3Message = xmlTextOrNull(result, "Message") ?? "";
   const status = s3Code === "PreconditionFailed" ? 412 : 500;
   throw s3Error({ action, status, s3Code, s3Message, requestId: "", bucketRegion: null });
 }
@@ -225,16 +279,9 @@ async function abortUpload(upload: MultipartUpload, uploadId: string): Promise<v
   const policy = isHurried ? NO_RETRY : retry.policy;
   try {
     await withRetry({ ...retry, policy, signal: limit.signal }, () =>
-      client.send({
-        action: `abort the upload of ${fullKey}`,
-        method: "DELETE",
-        fullKey,
-        query: [["uploadId", uploadId]],
-        signal: limit.signal,
-      }),
+      abortS3Upload(client, { fullKey, uploadId }, limit.signal),
     );
   } catch (error) {
-    if (s3CodeOf(error) === "NoSuchUpload" || hasCode(error, "not-found")) return;
     onLeftParts(errorMessage(error));
   } finally {
     limit.abort();

@@ -9,8 +9,10 @@
  *    it is.
  * 3. A listing is sorted by key (bytewise ascending) and complete: a missing bucket or directory root is an
  *    error with code "missing-bucket", never an empty list. A prefix without objects is an empty list.
- * 4. `get`, `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
- * 5. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with one.
+ * 4. A call resolves only if the store itself has answered: an answer of something in its place (a captive
+ *    portal, a load balancer) is a retryable error.
+ * 5. `get`, `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
+ * 6. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with one.
  */
 
 /** User metadata of an object: lower-case names, ASCII values. */
@@ -98,6 +100,28 @@ export interface Leftover {
 export interface StoreCapabilities {
   /** Whether create-only puts are enforced by the store; "unknown" until the first probe or put. */
   readonly conditionalPut: "yes" | "no" | "unknown";
+  /** The same of uploads in parts; absent where there are none. */
+  readonly conditionalComplete?: "yes" | "no" | "unknown";
+}
+
+/** A key that the store refuses to delete: its owner wants the object kept. */
+export interface KeptKey {
+  readonly key: string;
+  /** What the store says, in its words. */
+  readonly reason: string;
+}
+
+/** An upload in parts that has not ended, and that this process does not work on. */
+export interface UnfinishedUpload {
+  readonly key: string;
+  readonly uploadId: string;
+  /** When it was begun, on the store's clock, in ms since the epoch. */
+  readonly initiatedMs: number;
+}
+
+/** Whether create-only writes need a look before and after: some kind of them is not enforced. */
+export function isWeak({ conditionalPut, conditionalComplete }: StoreCapabilities): boolean {
+  return conditionalPut === "no" || conditionalComplete === "no";
 }
 
 /**
@@ -120,8 +144,11 @@ export interface ObjectStore {
    * The names directly below `prefix` (which ends in "/" or is empty) that are "folders", without the slash.
    */
   listFolders(prefix: string, options?: { signal?: AbortSignal }): Promise<string[]>;
-  /** Deletes many keys; a missing one counts as deleted. */
-  delete(keys: readonly string[], options?: { signal?: AbortSignal }): Promise<void>;
+  /**
+   * Deletes many keys; a missing one counts as deleted.
+   * @returns the keys that the store refuses to delete (a retention, a policy without the permission)
+   */
+  delete(keys: readonly string[], options?: { signal?: AbortSignal }): Promise<readonly KeptKey[]>;
   /**
    * Finds out whether create-only puts are enforced, with one probe object under `key` that is removed again.
    */
@@ -130,5 +157,12 @@ export interface ObjectStore {
   leftovers?(folder: string): Promise<Leftover[]>;
   /** Removes those of the keys that are leftovers still, and returns them. */
   removeLeftovers?(keys: readonly string[]): Promise<string[]>;
+  /**
+   * The uploads in parts below `prefix` that have not ended, without those of this process; empty where the
+   * store does not list them. Absent where there are none.
+   */
+  unfinishedUploads?(prefix: string, options?: { signal?: AbortSignal }): Promise<UnfinishedUpload[]>;
+  /** Aborts uploads; one that is gone counts as aborted. */
+  abortUploads?(uploads: readonly UnfinishedUpload[], options?: { signal?: AbortSignal }): Promise<void>;
   close(): Promise<void>;
 }

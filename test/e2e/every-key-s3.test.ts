@@ -132,6 +132,13 @@ describe("[s3]", () => {
       await front.stop();
     }
   });
+
+  test("s3.content_md5 sends it with the first upload, unasked", async () => {
+    const { run } = await configured({ ...serverSettings(server), "s3.content_md5": "true" });
+    server.options.needsContentMd5 = true;
+    expect((await run(["snapshot", "app.db"])).exitCode).toBe(0);
+    expect([server.lastHeaders.get("put")?.["content-md5"]?.length, server.count("put")]).toEqual([24, 2]);
+  });
 });
 
 describe("[s3] with a host name", () => {

@@ -14,7 +14,7 @@ import { planRetention } from "../../src/replication/retention.ts";
 import { DEFAULT_SNAPSHOTS } from "../../src/replication/schedule.ts";
 import { type LtxObject, listObjects } from "../../src/storage/catalog.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
-import type { PutBody, PutOptions } from "../../src/storage/store.ts";
+import type { KeptKey, PutBody, PutOptions } from "../../src/storage/store.ts";
 import { FaultyStore, unreachable } from "./faulty-store.ts";
 import { recordingEnv } from "./recording-log.ts";
 import { seededRandom } from "./seeded-random.ts";
@@ -53,8 +53,10 @@ class BucketStore extends FaultyStore {
     return super.put(key, body, rest);
   }
 
-  override async delete(keys: readonly string[]): Promise<void> {
-    for (const key of this.shuffle(keys)) await super.delete([key]);
+  override async delete(keys: readonly string[]): Promise<readonly KeptKey[]> {
+    const kept: KeptKey[] = [];
+    for (const key of this.shuffle(keys)) kept.push(...(await super.delete([key])));
+    return kept;
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { WalrustError } from "../../src/errors.ts";
 import type {
+  KeptKey,
   ListOptions,
   ObjectBody,
   ObjectHead,
@@ -79,7 +80,7 @@ export class FaultyStore implements ObjectStore {
     return this.#run("listFolders", prefix, options.signal, () => this.inner.listFolders(prefix, options));
   }
 
-  delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
+  delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
     return this.#run("delete", keys.join(" "), options.signal, () => this.inner.delete(keys, options));
   }
 

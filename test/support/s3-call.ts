@@ -12,6 +12,8 @@ export type RequestKind =
   | "headBucket"
   | "list"
   | "deleteMany"
+  | "deleteOne"
+  | "listUploads"
   | "createUpload"
   | "putPart"
   | "completeUpload"
@@ -43,6 +45,7 @@ export function parseCall(request: IncomingMessage, body: Buffer): Call {
 export function kindOf({ method, key, query }: Call): RequestKind {
   if (key === "") {
     if (method === "GET" && query.get("list-type") === "2") return "list";
+    if (method === "GET" && query.has("uploads")) return "listUploads";
     if (method === "POST" && query.has("delete")) return "deleteMany";
     return method === "HEAD" ? "headBucket" : "unknown";
   }
@@ -50,7 +53,7 @@ export function kindOf({ method, key, query }: Call): RequestKind {
   if (method === "PUT") return isUpload ? "putPart" : "put";
   if (method === "POST")
     return isUpload ? "completeUpload" : query.has("uploads") ? "createUpload" : "unknown";
-  if (method === "DELETE") return isUpload ? "abortUpload" : "unknown";
+  if (method === "DELETE") return isUpload ? "abortUpload" : "deleteOne";
   if (method === "HEAD") return "head";
   return method === "GET" ? "get" : "unknown";
 }

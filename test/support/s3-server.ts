@@ -31,13 +31,15 @@ export interface Fault {
    * - hang: no answer until the server stops
    * - truncate: half of the body that was announced, then the connection is closed
    * - errorIn200: status 200 and an error in the body
+   * - instead: this answer, as something between us and the store would give it
    */
   readonly answer:
     | { readonly status: number; readonly code: string; readonly headers?: Record<string, string> }
     | "reset"
     | "hang"
     | "truncate"
-    | { readonly errorIn200: string };
+    | { readonly errorIn200: string }
+    | { readonly instead: Answer };
   /** How many requests; 1 by default. */
   readonly count?: number;
   /** How many requests of the kind pass before the first one fails; 0 by default. */
@@ -55,6 +57,8 @@ export interface S3ServerOptions {
   clockOffsetMs: number;
   /** "yes", "ignored" (header without effect) or "refused" (501). */
   conditionalPut: "yes" | "ignored" | "refused";
+  /** Whether the completion of an upload in parts has a condition; as `conditionalPut` by default. */
+  conditionalComplete: "yes" | "ignored" | undefined;
   listPageSize: number;
   /**
    * What a listing does with `encoding-type=url`: "asked" encodes when asked; "always" encodes unasked;
@@ -63,8 +67,18 @@ export interface S3ServerOptions {
   urlEncoding: "asked" | "always" | "echo" | "claim";
   /** Whether a listing is in the order of its keys; that of a directory bucket is not, and begins nowhere. */
   isListOrdered: boolean;
-  /** Keys that DeleteObjects refuses. */
+  /** Keys that are not deleted, in no way. */
   undeletable: string[];
+  /** Whether DeleteObjects is there, or what is answered to it instead. */
+  deleteMany: "yes" | Answer;
+  /** Whether uploads in parts are listed. */
+  listsUploads: boolean;
+  /** Whether puts are refused without Content-MD5, as in a bucket with a default retention. */
+  needsContentMd5: boolean;
+  /** ETags of objects: the MD5, something that looks like one, or something else. */
+  etags: "md5" | "strange" | "opaque";
+  /** What a gateway leaves out of its answers. */
+  omits: { metadata?: boolean; headLength?: boolean; bodyLength?: boolean };
 }
 
 interface Upload {
@@ -72,6 +86,7 @@ interface Upload {
   readonly key: string;
   readonly headers: Record<string, string>;
   readonly parts: Map<number, { bytes: Buffer; etag: string }>;
+  readonly initiatedMs: number;
 }
 
 /** The server. `S3Server.start()` listens on a free loopback port. */
@@ -99,10 +114,16 @@ export class S3Server {
       buckets: ["bucket"],
       clockOffsetMs: 0,
       conditionalPut: "yes",
+      conditionalComplete: undefined,
       listPageSize: 1_000,
       urlEncoding: "asked",
       isListOrdered: true,
       undeletable: [],
+      deleteMany: "yes",
+      listsUploads: true,
+      needsContentMd5: false,
+      etags: "md5",
+      omits: {},
       ...options,
     };
     this.#server = createServer((request, response) => void this.#serve(request, response));
@@ -190,12 +211,18 @@ export class S3Server {
 
   #send(call: Call, response: ServerResponse, answer: Answer): void {
     const body = Buffer.from(answer.body ?? "");
-    response.writeHead(answer.status, {
+    const headers: Record<string, string> = {
       date: new Date(Date.now() + this.options.clockOffsetMs).toUTCString(),
       "x-amz-request-id": "0123456789ABCDEF",
       "content-length": String(body.byteLength),
       ...answer.headers,
-    });
+    };
+    const { metadata, headLength, bodyLength } = this.options.omits;
+    for (const name of Object.keys(headers))
+      if (metadata && name.startsWith("x-amz-meta-")) delete headers[name];
+    const isBody = call.method === "GET" && call.key !== "" && answer.status === 200;
+    if ((headLength && call.method === "HEAD") || (bodyLength && isBody)) delete headers["content-length"];
+    response.writeHead(answer.status, headers);
     response.end(call.method === "HEAD" ? undefined : body);
   }
 
@@ -209,6 +236,8 @@ export class S3Server {
       response.write(body.subarray(0, body.byteLength / 2), () => response.socket?.destroy());
     } else if ("errorIn200" in fault.answer) {
       this.#send(call, response, { status: 200, body: errorXml(fault.answer.errorIn200, "injected") });
+    } else if ("instead" in fault.answer) {
+      this.#send(call, response, fault.answer.instead);
     } else {
       const { status, code, headers } = fault.answer;
       this.#send(call, response, {
@@ -231,7 +260,11 @@ export class S3Server {
       case "list":
         return this.#list(call);
       case "deleteMany":
-        return this.#deleteMany(call);
+        return this.options.deleteMany === "yes" ? this.#deleteMany(call) : this.options.deleteMany;
+      case "deleteOne":
+        return this.#deleteOne(call);
+      case "listUploads":
+        return this.#listUploads(call);
       case "createUpload":
         return this.#createUpload(call);
       case "putPart":
@@ -247,18 +280,40 @@ export class S3Server {
     }
   }
 
-  #conditionError(call: Call): Answer | null {
-    if (call.headers["if-none-match"] === undefined || this.options.conditionalPut === "ignored") return null;
-    if (this.options.conditionalPut === "refused") return error(501, "NotImplemented");
+  #conditionError(call: Call, mode: S3ServerOptions["conditionalPut"]): Answer | null {
+    if (call.headers["if-none-match"] === undefined || mode === "ignored") return null;
+    if (mode === "refused") return error(501, "NotImplemented");
     return this.objects.has(`${call.bucket}/${call.key}`) ? error(412, "PreconditionFailed") : null;
   }
 
   #put(call: Call): Answer {
-    const refused = this.#conditionError(call);
+    const refused = this.#md5Error(call) ?? this.#conditionError(call, this.options.conditionalPut);
     if (refused !== null) return refused;
-    const etag = `"${createHash("md5").update(call.body).digest("hex")}"`;
+    const etag = this.#etagOf(call.body);
     this.#store(call, call.body, keptHeaders(call), etag);
     return { status: 200, headers: { etag } };
+  }
+
+  #md5Error(call: Call): Answer | null {
+    const given = call.headers["content-md5"];
+    if (given === undefined && this.options.needsContentMd5) {
+      const header = "Content-MD5 OR x-amz-checksum- HTTP header";
+      return error(
+        400,
+        "InvalidRequest",
+        `${header} is required for Put Object requests with Object Lock parameters`,
+      );
+    }
+    const md5 = createHash("md5").update(call.body).digest("base64");
+    return given === undefined || given === md5 ? null : error(400, "BadDigest");
+  }
+
+  #etagOf(bytes: Buffer): string {
+    const md5 = createHash("md5").update(bytes).digest("hex");
+    if (this.options.etags === "md5") return `"${md5}"`;
+    return this.options.etags === "strange"
+      ? `"${[...md5].reverse().join("")}"`
+      : `"0x8D${md5.slice(0, 12)}"`;
   }
 
   #store(call: Call, bytes: Buffer, headers: Record<string, string>, etag: string): void {
@@ -342,9 +397,28 @@ export class S3Server {
     return { status: 200, body: `<DeleteResult>${errors}</DeleteResult>` };
   }
 
+  #deleteOne({ bucket, key }: Call): Answer {
+    if (this.options.undeletable.includes(key)) return error(403, "AccessDenied", "held");
+    this.objects.delete(`${bucket}/${key}`);
+    return { status: 204 };
+  }
+
+  #listUploads({ query }: Call): Answer {
+    if (!this.options.listsUploads) return error(501, "NotImplemented");
+    let xml = "";
+    for (const { id, key, initiatedMs } of this.uploads.values()) {
+      if (!key.startsWith(query.get("prefix") ?? "")) continue;
+      const initiated = `<Initiated>${new Date(initiatedMs).toISOString()}</Initiated>`;
+      xml += `<Upload><Key>${escapeXml(key)}</Key><UploadId>${id}</UploadId>${initiated}</Upload>`;
+    }
+    const content = `<IsTruncated>false</IsTruncated>${xml}`;
+    return { status: 200, body: `<ListMultipartUploadsResult>${content}</ListMultipartUploadsResult>` };
+  }
+
   #createUpload(call: Call): Answer {
     const id = `upload-${++this.#uploadCount}+/=`;
-    this.uploads.set(id, { id, key: call.key, headers: keptHeaders(call), parts: new Map() });
+    const initiatedMs = Date.now() + this.options.clockOffsetMs;
+    this.uploads.set(id, { id, key: call.key, headers: keptHeaders(call), parts: new Map(), initiatedMs });
     const xml = `<InitiateMultipartUploadResult><UploadId>${id}</UploadId></InitiateMultipartUploadResult>`;
     return { status: 200, body: xml };
   }
@@ -352,6 +426,8 @@ export class S3Server {
   #putPart(call: Call): Answer {
     const upload = this.uploads.get(call.query.get("uploadId") ?? "");
     if (upload === undefined) return error(404, "NoSuchUpload");
+    const refused = this.#md5Error(call);
+    if (refused !== null) return refused;
     const etag = `"${createHash("md5").update(call.body).digest("hex")}"`;
     upload.parts.set(Number(call.query.get("partNumber")), { bytes: call.body, etag });
     return { status: 200, headers: { etag } };
@@ -371,11 +447,15 @@ export class S3Server {
       bytes.push(part.bytes);
     }
     if (bytes.length !== upload.parts.size) return error(400, "InvalidPart");
-    const refused = this.#conditionError(call);
+    const { conditionalPut, conditionalComplete = conditionalPut } = this.options;
+    const refused = this.#conditionError(call, conditionalComplete);
     if (refused !== null) return refused;
     this.uploads.delete(upload.id);
-    this.#store(call, Buffer.concat(bytes), upload.headers, `"${upload.id.length}-${bytes.length}"`);
-    return { status: 200, body: "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>" };
+    const etag = `"${upload.id.length}-${bytes.length}"`;
+    this.#store(call, Buffer.concat(bytes), upload.headers, etag);
+    const place = `<Bucket>${call.bucket}</Bucket><Key>${escapeXml(call.key)}</Key>`;
+    const xml = `${place}<ETag>${etag.replaceAll('"', "&quot;")}</ETag>`;
+    return { status: 200, body: `<CompleteMultipartUploadResult>${xml}</CompleteMultipartUploadResult>` };
   }
 }
 

@@ -17,6 +17,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   "s3.storage_class": '"STANDARD_IA"',
   "s3.sse": '"AES256"',
   "s3.ca_file": '"/etc/walrust/ca.pem"',
+  "s3.content_md5": "true",
   "sync.wal_sync_interval": "2.5",
   "sync.checkpoint_interval": "30",
   "sync.min_checkpoint_page_count": "500",
