@@ -21,8 +21,8 @@ const NOT_THE_STORE = "notTheStore";
 
 const HINT =
   "Something between this machine and the store answered in its place (the sign-in page of a network, a " +
-  "proxy, a load balancer without a backend), or the endpoint is no S3 endpoint: check the endpoint and the " +
-  "network";
+  "proxy, a load balancer without a backend), or the endpoint is no S3 endpoint: " +
+  "check the endpoint and the network";
 
 /** What of an answer is judged. */
 export interface JudgedAnswer {

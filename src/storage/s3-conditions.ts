@@ -79,13 +79,14 @@ export class S3Conditions {
     const [first] = kept;
     if (first !== undefined) {
       this.#refusedAtMs = nowMs;
+      const what = `the store refuses to delete ${kept.length} of ${count} objects, and they are kept`;
       return this.#sink.raise({
         code: DELETES_REFUSED,
         health: "degraded",
-        message: `the store refuses to delete ${kept.length} of ${count} objects, and they are kept: ${first.reason}`,
+        message: `${what}: ${first.reason}`,
         hint:
-          "Nothing is lost. If that is not intended, allow s3:DeleteObject below this prefix; with a retention " +
-          "on the bucket, objects are deleted when it has ended",
+          "Nothing is lost. If that is not intended, allow s3:DeleteObject below this prefix; " +
+          "with a retention on the bucket, objects are deleted when it has ended",
       });
     }
     const isForgotten = this.#refusedAtMs !== null && nowMs - this.#refusedAtMs > REFUSAL_FORGOTTEN_MS;

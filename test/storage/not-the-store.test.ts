@@ -406,7 +406,7 @@ describe("unfinished uploads", () => {
     server.inject({ kind: "completeUpload", when: "before", answer: "hang" });
     const controller = new AbortController();
     const putting = failureOf(store.put("a/2", body, { signal: controller.signal }));
-    while (server.count("completeUpload") === 0) await Bun.sleep(1);
+    while (server.count("completeUpload") === 0) await systemEnv(SILENT_LOG).turn();
     const found = (await store.unfinishedUploads?.("a/")) ?? [];
     expect(found.map(({ key }) => key)).toEqual(["a/1"]);
     expect(Math.abs(found[0]!.initiatedMs - Date.now())).toBeLessThan(60_000);
