@@ -29,6 +29,13 @@ const CLOCK_SKEW_MAX_MS = 4 * 60_000;
 const ERROR_SIZE_MAX = 64 * 1024;
 /** The largest answer that is read into memory: a page of a listing with the longest keys. */
 const ANSWER_SIZE_MAX = 16 * 1024 * 1024;
+/**
+ * So much of an answer counts as a movement: less within the time of a stall is a store that drips, and would
+ * hold its caller and a connection for as long as it likes.
+ */
+const MOVEMENT_BYTES = 16 * 1024;
+/** An answer that is read into memory has to be there, whole, within this many times the time of a stall. */
+const ANSWER_STALLS_MAX = 4;
 
 /** A request to the bucket, or to an object in it. */
 export interface S3Request {
@@ -103,7 +110,7 @@ export class S3Client {
   /** Sends a request and reads the whole answer. @throws WalrustError for every status but 2xx. */
   async send(request: S3Request): Promise<S3Answer> {
     const { status, headers, chunks } = await this.open(request);
-    return { status, headers, text: await readText(chunks, ANSWER_SIZE_MAX, request.action) };
+    return { status, headers, text: await this.#readText(chunks, ANSWER_SIZE_MAX, request.action) };
   }
 
   /** Sends a request and leaves the body of the answer to the caller. @throws as `send`. */
@@ -180,7 +187,7 @@ export class S3Client {
 
   async #failure(request: S3Request, stream: S3Stream): Promise<Error> {
     const { status, headers } = stream;
-    const xml = await readText(stream.chunks, ERROR_SIZE_MAX, request.action);
+    const xml = await this.#readText(stream.chunks, ERROR_SIZE_MAX, request.action);
     const failure: S3Failure = {
       action: request.action,
       status,
@@ -194,6 +201,29 @@ export class S3Client {
     const error = s3Error(failure);
     const serverMs = Date.parse(headers.get("date") ?? "");
     return status === 403 && Number.isFinite(serverMs) ? new S3ClockError(error, serverMs) : error;
+  }
+
+  /** Reads an answer into memory, within a limit on its size and one on its time. */
+  async #readText(chunks: AsyncIterable<Uint8Array>, sizeMax: number, action: string): Promise<string> {
+    const { env, stallMs } = this.#options;
+    const limitMs = stallMs * ANSWER_STALLS_MAX;
+    const beganMs = env.monotonicMs();
+    const decoder = new TextDecoder();
+    let text = "";
+    let sizeBytes = 0;
+    for await (const chunk of chunks) {
+      sizeBytes += chunk.byteLength;
+      if (sizeBytes > sizeMax) {
+        throw new WalrustError("storage", `Cannot ${action}: the answer is longer than ${sizeMax} bytes`);
+      }
+      // A chunk comes at least once in the time of a stall, or the request is cut off: no timer is needed.
+      if (env.monotonicMs() - beganMs > limitMs) {
+        const found = `after ${limitMs / 1000} s only ${sizeBytes} bytes of the answer are there`;
+        throw new WalrustError("storage", `Cannot ${action}: ${found}`, { retryable: true });
+      }
+      text += decoder.decode(chunk, { stream: true });
+    }
+    return text + decoder.decode();
   }
 
   #correctClock(error: unknown): boolean {
@@ -269,31 +299,24 @@ async function* readChunks(
   judge: Judge,
 ): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
+  /** What came since the last movement. */
+  let movedBytes = 0;
   try {
     while (true) {
-      watch.touch();
+      watch.resume();
       const { done, value } = await reader.read();
       if (done) return;
+      movedBytes += value.byteLength;
+      if (movedBytes >= MOVEMENT_BYTES) {
+        movedBytes = 0;
+        watch.touch();
+      }
       watch.pause();
       yield value;
     }
   } catch (cause) {
-    throw watch.errorFor(action, cause, judge);
+    throw watch.errorFor(action, cause, judge, movedBytes === 0 ? "nothing" : `only ${movedBytes} bytes`);
   } finally {
     watch.stop();
   }
-}
-
-async function readText(chunks: AsyncIterable<Uint8Array>, sizeMax: number, action: string): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let sizeBytes = 0;
-  for await (const chunk of chunks) {
-    sizeBytes += chunk.byteLength;
-    if (sizeBytes > sizeMax) {
-      throw new WalrustError("storage", `Cannot ${action}: the answer is longer than ${sizeMax} bytes`);
-    }
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
 }

@@ -10,12 +10,15 @@ import type { ConnectionProblem } from "./connection-errors.ts";
 export class StallWatch {
   /** Aborts when the request stalls or the caller's signal aborts. */
   readonly signal: AbortSignal;
+  /** Called by `stop`, which may come twice. */
+  onStop: (() => void) | null = null;
   readonly #controller = new AbortController();
   readonly #env: Env;
   readonly #stallMs: number;
   readonly #callerSignal: AbortSignal | undefined;
   #movedMs: number;
   #isPaused = false;
+  #pausedMs = 0;
   #isStalled = false;
 
   constructor(env: Env, stallMs: number, callerSignal: AbortSignal | undefined) {
@@ -37,22 +40,42 @@ export class StallWatch {
   /** It is not the other side's turn: time does not count until the next `touch`. */
   pause(): void {
     this.#isPaused = true;
+    this.#pausedMs = this.#env.monotonicMs();
+  }
+
+  /** It is the other side's turn again. The pause does not count, but nothing has moved either. */
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#movedMs += this.#env.monotonicMs() - this.#pausedMs;
+  }
+
+  /** How long the other side has moved nothing while it was its turn, in ms. */
+  get stillMs(): number {
+    return this.#isPaused ? 0 : this.#env.monotonicMs() - this.#movedMs;
   }
 
   /** The request is over, or is cut off if it is not: nobody reads its answer any more. */
   stop(): void {
+    this.onStop?.();
     this.#callerSignal?.removeEventListener("abort", this.#onCallerAbort);
     this.#controller.abort();
   }
 
   /**
    * What a failure of the request means. A caller's abort is thrown as it is.
-   * @param judge decides over everything but a stall; it gets a stall too, as an error that says so
+   * @param judge says why there is no answer; a stall is told to it as an error, too
+   * @param moved what had moved when it stalled
    */
-  errorFor(action: string, cause: unknown, judge: (cause: unknown) => ConnectionProblem): unknown {
+  errorFor(
+    action: string,
+    cause: unknown,
+    judge: (cause: unknown) => ConnectionProblem,
+    moved = "nothing",
+  ): unknown {
     if (this.#callerSignal?.aborted) return this.#callerSignal.reason;
     if (cause instanceof WalrustError) return cause;
-    const stall = this.#isStalled ? new Error(`nothing moved for ${this.#stallMs / 1000} s`) : null;
+    const stall = this.#isStalled ? new Error(`${moved} moved for ${this.#stallMs / 1000} s`) : null;
     const { reason, hint, retryable } = judge(stall ?? cause);
     return new WalrustError("storage", `Cannot ${action}: ${reason}`, { hint, retryable, cause });
   }
