@@ -21,6 +21,7 @@ import { hasCode } from "../../src/errors.ts";
 import type { Found } from "../../src/replication/left-out.ts";
 import { fileDestination, s3Destination, sharedGateway } from "../support/destinations.ts";
 import { tenants } from "../support/fleet-run.ts";
+import { testWith } from "../support/peers.ts";
 import { type LoggedLine, recordingEnv } from "../support/recording-log.ts";
 import { tempFolder } from "../support/temp.ts";
 import { WatchProcess } from "../support/watch-process.ts";
@@ -152,24 +153,28 @@ test("watch shows a named database that is missing, and takes it in when it is r
   expect(await watch.stop()).toBe(0);
 }, 30_000);
 
-test("watch takes a named database in beside a glob when its bucket is made", async () => {
-  const gateway = await sharedGateway();
-  const { words, env } = s3Destination(gateway);
-  const options = words.map((word) => word.replace("s3://bucket-", "s3://later-"));
-  const bucket = new URL(options[1]!).host;
-  const folder = tempFolder("later");
-  await tenants(folder, "found");
-  const [one] = await tenants(tempFolder("named"), "one");
-  const watch = await WatchProcess.start([one!.path, join(folder, "*/app.db"), ...options], { env });
-  await watch.waitFor("the refusal", () => watch.eventsOf("stopped").length === 1);
-  await watch.waitFor("the failure of the find", () => watch.eventsOf("failed").length === 1);
-  expect(watch.eventsOf("stopped")[0]).toMatchObject({ database: "app", code: "missing-bucket" });
-  gateway.createBucket(bucket);
-  await watch.waitForTxid(1, "app");
-  await watch.waitForTxid(1, "found/app");
-  expect(watch.eventsOf("stopped").length).toBe(1);
-  expect(await watch.stop()).toBe(0);
-}, 60_000);
+testWith("versitygw")(
+  "watch takes a named database in beside a glob when its bucket is made",
+  async () => {
+    const gateway = await sharedGateway();
+    const { words, env } = s3Destination(gateway);
+    const options = words.map((word) => word.replace("s3://bucket-", "s3://later-"));
+    const bucket = new URL(options[1]!).host;
+    const folder = tempFolder("later");
+    await tenants(folder, "found");
+    const [one] = await tenants(tempFolder("named"), "one");
+    const watch = await WatchProcess.start([one!.path, join(folder, "*/app.db"), ...options], { env });
+    await watch.waitFor("the refusal", () => watch.eventsOf("stopped").length === 1);
+    await watch.waitFor("the failure of the find", () => watch.eventsOf("failed").length === 1);
+    expect(watch.eventsOf("stopped")[0]).toMatchObject({ database: "app", code: "missing-bucket" });
+    gateway.createBucket(bucket);
+    await watch.waitForTxid(1, "app");
+    await watch.waitForTxid(1, "found/app");
+    expect(watch.eventsOf("stopped").length).toBe(1);
+    expect(await watch.stop()).toBe(0);
+  },
+  60_000,
+);
 
 /** A port that nobody has at this moment. */
 async function freePort(): Promise<number> {
