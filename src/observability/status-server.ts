@@ -5,17 +5,16 @@
  * It never keeps watch from running: without its port there is a warning and no server until the port can be
  * had, which is tried quietly.
  */
+import { hostname } from "node:os";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
 import type { HealthReport } from "./health.ts";
 import { PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
+import { type HttpAnswer, type HttpRequest, hostName, listenHttp } from "./status-http.ts";
 
 const INDEX = "walrust\n/metrics  for Prometheus\n/health   as JSON: 200, or 503 when unhealthy\n";
 /** Between two tries to get the port: another walrust may end. */
 const AGAIN_MS = 30_000;
-/** Nobody has reason to send a body. */
-const BODY_SIZE_MAX = 1024;
-
 /** Where to listen. */
 export interface MetricsOptions {
   /** 0: any port that is free. */
@@ -85,77 +84,84 @@ export function startStatusServer(
   env: Env,
   isQuiet = false,
 ): StatusServer | null {
-  const hostname = address.replace(/^\[(.*)\]$/, "$1");
+  const listening = address.replace(/^\[(.*)\]$/, "$1");
   try {
-    const server = Bun.serve({
-      hostname,
-      port,
-      development: false,
-      // Without this Bun shares the port with any other process of ours that has it, as soon as
-      // development is false: two walrusts would answer in turn.
-      reusePort: false,
-      maxRequestBodySize: BODY_SIZE_MAX,
-      fetch: (request) => answer(request, pages, env),
-    });
-    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    const answers = new Answers(listening, pages, env);
+    const server = listenHttp({ hostname: listening, port }, (request) => answers.to(request), env);
+    const host = listening.includes(":") ? `[${listening}]` : listening;
     const url = `http://${host}:${server.port}`;
     env.log.info(`metrics at ${url}/metrics, health at ${url}/health`);
-    if (!isLoopback(hostname)) {
+    if (!isLoopback(listening)) {
       env.log.warn(`metrics have no authentication, and ${address} can be reached from other machines`, {
         hint: "Keep it behind a firewall, or set [metrics] address = 127.0.0.1.",
       });
     }
-    return { url, close: () => server.stop(true) };
+    return { url, close: async () => server.close() };
   } catch (error) {
     if (!isQuiet) env.log.warn(...whyNot(error, address, port));
     return null;
   }
 }
 
-function answer(request: Request, pages: StatusPages, env: Env): Response {
-  const { pathname } = new URL(request.url);
-  const page = PAGES[pathname];
-  if (page === undefined) return plainText("not found\n", 404);
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return plainText("only GET\n", 405, { allow: "GET, HEAD" });
-  }
-  try {
-    return page(pages);
-  } catch (error) {
-    env.log.error(`cannot answer ${pathname}: ${errorMessage(error)}`);
-    return plainText("internal error\n", 500);
+/** Makes the answers of one server. */
+class Answers {
+  /** Paths whose page cannot be made: said once until it can. */
+  readonly #failing = new Set<string>();
+
+  /** @param hostname where the server listens */
+  constructor(
+    readonly hostname: string,
+    readonly pages: StatusPages,
+    readonly env: Env,
+  ) {}
+
+  to({ method, path, host }: HttpRequest): HttpAnswer {
+    if (!isOurs(host, this.hostname)) return text("this server has another name\n", 421);
+    const page = Object.hasOwn(PAGES, path) ? PAGES[path] : undefined;
+    if (page === undefined) return text("not found\n", 404);
+    if (method !== "GET" && method !== "HEAD") return text("only GET\n", 405, { allow: "GET, HEAD" });
+    try {
+      const answer = page(this.pages);
+      this.#failing.delete(path);
+      return answer;
+    } catch (error) {
+      if (!this.#failing.has(path)) this.env.log.error(`cannot answer ${path}: ${errorMessage(error)}`);
+      this.#failing.add(path);
+      return text("internal error\n", 500);
+    }
   }
 }
 
-const PAGES: Readonly<Record<string, ((pages: StatusPages) => Response) | undefined>> = {
-  "/": () => plainText(INDEX, 200),
-  "/metrics": (pages) => text(pages.metrics(), 200, PROMETHEUS_CONTENT_TYPE),
+/**
+ * Whether a request is meant for this server. A page in somebody's browser can reach loopback under a name of
+ * its own (DNS rebinding), so a server on loopback answers only to addresses and to names of this machine.
+ */
+function isOurs(host: string | null, listening: string): boolean {
+  if (host === null) return true;
+  const name = hostName(host);
+  if (name === null) return false;
+  const isAddress = name.includes(":") || /^\d{1,3}(\.\d{1,3}){3}$/.test(name);
+  if (isAddress || !isLoopback(listening)) return true;
+  return name === "localhost" || name.endsWith(".localhost") || name === hostname().toLowerCase();
+}
+
+const PAGES: Readonly<Record<string, (pages: StatusPages) => HttpAnswer>> = {
+  "/": () => text(INDEX, 200),
+  "/metrics": (pages) => text(pages.metrics(), 200, { "content-type": PROMETHEUS_CONTENT_TYPE }),
   "/health": (pages) => {
     const report = pages.health();
     const status = report.status === "unhealthy" ? 503 : 200;
-    return text(`${JSON.stringify(report)}\n`, status, "application/json");
+    return text(`${JSON.stringify(report)}\n`, status, { "content-type": "application/json" });
   },
 };
 
-function plainText(body: string, status: number, headers: Record<string, string> = {}): Response {
-  return text(body, status, "text/plain; charset=utf-8", headers);
-}
-
-function text(
-  body: string,
-  status: number,
-  contentType: string,
-  headers: Record<string, string> = {},
-): Response {
-  return new Response(body, {
-    status,
-    headers: {
-      ...headers,
-      "content-type": contentType,
-      "cache-control": "no-store",
-      "x-content-type-options": "nosniff",
-    },
-  });
+function text(body: string, status: number, headers: Record<string, string> = {}): HttpAnswer {
+  const always = {
+    "content-type": "text/plain; charset=utf-8",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  };
+  return { status, headers: { ...always, ...headers }, body };
 }
 
 /** By hand: loading node:net for `isIP` takes 2.5 MB of memory. */

@@ -1,0 +1,238 @@
+/** The HTTP server under its pages: what it reads, what it refuses, and what a neighbour cannot do to it. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { hostname } from "node:os";
+import {
+  CONNECTIONS_MAX,
+  HEAD_SIZE_MAX,
+  type HeadReading,
+  type HttpListener,
+  hostName,
+  listenHttp,
+  readHead,
+} from "../../src/observability/status-http.ts";
+import { type StatusServer, startStatusServer } from "../../src/observability/status-server.ts";
+import { eventually } from "../support/eventually.ts";
+import { ManualTime } from "./manual-time.ts";
+
+const ends: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+});
+
+const GET = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/** A raw connection: what came until the other side closed it. */
+class Client {
+  text = "";
+  isClosed = false;
+  socket: Bun.Socket | null = null;
+
+  static async open(port: number, first = ""): Promise<Client> {
+    const client = new Client();
+    client.socket = await Bun.connect({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        data: (_, bytes) => {
+          client.text += Buffer.from(bytes).toString("latin1");
+        },
+        close: () => {
+          client.isClosed = true;
+        },
+        error: () => {
+          client.isClosed = true;
+        },
+      },
+    });
+    ends.push(() => client.socket?.terminate());
+    if (first !== "") client.socket.write(first);
+    return client;
+  }
+
+  async closed(): Promise<string> {
+    await eventually("the end of the connection", async () => this.isClosed, 10_000);
+    return this.text;
+  }
+}
+
+function listen(time: ManualTime, body = "yes\n"): HttpListener {
+  const answer = (): { status: number; headers: Record<string, string>; body: string } => ({
+    status: 200,
+    headers: {},
+    body,
+  });
+  const listener = listenHttp({ hostname: "127.0.0.1", port: 0 }, answer, time.env);
+  ends.push(() => listener.close());
+  return listener;
+}
+
+describe("readHead", () => {
+  const request = (path: string, host: string | null = "a", method = "GET"): HeadReading => ({
+    kind: "request",
+    request: { method, path, host },
+  });
+  const rows: readonly (readonly [text: string, reading: HeadReading | number | null])[] = [
+    ["", null],
+    ["GET / HTTP/1.1\r\nhost: a\r\n", null],
+    ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", request("/")],
+    ["GET /health?x=/y HTTP/1.1\r\nHOST:  a \r\n\r\nmore", request("/health")],
+    ["HEAD /a HTTP/1.0\r\n\r\n", request("/a", null, "HEAD")],
+    ["OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", request("*", "a", "OPTIONS")],
+    ["GET http://a/metrics?x HTTP/1.1\r\nhost: a\r\n\r\n", request("/metrics")],
+    ["GET http://a HTTP/1.1\r\nhost: a\r\n\r\n", request("/")],
+    ["GET http://a?x HTTP/1.1\r\nhost: a\r\n\r\n", request("/")],
+    ["GET / HTTP/1.1\r\n\r\n", 400],
+    ["GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400],
+    ["GET / HTTP/1.1\r\nhost: a\r\n folded\r\n\r\n", 400],
+    ["GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400],
+    ["GET / HTTP/1.1\r\nhost: a\r\nno colon\r\n\r\n", 400],
+    ["GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["GET metrics HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["G(T / HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["GET /\r\n\r\n", 400],
+    ["\r\n\r\n", 400],
+    ["GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505],
+    ["x".repeat(HEAD_SIZE_MAX + 1), 431],
+    [`GET / HTTP/1.1\r\nx: ${"y".repeat(HEAD_SIZE_MAX)}\r\n\r\n`, 431],
+  ];
+  test.each(rows)("of %j", (text, expected) => {
+    const reading = readHead(text);
+    if (expected === null) expect(reading).toEqual({ kind: "incomplete" });
+    else if (typeof expected === "number")
+      expect(reading).toEqual({ kind: "refused", status: expected as 400 });
+    else expect(reading).toEqual(expected);
+  });
+});
+
+test.each([
+  ["localhost", "localhost"],
+  ["LocalHost:80", "localhost"],
+  ["127.0.0.1:16767", "127.0.0.1"],
+  ["[::1]:80", "::1"],
+  ["[::1]", "::1"],
+  ["", null],
+  ["a b", null],
+  ["a/b", null],
+  ["a@b", null],
+  ["[::1", null],
+  ["a:port", null],
+  ["%00", null],
+])("hostName of %j is %j", (host, name) => {
+  expect(hostName(host)).toBe(name);
+});
+
+describe("listenHttp", () => {
+  test("answers and closes; what follows the request is not read", async () => {
+    const { port } = listen(new ManualTime());
+    const client = await Client.open(port, `${GET}${GET}`);
+    const text = await client.closed();
+    expect(text).toBe("HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nyes\n");
+  });
+
+  test("answers a request that comes a byte at a time", async () => {
+    const { port } = listen(new ManualTime());
+    const client = await Client.open(port);
+    for (const character of GET) {
+      client.socket!.write(character);
+      client.socket!.flush();
+    }
+    expect(await client.closed()).toEndWith("yes\n");
+  });
+
+  test("delivers a body that is larger than the socket takes at once", async () => {
+    const body = "x".repeat(20_000_000);
+    const { port } = listen(new ManualTime(), body);
+    const client = await Client.open(port, GET);
+    const text = await client.closed();
+    expect(text.length - text.indexOf("\r\n\r\n") - 4).toBe(body.length);
+  });
+
+  test("closes a connection whose request is not complete after 5 s, however often a byte comes", async () => {
+    const time = new ManualTime();
+    const listener = listen(time);
+    const client = await Client.open(listener.port, "GET / HT");
+    await time.sleeping(5_000);
+    time.pass(4_900);
+    client.socket!.write("T");
+    time.pass(100);
+    expect(await client.closed()).toBe("");
+    expect([listener.connectionCount, time.sleepsMs]).toEqual([0, []]);
+  });
+
+  test("holds a bounded number of connections, and one who comes later is still answered", async () => {
+    const time = new ManualTime();
+    const listener = listen(time);
+    const idle: Client[] = [];
+    for (let index = 0; index < 4 * CONNECTIONS_MAX; index++) {
+      idle.push(await Client.open(listener.port, "GET / HTTP/1.1\r\nx: "));
+      expect(listener.connectionCount).toBeLessThanOrEqual(CONNECTIONS_MAX);
+    }
+    expect(await (await Client.open(listener.port, GET)).closed()).toEndWith("yes\n");
+    await eventually("the oldest to be closed", async () => idle[0]!.isClosed, 10_000);
+    expect(idle.filter(({ isClosed }) => !isClosed).length).toBeLessThanOrEqual(CONNECTIONS_MAX);
+  });
+
+  test("refuses a head without end at its limit", async () => {
+    const { port } = listen(new ManualTime());
+    const client = await Client.open(port, `GET / HTTP/1.1\r\nx: ${"y".repeat(2 * HEAD_SIZE_MAX)}`);
+    expect(await client.closed()).toStartWith("HTTP/1.1 431 ");
+  });
+});
+
+describe("startStatusServer checks the Host header", () => {
+  const pages = { metrics: () => "# nothing\n", health: () => ({}) as never };
+
+  async function statusOf(host: string, address = "127.0.0.1"): Promise<[status: number, logged: number]> {
+    const time = new ManualTime();
+    const server = startStatusServer({ address, port: 0 }, pages, time.env) as StatusServer;
+    ends.push(() => server.close());
+    const before = time.lines.length;
+    const client = await Client.open(
+      Number(new URL(server.url).port),
+      `GET /metrics HTTP/1.1\r\nhost: ${host}\r\n\r\n`,
+    );
+    const status = Number((await client.closed()).split(" ")[1]);
+    return [status, time.lines.length - before];
+  }
+
+  test.each([
+    ["127.0.0.1:16767", 200],
+    ["localhost", 200],
+    ["walrust.localhost:80", 200],
+    ["[::1]:80", 200],
+    [hostname(), 200],
+    ["10.0.0.7", 200],
+    ["rebinding.example", 421],
+    ["rebinding.example:16767", 421],
+    ["a b", 421],
+    ["", 421],
+    ["[[[", 421],
+    ["%", 421],
+  ])("on loopback %j gives %d, and nothing is logged", async (host, status) => {
+    expect(await statusOf(host)).toEqual([status, 0]);
+  });
+
+  test("where other machines may ask, any name of this machine will do", async () => {
+    expect(await statusOf("vm1.internal:16767", "0.0.0.0")).toEqual([200, 0]);
+    expect(await statusOf("[[[", "0.0.0.0")).toEqual([421, 0]);
+  });
+
+  test("a page that fails is logged once, not for each request", async () => {
+    const time = new ManualTime();
+    let isFailing = true;
+    const metrics = (): string => {
+      if (isFailing) throw new Error("inner trouble");
+      return "# nothing\n";
+    };
+    const server = startStatusServer({ address: "127.0.0.1", port: 0 }, { ...pages, metrics }, time.env)!;
+    ends.push(() => server.close());
+    for (let round = 0; round < 3; round++) expect((await fetch(`${server.url}/metrics`)).status).toBe(500);
+    expect(time.said("error").length).toBe(1);
+    isFailing = false;
+    expect((await fetch(`${server.url}/metrics`)).status).toBe(200);
+    isFailing = true;
+    expect((await fetch(`${server.url}/metrics`)).status).toBe(500);
+    expect(time.said("error").length).toBe(2);
+  });
+});
