@@ -2,6 +2,7 @@
  * What `explain` prints for people.
  */
 import { durationText } from "../config/option-text.ts";
+import { oneLine } from "../format/terminal-text.ts";
 import type { MaintenanceOptions } from "../replication/maintenance.ts";
 import { restorablePoints } from "../replication/restorable-points.ts";
 import type { DatabaseOptions } from "../replication/watch-types.ts";
@@ -9,7 +10,7 @@ import type { ExplainedDatabase } from "./explain-databases.ts";
 import type { ShownSetting } from "./explain-settings.ts";
 import { guaranteeText } from "./explain-storage.ts";
 import type { Explanation } from "./explanation.ts";
-import { formatBytes, oneLine } from "./output.ts";
+import { formatBytes } from "./output.ts";
 
 /** The whole text. */
 export function explainText(explanation: Explanation): string {

@@ -3,11 +3,12 @@
  */
 import { STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
+import { oneLine } from "../format/terminal-text.ts";
 import { type InventoryEntry, takeInventory } from "../recovery/inventory.ts";
 import { ForeignLayoutError } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
-import { formatBytes, oneLine, printJson, printLine } from "./output.ts";
+import { formatBytes, printJson, printLine } from "./output.ts";
 import type { Verb } from "./verb.ts";
 
 /** The verb `list`. */

@@ -4,6 +4,7 @@
 import { createConsola, type LogObject } from "consola";
 import type { Log, LogFields, LogLevel } from "../env.ts";
 import type { WalrustError } from "../errors.ts";
+import { jsonLine, oneLine } from "../format/terminal-text.ts";
 import { OutputChannel } from "./output-channel.ts";
 
 const CONSOLA_LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };
@@ -35,7 +36,7 @@ export function printText(text: string): void {
 
 /** Writes one JSON document as one line to stdout. */
 export function printJson(value: unknown): void {
-  printResult(JSON.stringify(value));
+  printResult(jsonLine(value));
 }
 
 /** The logs that were told that events are left out. */
@@ -52,7 +53,7 @@ export function printEvent(event: unknown, log: Log): void {
     unread.add(log);
     log.warn(`events cannot be written to stdout: ${reason}; they are left out, the work goes on`);
   };
-  const line = `${JSON.stringify(event)}\n`;
+  const line = `${jsonLine(event)}\n`;
   if (!stdout.write(line, WAITING_BYTES_MAX, failed)) failed("nobody reads them");
 }
 
@@ -68,7 +69,7 @@ export function outputFailure(): string | null {
 
 /** A log of the given least severity and format on stderr. */
 export function createLog(level: LogLevel, format: "text" | "json"): Log {
-  const toLine = format === "json" ? jsonLine : textLine;
+  const toLine = format === "json" ? entryAsJson : entryAsText;
   const logger = createConsola({
     level: CONSOLA_LEVELS[level],
     reporters: [{ log: (entry: LogObject) => stderr.write(`${toLine(entry)}\n`, WAITING_BYTES_MAX) }],
@@ -87,7 +88,7 @@ function entryParts(entry: LogObject): { message: string; fields: Record<string,
   return { message: String(message), fields: { ...fields } };
 }
 
-function textLine(entry: LogObject): string {
+function entryAsText(entry: LogObject): string {
   const { message, fields } = entryParts(entry);
   const { database, hint, ...rest } = fields;
   const severity = entry.type === "info" ? "" : `${entry.type.toUpperCase()} `;
@@ -100,23 +101,10 @@ function textLine(entry: LogObject): string {
   return oneLine(`${entry.date.toISOString()} ${severity}${who}${message}${facts}${advice}`);
 }
 
-function jsonLine(entry: LogObject): string {
+function entryAsJson(entry: LogObject): string {
   const { message, fields } = entryParts(entry);
   const { time: _, level: __, message: ___, ...facts } = fields;
-  return JSON.stringify({ time: entry.date.toISOString(), level: entry.type, message, ...facts });
-}
-
-/**
- * A text that stays one line and moves no cursor: control characters, and those that turn the direction of
- * reading, are written as escapes. Names of files and what servers answer are somebody else's.
- */
-export function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-  return text.replace(/[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
-    if (character === "\n") return "\\n";
-    const code = character.charCodeAt(0);
-    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
-  });
+  return jsonLine({ time: entry.date.toISOString(), level: entry.type, message, ...facts });
 }
 
 /** Why the program fails, as it is told. */
@@ -133,7 +121,7 @@ export function printError(error: ToldFailure, isJson: boolean): void {
 
 /** Writes where an internal error came from to stderr. */
 export function printTrace(error: Error): void {
-  stderr.write(`${error.stack}\n`);
+  stderr.write(`${error.stack?.split("\n").map(oneLine).join("\n")}\n`);
 }
 
 /** A progress bar on a terminal; nothing on a pipe. Updated at most ten times a second. */
@@ -155,7 +143,7 @@ export class ProgressBar {
     const filled = total === 0 ? width : Math.min(width, Math.round((done / total) * width));
     const bar = `${"█".repeat(filled)}${"░".repeat(width - filled)}`;
     const percent = total === 0 ? 100 : Math.floor((done / total) * 100);
-    stderr.write(`\r${this.label} ${bar} ${percent}% of ${formatBytes(total)} `);
+    stderr.write(`\r${oneLine(this.label)} ${bar} ${percent}% of ${formatBytes(total)} `);
   }
 
   clear(): void {

@@ -8,6 +8,7 @@
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
+import { jsonLine } from "../format/terminal-text.ts";
 import type { HealthReport } from "./health.ts";
 import { PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 import { type HttpAnswer, type HttpRequest, hostName, listenHttp } from "./status-http.ts";
@@ -151,7 +152,7 @@ const PAGES: Readonly<Record<string, (pages: StatusPages) => HttpAnswer>> = {
   "/health": (pages) => {
     const report = pages.health();
     const status = report.status === "unhealthy" ? 503 : 200;
-    return text(`${JSON.stringify(report)}\n`, status, { "content-type": "application/json" });
+    return text(`${jsonLine(report)}\n`, status, { "content-type": "application/json" });
   },
 };
 

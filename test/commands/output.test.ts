@@ -1,7 +1,7 @@
 /** What goes to stdout and to stderr, and how it looks: run in a process of its own. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { formatBytes, oneLine } from "../../src/commands/output.ts";
+import { formatBytes } from "../../src/commands/output.ts";
 
 const OUTPUT = join(import.meta.dir, "../../src/commands/output.ts");
 const ERRORS = join(import.meta.dir, "../../src/errors.ts");
@@ -67,17 +67,6 @@ describe("createLog", () => {
 const NASTY = "a\nb\r\tc\u001b[31md\u0085e\u2028f\u202eg\u0000";
 const NASTY_SHOWN = String.raw`a\nb\x0d\x09c\x1b[31md\x85e\u2028f\u202eg\x00`;
 
-describe("oneLine", () => {
-  test("oneLine writes control characters and turns of direction as escapes", () => {
-    expect(oneLine(NASTY)).toBe(NASTY_SHOWN);
-  });
-
-  test("oneLine leaves every other text alone", () => {
-    const text = "Ünïcødé \u{1f600} 日本 → a\\nb {}[]~";
-    expect(oneLine(text)).toBe(text);
-  });
-});
-
 describe("lines of the log", () => {
   const LOG_NASTY = `const nasty = ${JSON.stringify(NASTY)};
 log.warn(nasty, { database: nasty, path: nasty, hint: nasty });`;
@@ -118,6 +107,19 @@ output.printLine(nasty); output.printText("one\\ntwo\\u001b[2J");
 output.printError(new WalrustError("config", nasty, { hint: nasty }), false);`);
     expect(stdout).toEqual([NASTY_SHOWN, "one", String.raw`two\x1b[2J`]);
     expect(stderr).toEqual([`walrust: ${NASTY_SHOWN}`, `  ${NASTY_SHOWN}`]);
+  });
+
+  test("no document or event holds a raw control character, C1 ones included", async () => {
+    const { stdout, stderr } = await run(`const nasty = ${JSON.stringify(NASTY)};
+const log = output.createLog("info", "json"); log.warn(nasty, { database: nasty });
+output.printJson({ nasty }); output.printEvent({ nasty }, log);
+output.printError(new WalrustError("config", nasty, { hint: nasty, context: { nasty } }), true);
+output.printTrace(new Error(nasty));`);
+    const lines = [...stdout, ...stderr];
+    expect(lines.length).toBeGreaterThan(6);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    for (const line of lines) expect(line).not.toMatch(/[\0-\x1f\x7f-\x9f\u2028-\u202e]/);
+    for (const line of stdout.slice(0, 2)) expect(JSON.parse(line)).toEqual({ nasty: NASTY });
   });
 });
 
