@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { AVOIDED_PRAGMAS, pragmaSql, recommendedPragmas } from "../../src/database/recommended-pragmas.ts";
+import { peerPath, testWith } from "../support/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 
 setDefaultTimeout(30_000);
@@ -39,7 +40,7 @@ const pragma = (words: string[] = [], cwd?: string): Promise<Run> =>
   run([process.execPath, MAIN, "pragma", ...words], cwd === undefined ? {} : { cwd });
 
 const sqlite3 = (path: string, sql: string, ...words: string[]): Promise<Run> =>
-  run(["sqlite3", ...words, path], { stdin: sql });
+  run([peerPath("sqlite3"), ...words, path], { stdin: sql });
 
 const ASK =
   "SELECT '--'; PRAGMA journal_mode; PRAGMA synchronous; PRAGMA busy_timeout; \
@@ -68,7 +69,7 @@ function contentOf(path: string): unknown[] {
 }
 
 describe.each(["true", "false"])("walrust pragma --comments %s", (comments) => {
-  test("a new database: exit 0, nothing on stderr, every setting is in force", async () => {
+  testWith("sqlite3")("a new database: exit 0, nothing on stderr, every setting is in force", async () => {
     const { stdout: sql, stderr, exitCode } = await pragma(["--comments", comments]);
     expect([exitCode, stderr, sql.includes("--")]).toEqual([0, "", comments === "true"]);
     const path = join(tempFolder("pragma"), "new.db");
@@ -77,7 +78,7 @@ describe.each(["true", "false"])("walrust pragma --comments %s", (comments) => {
     expect(answersOf(ran)).toEqual(DEFAULTS_IN_FORCE);
   });
 
-  test("a database with content: the same, and its content is what it was", async () => {
+  testWith("sqlite3")("a database with content: the same, and its content is what it was", async () => {
     const path = populated();
     const before = contentOf(path);
     const ran = await sqlite3(path, (await pragma(["--comments", comments])).stdout + ASK);
@@ -90,15 +91,18 @@ describe.each(["true", "false"])("walrust pragma --comments %s", (comments) => {
 describe("what the settings do", () => {
   const sql = pragmaSql(recommendedPragmas(), true);
 
-  test("only what is said to be stored in the database is there for the next connection", async () => {
-    const path = join(tempFolder("pragma"), "new.db");
-    const plain = answersOf(await sqlite3(path, ASK));
-    await sqlite3(path, sql);
-    expect(answersOf(await sqlite3(path, ASK))).toEqual(["wal", ...plain.slice(1)]);
-    expect(recommendedPragmas().filter(({ scope }) => scope === "database")).toMatchObject([
-      { name: "journal_mode" },
-    ]);
-  });
+  testWith("sqlite3")(
+    "only what is said to be stored in the database is there for the next connection",
+    async () => {
+      const path = join(tempFolder("pragma"), "new.db");
+      const plain = answersOf(await sqlite3(path, ASK));
+      await sqlite3(path, sql);
+      expect(answersOf(await sqlite3(path, ASK))).toEqual(["wal", ...plain.slice(1)]);
+      expect(recommendedPragmas().filter(({ scope }) => scope === "database")).toMatchObject([
+        { name: "journal_mode" },
+      ]);
+    },
+  );
 
   test("Bun's SQLite takes them, too", () => {
     const database = new Database(join(tempFolder("pragma"), "bun.db"));
@@ -111,42 +115,51 @@ describe("what the settings do", () => {
     database.close();
   });
 
-  test("a read-only connection to a database in rollback mode fails, and changes nothing", async () => {
-    const path = populated();
-    const before = readFileSync(path);
-    const ran = await sqlite3(path, sql, "-readonly", "-bail");
-    expect([ran.exitCode, ran.stderr]).toEqual([1, expect.stringContaining("readonly database")]);
-    expect(readFileSync(path).equals(before)).toBe(true);
-  });
+  testWith("sqlite3")(
+    "a read-only connection to a database in rollback mode fails, and changes nothing",
+    async () => {
+      const path = populated();
+      const before = readFileSync(path);
+      const ran = await sqlite3(path, sql, "-readonly", "-bail");
+      expect([ran.exitCode, ran.stderr]).toEqual([1, expect.stringContaining("readonly database")]);
+      expect(readFileSync(path).equals(before)).toBe(true);
+    },
+  );
 
-  test("a rollback-mode database somebody writes to: locked, and the writer goes on", async () => {
-    const path = populated();
-    const writer = new Database(path);
-    writer.run("BEGIN IMMEDIATE");
-    writer.run("DELETE FROM t WHERE id > 10");
-    const ran = await sqlite3(path, sql, "-bail");
-    expect([ran.exitCode, ran.stderr]).toEqual([1, expect.stringContaining("database is locked")]);
-    writer.run("COMMIT");
-    writer.close();
-    expect(contentOf(path).length).toBe(10);
-  });
+  testWith("sqlite3")(
+    "a rollback-mode database somebody writes to: locked, and the writer goes on",
+    async () => {
+      const path = populated();
+      const writer = new Database(path);
+      writer.run("BEGIN IMMEDIATE");
+      writer.run("DELETE FROM t WHERE id > 10");
+      const ran = await sqlite3(path, sql, "-bail");
+      expect([ran.exitCode, ran.stderr]).toEqual([1, expect.stringContaining("database is locked")]);
+      writer.run("COMMIT");
+      writer.close();
+      expect(contentOf(path).length).toBe(10);
+    },
+  );
 
-  test("a WAL database with a writer and a reader in it: nothing waits and nothing fails", async () => {
-    const path = populated();
-    const writer = new Database(path);
-    writer.run("PRAGMA journal_mode = WAL");
-    const reader = new Database(path);
-    reader.run("BEGIN");
-    reader.query("SELECT count(*) FROM t").get();
-    writer.run("BEGIN IMMEDIATE");
-    writer.run("DELETE FROM t WHERE id > 10");
-    const ran = await sqlite3(path, sql + ASK);
-    expect([ran.exitCode, ran.stderr]).toEqual([0, ""]);
-    expect(answersOf(ran)).toEqual(DEFAULTS_IN_FORCE);
-    writer.run("COMMIT");
-    for (const database of [reader, writer]) database.close();
-    expect(contentOf(path).length).toBe(10);
-  });
+  testWith("sqlite3")(
+    "a WAL database with a writer and a reader in it: nothing waits and nothing fails",
+    async () => {
+      const path = populated();
+      const writer = new Database(path);
+      writer.run("PRAGMA journal_mode = WAL");
+      const reader = new Database(path);
+      reader.run("BEGIN");
+      reader.query("SELECT count(*) FROM t").get();
+      writer.run("BEGIN IMMEDIATE");
+      writer.run("DELETE FROM t WHERE id > 10");
+      const ran = await sqlite3(path, sql + ASK);
+      expect([ran.exitCode, ran.stderr]).toEqual([0, ""]);
+      expect(answersOf(ran)).toEqual(DEFAULTS_IN_FORCE);
+      writer.run("COMMIT");
+      for (const database of [reader, writer]) database.close();
+      expect(contentOf(path).length).toBe(10);
+    },
+  );
 
   test("without autocheckpoint the log of an unwatched database grows on, with the advice not", () => {
     const walBytes = (pragmas: string): number => {

@@ -10,6 +10,7 @@ import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { FaultyStore, gate, hang, unreachable } from "../support/faulty-store.ts";
 import { FleetRun, ownOptions, tenant } from "../support/fleet-run.ts";
 import { provenHistory } from "../support/history-oracle.ts";
+import { isWalFree } from "../support/outside-checkpoint.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
 import { askForSnapshot } from "../support/watch-requests.ts";
 
@@ -83,7 +84,7 @@ describe("the options of a database", () => {
     await first.must("INSERT INTO t(v) VALUES (1)");
     await second.must("INSERT INTO t(v) VALUES (1)");
     const stopped = run.stop();
-    await run.until("the end of the first", () => isUnlocked(one.path));
+    await run.until("the end of the first", () => isWalFree(one.path));
     expect(run.uploadedTxid("two")).toBe(1);
     isShut = false;
     expect((await stopped).undrained).toEqual(["one"]);
@@ -248,12 +249,6 @@ test("the socket moves when the database goes beside which it lay", async () => 
   expect((await askForSnapshot(two.path, store))?.txid).toBe(1);
   await run.stop();
 });
-
-/** Whether an application may write: nothing of a walrust is left on the database. */
-function isUnlocked(path: string): boolean {
-  const { stdout } = Bun.spawnSync(["sqlite3", path, "PRAGMA wal_checkpoint(TRUNCATE)"]);
-  return stdout.toString().startsWith("0|");
-}
 
 // Once: it was written over the file of the first snapshot while that waited, which was then no longer what
 // the state said, and the history was continued with a full file.

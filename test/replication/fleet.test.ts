@@ -12,6 +12,7 @@ import { imageOf } from "../support/database-image.ts";
 import { FaultyStore, gate, unreachable } from "../support/faulty-store.ts";
 import { FleetRun, foundTarget, tenant, tenants } from "../support/fleet-run.ts";
 import { newestImage, provenHistory } from "../support/history-oracle.ts";
+import { isWalFree } from "../support/outside-checkpoint.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
 import { askForSnapshot } from "../support/watch-requests.ts";
@@ -165,7 +166,7 @@ describe("letting go while the store is away", () => {
     await app.must("INSERT INTO t(v) VALUES ('waits')");
     await run.until("the capture", () => run.status("two").pendingCount === 1);
     await run.find(one);
-    await run.until("the end of the pin", () => isFree(two.path));
+    await run.until("the end of the pin", () => isWalFree(two.path));
     const { rows } = await app.must("PRAGMA wal_checkpoint(TRUNCATE)");
     expect([rows[0]![0], isHostLocked(two.path), run.all("let-go")]).toEqual([0, true, []]);
     setAway(false);
@@ -209,7 +210,7 @@ describe("letting go while the store is away", () => {
     await app.must("INSERT INTO t(v) VALUES ('waits')");
     await run.until("the capture", () => run.status("two").pendingCount === 1);
     await run.find();
-    await run.until("the end of the pin", () => isFree(two.path));
+    await run.until("the end of the pin", () => isWalFree(two.path));
     await app.must("INSERT INTO t(v) VALUES ('unwatched')");
     await run.find(two);
     await run.until("watching", () => run.all("watching", "two").length === 2);
@@ -294,9 +295,3 @@ describe("a database that is deleted", () => {
     expect(run.all("failed")).toEqual([]);
   });
 });
-
-/** Whether nobody keeps the WAL of a database from being truncated. */
-function isFree(path: string): boolean {
-  const { exitCode, stdout } = Bun.spawnSync(["sqlite3", path, "PRAGMA wal_checkpoint(TRUNCATE)"]);
-  return exitCode === 0 && stdout.toString().startsWith("0|");
-}
