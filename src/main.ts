@@ -3,7 +3,7 @@
  * only signal handlers of the program are here.
  */
 import { Database } from "bun:sqlite";
-import { lstatSync } from "node:fs";
+import { lstatSync, readFileSync } from "node:fs";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
 import { defaultHint } from "./commands/default-hints.ts";
@@ -27,7 +27,7 @@ import { snapshotVerb } from "./commands/snapshot.ts";
 import { assertPositionals, optionsOf, type Verb } from "./commands/verb.ts";
 import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
-import { type ConfigFile, loadConfigFile } from "./config/config-file.ts";
+import { type ConfigFile, loadConfigFile, loadFoundConfigFile } from "./config/config-file.ts";
 import { GLOBAL_OPTIONS } from "./config/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
@@ -50,11 +50,13 @@ const VERBS: readonly Verb[] = [
 ];
 
 /** The last signal that came, and what it stops. */
-let stoppedBy: "SIGINT" | "SIGTERM" = "SIGINT";
+let stoppedBy: StopSignal = "SIGINT";
 const stopping = new AbortController();
 
 /** Exit code of a second signal: 128 and its number. */
-const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+type StopSignal = keyof typeof SIGNAL_EXIT_CODES;
 
 /** How long after a signal a reader of stdout that does not read is waited for. */
 const READER_WAIT_MS = 1_000;
@@ -108,6 +110,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
       hint: "Name a private authority with ca_file in [s3], AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS",
     });
   }
+  for (const { message, hint } of file?.warnings ?? []) env.log.warn(message, { hint });
   const signal = stopSignal(globals.json);
   try {
     return await verb.run({ words, sources, isJson: globals.json, env, signal, version: VERSION });
@@ -141,12 +144,18 @@ function configFileOrNull(
 ): ConfigFile | null {
   // A link that leads nowhere is an error, not a file that is not there.
   if (given === undefined && lstatSync(CONFIG_FILE, { throwIfNoEntry: false }) === undefined) return null;
-  return loadConfigFile(given ?? CONFIG_FILE, environment);
+  return given === undefined
+    ? loadFoundConfigFile(CONFIG_FILE, environment)
+    : loadConfigFile(given, environment);
 }
 
-/** Aborts on the first SIGINT or SIGTERM; the second one ends the process at once. */
+/**
+ * Aborts on the first SIGINT, SIGTERM or SIGHUP (a terminal that is closed); the second one ends the process
+ * at once. A SIGHUP that is ignored at the start stays so: that is what nohup is for.
+ */
 function stopSignal(isJson: boolean): AbortSignal {
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
+  const names: StopSignal[] = isHangupIgnored() ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"];
+  for (const name of names) {
     process.on(name, () => {
       stoppedBy = name;
       if (stopping.signal.aborted) {
@@ -157,6 +166,16 @@ function stopSignal(isJson: boolean): AbortSignal {
     });
   }
   return stopping.signal;
+}
+
+/** From the mask of ignored signals; where there is none, nobody ignores it. Source: proc(5), SigIgn. */
+function isHangupIgnored(): boolean {
+  try {
+    const [, mask = "0"] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+    return (BigInt(`0x${mask}`) & 1n) === 1n;
+  } catch {
+    return false;
+  }
 }
 
 function sayInterrupted(message: string, isJson: boolean): void {

@@ -3,11 +3,13 @@
  * match at this moment. Each real file once: a name takes its file out of every glob.
  */
 import { existsSync, realpathSync, statSync } from "node:fs";
+import { homedir } from "node:os";
 import { resolve } from "node:path";
 import type { ConfigFile } from "../config/config-file.ts";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import { placeText } from "../config/file-values.ts";
 import { escapeGlob, expandGlob, hasGlob, type OnUnreadable } from "../config/glob.ts";
+import { expandHome } from "../config/home-path.ts";
 import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -277,8 +279,11 @@ class Sieve {
 }
 
 function selectorOfWord(word: string): Selector {
-  const isGlob = hasGlob(word) && !existsSync(word);
-  const path = isGlob ? resolve(escapeGlob(process.cwd()), word) : resolve(word);
+  const literal = expandHome(word);
+  const isGlob = hasGlob(word) && !existsSync(literal);
+  const path = isGlob
+    ? resolve(escapeGlob(process.cwd()), expandHome(word, escapeGlob(homedir())))
+    : resolve(literal);
   return { place: word, path, isGlob, entry: null };
 }
 

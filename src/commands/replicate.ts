@@ -30,7 +30,7 @@ export const replicateVerb: Verb = {
     ["walrust replicate s3://my-bucket/vm1/app --local replica.db --once", "bring it up to date and end"],
   ],
   exitCodes: [
-    [0, "stopped by SIGINT or SIGTERM; or up to date, with --once"],
+    [0, "stopped by SIGINT, SIGTERM or SIGHUP; or up to date, with --once"],
     [2, "usage"],
     [3, "PATH is no replica of SOURCE, was written to by something else, or is followed by another walrust"],
     [4, "storage, at the start or with --once; later it is tried again"],

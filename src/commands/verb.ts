@@ -16,7 +16,7 @@ export interface Invocation {
   readonly sources: Sources;
   readonly isJson: boolean;
   readonly env: Env;
-  /** Aborts on the first SIGINT or SIGTERM. */
+  /** Aborts on the first SIGINT, SIGTERM or SIGHUP. */
   readonly signal: AbortSignal;
   readonly version: string;
 }

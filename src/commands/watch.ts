@@ -36,11 +36,11 @@ export const watchVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "stopped by SIGINT or SIGTERM after a last capture"],
+    [0, "stopped by SIGINT, SIGTERM or SIGHUP after a last capture"],
     [2, "usage or configuration: an unknown option or key, a bad value, two databases with one name"],
     [3, "no database can be watched: missing, not SQLite, not in WAL mode, locked by another walrust"],
     [4, "storage: the bucket is missing, credentials are refused, another writer owns the prefix"],
-    [130, "stopped by a second SIGINT before the drain was done (143: SIGTERM)"],
+    [130, "stopped by a second SIGINT before the drain was done (143: SIGTERM, 129: SIGHUP)"],
   ],
   run,
 };

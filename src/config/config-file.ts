@@ -4,10 +4,12 @@
  * column and the nearest thing that exists. Every value is checked, whether the verb that runs needs it or
  * not.
  */
+import { lstatSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "smol-toml";
 import { WalrustError } from "../errors.ts";
 import { assertDistinctEntries, type DatabaseEntry, databaseEntry } from "./database-entries.ts";
+import { distrustOrNull, type FileFacts, isWorldReadable } from "./file-trust.ts";
 import {
   configError,
   type Environment,
@@ -15,6 +17,7 @@ import {
   type FilePosition,
   type FileValue,
 } from "./file-values.ts";
+import { expandHome } from "./home-path.ts";
 import type { Section } from "./options.ts";
 import { SectionReader } from "./section-reader.ts";
 import { readTextFile } from "./text-file.ts";
@@ -36,20 +39,75 @@ export interface ConfigFile {
   readonly values: ReadonlyMap<string, FileValue>;
   readonly databases: readonly DatabaseEntry[];
   readonly webhooks: readonly WebhookEntry[];
+  /** To be logged when the file is used. */
+  readonly warnings?: readonly Warning[];
+}
+
+/** Something about the file that does not keep it from being used. */
+export interface Warning {
+  readonly message: string;
+  readonly hint: string;
 }
 
 /**
- * Reads a configuration file.
+ * Reads a configuration file that the user named.
  * @throws WalrustError code "config"
  */
 export function loadConfigFile(shownPath: string, environment: Environment): ConfigFile {
-  const path = resolve(shownPath);
-  const read = readTextFile(path, FILE_SIZE_MAX);
-  if ("text" in read) return parseConfigFile(read.text, path, shownPath, environment);
+  return load(shownPath, environment, () => null);
+}
+
+/**
+ * Reads a configuration file that was found in the working directory, if it can be trusted.
+ * @throws WalrustError code "config", also when the file cannot be trusted: running without the settings in
+ * it, such as what is retained, could do harm as well
+ */
+export function loadFoundConfigFile(
+  shownPath: string,
+  environment: Environment,
+  ownUid = process.geteuid?.() ?? 0,
+): ConfigFile {
+  const link = lstatSync(shownPath, { throwIfNoEntry: false });
+  return load(shownPath, environment, (facts) => distrustOrNull(facts, link ?? facts, ownUid));
+}
+
+function load(
+  shownPath: string,
+  environment: Environment,
+  distrust: (facts: FileFacts) => string | null,
+): ConfigFile {
+  const path = resolve(expandHome(shownPath));
+  const read = readTextFile(path, FILE_SIZE_MAX, distrust);
+  if ("text" in read) {
+    const file = parseConfigFile(read.text, path, shownPath, environment);
+    return isWorldReadable(read.facts) ? { ...file, warnings: exposedSecrets(file) } : file;
+  }
+  if (read.isDistrusted) throw distrusted(shownPath, read.problem);
   throw new WalrustError("config", `Cannot read the configuration file ${shownPath}: ${read.problem}`, {
     hint: "Give the right one with --config PATH",
     context: { file: shownPath },
   });
+}
+
+function distrusted(shownPath: string, problem: string): WalrustError {
+  const named = `walrust VERB --config ${shownPath}`;
+  return new WalrustError("config", `${shownPath} in this folder is not obeyed: ${problem}`, {
+    hint: `If you trust it, name it: ${named}; to run without it: --config /dev/null`,
+    context: { file: shownPath },
+  });
+}
+
+/** A warning if a file that everybody can read has keys or private URLs in it. */
+function exposedSecrets({ shownPath, values, webhooks }: ConfigFile): Warning[] {
+  const all = [values, ...webhooks.map((webhook) => webhook.values)].flatMap((map) => [...map]);
+  const names = all.filter(([, { isPlainSecret }]) => isPlainSecret).map(([name]) => name);
+  if (names.length === 0) return [];
+  return [
+    {
+      message: `every user of this machine can read ${[...new Set(names)].join(", ")} in ${shownPath}`,
+      hint: `chmod 600 ${shownPath}, or keep secrets in files of their own (<key>_file)`,
+    },
+  ];
 }
 
 /**

@@ -3,9 +3,11 @@
  * [retention] can be written beside `path`, or in a table of its own (`[databases.retention]`).
  */
 import { existsSync } from "node:fs";
+import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { configError, type FileContext, type FilePosition, type FileValue } from "./file-values.ts";
 import { escapeGlob, hasGlob, unescapeGlob } from "./glob-pattern.ts";
+import { expandHome } from "./home-path.ts";
 import { keyName, SECTIONS, type Section } from "./options.ts";
 import { isTable, type SectionReader, unknownKey } from "./section-reader.ts";
 
@@ -77,8 +79,9 @@ function checkedEntry(
   if (file === undefined) throw configError(context, at, "a database needs a path");
   const name = values.get("databases.name");
   const prefix = values.get("databases.prefix");
-  const text = file.value as string;
-  const literal = resolve(context.folder, text);
+  const written = file.value as string;
+  const literal = resolve(context.folder, expandHome(written));
+  const text = expandHome(written, escapeGlob(homedir()));
   const plain = resolve(context.folder, unescapeGlob(text));
   const isGlob = hasGlob(text) && !existsSync(literal);
   if (isGlob && name !== undefined) {

@@ -23,6 +23,8 @@ export interface FilePosition {
 /** A checked value, and where its key stands. */
 export interface FileValue extends FilePosition {
   readonly value: unknown;
+  /** The value is a secret that stands in the file itself, not in a variable or in a file of its own. */
+  readonly isPlainSecret?: boolean;
 }
 
 /** What reading a value needs to know of its file. */
@@ -78,7 +80,13 @@ export function readValue(
   const isFromVariable = typeof expanded === "string" && expanded !== raw && spec.kind !== "text";
   const value = isFromVariable ? parseText(spec, expanded, place) : parseTomlValue(spec, expanded, place);
   const isPath = spec.isPath && typeof value === "string";
-  return { value: isPath ? resolve(context.folder, value) : value, line: at.line, column: at.column };
+  const isPlainSecret = (spec.isSecret || spec.isPrivateUrl) && expanded === raw;
+  return {
+    value: isPath ? resolve(context.folder, value) : value,
+    line: at.line,
+    column: at.column,
+    ...(isPlainSecret ? { isPlainSecret } : {}),
+  };
 }
 
 /**
@@ -105,7 +113,7 @@ export function readSecretFile(
     ...place,
     context: contextOf(context, at),
   });
-  return { ...path, value };
+  return { value, line: path.line, column: path.column };
 }
 
 /** Replaces `${VAR}` in texts, also in lists; `$${` stands for `${` itself. */

@@ -96,6 +96,7 @@ export const RESTORE_OPTIONS = group({
     alias: "o",
     kind: "text",
     value: "PATH",
+    isPath: true,
     meaning: "File to restore to (required)",
   },
   pointInTime: {
@@ -141,7 +142,13 @@ export const RESTORE_OPTIONS = group({
 
 /** Options of replicate. */
 export const REPLICATE_OPTIONS = group({
-  local: { flag: "local", kind: "text", value: "PATH", meaning: "The replica's database file (required)" },
+  local: {
+    flag: "local",
+    kind: "text",
+    value: "PATH",
+    isPath: true,
+    meaning: "The replica's database file (required)",
+  },
   interval: {
     flag: "interval",
     kind: "duration",
@@ -208,6 +215,7 @@ export const PRAGMA_OPTIONS = group({
     alias: "o",
     kind: "text",
     value: "FILE",
+    isPath: true,
     meaning: "Write to a file, not to stdout",
   },
   comments: {

@@ -3,6 +3,7 @@
  * was found (never a secret) and what is expected.
  */
 import { type ErrorDetails, WalrustError } from "../errors.ts";
+import { expandHome } from "./home-path.ts";
 import type { OptionSpec } from "./option-spec.ts";
 
 /** Where a value stands, for messages. */
@@ -124,6 +125,7 @@ function checkText(spec: OptionSpec, text: string, place: ValuePlace): string {
   if (spec.isPrivateUrl && !/^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")) {
     throw rejected(spec, text, "a URL that begins with https:// or http://", place);
   }
+  if (spec.isPath) return expandHome(text);
   if (spec.choices === undefined || spec.choices.includes(text)) return text;
   throw rejected(spec, text, `one of ${spec.choices.join(", ")}`, place);
 }

@@ -1,6 +1,7 @@
 /**
  * A destination as a person writes it, parsed once: `s3://bucket/prefix` or `file:///dir`.
  */
+import { homedir } from "node:os";
 import { WalrustError } from "../errors.ts";
 import { assertObjectKey } from "./object-rules.ts";
 
@@ -49,11 +50,13 @@ function assertPrefix(text: string, prefix: string): void {
 }
 
 function parseFile(text: string, rest: string): Destination {
-  if (!rest.startsWith("/"))
+  // A shell leaves a "~" within a word alone; nobody has a machine of that name.
+  const isHome = rest === "~" || rest.startsWith("~/");
+  if (!isHome && !rest.startsWith("/"))
     throw unusable(text, "its path is not absolute (three slashes: file:///directory)");
   let path: string;
   try {
-    path = decodeURIComponent(rest);
+    path = isHome ? `${homedir()}${decodeURIComponent(rest.slice(1))}` : decodeURIComponent(rest);
   } catch {
     throw unusable(text, 'it has a "%" that is no escape (write %25)');
   }

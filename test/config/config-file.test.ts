@@ -5,7 +5,13 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ConfigFile, loadConfigFile, parseConfigFile } from "../../src/config/config-file.ts";
+import {
+  type ConfigFile,
+  loadConfigFile,
+  loadFoundConfigFile,
+  parseConfigFile,
+  type Warning,
+} from "../../src/config/config-file.ts";
 import { WalrustError } from "../../src/errors.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -358,5 +364,75 @@ describe("loadConfigFile", () => {
     const file = loadConfigFile(path, {});
     expect(file.values.get("cache.path")?.value).toBe(join(folder, "spool"));
     expect(file.databases[0]?.path).toBe(join(folder, "data/app.db"));
+  });
+});
+
+describe("loadConfigFile warns", () => {
+  function warningsOf(text: string, mode: number): readonly Warning[] {
+    const path = join(tempFolder("exposed"), "walrust.toml");
+    writeFileSync(path, text, { mode: 0o600 });
+    chmodSync(path, mode);
+    return loadConfigFile(path, { KEY: "from-a-variable" }).warnings ?? [];
+  }
+  const SECRETS = `[s3]\naccess_key_id = "AKIA1"\nsecret_access_key = "hidden1"\nregion = "eu-west-1"
+[[webhooks]]\nurl = "https://hooks.example/hidden2"\n[heartbeat]\nurl = "https://beat.example/hidden3"\n`;
+
+  test("of secrets in a file that everybody can read, naming keys and no secret", () => {
+    const [warning, ...more] = warningsOf(SECRETS, 0o644);
+    expect(more).toEqual([]);
+    expect(warning!.message).toContain("every user of this machine can read s3.");
+    for (const name of ["s3.secret_access_key", "webhooks.url", "heartbeat.url"]) {
+      expect(warning!.message).toContain(name);
+    }
+    expect(warning!.message).not.toContain("s3.region");
+    expect(JSON.stringify(warning)).not.toMatch(/AKIA1|hidden/);
+    expect(warning!.hint).toContain("chmod 600 ");
+  });
+
+  test.each([
+    ["only its owner can read it", SECRETS, 0o600],
+    ["its group can read it", SECRETS, 0o640],
+    ["it has no secret", '[s3]\nregion = "eu-west-1"\n', 0o644],
+    ["its secrets come from the environment", '[s3]\nsecret_access_key = "${KEY}"\n', 0o644],
+  ])("not when %s", (_, text, mode) => {
+    expect(warningsOf(text, mode)).toEqual([]);
+  });
+});
+
+describe("loadFoundConfigFile", () => {
+  function fileWith(mode: number): string {
+    const path = join(tempFolder("found"), "walrust.toml");
+    writeFileSync(path, '[s3]\nbucket = "file:///b"\n');
+    chmodSync(path, mode);
+    return path;
+  }
+  const ownUid = process.geteuid!();
+
+  test.each([0o600, 0o644, 0o400])("reads a file of this user with mode %o", (mode) => {
+    expect(loadFoundConfigFile(fileWith(mode), {}).values.size).toBe(1);
+  });
+
+  test.each([
+    [0o666, "everybody may write to it"],
+    [0o602, "everybody may write to it"],
+    [0o660, "its group may write to it"],
+  ])("refuses a file with mode %o, and says how it can be named", (mode, problem) => {
+    const path = fileWith(mode);
+    expect(() => loadFoundConfigFile(path, {})).toThrow(`is not obeyed: ${problem}`);
+    expect(loadConfigFile(path, {}).values.size).toBe(1);
+    try {
+      loadFoundConfigFile(path, {});
+    } catch (error) {
+      expect((error as WalrustError).code).toBe("config");
+      expect((error as WalrustError).hint).toContain(`--config ${path}`);
+    }
+  });
+
+  test("refuses a file of another user, and a pipe", () => {
+    const path = fileWith(0o600);
+    // To another user than its owner, who is not root.
+    const other = ownUid === 0 ? null : ownUid + 1;
+    if (other !== null) expect(() => loadFoundConfigFile(path, {}, other)).toThrow("another user");
+    expect(() => loadFoundConfigFile("/dev/null", {})).toThrow("no regular file");
   });
 });

@@ -222,11 +222,12 @@ describe("expandGlob with links and other kinds", () => {
   test("goes to any depth without stack, and says where a path is too long", async () => {
     const data = tree(`${"d/".repeat(1500)}a.db`, "e/");
     expect(await find(data, "**/a.db")).toEqual([`${"d/".repeat(1500)}a.db`]);
-    const dig = `cd "$1" && i=0; while [ $i -lt 2200 ]; do mkdir e && cd -P e || exit 1; i=$((i+1)); done`;
+    const name = "e".repeat(200);
+    const dig = `cd "$1" && for i in $(seq 25); do mkdir ${name} && cd -P ${name} || exit 1; done`;
     expect(spawnSync("sh", ["-c", dig, "sh", join(data, "e")]).status).toBe(0);
     try {
       await expect(find(data, "e/**/a.db")).rejects.toThrow(
-        /^Cannot look for databases at .*\/e: ENAMETOOLONG$/,
+        /^Cannot look for databases at .*\/e+: ENAMETOOLONG$/,
       );
     } finally {
       spawnSync("rm", ["-rf", data]);

@@ -27,6 +27,7 @@ import {
   walrustBinary,
 } from "../support/binary.ts";
 import { fileDestination } from "../support/destinations.ts";
+import { eventually } from "../support/eventually.ts";
 import { recordHistory } from "../support/history.ts";
 import { assertNoSlip, failureDocument, toldFailure } from "../support/run-checks.ts";
 import { S3Server } from "../support/s3-server.ts";
@@ -63,7 +64,7 @@ async function runInShell(command: string, words: readonly string[]): Promise<Ru
   return { exitCode: await child.exited, stdout, stderr };
 }
 
-test.each(["SIGINT", "SIGTERM"] as const)("watch ends with 0 after %s", async (signal) => {
+test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("watch ends with 0 after %s", async (signal) => {
   const path = join(tempFolder("end"), "app.db");
   createAppDatabase(path);
   const watch = await WatchProcess.start([path, ...fileDestination().words, "--no-metrics"]);
@@ -73,9 +74,29 @@ test.each(["SIGINT", "SIGTERM"] as const)("watch ends with 0 after %s", async (s
   expect(watch.stderr).not.toContain("walrust:");
 });
 
+test("watch under nohup goes on when its terminal is closed", async () => {
+  const folder = tempFolder("nohup");
+  const path = join(folder, "app.db");
+  createAppDatabase(path);
+  const destination = fileDestination();
+  const words = [await walrustBinary(), "watch", path, ...destination.words, "--no-metrics"];
+  const child = untilTestEnds(
+    Bun.spawn(["nohup", ...words], { env: cleanEnvironment(), stdio: ["ignore", "ignore", "ignore"] }),
+  );
+  await eventually("the first upload", async () => (await destination.objects("app")).length > 0);
+  child.kill("SIGHUP");
+  const connection = new Database(path);
+  connection.run("INSERT INTO counter VALUES (1, 1)");
+  connection.close(true);
+  await eventually("another upload", async () => (await destination.objects("app")).length > 1);
+  child.kill("SIGTERM");
+  expect(await child.exited).toBe(0);
+});
+
 test.each([
   ["SIGINT", 130],
   ["SIGTERM", 143],
+  ["SIGHUP", 129],
 ] as const)("watch ends with its number after a second %s, and says so", async (signal, code) => {
   server.reset();
   const path = join(tempFolder("stuck"), "app.db");

@@ -95,12 +95,12 @@ export class WatchProcess {
     await this.waitFor(`${wanted} uploads`, () => this.uploads().length >= wanted);
   }
 
-  signal(name: "SIGTERM" | "SIGINT"): void {
+  signal(name: "SIGHUP" | "SIGTERM" | "SIGINT"): void {
     this.#child.kill(name);
   }
 
   /** Sends a signal again and again until the process ends: the second one that it sees is the last. */
-  async signalUntilEnd(name: "SIGTERM" | "SIGINT"): Promise<void> {
+  async signalUntilEnd(name: "SIGHUP" | "SIGTERM" | "SIGINT"): Promise<void> {
     await waitUntil(() => {
       if (!this.#isEnded) this.signal(name);
       return this.#isEnded;

@@ -1,0 +1,34 @@
+/** Which configuration files are obeyed without being named: a row a rule. */
+import { describe, expect, test } from "bun:test";
+import { distrustOrNull } from "../../src/config/file-trust.ts";
+
+const FILE = 0o100000;
+
+describe("distrustOrNull", () => {
+  test.each([
+    ["ours", { uid: 7, mode: 0o644 }, 7, null],
+    ["of root", { uid: 0, mode: 0o644 }, 0, null],
+    ["of root, by a link of ours", { uid: 0, mode: 0o644 }, 7, null],
+    ["of somebody else", { uid: 8, mode: 0o644 }, 8, "another user (uid 8)"],
+    ["ours, by a link of somebody else", { uid: 7, mode: 0o644 }, 8, "another user (uid 8)"],
+    ["of root, by a link of somebody else", { uid: 0, mode: 0o644 }, 8, "another user (uid 8)"],
+    ["of somebody else, by a link of ours", { uid: 8, mode: 0o644 }, 7, "a file of another user (uid 8)"],
+    ["writable by its group", { uid: 7, mode: 0o664 }, 7, "its group"],
+    ["writable by everybody", { uid: 7, mode: 0o646 }, 7, "everybody"],
+    ["of root, writable by everybody", { uid: 0, mode: 0o666 }, 0, "everybody"],
+  ] as const)("of a file %s", (_, file, linkUid, reason) => {
+    const facts = { uid: file.uid, mode: FILE | file.mode, isFile: true };
+    const found = distrustOrNull(facts, { uid: linkUid }, 7);
+    if (reason === null) expect(found).toBeNull();
+    else expect(found).toContain(reason);
+  });
+
+  test("root obeys its own files and nobody else's", () => {
+    expect(distrustOrNull({ uid: 0, mode: FILE | 0o600, isFile: true }, { uid: 0 }, 0)).toBeNull();
+    expect(distrustOrNull({ uid: 7, mode: FILE | 0o600, isFile: true }, { uid: 7 }, 0)).toContain("uid 7");
+  });
+
+  test("what is no regular file is not obeyed", () => {
+    expect(distrustOrNull({ uid: 7, mode: 0o600, isFile: false }, { uid: 7 }, 7)).toContain("regular");
+  });
+});
