@@ -49,7 +49,8 @@ const SECTION_LIST =
 const S3_KEYS =
   "Keys are bucket, endpoint, region, access_key_id, access_key_id_file, secret_access_key, " +
   "secret_access_key_file, session_token, session_token_file, profile, path_style, " +
-  "storage_class, sse, ca_file";
+  "storage_class, sse, ca_file, " +
+  "content_md5";
 
 const NAMES: readonly Row[] = [
   ["[synk]\n", "1:2", 'Unknown section "synk"', "Did you mean [sync]?"],
@@ -393,7 +394,7 @@ describe("loadConfigFile warns", () => {
     ["only its owner can read it", SECRETS, 0o600],
     ["its group can read it", SECRETS, 0o640],
     ["it has no secret", '[s3]\nregion = "eu-west-1"\n', 0o644],
-    ["its secrets come from the environment", '[s3]\nsecret_access_key = "${KEY}"\n', 0o644],
+    ["its secrets come from the environment", `[s3]\nsecret_access_key = "$\{KEY}"\n`, 0o644],
   ])("not when %s", (_, text, mode) => {
     expect(warningsOf(text, mode)).toEqual([]);
   });
