@@ -148,7 +148,7 @@ describe("listenHttp", () => {
     expect(text.length - text.indexOf("\r\n\r\n") - 4).toBe(body.length);
   });
 
-  test("closes a connection whose request is not complete after 5 s, however often a byte comes", async () => {
+  test("closes a connection whose request is not complete after 5 s, whatever comes", async () => {
     const time = new ManualTime();
     const listener = listen(time);
     const client = await Client.open(listener.port, "GET / HT");
