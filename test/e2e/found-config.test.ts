@@ -7,7 +7,7 @@ import { tempFolder } from "../support/temp.ts";
 
 const OTHER_UID = 4242;
 /** Only root can give a file away. */
-const testAsRoot = process.geteuid?.() === 0 ? test : test.skip;
+const testAsRoot = test.skipIf(process.geteuid?.() !== 0);
 
 /** A server that notes what it is asked, in the place of somebody who waits for keys. */
 function listener(): { url: string; asked: string[]; stop(): Promise<void> } {
