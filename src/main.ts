@@ -9,6 +9,7 @@ import { compactVerb } from "./commands/compact.ts";
 import { defaultHint } from "./commands/default-hints.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
+import { CHECK_WORD } from "./commands/integrity.ts";
 import { listVerb } from "./commands/list.ts";
 import {
   createLog,
@@ -32,6 +33,7 @@ import { GLOBAL_OPTIONS } from "./config/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
 import { errorMessage, WalrustError } from "./errors.ts";
+import { runCheckChild } from "./recovery/integrity-child.ts";
 import { isUnverifiedAsked } from "./storage/trust.ts";
 
 declare const WALRUST_VERSION: string | undefined;
@@ -73,6 +75,7 @@ async function main(words: readonly string[]): Promise<number> {
     printText(helpOf(words[1]));
     return first === undefined ? 2 : 0;
   }
+  if (first === CHECK_WORD) return runCheckChild(words.slice(1));
   if (first === "--version") return printVersions(isJsonWanted(words));
   let exitCode = 0;
   const subCommands = Object.fromEntries(

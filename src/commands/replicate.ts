@@ -10,6 +10,7 @@ import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
 import { parseReplicaSource } from "../recovery/replica-source.ts";
 import { keyProblemOrNull } from "../storage/object-rules.ts";
 import { openDestination } from "./destination.ts";
+import { integrityChecker } from "./integrity.ts";
 import { countOf, formatBytes, printEvent } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
@@ -55,7 +56,7 @@ async function run(invocation: Invocation): Promise<number> {
   };
   try {
     const request = { name, source: url, localPath: local, intervalMs: interval, isOnce: once };
-    await replicate(request, { store, env, signal, emit });
+    await replicate(request, { store, env, signal, emit, checker: integrityChecker() });
     return 0;
   } finally {
     await store.close();

@@ -5,11 +5,15 @@ import { existsSync } from "node:fs";
 import { RESTORE_OPTIONS } from "../config/options.ts";
 import { STORE_OPTIONS } from "../config/settings.ts";
 import { hasCode, WalrustError } from "../errors.ts";
+import type { IntegrityMode } from "../recovery/integrity-verdict.ts";
 import { type RestoreResult, restore } from "../recovery/restore.ts";
 import { parsePointInTime } from "../recovery/target.ts";
+import type { FileAccess } from "../recovery/target-access.ts";
+import { resolvePlace } from "../recovery/target-folder.ts";
 import { listObjects } from "../storage/catalog.ts";
 import { detectForeignLayoutOrNull } from "../storage/foreign-layout.ts";
 import { withDestination } from "./destination.ts";
+import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./integrity.ts";
 import { localCopiesOrNull } from "./local-copies.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { leaveState } from "./restored-state.ts";
@@ -28,6 +32,7 @@ export const restoreVerb: Verb = {
       "walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time 2026-03-01T12:00:00Z",
       "as of noon",
     ],
+    ["walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time -2h", "as of two hours ago"],
     ["walrust restore app -o old.db -b s3://my-bucket/vm1 --point-in-time txid:41", "a certain TXID"],
     [
       "walrust restore app -o app.db -b s3://my-bucket/vm1 --if-db-not-exists --if-replica-exists",
@@ -35,11 +40,11 @@ export const restoreVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "restored and checked (or nothing to do, with --if-…)"],
+    [0, "restored and checked (or nothing to do, with --if-…); with a warning where SQLite finds fault"],
     [2, "usage; or the target exists and --force is not given"],
     [3, "the target cannot be written, or is in use"],
     [4, "storage"],
-    [5, "integrity: an object is missing, damaged or altered; the target is untouched"],
+    [5, "integrity: an object is missing, damaged or altered (or --strict); the target is untouched"],
     [6, "nothing to restore, a backup of another program, or a point in time out of range"],
   ],
   run,
@@ -52,6 +57,12 @@ async function run(invocation: Invocation): Promise<number> {
     throw new WalrustError("usage", "No output file is given", { hint: "Give one with -o PATH" });
   }
   const point = parsePointInTime(values.pointInTime);
+  const integrityMode = values.integrityCheck as IntegrityMode;
+  if (values.strict && integrityMode === "off") {
+    throw new WalrustError("usage", "--strict and --integrity-check=off are both given", {
+      hint: "--strict needs a check: --integrity-check=full or quick",
+    });
+  }
   const [name] = invocation.words.positionals as [string];
   if (values.ifDbNotExists && existsSync(output)) return nothingToDo(invocation, name, `${output} exists`);
   return withDestination(invocation, async (store) => {
@@ -62,14 +73,16 @@ async function run(invocation: Invocation): Promise<number> {
       return nothingToDo(invocation, name, `there is no backup of ${name} in ${store.url}`);
     }
     const bar = new ProgressBar(`restoring ${name}`, () => env.monotonicMs());
-    const request = { name, outputPath: output, point, force: values.force, dryRun: values.dryRun };
-    const local = localCopiesOrNull(output, store.url, name, values.cacheDir) ?? undefined;
+    const { force, dryRun, strict: isStrict } = values;
+    const request = { name, outputPath: output, point, force, dryRun, integrityMode, isStrict };
+    const local = localCopiesOrNull(resolvePlace(output).path, store.url, name, values.cacheDir) ?? undefined;
     try {
       const result = await restore(request, {
         local,
         store,
         env,
         signal,
+        checker: integrityChecker(),
         onProgress: (done, total) => bar.update(done, total),
         leaveState: (restored) => leaveState(restored, store.url, env),
       });
@@ -119,8 +132,10 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
         sha256_objects: result.checks.sha256Objects,
         unchained_objects: result.checks.unchainedObjects,
         database_checksum: result.checks.databaseChecksum,
-        integrity_check: result.checks.integrityCheck,
+        integrity_check: jsonStatus(result.checks.integrityCheck),
       },
+      integrity_check: verdictJson(result.integrity),
+      owner: ownerJson(result.access),
     });
     return;
   }
@@ -136,14 +151,30 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
       `  ${size} from ${countOf(result.objects, "object")} in ${result.durationMs} ms; ${checksText(result)}`,
     );
   }
+  if (result.access !== null) printLine(`  ${ownerText(result.access)}`);
   if (result.notice !== null) printLine(`  ${result.notice}`);
   for (const key of result.damaged) printLine(`  restored without ${key}, which is damaged`);
   if (result.previousPath !== null) printLine(`  the file that was there is now ${result.previousPath}`);
 }
 
+function ownerText({ uid, gid, mode, from }: FileAccess): string {
+  const model = from === "folder" ? "the folder" : "the file it replaces";
+  return `owner ${uid}, group ${gid}, mode ${modeText(mode)}, as for ${model}`;
+}
+
+function ownerJson(access: FileAccess | null): unknown {
+  if (access === null) return null;
+  const { uid, gid, mode, from } = access;
+  return { uid, gid, mode: modeText(mode), from: from.replaceAll("-", "_") };
+}
+
+function modeText(mode: number): string {
+  return mode.toString(8).padStart(4, "0");
+}
+
 function checksText(result: RestoreResult): string {
   const { sha256Objects, unchainedObjects, databaseChecksum } = result.checks;
-  const parts = [`integrity_check ok`];
+  const parts = [verdictText(result.integrity)];
   if (sha256Objects > 0) parts.push(`SHA-256 chain of ${countOf(sha256Objects, "object")} ok`);
   if (unchainedObjects > 0)
     parts.push(`no chain on ${countOf(unchainedObjects, "object")} (not written by walrust)`);

@@ -14,6 +14,7 @@ import { askWatchByNameOrNull } from "../replication/control.ts";
 import { type ForeignLayout, ForeignLayoutError, findForeignDatabases } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
+import { integrityChecker, verdictJson, verdictText } from "./integrity.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
@@ -96,7 +97,8 @@ async function verifyAndFix(
 ): Promise<{ report: VerifyReport; fixed: Repair[] }> {
   const { env, signal } = invocation;
   const live = values.restore ? await liveContentOrNull(invocation, store.url, database) : null;
-  const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal };
+  const checker = integrityChecker();
+  const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal, checker };
   const report = await verifyOne(invocation, store, database, options);
   const fixed = values.fix ? await fixDatabase(store, report, env) : [];
   if (fixed.length === 0) return { report, fixed };
@@ -150,6 +152,7 @@ function jsonOf({ name, status, findings, checked, outlook }: VerifyReport): unk
       min_txid: checked.minTxid,
       max_txid: checked.maxTxid,
       restored_txid: checked.restoredTxid,
+      integrity_check: checked.integrity === null ? null : verdictJson(checked.integrity),
       compared_with_live: checked.comparedWithLive,
       omitted_findings: checked.omittedFindings,
     },
@@ -172,7 +175,8 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   }
   printLine(`  read in full: ${countOf(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
   if (checked.restoredTxid !== null) {
-    printLine(`  restored TXID ${checked.restoredTxid} on trial: integrity_check ok`);
+    const verdict = checked.integrity === null ? "" : `: ${verdictText(checked.integrity)}`;
+    printLine(`  restored TXID ${checked.restoredTxid} on trial${verdict}`);
     if (checked.comparedWithLive) printLine("  the live database has the same content at that TXID");
     else printLine("  (not compared with the live database: no watch of it runs on this machine)");
   }

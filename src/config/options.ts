@@ -103,7 +103,9 @@ export const RESTORE_OPTIONS = group({
     flag: "point-in-time",
     kind: "text",
     value: "POINT",
-    meaning: "txid:N, or a time such as 2026-03-01T12:00:00Z (the newest capture at or before it)",
+    meaning:
+      "Restore the newest capture at or before a point: a time such as 2026-03-01T12:00:00Z, " +
+      "a duration ago (-2h), now, seconds since 1970, or txid:N",
   },
   force: {
     flag: "force",
@@ -128,6 +130,20 @@ export const RESTORE_OPTIONS = group({
     kind: "switch",
     default: false,
     meaning: "Say what would be restored; write nothing",
+  },
+  integrityCheck: {
+    flag: "integrity-check",
+    kind: "text",
+    value: "MODE",
+    choices: ["full", "quick", "off"],
+    default: "full",
+    meaning: "SQLite's check of the restored file: full also compares indexes with their tables",
+  },
+  strict: {
+    flag: "strict",
+    kind: "switch",
+    default: false,
+    meaning: "Exit 5 when SQLite finds a fault that the source had already, instead of a warning",
   },
   cacheDir: {
     flag: "cache-dir",

@@ -42,7 +42,7 @@ const PID_OFFSET = 24;
 const FLOCK_SIZE = 32;
 
 /** libc by the names it has with glibc and with musl. */
-const LIBC_NAMES = [
+export const LIBC_NAMES = [
   "libc.so.6",
   `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`,
   `ld-musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`,

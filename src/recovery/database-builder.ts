@@ -8,12 +8,23 @@
  * Memory: 8 bytes a page for the sums and one write buffer. Any violation throws code "integrity" and the
  * file is worthless.
  */
-import { closeSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  type Stats,
+  writeSync,
+} from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../format/ltx.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types.ts";
 import { SumXor } from "../local/page-sums.ts";
+import { attainableMode, type Ownership } from "./target-access.ts";
 
 const WRITE_BUFFER_SIZE = 1 << 20;
 
@@ -42,11 +53,42 @@ export class DatabaseBuilder {
   base: { readonly txid: Txid; readonly timeMs: number } | null = null;
   /** Whether every object so far carried checksums. */
   hasChecksums = true;
+  /**
+   * Whether the newest object carried a database checksum, which was compared with all pages. Then the file
+   * is what its source was, whatever came before.
+   */
+  isProven = false;
 
-  /** @throws WalrustError code "database" when the file cannot be created */
-  constructor(path: string) {
+  /**
+   * Creates the file, readable by us alone; nothing may be there, no link either.
+   * @param path for messages
+   * @param openPath where it is created
+   * @throws WalrustError code "database" when the file cannot be created
+   */
+  constructor(path: string, openPath = path) {
     this.#path = path;
-    this.#fd = this.#try("create", () => openSync(path, "wx+", 0o644));
+    this.#fd = this.#try("create", () => openSync(openPath, "wx+", 0o600));
+  }
+
+  /** What the file itself is, whatever has its name by now. */
+  get stats(): Stats {
+    return fstatSync(this.#fd);
+  }
+
+  /**
+   * Gives the file itself an owner and a mode, as far as we may.
+   * @returns owner, group and mode afterwards
+   */
+  setAccess(wanted: Ownership): Ownership {
+    const own = this.stats;
+    if (own.uid !== wanted.uid || own.gid !== wanted.gid) {
+      const isDone = tryChown(this.#fd, wanted.uid, wanted.gid);
+      if (!isDone && own.gid !== wanted.gid) tryChown(this.#fd, own.uid, wanted.gid);
+    }
+    const { uid, gid } = this.stats;
+    const mode = attainableMode(wanted, { gid });
+    this.#try("set the mode of", () => fchmodSync(this.#fd, mode));
+    return { uid, gid, mode };
   }
 
   /** The database checksum of what was applied. */
@@ -118,6 +160,7 @@ export class DatabaseBuilder {
     this.txid = header.maxTxid;
     this.timeMs = header.timestampMs;
     const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
+    this.isProven = !isUnchecked;
     if (isUnchecked) this.hasChecksums = false;
     else if (trailer.postApplyChecksum !== this.checksum) {
       const found = `${hex(this.checksum)}, expected ${hex(trailer.postApplyChecksum)}`;
@@ -197,6 +240,18 @@ export class DatabaseBuilder {
       hint: "This object or one before it is damaged; run `walrust verify` and restore another point",
       context: { key, txid: this.txid },
     });
+  }
+}
+
+function tryChown(fd: number, uid: number, gid: number): boolean {
+  try {
+    fchownSync(fd, uid, gid);
+    return true;
+  } catch (error) {
+    const code = systemCode(error);
+    // Not ours to give away, or a file system without owners.
+    if (code === "EPERM" || code === "EINVAL" || code === "ENOTSUP" || code === "ENOSYS") return false;
+    throw error;
   }
 }
 

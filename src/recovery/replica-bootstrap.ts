@@ -29,6 +29,7 @@ import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../format/sqlite-hea
 import { type Checksum, lockPgno, type Txid } from "../format/types.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { DatabaseBuilder } from "./database-builder.ts";
+import type { IntegrityChecker } from "./integrity-child.ts";
 import { cookieOf, type ReplicaDatabase } from "./replica-database.ts";
 import { bootstrapPathOf } from "./replica-lock.ts";
 import type { ReplicaPoint } from "./replica-state.ts";
@@ -43,6 +44,7 @@ export interface BootstrapContext {
   readonly name: string;
   readonly env: Env;
   readonly signal: AbortSignal;
+  readonly checker?: IntegrityChecker | undefined;
 }
 
 /** A restored file and the point of history it is. */
@@ -63,13 +65,14 @@ export async function restoreNewest(
   context: BootstrapContext,
   beforePublish: (point: ReplicaPoint) => void,
 ): Promise<RestoredReplica> {
-  const { store, name, env, signal } = context;
+  const { store, name, env, signal, checker } = context;
   const found: { point?: ReplicaPoint; sums?: Uint32Array } = {};
   const request = { name, outputPath: path, point: { kind: "latest" }, force: false, dryRun: false } as const;
   const result = await restore(request, {
     store,
     env,
     signal,
+    checker,
     leaveState: ({ builder, chain }) => {
       found.point = pointOf(builder, chain);
       found.sums = builder.sums.slice();

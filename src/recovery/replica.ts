@@ -18,6 +18,7 @@ import type { Txid } from "../format/types.ts";
 import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, type PathState } from "./apply-object.ts";
+import type { IntegrityChecker } from "./integrity-child.ts";
 import type { FetchedObject } from "./object-source.ts";
 import {
   type BootstrapContext,
@@ -79,6 +80,8 @@ export interface ReplicateContext {
   readonly env: Env;
   readonly signal: AbortSignal;
   readonly emit: (event: ReplicaEvent) => void;
+  /** Checks what a bootstrap restores; in this process by default. */
+  readonly checker?: IntegrityChecker | undefined;
 }
 
 /** Failures that no later poll can mend. */
@@ -132,10 +135,10 @@ class Replica {
   #waiting: { readonly restored: RestoredReplica; readonly reason: string } | null = null;
 
   constructor(request: ReplicateRequest, context: ReplicateContext) {
-    const { store, env, signal } = context;
+    const { store, env, signal, checker } = context;
     this.#request = request;
     this.#context = context;
-    this.#bootstrap = { store, name: request.name, env, signal };
+    this.#bootstrap = { store, name: request.name, env, signal, checker };
     this.#feed = new ReplicaFeed(store, request.name, env);
   }
 

@@ -9,8 +9,8 @@
  * and said to be. The TXID is resolved from the whole listing, the damaged objects among it: it never changes
  * for their sake, and what is built around them passes the same checks.
  */
-import { existsSync, renameSync, rmSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { rmSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
@@ -22,11 +22,14 @@ import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
 import { DatabaseBuilder } from "./database-builder.ts";
 import { Detour } from "./detour.ts";
-import { checkDatabase } from "./integrity-check.ts";
+import { checkInProcess, type IntegrityChecker } from "./integrity-child.ts";
+import { type IntegrityMode, type IntegrityVerdict, judge, SKIPPED } from "./integrity-verdict.ts";
 import { fetchInOrder, type LocalCopies } from "./object-source.ts";
 import { newestTxid, planRestore, type RestorePlan } from "./plan.ts";
-import { type PointInTime, resolveTarget } from "./target.ts";
-import { assertTargetFree, inheritAccess, makeFolder, moveAside, syncFolder } from "./target-file.ts";
+import { fixedPoint, type PointInTime, resolveTarget } from "./target.ts";
+import { accessForTarget, type FileAccess } from "./target-access.ts";
+import { assertTargetFree, moveAside, publish, statsOrNull } from "./target-file.ts";
+import { resolvePlace, TargetFolder } from "./target-folder.ts";
 
 /** How often a restore lists because objects were deleted under it. */
 const LISTINGS_MAX = 5;
@@ -40,6 +43,10 @@ export interface RestoreRequest {
   readonly force: boolean;
   /** Plan only: nothing is downloaded but headers. */
   readonly dryRun: boolean;
+  /** How SQLite checks the result; in full by default. */
+  readonly integrityMode?: IntegrityMode;
+  /** Whether a fault that the source had already is an error. */
+  readonly isStrict?: boolean;
 }
 
 /** What was restored. */
@@ -57,11 +64,15 @@ export interface RestoreResult {
   readonly damaged: readonly string[];
   /** Where the file that was there before is now. */
   readonly previousPath: string | null;
+  /** SQLite's verdict on the file. */
+  readonly integrity: IntegrityVerdict;
+  /** Owner and mode of the file, and where they come from; null when nothing was written. */
+  readonly access: FileAccess | null;
   readonly checks: {
     readonly sha256Objects: number;
     readonly unchainedObjects: number;
     readonly databaseChecksum: string | null;
-    readonly integrityCheck: "ok" | "skipped";
+    readonly integrityCheck: IntegrityVerdict["status"];
   };
 }
 
@@ -83,6 +94,8 @@ export interface RestoreContext {
   /** Copies on this machine, used before the network. */
   readonly local?: LocalCopies | undefined;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  /** Checks the result; in this process by default, without bounds on time and memory. */
+  readonly checker?: IntegrityChecker | undefined;
   /** Writes the state beside the restored database; called before the rename. */
   readonly leaveState: (state: RestoredState) => void;
 }
@@ -103,16 +116,17 @@ export async function restore(request: RestoreRequest, context: RestoreContext):
 async function restoreOurs(request: RestoreRequest, context: RestoreContext): Promise<RestoreResult> {
   const { env } = context;
   const startedMs = env.monotonicMs();
-  const outputPath = resolve(request.outputPath);
-  if (!request.dryRun) assertTargetFree(outputPath, request.force);
+  const { path: outputPath, isLinked } = resolvePlace(request.outputPath);
+  const point = fixedPoint(request.point, env.nowMs());
+  if (!request.dryRun) refuseEarly(outputPath, request.force);
   const detour = new Detour();
   const found = request.dryRun
-    ? { plan: await planNow(request, context, context.local, detour), built: null }
-    : await buildAround({ ...request, outputPath }, context, detour);
+    ? { plan: await planNow({ ...request, point }, context, context.local, detour), built: null }
+    : await buildAround({ ...request, outputPath, point }, context, detour);
   const { plan, built } = found;
   return {
     name: request.name,
-    outputPath,
+    outputPath: isLinked ? outputPath : resolve(request.outputPath),
     txid: plan.txid,
     timeMs: built?.timeMs ?? null,
     bytes: built?.bytes ?? 0,
@@ -122,8 +136,21 @@ async function restoreOurs(request: RestoreRequest, context: RestoreContext): Pr
     notice: plan.notice,
     damaged: detour.keys,
     previousPath: built?.previousPath ?? null,
+    integrity: built?.integrity ?? SKIPPED,
+    access: built?.access ?? null,
     checks: built === null ? NO_CHECKS : checksOf(built),
   };
+}
+
+/** A target that must not be replaced costs no download. */
+function refuseEarly(outputPath: string, force: boolean): void {
+  const folder = TargetFolder.openOrNull(outputPath);
+  if (folder === null) return;
+  try {
+    assertTargetFree(folder, force);
+  } finally {
+    folder.close();
+  }
 }
 
 /** Builds along one way after another, until one is whole or there is no other. */
@@ -221,14 +248,16 @@ interface Built {
   readonly path: PathState;
   readonly checksum: string | null;
   readonly previousPath: string | null;
+  readonly integrity: IntegrityVerdict;
+  readonly access: FileAccess;
 }
 
-function checksOf({ path, checksum }: Built): RestoreResult["checks"] {
+function checksOf({ path, checksum, integrity }: Built): RestoreResult["checks"] {
   return {
     sha256Objects: path.chainedObjects,
     unchainedObjects: path.unchainedObjects,
     databaseChecksum: checksum,
-    integrityCheck: "ok",
+    integrityCheck: integrity.status,
   };
 }
 
@@ -239,46 +268,85 @@ interface BuildProgress {
 
 /** Builds, checks and publishes the file. */
 async function build(
-  { name, outputPath, force }: RestoreRequest,
+  request: RestoreRequest,
   objects: readonly LtxObject[],
   context: RestoreContext,
   progress: BuildProgress,
 ): Promise<Built> {
-  const { store, env, signal } = context;
-  const folder = dirname(outputPath);
-  makeFolder(folder);
-  const tempPath = join(folder, `.${basename(outputPath)}.restore-${hex(env.randomBytes(6))}`);
-  const builder = new DatabaseBuilder(tempPath);
+  const { name } = request;
+  const folder = TargetFolder.open(request.outputPath);
+  const tempName = `.${folder.name}.restore-${hex(context.env.randomBytes(6))}`;
+  let builder: DatabaseBuilder | null = null;
   const path = startOfPath();
   try {
-    const totalBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
-    let doneBytes = 0;
-    for await (const fetched of fetchInOrder(store, objects, signal, context.local)) {
-      await applyObject(fetched, builder, path, (byteCount) => {
-        doneBytes += byteCount;
-        context.onProgress?.(doneBytes, totalBytes);
-      });
-      progress.appliedObjects++;
-    }
+    builder = new DatabaseBuilder(folder.shown(tempName), folder.at(tempName));
+    await applyAll(objects, builder, path, context, progress);
     builder.sync();
-    checkDatabase(tempPath, name);
-    signal?.throwIfAborted();
-    assertTargetFree(outputPath, force);
-    inheritAccess(tempPath, outputPath);
-    context.leaveState({ name, outputPath, builder, chain: path.chain, objects });
-    const previousPath = moveAside(outputPath, env.nowMs());
-    renameSync(tempPath, outputPath);
-    syncFolder(folder);
+    const integrity = await checkResult(folder.shown(tempName), builder, request, context);
+    const { access, previousPath } = putInPlace(folder, tempName, builder, path, request, objects, context);
     const checksum = builder.hasChecksums ? builder.checksum.toString(16) : null;
     const bytes = builder.commit * builder.pageSizeBytes;
-    return { timeMs: builder.timeMs, bytes, path, checksum, previousPath };
+    return { timeMs: builder.timeMs, bytes, path, checksum, previousPath, integrity, access };
   } catch (error) {
-    if (existsSync(tempPath)) rmSync(tempPath, { force: true });
+    if (builder !== null) rmSync(folder.at(tempName), { force: true });
     if (error instanceof WalrustError) throw withWayOut(error, name, path.txid);
     throw new WalrustError("restore", `Restore of ${name} failed: ${errorMessage(error)}`, { cause: error });
   } finally {
-    builder.close();
+    builder?.close();
+    folder.close();
   }
+}
+
+async function applyAll(
+  objects: readonly LtxObject[],
+  builder: DatabaseBuilder,
+  path: PathState,
+  { store, signal, local, onProgress }: RestoreContext,
+  progress: BuildProgress,
+): Promise<void> {
+  const totalBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
+  let doneBytes = 0;
+  for await (const fetched of fetchInOrder(store, objects, signal, local)) {
+    await applyObject(fetched, builder, path, (byteCount) => {
+      doneBytes += byteCount;
+      onProgress?.(doneBytes, totalBytes);
+    });
+    progress.appliedObjects++;
+  }
+}
+
+/** SQLite's verdict on the finished file. @throws WalrustError code "integrity" when it must not be used */
+async function checkResult(
+  tempPath: string,
+  builder: DatabaseBuilder,
+  { name, integrityMode = "full", isStrict = false }: RestoreRequest,
+  { env, signal, checker = checkInProcess }: RestoreContext,
+): Promise<IntegrityVerdict> {
+  const verdict = await checker(tempPath, integrityMode, { env, signal });
+  signal?.throwIfAborted();
+  const warning = judge(verdict, { name, isProven: builder.isProven, isStrict });
+  if (warning !== null) env.log.warn(warning, { database: name });
+  return verdict;
+}
+
+/** Gives the finished file its owner, its state and its name. */
+function putInPlace(
+  folder: TargetFolder,
+  tempName: string,
+  builder: DatabaseBuilder,
+  { chain }: PathState,
+  { name, outputPath, force }: RestoreRequest,
+  objects: readonly LtxObject[],
+  { env, leaveState }: RestoreContext,
+): Pick<Built, "access" | "previousPath"> {
+  assertTargetFree(folder, force);
+  const wanted = accessForTarget(statsOrNull(folder, folder.name), folder.stats());
+  const access = { ...builder.setAccess(wanted), from: wanted.from };
+  builder.sync();
+  leaveState({ name, outputPath, builder, chain, objects });
+  const previousPath = moveAside(folder, env.nowMs());
+  publish(folder, tempName, builder.stats);
+  return { access, previousPath };
 }
 
 /**

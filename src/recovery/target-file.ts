@@ -1,19 +1,12 @@
 /**
- * The file a restore replaces: whether it may be touched, and how what was there is kept.
+ * The file a restore replaces: whether it may be touched, how it is kept, and how the new one takes its
+ * place. All names are looked up below the open folder (target-folder.ts); links in the place of a file are
+ * refused.
  */
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  statSync,
-} from "node:fs";
+import { closeSync, fsyncSync, lstatSync, openSync, renameSync, type Stats } from "node:fs";
 import { isDatabaseInUse } from "../database/in-use.ts";
 import { systemCode, WalrustError } from "../errors.ts";
+import type { TargetFolder } from "./target-folder.ts";
 
 const COMPANIONS = ["", "-wal", "-shm", "-journal"] as const;
 
@@ -23,27 +16,38 @@ const COMPANIONS = ["", "-wal", "-shm", "-journal"] as const;
  * @throws WalrustError code "usage" when a database is there and `force` is not given; "database" when a
  * process has it open
  */
-export function assertTargetFree(path: string, force: boolean): void {
-  const existing = COMPANIONS.map((suffix) => `${path}${suffix}`).filter((file) => existsSync(file));
-  if (existing.length === 0) return;
-  const stats = statSync(existing[0]!);
-  if (!stats.isFile()) {
+export function assertTargetFree(folder: TargetFolder, force: boolean): void {
+  const { name } = folder;
+  for (const suffix of COMPANIONS) {
+    const stats = statsOrNull(folder, `${name}${suffix}`);
+    if (stats === null || stats.isFile()) continue;
     // Moved aside, a device would be gone for everybody.
-    const found = stats.isDirectory() ? "is a folder" : "is no regular file";
-    throw new WalrustError("usage", `${existing[0]} ${found}`, {
+    const found = stats.isDirectory()
+      ? "is a folder"
+      : stats.isSymbolicLink()
+        ? "became a link meanwhile"
+        : "is no regular file";
+    throw new WalrustError("usage", `${folder.shown(`${name}${suffix}`)} ${found}`, {
       hint: "Give -o the path of a database file",
     });
   }
-  if (!force && existing[0] === path) {
-    throw new WalrustError("usage", `${path} exists`, {
+  const existing = statsOrNull(folder, name);
+  if (existing === null) return;
+  if (!force) {
+    throw new WalrustError("usage", `${folder.path} exists`, {
       hint: "Give another -o, or --force to replace it (it is kept beside the target)",
     });
   }
-  if (existsSync(path) && isDatabaseInUse(path)) {
-    throw new WalrustError("database", `${path} is in use by another process`, {
+  if (isDatabaseInUse(folder.at(name))) {
+    throw new WalrustError("database", `${folder.path} is in use by another process`, {
       hint: "Stop the application (and walrust watch) before restoring over its database",
     });
   }
+}
+
+/** What a name in the folder is, links not followed; null when nothing is there. */
+export function statsOrNull(folder: TargetFolder, name: string): Stats | null {
+  return lstatSync(folder.at(name), { throwIfNoEntry: false }) ?? null;
 }
 
 /**
@@ -51,40 +55,33 @@ export function assertTargetFree(path: string, force: boolean): void {
  * file.
  * @returns where the first of them is now, or null when there was none
  */
-export function moveAside(path: string, nowMs: number): string | null {
+export function moveAside(folder: TargetFolder, nowMs: number): string | null {
+  const { name } = folder;
   const stamp = new Date(nowMs).toISOString().replace(/[:.]/g, "-");
-  const asidePath = `${path}.pre-restore-${stamp}`;
+  const asideName = `${name}.pre-restore-${stamp}`;
   let moved: string | null = null;
   for (const suffix of COMPANIONS) {
-    if (!existsSync(`${path}${suffix}`)) continue;
-    renameSync(`${path}${suffix}`, `${asidePath}${suffix}`);
-    moved ??= `${asidePath}${suffix}`;
+    if (statsOrNull(folder, `${name}${suffix}`) === null) continue;
+    renameSync(folder.at(`${name}${suffix}`), folder.at(`${asideName}${suffix}`));
+    moved ??= folder.shown(`${asideName}${suffix}`);
   }
   return moved;
 }
 
-/** Makes the folder of a target. @throws WalrustError code "database" */
-export function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new WalrustError("database", `Cannot create the folder ${path}: ${systemCode(error)}`, {
-      hint: "Give -o a path in a folder that exists, or that this user may create",
-      cause: error,
-    });
-  }
-}
-
-/** Gives the new file the mode and, where we may, the owner of the one it replaces. */
-export function inheritAccess(newPath: string, existingPath: string): void {
-  const stats = statSync(existingPath, { throwIfNoEntry: false });
-  if (stats === undefined) return;
-  chmodSync(newPath, stats.mode & 0o777);
-  try {
-    chownSync(newPath, stats.uid, stats.gid);
-  } catch (error) {
-    if (systemCode(error) !== "EPERM") throw error;
-  }
+/**
+ * Gives the finished file its name, durably.
+ * @param file what the descriptor of the finished file says of it
+ * @throws WalrustError code "database" when something else has the name afterwards
+ */
+export function publish(folder: TargetFolder, tempName: string, file: Stats): void {
+  renameSync(folder.at(tempName), folder.at(folder.name));
+  folder.sync();
+  const placed = statsOrNull(folder, folder.name);
+  if (placed !== null && placed.ino === file.ino && placed.dev === file.dev) return;
+  throw new WalrustError("database", `${folder.path} was replaced by somebody while it was restored`, {
+    hint: "Nobody else may write to the folder of a database that is being restored",
+    context: { path: folder.path },
+  });
 }
 
 /** Makes a rename durable. File systems that cannot sync a folder are accepted. */

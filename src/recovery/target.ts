@@ -16,26 +16,55 @@ import { holeOrNull, neighbours, newestTxid, plannableTxids } from "./plan.ts";
 export type PointInTime =
   | { readonly kind: "latest" }
   | { readonly kind: "txid"; readonly txid: Txid }
-  | { readonly kind: "time"; readonly timeMs: number };
+  | { readonly kind: "time"; readonly timeMs: number }
+  /** A time before now. */
+  | { readonly kind: "ago"; readonly durationMs: number };
 
 /** ISO 8601 with a zone, or a date alone (UTC). */
 const ISO_TIME = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2}))?$/;
 
+/** Seconds since 1970, with a fraction or without. */
+const EPOCH = /^\d{9,11}(\.\d{1,9})?$/;
+/** A duration ago: `-2h`, `-1h30m`; the sign may be left out. */
+const AGO = /^-?((\d{1,9}(\.\d{1,3})?)(w|d|h|m|s|ms))+$/;
+const AGO_PART = /(\d+(?:\.\d+)?)(ms|w|d|h|m|s)/g;
+const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
+const POINT_HINT =
+  "Give a time with its zone such as 2026-03-01T12:00:00Z, a duration ago such as -2h, now, " +
+  "seconds since 1970, or txid:N (decimal)";
+
 /** Parses `--point-in-time`. @throws WalrustError code "usage" */
 export function parsePointInTime(text: string | undefined): PointInTime {
-  if (text === undefined || text === "latest") return { kind: "latest" };
+  if (text === undefined || text === "latest" || text === "now") return { kind: "latest" };
   const txid = /^txid:(\d{1,16})$/.exec(text);
   if (txid) {
     const value = Number(txid[1]);
     if (value >= 1 && Number.isSafeInteger(value)) return { kind: "txid", txid: value as Txid };
   }
+  if (EPOCH.test(text)) return { kind: "time", timeMs: Math.floor(Number(text) * 1000) };
+  if (AGO.test(text)) return { kind: "ago", durationMs: durationOf(text) };
   const timeMs = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(timeMs) || !isCalendarDay(text.slice(0, 10))) {
+    const isMilliseconds = /^\d{12,14}$/.test(text);
     throw new WalrustError("usage", `Cannot read --point-in-time ${JSON.stringify(text)}`, {
-      hint: "Give txid:N (decimal) or a time with its zone, such as 2026-03-01T12:00:00Z",
+      hint: isMilliseconds ? "An epoch is in seconds, not in milliseconds" : POINT_HINT,
     });
   }
   return { kind: "time", timeMs };
+}
+
+function durationOf(text: string): number {
+  let durationMs = 0;
+  for (const [, amount, unit] of text.matchAll(AGO_PART)) {
+    durationMs += Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  }
+  return durationMs;
+}
+
+/** A point that does not move: a duration ago is counted from now. */
+export function fixedPoint(point: PointInTime, nowMs: number): Exclude<PointInTime, { kind: "ago" }> {
+  if (point.kind !== "ago") return point;
+  return { kind: "time", timeMs: Math.max(0, Math.floor(nowMs - point.durationMs)) };
 }
 
 /** Whether a date exists: Date.parse takes 30 February for 2 March. */
@@ -54,12 +83,13 @@ export interface ResolvedTarget {
  * @throws WalrustError code "restore" (nothing there, out of range) or "integrity" (objects are missing)
  */
 export async function resolveTarget(
-  point: PointInTime,
+  asked: PointInTime,
   objects: readonly LtxObject[],
   manifest: ManifestReading,
   store: ObjectStore,
   nowMs: number,
 ): Promise<ResolvedTarget> {
+  const point = fixedPoint(asked, nowMs);
   const newest = newestTxid(objects);
   // An older point that is asked for explicitly does not depend on what was deleted after it.
   const isNewest = point.kind === "latest" || newest === 0 || (point.kind === "txid" && point.txid > newest);

@@ -5,6 +5,7 @@
  * each severity only the first thousand findings are kept, the others are counted.
  */
 import type { Txid } from "../format/types.ts";
+import type { IntegrityVerdict } from "./integrity-verdict.ts";
 
 /** Severity by code. Codes are part of the JSON output: they are never renamed. */
 export const FINDING_SEVERITIES = {
@@ -24,6 +25,8 @@ export const FINDING_SEVERITIES = {
   "manifest-contradicts": "error",
   "restore-failed": "error",
   "differs-from-live": "error",
+  "source-damaged": "warning",
+  "not-checked": "warning",
   "manifest-missing": "warning",
   "manifest-unreadable": "warning",
   "manifest-stale": "warning",
@@ -63,6 +66,8 @@ export interface VerifyCounts {
   maxTxid: number | null;
   /** The TXID that was restored on trial, null when none was. */
   restoredTxid: number | null;
+  /** SQLite's verdict on the restored file, null when none was restored. */
+  integrity: IntegrityVerdict | null;
   /** Whether that was compared with the live database. */
   comparedWithLive: boolean;
   /** Findings that are not in the list, for there were too many. */

@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Env } from "../env.ts";
 import { hasCode, systemCode, WalrustError } from "../errors.ts";
 import { formatChecksum } from "../format/ltx.ts";
 import type { Txid } from "../format/types.ts";
@@ -13,7 +14,8 @@ import type { LtxObject } from "../storage/catalog.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, startOfPath } from "./apply-object.ts";
 import { DatabaseBuilder } from "./database-builder.ts";
-import { checkDatabase } from "./integrity-check.ts";
+import { checkInProcess, type IntegrityChecker } from "./integrity-child.ts";
+import { type IntegrityVerdict, judge, warningOrNull } from "./integrity-verdict.ts";
 import { fetchInOrder } from "./object-source.ts";
 import { planRestore } from "./plan.ts";
 import type { Findings } from "./verify-report.ts";
@@ -33,11 +35,18 @@ export interface TrialRequest {
   /** Where the temporary folder is made; the system's default if absent. */
   readonly tempFolder?: string;
   readonly signal?: AbortSignal;
+  /** Checks the restored file; in this process by default. */
+  readonly checker?: IntegrityChecker;
 }
 
 /** How a trial ended. "vanished": an object went away meanwhile; look at a new listing. */
 export type TrialOutcome =
-  | { readonly kind: "restored"; readonly txid: number; readonly isCompared: boolean }
+  | {
+      readonly kind: "restored";
+      readonly txid: number;
+      readonly isCompared: boolean;
+      readonly integrity: IntegrityVerdict;
+    }
   | { readonly kind: "failed" }
   | { readonly kind: "vanished" };
 
@@ -50,6 +59,7 @@ export async function restoreOnTrial(
   store: ObjectStore,
   request: TrialRequest,
   findings: Findings,
+  env: Env,
 ): Promise<TrialOutcome> {
   const { live = null } = request;
   const atLive = live === null ? null : planRestore(request.objects, live.txid as Txid);
@@ -60,13 +70,14 @@ export async function restoreOnTrial(
   }
   const folder = makeFolder(request.tempFolder ?? tmpdir());
   try {
-    const checksum = await build(store, plan.objects, join(folder, "trial.db"), request);
+    const { checksum, integrity } = await build(store, plan.objects, join(folder, "trial.db"), request, env);
     const isCompared = live !== null && plan.txid === live.txid;
     if (isCompared && checksum !== live.checksum) {
       const message = `restores to checksum ${checksum}, the live database has ${live.checksum} at this TXID`;
       findings.add("differs-from-live", null, plan.txid, message);
     }
-    return { kind: "restored", txid: plan.txid, isCompared };
+    addVerdict(integrity, plan.txid, findings);
+    return { kind: "restored", txid: plan.txid, isCompared, integrity };
   } catch (error) {
     if (hasCode(error, "not-found")) return { kind: "vanished" };
     if (!hasCode(error, "integrity") && !hasCode(error, "corrupt")) throw error;
@@ -76,6 +87,13 @@ export async function restoreOnTrial(
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** What SQLite says of a copy that is right: a fault of the source, or of our SQLite. */
+function addVerdict(verdict: IntegrityVerdict, txid: number, findings: Findings): void {
+  const warning = warningOrNull(verdict);
+  if (warning === null) return;
+  findings.add(verdict.status === "failed" ? "source-damaged" : "not-checked", null, txid, warning);
 }
 
 function makeFolder(parent: string): string {
@@ -90,15 +108,17 @@ function makeFolder(parent: string): string {
 }
 
 /**
- * Builds and checks the database. @returns its checksum. The builder compares the XOR of all page sums with
- * the post-apply checksum of each object that carries one, the newest among them.
+ * Builds and checks the database. The builder compares the XOR of all page sums with the post-apply checksum
+ * of each object that carries one, the newest among them.
+ * @returns its checksum and SQLite's verdict
  */
 async function build(
   store: ObjectStore,
   objects: readonly LtxObject[],
   path: string,
-  { name, signal }: TrialRequest,
-): Promise<string> {
+  { name, signal, checker = checkInProcess }: TrialRequest,
+  env: Env,
+): Promise<{ checksum: string; integrity: IntegrityVerdict }> {
   const builder = new DatabaseBuilder(path);
   try {
     const progress = startOfPath();
@@ -106,8 +126,9 @@ async function build(
       await applyObject(fetched, builder, progress, () => {});
     }
     builder.sync();
-    checkDatabase(path, name);
-    return formatChecksum(builder.checksum);
+    const integrity = await checker(path, "full", { env, signal });
+    judge(integrity, { name, isProven: builder.isProven, isStrict: false });
+    return { checksum: formatChecksum(builder.checksum), integrity };
   } finally {
     builder.close();
   }

@@ -18,6 +18,7 @@ import { assertNotForeign } from "../storage/foreign-layout.ts";
 import { type ManifestReading, readManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { mapInOrder } from "./in-order.ts";
+import type { IntegrityChecker } from "./integrity-child.ts";
 import { compareForLinks, LinkChecker, type ObjectFacts } from "./verify-links.ts";
 import {
   checkCoverage,
@@ -45,6 +46,8 @@ export interface VerifyOptions {
   /** What the live database holds, to compare a trial restore with. */
   readonly live?: LiveContent | null;
   readonly tempFolder?: string;
+  /** Checks a restored file; in this process by default. */
+  readonly checker?: IntegrityChecker;
   /** Objects that are looked at at once; 8 by default. */
   readonly concurrency?: number;
   readonly signal?: AbortSignal;
@@ -105,10 +108,11 @@ async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: re
   const vanished = [...seen.vanished];
   if (options.restore && objects.length > 0) {
     const request = { ...options, name, objects };
-    const outcome = await restoreOnTrial(store, request, findings);
+    const outcome = await restoreOnTrial(store, request, findings, env);
     if (outcome.kind === "restored") {
       counts.restoredTxid = outcome.txid;
       counts.comparedWithLive = outcome.isCompared;
+      counts.integrity = outcome.integrity;
     }
     if (outcome.kind === "vanished") vanished.push("");
   }
@@ -197,6 +201,7 @@ function startCounts(objects: readonly LtxObject[]): VerifyCounts {
     minTxid: oldestBaseOrNull(objects)?.maxTxid ?? null,
     maxTxid: newest === 0 ? null : newest,
     restoredTxid: null,
+    integrity: null,
     comparedWithLive: false,
     omittedFindings: 0,
   };

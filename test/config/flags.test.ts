@@ -73,6 +73,8 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       "--if-db-not-exists",
       "--if-replica-exists",
       "--dry-run",
+      "--integrity-check quick",
+      "--strict",
       "--cache-dir /var/cache",
     ],
   ],

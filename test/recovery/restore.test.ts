@@ -8,6 +8,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -197,14 +199,25 @@ describe("restore and what is there already", () => {
     expect(readFileSync(output, "utf8")).toBe("a file");
   });
 
-  test("restore over a symbolic link with force leaves what it points to", async () => {
+  test("restore over a symbolic link replaces what it leads to, and keeps that beside it", async () => {
     const output = newOutput();
     const target = join(dirname(output), "elsewhere");
     writeFileSync(target, "pointed to");
-    symlinkSync(target, output);
-    await restoreFrom(bucket.store, output, { force: true });
-    expect(readFileSync(target, "utf8")).toBe("pointed to");
-    expect(Buffer.compare(readFileSync(output), bucket.images.get(6)!)).toBe(0);
+    symlinkSync("elsewhere", output);
+    expect((await failureOf(restoreFrom(bucket.store, output))).code).toBe("usage");
+    const { outputPath, previousPath } = await restoreFrom(bucket.store, output, { force: true });
+    expect([readlinkSync(output), outputPath]).toEqual(["elsewhere", realpathSync(target)]);
+    expect(readFileSync(previousPath!, "utf8")).toBe("pointed to");
+    expect(Buffer.compare(readFileSync(target), bucket.images.get(6)!)).toBe(0);
+  });
+
+  test("restore through a link that leads nowhere makes the file there", async () => {
+    const output = newOutput();
+    const target = join(dirname(output), "shared", "app.db");
+    symlinkSync("shared/app.db", output);
+    await restoreFrom(bucket.store, output);
+    expect(readlinkSync(output)).toBe("shared/app.db");
+    expect(Buffer.compare(readFileSync(target), bucket.images.get(6)!)).toBe(0);
   });
 });
 

@@ -79,6 +79,15 @@ describe("parsePointInTime", () => {
     ["2026-03-01T12:00:00.250Z", { kind: "time", timeMs: T0 + 250 }],
     ["2026-03-01T12:00:00.250999999Z", { kind: "time", timeMs: T0 + 250 }],
     ["2026-03-01", { kind: "time", timeMs: Date.UTC(2026, 2, 1) }],
+    ["now", { kind: "latest" }],
+    ["1772366400", { kind: "time", timeMs: 1_772_366_400_000 }],
+    ["1772366400.25", { kind: "time", timeMs: 1_772_366_400_250 }],
+    ["-2h", { kind: "ago", durationMs: 7_200_000 }],
+    ["-1h30m", { kind: "ago", durationMs: 5_400_000 }],
+    ["90m", { kind: "ago", durationMs: 5_400_000 }],
+    ["-0.5d", { kind: "ago", durationMs: 43_200_000 }],
+    ["-1w", { kind: "ago", durationMs: 604_800_000 }],
+    ["-250ms", { kind: "ago", durationMs: 250 }],
   ] as const)("parsePointInTime reads %p", (text, point) => {
     expect(parsePointInTime(text)).toEqual(point as PointInTime);
   });
@@ -102,7 +111,15 @@ describe("parsePointInTime", () => {
     "2026-04-31T10:00:00+02:00",
     "2026-03-01T25:00:00Z",
     "2026-03-01T12:61:00Z",
-    "1772366400",
+    "1772366400000",
+    "-",
+    "-h",
+    "-2",
+    "-2x",
+    "+2h",
+    "--2h",
+    "-2h ago",
+    "tomorrow",
   ])("parsePointInTime refuses %p", (text) => {
     try {
       parsePointInTime(text);

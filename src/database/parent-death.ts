@@ -1,0 +1,25 @@
+/**
+ * Ties a helper process to its parent: the kernel kills the helper when the parent is gone, even when the
+ * helper is inside a long native call. Linux only (`prctl`); elsewhere nothing happens.
+ */
+import { dlopen } from "bun:ffi";
+import { LIBC_NAMES } from "./ofd-lock.ts";
+
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9;
+
+/** From now on this process dies with its parent. */
+export function dieWithParent(): void {
+  if (process.platform !== "linux") return;
+  for (const name of LIBC_NAMES) {
+    try {
+      const { symbols } = dlopen(name, {
+        prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+      });
+      symbols.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+      return;
+    } catch {
+      // Another name of libc may be the right one.
+    }
+  }
+}
