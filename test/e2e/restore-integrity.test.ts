@@ -1,6 +1,6 @@
 /**
- * Databases that SQLite cannot check here, or finds fault with: they are restored, replicated and verified all
- * the same, with a warning. And a schema that makes the check endless: signals are obeyed.
+ * Databases that SQLite cannot check here, or finds fault with: they are restored, replicated and verified
+ * all the same, with a warning. And a schema that makes the check endless: signals are obeyed.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
