@@ -77,6 +77,7 @@ async function main(words: readonly string[]): Promise<number> {
   }
   if (first === CHECK_WORD) return runCheckChild(words.slice(1));
   if (first === "--version") return printVersions(isJsonWanted(words));
+  if (first === "--licenses") return await printLicenses(isJsonWanted(words));
   let exitCode = 0;
   const subCommands = Object.fromEntries(
     VERBS.map((verb) => [
@@ -193,6 +194,13 @@ function printVersions(isJson: boolean): number {
   database.close();
   if (isJson) printJson({ walrust: VERSION, bun: Bun.version, sqlite });
   else printLine(`walrust ${VERSION} (Bun ${Bun.version}, SQLite ${sqlite})`);
+  return 0;
+}
+
+async function printLicenses(isJson: boolean): Promise<number> {
+  const { LICENSES } = await import("./commands/licenses.ts");
+  if (isJson) printJson({ licenses: LICENSES });
+  else printText(LICENSES.trimEnd());
   return 0;
 }
 

@@ -21,6 +21,7 @@ export function programHelp(verbs: readonly Verb[]): string {
     ...optionLines(Object.values(GLOBAL_OPTIONS)),
     "",
     "`walrust VERB --help` shows the arguments, examples and exit codes of a verb.",
+    "`walrust --licenses` shows the licenses of what the executable is made of.",
   ].join("\n");
 }
 

@@ -11,6 +11,7 @@ import type { Validation, WatchEvent } from "../replication/watch-types.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
+import { OpenFilesWatch } from "./open-files.ts";
 import { printEvent } from "./output.ts";
 import { warnIfUnguarded } from "./store-probe.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
@@ -55,6 +56,8 @@ async function run(invocation: Invocation): Promise<number> {
   const work = async (store: ObjectStore): Promise<number> => {
     const finder = new WatchTargets(sources, words.positionals, store.url, cacheFolder, env);
     const { targets, leftOut, missing } = await finder.first();
+    const openFiles = new OpenFilesWatch(options.uploaderConcurrency, env);
+    openFiles.check(targets.length);
     const reporter = new Reporter(invocation);
     for (const { given, error } of missing) {
       const { code, message, hint } = error;
@@ -85,7 +88,11 @@ async function run(invocation: Invocation): Promise<number> {
       ...(observer === null ? {} : { onStart: observer.start }),
       leftOut,
       isNamedOnly: finder.isNamedOnly,
-      discover: () => finder.again(),
+      discover: async () => {
+        const found = await finder.again();
+        openFiles.check(found.targets.length);
+        return found;
+      },
     };
     try {
       const result = await watch(targets, input, signal);
