@@ -24,6 +24,9 @@ export async function explainStorage(store: ObjectStore, env: Env): Promise<Expl
       return { url, isReachable: true, conditionalPut: capabilities.conditionalPut, problem: null };
     }
     const { conditionalPut } = await probeStore(store, env);
+    // Every restore begins with a listing. An endpoint that names the bucket too takes puts, and lists
+    // nothing.
+    for await (const _ of store.list("")) break;
     return { url, isReachable: true, conditionalPut, problem: null };
   } catch (error) {
     if (!(error instanceof WalrustError)) throw error;

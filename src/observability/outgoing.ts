@@ -9,7 +9,7 @@
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { connectionProblem } from "../storage/connection-errors.ts";
-import { proxyOrNull } from "../storage/proxy.ts";
+import { proxyOrNull, throughProxy } from "../storage/proxy.ts";
 import { StallWatch } from "../storage/stall-watch.ts";
 import { DEFAULT_TRUST } from "../storage/trust.ts";
 
@@ -82,7 +82,7 @@ function unreachable(url: URL, error: unknown, isTimeout: boolean): WalrustError
   const known = /^[A-Za-z0-9_]{1,60}$/.test(code) ? code : "no connection";
   const { hint, retryable } = connectionProblem(error, url, process.env);
   const proxy = proxyOrNull(url, process.env);
-  const through = proxy === null ? "" : ` through the proxy ${proxy.shown} (${proxy.variable})`;
+  const through = proxy === null ? "" : ` ${throughProxy(proxy)}`;
   const reason = isTimeout ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s` : known;
   const details = retryable ? { retryable } : { hint };
   // Without the cause: its message has the whole URL.

@@ -4,6 +4,7 @@
  */
 import type { LtxObject } from "../storage/catalog.ts";
 import type { ObjectMetadata, ObjectStore } from "../storage/store.ts";
+import { getListed } from "./listed-body.ts";
 
 const AHEAD_OBJECTS = 8;
 const AHEAD_BYTES = 8 << 20;
@@ -78,7 +79,7 @@ async function fetchWhole(
 ): Promise<FetchedObject> {
   const copy = await local?.open(object);
   if (copy) return copy;
-  const body = await store.get(object.key, { signal });
+  const body = await getListed(store, object, signal);
   const bytes = await body.bytes();
   return { object, metadata: body.metadata, chunks: [bytes] };
 }
@@ -88,6 +89,6 @@ async function fetchStream(
   object: LtxObject,
   signal: AbortSignal,
 ): Promise<FetchedObject> {
-  const body = await store.get(object.key, { signal });
+  const body = await getListed(store, object, signal);
   return { object, metadata: body.metadata, chunks: body.chunks };
 }

@@ -14,6 +14,7 @@ import { LtxDecoder } from "../format/ltx-decoder.ts";
 import { type LtxObject, withKey } from "../storage/catalog.ts";
 import { decodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
 import type { ObjectBody, ObjectMetadata, ObjectStore } from "../storage/store.ts";
+import { getListed } from "./listed-body.ts";
 import type { ObjectFacts } from "./verify-links.ts";
 import type { FindingCode, Findings } from "./verify-report.ts";
 import { isPlausibleSize, LTX_SIZE_MIN, LTX_TAIL_SIZE } from "./verify-size.ts";
@@ -125,7 +126,7 @@ async function readWhole(
   signal: AbortSignal | undefined,
 ): Promise<Reading> {
   const { key } = object;
-  const body = await store.get(key, signal === undefined ? {} : { signal });
+  const body = await getListed(store, object, signal);
   const hasher = new Bun.CryptoHasher("sha256");
   const decoder = new LtxDecoder();
   for await (const chunk of body.chunks) {

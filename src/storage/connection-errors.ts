@@ -5,7 +5,7 @@
  * No text made here holds the keys of a proxy, or the advice of fetch to whoever wrote the program.
  */
 import { errorMessage, systemCode } from "../errors.ts";
-import { type ForwardProxy, proxyOrNull } from "./proxy.ts";
+import { type ForwardProxy, proxyOrNull, throughProxy } from "./proxy.ts";
 
 /** Why there was no answer. */
 export interface ConnectionProblem {
@@ -61,12 +61,12 @@ export function connectionProblem(
   return { reason: messageOf(cause), hint, retryable: true };
 }
 
-function proxyProblem(cause: unknown, code: string, { shown, variable }: ForwardProxy): ConnectionProblem {
-  const through = `through the proxy ${shown} (${variable})`;
+function proxyProblem(cause: unknown, code: string, proxy: ForwardProxy): ConnectionProblem {
+  const { shown, variable } = proxy;
   const hint = `Check the proxy in ${variable}; NO_PROXY lists the hosts that are reached without one`;
   const status = Number((cause as { status?: unknown } | null)?.status);
   if (code !== "ERR_PROXY_TUNNEL" || !Number.isInteger(status)) {
-    return { reason: `${messageOf(cause)} ${through}`, hint, retryable: true };
+    return { reason: `${messageOf(cause)} ${throughProxy(proxy)}`, hint, retryable: true };
   }
   return {
     reason: `the proxy ${shown} (${variable}) refused the connection with status ${status}`,

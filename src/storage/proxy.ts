@@ -31,6 +31,11 @@ export function proxyOrNull(url: URL, environment: Environment): ForwardProxy | 
   return null;
 }
 
+/** How an error names a proxy. */
+export function throughProxy({ shown, variable }: ForwardProxy): string {
+  return `through the proxy ${shown} (${variable})`;
+}
+
 function isBypassed(url: URL, environment: Environment): boolean {
   const list = environment["no_proxy"] || environment["NO_PROXY"] || "";
   const host = url.hostname.replace(/^\[|\]$/g, "").toLowerCase();

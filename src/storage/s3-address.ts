@@ -25,6 +25,8 @@ export interface S3Address {
   readonly host: string;
   /** The encoded path of the bucket itself: "/bucket/", or "/" with a virtual host; it ends in "/". */
   readonly bucketPath: string;
+  /** The bucket, if the endpoint names it already: then it would be there twice, which is rarely meant. */
+  readonly twiceNamed: string | null;
 }
 
 /** The address of a bucket. @throws WalrustError "config" when the endpoint is no http(s) URL. */
@@ -34,11 +36,14 @@ export function s3Address(options: S3AddressOptions): S3Address {
   // A bucket with dots matches no wildcard certificate of a virtual host.
   const isPathStyle = options.pathStyle ?? (endpoint !== undefined || bucket.includes("."));
   const basePath = base.pathname.endsWith("/") ? base.pathname : `${base.pathname}/`;
+  const isNamed = basePath.endsWith(`/${uriEncode(bucket)}/`) || base.hostname.startsWith(`${bucket}.`);
+  const twiceNamed = isNamed && endpoint !== undefined ? bucket : null;
   if (isPathStyle) {
-    return { origin: base.origin, host: base.host, bucketPath: `${basePath}${uriEncode(bucket)}/` };
+    const bucketPath = `${basePath}${uriEncode(bucket)}/`;
+    return { origin: base.origin, host: base.host, bucketPath, twiceNamed };
   }
   const host = `${bucket}.${base.host}`;
-  return { origin: `${base.protocol}//${host}`, host, bucketPath: basePath };
+  return { origin: `${base.protocol}//${host}`, host, bucketPath: basePath, twiceNamed };
 }
 
 function awsEndpoint(region: string): string {

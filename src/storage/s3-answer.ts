@@ -34,10 +34,11 @@ export interface JudgedAnswer {
  * The error for an answer that is not the store's.
  * @param action as in "put k to s3://bucket"
  * @param found what came, as in "200 without an ETag"
+ * @param hint where more is known of the cause
  */
-export function notTheStore(action: string, found: string): WalrustError {
+export function notTheStore(action: string, found: string, hint = HINT): WalrustError {
   return new WalrustError("storage", `Cannot ${action}: the answer is not the store's: ${found}`, {
-    hint: HINT,
+    hint,
     context: { [NOT_THE_STORE]: true },
     retryable: true,
   });

@@ -16,9 +16,17 @@ import { WalrustError } from "../errors.ts";
 import { type ConnectionProblem, connectionProblem } from "./connection-errors.ts";
 import type { CredentialSource } from "./credentials.ts";
 import { CHUNK_SIZE_BYTES, collectChunks, putBodyChunks, putBodySize } from "./object-body.ts";
+import { proxyOrNull, throughProxy } from "./proxy.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
-import { isPage, notTheStore } from "./s3-answer.ts";
-import { retryAfterMsOrNull, type S3Failure, s3CodeOf, s3Error, s3StatusOf } from "./s3-errors.ts";
+import { isPage, notTheStore, rootElementOrNull } from "./s3-answer.ts";
+import {
+  retryAfterMsOrNull,
+  type S3Failure,
+  s3CodeOf,
+  s3Error,
+  s3StatusOf,
+  twiceNamedHint,
+} from "./s3-errors.ts";
 import { xmlTextOrNull } from "./s3-xml.ts";
 import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
 import { StallWatch } from "./stall-watch.ts";
@@ -160,7 +168,7 @@ export class S3Client {
     const stream = watchedStream(response, watch, request.action, this.#judge);
     if (isPage(request.method, response)) {
       stream.cancel();
-      throw notTheStore(request.action, `${response.status} with an HTML page`);
+      throw this.#notTheStore(request.action, `${response.status} with an HTML page`);
     }
     if (response.status >= 200 && response.status < 300) return stream;
     throw await this.#failure(request, stream);
@@ -185,13 +193,33 @@ export class S3Client {
     return { url, headers: { ...headers, ...added } };
   }
 
+  /** As in "through the proxy …", or nothing. */
+  get #through(): string {
+    const proxy = proxyOrNull(new URL(this.#options.address.origin), process.env);
+    return proxy === null ? "" : throughProxy(proxy);
+  }
+
+  #notTheStore(action: string, found: string): WalrustError {
+    const through = this.#through;
+    const { twiceNamed } = this.#options.address;
+    const hint = twiceNamed === null ? undefined : twiceNamedHint(twiceNamed);
+    return notTheStore(action, through === "" ? found : `${found}, ${through}`, hint);
+  }
+
   async #failure(request: S3Request, stream: S3Stream): Promise<Error> {
     const { status, headers } = stream;
     const xml = await this.#readText(stream.chunks, ERROR_SIZE_MAX, request.action);
+    const s3Code = (xmlTextOrNull(xml, "Code") ?? "").slice(0, 100);
+    const isAsked = request.method === "GET" || request.method === "PUT";
+    if (status === 404 && isAsked && rootElementOrNull(xml) !== "Error") {
+      return this.#notTheStore(request.action, "404 without the document of an error");
+    }
     const failure: S3Failure = {
       action: request.action,
       status,
-      s3Code: (xmlTextOrNull(xml, "Code") ?? "").slice(0, 100),
+      s3Code,
+      twiceNamed: this.#options.address.twiceNamed,
+      through: this.#through,
       s3Message: (xmlTextOrNull(xml, "Message") ?? "").slice(0, 300),
       requestId: (headers.get("x-amz-request-id") ?? "").slice(0, 100),
       bucketRegion: headers.get("x-amz-bucket-region") ?? xmlTextOrNull(xml, "Region"),

@@ -18,6 +18,10 @@ export interface S3Failure {
   readonly bucketRegion: string | null;
   /** The wait that the store asks for before the next request, if it does. */
   readonly retryAfterMs?: number | null;
+  /** The bucket, if the endpoint names it already. */
+  readonly twiceNamed?: string | null;
+  /** The proxy that the answer came through, and may have come from, as in "through the proxy …". */
+  readonly through?: string;
 }
 
 /** S3 codes that mean "later", whatever their status. */
@@ -63,9 +67,11 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** The error for an answer. */
 export function s3Error(failure: S3Failure): WalrustError {
-  const { action, status, s3Code, s3Message, requestId, retryAfterMs = null } = failure;
+  const { action, status, s3Code, s3Message, requestId, retryAfterMs = null, through = "" } = failure;
   const details = s3Message === "" || s3Message === s3Code ? "" : `(${s3Message})`;
-  const answer = [`${status}`, s3Code, details].filter((part) => part !== "").join(" ");
+  // With S3's code it is the store's own answer, whatever is in between.
+  const way = s3Code === "" ? through : "";
+  const answer = [`${status}`, s3Code, details, way].filter((part) => part !== "").join(" ");
   const isBucketMissing = s3Code === "NoSuchBucket";
   const reason = isBucketMissing ? `the bucket does not exist (${status})` : `the store answered ${answer}`;
   const hint = hintFor(failure);
@@ -90,11 +96,18 @@ function isRetryable(status: number, s3Code: string): boolean {
   return status === 408 || status === 409 || status === 429 || (status >= 500 && status !== 501);
 }
 
-function hintFor({ status, s3Code, bucketRegion }: S3Failure): string | undefined {
+function hintFor({ status, s3Code, bucketRegion, twiceNamed }: S3Failure): string | undefined {
+  if (twiceNamed && status >= 300 && status < 500) return twiceNamedHint(twiceNamed);
+  if (status === 407) return "A proxy wants user and password: give them in its URL in the environment";
   const isElsewhere = (status >= 300 && status < 400) || s3Code === "AuthorizationHeaderMalformed";
   if (!isElsewhere) return HINTS[s3Code];
   if (bucketRegion === null) return "The bucket is elsewhere: check the region and the endpoint.";
   return `The bucket is in region ${bucketRegion}: set the region to ${bucketRegion}.`;
+}
+
+/** The hint for a bucket that stands in the endpoint too. */
+export function twiceNamedHint(bucket: string): string {
+  return `Check the endpoint: it names the bucket ${bucket} already, and has to be given without the bucket.`;
 }
 
 /**

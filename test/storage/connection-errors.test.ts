@@ -93,6 +93,26 @@ test("a port that speaks no TLS is told as one, and tried again", async () => {
   expect(error.hint).toContain("the port may be one for http://");
 });
 
+describe("an endpoint that is not the store's", () => {
+  test("and answers 404 with a text asks to check the endpoint", async () => {
+    const other = await rawServer(
+      "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nnone",
+    );
+    const error = await failure(other.url);
+    other.server.close();
+    expect(error.message).toContain("the answer is not the store's: 404 without the document of an error");
+    expect([error.code, error.hint]).toEqual(["storage", expect.stringContaining("check the endpoint")]);
+  });
+
+  test("because it has the bucket in it says so", async () => {
+    const error = await failure(`${server.url}/bucket`);
+    expect([error.code, error.retryable]).toEqual(["not-found", false]);
+    expect(error.hint).toBe(
+      "Check the endpoint: it names the bucket bucket already, and has to be given without the bucket.",
+    );
+  });
+});
+
 describe("a proxy", () => {
   test("that is not there is named, with its variable and without its keys", async () => {
     const error = await failure("http://store.example", { HTTP_PROXY: "http://me:SECRET@127.0.0.1:1" });
@@ -121,6 +141,20 @@ describe("a proxy", () => {
       `the proxy ${proxy.url} (HTTPS_PROXY) refused the connection with status 502`,
     );
   });
+
+  for (const [label, answer] of [
+    ["an error of its own", "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"],
+    ["a page", "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"],
+    ["a page with 403", "HTTP/1.1 403 No\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"],
+  ]) {
+    test(`that answers with ${label} in place of the store is named`, async () => {
+      const proxy = await rawServer(answer as string);
+      const error = await failure("http://store.example", { ALL_PROXY: proxy.url });
+      proxy.server.close();
+      expect([error.code, error.retryable]).toEqual(["storage", true]);
+      expect(error.message).toContain(`through the proxy ${proxy.url} (ALL_PROXY)`);
+    });
+  }
 
   test("that is bypassed for the store is not named", async () => {
     const variables = { HTTP_PROXY: "http://127.0.0.1:1", NO_PROXY: "127.0.0.1" };

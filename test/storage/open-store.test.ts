@@ -60,6 +60,7 @@ describe("s3Address", () => {
       origin: "https://bucket.s3.eu-west-1.amazonaws.com",
       host: "bucket.s3.eu-west-1.amazonaws.com",
       bucketPath: "/",
+      twiceNamed: null,
     });
     expect(s3Address({ bucket, region, pathStyle: true }).bucketPath).toBe("/bucket/");
     expect(s3Address({ bucket: "a.b", region }).bucketPath).toBe("/a.b/");
@@ -69,13 +70,26 @@ describe("s3Address", () => {
       origin: "http://minio:9000",
       host: "minio:9000",
       bucketPath: "/base/bucket/",
+      twiceNamed: null,
     });
     expect(s3Address({ bucket, region, endpoint: "https://s3.example.com", pathStyle: false })).toEqual({
       origin: "https://bucket.s3.example.com",
       host: "bucket.s3.example.com",
       bucketPath: "/",
+      twiceNamed: null,
     });
     expect(s3ObjectPath(s3Address({ bucket, region, endpoint }), "a b/c+d")).toBe("/base/bucket/a%20b/c%2Bd");
+  });
+
+  test("s3Address notices a bucket that the endpoint names already", () => {
+    const named = (bucket: string, endpoint?: string): string | null =>
+      s3Address({ bucket, region: "r", ...(endpoint === undefined ? {} : { endpoint }) }).twiceNamed;
+    expect(named("my.bucket", "https://s3.example.com/my.bucket")).toBe("my.bucket");
+    expect(named("bucket", "https://s3.example.com/base/bucket/")).toBe("bucket");
+    expect(named("bucket", "https://bucket.s3.example.com:9000")).toBe("bucket");
+    expect(named("bucket", "https://s3.example.com/bucket/base")).toBeNull();
+    expect(named("bucket", "https://buckets.s3.example.com/my-bucket")).toBeNull();
+    expect(named("s3")).toBeNull();
   });
 
   test("s3Address refuses an endpoint that is no plain URL, without repeating it", () => {
