@@ -10,10 +10,11 @@ import { join } from "node:path";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import { COMPACT_OPTIONS } from "../config/options.ts";
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
-import { COMPACTION_OPTIONS, KEEP_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
+import { COMPACTION_OPTIONS, KEEP_OPTIONS, STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { takeHostLockOrNull } from "../database/host-lock.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
+import type { RuntimeFolders } from "../local/runtime-folder.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
 import type { RetentionPolicy } from "../replication/retention.ts";
@@ -27,6 +28,7 @@ import {
 import type { ObjectStore } from "../storage/store.ts";
 import { entriesByName } from "./database-finder.ts";
 import { withDestination } from "./destination.ts";
+import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { countOf, formatBytes, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { compactionPolicy } from "./watch-options.ts";
@@ -38,7 +40,7 @@ export const compactVerb: Verb = {
   name: "compact",
   summary: "Merge increments and delete what retention no longer keeps (dry run without --force)",
   usage: "NAME | --all [-b URL]",
-  options: [STORE_OPTIONS, COMPACT_OPTIONS],
+  options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
     ["walrust compact app -b s3://my-bucket/vm1", "what would be merged and deleted"],
@@ -68,7 +70,8 @@ async function run(invocation: Invocation): Promise<number> {
     });
   }
   return withDestination(invocation, async (store) => {
-    const entries = await entriesByName(invocation.sources, store.url, invocation.env);
+    const places = localPlaces(invocation);
+    const entries = await entriesByName(invocation.sources, store.url, invocation.env, places);
     const names = name === undefined ? await listDatabases(store, invocation.signal) : [name];
     const results: UpkeepResult[] = [];
     for (const database of names) {
@@ -111,9 +114,10 @@ async function compactOne(
     force,
     retention: policy.saidRetention,
   } as const;
-  const asked = await askWatchByNameOrNull(store.url, name, request, invocation);
+  const folders = runtimeFolders(invocation);
+  const asked = await askWatchByNameOrNull(store.url, name, request, invocation, folders);
   if (asked !== null) return asked as UpkeepResult;
-  const release = force ? lockHere(store.url, name) : () => {};
+  const release = force ? lockHere(store.url, name, folders) : () => {};
   let folder: string | null = null;
   try {
     folder = makeFolder();
@@ -154,8 +158,8 @@ function upkeepPolicy(
 }
 
 /** The host lock of the database, if it is on this machine. @throws WalrustError code "locked" */
-function lockHere(destination: string, name: string): () => void {
-  const path = databasePathOrNull(destination, name);
+function lockHere(destination: string, name: string, folders: RuntimeFolders): () => void {
+  const path = databasePathOrNull(destination, name, folders);
   const release = path === null ? (): void => {} : takeHostLockOrNull(path);
   if (release !== null) return release;
   throw new WalrustError("locked", `${path} is held by another walrust, which does not answer`, {

@@ -13,16 +13,19 @@ import { expandHome } from "../config/home-path.ts";
 import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
-import { stateFolderOf } from "../local/state-folder.ts";
+import type { LocalPlaces, Place } from "../local/places.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { keyProblemOrNull } from "../storage/object-rules.ts";
 import { below, claimNames, knownNameOf, type Nameless } from "./database-names.ts";
+import { foreignWayOrNull } from "./link-owner.ts";
 
 /** A database that is there. */
 export interface FoundDatabase extends AttachTarget {
   /** What walrust.toml says of it, or null. */
   readonly entry: DatabaseEntry | null;
   readonly isDiscovered: boolean;
+  /** Where its files lie, and why. */
+  readonly place: Place;
 }
 
 /** A named database that is not there. */
@@ -42,11 +45,12 @@ export interface Finding {
   readonly missing: readonly MissingDatabase[];
   /** Globs that match nothing, and may not. */
   readonly empty: readonly WalrustError[];
-  /** Databases that were left out because they collide with another. */
+  /** Named databases that collide with another that is named. */
   readonly collisions: readonly WalrustError[];
   /**
    * Folders that could not be looked into (what was found there before still counts), and finds of globs
-   * that no object can be named after, or whose name a renamed database has kept.
+   * that are left out: no object can be named after them, another database has their name or their file, or
+   * somebody led us to another user's file.
    */
   readonly unreadable: readonly WalrustError[];
 }
@@ -57,8 +61,8 @@ export interface FinderOptions {
   readonly paths: readonly string[];
   readonly file: ConfigFile | null;
   readonly destination: string;
-  /** Where captured files wait, below the database's name; null: in its state folder. */
-  readonly cacheFolder: string | null;
+  /** Where the files of each database lie. */
+  readonly places: LocalPlaces;
 }
 
 /** Something to look for. */
@@ -108,6 +112,7 @@ export class DatabaseFinder {
    * @throws WalrustError code "database" when the fixed folder of a glob cannot be read the first time
    */
   async find(): Promise<Finding> {
+    this.options.places.refresh();
     const missing: MissingDatabase[] = [];
     const empty: WalrustError[] = [];
     const unreadable: WalrustError[] = [];
@@ -124,18 +129,23 @@ export class DatabaseFinder {
     }
     const globbed: Candidate[] = [];
     for (const selector of this.#selectors.filter(({ isGlob }) => isGlob)) {
-      const candidates = await this.#globbed(selector, (folder, error) => {
+      const foreign: WalrustError[] = [];
+      const onUnreadable = (folder: string, error: WalrustError): void => {
         unreadable.push(error);
         globbed.push(...this.#knownBelow(folder, selector));
-      });
+      };
+      const candidates = await this.#globbed(selector, onUnreadable, (error) => foreign.push(error));
+      unreadable.push(...foreign);
       globbed.push(...candidates.map((one) => ({ ...one, ...entries?.get(one.path) })));
-      if (candidates.length === 0 && selector.entry?.allowEmpty !== true) empty.push(emptyGlob(selector));
+      const isEmpty = candidates.length === 0 && foreign.length === 0;
+      if (isEmpty && selector.entry?.allowEmpty !== true) empty.push(emptyGlob(selector));
     }
     // What is watched stays what it is, whatever other way to its file appears before it.
     const isHeld = ({ path, place }: Candidate): boolean => this.#known.get(path)?.candidate.place === place;
     for (const candidate of globbed.filter(isHeld)) sieve.add(candidate);
     for (const candidate of globbed.filter((one) => !isHeld(one))) sieve.add(candidate);
     const databases = this.#named(sieve, unreadable);
+    unreadable.push(...sieve.leftOut);
     this.#hasLooked = true;
     return { databases, missing, empty, collisions: sieve.collisions, unreadable };
   }
@@ -148,9 +158,13 @@ export class DatabaseFinder {
    * A glob that cannot be looked at all is an error at first; later it keeps what it had, and the others go
    * on.
    */
-  async #globbed(selector: Selector, onUnreadable: OnUnreadable): Promise<Candidate[]> {
+  async #globbed(
+    selector: Selector,
+    onUnreadable: OnUnreadable,
+    onForeign: (error: WalrustError) => void,
+  ): Promise<Candidate[]> {
     try {
-      return await globCandidates(selector, this.env, onUnreadable);
+      return await globCandidates(selector, this.env, onUnreadable, onForeign);
     } catch (error) {
       if (!this.#hasLooked || !(error instanceof WalrustError)) throw error;
       onUnreadable("", error);
@@ -185,12 +199,13 @@ export class DatabaseFinder {
 
   /** Gives names; of two with one name the second is left out. */
   #named(sieve: Sieve, unreadable: WalrustError[]): FoundDatabase[] {
-    const { destination, cacheFolder } = this.options;
+    const { destination } = this.options;
     const nameless = sieve.candidates.map((candidate) => ({
       path: candidate.path,
       relative: candidate.relative,
       name: candidate.entry?.name ?? null,
       prefix: candidate.entry?.prefix ?? null,
+      isDiscovered: candidate.isDiscovered,
       ...this.#knownName(candidate, destination),
     }));
     const databases: FoundDatabase[] = [];
@@ -200,7 +215,8 @@ export class DatabaseFinder {
         const other = sieve.candidates[holder]!;
         // A tenant that was renamed has kept the name: who comes after it does not stop the others.
         if (isInherited && candidate.isDiscovered) unreadable.push(nameKept(other, candidate, name));
-        else sieve.collisions.push(sameName(other, candidate, name));
+        else
+          (candidate.isDiscovered ? sieve.leftOut : sieve.collisions).push(sameName(other, candidate, name));
         continue;
       }
       const problem = keyProblemOrNull(name);
@@ -211,7 +227,7 @@ export class DatabaseFinder {
         } else sieve.collisions.push(noName(candidate, name, problem, "usage"));
         continue;
       }
-      databases.push(this.#remember(candidate, name, cacheFolder));
+      databases.push(this.#remember(candidate, name));
     }
     const present = new Set(databases.map(({ path }) => path));
     for (const path of this.#known.keys()) if (!present.has(path)) this.#known.delete(path);
@@ -221,15 +237,18 @@ export class DatabaseFinder {
   #knownName({ path, inode }: Candidate, destination: string): Pick<Nameless, "known" | "isHeld"> {
     const held = this.#known.get(path);
     if (held !== undefined) return { known: { name: held.found.name, isOfFile: true }, isHeld: true };
-    return { known: knownNameOf(path, inode.slice(inode.indexOf(":") + 1), destination), isHeld: false };
+    const { paths } = this.options.places.of(path);
+    return { known: knownNameOf(paths, inode.slice(inode.indexOf(":") + 1), destination), isHeld: false };
   }
 
-  #remember(candidate: Candidate, name: string, cacheFolder: string | null): FoundDatabase {
+  #remember(candidate: Candidate, name: string): FoundDatabase {
     const { path, entry, isDiscovered } = candidate;
     const known = this.#known.get(path);
-    if (known !== undefined && known.found.name === name) return known.found;
-    const paths = stateFolderOf(path, cacheFolder === null ? undefined : resolve(cacheFolder, name));
-    const found: FoundDatabase = { path, name, paths, entry, isDiscovered };
+    const place = this.options.places.of(path, name);
+    // Somebody else may write there now, or no more: its files lie elsewhere from here on.
+    const isMoved = known?.found.paths.folder !== place.paths.folder;
+    if (known !== undefined && known.found.name === name && !isMoved) return known.found;
+    const found: FoundDatabase = { path, name, paths: place.paths, entry, isDiscovered, place };
     this.#known.set(path, { candidate, found });
     return found;
   }
@@ -243,13 +262,14 @@ export async function entriesByName(
   { file }: Pick<Sources, "file">,
   destination: string,
   env: Pick<Env, "turn">,
+  places: LocalPlaces,
 ): Promise<ReadonlyMap<string, DatabaseEntry>> {
   const entries = new Map<string, DatabaseEntry>();
   for (const entry of file?.databases ?? []) {
     if (entry.name !== null) entries.set(below(entry.prefix, entry.name), entry);
   }
   if (file === null || file.databases.length === 0) return entries;
-  const finder = new DatabaseFinder({ paths: [], file, destination, cacheFolder: null }, env);
+  const finder = new DatabaseFinder({ paths: [], file, destination, places }, env);
   const { databases } = await finder.find();
   for (const { name, entry } of databases) if (entry !== null) entries.set(name, entry);
   return entries;
@@ -258,7 +278,10 @@ export async function entriesByName(
 /** Keeps each file once. */
 class Sieve {
   readonly candidates: Candidate[] = [];
+  /** Of what is named. */
   readonly collisions: WalrustError[] = [];
+  /** Of what globs found. */
+  readonly leftOut: WalrustError[] = [];
   readonly #byPath = new Map<string, Candidate>();
   readonly #byInode = new Map<string, Candidate>();
 
@@ -269,7 +292,7 @@ class Sieve {
     if (isTaken && (!samePath.isDiscovered || samePath.place === candidate.place)) return;
     const other = samePath ?? this.#byInode.get(candidate.inode);
     if (other !== undefined) {
-      this.collisions.push(sameFile(other, candidate));
+      (candidate.isDiscovered ? this.leftOut : this.collisions).push(sameFile(other, candidate));
       return;
     }
     this.#byPath.set(candidate.path, candidate);
@@ -302,6 +325,8 @@ function namedCandidate(selector: Selector): Candidate | WalrustError {
   const what = entry === null ? given : `${given} (${place})`;
   try {
     const path = realpathSync(given);
+    const foreign = foreignWayOrNull(given);
+    if (foreign !== null) return notFollowed(given, foreign);
     const { dev, ino } = statSync(path);
     return { place, path, inode: `${dev}:${ino}`, entry, relative: null, isDiscovered: false };
   } catch (error) {
@@ -317,12 +342,13 @@ async function globCandidates(
   selector: Selector,
   env: Pick<Env, "turn">,
   onUnreadable: OnUnreadable,
+  onForeign: (error: WalrustError) => void = () => {},
 ): Promise<Candidate[]> {
   const { place, entry } = selector;
   const direct: Candidate[] = [];
   const linked: Candidate[] = [];
   for (const { path: matched, relative } of await expandGlob(selector.path, env, onUnreadable)) {
-    const present = presentOrNull(matched, onUnreadable);
+    const present = presentOrNull(matched, onUnreadable, onForeign);
     if (present === null) continue;
     const isLink = present.path !== matched;
     (isLink ? linked : direct).push({ ...present, place, entry, relative, isDiscovered: true, matched });
@@ -332,12 +358,20 @@ async function globCandidates(
 }
 
 /** Null for what is no database yet, is gone, or was reported. */
-function presentOrNull(matched: string, onUnreadable: OnUnreadable): { path: string; inode: string } | null {
+function presentOrNull(
+  matched: string,
+  onUnreadable: OnUnreadable,
+  onForeign: (error: WalrustError) => void,
+): { path: string; inode: string } | null {
   try {
     const path = realpathSync(matched);
     const { dev, ino, size } = statSync(path);
     // An empty file is no database yet.
-    return size === 0 ? null : { path, inode: `${dev}:${ino}` };
+    if (size === 0) return null;
+    const foreign = foreignWayOrNull(matched);
+    if (foreign === null) return { path, inode: `${dev}:${ino}` };
+    onForeign(notFollowed(matched, foreign));
+    return null;
   } catch (cause) {
     const code = systemCode(cause) ?? String(cause);
     // It went between the two looks; anything else does not say that it is gone.
@@ -349,23 +383,35 @@ function presentOrNull(matched: string, onUnreadable: OnUnreadable): { path: str
   }
 }
 
+function notFollowed(path: string, foreign: string): WalrustError {
+  return new WalrustError("database", `${path} is not followed: ${foreign}`, {
+    hint: "Name the database itself, or give the link to its owner (chown -h)",
+    context: { path },
+  });
+}
+
 function sameFile(a: Candidate, b: Candidate): WalrustError {
-  const [first, second] = a.path === b.path ? [a.place, b.place] : [a.path, b.path];
-  return new WalrustError(
-    "usage",
-    `${first} and ${second} are the same database${a.path === b.path ? ` ${a.path}` : ""}`,
-    {
-      hint: "Name each database once",
-      context: { path: b.path },
-    },
-  );
+  const isSamePath = a.path === b.path;
+  const [first, second] = isSamePath ? [a.place, b.place] : [a.path, b.path];
+  const what = `${first} and ${second} are the same database${isSamePath ? ` ${a.path}` : ""}`;
+  const left = isSamePath && b.isDiscovered ? "; the first counts" : leftOutText(b);
+  return new WalrustError(b.isDiscovered ? "database" : "usage", `${what}${left}`, {
+    hint: "Name each database once",
+    context: { path: b.path },
+  });
 }
 
 function sameName(a: Candidate, b: Candidate, name: string): WalrustError {
-  return new WalrustError("usage", `${a.path} and ${b.path} would both be called ${name}`, {
+  const message = `${a.path} and ${b.path} would both be called ${name}${leftOutText(b)}`;
+  return new WalrustError(b.isDiscovered ? "database" : "usage", message, {
     hint: "Give one of them a name or a prefix in walrust.toml",
     context: { path: b.path },
   });
+}
+
+/** What a glob found does not stop the others. */
+function leftOutText({ path, isDiscovered }: Candidate): string {
+  return isDiscovered ? `; ${path} is not watched` : "";
 }
 
 function nameKept(holder: Candidate, { path }: Candidate, name: string): WalrustError {

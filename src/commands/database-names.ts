@@ -8,7 +8,7 @@
  */
 import { basename, dirname } from "node:path";
 import { readState } from "../local/state.ts";
-import { stateFolderOf } from "../local/state-folder.ts";
+import type { StateFolder } from "../local/state-folder.ts";
 
 /** A database that needs a name. */
 export interface Nameless {
@@ -22,6 +22,8 @@ export interface Nameless {
   readonly known: KnownName | null;
   /** Whether it has that name since an earlier look. */
   readonly isHeld: boolean;
+  /** Whether a glob found it: what is named comes before it. */
+  readonly isDiscovered?: boolean;
 }
 
 /** What the local state says a database was called. */
@@ -32,11 +34,16 @@ export interface KnownName {
 }
 
 /**
- * The name in the local state of a database (by its real path), if it is of this destination.
+ * The name in the local state of a database, if it is of this destination.
+ * @param paths where its state lies: a folder of ours alone
  * @param inode of the file that is there now
  */
-export function knownNameOf(path: string, inode: string, destination: string): KnownName | null {
-  const reading = readState(stateFolderOf(path));
+export function knownNameOf(
+  paths: Pick<StateFolder, "folder" | "statePath">,
+  inode: string,
+  destination: string,
+): KnownName | null {
+  const reading = readState(paths);
   if (reading.kind !== "state" || reading.state.destination !== destination) return null;
   const { name, file } = reading.state;
   return { name, isOfFile: file?.inode === inode };
@@ -53,7 +60,8 @@ export interface Claim {
 
 /**
  * The names of databases, in their order. Of two that would have one name it goes to the one with the better
- * claim: who has it already, whom the configuration calls so, whose local state says so. A database whose
+ * claim: who has it already, who is named and not found by a glob, whom the configuration calls so, whose
+ * local state says so. A database whose
  * state only came with a copied folder is called by where it lies, so that no copy takes over the history of
  * its original.
  */
@@ -73,9 +81,16 @@ export function claimNames(databases: readonly Nameless[]): Claim[] {
   return claims;
 }
 
+/** More than any claim has. */
+const RANKS = 10;
+
 /** How good the claim to its name is; the least is the best. */
-function rankOf({ isHeld, name, known }: Nameless, isDerived: boolean): number {
+function rankOf({ isHeld, isDiscovered = false, ...rest }: Nameless, isDerived: boolean): number {
   if (isHeld) return 0;
+  return claimRank(rest, isDerived) + (isDiscovered ? RANKS : 0);
+}
+
+function claimRank({ name, known }: Pick<Nameless, "name" | "known">, isDerived: boolean): number {
   if (name !== null) return 1;
   if (known === null) return 5;
   // Who would be called so anyway has no other name to go to.

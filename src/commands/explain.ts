@@ -3,7 +3,6 @@
  * started. It ends with the code the watch would fail with, after it has told everything.
  */
 import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/options.ts";
-import { CACHE_OPTIONS } from "../config/settings.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { NO_RETRY } from "../storage/retry.ts";
@@ -17,6 +16,7 @@ import { shownSettings } from "./explain-settings.ts";
 import { type ExplainedStorage, explainStorage } from "./explain-storage.ts";
 import { explainText } from "./explain-text.ts";
 import type { Explanation } from "./explanation.ts";
+import { localPlaces } from "./local-places.ts";
 import { printJson, printText } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 import { observabilityOptions } from "./watch-observer.ts";
@@ -66,9 +66,9 @@ async function explain(invocation: Invocation): Promise<Explanation> {
   observabilityOptions(sources);
   const store = storeSettings(sources).bucket.value === undefined ? null : openStoreOnce(invocation);
   try {
-    const cacheFolder = settingsOf(invocation, CACHE_OPTIONS).cacheDir ?? null;
+    const places = localPlaces(invocation);
     const destination = store?.url ?? "";
-    const options = { paths: words.positionals, file: sources.file, destination, cacheFolder };
+    const options = { paths: words.positionals, file: sources.file, destination, places };
     const finder = new DatabaseFinder(options, env);
     const finding = await finder.find();
     const databases = finding.databases.map((found) => explainDatabase(sources, found));

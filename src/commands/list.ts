@@ -1,26 +1,29 @@
 /**
  * `walrust list`: which databases a destination holds, and what can be restored of them.
  */
-import { STORE_OPTIONS } from "../config/settings.ts";
+import { LIST_OPTIONS } from "../config/options.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { oneLine } from "../format/terminal-text.ts";
 import { type InventoryEntry, takeInventory } from "../recovery/inventory.ts";
 import { ForeignLayoutError } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
+import { findLocal, localLines } from "./list-local.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
-import type { Verb } from "./verb.ts";
+import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
 /** The verb `list`. */
 export const listVerb: Verb = {
   name: "list",
   summary: "List the databases of a destination and what can be restored",
-  usage: "[NAME] [-b URL]",
-  options: [STORE_OPTIONS],
+  usage: "[NAME] [-b URL] | --local",
+  options: [STORE_OPTIONS, LIST_OPTIONS, STATE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
     ["walrust list -b file:///backup", "all databases"],
     ["walrust list app -b s3://my-bucket/vm1 --json", "one database, as JSON"],
+    ["walrust list --local", "where state and sockets lie on this machine; needs no bucket"],
   ],
   exitCodes: [
     [0, "listed, even if there is nothing"],
@@ -29,23 +32,35 @@ export const listVerb: Verb = {
     [6, "NAME is not there, or everything there is a backup of another program"],
   ],
   run: async (invocation) =>
-    withDestination(invocation, async (store) => {
-      const [name = null] = invocation.words.positionals;
-      const entries = await takeInventory(store, name, invocation.signal);
-      if (name !== null && entries.length === 0) {
-        throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
-          hint: "`walrust list` without a name shows what is there",
-        });
-      }
-      const [foreign = null] = entries.map((entry) => entry.foreign);
-      if (foreign !== null && entries.every((entry) => entry.foreign !== null)) {
-        throw new ForeignLayoutError(store, foreign);
-      }
-      if (invocation.isJson) printJson({ destination: store.url, databases: entries.map(jsonOf) });
-      else printTable(entries, store);
-      return 0;
-    }),
+    settingsOf(invocation, LIST_OPTIONS).local ? listLocal(invocation) : listStored(invocation),
 };
+
+function listStored(invocation: Invocation): Promise<number> {
+  return withDestination(invocation, async (store) => {
+    const [name = null] = invocation.words.positionals;
+    const entries = await takeInventory(store, name, invocation.signal);
+    if (name !== null && entries.length === 0) {
+      throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
+        hint: "`walrust list` without a name shows what is there",
+      });
+    }
+    const [foreign = null] = entries.map((entry) => entry.foreign);
+    if (foreign !== null && entries.every((entry) => entry.foreign !== null)) {
+      throw new ForeignLayoutError(store, foreign);
+    }
+    if (invocation.isJson) printJson({ destination: store.url, databases: entries.map(jsonOf) });
+    else printTable(entries, store);
+    return 0;
+  });
+}
+
+async function listLocal(invocation: Invocation): Promise<number> {
+  const [name = null] = invocation.words.positionals;
+  const found = await findLocal(invocation, name);
+  if (invocation.isJson) printJson(found);
+  else for (const line of localLines(found)) printLine(line);
+  return 0;
+}
 
 function jsonOf(entry: InventoryEntry): unknown {
   const slash = entry.name.lastIndexOf("/");

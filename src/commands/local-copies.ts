@@ -3,12 +3,11 @@
  * the disk, and gets back even what was captured and never uploaded.
  */
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
 import { hex } from "../format/chain.ts";
+import { type LocalPlaces, realParent } from "../local/places.ts";
 import { isChainLink, isIntact, loadSpool, type SpoolFile, spoolChunks } from "../local/spool.ts";
 import { localFileOrNull } from "../local/spool-cache.ts";
 import { readState } from "../local/state.ts";
-import { stateFolderOf } from "../local/state-folder.ts";
 import type { FetchedObject, LocalCopies } from "../recovery/object-source.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 import { encodeMetadata } from "../storage/object-metadata.ts";
@@ -23,16 +22,15 @@ export function isUnsent(object: LtxObject): boolean {
 
 /**
  * The copies in the spool of the database at `databasePath`, if it belongs to this destination and name.
- * @param cacheFolder the `--cache-dir` of the watch, if it had one
+ * @param places where the watch keeps its files; its `--cache-dir` and `--state-dir` have to be the same
  */
 export function localCopiesOrNull(
   databasePath: string,
   destination: string,
   name: string,
-  cacheFolder: string | undefined,
+  places: LocalPlaces,
 ): LocalCopies | null {
-  const spoolFolder = cacheFolder === undefined ? undefined : resolve(cacheFolder, name);
-  const paths = stateFolderOf(resolve(databasePath), spoolFolder);
+  const { paths } = places.of(realParent(databasePath), name);
   const reading = readState(paths);
   if (reading.kind !== "state" || !existsSync(paths.spoolFolder)) return null;
   const { state } = reading;

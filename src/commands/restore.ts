@@ -3,7 +3,7 @@
  */
 import { existsSync } from "node:fs";
 import { RESTORE_OPTIONS } from "../config/options.ts";
-import { STORE_OPTIONS } from "../config/settings.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import type { IntegrityMode } from "../recovery/integrity-verdict.ts";
 import { type RestoreResult, restore } from "../recovery/restore.ts";
@@ -15,6 +15,7 @@ import { detectForeignLayoutOrNull } from "../storage/foreign-layout.ts";
 import { withDestination } from "./destination.ts";
 import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./integrity.ts";
 import { localCopiesOrNull } from "./local-copies.ts";
+import { localPlaces } from "./local-places.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { leaveState } from "./restored-state.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
@@ -24,7 +25,7 @@ export const restoreVerb: Verb = {
   name: "restore",
   summary: "Restore a database, as of now or of a point in time",
   usage: "NAME -o PATH [-b URL]",
-  options: [STORE_OPTIONS, RESTORE_OPTIONS],
+  options: [STORE_OPTIONS, RESTORE_OPTIONS, STATE_OPTIONS],
   positionals: { name: "NAME", min: 1, max: 1 },
   examples: [
     ["walrust restore app -o app.db -b file:///backup", "the newest state"],
@@ -75,7 +76,8 @@ async function run(invocation: Invocation): Promise<number> {
     const bar = new ProgressBar(`restoring ${name}`, () => env.monotonicMs());
     const { force, dryRun, strict: isStrict } = values;
     const request = { name, outputPath: output, point, force, dryRun, integrityMode, isStrict };
-    const local = localCopiesOrNull(resolvePlace(output).path, store.url, name, values.cacheDir) ?? undefined;
+    const places = localPlaces(invocation);
+    const local = localCopiesOrNull(resolvePlace(output).path, store.url, name, places) ?? undefined;
     try {
       const result = await restore(request, {
         local,
@@ -84,7 +86,7 @@ async function run(invocation: Invocation): Promise<number> {
         signal,
         checker: integrityChecker(),
         onProgress: (done, total) => bar.update(done, total),
-        leaveState: (restored) => leaveState(restored, store.url, env),
+        leaveState: (restored) => leaveState(restored, store.url, env, places),
       });
       bar.clear();
       report(result, values.dryRun, isJson);

@@ -1,18 +1,19 @@
 /**
- * The state left beside a restored database, so that a following `watch` uploads only what differs.
+ * The state left for a restored database where a watch of it looks, so that it uploads only what differs.
  *
  * A state folder that is there already belongs to the database that was there: it is kept under the name of
  * the file that was moved aside, because it may hold captured transactions that were never uploaded.
  */
-import { copyFileSync, existsSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Env } from "../env.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
 import { PageSumWriter } from "../local/page-sums.ts";
-import { spoolFileName } from "../local/spool.ts";
+import { type LocalPlaces, realParent } from "../local/places.ts";
+import { copySpoolFile, openSpoolFileOrNull, spoolFileName } from "../local/spool.ts";
 import { writeState } from "../local/state.ts";
-import { createStateFolder, type StateFolder, stateFolderOf } from "../local/state-folder.ts";
+import { createStateFolder, type StateFolder } from "../local/state-folder.ts";
 import type { RestoredState } from "../recovery/restore.ts";
 import { isUnsent } from "./local-copies.ts";
 
@@ -20,8 +21,13 @@ import { isUnsent } from "./local-copies.ts";
  * Writes position and page sums of a restored database.
  * @throws WalrustError code "database"; the state folder that was there is back in its place then
  */
-export function leaveState(restored: RestoredState, destination: string, env: Env): void {
-  const paths = stateFolderOf(restored.outputPath);
+export function leaveState(
+  restored: RestoredState,
+  destination: string,
+  env: Env,
+  places: LocalPlaces,
+): void {
+  const { paths } = places.of(realParent(restored.outputPath));
   const stamp = new Date(env.nowMs()).toISOString().replace(/[:.]/g, "-");
   const asideFolder = `${paths.folder}.pre-restore-${stamp}`;
   const hadFolder = existsSync(paths.folder);
@@ -38,7 +44,7 @@ export function leaveState(restored: RestoredState, destination: string, env: En
 
 function writeRestored(restored: RestoredState, paths: StateFolder, destination: string, env: Env): void {
   const { builder, name, chain } = restored;
-  createStateFolder(paths);
+  createStateFolder(paths, realParent(restored.outputPath));
   const writer = new PageSumWriter(paths.sumsPath);
   try {
     const { sums } = builder;
@@ -70,6 +76,7 @@ function carryUnsent(restored: RestoredState, fromFolder: string, spoolFolder: s
     if (!isUnsent(object)) continue;
     const fileName = spoolFileName(object.level, object.minTxid, object.maxTxid);
     const from = join(fromFolder, fileName);
-    if (existsSync(from)) copyFileSync(from, join(spoolFolder, fileName));
+    const file = openSpoolFileOrNull(from, object.level, object.minTxid, object.maxTxid);
+    if (file !== null) copySpoolFile(file, spoolFolder);
   }
 }

@@ -2,7 +2,7 @@
  * `walrust snapshot`: one snapshot now, consistent while the application writes.
  */
 import { relative } from "node:path";
-import { CACHE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { askWatchOrNull, databasePathOrNull } from "../replication/control.ts";
@@ -10,15 +10,16 @@ import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
 import { Slots } from "../storage/slots.ts";
 import { DatabaseFinder } from "./database-finder.ts";
 import { withDestination } from "./destination.ts";
+import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import type { Invocation, Verb } from "./verb.ts";
 
 /** The verb `snapshot`. */
 export const snapshotVerb: Verb = {
   name: "snapshot",
   summary: "Take a snapshot of a database now and upload it",
   usage: "DATABASE [-b URL]",
-  options: [STORE_OPTIONS],
+  options: [STORE_OPTIONS, STATE_OPTIONS],
   positionals: { name: "DATABASE", min: 1, max: 1 },
   examples: [
     ["walrust snapshot app.db -b file:///backup", "to a folder"],
@@ -36,7 +37,8 @@ export const snapshotVerb: Verb = {
       const startedMs = env.monotonicMs();
       const target = await databaseOf(invocation, store.url);
       const request = { verb: "snapshot", path: target.path, destination: store.url } as const;
-      const asked = await askWatchOrNull(target.paths.folder, request, invocation);
+      const folders = runtimeFolders(invocation);
+      const asked = await askWatchOrNull(target.paths.folder, request, invocation, folders);
       const context = { store, env, version, uploads: new Slots(1), anchors: new Slots(1) };
       const result = (asked as SnapshotResult | null) ?? (await snapshotOnce(target, context, signal));
       const durationMs = Math.round(env.monotonicMs() - startedMs);
@@ -54,8 +56,8 @@ export const snapshotVerb: Verb = {
 /** The database that is named, called as a watch with the same configuration calls it. */
 async function databaseOf(invocation: Invocation, destination: string): Promise<AttachTarget> {
   const { words, sources, env } = invocation;
-  const cacheFolder = settingsOf(invocation, CACHE_OPTIONS).cacheDir ?? null;
-  const options = { paths: words.positionals, file: sources.file, destination, cacheFolder };
+  const places = localPlaces(invocation);
+  const options = { paths: words.positionals, file: sources.file, destination, places };
   const { databases, missing, collisions } = await new DatabaseFinder(options, env).find();
   const [found] = databases;
   if (collisions[0] !== undefined) throw collisions[0];
@@ -74,14 +76,15 @@ async function namedInsteadOr(
   error: WalrustError,
   name: string,
   destination: string,
-  { sources, env }: Invocation,
+  invocation: Invocation,
 ): Promise<WalrustError> {
-  const options = { paths: [], file: sources.file, destination, cacheFolder: null };
+  const { sources, env } = invocation;
+  const options = { paths: [], file: sources.file, destination, places: localPlaces(invocation) };
   const finder = new DatabaseFinder(options, env);
   // Whatever keeps a glob from being looked at, the error is the one about the path.
   const { databases } = await finder.find().catch(() => ({ databases: [] }));
   const configured = databases.find((database) => database.name === name)?.path;
-  const path = configured ?? databasePathOrNull(destination, name);
+  const path = configured ?? databasePathOrNull(destination, name, runtimeFolders(invocation));
   if (path === null) return error;
   const near = relative(process.cwd(), path);
   const shown = near.startsWith("..") ? path : near;

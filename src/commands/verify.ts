@@ -2,7 +2,7 @@
  * `walrust verify`: whether the backups of one database, or of all, can be restored.
  */
 import { VERIFY_OPTIONS } from "../config/options.ts";
-import { STORE_OPTIONS } from "../config/settings.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
 import { listVerifiable } from "../recovery/verify-databases.ts";
@@ -15,6 +15,7 @@ import { type ForeignLayout, ForeignLayoutError, findForeignDatabases } from "..
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
 import { integrityChecker, verdictJson, verdictText } from "./integrity.ts";
+import { runtimeFolders } from "./local-places.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
@@ -25,7 +26,7 @@ export const verifyVerb: Verb = {
   name: "verify",
   summary: "Check that backups can be restored",
   usage: "NAME|--all [-b URL]",
-  options: [STORE_OPTIONS, VERIFY_OPTIONS],
+  options: [STORE_OPTIONS, VERIFY_OPTIONS, STATE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
     ["walrust verify app -b file:///backup", "headers, sizes, chain and continuity of one database"],
@@ -112,7 +113,8 @@ async function liveContentOrNull(
   name: string,
 ): Promise<LiveContent | null> {
   const request = { verb: "checksum", name, destination } as const;
-  return (await askWatchByNameOrNull(destination, name, request, asker)) as LiveContent | null;
+  const folders = runtimeFolders(asker);
+  return (await askWatchByNameOrNull(destination, name, request, asker, folders)) as LiveContent | null;
 }
 
 async function verifyOne(

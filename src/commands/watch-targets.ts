@@ -7,6 +7,7 @@ import type { DatabaseEntry } from "../config/database-entries.ts";
 import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import type { LocalPlaces } from "../local/places.ts";
 import type { Found, LeftOut } from "../replication/left-out.ts";
 import type { DatabaseOptions, WatchTarget } from "../replication/watch-types.ts";
 import { DatabaseFinder, type Finding, type FoundDatabase } from "./database-finder.ts";
@@ -19,15 +20,16 @@ export class WatchTargets {
   readonly #options = new Map<DatabaseEntry, DatabaseOptions>();
   readonly #targets = new WeakMap<FoundDatabase, WatchTarget>();
   #said: ReadonlySet<string> = new Set();
+  readonly #saidIgnored = new Set<string>();
 
   constructor(
     readonly sources: Sources,
     paths: readonly string[],
     destination: string,
-    cacheFolder: string | null,
+    places: LocalPlaces,
     readonly env: Env,
   ) {
-    this.#finder = new DatabaseFinder({ paths, file: sources.file, destination, cacheFolder }, env);
+    this.#finder = new DatabaseFinder({ paths, file: sources.file, destination, places }, env);
   }
 
   /** Whether only what is named can be found. */
@@ -37,8 +39,8 @@ export class WatchTargets {
 
   /**
    * The databases at start, and those that are named and missing.
-   * @throws WalrustError: nothing is named, two collide, a glob matches nothing, or all that are named are
-   * missing
+   * @throws WalrustError: nothing is named, two that are named collide, a glob matches nothing, or all that
+   * are named are missing
    */
   async first(): Promise<Found & Pick<Finding, "missing">> {
     const finding = await this.#finder.find();
@@ -62,8 +64,17 @@ export class WatchTargets {
       const name = below(entry?.prefix ?? null, entry?.name ?? stemOf(basename(path)));
       return { path, name, isMissing: true, error };
     });
+    for (const { place } of databases) this.#sayIgnored(place.ignored);
     const targets = databases.map((found) => this.#targetOf(found));
     return { targets, leftOut: [...absent, ...[...collisions, ...unreadable].map(leftOutFor)] };
+  }
+
+  /** State that is not trusted, once for each folder. */
+  #sayIgnored(ignored: string | null): void {
+    if (ignored === null || this.#saidIgnored.has(ignored)) return;
+    this.#saidIgnored.add(ignored);
+    const hint = "Remove that folder; keep the folder of the database to one user, or leave it as it is";
+    this.env.log.warn(ignored, { hint });
   }
 
   /** Says what was not so at the last look: once while it stays so, and again when it comes back. */

@@ -2,7 +2,6 @@
  * `walrust watch`: replicates databases until it is stopped.
  */
 import { WATCH_GROUPS } from "../config/options.ts";
-import { CACHE_OPTIONS } from "../config/settings.ts";
 import type { Log } from "../env.ts";
 import { verifyDatabase } from "../recovery/verify.ts";
 import { Conditions } from "../replication/conditions.ts";
@@ -11,10 +10,11 @@ import type { Validation, WatchEvent } from "../replication/watch-types.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
+import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { OpenFilesWatch } from "./open-files.ts";
 import { printEvent } from "./output.ts";
 import { warnIfUnguarded } from "./store-probe.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import type { Invocation, Verb } from "./verb.ts";
 import { startObserver } from "./watch-observer.ts";
 import { watchOptions } from "./watch-options.ts";
 import { UploadSummary } from "./watch-summary.ts";
@@ -49,12 +49,12 @@ export const watchVerb: Verb = {
 async function run(invocation: Invocation): Promise<number> {
   const { sources, words, env, signal } = invocation;
   const options = watchOptions(sources);
-  const cacheFolder = settingsOf(invocation, CACHE_OPTIONS).cacheDir ?? null;
+  const places = localPlaces(invocation);
   const putSlots = new Slots(options.uploaderConcurrency);
   let emit = (_event: WatchEvent): void => {};
   const conditions = new Conditions(null, env, (event) => emit(event));
   const work = async (store: ObjectStore): Promise<number> => {
-    const finder = new WatchTargets(sources, words.positionals, store.url, cacheFolder, env);
+    const finder = new WatchTargets(sources, words.positionals, store.url, places, env);
     const { targets, leftOut, missing } = await finder.first();
     const openFiles = new OpenFilesWatch(options.uploaderConcurrency, env);
     openFiles.check(targets.length);
@@ -85,6 +85,7 @@ async function run(invocation: Invocation): Promise<number> {
       emit,
       storeConditions: conditions,
       validate: validation(store, invocation),
+      runtimeFolders: runtimeFolders(invocation),
       ...(observer === null ? {} : { onStart: observer.start }),
       leftOut,
       isNamedOnly: finder.isNamedOnly,

@@ -9,6 +9,7 @@ import {
   KEEP_OPTIONS,
   RETENTION_OPTIONS,
   RETRY_OPTIONS,
+  STATE_OPTIONS,
   STORE_OPTIONS,
   SYNC_OPTIONS,
 } from "./settings.ts";
@@ -71,6 +72,7 @@ export const WATCH_GROUPS = [
   SYNC_OPTIONS,
   COMPACTION_OPTIONS,
   RETENTION_OPTIONS,
+  STATE_OPTIONS,
   CACHE_OPTIONS,
   RETRY_OPTIONS,
   METRICS_OPTIONS,
@@ -86,6 +88,16 @@ export const COMPACT_OPTIONS = group({
     kind: "switch",
     default: false,
     meaning: "Do it; without it nothing is written or deleted",
+  },
+});
+
+/** Options of list. */
+export const LIST_OPTIONS = group({
+  local: {
+    flag: "local",
+    kind: "switch",
+    default: false,
+    meaning: "Show where the files of each database lie on this machine, and the socket of its watch",
   },
 });
 
@@ -262,6 +274,7 @@ function section(name: string, options: OptionGroup, meaning: string, shape = "o
 export const SECTIONS: readonly Section[] = [
   section("s3", STORE_OPTIONS, "where objects go"),
   section("sync", SYNC_OPTIONS, "capture, checkpoints and snapshots", "each"),
+  section("state", STATE_OPTIONS, "where walrust keeps its own files"),
   section("cache", CACHE_OPTIONS, "captured files on the local disk"),
   section("compaction", COMPACTION_OPTIONS, "merging increments", "each"),
   section("retention", RETENTION_OPTIONS, "which snapshots stay", "each"),

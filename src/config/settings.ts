@@ -289,6 +289,19 @@ export const KEEP_OPTIONS = group({
   monthly: retention("monthly", "monthly", 12),
 });
 
+/** [state]: where walrust keeps its own files. */
+export const STATE_OPTIONS = group({
+  stateDir: {
+    flag: "state-dir",
+    key: "state.path",
+    env: ["WALRUST_STATE_PATH"],
+    kind: "text",
+    value: "PATH",
+    isPath: true,
+    meaning: "Keep the state of all databases there, and of none beside its database",
+  },
+});
+
 /** [cache]: captured files on the local disk. */
 export const CACHE_OPTIONS = group({
   cache: {

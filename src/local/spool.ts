@@ -23,7 +23,7 @@ import { systemCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, nextChain } from "../format/chain.ts";
 import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { TXID_MAX, type Txid } from "../format/types.ts";
-import { createTemp, openOwn, openOwnOrNull, type TempFile } from "./own-file.ts";
+import { createTemp, openOwn, openOwnOrNull, type TempFile, writeWhole } from "./own-file.ts";
 
 const FOOTER_SIZE = 112;
 const MAGIC = new TextEncoder().encode("WALRUST1");
@@ -288,6 +288,26 @@ function readAt(fd: number, target: Uint8Array, length: number, position: number
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   read(fd, target, 0, length, position, (error, count) => (error ? reject(error) : resolve(count)));
   return promise;
+}
+
+/** Copies a file into another spool folder, as it is. @throws WalrustError code "database" */
+export function copySpoolFile(file: SpoolFile, folder: string): void {
+  const path = join(folder, spoolFileName(file.level, file.minTxid, file.maxTxid));
+  const source = openOwn(file.path);
+  try {
+    const temp = spoolOperation("create", path, () => createTemp(path));
+    try {
+      const chunk = new Uint8Array(1 << 18);
+      for (let count = readSync(source, chunk); count > 0; count = readSync(source, chunk)) {
+        spoolOperation("write", temp.path, () => writeWhole(temp.fd, chunk.subarray(0, count)));
+      }
+    } finally {
+      closeSync(temp.fd);
+    }
+    spoolOperation("rename", path, () => renameSync(temp.path, path));
+  } finally {
+    closeSync(source);
+  }
 }
 
 /** Removes a file that is in the bucket. */

@@ -82,7 +82,7 @@ export type StateReading =
   | { readonly kind: "lost"; readonly reason: string };
 
 /** Reads the state; never throws for what is in the file. */
-export function readState(paths: StateFolder): StateReading {
+export function readState(paths: Pick<StateFolder, "folder" | "statePath">): StateReading {
   let text: string | null;
   try {
     text = readOwnOrNull(paths.statePath, STATE_SIZE_MAX);

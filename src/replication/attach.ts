@@ -71,7 +71,7 @@ export interface Attached {
 export async function attach(target: AttachTarget, store: ObjectStore, env: Env): Promise<Attached> {
   const pin = Pin.open(target.path, env);
   try {
-    createStateFolder(target.paths);
+    createStateFolder(target.paths, target.path);
     const { path, name, paths } = target;
     await assertNotMarked(name, paths, store, env);
     const live: LiveDatabase = {

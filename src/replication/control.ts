@@ -1,32 +1,30 @@
 /**
  * How `walrust snapshot` and `walrust compact` ask a running watch: over a Unix socket of that process, one
- * for all its databases, whose path stands in the file `watch.socket` of each state folder.
+ * for all its databases, in a folder that only its user can open (see runtime-folder.ts). Its path stands in
+ * the file `watch.socket` of each state folder, and in files of that folder for each path and each name.
  *
  * Protocol: the client sends one JSON document and a newline, the server answers one JSON document and a
  * newline and closes. To a request that says `"acknowledge": true` it sends a line before that, at once,
  * however long the answer takes: `{"ok":true,"accepted":true}`. A client that hears nothing knows by it that
  * the process hangs. One that does not ask for the line does not get it, and the name of the socket
- * (`walrust-PID.sock`) tells whose server sends it: one of earlier versions (`watch-PID.sock`) is waited for.
+ * (`walrust-PID-….sock`) tells whose server sends it: one of earlier versions (`watch-PID.sock`) is waited
+ * for.
  *
- * Only who may open the state folder (mode 0700) can ask. A file left by a process that was killed leads to
- * a socket nobody answers, which is the same as no file.
+ * Only our user can ask, and be asked: the socket has mode 0600, and a client asks none that another user
+ * owns. A file left by a process that was killed leads to a socket nobody answers, which is the same as no
+ * file.
  */
 
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Socket } from "bun";
-import type { Env } from "../env.ts";
+import { type Env, randomTag } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import { parentsDistrustOrNull } from "../local/folder-trust.ts";
+import { ownUid, readOwnOrNull, replaceOwn } from "../local/own-file.ts";
+import { realParent } from "../local/places.ts";
+import { RuntimeFolders } from "../local/runtime-folder.ts";
 import { asWalrustError } from "./failure-tracker.ts";
 import type { RetentionPolicy } from "./retention.ts";
 
@@ -35,6 +33,10 @@ const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
 /** Announcements looked at when a watch starts; the rest is left to later ones. */
 const SWEPT_MAX = 4_096;
+/** An announcement is a path. */
+const ANNOUNCEMENT_SIZE_MAX = 4_096;
+const ANNOUNCEMENT_NAME = /^[0-9a-f]{32}(\.path)?$/;
+const SOCKET_NAME = /^walrust-(\d+)-[0-9a-f]+\.sock$/;
 /** A watch that takes longer to say that it has heard hangs, or is stopped. */
 const ACKNOWLEDGE_LIMIT_MS = 10_000;
 
@@ -73,26 +75,23 @@ export interface ControlServer {
   /** Names the socket in a state folder, and for destination and name. */
   announce(stateFolder: string, destination: string, name: string, databasePath?: string): void;
   /** Takes back what `announce` named. */
-  withdraw(stateFolder: string, destination: string, name: string): void;
+  withdraw(stateFolder: string, destination: string, name: string, databasePath?: string): void;
   close(): void;
 }
 
 /**
- * Serves requests on a new socket in `folder`, or in the temporary folder where that path would be too long.
+ * Serves requests on a new socket in the first folder for it; in a temporary one where that path is too long.
+ * @throws WalrustError code "database" when there is no folder that is ours alone
  */
 export function serveControl(
-  folder: string,
+  folders: RuntimeFolders,
   handle: (request: ControlRequest) => Promise<unknown>,
 ): ControlServer {
-  const fileName = `walrust-${process.pid}.sock`;
-  const wanted = join(folder, fileName);
-  const isShort = new TextEncoder().encode(wanted).length <= SOCKET_PATH_MAX;
-  const ownFolder = isShort ? null : mkdtempSync(join(tmpdir(), "walrust-"));
-  const path = ownFolder === null ? wanted : join(ownFolder, fileName);
-  rmSync(path, { force: true });
+  const meetingFolder = folders.ownOrNull();
+  const { path, ownFolder } = socketPlace(meetingFolder);
   const announced = new Set<string>();
-  sweepAnnouncements();
-  const listener = Bun.listen<Exchange>({
+  if (meetingFolder !== null) sweep(meetingFolder);
+  const listener = listenAlone({
     unix: path,
     socket: {
       open: (socket) => {
@@ -103,7 +102,11 @@ export function serveControl(
         if (data.isAnswering) return;
         data.text += data.decoder.decode(bytes, { stream: true });
         const end = data.text.indexOf("\n");
-        if (end < 0 && data.text.length > REQUEST_SIZE_MAX) socket.end();
+        if (end < 0 && data.text.length > REQUEST_SIZE_MAX) {
+          data.text = "";
+          data.isAnswering = true;
+          socket.terminate();
+        }
         if (end < 0) return;
         data.isAnswering = true;
         const acknowledge = (): void => send(socket, { ok: true, accepted: true });
@@ -120,20 +123,19 @@ export function serveControl(
   return {
     path,
     announce: (stateFolder, destination, name, databasePath) => {
-      const userFolder = userFolderOrNull();
       // Outlives the watch: it tells where the database is that has this name.
-      if (userFolder !== null && databasePath !== undefined) {
-        writeFileSync(join(userFolder, `${hashOf(destination, name)}.path`), databasePath, { mode: 0o600 });
+      if (meetingFolder !== null && databasePath !== undefined) {
+        replaceOwn(join(meetingFolder, `${hashOf(destination, name)}.path`), databasePath);
       }
-      for (const file of announcementsOf(stateFolder, destination, name)) {
+      for (const file of announcementsOf(meetingFolder, stateFolder, destination, name, databasePath)) {
         // The state folder may have been made anew.
         if (announced.has(file) && existsSync(file)) continue;
         announced.add(file);
-        writeFileSync(file, path, { mode: 0o600 });
+        replaceOwn(file, path);
       }
     },
-    withdraw: (stateFolder, destination, name) => {
-      for (const file of announcementsOf(stateFolder, destination, name)) {
+    withdraw: (stateFolder, destination, name, databasePath) => {
+      for (const file of announcementsOf(meetingFolder, stateFolder, destination, name, databasePath)) {
         if (announced.delete(file)) rmSync(file, { force: true });
       }
     },
@@ -176,41 +178,85 @@ function sendRest(socket: Socket<Exchange>): void {
   if ((data.unsent.length === 0 && data.isAnswered) || sent < 0) socket.end();
 }
 
-/** A folder that only this user can write to, or null where it cannot be, or somebody else made it first. */
-function userFolderOrNull(): string | null {
-  const folder = join(tmpdir(), `walrust-${process.getuid?.() ?? 0}`);
+/** Where a new socket goes. @throws WalrustError code "database" when that cannot be */
+function socketPlace(folder: string | null): { path: string; ownFolder: string | null } {
+  const fileName = `walrust-${process.pid}-${randomTag().slice(0, 8)}.sock`;
+  const wanted = join(folder ?? "", fileName);
+  const isShort = new TextEncoder().encode(wanted).length <= SOCKET_PATH_MAX;
+  if (folder !== null && isShort) return { path: wanted, ownFolder: null };
+  // Others may rename what lies in a temporary folder without its sticky bit.
+  const parent = [tmpdir(), "/tmp"]
+    .map(realParent)
+    .find((one) => parentsDistrustOrNull(join(one, "x")) === null);
+  if (parent === undefined) {
+    throw new WalrustError("database", `Cannot put a socket anywhere: other users can change ${tmpdir()}`, {
+      hint: "Set XDG_RUNTIME_DIR, or RuntimeDirectory= of the service, to a folder of this user alone",
+    });
+  }
+  const ownFolder = mkdtempSync(join(parent, "walrust-"));
+  return { path: join(ownFolder, fileName), ownFolder };
+}
+
+/** Listens on a socket that only our user can open, from the first moment on. */
+function listenAlone(options: Parameters<typeof Bun.listen<Exchange>>[0]): {
+  stop(closesAll: boolean): void;
+} {
+  const before = process.umask(0o177);
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { uid, mode } = statSync(folder);
-    return uid === process.getuid?.() && (mode & 0o077) === 0 ? folder : null;
-  } catch {
-    // A TMPDIR that cannot be used: nobody can have announced anything there.
-    return null;
+    return Bun.listen<Exchange>(options);
+  } finally {
+    process.umask(before);
   }
 }
 
 /**
- * Removes announcements of databases that are gone, and of sockets that are: a watch that was killed takes
- * nothing along, and what says where a database is outlives every watch.
+ * Removes announcements of databases that are gone, and sockets that nobody answers: a watch that was killed
+ * takes nothing along, and what says where a database is outlives every watch.
  */
-function sweepAnnouncements(): void {
-  const folder = userFolderOrNull();
-  if (folder === null) return;
+function sweep(folder: string): void {
   try {
-    for (const entry of readdirSync(folder).slice(0, SWEPT_MAX)) {
-      const file = join(folder, entry);
-      if (!existsSync(readFileSync(file, "utf8"))) rmSync(file, { force: true });
+    for (const name of readdirSync(folder).slice(0, SWEPT_MAX)) {
+      const file = join(folder, name);
+      if (SOCKET_NAME.test(name)) void removeIfDead(file);
+      else if (ANNOUNCEMENT_NAME.test(name) && !existsSync(announcedOrNull(file) ?? "")) {
+        rmSync(file, { force: true });
+      }
     }
   } catch {
     // Another watch sweeps, too: what is left is for the next start.
   }
 }
 
+async function removeIfDead(path: string): Promise<void> {
+  try {
+    const socket = await Bun.connect({ unix: path, socket: { data: () => {} } });
+    socket.terminate();
+  } catch {
+    rmSync(path, { force: true });
+  }
+}
+
+/** The path that a file of ours names, or null: there is none, or it is not ours. */
+function announcedOrNull(file: string): string | null {
+  try {
+    return readOwnOrNull(file, ANNOUNCEMENT_SIZE_MAX);
+  } catch {
+    return null;
+  }
+}
+
 /** The files that name the socket for one database. */
-function announcementsOf(stateFolder: string, destination: string, name: string): string[] {
-  const userFolder = userFolderOrNull();
-  const byName = userFolder === null ? [] : [join(userFolder, hashOf(destination, name))];
-  return [join(stateFolder, "watch.socket"), ...byName];
+function announcementsOf(
+  meetingFolder: string | null,
+  stateFolder: string,
+  destination: string,
+  name: string,
+  databasePath: string | undefined,
+): string[] {
+  const files = [join(stateFolder, "watch.socket")];
+  if (meetingFolder === null) return files;
+  if (databasePath !== undefined) files.push(join(meetingFolder, hashOf("", databasePath)));
+  return [...files, join(meetingFolder, hashOf(destination, name))];
 }
 
 function hashOf(destination: string, name: string): string {
@@ -236,7 +282,7 @@ async function answerTo(
 }
 
 /**
- * Asks the watch that has the database with this state folder.
+ * Asks the watch that has the database with this state folder, or else the one that has the request's path.
  * @param asker without one it is waited for as long as it takes
  * @returns its answer, or null when no watch runs
  * @throws WalrustError with the code the watch answered; code "locked" when it does not acknowledge within
@@ -246,21 +292,24 @@ export async function askWatchOrNull(
   stateFolder: string,
   request: ControlRequest,
   asker?: Asker,
+  folders = RuntimeFolders.standard(),
 ): Promise<unknown | null> {
-  return askOrNull(join(stateFolder, "watch.socket"), request, asker);
+  const { path } = request;
+  const byPath = path === undefined ? [] : folders.present().map((folder) => join(folder, hashOf("", path)));
+  return askFirstOrNull([join(stateFolder, "watch.socket"), ...byPath], request, asker);
 }
 
 /** Where the database is that a watch of this user last replicated to this name, or null. */
-export function databasePathOrNull(destination: string, name: string): string | null {
-  const folder = userFolderOrNull();
-  if (folder === null) return null;
-  try {
-    const path = readFileSync(join(folder, `${hashOf(destination, name)}.path`), "utf8");
-    return existsSync(path) ? path : null;
-  } catch {
-    // No watch of it ever ran here.
-    return null;
+export function databasePathOrNull(
+  destination: string,
+  name: string,
+  folders = RuntimeFolders.standard(),
+): string | null {
+  for (const folder of folders.present()) {
+    const path = announcedOrNull(join(folder, `${hashOf(destination, name)}.path`));
+    if (path !== null && existsSync(path)) return path;
   }
+  return null;
 }
 
 /**
@@ -272,9 +321,60 @@ export async function askWatchByNameOrNull(
   name: string,
   request: ControlRequest,
   asker?: Asker,
+  folders = RuntimeFolders.standard(),
 ): Promise<unknown | null> {
-  const folder = userFolderOrNull();
-  return folder === null ? null : askOrNull(join(folder, hashOf(destination, name)), request, asker);
+  const files = folders.present().map((folder) => join(folder, hashOf(destination, name)));
+  return askFirstOrNull(files, request, asker);
+}
+
+async function askFirstOrNull(
+  announcements: readonly string[],
+  request: ControlRequest,
+  asker: Asker | undefined,
+): Promise<unknown | null> {
+  for (const announcement of announcements) {
+    const answer = await askOrNull(announcement, request, asker);
+    if (answer !== null) return answer;
+  }
+  return null;
+}
+
+/** Where the watch of a database listens, if that is there and ours; its process may be dead all the same. */
+export function socketPathOrNull(
+  stateFolder: string,
+  databasePath: string,
+  folders: RuntimeFolders,
+): string | null {
+  const byPath = folders.present().map((folder) => join(folder, hashOf("", databasePath)));
+  for (const file of [join(stateFolder, "watch.socket"), ...byPath]) {
+    const path = announcedOrNull(file);
+    if (path !== null && isOwnSocket(path)) return path;
+  }
+  return null;
+}
+
+/** The databases that watches of this user had and that are there, by their real paths. */
+export function announcedPaths(folders: RuntimeFolders): string[] {
+  const paths: string[] = [];
+  for (const folder of folders.present()) {
+    for (const name of readdirSync(folder).slice(0, SWEPT_MAX)) {
+      const isPath = ANNOUNCEMENT_NAME.test(name) && name.endsWith(".path");
+      const path = isPath ? announcedOrNull(join(folder, name)) : null;
+      if (path !== null && existsSync(path)) paths.push(path);
+    }
+  }
+  return paths;
+}
+
+/** Whether it is a socket that our user made: another's answers would be lies. */
+function isOwnSocket(path: string): boolean {
+  try {
+    const stats = lstatSync(path);
+    return stats.isSocket() && stats.uid === ownUid();
+  } catch {
+    // It went with its watch.
+    return false;
+  }
 }
 
 async function askOrNull(
@@ -282,13 +382,8 @@ async function askOrNull(
   request: ControlRequest,
   asker: Asker | undefined,
 ): Promise<unknown | null> {
-  let path: string;
-  try {
-    path = readFileSync(announcement, "utf8");
-  } catch {
-    // No watch has announced itself here.
-    return null;
-  }
+  const path = announcedOrNull(announcement);
+  if (path === null || !isOwnSocket(path)) return null;
   const text = await exchange(path, `${JSON.stringify({ ...request, acknowledge: true })}\n`, asker);
   if (text === null) return null;
   const answer = answerIn(text);
@@ -357,7 +452,7 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
 
 /** The process behind a socket whose name says that it acknowledges, or null. */
 function acknowledgingPidOrNull(path: string): number | null {
-  const [, pid] = /^walrust-(\d+)\.sock$/.exec(basename(path)) ?? [];
+  const [, pid] = /^walrust-(\d+)(?:-[0-9a-f]+)?\.sock$/.exec(basename(path)) ?? [];
   return pid === undefined ? null : Number(pid);
 }
 

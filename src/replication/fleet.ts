@@ -71,10 +71,12 @@ export class Fleet {
     const present = new Map(targets.map((target) => [target.path, target]));
     const missing = new Map(leftOut.filter(({ isMissing }) => isMissing).map((one) => [one.path, one.error]));
     for (const watcher of this.#watchers) {
-      const { path } = watcher.target;
+      const { path, paths } = watcher.target;
       const error = missing.get(path);
+      const folder = present.get(path)?.paths.folder ?? paths.folder;
       if (error !== undefined && watcher.leaving === null) keepNameless(watcher, error);
       else if (!present.has(path)) letGo(watcher);
+      else if (folder !== paths.folder) watcher.letGo(`its state lies in ${folder} from here on`);
       else if (watcher.leaving !== null) watcher.comeBack();
       else watcher.seen();
       if (error === undefined) watcher.context.conditions.clear(NAMELESS);

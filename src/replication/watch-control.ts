@@ -1,11 +1,10 @@
 /**
  * The socket of a watch over its fleet: what `walrust snapshot`, `compact` and `verify --restore` ask, and
- * the announcements by which they find it. The socket lies in the state folder of one of the databases; when
- * that is removed with its database, it is opened again beside another.
+ * the announcements by which they find it. When somebody removes the socket, it is opened again.
  */
 import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { WalrustError } from "../errors.ts";
+import type { RuntimeFolders } from "../local/runtime-folder.ts";
 import { type ControlRequest, type ControlServer, serveControl } from "./control.ts";
 import { asWalrustError } from "./failure-tracker.ts";
 import type { Fleet } from "./fleet.ts";
@@ -20,6 +19,7 @@ export class WatchControl {
   constructor(
     readonly fleet: Fleet,
     readonly context: WatchContext,
+    readonly folders: RuntimeFolders,
   ) {}
 
   /** Opens the socket unless it is there. Without a place to put it there is none; that is said once. */
@@ -28,7 +28,7 @@ export class WatchControl {
     this.#server?.close();
     this.#server = null;
     try {
-      this.#server = serveControl(this.#folder(), (request) => this.#answer(request));
+      this.#server = serveControl(this.folders, (request) => this.#answer(request));
       this.#saidMessage = null;
     } catch (error) {
       const { message } = asWalrustError(error);
@@ -37,14 +37,6 @@ export class WatchControl {
       this.#saidMessage = message;
     }
     for (const target of this.#announced) this.#name(target);
-  }
-
-  /** What was named stays longer than what a glob found. */
-  #folder(): string {
-    const targets = this.fleet.watchers.map(({ target }) => target);
-    const hasFolder = ({ paths }: WatchTarget): boolean => existsSync(paths.folder);
-    const named = targets.find((target) => target.isDiscovered !== true && hasFolder(target));
-    return (named ?? targets.find(hasFolder))?.paths.folder ?? tmpdir();
   }
 
   /** The database is watched: requests for it find this watch. */
@@ -65,7 +57,7 @@ export class WatchControl {
   /** It is not watched any more. */
   withdraw(target: WatchTarget): void {
     if (this.#announced.delete(target)) {
-      this.#server?.withdraw(target.paths.folder, this.context.store.url, target.name);
+      this.#server?.withdraw(target.paths.folder, this.context.store.url, target.name, target.path);
     }
   }
 

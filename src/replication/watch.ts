@@ -9,6 +9,7 @@
  */
 import type { Env } from "../env.ts";
 import type { Condition } from "../errors.ts";
+import { RuntimeFolders } from "../local/runtime-folder.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { Conditions } from "./conditions.ts";
@@ -57,6 +58,8 @@ export interface WatchInput {
   readonly leftOut?: readonly LeftOut[];
   /** The conditions that the store was opened with, if it was. */
   readonly storeConditions?: Conditions;
+  /** Where its socket may lie; default: as the environment of this process says. */
+  readonly runtimeFolders?: RuntimeFolders;
   /** Told once, before the first event. */
   readonly onStart?: (watch: RunningWatch) => void;
 }
@@ -92,7 +95,7 @@ export async function watch(
     upkeeps: new Slots(UPKEEPS_AT_ONCE),
   };
   const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
-  const control = new WatchControl(fleet, context);
+  const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());
   const accept = (found: Found): void => {
     fleet.accept(found);
     control.refresh();

@@ -18,6 +18,7 @@ import { DatabaseFinder, entriesByName, type Finding } from "../../src/commands/
 import { parseConfigFile } from "../../src/config/config-file.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import type { Checksum, Txid } from "../../src/format/types.ts";
+import { LocalPlaces } from "../../src/local/places.ts";
 import { writeState } from "../../src/local/state.ts";
 import { createStateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -43,7 +44,7 @@ function filesBelow(root: string, ...paths: string[]): string[] {
 function finderOf(paths: readonly string[], toml?: string, folder = "/nowhere"): DatabaseFinder {
   const file =
     toml === undefined ? null : parseConfigFile(toml, join(folder, "walrust.toml"), "walrust.toml", {});
-  return new DatabaseFinder({ paths, file, destination: DESTINATION, cacheFolder: null }, ENV);
+  return new DatabaseFinder({ paths, file, destination: DESTINATION, places: LocalPlaces.standard() }, ENV);
 }
 
 async function find(paths: readonly string[], toml?: string, folder?: string): Promise<Finding> {
@@ -108,7 +109,7 @@ describe("databases that are named", () => {
     symlinkSync(path, link);
     const { databases } = await find([link]);
     const paths = stateFolderOf(path);
-    expect(databases).toEqual([{ path, name: "app", paths, entry: null, isDiscovered: false }]);
+    expect(databases).toMatchObject([{ path, name: "app", paths, entry: null, isDiscovered: false }]);
   });
 
   test("keep a name that was used with this destination, whatever came beside them", async () => {
@@ -209,9 +210,13 @@ describe("databases of walrust.toml", () => {
     const folder = tempFolder("names");
     filesBelow(folder, "a.db");
     const toml = '[[databases]]\npath = "*.db"\n[[databases]]\npath = "a.*"\n';
-    const [name, message] = await namesOf([], toml, folder);
-    expect(name).toBe("a");
-    expect(message).toMatch(/walrust\.toml:1:1 and walrust\.toml:3:1 are the same database/);
+    // A tenant may make a file that two globs match: it stops nobody's start.
+    const { databases, collisions, unreadable } = await find([], toml, folder);
+    expect([databases.map(({ name }) => name), collisions]).toEqual([["a"], []]);
+    const told = unreadable.map(({ code, message }) => `${code}: ${message}`).join();
+    expect(told).toMatch(
+      /^database: walrust\.toml:1:1 and walrust\.toml:3:1 are the same database .*; the first/,
+    );
   });
 
   test("that a link leads to are found once, under the name of the file", async () => {
@@ -260,7 +265,7 @@ describe("databases of walrust.toml", () => {
     const toml =
       '[[databases]]\npath = "t/*.db"\nprefix = "p"\n[[databases]]\npath = "/gone.db"\nname = "gone"\n';
     const file = parseConfigFile(toml, join(folder, "walrust.toml"), "walrust.toml", {});
-    const entries = await entriesByName({ file }, DESTINATION, ENV);
+    const entries = await entriesByName({ file }, DESTINATION, ENV, LocalPlaces.standard());
     expect([...entries].map(([name, { line }]) => [name, line])).toEqual([
       ["gone", 4],
       ["p/a", 1],
@@ -311,10 +316,11 @@ describe("who comes later takes nothing from what is watched", () => {
     cpSync(join(folder, "m"), join(folder, "a"), { recursive: true });
     mkdirSync(join(folder, "b"));
     linkSync(path, join(folder, "b/app.db"));
-    const { collisions, ...finding } = await finder.find();
-    expect(names({ collisions, ...finding })).toEqual(["m: m/app", "a: a/app"]);
-    expect(collisions.map(({ message }) => message)).toEqual([
-      `${path} and ${join(folder, "b/app.db")} are the same database`,
+    const finding = await finder.find();
+    expect(names(finding)).toEqual(["m: m/app", "a: a/app"]);
+    const link = join(folder, "b/app.db");
+    expect(finding.unreadable.map(({ message }) => message)).toEqual([
+      `${path} and ${link} are the same database; ${link} is not watched`,
     ]);
   });
 

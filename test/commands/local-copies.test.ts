@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { localCopiesOrNull } from "../../src/commands/local-copies.ts";
 import { leaveState } from "../../src/commands/restored-state.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
+import { LocalPlaces } from "../../src/local/places.ts";
 import { readState } from "../../src/local/state.ts";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
 import type { LocalCopies } from "../../src/recovery/object-source.ts";
@@ -64,6 +65,8 @@ async function lostWithUnsent(): Promise<Lost> {
   return { path, store, memory, image };
 }
 
+const PLACES = LocalPlaces.standard();
+
 function restoreAt({ path, store }: Lost, local: LocalCopies | null): Promise<RestoreResult> {
   const request = {
     name: "app",
@@ -72,13 +75,14 @@ function restoreAt({ path, store }: Lost, local: LocalCopies | null): Promise<Re
     dryRun: false,
     point: { kind: "latest" },
   } as const;
-  const leave = (restored: Parameters<typeof leaveState>[0]): void => leaveState(restored, store.url, env);
+  const leave = (restored: Parameters<typeof leaveState>[0]): void =>
+    leaveState(restored, store.url, env, PLACES);
   return restore(request, { store, env, leaveState: leave, local: local ?? undefined });
 }
 
 test("restore takes what was never uploaded from the spool, and the next watch uploads it", async () => {
   const lost = await lostWithUnsent();
-  const local = localCopiesOrNull(lost.path, lost.store.url, "app", undefined);
+  const local = localCopiesOrNull(lost.path, lost.store.url, "app", PLACES);
   expect(local?.unsent.map(({ maxTxid }) => Number(maxTxid))).toEqual([5, 6]);
   const gets: string[] = [];
   lost.store.before = (operation, key) => {
@@ -98,8 +102,8 @@ test("restore takes what was never uploaded from the spool, and the next watch u
 
 test("restore of another destination or name knows no spool", async () => {
   const { path, store } = await lostWithUnsent();
-  expect(localCopiesOrNull(path, "s3://elsewhere", "app", undefined)).toBeNull();
-  expect(localCopiesOrNull(path, store.url, "other", undefined)).toBeNull();
+  expect(localCopiesOrNull(path, "s3://elsewhere", "app", PLACES)).toBeNull();
+  expect(localCopiesOrNull(path, store.url, "other", PLACES)).toBeNull();
 });
 
 test("a damaged copy in the spool is passed over for the bucket's object", async () => {
@@ -110,13 +114,13 @@ test("a damaged copy in the spool is passed over for the bucket's object", async
     bytes[150] = bytes[150]! ^ 1;
     writeFileSync(join(sent, name), bytes);
   }
-  await restoreAt(lost, localCopiesOrNull(lost.path, lost.store.url, "app", undefined));
+  await restoreAt(lost, localCopiesOrNull(lost.path, lost.store.url, "app", PLACES));
   expect(Buffer.compare(readFileSync(lost.path), lost.image)).toBe(0);
 });
 
 test("what the bucket went on without is void: the bucket alone is restored", async () => {
   const lost = await lostWithUnsent();
-  const local = localCopiesOrNull(lost.path, lost.store.url, "app", undefined);
+  const local = localCopiesOrNull(lost.path, lost.store.url, "app", PLACES);
   const elsewhere = await newDatabase();
   const run = await watchOne(elsewhere.path, lost.memory);
   await run.uploaded(5);

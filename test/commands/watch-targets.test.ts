@@ -18,6 +18,7 @@ import { WatchTargets } from "../../src/commands/watch-targets.ts";
 import { parseConfigFile } from "../../src/config/config-file.ts";
 import { parseWords } from "../../src/config/parse-options.ts";
 import { hasCode } from "../../src/errors.ts";
+import { LocalPlaces } from "../../src/local/places.ts";
 import type { Found } from "../../src/replication/left-out.ts";
 import { fileDestination, s3Destination, sharedGateway } from "../support/destinations.ts";
 import { tenants } from "../support/fleet-run.ts";
@@ -42,7 +43,7 @@ function targetsOf(folder: string, ...databases: string[]): { targets: WatchTarg
   const file = parseConfigFile(toml, join(folder, "walrust.toml"), "walrust.toml", {});
   const { env, lines } = recordingEnv();
   const sources = { file, environment: {}, words: parseWords([], []) };
-  return { targets: new WatchTargets(sources, [], "s3://bucket/vm1", null, env), lines };
+  return { targets: new WatchTargets(sources, [], "s3://bucket/vm1", LocalPlaces.standard(), env), lines };
 }
 
 function shownOf({ targets, leftOut }: Found): { watched: string[]; leftOut: [string, boolean][] } {

@@ -44,8 +44,9 @@ function refusalOf(run: () => unknown): { at: string; said: string; hint: string
 /** [text, line:column, message, hint] */
 type Row = readonly [text: string, at: string, said: string, hint?: string];
 
-const SECTION_LIST =
-  "Sections are s3, sync, cache, compaction, retention, retry, metrics, heartbeat, webhooks, databases";
+const SECTION_NAMES =
+  "s3, sync, state, cache, compaction, retention, retry, metrics, heartbeat, webhooks, databases";
+const SECTION_LIST = `Sections are ${SECTION_NAMES}`;
 const S3_KEYS =
   "Keys are bucket, endpoint, region, access_key_id, access_key_id_file, secret_access_key, " +
   "secret_access_key_file, session_token, session_token_file, profile, path_style, " +
@@ -61,7 +62,7 @@ const NAMES: readonly Row[] = [
   ["[__proto__]\n", "1:2", 'Unknown section "__proto__"', SECTION_LIST],
   ["[toString]\n", "1:2", 'Unknown section "toString"', SECTION_LIST],
   ['bucket = "s3://b"\n', "1:1", 'Unknown section "bucket"', "bucket belongs to [s3]"],
-  ['path = "x"\n', "1:1", 'Unknown section "path"', "path belongs to [cache] or [[databases]]"],
+  ['path = "x"\n', "1:1", 'Unknown section "path"', "path belongs to [state] or [cache] or [[databases]]"],
   ["s3 = 5\n", "1:1", "s3 must be written as [s3]"],
   ["[[s3]]\n", "1:3", "s3 must be written as [s3]"],
   ['[databases]\npath = "x"\n', "1:2", "databases must be written as [[databases]]"],

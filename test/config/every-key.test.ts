@@ -56,7 +56,8 @@ function effectOf(sources: Sources): unknown {
       watchOptions(sources),
       observabilityOptions(sources),
       sources.file?.databases.map(({ path, name, prefix, allowEmpty }) => [path, name, prefix, allowEmpty]),
-      // Read by the finder and by restore.
+      // Read by all that look for the files of a database.
+      sources.file?.values.get("state.path")?.value,
       sources.file?.values.get("cache.path")?.value,
     ],
     { depth: 10 },
@@ -125,7 +126,7 @@ describe("every key of a database", () => {
   const path = `${tempFolder("every-key")}/app.db`;
   const found = (sources: Sources) => {
     const [entry] = sources.file!.databases;
-    return { path, name: "app", paths: {} as never, entry: entry!, isDiscovered: false };
+    return { path, name: "app", paths: {} as never, entry: entry!, isDiscovered: false, place: {} as never };
   };
 
   test.each(OVERRIDABLE.map(({ key, spec, section }) => [key, spec, section] as const))(

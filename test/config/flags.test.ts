@@ -23,6 +23,7 @@ import { allKeys, sampleOf } from "../support/setting-samples.ts";
 
 const GLOBAL = ["--config x.toml", "--json", "--log-level debug", "--log-format json", "--help", "--version"];
 const STORE = ["--bucket s3://bucket/x", "--endpoint http://127.0.0.1:9000"];
+const STATE_DIR = "--state-dir /var/lib/walrust";
 const WATCH = [
   ...STORE,
   "--snapshot-interval 3600",
@@ -46,6 +47,7 @@ const WATCH = [
   "--retain-monthly 12",
   "--metrics-port 16767",
   "--no-metrics",
+  STATE_DIR,
   "--cache-dir /var/cache",
   "--cache-retention 24h",
   "--cache-max-size 5GB",
@@ -62,7 +64,7 @@ const HIDDEN = ["--independent-tasks", "--enable-cache"];
 /** By verb, every flag with a value as on a command line; one that takes none stands alone. */
 const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
   [watchVerb, [...WATCH, ...HIDDEN]],
-  [snapshotVerb, STORE],
+  [snapshotVerb, [...STORE, STATE_DIR]],
   [
     restoreVerb,
     [
@@ -76,11 +78,15 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       "--integrity-check quick",
       "--strict",
       "--cache-dir /var/cache",
+      STATE_DIR,
     ],
   ],
-  [listVerb, STORE],
-  [verifyVerb, [...STORE, "--all", "--fix", "--read-data=25%", "--restore"]],
-  [compactVerb, [...STORE, "--all", "--hourly 24", "--daily 7", "--weekly 12", "--monthly 12", "--force"]],
+  [listVerb, [...STORE, "--local", STATE_DIR]],
+  [verifyVerb, [...STORE, "--all", "--fix", "--read-data=25%", "--restore", STATE_DIR]],
+  [
+    compactVerb,
+    [...STORE, "--all", "--hourly 24", "--daily 7", "--weekly 12", "--monthly 12", "--force", STATE_DIR],
+  ],
   [
     replicateVerb,
     [

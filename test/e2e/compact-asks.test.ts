@@ -3,6 +3,7 @@
  * watch keeps what its own configuration keeps, whatever the defaults are where `compact` is called.
  */
 import { expect, test } from "bun:test";
+import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
 import { type ControlRequest, serveControl } from "../../src/replication/control.ts";
 import { runWalrust } from "../support/binary.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -14,7 +15,7 @@ test("compact asks a watch for the rules that were said, and for no defaults", a
   const url = `file://${folder}/backup`;
   expect((await runWalrust(["snapshot", path, "-b", url])).exitCode).toBe(0);
   const requests: ControlRequest[] = [];
-  const server = serveControl(folder, async (request) => {
+  const server = serveControl(RuntimeFolders.standard(), async (request) => {
     requests.push(request);
     return {
       name: "app",

@@ -5,6 +5,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
 import { serveControl } from "../../src/replication/control.ts";
 import { createAppDatabase } from "../support/app-rows.ts";
 import { collect, documentOf, mustWalrust, runWalrust, spawnWalrust } from "../support/binary.ts";
@@ -30,7 +31,7 @@ test.each([
   await mustWalrust(["snapshot", database, ...destination.words]);
   let asked = 0;
   const { promise, resolve } = Promise.withResolvers<null>();
-  const server = serveControl(folder, () => {
+  const server = serveControl(RuntimeFolders.standard(), () => {
     asked++;
     return promise;
   });

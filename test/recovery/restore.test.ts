@@ -19,6 +19,7 @@ import { basename, dirname, join } from "node:path";
 import { leaveState } from "../../src/commands/restored-state.ts";
 import { hasCode, WalrustError } from "../../src/errors.ts";
 import type { Txid } from "../../src/format/types.ts";
+import { LocalPlaces } from "../../src/local/places.ts";
 import {
   type RestoreContext,
   type RestoreRequest,
@@ -63,7 +64,12 @@ async function restoreFrom(
   const { env } = recordingEnv();
   return restore(
     { name: "app", outputPath, point: LATEST, force: false, dryRun: false, ...request },
-    { store, env, leaveState: (state) => leaveState(state, store.url, env), ...context },
+    {
+      store,
+      env,
+      leaveState: (state) => leaveState(state, store.url, env, LocalPlaces.standard()),
+      ...context,
+    },
   );
 }
 

@@ -8,6 +8,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Env } from "../../src/env.ts";
 import { WalrustError } from "../../src/errors.ts";
+import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
 import { askWatchOrNull, type ControlRequest, serveControl } from "../../src/replication/control.ts";
 import { gate } from "../support/faulty-store.ts";
 import { waitUntil } from "../support/sqlite-process.ts";
@@ -63,8 +64,7 @@ function linesOf(path: string, request: unknown): Promise<unknown[]> {
 }
 
 test("a request that asks for it is acknowledged before the answer, another is not", async () => {
-  const folder = tempFolder("waits");
-  const server = serveControl(folder, async () => "done");
+  const server = serveControl(RuntimeFolders.standard(), async () => "done");
   const answer = { ok: true, result: "done" };
   expect(await linesOf(server.path, { ...SNAPSHOT, acknowledge: true })).toEqual([
     { ok: true, accepted: true },
@@ -93,7 +93,7 @@ test("a watch that accepts the connection and says nothing is named after 10 s",
 test("an acknowledged request is waited for past the limit", async () => {
   const folder = tempFolder("waits");
   const door = gate();
-  const server = serveControl(folder, async () => {
+  const server = serveControl(RuntimeFolders.standard(), async () => {
     await door.passed;
     return "late";
   });
@@ -134,7 +134,7 @@ test("who waits no longer leaves at once, and the watch ends what it was asked f
   const door = gate();
   let handled = 0;
   let finished = 0;
-  const server = serveControl(folder, async () => {
+  const server = serveControl(RuntimeFolders.standard(), async () => {
     if (++handled === 1) await door.passed;
     return ++finished;
   });

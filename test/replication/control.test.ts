@@ -1,11 +1,21 @@
 /** The socket of a running watch: the protocol, whatever is sent to it, and what a killed one leaves. */
 
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { takeHostLockOrNull } from "../../src/database/host-lock.ts";
 import { WalrustError } from "../../src/errors.ts";
+import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
 import {
   askWatchByNameOrNull,
   askWatchOrNull,
@@ -15,6 +25,7 @@ import {
 } from "../../src/replication/control.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { FaultyStore, gate, unreachable } from "../support/faulty-store.ts";
+import { runtimeFoldersIn } from "../support/runtime-folders.ts";
 import { waitUntil } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
 import { askForSnapshot } from "../support/watch-requests.ts";
@@ -29,7 +40,7 @@ function serve(handle: (request: ControlRequest) => Promise<unknown>): {
   server: ControlServer;
 } {
   const folder = tempFolder("control");
-  const server = serveControl(folder, handle);
+  const server = serveControl(RuntimeFolders.standard(), handle);
   server.announce(folder, DESTINATION, folder);
   return { folder, server };
 }
@@ -80,7 +91,7 @@ test("a request is answered, by state folder and by name", async () => {
 test("only the owner can open the socket and what announces it", () => {
   const { folder, server } = serve(async () => null);
   expect(statSync(join(folder, "watch.socket")).mode & 0o777).toBe(0o600);
-  expect(statSync(server.path).mode & 0o022).toBe(0);
+  expect(statSync(server.path).mode & 0o777).toBe(0o600);
   server.close();
   expect([existsSync(server.path), existsSync(join(folder, "watch.socket"))]).toEqual([false, false]);
 });
@@ -95,9 +106,10 @@ test("an error keeps its code, message and hint over the socket", async () => {
 });
 
 test("a path too long for a socket is served from the temporary folder", async () => {
-  const folder = join(tempFolder("control"), "x".repeat(120));
-  mkdirSync(folder);
-  const server = serveControl(folder, async () => "long");
+  const folder = tempFolder("control");
+  const deep = join(folder, "x".repeat(120));
+  mkdirSync(deep, { mode: 0o700 });
+  const server = serveControl(runtimeFoldersIn(deep), async () => "long");
   server.announce(folder, DESTINATION, folder);
   expect(await askWatchOrNull(folder, SNAPSHOT)).toBe("long");
   server.close();
@@ -296,21 +308,63 @@ test("the host lock alone keeps a second one away, and a released one does not",
 });
 
 test("what names a database or a socket that is gone is swept when a watch starts", async () => {
-  const before = process.env["TMPDIR"];
   const folder = tempFolder("control");
-  process.env["TMPDIR"] = folder;
-  try {
-    const users = join(folder, `walrust-${process.getuid?.() ?? 0}`);
-    mkdirSync(users, { mode: 0o700 });
-    writeFileSync(join(folder, "app.db"), "");
-    writeFileSync(join(users, "here.path"), join(folder, "app.db"));
-    writeFileSync(join(users, "gone.path"), join(folder, "none.db"));
-    writeFileSync(join(users, "gone"), join(folder, "walrust-1.sock"));
-    const server = serveControl(folder, async () => null);
-    expect(readdirSync(users)).toEqual(["here.path"]);
-    server.close();
-  } finally {
-    if (before === undefined) delete process.env["TMPDIR"];
-    else process.env["TMPDIR"] = before;
-  }
+  const own = join(folder, "walrust");
+  mkdirSync(own, { mode: 0o700 });
+  const named = (digit: string): string => join(own, digit.repeat(32));
+  writeFileSync(join(folder, "app.db"), "");
+  writeFileSync(`${named("a")}.path`, join(folder, "app.db"));
+  writeFileSync(`${named("b")}.path`, join(folder, "none.db"));
+  writeFileSync(named("c"), join(own, "walrust-1.sock"));
+  writeFileSync(join(own, "of-somebody-else"), join(folder, "none.db"));
+  const killed = await deadSocket(join(own, "walrust-1-0123abcd.sock"));
+  const server = serveControl(runtimeFoldersIn(folder), async () => null);
+  await waitUntil(() => !existsSync(killed));
+  const left = readdirSync(own).filter((name) => name !== basename(server.path));
+  expect(left.sort()).toEqual([`${"a".repeat(32)}.path`, "of-somebody-else"].sort());
+  // The second one leaves the socket of the first alone.
+  const second = serveControl(runtimeFoldersIn(folder), async () => null);
+  expect(await exchange(server.path, `${JSON.stringify(SNAPSHOT)}\n`)).toContain('"ok":true');
+  second.close();
+  server.close();
+});
+
+/** A socket whose process was killed. */
+async function deadSocket(path: string): Promise<string> {
+  const end = "() => process.kill(process.pid, 9)";
+  const script = `require("node:net").createServer().listen(${JSON.stringify(path)}, ${end})`;
+  await Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "ignore", "ignore"] }).exited;
+  expect(existsSync(path)).toBe(true);
+  return path;
+}
+
+test.skipIf(process.getuid?.() !== 0)("a socket of another user is not asked", async () => {
+  const folder = tempFolder("control");
+  let asked = 0;
+  const server = serveControl(runtimeFoldersIn(folder), async () => ++asked);
+  server.announce(folder, DESTINATION, "app", "/db");
+  chownSync(server.path, 4242, 4242);
+  expect(await askWatchOrNull(folder, SNAPSHOT, undefined, runtimeFoldersIn(folder))).toBeNull();
+  expect(asked).toBe(0);
+  server.close();
+});
+
+test("a watch is found by path though its state lies where the asker does not look", async () => {
+  const folder = tempFolder("control");
+  const server = serveControl(runtimeFoldersIn(folder), async () => "found");
+  server.announce(folder, DESTINATION, "app", "/db");
+  const elsewhere = tempFolder("control");
+  expect(await askWatchOrNull(elsewhere, SNAPSHOT, undefined, runtimeFoldersIn(folder))).toBe("found");
+  server.withdraw(folder, DESTINATION, "app", "/db");
+  expect(await askWatchOrNull(elsewhere, SNAPSHOT, undefined, runtimeFoldersIn(folder))).toBeNull();
+  server.close();
+});
+
+test("a folder for sockets that others can change is not used", async () => {
+  const folder = tempFolder("control");
+  mkdirSync(join(folder, "walrust"));
+  chmodSync(join(folder, "walrust"), 0o777);
+  const server = serveControl(runtimeFoldersIn(folder), async () => null);
+  expect(server.path.startsWith(folder)).toBe(false);
+  server.close();
 });

@@ -31,6 +31,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   "sync.compact_interval": "3600",
   "sync.compact_after_snapshot": "true",
   "sync.shutdown_timeout": "9",
+  "state.path": '"/var/lib/walrust-other"',
   "cache.enabled": "false",
   "cache.path": '"/var/cache/walrust"',
   "cache.retention": '"2h"',

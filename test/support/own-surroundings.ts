@@ -1,0 +1,13 @@
+/**
+ * Before all tests of a process: folders of its own for sockets and for the state home, so that no test meets
+ * a watch of this machine, or leaves anything in `/run/walrust` or `/var/lib/walrust`. Children inherit them.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const folder = mkdtempSync(join(tmpdir(), "walrust-own-"));
+process.env["XDG_RUNTIME_DIR"] = folder;
+process.env["STATE_DIRECTORY"] = join(folder, "state");
+delete process.env["RUNTIME_DIRECTORY"];
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
