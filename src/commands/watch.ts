@@ -13,7 +13,6 @@ import { withDestination } from "./destination.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { OpenFilesWatch } from "./open-files.ts";
 import { printEvent } from "./output.ts";
-import { warnIfUnguarded } from "./store-probe.ts";
 import type { Invocation, Verb } from "./verb.ts";
 import { startObserver } from "./watch-observer.ts";
 import { watchOptions } from "./watch-options.ts";
@@ -76,7 +75,6 @@ async function run(invocation: Invocation): Promise<number> {
       reporter.emit(event);
       observer?.observe(event);
     };
-    void warnIfUnguarded(store, env);
     const input = {
       store,
       options,

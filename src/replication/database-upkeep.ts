@@ -3,14 +3,15 @@
  * all. A failure is tried again when the next job is due, and never stops replication; it is said once, and
  * so is its end.
  */
-import { WalrustError } from "../errors.ts";
-import { isChainLink } from "../local/spool.ts";
+import { hasCode, WalrustError } from "../errors.ts";
+import { isChainLink, isSnapshotFile } from "../local/spool.ts";
 import { pruneSent } from "../local/spool-cache.ts";
 import { isSuspension } from "../storage/circuit-breaker.ts";
 import type { CompactionTarget } from "./compact.ts";
 import { RetryPause, SideFailure } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
+import { acknowledgedOf, ReconcileClock, reconcile } from "./reconcile.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import type { Validation, WatchContext } from "./watch-types.ts";
 
@@ -18,6 +19,12 @@ const PRUNE_INTERVAL_MS = 600_000;
 const FIRST_PRUNE_MS = 60_000;
 /** Upkeep that takes longer, above all for a store that hangs, makes room for that of another database. */
 const UPKEEP_PATIENCE_MS = 15_000;
+/** A snapshot that did not make the history restorable is taken again after this long. */
+const ASKED_AGAIN_MS = 3_600_000;
+
+/** Codes of conditions. */
+const NOT_RESTORABLE = "not-restorable";
+const VALIDATION_FAILED = "validation-failed";
 
 /** The upkeep of one database: `startDue` at every look. */
 export class DatabaseUpkeep {
@@ -30,13 +37,20 @@ export class DatabaseUpkeep {
   #validationFailure: SideFailure | null = null;
   /** What the last validation found wrong, as it was said. */
   #saidFindings = "";
+  readonly #reconcileClock: ReconcileClock;
+  #reconcileFailure: SideFailure | null = null;
+  /** The newest snapshot when what is stored was found not to be restorable; null while it is. */
+  #unrestorable: { readonly snapshotTxid: number; readonly askedMs: number } | null = null;
 
+  /** @param askSnapshot asks for a snapshot at once */
   constructor(
     readonly name: string,
     readonly context: WatchContext,
     readonly signal: AbortSignal,
+    readonly askSnapshot: (reason: string) => void,
   ) {
     const { options, env } = context;
+    this.#reconcileClock = new ReconcileClock(env.monotonicMs());
     this.#maintenance = options.maintenance
       ? new Maintenance(options.maintenance, env.monotonicMs(), env.random())
       : null;
@@ -62,6 +76,7 @@ export class DatabaseUpkeep {
     this.#pruneSpool(live, nowMs);
     if (this.#run !== null || state === null) return;
     if (nowMs >= this.#validationDueMs) return this.#startValidation(nowMs);
+    if (this.#isReconcileDue(live, nowMs)) return this.#startReconcile(live, state.writer);
     if (maintenance === null || !this.#pause.isOver(nowMs)) return;
     const txid = (live.pending.find(isChainLink)?.minTxid ?? state.txid + 1) - 1;
     if (!maintenance.isDue(nowMs, txid, live.uploadedBytes)) return;
@@ -83,13 +98,71 @@ export class DatabaseUpkeep {
         })
         .catch((error) => {
           if (this.signal.aborted) return;
-          this.#pause.extend(this.context.env.monotonicMs());
+          const nowMs = this.context.env.monotonicMs();
+          this.#pause.extend(nowMs);
           // Its circuit breaker has said so.
           if (isSuspension(error)) return;
+          // An object that was listed, or acknowledged, is not there.
+          if (hasCode(error, "not-found")) this.#reconcileClock.missed(nowMs);
           this.#upkeepFailure ??= new SideFailure("upkeep", this.name, this.context.env);
           this.#upkeepFailure.failed(error);
         }),
     );
+  }
+
+  /** Not while a snapshot waits for its upload: with it, the bucket may be another one. */
+  #isReconcileDue(live: LiveDatabase, nowMs: number): boolean {
+    if (acknowledgedOf(live) === 0 || live.pending.some(isSnapshotFile)) return false;
+    const isMended = (live.state?.snapshot?.txid ?? 0) > (this.#unrestorable?.snapshotTxid ?? Infinity);
+    if (isMended) this.#reconcileClock.mended(nowMs);
+    return this.#reconcileClock.isDue(nowMs, live.pending.length > 0);
+  }
+
+  #startReconcile(live: LiveDatabase, writer: string): void {
+    const { upkeeps, env } = this.context;
+    this.#hold(
+      upkeeps
+        .runPatiently(
+          () => reconcile(this.#targetOf(live, writer), live, this.signal),
+          UPKEEP_PATIENCE_MS,
+          env,
+        )
+        .then(({ problem }) => {
+          this.#reconcileFailure?.healed();
+          this.#reconcileClock.done(env.monotonicMs(), env.random());
+          this.#judge(live, problem);
+        })
+        .catch((error) => {
+          if (this.signal.aborted) return;
+          const isLasting = this.#reconcileClock.failed(env.monotonicMs());
+          if (isSuspension(error) || !isLasting) return;
+          this.#reconcileFailure ??= new SideFailure("the bucket cannot be looked at", this.name, env);
+          this.#reconcileFailure.failed(error);
+        }),
+    );
+  }
+
+  /** Takes a snapshot when what was acknowledged cannot be restored. */
+  #judge(live: LiveDatabase, problem: string | null): void {
+    const { env, conditions } = this.context;
+    if (problem === null) {
+      this.#unrestorable = null;
+      return conditions.clear(NOT_RESTORABLE);
+    }
+    const nowMs = env.monotonicMs();
+    const isAsked = this.#unrestorable !== null && nowMs - this.#unrestorable.askedMs < ASKED_AGAIN_MS;
+    const snapshotTxid = live.state?.snapshot?.txid ?? 0;
+    this.#unrestorable = { snapshotTxid, askedMs: isAsked ? this.#unrestorable!.askedMs : nowMs };
+    // One that did not help is not taken again and again.
+    if (isAsked) return;
+    env.log.warn(`${problem}; a new snapshot follows`, { database: this.name });
+    conditions.raise({
+      code: NOT_RESTORABLE,
+      health: "unhealthy",
+      message: `what is stored cannot be restored until a new snapshot is uploaded: ${problem}`,
+      hint: "See whether a lifecycle rule of the bucket, or a person, deletes objects below this prefix",
+    });
+    this.askSnapshot("the bucket lost objects");
   }
 
   /** Removes uploaded files that were kept for long enough. */
@@ -123,17 +196,33 @@ export class DatabaseUpkeep {
     );
   }
 
-  /** What endangers a restore is an error in the log, as often as it is another; so is its end. */
+  /**
+   * What endangers a restore is an error in the log, as often as it is another, and a condition until a
+   * validation passes.
+   */
   #sayValidation({ status, messages }: Validation): void {
-    const { env, emit } = this.context;
+    const { env, emit, conditions } = this.context;
     const database = this.name;
     emit({ event: "validated", database, status, messages });
     const findings = messages.slice(0, 5).join("; ");
-    if (findings === this.#saidFindings) return;
+    const isNews = findings !== this.#saidFindings;
     this.#saidFindings = findings;
-    const level = status === "errors" ? "error" : status === "warnings" ? "warn" : "info";
-    const what = findings === "" ? "nothing is wrong any more" : findings;
-    env.log[level](`verified what is stored: ${what}`, { database });
+    const message = `verified what is stored: ${findings === "" ? "nothing is wrong any more" : findings}`;
+    if (status === "errors") {
+      // An object that is gone may be one that was acknowledged.
+      this.#reconcileClock.missed(env.monotonicMs());
+      if (isNews && conditions.has(VALIDATION_FAILED)) env.log.error(message, { database });
+      return conditions.raise({
+        code: VALIDATION_FAILED,
+        health: "unhealthy",
+        message,
+        hint: `A restore is in danger: see \`walrust verify ${database}\``,
+      });
+    }
+    const hadFailed = conditions.has(VALIDATION_FAILED);
+    conditions.clear(VALIDATION_FAILED);
+    if (!isNews || (hadFailed && status === "ok")) return;
+    env.log[status === "warnings" ? "warn" : "info"](message, { database });
   }
 
   /**

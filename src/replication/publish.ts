@@ -9,13 +9,13 @@
 import { closeSync, existsSync, readSync } from "node:fs";
 import { hasCode } from "../errors.ts";
 import { hex } from "../format/chain.ts";
-import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
+import { decodeLtxHeader, LTX_HEADER_SIZE, LTX_TRAILER_FIELDS, LTX_TRAILER_SIZE } from "../format/ltx.ts";
 import { openOwn } from "../local/own-file.ts";
 import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "../local/spool.ts";
-import { keyOf } from "../storage/catalog.ts";
+import { keyOf, listLevel } from "../storage/catalog.ts";
 import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
 import { Slots } from "../storage/slots.ts";
-import type { ObjectStore, PutBody, PutOptions } from "../storage/store.ts";
+import type { ObjectHead, ObjectStore, PutBody, PutOptions } from "../storage/store.ts";
 
 /**
  * Files up to this size are sent from memory; larger ones are read again when their turn comes. While the
@@ -50,6 +50,15 @@ export interface Publisher {
   readonly name: string;
   readonly writer: string;
   readonly version: string;
+  /** The link of the chain that was acknowledged before, if this process sent it. */
+  readonly lastLink?: PublishedLink | null;
+}
+
+/** A link of the chain that was acknowledged. */
+export interface PublishedLink {
+  readonly key: string;
+  /** 64 hex digits. */
+  readonly sha256: string;
 }
 
 /**
@@ -85,13 +94,102 @@ export async function publish(
     ...(signal === undefined ? {} : { signal }),
   };
   try {
+    const isGuarded = isChainLink(file) && store.capabilities.conditionalPut === "no";
+    const before = isGuarded ? await replacedOrNull(publisher, signal) : null;
+    if (before !== null) return before;
     await store.put(key, body, options);
-    return { kind: "published", key, timeMs };
+    const beyond = isGuarded ? await beyondOrNull(publisher, file, key, signal) : null;
+    return beyond ?? { kind: "published", key, timeMs };
   } catch (error) {
     if (!hasCode(error, "precondition")) throw error;
     const head = await store.head(key, signal === undefined ? {} : { signal });
-    return judgeTaken(key, decodeMetadata(key, head.metadata), file, timeMs);
+    const metadata = decodeMetadata(key, head.metadata);
+    const isLost = metadata.sha256 === null && metadata.writer === null;
+    const found = isLost ? await contentOf(store, head, file, signal) : metadata;
+    return judgeTaken(key, found, file, timeMs);
   }
+}
+
+/**
+ * Where nothing enforces create-only writes, a writer that looked before we put may have put after us. Then
+ * the object that was acknowledged last is no longer ours: nothing may be put after it.
+ */
+async function replacedOrNull(
+  { store, lastLink = null }: Publisher,
+  signal: AbortSignal | undefined,
+): Promise<TakenKey | null> {
+  if (lastLink === null) return null;
+  try {
+    const { metadata } = await store.head(lastLink.key, signal === undefined ? {} : { signal });
+    const { sha256, writer } = decodeMetadata(lastLink.key, metadata);
+    const isOurs = sha256 === null || sha256 === lastLink.sha256;
+    return isOurs ? null : { kind: "taken", key: lastLink.key, writer, sha256 };
+  } catch (error) {
+    // Merged, or deleted: the reconciliation sees to that.
+    if (hasCode(error, "not-found")) return null;
+    throw error;
+  }
+}
+
+/** The other side of the same: a put that took its time may have replaced what somebody has gone on from. */
+async function beyondOrNull(
+  { store, name }: Publisher,
+  file: SpoolFile,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<TakenKey | null> {
+  const options = { startAfter: key, ...(signal === undefined ? {} : { signal }) };
+  const others = await listLevel(store, name, 0, options);
+  const next = others.find(({ minTxid }) => minTxid > file.maxTxid);
+  if (next === undefined) return null;
+  const { metadata } = await store.head(next.key, signal === undefined ? {} : { signal });
+  const { sha256, writer } = decodeMetadata(next.key, metadata);
+  return { kind: "taken", key: next.key, writer, sha256 };
+}
+
+/**
+ * What an object is whose metadata the store has lost: its bytes tell. A later snapshot of the same state
+ * counts as ours, by the checksum of the database in it.
+ */
+async function contentOf(
+  store: ObjectStore,
+  head: ObjectHead,
+  file: SpoolFile,
+  signal: AbortSignal | undefined,
+): Promise<Pick<WalrustMetadata, "sha256" | "chain" | "writer">> {
+  const hasher = new Bun.CryptoHasher("sha256");
+  const tail = new Uint8Array(LTX_TRAILER_SIZE);
+  const body = await store.get(head.key, signal === undefined ? {} : { signal });
+  for await (const chunk of body.chunks) {
+    hasher.update(chunk);
+    keepTail(tail, chunk);
+  }
+  const isSameState = !isChainLink(file) && Buffer.compare(stateOf(tail), stateOf(tailOf(file))) === 0;
+  return { sha256: hasher.digest("hex"), chain: isSameState ? hex(file.chain) : null, writer: null };
+}
+
+/** Moves the last bytes of a stream along. */
+function keepTail(tail: Uint8Array, chunk: Uint8Array): void {
+  const last = chunk.subarray(Math.max(0, chunk.length - tail.length));
+  tail.copyWithin(0, last.length);
+  tail.set(last, tail.length - last.length);
+}
+
+/** The checksum of the database in a trailer: the same for every snapshot of one state. */
+function stateOf(trailer: Uint8Array): Uint8Array {
+  const [offset, size] = LTX_TRAILER_FIELDS.postApplyChecksum;
+  return trailer.subarray(offset, offset + size);
+}
+
+function tailOf(file: SpoolFile): Uint8Array {
+  const tail = new Uint8Array(LTX_TRAILER_SIZE);
+  const fd = openOwn(file.path);
+  try {
+    readSync(fd, tail, 0, LTX_TRAILER_SIZE, file.sizeBytes - LTX_TRAILER_SIZE);
+  } finally {
+    closeSync(fd);
+  }
+  return tail;
 }
 
 /** The bytes to send, or null when they are not what the footer promises. */
@@ -147,7 +245,7 @@ function timestampOf(file: SpoolFile, body: PutBody): number {
 
 function judgeTaken(
   key: string,
-  { sha256, chain, writer }: WalrustMetadata,
+  { sha256, chain, writer }: Pick<WalrustMetadata, "sha256" | "chain" | "writer">,
   file: SpoolFile,
   timeMs: number,
 ): PublishOutcome {

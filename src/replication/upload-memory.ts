@@ -6,10 +6,14 @@
  * And always where this process sent just these bytes itself, and never saw the answer. Everything else under
  * our id is another process with a copy of our state.
  */
+import type { PublishedLink } from "./publish.ts";
+
 const SENT_MAX = 64;
 
 /** What was sent and what is known of it. */
 export class UploadMemory {
+  /** The newest link of the chain that was acknowledged. */
+  lastLink: PublishedLink | null = null;
   #isCurrent = false;
   /** SHA-256 of what was sent without an answer that counted, oldest first. */
   readonly #unanswered = new Set<string>();

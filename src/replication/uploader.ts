@@ -72,7 +72,7 @@ export async function uploadPending(
     if (signal.aborted) return { kind: "aborted" };
     const writer = live.state?.writer;
     if (writer === undefined) return { kind: "aborted" };
-    const publisher = { store, name: live.name, writer, version };
+    const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };
     memory.sending(hex(file.sha256));
     const outcome = await publish(publisher, file, signal);
     if (!live.pending.includes(file)) return { kind: "aborted" };
@@ -91,6 +91,7 @@ export async function uploadPending(
     if (!isSnapshotFile(file)) live.uploadedBytes += file.sizeBytes;
     hasSnapshot ||= isSnapshotFile(file);
     if (isChainLink(file)) {
+      memory.lastLink = { key: outcome.key, sha256: hex(file.sha256) };
       live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };
     }
     emitUploaded(live, file, outcome, context);

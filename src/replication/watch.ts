@@ -13,6 +13,7 @@ import { RuntimeFolders } from "../local/runtime-folder.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { Conditions } from "./conditions.ts";
+import { CreateOnlyProbe } from "./create-only-probe.ts";
 import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
@@ -77,6 +78,7 @@ export async function watch(
   const emit = (event: WatchEvent): void => {
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
     if (watcher !== null) control.announce(watcher.target);
+    if (event.event === "recovered") probe.recovered(env.monotonicMs());
     input.emit(event);
   };
   const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
@@ -96,6 +98,7 @@ export async function watch(
   };
   const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
   const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());
+  const probe = new CreateOnlyProbe(store, env);
   const accept = (found: Found): void => {
     fleet.accept(found);
     control.refresh();
@@ -104,7 +107,7 @@ export async function watch(
     onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
     accept({ targets, leftOut: input.leftOut ?? [] });
     const discovery = discover && new Discovery(discover, env, signal, accept);
-    await loop(fleet, discovery, input.isNamedOnly === true, context);
+    await loop(fleet, { discovery, probe }, input.isNamedOnly === true, context);
     await fleet.drain();
   } finally {
     control.close();
@@ -113,9 +116,15 @@ export async function watch(
   return fleet.result();
 }
 
+/** What runs beside the databases. */
+interface Beside {
+  readonly discovery: Discovery | undefined;
+  readonly probe: CreateOnlyProbe;
+}
+
 async function loop(
   fleet: Fleet,
-  discovery: Discovery | undefined,
+  { discovery, probe }: Beside,
   isNamedOnly: boolean,
   context: WatchContext,
 ): Promise<void> {
@@ -129,6 +138,7 @@ async function loop(
   for (let tick = 0; !stopping.aborted; tick++) {
     const nowMs = env.monotonicMs();
     discovery?.startDue(nowMs);
+    probe.startDue(nowMs);
     if (nowMs >= nextBudgetMs) {
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
