@@ -18,9 +18,12 @@ import type { RuntimeFolders } from "../local/runtime-folder.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
 import type { RetentionPolicy } from "../replication/retention.ts";
-import { listDatabases, listObjects } from "../storage/catalog.ts";
+import { listObjects } from "../storage/catalog.ts";
+import { isConfined } from "../storage/confined-error.ts";
+import { type WalkedDatabase, walkDatabases } from "../storage/database-walk.ts";
 import {
   assertNotForeign,
+  detectForeignLayoutOrNull,
   ForeignLayoutError,
   foreignErrorOr,
   isDoubtful,
@@ -72,21 +75,46 @@ async function run(invocation: Invocation): Promise<number> {
   return withDestination(invocation, async (store) => {
     const places = localPlaces(invocation);
     const entries = await entriesByName(invocation.sources, store.url, invocation.env, places);
-    const names = name === undefined ? await listDatabases(store, invocation.signal) : [name];
+    const all = name === undefined ? await compactable(store, invocation.signal) : [{ name, problem: null }];
     const results: UpkeepResult[] = [];
-    for (const database of names) {
+    const failures: { readonly name: string; readonly error: WalrustError }[] = [];
+    for (const { name: database, problem } of all) {
       try {
+        if (problem !== null) throw problem;
         results.push(await compactOne(invocation, store, database, entries, values.force));
       } catch (error) {
-        const isOneOfMany = error instanceof ForeignLayoutError && names.length > 1;
-        if (!isOneOfMany) throw error;
-        invocation.env.log.warn(`${error.message}; left alone`, { hint: error.hint });
+        // A foreign backup that is the only one is the answer; otherwise one database stops no other.
+        const isTheAnswer = error instanceof ForeignLayoutError && all.length === 1;
+        if (name !== undefined || isTheAnswer || !isConfined(error)) throw error;
+        const isForeign = error instanceof ForeignLayoutError;
+        if (isForeign) invocation.env.log.warn(`${error.message}; left alone`, { hint: error.hint });
+        else {
+          invocation.env.log.error(`${database} is left as it is: ${error.message}`, { hint: error.hint });
+          failures.push({ name: database, error });
+        }
       }
     }
-    if (invocation.isJson) printJson({ force: values.force, databases: results.map(jsonOf) });
-    else for (const result of results) report(result, values.force);
-    return 0;
+    if (invocation.isJson) {
+      const errors = failures.map(({ name, error: { code, message } }) => ({ name, code, message }));
+      printJson({ force: values.force, databases: results.map(jsonOf), errors });
+    } else for (const result of results) report(result, values.force);
+    return failures[0]?.error.exitCode ?? 0;
   });
+}
+
+/** What `--all` goes through, sorted by name. */
+async function compactable(
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<{ readonly name: string; readonly problem: WalrustError | null }[]> {
+  const found: WalkedDatabase[] = [];
+  for await (const walked of walkDatabases(store, signal)) {
+    const { name, objects, hasOthers, problem } = walked;
+    const isEmpty = objects.length === 0 && problem === null;
+    if (isEmpty && !(hasOthers && (await detectForeignLayoutOrNull(store, name, signal)) !== null)) continue;
+    found.push({ ...walked, objects: [] });
+  }
+  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 async function compactOne(

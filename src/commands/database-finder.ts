@@ -13,6 +13,7 @@ import { expandHome } from "../config/home-path.ts";
 import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
+import { ownersInTheWay } from "../format/keys.ts";
 import type { LocalPlaces, Place } from "../local/places.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { keyProblemOrNull } from "../storage/object-rules.ts";
@@ -209,7 +210,9 @@ export class DatabaseFinder {
       ...this.#knownName(candidate, destination),
     }));
     const databases: FoundDatabase[] = [];
-    for (const [index, { name, holder, isInherited }] of claimNames(nameless).entries()) {
+    const claims = claimNames(nameless);
+    const names = new Set(claims.map(({ name }) => name));
+    for (const [index, { name, holder, isInherited }] of claims.entries()) {
       const candidate = sieve.candidates[index]!;
       if (holder !== null) {
         const other = sieve.candidates[holder]!;
@@ -219,7 +222,8 @@ export class DatabaseFinder {
           (candidate.isDiscovered ? sieve.leftOut : sieve.collisions).push(sameName(other, candidate, name));
         continue;
       }
-      const problem = keyProblemOrNull(name);
+      const owner = ownersInTheWay(name).find((one) => names.has(one));
+      const problem = owner === undefined ? keyProblemOrNull(name) : `a file of ${owner} has that name`;
       if (problem !== null) {
         // Whoever makes a file with such a name below a glob does not stop the others.
         if (candidate.isDiscovered) {

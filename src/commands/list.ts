@@ -5,7 +5,7 @@ import { LIST_OPTIONS } from "../config/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { oneLine } from "../format/terminal-text.ts";
-import { type InventoryEntry, takeInventory } from "../recovery/inventory.ts";
+import { type InventoryEntry, type InventoryPoint, takeInventory } from "../recovery/inventory.ts";
 import { ForeignLayoutError } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
@@ -64,14 +64,14 @@ async function listLocal(invocation: Invocation): Promise<number> {
 
 function jsonOf(entry: InventoryEntry): unknown {
   const slash = entry.name.lastIndexOf("/");
-  const point = (at: { txid: number; timeMs: number } | null): unknown =>
-    at === null ? null : { txid: at.txid, time: new Date(at.timeMs).toISOString() };
+  const point = (at: InventoryPoint | null): unknown =>
+    at === null ? null : { txid: at.txid, time: timeOrNull(at.timeMs) };
   return {
     name: entry.name,
     prefix: slash < 0 ? "" : entry.name.slice(0, slash),
     snapshots: entry.snapshots.map(({ txid, timeMs, bytes }) => ({
       txid,
-      time: new Date(timeMs).toISOString(),
+      time: timeOrNull(timeMs),
       bytes,
     })),
     increments: entry.increments,
@@ -84,6 +84,14 @@ function jsonOf(entry: InventoryEntry): unknown {
   };
 }
 
+function timeOrNull(timeMs: number | null): string | null {
+  return timeMs === null ? null : new Date(timeMs).toISOString();
+}
+
+function pointText(point: InventoryPoint | null): string {
+  return point === null ? "none" : `${point.txid} ${timeOrNull(point.timeMs) ?? "at an unknown time"}`;
+}
+
 function printTable(entries: readonly InventoryEntry[], store: ObjectStore): void {
   if (entries.length === 0) return printLine(`Nothing is stored in ${store.url}`);
   const rows = entries.map((entry) => [
@@ -91,8 +99,8 @@ function printTable(entries: readonly InventoryEntry[], store: ObjectStore): voi
     String(entry.snapshots.length),
     String(entry.increments),
     formatBytes(entry.bytes),
-    entry.oldest === null ? "none" : `${entry.oldest.txid} ${new Date(entry.oldest.timeMs).toISOString()}`,
-    entry.newest === null ? "none" : `${entry.newest.txid} ${new Date(entry.newest.timeMs).toISOString()}`,
+    pointText(entry.oldest),
+    pointText(entry.newest),
   ]);
   const head = ["DATABASE", "SNAPSHOTS", "INCREMENTS", "SIZE", "FROM TXID", "TO TXID"];
   const widths = head.map((title, column) =>

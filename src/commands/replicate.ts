@@ -7,7 +7,7 @@ import { STORE_OPTIONS } from "../config/settings.ts";
 import type { Log } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
-import { parseReplicaSource } from "../recovery/replica-source.ts";
+import { parseReplicaSource, type ReplicaSource, replicaSourceOf } from "../recovery/replica-source.ts";
 import { keyProblemOrNull } from "../storage/object-rules.ts";
 import { openDestination } from "./destination.ts";
 import { integrityChecker } from "./integrity.ts";
@@ -26,6 +26,10 @@ export const replicateVerb: Verb = {
     [
       "walrust replicate app --local replica.db -b s3://my-bucket/vm1",
       "the same, as a name in a destination",
+    ],
+    [
+      "walrust replicate s3://my-bucket/vm1/user%40example.com --local r.db",
+      "a URL escapes what a name may hold",
     ],
     ["walrust replicate file:///backup/app --local replica.db --interval 500ms", "look twice a second"],
     ["walrust replicate s3://my-bucket/vm1/app --local replica.db --once", "bring it up to date and end"],
@@ -48,7 +52,7 @@ async function run(invocation: Invocation): Promise<number> {
     throw new WalrustError("usage", "No replica file is given", { hint: "Give one with --local PATH" });
   }
   const [text] = words.positionals as [string];
-  const { destination, name, url } = parseReplicaSource(sourceUrl(invocation, text));
+  const { destination, name, url } = sourceOf(invocation, text);
   const store = openDestination(invocation, {}, destination);
   const emit = (event: ReplicaEvent): void => {
     if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
@@ -64,31 +68,24 @@ async function run(invocation: Invocation): Promise<number> {
 }
 
 /**
- * SOURCE as a URL: it is one, or a name below the destination.
- * @throws WalrustError code "usage" when there is no destination, or there are two
+ * What SOURCE says: with --bucket it is a name, whatever it looks like; otherwise a URL, or a name in the
+ * destination of the environment or walrust.toml.
+ * @throws WalrustError code "usage" when it can be neither
  */
-function sourceUrl({ sources }: Invocation, source: string): string {
+function sourceOf({ sources }: Invocation, source: string): ReplicaSource {
   const { bucket } = resolveOptions(sources, STORE_OPTIONS);
-  if (source.includes("://")) {
-    if (bucket.origin.kind !== "flag") return source;
+  const isUrl = source.includes("://");
+  const isName = bucket.origin.kind === "flag";
+  if (isUrl && isName && keyProblemOrNull(source) !== null) {
     throw new WalrustError("usage", `${source} and --bucket are both given`, {
       hint: "Give the URL of the database alone, or its name and --bucket",
     });
   }
-  if (bucket.value === undefined) {
-    throw new WalrustError("usage", `${JSON.stringify(source)} is no URL, and no destination is given`, {
-      hint: "Write s3://bucket/prefix/NAME or file:///folder/NAME, or give the destination with -b",
-    });
-  }
-  const problem = keyProblemOrNull(source);
-  if (problem !== null) {
-    throw new WalrustError("usage", `${JSON.stringify(source)} is no name of a database: ${problem}`, {
-      hint: "`walrust list` shows the names",
-    });
-  }
-  const isFolder = /^file:/i.test(bucket.value);
-  const name = isFolder ? source.split("/").map(encodeURIComponent).join("/") : source;
-  return `${bucket.value.replace(/\/+$/, "")}/${name}`;
+  if (isUrl && !isName) return parseReplicaSource(source);
+  if (bucket.value !== undefined) return replicaSourceOf(bucket.value, source);
+  throw new WalrustError("usage", `${JSON.stringify(source)} is no URL, and no destination is given`, {
+    hint: "Write s3://bucket/prefix/NAME or file:///folder/NAME, or give the destination with -b",
+  });
 }
 
 function jsonOf(event: ReplicaEvent, nowMs: number): unknown {

@@ -8,9 +8,10 @@ import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
 import { listVerifiable } from "../recovery/verify-databases.ts";
 import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
 import { describeOutlook } from "../recovery/verify-outlook.ts";
-import type { Finding, VerifyReport } from "../recovery/verify-report.ts";
+import { type Finding, unverifiedReport, type VerifyReport } from "../recovery/verify-report.ts";
 import type { LiveContent } from "../recovery/verify-restore.ts";
 import { askWatchByNameOrNull } from "../replication/control.ts";
+import { isConfined } from "../storage/confined-error.ts";
 import { type ForeignLayout, ForeignLayoutError, findForeignDatabases } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
@@ -63,26 +64,32 @@ async function run(invocation: Invocation): Promise<number> {
   }
   return withDestination(invocation, async (store) => {
     const { isJson, signal } = invocation;
-    const names = name === null ? await listVerifiable(store, signal) : [name];
+    const all = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
     const reports: VerifyReport[] = [];
     const repairs: Repair[] = [];
     const foreign: ForeignLayout[] = [];
-    for (const database of names) {
+    for (const { name: database, problem } of all) {
       try {
+        if (problem !== null) throw problem;
         const { report, fixed } = await verifyAndFix(invocation, store, database, values);
         if (!isJson) printReport(report, fixed, store);
         reports.push(report);
         repairs.push(...fixed);
       } catch (error) {
-        if (name !== null || !(error instanceof ForeignLayoutError)) throw error;
-        foreign.push(error.layout);
+        if (name !== null || !isConfined(error)) throw error;
+        if (error instanceof ForeignLayoutError) foreign.push(error.layout);
+        else {
+          const report = unverifiedReport(database, error);
+          if (!isJson) printReport(report, [], store);
+          reports.push(report);
+        }
       }
     }
-    if (names.length === 0) foreign.push(...(await findForeignDatabases(store, signal)));
+    if (all.length === 0) foreign.push(...(await findForeignDatabases(store, signal)));
     if (reports.length === 0 && foreign[0] !== undefined) throw new ForeignLayoutError(store, foreign[0]);
     const status = worstStatus(reports, foreign.length > 0);
     if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign });
-    else if (names.length === 0) printLine(`Nothing is stored in ${store.url}`);
+    else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
     else if (name === null) printLine(summaryOf(reports));
     if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; left out`);
     return EXIT_CODE_BY_STATUS[status];

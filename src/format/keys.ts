@@ -6,8 +6,10 @@
  *
  * TXIDs are 16 lower-case hexadecimal digits, so that a listing in byte order is in TXID order. Level 0 holds
  * increments, 1 to 3 (at most 8) compactions, 9 snapshots. <database> may hold slashes and may be empty: then
- * the levels lie at the root. Parsing accepts exactly what formatting makes, anything else is somebody else's
- * object. Source: Litestream 0.5.18, s3/replica_client.go and litestream.go.
+ * the levels lie at the root. Parsing accepts exactly what formatting makes, anything else is not ours. A key
+ * belongs to one database, whatever that is called: its folder is a level because LTX files of the level lie
+ * directly in it, so `tenants/0001` has the key `tenants/0001/0009/…`.
+ * Source: Litestream 0.5.18, s3/replica_client.go and litestream.go.
  */
 import { WalrustError } from "../errors.ts";
 import { TXID_MAX, type Txid } from "./types.ts";
@@ -82,9 +84,33 @@ export function parseObjectKey(layout: KeyLayout, key: string): ObjectName | nul
   return { database: match[1] ?? "", level: Number(match[2]), minTxid, maxTxid };
 }
 
+/** Whether a folder of this name, right below a database's, can hold its levels (file) or a level (s3). */
+export function isLevelFolder(layout: KeyLayout, name: string): boolean {
+  return layout === "file" ? name === "ltx" : /^000[0-9]$/.test(name);
+}
+
 /** The key of a database's manifest. */
 export function manifestKey(database: string): string {
   return `${databasePrefix(database)}manifest.json`;
+}
+
+/**
+ * The databases that could have a file where this one needs a folder: of `a/manifest.json/x` that is `a`. No
+ * folder, and few stores that imitate S3, can hold both.
+ */
+export function ownersInTheWay(database: string): string[] {
+  const segments = database.split("/");
+  const owners = segments.map((_, index) => {
+    // Sidecars and temporary files of a folder lie beside their object.
+    const path = segments
+      .slice(0, index + 1)
+      .join("/")
+      .replace(/(\.meta\.json|\.tmp)+$/, "");
+    const object = parseObjectKey("s3", path) ?? parseObjectKey("file", path);
+    if (object !== null) return object.database;
+    return path.endsWith("/manifest.json") ? path.slice(0, -"/manifest.json".length) : "";
+  });
+  return owners.filter((owner) => owner !== "");
 }
 
 const S3_KEY = /^(?:(.+)\/)?000([0-9])\/([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/s;

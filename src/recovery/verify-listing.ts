@@ -46,7 +46,7 @@ export async function takeListing(
     for await (const info of store.list(`${base}${folder}/`, options)) {
       const object = objectOrNull(store, database, info);
       if (object !== null) objects.push(object);
-      else if (unknown.length < UNKNOWN_MAX) unknown.push(info);
+      else if (isStray(`${base}${folder}/`, info.key) && unknown.length < UNKNOWN_MAX) unknown.push(info);
     }
   }
   const leftovers: Leftover[] = [];
@@ -55,6 +55,15 @@ export async function takeListing(
     leftovers.push(...((await store.leftovers?.(folder)) ?? []));
   }
   return { objects, unknown, leftovers };
+}
+
+/**
+ * Whether what is no object lies directly in a level folder. Deeper down, and a manifest, is another
+ * database's, which may be called as a level is.
+ */
+function isStray(folder: string, key: string): boolean {
+  const name = key.slice(folder.length);
+  return !name.includes("/") && name !== "manifest.json";
 }
 
 function objectOrNull(store: ObjectStore, database: string, info: ObjectInfo): LtxObject | null {

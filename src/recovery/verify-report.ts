@@ -4,6 +4,7 @@
  * An error is anything that endangers a restore; a warning is untidiness that does not. Memory is bounded: of
  * each severity only the first thousand findings are kept, the others are counted.
  */
+import type { WalrustError } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
 import type { IntegrityVerdict } from "./integrity-verdict.ts";
 
@@ -27,6 +28,7 @@ export const FINDING_SEVERITIES = {
   "differs-from-live": "error",
   "source-damaged": "warning",
   "not-checked": "warning",
+  unverifiable: "error",
   "manifest-missing": "warning",
   "manifest-unreadable": "warning",
   "manifest-stale": "warning",
@@ -126,3 +128,33 @@ export class Findings {
     return this.#omitted;
   }
 }
+
+/** The verdict on a database that could not be looked at: not a sound one. */
+export function unverifiedReport(name: string, error: WalrustError): VerifyReport {
+  const findings = new Findings();
+  const { key } = error.context;
+  findings.add("unverifiable", typeof key === "string" ? key : null, null, error.message);
+  return {
+    name,
+    status: findings.status,
+    findings: findings.list(),
+    checked: NOTHING_CHECKED,
+    outlook: null,
+  };
+}
+
+const NOTHING_CHECKED: VerifyCounts = {
+  objects: 0,
+  bytes: 0,
+  snapshots: 0,
+  chainedObjects: 0,
+  unchainedObjects: 0,
+  readObjects: 0,
+  readBytes: 0,
+  minTxid: null,
+  maxTxid: null,
+  restoredTxid: null,
+  integrity: null,
+  comparedWithLive: false,
+  omittedFindings: 0,
+};

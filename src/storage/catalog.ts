@@ -4,19 +4,22 @@
  * stale.
  */
 import { hasCode, WalrustError } from "../errors.ts";
-import { levelPrefix, objectKey, parseObjectKey, SNAPSHOT_LEVEL } from "../format/keys.ts";
+import {
+  type KeyLayout,
+  levelPrefix,
+  type ObjectName,
+  objectKey,
+  parseObjectKey,
+  SNAPSHOT_LEVEL,
+} from "../format/keys.ts";
 import type { LtxHeader, LtxTrailer } from "../format/ltx.ts";
 import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE, LTX_TRAILER_SIZE } from "../format/ltx.ts";
 import type { Txid } from "../format/types.ts";
 import { decodeMetadata } from "./object-metadata.ts";
-import { keyProblemOrNull } from "./object-rules.ts";
-import type { ObjectStore } from "./store.ts";
+import type { ObjectInfo, ObjectStore } from "./store.ts";
 
 /** The levels an LTX object can be on: increments, three of compactions, snapshots. */
 export const LEVELS = [0, 1, 2, 3, SNAPSHOT_LEVEL] as const;
-
-/** How deep database names may nest below a destination. */
-const MAX_NAME_DEPTH = 8;
 
 /** One LTX object of a database. */
 export interface LtxObject {
@@ -30,7 +33,10 @@ export interface LtxObject {
   readonly storedMs?: number;
 }
 
-/** The objects of one level, by ascending min TXID, after `startAfter` if given. */
+/**
+ * The objects of one level, by ascending min TXID, after `startAfter` if given.
+ * @throws WalrustError code "integrity" when the store names one of them twice, or a storage code
+ */
 export async function listLevel(
   store: ObjectStore,
   database: string,
@@ -39,19 +45,36 @@ export async function listLevel(
 ): Promise<LtxObject[]> {
   const objects: LtxObject[] = [];
   for await (const info of store.list(levelPrefix(store.layout, database, level), options)) {
-    const parsed = parseObjectKey(store.layout, info.key);
-    if (parsed === null || parsed.database !== database || parsed.level !== level) continue;
-    objects.push({
-      key: info.key,
-      level,
-      minTxid: parsed.minTxid,
-      maxTxid: parsed.maxTxid,
-      sizeBytes: info.sizeBytes,
-      modifiedMs: info.modifiedMs,
-      ...(info.storedMs === undefined ? {} : { storedMs: info.storedMs }),
-    });
+    // Other databases may lie below a folder that is a level of this one.
+    const name = parseObjectKey(store.layout, info.key);
+    if (name === null || name.database !== database || name.level !== level) continue;
+    if (objects.at(-1)?.key === info.key) throw listedTwice(store, info.key);
+    objects.push(ltxObjectOf(store.layout, name, info));
   }
   return objects;
+}
+
+/** An entry of a listing as the LTX object that its key names. */
+export function ltxObjectOf(layout: KeyLayout, name: ObjectName, info: ObjectInfo): LtxObject {
+  const { database, level, minTxid, maxTxid } = name;
+  return {
+    // A text of its own: a part of the listing's would keep the whole page in memory.
+    key: objectKey(layout, database, level, minTxid, maxTxid),
+    level,
+    minTxid,
+    maxTxid,
+    sizeBytes: info.sizeBytes,
+    modifiedMs: info.modifiedMs,
+    ...(info.storedMs === undefined ? {} : { storedMs: info.storedMs }),
+  };
+}
+
+/** The error about a key, or a folder, that a listing names twice: one of the two is something else. */
+export function listedTwice(store: ObjectStore, key: string): WalrustError {
+  return new WalrustError("integrity", `The listing of ${store.url} names ${JSON.stringify(key)} twice`, {
+    hint: "The store changes names in its listings: what lies under one of the two cannot be seen",
+    context: { key },
+  });
 }
 
 /** All LTX objects of a database, level by level. */
@@ -63,31 +86,6 @@ export async function listObjects(
   const options = signal === undefined ? {} : { signal };
   const levels = await Promise.all(LEVELS.map((level) => listLevel(store, database, level, options)));
   return levels.flat();
-}
-
-/** The names of all databases below the destination, sorted. */
-export async function listDatabases(store: ObjectStore, signal?: AbortSignal): Promise<string[]> {
-  const names: string[] = [];
-  const options = signal === undefined ? {} : { signal };
-  const walk = async (prefix: string, depth: number): Promise<void> => {
-    const folders = await store.listFolders(prefix, options);
-    // Directly below the destination there are only names, whatever they look like.
-    const isLevel = (name: string): boolean => depth > 0 && isLevelFolder(store.layout, name);
-    if (folders.some(isLevel)) names.push(prefix.slice(0, -1));
-    if (depth === MAX_NAME_DEPTH) return;
-    for (const folder of folders) {
-      // What can be no key is nobody's backup (a folder that somebody made): it hides no other one.
-      if (keyProblemOrNull(folder) !== null) continue;
-      if (!isLevel(folder)) await walk(`${prefix}${folder}/`, depth + 1);
-    }
-  };
-  await walk("", 0);
-  return names.sort();
-}
-
-/** Whether a folder of this name, right below a database's, holds its levels (file) or one of them (s3). */
-export function isLevelFolder(layout: "s3" | "file", name: string): boolean {
-  return layout === "file" ? name === "ltx" : /^000[0-9]$/.test(name);
 }
 
 /** The newest object of a database over all levels (highest max TXID; increments before others), or null. */

@@ -47,6 +47,8 @@ export interface S3ListPage {
   readonly objects: readonly S3ListedObject[];
   /** Common prefixes; they end in the delimiter. */
   readonly folders: readonly string[];
+  /** Everything that the store named. */
+  readonly entryCount: number;
   /** Null on the last page. */
   readonly nextToken: string | null;
 }
@@ -60,9 +62,8 @@ export async function* s3ListPages(client: S3Client, request: S3ListRequest): As
   while (true) {
     const result = await sendPage(client, request, token);
     const page = parsePage(result, request);
-    const pageCount = page.objects.length + page.folders.length;
-    entryCount += pageCount;
-    emptyPages = pageCount === 0 ? emptyPages + 1 : 0;
+    entryCount += page.entryCount;
+    emptyPages = page.entryCount === 0 ? emptyPages + 1 : 0;
     yield page;
     token = page.nextToken;
     if (token === null) return;
@@ -98,16 +99,25 @@ async function sendPage(client: S3Client, request: S3ListRequest, token: string 
 function parsePage(result: XmlElement, request: S3ListRequest): S3ListPage {
   const contents = result.children.filter(({ name }) => name === "Contents");
   const prefixes = result.children.filter(({ name }) => name === "CommonPrefixes");
-  const keys = contents.map((content) => textOf(content, "Key") ?? "");
-  const folders = prefixes.map((content) => textOf(content, "Prefix") ?? "");
-  const isMarked = textOf(result, "EncodingType") === "url";
-  const entries = decodeEntries([...keys, ...folders], request.fullPrefix, isMarked);
-  for (const entry of entries) {
-    if (entry.startsWith(request.fullPrefix)) continue;
-    throw unusable(request, `it names ${JSON.stringify(entry)}, which is outside the prefix`);
+  const texts = [
+    ...contents.map((content) => textOf(content, "Key") ?? ""),
+    ...prefixes.map((content) => textOf(content, "Prefix") ?? ""),
+  ];
+  const entries = decodeEntries(texts, request.fullPrefix, textOf(result, "EncodingType") === "url");
+  const isInside = (entry: string): boolean => entry.startsWith(request.fullPrefix);
+  const outside = entries.filter((entry) => !isInside(entry));
+  // Whoever asks for folders wants nothing of what lies beside them, and a folder that is not ours hides none
+  // of ours; but a store that heeds no prefix hides everything.
+  const isOfFolders = request.delimiter !== undefined;
+  if (outside.length > 0 && (!isOfFolders || outside.length === entries.length)) {
+    throw unusable(request, `it names ${JSON.stringify(outside[0])}, which is outside the prefix`);
   }
-  const objects = contents.map((content, index) => objectOf(content, entries[index]!, request));
-  return { objects, folders: entries.slice(keys.length), nextToken: nextTokenOrNull(result, request) };
+  return {
+    objects: isOfFolders ? [] : contents.map((content, index) => objectOf(content, entries[index]!, request)),
+    folders: entries.slice(contents.length).filter(isInside),
+    entryCount: entries.length,
+    nextToken: nextTokenOrNull(result, request),
+  };
 }
 
 function nextTokenOrNull(result: XmlElement, request: S3ListRequest): string | null {
@@ -128,18 +138,19 @@ function objectOf(content: XmlElement, fullKey: string, request: S3ListRequest):
 
 /**
  * The keys that the entries of a page stand for. `isMarked`: the page says that they are URL-encoded. It is
- * believed only if each entry decodes to something below the prefix, and none holds a character that no
+ * believed only if the entries decode to different keys below the prefix, and none holds a character that no
  * encoder leaves as it is.
  */
 export function decodeEntries(entries: readonly string[], fullPrefix: string, isMarked: boolean): string[] {
   if (!isMarked) return [...entries];
-  const decoded: string[] = [];
+  const decoded = new Set<string>();
   for (const entry of entries) {
     const key = urlDecodedOrNull(entry);
-    if (key === null || !key.startsWith(fullPrefix)) return [...entries];
-    decoded.push(key);
+    // Two texts that decode to one key are no encodings: each key has one.
+    if (key === null || !key.startsWith(fullPrefix) || decoded.has(key)) return [...entries];
+    decoded.add(key);
   }
-  return decoded;
+  return [...decoded];
 }
 
 /** Form encoding: "+" is a space. */

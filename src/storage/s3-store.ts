@@ -234,7 +234,8 @@ export class S3Store implements ObjectStore {
     };
     const names: string[] = [];
     for await (const page of s3ListPages(this.#client, request)) {
-      for (const folder of page.folders) names.push(folder.slice(fullPrefix.length, -1));
+      for (const folder of page.folders)
+        if (folder.endsWith("/")) names.push(folder.slice(fullPrefix.length, -1));
     }
     return names;
   }

@@ -142,6 +142,7 @@ export interface ObjectStore {
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
   /**
    * The names directly below `prefix` (which ends in "/" or is empty) that are "folders", without the slash.
+   * A name twice means that the store changes names in its listings.
    */
   listFolders(prefix: string, options?: { signal?: AbortSignal }): Promise<string[]>;
   /**

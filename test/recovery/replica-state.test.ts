@@ -5,7 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Checksum, Txid } from "../../src/format/types.ts";
-import { parseReplicaSource } from "../../src/recovery/replica-source.ts";
+import { parseReplicaSource, replicaSourceOf } from "../../src/recovery/replica-source.ts";
 import { readReplicaState, replicaStatePath, writeReplicaState } from "../../src/recovery/replica-state.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -59,6 +59,15 @@ describe("parseReplicaSource", () => {
     ["file:///backup/vm/app", "file:///backup/vm", "app", "file:///backup/vm/app"],
     ["file:///my%20disk/the%20app", "file:///my%20disk", "the app", "file:///my%20disk/the%20app"],
     ["file:///app", "file:///app", "", "file:///app"],
+    [
+      "s3://bucket/vm/user%40example.com",
+      "s3://bucket/vm",
+      "user@example.com",
+      "s3://bucket/vm/user@example.com",
+    ],
+    ["s3://bucket/my%20vm/a%2Bb", "s3://bucket/my vm", "a+b", "s3://bucket/my vm/a+b"],
+    ["s3://bucket/vm/c%23/100%25", "s3://bucket", "vm/c#/100%", "s3://bucket/vm/c#/100%"],
+    ["file:///b/what%3F", "file:///b", "what?", "file:///b/what%3F"],
   ] as const;
   for (const [text, destination, name, url] of rows) {
     test(text, () => expect(parseReplicaSource(text)).toEqual({ destination, name, url }));
@@ -66,5 +75,40 @@ describe("parseReplicaSource", () => {
 
   test("refuses what is no destination", () => {
     expect(() => parseReplicaSource("/backup/app")).toThrow("no scheme");
+    expect(() => parseReplicaSource("s3://bucket/100%")).toThrow("no escape");
+    expect(() => parseReplicaSource("s3://bucket/a/%2E%2E/b")).toThrow("..");
+    const refusal = expect.objectContaining({ code: "usage", hint: expect.stringContaining("%40") });
+    expect(() => parseReplicaSource("s3://bucket/user@example.com")).toThrow(refusal);
+  });
+});
+
+describe("replicaSourceOf", () => {
+  const names = [
+    "app",
+    "user@example.com",
+    "c#",
+    "what?",
+    "a+b",
+    "100%",
+    "%zz",
+    "a b/0001",
+    "x:y",
+    "naïve",
+    "=2",
+  ];
+  for (const name of names) {
+    test(`takes ${name} as it is, and knows it again from its URL`, () => {
+      const inBucket = replicaSourceOf("s3://bucket/vm/", name);
+      expect(inBucket).toEqual({ destination: "s3://bucket/vm/", name, url: `s3://bucket/vm/${name}` });
+      const escaped = name.split("/").map(encodeURIComponent).join("/");
+      expect(parseReplicaSource(`s3://bucket/vm/${escaped}`).url).toBe(inBucket.url);
+      const inFolder = replicaSourceOf("file:///my%20disk/", name);
+      expect(parseReplicaSource(`file:///my%20disk/${escaped}`).url).toBe(inFolder.url);
+    });
+  }
+
+  test("refuses what is no name or no destination", () => {
+    expect(() => replicaSourceOf("s3://bucket", "../app")).toThrow("..");
+    expect(() => replicaSourceOf("bucket", "app")).toThrow("no scheme");
   });
 });

@@ -5,13 +5,13 @@ import { objectKey } from "../../src/format/keys.ts";
 import type { Txid } from "../../src/format/types.ts";
 import {
   keyOf,
-  listDatabases,
   listLevel,
   listObjects,
   newestObjectOrNull,
   readHeader,
   readTrailer,
 } from "../../src/storage/catalog.ts";
+import { listDatabases } from "../../src/storage/database-walk.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { keysAt, readObject } from "../support/history-oracle.ts";
 import { recordBucket } from "../support/recorded-bucket.ts";
