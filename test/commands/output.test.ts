@@ -142,7 +142,7 @@ for (let i = 0; i < 64; i++) output.printEvent(event, log);`;
 
   test("printEvent leaves out what nobody reads, and says so once", async () => {
     const code = `${EVENTS} await output.flushOutput();`;
-    const { stdout, stderr } = await runRedirected(code, "| { sleep 0.2; wc -c; }");
+    const { stdout, stderr } = await runRedirected(code, "| { sleep 1; wc -c; }");
     const written = Number(stdout) / (1024 * 1024);
     expect(written).toBeGreaterThan(7);
     expect(written).toBeLessThan(12);

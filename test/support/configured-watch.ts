@@ -52,7 +52,7 @@ export async function configured(settings: Settings, options: ConfiguredOptions 
   const entries = options.entries ?? stems.map((stem) => `[[databases]]\npath = "${stem}.db"\n`).join("");
   const all = { "metrics.enabled": "false", ...settings };
   const lines = Object.entries(all).map(([key, value]) => `${key} = ${value}\n`);
-  writeFileSync(join(folder, "walrust.toml"), `${lines.join("")}${entries}`);
+  writeFileSync(join(folder, "walrust.toml"), `${lines.join("")}${entries}`, { mode: 0o600 });
   return {
     folder,
     apps,
