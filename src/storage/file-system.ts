@@ -5,6 +5,7 @@
 import { type FileHandle, mkdir, open, stat, unlink } from "node:fs/promises";
 import { dirname, parse } from "node:path";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
+import { modesInFolder, type NewModes } from "./file-modes.ts";
 
 const HINTS: Readonly<Record<string, string>> = {
   ENOSPC: "The disk of the destination is full: free some space.",
@@ -65,7 +66,7 @@ export async function makeDirectories(path: string): Promise<void> {
   const parent = dirname(path);
   await makeDirectories(parent);
   try {
-    await mkdir(path);
+    await mkdir(path, { mode: (await modesIn(parent)).folderMode });
   } catch (error) {
     if (systemCode(error) !== "EEXIST" || !(await isDirectory(path))) throw error;
   }
@@ -82,9 +83,18 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** Creates a file that must not exist, lets `fill` write it, and makes its content durable. */
+/** Modes of new files and folders in this folder. */
+async function modesIn(folder: string): Promise<NewModes> {
+  return modesInFolder(await stat(folder), process.getegid?.() ?? 0);
+}
+
+/**
+ * Creates a file that must not exist, no link either, lets `fill` write it, and makes its content durable.
+ * Others than its owner may read it only where its folder is shared with them.
+ */
 export async function writeNewFile(path: string, fill: (handle: FileHandle) => Promise<void>): Promise<void> {
-  const handle = await open(path, "wx", 0o644);
+  const { fileMode } = await modesIn(dirname(path));
+  const handle = await open(path, "wx", fileMode);
   try {
     await fill(handle);
     await handle.sync();
