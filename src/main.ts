@@ -9,7 +9,7 @@ import { compactVerb } from "./commands/compact.ts";
 import { defaultHint } from "./commands/default-hints.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { programHelp, verbHelp } from "./commands/help.ts";
-import { CHECK_WORD } from "./commands/integrity.ts";
+import { CHECK_WORD, runHelper } from "./commands/integrity.ts";
 import { listVerb } from "./commands/list.ts";
 import {
   createLog,
@@ -33,7 +33,6 @@ import { GLOBAL_OPTIONS } from "./config/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
 import { errorMessage, WalrustError } from "./errors.ts";
-import { runCheckChild } from "./recovery/integrity-child.ts";
 import { isUnverifiedAsked } from "./storage/trust.ts";
 
 declare const WALRUST_VERSION: string | undefined;
@@ -75,7 +74,7 @@ async function main(words: readonly string[]): Promise<number> {
     printText(helpOf(words[1]));
     return first === undefined ? 2 : 0;
   }
-  if (first === CHECK_WORD) return runCheckChild(words.slice(1));
+  if (first === CHECK_WORD) return runHelper(words.slice(1));
   if (first === "--version") return printVersions(isJsonWanted(words));
   if (first === "--licenses") return await printLicenses(isJsonWanted(words));
   let exitCode = 0;

@@ -4,12 +4,14 @@
 import { relative } from "node:path";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
+import { readState } from "../local/state.ts";
 import type { AttachTarget } from "../replication/attach.ts";
 import { askWatchOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
 import { Slots } from "../storage/slots.ts";
 import { DatabaseFinder } from "./database-finder.ts";
 import { withDestination } from "./destination.ts";
+import { warnOfUncheckable } from "./integrity.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
 import type { Invocation, Verb } from "./verb.ts";
@@ -38,10 +40,12 @@ export const snapshotVerb: Verb = {
       const target = await databaseOf(invocation, store.url);
       const request = { verb: "snapshot", path: target.path, destination: store.url } as const;
       const folders = runtimeFolders(invocation);
+      const isNew = readState(target.paths).kind === "none";
       const asked = await askWatchOrNull(target.paths.folder, request, invocation, folders);
       const context = { store, env, version, uploads: new Slots(1), anchors: new Slots(1) };
       const result = (asked as SnapshotResult | null) ?? (await snapshotOnce(target, context, signal));
       const durationMs = Math.round(env.monotonicMs() - startedMs);
+      if (isNew && asked === null) await warnOfUncheckable([target], { env, signal });
       const { name, txid, key, time, bytes, databaseBytes } = result;
       if (isJson) {
         printJson({ name, txid, key, time, bytes, database_bytes: databaseBytes, duration_ms: durationMs });

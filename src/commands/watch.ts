@@ -10,6 +10,7 @@ import type { Validation, WatchEvent } from "../replication/watch-types.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { withDestination } from "./destination.ts";
+import { FirstSight } from "./integrity.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { OpenFilesWatch } from "./open-files.ts";
 import { printEvent } from "./output.ts";
@@ -71,8 +72,10 @@ async function run(invocation: Invocation): Promise<number> {
       const { code, message } = error;
       if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
     }
+    const firstSight = new FirstSight({ env, signal });
     emit = (event) => {
       reporter.emit(event);
+      firstSight.observe(event);
       observer?.observe(event);
     };
     const input = {

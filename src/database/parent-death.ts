@@ -8,18 +8,22 @@ import { LIBC_NAMES } from "./ofd-lock.ts";
 const PR_SET_PDEATHSIG = 1;
 const SIGKILL = 9;
 
-/** From now on this process dies with its parent. */
-export function dieWithParent(): void {
-  if (process.platform !== "linux") return;
+/**
+ * From now on this process dies with its parent.
+ * @returns false when the parent, of this id, is gone already
+ */
+export function dieWithParent(parentPid: number): boolean {
+  if (process.platform !== "linux") return true;
   for (const name of LIBC_NAMES) {
     try {
       const { symbols } = dlopen(name, {
         prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
       });
       symbols.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-      return;
+      break;
     } catch {
       // Another name of libc may be the right one.
     }
   }
+  return process.ppid === parentPid;
 }

@@ -8,23 +8,14 @@
  * Memory: 8 bytes a page for the sums and one write buffer. Any violation throws code "integrity" and the
  * file is worthless.
  */
-import {
-  closeSync,
-  fchmodSync,
-  fchownSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  type Stats,
-  writeSync,
-} from "node:fs";
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, type Stats, writeSync } from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../format/ltx.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types.ts";
 import { SumXor } from "../local/page-sums.ts";
-import { attainableMode, type Ownership } from "./target-access.ts";
+import { setAccess } from "./set-access.ts";
+import type { Ownership } from "./target-access.ts";
 
 const WRITE_BUFFER_SIZE = 1 << 20;
 
@@ -80,15 +71,7 @@ export class DatabaseBuilder {
    * @returns owner, group and mode afterwards
    */
   setAccess(wanted: Ownership): Ownership {
-    const own = this.stats;
-    if (own.uid !== wanted.uid || own.gid !== wanted.gid) {
-      const isDone = tryChown(this.#fd, wanted.uid, wanted.gid);
-      if (!isDone && own.gid !== wanted.gid) tryChown(this.#fd, own.uid, wanted.gid);
-    }
-    const { uid, gid } = this.stats;
-    const mode = attainableMode(wanted, { gid });
-    this.#try("set the mode of", () => fchmodSync(this.#fd, mode));
-    return { uid, gid, mode };
+    return this.#try("set the owner of", () => setAccess(this.#fd, wanted));
   }
 
   /** The database checksum of what was applied. */
@@ -240,18 +223,6 @@ export class DatabaseBuilder {
       hint: "This object or one before it is damaged; run `walrust verify` and restore another point",
       context: { key, txid: this.txid },
     });
-  }
-}
-
-function tryChown(fd: number, uid: number, gid: number): boolean {
-  try {
-    fchownSync(fd, uid, gid);
-    return true;
-  } catch (error) {
-    const code = systemCode(error);
-    // Not ours to give away, or a file system without owners.
-    if (code === "EPERM" || code === "EINVAL" || code === "ENOTSUP" || code === "ENOSYS") return false;
-    throw error;
   }
 }
 

@@ -32,7 +32,7 @@ const CODE = { nomem: 7, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb:
  */
 export function inspectDatabase(path: string, mode: IntegrityMode, emit: NoteSink): void {
   if (mode === "off") return;
-  const obstacle = encryptionOrNull(readHeader(path));
+  const obstacle = encryptionOrNull(readDatabaseHeader(path));
   if (obstacle !== null) return emit({ kind: "unchecked", part: WHOLE_DATABASE, reason: obstacle });
   const url = `${pathToFileURL(path).href}?immutable=1`;
   const database = new Database(url, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
@@ -49,7 +49,8 @@ export function inspectDatabase(path: string, mode: IntegrityMode, emit: NoteSin
   }
 }
 
-function readHeader(path: string): Uint8Array {
+/** The first bytes of a file. @throws WalrustError code "database" */
+export function readDatabaseHeader(path: string): Uint8Array {
   const header = new Uint8Array(HEADER_SIZE);
   try {
     const fd = openSync(path, "r");
@@ -128,9 +129,14 @@ function checkEachTable(database: Database, mode: IntegrityMode, reason: string,
     if (quick === null && mode === "quick") continue;
     isExplained = true;
     const part = quick === null ? `the indexes of table ${name}` : `table ${name}`;
-    emit({ kind: "unchecked", part, reason: (quick ?? refusal).reason });
+    emit({ kind: "unchecked", part, reason: explained((quick ?? refusal).reason) });
   }
   if (!isExplained) emit({ kind: "unchecked", part: "the database as a whole", reason });
+}
+
+/** FTS5 says no more than that when its tokenizer is unknown. */
+function explained(reason: string): string {
+  return reason === "SQL logic error" ? "its tokenizer or module is not here (SQL logic error)" : reason;
 }
 
 /** Walks the pages of all tables and indexes: damaged ones, and ones that two of them claim. */

@@ -8,7 +8,6 @@
  * somebody else's process), the check runs in this process, without these bounds.
  */
 import { readFileSync, statSync, writeFileSync, writeSync } from "node:fs";
-import { dieWithParent } from "../database/parent-death.ts";
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
 import { inspectDatabase } from "./integrity-check.ts";
@@ -76,27 +75,59 @@ export function checkerInChild(command: readonly string[], limitsOf = limitsFor)
   };
 }
 
+type Answer =
+  | IntegrityNote
+  | { readonly kind: "end" }
+  | { readonly kind: "failure"; readonly message: string };
+
 async function notesOfChild(
   command: readonly string[],
   limits: CheckLimits,
-  { env, signal }: CheckContext,
+  context: CheckContext,
 ): Promise<IntegrityNote[]> {
+  const { lines, stopped, ending } = await linesOfChild(command, limits, context);
+  const answers = lines as Answer[];
+  const notes: IntegrityNote[] = [];
+  for (const answer of answers) {
+    if (answer.kind === "failure") throw new WalrustError("database", answer.message);
+    if (answer.kind === "end") return notes;
+    notes.push(answer);
+  }
+  const part = notes.length === 0 ? WHOLE_DATABASE : "the rest";
+  return [...notes, { kind: "unchecked", part, reason: stopped ?? ending }];
+}
+
+/** What a child said, one JSON value a line, and how it ended. */
+export interface ChildAnswers {
+  readonly lines: readonly unknown[];
+  /** Why it was ended, or null when it ended by itself. */
+  readonly stopped: string | null;
+  /** How it ended, for a message. */
+  readonly ending: string;
+}
+
+/**
+ * Runs a command within bounds of time, memory and output. A last line that is cut off is left out.
+ * @throws the reason of the signal when it aborts
+ */
+export async function linesOfChild(
+  command: readonly string[],
+  limits: CheckLimits,
+  { env, signal }: CheckContext,
+): Promise<ChildAnswers> {
   signal?.throwIfAborted();
   const child = Bun.spawn([...command], { stdio: ["ignore", "pipe", "ignore"], env: {}, cwd: "/" });
   preferAsVictim(child.pid);
   const ended = new AbortController();
   const done = child.exited.then(() => ended.abort());
-  const answers = readAnswers(child.stdout, () => child.kill("SIGKILL"));
+  const text = readAnswers(child.stdout, () => child.kill("SIGKILL"));
   const stopped = await supervise(child, limits, { env, signal }, ended.signal);
   if (stopped !== null) child.kill("SIGKILL");
   await done;
-  const { notes, isComplete, failure } = parseAnswers(await answers);
+  const lines = (await text).split("\n").slice(0, -1);
   signal?.throwIfAborted();
-  if (failure !== null) throw new WalrustError("database", failure);
-  if (isComplete) return notes;
-  const reason = stopped ?? `the check ended by itself (${child.signalCode ?? `exit ${child.exitCode}`})`;
-  const part = notes.length === 0 ? WHOLE_DATABASE : "the rest";
-  return [...notes.slice(0, 2 * NOTES_MAX), { kind: "unchecked", part, reason }];
+  const ending = `the check ended by itself (${child.signalCode ?? `exit ${child.exitCode}`})`;
+  return { lines: lines.map((line) => JSON.parse(line) as unknown), stopped, ending };
 }
 
 /** Waits for the end of the child. @returns why it has to be ended, or null */
@@ -153,39 +184,25 @@ async function readAnswers(stdout: ReadableStream<Uint8Array>, tooMany: () => vo
   return text;
 }
 
-/** The answers of a child, one JSON value a line; the last line may be cut off. */
-function parseAnswers(text: string): { notes: IntegrityNote[]; isComplete: boolean; failure: string | null } {
-  const notes: IntegrityNote[] = [];
-  let isComplete = false;
-  let failure: string | null = null;
-  for (const line of text.split("\n").slice(0, -1)) {
-    const answer = JSON.parse(line) as IntegrityNote | { kind: "end" } | { kind: "failure"; message: string };
-    if (answer.kind === "end") isComplete = true;
-    else if (answer.kind === "failure") failure = answer.message;
-    else notes.push(answer);
-  }
-  return { notes, isComplete, failure };
-}
-
 /** The child's part: checks PATH with MODE and prints the answers. @returns the exit code */
 export function runCheckChild(words: readonly string[]): number {
-  dieWithParent();
   const [path = "", word] = words;
   const mode = INTEGRITY_MODES.find((one) => one === word) ?? "full";
   const counts = { problem: 0, unchecked: 0 };
   try {
     inspectDatabase(path, mode, (note) => {
-      if (counts[note.kind]++ < NOTES_MAX) answer(shortNote(note));
+      if (counts[note.kind]++ < NOTES_MAX) answerLine(shortNote(note));
     });
-    answer({ kind: "end" });
+    answerLine({ kind: "end" });
     return 0;
   } catch (error) {
-    answer({ kind: "failure", message: errorMessage(error) });
+    answerLine({ kind: "failure", message: errorMessage(error) });
     return 1;
   }
 }
 
-function answer(value: object): void {
+/** A child's answer, as a line that its parent reads at once. */
+export function answerLine(value: object): void {
   const bytes = new TextEncoder().encode(`${JSON.stringify(value)}\n`);
   for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
 }

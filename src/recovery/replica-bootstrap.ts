@@ -9,7 +9,7 @@
  * nobody has it open.
  */
 import { constants, Database } from "bun:sqlite";
-import { closeSync, openSync, readSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { openConnection } from "../database/connection.ts";
@@ -34,6 +34,7 @@ import { cookieOf, type ReplicaDatabase } from "./replica-database.ts";
 import { bootstrapPathOf } from "./replica-lock.ts";
 import type { ReplicaPoint } from "./replica-state.ts";
 import { restore } from "./restore.ts";
+import { setAccessOf } from "./set-access.ts";
 import { syncFolder } from "./target-file.ts";
 
 const SCHEMA_BUSY_TIMEOUT_MS = 1000;
@@ -150,6 +151,8 @@ export function trySwap(localPath: string, restored: RestoredReplica, beforePubl
     if (!lockExclusive(fd, SHARED_START, SHARED_LENGTH)) return false;
     if ((statSync(`${localPath}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return false;
     beforePublish();
+    const { uid, gid, mode } = fstatSync(fd);
+    setAccessOf(restored.path, { uid, gid, mode: mode & 0o777 });
     renameSync(restored.path, localPath);
     removeCompanions(localPath);
     syncFolder(dirname(localPath));

@@ -3,11 +3,12 @@
  * exclusive lock on `.<file>-replica-lock` beside it, which a SIGKILL lets go of. Whoever holds it may remove
  * what a killed one left behind.
  */
-import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { descriptorIdentity, fileIdentityOrNull, isSameFile } from "../database/descriptors.ts";
 import { lockExclusive } from "../database/ofd-lock.ts";
 import { systemCode, WalrustError } from "../errors.ts";
+import { ownUid, strangenessOrNull } from "../local/own-file.ts";
 
 const TRIES_MAX = 100;
 
@@ -35,9 +36,17 @@ export function takeReplicaLock(localPath: string): () => void {
 }
 
 function openLockFile(path: string): number {
+  const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   try {
-    return openSync(path, "a+", 0o600);
+    const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
+    const strangeness = strangenessOrNull(fstatSync(fd), ownUid());
+    if (strangeness === null) return fd;
+    closeSync(fd);
+    throw new WalrustError("database", `Cannot use ${path}: ${strangeness}`, {
+      hint: "Remove it if walrust did not make it",
+    });
   } catch (error) {
+    if (error instanceof WalrustError) throw error;
     throw new WalrustError("database", `Cannot create ${path}: ${systemCode(error)}`, {
       hint: "The folder of --local must exist and be writable",
       cause: error,
@@ -58,6 +67,7 @@ export function sweepLeftovers(localPath: string): void {
     const isTemporary = names.some(
       (name) => file.startsWith(`.${name}.restore-`) && /\.restore-[0-9a-f]{12}$/.test(file),
     );
-    if (isTemporary || file === names[1]) rmSync(join(folder, file), { force: true });
+    const isState = file.startsWith(`${basename(localPath)}-replica-state.`) && file.endsWith(".tmp");
+    if (isTemporary || isState || file === names[1]) rmSync(join(folder, file), { force: true });
   }
 }

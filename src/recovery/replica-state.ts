@@ -6,15 +6,17 @@
  * tells which. `next` is durable before the transaction that leads there commits, so that a SIGKILL at any
  * moment leaves a replica that is known. Before the very first one is published `current` is null.
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { hex, sha256 } from "../format/chain.ts";
 import { formatChecksum } from "../format/ltx.ts";
 import type { Checksum, Txid } from "../format/types.ts";
+import { createTemp, readOwnOrNull, type TempFile, writeWhole } from "../local/own-file.ts";
 import { syncFolder } from "./target-file.ts";
 
 const STATE_FORMAT = 1;
+const STATE_SIZE_MAX = 64 * 1024;
 
 /** One point of the source's history. */
 export interface ReplicaPoint {
@@ -52,9 +54,10 @@ export function replicaStatePath(localPath: string): string {
 /** Reads the state; never throws for what is in the file. */
 export function readReplicaState(localPath: string): ReplicaStateReading {
   const path = replicaStatePath(localPath);
-  if (!existsSync(path)) return { kind: "none" };
   try {
-    const { sha256: stored, ...body } = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+    const text = readOwnOrNull(path, STATE_SIZE_MAX);
+    if (text === null) return { kind: "none" };
+    const { sha256: stored, ...body } = JSON.parse(text) as Record<string, unknown>;
     if (stored !== hashOf(body)) return { kind: "lost", reason: "its checksum is wrong" };
     if (body["format"] !== STATE_FORMAT) return { kind: "lost", reason: `its format is ${body["format"]}` };
     const { source } = body;
@@ -62,7 +65,8 @@ export function readReplicaState(localPath: string): ReplicaStateReading {
     const state = { source, current: parsePoint(body["current"]), next: parsePoint(body["next"]) };
     return { kind: "state", state };
   } catch (error) {
-    return { kind: "lost", reason: systemCode(error) ?? String(error) };
+    const reason = error instanceof WalrustError ? error.message : (systemCode(error) ?? String(error));
+    return { kind: "lost", reason };
   }
 }
 
@@ -77,17 +81,19 @@ export function writeReplicaState(localPath: string, state: ReplicaState): void 
     next: next === null ? null : jsonOf(next),
   };
   const bytes = new TextEncoder().encode(`${JSON.stringify({ ...body, sha256: hashOf(body) }, null, 2)}\n`);
+  let temp: TempFile | null = null;
   try {
-    const fd = openSync(`${path}.tmp`, "w", 0o644);
+    temp = createTemp(path);
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
-      fsyncSync(fd);
+      writeWhole(temp.fd, bytes);
+      fsyncSync(temp.fd);
     } finally {
-      closeSync(fd);
+      closeSync(temp.fd);
     }
-    renameSync(`${path}.tmp`, path);
+    renameSync(temp.path, path);
     syncFolder(dirname(path));
   } catch (error) {
+    if (temp !== null) rmSync(temp.path, { force: true });
     const code = systemCode(error) ?? String(error);
     throw new WalrustError("database", `Cannot write ${path}: ${code}`, {
       hint: "The replica stays as it was; free some space or repair the permissions of its folder",

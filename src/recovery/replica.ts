@@ -10,8 +10,7 @@
  * durable, then the transaction commits. At the start the checksum of the whole content tells at which of the
  * two points the database is; at neither, it is not our replica and is not touched.
  */
-import { existsSync, mkdirSync, realpathSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { existsSync } from "node:fs";
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
@@ -35,6 +34,7 @@ import { DivergedError } from "./replica-errors.ts";
 import { ReplicaFeed } from "./replica-feed.ts";
 import { sweepLeftovers, takeReplicaLock } from "./replica-lock.ts";
 import { type ReplicaPoint, readReplicaState, replicaStatePath, writeReplicaState } from "./replica-state.ts";
+import { resolvePlace, TargetFolder } from "./target-folder.ts";
 
 /** What is to be followed, and how. */
 export interface ReplicateRequest {
@@ -113,15 +113,11 @@ export async function replicate(request: ReplicateRequest, context: ReplicateCon
   }
 }
 
-/**
- * The path with all links of its folder, and of itself if it exists, resolved: SQLite names -wal and -shm
- * after it.
- */
+/** The path with all links resolved, in a folder that exists: SQLite names -wal and -shm after it. */
 function realPathOf(path: string): string {
-  const absolute = resolve(path);
-  if (existsSync(absolute)) return realpathSync(absolute);
-  mkdirSync(dirname(absolute), { recursive: true });
-  return join(realpathSync(dirname(absolute)), basename(absolute));
+  const place = resolvePlace(path);
+  TargetFolder.open(place.path).close();
+  return place.path;
 }
 
 class Replica {

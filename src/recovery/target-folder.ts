@@ -56,7 +56,7 @@ export function resolvePlace(path: string): ResolvedPlace {
       continue;
     }
     if (++linkCount > LINKS_MAX) throw new WalrustError("usage", `${path} leads through too many links`);
-    if (stats.uid !== 0 && stats.uid !== process.geteuid?.()) planted.push({ path: next, uid: stats.uid });
+    if (!isTrusted(stats.uid)) planted.push({ path: next, uid: stats.uid });
     isLinked ||= pending.length === 0;
     // Taken part by part: `..` behind another link is not what the text says.
     const target = readlinkSync(next);
@@ -65,6 +65,11 @@ export function resolvePlace(path: string): ResolvedPlace {
   }
   for (const link of planted) assertOwnLink(link, at);
   return { path: at, isLinked };
+}
+
+/** Us, and who may change everything anyway: the owner of `/` is root, also in a user namespace. */
+function isTrusted(uid: number): boolean {
+  return uid === 0 || uid === process.geteuid?.() || uid === lstatSync("/").uid;
 }
 
 /** A link of somebody else may lead to what is that user's own, nowhere else. */

@@ -1,5 +1,6 @@
 /** isDatabaseInUse: what another process has open, in WAL mode, in rollback mode, and after its end. */
 import { describe, expect, test } from "bun:test";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { isDatabaseInUse } from "../../src/database/in-use.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
@@ -49,5 +50,20 @@ describe("isDatabaseInUse", () => {
     expect((await other.run("PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE")).errorCode).toBe("SQLITE_BUSY");
     await app.must("COMMIT");
     await Promise.all([app.close(), other.close()]);
+  });
+});
+
+describe("isDatabaseInUse beside files that are none", () => {
+  test("never waits for a FIFO, follows no link, and takes neither for a database", async () => {
+    const { path, app } = await open("WAL");
+    await app.close();
+    rmSync(`${path}-shm`, { force: true });
+    expect(Bun.spawnSync(["mkfifo", `${path}-shm`]).exitCode).toBe(0);
+    expect(isDatabaseInUse(path)).toBe(false);
+    rmSync(`${path}-shm`);
+    symlinkSync("elsewhere", `${path}-shm`);
+    expect(isDatabaseInUse(path)).toBe(false);
+    rmSync(path);
+    expect(isDatabaseInUse(path)).toBe(false);
   });
 });

@@ -3,7 +3,7 @@
  * all the same, with a warning. And a schema that makes the check endless: signals are obeyed.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   APPLICATION_DATABASES,
@@ -17,7 +17,9 @@ import {
 import { collect, documentOf, mustWalrust, runWalrust, spawnWalrust } from "../support/binary.ts";
 import { assertSameBytes } from "../support/database-files.ts";
 import { eventually } from "../support/eventually.ts";
+import { SqliteProcess } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
+import { WatchProcess } from "../support/watch-process.ts";
 
 setDefaultTimeout(120_000);
 
@@ -48,6 +50,39 @@ describe("a database that SQLite cannot check here", () => {
     expect(check.status).toMatch(/^(partial|not_checked)$/);
     const verified = await runWalrust(["verify", "app", "--restore", ...words]);
     expect([verified.exitCode, verified.stdout]).toEqual([1, expect.stringContaining("WARNING not-checked")]);
+  });
+
+  test("snapshot and watch tell it when they see the database for the first time, then no more", async () => {
+    const path = inWalMode(APPLICATION_DATABASES["an index on a function"]!());
+    const words = ["-b", `file://${tempFolder("bucket")}`];
+    const warning = "SQLite cannot check all of this database here: unknown function: slugs()";
+    const [first, second] = [
+      await mustWalrust(["snapshot", path, ...words]),
+      await mustWalrust(["snapshot", path, ...words]),
+    ];
+    expect(first.stderr).toContain(`WARN app: ${warning}`);
+    expect(second.stderr).toBe("");
+
+    const folder = tempFolder("live");
+    const live = join(folder, "live.db");
+    copyFileSync(path, live);
+    // The application has it open, and its newest table is in the WAL alone.
+    const app = await SqliteProcess.open(live);
+    await app.must("CREATE TABLE more(x)");
+    const watched = await WatchProcess.start([live, ...words, "--no-metrics"]);
+    await eventually("it is told", async () => watched.stderr.includes(`WARN live: ${warning}`));
+    await watched.stop();
+    expect(readdirSync(folder).toSorted()).toEqual([
+      ".live.db-walrust",
+      "live.db",
+      "live.db-shm",
+      "live.db-wal",
+    ]);
+    expect(watched.stderr.split(warning).length).toBe(2);
+    const again = await WatchProcess.start([live, ...words, "--no-metrics"]);
+    await again.stop();
+    expect(again.stderr).not.toContain(warning);
+    await app.close();
   });
 
   test("replicate follows it", async () => {

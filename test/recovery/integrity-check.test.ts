@@ -37,7 +37,7 @@ setDefaultTimeout(60_000);
 const PAGE = 4096;
 const ENV = systemEnv(SILENT_LOG);
 const MAIN = join(import.meta.dir, "..", "..", "src", "main.ts");
-const CHILD = [process.execPath, MAIN, "__check-database"];
+const CHILD = [process.execPath, MAIN, "__check-database", String(process.pid)];
 const SOUND = ["CREATE TABLE t(id INTEGER PRIMARY KEY, code)", "CREATE INDEX i ON t(code)"];
 
 const check = (path: string, mode: "full" | "quick" = "full"): Promise<IntegrityVerdict> =>
