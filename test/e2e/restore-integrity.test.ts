@@ -52,7 +52,7 @@ describe("a database that SQLite cannot check here", () => {
     expect([verified.exitCode, verified.stdout]).toEqual([1, expect.stringContaining("WARNING not-checked")]);
   });
 
-  test("snapshot and watch tell it when they see the database for the first time, then no more", async () => {
+  test("snapshot and watch tell it once, when they see the database for the first time", async () => {
     const path = inWalMode(APPLICATION_DATABASES["an index on a function"]!());
     const words = ["-b", `file://${tempFolder("bucket")}`];
     const warning = "SQLite cannot check all of this database here: unknown function: slugs()";
