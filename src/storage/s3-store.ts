@@ -370,7 +370,7 @@ export class S3Store implements ObjectStore {
       isCreateOnly: guard === "condition",
       retry: { env: this.#options.env, policy, signal },
       isDone: () => this.#isSame(key, body, options),
-      onLeftParts: (reason) => this.#sayLeftParts(key, reason),
+      onLeftParts: (reason) => this.#sayLeftParts(key, body, reason),
       putSlots: this.#options.putSlots,
       habit: this.#putHabit,
       book: this.#uploadBook,
@@ -419,8 +419,9 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  #sayLeftParts(key: string, reason: string): void {
-    if (this.#isLeftPartsSaid) return;
+  #sayLeftParts(key: string, body: PutBody, reason: string): void {
+    // The few bytes of a probe are not worth a word: a store that keeps them keeps its deletes, too.
+    if (this.#isLeftPartsSaid || body === PROBE_BODY) return;
     this.#isLeftPartsSaid = true;
     const what = "an unfinished upload could not be aborted: the store keeps its parts";
     this.#options.env.log.warn(what, { key, reason });
