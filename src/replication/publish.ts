@@ -98,8 +98,8 @@ export async function publish(
     const before = isGuarded ? await replacedOrNull(publisher, signal) : null;
     if (before !== null) return before;
     await store.put(key, body, options);
-    const beyond = isGuarded ? await beyondOrNull(publisher, file, key, signal) : null;
-    return beyond ?? { kind: "published", key, timeMs };
+    const other = isGuarded ? await otherWriterOrNull(publisher, file, key, signal) : null;
+    return other ?? { kind: "published", key, timeMs };
   } catch (error) {
     if (!hasCode(error, "precondition")) throw error;
     const head = await store.head(key, signal === undefined ? {} : { signal });
@@ -111,9 +111,23 @@ export async function publish(
 }
 
 /**
- * Where nothing enforces create-only writes, a writer that looked before we put may have put after us. Then
- * the object that was acknowledged last is no longer ours: nothing may be put after it.
+ * Looks for another writer where nothing enforces create-only writes: one that looked before we put may have
+ * put after us.
+ *
+ * Say it has replaced our object N, which we had acknowledged. If we had put N + 1 before it looks beyond its
+ * N, it finds that and stops. If not, we put N + 1 after it had put N, and then find its N in place of ours.
+ * So whoever looks at both after each put cannot be overwritten without one of the two being stopped.
  */
+async function otherWriterOrNull(
+  publisher: Publisher,
+  file: SpoolFile,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<TakenKey | null> {
+  return (await replacedOrNull(publisher, signal)) ?? (await beyondOrNull(publisher, file, key, signal));
+}
+
+/** Whether the object that was acknowledged before is another one now. */
 async function replacedOrNull(
   { store, lastLink = null }: Publisher,
   signal: AbortSignal | undefined,
@@ -131,7 +145,7 @@ async function replacedOrNull(
   }
 }
 
-/** The other side of the same: a put that took its time may have replaced what somebody has gone on from. */
+/** Whether there is something beyond what we have put: somebody has gone on from what was there before. */
 async function beyondOrNull(
   { store, name }: Publisher,
   file: SpoolFile,

@@ -1,6 +1,6 @@
 /**
  * A bucket without create-only writes, asked by several stores at once: each request takes effect when a
- * seeded scheduler picks it, so that every order of the requests of two writers comes up.
+ * scheduler picks it, so that any order of the requests of two writers comes up.
  */
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { NO_RETRY } from "../../src/storage/retry.ts";
@@ -13,15 +13,34 @@ interface Kept {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** A request that waits. */
+interface Waiting {
+  readonly request: S3Request;
+  readonly go: () => void;
+}
+
+/** Picks the request that takes effect next, by its index. */
+export type Pick = (waiting: readonly S3Request[]) => number;
+
+/** Any order. */
+export function anyOrder(random: () => number): Pick {
+  return (waiting) => Math.floor(random() * waiting.length);
+}
+
+/** Looks before puts, and of two puts that of the lower TXID: each writer is as far as the other. */
+export function lockstep(waiting: readonly S3Request[]): number {
+  const look = waiting.findIndex(({ method }) => method !== "PUT");
+  if (look !== -1) return look;
+  const names = waiting.map(({ fullKey }) => (fullKey ?? "").replace(/^.*\//, ""));
+  return names.indexOf(names.toSorted()[0]!);
+}
+
 /** The bucket. */
 export class ScheduledBucket {
   readonly objects = new Map<string, Kept>();
-  readonly #waiting: (() => void)[] = [];
-  readonly #random: () => number;
+  readonly #waiting: Waiting[] = [];
 
-  constructor(random: () => number) {
-    this.#random = random;
-  }
+  constructor(readonly pick: Pick) {}
 
   /** A store of its own over this bucket. */
   open(): S3Store {
@@ -30,23 +49,24 @@ export class ScheduledBucket {
     return new S3Store({ client, bucket: "bucket", prefix: "", env, retry: NO_RETRY });
   }
 
-  /** Lets requests take effect, one at a time in a random order, until all works have ended. */
+  /** Lets requests take effect, one at a time, until all works have ended. */
   async run(works: readonly Promise<unknown>[]): Promise<void> {
     let isOver = false;
     const all = Promise.allSettled(works).then(() => {
       isOver = true;
     });
     while (!isOver) {
-      const [next] = this.#waiting.splice(Math.floor(this.#random() * this.#waiting.length), 1);
-      next?.();
       await systemEnv(SILENT_LOG).turn();
+      if (this.#waiting.length === 0) continue;
+      const index = this.pick(this.#waiting.map(({ request }) => request));
+      this.#waiting.splice(index, 1)[0]!.go();
     }
     await all;
   }
 
   async #send(request: S3Request): Promise<S3Answer> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.push(resolve);
+    this.#waiting.push({ request, go: resolve });
     await promise;
     return this.#answer(request);
   }
