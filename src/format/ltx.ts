@@ -29,7 +29,8 @@
  * A header is valid if and only if
  *   1. the magic is right, no other flag than bit 1 is set, the page size is a power of two
  *      from 512 to 65536,
- *   2. 1 <= min TXID <= max TXID (here also <= 2^53 - 1, as are timestamp, WAL offset and WAL size),
+ *   2. 1 <= min TXID <= max TXID (here also <= 2^53 - 1, as are WAL offset and WAL size; the timestamp is of
+ *      the years 0 to 9999),
  *   3. WAL offset and size are not negative, and the offset is not 0 where a size or a salt is set,
  *   4. the pre-apply checksum is 0 if min TXID is 1 (a snapshot) or no checksums are tracked, and otherwise
  *      has bit 63 set.
@@ -51,7 +52,7 @@
  * Source: superfly/ltx v0.5.2, ltx.go, encoder.go, decoder.go.
  */
 import { WalrustError } from "../errors.ts";
-import { type Checksum, isPageSize, NO_CHECKSUM, TXID_MAX, type Txid } from "./types.ts";
+import { type Checksum, isPageSize, isTimeMs, NO_CHECKSUM, TXID_MAX, type Txid } from "./types.ts";
 
 /** The bytes of an LTX header. */
 export const LTX_HEADER_SIZE = 100;
@@ -237,8 +238,8 @@ function headerProblemOrNull(header: LtxHeader): HeaderProblem | null {
   if (!isTxid(minTxid)) return problem("minTxid", `min TXID is ${minTxid}, expected 1 to 2^53 - 1`);
   if (!isTxid(maxTxid)) return problem("maxTxid", `max TXID is ${maxTxid}, expected 1 to 2^53 - 1`);
   if (minTxid > maxTxid) return problem("maxTxid", `max TXID is ${maxTxid}, expected at least ${minTxid}`);
-  if (!Number.isSafeInteger(header.timestampMs)) {
-    return problem("timestampMs", `timestamp is ${header.timestampMs}, expected at most 2^53 - 1 ms`);
+  if (!isTimeMs(header.timestampMs)) {
+    return problem("timestampMs", `timestamp is ${header.timestampMs}, expected ms of the years 0 to 9999`);
   }
   const checksumFound = checksumProblemOrNull(
     "pre-apply",

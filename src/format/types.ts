@@ -20,6 +20,15 @@ export const NO_CHECKSUM = 0n as Checksum;
 /** The largest TXID that is handled: 2^53 - 1. */
 export const TXID_MAX = Number.MAX_SAFE_INTEGER as Txid;
 
+/** The first and the last ms of the years 0 to 9999: other times no date text (RFC 3339) can show. */
+export const TIME_MIN_MS = -62_167_219_200_000;
+export const TIME_MAX_MS = 253_402_300_799_999;
+
+/** Whether `value` is a time in whole ms that a date can show. */
+export function isTimeMs(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= TIME_MIN_MS && value <= TIME_MAX_MS;
+}
+
 /** The bytes of a SHA-256 chain value. */
 export const CHAIN_SIZE = 32;
 

@@ -13,7 +13,7 @@ import { fstatSync } from "node:fs";
 import type { WalPosition } from "../database/wal-tail.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import { crc64 } from "../format/crc64.ts";
-import type { Checksum, Txid } from "../format/types.ts";
+import { type Checksum, isTimeMs, type Txid } from "../format/types.ts";
 import { readOwnOrNull, replaceOwn } from "./own-file.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { homeOf, isCopied, parseHome } from "./state-home.ts";
@@ -143,12 +143,17 @@ function parseState(value: Record<string, unknown>): DatabaseState {
     if (!Number.isSafeInteger(field) || (field as number) < min) throw new Error(`${key} is ${field}`);
     return field as number;
   };
+  const time = (key: string): number => {
+    const field = whole(key, 0);
+    if (!isTimeMs(field)) throw new Error(`${key} is ${field}`);
+    return field;
+  };
   return {
     destination: text("destination", /./),
     name: text("name", /./),
     writer: text("writer", /^[0-9a-f]{32}$/),
     txid: whole("txid", 1) as Txid,
-    timeMs: whole("timeMs", 0),
+    timeMs: time("timeMs"),
     pageSizeBytes: whole("pageSizeBytes", 512),
     commit: whole("commit", 1),
     checksum: BigInt(`0x${text("checksum", /^[0-9a-f]{16}$/)}`) as Checksum,
@@ -177,6 +182,6 @@ function parseFile(value: Record<string, unknown>): DatabaseFile {
 
 function parseSnapshot(value: Record<string, unknown>): { txid: Txid; timeMs: number } {
   const { txid, timeMs } = value;
-  if (!Number.isSafeInteger(txid) || !Number.isSafeInteger(timeMs)) throw new Error("snapshot is malformed");
+  if (!Number.isSafeInteger(txid) || !isTimeMs(timeMs as number)) throw new Error("snapshot is malformed");
   return { txid: txid as Txid, timeMs: timeMs as number };
 }

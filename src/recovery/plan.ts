@@ -33,7 +33,10 @@ export function newestTxid(objects: readonly LtxObject[]): Txid | 0 {
   return objects.reduce<Txid | 0>((max, object) => Math.max(max, object.maxTxid) as Txid, 0);
 }
 
-/** Plans the way to `target`, or to the newest TXID of the listing when it is null. */
+/**
+ * Plans the way to `target`, or to the newest TXID of the listing when it is null. In O(n log n), however many
+ * bases there are: the ways from two bases are one from where they meet.
+ */
 export function planRestore(objects: readonly LtxObject[], target: Txid | null): RestorePlan | NoRestorePlan {
   const newest = newestTxid(objects);
   if (newest === 0) return { kind: "empty" };
@@ -43,49 +46,80 @@ export function planRestore(objects: readonly LtxObject[], target: Txid | null):
     .filter((object) => object.minTxid === 1)
     .sort((a, b) => b.maxTxid - a.maxTxid || b.level - a.level);
   const continuations = useful.filter((object) => object.minTxid > 1).sort((a, b) => a.minTxid - b.minTxid);
-  let furthest: LtxObject[] = [];
+  const ways = new Ways(continuations);
+  let furthest: { readonly base: LtxObject; readonly endTxid: number } | null = null;
   for (const base of bases) {
-    const path = extendPath(base, continuations);
-    if (path.at(-1)!.maxTxid === goal) return { kind: "plan", objects: path, txid: goal };
-    if (furthest.length === 0 || path.at(-1)!.maxTxid > furthest.at(-1)!.maxTxid) furthest = path;
+    const endTxid = ways.endFrom(base.maxTxid);
+    if (endTxid === goal) return { kind: "plan", objects: [base, ...ways.from(base.maxTxid)], txid: goal };
+    if (furthest === null || endTxid > furthest.endTxid) furthest = { base, endTxid };
   }
   if (target !== null && !objects.some((object) => object.maxTxid === target)) {
     return { kind: "not-a-point", ...neighbours(objects, target) };
   }
-  const afterTxid = (furthest.at(-1)?.maxTxid ?? 0) as Txid;
+  const afterTxid = (furthest?.endTxid ?? 0) as Txid;
   const next = continuations.find((object) => object.minTxid > afterTxid);
   return { kind: "gap", afterTxid, nextTxid: next?.minTxid ?? null };
 }
 
 /**
- * The greedy path from a base: always the object that reaches furthest. `continuations` are sorted by min
- * TXID.
+ * The greedy ways over objects that continue others: from a TXID always the object that reaches furthest.
+ * Which one that is depends on the TXID alone, so it is looked up once for each.
  */
-function extendPath(base: LtxObject, continuations: readonly LtxObject[]): LtxObject[] {
-  const path = [base];
-  let reached = base.maxTxid;
-  let next = 0;
-  let best: LtxObject | null = null;
-  for (;;) {
-    while (next < continuations.length && continuations[next]!.minTxid <= reached + 1) {
-      const candidate = continuations[next++]!;
-      if (candidate.maxTxid > reached && (best === null || isBetter(candidate, best, reached)))
-        best = candidate;
+class Ways {
+  /** By ascending min TXID. */
+  readonly #objects: readonly LtxObject[];
+  /** The object that reaches furthest among those up to the same index. */
+  readonly #furthest: LtxObject[] = [];
+  readonly #ends = new Map<number, number>();
+
+  constructor(objects: readonly LtxObject[]) {
+    this.#objects = objects;
+    for (const object of objects) {
+      const best = this.#furthest.at(-1);
+      this.#furthest.push(best === undefined || isBetter(object, best) ? object : best);
     }
-    if (best === null || best.maxTxid <= reached) return path;
-    path.push(best);
-    reached = best.maxTxid;
-    best = null;
-    // Candidates that overlap the new end begin earlier in the list: none of them reaches further than the
-    // best did.
+  }
+
+  /** The TXID that the way from `txid` ends at. */
+  endFrom(txid: number): number {
+    const passed: number[] = [];
+    let reached = txid;
+    let end = this.#ends.get(reached);
+    while (end === undefined) {
+      passed.push(reached);
+      const next = this.#nextOrNull(reached);
+      if (next === null) end = reached;
+      else {
+        reached = next.maxTxid;
+        end = this.#ends.get(reached);
+      }
+    }
+    for (const point of passed) this.#ends.set(point, end);
+    return end;
+  }
+
+  /** The objects of the way from `txid`. */
+  *from(txid: number): Generator<LtxObject> {
+    for (let next = this.#nextOrNull(txid); next !== null; next = this.#nextOrNull(next.maxTxid)) yield next;
+  }
+
+  /** The object that leads furthest on from a state at `txid`, or null. */
+  #nextOrNull(txid: number): LtxObject | null {
+    let low = 0;
+    let high = this.#objects.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#objects[middle]!.minTxid <= txid + 1) low = middle + 1;
+      else high = middle;
+    }
+    const best = this.#furthest[low - 1];
+    return best !== undefined && best.maxTxid > txid ? best : null;
   }
 }
 
-/** Further is better; at the same end, an exact continuation is better than one that overlaps. */
-function isBetter(candidate: LtxObject, best: LtxObject, reached: Txid): boolean {
-  if (candidate.maxTxid !== best.maxTxid) return candidate.maxTxid > best.maxTxid;
-  const isExact = candidate.minTxid === reached + 1;
-  return isExact && best.minTxid !== reached + 1;
+/** Further is better; at the same end, the one that begins later: it overlaps least, and is exact if one is. */
+function isBetter(object: LtxObject, best: LtxObject): boolean {
+  return object.maxTxid === best.maxTxid ? object.minTxid > best.minTxid : object.maxTxid > best.maxTxid;
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  * "Latest" is the newest in the listing, unless the manifest names more: then something was deleted, which is
  * an integrity error and never a silent older state. A time is looked up in the LTX headers by binary search
- * over the points of the listing (capture times never decrease).
+ * over the points of the listing (capture times never decrease, but for those that are ahead of the clock).
  */
 import { WalrustError } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
@@ -11,6 +11,9 @@ import { type LtxObject, readTime } from "../storage/catalog.ts";
 import type { ManifestReading } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { holeOrNull, neighbours, newestTxid, plannableTxids } from "./plan.ts";
+
+/** Captures from the future that a lookup by time passes over one by one. */
+const AHEAD_POINTS_MAX = 64;
 
 /** What a user asks for. */
 export type PointInTime =
@@ -169,9 +172,10 @@ async function resolveTime(
   };
   while (low <= high) {
     const middle = (low + high) >> 1;
-    if ((await timeOf(middle)) <= timeMs) {
-      found = middle;
-      low = middle + 1;
+    const present = await firstPresentOrNull(timeOf, middle, high, nowMs);
+    if (present !== null && (await timeOf(present)) <= timeMs) {
+      found = present;
+      low = present + 1;
     } else high = middle - 1;
   }
   if (found === -1) {
@@ -189,6 +193,25 @@ async function resolveTime(
   const foundTime = new Date(await timeOf(found)).toISOString();
   const notice = isNewest ? `the newest capture is of ${foundTime}; nothing is known after it` : null;
   return { txid: points[found]!.maxTxid, notice };
+}
+
+/**
+ * The first index from `from` to `last` whose time is not in the future, or null. A capture that is ahead of
+ * the clock says nothing of those after it, which may be from the present again.
+ */
+async function firstPresentOrNull(
+  timeOf: (index: number) => Promise<number>,
+  from: number,
+  last: number,
+  nowMs: number,
+): Promise<number | null> {
+  for (let index = from; index <= Math.min(last, from + AHEAD_POINTS_MAX); index++) {
+    if ((await timeOf(index)) <= nowMs) return index;
+  }
+  if (last <= from + AHEAD_POINTS_MAX || (await timeOf(last)) > nowMs) return null;
+  throw new WalrustError("integrity", "The times of the captures contradict each other: many are ahead", {
+    hint: "Give a point as txid:N; `walrust list` shows the range",
+  });
 }
 
 function isoTime(timeMs: number): string {

@@ -41,6 +41,7 @@ import {
 import { detectForeignLayoutOrNull, type ForeignLayout } from "../storage/foreign-layout.ts";
 import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { adoptedTimeMs } from "./adopted-time.ts";
 import type { Predecessor } from "./anchor.ts";
 import { assertNotMarked, writerText } from "./foreign-mark.ts";
 import type { LiveDatabase } from "./live-database.ts";
@@ -226,7 +227,7 @@ export async function adopt(
   const writer = knownWriter ?? hex(env.randomBytes(16));
   if (newest === null) await assertNotForeign(live.name, store, env);
   const found =
-    newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store);
+    newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store, env);
   forgetLocal(live);
   if (newest === null || found === null) {
     // Said only now: as long as the bucket cannot be looked at, this is tried again and again.
@@ -245,7 +246,7 @@ export async function adopt(
     database: live.name,
     txid: newest.maxTxid,
   });
-  return { live, anchor: { before: found.before, reason }, needsSnapshot: false };
+  return { live, anchor: { before: found.before, reason }, needsSnapshot: found.isDamaged };
 }
 
 /**
@@ -313,6 +314,8 @@ function refusal(name: string, store: ObjectStore, { title, key, format }: Forei
 interface FoundPredecessor {
   readonly before: Predecessor;
   readonly writer: string | null;
+  /** Nothing leads over the newest object: what follows needs a snapshot of its own. */
+  readonly isDamaged: boolean;
 }
 
 /** @throws WalrustError code "foreign-writer" when the newest object is somebody else's */
@@ -322,13 +325,20 @@ async function predecessorOrForeign(
   name: string,
   writer: string,
   store: ObjectStore,
+  env: Env,
 ): Promise<FoundPredecessor> {
   try {
-    return await predecessorOf(newest, objects, name, writer, store);
+    return await predecessorOf(newest, objects, name, writer, store, env);
   } catch (error) {
-    if (!hasCode(error, "corrupt")) throw error;
+    if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
     const layout = await detectForeignLayoutOrNull(store, name);
-    throw layout === null ? error : refusal(name, store, layout);
+    if (layout !== null) throw refusal(name, store, layout);
+    env.log.warn(`the newest object cannot be read: ${error.message}; a new snapshot follows`, {
+      database: name,
+      hint: "`walrust verify` tells which points are lost",
+    });
+    const before = { ...noPredecessor(store, name, writer), txid: newest.maxTxid };
+    return { before, writer: null, isDamaged: true };
   }
 }
 
@@ -339,6 +349,7 @@ async function predecessorOf(
   name: string,
   writer: string,
   store: ObjectStore,
+  env: Env,
 ): Promise<FoundPredecessor> {
   const header = await readHeader(store, newest.key);
   const trailer = await readTrailer(store, newest, header);
@@ -350,20 +361,27 @@ async function predecessorOf(
     name,
     writer,
     txid: newest.maxTxid,
-    timeMs: header.timestampMs,
+    timeMs: adoptedTimeMs(header.timestampMs, newest.key, name, env),
     checksum: isUnchecked ? NO_CHECKSUM : trailer.postApplyChecksum,
     chain: metadata.chain ?? hex(CHAIN_ZERO),
-    snapshot: await newestSnapshotOrNull(objects, store),
+    snapshot: await newestSnapshotOrNull(objects, store, env),
   };
-  return { before, writer: metadata.writer };
+  return { before, writer: metadata.writer, isDamaged: false };
 }
 
-/** TXID and time of the newest snapshot that is stored. */
+/** TXID and time of the newest snapshot that is stored and can be read; null makes a new one due. */
 async function newestSnapshotOrNull(
   objects: readonly LtxObject[],
   store: ObjectStore,
+  env: Env,
 ): Promise<Predecessor["snapshot"]> {
   const newest = newestObjectOrNull(objects.filter(({ level }) => level === SNAPSHOT_LEVEL));
   if (newest === null) return null;
-  return { txid: newest.maxTxid, timeMs: (await readHeader(store, newest.key)).timestampMs };
+  try {
+    const { timestampMs } = await readHeader(store, newest.key);
+    return { txid: newest.maxTxid, timeMs: Math.min(timestampMs, env.nowMs()) };
+  } catch (error) {
+    if (hasCode(error, "corrupt")) return null;
+    throw error;
+  }
 }

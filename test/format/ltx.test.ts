@@ -16,7 +16,14 @@ import {
   LTX_TRAILER_SIZE,
   type LtxHeader,
 } from "../../src/format/ltx.ts";
-import { CHECKSUM_FLAG, type Checksum, TXID_MAX, type Txid } from "../../src/format/types.ts";
+import {
+  CHECKSUM_FLAG,
+  type Checksum,
+  TIME_MAX_MS,
+  TIME_MIN_MS,
+  TXID_MAX,
+  type Txid,
+} from "../../src/format/types.ts";
 import { expectRefusal, sampleHeader, vector } from "./samples.ts";
 
 const SUM = (CHECKSUM_FLAG | 5n) as Checksum;
@@ -57,7 +64,7 @@ describe("decodeLtxHeader", () => {
       pageSizeBytes: fc.constantFrom(512, 1024, 2048, 4096, 8192, 16384, 32768, 65536),
       commit: uint32,
       txids: fc.tuple(fc.maxSafeNat(), fc.maxSafeNat()),
-      timestampMs: fc.maxSafeInteger(),
+      timestampMs: fc.integer({ min: TIME_MIN_MS, max: TIME_MAX_MS }),
       preApplyChecksum: checksum,
       walOffset: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
       walSizeBytes: fc.maxSafeNat(),
@@ -147,6 +154,8 @@ describe("encodeLtxHeader", () => {
     ["TXIDs out of order", { minTxid: 10 as Txid }, "max TXID is 9"],
     ["a TXID above 2^53 - 1", { maxTxid: (TXID_MAX + 1) as Txid }, "max TXID"],
     ["a timestamp that is no integer", { timestampMs: 0.5 }, "timestamp is 0.5"],
+    ["a timestamp after the year 9999", { timestampMs: TIME_MAX_MS + 1 }, "timestamp is 253402300800000"],
+    ["a timestamp before the year 0", { timestampMs: TIME_MIN_MS - 1 }, "timestamp is -62167219200001"],
     ["a pre-apply checksum that is missing", { preApplyChecksum: 0n as Checksum }, "pre-apply checksum"],
     [
       "a pre-apply checksum above 64 bits",

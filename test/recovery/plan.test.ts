@@ -195,3 +195,45 @@ describe("holeOrNull", () => {
     );
   });
 });
+
+describe("the work of planning", () => {
+  /** Objects whose last TXIDs are counted when they are read. */
+  function counted(texts: readonly string[]): { listing: LtxObject[]; reads: () => number } {
+    let reads = 0;
+    const listing = texts.flatMap(objects).map((one) => {
+      return Object.defineProperty({ ...one }, "maxTxid", {
+        enumerable: true,
+        get: () => {
+          reads++;
+          return one.maxTxid;
+        },
+      });
+    });
+    return { listing, reads: () => reads };
+  }
+
+  const upTo = (count: number, word: (txid: number) => string): string[] =>
+    Array.from({ length: count }, (_, index) => word(index + 2));
+  const listings: [string, (count: number) => string[]][] = [
+    [
+      "many snapshots before a gap",
+      (n) => [...upTo(n, (i) => `9/1-${i} 0/${i}-${i}`), `0/${n + 9}-${n + 9}`],
+    ],
+    [
+      "many snapshots that nothing continues",
+      (n) => upTo(n, (i) => `9/1-${2 * i} 0/${2 * n + i}-${2 * n + i}`),
+    ],
+    ["overlaps", (n) => ["9/1-1", ...upTo(n, (i) => `1/2-${i} 0/${i}-${i}`)]],
+  ];
+  test.each(listings)("grows with n log n for %s", (_what, listingOf) => {
+    const [small, large] = [2_000, 20_000].map((count) => {
+      const { listing, reads } = counted(listingOf(count));
+      planRestore(listing, null);
+      neighbours(listing, 5 as Txid);
+      holeOrNull(listing, 5 as Txid);
+      return reads();
+    });
+    // Ten times the objects: some 13 times the work, where quadratic work would be a hundred times as much.
+    expect(large! / small!).toBeLessThan(20);
+  });
+});

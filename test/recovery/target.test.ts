@@ -179,6 +179,16 @@ describe("resolveTarget", () => {
     expect(found).toContain("txid:1 of 2026-03-01T12:00:00.000Z");
   });
 
+  test("a time passes over captures that are ahead of the clock", async () => {
+    const ahead = "9/1-1@0 0/2-2@10 0/3-3@9e6 0/4-4@20 0/5-5@9e6 0/6-6@9e6 0/7-7@30";
+    const times = [5, 10, 19, 20, 29, 30].map((seconds) => resolve(at(seconds), ahead));
+    const newest = "7: the newest capture is of 2026-03-01T12:00:30.000Z; nothing is known after it";
+    expect(await Promise.all(times)).toEqual(["1", "2", "2", "4", "4", newest]);
+    const clock = `9/1-1@0 0/2-2@10 ${Array.from({ length: 200 }, (_, i) => `0/${i + 3}-${i + 3}@9e6`).join(" ")}`;
+    expect(await resolve(at(500), clock)).toBe("2");
+    expect(await resolve(at(500), `${clock} 0/203-203@20`)).toStartWith("5 The times of the captures");
+  });
+
   test("a time in the future is refused", async () => {
     expect(await resolve(at(1001))).toStartWith("6 2026-03-01T12:16:41.000Z is in the future");
   });
