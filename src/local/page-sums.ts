@@ -23,8 +23,8 @@ import {
 } from "node:fs";
 import { sumScratch } from "../database/scratch.ts";
 import { WalrustError } from "../errors.ts";
-import { pageChecksumInto } from "../format/crc64.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno } from "../format/types.ts";
+import { ZeroPages } from "../format/zero-pages.ts";
 import {
   createTemp,
   openOwn,
@@ -141,9 +141,12 @@ export function checksumAfter(
       const word = window.seek(pgno);
       xor.add(window.words[word]!, window.words[word + 1]!);
     }
-    eachHole(oldCommit, newCommit, pgnos, pageSizeBytes, (_, zeroLow, zeroHigh) =>
-      xor.add(zeroLow, zeroHigh),
-    );
+    const zeros = ZeroPages.of(pageSizeBytes);
+    const sum = new Uint32Array(2);
+    eachHole(oldCommit, newCommit, pgnos, (firstPgno, lastPgno) => {
+      zeros.runInto(firstPgno, lastPgno, sum);
+      xor.add(sum[0]!, sum[1]!);
+    });
   } finally {
     closeSync(fd);
   }
@@ -182,8 +185,15 @@ export function applyBatch(
     const window = new SumWindow(fd, true);
     const { pgnos, low, high } = batch;
     for (let i = 0; i < pgnos.length; i++) setSum(window, pgnos[i]!, low[i]!, high[i]!);
-    eachHole(oldCommit, newCommit, pgnos, pageSizeBytes, (pgno, zeroLow, zeroHigh) => {
-      setSum(window, pgno, zeroLow, zeroHigh);
+    const zeros = ZeroPages.of(pageSizeBytes);
+    const lock = lockPgno(pageSizeBytes);
+    const sum = new Uint32Array(2);
+    eachHole(oldCommit, newCommit, pgnos, (firstPgno, lastPgno) => {
+      for (let pgno = firstPgno; pgno <= lastPgno; pgno++) {
+        if (pgno === lock) continue;
+        zeros.sumInto(pgno, sum);
+        setSum(window, pgno, sum[0]!, sum[1]!);
+      }
     });
     window.flush();
     ftruncateSync(fd, newCommit * ENTRY_SIZE);
@@ -199,30 +209,20 @@ function setSum(window: SumWindow, pgno: number, low: number, high: number): voi
   window.markDirty();
 }
 
-/** Calls back for each page the database grew by that no frame wrote, with the sum of a zero page. */
+/** Calls back for each run of pages that the database grew by and no frame wrote, the lock page included. */
 function eachHole(
   oldCommit: number,
   newCommit: number,
   pgnos: Uint32Array,
-  pageSizeBytes: number,
-  onHole: (pgno: number, low: number, high: number) => void,
+  onHole: (firstPgno: number, lastPgno: number) => void,
 ): void {
-  if (newCommit <= oldCommit) return;
-  const lock = lockPgno(pageSizeBytes);
-  const sum = new Uint32Array(2);
-  let next = 0;
-  let zero: Uint8Array | null = null;
-  while (next < pgnos.length && pgnos[next]! <= oldCommit) next++;
-  for (let pgno = oldCommit + 1; pgno <= newCommit; pgno++) {
-    if (next < pgnos.length && pgnos[next] === pgno) {
-      next++;
-      continue;
-    }
-    if (pgno === lock) continue;
-    zero ??= new Uint8Array(pageSizeBytes);
-    pageChecksumInto(pgno, zero, sum);
-    onHole(pgno, sum[0]!, sum[1]!);
+  let nextPgno = oldCommit + 1;
+  for (const pgno of pgnos) {
+    if (pgno < nextPgno) continue;
+    if (pgno > nextPgno) onHole(nextPgno, pgno - 1);
+    nextPgno = pgno + 1;
   }
+  if (nextPgno <= newCommit) onHole(nextPgno, newCommit);
 }
 
 /** @throws WalrustError code "integrity" for what is no file of ours: a full anchor replaces it */

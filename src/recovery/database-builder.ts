@@ -13,7 +13,9 @@ import { systemCode, WalrustError } from "../errors.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../format/ltx.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types.ts";
+import { ZeroPages } from "../format/zero-pages.ts";
 import { SumXor } from "../local/page-sums.ts";
+import { GrowthLimit } from "./growth-limit.ts";
 import { setAccess } from "./set-access.ts";
 import type { Ownership } from "./target-access.ts";
 
@@ -32,7 +34,9 @@ export class DatabaseBuilder {
   #sums = new Uint32Array(2 * 256);
   readonly #sum = new Uint32Array(2);
   #xor = new SumXor();
+  readonly #growth = new GrowthLimit();
   #header: LtxHeader | null = null;
+  #key = "";
   #pagesInObject = 0;
   #isReset = false;
 
@@ -92,6 +96,7 @@ export class DatabaseBuilder {
     }
     this.#isReset = !isFirst && header.pageSizeBytes !== this.pageSizeBytes;
     if (isFirst || this.#isReset) this.#startOver(header);
+    this.#growth.begin(this.commit, this.pageSizeBytes);
     this.base ??= { txid: header.maxTxid, timeMs: header.timestampMs };
     const isExact = !isFirst && header.minTxid === this.txid + 1;
     const hasPre = header.preApplyChecksum !== NO_CHECKSUM;
@@ -102,6 +107,7 @@ export class DatabaseBuilder {
       );
     }
     this.#header = header;
+    this.#key = key;
     this.#pagesInObject = 0;
   }
 
@@ -114,8 +120,9 @@ export class DatabaseBuilder {
     this.#xor = new SumXor();
   }
 
-  /** Writes one page of the object. */
+  /** Writes one page of the object. @throws WalrustError code "integrity" past the limit of growth */
   page(pgno: number, data: Uint8Array): void {
+    this.#growth.page(this.#key, pgno);
     pageChecksumInto(pgno, data, this.#sum);
     this.#setSum(pgno, this.#sum[0]!, this.#sum[1]!);
     this.#pagesInObject++;
@@ -139,6 +146,8 @@ export class DatabaseBuilder {
     if (this.#isReset && this.#pagesInObject !== pageCount) {
       throw this.#violation(key, `changes the page size with ${this.#pagesInObject} of ${pageCount} pages`);
     }
+    this.#growth.end(key, header.commit);
+    this.#growth.keep();
     this.#resize(header.commit);
     this.txid = header.maxTxid;
     this.timeMs = header.timestampMs;
@@ -157,11 +166,10 @@ export class DatabaseBuilder {
     this.#flush();
     for (let pgno = commit + 1; pgno <= this.commit; pgno++) this.#setSum(pgno, 0, 0);
     const lock = lockPgno(this.pageSizeBytes);
-    let zero: Uint8Array | null = null;
+    const zeros = ZeroPages.of(this.pageSizeBytes);
     for (let pgno = this.commit + 1; pgno <= commit; pgno++) {
       if (pgno === lock || this.#sums[pgno * 2 - 1]) continue;
-      zero ??= new Uint8Array(this.pageSizeBytes);
-      pageChecksumInto(pgno, zero, this.#sum);
+      zeros.sumInto(pgno, this.#sum);
       this.#setSum(pgno, this.#sum[0]!, this.#sum[1]!);
     }
     this.#growSums(commit);

@@ -34,8 +34,8 @@ export function newestTxid(objects: readonly LtxObject[]): Txid | 0 {
 }
 
 /**
- * Plans the way to `target`, or to the newest TXID of the listing when it is null. In O(n log n), however many
- * bases there are: the ways from two bases are one from where they meet.
+ * Plans the way to `target`, or to the newest TXID of the listing when it is null. In O(n log n), however
+ * many bases there are: the ways from two bases are one from where they meet.
  */
 export function planRestore(objects: readonly LtxObject[], target: Txid | null): RestorePlan | NoRestorePlan {
   const newest = newestTxid(objects);
@@ -117,7 +117,7 @@ class Ways {
   }
 }
 
-/** Further is better; at the same end, the one that begins later: it overlaps least, and is exact if one is. */
+/** Further is better; at the same end, the one that begins later: it overlaps least. */
 function isBetter(object: LtxObject, best: LtxObject): boolean {
   return object.maxTxid === best.maxTxid ? object.minTxid > best.minTxid : object.maxTxid > best.maxTxid;
 }

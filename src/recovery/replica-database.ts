@@ -24,6 +24,7 @@ import { formatChecksum, isWithoutChecksum, type LtxHeader, type LtxTrailer } fr
 import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../format/sqlite-header.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM } from "../format/types.ts";
 import type { ObjectTarget } from "./apply-object.ts";
+import { GrowthLimit } from "./growth-limit.ts";
 import { DivergedError } from "./replica-errors.ts";
 import { eachHole, ReplicaSums } from "./replica-sums.ts";
 import { WalAppender } from "./replica-wal.ts";
@@ -59,6 +60,8 @@ export class ReplicaDatabase implements ObjectTarget {
   #firstPage: Uint8Array;
   #transaction: Transaction | null = null;
   #header: LtxHeader | null = null;
+  readonly #growth = new GrowthLimit();
+  #key = "";
 
   /** The TXID of the content; set by the owner, who knows the state file. */
   txid = 0;
@@ -154,6 +157,7 @@ export class ReplicaDatabase implements ObjectTarget {
     }
     this.beginTransaction(commit);
     this.#header = header;
+    this.#key = key;
   }
 
   /** Begins a transaction after which the database is `newCommit` pages long. */
@@ -164,6 +168,8 @@ export class ReplicaDatabase implements ObjectTarget {
     const [salt2, newSalt2] = new Uint32Array(this.#env.randomBytes(8).buffer) as unknown as [number, number];
     this.#index.tryRestart(salt2);
     this.#sums.beginBatch();
+    this.#growth.begin(this.#sums.commit, this.pageSizeBytes);
+    this.#key = "The newest state";
     this.#transaction = {
       wal: new WalAppender(this.#pin.walPath, this.pageSizeBytes, this.#index.read(), newSalt2),
       newCommit,
@@ -178,6 +184,7 @@ export class ReplicaDatabase implements ObjectTarget {
   /** Adds a page to the transaction, by ascending page number. */
   page(pgno: number, data: Uint8Array): void {
     const transaction = this.#open();
+    this.#growth.page(this.#key, pgno);
     this.#sums.add(pgno, data);
     transaction.pageCount++;
     if (pgno === 1) transaction.firstPage = data.slice();
@@ -214,6 +221,7 @@ export class ReplicaDatabase implements ObjectTarget {
     const transaction = this.#open();
     const { newCommit, wal, held, heldPgno } = transaction;
     if (transaction.firstPage !== null) assertWalMode(transaction.firstPage);
+    this.#growth.end(this.#key, newCommit);
     // Pages that nobody wrote are zeros: the file or the WAL may still hold what was there before a shrink.
     let zero: Uint8Array | null = null;
     const pgnos = pgnosOf(wal, heldPgno);
@@ -247,6 +255,7 @@ export class ReplicaDatabase implements ObjectTarget {
       this.#index.publish(wal.firstFrame, wal.pgnos, header);
     }
     this.#sums.keepBatch(newCommit);
+    this.#growth.keep();
     if (firstPage !== null) this.#firstPage = firstPage;
     this.abort();
   }

@@ -11,8 +11,9 @@ import { formatChecksum, type LtxHeader } from "../format/ltx.ts";
 import { type Checksum, NO_CHECKSUM } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 import type { WalrustMetadata } from "../storage/object-metadata.ts";
+import { CLAIMED_SIZE_MAX } from "./growth-limit.ts";
 import type { Findings } from "./verify-report.ts";
-import { holdsAllPages } from "./verify-size.ts";
+import { holdsAllPages, pagesMax } from "./verify-size.ts";
 
 /** What an object says about itself, once its header agrees with its key. */
 export interface ObjectFacts {
@@ -28,6 +29,7 @@ interface Mark {
   readonly chain: string | null;
   readonly checksum: Checksum;
   readonly pageSizeBytes: number;
+  readonly commit: number;
 }
 
 const CHAIN_ZERO_HEX = hex(CHAIN_ZERO);
@@ -98,6 +100,11 @@ export class LinkChecker {
         );
       }
     }
+    const growth = header.commit - before.commit - pagesMax(header, object.sizeBytes);
+    if (growth > CLAIMED_SIZE_MAX / header.pageSizeBytes) {
+      const change = `from ${before.commit} to ${header.commit} pages`;
+      this.#add("bad-size", object, `grows the database ${change} without holding the new ones`);
+    }
     if (header.pageSizeBytes !== before.pageSizeBytes && !holdsAllPages(header, object.sizeBytes)) {
       const change = `from ${before.pageSizeBytes} to ${header.pageSizeBytes} bytes`;
       this.#add("page-size-mismatch", object, `changes the page size ${change} without holding all pages`);
@@ -135,9 +142,9 @@ function mergeMark(
   same: Mark | undefined,
   { object, header, postApplyChecksum, metadata }: ObjectFacts,
 ): Mark {
-  const { pageSizeBytes } = header;
+  const { pageSizeBytes, commit } = header;
   if (same === undefined) {
-    return { key: object.key, chain: metadata.chain, checksum: postApplyChecksum, pageSizeBytes };
+    return { key: object.key, chain: metadata.chain, checksum: postApplyChecksum, pageSizeBytes, commit };
   }
   const chain = same.chain ?? metadata.chain;
   const checksum = same.checksum === NO_CHECKSUM ? postApplyChecksum : same.checksum;

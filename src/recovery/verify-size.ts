@@ -1,5 +1,6 @@
 /**
- * Which sizes an LTX file with a given header can have: bounds that need no more than the header. Pure.
+ * Which sizes an LTX file with a given header can have, and how many pages a file of a size can hold: bounds
+ * that need no more than the header. Pure.
  */
 import { LTX_HEADER_SIZE, LTX_PAGE_HEADER_SIZE, LTX_TRAILER_SIZE, type LtxHeader } from "../format/ltx.ts";
 import { INDEX_ENTRY_SIZE_MAX } from "../format/ltx-index.ts";
@@ -32,6 +33,14 @@ export function isPlausibleSize(header: LtxHeader, sizeBytes: number): boolean {
 export function holdsAllPages(header: LtxHeader, sizeBytes: number): boolean {
   const { pageSizeBytes, commit } = header;
   const pageCount = commit - (commit >= lockPgno(pageSizeBytes) ? 1 : 0);
-  const frameSizeMin = PAGE_OVERHEAD_MIN + Math.floor(pageSizeBytes / LZ4_RATIO_MAX);
-  return sizeBytes >= LTX_SIZE_MIN + pageCount * frameSizeMin;
+  return sizeBytes >= LTX_SIZE_MIN + pageCount * frameSizeMin(pageSizeBytes);
+}
+
+function frameSizeMin(pageSizeBytes: number): number {
+  return PAGE_OVERHEAD_MIN + Math.floor(pageSizeBytes / LZ4_RATIO_MAX);
+}
+
+/** The most pages that a file of `sizeBytes` can hold. */
+export function pagesMax({ pageSizeBytes }: LtxHeader, sizeBytes: number): number {
+  return Math.floor((sizeBytes - LTX_SIZE_MIN) / frameSizeMin(pageSizeBytes));
 }

@@ -1,10 +1,10 @@
 /**
  * How far the times of adopted objects are believed.
  *
- * Captures never go back in time, so whoever continues a history stamps nothing older than its newest object.
- * An object from the far future, of a clock that was wrong or of somebody who means harm, would stop time for
- * all that follow and keep every snapshot from becoming due. So its time is not taken over: ours go on from the
- * present, and a lookup by time passes over the objects that are ahead of it.
+ * Captures never go back in time, so a watch that continues a history stamps nothing older than its newest
+ * object. An object from the far future, written by a wrong clock or in bad faith, would stop time for all
+ * that follow and keep every snapshot from becoming due. So its time is not taken over: captures go on from
+ * the present, and a lookup by time passes over the objects that are ahead of it.
  */
 import type { Env } from "../env.ts";
 

@@ -184,7 +184,8 @@ describe("resolveTarget", () => {
     const times = [5, 10, 19, 20, 29, 30].map((seconds) => resolve(at(seconds), ahead));
     const newest = "7: the newest capture is of 2026-03-01T12:00:30.000Z; nothing is known after it";
     expect(await Promise.all(times)).toEqual(["1", "2", "2", "4", "4", newest]);
-    const clock = `9/1-1@0 0/2-2@10 ${Array.from({ length: 200 }, (_, i) => `0/${i + 3}-${i + 3}@9e6`).join(" ")}`;
+    const stuck = Array.from({ length: 200 }, (_, index) => `0/${index + 3}-${index + 3}@9e6`);
+    const clock = `9/1-1@0 0/2-2@10 ${stuck.join(" ")}`;
     expect(await resolve(at(500), clock)).toBe("2");
     expect(await resolve(at(500), `${clock} 0/203-203@20`)).toStartWith("5 The times of the captures");
   });
