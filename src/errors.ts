@@ -12,6 +12,7 @@ export const EXIT_CODES = {
   database: 3,
   "database-busy": 3,
   "not-wal": 3,
+  "foreign-wal": 3,
   locked: 3,
   storage: 4,
   "not-found": 4,

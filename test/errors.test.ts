@@ -16,7 +16,7 @@ import {
 const CONTRACT: readonly (readonly [exitCode: number, codes: readonly ErrorCode[]])[] = [
   [1, ["internal", "verify-warnings"]],
   [2, ["config", "usage"]],
-  [3, ["database", "database-busy", "not-wal", "locked"]],
+  [3, ["database", "database-busy", "not-wal", "foreign-wal", "locked"]],
   [4, ["storage", "not-found", "precondition", "missing-bucket", "auth", "foreign-writer"]],
   [5, ["integrity", "corrupt"]],
   [6, ["restore"]],

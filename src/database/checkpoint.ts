@@ -19,7 +19,7 @@ import { fdatasyncSync } from "node:fs";
 import type { Env } from "../env.ts";
 import { hasCode } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import { type Connection, openConnection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { Pin } from "./pin.ts";
 
 /** How far a cycle may go. */
@@ -87,9 +87,10 @@ export function checkpointCycle(
 ): CycleOutcome {
   if (!isHeld(pin)) return outcomeOf(pin, { outcome: "aborted", reason: "the pin is not held" });
   try {
-    const copier = openConnection(pin.path, { busyTimeoutMs: 0 });
+    const copier = pin.connect();
     try {
-      return outcomeOf(pin, runRounds({ pin, copier, capture, options, env }));
+      const cycle = { pin, copier, capture, options, env };
+      return outcomeOf(pin, cut(cycle, runRounds(cycle)));
     } finally {
       copier.close();
     }
@@ -154,9 +155,9 @@ function settle({ pin, capture }: Cycle): Ending {
 
 /** Step 2. @returns null, with the mark still held, when too much came in before the write lock was ours */
 function finish(cycle: Cycle, leftMax: number): Ending | null {
-  const { pin, copier, options, env } = cycle;
+  const { pin, options, env } = cycle;
   const before = pin.walIndex();
-  const writer = openConnection(pin.path, { busyTimeoutMs: 0 });
+  const writer = pin.connect();
   let ending: Ending | null;
   let writeLockHeldMs = 0;
   try {
@@ -173,9 +174,14 @@ function finish(cycle: Cycle, leftMax: number): Ending | null {
   } finally {
     writer.close();
   }
-  const mayTruncate = options.truncate && ending?.outcome === "complete" && pin.isFrozen;
-  const isTruncated = mayTruncate && !copier.checkpoint("TRUNCATE").isBusy;
-  return ending === null ? null : { ...ending, writeLockHeldMs, isTruncated };
+  return ending === null ? null : { ...ending, writeLockHeldMs };
+}
+
+/** Cuts the WAL to nothing after a complete cycle, if that is wanted and nobody is in the way. */
+function cut(cycle: Cycle, ending: Ending): Ending {
+  const { pin, copier, options } = cycle;
+  if (!options.truncate || ending.outcome !== "complete" || !pin.isFrozen) return ending;
+  return { ...ending, isTruncated: !copier.checkpoint("TRUNCATE").isBusy };
 }
 
 function underWriteLock(cycle: Cycle, before: WalIndexHeader | null, leftMax: number): Ending | null {

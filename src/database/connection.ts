@@ -21,6 +21,10 @@ import { assertNotMadeByUs, prepareSideFiles } from "./side-files.ts";
 export interface ConnectionOptions {
   /** How long SQLite's own busy handler waits for a lock, in ms; 0 for not at all. */
   readonly busyTimeoutMs: number;
+  /** The file that must be opened; without it whichever is at the path. */
+  readonly expected?: FileIdentity;
+  /** Drops the caller's lock on the SHARED range, which keeps files that we made from being deleted. */
+  readonly unlock?: () => void;
 }
 
 /** What `PRAGMA wal_checkpoint` answers. */
@@ -39,7 +43,8 @@ export interface CheckpointResult {
 const BUSY_CODES = /^SQLITE_(BUSY|LOCKED|PROTOCOL)/;
 
 /**
- * Opens a connection to the database at `path`.
+ * Opens a connection to the database at `path`. Nothing is read yet: SQLite opens -wal and -shm with the
+ * first read, and applies the WAL of whatever file; so the caller judges it first (see own-wal.ts).
  * @throws WalrustError "database" when there is no database, "database-busy" when it is being replaced just
  * now.
  */
@@ -52,16 +57,12 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
   retainConnection(identity);
   let database: Database | null = null;
   try {
+    if (options.expected !== undefined && !isSameFile(identity, options.expected)) throw movedError(path);
     database = new Database(path, { readwrite: true, create: false });
-    if (!isSameFile(fileIdentityOrNull(path), identity)) {
-      throw new WalrustError("database-busy", `Cannot open ${path}: it was replaced while it was opened`, {
-        retryable: true,
-        context: { path },
-      });
-    }
+    if (hasMoved(database) || !isSameFile(fileIdentityOrNull(path), identity)) throw movedError(path);
     database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
     database.run(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs)}`);
-    if (isGuest) assertGuest(database, path);
+    if (isGuest) assertGuest(database, path, options.unlock);
     return new Connection(path, identity, database);
   } catch (error) {
     database?.close();
@@ -73,14 +74,31 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
 /**
  * Opens -wal and -shm. If it was we who made them, they go again: the last connection to close deletes them.
  */
-function assertGuest(database: Database, path: string): void {
+function assertGuest(database: Database, path: string, unlock?: () => void): void {
   database.run("PRAGMA user_version");
   try {
     assertNotMadeByUs(path);
   } catch (error) {
     database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 0);
+    unlock?.();
     throw error;
   }
+}
+
+const movedAnswer = new Int32Array(2);
+
+/** Whether the file that SQLite opened is no longer the one at its path. */
+function hasMoved(database: Database): boolean {
+  movedAnswer.fill(0);
+  database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, movedAnswer);
+  return movedAnswer[0] !== 0;
+}
+
+function movedError(path: string): WalrustError {
+  return new WalrustError("database-busy", `Cannot open ${path}: it was replaced while it was opened`, {
+    retryable: true,
+    context: { path },
+  });
 }
 
 /** One open SQLite connection. Every method throws WalrustError "database-busy" (retryable) or "database". */

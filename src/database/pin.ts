@@ -13,6 +13,7 @@
  *
  * A pin must never be used in a process that has SQLite connections of its own (see descriptors.ts).
  */
+import { fstatSync, statSync } from "node:fs";
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
@@ -26,7 +27,8 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "./descriptors.ts";
-import { type FileStamp, fileStamp, isSameStamp } from "./file-stamp.ts";
+import { type FileName, fileMark } from "./file-mark.ts";
+import { FileWrites } from "./file-stamp.ts";
 import {
   DEAD_MAN_BYTE,
   FREEZE_BYTE,
@@ -36,6 +38,7 @@ import {
   SHARED_START,
 } from "./lock-bytes.ts";
 import { isLockedByOther, lockExclusive, lockShared, unlock } from "./ofd-lock.ts";
+import { assertStillJudged, NO_EVIDENCE, requireOwnWal, type WalEvidence } from "./own-wal.ts";
 import {
   busyError,
   replacedError,
@@ -46,6 +49,7 @@ import {
 } from "./pinnable.ts";
 import { isMark, markOf, readerSlotOrNull, slotsByPreference } from "./read-mark.ts";
 import { isForeignCheckpointRunning, readWalIndexOrNull } from "./shm.ts";
+import type { KnownFiles } from "./wal-owner.ts";
 import { yieldToCheckpoint } from "./yield.ts";
 
 /** What the pin holds: the freeze (perhaps a mark as well), a mark alone, or neither. */
@@ -64,7 +68,7 @@ export class Pin {
   #isFrozen = false;
   #markSlot: number | null = null;
   #isOpen = true;
-  #stamp: FileStamp | null = null;
+  readonly #writes = new FileWrites();
 
   private constructor(
     /** The real path of the database. */
@@ -75,27 +79,61 @@ export class Pin {
     private readonly database: FileIdentity,
     private readonly shm: FileIdentity,
     private readonly wal: FileIdentity,
+    /** The pinned files, so that they are known again later. */
+    readonly names: { readonly database: FileName; readonly wal: FileName },
   ) {}
 
   /**
    * Pins the database at `path`, frozen. SQLite recovers it first where that is needed, and creates what is
-   * missing of -wal and -shm.
+   * missing of -wal and -shm. The SHARED range is held from before our connection opens until after it has
+   * closed, so that its close never writes the WAL into the file, however this ends.
+   * @param evidence what is known of its files from before
    * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked"
    * (another
-   *   walrust has it), "database-busy" (retryable: somebody holds a lock that we need)
+   *   walrust has it), "foreign-wal" (retryable: its -wal is not its own), "database-busy" (retryable:
+   *   somebody holds a lock that we need)
    */
-  static open(path: string, env: Env): Pin {
+  static open(path: string, env: Env, evidence: WalEvidence = NO_EVIDENCE): Pin {
     const realPath = resolvePath(path);
     requirePinnable(realPath);
-    const connection = openConnection(realPath, { busyTimeoutMs: OPEN_BUSY_TIMEOUT_MS });
+    const databaseFd = openDescriptor(realPath);
+    const database = descriptorIdentity(databaseFd);
+    let hasHostLock = false;
+    let isHeld = false;
+    try {
+      hasHostLock = takeHostLock(realPath, databaseFd);
+      requireWal(realPath, readHeaderOf(databaseFd));
+      isHeld = lockShared(databaseFd, SHARED_START, SHARED_LENGTH);
+      if (!isHeld) throw busyError(realPath, "the database file");
+      return Pin.#openHeld(realPath, databaseFd, database, env, evidence);
+    } catch (error) {
+      if (isHeld) unlock(databaseFd, SHARED_START, SHARED_LENGTH);
+      if (hasHostLock) unlock(databaseFd, HOST_LOCK_BYTE, 1);
+      closeDescriptor(database, databaseFd);
+      throw error;
+    }
+  }
+
+  /** With the SHARED range held: judges the WAL, and lets SQLite open it. */
+  static #openHeld(
+    path: string,
+    databaseFd: number,
+    database: FileIdentity,
+    env: Env,
+    evidence: WalEvidence,
+  ): Pin {
+    const judged = requireOwnWal(path, databaseFd, evidence);
+    const unlockShared = (): void => unlock(databaseFd, SHARED_START, SHARED_LENGTH);
+    const options = { busyTimeoutMs: OPEN_BUSY_TIMEOUT_MS, expected: database, unlock: unlockShared };
+    const connection = openConnection(path, options);
     try {
       connection.beginRead();
-      const pin = Pin.#openFiles(realPath, connection.identity);
+      assertStillJudged(judged);
+      const pin = Pin.#openFiles(path, databaseFd, database);
       try {
-        pin.#takeHostLock();
         pin.#takeAll(env);
       } catch (error) {
-        pin.close();
+        closeDescriptor(database, pin.shmFd);
         throw error;
       }
       return pin;
@@ -104,27 +142,22 @@ export class Pin {
     }
   }
 
-  /** Opens the descriptors; our own connection is reading, so both files exist and belong together. */
-  static #openFiles(path: string, database: FileIdentity): Pin {
-    const databaseFd = openDescriptor(path);
+  /** Opens the -shm; our own connection is reading, so all files exist and belong together. */
+  static #openFiles(path: string, databaseFd: number, database: FileIdentity): Pin {
+    const shmFd = openDescriptor(`${path}-shm`);
     try {
-      const shmFd = openDescriptor(`${path}-shm`);
-      try {
-        const wal = fileIdentityOrNull(`${path}-wal`);
-        if (wal === null) throw replacedError(path);
-        const header = readHeaderOf(databaseFd);
-        requireWal(path, header);
-        const shm = descriptorIdentity(shmFd);
-        const pin = new Pin(path, databaseFd, shmFd, header.pageSizeBytes, database, shm, wal);
-        if (!isSameFile(descriptorIdentity(databaseFd), database)) throw replacedError(path);
-        if (pin.changedFile() !== "none") throw replacedError(path);
-        return pin;
-      } catch (error) {
-        closeDescriptor(database, shmFd);
-        throw error;
-      }
+      const stats = statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false });
+      if (stats === undefined) throw replacedError(path);
+      const header = readHeaderOf(databaseFd);
+      requireWal(path, header);
+      const shm = descriptorIdentity(shmFd);
+      const wal = { device: stats.dev, inode: stats.ino };
+      const names = { database: fileMark(fstatSync(databaseFd, { bigint: true })), wal: fileMark(stats) };
+      const pin = new Pin(path, databaseFd, shmFd, header.pageSizeBytes, database, shm, wal, names);
+      if (pin.changedFile() !== "none") throw replacedError(path);
+      return pin;
     } catch (error) {
-      closeDescriptor(database, databaseFd);
+      closeDescriptor(database, shmFd);
       throw error;
     }
   }
@@ -180,19 +213,20 @@ export class Pin {
     if (!this.#isAttached) return false;
     if (this.#isFrozen) return true;
     this.#isFrozen = lockShared(this.shmFd, FREEZE_BYTE, 1);
-    if (this.#isFrozen) this.acceptFile();
+    // A file that was written over stays so until somebody accepts it as it is.
+    if (this.#isFrozen && !this.#writes.isOverwritten) this.acceptFile();
     return this.#isFrozen;
   }
 
   /** Takes the database file as it is now: for who is about to read all of it under the freeze. */
   acceptFile(): void {
-    this.#stamp = fileStamp(this.databaseFd);
+    this.#writes.accept(this.databaseFd, this.walIndex());
   }
 
   /** Whether something that is not SQLite wrote the database file since it was frozen or accepted. */
   isRewritten(): boolean {
-    const isStill = this.#stamp === null || isSameStamp(fileStamp(this.databaseFd), this.#stamp);
-    return this.#isFrozen && !isStill;
+    if (this.state === "released") return this.#writes.isOverwritten;
+    return this.#writes.look(this.databaseFd, this.#isFrozen, () => this.walIndex());
   }
 
   /**
@@ -208,13 +242,50 @@ export class Pin {
   }
 
   /**
+   * Opens a connection to the pinned files, which has read once. The identity of all three is compared before
+   * the connection opens and after its first read, when SQLite has opened -wal and -shm: whatever is moved to
+   * their paths later is not what this connection works on.
+   * @throws WalrustError "database-busy" when they were replaced, or something else wrote the database file
+   */
+  connect(): Connection {
+    if (!this.#isAttached || this.changedFile() !== "none" || this.isRewritten())
+      throw replacedError(this.path);
+    const connection = openConnection(this.path, { busyTimeoutMs: 0, expected: this.database });
+    try {
+      connection.beginRead();
+      connection.rollback();
+      if (this.changedFile() !== "none" || this.isRewritten()) throw replacedError(this.path);
+      return connection;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  /** Whether -wal and -shm are the pinned ones, wherever the database file is. */
+  isWalInPlace(): boolean {
+    const isShm = isSameFile(fileIdentityOrNull(this.shmPath), this.shm);
+    return isShm && isSameFile(fileIdentityOrNull(this.walPath), this.wal);
+  }
+
+  /** Whether the -wal file at its path has no content. */
+  isWalEmpty(): boolean {
+    return statSync(this.walPath, { throwIfNoEntry: false })?.size === 0;
+  }
+
+  /** Whether nobody else has the database file open. */
+  isAlone(): boolean {
+    return !isLockedByOther(this.databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
+  }
+
+  /**
    * Converts to a mark at the newest commit, or moves the mark there. A short connection begins a read, and
    * its slot is taken over. False, with everything still held as before, when there is no mark to be had: the
    * whole WAL is in the database file already, or all slots are busy.
    */
   mark(): boolean {
     try {
-      const connection = openConnection(this.path, { busyTimeoutMs: 0 });
+      const connection = this.connect();
       try {
         return this.takeMark(connection) && this.thaw();
       } finally {
@@ -298,21 +369,39 @@ export class Pin {
   repin(env: Env): boolean {
     if (this.changedFile() !== "none") return false;
     if (this.#isAttached) return this.takeEither();
+    requireWal(this.path, readHeaderOf(this.databaseFd));
+    if (!lockShared(this.databaseFd, SHARED_START, SHARED_LENGTH)) return false;
     try {
-      requireWal(this.path, readHeaderOf(this.databaseFd));
-      const connection = openConnection(this.path, { busyTimeoutMs: 0 });
-      try {
-        connection.beginRead();
-        if (this.changedFile() !== "none") return false;
-        this.#takeAll(env);
-        return true;
-      } finally {
-        connection.close();
-      }
+      this.#repinHeld(env);
+      return true;
     } catch (error) {
+      unlock(this.databaseFd, SHARED_START, SHARED_LENGTH);
       if (hasCode(error, "database-busy")) return false;
       throw error;
     }
+  }
+
+  /** With the SHARED range held: lets SQLite recover the WAL, if it is still this file's own. */
+  #repinHeld(env: Env): void {
+    const judged = requireOwnWal(this.path, this.databaseFd, { known: this.known(), compared: null });
+    const unlockShared = (): void => unlock(this.databaseFd, SHARED_START, SHARED_LENGTH);
+    const options = { busyTimeoutMs: 0, expected: this.database, unlock: unlockShared };
+    const connection = openConnection(this.path, options);
+    try {
+      connection.beginRead();
+      assertStillJudged(judged);
+      if (this.changedFile() !== "none") throw replacedError(this.path);
+      this.#takeAll(env);
+    } finally {
+      connection.close();
+    }
+  }
+
+  /** The pinned files as they are to be known later. */
+  known(): KnownFiles {
+    const index = this.walIndex();
+    const isNamed = index !== null && index.mxFrame > 0;
+    return { ...this.names, salts: isNamed ? { salt1: index.salt1, salt2: index.salt2 } : null };
   }
 
   /**
@@ -344,20 +433,11 @@ export class Pin {
     closeDescriptor(this.database, this.databaseFd);
   }
 
-  #takeHostLock(): void {
-    if (lockExclusive(this.databaseFd, HOST_LOCK_BYTE, 1)) return;
-    throw new WalrustError("locked", `Cannot pin ${this.path}: another walrust has it`, {
-      hint: "One walrust at a time may replicate a database; stop the other one, or ask it for the snapshot.",
-      context: { path: this.path },
-    });
-  }
-
   /**
-   * Takes the SHARED range, the dead-man switch and the freeze while our connection reads, and checks again.
+   * Takes the dead-man switch and the freeze while our connection reads and the SHARED range is held, and
+   * checks again. When it throws, neither is held.
    */
   #takeAll(env: Env): void {
-    if (!lockShared(this.databaseFd, SHARED_START, SHARED_LENGTH))
-      throw busyError(this.path, "the database file");
     this.#isAttached = lockShared(this.shmFd, DEAD_MAN_BYTE, 1);
     try {
       if (!this.#isAttached) throw busyError(this.path, "its -shm file");
@@ -367,8 +447,9 @@ export class Pin {
       requireWal(this.path, readHeaderOf(this.databaseFd));
       if (this.changedFile() !== "none") throw replacedError(this.path);
     } catch (error) {
-      this.release();
-      unlock(this.databaseFd, SHARED_START, SHARED_LENGTH);
+      this.letGo();
+      this.#isAttached = false;
+      unlock(this.shmFd, DEAD_MAN_BYTE, 1);
       throw error;
     }
   }
@@ -394,4 +475,13 @@ export class Pin {
   #isHeldByOther(slot: number): boolean {
     return isLockedByOther(this.shmFd, markByte(slot), 1, "exclusive");
   }
+}
+
+/** One walrust a database. @throws WalrustError "locked" @returns true */
+function takeHostLock(path: string, databaseFd: number): true {
+  if (lockExclusive(databaseFd, HOST_LOCK_BYTE, 1)) return true;
+  throw new WalrustError("locked", `Cannot pin ${path}: another walrust has it`, {
+    hint: "One walrust at a time may replicate a database; stop the other one, or ask it for the snapshot.",
+    context: { path },
+  });
 }

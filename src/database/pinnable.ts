@@ -8,15 +8,18 @@ import { systemCode, WalrustError } from "../errors.ts";
 import type { DatabaseHeader } from "../format/sqlite-header.ts";
 import { readDatabaseHeader } from "./descriptors.ts";
 import { requireLocalFileSystem } from "./file-system.ts";
+import { requireOwnWalAt } from "./own-wal.ts";
 
 /**
  * Checks everything that can be seen without a connection.
- * @throws WalrustError "database" or "not-wal"
+ * @throws WalrustError "database", "not-wal", or "foreign-wal" for the WAL of another file
  */
 export function requirePinnable(path: string): void {
   const header = readDatabaseHeader(path);
   requireLocalFileSystem(path);
   requireNoHotJournal(path);
+  // SQLite applies a WAL to a database in rollback mode, too.
+  if (!header.isWal) requireOwnWalAt(path);
   requireWal(path, header);
 }
 

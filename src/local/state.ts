@@ -10,6 +10,8 @@
  * Without a valid state, watching continues at the bucket's newest TXID with a full file.
  */
 import { fstatSync } from "node:fs";
+import type { FileName } from "../database/file-mark.ts";
+import type { Pin } from "../database/pin.ts";
 import type { WalPosition } from "../database/wal-tail.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import { crc64 } from "../format/crc64.ts";
@@ -57,17 +59,49 @@ export interface DatabaseFile {
   readonly sizeBytes: number;
   /** Modification time in ns, as text: it does not fit a number. */
   readonly modifiedNs: string;
+  /** Time of birth in ns; absent in states of older versions. */
+  readonly bornNs?: string;
+  /** The -wal beside it; absent in states of older versions. */
+  readonly wal?: FileName;
+  /**
+   * Time of the last change in ns, only when the WAL was empty then and the file had stood still for longer
+   * than its times are exact: as long as all of this is the same, nobody has committed anything.
+   */
+  readonly restedNs?: string;
 }
 
-/** What an open database file is now. */
-export function databaseFileOf(fd: number): DatabaseFile {
-  const { ino, size, mtimeNs } = fstatSync(fd, { bigint: true });
-  return { inode: String(ino), sizeBytes: Number(size), modifiedNs: String(mtimeNs) };
+/** What a pinned database file is now. */
+export function databaseFileOf({ databaseFd, names }: Pick<Pin, "databaseFd" | "names">): DatabaseFile {
+  const { ino, size, mtimeNs } = fstatSync(databaseFd, { bigint: true });
+  const { database, wal } = names;
+  return {
+    inode: String(ino),
+    sizeBytes: Number(size),
+    modifiedNs: String(mtimeNs),
+    bornNs: database.bornNs,
+    wal: { inode: wal.inode, bornNs: wal.bornNs },
+  };
+}
+
+/** As `databaseFileOf`, of a file with an empty WAL that has stood still for a while. */
+export function restingFileOf(pin: Pick<Pin, "databaseFd" | "names">): DatabaseFile & { restedNs: string } {
+  const restedNs = String(fstatSync(pin.databaseFd, { bigint: true }).ctimeNs);
+  return { ...databaseFileOf(pin), restedNs };
 }
 
 /** Whether two are the same version of the same file. */
 export function isSameDatabaseFile(a: DatabaseFile, b: DatabaseFile): boolean {
   return a.inode === b.inode && a.sizeBytes === b.sizeBytes && a.modifiedNs === b.modifiedNs;
+}
+
+/** Whether nothing was committed to a database since it came to rest. */
+export function isStillAtRest(
+  file: DatabaseFile | undefined,
+  pin: Pick<Pin, "databaseFd" | "names">,
+): boolean {
+  if (file?.restedNs === undefined) return false;
+  const now = restingFileOf(pin);
+  return isSameDatabaseFile(file, now) && file.bornNs === now.bornNs && file.restedNs === now.restedNs;
 }
 
 /** What reading the state found. */
@@ -174,10 +208,26 @@ function parseWal(value: Record<string, unknown>): WalPosition {
 }
 
 function parseFile(value: Record<string, unknown>): DatabaseFile {
-  const { inode, sizeBytes, modifiedNs } = value;
+  const { inode, sizeBytes, modifiedNs, bornNs, wal, restedNs } = value;
+  const isOptional = (field: unknown): field is string | undefined =>
+    field === undefined || typeof field === "string";
   const isText = typeof inode === "string" && typeof modifiedNs === "string";
-  if (!isText || !Number.isSafeInteger(sizeBytes)) throw new Error("file is malformed");
-  return { inode, sizeBytes: sizeBytes as number, modifiedNs };
+  const isWhole = Number.isSafeInteger(sizeBytes) && isOptional(bornNs) && isOptional(restedNs);
+  if (!isText || !isWhole) throw new Error("file is malformed");
+  return {
+    inode,
+    sizeBytes: sizeBytes as number,
+    modifiedNs,
+    ...(bornNs === undefined ? {} : { bornNs }),
+    ...(wal === undefined ? {} : { wal: parseFileName(wal) }),
+    ...(restedNs === undefined ? {} : { restedNs }),
+  };
+}
+
+function parseFileName(value: unknown): FileName {
+  const { inode, bornNs } = Object(value) as Record<string, unknown>;
+  if (typeof inode !== "string" || typeof bornNs !== "string") throw new Error("file.wal is malformed");
+  return { inode, bornNs };
 }
 
 function parseSnapshot(value: Record<string, unknown>): { txid: Txid; timeMs: number } {

@@ -24,6 +24,7 @@ import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../local/pag
 import { type SpoolFile, SpoolWriter } from "../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../local/state.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { isOverwritten } from "./overwritten.ts";
 
 const SLICE_BYTES = 1 << 20;
 
@@ -165,6 +166,7 @@ export async function snapshotImage(
 
 function openImage(live: LiveDatabase): OpenImage | { reason: string } {
   if (!live.pin.freeze()) return { reason: "a checkpoint is running" };
+  isOverwritten(live);
   live.pin.acceptFile();
   const index = live.pin.walIndex();
   if (index === null) return { reason: "the wal-index is being changed" };
@@ -301,7 +303,7 @@ function commitState(
   sums: PageSumWriter,
   index: WalIndexHeader,
 ): void {
-  const next = { ...state, file: databaseFileOf(live.pin.databaseFd) };
+  const next = { ...state, file: databaseFileOf(live.pin) };
   writeState(live.paths, next);
   live.state = next;
   sums.publish();

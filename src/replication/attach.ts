@@ -15,6 +15,7 @@
  */
 import { rmSync } from "node:fs";
 import { Pin } from "../database/pin.ts";
+import type { KnownFiles } from "../database/wal-owner.ts";
 import type { Env } from "../env.ts";
 import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
@@ -27,6 +28,7 @@ import {
   type DatabaseState,
   databaseFileOf,
   isSameDatabaseFile,
+  isStillAtRest,
   readState,
   writeState,
 } from "../local/state.ts";
@@ -47,6 +49,7 @@ import { assertNotMarked, writerText } from "./foreign-mark.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { type RemoteStatus, remoteStatus, unconfirmedOrNull, uploadedTxidOf } from "./remote-status.ts";
 import { areSumsSound } from "./sums-replay.ts";
+import { gatherWalEvidence } from "./wal-evidence.ts";
 
 /** What is to be attached and where it goes. */
 export interface AttachTarget {
@@ -67,10 +70,18 @@ export interface Attached {
 
 /**
  * Pins the database and decides how its history continues.
- * @throws WalrustError codes database, not-wal, locked, database-busy, foreign-writer, or a storage code
+ * @param remembered the files of the last pin, if this process had one
+ * @throws WalrustError codes database, not-wal, foreign-wal, locked, database-busy, foreign-writer, or a
+ * storage code
  */
-export async function attach(target: AttachTarget, store: ObjectStore, env: Env): Promise<Attached> {
-  const pin = Pin.open(target.path, env);
+export async function attach(
+  target: AttachTarget,
+  store: ObjectStore,
+  env: Env,
+  remembered: KnownFiles | null = null,
+): Promise<Attached> {
+  const evidence = await gatherWalEvidence(target.path, target.paths, remembered, env);
+  const pin = Pin.open(target.path, env, evidence);
   try {
     createStateFolder(target.paths, target.path);
     const { path, name, paths } = target;
@@ -123,9 +134,10 @@ function continued(live: LiveDatabase, env: Env, needsSnapshot: boolean): Attach
   const { state, pending } = live;
   if (state === null) throw new Error("there is a state to continue");
   // Equal salts and frames do not say that the file below the WAL is the one they were written for.
-  const isOther =
-    state.file !== undefined && !isSameDatabaseFile(state.file, databaseFileOf(live.pin.databaseFd));
+  const isOther = state.file !== undefined && !isSameDatabaseFile(state.file, databaseFileOf(live.pin));
   if (isOther) live.pinLost = "the database file was written while it was not watched";
+  // Whatever was committed since is in the WAL, from its first frame on.
+  live.mayRestart = isStillAtRest(state.file, live.pin);
   if (needsSnapshot) {
     env.log.warn("the bucket lacks objects that were acknowledged; a new snapshot follows", {
       database: live.name,

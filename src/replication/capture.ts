@@ -20,10 +20,8 @@ import { applyBatch, checksumAfter, type SumBatch } from "../local/page-sums.ts"
 import { type SpoolFile, SpoolWriter } from "../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../local/state.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { isOverwritten, OVERWRITTEN } from "./overwritten.ts";
 import { planCapture } from "./plan.ts";
-
-/** Why a history is anchored anew when something that is not SQLite wrote the database file. */
-export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";
 
 /** What a capture did. */
 export type CaptureOutcome =
@@ -40,8 +38,8 @@ export type CaptureOutcome =
 
 /**
  * Captures everything committed since the position.
- * @throws WalrustError code "database" when the disk refuses; the position is unchanged and the call may be
- * repeated
+ * @throws WalrustError code "database" when the disk refuses, or "foreign-wal"; the position is unchanged and
+ * the call may be repeated
  */
 export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
   const first = captureOnce(live, env);
@@ -66,7 +64,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   if (plan.action === "re-anchor") return { kind: "re-anchor", reason: plan.reason };
   if (plan.action === "nothing" || index === null) return nothingNew(live, state, index);
   // Frames on top of another file than the one they were captured after would be a state that never was.
-  if (live.pin.isRewritten()) return { kind: "re-anchor", reason: OVERWRITTEN };
+  if (isOverwritten(live)) return { kind: "re-anchor", reason: OVERWRITTEN };
   const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
   const broken = brokenReasonOrNull(live, tail, index);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
@@ -143,7 +141,7 @@ function writeIncrement(
       checksum,
       chain: hex(file.chain),
       wal: tail.position,
-      file: databaseFileOf(live.pin.databaseFd),
+      file: databaseFileOf(live.pin),
     };
     writeState(live.paths, next);
     live.state = next;

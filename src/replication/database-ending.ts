@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { capture } from "./capture.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
 import type { Captured, LiveDatabase } from "./live-database.ts";
+import { comeToRest } from "./rest.ts";
 import { remainsOrNull } from "./spool-remains.ts";
 import type { UploadLanes } from "./upload-lanes.ts";
 import type { AttachTarget, WatchContext } from "./watch-types.ts";
@@ -102,15 +103,24 @@ export class DatabaseEnding {
 
   async #takeLast(live: LiveDatabase | null): Promise<void> {
     if (live === null) {
-      this.#remains = remainsOrNull(this.target, this.context.store.url);
+      const isClosed = this.context.conditions.has("foreign-wal");
+      this.#remains = remainsOrNull(this.target, this.context.store.url, isClosed);
       return;
     }
     try {
       if (live.pin.changedFile() !== "database") await this.#captureLast(live);
+      if (this.#mayRest) await comeToRest(live, this.context.env);
     } catch (error) {
       if (!this.host.signal.aborted) this.host.say(error);
     }
     live.pin.release();
+  }
+
+  /** Whether everything is captured as it should be, so that the WAL is not needed any more. */
+  get #mayRest(): boolean {
+    const { jobs, signal } = this.host;
+    const isSound = jobs.anchorDue === null && jobs.adoptReason === null;
+    return isSound && !this.host.isPaused() && !this.host.isStopped() && !signal.aborted;
   }
 
   /** The last capture; where the history is broken, the anchor that mends it. */

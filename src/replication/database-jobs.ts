@@ -7,6 +7,7 @@
  *    go on beside it.
  * 2. An anchor that is due stays due until it is done: nothing is captured on a broken history.
  */
+import type { KnownFiles } from "../database/wal-owner.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import type { DatabaseState } from "../local/state.ts";
@@ -47,6 +48,8 @@ export class DatabaseJobs {
   #hasBegun = false;
   #running: Promise<void> | null = null;
   #isReading = false;
+  /** The files of the last pin. */
+  #files: KnownFiles | null = null;
 
   constructor(
     readonly target: AttachTarget,
@@ -86,6 +89,8 @@ export class DatabaseJobs {
 
   /** Lets go of the database. What an upload was sending is found again by the next attach. */
   detach(): void {
+    // Their successors must not be opened with a -wal that belongs to them.
+    this.#files = this.live?.pin.known() ?? this.#files;
     this.live?.pin.close();
     if (this.live !== null) this.live.pending.length = 0;
     this.live = null;
@@ -100,7 +105,7 @@ export class DatabaseJobs {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
       stopping.throwIfAborted();
-      return attach(this.target, store, env);
+      return attach(this.target, store, env, this.#files);
     };
     const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, stopping);
     const { live } = attached;

@@ -24,6 +24,8 @@ import { asWalrustError, RetryPause } from "./failure-tracker.ts";
 import { guardContext } from "./guarded-context.ts";
 import { goneReasonOrNull, letGoIfHurting } from "./hardship.ts";
 import type { Captured, LiveDatabase } from "./live-database.ts";
+import { judgeMixture, overwriting } from "./overwritten.ts";
+import { remainsOrNull } from "./spool-remains.ts";
 import { UploadLanes } from "./upload-lanes.ts";
 import { type LookOutcome, WalKeeper } from "./wal-keeper.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
@@ -32,6 +34,7 @@ import type { WatchContext, WatchOptions, WatchTarget } from "./watch-types.ts";
 const ACTIVE_MS = 10_000;
 /** Longest pause while the application is waited for: to open its database, or to close something. */
 const APPLICATION_PAUSE_MS_MAX = 5_000;
+const FILES_AGAIN_MS = 2_000;
 
 /** One watched database: `start`, then `look` again and again, then `finish` or `letGo`, and `close`. */
 export class DatabaseWatcher {
@@ -59,6 +62,8 @@ export class DatabaseWatcher {
   #closing: Promise<void> | null = null;
   #hasFailed = false;
   #wasBucketMissing = false;
+  /** What waits of a database whose file may not be opened. */
+  #stranded: Captured | null = null;
   /** Whether the file of an attached database is gone. */
   #isMissing = false;
 
@@ -135,7 +140,7 @@ export class DatabaseWatcher {
   }
 
   get #captured(): Captured | null {
-    return this.live ?? this.#ending?.remains ?? null;
+    return this.live ?? this.#ending?.remains ?? this.#stranded;
   }
 
   /** Captured files that are not in the bucket. */
@@ -188,6 +193,7 @@ export class DatabaseWatcher {
     if (!this.#pause.isOver(nowMs)) {
       // Nothing is tried again yet after a failure.
       if (live !== null && !this.#jobs.isRunning) letGoIfHurting(live, this.context, this.name);
+      if (live === null && this.#stranded !== null) this.#uploads.startDue(this.#stranded, nowMs);
       return;
     }
     if ((!this.#jobs.isRunning && this.#startDueJob()) || live === null) return;
@@ -226,14 +232,24 @@ export class DatabaseWatcher {
   #startDueJob(): boolean {
     const jobs = this.#jobs;
     const isReading = jobs.anchorDue !== null;
-    const gone = this.live && goneReasonOrNull(this.live, isReading, this.#hasFailed);
+    const isSuspect = isReading || this.#hasFailed;
+    const gone = this.live && goneReasonOrNull(this.live, isSuspect, this.#hasFailed);
+    const isMixture = isSuspect && this.live !== null && overwriting(this.live) === "mixture";
     this.#hasFailed = false;
     if (this.live === null) this.#admission.startAgain();
     else if (jobs.adoptReason !== null) jobs.run(() => jobs.adopt());
     else if (gone !== null) this.#attachAgain(gone);
+    else if (isMixture) this.#startJudging();
     else if (jobs.anchorDue !== null) jobs.run(() => jobs.anchorDueNow());
     else return false;
     return true;
+  }
+
+  #startJudging(): void {
+    this.#jobs.run(async () => {
+      const { live } = this;
+      if (live !== null) await judgeMixture(live, this.context.env);
+    });
   }
 
   #attachAgain(reason: string): void {
@@ -255,6 +271,8 @@ export class DatabaseWatcher {
       return;
     } else if (outcome.kind === "replaced") {
       return this.#attachAgain(outcome.reason);
+    } else if (outcome.kind === "mixture") {
+      this.#startJudging();
     } else if (outcome.kind === "re-anchor") {
       const before = this.live?.state ?? null;
       if (before !== null) this.#jobs.anchorDue = { before, reason: outcome.reason };
@@ -268,25 +286,44 @@ export class DatabaseWatcher {
     const { env, stopping } = this.context;
     if (this.#aborter.signal.aborted || error === stopping.reason) return;
     this.#hasFailed = true;
+    const nowMs = env.monotonicMs();
     const waitsForApplication = this.live === null && hasCode(error, "database-busy");
     const pauseMsMax = waitsForApplication ? APPLICATION_PAUSE_MS_MAX : undefined;
-    this.#pause.extend(env.monotonicMs(), this.#health.retryAtMs(error), pauseMsMax);
+    const againAtMs = this.#health.retryAtMs(error) ?? this.#againAtMs(error, nowMs);
+    this.#pause.extend(nowMs, againAtMs, pauseMsMax);
     this.#health.blocked(asWalrustError(error));
     this.#admission.failed(asWalrustError(error));
     this.#isMissing = this.live !== null && this.#admission.isGone;
     this.#say(error);
   }
 
+  /** Files that a person puts right are checked again soon, however often that was in vain. */
+  #againAtMs(error: unknown, nowMs: number): number | null {
+    const isFiles = hasCode(error, "foreign-wal") || (this.live === null && hasCode(error, "not-wal"));
+    return isFiles ? nowMs + FILES_AGAIN_MS : null;
+  }
+
   #say(error: unknown): void {
     const failure = asWalrustError(error);
-    if (failure.code === "foreign-writer") this.stop(failure);
+    if (failure.code === "foreign-wal") {
+      this.#obstructed(failure);
+    } else if (failure.code === "foreign-writer") this.stop(failure);
     else if (failure.exitCode === EXIT_CODES.storage || !this.#admission.isGone) this.#health.failed(failure);
+  }
+
+  /** The -wal beside the file is another file's: what was captured before is sent all the same. */
+  #obstructed({ code, message, hint }: WalrustError): void {
+    const { conditions, store } = this.context;
+    conditions.raise({ code, health: "unhealthy", message, ...(hint && { hint }) });
+    if (this.live === null) this.#stranded ??= remainsOrNull(this.target, store.url, true);
   }
 
   /** A look went well: whether captures are possible. */
   #noteCapturing(live: LiveDatabase): void {
     const isHeld = live === this.live && live.pin.state !== "released";
     if (!isHeld || this.#jobs.anchorDue !== null) return this.#health.blocked(null);
+    this.context.conditions.clear("foreign-wal");
+    this.#stranded = null;
     if (!this.#health.unblocked()) return;
     this.#pause.reset();
     this.#healedIfDrained();

@@ -3,6 +3,7 @@
  * look. A plain record: the functions of this folder work on it, one at a time (`busy` says that one is at
  * it).
  */
+import type { ComparedContent } from "../database/own-wal.ts";
 import type { Pin } from "../database/pin.ts";
 import type { Txid } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
@@ -45,6 +46,10 @@ export interface LiveDatabase extends Captured {
   changeCount: number | null;
   /** Why the pin did not hold since the last capture, or null. */
   pinLost: string | null;
+  /** The last comparison of the file with the page sums, after it was written over. */
+  compared?: ComparedContent | null;
+  /** While the WAL is empty: the file's last change, and since when (monotonic) it is seen to stand still. */
+  still?: { readonly restedNs: string; readonly sinceMs: number } | null;
 }
 
 /** Remembers what a look at the wal-index established, after everything up to its mxFrame was captured. */

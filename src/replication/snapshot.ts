@@ -2,7 +2,8 @@
  * One snapshot of one database, without a watch: attach, anchor or capture up to now, write the image, upload
  * all that is pending in order, let go. Consistent while the application writes.
  */
-import { hasCode, WalrustError } from "../errors.ts";
+import type { Env } from "../env.ts";
+import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import type { SpoolFile } from "../local/spool.ts";
 import { keyOf } from "../storage/catalog.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -10,6 +11,7 @@ import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
 import { type Attached, type AttachTarget, adopt, attach } from "./attach.ts";
 import { capture } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
+import { comeToRest } from "./rest.ts";
 import { uploadPending } from "./uploader.ts";
 import type { WatchContext } from "./watch-types.ts";
 
@@ -55,7 +57,17 @@ export async function snapshotOnce(
     }
     return snapshotResult(live, file, context.store);
   } finally {
+    await restAtEnd(live, context.env);
     live.pin.close();
+  }
+}
+
+/** Empties the WAL, as the pin kept the application from doing it. The snapshot is made, whatever happens. */
+async function restAtEnd(live: LiveDatabase, env: Env): Promise<void> {
+  try {
+    await comeToRest(live, env);
+  } catch (error) {
+    env.log.warn(`cannot empty the WAL: ${errorMessage(error)}`, { database: live.name });
   }
 }
 

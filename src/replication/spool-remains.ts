@@ -10,13 +10,14 @@ import type { AttachTarget } from "./attach.ts";
 import type { Captured } from "./live-database.ts";
 
 /**
- * The files that wait, or null when there are none. The database file has to be gone: whoever has that has
- * its spool too.
+ * The files that wait, or null when there are none. The database file has to be gone, or must not be opened:
+ * whoever has it attached has its spool too.
  * @param destination where they would be sent; files for another one are left alone
+ * @param isClosed nobody can attach the file that is there
  */
-export function remainsOrNull(target: AttachTarget, destination: string): Captured | null {
+export function remainsOrNull(target: AttachTarget, destination: string, isClosed = false): Captured | null {
   const { path, name, paths } = target;
-  if (existsSync(path) || !existsSync(paths.spoolFolder)) return null;
+  if ((existsSync(path) && !isClosed) || !existsSync(paths.spoolFolder)) return null;
   const reading = readState(paths);
   if (reading.kind !== "state") return null;
   const { state } = reading;

@@ -4,10 +4,11 @@
  * outcome and done by the watcher as a job.
  */
 import { checkpointCycle } from "../database/checkpoint.ts";
-import { databaseFileOf, writeState } from "../local/state.ts";
-import { type CaptureOutcome, capture, OVERWRITTEN } from "./capture.ts";
+import { type CaptureOutcome, capture } from "./capture.ts";
 import { letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
+import { OVERWRITTEN, overwriting } from "./overwritten.ts";
+import { emptyIfAlone, noteRest, rememberFile } from "./rest.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
@@ -19,6 +20,12 @@ const MAX_LOCK_BUDGET_MS = 1_000;
 const BUSY_PAUSE_MS = 50;
 const PARTIAL_PAUSE_MS = 1_000;
 const FILE_CHECK_INTERVAL_MS = 1_000;
+/** An application that opens the database for each commit has closed it for good after this long. */
+const QUIET_MS = 1_000;
+/** Between two looks whether the application has closed the database. */
+const ACTIVE_MS = 10_000;
+const ACTIVE_REST_INTERVAL_MS = 250;
+const IDLE_REST_INTERVAL_MS = 1_000;
 
 /** What a look found. */
 export type LookOutcome =
@@ -26,6 +33,8 @@ export type LookOutcome =
   | { readonly kind: "captured"; readonly frames: number }
   /** One of the three files is another one now: pin again, re-anchor by difference. */
   | { readonly kind: "replaced"; readonly reason: string }
+  /** The database file was written over; its WAL may hold pages of the old content (see overwritten.ts). */
+  | { readonly kind: "mixture" }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
 /** What a look may do. */
@@ -47,6 +56,7 @@ export class WalKeeper {
   #nextCycleMs = 0;
   #nextMarkMs = 0;
   #lastFileCheckMs = 0;
+  #nextRestMs = 0;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
 
   constructor(
@@ -72,9 +82,14 @@ export class WalKeeper {
   look(live: LiveDatabase, nowMs: number, limits: LookLimits): LookOutcome {
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
       const reason = this.#replacedReasonOrNull(live, nowMs);
-      if (reason !== null) return { kind: "replaced", reason };
+      if (reason !== null) {
+        this.#captureLast(live);
+        return { kind: "replaced", reason };
+      }
       // The pin stays: without it the next to open would apply the old WAL to the new content.
-      if (live.pin.isRewritten()) return { kind: "re-anchor", reason: OVERWRITTEN };
+      const written = overwriting(live);
+      if (written === "mixture") return { kind: "mixture" };
+      if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
     }
     if (live.pin.state === "released") {
       live.pinLost ??= "the pin was let go";
@@ -88,9 +103,27 @@ export class WalKeeper {
     }
     const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.options.walSyncIntervalMs;
     const outcome = isDue ? this.#capture(live, nowMs) : QUIET;
-    if (outcome.kind === "re-anchor" || outcome.kind === "replaced" || !limits.mayCheckpoint) return outcome;
-    const reason = this.#checkpointIfDue(live, nowMs);
+    const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
+    if (isEvent || !limits.mayCheckpoint) return outcome;
+    const reason = this.#checkpointIfDue(live, nowMs) ?? this.#restIfAlone(live, nowMs);
     return reason === null ? outcome : { kind: "re-anchor", reason };
+  }
+
+  /** The database file was moved away; its last commits are in the WAL as long as that lies at its path. */
+  #captureLast(live: LiveDatabase): void {
+    const isWhole = live.pin.changedFile() === "database" && live.pin.isWalInPlace();
+    if (isWhole && live.pin.state !== "released" && !this.#waitsForUpload(live))
+      capture(live, this.context.env);
+  }
+
+  /** What the last close of the application would do without our pin. @returns why to anchor anew, or null */
+  #restIfAlone(live: LiveDatabase, nowMs: number): string | null {
+    if (nowMs < this.#nextRestMs) return null;
+    const sinceMs = nowMs - this.#lastCaptureMs;
+    this.#nextRestMs = nowMs + (sinceMs < ACTIVE_MS ? ACTIVE_REST_INTERVAL_MS : IDLE_REST_INTERVAL_MS);
+    if (sinceMs < QUIET_MS || noteRest(live, this.context.env)) return null;
+    const outcome = emptyIfAlone(live, this.context.env);
+    return outcome.kind === "re-anchor" ? outcome.reason : null;
   }
 
   #capture(live: LiveDatabase, nowMs: number): LookOutcome {
@@ -175,12 +208,4 @@ export class WalKeeper {
     this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
     return null;
   }
-}
-
-/** The checkpoint wrote the database file: what the state says of it is as it is now. */
-function rememberFile(live: LiveDatabase): void {
-  if (live.state === null) return;
-  const next = { ...live.state, file: databaseFileOf(live.pin.databaseFd) };
-  writeState(live.paths, next);
-  live.state = next;
 }

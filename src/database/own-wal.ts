@@ -1,0 +1,139 @@
+/**
+ * The gate before every connection: gathers what wal-owner.ts judges by, and refuses a database whose -wal is
+ * not its own. Reads only; opens no connection and takes no lock.
+ *
+ * An approval holds for the files that were judged. Between it and SQLite's first read (which opens -wal and
+ * -shm by name) other files may be moved into place: `assertStillJudged` compares once more after that read.
+ * Until then nothing was written into the database file, and as long as the SHARED range is held by a
+ * descriptor of ours, closing the connection writes nothing either.
+ */
+import { existsSync, fstatSync, statSync } from "node:fs";
+import { WalrustError } from "../errors.ts";
+import {
+  closeDescriptor,
+  connectionCount,
+  descriptorIdentity,
+  openDescriptor,
+  readHeaderOf,
+} from "./descriptors.ts";
+import { fileMark, isSameName } from "./file-mark.ts";
+import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "./lock-bytes.ts";
+import { isLockedByOther } from "./ofd-lock.ts";
+import { hasFrameInFile, readWalFileOrNull, type WalFile } from "./wal-claims.ts";
+import { type Content, judgeWal, type KnownFiles, type WalFacts } from "./wal-owner.ts";
+
+/** What is known of a database from before. */
+export interface WalEvidence {
+  readonly known: KnownFiles | null;
+  /** A comparison of the file with the page sums, and the files it was made of. */
+  readonly compared: ComparedContent | null;
+}
+
+/** The result of a comparison holds as long as both files are as they were. */
+export interface ComparedContent {
+  readonly content: Content;
+  readonly versions: string;
+}
+
+/** Nothing is known: the first time. */
+export const NO_EVIDENCE: WalEvidence = { known: null, compared: null };
+
+/** The files that were judged. */
+export interface JudgedFiles {
+  readonly path: string;
+  readonly wal: WalFile | null;
+}
+
+/**
+ * Judges the files at `path` by what can be seen now.
+ * @param databaseFd an open descriptor of the database file; locks held through it are not seen
+ * @throws WalrustError code "foreign-wal" when a connection would apply the WAL of another file
+ */
+export function requireOwnWal(
+  path: string,
+  databaseFd: number,
+  evidence: WalEvidence = NO_EVIDENCE,
+): JudgedFiles {
+  const facts = readWalFacts(path, databaseFd, evidence);
+  const verdict = judgeWal(facts);
+  if (verdict.kind === "own") return { path, wal: facts.wal };
+  throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
+}
+
+/** The same for a path alone, before a connection that no pin protects. */
+export function requireOwnWalAt(path: string): JudgedFiles {
+  const fd = openDescriptor(path);
+  try {
+    return requireOwnWal(path, fd);
+  } finally {
+    closeDescriptor(descriptorIdentity(fd), fd);
+  }
+}
+
+/** @throws WalrustError "database-busy" when the -wal at the path is not the one that was judged */
+export function assertStillJudged({ path, wal }: JudgedFiles): void {
+  if (wal === null) return;
+  const stats = statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false });
+  if (stats !== undefined && isSameName(fileMark(stats), wal.mark)) return;
+  throw new WalrustError("database-busy", `Cannot pin ${path}: its -wal was replaced while it was opened`, {
+    retryable: true,
+    context: { path },
+  });
+}
+
+/** Says which files stand in the way, and what a person can do about it. */
+export function foreignWalError(path: string, reason: string, isDoubtful = false): WalrustError {
+  const wal = `${path}-wal`;
+  const shm = `${path}-shm`;
+  const files = existsSync(shm) ? `${wal} and ${shm}` : wal;
+  const move = `stop the application and move ${files} away`;
+  const stay = "walrust leaves all files alone and continues by itself afterwards";
+  const hint = isDoubtful
+    ? `If the database was put there without them, ${move}. If they belong to it, open it once with the ` +
+      `application; ${stay}`
+    : `Do not open the database: SQLite would write the old pages into it. First ${move}; ${stay}`;
+  const doubt = isDoubtful ? "may not belong" : "do not belong";
+  return new WalrustError("foreign-wal", `Cannot open ${path}: ${files} ${doubt} to it: ${reason}`, {
+    hint,
+    retryable: true,
+    context: { path, wal },
+  });
+}
+
+/** Gathers the facts. The -shm is asked before and after the database: connections open and close both. */
+export function readWalFacts(path: string, databaseFd: number, { known, compared }: WalEvidence): WalFacts {
+  const database = fileMark(fstatSync(databaseFd, { bigint: true }));
+  const header = readHeaderOf(databaseFd);
+  // A connection of this process holds the locks that are asked for here, and was judged before.
+  const isOurs = connectionCount(descriptorIdentity(databaseFd)) > 0;
+  const wasShmHeld = isOurs || isShmHeldAt(path, databaseFd);
+  const isDatabaseHeld = isOurs || isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
+  const isShmHeld = wasShmHeld && (isOurs || isShmHeldAt(path, databaseFd));
+  const isInUse = isDatabaseHeld && isShmHeld;
+  const wal = readWalFileOrNull(`${path}-wal`, isInUse);
+  const content = compared?.versions === versionsOf(path, databaseFd) ? compared.content : "unknown";
+  const isSuspect = !isInUse && wal?.claims?.pageSizeBytes === header.pageSizeBytes;
+  const hasFrames = isSuspect ? hasFrameInFile(`${path}-wal`, databaseFd) : null;
+  return { database, header, wal, isDatabaseHeld, isShmHeld, known, content, hasFrames };
+}
+
+/** Everything that changes when the database file or its -wal is written or replaced, as one text. */
+export function versionsOf(path: string, databaseFd: number): string {
+  const database = fstatSync(databaseFd, { bigint: true });
+  const wal = statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false });
+  const parts = [database, wal].map((stats) =>
+    stats === undefined ? null : { ...fileMark(stats), sizeBytes: String(stats.size) },
+  );
+  return JSON.stringify(parts);
+}
+
+function isShmHeldAt(path: string, databaseFd: number): boolean {
+  const shmPath = `${path}-shm`;
+  if (!existsSync(shmPath)) return false;
+  const fd = openDescriptor(shmPath);
+  try {
+    return isLockedByOther(fd, DEAD_MAN_BYTE, 1, "exclusive");
+  } finally {
+    closeDescriptor(descriptorIdentity(databaseFd), fd);
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * A database at rest: the application has closed it, and its WAL is empty.
+ *
+ * Our pin keeps the last connection of the application from emptying and deleting the WAL when it closes. A
+ * WAL that stays behind is a trap: whoever moves another file to the database's path gets the old pages into
+ * it with the first read. So the watch does for the application what its last close would have done, as soon
+ * as nobody else has the database open.
+ *
+ * Invariants:
+ * 1. Only what is captured and persisted goes into the file; whoever opens the database meanwhile loses
+ *    nothing, for a checkpoint cycle takes SQLite's own locks (see database/README.md).
+ * 2. The state says that a database rests only when the file has stood still under the freeze for longer than
+ *    file times are exact: whatever is committed later changes the file's times, or is in the WAL.
+ */
+import { checkpointCycle } from "../database/checkpoint.ts";
+import type { Env } from "../env.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
+import { databaseFileOf, restingFileOf, writeState } from "../local/state.ts";
+import { capture } from "./capture.ts";
+import { type LiveDatabase, markCaptured } from "./live-database.ts";
+
+/** Kernels count file times in ticks of up to 10 ms. */
+const TICK_MS = 25;
+const REST_TRIES_MAX = 8;
+
+/** What emptying a WAL came to. "not-now": somebody has the database open, or is in the way. */
+export type RestOutcome =
+  | { readonly kind: "empty" | "not-now" }
+  | { readonly kind: "re-anchor"; readonly reason: string };
+
+/**
+ * Empties the WAL if nobody else has the database open.
+ * @throws WalrustError when the capture cannot be persisted; the WAL stays as it is then
+ */
+export function emptyIfAlone(live: LiveDatabase, env: Env): RestOutcome {
+  const index = live.pin.walIndex();
+  if (index === null || live.state === null || !isHeld(live)) return { kind: "not-now" };
+  if (index.mxFrame === 0) return { kind: "empty" };
+  if (!live.pin.isAlone()) return { kind: "not-now" };
+  let broken: string | null = null;
+  const captureAll = (): boolean => {
+    const outcome = capture(live, env);
+    if (outcome.kind === "re-anchor") broken = outcome.reason;
+    return broken === null;
+  };
+  const cycle = checkpointCycle(live.pin, captureAll, { writeLockTimeoutMs: 0, truncate: true }, env);
+  if (broken !== null) return { kind: "re-anchor", reason: broken };
+  if (!isHeld(live)) live.pinLost = "the pin could not be taken again after a checkpoint";
+  if (cycle.outcome === "complete") live.mayRestart = true;
+  rememberFile(live);
+  return { kind: cycle.isTruncated ? "empty" : "not-now" };
+}
+
+function isHeld({ pin }: LiveDatabase): boolean {
+  return pin.state !== "released";
+}
+
+/** A checkpoint wrote the database file: what the state says of it is as it is now. */
+export function rememberFile(live: LiveDatabase): void {
+  if (live.state === null) return;
+  const next = { ...live.state, file: databaseFileOf(live.pin) };
+  writeState(live.paths, next);
+  live.state = next;
+}
+
+/**
+ * Writes into the state that the database rests, if its WAL is empty and the file has stood still; once.
+ * @returns whether the state says so
+ */
+export function noteRest(live: LiveDatabase, env: Env): boolean {
+  const { state } = live;
+  const index = restingIndexOrNull(live);
+  if (state === null || index === null) {
+    live.still = null;
+    return false;
+  }
+  if (state.file?.restedNs !== undefined) return true;
+  const file = restingFileOf(live.pin);
+  const nowMs = env.monotonicMs();
+  if (live.still?.restedNs !== file.restedNs) live.still = { restedNs: file.restedNs, sinceMs: nowMs };
+  if (nowMs - live.still.sinceMs < TICK_MS) return false;
+  const { salt1, salt2 } = index;
+  const wal = { salt1, salt2, frameCount: 0, checksum1: 0, checksum2: 0 };
+  const next = { ...state, wal, file };
+  writeState(live.paths, next);
+  live.state = next;
+  markCaptured(live, index);
+  return true;
+}
+
+/** The wal-index of a database whose WAL is empty and captured; null when there is more to do. */
+function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
+  const { pin } = live;
+  if (!pin.isFrozen || !live.mayRestart || live.pinLost !== null || pin.changedFile() !== "none") return null;
+  const index = pin.walIndex();
+  return index !== null && index.mxFrame === 0 && !pin.isRewritten() && pin.isWalEmpty() ? index : null;
+}
+
+/** At the end of a watch: empties the WAL if nobody else has the database open, and waits until it rests. */
+export async function comeToRest(live: LiveDatabase, env: Env): Promise<void> {
+  for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {
+    if (!isHeld(live) || live.pin.changedFile() !== "none" || !live.pin.isAlone()) return;
+    if (emptyIfAlone(live, env).kind !== "empty" || noteRest(live, env)) return;
+    await env.sleep(TICK_MS);
+  }
+}

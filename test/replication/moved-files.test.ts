@@ -1,0 +1,302 @@
+/**
+ * A database file that is put in the place of a watched one: moved, linked, copied over, or with its folder;
+ * while the watch runs, while it is stopped, and before it starts for the first time. The WAL of the old file
+ * lies beside the new one, and SQLite would write the old pages into it.
+ *
+ * What must hold: the new file is not changed by a byte, the watch says which files are in the way, and once
+ * they are moved away it replicates the new content by itself.
+ */
+import { expect, test } from "bun:test";
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { imageOf, rowsOf } from "../support/database-image.ts";
+import { newestImage, provenHistory } from "../support/history-oracle.ts";
+import { SqliteProcess, waitUntil } from "../support/sqlite-process.ts";
+import { tempFolder } from "../support/temp.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../support/watch-run.ts";
+
+const ROWS = 300;
+
+/** Another database, closed by its application. */
+async function newFile(mode = "WAL"): Promise<string> {
+  const path = `${tempFolder("new")}/new.db`;
+  const app = await SqliteProcess.open(path);
+  await app.must(
+    `PRAGMA journal_mode = ${mode}`,
+    "CREATE TABLE n(id INTEGER PRIMARY KEY, y)",
+    `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ${ROWS})
+     INSERT INTO n(y) SELECT randomblob(900) FROM c`,
+  );
+  await app.close();
+  return path;
+}
+
+/** Waits until the kernel gives files later times: within one tick of its clock two files get the same. */
+async function nextTick(path: string): Promise<void> {
+  const { mtimeMs } = statSync(path);
+  const clock = `${tempFolder("clock")}/now`;
+  await waitUntil(() => {
+    writeFileSync(clock, "");
+    return statSync(clock).mtimeMs > mtimeMs;
+  });
+}
+
+/** A WAL with a commit that is in no other file: what a killed application leaves. */
+async function leaveWal(app: SqliteProcess, path: string): Promise<void> {
+  await app.must("INSERT INTO t(v) VALUES ('old')");
+  await app.kill();
+  await nextTick(`${path}-wal`);
+}
+
+/** Ways to put the file at `from` in the place of the one at `path`. */
+const WAYS: readonly [string, (from: string, path: string) => void][] = [
+  ["mv", renameSync],
+  [
+    "mv, with the old file kept",
+    (from, path) => {
+      renameSync(path, `${path}.old`);
+      renameSync(from, path);
+    },
+  ],
+  [
+    "ln -f",
+    (from, path) => {
+      rmSync(path);
+      linkSync(from, path);
+    },
+  ],
+  [
+    "rsync",
+    (from, path) => {
+      copyFileSync(from, `${dirname(path)}/.app.db.x1`);
+      renameSync(`${dirname(path)}/.app.db.x1`, path);
+    },
+  ],
+  ["cp", copyFileSync],
+  ["rsync --inplace", (from, path) => writeFileSync(path, readFileSync(from), { flag: "r+" })],
+  [
+    "rm and cp",
+    (from, path) => {
+      rmSync(path);
+      copyFileSync(from, path);
+    },
+  ],
+];
+
+function isObstructed(run: WatchRun): boolean {
+  return run.status().conditions.some(({ code, health }) => code === "foreign-wal" && health === "unhealthy");
+}
+
+async function untilObstructed(run: WatchRun, path: string): Promise<void> {
+  await run.until("the obstacle", () => isObstructed(run), 8_000);
+  expect(run.isSaid(`${path}-wal`)).toBe(true);
+}
+
+/** Moves the WAL away as the hint says, and waits until the new content is in the bucket, and as it was. */
+async function clearAndProve(run: WatchRun, path: string, store: MemoryStore, bytes: Buffer): Promise<void> {
+  expect(readFileSync(path).equals(bytes)).toBe(true);
+  const seen = run.uploadedTxid();
+  for (const suffix of ["-wal", "-shm"]) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, `${path}.aside${suffix}`);
+  }
+  await run.until("the new content", () => run.uploadedTxid() > seen, 8_000);
+  await run.until("health", () => run.status().conditions.length === 0);
+  expect(readFileSync(path).equals(bytes)).toBe(true);
+  const app = await SqliteProcess.open(path);
+  expect((await app.must("PRAGMA integrity_check", "SELECT count(*) FROM n")).rows).toEqual([[ROWS]]);
+  await run.commit(app, "INSERT INTO n(y) VALUES ('after')");
+  await app.close();
+  await run.stop();
+  await provenHistory(store, "app");
+  const sql = "SELECT count(*), max(y = 'after') FROM n";
+  expect(rowsOf(await newestImage(store, "app"), sql)).toEqual([[ROWS + 1, 1]]);
+}
+
+/** When the file is moved, and how the watch gets there. @returns the watch that has to see it */
+type Moment = (path: string, app: SqliteProcess, store: MemoryStore, put: () => void) => Promise<WatchRun>;
+
+const MOMENTS: readonly [string, Moment][] = [
+  [
+    "while the watch runs",
+    async (path, app, store, put) => {
+      const run = await watchOne(path, store);
+      await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+      await leaveWal(app, path);
+      put();
+      return run;
+    },
+  ],
+  [
+    "while the watch is stopped",
+    async (path, app, store, put) => {
+      const first = await watchOne(path, store);
+      await first.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+      // The application has it open: its WAL is left alone.
+      await first.stop();
+      await leaveWal(app, path);
+      put();
+      return new WatchRun([targetOf(path)], store);
+    },
+  ],
+  [
+    "before the first watch",
+    async (path, app, store, put) => {
+      await leaveWal(app, path);
+      put();
+      return new WatchRun([targetOf(path)], store);
+    },
+  ],
+];
+
+for (const [when, moment] of MOMENTS) {
+  test(`a file that is put in place ${when} stays whole, whichever way it came`, async () => {
+    const tries = WAYS.map(async ([way, put]) => {
+      try {
+        const { path, app } = await newDatabase();
+        const store = new MemoryStore();
+        const from = await newFile();
+        const bytes = readFileSync(from);
+        const run = await moment(path, app, store, () => put(from, path));
+        await untilObstructed(run, path);
+        await clearAndProve(run, path, store, bytes);
+        return null;
+      } catch (error) {
+        return `${way}: ${error}`;
+      }
+    });
+    expect((await Promise.all(tries)).filter((failure) => failure !== null)).toEqual([]);
+  }, 60_000);
+}
+
+test("the last commits of a file that was moved away reach the bucket while its successor is obstructed", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  const txid = await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+  await leaveWal(app, path);
+  renameSync(await newFile(), path);
+  await untilObstructed(run, path);
+  await run.uploaded(txid + 1);
+  await run.stop();
+  expect(rowsOf(await newestImage(store, "app"), "SELECT v FROM t WHERE v = 'old'")).toEqual([["old"]]);
+});
+
+test("a folder that is renamed, with another in its place, is watched at once", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+  await leaveWal(app, path);
+  const from = await newFile();
+  const bytes = readFileSync(from);
+  renameSync(dirname(path), `${dirname(path)}.old`);
+  mkdirSync(dirname(path));
+  renameSync(from, path);
+  await clearAndProve(run, path, store, bytes);
+});
+
+test("VACUUM INTO and mv: the new file is taken as soon as it is in WAL mode", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  await run.commit(app, "INSERT INTO t(v) SELECT zeroblob(9000) FROM t");
+  await app.must(`VACUUM INTO '${path}.small'`);
+  await app.close();
+  // With nobody else at it the watch does what the last close would have done.
+  await run.until("an empty WAL", () => statSync(`${path}-wal`).size === 0);
+  const bytes = readFileSync(`${path}.small`);
+  renameSync(`${path}.small`, path);
+  await run.until("the refusal", () => run.isSaid("not in WAL mode"));
+  expect(readFileSync(path).equals(bytes)).toBe(true);
+  const again = await SqliteProcess.open(path);
+  await again.must("PRAGMA journal_mode = WAL", "INSERT INTO t(v) VALUES ('after')");
+  const seen = run.uploadedTxid();
+  await run.until("the new file", () => run.uploadedTxid() > seen, 6_000);
+  await again.close();
+  const image = imageOf(path);
+  await run.stop();
+  await provenHistory(store, "app");
+  const all = "SELECT id, v FROM t ORDER BY id";
+  expect(rowsOf(await newestImage(store, "app"), all)).toEqual(rowsOf(image, all));
+});
+
+test("a file put in the place of one that an application has open waits until that has closed", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+  const from = await newFile();
+  const bytes = readFileSync(from);
+  renameSync(from, path);
+  await untilObstructed(run, path);
+  await app.must("INSERT INTO t(v) VALUES ('into the file that has no name')");
+  expect(readFileSync(path).equals(bytes)).toBe(true);
+  await app.kill();
+  await clearAndProve(run, path, store, bytes);
+});
+
+test("a database whose times alone were changed goes on, and loses nothing", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+  utimesSync(path, new Date(), new Date());
+  await run.commit(app, "INSERT INTO t(v) VALUES ('after')");
+  await run.until("a look at the file", () => run.status().failure === null);
+  expect(run.status().conditions).toEqual([]);
+  await app.close();
+  await run.stop();
+  await provenHistory(store, "app");
+  expect(rowsOf(await newestImage(store, "app"), "SELECT count(*) FROM t")).toEqual([[3]]);
+});
+
+test("an older copy of the same database stays what it is, though its WAL would bring it up to date", async () => {
+  for (const [way, put] of WAYS) {
+    const { path, app } = await newDatabase();
+    const store = new MemoryStore();
+    const first = await watchOne(path, store);
+    await first.commit(app, "INSERT INTO t(v) SELECT zeroblob(3000) FROM t");
+    await app.must("PRAGMA wal_checkpoint(TRUNCATE)");
+    copyFileSync(path, `${path}.copy`);
+    const bytes = readFileSync(path);
+    await first.commit(app, "UPDATE t SET v = 'gone again' WHERE id = 1");
+    await first.stop();
+    await leaveWal(app, path);
+    put(`${path}.copy`, path);
+    const second = new WatchRun([targetOf(path)], store);
+    await second.until(`the obstacle after ${way}`, () => isObstructed(second));
+    await second.stop();
+    expect([way, readFileSync(path).equals(bytes)]).toEqual([way, true]);
+  }
+}, 60_000);
+
+test("a copy of a database with its WAL goes on, and so does one whose application died", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const first = await watchOne(path, store);
+  await first.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+  await first.stop();
+  await app.must("INSERT INTO t(v) VALUES ('while it was stopped')");
+  await app.kill();
+  const copy = `${tempFolder("copy")}/app.db`;
+  for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
+  const second = await watchOne(path, store);
+  await second.until("the missing commit", () => second.uploadedTxid() >= 3);
+  await second.stop();
+  const third = await watchOne(copy, new MemoryStore());
+  await third.stop();
+  expect([...second.lines, ...third.lines].filter(({ level }) => level === "error")).toEqual([]);
+  expect(rowsOf(await newestImage(store, "app"), "SELECT count(*) FROM t")).toEqual([[3]]);
+});
