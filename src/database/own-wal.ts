@@ -129,11 +129,21 @@ export function versionsOf(path: string, databaseFd: number): string {
 
 function isShmHeldAt(path: string, databaseFd: number): boolean {
   const shmPath = `${path}-shm`;
-  if (!existsSync(shmPath)) return false;
-  const fd = openDescriptor(shmPath);
+  const fd = existsSync(shmPath) ? openOrNull(shmPath) : null;
+  if (fd === null) return false;
   try {
     return isLockedByOther(fd, DEAD_MAN_BYTE, 1, "exclusive");
   } finally {
     closeDescriptor(descriptorIdentity(databaseFd), fd);
+  }
+}
+
+/** SQLite cannot open a -shm either that we cannot, and tells why. */
+function openOrNull(path: string): number | null {
+  try {
+    return openDescriptor(path);
+  } catch (error) {
+    if (error instanceof WalrustError) return null;
+    throw error;
   }
 }

@@ -31,8 +31,8 @@ export interface KnownFiles {
 }
 
 /**
- * The pages of the file against those that we remember. "same": those that its WAL does not hold are what they
- * were. "current": moreover, all that the WAL holds is in the file already, so that a checkpoint changes nothing.
+ * The pages of the file against those that we remember. "same": those that its WAL does not hold are what
+ * they were. "current": moreover, all that the WAL holds is in the file already: a checkpoint changes nothing.
  */
 export type Content = "same" | "current" | "other" | "unknown";
 

@@ -1,6 +1,6 @@
 /**
  * The gate before a connection must never refuse what SQLite itself left behind: two applications with random
- * commits, checkpoints, readers, vacuums and deaths, and after each death the WAL is judged as at a first start.
+ * commits, checkpoints, readers, vacuums and deaths; after each death the WAL is judged as at a first start.
  */
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
@@ -62,7 +62,8 @@ for (const seed of [11, 12, 13]) {
       `PRAGMA auto_vacuum = ${below(3)}`,
       "PRAGMA journal_mode = WAL",
       "CREATE TABLE c(i)",
-      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40) INSERT INTO c SELECT i FROM n",
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+       INSERT INTO c SELECT i FROM n`,
       "CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
     );
     await first.kill();

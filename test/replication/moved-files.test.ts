@@ -180,7 +180,7 @@ for (const [when, moment] of MOMENTS) {
   }, 60_000);
 }
 
-test("the last commits of a file that was moved away reach the bucket while its successor is obstructed", async () => {
+test("the last commits of a file that was moved away reach the bucket before its successor", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);
@@ -262,7 +262,7 @@ test("a database whose times alone were changed goes on, and loses nothing", asy
   expect(rowsOf(await newestImage(store, "app"), "SELECT count(*) FROM t")).toEqual([[3]]);
 });
 
-test("an older copy of the same database stays what it is, though its WAL would bring it up to date", async () => {
+test("an older copy of the same database stays what it is beside the newer WAL", async () => {
   for (const [way, put] of WAYS) {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
