@@ -68,15 +68,16 @@ export function readWalFileOrNull(path: string, isBrief = false): WalFile | null
 }
 
 /**
- * Opens the -wal at `path` for reading, or null when there is none. Nobody locks it: it may be closed at any
- * time.
+ * Opens the -wal at `path` for reading, or null when there is none that could be read. Nobody locks it: it
+ * may be closed at any time.
  * @throws WalrustError code "database" when the file is there and cannot be read
  */
 export function openWalOrNull(path: string): number | null {
   try {
     return openSync(path, OPEN_FLAGS);
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return null;
+    // SQLite cannot apply a WAL that we may not read, and tells why.
+    if (["ENOENT", "EACCES"].includes(systemCode(error) ?? "")) return null;
     throw new WalrustError("database", `Cannot read ${path}: ${systemCode(error) ?? "unknown error"}`, {
       hint: "walrust needs to read the -wal file, as every SQLite connection does",
       context: { path },

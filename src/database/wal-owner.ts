@@ -32,7 +32,7 @@ export interface KnownFiles {
 
 /**
  * The pages of the file against those that we remember. "same": those that its WAL does not hold are what
- * they were. "current": moreover, all that the WAL holds is in the file already: a checkpoint changes nothing.
+ * they were. "current": moreover, the file holds all that the WAL holds, and a checkpoint changes nothing.
  */
 export type Content = "same" | "current" | "other" | "unknown";
 

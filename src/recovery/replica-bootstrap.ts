@@ -23,6 +23,7 @@ import {
 } from "../database/descriptors.ts";
 import { SHARED_LENGTH, SHARED_START } from "../database/lock-bytes.ts";
 import { lockExclusive } from "../database/ofd-lock.ts";
+import { requireOwnWalAt } from "../database/own-wal.ts";
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../format/sqlite-header.ts";
@@ -170,6 +171,7 @@ export function removeCompanions(localPath: string): void {
 /** Brings everything into the database file and empties the WAL; false when readers are in the way. */
 function tryEmptyWal(localPath: string): boolean {
   try {
+    requireOwnWalAt(localPath);
     const connection = openConnection(localPath, { busyTimeoutMs: 0 });
     try {
       return !connection.checkpoint("TRUNCATE").isBusy;

@@ -13,7 +13,6 @@
  * Memory: 8 bytes a page.
  */
 import { fstatSync } from "node:fs";
-import { openConnection } from "../database/connection.ts";
 import { DatabaseImage } from "../database/image.ts";
 import { SHARED_LENGTH, SHARED_START, WRITER_BYTE } from "../database/lock-bytes.ts";
 import { isLockedByOther, lockExclusive, unlock } from "../database/ofd-lock.ts";
@@ -288,7 +287,7 @@ export class ReplicaDatabase implements ObjectTarget {
 
   #checkpoint(mode: "PASSIVE" | "TRUNCATE"): void {
     try {
-      const connection = openConnection(this.path, { busyTimeoutMs: 0 });
+      const connection = this.#pin.connect();
       try {
         connection.checkpoint(mode);
       } finally {
