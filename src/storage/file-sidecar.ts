@@ -10,7 +10,8 @@
  * or was replaced by another program, does not fit in size and is ignored. No sidecar: Litestream wrote the
  * object.
  */
-import { WalrustError } from "../errors.ts";
+import { hasCode, WalrustError } from "../errors.ts";
+import { parseBoundedJson } from "./bounded-json.ts";
 import type { ObjectMetadata } from "./store.ts";
 
 /** What the name of a sidecar adds to its object's. */
@@ -18,6 +19,8 @@ export const SIDECAR_SUFFIX = ".meta.json";
 
 /** The longest sidecar that is read. */
 export const SIDECAR_SIZE_MAX = 16 * 1024;
+
+const BOUNDS = { sizeMax: SIDECAR_SIZE_MAX, depthMax: 8, valuesMax: 1_000 };
 
 /** The content one side of a sidecar speaks for. */
 export interface SidecarEntry {
@@ -49,9 +52,9 @@ export function parseSidecar(text: string, path: string): Sidecar {
 
 function parseJson(text: string, path: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseBoundedJson(new TextEncoder().encode(text), BOUNDS);
   } catch (cause) {
-    throw damaged(path, "it is not JSON", cause);
+    throw damaged(path, hasCode(cause, "integrity") ? cause.message : "it is not JSON", cause);
   }
 }
 

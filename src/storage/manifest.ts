@@ -7,12 +7,17 @@
 import { hasCode, WalrustError } from "../errors.ts";
 import { manifestKey } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
+import { parseBoundedJson, readBounded } from "./bounded-json.ts";
 import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "./catalog.ts";
 import { decodeMetadata } from "./object-metadata.ts";
 import type { ObjectStore } from "./store.ts";
 
 /** The most snapshots a manifest names: it is rewritten often, and must not grow with the history. */
 export const MANIFEST_SNAPSHOTS_MAX = 100;
+
+/** Ours have at most 20 KB; older ones name every snapshot that there is. */
+const BOUNDS = { sizeMax: 4 << 20, depthMax: 8, valuesMax: 100_000 };
+const TIME_LENGTH_MAX = 40;
 
 /** The content of the manifest. */
 export interface Manifest {
@@ -101,25 +106,21 @@ export type ManifestReading =
   | { readonly kind: "none" }
   | { readonly kind: "unreadable"; readonly reason: string };
 
-/** Reads the manifest of a database. Only storage failures throw. */
+/** Reads the manifest of a database, within bounds. Only storage failures throw. */
 export async function readManifest(
   store: ObjectStore,
   database: string,
   signal?: AbortSignal,
 ): Promise<ManifestReading> {
-  let bytes: Uint8Array;
   try {
     const body = await store.get(manifestKey(database), signal === undefined ? {} : { signal });
-    if (body.sizeBytes > 64 << 20) return { kind: "unreadable", reason: `it has ${body.sizeBytes} bytes` };
-    bytes = await body.bytes();
+    const bytes = await readBounded(body, BOUNDS.sizeMax);
+    return { kind: "manifest", manifest: parseManifest(parseBoundedJson(bytes, BOUNDS)) };
   } catch (error) {
     if (hasCode(error, "not-found")) return { kind: "none" };
-    throw error;
-  }
-  try {
-    return { kind: "manifest", manifest: parseManifest(JSON.parse(new TextDecoder().decode(bytes))) };
-  } catch (error) {
-    return { kind: "unreadable", reason: error instanceof Error ? error.message : String(error) };
+    const isContent = error instanceof SyntaxError || hasCode(error, "integrity");
+    if (!isContent) throw error;
+    return { kind: "unreadable", reason: error.message };
   }
 }
 
@@ -129,6 +130,9 @@ function parseManifest(value: unknown): Manifest {
   if (manifest?.format !== 1) throw new WalrustError("integrity", "its format is not 1");
   if (!Number.isSafeInteger(latest?.txid) || latest.txid < 1) {
     throw new WalrustError("integrity", "its latest TXID is malformed");
+  }
+  if (typeof latest.time !== "string" || latest.time.length > TIME_LENGTH_MAX) {
+    throw new WalrustError("integrity", "its latest time is malformed");
   }
   return manifest;
 }

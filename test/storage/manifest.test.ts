@@ -84,11 +84,24 @@ describe("manifest", () => {
     [JSON.stringify({ ...MANIFEST, format: 2 })],
     [JSON.stringify({ ...MANIFEST, latest: null })],
     [JSON.stringify({ ...MANIFEST, latest: { txid: 0 } })],
+    [JSON.stringify({ ...MANIFEST, latest: { ...MANIFEST.latest, time: 7 } })],
     [JSON.stringify({ ...MANIFEST, latest: { txid: "3" } })],
     [JSON.stringify({ ...MANIFEST, latest: { txid: 1e300 } })],
     [JSON.stringify({ ...MANIFEST, latest: { txid: 1.5 } })],
   ])("readManifest calls %s unreadable and does not throw", async (text) => {
     expect(await readingOf(text)).toBe("unreadable");
+  });
+
+  test.each([
+    [
+      "a time of 100 KB",
+      JSON.stringify({ ...MANIFEST, latest: { ...MANIFEST.latest, time: "x".repeat(1e5) } }),
+    ],
+    ["a million openings", `{"format":1,"latest":${"[".repeat(1_000_000)}`],
+    ["200,000 lists", `{"format":1,"latest":{"txid":3,"time":"2026"},"x":[${"[],".repeat(200_000)}[]]}`],
+    ["70 MB", new Uint8Array(70_000_000).fill(0x5b)],
+  ])("readManifest calls a manifest with %s unreadable", async (_what, content) => {
+    expect(await readingOf(content)).toBe("unreadable");
   });
 
   test("readManifest passes storage failures on", async () => {
