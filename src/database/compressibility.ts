@@ -9,12 +9,13 @@
  * Not in a process that has SQLite connections which `descriptors.ts` does not count: closing the file drops
  * the locks of every connection of this process to it.
  */
-import { fstatSync, openSync, readSync, statSync } from "node:fs";
+import { fstatSync, readSync } from "node:fs";
 import { hasCode, systemCode, WalrustError } from "../errors.ts";
 import { lz4Compress, lz4CompressBound } from "../format/lz4.ts";
 import type { DatabaseHeader } from "../format/sqlite-header.ts";
 import { lockPgno } from "../format/types.ts";
 import { closeDescriptor, descriptorIdentity, readHeaderOf } from "./descriptors.ts";
+import { openRegular } from "./foreign-files.ts";
 
 const SAMPLE_PAGES_MAX = 64;
 
@@ -32,9 +33,7 @@ export interface CompressionSample {
  * @throws WalrustError "database" when the file cannot be read or is no SQLite database
  */
 export function sampleCompression(path: string): CompressionSample {
-  // A pipe would keep open() waiting for its other end.
-  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) throw refuse(path, "it is not a regular file");
-  const fd = fileOperation(path, () => openSync(path, "r"));
+  const fd = fileOperation(path, () => openRegular(path, false));
   try {
     const { pageSizeBytes } = headerOf(path, fd);
     const pageCount = Math.max(1, Math.floor(fstatSync(fd).size / pageSizeBytes));

@@ -11,6 +11,7 @@ import { WalrustError } from "../errors.ts";
 import {
   type FileIdentity,
   fileIdentityOrNull,
+  holdFiles,
   isSameFile,
   releaseConnection,
   retainConnection,
@@ -56,16 +57,19 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
   const isGuest = prepareSideFiles(path);
   retainConnection(identity);
   let database: Database | null = null;
+  let release = (): void => {};
   try {
     if (options.expected !== undefined && !isSameFile(identity, options.expected)) throw movedError(path);
+    release = holdFiles(path, identity);
     database = new Database(path, { readwrite: true, create: false });
     if (hasMoved(database) || !isSameFile(fileIdentityOrNull(path), identity)) throw movedError(path);
     database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
     database.run(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs)}`);
     if (isGuest) assertGuest(database, path, options.unlock);
-    return new Connection(path, identity, database);
+    return new Connection(path, identity, database, release);
   } catch (error) {
     database?.close();
+    release();
     releaseConnection(identity);
     throw connectionError(path, error);
   }
@@ -110,6 +114,8 @@ export class Connection {
     readonly path: string,
     readonly identity: FileIdentity,
     private readonly database: Database,
+    /** Closes what keeps the files from blocking SQLite, which opens some of them only when it reads. */
+    private readonly releaseFiles: () => void,
   ) {}
 
   /**
@@ -177,6 +183,7 @@ export class Connection {
     } catch (error) {
       throw connectionError(this.path, error);
     } finally {
+      this.releaseFiles();
       releaseConnection(this.identity);
     }
   }

@@ -11,9 +11,10 @@
  * connections which are not counted here would lose their locks: that is why the library runs `watch` in a
  * child process.
  */
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, fstatSync, readSync, statSync } from "node:fs";
 import { hasCode, systemCode, WalrustError } from "../errors.ts";
 import { DATABASE_HEADER_SIZE, type DatabaseHeader, decodeDatabaseHeader } from "../format/sqlite-header.ts";
+import { openRegular, openRegularOrNull } from "./foreign-files.ts";
 
 /** What names a file beyond its path: equal identities are the same file. */
 export interface FileIdentity {
@@ -25,9 +26,6 @@ interface Usage {
   connectionCount: number;
   waiting: number[];
 }
-
-const O_RDWR = 2;
-const O_CLOEXEC = 0o2000000;
 
 const usageByDatabase = new Map<string, Usage>();
 const headerBytes = new Uint8Array(DATABASE_HEADER_SIZE);
@@ -56,8 +54,9 @@ export function isSameFile(a: FileIdentity | null, b: FileIdentity | null): bool
  */
 export function openDescriptor(path: string): number {
   try {
-    return openSync(path, O_RDWR | O_CLOEXEC);
+    return openRegular(path, true);
   } catch (error) {
+    if (error instanceof WalrustError) throw error;
     const code = systemCode(error) ?? "unknown error";
     const isLimit = code === "EMFILE" || code === "ENFILE";
     throw new WalrustError("database", `Cannot open ${path}: ${code}`, {
@@ -99,6 +98,46 @@ export function releaseConnection(database: FileIdentity): void {
   if (usage === undefined || --usage.connectionCount > 0) return;
   usageByDatabase.delete(key);
   for (const fd of usage.waiting) closeSync(fd);
+}
+
+/**
+ * Opens all files of a database that are there, for as long as SQLite opens them: none of them blocks it
+ * then. Call with the connection counted already, so that none of these descriptors closes beside it.
+ * @returns what closes them
+ * @throws WalrustError "database" when one of them is no regular file, "database-busy" for a lease
+ */
+export function holdFiles(path: string, database: FileIdentity): () => void {
+  const locked: number[] = [];
+  const others: number[] = [];
+  const release = (): void => {
+    for (const fd of locked.splice(0)) closeDescriptor(database, fd);
+    for (const fd of others.splice(0)) closeSync(fd);
+  };
+  try {
+    locked.push(openDescriptor(path));
+    for (const [suffix, list] of [
+      ["-shm", locked],
+      ["-wal", others],
+      ["-journal", others],
+    ] as const) {
+      const fd = openHeldOrNull(`${path}${suffix}`);
+      if (fd !== null) list.push(fd);
+    }
+    return release;
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Null for a file that is not there, or that we may not open: SQLite tells that in its own words. */
+function openHeldOrNull(path: string): number | null {
+  try {
+    return openRegularOrNull(path, true);
+  } catch (error) {
+    if (error instanceof WalrustError) throw error;
+    return null;
+  }
 }
 
 /**

@@ -8,10 +8,11 @@
  * matter; if not, the WAL cannot be restarted. Reading is in order, in slices, so that the caller can serve
  * other databases in between.
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
 import { WalrustError } from "../errors.ts";
 import { WAL_FRAME_HEADER_SIZE, WAL_HEADER_SIZE } from "../format/wal.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { openRegular } from "./foreign-files.ts";
 import { imageScratch } from "./scratch.ts";
 import { readWalTail, type WalBroken, type WalPosition } from "./wal-tail.ts";
 
@@ -49,7 +50,7 @@ export class DatabaseImage {
     this.#fileSizeBytes = fileSizeBytes;
     this.#overlayPgnos = overlay?.pgnos ?? new Uint32Array(0);
     this.#overlayFrames = overlay?.frames ?? new Uint32Array(0);
-    this.#walFd = overlay === null ? null : openSync(database.walPath, "r");
+    this.#walFd = overlay === null ? null : openRegular(database.walPath, false);
     this.commit = commit;
     this.position = position;
   }

@@ -29,6 +29,7 @@ import {
 } from "./descriptors.ts";
 import { type FileName, fileMark } from "./file-mark.ts";
 import { FileWrites } from "./file-stamp.ts";
+import { isOpenAt } from "./foreign-files.ts";
 import {
   DEAD_MAN_BYTE,
   FREEZE_BYTE,
@@ -154,6 +155,7 @@ export class Pin {
       const wal = { device: stats.dev, inode: stats.ino };
       const names = { database: fileMark(fstatSync(databaseFd, { bigint: true })), wal: fileMark(stats) };
       const pin = new Pin(path, databaseFd, shmFd, header.pageSizeBytes, database, shm, wal, names);
+      if (!isOpenAt(databaseFd, path)) throw replacedError(path);
       if (pin.changedFile() !== "none") throw replacedError(path);
       return pin;
     } catch (error) {

@@ -3,11 +3,12 @@
  * system, and has no journal that still has to be rolled back. A database in rollback mode is never pinned:
  * with our lock on the SHARED range every write of the application would fail.
  */
-import { closeSync, openSync, readSync, realpathSync } from "node:fs";
+import { closeSync, readSync, realpathSync } from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
 import type { DatabaseHeader } from "../format/sqlite-header.ts";
 import { readDatabaseHeader } from "./descriptors.ts";
 import { requireLocalFileSystem } from "./file-system.ts";
+import { openRegular } from "./foreign-files.ts";
 import { requireOwnWalAt } from "./own-wal.ts";
 
 /**
@@ -44,7 +45,7 @@ export function requireNoHotJournal(path: string): void {
 /** As SQLite judges it: a journal whose first byte is zero, or that is empty, was finished. */
 function hasHotJournal(journalPath: string): boolean {
   try {
-    const fd = openSync(journalPath, "r");
+    const fd = openRegular(journalPath, false);
     try {
       const first = new Uint8Array(1);
       return readSync(fd, first, 0, 1, 0) === 1 && first[0] !== 0;
@@ -53,6 +54,7 @@ function hasHotJournal(journalPath: string): boolean {
     }
   } catch (error) {
     if (systemCode(error) === "ENOENT") return false;
+    if (error instanceof WalrustError) throw error;
     throw new WalrustError(
       "database",
       `Cannot read ${journalPath}: ${systemCode(error) ?? "unknown error"}`,

@@ -11,7 +11,7 @@
  * Memory is 4 bytes a frame plus 8 while sorting. Opening and closing the -wal file is safe beside SQLite's
  * locks.
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
 import {
   decodeWalHeader,
@@ -23,6 +23,7 @@ import {
   walCursor,
 } from "../format/wal.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { openRegular } from "./foreign-files.ts";
 import { Uint32List, walScratch } from "./scratch.ts";
 
 /** How far one generation of a WAL has been read. */
@@ -85,8 +86,9 @@ const framePgnos = new Uint32List();
 export function readWalTail(walPath: string, start: TailStart, index: WalIndexHeader): WalTail | WalBroken {
   let fd: number;
   try {
-    fd = openSync(walPath, "r");
+    fd = openRegular(walPath, false);
   } catch (error) {
+    if (error instanceof WalrustError) throw error;
     if (systemCode(error) === "ENOENT") return { kind: "broken", reason: "the -wal file is gone" };
     throw new WalrustError("database", `Cannot open ${walPath}: ${systemCode(error)}`, { cause: error });
   }
@@ -238,7 +240,7 @@ function eachFramePage(
   pages: NewestPages,
   onPage: (pgno: number, data: Uint8Array) => void,
 ): void {
-  const fd = openSync(walPath, "r");
+  const fd = openRegular(walPath, false);
   try {
     const frameSize = WAL_FRAME_HEADER_SIZE + pageSizeBytes;
     const page = walScratch.take(1 << 20).subarray(0, pageSizeBytes);

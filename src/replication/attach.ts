@@ -15,6 +15,7 @@
  */
 import { rmSync } from "node:fs";
 import { Pin } from "../database/pin.ts";
+import { replacedError, resolvePath } from "../database/pinnable.ts";
 import type { KnownFiles } from "../database/wal-owner.ts";
 import type { Env } from "../env.ts";
 import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
@@ -80,6 +81,8 @@ export async function attach(
   env: Env,
   remembered: KnownFiles | null = null,
 ): Promise<Attached> {
+  // A folder on the way may have become a link, to a database that is somebody else's.
+  if (resolvePath(target.path) !== target.path) throw replacedError(target.path);
   const evidence = await gatherWalEvidence(target.path, target.paths, remembered, env);
   const pin = Pin.open(target.path, env, evidence);
   try {

@@ -30,6 +30,7 @@ import {
   strangenessOrNull,
   sweepTemps,
 } from "../../src/local/own-file.ts";
+import { takeLeaseOrNull } from "../support/lease.ts";
 import { tempFolder } from "../support/temp.ts";
 
 function failureOf(work: () => unknown): WalrustError {
@@ -102,19 +103,11 @@ describe("a file of ours", () => {
   test("under a lease is refused at once, to be tried again", async () => {
     const path = join(tempFolder("own"), "state.json");
     writeFileSync(path, "text", { mode: 0o600 });
-    const script =
-      "import fcntl,os,signal,sys\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\n" +
-      "f=os.open(sys.argv[1],os.O_RDWR)\nfcntl.fcntl(f,fcntl.F_SETLEASE,fcntl.F_WRLCK)\n" +
-      "print('held',flush=True)\nsys.stdin.read()";
-    const python = Bun.which("python3");
-    if (python === null) return;
-    const holder = Bun.spawn([python, "-c", script, path], { stdin: "pipe", stdout: "pipe" });
-    const reader = holder.stdout.getReader();
-    await reader.read();
+    const end = await takeLeaseOrNull(path);
+    if (end === null) return;
     const failure = failureOf(() => openOwn(path));
     expect([failure.retryable, failure.message.includes("EAGAIN")]).toEqual([true, true]);
-    holder.kill();
-    await holder.exited;
+    await end();
     closeSync(openOwn(path));
   });
 
