@@ -130,19 +130,19 @@ export function serveControl(
       for (const file of announcementsOf(meetingFolder, stateFolder, destination, name, databasePath)) {
         // The state folder may have been made anew.
         if (announced.has(file) && existsSync(file)) continue;
-        announced.add(file);
         replaceOwn(file, path);
+        announced.add(file);
       }
     },
     withdraw: (stateFolder, destination, name, databasePath) => {
       for (const file of announcementsOf(meetingFolder, stateFolder, destination, name, databasePath)) {
-        if (announced.delete(file)) rmSync(file, { force: true });
+        if (announced.delete(file)) removeIfCan(file);
       }
     },
     close: () => {
       listener.stop(true);
-      for (const file of announced) rmSync(file, { force: true });
-      rmSync(path, { force: true });
+      for (const file of announced) removeIfCan(file);
+      removeIfCan(path);
       if (ownFolder !== null) rmSync(ownFolder, { recursive: true, force: true });
     },
   };
@@ -227,12 +227,21 @@ function sweep(folder: string): void {
   }
 }
 
+/** What stays behind leads to a socket that nobody answers: it ends no watch. */
+function removeIfCan(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Somebody put a folder there, among others.
+  }
+}
+
 async function removeIfDead(path: string): Promise<void> {
   try {
     const socket = await Bun.connect({ unix: path, socket: { data: () => {} } });
     socket.terminate();
   } catch {
-    rmSync(path, { force: true });
+    removeIfCan(path);
   }
 }
 
