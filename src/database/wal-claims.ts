@@ -6,7 +6,7 @@
  * commit frame: this is all that a recovery by SQLite would apply to the database. A WAL without such a
  * commit changes nothing in any database. The claims are of one moment; a writer may append meanwhile.
  */
-import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { hasCode, systemCode, WalrustError } from "../errors.ts";
 import {
   decodeWalHeader,
@@ -18,6 +18,7 @@ import {
   walCursor,
 } from "../format/wal.ts";
 import { type FileMark, fileMark } from "./file-mark.ts";
+import { openRegular } from "./foreign-files.ts";
 import { walScratch } from "./scratch.ts";
 
 /** What the committed frames of a WAL say. */
@@ -42,7 +43,6 @@ export interface WalFile {
 }
 
 /** A pipe in the place of the file must not block, and SQLite follows no link there either. */
-const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
 /** A longer WAL is judged by its beginning. */
 const SCAN_BYTES_MAX = 256 << 20;
 /** Enough for a header and, mostly, a first commit. */
@@ -74,8 +74,9 @@ export function readWalFileOrNull(path: string, isBrief = false): WalFile | null
  */
 export function openWalOrNull(path: string): number | null {
   try {
-    return openSync(path, OPEN_FLAGS);
+    return openRegular(path, false);
   } catch (error) {
+    if (error instanceof WalrustError) throw error;
     // SQLite cannot apply a WAL that we may not read, and tells why.
     if (["ENOENT", "EACCES"].includes(systemCode(error) ?? "")) return null;
     throw new WalrustError("database", `Cannot read ${path}: ${systemCode(error) ?? "unknown error"}`, {
