@@ -179,7 +179,7 @@ function checksText(result: RestoreResult): string {
   const parts = [verdictText(result.integrity)];
   if (sha256Objects > 0) parts.push(`SHA-256 chain of ${countOf(sha256Objects, "object")} ok`);
   if (unchainedObjects > 0)
-    parts.push(`no chain on ${countOf(unchainedObjects, "object")} (not written by walrust)`);
+    parts.push(`no chain on ${countOf(unchainedObjects, "object")} (not written by walrust, or lost)`);
   if (databaseChecksum !== null) parts.push(`database checksum ${databaseChecksum}`);
   return parts.join(", ");
 }

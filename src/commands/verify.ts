@@ -40,7 +40,10 @@ export const verifyVerb: Verb = {
   ],
   exitCodes: [
     [0, "everything is sound"],
-    [1, "warnings only: leftovers, a manifest that is missing or stale, backups of other programs"],
+    [
+      1,
+      "warnings only: leftovers, a stale manifest, lost metadata, a source that SQLite finds fault with or cannot check",
+    ],
     [2, "usage"],
     [3, "--restore: no room for its temporary file (see TMPDIR), or a watch on this machine does not answer"],
     [4, "storage: the bucket or folder is missing, credentials are refused"],
@@ -156,6 +159,7 @@ function jsonOf({ name, status, findings, checked, outlook }: VerifyReport): unk
       snapshots: checked.snapshots,
       chained_objects: checked.chainedObjects,
       unchained_objects: checked.unchainedObjects,
+      lost_metadata_objects: checked.lostMetadataObjects,
       read_objects: checked.readObjects,
       read_bytes: checked.readBytes,
       min_txid: checked.minTxid,
@@ -179,9 +183,8 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   printLine(`  headers, sizes, continuity and checksums of ${countOf(checked.objects, "object")} looked at`);
   if (checked.chainedObjects > 0)
     printLine(`  SHA-256 chain of ${countOf(checked.chainedObjects, "object")}`);
-  if (checked.unchainedObjects > 0) {
-    printLine(`  ${countOf(checked.unchainedObjects, "object")} without a chain (not written by walrust)`);
-  }
+  const foreign = checked.unchainedObjects - checked.lostMetadataObjects;
+  if (foreign > 0) printLine(`  ${countOf(foreign, "object")} without a chain (not written by walrust)`);
   printLine(`  read in full: ${countOf(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
   if (checked.restoredTxid !== null) {
     const verdict = checked.integrity === null ? "" : `: ${verdictText(checked.integrity)}`;

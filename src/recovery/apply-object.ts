@@ -22,7 +22,7 @@ export interface PathState {
   chain: string | null;
   /** Objects whose SHA-256 and chain link were checked. */
   chainedObjects: number;
-  /** Objects without such metadata (written by Litestream). */
+  /** Objects without such metadata: written by Litestream, or a gateway lost it. */
   unchainedObjects: number;
 }
 
@@ -98,34 +98,40 @@ function checkSha(object: LtxObject, metadata: WalrustMetadata, sha256: Uint8Arr
   }
 }
 
-/** Checks the link from the path so far to this object, and moves the path's chain value on. */
+/**
+ * Checks the link from the path so far to this object, and moves the path's chain value on. A value that is
+ * missing is no contradiction: a gateway lost it, or Litestream wrote the object. The LTX checksums prove the
+ * object all the same.
+ */
 function checkChain(object: LtxObject, metadata: WalrustMetadata, sha256: Uint8Array, path: PathState): void {
-  const { chain, previousChain, writer } = metadata;
-  if (chain === null || metadata.sha256 === null) {
-    if (writer !== null) throw integrity(object, "was written by walrust but has lost its chain metadata");
-    path.chain = null;
-    path.unchainedObjects++;
-    return;
-  }
+  const { chain, previousChain } = metadata;
   const isLink = object.level === 0 || object.maxTxid === 1;
-  if (isLink) {
-    const previous = previousChain === null ? null : parseHex32(previousChain);
-    if (previous === null || hex(nextChain(previous, sha256)) !== chain) {
-      throw integrity(object, "does not follow from its own previous chain value");
-    }
-    if (object.maxTxid === 1 && hex(previous) !== hex(CHAIN_ZERO)) {
-      throw integrity(object, "is the first snapshot but does not begin the chain");
-    }
-  }
   const isContinuation = path.txid > 0 && object.minTxid === path.txid + 1;
-  if (isContinuation && path.chain !== null && previousChain !== path.chain) {
+  if (isContinuation && path.chain !== null && previousChain !== null && previousChain !== path.chain) {
     throw integrity(
       object,
       `continues chain value ${previousChain}, the object before it ends at ${path.chain}`,
     );
   }
+  const before = previousChain ?? (isContinuation ? path.chain : null);
+  if (isLink && before !== null && chain !== null) {
+    if (hex(nextChain(parseHex32(before), sha256)) !== chain) {
+      throw integrity(object, "does not follow from its own previous chain value");
+    }
+    if (object.maxTxid === 1 && before !== hex(CHAIN_ZERO)) {
+      throw integrity(object, "is the first snapshot but does not begin the chain");
+    }
+  }
   path.chain = chain;
-  path.chainedObjects++;
+  if (isChained(object, metadata)) path.chainedObjects++;
+  else path.unchainedObjects++;
+}
+
+/** Whether an object carries its SHA-256 and all of its place in the chain. */
+export function isChained(object: LtxObject, metadata: WalrustMetadata): boolean {
+  const { sha256, chain, previousChain } = metadata;
+  const isLink = object.level === 0 || object.maxTxid === 1;
+  return sha256 !== null && chain !== null && (previousChain !== null || !isLink);
 }
 
 function integrity(object: LtxObject, what: string): WalrustError {

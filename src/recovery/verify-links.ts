@@ -74,16 +74,18 @@ export class LinkChecker {
 
   #checkContinuation({ object, header, metadata }: ObjectFacts, before: Mark): void {
     const { chain, previousChain } = metadata;
-    if (chain !== null && before.chain !== null && previousChain !== before.chain) {
+    const isStated = chain !== null && previousChain !== null;
+    if (isStated && before.chain !== null && previousChain !== before.chain) {
       this.#add(
         "broken-chain",
         object,
         `continues chain value ${previousChain}, ${before.key} ends at ${before.chain}`,
       );
     }
-    // What continues a Litestream object begins a new chain with zeros: anything else was there once.
-    const isLost = before.chain === null && previousChain !== null && previousChain !== CHAIN_ZERO_HEX;
-    if (chain !== null && isLost) {
+    // What continues a Litestream object begins a new chain with zeros: anything else was there once. A
+    // gateway may have lost it; then the checksums prove that this is the object that was continued.
+    const isLost = before.chain === null && previousChain !== CHAIN_ZERO_HEX;
+    if (isStated && isLost && !isSameChecksum(header.preApplyChecksum, before.checksum)) {
       this.#add(
         "broken-chain",
         object,
@@ -135,6 +137,11 @@ export class LinkChecker {
   #add(code: Parameters<Findings["add"]>[0], object: LtxObject, message: string): void {
     this.#findings.add(code, object.key, object.maxTxid, message);
   }
+}
+
+/** Whether both are there and the same. */
+function isSameChecksum(a: Checksum, b: Checksum): boolean {
+  return a !== NO_CHECKSUM && a === b;
 }
 
 /** The first value that anybody carries stands. */

@@ -26,6 +26,7 @@ export const FINDING_SEVERITIES = {
   "manifest-contradicts": "error",
   "restore-failed": "error",
   "differs-from-live": "error",
+  "metadata-lost": "warning",
   "source-damaged": "warning",
   "not-checked": "warning",
   unverifiable: "error",
@@ -58,8 +59,10 @@ export interface VerifyCounts {
   snapshots: number;
   /** Objects with a link or value of the SHA-256 chain. */
   chainedObjects: number;
-  /** Objects without walrust's metadata: Litestream wrote them. */
+  /** Objects without a place in the chain: Litestream wrote them, or the storage lost their metadata. */
   unchainedObjects: number;
+  /** Objects of walrust of which the storage lost metadata. */
+  lostMetadataObjects: number;
   /** Objects whose every byte was read: decoded, and hashed against their SHA-256 where they have one. */
   readObjects: number;
   readBytes: number;
@@ -149,6 +152,7 @@ const NOTHING_CHECKED: VerifyCounts = {
   snapshots: 0,
   chainedObjects: 0,
   unchainedObjects: 0,
+  lostMetadataObjects: 0,
   readObjects: 0,
   readBytes: 0,
   minTxid: null,

@@ -17,6 +17,7 @@ import type { LtxObject } from "../storage/catalog.ts";
 import { assertNotForeign } from "../storage/foreign-layout.ts";
 import { type ManifestReading, readManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { isChained } from "./apply-object.ts";
 import { mapInOrder } from "./in-order.ts";
 import type { IntegrityChecker } from "./integrity-child.ts";
 import { compareForLinks, LinkChecker, type ObjectFacts } from "./verify-links.ts";
@@ -29,6 +30,7 @@ import {
   oldestBaseOrNull,
   takeListing,
 } from "./verify-listing.ts";
+import { LostMetadata } from "./verify-metadata.ts";
 import { addProblems, checkObject, type ObjectCheck } from "./verify-object.ts";
 import { planOutlookOrNull } from "./verify-outlook.ts";
 import { Findings, type VerifyCounts, type VerifyReport } from "./verify-report.ts";
@@ -136,6 +138,7 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
   const objects = [...listing.objects].sort(compareForLinks);
   const chosen = chooseObjects(objects, options.readPercent ?? 0, env);
   const links = new LinkChecker(objects, findings);
+  const lost = new LostMetadata(pass.manifest.kind === "manifest");
   const base = oldestBaseOrNull(objects);
   const seen: Seen = { newestOursTxid: 0, vanished: [] };
   const limit = options.concurrency ?? DEFAULT_CONCURRENCY;
@@ -150,6 +153,7 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
     if (check.isVanished) seen.vanished.push(object.key);
     if (facts === null) continue;
     links.add(facts);
+    lost.add(facts);
     checkManifestChain(pass.manifest, facts, findings);
     count(counts, check, facts);
     if (facts.metadata.writer !== null) {
@@ -157,6 +161,7 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
       checkReach(object, base, findings);
     }
   }
+  counts.lostMetadataObjects = lost.report(findings);
   return seen;
 }
 
@@ -196,6 +201,7 @@ function startCounts(objects: readonly LtxObject[]): VerifyCounts {
     snapshots: objects.filter((object) => object.minTxid === 1).length,
     chainedObjects: 0,
     unchainedObjects: 0,
+    lostMetadataObjects: 0,
     readObjects: 0,
     readBytes: 0,
     minTxid: oldestBaseOrNull(objects)?.maxTxid ?? null,
@@ -208,8 +214,8 @@ function startCounts(objects: readonly LtxObject[]): VerifyCounts {
 }
 
 function count(counts: VerifyCounts, check: ObjectCheck, facts: ObjectFacts): void {
-  if (facts.metadata.chain === null) counts.unchainedObjects++;
-  else counts.chainedObjects++;
+  if (isChained(check.object, facts.metadata)) counts.chainedObjects++;
+  else counts.unchainedObjects++;
   if (!check.isRead) return;
   counts.readObjects++;
   counts.readBytes += check.object.sizeBytes;

@@ -202,7 +202,9 @@ describe("restore of edited metadata", () => {
           );
           return { bytes, metadata: left };
         });
-        expectRefusedOr(`${key} without ${gone}`, await endingOf(store), NEWEST, key);
+        // A gateway that loses metadata takes nothing from the objects themselves.
+        const what = `${key} without ${gone}`;
+        expect([what, await endingOf(store)]).toMatchObject([what, { txid: NEWEST }]);
       }
     }
   });

@@ -128,7 +128,8 @@ describe("fixDatabase", () => {
     await history.delete(history.manifestKey);
     await history.edit(history.key(0, 10), () => ({ metadata: {} }));
     const { repairs, after } = await fix(history.store, history.name);
-    expect([repairs, after.findings.map(({ code }) => code)]).toEqual([[], ["manifest-missing"]]);
+    const codes = after.findings.map(({ code }) => code);
+    expect([repairs, codes]).toEqual([[], ["metadata-lost", "manifest-missing"]]);
   });
 });
 
@@ -190,11 +191,11 @@ describe("leftovers of a file:// destination", () => {
     ]);
   });
 
-  test("a sidecar that is gone leaves an object that the next one's chain misses", async () => {
+  test("a sidecar that is gone leaves an object without metadata, which endangers no restore", async () => {
     const { folder, store, name } = await fileBucket();
     rmSync(join(folder, name, "ltx", "0", "0000000000000002-0000000000000002.ltx.meta.json"));
     const report = await verifyDatabase(store, name, {}, inTwoHours());
-    expect(report.findings.map(({ code }) => code)).toEqual(["broken-chain"]);
+    expect(report.findings.map(({ code }) => code)).toEqual(["metadata-lost"]);
   });
 
   test("an object that goes away between its head and its bytes is not-found", async () => {

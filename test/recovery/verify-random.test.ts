@@ -170,7 +170,8 @@ test.each(Object.keys(DAMAGE))("verifyDatabase finds one damaged object anywhere
       const history = await play(steps, seed);
       const objects = await history.objects();
       await DAMAGE[kind]!(history, objects[pick % objects.length]!, byte);
-      expect((await verify(history)).status).toBe("errors");
+      // What is lost of the metadata contradicts nothing: the checksums of the object are right.
+      expect((await verify(history)).status).toBe(kind === "chain" ? "warnings" : "errors");
     }),
     { numRuns: 60 },
   );

@@ -229,15 +229,20 @@ const DAMAGE: readonly (readonly [
     ["broken-chain"],
     (h) => h.edit(h.key(1, 6, 9), metadataOf({ "prev-chain": OTHER })),
   ],
-  [
-    "the chain metadata is lost",
-    ["bad-metadata", "broken-chain"],
-    (h) => h.edit(h.key(0, 15), metadataOf({ chain: null })),
-  ],
+  ["the chain metadata is lost", ["metadata-lost"], (h) => h.edit(h.key(0, 15), metadataOf({ chain: null }))],
   [
     "all metadata of an object is lost",
-    ["broken-chain"],
+    ["metadata-lost"],
     (h) => h.edit(h.key(0, 15), () => ({ metadata: {} })),
+  ],
+  [
+    "all metadata of an object is lost, and what it leads to is another database",
+    ["broken-chain", "checksum-mismatch", "metadata-lost"],
+    async (h) => {
+      const other = await History.begin({ seed: 2 });
+      await other.increments(19);
+      await h.write(h.key(0, 15), { ...(await other.read(other.key(0, 15))), metadata: {} });
+    },
   ],
   ["the manifest is gone", ["manifest-missing"], (h) => h.delete(h.manifestKey)],
   [
@@ -289,7 +294,7 @@ function editManifest(history: History, changes: Record<string, unknown>): Promi
 }
 
 const WARNINGS =
-  /^(manifest-(missing|unreadable|stale)|temporary-file|orphan-sidecar|unreachable-object|unknown-key)$/;
+  /^(manifest-(missing|unreadable|stale)|metadata-lost|temporary-file|orphan-sidecar|unreachable-object|unknown-key)$/;
 
 describe("verifyDatabase finds damage", () => {
   test.each(DAMAGE)("%s: %j", async (_, codes, act) => {
