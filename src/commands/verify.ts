@@ -20,6 +20,9 @@ import { runtimeFolders } from "./local-places.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
+/** Warnings that no repair of the bucket ends. */
+const NOTHING_TO_TIDY: ReadonlySet<string> = new Set(["metadata-lost", "source-damaged", "not-checked"]);
+
 const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
 
 /** The verb `verify`. */
@@ -42,7 +45,7 @@ export const verifyVerb: Verb = {
     [0, "everything is sound"],
     [
       1,
-      "warnings only: leftovers, a stale manifest, lost metadata, a source that SQLite finds fault with or cannot check",
+      "warnings only: leftovers, a stale manifest, lost metadata, faults of the source, what is not checked",
     ],
     [2, "usage"],
     [3, "--restore: no room for its temporary file (see TMPDIR), or a watch on this machine does not answer"],
@@ -213,7 +216,9 @@ function verdictOf({ status, findings }: VerifyReport): string {
     ...(errors > 0 ? [countOf(errors, "error")] : []),
     ...(warnings > 0 ? [countOf(warnings, "warning")] : []),
   ];
-  const verdict = status === "errors" ? "A RESTORE IS IN DANGER" : "restorable, with something to tidy up";
+  const isTidy = findings.every(({ code }) => NOTHING_TO_TIDY.has(code));
+  const restorable = isTidy ? "restorable" : "restorable, with something to tidy up";
+  const verdict = status === "errors" ? "A RESTORE IS IN DANGER" : restorable;
   return `${verdict} (${parts.join(", ")})`;
 }
 

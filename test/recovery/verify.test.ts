@@ -293,8 +293,10 @@ function editManifest(history: History, changes: Record<string, unknown>): Promi
   });
 }
 
-const WARNINGS =
-  /^(manifest-(missing|unreadable|stale)|metadata-lost|temporary-file|orphan-sidecar|unreachable-object|unknown-key)$/;
+const WARNINGS = new RegExp(
+  "^(manifest-(missing|unreadable|stale)|metadata-lost|temporary-file|orphan-sidecar|" +
+    "unreachable-object|unknown-key)$",
+);
 
 describe("verifyDatabase finds damage", () => {
   test.each(DAMAGE)("%s: %j", async (_, codes, act) => {
