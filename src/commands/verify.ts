@@ -5,10 +5,15 @@ import { VERIFY_OPTIONS } from "../config/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
-import { listVerifiable } from "../recovery/verify-databases.ts";
+import { listVerifiable, type Verifiable } from "../recovery/verify-databases.ts";
 import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
 import { describeOutlook } from "../recovery/verify-outlook.ts";
-import { type Finding, unverifiedReport, type VerifyReport } from "../recovery/verify-report.ts";
+import {
+  type Finding,
+  strangerReport,
+  unverifiedReport,
+  type VerifyReport,
+} from "../recovery/verify-report.ts";
 import type { LiveContent } from "../recovery/verify-restore.ts";
 import { askWatchByNameOrNull } from "../replication/control.ts";
 import { isConfined } from "../storage/confined-error.ts";
@@ -70,14 +75,16 @@ async function run(invocation: Invocation): Promise<number> {
   }
   return withDestination(invocation, async (store) => {
     const { isJson, signal } = invocation;
-    const all = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
+    const all: Verifiable[] = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
     const reports: VerifyReport[] = [];
     const repairs: Repair[] = [];
     const foreign: ForeignLayout[] = [];
-    for (const { name: database, problem } of all) {
+    for (const { name: database, problem, isStranger } of all) {
       try {
         if (problem !== null) throw problem;
-        const { report, fixed } = await verifyAndFix(invocation, store, database, values);
+        const { report, fixed } = isStranger
+          ? { report: strangerReport(database), fixed: [] }
+          : await verifyAndFix(invocation, store, database, values);
         if (!isJson) printReport(report, fixed, store);
         reports.push(report);
         repairs.push(...fixed);

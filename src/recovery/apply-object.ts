@@ -50,6 +50,8 @@ export async function applyObject(
   for await (const chunk of fetched.chunks) {
     hasher.update(chunk);
     sizeBytes += chunk.length;
+    if (sizeBytes > object.sizeBytes)
+      throw integrity(object, `is longer than the ${object.sizeBytes} bytes listed`);
     withKey(object.key, () => decoder.push(chunk));
     while (withKey(object.key, () => decoder.next())) {
       header ??= begin(decoder, object, metadata, builder);

@@ -80,8 +80,9 @@ async function fetchWhole(
   const copy = await local?.open(object);
   if (copy) return copy;
   const body = await getListed(store, object, signal);
-  const bytes = await body.bytes();
-  return { object, metadata: body.metadata, chunks: [bytes] };
+  // The listing called it small.
+  const chunks = body.sizeBytes > SMALL_OBJECT_SIZE ? body.chunks : [await body.bytes()];
+  return { object, metadata: body.metadata, chunks };
 }
 
 async function fetchStream(

@@ -14,6 +14,8 @@ export interface Verifiable {
   readonly name: string;
   /** Why it cannot be verified, or null. */
   readonly problem: WalrustError | null;
+  /** Something with this name is neither file nor folder, so nobody knows whether it was a database. */
+  readonly isStranger?: boolean;
 }
 
 /** All databases to verify, sorted by name. @throws WalrustError with a storage code */
@@ -21,9 +23,11 @@ export async function listVerifiable(
   store: ObjectStore,
   signal: AbortSignal | undefined,
 ): Promise<Verifiable[]> {
-  const found: Verifiable[] = [];
+  const found = await strangersIn(store, "");
   for await (const walked of walkDatabases(store, signal)) {
-    const { name, problem } = walked;
+    const { name, objects, problem } = walked;
+    // Those of a database are among its findings.
+    if (objects.length === 0) found.push(...(await strangersIn(store, `${name}/`)));
     if (problem !== null) found.push({ name, problem });
     else {
       try {
@@ -35,6 +39,12 @@ export async function listVerifiable(
     }
   }
   return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+async function strangersIn(store: ObjectStore, folder: string): Promise<Verifiable[]> {
+  const leftovers = (await store.leftovers?.(folder)) ?? [];
+  const strangers = leftovers.filter(({ kind }) => kind === "stranger");
+  return strangers.map(({ key }) => ({ name: key, problem: null, isStranger: true }));
 }
 
 async function isDatabase(

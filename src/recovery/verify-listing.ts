@@ -131,7 +131,10 @@ function gapText(firstTxid: number, lastTxid: number): string {
 /** Finds files that belong to no object, and keys that nobody reads. */
 export function checkStrays(listing: Listing, nowMs: number, findings: Findings): void {
   for (const { key, kind, changedMs } of listing.leftovers) {
-    if (nowMs - changedMs < LEFTOVER_AGE_MIN_MS) continue;
+    if (kind === "stranger") {
+      findings.add("special-file", key, null, "is neither a file nor a folder: it is passed over");
+    }
+    if (kind === "stranger" || nowMs - changedMs < LEFTOVER_AGE_MIN_MS) continue;
     if (kind === "sidecar") findings.add("orphan-sidecar", key, null, "metadata without an object");
     else findings.add("temporary-file", key, null, "left behind by an upload that never ended");
   }

@@ -37,6 +37,7 @@ export const FINDING_SEVERITIES = {
   "orphan-sidecar": "warning",
   "unreachable-object": "warning",
   "unknown-key": "warning",
+  "special-file": "warning",
 } as const;
 
 /** The stable name of a kind of finding. */
@@ -137,6 +138,19 @@ export function unverifiedReport(name: string, error: WalrustError): VerifyRepor
   const findings = new Findings();
   const { key } = error.context;
   findings.add("unverifiable", typeof key === "string" ? key : null, null, error.message);
+  return {
+    name,
+    status: findings.status,
+    findings: findings.list(),
+    checked: NOTHING_CHECKED,
+    outlook: null,
+  };
+}
+
+/** The verdict on what is neither a file nor a folder in the place of a name. */
+export function strangerReport(name: string): VerifyReport {
+  const findings = new Findings();
+  findings.add("special-file", name, null, "is neither a file nor a folder: it is passed over");
   return {
     name,
     status: findings.status,

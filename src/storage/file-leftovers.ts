@@ -1,11 +1,11 @@
 /**
  * What a crash leaves in a file:// destination: temporary files of puts that never ended (ours and
- * Litestream's), and sidecars whose object never appeared. None of it is an object, so no listing shows it;
- * `verify` does.
+ * Litestream's), and sidecars whose object never appeared; and what somebody put there that is neither file
+ * nor folder. None of it is an object, so no listing shows it; `verify` does.
  *
  * Removing looks again while holding the folder's lock: a sidecar whose object has come meanwhile stays.
  */
-import { readdir, stat } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
 import { fileError, isAbsent, removeFile } from "./file-system.ts";
@@ -22,16 +22,20 @@ const LEFTOVERS_MAX = 1000;
 export async function findLeftovers(root: string, folder: string): Promise<Leftover[]> {
   const path = join(root, folder);
   try {
-    const names = (await readdir(path)).sort();
-    const present = new Set(names);
+    const entries = await readdir(path, { withFileTypes: true });
+    const present = new Set(entries.map(({ name }) => name));
     const leftovers: Leftover[] = [];
-    for (const name of names) {
-      const kind = leftoverKindOrNull(name, present);
-      if (kind === null || leftovers.length === LEFTOVERS_MAX) continue;
-      const stats = await stat(join(path, name)).catch(() => null);
+    for (const entry of entries.sort((one, other) => (one.name < other.name ? -1 : 1))) {
+      const { name } = entry;
+      const isOrdinary =
+        entry.isDirectory() || (entry.isFile() && leftoverKindOrNull(name, present) === null);
+      if (isOrdinary || leftovers.length === LEFTOVERS_MAX) continue;
+      const stats = await lstat(join(path, name)).catch(() => null);
+      if (stats === null || stats.isDirectory()) continue;
+      const kind = stats.isFile() ? leftoverKindOrNull(name, present) : "stranger";
       // The change time, for the modification time of a temporary file may have been set to that of a
       // capture.
-      if (stats?.isFile()) leftovers.push({ key: folder + name, kind, changedMs: stats.ctimeMs });
+      if (kind !== null) leftovers.push({ key: folder + name, kind, changedMs: stats.ctimeMs });
     }
     return leftovers;
   } catch (error) {
@@ -60,7 +64,7 @@ export async function removeLeftover(path: string): Promise<boolean> {
 
 async function isThere(path: string): Promise<boolean> {
   try {
-    await stat(path);
+    await lstat(path);
     return true;
   } catch (error) {
     if (isAbsent(error)) return false;

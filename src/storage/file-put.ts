@@ -8,11 +8,12 @@
  * which a later deletion in that folder sweeps away, or a sidecar without an object, which the next put of
  * that key replaces.
  */
-import { type FileHandle, link, open, rename, stat } from "node:fs/promises";
+import { type FileHandle, link, lstat, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { withDirectoryLock } from "./directory-lock.ts";
+import { openFile, strangerOrNull } from "./file-inside.ts";
 import {
   encodeSidecar,
   matchingEntryOrNull,
@@ -156,7 +157,7 @@ async function publishOver(
 async function currentEntryOrNull(path: string): Promise<SidecarEntry | null> {
   const text = await readSidecarTextOrNull(path);
   if (text === null) return null;
-  const handle = await open(path, "r");
+  const handle = await openFile(path);
   try {
     const { size } = await handle.stat();
     const sidecar = parseSidecar(text, `${path}${SIDECAR_SUFFIX}`);
@@ -183,7 +184,7 @@ export async function readFileMetadata(
 export async function readSidecarTextOrNull(path: string): Promise<string | null> {
   let handle: FileHandle;
   try {
-    handle = await open(`${path}${SIDECAR_SUFFIX}`, "r");
+    handle = await openFile(`${path}${SIDECAR_SUFFIX}`);
   } catch (error) {
     if (isAbsent(error)) return null;
     throw error;
@@ -203,9 +204,17 @@ async function hashHandle(handle: FileHandle, path: string, sizeBytes: number): 
   return hasher.digest("hex");
 }
 
+/** Whether an object is there. @throws WalrustError "storage" when something else has its name */
 async function exists(path: string): Promise<boolean> {
+  const stranger = await strangerOrNull(path);
+  if (stranger !== null) {
+    throw new WalrustError("storage", `Cannot write ${path}: ${stranger} has that name`, {
+      hint: "Remove it: nothing but walrust and Litestream may write into a destination",
+      context: { path },
+    });
+  }
   try {
-    await stat(path);
+    await lstat(path);
     return true;
   } catch (error) {
     if (isAbsent(error)) return false;

@@ -4,17 +4,18 @@
  *
  * A missing root is "missing-bucket" for whoever reads, and is created by the first put.
  */
-import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { type FileHandle, lstat, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Env, SILENT_LOG, systemEnv } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { withDirectoryLock } from "./directory-lock.ts";
+import { assertInside, openFile } from "./file-inside.ts";
 import { findLeftovers, removeLeftover } from "./file-leftovers.ts";
 import { isTemporaryName, putFile, readFileMetadata, readSidecarTextOrNull } from "./file-put.ts";
 import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
 import { fileError, isAbsent, isDirectory, removeFile } from "./file-system.ts";
-import { isObjectName, walkFolders, walkObjects } from "./file-walk.ts";
+import { isObjectName, type Walk, walkFolders, walkObjects } from "./file-walk.ts";
 import { CHUNK_SIZE_BYTES, handleChunks, objectBody, objectBodyOfBytes } from "./object-body.ts";
 import {
   assertFolderPrefix,
@@ -43,6 +44,9 @@ const TEMPORARY_AGE_MAX_MS = 24 * 3600 * 1000;
 /** How often head and get look again when an object is being replaced under them. */
 const READ_ATTEMPTS_MAX = 20;
 
+/** Entries that are neither files nor folders of which a store tells. */
+const STRANGERS_MAX = 100;
+
 /** Where a FileStore lives. */
 export interface FileStoreOptions {
   /** The root folder, absolute. */
@@ -67,6 +71,7 @@ export class FileStore implements ObjectStore {
   readonly #env: Env;
 
   #hasSeenRoot = false;
+  readonly #strangers = new Set<string>();
 
   constructor(options: FileStoreOptions) {
     this.#root = options.path;
@@ -81,7 +86,7 @@ export class FileStore implements ObjectStore {
     const path = join(this.#root, key);
     // Made by the first put of all; one that was there and is gone is a disk that was unmounted.
     if (this.#hasSeenRoot) await this.#assertRoot();
-    const outcome = await putFile(path, body, options, this.#env).catch((error) => {
+    const outcome = await this.#inside(key, () => putFile(path, body, options, this.#env)).catch((error) => {
       options.signal?.throwIfAborted();
       throw fileError("write", path, error);
     });
@@ -122,7 +127,8 @@ export class FileStore implements ObjectStore {
     assertObjectPrefix(prefix);
     options.signal?.throwIfAborted();
     await this.#assertRoot();
-    for await (const info of walkObjects(this.#root, prefix, options.startAfter)) {
+    await this.#assertFolder(prefix.slice(0, prefix.lastIndexOf("/") + 1));
+    for await (const info of walkObjects(this.#walk, prefix, options.startAfter)) {
       yield info;
       options.signal?.throwIfAborted();
     }
@@ -132,7 +138,8 @@ export class FileStore implements ObjectStore {
     assertFolderPrefix(prefix);
     options.signal?.throwIfAborted();
     await this.#assertRoot();
-    return await walkFolders(this.#root, prefix);
+    await this.#assertFolder(prefix);
+    return await walkFolders(this.#walk, prefix);
   }
 
   async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
@@ -140,13 +147,11 @@ export class FileStore implements ObjectStore {
     options.signal?.throwIfAborted();
     if (keys.length === 0) return [];
     await this.#assertRoot();
-    const pathsByFolder = Map.groupBy(
-      keys.map((key) => join(this.#root, key)),
-      (path) => dirname(path),
-    );
-    for (const [folder, paths] of pathsByFolder) {
+    for (const [folder, keysThere] of Map.groupBy(keys, (key) => dirname(key))) {
       options.signal?.throwIfAborted();
-      await this.#deleteInFolder(folder, paths);
+      await this.#assertFolder(folder);
+      const paths = keysThere.map((key) => join(this.#root, key));
+      await this.#deleteInFolder(join(this.#root, folder), paths);
     }
     return [];
   }
@@ -157,6 +162,7 @@ export class FileStore implements ObjectStore {
 
   async leftovers(folder: string): Promise<Leftover[]> {
     assertFolderPrefix(folder);
+    await this.#assertFolder(folder);
     return await findLeftovers(this.#root, folder);
   }
 
@@ -165,6 +171,7 @@ export class FileStore implements ObjectStore {
     for (const key of keys) {
       assertObjectKey(key);
       const path = join(this.#root, key);
+      await this.#assertFolder(dirname(key));
       const isRemoved = await withDirectoryLock(dirname(path), this.#env, () => removeLeftover(path)).catch(
         (error) => {
           throw fileError("delete", path, error);
@@ -183,6 +190,7 @@ export class FileStore implements ObjectStore {
     signal?.throwIfAborted();
     const path = join(this.#root, key);
     try {
+      await assertInside(this.#root, dirname(key));
       for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
         const object = await openObjectOrNull(key, path);
         if (object !== null) return object;
@@ -196,6 +204,29 @@ export class FileStore implements ObjectStore {
     }
     throw new WalrustError("storage", `Cannot read ${path}: it is replaced again and again`, {
       retryable: true,
+    });
+  }
+
+  /** What is neither file nor folder is passed over, and told once. */
+  get #walk(): Walk {
+    const onStranger = (key: string): void => {
+      if (this.#strangers.has(key) || this.#strangers.size === STRANGERS_MAX) return;
+      this.#strangers.add(key);
+      const what = `${key} in ${this.url} is neither a file nor a folder: it is passed over`;
+      this.#env.log.warn(what, { hint: "Only the destination itself may be a symbolic link" });
+    };
+    return { root: this.#root, onStranger };
+  }
+
+  /** Runs `work` on an object once nothing leads out on the way to it. */
+  async #inside<T>(key: string, work: () => Promise<T>): Promise<T> {
+    await assertInside(this.#root, dirname(key));
+    return await work();
+  }
+
+  async #assertFolder(folder: string): Promise<void> {
+    await assertInside(this.#root, folder).catch((error) => {
+      throw fileError("use", join(this.#root, folder), error);
     });
   }
 
@@ -235,10 +266,9 @@ function assertFileKey(key: string): void {
  */
 async function openObjectOrNull(key: string, path: string): Promise<OpenObject | null> {
   const textBefore = await readSidecarTextOrNull(path);
-  const handle = await open(path, "r");
+  const handle = await openFile(path);
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) throw Object.assign(new Error("not a file"), { code: "ENOENT" });
     const textAfter = await readSidecarTextOrNull(path);
     if (textBefore !== textAfter) {
       await handle.close();
@@ -263,7 +293,7 @@ async function* reopenedChunks(
 ): AsyncGenerator<Uint8Array> {
   const { path, inode } = object;
   try {
-    const handle = await open(path, "r");
+    const handle = await openFile(path);
     try {
       if ((await handle.stat()).ino !== inode) {
         throw new WalrustError("storage", `Cannot read ${path}: it was replaced meanwhile`, {
@@ -287,7 +317,7 @@ async function* reopenedChunks(
  * Litestream's.
  */
 async function deleteObject(path: string): Promise<void> {
-  const stats = await stat(path).catch((error) => {
+  const stats = await lstat(path).catch((error) => {
     if (isAbsent(error)) return null;
     throw error;
   });
@@ -300,7 +330,7 @@ async function sweepTemporaryFiles(folder: string, nowMs: number): Promise<void>
   for (const name of await readdir(folder)) {
     if (!isTemporaryName(name)) continue;
     const path = join(folder, name);
-    const stats = await stat(path).catch(() => null);
+    const stats = await lstat(path).catch(() => null);
     // The change time, for the modification time of a temporary file may have been set to that of a capture.
     if (stats !== null && nowMs - stats.ctimeMs > TEMPORARY_AGE_MAX_MS) await removeFile(path);
   }

@@ -1,10 +1,12 @@
 /**
  * The objects below a directory, as an object store lists them: recursively, sorted by the bytes of the whole
- * key, one directory in memory at a time. Temporary files and sidecars are no objects.
+ * key, one directory in memory at a time. Temporary files and sidecars are no objects; what is neither file
+ * nor directory is passed over and told: a link could lead outside, a FIFO would block.
  *
  * A file or directory that goes away while the walk runs is left out; that is what a listing promises anyway.
  */
-import { readdir, stat } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { WalrustError } from "../errors.ts";
 import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
@@ -28,18 +30,24 @@ interface WalkEntry {
   readonly isFolder: boolean;
 }
 
-/** Objects below `root` whose key begins with `prefix` and comes after `startAfter`. */
+/** Where a walk goes, and who is told of what it passes over. */
+export interface Walk {
+  readonly root: string;
+  readonly onStranger: (key: string) => void;
+}
+
+/** Objects below the root whose key begins with `prefix` and comes after `startAfter`. */
 export async function* walkObjects(
-  root: string,
+  walk: Walk,
   prefix: string,
   startAfter: string | undefined,
 ): AsyncGenerator<ObjectInfo> {
   const folder = prefix.slice(0, prefix.lastIndexOf("/") + 1);
-  yield* walkFolder(root, folder, prefix, startAfter, 0);
+  yield* walkFolder(walk, folder, prefix, startAfter, 0);
 }
 
 async function* walkFolder(
-  root: string,
+  walk: Walk,
   folder: string,
   prefix: string,
   startAfter: string | undefined,
@@ -48,19 +56,17 @@ async function* walkFolder(
   if (depth > DEPTH_MAX) {
     throw new WalrustError(
       "storage",
-      `Cannot list ${join(root, folder)}: more than ${DEPTH_MAX} levels deep`,
-      {
-        hint: "A symbolic link may lead in a circle.",
-      },
+      `Cannot list ${join(walk.root, folder)}: more than ${DEPTH_MAX} levels deep`,
+      { hint: "Give a destination that holds nothing but backups" },
     );
   }
-  const entries = (await readFolder(root, folder)).filter((entry) => isWanted(entry, prefix, startAfter));
+  const entries = (await readFolder(walk, folder)).filter((entry) => isWanted(entry, prefix, startAfter));
   entries.sort((a, b) => compareKeys(a.key, b.key));
   for (const { key, isFolder } of entries) {
     if (isFolder) {
-      yield* walkFolder(root, key, prefix, startAfter, depth + 1);
+      yield* walkFolder(walk, key, prefix, startAfter, depth + 1);
     } else {
-      const info = await fileInfoOrNull(root, key);
+      const info = await fileInfoOrNull(walk.root, key);
       if (info !== null) yield info;
     }
   }
@@ -72,17 +78,31 @@ function isWanted({ key, isFolder }: WalkEntry, prefix: string, startAfter: stri
   return isFolder && startAfter.startsWith(key);
 }
 
-async function readFolder(root: string, folder: string): Promise<WalkEntry[]> {
+async function readFolder({ root, onStranger }: Walk, folder: string): Promise<WalkEntry[]> {
   const path = join(root, folder);
   const entries: WalkEntry[] = [];
   for (const entry of await readNames(path)) {
-    const isFolder = entry.isSymbolicLink()
-      ? await isFolderLink(join(path, entry.name))
-      : entry.isDirectory();
-    if (isFolder) entries.push({ key: `${folder}${entry.name}/`, isFolder });
-    else if (isObjectName(entry.name)) entries.push({ key: `${folder}${entry.name}`, isFolder });
+    const key = `${folder}${entry.name}`;
+    const kind = await kindOf(entry, join(path, entry.name));
+    if (kind === "folder") entries.push({ key: `${key}/`, isFolder: true });
+    else if (kind === "stranger") onStranger(key);
+    else if (kind === "file" && isObjectName(entry.name)) entries.push({ key, isFolder: false });
   }
   return entries;
+}
+
+/** Looks again where the file system does not tell with the name. */
+async function kindOf(entry: Dirent, path: string): Promise<"file" | "folder" | "stranger" | "absent"> {
+  if (entry.isFile()) return "file";
+  if (entry.isDirectory()) return "folder";
+  try {
+    const stats = await lstat(path);
+    if (stats.isFile()) return "file";
+    return stats.isDirectory() ? "folder" : "stranger";
+  } catch (error) {
+    if (isAbsent(error)) return "absent";
+    throw fileError("list", path, error);
+  }
 }
 
 async function readNames(path: string) {
@@ -94,19 +114,10 @@ async function readNames(path: string) {
   }
 }
 
-async function isFolderLink(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory();
-  } catch (error) {
-    if (isAbsent(error)) return false;
-    throw fileError("list", path, error);
-  }
-}
-
 async function fileInfoOrNull(root: string, key: string): Promise<ObjectInfo | null> {
   const path = join(root, key);
   try {
-    const stats = await stat(path);
+    const stats = await lstat(path);
     if (!stats.isFile()) return null;
     const [modifiedMs, storedMs] = [Math.round(stats.mtimeMs), Math.round(stats.ctimeMs)];
     return { key, sizeBytes: stats.size, modifiedMs, storedMs };
@@ -119,11 +130,11 @@ async function fileInfoOrNull(root: string, key: string): Promise<ObjectInfo | n
 /**
  * The directories right below `folder` (empty or ending in "/") that hold an object somewhere, without slash.
  */
-export async function walkFolders(root: string, folder: string): Promise<string[]> {
+export async function walkFolders(walk: Walk, folder: string): Promise<string[]> {
   const names: string[] = [];
-  for (const { key, isFolder } of await readFolder(root, folder)) {
+  for (const { key, isFolder } of await readFolder(walk, folder)) {
     if (!isFolder) continue;
-    const objects = walkObjects(root, key, undefined);
+    const objects = walkObjects(walk, key, undefined);
     const first = await objects.next();
     await objects.return(undefined);
     if (!first.done) names.push(key.slice(folder.length, -1));

@@ -90,8 +90,8 @@ export interface ListOptions {
 /** A file below a destination that belongs to no object: what a crash left of a put. */
 export interface Leftover {
   readonly key: string;
-  /** A put that never ended, or metadata without its object. */
-  readonly kind: "temporary" | "sidecar";
+  /** A put that never ended, metadata without its object, or what is neither file nor folder. */
+  readonly kind: "temporary" | "sidecar" | "stranger";
   /** When the file last changed, in ms since the epoch. */
   readonly changedMs: number;
 }

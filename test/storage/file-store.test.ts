@@ -68,16 +68,15 @@ describe("FileStore layout", () => {
     await expectCode(store.get("a/x.meta.json"), "storage");
   });
 
-  test("list follows links to folders and refuses to go round in circles", async () => {
+  // A link could lead a deletion out of the destination, or a listing in circles.
+  test("list follows no links to folders", async () => {
     const path = tempFolder("store");
     const elsewhere = tempFolder("elsewhere");
     writeFileSync(join(elsewhere, "1"), "x");
     symlinkSync(elsewhere, join(path, "linked"));
     symlinkSync(join(path, "nowhere"), join(path, "dangling"));
-    const store = new FileStore({ path });
-    expect(await keysOf(store, "")).toEqual(["linked/1"]);
     symlinkSync(path, join(path, "circle"));
-    await expectCode(keysOf(store, ""), "storage");
+    expect(await keysOf(new FileStore({ path }), "")).toEqual([]);
   });
 
   test("list gives thousands of objects of one folder, in order", async () => {
