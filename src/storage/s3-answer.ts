@@ -16,7 +16,7 @@
 import { WalrustError } from "../errors.ts";
 import { parseXmlOrNull, type XmlElement } from "./s3-xml.ts";
 
-/** Codes of this kind of failure in an error's context. */
+/** The name in an error's context of what came instead. */
 const NOT_THE_STORE = "notTheStore";
 
 const HINT =
@@ -39,14 +39,19 @@ export interface JudgedAnswer {
 export function notTheStore(action: string, found: string, hint = HINT): WalrustError {
   return new WalrustError("storage", `Cannot ${action}: the answer is not the store's: ${found}`, {
     hint,
-    context: { [NOT_THE_STORE]: true },
+    context: { [NOT_THE_STORE]: found },
     retryable: true,
   });
 }
 
 /** Whether an error stands for an answer that is not the store's. */
 export function isNotTheStore(error: unknown): error is WalrustError {
-  return error instanceof WalrustError && error.context[NOT_THE_STORE] === true;
+  return error instanceof WalrustError && error.context[NOT_THE_STORE] !== undefined;
+}
+
+/** What came instead of an answer of the store, as in "200 without an ETag". */
+export function strangeAnswerOf(error: WalrustError): string {
+  return String(error.context[NOT_THE_STORE] ?? "");
 }
 
 /**

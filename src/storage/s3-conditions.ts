@@ -4,7 +4,7 @@
  */
 import type { Env } from "../env.ts";
 import type { ConditionSink, WalrustError } from "../errors.ts";
-import { isNotTheStore } from "./s3-answer.ts";
+import { isNotTheStore, strangeAnswerOf } from "./s3-answer.ts";
 import { s3CodeOf } from "./s3-errors.ts";
 import { isWeak, type KeptKey, type StoreCapabilities } from "./store.ts";
 
@@ -49,13 +49,14 @@ export class S3Conditions {
     this.#strangeAnswers = 0;
   }
 
-  #answeredByOther({ message, hint }: WalrustError): void {
+  #answeredByOther(error: WalrustError): void {
+    const { hint } = error;
     this.#strangeAnswers++;
     if (this.#strangeAnswers < STRANGE_ANSWERS_MIN) return;
     this.#sink.raise({
       code: NOT_THE_STORE,
       health: "unhealthy",
-      message: `something else answers in place of ${this.#url}, and nothing is uploaded: ${message}`,
+      message: `something else answers in place of ${this.#url}: ${strangeAnswerOf(error)}`,
       ...(hint === undefined ? {} : { hint }),
     });
   }

@@ -14,7 +14,7 @@ import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { s3CodeOf, s3Error } from "./s3-errors.ts";
 import { type PutHabit, sendBody } from "./s3-send.ts";
-import { abortS3Upload, listS3Uploads, type UploadBook } from "./s3-uploads.ts";
+import { abortS3Upload, abortUnowned, type UploadBook } from "./s3-uploads.ts";
 import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
 import { sha256Hex } from "./sigv4.ts";
 import { SharedSlot, type Slots } from "./slots.ts";
@@ -105,20 +105,14 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
   } finally {
     upload.book.ended(uploadId);
   }
+  // The object is there now: no other upload to its key can end well any more.
   if (upload.book.takeLost(upload.fullKey)) await abortOthers(upload);
 }
 
-/**
- * Aborts what lost answers left at a key whose object is there now: no upload to it can end well any more.
- * Best effort: what is left is found by the next sweep.
- */
+/** Best effort: what is left is found by the next sweep. */
 async function abortOthers({ client, fullKey, retry, book }: MultipartUpload): Promise<void> {
   try {
-    const action = `list the uploads of ${fullKey}`;
-    const uploads = (await listS3Uploads(client, fullKey, action, retry.signal)) ?? [];
-    for (const one of uploads) {
-      if (one.fullKey === fullKey && !book.isOurs(one)) await abortS3Upload(client, one, retry.signal);
-    }
+    await abortUnowned(client, fullKey, book, retry.signal);
   } catch (error) {
     retry.env.log.debug(`unfinished uploads of ${fullKey} stay: ${errorMessage(error)}`);
   }

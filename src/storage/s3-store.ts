@@ -26,7 +26,7 @@ import { type S3ListedObject, s3ListPages } from "./s3-listing.ts";
 import { putMultipart, SINGLE_PUT_SIZE_MAX } from "./s3-multipart.ts";
 import { headOf, METADATA_HEADER, rangeBody, sizeOrNull, wholeBody } from "./s3-read.ts";
 import { type BodyRequest, type PutHabit, receiptOf, sendBody } from "./s3-send.ts";
-import { abortS3Upload, listS3Uploads, UploadBook } from "./s3-uploads.ts";
+import { abortS3Upload, abortUnowned, listS3Uploads, UploadBook } from "./s3-uploads.ts";
 import type { Slots } from "./slots.ts";
 import type {
   ByteRange,
@@ -268,7 +268,10 @@ export class S3Store implements ObjectStore {
         return sizeBytes === putBodySize(PROBE_BODY);
       },
       remove: async () => {
+        const fullKey = this.#keyPrefix + key;
         await this.delete([key]);
+        const isLeft = this.#uploadBook.takeLost(fullKey);
+        if (isLeft) await abortUnowned(this.#client, fullKey, this.#uploadBook, undefined);
       },
     };
   }

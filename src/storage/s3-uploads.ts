@@ -131,3 +131,16 @@ export async function abortS3Upload(
     if (s3CodeOf(error) !== "NoSuchUpload" && !hasCode(error, "not-found")) throw error;
   }
 }
+
+/** Aborts all uploads at a key that this process does not work on. */
+export async function abortUnowned(
+  client: S3Client,
+  fullKey: string,
+  book: UploadBook,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const uploads = (await listS3Uploads(client, fullKey, `list the uploads of ${fullKey}`, signal)) ?? [];
+  for (const upload of uploads) {
+    if (upload.fullKey === fullKey && !book.isOurs(upload)) await abortS3Upload(client, upload, signal);
+  }
+}

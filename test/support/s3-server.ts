@@ -67,8 +67,8 @@ export interface S3ServerOptions {
   urlEncoding: "asked" | "always" | "echo" | "claim";
   /** Whether a listing is in the order of its keys; that of a directory bucket is not, and begins nowhere. */
   isListOrdered: boolean;
-  /** Keys that are not deleted, in no way. */
-  undeletable: string[];
+  /** Keys that are not deleted, in no way; or all. */
+  undeletable: string[] | "all";
   /** Whether DeleteObjects is there, or what is answered to it instead. */
   deleteMany: "yes" | Answer;
   /** Whether uploads in parts are listed. */
@@ -146,6 +146,11 @@ export class S3Server {
   /** Injects a fault into the next requests of a kind. */
   inject(fault: Fault): void {
     this.#faults.push({ fault, left: fault.count ?? 1, toSkip: fault.skip ?? 0 });
+  }
+
+  /** Takes all faults back. */
+  clearFaults(): void {
+    this.#faults = [];
   }
 
   /** How many requests of a kind came. */
@@ -387,7 +392,7 @@ export class S3Server {
     if (keys.length === 0 || keys.length > 1000) return error(400, "MalformedXML");
     let errors = "";
     for (const key of keys) {
-      if (this.options.undeletable.includes(key)) {
+      if (this.#isHeld(key)) {
         const reason = "<Code>AccessDenied</Code><Message>held</Message>";
         errors += `<Error><Key>${escapeXml(key)}</Key>${reason}</Error>`;
       } else {
@@ -397,8 +402,13 @@ export class S3Server {
     return { status: 200, body: `<DeleteResult>${errors}</DeleteResult>` };
   }
 
+  #isHeld(key: string): boolean {
+    const { undeletable } = this.options;
+    return undeletable === "all" || undeletable.includes(key);
+  }
+
   #deleteOne({ bucket, key }: Call): Answer {
-    if (this.options.undeletable.includes(key)) return error(403, "AccessDenied", "held");
+    if (this.#isHeld(key)) return error(403, "AccessDenied", "held");
     this.objects.delete(`${bucket}/${key}`);
     return { status: 204 };
   }
