@@ -2,11 +2,14 @@
  * `bun run bench`: walrust beside Litestream, on the same machine, databases and writer, against a real S3
  * gateway (versitygw) on loopback. Prints Markdown tables; needs `bun run peers` once, and Linux.
  *
- *   --case NAME         memory, lag, large or history; again for more than one; all of them without it
- *   --databases LIST    memory: how many databases, such as 1,10,100,500 [1,100]
- *   --rate N            memory: commits a second to each database; 0 is idle [1]
- *   --seconds N         memory: how long [60]
- *   --verify N          memory: how many databases are restored and compared in the end [10]
+ *   --case NAME         memory, lag, large, history or far; again for more than one; without it all but far
+ *   --databases LIST    memory, far: how many databases, such as 1,10,100,500 [1,100]
+ *   --rate N            memory, far: commits a second to each database; 0 is idle [1]
+ *   --seconds N         memory, far: how long [60]
+ *   --verify N          memory, far: how many databases are restored and compared in the end [10]
+ *   --delay MS          far: to the storage and back [50]
+ *   --line-rate N       far: bytes a second that the line carries upwards; 0 is no limit [0]
+ *   --only TOOL         far: one of the tools alone, walrust or litestream
  *   --commits N         lag: how many commits [40]
  *   --megabytes N       large: size of the database [500]
  *   --rounds N          large: how often [3]
@@ -23,6 +26,7 @@ import { appendFile, copyFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createDatabase } from "./bench/databases.ts";
+import { measureFar } from "./bench/far-case.ts";
 import { GATEWAY_BINARY } from "./bench/gateway.ts";
 import { measureHistory } from "./bench/history-case.ts";
 import { measureLag } from "./bench/lag-case.ts";
@@ -34,7 +38,9 @@ import { litestreamTool, type Tool, walrustTool } from "./bench/tools.ts";
 import { Workspace } from "./bench/workspace.ts";
 import { BINARY, bunCommand, capture, ensurePackages, fail, ROOT, run } from "./toolchain.ts";
 
-const CASES = ["memory", "lag", "large", "history"] as const;
+const CASES = ["memory", "lag", "large", "history", "far"] as const;
+/** Runs only when asked for: it takes minutes of its own. */
+const DEFAULT_CASES = CASES.filter((name) => name !== "far");
 const DEFAULTS = {
   databases: "1,100",
   rate: 1,
@@ -44,6 +50,8 @@ const DEFAULTS = {
   megabytes: 500,
   rounds: 3,
   increments: 10_000,
+  delay: 50,
+  "line-rate": 0,
 };
 const QUICK = {
   ...DEFAULTS,
@@ -62,6 +70,7 @@ type Settings = Omit<typeof DEFAULTS, "databases"> & {
   readonly databaseCounts: readonly number[];
   readonly cases: readonly string[];
   readonly binary: string | null;
+  readonly only: string | null;
   readonly jsonPath: string | null;
 };
 
@@ -70,6 +79,7 @@ function parseSettings(): Settings {
   const { values } = parseArgs({
     options: {
       ...{ databases: text, rate: text, seconds: text, verify: text, commits: text, megabytes: text },
+      ...{ delay: text, "line-rate": text, only: text },
       ...{ rounds: text, increments: text, binary: text, json: text, quick: { type: "boolean" } },
       case: { type: "string", multiple: true },
     },
@@ -80,7 +90,7 @@ function parseSettings(): Settings {
     if (!(value >= min)) throw new Error(`--${name} must be a number from ${min}`);
     return value;
   };
-  const cases = values.case ?? CASES;
+  const cases = values.case ?? DEFAULT_CASES;
   const unknown = cases.find((name) => !CASES.some((known) => known === name));
   if (unknown !== undefined) throw new Error(`--case ${unknown}: there are ${CASES.join(", ")}`);
   const databaseCounts = (values.databases ?? defaults.databases).split(",").map(Number);
@@ -92,6 +102,9 @@ function parseSettings(): Settings {
     ...{ verify: number("verify", 1), commits: number("commits", 1), rounds: number("rounds", 1) },
     megabytes: number("megabytes", 1),
     increments: number("increments", 1),
+    delay: number("delay", 0),
+    "line-rate": number("line-rate", 0),
+    only: values.only ?? null,
     binary: values.binary === undefined ? null : resolve(values.binary),
     jsonPath: values.json === undefined ? null : resolve(values.json),
   };
@@ -134,6 +147,17 @@ async function measure(
         const load = { databaseCount, commitsPerSecond: settings.rate, durationMs: settings.seconds * 1000 };
         const options = { ...load, verifyCount: settings.verify, templatePath };
         await take(await measureMemory(workspace, tool, options));
+      }
+    }
+  }
+  if (settings.cases.includes("far")) {
+    for (const databaseCount of settings.databaseCounts) {
+      for (const tool of tools.filter(({ name }) => settings.only === null || name === settings.only)) {
+        say(`far: ${tool.name}, databases: ${databaseCount}, ${settings.delay} ms away`);
+        const load = { databaseCount, commitsPerSecond: settings.rate, durationMs: settings.seconds * 1000 };
+        const line = { roundTripMs: settings.delay, lineRate: settings["line-rate"] };
+        const options = { ...load, ...line, verifyCount: settings.verify, templatePath };
+        await take(await measureFar(workspace, tool, options));
       }
     }
   }

@@ -69,7 +69,11 @@ export async function measureMemory(
   };
 }
 
-function copyDatabases(folder: string, { databaseCount, templatePath }: MemoryOptions): string[] {
+/** Copies of the template in a new folder. */
+export function copyDatabases(
+  folder: string,
+  { databaseCount, templatePath }: Pick<MemoryOptions, "databaseCount" | "templatePath">,
+): string[] {
   mkdirSync(folder, { recursive: true });
   return Array.from({ length: databaseCount }, (_, index) => {
     const path = join(folder, `db-${String(index + 1).padStart(4, "0")}.db`);
@@ -148,7 +152,7 @@ function writerValues(written: WriterResult): Record<string, number> {
 }
 
 /** Restores databases and compares each with its source. @returns how many */
-async function verify(
+export async function verify(
   workspace: Workspace,
   tool: Tool,
   site: Site,
@@ -165,7 +169,7 @@ async function verify(
 }
 
 /** So many of the items, at even distances. */
-function pickEvenly<Item>(items: readonly Item[], count: number): Item[] {
+export function pickEvenly<Item>(items: readonly Item[], count: number): Item[] {
   const step = Math.max(1, items.length / count);
   return items.filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step));
 }

@@ -7,7 +7,7 @@ import type { ToolName } from "./tools.ts";
 
 /** One run of one tool. Units stand at the end of each name. */
 export interface Measurement {
-  readonly case: "memory" | "lag" | "large" | "history";
+  readonly case: "memory" | "lag" | "large" | "history" | "far";
   readonly tool: ToolName;
   readonly setting: string;
   readonly values: Readonly<Record<string, number>>;
@@ -39,6 +39,22 @@ const ROWS: Readonly<Record<Measurement["case"], readonly Row[]>> = {
     ["lagP50Ms", "commit → object, p50"],
     ["lagP95Ms", "commit → object, p95"],
     ["lagMaxMs", "commit → object, longest"],
+    ["commitCount", "commits"],
+    ["verified", "restored and equal byte for byte"],
+  ],
+  far: [
+    ["behindP50Ms", "behind, p50"],
+    ["behindP95Ms", "behind, p95"],
+    ["behindMaxMs", "behind, longest"],
+    ["behindEndMs", "behind at the end, the last of them"],
+    ["putsPerSecond", "PUT/s"],
+    ["rssBytes", "RSS at the end"],
+    ["anonymousBytes", "of it anonymous"],
+    ["peakRssBytes", "peak RSS"],
+    ["cpuShare", "CPU, share of a core"],
+    ["descriptorCount", "descriptors"],
+    ["readyMs", "start to all first snapshots"],
+    ["stopMs", "orderly end"],
     ["commitCount", "commits"],
     ["verified", "restored and equal byte for byte"],
   ],

@@ -1,6 +1,6 @@
 /**
  * The application beside the tools, a process of its own: commits to many databases at an even rate, spread
- * over each second, until SIGTERM. It then says in one JSON line how many commits it made, how late the
+ * over each second, until SIGTERM. Its first line is the wall clock when it begins; in the end it says in one JSON line how many commits it made, how late the
  * latest was, and how long they took. Argument: a JSON file with WriterOptions.
  */
 import { readFileSync } from "node:fs";
@@ -28,6 +28,8 @@ const durationsMs = new Float64Array(MAX_DURATIONS);
 let commitCount = 0;
 let latestMs = 0;
 
+// When the first commit is due, for who reckons when each was.
+console.log(Date.now());
 const startMs = performance.now();
 while (!isStopping) {
   const nowMs = performance.now();

@@ -7,8 +7,9 @@ import { verifyDatabase } from "../recovery/verify.ts";
 import { Conditions } from "../replication/conditions.ts";
 import { type WatchResult, watch } from "../replication/watch.ts";
 import type { Validation, WatchEvent } from "../replication/watch-types.ts";
-import { Slots } from "../storage/slots.ts";
+import { PutGate } from "../storage/put-gate.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { UploadPace } from "../storage/upload-pace.ts";
 import { withDestination } from "./destination.ts";
 import { FirstSight } from "./integrity.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
@@ -50,7 +51,7 @@ async function run(invocation: Invocation): Promise<number> {
   const { sources, words, env, signal } = invocation;
   const options = watchOptions(sources);
   const places = localPlaces(invocation);
-  const putSlots = new Slots(options.uploaderConcurrency);
+  const putSlots = new PutGate(new UploadPace(options.uploaderConcurrency), env);
   let emit = (_event: WatchEvent): void => {};
   const conditions = new Conditions(null, env, (event) => emit(event));
   const work = async (store: ObjectStore): Promise<number> => {
@@ -80,6 +81,7 @@ async function run(invocation: Invocation): Promise<number> {
     };
     const input = {
       store,
+      puts: putSlots,
       options,
       env,
       version: invocation.version,

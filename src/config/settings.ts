@@ -343,10 +343,10 @@ export const CACHE_OPTIONS = group({
     key: "cache.uploader_concurrency",
     kind: "count",
     value: "N",
-    default: 8,
+    default: 128,
     min: 1,
     max: 256,
-    meaning: "Uploads at once over all databases",
+    meaning: "Most uploads at once over all databases; how many run below that adapts to the store",
   },
 });
 

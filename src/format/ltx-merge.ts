@@ -24,6 +24,7 @@ const READ_MEMORY_SIZE = 1024 * 1024;
 const READ_SIZE_MIN = 4096;
 const READ_SIZE_MAX = 64 * 1024;
 const NO_PAGE = 2 ** 32;
+const SLICE_PAGES = 256;
 
 /** Reads the next bytes of a file into `target` and returns how many; 0 only at its end. */
 export type LtxSource = (target: Uint8Array) => number;
@@ -32,6 +33,14 @@ export type LtxSource = (target: Uint8Array) => number;
 export interface MergeOptions {
   /** The output's timestamp; that of the newest input if absent. */
   readonly timestampMs?: number;
+  /** The most that is read of an input at once: no more than the longest has. */
+  readonly readSizeMax?: number;
+}
+
+/** What a merge made. */
+export interface MergedLtx {
+  readonly header: LtxHeader;
+  readonly trailer: LtxTrailer;
 }
 
 interface Input {
@@ -56,18 +65,31 @@ export function mergeLtx(
   sources: readonly LtxSource[],
   sink: (bytes: Uint8Array) => void,
   options: MergeOptions = {},
-): { header: LtxHeader; trailer: LtxTrailer } {
+): MergedLtx {
+  const steps = mergeLtxInSlices(sources, sink, options);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same in slices of some hundred pages, so that others get a turn. @throws as `mergeLtx` */
+export function* mergeLtxInSlices(
+  sources: readonly LtxSource[],
+  sink: (bytes: Uint8Array) => void,
+  options: MergeOptions = {},
+): Generator<void, MergedLtx> {
   if (sources.length < 1 || sources.length > MERGE_INPUTS_MAX) {
     throw new WalrustError(
       "internal",
       `Cannot merge ${sources.length} LTX files: expected 1 to ${MERGE_INPUTS_MAX}`,
     );
   }
-  const inputs = openInputs(sources);
+  const inputs = openInputs(sources, options.readSizeMax ?? READ_SIZE_MAX);
   checkContiguous(inputs);
   const header = mergedHeader(inputs, options);
   const encoder = new LtxEncoder(header, sink);
-  const pagesSum = mergePages(inputs, encoder);
+  const pagesSum = yield* mergePages(inputs, encoder);
   checkChecksumLinks(inputs);
   const postApplyChecksum = isWithoutChecksum(header)
     ? NO_CHECKSUM
@@ -81,9 +103,9 @@ export function mergeLtx(
   return { header, trailer: encoder.finish(postApplyChecksum) };
 }
 
-function openInputs(sources: readonly LtxSource[]): Input[] {
+function openInputs(sources: readonly LtxSource[], readSizeMax: number): Input[] {
   const share = Math.floor(READ_MEMORY_SIZE / sources.length);
-  const readSize = Math.max(READ_SIZE_MIN, Math.min(READ_SIZE_MAX, share));
+  const readSize = Math.max(READ_SIZE_MIN, Math.min(READ_SIZE_MAX, readSizeMax, share));
   const inputs = sources.map((source) => {
     const buffer = new Uint8Array(readSize);
     const input: Input = { source, decoder: new LtxDecoder(), buffer, pgno: 0, trailer: null, pgnoMax: 0 };
@@ -165,13 +187,14 @@ function mergedHeader(inputs: readonly Input[], options: MergeOptions): LtxHeade
 }
 
 /** Encodes the newest version of each page; returns the pages' checksum if they are a whole database. */
-function mergePages(inputs: readonly Input[], encoder: LtxEncoder): Checksum | null {
+function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<void, Checksum | null> {
   const { header } = encoder;
   const isWhole = isSnapshot(header);
   const sumsPages = isWhole && !isWithoutChecksum(header);
   let sum = CHECKSUM_FLAG;
   let nextPgno = 1;
-  for (;;) {
+  for (let pageIndex = 1; ; pageIndex++) {
+    if (pageIndex % SLICE_PAGES === 0) yield;
     const pgno = lowestPgno(inputs);
     const newest = pgno === NO_PAGE ? null : newestOrNull(inputs, pgno);
     // Nothing but the lock page may be missing from a snapshot.

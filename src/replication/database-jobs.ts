@@ -50,6 +50,8 @@ export class DatabaseJobs {
   #isReading = false;
   /** The files of the last pin. */
   #files: KnownFiles | null = null;
+  /** The TXID of the image that is being read, or null. */
+  #imageTxid: number | null = null;
 
   constructor(
     readonly target: AttachTarget,
@@ -71,6 +73,22 @@ export class DatabaseJobs {
     return this.#running !== null && !this.#isReading;
   }
 
+  /**
+   * The TXID beyond which pending increments may be merged: a snapshot that is being written carries the
+   * chain value of its own. Null while nothing may.
+   */
+  mergeableAfter(): number | null {
+    if (this.isBlocking || this.anchorDue !== null || this.adoptReason !== null) return null;
+    return this.#imageTxid ?? 0;
+  }
+
+  /** Runs work that reads and changes what waits; nothing is captured meanwhile. Not beside another job. */
+  async runExclusively(work: () => Promise<void>): Promise<void> {
+    if (this.isRunning) return;
+    this.run(work);
+    await this.#running;
+  }
+
   /** Resolves when no job runs. Never rejects. */
   async done(): Promise<void> {
     await this.#running;
@@ -84,6 +102,7 @@ export class DatabaseJobs {
       .finally(() => {
         this.#running = null;
         this.#isReading = false;
+        this.#imageTxid = null;
       });
   }
 
@@ -208,6 +227,7 @@ export class DatabaseJobs {
       throw busy(live, outcome.reason);
     }
     if (outcome.index === null) throw busy(live, "the wal-index is being changed");
+    this.#imageTxid = live.state?.txid ?? null;
     return outcome.index;
   }
 }

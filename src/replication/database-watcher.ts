@@ -127,7 +127,14 @@ export class DatabaseWatcher {
         this.#say(error);
       },
     };
-    return new UploadLanes(this.context, this.#aborter.signal, listener, this.#health.breaker);
+    const { signal } = this.#aborter;
+    if (this.context.options.isDirect === true)
+      return new UploadLanes(this.context, signal, listener, this.#health.breaker);
+    const gatherHost = {
+      mergeableAfter: () => this.#jobs.mergeableAfter(),
+      exclusively: (work: () => Promise<void>) => this.#jobs.runExclusively(work),
+    };
+    return new UploadLanes(this.context, signal, listener, this.#health.breaker, gatherHost);
   }
 
   /** The database while it is attached. */

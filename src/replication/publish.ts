@@ -14,6 +14,7 @@ import { openOwn } from "../local/own-file.ts";
 import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "../local/spool.ts";
 import { keyOf, listLevel } from "../storage/catalog.ts";
 import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
+import type { PutTurn } from "../storage/put-gate.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectHead, ObjectStore, PutBody, PutOptions } from "../storage/store.ts";
 
@@ -63,6 +64,7 @@ export interface PublishedLink {
 
 /**
  * Uploads one file.
+ * @param turn among all uploads, if one was taken: the put uses it up
  * @throws WalrustError with a storage code when the store refuses after its retries; the file stays in the
  * spool
  */
@@ -70,6 +72,7 @@ export async function publish(
   publisher: Publisher,
   file: SpoolFile,
   signal?: AbortSignal,
+  turn?: PutTurn,
 ): Promise<PublishOutcome> {
   const { store, name, writer, version } = publisher;
   const key = keyOf(store, name, file);
@@ -92,6 +95,7 @@ export async function publish(
     contentType: "application/octet-stream",
     sha256,
     ...(signal === undefined ? {} : { signal }),
+    ...(turn === undefined ? {} : { turn }),
   };
   try {
     const isGuarded = isChainLink(file) && store.capabilities.conditionalPut === "no";

@@ -7,6 +7,7 @@
 import { type CircuitBreaker, isSuspension } from "../storage/circuit-breaker.ts";
 import { RetryPause, type SideFailure } from "./failure-tracker.ts";
 import type { Captured } from "./live-database.ts";
+import { type GatherHost, UploadGather } from "./upload-gather.ts";
 import { UploadMemory } from "./upload-memory.ts";
 import { manifestFailure, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 import type { WatchContext } from "./watch-types.ts";
@@ -26,6 +27,7 @@ export interface UploadListener {
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
   readonly #pause = new RetryPause();
+  readonly #gather: UploadGather | null;
   #manifestFailure: SideFailure | null = null;
   #memory: UploadMemory | null = null;
   #isHurried = false;
@@ -36,7 +38,11 @@ export class UploadLanes {
     readonly listener: UploadListener,
     /** The one before the store, if any. */
     readonly breaker: Pick<CircuitBreaker, "state" | "isPassable" | "hurry"> | null = null,
-  ) {}
+    /** When what waits may be merged; without it never. */
+    gatherHost: GatherHost | null = null,
+  ) {
+    this.#gather = gatherHost === null ? null : new UploadGather(context.env, gatherHost);
+  }
 
   /**
    * Starts what is pending, unless it runs already, requests are suspended or a pause is not over. When a
@@ -47,6 +53,7 @@ export class UploadLanes {
     const state = this.breaker?.state ?? "closed";
     const isDue = state === "closed" ? this.#pause.isOver(nowMs) : this.breaker?.isPassable === true;
     if (isDue) this.#startLanes(live);
+    else if (this.#runs.links === null) this.#gather?.whileWaiting(live);
   }
 
   /**
@@ -79,7 +86,11 @@ export class UploadLanes {
     try {
       this.#manifestFailure ??= manifestFailure(live.name, this.context.env);
       this.#memory ??= new UploadMemory();
-      const known = { manifestFailure: this.#manifestFailure, memory: this.#memory };
+      const known = {
+        manifestFailure: this.#manifestFailure,
+        memory: this.#memory,
+        gather: this.#gather,
+      };
       const context = { ...this.context, ...known };
       const outcome = await uploadPending(live, context, this.signal, lane);
       if (outcome.kind === "adopt") this.listener.adopt(outcome.reason);

@@ -15,8 +15,9 @@ import type { ObjectStore } from "../storage/store.ts";
 import { SideFailure } from "./failure-tracker.ts";
 import { foreignWriterError, markForeign } from "./foreign-mark.ts";
 import type { Captured } from "./live-database.ts";
-import { publish, type TakenKey } from "./publish.ts";
+import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
 import { contradictionOrNull } from "./remote-status.ts";
+import type { UploadGather } from "./upload-gather.ts";
 import { UploadMemory } from "./upload-memory.ts";
 import type { WatchContext } from "./watch-types.ts";
 
@@ -55,11 +56,15 @@ export async function uploadPending(
     readonly manifestFailure?: SideFailure;
     /** What is known from run to run, if more than one is made. */
     readonly memory?: UploadMemory;
+    /** Takes a turn before each file. */
+    readonly puts?: WatchContext["puts"];
+    /** Merges what waits before each link. */
+    readonly gather?: UploadGather | null;
   },
   signal: AbortSignal,
   lane: UploadLane,
 ): Promise<UploadOutcome> {
-  const { store, version, env } = context;
+  const { store, env } = context;
   const memory = context.memory ?? new UploadMemory();
   const keepsSent = (context.options?.maintenance?.cacheRetentionMs ?? 0) > 0;
   if (live.isBucketUnseen === true && nextOfLane(live, lane) !== undefined) {
@@ -68,13 +73,10 @@ export async function uploadPending(
     live.isBucketUnseen = false;
   }
   let hasSnapshot = false;
-  for (let file = nextOfLane(live, lane); file !== undefined; file = nextOfLane(live, lane)) {
-    if (signal.aborted) return { kind: "aborted" };
-    const writer = live.state?.writer;
-    if (writer === undefined) return { kind: "aborted" };
-    const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };
-    memory.sending(hex(file.sha256));
-    const outcome = await publish(publisher, file, signal);
+  while (nextOfLane(live, lane) !== undefined) {
+    const sent = await sendNext(live, context, signal, lane, memory);
+    if (sent === null) return { kind: "aborted" };
+    const { file, writer, outcome } = sent;
     if (!live.pending.includes(file)) return { kind: "aborted" };
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
     if (outcome.kind === "taken") {
@@ -101,6 +103,42 @@ export async function uploadPending(
     await refreshManifest(live, store, signal, failure);
   }
   return { kind: "drained" };
+}
+
+/** A file that was sent, and what became of it. */
+interface Sent {
+  readonly file: SpoolFile;
+  readonly writer: string;
+  readonly outcome: PublishOutcome;
+}
+
+/**
+ * Sends the next file of a lane. It is chosen only when its turn has come, so that everything that was
+ * captured until then goes with it.
+ * @returns null when there is nothing to send any more
+ */
+async function sendNext(
+  live: Captured,
+  context: Parameters<typeof uploadPending>[1],
+  signal: AbortSignal,
+  lane: UploadLane,
+  memory: UploadMemory,
+): Promise<Sent | null> {
+  const { store, version, gather } = context;
+  const turn = await context.puts?.turn(signal);
+  try {
+    if (lane === "links") await gather?.beforeUpload(live);
+    if (signal.aborted) return null;
+    const file = nextOfLane(live, lane);
+    const writer = live.state?.writer;
+    if (file === undefined || writer === undefined) return null;
+    if (isChainLink(file)) gather?.sending(live, file);
+    memory.sending(hex(file.sha256));
+    const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };
+    return { file, writer, outcome: await publish(publisher, file, signal, turn) };
+  } finally {
+    turn?.end();
+  }
 }
 
 /**

@@ -3,6 +3,7 @@
  */
 import type { Env } from "../env.ts";
 import type { BreakerPolicy } from "../storage/circuit-breaker.ts";
+import type { PutGate } from "../storage/put-gate.ts";
 import type { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
@@ -33,7 +34,7 @@ export interface DatabaseOptions {
  * How databases are watched: what holds for the process, and for each database without options of its own.
  */
 export interface WatchOptions extends DatabaseOptions {
-  /** Uploads at once, over all databases. */
+  /** The most uploads at once, over all databases. */
   readonly uploaderConcurrency: number;
   /** Capture no further than what was acknowledged, and keep nothing that was uploaded (`--no-cache`). */
   readonly isDirect?: boolean;
@@ -135,6 +136,8 @@ export interface WatchContext {
   readonly options: WatchOptions;
   readonly env: Env;
   readonly version: string;
+  /** The gate that all puts pass, if they pass one: an upload takes its turn before it chooses its file. */
+  readonly puts?: PutGate;
   readonly anchors: Slots;
   readonly attaches: Slots;
   readonly upkeeps: Slots;

@@ -10,6 +10,7 @@
 import type { Env } from "../env.ts";
 import type { Condition } from "../errors.ts";
 import { RuntimeFolders } from "../local/runtime-folder.ts";
+import type { PutGate } from "../storage/put-gate.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { Conditions } from "./conditions.ts";
@@ -42,6 +43,8 @@ export interface RunningWatch {
 /** What `watch` needs beside the databases. */
 export interface WatchInput {
   readonly store: ObjectStore;
+  /** The gate that all puts of the store pass, if there is one. */
+  readonly puts?: PutGate;
   readonly options: WatchOptions;
   readonly env: Env;
   readonly version: string;
@@ -89,6 +92,7 @@ export async function watch(
     version,
     validate,
     emit,
+    ...(input.puts === undefined ? {} : { puts: input.puts }),
     conditions: storeConditions,
     storeConditions,
     stopping: signal,

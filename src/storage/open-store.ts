@@ -7,12 +7,12 @@ import type { ConditionSink } from "../errors.ts";
 import { type CredentialOptions, credentialSource } from "./credentials.ts";
 import { parseDestination } from "./destination.ts";
 import { FileStore } from "./file-store.ts";
+import type { PutLimit } from "./put-gate.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 import { RetryingStore } from "./retrying-store.ts";
 import { s3Address } from "./s3-address.ts";
 import { S3Client } from "./s3-client.ts";
 import { S3Store } from "./s3-store.ts";
-import type { Slots } from "./slots.ts";
 import type { ObjectStore } from "./store.ts";
 import { DEFAULT_TRUST, storeTrust } from "./trust.ts";
 
@@ -45,7 +45,7 @@ export interface StoreOptions extends CredentialOptions {
   /** A request is cut off when nothing has moved for this long; 30 s by default. */
   readonly stallMs?: number;
   /** Limits the requests that put, over all that share these slots; none by default. */
-  readonly putSlots?: Slots;
+  readonly putSlots?: PutLimit;
   /** Told what the store cannot do or refuses for long; nobody by default. */
   readonly conditions?: ConditionSink;
 }

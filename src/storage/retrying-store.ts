@@ -11,8 +11,8 @@
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import { objectBody, putBodySha256, putBodySize } from "./object-body.ts";
+import type { PutLimit } from "./put-gate.ts";
 import { NO_RETRY, type RetryContext, type RetryPolicy, withRetry } from "./retry.ts";
-import type { Slots } from "./slots.ts";
 import type {
   ByteRange,
   KeptKey,
@@ -33,11 +33,11 @@ export class RetryingStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #env: Env;
   readonly #policy: RetryPolicy;
-  readonly #putSlots: Slots | undefined;
+  readonly #putSlots: PutLimit | undefined;
   #once: RetryingStore | null = null;
 
   /** @param putSlots limits attempts to put: an attempt waits for a slot, the waits in between hold none */
-  constructor(inner: ObjectStore, env: Env, policy: RetryPolicy, putSlots?: Slots) {
+  constructor(inner: ObjectStore, env: Env, policy: RetryPolicy, putSlots?: PutLimit) {
     this.#inner = inner;
     this.#env = env;
     this.#policy = policy;
@@ -66,7 +66,8 @@ export class RetryingStore implements ObjectStore {
     await withRetry(this.#context("put", options.signal), async (attemptIndex) => {
       try {
         const attempt = (): Promise<void> => this.#inner.put(key, body, options);
-        await (this.#putSlots === undefined ? attempt() : this.#putSlots.run(attempt, options.signal));
+        const facts = { sizeBytes: putBodySize(body), turn: options.turn };
+        await (this.#putSlots === undefined ? attempt() : this.#putSlots.run(attempt, options.signal, facts));
       } catch (error) {
         if (!options.createOnly || !hasCode(error, "precondition")) throw error;
         const isAnonymous = Object.keys(options.metadata ?? {}).length === 0;

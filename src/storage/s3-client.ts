@@ -15,7 +15,7 @@ import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { type ConnectionProblem, connectionProblem } from "./connection-errors.ts";
 import type { CredentialSource } from "./credentials.ts";
-import { CHUNK_SIZE_BYTES, collectChunks, putBodyChunks, putBodySize } from "./object-body.ts";
+import { collectChunks, putBodyChunks, putBodySize } from "./object-body.ts";
 import { proxyOrNull, throughProxy } from "./proxy.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
 import { isPage, notTheStore, rootElementOrNull } from "./s3-answer.ts";
@@ -32,9 +32,12 @@ import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
 import { StallWatch } from "./stall-watch.ts";
 import type { PutBody } from "./store.ts";
 import { DEFAULT_TRUST, type Trust } from "./trust.ts";
+import { Uplink } from "./uplink.ts";
 
 const CLOCK_SKEW_MAX_MS = 4 * 60_000;
 const ERROR_SIZE_MAX = 64 * 1024;
+/** How much of a body is handed to the socket at a time: each counts as a movement when it is taken. */
+const SEND_SIZE_BYTES = 64 * 1024;
 /** The largest answer that is read into memory: a page of a listing with the longest keys. */
 const ANSWER_SIZE_MAX = 16 * 1024 * 1024;
 /**
@@ -100,11 +103,13 @@ export class S3Client {
    * Says why there is no answer. Fetch takes its proxy from the environment of the process, whatever ours is.
    */
   readonly #judge: Judge;
+  readonly #uplink: Uplink;
   /** What to add to our clock to get the store's, in ms. */
   #clockOffsetMs = 0;
 
   constructor(options: S3ClientOptions) {
     this.#options = options;
+    this.#uplink = new Uplink(options.env);
     const origin = new URL(options.address.origin);
     this.#judge = (cause) => connectionProblem(cause, origin, process.env);
     this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TRUST) } });
@@ -147,7 +152,9 @@ export class S3Client {
     request.signal?.throwIfAborted();
     // Not signed: Bun sets it itself for bytes, and sends a stream with it instead of in chunks of HTTP.
     if (request.body !== undefined) headers["content-length"] = String(putBodySize(request.body));
-    const watch = new StallWatch(this.#options.env, this.#options.stallMs, request.signal);
+    const { env, stallMs } = this.#options;
+    const upload = request.body === undefined ? null : this.#uplink.begin(putBodySize(request.body));
+    const watch = new StallWatch(env, stallMs, request.signal, upload);
     let response: Response;
     try {
       response = await this.#session.fetch(url, {
@@ -164,7 +171,7 @@ export class S3Client {
       watch.stop();
       throw watch.errorFor(request.action, cause, this.#judge);
     }
-    watch.touch();
+    watch.answered();
     const stream = watchedStream(response, watch, request.action, this.#judge);
     if (isPage(request.method, response)) {
       stream.cancel();
@@ -293,17 +300,17 @@ function isExpired(error: unknown, request: S3Request): boolean {
  */
 async function fetchBody(body: PutBody, watch: StallWatch): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const sizeBytes = putBodySize(body);
-  if (sizeBytes > CHUNK_SIZE_BYTES) return watchedChunks(body, watch);
+  if (sizeBytes > SEND_SIZE_BYTES) return watchedChunks(body, watch);
   if (sizeBytes === 0) return new Uint8Array(0);
   return body.kind === "bytes" ? body.bytes : await collectChunks(putBodyChunks(body));
 }
 
 async function* watchedChunks(body: PutBody, watch: StallWatch): AsyncGenerator<Uint8Array> {
   for await (const chunk of putBodyChunks(body)) {
-    for (let offset = 0; offset < chunk.byteLength; offset += CHUNK_SIZE_BYTES) {
+    for (let offset = 0; offset < chunk.byteLength; offset += SEND_SIZE_BYTES) {
       watch.touch();
       // A copy, because fetch may still hold it when the next one is read into the same buffer.
-      yield chunk.slice(offset, offset + CHUNK_SIZE_BYTES);
+      yield chunk.slice(offset, offset + SEND_SIZE_BYTES);
     }
   }
   watch.touch();

@@ -9,6 +9,7 @@
  */
 import { errorMessage, hasCode } from "../errors.ts";
 import { putBodySha256, putBodySize } from "./object-body.ts";
+import type { PutLimit } from "./put-gate.ts";
 import { NO_RETRY, type RetryContext, withRetry } from "./retry.ts";
 import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
@@ -17,7 +18,7 @@ import { type PutHabit, sendBody } from "./s3-send.ts";
 import { abortS3Upload, abortUnowned, type UploadBook } from "./s3-uploads.ts";
 import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
 import { sha256Hex } from "./sigv4.ts";
-import { SharedSlot, type Slots } from "./slots.ts";
+import { SharedSlot } from "./slots.ts";
 import type { PutBody } from "./store.ts";
 
 /** Objects up to this size go in one request. */
@@ -61,7 +62,7 @@ export interface MultipartUpload {
   /** Told when parts stay in the store because the upload could not be aborted. */
   readonly onLeftParts: (reason: string) => void;
   /** The whole upload takes one slot, while any of its requests is on its way. */
-  readonly putSlots?: Slots | undefined;
+  readonly putSlots?: PutLimit | undefined;
 }
 
 /** Runs an attempt in the upload's slot. */

@@ -16,6 +16,7 @@ import {
   compareKeys,
 } from "./object-rules.ts";
 import { PROBE_BODY, type ProbedStore, probeCreateOnly } from "./probe.ts";
+import type { PutLimit } from "./put-gate.ts";
 import { NO_RETRY, type RetryPolicy } from "./retry.ts";
 import { assertObjectAnswer } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
@@ -27,7 +28,6 @@ import { putMultipart, SINGLE_PUT_SIZE_MAX } from "./s3-multipart.ts";
 import { headOf, METADATA_HEADER, rangeBody, sizeOrNull, wholeBody } from "./s3-read.ts";
 import { type BodyRequest, type PutHabit, receiptOf, sendBody } from "./s3-send.ts";
 import { abortS3Upload, abortUnowned, listS3Uploads, UploadBook } from "./s3-uploads.ts";
-import type { Slots } from "./slots.ts";
 import type {
   ByteRange,
   KeptKey,
@@ -54,7 +54,7 @@ export interface S3StoreOptions {
   /** Headers of every object that is created: storage class, encryption. */
   readonly objectHeaders?: Readonly<Record<string, string>>;
   /** Limits the uploads that have a request on its way. */
-  readonly putSlots?: Slots;
+  readonly putSlots?: PutLimit;
   /** Whether every body carries Content-MD5; without it only for buckets that ask for it. */
   readonly hasContentMd5?: boolean;
   /** Told of what lasts: writes that are not create-only, deletes that are refused, answers of others. */
@@ -346,8 +346,9 @@ export class S3Store implements ObjectStore {
       signal,
     };
     const { putSlots } = this.#options;
+    const facts = { sizeBytes: putBodySize(body), turn: options.turn };
     const send = () => sendBody(this.#client, request, this.#putHabit);
-    const { answer, etag } = await (putSlots === undefined ? send() : putSlots.run(send, signal));
+    const { answer, etag } = await (putSlots === undefined ? send() : putSlots.run(send, signal, facts));
     if ((await receiptOf(answer, etag, request, this.#putHabit)) === "unsure") {
       await this.#readBack(key, request, options, guard);
     }
@@ -362,6 +363,8 @@ export class S3Store implements ObjectStore {
     policy: RetryPolicy,
   ): Promise<void> {
     const { signal } = options;
+    // Each part takes a turn of its own.
+    options.turn?.end();
     // Before parts are sent in vain. A probe has its key for itself.
     if (guard !== "none" && body !== PROBE_BODY) await this.#assertAbsent(key, signal);
     await putMultipart({

@@ -3,6 +3,7 @@
  * First come, first served; nothing is held per waiter but its place in the line.
  */
 import type { Env } from "../env.ts";
+import type { PutLimit } from "./put-gate.ts";
 
 /** A counting semaphore. */
 export class Slots {
@@ -101,7 +102,7 @@ export class SharedSlot {
   #isAcquiring = false;
   #change = Promise.withResolvers<void>();
 
-  constructor(readonly slots: Slots) {}
+  constructor(readonly slots: PutLimit) {}
 
   /**
    * Runs `work` in the shared slot. All works of one upload have to end when the signal aborts.
@@ -110,7 +111,7 @@ export class SharedSlot {
   async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     await this.#enter(signal);
     try {
-      return await work();
+      return await (this.slots.measure === undefined ? work() : this.slots.measure(work));
     } finally {
       this.#users--;
       if (this.#users === 0) this.slots.release();

@@ -5,6 +5,13 @@
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import type { ConnectionProblem } from "./connection-errors.ts";
+import type { UploadOnLine } from "./uplink.ts";
+
+/** Set in the context of an upload's error: it was cut off, and nothing moved on the whole line. */
+export const IS_STALLED = "stalled";
+
+/** An upload that stands still is looked at this often within the limit: what moves is seen by then. */
+const LOOKS_AT_UPLOAD = 3;
 
 /** Watches one request; `stop` has to be called in the end. */
 export class StallWatch {
@@ -16,12 +23,23 @@ export class StallWatch {
   readonly #env: Env;
   readonly #stallMs: number;
   readonly #callerSignal: AbortSignal | undefined;
+  /** The body that is on its way, until it is answered. */
+  #upload: UploadOnLine | null;
   #movedMs: number;
   #isPaused = false;
   #pausedMs = 0;
   #isStalled = false;
+  /** When it was cut off. */
+  #cutMs = 0;
 
-  constructor(env: Env, stallMs: number, callerSignal: AbortSignal | undefined) {
+  /** @param upload the body it sends, if any: the line it shares says how long that may stand still */
+  constructor(
+    env: Env,
+    stallMs: number,
+    callerSignal: AbortSignal | undefined,
+    upload: UploadOnLine | null = null,
+  ) {
+    this.#upload = upload;
     this.#env = env;
     this.#stallMs = stallMs;
     this.#callerSignal = callerSignal;
@@ -35,6 +53,14 @@ export class StallWatch {
   touch(): void {
     this.#movedMs = this.#env.monotonicMs();
     this.#isPaused = false;
+    this.#upload?.moved();
+  }
+
+  /** The answer has begun: the body was carried. */
+  answered(): void {
+    this.#upload?.answered();
+    this.#upload = null;
+    this.touch();
   }
 
   /** It is not the other side's turn: time does not count until the next `touch`. */
@@ -59,6 +85,7 @@ export class StallWatch {
   stop(): void {
     this.onStop?.();
     this.#callerSignal?.removeEventListener("abort", this.#onCallerAbort);
+    this.#upload?.ended();
     this.#controller.abort();
   }
 
@@ -75,9 +102,11 @@ export class StallWatch {
   ): unknown {
     if (this.#callerSignal?.aborted) return this.#callerSignal.reason;
     if (cause instanceof WalrustError) return cause;
-    const stall = this.#isStalled ? new Error(`${moved} moved for ${this.#stallMs / 1000} s`) : null;
+    const seconds = Math.round((this.#cutMs - this.#movedMs) / 1000);
+    const stall = this.#isStalled ? new Error(`${moved} moved for ${seconds} s`) : null;
     const { reason, hint, retryable } = judge(stall ?? cause);
-    return new WalrustError("storage", `Cannot ${action}: ${reason}`, { hint, retryable, cause });
+    const context = this.#upload?.isLineStill === true ? { [IS_STALLED]: true } : {};
+    return new WalrustError("storage", `Cannot ${action}: ${reason}`, { hint, context, retryable, cause });
   }
 
   readonly #onCallerAbort = (): void => {
@@ -85,15 +114,22 @@ export class StallWatch {
   };
 
   async #run(): Promise<void> {
-    let waitMs = this.#stallMs;
-    while (true) {
+    const waitMaxMs = this.#upload === null ? this.#stallMs : this.#stallMs / LOOKS_AT_UPLOAD;
+    for (let waitMs = waitMaxMs; waitMs > 0; ) {
       await this.#env.sleep(waitMs, this.signal);
       if (this.signal.aborted) return;
-      const stillMs = this.#env.monotonicMs() - this.#movedMs;
-      if (!this.#isPaused && stillMs >= this.#stallMs) break;
-      waitMs = this.#isPaused ? this.#stallMs : this.#stallMs - stillMs;
+      waitMs = Math.min(waitMaxMs, this.#leftMs());
     }
     this.#isStalled = true;
+    this.#cutMs = this.#env.monotonicMs();
     this.#controller.abort();
+  }
+
+  /** How long nothing may go on moving; 0 or less: it is cut off. */
+  #leftMs(): number {
+    if (this.#isPaused) return this.#stallMs;
+    const stillMs = this.#env.monotonicMs() - this.#movedMs;
+    if (this.#upload !== null) return this.#upload.patienceMs(stillMs, this.#stallMs);
+    return this.#stallMs - stillMs;
   }
 }

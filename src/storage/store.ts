@@ -14,6 +14,7 @@
  * 5. `get`, `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
  * 6. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with one.
  */
+import type { PutTurn } from "./put-gate.ts";
 
 /** User metadata of an object: lower-case names, ASCII values. */
 export type ObjectMetadata = Readonly<Record<string, string>>;
@@ -60,6 +61,8 @@ export interface PutOptions {
   /** SHA-256 of the body as 64 hex digits, where the caller knows it already. */
   readonly sha256?: string;
   readonly signal?: AbortSignal;
+  /** A turn among all uploads that was taken before; the put uses it up. */
+  readonly turn?: PutTurn;
 }
 
 /**

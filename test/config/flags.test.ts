@@ -52,7 +52,7 @@ const WATCH = [
   "--cache-retention 24h",
   "--cache-max-size 5GB",
   "--no-cache",
-  "--uploader-concurrency 8",
+  "--uploader-concurrency 128",
   "--max-retries 5",
   "--base-delay-ms 100",
   "--max-delay-ms 30000",

@@ -70,7 +70,7 @@ test.each([1, 2, 3])(
 );
 
 test("mergePending leaves snapshots among the increments alone, and they lead on", async () => {
-  const { live, history } = spooledHistory(12, [5, 9, 12]);
+  const { live, history } = spooledHistory(12, [5, 9]);
   mergePending(live);
   expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 5, 9, 12]);
 });

@@ -37,7 +37,7 @@ beforeEach(() => {
 function open(options: Partial<StoreOptions> = {}, env = quickEnv(log).env): ObjectStore {
   const keys = { accessKeyId: "test", secretAccessKey: SECRET };
   return openStore(
-    { url: "s3://bucket/p", endpoint: server.url, ...keys, stallMs: 60_000, ...options },
+    { url: "s3://bucket/p", endpoint: server.url, ...keys, stallMs: 600_000, ...options },
     env,
     {},
   );

@@ -24,7 +24,7 @@ afterAll(() => server.stop());
 beforeEach(() => server.reset());
 
 function open(options: Partial<StoreOptions> = {}, env = quickEnv(SILENT_LOG).env): ObjectStore {
-  const keys = { accessKeyId: "test", secretAccessKey: "testsecret", stallMs: 60_000 };
+  const keys = { accessKeyId: "test", secretAccessKey: "testsecret", stallMs: 600_000 };
   return openStore({ url: "s3://bucket/p", endpoint: server.url, ...keys, ...options }, env, {});
 }
 
