@@ -47,8 +47,11 @@ export class UploadGather {
     this.#idleCount = 0;
   }
 
-  /** The lane is free: merges all that waits. */
+  /** The lane is free: merges all that waits, unless one goes first that may have been sent before. */
   async beforeUpload(live: Captured): Promise<void> {
+    this.#attend(live);
+    const next = live.pending.find(isChainLink);
+    if (next === undefined || next.minTxid <= this.#sentTxid) return;
     const plan = this.#planOrNull(live);
     if (plan === null) return;
     if (!plan.isLong) return this.#merge(live, plan);
@@ -73,7 +76,9 @@ export class UploadGather {
     const afterTxid = this.host.mergeableAfter();
     if (afterTxid === null) return null;
     this.#attend(live);
-    return planMerge(live, Math.max(afterTxid, this.#sentTxid), growth);
+    // A link ends where a snapshot stands, so that the history leads through each of them.
+    const snapshotTxid = live.state?.snapshot?.txid ?? 0;
+    return planMerge(live, Math.max(afterTxid, this.#sentTxid, snapshotTxid), growth);
   }
 
   #merge(live: Captured, plan: PlannedMerge): void {
