@@ -71,18 +71,19 @@ export async function measureFar(
   const stopStartMs = performance.now();
   await workspace.stop(watcher, STOP_LIMIT_MS);
   const stopMs = performance.now() - stopStartMs;
-  // A tool that fell behind may not get everything across in its drain: then a restore differs, and this says why.
-  console.error(`bench: ${JSON.stringify({ ...load, readyMs, stopMs })}\n${readLog(watcher).slice(-2000)}`);
+  // A tool that fell behind may not get everything across in its drain: a restore differs then.
+  console.error(`bench: ${JSON.stringify({ ...load, readyMs, stopMs })}\n${readLog(watcher).slice(-800)}`);
   const near: Site = { ...site, gateway };
   const verified = await verify(workspace, tool, near, pickEvenly(databases, options.verifyCount));
   line.child.process.kill();
   await workspace.stop(gateway.child, STOP_LIMIT_MS);
   rmSync(folder, { recursive: true });
   const rate = lineRate === 0 ? "" : `, ${lineRate / 1000} KB/s upwards`;
+  const what = `databases: ${databaseCount}, commits/s to each: ${commitsPerSecond}`;
   return {
     case: "far",
     tool: tool.name,
-    setting: `databases: ${databaseCount}, commits/s to each: ${commitsPerSecond}, ${roundTripMs} ms away${rate}`,
+    setting: `${what}, ${roundTripMs} ms away${rate}`,
     values: { ...load, readyMs, stopMs, verified },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * A slow line in a process of its own: `bun slow-line-main.ts PORT ROUND_TRIP_MS [BYTES_PER_SECOND [LISTEN]]`.
- * Prints the port it listens on.
+ * A slow line in a process of its own. Arguments: the port of the store, the round trip in ms, bytes a second
+ * upwards (0: no limit) and where to listen (0: a free port). Prints the port it listens on.
  */
 import { SlowLine } from "./slow-line.ts";
 

@@ -1,7 +1,8 @@
 /**
  * The application beside the tools, a process of its own: commits to many databases at an even rate, spread
- * over each second, until SIGTERM. Its first line is the wall clock when it begins; in the end it says in one JSON line how many commits it made, how late the
- * latest was, and how long they took. Argument: a JSON file with WriterOptions.
+ * over each second, until SIGTERM. Its first line is the wall clock when it begins; in the end it says in one
+ * JSON line how many commits it made, how late the latest was, and how long they took. Argument: a JSON file
+ * with WriterOptions.
  */
 import { readFileSync } from "node:fs";
 import { openAsApplication, prepareCommit, seededRandom } from "./databases.ts";
