@@ -133,7 +133,8 @@ function objectOf(content: XmlElement, fullKey: string, request: S3ListRequest):
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0 || !Number.isFinite(modifiedMs)) {
     throw unusable(request, `the entry of ${JSON.stringify(fullKey)} lacks size or time`);
   }
-  return { fullKey, sizeBytes, modifiedMs };
+  // A text of its own: a part of the answer's would keep the whole page in memory.
+  return { fullKey: Buffer.from(fullKey).toString(), sizeBytes, modifiedMs };
 }
 
 /**

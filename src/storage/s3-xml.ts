@@ -5,7 +5,7 @@
  * instructions. A document is readable if and only if
  *   1. every element is closed by its own end tag, in order, and attribute values are quoted,
  *   2. it declares no document type: there are no entities but the five predefined ones and numeric ones,
- *   3. elements nest at most 32 deep, and there are at most 100,000 of them.
+ *   3. elements nest at most 32 deep, and there are at most 1,000,000 of them.
  * Anything else reads as a document without elements, which no caller takes for an answer of a store.
  * Reading takes one pass: time and memory are in proportion to the text, whatever the text says.
  *
@@ -14,8 +14,11 @@
  */
 
 const DEPTH_MAX = 32;
-/** A page of 1,000 objects has some 15,000 elements where a store sends owners and checksums. */
-const ELEMENTS_MAX = 100_000;
+/**
+ * A page of 1,000 objects has some 15,000 elements where a store sends owners and checksums; a store that
+ * heeds no limit sends more, up to the size of an answer.
+ */
+const ELEMENTS_MAX = 1_000_000;
 
 const NAMED_ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
 /** Bounded, so that text full of "&" costs no more than its length. */
