@@ -3,7 +3,7 @@
  * checkpoints, so a stamp that moves without one is somebody else's doing, such as `cp old.db app.db`, which
  * leaves the inode.
  */
-import { fstatSync } from "node:fs";
+import { fstatSync, statSync } from "node:fs";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 
 /** What moves whenever a file is written. */
@@ -16,6 +16,12 @@ export interface FileStamp {
 export function fileStamp(fd: number): FileStamp {
   const stats = fstatSync(fd, { bigint: true });
   return { sizeBytes: stats.size, modifiedNs: stats.mtimeNs };
+}
+
+/** The stamp of the file at a path, or null when there is none. */
+export function pathStampOrNull(path: string): FileStamp | null {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats === undefined ? null : { sizeBytes: stats.size, modifiedNs: stats.mtimeNs };
 }
 
 /** Whether two stamps are the same. */

@@ -60,7 +60,17 @@ export function requireOwnWal(
   throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
 }
 
-/** The same for a path alone, before a connection that no pin protects. */
+/**
+ * Judges the -wal of a database that is only read, as if nobody had it open: its users may use another one.
+ * @throws WalrustError code "foreign-wal" when its pages may be those of another file
+ */
+export function requireWalOfFile(path: string, databaseFd: number, evidence: WalEvidence): void {
+  const facts = readWalFacts(path, databaseFd, evidence);
+  const verdict = judgeWal({ ...facts, isDatabaseHeld: false, isShmHeld: false });
+  if (verdict.kind !== "own") throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
+}
+
+/** As `requireOwnWal` for a path alone, before a connection that no pin protects. */
 export function requireOwnWalAt(path: string): JudgedFiles {
   const fd = openDescriptor(path);
   try {

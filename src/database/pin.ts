@@ -65,6 +65,8 @@ const MARK_TRIES_MAX = 5;
 
 /** The lock that keeps one live database's history from being destroyed. Synchronous throughout. */
 export class Pin {
+  /** Its locks hold, other than those of a LoosePin. */
+  readonly isLoose = false;
   #isAttached = false;
   #isFrozen = false;
   #markSlot: number | null = null;

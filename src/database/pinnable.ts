@@ -98,3 +98,11 @@ export function replacedError(path: string): WalrustError {
     context: { path },
   });
 }
+
+/** Another walrust has the host lock. */
+export function lockedError(path: string): WalrustError {
+  return new WalrustError("locked", `Cannot pin ${path}: another walrust has it`, {
+    hint: "One walrust at a time may replicate a database; stop the other one, or ask it for the snapshot.",
+    context: { path },
+  });
+}

@@ -273,9 +273,14 @@ async function encodeImage(
 function assertStillPinned(live: LiveDatabase): void {
   const changed = live.pin.isRewritten() ? "database" : live.pin.changedFile();
   if (changed === "none") return;
-  throw new WalrustError("database", `${live.path}: the ${changed} file was replaced while it was read`, {
-    retryable: true,
-  });
+  // Without locks that is no failure: the application writes.
+  throw new WalrustError(
+    live.pin.isLoose ? "database-busy" : "database",
+    `${live.path}: the ${changed} file was replaced while it was read`,
+    {
+      retryable: true,
+    },
+  );
 }
 
 function nextState(

@@ -14,11 +14,11 @@
  * - it was stopped because of another writer, whose object is still the newest: refused.
  */
 import { rmSync } from "node:fs";
-import { Pin } from "../database/pin.ts";
+import { openPin } from "../database/open-pin.ts";
 import { replacedError, resolvePath } from "../database/pinnable.ts";
 import type { KnownFiles } from "../database/wal-owner.ts";
 import type { Env } from "../env.ts";
-import { EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
+import { type Condition, EXIT_CODES, hasCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../format/ltx.ts";
@@ -69,9 +69,16 @@ export interface Attached {
   readonly needsSnapshot: boolean;
 }
 
+/** How the database can be held, beside how its history continues. */
+export interface Grasped extends Attached {
+  /** What an operator should know of it, or null. */
+  readonly condition: Condition | null;
+}
+
 /**
- * Pins the database and decides how its history continues.
+ * Pins the database, or follows it loosely, and decides how its history continues.
  * @param remembered the files of the last pin, if this process had one
+ * @param hasUnseenCommits whether its WAL got commits past the wal-index while it was pinned
  * @throws WalrustError codes database, not-wal, foreign-wal, locked, database-busy, foreign-writer, or a
  * storage code
  */
@@ -80,11 +87,12 @@ export async function attach(
   store: ObjectStore,
   env: Env,
   remembered: KnownFiles | null = null,
-): Promise<Attached> {
+  hasUnseenCommits = false,
+): Promise<Grasped> {
   // A folder on the way may have become a link, to a database that is somebody else's.
   if (resolvePath(target.path) !== target.path) throw replacedError(target.path);
   const evidence = await gatherWalEvidence(target.path, target.paths, remembered, env);
-  const pin = Pin.open(target.path, env, evidence);
+  const { pin, condition } = openPin(target.path, env, evidence, hasUnseenCommits);
   try {
     createStateFolder(target.paths, target.path);
     const { path, name, paths } = target;
@@ -103,7 +111,7 @@ export async function attach(
       changeCount: null,
       pinLost: null,
     };
-    return await decide(live, store, env);
+    return { ...(await decide(live, store, env)), condition };
   } catch (error) {
     pin.close();
     throw error;

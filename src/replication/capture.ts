@@ -7,9 +7,9 @@
  * Synchronous, no SQLite: the caller holds the pin.
  */
 
-import { readWalTail, type WalBroken, type WalTail } from "../database/wal-tail.ts";
+import { readWalTail, type WalBroken, type WalPosition, type WalTail } from "../database/wal-tail.ts";
 import type { Env } from "../env.ts";
-import { hasCode } from "../errors.ts";
+import { hasCode, WalrustError } from "../errors.ts";
 import { hex, parseHex32 } from "../format/chain.ts";
 import { pageChecksumInto } from "../format/crc64.ts";
 import type { LtxHeader } from "../format/ltx.ts";
@@ -22,6 +22,8 @@ import { type DatabaseState, databaseFileOf, writeState } from "../local/state.t
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 import { isOverwritten, OVERWRITTEN } from "./overwritten.ts";
 import { planCapture } from "./plan.ts";
+
+const RESTARTED = "the WAL was restarted while it was read";
 
 /** What a capture did. */
 export type CaptureOutcome =
@@ -53,6 +55,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   if (state === null) return { kind: "re-anchor", reason: "there is no history yet" };
   // Taken before the wal-index is read: whatever was committed before this time is in the capture.
   const timeMs = Math.max(env.nowMs(), state.timeMs);
+  if (live.pin.isLoose) live.pin.survey();
   const index = live.pin.walIndex();
   const plan = planCapture({
     wal: state.wal,
@@ -69,7 +72,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   const broken = brokenReasonOrNull(live, tail, index);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
   try {
-    const file = writeIncrement(live, state, tail, index, timeMs);
+    const file = writeIncrement(live, state, tail, { index, after: plan.after }, timeMs);
     const { frameCount, commitCount } = tail;
     return { kind: "captured", file, frameCount, commitCount, pageCount: tail.pgnos.length, index };
   } catch (error) {
@@ -111,7 +114,7 @@ function writeIncrement(
   live: LiveDatabase,
   state: DatabaseState,
   tail: WalTail,
-  index: WalIndexHeader,
+  { index, after }: { index: WalIndexHeader; after: WalPosition | null },
   timeMs: number,
 ): SpoolFile {
   const txid = (state.txid + 1) as Txid;
@@ -132,6 +135,8 @@ function writeIncrement(
   const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid);
   try {
     const { batch, checksum } = encodeTail(live, state, tail, header, spool);
+    // Nothing kept the frames from being written over while they were read.
+    if (live.pin.isLoose && !live.pin.holds(after, index)) throw new WalrustError("integrity", RESTARTED);
     const file = spool.finish({ previousChain: parseHex32(state.chain) });
     const next: DatabaseState = {
       ...state,

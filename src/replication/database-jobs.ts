@@ -12,11 +12,12 @@ import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import type { DatabaseState } from "../local/state.ts";
 import { anchor, type Predecessor } from "./anchor.ts";
-import { type Attached, adopt, attach } from "./attach.ts";
+import { type Attached, adopt, attach, type Grasped } from "./attach.ts";
 import { capture } from "./capture.ts";
 import type { DatabaseSnapshots } from "./database-snapshots.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import type { WalKeeper } from "./wal-keeper.ts";
+import { noteGrip } from "./wal-witness.ts";
 import type { AttachTarget, WatchContext } from "./watch-types.ts";
 
 /** An attach that waits longer than this for its store makes room for another. */
@@ -120,15 +121,16 @@ export class DatabaseJobs {
   /** @param reason why it was let go of before, if it was */
   async attach(reason: string | null = null): Promise<void> {
     const { attaches, store, env, stopping } = this.context;
-    const work = async (): Promise<Attached> => {
+    const work = async (): Promise<Grasped> => {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
       stopping.throwIfAborted();
-      return attach(this.target, store, env, this.#files);
+      return attach(this.target, store, env, this.#files, this.host.keeper.hasUnseenCommits);
     };
     const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, stopping);
-    const { live } = attached;
+    const { live, condition } = attached;
     this.live = live;
+    noteGrip(condition, this.context.conditions);
     if (reason !== null) live.pinLost = reason;
     await this.#settle(attached);
   }
@@ -180,7 +182,8 @@ export class DatabaseJobs {
     snapshots.captured(outcome.pageCount);
     const database = this.target.name;
     const what = `re-anchored with ${outcome.pageCount} pages (${outcome.mode})`;
-    env.log.warn(`${what}: ${due.reason}`, { database });
+    // Without locks a difference is the rule, and a condition says so.
+    env.log[live.pin.isLoose ? "debug" : "warn"](`${what}: ${due.reason}`, { database });
     emit({ event: "re-anchored", database, txid: due.before.txid + 1, reason: due.reason });
   }
 

@@ -3,6 +3,7 @@
  * ever that only files which are gone could make work.
  */
 import { existsSync, statfsSync } from "node:fs";
+import type { Pin } from "../database/pin.ts";
 import type { StateFolder } from "../local/state-folder.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import type { WatchContext } from "./watch-types.ts";
@@ -24,17 +25,18 @@ export function letGoIfHurting(
   context: Pick<WatchContext, "env" | "options">,
   name: string,
 ): void {
-  if (live.pin.state === "released") return;
-  const reason = hurtOrNull(live, context.options.walTruncateThresholdPages);
+  const { pin } = live;
+  if (pin.isLoose || pin.state === "released") return;
+  const reason = hurtOrNull(live, pin, context.options.walTruncateThresholdPages);
   if (reason === null) return;
-  live.pin.release();
+  pin.release();
   live.pinLost = `the pin was let go, because ${reason} while nothing could be captured`;
   context.env.log.warn(`${live.pinLost}; a difference follows`, { database: name });
 }
 
-function hurtOrNull(live: LiveDatabase, truncateThresholdPages: number): string | null {
-  if (live.pin.foreignCheckpointWaits()) return "a checkpoint of the application waited";
-  const frames = live.pin.walIndex()?.mxFrame ?? 0;
+function hurtOrNull(live: LiveDatabase, pin: Pin, truncateThresholdPages: number): string | null {
+  if (pin.foreignCheckpointWaits()) return "a checkpoint of the application waited";
+  const frames = pin.walIndex()?.mxFrame ?? 0;
   if (frames > TRUNCATE_THRESHOLDS_MAX * truncateThresholdPages) return `the WAL reached ${frames} pages`;
   return frames > SHORT_WAL_FRAMES && isDiskShort(live.path) ? "the disk is nearly full" : null;
 }

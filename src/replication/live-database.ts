@@ -3,8 +3,8 @@
  * look. A plain record: the functions of this folder work on it, one at a time (`busy` says that one is at
  * it).
  */
+import type { AnyPin } from "../database/open-pin.ts";
 import type { ComparedContent } from "../database/own-wal.ts";
-import type { Pin } from "../database/pin.ts";
 import type { Txid } from "../format/types.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import type { SpoolFile } from "../local/spool.ts";
@@ -36,7 +36,7 @@ export interface Captured {
 
 /** What replication knows of a database between two looks. */
 export interface LiveDatabase extends Captured {
-  readonly pin: Pin;
+  readonly pin: AnyPin;
   /**
    * At the last look everything was captured and backfilled under the pin: a restart of the WAL loses
    * nothing.

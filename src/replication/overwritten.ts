@@ -23,8 +23,10 @@ export type Overwriting = "none" | "harmless" | "mixture";
 
 /** "mixture": the file was written, and its WAL holds pages that are not in it. */
 export function overwriting(live: LiveDatabase): Overwriting {
-  if (!live.pin.isRewritten()) return "none";
-  return live.mayRestart || live.pin.isBackfilled() ? "harmless" : "mixture";
+  const { pin } = live;
+  // Without locks the application's checkpoints write the file; a difference follows each of them.
+  if (pin.isLoose || !pin.isRewritten()) return "none";
+  return live.mayRestart || pin.isBackfilled() ? "harmless" : "mixture";
 }
 
 /**
@@ -44,16 +46,17 @@ export function isOverwritten(live: LiveDatabase): boolean {
  * @throws WalrustError code "foreign-wal" when it is not; the pin stays as it is
  */
 export async function judgeMixture(live: LiveDatabase, env: Env): Promise<void> {
+  const { state, path, paths, pin } = live;
+  if (pin.isLoose) return;
   // Under a mark checkpoints go as far as the mark.
-  live.pin.freeze();
-  const { state, path, paths } = live;
+  pin.freeze();
   const reason = "they hold pages of the content that was overwritten";
   if (state === null || state.wal === null) throw foreignWalError(path, reason, true);
   const pages = rememberedPages(state, state.wal, paths.sumsPath);
   live.compared = await compareContent(path, pages, () => env.turn(), live.compared ?? null);
   const { content } = live.compared;
   // An application that has it open reads the two together already.
-  const isAccepted = content === "current" || (content === "same" && !live.pin.isAlone());
+  const isAccepted = content === "current" || (content === "same" && !pin.isAlone());
   if (!isAccepted) throw foreignWalError(path, reason, content !== "other");
-  live.pin.acceptFile();
+  pin.acceptFile();
 }

@@ -33,17 +33,18 @@ export type RestOutcome =
  * @throws WalrustError when the capture cannot be persisted; the WAL stays as it is then
  */
 export function emptyIfAlone(live: LiveDatabase, env: Env): RestOutcome {
-  const index = live.pin.walIndex();
-  if (index === null || live.state === null || !isHeld(live)) return { kind: "not-now" };
+  const { pin } = live;
+  const index = pin.walIndex();
+  if (pin.isLoose || index === null || live.state === null || !isHeld(live)) return { kind: "not-now" };
   if (index.mxFrame === 0) return { kind: "empty" };
-  if (!live.pin.isAlone()) return { kind: "not-now" };
+  if (!pin.isAlone()) return { kind: "not-now" };
   let broken: string | null = null;
   const captureAll = (): boolean => {
     const outcome = capture(live, env);
     if (outcome.kind === "re-anchor") broken = outcome.reason;
     return broken === null;
   };
-  const cycle = checkpointCycle(live.pin, captureAll, { writeLockTimeoutMs: 0, truncate: true }, env);
+  const cycle = checkpointCycle(pin, captureAll, { writeLockTimeoutMs: 0, truncate: true }, env);
   if (broken !== null) return { kind: "re-anchor", reason: broken };
   if (!isHeld(live)) live.pinLost = "the pin could not be taken again after a checkpoint";
   if (cycle.outcome === "complete") live.mayRestart = true;
@@ -91,7 +92,14 @@ export function noteRest(live: LiveDatabase, env: Env): boolean {
 /** The wal-index of a database whose WAL is empty and captured; null when there is more to do. */
 function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
   const { pin } = live;
-  if (!pin.isFrozen || !live.mayRestart || live.pinLost !== null || pin.changedFile() !== "none") return null;
+  if (
+    pin.isLoose ||
+    !pin.isFrozen ||
+    !live.mayRestart ||
+    live.pinLost !== null ||
+    pin.changedFile() !== "none"
+  )
+    return null;
   const index = pin.walIndex();
   return index !== null && index.mxFrame === 0 && !pin.isRewritten() && pin.isWalEmpty() ? index : null;
 }
@@ -99,7 +107,8 @@ function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
 /** At the end of a watch: empties the WAL if nobody else has the database open, and waits until it rests. */
 export async function comeToRest(live: LiveDatabase, env: Env): Promise<void> {
   for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {
-    if (!isHeld(live) || live.pin.changedFile() !== "none" || !live.pin.isAlone()) return;
+    const { pin } = live;
+    if (pin.isLoose || !isHeld(live) || pin.changedFile() !== "none" || !pin.isAlone()) return;
     if (emptyIfAlone(live, env).kind !== "empty" || noteRest(live, env)) return;
     await env.sleep(TICK_MS);
   }

@@ -41,7 +41,11 @@ export async function snapshotOnce(
   signal: AbortSignal,
 ): Promise<SnapshotResult> {
   const attached = await attach(target, context.store, context.env);
-  const { live } = attached;
+  const { live, condition } = attached;
+  if (condition !== null) {
+    const { message, hint } = condition;
+    context.env.log.warn(message, { database: target.name, hint });
+  }
   try {
     let file = await makeSnapshot(attached, context);
     const emit = (): void => {};

@@ -4,11 +4,15 @@
  * outcome and done by the watcher as a job.
  */
 import { checkpointCycle } from "../database/checkpoint.ts";
+import type { LoosePin } from "../database/loose-pin.ts";
+import type { Pin } from "../database/pin.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
 import { letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
+import { type LookOutcome, LooseKeeper } from "./loose-keeper.ts";
 import { OVERWRITTEN, overwriting } from "./overwritten.ts";
 import { emptyIfAlone, noteRest, rememberFile } from "./rest.ts";
+import { UNSEEN, WalWitness } from "./wal-witness.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
@@ -27,16 +31,6 @@ const ACTIVE_MS = 10_000;
 const ACTIVE_REST_INTERVAL_MS = 250;
 const IDLE_REST_INTERVAL_MS = 1_000;
 
-/** What a look found. */
-export type LookOutcome =
-  | { readonly kind: "quiet" }
-  | { readonly kind: "captured"; readonly frames: number }
-  /** One of the three files is another one now: pin again, re-anchor by difference. */
-  | { readonly kind: "replaced"; readonly reason: string }
-  /** The database file was written over; its WAL may hold pages of the old content (see overwritten.ts). */
-  | { readonly kind: "mixture" }
-  | { readonly kind: "re-anchor"; readonly reason: string };
-
 /** What a look may do. */
 export interface LookLimits {
   /**
@@ -49,6 +43,8 @@ export interface LookLimits {
 
 const QUIET: LookOutcome = { kind: "quiet" };
 
+export type { LookOutcome };
+
 /** The keeper of one database: `look` again and again. */
 export class WalKeeper {
   #lastCaptureMs = Number.NEGATIVE_INFINITY;
@@ -58,12 +54,22 @@ export class WalKeeper {
   #lastFileCheckMs = 0;
   #nextRestMs = 0;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+  readonly #witness: WalWitness;
+  readonly #loose: LooseKeeper;
+  #pin: Pin | null = null;
 
   constructor(
     readonly name: string,
     readonly context: WatchContext,
   ) {
     this.#lastCycleMs = context.env.monotonicMs();
+    this.#witness = new WalWitness(context.env, context.conditions);
+    this.#loose = new LooseKeeper(context.env);
+  }
+
+  /** Whether the WAL got commits past the wal-index, though it was pinned again. */
+  get hasUnseenCommits(): boolean {
+    return this.#loose.hasUnseenCommits;
   }
 
   /** When something was last captured, on the monotonic clock. */
@@ -80,10 +86,12 @@ export class WalKeeper {
    * Does what is due. @throws WalrustError when the disk or SQLite refuses; the position is unchanged then
    */
   look(live: LiveDatabase, nowMs: number, limits: LookLimits): LookOutcome {
+    const { pin } = live;
+    if (pin.isLoose) return this.#lookLoosely(live, pin, nowMs, limits);
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
-      const reason = this.#replacedReasonOrNull(live, nowMs);
+      const reason = this.#replacedReasonOrNull(live, nowMs) ?? this.#distrustOrNull(pin, nowMs);
       if (reason !== null) {
-        this.#captureLast(live);
+        this.#captureLast(live, pin);
         return { kind: "replaced", reason };
       }
       // The pin stays: without it the next to open would apply the old WAL to the new content.
@@ -91,12 +99,12 @@ export class WalKeeper {
       if (written === "mixture") return { kind: "mixture" };
       if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
     }
-    if (live.pin.state === "released") {
+    if (pin.state === "released") {
       live.pinLost ??= "the pin was let go";
       if (this.#waitsForUpload(live)) return QUIET;
-      if (!live.pin.repin(this.context.env)) return QUIET;
+      if (!pin.repin(this.context.env)) return QUIET;
     }
-    if (limits.mayCheckpoint && live.pin.foreignCheckpointWaits()) this.#yieldPin(live);
+    if (limits.mayCheckpoint && pin.foreignCheckpointWaits()) this.#yieldPin(live, pin);
     if (this.#waitsForUpload(live)) {
       if (limits.mayCheckpoint) letGoIfHurting(live, this.context, this.name);
       return QUIET;
@@ -105,15 +113,30 @@ export class WalKeeper {
     const outcome = isDue ? this.#capture(live, nowMs) : QUIET;
     const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
     if (isEvent || !limits.mayCheckpoint) return outcome;
-    const reason = this.#checkpointIfDue(live, nowMs) ?? this.#restIfAlone(live, nowMs);
+    const reason = this.#checkpointIfDue(live, pin, nowMs) ?? this.#restIfAlone(live, nowMs);
     return reason === null ? outcome : { kind: "re-anchor", reason };
   }
 
+  #lookLoosely(live: LiveDatabase, pin: LoosePin, nowMs: number, { isUrgent }: LookLimits): LookOutcome {
+    if (this.#waitsForUpload(live)) return QUIET;
+    const outcome = this.#loose.look(live, pin, nowMs, isUrgent);
+    if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
+    return outcome;
+  }
+
+  /** Why the wal-index cannot be the one that the database's users share, or null. */
+  #distrustOrNull(pin: Pin, nowMs: number): string | null {
+    if (pin !== this.#pin) this.#witness.begin();
+    this.#pin = pin;
+    const reason = this.#witness.look(pin, nowMs, this.#lastCaptureMs);
+    if (reason === UNSEEN) this.#loose.sawUnseenCommits(nowMs);
+    return reason;
+  }
+
   /** The database file was moved away; its last commits are in the WAL as long as that lies at its path. */
-  #captureLast(live: LiveDatabase): void {
-    const isWhole = live.pin.changedFile() === "database" && live.pin.isWalInPlace();
-    if (isWhole && live.pin.state !== "released" && !this.#waitsForUpload(live))
-      capture(live, this.context.env);
+  #captureLast(live: LiveDatabase, pin: Pin): void {
+    const isWhole = pin.changedFile() === "database" && pin.isWalInPlace();
+    if (isWhole && pin.state !== "released" && !this.#waitsForUpload(live)) capture(live, this.context.env);
   }
 
   /** What the last close of the application would do without our pin. @returns why to anchor anew, or null */
@@ -148,10 +171,10 @@ export class WalKeeper {
   }
 
   /** Lets a FULL, RESTART or TRUNCATE checkpoint of somebody else through, after capturing all there is. */
-  #yieldPin(live: LiveDatabase): void {
+  #yieldPin(live: LiveDatabase, pin: Pin): void {
     const { env } = this.context;
     let outcome: CaptureOutcome | null = null;
-    const isPinned = live.pin.yieldToCheckpoint(() => {
+    const isPinned = pin.yieldToCheckpoint(() => {
       outcome = capture(live, env);
     }, env);
     // The lock was dropped for some ms: a restart is expected, and the count of commits tells if one is
@@ -163,25 +186,27 @@ export class WalKeeper {
   }
 
   /** @returns why the history has to be anchored anew, or null */
-  #checkpointIfDue(live: LiveDatabase, nowMs: number): string | null {
+  #checkpointIfDue(live: LiveDatabase, pin: Pin, nowMs: number): string | null {
     if (live.mayRestart) this.#lastCycleMs = nowMs;
     // The WAL's length is what counts, not what was captured of it: a cycle captures first anyway.
-    const index = live.pin.walIndex();
+    const index = pin.walIndex();
     const frames = index?.mxFrame ?? 0;
     if (index === null || frames === 0 || index.backfilled >= frames) return null;
     const { options } = this.context;
     const isLong = frames >= options.minCheckpointPages;
     const isOld = nowMs - this.#lastCycleMs >= options.checkpointIntervalMs;
-    if ((isLong || isOld) && nowMs >= this.#nextCycleMs) return this.#checkpoint(live, frames, nowMs);
-    if (frames >= MARK_FRAMES && live.pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
+    if ((isLong || isOld) && nowMs >= this.#nextCycleMs) return this.#checkpoint(live, pin, frames, nowMs);
+    if (frames >= MARK_FRAMES && pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
       this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
-      live.pin.mark();
+      pin.mark();
     }
     return null;
   }
 
-  #checkpoint(live: LiveDatabase, frames: number, nowMs: number): string | null {
+  #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
     const { env, options, emit } = this.context;
+    // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer.
+    if (this.#witness.isUsedElsewhere(pin)) return null;
     let broken: string | null = null;
     const captureAll = (): boolean => {
       const outcome = capture(live, env);
@@ -190,10 +215,10 @@ export class WalKeeper {
     };
     const truncate = frames > options.walTruncateThresholdPages;
     const cycleOptions = { writeLockTimeoutMs: this.#lockBudgetMs, truncate };
-    const result = checkpointCycle(live.pin, captureAll, cycleOptions, env);
+    const result = checkpointCycle(pin, captureAll, cycleOptions, env);
     if (broken !== null) return broken;
     rememberFile(live);
-    if (live.pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
+    if (pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
     if (result.outcome === "complete") {
       this.#lastCycleMs = nowMs;
       this.#lockBudgetMs = FIRST_LOCK_BUDGET_MS;

@@ -1,0 +1,88 @@
+/**
+ * PURE: how a database can be held, decided from who else uses it and how.
+ *
+ * A pin counts on one wal-index that everybody shares. Where somebody maps another one, or writes a WAL that
+ * is not at the path, our locks protect nothing, a recovery of ours could end in a checkpoint under a writer,
+ * and a wal-index that we keep alive would hide commits from the next to open. There the database is held
+ * loosely: nothing is locked and no connection opened (loose-pin.ts).
+ */
+import type { Condition } from "../errors.ts";
+import type { FileNames } from "./file-names.ts";
+import type { OtherUsers } from "./other-users.ts";
+
+/** What the decision is made from. */
+export interface GripFacts extends OtherUsers, FileNames {
+  readonly path: string;
+  /** A file of another engine's wal-index lies beside it: `-tshm`. */
+  readonly hasOtherEngine: boolean;
+  /** The WAL that the wal-index speaks of is not the file at the path: it was deleted. */
+  readonly isWalGone: boolean;
+  /** Commits were in the WAL that the wal-index never showed, though it was pinned again. */
+  readonly hasUnseenCommits: boolean;
+}
+
+/** "pin": with locks. "loose": without. */
+export interface Grip {
+  readonly kind: "pin" | "loose";
+  /** What an operator should know, or null. */
+  readonly condition: Condition | null;
+}
+
+/** The codes of the conditions that a grip can have: at most one at a time. */
+export const GRIP_CONDITIONS = ["not-shared", "more-than-one-name"] as const;
+
+/** Decides how to hold a database. */
+export function decideGrip(facts: GripFacts): Grip {
+  const { path } = facts;
+  const isNamedTwice = facts.linkCount > 1 || facts.isMounted;
+  if (facts.hasOtherEngine) {
+    return loose(
+      `${path}-tshm lies beside the database: another engine's index of the WAL, which SQLite's locks do not bind`,
+      "Switch multiprocess_wal off in the application (Turso); when nothing uses the file any more, delete it",
+    );
+  }
+  if (facts.isIndexForeign) {
+    if (isNamedTwice)
+      return loose(`${path} is open under another of its names (${namesText(facts)})`, ONE_NAME);
+    return loose(
+      `${path} is open in a process that does not use ${path}-shm: that was deleted under it, or it has ` +
+        "opened the file under another name",
+      "Restart the application in an orderly way, and never delete -shm or -wal of a database in use; where a " +
+        "container mounts the file alone, mount its folder",
+    );
+  }
+  if (facts.isWalGone) {
+    return loose(
+      `${path}-wal was deleted while the database is in use: what is committed now is in no file that can be opened`,
+      "Close the application in an orderly way (SIGTERM, not SIGKILL): its last connection writes the " +
+        "commits into the database file",
+    );
+  }
+  if (facts.hasUnseenCommits) {
+    return loose(
+      `${path}-wal gets commits that SQLite's index of it does not show`,
+      "Find out what writes it without SQLite's locks; restart the application",
+    );
+  }
+  return { kind: "pin", condition: namesConditionOrNull(path, facts) };
+}
+
+/** The condition of a file with more than one name, or null. */
+export function namesConditionOrNull(path: string, names: FileNames): Condition | null {
+  if (names.linkCount <= 1 && !names.isMounted) return null;
+  const message = `${path} has more than one name (${namesText(names)}); a -wal beside another one is not seen`;
+  return { code: "more-than-one-name", health: "unhealthy", message, hint: ONE_NAME };
+}
+
+const ONE_NAME =
+  "SQLite keeps a -wal for each name, and walrust sees one of them: use one name, mount the folder instead of " +
+  "the file, and replace hard links by symbolic ones or copies";
+
+function namesText({ linkCount, isMounted }: FileNames): string {
+  return isMounted ? "the file is a mount of its own" : `${linkCount} hard links`;
+}
+
+function loose(found: string, hint: string): Grip {
+  const message = `${found}; it is followed without locks`;
+  return { kind: "loose", condition: { code: "not-shared", health: "unhealthy", message, hint } };
+}

@@ -1,0 +1,93 @@
+/**
+ * Watches that the wal-index which a pin reads is the one that the database's users write: that nobody uses
+ * the database past it, and that no commits stay in the WAL which it does not show. Costs a stat a second and
+ * database, and two questions about locks every few seconds.
+ */
+import { fileNamesOf } from "../database/file-names.ts";
+import { type FileStamp, isSameStamp, pathStampOrNull } from "../database/file-stamp.ts";
+import { GRIP_CONDITIONS, namesConditionOrNull } from "../database/grip.ts";
+import { settledUsersOf } from "../database/other-users.ts";
+import type { Pin } from "../database/pin.ts";
+import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../database/unseen.ts";
+import { followWal, markOfIndexOrNull } from "../database/wal-follow.ts";
+import type { Env } from "../env.ts";
+import type { Condition, ConditionSink } from "../errors.ts";
+
+const USERS_INTERVAL_MS = 3_000;
+const NAMES_INTERVAL_MS = 10_000;
+
+/** The witness of one database. */
+export class WalWitness {
+  #stamp: FileStamp | null = null;
+  #suspicion = NO_SUSPICION;
+  #nextUsersMs = 0;
+  #nextNamesMs = 0;
+
+  constructor(
+    readonly env: Env,
+    readonly conditions: ConditionSink,
+  ) {}
+
+  /** A database was pinned anew: nothing is known of it. */
+  begin(): void {
+    this.#stamp = null;
+    this.#suspicion = NO_SUSPICION;
+    this.#nextUsersMs = 0;
+  }
+
+  /**
+   * Looks, once a second.
+   * @param capturedMs when something was captured last
+   * @returns why the pin is not to be trusted any more, or null
+   */
+  look(pin: Pin, nowMs: number, capturedMs: number): string | null {
+    if (nowMs >= this.#nextUsersMs) {
+      this.#nextUsersMs = nowMs + USERS_INTERVAL_MS;
+      if (this.isUsedElsewhere(pin)) return "the database is used past its -shm";
+    }
+    if (nowMs >= this.#nextNamesMs) {
+      this.#nextNamesMs = nowMs + NAMES_INTERVAL_MS;
+      noteGrip(namesConditionOrNull(pin.path, fileNamesOf(pin.databaseFd, pin.path)), this.conditions);
+    }
+    return this.#hasUnseenCommits(pin, nowMs, capturedMs) ? UNSEEN : null;
+  }
+
+  /** Whether somebody uses the database and not the wal-index of this pin: then no checkpoint is safe. */
+  isUsedElsewhere(pin: Pin): boolean {
+    return settledUsersOf(pin.databaseFd, pin.shmFd, this.env).isIndexForeign;
+  }
+
+  #hasUnseenCommits(pin: Pin, nowMs: number, capturedMs: number): boolean {
+    const stamp = pathStampOrNull(pin.walPath);
+    const before = this.#stamp;
+    this.#stamp = stamp;
+    const hasMoved = before !== null && stamp !== null && !isSameStamp(before, stamp);
+    this.#suspicion = suspect(this.#suspicion, { nowMs, hasMoved, capturedMs });
+    if (!isReadingDue(this.#suspicion, nowMs)) return false;
+    const verdict = judgeReading(this.#suspicion, hasCommitsBeyond(pin), nowMs);
+    this.#suspicion = verdict === "unseen" ? NO_SUSPICION : verdict;
+    return verdict === "unseen";
+  }
+}
+
+/** Why a pin is given up whose WAL has commits that its wal-index does not show. */
+export const UNSEEN = "the WAL gets commits that its wal-index does not show";
+
+/** Whether the WAL's last valid commit is another than the wal-index's, or the WAL is another. */
+function hasCommitsBeyond(pin: Pin): boolean {
+  const index = pin.walIndex();
+  if (index === null) return false;
+  const mark = markOfIndexOrNull(pin.walPath, index);
+  // A WAL that was restarted and is empty has its old header still, or none.
+  if (mark === null) return index.mxFrame > 0;
+  const end = followWal(pin.walPath, mark);
+  if (end === null || index.mxFrame === 0) return (end?.cursor.frameCount ?? 0) !== index.mxFrame;
+  const { frameCount, checksum1 } = end.cursor;
+  return frameCount !== index.mxFrame || checksum1 !== index.frameChecksum1;
+}
+
+/** Raises the condition of a grip, and clears those that it does not have. */
+export function noteGrip(condition: Condition | null, sink: ConditionSink): void {
+  for (const code of GRIP_CONDITIONS) if (condition?.code !== code) sink.clear(code);
+  if (condition !== null) sink.raise(condition);
+}
