@@ -35,34 +35,23 @@ export const GRIP_CONDITIONS = ["not-shared", "more-than-one-name"] as const;
 export function decideGrip(facts: GripFacts): Grip {
   const { path } = facts;
   const isNamedTwice = facts.linkCount > 1 || facts.isMounted;
-  if (facts.hasOtherEngine) {
-    return loose(
-      `${path}-tshm lies beside the database: another engine's index of the WAL, which SQLite's locks do not bind`,
-      "Switch multiprocess_wal off in the application (Turso); when nothing uses the file any more, delete it",
-    );
+  if (facts.hasOtherEngine)
+    return loose(`${path}-tshm is an index of the WAL that SQLite does not use`, ENGINE);
+  if (facts.isIndexForeign && isNamedTwice) {
+    return loose(`${path} is open under another of its names (${namesText(facts)})`, ONE_NAME);
   }
   if (facts.isIndexForeign) {
-    if (isNamedTwice)
-      return loose(`${path} is open under another of its names (${namesText(facts)})`, ONE_NAME);
-    return loose(
-      `${path} is open in a process that does not use ${path}-shm: that was deleted under it, or it has ` +
-        "opened the file under another name",
-      "Restart the application in an orderly way, and never delete -shm or -wal of a database in use; where a " +
-        "container mounts the file alone, mount its folder",
-    );
+    const how = "the -shm was deleted under it, or it opened another name of the file";
+    return loose(`${path} is open in a process that does not use ${path}-shm (${how})`, RESTART);
   }
   if (facts.isWalGone) {
     return loose(
-      `${path}-wal was deleted while the database is in use: what is committed now is in no file that can be opened`,
-      "Close the application in an orderly way (SIGTERM, not SIGKILL): its last connection writes the " +
-        "commits into the database file",
+      `${path}-wal was deleted while the application writes to it: no file has its commits`,
+      CLOSE,
     );
   }
   if (facts.hasUnseenCommits) {
-    return loose(
-      `${path}-wal gets commits that SQLite's index of it does not show`,
-      "Find out what writes it without SQLite's locks; restart the application",
-    );
+    return loose(`${path}-wal gets commits that SQLite's index of it does not show`, UNKNOWN);
   }
   return { kind: "pin", condition: namesConditionOrNull(path, facts) };
 }
@@ -70,13 +59,23 @@ export function decideGrip(facts: GripFacts): Grip {
 /** The condition of a file with more than one name, or null. */
 export function namesConditionOrNull(path: string, names: FileNames): Condition | null {
   if (names.linkCount <= 1 && !names.isMounted) return null;
-  const message = `${path} has more than one name (${namesText(names)}); a -wal beside another one is not seen`;
+  const seen = "walrust sees the -wal of this one only";
+  const message = `${path} has more than one name (${namesText(names)}), and ${seen}`;
   return { code: "more-than-one-name", health: "unhealthy", message, hint: ONE_NAME };
 }
 
+const ENGINE =
+  "Switch multiprocess_wal off in the application (Turso). Delete the file when nothing uses it any more";
 const ONE_NAME =
-  "SQLite keeps a -wal for each name, and walrust sees one of them: use one name, mount the folder instead of " +
-  "the file, and replace hard links by symbolic ones or copies";
+  "Use one name everywhere: mount the folder instead of the file, and replace hard links by symbolic links " +
+  "or copies. SQLite keeps a -wal for each name";
+const RESTART =
+  "Restart the application with SIGTERM, and never delete -shm or -wal of a database in use. Where a " +
+  "container mounts the file alone, mount its folder";
+const CLOSE =
+  "Restart the application with SIGTERM, not with SIGKILL: its last connection to close writes the commits " +
+  "into the database file";
+const UNKNOWN = "Restart the application, and look for a program that writes the WAL without SQLite's locks";
 
 function namesText({ linkCount, isMounted }: FileNames): string {
   return isMounted ? "the file is a mount of its own" : `${linkCount} hard links`;

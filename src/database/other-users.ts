@@ -7,6 +7,9 @@
  * file alone), where it has another -wal, too. Its locks say nothing to us and ours nothing to it, and what
  * it commits never shows in our wal-index.
  *
+ * Who holds the database exclusively (locking_mode=EXCLUSIVE, or a last close) needs no wal-index and is no
+ * such.
+ *
  * The locks are asked for, never taken. Between its two locks a connection that is just opening looks the
  * same for less than a millisecond, so the answer counts only when it stays.
  */
@@ -36,7 +39,8 @@ export function otherUsersOf(databaseFd: number, shmFd: number | null): OtherUse
   const isInUse = isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
   if (!isInUse) return NOBODY;
   const isIndexShared = shmFd !== null && isLockedByOther(shmFd, DEAD_MAN_BYTE, 1, "exclusive");
-  return { isInUse, isIndexShared, isIndexForeign: !isIndexShared };
+  const isExclusive = isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "shared");
+  return { isInUse, isIndexShared, isIndexForeign: !isIndexShared && !isExclusive };
 }
 
 /** As `otherUsersOf`, where a foreign wal-index counts only if it stays one for some milliseconds. */
@@ -104,7 +108,7 @@ export function processesElsewhere(table: string, database: FileIdentity, shm: F
     const lock = parseLockOrNull(line);
     if (lock === null || lock.pid <= 0) continue;
     const { pid, start, end } = lock;
-    const isShared = start < SHARED_START + SHARED_LENGTH && end >= SHARED_START;
+    const isShared = lock.isRead && start < SHARED_START + SHARED_LENGTH && end >= SHARED_START;
     if (lock.file === keyOf(database) && isShared) atDatabase.add(pid);
     if (lock.file === keyOf(shm) && start <= DEAD_MAN_BYTE && end >= DEAD_MAN_BYTE) atIndex.add(pid);
   }
@@ -112,13 +116,27 @@ export function processesElsewhere(table: string, database: FileIdentity, shm: F
 }
 
 /** A line such as `7: POSIX  ADVISORY  READ 812 fd:01:3932 1073741826 1073742335`. */
-const LOCK = /^\d+: POSIX +\S+ +\S+ +(-?\d+) ([0-9a-f]+:[0-9a-f]+:\d+) (\d+) (\d+|EOF)$/;
+const LOCK = /^\d+: POSIX +\S+ +(\S+) +(-?\d+) ([0-9a-f]+:[0-9a-f]+:\d+) (\d+) (\d+|EOF)$/;
 
-function parseLockOrNull(line: string): { pid: number; file: string; start: number; end: number } | null {
+interface TableLock {
+  readonly pid: number;
+  readonly isRead: boolean;
+  readonly file: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+function parseLockOrNull(line: string): TableLock | null {
   const fields = LOCK.exec(line.trimEnd());
   if (fields === null) return null;
-  const [, pid, file = "", start, end] = fields;
-  return { pid: Number(pid), file, start: Number(start), end: end === "EOF" ? Infinity : Number(end) };
+  const [, mode, pid, file = "", start, end] = fields;
+  return {
+    pid: Number(pid),
+    isRead: mode === "READ",
+    file,
+    start: Number(start),
+    end: end === "EOF" ? Number.POSITIVE_INFINITY : Number(end),
+  };
 }
 
 /** A file as /proc/locks names it. */

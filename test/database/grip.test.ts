@@ -35,7 +35,7 @@ describe("decideGrip", () => {
       "loose",
       "index of it does not",
     ],
-    ["another engine's index", { hasOtherEngine: true }, "loose", "/srv/app.db-tshm lies beside"],
+    ["another engine's index", { hasOtherEngine: true }, "loose", "/srv/app.db-tshm is an index"],
   ])("%s", (_, facts, kind, message) => {
     const grip = decideGrip({ ...ALONE, ...facts });
     expect(grip.kind).toBe(kind as never);

@@ -8,7 +8,7 @@ import { LoosePin } from "../../src/database/loose-pin.ts";
 import { Pin } from "../../src/database/pin.ts";
 import { hasCode } from "../../src/errors.ts";
 import { closeAll, env, walDatabase } from "../support/pinned-database.ts";
-import type { SqliteProcess } from "../support/sqlite-process.ts";
+import { type SqliteProcess, waitUntil } from "../support/sqlite-process.ts";
 
 const loose: LoosePin[] = [];
 afterEach(async () => {
@@ -32,7 +32,7 @@ function framesOf(pin: LoosePin): number {
 
 /** Waits until the database file has not been written for a while. */
 async function frozen(pin: LoosePin): Promise<void> {
-  for (let time = 0; time < 200 && !pin.freeze(); time++) await Bun.sleep(5);
+  await waitUntil(() => pin.freeze());
 }
 
 function contentOf(pin: LoosePin): Buffer {

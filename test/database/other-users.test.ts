@@ -50,6 +50,15 @@ test("one that opened another name does not", async () => {
   await other.close();
 });
 
+test("one that has the database for itself needs no wal-index, and is no such", async () => {
+  const { path, app } = await walDatabase();
+  await app.close();
+  const alone = await start(path, "PRAGMA locking_mode = EXCLUSIVE", "INSERT INTO t VALUES (6)");
+  expect(existsSync(`${path}-shm`)).toBe(false);
+  expect(findOtherUsers(path, env)).toEqual({ ...NOBODY, isInUse: true });
+  await alone.close();
+});
+
 test("applications that open and close all the time are never taken for such", async () => {
   const { path } = await walDatabase();
   const pin = pinned(path);
@@ -60,7 +69,7 @@ test("applications that open and close all the time are never taken for such", a
   let sightings = 0;
   for (let time = 0; time < 3_000; time++) {
     if (settledUsersOf(pin.databaseFd, pin.shmFd, env).isIndexForeign) sightings++;
-    if (time % 20 === 0) await Bun.sleep(0);
+    if (time % 20 === 0) await env.turn();
   }
   isOver = true;
   await churn;
@@ -91,7 +100,8 @@ test("processesElsewhere reads the table of locks", async () => {
     "3: -> POSIX  ADVISORY  WRITE 73 fe:00:11 1073741826 1073742335",
     "4: OFDLCK ADVISORY  READ -1 fe:00:11 1073741826 1073742335",
     "5: POSIX  ADVISORY  WRITE 74 fe:01:11 0 EOF",
-    "6: POSIX  ADVISORY  WRITE 75 fe:00:11 0 EOF",
+    "6: POSIX  ADVISORY  READ  75 fe:00:11 0 EOF",
+    "6: POSIX  ADVISORY  WRITE 78 fe:00:11 1073741826 1073742335",
     "7: FLOCK  ADVISORY  WRITE 76 fe:00:11 0 EOF",
     `8: POSIX  ADVISORY  READ ${process.pid} fe:00:11 1073741826 1073742335`,
     "9: POSIX  ADVISORY  WRITE 77 fe:00:11 1073742336 1073742336",

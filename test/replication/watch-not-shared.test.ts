@@ -7,6 +7,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, linkSync, rmSync, writeFileSync } from "node:fs";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf, rowsOf } from "../support/database-image.ts";
+import { eventually } from "../support/eventually.ts";
 import { newestImage, provenHistory } from "../support/history-oracle.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
 import { newDatabase, type WatchRun, watchOne } from "../support/watch-run.ts";
@@ -20,7 +21,14 @@ afterEach(async () => {
   for (const app of apps.splice(0)) await app.kill();
 });
 
-async function watched(): Promise<{ path: string; app: SqliteProcess; store: MemoryStore; run: WatchRun }> {
+interface Watched {
+  readonly path: string;
+  readonly app: SqliteProcess;
+  readonly store: MemoryStore;
+  readonly run: WatchRun;
+}
+
+async function watched(): Promise<Watched> {
   const { path, app } = await newDatabase();
   apps.push(app);
   const store = new MemoryStore();
@@ -46,13 +54,8 @@ function valuesOf(image: Uint8Array): unknown[] {
 }
 
 /** Waits until a row is in the bucket. */
-async function arrived(run: WatchRun, store: MemoryStore, row: string): Promise<void> {
-  let isThere = false;
-  for (let time = 0; time < 400 && !isThere; time++) {
-    await Bun.sleep(25);
-    isThere = valuesOf(await newestImage(store, "app")).includes(row);
-  }
-  if (!isThere) await run.until(`the row ${row}`, () => false, 1);
+async function arrived(store: MemoryStore, row: string): Promise<void> {
+  await eventually(row, async () => valuesOf(await newestImage(store, "app")).includes(row));
 }
 
 /** The bucket holds what the next to open the database sees. */
@@ -69,7 +72,7 @@ describe.each([
 ])("%s deleted under the application", (_, suffixes) => {
   const isWalThere = !suffixes.includes("-wal");
 
-  test("is told, loses nothing of what it commits, and is over when the application was restarted", async () => {
+  test("is told, loses nothing that is committed, and is over after a restart of it", async () => {
     const { path, app, store, run } = await watched();
     await run.commit(app, "INSERT INTO t(v) VALUES ('before')");
     for (const suffix of suffixes) rmSync(path + suffix);
@@ -79,14 +82,14 @@ describe.each([
     await app.must("INSERT INTO t(v) VALUES ('told')");
     // Without its WAL the commits are in a file that nobody can open, until a checkpoint.
     if (!isWalThere) await app.must("PRAGMA wal_checkpoint(PASSIVE)");
-    await arrived(run, store, "told");
+    await arrived(store, "told");
     await app.must("INSERT INTO t(v) VALUES ('last')");
     await app.close();
 
     const again = await opened(path);
     expect((await again.must("SELECT count(*) FROM t")).rows).toEqual([[24]]);
     await again.must("INSERT INTO t(v) VALUES ('restarted')");
-    await arrived(run, store, "restarted");
+    await arrived(store, "restarted");
     await run.until("the end of the condition", () => codesOf(run).length === 0, 15_000);
     await run.commit(again, "INSERT INTO t(v) VALUES ('pinned again')");
     await again.close();
@@ -119,7 +122,7 @@ describe.each([
     expect(codesOf(run)).toEqual(["not-shared"]);
     await app.must("INSERT INTO t(v) VALUES ('blind')");
     if (!isWalThere) await app.must("PRAGMA wal_checkpoint(PASSIVE)");
-    await arrived(run, store, "blind");
+    await arrived(store, "blind");
     await app.close();
     await expectSame(run, path, store);
   }, 20_000);
@@ -160,7 +163,7 @@ describe("a hard link", () => {
     await run.until("the sighting", () => codesOf(run).includes("not-shared"), 10_000);
     await linked.must("INSERT INTO t(v) VALUES ('again')");
     await linked.close();
-    await arrived(run, store, "again");
+    await arrived(store, "again");
     expect(codesOf(run).length).toBe(1);
     rmSync(`${path}.link`);
     await expectSame(run, path, store);
@@ -176,7 +179,7 @@ test("another engine's index beside the database is told, and the WAL followed",
   runs.push(run);
   expect(run.status().conditions[0]!.message).toContain("-tshm");
   await app.must("INSERT INTO t(v) VALUES ('by the other engine')");
-  await arrived(run, store, "by the other engine");
+  await arrived(store, "by the other engine");
   rmSync(`${path}-tshm`);
   await run.until("the pin", () => codesOf(run).length === 0, 15_000);
   await app.close();
