@@ -14,6 +14,7 @@ import { WAL_FRAME_HEADER_SIZE, WAL_HEADER_SIZE } from "../format/wal.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import { openRegular } from "./foreign-files.ts";
 import { imageScratch } from "./scratch.ts";
+import { sizeClaimProblemOrNull } from "./size-claim.ts";
 import { readWalTail, type WalBroken, type WalPosition } from "./wal-tail.ts";
 
 /** What of a pin an image needs. */
@@ -69,11 +70,15 @@ export class DatabaseImage {
       if (!Number.isInteger(commit) || commit === 0) {
         return { kind: "broken", reason: `the database file has ${fileSizeBytes} bytes` };
       }
+      // Everything was backfilled: the file alone holds it.
+      requireSizeHeld(database, commit, fileSizeBytes, 0);
       return new DatabaseImage(database, commit, positionOf(index), fileSizeBytes, null);
     }
     const tail = readWalTail(database.walPath, { after: null, overlayAfterFrame: index.backfilled }, index);
     if (tail.kind === "broken") return tail;
-    return new DatabaseImage(database, tail.commit, tail.position, fileSizeBytes, tail);
+    const { commit, position } = tail;
+    requireSizeHeld(database, commit, fileSizeBytes, position.frameCount);
+    return new DatabaseImage(database, commit, position, fileSizeBytes, tail);
   }
 
   /**
@@ -119,6 +124,22 @@ export class DatabaseImage {
   close(): void {
     if (this.#walFd !== null) closeSync(this.#walFd);
   }
+}
+
+/** @throws WalrustError code "database", retryable, when the database cannot be as large as is claimed */
+function requireSizeHeld(
+  { path, pageSizeBytes }: FrozenDatabase,
+  commit: number,
+  fileSizeBytes: number,
+  frameCount: number,
+): void {
+  const problem = sizeClaimProblemOrNull(commit, pageSizeBytes, fileSizeBytes, frameCount);
+  if (problem === null) return;
+  throw new WalrustError("database", `Cannot read an image of ${path}: ${problem}`, {
+    hint: "SQLite calls such a database malformed: restore it, or remove its -wal if that is not its own",
+    context: { path },
+    retryable: true,
+  });
 }
 
 function positionOf(index: WalIndexHeader): WalPosition {

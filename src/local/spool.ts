@@ -75,6 +75,11 @@ export class SpoolWriter {
     this.#temp = spoolOperation("create", path, () => createTemp(path));
   }
 
+  /** LTX bytes so far. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
   /** Appends LTX bytes. @throws WalrustError code "database", retryable, when the disk refuses */
   write(bytes: Uint8Array): void {
     this.#hasher.update(bytes);

@@ -23,6 +23,7 @@ import type { WalIndexHeader } from "../format/wal-index.ts";
 import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../local/page-sums.ts";
 import { type SpoolFile, SpoolWriter } from "../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../local/state.ts";
+import { AnchorLimit } from "./anchor-limit.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 import { isOverwritten } from "./overwritten.ts";
 
@@ -66,6 +67,7 @@ interface OpenImage {
 /**
  * Anchors the history anew at the database's present content.
  * @param signal breaks it off between two slices; its reason is thrown
+ * @param between run between two slices; default: a turn for all others
  * @throws WalrustError code "database" when reading or writing fails; nothing has changed then
  */
 export async function anchor(
@@ -73,6 +75,7 @@ export async function anchor(
   before: Predecessor,
   env: Env,
   signal?: AbortSignal,
+  between: () => Promise<void> = () => turn(env, signal),
 ): Promise<AnchorOutcome> {
   const timeMs = Math.max(env.nowMs(), before.timeMs);
   const opened = openImage(live);
@@ -84,7 +87,8 @@ export async function anchor(
   const { sums, spool } = openOutputs(live, image, level, txid, txid);
   try {
     const header = anchorHeader(live, before, image, mode, txid, timeMs);
-    const written = await encodeImage(live, image, header, mode, spool, sums, () => turn(env, signal));
+    const betweenSlices = limited(live, image, index, spool, between);
+    const written = await encodeImage(live, image, header, mode, spool, sums, betweenSlices);
     assertStillPinned(live);
     const next = nextState(live, before, image, { txid, timeMs, checksum: sums.xor.checksum() });
     const isUnchanged = mode !== "first" && isSameContent(live, next, written);
@@ -124,6 +128,7 @@ export async function snapshotImage(
   index: WalIndexHeader,
   env: Env,
   signal?: AbortSignal,
+  between: () => Promise<void> = () => turn(env, signal),
 ): Promise<SpoolFile> {
   const { state } = live;
   if (state === null) throw new Error("a snapshot needs a history");
@@ -140,7 +145,8 @@ export async function snapshotImage(
       ...anchorHeader(live, before, image, "first", state.txid, state.timeMs),
       minTxid: 1 as Txid,
     };
-    await encodeImage(live, image, header, "first", spool, sums, () => turn(env, signal));
+    const betweenSlices = limited(live, image, index, spool, between);
+    await encodeImage(live, image, header, "first", spool, sums, betweenSlices);
     assertStillPinned(live);
     if (sums.xor.checksum() !== state.checksum) {
       throw new WalrustError("integrity", `${live.path} is not what was captured up to TXID ${state.txid}`, {
@@ -162,6 +168,21 @@ export async function snapshotImage(
   } finally {
     image.close();
   }
+}
+
+/** What is run between two slices, within the limit of what may be written. */
+function limited(
+  live: LiveDatabase,
+  image: DatabaseImage,
+  index: WalIndexHeader,
+  spool: SpoolWriter,
+  between: () => Promise<void>,
+): () => Promise<void> {
+  const limit = new AnchorLimit(live, image.commit, index.mxFrame);
+  return () => {
+    limit.check(spool.sizeBytes);
+    return between();
+  };
 }
 
 function openImage(live: LiveDatabase): OpenImage | { reason: string } {

@@ -6,7 +6,8 @@
  * leaves the position where it was, and the same frames are captured again.
  * Synchronous, no SQLite: the caller holds the pin.
  */
-
+import { fstatSync } from "node:fs";
+import { sizeClaimProblemOrNull } from "../database/size-claim.ts";
 import { readWalTail, type WalBroken, type WalPosition, type WalTail } from "../database/wal-tail.ts";
 import type { Env } from "../env.ts";
 import { hasCode, WalrustError } from "../errors.ts";
@@ -24,6 +25,8 @@ import { isOverwritten, OVERWRITTEN } from "./overwritten.ts";
 import { planCapture } from "./plan.ts";
 
 const RESTARTED = "the WAL was restarted while it was read";
+/** More pages than these that no frame wrote are no growth of a database that SQLite wrote. */
+const UNWRITTEN_PAGES_MAX = 1_024;
 
 /** What a capture did. */
 export type CaptureOutcome =
@@ -69,7 +72,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   // Frames on top of another file than the one they were captured after would be a state that never was.
   if (isOverwritten(live)) return { kind: "re-anchor", reason: OVERWRITTEN };
   const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
-  const broken = brokenReasonOrNull(live, tail, index);
+  const broken = brokenReasonOrNull(live, tail, index) ?? growthProblemOrNull(live, state, tail);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
   try {
     const file = writeIncrement(live, state, tail, { index, after: plan.after }, timeMs);
@@ -108,6 +111,22 @@ function brokenReasonOrNull(
   const expected = (index.changeCount - live.changeCount) >>> 0;
   if (tail.commitCount >= expected) return null;
   return `the WAL holds ${tail.commitCount} of ${expected} commits since the last capture`;
+}
+
+/**
+ * Why the database cannot have grown to what the tail claims, or not by captures: SQLite writes each page
+ * that a database grows by into the WAL, so there are no zero pages to be made up in one go here.
+ */
+function growthProblemOrNull(
+  live: LiveDatabase,
+  state: DatabaseState,
+  tail: WalTail | WalBroken,
+): string | null {
+  if (tail.kind === "broken" || tail.commit <= state.commit) return null;
+  const unwritten = tail.commit - state.commit - tail.pgnos.length;
+  if (unwritten > UNWRITTEN_PAGES_MAX) return `the database grew by ${unwritten} pages that no frame wrote`;
+  const { size } = fstatSync(live.pin.databaseFd);
+  return sizeClaimProblemOrNull(tail.commit, state.pageSizeBytes, size, tail.position.frameCount);
 }
 
 function writeIncrement(

@@ -23,6 +23,9 @@ import type { AttachTarget, WatchContext } from "./watch-types.ts";
 /** An attach that waits longer than this for its store makes room for another. */
 const ATTACH_PATIENCE_MS = 2_000;
 
+/** An anchor that takes longer, such as that of a large database, lets another go on when one waits. */
+const ANCHOR_TURN_MS = 5_000;
+
 /** What jobs need of the rest of a watcher, and whom they tell. */
 export interface JobHost {
   readonly keeper: WalKeeper;
@@ -173,7 +176,8 @@ export class DatabaseJobs {
     const { snapshots, keeper } = this.host;
     const due = this.anchorDue;
     if (live === null || due === null) return;
-    const outcome = await anchors.run(() => anchor(live, due.before, env, closing), closing);
+    const work = (between: () => Promise<void>) => anchor(live, due.before, env, closing, between);
+    const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing);
     if (outcome.kind === "later") throw busy(live, outcome.reason);
     this.anchorDue = null;
     keeper.anchored(env.monotonicMs());

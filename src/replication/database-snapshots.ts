@@ -13,6 +13,9 @@ import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
 import type { WatchContext } from "./watch-types.ts";
 
+/** A snapshot that takes longer lets another go on when one waits. */
+const SNAPSHOT_TURN_MS = 5_000;
+
 /** A snapshot that was taken: when it began, on the monotonic clock, and what it is. */
 export interface TakenSnapshot {
   readonly atMs: number;
@@ -88,17 +91,18 @@ export class DatabaseSnapshots {
     // One that is asked for from here on is another one.
     this.#due = null;
     try {
-      await anchors.run(async () => {
+      const work = async (between: () => Promise<void>): Promise<void> => {
         const index = frozen();
         env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
         const startedMs = env.monotonicMs();
         // One of this very TXID that waits for its upload is it; another would be written over its file.
         const isIt = (file: SpoolFile): boolean => isSnapshotFile(file) && file.maxTxid === live.state?.txid;
-        const file = live.pending.find(isIt) ?? (await snapshotImage(live, index, env, closing));
+        const file = live.pending.find(isIt) ?? (await snapshotImage(live, index, env, closing, between));
         this.#clock.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
-      }, closing);
+      };
+      await anchors.runInTurns(work, SNAPSHOT_TURN_MS, env, closing);
       this.#isRetentionDue = options.maintenance?.retainAfterSnapshot === true;
       this.#pause.reset();
       this.#isFailing = false;

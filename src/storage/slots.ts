@@ -5,9 +5,13 @@
 import type { Env } from "../env.ts";
 import type { PutLimit } from "./put-gate.ts";
 
+/** As many works of `runInTurns` are paused at most. */
+const PAUSED_MAX = 8;
+
 /** A counting semaphore. */
 export class Slots {
   #free: number;
+  #pausedCount = 0;
   /** In the order they came. */
   readonly #waiting = new Set<() => void>();
 
@@ -51,6 +55,42 @@ export class Slots {
       await Promise.race([settled, env.sleep(patienceMs, timeout.signal)]);
     }, signal);
     return running as Promise<T>;
+  }
+
+  /**
+   * Runs `work` as `run`, but gives the slot to those who wait whenever it was held for `turnMs`: `work`
+   * calls `between` at every place where it may pause, and goes on there when it has a slot again. Each turn
+   * is twice as long as the one before, so that long works do not change places all the time; and what is
+   * paused holds its database and its half written files, so that only a few are.
+   */
+  async runInTurns<T>(
+    work: (between: () => Promise<void>) => Promise<T>,
+    turnMs: number,
+    env: Pick<Env, "turn" | "monotonicMs">,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    await this.acquire(signal);
+    let isHeld = true;
+    let leftMs = turnMs;
+    let sinceMs = env.monotonicMs();
+    const between = async (): Promise<void> => {
+      await env.turn();
+      signal?.throwIfAborted();
+      if (!this.isContended || env.monotonicMs() - sinceMs < leftMs) return;
+      if (this.#pausedCount >= PAUSED_MAX) return;
+      isHeld = false;
+      this.#pausedCount++;
+      this.release();
+      await this.acquire(signal).finally(() => this.#pausedCount--);
+      isHeld = true;
+      leftMs *= 2;
+      sinceMs = env.monotonicMs();
+    };
+    try {
+      return await work(between);
+    } finally {
+      if (isHeld) this.release();
+    }
   }
 
   /** Waits for a slot, which has to be released. @throws as `run` */

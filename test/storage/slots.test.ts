@@ -69,6 +69,87 @@ describe("Slots", () => {
   });
 });
 
+/** Works that pause after each of their steps, on a clock that a test moves. */
+class Steps {
+  nowMs = 0;
+  readonly log: string[] = [];
+  readonly env = { turn: () => Promise.resolve(), monotonicMs: () => this.nowMs };
+
+  /** One step takes a second. */
+  of(name: string, stepCount: number): (between: () => Promise<void>) => Promise<string> {
+    return async (between) => {
+      for (let step = 0; step < stepCount; step++) {
+        this.log.push(name);
+        this.nowMs += 1_000;
+        await between();
+      }
+      return name;
+    };
+  }
+}
+
+describe("Slots.runInTurns", () => {
+  test("a work that takes long lets one that waits go on, and ends all the same", async () => {
+    const slots = new Slots(1);
+    const steps = new Steps();
+    const long = slots.runInTurns(steps.of("long", 20), 5_000, steps.env);
+    const short = slots.runInTurns(steps.of("short", 1), 5_000, steps.env);
+    expect(await Promise.all([long, short])).toEqual(["long", "short"]);
+    expect(steps.log.indexOf("short")).toBe(5);
+    expect(steps.log.length).toBe(21);
+  });
+
+  test("two that take long change places ever more rarely", async () => {
+    const slots = new Slots(1);
+    const steps = new Steps();
+    await Promise.all(["a", "b"].map((name) => slots.runInTurns(steps.of(name, 40), 2_000, steps.env)));
+    const changes = steps.log.filter((name, index) => index > 0 && steps.log[index - 1] !== name).length;
+    expect(changes).toBeLessThan(12);
+    expect(changes).toBeGreaterThan(4);
+  });
+
+  test("alone a work keeps its slot; few are paused at once; and no slot is lost", async () => {
+    const slots = new Slots(2);
+    const steps = new Steps();
+    await slots.runInTurns(steps.of("alone", 100), 1_000, steps.env);
+    const names = Array.from({ length: 50 }, (_, index) => `n${index}`);
+    const seen = new Set<string>();
+    let open = 0;
+    let openMax = 0;
+    const work = (name: string) => async (between: () => Promise<void>) => {
+      openMax = Math.max(openMax, ++open);
+      await steps.of(name, 10)(between);
+      open--;
+      seen.add(name);
+    };
+    await Promise.all(names.map((name) => slots.runInTurns(work(name), 1_000, steps.env)));
+    expect([seen.size, openMax]).toEqual([50, 2 + 8]);
+    await Promise.all([slots.acquire(), slots.acquire()]);
+  });
+
+  test("a paused work that is broken off gives back no slot that it does not hold", async () => {
+    const slots = new Slots(1);
+    const steps = new Steps();
+    const stopper = new AbortController();
+    const first = slots.runInTurns(steps.of("first", 50), 1_000, steps.env, stopper.signal);
+    const works = new Works();
+    const second = slots.run(works.of("second"));
+    await settled();
+    await settled();
+    stopper.abort(new Error("stop"));
+    expect(first).rejects.toThrow("stop");
+    await works.end("second");
+    await second;
+    let isTaken = false;
+    await slots.acquire();
+    void slots.acquire().then(() => {
+      isTaken = true;
+    });
+    await settled();
+    expect(isTaken).toBe(false);
+  });
+});
+
 describe("SharedSlot", () => {
   test("takes one slot for all its works, and gives it back after the last", async () => {
     const slots = new Slots(2);
