@@ -4,17 +4,17 @@
  *
  * The bucket has one writer: where the database is here and watched, the watch is asked to do it.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import { COMPACT_OPTIONS } from "../config/options.ts";
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import { COMPACTION_OPTIONS, KEEP_OPTIONS, STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { takeHostLockOrNull } from "../database/host-lock.ts";
-import { systemCode, WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/runtime-folder.ts";
+import { makeTempFolder } from "../local/temp-folder.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
 import type { RetentionPolicy } from "../replication/retention.ts";
@@ -161,15 +161,7 @@ async function compactOne(
 
 /** Where merged objects wait for their upload. */
 function makeFolder(): string {
-  const parent = tmpdir();
-  try {
-    return mkdtempSync(join(parent, "walrust-compact-"));
-  } catch (error) {
-    throw new WalrustError("database", `Cannot make a temporary folder in ${parent}: ${systemCode(error)}`, {
-      hint: "Set TMPDIR to a folder with room for what is merged",
-      cause: error,
-    });
-  }
+  return makeTempFolder(tmpdir(), "walrust-compact-", "Set TMPDIR to a folder with room for what is merged");
 }
 
 /** What holds for one database, and what of its retention somebody said. */

@@ -3,6 +3,8 @@
  */
 import { WATCH_GROUPS } from "../config/options.ts";
 import type { Log } from "../env.ts";
+import { stateHomeOf } from "../local/places.ts";
+import { sweepStateHome } from "../local/state-sweep.ts";
 import { verifyDatabase } from "../recovery/verify.ts";
 import { Conditions } from "../replication/conditions.ts";
 import { type WatchResult, watch } from "../replication/watch.ts";
@@ -52,6 +54,8 @@ async function run(invocation: Invocation): Promise<number> {
   const options = watchOptions(sources);
   const places = localPlaces(invocation);
   const putSlots = new PutGate(new UploadPace(options.uploaderConcurrency), env);
+  const forgotten = sweepStateHome(stateHomeOf(places.choice), env.nowMs());
+  if (forgotten.length > 0) env.log.info(`removed the state of ${forgotten.length} databases that are gone`);
   let emit = (_event: WatchEvent): void => {};
   const conditions = new Conditions(null, env, (event) => emit(event));
   const work = async (store: ObjectStore): Promise<number> => {

@@ -6,7 +6,7 @@
  * the same until they are overwritten; nothing but the wal-index could tell. The overwriting breaks the
  * running checksum, so it is noticed.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { systemCode, WalrustError } from "../errors.ts";
 import {
   decodeWalHeader,
@@ -19,6 +19,7 @@ import {
   walOffset,
 } from "../format/wal.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { openRegular } from "./foreign-files.ts";
 import { walScratch } from "./scratch.ts";
 
 /** How far a WAL was followed: up to a commit, or to its header. */
@@ -38,9 +39,10 @@ export interface WalEndMark {
 export function followWal(walPath: string, from: WalEndMark | null): WalEndMark | null {
   let fd: number;
   try {
-    fd = openSync(walPath, "r");
+    fd = openRegular(walPath, false);
   } catch (error) {
     if (systemCode(error) === "ENOENT") return null;
+    if (error instanceof WalrustError) throw error;
     throw new WalrustError("database", `Cannot open ${walPath}: ${systemCode(error)}`, { cause: error });
   }
   try {
@@ -84,7 +86,7 @@ export function markOfIndexOrNull(walPath: string, index: WalIndexHeader): WalEn
 
 function followHeaderOrNull(walPath: string): WalHeader | null {
   try {
-    const fd = openSync(walPath, "r");
+    const fd = openRegular(walPath, false);
     try {
       return readHeaderOrNull(fd);
     } finally {

@@ -5,7 +5,8 @@
  *  1. the path's last name is no symbolic link (O_NOFOLLOW),
  *  2. it is a regular file: a FIFO, device, socket or folder is closed again at once,
  *  3. its owner is our effective user, and
- *  4. no other user may write to it, and its size is at most what the caller expects.
+ *  4. its size is at most what the caller expects.
+ * What others may open (earlier versions left it to the umask) is closed to them when it is opened.
  * Opening never blocks: O_NONBLOCK returns at once for a FIFO without a writer, and for a file under a lease.
  * A new file gets a random name that nobody can foresee, with O_EXCL, and mode 0600 from the start. Modes are
  * set on the descriptor, never by path. The folder around the file is checked by folder-trust.ts.
@@ -33,7 +34,7 @@ const SAFELY = O_NOFOLLOW | O_NONBLOCK;
 
 /** Mode of each file of ours; folders are 0700. */
 const FILE_MODE = 0o600;
-const OTHERS_WRITE = 0o022;
+const OTHERS = 0o077;
 
 /** Our effective user id; 0 where the system has none. */
 export function ownUid(): number {
@@ -146,16 +147,14 @@ export function closeFolderToOthers(folder: string): void {
 
 /** Why an open file is not ours, or null. */
 export function strangenessOrNull(
-  stats: Pick<Stats, "isFile" | "isFIFO" | "isDirectory" | "uid" | "mode">,
+  stats: Pick<Stats, "isFile" | "isFIFO" | "isDirectory" | "uid">,
   uid: number,
 ): string | null {
   if (!stats.isFile()) {
     const kind = stats.isFIFO() ? "a FIFO" : stats.isDirectory() ? "a folder" : "no regular file";
     return `it is ${kind}, expected a regular file`;
   }
-  if (stats.uid !== uid) return `user ${stats.uid} owns it, expected user ${uid}`;
-  if ((stats.mode & OTHERS_WRITE) !== 0) return "other users may write to it";
-  return null;
+  return stats.uid === uid ? null : `user ${stats.uid} owns it, expected user ${uid}`;
 }
 
 function openChecked(path: string, flags: number): number | null {
@@ -175,10 +174,14 @@ function openChecked(path: string, flags: number): number | null {
       cause: error,
     });
   }
-  const strangeness = strangenessOrNull(fstatSync(fd), ownUid());
-  if (strangeness === null) return fd;
-  closeSync(fd);
-  throw notOurs(path, strangeness);
+  const stats = fstatSync(fd);
+  const strangeness = strangenessOrNull(stats, ownUid());
+  if (strangeness !== null) {
+    closeSync(fd);
+    throw notOurs(path, strangeness);
+  }
+  if ((stats.mode & OTHERS) !== 0) fchmodSync(fd, FILE_MODE);
+  return fd;
 }
 
 function missing(path: string): never {

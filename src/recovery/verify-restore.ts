@@ -3,13 +3,14 @@
  * restore and SQLite's integrity_check. Nothing is left behind, whatever happens (a SIGKILL leaves the folder
  * to the system's cleaning of temporary files).
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Env } from "../env.ts";
-import { hasCode, systemCode, WalrustError } from "../errors.ts";
+import { hasCode } from "../errors.ts";
 import { formatChecksum } from "../format/ltx.ts";
 import type { Txid } from "../format/types.ts";
+import { makeTempFolder } from "../local/temp-folder.ts";
 import type { LtxObject } from "../storage/catalog.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { applyObject, startOfPath } from "./apply-object.ts";
@@ -97,14 +98,7 @@ function addVerdict(verdict: IntegrityVerdict, txid: number, findings: Findings)
 }
 
 function makeFolder(parent: string): string {
-  try {
-    return mkdtempSync(join(parent, "walrust-verify-"));
-  } catch (error) {
-    throw new WalrustError("database", `Cannot make a temporary folder in ${parent}: ${systemCode(error)}`, {
-      hint: "Set TMPDIR to a folder with room for the database",
-      cause: error,
-    });
-  }
+  return makeTempFolder(parent, "walrust-verify-", "Set TMPDIR to a folder with room for the database");
 }
 
 /**

@@ -49,17 +49,11 @@ const STRANGE: readonly [kind: string, make: (path: string) => void, said: strin
   ["a folder", (path) => mkdirSync(path), "it is a folder"],
   ["a link to a file of ours", (path) => linkTo(path, true), "symbolic link"],
   ["a dangling link", (path) => linkTo(path, false), "symbolic link"],
-  ["a file that others may write to", (path) => withMode(path, 0o622), "other users may write"],
 ];
 
 function linkTo(path: string, isThere: boolean): void {
   if (isThere) writeFileSync(`${path}.target`, "text", { mode: 0o600 });
   symlinkSync(`${path}.target`, path);
-}
-
-function withMode(path: string, mode: number): void {
-  writeFileSync(path, "text");
-  chmodSync(path, mode);
 }
 
 describe("a file of ours", () => {
@@ -83,6 +77,16 @@ describe("a file of ours", () => {
       expect(readdirSync(join(path, "..")).filter((name) => name.endsWith(".tmp"))).toEqual([]);
     });
   }
+
+  test("is closed to others when it is opened, whatever its mode was", () => {
+    const path = join(tempFolder("own"), "pages.sum");
+    writeFileSync(path, "text");
+    for (const mode of [0o664, 0o644, 0o777]) {
+      chmodSync(path, mode);
+      closeSync(openOwn(path));
+      expect(statSync(path).mode & 0o777).toBe(0o600);
+    }
+  });
 
   test("is never a socket", async () => {
     const path = join(tempFolder("own"), "s");
