@@ -12,7 +12,9 @@
  *    freeze; there the write lock is ours and everything committed is captured.
  * 2. Whatever is thrown, freeze or mark is held again before the write lock is given back. Where that is
  *    impossible the pin's state is "released" and the outcome's reason says so.
- * 3. Never FULL or RESTART, which make every writer wait while they wait for readers. TRUNCATE only after the
+ * 3. No page goes into a database file that something else has written: its stamp is compared before each
+ *    copy.
+ * 4. Never FULL or RESTART, which make every writer wait while they wait for readers. TRUNCATE only after the
  *    freeze is held again: it can then cut only what is in the database file.
  */
 import { fdatasyncSync } from "node:fs";
@@ -71,6 +73,7 @@ const PASSIVE_TRIES_MAX = 20;
 const FREEZE_TRIES_MAX = 20;
 
 const NOT_CAPTURED: Ending = { outcome: "aborted", reason: "the WAL could not be captured" };
+const WRITTEN_OVER: Ending = { outcome: "busy", reason: "something else wrote the database file" };
 const IN_THE_WAY: Ending = { outcome: "partial", reason: "a reader or checkpointer is in the way" };
 
 /**
@@ -126,8 +129,11 @@ function copyAhead(cycle: Cycle): Ending | null {
   if (!capture()) return NOT_CAPTURED;
   if (!isMarked) return settle(cycle);
   const mark = pin.walIndex()?.readMarks[pin.markSlot ?? 0];
+  if (pin.isRewritten()) return WRITTEN_OVER;
   pin.thaw();
   passive(copier, env);
+  // What is written from here on was not this checkpoint.
+  if (pin.isRewritten()) return WRITTEN_OVER;
   // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done
   // here.
   fdatasyncSync(pin.databaseFd);
@@ -192,6 +198,7 @@ function underWriteLock(cycle: Cycle, before: WalIndexHeader | null, leftMax: nu
   }
   if (!isLittleLeft(index, leftMax)) return null;
   if (!capture()) return NOT_CAPTURED;
+  if (pin.isRewritten()) return WRITTEN_OVER;
   copyRest(pin, copier, env);
   return judge(pin);
 }

@@ -7,18 +7,21 @@
  * Until then nothing was written into the database file, and as long as the SHARED range is held by a
  * descriptor of ours, closing the connection writes nothing either.
  */
-import { existsSync, fstatSync, statSync } from "node:fs";
-import { WalrustError } from "../errors.ts";
+import { existsSync, fstatSync, readdirSync, statSync } from "node:fs";
+import { systemCode, WalrustError } from "../errors.ts";
 import {
   closeDescriptor,
   connectionCount,
   descriptorIdentity,
+  type FileIdentity,
+  fileIdentityOrNull,
+  isSameFile,
   openDescriptor,
   readHeaderOf,
 } from "./descriptors.ts";
-import { fileMark, isSameName } from "./file-mark.ts";
+import { type FileMark, fileMark, isSameName } from "./file-mark.ts";
 import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "./lock-bytes.ts";
-import { isLockedByOther } from "./ofd-lock.ts";
+import { isLockedByOther, lockHolderOrNull } from "./ofd-lock.ts";
 import { hasFrameInFile, readWalFileOrNull, type WalFile } from "./wal-claims.ts";
 import { type Content, judgeWal, type KnownFiles, type WalFacts } from "./wal-owner.ts";
 
@@ -116,9 +119,11 @@ export function readWalFacts(path: string, databaseFd: number, { known, compared
   const header = readHeaderOf(databaseFd);
   // A connection of this process holds the locks that are asked for here, and was judged before.
   const isOurs = connectionCount(descriptorIdentity(databaseFd)) > 0;
-  const wasShmHeld = isOurs || isShmHeldAt(path, databaseFd);
-  const isDatabaseHeld = isOurs || isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
-  const isShmHeld = wasShmHeld && (isOurs || isShmHeldAt(path, databaseFd));
+  const wasShmHeld = isOurs || shmHolderOrNull(path, databaseFd) !== null;
+  const isLocked = isOurs || isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
+  const holder = wasShmHeld && !isOurs ? shmHolderOrNull(path, databaseFd) : null;
+  const isShmHeld = isOurs || holder !== null;
+  const isDatabaseHeld = isLocked || (holder !== null && hasOpen(holder, database, databaseFd, known));
   const isInUse = isDatabaseHeld && isShmHeld;
   const wal = readWalFileOrNull(`${path}-wal`, isInUse);
   const content = compared?.versions === versionsOf(path, databaseFd) ? compared.content : "unknown";
@@ -137,12 +142,35 @@ export function versionsOf(path: string, databaseFd: number): string {
   return JSON.stringify(parts);
 }
 
-function isShmHeldAt(path: string, databaseFd: number): boolean {
+/**
+ * Whether a process that has -shm open but no lock on the database file has that open all the same. One that
+ * copies its database file within itself loses its lock with the close, and works on. Where the process cannot
+ * be asked, only the memory of another file speaks against it.
+ */
+function hasOpen(pid: number, database: FileMark, databaseFd: number, known: KnownFiles | null): boolean {
+  const answer = pid > 0 ? hasDescriptorOrNull(pid, descriptorIdentity(databaseFd)) : null;
+  return answer ?? (known === null || isSameName(known.database, database));
+}
+
+/** Whether a process has a file open, or null when it may not be asked. */
+function hasDescriptorOrNull(pid: number, file: FileIdentity): boolean | null {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).some((fd) => isSameFile(fileIdentityOrNull(`${folder}/${fd}`), file));
+  } catch (error) {
+    // Another user's process, one of another namespace, or one that has ended.
+    if (systemCode(error) !== undefined) return null;
+    throw error;
+  }
+}
+
+/** The process that has -shm open, as `lockHolderOrNull` tells it. */
+function shmHolderOrNull(path: string, databaseFd: number): number | null {
   const shmPath = `${path}-shm`;
   const fd = existsSync(shmPath) ? openOrNull(shmPath) : null;
-  if (fd === null) return false;
+  if (fd === null) return null;
   try {
-    return isLockedByOther(fd, DEAD_MAN_BYTE, 1, "exclusive");
+    return lockHolderOrNull(fd, DEAD_MAN_BYTE, 1, "exclusive");
   } finally {
     closeDescriptor(descriptorIdentity(databaseFd), fd);
   }

@@ -277,9 +277,10 @@ export class Pin {
     return statSync(this.walPath, { throwIfNoEntry: false })?.size === 0;
   }
 
-  /** Whether nobody else has the database file open. */
+  /** Whether nobody else has the database file open. One that lost its lock on that still has the -shm. */
   isAlone(): boolean {
-    return !isLockedByOther(this.databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
+    if (isLockedByOther(this.databaseFd, SHARED_START, SHARED_LENGTH, "exclusive")) return false;
+    return !isLockedByOther(this.shmFd, DEAD_MAN_BYTE, 1, "exclusive");
   }
 
   /**

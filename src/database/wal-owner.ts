@@ -44,7 +44,7 @@ export interface WalFacts {
   };
   /** Null when there is no -wal file. */
   readonly wal: WalFile | null;
-  /** Somebody else has the database file open. */
+  /** Somebody else has the database file open; of those who have the -shm, not another file instead. */
   readonly isDatabaseHeld: boolean;
   /** Somebody else has the -shm file open. */
   readonly isShmHeld: boolean;

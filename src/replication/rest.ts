@@ -25,7 +25,7 @@ const REST_TRIES_MAX = 8;
 
 /** What emptying a WAL came to. "not-now": somebody has the database open, or is in the way. */
 export type RestOutcome =
-  | { readonly kind: "empty" | "not-now" }
+  | { readonly kind: "empty" | "emptied" | "not-now" }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
 /**
@@ -49,7 +49,7 @@ export function emptyIfAlone(live: LiveDatabase, env: Env): RestOutcome {
   if (!isHeld(live)) live.pinLost = "the pin could not be taken again after a checkpoint";
   if (cycle.outcome === "complete") live.mayRestart = true;
   rememberFile(live);
-  return { kind: cycle.isTruncated ? "empty" : "not-now" };
+  return { kind: cycle.isTruncated ? "emptied" : "not-now" };
 }
 
 function isHeld({ pin }: LiveDatabase): boolean {
@@ -70,12 +70,12 @@ export function rememberFile(live: LiveDatabase): void {
  */
 export function noteRest(live: LiveDatabase, env: Env): boolean {
   const { state } = live;
+  if (state?.file?.restedNs !== undefined) return true;
   const index = restingIndexOrNull(live);
   if (state === null || index === null) {
     live.still = null;
     return false;
   }
-  if (state.file?.restedNs !== undefined) return true;
   const file = restingFileOf(live.pin);
   const nowMs = env.monotonicMs();
   if (live.still?.restedNs !== file.restedNs) live.still = { restedNs: file.restedNs, sinceMs: nowMs };
@@ -109,7 +109,8 @@ export async function comeToRest(live: LiveDatabase, env: Env): Promise<void> {
   for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {
     const { pin } = live;
     if (pin.isLoose || !isHeld(live) || pin.changedFile() !== "none" || !pin.isAlone()) return;
-    if (emptyIfAlone(live, env).kind !== "empty" || noteRest(live, env)) return;
+    const { kind } = emptyIfAlone(live, env);
+    if ((kind !== "empty" && kind !== "emptied") || noteRest(live, env)) return;
     await env.sleep(TICK_MS);
   }
 }

@@ -24,12 +24,15 @@ const MAX_LOCK_BUDGET_MS = 1_000;
 const BUSY_PAUSE_MS = 50;
 const PARTIAL_PAUSE_MS = 1_000;
 const FILE_CHECK_INTERVAL_MS = 1_000;
-/** An application that opens the database for each commit has closed it for good after this long. */
-const QUIET_MS = 1_000;
-/** Between two looks whether the application has closed the database. */
-const ACTIVE_MS = 10_000;
-const ACTIVE_REST_INTERVAL_MS = 250;
-const IDLE_REST_INTERVAL_MS = 1_000;
+/**
+ * How long nothing was captured before it is asked whether the application has closed the database: first
+ * after this long, then in pauses that double up to the longest.
+ */
+const FIRST_REST_MS = 100;
+const REST_INTERVAL_MS_MAX = 1_000;
+/** An application that opens the database for each commit must not have a checkpoint for each of them. */
+const REST_PAUSE_MS = 10_000;
+const REST_QUIET_MS = 1_000;
 
 /** What a look may do. */
 export interface LookLimits {
@@ -53,6 +56,7 @@ export class WalKeeper {
   #nextMarkMs = 0;
   #lastFileCheckMs = 0;
   #nextRestMs = 0;
+  #lastRestMs = Number.NEGATIVE_INFINITY;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
   readonly #witness: WalWitness;
   readonly #loose: LooseKeeper;
@@ -80,6 +84,7 @@ export class WalKeeper {
   /** An anchor counts as a capture. */
   anchored(nowMs: number): void {
     this.#lastCaptureMs = nowMs;
+    this.#nextRestMs = nowMs + FIRST_REST_MS;
   }
 
   /**
@@ -142,10 +147,16 @@ export class WalKeeper {
   /** What the last close of the application would do without our pin. @returns why to anchor anew, or null */
   #restIfAlone(live: LiveDatabase, nowMs: number): string | null {
     if (nowMs < this.#nextRestMs) return null;
-    const sinceMs = nowMs - this.#lastCaptureMs;
-    this.#nextRestMs = nowMs + (sinceMs < ACTIVE_MS ? ACTIVE_REST_INTERVAL_MS : IDLE_REST_INTERVAL_MS);
-    if (sinceMs < QUIET_MS || noteRest(live, this.context.env)) return null;
+    const quietMs = nowMs - this.#lastCaptureMs;
+    this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
+    const isOften = nowMs - this.#lastRestMs < REST_PAUSE_MS;
+    if (quietMs < (isOften ? REST_QUIET_MS : FIRST_REST_MS)) return null;
+    if (noteRest(live, this.context.env)) return null;
     const outcome = emptyIfAlone(live, this.context.env);
+    if (outcome.kind === "emptied") {
+      this.#lastRestMs = nowMs;
+      this.#nextRestMs = nowMs + FIRST_REST_MS;
+    }
     return outcome.kind === "re-anchor" ? outcome.reason : null;
   }
 
@@ -156,6 +167,7 @@ export class WalKeeper {
     if (replaced !== null) return { kind: "replaced", reason: replaced };
     if (outcome.kind === "re-anchor") return outcome;
     this.#lastCaptureMs = nowMs;
+    this.#nextRestMs = nowMs + FIRST_REST_MS;
     return { kind: "captured", frames: outcome.frameCount };
   }
 

@@ -8,7 +8,14 @@ import { copyFileSync, readFileSync, renameSync, rmSync, statSync } from "node:f
 import { join } from "node:path";
 import { checkpointCycle } from "../../src/database/checkpoint.ts";
 import { openConnection } from "../../src/database/connection.ts";
-import { fileIdentityOrNull } from "../../src/database/descriptors.ts";
+import {
+  closeDescriptor,
+  descriptorIdentity,
+  fileIdentityOrNull,
+  openDescriptor,
+} from "../../src/database/descriptors.ts";
+import { SHARED_LENGTH, SHARED_START } from "../../src/database/lock-bytes.ts";
+import { isLockedByOther } from "../../src/database/ofd-lock.ts";
 import { requireOwnWalAt } from "../../src/database/own-wal.ts";
 import { Pin } from "../../src/database/pin.ts";
 import { WalrustError } from "../../src/errors.ts";
@@ -100,6 +107,17 @@ test("Pin.open refuses a file while an application works on its predecessor", as
   expect(errorOf(() => Pin.open(path, env)).code).toBe("foreign-wal");
   await app.close();
   expect(readFileSync(path).equals(bytes)).toBe(true);
+});
+
+test("Pin.open takes a database whose application copied it within itself, and so lost its lock", async () => {
+  const { path, app } = await walDatabase();
+  await app.must("INSERT INTO t VALUES (1)");
+  await app.must(".read");
+  const fd = openDescriptor(path);
+  expect(isLockedByOther(fd, SHARED_START, SHARED_LENGTH, "exclusive")).toBe(false);
+  closeDescriptor(descriptorIdentity(fd), fd);
+  const pin = pinned(path);
+  expect([pin.state, pin.isAlone()]).toEqual(["frozen", false]);
 });
 
 test("openConnection opens the expected file or none", async () => {

@@ -3,12 +3,15 @@
  * closes its connection, when stdin does.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { becomeOtherUser } from "./other-user.ts";
 
 const OPEN_FLAGS = constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_CREATE | constants.SQLITE_OPEN_URI;
 becomeOtherUser(process.argv[3]);
 const database = new Database(process.argv[2] ?? "", OPEN_FLAGS);
+/** Reads the database file past SQLite: closing it drops the locks of this process on it. */
+const READ_FILE = ".read";
 process.stdout.write("ready\n");
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -18,6 +21,10 @@ for await (const line of createInterface({ input: process.stdin })) {
   let message = "";
   try {
     for (const sql of JSON.parse(line) as string[]) {
+      if (sql === READ_FILE) {
+        readFileSync(process.argv[2] ?? "");
+        continue;
+      }
       const statement = database.prepare(sql);
       rows = statement.values();
       statement.finalize();
