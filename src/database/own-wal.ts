@@ -143,9 +143,9 @@ export function versionsOf(path: string, databaseFd: number): string {
 }
 
 /**
- * Whether a process that has -shm open but no lock on the database file has that open all the same. One that
- * copies its database file within itself loses its lock with the close, and works on. Where the process cannot
- * be asked, only the memory of another file speaks against it.
+ * Whether a process that has -shm open but no lock on the database file has that open all the same. One which
+ * copies its database file within itself loses its lock with the close, and works on. Where the process
+ * cannot be asked, only the memory of another file speaks against it.
  */
 function hasOpen(pid: number, database: FileMark, databaseFd: number, known: KnownFiles | null): boolean {
   const answer = pid > 0 ? hasDescriptorOrNull(pid, descriptorIdentity(databaseFd)) : null;

@@ -272,6 +272,12 @@ export class Pin {
     return isShm && isSameFile(fileIdentityOrNull(this.walPath), this.wal);
   }
 
+  /** Whether the last write to the -wal at its path came after the last one to the database file. */
+  isWalNewer(): boolean {
+    const wal = statSync(this.walPath, { bigint: true, throwIfNoEntry: false });
+    return wal !== undefined && wal.mtimeNs > fstatSync(this.databaseFd, { bigint: true }).mtimeNs;
+  }
+
   /** Whether the -wal file at its path has no content. */
   isWalEmpty(): boolean {
     return statSync(this.walPath, { throwIfNoEntry: false })?.size === 0;

@@ -26,7 +26,9 @@ export function overwriting(live: LiveDatabase): Overwriting {
   const { pin } = live;
   // Without locks the application's checkpoints write the file; a difference follows each of them.
   if (pin.isLoose || !pin.isRewritten()) return "none";
-  return live.mayRestart || pin.isBackfilled() ? "harmless" : "mixture";
+  if (pin.isBackfilled()) return "harmless";
+  // All was in the file at the last look; what came since then is of the new content only if it came later.
+  return live.mayRestart && pin.isWalNewer() ? "harmless" : "mixture";
 }
 
 /**

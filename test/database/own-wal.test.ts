@@ -109,7 +109,7 @@ test("Pin.open refuses a file while an application works on its predecessor", as
   expect(readFileSync(path).equals(bytes)).toBe(true);
 });
 
-test("Pin.open takes a database whose application copied it within itself, and so lost its lock", async () => {
+test("Pin.open takes a database whose application lost its lock by reading the file itself", async () => {
   const { path, app } = await walDatabase();
   await app.must("INSERT INTO t VALUES (1)");
   await app.must(".read");
