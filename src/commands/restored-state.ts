@@ -7,6 +7,7 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Env } from "../env.ts";
+import { errorMessage } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
 import { PageSumWriter } from "../local/page-sums.ts";
@@ -18,8 +19,10 @@ import type { RestoredState } from "../recovery/restore.ts";
 import { isUnsent } from "./local-copies.ts";
 
 /**
- * Writes position and page sums of a restored database.
- * @throws WalrustError code "database"; the state folder that was there is back in its place then
+ * Writes position and page sums of a restored database. Where that cannot be, nothing is lost but an upload
+ * of the whole file by the next watch, and the restore goes on.
+ * @throws WalrustError code "database" when state of the database before is there and stays; it is back in
+ * its place then, and would be taken for the restored one's
  */
 export function leaveState(
   restored: RestoredState,
@@ -37,8 +40,12 @@ export function leaveState(
     if (hadFolder) carryUnsent(restored, join(asideFolder, "ltx"), paths.spoolFolder);
   } catch (error) {
     rmSync(paths.folder, { recursive: true, force: true });
-    if (hadFolder) renameSync(asideFolder, paths.folder);
-    throw error;
+    if (hadFolder) {
+      renameSync(asideFolder, paths.folder);
+      throw error;
+    }
+    const hint = "A watch of the restored file uploads it as a whole once; --state-dir chooses a folder";
+    env.log.warn(`no state is left for a watch: ${errorMessage(error)}`, { database: restored.name, hint });
   }
 }
 

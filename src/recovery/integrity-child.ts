@@ -116,7 +116,8 @@ export async function linesOfChild(
   { env, signal }: CheckContext,
 ): Promise<ChildAnswers> {
   signal?.throwIfAborted();
-  const child = Bun.spawn([...command], { stdio: ["ignore", "pipe", "ignore"], env: {}, cwd: "/" });
+  const child = startOrReason(command);
+  if (typeof child === "string") return { lines: [], stopped: child, ending: child };
   preferAsVictim(child.pid);
   const ended = new AbortController();
   const done = child.exited.then(() => ended.abort());
@@ -128,6 +129,15 @@ export async function linesOfChild(
   signal?.throwIfAborted();
   const ending = `the check ended by itself (${child.signalCode ?? `exit ${child.exitCode}`})`;
   return { lines: lines.map((line) => JSON.parse(line) as unknown), stopped, ending };
+}
+
+/** Starts a child; its file of errors and our environment are not its business. */
+function startOrReason(command: readonly string[]): Bun.Subprocess<"ignore", "pipe", "ignore"> | string {
+  try {
+    return Bun.spawn([...command], { stdio: ["ignore", "pipe", "ignore"], env: {}, cwd: "/" });
+  } catch (error) {
+    return `no process can be started for the check (${errorMessage(error)})`;
+  }
 }
 
 /** Waits for the end of the child. @returns why it has to be ended, or null */

@@ -342,6 +342,12 @@ function putInPlace(
   assertTargetFree(folder, force);
   const wanted = accessForTarget(statsOrNull(folder, folder.name), folder.stats());
   const access = { ...builder.setAccess(wanted), from: wanted.from };
+  if (wanted.from === "replaced-file" && (access.uid !== wanted.uid || access.gid !== wanted.gid)) {
+    const hint = `Its application may not be able to open it: chown ${wanted.uid}:${wanted.gid} ${outputPath}`;
+    const found = `belongs to user ${access.uid} and group ${access.gid}`;
+    const expected = `the file it replaces to ${wanted.uid} and ${wanted.gid}`;
+    env.log.warn(`the restored file ${found}, ${expected}`, { database: name, hint });
+  }
   builder.sync();
   leaveState({ name, outputPath, builder, chain, objects });
   const previousPath = moveAside(folder, env.nowMs());
