@@ -30,6 +30,8 @@ export function leaveState(
   env: Env,
   places: LocalPlaces,
 ): void {
+  // The folder may have been made only now: what was seen of it before counts no more.
+  places.refresh();
   const { paths } = places.of(realParent(restored.outputPath));
   const stamp = new Date(env.nowMs()).toISOString().replace(/[:.]/g, "-");
   const asideFolder = `${paths.folder}.pre-restore-${stamp}`;

@@ -343,7 +343,8 @@ function putInPlace(
   const wanted = accessForTarget(statsOrNull(folder, folder.name), folder.stats());
   const access = { ...builder.setAccess(wanted), from: wanted.from };
   if (wanted.from === "replaced-file" && (access.uid !== wanted.uid || access.gid !== wanted.gid)) {
-    const hint = `Its application may not be able to open it: chown ${wanted.uid}:${wanted.gid} ${outputPath}`;
+    const command = `chown ${wanted.uid}:${wanted.gid} ${outputPath}`;
+    const hint = `Its application may not be able to open it: ${command}`;
     const found = `belongs to user ${access.uid} and group ${access.gid}`;
     const expected = `the file it replaces to ${wanted.uid} and ${wanted.gid}`;
     env.log.warn(`the restored file ${found}, ${expected}`, { database: name, hint });

@@ -1,6 +1,6 @@
 /**
- * Whose a restored file is, and who may read copies: root restores for an application, a deployer restores for
- * a group, links of other users are refused, and nothing is readable by everybody.
+ * Whose a restored file is, and who may read copies: root restores for an application, a deployer restores
+ * for a group, links of other users are refused, and nothing is readable by everybody.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
