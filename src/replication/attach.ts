@@ -22,7 +22,7 @@ import { type Condition, EXIT_CODES, hasCode, WalrustError } from "../errors.ts"
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../format/ltx.ts";
-import { NO_CHECKSUM } from "../format/types.ts";
+import { NO_CHECKSUM, TXID_MAX } from "../format/types.ts";
 import { clearSpool, loadSpool, type SpoolFile } from "../local/spool.ts";
 import { sentBytes } from "../local/spool-cache.ts";
 import {
@@ -251,6 +251,7 @@ export async function adopt(
   if (newest === null) await assertNotForeign(live.name, store, env);
   const found =
     newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store, env);
+  if (newest?.maxTxid === TXID_MAX) throw noTxidLeft(newest.key);
   forgetLocal(live);
   if (newest === null || found === null) {
     // Said only now: as long as the bucket cannot be looked at, this is tried again and again.
@@ -315,6 +316,13 @@ function forgetLocal(live: LiveDatabase): void {
   live.pending.length = 0;
   rmSync(live.paths.statePath, { force: true });
   clearSpool(live.paths.spoolFolder);
+}
+
+function noTxidLeft(key: string): WalrustError {
+  return new WalrustError("integrity", `Nothing can follow ${key}: it has the last TXID that there is`, {
+    hint: "No history gets that far: delete the object, or choose another prefix or name",
+    context: { key },
+  });
 }
 
 /** A history must not begin among somebody else's objects. @throws WalrustError code "foreign-writer" */

@@ -1,0 +1,98 @@
+/** A watch without local state over a bucket whose newest object lies: it goes on, and can be restored. */
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { LTX_HEADER_FIELDS } from "../../src/format/ltx.ts";
+import { decodeLtxFile } from "../../src/format/ltx-decoder.ts";
+import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
+import type { Txid } from "../../src/format/types.ts";
+import { restore } from "../../src/recovery/restore.ts";
+import type { PointInTime } from "../../src/recovery/target.ts";
+import { keyOf, listObjects, newestObjectOrNull, readHeader } from "../../src/storage/catalog.ts";
+import type { MemoryStore } from "../../src/storage/memory-store.ts";
+import { imageOf } from "../support/database-image.ts";
+import { recordBucket, withChanged } from "../support/recorded-bucket.ts";
+import { recordingEnv } from "../support/recording-log.ts";
+import { tempFolder } from "../support/temp.ts";
+import { newDatabase, targetOf, WatchRun } from "../support/watch-run.ts";
+
+const YEAR_9999 = Date.UTC(9999, 0, 1);
+
+/** A bucket of two TXIDs whose newest object is changed. */
+async function bucketOf(change: (bytes: Uint8Array) => Uint8Array): Promise<MemoryStore> {
+  const { store } = await recordBucket(["INSERT INTO t(v) VALUES ('second')"]);
+  const newest = newestObjectOrNull(await listObjects(store, "app"))!;
+  return withChanged(store, newest.key, ({ bytes }) => ({ bytes: change(bytes), metadata: {} }));
+}
+
+/** A sound file that says that it was captured at another time. */
+function atTime(bytes: Uint8Array, timestampMs: number): Uint8Array {
+  const pages: [number, Uint8Array][] = [];
+  const { header, trailer } = decodeLtxFile(bytes, (pgno, page) => pages.push([pgno, page.slice()]));
+  const chunks: Uint8Array[] = [];
+  const encoder = new LtxEncoder({ ...header, timestampMs }, (chunk) => chunks.push(chunk.slice()));
+  for (const [pgno, page] of pages) encoder.page(pgno, page);
+  encoder.finish(trailer.postApplyChecksum);
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** A file whose time no date can show. */
+function atNoTime(bytes: Uint8Array): Uint8Array {
+  const changed = bytes.slice();
+  new DataView(changed.buffer).setBigInt64(LTX_HEADER_FIELDS.timestampMs[0], 2n ** 53n - 1n);
+  return changed;
+}
+
+/** Watches another database under the same name, commits once, and gives what it is then. */
+async function watchOver(store: MemoryStore): Promise<{ run: WatchRun; image: Buffer; txid: number }> {
+  const { path, app } = await newDatabase();
+  const run = new WatchRun([targetOf(path)], store);
+  await run.watching();
+  await run.until("the anchor", () => run.uploadedTxid() >= 3);
+  const txid = await run.commit(app, "INSERT INTO t(v) VALUES ('later')");
+  const image = imageOf(path);
+  await run.stop();
+  await app.close();
+  return { run, image, txid };
+}
+
+async function restored(store: MemoryStore, point: PointInTime): Promise<Buffer> {
+  const outputPath = join(tempFolder("out"), "out.db");
+  const request = { name: "app", outputPath, point, force: false, dryRun: false };
+  await restore(request, { store, env: recordingEnv().env, leaveState: () => {} });
+  return imageOf(outputPath);
+}
+
+test("a newest object that cannot be read is followed by a snapshot of its own", async () => {
+  const store = await bucketOf(atNoTime);
+  const { run, image } = await watchOver(store);
+  expect(run.all("uploaded").some(({ kind }) => kind === "snapshot")).toBe(true);
+  expect(run.isSaid("the newest object cannot be read")).toBe(true);
+  expect(Buffer.compare(await restored(store, { kind: "latest" }), image)).toBe(0);
+});
+
+test("a newest object from the future is followed by captures of the present, which a time finds", async () => {
+  const store = await bucketOf((bytes) => atTime(bytes, YEAR_9999));
+  const startMs = Date.now();
+  const { run, image, txid } = await watchOver(store);
+  expect(run.isSaid("is from the future (9999-01-01T00:00:00.000Z)")).toBe(true);
+  const key = keyOf(store, "app", { level: 0, minTxid: txid as Txid, maxTxid: txid as Txid });
+  const { timestampMs } = await readHeader(store, key);
+  expect(timestampMs).toBeGreaterThanOrEqual(startMs);
+  expect(timestampMs).toBeLessThanOrEqual(Date.now());
+  expect(Buffer.compare(await restored(store, { kind: "time", timeMs: Date.now() }), image)).toBe(0);
+});
+
+test("an object with the last TXID is refused by name, and nothing is written", async () => {
+  const { store } = await recordBucket([]);
+  const last = Number.MAX_SAFE_INTEGER as Txid;
+  await store.put(keyOf(store, "app", { level: 0, minTxid: last, maxTxid: last }), {
+    kind: "bytes",
+    bytes: new Uint8Array(200),
+  });
+  const { path, app } = await newDatabase();
+  const run = new WatchRun([targetOf(path)], store);
+  await run.done;
+  expect(run.isSaid("it has the last TXID that there is")).toBe(true);
+  expect(run.all("uploaded")).toEqual([]);
+  await app.close();
+});
