@@ -24,12 +24,12 @@ import { decodeMetadata, encodeMetadata, type WalrustMetadata } from "../storage
 import type { ObjectStore } from "../storage/store.ts";
 import {
   type CompactionPolicy,
-  covers,
   HIGHEST_LEVEL,
   type Merge,
   planExpiry,
   planMergeOrNull,
 } from "./compaction-plan.ts";
+import { TxidRanges } from "./txid-ranges.ts";
 
 /** The database to compact. */
 export interface CompactionTarget {
@@ -342,13 +342,10 @@ async function verifyReplacements(
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<void> {
+  const below = rangesBelow(candidates);
   for (const replacement of objects) {
     if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
-    if (progress.verified.has(replacement.key)) continue;
-    const isNeeded = candidates.some(
-      (source) => source.level < replacement.level && covers(replacement, source),
-    );
-    if (!isNeeded) continue;
+    if (progress.verified.has(replacement.key) || !below[replacement.level]!.hasWithin(replacement)) continue;
     await verifyObject(target.store, replacement.key, signal);
     progress.verified.add(replacement.key);
   }
@@ -361,11 +358,16 @@ function forgetReplaced(
   progress: CompactionProgress,
 ): void {
   const gone = new Set(expired.map(({ key }) => key));
+  const below = rangesBelow(objects.filter(({ key }) => !gone.has(key)));
   for (const replacement of objects) {
-    if (!progress.verified.has(replacement.key)) continue;
-    const hasSources = objects.some(
-      (source) => source.level < replacement.level && !gone.has(source.key) && covers(replacement, source),
-    );
-    if (!hasSources) progress.verified.delete(replacement.key);
+    if (!progress.verified.has(replacement.key) || replacement.level > HIGHEST_LEVEL) continue;
+    if (!below[replacement.level]!.hasWithin(replacement)) progress.verified.delete(replacement.key);
   }
+}
+
+/** For each level, the objects below it. */
+function rangesBelow(objects: readonly LtxObject[]): TxidRanges<LtxObject>[] {
+  return Array.from({ length: HIGHEST_LEVEL + 1 }, (_, level) => {
+    return new TxidRanges(objects.filter((object) => object.level < level));
+  });
 }

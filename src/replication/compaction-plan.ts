@@ -10,6 +10,7 @@
  */
 import type { Txid } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
+import { TxidRanges } from "./txid-ranges.ts";
 
 /** When and how levels are compacted. */
 export interface CompactionPolicy {
@@ -96,13 +97,16 @@ export function planReplaced(
   isVerified: (object: LtxObject) => boolean,
 ): Replaced[] {
   const replaced: Replaced[] = [];
+  const verified = Array.from({ length: HIGHEST_LEVEL + 1 }, (_, level) => {
+    return new TxidRanges(objects.filter((object) => object.level === level && isVerified(object)));
+  });
   for (let level = 0; level < HIGHEST_LEVEL; level++) {
     const sources = sortedLevel(objects, level);
     const preserved = level === 0 ? Math.max(1, policy.preserveRecent) : 1;
     const firstPreserved =
       sources[Math.max(0, sources.length - preserved)]?.minTxid ?? Number.POSITIVE_INFINITY;
     for (const source of sources) {
-      const replacement = replacementOrNull(objects, source, isVerified);
+      const replacement = replacementOrNull(verified, source);
       if (replacement === null || replacement.maxTxid >= firstPreserved) continue;
       const storedMs = replacement.storedMs ?? replacement.modifiedMs;
       replaced.push({ source, expiresMs: storedMs + policy.lifetimesMs[level]! });
@@ -111,24 +115,13 @@ export function planReplaced(
   return replaced;
 }
 
-/** The lowest verified object above a source that covers it. */
-function replacementOrNull(
-  objects: readonly LtxObject[],
-  source: LtxObject,
-  isVerified: (object: LtxObject) => boolean,
-): LtxObject | null {
+/** The lowest object above a source that covers it. @param byLevel those that may replace others */
+function replacementOrNull(byLevel: readonly TxidRanges<LtxObject>[], source: LtxObject): LtxObject | null {
   for (let level = source.level + 1; level <= HIGHEST_LEVEL; level++) {
-    const found = objects.find(
-      (object) => object.level === level && covers(object, source) && isVerified(object),
-    );
-    if (found !== undefined) return found;
+    const found = byLevel[level]!.firstCoverOrNull(source);
+    if (found !== null) return found;
   }
   return null;
-}
-
-/** Whether `object` holds all TXIDs of `source`. */
-export function covers(object: LtxObject, source: LtxObject): boolean {
-  return object.minTxid <= source.minTxid && object.maxTxid >= source.maxTxid;
 }
 
 /** What may be deleted now, oldest first. */

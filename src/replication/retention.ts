@@ -13,6 +13,7 @@
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
 import type { LtxObject } from "../storage/catalog.ts";
+import { TxidRanges } from "./txid-ranges.ts";
 
 /** How many snapshots of each kind are kept. */
 export interface RetentionPolicy {
@@ -126,26 +127,14 @@ function bridgingTxids(
   snapshots: readonly LtxObject[],
   keptTxids: ReadonlySet<number>,
 ): Set<number> {
-  const increments = objects
-    .filter(({ level }) => level !== SNAPSHOT_LEVEL)
-    .sort((a, b) => a.minTxid - b.minTxid);
+  const increments = new TxidRanges(objects.filter(({ level }) => level !== SNAPSHOT_LEVEL));
   const bridges = new Set<number>();
   let reached = 0;
   for (const { maxTxid } of [...snapshots].sort((a, b) => a.maxTxid - b.maxTxid)) {
     const isKept = keptTxids.has(maxTxid);
-    const leadsOn = increments.some((object) => object.minTxid <= maxTxid + 1 && object.maxTxid > maxTxid);
-    if (!isKept && reached > 0 && reached < maxTxid && leadsOn) bridges.add(maxTxid);
-    if (isKept || bridges.has(maxTxid)) reached = Math.max(reached, reachFrom(maxTxid, increments));
+    const isOnlyWay = reached > 0 && reached < maxTxid && increments.leadsOn(maxTxid);
+    if (!isKept && isOnlyWay) bridges.add(maxTxid);
+    if (isKept || bridges.has(maxTxid)) reached = Math.max(reached, increments.reachFrom(maxTxid));
   }
   return bridges;
-}
-
-/** The TXID that increments (by ascending min TXID) lead to without a hole. */
-function reachFrom(txid: number, increments: readonly LtxObject[]): number {
-  let reached = txid;
-  for (const { minTxid, maxTxid } of increments) {
-    if (minTxid > reached + 1) break;
-    reached = Math.max(reached, maxTxid);
-  }
-  return reached;
 }

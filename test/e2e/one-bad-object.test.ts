@@ -1,4 +1,4 @@
-/** One object of one database lies or is damaged: the verbs over all databases tell of it, and do the others. */
+/** Objects of one database lie or are damaged: the verbs over all databases tell of it, and do the others. */
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -103,14 +103,23 @@ test("a link in the place of a database is named by verify --all, and left alone
   const folder = join(tempFolder("linked"), "b");
   cpSync(template, folder, { recursive: true, preserveTimestamps: true });
   mkdirSync(join(folder, "tenants"));
+  symlinkSync(join(folder, "good"), join(folder, "linked"));
   symlinkSync(join(folder, "good"), join(folder, "tenants", "linked"));
-  const { exitCode, stdout } = await runWalrust(["verify", "--all", "--json", "-b", `file://${folder}`]);
+  const { exitCode, stdout, stderr } = await runWalrust([
+    "verify",
+    "--all",
+    "--json",
+    "-b",
+    `file://${folder}`,
+  ]);
   const { databases } = JSON.parse(stdout);
   expect(databases.map(({ name, status }: Record<string, unknown>) => `${name} ${status}`)).toEqual([
     "bad ok",
     "good ok",
+    "linked warnings",
     "other ok",
-    "tenants/linked warnings",
   ]);
+  // A folder with nothing else in it is no part of a listing.
+  expect(stderr).toContain("tenants/linked in file://");
   expect(exitCode).toBe(1);
 });

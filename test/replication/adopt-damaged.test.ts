@@ -70,7 +70,7 @@ test("a newest object that cannot be read is followed by a snapshot of its own",
   expect(Buffer.compare(await restored(store, { kind: "latest" }), image)).toBe(0);
 });
 
-test("a newest object from the future is followed by captures of the present, which a time finds", async () => {
+test("a newest object from the future is followed by the present, and a time finds that", async () => {
   const store = await bucketOf((bytes) => atTime(bytes, YEAR_9999));
   const startMs = Date.now();
   const { run, image, txid } = await watchOver(store);
