@@ -329,9 +329,10 @@ function namedCandidate(selector: Selector): Candidate | WalrustError {
   const what = entry === null ? given : `${given} (${place})`;
   try {
     const path = realpathSync(given);
-    const foreign = foreignWayOrNull(given);
+    const stats = statSync(path);
+    const foreign = foreignWayOrNull(given, path, stats);
     if (foreign !== null) return notFollowed(given, foreign);
-    const { dev, ino } = statSync(path);
+    const { dev, ino } = stats;
     return { place, path, inode: `${dev}:${ino}`, entry, relative: null, isDiscovered: false };
   } catch (error) {
     return new WalrustError("database", `Cannot find ${what}: ${systemCode(error)}`, {
@@ -369,10 +370,11 @@ function presentOrNull(
 ): { path: string; inode: string } | null {
   try {
     const path = realpathSync(matched);
-    const { dev, ino, size } = statSync(path);
+    const stats = statSync(path);
+    const { dev, ino, size } = stats;
     // An empty file is no database yet.
     if (size === 0) return null;
-    const foreign = foreignWayOrNull(matched);
+    const foreign = foreignWayOrNull(matched, path, stats);
     if (foreign === null) return { path, inode: `${dev}:${ino}` };
     onForeign(notFollowed(matched, foreign));
     return null;

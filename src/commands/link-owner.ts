@@ -6,7 +6,7 @@
  * so is each link on the way to that. A file with more than one name is taken only from a folder whose owner
  * is our user, root or its own, and to which nobody else may write: a hard link has no owner that would tell.
  */
-import { lstatSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs";
+import { lstatSync, readlinkSync, type Stats, statSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { ownUid } from "../local/own-file.ts";
 
@@ -17,13 +17,16 @@ const OTHERS_WRITE = 0o022;
 /**
  * Why somebody may have led us to another's file, or null.
  * @param path absolute, and there
+ * @param realPath where it leads, and what is there
  * @throws the system's error when it is not there any more
  */
-export function foreignWayOrNull(path: string): string | null {
-  const realPath = realpathSync(path);
+export function foreignWayOrNull(
+  path: string,
+  realPath: string,
+  stats: Pick<Stats, "uid" | "nlink">,
+): string | null {
   const link = realPath === path ? null : foreignLinkOrNull(path);
   if (link !== null) return link;
-  const stats = statSync(realPath);
   if (stats.nlink < 2) return null;
   const folder = statSync(dirname(realPath));
   if (!isForeignName(stats, folder)) return null;

@@ -121,13 +121,30 @@ export function holdFiles(path: string, database: FileIdentity): () => void {
       ["-journal", others],
     ] as const) {
       const fd = openHeldOrNull(`${path}${suffix}`);
-      if (fd !== null) list.push(fd);
+      if (fd === null) continue;
+      list.push(fd);
+      requireOwnCompanion(`${path}${suffix}`, fd, locked[0]!);
     }
     return release;
   } catch (error) {
     release();
     throw error;
   }
+}
+
+/**
+ * A -wal, -shm or -journal that has another name, and another owner than its database, is somebody else's: by
+ * a hard link in the folder of one, root would write into the files of another.
+ */
+function requireOwnCompanion(path: string, fd: number, databaseFd: number): void {
+  const { nlink, uid } = fstatSync(fd);
+  const owner = fstatSync(databaseFd).uid;
+  if (nlink < 2 || uid === owner) return;
+  const found = `it is one of ${nlink} names of a file of user ${uid}, and the database is user ${owner}'s`;
+  throw new WalrustError("database", `Cannot use ${path}: ${found}`, {
+    hint: "Remove that hard link: the file belongs to another database",
+    context: { path },
+  });
 }
 
 /** Null for a file that is not there, or that we may not open: SQLite tells that in its own words. */

@@ -10,7 +10,7 @@
  * A parent may be writable for the user's own private group (its id is the user's), as a umask of 002 makes
  * it. Access lists count: where there are any, the group's bits are the most that an entry may grant.
  */
-import { lstatSync, type Stats } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
 import { systemCode } from "../errors.ts";
 
@@ -81,6 +81,24 @@ export function parentsDistrustOrNull(folder: string, look: FolderLook = lookAt)
     if (distrust !== null) return `${parent} ${distrust}`;
     if (parent === dirname(parent)) return null;
   }
+}
+
+/**
+ * Makes a folder of ours, with mode 0700, unless it is there. Nothing is made where it could not be trusted.
+ * @param folder its real path
+ * @returns why it cannot be trusted, or null
+ * @throws the system's error when it cannot be made
+ */
+export function makeOwnFolder(folder: string): string | null {
+  let present = folder;
+  while (!existsSync(present)) present = dirname(present);
+  if (present !== folder) {
+    // As if a folder of ours lay in it already.
+    const distrust = parentsDistrustOrNull(`${present}/x`);
+    if (distrust !== null) return distrust;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+  return distrustOrNull(folder);
 }
 
 /** A look that remembers, for many folders with the same parents. */

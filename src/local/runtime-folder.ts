@@ -6,9 +6,8 @@
  * watch takes the first that it can make and that is ours alone. A command need not have the environment of
  * the watch, and looks in all of them, and in `/run/walrust` for every user: a service has its folder there.
  */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { distrustOrNull } from "./folder-trust.ts";
+import { distrustOrNull, makeOwnFolder } from "./folder-trust.ts";
 import { type PlaceChoice, realParent, SYSTEM_STATE_HOME, stateHomeOf } from "./places.ts";
 
 const SYSTEM_FOLDER = "/run/walrust";
@@ -24,9 +23,7 @@ export class RuntimeFolders {
 
   /** The folder for a new socket, made if need be; null when none can be had that is ours alone. */
   ownOrNull(): string | null {
-    return (
-      this.#candidates(false).find((folder) => isMade(folder) && distrustOrNull(folder) === null) ?? null
-    );
+    return this.#candidates(false).find(isMade) ?? null;
   }
 
   /** The folders in which a watch of this user may have left a socket: those that are ours alone. */
@@ -54,8 +51,7 @@ export class RuntimeFolders {
 
 function isMade(folder: string): boolean {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    return true;
+    return makeOwnFolder(folder) === null;
   } catch {
     // Not for this user: the next one.
     return false;

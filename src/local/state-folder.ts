@@ -1,10 +1,9 @@
 /**
  * The files of one database and the folder they lie in. Which folder that is, places.ts decides.
  */
-import { mkdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
-import { distrustOrNull } from "./folder-trust.ts";
+import { makeOwnFolder } from "./folder-trust.ts";
 import { closeFolderToOthers, replaceOwn, sweepTemps } from "./own-file.ts";
 
 /** Paths of a database's local files. */
@@ -42,8 +41,7 @@ export function stateFolderOf(databasePath: string, spoolFolder?: string): State
 export function createStateFolder(paths: StateFolder, databasePath?: string): void {
   try {
     for (const folder of [paths.folder, paths.spoolFolder]) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      const distrust = distrustOrNull(folder);
+      const distrust = makeOwnFolder(folder);
       if (distrust !== null) throw untrusted(folder, distrust);
       closeFolderToOthers(folder);
     }

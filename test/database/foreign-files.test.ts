@@ -4,7 +4,17 @@
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { openRegular, openRegularOrNull } from "../../src/database/foreign-files.ts";
 import { Pin } from "../../src/database/pin.ts";
@@ -78,6 +88,20 @@ describe("Pin.open", () => {
       Pin.open(path, ENV).close();
     });
   }
+
+  test.skipIf(process.getuid?.() !== 0)("with a hard link to another user's -shm leaves that alone", () => {
+    const [tenant, victim] = [newDatabase(), newDatabase()];
+    chownSync(tenant, 4242, 4242);
+    writeFileSync(`${victim}-shm`, "the victim's");
+    for (const suffix of ["-shm", "-wal", "-journal"]) {
+      linkSync(`${victim}-shm`, `${tenant}${suffix}`);
+      const error = failureOf(() => Pin.open(tenant, ENV));
+      expect(["database", "foreign-wal"]).toContain(error.code);
+      expect(readFileSync(`${victim}-shm`, "utf8")).toBe("the victim's");
+      rmSync(`${tenant}${suffix}`);
+    }
+    Pin.open(tenant, ENV).close();
+  });
 
   test("refuses a path on which a folder became a link since it was found", () => {
     const top = tempFolder("foreign");

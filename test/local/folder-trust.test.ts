@@ -1,11 +1,12 @@
 /** Whether a folder is ours alone: the rules one by one, and the same on real folders. */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, mkdirSync, symlinkSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   distrustOrNull,
   type FolderFacts,
   folderDistrustOrNull,
+  makeOwnFolder,
   parentDistrustOrNull,
   parentsDistrustOrNull,
   rememberingLook,
@@ -92,6 +93,19 @@ describe("distrustOrNull", () => {
     expect(parentsDistrustOrNull(folder)).toBe(`${join(top, "tenant")} belongs to user 4242`);
     chownSync(folder, 4242, 4242);
     expect(distrustOrNull(folder)).toBe("user 4242 owns it");
+  });
+
+  test("makeOwnFolder makes what is missing with mode 0700, and nothing below what others can change", () => {
+    const top = tempFolder("trust");
+    const deep = join(top, "a", "b", "c");
+    expect(makeOwnFolder(deep)).toBeNull();
+    for (const folder of [deep, join(top, "a")]) expect(statSync(folder).mode & 0o777).toBe(0o700);
+    expect(makeOwnFolder(deep)).toBeNull();
+    chmodSync(join(top, "a"), 0o777);
+    expect(makeOwnFolder(join(top, "a", "x", "y"))).toBe(`${join(top, "a")} is writable for everybody`);
+    expect(existsSync(join(top, "a", "x"))).toBe(false);
+    writeFileSync(join(top, "file"), "");
+    expect(makeOwnFolder(join(top, "file"))).toContain("no folder");
   });
 
   test("a remembering look sees a folder once", () => {

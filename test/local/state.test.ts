@@ -69,7 +69,7 @@ describe("state files", () => {
       expect.unreachable();
     } catch (error) {
       expect(hasCode(error, "database")).toBe(true);
-      expect(String(error)).toContain("ENOTDIR");
+      expect(String(error)).toContain(`${file} is a link or no folder`);
     }
   });
 
