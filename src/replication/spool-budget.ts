@@ -1,8 +1,9 @@
 /**
  * The limit on captured files over all databases of a process. In this order, until it is kept: uploaded
  * files that are kept for convenience go, oldest first; pending increments are merged into one; captures stop
- * and the pins are let go, so that the applications' WALs do not grow without bound. When there is room
- * again, capture goes on with a difference: nothing committed is lost, only the points in between.
+ * of the databases that hold more than their share, and their pins are let go, so that the applications' WALs
+ * do not grow without bound. When there is room again, capture goes on with a difference: nothing committed
+ * is lost, only the points in between.
  */
 import type { Env } from "../env.ts";
 import { pruneSent } from "../local/spool-cache.ts";
@@ -12,6 +13,9 @@ import { mergePending } from "./spool-merge.ts";
 
 /** Captures go on when the spool is below this share of its limit. */
 const RESUME_SHARE = 0.8;
+
+/** Below this many times the limit nobody stops who holds less than a share of it. */
+const HARD_FACTOR = 2;
 
 /** Kept files are cut to this share of the limit, so that it is not reached again with the next upload. */
 const PRUNE_SHARE = 0.8;
@@ -58,10 +62,24 @@ export function enforceSpoolBudget(
   return isFull;
 }
 
+/**
+ * Whose captures stop when the limit is reached: of the databases that hold more than an equal share of it,
+ * so that no large or busy one stops the others; of all when twice the limit is held.
+ */
+export function overShare<T extends SpoolOwner>(owners: readonly T[], bytesMax: number): ReadonlySet<T> {
+  const { pending, sent } = spoolBytes(owners);
+  if (pending + sent > HARD_FACTOR * bytesMax) return new Set(owners);
+  const share = (bytesMax * RESUME_SHARE) / Math.max(1, owners.length);
+  return new Set(owners.filter((owner) => spoolBytes([owner]).pending > share));
+}
+
 /** Once for all databases: it is one limit. */
 function say(isFull: boolean, { log }: Env): void {
   if (isFull) {
-    log.warn("the captured files have reached --cache-max-size; capture stops until some are uploaded");
+    const whose = "of the databases that hold more than their share";
+    log.warn(
+      `the captured files have reached --cache-max-size; capture stops ${whose}, until some are uploaded`,
+    );
   } else log.info("captured files have room again; capture goes on with a difference");
 }
 

@@ -19,7 +19,7 @@ import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
 import type { Found, LeftOut } from "./left-out.ts";
-import { enforceSpoolBudget } from "./spool-budget.ts";
+import { enforceSpoolBudget, overShare } from "./spool-budget.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import type { Validate, WatchContext, WatchEvent, WatchOptions, WatchTarget } from "./watch-types.ts";
@@ -120,6 +120,8 @@ export async function watch(
   return fleet.result();
 }
 
+const NOBODY: ReadonlySet<DatabaseWatcher> = new Set();
+
 /** What runs beside the databases. */
 interface Beside {
   readonly discovery: Discovery | undefined;
@@ -137,6 +139,7 @@ async function loop(
   const isOpenEnded = discovery !== undefined && !isNamedOnly;
   const bytesMax = options.spoolBytesMax ?? Number.POSITIVE_INFINITY;
   let isPaused = false;
+  let paused: ReadonlySet<DatabaseWatcher> = NOBODY;
   let wasAnyActive = true;
   let nextBudgetMs = 0;
   for (let tick = 0; !stopping.aborted; tick++) {
@@ -146,6 +149,7 @@ async function loop(
     if (nowMs >= nextBudgetMs) {
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
+      paused = isPaused ? overShare(watchers, bytesMax) : NOBODY;
     }
     let isAnyRunning = fleet.lookLeaving(nowMs) || isOpenEnded;
     let isAnyActive = false;
@@ -153,7 +157,7 @@ async function loop(
       const watcher = watchers[i]!;
       if (watcher.stopped !== null || watcher.leaving !== null) continue;
       isAnyRunning ||= !watcher.isIdle;
-      watcher.isPaused = isPaused;
+      watcher.isPaused = paused.has(watcher);
       const isActive = watcher.isActive(nowMs);
       isAnyActive ||= isActive;
       // Beside busy databases an idle one is looked at on every second tick: as often as when all are idle.

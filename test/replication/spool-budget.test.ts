@@ -6,7 +6,12 @@ import { SENT_FOLDER } from "../../src/local/spool.ts";
 import { keepSent } from "../../src/local/spool-cache.ts";
 import { DEFAULT_COMPACTION } from "../../src/replication/compaction-plan.ts";
 import { DEFAULT_SNAPSHOTS } from "../../src/replication/schedule.ts";
-import { enforceSpoolBudget, type SpoolOwner, spoolBytes } from "../../src/replication/spool-budget.ts";
+import {
+  enforceSpoolBudget,
+  overShare,
+  type SpoolOwner,
+  spoolBytes,
+} from "../../src/replication/spool-budget.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";
 import { FaultyStore, unreachable } from "../support/faulty-store.ts";
@@ -69,6 +74,17 @@ test("enforceSpoolBudget merges only where it may, and counts all databases", ()
   const { pending } = spoolBytes(all);
   enforceSpoolBudget(all, pending - 1, false, env);
   expect([free.live.pending.length, held.live.pending.length]).toEqual([3, 20]);
+});
+
+test("overShare stops whoever holds more than a share, the others not before twice the limit", () => {
+  const [large, small] = [owner(40, 0, false), owner(2, 0, false)];
+  const all = [large, small, { name: "none", live: null, mayMerge: true }];
+  const { pending } = spoolBytes(all);
+  expect([...overShare(all, pending - 1)]).toEqual([large]);
+  expect([...overShare(all, pending * 100)]).toEqual([]);
+  expect([...overShare(all, Math.floor(pending / 2) - 1)]).toEqual(all);
+  // One alone is stopped by what stops all.
+  expect([...overShare([large], spoolBytes([large]).pending - 1)]).toEqual([large]);
 });
 
 /** A watch whose spool is small, before a store that a test can take away. */
