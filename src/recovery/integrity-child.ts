@@ -64,14 +64,21 @@ export const checkInProcess: IntegrityChecker = async (path, mode) => {
 };
 
 /**
- * A checker that runs `command PATH MODE`, which has to end in `runCheckChild`.
+ * A checker that runs `command PATH MODE`, which has to end in `runCheckChild`. Where a full check comes to
+ * no end within its bounds, a quick one follows: it leaves out the expressions of indexes.
  * @param limitsOf the bounds by size of the file
  */
 export function checkerInChild(command: readonly string[], limitsOf = limitsFor): IntegrityChecker {
   return async (path, mode, context) => {
     if (mode === "off") return SKIPPED;
     const limits = limitsOf(statSync(path).size);
-    return verdictOf(mode, await notesOfChild([...command, path, mode], limits, context));
+    const first = await notesOfChild([...command, path, mode], limits, context);
+    if (first.cut === null) return verdictOf(mode, first.notes);
+    const left = (part: string, reason: string): IntegrityNote => ({ kind: "unchecked", part, reason });
+    if (mode === "quick") return verdictOf(mode, [...first.notes, left(WHOLE_DATABASE, first.cut)]);
+    const quick = await notesOfChild([...command, path, "quick"], limits, context);
+    const part = quick.cut === null ? "the indexes" : WHOLE_DATABASE;
+    return verdictOf(mode, [...first.notes, ...quick.notes, left(part, first.cut)]);
   };
 }
 
@@ -80,21 +87,21 @@ type Answer =
   | { readonly kind: "end" }
   | { readonly kind: "failure"; readonly message: string };
 
+/** The answers of a child; `cut` says why there may be others that were not given. */
 async function notesOfChild(
   command: readonly string[],
   limits: CheckLimits,
   context: CheckContext,
-): Promise<IntegrityNote[]> {
+): Promise<{ notes: IntegrityNote[]; cut: string | null }> {
   const { lines, stopped, ending } = await linesOfChild(command, limits, context);
   const answers = lines as Answer[];
   const notes: IntegrityNote[] = [];
   for (const answer of answers) {
     if (answer.kind === "failure") throw new WalrustError("database", answer.message);
-    if (answer.kind === "end") return notes;
+    if (answer.kind === "end") return { notes, cut: null };
     notes.push(answer);
   }
-  const part = notes.length === 0 ? WHOLE_DATABASE : "the rest";
-  return [...notes, { kind: "unchecked", part, reason: stopped ?? ending }];
+  return { notes, cut: stopped ?? ending };
 }
 
 /** What a child said, one JSON value a line, and how it ended. */

@@ -16,7 +16,10 @@ import {
 } from "../recovery/integrity-databases.ts";
 import { collect, documentOf, mustWalrust, runWalrust, spawnWalrust } from "../support/binary.ts";
 import { assertSameBytes } from "../support/database-files.ts";
+import { fileDestination } from "../support/destinations.ts";
 import { eventually } from "../support/eventually.ts";
+import { Litestream } from "../support/litestream.ts";
+import { testWith } from "../support/peers.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
 import { WatchProcess } from "../support/watch-process.ts";
@@ -140,6 +143,28 @@ describe("a database with a fault of its own", () => {
     expect(run.stderr).toBe("");
     expect(documentOf(run)).toMatchObject({ integrity_check: { mode, status, problems: [] } });
   });
+
+  testWith("litestream")(
+    "a copy of it without checksums may be the faulty one: exit 5, or unchecked",
+    async () => {
+      const path = withFault();
+      const app = await SqliteProcess.open(path);
+      await app.must("CREATE TABLE more(x)");
+      const destination = fileDestination();
+      const litestream = Litestream.start(path, destination, "app", tempFolder("litestream"));
+      await eventually("its first file", async () => (await destination.objects("app")).length > 0);
+      await litestream.stop();
+      await app.close();
+      const words = ["restore", "app", ...destination.words];
+      const refused = await runWalrust([...words, "-o", newOutput()]);
+      expect([refused.exitCode, refused.stderr]).toEqual([
+        5,
+        expect.stringContaining("--integrity-check=off"),
+      ]);
+      const run = await mustWalrust([...words, "-o", newOutput(), "--integrity-check=off"]);
+      expect(run.stdout).toContain("integrity_check left out");
+    },
+  );
 
   test("--strict without a check is refused", async () => {
     const words = ["restore", "app", "-o", newOutput(), "-b", "file:///nowhere"];
