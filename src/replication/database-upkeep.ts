@@ -8,6 +8,7 @@ import { isChainLink, isSnapshotFile } from "../local/spool.ts";
 import { pruneSent } from "../local/spool-cache.ts";
 import { isSuspension } from "../storage/circuit-breaker.ts";
 import type { CompactionTarget } from "./compact.ts";
+import type { DatabaseSnapshots } from "./database-snapshots.ts";
 import { RetryPause, SideFailure } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
@@ -26,6 +27,9 @@ const ASKED_AGAIN_MS = 3_600_000;
 const NOT_RESTORABLE = "not-restorable";
 const VALIDATION_FAILED = "validation-failed";
 
+/** The snapshots of the same database, as far as upkeep needs them. */
+export type AskedSnapshots = Pick<DatabaseSnapshots, "ask" | "taken">;
+
 /** The upkeep of one database: `startDue` at every look. */
 export class DatabaseUpkeep {
   readonly #maintenance: Maintenance | null;
@@ -39,15 +43,16 @@ export class DatabaseUpkeep {
   #saidFindings = "";
   readonly #reconcileClock: ReconcileClock;
   #reconcileFailure: SideFailure | null = null;
-  /** The newest snapshot when what is stored was found not to be restorable; null while it is. */
-  #unrestorable: { readonly snapshotTxid: number; readonly askedMs: number } | null = null;
+  /** When a snapshot was asked for because what is stored is not restorable; null while it is. */
+  #askedMs: number | null = null;
+  /** Whether the snapshot that was asked for has not been looked for in the bucket yet. */
+  #isAwaited = false;
 
-  /** @param askSnapshot asks for a snapshot at once */
   constructor(
     readonly name: string,
     readonly context: WatchContext,
     readonly signal: AbortSignal,
-    readonly askSnapshot: (reason: string) => void,
+    readonly snapshots: AskedSnapshots,
   ) {
     const { options, env } = context;
     this.#reconcileClock = new ReconcileClock(env.monotonicMs());
@@ -113,8 +118,10 @@ export class DatabaseUpkeep {
   /** Not while a snapshot waits for its upload: with it, the bucket may be another one. */
   #isReconcileDue(live: LiveDatabase, nowMs: number): boolean {
     if (acknowledgedOf(live) === 0 || live.pending.some(isSnapshotFile)) return false;
-    const isMended = (live.state?.snapshot?.txid ?? 0) > (this.#unrestorable?.snapshotTxid ?? Infinity);
-    if (isMended) this.#reconcileClock.mended(nowMs);
+    if (this.#isAwaited && (this.snapshots.taken?.atMs ?? Number.NEGATIVE_INFINITY) >= this.#askedMs!) {
+      this.#isAwaited = false;
+      this.#reconcileClock.mended(nowMs);
+    }
     return this.#reconcileClock.isDue(nowMs, live.pending.length > 0);
   }
 
@@ -130,7 +137,7 @@ export class DatabaseUpkeep {
         .then(({ problem }) => {
           this.#reconcileFailure?.healed();
           this.#reconcileClock.done(env.monotonicMs(), env.random());
-          this.#judge(live, problem);
+          this.#judge(problem);
         })
         .catch((error) => {
           if (this.signal.aborted) return;
@@ -143,18 +150,17 @@ export class DatabaseUpkeep {
   }
 
   /** Takes a snapshot when what was acknowledged cannot be restored. */
-  #judge(live: LiveDatabase, problem: string | null): void {
+  #judge(problem: string | null): void {
     const { env, conditions } = this.context;
     if (problem === null) {
-      this.#unrestorable = null;
+      this.#askedMs = null;
       return conditions.clear(NOT_RESTORABLE);
     }
     const nowMs = env.monotonicMs();
-    const isAsked = this.#unrestorable !== null && nowMs - this.#unrestorable.askedMs < ASKED_AGAIN_MS;
-    const snapshotTxid = live.state?.snapshot?.txid ?? 0;
-    this.#unrestorable = { snapshotTxid, askedMs: isAsked ? this.#unrestorable!.askedMs : nowMs };
     // One that did not help is not taken again and again.
-    if (isAsked) return;
+    if (this.#askedMs !== null && nowMs - this.#askedMs < ASKED_AGAIN_MS) return;
+    this.#askedMs = nowMs;
+    this.#isAwaited = true;
     env.log.warn(`${problem}; a new snapshot follows`, { database: this.name });
     conditions.raise({
       code: NOT_RESTORABLE,
@@ -162,7 +168,7 @@ export class DatabaseUpkeep {
       message: `what is stored cannot be restored until a new snapshot is uploaded: ${problem}`,
       hint: "See whether a lifecycle rule of the bucket, or a person, deletes objects below this prefix",
     });
-    this.askSnapshot("the bucket lost objects");
+    this.snapshots.ask("the bucket lost objects");
   }
 
   /** Removes uploaded files that were kept for long enough. */

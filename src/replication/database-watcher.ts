@@ -82,7 +82,7 @@ export class DatabaseWatcher {
     this.#health = new DatabaseHealth(name, context, breaker);
     this.#keeper = new WalKeeper(name, context);
     this.#snapshots = new DatabaseSnapshots(name, context);
-    this.#upkeep = new DatabaseUpkeep(name, context, signal, (reason) => this.#snapshots.ask(reason));
+    this.#upkeep = new DatabaseUpkeep(name, context, signal, this.#snapshots);
     this.#uploads = this.#makeUploads();
     this.#jobs = new DatabaseJobs(target, context, {
       keeper: this.#keeper,

@@ -9,10 +9,11 @@
  *    slow to list.
  * 2. Nothing is asked while nothing is acknowledged.
  */
+import { hasCode } from "../errors.ts";
 import { type LtxObject, listObjects, newestObjectOrNull } from "../storage/catalog.ts";
-import { decodeMetadata } from "../storage/object-metadata.ts";
+import { decodeMetadata, type WalrustMetadata } from "../storage/object-metadata.ts";
+import type { ObjectHead } from "../storage/store.ts";
 import type { CompactionTarget } from "./compact.ts";
-import { RetryPause } from "./failure-tracker.ts";
 import type { Captured } from "./live-database.ts";
 import { uploadedTxidOf } from "./remote-status.ts";
 import { planAbandoned, standingOf, standingProblemOrNull } from "./standing.ts";
@@ -23,6 +24,9 @@ const MISSED_INTERVAL_MS = 600_000;
 
 /** Where uploads never rest, a look comes all the same when it is this late. */
 const BUSY_PATIENCE_MS = 3_600_000;
+/** A look is several requests: one that fails for good is not tried every half minute. */
+const RETRY_FIRST_MS = 1_000;
+const RETRY_MAX_MS = 3_600_000;
 /** Failures in a row before one is said: uploads tell of an outage. */
 const FAILURES_TO_SAY = 6;
 
@@ -30,7 +34,7 @@ const FAILURES_TO_SAY = 6;
 export class ReconcileClock {
   #dueMs: number;
   #lastMs = Number.NEGATIVE_INFINITY;
-  readonly #pause = new RetryPause();
+  #retryMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
 
   constructor(nowMs: number) {
@@ -41,7 +45,7 @@ export class ReconcileClock {
    * @param isBusy whether files wait for their upload: those come first, above all at the end of an outage
    */
   isDue(nowMs: number, isBusy: boolean): boolean {
-    return nowMs >= this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0) && this.#pause.isOver(nowMs);
+    return nowMs >= Math.max(this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0), this.#retryMs);
   }
 
   /** Something that was acknowledged is missed. */
@@ -56,13 +60,12 @@ export class ReconcileClock {
 
   /** It could not be looked at. @returns whether that has lasted, so that it is worth a word */
   failed(nowMs: number): boolean {
-    this.#pause.extend(nowMs);
+    this.#retryMs = nowMs + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#failures);
     return ++this.#failures >= FAILURES_TO_SAY;
   }
 
   /** @param random 0 to 1: hundreds that began together do not go on together */
   done(nowMs: number, random: number): void {
-    this.#pause.reset();
     this.#failures = 0;
     this.#lastMs = nowMs;
     this.#dueMs = nowMs + DAY_MS * (0.5 + random / 2);
@@ -116,11 +119,21 @@ async function newestIsOurs(
   const { acknowledged } = live;
   const newest = newestObjectOrNull(objects);
   if (newest === null) return "unknown";
-  const head = await store.head(newest.key, { signal });
-  const metadata = decodeMetadata(newest.key, head.metadata);
+  const metadata = metadataOrNull(newest.key, await store.head(newest.key, { signal }));
+  if (metadata === null) return "unknown";
   const isKnown = acknowledged !== null && acknowledged.txid === newest.maxTxid && metadata.chain !== null;
   if (isKnown && metadata.chain !== acknowledged.chain) return "replaced";
   return metadata.writer === writer ? "ours" : "unknown";
+}
+
+/** What verify calls damaged decides nothing here. */
+function metadataOrNull(key: string, { metadata }: ObjectHead): WalrustMetadata | null {
+  try {
+    return decodeMetadata(key, metadata);
+  } catch (error) {
+    if (hasCode(error, "integrity")) return null;
+    throw error;
+  }
 }
 
 /** Aborts uploads in parts that nobody will end. @returns how many */

@@ -54,6 +54,22 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
+  test("a database whose only object was the snapshot gets it back", async () => {
+    const store = new MemoryStore();
+    const clock = movableClock();
+    const { path, app } = await newDatabase();
+    const run = new WatchRun([targetOf(path)], store, {}, clock.overrides);
+    await run.uploaded(1);
+    await store.delete(await keysAt(store, "app", 9));
+    clock.forward(DAY_MS);
+    await run.until("a new snapshot", () => run.all("uploaded").length > 1);
+    await run.commit(app, "INSERT INTO t(v) VALUES ('after')");
+    await run.until("sound again", () => run.all("condition").at(-1)?.state === "cleared");
+    await run.stop();
+    await expectSame(store, path);
+    await app.close();
+  });
+
   test("a gap below what was acknowledged is found at the start", async () => {
     const store = new MemoryStore();
     const { path, app } = await newDatabase();

@@ -35,7 +35,7 @@ function open(
   log: Log = SILENT_LOG,
   env = quickEnv(log).env,
 ): ObjectStore {
-  const keys = { accessKeyId: "test", secretAccessKey: "testsecret", stallMs: 60_000 };
+  const keys = { accessKeyId: "test", secretAccessKey: "testsecret", stallMs: 600_000 };
   const all = { url: "s3://bucket/p", endpoint: server.url, retry: NO_RETRY, ...keys, ...options };
   return openStore(all, env, {});
 }
