@@ -18,6 +18,7 @@ import type { WalIndexHeader } from "../format/wal-index.ts";
 import { databaseFileOf, restingFileOf, writeState } from "../local/state.ts";
 import { capture } from "./capture.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { hasCommitsBeyond } from "./wal-witness.ts";
 
 /** Kernels count file times in ticks of up to 10 ms. */
 const TICK_MS = 25;
@@ -37,7 +38,7 @@ export function emptyIfAlone(live: LiveDatabase, env: Env): RestOutcome {
   const index = pin.walIndex();
   if (pin.isLoose || index === null || live.state === null || !isHeld(live)) return { kind: "not-now" };
   if (index.mxFrame === 0) return { kind: "empty" };
-  if (!pin.isAlone()) return { kind: "not-now" };
+  if (!pin.isAlone() || hasCommitsBeyond(pin)) return { kind: "not-now" };
   let broken: string | null = null;
   const captureAll = (): boolean => {
     const outcome = capture(live, env);

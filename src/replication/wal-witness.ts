@@ -12,6 +12,7 @@ import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../database/u
 import { followWal, markOfIndexOrNull } from "../database/wal-follow.ts";
 import type { Env } from "../env.ts";
 import type { Condition, ConditionSink } from "../errors.ts";
+import type { WalIndexHeader } from "../format/wal-index.ts";
 
 const USERS_INTERVAL_MS = 3_000;
 const NAMES_INTERVAL_MS = 10_000;
@@ -61,7 +62,8 @@ export class WalWitness {
     const stamp = pathStampOrNull(pin.walPath);
     const before = this.#stamp;
     this.#stamp = stamp;
-    const hasMoved = before !== null && stamp !== null && !isSameStamp(before, stamp);
+    // At first it may have moved since the wal-index was read.
+    const hasMoved = stamp !== null && (before === null || !isSameStamp(before, stamp));
     this.#suspicion = suspect(this.#suspicion, { nowMs, hasMoved, capturedMs });
     if (!isReadingDue(this.#suspicion, nowMs)) return false;
     const verdict = judgeReading(this.#suspicion, hasCommitsBeyond(pin), nowMs);
@@ -73,17 +75,27 @@ export class WalWitness {
 /** Why a pin is given up whose WAL has commits that its wal-index does not show. */
 export const UNSEEN = "the WAL gets commits that its wal-index does not show";
 
-/** Whether the WAL's last valid commit is another than the wal-index's, or the WAL is another. */
-function hasCommitsBeyond(pin: Pin): boolean {
+/**
+ * Whether the WAL's last valid commit is another than the wal-index's, or the WAL is another: then no
+ * checkpoint is safe. False when somebody commits at this moment.
+ */
+export function hasCommitsBeyond(pin: Pin): boolean {
   const index = pin.walIndex();
-  if (index === null) return false;
-  const mark = markOfIndexOrNull(pin.walPath, index);
+  return index !== null && !isEndOf(pin.walPath, index) && isSameIndex(index, pin.walIndex());
+}
+
+/** Whether a wal-index names the last valid commit of the WAL. */
+function isEndOf(walPath: string, index: WalIndexHeader): boolean {
+  const mark = markOfIndexOrNull(walPath, index);
   // A WAL that was restarted and is empty has its old header still, or none.
-  if (mark === null) return index.mxFrame > 0;
-  const end = followWal(pin.walPath, mark);
-  if (end === null || index.mxFrame === 0) return (end?.cursor.frameCount ?? 0) !== index.mxFrame;
-  const { frameCount, checksum1 } = end.cursor;
-  return frameCount !== index.mxFrame || checksum1 !== index.frameChecksum1;
+  if (mark === null) return index.mxFrame === 0;
+  const end = followWal(walPath, mark);
+  const { frameCount, checksum1 } = end?.cursor ?? { frameCount: 0, checksum1: 0 };
+  return frameCount === index.mxFrame && (frameCount === 0 || checksum1 === index.frameChecksum1);
+}
+
+function isSameIndex(a: WalIndexHeader, b: WalIndexHeader | null): boolean {
+  return b !== null && a.mxFrame === b.mxFrame && a.salt1 === b.salt1 && a.changeCount === b.changeCount;
 }
 
 /** Raises the condition of a grip, and clears those that it does not have. */

@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly cwd?: string | undefined;
   /** Whom it runs as; only root can say that, with `setpriv`. */
   readonly user?: OtherUser | undefined;
+  /** A command that the executable is run by, such as `unshare -m`. */
+  readonly by?: readonly string[] | undefined;
 }
 
 const children = new Set<Bun.Subprocess>();
@@ -119,7 +121,7 @@ export async function spawnWalrust(
   options: RunOptions = {},
 ): Promise<Bun.Subprocess<"ignore", "pipe", "pipe">> {
   return untilTestEnds(
-    Bun.spawn([...(await commandOf(options.user)), ...words], {
+    Bun.spawn([...(options.by ?? []), ...(await commandOf(options.user)), ...words], {
       cwd: options.cwd ?? emptyFolder(),
       env: cleanEnvironment(options.env),
       stdio: ["ignore", "pipe", "pipe"],
