@@ -140,5 +140,8 @@ function uncheckedText(unchecked: readonly UncheckedPart[]): string {
 
 function shownOf(texts: readonly string[]): string {
   const shown = texts.slice(0, SHOWN_MAX).join("; ");
-  return texts.length > SHOWN_MAX ? `${shown}; and ${texts.length - SHOWN_MAX} more` : shown;
+  if (texts.length <= SHOWN_MAX) return shown;
+  // A full list is cut off: how many there are is not known.
+  const atLeast = texts.length === NOTES_MAX ? "at least " : "";
+  return `${shown}; and ${atLeast}${texts.length - SHOWN_MAX} more`;
 }

@@ -222,5 +222,7 @@ describe("judge", () => {
     expect(verdict.problems.length).toBe(20);
     expect(warningOrNull(verdict)!.length).toBeLessThan(1500);
     expect(warningOrNull(verdict)).not.toContain("\n");
+    expect(warningOrNull(verdict)).toEndWith("and at least 17 more");
+    expect(warningOrNull(verdictOf("full", notes.slice(0, 5)))).toEndWith("and 2 more");
   });
 });

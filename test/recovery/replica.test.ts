@@ -4,7 +4,16 @@
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { allKeys, readObject } from "../support/history-oracle.ts";
@@ -286,6 +295,9 @@ describe("replicate waits until nobody reads", () => {
     const { source, history, store, local } = await newSource(1);
     const run = new ReplicaRun(store, local, HASTY);
     await run.waitForTxid(2);
+    expect(statSync(local).mode & 0o777).toBe(0o600);
+    // Its readers may be other users: who let them in decides, also about the file that comes after.
+    chmodSync(local, 0o644);
     const reader = await SqliteProcess.open(local);
     await reader.must("SELECT count(*) FROM item");
     source.database.run("PRAGMA journal_mode = DELETE");
@@ -299,6 +311,7 @@ describe("replicate waits until nobody reads", () => {
     await reader.close();
     await run.waitForTxid(3);
     expectContent(local, history.newest);
+    expect(statSync(local).mode & 0o777).toBe(0o644);
     await history.publish(source.after(insert(1, 10)));
     await run.waitForTxid(4);
     expectContent(local, history.newest);
