@@ -122,10 +122,13 @@ export function writeWhole(fd: number, bytes: Uint8Array): void {
   for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
 }
 
-/** Removes temporary files that a process which was killed left in a folder of ours. */
+/** Sockets of earlier versions, which served requests from the state folder. */
+const OLD_SOCKET_NAME = /^(walrust|watch)-\d+\.sock$/;
+
+/** Removes what processes that were killed left in a folder of ours: temporary files, and sockets. */
 export function sweepTemps(folder: string): void {
   for (const name of readdirSync(folder)) {
-    if (!name.endsWith(".tmp")) continue;
+    if (!name.endsWith(".tmp") && !OLD_SOCKET_NAME.test(name)) continue;
     try {
       unlinkSync(join(folder, name));
     } catch (error) {

@@ -42,6 +42,8 @@ const NAME_LENGTH_MAX = 40;
 /** The places of all databases, for one user with one choice. */
 export class LocalPlaces {
   #look: FolderLook = rememberingLook();
+  #stateHome: string | null = null;
+  #cacheHome: string | null = null;
 
   constructor(readonly choice: PlaceChoice) {}
 
@@ -53,6 +55,8 @@ export class LocalPlaces {
   /** Forgets what folders looked like: before each look around. */
   refresh(): void {
     this.#look = rememberingLook();
+    this.#stateHome = null;
+    this.#cacheHome = null;
   }
 
   /**
@@ -62,13 +66,15 @@ export class LocalPlaces {
    */
   of(databasePath: string, name?: string): Place {
     const { stateDir, cacheDir } = this.choice;
-    const spool = name === undefined || cacheDir === null ? undefined : resolve(realParent(cacheDir), name);
+    if (cacheDir !== null) this.#cacheHome ??= realParent(cacheDir);
+    const spool = name === undefined || this.#cacheHome === null ? undefined : resolve(this.#cacheHome, name);
     const beside = stateFolderOf(databasePath, spool);
     const distrust = this.#besideDistrustOrNull(databasePath, beside.folder);
     if (stateDir === null && distrust === null) {
       return { paths: beside, kind: "beside", reason: null, ignored: null };
     }
-    const folder = join(stateHomeOf(this.choice), folderNameOf(databasePath));
+    this.#stateHome ??= stateHomeOf(this.choice);
+    const folder = join(this.#stateHome, folderNameOf(databasePath));
     const ignored =
       distrust === null || !exists(beside.folder) ? null : ignoredText(beside.folder, folder, distrust);
     const reason = stateDir === null ? distrust : "--state-dir";

@@ -143,6 +143,7 @@ describe("createTemp", () => {
     const folder = tempFolder("own");
     closeSync(createTemp(join(folder, "pages.sum")).fd);
     writeFileSync(join(folder, "state.json.tmp"), "of an earlier version");
+    writeFileSync(join(folder, "walrust-4711.sock"), "a socket of an earlier version");
     writeFileSync(join(folder, "state.json"), "kept");
     mkdirSync(join(folder, "a.tmp"));
     sweepTemps(folder);
