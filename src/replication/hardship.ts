@@ -4,6 +4,7 @@
  */
 import { existsSync, statfsSync } from "node:fs";
 import type { Pin } from "../database/pin.ts";
+import { markOfIndexOrNull } from "../database/wal-follow.ts";
 import type { StateFolder } from "../local/state-folder.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import type { WatchContext } from "./watch-types.ts";
@@ -59,8 +60,15 @@ function isDiskShort(path: string): boolean {
  */
 export function goneReasonOrNull(live: LiveDatabase, isJobDue: boolean, hasFailed: boolean): string | null {
   if (isJobDue && live.pin.changedFile() !== "none") return "its files were replaced";
+  if (isJobDue && hasFailed && isWalLost(live)) return "the WAL is not the one that its index shows";
   const isGone = hasFailed && live.state !== null && !isWhole(live.paths);
   return isGone ? "files of its state folder are gone" : null;
+}
+
+/** Whether the wal-index shows frames of a WAL that is not at the path: no image can be read with it. */
+function isWalLost({ pin }: LiveDatabase): boolean {
+  const index = pin.isLoose ? null : pin.walIndex();
+  return index !== null && index.mxFrame > 0 && markOfIndexOrNull(pin.walPath, index) === null;
 }
 
 function isWhole({ folder, spoolFolder, sumsPath }: StateFolder): boolean {
