@@ -5,7 +5,6 @@
 import { existsSync, statfsSync } from "node:fs";
 import type { Pin } from "../database/pin.ts";
 import { markOfIndexOrNull } from "../database/wal-follow.ts";
-import type { StateFolder } from "../local/state-folder.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import type { WatchContext } from "./watch-types.ts";
 
@@ -61,7 +60,7 @@ function isDiskShort(path: string): boolean {
 export function goneReasonOrNull(live: LiveDatabase, isJobDue: boolean, hasFailed: boolean): string | null {
   if (isJobDue && live.pin.changedFile() !== "none") return "its files were replaced";
   if (isJobDue && hasFailed && isWalLost(live)) return "the WAL is not the one that its index shows";
-  const isGone = hasFailed && live.state !== null && !isWhole(live.paths);
+  const isGone = hasFailed && !isWhole(live);
   return isGone ? "files of its state folder are gone" : null;
 }
 
@@ -71,6 +70,8 @@ function isWalLost({ pin }: LiveDatabase): boolean {
   return index !== null && index.mxFrame > 0 && markOfIndexOrNull(pin.walPath, index) === null;
 }
 
-function isWhole({ folder, spoolFolder, sumsPath }: StateFolder): boolean {
-  return [folder, spoolFolder, sumsPath].every((path) => existsSync(path));
+/** The page sums are there from the first anchor on. */
+function isWhole({ state, paths: { folder, spoolFolder, sumsPath } }: LiveDatabase): boolean {
+  const needed = state === null ? [folder, spoolFolder] : [folder, spoolFolder, sumsPath];
+  return needed.every((path) => existsSync(path));
 }
