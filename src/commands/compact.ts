@@ -7,7 +7,7 @@
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { DatabaseEntry } from "../config/database-entries.ts";
-import { COMPACT_OPTIONS } from "../config/options.ts";
+import { COMPACT_OPTIONS, PATIENCE_OPTIONS } from "../config/options.ts";
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import { COMPACTION_OPTIONS, KEEP_OPTIONS, STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { takeHostLockOrNull } from "../database/host-lock.ts";
@@ -30,7 +30,7 @@ import {
 } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { entriesByName } from "./database-finder.ts";
-import { withDestination } from "./destination.ts";
+import { withPatience } from "./destination.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { countOf, formatBytes, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
@@ -43,7 +43,7 @@ export const compactVerb: Verb = {
   name: "compact",
   summary: "Merge increments and delete what retention no longer keeps (dry run without --force)",
   usage: "NAME | --all [-b URL]",
-  options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS],
+  options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
     ["walrust compact app -b s3://my-bucket/vm1", "what would be merged and deleted"],
@@ -72,7 +72,7 @@ async function run(invocation: Invocation): Promise<number> {
       hint: "`walrust list` shows the names",
     });
   }
-  return withDestination(invocation, async (store) => {
+  return withPatience(invocation, async (store) => {
     const places = localPlaces(invocation);
     const entries = await entriesByName(invocation.sources, store.url, invocation.env, places);
     const all = name === undefined ? await compactable(store, invocation.signal) : [{ name, problem: null }];

@@ -1,6 +1,8 @@
 /**
  * The destination a verb works on, from its options, the environment and walrust.toml.
  */
+
+import { PATIENCE_OPTIONS } from "../config/options.ts";
 import {
   BY_DEFAULT,
   chooseCredentials,
@@ -11,15 +13,19 @@ import {
   valuesOf,
 } from "../config/resolve.ts";
 import { RETRY_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
-import { WalrustError } from "../errors.ts";
+import { type Condition, WalrustError } from "../errors.ts";
+import { HostWatch } from "../storage/host-watch.ts";
 import type { StoreOptions } from "../storage/open-store.ts";
 import { openStore } from "../storage/open-store.ts";
-import type { RetryPolicy } from "../storage/retry.ts";
+import { patienceOf, type RetryPolicy } from "../storage/retry.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import type { Invocation } from "./verb.ts";
+import { type Invocation, settingsOf } from "./verb.ts";
 
 /** What can be given beside the settings. */
-export type MoreStoreOptions = Pick<StoreOptions, "putSlots" | "retry" | "stallMs" | "conditions">;
+export type MoreStoreOptions = Pick<
+  StoreOptions,
+  "putSlots" | "retry" | "stallMs" | "conditions" | "hostWatch"
+>;
 
 /**
  * The settings of the store; keys from one place as a whole. A folder needs none: what is wrong with them
@@ -85,6 +91,21 @@ function placed(error: unknown, { kind, text }: Origin): unknown {
   return new WalrustError("config", `${text}: ${error.message}`, hint === undefined ? {} : { hint });
 }
 
+/**
+ * For a verb that somebody waits for: it says what it waits for, and gives up as `--timeout` says.
+ * @throws WalrustError code "usage" or "config"
+ */
+function patientOptions(invocation: Invocation): MoreStoreOptions {
+  const { sources, env } = invocation;
+  const patience = patienceOf(settingsOf(invocation, PATIENCE_OPTIONS).timeout);
+  const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
+  return {
+    retry: { ...retryPolicy(sources), patience },
+    stallMs: patience.stallMs,
+    hostWatch: new HostWatch(env, sink),
+  };
+}
+
 /** Opens the store, runs `work` and closes the store whatever happens. */
 export async function withDestination<T>(
   invocation: Invocation,
@@ -97,4 +118,12 @@ export async function withDestination<T>(
   } finally {
     await store.close();
   }
+}
+
+/** As `withDestination`, for a verb that somebody waits for; it has `PATIENCE_OPTIONS`. */
+export async function withPatience<T>(
+  invocation: Invocation,
+  work: (store: ObjectStore) => Promise<T>,
+): Promise<T> {
+  return await withDestination(invocation, work, patientOptions(invocation));
 }

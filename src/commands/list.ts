@@ -1,14 +1,14 @@
 /**
  * `walrust list`: which databases a destination holds, and what can be restored of them.
  */
-import { LIST_OPTIONS } from "../config/options.ts";
+import { LIST_OPTIONS, PATIENCE_OPTIONS } from "../config/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { oneLine } from "../format/terminal-text.ts";
 import { type InventoryEntry, type InventoryPoint, takeInventory } from "../recovery/inventory.ts";
 import { ForeignLayoutError } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { withDestination } from "./destination.ts";
+import { withPatience } from "./destination.ts";
 import { findLocal, localLines } from "./list-local.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
@@ -18,7 +18,7 @@ export const listVerb: Verb = {
   name: "list",
   summary: "List the databases of a destination and what can be restored",
   usage: "[NAME] [-b URL] | --local",
-  options: [STORE_OPTIONS, LIST_OPTIONS, STATE_OPTIONS],
+  options: [STORE_OPTIONS, LIST_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
     ["walrust list -b file:///backup", "all databases"],
@@ -36,7 +36,7 @@ export const listVerb: Verb = {
 };
 
 function listStored(invocation: Invocation): Promise<number> {
-  return withDestination(invocation, async (store) => {
+  return withPatience(invocation, async (store) => {
     const [name = null] = invocation.words.positionals;
     const entries = await takeInventory(store, name, invocation.signal);
     if (name !== null && entries.length === 0) {

@@ -2,7 +2,7 @@
  * `walrust restore`: a proven copy of a database, as of now or of a point in time.
  */
 import { existsSync } from "node:fs";
-import { RESTORE_OPTIONS } from "../config/options.ts";
+import { PATIENCE_OPTIONS, RESTORE_OPTIONS } from "../config/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import type { IntegrityMode } from "../recovery/integrity-verdict.ts";
@@ -12,7 +12,7 @@ import type { FileAccess } from "../recovery/target-access.ts";
 import { resolvePlace } from "../recovery/target-folder.ts";
 import { listObjects } from "../storage/catalog.ts";
 import { detectForeignLayoutOrNull } from "../storage/foreign-layout.ts";
-import { withDestination } from "./destination.ts";
+import { withPatience } from "./destination.ts";
 import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./integrity.ts";
 import { localCopiesOrNull } from "./local-copies.ts";
 import { localPlaces } from "./local-places.ts";
@@ -25,7 +25,7 @@ export const restoreVerb: Verb = {
   name: "restore",
   summary: "Restore a database, as of now or of a point in time",
   usage: "NAME -o PATH [-b URL]",
-  options: [STORE_OPTIONS, RESTORE_OPTIONS, STATE_OPTIONS],
+  options: [STORE_OPTIONS, RESTORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 1, max: 1 },
   examples: [
     ["walrust restore app -o app.db -b file:///backup", "the newest state"],
@@ -66,7 +66,7 @@ async function run(invocation: Invocation): Promise<number> {
   }
   const [name] = invocation.words.positionals as [string];
   if (values.ifDbNotExists && existsSync(output)) return nothingToDo(invocation, name, `${output} exists`);
-  return withDestination(invocation, async (store) => {
+  return withPatience(invocation, async (store) => {
     const { env, signal, isJson } = invocation;
     const mayBeAbsent = values.ifReplicaExists && (await isAbsent(() => listObjects(store, name)));
     // A backup that we cannot read is one: an application must not start empty beside it.

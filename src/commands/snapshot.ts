@@ -2,6 +2,7 @@
  * `walrust snapshot`: one snapshot now, consistent while the application writes.
  */
 import { relative } from "node:path";
+import { PATIENCE_OPTIONS } from "../config/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
@@ -10,7 +11,7 @@ import { askWatchOrNull, databasePathOrNull } from "../replication/control.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
 import { Slots } from "../storage/slots.ts";
 import { DatabaseFinder } from "./database-finder.ts";
-import { withDestination } from "./destination.ts";
+import { withPatience } from "./destination.ts";
 import { warnOfUncheckable } from "./integrity.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { formatBytes, printJson, printLine } from "./output.ts";
@@ -21,7 +22,7 @@ export const snapshotVerb: Verb = {
   name: "snapshot",
   summary: "Take a snapshot of a database now and upload it",
   usage: "DATABASE [-b URL]",
-  options: [STORE_OPTIONS, STATE_OPTIONS],
+  options: [STORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "DATABASE", min: 1, max: 1 },
   examples: [
     ["walrust snapshot app.db -b file:///backup", "to a folder"],
@@ -34,7 +35,7 @@ export const snapshotVerb: Verb = {
     [4, "storage"],
   ],
   run: async (invocation) =>
-    withDestination(invocation, async (store) => {
+    withPatience(invocation, async (store) => {
       const { env, version, signal, isJson } = invocation;
       const startedMs = env.monotonicMs();
       const target = await databaseOf(invocation, store.url);

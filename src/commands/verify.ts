@@ -1,7 +1,7 @@
 /**
  * `walrust verify`: whether the backups of one database, or of all, can be restored.
  */
-import { VERIFY_OPTIONS } from "../config/options.ts";
+import { PATIENCE_OPTIONS, VERIFY_OPTIONS } from "../config/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
@@ -19,7 +19,7 @@ import { askWatchByNameOrNull } from "../replication/control.ts";
 import { isConfined } from "../storage/confined-error.ts";
 import { type ForeignLayout, ForeignLayoutError, findForeignDatabases } from "../storage/foreign-layout.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { withDestination } from "./destination.ts";
+import { withPatience } from "./destination.ts";
 import { integrityChecker, verdictJson, verdictText } from "./integrity.ts";
 import { runtimeFolders } from "./local-places.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
@@ -35,7 +35,7 @@ export const verifyVerb: Verb = {
   name: "verify",
   summary: "Check that backups can be restored",
   usage: "NAME|--all [-b URL]",
-  options: [STORE_OPTIONS, VERIFY_OPTIONS, STATE_OPTIONS],
+  options: [STORE_OPTIONS, VERIFY_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
     ["walrust verify app -b file:///backup", "headers, sizes, chain and continuity of one database"],
@@ -73,7 +73,7 @@ async function run(invocation: Invocation): Promise<number> {
       },
     );
   }
-  return withDestination(invocation, async (store) => {
+  return withPatience(invocation, async (store) => {
     const { isJson, signal } = invocation;
     const all: Verifiable[] = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
     const reports: VerifyReport[] = [];

@@ -9,6 +9,7 @@ import { verifyDatabase } from "../recovery/verify.ts";
 import { Conditions } from "../replication/conditions.ts";
 import { type WatchResult, watch } from "../replication/watch.ts";
 import type { Validation, WatchEvent } from "../replication/watch-types.ts";
+import { HostWatch } from "../storage/host-watch.ts";
 import { PutGate } from "../storage/put-gate.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { UploadPace } from "../storage/upload-pace.ts";
@@ -109,7 +110,11 @@ async function run(invocation: Invocation): Promise<number> {
       await observer?.close();
     }
   };
-  return withDestination(invocation, work, { putSlots, conditions });
+  return withDestination(invocation, work, {
+    putSlots,
+    conditions,
+    hostWatch: new HostWatch(env, conditions, true),
+  });
 }
 
 /** Verifying what is stored is `recovery`'s to know: it is handed to replication. */

@@ -54,6 +54,19 @@ export const GLOBAL_OPTIONS = group({
   },
 });
 
+/** How long a verb waits for the store. */
+export const PATIENCE_OPTIONS = group({
+  timeout: {
+    flag: "timeout",
+    kind: "duration",
+    value: "DURATION",
+    default: 60,
+    min: 1,
+    max: 86_400,
+    meaning: "Give up when the store has answered nothing for this long, tries included",
+  },
+});
+
 /** Spellings of the Rust version: they name what walrust does anyway. */
 export const COMPATIBLE_OPTIONS = group({
   independentTasks: {

@@ -2,8 +2,9 @@
  * How one watched database is: the failure it is getting over, since when nothing can be captured of it, its
  * circuit, and how far behind the bucket may be.
  */
-import type { WalrustError } from "../errors.ts";
+import { EXIT_CODES, type WalrustError } from "../errors.ts";
 import { type BreakerChange, type CircuitBreaker, isSuspension } from "../storage/circuit-breaker.ts";
+import { STORE_SILENT } from "../storage/host-watch.ts";
 import { FailureTracker } from "./failure-tracker.ts";
 import type { Captured, LiveDatabase } from "./live-database.ts";
 import {
@@ -38,6 +39,7 @@ export class DatabaseHealth {
   readonly #failures: FailureTracker;
   #blockage: Blockage | null = null;
   #wasCircuitOpen = false;
+  #liftCount = 0;
   #last: Progress | null = null;
   #oldest: OldestPending | null = null;
 
@@ -46,7 +48,9 @@ export class DatabaseHealth {
     readonly context: WatchContext,
     readonly breaker: CircuitBreaker | null,
   ) {
-    this.#failures = new FailureTracker(database, context.env, context.emit);
+    this.#failures = new FailureTracker(database, context.env, context.emit, (failure) =>
+      isSilenceSaid(failure, context),
+    );
   }
 
   /** The failure it is getting over, said or not. */
@@ -66,6 +70,14 @@ export class DatabaseHealth {
   /** When a suspended request is let through again (on the monotonic clock), or null for other failures. */
   retryAtMs(error: unknown): number | null {
     return isSuspension(error) ? (this.breaker?.retryAtMs ?? null) : null;
+  }
+
+  /** Whether the store was found to be back since the last call. */
+  takeLift(): boolean {
+    const { liftCount = 0 } = this.breaker ?? {};
+    const isLifted = liftCount !== this.#liftCount;
+    this.#liftCount = liftCount;
+    return isLifted;
   }
 
   /** Whether it was attached before. */
@@ -94,6 +106,11 @@ export class DatabaseHealth {
     if (this.#blockage === null || error !== null) this.#blockage = { sinceMs, error };
   }
 
+  /** Time has passed: a recovery that has lasted is told. */
+  look(nowMs: number): void {
+    this.#failures.look(nowMs);
+  }
+
   /** Captures are possible. @returns whether they were not before */
   unblocked(): boolean {
     const wasBlocked = this.#blockage !== null;
@@ -106,7 +123,7 @@ export class DatabaseHealth {
     if (this.circuit !== "closed") return;
     const wasCircuitOpen = this.#wasCircuitOpen;
     this.#wasCircuitOpen = false;
-    if (this.#failures.current !== null || !wasCircuitOpen) return this.#failures.healed();
+    if (this.#failures.isOpen || !wasCircuitOpen) return this.#failures.healed();
     const { env, emit } = this.context;
     env.log.info("recovered", { database: this.database });
     emit({ event: "recovered", database: this.database });
@@ -157,4 +174,12 @@ export class DatabaseHealth {
     const oldestMs = this.#oldest.timeMs(captured, env.nowMs()) ?? env.nowMs();
     return Math.max(blockedMs, env.nowMs() - oldestMs);
   }
+}
+
+/** Whether the log says of the store that it does not answer: then it is not said for each database again. */
+export function isSilenceSaid(
+  { retryable, exitCode }: WalrustError,
+  { storeConditions }: Pick<WatchContext, "storeConditions">,
+): boolean {
+  return retryable && exitCode === EXIT_CODES.storage && storeConditions.has(STORE_SILENT);
 }

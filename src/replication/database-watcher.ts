@@ -197,6 +197,8 @@ export class DatabaseWatcher {
     if (this.#admission.look(nowMs)) return;
     if (this.#isMissing) return this.#lookMissing(nowMs);
     const { live } = this;
+    this.#health.look(nowMs);
+    if (this.#health.takeLift()) this.#pause.reset();
     if (!this.#pause.isOver(nowMs)) {
       // Nothing is tried again yet after a failure.
       if (live !== null && !this.#jobs.isRunning) letGoIfHurting(live, this.context, this.name);

@@ -4,14 +4,15 @@
  */
 import { type BreakerChange, CircuitBreaker } from "../storage/circuit-breaker.ts";
 import { GuardedStore } from "../storage/guarded-store.ts";
+import { STORE_SILENT } from "../storage/host-watch.ts";
 import { Conditions } from "./conditions.ts";
 import type { WatchContext, WatchOptions } from "./watch-types.ts";
 
 /** The context of one database. */
 export interface GuardedContext {
   readonly context: WatchContext;
-  /** Null without a policy for one. */
-  readonly breaker: CircuitBreaker | null;
+  /** Never opens without a policy for one. */
+  readonly breaker: CircuitBreaker;
 }
 
 /**
@@ -27,23 +28,29 @@ export function guardContext(
   onChange: (change: BreakerChange) => void,
 ): GuardedContext {
   const policy = options.breaker ?? null;
-  const breaker = new CircuitBreaker(policy, shared.env, (change) => {
+  const told = (change: BreakerChange): void => {
     sayChange(name, change, shared);
     onChange(change);
-  });
+  };
+  const breaker = new CircuitBreaker(policy, shared.env, told, shared.outage);
   const store = new GuardedStore(shared.store, breaker, closing);
   const conditions = new Conditions(name, shared.env, shared.emit);
   const context = { ...shared, options, store, closing, conditions };
-  return { context, breaker: policy === null ? null : breaker };
+  return { context, breaker };
 }
 
 /** The end of an outage is said as every other recovery, when all that waited is uploaded. */
-function sayChange(database: string, change: BreakerChange, { env, emit }: WatchContext): void {
+function sayChange(
+  database: string,
+  change: BreakerChange,
+  { env, emit, storeConditions }: WatchContext,
+): void {
   if (change.kind === "closed") return env.log.debug("requests to the store go on", { database });
   const { failures, message, isFirst } = change;
   const until = new Date(change.untilMs).toISOString();
   if (!isFirst) return env.log.debug(`requests stay suspended until ${until}: ${message}`, { database });
   const what = `requests to the store are suspended until ${until} after ${failures} failures in a row`;
-  env.log.warn(`${what}: ${message}`, { database });
+  // A store that does not answer is said once, and not for each database.
+  env.log[storeConditions.has(STORE_SILENT) ? "debug" : "warn"](`${what}: ${message}`, { database });
   emit({ event: "circuit-open", database, failures, until, message });
 }

@@ -31,13 +31,14 @@ export class UploadLanes {
   #manifestFailure: SideFailure | null = null;
   #memory: UploadMemory | null = null;
   #isHurried = false;
+  #liftCount = 0;
 
   constructor(
     readonly context: WatchContext,
     readonly signal: AbortSignal,
     readonly listener: UploadListener,
     /** The one before the store, if any. */
-    readonly breaker: Pick<CircuitBreaker, "state" | "isPassable" | "hurry"> | null = null,
+    readonly breaker: Pick<CircuitBreaker, "state" | "isPassable" | "hurry" | "liftCount"> | null = null,
     /** When what waits may be merged; without it never. */
     gatherHost: GatherHost | null = null,
   ) {
@@ -50,6 +51,9 @@ export class UploadLanes {
    */
   startDue(live: Captured, nowMs: number): void {
     if (live.pending.length === 0) return;
+    const { liftCount = 0 } = this.breaker ?? {};
+    if (liftCount !== this.#liftCount) this.#pause.reset();
+    this.#liftCount = liftCount;
     const state = this.breaker?.state ?? "closed";
     const isDue = state === "closed" ? this.#pause.isOver(nowMs) : this.breaker?.isPassable === true;
     if (isDue) this.#startLanes(live);

@@ -190,7 +190,7 @@ function emitUploaded(
 }
 
 /** Where failures to write the manifest of a database are said. */
-export function manifestFailure(database: string, env: Pick<Env, "log">): SideFailure {
+export function manifestFailure(database: string, env: Pick<Env, "log" | "monotonicMs">): SideFailure {
   return new SideFailure("the manifest could not be written", database, env);
 }
 

@@ -3,6 +3,7 @@
  */
 import type { Env } from "../env.ts";
 import type { BreakerPolicy } from "../storage/circuit-breaker.ts";
+import type { Outage } from "../storage/outage.ts";
 import type { PutGate } from "../storage/put-gate.ts";
 import type { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -152,6 +153,8 @@ export interface WatchContext {
   readonly conditions: Conditions;
   /** Conditions of the store that all databases share. */
   readonly storeConditions: Conditions;
+  /** Finds the end of an outage for all databases at once. */
+  readonly outage?: Outage;
 }
 
 export type { AttachTarget };

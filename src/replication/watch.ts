@@ -10,7 +10,9 @@
 import type { Env } from "../env.ts";
 import type { Condition } from "../errors.ts";
 import { RuntimeFolders } from "../local/runtime-folder.ts";
+import { Outage } from "../storage/outage.ts";
 import type { PutGate } from "../storage/put-gate.ts";
+import { RetryingStore } from "../storage/retrying-store.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { Conditions } from "./conditions.ts";
@@ -30,6 +32,8 @@ const IDLE_TICK_MS = 80;
 const ANCHORS_AT_ONCE = 2;
 const ATTACHES_AT_ONCE = 16;
 const UPKEEPS_AT_ONCE = 2;
+/** An object that is asked for to see whether the store answers; there is none. */
+const ALIVE_KEY = ".walrust-alive";
 const BUDGET_INTERVAL_MS = 2_000;
 
 /** What can be asked of a running watch at any time. */
@@ -78,6 +82,7 @@ export async function watch(
   signal: AbortSignal,
 ): Promise<WatchResult> {
   const { discover, onStart, validate, store, options, env, version } = input;
+  const aliveStore = store instanceof RetryingStore ? store.once : store;
   const emit = (event: WatchEvent): void => {
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
     if (watcher !== null) control.announce(watcher.target);
@@ -86,6 +91,7 @@ export async function watch(
   };
   const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
   const context: WatchContext = {
+    outage: new Outage(env, (until) => aliveStore.head(ALIVE_KEY, { signal: until }), signal),
     store,
     options,
     env,

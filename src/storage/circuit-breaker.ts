@@ -50,6 +50,12 @@ export type BreakerChange =
     }
   | { readonly kind: "closed" };
 
+/** Who is told how calls end. */
+export interface CallListener {
+  failed(breaker: CircuitBreaker): void;
+  succeeded(breaker: CircuitBreaker): void;
+}
+
 /** A call that was let through; its end has to be told. */
 export interface Passage {
   /** Whether the state of the circuit hangs on it. */
@@ -89,6 +95,7 @@ export class CircuitBreaker {
   readonly #policy: BreakerPolicy | null;
   readonly #env: Pick<Env, "monotonicMs" | "nowMs">;
   readonly #onChange: (change: BreakerChange) => void;
+  readonly #outage: CallListener | undefined;
   #failures = 0;
   /** All failures that were ever counted. */
   #counted = 0;
@@ -99,13 +106,19 @@ export class CircuitBreaker {
   /** From the first opening to the first success. */
   #isOutage = false;
   #era = 0;
+  #liftCount = 0;
 
-  /** @param policy null: it never opens */
+  /**
+   * @param policy null: it never opens
+   * @param outage told of every call that fails or succeeds, so that the end of one is the end for all
+   */
   constructor(
     policy: BreakerPolicy | null,
     env: Pick<Env, "monotonicMs" | "nowMs">,
     onChange: (change: BreakerChange) => void,
+    outage?: CallListener,
   ) {
+    this.#outage = outage;
     this.#policy = policy;
     this.#env = env;
     this.#onChange = onChange;
@@ -129,6 +142,17 @@ export class CircuitBreaker {
     return this.state === "closed" || (this.state === "half-open" && this.#trial === null);
   }
 
+  /** How often `lift` was called: whoever pauses after a failure goes on when it has changed. */
+  get liftCount(): number {
+    return this.#liftCount;
+  }
+
+  /** The store seems to be back: ends the cooldown, and the pauses of who looks at `liftCount`. */
+  lift(): void {
+    this.#liftCount++;
+    this.hurry();
+  }
+
   /** Ends the cooldown: the next call is the trial. For when there is no time left to wait. */
   hurry(): void {
     if (this.#openUntilMs === null) return;
@@ -149,8 +173,11 @@ export class CircuitBreaker {
 
   /** Tells how a call ended. Only the first time counts. */
   settle(passage: Passage, verdict: Verdict, error?: unknown): void {
-    if (passage.isSettled || passage.era !== this.#era) return;
+    if (passage.isSettled) return;
     passage.isSettled = true;
+    if (verdict === "fails") this.#outage?.failed(this);
+    else if (verdict === "works") this.#outage?.succeeded(this);
+    if (passage.era !== this.#era) return;
     if (passage.isTrial) this.#trial = null;
     if (verdict === "works") this.#succeeded();
     else if (verdict === "fails") this.#failed(passage, errorMessage(error));

@@ -7,6 +7,7 @@ import type { ConditionSink } from "../errors.ts";
 import { type CredentialOptions, credentialSource } from "./credentials.ts";
 import { parseDestination } from "./destination.ts";
 import { FileStore } from "./file-store.ts";
+import type { HostWatch } from "./host-watch.ts";
 import type { PutLimit } from "./put-gate.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 import { RetryingStore } from "./retrying-store.ts";
@@ -46,6 +47,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly stallMs?: number;
   /** Limits the requests that put, over all that share these slots; none by default. */
   readonly putSlots?: PutLimit;
+  /** Told of every request to a bucket, to say when it does not answer; nobody by default. */
+  readonly hostWatch?: HostWatch;
   /** Told what the store cannot do or refuses for long; nobody by default. */
   readonly conditions?: ConditionSink;
 }
@@ -87,6 +90,7 @@ export function openStore(
     credentials,
     env,
     stallMs: options.stallMs ?? DEFAULT_STALL_MS,
+    hostWatch: options.hostWatch,
     // Without TLS nobody shows a certificate.
     trust: address.origin.startsWith("https:") ? storeTrust(options.caFile, environment) : DEFAULT_TRUST,
   });

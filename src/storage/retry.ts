@@ -16,6 +16,25 @@ export interface RetryPolicy {
   readonly retryCountMax: number;
   readonly baseMs: number;
   readonly delayMaxMs: number;
+  /** For verbs that somebody waits for; without it only the number of attempts is limited. */
+  readonly patience?: Patience;
+}
+
+/** How long a store that answers nothing is waited for, over all attempts of a call. */
+export interface Patience {
+  readonly giveUpMs: number;
+  /** An attempt in which nothing moves is cut off after this long. */
+  readonly stallMs: number;
+}
+
+/** A stall is never longer than this, whatever the patience. */
+const STALL_MAX_MS = 30_000;
+/** An attempt that took so many stalls has moved something: waiting begins anew. */
+const MOVING_STALLS = 1.5;
+
+/** Divides a wait into attempts, so that the last one ends with it. */
+export function patienceOf(giveUpMs: number): Patience {
+  return { giveUpMs, stallMs: giveUpMs / Math.max(1, Math.ceil(giveUpMs / STALL_MAX_MS)) };
 }
 
 /** Five retries, from 100 ms doubling to 30 s. */
@@ -60,15 +79,34 @@ export async function withRetry<T>(
   attempt: (attemptIndex: number) => Promise<T>,
 ): Promise<T> {
   const { env, policy, signal } = context;
+  const { patience } = policy;
+  let waitedMs = 0;
   for (let index = 0; ; index++) {
+    const beganMs = patience === undefined ? 0 : env.monotonicMs();
     try {
       signal?.throwIfAborted();
       return await attempt(index);
     } catch (error) {
       if (!(error instanceof WalrustError) || !error.retryable || index >= policy.retryCountMax) throw error;
       const delayMs = delayAfter(error, policy, index, env.random());
+      if (patience !== undefined) {
+        const tookMs = env.monotonicMs() - beganMs;
+        waitedMs = tookMs > patience.stallMs * MOVING_STALLS ? 0 : waitedMs + tookMs;
+        if (waitedMs + delayMs >= patience.giveUpMs) throw givenUp(error, patience.giveUpMs);
+        waitedMs += delayMs;
+      }
       context.onRetry?.(error, index, delayMs);
       await env.sleep(delayMs, signal);
     }
   }
+}
+
+function givenUp(error: WalrustError, giveUpMs: number): WalrustError {
+  const { code, message, hint, context, cause, retryable } = error;
+  return new WalrustError(code, `${message}; given up after ${giveUpMs / 1000} s (see --timeout)`, {
+    ...(hint === undefined ? {} : { hint }),
+    context,
+    cause,
+    retryable,
+  });
 }

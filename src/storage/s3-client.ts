@@ -15,8 +15,10 @@ import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { type ConnectionProblem, connectionProblem } from "./connection-errors.ts";
 import type { CredentialSource } from "./credentials.ts";
+import type { HostWatch } from "./host-watch.ts";
 import { collectChunks, putBodyChunks, putBodySize } from "./object-body.ts";
 import { proxyOrNull, throughProxy } from "./proxy.ts";
+import { RETRY_AFTER } from "./retry.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
 import { isPage, notTheStore, rootElementOrNull } from "./s3-answer.ts";
 import {
@@ -90,6 +92,8 @@ export interface S3ClientOptions {
   readonly stallMs: number;
   /** Which certificates the store may show; by default those that Bun trusts. */
   readonly trust?: Trust;
+  /** Told of every request and its answer. */
+  readonly hostWatch?: HostWatch | undefined;
 }
 
 /** Sends requests to one bucket. */
@@ -111,6 +115,7 @@ export class S3Client {
     this.#options = options;
     this.#uplink = new Uplink(options.env);
     const origin = new URL(options.address.origin);
+    options.hostWatch?.named(origin.origin);
     this.#judge = (cause) => connectionProblem(cause, origin, process.env);
     this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TRUST) } });
   }
@@ -155,6 +160,7 @@ export class S3Client {
     const { env, stallMs } = this.#options;
     const upload = request.body === undefined ? null : this.#uplink.begin(putBodySize(request.body));
     const watch = new StallWatch(env, stallMs, request.signal, upload);
+    this.#await(request, watch);
     let response: Response;
     try {
       response = await this.#session.fetch(url, {
@@ -169,16 +175,33 @@ export class S3Client {
       } as RequestInit);
     } catch (cause) {
       watch.stop();
-      throw watch.errorFor(request.action, cause, this.#judge);
+      throw this.#noted(request, watch.errorFor(request.action, cause, this.#judge));
     }
     watch.answered();
-    const stream = watchedStream(response, watch, request.action, this.#judge);
+    const onMoved = (): void => this.#options.hostWatch?.answered(request.method);
+    const stream = watchedStream(response, watch, { action: request.action, judge: this.#judge, onMoved });
     if (isPage(request.method, response)) {
       stream.cancel();
-      throw this.#notTheStore(request.action, `${response.status} with an HTML page`);
+      throw this.#noted(request, this.#notTheStore(request.action, `${response.status} with an HTML page`));
     }
     if (response.status >= 200 && response.status < 300) return stream;
-    throw await this.#failure(request, stream);
+    throw this.#noted(request, await this.#failure(request, stream));
+  }
+
+  #await({ method, action }: S3Request, watch: StallWatch): void {
+    const { hostWatch } = this.#options;
+    if (hostWatch === undefined) return;
+    const awaited = { method, action, stillMs: () => watch.stillMs };
+    watch.onStop = () => hostWatch.ended(awaited);
+    hostWatch.began(awaited);
+  }
+
+  /** Tells of a failure that may pass. @returns the error */
+  #noted(request: S3Request, error: unknown): unknown {
+    if (!(error instanceof WalrustError) || !error.retryable) return error;
+    const waitMs = error.context[RETRY_AFTER];
+    this.#options.hostWatch?.failed(request, error.message, typeof waitMs === "number" ? waitMs : 0);
+    return error;
   }
 
   async #sign(request: S3Request): Promise<{ url: string; headers: Record<string, string> }> {
@@ -316,12 +339,23 @@ async function* watchedChunks(body: PutBody, watch: StallWatch): AsyncGenerator<
   watch.touch();
 }
 
-function watchedStream(response: Response, watch: StallWatch, action: string, judge: Judge): S3Stream {
+/** What the body of an answer is read with. */
+interface ReadContext {
+  readonly action: string;
+  readonly judge: Judge;
+  /** Told when the answer is there, or has got further. */
+  readonly onMoved: () => void;
+}
+
+function watchedStream(response: Response, watch: StallWatch, context: ReadContext): S3Stream {
   const { status, headers } = response;
   const body = headers.get("content-length") === "0" ? null : response.body;
   if (body === null) watch.stop();
   else watch.pause();
-  const chunks = body === null ? noChunks() : readChunks(body, watch, action, judge);
+  const isWell = status < 500 && status !== 408 && status !== 429;
+  const told = isWell ? context : { ...context, onMoved: () => {} };
+  if (body === null) told.onMoved();
+  const chunks = body === null ? noChunks() : readChunks(body, watch, told);
   return { status, headers, chunks, cancel: () => watch.stop() };
 }
 
@@ -330,8 +364,7 @@ async function* noChunks(): AsyncGenerator<Uint8Array> {}
 async function* readChunks(
   body: ReadableStream<Uint8Array>,
   watch: StallWatch,
-  action: string,
-  judge: Judge,
+  { action, judge, onMoved }: ReadContext,
 ): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
   /** What came since the last movement. */
@@ -340,11 +373,12 @@ async function* readChunks(
     while (true) {
       watch.resume();
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done) return onMoved();
       movedBytes += value.byteLength;
       if (movedBytes >= MOVEMENT_BYTES) {
         movedBytes = 0;
         watch.touch();
+        onMoved();
       }
       watch.pause();
       yield value;

@@ -123,6 +123,22 @@ export function retryAfterMsOrNull(headers: Headers, nowMs: number): number | nu
   return Math.max(0, untilMs - (Number.isFinite(serverMs) ? serverMs : nowMs));
 }
 
+/** Codes of a store that wants fewer requests. */
+const THROTTLING_CODES: ReadonlySet<string> = new Set([
+  "SlowDown",
+  "SlowDownRead",
+  "SlowDownWrite",
+  "Throttling",
+  "ThrottlingException",
+  "RequestLimitExceeded",
+  "TooManyRequests",
+]);
+
+/** Whether an error says that the store wants fewer requests: it works, and will refuse some for a while. */
+export function isThrottling(error: unknown): boolean {
+  return s3StatusOf(error) === 429 || THROTTLING_CODES.has(s3CodeOf(error));
+}
+
 /** The HTTP status an error of `s3Error` stands for, or 0. */
 export function s3StatusOf(error: unknown): number {
   const status = error instanceof WalrustError ? error.context["status"] : undefined;

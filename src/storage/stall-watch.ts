@@ -13,6 +13,9 @@ export const IS_STALLED = "stalled";
 /** An upload that stands still is looked at this often within the limit: what moves is seen by then. */
 const LOOKS_AT_UPLOAD = 3;
 
+/** A body of this size is carried at once: while it waits, it waits for the answer. */
+const SEEN_SIZE_MAX = 64 * 1024;
+
 /** Watches one request; `stop` has to be called in the end. */
 export class StallWatch {
   /** Aborts when the request stalls or the caller's signal aborts. */
@@ -78,7 +81,11 @@ export class StallWatch {
 
   /** How long the other side has moved nothing while it was its turn, in ms. */
   get stillMs(): number {
-    return this.#isPaused ? 0 : this.#env.monotonicMs() - this.#movedMs;
+    if (this.#isPaused) return 0;
+    const stillMs = this.#env.monotonicMs() - this.#movedMs;
+    if (this.#upload === null || this.#upload.sizeBytes <= SEEN_SIZE_MAX) return stillMs;
+    // The kernel takes megabytes at once and carries them for long.
+    return Math.min(stillMs, this.#upload.uplink.lookStillMs());
   }
 
   /** The request is over, or is cut off if it is not: nobody reads its answer any more. */
@@ -102,7 +109,7 @@ export class StallWatch {
   ): unknown {
     if (this.#callerSignal?.aborted) return this.#callerSignal.reason;
     if (cause instanceof WalrustError) return cause;
-    const seconds = Math.round((this.#cutMs - this.#movedMs) / 1000);
+    const seconds = Math.round((this.#cutMs - this.#movedMs) / 100) / 10;
     const stall = this.#isStalled ? new Error(`${moved} moved for ${seconds} s`) : null;
     const { reason, hint, retryable } = judge(stall ?? cause);
     const context = this.#upload?.isLineStill === true ? { [IS_STALLED]: true } : {};

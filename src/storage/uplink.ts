@@ -55,6 +55,12 @@ export class Uplink {
     return this.#env.monotonicMs() - this.#movedMs;
   }
 
+  /** As `stillMs`, after the kernel was asked what it knows of the line. */
+  lookStillMs(): number {
+    this.#look(this.#env.monotonicMs(), ACKS_INTERVAL_MS);
+    return this.stillMs;
+  }
+
   /** A socket took something. */
   moved(): void {
     this.#movedMs = this.#env.monotonicMs();

@@ -15,7 +15,62 @@ function tracker(): { tracker: FailureTracker; said: () => string[]; events: Wat
   return { tracker: new FailureTracker("app", env, (event) => events.push(event)), said, events };
 }
 
+/** A tracker whose clock moves only by hand. */
+function timed() {
+  let nowMs = 1_000;
+  const { env, lines } = recordingEnv({ monotonicMs: () => nowMs });
+  const failures = new FailureTracker("app", env, () => {});
+  const pass = (seconds: number): void => {
+    for (let i = 0; i < seconds * 10; i++) {
+      nowMs += 100;
+      failures.look(nowMs);
+    }
+  };
+  return { failures, pass, said: () => lines.map(({ level, message }) => `${level} ${message}`) };
+}
+
 describe("FailureTracker", () => {
+  test("a store that throttles is one failure while it lasts, over when nothing fails for a while", () => {
+    const { failures, pass, said } = timed();
+    const throttled = new WalrustError("storage", "Cannot put: the store answered 429", {
+      context: { status: 429, s3Code: "" },
+      retryable: true,
+    });
+    for (let round = 0; round < 200; round++) {
+      failures.failed(throttled);
+      pass(2);
+      failures.healed();
+      // What works again is no failure of the database, whatever is told.
+      expect(failures.current).toBeNull();
+      pass(6);
+    }
+    expect(said()).toEqual(["error Cannot put: the store answered 429"]);
+    pass(29);
+    expect(said()).toEqual(["error Cannot put: the store answered 429", "info recovered"]);
+    pass(100);
+    failures.healed();
+    expect(said().length).toBe(2);
+  });
+
+  test("a failure that comes and goes is told twice, and then once for as long as it does so", () => {
+    const { failures, pass, said } = timed();
+    for (let round = 0; round < 100; round++) {
+      failures.failed(gone("k"));
+      pass(1);
+      failures.healed();
+      pass(20);
+    }
+    const once = ["error Cannot put k", "info recovered"];
+    expect(said()).toEqual([...once, ...once, "error Cannot put k"]);
+    pass(600);
+    expect(said().slice(4)).toEqual(once);
+    // After a long calm the next one is the first again.
+    pass(1_300);
+    failures.failed(gone("k"));
+    failures.healed();
+    expect(said().slice(6)).toEqual(once);
+  });
+
   test("says a lasting failure once, on whatever key, and its end once", () => {
     const { tracker: failures, said, events } = tracker();
     for (let outage = 0; outage < 2; outage++) {
