@@ -8,7 +8,7 @@
  * hole.
  */
 import { parseObjectKey, SNAPSHOT_LEVEL } from "../format/keys.ts";
-import { LEVELS, type LtxObject } from "../storage/catalog.ts";
+import { LEVELS, type LtxObject, listedTwice } from "../storage/catalog.ts";
 import type { ManifestReading } from "../storage/manifest.ts";
 import type { Leftover, ObjectInfo, ObjectStore } from "../storage/store.ts";
 import type { Findings } from "./verify-report.ts";
@@ -30,6 +30,7 @@ export interface Listing {
 /**
  * Lists a database, snapshots first and increments last: in the order in which a running watch lets objects
  * go out of date, so that what a snapshot or a compaction stands on is never missing from the same listing.
+ * @throws WalrustError code "integrity" when the store names a key twice, or a storage code
  */
 export async function takeListing(
   store: ObjectStore,
@@ -42,8 +43,11 @@ export async function takeListing(
   const folders = (await store.listFolders(base, options)).filter((folder) => pattern.test(folder));
   const objects: LtxObject[] = [];
   const unknown: ObjectInfo[] = [];
-  for (const folder of folders.sort().reverse()) {
+  for (const folder of [...new Set(folders)].sort().reverse()) {
+    let last = "";
     for await (const info of store.list(`${base}${folder}/`, options)) {
+      if (info.key === last) throw listedTwice(store, last);
+      last = info.key;
       const object = objectOrNull(store, database, info);
       if (object !== null) objects.push(object);
       else if (isStray(`${base}${folder}/`, info.key) && unknown.length < UNKNOWN_MAX) unknown.push(info);

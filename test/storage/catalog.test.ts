@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { WalrustError } from "../../src/errors.ts";
 import { objectKey } from "../../src/format/keys.ts";
 import type { Txid } from "../../src/format/types.ts";
+import { takeListing } from "../../src/recovery/verify-listing.ts";
 import {
   keyOf,
   listLevel,
@@ -13,6 +14,7 @@ import {
 } from "../../src/storage/catalog.ts";
 import { listDatabases } from "../../src/storage/database-walk.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { FaultyStore } from "../support/faulty-store.ts";
 import { keysAt, readObject } from "../support/history-oracle.ts";
 import { recordBucket } from "../support/recorded-bucket.ts";
 
@@ -62,6 +64,21 @@ describe.each(LAYOUTS)("catalog of layout %s", (layout) => {
     const [first] = await listLevel(store, "app", 0);
     const rest = await listLevel(store, "app", 0, { startAfter: first!.key });
     expect(rest.map(({ minTxid }) => minTxid as number)).toEqual([3, 4]);
+  });
+
+  test("listLevel and takeListing refuse a key that the store names twice", async () => {
+    const inner = await storeOf(layout, "app 0 2 2", "app 9 1 1", "other 0 2 2");
+    const store = new FaultyStore(inner);
+    store.list = async function* (prefix, options) {
+      for await (const info of inner.list(prefix, options)) {
+        yield info;
+        if (info.key.startsWith("app/")) yield info;
+      }
+    };
+    const refused = { code: "integrity", message: expect.stringContaining("twice") };
+    await expect(listLevel(store, "app", 0)).rejects.toMatchObject(refused);
+    await expect(takeListing(store, "app", undefined)).rejects.toMatchObject(refused);
+    expect((await listLevel(store, "other", 0)).length).toBe(1);
   });
 
   test("listObjects gives all levels; a database that is not there has none", async () => {
