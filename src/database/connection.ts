@@ -16,6 +16,7 @@ import {
   releaseConnection,
   retainConnection,
 } from "./descriptors.ts";
+import { guardJournal } from "./journal-guard.ts";
 import { assertNotMadeByUs, prepareSideFiles } from "./side-files.ts";
 
 /** How a connection behaves. */
@@ -57,22 +58,40 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
   const isGuest = prepareSideFiles(path);
   retainConnection(identity);
   let database: Database | null = null;
-  let release = (): void => {};
+  let files: OpenFiles = { firstReadDone: () => {}, release: () => {} };
   try {
     if (options.expected !== undefined && !isSameFile(identity, options.expected)) throw movedError(path);
-    release = holdFiles(path, identity);
+    files = openFiles(path, identity);
     database = new Database(path, { readwrite: true, create: false });
     if (hasMoved(database) || !isSameFile(fileIdentityOrNull(path), identity)) throw movedError(path);
     database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
     database.run(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs)}`);
     if (isGuest) assertGuest(database, path, options.unlock);
-    return new Connection(path, identity, database, release);
+    return new Connection(path, identity, database, files);
   } catch (error) {
     database?.close();
-    release();
+    files.release();
     releaseConnection(identity);
     throw connectionError(path, error);
   }
+}
+
+/** What keeps the files of a database from blocking SQLite, which opens some of them only when it reads. */
+interface OpenFiles {
+  readonly firstReadDone: () => void;
+  readonly release: () => void;
+}
+
+function openFiles(path: string, identity: FileIdentity): OpenFiles {
+  const { databaseFd, journalFd, release } = holdFiles(path, identity);
+  const firstReadDone = guardJournal(databaseFd, journalFd);
+  return {
+    firstReadDone,
+    release: () => {
+      firstReadDone();
+      release();
+    },
+  };
 }
 
 /**
@@ -114,8 +133,7 @@ export class Connection {
     readonly path: string,
     readonly identity: FileIdentity,
     private readonly database: Database,
-    /** Closes what keeps the files from blocking SQLite, which opens some of them only when it reads. */
-    private readonly releaseFiles: () => void,
+    private readonly files: OpenFiles,
   ) {}
 
   /**
@@ -130,12 +148,14 @@ export class Connection {
       this.rollback();
       throw error;
     }
+    this.files.firstReadDone();
   }
 
   /** Takes the write lock: nobody else can commit until `rollback`. False when somebody else holds it. */
   tryBeginImmediate(): boolean {
     try {
       this.database.run("BEGIN IMMEDIATE");
+      this.files.firstReadDone();
       return true;
     } catch (error) {
       if (isBusyError(error)) return false;
@@ -161,6 +181,7 @@ export class Connection {
       const statement = this.database.prepare<Record<string, number>, []>(`PRAGMA wal_checkpoint(${mode})`);
       try {
         const row = statement.get();
+        this.files.firstReadDone();
         return {
           isBusy: row?.["busy"] !== 0,
           frameCount: row?.["log"] ?? -1,
@@ -183,7 +204,7 @@ export class Connection {
     } catch (error) {
       throw connectionError(this.path, error);
     } finally {
-      this.releaseFiles();
+      this.files.release();
       releaseConnection(this.identity);
     }
   }

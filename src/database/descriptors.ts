@@ -100,15 +100,23 @@ export function releaseConnection(database: FileIdentity): void {
   for (const fd of usage.waiting) closeSync(fd);
 }
 
+/** The files of a database that are kept open for a connection. */
+export interface HeldFiles {
+  readonly databaseFd: number;
+  readonly journalFd: number | null;
+  /** Closes them. */
+  readonly release: () => void;
+}
+
 /**
  * Opens all files of a database that are there, for as long as SQLite opens them: none of them blocks it
  * then. Call with the connection counted already, so that none of these descriptors closes beside it.
- * @returns what closes them
  * @throws WalrustError "database" when one of them is no regular file, "database-busy" for a lease
  */
-export function holdFiles(path: string, database: FileIdentity): () => void {
+export function holdFiles(path: string, database: FileIdentity): HeldFiles {
   const locked: number[] = [];
   const others: number[] = [];
+  let journalFd: number | null = null;
   const release = (): void => {
     for (const fd of locked.splice(0)) closeDescriptor(database, fd);
     for (const fd of others.splice(0)) closeSync(fd);
@@ -123,9 +131,10 @@ export function holdFiles(path: string, database: FileIdentity): () => void {
       const fd = openHeldOrNull(`${path}${suffix}`);
       if (fd === null) continue;
       list.push(fd);
+      if (suffix === "-journal") journalFd = fd;
       requireOwnCompanion(`${path}${suffix}`, fd, locked[0]!);
     }
-    return release;
+    return { databaseFd: locked[0]!, journalFd, release };
   } catch (error) {
     release();
     throw error;
