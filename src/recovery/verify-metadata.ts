@@ -19,6 +19,8 @@ export class LostMetadata {
   #isOurs: boolean;
   #count = 0;
   #firstKey: string | null = null;
+  /** Key of the object before, when it lacks metadata. */
+  #lastKey: string | null = null;
   readonly #fields = new Set<string>();
 
   /** @param hasManifest whether walrust has left a manifest there */
@@ -29,15 +31,25 @@ export class LostMetadata {
   /** Takes in the next object, by ascending last TXID. */
   add({ object, metadata, postApplyChecksum }: ObjectFacts): void {
     const { sha256, chain, previousChain, writer } = metadata;
+    this.#lastKey = null;
     if (writer !== null || chain !== null) this.#isOurs = true;
     if (object.minTxid > 1 && previousChain === CHAIN_ZERO_HEX) this.#forget();
     if (postApplyChecksum === NO_CHECKSUM || (isChained(object, metadata) && writer !== null)) return;
     this.#count++;
     this.#firstKey ??= object.key;
+    this.#lastKey = object.key;
     // A later snapshot has no value before its first TXID: it begins with the first of all.
     const before = object.level === 0 || object.maxTxid === 1 ? previousChain : "";
     const missing = { sha256, chain, "prev-chain": before, "walrust-writer": writer };
     for (const [field, value] of Object.entries(missing)) if (value === null) this.#fields.add(field);
+  }
+
+  /** Takes the object before back: it is damaged, or the present one is. */
+  dropLast(): void {
+    if (this.#lastKey === null) return;
+    this.#count--;
+    if (this.#firstKey === this.#lastKey) this.#firstKey = null;
+    this.#lastKey = null;
   }
 
   /** What came before the beginning of a chain was somebody else's. */

@@ -109,11 +109,14 @@ export const FINDINGS_MAX = 1000;
 export class Findings {
   readonly #kept: Record<"warning" | "error", Finding[]> = { error: [], warning: [] };
   #omitted = 0;
+  /** Errors that were added, also those that are not kept. */
+  errorCount = 0;
 
   /** Adds a finding about an object (or anything with a key), or about the whole. */
   add(code: FindingCode, object: string | null, txid: number | null, message: string): void {
     const severity = FINDING_SEVERITIES[code];
     const kept = this.#kept[severity];
+    if (severity === "error") this.errorCount++;
     if (kept.length === FINDINGS_MAX) this.#omitted++;
     else kept.push({ code, severity, object, txid, message });
   }

@@ -149,11 +149,14 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
     const { object, facts } = check;
     doneBytes += object.sizeBytes;
     options.onProgress?.(doneBytes, counts.bytes);
+    const errorsBefore = findings.errorCount;
     addProblems(check, findings);
     if (check.isVanished) seen.vanished.push(object.key);
     if (facts === null) continue;
     links.add(facts);
-    lost.add(facts);
+    // A damaged object is another matter than one whose metadata alone is lost. It may show at the next one.
+    if (findings.errorCount === errorsBefore) lost.add(facts);
+    else lost.dropLast();
     checkManifestChain(pass.manifest, facts, findings);
     count(counts, check, facts);
     if (facts.metadata.writer !== null) {
