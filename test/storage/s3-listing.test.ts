@@ -25,9 +25,9 @@ beforeEach(() => {
   Object.assign(server.options, { listPageSize: 1000, urlEncoding: "asked", isListOrdered: true });
 });
 
-function open(endpoint = server.url): ObjectStore {
+function open(endpoint = server.url, url = "s3://bucket/p q"): ObjectStore {
   const keys = { accessKeyId: "test", secretAccessKey: "testsecret" };
-  const options = { url: "s3://bucket/p q", endpoint, ...keys, stallMs: 600_000, retry: NO_RETRY };
+  const options = { url, endpoint, ...keys, stallMs: 600_000, retry: NO_RETRY };
   return openStore(options, quickEnv(SILENT_LOG).env, {});
 }
 
@@ -59,7 +59,7 @@ describe("S3Store.list and listFolders", () => {
   test("a name that a listing distorts into another is an error of that name alone", async () => {
     // One entry a page: each page by itself may be encoded text.
     Object.assign(server.options, { urlEncoding: "claim", listPageSize: 1 });
-    const store = open();
+    const store = open(server.url, "s3://bucket/plain");
     const object = `0009/${"1".padStart(16, "0")}-${"1".padStart(16, "0")}.ltx`;
     for (const name of ["a+b", "a b", "c"]) await store.put(`${name}/${object}`, textBody("x"));
     const found: string[] = [];
