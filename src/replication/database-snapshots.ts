@@ -5,12 +5,12 @@
  */
 import { hasCode } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import { isSnapshotFile, type SpoolFile } from "../local/spool.ts";
+import { isSnapshotFile } from "../local/spool.ts";
 import { snapshotImage } from "./anchor.ts";
 import { RetryPause } from "./failure-tracker.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { SnapshotClock } from "./schedule.ts";
-import { type SnapshotResult, snapshotResult } from "./snapshot.ts";
+import { type SnapshotResult, snapshotResult, waitingSnapshot } from "./snapshot.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A snapshot that takes longer lets another go on when one waits. */
@@ -27,6 +27,8 @@ export class DatabaseSnapshots {
   readonly #clock: SnapshotClock;
   readonly #pause = new RetryPause();
   #due: string | null = null;
+  /** Somebody asked for one of now; for the schedule one that waits for its upload will do. */
+  #isAsked = false;
   #taken: TakenSnapshot | null = null;
   /** Whether retention follows when the snapshot that was just taken is uploaded. */
   #isRetentionDue = false;
@@ -69,9 +71,10 @@ export class DatabaseSnapshots {
     this.#clock.taken(this.context.env.monotonicMs());
   }
 
-  /** One is wanted as soon as possible. */
+  /** One of now is wanted as soon as possible. */
   ask(reason: string): void {
     this.#due ??= reason;
+    this.#isAsked = true;
   }
 
   /** Whether one is to be taken now. */
@@ -88,16 +91,19 @@ export class DatabaseSnapshots {
   async take(live: LiveDatabase, frozen: () => WalIndexHeader): Promise<void> {
     const { env, options, anchors, closing } = this.context;
     const reason = this.#due ?? "";
+    const isAsked = this.#isAsked;
     // One that is asked for from here on is another one.
     this.#due = null;
+    this.#isAsked = false;
     try {
       const work = async (between: () => Promise<void>): Promise<void> => {
         const index = frozen();
         env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
         const startedMs = env.monotonicMs();
-        // One of this very TXID that waits for its upload is it; another would be written over its file.
-        const isIt = (file: SpoolFile): boolean => isSnapshotFile(file) && file.maxTxid === live.state?.txid;
-        const file = live.pending.find(isIt) ?? (await snapshotImage(live, index, env, closing, between));
+        const waiting = waitingSnapshot(live);
+        const isEnough = !isAsked || waiting?.maxTxid === live.state?.txid;
+        const known = isEnough ? waiting : undefined;
+        const file = known ?? (await snapshotImage(live, index, env, closing, between));
         this.#clock.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
@@ -108,6 +114,7 @@ export class DatabaseSnapshots {
       this.#isFailing = false;
     } catch (error) {
       this.#due ??= reason;
+      this.#isAsked ||= isAsked;
       this.#isFailing ||= !hasCode(error, "database-busy");
       this.#pause.extend(env.monotonicMs());
       throw error;

@@ -4,7 +4,7 @@
  */
 import type { Env } from "../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
-import type { SpoolFile } from "../local/spool.ts";
+import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "../local/spool.ts";
 import { keyOf } from "../storage/catalog.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { anchor, type Predecessor, snapshotImage } from "./anchor.ts";
@@ -48,6 +48,7 @@ export async function snapshotOnce(
   }
   try {
     let file = await makeSnapshot(attached, context);
+    sayIfOlder(live, file, context.env);
     const emit = (): void => {};
     for (let attempt = 0; ; attempt++) {
       const links = await uploadPending(live, { ...context, emit }, signal, "links");
@@ -64,6 +65,36 @@ export async function snapshotOnce(
     await restAtEnd(live, context.env);
     live.pin.close();
   }
+}
+
+/**
+ * The newest snapshot that waits for its upload, if one does. With the increments after it, it leads to the
+ * present: another full copy beside it would be sent in vain.
+ */
+export function waitingSnapshot({ pending }: LiveDatabase): SpoolFile | undefined {
+  return pending.findLast(isSnapshotFile);
+}
+
+/** A waiting snapshot that stands for one of now: of the same TXID, or the first, which has to go anyway. */
+function standInOrNull(live: LiveDatabase, needsNew: boolean): SpoolFile | null {
+  const waiting = waitingSnapshot(live);
+  if (waiting === undefined) return null;
+  const isEnough = waiting.maxTxid === live.state?.txid || (waiting.maxTxid === 1 && !needsNew);
+  return isEnough ? waiting : null;
+}
+
+/** Drops older snapshots that were never sent: the one of now takes their place. Nothing may be on its way. */
+function dropSuperseded({ pending }: LiveDatabase, newest: SpoolFile): void {
+  for (const file of pending.filter((one) => isSnapshotFile(one) && !isChainLink(one) && one !== newest)) {
+    pending.splice(pending.indexOf(file), 1);
+    removeSpoolFile(file);
+  }
+}
+
+function sayIfOlder({ name, state }: LiveDatabase, { maxTxid }: SpoolFile, { log }: Pick<Env, "log">): void {
+  if (state === null || maxTxid === state.txid) return;
+  const rest = `what changed since goes as increments up to TXID ${state.txid}`;
+  log.info(`sending the snapshot of TXID ${maxTxid} that waited for the store; ${rest}`, { database: name });
 }
 
 /** Empties the WAL, as the pin kept the application from doing it. The snapshot is made, whatever happens. */
@@ -98,8 +129,12 @@ async function makeSnapshot(
       continue;
     }
     if (outcome.index === null) continue;
+    const waiting = standInOrNull(live, attached.needsSnapshot);
+    if (waiting !== null) return waiting;
     try {
-      return await snapshotImage(live, outcome.index, context.env);
+      const file = await snapshotImage(live, outcome.index, context.env);
+      dropSuperseded(live, file);
+      return file;
     } catch (error) {
       if (!hasCode(error, "integrity")) throw error;
       live.pinLost = error.message;

@@ -1,6 +1,6 @@
 /** One snapshot on demand: consistent beside a busy application, restorable, repeatable; and the slots. */
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../src/format/types.ts";
 import { restore } from "../../src/recovery/restore.ts";
@@ -20,6 +20,11 @@ const { env } = recordingEnv();
 function snapshot(path: string, store: ObjectStore): ReturnType<typeof snapshotOnce> {
   const context = { store, env, version: "test", uploads: new Slots(1), anchors: new Slots(1) };
   return snapshotOnce(targetOf(path), context, new AbortController().signal);
+}
+
+/** The names of captured files that are not sent yet. */
+function waitingFiles(path: string): string[] {
+  return readdirSync(targetOf(path).paths.spoolFolder).filter((name) => name.endsWith(".ltx"));
 }
 
 describe("snapshotOnce", () => {
@@ -120,6 +125,78 @@ describe("snapshotOnce", () => {
     expect((await provenHistory(store.inner, "app")).length).toBe(3);
     await app.close();
   });
+
+  /** A snapshot that fails because the store is away, and then the store is back. */
+  async function snapshotAway(path: string, store: FaultyStore): Promise<void> {
+    store.before = () => {
+      throw unreachable();
+    };
+    await expect(snapshot(path, store)).rejects.toMatchObject({ code: "storage" });
+    store.before = () => {};
+  }
+
+  /** A database whose first `count` snapshots are stored, and the store it is in. */
+  async function storedDatabase(count: number) {
+    const { path, app } = await newDatabase();
+    const store = new FaultyStore(new MemoryStore());
+    for (let index = 0; index < count; index++) await snapshot(path, store);
+    return { path, app, store };
+  }
+
+  const fullCopies = (store: FaultyStore): Promise<string[]> => keysAt(store.inner, "app", 9);
+
+  test.each(["puts", "everything"])(
+    "a waiting snapshot is the one that is sent when %s failed",
+    async (what) => {
+      const { path, app, store } = await storedDatabase(1);
+      await app.must("INSERT INTO t(v) VALUES (1)");
+      store.before = (operation) => {
+        if (operation === "put" || what === "everything") throw unreachable();
+      };
+      for (let time = 0; time < 3; time++) {
+        await expect(snapshot(path, store)).rejects.toMatchObject({ code: "storage" });
+      }
+      const waiting = waitingFiles(path);
+      store.before = () => {};
+      expect(await snapshot(path, store)).toMatchObject({ txid: 2 });
+      expect([waiting.filter((name) => name.startsWith("0009")).length, waitingFiles(path)]).toEqual([1, []]);
+      expect((await fullCopies(store)).length).toBe(2);
+      expect(Buffer.compare(await newestImage(store.inner, "app"), imageOf(path))).toBe(0);
+      await app.close();
+    },
+  );
+
+  test("one that waited while the database changed gives way to one of now: one full copy is sent", async () => {
+    const { path, app, store } = await storedDatabase(1);
+    await app.must("INSERT INTO t(v) VALUES (1)");
+    await snapshotAway(path, store);
+    await app.must("INSERT INTO t(v) VALUES (2)");
+    await snapshotAway(path, store);
+    await app.must("INSERT INTO t(v) VALUES (3)");
+    expect(await snapshot(path, store)).toMatchObject({ txid: 4 });
+    expect((await fullCopies(store)).map((key) => key.slice(-20))).toEqual(
+      ["1", "4"].map((digit) => `${digit.padStart(16, "0")}.ltx`),
+    );
+    expect(Buffer.compare(await newestImage(store.inner, "app"), imageOf(path))).toBe(0);
+    await app.close();
+  });
+
+  test.each([true, false])(
+    "a watch in between (%p) sends what waits, and no second full copy",
+    async (isWatched) => {
+      const { path, app, store } = await storedDatabase(1);
+      await app.must("INSERT INTO t(v) VALUES (1)");
+      await snapshotAway(path, store);
+      if (isWatched) {
+        const run = await watchOne(path, store);
+        await run.until("the snapshot", () => run.all("uploaded").some(({ kind }) => kind === "snapshot"));
+        await run.stop();
+      }
+      expect(await snapshot(path, store)).toMatchObject({ txid: 2 });
+      expect((await fullCopies(store)).length).toBe(2);
+      await app.close();
+    },
+  );
 
   test("a snapshot of a database that is watched is refused as locked, and leaves the pin", async () => {
     const { path, app } = await newDatabase();
