@@ -182,7 +182,7 @@ describe("snapshotOnce", () => {
   });
 
   test.each([true, false])(
-    "a watch in between (%p) sends what waits, and no second full copy",
+    "a watch between (%p) sends what waits, no second full copy",
     async (isWatched) => {
       const { path, app, store } = await storedDatabase(1);
       await app.must("INSERT INTO t(v) VALUES (1)");

@@ -56,7 +56,7 @@ async function pointsOf(run: ReturnType<typeof gathered>): Promise<number[]> {
   return txids;
 }
 
-test("what is captured while a put is on its way goes in one put after it, and that one stays as it is", async () => {
+test("what is captured while a put is on its way goes in one put after it", async () => {
   const run = gathered(12);
   const later = laterThan(run.live, 2);
   const { passed, open } = gate();
@@ -135,7 +135,7 @@ test("a link ends where a snapshot stands, whether that waits or is stored", asy
   expect(run.links()).toEqual(["3-3", "4-4", "5-5", "6-6", "7-7", "8-12"]);
 });
 
-test("planMerge merges nothing up to a snapshot that waits at the newest TXID: it has the chain value", () => {
+test("planMerge merges nothing up to a snapshot that waits at the newest TXID", () => {
   const { live } = spooledHistory(9, [9]);
   expect(planMerge(live, 2)).toBeNull();
 });
@@ -151,7 +151,7 @@ test("a damaged file that waits is no reason to stop: they go one by one up to i
   expect(run.links()).toEqual(before);
 });
 
-test("in an outage what comes in is merged by and by, at a cost that grows no faster than its number", async () => {
+test("in an outage what comes in is merged by and by, at a bounded cost", async () => {
   const run = gathered(300);
   const later = [...run.live.pending];
   const { state } = run.live;
