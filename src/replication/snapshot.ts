@@ -83,7 +83,7 @@ function standInOrNull(live: LiveDatabase, needsNew: boolean): SpoolFile | null 
   return isEnough ? waiting : null;
 }
 
-/** Drops older snapshots that were never sent: the one of now takes their place. Nothing may be on its way. */
+/** A waiting snapshot that will do: one of the same TXID, or the first, which has to go anyway. */
 function dropSuperseded({ pending }: LiveDatabase, newest: SpoolFile): void {
   for (const file of pending.filter((one) => isSnapshotFile(one) && !isChainLink(one) && one !== newest)) {
     pending.splice(pending.indexOf(file), 1);

@@ -166,7 +166,7 @@ describe("snapshotOnce", () => {
     },
   );
 
-  test("one that waited while the database changed gives way to one of now: one full copy is sent", async () => {
+  test("one that waited while the database changed gives way to a new one, and is not sent", async () => {
     const { path, app, store } = await storedDatabase(1);
     await app.must("INSERT INTO t(v) VALUES (1)");
     await snapshotAway(path, store);
