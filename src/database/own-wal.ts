@@ -59,8 +59,9 @@ export function requireOwnWal(
 ): JudgedFiles {
   const facts = readWalFacts(path, databaseFd, evidence);
   const verdict = judgeWal(facts);
-  if (verdict.kind === "own") return { path, wal: facts.wal };
-  throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
+  if (verdict.kind !== "own") throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
+  scans.delete(path);
+  return { path, wal: facts.wal };
 }
 
 /**
@@ -125,11 +126,39 @@ export function readWalFacts(path: string, databaseFd: number, { known, compared
   const isShmHeld = isOurs || holder !== null;
   const isDatabaseHeld = isLocked || (holder !== null && hasOpen(holder, database, databaseFd, known));
   const isInUse = isDatabaseHeld && isShmHeld;
-  const wal = readWalFileOrNull(`${path}-wal`, isInUse);
-  const content = compared?.versions === versionsOf(path, databaseFd) ? compared.content : "unknown";
-  const isSuspect = !isInUse && wal?.claims?.pageSizeBytes === header.pageSizeBytes;
-  const hasFrames = isSuspect ? hasFrameInFile(`${path}-wal`, databaseFd) : null;
+  const versions = versionsOf(path, databaseFd);
+  const content = compared?.versions === versions ? compared.content : "unknown";
+  const { wal, hasFrames } = isInUse
+    ? { wal: readWalFileOrNull(`${path}-wal`, true), hasFrames: null }
+    : scanOnce(path, databaseFd, versions, header.pageSizeBytes);
   return { database, header, wal, isDatabaseHeld, isShmHeld, known, content, hasFrames };
+}
+
+/** What a scan of a WAL found. */
+interface Scan {
+  readonly wal: WalFile | null;
+  readonly hasFrames: boolean | null;
+}
+
+/** The last scans of databases that nobody has open, by path. */
+const scans = new Map<string, Scan & { readonly versions: string; readonly times: number }>();
+const SCANS_MAX = 64;
+/** Two scans belong to one attempt; the third comes seconds later, when a time stands for one content. */
+const SCAN_TIMES_MAX = 3;
+
+/** Scans the WAL. One that is refused is judged every few seconds, and read again when a file changed. */
+function scanOnce(path: string, databaseFd: number, versions: string, pageSizeBytes: number): Scan {
+  const last = scans.get(path);
+  if (last?.versions === versions && last.times >= SCAN_TIMES_MAX) return last;
+  const wal = readWalFileOrNull(`${path}-wal`);
+  const isComparable = wal?.claims?.pageSizeBytes === pageSizeBytes;
+  const hasFrames = isComparable ? hasFrameInFile(`${path}-wal`, databaseFd) : null;
+  const times = last?.versions === versions ? last.times + 1 : 1;
+  scans.delete(path);
+  scans.set(path, { wal, hasFrames, versions, times });
+  const [oldest] = scans.keys();
+  if (scans.size > SCANS_MAX && oldest !== undefined) scans.delete(oldest);
+  return { wal, hasFrames };
 }
 
 /** Everything that changes when the database file or its -wal is written or replaced, as one text. */

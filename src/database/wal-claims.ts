@@ -44,7 +44,7 @@ export interface WalFile {
 
 /** A pipe in the place of the file must not block, and SQLite follows no link there either. */
 /** A longer WAL is judged by its beginning. */
-const SCAN_BYTES_MAX = 256 << 20;
+const SCAN_BYTES_MAX = 32 << 20;
 /** Enough for a header and, mostly, a first commit. */
 const BRIEF_BYTES_MAX = 1 << 20;
 const CHANGE_COUNTER_OFFSET = 24;

@@ -23,6 +23,7 @@ import { hasCommitsBeyond } from "./wal-witness.ts";
 /** Kernels count file times in ticks of up to 10 ms. */
 const TICK_MS = 25;
 const REST_TRIES_MAX = 8;
+const WHOLE_SECOND = "000000000";
 
 /** What emptying a WAL came to. "not-now": somebody has the database open, or is in the way. */
 export type RestOutcome =
@@ -78,6 +79,8 @@ export function noteRest(live: LiveDatabase, env: Env): boolean {
     return false;
   }
   const file = restingFileOf(live.pin);
+  // A file system that counts in whole seconds cannot tell that nothing came after.
+  if (file.restedNs.endsWith(WHOLE_SECOND)) return false;
   const nowMs = env.monotonicMs();
   if (live.still?.restedNs !== file.restedNs) live.still = { restedNs: file.restedNs, sinceMs: nowMs };
   if (nowMs - live.still.sinceMs < TICK_MS) return false;

@@ -177,3 +177,14 @@ test("requireOwnWalAt takes a copy of a database with its WAL", async () => {
   for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
   expect(requireOwnWalAt(copy).wal?.claims).not.toBeNull();
 });
+
+test("a WAL that is refused again and again is read anew as soon as one of the files changes", async () => {
+  const path = await leftWal();
+  renameSync(await otherDatabase(500), path);
+  for (let time = 0; time < 6; time++) expect(errorOf(() => requireOwnWalAt(path)).code).toBe("foreign-wal");
+  // Nothing of this WAL is valid any more: a recovery would take nothing from it.
+  const wal = readFileSync(`${path}-wal`);
+  wal[40]! ^= 0xff;
+  await Bun.write(`${path}-wal`, wal);
+  expect(requireOwnWalAt(path).wal?.claims).toBeNull();
+});
