@@ -5,9 +5,10 @@ import { REPLICATE_OPTIONS } from "../config/options.ts";
 import { resolveOptions } from "../config/resolve.ts";
 import { STORE_OPTIONS } from "../config/settings.ts";
 import type { Log } from "../env.ts";
-import { WalrustError } from "../errors.ts";
+import { type Condition, WalrustError } from "../errors.ts";
 import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
 import { parseReplicaSource, type ReplicaSource, replicaSourceOf } from "../recovery/replica-source.ts";
+import { HostWatch } from "../storage/host-watch.ts";
 import { keyProblemOrNull } from "../storage/object-rules.ts";
 import { openDestination } from "./destination.ts";
 import { integrityChecker } from "./integrity.ts";
@@ -53,7 +54,8 @@ async function run(invocation: Invocation): Promise<number> {
   }
   const [text] = words.positionals as [string];
   const { destination, name, url } = sourceOf(invocation, text);
-  const store = openDestination(invocation, {}, destination);
+  const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
+  const store = openDestination(invocation, { hostWatch: new HostWatch(env, sink, true) }, destination);
   const emit = (event: ReplicaEvent): void => {
     if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
     else logEvent(event, local, env.log);

@@ -7,7 +7,9 @@
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
+import { sdkRequestHandler } from "./sdk-http.ts";
 import type { Credentials } from "./sigv4.ts";
+import { storeTrust, type Trust } from "./trust.ts";
 
 /** How long before their end temporary keys are replaced. */
 const REFRESH_AHEAD_MS = 5 * 60_000;
@@ -54,7 +56,8 @@ export function credentialSource(
     );
     if (found !== null) return staticSource(found);
   }
-  return cachedSource((isForced) => loadFromSdk(region, options.profile, isForced), env);
+  const trust = storeTrust(undefined, environment);
+  return cachedSource((isForced) => loadFromSdk(region, options.profile, trust, isForced), env);
 }
 
 function staticKeysOrNull(
@@ -111,11 +114,16 @@ export function cachedSource(
 async function loadFromSdk(
   region: string,
   profile: string | undefined,
+  trust: Trust,
   isForced: boolean,
 ): Promise<Credentials> {
   try {
     const { S3Client } = await import("@aws-sdk/client-s3");
-    const client = new S3Client({ region, ...(profile === undefined ? {} : { profile }) });
+    const client = new S3Client({
+      region,
+      requestHandler: sdkRequestHandler(trust),
+      ...(profile === undefined ? {} : { profile }),
+    });
     const found = await client.config.credentials({ forceRefresh: isForced });
     client.destroy();
     const { accessKeyId, secretAccessKey, sessionToken, expiration } = found;
