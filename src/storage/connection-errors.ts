@@ -79,7 +79,8 @@ function proxyProblem(cause: unknown, code: string, proxy: ForwardProxy): Connec
 function messageOf(cause: unknown): string {
   const message = errorMessage(cause)
     .replace(/\s*For more information, pass .*$/s, "")
-    .replace(/ Is the computer able to access the url\?$/, "");
+    .replace(/ Is the computer able to access the url\?$/, "")
+    .replace(/\.$/, "");
   const code = systemCode(cause);
   return code !== undefined && message.startsWith(`${code}: `) ? message.slice(code.length + 2) : message;
 }

@@ -117,7 +117,7 @@ describe("a proxy", () => {
   test("that is not there is named, with its variable and without its keys", async () => {
     const error = await failure("http://store.example", { HTTP_PROXY: "http://me:SECRET@127.0.0.1:1" });
     expect([error.code, error.retryable]).toEqual(["storage", true]);
-    expect(error.message).toContain("through the proxy http://127.0.0.1:1 (HTTP_PROXY)");
+    expect(error.message).toEndWith("Unable to connect through the proxy http://127.0.0.1:1 (HTTP_PROXY)");
     expect(error.hint).toContain("NO_PROXY");
     expect(JSON.stringify([error.message, error.hint, error.context])).not.toContain("SECRET");
   });
