@@ -166,6 +166,13 @@ export class DatabaseHealth {
     return facts.hasBegun || this.wasAttached ? "watching" : "starting";
   }
 
+  /** How far the bucket is behind what was captured, while nothing fails; 0 when something does. */
+  uploadLagMs(captured: Captured | null): number {
+    const isFailing = this.#failures.current !== null || this.#blockage !== null || this.circuit !== "closed";
+    if (isFailing || captured === null || captured.pending.length === 0) return 0;
+    return this.#lagMs(captured);
+  }
+
   #lagMs(captured: Captured | null): number {
     const { env } = this.context;
     const blockedMs = this.#blockage === null ? 0 : env.monotonicMs() - this.#blockage.sinceMs;

@@ -155,6 +155,11 @@ export class DatabaseWatcher {
     return this.#health.progress(this.#captured).pendingCount;
   }
 
+  /** How far the bucket is behind what was captured, while nothing fails. */
+  get uploadLagMs(): number {
+    return this.#health.uploadLagMs(this.#captured);
+  }
+
   /** Whether something was captured in the last seconds, so that more is to be expected soon. */
   isActive(nowMs: number): boolean {
     return nowMs - this.#keeper.lastCaptureMs < ACTIVE_MS;

@@ -83,7 +83,7 @@ function standInOrNull(live: LiveDatabase, needsNew: boolean): SpoolFile | null 
   return isEnough ? waiting : null;
 }
 
-/** A waiting snapshot that will do: one of the same TXID, or the first, which has to go anyway. */
+/** Drops older snapshots that were never sent: the new one takes their place. None may be on its way. */
 function dropSuperseded({ pending }: LiveDatabase, newest: SpoolFile): void {
   for (const file of pending.filter((one) => isSnapshotFile(one) && !isChainLink(one) && one !== newest)) {
     pending.splice(pending.indexOf(file), 1);

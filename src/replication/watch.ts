@@ -15,6 +15,7 @@ import type { PutGate } from "../storage/put-gate.ts";
 import { RetryingStore } from "../storage/retrying-store.ts";
 import { Slots } from "../storage/slots.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { Backlog } from "./backlog.ts";
 import { Conditions } from "./conditions.ts";
 import { CreateOnlyProbe } from "./create-only-probe.ts";
 import type { DatabaseWatcher } from "./database-watcher.ts";
@@ -109,6 +110,7 @@ export async function watch(
   const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
   const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());
   const probe = new CreateOnlyProbe(store, env);
+  const backlog = new Backlog(storeConditions, input.puts);
   const accept = (found: Found): void => {
     fleet.accept(found);
     control.refresh();
@@ -117,7 +119,7 @@ export async function watch(
     onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
     accept({ targets, leftOut: input.leftOut ?? [] });
     const discovery = discover && new Discovery(discover, env, signal, accept);
-    await loop(fleet, { discovery, probe }, input.isNamedOnly === true, context);
+    await loop(fleet, { discovery, probe, backlog }, input.isNamedOnly === true, context);
     await fleet.drain();
   } finally {
     control.close();
@@ -132,11 +134,12 @@ const NOBODY: ReadonlySet<DatabaseWatcher> = new Set();
 interface Beside {
   readonly discovery: Discovery | undefined;
   readonly probe: CreateOnlyProbe;
+  readonly backlog: Backlog;
 }
 
 async function loop(
   fleet: Fleet,
-  { discovery, probe }: Beside,
+  { discovery, probe, backlog }: Beside,
   isNamedOnly: boolean,
   context: WatchContext,
 ): Promise<void> {
@@ -156,6 +159,7 @@ async function loop(
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
       paused = isPaused ? overShare(watchers, bytesMax) : NOBODY;
+      backlog.look(nowMs, watchers);
     }
     let isAnyRunning = fleet.lookLeaving(nowMs) || isOpenEnded;
     let isAnyActive = false;

@@ -33,6 +33,11 @@ export class SocketAcks {
   /** Acknowledged bytes of the connections that had something on its way at the last look, by descriptor. */
   #waiting = new Map<number, bigint>();
 
+  /** Whether something had been sent and not acknowledged at the last look; false where that is not known. */
+  get isWaiting(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   /**
    * Whether something that was on its way at the last look has been acknowledged since, on any connection.
    * The first look finds nothing. Always false where the kernel cannot be asked.

@@ -8,14 +8,17 @@
  *     was acknowledged on any connection; or
  *  2. it stood still for the stall limit and for as long as everything on its way takes at the rate of the
  *     last minute: then it hangs beside others that do not.
- * A proxy may swallow what the line has yet to carry. Then each stall gives the next try more time, up to
- * what its size takes at 2 KB/s, until something is answered: one always gets through.
+ * A proxy or a modem may swallow what the line has yet to carry. Once everything is acknowledged and nothing
+ * answered, all that is on its way is given what it takes at 16 KB/s; and each stall gives the next try more
+ * time, up to what its size takes at 2 KB/s, until something is answered: one always gets through.
  */
 import type { Env } from "../env.ts";
 import { SocketAcks } from "./socket-acks.ts";
 
-/** The slowest rates that are reckoned with, in bytes a ms: for all uploads, and behind a proxy. */
+/** The slowest rate that is reckoned with while the line is seen to move, in bytes a ms. */
 const RATE_MIN = 4;
+/** The same for what was swallowed: for all of it at first, and for one upload after stalls. */
+const SWALLOWED_RATE = 16;
 const SWALLOWED_RATE_MIN = 2;
 const RATE_WINDOW_MS = 30_000;
 const DOUBLINGS_MAX = 8;
@@ -25,7 +28,7 @@ const ACKS_INTERVAL_MS = 1_000;
 /** What all uploads of one client share. */
 export class Uplink {
   readonly #env: Pick<Env, "monotonicMs">;
-  readonly #acks: Pick<SocketAcks, "look">;
+  readonly #acks: Pick<SocketAcks, "look" | "isWaiting">;
   #movedMs: number;
   #lookedMs = Number.NEGATIVE_INFINITY;
   /** Bytes of all bodies that are not answered. */
@@ -37,7 +40,10 @@ export class Uplink {
   #windowBytes = 0;
   #lastWindowBytes = 0;
 
-  constructor(env: Pick<Env, "monotonicMs">, acks: Pick<SocketAcks, "look"> = new SocketAcks()) {
+  constructor(
+    env: Pick<Env, "monotonicMs">,
+    acks: Pick<SocketAcks, "look" | "isWaiting"> = new SocketAcks(),
+  ) {
     this.#env = env;
     this.#acks = acks;
     this.#movedMs = env.monotonicMs();
@@ -92,7 +98,9 @@ export class Uplink {
   patienceMs({ sizeBytes, stallsBefore }: UploadOnLine, stillMs: number, stallMs: number): number {
     const nowMs = this.#env.monotonicMs();
     this.#look(nowMs, Math.min(ACKS_INTERVAL_MS, stallMs / 10));
-    const swallowedMs = Math.min(stallMs * (2 ** stallsBefore - 1), sizeBytes / SWALLOWED_RATE_MIN);
+    const afterStallsMs = Math.min(stallMs * (2 ** stallsBefore - 1), sizeBytes / SWALLOWED_RATE_MIN);
+    const allMs = this.#acks.isWaiting ? 0 : this.#outstandingBytes / SWALLOWED_RATE;
+    const swallowedMs = Math.max(afterStallsMs, allMs);
     const lineLeftMs = stallMs + swallowedMs - Math.min(stillMs, this.stillMs);
     const shareMs = this.#outstandingBytes / this.#rate(nowMs);
     const ownLeftMs = stallMs + Math.max(swallowedMs, shareMs) - stillMs;

@@ -15,10 +15,16 @@ class Line {
   nowMs = 0;
   /** Whether the kernel saw something acknowledged since the last look. */
   hasAcks = false;
+  /** Whether the kernel still holds something that nobody acknowledged. */
+  isWaiting = true;
   readonly uplink: Uplink;
 
   constructor() {
-    this.uplink = new Uplink({ monotonicMs: () => this.nowMs }, { look: () => this.hasAcks });
+    this.uplink = new Uplink({ monotonicMs: () => this.nowMs }, this);
+  }
+
+  look(): boolean {
+    return this.hasAcks;
   }
 
   /** When an upload that nothing is seen of is cut off, looked at every ten seconds. */
@@ -71,6 +77,17 @@ describe("Uplink", () => {
     line.uplink.begin(4_000).answered();
     line.nowMs += STALL_MS;
     expect(next(1_000_000)).toBe(30_000);
+  });
+
+  test("what was acknowledged and is not answered is given what all of it takes at 16 KB/s", () => {
+    const line = new Line();
+    line.isWaiting = false;
+    const uploads = Array.from({ length: 8 }, () => line.uplink.begin(240_000));
+    expect([line.cutAfterMs(uploads[0]!), uploads[0]!.isLineStill]).toEqual([150_000, true]);
+    for (const upload of uploads) upload.ended();
+    line.uplink.begin(1).answered();
+    line.nowMs += STALL_MS;
+    expect(line.cutAfterMs(line.uplink.begin(4_000))).toBe(40_000);
   });
 
   test("uploads that stand still together are one stall", () => {
