@@ -1,6 +1,6 @@
 /**
- * Reports uploads that fall behind although the store works: the reason, and the setting that helps. What waits
- * because the store is away is a failure of its own and no backlog.
+ * Reports uploads that fall behind although the store works: the reason, and the setting that helps. A store
+ * that is away is a failure of its own: what waits for it is no backlog.
  *
  * A backlog counts when the oldest commit of some database has waited for 15 s through 30 s of looks, and is
  * over when none waits for 5 s. Merging keeps each database within about two puts, so a short burst is none.
