@@ -9,13 +9,15 @@ import { GRIP_CONDITIONS, namesConditionOrNull } from "../database/grip.ts";
 import { settledUsersOf } from "../database/other-users.ts";
 import type { Pin } from "../database/pin.ts";
 import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../database/unseen.ts";
-import { followWal, markOfIndexOrNull } from "../database/wal-follow.ts";
+import { followWal, markOfIndexOrNull, type WalEndMark } from "../database/wal-follow.ts";
 import type { Env } from "../env.ts";
 import type { Condition, ConditionSink } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 
 const USERS_INTERVAL_MS = 3_000;
 const NAMES_INTERVAL_MS = 10_000;
+/** How often an empty WAL may be restarted before something is written into it. */
+const RESTARTS_MAX = 64;
 
 /** The witness of one database. */
 export class WalWitness {
@@ -87,11 +89,19 @@ export function hasCommitsBeyond(pin: Pin): boolean {
 /** Whether a wal-index names the last valid commit of the WAL. */
 function isEndOf(walPath: string, index: WalIndexHeader): boolean {
   const mark = markOfIndexOrNull(walPath, index);
-  // A WAL that was restarted and is empty has its old header still, or none.
-  if (mark === null) return index.mxFrame === 0;
+  if (mark === null) return index.mxFrame === 0 && isLeftover(followWal(walPath, null), index);
   const end = followWal(walPath, mark);
   const { frameCount, checksum1 } = end?.cursor ?? { frameCount: 0, checksum1: 0 };
   return frameCount === index.mxFrame && (frameCount === 0 || checksum1 === index.frameChecksum1);
+}
+
+/**
+ * A WAL that was restarted and is empty keeps the frames of before: each restart adds one to the first salt.
+ */
+function isLeftover(end: WalEndMark | null, { salt1 }: WalIndexHeader): boolean {
+  if (end === null || end.cursor.frameCount === 0) return true;
+  const restarts = (salt1 - end.header.salt1) >>> 0;
+  return restarts >= 1 && restarts <= RESTARTS_MAX;
 }
 
 function isSameIndex(a: WalIndexHeader, b: WalIndexHeader | null): boolean {
