@@ -6,6 +6,7 @@
  * And always where this process sent just these bytes itself, and never saw the answer. Everything else under
  * our id is another process with a copy of our state.
  */
+import type { OverlapLook } from "./overlap-look.ts";
 import type { PublishedLink } from "./publish.ts";
 
 const SENT_MAX = 64;
@@ -14,6 +15,8 @@ const SENT_MAX = 64;
 export class UploadMemory {
   /** The newest link of the chain that was acknowledged. */
   lastLink: PublishedLink | null = null;
+  /** Looks for another writer beside what is uploaded; made with the first link. */
+  overlap: OverlapLook | null = null;
   #isCurrent = false;
   /** SHA-256 of what was sent without an answer that counted, oldest first. */
   readonly #unanswered = new Set<string>();

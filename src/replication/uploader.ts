@@ -15,6 +15,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import { SideFailure } from "./failure-tracker.ts";
 import { foreignWriterError, markForeign } from "./foreign-mark.ts";
 import type { Captured } from "./live-database.ts";
+import { OverlapLook } from "./overlap-look.ts";
 import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
 import { contradictionOrNull } from "./remote-status.ts";
 import type { UploadGather } from "./upload-gather.ts";
@@ -79,13 +80,9 @@ export async function uploadPending(
     const { file, writer, outcome } = sent;
     if (!live.pending.includes(file)) return { kind: "aborted" };
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
-    if (outcome.kind === "taken") {
-      if (isOurDoing(outcome, writer, file, memory)) {
-        return { kind: "adopt", reason: `${outcome.key} was written by us, from a state that is lost` };
-      }
-      throw foreignWrite(live, outcome, writer, file, context);
-    }
+    if (outcome.kind === "taken") return contradicted(live, outcome, writer, file, context, memory);
     memory.acknowledged(hex(file.sha256), isChainLink(file));
+    if (isChainLink(file)) memory.overlap?.acknowledged(file, signal);
     live.pending.splice(live.pending.indexOf(file), 1);
     if (keepsSent) keepSent(live.paths.spoolFolder, file);
     else removeSpoolFile(file);
@@ -97,6 +94,9 @@ export async function uploadPending(
       live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };
     }
     emitUploaded(live, file, outcome, context);
+    if (nextOfLane(live, lane) === undefined) await memory.overlap?.done();
+    const other = memory.overlap?.found ?? null;
+    if (other !== null) return contradicted(live, other, writer, file, context, memory);
   }
   if (hasSnapshot) {
     const failure = context.manifestFailure ?? manifestFailure(live.name, env);
@@ -132,13 +132,31 @@ async function sendNext(
     const file = nextOfLane(live, lane);
     const writer = live.state?.writer;
     if (file === undefined || writer === undefined) return null;
-    if (isChainLink(file)) gather?.sending(live, file);
+    if (isChainLink(file)) {
+      gather?.sending(live, file);
+      memory.overlap ??= new OverlapLook(live.name, store, context.env);
+      memory.overlap.sending(file, signal);
+    }
     memory.sending(hex(file.sha256));
     const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };
     return { file, writer, outcome: await publish(publisher, file, signal, turn) };
   } finally {
     turn?.end();
   }
+}
+
+/** The bucket holds what we did not put: ours from a state that is lost, or another writer's. */
+function contradicted(
+  live: Captured,
+  taken: TakenKey,
+  writer: string,
+  file: SpoolFile,
+  context: Pick<WatchContext, "store" | "env">,
+  memory: UploadMemory,
+): UploadOutcome {
+  memory.overlap = null;
+  if (!isOurDoing(taken, writer, file, memory)) throw foreignWrite(live, taken, writer, file, context);
+  return { kind: "adopt", reason: `${taken.key} was written by us, from a state that is lost` };
 }
 
 /**

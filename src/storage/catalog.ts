@@ -5,6 +5,7 @@
  */
 import { hasCode, WalrustError } from "../errors.ts";
 import {
+  formatTxid,
   type KeyLayout,
   levelPrefix,
   type ObjectName,
@@ -52,6 +53,11 @@ export async function listLevel(
     objects.push(ltxObjectOf(store.layout, name, info));
   }
   return objects;
+}
+
+/** What a listing of a level starts after, to begin with the objects whose min TXID is `minTxid`. */
+export function levelBegin(store: ObjectStore, database: string, level: number, minTxid: Txid): string {
+  return `${levelPrefix(store.layout, database, level)}${formatTxid(minTxid)}`;
 }
 
 /** An entry of a listing as the LTX object that its key names. */

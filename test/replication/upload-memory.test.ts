@@ -10,6 +10,7 @@ import { hex } from "../../src/format/chain.ts";
 import type { SpoolFile } from "../../src/local/spool.ts";
 import type { LiveDatabase } from "../../src/replication/live-database.ts";
 import { publish } from "../../src/replication/publish.ts";
+import { mergeNow, planMerge } from "../../src/replication/spool-merge.ts";
 import { UploadMemory } from "../../src/replication/upload-memory.ts";
 import { type UploadLane, type UploadOutcome, uploadPending } from "../../src/replication/uploader.ts";
 import { keyOf } from "../../src/storage/catalog.ts";
@@ -148,5 +149,26 @@ describe("uploadPending of a later snapshot whose key is taken", () => {
       "adopt",
       "foreign-writer",
     ]);
+  });
+});
+
+describe("uploadPending of captures that were merged while they waited", () => {
+  test("uploadPending stops for the object of another writer that a merged one passes", async () => {
+    const uploads = new Uploads();
+    const { theirs, live } = rivals(2);
+    await uploads.putByOther(theirs[2]!, OTHER_WRITER);
+    expect(mergeNow(live, planMerge(live, 1)!)).toBeGreaterThan(0);
+    expect(live.pending.map(({ minTxid, maxTxid }) => [minTxid, maxTxid])).toEqual([[2, 4]] as never);
+    const outcome = await uploads.run(live);
+    expect(codeOf(outcome)).toBe("foreign-writer");
+    expect((outcome as WalrustError).message).toContain(OTHER_WRITER);
+  });
+
+  test("uploadPending goes on when a merged object stands alone", async () => {
+    const uploads = new Uploads();
+    const { live } = rivals(1);
+    expect(codeOf(await uploads.run({ ...live, pending: live.pending.splice(0, 1) }))).toBe("drained");
+    mergeNow(live, planMerge(live, 1)!);
+    expect([codeOf(await uploads.run(live)), live.pending]).toEqual(["drained", []]);
   });
 });

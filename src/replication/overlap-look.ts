@@ -1,0 +1,109 @@
+/**
+ * Looks for another writer where a create-only put cannot meet one. Two writers that put TXID 5 and TXID 5
+ * collide; one that puts 5 and one that puts 5 to 7 in one object, because its captures waited, do not. A
+ * listing of level 0 shows the other's object beside ours. It runs beside the uploads and delays none.
+ *
+ * A look is due
+ *  1. after each link of several TXIDs that was put: it may have passed somebody's single ones, and
+ *  2. beside the first link after a pause: somebody may have gone on meanwhile with such an object.
+ * So of two writers one finds the other at the latest with its second link, or meets it at the same key. Until
+ * then each may have acknowledged what the other does not have.
+ */
+import type { Env } from "../env.ts";
+import { WalrustError } from "../errors.ts";
+import type { Txid } from "../format/types.ts";
+import type { SpoolFile } from "../local/spool.ts";
+import { keyOf, levelBegin, listLevel } from "../storage/catalog.ts";
+import { decodeMetadata } from "../storage/object-metadata.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { TakenKey } from "./publish.ts";
+
+/** After a pause as long as this the next link is looked around for. Shorter ones would cost a LIST each. */
+const PAUSE_MS = 10 * 60_000;
+
+/** While listings fail and puts do not, a look goes back no further than this many links. */
+const OWN_KEYS_MAX = 1_000;
+
+/** The looks of one database. */
+export class OverlapLook {
+  #found: TakenKey | null = null;
+  #running: Promise<void> | null = null;
+  #isAgain = false;
+  /** A look failed: the next link makes up for it. */
+  #isOwed = false;
+  /** Keys of ours, from the TXID on that the next look begins at. */
+  readonly #ownKeys = new Map<string, Txid>();
+  #acknowledgedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    readonly name: string,
+    readonly store: ObjectStore,
+    readonly env: Pick<Env, "monotonicMs">,
+  ) {}
+
+  /** Another writer's object, once one was found. */
+  get found(): TakenKey | null {
+    return this.#found;
+  }
+
+  /** A link is about to be put. */
+  sending(file: SpoolFile, signal: AbortSignal): void {
+    this.#ownKeys.set(keyOf(this.store, this.name, file), file.minTxid);
+    this.#keepNewest(OWN_KEYS_MAX);
+    const pauseMs = this.env.monotonicMs() - this.#acknowledgedMs;
+    // The first link of a process comes after a look at the whole bucket.
+    if (pauseMs >= PAUSE_MS && Number.isFinite(pauseMs)) this.#look(signal);
+  }
+
+  /** A link is in the bucket. */
+  acknowledged(file: SpoolFile, signal: AbortSignal): void {
+    this.#acknowledgedMs = this.env.monotonicMs();
+    if (file.maxTxid > file.minTxid || this.#isOwed) this.#look(signal);
+    else if (this.#running === null) this.#keepNewest();
+  }
+
+  /** Resolves when no look is on its way. Never rejects. */
+  async done(): Promise<void> {
+    while (this.#running !== null) await this.#running;
+  }
+
+  #look(signal: AbortSignal): void {
+    if (this.#running !== null) {
+      this.#isAgain = true;
+      return;
+    }
+    this.#running = this.#lookNow(signal).then(() => {
+      this.#running = null;
+      if (!this.#isAgain || signal.aborted) return;
+      this.#isAgain = false;
+      this.#look(signal);
+    });
+  }
+
+  async #lookNow(signal: AbortSignal): Promise<void> {
+    const [fromTxid] = this.#ownKeys.values();
+    if (fromTxid === undefined) return;
+    this.#isOwed = true;
+    try {
+      const startAfter = levelBegin(this.store, this.name, 0, fromTxid);
+      const objects = await listLevel(this.store, this.name, 0, { startAfter, signal });
+      const other = objects.find(({ key }) => !this.#ownKeys.has(key));
+      this.#isOwed = false;
+      if (other === undefined) return this.#keepNewest();
+      const { metadata } = await this.store.head(other.key, { signal });
+      const { writer, sha256 } = decodeMetadata(other.key, metadata);
+      this.#found ??= { kind: "taken", key: other.key, writer, sha256 };
+    } catch (error) {
+      // The store fails, which the uploads tell.
+      if (!signal.aborted && !(error instanceof WalrustError)) throw error;
+    }
+  }
+
+  /** The last two of our keys stay: an object of somebody else may overlap the older one of them. */
+  #keepNewest(keptCount = 2): void {
+    for (const key of this.#ownKeys.keys()) {
+      if (this.#ownKeys.size <= keptCount) return;
+      this.#ownKeys.delete(key);
+    }
+  }
+}
