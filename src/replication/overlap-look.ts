@@ -6,8 +6,8 @@
  * A look is due
  *  1. after each link of several TXIDs that was put: it may have passed somebody's single ones, and
  *  2. beside the first link after a pause: somebody may have gone on meanwhile with such an object.
- * So of two writers one finds the other at the latest with its second link, or meets it at the same key. Until
- * then each may have acknowledged what the other does not have.
+ * So of two writers one finds the other at the latest with its second link, or meets it at the same key.
+ * Until then each may have acknowledged what the other does not have.
  */
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
