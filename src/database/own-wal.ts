@@ -105,7 +105,8 @@ export function foreignWalError(path: string, reason: string, isDoubtful = false
   const hint = isDoubtful
     ? `If the database was put there without them, ${move}. If they belong to it, open it once with the ` +
       `application; ${stay}`
-    : `Do not open the database: SQLite would write the old pages into it. First ${move}; ${stay}`;
+    : `Do not open the database: SQLite would write the old pages into it. First ${move} (keep them: what ` +
+      `an application has committed since is in them); ${stay}`;
   const doubt = isDoubtful ? "may not belong" : "do not belong";
   return new WalrustError("foreign-wal", `Cannot open ${path}: ${files} ${doubt} to it: ${reason}`, {
     hint,

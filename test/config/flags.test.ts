@@ -24,6 +24,7 @@ import { allKeys, sampleOf } from "../support/setting-samples.ts";
 const GLOBAL = ["--config x.toml", "--json", "--log-level debug", "--log-format json", "--help", "--version"];
 const STORE = ["--bucket s3://bucket/x", "--endpoint http://127.0.0.1:9000"];
 const STATE_DIR = "--state-dir /var/lib/walrust";
+const TIMEOUT = "--timeout 60";
 const WATCH = [
   ...STORE,
   "--snapshot-interval 3600",
@@ -64,7 +65,7 @@ const HIDDEN = ["--independent-tasks", "--enable-cache"];
 /** By verb, every flag with a value as on a command line; one that takes none stands alone. */
 const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
   [watchVerb, [...WATCH, ...HIDDEN]],
-  [snapshotVerb, [...STORE, STATE_DIR]],
+  [snapshotVerb, [...STORE, STATE_DIR, TIMEOUT]],
   [
     restoreVerb,
     [
@@ -79,13 +80,24 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       "--strict",
       "--cache-dir /var/cache",
       STATE_DIR,
+      TIMEOUT,
     ],
   ],
-  [listVerb, [...STORE, "--local", STATE_DIR]],
-  [verifyVerb, [...STORE, "--all", "--fix", "--read-data=25%", "--restore", STATE_DIR]],
+  [listVerb, [...STORE, "--local", STATE_DIR, TIMEOUT]],
+  [verifyVerb, [...STORE, "--all", "--fix", "--read-data=25%", "--restore", STATE_DIR, TIMEOUT]],
   [
     compactVerb,
-    [...STORE, "--all", "--hourly 24", "--daily 7", "--weekly 12", "--monthly 12", "--force", STATE_DIR],
+    [
+      ...STORE,
+      "--all",
+      "--hourly 24",
+      "--daily 7",
+      "--weekly 12",
+      "--monthly 12",
+      "--force",
+      STATE_DIR,
+      TIMEOUT,
+    ],
   ],
   [
     replicateVerb,
