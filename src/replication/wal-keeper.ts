@@ -217,8 +217,8 @@ export class WalKeeper {
 
   #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
     const { env, options, emit } = this.context;
-    // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer. A writer that
-    // is about to publish its frames looks the same for some microseconds: the next look tells.
+    // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer. A writer
+    // that is about to publish its frames looks the same for some microseconds: the next look tells.
     if (this.#witness.isUsedElsewhere(pin) || hasCommitsBeyond(pin)) {
       this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
       return null;
