@@ -5,7 +5,7 @@
  *
  * A look is due
  *  1. after each link of several TXIDs that was put: it may have passed somebody's single ones, and
- *  2. beside the first link after a pause: somebody may have gone on meanwhile with such an object.
+ *  2. after the first link that follows a pause: somebody may have gone on meanwhile with such an object.
  * So of two writers one finds the other at the latest with its second link, or meets it at the same key.
  * Until then each may have acknowledged what the other does not have.
  */
@@ -47,18 +47,19 @@ export class OverlapLook {
   }
 
   /** A link is about to be put. */
-  sending(file: SpoolFile, signal: AbortSignal): void {
+  sending(file: SpoolFile): void {
     this.#ownKeys.set(keyOf(this.store, this.name, file), file.minTxid);
     this.#keepNewest(OWN_KEYS_MAX);
-    const pauseMs = this.env.monotonicMs() - this.#acknowledgedMs;
-    // The first link of a process comes after a look at the whole bucket.
-    if (pauseMs >= PAUSE_MS && Number.isFinite(pauseMs)) this.#look(signal);
   }
 
   /** A link is in the bucket. */
   acknowledged(file: SpoolFile, signal: AbortSignal): void {
-    this.#acknowledgedMs = this.env.monotonicMs();
-    if (file.maxTxid > file.minTxid || this.#isOwed) this.#look(signal);
+    const nowMs = this.env.monotonicMs();
+    const pauseMs = nowMs - this.#acknowledgedMs;
+    this.#acknowledgedMs = nowMs;
+    // The first link of a process comes after a look at the whole bucket.
+    const isAfterPause = Number.isFinite(pauseMs) && pauseMs >= PAUSE_MS;
+    if (file.maxTxid > file.minTxid || isAfterPause || this.#isOwed) this.#look(signal);
     else if (this.#running === null) this.#keepNewest();
   }
 

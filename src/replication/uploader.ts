@@ -135,7 +135,7 @@ async function sendNext(
     if (isChainLink(file)) {
       gather?.sending(live, file);
       memory.overlap ??= new OverlapLook(live.name, store, context.env);
-      memory.overlap.sending(file, signal);
+      memory.overlap.sending(file);
     }
     memory.sending(hex(file.sha256));
     const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };

@@ -18,6 +18,7 @@ import { allKeys } from "../support/setting-samples.ts";
 const SHOWN_IN: Readonly<Record<string, string>> = {
   s3: "e2e/every-key-s3.test.ts",
   databases: "e2e/every-key-s3.test.ts",
+  state: "e2e/every-key-upkeep.test.ts",
   sync: "e2e/every-key-sync.test.ts",
   cache: "e2e/every-key-upkeep.test.ts",
   compaction: "e2e/every-key-upkeep.test.ts",

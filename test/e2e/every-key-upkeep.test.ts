@@ -69,6 +69,23 @@ describe("[cache]", () => {
     expect(captured(join(folder, ".app.db-walrust"))).toEqual([]);
   });
 
+  test("state.path is where everything of ours is kept, in a folder for each database", async () => {
+    const { settings } = folderSettings();
+    const { watch, commit, folder } = await configured({
+      ...settings,
+      ...OFTEN,
+      "state.path": '"own/state"',
+    });
+    const running = await watch();
+    await running.waitForTxid(1);
+    await commit();
+    await running.waitForTxid(2);
+    expect(await running.stop()).toBe(0);
+    const names = readdirSync(join(folder, "own/state"), { recursive: true }) as string[];
+    expect(names.filter((name) => name.endsWith("state.json")).length).toBe(1);
+    expect(existsSync(join(folder, ".app.db-walrust"))).toBe(false);
+  });
+
   test("cache.max_size bounds them", async () => {
     const { settings, bucket } = folderSettings();
     const { watch, folder, apps } = await configured({ ...settings, ...OFTEN, "cache.max_size": '"1MB"' });

@@ -35,10 +35,14 @@ test.skipIf(!canChangeUser).each([0o022, 0o077, 0o007])(
     chownSync(destination.folder, WALRUST.uid, WALRUST.gid);
     chmodSync(join(destination.folder, ".."), 0o755);
     const user = { ...WALRUST, umask };
+    // The folder of the database is not this user's, who has no home either.
+    const stateHome = tempFolder("state");
+    chownSync(stateHome, WALRUST.uid, WALRUST.gid);
+    const words = [...destination.words, "--state-dir", stateHome];
 
-    const once = await runWalrust(["snapshot", path, ...destination.words], { user });
+    const once = await runWalrust(["snapshot", path, ...words], { user });
     expect([once.exitCode, once.stderr.includes("nobody else has it open")]).toEqual([3, true]);
-    const watch = await WatchProcess.start([path, ...destination.words], { user });
+    const watch = await WatchProcess.start([path, ...words], { user });
     await watch.waitFor("the word", () => watch.stderr.includes("not watched yet"));
     expect([existsSync(`${path}-wal`), existsSync(`${path}-shm`)]).toEqual([false, false]);
     await commitAs(path, "INSERT INTO t VALUES (2)");

@@ -37,7 +37,7 @@ class Writer {
   async put(minTxid: number, maxTxid = minTxid): Promise<string | null> {
     const object = { ...this.#history.commit(100), minTxid: minTxid as Txid, maxTxid: maxTxid as Txid };
     const file: SpoolFile = spoolTiny(this.#folder, object);
-    this.look.sending(file, this.#signal);
+    this.look.sending(file);
     await putTiny(this.inner, "app", object);
     this.look.acknowledged(file, this.#signal);
     await this.look.done();

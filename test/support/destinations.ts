@@ -64,7 +64,11 @@ export function fileDestination(): TestDestination & { readonly folder: string }
     objects: async (name) => {
       const root = join(folder, name, "ltx");
       const keys = existsSync(root) ? (readdirSync(root, { recursive: true }) as string[]) : [];
-      return parseKeys(keys.map((key) => ({ key, sizeBytes: statSync(join(root, key)).size })));
+      // Retention may delete one meanwhile.
+      const sizes = keys.map((key) => statSync(join(root, key), { throwIfNoEntry: false })?.size ?? null);
+      return parseKeys(
+        keys.flatMap((key, index) => (sizes[index] === null ? [] : [{ key, sizeBytes: sizes[index]! }])),
+      );
     },
     remove: async (name, key) => rmSync(join(folder, name, "ltx", key)),
   };
