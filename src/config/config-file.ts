@@ -19,6 +19,7 @@ import {
 } from "./file-values.ts";
 import { expandHome } from "./home-path.ts";
 import type { Section } from "./options.ts";
+import { isPrivateGroup } from "./private-group.ts";
 import { SectionReader } from "./section-reader.ts";
 import { readTextFile } from "./text-file.ts";
 import { tomlErrorPlace } from "./toml-positions.ts";
@@ -68,7 +69,8 @@ export function loadFoundConfigFile(
   ownUid = process.geteuid?.() ?? 0,
 ): ConfigFile {
   const link = lstatSync(shownPath, { throwIfNoEntry: false });
-  return load(shownPath, environment, (facts) => distrustOrNull(facts, link ?? facts, ownUid));
+  const isPrivate = (gid: number): boolean => isPrivateGroup(gid, ownUid);
+  return load(shownPath, environment, (facts) => distrustOrNull(facts, link ?? facts, ownUid, isPrivate));
 }
 
 function load(
@@ -91,8 +93,9 @@ function load(
 
 function distrusted(shownPath: string, problem: string): WalrustError {
   const named = `walrust VERB --config ${shownPath}`;
+  const closed = problem.includes("may write") ? `chmod go-w ${shownPath}, or ` : "";
   return new WalrustError("config", `${shownPath} in this folder is not obeyed: ${problem}`, {
-    hint: `If you trust it, name it: ${named}; to run without it: --config /dev/null`,
+    hint: `If you trust it: ${closed}${named}. To run without it: --config /dev/null`,
     context: { file: shownPath },
   });
 }

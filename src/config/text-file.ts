@@ -29,7 +29,7 @@ export function readTextFile(
   try {
     descriptor = openSync(path, "r");
     const stats = fstatSync(descriptor);
-    facts = { uid: stats.uid, mode: stats.mode, isFile: stats.isFile() };
+    facts = { uid: stats.uid, gid: stats.gid, mode: stats.mode, isFile: stats.isFile() };
     const problem = distrust(facts);
     if (problem !== null) return { problem, isDistrusted: true };
     bytes = readUpTo(descriptor, sizeMax + 1);

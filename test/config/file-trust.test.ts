@@ -17,18 +17,30 @@ describe("distrustOrNull", () => {
     ["writable by everybody", { uid: 7, mode: 0o646 }, 7, "everybody"],
     ["of root, writable by everybody", { uid: 0, mode: 0o666 }, 0, "everybody"],
   ] as const)("of a file %s", (_, file, linkUid, reason) => {
-    const facts = { uid: file.uid, mode: FILE | file.mode, isFile: true };
+    const facts = { uid: file.uid, gid: 7, mode: FILE | file.mode, isFile: true };
     const found = distrustOrNull(facts, { uid: linkUid }, 7);
     if (reason === null) expect(found).toBeNull();
     else expect(found).toContain(reason);
   });
 
   test("root obeys its own files and nobody else's", () => {
-    expect(distrustOrNull({ uid: 0, mode: FILE | 0o600, isFile: true }, { uid: 0 }, 0)).toBeNull();
-    expect(distrustOrNull({ uid: 7, mode: FILE | 0o600, isFile: true }, { uid: 7 }, 0)).toContain("uid 7");
+    expect(distrustOrNull({ uid: 0, gid: 0, mode: FILE | 0o600, isFile: true }, { uid: 0 }, 0)).toBeNull();
+    expect(distrustOrNull({ uid: 7, gid: 7, mode: FILE | 0o600, isFile: true }, { uid: 7 }, 0)).toContain(
+      "uid 7",
+    );
   });
 
   test("what is no regular file is not obeyed", () => {
-    expect(distrustOrNull({ uid: 7, mode: 0o600, isFile: false }, { uid: 7 }, 7)).toContain("regular");
+    expect(distrustOrNull({ uid: 7, gid: 7, mode: 0o600, isFile: false }, { uid: 7 }, 7)).toContain(
+      "regular",
+    );
+  });
+
+  test("a file that its group may write to is obeyed where that is the user's private group", () => {
+    const isPrivate = (gid: number): boolean => gid === 7;
+    const facts = { uid: 7, gid: 7, mode: FILE | 0o664, isFile: true };
+    expect(distrustOrNull(facts, facts, 7, isPrivate)).toBeNull();
+    expect(distrustOrNull({ ...facts, gid: 8 }, facts, 7, isPrivate)).toContain("its group");
+    expect(distrustOrNull({ ...facts, mode: FILE | 0o666 }, facts, 7, isPrivate)).toContain("everybody");
   });
 });

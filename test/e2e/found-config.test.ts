@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { chmodSync, chownSync, lchownSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { isPrivateGroup } from "../../src/config/private-group.ts";
 import { runWalrust } from "../support/binary.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -74,6 +75,28 @@ test("a walrust.toml that others may write to is not obeyed, unless it is named"
   expect(without.exitCode).toBe(0);
   await trap.stop();
 });
+
+/** A user whose group has no other member, as on most machines. */
+const WWW_DATA = { uid: 33, gid: 33, groups: [33], umask: 0o002 };
+
+test.skipIf(process.geteuid?.() !== 0 || !isPrivateGroup(WWW_DATA.gid, WWW_DATA.uid))(
+  "a walrust.toml that a umask of 002 made writable for the user's own group is obeyed",
+  async () => {
+    const folder = tempFolder("found");
+    const path = join(folder, "walrust.toml");
+    writeFileSync(path, `[s3]\nbucket = "file://${folder}"\n`);
+    chmodSync(path, 0o664);
+    for (const each of [folder, path]) chownSync(each, WWW_DATA.uid, WWW_DATA.gid);
+    const run = await runWalrust(["list"], { cwd: folder, user: WWW_DATA });
+    expect([run.exitCode, run.stderr]).toEqual([0, ""]);
+    chownSync(path, WWW_DATA.uid, OTHER_UID);
+    const refused = await runWalrust(["list"], { cwd: folder, user: WWW_DATA });
+    expect([refused.exitCode, refused.stderr]).toEqual([
+      2,
+      expect.stringContaining("chmod go-w walrust.toml"),
+    ]);
+  },
+);
 
 test("a walrust.toml with keys that everybody can read is warned of once, without the keys", async () => {
   const folder = tempFolder("found");
