@@ -77,10 +77,31 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+/**
+ * How bad each condition is, by its code. Codes are part of /health and never renamed; README.md lists each
+ * with its cure.
+ */
+export const CONDITION_HEALTH = {
+  "deletes-refused": "degraded",
+  "falling-behind": "degraded",
+  "foreign-wal": "unhealthy",
+  "more-than-one-name": "unhealthy",
+  "name-leads-nowhere": "degraded",
+  "not-restorable": "unhealthy",
+  "not-shared": "unhealthy",
+  "not-the-store": "unhealthy",
+  "store-silent": "degraded",
+  "validation-failed": "unhealthy",
+  "weak-writes": "degraded",
+} as const;
+
+/** The stable name of a kind of condition. */
+export type ConditionCode = keyof typeof CONDITION_HEALTH;
+
 /** A state that lasts and that an operator should know of: raised when it begins, cleared when it ends. */
 export interface Condition {
-  /** Stable name, kebab-case: one condition of a code at a time in each set of conditions. */
-  readonly code: string;
+  /** One condition of a code at a time in each set of conditions. */
+  readonly code: ConditionCode;
   /** How bad it is: `unhealthy` when commits may be without a backup, else `degraded`. */
   readonly health: "degraded" | "unhealthy";
   /** What holds now. Never a secret. */
@@ -94,7 +115,7 @@ export interface ConditionSink {
   /** Begins a condition, or replaces the one with the same code. */
   raise(condition: Condition): void;
   /** Ends the condition with this code, if there is one. */
-  clear(code: string): void;
+  clear(code: ConditionCode): void;
 }
 
 /** Forgets every condition: for one-off commands, whose own errors tell. */

@@ -8,7 +8,7 @@
  * 3. Nothing is allocated for a database without conditions: hundreds are watched.
  */
 import type { Env } from "../env.ts";
-import type { Condition, ConditionSink } from "../errors.ts";
+import type { Condition, ConditionCode, ConditionSink } from "../errors.ts";
 import type { WatchEvent } from "./watch-types.ts";
 
 const NONE: readonly Condition[] = [];
@@ -30,7 +30,7 @@ export class Conditions implements ConditionSink {
   }
 
   /** Whether the condition with this code lasts. */
-  has(code: string): boolean {
+  has(code: ConditionCode): boolean {
     return this.#current?.has(code) === true;
   }
 
@@ -46,7 +46,7 @@ export class Conditions implements ConditionSink {
     this.emit({ event: "condition", state: "raised", database: this.database, code, health, message });
   }
 
-  clear(code: string): void {
+  clear(code: ConditionCode): void {
     const before = this.#current?.get(code);
     if (before === undefined) return;
     this.#current?.delete(code);

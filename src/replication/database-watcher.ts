@@ -326,9 +326,9 @@ export class DatabaseWatcher {
   }
 
   /** The -wal beside the file is another file's: what was captured before is sent all the same. */
-  #obstructed({ code, message, hint }: WalrustError): void {
+  #obstructed({ message, hint }: WalrustError): void {
     const { conditions, store } = this.context;
-    conditions.raise({ code, health: "unhealthy", message, ...(hint && { hint }) });
+    conditions.raise({ code: "foreign-wal", health: "unhealthy", message, ...(hint && { hint }) });
     if (this.live === null) this.#stranded ??= remainsOrNull(this.target, store.url, true);
   }
 

@@ -5,7 +5,9 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { CONDITION_HEALTH } from "../../src/errors.ts";
 import type { ReplicaEvent } from "../../src/recovery/replica.ts";
+import { FINDING_SEVERITIES } from "../../src/recovery/verify-report.ts";
 import type { WatchEvent } from "../../src/replication/watch-types.ts";
 import { eventually } from "../support/eventually.ts";
 import { type OpenPaths, shapeDifferences } from "../support/json-shape.ts";
@@ -152,6 +154,20 @@ test("README.md: the events of watch are those that the text names", () => {
   const [verb, ...events] = [...lead.matchAll(/`([\w-]+)`/g)].map(([, word]) => word!);
   expect(verb).toBe("watch");
   expect(events.toSorted()).toEqual(Object.keys(WATCH_EVENTS).toSorted());
+});
+
+test("README.md: the conditions of /health are those that the table names", () => {
+  const [, table = ""] = /^### Conditions in \/health$([\s\S]*?)^## /m.exec(README) ?? [];
+  const rows = [...table.matchAll(/^\| `([\w-]+)` \| (\w+) \| (\S.*) \| (\S.*) \|$/gm)];
+  const named = rows.map(([, code, health]) => [code, health] as const);
+  expect(named.toSorted()).toEqual(Object.entries(CONDITION_HEALTH).toSorted());
+});
+
+test("README.md: the warnings of verify are those that the text names", () => {
+  const [, said = ""] = /^`verify`: .*These codes are warnings: ([^.]*)\./m.exec(README) ?? [];
+  const named = [...said.matchAll(/`([\w-]+)`/g)].map(([, code]) => code!);
+  const warnings = Object.entries(FINDING_SEVERITIES).filter(([, severity]) => severity === "warning");
+  expect(named.toSorted()).toEqual(warnings.map(([code]) => code).toSorted());
 });
 
 const REPLICA_EVENTS: Record<ReplicaEvent["event"], "when all is well" | "when it is not"> = {

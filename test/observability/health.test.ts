@@ -101,9 +101,9 @@ describe("healthReport of one database", () => {
 
   test("a condition makes its database as bad as it says, and is listed without the folder", () => {
     const hint = "Look at /srv/tenants/app.db-wal";
-    const degraded = { code: "slow", health: "degraded", message: "the store is slow" } as const;
+    const degraded = { code: "falling-behind", health: "degraded", message: "the store is slow" } as const;
     const unhealthy = {
-      code: "wal",
+      code: "foreign-wal",
       health: "unhealthy",
       message: "/srv/tenants/app.db moved",
       hint,
@@ -123,7 +123,7 @@ describe("healthReport of one database", () => {
   });
 
   test("a condition of the store makes the whole as bad as it says", () => {
-    const weak = { code: "weak", health: "degraded", message: "creates are not enforced" } as const;
+    const weak = { code: "weak-writes", health: "degraded", message: "creates are not enforced" } as const;
     const report = healthReport([statusOf()], factsOf({ storeConditions: [weak] }));
     expect(report).toMatchObject({ status: "degraded", reasons: [weak.message], s3: { conditions: [weak] } });
     expect(report.databases["app"]!.health).toBe("healthy");

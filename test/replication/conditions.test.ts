@@ -5,7 +5,12 @@ import { Conditions } from "../../src/replication/conditions.ts";
 import type { WatchEvent } from "../../src/replication/watch-types.ts";
 import { ManualTime } from "../observability/manual-time.ts";
 
-const SLOW: Condition = { code: "slow", health: "degraded", message: "the store is slow", hint: "Wait" };
+const SLOW: Condition = {
+  code: "falling-behind",
+  health: "degraded",
+  message: "the store is slow",
+  hint: "Wait",
+};
 
 function begin(database: string | null = "app"): {
   conditions: Conditions;
@@ -38,13 +43,13 @@ describe("Conditions", () => {
 
   test("clear logs the end once, and forgets the condition", () => {
     const { conditions, lines, events } = begin(null);
-    conditions.clear("slow");
+    conditions.clear("falling-behind");
     conditions.raise(SLOW);
-    conditions.clear("slow");
-    conditions.clear("slow");
+    conditions.clear("falling-behind");
+    conditions.clear("falling-behind");
     expect(lines()).toEqual(['warn the store is slow {"hint":"Wait"}', "info over: the store is slow {}"]);
     expect(conditions.current).toEqual([]);
-    expect(conditions.has("slow")).toBe(false);
+    expect(conditions.has("falling-behind")).toBe(false);
     expect(events.map((event) => event.event === "condition" && event.state)).toEqual(["raised", "cleared"]);
   });
 });
