@@ -6,23 +6,24 @@
  */
 import {
   closeSync,
+  constants,
   fsyncSync,
   openSync,
   readSync,
-  realpathSync,
   renameSync,
   rmSync,
   type Stats,
   statSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { PRAGMA_OPTIONS } from "../config/options.ts";
 import { SYNC_OPTIONS } from "../config/settings.ts";
 import { AVOIDED_PRAGMAS, pragmaSql, recommendedPragmas } from "../database/recommended-pragmas.ts";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
+import { resolvePlace } from "../recovery/target-folder.ts";
 import { printJson, printText } from "./output.ts";
 import { type Invocation, settingsOf, type Verb } from "./verb.ts";
 
@@ -68,10 +69,11 @@ function writeOutput(given: string, text: string, env: Env): void {
   try {
     const stats = statSync(given, { throwIfNoEntry: false });
     if (stats?.isDirectory()) throw refusal(given, "it is a folder");
-    if (stats?.isFile() && isDatabase(given)) throw refusal(given, "it is a database");
+    // Through a link to the file it names, unless another user made the link.
+    const { path } = resolvePlace(given);
+    if (stats?.isFile() && isDatabase(path)) throw refusal(given, "it is a database");
     if (stats !== undefined && !stats.isFile()) writeFileSync(given, text);
-    // Through a link to the file it names.
-    else replaceFile(stats === undefined ? resolve(given) : realpathSync(given), text, stats, env);
+    else replaceFile(path, text, stats, env);
   } catch (error) {
     if (error instanceof WalrustError) throw error;
     const reason = systemCode(error) ?? errorMessage(error);
@@ -122,7 +124,7 @@ const DATABASE_MAGIC = "SQLite format 3\0";
 
 /** Closing the descriptor drops nobody's locks: this process has no connection. */
 function isDatabase(path: string): boolean {
-  const fd = openSync(path, "r");
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const bytes = Buffer.alloc(DATABASE_MAGIC.length);
     return readSync(fd, bytes) === bytes.length && bytes.toString("latin1") === DATABASE_MAGIC;

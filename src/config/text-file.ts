@@ -2,7 +2,7 @@
  * Reads a small text file whose size nobody vouches for: not more than the limit is read, so a device that
  * never ends does not fill the memory.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { errorMessage, systemCode } from "../errors.ts";
 import type { FileFacts } from "./file-trust.ts";
 
@@ -16,21 +16,23 @@ export type TextReading =
 /**
  * Reads UTF-8 text, without a byte order mark. Pipes are read to their end.
  * @param sizeMax most bytes
- * @param distrust says why the opened file must not be read, or null; without it every file is
+ * @param distrust says why the opened file must not be read, or null; without it every file is. Somebody
+ *   else may have left a FIFO or a file under a lease there: with it, opening waits for nobody
  */
 export function readTextFile(
   path: string,
   sizeMax: number,
-  distrust: (facts: FileFacts) => string | null = () => null,
+  distrust: ((facts: FileFacts) => string | null) | null = null,
 ): TextReading {
   let bytes: Uint8Array;
   let facts: FileFacts;
   let descriptor: number | undefined;
   try {
-    descriptor = openSync(path, "r");
+    const patience = distrust === null ? 0 : constants.O_NONBLOCK;
+    descriptor = openSync(path, constants.O_RDONLY | patience);
     const stats = fstatSync(descriptor);
     facts = { uid: stats.uid, gid: stats.gid, mode: stats.mode, isFile: stats.isFile() };
-    const problem = distrust(facts);
+    const problem = distrust?.(facts) ?? null;
     if (problem !== null) return { problem, isDistrusted: true };
     bytes = readUpTo(descriptor, sizeMax + 1);
   } catch (error) {

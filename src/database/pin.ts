@@ -81,7 +81,7 @@ export class Pin {
     readonly pageSizeBytes: number,
     private readonly database: FileIdentity,
     private readonly shm: FileIdentity,
-    private readonly wal: FileIdentity,
+    readonly wal: FileIdentity,
     /** The pinned files, so that they are known again later. */
     readonly names: { readonly database: FileName; readonly wal: FileName },
   ) {}

@@ -90,7 +90,7 @@ function begin(
       `has the time ${new Date(metadata.timeMs).toISOString()}, its header ${headerTime}`,
     );
   }
-  builder.begin(object.key, header);
+  builder.begin(object.key, header, object.sizeBytes);
   return header;
 }
 

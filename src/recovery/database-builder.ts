@@ -16,10 +16,13 @@ import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../format/types
 import { ZeroPages } from "../format/zero-pages.ts";
 import { SumXor } from "../local/page-sums.ts";
 import { GrowthLimit } from "./growth-limit.ts";
+import { assertRoom } from "./room.ts";
 import { setAccess } from "./set-access.ts";
 import type { Ownership } from "./target-access.ts";
 
 const WRITE_BUFFER_SIZE = 1 << 20;
+/** What `stat` counts in. */
+const STAT_BLOCK_SIZE = 512;
 
 /**
  * A database file under construction: `begin`, `page`…, `end` for each object in order, then `sync` and
@@ -28,6 +31,7 @@ const WRITE_BUFFER_SIZE = 1 << 20;
 export class DatabaseBuilder {
   readonly #fd: number;
   readonly #path: string;
+  readonly #openPath: string;
   readonly #buffer = new Uint8Array(WRITE_BUFFER_SIZE);
   #bufferOffset = 0;
   #buffered = 0;
@@ -62,6 +66,7 @@ export class DatabaseBuilder {
    */
   constructor(path: string, openPath = path) {
     this.#path = path;
+    this.#openPath = openPath;
     this.#fd = this.#try("create", () => openSync(openPath, "wx+", 0o600));
   }
 
@@ -88,8 +93,13 @@ export class DatabaseBuilder {
     return this.#sums.subarray(0, this.commit * 2);
   }
 
-  /** Begins an object. @throws WalrustError code "integrity" when it does not continue what is there */
-  begin(key: string, header: LtxHeader): void {
+  /**
+   * Begins an object.
+   * @param objectBytes its size, which bounds what it can hold
+   * @throws WalrustError code "integrity" when it does not continue what is there; "database" when the disk
+   * has no room for what it leads to
+   */
+  begin(key: string, header: LtxHeader, objectBytes = Number.POSITIVE_INFINITY): void {
     const isFirst = this.txid === 0;
     if (isFirst ? header.minTxid !== 1 : header.minTxid > this.txid + 1) {
       throw this.#violation(key, `begins at TXID ${header.minTxid}, the state is TXID ${this.txid}`);
@@ -97,6 +107,7 @@ export class DatabaseBuilder {
     this.#isReset = !isFirst && header.pageSizeBytes !== this.pageSizeBytes;
     if (isFirst || this.#isReset) this.#startOver(header);
     this.#growth.begin(this.commit, this.pageSizeBytes);
+    this.#assertRoom(header, objectBytes);
     this.base ??= { txid: header.maxTxid, timeMs: header.timestampMs };
     const isExact = !isFirst && header.minTxid === this.txid + 1;
     const hasPre = header.preApplyChecksum !== NO_CHECKSUM;
@@ -109,6 +120,12 @@ export class DatabaseBuilder {
     this.#header = header;
     this.#key = key;
     this.#pagesInObject = 0;
+  }
+
+  #assertRoom({ commit, pageSizeBytes }: LtxHeader, objectBytes: number): void {
+    const writtenBytes = fstatSync(this.#fd).blocks * STAT_BLOCK_SIZE;
+    const claim = { databaseBytes: commit * pageSizeBytes, writtenBytes, objectBytes };
+    assertRoom(claim, this.#openPath, this.#path);
   }
 
   #startOver(header: LtxHeader): void {

@@ -9,7 +9,7 @@
  * nobody has it open.
  */
 import { constants, Database } from "bun:sqlite";
-import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, fstatSync, readSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { openConnection } from "../database/connection.ts";
@@ -21,6 +21,7 @@ import {
   releaseConnection,
   retainConnection,
 } from "../database/descriptors.ts";
+import { openRegular } from "../database/foreign-files.ts";
 import { SHARED_LENGTH, SHARED_START } from "../database/lock-bytes.ts";
 import { lockExclusive } from "../database/ofd-lock.ts";
 import { requireOwnWalAt } from "../database/own-wal.ts";
@@ -89,11 +90,18 @@ function pointOf(builder: DatabaseBuilder, chain: string | null): ReplicaPoint {
   return { txid: txid as Txid, timeMs, checksum, chain, pageSizeBytes, pageCount: commit };
 }
 
-/** Restores the newest state beside the replica. */
-export async function restoreBeside(localPath: string, context: BootstrapContext): Promise<RestoredReplica> {
-  const path = bootstrapPathOf(localPath);
+/**
+ * Restores the newest state beside the replica.
+ * @param heldPath where the replica is looked up, below a folder that is held open
+ */
+export async function restoreBeside(
+  localPath: string,
+  heldPath: string,
+  context: BootstrapContext,
+): Promise<RestoredReplica> {
+  const path = bootstrapPathOf(heldPath);
   rmSync(path, { force: true });
-  return restoreNewest(path, context, () => {});
+  return { ...(await restoreNewest(bootstrapPathOf(localPath), context, () => {})), path };
 }
 
 /** Why a restored file cannot be applied under connected readers, or null when it can. */
@@ -119,7 +127,7 @@ export function stageDifference(replica: ReplicaDatabase, restored: RestoredRepl
   const { point, path, sums } = restored;
   const page = new Uint8Array(point.pageSizeBytes);
   const lock = lockPgno(point.pageSizeBytes);
-  const fd = openSync(path, "r");
+  const fd = openRegular(path, false);
   try {
     replica.beginTransaction(point.pageCount);
     for (let pgno = 1; pgno <= point.pageCount; pgno++) {
@@ -142,30 +150,40 @@ function assertChecksum(found: Checksum, expected: Checksum, path: string): void
 
 /**
  * Puts the restored file in the place of a replica that nobody has open; the caller has let go of it.
+ * @param heldPath where the replica is looked up, below a folder that is held open
  * @param beforePublish is called before the rename, with nobody able to open the replica
  * @returns false when somebody has it open
  */
-export function trySwap(localPath: string, restored: RestoredReplica, beforePublish: () => void): boolean {
+export function trySwap(
+  localPath: string,
+  heldPath: string,
+  restored: RestoredReplica,
+  beforePublish: () => void,
+): boolean {
   if (!tryEmptyWal(localPath)) return false;
-  const fd = openDescriptor(localPath);
+  const fd = openDescriptor(heldPath);
   try {
     if (!lockExclusive(fd, SHARED_START, SHARED_LENGTH)) return false;
-    if ((statSync(`${localPath}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return false;
+    if ((statSync(`${heldPath}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return false;
     beforePublish();
     const { uid, gid, mode } = fstatSync(fd);
     setAccessOf(restored.path, { uid, gid, mode: mode & 0o777 });
-    renameSync(restored.path, localPath);
-    removeCompanions(localPath);
-    syncFolder(dirname(localPath));
+    renameSync(restored.path, heldPath);
+    removeCompanions(heldPath);
+    syncFolder(dirname(heldPath));
     return true;
   } finally {
     closeDescriptor(descriptorIdentity(fd), fd);
   }
 }
 
-/** Removes -wal, -shm and -journal of a database that is no more: SQLite would apply them to the next one. */
-export function removeCompanions(localPath: string): void {
-  for (const suffix of ["-wal", "-shm", "-journal"]) rmSync(`${localPath}${suffix}`, { force: true });
+/**
+ * Removes -wal, -shm and -journal of a database that is no more: SQLite would apply them to the next one.
+ * @param heldPath where it is looked up, below a folder that is held open: beside it may lie the -wal of
+ * another database of the same name
+ */
+export function removeCompanions(heldPath: string): void {
+  for (const suffix of ["-wal", "-shm", "-journal"]) rmSync(`${heldPath}${suffix}`, { force: true });
 }
 
 /** Brings everything into the database file and empties the WAL; false when readers are in the way. */
@@ -226,7 +244,7 @@ function schemaText(database: Database): string {
 
 function readFirstBytes(path: string, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
-  const fd = openSync(path, "r");
+  const fd = openRegular(path, false);
   try {
     return bytes.subarray(0, readSync(fd, bytes, 0, length, 0));
   } finally {

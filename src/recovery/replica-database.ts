@@ -170,7 +170,13 @@ export class ReplicaDatabase implements ObjectTarget {
     this.#growth.begin(this.#sums.commit, this.pageSizeBytes);
     this.#key = "The newest state";
     this.#transaction = {
-      wal: new WalAppender(this.#pin.walPath, this.pageSizeBytes, this.#index.read(), newSalt2),
+      wal: new WalAppender(
+        this.#pin.walPath,
+        this.#pin.wal,
+        this.pageSizeBytes,
+        this.#index.read(),
+        newSalt2,
+      ),
       newCommit,
       held: new Uint8Array(this.pageSizeBytes),
       heldPgno: 0,

@@ -12,11 +12,15 @@ import { ownUid, strangenessOrNull } from "../local/own-file.ts";
 
 const TRIES_MAX = 100;
 
-/** Takes the lock. @returns what lets go of it @throws WalrustError "locked" or "database" */
-export function takeReplicaLock(localPath: string): () => void {
-  const path = join(dirname(localPath), `.${basename(localPath)}-replica-lock`);
+/**
+ * Takes the lock.
+ * @param heldPath where the replica is looked up, below a folder that is held open
+ * @returns what lets go of it @throws WalrustError "locked" or "database"
+ */
+export function takeReplicaLock(localPath: string, heldPath = localPath): () => void {
+  const path = lockPathOf(heldPath);
   for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
-    const fd = openLockFile(path);
+    const fd = openLockFile(path, lockPathOf(localPath));
     if (!lockExclusive(fd, 0, 1)) {
       closeSync(fd);
       throw new WalrustError("locked", `${localPath} is followed by another walrust replicate`, {
@@ -32,22 +36,26 @@ export function takeReplicaLock(localPath: string): () => void {
     }
     closeSync(fd);
   }
-  throw new WalrustError("locked", `Cannot lock ${path}`);
+  throw new WalrustError("locked", `Cannot lock ${lockPathOf(localPath)}`);
 }
 
-function openLockFile(path: string): number {
+function lockPathOf(localPath: string): string {
+  return join(dirname(localPath), `.${basename(localPath)}-replica-lock`);
+}
+
+function openLockFile(path: string, shownPath: string): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   try {
     const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
     const strangeness = strangenessOrNull(fstatSync(fd), ownUid());
     if (strangeness === null) return fd;
     closeSync(fd);
-    throw new WalrustError("database", `Cannot use ${path}: ${strangeness}`, {
+    throw new WalrustError("database", `Cannot use ${shownPath}: ${strangeness}`, {
       hint: "Remove it if walrust did not make it",
     });
   } catch (error) {
     if (error instanceof WalrustError) throw error;
-    throw new WalrustError("database", `Cannot create ${path}: ${systemCode(error)}`, {
+    throw new WalrustError("database", `Cannot create ${shownPath}: ${systemCode(error)}`, {
       hint: "The folder of --local must exist and be writable",
       cause: error,
     });

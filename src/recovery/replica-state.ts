@@ -51,7 +51,10 @@ export function replicaStatePath(localPath: string): string {
   return `${localPath}-replica-state`;
 }
 
-/** Reads the state; never throws for what is in the file. */
+/**
+ * Reads the state; never throws for what is in the file.
+ * @param localPath the replica, as it is looked up
+ */
 export function readReplicaState(localPath: string): ReplicaStateReading {
   const path = replicaStatePath(localPath);
   try {
@@ -70,9 +73,13 @@ export function readReplicaState(localPath: string): ReplicaStateReading {
   }
 }
 
-/** Replaces the state file; it is durable when this returns. @throws WalrustError "database" */
-export function writeReplicaState(localPath: string, state: ReplicaState): void {
-  const path = replicaStatePath(localPath);
+/**
+ * Replaces the state file; it is durable when this returns.
+ * @param heldPath where the replica is looked up, below a folder that is held open
+ * @throws WalrustError "database"
+ */
+export function writeReplicaState(localPath: string, state: ReplicaState, heldPath = localPath): void {
+  const path = replicaStatePath(heldPath);
   const { source, current, next } = state;
   const body = {
     format: STATE_FORMAT,
@@ -95,7 +102,7 @@ export function writeReplicaState(localPath: string, state: ReplicaState): void 
   } catch (error) {
     if (temp !== null) rmSync(temp.path, { force: true });
     const code = systemCode(error) ?? String(error);
-    throw new WalrustError("database", `Cannot write ${path}: ${code}`, {
+    throw new WalrustError("database", `Cannot write ${replicaStatePath(localPath)}: ${code}`, {
       hint: "The replica stays as it was; free some space or repair the permissions of its folder",
       retryable: code === "ENOSPC",
       cause: error,

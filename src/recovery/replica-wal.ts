@@ -6,7 +6,9 @@
  * and that one is written last, after every check; then the file is synced. The caller holds byte 120
  * (writer). The format is described in format/wal.ts.
  */
-import { closeSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, ftruncateSync, readSync, writeSync } from "node:fs";
+import { descriptorIdentity, type FileIdentity, isSameFile } from "../database/descriptors.ts";
+import { openRegular } from "../database/foreign-files.ts";
 import { Uint32List } from "../database/scratch.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import {
@@ -45,17 +47,25 @@ export class WalAppender {
   /**
    * Continues the WAL after the published frames, or begins it anew when there are none.
    * @param newSalt2 random bits for a WAL that begins anew
+   * @param wal the file that was pinned: whoever may replace it would have us write into another one
    * @throws WalrustError "database" when the file cannot be opened, written, or is not the WAL of this index
    */
-  constructor(path: string, pageSizeBytes: number, index: WalIndexHeader, newSalt2: number) {
+  constructor(
+    path: string,
+    wal: FileIdentity,
+    pageSizeBytes: number,
+    index: WalIndexHeader,
+    newSalt2: number,
+  ) {
     this.#path = path;
     this.#pageSizeBytes = pageSizeBytes;
     this.#buffer = new Uint8Array(Math.max(BUFFER_SIZE, 2 * (WAL_FRAME_HEADER_SIZE + pageSizeBytes)));
     this.#view = new DataView(this.#buffer.buffer);
     this.firstFrame = index.mxFrame + 1;
     this.#bufferOffset = walOffset(pageSizeBytes, index.mxFrame);
-    this.#fd = this.#try("open", () => openSync(path, "r+"));
+    this.#fd = this.#try("open", () => openRegular(path, true));
     try {
+      if (!isSameFile(descriptorIdentity(this.#fd), wal)) throw replacedError(path);
       if (index.mxFrame > 0) {
         ({ salt1: this.salt1, salt2: this.salt2, bigEndianChecksum: this.bigEndianChecksum } = index);
         this.checksum1 = index.frameChecksum1;
@@ -176,6 +186,7 @@ export class WalAppender {
     try {
       return run();
     } catch (error) {
+      if (error instanceof WalrustError) throw error;
       const code = systemCode(error) ?? String(error);
       throw new WalrustError("database", `Cannot ${operation} ${this.#path}: ${code}`, {
         ...(code === "ENOSPC" ? { hint: "The disk is full; the replica stays as it was" } : {}),
@@ -184,4 +195,11 @@ export class WalAppender {
       });
     }
   }
+}
+
+function replacedError(path: string): WalrustError {
+  return new WalrustError("database", `${path} was replaced while it was followed`, {
+    hint: "Nobody else may write to the folder of a replica; start walrust replicate again",
+    context: { path },
+  });
 }

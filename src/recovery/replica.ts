@@ -94,11 +94,21 @@ const FATAL_CODES = ["database", "not-wal", "locked", "usage", "config", "intern
  *   it from being brought to the newest state
  */
 export async function replicate(request: ReplicateRequest, context: ReplicateContext): Promise<void> {
-  const localPath = realPathOf(request.localPath);
-  const unlock = takeReplicaLock(localPath);
+  // With all links resolved: SQLite names -wal and -shm after it.
+  const folder = TargetFolder.open(resolvePlace(request.localPath).path);
   try {
-    sweepLeftovers(localPath);
-    const replica = new Replica({ ...request, localPath }, context);
+    await follow({ ...request, localPath: folder.path }, folder.at(folder.name), context);
+  } finally {
+    folder.close();
+  }
+}
+
+/** @param heldPath where the replica is looked up when names around it are removed or exchanged */
+async function follow(request: ReplicateRequest, heldPath: string, context: ReplicateContext): Promise<void> {
+  const unlock = takeReplicaLock(request.localPath, heldPath);
+  try {
+    sweepLeftovers(heldPath);
+    const replica = new Replica(request, heldPath, context);
     try {
       await replica.start();
       await replica.run();
@@ -113,15 +123,9 @@ export async function replicate(request: ReplicateRequest, context: ReplicateCon
   }
 }
 
-/** The path with all links resolved, in a folder that exists: SQLite names -wal and -shm after it. */
-function realPathOf(path: string): string {
-  const place = resolvePlace(path);
-  TargetFolder.open(place.path).close();
-  return place.path;
-}
-
 class Replica {
   readonly #request: ReplicateRequest;
+  readonly #heldPath: string;
   readonly #context: ReplicateContext;
   readonly #bootstrap: BootstrapContext;
   readonly #feed: ReplicaFeed;
@@ -130,9 +134,10 @@ class Replica {
   /** A newer state that has to wait until nobody has the replica open. */
   #waiting: { readonly restored: RestoredReplica; readonly reason: string } | null = null;
 
-  constructor(request: ReplicateRequest, context: ReplicateContext) {
+  constructor(request: ReplicateRequest, heldPath: string, context: ReplicateContext) {
     const { store, env, signal, checker } = context;
     this.#request = request;
+    this.#heldPath = heldPath;
     this.#context = context;
     this.#bootstrap = { store, name: request.name, env, signal, checker };
     this.#feed = new ReplicaFeed(store, request.name, env);
@@ -163,8 +168,7 @@ class Replica {
 
   /** Leaves a state file that names one point only. */
   settle(): void {
-    const { localPath, source } = this.#request;
-    if (this.#point !== null) writeReplicaState(localPath, { source, current: this.#point, next: null });
+    if (this.#point !== null) this.#writeState(this.#point, null);
   }
 
   close(): void {
@@ -172,11 +176,16 @@ class Replica {
     this.#database = null;
   }
 
+  #writeState(current: ReplicaPoint | null, next: ReplicaPoint | null): void {
+    const { localPath, source } = this.#request;
+    writeReplicaState(localPath, { source, current, next }, this.#heldPath);
+  }
+
   /** The points that the state file allows; null when there is none. @throws WalrustError "database" */
   #candidates(): ReplicaPoint[] | null {
     const { localPath, source } = this.#request;
     const isThere = existsSync(localPath);
-    const reading = readReplicaState(localPath);
+    const reading = readReplicaState(this.#heldPath);
     const statePath = replicaStatePath(localPath);
     if (reading.kind === "state" && reading.state.source === source) {
       const { current, next } = reading.state;
@@ -215,11 +224,13 @@ class Replica {
   }
 
   async #bootstrapFirst(isOurs: boolean): Promise<void> {
-    const { localPath, source } = this.#request;
-    if (isOurs) removeCompanions(localPath);
-    const beforePublish = (next: ReplicaPoint): void =>
-      writeReplicaState(localPath, { source, current: null, next });
-    const { point, objectCount } = await restoreNewest(localPath, this.#bootstrap, beforePublish);
+    if (isOurs) removeCompanions(this.#heldPath);
+    const beforePublish = (next: ReplicaPoint): void => this.#writeState(null, next);
+    const { point, objectCount } = await restoreNewest(
+      this.#request.localPath,
+      this.#bootstrap,
+      beforePublish,
+    );
     this.#open([point]);
     this.#emitBootstrapped(point, objectCount, null);
   }
@@ -290,8 +301,7 @@ class Replica {
   }
 
   #commit(next: ReplicaPoint): void {
-    const { localPath, source } = this.#request;
-    writeReplicaState(localPath, { source, current: this.#point, next });
+    this.#writeState(this.#point, next);
     this.#database!.commit();
     this.#database!.txid = next.txid;
     this.#point = next;
@@ -302,25 +312,26 @@ class Replica {
     const { env } = this.#context;
     const { localPath, name } = this.#request;
     env.log.warn(`starting again from the newest state: ${reason}`, { database: name });
-    const restored = await restoreBeside(localPath, this.#bootstrap);
+    const restored = await restoreBeside(localPath, this.#heldPath, this.#bootstrap);
     const obstacle = obstacleOrNull(this.#database!, restored);
     if (obstacle !== null) return this.#swapOrWait(restored, obstacle);
     stageDifference(this.#database!, restored);
     this.#commit(restored.point);
-    sweepLeftovers(localPath);
+    sweepLeftovers(this.#heldPath);
     this.#emitBootstrapped(restored.point, restored.objectCount, reason);
   }
 
   /** Replaces the file when nobody has it open, otherwise keeps the newer one for the next poll. */
   #swapOrWait(restored: RestoredReplica, reason: string): void {
-    const { localPath, source, isOnce, name } = this.#request;
+    const { localPath, isOnce, name } = this.#request;
     const { env, emit } = this.#context;
     const current = this.#point!;
     let isSwapped = false;
     if (!this.#database!.hasReaders()) {
       this.close();
       const { point: next } = restored;
-      isSwapped = trySwap(localPath, restored, () => writeReplicaState(localPath, { source, current, next }));
+      const beforePublish = (): void => this.#writeState(current, next);
+      isSwapped = trySwap(localPath, this.#heldPath, restored, beforePublish);
       this.#open(isSwapped ? [next] : [current]);
     }
     if (isSwapped) {

@@ -15,7 +15,7 @@ import type { Env } from "../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
-import { type LtxObject, listObjects } from "../storage/catalog.ts";
+import { type LtxObject, listObjects, readHeader } from "../storage/catalog.ts";
 import { assertNotForeign, foreignErrorOr, isDoubtful } from "../storage/foreign-layout.ts";
 import { readManifest } from "../storage/manifest.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -26,10 +26,14 @@ import { checkInProcess, type IntegrityChecker } from "./integrity-child.ts";
 import { type IntegrityMode, type IntegrityVerdict, judge, SKIPPED } from "./integrity-verdict.ts";
 import { fetchInOrder, type LocalCopies } from "./object-source.ts";
 import { newestTxid, planRestore, type RestorePlan } from "./plan.ts";
+import { assertRoom } from "./room.ts";
 import { fixedPoint, type PointInTime, resolveTarget } from "./target.ts";
 import { accessForTarget, type FileAccess } from "./target-access.ts";
 import { assertTargetFree, moveAside, publish, statsOrNull } from "./target-file.ts";
 import { resolvePlace, TargetFolder } from "./target-folder.ts";
+
+/** Objects of so many bytes are worth a request more, which finds out whether there is room. */
+const ASKED_FROM_BYTES = 16 << 20;
 
 /** How often a restore lists because objects were deleted under it. */
 const LISTINGS_MAX = 5;
@@ -280,6 +284,7 @@ async function build(
   const path = startOfPath();
   try {
     builder = new DatabaseBuilder(folder.shown(tempName), folder.at(tempName));
+    await assertRoomForAll(objects, folder, context);
     await applyAll(objects, builder, path, context, progress);
     builder.sync();
     const integrity = await checkResult(folder.shown(tempName), builder, request, context);
@@ -295,6 +300,25 @@ async function build(
     builder?.close();
     folder.close();
   }
+}
+
+/**
+ * A restore of many objects is not begun where its end has no room. Each object is looked at again at its
+ * turn, so a header that cannot be read now is no reason to stop.
+ */
+async function assertRoomForAll(
+  objects: readonly LtxObject[],
+  folder: TargetFolder,
+  { store, signal }: RestoreContext,
+): Promise<void> {
+  const objectBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
+  const newest = objects.at(-1);
+  if (newest === undefined || objects.length === 1 || objectBytes < ASKED_FROM_BYTES) return;
+  const header = await readHeader(store, newest.key, signal).catch(() => null);
+  signal?.throwIfAborted();
+  if (header === null) return;
+  const databaseBytes = header.commit * header.pageSizeBytes;
+  assertRoom({ databaseBytes, writtenBytes: 0, objectBytes }, folder.at(folder.name), folder.path);
 }
 
 async function applyAll(

@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -225,6 +226,18 @@ describe("walrust pragma -o", () => {
     expect(readlinkSync(join(folder, "link.sql"))).toBe("real.sql");
     expect(statSync(path).mode & 0o777).toBe(0o640);
     expect(readFileSync(path, "utf8")).toContain("PRAGMA journal_mode = WAL;");
+  });
+
+  test.skipIf(process.geteuid?.() !== 0)("writes through no link that another user made", async () => {
+    const folder = tempFolder("pragma");
+    const path = join(folder, "of-root.sql");
+    writeFileSync(path, "-- of root\n");
+    symlinkSync(path, join(folder, "link.sql"));
+    lchownSync(join(folder, "link.sql"), 4242, 4242);
+    const { exitCode, stderr } = await pragma(["-o", "link.sql"], folder);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining("is a link of user 4242")]);
+    expect(readFileSync(path, "utf8")).toBe("-- of root\n");
+    expect(readdirSync(folder).sort()).toEqual(["link.sql", "of-root.sql"]);
   });
 
   test.each(["-", "/dev/stdout"])("-o %s is stdout", async (name) => {

@@ -111,3 +111,9 @@ test("a walrust.toml with keys that everybody can read is warned of once, withou
   expect(stderr).not.toContain("hidden");
   expect(readFileSync(path, "utf8")).toContain("hidden");
 });
+
+test("a FIFO in the place of a walrust.toml is refused at once", async () => {
+  const folder = tempFolder("found");
+  Bun.spawnSync(["mkfifo", join(folder, "walrust.toml")]);
+  expect(await refusal(folder, [])).toContain("it is no regular file");
+});
