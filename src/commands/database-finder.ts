@@ -415,7 +415,7 @@ function sameName(a: Candidate, b: Candidate, name: string): WalrustError {
   });
 }
 
-/** What a glob found does not stop the others. */
+/** A find of a glob does not stop the others. */
 function leftOutText({ path, isDiscovered }: Candidate): string {
   return isDiscovered ? `; ${path} is not watched` : "";
 }

@@ -70,7 +70,7 @@ async function run(invocation: Invocation): Promise<number> {
 }
 
 /**
- * What SOURCE says: with --bucket it is a name, whatever it looks like; otherwise a URL, or a name in the
+ * Reads SOURCE: with --bucket it is always a name; otherwise a URL, or a name in the
  * destination of the environment or walrust.toml.
  * @throws WalrustError code "usage" when it can be neither
  */

@@ -160,8 +160,10 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
 }
 
 function ownerText({ uid, gid, mode, from }: FileAccess): string {
-  const model = from === "folder" ? "the folder" : "the file it replaces";
-  return `owner ${uid}, group ${gid}, mode ${modeText(mode)}, as for ${model}`;
+  const owner = `owner ${uid}, group ${gid}`;
+  return from === "folder"
+    ? `${owner}, as its folder has; mode ${modeText(mode)}`
+    : `${owner}, mode ${modeText(mode)}, as the replaced file had`;
 }
 
 function ownerJson(access: FileAccess | null): unknown {

@@ -46,8 +46,8 @@ export function leaveState(
       renameSync(asideFolder, paths.folder);
       throw error;
     }
-    const hint = "A watch of the restored file uploads it as a whole once; --state-dir chooses a folder";
-    env.log.warn(`no state is left for a watch: ${errorMessage(error)}`, { database: restored.name, hint });
+    const hint = "A watch of the restored file will upload it once in full; choose a folder with --state-dir";
+    env.log.warn(`cannot leave state for a watch: ${errorMessage(error)}`, { database: restored.name, hint });
   }
 }
 

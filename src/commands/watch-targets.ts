@@ -73,7 +73,8 @@ export class WatchTargets {
   #sayIgnored(ignored: string | null): void {
     if (ignored === null || this.#saidIgnored.has(ignored)) return;
     this.#saidIgnored.add(ignored);
-    const hint = "Remove that folder; keep the folder of the database to one user, or leave it as it is";
+    const hint =
+      "Remove the ignored folder. To keep state beside the database, let only one user write there";
     this.env.log.warn(ignored, { hint });
   }
 

@@ -132,7 +132,7 @@ function copyAhead(cycle: Cycle): Ending | null {
   if (pin.isRewritten()) return WRITTEN_OVER;
   pin.thaw();
   passive(copier, env);
-  // What is written from here on was not this checkpoint.
+  // Later writes to the file are not this checkpoint's.
   if (pin.isRewritten()) return WRITTEN_OVER;
   // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done
   // here.

@@ -3,7 +3,7 @@
  * (grip.ts). No connection is opened and no lock of SQLite's is taken, so nothing that its users do is kept
  * from them: checkpoints, restarts of the WAL, a last close that empties it.
  *
- * What is read is what the next to open the database by this name would see: the database file and every
+ * A LoosePin reads what the next connection by this name would see: the database file and every
  * valid frame of the -wal beside it, up to the last commit. It is consistent if neither changed meanwhile:
  * pages in the file are never newer than the WAL's last commit, whatever part of it was checkpointed.
  *

@@ -1,5 +1,5 @@
 /**
- * Who else has a database open, and whether they share its wal-index with us.
+ * Finds out who else has a database open, and whether they share its wal-index with us.
  *
  * A connection in WAL mode holds the SHARED range of the database file and, for as long, the dead-man switch
  * of the -shm that it maps. A process that holds the first without the second maps another wal-index: its
@@ -7,8 +7,8 @@
  * file alone), where it has another -wal, too. Its locks say nothing to us and ours nothing to it, and what
  * it commits never shows in our wal-index.
  *
- * Who holds the database exclusively (locking_mode=EXCLUSIVE, or a last close) needs no wal-index and is no
- * such.
+ * A connection that holds the database exclusively (locking_mode=EXCLUSIVE, or a last close) needs no
+ * wal-index and does not count.
  *
  * The locks are asked for, never taken. Between its two locks a connection that is just opening looks the
  * same for less than a millisecond, so the answer counts only when it stays.

@@ -15,7 +15,7 @@
  */
 import { fstatSync, statSync } from "node:fs";
 import type { Env } from "../env.ts";
-import { hasCode, WalrustError } from "../errors.ts";
+import { hasCode } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
 import { type Connection, openConnection } from "./connection.ts";
 import {
@@ -42,6 +42,7 @@ import { isLockedByOther, lockExclusive, lockShared, unlock } from "./ofd-lock.t
 import { assertStillJudged, NO_EVIDENCE, requireOwnWal, type WalEvidence } from "./own-wal.ts";
 import {
   busyError,
+  lockedError,
   replacedError,
   requireNoHotJournal,
   requirePinnable,
@@ -491,8 +492,5 @@ export class Pin {
 /** One walrust a database. @throws WalrustError "locked" @returns true */
 function takeHostLock(path: string, databaseFd: number): true {
   if (lockExclusive(databaseFd, HOST_LOCK_BYTE, 1)) return true;
-  throw new WalrustError("locked", `Cannot pin ${path}: another walrust has it`, {
-    hint: "One walrust at a time may replicate a database; stop the other one, or ask it for the snapshot.",
-    context: { path },
-  });
+  throw lockedError(path);
 }

@@ -1,8 +1,8 @@
 /**
- * Who may be the first to open a database: the first connection makes -wal and -shm, and whoever uses the
- * database must be able to open them. SQLite gives them the mode of the database, and as root also its owner
- * and group. Another user who is the first leaves files in a group of his own, and the application can open
- * its database no more.
+ * Decides whether walrust may be the first to open a database. The first connection makes -wal and -shm, and
+ * every user of the database must be able to open them. SQLite gives them the mode of the database, and as
+ * root also its owner and group. Another user who is the first leaves files in a group of his own, and the
+ * application can open its database no more.
  *
  * So a connection of ours that is neither root's nor the owner's makes -wal and -shm itself, with the mode
  * and the group of the database, if that is enough for the owner. Otherwise it is never the first: nobody's
@@ -152,7 +152,7 @@ function rowsOf(path: string): string[][] {
       .split("\n")
       .map((line) => line.split(":"));
   } catch {
-    // Who the members are is not known then, and nothing is assumed.
+    // The members are not known then, and nothing is assumed.
     return [];
   }
 }

@@ -55,7 +55,7 @@ export async function compareContent(
     const versions = versionsOf(path, fd);
     if (last?.versions === versions && last.content !== "unknown") return last;
     const content = await compareOpen(fd, path, pages, turn);
-    // What was replaced or written meanwhile was not compared.
+    // If a file was replaced or written meanwhile, the comparison means nothing.
     return { content: versionsOf(path, fd) === versions ? content : "unknown", versions };
   } finally {
     closeDescriptor(descriptorIdentity(fd), fd);

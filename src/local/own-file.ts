@@ -6,7 +6,7 @@
  *  2. it is a regular file: a FIFO, device, socket or folder is closed again at once,
  *  3. its owner is our effective user, and
  *  4. its size is at most what the caller expects.
- * What others may open (earlier versions left it to the umask) is closed to them when it is opened.
+ * Opening a file takes the rights of others away from it: earlier versions left its mode to the umask.
  * Opening never blocks: O_NONBLOCK returns at once for a FIFO without a writer, and for a file under a lease.
  * A new file gets a random name that nobody can foresee, with O_EXCL, and mode 0600 from the start. Modes are
  * set on the descriptor, never by path. The folder around the file is checked by folder-trust.ts.
@@ -89,7 +89,7 @@ export interface TempFile {
 }
 
 /**
- * Creates a temporary file beside `path`. Whoever creates it closes it, and publishes or removes it.
+ * Creates a temporary file beside `path`. The caller closes it, and publishes or removes it.
  * @throws the system's error
  */
 export function createTemp(path: string): TempFile {

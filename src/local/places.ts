@@ -135,5 +135,5 @@ function exists(path: string): boolean {
 }
 
 function ignoredText(found: string, used: string, distrust: string): string {
-  return `the state in ${found} is not used, other users can change it (${distrust}); it is kept in ${used}`;
+  return `the state in ${found} is ignored: other users can change it (${distrust}); ${used} is used instead`;
 }

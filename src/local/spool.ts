@@ -257,7 +257,7 @@ export function openSpoolFileOrNull(
   };
 }
 
-/** What is no file of ours is no spool file. */
+/** A file that is not ours is no spool file. */
 function openSpoolFdOrNull(path: string): number | null {
   try {
     return openOwnOrNull(path);

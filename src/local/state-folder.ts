@@ -1,5 +1,5 @@
 /**
- * The files of one database and the folder they lie in. Which folder that is, places.ts decides.
+ * The files of one database and the folder they lie in. The choice of the folder is up to places.ts.
  */
 import { basename, dirname, join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";

@@ -5,8 +5,8 @@
  * 1. Of one outage of a database each kind of failure is told once (that it was given up, once more), and
  *    its end once.
  * 2. Nothing is kept for a database without a failure, or for one that is not watched any more.
- * 3. What is stored (found by validation), replication and lasting conditions fail and recover apart from
- *    each other. Conditions that only degrade, and those of the store, are in /health alone.
+ * 3. Validation of the stored objects, replication and lasting conditions fail and recover apart from each
+ *    other. Conditions that only degrade, and those of the store, are in /health alone.
  */
 import type { WatchEvent } from "../replication/watch-types.ts";
 import { type Failure, failureOrNull, type Notice } from "./webhook-notice.ts";

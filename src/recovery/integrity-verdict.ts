@@ -3,7 +3,7 @@
  *
  * SQLite's check mixes two kinds of answers:
  * - It *cannot check*: the schema uses a collation, a function, a tokenizer or a module of the application,
- *   or the file is encrypted. The file may be as sound as any other.
+ *   or the file is encrypted. The file can be sound all the same.
  * - It *finds a fault*: a damaged page, an index that lacks rows, NULL in a NOT NULL column.
  *
  * A file whose database checksum is right holds exactly the bytes that the source held. A fault in such a

@@ -1,7 +1,7 @@
 /**
  * What a destination holds of each database: snapshots, increments, sizes, and which points are restorable.
  *
- * What cannot be read of one database is among its problems; the others are listed all the same.
+ * A part of one database that cannot be read is among its problems; the others are listed all the same.
  */
 import { errorMessage, hasCode, type WalrustError } from "../errors.ts";
 import { SNAPSHOT_LEVEL } from "../format/keys.ts";

@@ -63,7 +63,7 @@ export function planRestore(objects: readonly LtxObject[], target: Txid | null):
 
 /**
  * The greedy ways over objects that continue others: from a TXID always the object that reaches furthest.
- * Which one that is depends on the TXID alone, so it is looked up once for each.
+ * That object depends on the TXID alone, so each TXID is looked up once.
  */
 class Ways {
   /** By ascending min TXID. */

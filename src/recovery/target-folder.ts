@@ -194,7 +194,7 @@ function openExactly(path: string): number {
   if (found === path) return fd;
   closeSync(fd);
   throw new WalrustError("database", `${path} became ${found} while it was opened`, {
-    hint: "Somebody replaces folders on the way to the target; nothing was written",
+    hint: "Another process replaces folders on the way to the target; nothing was written",
   });
 }
 

@@ -209,9 +209,13 @@ async function firstPresentOrNull(
     if ((await timeOf(index)) <= nowMs) return index;
   }
   if (last <= from + AHEAD_POINTS_MAX || (await timeOf(last)) > nowMs) return null;
-  throw new WalrustError("integrity", "The times of the captures contradict each other: many are ahead", {
-    hint: "Give a point as txid:N; `walrust list` shows the range",
-  });
+  throw new WalrustError(
+    "integrity",
+    "The times of the captures contradict each other: many are in the future",
+    {
+      hint: "Give a point as txid:N; `walrust list` shows the range",
+    },
+  );
 }
 
 function isoTime(timeMs: number): string {

@@ -82,8 +82,8 @@ export class LinkChecker {
         `continues chain value ${previousChain}, ${before.key} ends at ${before.chain}`,
       );
     }
-    // What continues a Litestream object begins a new chain with zeros: anything else was there once. A
-    // gateway may have lost it; then the checksums prove that this is the object that was continued.
+    // An object that continues one of Litestream's begins a new chain with zeros. Any other value means that
+    // the object before had a chain value, and a gateway lost it: then the checksums prove the link.
     const isLost = before.chain === null && previousChain !== CHAIN_ZERO_HEX;
     if (isStated && isLost && !isSameChecksum(header.preApplyChecksum, before.checksum)) {
       this.#add(

@@ -178,7 +178,7 @@ function judge(
 function ownChainProblemOrNull(object: LtxObject, metadata: WalrustMetadata): ObjectProblem | null {
   const { chain, previousChain, sha256 } = metadata;
   const isLink = object.level === 0 || object.maxTxid === 1;
-  // What is missing contradicts nothing: verify.ts counts it.
+  // A missing value contradicts nothing: verify.ts counts it.
   if (!isLink || chain === null || sha256 === null || previousChain === null) return null;
   if (hex(nextChain(parseHex32(previousChain), parseHex32(sha256))) !== chain) {
     return { code: "broken-chain", message: "does not follow from its own previous chain value" };

@@ -1,6 +1,6 @@
 /**
- * Which sizes an LTX file with a given header can have, and how many pages a file of a size can hold: bounds
- * that need no more than the header. Pure.
+ * PURE: bounds that need no more than the header: the sizes that an LTX file can have, and the pages that a
+ * file of a size can hold.
  */
 import { LTX_HEADER_SIZE, LTX_PAGE_HEADER_SIZE, LTX_TRAILER_SIZE, type LtxHeader } from "../format/ltx.ts";
 import { INDEX_ENTRY_SIZE_MAX } from "../format/ltx-index.ts";

@@ -2,8 +2,8 @@
  * How much an anchor may write: a database file may say that it is terabytes long and hold nothing of it (a
  * sparse file costs its owner no disk), while an LTX file and page sums of it would fill ours.
  *
- * A page takes 8 bytes of page sums and some 20 in an LTX file even if it is all zeros. What a file really
- * holds, its blocks and its WAL, allows for a multiple of that: file systems that compress show fewer blocks.
+ * A page takes 8 bytes of page sums and some 20 in an LTX file even if it is all zeros. The blocks
+ * of a file and its WAL allow for a multiple of that: file systems that compress show fewer blocks.
  */
 import { fstatSync, statfsSync } from "node:fs";
 import { WalrustError } from "../errors.ts";

@@ -147,7 +147,7 @@ function continued(live: LiveDatabase, env: Env, needsSnapshot: boolean): Attach
   // Equal salts and frames do not say that the file below the WAL is the one they were written for.
   const isOther = state.file !== undefined && !isSameDatabaseFile(state.file, databaseFileOf(live.pin));
   if (isOther) live.pinLost = "the database file was written while it was not watched";
-  // Whatever was committed since is in the WAL, from its first frame on.
+  // All commits since are in the WAL, from its first frame on.
   live.mayRestart = isStillAtRest(state.file, live.pin);
   if (needsSnapshot) {
     env.log.warn("the bucket lacks objects that were acknowledged; a new snapshot follows", {
@@ -366,7 +366,7 @@ async function predecessorOrForeign(
     if (layout !== null) throw refusal(name, store, layout);
     env.log.warn(`the newest object cannot be read: ${error.message}; a new snapshot follows`, {
       database: name,
-      hint: "`walrust verify` tells which points are lost",
+      hint: "Run `walrust verify` to see which points are lost",
     });
     const before = { ...noPredecessor(store, name, writer), txid: newest.maxTxid };
     return { before, writer: null, isDamaged: true };

@@ -95,7 +95,7 @@ export function explain({ reason, limit, ceiling }: GateFacts): { reason: string
     };
   }
   return {
-    reason: `the store or this machine takes long for each, with ${limit} uploads at once`,
-    hint: `Look for what keeps this machine or the store busy, or ${seldom}`,
+    reason: `each upload takes long, on this machine or in the store, with ${limit} at once`,
+    hint: `Check the load of this machine and of the store, or ${seldom}`,
   };
 }

@@ -227,7 +227,7 @@ function sweep(folder: string): void {
   }
 }
 
-/** What stays behind leads to a socket that nobody answers: it ends no watch. */
+/** A path that stays behind leads to a socket that nobody answers, and ends no watch. */
 function removeIfCan(path: string): void {
   try {
     rmSync(path, { force: true });

@@ -1,6 +1,6 @@
 /**
  * Asks the store of a watch whether it enforces create-only writes: at the start, and again for as long as
- * the answer is no or missing. What answers at the start may be something else than the store, and a gateway
+ * the answer is no or missing. Something else than the store may answer at the start, and a gateway
  * may be exchanged under a watch that runs for months.
  *
  * The store itself keeps what it learned, writes accordingly, and raises the condition; nothing is decided

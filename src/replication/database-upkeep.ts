@@ -165,8 +165,8 @@ export class DatabaseUpkeep {
     conditions.raise({
       code: NOT_RESTORABLE,
       health: "unhealthy",
-      message: `what is stored cannot be restored until a new snapshot is uploaded: ${problem}`,
-      hint: "See whether a lifecycle rule of the bucket, or a person, deletes objects below this prefix",
+      message: `a restore is not possible until a new snapshot is uploaded: ${problem}`,
+      hint: "Check whether a lifecycle rule of the bucket or a person deletes objects below this prefix",
     });
     this.snapshots.ask("the bucket lost objects");
   }
@@ -203,7 +203,7 @@ export class DatabaseUpkeep {
   }
 
   /**
-   * What endangers a restore is an error in the log, as often as it is another, and a condition until a
+   * Logs each new set of findings that endanger a restore as an error, and raises a condition until a
    * validation passes.
    */
   #sayValidation({ status, messages }: Validation): void {

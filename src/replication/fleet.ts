@@ -197,7 +197,7 @@ function keepNameless({ target, context }: DatabaseWatcher, { message }: Walrust
   context.conditions.raise({
     code: NAMELESS,
     health: "degraded",
-    message: `${message}; the file it led to, ${target.path}, is replicated still`,
+    message: `${message}; walrust still replicates the file it led to, ${target.path}`,
     hint: "Let the name lead to the database that the application uses; walrust follows within seconds",
   });
 }

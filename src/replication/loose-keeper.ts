@@ -14,7 +14,7 @@ import type { LiveDatabase } from "./live-database.ts";
 const INTERVAL_MS = 1_000;
 /** For how long a pin must have been possible before it is taken. */
 const STAY_MS = 5_000;
-/** Who shares the wal-index only now and then is followed loosely for longer each time. */
+/** An application that shares the wal-index only now and then is followed loosely for longer each time. */
 const STAY_MS_MAX = 600_000;
 /** A look that takes long, over a long WAL, leaves the loop to others for this many times as long. */
 const REST_TIMES = 10;

@@ -166,8 +166,8 @@ async function beyondOrNull(
 }
 
 /**
- * What an object is whose metadata the store has lost: its bytes tell. A later snapshot of the same state
- * counts as ours, by the checksum of the database in it.
+ * Reads the bytes of an object whose metadata the store has lost, and decides whose it is. A later snapshot
+ * of the same state counts as ours, by the checksum of the database in it.
  */
 async function contentOf(
   store: ObjectStore,

@@ -126,7 +126,7 @@ async function newestIsOurs(
   return metadata.writer === writer ? "ours" : "unknown";
 }
 
-/** What verify calls damaged decides nothing here. */
+/** Metadata that verify calls damaged decides nothing here. */
 function metadataOrNull(key: string, { metadata }: ObjectHead): WalrustMetadata | null {
   try {
     return decodeMetadata(key, metadata);

@@ -63,8 +63,8 @@ export function enforceSpoolBudget(
 }
 
 /**
- * Whose captures stop when the limit is reached: of the databases that hold more than an equal share of it,
- * so that no large or busy one stops the others; of all when twice the limit is held.
+ * The databases whose captures stop at the limit: those that hold more than an equal share of it, so that no
+ * large or busy one stops the others; all of them at twice the limit.
  */
 export function overShare<T extends SpoolOwner>(owners: readonly T[], bytesMax: number): ReadonlySet<T> {
   const { pending, sent } = spoolBytes(owners);

@@ -1,7 +1,7 @@
 /**
  * Whether what the bucket lists leads to what it has acknowledged: pure, over a listing.
  *
- * What is acknowledged can be restored if and only if an object that holds the whole database is listed, and
+ * The acknowledged TXID can be restored if and only if an object that holds the whole database is listed, and
  * from the newest of those on objects that each begin at or before the next TXID reach the acknowledged one.
  * The newest one is enough: every path from an older one goes on from it, too.
  */

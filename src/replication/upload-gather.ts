@@ -89,7 +89,7 @@ export class UploadGather {
     }
   }
 
-  /** What the process before this one was sending when it ended is the first that waits. */
+  /** The first file that waits is the one that the process before this one was sending when it ended. */
   #attend(live: Captured): void {
     const isKnown = live === this.#live && (live.state?.txid ?? 0) >= this.#sentTxid;
     if (isKnown) return;
@@ -101,6 +101,6 @@ export class UploadGather {
   /** They are sent one by one then: nothing has changed. */
   #say(live: Captured, error: unknown): void {
     const { message } = asWalrustError(error);
-    this.env.log.debug(`what waits could not be merged: ${message}`, { database: live.name });
+    this.env.log.debug(`cannot merge the captures that wait: ${message}`, { database: live.name });
   }
 }

@@ -78,7 +78,7 @@ export function ltxObjectOf(layout: KeyLayout, name: ObjectName, info: ObjectInf
 /** The error about a key, or a folder, that a listing names twice: one of the two is something else. */
 export function listedTwice(store: ObjectStore, key: string): WalrustError {
   return new WalrustError("integrity", `The listing of ${store.url} names ${JSON.stringify(key)} twice`, {
-    hint: "The store changes names in its listings: what lies under one of the two cannot be seen",
+    hint: "The store changes names in its listings, and one of the two objects cannot be seen",
     context: { key },
   });
 }

@@ -1,5 +1,5 @@
 /**
- * Which errors are of one database alone, so that a verb over all databases tells of it and goes on.
+ * Tells the errors of one database alone: a verb over all databases reports such an error and goes on.
  *
  * Only an error that the next database would meet too ends the verb: a store that does not answer, a missing
  * bucket, a full disk, a fault of our own.

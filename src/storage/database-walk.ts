@@ -1,12 +1,12 @@
 /**
- * Which databases a destination holds, found from its folders.
+ * Finds the databases of a destination from its folders.
  *
  * A name may be anything that a key can be, `0001`, `ltx` and `manifest.json` among them, and databases may
  * lie below one another. So no folder is taken for a level because of its name: everything below a folder
  * that could be one is listed, and each LTX key there says itself which database it belongs to. All other
  * folders are walked.
  *
- * What is wrong with one name is told with that name; only a destination that cannot be read at all throws.
+ * A fault of one name comes with that name; only a destination that cannot be read at all throws.
  */
 import { WalrustError } from "../errors.ts";
 import { isLevelFolder, type ObjectName, parseObjectKey } from "../format/keys.ts";
@@ -96,7 +96,7 @@ async function takeTurn(
     const folders = await store.listFolders(prefix, signal === undefined ? {} : { signal });
     const twice = repeated(folders);
     for (const folder of new Set(folders)) {
-      // What can be no key is nobody's backup: it hides no other one.
+      // A folder whose name can be no key holds nobody's backup and hides no other one.
       if (keyProblemOrNull(folder) !== null) continue;
       const path = prefix + folder;
       const doubt = twice.has(folder) ? listedTwice(store, `${path}/`) : null;

@@ -1,6 +1,6 @@
 /**
- * What keeps a folder destination in itself: its objects are regular files, and no folder on the way to one
- * is a symbolic link.
+ * Keeps every operation inside a folder destination: objects are regular files, and no folder on the way to
+ * one is a symbolic link.
  *
  * A folder may be shared, mounted from elsewhere or restored from an archive, so anything may lie in it. A
  * FIFO, a device or a socket would block whoever opens it; a link would lead a read, a write or a deletion

@@ -207,7 +207,7 @@ export class FileStore implements ObjectStore {
     });
   }
 
-  /** What is neither file nor folder is passed over, and told once. */
+  /** Passes over everything that is neither file nor folder, and reports it once. */
   get #walk(): Walk {
     const onStranger = (key: string): void => {
       if (this.#strangers.has(key) || this.#strangers.size === STRANGERS_MAX) return;

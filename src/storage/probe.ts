@@ -48,7 +48,7 @@ async function probePut(store: ProbedStore): Promise<"yes" | "no"> {
     await store.put(false);
   }
   if (await store.exists()) return "no";
-  throw new WalrustError("storage", "Cannot try the store: an object that was put is not there", {
+  throw new WalrustError("storage", "Cannot probe the store: an object that was put is not there", {
     retryable: true,
   });
 }

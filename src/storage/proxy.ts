@@ -1,7 +1,7 @@
 /**
- * Which proxy of the environment fetch uses for a URL, so that errors can name the proxy. Bun decides by
- * itself with the same rules: HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in either case, and NO_PROXY. See
- * https://bun.com/docs/runtime/networking/fetch#proxying-requests.
+ * Finds the proxy of the environment that fetch uses for a URL, so that errors can name the proxy. Bun
+ * decides by itself with the same rules: HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in either case, and NO_PROXY.
+ * See https://bun.com/docs/runtime/networking/fetch#proxying-requests.
  */
 import { BlockList, isIP } from "node:net";
 

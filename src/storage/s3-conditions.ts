@@ -1,6 +1,6 @@
 /**
- * What lasts about a store and an operator should know of: something else answers in its place, it does not
- * enforce create-only writes, it refuses deletes. Each is told once when it begins and once when it ends.
+ * The lasting states of a store that an operator should know of: something else answers in its place, it does
+ * not enforce create-only writes, it refuses deletes. Begin and end of each are reported once.
  */
 import type { Env } from "../env.ts";
 import type { ConditionSink, WalrustError } from "../errors.ts";
@@ -70,7 +70,7 @@ export class S3Conditions {
       code: WEAK_WRITES,
       health: "degraded",
       message: `the store does not enforce ${what}: a second writer is noticed late`,
-      hint: "See to it that only one walrust replicates to this prefix",
+      hint: "Let only one walrust replicate to this prefix",
     });
   }
 

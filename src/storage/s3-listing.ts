@@ -106,8 +106,8 @@ function parsePage(result: XmlElement, request: S3ListRequest): S3ListPage {
   const entries = decodeEntries(texts, request.fullPrefix, textOf(result, "EncodingType") === "url");
   const isInside = (entry: string): boolean => entry.startsWith(request.fullPrefix);
   const outside = entries.filter((entry) => !isInside(entry));
-  // Whoever asks for folders wants nothing of what lies beside them, and a folder that is not ours hides none
-  // of ours; but a store that heeds no prefix hides everything.
+  // A caller that asks for folders wants nothing that lies beside them, and a strange folder hides none of
+  // ours; but a store that heeds no prefix hides everything.
   const isOfFolders = request.delimiter !== undefined;
   if (outside.length > 0 && (!isOfFolders || outside.length === entries.length)) {
     throw unusable(request, `it names ${JSON.stringify(outside[0])}, which is outside the prefix`);

@@ -1,6 +1,6 @@
 /**
- * What the answer to a GET or HEAD says of an object: its head, and its body as chunks that are exactly as
- * long as they have to be. Gateways that send a body in chunks of HTTP, or nothing with a HEAD, do not tell
+ * Reads the answer to a GET or HEAD: the head of an object, and its body as chunks that are exactly as long
+ * as they have to be. Gateways that send a body in chunks of HTTP, or nothing with a HEAD, do not tell
  * the size: then it is asked for elsewhere.
  */
 import { WalrustError } from "../errors.ts";

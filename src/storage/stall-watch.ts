@@ -97,7 +97,7 @@ export class StallWatch {
   }
 
   /**
-   * What a failure of the request means. A caller's abort is thrown as it is.
+   * The error that a failure of the request means. A caller's abort is thrown as it is.
    * @param judge says why there is no answer; a stall is told to it as an error, too
    * @param moved what had moved when it stalled
    */

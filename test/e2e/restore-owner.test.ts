@@ -72,7 +72,7 @@ describe("a restore by root", () => {
     chownSync(output, TENANT, GROUP);
     chmodSync(output, 0o640);
     const again = await mustWalrust([...words, "--force"]);
-    expect(again.stdout).toContain(`owner ${TENANT}, group ${GROUP}, mode 0640, as for the file it replaces`);
+    expect(again.stdout).toContain(`owner ${TENANT}, group ${GROUP}, mode 0640, as the replaced file had`);
     expect(accessOf(output)).toEqual([TENANT, GROUP, "640"]);
   });
 
@@ -110,7 +110,7 @@ test.skipIf(!canChangeUser)("a deployer's restore into a folder of a group is th
   // A state home that others may write to is none; the file is restored all the same.
   const words = ["restore", "app", "-o", output, ...backup.words, "--state-dir", join(shared, ".state")];
   const run = await mustWalrust(words, { user: DEPLOYER });
-  expect(run.stderr).toContain("no state is left for a watch");
+  expect(run.stderr).toContain("cannot leave state for a watch");
   expect(accessOf(output)).toEqual([DEPLOYER.uid, GROUP, "660"]);
   // The application's file, which a group mate cannot give away again.
   chownSync(output, TENANT, GROUP);

@@ -41,7 +41,7 @@ describe("LocalPlaces", () => {
     expect(placesWith("/h").of(path)).toMatchObject({ kind: "beside", ignored: null });
     chmodSync(folder, 0o777);
     const { ignored } = placesWith("/h").of(path);
-    expect(ignored).toContain(`the state in ${stateFolderOf(path).folder} is not used`);
+    expect(ignored).toContain(`the state in ${stateFolderOf(path).folder} is ignored`);
     expect(ignored).toContain("everybody may write to it");
   });
 

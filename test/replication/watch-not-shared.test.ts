@@ -1,7 +1,7 @@
 /**
  * A database whose application uses it past the wal-index that walrust can share: its -shm or -wal was
- * deleted under it, or it has opened another name of the file. What it commits is captured as far as any file
- * holds it, that is told, and nothing is taken from the application.
+ * deleted under it, or it has opened another name of the file. walrust captures its commits as far as any
+ * file holds them, reports the state, and takes nothing from the application.
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, linkSync, rmSync, writeFileSync } from "node:fs";
