@@ -48,6 +48,7 @@ import { adoptedTimeMs } from "./adopted-time.ts";
 import type { Predecessor } from "./anchor.ts";
 import { assertNotMarked, writerText } from "./foreign-mark.ts";
 import type { LiveDatabase } from "./live-database.ts";
+import type { OwnWriters } from "./own-writers.ts";
 import { type RemoteStatus, remoteStatus, unconfirmedOrNull, uploadedTxidOf } from "./remote-status.ts";
 import { areSumsSound } from "./sums-replay.ts";
 import { gatherWalEvidence } from "./wal-evidence.ts";
@@ -69,6 +70,16 @@ export interface Attached {
   readonly needsSnapshot: boolean;
 }
 
+/** What a process remembers of a database from before it was attached. */
+export interface Remembered {
+  /** The files of the last pin, or null. */
+  readonly files?: KnownFiles | null;
+  /** Whether its WAL got commits past the wal-index while it was pinned. */
+  readonly hasUnseenCommits?: boolean;
+  /** The ids that this process has written with. */
+  readonly writers?: OwnWriters;
+}
+
 /** How the database can be held, beside how its history continues. */
 export interface Grasped extends Attached {
   /** What an operator should know of it, or null. */
@@ -77,8 +88,7 @@ export interface Grasped extends Attached {
 
 /**
  * Pins the database, or follows it loosely, and decides how its history continues.
- * @param remembered the files of the last pin, if this process had one
- * @param hasUnseenCommits whether its WAL got commits past the wal-index while it was pinned
+ * @param remembered what this process knows of it from before
  * @throws WalrustError codes database, not-wal, foreign-wal, locked, database-busy, foreign-writer, or a
  * storage code
  */
@@ -86,12 +96,11 @@ export async function attach(
   target: AttachTarget,
   store: ObjectStore,
   env: Env,
-  remembered: KnownFiles | null = null,
-  hasUnseenCommits = false,
+  { files = null, hasUnseenCommits = false, writers }: Remembered = {},
 ): Promise<Grasped> {
   // A folder on the way may have become a link, to a database that is somebody else's.
   if (resolvePath(target.path) !== target.path) throw replacedError(target.path);
-  const evidence = await gatherWalEvidence(target.path, target.paths, remembered, env);
+  const evidence = await gatherWalEvidence(target.path, target.paths, files, env);
   const { pin, condition } = openPin(target.path, env, evidence, hasUnseenCommits);
   try {
     createStateFolder(target.paths, target.path);
@@ -110,6 +119,7 @@ export async function attach(
       mayRestart: false,
       changeCount: null,
       pinLost: null,
+      ...(writers && { ownWriters: writers }),
     };
     return { ...(await decide(live, store, env)), condition };
   } catch (error) {
@@ -264,13 +274,19 @@ export async function adopt(
     };
   }
   const what = `continuing after TXID ${newest.maxTxid} of the bucket with a full file`;
-  const other = writerText(found.writer);
-  const whose = `; that is the object of another writer, ${other}, who must write there no more`;
-  env.log.warn(`${reason}: ${what}${found.writer === writer ? "" : whose}`, {
+  env.log.warn(`${reason}: ${what}${whoseText(live, found.writer, writer)}`, {
     database: live.name,
     txid: newest.maxTxid,
   });
   return { live, anchor: { before: found.before, reason }, needsSnapshot: found.isDamaged };
+}
+
+/** Whose the newest object is, if that is not plain: who else writes there has to stop. */
+function whoseText({ name, ownWriters }: LiveDatabase, found: string | null, writer: string): string {
+  if (found === writer) return "";
+  if (ownWriters?.has(name, found) === true) return ", which this process wrote";
+  const other = writerText(found);
+  return `; that is the object of another writer, ${other}, who must write there no more`;
 }
 
 /**

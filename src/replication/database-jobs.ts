@@ -123,12 +123,13 @@ export class DatabaseJobs {
 
   /** @param reason why it was let go of before, if it was */
   async attach(reason: string | null = null): Promise<void> {
-    const { attaches, store, env, stopping } = this.context;
+    const { attaches, store, env, stopping, writers } = this.context;
     const work = async (): Promise<Grasped> => {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
       stopping.throwIfAborted();
-      return attach(this.target, store, env, this.#files, this.host.keeper.hasUnseenCommits);
+      const { hasUnseenCommits } = this.host.keeper;
+      return attach(this.target, store, env, { files: this.#files, hasUnseenCommits, writers });
     };
     const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, stopping);
     const { live, condition } = attached;
@@ -152,6 +153,8 @@ export class DatabaseJobs {
     this.anchorDue = attached.anchor;
     if (attached.needsSnapshot) this.host.snapshots.ask("the bucket lost objects");
     await this.anchorDueNow();
+    const { name, state } = attached.live;
+    if (state !== null) this.context.writers.add(name, state.writer);
     this.host.settled();
   }
 

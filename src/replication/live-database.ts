@@ -10,6 +10,7 @@ import type { WalIndexHeader } from "../format/wal-index.ts";
 import type { SpoolFile } from "../local/spool.ts";
 import type { DatabaseState } from "../local/state.ts";
 import type { StateFolder } from "../local/state-folder.ts";
+import type { OwnWriters } from "./own-writers.ts";
 
 /** What is captured of a database, and what of it is in the bucket: all that an upload needs. */
 export interface Captured {
@@ -48,6 +49,8 @@ export interface LiveDatabase extends Captured {
   pinLost: string | null;
   /** The last comparison of the file with the page sums, after it was written over. */
   compared?: ComparedContent | null;
+  /** The ids that this process has written with. */
+  readonly ownWriters?: OwnWriters;
   /** While the WAL is empty: the file's last change, and since when (monotonic) it is seen to stand still. */
   still?: { readonly restedNs: string; readonly sinceMs: number } | null;
 }

@@ -7,12 +7,13 @@
  * bucket confirms it: what the original has written since is nothing this one may go on from.
  */
 
+import { hasCode } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import { formatTxid, levelPrefix } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
 import { isChainLink, type SpoolFile } from "../local/spool.ts";
 import type { DatabaseState } from "../local/state.ts";
-import { listLevel, listObjects, newestObjectOrNull } from "../storage/catalog.ts";
+import { type LtxObject, listLevel, listObjects, newestObjectOrNull } from "../storage/catalog.ts";
 import { decodeMetadata } from "../storage/object-metadata.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Captured } from "./live-database.ts";
@@ -37,15 +38,33 @@ export async function remoteStatus(
 ): Promise<RemoteStatus> {
   // Sorts before every key whose min TXID is the acknowledged one and after all smaller ones.
   const startAfter = `${levelPrefix(store.layout, name, 0)}${formatTxid(uploadedTxid)}`;
-  const increments = await listLevel(store, name, 0, { startAfter });
+  const increments = await orNothing(store, uploadedTxid, () => listLevel(store, name, 0, { startAfter }));
   const newest = newestObjectOrNull(increments);
   if (newest !== null && newest.maxTxid > stateTxid()) return "ahead";
   if (newest !== null && newest.maxTxid >= uploadedTxid && uploadedTxid > 1) return "agrees";
-  const all = await listObjects(store, name);
+  const all = await orNothing(store, uploadedTxid, () => listObjects(store, name));
   const newestOfAll = newestObjectOrNull(all);
   if (newestOfAll === null) return "empty";
   if (newestOfAll.maxTxid > stateTxid()) return "ahead";
   return newestOfAll.maxTxid >= uploadedTxid ? "agrees" : "behind";
+}
+
+/**
+ * A listing. The first put makes a folder that does not exist. Until the store has acknowledged anything,
+ * such a folder is not a disk that is not mounted.
+ */
+async function orNothing(
+  store: ObjectStore,
+  uploadedTxid: Txid,
+  list: () => Promise<LtxObject[]>,
+): Promise<LtxObject[]> {
+  try {
+    return await list();
+  } catch (error) {
+    const isToBeMade = store.layout === "file" && uploadedTxid === 0 && hasCode(error, "missing-bucket");
+    if (isToBeMade) return [];
+    throw error;
+  }
 }
 
 /**
@@ -77,7 +96,8 @@ export async function unconfirmedOrNull(
 ): Promise<string | null> {
   const first = pending.find(isChainLink);
   const uploadedTxid = uploadedTxidOf(state.txid, pending);
-  const newest = newestObjectOrNull(await listObjects(store, name));
+  const all = await orNothing(store, uploadedTxid, () => listObjects(store, name));
+  const newest = newestObjectOrNull(all);
   if (newest === null) return uploadedTxid === 0 ? null : "the bucket has lost every object of this database";
   if (newest.maxTxid > uploadedTxid) return "the bucket is ahead of the local state";
   if (newest.maxTxid < uploadedTxid) return "the bucket lacks objects that were acknowledged";

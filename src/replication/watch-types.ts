@@ -10,6 +10,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import type { AttachTarget } from "./attach.ts";
 import type { Conditions } from "./conditions.ts";
 import type { MaintenanceOptions } from "./maintenance.ts";
+import type { OwnWriters } from "./own-writers.ts";
 
 /** How one database is watched; all times in ms, sizes in pages. */
 export interface DatabaseOptions {
@@ -142,6 +143,8 @@ export interface WatchContext {
   readonly anchors: Slots;
   readonly attaches: Slots;
   readonly upkeeps: Slots;
+  /** The ids that this process has written with. */
+  readonly writers: OwnWriters;
   /** Looks through what is stored of a database; handed in, because that is not replication's to know. */
   readonly validate?: Validate | undefined;
   /** Aborts when watching is to end: nothing new is begun then. */

@@ -22,6 +22,7 @@ import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
 import type { Found, LeftOut } from "./left-out.ts";
+import { OwnWriters } from "./own-writers.ts";
 import { enforceSpoolBudget, overShare } from "./spool-budget.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
@@ -106,6 +107,7 @@ export async function watch(
     anchors: new Slots(ANCHORS_AT_ONCE),
     attaches: new Slots(ATTACHES_AT_ONCE),
     upkeeps: new Slots(UPKEEPS_AT_ONCE),
+    writers: new OwnWriters(),
   };
   const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
   const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());

@@ -3,6 +3,7 @@
  * history of the first; while it leads nowhere, the file it led to stays watched, and that is shown.
  */
 import { expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { WalrustError } from "../../src/errors.ts";
 import type { LeftOut } from "../../src/replication/left-out.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
@@ -38,6 +39,8 @@ test("a name that leads to another file is followed, there and back, in one hist
   expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
   await provenHistory(store, "app");
   expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual([["first"], ["rolled back to"]]);
+  expect(run.saidCount("which this process wrote")).toBe(2);
+  expect(run.isSaid("another writer")).toBe(false);
   await Promise.all([one.app.close(), two.app.close()]);
 });
 
@@ -56,5 +59,18 @@ test("a name that leads nowhere leaves its file watched and is shown until it le
   await run.find(targetOf(path));
   expect(run.status().conditions).toEqual([]);
   expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  await app.close();
+});
+
+test("state that is deleted under a running watch makes its own objects no other writer's", async () => {
+  const { path, app } = await newDatabase();
+  const target = targetOf(path);
+  const run = await new FleetRun([target], new MemoryStore(), NAMED).watching();
+  await run.uploaded(1);
+  rmSync(target.paths.folder, { recursive: true });
+  await app.must("INSERT INTO t(v) VALUES ('without state')");
+  await run.until("the re-anchor", () => run.isSaid("which this process wrote"));
+  expect(run.isSaid("another writer")).toBe(false);
+  await run.stop();
   await app.close();
 });

@@ -3,8 +3,8 @@
  * was, or says why not, and stays restorable.
  */
 import { describe, expect, test } from "bun:test";
-import { copyFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { type DatabaseState, readState } from "../../src/local/state.ts";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { planRestore } from "../../src/recovery/plan.ts";
@@ -269,6 +269,37 @@ describe("watch and a bucket that is not what it was", () => {
     await run.commit(app, "INSERT INTO t(v) VALUES ('after')");
     await run.stop();
     await expectRestorable(store, path);
+    await app.close();
+  });
+
+  test.each([
+    ["", ""],
+    [" and the state copied", "copied"],
+  ])("watch that never reached a new folder%s goes on with what it captured", async (_, copied) => {
+    const folder = join(tempFolder("bucket"), "backup");
+    const store = new FaultyStore(new FileStore({ path: folder }));
+    store.before = (operation) => {
+      if (operation === "put") throw unreachable();
+    };
+    let { path, app } = await newDatabase();
+    const first = new WatchRun([targetOf(path)], store, { shutdownTimeoutMs: 50 });
+    await first.until("the capture", () => first.all("watching").length > 0);
+    await app.must("INSERT INTO t(v) VALUES ('captured')");
+    await first.until("the increment", () => stateOf(path).txid === 2);
+    expect((await first.stop()).undrained).toEqual(["app"]);
+    expect(existsSync(folder)).toBe(false);
+    if (copied !== "") {
+      await app.close();
+      const to = tempFolder(copied);
+      cpSync(dirname(path), to, { recursive: true });
+      path = join(to, "app.db");
+      app = await SqliteProcess.open(path);
+    }
+    const second = new WatchRun([targetOf(path)], store.inner);
+    await second.uploaded(2);
+    await second.stop();
+    expect(second.isSaid("a new history begins")).toBe(false);
+    await expectRestorable(store.inner, path);
     await app.close();
   });
 
