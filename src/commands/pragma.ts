@@ -72,7 +72,7 @@ function writeOutput(given: string, text: string, env: Env): void {
     // Through a link to the file it names, unless another user made the link.
     const { path } = resolvePlace(given);
     if (stats?.isFile() && isDatabase(path)) throw refusal(given, "it is a database");
-    if (stats !== undefined && !stats.isFile()) writeFileSync(given, text);
+    if (stats !== undefined && !stats.isFile()) writeInto(given, text);
     else replaceFile(path, text, stats, env);
   } catch (error) {
     if (error instanceof WalrustError) throw error;
@@ -95,12 +95,23 @@ const PATH_PROBLEMS: ReadonlySet<string> = new Set([
   "EROFS",
   "ELOOP",
   "ENAMETOOLONG",
+  "ENXIO",
 ]);
 
 function refusal(path: string, reason: string): WalrustError {
   return new WalrustError("usage", `Cannot write to ${path}: ${reason}`, {
     hint: "Give -o a file in a folder that exists and may be written to",
   });
+}
+
+/** Into a device, or a pipe that somebody reads: a FIFO that nobody reads would be waited for. */
+function writeInto(path: string, text: string): void {
+  const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  try {
+    writeFileSync(fd, text);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function replaceFile(path: string, text: string, before: Stats | undefined, env: Env): void {

@@ -9,7 +9,7 @@
  * nobody has it open.
  */
 import { constants, Database } from "bun:sqlite";
-import { closeSync, fstatSync, readSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, fstatSync, readSync, renameSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { openConnection } from "../database/connection.ts";
@@ -33,7 +33,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import type { DatabaseBuilder } from "./database-builder.ts";
 import type { IntegrityChecker } from "./integrity-child.ts";
 import { cookieOf, type ReplicaDatabase } from "./replica-database.ts";
-import { bootstrapPathOf } from "./replica-lock.ts";
+import { bootstrapPathOf, removeFile } from "./replica-lock.ts";
 import type { ReplicaPoint } from "./replica-state.ts";
 import { restore } from "./restore.ts";
 import { setAccessOf } from "./set-access.ts";
@@ -100,7 +100,7 @@ export async function restoreBeside(
   context: BootstrapContext,
 ): Promise<RestoredReplica> {
   const path = bootstrapPathOf(heldPath);
-  rmSync(path, { force: true });
+  removeFile(path);
   return { ...(await restoreNewest(bootstrapPathOf(localPath), context, () => {})), path };
 }
 
@@ -183,7 +183,7 @@ export function trySwap(
  * another database of the same name
  */
 export function removeCompanions(heldPath: string): void {
-  for (const suffix of ["-wal", "-shm", "-journal"]) rmSync(`${heldPath}${suffix}`, { force: true });
+  for (const suffix of ["-wal", "-shm", "-journal"]) removeFile(`${heldPath}${suffix}`);
 }
 
 /** Brings everything into the database file and empties the WAL; false when readers are in the way. */

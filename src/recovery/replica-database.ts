@@ -28,6 +28,7 @@ import { DivergedError } from "./replica-errors.ts";
 import { eachHole, ReplicaSums } from "./replica-sums.ts";
 import { WalAppender } from "./replica-wal.ts";
 import { ReplicaWalIndex } from "./replica-wal-index.ts";
+import { assertRoom } from "./room.ts";
 
 const WRITER_TRIES_MAX = 200;
 const WRITER_WAIT_MS = 10;
@@ -137,9 +138,11 @@ export class ReplicaDatabase implements ObjectTarget {
 
   /**
    * Begins a transaction with an object.
-   * @throws DivergedError when the object does not continue this content
+   * @param objectBytes its size, which bounds what it can hold
+   * @throws DivergedError when the object does not continue this content; WalrustError "database", retryable,
+   *   when the disk has no room for what it leads to
    */
-  begin(key: string, header: LtxHeader): void {
+  begin(key: string, header: LtxHeader, objectBytes = Number.POSITIVE_INFINITY): void {
     const { minTxid, maxTxid, pageSizeBytes, commit, preApplyChecksum } = header;
     if (minTxid > this.txid + 1 || maxTxid <= this.txid) {
       throw new DivergedError(`${key} is TXID ${minTxid} to ${maxTxid}, the replica is at ${this.txid}`);
@@ -154,6 +157,9 @@ export class ReplicaDatabase implements ObjectTarget {
       const found = `${formatChecksum(preApplyChecksum)}, the replica is ${formatChecksum(this.checksum)}`;
       throw new DivergedError(`${key} applies to database checksum ${found}`);
     }
+    // What the database grows by goes into the WAL, and from there into the file.
+    const databaseBytes = 2 * Math.max(0, commit - this.pageCount) * pageSizeBytes;
+    assertRoom({ databaseBytes, writtenBytes: 0, objectBytes }, this.path);
     this.beginTransaction(commit);
     this.#header = header;
     this.#key = key;
@@ -262,12 +268,14 @@ export class ReplicaDatabase implements ObjectTarget {
     this.#sums.keepBatch(newCommit);
     this.#growth.keep();
     if (firstPage !== null) this.#firstPage = firstPage;
-    this.abort();
+    wal.close();
+    this.#transaction = null;
+    this.#header = null;
   }
 
-  /** Gives up an open transaction: its frames are past the published ones, the next one overwrites them. */
+  /** Gives up an open transaction: its frames are past the published ones, and nobody sees them. */
   abort(): void {
-    this.#transaction?.wal.close();
+    this.#transaction?.wal.discard();
     this.#transaction = null;
     this.#header = null;
   }

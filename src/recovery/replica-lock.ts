@@ -3,7 +3,16 @@
  * exclusive lock on `.<file>-replica-lock` beside it, which a SIGKILL lets go of. Whoever holds it may remove
  * what a killed one left behind.
  */
-import { closeSync, constants, fstatSync, openSync, readdirSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  unlinkSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { descriptorIdentity, fileIdentityOrNull, isSameFile } from "../database/descriptors.ts";
 import { lockExclusive } from "../database/ofd-lock.ts";
@@ -76,6 +85,23 @@ export function sweepLeftovers(localPath: string): void {
       (name) => file.startsWith(`.${name}.restore-`) && /\.restore-[0-9a-f]{12}$/.test(file),
     );
     const isState = file.startsWith(`${basename(localPath)}-replica-state.`) && file.endsWith(".tmp");
-    if (isTemporary || isState || file === names[1]) rmSync(join(folder, file), { force: true });
+    if (isTemporary || isState || file === names[1]) removeFile(join(folder, file));
+  }
+}
+
+/**
+ * Removes a file or a link. A folder of that name stays: no replica made it.
+ * @throws WalrustError code "database"
+ */
+export function removeFile(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return;
+    if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+    throw new WalrustError("database", `Cannot remove ${basename(path)}: ${systemCode(error)}`, {
+      hint: "The folder of --local must be writable for walrust",
+      cause: error,
+    });
   }
 }

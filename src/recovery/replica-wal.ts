@@ -20,11 +20,14 @@ import {
   walOffset,
 } from "../format/wal.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
+import { assertRoomLeft } from "./room.ts";
 
 const WAL_VERSION = 3007000;
 const CHECKSUMMED_HEADER_SIZE = 24;
 const CHECKSUMMED_FRAME_HEADER_SIZE = 8;
 const BUFFER_SIZE = 1 << 20;
+/** A small object may hold many pages that are alike: the disk is looked at each time so much was written. */
+const BYTES_PER_LOOK = 64 << 20;
 
 /** One open transaction. */
 export class WalAppender {
@@ -35,6 +38,9 @@ export class WalAppender {
   readonly #view: DataView;
   #buffered = 0;
   #bufferOffset: number;
+  readonly #beginOffset: number;
+  #nextLookOffset: number;
+  #isCommitted = false;
   readonly #pgnos = new Uint32List();
 
   readonly firstFrame: number;
@@ -63,6 +69,8 @@ export class WalAppender {
     this.#view = new DataView(this.#buffer.buffer);
     this.firstFrame = index.mxFrame + 1;
     this.#bufferOffset = walOffset(pageSizeBytes, index.mxFrame);
+    this.#beginOffset = this.#bufferOffset;
+    this.#nextLookOffset = this.#bufferOffset + BYTES_PER_LOOK;
     this.#fd = this.#try("open", () => openRegular(path, true));
     try {
       if (!isSameFile(descriptorIdentity(this.#fd), wal)) throw replacedError(path);
@@ -116,6 +124,7 @@ export class WalAppender {
     this.#buffer.set(page, at + WAL_FRAME_HEADER_SIZE);
     this.#buffered += frameSize;
     this.#pgnos.push(pgno);
+    this.#isCommitted ||= commit !== 0;
   }
 
   /** Everything appended is on the disk. */
@@ -128,7 +137,21 @@ export class WalAppender {
     closeSync(this.#fd);
   }
 
+  /** Gives back the room of what was appended and can never be published: no frame of it is a commit. */
+  discard(): void {
+    try {
+      if (!this.#isCommitted) ftruncateSync(this.#fd, this.#beginOffset);
+    } catch {
+      // The next transaction overwrites it.
+    }
+    this.close();
+  }
+
   #flush(): void {
+    if (this.#bufferOffset > this.#nextLookOffset) {
+      this.#nextLookOffset = this.#bufferOffset + BYTES_PER_LOOK;
+      assertRoomLeft(this.#path);
+    }
     this.#write(this.#buffer.subarray(0, this.#buffered), this.#bufferOffset);
     this.#bufferOffset += this.#buffered;
     this.#buffered = 0;

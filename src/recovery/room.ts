@@ -66,6 +66,24 @@ export function assertRoom(claim: RoomClaim, openPath: string, shownPath = openP
   });
 }
 
+/** Below this much free disk nothing goes on that writes more than a little. */
+const FREE_BYTES_MIN = 256 * 1024 * 1024;
+
+/**
+ * Checks, while something is written whose size nobody knows before, that it leaves room for others.
+ * @throws WalrustError code "database", retryable
+ */
+export function assertRoomLeft(path: string): void {
+  const disk = diskOf(dirname(path));
+  if (disk === null || disk.blocks === 0 || disk.freeBytes >= FREE_BYTES_MIN) return;
+  const what = `${megabytes(disk.freeBytes)} are free, expected ${megabytes(FREE_BYTES_MIN)}`;
+  throw new WalrustError("database", `Cannot write all of ${path}: ${what}`, {
+    hint: "Free some space there; until then the replica stays as it is",
+    context: { path },
+    retryable: true,
+  });
+}
+
 function diskOf(folder: string): Disk | null {
   try {
     const { bavail, bsize, blocks, type } = statfsSync(folder);

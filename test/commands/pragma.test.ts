@@ -228,6 +228,27 @@ describe("walrust pragma -o", () => {
     expect(readFileSync(path, "utf8")).toContain("PRAGMA journal_mode = WAL;");
   });
 
+  test("a FIFO that nobody reads: exit 2 at once; one that is read gets everything", async () => {
+    const fifo = join(tempFolder("pragma"), "fifo.sql");
+    Bun.spawnSync(["mkfifo", fifo]);
+    const { exitCode, stderr } = await pragma(["-o", fifo]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining("ENXIO")]);
+    const script = 'cat "$1" & exec 3>"$1"; shift; "$@"; exec 3>&-; wait';
+    const { stdout } = await run([
+      "sh",
+      "-c",
+      script,
+      "sh",
+      fifo,
+      process.execPath,
+      MAIN,
+      "pragma",
+      "-o",
+      fifo,
+    ]);
+    expect(stdout).toBe((await pragma()).stdout);
+  });
+
   test.skipIf(process.geteuid?.() !== 0)("writes through no link that another user made", async () => {
     const folder = tempFolder("pragma");
     const path = join(folder, "of-root.sql");

@@ -4,6 +4,7 @@
  */
 import { Database } from "bun:sqlite";
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { cleanEnvironment, collect, mustWalrust, type Run, walrustBinary } from "../support/binary.ts";
 import { fileDestination } from "../support/destinations.ts";
@@ -24,17 +25,20 @@ code=$?; echo "left: $(ls -A | tr '\\n' ' ')"; echo "used: $(df --output=used . 
 describe.skipIf(!canMount)("a disk without room", () => {
   const destination = fileDestination();
   const path = join(tempFolder("app"), "app.db");
+  /** What the destination was before the database grew. */
+  const before = join(tempFolder("before"), "bucket");
 
-  const onSmallDisk = async (words: readonly string[], added = {}): Promise<Run> => {
-    const command = [await walrustBinary(), ...words, ...destination.words];
+  const onDisk = (command: readonly string[]): Promise<Run> => {
     const child = Bun.spawn(["unshare", "-m", "sh", "-c", MOUNTED, "sh", tempFolder("disk"), ...command], {
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
-      env: cleanEnvironment(added),
+      env: cleanEnvironment(),
     });
-    return collect(child, words.join(" "));
+    return collect(child, command.join(" "));
   };
+  const onSmallDisk = async (words: readonly string[]): Promise<Run> =>
+    onDisk([await walrustBinary(), ...words, ...destination.words]);
 
   /** A snapshot that fits, and an increment with which it does not. */
   beforeAll(async () => {
@@ -43,6 +47,7 @@ describe.skipIf(!canMount)("a disk without room", () => {
     database.run("CREATE TABLE t (x BLOB)");
     database.run("INSERT INTO t VALUES (randomblob(4000000))");
     await mustWalrust(["snapshot", path, ...destination.words]);
+    cpSync(destination.folder, before, { recursive: true });
     database.run("INSERT INTO t VALUES (randomblob(20000000))");
     await mustWalrust(["snapshot", path, ...destination.words]);
     database.close();
@@ -59,6 +64,17 @@ describe.skipIf(!canMount)("a disk without room", () => {
     expect(run.stderr).toContain(hint);
     expect(run.stdout).toMatch(/left: *\n/);
     expect(run.stdout).toMatch(/used: *0\n/);
+  });
+
+  test("a replica whose source grows too large stays as it is", async () => {
+    const replicate = `"${await walrustBinary()}" replicate app --local app.db --once`;
+    const words = destination.words.map((word) => `"${word}"`).join(" ");
+    const follow = `${replicate} ${words}`;
+    const steps = ['mv "$2" "$2.new"', 'mv "$1" "$2"', follow, 'mv "$2" "$1"', 'mv "$2.new" "$2"', follow];
+    const run = await onDisk(["sh", "-c", steps.join(" && "), "sh", before, destination.folder]);
+    expect([run.exitCode, run.stderr]).toEqual([3, expect.stringContaining("There is no room in ")]);
+    expect(Number(/used: *(\d+)/.exec(run.stdout)?.[1])).toBeLessThan(8 * 1024);
+    expect(run.stderr).toContain("is at TXID 1 of");
   });
 
   test("a point in time that fits is restored", async () => {

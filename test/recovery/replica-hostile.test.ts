@@ -22,6 +22,9 @@ import type { WalIndexHeader } from "../../src/format/wal-index.ts";
 import { trySwap } from "../../src/recovery/replica-bootstrap.ts";
 import { WalAppender } from "../../src/recovery/replica-wal.ts";
 import { TargetFolder } from "../../src/recovery/target-folder.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { SourceDatabase, SourceHistory } from "../support/replica-history.ts";
+import { expectContent, replicateOnce } from "../support/replica-run.ts";
 import { tempFolder } from "../support/temp.ts";
 
 setDefaultTimeout(10_000);
@@ -89,4 +92,23 @@ test("a folder that is exchanged for another's in the last moment keeps that one
   expect(readFileSync(join(other, "app.db-wal"), "utf8")).toBe(SECRET);
   expect(existsSync(join(`${own}.kept`, ".app.db.bootstrap"))).toBe(false);
   rmSync(own);
+});
+
+test("folders in the place of what a killed replicate leaves are told or passed over", async () => {
+  const history = new SourceHistory(new MemoryStore(), "app");
+  await history.publish(new SourceDatabase(tempFolder("source"), 4096).after("CREATE TABLE t (x)"));
+  const folder = tempFolder("replica");
+  const local = join(folder, "r.db");
+  for (const name of [".r.db.bootstrap", ".r.db.restore-0123456789ab", "r.db-replica-state.0123.tmp"]) {
+    mkdirSync(join(folder, name, "x"), { recursive: true });
+  }
+  await replicateOnce(history.store, local);
+  expectContent(local, history.newest);
+  // Gone but for its state: what is beside it would be applied to the next one.
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(`${local}${suffix}`, { force: true });
+  mkdirSync(`${local}-wal`);
+  await expect(replicateOnce(history.store, local)).rejects.toMatchObject({
+    code: "usage",
+    message: expect.stringContaining("r.db-wal is a folder"),
+  });
 });
