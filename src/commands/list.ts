@@ -57,6 +57,11 @@ function listStored(invocation: Invocation): Promise<number> {
 async function listLocal(invocation: Invocation): Promise<number> {
   const [name = null] = invocation.words.positionals;
   const found = await findLocal(invocation, name);
+  if (name !== null && found.databases.length === 0) {
+    throw new WalrustError("restore", `No files of ${JSON.stringify(name)} on this machine`, {
+      hint: "`walrust list --local` without a name shows the databases of this user",
+    });
+  }
   if (invocation.isJson) printJson(found);
   else for (const line of localLines(found)) printLine(line);
   return 0;

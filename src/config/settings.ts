@@ -79,12 +79,12 @@ export const STORE_OPTIONS = group({
     key: "s3.ca_file",
     kind: "text",
     isPath: true,
-    meaning: "PEM file of certificate authorities to trust beside those of the system and `AWS_CA_BUNDLE`",
+    meaning: "PEM file of certificate authorities to trust, added to those of the system and `AWS_CA_BUNDLE`",
   },
   contentMd5: {
     key: "s3.content_md5",
     kind: "switch",
-    meaning: "Send Content-MD5 with every upload; by itself: only to a bucket that asks for it",
+    meaning: "Send Content-MD5 with every upload; by itself: only when the bucket asks for it",
   },
 });
 
@@ -298,7 +298,7 @@ export const STATE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "Keep the state of all databases there, and of none beside its database",
+    meaning: "Folder for the state of every database, instead of a folder beside each",
   },
 });
 
@@ -346,7 +346,7 @@ export const CACHE_OPTIONS = group({
     default: 128,
     min: 1,
     max: 256,
-    meaning: "Most uploads at once over all databases; how many run below that adapts to the store",
+    meaning: "Most uploads at once over all databases; the number in use adapts to the store",
   },
 });
 

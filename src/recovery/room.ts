@@ -89,7 +89,7 @@ function diskOf(folder: string): Disk | null {
     const { bavail, bsize, blocks, type } = statfsSync(folder);
     return { blocks, freeBytes: bavail * bsize, type };
   } catch {
-    // Whoever writes there finds out.
+    // Writing there will report the fault.
     return null;
   }
 }

@@ -17,7 +17,7 @@ import {
 import { join } from "node:path";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { commitRow, createAppDatabase } from "../support/app-rows.ts";
-import { documentOf, mustWalrust, walrustBinary } from "../support/binary.ts";
+import { documentOf, mustWalrust, runWalrust, walrustBinary } from "../support/binary.ts";
 import { tempFolder } from "../support/temp.ts";
 import { WatchProcess } from "../support/watch-process.ts";
 
@@ -81,6 +81,10 @@ describe("local files", () => {
     const listed = databases.find(({ path }) => path === place.path);
     expect(listed?.kept).toBe("beside");
     expect(listed?.socket.startsWith(place.environment.env["XDG_RUNTIME_DIR"]!)).toBe(true);
+    const one = await mustWalrust(["list", "app", "--local"], place.environment);
+    expect(one.stdout).toContain(listed!.socket);
+    const none = await runWalrust(["list", "nobody", "--local", "--json"], place.environment);
+    expect([none.exitCode, documentOf(none)]).toMatchObject([6, { error: { code: "restore" } }]);
     // By another spelling of the path, too.
     const other = join(place.folder, "..", "data", ".", "app.db");
     const asked = await mustWalrust(["snapshot", other, "-b", place.url, "--json"], place.environment);
