@@ -3,6 +3,8 @@
  * program are here, so that a test can drive all of it with a fake clock and a seed.
  */
 
+import { homedir } from "node:os";
+
 /** Severity of a log line, least first. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -69,4 +71,14 @@ function systemSleep(durationMs: number, signal?: AbortSignal): Promise<void> {
 /** Hex digits that nobody can foresee, for the names of temporary files: no decision depends on them. */
 export function randomTag(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString("hex");
+}
+
+/** The home folder: $HOME, else the one of the user database. Null for a user who is in neither. */
+export function homeFolderOrNull(): string | null {
+  try {
+    return homedir();
+  } catch {
+    // A container may run under any number as its user.
+    return null;
+  }
 }

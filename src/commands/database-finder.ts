@@ -3,7 +3,6 @@
  * match at this moment. Each real file once: a name takes its file out of every glob.
  */
 import { existsSync, realpathSync, statSync } from "node:fs";
-import { homedir } from "node:os";
 import { resolve } from "node:path";
 import type { ConfigFile } from "../config/config-file.ts";
 import type { DatabaseEntry } from "../config/database-entries.ts";
@@ -308,9 +307,7 @@ class Sieve {
 function selectorOfWord(word: string): Selector {
   const literal = expandHome(word);
   const isGlob = hasGlob(word) && !existsSync(literal);
-  const path = isGlob
-    ? resolve(escapeGlob(process.cwd()), expandHome(word, escapeGlob(homedir())))
-    : resolve(literal);
+  const path = isGlob ? resolve(escapeGlob(process.cwd()), expandHome(word, escapeGlob)) : resolve(literal);
   return { place: word, path, isGlob, entry: null };
 }
 

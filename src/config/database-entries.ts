@@ -3,7 +3,6 @@
  * [retention] can be written beside `path`, or in a table of its own (`[databases.retention]`).
  */
 import { existsSync } from "node:fs";
-import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { configError, type FileContext, type FilePosition, type FileValue } from "./file-values.ts";
 import { escapeGlob, hasGlob, unescapeGlob } from "./glob-pattern.ts";
@@ -81,7 +80,7 @@ function checkedEntry(
   const prefix = values.get("databases.prefix");
   const written = file.value as string;
   const literal = resolve(context.folder, expandHome(written));
-  const text = expandHome(written, escapeGlob(homedir()));
+  const text = expandHome(written, escapeGlob);
   const plain = resolve(context.folder, unescapeGlob(text));
   const isGlob = hasGlob(text) && !existsSync(literal);
   if (isGlob && name !== undefined) {

@@ -6,8 +6,8 @@
  * that lies beside a database in a folder of somebody else is never read; that is told once.
  */
 import { lstatSync, realpathSync } from "node:fs";
-import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { homeFolderOrNull } from "../env.ts";
 import { systemCode } from "../errors.ts";
 import { distrustOrNull, type FolderLook, rememberingLook } from "./folder-trust.ts";
 import { type StateFolder, stateFolderAt, stateFolderOf } from "./state-folder.ts";
@@ -36,6 +36,9 @@ export interface Place {
 
 /** The state home of root. */
 export const SYSTEM_STATE_HOME = "/var/lib/walrust";
+
+/** The home of a user without one: nothing can be made in it, and the error names --state-dir. */
+const NO_HOME = "/nonexistent";
 
 const NAME_LENGTH_MAX = 40;
 
@@ -99,7 +102,7 @@ export function stateHomeOf({ stateDir, variables }: Pick<PlaceChoice, "stateDir
   if (service?.startsWith("/")) return realParent(service);
   if ((process.geteuid?.() ?? 0) === 0) return SYSTEM_STATE_HOME;
   const given = variables["XDG_STATE_HOME"];
-  const home = variables["HOME"] || homedir();
+  const home = variables["HOME"] || (homeFolderOrNull() ?? NO_HOME);
   return realParent(join(given?.startsWith("/") ? given : join(home, ".local", "state"), "walrust"));
 }
 

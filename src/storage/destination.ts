@@ -1,7 +1,7 @@
 /**
  * A destination as a person writes it, parsed once: `s3://bucket/prefix` or `file:///dir`.
  */
-import { homedir } from "node:os";
+import { homeFolderOrNull } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { assertObjectKey } from "./object-rules.ts";
 
@@ -54,9 +54,11 @@ function parseFile(text: string, rest: string): Destination {
   const isHome = rest === "~" || rest.startsWith("~/");
   if (!isHome && !rest.startsWith("/"))
     throw unusable(text, "its path is not absolute (three slashes: file:///directory)");
+  const home = isHome ? homeFolderOrNull() : "";
+  if (home === null) throw unusable(text, "this user has no home folder (set HOME)");
   let path: string;
   try {
-    path = isHome ? `${homedir()}${decodeURIComponent(rest.slice(1))}` : decodeURIComponent(rest);
+    path = isHome ? `${home}${decodeURIComponent(rest.slice(1))}` : decodeURIComponent(rest);
   } catch {
     throw unusable(text, 'it has a "%" that is no escape (write %25)');
   }

@@ -17,7 +17,13 @@ test.each([
   ["a~", "a~"],
   ["", ""],
 ])("expandHome of %j is %j", (path, expanded) => {
-  expect(expandHome(path, "/h")).toBe(expanded);
+  expect(expandHome(path, undefined, "/h")).toBe(expanded);
+});
+
+test("expandHome escapes the home folder alone, and asks for it only where it is needed", () => {
+  expect(expandHome("~/*", (home) => home.replace("[", "\\["), "/h[")).toBe("/h\\[/*");
+  expect(expandHome("/a/~", undefined, null)).toBe("/a/~");
+  expect(() => expandHome("~/a", undefined, null)).toThrow("this user has no home folder");
 });
 
 describe("~ is expanded", () => {

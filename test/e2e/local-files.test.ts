@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
   cpSync,
   existsSync,
   lstatSync,
@@ -17,7 +18,7 @@ import {
 import { join } from "node:path";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { commitRow, createAppDatabase } from "../support/app-rows.ts";
-import { documentOf, mustWalrust, runWalrust, walrustBinary } from "../support/binary.ts";
+import { canChangeUser, documentOf, mustWalrust, runWalrust, walrustBinary } from "../support/binary.ts";
 import { tempFolder } from "../support/temp.ts";
 import { WatchProcess } from "../support/watch-process.ts";
 
@@ -200,5 +201,29 @@ describe("local files", () => {
     expect(readdirSync(place.home).length).toBe(1);
     expect(await watch.stop()).toBe(0);
     application.close();
+  });
+
+  test.skipIf(!canChangeUser)("a user without a home and without a name needs neither", async () => {
+    const user = { uid: 61_007, gid: 61_007, groups: [61_007], umask: 0o022 };
+    const folder = tempFolder("homeless");
+    const path = join(folder, "app.db");
+    createAppDatabase(path);
+    for (const file of [folder, path]) chownSync(file, user.uid, user.gid);
+    const run = (...words: string[]) => runWalrust(words, { user, by: ["env", "-u", "HOME"] });
+    const bucket = ["-b", `file://${join(folder, "bucket")}`];
+    expect(await run("snapshot", path, ...bucket)).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(await run("list", "--local")).toMatchObject({ exitCode: 0, stderr: "" });
+    const copy = join(folder, "copy.db");
+    expect(await run("restore", "app", "-o", copy, ...bucket)).toMatchObject({ exitCode: 0, stderr: "" });
+    for (const words of [
+      ["snapshot", "~/app.db", ...bucket],
+      ["list", "-b", "file://~/bucket"],
+    ]) {
+      const refused = await run(...words);
+      expect([refused.exitCode, refused.stderr]).toEqual([2, expect.stringContaining("no home folder")]);
+    }
+    chmodSync(folder, 0o777);
+    const shared = await run("snapshot", path, ...bucket);
+    expect([shared.exitCode, shared.stderr]).toEqual([3, expect.stringContaining("--state-dir")]);
   });
 });
