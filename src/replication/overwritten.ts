@@ -8,7 +8,10 @@
  * changes only the times). While it is a mixture, nothing is captured, and the pin stays: it keeps
  * checkpoints from writing the old pages into the new file until somebody has moved the WAL away.
  */
+import { fstatSync } from "node:fs";
+import { readHeaderOf } from "../database/descriptors.ts";
 import { foreignWalError } from "../database/own-wal.ts";
+import type { Pin } from "../database/pin.ts";
 import { compareContent } from "../database/wal-content.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
@@ -19,25 +22,45 @@ import { rememberedPages } from "./wal-evidence.ts";
 export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";
 
 /** What a look at a file that may have been written over finds. */
-export type Overwriting = "none" | "harmless" | "mixture";
+export type Overwriting = "none" | "harmless" | "mixture" | "anew";
 
-/** "mixture": the file was written, and its WAL holds pages that are not in it. */
+/**
+ * "mixture": the file was written, and its WAL holds pages that are not in it. "anew": it does not, but the
+ * page size or the mode is another, or the wal-index of an empty WAL states the old file's size.
+ */
 export function overwriting(live: LiveDatabase): Overwriting {
   const { pin } = live;
   // Without locks the application's checkpoints write the file; a difference follows each of them.
   if (pin.isLoose || !pin.isRewritten()) return "none";
-  if (pin.isBackfilled()) return "harmless";
+  if (pin.isBackfilled()) return judgeBackfilled(pin);
   // All was in the file at the last look; what came since then is of the new content only if it came later.
-  return live.mayRestart && pin.isWalNewer() ? "harmless" : "mixture";
+  if (!live.mayRestart || !pin.isWalNewer()) return "mixture";
+  return isSameKind(pin) ? "harmless" : "anew";
+}
+
+/** Whether the file has the page size that was pinned, and is in WAL mode. */
+function isSameKind({ databaseFd, pageSizeBytes }: Pin): boolean {
+  const header = readHeaderOf(databaseFd);
+  return header.isWal && header.pageSizeBytes === pageSizeBytes;
+}
+
+/** SQLite takes the size of a database from the wal-index as long as that states one. */
+function judgeBackfilled(pin: Pin): Overwriting {
+  const index = pin.walIndex();
+  const pageCount = Math.floor(fstatSync(pin.databaseFd).size / pin.pageSizeBytes);
+  const isSameSize = index === null || index.pageCount === 0 || index.pageCount === pageCount;
+  if (isSameSize && isSameKind(pin)) return "harmless";
+  return index?.mxFrame === 0 ? "anew" : "mixture";
 }
 
 /**
  * Whether the file was written over, and only the history has to be anchored anew.
- * @throws WalrustError code "database-busy" while it has to be found out whether it is a mixture
+ * @throws WalrustError code "database-busy" while it has to be found out whether it is a mixture, or it has
+ *   to be pinned again
  */
 export function isOverwritten(live: LiveDatabase): boolean {
   const found = overwriting(live);
-  if (found !== "mixture") return found === "harmless";
+  if (found === "none" || found === "harmless") return found === "harmless";
   throw new WalrustError("database-busy", `Cannot read ${live.path} yet: ${OVERWRITTEN}`, {
     retryable: true,
   });

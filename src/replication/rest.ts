@@ -15,7 +15,7 @@
 import { checkpointCycle } from "../database/checkpoint.ts";
 import type { Env } from "../env.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import { databaseFileOf, restingFileOf, writeState } from "../local/state.ts";
+import { databaseFileOf, isStillAtRest, restingFileOf, writeState } from "../local/state.ts";
 import { capture } from "./capture.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 import { hasCommitsBeyond } from "./wal-witness.ts";
@@ -91,6 +91,25 @@ export function noteRest(live: LiveDatabase, env: Env): boolean {
   live.state = next;
   markCaptured(live, index);
   return true;
+}
+
+/**
+ * Lets SQLite begin the wal-index anew, if nobody else has the database open and its WAL is empty. A wal-index
+ * that is kept alive states the size of the database, and the next to open believes it: a file that was
+ * written over meanwhile (`cp`) would look malformed, or be written beyond its end. A new one states nothing.
+ * @returns why the history has to be anchored anew, or null
+ */
+export function renewIndexIfAlone(live: LiveDatabase, env: Env): string | null {
+  const { pin } = live;
+  const index = restingIndexOrNull(live);
+  if (pin.isLoose || index === null || index.pageCount === 0 || !pin.isAlone()) return null;
+  const before = restingFileOf(pin);
+  pin.release();
+  // Whoever opens the database in between begins the wal-index anew, and its count of commits at 0.
+  live.changeCount = 0;
+  if (!pin.repin(env)) live.pinLost = "the pin could not be taken again while the database rested";
+  else if (!isStillAtRest(before, pin)) live.pinLost = "the database file was written while it rested";
+  return live.pinLost;
 }
 
 /** The wal-index of a database whose WAL is empty and captured; null when there is more to do. */

@@ -11,7 +11,7 @@ import { letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { type LookOutcome, LooseKeeper } from "./loose-keeper.ts";
 import { OVERWRITTEN, overwriting } from "./overwritten.ts";
-import { emptyIfAlone, noteRest, rememberFile } from "./rest.ts";
+import { emptyIfAlone, noteRest, rememberFile, renewIndexIfAlone } from "./rest.ts";
 import { hasCommitsBeyond, UNSEEN, WalWitness } from "./wal-witness.ts";
 import type { WatchContext } from "./watch-types.ts";
 
@@ -102,6 +102,7 @@ export class WalKeeper {
       // The pin stays: without it the next to open would apply the old WAL to the new content.
       const written = overwriting(live);
       if (written === "mixture") return { kind: "mixture" };
+      if (written === "anew") return { kind: "replaced", reason: OVERWRITTEN };
       if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
     }
     if (pin.state === "released") {
@@ -151,6 +152,8 @@ export class WalKeeper {
     this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
     const isOften = nowMs - this.#lastRestMs < REST_PAUSE_MS;
     if (quietMs < (isOften ? REST_QUIET_MS : FIRST_REST_MS)) return null;
+    const renewed = renewIndexIfAlone(live, this.context.env);
+    if (renewed !== null) return renewed;
     if (noteRest(live, this.context.env)) return null;
     const outcome = emptyIfAlone(live, this.context.env);
     if (outcome.kind === "emptied") {

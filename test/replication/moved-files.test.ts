@@ -20,6 +20,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { decodeWalIndex } from "../../src/format/wal-index.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf, rowsOf } from "../support/database-image.ts";
 import { newestImage, provenHistory } from "../support/history-oracle.ts";
@@ -329,3 +330,50 @@ test("a file copied over right after commits that no look has seen is not mixed 
   await untilJudged(run, path);
   await clearAndProve(run, path, store, bytes);
 });
+
+/** Another database with rows of `t`, closed by its application. */
+async function otherRows(pageSizeBytes: number, rows: number): Promise<string> {
+  const { path, app } = await newDatabase(`page_size = ${pageSizeBytes}`);
+  await app.must(
+    `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ${rows})
+     INSERT INTO t(v) SELECT randomblob(900) FROM c`,
+  );
+  await app.close();
+  return path;
+}
+
+// The wal-index that a pin keeps alive states the size of the old file, and SQLite believes it.
+test.each([
+  ["larger", 4096, 10, 900],
+  ["smaller", 4096, 900, 10],
+  ["of another page size", 1024, 900, 100],
+] as const)(
+  "a file that is copied over a database at rest is whole for the next to open it: %s",
+  async (_, pageSizeBytes, rowsBefore, rows) => {
+    const path = await otherRows(4096, rowsBefore);
+    const from = await otherRows(pageSizeBytes, rows);
+    const store = new MemoryStore();
+    const run = await watchOne(path, store);
+    const first = await SqliteProcess.open(path);
+    await run.commit(first, "INSERT INTO t(v) VALUES ('before')");
+    await first.close();
+    await run.until("rest", () => statSync(`${path}-wal`).size === 0);
+    await run.until("a wal-index that states no size", () => statedPages(path) === 0);
+    copyFileSync(from, path);
+    const app = await SqliteProcess.open(path);
+    await app.must("INSERT INTO t(v) VALUES (randomblob(20000))");
+    expect((await app.must("PRAGMA integrity_check")).rows).toEqual([["ok"]]);
+    expect((await app.must("SELECT count(*) FROM t")).rows).toEqual([[rows + 2]]);
+    await run.until("the new content", () => run.all("re-anchored").length > 0, 8_000);
+    await app.close();
+    await run.stop();
+    const values = "SELECT id, hex(v) FROM t ORDER BY id";
+    expect(rowsOf(await newestImage(store, "app"), values)).toEqual(rowsOf(imageOf(path), values));
+  },
+  20_000,
+);
+
+/** The size of the database that the wal-index states, in pages. */
+function statedPages(path: string): number | undefined {
+  return decodeWalIndex(readFileSync(`${path}-shm`))?.pageCount;
+}
