@@ -5,8 +5,11 @@
  * for the store.
  */
 import { existsSync } from "node:fs";
+import type { Env } from "../env.ts";
+import { errorMessage } from "../errors.ts";
 import { capture } from "./capture.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
+import { goneReasonOrNull } from "./hardship.ts";
 import type { Captured, LiveDatabase } from "./live-database.ts";
 import { comeToRest } from "./rest.ts";
 import { remainsOrNull } from "./spool-remains.ts";
@@ -24,6 +27,8 @@ export interface EndingHost {
   isStopped(): boolean;
   /** Whether captures are stopped because the spool is full. */
   isPaused(): boolean;
+  /** Whether it was attached before. */
+  wasAttached(): boolean;
   say(error: unknown): void;
 }
 
@@ -32,6 +37,8 @@ export class DatabaseEnding {
   #isLastTaken = false;
   #isOver = false;
   #remains: Captured | null = null;
+  /** The file that is there could not be attached: what was captured before is sent all the same. */
+  #isClosed = false;
 
   constructor(
     readonly target: AttachTarget,
@@ -88,6 +95,7 @@ export class DatabaseEnding {
     if (this.host.isStopped()) return;
     if (!this.#isLastTaken) {
       this.#isLastTaken = true;
+      await this.#attachAgain();
       await this.#takeLast(jobs.live);
     }
     const captured = this.#captured;
@@ -101,9 +109,35 @@ export class DatabaseEnding {
     }
   }
 
+  /** A database whose files were replaced, or whose state was deleted, a moment ago is attached once more. */
+  async #attachAgain(): Promise<void> {
+    const { jobs, signal } = this.host;
+    const { live } = jobs;
+    const isKnown = live !== null || this.host.wasAttached();
+    const reason = live === null ? "it was not attached" : goneReasonOrNull(live, true, true);
+    if (reason === null || !isKnown || signal.aborted || !existsSync(this.target.path)) return;
+    try {
+      if (live !== null) captureMoved(live, this.context.env);
+      jobs.detach();
+      await jobs.attach(reason, signal);
+    } catch (error) {
+      this.#isClosed = true;
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (this.host.signal.aborted) return;
+    this.host.say(error);
+    this.context.env.log.warn(`what was committed last is not captured: ${errorMessage(error)}`, {
+      database: this.target.name,
+      hint: "The next watch captures it, if the database is still there",
+    });
+  }
+
   async #takeLast(live: LiveDatabase | null): Promise<void> {
     if (live === null) {
-      const isClosed = this.context.conditions.has("foreign-wal");
+      const isClosed = this.#isClosed || this.context.conditions.has("foreign-wal");
       this.#remains = remainsOrNull(this.target, this.context.store.url, isClosed);
       return;
     }
@@ -111,7 +145,7 @@ export class DatabaseEnding {
       if (live.pin.changedFile() !== "database") await this.#captureLast(live);
       if (this.#mayRest) await comeToRest(live, this.context.env);
     } catch (error) {
-      if (!this.host.signal.aborted) this.host.say(error);
+      this.#failed(error);
     }
     live.pin.release();
   }
@@ -133,4 +167,11 @@ export class DatabaseEnding {
     }
     if (!this.host.isPaused()) await jobs.anchor();
   }
+}
+
+/** The last commits of a file that was moved away are in the WAL as long as that lies at its path. */
+function captureMoved(live: LiveDatabase, env: Env): void {
+  const { pin } = live;
+  const isMoved = !pin.isLoose && pin.changedFile() === "database" && pin.isWalInPlace();
+  if (isMoved && pin.state !== "released") capture(live, env);
 }

@@ -121,17 +121,20 @@ export class DatabaseJobs {
     this.#hasBegun = false;
   }
 
-  /** @param reason why it was let go of before, if it was */
-  async attach(reason: string | null = null): Promise<void> {
-    const { attaches, store, env, stopping, writers } = this.context;
+  /**
+   * @param reason why it was let go of before, if it was
+   * @param until ends the wait for others
+   */
+  async attach(reason: string | null = null, until: AbortSignal = this.context.stopping): Promise<void> {
+    const { attaches, store, env, writers } = this.context;
     const work = async (): Promise<Grasped> => {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
-      stopping.throwIfAborted();
+      until.throwIfAborted();
       const { hasUnseenCommits } = this.host.keeper;
       return attach(this.target, store, env, { files: this.#files, hasUnseenCommits, writers });
     };
-    const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, stopping);
+    const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, until);
     const { live, condition } = attached;
     this.live = live;
     noteGrip(condition, this.context.conditions);

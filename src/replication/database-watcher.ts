@@ -411,6 +411,7 @@ export class DatabaseWatcher {
       signal: this.#aborter.signal,
       isStopped: () => this.givenUp !== null,
       isPaused: () => this.isPaused,
+      wasAttached: () => this.#health.wasAttached,
       say: (error) => this.#say(error),
     });
     return this.#ending;

@@ -94,9 +94,10 @@ export function noteRest(live: LiveDatabase, env: Env): boolean {
 }
 
 /**
- * Lets SQLite begin the wal-index anew, if nobody else has the database open and its WAL is empty. A wal-index
- * that is kept alive states the size of the database, and the next to open believes it: a file that was
- * written over meanwhile (`cp`) would look malformed, or be written beyond its end. A new one states nothing.
+ * Lets SQLite begin the wal-index anew, if nobody else has the database open and its WAL is empty. A
+ * wal-index that is kept alive states the size of the database, and the next to open believes it: a file that
+ * was written over meanwhile (`cp`) would look malformed, or be written beyond its end. A new one states no
+ * size.
  * @returns why the history has to be anchored anew, or null
  */
 export function renewIndexIfAlone(live: LiveDatabase, env: Env): string | null {
