@@ -9,6 +9,8 @@
  *     `/`, and nobody else may write to it, unless its sticky bit keeps them from renaming what is in it.
  * A parent may be writable for the user's own private group (its id is the user's), as a umask of 002 makes
  * it. Access lists count: where there are any, the group's bits are the most that an entry may grant.
+ * Below a folder that the user chose, a parent may be writable for any group: volumes of containers belong to
+ * root and the group of their users, and have no other place. The user vouches for the members of that group.
  */
 import { existsSync, lstatSync, mkdirSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
@@ -47,13 +49,17 @@ export function folderDistrustOrNull(facts: FolderFacts, trustees: Trustees): st
 }
 
 /** Why a folder above it cannot be trusted, or null. */
-export function parentDistrustOrNull(facts: FolderFacts, trustees: Trustees): string | null {
+export function parentDistrustOrNull(
+  facts: FolderFacts,
+  trustees: Trustees,
+  isChosen = false,
+): string | null {
   const { uid, gid, rootUid } = trustees;
   if (!facts.isFolder) return "is a link or no folder";
   if (![uid, 0, rootUid].includes(facts.uid)) return `belongs to user ${facts.uid}`;
   if ((facts.mode & STICKY) !== 0) return null;
   if ((facts.mode & OTHERS_WRITE) !== 0) return "is writable for everybody";
-  const isOwnGroup = uid !== 0 && facts.gid === uid && gid === uid;
+  const isOwnGroup = isChosen || (uid !== 0 && facts.gid === uid && gid === uid);
   return (facts.mode & GROUP_WRITE) !== 0 && !isOwnGroup ? "is writable for its group" : null;
 }
 
@@ -61,23 +67,28 @@ export function parentDistrustOrNull(facts: FolderFacts, trustees: Trustees): st
  * Why nothing of ours may lie in a folder, or null.
  * @param folder its real path
  * @param look default: a fresh look at each folder
+ * @param isChosen whether the user chose that it lies there
  */
-export function distrustOrNull(folder: string, look: FolderLook = lookAt): string | null {
+export function distrustOrNull(folder: string, look: FolderLook = lookAt, isChosen = false): string | null {
   const trustees = ourselves(look);
   const own = look(folder);
   if (typeof own === "string") return own;
   const distrust = folderDistrustOrNull(own, trustees);
   if (distrust !== null) return distrust;
-  return parentsDistrustOrNull(folder, look);
+  return parentsDistrustOrNull(folder, look, isChosen);
 }
 
 /** Why somebody else can put another folder in the place of this one, or null. */
-export function parentsDistrustOrNull(folder: string, look: FolderLook = lookAt): string | null {
+export function parentsDistrustOrNull(
+  folder: string,
+  look: FolderLook = lookAt,
+  isChosen = false,
+): string | null {
   const trustees = ourselves(look);
   for (let parent = dirname(folder); ; parent = dirname(parent)) {
     const facts = look(parent);
     if (typeof facts === "string") return `${parent} cannot be looked at (${facts})`;
-    const distrust = parentDistrustOrNull(facts, trustees);
+    const distrust = parentDistrustOrNull(facts, trustees, isChosen);
     if (distrust !== null) return `${parent} ${distrust}`;
     if (parent === dirname(parent)) return null;
   }
@@ -86,19 +97,20 @@ export function parentsDistrustOrNull(folder: string, look: FolderLook = lookAt)
 /**
  * Makes a folder of ours, with mode 0700, unless it is there. Nothing is made where it could not be trusted.
  * @param folder its real path
+ * @param isChosen whether the user chose that it lies there
  * @returns why it cannot be trusted, or null
  * @throws the system's error when it cannot be made
  */
-export function makeOwnFolder(folder: string): string | null {
+export function makeOwnFolder(folder: string, isChosen = false): string | null {
   let present = folder;
   while (!existsSync(present)) present = dirname(present);
   if (present !== folder) {
     // As if a folder of ours lay in it already.
-    const distrust = parentsDistrustOrNull(`${present}/x`);
+    const distrust = parentsDistrustOrNull(`${present}/x`, lookAt, isChosen);
     if (distrust !== null) return distrust;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
-  return distrustOrNull(folder);
+  return distrustOrNull(folder, lookAt, isChosen);
 }
 
 /** A look that remembers, for many folders with the same parents. */

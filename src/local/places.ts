@@ -74,14 +74,21 @@ export class LocalPlaces {
     const beside = stateFolderOf(databasePath, spool);
     const distrust = this.#besideDistrustOrNull(databasePath, beside.folder);
     if (stateDir === null && distrust === null) {
-      return { paths: beside, kind: "beside", reason: null, ignored: null };
+      return { paths: this.#chosen(beside), kind: "beside", reason: null, ignored: null };
     }
     this.#stateHome ??= stateHomeOf(this.choice);
     const folder = join(this.#stateHome, folderNameOf(databasePath));
     const ignored =
       distrust === null || !exists(beside.folder) ? null : ignoredText(beside.folder, folder, distrust);
     const reason = stateDir === null ? distrust : "--state-dir";
-    return { paths: stateFolderAt(folder, spool), kind: "state-home", reason, ignored };
+    return { paths: this.#chosen(stateFolderAt(folder, spool)), kind: "state-home", reason, ignored };
+  }
+
+  #chosen(paths: StateFolder): StateFolder {
+    const { stateDir, cacheDir } = this.choice;
+    if (stateDir === null && cacheDir === null) return paths;
+    const { folder, spoolFolder } = paths;
+    return { ...paths, chosen: [...(stateDir === null ? [] : [folder]), spoolFolder] };
   }
 
   #besideDistrustOrNull(databasePath: string, folder: string): string | null {

@@ -12,6 +12,8 @@ export interface StateFolder {
   readonly statePath: string;
   readonly sumsPath: string;
   readonly spoolFolder: string;
+  /** Those of the folders whose place the user chose. */
+  readonly chosen?: readonly string[];
 }
 
 /** In a folder of the state home: the real path of the database that it belongs to. */
@@ -41,7 +43,7 @@ export function stateFolderOf(databasePath: string, spoolFolder?: string): State
 export function createStateFolder(paths: StateFolder, databasePath?: string): void {
   try {
     for (const folder of [paths.folder, paths.spoolFolder]) {
-      const distrust = makeOwnFolder(folder);
+      const distrust = makeOwnFolder(folder, paths.chosen?.includes(folder));
       if (distrust !== null) throw untrusted(folder, distrust);
       closeFolderToOthers(folder);
     }

@@ -19,6 +19,7 @@ import { join } from "node:path";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { commitRow, createAppDatabase } from "../support/app-rows.ts";
 import { canChangeUser, documentOf, mustWalrust, runWalrust, walrustBinary } from "../support/binary.ts";
+import { fileDestination } from "../support/destinations.ts";
 import { tempFolder } from "../support/temp.ts";
 import { WatchProcess } from "../support/watch-process.ts";
 
@@ -226,4 +227,39 @@ describe("local files", () => {
     const shared = await run("snapshot", path, ...bucket);
     expect([shared.exitCode, shared.stderr]).toEqual([3, expect.stringContaining("--state-dir")]);
   });
+
+  test.skipIf(!canChangeUser)(
+    "in a volume of root and a group, --state-dir keeps state beside the data",
+    async () => {
+      const user = { uid: 61_007, gid: 61_007, groups: [61_008], umask: 0o022 };
+      const volume = tempFolder("volume");
+      const path = join(volume, "app.db");
+      createAppDatabase(path);
+      chownSync(volume, 0, 61_008);
+      chmodSync(volume, 0o2775);
+      chownSync(path, user.uid, 61_008);
+      const bucket = fileDestination();
+      mkdirSync(bucket.folder);
+      chownSync(bucket.folder, user.uid, user.gid);
+      chmodSync(join(bucket.folder, ".."), 0o755);
+      const state = join(volume, "state");
+      const words = [path, ...bucket.words, "--state-dir", state];
+      const options = { user, env: { HOME: "/" } };
+      for (const uploads of [1, 0]) {
+        const watch = await WatchProcess.start(words, options);
+        await watch.waitFor("it watches", () => watch.events.some(({ event }) => event === "watching"));
+        await watch.waitFor("the upload", () => watch.uploads().length >= uploads);
+        expect(await watch.stop()).toBe(0);
+        expect(watch.uploads().length).toBe(uploads);
+      }
+      expect([lstatSync(state).uid, lstatSync(state).mode & 0o777]).toEqual([user.uid, 0o700]);
+      chmodSync(volume, 0o2777);
+      rmSync(state, { recursive: true });
+      const refused = await runWalrust(["snapshot", ...words], options);
+      expect([refused.exitCode, refused.stderr]).toEqual([
+        3,
+        expect.stringContaining("writable for everybody"),
+      ]);
+    },
+  );
 });

@@ -66,6 +66,14 @@ describe("parentDistrustOrNull", () => {
   }
 });
 
+test("parentDistrustOrNull lets a chosen folder lie below one that a group may write to, and no more", () => {
+  const volume = facts(0, 0o2775, 2000);
+  expect(parentDistrustOrNull(volume, USER)).toContain("its group");
+  expect(parentDistrustOrNull(volume, USER, true)).toBeNull();
+  expect(parentDistrustOrNull(facts(0, 0o2777, 2000), USER, true)).toContain("everybody");
+  expect(parentDistrustOrNull(facts(4242, 0o2775, 2000), USER, true)).toContain("belongs to user 4242");
+});
+
 describe("distrustOrNull", () => {
   test("a private folder is trusted until its mode, a link or a parent lets others in", () => {
     const top = tempFolder("trust");
