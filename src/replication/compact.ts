@@ -29,6 +29,7 @@ import {
   planExpiry,
   planMergeOrNull,
 } from "./compaction-plan.ts";
+import { chainOf, lastCoveredOrNull, removeStray } from "./stray-merge.ts";
 import { TxidRanges } from "./txid-ranges.ts";
 
 /** The database to compact. */
@@ -57,6 +58,8 @@ export interface CompactedObject {
 export class CompactionProgress {
   /** By level 1 to 3: the TXID up to which it covers the level below; null: not known yet. */
   readonly covered: (Txid | 0 | null)[] = [null, null, null, null];
+  /** The object of each level that ends there, while it is not known that the next one may follow it. */
+  readonly unproven: (LtxObject | null)[] = [null, null, null, null];
   readonly verified = new Set<string>();
 }
 
@@ -72,8 +75,7 @@ export async function compactInto(
 ): Promise<CompactedObject[]> {
   const { store, name } = target;
   const options = signal === undefined ? {} : { signal };
-  const covered = progress.covered[level] ?? (await lastTxidOf(store, name, level));
-  progress.covered[level] = covered;
+  const covered = progress.covered[level] ?? (await lookUpCovered(target, level, progress, signal));
   const startAfter = `${levelPrefix(store.layout, name, level - 1)}${formatTxid((covered + 1) as Txid)}`;
   const sources = await listLevel(
     store,
@@ -89,14 +91,62 @@ export async function compactInto(
     // Not known until it is done: a put that fails may have taken effect, and a longer merge would overlap
     // it.
     progress.covered[level] = null;
+    if (!(await isContinued(target, merge, progress, signal))) return made;
     made.push(await mergeObjects(target, merge, progress, signal));
     progress.covered[level] = merge.maxTxid;
   }
 }
 
-async function lastTxidOf(store: ObjectStore, name: string, level: number): Promise<Txid | 0> {
-  const objects = await listLevel(store, name, level);
-  return objects.reduce<Txid | 0>((max, object) => Math.max(max, object.maxTxid) as Txid, 0);
+/** How far a level has been made, as the store lists it. */
+async function lookUpCovered(
+  { store, name }: CompactionTarget,
+  level: number,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<Txid | 0> {
+  const objects = await listLevel(store, name, level, signal === undefined ? {} : { signal });
+  let last: LtxObject | null = null;
+  for (const object of objects) if (object.maxTxid > (last?.maxTxid ?? 0)) last = object;
+  progress.unproven[level] = last;
+  progress.covered[level] = last?.maxTxid ?? 0;
+  return last?.maxTxid ?? 0;
+}
+
+/**
+ * Whether a merge goes on from the object before it, which another writer may have put. One that is of
+ * another history is removed when that is safe, and made anew the next time.
+ * @throws as `removeStray`
+ */
+async function isContinued(
+  target: CompactionTarget,
+  merge: Merge,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const { store, spoolFolder } = target;
+  const before = progress.unproven[merge.level] ?? null;
+  const [first] = merge.sources;
+  if (before === null || first === undefined || before.maxTxid + 1 !== merge.minTxid) return true;
+  const chain = await chainOf(store, before.key, signal);
+  const previousChain = await previousChainOf(store, spoolFolder, first, signal);
+  if (chain !== null && previousChain !== null && chain !== previousChain) {
+    await removeStray(target, before, previousChain, signal);
+    return false;
+  }
+  progress.unproven[merge.level] = null;
+  return true;
+}
+
+async function previousChainOf(
+  store: ObjectStore,
+  spoolFolder: string,
+  object: LtxObject,
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const local = localFileOrNull(spoolFolder, object);
+  if (local !== null && local.sizeBytes === object.sizeBytes) return hex(local.previousChain);
+  const { metadata } = await store.head(object.key, signal === undefined ? {} : { signal });
+  return decodeMetadata(object.key, metadata).previousChain;
 }
 
 /** Executes one merge and verifies what it made. */
@@ -132,6 +182,7 @@ async function mergeObjects(
     };
     try {
       const isOurs = await putMerged(store, key, file, metadata, signal);
+      if (!isOurs) await assertSameHistory(store, key, chain, signal);
       await verifyOrRemove(store, key, isOurs, signal);
     } finally {
       rmSync(file.path, { force: true });
@@ -176,6 +227,18 @@ async function putMerged(
     if (!hasCode(error, "precondition")) throw error;
     return false;
   }
+}
+
+/** @throws WalrustError code "integrity" when what is stored at the key leads elsewhere */
+async function assertSameHistory(
+  store: ObjectStore,
+  key: string,
+  chain: string | null,
+  signal?: AbortSignal,
+): Promise<void> {
+  const found = await chainOf(store, key, signal);
+  if (found === null || chain === null || found === chain) return;
+  throw new WalrustError("integrity", `${key} was merged from another history`, { context: { key } });
 }
 
 /** Reads a merged object back. One of ours that is not what was sent is removed: restores would prefer it. */
@@ -343,10 +406,21 @@ async function verifyReplacements(
   signal?: AbortSignal,
 ): Promise<void> {
   const below = rangesBelow(candidates);
+  const levels = Array.from({ length: HIGHEST_LEVEL + 1 }, (_, level) => {
+    return objects.filter((object) => object.level === level);
+  });
   for (const replacement of objects) {
     if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
     if (progress.verified.has(replacement.key) || !below[replacement.level]!.hasWithin(replacement)) continue;
     await verifyObject(target.store, replacement.key, signal);
+    const last = lastCoveredOrNull(replacement, levels[replacement.level - 1]!);
+    if (last !== null)
+      await assertSameHistory(
+        target.store,
+        replacement.key,
+        await chainOf(target.store, last.key, signal),
+        signal,
+      );
     progress.verified.add(replacement.key);
   }
 }
