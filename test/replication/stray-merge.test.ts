@@ -67,7 +67,7 @@ test("nothing is merged beyond it, and it stays, while its writer may still run"
   expect(deletesOf(bench)).toEqual([]);
 });
 
-test("it stays where the level below does not prove it a stray, and nothing is merged beyond it", async () => {
+test("it stays where the level below does not prove it, and nothing is merged beyond it", async () => {
   const bench = await benchWithStray(7);
   await bench.store.delete([bench.keys.get(4)!]);
   bench.store.calls.length = 0;
