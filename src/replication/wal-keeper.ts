@@ -12,7 +12,7 @@ import type { LiveDatabase } from "./live-database.ts";
 import { type LookOutcome, LooseKeeper } from "./loose-keeper.ts";
 import { OVERWRITTEN, overwriting } from "./overwritten.ts";
 import { emptyIfAlone, noteRest, rememberFile, renewIndexIfAlone } from "./rest.ts";
-import { hasCommitsBeyond, UNSEEN, WalWitness } from "./wal-witness.ts";
+import { UNSEEN, WalWitness } from "./wal-witness.ts";
 import type { WatchContext } from "./watch-types.ts";
 
 /** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
@@ -220,9 +220,8 @@ export class WalKeeper {
 
   #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
     const { env, options, emit } = this.context;
-    // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer. A writer
-    // that is about to publish its frames looks the same for some microseconds: the next look tells.
-    if (this.#witness.isUsedElsewhere(pin) || hasCommitsBeyond(pin)) {
+    // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer.
+    if (!this.#witness.mayCheckpoint(pin)) {
       this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
       return null;
     }

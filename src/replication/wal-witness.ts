@@ -25,6 +25,8 @@ export class WalWitness {
   #suspicion = NO_SUSPICION;
   #nextUsersMs = 0;
   #nextNamesMs = 0;
+  /** The last time that a checkpoint found commits past the wal-index. */
+  #beyond: Beyond | null = null;
 
   constructor(
     readonly env: Env,
@@ -36,6 +38,7 @@ export class WalWitness {
     this.#stamp = null;
     this.#suspicion = NO_SUSPICION;
     this.#nextUsersMs = 0;
+    this.#beyond = null;
   }
 
   /**
@@ -53,6 +56,20 @@ export class WalWitness {
       noteGrip(namesConditionOrNull(pin.path, fileNamesOf(pin.databaseFd, pin.path)), this.conditions);
     }
     return this.#hasUnseenCommits(pin, nowMs, capturedMs) ? UNSEEN : null;
+  }
+
+  /**
+   * Whether a checkpoint is safe: nobody uses another wal-index, and it names the last commit of the WAL. A
+   * writer between its frames and the wal-index is there at almost every look when each commit waits for the
+   * disk, so commits past the wal-index do not count once it has come to show those of the last time.
+   */
+  mayCheckpoint(pin: Pin): boolean {
+    if (this.isUsedElsewhere(pin)) return false;
+    const before = this.#beyond;
+    const index = pin.walIndex();
+    if (index === null) return false;
+    this.#beyond = beyondOrNull(pin.walPath, index);
+    return this.#beyond === null || (before !== null && hasComeToShow(before, index));
   }
 
   /** Whether somebody uses the database and not the wal-index of this pin: then no checkpoint is safe. */
@@ -83,16 +100,34 @@ export const UNSEEN = "the WAL gets commits that its wal-index does not show";
  */
 export function hasCommitsBeyond(pin: Pin): boolean {
   const index = pin.walIndex();
-  return index !== null && !isEndOf(pin.walPath, index) && isSameIndex(index, pin.walIndex());
+  return index !== null && beyondOrNull(pin.walPath, index) !== null && isSameIndex(index, pin.walIndex());
 }
 
-/** Whether a wal-index names the last valid commit of the WAL. */
-function isEndOf(walPath: string, index: WalIndexHeader): boolean {
+/** Commits past a wal-index. */
+interface Beyond {
+  readonly index: WalIndexHeader;
+  /** The last frame of the last commit; null when the WAL is another than the wal-index's. */
+  readonly frameCount: number | null;
+}
+
+/** What lies past a wal-index, or null when it names the last valid commit of the WAL. */
+function beyondOrNull(walPath: string, index: WalIndexHeader): Beyond | null {
   const mark = markOfIndexOrNull(walPath, index);
-  if (mark === null) return index.mxFrame === 0 && isLeftover(followWal(walPath, null), index);
+  if (mark === null) {
+    const isEmpty = index.mxFrame === 0 && isLeftover(followWal(walPath, null), index);
+    return isEmpty ? null : { index, frameCount: null };
+  }
   const end = followWal(walPath, mark);
   const { frameCount, checksum1 } = end?.cursor ?? { frameCount: 0, checksum1: 0 };
-  return frameCount === index.mxFrame && (frameCount === 0 || checksum1 === index.frameChecksum1);
+  const isEnd = frameCount === index.mxFrame && (frameCount === 0 || checksum1 === index.frameChecksum1);
+  return isEnd ? null : { index, frameCount };
+}
+
+/** Whether a wal-index has come to show commits that were past it: their writer uses it. */
+function hasComeToShow({ index: before, frameCount }: Beyond, index: WalIndexHeader | null): boolean {
+  const isSameWal = index !== null && index.salt1 === before.salt1 && index.salt2 === before.salt2;
+  if (!isSameWal || frameCount === null || frameCount <= before.mxFrame) return false;
+  return index.mxFrame >= frameCount && index.changeCount !== before.changeCount;
 }
 
 /**
