@@ -101,7 +101,8 @@ function pathsOfHome(stateHome: string): string[] {
 
 /** The same for people. */
 export function localLines({ state_home, databases }: LocalFiles): string[] {
-  if (databases.length === 0) return ["No database has files on this machine"];
+  if (databases.length === 0)
+    return ["No database of this user is known on this machine: name a --config, or start a watch"];
   const lines = databases.flatMap((one) => [
     `${oneLine(one.path)}${one.name === null ? "" : ` (${oneLine(one.name)})`}`,
     `  state   ${oneLine(one.state_folder)}${one.reason === null ? "" : ` (${oneLine(one.reason)})`}`,

@@ -41,7 +41,7 @@ export const restoreVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "restored and checked (or nothing to do, with --if-…); with a warning where SQLite finds fault"],
+    [0, "restored and checked, with a warning for each fault of the source; or nothing to do, with --if-…"],
     [2, "usage; or the target exists and --force is not given"],
     [3, "the target cannot be written, or is in use"],
     [4, "storage"],
