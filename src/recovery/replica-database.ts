@@ -157,7 +157,7 @@ export class ReplicaDatabase implements ObjectTarget {
       const found = `${formatChecksum(preApplyChecksum)}, the replica is ${formatChecksum(this.checksum)}`;
       throw new DivergedError(`${key} applies to database checksum ${found}`);
     }
-    // What the database grows by goes into the WAL, and from there into the file.
+    // The growth of the database goes into the WAL, and from there into the file.
     const databaseBytes = 2 * Math.max(0, commit - this.pageCount) * pageSizeBytes;
     assertRoom({ databaseBytes, writtenBytes: 0, objectBytes }, this.path);
     this.beginTransaction(commit);

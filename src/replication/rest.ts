@@ -106,7 +106,7 @@ export function renewIndexIfAlone(live: LiveDatabase, env: Env): string | null {
   if (pin.isLoose || index === null || index.pageCount === 0 || !pin.isAlone()) return null;
   const before = restingFileOf(pin);
   pin.release();
-  // Whoever opens the database in between begins the wal-index anew, and its count of commits at 0.
+  // The next to open the database in between begins the wal-index anew, and its count of commits at 0.
   live.changeCount = 0;
   if (!pin.repin(env)) live.pinLost = "the pin could not be taken again while the database rested";
   else if (!isStillAtRest(before, pin)) live.pinLost = "the database file was written while it rested";
