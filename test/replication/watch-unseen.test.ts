@@ -32,6 +32,8 @@ interface Watched {
   readonly run: WatchRun;
   /** Lets so many seconds pass, one after the other. */
   readonly pass: (seconds: number) => Promise<void>;
+  /** From here on only `pass` lets time pass. */
+  readonly freeze: () => void;
 }
 
 async function watched(): Promise<Watched> {
@@ -44,18 +46,27 @@ async function watched(): Promise<Watched> {
     ticks++;
     return systemEnv(SILENT_LOG).sleep(1, signal);
   };
-  const run = new WatchRun([targetOf(path)], store, {}, { ...clock.overrides, sleep });
+  const realMs = clock.overrides.monotonicMs;
+  let frozenMs: number | null = null;
+  let passedMs = 0;
+  const monotonicMs = (): number => (frozenMs === null ? realMs() : frozenMs + passedMs);
+  const run = new WatchRun([targetOf(path)], store, {}, { ...clock.overrides, monotonicMs, sleep });
   runs.push(run);
   await run.uploaded(1);
   const pass = async (seconds: number): Promise<void> => {
     for (let second = 0; second < seconds; second++) {
       const before = ticks;
       clock.pass(1_000);
+      passedMs += 1_000;
       // An idle database is looked at on every second tick.
       await waitUntil(() => ticks > before + 3);
     }
   };
-  return { path, app, store, run, pass };
+  const freeze = (): void => {
+    passedMs = 0;
+    frozenMs = realMs();
+  };
+  return { path, app, store, run, pass, freeze };
 }
 
 /** A writer that knows nothing of SQLite's locks: what a copy of the database gets is put into the WAL. */
@@ -88,6 +99,22 @@ test("commits past the wal-index are found when nobody else is there, and captur
   await writePast(path, "INSERT INTO t(v) VALUES ('past')");
   await passUntil(pass, () => run.isSaid("its wal-index does not show"));
   await run.until("the commit", () => run.uploadedTxid() >= 3);
+  await run.stop();
+  await provenHistory(store, "app");
+  expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual(rowsOf(imageOf(path), ROWS));
+});
+
+// Time stands still until the commits are there: a watch that empties the WAL of the killed application while
+// they are written would leave the other engine with a WAL that is not the one it goes on with.
+test("commits past the wal-index of a WAL that is not empty yet are not cut off", async () => {
+  const { path, app, store, run, pass, freeze } = await watched();
+  await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+  freeze();
+  await app.kill();
+  await writePast(path, "INSERT INTO t(v) VALUES ('past 1')", "INSERT INTO t(v) VALUES ('past 2')");
+  await passUntil(pass, () => run.isSaid("its wal-index does not show"));
+  await passUntil(pass, () => run.uploadedTxid() >= 3);
+  expect(rowsOf(imageOf(path), "SELECT v FROM t").flat()).toEqual(["first", "seen", "past 1", "past 2"]);
   await run.stop();
   await provenHistory(store, "app");
   expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual(rowsOf(imageOf(path), ROWS));
