@@ -127,6 +127,7 @@ export class DatabaseUpkeep {
 
   #startReconcile(live: LiveDatabase, writer: string): void {
     const { upkeeps, env } = this.context;
+    const { taken } = this.snapshots;
     this.#hold(
       upkeeps
         .runPatiently(
@@ -137,6 +138,9 @@ export class DatabaseUpkeep {
         .then(({ problem }) => {
           this.#reconcileFailure?.healed();
           this.#reconcileClock.done(env.monotonicMs(), env.random());
+          // A snapshot that came meanwhile may mend it: looked at again, when it is uploaded.
+          const isMeanwhile = this.snapshots.taken !== taken || live.pending.some(isSnapshotFile);
+          if (problem !== null && isMeanwhile) return this.#reconcileClock.mended(env.monotonicMs());
           this.#judge(problem);
         })
         .catch((error) => {

@@ -87,6 +87,29 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
+  test("a snapshot that comes while the bucket is looked at is the one that mends it", async () => {
+    const store = new FaultyStore(new MemoryStore());
+    const { path, app } = await newDatabase();
+    const before = await watchOne(path, store);
+    for (let row = 0; row < 3; row++) await before.commit(app, `INSERT INTO t(v) VALUES (${row})`);
+    await before.stop();
+    await store.inner.delete((await keysAt(store.inner, "app", 0)).slice(-1));
+    const run = new WatchRun([targetOf(path)], store);
+    let looks = 0;
+    store.after = async (operation) => {
+      // The look at the newest object ends it, after its listings.
+      if (operation !== "head" || run.all("watching").length === 0 || ++looks > 1) return;
+      await run.until("a snapshot meanwhile", () => run.all("uploaded").length > 0);
+    };
+    await run.until("another look", () => looks > 1);
+    await run.commit(app, "INSERT INTO t(v) VALUES ('after')");
+    await run.stop();
+    expect(run.all("uploaded").filter(({ kind }) => kind === "snapshot").length).toBe(1);
+    expect(run.all("condition")).toEqual([]);
+    await expectSame(store.inner as MemoryStore, path);
+    await app.close();
+  });
+
   test("what is deleted under a running watch is found within a day", async () => {
     const store = new MemoryStore();
     const clock = movableClock();
