@@ -17,6 +17,7 @@ import {
   retainConnection,
 } from "./descriptors.ts";
 import { guardJournal } from "./journal-guard.ts";
+import { requireBoundedSchema } from "./schema-size.ts";
 import { assertNotMadeByUs, prepareSideFiles } from "./side-files.ts";
 
 /** How a connection behaves. */
@@ -168,11 +169,17 @@ export class Connection {
     if (this.database.inTransaction) this.#run("ROLLBACK");
   }
 
+  /** A schema that SQLite could parse for minutes is refused. */
+  requireBoundedSchema(): void {
+    requireBoundedSchema(this.path, this.identity);
+  }
+
   /**
    * Checkpoints with `synchronous=FULL`. PASSIVE blocks nobody; TRUNCATE takes the write lock, and with a
    * busy timeout of 0 gives up at once when anybody is in the way. Never FULL or RESTART.
    */
   checkpoint(mode: "PASSIVE" | "TRUNCATE"): CheckpointResult {
+    this.requireBoundedSchema();
     if (!this.#isSynchronous) {
       this.#run("PRAGMA synchronous = FULL");
       this.#isSynchronous = true;

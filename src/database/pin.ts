@@ -133,6 +133,7 @@ export class Pin {
     try {
       connection.beginRead();
       assertStillJudged(judged);
+      connection.requireBoundedSchema();
       const pin = Pin.#openFiles(path, databaseFd, database);
       try {
         pin.#takeAll(env);
@@ -402,6 +403,7 @@ export class Pin {
     try {
       connection.beginRead();
       assertStillJudged(judged);
+      connection.requireBoundedSchema();
       if (this.changedFile() !== "none") throw replacedError(this.path);
       this.#takeAll(env);
     } finally {

@@ -20,6 +20,7 @@ import {
 import { dirname, join } from "node:path";
 import { commitRow, createAppDatabase } from "../support/app-rows.ts";
 import { mustWalrust } from "../support/binary.ts";
+import { inflateSchema } from "../support/large-schema.ts";
 import { takeLeaseOrNull } from "../support/lease.ts";
 import { tempFolder } from "../support/temp.ts";
 import { WatchProcess } from "../support/watch-process.ts";
@@ -146,6 +147,19 @@ describe("a watch over hostile tenants", () => {
     }
     for (const end of leases) await end?.();
     await watch.waitForTxid(1, "tenant/app");
+    expect(await watch.stop()).toBe(0);
+  });
+
+  test("refuses a schema that would hold SQLite up at each checkpoint", async () => {
+    const top = tempFolder("tenants");
+    const others = new Map([["zzz", victim(top, "zzz")]]);
+    mkdirSync(join(top, "tenant"), { mode: 0o700 });
+    createAppDatabase(join(top, "tenant", "app.db"));
+    inflateSchema(join(top, "tenant", "app.db"));
+    const words = [join(top, "*/app.db"), "-b", `file://${tempFolder("bucket")}`];
+    const watch = await WatchProcess.start([...words, "--wal-sync-interval", "0.01"]);
+    await expectVictimsServed(watch, others);
+    await watch.waitFor("it is told", () => /tenant\/app: .*its schema has more than/.test(watch.stderr));
     expect(await watch.stop()).toBe(0);
   });
 
