@@ -16,6 +16,7 @@ import { formatTxid, levelPrefix, parseObjectKey } from "../format/keys.ts";
 import { LtxDecoder } from "../format/ltx-decoder.ts";
 import { type LtxSource, mergeLtx } from "../format/ltx-merge.ts";
 import type { Txid } from "../format/types.ts";
+import { ltxPageSizeOrNull } from "../local/ltx-page-size.ts";
 import { createTemp, openOwn, writeWhole } from "../local/own-file.ts";
 import { isIntact, type SpoolFile, SpoolWriter } from "../local/spool.ts";
 import { localFileOrNull } from "../local/spool-cache.ts";
@@ -92,8 +93,9 @@ export async function compactInto(
     // it.
     progress.covered[level] = null;
     if (!(await isContinued(target, merge, progress, signal))) return made;
-    made.push(await mergeObjects(target, merge, progress, signal));
-    progress.covered[level] = merge.maxTxid;
+    const object = await mergeObjects(target, merge, progress, signal);
+    made.push(object);
+    progress.covered[level] = object.maxTxid;
   }
 }
 
@@ -149,21 +151,46 @@ async function previousChainOf(
   return decodeMetadata(object.key, metadata).previousChain;
 }
 
-/** Executes one merge and verifies what it made. */
+/**
+ * Opens the sources of a merge, up to the first one with another page size: a database that was replaced by
+ * one with other pages goes on in a merge of its own.
+ */
+async function openSources(
+  target: CompactionTarget,
+  { sources }: Merge,
+  signal?: AbortSignal,
+): Promise<OpenSource[]> {
+  const opened: OpenSource[] = [];
+  try {
+    for (const source of sources) {
+      const open = await openSource(target, source, signal);
+      if (opened[0] !== undefined && open.pageSizeBytes !== opened[0].pageSizeBytes) {
+        open.close();
+        break;
+      }
+      opened.push(open);
+      await target.env.turn();
+    }
+    return opened;
+  } catch (error) {
+    for (const source of opened) source.close();
+    throw error;
+  }
+}
+
+/** Executes one merge, of as many of its sources as have one page size, and verifies what it made. */
 async function mergeObjects(
   target: CompactionTarget,
-  merge: Merge,
+  planned: Merge,
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<CompactedObject> {
-  const { store, name, spoolFolder, env } = target;
-  const opened: OpenSource[] = [];
+  const { store, name, spoolFolder } = target;
+  const opened = await openSources(target, planned, signal);
+  const taken = planned.sources.slice(0, opened.length);
+  const merge: Merge = { ...planned, sources: taken, maxTxid: taken.at(-1)!.maxTxid };
   const spool = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
   try {
-    for (const source of merge.sources) {
-      opened.push(await openSource(target, source, signal));
-      await env.turn();
-    }
     const { header } = mergeLtx(
       opened.map(({ read }) => read),
       (bytes) => spool.write(bytes),
@@ -299,6 +326,8 @@ export async function verifyObject(store: ObjectStore, key: string, signal?: Abo
 
 interface OpenSource {
   readonly read: LtxSource;
+  /** Null when its header cannot be read; the merge reports that. */
+  readonly pageSizeBytes: number | null;
   readonly chain: string | null;
   readonly previousChain: string | null;
   readonly close: () => void;
@@ -348,7 +377,11 @@ async function openSource(
 /**
  * A file as a merge source; opened at its first read, so that many sources need no descriptor each for long.
  */
-function openFile(path: string, sizeBytes: number, isTemporary: boolean): Pick<OpenSource, "read" | "close"> {
+function openFile(
+  path: string,
+  sizeBytes: number,
+  isTemporary: boolean,
+): Pick<OpenSource, "read" | "pageSizeBytes" | "close"> {
   let offset = 0;
   let fd: number | null = null;
   const read = (buffer: Uint8Array): number => {
@@ -361,7 +394,7 @@ function openFile(path: string, sizeBytes: number, isTemporary: boolean): Pick<O
     if (fd !== null) closeSync(fd);
     if (isTemporary) rmSync(path, { force: true });
   };
-  return { read, close };
+  return { read, pageSizeBytes: ltxPageSizeOrNull(path), close };
 }
 
 /** What became of replaced objects. */

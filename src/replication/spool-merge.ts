@@ -15,6 +15,7 @@
 import { closeSync, readSync } from "node:fs";
 import { hex } from "../format/chain.ts";
 import { type LtxSource, MERGE_INPUTS_MAX, mergeLtxInSlices } from "../format/ltx-merge.ts";
+import { ltxPageSizeOrNull } from "../local/ltx-page-size.ts";
 import { openOwn } from "../local/own-file.ts";
 import { isSnapshotFile, removeSpoolFile, type SpoolFile, SpoolWriter } from "../local/spool.ts";
 import { writeState } from "../local/state.ts";
@@ -32,6 +33,15 @@ export interface PlannedMerge {
   readonly sources: readonly SpoolFile[];
   /** Whether it takes long enough to be done in slices. */
   readonly isLong: boolean;
+}
+
+/** Page sizes that were read: the header of each file is read once. */
+const pageSizes = new WeakMap<SpoolFile, number | null>();
+
+function pageSizeOrNull(file: SpoolFile): number | null {
+  let pageSizeBytes = pageSizes.get(file);
+  if (pageSizeBytes === undefined) pageSizes.set(file, (pageSizeBytes = ltxPageSizeOrNull(file.path)));
+  return pageSizeBytes;
 }
 
 /**
@@ -54,6 +64,7 @@ export function planMerge(
     if (file.level !== 0) continue;
     const isTooLarge = bytes > 0 && file.sizeBytes > bytes * growth;
     if (file.minTxid <= afterTxid || isTooLarge || bytes + file.sizeBytes > MERGE_BYTES_MAX) break;
+    if ((pageSizeOrNull(file) ?? state.pageSizeBytes) !== state.pageSizeBytes) break;
     sources.push(file);
     bytes += file.sizeBytes;
   }
