@@ -196,6 +196,7 @@ function provenSnapshots({ retentionsPerSecond, snapshotsPerSecond }: SteadyPace
 function upkeepTraffic(model: Model): Traffic {
   const { pace, levels, snapshots, stocks, listPages, listedBytes } = model;
   const { expiryLooksPerSecond, retentionsPerSecond, snapshotsPerSecond, validationsPerSecond } = pace;
+  const { reconcilesPerSecond } = pace;
   const expired = levels.reduce((sum, { expiredPerSecond }) => sum + expiredPerSecond, 0);
   // Each snapshot that is there has its time read, those that are new since the last time among them.
   const judged =
@@ -204,11 +205,12 @@ function upkeepTraffic(model: Model): Traffic {
     return sum + count * (objectBytes <= VERIFY_WHOLE_SIZE_MAX ? 1 : 2);
   }, 1);
   const proven = provenSnapshots(pace);
-  const listings = expiryLooksPerSecond + retentionsPerSecond + validationsPerSecond;
+  const listings = expiryLooksPerSecond + retentionsPerSecond + validationsPerSecond + reconcilesPerSecond;
   return {
     put: 0,
-    list: listings * listPages + validationsPerSecond,
-    get: retentionsPerSecond * judged + proven + validationsPerSecond * validated,
+    // The daily look lists unfinished uploads, too, and asks whose the newest object is.
+    list: listings * listPages + validationsPerSecond + reconcilesPerSecond,
+    get: retentionsPerSecond * judged + proven + validationsPerSecond * validated + reconcilesPerSecond,
     delete: deletesPerSecond(expiryLooksPerSecond, expired) + deletingRetentions(pace),
     uploadedBytes: 0,
     downloadedBytes: listings * listedBytes + proven * snapshots.objectBytes,

@@ -17,6 +17,8 @@ import type { DatabaseOptions } from "./watch-types.ts";
 const LOOKS_PER_SECOND = 25;
 /** The least time between two looks for what has expired (maintenance.ts). */
 const EXPIRY_INTERVAL_SECONDS = 600;
+/** The look at what is acknowledged comes after half a day to a day (reconcile.ts), also without a change. */
+const RECONCILES_PER_SECOND = 1 / (0.75 * 86_400);
 /** What floating point may add to a number of objects. */
 const ROUNDING = 1e-9;
 
@@ -47,6 +49,8 @@ export interface SteadyPace {
   readonly expiryLooksPerSecond: number;
   readonly retentionsPerSecond: number;
   readonly validationsPerSecond: number;
+  /** Looks whether what is listed leads to what was acknowledged. */
+  readonly reconcilesPerSecond: number;
 }
 
 const NO_MERGES: MergePace = {
@@ -77,6 +81,7 @@ export function steadyPace(options: DatabaseOptions, rate: CommitRate, bytesPerC
       madeLevels === 0 ? 0 : Math.min(1 / EXPIRY_INTERVAL_SECONDS, captures * (1 + madeLevels)),
     retentionsPerSecond: Math.max(afterSnapshot, optionalPerSecond(maintenance?.retentionIntervalMs)),
     validationsPerSecond: optionalPerSecond(options.validationIntervalMs),
+    reconcilesPerSecond: RECONCILES_PER_SECOND,
   };
 }
 

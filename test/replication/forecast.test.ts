@@ -209,9 +209,13 @@ describe("forecastMonth", () => {
     expect(sum).toBeCloseTo(uploadedBytes, 0);
   });
 
-  test("an idle database costs no request and lies there as one snapshot", () => {
+  test("an idle database costs the daily look and nothing else, and lies there as one snapshot", () => {
     const { requests, stored, uploadedBytes } = forecastOf({}, 0);
-    expect(requests).toEqual({ put: 0, list: 0, get: 0, delete: 0 });
+    // Every 18 hours: five levels, unfinished uploads, and the newest object.
+    const looks = MONTH_HOURS / 18;
+    expect(requests).toMatchObject({ put: 0, delete: 0 });
+    expect(requests.list).toBeCloseTo(looks * 6, 6);
+    expect(requests.get).toBeCloseTo(looks, 6);
     expect(uploadedBytes).toBe(0);
     expect(stored).toMatchObject({ snapshotCount: 1, growthBytesPerMonth: 0, steadyAfterMs: 0 });
     expect(stored.totalBytes).toBe(stored.snapshotBytes);
