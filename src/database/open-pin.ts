@@ -9,7 +9,7 @@ import { closeDescriptor, descriptorIdentity, openDescriptor } from "./descripto
 import { fileNamesOf } from "./file-names.ts";
 import { decideGrip, type Grip } from "./grip.ts";
 import { LoosePin } from "./loose-pin.ts";
-import { findOtherUsers, type OtherUsers } from "./other-users.ts";
+import { findOtherUsers, type OtherUsers, PATIENT, type Patience } from "./other-users.ts";
 import { NO_EVIDENCE, type WalEvidence } from "./own-wal.ts";
 import { Pin } from "./pin.ts";
 import { requirePinnable, resolvePath } from "./pinnable.ts";
@@ -42,14 +42,14 @@ export function openPin(
 ): OpenedPin {
   const realPath = resolvePath(path);
   requirePinnable(realPath);
-  const { kind, condition } = gripOf(realPath, env, hasUnseenCommits);
+  const { kind, condition } = gripOf(realPath, env, hasUnseenCommits, PATIENT);
   const pin = kind === "pin" ? Pin.open(realPath, env, evidence) : LoosePin.open(realPath, env, evidence);
   return { pin, condition };
 }
 
 /** How the database at a real path can be held now. @throws WalrustError code "database" */
-export function gripOf(path: string, env: Env, hasUnseenCommits = false): Grip {
-  const users = findOtherUsers(path, env);
+export function gripOf(path: string, env: Env, hasUnseenCommits = false, patience?: Patience): Grip {
+  const users = findOtherUsers(path, env, patience);
   const fd = openDescriptor(path);
   const database = descriptorIdentity(fd);
   try {

@@ -33,6 +33,12 @@ const NOBODY: OtherUsers = { isInUse: false, isIndexShared: false, isIndexForeig
 const CONFIRMATIONS = 3;
 const CONFIRM_MS = 2;
 
+/** How long a foreign wal-index has to stay one: the pauses between looks, in ms. */
+export type Patience = readonly number[];
+const QUICK: Patience = [2, 2];
+/** Before a pin is given up for it: on a busy machine a process may stand between its two locks for long. */
+export const PATIENT: Patience = [2, 2, 4, 8, 16, 32, 64];
+
 /** As they are at this moment, through two open descriptors. @param shmFd null when there is no -shm */
 export function otherUsersOf(databaseFd: number, shmFd: number | null): OtherUsers {
   if (!ofdLocksSupported()) return NOBODY;
@@ -44,10 +50,16 @@ export function otherUsersOf(databaseFd: number, shmFd: number | null): OtherUse
 }
 
 /** As `otherUsersOf`, where a foreign wal-index counts only if it stays one for some milliseconds. */
-export function settledUsersOf(databaseFd: number, shmFd: number | null, env: Env): OtherUsers {
+export function settledUsersOf(
+  databaseFd: number,
+  shmFd: number | null,
+  env: Env,
+  patience: Patience = QUICK,
+): OtherUsers {
   let users = otherUsersOf(databaseFd, shmFd);
-  for (let time = 1; time < CONFIRMATIONS && users.isIndexForeign; time++) {
-    env.sleepSync(CONFIRM_MS);
+  for (const pauseMs of patience) {
+    if (!users.isIndexForeign) break;
+    env.sleepSync(pauseMs);
     users = otherUsersOf(databaseFd, shmFd);
   }
   return users;
@@ -58,14 +70,14 @@ export function settledUsersOf(databaseFd: number, shmFd: number | null, env: En
  * wal-index and others do not, the kernel's table of locks tells.
  * @throws WalrustError code "database" when a file cannot be opened
  */
-export function findOtherUsers(path: string, env: Env): OtherUsers {
+export function findOtherUsers(path: string, env: Env, patience: Patience = QUICK): OtherUsers {
   if (!ofdLocksSupported()) return NOBODY;
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);
   try {
     const shmFd = openOrNull(`${path}-shm`);
     try {
-      const users = settledUsersOf(databaseFd, shmFd, env);
+      const users = settledUsersOf(databaseFd, shmFd, env, patience);
       if (!users.isIndexShared || shmFd === null) return users;
       const shm = descriptorIdentity(shmFd);
       return { ...users, isIndexForeign: isAnybodyElsewhere(database, shm, env) };

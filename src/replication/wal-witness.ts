@@ -6,7 +6,7 @@
 import { fileNamesOf } from "../database/file-names.ts";
 import { type FileStamp, isSameStamp, pathStampOrNull } from "../database/file-stamp.ts";
 import { GRIP_CONDITIONS, namesConditionOrNull } from "../database/grip.ts";
-import { settledUsersOf } from "../database/other-users.ts";
+import { PATIENT, type Patience, settledUsersOf } from "../database/other-users.ts";
 import type { Pin } from "../database/pin.ts";
 import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../database/unseen.ts";
 import { followWal, markOfIndexOrNull, type WalEndMark } from "../database/wal-follow.ts";
@@ -49,7 +49,7 @@ export class WalWitness {
   look(pin: Pin, nowMs: number, capturedMs: number): string | null {
     if (nowMs >= this.#nextUsersMs) {
       this.#nextUsersMs = nowMs + USERS_INTERVAL_MS;
-      if (this.isUsedElsewhere(pin)) return "the database is used past its -shm";
+      if (this.isUsedElsewhere(pin, PATIENT)) return "the database is used past its -shm";
     }
     if (nowMs >= this.#nextNamesMs) {
       this.#nextNamesMs = nowMs + NAMES_INTERVAL_MS;
@@ -73,8 +73,8 @@ export class WalWitness {
   }
 
   /** Whether somebody uses the database and not the wal-index of this pin: then no checkpoint is safe. */
-  isUsedElsewhere(pin: Pin): boolean {
-    return settledUsersOf(pin.databaseFd, pin.shmFd, this.env).isIndexForeign;
+  isUsedElsewhere(pin: Pin, patience?: Patience): boolean {
+    return settledUsersOf(pin.databaseFd, pin.shmFd, this.env, patience).isIndexForeign;
   }
 
   #hasUnseenCommits(pin: Pin, nowMs: number, capturedMs: number): boolean {

@@ -4,6 +4,9 @@
  */
 import { afterEach, expect, test } from "bun:test";
 import { existsSync, linkSync, rmSync, statSync } from "node:fs";
+import { closeDescriptor, descriptorIdentity, openDescriptor } from "../../src/database/descriptors.ts";
+import { SHARED_LENGTH, SHARED_START } from "../../src/database/lock-bytes.ts";
+import { lockShared, unlock } from "../../src/database/ofd-lock.ts";
 import { openPin } from "../../src/database/open-pin.ts";
 import { findOtherUsers, processesElsewhere, settledUsersOf } from "../../src/database/other-users.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../support/pinned-database.ts";
@@ -74,6 +77,21 @@ test("applications that open and close all the time are never taken for such", a
   isOver = true;
   await churn;
   expect(sightings).toBe(0);
+});
+
+test("a database is pinned beside an application that stands for long between its two locks", async () => {
+  const { path, app } = await walDatabase();
+  await app.close();
+  const fd = openDescriptor(path);
+  expect(lockShared(fd, SHARED_START, SHARED_LENGTH)).toBe(true);
+  let pauses = 0;
+  const sleepSync = (): void => {
+    if (++pauses === 5) unlock(fd, SHARED_START, SHARED_LENGTH);
+  };
+  const { pin, condition } = openPin(path, { ...env, sleepSync });
+  expect([pin.isLoose, condition, pauses >= 5]).toEqual([false, null, true]);
+  pin.close();
+  closeDescriptor(descriptorIdentity(fd), fd);
 });
 
 test("opening a database whose users have another wal-index makes no file and takes no lock", async () => {

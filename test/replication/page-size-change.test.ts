@@ -6,6 +6,8 @@ import { expect, test } from "bun:test";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { stateFolderAt } from "../../src/local/state-folder.ts";
 import { CompactionProgress, compactInto } from "../../src/replication/compact.ts";
+import { planMerge } from "../../src/replication/spool-merge.ts";
+import { remainsOrNull } from "../../src/replication/spool-remains.ts";
 import { listLevel } from "../../src/storage/catalog.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { imageOf, rowsOf } from "../support/database-image.ts";
@@ -71,6 +73,8 @@ test("levels are made on both sides of a change of the page size", async () => {
 test("what waits behind an upload is merged on both sides of a change of the page size", async () => {
   const store = new FaultyStore(new MemoryStore());
   const { path, run } = await withBothSizes(store, true);
+  const waiting = remainsOrNull(targetOf(path), store.url, true);
+  expect(waiting && planMerge(waiting, 0)?.sources.map(({ minTxid }) => Number(minTxid))).toEqual([5, 6, 7]);
   store.before = () => {};
   await run.until("an empty queue", () => run.status().pendingCount === 0, 15_000);
   await run.stop();
