@@ -39,7 +39,8 @@ export class RuntimeFolders {
     const isRoot = (process.geteuid?.() ?? 0) === 0;
     const folders = [
       service?.startsWith("/") ? realParent(service) : null,
-      session?.startsWith("/") ? realParent(join(session, "walrust")) : null,
+      // Not resolved: whoever owns the session's folder could make it a link to a folder of ours.
+      session?.startsWith("/") ? join(realParent(session), "walrust") : null,
       isRoot || isLookup ? realParent(SYSTEM_FOLDER) : null,
       stateHomeOf(this.choice),
       // A service's state home is another than that of its user at a shell.

@@ -77,7 +77,9 @@ function readCertificates(path: string, setting: string): string[] {
 
 function readText(path: string, what: string): string {
   try {
-    const { size } = statSync(path);
+    const stats = statSync(path);
+    if (!stats.isFile()) throw new Error("it is no regular file");
+    const { size } = stats;
     if (size > FILE_SIZE_MAX) throw new Error(`it has ${size} bytes, expected at most ${FILE_SIZE_MAX}`);
     return readFileSync(path, "latin1");
   } catch (cause) {

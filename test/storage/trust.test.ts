@@ -99,4 +99,10 @@ describe("storeTrust", () => {
       }
     });
   }
+
+  test("a FIFO in the place of the file is told at once", () => {
+    const path = join(tempFolder("trust"), "ca.pem");
+    Bun.spawnSync(["mkfifo", path]);
+    expect(() => storeTrust(path, {})).toThrow("no regular file");
+  });
 });

@@ -1,0 +1,34 @@
+/** Where a socket lies: in no folder that somebody else could choose by a link, or could exchange. */
+import { expect, test } from "bun:test";
+import { chmodSync, chownSync, lchownSync, mkdirSync, realpathSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
+import { tempFolder } from "../support/temp.ts";
+
+const TENANT = 4242;
+const testAsRoot = test.skipIf(process.geteuid?.() !== 0);
+
+test("the session's folder, made there", () => {
+  const session = realpathSync(tempFolder("session"));
+  const folders = RuntimeFolders.standard({ XDG_RUNTIME_DIR: session });
+  expect(folders.ownOrNull()).toBe(join(session, "walrust"));
+  expect(folders.present()).toContain(join(session, "walrust"));
+});
+
+testAsRoot("the session's folder of another user is left alone, and so is a link in it", () => {
+  const session = realpathSync(tempFolder("session"));
+  chmodSync(session, 0o700);
+  chownSync(session, TENANT, TENANT);
+  const presentIn = (folder: string): string[] => {
+    return RuntimeFolders.standard({ XDG_RUNTIME_DIR: folder }).present();
+  };
+  mkdirSync(join(session, "walrust"), { mode: 0o700 });
+  expect(presentIn(session).filter((folder) => folder.startsWith(session))).toEqual([]);
+
+  const linked = realpathSync(tempFolder("session"));
+  chownSync(linked, TENANT, TENANT);
+  const secret = realpathSync(tempFolder("secret"));
+  symlinkSync(secret, join(linked, "walrust"));
+  lchownSync(join(linked, "walrust"), TENANT, TENANT);
+  expect(presentIn(linked)).not.toContain(secret);
+});
