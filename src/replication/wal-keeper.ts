@@ -147,8 +147,11 @@ export class WalKeeper {
 
   /** What the last close of the application would do without our pin. @returns why to anchor anew, or null */
   #restIfAlone(live: LiveDatabase, nowMs: number): string | null {
-    if (nowMs < this.#nextRestMs) return null;
     const quietMs = nowMs - this.#lastCaptureMs;
+    // Until the WAL is empty it is a trap for a file that is moved into place: each look asks whether the
+    // application has closed, which costs a microsecond.
+    const hasJustClosed = quietMs >= FIRST_REST_MS && live.pin.walIndex()?.mxFrame !== 0 && isAlone(live);
+    if (nowMs < this.#nextRestMs && !hasJustClosed) return null;
     this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
     const isOften = nowMs - this.#lastRestMs < REST_PAUSE_MS;
     if (quietMs < (isOften ? REST_QUIET_MS : FIRST_REST_MS)) return null;
@@ -251,4 +254,8 @@ export class WalKeeper {
     this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
     return null;
   }
+}
+
+function isAlone({ pin }: LiveDatabase): boolean {
+  return !pin.isLoose && pin.state !== "released" && pin.isAlone();
 }

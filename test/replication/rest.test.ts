@@ -48,6 +48,29 @@ test("the WAL is emptied when the application has closed, and only then", async 
   await provenHistory(store, "app");
 });
 
+test("the WAL is emptied at the first look after a long idle application has closed", async () => {
+  const { path, app } = await newDatabase();
+  let frozenMs: number | null = null;
+  let ticks = 0;
+  const monotonicMs = (): number => frozenMs ?? performance.now();
+  const sleep = (_: number, signal?: AbortSignal): Promise<void> => {
+    ticks++;
+    return systemEnv(SILENT_LOG).sleep(1, signal);
+  };
+  const run = new WatchRun([targetOf(path)], new MemoryStore(), {}, { monotonicMs, sleep });
+  await run.uploaded(1);
+  await run.commit(app, "INSERT INTO t(v) VALUES (1)");
+  frozenMs = performance.now() + 60_000;
+  const before = ticks;
+  await run.until("some looks", () => ticks > before + 5);
+  expect(walSize(path)).toBeGreaterThan(0);
+  // From here on no time passes, so nothing that is done from time to time is due.
+  await app.close();
+  await run.until("an empty WAL", () => walSize(path) === 0);
+  frozenMs = null;
+  await run.stop();
+});
+
 test("the end of a watch empties the WAL though the application closed just before", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
