@@ -11,7 +11,7 @@ import { errorMessage } from "../errors.ts";
 import { CHAIN_ZERO, hex } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
 import { PageSumWriter } from "../local/page-sums.ts";
-import { type LocalPlaces, realParent } from "../local/places.ts";
+import type { LocalPlaces } from "../local/places.ts";
 import { copySpoolFile, openSpoolFileOrNull, spoolFileName } from "../local/spool.ts";
 import { writeState } from "../local/state.ts";
 import { createStateFolder, type StateFolder } from "../local/state-folder.ts";
@@ -32,7 +32,8 @@ export function leaveState(
 ): void {
   // The folder may have been made only now: what was seen of it before counts no more.
   places.refresh();
-  const { paths } = places.of(realParent(restored.outputPath));
+  // The path was resolved before: resolved again, it would follow a link that was made meanwhile.
+  const { paths } = places.of(restored.outputPath);
   const stamp = new Date(env.nowMs()).toISOString().replace(/[:.]/g, "-");
   const asideFolder = `${paths.folder}.pre-restore-${stamp}`;
   const hadFolder = existsSync(paths.folder);
@@ -53,7 +54,7 @@ export function leaveState(
 
 function writeRestored(restored: RestoredState, paths: StateFolder, destination: string, env: Env): void {
   const { builder, name, chain } = restored;
-  createStateFolder(paths, realParent(restored.outputPath));
+  createStateFolder(paths, restored.outputPath);
   const writer = new PageSumWriter(paths.sumsPath);
   try {
     const { sums } = builder;

@@ -83,6 +83,7 @@ export interface RestoreResult {
 /** What restore leaves behind so that a following watch uploads only differences. */
 export interface RestoredState {
   readonly name: string;
+  /** With all links resolved. */
   readonly outputPath: string;
   readonly builder: DatabaseBuilder;
   readonly chain: string | null;
