@@ -8,8 +8,12 @@ import { isNotTheStore, strangeAnswerOf } from "./s3-answer.ts";
 import { s3CodeOf } from "./s3-errors.ts";
 import { isWeak, type KeptKey, type StoreCapabilities } from "./store.ts";
 
-/** Answers in a row that are not the store's, before that counts as a state. */
+/** Answers that are not the store's, with none of its own to such a request in between, to be a state. */
 const STRANGE_ANSWERS_MIN = 2;
+/** A state that comes back so soon was not over: from then on each kind of request has to be answered. */
+const STRANGE_AGAIN_MS = 60_000;
+/** But what was not seen for so long is over as soon as the store answers any request. */
+const STRANGE_FORGOTTEN_MS = 20_000;
 /** Refused deletes are over when none was refused for this long: a retention refuses some and not others. */
 const REFUSAL_FORGOTTEN_MS = 25 * 3_600_000;
 
@@ -17,12 +21,22 @@ const NOT_THE_STORE = "not-the-store";
 const WEAK_WRITES = "weak-writes";
 const DELETES_REFUSED = "deletes-refused";
 
+/** What is asked of the store; a probe is puts. */
+export type S3Request = "put" | "get" | "head" | "list" | "delete";
+
 /** The conditions of one store. */
 export class S3Conditions {
   readonly #sink: ConditionSink;
   readonly #env: Pick<Env, "monotonicMs">;
   readonly #url: string;
-  #strangeAnswers = 0;
+  /**
+   * By kind of request: a portal may answer the HEADs while the PUTs reach the store, and each PUT would
+   * otherwise end a state that the next HEAD begins.
+   */
+  readonly #strange = new Map<S3Request, { count: number; seenMs: number }>();
+  #isStrange = false;
+  #strangeOverMs = Number.NEGATIVE_INFINITY;
+  #isStrangeAgain = false;
   #refusedAtMs: number | null = null;
 
   constructor(sink: ConditionSink, env: Pick<Env, "monotonicMs">, url: string) {
@@ -32,27 +46,46 @@ export class S3Conditions {
   }
 
   /** Runs a request and takes note of who answered. */
-  async judged<T>(request: () => Promise<T>): Promise<T> {
+  async judged<T>(kind: S3Request, request: () => Promise<T>): Promise<T> {
     try {
       const result = await request();
-      this.#answered();
+      this.#answered(kind);
       return result;
     } catch (error) {
-      if (isNotTheStore(error)) this.#answeredByOther(error);
-      else if (s3CodeOf(error) !== "") this.#answered();
+      if (isNotTheStore(error)) this.#answeredByOther(kind, error);
+      else if (s3CodeOf(error) !== "") this.#answered(kind);
       throw error;
     }
   }
 
-  #answered(): void {
-    if (this.#strangeAnswers >= STRANGE_ANSWERS_MIN) this.#sink.clear(NOT_THE_STORE);
-    this.#strangeAnswers = 0;
+  #answered(kind: S3Request): void {
+    if (this.#strange.size === 0) return;
+    if (!this.#isStrangeAgain) this.#strange.clear();
+    this.#strange.delete(kind);
+    this.#forget();
+    if (this.#strange.size > 0) return;
+    this.#isStrangeAgain = false;
+    if (!this.#isStrange) return;
+    this.#isStrange = false;
+    this.#strangeOverMs = this.#env.monotonicMs();
+    this.#sink.clear(NOT_THE_STORE);
   }
 
-  #answeredByOther(error: WalrustError): void {
+  #forget(): void {
+    const nowMs = this.#env.monotonicMs();
+    for (const [kind, { seenMs }] of this.#strange)
+      if (nowMs - seenMs >= STRANGE_FORGOTTEN_MS) this.#strange.delete(kind);
+  }
+
+  #answeredByOther(kind: S3Request, error: WalrustError): void {
     const { hint } = error;
-    this.#strangeAnswers++;
-    if (this.#strangeAnswers < STRANGE_ANSWERS_MIN) return;
+    const { count = 0 } = this.#strange.get(kind) ?? {};
+    this.#strange.set(kind, { count: count + 1, seenMs: this.#env.monotonicMs() });
+    const total = [...this.#strange.values()].reduce((sum, strange) => sum + strange.count, 0);
+    if (total < STRANGE_ANSWERS_MIN) return;
+    const sinceMs = this.#env.monotonicMs() - this.#strangeOverMs;
+    if (!this.#isStrange && sinceMs < STRANGE_AGAIN_MS) this.#isStrangeAgain = true;
+    this.#isStrange = true;
     this.#sink.raise({
       code: NOT_THE_STORE,
       health: "unhealthy",

@@ -106,7 +106,7 @@ export class S3Store implements ObjectStore {
     assertObjectKey(key);
     assertObjectMetadata(options.metadata ?? {});
     options.signal?.throwIfAborted();
-    await this.#conditions.judged(() => this.#putAsWanted(key, body, options));
+    await this.#conditions.judged("put", () => this.#putAsWanted(key, body, options));
   }
 
   async #putAsWanted(key: string, body: PutBody, options: PutOptions): Promise<void> {
@@ -129,7 +129,7 @@ export class S3Store implements ObjectStore {
     const { range } = options;
     if (range?.length === 0) return objectBodyOfBytes(await this.head(key, options), new Uint8Array(0));
     try {
-      return await this.#conditions.judged(() => this.#open(key, options));
+      return await this.#conditions.judged("get", () => this.#open(key, options));
     } catch (error) {
       if (range === undefined || s3StatusOf(error) !== 416) throw error;
       return objectBodyOfBytes(await this.head(key, options), new Uint8Array(0));
@@ -158,7 +158,7 @@ export class S3Store implements ObjectStore {
     assertObjectKey(key);
     const { signal } = options;
     try {
-      const headers = await this.#conditions.judged(() => this.#headersOf(key, signal));
+      const headers = await this.#conditions.judged("head", () => this.#headersOf(key, signal));
       return headOf(key, headers, sizeOrNull(headers) ?? (await this.#listedSizeOf(key, signal)));
     } catch (error) {
       // A HEAD is answered without a body: 404 is a missing object or a missing bucket.
@@ -206,7 +206,7 @@ export class S3Store implements ObjectStore {
     if (options.progress !== undefined) options.progress.held = held;
     const { objects } = held;
     const request = { action, fullPrefix, startAfter: fullStartAfter, token: held.token, signal };
-    await this.#conditions.judged(async () => {
+    await this.#conditions.judged("list", async () => {
       for await (const page of s3ListPages(this.#client, request)) {
         for (const object of page.objects) {
           const isWanted = fullStartAfter === undefined || compareKeys(object.fullKey, fullStartAfter) > 0;
@@ -245,7 +245,7 @@ export class S3Store implements ObjectStore {
     options.signal?.throwIfAborted();
     const fullKeys = keys.map((key) => this.#keyPrefix + key);
     const action = `delete in ${this.url}`;
-    const kept = await this.#conditions.judged(() =>
+    const kept = await this.#conditions.judged("delete", () =>
       deleteS3Keys(this.#client, fullKeys, action, this.#deleteHabit, options.signal),
     );
     this.#conditions.deleted(keys.length, kept);
@@ -255,7 +255,7 @@ export class S3Store implements ObjectStore {
   /** Asked again, a store may turn out better or worse than it was: something else may have answered. */
   async probe(key: string): Promise<StoreCapabilities> {
     assertObjectKey(key);
-    this.#learn(await this.#conditions.judged(() => probeCreateOnly(this.#probed(key))));
+    this.#learn(await this.#conditions.judged("put", () => probeCreateOnly(this.#probed(key))));
     return this.capabilities;
   }
 
