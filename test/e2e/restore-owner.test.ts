@@ -107,8 +107,11 @@ test.skipIf(!canChangeUser)("a deployer's restore into a folder of a group is th
     chownSync(join(bucket, name), DEPLOYER.uid, DEPLOYER.gid);
   }
   const output = join(shared, "app.db");
-  // A state home that others may write to is none; the file is restored all the same.
-  const words = ["restore", "app", "-o", output, ...backup.words, "--state-dir", join(shared, ".state")];
+  // A state home that everybody may write to is none; the file is restored all the same.
+  const open = join(backup.folder, "open");
+  mkdirSync(open);
+  chmodSync(open, 0o777);
+  const words = ["restore", "app", "-o", output, ...backup.words, "--state-dir", join(open, ".state")];
   const run = await mustWalrust(words, { user: DEPLOYER });
   expect(run.stderr).toContain("cannot leave state for a watch");
   expect(accessOf(output)).toEqual([DEPLOYER.uid, GROUP, "660"]);
