@@ -5,6 +5,11 @@
  * exactly that key, which also brings the object if it is there, and a 404 when nothing is new. Nothing is
  * listed for it.
  *
+ * A source whose uploads fall behind puts several TXIDs into one object of level 0, whose name nobody can
+ * know. A glance, one LIST of level 0 from TXID n on, finds it. A glance is due in place of the GET while the
+ * newest object was such a one, with the second miss in a row, and then after 10, 20, 40 seconds and so on up
+ * to five minutes.
+ *
  * That key may be missing although there is more: increments were merged and deleted while nobody looked. A
  * look at the whole source therefore follows a miss (1) at the start, (2) when the last poll was more than a
  * minute ago, for increments live longer than that after they were merged (Litestream keeps them 5 minutes),
@@ -28,6 +33,10 @@ const FIRST_QUIET_MS = 60_000;
 const LAST_QUIET_MS = 3_600_000;
 const BLIND_MS = 60_000;
 const HITS_BEFORE_LOOK = 64;
+const FIRST_GLANCE_MS = 10_000;
+const LAST_GLANCE_MS = 300_000;
+/** Glances in a row without anything new in place of the GET, after an object with several TXIDs. */
+const GLANCES_AFTER_MERGED = 12;
 /** Larger objects are streamed. */
 const SMALL_OBJECT_SIZE = 1 << 20;
 
@@ -39,6 +48,12 @@ export class ReplicaFeed {
   #polledAtMs = Number.NEGATIVE_INFINITY;
   #lookAtMs = Number.NEGATIVE_INFINITY;
   #quietMs = FIRST_QUIET_MS;
+  /** Polls in a row without anything new. */
+  #missCount = 0;
+  #glanceAtMs = Number.POSITIVE_INFINITY;
+  #glancePauseMs = FIRST_GLANCE_MS;
+  /** The newest object of level 0 held several TXIDs: the next may, too. */
+  #isMerged = false;
 
   constructor(store: ObjectStore, name: string, env: Env) {
     this.#store = store;
@@ -54,15 +69,19 @@ export class ReplicaFeed {
     if (this.#env.monotonicMs() - this.#polledAtMs > BLIND_MS) this.lookSoon();
     let reached = txid;
     let hitCount = 0;
+    /** Whether this poll found anything: the miss that ends it is no quiet time yet. */
+    let hasFound = false;
     for (;;) {
       const isFarBehind = hitCount === HITS_BEFORE_LOOK;
-      const fetched = isFarBehind ? null : await this.#fetchNextOrNull(reached, signal);
-      if (fetched !== null) {
+      const next = isFarBehind ? [] : this.#nextObjects(reached, hasFound, signal);
+      const before = hitCount;
+      for await (const fetched of next) {
         yield fetched;
         reached = fetched.object.maxTxid;
         hitCount++;
-        continue;
+        hasFound = true;
       }
+      if (hitCount > before) continue;
       this.#polledAtMs = this.#env.monotonicMs();
       // Increments are deleted oldest first: where one was found, those after it are found by their names.
       if (hitCount > 0 && !isFarBehind) return this.#rest(FIRST_QUIET_MS);
@@ -74,6 +93,8 @@ export class ReplicaFeed {
       for await (const planned of fetchInOrder(this.#store, objects, signal)) {
         yield planned;
         reached = planned.object.maxTxid;
+        this.#hit(false);
+        hasFound = true;
       }
       hitCount = 0;
     }
@@ -88,6 +109,47 @@ export class ReplicaFeed {
   #rest(quietMs: number): void {
     this.#quietMs = quietMs;
     this.#lookAtMs = this.#env.monotonicMs() + quietMs;
+  }
+
+  /** What follows `txid` by its name or, when that is due, by a glance; none when nothing does. */
+  async *#nextObjects(txid: Txid, hasFound: boolean, signal?: AbortSignal): AsyncGenerator<FetchedObject> {
+    // The glance of this poll has shown everything.
+    if (this.#isMerged && hasFound) return;
+    const fetched = this.#isMerged ? null : await this.#fetchNextOrNull(txid, signal);
+    if (fetched !== null) {
+      this.#hit(false);
+      return yield fetched;
+    }
+    if (!this.#isGlanceDue(hasFound)) return;
+    const plan = planForward(await this.#list(0, txid, signal), txid);
+    if (plan.kind !== "forward") return;
+    for await (const planned of fetchInOrder(this.#store, plan.objects, signal)) {
+      yield planned;
+      this.#hit(planned.object.minTxid < planned.object.maxTxid);
+    }
+  }
+
+  #hit(isMerged: boolean): void {
+    this.#isMerged = isMerged;
+    this.#missCount = 0;
+    this.#glanceAtMs = Number.POSITIVE_INFINITY;
+    this.#glancePauseMs = FIRST_GLANCE_MS;
+  }
+
+  #isGlanceDue(hasFound: boolean): boolean {
+    const nowMs = this.#env.monotonicMs();
+    if (this.#isMerged) {
+      this.#isMerged = ++this.#missCount < GLANCES_AFTER_MERGED;
+      this.#glanceAtMs = nowMs + this.#glancePauseMs;
+      return true;
+    }
+    if (hasFound) return false;
+    const isDue = ++this.#missCount === 2 || nowMs >= this.#glanceAtMs;
+    if (isDue) {
+      this.#glanceAtMs = nowMs + this.#glancePauseMs;
+      this.#glancePauseMs = Math.min(2 * this.#glancePauseMs, LAST_GLANCE_MS);
+    }
+    return isDue;
   }
 
   async #fetchNextOrNull(txid: Txid, signal?: AbortSignal): Promise<FetchedObject | null> {
