@@ -70,7 +70,7 @@ describe("local files", () => {
     expect(existsSync(join(`${place.folder}-copy`, ".app.db-walrust", "state.json"))).toBe(true);
     for (const file of everythingIn(place.folder)) expect(lstatSync(file).isSocket()).toBe(false);
     const python = Bun.which("python3");
-    if (python !== null) {
+    if (python !== null && Bun.spawnSync([python, "-c", "import shutil"]).exitCode === 0) {
       const tree = "shutil.copytree(sys.argv[1], sys.argv[1] + '-2')";
       const zip = "shutil.make_archive(sys.argv[1] + '-3', 'zip', sys.argv[1])";
       const copying = ["import shutil, sys", tree, zip].join("\n");

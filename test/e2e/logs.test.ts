@@ -117,7 +117,8 @@ test("each level shows what is at least as severe; what a second try mends is fo
   const logs: Record<string, string[]> = {};
   for (const level of ["debug", "info", "warn", "error"]) {
     server.reset();
-    server.inject({ kind: "put", when: "before", answer: { status: 503, code: "SlowDown" } });
+    const answer = { status: 503, code: "SlowDown" };
+    server.inject({ kind: "put", when: "before", key: /\.ltx$/, answer });
     const path = join(tempFolder("levels"), "app.db");
     createAppDatabase(path);
     const watch = await WatchProcess.start([path, ...onServer().words, "--log-level", level], onServer());

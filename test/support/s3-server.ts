@@ -40,6 +40,8 @@ export interface Fault {
     | "truncate"
     | { readonly errorIn200: string }
     | { readonly instead: Answer };
+  /** Only requests for such a key, which begins after the bucket; any by default. */
+  readonly key?: RegExp;
   /** How many requests; 1 by default. */
   readonly count?: number;
   /** How many requests of the kind pass before the first one fails; 0 by default. */
@@ -184,7 +186,7 @@ export class S3Server {
     const kind = kindOf(call);
     this.counts.set(kind, this.count(kind) + 1);
     this.lastHeaders.set(kind, call.headers);
-    const fault = this.#takeFault(kind);
+    const fault = this.#takeFault(kind, call.key);
     const refused = this.#refuse(call);
     const answer =
       refused ??
@@ -193,8 +195,9 @@ export class S3Server {
     this.#sendFault(call, response, answer, fault);
   }
 
-  #takeFault(kind: RequestKind): Fault | null {
-    const entry = this.#faults.find(({ fault, left }) => fault.kind === kind && left > 0);
+  #takeFault(kind: RequestKind, key: string): Fault | null {
+    const isMeant = (fault: Fault): boolean => fault.kind === kind && (fault.key?.test(key) ?? true);
+    const entry = this.#faults.find(({ fault, left }) => left > 0 && isMeant(fault));
     if (entry === undefined) return null;
     if (entry.toSkip > 0) {
       entry.toSkip--;
