@@ -29,6 +29,7 @@ export class OverlapLook {
   #found: TakenKey | null = null;
   #running: Promise<void> | null = null;
   #isAgain = false;
+  #fault: unknown = null;
   /** A look failed: the next link makes up for it. */
   #isOwed = false;
   /** Keys of ours, from the TXID on that the next look begins at. */
@@ -41,8 +42,11 @@ export class OverlapLook {
     readonly env: Pick<Env, "monotonicMs">,
   ) {}
 
-  /** Another writer's object, once one was found. */
+  /** Another writer's object, once one was found. @throws a fault of ours that ended a look */
   get found(): TakenKey | null {
+    const fault = this.#fault;
+    this.#fault = null;
+    if (fault !== null) throw fault;
     return this.#found;
   }
 
@@ -89,14 +93,24 @@ export class OverlapLook {
       const startAfter = levelBegin(this.store, this.name, 0, fromTxid);
       const objects = await listLevel(this.store, this.name, 0, { startAfter, signal });
       const other = objects.find(({ key }) => !this.#ownKeys.has(key));
+      if (other !== undefined) this.#found ??= await this.#takenKey(other.key, signal);
+      else this.#keepNewest();
       this.#isOwed = false;
-      if (other === undefined) return this.#keepNewest();
-      const { metadata } = await this.store.head(other.key, { signal });
-      const { writer, sha256 } = decodeMetadata(other.key, metadata);
-      this.#found ??= { kind: "taken", key: other.key, writer, sha256 };
     } catch (error) {
-      // The store fails, which the uploads tell.
-      if (!signal.aborted && !(error instanceof WalrustError)) throw error;
+      // The store fails, which the uploads report: the look stays owed.
+      if (!signal.aborted && !(error instanceof WalrustError)) this.#fault = error;
+    }
+  }
+
+  /** Whose object lies at a key; of nobody we know when its metadata cannot be read. */
+  async #takenKey(key: string, signal: AbortSignal): Promise<TakenKey> {
+    const { metadata } = await this.store.head(key, { signal });
+    try {
+      const { writer, sha256 } = decodeMetadata(key, metadata);
+      return { kind: "taken", key, writer, sha256 };
+    } catch (error) {
+      if (!(error instanceof WalrustError)) throw error;
+      return { kind: "taken", key, writer: null, sha256: null };
     }
   }
 

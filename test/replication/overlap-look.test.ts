@@ -105,6 +105,20 @@ describe("OverlapLook", () => {
     expect(listCount).toBe(0);
   });
 
+  test("an object whose head cannot be had just now is found with the next link", async () => {
+    const inner = new MemoryStore();
+    const store = new FaultyStore(inner);
+    const [one, two] = [new Writer(inner, 1, store), new Writer(inner, 2)];
+    await two.put(5);
+    let isAway = true;
+    store.before = (operation) => {
+      if (isAway && operation === "head") throw unreachable();
+    };
+    expect(await one.put(5, 7)).toBeNull();
+    isAway = false;
+    expect(await one.put(8)).toBe(range(5, 5));
+  });
+
   test("a listing that fails stops nothing, and the next look goes back as far", async () => {
     const inner = new MemoryStore();
     const store = new FaultyStore(inner);
