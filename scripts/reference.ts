@@ -10,13 +10,13 @@ import { listVerb } from "../src/commands/list.ts";
 import { pragmaVerb } from "../src/commands/pragma.ts";
 import { replicateVerb } from "../src/commands/replicate.ts";
 import { restoreVerb } from "../src/commands/restore.ts";
+import type { Verb } from "../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../src/commands/snapshot.ts";
-import type { Verb } from "../src/commands/verb.ts";
 import { verifyVerb } from "../src/commands/verify.ts";
 import { watchVerb } from "../src/commands/watch.ts";
-import type { OptionSpec } from "../src/config/option-spec.ts";
-import { defaultText, rangeText } from "../src/config/option-text.ts";
-import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/options.ts";
+import type { OptionSpec } from "../src/config/settings/option-spec.ts";
+import { defaultText, rangeText } from "../src/config/settings/option-text.ts";
+import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/settings/options.ts";
 
 const README = join(import.meta.dir, "..", "README.md");
 

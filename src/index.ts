@@ -6,10 +6,15 @@
  */
 export { type Env, SILENT_LOG, systemEnv } from "./env.ts";
 export { type ErrorCode, WalrustError } from "./errors.ts";
-export { type InventoryEntry, takeInventory } from "./recovery/inventory.ts";
-export { type RestoreContext, type RestoreRequest, type RestoreResult, restore } from "./recovery/restore.ts";
-export { type PointInTime, parsePointInTime } from "./recovery/target.ts";
-export { FileStore } from "./storage/file-store.ts";
-export { MemoryStore } from "./storage/memory-store.ts";
+export { type InventoryEntry, takeInventory } from "./recovery/plan/inventory.ts";
+export { type PointInTime, parsePointInTime } from "./recovery/plan/restore-point.ts";
+export {
+  type RestoreContext,
+  type RestoreRequest,
+  type RestoreResult,
+  restore,
+} from "./recovery/restore/restore-database.ts";
+export { MemoryStore } from "./storage/contract/memory-store.ts";
+export type { ObjectStore } from "./storage/contract/store.ts";
+export { FileStore } from "./storage/file/file-store.ts";
 export { openStore, type StoreOptions } from "./storage/open-store.ts";
-export type { ObjectStore } from "./storage/store.ts";

@@ -6,11 +6,14 @@ import { Database } from "bun:sqlite";
 import { lstatSync, readFileSync } from "node:fs";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
-import { defaultHint } from "./commands/default-hints.ts";
 import { explainVerb } from "./commands/explain.ts";
-import { programHelp, verbHelp } from "./commands/help.ts";
-import { CHECK_WORD, runHelper } from "./commands/integrity.ts";
 import { listVerb } from "./commands/list.ts";
+import { pragmaVerb } from "./commands/pragma.ts";
+import { replicateVerb } from "./commands/replicate.ts";
+import { restoreVerb } from "./commands/restore.ts";
+import { defaultHint } from "./commands/shared/default-hints.ts";
+import { programHelp, verbHelp } from "./commands/shared/help.ts";
+import { CHECK_WORD, runHelper } from "./commands/shared/integrity.ts";
 import {
   createLog,
   flushOutput,
@@ -20,20 +23,17 @@ import {
   printLine,
   printText,
   printTrace,
-} from "./commands/output.ts";
-import { pragmaVerb } from "./commands/pragma.ts";
-import { replicateVerb } from "./commands/replicate.ts";
-import { restoreVerb } from "./commands/restore.ts";
+} from "./commands/shared/output.ts";
+import { assertPositionals, optionsOf, type Verb } from "./commands/shared/verb.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
-import { assertPositionals, optionsOf, type Verb } from "./commands/verb.ts";
 import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
 import { type ConfigFile, loadConfigFile, loadFoundConfigFile } from "./config/config-file.ts";
-import { GLOBAL_OPTIONS } from "./config/options.ts";
-import { nearestName, optionValues, parseWords } from "./config/parse-options.ts";
+import { GLOBAL_OPTIONS } from "./config/settings/options.ts";
+import { nearestName, optionValues, parseWords } from "./config/settings/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
 import { errorMessage, WalrustError } from "./errors.ts";
-import { isUnverifiedAsked } from "./storage/trust.ts";
+import { isUnverifiedAsked } from "./storage/network/trust.ts";
 
 declare const WALRUST_VERSION: string | undefined;
 

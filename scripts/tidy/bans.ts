@@ -68,7 +68,7 @@ const CODE_BANS: readonly Ban[] = [
   {
     rule: "output",
     match: /^(console\.\w+|process\.stdout|Bun\.stdout)$/,
-    isAllowedIn: sourceOnlyIn("src/commands/output.ts"),
+    isAllowedIn: sourceOnlyIn("src/commands/shared/output.ts"),
     instead: "env.log, or commands/output.ts for results",
   },
   {

@@ -7,34 +7,39 @@
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { DatabaseEntry } from "../config/database-entries.ts";
-import { COMPACT_OPTIONS, PATIENCE_OPTIONS } from "../config/options.ts";
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
-import { COMPACTION_OPTIONS, KEEP_OPTIONS, STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
-import { takeHostLockOrNull } from "../database/host-lock.ts";
+import { COMPACT_OPTIONS, PATIENCE_OPTIONS } from "../config/settings/options.ts";
+import {
+  COMPACTION_OPTIONS,
+  KEEP_OPTIONS,
+  STATE_OPTIONS,
+  STORE_OPTIONS,
+} from "../config/settings/settings.ts";
+import { takeHostLockOrNull } from "../database/files/host-lock.ts";
+import { entriesByName } from "../discovery/database-finder.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/runtime-folder.ts";
 import { makeTempFolder } from "../local/temp-folder.ts";
-import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control.ts";
-import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/maintenance.ts";
-import type { RetentionPolicy } from "../replication/retention.ts";
-import { listObjects } from "../storage/catalog.ts";
-import { isConfined } from "../storage/confined-error.ts";
-import { type WalkedDatabase, walkDatabases } from "../storage/database-walk.ts";
+import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control/control.ts";
+import { type UpkeepPolicy, type UpkeepResult, upkeepOnce } from "../replication/upkeep/maintenance.ts";
+import type { RetentionPolicy } from "../replication/upkeep/retention.ts";
+import { listObjects } from "../storage/bucket/catalog.ts";
+import { isConfined } from "../storage/bucket/confined-error.ts";
+import { type WalkedDatabase, walkDatabases } from "../storage/bucket/database-walk.ts";
 import {
   assertNotForeign,
   detectForeignLayoutOrNull,
   ForeignLayoutError,
   foreignErrorOr,
   isDoubtful,
-} from "../storage/foreign-layout.ts";
-import type { ObjectStore } from "../storage/store.ts";
-import { entriesByName } from "./database-finder.ts";
-import { withPatience } from "./destination.ts";
-import { localPlaces, runtimeFolders } from "./local-places.ts";
-import { countOf, formatBytes, printJson, printLine } from "./output.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
-import { compactionPolicy } from "./watch-options.ts";
+} from "../storage/bucket/foreign-layout.ts";
+import type { ObjectStore } from "../storage/contract/store.ts";
+import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
+import { withPatience } from "./shared/open-destination.ts";
+import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
+import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
+import { compactionPolicy } from "./watch/watch-options.ts";
 
 const RULES = ["hourly", "daily", "weekly", "monthly"] as const;
 

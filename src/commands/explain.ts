@@ -2,26 +2,26 @@
  * `walrust explain`: what a watch with this configuration would do, and what it would cost, before it is
  * started. It ends with the code the watch would fail with, after it has told everything.
  */
-import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/options.ts";
+import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
+import { DatabaseFinder, type Finding } from "../discovery/database-finder.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
-import { NO_RETRY } from "../storage/retry.ts";
-import type { ObjectStore } from "../storage/store.ts";
-import { DatabaseFinder, type Finding } from "./database-finder.ts";
-import { openDestination, retryPolicy, storeSettings } from "./destination.ts";
-import { type ExplainedDatabase, explainDatabase } from "./explain-databases.ts";
-import { estimateOf } from "./explain-estimate.ts";
-import { explainJson } from "./explain-json.ts";
-import { shownSettings } from "./explain-settings.ts";
-import { type ExplainedStorage, explainStorage } from "./explain-storage.ts";
-import { explainText } from "./explain-text.ts";
-import type { Explanation } from "./explanation.ts";
-import { localPlaces } from "./local-places.ts";
-import { printJson, printText } from "./output.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
-import { observabilityOptions } from "./watch-observer.ts";
-import { watchOptions } from "./watch-options.ts";
-import { nothingNamed } from "./watch-targets.ts";
+import { NO_RETRY } from "../storage/contract/retry.ts";
+import type { ObjectStore } from "../storage/contract/store.ts";
+import { type ExplainedDatabase, explainDatabase } from "./explain/explain-databases.ts";
+import { estimateOf } from "./explain/explain-estimate.ts";
+import { explainJson } from "./explain/explain-json.ts";
+import { shownSettings } from "./explain/explain-settings.ts";
+import { type ExplainedStorage, explainStorage } from "./explain/explain-storage.ts";
+import { explainText } from "./explain/explain-text.ts";
+import type { Explanation } from "./explain/explanation.ts";
+import { localPlaces } from "./shared/local-places.ts";
+import { openDestination, retryPolicy, storeSettings } from "./shared/open-destination.ts";
+import { printJson, printText } from "./shared/output.ts";
+import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
+import { observabilityOptions } from "./watch/watch-observer.ts";
+import { watchOptions } from "./watch/watch-options.ts";
+import { nothingNamed } from "./watch/watch-targets.ts";
 
 /** How long a store that does not answer is waited for. */
 const STALL_MS = 5_000;

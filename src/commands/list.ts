@@ -1,17 +1,17 @@
 /**
  * `walrust list`: which databases a destination holds, and what can be restored of them.
  */
-import { LIST_OPTIONS, PATIENCE_OPTIONS } from "../config/options.ts";
-import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
+import { LIST_OPTIONS, PATIENCE_OPTIONS } from "../config/settings/options.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { oneLine } from "../format/terminal-text.ts";
-import { type InventoryEntry, type InventoryPoint, takeInventory } from "../recovery/inventory.ts";
-import { ForeignLayoutError } from "../storage/foreign-layout.ts";
-import type { ObjectStore } from "../storage/store.ts";
-import { withPatience } from "./destination.ts";
-import { findLocal, localLines } from "./list-local.ts";
-import { formatBytes, printJson, printLine } from "./output.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import { type InventoryEntry, type InventoryPoint, takeInventory } from "../recovery/plan/inventory.ts";
+import { ForeignLayoutError } from "../storage/bucket/foreign-layout.ts";
+import type { ObjectStore } from "../storage/contract/store.ts";
+import { findLocal, localLines } from "./shared/list-local.ts";
+import { withPatience } from "./shared/open-destination.ts";
+import { formatBytes, printJson, printLine } from "./shared/output.ts";
+import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `list`. */
 export const listVerb: Verb = {

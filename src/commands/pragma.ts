@@ -17,15 +17,15 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { PRAGMA_OPTIONS } from "../config/options.ts";
-import { SYNC_OPTIONS } from "../config/settings.ts";
+import { PRAGMA_OPTIONS } from "../config/settings/options.ts";
+import { SYNC_OPTIONS } from "../config/settings/settings.ts";
 import { AVOIDED_PRAGMAS, pragmaSql, recommendedPragmas } from "../database/recommended-pragmas.ts";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
-import { resolvePlace } from "../recovery/target-folder.ts";
-import { printJson, printText } from "./output.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import { resolvePlace } from "../recovery/restore/target-folder.ts";
+import { printJson, printText } from "./shared/output.ts";
+import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `pragma`. */
 export const pragmaVerb: Verb = {

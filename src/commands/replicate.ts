@@ -1,19 +1,24 @@
 /**
  * `walrust replicate`: a local read replica that follows a database in a bucket.
  */
-import { REPLICATE_OPTIONS } from "../config/options.ts";
+
 import { resolveOptions } from "../config/resolve.ts";
-import { STORE_OPTIONS } from "../config/settings.ts";
+import { REPLICATE_OPTIONS } from "../config/settings/options.ts";
+import { STORE_OPTIONS } from "../config/settings/settings.ts";
 import type { Log } from "../env.ts";
 import { type Condition, WalrustError } from "../errors.ts";
-import { type ReplicaEvent, replicate } from "../recovery/replica.ts";
-import { parseReplicaSource, type ReplicaSource, replicaSourceOf } from "../recovery/replica-source.ts";
-import { HostWatch } from "../storage/host-watch.ts";
-import { keyProblemOrNull } from "../storage/object-rules.ts";
-import { openDestination } from "./destination.ts";
-import { integrityChecker } from "./integrity.ts";
-import { countOf, formatBytes, printEvent } from "./output.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import { type ReplicaEvent, replicate } from "../recovery/replica/replica.ts";
+import {
+  parseReplicaSource,
+  type ReplicaSource,
+  replicaSourceOf,
+} from "../recovery/replica/replica-source.ts";
+import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
+import { HostWatch } from "../storage/network/host-watch.ts";
+import { integrityChecker } from "./shared/integrity.ts";
+import { openDestination } from "./shared/open-destination.ts";
+import { countOf, formatBytes, printEvent } from "./shared/output.ts";
+import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb. */
 export const replicateVerb: Verb = {

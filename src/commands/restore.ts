@@ -2,23 +2,23 @@
  * `walrust restore`: a proven copy of a database, as of now or of a point in time.
  */
 import { existsSync } from "node:fs";
-import { PATIENCE_OPTIONS, RESTORE_OPTIONS } from "../config/options.ts";
-import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
+import { PATIENCE_OPTIONS, RESTORE_OPTIONS } from "../config/settings/options.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { hasCode, WalrustError } from "../errors.ts";
-import type { IntegrityMode } from "../recovery/integrity-verdict.ts";
-import { type RestoreResult, restore } from "../recovery/restore.ts";
-import { parsePointInTime } from "../recovery/target.ts";
-import type { FileAccess } from "../recovery/target-access.ts";
-import { resolvePlace } from "../recovery/target-folder.ts";
-import { listObjects } from "../storage/catalog.ts";
-import { detectForeignLayoutOrNull } from "../storage/foreign-layout.ts";
-import { withPatience } from "./destination.ts";
-import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./integrity.ts";
-import { localCopiesOrNull } from "./local-copies.ts";
-import { localPlaces } from "./local-places.ts";
-import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
-import { leaveState } from "./restored-state.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+import type { IntegrityMode } from "../recovery/integrity/integrity-verdict.ts";
+import { parsePointInTime } from "../recovery/plan/restore-point.ts";
+import { type RestoreResult, restore } from "../recovery/restore/restore-database.ts";
+import type { FileAccess } from "../recovery/restore/target-access.ts";
+import { resolvePlace } from "../recovery/restore/target-folder.ts";
+import { listObjects } from "../storage/bucket/catalog.ts";
+import { detectForeignLayoutOrNull } from "../storage/bucket/foreign-layout.ts";
+import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./shared/integrity.ts";
+import { localCopiesOrNull } from "./shared/local-copies.ts";
+import { localPlaces } from "./shared/local-places.ts";
+import { withPatience } from "./shared/open-destination.ts";
+import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
+import { leaveState } from "./shared/restored-state.ts";
+import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `restore`. */
 export const restoreVerb: Verb = {

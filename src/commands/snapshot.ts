@@ -2,20 +2,20 @@
  * `walrust snapshot`: one snapshot now, consistent while the application writes.
  */
 import { relative } from "node:path";
-import { PATIENCE_OPTIONS } from "../config/options.ts";
-import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
+import { PATIENCE_OPTIONS } from "../config/settings/options.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
+import { DatabaseFinder } from "../discovery/database-finder.ts";
 import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
-import type { AttachTarget } from "../replication/attach.ts";
-import { askWatchOrNull, databasePathOrNull } from "../replication/control.ts";
-import { type SnapshotResult, snapshotOnce } from "../replication/snapshot.ts";
-import { Slots } from "../storage/slots.ts";
-import { DatabaseFinder } from "./database-finder.ts";
-import { withPatience } from "./destination.ts";
-import { warnOfUncheckable } from "./integrity.ts";
-import { localPlaces, runtimeFolders } from "./local-places.ts";
-import { formatBytes, printJson, printLine } from "./output.ts";
-import type { Invocation, Verb } from "./verb.ts";
+import type { AttachTarget } from "../replication/attach/attach.ts";
+import { askWatchOrNull, databasePathOrNull } from "../replication/control/control.ts";
+import { type SnapshotResult, snapshotOnce } from "../replication/upkeep/take-snapshot.ts";
+import { Slots } from "../storage/guard/slots.ts";
+import { warnOfUncheckable } from "./shared/integrity.ts";
+import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
+import { withPatience } from "./shared/open-destination.ts";
+import { formatBytes, printJson, printLine } from "./shared/output.ts";
+import type { Invocation, Verb } from "./shared/verb.ts";
 
 /** The verb `snapshot`. */
 export const snapshotVerb: Verb = {

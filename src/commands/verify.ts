@@ -1,29 +1,33 @@
 /**
  * `walrust verify`: whether the backups of one database, or of all, can be restored.
  */
-import { PATIENCE_OPTIONS, VERIFY_OPTIONS } from "../config/options.ts";
-import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings.ts";
+import { PATIENCE_OPTIONS, VERIFY_OPTIONS } from "../config/settings/options.ts";
+import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { WalrustError } from "../errors.ts";
-import { type VerifyOptions, verifyDatabase } from "../recovery/verify.ts";
-import { listVerifiable, type Verifiable } from "../recovery/verify-databases.ts";
-import { fixDatabase, type Repair } from "../recovery/verify-fix.ts";
-import { describeOutlook } from "../recovery/verify-outlook.ts";
+import { type VerifyOptions, verifyDatabase } from "../recovery/verify/verify-database.ts";
+import { listVerifiable, type Verifiable } from "../recovery/verify/verify-databases.ts";
+import { fixDatabase, type Repair } from "../recovery/verify/verify-fix.ts";
+import { describeOutlook } from "../recovery/verify/verify-outlook.ts";
 import {
   type Finding,
   strangerReport,
   unverifiedReport,
   type VerifyReport,
-} from "../recovery/verify-report.ts";
-import type { LiveContent } from "../recovery/verify-restore.ts";
-import { askWatchByNameOrNull } from "../replication/control.ts";
-import { isConfined } from "../storage/confined-error.ts";
-import { type ForeignLayout, ForeignLayoutError, findForeignDatabases } from "../storage/foreign-layout.ts";
-import type { ObjectStore } from "../storage/store.ts";
-import { withPatience } from "./destination.ts";
-import { integrityChecker, verdictJson, verdictText } from "./integrity.ts";
-import { runtimeFolders } from "./local-places.ts";
-import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./output.ts";
-import { type Invocation, settingsOf, type Verb } from "./verb.ts";
+} from "../recovery/verify/verify-report.ts";
+import type { LiveContent } from "../recovery/verify/verify-restore.ts";
+import { askWatchByNameOrNull } from "../replication/control/control.ts";
+import { isConfined } from "../storage/bucket/confined-error.ts";
+import {
+  type ForeignLayout,
+  ForeignLayoutError,
+  findForeignDatabases,
+} from "../storage/bucket/foreign-layout.ts";
+import type { ObjectStore } from "../storage/contract/store.ts";
+import { integrityChecker, verdictJson, verdictText } from "./shared/integrity.ts";
+import { runtimeFolders } from "./shared/local-places.ts";
+import { withPatience } from "./shared/open-destination.ts";
+import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
+import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** Warnings that no repair of the bucket ends. */
 const NOTHING_TO_TIDY: ReadonlySet<string> = new Set(["metadata-lost", "source-damaged", "not-checked"]);

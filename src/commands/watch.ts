@@ -1,28 +1,28 @@
 /**
  * `walrust watch`: replicates databases until it is stopped.
  */
-import { WATCH_GROUPS } from "../config/options.ts";
+import { WATCH_GROUPS } from "../config/settings/options.ts";
 import type { Log } from "../env.ts";
 import { stateHomeOf } from "../local/places.ts";
 import { sweepStateHome } from "../local/state-sweep.ts";
-import { verifyDatabase } from "../recovery/verify.ts";
-import { Conditions } from "../replication/conditions.ts";
-import { type WatchResult, watch } from "../replication/watch.ts";
-import type { Validation, WatchEvent } from "../replication/watch-types.ts";
-import { HostWatch } from "../storage/host-watch.ts";
-import { PutGate } from "../storage/put-gate.ts";
-import type { ObjectStore } from "../storage/store.ts";
-import { UploadPace } from "../storage/upload-pace.ts";
-import { withDestination } from "./destination.ts";
-import { FirstSight } from "./integrity.ts";
-import { localPlaces, runtimeFolders } from "./local-places.ts";
-import { OpenFilesWatch } from "./open-files.ts";
-import { printEvent } from "./output.ts";
-import type { Invocation, Verb } from "./verb.ts";
-import { startObserver } from "./watch-observer.ts";
-import { watchOptions } from "./watch-options.ts";
-import { UploadSummary } from "./watch-summary.ts";
-import { WatchTargets } from "./watch-targets.ts";
+import { verifyDatabase } from "../recovery/verify/verify-database.ts";
+import { Conditions } from "../replication/context/conditions.ts";
+import type { Validation, WatchEvent } from "../replication/context/watch-types.ts";
+import { type WatchResult, watch } from "../replication/watch/watch-loop.ts";
+import type { ObjectStore } from "../storage/contract/store.ts";
+import { PutGate } from "../storage/guard/put-gate.ts";
+import { UploadPace } from "../storage/guard/upload-pace.ts";
+import { HostWatch } from "../storage/network/host-watch.ts";
+import { FirstSight } from "./shared/integrity.ts";
+import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
+import { withDestination } from "./shared/open-destination.ts";
+import { printEvent } from "./shared/output.ts";
+import type { Invocation, Verb } from "./shared/verb.ts";
+import { OpenFilesWatch } from "./watch/open-files.ts";
+import { startObserver } from "./watch/watch-observer.ts";
+import { watchOptions } from "./watch/watch-options.ts";
+import { UploadSummary } from "./watch/watch-summary.ts";
+import { WatchTargets } from "./watch/watch-targets.ts";
 
 /** The verb `watch`. */
 export const watchVerb: Verb = {

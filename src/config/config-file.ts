@@ -18,9 +18,9 @@ import {
   type FileValue,
 } from "./file-values.ts";
 import { expandHome } from "./home-path.ts";
-import type { Section } from "./options.ts";
 import { isPrivateGroup } from "./private-group.ts";
 import { SectionReader } from "./section-reader.ts";
+import type { Section } from "./settings/options.ts";
 import { readTextFile } from "./text-file.ts";
 import { tomlErrorPlace } from "./toml-positions.ts";
 

@@ -4,8 +4,8 @@
  */
 import { resolve } from "node:path";
 import { WalrustError } from "../errors.ts";
-import type { OptionSpec } from "./option-spec.ts";
-import { parseText, parseTomlValue } from "./parse-value.ts";
+import type { OptionSpec } from "./settings/option-spec.ts";
+import { parseText, parseTomlValue } from "./settings/parse-value.ts";
 import { readTextFile } from "./text-file.ts";
 
 /** No secret is longer. */

@@ -6,9 +6,9 @@ import { WalrustError } from "../errors.ts";
 import type { ConfigFile } from "./config-file.ts";
 import type { DatabaseEntry } from "./database-entries.ts";
 import { type Environment, type FileValue, placeText } from "./file-values.ts";
-import type { OptionGroup, OptionSpec, OptionValue, OptionValues } from "./option-spec.ts";
-import { givenValue, type ParsedWords } from "./parse-options.ts";
-import { defaultValue, parseText } from "./parse-value.ts";
+import type { OptionGroup, OptionSpec, OptionValue, OptionValues } from "./settings/option-spec.ts";
+import { givenValue, type ParsedWords } from "./settings/parse-options.ts";
+import { defaultValue, parseText } from "./settings/parse-value.ts";
 
 /** Everything that can say something. */
 export interface Sources {

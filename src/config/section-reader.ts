@@ -11,9 +11,9 @@ import {
   readSecretFile,
   readValue,
 } from "./file-values.ts";
-import type { OptionSpec } from "./option-spec.ts";
-import { keyName, SECTIONS, type Section } from "./options.ts";
-import { nearestName } from "./parse-options.ts";
+import type { OptionSpec } from "./settings/option-spec.ts";
+import { keyName, SECTIONS, type Section } from "./settings/options.ts";
+import { nearestName } from "./settings/parse-options.ts";
 import { locateTomlKeys } from "./toml-positions.ts";
 
 /** A table of the file, and the way to it. */

@@ -21,8 +21,8 @@ import { fdatasyncSync } from "node:fs";
 import type { Env } from "../env.ts";
 import { hasCode } from "../errors.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import type { Connection } from "./connection.ts";
-import type { Pin } from "./pin.ts";
+import type { Connection } from "./connection/connection.ts";
+import type { Pin } from "./pin/pin.ts";
 
 /** How far a cycle may go. */
 export interface CycleOptions {

@@ -12,10 +12,10 @@ import { closeSync, readSync } from "node:fs";
 import { WalrustError } from "../errors.ts";
 import { WAL_FRAME_HEADER_SIZE, WAL_HEADER_SIZE } from "../format/wal.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import { openRegular } from "./foreign-files.ts";
-import { imageScratch } from "./scratch.ts";
-import { sizeClaimProblemOrNull } from "./size-claim.ts";
-import { readWalTail, type WalBroken, type WalPosition } from "./wal-tail.ts";
+import { openRegular } from "./files/foreign-files.ts";
+import { imageScratch } from "./files/scratch.ts";
+import { sizeClaimProblemOrNull } from "./files/size-claim.ts";
+import { readWalTail, type WalBroken, type WalPosition } from "./wal/wal-tail.ts";
 
 /** What of a pin an image needs. */
 export interface FrozenDatabase {

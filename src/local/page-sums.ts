@@ -21,7 +21,7 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { sumScratch } from "../database/scratch.ts";
+import { sumScratch } from "../database/files/scratch.ts";
 import { WalrustError } from "../errors.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno } from "../format/types.ts";
 import { ZeroPages } from "../format/zero-pages.ts";

@@ -10,9 +10,9 @@
  * Without a valid state, watching continues at the bucket's newest TXID with a full file.
  */
 import { fstatSync } from "node:fs";
-import type { FileName } from "../database/file-mark.ts";
-import type { Pin } from "../database/pin.ts";
-import type { WalPosition } from "../database/wal-tail.ts";
+import type { FileName } from "../database/files/file-mark.ts";
+import type { Pin } from "../database/pin/pin.ts";
+import type { WalPosition } from "../database/wal/wal-tail.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import { crc64 } from "../format/crc64.ts";
 import { type Checksum, isTimeMs, type Txid } from "../format/types.ts";

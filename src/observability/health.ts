@@ -10,7 +10,7 @@
  */
 import { dirname } from "node:path";
 import type { Condition } from "../errors.ts";
-import type { DatabaseStatus } from "../replication/watch-status.ts";
+import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { isStorageCode } from "./tally.ts";
 
 const UNHEALTHY_MS = 60_000;

@@ -8,7 +8,7 @@
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
-import type { DatabaseStatus } from "../replication/watch-status.ts";
+import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { isCapturing } from "./health.ts";
 import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 

@@ -3,7 +3,7 @@
  * the moment somebody asks. The label `db` is the database's name; paths are not shown.
  */
 import { readFileSync, statSync } from "node:fs";
-import type { DatabaseStatus } from "../replication/watch-status.ts";
+import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { isCapturing } from "./health.ts";
 import { labelText, type MetricFamily, type Sample } from "./prometheus.ts";
 import type { Tally } from "./tally.ts";

@@ -9,8 +9,8 @@
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
 import { type Condition, errorMessage } from "../errors.ts";
-import type { DatabaseStatus } from "../replication/watch-status.ts";
-import type { WatchEvent } from "../replication/watch-types.ts";
+import type { WatchEvent } from "../replication/context/watch-types.ts";
+import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { type HealthReport, healthReport } from "./health.ts";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.ts";
 import { metricFamilies } from "./metrics.ts";

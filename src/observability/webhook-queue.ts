@@ -9,7 +9,7 @@
  */
 import type { Env } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
-import { type RetryPolicy, withRetry } from "../storage/retry.ts";
+import { type RetryPolicy, withRetry } from "../storage/contract/retry.ts";
 import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 import { type Notice, noticeBody, noticeSignature } from "./webhook-notice.ts";
 

@@ -4,18 +4,18 @@
  */
 import type { Env } from "../env.ts";
 import type { ConditionSink } from "../errors.ts";
-import { type CredentialOptions, credentialSource } from "./credentials.ts";
-import { parseDestination } from "./destination.ts";
-import { FileStore } from "./file-store.ts";
-import type { HostWatch } from "./host-watch.ts";
-import type { PutLimit } from "./put-gate.ts";
-import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
-import { RetryingStore } from "./retrying-store.ts";
-import { s3Address } from "./s3-address.ts";
-import { S3Client } from "./s3-client.ts";
-import { S3Store } from "./s3-store.ts";
-import type { ObjectStore } from "./store.ts";
-import { DEFAULT_TRUST, storeTrust } from "./trust.ts";
+import { DEFAULT_RETRY, type RetryPolicy } from "./contract/retry.ts";
+import type { ObjectStore } from "./contract/store.ts";
+import { FileStore } from "./file/file-store.ts";
+import type { PutLimit } from "./guard/put-gate.ts";
+import { RetryingStore } from "./guard/retrying-store.ts";
+import type { HostWatch } from "./network/host-watch.ts";
+import { DEFAULT_TRUST, storeTrust } from "./network/trust.ts";
+import { parseDestination } from "./parse-destination.ts";
+import { type CredentialOptions, credentialSource } from "./s3/credentials.ts";
+import { s3Address } from "./s3/s3-address.ts";
+import { S3Client } from "./s3/s3-client.ts";
+import { S3Store } from "./s3/s3-store.ts";
 
 /** The region when nobody says one. */
 const DEFAULT_REGION = "us-east-1";

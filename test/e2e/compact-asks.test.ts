@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
-import { type ControlRequest, serveControl } from "../../src/replication/control.ts";
+import { type ControlRequest, serveControl } from "../../src/replication/control/control.ts";
 import { runWalrust } from "../support/binary.ts";
 import { tempFolder } from "../support/temp.ts";
 import { newDatabase } from "../support/watch-run.ts";

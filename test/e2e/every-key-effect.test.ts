@@ -8,9 +8,9 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { databaseOptions } from "../../src/commands/watch-options.ts";
+import { databaseOptions } from "../../src/commands/watch/watch-options.ts";
 import { parseConfigFile } from "../../src/config/config-file.ts";
-import { SECTIONS } from "../../src/config/options.ts";
+import { SECTIONS } from "../../src/config/settings/options.ts";
 import { closeApplications, configured, folderSettings } from "../support/configured-watch.ts";
 import { allKeys } from "../support/setting-samples.ts";
 

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
-import { FileStore } from "../../src/storage/file-store.ts";
+import { FileStore } from "../../src/storage/file/file-store.ts";
 import { documentOf, runWalrust } from "../support/binary.ts";
 import {
   closeApplications,

@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
-import { serveControl } from "../../src/replication/control.ts";
+import { serveControl } from "../../src/replication/control/control.ts";
 import { createAppDatabase } from "../support/app-rows.ts";
 import { collect, documentOf, mustWalrust, runWalrust, spawnWalrust } from "../support/binary.ts";
 import { fileDestination } from "../support/destinations.ts";

@@ -1,7 +1,7 @@
 /** Verdicts of /health: one row a rule, at its boundary. */
 import { describe, expect, test } from "bun:test";
 import { type Health, type HealthFacts, healthReport } from "../../src/observability/health.ts";
-import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
+import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
 import { failingWith, statusOf } from "./samples.ts";
 
 /** Facts of a process that does well; `overrides` are what differs. */

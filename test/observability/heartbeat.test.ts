@@ -1,7 +1,7 @@
 /** When the heartbeat is called, when it is held back, and what is said of it. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { Heartbeat, isBeating } from "../../src/observability/heartbeat.ts";
-import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
+import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
 import { HookServer } from "./hook-server.ts";
 import { ManualTime } from "./manual-time.ts";
 import { failingWith, statusOf } from "./samples.ts";

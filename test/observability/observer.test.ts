@@ -7,7 +7,7 @@ import {
   type Observer,
   startObservability,
 } from "../../src/observability/observer.ts";
-import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
+import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
 import { HookServer } from "./hook-server.ts";
 import { ManualTime } from "./manual-time.ts";
 import { readPrometheusText } from "./prometheus-parser.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { metricFamilies } from "../../src/observability/metrics.ts";
 import { labelText, prometheusText } from "../../src/observability/prometheus.ts";
 import { Tally } from "../../src/observability/tally.ts";
-import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
+import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { tempFolder } from "../support/temp.ts";
 import { ManualTime } from "./manual-time.ts";

@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../support/database-image.ts";
 import { newestImage, provenHistory } from "../support/history-oracle.ts";
 import { SqliteProcess } from "../support/sqlite-process.ts";

@@ -4,8 +4,8 @@
 import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { MemoryStore } from "../../src/storage/memory-store.ts";
-import type { ListOptions, ObjectInfo } from "../../src/storage/store.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
+import type { ListOptions, ObjectInfo } from "../../src/storage/contract/store.ts";
 import { rowsOf } from "../support/database-image.ts";
 import { FaultyStore, unreachable } from "../support/faulty-store.ts";
 import { FleetRun, foundTarget, tenant, tenants } from "../support/fleet-run.ts";

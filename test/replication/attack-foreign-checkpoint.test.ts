@@ -3,7 +3,7 @@
  * the write lock while it waits for our pin, so each must be let through at once, not with the next capture.
  */
 import { describe, expect, test } from "bun:test";
-import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
 import { newDatabase, watchOne } from "../support/watch-run.ts";
 
 const SYNC_INTERVAL_MS = 60_000;

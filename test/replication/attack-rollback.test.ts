@@ -5,8 +5,8 @@
 import { expect, test } from "bun:test";
 import { cpSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
-import { verifyDatabase } from "../../src/recovery/verify.ts";
-import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { verifyDatabase } from "../../src/recovery/verify/verify-database.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../support/database-image.ts";
 import { FaultyStore, unreachable } from "../support/faulty-store.ts";
 import { keysAt } from "../support/history-oracle.ts";

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
-import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";
 import { newestImage, provenHistory } from "../support/history-oracle.ts";
 import { newDatabase, watchOne } from "../support/watch-run.ts";

@@ -1,6 +1,6 @@
 /** The end of a watch in moments that are not ordinary: what was committed before it is in the bucket. */
 import { expect, test } from "bun:test";
-import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../support/database-image.ts";
 import { newestImage } from "../support/history-oracle.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../support/watch-run.ts";

@@ -21,7 +21,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { decodeWalIndex } from "../../src/format/wal-index.ts";
-import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../support/database-image.ts";
 import { newestImage, provenHistory } from "../support/history-oracle.ts";
 import { SqliteProcess, waitUntil } from "../support/sqlite-process.ts";

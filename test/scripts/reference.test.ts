@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { REFERENCE, withReference } from "../../scripts/reference.ts";
-import { GLOBAL_OPTIONS, keyName, SECTIONS } from "../../src/config/options.ts";
+import { GLOBAL_OPTIONS, keyName, SECTIONS } from "../../src/config/settings/options.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const README = await Bun.file(join(ROOT, "README.md")).text();

@@ -3,11 +3,11 @@
  */
 import { describe, expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
-import { parseDestination } from "../../src/storage/destination.ts";
 import { openStore } from "../../src/storage/open-store.ts";
-import { s3Address, s3ObjectPath } from "../../src/storage/s3-address.ts";
+import { parseDestination } from "../../src/storage/parse-destination.ts";
+import { s3Address, s3ObjectPath } from "../../src/storage/s3/s3-address.ts";
 import { S3Server } from "../support/s3-server.ts";
-import { textBody } from "./store-helpers.ts";
+import { textBody } from "./contract/store-helpers.ts";
 
 const env = systemEnv(SILENT_LOG);
 

@@ -5,7 +5,7 @@
 import { Database } from "bun:sqlite";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { takeHostLockOrNull } from "../../src/database/host-lock.ts";
+import { takeHostLockOrNull } from "../../src/database/files/host-lock.ts";
 import type { Variables } from "./binary.ts";
 import {
   altered,

@@ -13,7 +13,7 @@ import type {
   PutBody,
   PutOptions,
   StoreCapabilities,
-} from "../../src/storage/store.ts";
+} from "../../src/storage/contract/store.ts";
 
 export type StoreOperation = "put" | "get" | "head" | "list" | "listFolders" | "delete";
 

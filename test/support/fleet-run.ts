@@ -4,10 +4,14 @@
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
-import type { LeftOut } from "../../src/replication/left-out.ts";
-import type { WatchInput } from "../../src/replication/watch.ts";
-import type { DatabaseOptions, WatchOptions, WatchTarget } from "../../src/replication/watch-types.ts";
-import type { ObjectStore } from "../../src/storage/store.ts";
+import type {
+  DatabaseOptions,
+  WatchOptions,
+  WatchTarget,
+} from "../../src/replication/context/watch-types.ts";
+import type { LeftOut } from "../../src/replication/watch/left-out.ts";
+import type { WatchInput } from "../../src/replication/watch/watch-loop.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 import { tempFolder } from "./temp.ts";
 import { newDatabase, WatchRun } from "./watch-run.ts";

@@ -5,7 +5,7 @@
  * The two LTX files are what the crate litepages 0.1.0 (the Rust walrust's encoder) wrote for two pages of
  * 4096 bytes with COMPRESS_LZ4: TXID 1-24 and 25-25. The keys are those of the Rust project's own fixtures.
  */
-import type { ObjectStore } from "../../src/storage/store.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 
 /** A snapshot of TXID 1 to 24 as the Rust walrust writes it. */
 export const RUST_SNAPSHOT = fromBase64(

@@ -5,7 +5,7 @@
  */
 import { expect } from "bun:test";
 import { LtxDecoder } from "../../src/format/ltx-decoder.ts";
-import type { ObjectMetadata, ObjectStore } from "../../src/storage/store.ts";
+import type { ObjectMetadata, ObjectStore } from "../../src/storage/contract/store.ts";
 import { pageChecksum } from "./page-sums-oracle.ts";
 
 /** One point of a history: the database's bytes at a TXID. */

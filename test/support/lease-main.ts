@@ -4,7 +4,7 @@
  */
 import { dlopen, FFIType } from "bun:ffi";
 import { openSync } from "node:fs";
-import { LIBC_NAMES } from "../../src/database/ofd-lock.ts";
+import { LIBC_NAMES } from "../../src/database/files/ofd-lock.ts";
 
 const F_SETLEASE = 1024;
 const F_WRLCK = 1;

@@ -5,10 +5,10 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
-import { staticSource } from "../../src/storage/credentials.ts";
-import { s3Address } from "../../src/storage/s3-address.ts";
-import { S3Client } from "../../src/storage/s3-client.ts";
-import { storeTrust } from "../../src/storage/trust.ts";
+import { storeTrust } from "../../src/storage/network/trust.ts";
+import { staticSource } from "../../src/storage/s3/credentials.ts";
+import { s3Address } from "../../src/storage/s3/s3-address.ts";
+import { S3Client } from "../../src/storage/s3/s3-client.ts";
 import { Authority, writeCertificate } from "./certificates.ts";
 import { freePort } from "./free-port.ts";
 import { peerPath } from "./peers.ts";

@@ -4,7 +4,7 @@
  */
 import { createInterface } from "node:readline";
 import { checkpointCycle } from "../../src/database/checkpoint.ts";
-import { Pin } from "../../src/database/pin.ts";
+import { Pin } from "../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { errorMessage } from "../../src/errors.ts";
 import { becomeOtherUser } from "./other-user.ts";

@@ -6,7 +6,7 @@ import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkpointCycle } from "../../src/database/checkpoint.ts";
-import { Pin } from "../../src/database/pin.ts";
+import { Pin } from "../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { WalShadow } from "./wal-shadow.ts";

@@ -2,7 +2,7 @@
  * The usual scene of the pin's tests: a WAL database, an application in another process, a pin.
  */
 import { join } from "node:path";
-import { Pin } from "../../src/database/pin.ts";
+import { Pin } from "../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { SqliteProcess } from "./sqlite-process.ts";
 import { tempFolder } from "./temp.ts";

@@ -1,8 +1,8 @@
 /**
  * A bucket with a history whose images were recorded as it grew, and copies of it that a test may damage.
  */
-import { MemoryStore } from "../../src/storage/memory-store.ts";
-import type { ObjectMetadata, ObjectStore } from "../../src/storage/store.ts";
+import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
+import type { ObjectMetadata, ObjectStore } from "../../src/storage/contract/store.ts";
 import { imageOf } from "./database-image.ts";
 import { allKeys, keysAt, provenHistory, readObject } from "./history-oracle.ts";
 import { waitUntil } from "./sqlite-process.ts";

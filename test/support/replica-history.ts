@@ -10,10 +10,10 @@ import { pageChecksum, xorChecksum } from "../../src/format/crc64.ts";
 import { FLAG_NO_CHECKSUM } from "../../src/format/ltx.ts";
 import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
 import { CHECKSUM_FLAG, type Checksum, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
-import { keyOf, listObjects } from "../../src/storage/catalog.ts";
-import { buildManifest, writeManifest } from "../../src/storage/manifest.ts";
-import { encodeMetadata } from "../../src/storage/object-metadata.ts";
-import type { ObjectMetadata, ObjectStore } from "../../src/storage/store.ts";
+import { keyOf, listObjects } from "../../src/storage/bucket/catalog.ts";
+import { buildManifest, writeManifest } from "../../src/storage/bucket/manifest.ts";
+import { encodeMetadata } from "../../src/storage/contract/object-metadata.ts";
+import type { ObjectMetadata, ObjectStore } from "../../src/storage/contract/store.ts";
 
 const FIRST_TIME_MS = Date.UTC(2026, 0, 1);
 const WRITER = "0".repeat(32);

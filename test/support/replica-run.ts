@@ -3,8 +3,8 @@
  */
 import { expect } from "bun:test";
 import type { Env } from "../../src/env.ts";
-import { type ReplicaEvent, replicate } from "../../src/recovery/replica.ts";
-import type { ObjectStore } from "../../src/storage/store.ts";
+import { type ReplicaEvent, replicate } from "../../src/recovery/replica/replica.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 import { imageOf } from "./database-image.ts";
 import { recordingEnv } from "./recording-log.ts";
 import { waitUntil } from "./sqlite-process.ts";

@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../src/format/types.ts";
-import { restore } from "../../src/recovery/restore.ts";
-import type { ObjectStore } from "../../src/storage/store.ts";
+import { restore } from "../../src/recovery/restore/restore-database.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 import { recordingEnv } from "./recording-log.ts";
 import { tempFolder } from "./temp.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Verifying signatures the way S3 does it, independently of src/storage/sigv4.ts: from the raw request line
- * and headers, by decoding and encoding again, on node:crypto. What a client encodes wrongly does not match
- * here.
+ * Verifying signatures the way S3 does it, independently of src/storage/s3/sigv4.ts: from the raw request
+ * line and headers, by decoding and encoding again, on node:crypto. What a client encodes wrongly does not
+ * match here.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 

@@ -2,8 +2,8 @@
  * For every key of walrust.toml a value that is not its default, as TOML text: for tests that walk over all
  * keys. A key without a sample is an error, so that a new one cannot be forgotten.
  */
-import type { OptionSpec } from "../../src/config/option-spec.ts";
-import { SECTIONS } from "../../src/config/options.ts";
+import type { OptionSpec } from "../../src/config/settings/option-spec.ts";
+import { SECTIONS } from "../../src/config/settings/options.ts";
 
 const SAMPLES: Readonly<Record<string, string>> = {
   "s3.bucket": '"s3://other-bucket/vm2"',

@@ -3,11 +3,11 @@
  * on. The captures are those of a tiny history; its pin is held by nobody.
  */
 import { join } from "node:path";
-import type { Pin } from "../../src/database/pin.ts";
+import type { Pin } from "../../src/database/pin/pin.ts";
 import { hex } from "../../src/format/chain.ts";
 import { writeState } from "../../src/local/state.ts";
 import { createStateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
-import type { LiveDatabase } from "../../src/replication/live-database.ts";
+import type { LiveDatabase } from "../../src/replication/capture/live-database.ts";
 import { databaseChecksum } from "./page-sums-oracle.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { tempFolder } from "./temp.ts";

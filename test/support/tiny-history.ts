@@ -9,9 +9,9 @@ import { SNAPSHOT_LEVEL } from "../../src/format/keys.ts";
 import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
 import { type Checksum, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
 import { type SpoolFile, SpoolWriter } from "../../src/local/spool.ts";
-import { keyOf } from "../../src/storage/catalog.ts";
-import { encodeMetadata } from "../../src/storage/object-metadata.ts";
-import type { ObjectStore } from "../../src/storage/store.ts";
+import { keyOf } from "../../src/storage/bucket/catalog.ts";
+import { encodeMetadata } from "../../src/storage/contract/object-metadata.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 import { databaseChecksum } from "./page-sums-oracle.ts";
 
 const PAGE_SIZE = 512;

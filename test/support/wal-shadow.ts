@@ -3,7 +3,7 @@
  * into an image of its own, which must be equal to the database file in the end. It shares no code with src.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import type { Pin } from "../../src/database/pin.ts";
+import type { Pin } from "../../src/database/pin/pin.ts";
 
 const WAL_HEADER_SIZE = 32;
 const FRAME_HEADER_SIZE = 24;

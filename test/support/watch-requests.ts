@@ -1,11 +1,11 @@
 /** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
 
 import { stateFolderOf } from "../../src/local/state-folder.ts";
-import { askWatchOrNull } from "../../src/replication/control.ts";
-import type { UpkeepResult } from "../../src/replication/maintenance.ts";
-import type { RetentionPolicy } from "../../src/replication/retention.ts";
-import type { SnapshotResult } from "../../src/replication/snapshot.ts";
-import type { ObjectStore } from "../../src/storage/store.ts";
+import { askWatchOrNull } from "../../src/replication/control/control.ts";
+import type { UpkeepResult } from "../../src/replication/upkeep/maintenance.ts";
+import type { RetentionPolicy } from "../../src/replication/upkeep/retention.ts";
+import type { SnapshotResult } from "../../src/replication/upkeep/take-snapshot.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 
 /** Asks for a snapshot of the database at `path`. @returns null when no watch runs */
 export async function askForSnapshot(path: string, store: ObjectStore): Promise<SnapshotResult | null> {

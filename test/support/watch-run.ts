@@ -4,10 +4,15 @@
  */
 import type { Env } from "../../src/env.ts";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
-import { type RunningWatch, type WatchInput, type WatchResult, watch } from "../../src/replication/watch.ts";
-import type { DatabaseStatus } from "../../src/replication/watch-status.ts";
-import type { WatchEvent, WatchOptions, WatchTarget } from "../../src/replication/watch-types.ts";
-import type { ObjectStore } from "../../src/storage/store.ts";
+import type { WatchEvent, WatchOptions, WatchTarget } from "../../src/replication/context/watch-types.ts";
+import {
+  type RunningWatch,
+  type WatchInput,
+  type WatchResult,
+  watch,
+} from "../../src/replication/watch/watch-loop.ts";
+import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 import { type LoggedLine, recordingEnv } from "./recording-log.ts";
 import { SqliteProcess, waitUntil } from "./sqlite-process.ts";
 import { tempFolder } from "./temp.ts";

@@ -1,0 +1,85 @@
+/**
+ * What `explain` finds out about each database: its file as it is now, and what is replicated of it how.
+ */
+import { statSync } from "node:fs";
+import type { Resolved, Sources } from "../../config/resolve.ts";
+import type { OptionGroup } from "../../config/settings/option-spec.ts";
+import { COMPACTION_OPTIONS, RETENTION_OPTIONS, SYNC_OPTIONS } from "../../config/settings/settings.ts";
+import { requirePinnable } from "../../database/pin/pinnable.ts";
+import type { FoundDatabase } from "../../discovery/database-finder.ts";
+import { WalrustError } from "../../errors.ts";
+import { type CompressionSample, sampleCompression } from "../../forecast/compressibility.ts";
+import type { DatabaseOptions } from "../../replication/context/watch-types.ts";
+import { databaseOptions, databaseSettings } from "../watch/watch-options.ts";
+import { type ShownSetting, shownGroup } from "./explain-settings.ts";
+
+/** A database that would be watched. */
+export interface ExplainedDatabase {
+  readonly path: string;
+  readonly name: string;
+  readonly isDiscovered: boolean;
+  /** Where walrust.toml names it: its line, or null. */
+  readonly entryLine: number | null;
+  readonly bytes: number;
+  readonly walBytes: number;
+  /** Null when it cannot be read. */
+  readonly sample: CompressionSample | null;
+  /** What keeps it from being watched, or null. */
+  readonly problem: WalrustError | null;
+  readonly options: DatabaseOptions;
+  /** Settings that hold for it alone. */
+  readonly overrides: readonly ShownSetting[];
+}
+
+/** Looks at a database; nothing of it is changed. @throws WalrustError code "usage" or "config" */
+export function explainDatabase(sources: Sources, found: FoundDatabase): ExplainedDatabase {
+  const { path, name, isDiscovered, entry } = found;
+  const problem = problemOrNull(path);
+  return {
+    path,
+    name,
+    isDiscovered,
+    entryLine: entry?.line ?? null,
+    bytes: sizeOf(path),
+    walBytes: sizeOf(`${path}-wal`),
+    sample: sampleOrNull(path),
+    problem,
+    options: databaseOptions(sources, entry),
+    overrides: entry === null ? [] : overridesOf(sources, found),
+  };
+}
+
+function overridesOf(sources: Sources, { entry }: FoundDatabase): ShownSetting[] {
+  const settings = databaseSettings(sources, entry);
+  const groups: [string, OptionGroup, Resolved<OptionGroup>][] = [
+    ["sync", SYNC_OPTIONS, settings.sync],
+    ["compaction", COMPACTION_OPTIONS, settings.compaction],
+    ["retention", RETENTION_OPTIONS, settings.retention],
+  ];
+  return groups.flatMap(([section, options, resolved]) =>
+    shownGroup(section, options, resolved).filter(({ key }) => entry?.overrides.has(`${section}.${key}`)),
+  );
+}
+
+function problemOrNull(path: string): WalrustError | null {
+  try {
+    requirePinnable(path);
+    return null;
+  } catch (error) {
+    if (error instanceof WalrustError) return error;
+    throw error;
+  }
+}
+
+function sampleOrNull(path: string): CompressionSample | null {
+  try {
+    return sampleCompression(path);
+  } catch (error) {
+    if (error instanceof WalrustError) return null;
+    throw error;
+  }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}

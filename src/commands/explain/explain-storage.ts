@@ -1,0 +1,59 @@
+/**
+ * What `explain` finds out about the destination: whether it can be reached, and what it guarantees. To see
+ * whether create-only puts are enforced one small object is put twice and deleted again.
+ */
+import type { Env } from "../../env.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
+import type { ObjectStore, StoreCapabilities } from "../../storage/contract/store.ts";
+import { probeStore } from "./store-probe.ts";
+
+/** A destination. */
+export interface ExplainedStorage {
+  readonly url: string;
+  readonly isReachable: boolean;
+  readonly conditionalPut: StoreCapabilities["conditionalPut"];
+  /** The same of objects that are uploaded in parts. */
+  readonly conditionalComplete: StoreCapabilities["conditionalPut"];
+  readonly problem: WalrustError | null;
+}
+
+/** Tries a store; a folder that does not exist yet is made by the first put, so it is left alone. */
+export async function explainStorage(store: ObjectStore, env: Env): Promise<ExplainedStorage> {
+  const { url, layout, capabilities } = store;
+  const reached = ({ conditionalPut, conditionalComplete = conditionalPut }: StoreCapabilities) => {
+    return { url, isReachable: true, conditionalPut, conditionalComplete, problem: null };
+  };
+  try {
+    if (layout === "file") {
+      await lookInto(store);
+      return reached(capabilities);
+    }
+    const found = await probeStore(store, env);
+    // Every restore begins with a listing. An endpoint that names the bucket too takes puts, and lists
+    // nothing.
+    for await (const _ of store.list("", { limit: 1 })) break;
+    return reached(found);
+  } catch (error) {
+    if (!(error instanceof WalrustError)) throw error;
+    const unknown = { conditionalPut: "unknown", conditionalComplete: "unknown" } as const;
+    return { url, isReachable: false, ...unknown, problem: error };
+  }
+}
+
+async function lookInto(folder: ObjectStore): Promise<void> {
+  try {
+    await folder.listFolders("");
+  } catch (error) {
+    if (!hasCode(error, "missing-bucket")) throw error;
+  }
+}
+
+/** What a second writer meets there. */
+export function guaranteeText({ conditionalPut, conditionalComplete }: ExplainedStorage): string {
+  if (conditionalPut === "yes" && conditionalComplete === "no") {
+    return "enforced up to 16 MB: above, two writers at the same moment could both succeed";
+  }
+  if (conditionalPut === "yes") return "enforced: a second writer is refused at its first upload";
+  if (conditionalPut === "unknown") return "unknown, because the destination cannot be reached";
+  return "not enforced: two writers at the same moment could both succeed; one is noticed at its next look";
+}

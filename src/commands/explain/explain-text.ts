@@ -1,0 +1,179 @@
+/**
+ * What `explain` prints for people.
+ */
+import { durationText } from "../../config/settings/option-text.ts";
+import { restorablePoints } from "../../forecast/restorable-points.ts";
+import { oneLine } from "../../format/terminal-text.ts";
+import type { DatabaseOptions } from "../../replication/context/watch-types.ts";
+import type { MaintenanceOptions } from "../../replication/upkeep/maintenance.ts";
+import { formatBytes } from "../shared/output.ts";
+import type { ExplainedDatabase } from "./explain-databases.ts";
+import type { ShownSetting } from "./explain-settings.ts";
+import { guaranteeText } from "./explain-storage.ts";
+import type { Explanation } from "./explanation.ts";
+
+/** The whole text. */
+export function explainText(explanation: Explanation): string {
+  const { configFile, databases, problems } = explanation;
+  const parts = [
+    [
+      configFile === null
+        ? "No configuration file; flags, environment and defaults"
+        : `Configuration: ${configFile}`,
+    ],
+    destinationLines(explanation),
+    databaseLines(explanation),
+    ...policies(databases).map(policyLines),
+    estimateLines(explanation),
+    settingLines(explanation.settings),
+    problems.length === 0 ? ["A watch would start."] : problemLines(explanation),
+  ];
+  return parts.map((lines) => lines.join("\n")).join("\n\n");
+}
+
+function destinationLines({ storage }: Explanation): string[] {
+  if (storage === null) return ["Destination", "  none"];
+  const { url, isReachable } = storage;
+  return [
+    "Destination",
+    `  ${url}${isReachable ? "" : " (cannot be reached)"}`,
+    `  create-only writes are ${guaranteeText(storage)}`,
+  ];
+}
+
+function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] {
+  const lines = databases.flatMap(({ path, name, bytes, walBytes, problem, overrides }) => {
+    const size = `${formatBytes(bytes)}, WAL ${formatBytes(walBytes)}`;
+    const target = storage === null ? name : `${storage.url}/${name}`;
+    const trouble = problem === null ? "" : `: ${problem.message}`;
+    return [
+      `  ${oneLine(`${path} → ${target} (${size})${trouble}`)}`,
+      ...overrides.map(({ section, key, text, from }) => `    ${section}.${key} = ${text} (${from})`),
+    ];
+  });
+  if (lines.length === 0) lines.push("  none");
+  if (hasGlobs)
+    lines.push("  Globs are looked at again every 5 s: new databases are taken in, removed ones let go.");
+  return [`Databases (${databases.length})`, ...lines];
+}
+
+/** Databases that are replicated alike. */
+interface Policy {
+  readonly options: DatabaseOptions;
+  readonly names: readonly string[];
+}
+
+function policies(databases: readonly ExplainedDatabase[]): Policy[] {
+  const byText = new Map<string, { options: DatabaseOptions; names: string[] }>();
+  for (const { name, options } of databases) {
+    const text = JSON.stringify(options);
+    const policy = byText.get(text);
+    if (policy === undefined) byText.set(text, { options, names: [name] });
+    else policy.names.push(name);
+  }
+  return [...byText.values()];
+}
+
+function policyLines({ options, names }: Policy, _: number, all: readonly Policy[]): string[] {
+  const shown =
+    names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
+  const whose = all.length === 1 ? "" : ` of ${shown}`;
+  const { maintenance, walSyncIntervalMs, checkpointIntervalMs, minCheckpointPages, validationIntervalMs } =
+    options;
+  return [
+    `Schedule${whose}`,
+    `  uploads: at most one every ${durationText(walSyncIntervalMs)} a database, the first at once`,
+    `  checkpoints: at ${minCheckpointPages} pages of WAL, and every ${durationText(checkpointIntervalMs)}`,
+    ...(maintenance === undefined ? [] : maintenanceLines(maintenance)),
+    validationIntervalMs
+      ? `  verification of what is stored: every ${durationText(validationIntervalMs)}`
+      : "  verification of what is stored: never by itself",
+    "",
+    `What can be restored${whose}`,
+    ...restorablePoints(options).sentences.map((sentence) => `  ${sentence}`),
+  ];
+}
+
+function maintenanceLines(maintenance: MaintenanceOptions): string[] {
+  const { snapshots, compaction, retention, retentionIntervalMs, retainAfterSnapshot } = maintenance;
+  const { intervalMs, maxChanges, maxIntervalMs, onIdleMs, onStartup } = snapshots;
+  const triggers = [
+    intervalMs > 0 ? `every ${durationText(intervalMs)}` : "",
+    maxChanges > 0 ? `after ${maxChanges} frames` : "",
+    maxIntervalMs > 0 ? `${durationText(maxIntervalMs)} after the first change` : "",
+    onIdleMs > 0 ? `after ${durationText(onIdleMs)} without a change` : "",
+    onStartup && intervalMs > 0 ? "at start when the newest is older than that" : "",
+  ].filter((text) => text !== "");
+  const levels = compaction?.intervalsMs.filter(Number.isFinite).map(durationText) ?? [];
+  const { hourly, daily, weekly, monthly } = retention;
+  const kept = `${hourly} hourly, ${daily} daily, ${weekly} weekly, ${monthly} monthly snapshots`;
+  const when = [
+    retainAfterSnapshot ? "after each snapshot" : "",
+    retentionIntervalMs > 0 ? `every ${durationText(retentionIntervalMs)}` : "",
+  ].filter((text) => text !== "");
+  return [
+    `  snapshots: ${triggers.length === 0 ? "only the first" : `${triggers.join(", ")}; of what changed`}`,
+    `  merging: ${levels.length === 0 ? "never" : `every ${levels.join(", ")}`}`,
+    when.length === 0
+      ? "  retention: never applied by itself (compact_after_snapshot = true, or walrust compact --force)"
+      : `  retention: ${when.join(" and ")}, keeps ${kept}`,
+  ];
+}
+
+function estimateLines({ estimate, rate, databases }: Explanation): string[] {
+  if (databases.length === 0) return ["Estimate", "  nothing to estimate"];
+  const { requests, uploadedBytes, storedBytes, growthBytesPerMonth, providers } = estimate;
+  const number = (value: number): string => Math.round(value).toLocaleString("en-US");
+  const steady =
+    growthBytesPerMonth > 0
+      ? `${formatBytes(storedBytes)} after a month, ${formatBytes(growthBytesPerMonth)} more each month`
+      : `${formatBytes(storedBytes)} in the steady state`;
+  const rows = providers.map(({ provider, cost }) => [
+    provider.label,
+    dollars(cost.storage),
+    dollars(cost.requests),
+    dollars(cost.total),
+  ]);
+  return [
+    "Estimate for a month (730.5 h)",
+    `  if each has ${rate.commitsPerSecond} commits/s of ${rate.pagesPerCommit} pages` +
+      " (--commits-per-second, --pages-per-commit)",
+    `  requests: ${number(requests.put)} PUT, ${number(requests.list)} LIST,` +
+      ` ${number(requests.get)} GET, ${number(requests.delete)} DELETE`,
+    `  uploaded: ${formatBytes(uploadedBytes)}; stored: ${steady}`,
+    ...table(["", "storage", "requests", "total"], rows).map((line) => `  ${line}`),
+  ];
+}
+
+function settingLines(settings: readonly ShownSetting[]): string[] {
+  const rows = settings.map(({ section, key, text, from }) => [
+    `${section}.${key}`,
+    text ?? "(not set)",
+    from,
+  ]);
+  return ["Settings", ...table(["key", "value", "from"], rows).map((line) => `  ${line}`)];
+}
+
+function problemLines({ problems }: Explanation): string[] {
+  const lines = problems.flatMap(({ message, hint }) => [
+    `  ${oneLine(message)}`,
+    ...(hint === undefined ? [] : [`    ${hint}`]),
+  ]);
+  return ["Problems", ...lines];
+}
+
+function dollars(amount: number): string {
+  return amount > 0 && amount < 0.01 ? "< $0.01" : `$${amount.toFixed(2)}`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
+  );
+  return [head, ...rows].map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join("  ")
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,115 @@
+/**
+ * `walrust list --local`: where the files of each database lie on this machine, and the socket of the watch
+ * that has it. The databases are those of walrust.toml, those with a folder in the state home, and those that
+ * a watch of this user has announced.
+ */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseFinder } from "../../discovery/database-finder.ts";
+import { oneLine } from "../../format/terminal-text.ts";
+import { readOwnOrNull } from "../../local/own-file.ts";
+import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts";
+import { readState } from "../../local/state.ts";
+import { DATABASE_PATH_FILE } from "../../local/state-folder.ts";
+import { announcedPaths, socketPathOrNull } from "../../replication/control/control.ts";
+import { localPlaces, runtimeFolders } from "./local-places.ts";
+import { storeSettings } from "./open-destination.ts";
+import type { Invocation } from "./verb.ts";
+
+const PATH_SIZE_MAX = 8_192;
+
+/** One database on this machine, as `--json` prints it. */
+export interface LocalDatabase {
+  readonly name: string | null;
+  readonly path: string;
+  readonly destination: string | null;
+  readonly txid: number | null;
+  readonly state_folder: string;
+  readonly spool_folder: string;
+  readonly kept: Place["kind"];
+  /** Why its files do not lie beside it, or null. */
+  readonly reason: string | null;
+  /** The socket of the watch that has it, or null. */
+  readonly socket: string | null;
+}
+
+/** What lies on this machine, as `--json` prints it. */
+export interface LocalFiles {
+  readonly state_home: string;
+  readonly socket_folders: readonly string[];
+  readonly databases: readonly LocalDatabase[];
+}
+
+/** Looks for the databases of this user. @param name only the database of this name, or null */
+export async function findLocal(invocation: Invocation, name: string | null): Promise<LocalFiles> {
+  const places = localPlaces(invocation);
+  const folders = runtimeFolders(invocation);
+  const stateHome = stateHomeOf(places.choice);
+  const named = await configuredNames(invocation, places);
+  const paths = new Set([...named.keys(), ...pathsOfHome(stateHome), ...announcedPaths(folders)]);
+  const databases = [...paths].sort().map((path): LocalDatabase => {
+    const reading = readState(places.of(path).paths);
+    const state = reading.kind === "state" ? reading.state : null;
+    const called = state?.name ?? named.get(path) ?? null;
+    const { paths: files, kind, reason } = places.of(path, called ?? undefined);
+    return {
+      name: called,
+      path,
+      destination: state?.destination ?? null,
+      txid: state?.txid ?? null,
+      state_folder: files.folder,
+      spool_folder: files.spoolFolder,
+      kept: kind,
+      reason,
+      socket: socketPathOrNull(files.folder, path, folders),
+    };
+  });
+  const shown = databases.filter((one) => name === null || one.name === name);
+  return { state_home: stateHome, socket_folders: folders.present(), databases: shown };
+}
+
+/** Names by path of what walrust.toml says; without one, none. */
+async function configuredNames(
+  { sources, env }: Invocation,
+  places: LocalPlaces,
+): Promise<Map<string, string>> {
+  const destination = storeSettings(sources).bucket.value ?? "";
+  const options = { paths: [], file: sources.file, destination, places };
+  const { databases } = await new DatabaseFinder(options, env).find();
+  return new Map(databases.map(({ path, name }) => [path, name]));
+}
+
+/** The databases with a folder in the state home. */
+function pathsOfHome(stateHome: string): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(stateHome);
+  } catch {
+    // Nothing was ever kept there.
+    return [];
+  }
+  return names.flatMap((name) => {
+    try {
+      const text = readOwnOrNull(join(stateHome, name, DATABASE_PATH_FILE), PATH_SIZE_MAX);
+      return text === null ? [] : [text.trimEnd()];
+    } catch {
+      // Not a folder of ours.
+      return [];
+    }
+  });
+}
+
+/** The same for people. */
+export function localLines({ state_home, databases }: LocalFiles): string[] {
+  if (databases.length === 0)
+    return ["No database of this user is known on this machine: name a --config, or start a watch"];
+  const lines = databases.flatMap((one) => [
+    `${oneLine(one.path)}${one.name === null ? "" : ` (${oneLine(one.name)})`}`,
+    `  state   ${oneLine(one.state_folder)}${one.reason === null ? "" : ` (${oneLine(one.reason)})`}`,
+    ...(one.spool_folder.startsWith(`${one.state_folder}/`)
+      ? []
+      : [`  spool   ${oneLine(one.spool_folder)}`]),
+    `  socket  ${one.socket === null ? "none: no watch of this user has it" : oneLine(one.socket)}`,
+  ]);
+  return [...lines, `State home: ${oneLine(state_home)}`];
+}

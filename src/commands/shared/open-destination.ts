@@ -1,0 +1,129 @@
+/**
+ * The destination a verb works on, from its options, the environment and walrust.toml.
+ */
+
+import {
+  BY_DEFAULT,
+  chooseCredentials,
+  type Origin,
+  type Resolved,
+  resolveOptions,
+  type Sources,
+  valuesOf,
+} from "../../config/resolve.ts";
+import { PATIENCE_OPTIONS } from "../../config/settings/options.ts";
+import { RETRY_OPTIONS, STORE_OPTIONS } from "../../config/settings/settings.ts";
+import { type Condition, WalrustError } from "../../errors.ts";
+import { patienceOf, type RetryPolicy } from "../../storage/contract/retry.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import { HostWatch } from "../../storage/network/host-watch.ts";
+import type { StoreOptions } from "../../storage/open-store.ts";
+import { openStore } from "../../storage/open-store.ts";
+import { type Invocation, settingsOf } from "./verb.ts";
+
+/** What can be given beside the settings. */
+export type MoreStoreOptions = Pick<
+  StoreOptions,
+  "putSlots" | "retry" | "stallMs" | "conditions" | "hostWatch"
+>;
+
+/**
+ * The settings of the store; keys from one place as a whole. A folder needs none: what is wrong with them
+ * does not matter there.
+ * @param url another destination than the configured one
+ * @throws WalrustError code "usage" or "config"
+ */
+export function storeSettings(sources: Sources, url?: string): Resolved<typeof STORE_OPTIONS> {
+  const resolved = resolveOptions(sources, STORE_OPTIONS);
+  const isFolder = /^file:/i.test(url ?? resolved.bucket.value ?? "");
+  if (isFolder) return resolved;
+  return chooseCredentials(resolved, resolveOptions({ ...sources, environment: {} }, STORE_OPTIONS));
+}
+
+/** How requests are tried again. @throws WalrustError code "config" */
+export function retryPolicy(sources: Sources): RetryPolicy {
+  const resolved = resolveOptions(sources, RETRY_OPTIONS);
+  const { baseDelayMs, maxDelayMs, maxRetries } = valuesOf(resolved);
+  if (baseDelayMs > maxDelayMs) {
+    const where = `${resolved.baseDelayMs.origin.text} and ${resolved.maxDelayMs.origin.text}`;
+    throw new WalrustError(
+      "config",
+      `The base delay (${baseDelayMs} ms) is above the greatest (${maxDelayMs} ms)`,
+      {
+        hint: `See ${where}`,
+      },
+    );
+  }
+  return { retryCountMax: maxRetries, baseMs: baseDelayMs, delayMaxMs: maxDelayMs };
+}
+
+/**
+ * Opens the store of the destination.
+ * @param url another destination than the configured one, with the same options
+ * @throws WalrustError code "usage" or "config" when it is missing or malformed
+ */
+export function openDestination(
+  { sources, env }: Pick<Invocation, "sources" | "env">,
+  more: MoreStoreOptions = {},
+  url?: string,
+): ObjectStore {
+  const resolved = storeSettings(sources, url);
+  const given = url ?? resolved.bucket.value;
+  if (given === undefined) {
+    throw new WalrustError("usage", "No destination is given", {
+      hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
+    });
+  }
+  const { bucket: _, ...values } = valuesOf(resolved);
+  const known = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+  const options = { url: given, retry: retryPolicy(sources), ...known, ...more };
+  try {
+    return openStore(options, env, sources.environment);
+  } catch (error) {
+    throw placed(error, url === undefined ? resolved.bucket.origin : BY_DEFAULT);
+  }
+}
+
+/** An error about the destination, with its place where that is in the file. */
+function placed(error: unknown, { kind, text }: Origin): unknown {
+  if (kind !== "file" || !(error instanceof WalrustError)) return error;
+  const { hint } = error;
+  return new WalrustError("config", `${text}: ${error.message}`, hint === undefined ? {} : { hint });
+}
+
+/**
+ * For a verb that somebody waits for: it says what it waits for, and gives up as `--timeout` says.
+ * @throws WalrustError code "usage" or "config"
+ */
+function patientOptions(invocation: Invocation): MoreStoreOptions {
+  const { sources, env } = invocation;
+  const patience = patienceOf(settingsOf(invocation, PATIENCE_OPTIONS).timeout);
+  const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
+  return {
+    retry: { ...retryPolicy(sources), patience },
+    stallMs: patience.stallMs,
+    hostWatch: new HostWatch(env, sink),
+  };
+}
+
+/** Opens the store, runs `work` and closes the store whatever happens. */
+export async function withDestination<T>(
+  invocation: Invocation,
+  work: (store: ObjectStore) => Promise<T>,
+  more: MoreStoreOptions = {},
+): Promise<T> {
+  const store = openDestination(invocation, more);
+  try {
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+}
+
+/** As `withDestination`, for a verb that somebody waits for; it has `PATIENCE_OPTIONS`. */
+export async function withPatience<T>(
+  invocation: Invocation,
+  work: (store: ObjectStore) => Promise<T>,
+): Promise<T> {
+  return await withDestination(invocation, work, patientOptions(invocation));
+}

@@ -1,0 +1,170 @@
+/**
+ * What the program says: results on stdout, logs on stderr. The only place that writes to either.
+ */
+import { createConsola, type LogObject } from "consola";
+import type { Log, LogFields, LogLevel } from "../../env.ts";
+import type { WalrustError } from "../../errors.ts";
+import { jsonLine, oneLine } from "../../format/terminal-text.ts";
+import { OutputChannel } from "./output-channel.ts";
+
+const CONSOLA_LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };
+
+/** What may wait for a reader of events or of the log; beyond that they are left out. */
+const WAITING_BYTES_MAX = 8 * 1024 * 1024;
+
+const stdout = new OutputChannel("stdout");
+const stderr = new OutputChannel("stderr");
+
+/** Why results could not be written. */
+let lostResult: string | null = null;
+
+function printResult(text: string): void {
+  stdout.write(`${text}\n`, Number.POSITIVE_INFINITY, (reason) => {
+    lostResult ??= reason;
+  });
+}
+
+/** Writes one line of text to stdout. */
+export function printLine(text: string): void {
+  printResult(oneLine(text));
+}
+
+/** Writes lines of text to stdout. */
+export function printText(text: string): void {
+  printResult(text.split("\n").map(oneLine).join("\n"));
+}
+
+/** Writes one JSON document as one line to stdout. */
+export function printJson(value: unknown): void {
+  printResult(jsonLine(value));
+}
+
+/** The logs that were told that events are left out. */
+const unread = new WeakSet<Log>();
+
+/**
+ * Writes an event as one line of JSON to stdout. Where nobody reads them, or a disk is full, events are left
+ * out: the log is told so once, and what they tell of goes on.
+ */
+export function printEvent(event: unknown, log: Log): void {
+  const failed = (reason: string): void => {
+    // Whoever reads our output may have had enough of it (`| head`).
+    if (unread.has(log) || reason === "EPIPE") return;
+    unread.add(log);
+    log.warn(`events cannot be written to stdout: ${reason}; they are left out, the work goes on`);
+  };
+  const line = `${jsonLine(event)}\n`;
+  if (!stdout.write(line, WAITING_BYTES_MAX, failed)) failed("nobody reads them");
+}
+
+/** Resolves when everything has been written, or cannot be. */
+export async function flushOutput(): Promise<void> {
+  await Promise.all([stdout.flushed(), stderr.flushed()]);
+}
+
+/** Why results could not be written to stdout, or null. That nobody wants them any more is no failure. */
+export function outputFailure(): string | null {
+  return lostResult === "EPIPE" ? null : lostResult;
+}
+
+/** A log of the given least severity and format on stderr. */
+export function createLog(level: LogLevel, format: "text" | "json"): Log {
+  const toLine = format === "json" ? entryAsJson : entryAsText;
+  const logger = createConsola({
+    level: CONSOLA_LEVELS[level],
+    reporters: [{ log: (entry: LogObject) => stderr.write(`${toLine(entry)}\n`, WAITING_BYTES_MAX) }],
+    throttle: 0,
+  });
+  return {
+    debug: (message, fields) => logger.debug({ message, args: [fields] }),
+    info: (message, fields) => logger.info({ message, args: [fields] }),
+    warn: (message, fields) => logger.warn({ message, args: [fields] }),
+    error: (message, fields) => logger.error({ message, args: [fields] }),
+  };
+}
+
+function entryParts(entry: LogObject): { message: string; fields: Record<string, unknown> } {
+  const [message, fields] = entry.args as [string, LogFields | undefined];
+  return { message: String(message), fields: { ...fields } };
+}
+
+function entryAsText(entry: LogObject): string {
+  const { message, fields } = entryParts(entry);
+  const { database, hint, ...rest } = fields;
+  const severity = entry.type === "info" ? "" : `${entry.type.toUpperCase()} `;
+  const who = database === undefined ? "" : `${database}: `;
+  const facts = Object.entries(rest)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => ` ${key}=${value}`)
+    .join("");
+  const advice = hint === undefined ? "" : ` (${hint})`;
+  return oneLine(`${entry.date.toISOString()} ${severity}${who}${message}${facts}${advice}`);
+}
+
+function entryAsJson(entry: LogObject): string {
+  const { message, fields } = entryParts(entry);
+  const { time: _, level: __, message: ___, ...facts } = fields;
+  return jsonLine({ time: entry.date.toISOString(), level: entry.type, message, ...facts });
+}
+
+/** Why the program fails, as it is told. */
+export type ToldFailure = Pick<WalrustError, "exitCode" | "message" | "hint" | "context"> & {
+  readonly code: string;
+};
+
+/** Says why the program fails: text on stderr, and with `--json` also one document on stdout. */
+export function printError(error: ToldFailure, isJson: boolean): void {
+  const { code, exitCode, message, hint, context } = error;
+  stderr.write(`walrust: ${oneLine(message)}\n${hint === undefined ? "" : `  ${oneLine(hint)}\n`}`);
+  if (isJson) printJson({ error: { code, exit: exitCode, message, hint: hint ?? null, context } });
+}
+
+/** Writes where an internal error came from to stderr. */
+export function printTrace(error: Error): void {
+  stderr.write(`${error.stack?.split("\n").map(oneLine).join("\n")}\n`);
+}
+
+/** A progress bar on a terminal; nothing on a pipe. Updated at most ten times a second. */
+export class ProgressBar {
+  readonly #isShown = process.stderr.isTTY === true;
+  #shownAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    readonly label: string,
+    readonly monotonicMs: () => number,
+  ) {}
+
+  update(done: number, total: number): void {
+    if (!this.#isShown) return;
+    const nowMs = this.monotonicMs();
+    if (nowMs - this.#shownAtMs < 100 && done < total) return;
+    this.#shownAtMs = nowMs;
+    const width = 30;
+    const filled = total === 0 ? width : Math.min(width, Math.round((done / total) * width));
+    const bar = `${"█".repeat(filled)}${"░".repeat(width - filled)}`;
+    const percent = total === 0 ? 100 : Math.floor((done / total) * 100);
+    stderr.write(`\r${oneLine(this.label)} ${bar} ${percent}% of ${formatBytes(total)} `);
+  }
+
+  clear(): void {
+    if (this.#isShown) stderr.write("\r\x1b[K");
+  }
+}
+
+/** A size for people: 3 significant digits, binary units. */
+export function formatBytes(byteCount: number): string {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let value = byteCount;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const text = unit === 0 || value >= 100 ? String(Math.round(value)) : value.toPrecision(3);
+  return `${text} ${units[unit]}`;
+}
+
+/** A count with its noun: `1 object`, `2 objects`. */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

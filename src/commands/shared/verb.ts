@@ -1,0 +1,75 @@
+/**
+ * A verb of the command line: what it takes, what its help says, and what it does. One file a verb.
+ */
+
+import { resolveOptions, type Sources, valuesOf } from "../../config/resolve.ts";
+import type { OptionGroup, OptionSpec, OptionValues } from "../../config/settings/option-spec.ts";
+import { GLOBAL_OPTIONS } from "../../config/settings/options.ts";
+import type { ParsedWords } from "../../config/settings/parse-options.ts";
+import type { Env } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { keyProblemOrNull } from "../../storage/contract/object-rules.ts";
+
+/** One call of a verb. */
+export interface Invocation {
+  readonly words: ParsedWords;
+  /** The words, the environment and the configuration file. */
+  readonly sources: Sources;
+  readonly isJson: boolean;
+  readonly env: Env;
+  /** Aborts on the first SIGINT, SIGTERM or SIGHUP. */
+  readonly signal: AbortSignal;
+  readonly version: string;
+}
+
+/** A verb. */
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  /** The words after the verb, e.g. `NAME -o OUTPUT`. */
+  readonly usage: string;
+  readonly options: readonly OptionGroup[];
+  readonly positionals: { readonly name: string; readonly min: number; readonly max: number };
+  readonly examples: readonly (readonly [command: string, meaning: string])[];
+  /** What each exit code means for this verb. */
+  readonly exitCodes: readonly (readonly [code: number, meaning: string])[];
+  /** @returns the exit code when nothing went wrong */
+  readonly run: (invocation: Invocation) => Promise<number>;
+}
+
+/**
+ * The values of a group of options: flags, environment, configuration file, defaults.
+ * @throws WalrustError code "usage" or "config"
+ */
+export function settingsOf<T extends OptionGroup>(invocation: Invocation, options: T): OptionValues<T> {
+  return valuesOf(resolveOptions(invocation.sources, options));
+}
+
+/** All options a verb accepts, its own first. */
+export function optionsOf(verb: Verb): OptionSpec[] {
+  return [...verb.options, GLOBAL_OPTIONS].flatMap((group) => Object.values(group));
+}
+
+/** @throws WalrustError code "usage" when there are too few or too many words, or one cannot be */
+export function assertPositionals(verb: Verb, words: ParsedWords): void {
+  const { name, min, max } = verb.positionals;
+  const count = words.positionals.length;
+  if (count >= min && count <= max) {
+    for (const word of words.positionals) assertWord(verb, word);
+    return;
+  }
+  const found = count === 0 ? "none" : words.positionals.join(" ");
+  const limit = count < min ? `at least ${min}` : `at most ${max}`;
+  const expected = max === 0 ? "no arguments" : `${min === max ? min : limit} ${name}`;
+  throw new WalrustError("usage", `walrust ${verb.name} takes ${expected}, got ${found}`, {
+    hint: `Usage: walrust ${verb.name} ${verb.usage}`,
+  });
+}
+
+function assertWord({ name, usage, positionals }: Verb, word: string): void {
+  const problem = positionals.name === "NAME" ? keyProblemOrNull(word) : word === "" ? "it is empty" : null;
+  if (problem === null) return;
+  throw new WalrustError("usage", `Cannot use the ${positionals.name} ${JSON.stringify(word)}: ${problem}`, {
+    hint: `Usage: walrust ${name} ${usage}`,
+  });
+}

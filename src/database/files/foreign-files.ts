@@ -1,0 +1,81 @@
+/**
+ * Opening the files of a database, which may lie in somebody else's folder: whoever owns it can put anything
+ * there, at any moment. No open may block the process that watches hundreds of others, or end in another
+ * file.
+ *
+ * - O_NONBLOCK: a FIFO without a writer, a device and a file under a lease (fcntl F_SETLEASE) answer at once.
+ * - O_NOFOLLOW: paths are resolved before; SQLite follows no link to a -wal, -shm or -journal either.
+ * - Only a regular file counts.
+ * SQLite's own opens block all the same, on a FIFO as -journal and on leases. So all of a database's files
+ * are opened by these rules and kept open while SQLite opens them: on a file that is open for writing nobody
+ * is given a lease.
+ */
+import { closeSync, constants, fstatSync, openSync, readlinkSync } from "node:fs";
+import { systemCode, WalrustError } from "../../errors.ts";
+
+const { O_RDONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK } = constants;
+const O_CLOEXEC = 0o2000000;
+
+/**
+ * Opens a regular file for reading, and for writing with `isWriting`.
+ * @throws WalrustError code "database" when it is no regular file; "database-busy", retryable, when somebody
+ * holds a lease on it; or the system's error
+ */
+export function openRegular(path: string, isWriting: boolean): number {
+  let fd: number;
+  try {
+    fd = openSync(path, (isWriting ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    throw openError(path, error);
+  }
+  const stats = fstatSync(fd);
+  if (stats.isFile()) return fd;
+  closeSync(fd);
+  throw notRegular(path, stats.isFIFO() ? "it is a FIFO" : "it is a folder or device");
+}
+
+/** As `openRegular`; null when there is no such file. */
+export function openRegularOrNull(path: string, isWriting: boolean): number | null {
+  try {
+    return openRegular(path, isWriting);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/**
+ * Whether an open file is the one at this path with no link on the way, or was when it was opened: a folder
+ * on the way may have been exchanged for a link to somebody else's. True where the system does not tell.
+ */
+export function isOpenAt(fd: number, path: string): boolean {
+  let opened: string;
+  try {
+    opened = readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return true;
+  }
+  return opened === path;
+}
+
+function openError(path: string, error: unknown): unknown {
+  const code = systemCode(error);
+  if (code === "ELOOP") return notRegular(path, "it is a symbolic link", error);
+  if (code === "ENXIO") return notRegular(path, "it is a socket or has no device", error);
+  if (code === "EISDIR") return notRegular(path, "it is a folder", error);
+  if (code !== "EAGAIN") return error;
+  return new WalrustError("database-busy", `Cannot open ${path} now: another process holds a lease on it`, {
+    hint: "End the program that took the lease (fcntl F_SETLEASE); /proc/locks shows its process",
+    context: { path },
+    retryable: true,
+    cause: error,
+  });
+}
+
+function notRegular(path: string, found: string, cause?: unknown): WalrustError {
+  return new WalrustError("database", `Cannot use ${path}: ${found}, expected a regular file`, {
+    hint: "Remove what lies in the place of the database's file",
+    context: { path },
+    cause,
+  });
+}

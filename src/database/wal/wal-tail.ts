@@ -1,0 +1,261 @@
+/**
+ * The tail of a WAL: the frames after a position, up to the last commit that SQLite itself has published.
+ *
+ * Invariants:
+ * 1. The end is the wal-index's mxFrame, never a commit frame beyond it: a writer that died between writing
+ *    its frames and publishing them did not commit, and the next writer overwrites those frames.
+ * 2. Every frame counts only with the salts of its WAL header and the right cumulative checksum, and the
+ *    checksum at the end must be the one the wal-index carries.
+ * 3. Pages are handed out once each, in ascending order, the newest frame of each, none beyond the final
+ *    commit.
+ * Memory is 4 bytes a frame plus 8 while sorting. Opening and closing the -wal file is safe beside SQLite's
+ * locks.
+ */
+import { closeSync, readSync } from "node:fs";
+import { systemCode, WalrustError } from "../../errors.ts";
+import {
+  decodeWalHeader,
+  scanFrames,
+  WAL_FRAME_HEADER_SIZE,
+  WAL_HEADER_SIZE,
+  type WalCursor,
+  type WalHeader,
+  walCursor,
+} from "../../format/wal.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
+import { openRegular } from "../files/foreign-files.ts";
+import { Uint32List, walScratch } from "../files/scratch.ts";
+
+/** How far one generation of a WAL has been read. */
+export interface WalPosition {
+  readonly salt1: number;
+  readonly salt2: number;
+  /** Frames read, all of them committed. */
+  readonly frameCount: number;
+  /** The cumulative checksum after the last of them (of the header when there are none). */
+  readonly checksum1: number;
+  readonly checksum2: number;
+}
+
+/** Why a tail could not be read: the history between the position and the wal-index is not there. */
+export interface WalBroken {
+  readonly kind: "broken";
+  readonly reason: string;
+}
+
+/** The committed frames after a position. It stays valid as long as the WAL may not be restarted. */
+export interface WalTail {
+  readonly kind: "tail";
+  readonly header: WalHeader;
+  /** Position after the tail. */
+  readonly position: WalPosition;
+  /** Byte offset in the WAL of the first frame, and the bytes all frames take. */
+  readonly walOffset: number;
+  readonly walSizeBytes: number;
+  readonly frameCount: number;
+  /** Commit frames among them. */
+  readonly commitCount: number;
+  /** Database size in pages after the last commit. */
+  readonly commit: number;
+  /** Distinct page numbers, ascending, none above `commit`. */
+  readonly pgnos: Uint32Array;
+  /** The newest frame (1-based) of each of them. */
+  readonly frames: Uint32Array;
+  /** Calls back for each page in ascending order; `data` is valid only during the call. */
+  readonly eachPage: (onPage: (pgno: number, data: Uint8Array) => void) => void;
+}
+
+/**
+ * Where to begin: after a position, or at the first frame of a generation (with the page filter of an
+ * overlay).
+ */
+export interface TailStart {
+  readonly after: WalPosition | null;
+  /** Ignore pages of frames up to this one (1-based): they are in the database file already. Default 0. */
+  readonly overlayAfterFrame?: number;
+}
+
+const frameNumbers = new Uint32List();
+const framePgnos = new Uint32List();
+
+/**
+ * Reads and checks the frames from `start` to `index.mxFrame` (which must be at least 1).
+ * @returns the tail, or why the frames are not what the wal-index promises
+ * @throws WalrustError code "database" when the file cannot be read at all
+ */
+export function readWalTail(walPath: string, start: TailStart, index: WalIndexHeader): WalTail | WalBroken {
+  let fd: number;
+  try {
+    fd = openRegular(walPath, false);
+  } catch (error) {
+    if (error instanceof WalrustError) throw error;
+    if (systemCode(error) === "ENOENT") return { kind: "broken", reason: "the -wal file is gone" };
+    throw new WalrustError("database", `Cannot open ${walPath}: ${systemCode(error)}`, { cause: error });
+  }
+  try {
+    return readOpenTail(fd, walPath, start, index);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readOpenTail(
+  fd: number,
+  walPath: string,
+  start: TailStart,
+  index: WalIndexHeader,
+): WalTail | WalBroken {
+  const header = readWalHeader(fd);
+  if ("kind" in header) return header;
+  if (header.salt1 !== index.salt1 || header.salt2 !== index.salt2) {
+    return { kind: "broken", reason: "the WAL header is not the generation the wal-index names" };
+  }
+  const after = start.after !== null && start.after.frameCount > 0 ? start.after : null;
+  const cursor: WalCursor = after ? { ...after } : walCursor(header);
+  const firstFrame = cursor.frameCount;
+  const scan = scanAll(fd, header, cursor, index.mxFrame, start.overlayAfterFrame ?? 0);
+  if ("kind" in scan) return scan;
+  if (cursor.checksum1 !== index.frameChecksum1 || cursor.checksum2 !== index.frameChecksum2) {
+    return { kind: "broken", reason: `frame ${index.mxFrame} is not the one the wal-index names` };
+  }
+  const frameSize = WAL_FRAME_HEADER_SIZE + header.pageSizeBytes;
+  const pages = newestPages(scan.commit);
+  return {
+    kind: "tail",
+    header,
+    position: {
+      salt1: header.salt1,
+      salt2: header.salt2,
+      frameCount: cursor.frameCount,
+      checksum1: cursor.checksum1,
+      checksum2: cursor.checksum2,
+    },
+    walOffset: WAL_HEADER_SIZE + firstFrame * frameSize,
+    walSizeBytes: (cursor.frameCount - firstFrame) * frameSize,
+    frameCount: cursor.frameCount - firstFrame,
+    commitCount: scan.commitCount,
+    commit: scan.commit,
+    pgnos: pages.pgnos,
+    frames: pages.frames,
+    eachPage: (onPage) => eachFramePage(walPath, header.pageSizeBytes, pages, onPage),
+  };
+}
+
+/** Reads the 32-byte header; a header that is short or wrong is a broken history, not an exception. */
+function readWalHeader(fd: number): WalHeader | WalBroken {
+  const bytes = walScratch.take(1 << 20).subarray(0, WAL_HEADER_SIZE);
+  const read = readSync(fd, bytes, 0, WAL_HEADER_SIZE, 0);
+  if (read < WAL_HEADER_SIZE) return { kind: "broken", reason: `the -wal file has only ${read} bytes` };
+  try {
+    return decodeWalHeader(bytes);
+  } catch (error) {
+    if (error instanceof WalrustError) return { kind: "broken", reason: error.message };
+    throw error;
+  }
+}
+
+/**
+ * Checks every frame up to `mxFrame`, remembering page and frame numbers of those past `overlayAfterFrame`.
+ */
+function scanAll(
+  fd: number,
+  header: WalHeader,
+  cursor: WalCursor,
+  mxFrame: number,
+  overlayAfterFrame: number,
+): { commit: number; commitCount: number } | WalBroken {
+  const frameSize = WAL_FRAME_HEADER_SIZE + header.pageSizeBytes;
+  const scratch = walScratch.take(1 << 20);
+  const chunkFrames = Math.max(1, Math.floor(scratch.length / frameSize));
+  let commit = 0;
+  let commitCount = 0;
+  framePgnos.clear();
+  frameNumbers.clear();
+  while (cursor.frameCount < mxFrame) {
+    const first = cursor.frameCount;
+    const wanted = Math.min(chunkFrames, mxFrame - first);
+    const chunk = scratch.subarray(0, wanted * frameSize);
+    const read = readSync(fd, chunk, 0, chunk.length, WAL_HEADER_SIZE + first * frameSize);
+    const scan = scanFrames(header, cursor, chunk.subarray(0, read), wanted, (pgno, frameCommit, offset) => {
+      const frame = first + (offset - WAL_FRAME_HEADER_SIZE) / frameSize + 1;
+      if (frameCommit !== 0) {
+        commit = frameCommit;
+        commitCount++;
+      }
+      if (frame <= overlayAfterFrame) return;
+      framePgnos.push(pgno);
+      frameNumbers.push(frame);
+    });
+    if (scan.frames < wanted) {
+      return { kind: "broken", reason: `frame ${cursor.frameCount + 1} of ${mxFrame}: ${scan.end}` };
+    }
+  }
+  return { commit, commitCount };
+}
+
+interface NewestPages {
+  readonly pgnos: Uint32Array;
+  readonly frames: Uint32Array;
+}
+
+/** The newest frame of each page not above `commit`, by page number: one numeric sort of 8 bytes a frame. */
+function newestPages(commit: number): NewestPages {
+  const count = framePgnos.length;
+  const keys = new Float64Array(count);
+  const stride = nextPowerOfTwo((count === 0 ? 0 : frameNumbers.at(count - 1)) + 1);
+  let kept = 0;
+  for (let i = 0; i < count; i++) {
+    const pgno = framePgnos.at(i);
+    if (pgno > commit) continue;
+    const key = pgno * stride + frameNumbers.at(i);
+    if (key > Number.MAX_SAFE_INTEGER) {
+      throw new WalrustError("database", `The WAL has too many frames to sort: ${count} up to page ${pgno}`);
+    }
+    keys[kept++] = key;
+  }
+  const sorted = keys.subarray(0, kept).sort();
+  const pgnos = new Uint32Array(kept);
+  const frames = new Uint32Array(kept);
+  let distinct = 0;
+  for (let i = 0; i < kept; i++) {
+    const pgno = Math.floor(sorted[i]! / stride);
+    const isNewest = i + 1 === kept || Math.floor(sorted[i + 1]! / stride) !== pgno;
+    if (!isNewest) continue;
+    pgnos[distinct] = pgno;
+    frames[distinct++] = sorted[i]! - pgno * stride;
+  }
+  return { pgnos: pgnos.subarray(0, distinct), frames: frames.subarray(0, distinct) };
+}
+
+function nextPowerOfTwo(value: number): number {
+  let power = 1;
+  while (power < value) power *= 2;
+  return power;
+}
+
+/** Reads the pages one by one from the WAL. Checked frames under a pin do not change. */
+function eachFramePage(
+  walPath: string,
+  pageSizeBytes: number,
+  pages: NewestPages,
+  onPage: (pgno: number, data: Uint8Array) => void,
+): void {
+  const fd = openRegular(walPath, false);
+  try {
+    const frameSize = WAL_FRAME_HEADER_SIZE + pageSizeBytes;
+    const page = walScratch.take(1 << 20).subarray(0, pageSizeBytes);
+    for (let i = 0; i < pages.pgnos.length; i++) {
+      const offset = WAL_HEADER_SIZE + (pages.frames[i]! - 1) * frameSize + WAL_FRAME_HEADER_SIZE;
+      const read = readSync(fd, page, 0, pageSizeBytes, offset);
+      if (read !== pageSizeBytes) {
+        throw new WalrustError(
+          "database",
+          `${walPath} became shorter while its frame ${pages.frames[i]} was read`,
+        );
+      }
+      onPage(pages.pgnos[i]!, page);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}

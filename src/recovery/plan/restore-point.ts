@@ -1,0 +1,233 @@
+/**
+ * Which TXID a restore is asked for: the latest, a TXID, or the newest capture at or before a time.
+ *
+ * "Latest" is the newest in the listing, unless the manifest names more: then something was deleted, which is
+ * an integrity error and never a silent older state. A time is looked up in the LTX headers by binary search
+ * over the points of the listing (capture times never decrease, but for those that are ahead of the clock).
+ */
+import { WalrustError } from "../../errors.ts";
+import type { Txid } from "../../format/types.ts";
+import { type LtxObject, readTime } from "../../storage/bucket/catalog.ts";
+import type { ManifestReading } from "../../storage/bucket/manifest.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import { holeOrNull, neighbours, newestTxid, plannableTxids } from "./restore-plan.ts";
+
+/** Captures from the future that a lookup by time passes over one by one. */
+const AHEAD_POINTS_MAX = 64;
+
+/** What a user asks for. */
+export type PointInTime =
+  | { readonly kind: "latest" }
+  | { readonly kind: "txid"; readonly txid: Txid }
+  | { readonly kind: "time"; readonly timeMs: number }
+  /** A time before now. */
+  | { readonly kind: "ago"; readonly durationMs: number };
+
+/** ISO 8601 with a zone, or a date alone (UTC). */
+const ISO_TIME = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2}))?$/;
+
+/** Seconds since 1970, with a fraction or without. */
+const EPOCH = /^\d{9,11}(\.\d{1,9})?$/;
+/** A duration ago: `-2h`, `-1h30m`; the sign may be left out. */
+const AGO = /^-?((\d{1,9}(\.\d{1,3})?)(w|d|h|m|s|ms))+$/;
+const AGO_PART = /(\d+(?:\.\d+)?)(ms|w|d|h|m|s)/g;
+const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
+const POINT_HINT =
+  "Give a time with its zone such as 2026-03-01T12:00:00Z, a duration ago such as -2h, now, " +
+  "seconds since 1970, or txid:N (decimal)";
+
+/** Parses `--point-in-time`. @throws WalrustError code "usage" */
+export function parsePointInTime(text: string | undefined): PointInTime {
+  if (text === undefined || text === "latest" || text === "now") return { kind: "latest" };
+  const txid = /^txid:(\d{1,16})$/.exec(text);
+  if (txid) {
+    const value = Number(txid[1]);
+    if (value >= 1 && Number.isSafeInteger(value)) return { kind: "txid", txid: value as Txid };
+  }
+  if (EPOCH.test(text)) return { kind: "time", timeMs: Math.floor(Number(text) * 1000) };
+  if (AGO.test(text)) return { kind: "ago", durationMs: durationOf(text) };
+  const timeMs = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(timeMs) || !isCalendarDay(text.slice(0, 10))) {
+    const isMilliseconds = /^\d{12,14}$/.test(text);
+    throw new WalrustError("usage", `Cannot read --point-in-time ${JSON.stringify(text)}`, {
+      hint: isMilliseconds ? "An epoch is in seconds, not in milliseconds" : POINT_HINT,
+    });
+  }
+  return { kind: "time", timeMs };
+}
+
+function durationOf(text: string): number {
+  let durationMs = 0;
+  for (const [, amount, unit] of text.matchAll(AGO_PART)) {
+    durationMs += Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  }
+  return durationMs;
+}
+
+/** A point that does not move: a duration ago is counted from now. */
+export function fixedPoint(point: PointInTime, nowMs: number): Exclude<PointInTime, { kind: "ago" }> {
+  if (point.kind !== "ago") return point;
+  return { kind: "time", timeMs: Math.max(0, Math.floor(nowMs - point.durationMs)) };
+}
+
+/** Whether a date exists: Date.parse takes 30 February for 2 March. */
+function isCalendarDay(date: string): boolean {
+  return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
+}
+
+/** The TXID to restore, and what to tell the user about it. */
+export interface ResolvedTarget {
+  readonly txid: Txid;
+  readonly notice: string | null;
+}
+
+/**
+ * Resolves what is asked for against the listing.
+ * @throws WalrustError code "restore" (nothing there, out of range) or "integrity" (objects are missing)
+ */
+export async function resolveTarget(
+  asked: PointInTime,
+  objects: readonly LtxObject[],
+  manifest: ManifestReading,
+  store: ObjectStore,
+  nowMs: number,
+): Promise<ResolvedTarget> {
+  const point = fixedPoint(asked, nowMs);
+  const newest = newestTxid(objects);
+  // An older point that is asked for explicitly does not depend on what was deleted after it.
+  const isNewest = point.kind === "latest" || newest === 0 || (point.kind === "txid" && point.txid > newest);
+  if (isNewest) assertNothingDeleted(newest, manifest);
+  if (newest === 0) throw new WalrustError("restore", "There is nothing to restore: no object was found");
+  if (point.kind === "latest") return { txid: newest, notice: null };
+  if (point.kind === "txid") return { txid: resolveTxid(point.txid, objects), notice: null };
+  const resolved = await resolveTime(point.timeMs, objects, store, nowMs);
+  if (resolved.txid === newest) assertNothingDeleted(newest, manifest);
+  return resolved;
+}
+
+function assertNothingDeleted(newest: Txid | 0, manifest: ManifestReading): void {
+  if (manifest.kind !== "manifest") return;
+  const { txid, time } = manifest.manifest.latest;
+  if (txid <= newest) return;
+  throw new WalrustError(
+    "integrity",
+    `The manifest names TXID ${txid} of ${time}, the newest object is ${newest}`,
+    {
+      hint: "Objects were deleted: recover them, or restore an older point with --point-in-time",
+      context: { manifestTxid: txid, newestTxid: newest },
+    },
+  );
+}
+
+function resolveTxid(txid: Txid, objects: readonly LtxObject[]): Txid {
+  if (objects.some((object) => object.maxTxid === txid)) return txid;
+  const { below, above } = neighbours(objects, txid);
+  const hint = `The nearest points are ${below === null ? "none before" : `txid:${below}`} and ${
+    above === null ? "none after" : `txid:${above}`
+  }`;
+  const context = { txid, ...(below === null ? {} : { below }), ...(above === null ? {} : { above }) };
+  const hole = holeOrNull(objects, txid);
+  if (hole !== null) {
+    const { firstTxid, lastTxid } = hole;
+    const range = firstTxid === lastTxid ? `TXID ${firstTxid}` : `TXID ${firstTxid} to ${lastTxid}`;
+    throw new WalrustError("integrity", `TXID ${txid} is missing: no object holds ${range}`, {
+      hint: `${hint}; objects were deleted, see \`walrust verify\``,
+      context,
+    });
+  }
+  const bases = objects.filter(({ minTxid }) => minTxid === 1);
+  const isMerged = objects.some(({ minTxid, maxTxid }) => minTxid <= txid && txid < maxTxid);
+  const isOlder = !isMerged || (bases.length > 0 && bases.every(({ maxTxid }) => maxTxid > txid));
+  const reason =
+    txid > newestTxid(objects)
+      ? "it is newer than the newest"
+      : isOlder
+        ? "it is older than the oldest"
+        : "it was merged";
+  throw new WalrustError("restore", `TXID ${txid} is not restorable: ${reason}`, { hint, context });
+}
+
+async function resolveTime(
+  timeMs: number,
+  objects: readonly LtxObject[],
+  store: ObjectStore,
+  nowMs: number,
+): Promise<ResolvedTarget> {
+  if (timeMs > nowMs) {
+    throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is in the future`, {
+      hint: "Leave out --point-in-time for the newest state; nothing comes after it",
+    });
+  }
+  const points = pointsOf(objects);
+  let low = 0;
+  let high = points.length - 1;
+  let found = -1;
+  const times = new Map<number, number>();
+  const timeOf = async (index: number): Promise<number> => {
+    const known = times.get(index);
+    if (known !== undefined) return known;
+    const found = await readTime(store, points[index]!.key);
+    times.set(index, found);
+    return found;
+  };
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const present = await firstPresentOrNull(timeOf, middle, high, nowMs);
+    if (present !== null && (await timeOf(present)) <= timeMs) {
+      found = present;
+      low = present + 1;
+    } else high = middle - 1;
+  }
+  if (found === -1) {
+    const [oldestTxid] = plannableTxids(objects);
+    const index = points.findIndex(({ maxTxid }) => maxTxid === oldestTxid);
+    const oldest =
+      index === -1
+        ? "no point is restorable"
+        : `the oldest restorable point is txid:${oldestTxid} of ${isoTime(await timeOf(index))}`;
+    throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is before the oldest capture`, {
+      hint: `Nothing comes before; ${oldest}`,
+    });
+  }
+  const isNewest = found === points.length - 1;
+  const foundTime = new Date(await timeOf(found)).toISOString();
+  const notice = isNewest ? `the newest capture is of ${foundTime}; nothing is known after it` : null;
+  return { txid: points[found]!.maxTxid, notice };
+}
+
+/**
+ * The first index from `from` to `last` whose time is not in the future, or null. A capture that is ahead of
+ * the clock says nothing of those after it, which may be from the present again.
+ */
+async function firstPresentOrNull(
+  timeOf: (index: number) => Promise<number>,
+  from: number,
+  last: number,
+  nowMs: number,
+): Promise<number | null> {
+  for (let index = from; index <= Math.min(last, from + AHEAD_POINTS_MAX); index++) {
+    if ((await timeOf(index)) <= nowMs) return index;
+  }
+  if (last <= from + AHEAD_POINTS_MAX || (await timeOf(last)) > nowMs) return null;
+  throw new WalrustError(
+    "integrity",
+    "The times of the captures contradict each other: many are in the future",
+    {
+      hint: "Give a point as txid:N; `walrust list` shows the range",
+    },
+  );
+}
+
+function isoTime(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}
+
+/** One object for each restorable TXID, ascending. */
+function pointsOf(objects: readonly LtxObject[]): LtxObject[] {
+  const byTxid = new Map<number, LtxObject>();
+  for (const object of objects) {
+    const known = byTxid.get(object.maxTxid);
+    if (known === undefined || object.level < known.level) byTxid.set(object.maxTxid, object);
+  }
+  return [...byTxid.values()].sort((a, b) => a.maxTxid - b.maxTxid);
+}

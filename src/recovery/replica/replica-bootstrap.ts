@@ -1,0 +1,253 @@
+/**
+ * Brings a replica to the newest state of its source as a whole, by a restore with all its checks: the very
+ * first time by renaming the restored file into place, later under the readers that are connected.
+ *
+ * Later means: the restored file lies beside the replica, and the pages in which the two differ become one
+ * transaction. Three things cannot be done under connected readers, because SQLite cannot show them: another
+ * page size, a database that left WAL mode, and another schema under the same schema cookie (which a reader
+ * takes for the schema it has parsed already). Then the restored file takes the replica's place as soon as
+ * nobody has it open.
+ */
+import { constants, Database } from "bun:sqlite";
+import { closeSync, fstatSync, readSync, renameSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { pathToFileURL } from "node:url";
+import { openConnection } from "../../database/connection/connection.ts";
+import {
+  closeDescriptor,
+  descriptorIdentity,
+  fileIdentityOrNull,
+  openDescriptor,
+  releaseConnection,
+  retainConnection,
+} from "../../database/files/descriptors.ts";
+import { openRegular } from "../../database/files/foreign-files.ts";
+import { SHARED_LENGTH, SHARED_START } from "../../database/files/lock-bytes.ts";
+import { lockExclusive } from "../../database/files/ofd-lock.ts";
+import { requireOwnWalAt } from "../../database/wal/own-wal.ts";
+import type { Env } from "../../env.ts";
+import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
+import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../../format/sqlite-header.ts";
+import { type Checksum, lockPgno, type Txid } from "../../format/types.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { IntegrityChecker } from "../integrity/integrity-child.ts";
+import type { DatabaseBuilder } from "../restore/database-builder.ts";
+import { restore } from "../restore/restore-database.ts";
+import { setAccessOf } from "../restore/set-access.ts";
+import { syncFolder } from "../restore/target-file.ts";
+import { cookieOf, type ReplicaDatabase } from "./replica-database.ts";
+import { bootstrapPathOf, removeFile } from "./replica-lock.ts";
+import type { ReplicaPoint } from "./replica-state.ts";
+
+const SCHEMA_BUSY_TIMEOUT_MS = 1000;
+
+/** What a bootstrap needs. */
+export interface BootstrapContext {
+  readonly store: ObjectStore;
+  readonly name: string;
+  readonly env: Env;
+  readonly signal: AbortSignal;
+  readonly checker?: IntegrityChecker | undefined;
+}
+
+/** A restored file and the point of history it is. */
+export interface RestoredReplica {
+  readonly path: string;
+  readonly point: ReplicaPoint;
+  /** Page sums as pairs of low and high words. */
+  readonly sums: Uint32Array;
+  readonly objectCount: number;
+}
+
+/**
+ * Restores the newest state to `path`, where nothing may be.
+ * @param beforePublish is called with the point before the file gets its name
+ */
+export async function restoreNewest(
+  path: string,
+  context: BootstrapContext,
+  beforePublish: (point: ReplicaPoint) => void,
+): Promise<RestoredReplica> {
+  const { store, name, env, signal, checker } = context;
+  const found: { point?: ReplicaPoint; sums?: Uint32Array } = {};
+  const request = { name, outputPath: path, point: { kind: "latest" }, force: false, dryRun: false } as const;
+  const result = await restore(request, {
+    store,
+    env,
+    signal,
+    checker,
+    leaveState: ({ builder, chain }) => {
+      found.point = pointOf(builder, chain);
+      found.sums = builder.sums.slice();
+      beforePublish(found.point);
+    },
+  });
+  return { path, point: found.point!, sums: found.sums!, objectCount: result.objects };
+}
+
+function pointOf(builder: DatabaseBuilder, chain: string | null): ReplicaPoint {
+  const { txid, timeMs, checksum, pageSizeBytes, commit } = builder;
+  return { txid: txid as Txid, timeMs, checksum, chain, pageSizeBytes, pageCount: commit };
+}
+
+/**
+ * Restores the newest state beside the replica.
+ * @param heldPath where the replica is looked up, below a folder that is held open
+ */
+export async function restoreBeside(
+  localPath: string,
+  heldPath: string,
+  context: BootstrapContext,
+): Promise<RestoredReplica> {
+  const path = bootstrapPathOf(heldPath);
+  removeFile(path);
+  return { ...(await restoreNewest(bootstrapPathOf(localPath), context, () => {})), path };
+}
+
+/** Why a restored file cannot be applied under connected readers, or null when it can. */
+export function obstacleOrNull(replica: ReplicaDatabase, restored: RestoredReplica): string | null {
+  const { point, path } = restored;
+  if (point.pageSizeBytes !== replica.pageSizeBytes) {
+    return `its page size is ${point.pageSizeBytes} now, it was ${replica.pageSizeBytes}`;
+  }
+  const firstPage = readFirstBytes(path, DATABASE_HEADER_SIZE);
+  if (!decodeDatabaseHeader(firstPage).isWal) return "it is not in WAL mode any more";
+  const here = schemaOf(replica.path);
+  if (cookieOf(firstPage) === here.cookie && schemaTextOfFile(path) !== here.text) {
+    return "its schema is another one under the same schema cookie";
+  }
+  return null;
+}
+
+/**
+ * Writes the pages in which the restored file differs as one transaction, not yet committed.
+ * @throws WalrustError "integrity" when the result would not be the restored database
+ */
+export function stageDifference(replica: ReplicaDatabase, restored: RestoredReplica): void {
+  const { point, path, sums } = restored;
+  const page = new Uint8Array(point.pageSizeBytes);
+  const lock = lockPgno(point.pageSizeBytes);
+  const fd = openRegular(path, false);
+  try {
+    replica.beginTransaction(point.pageCount);
+    for (let pgno = 1; pgno <= point.pageCount; pgno++) {
+      if (pgno === lock || replica.isSamePage(pgno, sums[pgno * 2 - 2]!, sums[pgno * 2 - 1]!)) continue;
+      if (readSync(fd, page, 0, page.length, (pgno - 1) * page.length) !== page.length) {
+        throw new WalrustError("database", `${path} became shorter while it was read`);
+      }
+      replica.page(pgno, page);
+    }
+    assertChecksum(replica.endTransaction(), point.checksum, path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function assertChecksum(found: Checksum, expected: Checksum, path: string): void {
+  if (found === expected) return;
+  throw new WalrustError("integrity", `${path} changed after it was restored`);
+}
+
+/**
+ * Puts the restored file in the place of a replica that nobody has open; the caller has let go of it.
+ * @param heldPath where the replica is looked up, below a folder that is held open
+ * @param beforePublish is called before the rename, with nobody able to open the replica
+ * @returns false when somebody has it open
+ */
+export function trySwap(
+  localPath: string,
+  heldPath: string,
+  restored: RestoredReplica,
+  beforePublish: () => void,
+): boolean {
+  if (!tryEmptyWal(localPath)) return false;
+  const fd = openDescriptor(heldPath);
+  try {
+    if (!lockExclusive(fd, SHARED_START, SHARED_LENGTH)) return false;
+    if ((statSync(`${heldPath}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return false;
+    beforePublish();
+    const { uid, gid, mode } = fstatSync(fd);
+    setAccessOf(restored.path, { uid, gid, mode: mode & 0o777 });
+    renameSync(restored.path, heldPath);
+    removeCompanions(heldPath);
+    syncFolder(dirname(heldPath));
+    return true;
+  } finally {
+    closeDescriptor(descriptorIdentity(fd), fd);
+  }
+}
+
+/**
+ * Removes -wal, -shm and -journal of a database that is no more: SQLite would apply them to the next one.
+ * @param heldPath where it is looked up, below a folder that is held open: beside it may lie the -wal of
+ * another database of the same name
+ */
+export function removeCompanions(heldPath: string): void {
+  for (const suffix of ["-wal", "-shm", "-journal"]) removeFile(`${heldPath}${suffix}`);
+}
+
+/** Brings everything into the database file and empties the WAL; false when readers are in the way. */
+function tryEmptyWal(localPath: string): boolean {
+  try {
+    requireOwnWalAt(localPath);
+    const connection = openConnection(localPath, { busyTimeoutMs: 0 });
+    try {
+      return !connection.checkpoint("TRUNCATE").isBusy;
+    } finally {
+      connection.close();
+    }
+  } catch (error) {
+    if (hasCode(error, "database-busy")) return false;
+    throw error;
+  }
+}
+
+/** The schema as readers of the replica know it. Only while we are attached: closing deletes no WAL then. */
+function schemaOf(path: string): { cookie: number; text: string } {
+  const identity = fileIdentityOrNull(path);
+  if (identity === null) throw new WalrustError("database", `${path} is gone`);
+  retainConnection(identity);
+  try {
+    const database = new Database(path, { readonly: true });
+    try {
+      // Whoever closes the last connection but one holds a lock for a moment that a new one runs into.
+      database.run(`PRAGMA busy_timeout = ${SCHEMA_BUSY_TIMEOUT_MS}`);
+      const [row] = database.query("PRAGMA schema_version").values() as [[number]];
+      return { cookie: row[0], text: schemaText(database) };
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    throw new WalrustError("database-busy", `Cannot read the schema of ${path}: ${errorMessage(error)}`, {
+      retryable: true,
+      cause: error,
+    });
+  } finally {
+    releaseConnection(identity);
+  }
+}
+
+function schemaTextOfFile(path: string): string {
+  const url = `${pathToFileURL(path).href}?immutable=1`;
+  const database = new Database(url, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
+  try {
+    return schemaText(database);
+  } finally {
+    database.close();
+  }
+}
+
+function schemaText(database: Database): string {
+  const rows = database.query("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema").values();
+  return JSON.stringify(rows);
+}
+
+function readFirstBytes(path: string, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  const fd = openRegular(path, false);
+  try {
+    return bytes.subarray(0, readSync(fd, bytes, 0, length, 0));
+  } finally {
+    closeSync(fd);
+  }
+}

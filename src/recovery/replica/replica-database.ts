@@ -1,0 +1,405 @@
+/**
+ * A replica as SQLite's readers share it: one database in WAL mode of which we are the only writer.
+ *
+ * Invariants from `open` to `close`:
+ * 1. The SHARED range, the dead-man switch and the host lock are held (see database/pin.ts), and byte 120
+ *    (writer): nobody else can commit, start the WAL over, truncate or delete it. An application that tries
+ *    to write gets SQLITE_BUSY. Readers are never blocked, and never block a commit.
+ * 2. A transaction is pages that nobody sees, until `commit` writes the frame that ends it, syncs the WAL and
+ *    then publishes it in the wal-index: readers see the state before or the state after. A SIGKILL anywhere
+ *    leaves one of the two to SQLite's own recovery.
+ * 3. `end` has compared the checksum of all pages before `commit` can be called.
+ * 4. The content is byte for byte what restore builds from the same objects, header bytes included.
+ * Memory: 8 bytes a page.
+ */
+import { fstatSync } from "node:fs";
+import { SHARED_LENGTH, SHARED_START, WRITER_BYTE } from "../../database/files/lock-bytes.ts";
+import { isLockedByOther, lockExclusive, unlock } from "../../database/files/ofd-lock.ts";
+import { DatabaseImage } from "../../database/image.ts";
+import { Pin } from "../../database/pin/pin.ts";
+import type { Env } from "../../env.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
+import { formatChecksum, isWithoutChecksum, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
+import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../../format/sqlite-header.ts";
+import { type Checksum, lockPgno, NO_CHECKSUM } from "../../format/types.ts";
+import { GrowthLimit } from "../object/growth-limit.ts";
+import type { ObjectTarget } from "../restore/apply-object.ts";
+import { assertRoom } from "../restore/room.ts";
+import { DivergedError } from "./replica-errors.ts";
+import { eachHole, ReplicaSums } from "./replica-sums.ts";
+import { WalAppender } from "./replica-wal.ts";
+import { ReplicaWalIndex } from "./replica-wal-index.ts";
+
+const WRITER_TRIES_MAX = 200;
+const WRITER_WAIT_MS = 10;
+const SLICE_PAGES = 4096;
+/** As SQLite's own autocheckpoint. */
+const CHECKPOINT_FRAMES = 1000;
+const FIRST_PAGE_BTREE_OFFSET = 100;
+const SCHEMA_COOKIE_OFFSET = 40;
+const INTERIOR_TABLE = 0x05;
+
+/** What a transaction has changed so far. */
+interface Transaction {
+  readonly wal: WalAppender;
+  readonly newCommit: number;
+  /** The newest page, not yet appended: it may become the last frame. */
+  readonly held: Uint8Array;
+  heldPgno: number;
+  firstPage: Uint8Array | null;
+  pageCount: number;
+  isComplete: boolean;
+}
+
+/** The replica's file, attached. */
+export class ReplicaDatabase implements ObjectTarget {
+  readonly #pin: Pin;
+  readonly #env: Env;
+  readonly #index: ReplicaWalIndex;
+  readonly #sums: ReplicaSums;
+  #firstPage: Uint8Array;
+  #transaction: Transaction | null = null;
+  #header: LtxHeader | null = null;
+  readonly #growth = new GrowthLimit();
+  #key = "";
+
+  /** The TXID of the content; set by the owner, who knows the state file. */
+  txid = 0;
+
+  private constructor(pin: Pin, env: Env, index: ReplicaWalIndex, sums: ReplicaSums, firstPage: Uint8Array) {
+    this.#pin = pin;
+    this.#env = env;
+    this.#index = index;
+    this.#sums = sums;
+    this.#firstPage = firstPage;
+  }
+
+  /**
+   * Attaches to the replica at `path` and reads it once for its page sums.
+   * @throws WalrustError "database", "not-wal", "locked" (another walrust has it) or "database-busy"
+   * (retryable)
+   */
+  static open(path: string, env: Env): ReplicaDatabase {
+    const pin = Pin.open(path, env);
+    try {
+      takeWriter(pin, env);
+      const sums = new ReplicaSums(pin.pageSizeBytes);
+      const firstPage = readSums(pin, sums);
+      pin.letGo();
+      return new ReplicaDatabase(pin, env, new ReplicaWalIndex(pin.shmPath, pin.shmFd), sums, firstPage);
+    } catch (error) {
+      pin.close();
+      throw error;
+    }
+  }
+
+  get path(): string {
+    return this.#pin.path;
+  }
+
+  get pageSizeBytes(): number {
+    return this.#pin.pageSizeBytes;
+  }
+
+  /** Database size in pages. */
+  get pageCount(): number {
+    return this.#sums.commit;
+  }
+
+  /** The XOR of all page sums. */
+  get checksum(): Checksum {
+    return this.#sums.checksum;
+  }
+
+  /** The checksum the open, ended transaction leads to. */
+  get nextChecksum(): Checksum {
+    return this.#sums.batchChecksum;
+  }
+
+  /** The size in pages after the open transaction. */
+  get nextPageCount(): number {
+    return this.#open().newCommit;
+  }
+
+  /** The time of the capture that the open transaction applies. */
+  get nextTimeMs(): number {
+    return this.#header?.timestampMs ?? 0;
+  }
+
+  /** Whether anybody else has the replica open. */
+  hasReaders(): boolean {
+    return isLockedByOther(this.#pin.databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
+  }
+
+  /** Whether a page has these 8 bytes as its sum already. */
+  isSamePage(pgno: number, low: number, high: number): boolean {
+    return this.#sums.isSame(pgno, low, high);
+  }
+
+  /**
+   * Begins a transaction with an object.
+   * @param objectBytes its size, which bounds what it can hold
+   * @throws DivergedError when the object does not continue this content; WalrustError "database", retryable,
+   *   when the disk has no room for what it leads to
+   */
+  begin(key: string, header: LtxHeader, objectBytes = Number.POSITIVE_INFINITY): void {
+    const { minTxid, maxTxid, pageSizeBytes, commit, preApplyChecksum } = header;
+    if (minTxid > this.txid + 1 || maxTxid <= this.txid) {
+      throw new DivergedError(`${key} is TXID ${minTxid} to ${maxTxid}, the replica is at ${this.txid}`);
+    }
+    if (pageSizeBytes !== this.pageSizeBytes) {
+      throw new DivergedError(
+        `${key} has pages of ${pageSizeBytes} bytes, the replica ${this.pageSizeBytes}`,
+      );
+    }
+    const isExact = minTxid === this.txid + 1;
+    if (isExact && preApplyChecksum !== NO_CHECKSUM && preApplyChecksum !== this.checksum) {
+      const found = `${formatChecksum(preApplyChecksum)}, the replica is ${formatChecksum(this.checksum)}`;
+      throw new DivergedError(`${key} applies to database checksum ${found}`);
+    }
+    // The growth of the database goes into the WAL, and from there into the file.
+    const databaseBytes = 2 * Math.max(0, commit - this.pageCount) * pageSizeBytes;
+    assertRoom({ databaseBytes, writtenBytes: 0, objectBytes }, this.path);
+    this.beginTransaction(commit);
+    this.#header = header;
+    this.#key = key;
+  }
+
+  /** Begins a transaction after which the database is `newCommit` pages long. */
+  beginTransaction(newCommit: number): void {
+    this.abort();
+    if (newCommit === 0) throw new WalrustError("integrity", "The source is an empty database of 0 pages");
+    this.#assertUnchanged();
+    const [salt2, newSalt2] = new Uint32Array(this.#env.randomBytes(8).buffer) as unknown as [number, number];
+    this.#index.tryRestart(salt2);
+    this.#sums.beginBatch();
+    this.#growth.begin(this.#sums.commit, this.pageSizeBytes);
+    this.#key = "The newest state";
+    this.#transaction = {
+      wal: new WalAppender(
+        this.#pin.walPath,
+        this.#pin.wal,
+        this.pageSizeBytes,
+        this.#index.read(),
+        newSalt2,
+      ),
+      newCommit,
+      held: new Uint8Array(this.pageSizeBytes),
+      heldPgno: 0,
+      firstPage: null,
+      pageCount: 0,
+      isComplete: false,
+    };
+  }
+
+  /** Adds a page to the transaction, by ascending page number. */
+  page(pgno: number, data: Uint8Array): void {
+    const transaction = this.#open();
+    this.#growth.page(this.#key, pgno);
+    this.#sums.add(pgno, data);
+    transaction.pageCount++;
+    if (pgno === 1) transaction.firstPage = data.slice();
+    appendHeld(transaction);
+    transaction.held.set(data);
+    transaction.heldPgno = pgno;
+  }
+
+  /**
+   * Ends the object's pages and compares checksums.
+   * @throws WalrustError "integrity" when the object leads to another database than it promises,
+   * DivergedError when
+   *   it has to be looked at as a whole
+   */
+  end(key: string, trailer: LtxTrailer): void {
+    const header = this.#header;
+    if (header === null) throw new Error("end() without begin()");
+    this.#assertSafeForReaders(key, this.#open());
+    const checksum = this.endTransaction();
+    if (!isWithoutChecksum(header) && trailer.postApplyChecksum !== checksum) {
+      const expected = formatChecksum(trailer.postApplyChecksum);
+      const message = `${key} leads to database checksum ${formatChecksum(checksum)}, expected ${expected}`;
+      // Its first transactions are part of the content already, so it is no proof against the object itself.
+      if (header.minTxid <= this.txid) throw new DivergedError(message);
+      throw new WalrustError("integrity", message, {
+        hint: "The object is damaged; run `walrust verify`. The replica stays as it was",
+        context: { key, txid: this.txid },
+      });
+    }
+  }
+
+  /** Fills what the pages left out. @returns the database checksum after the transaction */
+  endTransaction(): Checksum {
+    const transaction = this.#open();
+    const { newCommit, wal, held, heldPgno } = transaction;
+    if (transaction.firstPage !== null) assertWalMode(transaction.firstPage);
+    this.#growth.end(this.#key, newCommit);
+    // Pages that nobody wrote are zeros: the file or the WAL may still hold what was there before a shrink.
+    let zero: Uint8Array | null = null;
+    const pgnos = pgnosOf(wal, heldPgno);
+    eachHole(this.#sums.commit, newCommit, pgnos, this.pageSizeBytes, (pgno) => {
+      zero ??= new Uint8Array(this.pageSizeBytes);
+      this.#sums.add(pgno, zero);
+      wal.append(pgno, zero, 0);
+    });
+    this.#sums.cut(newCommit);
+    if (heldPgno === 0 && (newCommit !== this.#sums.commit || wal.pgnos.length > 0)) {
+      held.set(this.#firstPage);
+      transaction.heldPgno = 1;
+    }
+    transaction.isComplete = true;
+    return this.#sums.batchChecksum;
+  }
+
+  /** Makes the ended transaction durable, then visible. */
+  commit(): void {
+    const transaction = this.#open();
+    if (!transaction.isComplete) throw new Error("commit() without end()");
+    const { wal, newCommit, held, heldPgno, firstPage } = transaction;
+    if (heldPgno !== 0) {
+      wal.append(heldPgno, held, newCommit);
+      wal.sync();
+      this.#assertUnchanged();
+      const { pageSizeBytes } = this;
+      const { bigEndianChecksum, checksum1, checksum2, salt1, salt2, lastFrame: mxFrame } = wal;
+      const sums = { frameChecksum1: checksum1, frameChecksum2: checksum2, salt1, salt2 };
+      const header = { mxFrame, pageCount: newCommit, pageSizeBytes, bigEndianChecksum, ...sums };
+      this.#index.publish(wal.firstFrame, wal.pgnos, header);
+    }
+    this.#sums.keepBatch(newCommit);
+    this.#growth.keep();
+    if (firstPage !== null) this.#firstPage = firstPage;
+    wal.close();
+    this.#transaction = null;
+    this.#header = null;
+  }
+
+  /** Gives up an open transaction: its frames are past the published ones, and nobody sees them. */
+  abort(): void {
+    this.#transaction?.wal.discard();
+    this.#transaction = null;
+    this.#header = null;
+  }
+
+  /** Checkpoints without blocking anybody when the WAL is long. */
+  checkpointIfDue(): void {
+    if (this.#transaction !== null) return;
+    const { mxFrame, backfilled } = this.#index.read();
+    if (mxFrame < CHECKPOINT_FRAMES || backfilled === mxFrame) return;
+    this.#checkpoint("PASSIVE");
+  }
+
+  /** Lets go of everything; what the WAL holds goes into the database file if no reader is in the way. */
+  close(): void {
+    this.abort();
+    unlock(this.#pin.shmFd, WRITER_BYTE, 1);
+    try {
+      if (this.#pin.changedFile() === "none") this.#checkpoint("TRUNCATE");
+    } finally {
+      this.#pin.close();
+    }
+  }
+
+  #checkpoint(mode: "PASSIVE" | "TRUNCATE"): void {
+    try {
+      const connection = this.#pin.connect();
+      try {
+        connection.checkpoint(mode);
+      } finally {
+        connection.close();
+      }
+    } catch (error) {
+      if (!hasCode(error, "database-busy")) throw error;
+    }
+  }
+
+  #open(): Transaction {
+    if (this.#transaction === null) throw new Error("no transaction is open");
+    return this.#transaction;
+  }
+
+  #assertUnchanged(): void {
+    const changed = this.#pin.changedFile();
+    if (changed === "none") return;
+    const file =
+      changed === "database" ? this.path : changed === "wal" ? this.#pin.walPath : this.#pin.shmPath;
+    throw new WalrustError("database", `${file} was removed or replaced while it was followed`, {
+      hint: "Stop all readers and start walrust replicate again",
+      context: { path: file },
+    });
+  }
+
+  /**
+   * Readers keep the schema they have parsed for as long as its cookie stays the same. A history that jumped
+   * to another one (a restore of the source) may have another schema under the same cookie: that is not
+   * applied here.
+   */
+  #assertSafeForReaders(key: string, transaction: Transaction): void {
+    const { firstPage, newCommit, pageCount } = transaction;
+    if (firstPage === null || cookieOf(firstPage) !== cookieOf(this.#firstPage)) return;
+    const btree = firstPage.subarray(FIRST_PAGE_BTREE_OFFSET);
+    const isSame = Buffer.compare(btree, this.#firstPage.subarray(FIRST_PAGE_BTREE_OFFSET)) === 0;
+    const wholeCount = newCommit - (newCommit >= lockPgno(this.pageSizeBytes) ? 1 : 0);
+    const isWhole = pageCount === wholeCount && btree[0] === INTERIOR_TABLE;
+    if (isSame && !isWhole) return;
+    throw new DivergedError(`${key} may hold another schema under the same schema cookie`);
+  }
+}
+
+/** The schema cookie that the first page of a database carries. */
+export function cookieOf(firstPage: Uint8Array): number {
+  return new DataView(firstPage.buffer, firstPage.byteOffset).getUint32(SCHEMA_COOKIE_OFFSET);
+}
+
+function takeWriter(pin: Pin, env: Env): void {
+  for (let attempt = 0; attempt < WRITER_TRIES_MAX; attempt++) {
+    if (lockExclusive(pin.shmFd, WRITER_BYTE, 1)) return;
+    env.sleepSync(WRITER_WAIT_MS);
+  }
+  throw new WalrustError("database-busy", `Somebody is writing to ${pin.path}`, {
+    hint: "A replica is read-only: stop what writes to it",
+    retryable: true,
+  });
+}
+
+/** Reads the whole database, frozen and with nobody writing. @returns the first page */
+function readSums(pin: Pin, sums: ReplicaSums): Uint8Array {
+  const index = pin.walIndex();
+  if (index === null)
+    throw new WalrustError("database-busy", `Cannot read ${pin.shmPath}`, { retryable: true });
+  const image = DatabaseImage.open(pin, index, fstatSync(pin.databaseFd).size);
+  if ("kind" in image) throw new WalrustError("database", `Cannot read ${pin.path}: ${image.reason}`);
+  let firstPage: Uint8Array | null = null;
+  try {
+    sums.beginBatch();
+    const take = (pgno: number, page: Uint8Array): void => {
+      if (pgno === 1) firstPage = page.slice();
+      sums.add(pgno, page);
+    };
+    while (image.readSlice(SLICE_PAGES, take));
+    sums.keepBatch(image.commit);
+  } finally {
+    image.close();
+  }
+  if (firstPage === null) throw new WalrustError("database", `${pin.path} is empty`);
+  return firstPage;
+}
+
+function appendHeld({ wal, held, heldPgno }: Transaction): void {
+  if (heldPgno !== 0) wal.append(heldPgno, held, 0);
+}
+
+/** The pages of the transaction, the held one last. */
+function pgnosOf(wal: WalAppender, heldPgno: number): Uint32Array {
+  const pgnos = new Uint32Array(wal.pgnos.length + (heldPgno === 0 ? 0 : 1));
+  pgnos.set(wal.pgnos);
+  if (heldPgno !== 0) pgnos[pgnos.length - 1] = heldPgno;
+  return pgnos;
+}
+
+function assertWalMode(firstPage: Uint8Array): void {
+  if (decodeDatabaseHeader(firstPage.subarray(0, DATABASE_HEADER_SIZE)).isWal) return;
+  throw new WalrustError(
+    "integrity",
+    "The source is not in WAL mode at this point, so it cannot be followed",
+  );
+}

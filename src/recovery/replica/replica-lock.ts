@@ -1,0 +1,107 @@
+/**
+ * One `replicate` at a time for one local path, also while there is no database yet that could be locked: an
+ * exclusive lock on `.<file>-replica-lock` beside it, which a SIGKILL lets go of. Whoever holds it may remove
+ * what a killed one left behind.
+ */
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  unlinkSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { descriptorIdentity, fileIdentityOrNull, isSameFile } from "../../database/files/descriptors.ts";
+import { lockExclusive } from "../../database/files/ofd-lock.ts";
+import { systemCode, WalrustError } from "../../errors.ts";
+import { ownUid, strangenessOrNull } from "../../local/own-file.ts";
+
+const TRIES_MAX = 100;
+
+/**
+ * Takes the lock.
+ * @param heldPath where the replica is looked up, below a folder that is held open
+ * @returns what lets go of it @throws WalrustError "locked" or "database"
+ */
+export function takeReplicaLock(localPath: string, heldPath = localPath): () => void {
+  const path = lockPathOf(heldPath);
+  for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
+    const fd = openLockFile(path, lockPathOf(localPath));
+    if (!lockExclusive(fd, 0, 1)) {
+      closeSync(fd);
+      throw new WalrustError("locked", `${localPath} is followed by another walrust replicate`, {
+        hint: "Stop the other one, or give another --local",
+      });
+    }
+    // The one before may have removed the file between our open and our lock.
+    if (isSameFile(fileIdentityOrNull(path), descriptorIdentity(fd))) {
+      return () => {
+        rmSync(path, { force: true });
+        closeSync(fd);
+      };
+    }
+    closeSync(fd);
+  }
+  throw new WalrustError("locked", `Cannot lock ${lockPathOf(localPath)}`);
+}
+
+function lockPathOf(localPath: string): string {
+  return join(dirname(localPath), `.${basename(localPath)}-replica-lock`);
+}
+
+function openLockFile(path: string, shownPath: string): number {
+  const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  try {
+    const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
+    const strangeness = strangenessOrNull(fstatSync(fd), ownUid());
+    if (strangeness === null) return fd;
+    closeSync(fd);
+    throw new WalrustError("database", `Cannot use ${shownPath}: ${strangeness}`, {
+      hint: "Remove it if walrust did not make it",
+    });
+  } catch (error) {
+    if (error instanceof WalrustError) throw error;
+    throw new WalrustError("database", `Cannot create ${shownPath}: ${systemCode(error)}`, {
+      hint: "The folder of --local must exist and be writable",
+      cause: error,
+    });
+  }
+}
+
+/** The file a newer state is built as before it is applied. */
+export function bootstrapPathOf(localPath: string): string {
+  return join(dirname(localPath), `.${basename(localPath)}.bootstrap`);
+}
+
+/** Removes what a killed replicate left half built. Only while holding the lock. */
+export function sweepLeftovers(localPath: string): void {
+  const folder = dirname(localPath);
+  const names = [basename(localPath), basename(bootstrapPathOf(localPath))];
+  for (const file of readdirSync(folder)) {
+    const isTemporary = names.some(
+      (name) => file.startsWith(`.${name}.restore-`) && /\.restore-[0-9a-f]{12}$/.test(file),
+    );
+    const isState = file.startsWith(`${basename(localPath)}-replica-state.`) && file.endsWith(".tmp");
+    if (isTemporary || isState || file === names[1]) removeFile(join(folder, file));
+  }
+}
+
+/**
+ * Removes a file or a link. A folder of that name stays: no replica made it.
+ * @throws WalrustError code "database"
+ */
+export function removeFile(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return;
+    if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+    throw new WalrustError("database", `Cannot remove ${basename(path)}: ${systemCode(error)}`, {
+      hint: "The folder of --local must be writable for walrust",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,366 @@
+/**
+ * A read replica: a local SQLite file that follows a database in a bucket, transaction by transaction, while
+ * other processes read it.
+ *
+ * Every object passes the checks of a restore before it is committed: SHA-256, LTX checksums, key and
+ * metadata against its header, its link of the chain, the database checksum before and after. What fails is
+ * not applied; the replica stays at its last good state and tries again at the next poll.
+ *
+ * Order, so that a SIGKILL at any moment is survived: the state file with the point that comes next is
+ * durable, then the transaction commits. At the start the checksum of the whole content tells at which of the
+ * two points the database is; at neither, it is not our replica and is not touched.
+ */
+import { existsSync } from "node:fs";
+import type { Env } from "../../env.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
+import type { Txid } from "../../format/types.ts";
+import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { IntegrityChecker } from "../integrity/integrity-child.ts";
+import type { FetchedObject } from "../object/object-source.ts";
+import { applyObject, type PathState } from "../restore/apply-object.ts";
+import { resolvePlace, TargetFolder } from "../restore/target-folder.ts";
+import {
+  type BootstrapContext,
+  obstacleOrNull,
+  type RestoredReplica,
+  removeCompanions,
+  restoreBeside,
+  restoreNewest,
+  stageDifference,
+  trySwap,
+} from "./replica-bootstrap.ts";
+import { ReplicaDatabase } from "./replica-database.ts";
+import { DivergedError } from "./replica-errors.ts";
+import { ReplicaFeed } from "./replica-feed.ts";
+import { sweepLeftovers, takeReplicaLock } from "./replica-lock.ts";
+import { type ReplicaPoint, readReplicaState, replicaStatePath, writeReplicaState } from "./replica-state.ts";
+
+/** What is to be followed, and how. */
+export interface ReplicateRequest {
+  /** The name of the database below the store's root. */
+  readonly name: string;
+  /** What the state file remembers of where it comes from. */
+  readonly source: string;
+  readonly localPath: string;
+  readonly intervalMs: number;
+  /** Apply what is there and end. */
+  readonly isOnce: boolean;
+}
+
+/** What happened, one at a time. */
+export type ReplicaEvent =
+  /** The replica is open at this point; reads are served from here on. */
+  | { readonly event: "following"; readonly txid: number; readonly timeMs: number; readonly bytes: number }
+  | {
+      readonly event: "bootstrapped";
+      readonly txid: number;
+      readonly timeMs: number;
+      readonly bytes: number;
+      readonly objects: number;
+      /** Why it was not continued from where it was; null at the very first time. */
+      readonly reason: string | null;
+    }
+  | {
+      readonly event: "applied";
+      readonly txid: number;
+      readonly fromTxid: number;
+      readonly timeMs: number;
+      readonly key: string;
+      readonly bytes: number;
+    }
+  /** Nothing is applied until nobody has the replica open. */
+  | { readonly event: "waiting"; readonly txid: number; readonly reason: string }
+  | { readonly event: "failed"; readonly txid: number; readonly code: string; readonly message: string }
+  | { readonly event: "current"; readonly txid: number; readonly timeMs: number };
+
+/** What following needs from outside. */
+export interface ReplicateContext {
+  readonly store: ObjectStore;
+  readonly env: Env;
+  readonly signal: AbortSignal;
+  readonly emit: (event: ReplicaEvent) => void;
+  /** Checks what a bootstrap restores; in this process by default. */
+  readonly checker?: IntegrityChecker | undefined;
+}
+
+/** Failures that no later poll can mend. */
+const FATAL_CODES = ["database", "not-wal", "locked", "usage", "config", "internal"] as const;
+
+/**
+ * Follows the source until the signal aborts, or once.
+ * @throws WalrustError "database" when the local file is not a replica of this source; with `isOnce` whatever
+ * keeps
+ *   it from being brought to the newest state
+ */
+export async function replicate(request: ReplicateRequest, context: ReplicateContext): Promise<void> {
+  // With all links resolved: SQLite names -wal and -shm after it.
+  const folder = TargetFolder.open(resolvePlace(request.localPath).path);
+  try {
+    await follow({ ...request, localPath: folder.path }, folder.at(folder.name), context);
+  } finally {
+    folder.close();
+  }
+}
+
+/** @param heldPath where the replica is looked up when names around it are removed or exchanged */
+async function follow(request: ReplicateRequest, heldPath: string, context: ReplicateContext): Promise<void> {
+  const unlock = takeReplicaLock(request.localPath, heldPath);
+  try {
+    sweepLeftovers(heldPath);
+    const replica = new Replica(request, heldPath, context);
+    try {
+      await replica.start();
+      await replica.run();
+      replica.settle();
+    } catch (error) {
+      if (!context.signal.aborted || hasCode(error, "database")) throw error;
+    } finally {
+      replica.close();
+    }
+  } finally {
+    unlock();
+  }
+}
+
+class Replica {
+  readonly #request: ReplicateRequest;
+  readonly #heldPath: string;
+  readonly #context: ReplicateContext;
+  readonly #bootstrap: BootstrapContext;
+  readonly #feed: ReplicaFeed;
+  #database: ReplicaDatabase | null = null;
+  #point: ReplicaPoint | null = null;
+  /** A newer state that has to wait until nobody has the replica open. */
+  #waiting: { readonly restored: RestoredReplica; readonly reason: string } | null = null;
+
+  constructor(request: ReplicateRequest, heldPath: string, context: ReplicateContext) {
+    const { store, env, signal, checker } = context;
+    this.#request = request;
+    this.#heldPath = heldPath;
+    this.#context = context;
+    this.#bootstrap = { store, name: request.name, env, signal, checker };
+    this.#feed = new ReplicaFeed(store, request.name, env);
+  }
+
+  /** Opens the replica that is there, or makes it. */
+  async start(): Promise<void> {
+    const { localPath } = this.#request;
+    const candidates = this.#candidates();
+    if (existsSync(localPath)) {
+      this.#open(candidates);
+    } else {
+      await this.#bootstrapFirst(candidates !== null);
+    }
+    const { txid, timeMs, pageSizeBytes, pageCount } = this.#point!;
+    this.#context.emit({ event: "following", txid, timeMs, bytes: pageSizeBytes * pageCount });
+  }
+
+  async run(): Promise<void> {
+    const { isOnce, intervalMs } = this.#request;
+    const { env, signal } = this.#context;
+    while (!signal.aborted) {
+      await this.#poll();
+      if (isOnce) return;
+      await env.sleep(intervalMs, signal);
+    }
+  }
+
+  /** Leaves a state file that names one point only. */
+  settle(): void {
+    if (this.#point !== null) this.#writeState(this.#point, null);
+  }
+
+  close(): void {
+    this.#database?.close();
+    this.#database = null;
+  }
+
+  #writeState(current: ReplicaPoint | null, next: ReplicaPoint | null): void {
+    const { localPath, source } = this.#request;
+    writeReplicaState(localPath, { source, current, next }, this.#heldPath);
+  }
+
+  /** The points that the state file allows; null when there is none. @throws WalrustError "database" */
+  #candidates(): ReplicaPoint[] | null {
+    const { localPath, source } = this.#request;
+    const isThere = existsSync(localPath);
+    const reading = readReplicaState(this.#heldPath);
+    const statePath = replicaStatePath(localPath);
+    if (reading.kind === "state" && reading.state.source === source) {
+      const { current, next } = reading.state;
+      return [next, current].filter((point) => point !== null);
+    }
+    const orphan = [localPath, `${localPath}-wal`, `${localPath}-journal`].find((path) => existsSync(path));
+    if (orphan === undefined) return null;
+    const reason =
+      reading.kind === "none"
+        ? `there is no ${statePath}`
+        : reading.kind === "lost"
+          ? `${statePath} cannot be used: ${reading.reason}`
+          : `${statePath} says that it follows ${reading.state.source}`;
+    throw notOurs(isThere ? localPath : orphan, source, reason);
+  }
+
+  #open(candidates: readonly ReplicaPoint[] | null): void {
+    const { localPath, source } = this.#request;
+    const database = ReplicaDatabase.open(localPath, this.#context.env);
+    const { checksum, pageCount, pageSizeBytes } = database;
+    const point = candidates?.find(
+      (one) =>
+        one.checksum === checksum && one.pageCount === pageCount && one.pageSizeBytes === pageSizeBytes,
+    );
+    if (point === undefined) {
+      database.close();
+      throw notOurs(
+        localPath,
+        source,
+        "its content is not what was last applied; something else wrote to it",
+      );
+    }
+    database.txid = point.txid;
+    this.#database = database;
+    this.#point = point;
+  }
+
+  async #bootstrapFirst(isOurs: boolean): Promise<void> {
+    if (isOurs) removeCompanions(this.#heldPath);
+    const beforePublish = (next: ReplicaPoint): void => this.#writeState(null, next);
+    const { point, objectCount } = await restoreNewest(
+      this.#request.localPath,
+      this.#bootstrap,
+      beforePublish,
+    );
+    this.#open([point]);
+    this.#emitBootstrapped(point, objectCount, null);
+  }
+
+  /** One look at the source, with everything that comes of it. */
+  async #poll(): Promise<void> {
+    const { signal, env, emit } = this.#context;
+    try {
+      if (this.#waiting !== null) this.#swapOrWait(this.#waiting.restored, this.#waiting.reason);
+      else await this.#follow();
+      this.#database?.checkpointIfDue();
+    } catch (error) {
+      this.#database?.abort();
+      this.#feed.lookSoon();
+      if (signal.aborted) return;
+      const isFatal = !(error instanceof WalrustError) || FATAL_CODES.some((code) => code === error.code);
+      if (this.#request.isOnce || (isFatal && !hasRetry(error))) throw error;
+      const { code, message, hint } = error as WalrustError;
+      env.log.warn(`not applied: ${message}`, { database: this.#request.name, hint });
+      emit({ event: "failed", txid: this.#point!.txid, code, message });
+    }
+  }
+
+  /** Applies everything that is new. */
+  async #follow(): Promise<void> {
+    const { signal, emit } = this.#context;
+    let isCurrent = true;
+    try {
+      for await (const fetched of this.#feed.objectsAfter(this.#point!.txid, signal)) {
+        await this.#apply(fetched);
+        isCurrent = false;
+        this.#database!.checkpointIfDue();
+      }
+    } catch (error) {
+      if (!(error instanceof DivergedError)) throw error;
+      this.#database!.abort();
+      await this.#bootstrapAgain(error.message);
+      isCurrent = false;
+    }
+    const { txid, timeMs } = this.#point!;
+    if (isCurrent && this.#request.isOnce) emit({ event: "current", txid, timeMs });
+  }
+
+  /**
+   * Applies one object with every check, then makes it durable: the state first, the transaction after it.
+   */
+  async #apply(fetched: FetchedObject): Promise<void> {
+    const database = this.#database!;
+    const from = this.#point!;
+    const { object } = fetched;
+    const { previousChain } = decodeMetadata(object.key, fetched.metadata);
+    const isExact = object.minTxid === from.txid + 1;
+    if (isExact && previousChain !== null && from.chain !== null && previousChain !== from.chain) {
+      throw new DivergedError(`${object.key} continues another chain than TXID ${from.txid} ends`);
+    }
+    const path: PathState = {
+      txid: from.txid,
+      chain: from.chain,
+      chainedObjects: 0,
+      unchainedObjects: 0,
+    };
+    await applyObject(fetched, database, path, () => {});
+    const { nextTimeMs: timeMs, nextChecksum: checksum, nextPageCount: pageCount, pageSizeBytes } = database;
+    const txid = path.txid as Txid;
+    this.#commit({ txid, timeMs, checksum, chain: path.chain, pageSizeBytes, pageCount });
+    const { key, sizeBytes: bytes } = object;
+    this.#context.emit({ event: "applied", txid, fromTxid: from.txid, timeMs, key, bytes });
+  }
+
+  #commit(next: ReplicaPoint): void {
+    this.#writeState(this.#point, next);
+    this.#database!.commit();
+    this.#database!.txid = next.txid;
+    this.#point = next;
+  }
+
+  /** Goes to the newest state as a whole, under the readers where that can be done. */
+  async #bootstrapAgain(reason: string): Promise<void> {
+    const { env } = this.#context;
+    const { localPath, name } = this.#request;
+    env.log.warn(`starting again from the newest state: ${reason}`, { database: name });
+    const restored = await restoreBeside(localPath, this.#heldPath, this.#bootstrap);
+    const obstacle = obstacleOrNull(this.#database!, restored);
+    if (obstacle !== null) return this.#swapOrWait(restored, obstacle);
+    stageDifference(this.#database!, restored);
+    this.#commit(restored.point);
+    sweepLeftovers(this.#heldPath);
+    this.#emitBootstrapped(restored.point, restored.objectCount, reason);
+  }
+
+  /** Replaces the file when nobody has it open, otherwise keeps the newer one for the next poll. */
+  #swapOrWait(restored: RestoredReplica, reason: string): void {
+    const { localPath, isOnce, name } = this.#request;
+    const { env, emit } = this.#context;
+    const current = this.#point!;
+    let isSwapped = false;
+    if (!this.#database!.hasReaders()) {
+      this.close();
+      const { point: next } = restored;
+      const beforePublish = (): void => this.#writeState(current, next);
+      isSwapped = trySwap(localPath, this.#heldPath, restored, beforePublish);
+      this.#open(isSwapped ? [next] : [current]);
+    }
+    if (isSwapped) {
+      this.#waiting = null;
+      return this.#emitBootstrapped(restored.point, restored.objectCount, reason);
+    }
+    const message = `Cannot go on under connected readers: of the source, ${reason}`;
+    const hint = "Close all connections to the replica once";
+    if (isOnce) throw new WalrustError("database-busy", message, { hint });
+    if (this.#waiting !== null) return;
+    this.#waiting = { restored, reason };
+    env.log.warn(message, { database: name, hint });
+    emit({ event: "waiting", txid: current.txid, reason });
+  }
+
+  #emitBootstrapped(point: ReplicaPoint, objects: number, reason: string | null): void {
+    const { txid, timeMs, pageSizeBytes, pageCount } = point;
+    const bytes = pageSizeBytes * pageCount;
+    this.#context.emit({ event: "bootstrapped", txid, timeMs, bytes, objects, reason });
+  }
+}
+
+function hasRetry(error: unknown): boolean {
+  return error instanceof WalrustError && error.retryable;
+}
+
+function notOurs(path: string, source: string, reason: string): WalrustError {
+  return new WalrustError("database", `${path} is not a replica of ${source}: ${reason}`, {
+    hint: "Give another --local, or delete the file, its -wal, -shm and -replica-state to begin anew",
+    context: { path },
+  });
+}

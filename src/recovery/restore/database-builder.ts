@@ -1,0 +1,256 @@
+/**
+ * Builds a database file from LTX objects in TXID order, and proves it on the way.
+ *
+ * Invariants after each object:
+ * 1. The file is exactly `commit` pages long; pages nobody wrote are zeros.
+ * 2. The database checksum is the XOR of the page sums of all pages but the lock page, and equals the
+ *    object's post-apply checksum where it carries one; before it, the pre-apply checksum.
+ * Memory: 8 bytes a page for the sums and one write buffer. Any violation throws code "integrity" and the
+ * file is worthless.
+ */
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, type Stats, writeSync } from "node:fs";
+import { systemCode, WalrustError } from "../../errors.ts";
+import { pageChecksumInto } from "../../format/crc64.ts";
+import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
+import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/types.ts";
+import { ZeroPages } from "../../format/zero-pages.ts";
+import { SumXor } from "../../local/page-sums.ts";
+import { GrowthLimit } from "../object/growth-limit.ts";
+import { assertRoom } from "./room.ts";
+import { setAccess } from "./set-access.ts";
+import type { Ownership } from "./target-access.ts";
+
+const WRITE_BUFFER_SIZE = 1 << 20;
+/** What `stat` counts in. */
+const STAT_BLOCK_SIZE = 512;
+
+/**
+ * A database file under construction: `begin`, `page`…, `end` for each object in order, then `sync` and
+ * `close`.
+ */
+export class DatabaseBuilder {
+  readonly #fd: number;
+  readonly #path: string;
+  readonly #openPath: string;
+  readonly #buffer = new Uint8Array(WRITE_BUFFER_SIZE);
+  #bufferOffset = 0;
+  #buffered = 0;
+  #sums = new Uint32Array(2 * 256);
+  readonly #sum = new Uint32Array(2);
+  #xor = new SumXor();
+  readonly #growth = new GrowthLimit();
+  #header: LtxHeader | null = null;
+  #key = "";
+  #pagesInObject = 0;
+  #isReset = false;
+
+  txid: Txid | 0 = 0;
+  commit = 0;
+  pageSizeBytes = 0;
+  timeMs = 0;
+  /** TXID and time of the object with the whole database that it began with. */
+  base: { readonly txid: Txid; readonly timeMs: number } | null = null;
+  /** Whether every object so far carried checksums. */
+  hasChecksums = true;
+  /**
+   * Whether the newest object carried a database checksum, which was compared with all pages. Then the file
+   * is what its source was, whatever came before.
+   */
+  isProven = false;
+
+  /**
+   * Creates the file, readable by us alone; nothing may be there, no link either.
+   * @param path for messages
+   * @param openPath where it is created
+   * @throws WalrustError code "database" when the file cannot be created
+   */
+  constructor(path: string, openPath = path) {
+    this.#path = path;
+    this.#openPath = openPath;
+    this.#fd = this.#try("create", () => openSync(openPath, "wx+", 0o600));
+  }
+
+  /** What the file itself is, whatever has its name by now. */
+  get stats(): Stats {
+    return fstatSync(this.#fd);
+  }
+
+  /**
+   * Gives the file itself an owner and a mode, as far as we may.
+   * @returns owner, group and mode afterwards
+   */
+  setAccess(wanted: Ownership): Ownership {
+    return this.#try("set the owner of", () => setAccess(this.#fd, wanted));
+  }
+
+  /** The database checksum of what was applied. */
+  get checksum(): Checksum {
+    return this.#xor.checksum();
+  }
+
+  /** Page sums as pairs of low and high words, for the state beside the restored database. */
+  get sums(): Uint32Array {
+    return this.#sums.subarray(0, this.commit * 2);
+  }
+
+  /**
+   * Begins an object.
+   * @param objectBytes its size, which bounds what it can hold
+   * @throws WalrustError code "integrity" when it does not continue what is there; "database" when the disk
+   * has no room for what it leads to
+   */
+  begin(key: string, header: LtxHeader, objectBytes = Number.POSITIVE_INFINITY): void {
+    const isFirst = this.txid === 0;
+    if (isFirst ? header.minTxid !== 1 : header.minTxid > this.txid + 1) {
+      throw this.#violation(key, `begins at TXID ${header.minTxid}, the state is TXID ${this.txid}`);
+    }
+    this.#isReset = !isFirst && header.pageSizeBytes !== this.pageSizeBytes;
+    if (isFirst || this.#isReset) this.#startOver(header);
+    this.#growth.begin(this.commit, this.pageSizeBytes);
+    this.#assertRoom(header, objectBytes);
+    this.base ??= { txid: header.maxTxid, timeMs: header.timestampMs };
+    const isExact = !isFirst && header.minTxid === this.txid + 1;
+    const hasPre = header.preApplyChecksum !== NO_CHECKSUM;
+    if (isExact && !this.#isReset && hasPre && header.preApplyChecksum !== this.checksum) {
+      throw this.#violation(
+        key,
+        `expects database checksum ${hex(header.preApplyChecksum)}, it is ${hex(this.checksum)}`,
+      );
+    }
+    this.#header = header;
+    this.#key = key;
+    this.#pagesInObject = 0;
+  }
+
+  #assertRoom({ commit, pageSizeBytes }: LtxHeader, objectBytes: number): void {
+    const writtenBytes = fstatSync(this.#fd).blocks * STAT_BLOCK_SIZE;
+    const claim = { databaseBytes: commit * pageSizeBytes, writtenBytes, objectBytes };
+    assertRoom(claim, this.#openPath, this.#path);
+  }
+
+  #startOver(header: LtxHeader): void {
+    this.#flush();
+    this.#try("truncate", () => ftruncateSync(this.#fd, 0));
+    this.pageSizeBytes = header.pageSizeBytes;
+    this.commit = 0;
+    this.#sums.fill(0);
+    this.#xor = new SumXor();
+  }
+
+  /** Writes one page of the object. @throws WalrustError code "integrity" past the limit of growth */
+  page(pgno: number, data: Uint8Array): void {
+    this.#growth.page(this.#key, pgno);
+    pageChecksumInto(pgno, data, this.#sum);
+    this.#setSum(pgno, this.#sum[0]!, this.#sum[1]!);
+    this.#pagesInObject++;
+    const offset = (pgno - 1) * this.pageSizeBytes;
+    const isContiguous = this.#bufferOffset + this.#buffered === offset;
+    if (!isContiguous || this.#buffered + data.length > this.#buffer.length) {
+      this.#flush();
+      this.#bufferOffset = offset;
+    }
+    this.#buffer.set(data, this.#buffered);
+    this.#buffered += data.length;
+  }
+
+  /**
+   * Ends the object. @throws WalrustError code "integrity" when the database is not what the object promises
+   */
+  end(key: string, trailer: LtxTrailer): void {
+    const header = this.#header;
+    if (header === null) throw new Error("end() without begin()");
+    const pageCount = header.commit - (header.commit >= lockPgno(this.pageSizeBytes) ? 1 : 0);
+    if (this.#isReset && this.#pagesInObject !== pageCount) {
+      throw this.#violation(key, `changes the page size with ${this.#pagesInObject} of ${pageCount} pages`);
+    }
+    this.#growth.end(key, header.commit);
+    this.#growth.keep();
+    this.#resize(header.commit);
+    this.txid = header.maxTxid;
+    this.timeMs = header.timestampMs;
+    const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
+    this.isProven = !isUnchecked;
+    if (isUnchecked) this.hasChecksums = false;
+    else if (trailer.postApplyChecksum !== this.checksum) {
+      const found = `${hex(this.checksum)}, expected ${hex(trailer.postApplyChecksum)}`;
+      throw this.#violation(key, `leads to database checksum ${found}`);
+    }
+    this.#header = null;
+  }
+
+  /** Makes the file `commit` pages long and accounts for pages that fell away or came as zeros. */
+  #resize(commit: number): void {
+    this.#flush();
+    for (let pgno = commit + 1; pgno <= this.commit; pgno++) this.#setSum(pgno, 0, 0);
+    const lock = lockPgno(this.pageSizeBytes);
+    const zeros = ZeroPages.of(this.pageSizeBytes);
+    for (let pgno = this.commit + 1; pgno <= commit; pgno++) {
+      if (pgno === lock || this.#sums[pgno * 2 - 1]) continue;
+      zeros.sumInto(pgno, this.#sum);
+      this.#setSum(pgno, this.#sum[0]!, this.#sum[1]!);
+    }
+    this.#growSums(commit);
+    this.commit = commit;
+    this.#try("resize", () => ftruncateSync(this.#fd, commit * this.pageSizeBytes));
+  }
+
+  #setSum(pgno: number, low: number, high: number): void {
+    this.#growSums(pgno);
+    const word = (pgno - 1) * 2;
+    this.#xor.add(this.#sums[word]! ^ low, this.#sums[word + 1]! ^ high);
+    this.#sums[word] = low;
+    this.#sums[word + 1] = high;
+  }
+
+  #growSums(pageCount: number): void {
+    if (this.#sums.length >= pageCount * 2) return;
+    const sums = new Uint32Array(Math.max(pageCount * 2, Math.ceil(this.#sums.length * 1.5)));
+    sums.set(this.#sums);
+    this.#sums = sums;
+  }
+
+  #flush(): void {
+    let written = 0;
+    while (written < this.#buffered) {
+      const offset = this.#bufferOffset + written;
+      written += this.#try("write", () =>
+        writeSync(this.#fd, this.#buffer, written, this.#buffered - written, offset),
+      );
+    }
+    this.#bufferOffset += this.#buffered;
+    this.#buffered = 0;
+  }
+
+  /** Everything is on disk. */
+  sync(): void {
+    this.#flush();
+    this.#try("sync", () => fsyncSync(this.#fd));
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #try<T>(operation: string, run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      const code = systemCode(error) ?? String(error);
+      throw new WalrustError("database", `Cannot ${operation} ${this.#path}: ${code}`, {
+        ...(code === "ENOSPC" ? { hint: "The disk is full; nothing of the target was changed" } : {}),
+        cause: error,
+      });
+    }
+  }
+
+  #violation(key: string, what: string): WalrustError {
+    return new WalrustError("integrity", `${key} ${what}`, {
+      hint: "This object or one before it is damaged; run `walrust verify` and restore another point",
+      context: { key, txid: this.txid },
+    });
+  }
+}
+
+function hex(checksum: Checksum): string {
+  return checksum.toString(16).padStart(16, "0");
+}

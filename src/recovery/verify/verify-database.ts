@@ -1,0 +1,247 @@
+/**
+ * Verify: whether what a destination holds of a database can be restored, and what lies there that should
+ * not.
+ *
+ * Reads only. Of each object header and trailer are read, or a share of all objects in full; findings are
+ * bounded, requests at once are limited, and memory beyond the listing does not grow with the number of
+ * objects.
+ *
+ * A watch may be running meanwhile, whose retention deletes what this listing still names. So whenever
+ * something looks wrong, the destination is looked at again, and if it has changed under our eyes, everything
+ * starts over.
+ */
+import type { Env } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { manifestKey } from "../../format/keys.ts";
+import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import { assertNotForeign } from "../../storage/bucket/foreign-layout.ts";
+import { type ManifestReading, readManifest } from "../../storage/bucket/manifest.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { IntegrityChecker } from "../integrity/integrity-child.ts";
+import { isChained } from "../restore/apply-object.ts";
+import { mapInOrder } from "./in-order.ts";
+import { compareForLinks, LinkChecker, type ObjectFacts } from "./verify-links.ts";
+import {
+  checkCoverage,
+  checkEnd,
+  checkManifest,
+  checkStrays,
+  type Listing,
+  oldestBaseOrNull,
+  takeListing,
+} from "./verify-listing.ts";
+import { LostMetadata } from "./verify-metadata.ts";
+import { addProblems, checkObject, type ObjectCheck } from "./verify-object.ts";
+import { planOutlookOrNull } from "./verify-outlook.ts";
+import { Findings, type VerifyCounts, type VerifyReport } from "./verify-report.ts";
+import { type LiveContent, restoreOnTrial } from "./verify-restore.ts";
+
+/** How thoroughly to look; everything has a default. */
+export interface VerifyOptions {
+  /**
+   * Percent of the objects that are read in full, 0 to 100. Each object is drawn with that probability, at
+   * least one is: runs repeated with 5 reach every object sooner or later, whatever its age.
+   */
+  readonly readPercent?: number;
+  /** Restore the newest state into a temporary file and check it. */
+  readonly restore?: boolean;
+  /** What the live database holds, to compare a trial restore with. */
+  readonly live?: LiveContent | null;
+  readonly tempFolder?: string;
+  /** Checks a restored file; in this process by default. */
+  readonly checker?: IntegrityChecker;
+  /** Objects that are looked at at once; 8 by default. */
+  readonly concurrency?: number;
+  readonly signal?: AbortSignal;
+  /** Bytes of objects that are done, of all. */
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+const DEFAULT_CONCURRENCY = 8;
+const PASSES_MAX = 3;
+
+/**
+ * Verifies one database.
+ * @throws WalrustError code "restore" when nothing is there or it is not ours, a storage code, or "database"
+ * when the temporary file of a trial restore cannot be written
+ */
+export async function verifyDatabase(
+  store: ObjectStore,
+  name: string,
+  options: VerifyOptions,
+  env: Env,
+): Promise<VerifyReport> {
+  for (let pass = 1; ; pass++) {
+    // The manifest first: whatever it names was there before the listing began.
+    const manifest = await readManifest(store, name, options.signal);
+    const listing = await takeListing(store, name, options.signal);
+    if (listing.objects.length === 0) await assertNotForeign(store, name, options.signal);
+    if (listing.objects.length === 0 && manifest.kind === "none") throw nothingThere(store, name);
+    const result = await runPass({ store, name, manifest, listing, options, env });
+    const isSuspicious = result.vanished.length > 0 || result.report.status !== "ok";
+    if (!isSuspicious) return result.report;
+    if (result.report.checked.chainedObjects === 0) await assertNotForeign(store, name, options.signal);
+    const isLast = pass === PASSES_MAX;
+    if (isLast || !(await hasChanged(store, name, manifest, listing, options.signal))) return result.report;
+    env.log.debug("the destination changed while it was verified; looking again", { database: name });
+  }
+}
+
+interface Pass {
+  readonly store: ObjectStore;
+  readonly name: string;
+  readonly manifest: ManifestReading;
+  readonly listing: Listing;
+  readonly options: VerifyOptions;
+  readonly env: Env;
+}
+
+/** One look at everything. */
+async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: readonly string[] }> {
+  const { store, name, manifest, listing, options, env } = pass;
+  const { objects } = listing;
+  const findings = new Findings();
+  const counts = startCounts(objects);
+  const reachedTxid = checkCoverage(objects, findings);
+  const seen = await checkObjects(pass, findings, counts);
+  checkEnd(reachedTxid, seen.newestOursTxid, findings);
+  checkStrays(listing, env.nowMs(), findings);
+  checkManifest(manifestKey(name), manifest, objects, seen.newestOursTxid > 0, env.nowMs(), findings);
+  const vanished = [...seen.vanished];
+  if (options.restore && objects.length > 0) {
+    const request = { ...options, name, objects };
+    const outcome = await restoreOnTrial(store, request, findings, env);
+    if (outcome.kind === "restored") {
+      counts.restoredTxid = outcome.txid;
+      counts.comparedWithLive = outcome.isCompared;
+      counts.integrity = outcome.integrity;
+    }
+    if (outcome.kind === "vanished") vanished.push("");
+  }
+  for (const key of seen.vanished) findings.add("missing-object", key, null, "is listed but cannot be read");
+  counts.omittedFindings = findings.omitted;
+  const found = findings.list();
+  const outlook = planOutlookOrNull(objects, found, findings.omitted);
+  const report = { name, status: findings.status, findings: found, checked: counts, outlook };
+  return { report, vanished };
+}
+
+interface Seen {
+  /** The newest TXID of an object that walrust wrote, or 0. */
+  newestOursTxid: number;
+  readonly vanished: string[];
+}
+
+/** Looks at each object, and at what holds them together. */
+async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts): Promise<Seen> {
+  const { store, listing, options, env } = pass;
+  const objects = [...listing.objects].sort(compareForLinks);
+  const chosen = chooseObjects(objects, options.readPercent ?? 0, env);
+  const links = new LinkChecker(objects, findings);
+  const lost = new LostMetadata(pass.manifest.kind === "manifest");
+  const base = oldestBaseOrNull(objects);
+  const seen: Seen = { newestOursTxid: 0, vanished: [] };
+  const limit = options.concurrency ?? DEFAULT_CONCURRENCY;
+  const work = (object: LtxObject, signal: AbortSignal): Promise<ObjectCheck> =>
+    checkObject(store, object, chosen.has(object), signal);
+  let doneBytes = 0;
+  for await (const check of mapInOrder(objects, limit, options.signal, work)) {
+    const { object, facts } = check;
+    doneBytes += object.sizeBytes;
+    options.onProgress?.(doneBytes, counts.bytes);
+    const errorsBefore = findings.errorCount;
+    addProblems(check, findings);
+    if (check.isVanished) seen.vanished.push(object.key);
+    if (facts === null) continue;
+    links.add(facts);
+    // A damaged object is another matter than one whose metadata alone is lost. It may show at the next one.
+    if (findings.errorCount === errorsBefore) lost.add(facts);
+    else lost.dropLast();
+    checkManifestChain(pass.manifest, facts, findings);
+    count(counts, check, facts);
+    if (facts.metadata.writer !== null) {
+      seen.newestOursTxid = object.maxTxid;
+      checkReach(object, base, findings);
+    }
+  }
+  counts.lostMetadataObjects = lost.report(findings);
+  return seen;
+}
+
+/**
+ * What of walrust's ends at or before the oldest snapshot serves no restore. Litestream keeps such objects.
+ */
+function checkReach(object: LtxObject, base: LtxObject | null, findings: Findings): void {
+  if (base === null || object.minTxid === 1 || object.maxTxid > base.maxTxid) return;
+  const message = `lies before the oldest snapshot (TXID ${base.maxTxid}): no restore uses it`;
+  findings.add("unreachable-object", object.key, object.maxTxid, message);
+}
+
+/** The manifest is a witness of the chain value at the TXID it names. */
+function checkManifestChain(manifest: ManifestReading, facts: ObjectFacts, findings: Findings): void {
+  if (manifest.kind !== "manifest") return;
+  const { txid, chain } = manifest.manifest.latest;
+  const { object, metadata } = facts;
+  if (object.maxTxid !== txid || metadata.chain === null || typeof chain !== "string") return;
+  if (metadata.chain === chain) return;
+  const message = `has chain value ${metadata.chain}, the manifest names ${chain} at TXID ${txid}`;
+  findings.add("manifest-contradicts", object.key, txid, message);
+}
+
+/** Draws the objects that are read in full. */
+function chooseObjects(objects: readonly LtxObject[], percent: number, env: Env): ReadonlySet<LtxObject> {
+  if (percent >= 100) return new Set(objects);
+  if (percent <= 0 || objects.length === 0) return new Set();
+  const chosen = objects.filter(() => env.random() * 100 < percent);
+  return new Set(chosen.length > 0 ? chosen : [objects[Math.floor(env.random() * objects.length)]!]);
+}
+
+function startCounts(objects: readonly LtxObject[]): VerifyCounts {
+  const newest = objects.reduce<number>((max, object) => Math.max(max, object.maxTxid), 0);
+  return {
+    objects: objects.length,
+    bytes: objects.reduce((sum, object) => sum + object.sizeBytes, 0),
+    snapshots: objects.filter((object) => object.minTxid === 1).length,
+    chainedObjects: 0,
+    unchainedObjects: 0,
+    lostMetadataObjects: 0,
+    readObjects: 0,
+    readBytes: 0,
+    minTxid: oldestBaseOrNull(objects)?.maxTxid ?? null,
+    maxTxid: newest === 0 ? null : newest,
+    restoredTxid: null,
+    integrity: null,
+    comparedWithLive: false,
+    omittedFindings: 0,
+  };
+}
+
+function count(counts: VerifyCounts, check: ObjectCheck, facts: ObjectFacts): void {
+  if (isChained(check.object, facts.metadata)) counts.chainedObjects++;
+  else counts.unchainedObjects++;
+  if (!check.isRead) return;
+  counts.readObjects++;
+  counts.readBytes += check.object.sizeBytes;
+}
+
+/** Whether an object that was listed is gone, or the manifest is another one now. */
+async function hasChanged(
+  store: ObjectStore,
+  name: string,
+  manifest: ManifestReading,
+  listing: Listing,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const manifestNow = await readManifest(store, name, signal);
+  if (JSON.stringify(manifestNow) !== JSON.stringify(manifest)) return true;
+  const { objects } = await takeListing(store, name, signal);
+  const keys = new Set(objects.map((object) => object.key));
+  return listing.objects.some((object) => !keys.has(object.key));
+}
+
+function nothingThere(store: ObjectStore, name: string): WalrustError {
+  return new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
+    hint: "`walrust list` shows what is there",
+    context: { database: name },
+  });
+}

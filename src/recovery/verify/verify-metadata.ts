@@ -1,0 +1,72 @@
+/**
+ * Metadata that is missing: a gateway or a copy between buckets drops what it does not know. A restore does
+ * not need it (sizes come from the listing, times and checksums from the LTX files), but the SHA-256 chain
+ * cannot be checked without it. Pure.
+ *
+ * Objects of Litestream never had any. Two things tell the two apart: walrust's objects carry database
+ * checksums, Litestream's do not; and what continues a foreign history begins a new chain with zeros.
+ */
+import { CHAIN_ZERO, hex } from "../../format/chain.ts";
+import { NO_CHECKSUM } from "../../format/types.ts";
+import { isChained } from "../restore/apply-object.ts";
+import type { ObjectFacts } from "./verify-links.ts";
+import type { Findings } from "./verify-report.ts";
+
+const CHAIN_ZERO_HEX = hex(CHAIN_ZERO);
+
+/** Counts the objects of walrust that lost metadata. */
+export class LostMetadata {
+  #isOurs: boolean;
+  #count = 0;
+  #firstKey: string | null = null;
+  /** Key of the object before, when it lacks metadata. */
+  #lastKey: string | null = null;
+  readonly #fields = new Set<string>();
+
+  /** @param hasManifest whether walrust has left a manifest there */
+  constructor(hasManifest: boolean) {
+    this.#isOurs = hasManifest;
+  }
+
+  /** Takes in the next object, by ascending last TXID. */
+  add({ object, metadata, postApplyChecksum }: ObjectFacts): void {
+    const { sha256, chain, previousChain, writer } = metadata;
+    this.#lastKey = null;
+    if (writer !== null || chain !== null) this.#isOurs = true;
+    if (object.minTxid > 1 && previousChain === CHAIN_ZERO_HEX) this.#forget();
+    if (postApplyChecksum === NO_CHECKSUM || (isChained(object, metadata) && writer !== null)) return;
+    this.#count++;
+    this.#firstKey ??= object.key;
+    this.#lastKey = object.key;
+    // A later snapshot has no value before its first TXID: it begins with the first of all.
+    const before = object.level === 0 || object.maxTxid === 1 ? previousChain : "";
+    const missing = { sha256, chain, "prev-chain": before, "walrust-writer": writer };
+    for (const [field, value] of Object.entries(missing)) if (value === null) this.#fields.add(field);
+  }
+
+  /** Takes the object before back: it is damaged, or the present one is. */
+  dropLast(): void {
+    if (this.#lastKey === null) return;
+    this.#count--;
+    if (this.#firstKey === this.#lastKey) this.#firstKey = null;
+    this.#lastKey = null;
+  }
+
+  /** What came before the beginning of a chain was somebody else's. */
+  #forget(): void {
+    this.#count = 0;
+    this.#firstKey = null;
+    this.#fields.clear();
+  }
+
+  /** Adds one finding about all of them. @returns how many they are */
+  report(findings: Findings): number {
+    if (!this.#isOurs || this.#count === 0) return 0;
+    const others = this.#count === 1 ? "" : ` and ${this.#count - 1} more`;
+    const message =
+      `${this.#firstKey}${others} lost metadata in the storage (${[...this.#fields].join(", ")}): ` +
+      "the SHA-256 chain is not checked there, their LTX checksums are";
+    findings.add("metadata-lost", this.#firstKey, null, message);
+    return this.#count;
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * The proof of a backup: a real restore of its newest state into a temporary folder, with every check of a
+ * restore and SQLite's integrity_check. Nothing is left behind, whatever happens (a SIGKILL leaves the folder
+ * to the system's cleaning of temporary files).
+ */
+import { rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Env } from "../../env.ts";
+import { hasCode } from "../../errors.ts";
+import { formatChecksum } from "../../format/ltx.ts";
+import type { Txid } from "../../format/types.ts";
+import { makeTempFolder } from "../../local/temp-folder.ts";
+import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
+import { type IntegrityVerdict, judge, warningOrNull } from "../integrity/integrity-verdict.ts";
+import { fetchInOrder } from "../object/object-source.ts";
+import { planRestore } from "../plan/restore-plan.ts";
+import { applyObject, startOfPath } from "../restore/apply-object.ts";
+import { DatabaseBuilder } from "../restore/database-builder.ts";
+import type { Findings } from "./verify-report.ts";
+
+/** What the live database holds: its checksum (16 hex digits) at a TXID. */
+export interface LiveContent {
+  readonly txid: number;
+  readonly checksum: string;
+}
+
+/** What to restore on trial. */
+export interface TrialRequest {
+  readonly name: string;
+  readonly objects: readonly LtxObject[];
+  /** The live database's checksum at a TXID: then that TXID is restored and compared. */
+  readonly live?: LiveContent | null;
+  /** Where the temporary folder is made; the system's default if absent. */
+  readonly tempFolder?: string;
+  readonly signal?: AbortSignal;
+  /** Checks the restored file; in this process by default. */
+  readonly checker?: IntegrityChecker;
+}
+
+/** How a trial ended. "vanished": an object went away meanwhile; look at a new listing. */
+export type TrialOutcome =
+  | {
+      readonly kind: "restored";
+      readonly txid: number;
+      readonly isCompared: boolean;
+      readonly integrity: IntegrityVerdict;
+    }
+  | { readonly kind: "failed" }
+  | { readonly kind: "vanished" };
+
+/**
+ * Restores the newest state (or the one to compare with the live database) into a temporary file and checks
+ * it. What is wrong becomes a finding.
+ * @throws WalrustError with a storage code, or "database" when the temporary file cannot be written
+ */
+export async function restoreOnTrial(
+  store: ObjectStore,
+  request: TrialRequest,
+  findings: Findings,
+  env: Env,
+): Promise<TrialOutcome> {
+  const { live = null } = request;
+  const atLive = live === null ? null : planRestore(request.objects, live.txid as Txid);
+  const plan = atLive?.kind === "plan" ? atLive : planRestore(request.objects, null);
+  if (plan.kind !== "plan") {
+    findings.add("restore-failed", null, null, "no path of objects leads to the newest TXID");
+    return { kind: "failed" };
+  }
+  const folder = makeFolder(request.tempFolder ?? tmpdir());
+  try {
+    const { checksum, integrity } = await build(store, plan.objects, join(folder, "trial.db"), request, env);
+    const isCompared = live !== null && plan.txid === live.txid;
+    if (isCompared && checksum !== live.checksum) {
+      const message = `restores to checksum ${checksum}, the live database has ${live.checksum} at this TXID`;
+      findings.add("differs-from-live", null, plan.txid, message);
+    }
+    addVerdict(integrity, plan.txid, findings);
+    return { kind: "restored", txid: plan.txid, isCompared, integrity };
+  } catch (error) {
+    if (hasCode(error, "not-found")) return { kind: "vanished" };
+    if (!hasCode(error, "integrity") && !hasCode(error, "corrupt")) throw error;
+    const { key } = error.context;
+    findings.add("restore-failed", typeof key === "string" ? key : null, plan.txid, error.message);
+    return { kind: "failed" };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What SQLite says of a copy that is right: a fault of the source, or of our SQLite. */
+function addVerdict(verdict: IntegrityVerdict, txid: number, findings: Findings): void {
+  const warning = warningOrNull(verdict);
+  if (warning === null) return;
+  findings.add(verdict.status === "failed" ? "source-damaged" : "not-checked", null, txid, warning);
+}
+
+function makeFolder(parent: string): string {
+  return makeTempFolder(parent, "walrust-verify-", "Set TMPDIR to a folder with room for the database");
+}
+
+/**
+ * Builds and checks the database. The builder compares the XOR of all page sums with the post-apply checksum
+ * of each object that carries one, the newest among them.
+ * @returns its checksum and SQLite's verdict
+ */
+async function build(
+  store: ObjectStore,
+  objects: readonly LtxObject[],
+  path: string,
+  { name, signal, checker = checkInProcess }: TrialRequest,
+  env: Env,
+): Promise<{ checksum: string; integrity: IntegrityVerdict }> {
+  const builder = new DatabaseBuilder(path);
+  try {
+    const progress = startOfPath();
+    for await (const fetched of fetchInOrder(store, objects, signal)) {
+      await applyObject(fetched, builder, progress, () => {});
+    }
+    builder.sync();
+    const integrity = await checker(path, "full", { env, signal });
+    judge(integrity, { name, isProven: builder.isProven, isStrict: false });
+    return { checksum: formatChecksum(builder.checksum), integrity };
+  } finally {
+    builder.close();
+  }
+}

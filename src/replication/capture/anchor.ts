@@ -1,0 +1,337 @@
+/**
+ * Anchors: an LTX file made from the image of the whole database instead of from the WAL.
+ *
+ * - first: TXID 1, a snapshot with all pages, when there is no history.
+ * - difference: the next TXID with only the pages whose sum changed, when the WAL's history is broken but the
+ *   page sums are sound. Nothing changed: no TXID, only the position moves.
+ * - full: the next TXID with all pages, when the page sums are lost or the history is somebody else's.
+ * - snapshot: all pages of a state that level 0 already reached, for a fast restore; no new TXID.
+ * The file stands still meanwhile (byte 123); the work is done in slices of about a megabyte, between which
+ * other databases are served. Nothing of it counts before the state is written, in the order of capture.ts.
+ */
+import { fstatSync } from "node:fs";
+import { DatabaseImage } from "../../database/image.ts";
+import type { Env } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { CHAIN_ZERO, hex, parseHex32 } from "../../format/chain.ts";
+import { pageChecksumInto } from "../../format/crc64.ts";
+import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
+import { FLAG_NO_CHECKSUM, type LtxHeader } from "../../format/ltx.ts";
+import { LtxEncoder } from "../../format/ltx-encoder.ts";
+import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/types.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
+import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../../local/page-sums.ts";
+import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
+import { AnchorLimit } from "./anchor-limit.ts";
+import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { isOverwritten } from "./overwritten.ts";
+
+const SLICE_BYTES = 1 << 20;
+
+/** How a history continues: what the next TXID is applied to. */
+export interface Predecessor {
+  readonly destination: string;
+  readonly name: string;
+  readonly writer: string;
+  /** 0 when there is no history. */
+  readonly txid: Txid | 0;
+  readonly timeMs: number;
+  /** NO_CHECKSUM when it is not known (Litestream wrote it). */
+  readonly checksum: Checksum;
+  /** 64 hex digits. */
+  readonly chain: string;
+  readonly snapshot: DatabaseState["snapshot"];
+}
+
+/** What an anchor did. "later": somebody is checkpointing or changing the wal-index; try again soon. */
+export type AnchorOutcome =
+  | {
+      readonly kind: "anchored";
+      readonly mode: AnchorMode;
+      readonly file: SpoolFile;
+      readonly pageCount: number;
+    }
+  | { readonly kind: "unchanged" }
+  | { readonly kind: "later"; readonly reason: string };
+
+/** Which pages an anchor holds. */
+export type AnchorMode = "first" | "difference" | "full";
+
+/** An image under a freeze, and the wal-index it was opened at. */
+interface OpenImage {
+  readonly image: DatabaseImage;
+  readonly index: WalIndexHeader;
+}
+
+/**
+ * Anchors the history anew at the database's present content.
+ * @param signal breaks it off between two slices; its reason is thrown
+ * @param between run between two slices; default: a turn for all others
+ * @throws WalrustError code "database" when reading or writing fails; nothing has changed then
+ */
+export async function anchor(
+  live: LiveDatabase,
+  before: Predecessor,
+  env: Env,
+  signal?: AbortSignal,
+  between: () => Promise<void> = () => turn(env, signal),
+): Promise<AnchorOutcome> {
+  const timeMs = Math.max(env.nowMs(), before.timeMs);
+  const opened = openImage(live);
+  if ("reason" in opened) return { kind: "later", reason: opened.reason };
+  const { image, index } = opened;
+  const mode = anchorMode(live, before);
+  const txid = (before.txid + 1) as Txid;
+  const level = mode === "first" ? SNAPSHOT_LEVEL : 0;
+  const { sums, spool } = openOutputs(live, image, level, txid, txid);
+  try {
+    const header = anchorHeader(live, before, image, mode, txid, timeMs);
+    const betweenSlices = limited(live, image, index, spool, between);
+    const written = await encodeImage(live, image, header, mode, spool, sums, betweenSlices);
+    assertStillPinned(live);
+    const next = nextState(live, before, image, { txid, timeMs, checksum: sums.xor.checksum() });
+    const isUnchanged = mode !== "first" && isSameContent(live, next, written);
+    if (isUnchanged && live.state !== null) {
+      spool.discard();
+      commitState(live, { ...live.state, wal: image.position }, sums, index);
+      return { kind: "unchanged" };
+    }
+    const file = spool.finish({ previousChain: mode === "first" ? CHAIN_ZERO : parseHex32(before.chain) });
+    const snapshot = mode === "first" ? { txid, timeMs } : next.snapshot;
+    live.pending.push(file);
+    commitState(live, { ...next, chain: hex(file.chain), snapshot }, sums, index);
+    return { kind: "anchored", mode, file, pageCount: written };
+  } catch (error) {
+    spool.discard();
+    sums.discard();
+    dropUncommitted(live, txid);
+    throw error;
+  } finally {
+    image.close();
+  }
+}
+
+/** A file that was finished but whose state could not be written must not be uploaded. */
+function dropUncommitted(live: LiveDatabase, txid: Txid): void {
+  const last = live.pending.at(-1);
+  if (last?.maxTxid === txid && live.state?.txid !== txid) live.pending.pop();
+}
+
+/**
+ * Writes a snapshot of the state that was just captured: call right after a capture under the same freeze,
+ * with the wal-index that the capture saw.
+ * @throws WalrustError code "integrity" when the database is not what was captured (the caller re-anchors)
+ */
+export async function snapshotImage(
+  live: LiveDatabase,
+  index: WalIndexHeader,
+  env: Env,
+  signal?: AbortSignal,
+  between: () => Promise<void> = () => turn(env, signal),
+): Promise<SpoolFile> {
+  const { state } = live;
+  if (state === null) throw new Error("a snapshot needs a history");
+  const image = DatabaseImage.open(live.pin, index, fstatSync(live.pin.databaseFd).size);
+  if (!(image instanceof DatabaseImage)) {
+    throw new WalrustError("database", `Cannot read an image of ${live.path}: ${image.reason}`, {
+      retryable: true,
+    });
+  }
+  const { sums, spool } = openOutputs(live, image, SNAPSHOT_LEVEL, 1 as Txid, state.txid);
+  try {
+    const before = { ...state, txid: 0 as const };
+    const header = {
+      ...anchorHeader(live, before, image, "first", state.txid, state.timeMs),
+      minTxid: 1 as Txid,
+    };
+    const betweenSlices = limited(live, image, index, spool, between);
+    await encodeImage(live, image, header, "first", spool, sums, betweenSlices);
+    assertStillPinned(live);
+    if (sums.xor.checksum() !== state.checksum) {
+      throw new WalrustError("integrity", `${live.path} is not what was captured up to TXID ${state.txid}`, {
+        context: { database: live.name, txid: state.txid },
+      });
+    }
+    sums.discard();
+    const file = spool.finish({ chain: parseHex32(state.chain) });
+    // Captures went on meanwhile: the position is that of now, not that of the snapshot.
+    const next = { ...(live.state ?? state), snapshot: { txid: state.txid, timeMs: state.timeMs } };
+    writeState(live.paths, next);
+    live.state = next;
+    live.pending.push(file);
+    return file;
+  } catch (error) {
+    spool.discard();
+    sums.discard();
+    throw error;
+  } finally {
+    image.close();
+  }
+}
+
+/** What is run between two slices, within the limit of what may be written. */
+function limited(
+  live: LiveDatabase,
+  image: DatabaseImage,
+  index: WalIndexHeader,
+  spool: SpoolWriter,
+  between: () => Promise<void>,
+): () => Promise<void> {
+  const limit = new AnchorLimit(live, image.commit, index.mxFrame);
+  return () => {
+    limit.check(spool.sizeBytes);
+    return between();
+  };
+}
+
+function openImage(live: LiveDatabase): OpenImage | { reason: string } {
+  if (!live.pin.freeze()) return { reason: "a checkpoint is running" };
+  isOverwritten(live);
+  live.pin.acceptFile();
+  const index = live.pin.walIndex();
+  if (index === null) return { reason: "the wal-index is being changed" };
+  const image = DatabaseImage.open(live.pin, index, fstatSync(live.pin.databaseFd).size);
+  return image instanceof DatabaseImage ? { image, index } : { reason: image.reason };
+}
+
+/** Opens what an image is written to; when that fails, nothing stays open. */
+function openOutputs(
+  live: LiveDatabase,
+  image: DatabaseImage,
+  level: number,
+  minTxid: Txid,
+  maxTxid: Txid,
+): { sums: PageSumWriter; spool: SpoolWriter } {
+  let sums: PageSumWriter | null = null;
+  try {
+    sums = new PageSumWriter(live.paths.sumsPath);
+    return { sums, spool: new SpoolWriter(live.paths.spoolFolder, level, minTxid, maxTxid) };
+  } catch (error) {
+    sums?.discard();
+    image.close();
+    throw error;
+  }
+}
+
+/** Sound sums of the position we hold allow a difference; anything else needs all pages. */
+function anchorMode(live: LiveDatabase, before: Predecessor): AnchorMode {
+  if (before.txid === 0) return "first";
+  const { state } = live;
+  const isOurs = state !== null && state.txid === before.txid && state.checksum === before.checksum;
+  if (!isOurs || state.pageSizeBytes !== live.pin.pageSizeBytes) return "full";
+  return checksumOfFileOrNull(live.paths.sumsPath, state.commit) === state.checksum ? "difference" : "full";
+}
+
+function anchorHeader(
+  live: LiveDatabase,
+  before: Predecessor,
+  image: DatabaseImage,
+  mode: AnchorMode,
+  txid: Txid,
+  timestampMs: number,
+): LtxHeader {
+  const hasUnknownPast = mode !== "first" && before.checksum === NO_CHECKSUM;
+  return {
+    flags: hasUnknownPast ? FLAG_NO_CHECKSUM : 0,
+    pageSizeBytes: live.pin.pageSizeBytes,
+    commit: image.commit,
+    minTxid: txid,
+    maxTxid: txid,
+    timestampMs,
+    preApplyChecksum: mode === "first" ? NO_CHECKSUM : before.checksum,
+    walOffset: 0,
+    walSizeBytes: 0,
+    walSalt1: 0,
+    walSalt2: 0,
+    nodeId: 0n,
+  };
+}
+
+/** Serves others; goes on unless it has to end. */
+async function turn(env: Env, signal: AbortSignal | undefined): Promise<void> {
+  await env.turn();
+  signal?.throwIfAborted();
+}
+
+/** Reads the image in slices, encodes its (changed) pages and writes all sums. @returns pages encoded */
+async function encodeImage(
+  live: LiveDatabase,
+  image: DatabaseImage,
+  header: LtxHeader,
+  mode: AnchorMode,
+  spool: SpoolWriter,
+  sums: PageSumWriter,
+  betweenSlices: () => Promise<void>,
+): Promise<number> {
+  const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes));
+  const oldSums = mode === "difference" ? new PageSumReader(live.paths.sumsPath) : null;
+  const lock = lockPgno(header.pageSizeBytes);
+  const sum = new Uint32Array(2);
+  let written = 0;
+  const onPage = (pgno: number, data: Uint8Array): void => {
+    const hadSum = oldSums?.next() ?? false;
+    if (pgno === lock) return sums.push(0, 0);
+    pageChecksumInto(pgno, data, sum);
+    sums.push(sum[0]!, sum[1]!);
+    if (hadSum && oldSums?.low === sum[0] && oldSums?.high === sum[1]) return;
+    encoder.page(pgno, data);
+    written++;
+  };
+  try {
+    const slicePages = Math.max(1, Math.floor(SLICE_BYTES / header.pageSizeBytes));
+    while (image.readSlice(slicePages, onPage)) await betweenSlices();
+  } finally {
+    oldSums?.close();
+  }
+  sums.close();
+  const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
+  encoder.finish(isUnchecked ? NO_CHECKSUM : sums.xor.checksum());
+  return written;
+}
+
+/** @throws WalrustError code "database", retryable, when a pinned file was replaced while it was read */
+function assertStillPinned(live: LiveDatabase): void {
+  const changed = live.pin.isRewritten() ? "database" : live.pin.changedFile();
+  if (changed === "none") return;
+  // Without locks that is no failure: the application writes.
+  throw new WalrustError(
+    live.pin.isLoose ? "database-busy" : "database",
+    `${live.path}: the ${changed} file was replaced while it was read`,
+    {
+      retryable: true,
+    },
+  );
+}
+
+function nextState(
+  live: LiveDatabase,
+  before: Predecessor,
+  image: DatabaseImage,
+  made: { txid: Txid; timeMs: number; checksum: Checksum },
+): DatabaseState {
+  const { destination, name, writer, chain, snapshot } = before;
+  const { commit, position: wal } = image;
+  const pageSizeBytes = live.pin.pageSizeBytes;
+  return { destination, name, writer, ...made, pageSizeBytes, commit, chain, wal, snapshot };
+}
+
+/** Whether the image is what the state already stands for. */
+function isSameContent(live: LiveDatabase, next: DatabaseState, pagesWritten: number): boolean {
+  const { state } = live;
+  if (state === null || state.txid + 1 !== next.txid || state.commit !== next.commit) return false;
+  return pagesWritten === 0 || state.checksum === next.checksum;
+}
+
+function commitState(
+  live: LiveDatabase,
+  state: DatabaseState,
+  sums: PageSumWriter,
+  index: WalIndexHeader,
+): void {
+  const next = { ...state, file: databaseFileOf(live.pin) };
+  writeState(live.paths, next);
+  live.state = next;
+  sums.publish();
+  markCaptured(live, index);
+}

@@ -1,0 +1,78 @@
+/**
+ * What to do with a WAL, decided from what was read: a pure function of the position, the wal-index and what
+ * is known about the pin. Every decision carries its reason, which is logged.
+ */
+import type { WalPosition } from "../../database/wal/wal-tail.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
+
+/** What a decision is made from. */
+export interface CaptureInput {
+  /** Where the WAL was read to; null when that is not known (first look, after a restore). */
+  readonly wal: WalPosition | null;
+  /** Page size of the history. */
+  readonly pageSizeBytes: number;
+  /** The wal-index, or null while a writer or a recovery is changing it. */
+  readonly index: WalIndexHeader | null;
+  /**
+   * At the last look all frames were captured and backfilled, and the pin has held since then: a restart of
+   * the WAL loses nothing.
+   */
+  readonly mayRestart: boolean;
+  /** Why the pin did not hold since the last look, or null when it did. */
+  readonly pinLost: string | null;
+}
+
+/** The decision: nothing, the frames after a position (null: from the first frame), or a new anchor. */
+export type CapturePlan =
+  | { readonly action: "nothing"; readonly reason: string }
+  | { readonly action: "increment"; readonly after: WalPosition | null; readonly reason: string }
+  | { readonly action: "re-anchor"; readonly reason: string };
+
+/** Decides what to do with the WAL. */
+export function planCapture(input: CaptureInput): CapturePlan {
+  const { wal, index, pinLost } = input;
+  if (pinLost !== null) return { action: "re-anchor", reason: pinLost };
+  if (index === null) return { action: "nothing", reason: "the wal-index is being changed" };
+  if (index.mxFrame > 0 && index.pageSizeBytes !== input.pageSizeBytes) {
+    return {
+      action: "re-anchor",
+      reason: `page size is ${index.pageSizeBytes}, it was ${input.pageSizeBytes}`,
+    };
+  }
+  if (wal === null) return { action: "re-anchor", reason: "the position in the WAL is not known" };
+  if (isUnnamed(index) && !input.mayRestart) {
+    return { action: "re-anchor", reason: "the WAL was empty while it was not watched, and is empty again" };
+  }
+  if (index.salt1 === wal.salt1 && index.salt2 === wal.salt2) return planSameGeneration(wal, index);
+  if (wal.frameCount > 0 && !input.mayRestart) {
+    return { action: "re-anchor", reason: "the WAL was restarted before all its frames were captured" };
+  }
+  if (wal.frameCount === 0 && !input.mayRestart) {
+    return { action: "re-anchor", reason: "the WAL was started anew while it was not watched" };
+  }
+  if (index.mxFrame === 0) return { action: "nothing", reason: "the WAL was restarted and is empty" };
+  return { action: "increment", after: null, reason: "the WAL was restarted after everything was captured" };
+}
+
+/**
+ * Whether the WAL has not been begun: until its first frame every new WAL has salts of zero, so equal salts
+ * do not say that it is the one that was there before; others may have come and gone in between.
+ */
+function isUnnamed(index: WalIndexHeader): boolean {
+  return index.mxFrame === 0 && index.salt1 === 0 && index.salt2 === 0;
+}
+
+function planSameGeneration(wal: WalPosition, index: WalIndexHeader): CapturePlan {
+  if (index.mxFrame < wal.frameCount) {
+    const reason = `the WAL ends at frame ${index.mxFrame}, captured were ${wal.frameCount}`;
+    return { action: "re-anchor", reason };
+  }
+  if (index.mxFrame > wal.frameCount) {
+    return { action: "increment", after: wal, reason: `${index.mxFrame - wal.frameCount} new frames` };
+  }
+  const isSame = index.frameChecksum1 === wal.checksum1 && index.frameChecksum2 === wal.checksum2;
+  if (wal.frameCount > 0 && !isSame) {
+    return { action: "re-anchor", reason: `frame ${wal.frameCount} is not the one that was captured` };
+  }
+  return { action: "nothing", reason: "no new frames" };
+}

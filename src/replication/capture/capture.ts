@@ -1,0 +1,242 @@
+/**
+ * Capture: the committed frames since the position become one LTX file in the spool and one TXID.
+ *
+ * Order, so that a crash between any two steps loses nothing: (1) the spool file is complete, (2) the state
+ * names it, (3) the page sums include it. The uploader sees a file only after (2). A failure before (2)
+ * leaves the position where it was, and the same frames are captured again.
+ * Synchronous, no SQLite: the caller holds the pin.
+ */
+import { fstatSync } from "node:fs";
+import { sizeClaimProblemOrNull } from "../../database/files/size-claim.ts";
+import { readWalTail, type WalBroken, type WalPosition, type WalTail } from "../../database/wal/wal-tail.ts";
+import type { Env } from "../../env.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
+import { hex, parseHex32 } from "../../format/chain.ts";
+import { pageChecksumInto } from "../../format/crc64.ts";
+import type { LtxHeader } from "../../format/ltx.ts";
+import { LtxEncoder } from "../../format/ltx-encoder.ts";
+import { lockPgno, type Txid } from "../../format/types.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
+import { applyBatch, checksumAfter, type SumBatch } from "../../local/page-sums.ts";
+import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
+import { planCapture } from "./capture-plan.ts";
+import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { isOverwritten, OVERWRITTEN } from "./overwritten.ts";
+
+const RESTARTED = "the WAL was restarted while it was read";
+/** More pages than these that no frame wrote are no growth of a database that SQLite wrote. */
+const UNWRITTEN_PAGES_MAX = 1_024;
+
+/** What a capture did. */
+export type CaptureOutcome =
+  | { readonly kind: "nothing"; readonly index: WalIndexHeader | null }
+  | {
+      readonly kind: "captured";
+      readonly file: SpoolFile;
+      readonly frameCount: number;
+      readonly commitCount: number;
+      readonly pageCount: number;
+      readonly index: WalIndexHeader;
+    }
+  | { readonly kind: "re-anchor"; readonly reason: string };
+
+/**
+ * Captures everything committed since the position.
+ * @throws WalrustError code "database" when the disk refuses, or "foreign-wal"; the position is unchanged and
+ * the call may be repeated
+ */
+export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
+  const first = captureOnce(live, env);
+  // A restart of the WAL between reading the wal-index and the WAL looks broken once and right the second
+  // time.
+  return first.kind === "re-anchor" && live.pinLost === null ? captureOnce(live, env) : first;
+}
+
+function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
+  const { state } = live;
+  if (state === null) return { kind: "re-anchor", reason: "there is no history yet" };
+  // Taken before the wal-index is read: whatever was committed before this time is in the capture.
+  const timeMs = Math.max(env.nowMs(), state.timeMs);
+  if (live.pin.isLoose) live.pin.survey();
+  const index = live.pin.walIndex();
+  const plan = planCapture({
+    wal: state.wal,
+    pageSizeBytes: state.pageSizeBytes,
+    index,
+    mayRestart: live.mayRestart,
+    pinLost: live.pinLost,
+  });
+  if (plan.action === "re-anchor") return { kind: "re-anchor", reason: plan.reason };
+  if (plan.action === "nothing" || index === null) return nothingNew(live, state, index);
+  // Frames on top of another file than the one they were captured after would be a state that never was.
+  if (isOverwritten(live)) return { kind: "re-anchor", reason: OVERWRITTEN };
+  const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
+  const broken = brokenReasonOrNull(live, tail, index) ?? growthProblemOrNull(live, state, tail);
+  if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
+  try {
+    const file = writeIncrement(live, state, tail, { index, after: plan.after }, timeMs);
+    const { frameCount, commitCount } = tail;
+    return { kind: "captured", file, frameCount, commitCount, pageCount: tail.pgnos.length, index };
+  } catch (error) {
+    // Thrown before anything was written; the anchor finds the same and takes all pages.
+    if (hasCode(error, "integrity")) return { kind: "re-anchor", reason: error.message };
+    throw error;
+  }
+}
+
+/** No new frames; but a checkpoint may have completed, after which the WAL may be restarted. */
+function nothingNew(live: LiveDatabase, state: DatabaseState, index: WalIndexHeader | null): CaptureOutcome {
+  const isAtPosition =
+    index !== null &&
+    state.wal !== null &&
+    index.salt1 === state.wal.salt1 &&
+    index.salt2 === state.wal.salt2 &&
+    index.mxFrame === state.wal.frameCount;
+  if (isAtPosition) markCaptured(live, index);
+  return { kind: "nothing", index };
+}
+
+/**
+ * Why the tail cannot be trusted, or null. The wal-index counts commits: fewer in the tail means some are
+ * gone.
+ */
+function brokenReasonOrNull(
+  live: LiveDatabase,
+  tail: WalTail | WalBroken,
+  index: WalIndexHeader,
+): string | null {
+  if (tail.kind === "broken") return tail.reason;
+  if (live.changeCount === null) return null;
+  const expected = (index.changeCount - live.changeCount) >>> 0;
+  if (tail.commitCount >= expected) return null;
+  return `the WAL holds ${tail.commitCount} of ${expected} commits since the last capture`;
+}
+
+/**
+ * Why the database cannot have grown to what the tail claims, or not by captures: SQLite writes each page
+ * that a database grows by into the WAL, so there are no zero pages to be made up in one go here.
+ */
+function growthProblemOrNull(
+  live: LiveDatabase,
+  state: DatabaseState,
+  tail: WalTail | WalBroken,
+): string | null {
+  if (tail.kind === "broken" || tail.commit <= state.commit) return null;
+  const unwritten = tail.commit - state.commit - tail.pgnos.length;
+  if (unwritten > UNWRITTEN_PAGES_MAX) return `the database grew by ${unwritten} pages that no frame wrote`;
+  const { size } = fstatSync(live.pin.databaseFd);
+  return sizeClaimProblemOrNull(tail.commit, state.pageSizeBytes, size, tail.position.frameCount);
+}
+
+function writeIncrement(
+  live: LiveDatabase,
+  state: DatabaseState,
+  tail: WalTail,
+  { index, after }: { index: WalIndexHeader; after: WalPosition | null },
+  timeMs: number,
+): SpoolFile {
+  const txid = (state.txid + 1) as Txid;
+  const header: LtxHeader = {
+    flags: 0,
+    pageSizeBytes: state.pageSizeBytes,
+    commit: tail.commit,
+    minTxid: txid,
+    maxTxid: txid,
+    timestampMs: timeMs,
+    preApplyChecksum: state.checksum,
+    walOffset: tail.walOffset,
+    walSizeBytes: tail.walSizeBytes,
+    walSalt1: tail.header.salt1,
+    walSalt2: tail.header.salt2,
+    nodeId: 0n,
+  };
+  const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid);
+  try {
+    const { batch, checksum } = encodeTail(live, state, tail, header, spool);
+    // Nothing kept the frames from being written over while they were read.
+    if (live.pin.isLoose && !live.pin.holds(after, index)) throw new WalrustError("integrity", RESTARTED);
+    const file = spool.finish({ previousChain: parseHex32(state.chain) });
+    const next: DatabaseState = {
+      ...state,
+      txid,
+      timeMs,
+      commit: tail.commit,
+      checksum,
+      chain: hex(file.chain),
+      wal: tail.position,
+      file: databaseFileOf(live.pin),
+    };
+    writeState(live.paths, next);
+    live.state = next;
+    live.pending.push(file);
+    // Until they are written the sums are not the position's: whatever fails here ends in a full anchor.
+    live.pinLost = "the page sums could not be written";
+    applyBatch(live.paths.sumsPath, state.commit, tail.commit, batch, state.pageSizeBytes);
+    markCaptured(live, index);
+    return file;
+  } catch (error) {
+    spool.discard();
+    throw error;
+  }
+}
+
+/** Encodes the tail's pages into the spool and computes their sums on the way. */
+function encodeTail(
+  live: LiveDatabase,
+  state: DatabaseState,
+  tail: WalTail,
+  header: LtxHeader,
+  spool: SpoolWriter,
+): { batch: SumBatch; checksum: DatabaseState["checksum"] } {
+  const { commit: oldCommit, checksum: before, pageSizeBytes } = state;
+  const pgnos = withHoles(tail.pgnos, oldCommit, tail.commit, pageSizeBytes);
+  const low = new Uint32Array(pgnos.length);
+  const high = new Uint32Array(pgnos.length);
+  const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes));
+  const zero = pgnos === tail.pgnos ? null : new Uint8Array(pageSizeBytes);
+  const sum = new Uint32Array(2);
+  let i = 0;
+  const encode = (pgno: number, data: Uint8Array): void => {
+    pageChecksumInto(pgno, data, sum);
+    low[i] = sum[0]!;
+    high[i++] = sum[1]!;
+    encoder.page(pgno, data);
+  };
+  tail.eachPage((pgno, data) => {
+    while (zero !== null && pgnos[i]! < pgno) encode(pgnos[i]!, zero);
+    encode(pgno, data);
+  });
+  while (zero !== null && i < pgnos.length) encode(pgnos[i]!, zero);
+  const batch: SumBatch = { pgnos, low, high };
+  const { sumsPath } = live.paths;
+  const checksum = checksumAfter(sumsPath, before, oldCommit, tail.commit, batch, pageSizeBytes);
+  encoder.finish(checksum);
+  return { batch, checksum };
+}
+
+/**
+ * The tail's pages and those the database grew by that no frame wrote: they are zeros in the database, and
+ * are written as such, so that files merged later lead to the same state as files applied one by one.
+ * @returns `pgnos` itself when there are none, which is the rule
+ */
+function withHoles(
+  pgnos: Uint32Array,
+  oldCommit: number,
+  commit: number,
+  pageSizeBytes: number,
+): Uint32Array {
+  const lock = lockPgno(pageSizeBytes);
+  let first = pgnos.length;
+  while (first > 0 && pgnos[first - 1]! > oldCommit) first--;
+  const hasLock = lock > oldCommit && lock <= commit;
+  const grown = Math.max(0, commit - oldCommit) - (hasLock ? 1 : 0);
+  if (pgnos.length - first >= grown) return pgnos;
+  const all = new Uint32Array(first + grown);
+  all.set(pgnos.subarray(0, first));
+  let next = first;
+  for (let pgno = oldCommit + 1; pgno <= commit; pgno++) {
+    if (pgno !== lock) all[next++] = pgno;
+  }
+  return all;
+}

@@ -1,0 +1,83 @@
+/**
+ * The evidence about a database's files before it is attached: from the local state, from the watch's memory
+ * of the last pin, and from a comparison with the page sums where nothing else decides whether the -wal
+ * belongs to the database file.
+ */
+import { closeDescriptor, descriptorIdentity, openDescriptor } from "../../database/files/descriptors.ts";
+import { isSameName } from "../../database/files/file-mark.ts";
+import { NO_EVIDENCE, readWalFacts, type WalEvidence } from "../../database/wal/own-wal.ts";
+import { compareContent, type RememberedPages } from "../../database/wal/wal-content.ts";
+import type { KnownFiles, WalFacts } from "../../database/wal/wal-owner.ts";
+import type { WalPosition } from "../../database/wal/wal-tail.ts";
+import type { Env } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { checksumOfFileOrNull, PageSumReader } from "../../local/page-sums.ts";
+import { type DatabaseState, readState } from "../../local/state.ts";
+import type { StateFolder } from "../../local/state-folder.ts";
+
+/**
+ * Gathers what is known of the database at `path`. When the files cannot be read, the pin reports it.
+ * @param remembered the files of the last pin, which are newer than the state
+ */
+export async function gatherWalEvidence(
+  path: string,
+  paths: StateFolder,
+  remembered: KnownFiles | null,
+  env: Env,
+): Promise<WalEvidence> {
+  const reading = readState(paths);
+  const state = reading.kind === "state" ? reading.state : null;
+  const known = remembered ?? knownFilesOrNull(state);
+  const facts = factsOrNull(path, { known, compared: null });
+  if (state === null || facts === null || !needsComparison(state, facts)) return { known, compared: null };
+  const pages = rememberedPages(state, state.wal, paths.sumsPath);
+  return { known, compared: await compareContent(path, pages, () => env.turn()) };
+}
+
+/** The page sums of a state that has a position in a WAL. */
+export function rememberedPages(state: DatabaseState, wal: WalPosition, sumsPath: string): RememberedPages {
+  const { pageSizeBytes, commit, checksum } = state;
+  const { salt1, salt2 } = wal;
+  const openSums = (): PageSumReader | null =>
+    checksumOfFileOrNull(sumsPath, commit) === checksum ? new PageSumReader(sumsPath) : null;
+  return { pageSizeBytes, commit, salt1, salt2, openSums };
+}
+
+/** The files that a state was written for, or null when it does not say. */
+export function knownFilesOrNull(state: DatabaseState | null): KnownFiles | null {
+  if (state?.file === undefined) return null;
+  const { inode, bornNs = "0", wal = null } = state.file;
+  const isNamed = state.wal !== null && state.wal.frameCount > 0;
+  const salts = isNamed ? { salt1: state.wal.salt1, salt2: state.wal.salt2 } : null;
+  return { database: { inode, bornNs }, wal, salts };
+}
+
+function factsOrNull(path: string, evidence: WalEvidence = NO_EVIDENCE): WalFacts | null {
+  try {
+    const fd = openDescriptor(path);
+    try {
+      return readWalFacts(path, fd, evidence);
+    } finally {
+      closeDescriptor(descriptorIdentity(fd), fd);
+    }
+  } catch (error) {
+    if (error instanceof WalrustError) return null;
+    throw error;
+  }
+}
+
+/** Whether the WAL is of the state's generation, but the file is not as it was when the state was written. */
+function needsComparison(
+  state: DatabaseState,
+  { database, wal, isDatabaseHeld, isShmHeld }: WalFacts,
+): state is DatabaseState & { readonly wal: NonNullable<DatabaseState["wal"]> } {
+  const claims = wal?.claims ?? null;
+  if (claims === null || state.wal?.salt1 !== claims.salt1 || state.wal.salt2 !== claims.salt2) return false;
+  const { file } = state;
+  if (file === undefined) return true;
+  const isSameFile = isSameName({ inode: file.inode, bornNs: file.bornNs ?? "0" }, database);
+  if (!isSameFile) return true;
+  // The application has made it its own, and may be writing the file just now.
+  if (isDatabaseHeld && isShmHeld) return false;
+  return file.modifiedNs !== database.modifiedNs;
+}

@@ -1,0 +1,261 @@
+/**
+ * One database's WAL from look to look: captures what is committed, lets checkpoints of the application
+ * through, runs our own, and converts the pin. Synchronous and short; what takes long is only named in the
+ * outcome and done by the watcher as a job.
+ */
+import { checkpointCycle } from "../../database/checkpoint.ts";
+import type { LoosePin } from "../../database/pin/loose-pin.ts";
+import type { Pin } from "../../database/pin/pin.ts";
+import type { WatchContext } from "../context/watch-types.ts";
+import { type CaptureOutcome, capture } from "./capture.ts";
+import { letGoIfHurting } from "./hardship.ts";
+import type { LiveDatabase } from "./live-database.ts";
+import { type LookOutcome, LooseKeeper } from "./loose-keeper.ts";
+import { OVERWRITTEN, overwriting } from "./overwritten.ts";
+import { emptyIfAlone, noteRest, rememberFile, renewIndexIfAlone } from "./rest.ts";
+import { UNSEEN, WalWitness } from "./wal-witness.ts";
+
+/** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
+const MARK_FRAMES = 500;
+const MARK_INTERVAL_MS = 1_000;
+/** How long one try for the write lock may block the loop; doubled up to the maximum while it fails. */
+const FIRST_LOCK_BUDGET_MS = 10;
+const MAX_LOCK_BUDGET_MS = 1_000;
+const BUSY_PAUSE_MS = 50;
+const PARTIAL_PAUSE_MS = 1_000;
+const FILE_CHECK_INTERVAL_MS = 1_000;
+/**
+ * How long nothing was captured before it is asked whether the application has closed the database: first
+ * after this long, then in pauses that double up to the longest.
+ */
+const FIRST_REST_MS = 100;
+const REST_INTERVAL_MS_MAX = 1_000;
+/** An application that opens the database for each commit must not have a checkpoint for each of them. */
+const REST_PAUSE_MS = 10_000;
+const REST_QUIET_MS = 1_000;
+
+/** What a look may do. */
+export interface LookLimits {
+  /**
+   * False while the database file is read: it has to stand still, so no checkpoint and no change of the pin.
+   */
+  readonly mayCheckpoint: boolean;
+  /** Capture even if the last capture was only just now. */
+  readonly isUrgent: boolean;
+}
+
+const QUIET: LookOutcome = { kind: "quiet" };
+
+export type { LookOutcome };
+
+/** The keeper of one database: `look` again and again. */
+export class WalKeeper {
+  #lastCaptureMs = Number.NEGATIVE_INFINITY;
+  #lastCycleMs: number;
+  #nextCycleMs = 0;
+  #nextMarkMs = 0;
+  #lastFileCheckMs = 0;
+  #nextRestMs = 0;
+  #lastRestMs = Number.NEGATIVE_INFINITY;
+  #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+  readonly #witness: WalWitness;
+  readonly #loose: LooseKeeper;
+  #pin: Pin | null = null;
+
+  constructor(
+    readonly name: string,
+    readonly context: WatchContext,
+  ) {
+    this.#lastCycleMs = context.env.monotonicMs();
+    this.#witness = new WalWitness(context.env, context.conditions);
+    this.#loose = new LooseKeeper(context.env);
+  }
+
+  /** Whether the WAL got commits past the wal-index, though it was pinned again. */
+  get hasUnseenCommits(): boolean {
+    return this.#loose.hasUnseenCommits;
+  }
+
+  /** When something was last captured, on the monotonic clock. */
+  get lastCaptureMs(): number {
+    return this.#lastCaptureMs;
+  }
+
+  /** An anchor counts as a capture. */
+  anchored(nowMs: number): void {
+    this.#lastCaptureMs = nowMs;
+    this.#nextRestMs = nowMs + FIRST_REST_MS;
+  }
+
+  /**
+   * Does what is due. @throws WalrustError when the disk or SQLite refuses; the position is unchanged then
+   */
+  look(live: LiveDatabase, nowMs: number, limits: LookLimits): LookOutcome {
+    const { pin } = live;
+    if (pin.isLoose) return this.#lookLoosely(live, pin, nowMs, limits);
+    if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
+      const reason = this.#replacedReasonOrNull(live, nowMs) ?? this.#distrustOrNull(pin, nowMs);
+      if (reason !== null) {
+        this.#captureLast(live, pin);
+        return { kind: "replaced", reason };
+      }
+      // The pin stays: without it the next to open would apply the old WAL to the new content.
+      const written = overwriting(live);
+      if (written === "mixture") return { kind: "mixture" };
+      if (written === "anew") return { kind: "replaced", reason: OVERWRITTEN };
+      if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
+    }
+    if (pin.state === "released") {
+      live.pinLost ??= "the pin was let go";
+      if (this.#waitsForUpload(live)) return QUIET;
+      if (!pin.repin(this.context.env)) return QUIET;
+    }
+    if (limits.mayCheckpoint && pin.foreignCheckpointWaits()) this.#yieldPin(live, pin);
+    if (this.#waitsForUpload(live)) {
+      if (limits.mayCheckpoint) letGoIfHurting(live, this.context, this.name);
+      return QUIET;
+    }
+    const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.options.walSyncIntervalMs;
+    const outcome = isDue ? this.#capture(live, nowMs) : QUIET;
+    const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
+    if (isEvent || !limits.mayCheckpoint) return outcome;
+    const reason = this.#checkpointIfDue(live, pin, nowMs) ?? this.#restIfAlone(live, nowMs);
+    return reason === null ? outcome : { kind: "re-anchor", reason };
+  }
+
+  #lookLoosely(live: LiveDatabase, pin: LoosePin, nowMs: number, { isUrgent }: LookLimits): LookOutcome {
+    if (this.#waitsForUpload(live)) return QUIET;
+    const outcome = this.#loose.look(live, pin, nowMs, isUrgent);
+    if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
+    return outcome;
+  }
+
+  /** Why the wal-index cannot be the one that the database's users share, or null. */
+  #distrustOrNull(pin: Pin, nowMs: number): string | null {
+    if (pin !== this.#pin) this.#witness.begin();
+    this.#pin = pin;
+    const reason = this.#witness.look(pin, nowMs, this.#lastCaptureMs);
+    if (reason === UNSEEN) this.#loose.sawUnseenCommits(nowMs);
+    return reason;
+  }
+
+  /** The database file was moved away; its last commits are in the WAL as long as that lies at its path. */
+  #captureLast(live: LiveDatabase, pin: Pin): void {
+    const isWhole = pin.changedFile() === "database" && pin.isWalInPlace();
+    if (isWhole && pin.state !== "released" && !this.#waitsForUpload(live)) capture(live, this.context.env);
+  }
+
+  /** What the last close of the application would do without our pin. @returns why to anchor anew, or null */
+  #restIfAlone(live: LiveDatabase, nowMs: number): string | null {
+    const quietMs = nowMs - this.#lastCaptureMs;
+    // Until the WAL is empty it is a trap for a file that is moved into place: each look asks whether the
+    // application has closed, which costs a microsecond.
+    const hasJustClosed = quietMs >= FIRST_REST_MS && live.pin.walIndex()?.mxFrame !== 0 && isAlone(live);
+    if (nowMs < this.#nextRestMs && !hasJustClosed) return null;
+    this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
+    const isOften = nowMs - this.#lastRestMs < REST_PAUSE_MS;
+    if (quietMs < (isOften ? REST_QUIET_MS : FIRST_REST_MS)) return null;
+    const renewed = renewIndexIfAlone(live, this.context.env);
+    if (renewed !== null) return renewed;
+    if (noteRest(live, this.context.env)) return null;
+    const outcome = emptyIfAlone(live, this.context.env);
+    if (outcome.kind === "emptied") {
+      this.#lastRestMs = nowMs;
+      this.#nextRestMs = nowMs + FIRST_REST_MS;
+    }
+    return outcome.kind === "re-anchor" ? outcome.reason : null;
+  }
+
+  #capture(live: LiveDatabase, nowMs: number): LookOutcome {
+    const outcome = capture(live, this.context.env);
+    if (outcome.kind === "nothing") return QUIET;
+    const replaced = this.#replacedReasonOrNull(live, nowMs);
+    if (replaced !== null) return { kind: "replaced", reason: replaced };
+    if (outcome.kind === "re-anchor") return outcome;
+    this.#lastCaptureMs = nowMs;
+    this.#nextRestMs = nowMs + FIRST_REST_MS;
+    return { kind: "captured", frames: outcome.frameCount };
+  }
+
+  /** With `--no-cache` nothing is captured beyond what the store has acknowledged. */
+  #waitsForUpload(live: LiveDatabase): boolean {
+    return this.context.options.isDirect === true && live.pending.length > 0;
+  }
+
+  #replacedReasonOrNull(live: LiveDatabase, nowMs: number): string | null {
+    this.#lastFileCheckMs = nowMs;
+    const changed = live.pin.changedFile();
+    return changed === "none" ? null : `the ${changed} file was replaced`;
+  }
+
+  /** Lets a FULL, RESTART or TRUNCATE checkpoint of somebody else through, after capturing all there is. */
+  #yieldPin(live: LiveDatabase, pin: Pin): void {
+    const { env } = this.context;
+    let outcome: CaptureOutcome | null = null;
+    const isPinned = pin.yieldToCheckpoint(() => {
+      outcome = capture(live, env);
+    }, env);
+    // The lock was dropped for some ms: a restart is expected, and the count of commits tells if one is
+    // missing.
+    const isCaptured = (outcome as CaptureOutcome | null)?.kind !== "re-anchor";
+    live.mayRestart = isCaptured && live.changeCount !== null;
+    if (!isPinned) live.pinLost = "the pin could not be taken again after a checkpoint by the application";
+    env.log.debug("let a checkpoint of the application through", { database: this.name });
+  }
+
+  /** @returns why the history has to be anchored anew, or null */
+  #checkpointIfDue(live: LiveDatabase, pin: Pin, nowMs: number): string | null {
+    if (live.mayRestart) this.#lastCycleMs = nowMs;
+    // The WAL's length is what counts, not what was captured of it: a cycle captures first anyway.
+    const index = pin.walIndex();
+    const frames = index?.mxFrame ?? 0;
+    if (index === null || frames === 0 || index.backfilled >= frames) return null;
+    const { options } = this.context;
+    const isLong = frames >= options.minCheckpointPages;
+    const isOld = nowMs - this.#lastCycleMs >= options.checkpointIntervalMs;
+    if ((isLong || isOld) && nowMs >= this.#nextCycleMs) return this.#checkpoint(live, pin, frames, nowMs);
+    if (frames >= MARK_FRAMES && pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
+      this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
+      pin.mark();
+    }
+    return null;
+  }
+
+  #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
+    const { env, options, emit } = this.context;
+    // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer.
+    if (!this.#witness.mayCheckpoint(pin)) {
+      this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
+      return null;
+    }
+    let broken: string | null = null;
+    const captureAll = (): boolean => {
+      const outcome = capture(live, env);
+      if (outcome.kind === "re-anchor") broken = outcome.reason;
+      return broken === null;
+    };
+    const truncate = frames > options.walTruncateThresholdPages;
+    const cycleOptions = { writeLockTimeoutMs: this.#lockBudgetMs, truncate };
+    const result = checkpointCycle(pin, captureAll, cycleOptions, env);
+    if (broken !== null) return broken;
+    rememberFile(live);
+    if (pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
+    if (result.outcome === "complete") {
+      this.#lastCycleMs = nowMs;
+      this.#lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+      this.#nextCycleMs = 0;
+      // Under the write lock everything was captured and then copied: the next writer restarts the WAL.
+      if (result.writeLockHeldMs > 0) live.mayRestart = true;
+      emit({ event: "checkpointed", database: this.name, frames, held_ms: result.writeLockHeldMs });
+      return null;
+    }
+    const isBusy = result.outcome === "busy";
+    if (isBusy) this.#lockBudgetMs = Math.min(MAX_LOCK_BUDGET_MS, this.#lockBudgetMs * 2);
+    this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
+    return null;
+  }
+}
+
+function isAlone({ pin }: LiveDatabase): boolean {
+  return !pin.isLoose && pin.state !== "released" && pin.isAlone();
+}

@@ -1,0 +1,150 @@
+/**
+ * Watches that the wal-index which a pin reads is the one that the database's users write: that nobody uses
+ * the database past it, and that no commits stay in the WAL which it does not show. Costs a stat a second and
+ * database, and two questions about locks every few seconds.
+ */
+import { fileNamesOf } from "../../database/files/file-names.ts";
+import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
+import { PATIENT, type Patience, settledUsersOf } from "../../database/files/other-users.ts";
+import { GRIP_CONDITIONS, namesConditionOrNull } from "../../database/pin/grip.ts";
+import type { Pin } from "../../database/pin/pin.ts";
+import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../../database/wal/unseen.ts";
+import { followWal, markOfIndexOrNull, type WalEndMark } from "../../database/wal/wal-follow.ts";
+import type { Env } from "../../env.ts";
+import type { Condition, ConditionSink } from "../../errors.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
+
+const USERS_INTERVAL_MS = 3_000;
+const NAMES_INTERVAL_MS = 10_000;
+/** How often an empty WAL may be restarted before something is written into it. */
+const RESTARTS_MAX = 64;
+
+/** The witness of one database. */
+export class WalWitness {
+  #stamp: FileStamp | null = null;
+  #suspicion = NO_SUSPICION;
+  #nextUsersMs = 0;
+  #nextNamesMs = 0;
+  /** The last time that a checkpoint found commits past the wal-index. */
+  #beyond: Beyond | null = null;
+
+  constructor(
+    readonly env: Env,
+    readonly conditions: ConditionSink,
+  ) {}
+
+  /** A database was pinned anew: nothing is known of it. */
+  begin(): void {
+    this.#stamp = null;
+    this.#suspicion = NO_SUSPICION;
+    this.#nextUsersMs = 0;
+    this.#beyond = null;
+  }
+
+  /**
+   * Looks, once a second.
+   * @param capturedMs when something was captured last
+   * @returns why the pin is not to be trusted any more, or null
+   */
+  look(pin: Pin, nowMs: number, capturedMs: number): string | null {
+    if (nowMs >= this.#nextUsersMs) {
+      this.#nextUsersMs = nowMs + USERS_INTERVAL_MS;
+      if (this.isUsedElsewhere(pin, PATIENT)) return "the database is used past its -shm";
+    }
+    if (nowMs >= this.#nextNamesMs) {
+      this.#nextNamesMs = nowMs + NAMES_INTERVAL_MS;
+      noteGrip(namesConditionOrNull(pin.path, fileNamesOf(pin.databaseFd, pin.path)), this.conditions);
+    }
+    return this.#hasUnseenCommits(pin, nowMs, capturedMs) ? UNSEEN : null;
+  }
+
+  /**
+   * Whether a checkpoint is safe: nobody uses another wal-index, and it names the last commit of the WAL. A
+   * writer between its frames and the wal-index is there at almost every look when each commit waits for the
+   * disk, so commits past the wal-index do not count once it has come to show those of the last time.
+   */
+  mayCheckpoint(pin: Pin): boolean {
+    if (this.isUsedElsewhere(pin)) return false;
+    const before = this.#beyond;
+    const index = pin.walIndex();
+    if (index === null) return false;
+    this.#beyond = beyondOrNull(pin.walPath, index);
+    return this.#beyond === null || (before !== null && hasComeToShow(before, index));
+  }
+
+  /** Whether somebody uses the database and not the wal-index of this pin: then no checkpoint is safe. */
+  isUsedElsewhere(pin: Pin, patience?: Patience): boolean {
+    return settledUsersOf(pin.databaseFd, pin.shmFd, this.env, patience).isIndexForeign;
+  }
+
+  #hasUnseenCommits(pin: Pin, nowMs: number, capturedMs: number): boolean {
+    const stamp = pathStampOrNull(pin.walPath);
+    const before = this.#stamp;
+    this.#stamp = stamp;
+    // At first it may have moved since the wal-index was read.
+    const hasMoved = stamp !== null && (before === null || !isSameStamp(before, stamp));
+    this.#suspicion = suspect(this.#suspicion, { nowMs, hasMoved, capturedMs });
+    if (!isReadingDue(this.#suspicion, nowMs)) return false;
+    const verdict = judgeReading(this.#suspicion, hasCommitsBeyond(pin), nowMs);
+    this.#suspicion = verdict === "unseen" ? NO_SUSPICION : verdict;
+    return verdict === "unseen";
+  }
+}
+
+/** Why a pin is given up whose WAL has commits that its wal-index does not show. */
+export const UNSEEN = "the WAL gets commits that its wal-index does not show";
+
+/**
+ * Whether the WAL's last valid commit is another than the wal-index's, or the WAL is another: then no
+ * checkpoint is safe. False when somebody commits at this moment.
+ */
+export function hasCommitsBeyond(pin: Pin): boolean {
+  const index = pin.walIndex();
+  return index !== null && beyondOrNull(pin.walPath, index) !== null && isSameIndex(index, pin.walIndex());
+}
+
+/** Commits past a wal-index. */
+interface Beyond {
+  readonly index: WalIndexHeader;
+  /** The last frame of the last commit; null when the WAL is another than the wal-index's. */
+  readonly frameCount: number | null;
+}
+
+/** What lies past a wal-index, or null when it names the last valid commit of the WAL. */
+function beyondOrNull(walPath: string, index: WalIndexHeader): Beyond | null {
+  const mark = markOfIndexOrNull(walPath, index);
+  if (mark === null) {
+    const isEmpty = index.mxFrame === 0 && isLeftover(followWal(walPath, null), index);
+    return isEmpty ? null : { index, frameCount: null };
+  }
+  const end = followWal(walPath, mark);
+  const { frameCount, checksum1 } = end?.cursor ?? { frameCount: 0, checksum1: 0 };
+  const isEnd = frameCount === index.mxFrame && (frameCount === 0 || checksum1 === index.frameChecksum1);
+  return isEnd ? null : { index, frameCount };
+}
+
+/** Whether a wal-index has come to show commits that were past it: their writer uses it. */
+function hasComeToShow({ index: before, frameCount }: Beyond, index: WalIndexHeader | null): boolean {
+  const isSameWal = index !== null && index.salt1 === before.salt1 && index.salt2 === before.salt2;
+  if (!isSameWal || frameCount === null || frameCount <= before.mxFrame) return false;
+  return index.mxFrame >= frameCount && index.changeCount !== before.changeCount;
+}
+
+/**
+ * A WAL that was restarted and is empty keeps the frames of before: each restart adds one to the first salt.
+ */
+function isLeftover(end: WalEndMark | null, { salt1 }: WalIndexHeader): boolean {
+  if (end === null || end.cursor.frameCount === 0) return true;
+  const restarts = (salt1 - end.header.salt1) >>> 0;
+  return restarts >= 1 && restarts <= RESTARTS_MAX;
+}
+
+function isSameIndex(a: WalIndexHeader, b: WalIndexHeader | null): boolean {
+  return b !== null && a.mxFrame === b.mxFrame && a.salt1 === b.salt1 && a.changeCount === b.changeCount;
+}
+
+/** Raises the condition of a grip, and clears those that it does not have. */
+export function noteGrip(condition: Condition | null, sink: ConditionSink): void {
+  for (const code of GRIP_CONDITIONS) if (condition?.code !== code) sink.clear(code);
+  if (condition !== null) sink.raise(condition);
+}

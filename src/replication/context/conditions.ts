@@ -1,0 +1,62 @@
+/**
+ * The conditions of one database, or of the store that all databases share: states that last, such as a WAL
+ * under another name or a bucket that refuses deletes. /health lists them as long as they last.
+ *
+ * Invariants:
+ * 1. The begin and the end of a condition are logged once, however often it is raised in between.
+ * 2. A condition whose health gets worse or better is logged again; a new wording alone is not.
+ * 3. Nothing is allocated for a database without conditions: hundreds are watched.
+ */
+import type { Env } from "../../env.ts";
+import type { Condition, ConditionCode, ConditionSink } from "../../errors.ts";
+import type { WatchEvent } from "./watch-types.ts";
+
+const NONE: readonly Condition[] = [];
+
+/** A set of conditions, at most one for each code. */
+export class Conditions implements ConditionSink {
+  #current: Map<string, Condition> | null = null;
+
+  /** @param database the name, or null for the store that all databases share */
+  constructor(
+    readonly database: string | null,
+    readonly env: Pick<Env, "log">,
+    readonly emit: (event: WatchEvent) => void,
+  ) {}
+
+  /** The conditions that last now, oldest first. */
+  get current(): readonly Condition[] {
+    return this.#current === null ? NONE : [...this.#current.values()];
+  }
+
+  /** Whether the condition with this code lasts. */
+  has(code: ConditionCode): boolean {
+    return this.#current?.has(code) === true;
+  }
+
+  raise(condition: Condition): void {
+    const { code, health, message, hint } = condition;
+    const before = this.#current?.get(code);
+    this.#current ??= new Map();
+    this.#current.set(code, condition);
+    if (before?.health === health) return;
+    const fields = { ...this.#fields, ...(hint === undefined ? {} : { hint }) };
+    if (health === "unhealthy") this.env.log.error(message, fields);
+    else this.env.log.warn(message, fields);
+    this.emit({ event: "condition", state: "raised", database: this.database, code, health, message });
+  }
+
+  clear(code: ConditionCode): void {
+    const before = this.#current?.get(code);
+    if (before === undefined) return;
+    this.#current?.delete(code);
+    if (this.#current?.size === 0) this.#current = null;
+    const { health, message } = before;
+    this.env.log.info(`over: ${message}`, this.#fields);
+    this.emit({ event: "condition", state: "cleared", database: this.database, code, health, message });
+  }
+
+  get #fields(): { database?: string } {
+    return this.database === null ? {} : { database: this.database };
+  }
+}

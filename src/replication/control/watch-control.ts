@@ -1,0 +1,85 @@
+/**
+ * The socket of a watch over its fleet: what `walrust snapshot`, `compact` and `verify --restore` ask, and
+ * the announcements by which they find it. When somebody removes the socket, it is opened again.
+ */
+import { existsSync } from "node:fs";
+import { WalrustError } from "../../errors.ts";
+import type { RuntimeFolders } from "../../local/runtime-folder.ts";
+import { asWalrustError } from "../context/failure-tracker.ts";
+import type { WatchContext, WatchTarget } from "../context/watch-types.ts";
+import type { Fleet } from "../watch/fleet.ts";
+import { type ControlRequest, type ControlServer, serveControl } from "./control.ts";
+
+/** The socket of one watch: `refresh` again and again, as databases come and go. */
+export class WatchControl {
+  #server: ControlServer | null = null;
+  #saidMessage: string | null = null;
+  readonly #announced = new Set<WatchTarget>();
+
+  constructor(
+    readonly fleet: Fleet,
+    readonly context: WatchContext,
+    readonly folders: RuntimeFolders,
+  ) {}
+
+  /** Opens the socket unless it is there. Without a place to put it there is none; that is said once. */
+  refresh(): void {
+    if (this.#server !== null && existsSync(this.#server.path)) return;
+    this.#server?.close();
+    this.#server = null;
+    try {
+      this.#server = serveControl(this.folders, (request) => this.#answer(request));
+      this.#saidMessage = null;
+    } catch (error) {
+      const { message } = asWalrustError(error);
+      const isNews = message !== this.#saidMessage;
+      if (isNews) this.context.env.log.warn(`no socket for snapshot and compact: ${message}`);
+      this.#saidMessage = message;
+    }
+    for (const target of this.#announced) this.#name(target);
+  }
+
+  /** The database is watched: requests for it find this watch. */
+  announce(target: WatchTarget): void {
+    this.#announced.add(target);
+    this.#name(target);
+  }
+
+  #name({ paths, name, path }: WatchTarget): void {
+    try {
+      this.#server?.announce(paths.folder, this.context.store.url, name, path);
+    } catch (error) {
+      // Its folder is going away just now; what is only for asking stops no replication.
+      this.context.env.log.debug(`not announced: ${asWalrustError(error).message}`, { database: name });
+    }
+  }
+
+  /** It is not watched any more. */
+  withdraw(target: WatchTarget): void {
+    if (this.#announced.delete(target)) {
+      this.#server?.withdraw(target.paths.folder, this.context.store.url, target.name, target.path);
+    }
+  }
+
+  /** Ends the socket and everything that names it. */
+  close(): void {
+    this.#server?.close();
+    this.#server = null;
+  }
+
+  async #answer(request: ControlRequest): Promise<unknown> {
+    const { verb, path, name, destination, retention, force } = request;
+    const watcher = this.fleet.findOrNull(path, name);
+    if (watcher === null) throw new WalrustError("database", `${path ?? name} is not watched`);
+    const { url } = this.context.store;
+    if (destination !== url) {
+      throw new WalrustError("locked", `The watch that has ${watcher.target.path} replicates to ${url}`, {
+        hint: "Give that destination, or stop the watch: a database has one writer and one history",
+      });
+    }
+    const { requests } = watcher;
+    if (verb === "snapshot") return requests.snapshot();
+    if (verb === "checksum") return requests.checksum();
+    return requests.upkeep(retention, force === true);
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * The upkeep of one database's objects beside its replication: compaction into levels 1 to 3, deleting what
+ * was compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads,
+ * one job at a time per database, a bounded number over all, and only for databases whose history has moved.
+ */
+import { keyOf, listObjects } from "../../storage/bucket/catalog.ts";
+import { rebuildManifest } from "../../storage/bucket/manifest.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import {
+  type CompactedObject,
+  CompactionProgress,
+  type CompactionTarget,
+  compactInto,
+  expire,
+} from "./compaction.ts";
+import {
+  type CompactionPolicy,
+  coveredTxid,
+  DEFAULT_COMPACTION,
+  HIGHEST_LEVEL,
+  isCompactionUrgent,
+  isLevelMade,
+  type Merge,
+  planExpiry,
+  planMergeOrNull,
+  planReplaced,
+} from "./compaction-plan.ts";
+import { applyRetention, type RetentionResult } from "./prune.ts";
+import type { RetentionPolicy } from "./retention.ts";
+import type { SnapshotPolicy } from "./schedule.ts";
+
+/** The least time between two looks for compacted objects that may be deleted. */
+const EXPIRY_INTERVAL_MS = 600_000;
+/** The time to the next look when the store refused to delete: a retention does not end in minutes. */
+const REFUSED_INTERVAL_MS = 24 * 3_600_000;
+
+/** How objects are kept up. */
+export interface MaintenanceOptions {
+  readonly snapshots: SnapshotPolicy;
+  /** Null: nothing is compacted. */
+  readonly compaction: CompactionPolicy | null;
+  readonly retention: RetentionPolicy;
+  /** How often retention runs; 0: only after snapshots, if at all. */
+  readonly retentionIntervalMs: number;
+  readonly retainAfterSnapshot: boolean;
+  /** How long uploaded increments stay in the spool; 0: not at all. */
+  readonly cacheRetentionMs: number;
+}
+
+/** The upkeep of one database. */
+export class Maintenance {
+  readonly #progress = new CompactionProgress();
+  readonly #dueMs: number[];
+  /** Nothing is looked for while nothing can have become old: not before there is a history. */
+  #expiryDueMs = Number.POSITIVE_INFINITY;
+  #hasLooked = false;
+  #retentionDueMs: number;
+  #seenTxid = 0;
+  #countedTxid: number | null = null;
+  #seenBytes = 0;
+  #waitingSinceMs: number | null = null;
+
+  constructor(
+    readonly options: MaintenanceOptions,
+    nowMs: number,
+    /** 0 to 1: when in each interval this database's turn is, so that hundreds do not have it at once. */
+    phase = 1,
+  ) {
+    const intervals = options.compaction?.intervalsMs ?? [0, 0, 0];
+    this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + firstDelayMs(intervalMs, phase))];
+    this.#retentionDueMs = nowMs + (options.retentionIntervalMs || Number.POSITIVE_INFINITY);
+  }
+
+  /** Somebody else compacted: how far each level goes is looked up anew. */
+  forgetProgress(): void {
+    this.#progress.covered.fill(null);
+  }
+
+  /** Retention runs with the next job. */
+  requestRetention(): void {
+    this.#retentionDueMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /**
+   * Whether a job is due. An idle database needs no upkeep.
+   * @param txid the newest uploaded TXID
+   * @param uploadedBytes bytes of all increments that were uploaded since watching began
+   */
+  isDue(nowMs: number, txid: number, uploadedBytes: number): boolean {
+    if (txid > 0 && !this.#hasLooked) {
+      this.#hasLooked = true;
+      this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
+    }
+    if (nowMs >= this.#retentionDueMs || nowMs >= this.#expiryDueMs) return true;
+    const { compaction } = this.options;
+    if (txid === this.#seenTxid || compaction === null) return false;
+    this.#waitingSinceMs ??= nowMs;
+    this.#countedTxid ??= txid;
+    const count = txid - this.#countedTxid;
+    const waiting = {
+      count,
+      bytes: uploadedBytes - this.#seenBytes,
+      oldestAgeMs: nowMs - this.#waitingSinceMs,
+    };
+    const isMade = isLevelMade(compaction, 1);
+    if (isMade && isCompactionUrgent(waiting, compaction)) this.#dueMs[1] = nowMs;
+    return this.#dueMs.some((dueMs, level) => level > 0 && nowMs >= dueMs);
+  }
+
+  /**
+   * Does what is due.
+   * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be
+   * compacted
+   */
+  async run(
+    target: CompactionTarget,
+    nowMs: number,
+    uploaded: { readonly txid: number; readonly bytes: number },
+    signal: AbortSignal,
+  ): Promise<CompactedObject[]> {
+    const made: CompactedObject[] = [];
+    const { compaction } = this.options;
+    const isMoved = uploaded.txid !== this.#seenTxid;
+    if (compaction !== null) {
+      for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+        if (nowMs < this.#dueMs[level]!) continue;
+        this.#dueMs[level] = nowMs + compaction.intervalsMs[level - 1]!;
+        if (isMoved || level > 1) made.push(...(await compactInto(target, level, this.#progress, signal)));
+      }
+    }
+    this.#seenTxid = uploaded.txid;
+    this.#countedTxid = uploaded.txid;
+    this.#seenBytes = uploaded.bytes;
+    this.#waitingSinceMs = null;
+    // The manifest is an index: merges into level 1 alone are not worth a request each.
+    if (made.some(({ level }) => level > 1)) await rebuildManifest(target.store, target.name, signal);
+    if (made.length > 0) this.#expiryDueMs = Math.min(this.#expiryDueMs, nowMs + EXPIRY_INTERVAL_MS);
+    const isRetentionDue = nowMs >= this.#retentionDueMs;
+    if (isRetentionDue || nowMs >= this.#expiryDueMs)
+      await this.#deleteOld(target, nowMs, isRetentionDue, signal);
+    return made;
+  }
+
+  async #deleteOld(
+    target: CompactionTarget,
+    nowMs: number,
+    isRetentionDue: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { compaction, retention, retentionIntervalMs } = this.options;
+    // Tried again after a pause, should it fail.
+    this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
+    if (compaction !== null) {
+      const objects = await listObjects(target.store, target.name, signal);
+      const { deleted, refused } = await expire(target, objects, compaction, this.#progress, signal);
+      const settled = new Set([...deleted, ...refused]);
+      const left = objects.filter(({ key }) => !settled.has(key));
+      const next = planReplaced(left, compaction, () => true).map(({ expiresMs }) => expiresMs);
+      const waitMs = Math.min(...next) - target.env.nowMs();
+      const isRefused = refused.length > 0;
+      const intervalMs = isRefused ? REFUSED_INTERVAL_MS : Math.max(EXPIRY_INTERVAL_MS, waitMs);
+      this.#expiryDueMs = nowMs + intervalMs;
+    }
+    if (!isRetentionDue) return;
+    this.#retentionDueMs = nowMs + (retentionIntervalMs || Number.POSITIVE_INFINITY);
+    const result = await applyRetention(target, retention, true, this.#progress, signal);
+    if (result.deleted.length === 0) return;
+    target.env.log.info(`retention deleted ${result.deleted.length} objects`, { database: target.name });
+  }
+}
+
+/** What compaction and retention need of the options. */
+export type UpkeepPolicy = Pick<MaintenanceOptions, "compaction" | "retention">;
+
+/** The defaults of compaction and retention. */
+export const DEFAULT_UPKEEP: UpkeepPolicy = {
+  compaction: DEFAULT_COMPACTION,
+  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
+};
+
+/** What one upkeep did, or would do. */
+export interface UpkeepResult {
+  readonly name: string;
+  readonly compacted: readonly CompactedObject[];
+  /** Keys of objects that compaction replaced long enough ago. */
+  readonly expired: readonly string[];
+  /** Keys of those that the store refused to delete; absent when there are none. */
+  readonly refused?: readonly string[];
+  readonly retention: RetentionResult;
+}
+
+/**
+ * Compacts all levels now, deletes what has been replaced, and applies retention.
+ * @param isForced false: nothing is written or deleted; what would be is told
+ * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be
+ * compacted
+ */
+export async function upkeepOnce(
+  target: CompactionTarget,
+  policy: UpkeepPolicy,
+  isForced: boolean,
+  signal?: AbortSignal,
+): Promise<UpkeepResult> {
+  const { store, name, env } = target;
+  const compaction = policy.compaction ?? DEFAULT_COMPACTION;
+  const progress = new CompactionProgress();
+  const compacted: CompactedObject[] = [];
+  let expired: readonly string[] = [];
+  let refused: readonly string[] = [];
+  if (isForced) {
+    for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+      if (!isLevelMade(compaction, level)) continue;
+      compacted.push(...(await compactInto(target, level, progress, signal)));
+    }
+    const objects = await listObjects(store, name, signal);
+    ({ deleted: expired, refused } = await expire(target, objects, compaction, progress, signal));
+  } else {
+    const objects = await listObjects(store, name, signal);
+    for (let level = 1; level <= HIGHEST_LEVEL; level++) {
+      if (!isLevelMade(compaction, level)) continue;
+      const merge = planMergeOrNull(objects, coveredTxid(objects, level), level);
+      if (merge !== null) compacted.push(plannedObject(store, name, merge));
+    }
+    expired = planExpiry(objects, compaction, () => true, env.nowMs()).map(({ key }) => key);
+  }
+  const retention = await applyRetention(target, policy.retention, isForced, progress, signal);
+  if (isForced && retention.deleted.length === 0) await rebuildManifest(store, name, signal);
+  const result = { name, compacted, expired, retention };
+  return refused.length === 0 ? result : { ...result, refused };
+}
+
+/** When in its first interval a level is due; never where it is not made. */
+function firstDelayMs(intervalMs: number, phase: number): number {
+  return Number.isFinite(intervalMs) ? intervalMs * phase : Number.POSITIVE_INFINITY;
+}
+
+/** What a merge would make; its size is not known before. */
+function plannedObject(store: ObjectStore, name: string, merge: Merge): CompactedObject {
+  const { level, minTxid, maxTxid, sources } = merge;
+  const sourceBytes = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const key = keyOf(store, name, merge);
+  return { level, minTxid, maxTxid, key, bytes: 0, sources: sources.length, sourceBytes };
+}

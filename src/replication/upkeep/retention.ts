@@ -1,0 +1,140 @@
+/**
+ * Retention: which snapshots are kept (grandfather, father, son), and which objects nothing kept needs any
+ * more. Pure decisions over a listing.
+ *
+ * Rules, in this order:
+ * 1. The newest snapshot is always kept, and at least two. One that is known to be damaged counts for nothing
+ *    here, and is not deleted either: its time is left out.
+ * 2. Hourly N keeps the newest snapshot of each of the last N hours that have one; daily, weekly and monthly
+ *    likewise. Hours, days, ISO weeks and months are UTC.
+ * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is
+ *    at or before it go, all others stay until they are compacted into a higher level.
+ */
+import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
+import type { Txid } from "../../format/types.ts";
+import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import { TxidRanges } from "./txid-ranges.ts";
+
+/** How many snapshots of each kind are kept. */
+export interface RetentionPolicy {
+  readonly hourly: number;
+  readonly daily: number;
+  readonly weekly: number;
+  readonly monthly: number;
+}
+
+/** A snapshot to be judged. */
+export interface SnapshotPoint {
+  readonly txid: Txid;
+  readonly timeMs: number;
+}
+
+/** A snapshot and why it is kept; no reasons: it goes. */
+export interface RetentionVerdict extends SnapshotPoint {
+  readonly reasons: readonly string[];
+}
+
+/** Snapshots that always stay; before older ones go, they are read back and found whole. */
+export const PROVEN_SNAPSHOTS = 2;
+const DAY_MS = 86_400_000;
+
+/** Judges every snapshot, newest first. */
+export function planRetention(
+  snapshots: readonly SnapshotPoint[],
+  policy: RetentionPolicy,
+): RetentionVerdict[] {
+  const newestFirst = [...snapshots].sort((a, b) => b.txid - a.txid);
+  const reasons = newestFirst.map((_, index) =>
+    index === 0 ? ["newest"] : index < PROVEN_SNAPSHOTS ? ["at least two"] : [],
+  );
+  const tiers = [
+    ["hourly", policy.hourly, hourOf],
+    ["daily", policy.daily, dayOf],
+    ["weekly", policy.weekly, weekOf],
+    ["monthly", policy.monthly, monthOf],
+  ] as const;
+  for (const [tier, count, periodOf] of tiers) {
+    const seen = new Set<number>();
+    for (let i = 0; i < newestFirst.length && seen.size < count; i++) {
+      const period = periodOf(newestFirst[i]!.timeMs);
+      if (seen.has(period)) continue;
+      seen.add(period);
+      reasons[i]!.push(tier);
+    }
+  }
+  return newestFirst.map((snapshot, index) => ({ ...snapshot, reasons: reasons[index]! }));
+}
+
+function hourOf(timeMs: number): number {
+  return Math.floor(timeMs / 3_600_000);
+}
+
+function dayOf(timeMs: number): number {
+  return Math.floor(timeMs / DAY_MS);
+}
+
+/** Weeks begin on Monday; 1970-01-01 was a Thursday. */
+function weekOf(timeMs: number): number {
+  return Math.floor((dayOf(timeMs) + 3) / 7);
+}
+
+function monthOf(timeMs: number): number {
+  const date = new Date(timeMs);
+  return date.getUTCFullYear() * 12 + date.getUTCMonth();
+}
+
+/** What retention deletes, and what stays restorable. */
+export interface Pruning {
+  readonly keptSnapshots: readonly RetentionVerdict[];
+  /** Objects to delete, in a safe order: at any moment every kept point is restorable. */
+  readonly deletions: readonly LtxObject[];
+}
+
+/**
+ * Plans what to delete of a listing.
+ * @param timeOf the capture time of each snapshot object that counts, by key, in ms
+ */
+export function planPruning(
+  objects: readonly LtxObject[],
+  timeOf: ReadonlyMap<string, number>,
+  policy: RetentionPolicy,
+): Pruning {
+  const snapshots = objects.filter((object) => object.level === SNAPSHOT_LEVEL && timeOf.has(object.key));
+  const verdicts = planRetention(
+    snapshots.map((object) => ({ txid: object.maxTxid, timeMs: timeOf.get(object.key)! })),
+    policy,
+  );
+  const kept = verdicts.filter(({ reasons }) => reasons.length > 0);
+  const oldest = kept.at(-1);
+  if (oldest === undefined) return { keptSnapshots: [], deletions: [] };
+  const keptTxids = new Set(kept.map(({ txid }) => txid));
+  const bridges = bridgingTxids(objects, snapshots, keptTxids);
+  const goneSnapshots = snapshots.filter(({ maxTxid }) => !keptTxids.has(maxTxid) && !bridges.has(maxTxid));
+  const goneIncrements = objects.filter(
+    (object) => object.level !== SNAPSHOT_LEVEL && object.maxTxid <= oldest.txid,
+  );
+  // Oldest first: should it stop halfway, what remains is a shorter history and never one with a hole.
+  const byAge = (a: LtxObject, b: LtxObject): number => a.maxTxid - b.maxTxid || b.level - a.level;
+  return { keptSnapshots: kept, deletions: [...goneSnapshots, ...goneIncrements].sort(byAge) };
+}
+
+/**
+ * Snapshots that retention would delete, but that alone lead over a hole in the increments (objects that
+ * somebody deleted) to the points after it.
+ */
+function bridgingTxids(
+  objects: readonly LtxObject[],
+  snapshots: readonly LtxObject[],
+  keptTxids: ReadonlySet<number>,
+): Set<number> {
+  const increments = new TxidRanges(objects.filter(({ level }) => level !== SNAPSHOT_LEVEL));
+  const bridges = new Set<number>();
+  let reached = 0;
+  for (const { maxTxid } of [...snapshots].sort((a, b) => a.maxTxid - b.maxTxid)) {
+    const isKept = keptTxids.has(maxTxid);
+    const isOnlyWay = reached > 0 && reached < maxTxid && increments.leadsOn(maxTxid);
+    if (!isKept && isOnlyWay) bridges.add(maxTxid);
+    if (isKept || bridges.has(maxTxid)) reached = Math.max(reached, increments.reachFrom(maxTxid));
+  }
+  return bridges;
+}

@@ -1,0 +1,101 @@
+/**
+ * Reports uploads that fall behind although the store works: the reason, and the setting that helps. A store
+ * that is away is a failure of its own: what waits for it is no backlog.
+ *
+ * A backlog counts when the oldest commit of some database has waited for 15 s through 30 s of looks, and is
+ * over when none waits for 5 s. Merging keeps each database within about two puts, so a short burst is none.
+ */
+import type { ConditionSink } from "../../errors.ts";
+import type { GateFacts } from "../../storage/guard/put-gate.ts";
+
+/** The code of the condition. */
+export const FALLING_BEHIND = "falling-behind";
+
+const BEHIND_MS = 15_000;
+const CAUGHT_UP_MS = 5_000;
+const LASTS_MS = 30_000;
+const LOOK_INTERVAL_MS = 10_000;
+
+/** How far behind the databases are whose store works. */
+export interface BacklogSample {
+  readonly nowMs: number;
+  /** Those that are behind by more than some seconds. */
+  readonly databaseCount: number;
+  /** The longest that a commit has waited. */
+  readonly oldestMs: number;
+  readonly gate: GateFacts;
+}
+
+/** Watches the backlog of a process. */
+export class Backlog {
+  #sinceMs: number | null = null;
+  #nextMs = Number.NEGATIVE_INFINITY;
+
+  /** @param gate what all uploads pass; without it nothing is reported */
+  constructor(
+    readonly conditions: ConditionSink,
+    readonly gate?: { readonly facts: GateFacts },
+  ) {}
+
+  /** Looks at the databases, every 10 s. */
+  look(nowMs: number, watchers: Iterable<{ readonly uploadLagMs: number }>): void {
+    if (this.gate === undefined || nowMs < this.#nextMs) return;
+    this.#nextMs = nowMs + LOOK_INTERVAL_MS;
+    let databaseCount = 0;
+    let oldestMs = 0;
+    for (const { uploadLagMs } of watchers) {
+      if (uploadLagMs >= CAUGHT_UP_MS) databaseCount++;
+      oldestMs = Math.max(oldestMs, uploadLagMs);
+    }
+    this.judge({ nowMs, databaseCount, oldestMs, gate: this.gate.facts });
+  }
+
+  /** Raises or clears the condition. */
+  judge(sample: BacklogSample): void {
+    const { nowMs, oldestMs } = sample;
+    if (oldestMs < CAUGHT_UP_MS) {
+      this.#sinceMs = null;
+      return this.conditions.clear(FALLING_BEHIND);
+    }
+    if (oldestMs < BEHIND_MS) return;
+    this.#sinceMs ??= nowMs;
+    if (nowMs - this.#sinceMs < LASTS_MS) return;
+    const { reason, hint } = explain(sample.gate);
+    const what = `uploads fall behind in ${sample.databaseCount} databases, by up to`;
+    const message = `${what} ${Math.round(oldestMs / 1000)} s: ${reason}`;
+    this.conditions.raise({ code: FALLING_BEHIND, health: "degraded", message, hint });
+  }
+}
+
+/** Why uploads are no faster, and which setting helps. */
+export function explain({ reason, limit, ceiling }: GateFacts): { reason: string; hint: string } {
+  const seldom = "raise sync.wal_sync_interval (--wal-sync-interval), so that fewer, larger objects are sent";
+  if (reason === "ceiling") {
+    return {
+      reason: `all ${ceiling} uploads at once are in use`,
+      hint: `Raise cache.uploader_concurrency (--uploader-concurrency), or ${seldom}`,
+    };
+  }
+  if (reason === "throttled") {
+    return {
+      reason: `the store refuses more than about ${limit} uploads at once (429 or 503)`,
+      hint: `Ask the provider for a higher limit, spread the databases over more buckets, or ${seldom}`,
+    };
+  }
+  if (reason === "stalled") {
+    return {
+      reason: `the line to the store carries no more than ${limit} uploads at once`,
+      hint: `Use a faster line, or ${seldom}`,
+    };
+  }
+  if (reason === "failed") {
+    return {
+      reason: "requests to the store keep failing in between",
+      hint: `Check the network, or ${seldom}`,
+    };
+  }
+  return {
+    reason: `each upload takes long, on this machine or in the store, with ${limit} at once`,
+    hint: `Check the load of this machine and of the store, or ${seldom}`,
+  };
+}

@@ -1,0 +1,126 @@
+/**
+ * The mark of a database that was stopped because of another writer: `foreign-writer.json` in its state
+ * folder. A supervisor that starts the watch again would otherwise take the prefix back, the other one's
+ * would do the same, and both histories would be mixed.
+ *
+ * It holds as long as the newest object of the bucket is not ours, for the destination and the name that it
+ * was made for. It goes with the state folder: removing that is how somebody decides for this side.
+ */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Env } from "../../env.ts";
+import { errorMessage, WalrustError } from "../../errors.ts";
+import { readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
+import type { StateFolder } from "../../local/state-folder.ts";
+import { listObjects, newestObjectOrNull } from "../../storage/bucket/catalog.ts";
+import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+
+/** A mark has the length of its names and keys. */
+const MARK_SIZE_MAX = 64 * 1024;
+
+/** Who wrote where we wanted to write. */
+export interface ForeignWrite {
+  readonly destination: string;
+  readonly name: string;
+  /** Our own id then. */
+  readonly writer: string;
+  /** The other one's: our own too when it has a copy of our state; null if the object names none. */
+  readonly otherWriter: string | null;
+  readonly key: string;
+  /** The TXID that both wanted to write. */
+  readonly txid: number;
+}
+
+function markPath(paths: StateFolder): string {
+  return join(paths.folder, "foreign-writer.json");
+}
+
+/** Remembers why it is stopped. A failure is said: a restart would not know then. */
+export function markForeign(paths: StateFolder, found: ForeignWrite, env: Pick<Env, "log">): void {
+  const path = markPath(paths);
+  try {
+    replaceOwn(path, `${JSON.stringify(found)}\n`);
+  } catch (error) {
+    const text = "cannot remember that another writer was met; a restart would take over";
+    env.log.warn(`${text}: ${errorMessage(error)}`, { database: found.name });
+  }
+}
+
+/**
+ * Looks whether what stopped this database still stands; if not, the mark goes.
+ * @throws WalrustError code "foreign-writer" while the newest object is the other one's, or a storage code
+ */
+export async function assertNotMarked(
+  name: string,
+  paths: StateFolder,
+  store: ObjectStore,
+  env: Pick<Env, "log">,
+): Promise<void> {
+  const mark = readMarkOrNull(paths, name, env);
+  if (mark === null || mark.destination !== store.url || mark.name !== name) return;
+  const newest = newestObjectOrNull(await listObjects(store, name));
+  if (newest !== null) {
+    const { writer } = decodeMetadata(newest.key, (await store.head(newest.key)).metadata);
+    // Where both have one id, it is ours again only without what the other one wrote.
+    const isOurs = writer === mark.writer && (mark.otherWriter !== mark.writer || newest.maxTxid < mark.txid);
+    if (!isOurs) throw stillForeignError(mark, paths, newest.key, writer);
+  }
+  env.log.info("nothing of the other writer is newest any more: going on", { database: name });
+  rmSync(markPath(paths), { force: true });
+}
+
+function readMarkOrNull(paths: StateFolder, name: string, env: Pick<Env, "log">): ForeignWrite | null {
+  const path = markPath(paths);
+  try {
+    const text = readOwnOrNull(path, MARK_SIZE_MAX);
+    if (text === null) return null;
+    const { destination, name, writer, otherWriter, key, txid } = JSON.parse(text);
+    const isWhole = [destination, name, writer, key].every((field) => typeof field === "string");
+    if (!isWhole || !Number.isSafeInteger(txid)) throw new Error("it is malformed");
+    return { destination, name, writer, otherWriter, key, txid };
+  } catch (error) {
+    env.log.warn(`${path} cannot be read and is left aside: ${errorMessage(error)}`, { database: name });
+    return null;
+  }
+}
+
+/** The error that stops a database whose prefix somebody else writes to. */
+export function foreignWriterError(found: ForeignWrite, paths: StateFolder): WalrustError {
+  const { name, key, writer, otherWriter } = found;
+  const context = { database: name, key, writer: writerText(otherWriter) };
+  if (otherWriter === writer) {
+    const message = `${key} was written by another process that has a copy of our local state`;
+    const rollback = "A machine that was set back while it ran looks the same";
+    return new WalrustError("foreign-writer", message, {
+      hint: `${hintOf(name, paths)}. ${rollback}`,
+      context,
+    });
+  }
+  const message = `${key} was written by another writer (${writerText(otherWriter)})`;
+  return new WalrustError("foreign-writer", message, { hint: hintOf(name, paths), context });
+}
+
+function stillForeignError(
+  mark: ForeignWrite,
+  paths: StateFolder,
+  key: string,
+  writer: string | null,
+): WalrustError {
+  const who = writer === mark.writer ? "another process with a copy of our local state" : writerText(writer);
+  const stillThere = `the newest object, ${key}, is not ours (${who})`;
+  const message = `${mark.name} was stopped because of another writer, and ${stillThere}`;
+  const context = { database: mark.name, key, writer: writerText(writer) };
+  return new WalrustError("foreign-writer", message, { hint: hintOf(mark.name, paths), context });
+}
+
+function hintOf(name: string, paths: StateFolder): string {
+  const choice = `stop the other one, or give this one another prefix`;
+  const takeOver = `to take it over with this database after all, stop the other one, remove ${paths.folder}`;
+  return `Only one walrust may write ${name}: ${choice}; ${takeOver} and start again`;
+}
+
+/** A writer as it is shown. */
+export function writerText(writer: string | null): string {
+  return writer ?? "unknown (Litestream?)";
+}

@@ -1,0 +1,276 @@
+/**
+ * Publishing: a spool file becomes an object with its metadata, create-only, hashed again on the way.
+ *
+ * Acknowledged means: the put resolved, or the key holds an object with our SHA-256 (an earlier try took
+ * effect), or, for a later snapshot, one of the same state: snapshots of one state may differ in what they
+ * say of the WAL. A key that holds something else is ours or another writer's: the caller decides by the
+ * typed outcome what that means. A spool file whose bytes are not what was hashed is never sent.
+ */
+import { closeSync, existsSync, readSync } from "node:fs";
+import { hasCode } from "../../errors.ts";
+import { hex } from "../../format/chain.ts";
+import { decodeLtxHeader, LTX_HEADER_SIZE, LTX_TRAILER_FIELDS, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
+import { openOwn } from "../../local/own-file.ts";
+import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { keyOf, listLevel } from "../../storage/bucket/catalog.ts";
+import {
+  decodeMetadata,
+  encodeMetadata,
+  type WalrustMetadata,
+} from "../../storage/contract/object-metadata.ts";
+import type { ObjectHead, ObjectStore, PutBody, PutOptions } from "../../storage/contract/store.ts";
+import type { PutTurn } from "../../storage/guard/put-gate.ts";
+import { Slots } from "../../storage/guard/slots.ts";
+
+/**
+ * Files up to this size are sent from memory; larger ones are read again when their turn comes. While the
+ * store fails every database has a file that waits for it.
+ */
+const IN_MEMORY_SIZE = 64 << 10;
+/** Files up to this size are hashed at once; larger ones beside everything else, a few at a time. */
+const SYNC_HASH_SIZE = 4 << 20;
+const HASHED_AT_ONCE = 2;
+const hashing = new Slots(HASHED_AT_ONCE);
+
+/** What became of a file. */
+export type PublishOutcome =
+  | { readonly kind: "published"; readonly key: string; readonly timeMs: number }
+  /** The spool file is damaged: it was not sent. */
+  | { readonly kind: "damaged"; readonly reason: string }
+  /** The key holds another object. */
+  | TakenKey;
+
+/** A key that holds another object than the one that was to be written. */
+export interface TakenKey {
+  readonly kind: "taken";
+  readonly key: string;
+  /** Who wrote it and its hash, if its metadata says so. */
+  readonly writer: string | null;
+  readonly sha256: string | null;
+}
+
+/** Who publishes. */
+export interface Publisher {
+  readonly store: ObjectStore;
+  readonly name: string;
+  readonly writer: string;
+  readonly version: string;
+  /** The link of the chain that was acknowledged before, if this process sent it. */
+  readonly lastLink?: PublishedLink | null;
+}
+
+/** A link of the chain that was acknowledged. */
+export interface PublishedLink {
+  readonly key: string;
+  /** 64 hex digits. */
+  readonly sha256: string;
+}
+
+/**
+ * Uploads one file.
+ * @param turn among all uploads, if one was taken: the put uses it up
+ * @throws WalrustError with a storage code when the store refuses after its retries; the file stays in the
+ * spool
+ */
+export async function publish(
+  publisher: Publisher,
+  file: SpoolFile,
+  signal?: AbortSignal,
+  turn?: PutTurn,
+): Promise<PublishOutcome> {
+  const { store, name, writer, version } = publisher;
+  const key = keyOf(store, name, file);
+  const body = await bodyOrNull(file);
+  if (body === null) return { kind: "damaged", reason: `${file.path} is not what was captured` };
+  const timeMs = timestampOf(file, body);
+  const sha256 = hex(file.sha256);
+  const metadata = encodeMetadata({
+    timeMs,
+    sha256,
+    chain: hex(file.chain),
+    previousChain: isChainLink(file) ? hex(file.previousChain) : null,
+    writer,
+    version,
+  });
+  const options: PutOptions = {
+    metadata,
+    createOnly: true,
+    modifiedMs: timeMs,
+    contentType: "application/octet-stream",
+    sha256,
+    ...(signal === undefined ? {} : { signal }),
+    ...(turn === undefined ? {} : { turn }),
+  };
+  try {
+    const isGuarded = isChainLink(file) && store.capabilities.conditionalPut === "no";
+    const before = isGuarded ? await replacedOrNull(publisher, signal) : null;
+    if (before !== null) return before;
+    await store.put(key, body, options);
+    const other = isGuarded ? await otherWriterOrNull(publisher, file, key, signal) : null;
+    return other ?? { kind: "published", key, timeMs };
+  } catch (error) {
+    if (!hasCode(error, "precondition")) throw error;
+    const head = await store.head(key, signal === undefined ? {} : { signal });
+    const metadata = decodeMetadata(key, head.metadata);
+    const isLost = metadata.sha256 === null && metadata.writer === null;
+    const found = isLost ? await contentOf(store, head, file, signal) : metadata;
+    return judgeTaken(key, found, file, timeMs);
+  }
+}
+
+/**
+ * Looks for another writer where nothing enforces create-only writes: one that looked before we put may have
+ * put after us.
+ *
+ * Say it has replaced our object N, which we had acknowledged. If we had put N + 1 before it looks beyond its
+ * N, it finds that and stops. If not, we put N + 1 after it had put N, and then find its N in place of ours.
+ * So whoever looks at both after each put cannot be overwritten without one of the two being stopped.
+ */
+async function otherWriterOrNull(
+  publisher: Publisher,
+  file: SpoolFile,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<TakenKey | null> {
+  return (await replacedOrNull(publisher, signal)) ?? (await beyondOrNull(publisher, file, key, signal));
+}
+
+/** Whether the object that was acknowledged before is another one now. */
+async function replacedOrNull(
+  { store, lastLink = null }: Publisher,
+  signal: AbortSignal | undefined,
+): Promise<TakenKey | null> {
+  if (lastLink === null) return null;
+  try {
+    const { metadata } = await store.head(lastLink.key, signal === undefined ? {} : { signal });
+    const { sha256, writer } = decodeMetadata(lastLink.key, metadata);
+    const isOurs = sha256 === null || sha256 === lastLink.sha256;
+    return isOurs ? null : { kind: "taken", key: lastLink.key, writer, sha256 };
+  } catch (error) {
+    // Merged, or deleted: the reconciliation sees to that.
+    if (hasCode(error, "not-found")) return null;
+    throw error;
+  }
+}
+
+/** Whether there is something beyond what we have put: somebody has gone on from what was there before. */
+async function beyondOrNull(
+  { store, name }: Publisher,
+  file: SpoolFile,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<TakenKey | null> {
+  const options = { startAfter: key, ...(signal === undefined ? {} : { signal }) };
+  const others = await listLevel(store, name, 0, options);
+  const next = others.find(({ minTxid }) => minTxid > file.maxTxid);
+  if (next === undefined) return null;
+  const { metadata } = await store.head(next.key, signal === undefined ? {} : { signal });
+  const { sha256, writer } = decodeMetadata(next.key, metadata);
+  return { kind: "taken", key: next.key, writer, sha256 };
+}
+
+/**
+ * Reads the bytes of an object whose metadata the store has lost, and decides whose it is. A later snapshot
+ * of the same state counts as ours, by the checksum of the database in it.
+ */
+async function contentOf(
+  store: ObjectStore,
+  head: ObjectHead,
+  file: SpoolFile,
+  signal: AbortSignal | undefined,
+): Promise<Pick<WalrustMetadata, "sha256" | "chain" | "writer">> {
+  const hasher = new Bun.CryptoHasher("sha256");
+  const tail = new Uint8Array(LTX_TRAILER_SIZE);
+  const body = await store.get(head.key, signal === undefined ? {} : { signal });
+  for await (const chunk of body.chunks) {
+    hasher.update(chunk);
+    keepTail(tail, chunk);
+  }
+  const isSameState = !isChainLink(file) && Buffer.compare(stateOf(tail), stateOf(tailOf(file))) === 0;
+  return { sha256: hasher.digest("hex"), chain: isSameState ? hex(file.chain) : null, writer: null };
+}
+
+/** Moves the last bytes of a stream along. */
+function keepTail(tail: Uint8Array, chunk: Uint8Array): void {
+  const last = chunk.subarray(Math.max(0, chunk.length - tail.length));
+  tail.copyWithin(0, last.length);
+  tail.set(last, tail.length - last.length);
+}
+
+/** The checksum of the database in a trailer: the same for every snapshot of one state. */
+function stateOf(trailer: Uint8Array): Uint8Array {
+  const [offset, size] = LTX_TRAILER_FIELDS.postApplyChecksum;
+  return trailer.subarray(offset, offset + size);
+}
+
+function tailOf(file: SpoolFile): Uint8Array {
+  const tail = new Uint8Array(LTX_TRAILER_SIZE);
+  const fd = openOwn(file.path);
+  try {
+    readSync(fd, tail, 0, LTX_TRAILER_SIZE, file.sizeBytes - LTX_TRAILER_SIZE);
+  } finally {
+    closeSync(fd);
+  }
+  return tail;
+}
+
+/** The bytes to send, or null when they are not what the footer promises. */
+async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
+  if (!existsSync(file.path)) return null;
+  if (file.sizeBytes > IN_MEMORY_SIZE) {
+    const { path, sizeBytes } = file;
+    const isSmall = sizeBytes <= SYNC_HASH_SIZE;
+    const isSame = isSmall ? isIntactNow(file) : await hashing.run(() => isIntact(file));
+    return isSame ? { kind: "file", path, offset: 0, sizeBytes } : null;
+  }
+  const bytes = readWhole(file);
+  if (bytes === null) return null;
+  const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+  return sha256 === hex(file.sha256) ? { kind: "bytes", bytes } : null;
+}
+
+/** The LTX bytes of a small file, or null when it is shorter than it was. */
+function readWhole(file: SpoolFile): Uint8Array | null {
+  const bytes = new Uint8Array(file.sizeBytes);
+  const fd = openOwn(file.path);
+  try {
+    return readSync(fd, bytes, 0, bytes.length, 0) === bytes.length ? bytes : null;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function isIntactNow(file: SpoolFile): boolean {
+  const hasher = new Bun.CryptoHasher("sha256");
+  try {
+    for (const chunk of spoolChunks(file)) hasher.update(chunk);
+  } catch (error) {
+    // It is shorter than it was.
+    if (hasCode(error, "database")) return false;
+    throw error;
+  }
+  return hasher.digest("hex") === hex(file.sha256);
+}
+
+/** The capture time, from the LTX header itself. */
+function timestampOf(file: SpoolFile, body: PutBody): number {
+  if (body.kind === "bytes") return decodeLtxHeader(body.bytes.subarray(0, LTX_HEADER_SIZE)).timestampMs;
+  const header = new Uint8Array(LTX_HEADER_SIZE);
+  const fd = openOwn(file.path);
+  try {
+    readSync(fd, header, 0, LTX_HEADER_SIZE, 0);
+  } finally {
+    closeSync(fd);
+  }
+  return decodeLtxHeader(header).timestampMs;
+}
+
+function judgeTaken(
+  key: string,
+  { sha256, chain, writer }: Pick<WalrustMetadata, "sha256" | "chain" | "writer">,
+  file: SpoolFile,
+  timeMs: number,
+): PublishOutcome {
+  const isSame = sha256 === hex(file.sha256) || (!isChainLink(file) && chain === hex(file.chain));
+  return isSame ? { kind: "published", key, timeMs } : { kind: "taken", key, writer, sha256 };
+}

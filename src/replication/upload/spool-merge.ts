@@ -1,0 +1,168 @@
+/**
+ * Merging increments that wait into one: behind an upload that is on its way, so that a database is never
+ * further behind than about two puts, and while the network is away, so that the spool stays within its size.
+ * One captured batch is one TXID; the merged file stands for the range and is one link of the chain, so the
+ * state's chain value changes with it.
+ *
+ * Invariants:
+ * 1. Order: the merged file is complete, then the state names its chain value, then the single files go. A
+ *    crash in between leaves both; loading the spool keeps those that lead to the state's chain value.
+ * 2. A merge always reaches to the state's TXID: what follows a link carries its chain value.
+ * 3. An increment that may have been sent is no source: the store may hold it.
+ * 4. A snapshot that waits at the state's TXID, or is being written, carries the chain value of that TXID:
+ *    nothing up to there is merged.
+ */
+import { closeSync, readSync } from "node:fs";
+import { hex } from "../../format/chain.ts";
+import { type LtxSource, MERGE_INPUTS_MAX, mergeLtxInSlices } from "../../format/ltx-merge.ts";
+import { ltxPageSizeOrNull } from "../../local/ltx-page-size.ts";
+import { openOwn } from "../../local/own-file.ts";
+import { isSnapshotFile, removeSpoolFile, type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import { writeState } from "../../local/state.ts";
+import type { Captured } from "../capture/live-database.ts";
+
+/** More than this is sent as it was captured: then the line decides, and not the number of puts. */
+const MERGE_BYTES_MAX = 64 << 20;
+/** Up to this a merge takes some ms and is done at once. */
+const AT_ONCE_BYTES_MAX = 512 << 10;
+const READ_SIZE_MIN = 4 << 10;
+
+/** Increments that are to be merged into one. */
+export interface PlannedMerge {
+  /** At least two, in the order of their TXIDs. */
+  readonly sources: readonly SpoolFile[];
+  /** Whether it takes long enough to be done in slices. */
+  readonly isLong: boolean;
+}
+
+/** Page sizes that were read: the header of each file is read once. */
+const pageSizes = new WeakMap<SpoolFile, number | null>();
+
+function pageSizeOrNull(file: SpoolFile): number | null {
+  let pageSizeBytes = pageSizes.get(file);
+  if (pageSizeBytes === undefined) pageSizes.set(file, (pageSizeBytes = ltxPageSizeOrNull(file.path)));
+  return pageSizeBytes;
+}
+
+/**
+ * The increments beyond `afterTxid` that can be merged, or null when there are not two.
+ * @param growth take an increment only if it is at most so many times the size of all behind it; with it,
+ * merging again and again what keeps coming costs no more than its size times the logarithm of its number
+ */
+export function planMerge(
+  { state, pending }: Captured,
+  afterTxid: number,
+  growth = Number.POSITIVE_INFINITY,
+): PlannedMerge | null {
+  if (state === null) return null;
+  const isAtHead = (file: SpoolFile): boolean => isSnapshotFile(file) && file.maxTxid === state.txid;
+  if (pending.some(isAtHead)) return null;
+  const sources: SpoolFile[] = [];
+  let bytes = 0;
+  for (let index = pending.length - 1; index >= 0 && sources.length < MERGE_INPUTS_MAX; index--) {
+    const file = pending[index]!;
+    if (file.level !== 0) continue;
+    const isTooLarge = bytes > 0 && file.sizeBytes > bytes * growth;
+    if (file.minTxid <= afterTxid || isTooLarge || bytes + file.sizeBytes > MERGE_BYTES_MAX) break;
+    if ((pageSizeOrNull(file) ?? state.pageSizeBytes) !== state.pageSizeBytes) break;
+    sources.push(file);
+    bytes += file.sizeBytes;
+  }
+  if (sources.length < 2 || sources[0]?.maxTxid !== state.txid) return null;
+  return { sources: sources.reverse(), isLong: bytes > AT_ONCE_BYTES_MAX };
+}
+
+/**
+ * Merges the pending increments but the first, which may be on its way just now.
+ * @returns the bytes it saved; 0 when there was nothing to merge
+ * @throws WalrustError when the disk refuses; nothing has changed then
+ */
+export function mergePending(live: Captured): number {
+  const plan = planMerge(live, live.pending.find(({ level }) => level === 0)?.maxTxid ?? 0);
+  return plan === null ? 0 : mergeNow(live, plan);
+}
+
+/** Merges what was planned, at once. @returns the bytes it saved @throws as `mergePending` */
+export function mergeNow(live: Captured, { sources }: PlannedMerge): number {
+  const steps = mergeSteps(live, sources);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/**
+ * Merges what was planned in slices. Nothing may be captured meanwhile.
+ * @param turn lets others go on; what it throws breaks the merge off
+ * @throws as `mergePending`
+ */
+export async function mergeInSlices(
+  live: Captured,
+  { sources }: PlannedMerge,
+  turn: () => Promise<void>,
+): Promise<void> {
+  const steps = mergeSteps(live, sources);
+  try {
+    while (!steps.next().done) await turn();
+  } finally {
+    steps.return(0);
+  }
+}
+
+function* mergeSteps(live: Captured, sources: readonly SpoolFile[]): Generator<void, number> {
+  const { state } = live;
+  const [first, last] = [sources[0], sources.at(-1)];
+  if (state === null || first === undefined || last === undefined) throw new Error("nothing to merge");
+  const before = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const spool = new SpoolWriter(live.paths.spoolFolder, 0, first.minTxid, last.maxTxid);
+  const opened = sources.map(openSource);
+  const readSizeMax = Math.max(READ_SIZE_MIN, ...sources.map(({ sizeBytes }) => sizeBytes));
+  let isDone = false;
+  try {
+    yield* mergeLtxInSlices(
+      opened.map(({ read }) => read),
+      (bytes) => spool.write(bytes),
+      { readSizeMax },
+    );
+    // Adopted, or attached anew, while others had their turn.
+    if (live.state !== state) return 0;
+    const merged = spool.finish({ previousChain: first.previousChain });
+    isDone = true;
+    replaceSources(live, sources, merged);
+    return before - merged.sizeBytes;
+  } finally {
+    if (!isDone) spool.discard();
+    for (const source of opened) source.close();
+  }
+}
+
+function replaceSources(live: Captured, sources: readonly SpoolFile[], merged: SpoolFile): void {
+  const { state, pending, paths } = live;
+  if (state === null) throw new Error("a merge needs a state");
+  const next = { ...state, chain: hex(merged.chain) };
+  try {
+    writeState(paths, next);
+  } catch (error) {
+    // Later it would look like a link that leads nowhere.
+    removeSpoolFile(merged);
+    throw error;
+  }
+  live.state = next;
+  pending.splice(pending.indexOf(sources[0]!), 0, merged);
+  for (const source of sources) {
+    pending.splice(pending.indexOf(source), 1);
+    removeSpoolFile(source);
+  }
+}
+
+function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
+  let fd: number | null = null;
+  let offset = 0;
+  const read = (target: Uint8Array): number => {
+    fd ??= openOwn(file.path);
+    const count = readSync(fd, target, 0, Math.min(target.length, file.sizeBytes - offset), offset);
+    offset += count;
+    return count;
+  };
+  return { read, close: () => (fd === null ? undefined : closeSync(fd)) };
+}

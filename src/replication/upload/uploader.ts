@@ -1,0 +1,241 @@
+/**
+ * The uploader of one database: sends the pending files in the order of their TXIDs, one at a time, and
+ * removes each from the spool when the store has acknowledged it. It never skips one: what cannot be sent
+ * stays pending and is tried again. Independent of capture, which never waits for it. Two lanes: the links of
+ * the chain, and the later snapshots, so that increments do not wait for a snapshot of many gigabytes.
+ */
+import type { Env } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { hex } from "../../format/chain.ts";
+import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
+import { keepSent } from "../../local/spool-cache.ts";
+import { listObjects } from "../../storage/bucket/catalog.ts";
+import { buildManifest, writeManifest } from "../../storage/bucket/manifest.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { Captured } from "../capture/live-database.ts";
+import { SideFailure } from "../context/failure-tracker.ts";
+import type { WatchContext } from "../context/watch-types.ts";
+import { foreignWriterError, markForeign } from "./foreign-mark.ts";
+import { OverlapLook } from "./overlap-look.ts";
+import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
+import { contradictionOrNull } from "./remote-status.ts";
+import type { UploadGather } from "./upload-gather.ts";
+import { UploadMemory } from "./upload-memory.ts";
+
+/** How a run over the pending files ended. */
+export type UploadOutcome =
+  | { readonly kind: "drained" }
+  /** The bucket or the spool contradicts the local state: adopt the bucket's newest TXID. */
+  | { readonly kind: "adopt"; readonly reason: string }
+  | { readonly kind: "aborted" };
+
+/** Which pending files a run sends. */
+export type UploadLane = "links" | "snapshots";
+
+/**
+ * The next file of a lane, or undefined. A snapshot waits for the links that lead to it: should they be lost
+ * with the spool, a bucket that holds it would be continued after it, with a gap in its increments for good.
+ */
+export function nextOfLane(live: Pick<Captured, "pending">, lane: UploadLane): SpoolFile | undefined {
+  const link = live.pending.find(isChainLink);
+  if (lane === "links") return link;
+  const snapshot = live.pending.find((file) => !isChainLink(file));
+  const isEarly = link !== undefined && snapshot !== undefined && link.minTxid <= snapshot.maxTxid;
+  return isEarly ? undefined : snapshot;
+}
+
+/**
+ * Sends the pending files of a lane until none is left.
+ * @throws WalrustError with a storage code when the store refuses after retries; code "foreign-writer" when
+ * another writer owns a key, which is remembered in the state folder
+ */
+export async function uploadPending(
+  live: Captured,
+  context: Pick<WatchContext, "store" | "version" | "env" | "emit"> & {
+    readonly options?: WatchContext["options"];
+    /** Where failures to write the manifest are said, if more than one run is made. */
+    readonly manifestFailure?: SideFailure;
+    /** What is known from run to run, if more than one is made. */
+    readonly memory?: UploadMemory;
+    /** Takes a turn before each file. */
+    readonly puts?: WatchContext["puts"];
+    /** Merges what waits before each link. */
+    readonly gather?: UploadGather | null;
+  },
+  signal: AbortSignal,
+  lane: UploadLane,
+): Promise<UploadOutcome> {
+  const { store, env } = context;
+  const memory = context.memory ?? new UploadMemory();
+  const keepsSent = (context.options?.maintenance?.cacheRetentionMs ?? 0) > 0;
+  if (live.isBucketUnseen === true && nextOfLane(live, lane) !== undefined) {
+    const reason = await contradictionOrNull(live, store);
+    if (reason !== null) return { kind: "adopt", reason };
+    live.isBucketUnseen = false;
+  }
+  let hasSnapshot = false;
+  while (nextOfLane(live, lane) !== undefined) {
+    const sent = await sendNext(live, context, signal, lane, memory);
+    if (sent === null) return { kind: "aborted" };
+    const { file, writer, outcome } = sent;
+    if (!live.pending.includes(file)) return { kind: "aborted" };
+    if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
+    if (outcome.kind === "taken") return contradicted(live, outcome, writer, file, context, memory);
+    memory.acknowledged(hex(file.sha256), isChainLink(file));
+    if (isChainLink(file)) memory.overlap?.acknowledged(file, signal);
+    live.pending.splice(live.pending.indexOf(file), 1);
+    if (keepsSent) keepSent(live.paths.spoolFolder, file);
+    else removeSpoolFile(file);
+    if (keepsSent && !isSnapshotFile(file)) live.sentBytes += file.sizeBytes;
+    if (!isSnapshotFile(file)) live.uploadedBytes += file.sizeBytes;
+    hasSnapshot ||= isSnapshotFile(file);
+    if (isChainLink(file)) {
+      memory.lastLink = { key: outcome.key, sha256: hex(file.sha256) };
+      live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };
+    }
+    emitUploaded(live, file, outcome, context);
+    if (nextOfLane(live, lane) === undefined) await memory.overlap?.done();
+    const other = memory.overlap?.found ?? null;
+    if (other !== null) return contradicted(live, other, writer, file, context, memory);
+  }
+  if (hasSnapshot) {
+    const failure = context.manifestFailure ?? manifestFailure(live.name, env);
+    await refreshManifest(live, store, signal, failure);
+  }
+  return { kind: "drained" };
+}
+
+/** A file that was sent, and what became of it. */
+interface Sent {
+  readonly file: SpoolFile;
+  readonly writer: string;
+  readonly outcome: PublishOutcome;
+}
+
+/**
+ * Sends the next file of a lane. It is chosen only when its turn has come, so that everything that was
+ * captured until then goes with it.
+ * @returns null when there is nothing to send any more
+ */
+async function sendNext(
+  live: Captured,
+  context: Parameters<typeof uploadPending>[1],
+  signal: AbortSignal,
+  lane: UploadLane,
+  memory: UploadMemory,
+): Promise<Sent | null> {
+  const { store, version, gather } = context;
+  const turn = await context.puts?.turn(signal);
+  try {
+    if (lane === "links") await gather?.beforeUpload(live);
+    if (signal.aborted) return null;
+    const file = nextOfLane(live, lane);
+    const writer = live.state?.writer;
+    if (file === undefined || writer === undefined) return null;
+    if (isChainLink(file)) {
+      gather?.sending(live, file);
+      memory.overlap ??= new OverlapLook(live.name, store, context.env);
+      memory.overlap.sending(file);
+    }
+    memory.sending(hex(file.sha256));
+    const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };
+    return { file, writer, outcome: await publish(publisher, file, signal, turn) };
+  } finally {
+    turn?.end();
+  }
+}
+
+/** The bucket holds what we did not put: ours from a state that is lost, or another writer's. */
+function contradicted(
+  live: Captured,
+  taken: TakenKey,
+  writer: string,
+  file: SpoolFile,
+  context: Pick<WatchContext, "store" | "env">,
+  memory: UploadMemory,
+): UploadOutcome {
+  memory.overlap = null;
+  if (!isOurDoing(taken, writer, file, memory)) throw foreignWrite(live, taken, writer, file, context);
+  return { kind: "adopt", reason: `${taken.key} was written by us, from a state that is lost` };
+}
+
+/**
+ * Whether what was found at a key can be our own: then the local state is behind. A later snapshot decides
+ * nothing: the links, which go first, tell who writes here.
+ */
+function isOurDoing(taken: TakenKey, writer: string, file: SpoolFile, memory: UploadMemory): boolean {
+  if (memory.wasSent(taken.sha256)) return true;
+  if (taken.writer !== writer) return false;
+  return !isChainLink(file) || memory.mayHaveLostState();
+}
+
+/** Remembers another writer. @returns the error that stops this database */
+function foreignWrite(
+  live: Captured,
+  taken: TakenKey,
+  writer: string,
+  file: SpoolFile,
+  { store, env }: Pick<WatchContext, "store" | "env">,
+): WalrustError {
+  const found = {
+    destination: store.url,
+    name: live.name,
+    writer,
+    otherWriter: taken.writer,
+    key: taken.key,
+    txid: file.maxTxid,
+  };
+  markForeign(live.paths, found, env);
+  return foreignWriterError(found, live.paths);
+}
+
+function emitUploaded(
+  live: Captured,
+  file: SpoolFile,
+  published: { key: string; timeMs: number },
+  context: Pick<WatchContext, "emit" | "env">,
+): void {
+  context.emit({
+    event: "uploaded",
+    database: live.name,
+    kind: isSnapshotFile(file) ? "snapshot" : "increment",
+    txid: file.maxTxid,
+    time: new Date(published.timeMs).toISOString(),
+    bytes: file.sizeBytes,
+    key: published.key,
+    lag_ms: Math.max(0, Math.round(context.env.nowMs() - published.timeMs)),
+  });
+}
+
+/** Where failures to write the manifest of a database are said. */
+export function manifestFailure(database: string, env: Pick<Env, "log" | "monotonicMs">): SideFailure {
+  return new SideFailure("the manifest could not be written", database, env);
+}
+
+/**
+ * Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything.
+ * Its mark is what the store acknowledged, never more.
+ */
+async function refreshManifest(
+  live: Captured,
+  store: ObjectStore,
+  signal: AbortSignal,
+  failure: SideFailure,
+): Promise<void> {
+  const { state } = live;
+  if (state === null) return;
+  const isAllSent = nextOfLane(live, "links") === undefined;
+  const newest = isAllSent ? state : live.acknowledged;
+  if (newest === null) return;
+  try {
+    const objects = await listObjects(store, live.name, signal);
+    const { txid, timeMs, chain } = newest;
+    const mark = { pageSizeBytes: state.pageSizeBytes, txid, timeMs, chain, writer: state.writer };
+    await writeManifest(store, buildManifest(live.name, objects, mark), signal);
+    failure.healed();
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof WalrustError)) throw error;
+    failure.failed(error);
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * The fleet: the databases that are watched at this moment. They come with a discovery and are let go when a
+ * later one does not find them any more.
+ *
+ * Invariants:
+ * 1. A path has at most one watcher, and so has a name: what comes back while it is let go of waits for the
+ *    end of that.
+ * 2. Letting go delays nobody: it goes on look by look, beside the others, until all is sent.
+ * 3. Databases with the same options object share the options they are watched with.
+ */
+import { existsSync } from "node:fs";
+import type { WalrustError } from "../../errors.ts";
+import type { DatabaseOptions, WatchContext, WatchOptions, WatchTarget } from "../context/watch-types.ts";
+import { DatabaseWatcher } from "./database-watcher.ts";
+import { type Found, LeftOuts } from "./left-out.ts";
+import type { DatabaseStatus } from "./watch-status.ts";
+
+/** Who is told which databases have been let go of. */
+export interface FleetListener {
+  /** Before its host lock is given up: what names it has to go first. */
+  leaving(target: WatchTarget): void;
+}
+
+/** How watching ended. */
+export interface WatchResult {
+  /** Databases that stopped for good or could not be watched, with the reason. */
+  readonly stopped: readonly { readonly database: string; readonly error: WalrustError }[];
+  /** Databases with captured files that could not be uploaded before the end; they wait in the spool. */
+  readonly undrained: readonly string[];
+}
+
+/** The watchers of one process. */
+export class Fleet {
+  readonly #watchers: DatabaseWatcher[] = [];
+  /** Found, but their path or name is not free yet. */
+  #waiting: readonly WatchTarget[] = [];
+  /** Names that more than one path has, each said once. */
+  readonly #collisions = new Set<string>();
+  readonly #leftOuts = new LeftOuts();
+  readonly #closing = new Set<DatabaseWatcher>();
+  readonly #optionsByOwn = new WeakMap<DatabaseOptions, WatchOptions>();
+
+  constructor(
+    readonly context: WatchContext,
+    readonly listener: FleetListener,
+  ) {}
+
+  /** All of them, those that stopped or are being let go of too. */
+  get watchers(): readonly DatabaseWatcher[] {
+    return this.#watchers;
+  }
+
+  /** What is known of each now, and of what no watcher could be made for. */
+  statuses(): DatabaseStatus[] {
+    const { env, options } = this.context;
+    const statuses = this.#watchers.map((watcher) => watcher.status());
+    const leftOut = this.#leftOuts.statuses(statuses, env.monotonicMs(), options.walSyncIntervalMs);
+    return [...statuses, ...leftOut];
+  }
+
+  /** The watcher of a path or a name, or null; one that is being let go of answers nothing. */
+  findOrNull(path: string | undefined, name: string | undefined): DatabaseWatcher | null {
+    const isMeant = ({ target, leaving }: DatabaseWatcher): boolean =>
+      leaving === null && (target.path === path || target.name === name);
+    return this.#watchers.find(isMeant) ?? null;
+  }
+
+  /** Takes the databases that are present now: new ones are watched, those that are not among them let go. */
+  accept({ targets, leftOut }: Found): void {
+    this.#leftOuts.replace(leftOut, this.context.env.monotonicMs());
+    const present = new Map(targets.map((target) => [target.path, target]));
+    const missing = new Map(leftOut.filter(({ isMissing }) => isMissing).map((one) => [one.path, one.error]));
+    for (const watcher of this.#watchers) {
+      const { path, paths } = watcher.target;
+      const error = missing.get(path);
+      const folder = present.get(path)?.paths.folder ?? paths.folder;
+      if (error !== undefined && watcher.leaving === null) keepNameless(watcher, error);
+      else if (!present.has(path)) letGo(watcher);
+      else if (folder !== paths.folder) watcher.letGo(`its state lies in ${folder} from here on`);
+      else if (watcher.leaving !== null) watcher.comeBack();
+      else watcher.seen();
+      if (error === undefined) watcher.context.conditions.clear(NAMELESS);
+      if (watcher.leaving === null) present.delete(path);
+    }
+    this.#take([...present.values()]);
+  }
+
+  /** Watches what has its path and its name for itself; the others wait until they are free. */
+  #take(targets: readonly WatchTarget[]): void {
+    const paths = new Set(this.#watchers.map(({ target }) => target.path));
+    const byName = new Map(this.#watchers.map((watcher) => [watcher.name, watcher]));
+    const waiting: WatchTarget[] = [];
+    for (const target of targets) {
+      const namesake = byName.get(target.name);
+      if (paths.has(target.path) || namesake !== undefined) {
+        waiting.push(target);
+        if (namesake !== undefined) this.#sayCollision(target, namesake);
+        continue;
+      }
+      const watcher = new DatabaseWatcher(target, this.context, this.#optionsOf(target));
+      this.#watchers.push(watcher);
+      byName.set(target.name, watcher);
+      watcher.start();
+    }
+    this.#waiting = waiting;
+  }
+
+  #sayCollision({ path, name }: WatchTarget, namesake: DatabaseWatcher): void {
+    if (namesake.leaving !== null || namesake.target.path === path || this.#collisions.has(path)) return;
+    this.#collisions.add(path);
+    const other = namesake.target.path;
+    this.context.env.log.warn(`${path} is not watched: ${other} has the same name`, {
+      database: name,
+      hint: "Give one of them another name in the configuration file",
+    });
+  }
+
+  #optionsOf({ options }: WatchTarget): WatchOptions {
+    if (options === undefined) return this.context.options;
+    let merged = this.#optionsByOwn.get(options);
+    if (merged === undefined) {
+      // What is absent in its own options is off, and not inherited.
+      const { maintenance: _, validationIntervalMs: __, ...shared } = this.context.options;
+      merged = { ...shared, ...options };
+      this.#optionsByOwn.set(options, merged);
+    }
+    return merged;
+  }
+
+  /** Goes on with what is being let go of. @returns whether there is any */
+  lookLeaving(nowMs: number): boolean {
+    let isAny = false;
+    for (const watcher of this.#watchers) {
+      if (watcher.leaving === null) continue;
+      isAny = true;
+      watcher.lookLeaving(nowMs);
+      if (watcher.hasLeft && !this.#closing.has(watcher)) void this.#close(watcher);
+    }
+    return isAny;
+  }
+
+  async #close(watcher: DatabaseWatcher): Promise<void> {
+    const { target, name, leaving } = watcher;
+    const { env, emit, stopping } = this.context;
+    this.#closing.add(watcher);
+    this.listener.leaving(target);
+    await watcher.close();
+    this.#closing.delete(watcher);
+    this.#watchers.splice(this.#watchers.indexOf(watcher), 1);
+    const reason = leaving ?? "";
+    const left = watcher.pendingCount;
+    if (left === 0) env.log.info(`let go: ${reason}`, { database: name });
+    else env.log.warn(`let go: ${reason}; ${left} captured files were not uploaded`, { database: name });
+    emit({ event: "let-go", database: name, reason });
+    if (!stopping.aborted) this.#take(this.#waiting);
+  }
+
+  /** Captures what is there for the last time and uploads it, each database within its own time. */
+  async drain(): Promise<void> {
+    const byTimeout = Map.groupBy(this.#watchers, ({ context }) => context.options.shutdownTimeoutMs);
+    const drains = [...byTimeout].map(async ([timeoutMs, watchers]) => {
+      const timeout = new AbortController();
+      const finished = Promise.all(watchers.map((watcher) => watcher.finish()));
+      await Promise.race([finished, this.context.env.sleep(timeoutMs, timeout.signal)]);
+      timeout.abort();
+      // What they had on its way leaves its place to those that have more time.
+      await Promise.all(watchers.map((watcher) => watcher.close()));
+    });
+    await Promise.all(drains);
+  }
+
+  /** Lets go of all of them as they are. */
+  async close(): Promise<void> {
+    await Promise.all(this.#watchers.map((watcher) => watcher.close()));
+  }
+
+  /** How it ended, after `close`. */
+  result(): WatchResult {
+    const stopped: { database: string; error: WalrustError }[] = [];
+    const undrained: string[] = [];
+    for (const { name, givenUp: error, pendingCount } of this.#watchers) {
+      if (error !== null) stopped.push({ database: name, error });
+      else if (pendingCount > 0) undrained.push(name);
+    }
+    return { stopped, undrained };
+  }
+}
+
+/** The code of the condition of a database whose file is there while its name leads nowhere. */
+const NAMELESS = "name-leads-nowhere";
+
+/**
+ * A symbolic link that leads nowhere is mostly being re-pointed: until it leads elsewhere nothing changes.
+ */
+function keepNameless({ target, context }: DatabaseWatcher, { message }: WalrustError): void {
+  if (!existsSync(target.path)) return context.conditions.clear(NAMELESS);
+  context.conditions.raise({
+    code: NAMELESS,
+    health: "degraded",
+    message: `${message}; walrust still replicates the file it led to, ${target.path}`,
+    hint: "Let the name lead to the database that the application uses; walrust follows within seconds",
+  });
+}
+
+/** A named database whose file is gone is not given up: that is a failure, and it is tried again. */
+function letGo(watcher: DatabaseWatcher): void {
+  const { path, isDiscovered } = watcher.target;
+  if (existsSync(path)) watcher.letGo("it is not found any more");
+  else if (isDiscovered === true) watcher.letGo("its file is gone");
+}

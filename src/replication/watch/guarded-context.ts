@@ -1,0 +1,56 @@
+/**
+ * What one database has of its own of what all share: its options, and the store behind its circuit breaker,
+ * which says once when it opens.
+ */
+import { type BreakerChange, CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
+import { GuardedStore } from "../../storage/guard/guarded-store.ts";
+import { STORE_SILENT } from "../../storage/network/host-watch.ts";
+import { Conditions } from "../context/conditions.ts";
+import type { WatchContext, WatchOptions } from "../context/watch-types.ts";
+
+/** The context of one database. */
+export interface GuardedContext {
+  readonly context: WatchContext;
+  /** Never opens without a policy for one. */
+  readonly breaker: CircuitBreaker;
+}
+
+/**
+ * Puts a circuit breaker of its own before the shared store.
+ * @param closing ends what it does, and every request that has no signal of its own
+ * @param onChange told after it was said
+ */
+export function guardContext(
+  name: string,
+  shared: WatchContext,
+  options: WatchOptions,
+  closing: AbortSignal,
+  onChange: (change: BreakerChange) => void,
+): GuardedContext {
+  const policy = options.breaker ?? null;
+  const told = (change: BreakerChange): void => {
+    sayChange(name, change, shared);
+    onChange(change);
+  };
+  const breaker = new CircuitBreaker(policy, shared.env, told, shared.outage);
+  const store = new GuardedStore(shared.store, breaker, closing);
+  const conditions = new Conditions(name, shared.env, shared.emit);
+  const context = { ...shared, options, store, closing, conditions };
+  return { context, breaker };
+}
+
+/** The end of an outage is said as every other recovery, when all that waited is uploaded. */
+function sayChange(
+  database: string,
+  change: BreakerChange,
+  { env, emit, storeConditions }: WatchContext,
+): void {
+  if (change.kind === "closed") return env.log.debug("requests to the store go on", { database });
+  const { failures, message, isFirst } = change;
+  const until = new Date(change.untilMs).toISOString();
+  if (!isFirst) return env.log.debug(`requests stay suspended until ${until}: ${message}`, { database });
+  const what = `requests to the store are suspended until ${until} after ${failures} failures in a row`;
+  // A store that does not answer is said once, and not for each database.
+  env.log[storeConditions.has(STORE_SILENT) ? "debug" : "warn"](`${what}: ${message}`, { database });
+  emit({ event: "circuit-open", database, failures, until, message });
+}

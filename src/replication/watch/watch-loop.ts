@@ -1,0 +1,199 @@
+/**
+ * Watching: one loop that looks at every database in turn, and the orderly end of it.
+ *
+ * The loop holds no timer and no promise per database. Databases with recent commits are looked at every 40
+ * ms, idle ones every 80; that costs a read of 136 bytes each. It ends when the signal aborts
+ * (drain: a last capture, the uploads, bounded by the shutdown timeout), or, where none can be found later,
+ * when every database has stopped or is set aside: what could not be watched is looked at again for as long
+ * as the watch goes on for others.
+ */
+import type { Env } from "../../env.ts";
+import type { Condition } from "../../errors.ts";
+import { RuntimeFolders } from "../../local/runtime-folder.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import { Outage } from "../../storage/guard/outage.ts";
+import type { PutGate } from "../../storage/guard/put-gate.ts";
+import { RetryingStore } from "../../storage/guard/retrying-store.ts";
+import { Slots } from "../../storage/guard/slots.ts";
+import { OwnWriters } from "../capture/own-writers.ts";
+import { Conditions } from "../context/conditions.ts";
+import type {
+  Validate,
+  WatchContext,
+  WatchEvent,
+  WatchOptions,
+  WatchTarget,
+} from "../context/watch-types.ts";
+import { WatchControl } from "../control/watch-control.ts";
+import { Backlog } from "../upload/backlog.ts";
+import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
+import { enforceSpoolBudget, overShare } from "../upload/spool-budget.ts";
+import type { DatabaseWatcher } from "./database-watcher.ts";
+import { type Discover, Discovery } from "./discovery.ts";
+import { Fleet, type WatchResult } from "./fleet.ts";
+import type { Found, LeftOut } from "./left-out.ts";
+import type { DatabaseStatus } from "./watch-status.ts";
+
+/** Between two looks while something was captured in the last seconds, and while nothing was. */
+const ACTIVE_TICK_MS = 40;
+const IDLE_TICK_MS = 80;
+const ANCHORS_AT_ONCE = 2;
+const ATTACHES_AT_ONCE = 16;
+const UPKEEPS_AT_ONCE = 2;
+/** An object that is asked for to see whether the store answers; there is none. */
+const ALIVE_KEY = ".walrust-alive";
+const BUDGET_INTERVAL_MS = 2_000;
+
+/** What can be asked of a running watch at any time. */
+export interface RunningWatch {
+  /** Every database, those that stopped or were left out too. */
+  statuses(): DatabaseStatus[];
+  /** Conditions of the store that all databases share. */
+  storeConditions(): readonly Condition[];
+}
+
+/** What `watch` needs beside the databases. */
+export interface WatchInput {
+  readonly store: ObjectStore;
+  /** The gate that all puts of the store pass, if there is one. */
+  readonly puts?: PutGate;
+  readonly options: WatchOptions;
+  readonly env: Env;
+  readonly version: string;
+  readonly emit: (event: WatchEvent) => void;
+  readonly validate?: Validate;
+  /**
+   * Finds all databases that are present, named ones too; asked every 5 s. Those that are new are watched,
+   * those that are not found any more let go. With it, watching goes on while nothing is watched, unless
+   * `isNamedOnly`.
+   */
+  readonly discover?: Discover;
+  /** Whether only what is named can be found: the watch ends when nothing of it can be watched. */
+  readonly isNamedOnly?: boolean;
+  /** What the first discovery left out. */
+  readonly leftOut?: readonly LeftOut[];
+  /** The conditions that the store was opened with, if it was. */
+  readonly storeConditions?: Conditions;
+  /** Where its socket may lie; default: as the environment of this process says. */
+  readonly runtimeFolders?: RuntimeFolders;
+  /** Told once, before the first event. */
+  readonly onStart?: (watch: RunningWatch) => void;
+}
+
+/**
+ * Watches databases until `signal` aborts, or until each of them has stopped for good and none can be found.
+ * @param targets what is present now: the result of the first discovery
+ */
+export async function watch(
+  targets: readonly WatchTarget[],
+  input: WatchInput,
+  signal: AbortSignal,
+): Promise<WatchResult> {
+  const { discover, onStart, validate, store, options, env, version } = input;
+  const aliveStore = store instanceof RetryingStore ? store.once : store;
+  const emit = (event: WatchEvent): void => {
+    const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
+    if (watcher !== null) control.announce(watcher.target);
+    if (event.event === "recovered") probe.recovered(env.monotonicMs());
+    input.emit(event);
+  };
+  const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
+  const context: WatchContext = {
+    outage: new Outage(env, (until) => aliveStore.head(ALIVE_KEY, { signal: until }), signal),
+    store,
+    options,
+    env,
+    version,
+    validate,
+    emit,
+    ...(input.puts === undefined ? {} : { puts: input.puts }),
+    conditions: storeConditions,
+    storeConditions,
+    stopping: signal,
+    anchors: new Slots(ANCHORS_AT_ONCE),
+    attaches: new Slots(ATTACHES_AT_ONCE),
+    upkeeps: new Slots(UPKEEPS_AT_ONCE),
+    writers: new OwnWriters(),
+  };
+  const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
+  const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());
+  const probe = new CreateOnlyProbe(store, env);
+  const backlog = new Backlog(storeConditions, input.puts);
+  const accept = (found: Found): void => {
+    fleet.accept(found);
+    control.refresh();
+  };
+  try {
+    onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
+    accept({ targets, leftOut: input.leftOut ?? [] });
+    const discovery = discover && new Discovery(discover, env, signal, accept);
+    await loop(fleet, { discovery, probe, backlog }, input.isNamedOnly === true, context);
+    await fleet.drain();
+  } finally {
+    control.close();
+    await fleet.close();
+  }
+  return fleet.result();
+}
+
+const NOBODY: ReadonlySet<DatabaseWatcher> = new Set();
+
+/** What runs beside the databases. */
+interface Beside {
+  readonly discovery: Discovery | undefined;
+  readonly probe: CreateOnlyProbe;
+  readonly backlog: Backlog;
+}
+
+async function loop(
+  fleet: Fleet,
+  { discovery, probe, backlog }: Beside,
+  isNamedOnly: boolean,
+  context: WatchContext,
+): Promise<void> {
+  const { env, options, stopping } = context;
+  const { watchers } = fleet;
+  const isOpenEnded = discovery !== undefined && !isNamedOnly;
+  const bytesMax = options.spoolBytesMax ?? Number.POSITIVE_INFINITY;
+  let isPaused = false;
+  let paused: ReadonlySet<DatabaseWatcher> = NOBODY;
+  let wasAnyActive = true;
+  let nextBudgetMs = 0;
+  for (let tick = 0; !stopping.aborted; tick++) {
+    const nowMs = env.monotonicMs();
+    discovery?.startDue(nowMs);
+    probe.startDue(nowMs);
+    if (nowMs >= nextBudgetMs) {
+      nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
+      isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
+      paused = isPaused ? overShare(watchers, bytesMax) : NOBODY;
+      backlog.look(nowMs, watchers);
+    }
+    let isAnyRunning = fleet.lookLeaving(nowMs) || isOpenEnded;
+    let isAnyActive = false;
+    for (let i = 0; i < watchers.length; i++) {
+      const watcher = watchers[i]!;
+      if (watcher.stopped !== null || watcher.leaving !== null) continue;
+      isAnyRunning ||= !watcher.isIdle;
+      watcher.isPaused = paused.has(watcher);
+      const isActive = watcher.isActive(nowMs);
+      isAnyActive ||= isActive;
+      // Beside busy databases an idle one is looked at on every second tick: as often as when all are idle.
+      if (isActive || !wasAnyActive || (tick + i) % 2 === 0) look(watcher, nowMs);
+    }
+    if (!isAnyRunning) return;
+    wasAnyActive = isAnyActive;
+    await env.sleep(isAnyActive ? ACTIVE_TICK_MS : IDLE_TICK_MS, stopping);
+  }
+}
+
+/** Whatever goes wrong in a look is a failure of that database alone. */
+function look(watcher: DatabaseWatcher, nowMs: number): void {
+  try {
+    watcher.look(nowMs);
+  } catch (error) {
+    watcher.fail(error);
+  }
+}
+
+export type { Discover, WatchResult };

@@ -1,0 +1,178 @@
+/**
+ * What LTX objects a destination holds: listings by database and level, and the few bytes of an object that
+ * tell its time and checksums. The listing is the truth; the manifest is an index that may be missing or
+ * stale.
+ */
+import { hasCode, WalrustError } from "../../errors.ts";
+import {
+  formatTxid,
+  type KeyLayout,
+  levelPrefix,
+  type ObjectName,
+  objectKey,
+  parseObjectKey,
+  SNAPSHOT_LEVEL,
+} from "../../format/keys.ts";
+import type { LtxHeader, LtxTrailer } from "../../format/ltx.ts";
+import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
+import type { Txid } from "../../format/types.ts";
+import { decodeMetadata } from "../contract/object-metadata.ts";
+import type { ObjectInfo, ObjectStore } from "../contract/store.ts";
+
+/** The levels an LTX object can be on: increments, three of compactions, snapshots. */
+export const LEVELS = [0, 1, 2, 3, SNAPSHOT_LEVEL] as const;
+
+/** One LTX object of a database. */
+export interface LtxObject {
+  readonly key: string;
+  readonly level: number;
+  readonly minTxid: Txid;
+  readonly maxTxid: Txid;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** When the store got it, if that is not `modifiedMs`. */
+  readonly storedMs?: number;
+}
+
+/**
+ * The objects of one level, by ascending min TXID, after `startAfter` if given.
+ * @throws WalrustError code "integrity" when the store names one of them twice, or a storage code
+ */
+export async function listLevel(
+  store: ObjectStore,
+  database: string,
+  level: number,
+  options: { startAfter?: string; signal?: AbortSignal } = {},
+): Promise<LtxObject[]> {
+  const objects: LtxObject[] = [];
+  for await (const info of store.list(levelPrefix(store.layout, database, level), options)) {
+    // Other databases may lie below a folder that is a level of this one.
+    const name = parseObjectKey(store.layout, info.key);
+    if (name === null || name.database !== database || name.level !== level) continue;
+    if (objects.at(-1)?.key === info.key) throw listedTwice(store, info.key);
+    objects.push(ltxObjectOf(store.layout, name, info));
+  }
+  return objects;
+}
+
+/** What a listing of a level starts after, to begin with the objects whose min TXID is `minTxid`. */
+export function levelBegin(store: ObjectStore, database: string, level: number, minTxid: Txid): string {
+  return `${levelPrefix(store.layout, database, level)}${formatTxid(minTxid)}`;
+}
+
+/** An entry of a listing as the LTX object that its key names. */
+export function ltxObjectOf(layout: KeyLayout, name: ObjectName, info: ObjectInfo): LtxObject {
+  const { database, level, minTxid, maxTxid } = name;
+  return {
+    // A text of its own: a part of the listing's would keep the whole page in memory.
+    key: objectKey(layout, database, level, minTxid, maxTxid),
+    level,
+    minTxid,
+    maxTxid,
+    sizeBytes: info.sizeBytes,
+    modifiedMs: info.modifiedMs,
+    ...(info.storedMs === undefined ? {} : { storedMs: info.storedMs }),
+  };
+}
+
+/** The error about a key, or a folder, that a listing names twice: one of the two is something else. */
+export function listedTwice(store: ObjectStore, key: string): WalrustError {
+  return new WalrustError("integrity", `The listing of ${store.url} names ${JSON.stringify(key)} twice`, {
+    hint: "The store changes names in its listings, and one of the two objects cannot be seen",
+    context: { key },
+  });
+}
+
+/** All LTX objects of a database, level by level. */
+export async function listObjects(
+  store: ObjectStore,
+  database: string,
+  signal?: AbortSignal,
+): Promise<LtxObject[]> {
+  const options = signal === undefined ? {} : { signal };
+  const levels = await Promise.all(LEVELS.map((level) => listLevel(store, database, level, options)));
+  return levels.flat();
+}
+
+/** The newest object of a database over all levels (highest max TXID; increments before others), or null. */
+export function newestObjectOrNull(objects: readonly LtxObject[]): LtxObject | null {
+  let newest: LtxObject | null = null;
+  for (const object of objects) {
+    const isNewer = newest === null || object.maxTxid > newest.maxTxid;
+    const isFiner = newest !== null && object.maxTxid === newest.maxTxid && object.level < newest.level;
+    if (isNewer || isFiner) newest = object;
+  }
+  return newest;
+}
+
+/** Reads an object's LTX header with a ranged get. @throws WalrustError code "corrupt" or a storage code */
+export async function readHeader(store: ObjectStore, key: string, signal?: AbortSignal): Promise<LtxHeader> {
+  const bytes = await readRange(store, key, 0, LTX_HEADER_SIZE, signal);
+  return withKey(key, () => decodeLtxHeader(bytes));
+}
+
+/**
+ * Reads an object's capture time, from its header, which its metadata must confirm, if there is some.
+ * @throws WalrustError code "corrupt", "integrity" when the two disagree, or a storage code
+ */
+export async function readTime(store: ObjectStore, key: string, signal?: AbortSignal): Promise<number> {
+  const range = { offset: 0, length: LTX_HEADER_SIZE };
+  const body = await store.get(key, { range, ...(signal === undefined ? {} : { signal }) });
+  const bytes = await body.bytes();
+  const { timestampMs } = withKey(key, () => decodeLtxHeader(bytes));
+  const { timeMs } = decodeMetadata(key, body.metadata);
+  if (timeMs === null || timeMs === timestampMs) return timestampMs;
+  throw new WalrustError(
+    "integrity",
+    `${key} has time ${timestampMs} in its header, ${timeMs} in its metadata`,
+    {
+      hint: "The object was damaged or edited; run `walrust verify`, or restore a point by its TXID",
+      context: { key },
+    },
+  );
+}
+
+/** Reads an object's LTX trailer with a ranged get. @throws WalrustError code "corrupt" or a storage code */
+export async function readTrailer(
+  store: ObjectStore,
+  object: LtxObject,
+  header: LtxHeader,
+  signal?: AbortSignal,
+): Promise<LtxTrailer> {
+  const offset = object.sizeBytes - LTX_TRAILER_SIZE;
+  const bytes = await readRange(store, object.key, Math.max(0, offset), LTX_TRAILER_SIZE, signal);
+  return withKey(object.key, () => decodeLtxTrailer(bytes, header));
+}
+
+async function readRange(
+  store: ObjectStore,
+  key: string,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const body = await store.get(key, {
+    range: { offset, length },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return body.bytes();
+}
+
+/** Runs a decoder and names the object in its error. */
+export function withKey<T>(key: string, decode: () => T): T {
+  try {
+    return decode();
+  } catch (error) {
+    if (!hasCode(error, "corrupt")) throw error;
+    throw new WalrustError("corrupt", `${key}: ${error.message}`, { context: { key }, cause: error });
+  }
+}
+
+/** The key of an object. */
+export function keyOf(
+  store: ObjectStore,
+  database: string,
+  object: { level: number; minTxid: Txid; maxTxid: Txid },
+): string {
+  return objectKey(store.layout, database, object.level, object.minTxid, object.maxTxid);
+}

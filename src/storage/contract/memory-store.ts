@@ -1,0 +1,160 @@
+/**
+ * An ObjectStore in memory, for tests and the simulation: the same order and the same errors as the others,
+ * and no faults of its own. Faults are injected by a wrapper around it.
+ *
+ * Invariant: an entry's bytes are a copy that never changes; an overwrite replaces the entry.
+ */
+import { type Env, SILENT_LOG, systemEnv } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { objectBodyOfBytes, putBodyChunks, putBodySize } from "./object-body.ts";
+import {
+  assertFolderPrefix,
+  assertObjectKey,
+  assertObjectMetadata,
+  assertObjectPrefix,
+  clampRange,
+  compareKeys,
+} from "./object-rules.ts";
+import type {
+  ByteRange,
+  KeptKey,
+  ListOptions,
+  ObjectBody,
+  ObjectHead,
+  ObjectInfo,
+  ObjectMetadata,
+  ObjectStore,
+  PutBody,
+  PutOptions,
+  StoreCapabilities,
+} from "./store.ts";
+
+interface Entry {
+  readonly bytes: Uint8Array;
+  readonly metadata: ObjectMetadata;
+  readonly modifiedMs: number;
+}
+
+/** How a MemoryStore is set up; everything has a default. */
+export interface MemoryStoreOptions {
+  readonly url?: string;
+  readonly layout?: "s3" | "file";
+  readonly env?: Pick<Env, "nowMs">;
+  /** False: every call fails with "missing-bucket". */
+  readonly bucketExists?: boolean;
+}
+
+/** Objects in a Map. */
+export class MemoryStore implements ObjectStore {
+  readonly url: string;
+  readonly layout: "s3" | "file";
+  readonly capabilities: StoreCapabilities = { conditionalPut: "yes" };
+  readonly #env: Pick<Env, "nowMs">;
+  readonly #bucketExists: boolean;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(options: MemoryStoreOptions = {}) {
+    this.url = options.url ?? "s3://memory";
+    this.layout = options.layout ?? "s3";
+    this.#env = options.env ?? systemEnv(SILENT_LOG);
+    this.#bucketExists = options.bucketExists ?? true;
+  }
+
+  async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
+    assertObjectKey(key);
+    assertObjectMetadata(options.metadata ?? {});
+    this.#assertUsable(options.signal);
+    const bytes = await copyBody(body);
+    // No await from here on: the check and the set are one step.
+    if (options.createOnly && this.#entries.has(key)) {
+      throw new WalrustError("precondition", `Cannot create ${key} in ${this.url}: it exists`, {
+        context: { key },
+      });
+    }
+    const modifiedMs = options.modifiedMs ?? this.#env.nowMs();
+    this.#entries.set(key, { bytes, metadata: { ...options.metadata }, modifiedMs });
+  }
+
+  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
+    const entry = this.#entryOf(key, options.signal);
+    const { offset, length } = clampRange(options.range, entry.bytes.byteLength);
+    return objectBodyOfBytes(headOf(key, entry), entry.bytes.slice(offset, offset + length));
+  }
+
+  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+    return headOf(key, this.#entryOf(key, options.signal));
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    assertObjectPrefix(prefix);
+    this.#assertUsable(options.signal);
+    for (const key of this.#sortedKeys(prefix)) {
+      if (options.startAfter !== undefined && compareKeys(key, options.startAfter) <= 0) continue;
+      const entry = this.#entries.get(key);
+      if (entry === undefined) continue;
+      yield { key, sizeBytes: entry.bytes.byteLength, modifiedMs: entry.modifiedMs };
+      options.signal?.throwIfAborted();
+    }
+  }
+
+  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+    assertFolderPrefix(prefix);
+    this.#assertUsable(options.signal);
+    const folders = new Set<string>();
+    for (const key of this.#sortedKeys(prefix)) {
+      const slash = key.indexOf("/", prefix.length);
+      if (slash !== -1) folders.add(key.slice(prefix.length, slash));
+    }
+    return [...folders];
+  }
+
+  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
+    for (const key of keys) assertObjectKey(key);
+    this.#assertUsable(options.signal);
+    for (const key of keys) this.#entries.delete(key);
+    return [];
+  }
+
+  async probe(key: string): Promise<StoreCapabilities> {
+    assertObjectKey(key);
+    this.#assertUsable();
+    return this.capabilities;
+  }
+
+  async close(): Promise<void> {}
+
+  #entryOf(key: string, signal?: AbortSignal): Entry {
+    assertObjectKey(key);
+    this.#assertUsable(signal);
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) return entry;
+    throw new WalrustError("not-found", `Cannot read ${key} in ${this.url}: no such object`, {
+      context: { key },
+    });
+  }
+
+  #sortedKeys(prefix: string): string[] {
+    return [...this.#entries.keys()].filter((key) => key.startsWith(prefix)).sort(compareKeys);
+  }
+
+  #assertUsable(signal?: AbortSignal): void {
+    signal?.throwIfAborted();
+    if (this.#bucketExists) return;
+    throw new WalrustError("missing-bucket", `Cannot use ${this.url}: the bucket does not exist`);
+  }
+}
+
+function headOf(key: string, entry: Entry): ObjectHead {
+  const { bytes, metadata, modifiedMs } = entry;
+  return { key, sizeBytes: bytes.byteLength, modifiedMs, metadata };
+}
+
+async function copyBody(body: PutBody): Promise<Uint8Array> {
+  const bytes = new Uint8Array(putBodySize(body));
+  let offset = 0;
+  for await (const chunk of putBodyChunks(body)) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return bytes;
+}

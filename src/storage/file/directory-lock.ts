@@ -1,0 +1,115 @@
+/**
+ * One writer at a time in a directory of a file:// destination: inside this process by a queue, across
+ * processes by `flock` on the directory itself. Nothing is left behind by a crash, for the kernel drops the
+ * lock.
+ *
+ * What it protects is the pair of an object and its sidecar. Create-only puts do not depend on it (they are
+ * decided by `link`), so a file system without flock loses nothing but the pairing of two simultaneous
+ * writers of one key.
+ */
+import { dlopen, type Pointer, read } from "bun:ffi";
+import { type FileHandle, open } from "node:fs/promises";
+import type { Env } from "../../env.ts";
+import { errorMessage, WalrustError } from "../../errors.ts";
+
+const LOCK_EXCLUSIVE = 2;
+const LOCK_NON_BLOCKING = 4;
+/** EWOULDBLOCK: 11 on Linux, 35 on macOS. */
+const WOULD_BLOCK: ReadonlySet<number> = new Set([11, 35]);
+const POLL_INTERVAL_MS = 5;
+const WAIT_MAX_MS = 30_000;
+
+/** Who is next for a directory of this process; an entry goes away when nobody waits. */
+const queues = new Map<string, Promise<void>>();
+
+/**
+ * Runs `action` while holding the lock of `directory`, with the directory open (for fsync).
+ *
+ * @throws WalrustError "storage", retryable, when another process holds the lock for 30 s; else what
+ *   opening the directory or `action` throws.
+ */
+export async function withDirectoryLock<T>(
+  directory: string,
+  env: Env,
+  action: (handle: FileHandle) => Promise<T>,
+): Promise<T> {
+  const previous = queues.get(directory) ?? Promise.resolve();
+  const { promise: turn, resolve: release } = Promise.withResolvers<void>();
+  const tail = previous.then(() => turn);
+  queues.set(directory, tail);
+  await previous;
+  try {
+    return await withFlock(directory, env, action);
+  } finally {
+    release();
+    if (queues.get(directory) === tail) queues.delete(directory);
+  }
+}
+
+async function withFlock<T>(
+  directory: string,
+  env: Env,
+  action: (handle: FileHandle) => Promise<T>,
+): Promise<T> {
+  const handle = await open(directory, "r");
+  try {
+    await acquire(handle, directory, env);
+    return await action(handle);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function acquire(handle: FileHandle, directory: string, env: Env): Promise<void> {
+  let waitedMs = 0;
+  while (tryFlock(handle.fd, env) === "busy") {
+    if (waitedMs >= WAIT_MAX_MS) {
+      throw new WalrustError("storage", `Cannot write to ${directory}: another process holds its lock`, {
+        hint: "Another walrust process is writing there, or hangs: stop it.",
+        retryable: true,
+      });
+    }
+    await env.sleep(POLL_INTERVAL_MS);
+    waitedMs += POLL_INTERVAL_MS;
+  }
+}
+
+interface Flock {
+  flock(fd: number, operation: number): number;
+  errno(): number;
+}
+
+let loaded: Flock | null | undefined;
+
+function tryFlock(fd: number, env: Env): "held" | "busy" | "unsupported" {
+  if (loaded === undefined) loaded = loadFlockOrNull(env);
+  if (loaded === null) return "unsupported";
+  if (loaded.flock(fd, LOCK_EXCLUSIVE | LOCK_NON_BLOCKING) === 0) return "held";
+  return WOULD_BLOCK.has(loaded.errno()) ? "busy" : "unsupported";
+}
+
+function loadFlockOrNull(env: Env): Flock | null {
+  const libraries =
+    process.platform === "darwin"
+      ? ["libSystem.B.dylib"]
+      : ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
+  const errnoName = process.platform === "darwin" ? "__error" : "__errno_location";
+  let reason = "";
+  for (const library of libraries) {
+    try {
+      const { symbols } = dlopen(library, {
+        flock: { args: ["int", "int"], returns: "int" },
+        [errnoName]: { args: [], returns: "ptr" },
+      });
+      const call = symbols as unknown as Record<string, (...args: number[]) => unknown>;
+      return {
+        flock: (fd, operation) => Number(call["flock"]!(fd, operation)),
+        errno: () => read.i32(call[errnoName]!() as Pointer, 0),
+      };
+    } catch (error) {
+      reason = errorMessage(error);
+    }
+  }
+  env.log.warn("no flock on this system: file destinations are locked within this process only", { reason });
+  return null;
+}

@@ -1,0 +1,337 @@
+/**
+ * An ObjectStore in a local directory (`file:///dir`), in the layout of Litestream's file replica. Writing is
+ * in file-put.ts; here are reading, listing and deletion.
+ *
+ * A missing root is "missing-bucket" for whoever reads, and is created by the first put.
+ */
+import { type FileHandle, lstat, readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Env, SILENT_LOG, systemEnv } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { probeConditionalPut } from "../contract/create-only-check.ts";
+import { CHUNK_SIZE_BYTES, handleChunks, objectBody, objectBodyOfBytes } from "../contract/object-body.ts";
+import {
+  assertFolderPrefix,
+  assertObjectKey,
+  assertObjectMetadata,
+  assertObjectPrefix,
+  clampRange,
+} from "../contract/object-rules.ts";
+import type {
+  ByteRange,
+  KeptKey,
+  Leftover,
+  ListOptions,
+  ObjectBody,
+  ObjectHead,
+  ObjectInfo,
+  ObjectStore,
+  PutBody,
+  PutOptions,
+  StoreCapabilities,
+} from "../contract/store.ts";
+import { withDirectoryLock } from "./directory-lock.ts";
+import { fileError, isAbsent, isDirectory, removeFile } from "./file-calls.ts";
+import { assertInside, openFile } from "./file-inside.ts";
+import { findLeftovers, removeLeftover } from "./file-leftovers.ts";
+import { isTemporaryName, putFile, readFileMetadata, readSidecarTextOrNull } from "./file-put.ts";
+import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
+import { isObjectName, type Walk, walkFolders, walkObjects } from "./file-walk.ts";
+
+/** Temporary files of a crashed put are swept away when they are this old. */
+const TEMPORARY_AGE_MAX_MS = 24 * 3600 * 1000;
+/** How often head and get look again when an object is being replaced under them. */
+const READ_ATTEMPTS_MAX = 20;
+
+/** Entries that are neither files nor folders of which a store tells. */
+const STRANGERS_MAX = 100;
+
+/** Where a FileStore lives. */
+export interface FileStoreOptions {
+  /** The root folder, absolute. */
+  readonly path: string;
+  readonly env?: Env;
+}
+
+/** An object opened for reading, with its metadata. */
+interface OpenObject {
+  readonly handle: FileHandle;
+  readonly path: string;
+  readonly inode: number;
+  readonly head: ObjectHead;
+}
+
+/** Objects as files below a folder. */
+export class FileStore implements ObjectStore {
+  readonly url: string;
+  readonly layout = "file";
+  readonly capabilities: StoreCapabilities = { conditionalPut: "yes" };
+  readonly #root: string;
+  readonly #env: Env;
+
+  #hasSeenRoot = false;
+  readonly #strangers = new Set<string>();
+
+  constructor(options: FileStoreOptions) {
+    this.#root = options.path;
+    this.#env = options.env ?? systemEnv(SILENT_LOG);
+    this.url = pathToFileURL(options.path).href;
+  }
+
+  async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
+    assertFileKey(key);
+    assertObjectMetadata(options.metadata ?? {});
+    options.signal?.throwIfAborted();
+    const path = join(this.#root, key);
+    // Made by the first put of all; one that was there and is gone is a disk that was unmounted.
+    if (this.#hasSeenRoot) await this.#assertRoot();
+    const outcome = await this.#inside(key, () => putFile(path, body, options, this.#env)).catch((error) => {
+      options.signal?.throwIfAborted();
+      throw fileError("write", path, error);
+    });
+    this.#hasSeenRoot = true;
+    if (outcome === "written") return;
+    throw new WalrustError("precondition", `Cannot create ${key} in ${this.url}: it exists`, {
+      context: { key },
+    });
+  }
+
+  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
+    const object = await this.#open(key, options.signal);
+    const { handle, path, head } = object;
+    try {
+      const { offset, length } = clampRange(options.range, head.sizeBytes);
+      if (length > CHUNK_SIZE_BYTES) return objectBody(head, reopenedChunks(object, offset, length));
+      const bytes = new Uint8Array(length);
+      let position = 0;
+      for await (const chunk of handleChunks(handle, path, offset, length)) {
+        bytes.set(chunk, position);
+        position += chunk.byteLength;
+      }
+      return objectBodyOfBytes(head, bytes);
+    } catch (error) {
+      throw fileError("read", path, error);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+    const { handle, head } = await this.#open(key, options.signal);
+    await handle.close();
+    return head;
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    assertObjectPrefix(prefix);
+    options.signal?.throwIfAborted();
+    await this.#assertRoot();
+    await this.#assertFolder(prefix.slice(0, prefix.lastIndexOf("/") + 1));
+    for await (const info of walkObjects(this.#walk, prefix, options.startAfter)) {
+      yield info;
+      options.signal?.throwIfAborted();
+    }
+  }
+
+  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+    assertFolderPrefix(prefix);
+    options.signal?.throwIfAborted();
+    await this.#assertRoot();
+    await this.#assertFolder(prefix);
+    return await walkFolders(this.#walk, prefix);
+  }
+
+  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
+    for (const key of keys) assertFileKey(key);
+    options.signal?.throwIfAborted();
+    if (keys.length === 0) return [];
+    await this.#assertRoot();
+    for (const [folder, keysThere] of Map.groupBy(keys, (key) => dirname(key))) {
+      options.signal?.throwIfAborted();
+      await this.#assertFolder(folder);
+      const paths = keysThere.map((key) => join(this.#root, key));
+      await this.#deleteInFolder(join(this.#root, folder), paths);
+    }
+    return [];
+  }
+
+  async probe(key: string): Promise<StoreCapabilities> {
+    return { conditionalPut: await probeConditionalPut(this, key) };
+  }
+
+  async leftovers(folder: string): Promise<Leftover[]> {
+    assertFolderPrefix(folder);
+    await this.#assertFolder(folder);
+    return await findLeftovers(this.#root, folder);
+  }
+
+  async removeLeftovers(keys: readonly string[]): Promise<string[]> {
+    const removed: string[] = [];
+    for (const key of keys) {
+      assertObjectKey(key);
+      const path = join(this.#root, key);
+      await this.#assertFolder(dirname(key));
+      const isRemoved = await withDirectoryLock(dirname(path), this.#env, () => removeLeftover(path)).catch(
+        (error) => {
+          throw fileError("delete", path, error);
+        },
+      );
+      if (isRemoved) removed.push(key);
+    }
+    return removed;
+  }
+
+  async close(): Promise<void> {}
+
+  /** Opens an object together with the sidecar that belongs to it. */
+  async #open(key: string, signal: AbortSignal | undefined): Promise<OpenObject> {
+    assertFileKey(key);
+    signal?.throwIfAborted();
+    const path = join(this.#root, key);
+    try {
+      await assertInside(this.#root, dirname(key));
+      for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
+        const object = await openObjectOrNull(key, path);
+        if (object !== null) return object;
+      }
+    } catch (error) {
+      if (!isAbsent(error)) throw fileError("read", path, error);
+      await this.#assertRoot();
+      throw new WalrustError("not-found", `Cannot read ${key} in ${this.url}: no such object`, {
+        context: { key },
+      });
+    }
+    throw new WalrustError("storage", `Cannot read ${path}: it is replaced again and again`, {
+      retryable: true,
+    });
+  }
+
+  /** Passes over everything that is neither file nor folder, and reports it once. */
+  get #walk(): Walk {
+    const onStranger = (key: string): void => {
+      if (this.#strangers.has(key) || this.#strangers.size === STRANGERS_MAX) return;
+      this.#strangers.add(key);
+      const what = `${key} in ${this.url} is neither a file nor a folder: it is passed over`;
+      this.#env.log.warn(what, { hint: "Only the destination itself may be a symbolic link" });
+    };
+    return { root: this.#root, onStranger };
+  }
+
+  /** Runs `work` on an object once nothing leads out on the way to it. */
+  async #inside<T>(key: string, work: () => Promise<T>): Promise<T> {
+    await assertInside(this.#root, dirname(key));
+    return await work();
+  }
+
+  async #assertFolder(folder: string): Promise<void> {
+    await assertInside(this.#root, folder).catch((error) => {
+      throw fileError("use", join(this.#root, folder), error);
+    });
+  }
+
+  async #assertRoot(): Promise<void> {
+    const isThere = await isDirectory(this.#root).catch((error) => {
+      throw fileError("read", this.#root, error);
+    });
+    if (isThere) return;
+    throw new WalrustError("missing-bucket", `Cannot use ${this.url}: the directory does not exist`, {
+      hint: "Check the path, and whether the disk is mounted.",
+    });
+  }
+
+  async #deleteInFolder(folder: string, paths: readonly string[]): Promise<void> {
+    try {
+      if (!(await isDirectory(folder))) return;
+      await withDirectoryLock(folder, this.#env, async (handle) => {
+        for (const path of paths) await deleteObject(path);
+        await sweepTemporaryFiles(folder, this.#env.nowMs());
+        await handle.sync();
+      });
+    } catch (error) {
+      throw fileError("delete in", folder, error);
+    }
+  }
+}
+
+/** As `assertObjectKey`, and not one of the names that are ours. */
+function assertFileKey(key: string): void {
+  assertObjectKey(key);
+  if (isObjectName(key)) return;
+  throw new WalrustError("storage", `Cannot use object key ${JSON.stringify(key)}: its ending is reserved`);
+}
+
+/**
+ * The object with its metadata, or null when its sidecar changed meanwhile. @throws what the system throws.
+ */
+async function openObjectOrNull(key: string, path: string): Promise<OpenObject | null> {
+  const textBefore = await readSidecarTextOrNull(path);
+  const handle = await openFile(path);
+  try {
+    const stats = await handle.stat();
+    const textAfter = await readSidecarTextOrNull(path);
+    if (textBefore !== textAfter) {
+      await handle.close();
+      return null;
+    }
+    const metadata = await readFileMetadata(handle, path, stats.size, textAfter);
+    const head = { key, sizeBytes: stats.size, modifiedMs: Math.round(stats.mtimeMs), metadata };
+    return { handle, path, inode: stats.ino, head };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/**
+ * Chunks of an object that is opened only when somebody reads them: a body nobody reads holds no descriptor.
+ */
+async function* reopenedChunks(
+  object: OpenObject,
+  offset: number,
+  length: number,
+): AsyncGenerator<Uint8Array> {
+  const { path, inode } = object;
+  try {
+    const handle = await openFile(path);
+    try {
+      if ((await handle.stat()).ino !== inode) {
+        throw new WalrustError("storage", `Cannot read ${path}: it was replaced meanwhile`, {
+          retryable: true,
+        });
+      }
+      yield* handleChunks(handle, path, offset, length);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (!isAbsent(error)) throw fileError("read", path, error);
+    throw new WalrustError("not-found", `Cannot read ${path}: it was deleted meanwhile`, {
+      context: { key: object.head.key },
+    });
+  }
+}
+
+/**
+ * Removes the object first: a sidecar without object means nothing, an object without sidecar is
+ * Litestream's.
+ */
+async function deleteObject(path: string): Promise<void> {
+  const stats = await lstat(path).catch((error) => {
+    if (isAbsent(error)) return null;
+    throw error;
+  });
+  if (stats?.isDirectory()) return;
+  await removeFile(path);
+  await removeFile(`${path}${SIDECAR_SUFFIX}`);
+}
+
+async function sweepTemporaryFiles(folder: string, nowMs: number): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!isTemporaryName(name)) continue;
+    const path = join(folder, name);
+    const stats = await lstat(path).catch(() => null);
+    // The change time, for the modification time of a temporary file may have been set to that of a capture.
+    if (stats !== null && nowMs - stats.ctimeMs > TEMPORARY_AGE_MAX_MS) await removeFile(path);
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * An ObjectStore that tries again: every call of the store below it, a listing page by page, and a body from
+ * where it broke off.
+ *
+ * A put whose answer was lost may have taken effect, and its repetition then finds our own object. So
+ * "precondition" is success if the object there has our content and all our metadata, which names the writer.
+ * This is asked after a first attempt too, for Bun's fetch sends a request again by itself when a kept-alive
+ * connection was closed under it. Without metadata nothing tells us from another writer of the same bytes:
+ * then only repeated attempts count.
+ */
+import type { Env } from "../../env.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
+import { objectBody, putBodySha256, putBodySize } from "../contract/object-body.ts";
+import { NO_RETRY, type RetryContext, type RetryPolicy, withRetry } from "../contract/retry.ts";
+import type {
+  ByteRange,
+  KeptKey,
+  Leftover,
+  ListOptions,
+  ObjectBody,
+  ObjectHead,
+  ObjectInfo,
+  ObjectStore,
+  PutBody,
+  PutOptions,
+  StoreCapabilities,
+  UnfinishedUpload,
+} from "../contract/store.ts";
+import type { PutLimit } from "./put-gate.ts";
+
+/** Wraps a store with retries. */
+export class RetryingStore implements ObjectStore {
+  readonly #inner: ObjectStore;
+  readonly #env: Env;
+  readonly #policy: RetryPolicy;
+  readonly #putSlots: PutLimit | undefined;
+  #once: RetryingStore | null = null;
+
+  /** @param putSlots limits attempts to put: an attempt waits for a slot, the waits in between hold none */
+  constructor(inner: ObjectStore, env: Env, policy: RetryPolicy, putSlots?: PutLimit) {
+    this.#inner = inner;
+    this.#env = env;
+    this.#policy = policy;
+    this.#putSlots = putSlots;
+  }
+
+  /** The same store with a single attempt for each call. */
+  get once(): RetryingStore {
+    this.#once ??= new RetryingStore(this.#inner, this.#env, NO_RETRY, this.#putSlots);
+    return this.#once;
+  }
+
+  get url(): string {
+    return this.#inner.url;
+  }
+
+  get layout(): "s3" | "file" {
+    return this.#inner.layout;
+  }
+
+  get capabilities(): StoreCapabilities {
+    return this.#inner.capabilities;
+  }
+
+  async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
+    await withRetry(this.#context("put", options.signal), async (attemptIndex) => {
+      try {
+        const attempt = (): Promise<void> => this.#inner.put(key, body, options);
+        const facts = { sizeBytes: putBodySize(body), turn: options.turn };
+        await (this.#putSlots === undefined ? attempt() : this.#putSlots.run(attempt, options.signal, facts));
+      } catch (error) {
+        if (!options.createOnly || !hasCode(error, "precondition")) throw error;
+        const isAnonymous = Object.keys(options.metadata ?? {}).length === 0;
+        if (isAnonymous && attemptIndex === 0) throw error;
+        if (!(await this.#isOurs(key, body, options))) throw error;
+      }
+    });
+  }
+
+  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
+    const body = await withRetry(this.#context("get", options.signal), () => this.#inner.get(key, options));
+    return objectBody(headOf(body), this.#resumedChunks(body, options));
+  }
+
+  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+    return await withRetry(this.#context("head", options.signal), () => this.#inner.head(key, options));
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    let { startAfter } = options;
+    const first = { ...options, progress: { held: null } };
+    let entries = this.#inner.list(prefix, first)[Symbol.asyncIterator]();
+    try {
+      while (true) {
+        const { done, value } = await withRetry(
+          this.#context("list", options.signal),
+          async (attemptIndex) => {
+            if (attemptIndex > 0) {
+              const from =
+                startAfter === options.startAfter ? first : { ...options, startAfter: startAfter! };
+              entries = this.#inner.list(prefix, from)[Symbol.asyncIterator]();
+            }
+            return await entries.next();
+          },
+        );
+        if (done) return;
+        startAfter = value.key;
+        yield value;
+      }
+    } finally {
+      await entries.return?.();
+    }
+  }
+
+  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+    const context = this.#context("listFolders", options.signal);
+    return await withRetry(context, () => this.#inner.listFolders(prefix, options));
+  }
+
+  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
+    const context = this.#context("delete", options.signal);
+    return await withRetry(context, () => this.#inner.delete(keys, options));
+  }
+
+  async probe(key: string): Promise<StoreCapabilities> {
+    return await withRetry(this.#context("probe", undefined), () => this.#inner.probe(key));
+  }
+
+  async leftovers(folder: string): Promise<Leftover[]> {
+    return (await this.#inner.leftovers?.(folder)) ?? [];
+  }
+
+  async removeLeftovers(keys: readonly string[]): Promise<string[]> {
+    return (await this.#inner.removeLeftovers?.(keys)) ?? [];
+  }
+
+  async unfinishedUploads(
+    prefix: string,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<UnfinishedUpload[]> {
+    const context = this.#context("unfinishedUploads", options.signal);
+    return (await withRetry(context, async () => this.#inner.unfinishedUploads?.(prefix, options))) ?? [];
+  }
+
+  async abortUploads(
+    uploads: readonly UnfinishedUpload[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const context = this.#context("abortUploads", options.signal);
+    await withRetry(context, async () => this.#inner.abortUploads?.(uploads, options));
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+  }
+
+  #context(operation: string, signal: AbortSignal | undefined): RetryContext {
+    return {
+      env: this.#env,
+      policy: this.#policy,
+      signal,
+      onRetry: (error, retryIndex, delayMs) => {
+        this.#env.log.debug("a request to the store is tried again", {
+          operation,
+          retry: retryIndex + 1,
+          delayMs: Math.round(delayMs),
+          reason: error.message,
+        });
+      },
+    };
+  }
+
+  /** Whether the object there is the one that is being put: the same metadata, and the same bytes. */
+  async #isOurs(key: string, body: PutBody, options: PutOptions): Promise<boolean> {
+    const callOptions = options.signal === undefined ? {} : { signal: options.signal };
+    const head = await this.head(key, callOptions);
+    const metadata = options.metadata ?? {};
+    const names = new Set([...Object.keys(metadata), ...Object.keys(head.metadata)]);
+    const isSameMetadata = [...names].every((name) => metadata[name] === head.metadata[name]);
+    if (!isSameMetadata || head.sizeBytes !== putBodySize(body)) return false;
+    const found = await this.get(key, callOptions);
+    const hasher = new Bun.CryptoHasher("sha256");
+    for await (const chunk of found.chunks) hasher.update(chunk);
+    return hasher.digest("hex") === (options.sha256 ?? (await putBodySha256(body)));
+  }
+
+  /** The chunks of `first`; when it breaks off, the rest is asked for as a range of the same object. */
+  async *#resumedChunks(
+    first: ObjectBody,
+    options: { range?: ByteRange; signal?: AbortSignal },
+  ): AsyncGenerator<Uint8Array> {
+    const startOffset = options.range?.offset ?? 0;
+    const lengthBytes = Math.min(options.range?.length ?? first.sizeBytes, first.sizeBytes - startOffset);
+    let receivedBytes = 0;
+    let chunks = first.chunks[Symbol.asyncIterator]();
+    const context = this.#context("get", options.signal);
+    try {
+      while (true) {
+        const { done, value } = await withRetry(context, async (attemptIndex) => {
+          if (attemptIndex > 0) {
+            const range = { offset: startOffset + receivedBytes, length: lengthBytes - receivedBytes };
+            chunks = (await this.#getSame(first, { ...options, range })).chunks[Symbol.asyncIterator]();
+          }
+          return await chunks.next();
+        });
+        if (done) return;
+        receivedBytes += value.byteLength;
+        yield value;
+      }
+    } finally {
+      await chunks.return?.();
+    }
+  }
+
+  async #getSame(
+    first: ObjectHead,
+    options: { range: ByteRange; signal?: AbortSignal },
+  ): Promise<ObjectBody> {
+    const body = await this.#inner.get(first.key, options);
+    if (body.sizeBytes === first.sizeBytes && body.modifiedMs === first.modifiedMs) return body;
+    await dropBody(body);
+    throw new WalrustError("storage", `Cannot read ${first.key} in ${this.url}: it was replaced meanwhile`);
+  }
+}
+
+function headOf({ key, sizeBytes, modifiedMs, metadata }: ObjectBody): ObjectHead {
+  return { key, sizeBytes, modifiedMs, metadata };
+}
+
+/** Lets go of a body that is not wanted. */
+async function dropBody(body: ObjectBody): Promise<void> {
+  for await (const _ of body.chunks) return;
+}

@@ -1,0 +1,142 @@
+/**
+ * Where the keys that sign requests come from: static ones from the options or the environment, otherwise the
+ * chain of the AWS SDK (profiles, SSO, web identity, ECS, IMDS). The SDK is loaded only when the chain is
+ * needed.
+ *
+ * Keys are kept until five minutes before they end; many requests at once share one refresh.
+ */
+import type { Env } from "../../env.ts";
+import { errorMessage, WalrustError } from "../../errors.ts";
+import { storeTrust, type Trust } from "../network/trust.ts";
+import { sdkRequestHandler } from "./sdk-http.ts";
+import type { Credentials } from "./sigv4.ts";
+
+/** How long before their end temporary keys are replaced. */
+const REFRESH_AHEAD_MS = 5 * 60_000;
+
+/** Gives the keys of the moment. */
+export interface CredentialSource {
+  /** @throws WalrustError "auth" when there are none. */
+  get(): Promise<Credentials>;
+  /** Drops what is known after the store has called it expired; whether `get` may now give something else. */
+  refresh(): boolean;
+}
+
+/** What is known of the keys; names as in the configuration. */
+export interface CredentialOptions {
+  readonly accessKeyId?: string;
+  readonly secretAccessKey?: string;
+  readonly sessionToken?: string;
+  /** A profile of the AWS configuration files; wins over keys in the environment. */
+  readonly profile?: string;
+}
+
+/**
+ * The keys in `options`, else the profile in `options`, else the keys in the environment variables
+ * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else whatever the SDK's chain finds.
+ *
+ * @throws WalrustError "config" when only half of a pair of keys is given.
+ */
+export function credentialSource(
+  options: CredentialOptions,
+  environment: Readonly<Record<string, string | undefined>>,
+  region: string,
+  env: Env,
+): CredentialSource {
+  const given = staticKeysOrNull(options, "accessKeyId and secretAccessKey");
+  if (given !== null) return staticSource(given);
+  if (options.profile === undefined) {
+    const found = staticKeysOrNull(
+      {
+        accessKeyId: environment["AWS_ACCESS_KEY_ID"] || undefined,
+        secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"] || undefined,
+        sessionToken: environment["AWS_SESSION_TOKEN"] || undefined,
+      },
+      "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    );
+    if (found !== null) return staticSource(found);
+  }
+  const trust = storeTrust(undefined, environment);
+  return cachedSource((isForced) => loadFromSdk(region, options.profile, trust, isForced), env);
+}
+
+function staticKeysOrNull(
+  keys: { [Name in "accessKeyId" | "secretAccessKey" | "sessionToken"]?: string | undefined },
+  names: string,
+): Credentials | null {
+  const { accessKeyId, secretAccessKey, sessionToken } = keys;
+  if (accessKeyId === undefined && secretAccessKey === undefined) return null;
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    throw new WalrustError("config", `Cannot sign requests: of ${names} only one is set`, {
+      hint: "Set both, or neither to use the AWS credential chain.",
+    });
+  }
+  return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
+}
+
+/** A source of keys that never change. */
+export function staticSource(credentials: Credentials): CredentialSource {
+  return { get: async () => credentials, refresh: () => false };
+}
+
+/** A source that keeps what `load` gives until shortly before it ends. */
+export function cachedSource(
+  load: (isForced: boolean) => Promise<Credentials>,
+  env: Pick<Env, "nowMs">,
+): CredentialSource {
+  let current: Credentials | null = null;
+  let loading: Promise<Credentials> | null = null;
+  let isForced = false;
+  async function reload(): Promise<Credentials> {
+    try {
+      current = await load(isForced);
+      isForced = false;
+      return current;
+    } finally {
+      loading = null;
+    }
+  }
+  return {
+    async get() {
+      const expiresMs = current?.expiresMs ?? Number.POSITIVE_INFINITY;
+      if (current !== null && env.nowMs() < expiresMs - REFRESH_AHEAD_MS) return current;
+      loading ??= reload();
+      return await loading;
+    },
+    refresh() {
+      current = null;
+      isForced = true;
+      return true;
+    },
+  };
+}
+
+async function loadFromSdk(
+  region: string,
+  profile: string | undefined,
+  trust: Trust,
+  isForced: boolean,
+): Promise<Credentials> {
+  try {
+    const { S3Client } = await import("@aws-sdk/client-s3");
+    const client = new S3Client({
+      region,
+      requestHandler: sdkRequestHandler(trust),
+      ...(profile === undefined ? {} : { profile }),
+    });
+    const found = await client.config.credentials({ forceRefresh: isForced });
+    client.destroy();
+    const { accessKeyId, secretAccessKey, sessionToken, expiration } = found;
+    return {
+      accessKeyId,
+      secretAccessKey,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
+      ...(expiration === undefined ? {} : { expiresMs: expiration.getTime() }),
+    };
+  } catch (cause) {
+    throw new WalrustError("auth", `Cannot find keys for S3: ${errorMessage(cause)}`, {
+      hint: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or run where a role gives keys.",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * The lasting states of a store that an operator should know of: something else answers in its place, it does
+ * not enforce create-only writes, it refuses deletes. Begin and end of each are reported once.
+ */
+import type { Env } from "../../env.ts";
+import type { ConditionSink, WalrustError } from "../../errors.ts";
+import { s3CodeOf } from "../contract/request-errors.ts";
+import { isWeak, type KeptKey, type StoreCapabilities } from "../contract/store.ts";
+import { isNotTheStore, strangeAnswerOf } from "./s3-answer.ts";
+
+/** Answers that are not the store's, with none of its own to such a request in between, to be a state. */
+const STRANGE_ANSWERS_MIN = 2;
+/** A state that comes back so soon was not over: from then on each kind of request has to be answered. */
+const STRANGE_AGAIN_MS = 60_000;
+/** But what was not seen for so long is over as soon as the store answers any request. */
+const STRANGE_FORGOTTEN_MS = 20_000;
+/** Refused deletes are over when none was refused for this long: a retention refuses some and not others. */
+const REFUSAL_FORGOTTEN_MS = 25 * 3_600_000;
+
+const NOT_THE_STORE = "not-the-store";
+const WEAK_WRITES = "weak-writes";
+const DELETES_REFUSED = "deletes-refused";
+
+/** What is asked of the store; a probe is puts. */
+export type S3Request = "put" | "get" | "head" | "list" | "delete";
+
+/** The conditions of one store. */
+export class S3Conditions {
+  readonly #sink: ConditionSink;
+  readonly #env: Pick<Env, "monotonicMs">;
+  readonly #url: string;
+  /**
+   * By kind of request: a portal may answer the HEADs while the PUTs reach the store, and each PUT would
+   * otherwise end a state that the next HEAD begins.
+   */
+  readonly #strange = new Map<S3Request, { count: number; seenMs: number }>();
+  #isStrange = false;
+  #strangeOverMs = Number.NEGATIVE_INFINITY;
+  #isStrangeAgain = false;
+  #refusedAtMs: number | null = null;
+
+  constructor(sink: ConditionSink, env: Pick<Env, "monotonicMs">, url: string) {
+    this.#sink = sink;
+    this.#env = env;
+    this.#url = url;
+  }
+
+  /** Runs a request and takes note of who answered. */
+  async judged<T>(kind: S3Request, request: () => Promise<T>): Promise<T> {
+    try {
+      const result = await request();
+      this.#answered(kind);
+      return result;
+    } catch (error) {
+      if (isNotTheStore(error)) this.#answeredByOther(kind, error);
+      else if (s3CodeOf(error) !== "") this.#answered(kind);
+      throw error;
+    }
+  }
+
+  #answered(kind: S3Request): void {
+    if (this.#strange.size === 0) return;
+    if (!this.#isStrangeAgain) this.#strange.clear();
+    this.#strange.delete(kind);
+    this.#forget();
+    if (this.#strange.size > 0) return;
+    this.#isStrangeAgain = false;
+    if (!this.#isStrange) return;
+    this.#isStrange = false;
+    this.#strangeOverMs = this.#env.monotonicMs();
+    this.#sink.clear(NOT_THE_STORE);
+  }
+
+  #forget(): void {
+    const nowMs = this.#env.monotonicMs();
+    for (const [kind, { seenMs }] of this.#strange)
+      if (nowMs - seenMs >= STRANGE_FORGOTTEN_MS) this.#strange.delete(kind);
+  }
+
+  #answeredByOther(kind: S3Request, error: WalrustError): void {
+    const { hint } = error;
+    const { count = 0 } = this.#strange.get(kind) ?? {};
+    this.#strange.set(kind, { count: count + 1, seenMs: this.#env.monotonicMs() });
+    const total = [...this.#strange.values()].reduce((sum, strange) => sum + strange.count, 0);
+    if (total < STRANGE_ANSWERS_MIN) return;
+    const sinceMs = this.#env.monotonicMs() - this.#strangeOverMs;
+    if (!this.#isStrange && sinceMs < STRANGE_AGAIN_MS) this.#isStrangeAgain = true;
+    this.#isStrange = true;
+    this.#sink.raise({
+      code: NOT_THE_STORE,
+      health: "unhealthy",
+      message: `something else answers in place of ${this.#url}: ${strangeAnswerOf(error)}`,
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
+
+  /** A probe or a put told what the store enforces. */
+  learned(capabilities: StoreCapabilities): void {
+    if (!isWeak(capabilities)) return this.#sink.clear(WEAK_WRITES);
+    const isAll = capabilities.conditionalPut === "no";
+    const what = isAll ? "create-only writes" : "create-only writes of objects above 16 MB";
+    this.#sink.raise({
+      code: WEAK_WRITES,
+      health: "degraded",
+      message: `the store does not enforce ${what}: a second writer is noticed late`,
+      hint: "Let only one walrust replicate to this prefix",
+    });
+  }
+
+  /** Keys were deleted, but for those that are kept. */
+  deleted(count: number, kept: readonly KeptKey[]): void {
+    const nowMs = this.#env.monotonicMs();
+    const [first] = kept;
+    if (first !== undefined) {
+      this.#refusedAtMs = nowMs;
+      const what = `the store refuses to delete ${kept.length} of ${count} objects, and they are kept`;
+      return this.#sink.raise({
+        code: DELETES_REFUSED,
+        health: "degraded",
+        message: `${what}: ${first.reason}`,
+        hint:
+          "Nothing is lost. If that is not intended, allow s3:DeleteObject below this prefix; " +
+          "with a retention on the bucket, objects are deleted when it has ended",
+      });
+    }
+    const isForgotten = this.#refusedAtMs !== null && nowMs - this.#refusedAtMs > REFUSAL_FORGOTTEN_MS;
+    if (count === 0 || !isForgotten) return;
+    this.#refusedAtMs = null;
+    this.#sink.clear(DELETES_REFUSED);
+  }
+}

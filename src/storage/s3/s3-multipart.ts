@@ -1,0 +1,284 @@
+/**
+ * Uploading a big object in parts: create, parts of 8 MB or more with three on their way, complete. Nothing
+ * is visible until the completion, which is where If-None-Match goes; on any failure the upload is aborted,
+ * so that no parts stay behind and cost money.
+ *
+ * Each part is read from the file twice, once to hash it and once to send it, in chunks of 256 KB: memory
+ * does not depend on the size. A part that changed in between is refused by the store, for its hash is
+ * signed.
+ */
+import { errorMessage, hasCode } from "../../errors.ts";
+import { putBodySha256, putBodySize } from "../contract/object-body.ts";
+import { s3CodeOf, s3Error } from "../contract/request-errors.ts";
+import { NO_RETRY, type RetryContext, withRetry } from "../contract/retry.ts";
+import type { PutBody } from "../contract/store.ts";
+import type { PutLimit } from "../guard/put-gate.ts";
+import { SharedSlot } from "../guard/slots.ts";
+import { documentOf, notTheStore } from "./s3-answer.ts";
+import type { S3Client } from "./s3-client.ts";
+import { type PutHabit, sendBody } from "./s3-send.ts";
+import { abortS3Upload, abortUnowned, type UploadBook } from "./s3-uploads.ts";
+import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
+import { sha256Hex } from "./sigv4.ts";
+
+/** Objects up to this size go in one request. */
+export const SINGLE_PUT_SIZE_MAX = 16 * 1024 * 1024;
+
+/** The smallest part; bigger ones only where there would be more than 10,000. */
+export const PART_SIZE_MIN = 8 * 1024 * 1024;
+
+const PART_COUNT_MAX = 10_000;
+const PARTS_IN_FLIGHT_MAX = 3;
+/** How long an upload may take to be aborted when its caller has given up. */
+const ABORT_LIMIT_MS = 2_000;
+/**
+ * Each CreateMultipartUpload whose answer is lost leaves an upload behind: it is tried again after longer
+ * waits than other requests.
+ */
+const CREATE_BASE_FACTOR = 8;
+const MEBIBYTE = 1024 * 1024;
+
+/** One upload. */
+export interface MultipartUpload {
+  readonly client: S3Client;
+  readonly action: string;
+  readonly fullKey: string;
+  readonly body: PutBody;
+  /** Headers of the object: metadata, content type, storage class, encryption. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Whether the completion carries If-None-Match. */
+  readonly isCreateOnly: boolean;
+  /** How each request of it is tried again. */
+  readonly retry: RetryContext;
+  /**
+   * Whether the object in the store is the one being uploaded; asked when a repeated completion finds it
+   * done, and when the answer to a completion leaves a doubt.
+   */
+  readonly isDone: () => Promise<boolean>;
+  /** What is known of how the store takes bodies. */
+  readonly habit: PutHabit;
+  /** Where uploads on their way are noted. */
+  readonly book: UploadBook;
+  /** Told when parts stay in the store because the upload could not be aborted. */
+  readonly onLeftParts: (reason: string) => void;
+  /** The whole upload takes one slot, while any of its requests is on its way. */
+  readonly putSlots?: PutLimit | undefined;
+}
+
+/** Runs an attempt in the upload's slot. */
+type InSlot = <T>(attempt: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>;
+
+interface Part {
+  readonly number: number;
+  readonly offset: number;
+  readonly sizeBytes: number;
+}
+
+/** Cuts `sizeBytes` into parts: at least 8 MB each but for the last, at most 10,000. */
+export function planParts(sizeBytes: number): Part[] {
+  const neededBytes = Math.ceil(sizeBytes / PART_COUNT_MAX / MEBIBYTE) * MEBIBYTE;
+  const partSizeBytes = Math.max(PART_SIZE_MIN, neededBytes);
+  const parts: Part[] = [];
+  for (let offset = 0; offset < sizeBytes; offset += partSizeBytes) {
+    parts.push({ number: parts.length + 1, offset, sizeBytes: Math.min(partSizeBytes, sizeBytes - offset) });
+  }
+  return parts;
+}
+
+/**
+ * Uploads an object in parts. @throws what the requests throw, "precondition" from the completion among them.
+ */
+export async function putMultipart(upload: MultipartUpload): Promise<void> {
+  const { retry, putSlots } = upload;
+  const slot = putSlots === undefined ? null : new SharedSlot(putSlots);
+  const inSlot: InSlot = (attempt, signal) => (slot === null ? attempt() : slot.run(attempt, signal));
+  const create = (): Promise<string> => upload.book.creating(upload.fullKey, () => createUpload(upload));
+  const policy = { ...retry.policy, baseMs: retry.policy.baseMs * CREATE_BASE_FACTOR };
+  const uploadId = await withRetry({ ...retry, policy }, () => inSlot(create, retry.signal));
+  try {
+    const etags = await sendParts(upload, uploadId, inSlot);
+    await withRetry(retry, (attemptIndex) =>
+      inSlot(() => completeUpload(upload, uploadId, etags, attemptIndex), retry.signal),
+    );
+  } catch (error) {
+    await abortUpload(upload, uploadId);
+    throw error;
+  } finally {
+    upload.book.ended(uploadId);
+  }
+  // The object is there now: no other upload to its key can end well any more.
+  if (upload.book.takeLost(upload.fullKey)) await abortOthers(upload);
+}
+
+/** Best effort: what is left is found by the next sweep. */
+async function abortOthers({ client, fullKey, retry, book }: MultipartUpload): Promise<void> {
+  try {
+    await abortUnowned(client, fullKey, book, retry.signal);
+  } catch (error) {
+    retry.env.log.debug(`unfinished uploads of ${fullKey} stay: ${errorMessage(error)}`);
+  }
+}
+
+async function createUpload(upload: MultipartUpload): Promise<string> {
+  const { client, action, fullKey, headers, retry } = upload;
+  const answer = await client.send({
+    action,
+    method: "POST",
+    fullKey,
+    query: [["uploads", ""]],
+    headers,
+    signal: retry.signal,
+  });
+  const result = documentOf(answer, "InitiateMultipartUploadResult", action);
+  throwIfError(result, action);
+  const uploadId = xmlTextOrNull(result, "UploadId");
+  if (uploadId !== null && uploadId !== "") return uploadId;
+  throw notTheStore(action, "200 without an upload id");
+}
+
+/** Sends all parts, three at a time; the first failure stops the others. Gives the ETags in order. */
+async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSlot): Promise<string[]> {
+  const parts = planParts(putBodySize(upload.body));
+  const etags: string[] = new Array(parts.length);
+  const stopper = new AbortController();
+  const { signal: callerSignal } = upload.retry;
+  const signal =
+    callerSignal === undefined ? stopper.signal : AbortSignal.any([callerSignal, stopper.signal]);
+  let nextIndex = 0;
+  async function work(): Promise<void> {
+    while (nextIndex < parts.length) {
+      const part = parts[nextIndex++]!;
+      const retry = { ...upload.retry, signal };
+      const send = (): Promise<string> => sendPart(upload, uploadId, part, signal);
+      etags[part.number - 1] = await withRetry(retry, () => inSlot(send, signal));
+    }
+  }
+  const workers = Array.from({ length: PARTS_IN_FLIGHT_MAX }, () =>
+    work().catch((error) => {
+      stopper.abort(error);
+      throw error;
+    }),
+  );
+  const results = await Promise.allSettled(workers);
+  callerSignal?.throwIfAborted();
+  const failure = stopper.signal.aborted ? stopper.signal.reason : undefined;
+  if (results.some((result) => result.status === "rejected")) throw failure;
+  return etags;
+}
+
+async function sendPart(
+  { client, action, fullKey, body, habit }: MultipartUpload,
+  uploadId: string,
+  part: Part,
+  signal: AbortSignal,
+): Promise<string> {
+  const partBody = sliceBody(body, part.offset, part.sizeBytes);
+  const request = {
+    action,
+    method: "PUT",
+    fullKey,
+    query: [
+      ["partNumber", String(part.number)],
+      ["uploadId", uploadId],
+    ],
+    body: partBody,
+    sha256: await putBodySha256(partBody),
+    signal,
+  } as const;
+  // The store compares the ETags with its parts at the completion.
+  return (await sendBody(client, request, habit)).etag;
+}
+
+function sliceBody(body: PutBody, offset: number, sizeBytes: number): PutBody {
+  if (body.kind === "file") return { ...body, offset: body.offset + offset, sizeBytes };
+  return { kind: "bytes", bytes: body.bytes.subarray(offset, offset + sizeBytes) };
+}
+
+async function completeUpload(
+  upload: MultipartUpload,
+  uploadId: string,
+  etags: readonly string[],
+  attemptIndex: number,
+): Promise<void> {
+  try {
+    await sendCompletion(upload, uploadId, etags);
+  } catch (error) {
+    // An earlier attempt (or one that fetch repeated by itself) may have taken effect although its answer was
+    // lost.
+    const isRefused = hasCode(error, "precondition") && attemptIndex > 0;
+    const isGone = s3CodeOf(error) === "NoSuchUpload";
+    if ((isRefused || isGone) && (await upload.isDone())) return;
+    throw error;
+  }
+}
+
+async function sendCompletion(
+  upload: MultipartUpload,
+  uploadId: string,
+  etags: readonly string[],
+): Promise<void> {
+  const { client, action, fullKey, isCreateOnly, retry } = upload;
+  const parts = etags.map(
+    (etag, index) => `<Part><PartNumber>${index + 1}</PartNumber><ETag>${encodeXmlText(etag)}</ETag></Part>`,
+  );
+  const namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
+  const xml = `<CompleteMultipartUpload xmlns="${namespace}">${parts.join("")}</CompleteMultipartUpload>`;
+  const bytes = new TextEncoder().encode(xml);
+  const answer = await client.send({
+    action,
+    method: "POST",
+    fullKey,
+    query: [["uploadId", uploadId]],
+    headers: { "content-type": "application/xml", ...(isCreateOnly ? { "if-none-match": "*" } : {}) },
+    body: { kind: "bytes", bytes },
+    sha256: sha256Hex(bytes),
+    signal: retry.signal,
+  });
+  const result = documentOf(answer, "CompleteMultipartUploadResult", action);
+  throwIfError(result, action);
+  const key = xmlTextOrNull(result, "Key");
+  const isOther = key !== null && key !== fullKey && !decodedKeys(key).includes(fullKey);
+  // A store may leave out what it should send, and spell a key in its own way: then the object decides.
+  if (!isOther && (xmlTextOrNull(result, "ETag") ?? "") !== "") return;
+  if (await upload.isDone()) return;
+  throw notTheStore(action, isOther ? `a completion of ${key}` : "a completion without an ETag");
+}
+
+/** A key as a store may spell it. */
+function decodedKeys(key: string): string[] {
+  try {
+    return [decodeURIComponent(key), decodeURIComponent(key.replaceAll("+", " "))];
+  } catch {
+    return [];
+  }
+}
+
+/** The status is sent before the work is done: a failure can follow a 200. */
+function throwIfError(result: XmlElement, action: string): void {
+  if (result.name !== "Error") return;
+  const s3Code = xmlTextOrNull(result, "Code") ?? "";
+  const s3Message = xmlTextOrNull(result, "Message") ?? "";
+  const status = s3Code === "PreconditionFailed" ? 412 : 500;
+  throw s3Error({ action, status, s3Code, s3Message, requestId: "", bucketRegion: null });
+}
+
+/**
+ * Best effort: the failure that led here is what counts. A caller that has given up itself is not kept for
+ * long.
+ */
+async function abortUpload(upload: MultipartUpload, uploadId: string): Promise<void> {
+  const { client, fullKey, retry, onLeftParts } = upload;
+  const limit = new AbortController();
+  const isHurried = retry.signal?.aborted === true;
+  if (isHurried) void retry.env.sleep(ABORT_LIMIT_MS, limit.signal).then(() => limit.abort());
+  const policy = isHurried ? NO_RETRY : retry.policy;
+  try {
+    await withRetry({ ...retry, policy, signal: limit.signal }, () =>
+      abortS3Upload(client, { fullKey, uploadId }, limit.signal),
+    );
+  } catch (error) {
+    onLeftParts(errorMessage(error));
+  } finally {
+    limit.abort();
+  }
+}

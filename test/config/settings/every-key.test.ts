@@ -1,0 +1,222 @@
+/**
+ * Every key of walrust.toml: it changes the resolved configuration that `explain` prints, with the place it
+ * stands at; it changes what the program is run with; and it can be overridden as promised.
+ */
+import { describe, expect, test } from "bun:test";
+import { explainDatabase } from "../../../src/commands/explain/explain-databases.ts";
+import { type ShownSetting, shownSettings } from "../../../src/commands/explain/explain-settings.ts";
+import { retryPolicy, storeSettings } from "../../../src/commands/shared/open-destination.ts";
+import { observabilityOptions } from "../../../src/commands/watch/watch-observer.ts";
+import { databaseOptions, watchOptions } from "../../../src/commands/watch/watch-options.ts";
+import { type ConfigFile, parseConfigFile } from "../../../src/config/config-file.ts";
+import { type Sources, valuesOf } from "../../../src/config/resolve.ts";
+import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
+import { rangeText, valueText } from "../../../src/config/settings/option-text.ts";
+import { keyName, SECTIONS, WATCH_GROUPS } from "../../../src/config/settings/options.ts";
+import { parseWords } from "../../../src/config/settings/parse-options.ts";
+import { allKeys, SECRET_SAMPLES, sampleOf } from "../../support/setting-samples.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+/** What goes with a key because it makes no sense alone. */
+const COMPANIONS: Readonly<Record<string, string>> = {
+  "s3.access_key_id": 'secret_access_key = "SECRETSAMPLE"',
+  "s3.secret_access_key": 'access_key_id = "AKIDSAMPLE"',
+  "s3.session_token": 'access_key_id = "AKIDSAMPLE"\nsecret_access_key = "SECRETSAMPLE"',
+  "heartbeat.interval": 'url = "https://hc.example/x"',
+  "heartbeat.max_lag": 'url = "https://hc.example/x"',
+  "webhooks.events": 'url = "https://hooks.example/x"',
+  "webhooks.secret": 'url = "https://hooks.example/x"',
+};
+
+function fileOf(text: string, environment: Record<string, string> = {}): ConfigFile {
+  return parseConfigFile(text, "/etc/walrust/walrust.toml", "walrust.toml", environment);
+}
+
+function sourcesOf(text: string, words: string[] = [], environment: Record<string, string> = {}): Sources {
+  const specs: OptionSpec[] = WATCH_GROUPS.flatMap((group): OptionSpec[] => Object.values(group));
+  return { words: parseWords(words, specs), environment, file: fileOf(text, environment) };
+}
+
+function sectionText(key: string): string {
+  const [section, name] = key.split(".") as [string, string];
+  const header = SECTIONS.find((one) => one.name === section)?.isList ? `[[${section}]]` : `[${section}]`;
+  return `${header}\n${name} = ${sampleOf(key)}\n${COMPANIONS[key] ?? ""}\n`;
+}
+
+function shownOf(sources: Sources, key: string): ShownSetting | undefined {
+  return shownSettings(sources).find((one) => `${one.section.replace(/\.\d+$/, "")}.${one.key}` === key);
+}
+
+/** Everything the program is run with. */
+function effectOf(sources: Sources): unknown {
+  return Bun.inspect(
+    [
+      valuesOf(storeSettings(sources)),
+      retryPolicy(sources),
+      watchOptions(sources),
+      observabilityOptions(sources),
+      sources.file?.databases.map(({ path, name, prefix, allowEmpty }) => [path, name, prefix, allowEmpty]),
+      // Read by all that look for the files of a database.
+      sources.file?.values.get("state.path")?.value,
+      sources.file?.values.get("cache.path")?.value,
+    ],
+    { depth: 10 },
+  );
+}
+
+const SETTINGS = allKeys().filter(({ section }) => section !== "databases");
+
+describe("every key", () => {
+  test.each(SETTINGS.map(({ key, spec }) => [key, spec] as const))("%s changes what explain shows", (key) => {
+    const companion = companionAlone(key);
+    const [section] = key.split(".") as [string];
+    const header = SECTIONS.find((one) => one.name === section)?.isList ? `[[${section}]]` : `[${section}]`;
+    const without = shownOf(sourcesOf(companion === "" ? "" : `${header}\n${companion}\n`), key);
+    const shown = shownOf(sourcesOf(sectionText(key)), key);
+    expect(shown?.text).toBeTruthy();
+    expect(shown?.text).not.toBe(without?.text ?? null);
+    expect([shown?.origin, shown?.from]).toEqual(["file", "walrust.toml:2:1"]);
+  });
+
+  test.each(allKeys().map(({ key }) => key))("%s changes what the program is run with", (key) => {
+    const isDatabase = key.startsWith("databases.");
+    const path = key === "databases.allow_empty" ? "/x/*.db" : "/x";
+    const base = isDatabase ? `[[databases]]\npath = "${path}"\n` : "";
+    const [section] = key.split(".") as [string];
+    const header = SECTIONS.find((one) => one.name === section)?.isList ? `[[${section}]]` : `[${section}]`;
+    const companion = companionAlone(key);
+    const before = companion === "" ? base : `${header}\n${companion}\n`;
+    const after =
+      key === "databases.path" ? sectionText(key) : base === "" ? sectionText(key) : `${base}${keyLine(key)}`;
+    expect(effectOf(sourcesOf(after))).not.toBe(effectOf(sourcesOf(before)));
+  });
+
+  test.each(allKeys().map(({ key, spec }) => [key, spec] as const))(
+    "%s is told of what it allows",
+    (key, spec) => {
+      if (["text", "texts"].includes(spec.kind) && spec.choices === undefined) return;
+      expect([key, rangeText(spec)]).toEqual([key, expect.any(String)]);
+    },
+  );
+
+  test("no secret is shown, whatever is set", () => {
+    const sections = new Map<string, string[]>();
+    for (const { section, key } of allKeys()) {
+      if (key === "s3.profile" || key === "databases.allow_empty") continue;
+      sections.set(section, [...(sections.get(section) ?? []), keyLine(key)]);
+    }
+    const text = [...sections]
+      .map(
+        ([name, lines]) =>
+          `${["webhooks", "databases"].includes(name) ? `[[${name}]]` : `[${name}]`}\n${lines.join("")}`,
+      )
+      .join("\n");
+    const shown = JSON.stringify(shownSettings(sourcesOf(text)));
+    for (const secret of SECRET_SAMPLES) expect(shown).not.toContain(secret);
+    expect(shown).toContain("(set, not shown)");
+    expect(shown).toContain("https://hooks.example/…");
+  });
+});
+
+const OVERRIDABLE = allKeys().filter(({ section }) =>
+  SECTIONS.some(({ name, isPerDatabase }) => name === section && isPerDatabase),
+);
+
+describe("every key of a database", () => {
+  const path = `${tempFolder("every-key")}/app.db`;
+  const found = (sources: Sources) => {
+    const [entry] = sources.file!.databases;
+    return { path, name: "app", paths: {} as never, entry: entry!, isDiscovered: false, place: {} as never };
+  };
+
+  test.each(OVERRIDABLE.map(({ key, spec, section }) => [key, spec, section] as const))(
+    "%s can be set for one database, beside path and in a table",
+    (key, spec, section) => {
+      const head = `[[databases]]\npath = ${JSON.stringify(path)}\n`;
+      const flat = `${head}${keyLine(key)}`;
+      const nested = `${head}[databases.${section}]\n${keyLine(key)}`;
+      // Beside a path, "enabled" would be read as the database's own.
+      const texts = keyName(spec) === "enabled" ? [nested] : [flat, nested];
+      for (const text of texts) {
+        const sources = sourcesOf(text);
+        const explained = explainDatabase(sources, found(sources));
+        expect(explained.overrides.map(({ section, key }) => `${section}.${key}`)).toEqual([key]);
+        expect(explained.options).toEqual(databaseOptions(sourcesOf(sectionText(key)), null));
+        expect(databaseOptions(sources, null)).toEqual(databaseOptions(sourcesOf(""), null));
+      }
+    },
+  );
+
+  test("enabled beside path is refused with the way to say it", () => {
+    expect(() => fileOf('[[databases]]\npath = "/a"\nenabled = false\n')).toThrow("cannot be switched off");
+  });
+});
+
+describe("precedence", () => {
+  const both = allKeys().filter(({ spec }) => spec.flag !== undefined);
+
+  test.each(both.map(({ key, spec }) => [key, spec] as const))("a flag goes before %s", (key, spec) => {
+    const words = flagWords(spec);
+    const shown = shownOf(sourcesOf(sectionText(key), words), key);
+    expect([shown?.origin, shown?.from]).toEqual(["flag", `--${spec.flag}`]);
+    const byDefault = shownOf(sourcesOf(sectionText(key)), key);
+    // A flag that is not given has a default, and that never counts against the file.
+    expect(byDefault?.origin).toBe("file");
+  });
+
+  const withEnvironment = allKeys().filter(({ spec }) => spec.env !== undefined);
+
+  test.each(withEnvironment.map(({ key, spec }) => [key, spec] as const))(
+    "the environment goes before %s, a flag before both",
+    (key, spec) => {
+      const environment: Record<string, string> = { [spec.env![0]!]: "from-environment" };
+      if (key === "s3.access_key_id") environment["AWS_SECRET_ACCESS_KEY"] = "x";
+      if (key === "s3.secret_access_key") environment["AWS_ACCESS_KEY_ID"] = "x";
+      if (key === "s3.session_token") {
+        Object.assign(environment, { AWS_ACCESS_KEY_ID: "x", AWS_SECRET_ACCESS_KEY: "x" });
+      }
+      const shown = shownOf(sourcesOf(sectionText(key), [], environment), key);
+      expect([shown?.origin, shown?.from]).toEqual(["environment", spec.env![0]!]);
+      if (spec.flag === undefined) return;
+      const byFlag = shownOf(sourcesOf(sectionText(key), flagWords(spec), environment), key);
+      expect(byFlag?.origin).toBe("flag");
+    },
+  );
+
+  test.each(
+    OVERRIDABLE.filter(({ spec }) => spec.flag !== undefined).map(({ key, spec }) => [key, spec] as const),
+  )("%s of a database goes before the section, a flag before both", (key, spec) => {
+    const text = `${sectionText(key)}[[databases]]\npath = "/a"\n${keyLine(key, otherSample(spec))}`;
+    const sources = sourcesOf(text);
+    const [entry] = sources.file!.databases;
+    const own = databaseOptions(sources, entry!);
+    const section = databaseOptions(sources, null);
+    expect(own).not.toEqual(section);
+    const byFlag = sourcesOf(text, flagWords(spec));
+    expect(databaseOptions(byFlag, byFlag.file!.databases[0]!)).toEqual(databaseOptions(byFlag, null));
+  });
+});
+
+/** What goes with a key, where that may stand without it. */
+function companionAlone(key: string): string {
+  return key === "s3.access_key_id" || key === "s3.secret_access_key" ? "" : (COMPANIONS[key] ?? "");
+}
+
+function keyLine(key: string, sample = sampleOf(key)): string {
+  return `${key.split(".")[1]} = ${sample}\n`;
+}
+
+/** A value that is neither the sample nor the default. */
+function otherSample(spec: OptionSpec): string {
+  if (spec.kind === "switch") return String(spec.default);
+  return String((spec.min ?? 0) + 7);
+}
+
+/** The flag with a value that is neither the sample nor the default. */
+function flagWords(spec: OptionSpec): string[] {
+  const flag = `--${spec.flag}`;
+  if (spec.kind === "switch") return spec.value === undefined ? [flag] : [flag, String(spec.default)];
+  const value =
+    spec.kind === "text" ? "other" : (valueText({ ...spec, kind: "count" }, (spec.min ?? 0) + 5) ?? "");
+  return [flag, value];
+}

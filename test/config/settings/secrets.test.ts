@@ -1,0 +1,149 @@
+/**
+ * No secret is ever said: random ones are put into every key that holds one, rightly and wrongly, into URLs
+ * and environment variables, and whatever comes of it, an error or settings that `explain` shows, is searched
+ * for them.
+ */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of walrust.toml
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { shownSettings } from "../../../src/commands/explain/explain-settings.ts";
+import { openDestination, storeSettings } from "../../../src/commands/shared/open-destination.ts";
+import { parseConfigFile } from "../../../src/config/config-file.ts";
+import { keyName } from "../../../src/config/settings/options.ts";
+import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { allKeys } from "../../support/setting-samples.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const folder = tempFolder("secrets");
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=@:#$%&!?;,.-_ ~\\";
+/** So much of a secret is not to be found anywhere. */
+const PART_LENGTH = 6;
+
+/** Where secrets are kept: keys, and addresses whose path or user is one. */
+const KEYS = allKeys().filter(
+  ({ key, spec }) => spec.isSecret || spec.isPrivateUrl || ["s3.bucket", "s3.endpoint"].includes(key),
+);
+
+function randomSecret(random: () => number): string {
+  const length = 16 + Math.floor(random() * 30);
+  return Array.from({ length }, () => LETTERS[Math.floor(random() * LETTERS.length)]).join("");
+}
+
+/** What a secret can look like as the value of a key: TOML, and what may be in the environment. */
+const SHAPES: Readonly<Record<string, (secret: string) => string>> = {
+  text: (secret) => JSON.stringify(secret),
+  literal: (secret) => `'${secret}'`,
+  "multi-line": (secret) => `"""\n${secret.replaceAll("\\", "")}"""`,
+  "line break inside": (secret) => JSON.stringify(`${secret}\n${secret}`),
+  list: (secret) => `[${JSON.stringify(secret)}]`,
+  table: (secret) => `{ value = ${JSON.stringify(secret)} }`,
+  "no quotes": (secret) => secret,
+  "one quote": (secret) => JSON.stringify(secret).slice(0, -1),
+  "words behind it": (secret) => `"x" ${secret}`,
+  "bad escape": (secret) => `"\\q${secret}"`,
+  "an open variable": (secret) => JSON.stringify(`\${${secret} `),
+  "a variable": () => '"${SECRET}"',
+  "a variable in a list": () => '["${SECRET}"]',
+  "an https URL": (secret) => JSON.stringify(`https://hooks.example/${encodeURIComponent(secret)}`),
+  "an https URL with it as user": (secret) => JSON.stringify(`https://${secret}@hooks.example/`),
+  "another URL": (secret) => JSON.stringify(`ftp://hooks.example/${secret}`),
+  "a bucket with it as user": (secret) => JSON.stringify(`s3://id:${secret}@bucket/prefix`),
+};
+
+/** Everything that an error says, with its causes, or that settings show. */
+function saidOf(text: string, environment: Record<string, string>): string {
+  const said: string[] = [];
+  try {
+    const file = parseConfigFile(text, join(folder, "walrust.toml"), "walrust.toml", environment);
+    const sources = { words: { given: new Map(), positionals: [] }, environment, file };
+    said.push(JSON.stringify(shownSettings(sources).filter(({ section }) => section !== "s3")));
+    openDestination({ sources, env: systemEnv(SILENT_LOG) }, {});
+    // Only what a store can be opened with is shown.
+    storeSettings(sources);
+    said.push(JSON.stringify(shownSettings(sources)));
+  } catch (error) {
+    for (let cause: unknown = error; cause !== undefined; ) {
+      const { message, hint, context } = cause as { message: string; hint?: string; context?: unknown };
+      said.push(message, hint ?? "", JSON.stringify(context ?? null));
+      cause = (cause as { cause?: unknown }).cause;
+    }
+  }
+  return said.join("\n");
+}
+
+/** The first part of a secret that is found in a text, as such or encoded. */
+function leakOrNull(secret: string, said: string): string | null {
+  const forms = [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)];
+  for (const form of forms) {
+    for (let at = 0; at + PART_LENGTH <= form.length; at++) {
+      const part = form.slice(at, at + PART_LENGTH);
+      if (said.includes(part)) return part;
+    }
+  }
+  return null;
+}
+
+/** A file with this line in a section, and what makes a destination of it. */
+function documentOf(section: string, line: string): string {
+  const bucket = line.startsWith("bucket") ? "" : 'bucket = "s3://bucket"\n';
+  if (section === "s3") return `[s3]\n${bucket}${line}\n`;
+  if (section !== "webhooks") return `[s3]\n${bucket}[${section}]\n${line}\n`;
+  const url = line.startsWith("url") ? "" : 'url = "https://hooks.example/x"\n';
+  return `[s3]\n${bucket}[[webhooks]]\n${url}${line}\n`;
+}
+
+describe("a secret is said nowhere", () => {
+  const rows = KEYS.flatMap(({ section, spec }) => {
+    const names = spec.isSecret ? [keyName(spec), `${keyName(spec)}_file`] : [keyName(spec)];
+    return names.flatMap((name) => Object.keys(SHAPES).map((shape) => [section, name, shape] as const));
+  });
+
+  test.each(rows)("[%s] %s as %s", (section, name, shape) => {
+    const random = seededRandom(Bun.hash.crc32(`${section}.${name} ${shape}`));
+    for (let round = 0; round < 25; round++) {
+      const secret = randomSecret(random);
+      // Where an address is expected, what is not marked as a secret in it is an address.
+      const isAddress = section === "s3" && (name === "bucket" || name === "endpoint");
+      if (isAddress && !shape.includes("user")) continue;
+      const text = documentOf(section, `${name} = ${SHAPES[shape]!(secret)}`);
+      expect([text, leakOrNull(secret, saidOf(text, { SECRET: secret }))]).toEqual([text, null]);
+    }
+  });
+
+  test("whatever is in the file of a secret", () => {
+    const random = seededRandom(7);
+    const makers = [
+      (s: string) => s,
+      (s: string) => `${s}\n${s}\n`,
+      (s: string) => `${s}\0`,
+      (s: string) => s.repeat(3000),
+    ];
+    for (let round = 0; round < 40; round++) {
+      const secret = randomSecret(random);
+      writeFileSync(join(folder, "file"), makers[round % makers.length]!(secret));
+      for (const name of ["access_key_id", "secret_access_key", "session_token"]) {
+        expect(leakOrNull(secret, saidOf(documentOf("s3", `${name}_file = "file"`), {}))).toBeNull();
+      }
+    }
+  });
+
+  test("whatever is in the environment", () => {
+    const random = seededRandom(8);
+    const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+    for (let round = 0; round < 60; round++) {
+      const secret = randomSecret(random);
+      const bad = round % 3 === 0 ? `${secret}\n` : secret;
+      const environment = Object.fromEntries(names.filter(() => random() < 0.6).map((name) => [name, bad]));
+      expect(leakOrNull(secret, saidOf('[s3]\nbucket = "s3://bucket"\n', environment))).toBeNull();
+    }
+  });
+
+  // The search itself: a text that has a part of the secret is caught.
+  test("leakOrNull finds what it is to find", () => {
+    expect(leakOrNull("abcdefghij", "... cdefgh ...")).toBe("cdefgh");
+    expect(leakOrNull("a/b c+d=efg", "a%2Fb%20c%2Bd")).not.toBeNull();
+    expect(leakOrNull("abcdefghij", "abcde fghij")).toBeNull();
+  });
+});

@@ -1,0 +1,138 @@
+/**
+ * Who else has a database open, and whether they share its wal-index: facts about SQLite's locks, with
+ * applications in other processes.
+ */
+import { afterEach, expect, test } from "bun:test";
+import { existsSync, linkSync, rmSync, statSync } from "node:fs";
+import {
+  closeDescriptor,
+  descriptorIdentity,
+  openDescriptor,
+} from "../../../src/database/files/descriptors.ts";
+import { SHARED_LENGTH, SHARED_START } from "../../../src/database/files/lock-bytes.ts";
+import { lockShared, unlock } from "../../../src/database/files/ofd-lock.ts";
+import {
+  findOtherUsers,
+  processesElsewhere,
+  settledUsersOf,
+} from "../../../src/database/files/other-users.ts";
+import { openPin } from "../../../src/database/pin/open-pin.ts";
+import { closeAll, env, pinned, start, walDatabase } from "../../support/pinned-database.ts";
+
+afterEach(closeAll);
+
+const NOBODY = { isInUse: false, isIndexShared: false, isIndexForeign: false };
+const SHARED = { isInUse: true, isIndexShared: true, isIndexForeign: false };
+const FOREIGN = { isInUse: true, isIndexShared: false, isIndexForeign: true };
+
+test("an application that has its database open shares the wal-index, beside a pin and without", async () => {
+  const { path, app } = await walDatabase();
+  expect(findOtherUsers(path, env)).toEqual(SHARED);
+  const pin = pinned(path);
+  expect(settledUsersOf(pin.databaseFd, pin.shmFd, env)).toEqual(SHARED);
+  await app.close();
+  expect(settledUsersOf(pin.databaseFd, pin.shmFd, env)).toEqual(NOBODY);
+  pin.close();
+  expect(findOtherUsers(path, env)).toEqual(NOBODY);
+});
+
+test("one whose -shm was deleted does not, whether or not there is a new one", async () => {
+  const { path, app } = await walDatabase();
+  rmSync(`${path}-shm`);
+  expect(findOtherUsers(path, env)).toEqual(FOREIGN);
+  await app.must("INSERT INTO t VALUES (7)");
+  const other = await start(path, "SELECT 1 FROM t");
+  expect(existsSync(`${path}-shm`)).toBe(true);
+  // Both are at the database now: only the table of locks tells them apart.
+  expect(findOtherUsers(path, env)).toEqual({ ...SHARED, isIndexForeign: true });
+  await other.close();
+  expect(findOtherUsers(path, env)).toEqual(FOREIGN);
+  await app.close();
+  expect(findOtherUsers(path, env)).toEqual(NOBODY);
+});
+
+test("one that opened another name does not", async () => {
+  const { path, app } = await walDatabase();
+  await app.close();
+  linkSync(path, `${path}.link`);
+  const other = await start(`${path}.link`, "INSERT INTO t VALUES (8)");
+  expect(findOtherUsers(path, env)).toEqual(FOREIGN);
+  expect(findOtherUsers(`${path}.link`, env)).toEqual(SHARED);
+  await other.close();
+});
+
+test("one that has the database for itself needs no wal-index, and is no such", async () => {
+  const { path, app } = await walDatabase();
+  await app.close();
+  const alone = await start(path, "PRAGMA locking_mode = EXCLUSIVE", "INSERT INTO t VALUES (6)");
+  expect(existsSync(`${path}-shm`)).toBe(false);
+  expect(findOtherUsers(path, env)).toEqual({ ...NOBODY, isInUse: true });
+  await alone.close();
+});
+
+test("applications that open and close all the time are never taken for such", async () => {
+  const { path } = await walDatabase();
+  const pin = pinned(path);
+  let isOver = false;
+  const churn = (async () => {
+    while (!isOver) await (await start(path, "INSERT INTO t VALUES (1)")).close();
+  })();
+  let sightings = 0;
+  for (let time = 0; time < 3_000; time++) {
+    if (settledUsersOf(pin.databaseFd, pin.shmFd, env).isIndexForeign) sightings++;
+    if (time % 20 === 0) await env.turn();
+  }
+  isOver = true;
+  await churn;
+  expect(sightings).toBe(0);
+});
+
+test("a database is pinned beside an application that stands for long between its two locks", async () => {
+  const { path, app } = await walDatabase();
+  await app.close();
+  const fd = openDescriptor(path);
+  expect(lockShared(fd, SHARED_START, SHARED_LENGTH)).toBe(true);
+  let pauses = 0;
+  const sleepSync = (): void => {
+    if (++pauses === 5) unlock(fd, SHARED_START, SHARED_LENGTH);
+  };
+  const { pin, condition } = openPin(path, { ...env, sleepSync });
+  expect([pin.isLoose, condition, pauses >= 5]).toEqual([false, null, true]);
+  pin.close();
+  closeDescriptor(descriptorIdentity(fd), fd);
+});
+
+test("opening a database whose users have another wal-index makes no file and takes no lock", async () => {
+  const { path, app } = await walDatabase();
+  rmSync(`${path}-shm`);
+  const { pin, condition } = openPin(path, env);
+  expect([pin.isLoose, condition?.code, existsSync(`${path}-shm`)]).toEqual([true, "not-shared", false]);
+  await app.must("INSERT INTO t VALUES (9)", "PRAGMA wal_checkpoint(TRUNCATE)");
+  await app.close();
+  expect(existsSync(`${path}-wal`)).toBe(false);
+  pin.close();
+});
+
+test("processesElsewhere reads the table of locks", async () => {
+  const { path } = await walDatabase();
+  const { ino, dev } = statSync(path, { bigint: true });
+  const database = { device: 0xfe00n, inode: 11n };
+  const shm = { device: 0xfe00n, inode: 12n };
+  expect([typeof ino, typeof dev]).toEqual(["bigint", "bigint"]);
+  const table = [
+    "1: POSIX  ADVISORY  READ 71 fe:00:12 128 128",
+    "2: POSIX  ADVISORY  READ 71 fe:00:11 1073741826 1073742335",
+    "3: POSIX  ADVISORY  READ 72 fe:00:11 1073741826 1073742335",
+    "3: -> POSIX  ADVISORY  WRITE 73 fe:00:11 1073741826 1073742335",
+    "4: OFDLCK ADVISORY  READ -1 fe:00:11 1073741826 1073742335",
+    "5: POSIX  ADVISORY  WRITE 74 fe:01:11 0 EOF",
+    "6: POSIX  ADVISORY  READ  75 fe:00:11 0 EOF",
+    "6: POSIX  ADVISORY  WRITE 78 fe:00:11 1073741826 1073742335",
+    "7: FLOCK  ADVISORY  WRITE 76 fe:00:11 0 EOF",
+    `8: POSIX  ADVISORY  READ ${process.pid} fe:00:11 1073741826 1073742335`,
+    "9: POSIX  ADVISORY  WRITE 77 fe:00:11 1073742336 1073742336",
+    "",
+  ].join("\n");
+  expect(processesElsewhere(table, database, shm)).toEqual([72, 75]);
+  expect(processesElsewhere("", database, shm)).toEqual([]);
+});

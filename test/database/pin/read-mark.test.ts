@@ -1,0 +1,43 @@
+/**
+ * The choice among the read marks, as a table.
+ */
+import { expect, test } from "bun:test";
+import { readerSlotOrNull, slotsByPreference } from "../../../src/database/pin/read-mark.ts";
+import { READ_MARK_UNUSED, type WalIndexHeader } from "../../../src/format/wal-index.ts";
+
+const UNUSED = READ_MARK_UNUSED;
+
+function index(mxFrame: number, ...marks: [number, number, number, number]): WalIndexHeader {
+  return {
+    version: 3007000,
+    changeCount: 1,
+    bigEndianChecksum: false,
+    pageSizeBytes: 4096,
+    mxFrame,
+    pageCount: 1,
+    frameChecksum1: 0,
+    frameChecksum2: 0,
+    salt1: 0,
+    salt2: 0,
+    backfilled: 0,
+    backfillAttempted: 0,
+    readMarks: [0, ...marks],
+  };
+}
+
+test.each<[string, WalIndexHeader, number[], number | null]>([
+  ["the only held one", index(9, 9, UNUSED, UNUSED, UNUSED), [1], 1],
+  ["the highest of the held ones", index(9, 3, 9, 5, UNUSED), [1, 2, 3], 2],
+  ["the last of equal ones", index(9, 9, 9, UNUSED, UNUSED), [1, 2], 2],
+  ["none that nobody holds", index(9, 9, 5, UNUSED, UNUSED), [2], 2],
+  ["none beyond mxFrame", index(9, 12, 5, UNUSED, UNUSED), [1, 2], 2],
+  ["none that is unused though held", index(9, UNUSED, UNUSED, UNUSED, UNUSED), [1, 2], null],
+  ["none when nobody reads", index(9, 9, 9, 9, 9), [], null],
+])("readerSlotOrNull finds %s", (_name, header, held, expected) => {
+  expect(readerSlotOrNull(header, (slot) => held.includes(slot))).toBe(expected);
+});
+
+test("slotsByPreference puts the highest mark first and unused ones last", () => {
+  expect(slotsByPreference(index(9, 3, UNUSED, 9, 0))).toEqual([3, 1, 4, 2]);
+  expect(slotsByPreference(null)).toEqual([1, 2, 3, 4]);
+});

@@ -1,0 +1,351 @@
+/**
+ * The forecast: held against the real uploader, snapshots and upkeep at work, and against options that make
+ * no sense.
+ */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { FORECAST_CAUSES, type Forecast, forecastMonth } from "../../src/forecast/forecast.ts";
+import { MONTH_HOURS } from "../../src/forecast/steady-stock.ts";
+import { verifyDatabase } from "../../src/recovery/verify/verify-database.ts";
+import type { WatchOptions } from "../../src/replication/context/watch-types.ts";
+import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
+import type { MaintenanceOptions } from "../../src/replication/upkeep/maintenance.ts";
+import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/schedule.ts";
+import { recordingEnv } from "../support/recording-log.ts";
+import { SteadyHours } from "../support/steady-hours.ts";
+
+const HOUR_MS = 3_600_000;
+const GFS = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };
+const UPKEEP: MaintenanceOptions = {
+  snapshots: DEFAULT_SNAPSHOTS,
+  compaction: DEFAULT_COMPACTION,
+  retention: GFS,
+  retentionIntervalMs: 0,
+  retainAfterSnapshot: true,
+  cacheRetentionMs: 24 * HOUR_MS,
+};
+const OPTIONS: WatchOptions = {
+  walSyncIntervalMs: 1000,
+  checkpointIntervalMs: 60_000,
+  minCheckpointPages: 1000,
+  walTruncateThresholdPages: 121_359,
+  shutdownTimeoutMs: 5000,
+  uploaderConcurrency: 4,
+};
+const GB = { databaseBytes: 1e9, pageSizeBytes: 4096, compressionRatio: 0.5 };
+const OFF = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: true };
+
+function forecastOf(maintenance: Partial<MaintenanceOptions>, commitsPerSecond = 1): Forecast {
+  const options = { ...OPTIONS, maintenance: { ...UPKEEP, ...maintenance } };
+  return forecastMonth(GB, options, { commitsPerSecond, pagesPerCommit: 4 });
+}
+
+/** Whether a figure is as foretold, within 15 percent and one more or less. */
+function expectNear(what: string, foretold: number, found: number): void {
+  const isNear = Math.abs(foretold - found) <= 0.15 * found + 1;
+  expect({ what, foretold, found, isNear }).toEqual({ what, foretold, found, isNear: true });
+}
+
+/** Databases at work: name, seconds between commits, hours until it is steady, hours measured, options. */
+const AT_WORK: readonly (readonly [string, number, number, number, Partial<MaintenanceOptions>])[] = [
+  [
+    "in the steady state of retention",
+    15,
+    8,
+    4,
+    {
+      retention: { hourly: 4, daily: 0, weekly: 0, monthly: 0 },
+      snapshots: { ...OFF, intervalMs: HOUR_MS / 2 },
+      compaction: {
+        ...DEFAULT_COMPACTION,
+        intervalsMs: [60_000, 300_000, 1_800_000],
+        lifetimesMs: [1_200_000, 7_200_000, 21_600_000],
+      },
+    },
+  ],
+  [
+    "with hardly any commits, and increments that are not kept on the disk",
+    1300,
+    72,
+    48,
+    {
+      cacheRetentionMs: 0,
+      retainAfterSnapshot: false,
+      retentionIntervalMs: 6 * HOUR_MS,
+      retention: { hourly: 12, daily: 0, weekly: 0, monthly: 0 },
+      compaction: { ...DEFAULT_COMPACTION, lifetimesMs: [HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS] },
+    },
+  ],
+  [
+    "compacted by count, with snapshots by changes",
+    10,
+    4,
+    3,
+    {
+      retention: { hourly: 2, daily: 0, weekly: 0, monthly: 0 },
+      snapshots: { ...OFF, maxChanges: 400 },
+      compaction: {
+        ...DEFAULT_COMPACTION,
+        intervalsMs: [HOUR_MS, 600_000, Number.POSITIVE_INFINITY],
+        threshold: 12,
+        lifetimesMs: [600_000, 7_200_000, 0],
+      },
+    },
+  ],
+  [
+    "that is never compacted",
+    20,
+    5,
+    3,
+    { compaction: null, retention: { hourly: 3, daily: 0, weekly: 0, monthly: 0 } },
+  ],
+];
+
+describe("forecastMonth foretells a database", () => {
+  test.each(AT_WORK)("%s", async (_, secondsPerCommit, warmHours, hours, changed) => {
+    const maintenance = { ...UPKEEP, ...changed };
+    const pageCount = 200;
+    const run = new SteadyHours({
+      pageCount,
+      secondsPerCommit,
+      pagesPerCommit: 4,
+      options: OPTIONS,
+      maintenance,
+      seed: 1,
+      tickMs: 5000,
+    });
+    await run.pass(warmHours);
+    run.takeRequests();
+    const sum = { snapshots: 0, increments: 0, merges: 0 };
+    // Not in step with anything that is deleted by the hour.
+    const samples = 13;
+    for (let i = 0; i < samples; i++) {
+      await run.pass(hours / samples);
+      for (const { level, sizeBytes } of await run.objects()) {
+        sum[level === 9 ? "snapshots" : level === 0 ? "increments" : "merges"] += sizeBytes / samples;
+      }
+    }
+    const found = run.takeRequests();
+    const shape = { databaseBytes: pageCount * 512, pageSizeBytes: 512, compressionRatio: 1 };
+    const rate = { commitsPerSecond: 1 / secondsPerCommit, pagesPerCommit: 4 };
+    const { requests, stored } = forecastMonth(shape, { ...OPTIONS, maintenance }, rate);
+    for (const kind of ["put", "list", "get", "delete"] as const) {
+      expectNear(kind, (requests[kind] / MONTH_HOURS) * hours, found[kind]);
+    }
+    expectNear("bytes of snapshots", stored.snapshotBytes, sum.snapshots);
+    expectNear("bytes of increments", stored.incrementBytes, sum.increments);
+    expectNear("bytes of merges", stored.mergeBytes, sum.merges);
+    expect(stored.growthBytesPerMonth).toBe(0);
+  });
+
+  test("in its first hour under the defaults", async () => {
+    const run = new SteadyHours({
+      pageCount: 100,
+      secondsPerCommit: 1,
+      pagesPerCommit: 4,
+      options: OPTIONS,
+      maintenance: UPKEEP,
+      seed: 2,
+    });
+    await run.pass(1);
+    const found = run.takeRequests();
+    const shape = { databaseBytes: 100 * 512, pageSizeBytes: 512, compressionRatio: 1 };
+    const options = { ...OPTIONS, maintenance: UPKEEP };
+    // Ten commits a second are one capture a second.
+    const { requests, causes } = forecastMonth(shape, options, { commitsPerSecond: 10, pagesPerCommit: 4 });
+    expectNear("put", requests.put / MONTH_HOURS, found.put);
+    // Retention has one snapshot to judge yet, and listings are short: only in the long run are they equal.
+    expectNear("get", (requests.get - causes.upkeep.get) / MONTH_HOURS, found.get);
+    expect(requests.list / MONTH_HOURS).toBeGreaterThan(found.list);
+    const objects = await run.objects();
+    const counts = [0, 1, 2, 3].map((level) => objects.filter((one) => one.level === level).length);
+    expect(counts).toEqual([3600, 120, 12, 1]);
+  });
+
+  test("that is verified", async () => {
+    const run = new SteadyHours({
+      pageCount: 100,
+      secondsPerCommit: 60,
+      pagesPerCommit: 4,
+      options: OPTIONS,
+      maintenance: { ...UPKEEP, retainAfterSnapshot: false },
+      seed: 3,
+      tickMs: 10_000,
+    });
+    await run.pass(3);
+    run.takeRequests();
+    const report = await verifyDatabase(run.store, "app", {}, recordingEnv().env);
+    const found = run.takeRequests();
+    const shape = { databaseBytes: 100 * 512, pageSizeBytes: 512, compressionRatio: 1 };
+    const rate = { commitsPerSecond: 1 / 60, pagesPerCommit: 4 };
+    const options = { ...OPTIONS, maintenance: { ...UPKEEP, compaction: null, snapshots: OFF } };
+    const validationIntervalMs = 10 * HOUR_MS;
+    const without = forecastMonth(shape, options, rate);
+    const withIt = forecastMonth(shape, { ...options, validationIntervalMs }, rate);
+    const runs = MONTH_HOURS / 10;
+    const gets = (withIt.requests.get - without.requests.get) / runs;
+    const perObject = gets / withIt.stored.objectCount;
+    expect(report.checked.objects).toBeGreaterThan(250);
+    expectNear("get for each object", perObject * report.checked.objects, found.get);
+  });
+});
+
+describe("forecastMonth", () => {
+  test("a snapshot of 1 GB is sent in parts of 8 MB, and looked for before", () => {
+    const { causes } = forecastOf({}, 1);
+    const parts = Math.ceil((1e9 * 0.5) / 2 ** 23);
+    expect(causes.snapshots.put / MONTH_HOURS).toBeGreaterThanOrEqual(parts + 2);
+    expect(causes.snapshots.put / MONTH_HOURS).toBeLessThan(parts + 4);
+    expect(causes.snapshots.get / MONTH_HOURS).toBeCloseTo(2, 6);
+  });
+
+  test("the causes add up to the requests", () => {
+    const { requests, causes, uploadedBytes } = forecastOf({}, 0.3);
+    for (const kind of ["put", "list", "get", "delete"] as const) {
+      const sum = FORECAST_CAUSES.reduce((total, cause) => total + causes[cause][kind], 0);
+      expect(sum).toBeCloseTo(requests[kind], 3);
+    }
+    const sum = FORECAST_CAUSES.reduce((total, cause) => total + causes[cause].uploadedBytes, 0);
+    expect(sum).toBeCloseTo(uploadedBytes, 0);
+  });
+
+  test("an idle database costs the daily look and nothing else, and lies there as one snapshot", () => {
+    const { requests, stored, uploadedBytes } = forecastOf({}, 0);
+    // Every 18 hours: five levels, unfinished uploads, and the newest object.
+    const looks = MONTH_HOURS / 18;
+    expect(requests).toMatchObject({ put: 0, delete: 0 });
+    expect(requests.list).toBeCloseTo(looks * 6, 6);
+    expect(requests.get).toBeCloseTo(looks, 6);
+    expect(uploadedBytes).toBe(0);
+    expect(stored).toMatchObject({ snapshotCount: 1, growthBytesPerMonth: 0, steadyAfterMs: 0 });
+    expect(stored.totalBytes).toBe(stored.snapshotBytes);
+  });
+
+  test("without retention all snapshots and level 3 grow, and nothing else", () => {
+    const { stored, causes } = forecastOf({ retainAfterSnapshot: false }, 1);
+    const added = causes.snapshots.uploadedBytes + causes.level3.uploadedBytes;
+    expect(stored.growthBytesPerMonth).toBeCloseTo(added, -3);
+    expect(stored.steadyAfterMs).toBeNull();
+    expect(stored.snapshotCount).toBeCloseTo(1 + MONTH_HOURS, 3);
+  });
+
+  test("retention without snapshots deletes nothing: level 3 grows", () => {
+    const { stored, causes } = forecastOf({ snapshots: OFF, retentionIntervalMs: HOUR_MS }, 1);
+    expect(stored.snapshotCount).toBe(1);
+    expect(stored.growthBytesPerMonth).toBeCloseTo(causes.level3.uploadedBytes, -3);
+  });
+
+  test("captures alone, without maintenance, grow", () => {
+    const month = forecastMonth(GB, OPTIONS, { commitsPerSecond: 5, pagesPerCommit: 4 });
+    expect(month.requests.put).toBeCloseTo(MONTH_HOURS * 3600, 3);
+    expect(month.stored.growthBytesPerMonth).toBeCloseTo(month.uploadedBytes, -3);
+  });
+
+  test("a merge never holds more pages than the database has", () => {
+    const shape = { databaseBytes: 4096 * 50, pageSizeBytes: 4096, compressionRatio: 1 };
+    const options = { ...OPTIONS, maintenance: UPKEEP };
+    const { causes } = forecastMonth(shape, options, { commitsPerSecond: 100, pagesPerCommit: 40 });
+    const snapshotBytes = causes.snapshots.uploadedBytes / causes.snapshots.put;
+    for (const cause of ["level1", "level2", "level3"] as const) {
+      const objectBytes = causes[cause].uploadedBytes / causes[cause].put;
+      expect(objectBytes).toBeLessThanOrEqual(snapshotBytes * 1.000001);
+      expect(objectBytes).toBeGreaterThan(snapshotBytes * 0.99);
+    }
+  });
+
+  test("on idle counts where commits are further apart, and only there", () => {
+    const snapshots = { ...OFF, onIdleMs: 60_000 };
+    expect(forecastOf({ snapshots }, 1 / 50).causes.snapshots.put).toBe(0);
+    const { causes } = forecastOf({ snapshots }, 1 / 600);
+    expect(causes.snapshots.uploadedBytes / MONTH_HOURS).toBeCloseTo(
+      6 * forecastOf({}, 0).stored.totalBytes,
+      -3,
+    );
+  });
+});
+
+describe("forecastMonth of anything at all", () => {
+  const interval = fc.oneof(
+    fc.constantFrom(0, 1, 1000, HOUR_MS, Number.POSITIVE_INFINITY),
+    fc.double({ min: 0, max: 1e12, noNaN: true }),
+  );
+  const count = fc.constantFrom(0, 1, 7, 128, 1_000_000_000);
+  const tier = fc.constantFrom(0, 1, 24, 10_000);
+  const maintenance: fc.Arbitrary<MaintenanceOptions> = fc.record({
+    snapshots: fc.record({
+      intervalMs: interval,
+      maxChanges: count,
+      maxIntervalMs: interval,
+      onIdleMs: fc.constant(0),
+      onStartup: fc.boolean(),
+    }),
+    compaction: fc.option(
+      fc.record({
+        intervalsMs: fc.tuple(interval, interval, interval),
+        threshold: count,
+        sizeBytes: count,
+        maxIncrementalAgeMs: interval,
+        preserveRecent: count,
+        lifetimesMs: fc.tuple(interval, interval, interval),
+      }),
+    ),
+    retention: fc.record({ hourly: tier, daily: tier, weekly: tier, monthly: tier }),
+    retentionIntervalMs: interval,
+    retainAfterSnapshot: fc.boolean(),
+    cacheRetentionMs: interval,
+  });
+  const options = fc.record({
+    walSyncIntervalMs: interval,
+    validationIntervalMs: interval,
+    maintenance,
+  });
+  const rate = fc.record({
+    commitsPerSecond: fc.oneof(fc.constantFrom(0, 1e-9, 1e9), fc.double({ min: 0, max: 1000, noNaN: true })),
+    pagesPerCommit: fc.constantFrom(0, 1, 4, 1e6),
+  });
+  const shape = fc.record({
+    databaseBytes: fc.constantFrom(0, 512, 1e6, 1e9, 1e12, 1e18),
+    pageSizeBytes: fc.constantFrom(512, 4096, 65_536),
+    compressionRatio: fc.constantFrom(0, 0.4, 1, 1.004),
+  });
+
+  test("is finite and not negative", () => {
+    const property = fc.property(shape, options, rate, (database, changed, given) => {
+      const month = forecastMonth(database, { ...OPTIONS, ...changed }, given);
+      for (const value of numbersOf(month)) expect(value >= 0 && Number.isFinite(value)).toBe(true);
+    });
+    fc.assert(property, { seed: 11, numRuns: 150 });
+  });
+
+  // An object of more than 80 GB has parts that grow by the megabyte, so that there can be fewer of them.
+  test("never falls when there are more commits", () => {
+    const small = shape.filter(({ databaseBytes }) => databaseBytes <= 1e9);
+    const property = fc.property(small, options, rate, (database, changed, given) => {
+      const at = (commitsPerSecond: number): Forecast =>
+        forecastMonth(database, { ...OPTIONS, ...changed }, { ...given, commitsPerSecond });
+      const less = at(given.commitsPerSecond);
+      const more = at(given.commitsPerSecond * 1.7);
+      expect(more.uploadedBytes).toBeGreaterThanOrEqual(less.uploadedBytes * 0.9999);
+      expect(more.requests.put).toBeGreaterThanOrEqual(less.requests.put * 0.9999);
+    });
+    fc.assert(property, { seed: 12, numRuns: 150 });
+  });
+
+  test("never falls when the database is larger", () => {
+    const property = fc.property(shape, options, rate, (database, changed, given) => {
+      const of = (databaseBytes: number): Forecast =>
+        forecastMonth({ ...database, databaseBytes }, { ...OPTIONS, ...changed }, given);
+      const small = of(database.databaseBytes);
+      const large = of(database.databaseBytes * 1.7);
+      expect(large.uploadedBytes).toBeGreaterThanOrEqual(small.uploadedBytes * 0.9999);
+      expect(large.stored.totalBytes).toBeGreaterThanOrEqual(small.stored.totalBytes * 0.9999);
+    });
+    fc.assert(property, { seed: 13, numRuns: 150 });
+  });
+});
+
+/** All numbers in a value. */
+function numbersOf(value: unknown): number[] {
+  if (typeof value === "number") return [value];
+  return typeof value === "object" && value !== null ? Object.values(value).flatMap(numbersOf) : [];
+}

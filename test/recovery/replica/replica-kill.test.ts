@@ -1,0 +1,120 @@
+/**
+ * SIGKILL of a replicating process at random moments, the first bootstrap and a later one included, with a
+ * reader connected all the while: what readers find is always one published state, never an older one than
+ * was reported, and the next process goes on from there. WALRUST_REPLICA_KILLS sets how often (8).
+ */
+import { expect, spyOn, test } from "bun:test";
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { ReplicaWalIndex } from "../../../src/recovery/replica/replica-wal-index.ts";
+import { FileStore } from "../../../src/storage/file/file-store.ts";
+import { FOUNDING, playRound } from "../../support/replica-bank.ts";
+import { SourceDatabase, SourceHistory } from "../../support/replica-history.ts";
+import { ReplicaProcess, serializeNow } from "../../support/replica-process.ts";
+import { expectContent, ReplicaRun, replicateOnce } from "../../support/replica-run.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { SqliteProcess, waitUntil } from "../../support/sqlite-process.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const KILLS = Number(process.env["WALRUST_REPLICA_KILLS"] ?? 8);
+const SEED = 77;
+const ROUNDS_PER_KILL = 12;
+
+/** The TXIDs at which the source was exactly this. */
+function txidsOf(history: SourceHistory, content: Buffer): number[] {
+  return [...history.images].filter(([, image]) => image.equals(content)).map(([txid]) => txid);
+}
+
+test(
+  "replicate survives SIGKILL at any moment and resumes",
+  async () => {
+    const random = seededRandom(SEED);
+    const folder = tempFolder("kill");
+    const local = join(folder, "replica.db");
+    const source = new SourceDatabase(folder, 1024);
+    const store = new FileStore({ path: join(folder, "bucket") });
+    const history = new SourceHistory(store, "app");
+    await history.publish(source.after(...FOUNDING));
+    let reported = 0;
+    let round = 1;
+    let reader: SqliteProcess | null = null;
+    for (let kill = 0; kill < KILLS; kill++) {
+      for (let i = 0; i < ROUNDS_PER_KILL; i++) await history.publish(playRound(source, ++round, random));
+      if (kill % 4 === 3) await history.snapshotAndPrune();
+      const replica = new ReplicaProcess(`${store.url}/app`, local);
+      // The first few die somewhere in the bootstrap, the others while they apply a backlog.
+      if (kill > 3) await waitUntil(() => replica.events.length > 0 || replica.hasEnded);
+      await replica.killAfter(kill > 3 ? random() * 60 : 100 + random() * 250);
+      reported = Math.max(reported, replica.txid);
+      if (!existsSync(local)) continue;
+      const content = serializeNow(local);
+      expect(txidsOf(history, content).some((txid) => txid >= reported)).toBe(true);
+      reader ??= await SqliteProcess.open(local);
+      expect((await reader.must("PRAGMA integrity_check(1)")).rows).toEqual([["ok"]]);
+    }
+    const last = new ReplicaProcess(`${store.url}/app`, local);
+    await waitUntil(() => last.txid >= history.txid || last.hasEnded);
+    expect(last.txid).toBe(history.txid);
+    expect(serializeNow(local).equals(history.newest)).toBe(true);
+    await reader?.close();
+    const { exitCode, log } = await last.stop();
+    expect({ exitCode, log }).toMatchObject({ exitCode: 0 });
+    const left = readdirSync(folder).filter((file) => file.includes("replica.db"));
+    expect(left.sort()).toEqual([
+      "replica.db",
+      "replica.db-replica-state",
+      "replica.db-shm",
+      "replica.db-wal",
+    ]);
+  },
+  30_000 + KILLS * 2000,
+);
+
+test("replicate knows a commit that was durable but not published when it was killed", async () => {
+  const folder = tempFolder("unpublished");
+  const local = join(folder, "replica.db");
+  const source = new SourceDatabase(folder);
+  const store = new FileStore({ path: join(folder, "bucket") });
+  const history = new SourceHistory(store, "app");
+  await history.publish(source.after(...FOUNDING));
+  const run = new ReplicaRun(store, local);
+  await history.publish(source.after("INSERT INTO transfer VALUES (2, 'two')"));
+  await run.waitForTxid(2);
+  const reader = await SqliteProcess.open(local);
+  await reader.must("BEGIN", "SELECT count(*) FROM transfer");
+  const publish = spyOn(ReplicaWalIndex.prototype, "publish").mockImplementationOnce(() => {
+    throw new Error("killed");
+  });
+  await history.publish(source.after("INSERT INTO transfer VALUES (3, 'three')"));
+  await expect(run.end()).rejects.toThrow("killed");
+  publish.mockRestore();
+
+  // The machine restarts: what SQLite recovers from the WAL is the commit, and the state file knows it.
+  mkdirSync(join(folder, "restarted"));
+  const restarted = join(folder, "restarted", "replica.db");
+  for (const suffix of ["", "-wal", "-replica-state"])
+    copyFileSync(`${local}${suffix}`, `${restarted}${suffix}`);
+  const events = await replicateOnce(store, restarted);
+  expect(events.map(({ event, txid }) => [event, txid])).toEqual([
+    ["following", 3],
+    ["current", 3],
+  ]);
+  expectContent(restarted, history.images.get(3));
+
+  // Only the process died: readers go on without the commit, and the next process makes it, or another one.
+  expectContent(local, history.images.get(3));
+  expect((await reader.must("SELECT count(*) FROM transfer")).rows).toEqual([[2]]);
+  await reader.must("COMMIT", "BEGIN", "SELECT count(*) FROM transfer");
+  expect((await reader.must("SELECT count(*) FROM transfer")).rows).toEqual([[2]]);
+  await history.publish(source.after("INSERT INTO transfer VALUES (4, 'four')"));
+  await history.compact(1, 3, 4);
+  const later = await replicateOnce(store, local);
+  expect(later.map(({ event, txid }) => [event, txid])).toEqual([
+    ["following", 2],
+    ["applied", 4],
+  ]);
+  expectContent(local, history.newest);
+  await reader.must("COMMIT");
+  expect((await reader.must("SELECT count(*) FROM transfer")).rows).toEqual([[4]]);
+  await reader.close();
+});

@@ -1,0 +1,72 @@
+/**
+ * Readers in processes of their own hammer a replica while it follows: they see whole transactions only,
+ * never an older one after a newer one, and no error at all, without any busy timeout. VACUUM, shrinking,
+ * merged objects and bootstraps under connected readers included. WALRUST_REPLICA_READS sets how often each
+ * of them reads (2,000).
+ */
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { FOUNDING, playRound } from "../../support/replica-bank.ts";
+import { SourceDatabase, SourceHistory } from "../../support/replica-history.ts";
+import { expectContent, ReplicaRun } from "../../support/replica-run.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const READS = Number(process.env["WALRUST_REPLICA_READS"] ?? 2000);
+const ROUNDS = Math.max(120, Math.round(READS / 20));
+const SEED = 20_261;
+const SCRIPT = join(import.meta.dir, "../../support/replica-reader-main.ts");
+/** A minute is 6 ms: the replica looks at the whole source all the time. */
+const HASTY = { env: { monotonicMs: () => performance.now() * 10_000 } };
+
+interface ReaderReport {
+  readonly readCount: number;
+  /** How many different states it saw. */
+  readonly rounds: number;
+  readonly problems: readonly string[];
+}
+
+function startReader(path: string, mode: "readonly" | "readwrite") {
+  const words = [process.execPath, SCRIPT, path, mode, String(READS)];
+  const child = Bun.spawn(words, { stdio: ["pipe", "pipe", "inherit"] });
+  const output = child.stdout.text();
+  return {
+    stop: async (): Promise<ReaderReport> => {
+      child.stdin.end();
+      const lines = (await output).trim().split("\n");
+      return JSON.parse(lines.at(-1)!) as ReaderReport;
+    },
+  };
+}
+
+test(
+  "replicate shows readers whole transactions only, and no errors",
+  async () => {
+    const random = seededRandom(SEED);
+    const folder = tempFolder("readers");
+    const local = join(folder, "replica.db");
+    const source = new SourceDatabase(folder, 1024);
+    const history = new SourceHistory(new MemoryStore(), "app");
+    await history.publish(source.after(...FOUNDING));
+    const run = new ReplicaRun(history.store, local, HASTY);
+    await run.waitForTxid(1);
+    const readers = [startReader(local, "readonly"), startReader(local, "readwrite")];
+    for (let round = 2; round <= ROUNDS; round++) {
+      await history.publish(playRound(source, round, random));
+      if (random() < 0.05 && history.txid > 4) await history.compact(1, history.txid - 2, history.txid);
+      if (random() < 0.04) await history.snapshotAndPrune();
+      await run.waitForTxid(history.txid);
+    }
+    const reports = await Promise.all(readers.map((reader) => reader.stop()));
+    for (const { problems } of reports) expect(problems).toEqual([]);
+    for (const { readCount } of reports) expect(readCount).toBeGreaterThanOrEqual(READS);
+    // They read while it was applied, not before or after.
+    expect(Math.max(...reports.map(({ rounds }) => rounds))).toBeGreaterThan(ROUNDS / 10);
+    expectContent(local, history.newest);
+    await run.stop();
+    expect(run.eventsOf("bootstrapped").length).toBeGreaterThan(1);
+    expect(run.eventsOf("failed").filter(({ event }) => event !== "failed")).toEqual([]);
+  },
+  60_000 + READS * 20,
+);

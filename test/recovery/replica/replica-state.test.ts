@@ -1,0 +1,118 @@
+/**
+ * The state file and the source of a replica: what is written is read, nothing that was changed is believed.
+ */
+import { describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Checksum, Txid } from "../../../src/format/types.ts";
+import { parseReplicaSource, replicaSourceOf } from "../../../src/recovery/replica/replica-source.ts";
+import {
+  readReplicaState,
+  replicaStatePath,
+  writeReplicaState,
+} from "../../../src/recovery/replica/replica-state.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const POINT = {
+  txid: 7 as Txid,
+  timeMs: Date.UTC(2026, 2, 1),
+  checksum: 0x8000_0000_0000_0abcn as Checksum,
+  chain: "ab".repeat(32),
+  pageSizeBytes: 4096,
+  pageCount: 12,
+};
+const STATE = {
+  source: "s3://bucket/vm/app",
+  current: POINT,
+  next: { ...POINT, txid: 8 as Txid, chain: null },
+};
+
+describe("replica state", () => {
+  test("is read as it was written", () => {
+    const local = join(tempFolder("state"), "replica.db");
+    expect(replicaStatePath(local)).toEndWith("/replica.db-replica-state");
+    expect(readReplicaState(local)).toEqual({ kind: "none" });
+    for (const state of [STATE, { ...STATE, current: null }, { ...STATE, next: null }]) {
+      writeReplicaState(local, state);
+      expect(readReplicaState(local)).toEqual({ kind: "state", state });
+    }
+  });
+
+  test("is lost when any byte of it is changed or cut off", () => {
+    const local = join(tempFolder("state"), "replica.db");
+    writeReplicaState(local, STATE);
+    const path = replicaStatePath(local);
+    const bytes = readFileSync(path);
+    for (let at = 0; at < bytes.length; at++) {
+      if (/\s/.test(String.fromCharCode(bytes[at]!))) continue;
+      const changed = Buffer.from(bytes);
+      changed[at]! ^= 1;
+      writeFileSync(path, changed);
+      expect(readReplicaState(local).kind).toBe("lost");
+      writeFileSync(path, bytes.subarray(0, at));
+      expect(readReplicaState(local).kind).toBe("lost");
+    }
+  });
+});
+
+describe("parseReplicaSource", () => {
+  const rows = [
+    ["s3://bucket/vm/one/app", "s3://bucket/vm/one", "app", "s3://bucket/vm/one/app"],
+    ["s3://bucket/app/", "s3://bucket", "app", "s3://bucket/app"],
+    ["s3://bucket", "s3://bucket", "", "s3://bucket"],
+    ["file:///backup/vm/app", "file:///backup/vm", "app", "file:///backup/vm/app"],
+    ["file:///my%20disk/the%20app", "file:///my%20disk", "the app", "file:///my%20disk/the%20app"],
+    ["file:///app", "file:///app", "", "file:///app"],
+    [
+      "s3://bucket/vm/user%40example.com",
+      "s3://bucket/vm",
+      "user@example.com",
+      "s3://bucket/vm/user@example.com",
+    ],
+    ["s3://bucket/my%20vm/a%2Bb", "s3://bucket/my vm", "a+b", "s3://bucket/my vm/a+b"],
+    ["s3://bucket/vm/c%23/100%25", "s3://bucket", "vm/c#/100%", "s3://bucket/vm/c#/100%"],
+    ["file:///b/what%3F", "file:///b", "what?", "file:///b/what%3F"],
+  ] as const;
+  for (const [text, destination, name, url] of rows) {
+    test(text, () => expect(parseReplicaSource(text)).toEqual({ destination, name, url }));
+  }
+
+  test("refuses what is no destination", () => {
+    expect(() => parseReplicaSource("/backup/app")).toThrow("no scheme");
+    expect(() => parseReplicaSource("s3://bucket/100%")).toThrow("no escape");
+    expect(() => parseReplicaSource("s3://bucket/a/%2E%2E/b")).toThrow("..");
+    const refusal = expect.objectContaining({ code: "usage", hint: expect.stringContaining("%40") });
+    expect(() => parseReplicaSource("s3://bucket/user@example.com")).toThrow(refusal);
+  });
+});
+
+describe("replicaSourceOf", () => {
+  const names = [
+    "app",
+    "user@example.com",
+    "c#",
+    "what?",
+    "a+b",
+    "100%",
+    "%zz",
+    "a b/0001",
+    "x:y",
+    "naïve",
+    "=2",
+  ];
+  for (const name of names) {
+    test(`takes ${name} as it is, and knows it again from its URL`, () => {
+      const inBucket = replicaSourceOf("s3://bucket/vm/", name);
+      expect(inBucket).toEqual({ destination: "s3://bucket/vm/", name, url: `s3://bucket/vm/${name}` });
+      const escaped = name.split("/").map(encodeURIComponent).join("/");
+      expect(parseReplicaSource(`s3://bucket/vm/${escaped}`).url).toBe(inBucket.url);
+      const inFolder = replicaSourceOf("file:///my%20disk/", name);
+      expect(parseReplicaSource(`file:///my%20disk/${escaped}`).url).toBe(inFolder.url);
+    });
+  }
+
+  test("refuses what is no name or no destination", () => {
+    expect(() => replicaSourceOf("s3://bucket", "../app")).toThrow("..");
+    expect(() => replicaSourceOf("bucket", "app")).toThrow("no scheme");
+  });
+});

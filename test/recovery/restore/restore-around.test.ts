@@ -1,0 +1,148 @@
+/**
+ * Restore around damaged objects: whatever is damaged, the newest TXID is restored exactly where the sound
+ * objects lead to it, the damaged ones are named, and otherwise it is refused.
+ */
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { WalrustError } from "../../../src/errors.ts";
+import type { Txid } from "../../../src/format/types.ts";
+import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
+import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
+import { type RestoreResult, restore } from "../../../src/recovery/restore/restore-database.ts";
+import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
+import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { BENCH_START_MS, compactionBench, flip } from "../../support/compaction-bench.ts";
+import { FaultyStore } from "../../support/faulty-store.ts";
+import { cloneStore, ltxKeys } from "../../support/recorded-bucket.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { tempFolder } from "../../support/temp.ts";
+import { putTiny } from "../../support/tiny-history.ts";
+
+const LATEST: PointInTime = { kind: "latest" };
+
+/** Increments 2 to 12, of which 2 to 8 are merged too, and snapshots of 1, 8 and 12. */
+async function richBucket() {
+  const bench = await compactionBench(8);
+  await putTiny(bench.store, "app", bench.history.snapshot());
+  await compactInto(bench.target, 1, new CompactionProgress());
+  for (let txid = 9; txid <= 12; txid++) {
+    await putTiny(bench.store, "app", bench.history.commit(BENCH_START_MS + txid * 1000));
+  }
+  await putTiny(bench.store, "app", bench.history.snapshot());
+  return { store: await cloneStore(bench.store), images: bench.history.images };
+}
+
+async function restoreFrom(store: ObjectStore, point = LATEST, dryRun = false) {
+  const { env, lines } = recordingEnv({ nowMs: () => BENCH_START_MS + 3_600_000 });
+  const outputPath = join(tempFolder("around"), "out.db");
+  const request = { name: "app", outputPath, point, force: false, dryRun };
+  let result: RestoreResult | null = null;
+  let error: WalrustError | null = null;
+  try {
+    result = await restore(request, { store, env, leaveState: () => {} });
+  } catch (thrown) {
+    if (!(thrown instanceof WalrustError)) throw thrown;
+    error = thrown;
+  }
+  const warnings = lines.filter(({ level }) => level === "warn").map(({ message }) => message);
+  const image = existsSync(outputPath) ? readFileSync(outputPath) : null;
+  return { result, error, warnings, image };
+}
+
+const NEWEST_SNAPSHOT = "app/0009/0000000000000001-000000000000000c.ltx";
+
+// Once: exit 5, though the snapshot before it and all increments were whole.
+test("a damaged newest snapshot is named, and restored without", async () => {
+  const { store, images } = await richBucket();
+  await flip(store, NEWEST_SNAPSHOT, 150);
+  const { result, warnings, image } = await restoreFrom(store);
+  expect(result).toMatchObject({ txid: 12, damaged: [NEWEST_SNAPSHOT], notice: null });
+  expect(result!.checks).toMatchObject({ unchainedObjects: 0, integrityCheck: "ok" });
+  expect<unknown>(image).toEqual(images.get(12)!);
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toStartWith(`${NEWEST_SNAPSHOT} cannot be used, restoring without it: `);
+});
+
+test("a dry run reads no object, and tells the way it would try first", async () => {
+  const { store } = await richBucket();
+  await flip(store, NEWEST_SNAPSHOT, 150);
+  const { result, warnings } = await restoreFrom(store, LATEST, true);
+  expect([result?.txid, result?.objects, result?.damaged, warnings]).toEqual([12 as Txid, 1, [], []]);
+});
+
+test("any objects damaged: the exact bytes where sound ones lead there, else exit 5", async () => {
+  const { store, images } = await richBucket();
+  const keys = await ltxKeys(store, "app");
+  const listing = await listObjects(store, "app");
+  const random = seededRandom(20260305);
+  const endings = { around: 0, refused: 0 };
+  for (let round = 0; round < 200; round++) {
+    const copy = await cloneStore(store);
+    const damaged = keys.filter((key) => random() < (key.includes("/0009/") ? 0.5 : 0.08));
+    for (const key of damaged) {
+      const { sizeBytes } = await copy.head(key);
+      await flip(copy, key, Math.floor(random() * sizeBytes));
+    }
+    const txid = (random() < 0.6 ? 12 : 2 + Math.floor(random() * 10)) as Txid;
+    const { result, error, warnings, image } = await restoreFrom(copy, { kind: "txid", txid });
+    const sound = listing.filter(({ key }) => !damaged.includes(key));
+    if (planRestore(sound, txid).kind !== "plan") {
+      expect([round, error?.exitCode, image]).toEqual([round, 5, null]);
+      expect(damaged.some((key) => error!.message.includes(key))).toBe(true);
+      endings.refused++;
+      continue;
+    }
+    expect([round, error, result?.txid]).toEqual([round, null, txid]);
+    expect<unknown>(image).toEqual(images.get(txid)!);
+    expect(result!.damaged.every((key) => damaged.includes(key))).toBe(true);
+    expect(warnings).toHaveLength(result!.damaged.length);
+    if (warnings.length > 0) endings.around++;
+  }
+  expect(endings.around).toBeGreaterThan(20);
+  expect(endings.refused).toBeGreaterThan(20);
+});
+
+test("without another way the error is that of the first damaged object", async () => {
+  const { store } = await richBucket();
+  const increment = "app/0000/000000000000000a-000000000000000a.ltx";
+  await flip(store, NEWEST_SNAPSHOT, 150);
+  await flip(store, increment, 110);
+  const { error, image } = await restoreFrom(store);
+  expect([error?.exitCode, image]).toEqual([5, null]);
+  expect(error!.message).toContain(NEWEST_SNAPSHOT);
+  expect(error!.hint).toBeString();
+});
+
+test("an object that is listed and cannot be read, time and again, is gone around", async () => {
+  const { store, images } = await richBucket();
+  const faulty = new FaultyStore(store);
+  faulty.before = (operation, key) => {
+    if (operation !== "get" || key !== NEWEST_SNAPSHOT) return;
+    throw new WalrustError("not-found", `Cannot read ${key}: no such object`);
+  };
+  const { result, image } = await restoreFrom(faulty);
+  expect(result).toMatchObject({ txid: 12, damaged: [NEWEST_SNAPSHOT] });
+  expect<unknown>(image).toEqual(images.get(12)!);
+});
+
+test("a restore ends where everything is damaged, however much it is", async () => {
+  const bench = await compactionBench(2);
+  for (let txid = 3; txid <= 40; txid++) {
+    await putTiny(bench.store, "app", bench.history.commit(BENCH_START_MS + txid * 1000));
+  }
+  const store = await cloneStore(bench.store);
+  const last = await bench.store.get("app/0000/0000000000000028-0000000000000028.ltx");
+  const bytes = await last.bytes();
+  // Thirty merges that are none, each of which would be the last step of another way.
+  for (let first = 3; first < 33; first++) {
+    const key = `app/0001/${first.toString(16).padStart(16, "0")}-0000000000000028.ltx`;
+    await store.put(key, { kind: "bytes", bytes }, { metadata: last.metadata });
+  }
+  const faulty = new FaultyStore(store);
+  const { error } = await restoreFrom(faulty);
+  expect(error?.exitCode).toBe(5);
+  expect(new Set(faulty.calls.filter((call) => call.startsWith("get app/0001/"))).size).toBeLessThan(30);
+});

@@ -1,0 +1,245 @@
+/**
+ * Where a restore writes, and whose its file is: links on the way, folders that change hands, owner and mode.
+ */
+import { describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { hasCode } from "../../../src/errors.ts";
+import { DatabaseBuilder } from "../../../src/recovery/restore/database-builder.ts";
+import {
+  accessForTarget,
+  accessInFolder,
+  attainableMode,
+} from "../../../src/recovery/restore/target-access.ts";
+import { assertTargetFree, moveAside, publish } from "../../../src/recovery/restore/target-file.ts";
+import { resolvePlace, TargetFolder } from "../../../src/recovery/restore/target-folder.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const isRoot = process.geteuid?.() === 0;
+const TENANT = 4242;
+const OTHER = 4243;
+
+const folderOf = (): string => realpathSync(tempFolder("target"));
+
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+    return "none";
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  }
+}
+
+describe("resolvePlace", () => {
+  test("a plain path, also one of which nothing exists", () => {
+    const folder = folderOf();
+    const path = join(folder, "none", "app.db");
+    expect(resolvePlace(path)).toEqual({ path, isLinked: false });
+  });
+
+  test("links of files and folders, relative and absolute, with .. behind a link, and to nothing", () => {
+    const folder = folderOf();
+    mkdirSync(join(folder, "releases", "7", "data"), { recursive: true });
+    symlinkSync("releases/7/data", join(folder, "current"));
+    symlinkSync(join(folder, "current", "..", "shared.db"), join(folder, "app.db"));
+    symlinkSync("../nothing/app.db", join(folder, "releases", "lost.db"));
+    const linked = (...words: string[]) => resolvePlace(join(folder, ...words));
+    const data = join(folder, "releases", "7");
+    expect(linked("current", "x.db")).toEqual({ path: join(data, "data", "x.db"), isLinked: false });
+    // As the kernel reads it: .. of the folder that the link leads to.
+    expect(linked("app.db")).toEqual({ path: join(folder, "shared.db"), isLinked: true });
+    expect(linked("releases", "lost.db")).toEqual({
+      path: join(folder, "nothing", "app.db"),
+      isLinked: true,
+    });
+  });
+
+  test("links that lead round in circles are refused", () => {
+    const folder = folderOf();
+    symlinkSync("b", join(folder, "a"));
+    symlinkSync("a", join(folder, "b"));
+    expect(codeOf(() => resolvePlace(join(folder, "a")))).toBe("usage");
+  });
+
+  test.skipIf(!isRoot)("a link of another user leads to what is that user's, nowhere else", () => {
+    const folder = folderOf();
+    const place = (name: string, uid: number): string => {
+      mkdirSync(join(folder, name));
+      chownSync(join(folder, name), uid, uid);
+      return join(folder, name);
+    };
+    const [tenants, others, roots] = [place("tenant", TENANT), place("other", OTHER), place("root", 0)];
+    const link = (name: string, target: string): string => {
+      symlinkSync(target, join(tenants, name));
+      lchownSync(join(tenants, name), TENANT, TENANT);
+      return join(tenants, name);
+    };
+    expect(resolvePlace(link("own.db", "real.db")).path).toBe(join(tenants, "real.db"));
+    for (const target of [others, roots]) {
+      writeFileSync(join(target, "victim.db"), "x");
+      chownSync(join(target, "victim.db"), target === others ? OTHER : 0, 0);
+      const name = target === others ? "o" : "r";
+      expect(codeOf(() => resolvePlace(link(`${name}-file`, join(target, "victim.db"))))).toBe("usage");
+      expect(codeOf(() => resolvePlace(link(`${name}-new`, join(target, "new.db"))))).toBe("usage");
+      expect(codeOf(() => resolvePlace(join(link(`${name}-folder`, target), "new.db")))).toBe("usage");
+    }
+  });
+});
+
+describe("TargetFolder", () => {
+  test("makes missing folders, private ones", () => {
+    const folder = folderOf();
+    chmodSync(folder, 0o755);
+    TargetFolder.open(join(folder, "a", "b", "app.db")).close();
+    expect(statSync(join(folder, "a")).mode & 0o777).toBe(0o700);
+    expect(statSync(join(folder, "a", "b")).mode & 0o777).toBe(0o700);
+  });
+
+  test.skipIf(!isRoot)("folders that root makes belong to the owner of the one above", () => {
+    const folder = folderOf();
+    chownSync(folder, TENANT, OTHER);
+    TargetFolder.open(join(folder, "a", "b", "app.db")).close();
+    const { uid, gid } = statSync(join(folder, "a", "b"));
+    expect([uid, gid]).toEqual([TENANT, OTHER]);
+  });
+
+  test("refuses a folder that is a link by now", () => {
+    const folder = folderOf();
+    mkdirSync(join(folder, "real"));
+    symlinkSync("real", join(folder, "link"));
+    for (const path of [join(folder, "link", "app.db"), join(folder, "link", "new", "app.db")]) {
+      expect(codeOf(() => TargetFolder.open(path))).toBe("database");
+    }
+    expect(readdirSync(join(folder, "real"))).toEqual([]);
+  });
+
+  // Whoever owns the folder above may put another one in the place of the target's folder at any time.
+  test.skipIf(process.platform !== "linux")(
+    "writes into the folder that it opened, whatever has its name later",
+    () => {
+      const folder = folderOf();
+      mkdirSync(join(folder, "data"));
+      mkdirSync(join(folder, "victim"));
+      writeFileSync(join(folder, "victim", "app.db"), "precious");
+      writeFileSync(join(folder, "data", "app.db"), "old");
+      const target = TargetFolder.open(join(folder, "data", "app.db"));
+      const builder = new DatabaseBuilder(target.shown(".t"), target.at(".t"));
+      renameSync(join(folder, "data"), join(folder, "moved"));
+      symlinkSync("victim", join(folder, "data"));
+      moveAside(target, 0);
+      builder.setAccess({ uid: process.getuid!(), gid: process.getgid!(), mode: 0o640 });
+      publish(target, ".t", builder.stats);
+      builder.close();
+      target.close();
+      expect(readFileSync(join(folder, "victim", "app.db"), "utf8")).toBe("precious");
+      expect(readdirSync(join(folder, "victim"))).toEqual(["app.db"]);
+      expect(statSync(join(folder, "moved", "app.db")).mode & 0o777).toBe(0o640);
+    },
+  );
+
+  test("a target that became a link is refused, and nothing behind it is touched", () => {
+    const folder = folderOf();
+    writeFileSync(join(folder, "victim"), "precious");
+    const target = TargetFolder.open(join(folder, "app.db"));
+    symlinkSync("victim", join(folder, "app.db"));
+    expect(codeOf(() => assertTargetFree(target, true))).toBe("usage");
+    rmSync(join(folder, "app.db"));
+    symlinkSync("victim", join(folder, "app.db-wal"));
+    expect(codeOf(() => assertTargetFree(target, true))).toBe("usage");
+    target.close();
+    expect(readFileSync(join(folder, "victim"), "utf8")).toBe("precious");
+  });
+
+  test("publish says so when the temporary file was exchanged", () => {
+    const folder = folderOf();
+    const target = TargetFolder.open(join(folder, "app.db"));
+    const builder = new DatabaseBuilder(target.shown(".t"), target.at(".t"));
+    rmSync(join(folder, ".t"));
+    writeFileSync(join(folder, ".t"), "another");
+    expect(codeOf(() => publish(target, ".t", builder.stats))).toBe("database");
+    builder.close();
+    target.close();
+  });
+});
+
+describe("DatabaseBuilder", () => {
+  test("its file is private from the start, and made only where nothing is", () => {
+    const folder = folderOf();
+    const umask = process.umask(0);
+    const builder = new DatabaseBuilder(join(folder, "t"));
+    process.umask(umask);
+    expect(statSync(join(folder, "t")).mode & 0o777).toBe(0o600);
+    builder.close();
+    symlinkSync("elsewhere", join(folder, "link"));
+    const failure = ((): unknown => {
+      try {
+        return new DatabaseBuilder(join(folder, "link"));
+      } catch (error) {
+        return error;
+      }
+    })();
+    expect([hasCode(failure, "database"), existsSync(join(folder, "elsewhere"))]).toEqual([true, false]);
+  });
+
+  // A path-based chown would give away whatever has the name of the temporary file by then.
+  test.skipIf(!isRoot)("setAccess follows the file, not its name", () => {
+    const folder = folderOf();
+    writeFileSync(join(folder, "shadow"), "secret");
+    chmodSync(join(folder, "shadow"), 0o600);
+    const builder = new DatabaseBuilder(join(folder, "t"));
+    renameSync(join(folder, "t"), join(folder, "stolen"));
+    symlinkSync("shadow", join(folder, "t"));
+    builder.setAccess({ uid: TENANT, gid: TENANT, mode: 0o666 });
+    builder.close();
+    const { uid, mode } = statSync(join(folder, "shadow"));
+    expect([uid, mode & 0o777]).toEqual([0, 0o600]);
+    expect(statSync(join(folder, "stolen")).uid).toBe(TENANT);
+  });
+});
+
+describe("owner and mode of a restored file", () => {
+  const folder = (mode: number) => ({ uid: 1, gid: 2, mode });
+
+  test.each([
+    [0o755, 0o600, 0o700],
+    [0o700, 0o600, 0o700],
+    [0o750, 0o600, 0o700],
+    [0o770, 0o660, 0o770],
+    [0o2770, 0o660, 0o2770],
+    [0o775, 0o660, 0o770],
+    [0o1777, 0o600, 0o700],
+    [0o777, 0o600, 0o700],
+  ])("in a folder of mode %o", (mode, fileMode, folderMode) => {
+    expect(accessInFolder(folder(mode))).toEqual({ uid: 1, gid: 2, fileMode, folderMode });
+    const access = accessForTarget(null, folder(mode));
+    expect(access).toEqual({ uid: 1, gid: 2, mode: fileMode, from: "folder" });
+  });
+
+  test("after the file it replaces, without what runs as somebody else", () => {
+    const replaced = { uid: 7, gid: 8, mode: 0o106_644 };
+    expect(accessForTarget(replaced, folder(0o700))).toEqual({
+      ...{ uid: 7, gid: 8, mode: 0o644 },
+      from: "replaced-file",
+    });
+  });
+
+  test("a group that could not be set gets nothing", () => {
+    const wanted = { uid: 1, gid: 2, mode: 0o664 };
+    expect(attainableMode(wanted, { gid: 2 })).toBe(0o664);
+    expect(attainableMode(wanted, { gid: 3 })).toBe(0o604);
+  });
+});

@@ -1,0 +1,48 @@
+/**
+ * Why a database has to be attached again after a failure: files that a job needs are gone, or are others.
+ */
+import { afterEach, expect, test } from "bun:test";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { goneReasonOrNull } from "../../../src/replication/capture/hardship.ts";
+import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
+import { closeAll, pinned, walDatabase } from "../../support/pinned-database.ts";
+
+afterEach(closeAll);
+
+/** A pinned database with an empty state folder. */
+async function live(): Promise<LiveDatabase> {
+  const { path } = await walDatabase();
+  const folder = join(dirname(path), "state");
+  const paths = { folder, spoolFolder: join(folder, "ltx"), sumsPath: join(folder, "pages.sum") };
+  mkdirSync(paths.spoolFolder, { recursive: true });
+  return { path, paths, pin: pinned(path), state: null } as unknown as LiveDatabase;
+}
+
+test("goneReasonOrNull: a state folder that is gone counts after a failure", async () => {
+  const one = await live();
+  expect(goneReasonOrNull(one, false, true)).toBeNull();
+  rmSync(one.paths.spoolFolder, { recursive: true });
+  expect(goneReasonOrNull(one, false, false)).toBeNull();
+  expect(goneReasonOrNull(one, false, true)).toContain("state folder");
+  rmSync(one.paths.folder, { recursive: true });
+  expect(goneReasonOrNull(one, false, true)).toContain("state folder");
+});
+
+test("goneReasonOrNull: the page sums count once there is a state", async () => {
+  const one = { ...(await live()), state: {} } as unknown as LiveDatabase;
+  expect(goneReasonOrNull(one, false, true)).toContain("state folder");
+  writeFileSync(one.paths.sumsPath, "");
+  expect(goneReasonOrNull(one, false, true)).toBeNull();
+});
+
+test("goneReasonOrNull: another WAL than the one that the wal-index shows", async () => {
+  const one = await live();
+  expect(goneReasonOrNull(one, true, true)).toBeNull();
+  // The same file, with nothing in it.
+  writeFileSync(`${one.path}-wal`, "");
+  expect(goneReasonOrNull(one, true, false)).toBeNull();
+  expect(goneReasonOrNull(one, true, true)).toContain("not the one that its index shows");
+  renameSync(`${one.path}-wal`, `${one.path}-wal.old`);
+  expect(goneReasonOrNull(one, true, false)).toContain("its files were replaced");
+});

@@ -1,0 +1,51 @@
+/**
+ * When a checkpoint of ours is safe: beside a writer that is between its frames and the wal-index, and beside
+ * one that never shows its commits there.
+ */
+import { afterEach, expect, test } from "bun:test";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { NO_CONDITIONS } from "../../../src/errors.ts";
+import { WalWitness } from "../../../src/replication/capture/wal-witness.ts";
+import { closeAll, env, pinned, start, walDatabase } from "../../support/pinned-database.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+afterEach(closeAll);
+
+/** Puts the frames of a commit into the WAL of `path`, and not into its wal-index. */
+async function beginCommit(path: string, statement: string): Promise<void> {
+  const copy = join(tempFolder("between"), "copy.db");
+  for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
+  const app = await start(copy, "PRAGMA wal_autocheckpoint = 0", statement);
+  const wal = readFileSync(`${copy}-wal`);
+  await app.kill();
+  writeFileSync(`${path}-wal`, wal, { flag: "r+" });
+}
+
+test("a checkpoint is safe beside a writer that shows its commits, though always later", async () => {
+  const { path, app } = await walDatabase();
+  await app.must("PRAGMA wal_autocheckpoint = 0");
+  const pin = pinned(path);
+  await app.must("INSERT INTO t VALUES (100)");
+  const witness = new WalWitness(env, NO_CONDITIONS);
+  expect(witness.mayCheckpoint(pin)).toBe(true);
+  await beginCommit(path, "INSERT INTO t VALUES (101)");
+  expect(witness.mayCheckpoint(pin)).toBe(false);
+  for (let value = 101; value < 104; value++) {
+    await app.must(`INSERT INTO t VALUES (${value})`);
+    await beginCommit(path, `INSERT INTO t VALUES (${value + 1})`);
+    expect(witness.mayCheckpoint(pin)).toBe(true);
+  }
+});
+
+test("a checkpoint is not safe beside commits that the wal-index never shows", async () => {
+  const { path, app } = await walDatabase();
+  await app.must("PRAGMA wal_autocheckpoint = 0");
+  const pin = pinned(path);
+  await app.must("INSERT INTO t VALUES (100)");
+  const witness = new WalWitness(env, NO_CONDITIONS);
+  for (let value = 101; value < 104; value++) {
+    await beginCommit(path, `INSERT INTO t VALUES (${value})`);
+    expect([witness.mayCheckpoint(pin), witness.mayCheckpoint(pin)]).toEqual([false, false]);
+  }
+});

@@ -1,0 +1,156 @@
+/**
+ * How long a client waits for a watch: for a line that it was heard 10 s, for the answer until it is told to
+ * stop. Clients and servers without that line still work with those that have it.
+ */
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import type { Env } from "../../../src/env.ts";
+import { WalrustError } from "../../../src/errors.ts";
+import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import {
+  askWatchOrNull,
+  type ControlRequest,
+  serveControl,
+} from "../../../src/replication/control/control.ts";
+import { gate } from "../../support/faulty-store.ts";
+import { waitUntil } from "../../support/sqlite-process.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const DESTINATION = "s3://memory";
+const SNAPSHOT: ControlRequest = { verb: "snapshot", path: "/db", destination: DESTINATION };
+
+/** Time stands still: a sleep ends with its signal only. */
+const STILL: Pick<Env, "sleep"> = {
+  sleep: (_, signal) =>
+    new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true })),
+};
+
+/** Announces a socket of this name that does with a connection what a test says. */
+async function serveRaw(
+  name: string,
+  onConnection: (socket: Socket) => void,
+): Promise<{ folder: string; server: Server }> {
+  const folder = tempFolder("waits");
+  const path = join(folder, name);
+  const server = createServer(onConnection);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.listen(path, resolve);
+  await promise;
+  writeFileSync(join(folder, "watch.socket"), path);
+  return { folder, server };
+}
+
+async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
+  const error = await work.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof WalrustError) return error;
+  throw error ?? new Error("it did not fail");
+}
+
+/** Sends one line and reads until the server closes. */
+function linesOf(path: string, request: unknown): Promise<unknown[]> {
+  const { promise, resolve } = Promise.withResolvers<unknown[]>();
+  let text = "";
+  const socket = connect(path);
+  socket.on("data", (data) => {
+    text += data.toString();
+  });
+  socket.on("close", () => {
+    const lines = text.trimEnd().split("\n");
+    resolve(lines.map((line) => JSON.parse(line) as unknown));
+  });
+  socket.write(`${JSON.stringify(request)}\n`);
+  return promise;
+}
+
+test("a request that asks for it is acknowledged before the answer, another is not", async () => {
+  const server = serveControl(RuntimeFolders.standard(), async () => "done");
+  const answer = { ok: true, result: "done" };
+  expect(await linesOf(server.path, { ...SNAPSHOT, acknowledge: true })).toEqual([
+    { ok: true, accepted: true },
+    answer,
+  ]);
+  expect(await linesOf(server.path, SNAPSHOT)).toEqual([answer]);
+  server.close();
+});
+
+test("a watch that accepts the connection and says nothing is named after 10 s", async () => {
+  const { folder, server } = await serveRaw("walrust-77.sock", () => {});
+  const sleeps: number[] = [];
+  const env = { sleep: async (durationMs: number) => void sleeps.push(durationMs) };
+  const asker = { env, signal: new AbortController().signal };
+  const error = await failureOf(askWatchOrNull(folder, SNAPSHOT, asker));
+  expect(sleeps).toEqual([10_000]);
+  expect([error.code, error.exitCode, error.message]).toEqual([
+    "locked",
+    3,
+    "The watch with pid 77 does not answer",
+  ]);
+  expect(error.hint).toContain("kill -CONT");
+  server.close();
+});
+
+test("an acknowledged request is waited for past the limit", async () => {
+  const folder = tempFolder("waits");
+  const door = gate();
+  const server = serveControl(RuntimeFolders.standard(), async () => {
+    await door.passed;
+    return "late";
+  });
+  server.announce(folder, DESTINATION, folder);
+  let isHeard = false;
+  const sleep = async (durationMs: number, signal?: AbortSignal): Promise<void> => {
+    await STILL.sleep(durationMs, signal);
+    isHeard = true;
+  };
+  const asked = askWatchOrNull(folder, SNAPSHOT, { env: { sleep }, signal: new AbortController().signal });
+  await waitUntil(() => isHeard);
+  door.open();
+  expect(await asked).toBe("late");
+  server.close();
+});
+
+test("a watch of an earlier version, which acknowledges nothing, is waited for", async () => {
+  const { folder, server } = await serveRaw("watch-77.sock", (socket) => {
+    socket.on("data", () => socket.end(`${JSON.stringify({ ok: true, result: "as before" })}\n`));
+  });
+  const sleep = (): Promise<void> => Promise.resolve();
+  const asker = { env: { sleep }, signal: new AbortController().signal };
+  expect(await askWatchOrNull(folder, SNAPSHOT, asker)).toBe("as before");
+  server.close();
+});
+
+test("a watch that ends after the acknowledgement has not answered", async () => {
+  const { folder, server } = await serveRaw("walrust-77.sock", (socket) => {
+    socket.on("data", () => socket.end('{"ok":true,"accepted":true}\n'));
+  });
+  const error = await failureOf(askWatchOrNull(folder, SNAPSHOT));
+  expect(error.message).toBe("The running watch ended before it answered");
+  server.close();
+});
+
+test("who waits no longer leaves at once, and the watch ends what it was asked for", async () => {
+  const folder = tempFolder("waits");
+  const door = gate();
+  let handled = 0;
+  let finished = 0;
+  const server = serveControl(RuntimeFolders.standard(), async () => {
+    if (++handled === 1) await door.passed;
+    return ++finished;
+  });
+  server.announce(folder, DESTINATION, folder);
+  const leaving = new AbortController();
+  const failure = failureOf(askWatchOrNull(folder, SNAPSHOT, { env: STILL, signal: leaving.signal }));
+  await waitUntil(() => handled === 1);
+  leaving.abort();
+  expect((await failure).message).toContain("the running watch goes on");
+  expect(finished).toBe(0);
+  door.open();
+  await waitUntil(() => finished === 1);
+  expect(await askWatchOrNull(folder, SNAPSHOT)).toBe(2);
+  server.close();
+});

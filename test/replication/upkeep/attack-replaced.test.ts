@@ -1,0 +1,111 @@
+/**
+ * A database that a person puts back by hand while it is watched: copied over in place, which leaves the
+ * inode, or renamed over while a snapshot is being read.
+ */
+import { expect, test } from "bun:test";
+import { copyFileSync, renameSync, rmSync } from "node:fs";
+import type { MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { imageOf, rowsOf } from "../../support/database-image.ts";
+import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/watch-run.ts";
+
+const UPKEEP: MaintenanceOptions = {
+  snapshots: { intervalMs: 0, maxChanges: 5, maxIntervalMs: 0, onIdleMs: 0, onStartup: false },
+  compaction: null,
+  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
+  retentionIntervalMs: 0,
+  retainAfterSnapshot: false,
+  cacheRetentionMs: 0,
+};
+
+/** A common table `n` with the numbers 1 to `count` as `value`. */
+function numbersTo(count: number): string {
+  return `WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ${count})`;
+}
+
+const ALL = "SELECT id, length(v), v FROM t ORDER BY id";
+
+async function endOf(run: WatchRun, path: string, store: MemoryStore): Promise<void> {
+  const image = imageOf(path);
+  await run.stop();
+  await provenHistory(store, "app");
+  expect(rowsOf(await newestImage(store, "app"), ALL)).toEqual(rowsOf(image, ALL));
+}
+
+test("a file copied over in place is anchored anew before anything is captured on top of it", async () => {
+  const { path, app } = await newDatabase();
+  await app.must(
+    `${numbersTo(400)} INSERT INTO t(v) SELECT printf('old %d %s', value, hex(randomblob(500))) FROM n`,
+    "PRAGMA wal_checkpoint(TRUNCATE)",
+  );
+  copyFileSync(path, `${path}.old`);
+  const store = new MemoryStore();
+  const run = await watchOne(path, store, { minCheckpointPages: 1 });
+  await run.commit(app, "UPDATE t SET v = 'new' || substr(v, 4)");
+  await run.until("a checkpoint", () => run.all("checkpointed").length > 0);
+  await app.close();
+
+  copyFileSync(`${path}.old`, path);
+  const again = await SqliteProcess.open(path);
+  await again.must("UPDATE t SET v = 'app' || substr(v, 4) WHERE id < 5");
+  await run.until("the new anchor", () => run.all("re-anchored").length > 0);
+  await run.until("an empty queue", () => run.uploadedTxid() >= run.all("re-anchored").at(-1)!.txid);
+  const { rows } = await again.must("SELECT count(*) FROM t WHERE v LIKE 'old%'");
+  expect(Number(rows[0]![0])).toBeGreaterThan(300);
+  await again.close();
+
+  await endOf(run, path, store);
+});
+
+test("a file renamed over while its snapshot is read is pinned when the old WAL is gone", async () => {
+  const { path, app } = await newDatabase();
+  await app.must(`${numbersTo(800)} INSERT INTO t(v) SELECT randomblob(3000) FROM n`);
+  await app.must("PRAGMA wal_checkpoint(TRUNCATE)");
+  copyFileSync(path, `${path}.old`);
+  const store = new MemoryStore();
+  let isArmed = false;
+  const turn = (): Promise<void> => {
+    if (isArmed) renameSync(`${path}.old`, path);
+    isArmed = false;
+    return new Promise((resolve) => setImmediate(resolve));
+  };
+  const run = new WatchRun([targetOf(path)], store, { maintenance: UPKEEP }, { turn });
+  await run.until("the first snapshot", () => run.uploadedTxid() >= 1);
+  isArmed = true;
+  await app.must("UPDATE t SET v = randomblob(3000) WHERE id < 50");
+  await app.close();
+
+  await run.until("the rename", () => !isArmed);
+  // The commit lies in a WAL that is not the new file's.
+  await run.until("the refusal", () => run.status().conditions.some(({ code }) => code === "foreign-wal"));
+  rmSync(`${path}-wal`);
+  await run.until("pinning again", () => run.all("watching").length > 1);
+  const snapshotsOf = (): number => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length;
+  await run.until("a snapshot of the new file", () => snapshotsOf() > 1);
+
+  await endOf(run, path, store);
+});
+
+test("a file copied over while no watch runs is noticed, though the WAL beside it is the same", async () => {
+  const { path, app } = await newDatabase();
+  await app.must(
+    `${numbersTo(400)} INSERT INTO t(v) SELECT printf('old %d %s', value, hex(randomblob(500))) FROM n`,
+    "PRAGMA wal_checkpoint(TRUNCATE)",
+  );
+  copyFileSync(path, `${path}.old`);
+  const store = new MemoryStore();
+  const first = await watchOne(path, store, { minCheckpointPages: 1 });
+  await first.commit(app, "UPDATE t SET v = 'new' || substr(v, 4)");
+  await first.until("a checkpoint", () => first.all("checkpointed").length > 0);
+  await first.commit(app, "UPDATE t SET v = 'mid' || substr(v, 4) WHERE id = 1");
+  await app.close();
+  await first.stop();
+  copyFileSync(`${path}.old`, path);
+
+  const second = await watchOne(path, store);
+  await second.until("the new anchor", () => second.all("re-anchored").length > 0);
+  await second.until("it to arrive", () => second.uploadedTxid() >= second.all("re-anchored").at(-1)!.txid);
+  await endOf(second, path, store);
+});

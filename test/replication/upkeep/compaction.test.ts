@@ -1,0 +1,111 @@
+/** Merging: the merged object against its sources one by one, its metadata, and where sources come from. */
+import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { hex } from "../../../src/format/chain.ts";
+import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
+import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
+import { FileStore } from "../../../src/storage/file/file-store.ts";
+import { applied, BENCH_START_MS, compactionBench } from "../../support/compaction-bench.ts";
+import { keysAt, readObject } from "../../support/history-oracle.ts";
+import { tempFolder } from "../../support/temp.ts";
+import { TINY_WRITER } from "../../support/tiny-history.ts";
+
+const SOURCES: readonly [where: string, isLocal: (txid: number) => boolean][] = [
+  ["the bucket", () => false],
+  ["the spool", () => true],
+  ["both, in turn", (txid) => txid % 2 === 0],
+];
+
+test.each(SOURCES)("compactInto from %s makes what the sources make one by one", async (_, isLocal) => {
+  const { history, store, target, keys } = await compactionBench(24, isLocal);
+  const [made] = await compactInto(target, 1, new CompactionProgress());
+  expect(made).toMatchObject({ level: 1, minTxid: 2, maxTxid: 24, sources: 23 });
+  const key = "app/0001/0000000000000002-0000000000000018.ltx";
+  expect(made!.key).toBe(key);
+  let image: Uint8Array = history.images.get(1)!;
+  for (let txid = 2; txid <= 24; txid++) image = await applied(store, keys.get(txid)!, image);
+  expect(Buffer.compare(image, history.images.get(24)!)).toBe(0);
+  expect(Buffer.compare(await applied(store, key, history.images.get(1)!), image)).toBe(0);
+});
+
+test.each(SOURCES)(
+  "compactInto from %s reads no source elsewhere and leaves nothing behind",
+  async (_, isLocal) => {
+    const { store, target, keys } = await compactionBench(9, isLocal);
+    const before = readdirSync(target.spoolFolder, { recursive: true }).sort();
+    const [made] = await compactInto(target, 1, new CompactionProgress());
+    const wanted = [...keys].filter(([txid]) => txid > 1 && !isLocal(txid)).map(([, key]) => `get ${key}`);
+    expect(store.calls.filter((call) => call.startsWith("get "))).toEqual([...wanted, `get ${made!.key}`]);
+    expect(readdirSync(target.spoolFolder, { recursive: true }).sort()).toEqual(before);
+  },
+);
+
+test("a merged object carries the newest time, the chain at both ends, and its writer", async () => {
+  const { history, store, target } = await compactionBench(12);
+  const [made] = await compactInto(target, 1, new CompactionProgress());
+  const { bytes, metadata } = await readObject(store, made!.key);
+  const timeMs = BENCH_START_MS + 12_000;
+  expect(metadata).toEqual({
+    "litestream-timestamp": new Date(timeMs).toISOString(),
+    sha256: new Bun.CryptoHasher("sha256").update(bytes).digest("hex"),
+    chain: hex(history.chains.get(12)!),
+    "prev-chain": hex(history.chains.get(1)!),
+    "walrust-writer": TINY_WRITER,
+    "walrust-version": "test",
+  });
+  const decoder = new LtxDecoder();
+  decoder.push(bytes);
+  while (decoder.next()) expect(decoder.page.length).toBe(512);
+  expect(decoder.header).toMatchObject({ minTxid: 2, maxTxid: 12, timestampMs: timeMs, nodeId: 0n });
+  expect(made!.bytes).toBe(bytes.length);
+});
+
+test("levels 2 and 3 are made of the levels below, link after link of the chain", async () => {
+  const { history, store, target } = await compactionBench(30);
+  const progress = new CompactionProgress();
+  await compactInto(target, 1, progress);
+  for (const level of [2, 3]) {
+    const [made] = await compactInto(target, level, progress);
+    expect(made).toMatchObject({ level, minTxid: 2, maxTxid: 30, sources: 1 });
+    const { metadata } = await readObject(store, made!.key);
+    expect([metadata["prev-chain"], metadata["chain"]]).toEqual([
+      hex(history.chains.get(1)!),
+      hex(history.chains.get(30)!),
+    ]);
+    const image = await applied(store, made!.key, history.images.get(1)!);
+    expect(Buffer.compare(image, history.images.get(30)!)).toBe(0);
+  }
+});
+
+test("compactInto again does nothing, with or without what it remembers", async () => {
+  const { store, target } = await compactionBench(8);
+  const progress = new CompactionProgress();
+  expect((await compactInto(target, 1, progress)).length).toBe(1);
+  store.calls.length = 0;
+  expect(await compactInto(target, 1, progress)).toEqual([]);
+  expect(await compactInto(target, 1, new CompactionProgress())).toEqual([]);
+  expect(store.puts).toEqual([]);
+});
+
+test("compactInto a store that lists what was merged by a lost process goes on after it", async () => {
+  const { store, target } = await compactionBench(300);
+  const made = await compactInto(target, 1, new CompactionProgress());
+  expect(made.map(({ minTxid, maxTxid }) => [minTxid, maxTxid].map(Number))).toEqual([
+    [2, 129],
+    [130, 257],
+    [258, 300],
+  ]);
+  await store.delete(made.slice(1).map(({ key }) => key));
+  const again = await compactInto(target, 1, new CompactionProgress());
+  expect(again.map(({ key }) => key)).toEqual(made.slice(1).map(({ key }) => key));
+});
+
+test("compactInto a folder: the modification time is the newest capture's, to the millisecond", async () => {
+  const files = new FileStore({ path: join(tempFolder("bucket"), "new") });
+  const { store, target } = await compactionBench(5, () => false, files);
+  await compactInto(target, 1, new CompactionProgress());
+  const [key] = await keysAt(store, "app", 1);
+  expect(key).toBe("app/ltx/1/0000000000000002-0000000000000005.ltx");
+  expect((await store.head(key!)).modifiedMs).toBe(BENCH_START_MS + 5000);
+});

@@ -1,0 +1,181 @@
+/** Upkeep in a watch: what starts it, what it leaves alone, how it goes on after a failure or a request. */
+import { expect, test } from "bun:test";
+import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
+import { Maintenance, type MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
+import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
+import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { eventually } from "../../support/eventually.ts";
+import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { keysAt } from "../../support/history-oracle.ts";
+import { HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
+import { askForUpkeep } from "../../support/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
+
+const UPKEEP: MaintenanceOptions = {
+  snapshots: DEFAULT_SNAPSHOTS,
+  compaction: DEFAULT_COMPACTION,
+  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
+  retentionIntervalMs: 0,
+  retainAfterSnapshot: false,
+  cacheRetentionMs: HOUR_MS,
+};
+const TWO = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+
+/** A watched database with this upkeep, and a clock to move. */
+async function watchWith(
+  maintenance: Partial<MaintenanceOptions>,
+  store = new FaultyStore(new MemoryStore()),
+) {
+  const { path, app } = await newDatabase();
+  const clock = new ShiftedClock();
+  const options = { maintenance: { ...UPKEEP, ...maintenance } };
+  const overrides = { ...clock.overrides, random: () => 0.999 };
+  const run = new WatchRun([targetOf(path)], store, options, overrides);
+  await run.watching();
+  await run.uploaded(1);
+  return { path, app, clock, run, store };
+}
+
+/** Commits one by one until `count` TXIDs more are in the bucket. */
+async function commits(
+  { run, app }: Pick<Awaited<ReturnType<typeof watchWith>>, "run" | "app">,
+  count: number,
+) {
+  for (let i = 0; i < count; i++) await run.commit(app, `INSERT INTO t(v) VALUES (randomblob(${i * 37}))`);
+}
+
+test.each([
+  ["count", { threshold: 5 }],
+  ["size", { sizeBytes: 5_000 }],
+] as const)("compaction starts early by %s", async (_, early) => {
+  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, ...early } });
+  await commits(watched, 12);
+  await watched.run.until("a compaction", () => watched.run.all("compacted").length > 0);
+  const [first] = watched.run.all("compacted");
+  expect(first).toMatchObject({ level: 1, minTxid: 2 });
+  await watched.run.stop();
+  await watched.app.close();
+});
+
+test("compaction starts early by age, and by its interval otherwise", async () => {
+  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, maxIncrementalAgeMs: 5_000 } });
+  const { run, clock } = watched;
+  await commits(watched, 3);
+  expect(run.all("compacted")).toEqual([]);
+  clock.pass(5_000);
+  await run.until("a compaction", () => run.all("compacted").length === 1);
+  await commits(watched, 2);
+  clock.pass(30_000);
+  await run.until("a second one", () => run.all("compacted").length === 2);
+  expect(run.all("compacted")[1]).toMatchObject({ minTxid: 5, maxTxid: 6 });
+  await run.stop();
+  await watched.app.close();
+});
+
+test("levels 2 and 3 are made at their intervals, and the increments go after an hour", async () => {
+  const watched = await watchWith({});
+  const { run, clock, store } = watched;
+  await commits(watched, 15);
+  clock.pass(31_000);
+  await run.until("level 1", () => run.all("compacted").some(({ level }) => level === 1));
+  await commits(watched, 1);
+  clock.pass(HOUR_MS + 1);
+  await run.until("level 3", () => run.all("compacted").some(({ level }) => level === 3));
+  await commits(watched, 11);
+  const before = run.all("compacted").length;
+  clock.pass(31_000);
+  await run.until("another level 1", () => run.all("compacted").length > before);
+  clock.pass(HOUR_MS + 1);
+  await eventually("the old increments to go", async () => (await keysAt(store, "app", 0)).length <= 13);
+  expect((await keysAt(store, "app", 0)).length).toBeGreaterThanOrEqual(10);
+  await run.stop();
+  await watched.app.close();
+});
+
+// Once: what `compact` merged beside the watch is merged again by it, longer and overlapping.
+test("compaction goes on after a request of `compact` without overlapping it", async () => {
+  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, threshold: 3 } });
+  const { run, path, store, clock } = watched;
+  await commits(watched, 4);
+  await run.until("a compaction", () => run.all("compacted").length > 0);
+  await commits(watched, 1);
+  const asked = await askForUpkeep(path, store, TWO);
+  expect(asked?.compacted.length).toBeGreaterThan(0);
+  await commits(watched, 2);
+  clock.pass(31_000);
+  const last = run.uploadedTxid();
+  await eventually("all to be compacted", async () =>
+    (await listObjects(store, "app")).some(({ level, maxTxid }) => level === 1 && maxTxid === last),
+  );
+  const level = (await listObjects(store, "app")).filter((object) => object.level === 1);
+  await run.stop();
+  await watched.app.close();
+  for (const [index, { minTxid }] of level.entries()) {
+    expect(Number(minTxid)).toBe(index === 0 ? 2 : level[index - 1]!.maxTxid + 1);
+  }
+});
+
+// Once: nothing holds back the next try, so each look of 40 ms begins another one and logs a warning.
+test("upkeep that fails is not tried at every look", async () => {
+  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, threshold: 3 } });
+  const { run, store, app } = watched;
+  store.before = (operation) => {
+    if (operation === "list") throw unreachable();
+  };
+  await commits(watched, 3);
+  const failures = (): number => run.lines.filter(({ message }) => message.startsWith("upkeep:")).length;
+  await run.until("a failure", () => failures() > 0);
+  await app.run("INSERT INTO t(v) VALUES (1)", "SELECT 1");
+  await commits(watched, 6);
+  await run.stop();
+  await app.close();
+  expect(failures()).toBeLessThan(4);
+});
+
+// Once: the look through what may be deleted is due every 10 minutes whether anything has changed or not.
+test("Maintenance.isDue: an idle database needs no request, however long it is idle", () => {
+  const maintenance = new Maintenance(UPKEEP, 0);
+  expect(maintenance.isDue(24 * HOUR_MS, 0, 0)).toBe(false);
+});
+
+test("retention after a snapshot leaves what the policy keeps", async () => {
+  const snapshots = { ...DEFAULT_SNAPSHOTS, maxChanges: 1 };
+  const watched = await watchWith({ snapshots, retention: TWO, retainAfterSnapshot: true });
+  const { run, store } = watched;
+  for (let round = 1; round <= 4; round++) {
+    await commits(watched, 1);
+    const taken = (): number => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length;
+    await run.until("a snapshot", () => taken() >= round + 1);
+  }
+  await eventually("old snapshots to go", async () => (await keysAt(store, "app", 9)).length <= 3);
+  const last = run.uploadedTxid();
+  await run.stop();
+  const kept = await keysAt(store, "app", 9);
+  expect(kept.at(-1)).toContain(last.toString(16).padStart(16, "0"));
+  await watched.app.close();
+});
+
+// Once: retention is asked for when the snapshot is in the spool, and runs before it is in the bucket.
+test("retention after a snapshot counts the snapshot it comes after", async () => {
+  const snapshots = { ...DEFAULT_SNAPSHOTS, maxChanges: 1 };
+  const watched = await watchWith({ snapshots, retention: TWO, retainAfterSnapshot: true });
+  const { run, store } = watched;
+  const taken = (): number => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length;
+  for (let round = 1; round <= 2; round++) {
+    const door = gate();
+    const lists = (): number => store.calls.filter((call) => call.startsWith("list app/0009/")).length;
+    const listed = lists();
+    store.before = (operation, key) =>
+      operation === "put" && key.includes("/0009/") ? door.passed : undefined;
+    await commits(watched, 1);
+    await eventually("retention, or nothing", async () => lists() > listed, 1_000).catch(() => {});
+    door.open();
+    await run.until("a snapshot", () => taken() >= round + 1);
+  }
+  const isPruned = async (): Promise<boolean> => (await keysAt(store, "app", 9)).length === 2;
+  await eventually("old snapshots to go", isPruned, 1_500).finally(async () => {
+    await run.stop();
+    await watched.app.close();
+  });
+});

@@ -1,0 +1,120 @@
+/** Retention deletes older snapshots only where the newest ones that stay were read back and found whole. */
+import { expect, test } from "bun:test";
+import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
+import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
+import { CompactionProgress } from "../../../src/replication/upkeep/compaction.ts";
+import { applyRetention } from "../../../src/replication/upkeep/prune.ts";
+import type { RetentionPolicy } from "../../../src/replication/upkeep/retention.ts";
+import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { BENCH_START_MS, compactionBench, flip } from "../../support/compaction-bench.ts";
+import type { keysAt } from "../../support/history-oracle.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { putTiny } from "../../support/tiny-history.ts";
+
+const TWO: RetentionPolicy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+
+/** Increments up to 10 with snapshots of 1, 2, 4, 6, 8 and 10; their keys by TXID. */
+async function benchOf() {
+  const bench = await compactionBench(2);
+  const { env, lines } = recordingEnv();
+  const target = { store: bench.store, name: "app", env };
+  const snapshot = (): Promise<string> => putTiny(bench.store, "app", bench.history.snapshot());
+  const commit = (): Promise<string> => {
+    const object = bench.history.commit(BENCH_START_MS + (bench.history.txid + 1) * 1000);
+    return putTiny(bench.store, "app", object);
+  };
+  const keys = new Map<number, string>([[2, await snapshot()]]);
+  for (let txid = 3; txid <= 10; txid++) {
+    await commit();
+    if (txid % 2 === 0) keys.set(txid, await snapshot());
+  }
+  bench.store.calls.length = 0;
+  /** Whole reads of snapshots since the last question (their headers are ranged gets like them). */
+  const reads = (): string[] => {
+    const calls = bench.store.calls.filter((call) => call.startsWith("get app/0009/"));
+    bench.store.calls.length = 0;
+    return calls;
+  };
+  return { ...bench, target, lines, keys, snapshot, commit, reads };
+}
+
+async function snapshotTxids(store: Parameters<typeof keysAt>[0]): Promise<number[]> {
+  const objects = await listObjects(store, "app");
+  return objects.filter(({ level }) => level === SNAPSHOT_LEVEL).map(({ maxTxid }) => Number(maxTxid));
+}
+
+test("retention of whole snapshots reads the newest two back, once each", async () => {
+  const { store, target, snapshot, commit, reads } = await benchOf();
+  const progress = new CompactionProgress();
+  await applyRetention(target, TWO, true, progress);
+  expect(await snapshotTxids(store)).toEqual([8, 10]);
+  // Six headers to judge them, and two snapshots as a whole.
+  expect(reads()).toHaveLength(8);
+  await applyRetention(target, TWO, true, progress);
+  expect(reads()).toHaveLength(2);
+  await commit();
+  await snapshot();
+  reads();
+  await applyRetention(target, TWO, true, progress);
+  expect(await snapshotTxids(store)).toEqual([10, 11]);
+  expect(reads()).toHaveLength(4);
+  expect([...progress.verified].length).toBe(2);
+});
+
+test("a plan of retention reads nothing back", async () => {
+  const { store, target, keys, reads } = await benchOf();
+  await flip(store.inner, keys.get(10)!, 150);
+  const { deleted } = await applyRetention(target, TWO, false, new CompactionProgress());
+  expect(deleted.length).toBeGreaterThan(0);
+  expect(reads()).toHaveLength(6);
+  expect(await snapshotTxids(store)).toEqual([1, 2, 4, 6, 8, 10]);
+});
+
+// Once: the damaged one counted as one of the newest two, and the older whole one went with its increments.
+test.each([
+  ["the newest", [10], [6, 8, 10]],
+  ["the one before", [8], [6, 8, 10]],
+  ["both", [8, 10], [4, 6, 8, 10]],
+  ["all but the first two", [4, 6, 8, 10], [1, 2, 4, 6, 8, 10]],
+] as const)("retention does not count a damaged snapshot: %s", async (_, damaged, left) => {
+  for (const offset of [20, 150]) {
+    const { store, target, keys, lines } = await benchOf();
+    for (const txid of damaged) await flip(store.inner, keys.get(txid)!, offset);
+    await applyRetention(target, TWO, true, new CompactionProgress());
+    expect(await snapshotTxids(store)).toEqual([...left]);
+    const bad = damaged.map((txid) => keys.get(txid)!);
+    for (const key of bad) {
+      const said = lines.filter(({ level, message }) => level === "warn" && message.includes(key));
+      expect(said).toHaveLength(1);
+      expect(said[0]!.message).toContain("walrust verify app");
+    }
+    // Without what is damaged, the newest two whole ones lead to the newest TXID.
+    const sound = (await listObjects(store, "app")).filter(({ key }) => !bad.includes(key));
+    expect(planRestore(sound, null)).toMatchObject({ kind: "plan", txid: 10 });
+  }
+});
+
+test("a damaged snapshot goes once two whole ones have taken its place", async () => {
+  const { store, target, keys, snapshot, commit } = await benchOf();
+  await flip(store.inner, keys.get(10)!, 150);
+  const progress = new CompactionProgress();
+  for (let round = 0; round < 2; round++) {
+    await applyRetention(target, TWO, true, progress);
+    expect(await snapshotTxids(store)).toContain(8);
+    await commit();
+    await snapshot();
+  }
+  await applyRetention(target, TWO, true, progress);
+  expect(await snapshotTxids(store)).toEqual([11, 12]);
+});
+
+test("retention that cannot read a snapshot back deletes nothing", async () => {
+  const { store, target, keys } = await benchOf();
+  store.before = (operation, key) => {
+    if (operation === "get" && key === keys.get(8)) throw new Error("the network is down");
+  };
+  await expect(applyRetention(target, TWO, true, new CompactionProgress())).rejects.toThrow(
+    "network is down",
+  );
+  expect(await snapshotTxids(store)).toEqual([1, 2, 4, 6, 8, 10]);
+});

@@ -1,0 +1,199 @@
+/** Snapshots on schedule in a running watch, on clocks that pass in no time and jump. */
+import { expect, test } from "bun:test";
+import { renameSync, rmSync } from "node:fs";
+import type { MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
+import type { SnapshotPolicy } from "../../../src/replication/upkeep/schedule.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { imageOf } from "../../support/database-image.ts";
+import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { DAY_MS, HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
+import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { askForSnapshot } from "../../support/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
+
+const OFF: SnapshotPolicy = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: true };
+
+function upkeep(snapshots: Partial<SnapshotPolicy>): MaintenanceOptions {
+  return {
+    snapshots: { ...OFF, ...snapshots },
+    compaction: null,
+    retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
+    retentionIntervalMs: 0,
+    retainAfterSnapshot: false,
+    cacheRetentionMs: 0,
+  };
+}
+
+/** TXIDs of the snapshots that are in the bucket. */
+function snapshotsOf(run: WatchRun, database?: string): number[] {
+  const uploads = run.all("uploaded", database).filter(({ kind }) => kind === "snapshot");
+  return uploads.map(({ txid }) => txid);
+}
+
+async function watchWith(snapshots: Partial<SnapshotPolicy>) {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const clock = new ShiftedClock();
+  const run = new WatchRun([targetOf(path)], store, { maintenance: upkeep(snapshots) }, clock.overrides);
+  await run.watching();
+  await run.uploaded(1);
+  const taken = async (...txids: number[]): Promise<void> => {
+    await run.until(`snapshots ${txids}`, () => snapshotsOf(run).join() === txids.join());
+  };
+  const commit = (): Promise<number> => run.commit(app, "INSERT INTO t(v) VALUES (randomblob(2000))");
+  const end = async (): Promise<void> => {
+    await run.stop();
+    expect(Buffer.compare(await newestImage(store, "app"), imageOf(path))).toBe(0);
+    await app.close();
+  };
+  return { path, app, store, clock, run, taken, commit, end };
+}
+
+/** Two more commits were seen and judged: a snapshot that was due would have been begun. */
+async function settled({ commit }: { commit: () => Promise<number> }): Promise<number> {
+  await commit();
+  return commit();
+}
+
+test("watch takes a snapshot each interval in which something changed, and none without", async () => {
+  const watched = await watchWith({ intervalMs: HOUR_MS });
+  const { clock, commit, taken, end } = watched;
+  await settled(watched);
+  clock.pass(HOUR_MS);
+  await taken(1, 3);
+  clock.pass(100 * HOUR_MS);
+  expect(await commit()).toBe(4);
+  await taken(1, 3, 4);
+  await settled(watched);
+  await taken(1, 3, 4);
+  await end();
+});
+
+test("watch is not confused by a wall clock that jumps by days", async () => {
+  const watched = await watchWith({ intervalMs: HOUR_MS });
+  const { clock, run, store, taken, end } = watched;
+  for (const jumpMs of [30 * DAY_MS, -90 * DAY_MS, 10 * DAY_MS]) {
+    clock.jump(jumpMs);
+    await settled(watched);
+  }
+  await taken(1);
+  clock.jump(-400 * DAY_MS);
+  clock.pass(HOUR_MS);
+  await taken(1, 7);
+  await end();
+  const times = (await provenHistory(store, "app")).map(({ timeMs }) => timeMs);
+  expect(times).toEqual(times.toSorted((a, b) => a - b));
+  expect(run.all("failed")).toEqual([]);
+});
+
+test("watch takes a snapshot after max-changes frames, over captures", async () => {
+  const watched = await watchWith({ maxChanges: 2 });
+  await settled(watched);
+  await watched.run.until("a snapshot", () => snapshotsOf(watched.run).length >= 2);
+  await settled(watched);
+  await watched.run.until("another", () => snapshotsOf(watched.run).length >= 3);
+  await watched.end();
+});
+
+test("watch takes a snapshot when the application pauses, once", async () => {
+  const watched = await watchWith({ onIdleMs: 60_000 });
+  const { clock, taken, end } = watched;
+  await settled(watched);
+  await taken(1);
+  clock.pass(60_000);
+  await taken(1, 3);
+  clock.pass(600_000);
+  await settled(watched);
+  await taken(1, 3);
+  await end();
+});
+
+test.each([
+  ["an hour later", HOUR_MS, true],
+  ["half an hour later", HOUR_MS / 2, false],
+  ["with the clock set back", -DAY_MS, false],
+  ["with the clock set ahead", DAY_MS, true],
+] as const)("watch started again %s", async (_, laterMs, isDue) => {
+  const watched = await watchWith({ intervalMs: HOUR_MS });
+  const { path, app, store, clock, run, commit } = watched;
+  await commit();
+  await run.stop();
+  clock.jump(laterMs);
+  const again = new WatchRun(
+    [targetOf(path)],
+    store,
+    { maintenance: upkeep({ intervalMs: HOUR_MS }) },
+    clock.overrides,
+  );
+  await again.watching();
+  await app.must("INSERT INTO t(v) VALUES (1)");
+  await again.uploaded(3);
+  await app.must("INSERT INTO t(v) VALUES (2)");
+  await again.uploaded(4);
+  await again.until("what is due", () => snapshotsOf(again).length === (isDue ? 1 : 0));
+  await again.stop();
+  await app.close();
+});
+
+test("watch of ten databases reads at most two of them for snapshots at a time", async () => {
+  const databases = await Promise.all(Array.from({ length: 10 }, () => newDatabase("page_size = 512")));
+  const names = databases.map((_, index) => `db${index}`);
+  const clock = new ShiftedClock();
+  let reading = 0;
+  let most = 0;
+  const turn = async (): Promise<void> => {
+    most = Math.max(most, ++reading);
+    await new Promise((resolve) => setImmediate(resolve));
+    reading--;
+  };
+  const run = new WatchRun(
+    databases.map(({ path }, index) => targetOf(path, names[index]!)),
+    new MemoryStore(),
+    { maintenance: upkeep({ intervalMs: HOUR_MS }) },
+    { ...clock.overrides, turn },
+  );
+  await run.watching(10);
+  for (const [index, { app }] of databases.entries()) {
+    await app.must("INSERT INTO t(v) VALUES (zeroblob(3000000))");
+    await run.uploaded(2, names[index]!);
+  }
+  most = 0;
+  clock.pass(HOUR_MS);
+  await run.until("all snapshots", () => names.every((name) => snapshotsOf(run, name).length === 2), 15_000);
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThanOrEqual(2);
+  await run.stop();
+  await Promise.all(databases.map(({ app }) => app.close()));
+}, 30_000);
+
+test("watch answers a snapshot request, also twice at once and without a change between", async () => {
+  const watched = await watchWith({});
+  const { path, store, taken, end } = watched;
+  await settled(watched);
+  const both = await Promise.all([askForSnapshot(path, store), askForSnapshot(path, store)]);
+  expect(both.map((result) => result?.txid)).toEqual([3, 3]);
+  await taken(1, 3);
+  expect((await askForSnapshot(path, store))?.key).toBe("app/0009/0000000000000001-0000000000000003.ltx");
+  await end();
+});
+
+test("watch whose file is replaced while a snapshot is asked for takes the new file", async () => {
+  const watched = await watchWith({});
+  const { path, app, store, run } = watched;
+  await settled(watched);
+  await app.must(`VACUUM INTO '${path}.new'`);
+  await app.close();
+  rmSync(`${path}-wal`, { force: true });
+  rmSync(`${path}-shm`, { force: true });
+  renameSync(`${path}.new`, path);
+  const other = await SqliteProcess.open(path);
+  const asked = askForSnapshot(path, store);
+  asked.catch(() => {});
+  await other.must("PRAGMA journal_mode = WAL", "INSERT INTO t(v) VALUES ('of the new file')");
+  const before = run.uploadedTxid();
+  await run.until("the new file", () => run.uploadedTxid() > before, 3_000);
+  expect((await asked)?.txid).toBeGreaterThan(0);
+  await run.stop();
+  expect(Buffer.compare(await newestImage(store, "app"), imageOf(path))).toBe(0);
+  await other.close();
+}, 15_000);

@@ -1,0 +1,159 @@
+/** When a snapshot is due: every trigger, alone and beside others, just before its moment and at it. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import {
+  DEFAULT_SNAPSHOTS,
+  dueSnapshotOrNull,
+  SnapshotClock,
+  type SnapshotFacts,
+  type SnapshotPolicy,
+} from "../../../src/replication/upkeep/schedule.ts";
+
+const HOUR_MS = 3_600_000;
+const OFF: SnapshotPolicy = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: false };
+const CHANGED: SnapshotFacts = {
+  lastSnapshotMs: 1000,
+  changes: 5,
+  firstChangeMs: 2000,
+  lastChangeMs: 3000,
+  isStaleAtStart: false,
+};
+const UNCHANGED: SnapshotFacts = { ...CHANGED, changes: 0, firstChangeMs: null, lastChangeMs: null };
+
+const TABLE: readonly [
+  criterion: string,
+  policy: Partial<SnapshotPolicy>,
+  facts: SnapshotFacts,
+  nowMs: number,
+  due: string | null,
+][] = [
+  ["everything off", {}, CHANGED, 1e12, null],
+  ["interval, just before", { intervalMs: 5000 }, CHANGED, 5999, null],
+  ["interval, on time", { intervalMs: 5000 }, CHANGED, 6000, "interval"],
+  ["interval without a change", { intervalMs: 5000 }, UNCHANGED, 1e12, null],
+  ["max-changes, one less", { maxChanges: 6 }, CHANGED, 3000, null],
+  ["max-changes, as many", { maxChanges: 5 }, CHANGED, 3000, "max-changes"],
+  ["max-changes of one", { maxChanges: 1 }, CHANGED, 3000, "max-changes"],
+  ["max-changes of one without a change", { maxChanges: 1 }, UNCHANGED, 1e12, null],
+  ["max-interval counts from the first change, just before", { maxIntervalMs: 500 }, CHANGED, 2499, null],
+  ["max-interval, on time", { maxIntervalMs: 500 }, CHANGED, 2500, "max-interval"],
+  ["max-interval without a change", { maxIntervalMs: 500 }, UNCHANGED, 1e12, null],
+  ["on-idle counts from the last change, just before", { onIdleMs: 500 }, CHANGED, 3499, null],
+  ["on-idle, on time", { onIdleMs: 500 }, CHANGED, 3500, "on-idle"],
+  ["on-idle without a change", { onIdleMs: 500 }, UNCHANGED, 1e12, null],
+  [
+    "stale at start",
+    { onStartup: true, intervalMs: 1e9 },
+    { ...CHANGED, isStaleAtStart: true },
+    0,
+    "startup",
+  ],
+  ["stale at start, switched off", { intervalMs: 1e9 }, { ...CHANGED, isStaleAtStart: true }, 3000, null],
+  ["fresh at start", { onStartup: true, intervalMs: 1e9 }, CHANGED, 3000, null],
+  [
+    "the interval is named before others",
+    { intervalMs: 1, maxChanges: 1, maxIntervalMs: 1, onIdleMs: 1 },
+    CHANGED,
+    9e9,
+    "interval",
+  ],
+];
+
+describe("dueSnapshotOrNull", () => {
+  test.each(TABLE)("dueSnapshotOrNull: %s", (_, policy, facts, nowMs, due) => {
+    expect(dueSnapshotOrNull({ ...OFF, ...policy }, facts, nowMs)).toBe(due);
+  });
+
+  test("dueSnapshotOrNull: nothing is due without changes, whatever the policy and the time", () => {
+    const count = fc.nat(1e9);
+    const policies = fc.record({
+      intervalMs: count,
+      maxChanges: count,
+      maxIntervalMs: count,
+      onIdleMs: count,
+      onStartup: fc.boolean(),
+    });
+    const property = fc.property(policies, fc.nat(1e12), (policy, nowMs) => {
+      expect(dueSnapshotOrNull(policy, UNCHANGED, nowMs)).toBeNull();
+    });
+    fc.assert(property, { numRuns: 300 });
+  });
+});
+
+/** A clock at start at 0 with a newest snapshot of this age. */
+function startedWith(ageMs: number | null, hasChanges = true, policy = DEFAULT_SNAPSHOTS): SnapshotClock {
+  const clock = new SnapshotClock(0);
+  clock.begin(0, ageMs, hasChanges, policy);
+  return clock;
+}
+
+test.each([
+  ["no snapshot", null, "startup"],
+  ["older than the interval", HOUR_MS + 1, "startup"],
+  ["as old as the interval", HOUR_MS, "startup"],
+  ["younger", HOUR_MS - 2, null],
+  ["of the future: the wall clock went back", -5 * 86_400_000, null],
+] as const)("SnapshotClock.begin, the newest is %s", (_, ageMs, due) => {
+  expect(startedWith(ageMs).dueOrNull(DEFAULT_SNAPSHOTS, 1)).toBe(due);
+});
+
+test("SnapshotClock.begin: without changes since, even an old snapshot is not repeated", () => {
+  expect(startedWith(30 * 86_400_000, false).dueOrNull(DEFAULT_SNAPSHOTS, 1)).toBeNull();
+});
+
+test("SnapshotClock.begin: the age counts toward the interval", () => {
+  const clock = startedWith(HOUR_MS - 5000);
+  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 4999)).toBeNull();
+  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 5000)).toBe("interval");
+});
+
+test("SnapshotClock.begin: a wall clock ahead by days gives one snapshot, not one a look", () => {
+  const clock = startedWith(40 * 86_400_000);
+  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 1)).toBe("startup");
+  clock.taken(10);
+  clock.captured(20, 3);
+  for (let nowMs = 20; nowMs < 10 + HOUR_MS; nowMs += 1000) {
+    expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, nowMs)).toBeNull();
+  }
+  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 10 + HOUR_MS)).toBe("interval");
+});
+
+test("SnapshotClock.begin: an interval of 0 is never stale", () => {
+  const policy = { ...DEFAULT_SNAPSHOTS, intervalMs: 0 };
+  expect(startedWith(null, true, policy).dueOrNull(policy, 1e12)).toBeNull();
+});
+
+// Known: `begin` dates the last snapshot back by its age, so that the interval is due in its stead.
+test("SnapshotClock.begin: on-startup=false takes no snapshot at start", () => {
+  const policy = { ...DEFAULT_SNAPSHOTS, onStartup: false };
+  expect(startedWith(5 * HOUR_MS, true, policy).dueOrNull(policy, 1)).toBeNull();
+});
+
+test("SnapshotClock.captured: frames add up over captures, and taken starts over", () => {
+  const policy = { ...OFF, maxChanges: 10 };
+  const clock = new SnapshotClock(0);
+  clock.captured(1, 4);
+  clock.captured(2, 5);
+  expect(clock.dueOrNull(policy, 2)).toBeNull();
+  clock.captured(3, 1);
+  expect(clock.dueOrNull(policy, 3)).toBe("max-changes");
+  clock.taken(4);
+  expect(clock.dueOrNull(policy, 1e12)).toBeNull();
+  clock.captured(5, 9);
+  expect(clock.dueOrNull(policy, 5)).toBeNull();
+});
+
+test("SnapshotClock: changes without a pause are bounded by max-interval, a pause by on-idle", () => {
+  const policy = { ...OFF, maxIntervalMs: 1000, onIdleMs: 300 };
+  const busy = new SnapshotClock(0);
+  for (let nowMs = 0; nowMs < 1000; nowMs += 100) {
+    busy.captured(nowMs, 1);
+    expect(busy.dueOrNull(policy, nowMs)).toBeNull();
+  }
+  expect(busy.dueOrNull(policy, 1000)).toBe("max-interval");
+  const paused = new SnapshotClock(0);
+  paused.captured(0, 1);
+  paused.captured(200, 1);
+  expect(paused.dueOrNull(policy, 499)).toBeNull();
+  expect(paused.dueOrNull(policy, 500)).toBe("on-idle");
+});

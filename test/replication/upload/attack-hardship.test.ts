@@ -1,0 +1,99 @@
+/**
+ * A watch that cannot capture: files of its state folder taken away while it runs, and a spool that refuses
+ * while the application writes on. It has to get over the one, and must not let the WAL grow under the other.
+ */
+import { expect, test } from "bun:test";
+import { rmSync, statSync, writeFileSync } from "node:fs";
+import type { Txid } from "../../../src/format/types.ts";
+import { SpoolWriter } from "../../../src/local/spool.ts";
+import { publish } from "../../../src/replication/upload/publish.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { imageOf, rowsOf } from "../../support/database-image.ts";
+import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import type { SqliteProcess } from "../../support/sqlite-process.ts";
+import { tempFolder } from "../../support/temp.ts";
+import { newDatabase, targetOf, type WatchRun, watchOne } from "../../support/watch-run.ts";
+
+const ALL = "SELECT id, hex(v) FROM t ORDER BY id";
+const INSERT = "INSERT INTO t(v) VALUES (randomblob(2000))";
+
+async function expectAllIn(store: MemoryStore, path: string): Promise<void> {
+  await provenHistory(store, "app");
+  expect(rowsOf(await newestImage(store, "app"), ALL)).toEqual(rowsOf(imageOf(path), ALL));
+}
+
+/** Waits until a history that was broken is anchored again and uploaded. */
+async function anchoredAgain(run: WatchRun, app: SqliteProcess): Promise<void> {
+  await app.must(INSERT);
+  await run.until("a new anchor", () => run.all("re-anchored").length > 0);
+  const { txid } = run.all("re-anchored")[0]!;
+  await run.until("its upload", () => run.uploadedTxid() >= txid);
+}
+
+test.each(["", "/pages.sum", "/ltx"])(
+  "watch gets over the loss of its state folder%s while it runs",
+  async (lost) => {
+    const { path, app } = await newDatabase();
+    const store = new MemoryStore();
+    const run = await watchOne(path, store);
+    await run.commit(app, INSERT);
+
+    rmSync(`${targetOf(path).paths.folder}${lost}`, { recursive: true });
+    await anchoredAgain(run, app);
+    await run.commit(app, INSERT);
+
+    await run.stop();
+    await expectAllIn(store, path);
+    await app.close();
+  },
+);
+
+test("watch lets go of a WAL that grows while the spool refuses, and says so", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store, { minCheckpointPages: 20, walTruncateThresholdPages: 50 });
+  const { spoolFolder } = targetOf(path).paths;
+  rmSync(spoolFolder, { recursive: true });
+  writeFileSync(spoolFolder, "a file in the way");
+
+  const isLetGo = (): boolean => run.lines.some(({ message }) => message.includes("the pin was let go"));
+  await app.must("PRAGMA wal_autocheckpoint = 10");
+  for (let round = 0; round < 400; round++) await app.must("UPDATE t SET v = randomblob(2000)");
+  await run.until("letting go", isLetGo);
+  for (let round = 0; round < 400; round++) await app.must("UPDATE t SET v = randomblob(2000)");
+  expect(statSync(`${path}-wal`).size).toBeLessThan(600 * 4120);
+
+  rmSync(spoolFolder);
+  await anchoredAgain(run, app);
+  await run.stop();
+  await expectAllIn(store, path);
+  await app.close();
+});
+
+test("watch lets a blocking checkpoint through although it cannot capture", async () => {
+  const { path, app } = await newDatabase();
+  const run = await watchOne(path, new MemoryStore());
+  const { spoolFolder } = targetOf(path).paths;
+  rmSync(spoolFolder, { recursive: true });
+  writeFileSync(spoolFolder, "a file in the way");
+  await app.must("PRAGMA busy_timeout = 3000", INSERT);
+  await run.until("a failure", () => run.all("failed").length > 0);
+
+  const { rows } = await app.must("PRAGMA wal_checkpoint(TRUNCATE)");
+
+  expect(rows[0]![0]).toBe(0);
+  await run.stop();
+  await app.close();
+});
+
+test("publish calls a spool file that is gone damaged, so that the history is anchored anew", async () => {
+  const writer = new SpoolWriter(tempFolder("spool"), 0, 2 as Txid, 2 as Txid);
+  writer.write(new Uint8Array(200));
+  const file = writer.finish({ previousChain: new Uint8Array(32) });
+  rmSync(file.path);
+
+  const publisher = { store: new MemoryStore(), name: "app", writer: "w", version: "test" };
+  const outcome = await publish(publisher, file);
+
+  expect(outcome.kind).toBe("damaged");
+});

@@ -1,0 +1,136 @@
+/**
+ * Another writer whose objects no create-only put meets, because one object of several TXIDs stands beside
+ * single ones: found by a listing beside the uploads, by whoever puts next.
+ */
+import { describe, expect, test } from "bun:test";
+import type { Txid } from "../../../src/format/types.ts";
+import type { SpoolFile } from "../../../src/local/spool.ts";
+import { OverlapLook } from "../../../src/replication/upload/overlap-look.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { tempFolder } from "../../support/temp.ts";
+import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "../../support/tiny-history.ts";
+
+const MINUTE_MS = 60_000;
+const OTHER_HASH = /^[0-9a-f]{64}$/;
+
+/** A writer that puts links of its own into a store that it shares. */
+class Writer {
+  nowMs = 0;
+  readonly look: OverlapLook;
+  readonly #history: TinyHistory;
+  readonly #folder = tempFolder("overlap");
+  readonly #signal = new AbortController().signal;
+
+  constructor(
+    readonly inner: MemoryStore,
+    seed: number,
+    store: MemoryStore | FaultyStore = inner,
+  ) {
+    this.look = new OverlapLook("app", store, { monotonicMs: () => this.nowMs });
+    this.#history = new TinyHistory(seededRandom(seed));
+    for (let txid = 1; txid <= 20; txid++) this.#history.commit(txid);
+  }
+
+  /** Puts one link. @returns the key of another writer's object, if one was found by then */
+  async put(minTxid: number, maxTxid = minTxid): Promise<string | null> {
+    const object = { ...this.#history.commit(100), minTxid: minTxid as Txid, maxTxid: maxTxid as Txid };
+    const file: SpoolFile = spoolTiny(this.#folder, object);
+    this.look.sending(file);
+    await putTiny(this.inner, "app", object);
+    this.look.acknowledged(file, this.#signal);
+    await this.look.done();
+    return this.look.found?.key.slice(-37, -4) ?? null;
+  }
+}
+
+const range = (min: number, max: number): string =>
+  [min, max].map((txid) => txid.toString(16).padStart(16, "0")).join("-");
+
+describe("OverlapLook", () => {
+  test("one writer alone, with single links and longer ones, finds nobody", async () => {
+    const writer = new Writer(new MemoryStore(), 1);
+    for (const [min, max] of [
+      [2, 2],
+      [3, 6],
+      [7, 7],
+      [8, 9],
+      [10, 15],
+    ] as const) {
+      writer.nowMs += 20 * MINUTE_MS;
+      expect(await writer.put(min, max)).toBeNull();
+    }
+  });
+
+  test("a long link put beside somebody's single ones finds them", async () => {
+    const store = new MemoryStore();
+    const [one, two] = [new Writer(store, 1), new Writer(store, 2)];
+    await one.put(4);
+    await two.put(5);
+    expect(await one.put(5, 7)).toBe(range(5, 5));
+    expect(one.look.found).toMatchObject({ writer: TINY_WRITER, sha256: expect.stringMatching(OTHER_HASH) });
+  });
+
+  test("a single link after a pause finds a long one that went before it", async () => {
+    const store = new MemoryStore();
+    const [one, two] = [new Writer(store, 1), new Writer(store, 2)];
+    await one.put(4);
+    await two.put(5, 7);
+    one.nowMs += 20 * MINUTE_MS;
+    expect(await one.put(5)).toBe(range(5, 7));
+  });
+
+  test("a long link finds what came beside the long link before it", async () => {
+    const store = new MemoryStore();
+    const [one, two] = [new Writer(store, 1), new Writer(store, 2)];
+    await one.put(4);
+    expect(await one.put(5, 7)).toBeNull();
+    await two.put(5);
+    expect(await one.put(8, 10)).toBe(range(5, 5));
+  });
+
+  test("short pauses cost no listing", async () => {
+    const inner = new MemoryStore();
+    const store = new FaultyStore(inner);
+    let listCount = 0;
+    store.before = (operation) => {
+      if (operation === "list") listCount++;
+    };
+    const writer = new Writer(inner, 1, store);
+    for (let txid = 2; txid < 12; txid++) {
+      writer.nowMs += 9 * MINUTE_MS;
+      await writer.put(txid);
+    }
+    expect(listCount).toBe(0);
+  });
+
+  test("an object whose head cannot be had just now is found with the next link", async () => {
+    const inner = new MemoryStore();
+    const store = new FaultyStore(inner);
+    const [one, two] = [new Writer(inner, 1, store), new Writer(inner, 2)];
+    await two.put(5);
+    let isAway = true;
+    store.before = (operation) => {
+      if (isAway && operation === "head") throw unreachable();
+    };
+    expect(await one.put(5, 7)).toBeNull();
+    isAway = false;
+    expect(await one.put(8)).toBe(range(5, 5));
+  });
+
+  test("a listing that fails stops nothing, and the next look goes back as far", async () => {
+    const inner = new MemoryStore();
+    const store = new FaultyStore(inner);
+    const [one, two] = [new Writer(inner, 1, store), new Writer(inner, 2)];
+    await two.put(5);
+    let isAway = true;
+    store.before = () => {
+      if (isAway) throw unreachable();
+    };
+    expect(await one.put(5, 7)).toBeNull();
+    for (const txid of [8, 9, 10]) expect(await one.put(txid)).toBeNull();
+    isAway = false;
+    expect(await one.put(11)).toBe(range(5, 5));
+  });
+});

@@ -1,0 +1,77 @@
+/**
+ * Publishing a file of the spool: what is held in memory while it waits for the store, and that bytes which
+ * are not those that were captured are never sent.
+ */
+import { describe, expect, test } from "bun:test";
+import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import type { SpoolFile } from "../../../src/local/spool.ts";
+import { publish } from "../../../src/replication/upload/publish.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import type { PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { tempFolder } from "../../support/temp.ts";
+import { spoolTiny, TINY_WRITER, TinyHistory } from "../../support/tiny-history.ts";
+
+const KIB = 1024;
+const TIME_MS = 1_700_000_000_123;
+
+/** A store that keeps what it was given. */
+class KeepingStore extends MemoryStore {
+  readonly bodies: PutBody[] = [];
+
+  override async put(key: string, body: PutBody, options?: PutOptions): Promise<void> {
+    this.bodies.push(body);
+    await super.put(key, body, options);
+  }
+}
+
+/** A file of the spool of this size; what follows its header is of no concern here. */
+function spoolFile(sizeBytes: number): SpoolFile {
+  const object = new TinyHistory(seededRandom(sizeBytes)).commit(TIME_MS);
+  const bytes = new Uint8Array(sizeBytes);
+  bytes.set(object.bytes.subarray(0, sizeBytes));
+  return spoolTiny(tempFolder("publish"), { ...object, bytes });
+}
+
+function publisher(store: KeepingStore) {
+  return { store, name: "app", writer: TINY_WRITER, version: "test" };
+}
+
+const SIZES: readonly (readonly [sizeBytes: number, kind: PutBody["kind"]])[] = [
+  [1 * KIB, "bytes"],
+  [64 * KIB, "bytes"],
+  [64 * KIB + 1, "file"],
+  [4 * KIB * KIB, "file"],
+  [4 * KIB * KIB + 1, "file"],
+];
+
+describe.each(SIZES)("publish of a file of %d bytes", (sizeBytes, kind) => {
+  test(`publish sends it as ${kind}, with its time and without its footer`, async () => {
+    const store = new KeepingStore();
+    const file = spoolFile(sizeBytes);
+    const expected = readFileSync(file.path).subarray(0, sizeBytes);
+    const outcome = await publish(publisher(store), file);
+    expect(outcome).toMatchObject({ kind: "published", timeMs: TIME_MS });
+    expect(store.bodies.map((body) => body.kind)).toEqual([kind]);
+    const { key } = outcome as { key: string };
+    expect(Buffer.compare(await (await store.get(key)).bytes(), expected)).toBe(0);
+  });
+
+  test("publish does not send it when a byte is another, or when it is cut off or gone", async () => {
+    const store = new KeepingStore();
+    const file = spoolFile(sizeBytes);
+    const whole = readFileSync(file.path);
+    const damages: (() => void)[] = [
+      () => writeFileSync(file.path, whole.with(sizeBytes - 1, whole[sizeBytes - 1]! ^ 1)),
+      () => truncateSync(file.path, sizeBytes - 1),
+      () => truncateSync(file.path, 0),
+      () => rmSync(file.path),
+    ];
+    for (const damage of damages) {
+      writeFileSync(file.path, whole);
+      damage();
+      expect((await publish(publisher(store), file)).kind).toBe("damaged");
+    }
+    expect(store.bodies).toEqual([]);
+  });
+});

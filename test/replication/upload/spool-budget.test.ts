@@ -1,0 +1,199 @@
+/** The limit on captured files while the store is away: what goes first, what stops, what comes back. */
+import { expect, test } from "bun:test";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { SENT_FOLDER } from "../../../src/local/spool.ts";
+import { keepSent } from "../../../src/local/spool-cache.ts";
+import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
+import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
+import {
+  enforceSpoolBudget,
+  overShare,
+  type SpoolOwner,
+  spoolBytes,
+} from "../../../src/replication/upload/spool-budget.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { imageOf } from "../../support/database-image.ts";
+import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { restoredImage } from "../../support/restored-image.ts";
+import { DAY_MS, ShiftedClock } from "../../support/shifted-clock.ts";
+import { spooledHistory } from "../../support/spooled-history.ts";
+import { askForSnapshot } from "../../support/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
+
+const { env } = recordingEnv();
+
+/** An owner with `sent` of `count` increments uploaded and kept. */
+function owner(
+  count: number,
+  sent: number,
+  mayMerge = true,
+): SpoolOwner & { live: NonNullable<SpoolOwner["live"]> } {
+  const { live } = spooledHistory(count);
+  for (let i = 0; i < sent; i++) {
+    const [file] = live.pending.splice(1, 1);
+    keepSent(live.paths.spoolFolder, file!);
+    live.sentBytes += file!.sizeBytes;
+  }
+  return { name: "app", live, mayMerge };
+}
+
+test("enforceSpoolBudget below its limit touches nothing", () => {
+  const one = owner(20, 10);
+  const { pending, sent } = spoolBytes([one]);
+  expect(enforceSpoolBudget([one], pending + sent, false, env)).toBe(false);
+  expect(spoolBytes([one])).toEqual({ pending, sent });
+});
+
+test("enforceSpoolBudget takes kept files first, then merges, then stops captures", () => {
+  const one = owner(40, 10);
+  const { pending, sent } = spoolBytes([one]);
+  expect(enforceSpoolBudget([one], pending + sent - 1, false, env)).toBe(false);
+  expect(spoolBytes([one]).sent).toBeLessThan(sent);
+  expect(one.live.pending.length).toBe(30);
+  expect(enforceSpoolBudget([one], pending - 1, false, env)).toBe(false);
+  expect(one.live.pending.length).toBe(3);
+  const merged = spoolBytes([one]);
+  expect(merged.sent).toBe(0);
+  expect(enforceSpoolBudget([one], merged.pending - 1, false, env)).toBe(true);
+  expect(one.live.pending.length).toBe(3);
+});
+
+test("enforceSpoolBudget lets captures go on below eight tenths, not just below its limit", () => {
+  const one = owner(9, 0, false);
+  const { pending } = spoolBytes([one]);
+  expect(enforceSpoolBudget([one], pending * 1.1, true, env)).toBe(true);
+  expect(enforceSpoolBudget([one], pending * 1.1, false, env)).toBe(false);
+  expect(enforceSpoolBudget([one], pending * 1.3, true, env)).toBe(false);
+});
+
+test("enforceSpoolBudget merges only where it may, and counts all databases", () => {
+  const [free, held] = [owner(20, 0), owner(20, 0, false)];
+  const all = [free, held, { name: "none", live: null, mayMerge: true }];
+  const { pending } = spoolBytes(all);
+  enforceSpoolBudget(all, pending - 1, false, env);
+  expect([free.live.pending.length, held.live.pending.length]).toEqual([3, 20]);
+});
+
+test("overShare stops whoever holds more than a share, the others not before twice the limit", () => {
+  const [large, small] = [owner(40, 0, false), owner(2, 0, false)];
+  const all = [large, small, { name: "none", live: null, mayMerge: true }];
+  const { pending } = spoolBytes(all);
+  expect([...overShare(all, pending - 1)]).toEqual([large]);
+  expect([...overShare(all, pending * 100)]).toEqual([]);
+  expect([...overShare(all, Math.floor(pending / 2) - 1)]).toEqual(all);
+  // One alone is stopped by what stops all.
+  expect([...overShare([large], spoolBytes([large]).pending - 1)]).toEqual([large]);
+});
+
+/** A watch whose spool is small, before a store that a test can take away. */
+async function watchSmall(bytesMax: number) {
+  const { path, app } = await newDatabase();
+  const store = new FaultyStore(new MemoryStore());
+  const clock = new ShiftedClock();
+  const maintenance = {
+    snapshots: { ...DEFAULT_SNAPSHOTS, intervalMs: 0 },
+    compaction: DEFAULT_COMPACTION,
+    retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
+    retentionIntervalMs: 0,
+    retainAfterSnapshot: false,
+    cacheRetentionMs: DAY_MS,
+  };
+  const run = new WatchRun(
+    [targetOf(path)],
+    store,
+    { spoolBytesMax: bytesMax, maintenance },
+    clock.overrides,
+  );
+  await run.watching();
+  await run.uploaded(1);
+  const folder = targetOf(path).paths.spoolFolder;
+  const names = (where: string): string[] =>
+    existsSync(where) ? readdirSync(where).filter((name) => name.endsWith(".ltx")) : [];
+  const pending = (): string[] => names(folder);
+  const sent = (): string[] => names(join(folder, SENT_FOLDER));
+  const setAway = (isAway: boolean): void => {
+    store.before = () => {
+      if (isAway) throw unreachable();
+    };
+  };
+  return { path, app, store, clock, run, pending, sent, setAway };
+}
+
+/** Commits random bytes, and waits until they are captured, though not uploaded. */
+async function captureOne(watched: Awaited<ReturnType<typeof watchSmall>>, bytes: number): Promise<void> {
+  const { app, run, pending } = watched;
+  const before = pending().join();
+  await app.must(`UPDATE t SET v = randomblob(${bytes}) WHERE id = 1`);
+  await run.until("a capture", () => pending().join() !== before);
+}
+
+const isSaid = ({ lines }: WatchRun, text: string): boolean =>
+  lines.some(({ message }) => message.includes(text));
+
+test("watch with a full spool: kept files go, pending ones merge, capture stops, it comes back", async () => {
+  const watched = await watchSmall(150_000);
+  const { path, app, store, clock, run, pending, sent, setAway } = watched;
+  for (let i = 0; i < 4; i++) await run.commit(app, "UPDATE t SET v = randomblob(20000) WHERE id = 1");
+  expect(sent().length).toBe(4);
+  setAway(true);
+  for (let i = 0; i < 4; i++) await captureOne(watched, 20_000);
+  expect(isSaid(run, "capture stops")).toBe(false);
+  clock.pass(2_000);
+  await run.until("kept files to go", () => sent().length < 4);
+  expect(pending().length).toBe(4);
+  for (let i = 0; i < 5; i++) await captureOne(watched, 20_000);
+  clock.pass(2_000);
+  await run.until("a merge", () => pending().length <= 3);
+  expect(isSaid(run, "capture stops")).toBe(false);
+  for (let i = 0; i < 2; i++) await captureOne(watched, 150_000);
+  clock.pass(2_000);
+  await run.until("captures to stop", () => isSaid(run, "capture stops"));
+
+  await app.must("INSERT INTO t(v) VALUES ('while paused')");
+  const [[busy, log, done]] = (await app.must("PRAGMA wal_checkpoint(TRUNCATE)")).rows as [
+    [number, number, number],
+  ];
+  expect([busy, log, done]).toEqual([0, 0, 0]);
+  await app.must("INSERT INTO t(v) VALUES ('also while paused')");
+  setAway(false);
+  for (let i = 0; i < 3; i++) clock.pass(60_000);
+  await run.until("captures to go on", () => isSaid(run, "capture goes on with a difference"), 8_000);
+  await run.until("a difference", () => run.all("re-anchored").length > 0);
+  await app.must("INSERT INTO t(v) VALUES ('after')");
+  await run.stop();
+  expect(run.all("re-anchored").length).toBe(1);
+  expect(Buffer.compare(await restoredImage(store.inner, "app"), imageOf(path))).toBe(0);
+  await app.close();
+}, 20_000);
+
+// Once: the snapshot stands before uploads and before the pinning, which it waits for. It waits for ever.
+test("watch that was asked for a snapshot while its spool was full goes on afterwards", async () => {
+  const watched = await watchSmall(60_000);
+  const { path, app, store, clock, run, setAway } = watched;
+  setAway(true);
+  await captureOne(watched, 100_000);
+  clock.pass(2_000);
+  await run.until("captures to stop", () => isSaid(run, "capture stops"));
+  let isAnswered = false;
+  const asked = askForSnapshot(path, store).finally(() => {
+    isAnswered = true;
+  });
+  asked.catch(() => {});
+  await app.must("INSERT INTO t(v) VALUES ('while paused')", "PRAGMA wal_checkpoint(TRUNCATE)");
+  clock.pass(2_000);
+  setAway(false);
+  const deadlineMs = performance.now() + 3_000;
+  while (!isAnswered && performance.now() < deadlineMs) {
+    clock.pass(5_000);
+    const before = run.lines.length + run.events.length;
+    await run
+      .until("more", () => isAnswered || run.lines.length + run.events.length > before, 300)
+      .catch(() => {});
+  }
+  expect(isAnswered).toBe(true);
+  await run.stop();
+  expect(Buffer.compare(await restoredImage(store.inner, "app"), imageOf(path))).toBe(0);
+  await app.close();
+}, 20_000);

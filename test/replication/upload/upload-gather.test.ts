@@ -1,0 +1,181 @@
+/**
+ * What waits behind an upload becomes one: through the lanes of one database, beside a store whose puts take
+ * as long as the test says.
+ */
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
+import type { WatchContext } from "../../../src/replication/context/watch-types.ts";
+import { planMerge } from "../../../src/replication/upload/spool-merge.ts";
+import type { GatherHost } from "../../../src/replication/upload/upload-gather.ts";
+import { UploadGather } from "../../../src/replication/upload/upload-gather.ts";
+import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
+import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { eventually } from "../../support/eventually.ts";
+import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { restoredImage } from "../../support/restored-image.ts";
+import { spooledHistory } from "../../support/spooled-history.ts";
+
+const ALWAYS: GatherHost = { mergeableAfter: () => 0, exclusively: async (work) => await work() };
+
+/** One database with captures that wait, and a store whose puts a test lets through. */
+function gathered(count: number, snapshotsAt: readonly number[] = [], host = ALWAYS) {
+  const memory = new MemoryStore();
+  const store = new FaultyStore(memory);
+  const { env } = recordingEnv();
+  const { live, history } = spooledHistory(count, snapshotsAt);
+  const context = { store, env, version: "test", emit: () => {} } as unknown as WatchContext;
+  const listener = { drained: () => {}, adopt: () => {}, failed: () => {} };
+  const lanes = new UploadLanes(context, new AbortController().signal, listener, null, host);
+  const links = (): string[] =>
+    live.pending.filter(({ level }) => level === 0).map(({ minTxid, maxTxid }) => `${minTxid}-${maxTxid}`);
+  return { memory, store, live, history, lanes, links };
+}
+
+/** Takes captures away as if they came later. @returns gives them back, with the state that they led to */
+function laterThan(live: LiveDatabase, txid: number): () => void {
+  const { state } = live;
+  const later = live.pending.filter(({ minTxid, level }) => level === 0 && minTxid > txid);
+  live.pending.splice(0, live.pending.length, ...live.pending.filter((file) => !later.includes(file)));
+  live.state = { ...state!, txid: txid as NonNullable<typeof state>["txid"] };
+  return () => {
+    live.pending.push(...later);
+    live.state = state;
+  };
+}
+
+async function pointsOf(run: ReturnType<typeof gathered>): Promise<number[]> {
+  const objects = await listObjects(run.memory, "app");
+  const txids = [...new Set(objects.map(({ maxTxid }) => Number(maxTxid)))].sort((a, b) => a - b);
+  for (const txid of txids) {
+    const image = await restoredImage(run.memory, "app", txid as never);
+    expect([txid, Buffer.compare(image, run.history.images.get(txid as never)!)]).toEqual([txid, 0]);
+  }
+  return txids;
+}
+
+test("what is captured while a put is on its way goes in one put after it", async () => {
+  const run = gathered(12);
+  const later = laterThan(run.live, 2);
+  const { passed, open } = gate();
+  run.store.before = (operation, key) =>
+    operation === "put" && key.includes("0000000000000002.ltx") ? passed : undefined;
+  run.lanes.startDue(run.live, 0);
+  await eventually("the second put", async () => run.store.puts.length === 2);
+  later();
+  open();
+  await run.lanes.done();
+  const ltx = run.store.puts.filter((key) => key.endsWith(".ltx"));
+  expect(ltx.map((key) => key.slice(key.lastIndexOf("/") + 1))).toEqual([
+    "0000000000000001-0000000000000001.ltx",
+    "0000000000000002-0000000000000002.ltx",
+    "0000000000000003-000000000000000c.ltx",
+  ]);
+  expect(await pointsOf(run)).toEqual([1, 2, 12]);
+});
+
+test("one that may have been sent is sent again as it was, and what waits goes after it", async () => {
+  const run = gathered(9);
+  run.live.pending.shift();
+  const isLost = { value: true };
+  // The put takes effect; its answer is lost.
+  run.store.after = (operation) => {
+    if (operation === "put" && isLost.value) throw unreachable();
+  };
+  const { env } = recordingEnv();
+  run.lanes.startDue(run.live, 0);
+  await run.lanes.done();
+  expect(run.links()).toEqual(["2-2", "3-3", "4-4", "5-5", "6-6", "7-7", "8-8", "9-9"]);
+  isLost.value = false;
+  run.lanes.startDue(run.live, env.monotonicMs() + 60_000);
+  await run.lanes.done();
+  expect(run.store.puts.map((key) => key.slice(-37, -4))).toEqual([
+    "0000000000000002-0000000000000002",
+    "0000000000000002-0000000000000002",
+    "0000000000000003-0000000000000009",
+  ]);
+});
+
+test("what the process before this one was sending is never part of a merge", async () => {
+  const run = gathered(6);
+  run.live.pending.shift();
+  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  await gather.beforeUpload(run.live);
+  expect(run.links()).toEqual(["2-2", "3-3", "4-4", "5-5", "6-6"]);
+  gather.sending(run.live, run.live.pending[0]!);
+  run.live.pending.shift();
+  await gather.beforeUpload(run.live);
+  expect(run.links()).toEqual(["3-6"]);
+});
+
+test.each([
+  ["a job counts on the chain", null, ["3-3", "4-4", "5-5", "6-6"]],
+  ["an image of TXID 4 is being read", 4, ["3-3", "4-4", "5-6"]],
+  ["an image of TXID 5 is being read", 5, ["3-3", "4-4", "5-5", "6-6"]],
+] as const)("while %s no more is merged than may be", async (_, after, expected) => {
+  const run = gathered(6, [], { ...ALWAYS, mergeableAfter: () => after });
+  run.live.pending.shift();
+  const gather = new UploadGather(recordingEnv().env, { ...ALWAYS, mergeableAfter: () => after });
+  gather.sending(run.live, run.live.pending[0]!);
+  run.live.pending.shift();
+  await gather.beforeUpload(run.live);
+  expect(run.links()).toEqual([...expected]);
+});
+
+test("a link ends where a snapshot stands, whether that waits or is stored", async () => {
+  const run = gathered(12, [7]);
+  run.live.pending.shift();
+  run.live.state = { ...run.live.state!, snapshot: { txid: 7 as never, timeMs: 1_000_007 } };
+  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  gather.sending(run.live, run.live.pending[0]!);
+  run.live.pending.shift();
+  await gather.beforeUpload(run.live);
+  expect(run.links()).toEqual(["3-3", "4-4", "5-5", "6-6", "7-7", "8-12"]);
+});
+
+test("planMerge merges nothing up to a snapshot that waits at the newest TXID", () => {
+  const { live } = spooledHistory(9, [9]);
+  expect(planMerge(live, 2)).toBeNull();
+});
+
+test("a damaged file that waits is no reason to stop: they go one by one up to it", async () => {
+  const run = gathered(5);
+  writeFileSync(run.live.pending[3]!.path, "torn");
+  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  gather.sending(run.live, run.live.pending[0]!);
+  run.live.pending.shift();
+  const before = run.links();
+  await gather.beforeUpload(run.live);
+  expect(run.links()).toEqual(before);
+});
+
+test("in an outage what comes in is merged by and by, at a bounded cost", async () => {
+  const run = gathered(300);
+  const later = [...run.live.pending];
+  const { state } = run.live;
+  run.live.pending.length = 0;
+  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  let mergedBytes = 0;
+  let most = 0;
+  for (const file of later) {
+    run.live.pending.push(file);
+    const previous = run.live.pending.at(-2);
+    // As capture would have chained it.
+    run.live.pending[run.live.pending.length - 1] = {
+      ...file,
+      previousChain: previous?.chain ?? file.previousChain,
+    };
+    run.live.state = { ...state!, txid: file.maxTxid };
+    const before = run.live.pending.length;
+    gather.whileWaiting(run.live);
+    if (run.live.pending.length < before) {
+      mergedBytes += run.live.pending.at(-1)!.sizeBytes;
+    }
+    most = Math.max(most, run.live.pending.length);
+  }
+  const allBytes = later.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  expect(most).toBeLessThan(200);
+  expect(mergedBytes).toBeLessThan(allBytes * 2);
+});

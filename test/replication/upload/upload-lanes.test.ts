@@ -1,0 +1,215 @@
+/**
+ * The lanes of one database through a long outage, looked at every 40 ms of a simulated clock: when requests
+ * are sent, what is said, and that nothing waits longer than the circuit breaker does.
+ */
+import { expect, test } from "bun:test";
+import type { Env } from "../../../src/env.ts";
+import { WalrustError } from "../../../src/errors.ts";
+import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
+import { asWalrustError, FailureTracker } from "../../../src/replication/context/failure-tracker.ts";
+import type { WatchContext } from "../../../src/replication/context/watch-types.ts";
+import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
+import {
+  type BreakerPolicy,
+  CircuitBreaker,
+  isSuspension,
+} from "../../../src/storage/guard/circuit-breaker.ts";
+import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
+import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
+import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { spooledHistory } from "../../support/spooled-history.ts";
+
+const TICK_MS = 40;
+const MINUTE_MS = 60_000;
+const POLICY: BreakerPolicy = { threshold: 10, cooldownMs: MINUTE_MS };
+
+/** One database whose clock moves with each look. */
+class Lanes {
+  nowMs = 0;
+  readonly inner = new FaultyStore(new MemoryStore());
+  readonly live: LiveDatabase;
+  readonly lanes: UploadLanes;
+  readonly breaker: CircuitBreaker;
+  readonly store: GuardedStore;
+  readonly said: () => string[];
+  /** When each request came to the store. */
+  readonly timesMs: number[] = [];
+  /** How many runs ended because the circuit breaker refused them. */
+  refusals = 0;
+
+  constructor(policy: BreakerPolicy | null, snapshotsAt: readonly number[] = []) {
+    const sleep = async (): Promise<void> => {};
+    const { env, lines } = recordingEnv({ monotonicMs: () => this.nowMs, nowMs: () => this.nowMs, sleep });
+    this.said = () =>
+      lines.filter(({ level }) => level !== "debug").map(({ level, message }) => `${level} ${message}`);
+    this.live = spooledHistory(4, snapshotsAt).live;
+    this.breaker = new CircuitBreaker(policy, env, () => {});
+    this.store = new GuardedStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
+    const failures = new FailureTracker("app", env, () => {});
+    this.lanes = new UploadLanes(
+      contextOf(this.store, env),
+      new AbortController().signal,
+      {
+        drained: () => {
+          if (this.live.pending.length === 0) failures.healed();
+        },
+        adopt: () => {},
+        failed: (error) => {
+          if (isSuspension(error)) this.refusals++;
+          failures.failed(asWalrustError(error));
+        },
+      },
+      this.breaker,
+    );
+    this.inner.before = () => {
+      this.timesMs.push(this.nowMs);
+      if (this.isOut) this.fail();
+    };
+  }
+
+  isOut = true;
+  /** What a request comes to during the outage. */
+  fail: () => void = () => {
+    throw unreachable();
+  };
+
+  async pass(durationMs: number): Promise<void> {
+    for (const endMs = this.nowMs + durationMs; this.nowMs < endMs; this.nowMs += TICK_MS) {
+      this.lanes.startDue(this.live, this.nowMs);
+      await this.lanes.done();
+    }
+  }
+}
+
+function contextOf(store: GuardedStore, env: Env): WatchContext {
+  return { store, env, version: "test", emit: () => {} } as unknown as WatchContext;
+}
+
+test("an outage of six hours: a request a minute, two lines, and the upload on the minute", async () => {
+  const run = new Lanes(POLICY, [2]);
+  await run.pass(6 * 60 * MINUTE_MS);
+  const attempts = 1 + DEFAULT_RETRY.retryCountMax;
+  // The pauses between the calls until the circuit opens: 0.25 s, doubled up to half a minute.
+  const [, ...trials] = run.timesMs.slice(attempts * POLICY.threshold - 1);
+  const openedMs = run.timesMs[attempts * POLICY.threshold - 1]!;
+  expect(trials.map((timeMs, index) => timeMs - openedMs - (index + 1) * MINUTE_MS)).toEqual(
+    trials.map(() => 0),
+  );
+  expect([openedMs < 4 * MINUTE_MS, trials.length >= 6 * 60 - 4]).toEqual([true, true]);
+  expect(run.said()).toEqual(["error Cannot reach the store: connection refused"]);
+  run.isOut = false;
+  await run.pass(MINUTE_MS + TICK_MS);
+  expect([run.live.pending.length, run.breaker.state]).toEqual([0, "closed"]);
+  expect(run.said()).toEqual(["error Cannot reach the store: connection refused", "info recovered"]);
+});
+
+test("without a circuit breaker an outage is as quiet, and is tried every half minute", async () => {
+  const run = new Lanes(null);
+  await run.pass(60 * MINUTE_MS);
+  const calls = run.timesMs.length / (1 + DEFAULT_RETRY.retryCountMax);
+  expect(calls).toBeGreaterThan(100);
+  expect(calls).toBeLessThan(140);
+  run.isOut = false;
+  await run.pass(MINUTE_MS);
+  expect(run.said()).toEqual(["error Cannot reach the store: connection refused", "info recovered"]);
+});
+
+test("the pause that a lane has reached when the circuit opens delays no trial", async () => {
+  const run = new Lanes({ threshold: 8, cooldownMs: 1_000 });
+  while (run.breaker.state !== "open") await run.pass(TICK_MS);
+  // The pause that the lane itself has reached by now is 30 s.
+  run.isOut = false;
+  await run.pass(1_000 + TICK_MS);
+  expect(run.live.pending.length).toBe(0);
+});
+
+test("a lane that is refused while another call is the trial goes on right after it", async () => {
+  const run = new Lanes({ threshold: 8, cooldownMs: 1_000 });
+  while (run.breaker.state !== "half-open") await run.pass(TICK_MS);
+  // Another call of this database, such as a listing of its upkeep, is first.
+  const { passed, open } = gate();
+  run.inner.before = () => passed;
+  const trial = run.store.listFolders("");
+  run.lanes.start(run.live);
+  await run.lanes.done();
+  const requests = run.inner.calls.length;
+  await run.pass(10 * MINUTE_MS);
+  run.lanes.start(run.live);
+  await run.lanes.done();
+  expect([run.inner.calls.length, run.live.pending.length]).toEqual([requests, 4]);
+  open();
+  await trial;
+  await run.pass(TICK_MS);
+  expect(run.live.pending.length).toBe(0);
+});
+
+test("a trial is made by one of two lanes, and none is refused", async () => {
+  const run = new Lanes(POLICY, [2]);
+  run.live.pending.splice(0, 2);
+  await run.pass(60 * MINUTE_MS);
+  expect(run.refusals).toBe(0);
+  expect(run.inner.puts.filter((key) => key.includes("/0009/")).length).toBeGreaterThan(0);
+});
+
+test("the last chance is taken once, even while requests are suspended", async () => {
+  const run = new Lanes(POLICY, [2]);
+  while (run.breaker.state !== "open") await run.pass(TICK_MS);
+  const before = run.timesMs.length;
+  for (let time = 0; time < 5; time++) {
+    run.lanes.start(run.live);
+    await run.lanes.done();
+  }
+  expect([run.timesMs.length - before, `${run.breaker.state}`]).toEqual([1, "open"]);
+  const other = new Lanes(POLICY, [2]);
+  while (other.breaker.state !== "open") await other.pass(TICK_MS);
+  other.isOut = false;
+  for (let time = 0; time < 2; time++) {
+    other.lanes.start(other.live);
+    await other.lanes.done();
+  }
+  expect([other.live.pending.length, `${other.breaker.state}`]).toEqual([0, "closed"]);
+});
+
+test("what a sick store answers in turns is said once each", async () => {
+  const run = new Lanes(POLICY);
+  let turn = 0;
+  run.fail = () => {
+    if (turn++ % 7 === 0) throw new WalrustError("auth", "403 from a proxy", { context: { status: 403 } });
+    throw unreachable();
+  };
+  await run.pass(3 * 60 * MINUTE_MS);
+  expect(run.said().toSorted()).toEqual([
+    "error 403 from a proxy",
+    "error Cannot reach the store: connection refused",
+  ]);
+});
+
+test("a manifest that cannot be written is said once an outage", async () => {
+  const run = new Lanes(POLICY, [2, 4]);
+  const snapshots = run.live.pending.filter(({ level }) => level === 9);
+  run.isOut = false;
+  run.inner.before = (_, key) => {
+    if (key.endsWith("manifest.json")) throw unreachable();
+  };
+  await run.pass(TICK_MS);
+  for (let round = 0; round < 5; round++) {
+    // Every lane is drained anew; what is there already is acknowledged as ours.
+    run.live.pending.push({ ...snapshots[0]!, path: await copyOf(run.live, round) });
+    await run.pass(MINUTE_MS);
+  }
+  expect(run.inner.puts.filter((key) => key.endsWith("manifest.json")).length).toBeGreaterThan(5 * 6);
+  expect(run.said()).toEqual([
+    "warn the manifest could not be written: Cannot reach the store: connection refused",
+  ]);
+});
+
+async function copyOf(live: LiveDatabase, round: number): Promise<string> {
+  const { live: fresh } = spooledHistory(4, [2]);
+  const { path } = fresh.pending.find(({ level }) => level === 9)!;
+  const copy = `${live.paths.spoolFolder}/copy-${round}`;
+  await Bun.write(copy, Bun.file(path));
+  return copy;
+}

@@ -1,0 +1,121 @@
+/**
+ * Compaction as one database has it: levels that are not made (an interval without end), or none at all.
+ */
+import { describe, expect, test } from "bun:test";
+import type { WatchTarget } from "../../../src/replication/context/watch-types.ts";
+import {
+  DEFAULT_COMPACTION,
+  isLevelMade,
+  planReplaced,
+} from "../../../src/replication/upkeep/compaction-plan.ts";
+import { Maintenance, type MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
+import type { RetentionPolicy } from "../../../src/replication/upkeep/retention.ts";
+import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { FleetRun, ownOptions, tenant } from "../../support/fleet-run.ts";
+import { keysAt } from "../../support/history-oracle.ts";
+import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
+import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { askForSnapshot, askForUpkeep } from "../../support/watch-requests.ts";
+
+const NEVER = Number.POSITIVE_INFINITY;
+const ALL = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };
+
+function upkeep(intervalsMs: readonly [number, number, number] | null): MaintenanceOptions {
+  return {
+    snapshots: { ...DEFAULT_SNAPSHOTS, intervalMs: 0 },
+    compaction: intervalsMs && { ...DEFAULT_COMPACTION, intervalsMs, threshold: 3 },
+    retention: ALL,
+    retentionIntervalMs: 0,
+    retainAfterSnapshot: false,
+    cacheRetentionMs: 0,
+  };
+}
+
+describe("a level that is not made", () => {
+  test.each([0, 0.5, 0.999])("is never due, at phase %p of the interval", (phase) => {
+    const all = new Maintenance(upkeep([NEVER, NEVER, NEVER]), 1_000, phase);
+    const first = new Maintenance(upkeep([30_000, NEVER, NEVER]), 1_000, phase);
+    for (const nowMs of [1_000, 31_001, 590_000]) {
+      expect([nowMs, all.isDue(nowMs, 500, 9e9)]).toEqual([nowMs, false]);
+    }
+    expect(first.isDue(31_001, 5, 0)).toBe(true);
+  });
+
+  test("is told by its interval, and the others' objects are replaced as ever", () => {
+    const policy = { ...DEFAULT_COMPACTION, intervalsMs: [1, 2, NEVER] as const };
+    expect([1, 2, 3].map((level) => isLevelMade(policy, level))).toEqual([true, true, false]);
+    expect(planReplaced([], policy, () => true)).toEqual([]);
+  });
+});
+
+/**
+ * The watch itself has every level; what a database has of its own counts. Zero is the phase of its
+ * intervals: times infinity that is no number, and no moment comes before that.
+ */
+const SETUP = { options: { maintenance: upkeep([30_000, 300_000, HOUR_MS]) }, random: () => 0 };
+
+/** A watched database with this upkeep of its own, and `count` increments. */
+async function watched(intervalsMs: readonly [number, number, number] | null, count: number) {
+  const store = new MemoryStore();
+  const options = ownOptions({ maintenance: upkeep(intervalsMs) });
+  const one: WatchTarget = { ...(await tenant("one")), options };
+  const run = await new FleetRun([one], store, SETUP).watching();
+  await run.uploaded(1, "one");
+  const app = await SqliteProcess.open(one.path);
+  for (let txid = 2; txid < count + 2; txid++) {
+    await app.must(`INSERT INTO t(v) VALUES (${txid})`);
+    await run.uploaded(txid, "one");
+  }
+  return { one, run, app, store };
+}
+
+test("a database makes the levels it has, also when it is asked to", async () => {
+  const { one, run, app, store } = await watched([1_000, 2_000, NEVER], 6);
+  for (let round = 0; round < 3; round++) {
+    run.clock.pass(HOUR_MS);
+    await app.must("INSERT INTO t(v) VALUES (0)");
+    const before = run.all("compacted").length;
+    await run.until("a compaction", () => run.all("compacted").length > before);
+  }
+  await run.until("level 2", () => run.all("compacted").some(({ level }) => level === 2));
+  const result = await askForUpkeep(one.path, store, ALL);
+  expect(result?.compacted.some(({ level }) => level === 3)).toBe(false);
+  await run.stop();
+  // The first upkeep after a start, with objects on level 2 to make the next one of.
+  const again = new FleetRun([one], store, SETUP);
+  await app.must("INSERT INTO t(v) VALUES (0)");
+  await again.until("level 1", () => again.all("compacted").length > 0);
+  await again.stop();
+  expect(await keysAt(store, "one", 3)).toEqual([]);
+  expect((await keysAt(store, "one", 2)).length).toBeGreaterThan(0);
+  await app.close();
+});
+
+test("a database without compaction makes none on schedule, though many increments wait", async () => {
+  const { run, app, store } = await watched(null, 6);
+  run.clock.pass(2 * HOUR_MS);
+  await app.must("INSERT INTO t(v) VALUES (0)");
+  await run.uploaded(8, "one");
+  await run.discovery();
+  expect(run.all("compacted")).toEqual([]);
+  await run.stop();
+  expect((await keysAt(store, "one", 0)).length).toBe(7);
+  await app.close();
+});
+
+test("what is not asked for of retention is as the database has it", async () => {
+  const { one, run, app, store } = await watched(null, 1);
+  for (let day = 0; day < 4; day++) {
+    run.clock.pass(DAY_MS);
+    await app.must("INSERT INTO t(v) VALUES (0)");
+    await run.uploaded(3 + day, "one");
+    await askForSnapshot(one.path, store);
+  }
+  const asked = async (retention: Partial<RetentionPolicy>): Promise<number | undefined> =>
+    (await askForUpkeep(one.path, store, retention, false))?.retention.kept.length;
+  expect(await asked({ hourly: 0, weekly: 0, monthly: 0 })).toBe(5);
+  expect(await asked({ hourly: 0, weekly: 0, monthly: 0, daily: 3 })).toBe(3);
+  await run.stop();
+  await app.close();
+});

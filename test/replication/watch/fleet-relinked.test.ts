@@ -1,0 +1,76 @@
+/**
+ * Named databases whose name is a symbolic link: when it leads to another file, that file goes on in the
+ * history of the first; while it leads nowhere, the file it led to stays watched, and that is shown.
+ */
+import { expect, test } from "bun:test";
+import { rmSync } from "node:fs";
+import { WalrustError } from "../../../src/errors.ts";
+import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { rowsOf } from "../../support/database-image.ts";
+import { FleetRun } from "../../support/fleet-run.ts";
+import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { newDatabase, targetOf } from "../../support/watch-run.ts";
+
+const NAMED = { isNamedOnly: true };
+const ROWS = "SELECT v FROM t ORDER BY id";
+
+test("a name that leads to another file is followed, there and back, in one history", async () => {
+  const [one, two] = [await newDatabase(), await newDatabase()];
+  await two.app.must("INSERT INTO t(v) VALUES ('release 2')");
+  const store = new MemoryStore();
+  const run = await new FleetRun([targetOf(one.path)], store, NAMED).watching();
+  await run.uploaded(1);
+
+  await run.find(targetOf(two.path));
+  await run.until("the other file", () => run.all("watching").at(-1)?.path === two.path);
+  const txid = run.uploadedTxid();
+  await two.app.must("INSERT INTO t(v) VALUES ('after the swap')");
+  await run.until("the commit", () => run.status().txid > txid && run.status().pendingCount === 0);
+  expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual([
+    ["first"],
+    ["release 2"],
+    ["after the swap"],
+  ]);
+
+  await run.find(targetOf(one.path));
+  await run.until("the first file", () => run.all("watching").at(-1)?.path === one.path);
+  await run.commit(one.app, "INSERT INTO t(v) VALUES ('rolled back to')");
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  await provenHistory(store, "app");
+  expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual([["first"], ["rolled back to"]]);
+  expect(run.saidCount("which this process wrote")).toBe(2);
+  expect(run.isSaid("another writer")).toBe(false);
+  await Promise.all([one.app.close(), two.app.close()]);
+});
+
+test("a name that leads nowhere leaves its file watched and is shown until it leads somewhere", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await new FleetRun([targetOf(path)], store, NAMED).watching();
+  await run.uploaded(1);
+  const error = new WalrustError("database", "Cannot find current/app.db: ENOENT");
+  const nowhere: LeftOut = { path, name: "app", isMissing: true, error };
+  run.leftOut = [nowhere];
+  await run.find();
+  expect(run.status().conditions).toMatchObject([{ code: "name-leads-nowhere", health: "degraded" }]);
+  await run.commit(app, "INSERT INTO t(v) VALUES ('meanwhile')");
+  run.leftOut = [];
+  await run.find(targetOf(path));
+  expect(run.status().conditions).toEqual([]);
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  await app.close();
+});
+
+test("state that is deleted under a running watch makes its own objects no other writer's", async () => {
+  const { path, app } = await newDatabase();
+  const target = targetOf(path);
+  const run = await new FleetRun([target], new MemoryStore(), NAMED).watching();
+  await run.uploaded(1);
+  rmSync(target.paths.folder, { recursive: true });
+  await app.must("INSERT INTO t(v) VALUES ('without state')");
+  await run.until("the re-anchor", () => run.isSaid("which this process wrote"));
+  expect(run.isSaid("another writer")).toBe(false);
+  await run.stop();
+  await app.close();
+});

@@ -1,0 +1,102 @@
+/**
+ * Files that change under a running watch: a removed -shm or -wal, another database at the path, checkpoints
+ * of the application. The history goes on from what the database is.
+ */
+import { describe, expect, test } from "bun:test";
+import { renameSync, rmSync } from "node:fs";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { imageOf } from "../../support/database-image.ts";
+import { FaultyStore, gate } from "../../support/faulty-store.ts";
+import { keysAt, newestImage } from "../../support/history-oracle.ts";
+import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { newDatabase, watchOne } from "../../support/watch-run.ts";
+
+async function expectSame(store: MemoryStore, path: string, name = "app"): Promise<void> {
+  expect(Buffer.compare(await newestImage(store, name), imageOf(path))).toBe(0);
+}
+
+describe("watch while files are replaced", () => {
+  test.each(["-shm", "-wal"])(
+    "a removed %s is pinned again and loses no commit that the database has",
+    async (suffix) => {
+      const { path, app } = await newDatabase();
+      await app.must("PRAGMA wal_checkpoint(TRUNCATE)");
+      const store = new MemoryStore();
+      const run = await watchOne(path, store);
+      await run.commit(app, "INSERT INTO t(v) VALUES ('before')");
+      await app.close();
+      rmSync(`${path}${suffix}`);
+      await run.until("the new files", () => run.all("watching").length === 2);
+      const again = await SqliteProcess.open(path);
+      await again.must("INSERT INTO t(v) VALUES ('after')");
+      await run.until("the newest commit", () => run.uploadedTxid() >= 3);
+      await again.must("INSERT INTO t(v) VALUES ('last')");
+      await run.stop();
+      expect((await keysAt(store, "app", 9)).length).toBe(1);
+      await expectSame(store, path);
+      await again.close();
+    },
+  );
+
+  test("a database that is replaced by another continues its history with the difference", async () => {
+    const { path, app } = await newDatabase();
+    const store = new MemoryStore();
+    const run = await watchOne(path, store);
+    await app.close();
+    const other = await newDatabase();
+    await other.app.must("INSERT INTO t(v) VALUES (randomblob(30000))", "PRAGMA wal_checkpoint(TRUNCATE)");
+    await other.app.close();
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(`${path}${suffix}`, { force: true });
+    renameSync(other.path, path);
+    const again = await SqliteProcess.open(path);
+    await again.must("INSERT INTO t(v) VALUES ('on the other')");
+    await run.uploaded(2);
+    await again.must("INSERT INTO t(v) VALUES ('last')");
+    await run.stop();
+    expect((await keysAt(store, "app", 9)).length).toBe(1);
+    await expectSame(store, path);
+    await again.close();
+  });
+
+  test("an upload in flight while the files are replaced does not block the ones after it", async () => {
+    const { path, app } = await newDatabase();
+    const memory = new MemoryStore();
+    const store = new FaultyStore(memory);
+    const run = await watchOne(path, store);
+    await run.until("the manifest", () => store.puts.length === 2);
+    const door = gate();
+    store.before = (operation) => (operation === "put" ? door.passed : undefined);
+    await app.must("INSERT INTO t(v) VALUES ('in flight')");
+    await run.until("the upload", () => store.puts.at(-1)!.startsWith("app/0000/"));
+    await app.close();
+    rmSync(`${path}-shm`, { force: true });
+    const again = await SqliteProcess.open(path);
+    await again.must("INSERT INTO t(v) VALUES ('after')");
+    await run.until("the new files", () => run.all("watching").length === 2);
+    store.before = () => {};
+    door.open();
+    await run.uploaded(2);
+    await again.must("INSERT INTO t(v) VALUES ('last')");
+    await run.uploaded(3);
+    await run.stop();
+    expect(run.all("failed")).toEqual([]);
+    await expectSame(memory, path);
+    await again.close();
+  });
+
+  test("a blocking checkpoint of the application gets through and nothing is lost", async () => {
+    const { path, app } = await newDatabase();
+    const store = new MemoryStore();
+    const run = await watchOne(path, store);
+    for (const mode of ["FULL", "RESTART", "TRUNCATE"]) {
+      await app.must("PRAGMA busy_timeout = 3000", "INSERT INTO t(v) VALUES (randomblob(20000))");
+      const reply = await app.must(`PRAGMA wal_checkpoint(${mode})`);
+      expect([mode, reply.rows[0]![0]]).toEqual([mode, 0]);
+      await app.must("INSERT INTO t(v) VALUES ('after')");
+    }
+    await run.stop();
+    expect((await keysAt(store, "app", 9)).length).toBe(1);
+    await expectSame(store, path);
+    await app.close();
+  });
+});

@@ -1,0 +1,93 @@
+/**
+ * Watching beside hostile applications (every kind of checkpoint, VACUUM, kill -9) while the store fails now
+ * and then and the watch itself is started again: whatever happens, the whole history can be proven and ends
+ * in the database.
+ */
+
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { imageOf, rowsOf } from "../../support/database-image.ts";
+import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
+import { keysAt, provenHistory } from "../../support/history-oracle.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { waitUntil } from "../../support/sqlite-process.ts";
+import { tempFolder } from "../../support/temp.ts";
+import { targetOf, WatchRun } from "../../support/watch-run.ts";
+
+const WRITER = join(import.meta.dir, "../../support/hostile-writer.ts");
+const ROUNDS = 3;
+const ROUND_MS = 700;
+
+function newHostileDatabase(): string {
+  const path = join(tempFolder("hostile"), "app.db");
+  const database = new Database(path, { create: true });
+  database.run("PRAGMA page_size = 1024");
+  database.run("PRAGMA journal_mode = WAL");
+  database.run("CREATE TABLE t(id INTEGER PRIMARY KEY, w INT, n INT, b BLOB)");
+  database.close(true);
+  return path;
+}
+
+/** Two writers, one of which is killed and replaced again and again, for a while. */
+async function writeWildly(path: string, random: () => number, durationMs: number): Promise<void> {
+  const untilMs = performance.now() + durationMs;
+  const spawn = (): Bun.Subprocess =>
+    Bun.spawn([process.execPath, WRITER, path, "1", String(Math.floor(random() * 1e9))], {
+      stderr: "ignore",
+    });
+  const writers = [spawn(), spawn()];
+  while (performance.now() < untilMs) {
+    const killAtMs = performance.now() + 100 + random() * 200;
+    await waitUntil(() => performance.now() > killAtMs);
+    const index = random() < 0.5 ? 0 : 1;
+    writers[index]!.kill("SIGKILL");
+    await writers[index]!.exited;
+    writers[index] = spawn();
+  }
+  for (const writer of writers) {
+    writer.kill("SIGKILL");
+    await writer.exited;
+  }
+}
+
+describe("watch beside hostile applications", () => {
+  test.each([11])(
+    "seed %p: no page is wrong at any TXID, and nothing is missing at the end",
+    async (seed) => {
+      const random = seededRandom(seed);
+      const path = newHostileDatabase();
+      const memory = new MemoryStore();
+      const store = new FaultyStore(memory);
+      store.before = (operation) => {
+        if (operation === "put" && random() < 0.1) throw unreachable();
+      };
+      store.after = (operation) => {
+        if (operation === "put" && random() < 0.1) throw unreachable();
+      };
+      let last: WatchRun | null = null;
+      for (let round = 0; round < ROUNDS; round++) {
+        last = new WatchRun([targetOf(path)], store, { minCheckpointPages: 60, checkpointIntervalMs: 500 });
+        await last.watching();
+        await writeWildly(path, random, ROUND_MS);
+        if (round + 1 < ROUNDS) await last.stop();
+      }
+      store.before = store.after = () => {};
+      const image = imageOf(path);
+      await last!.until(
+        "the last commits",
+        () => last!.all("failed").length === last!.all("recovered").length,
+      );
+      expect(await last!.stop()).toEqual({ stopped: [], undrained: [] });
+      const history = await provenHistory(memory, "app");
+      expect(history.length).toBeGreaterThan(10);
+      expect(Buffer.compare(history.at(-1)!.image, image)).toBe(0);
+      expect((await keysAt(memory, "app", 9)).length).toBe(1);
+      for (const point of [history[history.length >> 1]!, history.at(-1)!]) {
+        expect(rowsOf(point.image, "PRAGMA integrity_check")).toEqual([["ok"]]);
+      }
+    },
+    30_000,
+  );
+});

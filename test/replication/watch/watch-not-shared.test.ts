@@ -1,0 +1,187 @@
+/**
+ * A database whose application uses it past the wal-index that walrust can share: its -shm or -wal was
+ * deleted under it, or it has opened another name of the file. walrust captures its commits as far as any
+ * file holds them, reports the state, and takes nothing from the application.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { existsSync, linkSync, rmSync, writeFileSync } from "node:fs";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { imageOf, rowsOf } from "../../support/database-image.ts";
+import { eventually } from "../../support/eventually.ts";
+import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { newDatabase, type WatchRun, watchOne } from "../../support/watch-run.ts";
+
+const ROWS = "SELECT id, v FROM t ORDER BY id";
+const runs: WatchRun[] = [];
+const apps: SqliteProcess[] = [];
+
+afterEach(async () => {
+  for (const run of runs.splice(0)) await run.stop();
+  for (const app of apps.splice(0)) await app.kill();
+});
+
+interface Watched {
+  readonly path: string;
+  readonly app: SqliteProcess;
+  readonly store: MemoryStore;
+  readonly run: WatchRun;
+}
+
+async function watched(): Promise<Watched> {
+  const { path, app } = await newDatabase();
+  apps.push(app);
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  runs.push(run);
+  return { path, app, store, run };
+}
+
+async function opened(path: string): Promise<SqliteProcess> {
+  const app = await SqliteProcess.open(path);
+  apps.push(app);
+  return app;
+}
+
+function codesOf(run: WatchRun): string[] {
+  return run.status().conditions.map(({ code }) => code);
+}
+
+/** What the table holds; a database file whose WAL is gone may have no table yet. */
+function valuesOf(image: Uint8Array): unknown[] {
+  const tables = rowsOf(image, "SELECT name FROM sqlite_schema WHERE name = 't'");
+  return tables.length === 0 ? [] : rowsOf(image, "SELECT v FROM t").flat();
+}
+
+/** Waits until a row is in the bucket. */
+async function arrived(store: MemoryStore, row: string): Promise<void> {
+  await eventually(row, async () => valuesOf(await newestImage(store, "app")).includes(row));
+}
+
+/** The bucket holds what the next to open the database sees. */
+async function expectSame(run: WatchRun, path: string, store: MemoryStore): Promise<void> {
+  await run.stop();
+  await provenHistory(store, "app");
+  expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual(rowsOf(imageOf(path), ROWS));
+}
+
+describe.each([
+  ["-shm", ["-shm"]],
+  ["-wal", ["-wal"]],
+  ["-shm and -wal", ["-shm", "-wal"]],
+])("%s deleted under the application", (_, suffixes) => {
+  const isWalThere = !suffixes.includes("-wal");
+
+  test("is told, loses nothing that is committed, and is over after a restart of it", async () => {
+    const { path, app, store, run } = await watched();
+    await run.commit(app, "INSERT INTO t(v) VALUES ('before')");
+    for (const suffix of suffixes) rmSync(path + suffix);
+    for (let row = 0; row < 20; row++) await app.must(`INSERT INTO t(v) VALUES ('blind ${row}')`);
+    await run.until("the condition", () => codesOf(run).includes("not-shared"));
+    expect(run.status().conditions[0]!.health).toBe("unhealthy");
+    await app.must("INSERT INTO t(v) VALUES ('told')");
+    // Without its WAL the commits are in a file that nobody can open, until a checkpoint.
+    if (!isWalThere) await app.must("PRAGMA wal_checkpoint(PASSIVE)");
+    await arrived(store, "told");
+    await app.must("INSERT INTO t(v) VALUES ('last')");
+    await app.close();
+
+    const again = await opened(path);
+    expect((await again.must("SELECT count(*) FROM t")).rows).toEqual([[24]]);
+    await again.must("INSERT INTO t(v) VALUES ('restarted')");
+    await arrived(store, "restarted");
+    await run.until("the end of the condition", () => codesOf(run).length === 0, 15_000);
+    await run.commit(again, "INSERT INTO t(v) VALUES ('pinned again')");
+    await again.close();
+    await expectSame(run, path, store);
+  }, 40_000);
+
+  test("is no checkpoint of ours, and no file of ours", async () => {
+    const { path, app, run } = await watched();
+    for (const suffix of suffixes) rmSync(path + suffix);
+    await run.until("the condition", () => codesOf(run).includes("not-shared"));
+    expect(suffixes.map((suffix) => existsSync(path + suffix))).toEqual(suffixes.map(() => false));
+    const checkpoints = run.all("checkpointed").length;
+    for (let row = 0; row < 50; row++) await app.must("INSERT INTO t(v) VALUES (randomblob(20000))");
+    await run.stop();
+    expect(run.all("checkpointed").length).toBe(checkpoints);
+    expect(suffixes.map((suffix) => existsSync(path + suffix))).toEqual(suffixes.map(() => false));
+    await app.close();
+    const again = await opened(path);
+    expect((await again.must("SELECT count(*) FROM t")).rows).toEqual([[51]]);
+    expect((await again.must("PRAGMA integrity_check")).rows).toEqual([["ok"]]);
+  }, 20_000);
+
+  test("before the watch began is told, and what is in the files is captured", async () => {
+    const { path, app } = await newDatabase();
+    apps.push(app);
+    for (const suffix of suffixes) rmSync(path + suffix);
+    const store = new MemoryStore();
+    const run = await watchOne(path, store);
+    runs.push(run);
+    expect(codesOf(run)).toEqual(["not-shared"]);
+    await app.must("INSERT INTO t(v) VALUES ('blind')");
+    if (!isWalThere) await app.must("PRAGMA wal_checkpoint(PASSIVE)");
+    await arrived(store, "blind");
+    await app.close();
+    await expectSame(run, path, store);
+  }, 20_000);
+});
+
+test("a -shm deleted under one of two applications, while the other opens a new one, is told", async () => {
+  const { path, app, run } = await watched();
+  rmSync(`${path}-shm`);
+  const other = await opened(path);
+  await other.must("SELECT 1 FROM t");
+  await run.until("the condition", () => codesOf(run).includes("not-shared"));
+  await app.close();
+  await other.must("INSERT INTO t(v) VALUES ('the other')");
+  await run.until("the end of it", () => codesOf(run).length === 0, 15_000);
+  await other.close();
+}, 30_000);
+
+describe("a hard link", () => {
+  test("is told for as long as it is there", async () => {
+    const { path, app, run } = await watched();
+    linkSync(path, `${path}.link`);
+    await run.until("the condition", () => codesOf(run).includes("more-than-one-name"), 15_000);
+    rmSync(`${path}.link`);
+    await run.until("its end", () => codesOf(run).length === 0, 15_000);
+    await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
+  }, 40_000);
+
+  test("that an application has open is told, and what it checkpoints is captured", async () => {
+    const { path, app } = await newDatabase();
+    await app.close();
+    linkSync(path, `${path}.link`);
+    const store = new MemoryStore();
+    const run = await watchOne(path, store);
+    runs.push(run);
+    expect(codesOf(run)).toEqual(["more-than-one-name"]);
+    const linked = await opened(`${path}.link`);
+    await linked.must("INSERT INTO t(v) VALUES ('by the link')");
+    await run.until("the sighting", () => codesOf(run).includes("not-shared"), 10_000);
+    await linked.must("INSERT INTO t(v) VALUES ('again')");
+    await linked.close();
+    await arrived(store, "again");
+    expect(codesOf(run).length).toBe(1);
+    rmSync(`${path}.link`);
+    await expectSame(run, path, store);
+  }, 40_000);
+});
+
+test("another engine's index beside the database is told, and the WAL followed", async () => {
+  const { path, app } = await newDatabase();
+  apps.push(app);
+  writeFileSync(`${path}-tshm`, "");
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  runs.push(run);
+  expect(run.status().conditions[0]!.message).toContain("-tshm");
+  await app.must("INSERT INTO t(v) VALUES ('by the other engine')");
+  await arrived(store, "by the other engine");
+  rmSync(`${path}-tshm`);
+  await run.until("the pin", () => codesOf(run).length === 0, 15_000);
+  await app.close();
+  await expectSame(run, path, store);
+}, 40_000);

@@ -1,0 +1,251 @@
+/**
+ * A bucket that loses what it had acknowledged, or never held it: the watch says so, takes a new snapshot at
+ * once, and is unhealthy until that is there.
+ */
+import { describe, expect, test } from "bun:test";
+import type { Validation } from "../../../src/replication/context/watch-types.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import type { UnfinishedUpload } from "../../../src/storage/contract/store.ts";
+import { imageOf } from "../../support/database-image.ts";
+import { FaultyStore } from "../../support/faulty-store.ts";
+import { keysAt } from "../../support/history-oracle.ts";
+import { restoredImage } from "../../support/restored-image.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/watch-run.ts";
+
+const DAY_MS = 24 * 3_600_000;
+
+async function expectSame(store: MemoryStore, path: string): Promise<void> {
+  expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
+}
+
+/** A clock of a watch that a test moves forward. */
+function movableClock(): { readonly overrides: { monotonicMs: () => number }; forward(ms: number): void } {
+  let aheadMs = 0;
+  return {
+    overrides: { monotonicMs: () => performance.now() + aheadMs },
+    forward: (ms) => {
+      aheadMs += ms;
+    },
+  };
+}
+
+describe("watch of a database whose bucket lost objects", () => {
+  test("a start without a snapshot in the bucket takes one at once, with one WARN", async () => {
+    const store = new MemoryStore();
+    const { path, app } = await newDatabase();
+    const before = await watchOne(path, store);
+    for (let row = 0; row < 3; row++) await before.commit(app, `INSERT INTO t(v) VALUES (${row})`);
+    await before.stop();
+    await store.delete(await keysAt(store, "app", 9));
+    const run = await watchOne(path, store);
+    await run.until("a new snapshot", () => run.all("uploaded").some(({ kind }) => kind === "snapshot"));
+    await run.until("sound again", () => run.all("condition").at(-1)?.state === "cleared");
+    const said = "the bucket holds no snapshot to begin a restore with, though TXID 4 was acknowledged";
+    expect(run.lines.filter(({ level, message }) => level === "warn" && message.includes(said)).length).toBe(
+      1,
+    );
+    expect(run.all("condition").map(({ code, health }) => [code, health])).toEqual([
+      ["not-restorable", "unhealthy"],
+      ["not-restorable", "unhealthy"],
+    ]);
+    expect(run.status().conditions).toEqual([]);
+    await run.stop();
+    await expectSame(store, path);
+    await app.close();
+  });
+
+  test("a database whose only object was the snapshot gets it back", async () => {
+    const store = new MemoryStore();
+    const clock = movableClock();
+    const { path, app } = await newDatabase();
+    const run = new WatchRun([targetOf(path)], store, {}, clock.overrides);
+    await run.uploaded(1);
+    await store.delete(await keysAt(store, "app", 9));
+    clock.forward(DAY_MS);
+    await run.until("a new snapshot", () => run.all("uploaded").length > 1);
+    await run.commit(app, "INSERT INTO t(v) VALUES ('after')");
+    await run.until("sound again", () => run.all("condition").at(-1)?.state === "cleared");
+    await run.stop();
+    await expectSame(store, path);
+    await app.close();
+  });
+
+  test("a gap below what was acknowledged is found at the start", async () => {
+    const store = new MemoryStore();
+    const { path, app } = await newDatabase();
+    const before = await watchOne(path, store);
+    for (let row = 0; row < 5; row++) await before.commit(app, `INSERT INTO t(v) VALUES (${row})`);
+    await before.stop();
+    await store.delete((await keysAt(store, "app", 0)).slice(1, 3));
+    const run = await watchOne(path, store);
+    await run.until("a new snapshot", () => run.all("uploaded").some(({ kind }) => kind === "snapshot"));
+    expect(
+      run.isSaid("the bucket lacks TXID 3 to 4, which it had acknowledged; a new snapshot follows"),
+    ).toBe(true);
+    await run.stop();
+    await expectSame(store, path);
+    await app.close();
+  });
+
+  test("a snapshot that comes while the bucket is looked at is the one that mends it", async () => {
+    const store = new FaultyStore(new MemoryStore());
+    const { path, app } = await newDatabase();
+    const before = await watchOne(path, store);
+    for (let row = 0; row < 3; row++) await before.commit(app, `INSERT INTO t(v) VALUES (${row})`);
+    await before.stop();
+    await store.inner.delete((await keysAt(store.inner, "app", 0)).slice(-1));
+    const run = new WatchRun([targetOf(path)], store);
+    let looks = 0;
+    store.after = async (operation) => {
+      // The look at the newest object ends it, after its listings.
+      if (operation !== "head" || run.all("watching").length === 0 || ++looks > 1) return;
+      await run.until("a snapshot meanwhile", () => run.all("uploaded").length > 0);
+    };
+    await run.until("another look", () => looks > 1);
+    await run.commit(app, "INSERT INTO t(v) VALUES ('after')");
+    await run.stop();
+    expect(run.all("uploaded").filter(({ kind }) => kind === "snapshot").length).toBe(1);
+    expect(run.all("condition")).toEqual([]);
+    await expectSame(store.inner as MemoryStore, path);
+    await app.close();
+  });
+
+  test("what is deleted under a running watch is found within a day", async () => {
+    const store = new MemoryStore();
+    const clock = movableClock();
+    const { path, app } = await newDatabase();
+    const run = new WatchRun([targetOf(path)], store, {}, clock.overrides);
+    await run.uploaded(1);
+    await run.commit(app, "INSERT INTO t(v) VALUES (1)");
+    await store.delete(await keysAt(store, "app", 9));
+    clock.forward(DAY_MS);
+    await run.until(
+      "a new snapshot",
+      () => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length > 1,
+    );
+    await run.stop();
+    await expectSame(store, path);
+    await app.close();
+  });
+
+  test("a look costs one listing a database and day, and alarms nobody while all is well", async () => {
+    const store = new FaultyStore(new MemoryStore());
+    const clock = movableClock();
+    const { path, app } = await newDatabase();
+    const run = new WatchRun([targetOf(path)], store, {}, clock.overrides);
+    await run.uploaded(1);
+    const listings = (): number => store.calls.filter((call) => call === "list app/0003/").length;
+    for (let day = 0; day < 3; day++) {
+      const seen = listings();
+      clock.forward(DAY_MS);
+      await run.until("the look of the day", () => listings() > seen);
+    }
+    await run.until(
+      "all looks",
+      () => store.calls.filter((call) => call.startsWith("head app/0009/")).length >= 3,
+    );
+    // The look at the start, those of the days, and what attaching and the manifest ask.
+    expect(listings()).toBeLessThanOrEqual(4 + 2);
+    expect(run.all("condition")).toEqual([]);
+    expect(run.all("uploaded").length).toBe(1);
+    await run.stop();
+    await app.close();
+  });
+
+  test("a listing that is wrong once alarms nobody", async () => {
+    const memory = new MemoryStore();
+    const { path, app } = await newDatabase();
+    await (await watchOne(path, memory)).stop();
+    let hidden = 0;
+    const store = new Proxy(memory, {
+      get: (target, name) => {
+        if (name !== "list") {
+          const value = Reflect.get(target, name, target);
+          return typeof value === "function" ? value.bind(target) : value;
+        }
+        return (prefix: string, options: object) => {
+          const isHidden = prefix === "app/0009/" && hidden++ === 0;
+          return isHidden ? memory.list("nothing/", options) : memory.list(prefix, options);
+        };
+      },
+    });
+    const run = await watchOne(path, store);
+    await run.until("a second look", () => hidden >= 2);
+    await run.commit(app, "INSERT INTO t(v) VALUES (1)");
+    expect([run.all("condition"), run.isSaid("new snapshot follows")]).toEqual([[], false]);
+    await run.stop();
+    await app.close();
+  });
+
+  test("a newest object that somebody else has replaced is noticed", async () => {
+    const store = new MemoryStore();
+    const clock = movableClock();
+    const { path, app } = await newDatabase();
+    const run = new WatchRun([targetOf(path)], store, {}, clock.overrides);
+    await run.uploaded(1);
+    await run.commit(app, "INSERT INTO t(v) VALUES (1)");
+    const [key] = await keysAt(store, "app", 0);
+    const { metadata } = await store.head(key!);
+    const bytes = await (await store.get(key!)).bytes();
+    await store.put(key!, { kind: "bytes", bytes }, { metadata: { ...metadata, chain: "0".repeat(64) } });
+    clock.forward(DAY_MS);
+    await run.until("the warning", () => run.isSaid("is not the one that was acknowledged"));
+    await run.stop();
+    await app.close();
+  });
+});
+
+describe("validation", () => {
+  test("one that fails is a condition until one passes, and each other finding is said", async () => {
+    const { path, app } = await newDatabase();
+    let now: Validation = { status: "errors", messages: ["a gap"] };
+    const validate = async (): Promise<Validation> => now;
+    const store = new MemoryStore();
+    const run = new WatchRun([targetOf(path)], store, { validationIntervalMs: 1 }, {}, { validate });
+    await run.until("the condition", () => run.status().conditions.length > 0);
+    expect(run.status().conditions[0]).toMatchObject({ code: "validation-failed", health: "unhealthy" });
+    now = { status: "errors", messages: ["another gap"] };
+    await run.until("the other finding", () => run.isSaid("verified what is stored: another gap"));
+    now = { status: "warnings", messages: ["an orphan"] };
+    await run.until("the end", () => run.status().conditions.length === 0);
+    await run.until("the warning", () => run.isSaid("verified what is stored: an orphan"));
+    const seen = run.all("validated").length;
+    await run.until("one more", () => run.all("validated").length > seen + 1);
+    expect([run.saidCount("a gap"), run.saidCount("another gap"), run.saidCount("an orphan")]).toEqual([
+      1, 2, 1,
+    ]);
+    await run.stop();
+    await app.close();
+  });
+});
+
+describe("unfinished uploads of a database", () => {
+  test("those whose object is there are aborted at the start, others are left alone", async () => {
+    const aborted: string[] = [];
+    class WithUploads extends MemoryStore {
+      uploads: UnfinishedUpload[] = [];
+      async unfinishedUploads(prefix: string): Promise<UnfinishedUpload[]> {
+        return this.uploads.filter(({ key }) => key.startsWith(prefix));
+      }
+      async abortUploads(uploads: readonly UnfinishedUpload[]): Promise<void> {
+        aborted.push(...uploads.map(({ uploadId }) => uploadId));
+        this.uploads = this.uploads.filter((upload) => !uploads.includes(upload));
+      }
+    }
+    const store = new WithUploads();
+    const { path, app } = await newDatabase();
+    await (await watchOne(path, store)).stop();
+    const [snapshot] = await keysAt(store, "app", 9);
+    const initiatedMs = Date.now();
+    store.uploads = [
+      { key: snapshot!, uploadId: "ended", initiatedMs },
+      { key: snapshot!.replace(/1\.ltx$/, "7.ltx"), uploadId: "another writer's", initiatedMs },
+      { key: `other/${snapshot}`, uploadId: "another database's", initiatedMs: 0 },
+    ];
+    const run = new WatchRun([targetOf(path)], store);
+    await run.until("the abort", () => aborted.length > 0);
+    expect([aborted, store.uploads.length]).toEqual([["ended"], 2]);
+    await run.stop();
+    await app.close();
+  });
+});

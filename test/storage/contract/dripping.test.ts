@@ -1,0 +1,108 @@
+/**
+ * A store that answers, but a byte at a time: every kind of answer is given up within a bound, and a body
+ * that flows is not, however long it takes in all.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import type { WalrustError } from "../../../src/errors.ts";
+import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { openStore } from "../../../src/storage/open-store.ts";
+import { keysOf, textBody } from "./store-helpers.ts";
+
+const STALL_MS = 300;
+/** The bound: an answer in memory takes four times the stall, and the last look comes one stall later. */
+const BOUND_MS = STALL_MS * 5;
+const env = systemEnv(SILENT_LOG);
+const opened: { server: Server; sockets: Set<Socket> }[] = [];
+
+afterEach(() => {
+  for (const { server, sockets } of opened.splice(0)) {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+});
+
+/** A server that writes `head` to each request, and then a piece of `sizeBytes` every so often, for ever. */
+async function dripping(head: string, sizeBytes: number, everyMs: number): Promise<ObjectStore> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.once("data", async () => {
+      socket.write(head);
+      while (!socket.destroyed) {
+        await env.sleep(everyMs);
+        socket.write(" ".repeat(sizeBytes));
+      }
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  opened.push({ server, sockets });
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const keys = { accessKeyId: "a", secretAccessKey: "b" };
+  return openStore({ url: "s3://bucket", endpoint, ...keys, stallMs: STALL_MS, retry: NO_RETRY }, env, {});
+}
+
+const OBJECT = 'etag: "x"\r\nlast-modified: Wed, 21 Oct 2026 07:28:00 GMT\r\n';
+const calls: Record<string, (store: ObjectStore) => Promise<unknown>> = {
+  list: (store) => keysOf(store, ""),
+  head: (store) => store.head("k"),
+  get: async (store) => await (await store.get("k")).bytes(),
+  put: (store) => store.put("k", textBody("x")),
+  delete: (store) => store.delete(["k"]),
+};
+
+async function failureOf(promise: Promise<unknown>): Promise<{ error: WalrustError; tookMs: number }> {
+  const beganMs = performance.now();
+  const error = await promise.then(
+    () => new Error("it succeeded"),
+    (caught) => caught,
+  );
+  return { error, tookMs: performance.now() - beganMs };
+}
+
+describe("an answer that drips", () => {
+  const heads: [string, string][] = [
+    ["in its headers", "HTTP/1.1 200 OK\r\nx-slow: "],
+    ["in its body", `HTTP/1.1 200 OK\r\n${OBJECT}content-length: 900000\r\n\r\n`],
+    ["in its body of unknown length", `HTTP/1.1 200 OK\r\n${OBJECT}connection: close\r\n\r\n`],
+    ["in the body of an error", "HTTP/1.1 503 Slow Down\r\ncontent-length: 60000\r\n\r\n"],
+  ];
+  for (const [label, head] of heads) {
+    for (const [name, call] of Object.entries(calls)) {
+      // A HEAD has no body, and an object's is not read when its size is unknown.
+      if (name === "head" && label !== "in its headers") continue;
+      if (name === "get" && label.includes("unknown")) continue;
+      test(`${label} ends ${name} within a bound, and is tried again`, async () => {
+        const { error, tookMs } = await failureOf(call(await dripping(head, 1, 10)));
+        expect([error.code, error.retryable, error.message]).toEqual([
+          "storage",
+          true,
+          expect.stringContaining("moved for 0.3 s"),
+        ]);
+        expect(tookMs).toBeLessThan(BOUND_MS);
+      });
+    }
+  }
+
+  test("just fast enough to move is given up all the same where it is read into memory", async () => {
+    const head = "HTTP/1.1 200 OK\r\ncontent-length: 16000000\r\n\r\n";
+    const { error, tookMs } = await failureOf(keysOf(await dripping(head, 8192, 50), ""));
+    expect([error.code, error.retryable]).toEqual(["storage", true]);
+    expect(error.message).toMatch(/after 1.2 s only \d+ bytes of the answer are there/);
+    expect(tookMs).toBeLessThan(BOUND_MS);
+  });
+});
+
+test("a body that flows takes as long as it takes", async () => {
+  const sizeBytes = 16 * 1024 * 25;
+  const head = `HTTP/1.1 200 OK\r\n${OBJECT}content-length: ${sizeBytes}\r\n\r\n`;
+  const store = await dripping(head, 16 * 1024, 80);
+  const beganMs = performance.now();
+  expect((await (await store.get("k")).bytes()).byteLength).toBe(sizeBytes);
+  expect(performance.now() - beganMs).toBeGreaterThan(BOUND_MS);
+});

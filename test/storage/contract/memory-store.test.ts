@@ -1,0 +1,28 @@
+/** MemoryStore passes the contract, and its options do what they say. */
+import { expect, test } from "bun:test";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { storeContract } from "./contract.ts";
+import { textBody } from "./store-helpers.ts";
+
+storeContract("MemoryStore", {
+  open: () => new MemoryStore(),
+  openMissing: () => new MemoryStore({ bucketExists: false }),
+});
+
+test("MemoryStore shows the time it was given, else its clock's", async () => {
+  const store = new MemoryStore({ layout: "file", url: "file:///m", env: { nowMs: () => 5_000 } });
+  await store.put("a", textBody("x"), { modifiedMs: 1_234 });
+  await store.put("b", textBody("x"));
+  const times = (await Array.fromAsync(store.list(""))).map((info) => info.modifiedMs);
+  expect([times, store.layout, store.url]).toEqual([[1_234, 5_000], "file", "file:///m"]);
+});
+
+test("MemoryStore keeps a copy: later changes of the caller's array do not show", async () => {
+  const store = new MemoryStore();
+  const bytes = new Uint8Array([1, 2, 3]);
+  await store.put("a", { kind: "bytes", bytes });
+  bytes[0] = 9;
+  const body = await store.get("a");
+  (await body.bytes())[1] = 9;
+  expect(await (await store.get("a")).bytes()).toEqual(new Uint8Array([1, 2, 3]));
+});

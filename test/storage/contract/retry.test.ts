@@ -1,0 +1,288 @@
+/** withRetry and RetryingStore: what is tried again, how long the waits are, and what a lost answer means. */
+import { describe, expect, test } from "bun:test";
+import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { WalrustError } from "../../../src/errors.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { DEFAULT_RETRY, NO_RETRY, retryDelayMs, withRetry } from "../../../src/storage/contract/retry.ts";
+import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
+import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
+import { Slots } from "../../../src/storage/guard/slots.ts";
+import { expectCode, keysOf, patternBytes, text, textBody } from "./store-helpers.ts";
+
+const transient = new WalrustError("storage", "try again", { retryable: true });
+
+/** An env whose sleeps take no time and are written down. */
+function fakeEnv(random = 0.5): { env: Env; sleepsMs: number[] } {
+  const sleepsMs: number[] = [];
+  const env: Env = {
+    ...systemEnv(SILENT_LOG),
+    random: () => random,
+    sleep: async (durationMs) => {
+      sleepsMs.push(durationMs);
+    },
+  };
+  return { env, sleepsMs };
+}
+
+describe("withRetry", () => {
+  test("withRetry waits up to the doubled base and the maximum, then throws the last error", async () => {
+    const { env, sleepsMs } = fakeEnv(0.5);
+    let attemptCount = 0;
+    const policy = { retryCountMax: 10, baseMs: 100, delayMaxMs: 30_000 };
+    const failing = withRetry({ env, policy }, async (attemptIndex) => {
+      expect(attemptIndex).toBe(attemptCount++);
+      throw transient;
+    });
+    await expect(failing).rejects.toBe(transient);
+    expect(attemptCount).toBe(11);
+    expect(sleepsMs).toEqual([50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 15_000]);
+  });
+
+  test("retryDelayMs is uniform up to the bound, for every policy and however many retries", () => {
+    const policy = { retryCountMax: 5_000, baseMs: 100, delayMaxMs: 30_000 };
+    expect([0, 0.25, 0.999].map((random) => retryDelayMs(policy, 3, random))).toEqual([0, 200, 799.2]);
+    for (const retryIndex of [9, 10, 1_000, 5_000])
+      expect(retryDelayMs(policy, retryIndex, 0.5)).toBe(15_000);
+    for (const retryIndex of [0, 1_023, 5_000]) {
+      expect(retryDelayMs({ ...policy, baseMs: 0 }, retryIndex, 0.5)).toBe(0);
+      expect(retryDelayMs({ ...policy, delayMaxMs: 0 }, retryIndex, 0.5)).toBe(0);
+    }
+    expect(retryDelayMs({ ...policy, baseMs: 60_000 }, 0, 0.5)).toBe(15_000);
+  });
+
+  test("withRetry without retries makes one attempt and no wait", async () => {
+    const { env, sleepsMs } = fakeEnv();
+    let attemptCount = 0;
+    const failing = withRetry({ env, policy: { ...DEFAULT_RETRY, retryCountMax: 0 } }, async () => {
+      attemptCount++;
+      throw transient;
+    });
+    await expect(failing).rejects.toBe(transient);
+    expect([attemptCount, sleepsMs]).toEqual([1, []]);
+  });
+
+  test("withRetry waits at least as long as the store asks, up to the maximum", async () => {
+    const { env, sleepsMs } = fakeEnv(0.5);
+    const waits = [2_000, 0, 29_950, 3_600_000];
+    const failing = withRetry({ env, policy: { ...DEFAULT_RETRY, retryCountMax: 4 } }, async (index) => {
+      const retryAfterMs = waits[index] ?? 0;
+      throw new WalrustError("storage", "later", { retryable: true, context: { retryAfterMs } });
+    });
+    await expect(failing).rejects.toThrow("later");
+    expect(sleepsMs).toEqual([2_050, 100, 30_000, 30_000]);
+  });
+
+  test("withRetry defaults to five retries", async () => {
+    const { env, sleepsMs } = fakeEnv();
+    await expect(
+      withRetry({ env, policy: DEFAULT_RETRY }, async () => Promise.reject(transient)),
+    ).rejects.toBe(transient);
+    expect(sleepsMs.length).toBe(5);
+  });
+
+  test("withRetry gives up at once on what is not retryable", async () => {
+    const { env, sleepsMs } = fakeEnv();
+    for (const error of [
+      new WalrustError("auth", "no"),
+      new Error("bug"),
+      new WalrustError("precondition", "no"),
+    ]) {
+      await expect(withRetry({ env, policy: DEFAULT_RETRY }, async () => Promise.reject(error))).rejects.toBe(
+        error,
+      );
+    }
+    expect(sleepsMs).toEqual([]);
+  });
+
+  test("withRetry stops when the signal aborts during a wait", async () => {
+    const controller = new AbortController();
+    const { env } = fakeEnv();
+    let attemptCount = 0;
+    const stopping = { ...env, sleep: async () => controller.abort(new Error("stopped")) };
+    const context = { env: stopping, policy: DEFAULT_RETRY, signal: controller.signal };
+    const failing = withRetry(context, async () => {
+      attemptCount++;
+      throw transient;
+    });
+    await expect(failing).rejects.toThrow("stopped");
+    expect(attemptCount).toBe(1);
+  });
+});
+
+/** A MemoryStore whose calls fail as they are told, before or after taking effect. */
+class FaultyStore extends MemoryStore {
+  faults: ("before" | "after")[] = [];
+  /** After how many bytes the next body breaks off. */
+  breakAtBytes: number[] = [];
+  callCount = 0;
+
+  override async put(key: string, body: PutBody, options?: PutOptions): Promise<void> {
+    const fault = this.#next();
+    await super.put(key, body, options);
+    if (fault === "after") throw transient;
+  }
+
+  override async get(key: string, options?: Parameters<ObjectStore["get"]>[1]): Promise<ObjectBody> {
+    this.#next();
+    const body = await super.get(key, options);
+    const bytes = await body.bytes();
+    const breakAt = this.breakAtBytes.shift();
+    return { ...body, chunks: brokenChunks(bytes, breakAt), bytes: async () => bytes };
+  }
+
+  override async *list(prefix: string, options?: Parameters<ObjectStore["list"]>[1]) {
+    let yieldedCount = 0;
+    const breaks = this.#next() !== undefined;
+    for await (const info of super.list(prefix, options)) {
+      if (breaks && yieldedCount++ === 2) throw transient;
+      yield info;
+    }
+  }
+
+  #next(): "before" | "after" | undefined {
+    this.callCount++;
+    const fault = this.faults.shift();
+    if (fault === "before") throw transient;
+    return fault;
+  }
+}
+
+async function* brokenChunks(bytes: Uint8Array, breakAt: number | undefined): AsyncGenerator<Uint8Array> {
+  for (let offset = 0; offset < bytes.byteLength; offset += 1000) {
+    if (breakAt !== undefined && offset >= breakAt) throw transient;
+    yield bytes.slice(offset, offset + 1000);
+  }
+}
+
+function faulty(): { inner: FaultyStore; store: RetryingStore; sleepsMs: number[] } {
+  const { env, sleepsMs } = fakeEnv();
+  const inner = new FaultyStore();
+  return { inner, store: new RetryingStore(inner, env, DEFAULT_RETRY), sleepsMs };
+}
+
+describe("RetryingStore", () => {
+  test("put that took effect although its answer was lost succeeds", async () => {
+    const { inner, store } = faulty();
+    inner.faults = ["before", "after"];
+    await store.put("k", textBody("mine"), { createOnly: true, metadata: { writer: "me" } });
+    expect(await text(await inner.get("k"))).toBe("mine");
+  });
+
+  test("put that is repeated and finds another writer's object is refused", async () => {
+    const others: [string, Record<string, string>][] = [
+      ["same", { writer: "other" }],
+      ["else", { writer: "me" }],
+      ["same", {}],
+      ["same", { writer: "me", more: "1" }],
+    ];
+    for (const [content, metadata] of others) {
+      const { inner, store } = faulty();
+      await inner.put("k", textBody(content), { metadata });
+      inner.faults = ["before"];
+      const putting = store.put("k", textBody("same"), { createOnly: true, metadata: { writer: "me" } });
+      await expectCode(putting, "precondition");
+      expect(await text(await inner.get("k"))).toBe(content);
+    }
+  });
+
+  test("put that finds its own object at the first attempt succeeds, if metadata tells", async () => {
+    const { inner, store } = faulty();
+    const metadata = { writer: "me" };
+    await inner.put("k", textBody("same"), { metadata });
+    await store.put("k", textBody("same"), { createOnly: true, metadata });
+    await expectCode(store.put("k", textBody("else"), { createOnly: true, metadata }), "precondition");
+    await inner.put("anonymous", textBody("same"));
+    await expectCode(store.put("anonymous", textBody("same"), { createOnly: true }), "precondition");
+    inner.faults = ["after"];
+    await store.put("new", textBody("same"), { createOnly: true });
+  });
+
+  test("get whose body breaks off goes on where it was, and sends each byte once", async () => {
+    const { inner, store, sleepsMs } = faulty();
+    const bytes = patternBytes(10_000);
+    await inner.put("k", { kind: "bytes", bytes }, { metadata: { a: "b" } });
+    inner.breakAtBytes = [3000, 1000, 2000];
+    const body = await store.get("k");
+    expect([body.sizeBytes, body.metadata]).toEqual([10_000, { a: "b" }]);
+    expect(await body.bytes()).toEqual(bytes);
+    expect(sleepsMs.length).toBe(3);
+    inner.breakAtBytes = [2000, 2000];
+    const ranged = await store.get("k", { range: { offset: 1500, length: 6000 } });
+    expect(await ranged.bytes()).toEqual(bytes.slice(1500, 7500));
+  });
+
+  test("get whose object is replaced while it is resumed fails instead of mixing two", async () => {
+    const { inner, store } = faulty();
+    await inner.put("k", { kind: "bytes", bytes: patternBytes(5000) });
+    inner.breakAtBytes = [2000];
+    const body = await store.get("k");
+    await inner.put("k", { kind: "bytes", bytes: new Uint8Array(6000) });
+    await expectCode(body.bytes(), "storage");
+  });
+
+  test("list that breaks off goes on after the last key", async () => {
+    const { inner, store } = faulty();
+    const keys = ["a", "b", "c", "d", "e", "f", "g"];
+    for (const key of keys) await inner.put(key, textBody("x"));
+    inner.faults = ["after", "before", "after"];
+    expect(await keysOf(store, "")).toEqual(keys);
+  });
+
+  test("put holds a slot while an attempt is made, and none while it waits or looks", async () => {
+    const putSlots = new Slots(1);
+    const free: string[] = [];
+    const look = async (when: string): Promise<void> => {
+      if (await putSlots.run(async () => true)) free.push(when);
+    };
+    const { env } = fakeEnv();
+    const inner = new FaultyStore();
+    inner.head = async (key) => {
+      await look("head");
+      return await MemoryStore.prototype.head.call(inner, key);
+    };
+    inner.faults = ["before", "after"];
+    const store = new RetryingStore(inner, { ...env, sleep: () => look("wait") }, DEFAULT_RETRY, putSlots);
+    await store.put("k", textBody("mine"), { createOnly: true, metadata: { writer: "me" } });
+    expect(free).toEqual(["wait", "wait", "head"]);
+    expect(await putSlots.run(async () => "free")).toBe("free");
+  });
+
+  test("put that is aborted while it waits for a slot is not sent", async () => {
+    const putSlots = new Slots(1);
+    await putSlots.acquire();
+    const stopper = new AbortController();
+    const inner = new FaultyStore();
+    const store = new RetryingStore(inner, fakeEnv().env, DEFAULT_RETRY, putSlots);
+    const putting = store.put("k", textBody("x"), { signal: stopper.signal });
+    stopper.abort(new Error("stopped"));
+    await expect(putting).rejects.toThrow("stopped");
+    putSlots.release();
+    expect([inner.callCount, await putSlots.run(async () => "free")]).toEqual([0, "free"]);
+  });
+
+  test("once makes a single attempt", async () => {
+    const { inner, store, sleepsMs } = faulty();
+    inner.faults = ["before"];
+    const { once } = store;
+    await expectCode(once.put("k", textBody("x")), "storage");
+    expect([inner.callCount, sleepsMs]).toEqual([1, []]);
+    expect(store.once).toBe(once);
+  });
+
+  test("RetryingStore passes url, layout and capabilities on, and other calls through", async () => {
+    const inner = new MemoryStore({ url: "file:///x", layout: "file" });
+    const store = new RetryingStore(inner, fakeEnv().env, NO_RETRY);
+    expect([store.url, store.layout, store.capabilities]).toEqual([
+      "file:///x",
+      "file",
+      { conditionalPut: "yes" },
+    ]);
+    await store.put("a/b", textBody("x"));
+    expect(await store.listFolders("")).toEqual(["a"]);
+    expect((await store.head("a/b")).sizeBytes).toBe(1);
+    await store.delete(["a/b"]);
+    await expectCode(store.head("a/b"), "not-found");
+    expect(await store.probe("p")).toEqual({ conditionalPut: "yes" });
+    await store.close();
+  });
+});

@@ -1,0 +1,286 @@
+/**
+ * The circuit breaker: its states as a table on a clock that the test moves, and its invariants at random.
+ */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
+import {
+  type BreakerChange,
+  type BreakerPolicy,
+  CircuitBreaker,
+  isSuspension,
+  type Passage,
+  type Verdict,
+  verdictOf,
+} from "../../../src/storage/guard/circuit-breaker.ts";
+
+const COOLDOWN_MS = 60_000;
+const WALL_MS = 1_000_000_000;
+
+/** A breaker, its clock and what it told. */
+class Subject {
+  nowMs = 0;
+  readonly changes: BreakerChange[] = [];
+  readonly breaker: CircuitBreaker;
+
+  constructor(policy: BreakerPolicy | null = { threshold: 3, cooldownMs: COOLDOWN_MS }) {
+    const env = { monotonicMs: () => this.nowMs, nowMs: () => WALL_MS + this.nowMs };
+    this.breaker = new CircuitBreaker(policy, env, (change) => this.changes.push(change));
+  }
+
+  /** A call that ends at once. @returns whether it was let through */
+  call(verdict: Verdict): boolean {
+    const passage = this.passageOrNull();
+    if (passage !== null) this.breaker.settle(passage, verdict, new Error(`failure at ${this.nowMs}`));
+    return passage !== null;
+  }
+
+  passageOrNull(): Passage | null {
+    try {
+      return this.breaker.pass();
+    } catch (error) {
+      expect(isSuspension(error)).toBe(true);
+      return null;
+    }
+  }
+
+  /** What was told, shortly: "opened", "reopened", "closed". */
+  get told(): string[] {
+    return this.changes.map((change) =>
+      change.kind === "closed" ? "closed" : change.isFirst ? "opened" : "reopened",
+    );
+  }
+}
+
+/**
+ * Steps: F a call that fails, S one that succeeds, A a look that is answered, U a call that says nothing, +
+ * the cooldown passes; lower case stands for a call that is refused.
+ */
+const TABLE: readonly (readonly [steps: string, state: string, told: string])[] = [
+  ["", "closed", ""],
+  ["FF", "closed", ""],
+  ["FFF", "open", "opened"],
+  ["FFSFF", "closed", ""],
+  ["FFUF", "open", "opened"],
+  ["FFSFFF", "open", "opened"],
+  ["FFFfsu", "open", "opened"],
+  ["FFF+", "half-open", "opened"],
+  ["FFF+S", "closed", "opened closed"],
+  ["FFF+F", "open", "opened reopened"],
+  ["FFF+Ffs", "open", "opened reopened"],
+  ["FFF+U", "half-open", "opened"],
+  ["FFF+UUS", "closed", "opened closed"],
+  ["FFF+F+F+S", "closed", "opened reopened reopened closed"],
+  ["FFF+SFF", "closed", "opened closed"],
+  ["FFF+SFFF", "open", "opened closed opened"],
+  ["FFF+A", "closed", "opened"],
+  ["FFF+AS", "closed", "opened closed"],
+  ["FFF+AUF", "open", "opened reopened"],
+  ["FFF+AF+AF+AF", "open", "opened reopened reopened reopened"],
+  ["FFF+AF+ASFF", "closed", "opened reopened closed"],
+  ["FFAF", "open", "opened"],
+];
+
+describe("CircuitBreaker", () => {
+  test.each(TABLE)("after %p is %s, having told %p", (steps, state, told) => {
+    const subject = new Subject();
+    for (const step of steps) {
+      if (step === "+") {
+        subject.nowMs += COOLDOWN_MS - 1;
+        expect(subject.breaker.state).toBe("open");
+        subject.nowMs += 1;
+        continue;
+      }
+      const verdict = ({ F: "fails", S: "works", A: "answers", U: "unknown" } as const)[step.toUpperCase()]!;
+      expect([step, subject.call(verdict)]).toEqual([step, step === step.toUpperCase()]);
+    }
+    expect([subject.breaker.state, subject.told.join(" ")]).toEqual([state as never, told]);
+    expect(subject.breaker.isPassable).toBe(state !== "open");
+    expect(subject.breaker.retryAtMs === null).toBe(state === "closed");
+  });
+
+  test("tells how many failed, until when, and with what; and again after a trial", () => {
+    const subject = new Subject();
+    for (subject.nowMs = 5; subject.nowMs <= 15; subject.nowMs += 5) subject.call("fails");
+    subject.nowMs = 15;
+    const opened = { kind: "opened", isFirst: true, failures: 3 } as const;
+    expect(subject.changes).toEqual([
+      { ...opened, untilMs: WALL_MS + 15 + COOLDOWN_MS, message: "failure at 15" },
+    ]);
+    expect(subject.breaker.retryAtMs).toBe(15 + COOLDOWN_MS);
+    subject.nowMs = 100_000;
+    subject.call("fails");
+    expect(subject.changes[1]).toEqual({
+      ...opened,
+      isFirst: false,
+      failures: 4,
+      untilMs: WALL_MS + 160_000,
+      message: "failure at 100000",
+    });
+  });
+
+  test("refuses with what happened, when the next is tried, and that trying again helps", () => {
+    const subject = new Subject();
+    for (let call = 0; call < 3; call++) subject.call("fails");
+    subject.nowMs = 17_500;
+    const refusal = refusalOf(subject.breaker);
+    expect(refusal.message).toBe(
+      "Requests are suspended after 3 failures in a row, and the next is tried in 43 s. " +
+        "The last one: failure at 0",
+    );
+    expect([refusal.code, refusal.retryable, refusal.exitCode]).toEqual(["storage", true, 4]);
+    expect([refusal.hint, refusal.context["circuit"]]).toEqual([expect.stringContaining("disk"), "open"]);
+    subject.nowMs = COOLDOWN_MS;
+    subject.breaker.pass();
+    expect(refusalOf(subject.breaker).message).toContain("one is being tried now");
+  });
+
+  test("lets one trial pass at a time, however long it takes", () => {
+    const subject = new Subject();
+    for (let call = 0; call < 3; call++) subject.call("fails");
+    subject.nowMs += COOLDOWN_MS;
+    const trial = subject.passageOrNull()!;
+    expect(trial.isTrial).toBe(true);
+    subject.nowMs += 10 * COOLDOWN_MS;
+    expect([subject.passageOrNull(), subject.breaker.isPassable, subject.breaker.retryAtMs]).toEqual([
+      null,
+      false,
+      null,
+    ]);
+    subject.breaker.settle(trial, "unknown");
+    expect([subject.breaker.isPassable, subject.breaker.state]).toEqual([true, "half-open"]);
+    const next = subject.passageOrNull()!;
+    subject.breaker.settle(next, "works");
+    subject.breaker.settle(trial, "fails");
+    expect([subject.breaker.state, subject.told]).toEqual(["closed", ["opened", "closed"]]);
+  });
+
+  test("hurry ends a cooldown, and nothing else", () => {
+    const subject = new Subject();
+    subject.breaker.hurry();
+    for (let call = 0; call < 3; call++) expect(subject.call("fails")).toBe(true);
+    subject.nowMs += 1;
+    subject.breaker.hurry();
+    const trial = subject.passageOrNull()!;
+    subject.breaker.hurry();
+    expect([trial.isTrial, subject.passageOrNull()]).toEqual([true, null]);
+    subject.breaker.settle(trial, "fails");
+    expect([subject.breaker.state, subject.breaker.retryAtMs]).toEqual(["open", 1 + COOLDOWN_MS]);
+  });
+
+  test("counts calls that overlap once: what counts is one after another", () => {
+    const subject = new Subject();
+    for (let round = 1; round <= 3; round++) {
+      expect(subject.breaker.state).toBe("closed");
+      const side = Array.from({ length: 5 }, () => subject.passageOrNull()!);
+      for (const passage of side) subject.breaker.settle(passage, "fails", new Error("no"));
+    }
+    expect(subject.changes.map((change) => change.kind === "opened" && change.failures)).toEqual([3]);
+  });
+
+  test("does not count calls that began before it opened, or the same call twice", () => {
+    const subject = new Subject();
+    const [early, twice] = [subject.passageOrNull()!, subject.passageOrNull()!];
+    for (let time = 0; time < 5; time++) subject.breaker.settle(twice, "fails");
+    expect(subject.breaker.state).toBe("closed");
+    subject.call("fails");
+    subject.call("fails");
+    subject.breaker.settle(early, "works");
+    expect([subject.breaker.state, subject.told]).toEqual(["open", ["opened"]]);
+  });
+
+  test("without a policy never opens", () => {
+    const subject = new Subject(null);
+    for (let call = 0; call < 1_000; call++) expect(subject.call("fails")).toBe(true);
+    expect([subject.breaker.state, subject.told, subject.breaker.retryAtMs]).toEqual(["closed", [], null]);
+  });
+});
+
+function refusalOf(breaker: CircuitBreaker): WalrustError {
+  try {
+    breaker.pass();
+  } catch (error) {
+    if (error instanceof WalrustError) return error;
+  }
+  throw new Error("it was let through");
+}
+
+describe("verdictOf", () => {
+  const refused = (code: ErrorCode, status: number) => new WalrustError(code, "no", { context: { status } });
+  const later = (code: ErrorCode) => new WalrustError(code, "later", { retryable: true });
+  const table: [string, unknown, Verdict][] = [
+    ["a retryable storage error", later("storage"), "fails"],
+    ["keys that cannot be had for now", later("auth"), "fails"],
+    ["401", refused("auth", 401), "works"],
+    ["403", refused("auth", 403), "works"],
+    ["400", refused("storage", 400), "works"],
+    ["501", refused("storage", 501), "works"],
+    ["not-found", new WalrustError("not-found", "no"), "works"],
+    ["precondition", new WalrustError("precondition", "no"), "works"],
+    ["missing-bucket", new WalrustError("missing-bucket", "no"), "works"],
+    ["no keys anywhere", new WalrustError("auth", "no"), "unknown"],
+    ["a full disk", new WalrustError("storage", "no"), "unknown"],
+    ["a busy database", later("database-busy"), "unknown"],
+    ["a damaged object", new WalrustError("integrity", "no"), "unknown"],
+    ["an abort", new DOMException("stopped", "AbortError"), "unknown"],
+    ["a bug", new TypeError("undefined is not a function"), "unknown"],
+  ];
+  test.each(table)("takes %s", (_, error, verdict) => expect(verdictOf(error)).toBe(verdict));
+});
+
+/** What happens next in a random run: calls begin and end in any order while time passes. */
+const anyStep = fc.oneof(
+  fc.record({ kind: fc.constant("begin" as const) }),
+  fc.record({
+    kind: fc.constant("end" as const),
+    index: fc.nat(20),
+    verdict: fc.constantFrom<Verdict>("works", "fails", "fails", "unknown"),
+  }),
+  fc.record({ kind: fc.constant("wait" as const), ms: fc.integer({ min: 0, max: 150 }) }),
+);
+
+test("CircuitBreaker keeps its invariants whatever the order of successes, failures and waits", () => {
+  const policy = fc.record({ threshold: fc.integer({ min: 1, max: 5 }), cooldownMs: fc.constant(100) });
+  fc.assert(
+    fc.property(policy, fc.array(anyStep, { maxLength: 120 }), ({ threshold, cooldownMs }, steps) => {
+      const subject = new Subject({ threshold, cooldownMs });
+      const { breaker } = subject;
+      // The model: failures in a row among the calls of this era, and when it was opened.
+      let row = 0;
+      let openedMs: number | null = null;
+      const calls: Passage[] = [];
+      // What began before a change says nothing about what comes after it.
+      const stale = new Set<Passage>();
+      // What overlaps with a failure that was counted says the same.
+      const overlapping = new Set<Passage>();
+      for (const step of steps) {
+        if (step.kind === "wait") subject.nowMs += step.ms;
+        else if (step.kind === "begin") {
+          const trials = calls.filter((call) => call.isTrial && !stale.has(call)).length;
+          const isOver = openedMs !== null && subject.nowMs - openedMs >= cooldownMs;
+          const passage = subject.passageOrNull();
+          expect(passage !== null).toBe(openedMs === null || (isOver && trials === 0));
+          if (passage === null) continue;
+          expect(passage.isTrial).toBe(openedMs !== null);
+          calls.push(passage);
+        } else {
+          const [passage] = calls.splice(step.index, 1);
+          if (passage === undefined) continue;
+          breaker.settle(passage, step.verdict, new Error("no"));
+          if (stale.has(passage) || step.verdict === "unknown") continue;
+          if (step.verdict === "fails" && overlapping.has(passage)) continue;
+          if (step.verdict === "fails") for (const call of calls) overlapping.add(call);
+          row = step.verdict === "works" ? 0 : row + 1;
+          const opens = step.verdict === "fails" && (passage.isTrial || row >= threshold);
+          const wasOpen = openedMs !== null;
+          if (opens) openedMs = subject.nowMs;
+          else if (step.verdict === "works") openedMs = null;
+          if (opens || wasOpen !== (openedMs !== null)) for (const call of calls) stale.add(call);
+        }
+        const isOver = openedMs !== null && subject.nowMs - openedMs >= cooldownMs;
+        expect(breaker.state).toBe(openedMs === null ? "closed" : isOver ? "half-open" : "open");
+      }
+    }),
+    { numRuns: 1_000 },
+  );
+});

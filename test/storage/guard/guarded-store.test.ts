@@ -1,0 +1,259 @@
+/** GuardedStore passes the contract, suspends every kind of call, and counts a call once, to its end. */
+import { describe, expect, test } from "bun:test";
+import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import type { WalrustError } from "../../../src/errors.ts";
+import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { objectBody } from "../../../src/storage/contract/object-body.ts";
+import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
+import type { ObjectBody, ObjectStore } from "../../../src/storage/contract/store.ts";
+import {
+  type BreakerChange,
+  CircuitBreaker,
+  DEFAULT_BREAKER,
+  isSuspension,
+} from "../../../src/storage/guard/circuit-breaker.ts";
+import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
+import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
+import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { storeContract } from "../contract/contract.ts";
+import { expectCode, keysOf, quickEnv, textBody } from "../contract/store-helpers.ts";
+
+const POLICY = { threshold: 2, cooldownMs: 60_000 };
+const BIG = { kind: "bytes", bytes: new Uint8Array(5 << 20) } as const;
+
+function guarded(inner: ObjectStore): GuardedStore {
+  const env = systemEnv(SILENT_LOG);
+  return new GuardedStore(
+    new RetryingStore(inner, env, DEFAULT_RETRY),
+    new CircuitBreaker(DEFAULT_BREAKER, env, () => {}),
+  );
+}
+
+storeContract("GuardedStore", {
+  open: () => guarded(new MemoryStore()),
+  openMissing: () => guarded(new MemoryStore({ bucketExists: false })),
+});
+
+/** A store whose bodies break off after one chunk, when told to. */
+class BreakingStore extends FaultyStore {
+  breaks = false;
+
+  override async get(key: string, options: Parameters<ObjectStore["get"]>[1] = {}): Promise<ObjectBody> {
+    const { chunks: _, bytes: __, ...head } = await super.get(key, options);
+    const breaks = this.breaks;
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(2);
+      if (breaks) throw unreachable();
+      yield new Uint8Array(head.sizeBytes - 2);
+    }
+    return objectBody(head, chunks());
+  }
+}
+
+/** A guarded, retrying store whose waits take no time, with a clock that the test moves. */
+class Subject {
+  readonly inner = new BreakingStore(new MemoryStore());
+  readonly changes: BreakerChange[] = [];
+  readonly breaker: CircuitBreaker;
+  readonly store: GuardedStore;
+  nowMs = 0;
+
+  constructor() {
+    const env: Env = { ...quickEnv(SILENT_LOG).env, monotonicMs: () => this.nowMs };
+    this.breaker = new CircuitBreaker(POLICY, env, (change) => this.changes.push(change));
+    this.store = new GuardedStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
+  }
+
+  /** Every call to the store fails from now on, or none does. */
+  fail(isFailing: boolean): void {
+    this.inner.before = () => {
+      if (isFailing) throw unreachable();
+    };
+  }
+
+  /** An open circuit. */
+  async opened(): Promise<this> {
+    this.fail(true);
+    for (let call = 0; call < POLICY.threshold; call++) await expectCode(this.store.head("k"), "storage");
+    expect(this.breaker.state).toBe("open");
+    this.inner.calls.length = 0;
+    return this;
+  }
+
+  /** A circuit whose cooldown is over. */
+  async halfOpen(): Promise<this> {
+    await this.opened();
+    this.nowMs += POLICY.cooldownMs;
+    return this;
+  }
+}
+
+const CALLS: readonly (readonly [name: string, call: (store: ObjectStore) => Promise<unknown>])[] = [
+  ["put", (store) => store.put("k", textBody("x"))],
+  ["put of a big object", (store) => store.put("k", BIG)],
+  ["get", (store) => store.get("k")],
+  ["head", (store) => store.head("k")],
+  ["list", (store) => keysOf(store, "")],
+  ["listFolders", (store) => store.listFolders("")],
+  ["delete", (store) => store.delete(["k"])],
+  ["probe", (store) => store.probe("p")],
+  ["leftovers", async (store) => store.leftovers?.("")],
+  ["removeLeftovers", async (store) => store.removeLeftovers?.([])],
+];
+
+async function errorOf(promise: Promise<unknown>): Promise<unknown> {
+  return await promise.then(
+    () => null,
+    (error) => error,
+  );
+}
+
+describe("GuardedStore", () => {
+  test.each(CALLS)("%s fails at once while the circuit is open, and nothing is sent", async (_, call) => {
+    const { store, inner } = await new Subject().opened();
+    expect(isSuspension(await errorOf(call(store)))).toBe(true);
+    expect(inner.calls).toEqual([]);
+  });
+
+  test.each(CALLS.slice(0, 7))(
+    "%s is one attempt as a trial, and opens the circuit again",
+    async (_, call) => {
+      const subject = await new Subject().halfOpen();
+      const error = await errorOf(call(subject.store));
+      expect([isSuspension(error), (error as WalrustError).code]).toEqual([false, "storage"]);
+      expect([subject.inner.calls.length, subject.breaker.state]).toEqual([1, "open"]);
+      expect(subject.changes.map((change) => change.kind === "opened" && change.isFirst)).toEqual([
+        true,
+        false,
+      ]);
+    },
+  );
+
+  test.each(CALLS)("%s closes the circuit when its trial succeeds", async (_, call) => {
+    const subject = await new Subject().halfOpen();
+    subject.fail(false);
+    await subject.inner.inner.put("k", textBody("abc"));
+    await call(subject.store);
+    expect([subject.breaker.state, subject.changes.at(-1)]).toEqual(["closed", { kind: "closed" }]);
+  });
+
+  test("a call is counted once, after all its retries", async () => {
+    const subject = new Subject();
+    subject.fail(true);
+    await expectCode(subject.store.head("k"), "storage");
+    expect([subject.inner.calls.length, subject.breaker.state]).toEqual([6, "closed"]);
+    await expectCode(subject.store.head("k"), "storage");
+    expect([subject.inner.calls.length, subject.breaker.state]).toEqual([12, "open"]);
+  });
+
+  test("a definite refusal between two failures shows that the store works", async () => {
+    const subject = new Subject();
+    for (let round = 0; round < 3; round++) {
+      subject.fail(true);
+      await expectCode(subject.store.head("k"), "storage");
+      subject.fail(false);
+      await expectCode(subject.store.head("none"), "not-found");
+    }
+    expect(subject.breaker.state).toBe("closed");
+  });
+
+  test("bodies that break off count as failures, though each begins well", async () => {
+    const subject = new Subject();
+    await subject.store.put("k", textBody("abcdef"));
+    subject.inner.breaks = true;
+    for (let call = 0; call < POLICY.threshold; call++) {
+      const body = await subject.store.get("k");
+      subject.inner.before = (operation) => {
+        if (operation === "get") throw unreachable();
+      };
+      await expectCode(body.bytes(), "storage");
+      subject.inner.before = () => {};
+    }
+    expect(subject.breaker.state).toBe("open");
+  });
+
+  test("a body or a listing that is left early is a success", async () => {
+    const subject = new Subject();
+    for (let round = 0; round < POLICY.threshold; round++) {
+      subject.fail(true);
+      await expectCode(subject.store.head("k"), "storage");
+      subject.fail(false);
+      for (const key of ["a", "b"]) await subject.inner.inner.put(key, textBody("abc"));
+      if (round === 0) for await (const _ of subject.store.list("")) break;
+      else for await (const _ of (await subject.store.get("a")).chunks) break;
+    }
+    expect(subject.breaker.state).toBe("closed");
+  });
+
+  test("a body that is read while the circuit opens is read to its end", async () => {
+    const subject = new Subject();
+    await subject.store.put("k", textBody("abcdef"));
+    const body = await subject.store.get("k");
+    await subject.opened();
+    expect((await body.bytes()).length).toBe(6);
+    expect(subject.breaker.state).toBe("open");
+  });
+
+  test("others fail while one trial is on its way; a reader that dawdles is no trial any more", async () => {
+    const subject = await new Subject().halfOpen();
+    const { passed, open } = gate();
+    subject.inner.before = () => passed;
+    for (const key of ["a", "b"]) await subject.inner.inner.put(key, textBody(key));
+    const entries = subject.store.list("")[Symbol.asyncIterator]();
+    const first = entries.next();
+    expect(isSuspension(await errorOf(subject.store.head("a")))).toBe(true);
+    expect(isSuspension(await errorOf(subject.store.put("c", BIG)))).toBe(true);
+    open();
+    expect((await first).value?.key).toBe("a");
+    expect((await subject.store.head("b")).sizeBytes).toBe(1);
+  });
+
+  test("a trial that is aborted decides nothing", async () => {
+    const subject = await new Subject().halfOpen();
+    const signal = AbortSignal.abort(new Error("stopped"));
+    await expect(subject.store.put("k", textBody("x"), { signal })).rejects.toThrow("stopped");
+    expect([subject.breaker.state, subject.breaker.isPassable]).toEqual(["half-open", true]);
+    subject.fail(false);
+    await subject.store.put("k", textBody("x"));
+    expect(subject.breaker.state).toBe("closed");
+  });
+
+  test("a big put has its key looked at first as the trial, and is then put with retries", async () => {
+    const subject = await new Subject().halfOpen();
+    let failures = 2;
+    subject.inner.before = (operation) => {
+      if (operation === "put" && failures-- > 0) throw unreachable();
+    };
+    await subject.store.put("k", BIG);
+    expect(subject.inner.calls).toEqual(["head k", "put k", "put k", "put k"]);
+    expect(subject.changes.map(({ kind }) => kind)).toEqual(["opened", "closed"]);
+  });
+
+  test("big puts that fail although the store answers are one outage", async () => {
+    const subject = await new Subject().halfOpen();
+    subject.inner.before = (operation) => {
+      if (operation === "put") throw unreachable();
+    };
+    for (let round = 0; round < 5; round++) {
+      await expectCode(subject.store.put("k", BIG), "storage");
+      expect(subject.breaker.state).toBe("open");
+      subject.nowMs += POLICY.cooldownMs;
+    }
+    const firsts = subject.changes.map((change) => change.kind === "opened" && change.isFirst);
+    expect(firsts).toEqual([true, false, false, false, false, false]);
+    subject.inner.before = () => {};
+    await subject.store.put("k", BIG);
+    expect([subject.breaker.state, subject.changes.at(-1)]).toEqual(["closed", { kind: "closed" }]);
+  });
+
+  test("one database's circuit suspends no other's", async () => {
+    const one = new Subject();
+    const env = systemEnv(SILENT_LOG);
+    const other = new GuardedStore(one.inner, new CircuitBreaker(POLICY, env, () => {}));
+    await one.opened();
+    one.fail(false);
+    await other.put("k", textBody("fine"));
+    expect((await other.head("k")).sizeBytes).toBe(4);
+    expect(isSuspension(await errorOf(one.store.head("k")))).toBe(true);
+  });
+});

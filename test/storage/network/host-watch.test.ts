@@ -1,0 +1,149 @@
+/** What is said of a store that does not answer: when, how often, and when it is over. */
+import { expect, test } from "bun:test";
+import type { Condition } from "../../../src/errors.ts";
+import { HostWatch, STORE_SILENT } from "../../../src/storage/network/host-watch.ts";
+import { ManualTime } from "../../observability/manual-time.ts";
+
+const REQUEST = { method: "PUT", action: "put k in s3://bucket" };
+
+class World {
+  readonly time = new ManualTime();
+  readonly raised: Condition[] = [];
+  readonly cleared: string[] = [];
+  readonly host: HostWatch;
+
+  constructor(isLasting = true) {
+    const sink = {
+      raise: (condition: Condition) => void this.raised.push(condition),
+      clear: (code: string) => void this.cleared.push(code),
+    };
+    this.host = new HostWatch(this.time.env, sink, isLasting);
+    this.host.named("http://store:9000");
+  }
+
+  /** A request in which nothing moves from now on. */
+  hang(method = "PUT") {
+    const { env } = this.time;
+    const sinceMs = env.monotonicMs();
+    const request = { ...REQUEST, method, stillMs: () => env.monotonicMs() - sinceMs };
+    this.host.began(request);
+    return request;
+  }
+
+  /** Time passes in steps, as it does for sleeps that follow one another. */
+  async pass(seconds: number): Promise<void> {
+    for (let i = 0; i < seconds * 2; i++) {
+      this.time.pass(500);
+      for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+    }
+  }
+
+  get errors(): string[] {
+    return this.time.lines.filter(({ level }) => level === "error").map(({ text }) => text);
+  }
+}
+
+test("a hang is said after 10 s, an error after 30 s, once for all requests and tries", async () => {
+  const world = new World();
+  for (let tries = 0; tries < 6; tries++) {
+    const requests = Array.from({ length: 20 }, () => world.hang());
+    await world.pass(9.5);
+    expect(world.raised.length).toBe(tries === 0 ? 0 : 1);
+    await world.pass(20.5);
+    for (const request of requests) {
+      world.host.ended(request);
+      world.host.failed(request, "Cannot put k in s3://bucket: nothing moved for 30 s");
+    }
+  }
+  const [{ code, health, message }] = world.raised as [Condition];
+  expect([world.raised.length, code, health]).toEqual([1, STORE_SILENT, "degraded"]);
+  expect(message).toBe(
+    "waiting for http://store:9000: cannot put k in s3://bucket yet: nothing moved for 10 s",
+  );
+  expect(world.errors.length).toBe(1);
+  expect(world.errors[0]).toContain("http://store:9000 has not answered for 30 s");
+});
+
+test("tries that fail at once are said by the same clock", async () => {
+  const world = new World();
+  for (let second = 0; second < 31; second++) {
+    expect(world.raised.length).toBe(second > 10 ? 1 : 0);
+    world.host.failed(REQUEST, "Cannot put k in s3://bucket: Unable to connect");
+    await world.pass(1);
+  }
+  expect(world.errors.length).toBe(1);
+  expect(world.errors[0]).toContain("Unable to connect");
+});
+
+test("a store that asks to wait longer is said at once", () => {
+  const world = new World();
+  world.host.failed(REQUEST, "Cannot put k: the store answered 503 SlowDown", 3_000);
+  expect(world.raised.length).toBe(0);
+  world.host.failed(REQUEST, "Cannot put k: the store answered 503 SlowDown", 30_000);
+  expect(world.raised.map(({ message }) => message)).toEqual([
+    "waiting for http://store:9000: Cannot put k: the store answered 503 SlowDown",
+  ]);
+});
+
+test("an answer ends it, and what comes later is said anew", async () => {
+  const world = new World();
+  for (const round of [1, 2]) {
+    const request = world.hang();
+    await world.pass(35);
+    expect([world.raised.length, world.errors.length]).toEqual([round, round]);
+    world.host.ended(request);
+    world.host.answered("PUT");
+    expect(world.cleared).toEqual(Array(round).fill(STORE_SILENT));
+  }
+});
+
+test("a store that answers looks but takes no PUT is in trouble until it takes one", async () => {
+  const world = new World();
+  const request = world.hang("PUT");
+  for (let second = 0; second < 12; second++) {
+    world.host.answered("HEAD");
+    await world.pass(1);
+  }
+  expect([world.raised.length, world.cleared.length]).toEqual([1, 0]);
+  world.host.ended(request);
+  world.host.answered("PUT");
+  expect(world.cleared).toEqual([STORE_SILENT]);
+});
+
+test("a request that takes its time beside others that are answered is no silence", async () => {
+  const world = new World();
+  world.hang("PUT");
+  for (let second = 0; second < 60; second++) {
+    world.host.answered("PUT");
+    await world.pass(1);
+  }
+  expect(world.raised).toEqual([]);
+});
+
+test("a method that is not used any more is forgotten after a minute", async () => {
+  const world = new World();
+  world.host.failed({ method: "DELETE" }, "Cannot delete", 30_000);
+  await world.pass(59);
+  world.host.answered("PUT");
+  expect(world.cleared).toEqual([]);
+  await world.pass(1);
+  world.host.answered("PUT");
+  expect(world.cleared).toEqual([STORE_SILENT]);
+});
+
+test("a verb says what it waits for and logs no error: it ends with one of its own", async () => {
+  const world = new World(false);
+  world.hang("GET");
+  await world.pass(40);
+  expect([world.raised.length, world.errors.length]).toEqual([1, 0]);
+});
+
+test("no timer runs when no request is on its way", async () => {
+  const world = new World();
+  const requests = [world.hang(), world.hang()];
+  for (const request of requests) world.host.ended(request);
+  await world.pass(11);
+  expect(world.time.sleepsMs).toEqual([]);
+  world.hang();
+  expect(world.time.sleepsMs.length).toBe(1);
+});

@@ -1,0 +1,83 @@
+/**
+ * Uploads over a line that all share and that is slow: everything gets through, and nothing is sent for
+ * nothing. The line is a proxy in this process, before a server that checks each request. Times are those of
+ * a slow uplink, divided by thirty: a stall is a second, and eight bodies of 240 KB take one and a half.
+ */
+import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
+import { SlowLine } from "../../../scripts/bench/slow-line.ts";
+import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { NO_RETRY, type RetryPolicy } from "../../../src/storage/contract/retry.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { PutGate } from "../../../src/storage/guard/put-gate.ts";
+import { UploadPace } from "../../../src/storage/guard/upload-pace.ts";
+import { openStore } from "../../../src/storage/open-store.ts";
+import { S3Server } from "../../support/s3-server.ts";
+import { patternBytes } from "../contract/store-helpers.ts";
+
+const STALL_MS = 1_000;
+const BODY_SIZE = 240_000;
+const RATE = 1_200_000;
+let server: S3Server;
+
+beforeAll(async () => {
+  server = await S3Server.start();
+});
+afterAll(() => server.stop());
+beforeEach(() => server.reset());
+
+function lineOf(bytesPerSecond: number): SlowLine {
+  return new SlowLine({ port: Number(new URL(server.url).port), roundTripMs: 4, bytesPerSecond });
+}
+
+function storeOver(line: SlowLine, retry: RetryPolicy, putSlots?: PutGate): ObjectStore {
+  const keys = { accessKeyId: "test", secretAccessKey: "testsecret" };
+  const limits = { stallMs: STALL_MS, retry, ...(putSlots === undefined ? {} : { putSlots }) };
+  const options = { url: "s3://bucket/p", endpoint: line.url, ...keys, ...limits };
+  return openStore(options, systemEnv(SILENT_LOG), {});
+}
+
+async function putAll(store: ObjectStore, count: number, sizeBytes: number): Promise<void> {
+  const puts = Array.from({ length: count }, (_, index) => {
+    const bytes = patternBytes(sizeBytes + index);
+    return store.put(`object-${index}`, { kind: "bytes", bytes });
+  });
+  await Promise.all(puts);
+}
+
+test("eight at once that each take longer than a stall get through at the first try", async () => {
+  const line = lineOf(RATE);
+  await putAll(storeOver(line, NO_RETRY), 8, BODY_SIZE);
+  expect(server.objects.size).toBe(8);
+  expect(line.receivedBytes).toBeLessThan(8 * (BODY_SIZE + 2_000));
+  line.stop();
+});
+
+test("one that alone takes longer than a stall gets through at the first try", async () => {
+  const line = lineOf(RATE / 4);
+  await putAll(storeOver(line, NO_RETRY), 1, 2 * BODY_SIZE);
+  expect(server.objects.size).toBe(1);
+  line.stop();
+});
+
+test("behind the gate thirty get through, however few at once", async () => {
+  const line = lineOf(4 * RATE);
+  const gate = new PutGate(new UploadPace(128), systemEnv(SILENT_LOG));
+  await putAll(storeOver(line, NO_RETRY, gate), 30, BODY_SIZE);
+  expect(server.objects.size).toBe(30);
+  line.stop();
+});
+
+test("a line that carries nothing any more is cut off, and fewer go at once after it", async () => {
+  const line = lineOf(RATE);
+  const gate = new PutGate(new UploadPace(128), systemEnv(SILENT_LOG));
+  const store = storeOver(line, NO_RETRY, gate);
+  line.isCut = true;
+  const results = await Promise.allSettled([putAll(store, 1, 1_000), store.put("other", textOf(1_000))]);
+  expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  expect([gate.facts.limit, gate.facts.reason]).toEqual([1, "stalled"]);
+  line.stop();
+});
+
+function textOf(sizeBytes: number): { kind: "bytes"; bytes: Uint8Array } {
+  return { kind: "bytes", bytes: patternBytes(sizeBytes) };
+}

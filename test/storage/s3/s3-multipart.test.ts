@@ -1,0 +1,167 @@
+/**
+ * Uploads in parts against a server that fails: parts are repeated one by one, and nothing stays behind.
+ */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Log, SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { Slots } from "../../../src/storage/guard/slots.ts";
+import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
+import { planParts } from "../../../src/storage/s3/s3-multipart.ts";
+import { S3Server } from "../../support/s3-server.ts";
+import { tempFolder } from "../../support/temp.ts";
+import { expectCode, patternBytes, quickEnv, textBody } from "../contract/store-helpers.ts";
+
+let server: S3Server;
+
+beforeAll(async () => {
+  server = await S3Server.start();
+});
+
+afterAll(() => server.stop());
+
+beforeEach(() => server.reset());
+
+function open(options: Partial<StoreOptions> = {}, env = quickEnv(SILENT_LOG).env): ObjectStore {
+  const keys = { accessKeyId: "test", secretAccessKey: "testsecret", stallMs: 600_000 };
+  return openStore({ url: "s3://bucket/p", endpoint: server.url, ...keys, ...options }, env, {});
+}
+
+describe("putMultipart", () => {
+  const sizeBytes = 25 * 1024 * 1024 + 7;
+  const path = join(tempFolder("multipart"), "big");
+  const bytes = patternBytes(sizeBytes);
+  const body = { kind: "file", path, offset: 0, sizeBytes } as const;
+  const options = { createOnly: true, metadata: { writer: "me" } };
+  beforeAll(() => writeFileSync(path, bytes));
+
+  function stored(): Buffer | undefined {
+    return server.objects.get("bucket/p/big")?.bytes;
+  }
+
+  test("putMultipart repeats single parts, not the whole object", async () => {
+    server.inject({ kind: "putPart", when: "before", answer: { status: 503, code: "SlowDown" }, count: 2 });
+    server.inject({ kind: "putPart", when: "after", answer: "reset" });
+    server.inject({ kind: "createUpload", when: "before", answer: { status: 500, code: "InternalError" } });
+    await open().put("big", body, options);
+    expect(Buffer.compare(stored()!, bytes)).toBe(0);
+    expect([server.count("putPart"), server.count("createUpload"), server.uploads.size]).toEqual([
+      4 + 3,
+      2,
+      0,
+    ]);
+    expect(server.lastHeaders.get("createUpload")).toMatchObject({ "x-amz-meta-writer": "me" });
+    expect(server.lastHeaders.get("completeUpload")!["if-none-match"]).toBe("*");
+  });
+
+  test("putMultipart completes when the completion's answer was lost, or an error in a 200", async () => {
+    server.inject({ kind: "completeUpload", when: "after", answer: "reset" });
+    await open().put("big", body, options);
+    expect([Buffer.compare(stored()!, bytes), server.count("createUpload")]).toEqual([0, 1]);
+    server.reset();
+    server.inject({ kind: "completeUpload", when: "before", answer: { errorIn200: "InternalError" } });
+    await open().put("big", body, options);
+    expect([Buffer.compare(stored()!, bytes), server.count("completeUpload")]).toEqual([0, 2]);
+  });
+
+  test("putMultipart aborts the upload when it fails, and when it is stopped", async () => {
+    server.inject({ kind: "putPart", when: "before", answer: { status: 403, code: "AccessDenied" } });
+    await expectCode(open().put("big", body, options), "auth");
+    expect([server.uploads.size, server.count("abortUpload"), stored()]).toEqual([0, 1, undefined]);
+    server.reset();
+    server.inject({ kind: "putPart", when: "before", answer: "hang", count: 10 });
+    const controller = new AbortController();
+    const env = systemEnv(SILENT_LOG);
+    const putting = open({}, env).put("big", body, { ...options, signal: controller.signal });
+    while (server.count("putPart") === 0) await env.turn();
+    controller.abort(new Error("stopped"));
+    await expect(putting).rejects.toThrow("stopped");
+    expect([server.uploads.size, stored()]).toEqual([0, undefined]);
+  });
+
+  test("putMultipart that is stopped waits for a hanging abort only for a moment", async () => {
+    server.inject({ kind: "putPart", when: "before", answer: "hang", count: 10 });
+    server.inject({ kind: "abortUpload", when: "before", answer: "hang", count: 10 });
+    const controller = new AbortController();
+    const system = systemEnv(SILENT_LOG);
+    const sleepsMs: number[] = [];
+    const sleep: typeof system.sleep = async (durationMs, signal) => {
+      sleepsMs.push(durationMs);
+      if (durationMs === 2_000) while (server.count("abortUpload") === 0) await system.turn();
+      else await system.sleep(durationMs, signal);
+    };
+    const putting = open({}, { ...system, sleep }).put("big", body, {
+      ...options,
+      signal: controller.signal,
+    });
+    while (server.count("putPart") === 0) await system.turn();
+    controller.abort(new Error("stopped"));
+    await expect(putting).rejects.toThrow("stopped");
+    expect([server.count("abortUpload"), sleepsMs.includes(2_000)]).toEqual([1, true]);
+  });
+
+  test("putMultipart tells of parts that stay behind once, until an upload succeeds", async () => {
+    const warnings: string[] = [];
+    const log: Log = { ...SILENT_LOG, warn: (message) => warnings.push(message) };
+    const store = open({}, quickEnv(log).env);
+    for (let outage = 1; outage <= 2; outage++) {
+      for (let round = 0; round < 3; round++) {
+        server.inject({ kind: "putPart", when: "before", answer: { status: 403, code: "AccessDenied" } });
+        server.inject({ kind: "abortUpload", when: "before", answer: { status: 403, code: "AccessDenied" } });
+        await expectCode(store.put(`big-${outage}`, body, options), "auth");
+      }
+      expect(warnings.length).toBe(outage);
+      server.reset();
+      await store.put(`big-${outage}`, body, options);
+    }
+  });
+
+  test("putMultipart holds one slot for its three requests, and none while it waits", async () => {
+    const putSlots = new Slots(1);
+    const { env } = quickEnv(SILENT_LOG);
+    let freeWaits = 0;
+    const sleep: typeof env.sleep = async (durationMs, signal) => {
+      if (durationMs >= 60_000) return await env.sleep(durationMs, signal);
+      // Others are served while this upload waits: with its own slot held this would never come.
+      await putSlots.run(async () => {
+        freeWaits++;
+      });
+    };
+    const overloaded = { status: 503, code: "SlowDown" };
+    server.inject({ kind: "createUpload", when: "before", answer: overloaded });
+    server.inject({ kind: "putPart", when: "before", answer: overloaded, count: 6 });
+    server.inject({ kind: "completeUpload", when: "before", answer: overloaded });
+    await open({ putSlots }, { ...env, sleep }).put("big", body, options);
+    expect([Buffer.compare(stored()!, bytes), freeWaits, putSlots.isContended]).toEqual([0, 8, false]);
+    expect(await putSlots.run(async () => "free")).toBe("free");
+  });
+
+  test("putMultipart that loses the race at the completion is refused and cleans up", async () => {
+    server.inject({ kind: "head", when: "before", answer: { status: 404, code: "NoSuchKey" } });
+    await open().put("big", textBody("theirs"));
+    await expectCode(open().put("big", body, options), "precondition");
+    expect([server.uploads.size, stored()?.toString()]).toEqual([0, "theirs"]);
+  });
+
+  test("putMultipart of a key that exists sends no parts", async () => {
+    await open().put("big", textBody("theirs"));
+    await expectCode(open().put("big", body, options), "precondition");
+    expect(server.count("createUpload")).toBe(0);
+  });
+
+  test("planParts tiles the object with 8 MB parts, or bigger ones to stay within 10,000", () => {
+    const MiB = 1024 * 1024;
+    for (const size of [1, 8 * MiB, 8 * MiB + 1, 20 * MiB, 80_000 * MiB, 80_000 * MiB + 1, 5 * MiB * MiB]) {
+      const parts = planParts(size);
+      expect(parts.length).toBeLessThanOrEqual(10_000);
+      let offset = 0;
+      for (const [index, part] of parts.entries()) {
+        expect([part.number, part.offset]).toEqual([index + 1, offset]);
+        if (index < parts.length - 1) expect(part.sizeBytes).toBeGreaterThanOrEqual(8 * MiB);
+        offset += part.sizeBytes;
+      }
+      expect(offset).toBe(size);
+    }
+  });
+});
