@@ -60,8 +60,8 @@ const PLANTED: readonly (readonly [rule: string, path: string, code: string])[] 
   ["clock", "src/format/a.ts", "const a = new Date();"],
   ["clock", "src/format/a.ts", "const a = { nowMs: Date.now };"],
   ["clock", "src/main.ts", "const a = performance.now();"],
-  ["random", "src/replication/a.ts", "const a = Math.random();"],
-  ["random", "src/replication/a.ts", "const a = crypto.randomUUID();"],
+  ["random", "src/replication/watch/a.ts", "const a = Math.random();"],
+  ["random", "src/replication/watch/a.ts", "const a = crypto.randomUUID();"],
   ["timer", "src/storage/a.ts", "setTimeout(() => {}, 1);"],
   ["timer", "src/storage/a.ts", "setInterval(() => {}, 1);"],
   ["timer", "src/storage/a.ts", "setImmediate(() => {});"],
@@ -84,6 +84,8 @@ const PLANTED: readonly (readonly [rule: string, path: string, code: string])[] 
   ["to-do", "scripts/a.ts", "/* FIXME */"],
   ["place", "src/utils.ts", ""],
   ["place", "src/helpers/a.ts", ""],
+  ["place", "src/storage/helpers/a.ts", ""],
+  ["place", "src/recovery/a.ts", ""],
 ];
 
 describe("findViolations catches", () => {
@@ -122,6 +124,25 @@ describe("findViolations catches", () => {
     expect(await findViolations(texts)).toEqual([]);
   });
 
+  test("folder-size: a folder of nineteen files, not of eighteen", async () => {
+    const texts: Record<string, string> = { ...CLEAN, "test/format/README.md": "# format" };
+    for (let index = 0; index < 17; index++) texts[`test/format/a${index}.ts`] = HEADER;
+    expect(await findViolations(texts)).toEqual([]);
+    texts["test/format/b.ts"] = HEADER;
+    const found = await findViolations(texts);
+    expect(found.map((one) => [one.path, one.rule])).toEqual([["test/format", "folder-size"]]);
+  });
+
+  test("basename: two source files with one name", async () => {
+    const texts = {
+      "src/main.ts": `${HEADER}import "./format/plan.ts";\nimport "./storage/s3/plan.ts";\n`,
+      "src/format/plan.ts": HEADER,
+      "src/storage/s3/plan.ts": HEADER,
+    };
+    const found = await findViolations(texts);
+    expect(found.map((one) => [one.path, one.rule])).toEqual([["src/storage/s3/plan.ts", "basename"]]);
+  });
+
   test("the line of what it found", async () => {
     const found = await findViolations({ ...CLEAN, "test/a.ts": `${HEADER}\n\n// TODO\n` });
     expect(found.map(formatViolation)).toEqual(["test/a.ts:6: to-do: TODO: do it, or open an issue"]);
@@ -137,18 +158,18 @@ const IMPORTS: readonly (readonly [from: string, statement: string, target: stri
   ["src/commands/watch.ts", 'import "TARGET";', "src/commands/verify.ts", false],
   ["src/commands/watch.ts", 'import type { A } from "TARGET";', "src/commands/verify.ts", false],
   ["src/commands/watch.ts", 'await import("TARGET");', "src/commands/verify.ts", false],
-  ["src/observability/a.ts", 'import "TARGET";', "src/replication/a.ts", true],
+  ["src/observability/a.ts", 'import "TARGET";', "src/replication/watch/a.ts", true],
   ["src/observability/a.ts", 'import "TARGET";', "src/commands/shared/output.ts", false],
-  ["src/replication/a.ts", 'import "TARGET";', "src/observability/a.ts", false],
-  ["src/replication/a.ts", 'import type { A } from "TARGET";', "src/observability/a.ts", false],
-  ["src/replication/a.ts", 'import "TARGET";', "src/recovery/a.ts", false],
-  ["src/recovery/a.ts", 'import "TARGET";', "src/replication/a.ts", false],
-  ["src/replication/a.ts", 'import "TARGET";', "src/database/a.ts", true],
-  ["src/recovery/a.ts", 'import "TARGET";', "src/storage/a.ts", true],
+  ["src/replication/watch/a.ts", 'import "TARGET";', "src/observability/a.ts", false],
+  ["src/replication/watch/a.ts", 'import type { A } from "TARGET";', "src/observability/a.ts", false],
+  ["src/replication/watch/a.ts", 'import "TARGET";', "src/recovery/verify/a.ts", false],
+  ["src/recovery/verify/a.ts", 'import "TARGET";', "src/replication/watch/a.ts", false],
+  ["src/replication/watch/a.ts", 'import "TARGET";', "src/database/a.ts", true],
+  ["src/recovery/verify/a.ts", 'import "TARGET";', "src/storage/a.ts", true],
   ["src/database/a.ts", 'import "TARGET";', "src/storage/a.ts", false],
   ["src/storage/a.ts", 'import "TARGET";', "src/database/a.ts", false],
-  ["src/storage/a.ts", 'export { A } from "TARGET";', "src/replication/a.ts", false],
-  ["src/storage/a.ts", 'const a = await import("TARGET");', "src/replication/a.ts", false],
+  ["src/storage/a.ts", 'export { A } from "TARGET";', "src/replication/watch/a.ts", false],
+  ["src/storage/a.ts", 'const a = await import("TARGET");', "src/replication/watch/a.ts", false],
   ["src/format/a.ts", 'import "TARGET";', "src/storage/a.ts", false],
   ["src/format/a.ts", 'import { A } from "TARGET";', "src/errors.ts", true],
   ["src/format/a.ts", 'import { A } from "TARGET";', "src/env.ts", true],
@@ -156,7 +177,19 @@ const IMPORTS: readonly (readonly [from: string, statement: string, target: stri
   ["src/storage/a.ts", 'import type { Config } from "TARGET";', "src/config/a.ts", true],
   ["src/storage/a.ts", 'import { type Config } from "TARGET";', "src/config/a.ts", true],
   ["src/storage/a.ts", 'import { type Config, DEFAULTS } from "TARGET";', "src/config/a.ts", false],
-  ["src/replication/a.ts", 'import { DEFAULTS } from "TARGET";', "src/config/a.ts", false],
+  ["src/replication/watch/a.ts", 'import { DEFAULTS } from "TARGET";', "src/config/a.ts", false],
+  ["src/discovery/a.ts", 'import { DEFAULTS } from "TARGET";', "src/config/a.ts", true],
+  ["src/discovery/a.ts", 'import "TARGET";', "src/replication/watch/a.ts", false],
+  ["src/replication/watch/a.ts", 'import "TARGET";', "src/discovery/a.ts", true],
+  ["src/replication/watch/a.ts", 'import "TARGET";', "src/replication/upkeep/a.ts", true],
+  ["src/replication/watch/a.ts", 'import "TARGET";', "src/replication/capture/a.ts", true],
+  ["src/replication/capture/a.ts", 'import "TARGET";', "src/replication/upload/a.ts", false],
+  ["src/replication/capture/a.ts", 'import type { A } from "TARGET";', "src/replication/upload/a.ts", false],
+  ["src/recovery/verify/a.ts", 'import "TARGET";', "src/recovery/replica/a.ts", false],
+  ["src/recovery/verify/a.ts", 'import "TARGET";', "src/recovery/restore/a.ts", true],
+  ["src/storage/a.ts", 'import "TARGET";', "src/storage/s3/a.ts", true],
+  ["src/storage/s3/a.ts", 'import "TARGET";', "src/storage/a.ts", false],
+  ["src/storage/s3/a.ts", 'import "TARGET";', "src/storage/file/b.ts", true],
   ["src/config/a.ts", 'import "TARGET";', "src/format/a.ts", true],
   ["src/config/a.ts", 'import "TARGET";', "src/storage/a.ts", false],
   ["src/storage/a.ts", 'import "TARGET";', "src/main.ts", false],
@@ -180,7 +213,8 @@ test.each(IMPORTS)(
     }
     texts[from] += code;
     const found = await findViolations(texts);
-    expect(found.map((one) => [one.path, one.rule])).toEqual(isAllowed ? [] : [[from, "import-direction"]]);
+    const directions = found.filter((one) => one.rule === "import-direction");
+    expect(directions.map((one) => one.path)).toEqual(isAllowed ? [] : [from]);
   },
 );
 

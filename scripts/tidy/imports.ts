@@ -1,8 +1,8 @@
 /**
- * The rooms of `src/` and who may import whom: data flows one way, imports the other. A file imports from its
- * own room and from rooms below; two rooms of one height do not know each other. Of config, everything below
- * the commands sees types only. No verb imports another verb. What neither main.ts nor index.ts reaches is
- * dead.
+ * The rooms of `src/`, their sub-rooms, and the imports that are allowed between them. Imports go down: from
+ * a room to the rooms below it, and within a room from a sub-room to the sub-rooms below it. Rooms of one
+ * height do not import each other. Only commands and discovery import values of config; every other room
+ * imports its types. No verb imports another verb. A file that neither main.ts nor index.ts reaches is dead.
  */
 import { dirname, join, normalize } from "node:path";
 import {
@@ -17,18 +17,30 @@ import {
 import { lineAt, type ParsedFile, walk } from "./syntax.ts";
 import type { Violation } from "./violations.ts";
 
-/** Height of each room; imports go down. */
-const ROOMS: Readonly<Record<string, number>> = {
-  commands: 7,
-  observability: 6,
-  replication: 5,
-  recovery: 5,
-  config: 4,
-  local: 3,
-  database: 2,
-  storage: 2,
-  format: 1,
+/** Rooms from the lowest to the highest. */
+const ROOMS: readonly (readonly string[])[] = [
+  ["format"],
+  ["database", "storage"],
+  ["local"],
+  ["config"],
+  ["discovery"],
+  ["replication", "recovery"],
+  ["observability", "forecast"],
+  ["commands"],
+];
+/**
+ * The sub-rooms of each divided room, from the lowest to the highest; "" is the folder of the room itself.
+ */
+const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  database: [["files"], ["wal", "connection"], ["pin"], [""]],
+  storage: [["contract", "network"], ["guard", "bucket", "file"], ["s3"], [""]],
+  config: [["settings"], [""]],
+  replication: [["context"], ["capture"], ["upload"], ["attach"], ["upkeep"], ["control"], ["watch"]],
+  recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"]],
+  commands: [["shared"], ["watch"], ["explain"], [""]],
 };
+/** Rooms that import values of config; others import its types. */
+const CONFIGURED = ["commands", "discovery"];
 const ROOTS = ["src/main.ts", "src/index.ts"];
 const FREE_FILES = ["src/errors.ts", "src/env.ts"];
 const VERBS = /^src\/commands\/(watch|snapshot|restore|list|verify|compact|replicate|explain|pragma)\.ts$/;
@@ -85,6 +97,16 @@ function roomOf(path: string): string | null {
   return path.match(/^src\/([^/]+)\//)?.[1] ?? null;
 }
 
+/** The folders between the room and the file: "" for a file of the room itself. */
+function subRoomOf(path: string): string {
+  return path.split("/").slice(2, -1).join("/");
+}
+
+/** How high a name stands in a list of heights, or -1. */
+function heightOf(levels: readonly (readonly string[])[], name: string): number {
+  return levels.findIndex((names) => names.includes(name));
+}
+
 /** Why this import is not allowed, or null. */
 function forbidImport(path: string, { target, isTypeOnly }: Import): string | null {
   if (target === "package.json") return null;
@@ -96,12 +118,22 @@ function forbidImport(path: string, { target, isTypeOnly }: Import): string | nu
   if (VERBS.test(target)) return `imports ${target}: no command imports another; hand it in from main.ts`;
   const own = roomOf(path);
   const other = roomOf(target);
-  if (own === null || other === null || own === other) return null;
-  if (other === "config" && (isTypeOnly || own === "commands")) return null;
-  const isBelow = (ROOMS[other] ?? 0) < (ROOMS[own] ?? 0);
+  if (own === null || other === null) return null;
+  if (own === other) return forbidWithin(own, path, target);
+  if (other === "config" && (isTypeOnly || CONFIGURED.includes(own))) return null;
   if (other === "config") return `imports values of ${target}: only types of config, be handed the Config`;
   if (own === "config" && other !== "format") return `imports ${target}: config sees format only`;
-  return isBelow ? null : `imports ${target}: imports go from ${own} to rooms below it, ${other} is not`;
+  if (heightOf(ROOMS, other) < heightOf(ROOMS, own)) return null;
+  return `imports ${target}: imports go from ${own} to rooms below it, ${other} is not`;
+}
+
+/** Why a file may not import another one of its room, or null. */
+function forbidWithin(room: string, path: string, target: string): string | null {
+  const levels = SUB_ROOMS[room];
+  const own = subRoomOf(path);
+  const other = subRoomOf(target);
+  if (levels === undefined || own === other || heightOf(levels, other) < heightOf(levels, own)) return null;
+  return `imports ${target}: imports go from ${room}/${own} to sub-rooms below it, ${room}/${other} is not`;
 }
 
 function forbidPlace(path: string): string | null {
@@ -111,7 +143,10 @@ function forbidPlace(path: string): string | null {
       ? null
       : "lies in src itself: put it into one of the rooms";
   }
-  return room in ROOMS ? null : `lies in src/${room}: that is none of the rooms`;
+  if (heightOf(ROOMS, room) === -1) return `lies in src/${room}: that is none of the rooms`;
+  const subRoom = subRoomOf(path);
+  const isKnown = heightOf(SUB_ROOMS[room] ?? [[""]], subRoom) !== -1;
+  return isKnown ? null : `lies in src/${room}/${subRoom}: that is none of the sub-rooms of ${room}`;
 }
 
 function deadFiles(imports: ReadonlyMap<string, readonly Import[]>): Violation[] {

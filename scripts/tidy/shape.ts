@@ -20,6 +20,9 @@ import { MAX_COLUMNS } from "./wrap-comments.ts";
 const MAX_FILE_LINES = 500;
 const MAX_FUNCTION_LINES = 70;
 const MAX_FILES_WITHOUT_README = 3;
+const MAX_FILES_IN_FOLDER = 18;
+/** Folders that are still to be divided. */
+const CROWDED = ["test/e2e", "test/support"];
 
 /** Files, lines and functions that are too long, and missing headers and docstrings. */
 export function shapeViolations(files: readonly ParsedFile[]): Violation[] {
@@ -136,4 +139,33 @@ export function readmeViolations(texts: Texts): Violation[] {
       rule: "readme",
       message: `${count} files and no README.md: what comes in, what goes out, what must never happen`,
     }));
+}
+
+/** Folders that hold too many files, README.md included. */
+export function folderViolations(texts: Texts): Violation[] {
+  const counts = new Map<string, number>();
+  for (const path of Object.keys(texts)) {
+    const folder = path.replace(/\/[^/]+$/, "");
+    counts.set(folder, (counts.get(folder) ?? 0) + 1);
+  }
+  return [...counts]
+    .filter(([folder, count]) => count > MAX_FILES_IN_FOLDER && !CROWDED.includes(folder))
+    .map(([folder, count]) => {
+      const message = `${count} files, at most ${MAX_FILES_IN_FOLDER}: it holds several rooms`;
+      return { path: folder, line: 1, rule: "folder-size", message };
+    });
+}
+
+/** Source files of different rooms with one name: an import or a sentence would not tell them apart. */
+export function basenameViolations(texts: Texts): Violation[] {
+  const first = new Map<string, string>();
+  const violations: Violation[] = [];
+  for (const path of Object.keys(texts).sort()) {
+    const name = path.match(/^src\/.*\/([^/]+\.ts)$/)?.[1];
+    if (name === undefined) continue;
+    const other = first.get(name);
+    if (other === undefined) first.set(name, path);
+    else violations.push({ path, line: 1, rule: "basename", message: `has the name of ${other}` });
+  }
+  return violations;
 }

@@ -4,7 +4,7 @@
  */
 import { banViolations } from "./bans.ts";
 import { importViolations } from "./imports.ts";
-import { readmeViolations, shapeViolations } from "./shape.ts";
+import { basenameViolations, folderViolations, readmeViolations, shapeViolations } from "./shape.ts";
 import { parseFiles, type Texts } from "./syntax.ts";
 
 /** One place that breaks a rule. */
@@ -22,6 +22,8 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
   const all = [
     ...shapeViolations(files),
     ...readmeViolations(texts),
+    ...folderViolations(texts),
+    ...basenameViolations(texts),
     ...importViolations(files),
     ...banViolations(files),
   ];

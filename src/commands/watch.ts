@@ -7,7 +7,7 @@ import { stateHomeOf } from "../local/places.ts";
 import { sweepStateHome } from "../local/state-sweep.ts";
 import { verifyDatabase } from "../recovery/verify/verify-database.ts";
 import { Conditions } from "../replication/context/conditions.ts";
-import type { Validation, WatchEvent } from "../replication/context/watch-types.ts";
+import type { Validation, WatchEvent } from "../replication/context/watch-events.ts";
 import { type WatchResult, watch } from "../replication/watch/watch-loop.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { PutGate } from "../storage/guard/put-gate.ts";

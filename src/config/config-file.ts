@@ -17,9 +17,9 @@ import {
   type FilePosition,
   type FileValue,
 } from "./file-values.ts";
-import { expandHome } from "./home-path.ts";
 import { isPrivateGroup } from "./private-group.ts";
 import { SectionReader } from "./section-reader.ts";
+import { expandHome } from "./settings/home-path.ts";
 import type { Section } from "./settings/options.ts";
 import { readTextFile } from "./text-file.ts";
 import { tomlErrorPlace } from "./toml-positions.ts";

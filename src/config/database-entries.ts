@@ -6,8 +6,8 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { configError, type FileContext, type FilePosition, type FileValue } from "./file-values.ts";
 import { escapeGlob, hasGlob, unescapeGlob } from "./glob-pattern.ts";
-import { expandHome } from "./home-path.ts";
 import { isTable, type SectionReader, unknownKey } from "./section-reader.ts";
+import { expandHome } from "./settings/home-path.ts";
 import { keyName, SECTIONS, type Section } from "./settings/options.ts";
 
 /** One entry of [[databases]]. */

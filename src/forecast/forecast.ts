@@ -12,7 +12,7 @@
  * the end of the first month, with the growth beside them.
  */
 
-import type { DatabaseOptions } from "../replication/context/watch-types.ts";
+import type { DatabaseOptions } from "../replication/context/database-options.ts";
 import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention.ts";
 import { MANIFEST_SNAPSHOTS_MAX } from "../storage/bucket/manifest.ts";
 import { planParts, SINGLE_PUT_SIZE_MAX } from "../storage/s3/s3-multipart.ts";

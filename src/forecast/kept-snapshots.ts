@@ -7,7 +7,7 @@
  * the newest of an hour, a day, a week and a month at once: 24 + 7 + 12 + 12 are some 50 snapshots, not 55.
  * The calendar shifts the number from day to day, hence the mean over many moments of two years.
  */
-import type { RetentionPolicy } from "../replication/upkeep/retention.ts";
+import type { RetentionPolicy } from "../replication/context/policies.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;

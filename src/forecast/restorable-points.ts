@@ -10,11 +10,14 @@
  * Points are where something was committed: "every hour" means of those hours in which something changed.
  */
 
-import type { DatabaseOptions } from "../replication/context/watch-types.ts";
-import { type CompactionPolicy, HIGHEST_LEVEL } from "../replication/upkeep/compaction-plan.ts";
-import type { MaintenanceOptions } from "../replication/upkeep/maintenance.ts";
-import type { RetentionPolicy } from "../replication/upkeep/retention.ts";
-import type { SnapshotPolicy } from "../replication/upkeep/schedule.ts";
+import type { DatabaseOptions } from "../replication/context/database-options.ts";
+import type {
+  CompactionPolicy,
+  MaintenanceOptions,
+  RetentionPolicy,
+  SnapshotPolicy,
+} from "../replication/context/policies.ts";
+import { HIGHEST_LEVEL } from "../replication/upkeep/compaction-plan.ts";
 import { keptSnapshots } from "./kept-snapshots.ts";
 
 const SECOND_MS = 1000;

@@ -10,13 +10,9 @@
  *   about only where commits are further apart than that: the rate is taken as steady, without nights.
  */
 
-import type { DatabaseOptions } from "../replication/context/watch-types.ts";
-import {
-  type CompactionPolicy,
-  HIGHEST_LEVEL,
-  MERGE_OBJECTS_MAX,
-} from "../replication/upkeep/compaction-plan.ts";
-import type { SnapshotPolicy } from "../replication/upkeep/schedule.ts";
+import type { DatabaseOptions } from "../replication/context/database-options.ts";
+import type { CompactionPolicy, SnapshotPolicy } from "../replication/context/policies.ts";
+import { HIGHEST_LEVEL, MERGE_OBJECTS_MAX } from "../replication/upkeep/compaction-plan.ts";
 
 /** An active database is looked at every 40 ms (watch.ts). */
 const LOOKS_PER_SECOND = 25;

@@ -10,8 +10,8 @@
  * - What has no end is told as it is after one month, with what each month adds.
  */
 
-import type { DatabaseOptions } from "../replication/context/watch-types.ts";
-import type { MaintenanceOptions } from "../replication/upkeep/maintenance.ts";
+import type { DatabaseOptions } from "../replication/context/database-options.ts";
+import type { MaintenanceOptions } from "../replication/context/policies.ts";
 import { keptSnapshots } from "./kept-snapshots.ts";
 import { type CommitRate, capturesPerSecond, type SteadyPace, steadyPace } from "./steady-pace.ts";
 

@@ -9,7 +9,7 @@
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
 import { type Condition, errorMessage } from "../errors.ts";
-import type { WatchEvent } from "../replication/context/watch-types.ts";
+import type { WatchEvent } from "../replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { type HealthReport, healthReport } from "./health.ts";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.ts";

@@ -6,7 +6,7 @@
  */
 import type { Env } from "../env.ts";
 import { type ErrorCode, EXIT_CODES } from "../errors.ts";
-import type { WatchEvent } from "../replication/context/watch-types.ts";
+import type { WatchEvent } from "../replication/context/watch-events.ts";
 
 const HOUR_MS = 3_600_000;
 /** More errors within an hour than this are shown as this many. */

@@ -1,7 +1,7 @@
 /**
  * PURE: what a webhook is told, and how: which event of watching is which notice, the body, its signature.
  */
-import type { WatchEvent } from "../replication/context/watch-types.ts";
+import type { WatchEvent } from "../replication/context/watch-events.ts";
 
 const ERROR_LENGTH_MAX = 2_000;
 const FINDINGS_MAX = 5;

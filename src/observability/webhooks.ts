@@ -8,7 +8,7 @@
  * 3. Validation of the stored objects, replication and lasting conditions fail and recover apart from each
  *    other. Conditions that only degrade, and those of the store, are in /health alone.
  */
-import type { WatchEvent } from "../replication/context/watch-types.ts";
+import type { WatchEvent } from "../replication/context/watch-events.ts";
 import { type Failure, failureOrNull, type Notice } from "./webhook-notice.ts";
 import { type WebhookContext, type WebhookOptions, WebhookQueue } from "./webhook-queue.ts";
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { CONDITION_HEALTH } from "../../src/errors.ts";
 import type { ReplicaEvent } from "../../src/recovery/replica/replica.ts";
 import { FINDING_SEVERITIES } from "../../src/recovery/verify/verify-report.ts";
-import type { WatchEvent } from "../../src/replication/context/watch-types.ts";
+import type { WatchEvent } from "../../src/replication/context/watch-events.ts";
 import { eventually } from "../support/eventually.ts";
 import { type OpenPaths, shapeDifferences } from "../support/json-shape.ts";
 import { testWith } from "../support/peers.ts";

@@ -1,7 +1,8 @@
 /** How many snapshots stay in the long run, against planPruning applied after each snapshot for two years. */
 import { describe, expect, test } from "bun:test";
 import { keptSnapshots } from "../../src/forecast/kept-snapshots.ts";
-import { planPruning, type RetentionPolicy } from "../../src/replication/upkeep/retention.ts";
+import type { RetentionPolicy } from "../../src/replication/context/policies.ts";
+import { planPruning } from "../../src/replication/upkeep/retention.ts";
 import type { LtxObject } from "../../src/storage/bucket/catalog.ts";
 
 const HOUR_MS = 3_600_000;

@@ -6,9 +6,9 @@ import { describe, expect, test } from "bun:test";
 import { type RestorableSpan, restorablePoints } from "../../src/forecast/restorable-points.ts";
 import type { Txid } from "../../src/format/types.ts";
 import { planRestore } from "../../src/recovery/plan/restore-plan.ts";
-import type { WatchOptions } from "../../src/replication/context/watch-types.ts";
+import type { WatchOptions } from "../../src/replication/context/database-options.ts";
+import type { MaintenanceOptions } from "../../src/replication/context/policies.ts";
 import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
-import type { MaintenanceOptions } from "../../src/replication/upkeep/maintenance.ts";
 import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/schedule.ts";
 import { SteadyHours } from "../support/steady-hours.ts";
 

@@ -1,6 +1,6 @@
 /** Statuses and events of databases as a running watch would give them. */
 import type { Condition } from "../../src/errors.ts";
-import type { WatchEvent } from "../../src/replication/context/watch-types.ts";
+import type { WatchEvent } from "../../src/replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
 
 /** A database that does well; `overrides` are what differs. */

@@ -1,7 +1,7 @@
 /** Which notices a run of events makes: by a real server that takes them. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { Webhooks } from "../../src/observability/webhooks.ts";
-import type { WatchEvent } from "../../src/replication/context/watch-types.ts";
+import type { WatchEvent } from "../../src/replication/context/watch-events.ts";
 import { HookServer } from "./hook-server.ts";
 import { ManualTime, START_MS } from "./manual-time.ts";
 import {

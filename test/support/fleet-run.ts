@@ -4,11 +4,8 @@
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
-import type {
-  DatabaseOptions,
-  WatchOptions,
-  WatchTarget,
-} from "../../src/replication/context/watch-types.ts";
+import type { DatabaseOptions, WatchOptions } from "../../src/replication/context/database-options.ts";
+import type { WatchTarget } from "../../src/replication/context/watch-target.ts";
 import type { LeftOut } from "../../src/replication/watch/left-out.ts";
 import type { WatchInput } from "../../src/replication/watch/watch-loop.ts";
 import type { ObjectStore } from "../../src/storage/contract/store.ts";

@@ -15,8 +15,9 @@ import { type Checksum, NO_CHECKSUM, type Txid } from "../../src/format/types.ts
 import { SENT_FOLDER, type SpoolFile, SpoolWriter } from "../../src/local/spool.ts";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
 import type { LiveDatabase } from "../../src/replication/capture/live-database.ts";
-import type { WatchOptions } from "../../src/replication/context/watch-types.ts";
-import { Maintenance, type MaintenanceOptions } from "../../src/replication/upkeep/maintenance.ts";
+import type { WatchOptions } from "../../src/replication/context/database-options.ts";
+import type { MaintenanceOptions } from "../../src/replication/context/policies.ts";
+import { Maintenance } from "../../src/replication/upkeep/maintenance.ts";
 import { SnapshotClock } from "../../src/replication/upkeep/schedule.ts";
 import { type UploadLane, uploadPending } from "../../src/replication/upload/uploader.ts";
 import { type LtxObject, listObjects } from "../../src/storage/bucket/catalog.ts";

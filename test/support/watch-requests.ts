@@ -1,9 +1,9 @@
 /** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
 
 import { stateFolderOf } from "../../src/local/state-folder.ts";
+import type { RetentionPolicy } from "../../src/replication/context/policies.ts";
 import { askWatchOrNull } from "../../src/replication/control/control.ts";
 import type { UpkeepResult } from "../../src/replication/upkeep/maintenance.ts";
-import type { RetentionPolicy } from "../../src/replication/upkeep/retention.ts";
 import type { SnapshotResult } from "../../src/replication/upkeep/take-snapshot.ts";
 import type { ObjectStore } from "../../src/storage/contract/store.ts";
 

@@ -4,7 +4,9 @@
  */
 import type { Env } from "../../src/env.ts";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
-import type { WatchEvent, WatchOptions, WatchTarget } from "../../src/replication/context/watch-types.ts";
+import type { WatchOptions } from "../../src/replication/context/database-options.ts";
+import type { WatchEvent } from "../../src/replication/context/watch-events.ts";
+import type { WatchTarget } from "../../src/replication/context/watch-target.ts";
 import {
   type RunningWatch,
   type WatchInput,

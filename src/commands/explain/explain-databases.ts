@@ -9,7 +9,7 @@ import { requirePinnable } from "../../database/pin/pinnable.ts";
 import type { FoundDatabase } from "../../discovery/database-finder.ts";
 import { WalrustError } from "../../errors.ts";
 import { type CompressionSample, sampleCompression } from "../../forecast/compressibility.ts";
-import type { DatabaseOptions } from "../../replication/context/watch-types.ts";
+import type { DatabaseOptions } from "../../replication/context/database-options.ts";
 import { databaseOptions, databaseSettings } from "../watch/watch-options.ts";
 import { type ShownSetting, shownGroup } from "./explain-settings.ts";
 

@@ -4,8 +4,8 @@
 import { durationText } from "../../config/settings/option-text.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
 import { oneLine } from "../../format/terminal-text.ts";
-import type { DatabaseOptions } from "../../replication/context/watch-types.ts";
-import type { MaintenanceOptions } from "../../replication/upkeep/maintenance.ts";
+import type { DatabaseOptions } from "../../replication/context/database-options.ts";
+import type { MaintenanceOptions } from "../../replication/context/policies.ts";
 import { formatBytes } from "../shared/output.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
 import type { ShownSetting } from "./explain-settings.ts";

@@ -13,7 +13,7 @@ import {
   runCheckChild,
 } from "../../recovery/integrity/integrity-child.ts";
 import type { IntegrityVerdict } from "../../recovery/integrity/integrity-verdict.ts";
-import type { WatchEvent } from "../../replication/context/watch-types.ts";
+import type { WatchEvent } from "../../replication/context/watch-events.ts";
 
 /** The word that makes this program check one file and end; for its own use, in no help. */
 export const CHECK_WORD = "__check-database";

@@ -6,7 +6,7 @@ import { resolveOptions, type Sources, valuesOf } from "../../config/resolve.ts"
 import { HEARTBEAT_OPTIONS, METRICS_OPTIONS, WEBHOOK_EVENTS } from "../../config/settings/settings-notify.ts";
 import type { Condition } from "../../errors.ts";
 import type { ObservabilityOptions } from "../../observability/observer.ts";
-import type { WatchEvent } from "../../replication/context/watch-types.ts";
+import type { WatchEvent } from "../../replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../../replication/watch/watch-status.ts";
 import type { Invocation } from "../shared/verb.ts";
 

@@ -11,8 +11,9 @@ import {
   RETRY_OPTIONS,
   SYNC_OPTIONS,
 } from "../../config/settings/settings.ts";
-import type { DatabaseOptions, WatchOptions } from "../../replication/context/watch-types.ts";
-import { type CompactionPolicy, DEFAULT_COMPACTION } from "../../replication/upkeep/compaction-plan.ts";
+import type { DatabaseOptions, WatchOptions } from "../../replication/context/database-options.ts";
+import type { CompactionPolicy } from "../../replication/context/policies.ts";
+import { DEFAULT_COMPACTION } from "../../replication/upkeep/compaction-plan.ts";
 import type { BreakerPolicy } from "../../storage/guard/circuit-breaker.ts";
 
 /** The settings of one database, or of those without an entry of their own. */

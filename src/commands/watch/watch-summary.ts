@@ -3,7 +3,7 @@
  * every ten seconds in which something was uploaded.
  */
 import type { Env } from "../../env.ts";
-import type { WatchEvent } from "../../replication/context/watch-types.ts";
+import type { WatchEvent } from "../../replication/context/watch-events.ts";
 import { formatBytes } from "../shared/output.ts";
 
 const INTERVAL_MS = 10_000;

@@ -10,7 +10,8 @@ import { below, stemOf } from "../../discovery/database-names.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import type { LocalPlaces } from "../../local/places.ts";
-import type { DatabaseOptions, WatchTarget } from "../../replication/context/watch-types.ts";
+import type { DatabaseOptions } from "../../replication/context/database-options.ts";
+import type { WatchTarget } from "../../replication/context/watch-target.ts";
 import type { Found, LeftOut } from "../../replication/watch/left-out.ts";
 import { databaseOptions } from "./watch-options.ts";
 

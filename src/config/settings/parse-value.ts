@@ -3,7 +3,7 @@
  * was found (never a secret) and what is expected.
  */
 import { type ErrorDetails, WalrustError } from "../../errors.ts";
-import { expandHome } from "../home-path.ts";
+import { expandHome } from "./home-path.ts";
 import type { OptionSpec } from "./option-spec.ts";
 
 /** Where a value stands, for messages. */

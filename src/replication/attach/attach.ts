@@ -13,10 +13,12 @@
  * - the bucket holds a backup of another program there: refused, nothing is written into it.
  * - it was stopped because of another writer, whose object is still the newest: refused.
  */
+
 import { rmSync } from "node:fs";
 import { openPin } from "../../database/pin/open-pin.ts";
 import { replacedError, resolvePath } from "../../database/pin/pinnable.ts";
 import type { KnownFiles } from "../../database/wal/wal-owner.ts";
+import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { type Condition, EXIT_CODES, hasCode, WalrustError } from "../../errors.ts";
 import { CHAIN_ZERO, hex } from "../../format/chain.ts";
@@ -33,7 +35,7 @@ import {
   readState,
   writeState,
 } from "../../local/state.ts";
-import { createStateFolder, type StateFolder } from "../../local/state-folder.ts";
+import { createStateFolder } from "../../local/state-folder.ts";
 import {
   type LtxObject,
   listObjects,
@@ -46,8 +48,8 @@ import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { Predecessor } from "../capture/anchor.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import type { OwnWriters } from "../capture/own-writers.ts";
 import { gatherWalEvidence } from "../capture/wal-evidence.ts";
+import type { OwnWriters } from "../context/own-writers.ts";
 import { assertNotMarked, writerText } from "../upload/foreign-mark.ts";
 import {
   type RemoteStatus,
@@ -57,14 +59,6 @@ import {
 } from "../upload/remote-status.ts";
 import { adoptedTimeMs } from "./adopted-time.ts";
 import { areSumsSound } from "./sums-replay.ts";
-
-/** What is to be attached and where it goes. */
-export interface AttachTarget {
-  /** Real path of the database file. */
-  readonly path: string;
-  readonly name: string;
-  readonly paths: StateFolder;
-}
 
 /** The attached database and what has to happen next. */
 export interface Attached {

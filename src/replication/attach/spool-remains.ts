@@ -3,11 +3,11 @@
  * can be sent without the database, for they are complete and lead to the chain value of the state.
  */
 import { existsSync } from "node:fs";
+import type { AttachTarget } from "../../discovery/attach-target.ts";
 import { loadSpool } from "../../local/spool.ts";
 import { sentBytes } from "../../local/spool-cache.ts";
 import { readState } from "../../local/state.ts";
 import type { Captured } from "../capture/live-database.ts";
-import type { AttachTarget } from "./attach.ts";
 
 /**
  * The files that wait, or null when there are none. The database file has to be gone, or must not be opened:

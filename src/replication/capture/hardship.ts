@@ -5,7 +5,7 @@
 import { existsSync, statfsSync } from "node:fs";
 import type { Pin } from "../../database/pin/pin.ts";
 import { markOfIndexOrNull } from "../../database/wal/wal-follow.ts";
-import type { WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import type { LiveDatabase } from "./live-database.ts";
 
 /** A WAL that cannot be captured is let go of at this many times the length it is truncated at. */

@@ -10,7 +10,7 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { SpoolFile } from "../../local/spool.ts";
 import type { DatabaseState } from "../../local/state.ts";
 import type { StateFolder } from "../../local/state-folder.ts";
-import type { OwnWriters } from "./own-writers.ts";
+import type { OwnWriters } from "../context/own-writers.ts";
 
 /** What is captured of a database, and what of it is in the bucket: all that an upload needs. */
 export interface Captured {

@@ -6,7 +6,7 @@
 import { checkpointCycle } from "../../database/checkpoint.ts";
 import type { LoosePin } from "../../database/pin/loose-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
-import type { WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
 import { letGoIfHurting } from "./hardship.ts";
 import type { LiveDatabase } from "./live-database.ts";

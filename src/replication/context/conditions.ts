@@ -9,7 +9,7 @@
  */
 import type { Env } from "../../env.ts";
 import type { Condition, ConditionCode, ConditionSink } from "../../errors.ts";
-import type { WatchEvent } from "./watch-types.ts";
+import type { WatchEvent } from "./watch-events.ts";
 
 const NONE: readonly Condition[] = [];
 

@@ -5,7 +5,7 @@
 import type { Env } from "../../env.ts";
 import { EXIT_CODES, errorMessage, WalrustError } from "../../errors.ts";
 import { isThrottling } from "../../storage/contract/request-errors.ts";
-import type { WatchEvent } from "./watch-types.ts";
+import type { WatchEvent } from "./watch-events.ts";
 
 const FIRST_DELAY_MS = 250;
 const MAX_DELAY_MS = 30_000;

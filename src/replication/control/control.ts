@@ -26,7 +26,7 @@ import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
 import { realParent } from "../../local/places.ts";
 import { RuntimeFolders } from "../../local/runtime-folder.ts";
 import { asWalrustError } from "../context/failure-tracker.ts";
-import type { RetentionPolicy } from "../upkeep/retention.ts";
+import type { RetentionPolicy } from "../context/policies.ts";
 
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;

@@ -8,24 +8,11 @@
  * 2. That was compacted at least the level's lifetime ago (an hour, a day, a week for levels 0, 1, 2).
  * 3. On level 0, it is none of the `preserveRecent` newest, and in no merge with one of them.
  */
+
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import type { CompactionPolicy } from "../context/policies.ts";
 import { TxidRanges } from "./txid-ranges.ts";
-
-/** When and how levels are compacted. */
-export interface CompactionPolicy {
-  /** How often each of levels 1, 2, 3 is made, in ms; Infinity: that level is not made. */
-  readonly intervalsMs: readonly [number, number, number];
-  /** Level-0 objects that start a compaction early; 0: never. */
-  readonly threshold: number;
-  /** Bytes on level 0 that start a compaction early; 0: never. */
-  readonly sizeBytes: number;
-  /** Age of the oldest level-0 object that starts a compaction early, in ms; 0: never. */
-  readonly maxIncrementalAgeMs: number;
-  readonly preserveRecent: number;
-  /** How long an object of level 0, 1, 2 lives after it was compacted, in ms. */
-  readonly lifetimesMs: readonly [number, number, number];
-}
 
 /** The defaults: 30 s, 5 min and 1 h; an hour, a day and a week; ten recent increments. */
 export const DEFAULT_COMPACTION: CompactionPolicy = {

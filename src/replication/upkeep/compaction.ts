@@ -27,13 +27,8 @@ import {
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import {
-  type CompactionPolicy,
-  HIGHEST_LEVEL,
-  type Merge,
-  planExpiry,
-  planMergeOrNull,
-} from "./compaction-plan.ts";
+import type { CompactionPolicy } from "../context/policies.ts";
+import { HIGHEST_LEVEL, type Merge, planExpiry, planMergeOrNull } from "./compaction-plan.ts";
 import { chainOf, lastCoveredOrNull, removeStray } from "./stray-merge.ts";
 import { TxidRanges } from "./txid-ranges.ts";
 

@@ -9,7 +9,7 @@ import { isSnapshotFile } from "../../local/spool.ts";
 import { snapshotImage } from "../capture/anchor.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import { RetryPause } from "../context/failure-tracker.ts";
-import type { WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult, waitingSnapshot } from "./take-snapshot.ts";
 

@@ -9,12 +9,13 @@ import { pruneSent } from "../../local/spool-cache.ts";
 import { isSuspension } from "../../storage/guard/circuit-breaker.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import { RetryPause, SideFailure } from "../context/failure-tracker.ts";
-import type { Validation, WatchContext } from "../context/watch-types.ts";
+import type { RetentionPolicy } from "../context/policies.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { Validation } from "../context/watch-events.ts";
 import type { CompactionTarget } from "./compaction.ts";
 import type { DatabaseSnapshots } from "./database-snapshots.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
 import { acknowledgedOf, ReconcileClock, reconcile } from "./reconcile.ts";
-import type { RetentionPolicy } from "./retention.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;
 const FIRST_PRUNE_MS = 60_000;

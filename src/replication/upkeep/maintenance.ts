@@ -3,9 +3,11 @@
  * was compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads,
  * one job at a time per database, a bounded number over all, and only for databases whose history has moved.
  */
+
 import { keyOf, listObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { MaintenanceOptions, UpkeepPolicy } from "../context/policies.ts";
 import {
   type CompactedObject,
   CompactionProgress,
@@ -14,7 +16,6 @@ import {
   expire,
 } from "./compaction.ts";
 import {
-  type CompactionPolicy,
   coveredTxid,
   DEFAULT_COMPACTION,
   HIGHEST_LEVEL,
@@ -26,26 +27,11 @@ import {
   planReplaced,
 } from "./compaction-plan.ts";
 import { applyRetention, type RetentionResult } from "./prune.ts";
-import type { RetentionPolicy } from "./retention.ts";
-import type { SnapshotPolicy } from "./schedule.ts";
 
 /** The least time between two looks for compacted objects that may be deleted. */
 const EXPIRY_INTERVAL_MS = 600_000;
 /** The time to the next look when the store refused to delete: a retention does not end in minutes. */
 const REFUSED_INTERVAL_MS = 24 * 3_600_000;
-
-/** How objects are kept up. */
-export interface MaintenanceOptions {
-  readonly snapshots: SnapshotPolicy;
-  /** Null: nothing is compacted. */
-  readonly compaction: CompactionPolicy | null;
-  readonly retention: RetentionPolicy;
-  /** How often retention runs; 0: only after snapshots, if at all. */
-  readonly retentionIntervalMs: number;
-  readonly retainAfterSnapshot: boolean;
-  /** How long uploaded increments stay in the spool; 0: not at all. */
-  readonly cacheRetentionMs: number;
-}
 
 /** The upkeep of one database. */
 export class Maintenance {
@@ -168,9 +154,6 @@ export class Maintenance {
     target.env.log.info(`retention deleted ${result.deleted.length} objects`, { database: target.name });
   }
 }
-
-/** What compaction and retention need of the options. */
-export type UpkeepPolicy = Pick<MaintenanceOptions, "compaction" | "retention">;
 
 /** The defaults of compaction and retention. */
 export const DEFAULT_UPKEEP: UpkeepPolicy = {

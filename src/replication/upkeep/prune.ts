@@ -12,14 +12,9 @@ import type { Txid } from "../../format/types.ts";
 import { keyOf, type LtxObject, listObjects, readHeader } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { RetentionPolicy } from "../context/policies.ts";
 import { type CompactionProgress, type CompactionTarget, verifyObject } from "./compaction.ts";
-import {
-  PROVEN_SNAPSHOTS,
-  type Pruning,
-  planPruning,
-  type RetentionPolicy,
-  type RetentionVerdict,
-} from "./retention.ts";
+import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention.ts";
 
 /** The database to prune. */
 export type PruningTarget = Pick<CompactionTarget, "store" | "name" | "env">;

@@ -10,18 +10,12 @@
  * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is
  *    at or before it go, all others stay until they are compacted into a higher level.
  */
+
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import type { RetentionPolicy } from "../context/policies.ts";
 import { TxidRanges } from "./txid-ranges.ts";
-
-/** How many snapshots of each kind are kept. */
-export interface RetentionPolicy {
-  readonly hourly: number;
-  readonly daily: number;
-  readonly weekly: number;
-  readonly monthly: number;
-}
 
 /** A snapshot to be judged. */
 export interface SnapshotPoint {

@@ -3,19 +3,7 @@
  * the monotonic clock while watching, so a wall clock that jumps neither delays nor multiplies snapshots;
  * only the age of the newest snapshot at start is wall time, taken once.
  */
-
-/** When snapshots are taken; 0 switches a trigger off. */
-export interface SnapshotPolicy {
-  readonly intervalMs: number;
-  /** Frames captured since the last snapshot. */
-  readonly maxChanges: number;
-  /** Time since the first change after the last snapshot. */
-  readonly maxIntervalMs: number;
-  /** Time without a change, after there were some. */
-  readonly onIdleMs: number;
-  /** Whether one is taken at start when the newest is older than `intervalMs`. */
-  readonly onStartup: boolean;
-}
+import type { SnapshotPolicy } from "../context/policies.ts";
 
 /** The seeds' defaults: every hour; the other triggers are off but the one at start. */
 export const DEFAULT_SNAPSHOTS: SnapshotPolicy = {

@@ -2,17 +2,19 @@
  * One snapshot of one database, without a watch: attach, anchor or capture up to now, write the image, upload
  * all that is pending in order, let go. Consistent while the application writes.
  */
+
+import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
 import { keyOf } from "../../storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { type Attached, type AttachTarget, adopt, attach } from "../attach/attach.ts";
+import { type Attached, adopt, attach } from "../attach/attach.ts";
 import { anchor, type Predecessor, snapshotImage } from "../capture/anchor.ts";
 import { capture } from "../capture/capture.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import { comeToRest } from "../capture/rest.ts";
-import type { WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import { uploadPending } from "../upload/uploader.ts";
 
 const TRIES_MAX = 100;

@@ -18,8 +18,7 @@ import {
   encodeMetadata,
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
-import type { ObjectHead, ObjectStore, PutBody, PutOptions } from "../../storage/contract/store.ts";
-import type { PutTurn } from "../../storage/guard/put-gate.ts";
+import type { ObjectHead, ObjectStore, PutBody, PutOptions, PutTurn } from "../../storage/contract/store.ts";
 import { Slots } from "../../storage/guard/slots.ts";
 
 /**

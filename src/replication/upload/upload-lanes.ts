@@ -7,7 +7,7 @@
 import { type CircuitBreaker, isSuspension } from "../../storage/guard/circuit-breaker.ts";
 import type { Captured } from "../capture/live-database.ts";
 import { RetryPause, type SideFailure } from "../context/failure-tracker.ts";
-import type { WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import { type GatherHost, UploadGather } from "./upload-gather.ts";
 import { UploadMemory } from "./upload-memory.ts";
 import { manifestFailure, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";

@@ -14,7 +14,7 @@ import { buildManifest, writeManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
 import { SideFailure } from "../context/failure-tracker.ts";
-import type { WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import { foreignWriterError, markForeign } from "./foreign-mark.ts";
 import { OverlapLook } from "./overlap-look.ts";
 import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";

@@ -5,7 +5,8 @@
 import { existsSync } from "node:fs";
 import { hasCode, type WalrustError } from "../../errors.ts";
 import { asWalrustError } from "../context/failure-tracker.ts";
-import type { WatchContext, WatchTarget } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
 import type { DatabaseHealth } from "./database-health.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
 import { missingError, Refusal, slowAttachError } from "./refusal.ts";

@@ -5,6 +5,7 @@
  * for the store.
  */
 import { existsSync } from "node:fs";
+import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
 import { remainsOrNull } from "../attach/spool-remains.ts";
@@ -12,7 +13,7 @@ import { capture } from "../capture/capture.ts";
 import { goneReasonOrNull } from "../capture/hardship.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import { comeToRest } from "../capture/rest.ts";
-import type { AttachTarget, WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import type { UploadLanes } from "../upload/upload-lanes.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
 

@@ -11,7 +11,8 @@ import {
 import { STORE_SILENT } from "../../storage/network/host-watch.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import { FailureTracker } from "../context/failure-tracker.ts";
-import type { WatchContext, WatchTarget } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
 import {
   type DatabaseStatus,
   NO_PROGRESS,

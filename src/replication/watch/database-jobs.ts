@@ -8,6 +8,7 @@
  * 2. An anchor that is due stays due until it is done: nothing is captured on a broken history.
  */
 import type { KnownFiles } from "../../database/wal/wal-owner.ts";
+import type { AttachTarget } from "../../discovery/attach-target.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { DatabaseState } from "../../local/state.ts";
@@ -17,7 +18,7 @@ import { capture } from "../capture/capture.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WalKeeper } from "../capture/wal-keeper.ts";
 import { noteGrip } from "../capture/wal-witness.ts";
-import type { AttachTarget, WatchContext } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 import type { DatabaseSnapshots } from "../upkeep/database-snapshots.ts";
 
 /** An attach that waits longer than this for its store makes room for another. */

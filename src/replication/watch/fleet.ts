@@ -10,7 +10,9 @@
  */
 import { existsSync } from "node:fs";
 import type { WalrustError } from "../../errors.ts";
-import type { DatabaseOptions, WatchContext, WatchOptions, WatchTarget } from "../context/watch-types.ts";
+import type { DatabaseOptions, WatchOptions } from "../context/database-options.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
 import { DatabaseWatcher } from "./database-watcher.ts";
 import { type Found, LeftOuts } from "./left-out.ts";
 import type { DatabaseStatus } from "./watch-status.ts";

@@ -6,7 +6,8 @@ import { type BreakerChange, CircuitBreaker } from "../../storage/guard/circuit-
 import { GuardedStore } from "../../storage/guard/guarded-store.ts";
 import { STORE_SILENT } from "../../storage/network/host-watch.ts";
 import { Conditions } from "../context/conditions.ts";
-import type { WatchContext, WatchOptions } from "../context/watch-types.ts";
+import type { WatchOptions } from "../context/database-options.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 
 /** The context of one database. */
 export interface GuardedContext {

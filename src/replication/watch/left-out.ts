@@ -5,7 +5,7 @@
  */
 import { basename, dirname } from "node:path";
 import type { WalrustError } from "../../errors.ts";
-import type { WatchTarget } from "../context/watch-types.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
 import { type DatabaseStatus, NO_PROGRESS } from "./watch-status.ts";
 
 /** Something that cannot be watched. */

@@ -7,7 +7,8 @@
  */
 import { statSync } from "node:fs";
 import { EXIT_CODES, systemCode, WalrustError } from "../../errors.ts";
-import type { WatchContext, WatchTarget } from "../context/watch-types.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
 
 /** Between two looks at a named database that is set aside: as often as discoveries come. */
 const AGAIN_MS = 5_000;

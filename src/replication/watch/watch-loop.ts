@@ -15,16 +15,12 @@ import { Outage } from "../../storage/guard/outage.ts";
 import type { PutGate } from "../../storage/guard/put-gate.ts";
 import { RetryingStore } from "../../storage/guard/retrying-store.ts";
 import { Slots } from "../../storage/guard/slots.ts";
-import { OwnWriters } from "../capture/own-writers.ts";
 import { Conditions } from "../context/conditions.ts";
-import type {
-  Validate,
-  WatchContext,
-  WatchEvent,
-  WatchOptions,
-  WatchTarget,
-} from "../context/watch-types.ts";
-import { WatchControl } from "../control/watch-control.ts";
+import type { WatchOptions } from "../context/database-options.ts";
+import { OwnWriters } from "../context/own-writers.ts";
+import type { Validate, WatchContext } from "../context/watch-context.ts";
+import type { WatchEvent } from "../context/watch-events.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
 import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
 import { enforceSpoolBudget, overShare } from "../upload/spool-budget.ts";
@@ -32,6 +28,7 @@ import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
 import type { Found, LeftOut } from "./left-out.ts";
+import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 
 /** Between two looks while something was captured in the last seconds, and while nothing was. */

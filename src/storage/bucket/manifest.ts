@@ -7,9 +7,9 @@
 import { hasCode, WalrustError } from "../../errors.ts";
 import { manifestKey } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
+import { parseBoundedJson, readBounded } from "../contract/bounded-json.ts";
 import { decodeMetadata } from "../contract/object-metadata.ts";
 import type { ObjectStore } from "../contract/store.ts";
-import { parseBoundedJson, readBounded } from "./bounded-json.ts";
 import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "./catalog.ts";
 
 /** The most snapshots a manifest names: it is rewritten often, and must not grow with the history. */

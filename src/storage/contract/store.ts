@@ -14,7 +14,6 @@
  * 5. `get`, `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
  * 6. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with one.
  */
-import type { PutTurn } from "../guard/put-gate.ts";
 
 /** User metadata of an object: lower-case names, ASCII values. */
 export type ObjectMetadata = Readonly<Record<string, string>>;
@@ -169,4 +168,10 @@ export interface ObjectStore {
   /** Aborts uploads; one that is gone counts as aborted. */
   abortUploads?(uploads: readonly UnfinishedUpload[], options?: { signal?: AbortSignal }): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A place among the uploads that are on their way, taken before it is known what is uploaded. */
+export interface PutTurn {
+  /** Gives it back, unless a put has used it. */
+  end(): void;
 }

@@ -11,7 +11,7 @@
  * object.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
-import { parseBoundedJson } from "../bucket/bounded-json.ts";
+import { parseBoundedJson } from "../contract/bounded-json.ts";
 import type { ObjectMetadata } from "../contract/store.ts";
 
 /** What the name of a sidecar adds to its object's. */

@@ -7,9 +7,11 @@
  * 2. The bytes in memory stay within the budget, but one upload is always let through.
  * 3. A turn is given back exactly once, whatever becomes of the upload.
  */
+
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { s3StatusOf } from "../contract/request-errors.ts";
+import type { PutTurn } from "../contract/store.ts";
 import { IS_STALLED } from "../network/stall-watch.ts";
 import type { UploadOutcome, UploadPace } from "./upload-pace.ts";
 
@@ -17,12 +19,6 @@ import type { UploadOutcome, UploadPace } from "./upload-pace.ts";
 const MEMORY_BYTES_MAX = 16 << 20;
 /** The most memory one body takes: what is larger is read from its file while it is sent. */
 const BODY_MEMORY_MAX = 512 << 10;
-
-/** A place among the uploads that are on their way, taken before it is known what is uploaded. */
-export interface PutTurn {
-  /** Gives it back, unless a put has used it. */
-  end(): void;
-}
 
 /** Limits puts. `Slots` is one with a fixed number. */
 export interface PutLimit {

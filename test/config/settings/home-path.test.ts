@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { homedir } from "node:os";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
-import { expandHome } from "../../../src/config/home-path.ts";
+import { expandHome } from "../../../src/config/settings/home-path.ts";
 import { RESTORE_OPTIONS } from "../../../src/config/settings/options.ts";
 import { optionValues, parseWords } from "../../../src/config/settings/parse-options.ts";
 import { parseDestination } from "../../../src/storage/parse-destination.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Condition } from "../../../src/errors.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
-import type { WatchEvent } from "../../../src/replication/context/watch-types.ts";
+import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
 
 const SLOW: Condition = {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { FailureTracker, RetryPause, SideFailure } from "../../../src/replication/context/failure-tracker.ts";
-import type { WatchEvent } from "../../../src/replication/context/watch-types.ts";
+import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 
 const gone = (key: string) => new WalrustError("storage", `Cannot put ${key}`, { retryable: true });

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
-import { RequestPatience } from "../../../src/replication/control/request-patience.ts";
+import { RequestPatience } from "../../../src/replication/watch/request-patience.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
 import { waitUntil } from "../../support/sqlite-process.ts";

@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
-import type { MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
+import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../../support/database-image.ts";
 import { newestImage, provenHistory } from "../../support/history-oracle.ts";

@@ -1,8 +1,8 @@
 /** What is compacted next, what may be deleted for it, and what starts it early. */
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
+import type { CompactionPolicy } from "../../../src/replication/context/policies.ts";
 import {
-  type CompactionPolicy,
   coveredTxid,
   DEFAULT_COMPACTION,
   isCompactionUrgent,

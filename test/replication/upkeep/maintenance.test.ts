@@ -1,7 +1,8 @@
 /** Upkeep in a watch: what starts it, what it leaves alone, how it goes on after a failure or a request. */
 import { expect, test } from "bun:test";
+import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
-import { Maintenance, type MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
+import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";

@@ -2,9 +2,9 @@
 import { expect, test } from "bun:test";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
+import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
 import { CompactionProgress } from "../../../src/replication/upkeep/compaction.ts";
 import { applyRetention } from "../../../src/replication/upkeep/prune.ts";
-import type { RetentionPolicy } from "../../../src/replication/upkeep/retention.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { BENCH_START_MS, compactionBench, flip } from "../../support/compaction-bench.ts";
 import type { keysAt } from "../../support/history-oracle.ts";

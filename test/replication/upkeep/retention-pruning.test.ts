@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { newestTxid, planRestore } from "../../../src/recovery/plan/restore-plan.ts";
-import { planPruning, type RetentionPolicy } from "../../../src/replication/upkeep/retention.ts";
+import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
+import { planPruning } from "../../../src/replication/upkeep/retention.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { DAY_MS } from "../../support/shifted-clock.ts";
 

@@ -2,11 +2,8 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Txid } from "../../../src/format/types.ts";
-import {
-  planRetention,
-  type RetentionPolicy,
-  type SnapshotPoint,
-} from "../../../src/replication/upkeep/retention.ts";
+import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
+import { planRetention, type SnapshotPoint } from "../../../src/replication/upkeep/retention.ts";
 
 const NONE: RetentionPolicy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 const MINUTE_MS = 60_000;

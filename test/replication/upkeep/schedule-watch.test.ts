@@ -1,8 +1,7 @@
 /** Snapshots on schedule in a running watch, on clocks that pass in no time and jump. */
 import { expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
-import type { MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
-import type { SnapshotPolicy } from "../../../src/replication/upkeep/schedule.ts";
+import type { MaintenanceOptions, SnapshotPolicy } from "../../../src/replication/context/policies.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../../support/database-image.ts";
 import { newestImage, provenHistory } from "../../support/history-oracle.ts";

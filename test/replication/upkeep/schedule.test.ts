@@ -1,12 +1,12 @@
 /** When a snapshot is due: every trigger, alone and beside others, just before its moment and at it. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import type { SnapshotPolicy } from "../../../src/replication/context/policies.ts";
 import {
   DEFAULT_SNAPSHOTS,
   dueSnapshotOrNull,
   SnapshotClock,
   type SnapshotFacts,
-  type SnapshotPolicy,
 } from "../../../src/replication/upkeep/schedule.ts";
 
 const HOUR_MS = 3_600_000;

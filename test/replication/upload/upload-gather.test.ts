@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import type { WatchContext } from "../../../src/replication/context/watch-types.ts";
+import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import type { GatherHost } from "../../../src/replication/upload/upload-gather.ts";
 import { UploadGather } from "../../../src/replication/upload/upload-gather.ts";

@@ -7,7 +7,7 @@ import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { asWalrustError, FailureTracker } from "../../../src/replication/context/failure-tracker.ts";
-import type { WatchContext } from "../../../src/replication/context/watch-types.ts";
+import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";

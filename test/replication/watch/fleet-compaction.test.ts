@@ -2,14 +2,14 @@
  * Compaction as one database has it: levels that are not made (an interval without end), or none at all.
  */
 import { describe, expect, test } from "bun:test";
-import type { WatchTarget } from "../../../src/replication/context/watch-types.ts";
+import type { MaintenanceOptions, RetentionPolicy } from "../../../src/replication/context/policies.ts";
+import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import {
   DEFAULT_COMPACTION,
   isLevelMade,
   planReplaced,
 } from "../../../src/replication/upkeep/compaction-plan.ts";
-import { Maintenance, type MaintenanceOptions } from "../../../src/replication/upkeep/maintenance.ts";
-import type { RetentionPolicy } from "../../../src/replication/upkeep/retention.ts";
+import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FleetRun, ownOptions, tenant } from "../../support/fleet-run.ts";

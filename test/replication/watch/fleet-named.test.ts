@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
 import { isBeating } from "../../../src/observability/heartbeat.ts";
-import type { WatchTarget } from "../../../src/replication/context/watch-types.ts";
+import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FaultyStore, gate } from "../../support/faulty-store.ts";

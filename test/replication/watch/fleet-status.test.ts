@@ -5,7 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import type { Validation } from "../../../src/replication/context/watch-types.ts";
+import type { Validation } from "../../../src/replication/context/watch-events.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FaultyStore, gate, hang, unreachable } from "../../support/faulty-store.ts";
 import { FleetRun, ownOptions, tenant } from "../../support/fleet-run.ts";

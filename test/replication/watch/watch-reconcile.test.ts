@@ -3,7 +3,7 @@
  * once, and is unhealthy until that is there.
  */
 import { describe, expect, test } from "bun:test";
-import type { Validation } from "../../../src/replication/context/watch-types.ts";
+import type { Validation } from "../../../src/replication/context/watch-events.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { UnfinishedUpload } from "../../../src/storage/contract/store.ts";
 import { imageOf } from "../../support/database-image.ts";

@@ -19,6 +19,8 @@ import { tempFolder } from "../../support/temp.ts";
 import { storeContract } from "../contract/contract.ts";
 import { expectCode, keysOf, text, textBody } from "../contract/store-helpers.ts";
 
+const FILE_STORE = join(import.meta.dir, "../../../src/storage/file/file-store.ts");
+
 storeContract("FileStore", {
   open: () => new FileStore({ path: tempFolder("store") }),
   openMissing: () => new FileStore({ path: join(tempFolder("store"), "none") }),
@@ -179,7 +181,7 @@ describe("FileStore against others", () => {
   test("create-only puts of several processes at the same time: each key has one winner, whole", async () => {
     const path = tempFolder("store");
     const source = `
-      import { FileStore } from ${JSON.stringify(join(import.meta.dir, "../../../src/storage/file/file-store.ts"))};
+      import { FileStore } from ${JSON.stringify(FILE_STORE)};
       const store = new FileStore({ path: ${JSON.stringify(path)} });
       const n = process.argv[2];
       await Bun.stdin.text();

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { WalrustError } from "../../../src/errors.ts";
-import { PutGate, type PutTurn } from "../../../src/storage/guard/put-gate.ts";
+import type { PutTurn } from "../../../src/storage/contract/store.ts";
+import { PutGate } from "../../../src/storage/guard/put-gate.ts";
 import { UploadPace } from "../../../src/storage/guard/upload-pace.ts";
 
 const ENV = { monotonicMs: () => 0 };

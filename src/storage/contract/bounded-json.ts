@@ -3,7 +3,7 @@
  * before it is parsed. A parser spends some 80 bytes of memory on each byte of `[[[[`.
  */
 import { WalrustError } from "../../errors.ts";
-import type { ObjectBody } from "../contract/store.ts";
+import type { ObjectBody } from "./store.ts";
 
 /** What a document may be. */
 export interface JsonBounds {

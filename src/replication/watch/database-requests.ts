@@ -8,13 +8,13 @@ import { EXIT_CODES, WalrustError } from "../../errors.ts";
 import { formatChecksum } from "../../format/ltx.ts";
 import { isSnapshotFile } from "../../local/spool.ts";
 import { imageChecksum, type LiveChecksum } from "../capture/image-checksum.ts";
+import type { RetentionPolicy } from "../context/policies.ts";
 import type { DatabaseSnapshots } from "../upkeep/database-snapshots.ts";
 import type { DatabaseUpkeep } from "../upkeep/database-upkeep.ts";
 import type { UpkeepResult } from "../upkeep/maintenance.ts";
-import type { RetentionPolicy } from "../upkeep/retention.ts";
 import type { SnapshotResult } from "../upkeep/take-snapshot.ts";
-import type { DatabaseHealth } from "../watch/database-health.ts";
-import type { DatabaseJobs } from "../watch/database-jobs.ts";
+import type { DatabaseHealth } from "./database-health.ts";
+import type { DatabaseJobs } from "./database-jobs.ts";
 import { type Hindrance, RequestPatience } from "./request-patience.ts";
 
 const LOOK_MS = 20;

@@ -6,9 +6,10 @@ import { existsSync } from "node:fs";
 import { WalrustError } from "../../errors.ts";
 import type { RuntimeFolders } from "../../local/runtime-folder.ts";
 import { asWalrustError } from "../context/failure-tracker.ts";
-import type { WatchContext, WatchTarget } from "../context/watch-types.ts";
-import type { Fleet } from "../watch/fleet.ts";
-import { type ControlRequest, type ControlServer, serveControl } from "./control.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
+import { type ControlRequest, type ControlServer, serveControl } from "../control/control.ts";
+import type { Fleet } from "./fleet.ts";
 
 /** The socket of one watch: `refresh` again and again, as databases come and go. */
 export class WatchControl {

@@ -2,8 +2,8 @@
  * `~` at the begin of a path is the home folder of the user. A shell expands it only where a word begins:
  * not after `=`, not in quotes, not in walrust.toml or a unit of systemd.
  */
-import { homeFolderOrNull } from "../env.ts";
-import { WalrustError } from "../errors.ts";
+import { homeFolderOrNull } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
 
 /**
  * The path with a leading `~` or `~/` replaced. `./~` names a file of that name; `~user` stays as it is.

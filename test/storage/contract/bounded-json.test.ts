@@ -1,6 +1,6 @@
 /** JSON within bounds: what is refused before a parser sees it, and what is not read at all. */
 import { describe, expect, test } from "bun:test";
-import { parseBoundedJson, readBounded } from "../../../src/storage/bucket/bounded-json.ts";
+import { parseBoundedJson, readBounded } from "../../../src/storage/contract/bounded-json.ts";
 import { objectBody } from "../../../src/storage/contract/object-body.ts";
 
 const BOUNDS = { sizeMax: 1000, depthMax: 3, valuesMax: 10 };

@@ -1,0 +1,48 @@
+/**
+ * The objects that all watched databases of one process share.
+ */
+import type { Env } from "../../env.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { Outage } from "../../storage/guard/outage.ts";
+import type { PutGate } from "../../storage/guard/put-gate.ts";
+import type { Slots } from "../../storage/guard/slots.ts";
+import type { Conditions } from "./conditions.ts";
+import type { WatchOptions } from "./database-options.ts";
+import type { OwnWriters } from "./own-writers.ts";
+import type { Validation, WatchEvent } from "./watch-events.ts";
+
+/**
+ * Looks through the objects of the database with this name, in its own store (behind its circuit breaker).
+ */
+export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
+
+/**
+ * What all watched databases of a process share. Each has a copy with what is its own: its options, and the
+ * store behind its circuit breaker.
+ */
+export interface WatchContext {
+  readonly store: ObjectStore;
+  readonly options: WatchOptions;
+  readonly env: Env;
+  readonly version: string;
+  /** The gate that all puts pass, if they pass one: an upload takes its turn before it chooses its file. */
+  readonly puts?: PutGate;
+  readonly anchors: Slots;
+  readonly attaches: Slots;
+  readonly upkeeps: Slots;
+  /** The ids that this process has written with. */
+  readonly writers: OwnWriters;
+  /** Looks through what is stored of a database; handed in, because that is not replication's to know. */
+  readonly validate?: Validate | undefined;
+  /** Aborts when watching is to end: nothing new is begun then. */
+  readonly stopping: AbortSignal;
+  /** Aborts when this database is closed, after its drain: what still runs is broken off then. */
+  readonly closing?: AbortSignal;
+  readonly emit: (event: WatchEvent) => void;
+  /** Conditions of this database; in the shared context those of the store. */
+  readonly conditions: Conditions;
+  /** Conditions of the store that all databases share. */
+  readonly storeConditions: Conditions;
+  /** Finds the end of an outage for all databases at once. */
+  readonly outage?: Outage;
+}
