@@ -9,7 +9,7 @@
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { peerPath } from "../test/support/peers.ts";
+import { peerPath } from "../test/support/servers/peers.ts";
 
 const VECTORS = join(import.meta.dir, "..", "test", "format", "vectors");
 const WAL_PAGE_SIZES = [512, 4096, 65536];

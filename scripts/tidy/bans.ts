@@ -80,7 +80,7 @@ const CODE_BANS: readonly Ban[] = [
   {
     rule: "partial-tests",
     match: /^(test|it|describe)(\.\w+)*\.(only|todo|skip)$/,
-    isAllowedIn: (path) => path === "test/support/peers.ts",
+    isAllowedIn: (path) => path === "test/support/servers/peers.ts",
     instead: "the test itself, or testWith(peer) when it needs another program",
   },
 ];

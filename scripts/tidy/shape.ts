@@ -21,8 +21,6 @@ const MAX_FILE_LINES = 500;
 const MAX_FUNCTION_LINES = 70;
 const MAX_FILES_WITHOUT_README = 3;
 const MAX_FILES_IN_FOLDER = 18;
-/** Folders that are still to be divided. */
-const CROWDED = ["test/e2e", "test/support"];
 
 /** Files, lines and functions that are too long, and missing headers and docstrings. */
 export function shapeViolations(files: readonly ParsedFile[]): Violation[] {
@@ -149,7 +147,7 @@ export function folderViolations(texts: Texts): Violation[] {
     counts.set(folder, (counts.get(folder) ?? 0) + 1);
   }
   return [...counts]
-    .filter(([folder, count]) => count > MAX_FILES_IN_FOLDER && !CROWDED.includes(folder))
+    .filter(([, count]) => count > MAX_FILES_IN_FOLDER)
     .map(([folder, count]) => {
       const message = `${count} files, at most ${MAX_FILES_IN_FOLDER}: it holds several rooms`;
       return { path: folder, line: 1, rule: "folder-size", message };

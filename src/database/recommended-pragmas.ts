@@ -5,8 +5,8 @@
  * Only journal_mode is stored in the database file. The others belong to a connection: every connection of
  * the application has to run them. None of them changes content, and none is weaker than SQLite's default.
  *
- * Shown by test/commands/pragma.test.ts and test/e2e/pragma.test.ts with SQLite 3.40 and the one in Bun.
- * Source: SQLite's documentation at the address of each entry.
+ * Shown by test/commands/pragma.test.ts and test/e2e/commands/pragma.test.ts with SQLite 3.40 and the one in
+ * Bun. Source: SQLite's documentation at the address of each entry.
  */
 
 /** A setting that is worth having. */

@@ -6,7 +6,7 @@ import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { FOREIGN_BUCKETS } from "../support/foreign-buckets.ts";
+import { FOREIGN_BUCKETS } from "../support/histories/foreign-buckets.ts";
 import { tempFolder } from "../support/temp.ts";
 
 setDefaultTimeout(30_000);

@@ -17,7 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { AVOIDED_PRAGMAS, pragmaSql, recommendedPragmas } from "../../src/database/recommended-pragmas.ts";
-import { peerPath, testWith } from "../support/peers.ts";
+import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 
 setDefaultTimeout(30_000);

@@ -11,9 +11,9 @@ import { FREEZE_BYTE } from "../../src/database/files/lock-bytes.ts";
 import { lockExclusive } from "../../src/database/files/ofd-lock.ts";
 import { Pin } from "../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
-import { SqliteProcess } from "../support/sqlite-process.ts";
+import { WalShadow } from "../support/oracles/wal-shadow.ts";
+import { SqliteProcess } from "../support/processes/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
-import { WalShadow } from "../support/wal-shadow.ts";
 
 const env = systemEnv(SILENT_LOG);
 const OPTIONS: CycleOptions = { writeLockTimeoutMs: 20, truncate: false };

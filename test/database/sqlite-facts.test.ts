@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { openDescriptor } from "../../src/database/files/descriptors.ts";
 import { Pin } from "../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
-import { SqliteProcess } from "../support/sqlite-process.ts";
+import { SqliteProcess } from "../support/processes/sqlite-process.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const PAGE_SIZE = 4096;

@@ -11,8 +11,8 @@ import type { WatchOptions } from "../../src/replication/context/database-option
 import type { MaintenanceOptions } from "../../src/replication/context/policies.ts";
 import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
 import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/schedule.ts";
+import { SteadyHours } from "../support/histories/steady-hours.ts";
 import { recordingEnv } from "../support/recording-log.ts";
-import { SteadyHours } from "../support/steady-hours.ts";
 
 const HOUR_MS = 3_600_000;
 const GFS = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };

@@ -10,7 +10,7 @@ import type { WatchOptions } from "../../src/replication/context/database-option
 import type { MaintenanceOptions } from "../../src/replication/context/policies.ts";
 import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
 import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/schedule.ts";
-import { SteadyHours } from "../support/steady-hours.ts";
+import { SteadyHours } from "../support/histories/steady-hours.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

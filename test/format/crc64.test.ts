@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { Crc64, crc64, pageChecksum, pageChecksumInto, xorChecksum } from "../../src/format/crc64.ts";
 import { formatChecksum } from "../../src/format/ltx.ts";
 import { CHECKSUM_FLAG, type Checksum } from "../../src/format/types.ts";
-import { peerPath, testWith } from "../support/peers.ts";
+import { peerPath, testWith } from "../support/servers/peers.ts";
 import { pagesChecksum, samplePage, vector, vectorPath } from "./samples.ts";
 
 /** The definition, one bit at a time. */

@@ -10,7 +10,7 @@ import { decodeLtxFile, LtxDecoder } from "../../src/format/ltx-decoder.ts";
 import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
 import { INDEX_ENTRY_SIZE_MAX, putIndexEntry } from "../../src/format/ltx-index.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno, type Txid } from "../../src/format/types.ts";
-import { peerPath, testWith } from "../support/peers.ts";
+import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 import { leb128 } from "./raw-ltx.ts";
 import {

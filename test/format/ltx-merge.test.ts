@@ -10,7 +10,7 @@ import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../../src/for
 import { decodeLtxFile } from "../../src/format/ltx-decoder.ts";
 import { type LtxSource, MERGE_INPUTS_MAX, type MergeOptions, mergeLtx } from "../../src/format/ltx-merge.ts";
 import { CHECKSUM_FLAG, type Checksum, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
-import { peerPath, testWith } from "../support/peers.ts";
+import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 import {
   applyPages,

@@ -17,7 +17,7 @@ import {
   walCursor,
   walOffset,
 } from "../../src/format/wal.ts";
-import { peerPath, testWith } from "../support/peers.ts";
+import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 import { expectRefusal, vector } from "./samples.ts";
 

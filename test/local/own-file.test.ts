@@ -30,7 +30,7 @@ import {
   strangenessOrNull,
   sweepTemps,
 } from "../../src/local/own-file.ts";
-import { takeLeaseOrNull } from "../support/lease.ts";
+import { takeLeaseOrNull } from "../support/processes/lease.ts";
 import { tempFolder } from "../support/temp.ts";
 
 function failureOf(work: () => unknown): WalrustError {

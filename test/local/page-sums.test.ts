@@ -22,7 +22,7 @@ import {
   PageSumWriter,
   type SumBatch,
 } from "../../src/local/page-sums.ts";
-import { databaseChecksum, pageChecksum } from "../support/page-sums-oracle.ts";
+import { databaseChecksum, pageChecksum } from "../support/oracles/page-sums-oracle.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const PAGE_SIZE = 512;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Txid } from "../../src/format/types.ts";
 import { SENT_FOLDER } from "../../src/local/spool.ts";
 import { keepSent, localFileOrNull, pruneSent, sentBytes } from "../../src/local/spool-cache.ts";
-import { spooledHistory } from "../support/spooled-history.ts";
+import { spooledHistory } from "../support/histories/spooled-history.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const NOW_MS = 1_800_000_000_000;

@@ -18,7 +18,7 @@ import { type DatabaseState, readState, writeState } from "../../src/local/state
 import { createStateFolder, type StateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
 import { isCopied, type StateHome } from "../../src/local/state-home.ts";
 import { blockReplacing } from "../support/blocked-path.ts";
-import { copyFolderOf, editState } from "../support/copied-folder.ts";
+import { copyFolderOf, editState } from "../support/histories/copied-folder.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const STATE: DatabaseState = {

@@ -6,13 +6,13 @@ import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
 import type { ListOptions, ObjectInfo } from "../../src/storage/contract/store.ts";
-import { rowsOf } from "../support/database-image.ts";
-import { FaultyStore, unreachable } from "../support/faulty-store.ts";
-import { FleetRun, foundTarget, tenant, tenants } from "../support/fleet-run.ts";
-import { restoredImage } from "../support/restored-image.ts";
-import { SqliteProcess } from "../support/sqlite-process.ts";
+import { rowsOf } from "../support/oracles/database-image.ts";
+import { restoredImage } from "../support/oracles/restored-image.ts";
+import { SqliteProcess } from "../support/processes/sqlite-process.ts";
+import { FleetRun, foundTarget, tenant, tenants } from "../support/runs/fleet-run.ts";
+import { newDatabase, targetOf, WatchRun } from "../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../support/servers/faulty-store.ts";
 import { tempFolder } from "../support/temp.ts";
-import { newDatabase, targetOf, WatchRun } from "../support/watch-run.ts";
 
 const INSERT = "INSERT INTO t(v) VALUES (randomblob(2000))";
 

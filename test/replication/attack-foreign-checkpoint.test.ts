@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
-import { newDatabase, watchOne } from "../support/watch-run.ts";
+import { newDatabase, watchOne } from "../support/runs/watch-run.ts";
 
 const SYNC_INTERVAL_MS = 60_000;
 const BUSY_TIMEOUT_MS = 1_000;

@@ -7,15 +7,15 @@ import { cpSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
 import { verifyDatabase } from "../../src/recovery/verify/verify-database.ts";
 import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
-import { imageOf, rowsOf } from "../support/database-image.ts";
-import { FaultyStore, unreachable } from "../support/faulty-store.ts";
-import { keysAt } from "../support/history-oracle.ts";
+import { imageOf, rowsOf } from "../support/oracles/database-image.ts";
+import { keysAt } from "../support/oracles/history-oracle.ts";
+import { restoredImage } from "../support/oracles/restored-image.ts";
+import { SqliteProcess } from "../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../support/recording-log.ts";
-import { restoredImage } from "../support/restored-image.ts";
-import { SqliteProcess } from "../support/sqlite-process.ts";
+import { askForUpkeep } from "../support/runs/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../support/servers/faulty-store.ts";
 import { tempFolder } from "../support/temp.ts";
-import { askForUpkeep } from "../support/watch-requests.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../support/watch-run.ts";
 
 test("what a merge covers is not written again when the store is back", async () => {
   const made = await newDatabase();

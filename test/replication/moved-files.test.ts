@@ -22,11 +22,11 @@ import {
 import { dirname } from "node:path";
 import { decodeWalIndex } from "../../src/format/wal-index.ts";
 import { MemoryStore } from "../../src/storage/contract/memory-store.ts";
-import { imageOf, rowsOf } from "../support/database-image.ts";
-import { newestImage, provenHistory } from "../support/history-oracle.ts";
-import { SqliteProcess, waitUntil } from "../support/sqlite-process.ts";
+import { imageOf, rowsOf } from "../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../support/oracles/history-oracle.ts";
+import { SqliteProcess, waitUntil } from "../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../support/runs/watch-run.ts";
 import { tempFolder } from "../support/temp.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../support/watch-run.ts";
 
 const ROWS = 300;
 

@@ -6,7 +6,7 @@ import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { openStore } from "../../src/storage/open-store.ts";
 import { parseDestination } from "../../src/storage/parse-destination.ts";
 import { s3Address, s3ObjectPath } from "../../src/storage/s3/s3-address.ts";
-import { S3Server } from "../support/s3-server.ts";
+import { S3Server } from "../support/servers/s3-server.ts";
 import { textBody } from "./contract/store-helpers.ts";
 
 const env = systemEnv(SILENT_LOG);

@@ -1,7 +1,7 @@
 /**
  * The executable on a terminal: what it writes to a pseudo-terminal that is its stdout and stderr.
  */
-import { cleanEnvironment, untilTestEnds, walrustBinary } from "./binary.ts";
+import { cleanEnvironment, untilTestEnds, walrustBinary } from "./processes/binary.ts";
 
 /** Runs the executable on a terminal. @returns everything it wrote, and its exit code */
 export async function runOnTerminal(words: readonly string[]): Promise<{ exitCode: number; output: string }> {

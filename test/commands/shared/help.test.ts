@@ -20,7 +20,7 @@ import { parseWords } from "../../../src/config/settings/parse-options.ts";
 import { EXIT_CODES, WalrustError } from "../../../src/errors.ts";
 import { parseReplicaSource } from "../../../src/recovery/replica/replica-source.ts";
 import { parseDestination } from "../../../src/storage/parse-destination.ts";
-import { createAppDatabase } from "../../support/app-rows.ts";
+import { createAppDatabase } from "../../support/histories/app-rows.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const BY_NAME = VERBS.map((verb) => [verb.name, verb] as const);

@@ -16,10 +16,10 @@ import { type RestoreResult, restore } from "../../../src/recovery/restore/resto
 import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { DEFAULT_UPKEEP } from "../../../src/replication/upkeep/maintenance.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
-import { newestImage, provenHistory } from "../../support/history-oracle.ts";
-import { newDatabase, watchOne } from "../../support/watch-run.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 
 const env = systemEnv(SILENT_LOG);
 const KEEPING: MaintenanceOptions = {

@@ -20,12 +20,12 @@ import { parseWords } from "../../../src/config/settings/parse-options.ts";
 import { hasCode } from "../../../src/errors.ts";
 import { LocalPlaces } from "../../../src/local/places.ts";
 import type { Found } from "../../../src/replication/watch/left-out.ts";
-import { fileDestination, s3Destination, sharedGateway } from "../../support/destinations.ts";
-import { tenants } from "../../support/fleet-run.ts";
-import { testWith } from "../../support/peers.ts";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { type LoggedLine, recordingEnv } from "../../support/recording-log.ts";
+import { tenants } from "../../support/runs/fleet-run.ts";
+import { fileDestination, s3Destination, sharedGateway } from "../../support/servers/destinations.ts";
+import { testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { WatchProcess } from "../../support/watch-process.ts";
 
 /** A folder with files in it that have something in them. */
 function folderWith(...paths: string[]): string {

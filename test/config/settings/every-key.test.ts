@@ -14,7 +14,7 @@ import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
 import { rangeText, valueText } from "../../../src/config/settings/option-text.ts";
 import { keyName, SECTIONS, WATCH_GROUPS } from "../../../src/config/settings/options.ts";
 import { parseWords } from "../../../src/config/settings/parse-options.ts";
-import { allKeys, SECRET_SAMPLES, sampleOf } from "../../support/setting-samples.ts";
+import { allKeys, SECRET_SAMPLES, sampleOf } from "../../support/readme/setting-samples.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 /** What goes with a key because it makes no sense alone. */

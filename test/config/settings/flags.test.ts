@@ -19,7 +19,7 @@ import { parseConfigFile } from "../../../src/config/config-file.ts";
 import { keyName, SECTIONS } from "../../../src/config/settings/options.ts";
 import { optionValues, parseWords } from "../../../src/config/settings/parse-options.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { allKeys, sampleOf } from "../../support/setting-samples.ts";
+import { allKeys, sampleOf } from "../../support/readme/setting-samples.ts";
 
 const GLOBAL = ["--config x.toml", "--json", "--log-level debug", "--log-format json", "--help", "--version"];
 const STORE = ["--bucket s3://bucket/x", "--endpoint http://127.0.0.1:9000"];

@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
 import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
 import { parseText, parseTomlValue } from "../../../src/config/settings/parse-value.ts";
-import { allKeys } from "../../support/setting-samples.ts";
+import { allKeys } from "../../support/readme/setting-samples.ts";
 
 const PLACE = { name: "x", code: "usage" } as const;
 const TIMES = ["seconds", "duration", "durations"];

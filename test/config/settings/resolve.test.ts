@@ -15,7 +15,7 @@ import { parseWords } from "../../../src/config/settings/parse-options.ts";
 import { SYNC_OPTIONS } from "../../../src/config/settings/settings.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
 
 type Variables = Readonly<Record<string, string>>;
 

@@ -12,8 +12,8 @@ import { openDestination, storeSettings } from "../../../src/commands/shared/ope
 import { parseConfigFile } from "../../../src/config/config-file.ts";
 import { keyName } from "../../../src/config/settings/options.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { allKeys } from "../../support/readme/setting-samples.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-import { allKeys } from "../../support/setting-samples.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const folder = tempFolder("secrets");

@@ -14,9 +14,9 @@ import {
   retainConnection,
 } from "../../../src/database/files/descriptors.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
-import { inflateSchema } from "../../support/large-schema.ts";
+import { inflateSchema } from "../../support/histories/large-schema.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(30_000);

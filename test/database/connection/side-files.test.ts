@@ -6,8 +6,8 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { planSideFiles, type SideFileFacts } from "../../../src/database/connection/side-files.ts";
-import type { OtherUser } from "../../support/other-user.ts";
-import { SqliteProcess, waitUntil } from "../../support/sqlite-process.ts";
+import type { OtherUser } from "../../support/processes/other-user.ts";
+import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const GROUP = 61004;
@@ -39,7 +39,7 @@ class Guest {
   readonly #reading: Promise<void>;
 
   constructor(path: string, user: OtherUser) {
-    const script = join(import.meta.dir, "../../support/pin-process-main.ts");
+    const script = join(import.meta.dir, "../../support/processes/pin-process-main.ts");
     const words = [process.execPath, script, path, JSON.stringify(user)];
     this.#child = Bun.spawn(words, { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
     this.#reading = this.#read();

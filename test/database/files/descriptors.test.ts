@@ -14,7 +14,7 @@ import {
   readDatabaseHeader,
 } from "../../../src/database/files/descriptors.ts";
 import { hasCode } from "../../../src/errors.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 async function walDatabase(): Promise<{ path: string; app: SqliteProcess }> {

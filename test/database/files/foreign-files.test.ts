@@ -20,7 +20,7 @@ import { openRegular, openRegularOrNull } from "../../../src/database/files/fore
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { takeLeaseOrNull } from "../../support/lease.ts";
+import { takeLeaseOrNull } from "../../support/processes/lease.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const ENV = systemEnv(SILENT_LOG);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { isDatabaseInUse } from "../../../src/database/files/in-use.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 async function open(mode: string): Promise<{ path: string; app: SqliteProcess }> {

@@ -17,7 +17,7 @@ import {
   settledUsersOf,
 } from "../../../src/database/files/other-users.ts";
 import { openPin } from "../../../src/database/pin/open-pin.ts";
-import { closeAll, env, pinned, start, walDatabase } from "../../support/pinned-database.ts";
+import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);
 

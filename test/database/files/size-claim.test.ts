@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { sizeClaimProblemOrNull } from "../../../src/database/files/size-claim.ts";
-import { writeClaimingWal } from "../../support/claiming-wal.ts";
+import { writeClaimingWal } from "../../support/histories/claiming-wal.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const PAGE = 4096;

@@ -7,8 +7,8 @@ import { DatabaseImage } from "../../../src/database/image.ts";
 import { LoosePin } from "../../../src/database/pin/loose-pin.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { hasCode } from "../../../src/errors.ts";
-import { closeAll, env, walDatabase } from "../../support/pinned-database.ts";
-import { type SqliteProcess, waitUntil } from "../../support/sqlite-process.ts";
+import { type SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
+import { closeAll, env, walDatabase } from "../../support/runs/pinned-database.ts";
 
 const loose: LoosePin[] = [];
 afterEach(async () => {

@@ -6,8 +6,8 @@ import { closeSync, statSync } from "node:fs";
 import { openDescriptor } from "../../../src/database/files/descriptors.ts";
 import { FREEZE_BYTE, HOST_LOCK_BYTE, markByte } from "../../../src/database/files/lock-bytes.ts";
 import { lockExclusive } from "../../../src/database/files/ofd-lock.ts";
-import { closeAll, env, pinned, start, walDatabase } from "../../support/pinned-database.ts";
-import { waitUntil } from "../../support/sqlite-process.ts";
+import { waitUntil } from "../../support/processes/sqlite-process.ts";
+import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);
 

@@ -2,7 +2,7 @@
  * The pin against hostile writers. WALRUST_STRESS_SECONDS makes it longer, WALRUST_STRESS_SEED repeats a run.
  */
 import { expect, test } from "bun:test";
-import { runPinStress, type StressKind } from "../../support/pin-stress.ts";
+import { runPinStress, type StressKind } from "../../support/processes/pin-stress.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const durationMs = Number(process.env["WALRUST_STRESS_SECONDS"] ?? 3) * 1000;

@@ -20,8 +20,8 @@ import { openDescriptor } from "../../../src/database/files/descriptors.ts";
 import { FREEZE_BYTE, SHARED_START } from "../../../src/database/files/lock-bytes.ts";
 import { lockExclusive, lockShared, unlock } from "../../../src/database/files/ofd-lock.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { peerPath, testWith } from "../../support/peers.ts";
-import { closeAll, env, pinned, start, walDatabase } from "../../support/pinned-database.ts";
+import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
+import { peerPath, testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 afterEach(closeAll);

@@ -7,8 +7,8 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { NO_EVIDENCE, readWalFacts } from "../../../src/database/wal/own-wal.ts";
 import { judgeWal } from "../../../src/database/wal/wal-owner.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const ROUNDS = Number(process.env["WALRUST_GATE_ROUNDS"] ?? 12);

@@ -19,7 +19,7 @@ import { isLockedByOther } from "../../../src/database/files/ofd-lock.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { requireOwnWalAt } from "../../../src/database/wal/own-wal.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { closeAll, env, pinned, start, walDatabase } from "../../support/pinned-database.ts";
+import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 afterEach(closeAll);

@@ -16,8 +16,8 @@ import { join } from "node:path";
 import { DatabaseImage } from "../../../src/database/image.ts";
 import { readWalTail, type WalPosition, type WalTail } from "../../../src/database/wal/wal-tail.ts";
 import { decodeWalIndex, type WalIndexHeader } from "../../../src/format/wal-index.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const PAGE_SIZES = [512, 4096, 65536] as const;

@@ -15,7 +15,7 @@ import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { ReplicaRun } from "../../support/replica-run.ts";
+import { ReplicaRun } from "../../support/runs/replica-run.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const PAGES_MAX = 2 ** 32 - 1;

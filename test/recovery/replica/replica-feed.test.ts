@@ -8,9 +8,9 @@ import { ReplicaFeed } from "../../../src/recovery/replica/replica-feed.ts";
 import { planForward } from "../../../src/recovery/replica/replica-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FaultyStore } from "../../support/faulty-store.ts";
+import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { SourceDatabase, SourceHistory } from "../../support/replica-history.ts";
+import { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const POLL_MS = 5000;

@@ -23,8 +23,8 @@ import { trySwap } from "../../../src/recovery/replica/replica-bootstrap.ts";
 import { WalAppender } from "../../../src/recovery/replica/replica-wal.ts";
 import { TargetFolder } from "../../../src/recovery/restore/target-folder.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { SourceDatabase, SourceHistory } from "../../support/replica-history.ts";
-import { expectContent, replicateOnce } from "../../support/replica-run.ts";
+import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
+import { expectContent, replicateOnce } from "../../support/runs/replica-run.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(10_000);

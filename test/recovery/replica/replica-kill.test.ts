@@ -8,12 +8,12 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ReplicaWalIndex } from "../../../src/recovery/replica/replica-wal-index.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
-import { FOUNDING, playRound } from "../../support/replica-bank.ts";
-import { SourceDatabase, SourceHistory } from "../../support/replica-history.ts";
-import { ReplicaProcess, serializeNow } from "../../support/replica-process.ts";
-import { expectContent, ReplicaRun, replicateOnce } from "../../support/replica-run.ts";
+import { FOUNDING, playRound } from "../../support/histories/replica-bank.ts";
+import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
+import { ReplicaProcess, serializeNow } from "../../support/processes/replica-process.ts";
+import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
+import { expectContent, ReplicaRun, replicateOnce } from "../../support/runs/replica-run.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-import { SqliteProcess, waitUntil } from "../../support/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const KILLS = Number(process.env["WALRUST_REPLICA_KILLS"] ?? 8);

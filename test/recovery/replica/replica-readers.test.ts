@@ -7,16 +7,16 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FOUNDING, playRound } from "../../support/replica-bank.ts";
-import { SourceDatabase, SourceHistory } from "../../support/replica-history.ts";
-import { expectContent, ReplicaRun } from "../../support/replica-run.ts";
+import { FOUNDING, playRound } from "../../support/histories/replica-bank.ts";
+import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
+import { expectContent, ReplicaRun } from "../../support/runs/replica-run.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const READS = Number(process.env["WALRUST_REPLICA_READS"] ?? 2000);
 const ROUNDS = Math.max(120, Math.round(READS / 20));
 const SEED = 20_261;
-const SCRIPT = join(import.meta.dir, "../../support/replica-reader-main.ts");
+const SCRIPT = join(import.meta.dir, "../../support/processes/replica-reader-main.ts");
 /** A minute is 6 ms: the replica looks at the whole source all the time. */
 const HASTY = { env: { monotonicMs: () => performance.now() * 10_000 } };
 

@@ -13,13 +13,13 @@ import { type RestoreResult, restore } from "../../../src/recovery/restore/resto
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { BENCH_START_MS, compactionBench, flip } from "../../support/compaction-bench.ts";
-import { FaultyStore } from "../../support/faulty-store.ts";
-import { cloneStore, ltxKeys } from "../../support/recorded-bucket.ts";
+import { BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
+import { cloneStore, ltxKeys } from "../../support/histories/recorded-bucket.ts";
+import { putTiny } from "../../support/histories/tiny-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { putTiny } from "../../support/tiny-history.ts";
 
 const LATEST: PointInTime = { kind: "latest" };
 

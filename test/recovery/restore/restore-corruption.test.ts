@@ -10,7 +10,6 @@ import type { Txid } from "../../../src/format/types.ts";
 import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import type { ObjectMetadata, ObjectStore } from "../../../src/storage/contract/store.ts";
-import { readObject } from "../../support/history-oracle.ts";
 import {
   cloneStore,
   ltxKeys,
@@ -18,7 +17,8 @@ import {
   type RecordedBucket,
   recordBucket,
   withChanged,
-} from "../../support/recorded-bucket.ts";
+} from "../../support/histories/recorded-bucket.ts";
+import { readObject } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { tempFolder } from "../../support/temp.ts";
 

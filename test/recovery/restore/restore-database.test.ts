@@ -29,14 +29,14 @@ import {
 } from "../../../src/recovery/restore/restore-database.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
-import { allKeys, newestImage } from "../../support/history-oracle.ts";
-import { cloneStore, type RecordedBucket, recordBucket } from "../../support/recorded-bucket.ts";
+import { cloneStore, type RecordedBucket, recordBucket } from "../../support/histories/recorded-bucket.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { allKeys, newestImage } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { watchOne } from "../../support/watch-run.ts";
 
 let bucket: RecordedBucket;
 const LATEST: PointInTime = { kind: "latest" };

@@ -10,7 +10,7 @@ import { verifyDatabase } from "../../../src/recovery/verify/verify-database.ts"
 import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { vector } from "../../format/samples.ts";
 import { eventually } from "../../support/eventually.ts";
-import { peerPath, testWith } from "../../support/peers.ts";
+import { peerPath, testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { History, litestreamStore, verifyEnv } from "./verify-history.ts";
 

@@ -16,11 +16,11 @@ import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
 import { blockReplacing } from "../../support/blocked-path.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { keysAt, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { keysAt, provenHistory } from "../../support/oracles/history-oracle.ts";
+import type { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import type { SqliteProcess } from "../../support/sqlite-process.ts";
-import { newDatabase } from "../../support/watch-run.ts";
+import { newDatabase } from "../../support/runs/watch-run.ts";
 
 const { env } = recordingEnv();
 

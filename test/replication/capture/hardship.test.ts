@@ -6,7 +6,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { goneReasonOrNull } from "../../../src/replication/capture/hardship.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { closeAll, pinned, walDatabase } from "../../support/pinned-database.ts";
+import { closeAll, pinned, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);
 

@@ -9,11 +9,11 @@ import { readState } from "../../../src/local/state.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
-import { imageOf, rowsOf } from "../../support/database-image.ts";
-import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/watch-run.ts";
 
 function walSize(path: string): number {
   return statSync(`${path}-wal`).size;

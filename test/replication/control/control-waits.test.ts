@@ -14,8 +14,8 @@ import {
   type ControlRequest,
   serveControl,
 } from "../../../src/replication/control/control.ts";
-import { gate } from "../../support/faulty-store.ts";
-import { waitUntil } from "../../support/sqlite-process.ts";
+import { waitUntil } from "../../support/processes/sqlite-process.ts";
+import { gate } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const DESTINATION = "s3://memory";

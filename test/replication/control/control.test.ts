@@ -24,12 +24,12 @@ import {
   serveControl,
 } from "../../../src/replication/control/control.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { waitUntil } from "../../support/processes/sqlite-process.ts";
+import { askForSnapshot } from "../../support/runs/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { runtimeFoldersIn } from "../../support/runtime-folders.ts";
-import { waitUntil } from "../../support/sqlite-process.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { askForSnapshot } from "../../support/watch-requests.ts";
-import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
 
 const DESTINATION = "s3://memory";
 const SNAPSHOT: ControlRequest = { verb: "snapshot", path: "/db", destination: DESTINATION };

@@ -17,12 +17,12 @@ import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-p
 import { DEFAULT_UPKEEP, upkeepOnce } from "../../../src/replication/upkeep/maintenance.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
-import { applied, BENCH_START_MS, compactionBench, flip } from "../../support/compaction-bench.ts";
-import { unreachable } from "../../support/faulty-store.ts";
-import { allKeys, readObject } from "../../support/history-oracle.ts";
+import { applied, BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
+import { putTiny } from "../../support/histories/tiny-history.ts";
+import { allKeys, readObject } from "../../support/oracles/history-oracle.ts";
+import { unreachable } from "../../support/servers/faulty-store.ts";
 import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { putTiny } from "../../support/tiny-history.ts";
 
 async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
   try {

@@ -6,10 +6,10 @@ import { hex } from "../../../src/format/chain.ts";
 import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
-import { applied, BENCH_START_MS, compactionBench } from "../../support/compaction-bench.ts";
-import { keysAt, readObject } from "../../support/history-oracle.ts";
+import { applied, BENCH_START_MS, compactionBench } from "../../support/histories/compaction-bench.ts";
+import { TINY_WRITER } from "../../support/histories/tiny-history.ts";
+import { keysAt, readObject } from "../../support/oracles/history-oracle.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { TINY_WRITER } from "../../support/tiny-history.ts";
 
 const SOURCES: readonly [where: string, isLocal: (txid: number) => boolean][] = [
   ["the bucket", () => false],

@@ -7,11 +7,11 @@ import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { eventually } from "../../support/eventually.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
-import { keysAt } from "../../support/history-oracle.ts";
+import { keysAt } from "../../support/oracles/history-oracle.ts";
+import { askForUpkeep } from "../../support/runs/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
-import { askForUpkeep } from "../../support/watch-requests.ts";
-import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
 
 const UPKEEP: MaintenanceOptions = {
   snapshots: DEFAULT_SNAPSHOTS,

@@ -10,14 +10,14 @@ import { CompactionProgress, compactInto } from "../../../src/replication/upkeep
 import { planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { listLevel } from "../../../src/storage/bucket/catalog.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf, rowsOf } from "../../support/database-image.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
-import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { restoredImage } from "../../support/restored-image.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
 
 const ROWS = "SELECT id, v FROM t ORDER BY id";
 

@@ -6,10 +6,10 @@ import type { RetentionPolicy } from "../../../src/replication/context/policies.
 import { CompactionProgress } from "../../../src/replication/upkeep/compaction.ts";
 import { applyRetention } from "../../../src/replication/upkeep/prune.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { BENCH_START_MS, compactionBench, flip } from "../../support/compaction-bench.ts";
-import type { keysAt } from "../../support/history-oracle.ts";
+import { BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
+import { putTiny } from "../../support/histories/tiny-history.ts";
+import type { keysAt } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { putTiny } from "../../support/tiny-history.ts";
 
 const TWO: RetentionPolicy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 

@@ -14,8 +14,8 @@ import {
 import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { lastCoveredOrNull, STRAY_AGE_MS } from "../../../src/replication/upkeep/stray-merge.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { applied, type CompactionBench, compactionBench } from "../../support/compaction-bench.ts";
-import { readObject } from "../../support/history-oracle.ts";
+import { applied, type CompactionBench, compactionBench } from "../../support/histories/compaction-bench.ts";
+import { readObject } from "../../support/oracles/history-oracle.ts";
 
 const COUNT = 30;
 const DAY_MS = 86_400_000;

@@ -8,12 +8,12 @@ import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
-import { imageOf, rowsOf } from "../../support/database-image.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
-import { allKeys, keysAt, newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
+import { newDatabase, targetOf, watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { newDatabase, targetOf, watchOne } from "../../support/watch-run.ts";
 
 const { env } = recordingEnv();
 

@@ -7,10 +7,10 @@ import type { Txid } from "../../../src/format/types.ts";
 import type { SpoolFile } from "../../../src/local/spool.ts";
 import { OverlapLook } from "../../../src/replication/upload/overlap-look.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
+import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "../../support/tiny-history.ts";
 
 const MINUTE_MS = 60_000;
 const OTHER_HASH = /^[0-9a-f]{64}$/;

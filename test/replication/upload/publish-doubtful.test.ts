@@ -9,10 +9,16 @@ import { type PublishedLink, publish } from "../../../src/replication/upload/pub
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectBody, ObjectHead } from "../../../src/storage/contract/store.ts";
 import type { S3Store } from "../../../src/storage/s3/s3-store.ts";
-import { anyOrder, lockstep, ScheduledBucket } from "../../support/scheduled-bucket.ts";
+import { anyOrder, lockstep, ScheduledBucket } from "../../support/histories/scheduled-bucket.ts";
+import {
+  putTiny,
+  spoolTiny,
+  TINY_WRITER,
+  TinyHistory,
+  type TinyObject,
+} from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { putTiny, spoolTiny, TINY_WRITER, TinyHistory, type TinyObject } from "../../support/tiny-history.ts";
 
 const TIME_MS = 1_700_000_000_123;
 const TXIDS = 5;

@@ -8,9 +8,9 @@ import type { SpoolFile } from "../../../src/local/spool.ts";
 import { publish } from "../../../src/replication/upload/publish.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
+import { spoolTiny, TINY_WRITER, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { spoolTiny, TINY_WRITER, TinyHistory } from "../../support/tiny-history.ts";
 
 const KIB = 1024;
 const TIME_MS = 1_700_000_000_123;

@@ -13,14 +13,14 @@ import {
   spoolBytes,
 } from "../../../src/replication/upload/spool-budget.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
+import { spooledHistory } from "../../support/histories/spooled-history.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { restoredImage } from "../../support/restored-image.ts";
+import { askForSnapshot } from "../../support/runs/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { DAY_MS, ShiftedClock } from "../../support/shifted-clock.ts";
-import { spooledHistory } from "../../support/spooled-history.ts";
-import { askForSnapshot } from "../../support/watch-requests.ts";
-import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
 
 const { env } = recordingEnv();
 

@@ -10,11 +10,11 @@ import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
+import { spooledHistory } from "../../support/histories/spooled-history.ts";
+import type { TinyHistory } from "../../support/histories/tiny-history.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { restoredImage } from "../../support/restored-image.ts";
-import { spooledHistory } from "../../support/spooled-history.ts";
 import { tempFolder } from "../../support/temp.ts";
-import type { TinyHistory } from "../../support/tiny-history.ts";
 
 /** Uploads what is pending and restores every point that is left. @returns their TXIDs */
 async function uploadAndJudge(live: LiveDatabase, history: TinyHistory): Promise<number[]> {

@@ -13,10 +13,10 @@ import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { eventually } from "../../support/eventually.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { spooledHistory } from "../../support/histories/spooled-history.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { restoredImage } from "../../support/restored-image.ts";
-import { spooledHistory } from "../../support/spooled-history.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 
 const ALWAYS: GatherHost = { mergeableAfter: () => 0, exclusively: async (work) => await work() };
 

@@ -15,10 +15,10 @@ import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
 import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
-import { FaultyStore } from "../../support/faulty-store.ts";
+import { spooledHistory } from "../../support/histories/spooled-history.ts";
+import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { spooledHistory } from "../../support/spooled-history.ts";
-import { waitUntil } from "../../support/sqlite-process.ts";
+import { FaultyStore } from "../../support/servers/faulty-store.ts";
 
 const POLICY = { threshold: 2, cooldownMs: 60_000 };
 

@@ -18,9 +18,9 @@ import {
 } from "../../../src/storage/guard/circuit-breaker.ts";
 import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { spooledHistory } from "../../support/spooled-history.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 
 const TICK_MS = 40;
 const MINUTE_MS = 60_000;

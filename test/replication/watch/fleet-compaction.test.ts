@@ -12,11 +12,11 @@ import {
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FleetRun, ownOptions, tenant } from "../../support/fleet-run.ts";
-import { keysAt } from "../../support/history-oracle.ts";
+import { keysAt } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { FleetRun, ownOptions, tenant } from "../../support/runs/fleet-run.ts";
+import { askForSnapshot, askForUpkeep } from "../../support/runs/watch-requests.ts";
 import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
-import { askForSnapshot, askForUpkeep } from "../../support/watch-requests.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
 const ALL = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };

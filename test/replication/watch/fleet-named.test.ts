@@ -9,11 +9,11 @@ import { isBeating } from "../../../src/observability/heartbeat.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FaultyStore, gate } from "../../support/faulty-store.ts";
-import { FleetRun, tenant } from "../../support/fleet-run.ts";
-import { provenHistory } from "../../support/history-oracle.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
-import { targetOf } from "../../support/watch-run.ts";
+import { provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { FleetRun, tenant } from "../../support/runs/fleet-run.ts";
+import { targetOf } from "../../support/runs/watch-run.ts";
+import { FaultyStore, gate } from "../../support/servers/faulty-store.ts";
 
 const NAMED = { isNamedOnly: true };
 

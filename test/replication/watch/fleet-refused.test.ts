@@ -6,13 +6,13 @@ import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
-import { FleetRun, foundTarget, tenant } from "../../support/fleet-run.ts";
-import { newestImage, provenHistory } from "../../support/history-oracle.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { FleetRun, foundTarget, tenant } from "../../support/runs/fleet-run.ts";
+import { targetOf } from "../../support/runs/watch-run.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { targetOf } from "../../support/watch-run.ts";
 
 describe("a find that cannot be watched", () => {
   test("is said once, and watched as soon as it can be", async () => {

@@ -8,15 +8,15 @@ import { dirname, join } from "node:path";
 import { takeHostLockOrNull } from "../../../src/database/files/host-lock.ts";
 import { askWatchByNameOrNull } from "../../../src/replication/control/control.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
-import { FleetRun, foundTarget, tenant, tenants } from "../../support/fleet-run.ts";
-import { newestImage, provenHistory } from "../../support/history-oracle.ts";
-import { isWalFree } from "../../support/outside-checkpoint.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { isWalFree } from "../../support/processes/outside-checkpoint.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { FleetRun, foundTarget, tenant, tenants } from "../../support/runs/fleet-run.ts";
+import { askForSnapshot } from "../../support/runs/watch-requests.ts";
+import { targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { askForSnapshot } from "../../support/watch-requests.ts";
-import { targetOf, WatchRun } from "../../support/watch-run.ts";
 
 async function expectSame(store: MemoryStore, path: string, name: string): Promise<void> {
   expect(Buffer.compare(await newestImage(store, name), imageOf(path))).toBe(0);

@@ -7,11 +7,11 @@ import { WalrustError } from "../../../src/errors.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
-import { FaultyStore } from "../../support/faulty-store.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { restoredImage } from "../../support/restored-image.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
-import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
 
 const BREAKER = { threshold: 3, cooldownMs: 60_000 };
 const RETRY = { retryCountMax: 1, baseMs: 1, delayMaxMs: 1 };

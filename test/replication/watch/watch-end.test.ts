@@ -5,11 +5,11 @@
 import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf, rowsOf } from "../../support/database-image.ts";
-import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
-import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
 
 const ROWS = "SELECT id, v FROM t ORDER BY id";
 const apps: SqliteProcess[] = [];

@@ -8,10 +8,10 @@ import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { blockReplacing } from "../../support/blocked-path.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, gate, hang, unreachable } from "../../support/faulty-store.ts";
-import { keysAt, newestImage, provenHistory } from "../../support/history-oracle.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/watch-run.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, gate, hang, unreachable } from "../../support/servers/faulty-store.ts";
 
 function stateTxid(path: string): number {
   const reading = readState(stateFolderOf(path));

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { allKeys, keysAt, newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/watch-run.ts";
 
 describe("watch", () => {
   test("watch uploads a first snapshot and then one object a captured commit, each proven", async () => {

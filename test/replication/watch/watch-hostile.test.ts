@@ -8,15 +8,15 @@ import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf, rowsOf } from "../../support/database-image.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
-import { keysAt, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { keysAt, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { waitUntil } from "../../support/processes/sqlite-process.ts";
+import { targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-import { waitUntil } from "../../support/sqlite-process.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { targetOf, WatchRun } from "../../support/watch-run.ts";
 
-const WRITER = join(import.meta.dir, "../../support/hostile-writer.ts");
+const WRITER = join(import.meta.dir, "../../support/processes/hostile-writer.ts");
 const ROUNDS = 3;
 const ROUND_MS = 700;
 

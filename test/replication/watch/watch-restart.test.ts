@@ -12,12 +12,12 @@ import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
-import { allKeys, keysAt, newestImage, provenHistory } from "../../support/history-oracle.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/watch-run.ts";
 
 function stateOf(path: string): DatabaseState {
   const reading = readState(stateFolderOf(path));

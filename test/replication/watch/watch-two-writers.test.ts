@@ -8,13 +8,13 @@ import { dirname, join } from "node:path";
 import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { cloneFolderOf, copyFolderOf } from "../../support/copied-folder.ts";
-import { imageOf } from "../../support/database-image.ts";
-import { FaultyStore, unreachable } from "../../support/faulty-store.ts";
-import { allKeys, keysAt, newestImage, provenHistory } from "../../support/history-oracle.ts";
-import { SqliteProcess } from "../../support/sqlite-process.ts";
+import { cloneFolderOf, copyFolderOf } from "../../support/histories/copied-folder.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/watch-run.ts";
 
 const COPIED = "the local state was copied here from another folder or machine";
 

@@ -7,12 +7,12 @@ import { copyFileSync, readFileSync, statSync, utimesSync, writeFileSync } from 
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { imageOf, rowsOf } from "../../support/database-image.ts";
-import { newestImage, provenHistory } from "../../support/history-oracle.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
-import { SqliteProcess, waitUntil } from "../../support/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { newDatabase, targetOf, WatchRun } from "../../support/watch-run.ts";
 
 const ROWS = "SELECT id, v FROM t ORDER BY id";
 const SPILL = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)

@@ -14,9 +14,9 @@ import {
 } from "../../../src/storage/bucket/catalog.ts";
 import { listDatabases } from "../../../src/storage/bucket/database-walk.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FaultyStore } from "../../support/faulty-store.ts";
-import { keysAt, readObject } from "../../support/history-oracle.ts";
-import { recordBucket } from "../../support/recorded-bucket.ts";
+import { recordBucket } from "../../support/histories/recorded-bucket.ts";
+import { keysAt, readObject } from "../../support/oracles/history-oracle.ts";
+import { FaultyStore } from "../../support/servers/faulty-store.ts";
 
 const LAYOUTS = ["s3", "file"] as const;
 

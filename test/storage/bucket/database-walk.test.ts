@@ -10,7 +10,7 @@ import {
   walkDatabases,
 } from "../../../src/storage/bucket/database-walk.ts";
 import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
-import { FaultyStore } from "../../support/faulty-store.ts";
+import { FaultyStore } from "../../support/servers/faulty-store.ts";
 
 type Layout = "s3" | "file";
 

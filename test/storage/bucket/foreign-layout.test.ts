@@ -23,9 +23,9 @@ import {
   putForeign,
   RUST_INCREMENT,
   RUST_SNAPSHOT,
-} from "../../support/foreign-buckets.ts";
+} from "../../support/histories/foreign-buckets.ts";
+import { putTiny, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-import { putTiny, TinyHistory } from "../../support/tiny-history.ts";
 
 const LAYOUTS = ["s3", "file"] as const;
 const VECTORS = join(import.meta.dir, "../../format/vectors/litestream");

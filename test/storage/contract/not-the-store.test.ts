@@ -10,9 +10,9 @@ import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { isNotTheStore, rootElementOrNull } from "../../../src/storage/s3/s3-answer.ts";
-import type { Answer } from "../../support/s3-answers.ts";
-import type { RequestKind } from "../../support/s3-call.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import type { Answer } from "../../support/servers/s3-answers.ts";
+import type { RequestKind } from "../../support/servers/s3-call.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
 import { expectCode, keysOf, patternBytes, quickEnv, text, textBody } from "./store-helpers.ts";
 
 let server: S3Server;

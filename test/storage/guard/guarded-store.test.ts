@@ -14,7 +14,7 @@ import {
 } from "../../../src/storage/guard/circuit-breaker.ts";
 import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { FaultyStore, gate, unreachable } from "../../support/faulty-store.ts";
+import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { storeContract } from "../contract/contract.ts";
 import { expectCode, keysOf, quickEnv, textBody } from "../contract/store-helpers.ts";
 

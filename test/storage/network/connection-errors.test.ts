@@ -8,9 +8,9 @@ import { type AddressInfo, createServer, type Server } from "node:net";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { WalrustError } from "../../../src/errors.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
-import { Authority } from "../../support/certificates.ts";
-import { S3Server } from "../../support/s3-server.ts";
-import { TlsFront } from "../../support/tls-front.ts";
+import { Authority } from "../../support/servers/certificates.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
+import { TlsFront } from "../../support/servers/tls-front.ts";
 import { keysOf } from "../contract/store-helpers.ts";
 
 const PROXY_VARIABLES = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];

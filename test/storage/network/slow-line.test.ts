@@ -11,7 +11,7 @@ import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { PutGate } from "../../../src/storage/guard/put-gate.ts";
 import { UploadPace } from "../../../src/storage/guard/upload-pace.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
 import { patternBytes } from "../contract/store-helpers.ts";
 
 const STALL_MS = 1_000;

@@ -7,10 +7,10 @@ import { sendRequest } from "../../../src/observability/outgoing.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import { DEFAULT_TRUST, storeTrust } from "../../../src/storage/network/trust.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
-import { Authority } from "../../support/certificates.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import { Authority } from "../../support/servers/certificates.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
+import { TlsFront } from "../../support/servers/tls-front.ts";
 import { tempFolder } from "../../support/temp.ts";
-import { TlsFront } from "../../support/tls-front.ts";
 import { keysOf } from "../contract/store-helpers.ts";
 
 const env = systemEnv(SILENT_LOG);

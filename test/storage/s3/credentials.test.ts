@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { cachedSource, credentialSource } from "../../../src/storage/s3/credentials.ts";
 import type { Credentials } from "../../../src/storage/s3/sigv4.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const env = systemEnv(SILENT_LOG);

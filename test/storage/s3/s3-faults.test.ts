@@ -9,8 +9,8 @@ import { Slots } from "../../../src/storage/guard/slots.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { s3Address } from "../../../src/storage/s3/s3-address.ts";
 import { S3Client } from "../../../src/storage/s3/s3-client.ts";
-import type { RequestKind } from "../../support/s3-call.ts";
-import { type Fault, S3Server } from "../../support/s3-server.ts";
+import type { RequestKind } from "../../support/servers/s3-call.ts";
+import { type Fault, S3Server } from "../../support/servers/s3-server.ts";
 import { expectCode, keysOf, patternBytes, quickEnv, text, textBody } from "../contract/store-helpers.ts";
 
 const SECRET = "testsecret";

@@ -6,7 +6,7 @@ import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
 import { decodeEntries } from "../../../src/storage/s3/s3-listing.ts";
-import { S3Server, type S3ServerOptions } from "../../support/s3-server.ts";
+import { S3Server, type S3ServerOptions } from "../../support/servers/s3-server.ts";
 import { keysOf, quickEnv, sortedByBytes, textBody } from "../contract/store-helpers.ts";
 
 /** Names that some layer would change: spaces, encodings, percent signs, markup, letters of others. */

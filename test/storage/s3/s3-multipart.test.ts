@@ -9,7 +9,7 @@ import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { planParts } from "../../../src/storage/s3/s3-multipart.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { expectCode, patternBytes, quickEnv, textBody } from "../contract/store-helpers.ts";
 

@@ -6,10 +6,10 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
-import { type Minio, startMinio } from "../../support/minio.ts";
-import { peerPathOrNull, testWith } from "../../support/peers.ts";
-import { S3Server } from "../../support/s3-server.ts";
-import { startVersitygw, type Versitygw } from "../../support/versitygw.ts";
+import { type Minio, startMinio } from "../../support/servers/minio.ts";
+import { peerPathOrNull, testWith } from "../../support/servers/peers.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
+import { startVersitygw, type Versitygw } from "../../support/servers/versitygw.ts";
 import { storeContract } from "../contract/contract.ts";
 
 const env = systemEnv(SILENT_LOG);

@@ -7,7 +7,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { credentialSource } from "../../../src/storage/s3/credentials.ts";
-import { Authority } from "../../support/certificates.ts";
+import { Authority } from "../../support/servers/certificates.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const env = systemEnv(SILENT_LOG);

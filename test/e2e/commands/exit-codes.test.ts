@@ -1,0 +1,119 @@
+/**
+ * Each exit code of each verb, and what is said: one line of what failed, one of what to do, and the same as
+ * one JSON document. The table is complete: it has every pair that the verbs' own help names.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { EXIT_CASES, type ExitCase } from "../../support/oracles/exit-cases.ts";
+import { assertNoSlip, failureDocument, toldFailure } from "../../support/oracles/run-checks.ts";
+import { mustWalrust, type Run, runWalrust } from "../../support/processes/binary.ts";
+import { makeWorld } from "../../support/processes/exit-world.ts";
+
+const VERBS = [
+  ...["watch", "snapshot", "restore", "list", "verify"],
+  ...["compact", "replicate", "explain", "pragma"],
+];
+
+let world: Awaited<ReturnType<typeof makeWorld>>;
+
+beforeAll(async () => {
+  world = await makeWorld();
+});
+afterAll(() => world.server.stop());
+
+async function runCase(exitCase: ExitCase, ...flags: string[]): Promise<Run> {
+  const undo: (() => void)[] = [];
+  try {
+    const words = exitCase.words(world, undo);
+    const run = await runWalrust([exitCase.verb, ...words, ...flags], {
+      cwd: world.folder,
+      env: exitCase.env?.(world),
+    });
+    assertNoSlip(run);
+    return run;
+  } finally {
+    for (const step of undo) step();
+  }
+}
+
+const named = (cases: readonly ExitCase[]): [string, number, string, ExitCase][] =>
+  cases.map((one) => [one.verb, one.code, one.what, one]);
+
+test.each(named(EXIT_CASES.filter(({ error }) => error !== null)))(
+  "%s ends with %d when %s, and says so",
+  async (verb, code, _what, exitCase) => {
+    const text = await runCase(exitCase);
+    expect([text.exitCode, text.stdout]).toEqual([code, ""]);
+    const { message, hint } = toldFailure(text);
+    for (const part of exitCase.said) expect(message).toContain(part);
+    if (exitCase.hint === null) expect(hint).toBeNull();
+    else expect(hint ?? "no hint").toContain(exitCase.hint);
+
+    const json = await runCase(exitCase, "--json");
+    expect(json.exitCode).toBe(code);
+    const error = failureDocument(json, verb === "watch");
+    expect(error).toMatchObject({ code: exitCase.error, exit: code, hint: toldFailure(json).hint });
+    expect(error.message).toBe(toldFailure(json).message);
+    for (const part of exitCase.said) expect(error.message).toContain(part);
+  },
+);
+
+test.each(named(EXIT_CASES.filter(({ error }) => error === null)))(
+  "%s ends with %d when %s, and reports it",
+  async (_verb, code, _what, exitCase) => {
+    const text = await runCase(exitCase);
+    expect([text.exitCode, text.stderr]).toEqual([code, ""]);
+    for (const part of [...exitCase.said, exitCase.hint ?? ""]) expect(text.stdout).toContain(part);
+    const json = await runCase(exitCase, "--json");
+    expect([json.exitCode, json.stderr, json.stdout.split("\n").length]).toEqual([code, "", 2]);
+    expect(Object.keys(JSON.parse(json.stdout))).not.toContain("error");
+  },
+);
+
+test("no failure leaves anything behind but its own files", () => {
+  const left = readdirSync(world.folder).filter((name) => /restored|replica|tmp/.test(name));
+  expect(left).toEqual([]);
+  expect(existsSync(join(world.folder, "none"))).toBe(false);
+});
+
+/** Calls of each verb that succeed, but for watch, whose success is its end: output.test has it. */
+const SUCCESSES: readonly (readonly [verb: string, words: (folder: string) => readonly string[]])[] = [
+  ["snapshot", () => ["app.db", "-b", "file:BUCKET"]],
+  ["restore", (folder) => ["app", "-o", join(folder, "ok-restored.db"), "--dry-run", "-b", "file:BUCKET"]],
+  ["list", () => ["-b", "file:BUCKET"]],
+  ["verify", () => ["--all", "-b", "file:BUCKET"]],
+  ["compact", () => ["app", "-b", "file:BUCKET"]],
+  ["prune", () => ["app", "-b", "file:BUCKET"]],
+  ["replicate", (folder) => ["file:BUCKET/app", "--local", join(folder, "ok.db"), "--once"]],
+  ["explain", () => ["app.db", "-b", "file:BUCKET"]],
+  ["pragma", () => []],
+];
+
+test.each(SUCCESSES)("%s ends with 0, and --json is one document", async (verb, words) => {
+  const call = [verb, ...words(world.folder).map((word) => word.replace("BUCKET", `//${world.bucket}`))];
+  const text = await runWalrust(call, { cwd: world.folder });
+  expect(text.exitCode).toBe(0);
+  assertNoSlip(text);
+  const json = await mustWalrust([...call, "--json"], { cwd: world.folder });
+  assertNoSlip(json);
+  const lines = json.stdout.trimEnd().split("\n");
+  if (verb !== "replicate") expect(lines.length).toBe(1);
+  for (const line of lines) expect(typeof JSON.parse(line)).toBe("object");
+  if (verb !== "replicate") expect(json.stderr).toBe("");
+});
+
+test("the tables have every exit code that a verb's help names", async () => {
+  const known = new Set(EXIT_CASES.map(({ verb, code }) => `${verb} ${code}`));
+  for (const [verb] of SUCCESSES) known.add(`${verb} 0`);
+  // What takes a history, or signals: exit-codes-more.test.ts.
+  for (const more of ["watch 0", "watch 130", "compact 5"]) known.add(more);
+  const missing: string[] = [];
+  for (const verb of VERBS) {
+    const { stdout } = await mustWalrust([verb, "--help"]);
+    const codes = [...stdout.slice(stdout.indexOf("Exit codes:")).matchAll(/^ +(\d+) {2}\S/gm)];
+    expect(codes.length).toBeGreaterThan(2);
+    missing.push(...codes.map(([, code]) => `${verb} ${code}`).filter((pair) => !known.has(pair)));
+  }
+  expect(missing).toEqual([]);
+});

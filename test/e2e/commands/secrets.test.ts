@@ -1,0 +1,356 @@
+/**
+ * Secrets are nowhere: whatever a verb does, right or wrong, loud or quiet, no key, token or private URL is
+ * in its output, in the files it leaves, in the objects it stores, or on the status server. In no spelling.
+ */
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { HookServer } from "../../observability/hook-server.ts";
+import { eventually } from "../../support/eventually.ts";
+import { createAppDatabase } from "../../support/histories/app-rows.ts";
+import { assertNoSlip } from "../../support/oracles/run-checks.ts";
+import {
+  collect,
+  type Run,
+  runWalrust,
+  spawnWalrust,
+  type Variables,
+} from "../../support/processes/binary.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+setDefaultTimeout(60_000);
+
+const SECRET = "S3CRET/key+with=signs&more";
+const TOKEN = "T0KEN/of+a=session&more";
+const KEY_ID = "AKIAS3CRETKEYID";
+const HOOK_SECRET = "H00K S3CRET+/=";
+const WRONG = "WR0NG/s3cret+key=";
+/** Those of HookServer's private URL, which has userinfo, a path and a query. */
+const URL_SECRETS = ["S3CRET-PASSWORD", "S3CRET-PATH", "S3CRET-QUERY"];
+const SECRETS = [SECRET, TOKEN, KEY_ID, HOOK_SECRET, WRONG, ...URL_SECRETS];
+
+/** Each secret as it is, and as base64, hex, URL and JSON would have it. */
+const SPELLINGS = SECRETS.flatMap((secret) => [
+  secret,
+  Buffer.from(secret).toString("base64").replace(/=+$/, ""),
+  Buffer.from(secret).toString("base64url"),
+  Buffer.from(secret).toString("hex"),
+  encodeURIComponent(secret),
+  encodeURI(secret),
+  new URLSearchParams([["x", secret]]).toString().slice(2),
+  JSON.stringify(secret).slice(1, -1),
+]);
+
+let server: S3Server;
+let hooks: HookServer;
+
+beforeAll(async () => {
+  server = await S3Server.start({ accessKeyId: KEY_ID, secretAccessKey: SECRET, sessionToken: TOKEN });
+  hooks = new HookServer();
+});
+afterAll(async () => {
+  server.stop();
+  await hooks.close();
+});
+
+/** @throws Error that says where a secret is */
+function assertNone(where: string, content: string | Uint8Array): void {
+  const text = typeof content === "string" ? content : Buffer.from(content).toString("latin1");
+  for (const spelling of SPELLINGS) {
+    const at = text.indexOf(spelling);
+    if (at !== -1)
+      throw new Error(`${where} has ${spelling}: …${text.slice(Math.max(0, at - 80), at + 80)}…`);
+  }
+}
+
+/** All files below a folder but those that a test wrote there itself. */
+function assertNoneBelow(folder: string, own: readonly string[]): number {
+  let count = 0;
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    assertNone("a file's name", path);
+    if (!entry.isFile() || own.includes(path)) continue;
+    assertNone(path, readFileSync(path));
+    count++;
+  }
+  return count;
+}
+
+function assertNoneStored(): void {
+  expect(server.objects.size).toBeGreaterThan(0);
+  for (const [key, { bytes, headers }] of server.objects) {
+    assertNone(key, bytes);
+    assertNone(key, `${key} ${JSON.stringify(headers)}`);
+  }
+}
+
+/** Where secrets can come from. */
+interface Source {
+  readonly what: string;
+  readonly env: Variables;
+  /** Lines of [s3]; files in `folder` are made for it. */
+  readonly lines: (folder: string) => readonly string[];
+}
+
+const KEYS: Variables = {
+  AWS_ACCESS_KEY_ID: KEY_ID,
+  AWS_SECRET_ACCESS_KEY: SECRET,
+  AWS_SESSION_TOKEN: TOKEN,
+};
+
+const SOURCES: readonly Source[] = [
+  { what: "the environment", env: KEYS, lines: () => [] },
+  {
+    what: "walrust.toml",
+    env: {},
+    lines: () => [
+      `access_key_id = '${KEY_ID}'`,
+      `secret_access_key = '${SECRET}'`,
+      `session_token = '${TOKEN}'`,
+    ],
+  },
+  {
+    what: "variables in walrust.toml",
+    env: { MY_ID: KEY_ID, MY_SECRET: SECRET, MY_TOKEN: TOKEN },
+    lines: () => [
+      `access_key_id = '$\{MY_ID}'`,
+      `secret_access_key = '$\{MY_SECRET}'`,
+      `session_token = '$\{MY_TOKEN}'`,
+    ],
+  },
+  {
+    what: "files that walrust.toml names",
+    env: {},
+    lines: (folder) =>
+      (["access_key_id", "secret_access_key", "session_token"] as const).map((name, index) => {
+        writeFileSync(join(folder, name), `${[KEY_ID, SECRET, TOKEN][index]}\n`);
+        return `${name}_file = '${join(folder, name)}'`;
+      }),
+  },
+];
+
+/** A folder with a database, and a folder beside it with its configuration. */
+function makeSite({ lines }: Pick<Source, "lines">, endpoint = server.url) {
+  const folder = tempFolder("site");
+  const secrets = tempFolder("secret");
+  const database = join(folder, "app.db");
+  createAppDatabase(database);
+  const config = join(secrets, "walrust.toml");
+  const text = [
+    ...["[s3]", "bucket = 's3://bucket/vm'", `endpoint = '${endpoint}'`, ...lines(secrets)],
+    ...["[retry]", "max_retries = 1", "base_delay_ms = 1", "circuit_breaker_threshold = 1"],
+    ...["[sync]", "shutdown_timeout = 0.2"],
+    ...["[heartbeat]", `url = '${hooks.secretUrl}'`, "interval = 1"],
+    ...["[[webhooks]]", `url = '${hooks.secretUrl}'`, `secret = '${HOOK_SECRET}'`],
+    ...["[metrics]", `port = ${freePort()}`],
+  ];
+  writeFileSync(config, `${text.join("\n")}\n`);
+  return { folder, database, config, port: Number(/port = (\d+)/.exec(text.join())![1]) };
+}
+
+function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = probe;
+  probe.stop(true);
+  return port;
+}
+
+type Site = ReturnType<typeof makeSite>;
+
+/** Every verb but watch, with words that fit a site. */
+function calls({ folder, database }: Site): string[][] {
+  return [
+    ["snapshot", database],
+    ["restore", "app", "-o", join(folder, "restored.db"), "--force"],
+    ["list"],
+    ["verify", "--all", "--read-data", "--restore"],
+    ["compact", "--all", "--force"],
+    ["replicate", "s3://bucket/vm/app", "--local", join(folder, "replica.db"), "--once"],
+    ["explain", database],
+    ["pragma"],
+  ];
+}
+
+const LOUD: readonly (readonly string[])[] = [
+  ["--log-level", "debug"],
+  ["--log-level", "debug", "--log-format", "json", "--json"],
+];
+
+/** Runs all verbs, as text and as JSON. @returns the exit codes of each */
+async function runAll(site: Site, env: Variables): Promise<Record<string, number[]>> {
+  const exitCodes: Record<string, number[]> = {};
+  for (const flags of LOUD) {
+    for (const words of calls(site)) {
+      const run = await runWalrust([...words, "--config", site.config, ...flags], {
+        cwd: site.folder,
+        env: { WALRUST_TRACE: "1", ...env },
+      });
+      assertClean(words.join(" "), run);
+      exitCodes[words[0]!] = [...(exitCodes[words[0]!] ?? []), run.exitCode];
+    }
+  }
+  return exitCodes;
+}
+
+function assertClean(label: string, run: Run): void {
+  assertNoSlip(run);
+  assertNone(`stdout of ${label}`, run.stdout);
+  assertNone(`stderr of ${label}`, run.stderr);
+}
+
+/** Pages of the status server that were looked through. */
+let served = 0;
+
+/** Watches until `isDone`; what it says and serves is looked through. */
+async function watchUntil(
+  { database, config, port, folder }: Site,
+  env: Variables,
+  flags: readonly string[],
+  isDone: () => boolean,
+): Promise<Run> {
+  const words = ["watch", database, "--config", config, ...flags];
+  const child = await spawnWalrust(words, { cwd: folder, env: { WALRUST_TRACE: "1", ...env } });
+  const ended = collect(child, "watch");
+  await eventually("the watch is done", async () => isDone() || child.exitCode !== null);
+  for (const path of ["metrics", "health", ""]) {
+    // A watch that cannot go on may have ended meanwhile.
+    const answer = await fetch(`http://127.0.0.1:${port}/${path}`).catch(() => null);
+    if (answer !== null) served++;
+    if (answer !== null) assertNone(`/${path}`, await answer.text());
+  }
+  child.kill("SIGTERM");
+  const run = await ended;
+  assertClean("watch", run);
+  return run;
+}
+
+const stored = (part: string): boolean => [...server.objects.keys()].some((key) => key.includes(part));
+
+test.each(SOURCES.map((source) => [source.what, source] as const))(
+  "with keys from %s no verb that succeeds shows them",
+  async (_what, source) => {
+    server.reset();
+    served = 0;
+    hooks.reply = 200;
+    const site = makeSite(source);
+    for (const flags of LOUD) {
+      const beats = hooks.requests.length;
+      const isDone = (): boolean => stored("app/manifest.json") && hooks.requests.length > beats;
+      expect((await watchUntil(site, source.env, flags, isDone)).exitCode).toBe(0);
+    }
+    expect(served).toBe(6);
+    const exitCodes = await runAll(site, source.env);
+    expect([...new Set(Object.values(exitCodes).flat())]).toEqual([0]);
+    assertNoneStored();
+    expect(assertNoneBelow(site.folder, [])).toBeGreaterThan(5);
+  },
+);
+
+/** What can be wrong with the store, and the exit code of a verb that needs it. */
+const TROUBLES: readonly (readonly [
+  what: string,
+  lines: readonly string[],
+  exitCode: number,
+  arrange: () => void,
+])[] = [
+  [
+    "the secret key is wrong",
+    [`access_key_id = '${KEY_ID}'`, `secret_access_key = '${WRONG}'`, `session_token = '${TOKEN}'`],
+    4,
+    () => {},
+  ],
+  [
+    "the token has expired",
+    [`access_key_id = '${KEY_ID}'`, `secret_access_key = '${SECRET}'`, `session_token = '${TOKEN}'`],
+    4,
+    () => {
+      const answer = { status: 400, code: "ExpiredToken" };
+      for (const kind of ["put", "get", "head", "list", "deleteMany", "createUpload"] as const) {
+        server.inject({ kind, when: "before", answer, count: 1_000 });
+      }
+    },
+  ],
+  [
+    "the store breaks every connection",
+    [`access_key_id = '${KEY_ID}'`, `secret_access_key = '${SECRET}'`, `session_token = '${TOKEN}'`],
+    4,
+    () => {
+      for (const kind of ["put", "get", "head", "list"] as const) {
+        server.inject({ kind, when: "before", answer: "reset", count: 1_000 });
+      }
+    },
+  ],
+  ["one half of the keys is missing", [`secret_access_key = '${SECRET}'`], 2, () => {}],
+];
+
+test.each(TROUBLES)("when %s, no verb shows a secret", async (_what, lines, exitCode, arrange) => {
+  server.reset();
+  arrange();
+  hooks.reply = 500;
+  const site = makeSite({ lines: () => lines });
+  const told = hooks.requests.length;
+  for (const flags of LOUD) await watchUntil(site, {}, flags, () => hooks.requests.length > told + 1);
+  const exitCodes = await runAll(site, {});
+  for (const [verb, codes] of Object.entries(exitCodes)) {
+    const expected = verb === "pragma" ? 0 : exitCode;
+    expect([verb, ...codes]).toEqual([verb, expected, expected]);
+  }
+  assertNoneBelow(site.folder, []);
+});
+
+test("an endpoint that nobody listens at, or that has userinfo in it, shows no secret", async () => {
+  server.reset();
+  const nobody = makeSite(SOURCES[1]!, `http://127.0.0.1:${freePort()}`);
+  const exitCodes = await runAll(nobody, {});
+  expect(exitCodes["list"]).toEqual([4, 4]);
+  const userinfo = makeSite(SOURCES[1]!, `http://user:${URL_SECRETS[0]}@127.0.0.1:1/${URL_SECRETS[1]}`);
+  expect((await runAll(userinfo, {}))["list"]).toEqual([2, 2]);
+  for (const words of [
+    ["list", "-b", "s3://bucket/vm", "--endpoint", `https://user:${URL_SECRETS[0]}@host?${URL_SECRETS[2]}`],
+    ["list", "-b", `s3://user:${URL_SECRETS[0]}@bucket/vm`],
+    ["list", `--buckett=s3://user:${URL_SECRETS[0]}@bucket/vm`],
+    ["replicate", `s3://user:${URL_SECRETS[0]}@bucket/vm/app`, "--local", "replica.db"],
+    ["replicate", `https://user:${URL_SECRETS[0]}@host/app`, "--local", "replica.db"],
+    ["explain", "-b", `https://user:${URL_SECRETS[0]}@bucket/vm`],
+  ]) {
+    for (const flags of LOUD) {
+      const run = await runWalrust([...words, ...flags], { cwd: nobody.folder, env: KEYS });
+      expect([words, run.exitCode]).toEqual([words, 2]);
+      assertClean(words.join(" "), run);
+    }
+  }
+});
+
+/** Lines that are wrong, with a secret in them. */
+const WRONG_LINES: readonly string[] = [
+  `[s3]\nsecret_access_key = ${SECRET}`,
+  `[s3]\nsecret_access_key = '${SECRET}`,
+  `[s3]\nsecret_acces_key = '${SECRET}'`,
+  `[s3]\nsecret_access_key = ['${SECRET}']`,
+  `[s3]\nsecret_access_key = '${SECRET}'\nsecret_access_key = '${WRONG}'`,
+  `[s3]\nsecret_access_key = '$\{${SECRET}}'`,
+  `[[webhooks]]\nurl = 'ftp://host/${URL_SECRETS[1]}'`,
+  `[[webhooks]]\nurl = 'http://host/'\nsecret = 5\ntoken = '${SECRET}'`,
+  `[heartbeat]\nurl = '${URL_SECRETS[1]}'`,
+  `[s3]\nendpoint = 'https://user:${URL_SECRETS[0]}@host'`,
+  `[s3]\nbucket = 's3://user:${URL_SECRETS[0]}@bucket'`,
+];
+
+test.each(WRONG_LINES)("a mistake beside a secret does not quote it: %j", async (text) => {
+  const folder = tempFolder("wrong");
+  createAppDatabase(join(folder, "app.db"));
+  writeFileSync(join(folder, "walrust.toml"), `${text}\n`);
+  for (const flags of LOUD) {
+    const run = await runWalrust(["explain", "app.db", ...flags], {
+      cwd: folder,
+      env: { WALRUST_TRACE: "1" },
+    });
+    expect(run.exitCode).toBe(2);
+    assertClean(text, run);
+  }
+});
+
+test("what is searched for would be found", () => {
+  for (const spelling of SPELLINGS) expect(() => assertNone("it", `x${spelling}y`)).toThrow("it has");
+});

@@ -1,0 +1,118 @@
+/**
+ * `snapshot`, `compact` and `verify --restore` beside a watch that does not answer, or cannot do what it is
+ * asked: the first signal ends them, and they say what is wrong.
+ */
+import { expect, test } from "bun:test";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import { serveControl } from "../../../src/replication/control/control.ts";
+import { createAppDatabase } from "../../support/histories/app-rows.ts";
+import {
+  collect,
+  documentOf,
+  mustWalrust,
+  runWalrust,
+  spawnWalrust,
+} from "../../support/processes/binary.ts";
+import { waitUntil } from "../../support/processes/sqlite-process.ts";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
+import { fileDestination } from "../../support/servers/destinations.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+/** A database in a folder of its own, and where its snapshots go. */
+function newApp(name = "app") {
+  const folder = tempFolder("asks");
+  const database = join(folder, `${name}.db`);
+  createAppDatabase(database);
+  return { folder, database, destination: fileDestination() };
+}
+
+test.each([
+  ["snapshot", "SIGINT", 130],
+  ["compact", "SIGTERM", 143],
+  ["verify", "SIGINT", 130],
+] as const)("the first signal ends %s while a watch is at it (%s)", async (verb, signal, exitCode) => {
+  const { folder, database, destination } = newApp();
+  await mustWalrust(["snapshot", database, ...destination.words]);
+  let asked = 0;
+  const { promise, resolve } = Promise.withResolvers<null>();
+  const server = serveControl(RuntimeFolders.standard(), () => {
+    asked++;
+    return promise;
+  });
+  server.announce(join(folder, ".app.db-walrust"), destination.url, "app");
+  const what = { snapshot: [database], compact: ["app", "--force"], verify: ["app", "--restore"] }[verb];
+  const child = await spawnWalrust([verb, ...what, ...destination.words, "--json"]);
+  try {
+    await waitUntil(() => asked === 1, 10_000);
+    child.kill(signal);
+    const run = await collect(child, verb);
+    expect(run.exitCode).toBe(exitCode);
+    expect(documentOf(run)).toMatchObject({
+      error: {
+        code: "interrupted",
+        exit: exitCode,
+        message: `Stopped by ${signal}: the running watch goes on with what it was asked for`,
+      },
+    });
+  } finally {
+    resolve(null);
+    server.close();
+  }
+});
+
+test("a watch that hangs is named after some seconds, and is asked again when it goes on", async () => {
+  const { database, destination } = newApp();
+  const watch = await WatchProcess.start([database, ...destination.words]);
+  await watch.waitForUploads(1);
+  process.kill(watch.pid, "SIGSTOP");
+  const run = await runWalrust(["snapshot", database, ...destination.words]);
+  process.kill(watch.pid, "SIGCONT");
+  expect(run.exitCode).toBe(3);
+  expect(run.stderr).toContain(`The watch with pid ${watch.pid} does not answer`);
+  await mustWalrust(["snapshot", database, ...destination.words]);
+  expect(await watch.stop()).toBe(0);
+});
+
+test("a snapshot that cannot be uploaded ends with 4, and goes up when the destination is back", async () => {
+  const { database, destination } = newApp();
+  const watch = await WatchProcess.start([database, ...destination.words]);
+  await watch.waitForUploads(1);
+  await mustWalrust(["snapshot", database, ...destination.words]);
+  renameSync(destination.folder, `${destination.folder}.away`);
+  const run = await runWalrust(["snapshot", database, ...destination.words, "--json"]);
+  expect(run.exitCode).toBe(4);
+  const { error } = documentOf<{ error: { code: string; message: string } }>(run);
+  expect(error.message).toMatch(/^The snapshot of TXID 1 is captured and waits beside the database; /);
+  renameSync(`${destination.folder}.away`, destination.folder);
+  await watch.waitFor("recovered", () => watch.eventsOf("recovered").length > 0);
+  expect(await watch.stop()).toBe(0);
+});
+
+test("snapshot of a name says where the database is that is called so", async () => {
+  const { folder, destination } = newApp();
+  mkdirSync(join(folder, "data"));
+  createAppDatabase(join(folder, "data", "shop.db"));
+  const config = '[[databases]]\npath = "data/shop.db"\nname = "store"\n';
+  writeFileSync(join(folder, "walrust.toml"), config);
+  const byConfig = await runWalrust(["snapshot", "store", ...destination.words], { cwd: folder });
+  expect(byConfig.exitCode).toBe(3);
+  expect(byConfig.stderr).toContain(`Cannot find ${join(folder, "store")}: ENOENT`);
+  const meant = "snapshot takes the path of a database: did you mean data/shop.db, which is called store?";
+  expect(byConfig.stderr).toContain(meant);
+  const unknown = await runWalrust(["snapshot", "stare", ...destination.words], { cwd: folder });
+  expect(unknown.exitCode).toBe(3);
+  expect(unknown.stderr).not.toContain("did you mean");
+  expect(existsSync(destination.folder)).toBe(false);
+});
+
+test("snapshot of a name knows what a watch of this user has replicated", async () => {
+  const { database, destination } = newApp("orders");
+  const watch = await WatchProcess.start([database, ...destination.words]);
+  await watch.waitForUploads(1);
+  const run = await runWalrust(["snapshot", "orders", ...destination.words]);
+  expect(run.exitCode).toBe(3);
+  expect(run.stderr).toContain(`did you mean ${database}, which is called orders?`);
+  expect(await watch.stop()).toBe(0);
+});

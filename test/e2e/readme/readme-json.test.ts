@@ -1,0 +1,203 @@
+/**
+ * Every `json` example of README.md beside what its verb prints in the same story: the same keys, the same
+ * types. What the text around them says of keys is held to as well.
+ */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { CONDITION_HEALTH } from "../../../src/errors.ts";
+import type { ReplicaEvent } from "../../../src/recovery/replica/replica.ts";
+import { FINDING_SEVERITIES } from "../../../src/recovery/verify/verify-report.ts";
+import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
+import { eventually } from "../../support/eventually.ts";
+import { type OpenPaths, shapeDifferences } from "../../support/oracles/json-shape.ts";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
+import { blockOf, namesOf, README } from "../../support/readme/readme-blocks.ts";
+import { Sandbox } from "../../support/readme/readme-sandbox.ts";
+import { testWith } from "../../support/servers/peers.ts";
+
+setDefaultTimeout(60_000);
+
+/** Where an example says less than the program prints. */
+const OPEN: Readonly<Record<string, OpenPaths>> = {
+  list: { maps: ["databases[].restorable"] },
+  explain: { values: ["settings[].value", "databases[].settings[].value"] },
+  error: { maps: ["error.context"] },
+};
+
+testWith("sqlite3")("README.md: every json example has the shape of what is printed", async () => {
+  const printed = await printAll(await Sandbox.open());
+  expect(Object.keys(printed).toSorted()).toEqual(namesOf("json").toSorted());
+  const differences = Object.entries(printed).flatMap(([name, document]) =>
+    shapeDifferences(exampleOf(name), document, OPEN[name]).map((difference) => `${name}: ${difference}`),
+  );
+  expect(differences).toEqual([]);
+  for (const document of Object.values(printed)) expect(conventionsBroken(document)).toEqual([]);
+  // What an error says is no matter of shape alone: whoever looks it up finds it.
+  const { code, exit, hint } = (exampleOf("error") as { error: Record<string, unknown> }).error;
+  expect(printed["error"]).toMatchObject({ error: { code, exit, hint } });
+});
+
+test.each(namesOf("json"))("README.md: json %s keeps to the conventions that the text names", (name) => {
+  expect(conventionsBroken(exampleOf(name))).toEqual([]);
+});
+
+function exampleOf(name: string): unknown {
+  return JSON.parse(blockOf("json", name).text) as unknown;
+}
+
+/** The first steps, then every verb with --json. @returns what was printed, by the name of its example */
+async function printAll(sandbox: Sandbox): Promise<Record<string, unknown>> {
+  await takeFirstSteps(sandbox);
+  const options = { cwd: sandbox.home, env: sandbox.environment };
+  const watch = await WatchProcess.start(["--wal-sync-interval", "0.01"], options);
+  await watch.waitForTxid(1, "shop");
+  await insertNote(sandbox, "second");
+  await watch.waitForTxid(2, "shop");
+  const snapshot = await sandbox.json("walrust snapshot data/shop.db --json");
+  await insertNote(sandbox, "third");
+  await watch.waitForTxid(3, "shop");
+  expect(await watch.stop()).toBe(0);
+  const error = await sandbox.spawn("walrust restore shop -o data/shop.db --json").end(2);
+  return {
+    watch: watch.uploads("shop").find(({ kind }) => kind === "increment"),
+    snapshot,
+    list: await sandbox.json("walrust list --json"),
+    verify: await sandbox.json("walrust verify shop --json"),
+    explain: await sandbox.json("walrust explain --json"),
+    compact: await dueCompaction(sandbox),
+    restore: await sandbox.json("walrust restore shop -o restored.db --json"),
+    error: JSON.parse(error.stdout) as unknown,
+  };
+}
+
+async function takeFirstSteps(sandbox: Sandbox): Promise<void> {
+  await sandbox.script(blockOf("sh", "first-databases").text);
+  const config = sandbox.substituted(blockOf("toml", "first-config").text);
+  writeFileSync(join(sandbox.home, "walrust.toml"), config);
+}
+
+async function insertNote(sandbox: Sandbox, text: string): Promise<void> {
+  await sandbox.script(`sqlite3 data/shop.db "INSERT INTO notes(text) VALUES ('${text}')"`);
+}
+
+/** What `compact` says once increments are due: at the shortest level, which is a second. */
+async function dueCompaction(sandbox: Sandbox): Promise<unknown> {
+  const config = sandbox.substituted(blockOf("toml", "first-config").text);
+  writeFileSync(join(sandbox.home, "quick.toml"), `${config}\n[compaction]\nlevels = ["1s"]\n`);
+  let document: { databases: { compacted: unknown[] }[] } | null = null;
+  await eventually("increments that are due", async () => {
+    document = (await sandbox.json("walrust compact shop --config quick.toml --json")) as typeof document;
+    return document!.databases[0]!.compacted.length > 0;
+  });
+  return document;
+}
+
+/** Keys in small letters with _, times as RFC 3339 in UTC, TXIDs and bytes as whole numbers. */
+function conventionsBroken(value: unknown, key = ""): string[] {
+  if (Array.isArray(value)) return value.flatMap((element) => conventionsBroken(element, key));
+  if (typeof value === "object" && value !== null) {
+    return Object.entries(value).flatMap(([name, inner]) => [
+      ...(/^[a-z0-9_]+$/.test(name) ? [] : [`the key ${name}`]),
+      ...conventionsBroken(inner, name),
+    ]);
+  }
+  const isTime = key === "time" || key === "at";
+  if (isTime && !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(String(value))) return [`${key} ${value}`];
+  const isCount = /(^|_)(txid|bytes)$/.test(key) && value !== null;
+  return isCount && !(Number.isSafeInteger(value) && Number(value) >= 0) ? [`${key} ${value}`] : [];
+}
+
+testWith("sqlite3")("README.md: restore with nothing to do prints the keys that the text names", async () => {
+  const sandbox = await Sandbox.open();
+  await takeFirstSteps(sandbox);
+  const words = "walrust restore shop -o data/shop.db --json";
+  const document = await sandbox.json(`${words} --if-db-not-exists`);
+  const [, said = ""] = /nothing to do `\{(.*?)\}`/.exec(blockOf("json", "restore").lead) ?? [];
+  expect(Object.keys(document as object)).toEqual([...said.matchAll(/"(\w+)"/g)].map(([, key]) => key!));
+  expect(document).toMatchObject({ name: "shop", restored: false });
+  expect(said).toContain('"restored": false');
+});
+
+testWith("sqlite3")("README.md: a finding of verify has the keys that the text names", async () => {
+  const sandbox = await Sandbox.open();
+  await takeFirstSteps(sandbox);
+  await sandbox.script("walrust snapshot data/shop.db");
+  writeFileSync(join(sandbox.root, "tmp", "walrust-backup", "shop", "manifest.json"), "{");
+  const run = await sandbox.spawn("walrust verify shop --json").end(1);
+  const document = JSON.parse(run.stdout) as { status: string; databases: { findings: object[] }[] };
+  const { lead } = blockOf("json", "verify");
+  const words = [...lead.matchAll(/`(\w+)`/g)].map(([, word]) => word!);
+  expect(words.slice(0, 5)).toEqual(["verify", "status", "ok", "warnings", "errors"]);
+  expect(document.status).toBe("warnings");
+  expect(Object.keys(document.databases[0]!.findings[0]!)).toEqual(words.slice(5, -1));
+  expect(document.databases[0]).toHaveProperty(words.at(-1)!);
+});
+
+const WATCH_EVENTS: Record<WatchEvent["event"], true> = {
+  watching: true,
+  uploaded: true,
+  "re-anchored": true,
+  checkpointed: true,
+  compacted: true,
+  validated: true,
+  failed: true,
+  condition: true,
+  "circuit-open": true,
+  recovered: true,
+  "let-go": true,
+  stopped: true,
+};
+
+test("README.md: the events of watch are those that the text names", () => {
+  const { lead } = blockOf("json", "watch");
+  const [verb, ...events] = [...lead.matchAll(/`([\w-]+)`/g)].map(([, word]) => word!);
+  expect(verb).toBe("watch");
+  expect(events.toSorted()).toEqual(Object.keys(WATCH_EVENTS).toSorted());
+});
+
+test("README.md: the conditions of /health are those that the table names", () => {
+  const [, table = ""] = /^### Conditions in \/health$([\s\S]*?)^## /m.exec(README) ?? [];
+  const rows = [...table.matchAll(/^\| `([\w-]+)` \| (\w+) \| (\S.*) \| (\S.*) \|$/gm)];
+  const named = rows.map(([, code, health]) => [code, health] as const);
+  expect(named.toSorted()).toEqual(Object.entries(CONDITION_HEALTH).toSorted());
+});
+
+test("README.md: the warnings of verify are those that the text names", () => {
+  const [, said = ""] = /^`verify`: .*These codes are warnings: ([^.]*)\./m.exec(README) ?? [];
+  const named = [...said.matchAll(/`([\w-]+)`/g)].map(([, code]) => code!);
+  const warnings = Object.entries(FINDING_SEVERITIES).filter(([, severity]) => severity === "warning");
+  expect(named.toSorted()).toEqual(warnings.map(([code]) => code).toSorted());
+});
+
+const REPLICA_EVENTS: Record<ReplicaEvent["event"], "when all is well" | "when it is not"> = {
+  bootstrapped: "when all is well",
+  following: "when all is well",
+  applied: "when all is well",
+  current: "when all is well",
+  waiting: "when it is not",
+  failed: "when it is not",
+};
+
+testWith("sqlite3")("README.md: the events of replicate are those that the text names", async () => {
+  const [, said = ""] = /^`replicate`: (.*)$/m.exec(README) ?? [];
+  const named = [...said.matchAll(/`(\w+)`/g)].map(([, word]) => word!);
+  expect(named.toSorted()).toEqual(Object.keys(REPLICA_EVENTS).toSorted());
+  const good = Object.entries(REPLICA_EVENTS).filter(([, when]) => when === "when all is well");
+  const sandbox = await Sandbox.open();
+  await takeFirstSteps(sandbox);
+  const seen = new Set<string>();
+  const source = sandbox.substituted("file:///tmp/walrust-backup/shop");
+  for (const text of ["second", "third"]) {
+    await insertNote(sandbox, text);
+    await sandbox.script("walrust snapshot data/shop.db");
+    const { stdout } = await sandbox.script(`walrust replicate ${source} --local replica.db --once --json`);
+    const events = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { event: string });
+    for (const { event } of events) seen.add(event);
+    for (const event of events) expect(conventionsBroken(event)).toEqual([]);
+  }
+  expect([...seen].toSorted()).toEqual(good.map(([event]) => event).toSorted());
+});

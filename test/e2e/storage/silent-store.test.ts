@@ -1,0 +1,124 @@
+/**
+ * The built executable and a store that takes connections and never answers, or is away for a while: it is
+ * said once, verbs give up, and the end of an outage is found within seconds.
+ */
+import { Database } from "bun:sqlite";
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import { Gate } from "../../support/gate.ts";
+import { commitRow, createAppDatabase } from "../../support/histories/app-rows.ts";
+import { type Run, runWalrust } from "../../support/processes/binary.ts";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+setDefaultTimeout(60_000);
+
+const KEYS = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "testsecret" };
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+});
+
+/** A server that takes everything and answers nothing. */
+async function silentServer(): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.resume();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function databases(count: number): string[] {
+  const folder = tempFolder("silent");
+  return Array.from({ length: count }, (_, index) => {
+    const path = join(folder, `db${index}.db`);
+    createAppDatabase(path);
+    return path;
+  });
+}
+
+/** How often it was said that the store at this endpoint is waited for. */
+function warnings(text: string, endpoint: string): number {
+  return text.split(`WARN waiting for ${endpoint}: `).length - 1;
+}
+
+test("verbs give up after --timeout, whatever the tries, and name it", async () => {
+  const words = ["-b", "s3://bucket/vm", "--endpoint", await silentServer(), "--timeout", "1s"];
+  const [path] = databases(1);
+  const calls = [
+    ["list"],
+    ["verify", "--all"],
+    ["restore", "app", "-o", `${path}.restored`],
+    ["compact", "--all"],
+    ["snapshot", path!],
+  ];
+  await Promise.all(
+    calls.map(async (call) => {
+      const beganMs = performance.now();
+      const { exitCode, stderr } = await runWalrust([...call, ...words], { env: KEYS });
+      expect([call[0], exitCode]).toEqual([call[0], 4]);
+      expect(stderr).toContain("given up after 1 s (see --timeout)");
+      expect(performance.now() - beganMs).toBeLessThan(10_000);
+    }),
+  );
+});
+
+test("a silence of 10 s is said once, by verbs and by a watch over many databases", async () => {
+  const endpoint = await silentServer();
+  const words = ["-b", "s3://bucket/vm", "--endpoint", endpoint];
+  const run = (call: string[]): Promise<Run> =>
+    runWalrust([...call, ...words, "--timeout", "13s"], { env: KEYS });
+  const paths = databases(20);
+  const watch = await WatchProcess.start([...paths, ...words], { env: KEYS });
+  const calls = [["list"], ["verify", "--all"], ["restore", "app", "-o", `${paths[0]}.restored`]];
+  for (const { exitCode, stderr } of await Promise.all(calls.map(run))) {
+    expect([exitCode, warnings(stderr, endpoint)]).toEqual([4, 1]);
+  }
+  await watch.waitFor("the warning", () => watch.stderr.includes("waiting for"));
+  expect(warnings(watch.stderr, endpoint)).toBe(1);
+  expect(watch.eventsOf("condition").map(({ code }) => code)).toEqual(["store-silent"]);
+  await watch.signalUntilEnd("SIGTERM");
+});
+
+test("the end of an outage is found within seconds for every database, whatever its cooldown", async () => {
+  const server = await S3Server.start();
+  const gate = await Gate.to(server.url);
+  cleanups.push(
+    () => server.stop(),
+    () => gate.shut(),
+  );
+  const paths = databases(5);
+  const options = ["--circuit-breaker-threshold", "1", "--max-retries", "0"];
+  const words = [...paths, "-b", "s3://bucket/vm", "--endpoint", gate.url, ...options];
+  const watch = await WatchProcess.start(words, { env: KEYS });
+  const connections = paths.map((path) => new Database(path));
+  cleanups.push(() => {
+    for (const connection of connections) connection.close();
+  });
+  const names = paths.map((_, index) => `db${index}`);
+  const isEachIn = (seen: readonly { readonly database: string }[]): boolean =>
+    names.every((name) => seen.some(({ database }) => database === name));
+  await watch.waitFor("the first uploads", () => isEachIn(watch.uploads()));
+
+  await gate.shut();
+  for (const connection of connections) commitRow(connection, 1, 1);
+  await watch.waitFor("five open circuits", () => isEachIn(watch.eventsOf("circuit-open")));
+  const before = watch.uploads().length;
+  await gate.open();
+  const openedMs = performance.now();
+  await watch.waitFor("all uploads", () => isEachIn(watch.uploads().slice(before)));
+  expect(performance.now() - openedMs).toBeLessThan(15_000);
+  expect(await watch.stop()).toBe(0);
+});

@@ -1,0 +1,182 @@
+/**
+ * `snapshot` and `compact` beside a running watch, beside one that was killed, and two watches of one
+ * database; and where captured files are with --no-cache and --cache-dir.
+ */
+import { expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { createAppDatabase, judgeAppDatabase } from "../../support/histories/app-rows.ts";
+import { assertSameBytes, checkpoint } from "../../support/histories/database-files.ts";
+import { AppWriter } from "../../support/processes/app-writer.ts";
+import { documentOf, mustWalrust, runWalrust } from "../../support/processes/binary.ts";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
+import { fileDestination } from "../../support/servers/destinations.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const OFTEN = ["--wal-sync-interval", "0.05", "--min-checkpoint-pages", "200"];
+
+async function start(flags: readonly string[] = []) {
+  const destination = fileDestination();
+  const folder = tempFolder("requests");
+  const database = join(folder, "app.db");
+  createAppDatabase(database);
+  const writer = new AppWriter(database, folder, { pauseMs: 5 });
+  const watch = await WatchProcess.start([database, ...destination.words, ...OFTEN, ...flags]);
+  await watch.waitForUploads(3);
+  const stateFolder = join(folder, ".app.db-walrust");
+  return { destination, folder, database, writer, watch, stateFolder };
+}
+
+/** The files of a folder and below that hold captured pages. */
+function ltxFiles(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return (readdirSync(folder, { recursive: true }) as string[]).filter((name) => name.endsWith(".ltx"));
+}
+
+test("snapshot beside a watch ends with 0 when the object is there, and the watch goes on", async () => {
+  const { destination, database, watch, writer } = await start();
+  const run = await mustWalrust(["snapshot", database, ...destination.words, "--json"]);
+  const { txid, key } = documentOf<{ txid: number; key: string }>(run);
+  const taken = (await destination.objects("app")).find(
+    ({ level, maxTxid }) => level === 9 && maxTxid === txid,
+  );
+  expect(key).toEndWith(taken!.key);
+  expect(txid).toBeGreaterThan(1);
+  await watch.waitForUploads(3);
+  await writer.stop();
+  expect(await watch.stop()).toBe(0);
+});
+
+test("snapshot after a watch was killed is not held up by what it left", async () => {
+  const { destination, database, watch, writer, stateFolder, folder } = await start();
+  await watch.kill();
+  await writer.stop();
+  expect(existsSync(readFileSync(join(stateFolder, "watch.socket"), "utf8"))).toBe(true);
+  const run = await mustWalrust(["snapshot", database, ...destination.words, "--json"]);
+  const { txid } = documentOf<{ txid: number }>(run);
+  const output = join(folder, "restored.db");
+  const words = ["restore", "app", "-o", output, "--point-in-time", `txid:${txid}`, ...destination.words];
+  await mustWalrust(words);
+  checkpoint(database);
+  assertSameBytes(output, database);
+  const dryRun = await mustWalrust(["compact", "app", ...destination.words, "--json"]);
+  expect(documentOf(dryRun)).toMatchObject({ force: false });
+  const next = await WatchProcess.start([database, ...destination.words, ...OFTEN]);
+  await next.waitFor("watching", () => next.eventsOf("watching").length > 0);
+  await mustWalrust(["snapshot", database, ...destination.words]);
+  expect(await next.stop()).toBe(0);
+});
+
+test("a second watch of a database ends with 3, and the first does not notice", async () => {
+  const { destination, database, watch, writer, folder } = await start();
+  for (const words of [destination.words, ["-b", `file://${join(folder, "elsewhere")}`]]) {
+    const second = await runWalrust(["watch", database, ...words]);
+    expect(second.exitCode).toBe(3);
+    expect(second.stderr).toContain("another walrust has it");
+  }
+  const elsewhere = ["snapshot", database, "-b", `file://${join(folder, "elsewhere")}`];
+  expect((await runWalrust(elsewhere)).exitCode).toBe(3);
+  await mustWalrust(["snapshot", database, ...destination.words]);
+  await watch.waitForUploads(2);
+  await writer.stop();
+  expect(await watch.stop()).toBe(0);
+  expect(watch.eventsOf("failed")).toEqual([]);
+});
+
+test("compact beside a watch goes through it, and keeps what is restorable", async () => {
+  const { destination, database, folder, watch, writer } = await start(["--max-changes", "60"]);
+  await watch.waitForUploads(25);
+  const words = ["compact", "app", "--hourly", "1", "--daily", "0", "--weekly", "0", "--monthly", "0"];
+  const plan = documentOf<{ databases: { deleted: string[] }[] }>(
+    await mustWalrust([...words, ...destination.words, "--json"]),
+  );
+  const before = await destination.objects("app");
+  expect(plan.databases[0]!.deleted.length).toBeGreaterThan(0);
+  for (const key of plan.databases[0]!.deleted)
+    expect(before.some((one) => key.endsWith(one.key))).toBe(true);
+  await mustWalrust([...words, "--force", ...destination.words]);
+  const after = await destination.objects("app");
+  for (const key of plan.databases[0]!.deleted)
+    expect(after.some((one) => key.endsWith(one.key))).toBe(false);
+  await writer.stop();
+  expect(await watch.stop()).toBe(0);
+  const output = join(folder, "restored.db");
+  await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
+  checkpoint(database);
+  assertSameBytes(output, database);
+});
+
+test("watch --no-cache keeps no uploaded file, and SIGKILL loses nothing that was committed", async () => {
+  const { destination, database, folder, watch, writer, stateFolder } = await start(["--no-cache"]);
+  await watch.waitForUploads(20);
+  expect(ltxFiles(stateFolder).length).toBeLessThanOrEqual(1);
+  await watch.kill();
+  const files = ltxFiles(stateFolder);
+  expect(files.length).toBeLessThanOrEqual(1);
+  await writer.waitForCommits(50);
+  await writer.kill();
+  const next = await WatchProcess.start([database, ...destination.words, ...OFTEN, "--no-cache"]);
+  await next.waitFor("watching", () => next.eventsOf("watching").length > 0);
+  await mustWalrust(["snapshot", database, ...destination.words]);
+  expect(await next.stop()).toBe(0);
+  expect(ltxFiles(stateFolder)).toEqual([]);
+  const output = join(folder, "restored.db");
+  await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
+  expect(judgeAppDatabase(output).get(1)).toBe(writer.newest());
+  checkpoint(database);
+  assertSameBytes(output, database);
+});
+
+test("watch --no-cache captures no further than was acknowledged while the destination is gone", async () => {
+  const { destination, watch, writer, stateFolder, database, folder } = await start(["--no-cache"]);
+
+  renameSync(destination.folder, `${destination.folder}.away`);
+  await watch.waitFor("a failure", () => watch.eventsOf("failed").length > 0);
+  await writer.waitForCommits(100);
+  expect(ltxFiles(stateFolder).length).toBe(1);
+  renameSync(`${destination.folder}.away`, destination.folder);
+  await watch.waitFor("recovered", () => watch.eventsOf("recovered").length > 0);
+  await writer.stop();
+  expect(await watch.stop()).toBe(0);
+  const output = join(folder, "restored.db");
+  await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
+  checkpoint(database);
+  assertSameBytes(output, database);
+});
+
+test("watch --cache-dir puts the spool there, by name, and continues from it", async () => {
+  const cache = join(tempFolder("cache"), "deep");
+  const { destination, database, folder, watch, writer, stateFolder } = await start(["--cache-dir", cache]);
+  await watch.waitForUploads(5);
+  expect(ltxFiles(join(cache, "app")).length).toBeGreaterThan(3);
+  expect(ltxFiles(stateFolder)).toEqual([]);
+  await watch.kill();
+  await writer.waitForCommits(20);
+  const next = await WatchProcess.start([database, ...destination.words, ...OFTEN, "--cache-dir", cache]);
+  await next.waitForUploads(3);
+  await writer.stop();
+  expect(await next.stop()).toBe(0);
+  expect((await destination.objects("app")).filter(({ level }) => level === 9).length).toBe(1);
+  const output = join(folder, "restored.db");
+  await mustWalrust(["restore", "app", "-o", output, ...destination.words, "--cache-dir", cache]);
+  checkpoint(database);
+  assertSameBytes(output, database);
+});
+
+test("a spool that somebody deletes costs one full file and no history", async () => {
+  const { destination, database, folder, watch, writer, stateFolder } = await start();
+  await watch.kill();
+  rmSync(join(stateFolder, "ltx"), { recursive: true });
+  const next = await WatchProcess.start([database, ...destination.words, ...OFTEN]);
+  await next.waitForUploads(3);
+  await writer.stop();
+  expect(await next.stop()).toBe(0);
+  const output = join(folder, "restored.db");
+  await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
+  checkpoint(database);
+  assertSameBytes(output, database);
+  // What waits behind an upload goes in one object: each begins where the one before it ends.
+  const links = (await destination.objects("app")).filter(({ level }) => level === 0);
+  const ends = [1, ...links.map(({ maxTxid }) => maxTxid)];
+  expect(links.map(({ minTxid }) => minTxid - 1)).toEqual(ends.slice(0, -1));
+});

@@ -1,0 +1,63 @@
+/**
+ * Two copies of one database folder, each watched to the same destination, and a supervisor that starts again
+ * what has ended: one of them is refused with exit 4 each time, the other's history is whole and restorable.
+ */
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { copyFolderOf } from "../../support/histories/copied-folder.ts";
+import { assertSameBytes, checkpoint } from "../../support/histories/database-files.ts";
+import { mustWalrust } from "../../support/processes/binary.ts";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
+import { newDestination } from "../../support/servers/destinations.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const FLAGS = ["--wal-sync-interval", "0.02"];
+
+function commit(path: string, body: string): void {
+  const database = new Database(path);
+  database.run("PRAGMA journal_mode = WAL");
+  database.run("CREATE TABLE IF NOT EXISTS item (id INTEGER PRIMARY KEY, body)");
+  database.run("INSERT INTO item (body) VALUES (?)", [body]);
+  database.close(true);
+}
+
+test("watch of two copies of a folder: one stops with exit 4 and stays so, one history remains", async () => {
+  const destination = await newDestination("file");
+  const folder = join(tempFolder("two"), "one");
+  mkdirSync(folder);
+  const path = join(folder, "app.db");
+  commit(path, "before");
+  const words = (database: string): string[] => [database, ...destination.words, ...FLAGS];
+  const first = await WatchProcess.start(words(path));
+  await first.waitForTxid(1);
+  expect(await first.stop()).toBe(0);
+  const copy = copyFolderOf(path);
+
+  const original = await WatchProcess.start(words(path));
+  const copied = await WatchProcess.start(words(copy));
+  for (const watch of [original, copied]) {
+    await watch.waitFor("watching", () => watch.eventsOf("watching").length > 0);
+  }
+  expect(copied.stderr).toContain("the local state was copied here");
+  commit(path, "in the original");
+  await original.waitForTxid(2);
+  commit(copy, "in the copy");
+  expect(await copied.exit()).toBe(4);
+  for (let restart = 1; restart <= 2; restart++) {
+    const again = await WatchProcess.start(words(copy));
+    expect([await again.exit(), again.uploads()]).toEqual([4, []]);
+    expect(again.stderr).toContain("was stopped because of another writer");
+    expect(again.stderr).toContain(`remove ${join(dirname(copy), ".app.db-walrust")} and start again`);
+    commit(path, `in the original, beside restart ${restart}`);
+    await original.waitForTxid(2 + restart);
+  }
+  expect(await original.stop()).toBe(0);
+
+  await mustWalrust(["verify", "app", "--read-data", ...destination.words]);
+  const restored = join(tempFolder("two"), "restored.db");
+  await mustWalrust(["restore", "app", "-o", restored, ...destination.words]);
+  checkpoint(path);
+  assertSameBytes(restored, path);
+});

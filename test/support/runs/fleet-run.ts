@@ -1,0 +1,125 @@
+/**
+ * A watch whose databases come and go: a test says what is present, and lets time pass to the next discovery.
+ */
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { stateFolderOf } from "../../../src/local/state-folder.ts";
+import type { DatabaseOptions, WatchOptions } from "../../../src/replication/context/database-options.ts";
+import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
+import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
+import type { WatchInput } from "../../../src/replication/watch/watch-loop.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { ShiftedClock } from "../shifted-clock.ts";
+import { tempFolder } from "../temp.ts";
+import { newDatabase, WatchRun } from "./watch-run.ts";
+
+/** What a test may say beside the store. */
+export interface FleetSetup {
+  readonly options?: Partial<WatchOptions>;
+  readonly discover?: () => Promise<readonly WatchTarget[]>;
+  /** What the first look left out; every later one leaves out `FleetRun.leftOut`. */
+  readonly leftOut?: readonly LeftOut[];
+  readonly isNamedOnly?: boolean;
+  readonly validate?: WatchInput["validate"];
+  readonly random?: () => number;
+}
+
+/** A target as a glob finds it. */
+export function foundTarget(path: string, name: string, spoolFolder?: string): WatchTarget {
+  return { path, name, paths: stateFolderOf(path, spoolFolder), isDiscovered: true };
+}
+
+/** A running watch with discovery. */
+export class FleetRun extends WatchRun {
+  /** What the next discovery finds. */
+  present: WatchTarget[];
+  /** What it leaves out. */
+  leftOut: readonly LeftOut[];
+  discoveryCount = 0;
+  readonly clock: ShiftedClock;
+
+  constructor(targets: WatchTarget[], store: ObjectStore, setup: FleetSetup = {}) {
+    const clock = new ShiftedClock();
+    const more = {
+      discover: async () => {
+        const targets = await (setup.discover ?? (() => this.#find()))();
+        return { targets, leftOut: this.leftOut };
+      },
+      leftOut: setup.leftOut ?? [],
+      isNamedOnly: setup.isNamedOnly ?? false,
+      ...(setup.validate === undefined ? {} : { validate: setup.validate }),
+    };
+    const { random = Math.random } = setup;
+    super(targets, store, setup.options, { ...clock.overrides, random }, more);
+    this.clock = clock;
+    this.present = targets;
+    this.leftOut = setup.leftOut ?? [];
+  }
+
+  async #find(): Promise<WatchTarget[]> {
+    this.discoveryCount++;
+    return this.present;
+  }
+
+  /** Lets time pass until the next discovery was made and taken in. */
+  async discovery(): Promise<void> {
+    const before = this.discoveryCount;
+    this.clock.pass(5_000);
+    await this.until("a discovery", () => this.discoveryCount > before);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** From now on these are present; returns after a discovery has found that out. */
+  async find(...targets: WatchTarget[]): Promise<void> {
+    this.present = targets;
+    await this.discovery();
+  }
+
+  /** Waits until a database has been let go of. */
+  async gone(database: string): Promise<string> {
+    await this.until(`${database} let go`, () => this.all("let-go", database).length > 0);
+    return this.all("let-go", database).at(-1)!.reason;
+  }
+}
+
+let template: Promise<string> | null = null;
+
+/** A database file in WAL mode that no connection has open. */
+async function templatePath(): Promise<string> {
+  const { path, app } = await newDatabase();
+  await app.close();
+  return path;
+}
+
+/** Makes closed databases `<folder>/<name>/app.db`, one a name. @returns the targets a glob would find */
+export async function tenants(folder: string, ...names: string[]): Promise<WatchTarget[]> {
+  // Another test file of this process may have made it, and taken it along when it was done.
+  if (template !== null && !existsSync(await template)) template = null;
+  template ??= templatePath();
+  const source = await template;
+  return names.map((name) => {
+    const path = join(folder, name, "app.db");
+    mkdirSync(dirname(path), { recursive: true });
+    copyFileSync(source, path);
+    return foundTarget(path, name);
+  });
+}
+
+/** As `tenants`, for one in a folder of its own. */
+export async function tenant(name: string): Promise<WatchTarget> {
+  const [target] = await tenants(tempFolder("fleet"), name);
+  if (target === undefined) throw new Error("one name is one target");
+  return target;
+}
+
+/** Options of a database, as complete as they have to be. */
+export function ownOptions(options: Partial<DatabaseOptions>): DatabaseOptions {
+  return {
+    walSyncIntervalMs: 1,
+    checkpointIntervalMs: 3_600_000,
+    minCheckpointPages: 1_000_000,
+    walTruncateThresholdPages: 1_000_000,
+    shutdownTimeoutMs: 5_000,
+    ...options,
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * A replica that follows a store inside the test's process, with its events, and what is in its file.
+ */
+import { expect } from "bun:test";
+import type { Env } from "../../../src/env.ts";
+import { type ReplicaEvent, replicate } from "../../../src/recovery/replica/replica.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { imageOf } from "../oracles/database-image.ts";
+import { waitUntil } from "../processes/sqlite-process.ts";
+import { recordingEnv } from "../recording-log.ts";
+
+/** What may be said about a run; everything has a default. */
+export interface ReplicaRunOptions {
+  readonly name?: string;
+  readonly source?: string;
+  readonly isOnce?: boolean;
+  readonly env?: Partial<Env>;
+}
+
+/** One run of replicate. */
+export class ReplicaRun {
+  readonly events: ReplicaEvent[] = [];
+  readonly #aborter = new AbortController();
+  readonly #ended: Promise<void>;
+  #failure: unknown = null;
+  #isOver = false;
+
+  constructor(store: ObjectStore, localPath: string, options: ReplicaRunOptions = {}) {
+    const { name = "app", source = `${store.url}/${name}`, isOnce = false } = options;
+    const request = { name, source, localPath, intervalMs: 5, isOnce };
+    const { env } = recordingEnv(options.env);
+    const emit = (event: ReplicaEvent): void => {
+      this.events.push(event);
+    };
+    this.#ended = replicate(request, { store, env, signal: this.#aborter.signal, emit }).catch((error) => {
+      this.#failure = error;
+    });
+    void this.#ended.then(() => {
+      this.#isOver = true;
+    });
+  }
+
+  /** The TXID readers see. */
+  get txid(): number {
+    return this.events.findLast(({ event }) => event !== "failed" && event !== "waiting")?.txid ?? 0;
+  }
+
+  eventsOf(event: ReplicaEvent["event"]): ReplicaEvent[] {
+    return this.events.filter((one) => one.event === event);
+  }
+
+  /** Waits for a condition while it runs. @throws what ended it, or Error when it takes too long */
+  async waitFor(condition: () => boolean): Promise<void> {
+    await waitUntil(() => this.#isOver || condition());
+    if (!condition()) throw this.#failure ?? new Error("the replica ended");
+  }
+
+  async waitForTxid(txid: number): Promise<void> {
+    await this.waitFor(() => this.txid >= txid);
+  }
+
+  /** Stops it. @throws what it failed with */
+  async stop(): Promise<void> {
+    this.#aborter.abort();
+    await this.end();
+  }
+
+  /** Waits for its end. @throws what it failed with */
+  async end(): Promise<void> {
+    await this.#ended;
+    if (this.#failure !== null) throw this.#failure;
+  }
+}
+
+/** Brings a replica up to date. @throws what keeps it from that */
+export async function replicateOnce(
+  store: ObjectStore,
+  localPath: string,
+  options: ReplicaRunOptions = {},
+): Promise<ReplicaEvent[]> {
+  const run = new ReplicaRun(store, localPath, { ...options, isOnce: true });
+  await run.end();
+  return run.events;
+}
+
+/** The replica's content is this, byte for byte. */
+export function expectContent(path: string, image: Buffer | undefined): void {
+  expect(imageOf(path).equals(image!)).toBe(true);
+}

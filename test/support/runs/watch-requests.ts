@@ -1,0 +1,25 @@
+/** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
+
+import { stateFolderOf } from "../../../src/local/state-folder.ts";
+import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
+import { askWatchOrNull } from "../../../src/replication/control/control.ts";
+import type { UpkeepResult } from "../../../src/replication/upkeep/maintenance.ts";
+import type { SnapshotResult } from "../../../src/replication/upkeep/take-snapshot.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+
+/** Asks for a snapshot of the database at `path`. @returns null when no watch runs */
+export async function askForSnapshot(path: string, store: ObjectStore): Promise<SnapshotResult | null> {
+  const request = { verb: "snapshot", path, destination: store.url } as const;
+  return (await askWatchOrNull(stateFolderOf(path).folder, request)) as SnapshotResult | null;
+}
+
+/** Asks for compaction and retention now. @returns null when no watch runs */
+export async function askForUpkeep(
+  path: string,
+  store: ObjectStore,
+  retention: Partial<RetentionPolicy>,
+  force = true,
+): Promise<UpkeepResult | null> {
+  const request = { verb: "compact", path, destination: store.url, retention, force } as const;
+  return (await askWatchOrNull(stateFolderOf(path).folder, request)) as UpkeepResult | null;
+}

@@ -1,0 +1,168 @@
+/**
+ * `watch` in this process, beside applications in child processes: everything it says is kept, and a test
+ * waits for it. No SQLite connection may be opened in the test process on a database that is watched here.
+ */
+import type { Env } from "../../../src/env.ts";
+import { stateFolderOf } from "../../../src/local/state-folder.ts";
+import type { WatchOptions } from "../../../src/replication/context/database-options.ts";
+import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
+import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
+import {
+  type RunningWatch,
+  type WatchInput,
+  type WatchResult,
+  watch,
+} from "../../../src/replication/watch/watch-loop.ts";
+import type { DatabaseStatus } from "../../../src/replication/watch/watch-status.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { SqliteProcess, waitUntil } from "../processes/sqlite-process.ts";
+import { type LoggedLine, recordingEnv } from "../recording-log.ts";
+import { tempFolder } from "../temp.ts";
+
+const OPTIONS: WatchOptions = {
+  walSyncIntervalMs: 1,
+  checkpointIntervalMs: 3_600_000,
+  minCheckpointPages: 1_000_000,
+  walTruncateThresholdPages: 1_000_000,
+  uploaderConcurrency: 4,
+  shutdownTimeoutMs: 5_000,
+};
+
+/** A target as `watch` takes it. */
+export function targetOf(path: string, name = "app"): WatchTarget {
+  return { path, name, paths: stateFolderOf(path) };
+}
+
+/** A new database in WAL mode with a table `t(id, v)` and one row, open in a child process. */
+export async function newDatabase(
+  pragmas = "page_size = 4096",
+): Promise<{ path: string; app: SqliteProcess }> {
+  const path = `${tempFolder("watched")}/app.db`;
+  const app = await SqliteProcess.open(path);
+  await app.must(
+    `PRAGMA ${pragmas}`,
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = OFF",
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
+    "INSERT INTO t(v) VALUES ('first')",
+  );
+  return { path, app };
+}
+
+/** A watch that runs until `stop`. */
+export class WatchRun {
+  readonly events: WatchEvent[] = [];
+  readonly lines: LoggedLine[];
+  readonly done: Promise<WatchResult>;
+  isDone = false;
+  readonly #aborter = new AbortController();
+  #running: RunningWatch | null = null;
+
+  constructor(
+    targets: readonly WatchTarget[],
+    readonly store: ObjectStore,
+    options: Partial<WatchOptions> = {},
+    overrides: Partial<Env> = {},
+    more: Pick<WatchInput, "discover" | "isNamedOnly" | "leftOut" | "validate"> = {},
+  ) {
+    const { env, lines } = recordingEnv(overrides);
+    this.lines = lines;
+    const input = {
+      store,
+      options: { ...OPTIONS, ...options },
+      env,
+      version: "test",
+      emit: (event: WatchEvent): void => void this.events.push(event),
+      onStart: (running: RunningWatch): void => {
+        this.#running = running;
+      },
+      ...more,
+    };
+    this.done = watch(targets, input, this.#aborter.signal).finally(() => {
+      this.isDone = true;
+    });
+    this.done.catch(() => {});
+  }
+
+  /** Events of one kind, of one database if named. */
+  all<E extends WatchEvent["event"]>(event: E, database?: string): Extract<WatchEvent, { event: E }>[] {
+    return this.events.filter(
+      (one): one is Extract<WatchEvent, { event: E }> =>
+        one.event === event && (database === undefined || one.database === database),
+    );
+  }
+
+  /** What the watch knows of one database now. */
+  status(database = "app"): DatabaseStatus {
+    const status = this.#running?.statuses().find((one) => one.database === database);
+    if (status === undefined) throw new Error(`${database} is not watched`);
+    return status;
+  }
+
+  /** Names of all that is watched now. */
+  get databases(): string[] {
+    return (this.#running?.statuses() ?? []).map(({ database }) => database);
+  }
+
+  /** Whether something was logged. */
+  isSaid(text: string): boolean {
+    return this.saidCount(text) > 0;
+  }
+
+  /** How often something was logged. */
+  saidCount(text: string): number {
+    return this.lines.filter(({ level, message }) => level !== "debug" && message.includes(text)).length;
+  }
+
+  /** The newest TXID that was uploaded, 0 before the first. */
+  uploadedTxid(database = "app"): number {
+    return Math.max(0, ...this.all("uploaded", database).map(({ txid }) => txid));
+  }
+
+  /** Waits for something, and tells everything that was said if it does not come. */
+  async until(what: string, condition: () => boolean, timeoutMs = 4_000): Promise<void> {
+    try {
+      await waitUntil(condition, timeoutMs);
+    } catch {
+      const told = [...this.events, ...this.lines].map((one) => JSON.stringify(one)).join("\n");
+      throw new Error(`waited in vain for ${what}; what was said:\n${told}`);
+    }
+  }
+
+  /** Waits until the databases are watched. */
+  async watching(count = 1): Promise<this> {
+    await this.until("watching", () => this.all("watching").length >= count);
+    return this;
+  }
+
+  /** Waits until a TXID is in the bucket. */
+  async uploaded(txid: number, database = "app"): Promise<void> {
+    await this.until(`TXID ${txid} of ${database}`, () => this.uploadedTxid(database) >= txid);
+  }
+
+  /** Runs statements in the application and waits until their one commit is in the bucket. */
+  async commit(app: SqliteProcess, ...statements: string[]): Promise<number> {
+    const txid = this.uploadedTxid() + 1;
+    await app.must(...statements);
+    await this.uploaded(txid);
+    return txid;
+  }
+
+  /** Stops in an orderly way: the drain. */
+  async stop(): Promise<WatchResult> {
+    this.#aborter.abort();
+    return this.done;
+  }
+}
+
+/** A watch of one database that has uploaded its first snapshot. */
+export async function watchOne(
+  path: string,
+  store: ObjectStore,
+  options: Partial<WatchOptions> = {},
+): Promise<WatchRun> {
+  const run = new WatchRun([targetOf(path)], store, options);
+  await run.watching();
+  await run.until("an empty queue", () => run.uploadedTxid() >= 1 || run.all("watching")[0]!.txid > 1);
+  return run;
+}

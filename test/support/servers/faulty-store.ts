@@ -1,0 +1,115 @@
+/**
+ * Faults around a store: a wrapper that asks the test before and after every operation. What a hook throws is
+ * what the caller sees; what it awaits is how long the operation hangs.
+ */
+import { WalrustError } from "../../../src/errors.ts";
+import type {
+  KeptKey,
+  ListOptions,
+  ObjectBody,
+  ObjectHead,
+  ObjectInfo,
+  ObjectStore,
+  PutBody,
+  PutOptions,
+  StoreCapabilities,
+} from "../../../src/storage/contract/store.ts";
+
+export type StoreOperation = "put" | "get" | "head" | "list" | "listFolders" | "delete";
+
+type Hook = (operation: StoreOperation, key: string, signal: AbortSignal | undefined) => unknown;
+
+/** A store that does what its hooks say, and keeps the keys of what was asked. */
+export class FaultyStore implements ObjectStore {
+  before: Hook = () => {};
+  after: Hook = () => {};
+  /** Every operation in order, as `put key`. */
+  readonly calls: string[] = [];
+
+  constructor(readonly inner: ObjectStore) {}
+
+  get url(): string {
+    return this.inner.url;
+  }
+
+  get layout(): "s3" | "file" {
+    return this.inner.layout;
+  }
+
+  get capabilities(): StoreCapabilities {
+    return this.inner.capabilities;
+  }
+
+  /** Keys that were put, in order, again for each try. */
+  get puts(): string[] {
+    return this.calls.filter((call) => call.startsWith("put ")).map((call) => call.slice(4));
+  }
+
+  async #run<T>(
+    operation: StoreOperation,
+    key: string,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    this.calls.push(`${operation} ${key}`);
+    await this.before(operation, key, signal);
+    const result = await work();
+    await this.after(operation, key, signal);
+    return result;
+  }
+
+  put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
+    return this.#run("put", key, options.signal, () => this.inner.put(key, body, options));
+  }
+
+  get(key: string, options: Parameters<ObjectStore["get"]>[1] = {}): Promise<ObjectBody> {
+    return this.#run("get", key, options.signal, () => this.inner.get(key, options));
+  }
+
+  head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+    return this.#run("head", key, options.signal, () => this.inner.head(key, options));
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    this.calls.push(`list ${prefix}`);
+    await this.before("list", prefix, options.signal);
+    yield* this.inner.list(prefix, options);
+  }
+
+  listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+    return this.#run("listFolders", prefix, options.signal, () => this.inner.listFolders(prefix, options));
+  }
+
+  delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
+    return this.#run("delete", keys.join(" "), options.signal, () => this.inner.delete(keys, options));
+  }
+
+  probe(key: string): Promise<StoreCapabilities> {
+    return this.inner.probe(key);
+  }
+
+  close(): Promise<void> {
+    return this.inner.close();
+  }
+}
+
+/** What a store that cannot be reached throws. */
+export function unreachable(): WalrustError {
+  return new WalrustError("storage", "Cannot reach the store: connection refused", { retryable: true });
+}
+
+/** A promise that ends only when the signal aborts, and then rejects. */
+export function hang(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/** A door that what awaits it stands before until it is opened. */
+export function gate(): { readonly passed: Promise<void>; open: () => void } {
+  let open = (): void => {};
+  const passed = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { passed, open: () => open() };
+}
