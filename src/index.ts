@@ -14,7 +14,6 @@ export {
   type RestoreResult,
   restore,
 } from "./recovery/restore/restore-database.ts";
-export { MemoryStore } from "./storage/contract/memory-store.ts";
 export type { ObjectStore } from "./storage/contract/store.ts";
 export { FileStore } from "./storage/file/file-store.ts";
 export { openStore, type StoreOptions } from "./storage/open-store.ts";

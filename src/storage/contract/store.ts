@@ -1,6 +1,6 @@
 /**
- * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3, file,
- * memory; all pass one contract suite (test/storage/contract/contract.ts).
+ * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3 and file;
+ * both, and the memory store of the tests, pass one contract suite (test/storage/contract/contract.ts).
  *
  * Guarantees of every implementation:
  * 1. A put is atomic: a reader sees the whole object with its metadata, or nothing. It is durable when it

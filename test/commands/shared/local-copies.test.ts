@@ -15,11 +15,11 @@ import type { LocalCopies } from "../../../src/recovery/object/object-source.ts"
 import { type RestoreResult, restore } from "../../../src/recovery/restore/restore-database.ts";
 import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { DEFAULT_UPKEEP } from "../../../src/replication/upkeep/maintenance.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const env = systemEnv(SILENT_LOG);
 const KEEPING: MaintenanceOptions = {

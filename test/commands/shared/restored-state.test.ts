@@ -15,8 +15,8 @@ import { leaveState } from "../../../src/commands/shared/restored-state.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { LocalPlaces } from "../../../src/local/places.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 test("a folder that became a link to another's database keeps the state of that one", async () => {

@@ -13,9 +13,9 @@ import { NO_CHECKSUM, type Txid } from "../../../src/format/types.ts";
 import { CLAIMED_SIZE_MAX, GrowthLimit } from "../../../src/recovery/object/growth-limit.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { ReplicaRun } from "../../support/runs/replica-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const PAGES_MAX = 2 ** 32 - 1;

@@ -2,10 +2,10 @@
 import { expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { getListed } from "../../../src/recovery/object/listed-body.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { objectBodyOfBytes } from "../../../src/storage/contract/object-body.ts";
 import type { ObjectBody, ObjectStore } from "../../../src/storage/contract/store.ts";
 import { expectCode, textBody } from "../../storage/contract/store-helpers.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const KEY = "app/0000/0000000000000002-0000000000000002.ltx";
 const listed = (sizeBytes: number) => ({ key: KEY, sizeBytes });

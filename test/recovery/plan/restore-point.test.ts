@@ -10,8 +10,8 @@ import {
 } from "../../../src/recovery/plan/restore-point.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { Manifest, ManifestReading } from "../../../src/storage/bucket/manifest.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const T0 = Date.UTC(2026, 2, 1, 12);
 const NONE: ManifestReading = { kind: "none" };

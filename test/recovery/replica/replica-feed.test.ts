@@ -7,10 +7,10 @@ import type { Txid } from "../../../src/format/types.ts";
 import { ReplicaFeed } from "../../../src/recovery/replica/replica-feed.ts";
 import { planForward } from "../../../src/recovery/replica/replica-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const POLL_MS = 5000;

@@ -22,9 +22,9 @@ import type { WalIndexHeader } from "../../../src/format/wal-index.ts";
 import { trySwap } from "../../../src/recovery/replica/replica-bootstrap.ts";
 import { WalAppender } from "../../../src/recovery/replica/replica-wal.ts";
 import { TargetFolder } from "../../../src/recovery/restore/target-folder.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
 import { expectContent, replicateOnce } from "../../support/runs/replica-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(10_000);

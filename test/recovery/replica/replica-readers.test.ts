@@ -6,11 +6,11 @@
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FOUNDING, playRound } from "../../support/histories/replica-bank.ts";
 import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
 import { expectContent, ReplicaRun } from "../../support/runs/replica-run.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const READS = Number(process.env["WALRUST_REPLICA_READS"] ?? 2000);

@@ -15,12 +15,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { putObject } from "../../support/histories/recorded-bucket.ts";
 import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
 import { allKeys, readObject } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { expectContent, ReplicaRun, replicateOnce } from "../../support/runs/replica-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(30_000);

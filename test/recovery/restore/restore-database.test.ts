@@ -27,7 +27,6 @@ import {
   type RestoreResult,
   restore,
 } from "../../../src/recovery/restore/restore-database.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { cloneStore, type RecordedBucket, recordBucket } from "../../support/histories/recorded-bucket.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
@@ -36,6 +35,7 @@ import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 let bucket: RecordedBucket;

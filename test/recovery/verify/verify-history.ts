@@ -11,7 +11,6 @@ import { type LtxSource, mergeLtx } from "../../../src/format/ltx-merge.ts";
 import { NO_CHECKSUM, type Txid } from "../../../src/format/types.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { buildManifest, writeManifest } from "../../../src/storage/bucket/manifest.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectMetadata } from "../../../src/storage/contract/store.ts";
 import {
   encodeSample,
@@ -21,6 +20,7 @@ import {
   samplePage,
 } from "../../format/samples.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 /** The time of TXID 0; each TXID is a second later. */
 export const START_MS = Date.UTC(2026, 0, 1);

@@ -8,9 +8,9 @@ import { readdirSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { outputBytesMax } from "../../../src/replication/capture/anchor-limit.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { writeClaimingWal } from "../../support/histories/claiming-wal.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const FOUR_BILLION = 0xffffffff;

@@ -13,7 +13,6 @@ import { anchor, snapshotImage } from "../../../src/replication/capture/anchor.t
 import { type CaptureOutcome, capture } from "../../../src/replication/capture/capture.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
 import { blockReplacing } from "../../support/blocked-path.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
@@ -21,6 +20,7 @@ import { keysAt, provenHistory } from "../../support/oracles/history-oracle.ts";
 import type { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const { env } = recordingEnv();
 

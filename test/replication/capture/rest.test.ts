@@ -7,13 +7,13 @@ import { chmodSync, copyFileSync, readFileSync, statSync, utimesSync } from "nod
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { readState } from "../../../src/local/state.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 function walSize(path: string): number {
   return statSync(`${path}-wal`).size;

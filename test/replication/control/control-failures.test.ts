@@ -3,11 +3,11 @@ import { expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
 import { RequestPatience } from "../../../src/replication/watch/request-patience.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
   const error = await work.then(

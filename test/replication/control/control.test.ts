@@ -23,12 +23,12 @@ import {
   type ControlServer,
   serveControl,
 } from "../../../src/replication/control/control.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { runtimeFoldersIn } from "../../support/runtime-folders.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const DESTINATION = "s3://memory";

@@ -5,11 +5,11 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
 import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const UPKEEP: MaintenanceOptions = {
   snapshots: { intervalMs: 0, maxChanges: 5, maxIntervalMs: 0, onIdleMs: 0, onStartup: false },

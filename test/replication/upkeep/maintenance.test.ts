@@ -5,12 +5,12 @@ import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-p
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { eventually } from "../../support/eventually.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
 import { askForUpkeep } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
 
 const UPKEEP: MaintenanceOptions = {

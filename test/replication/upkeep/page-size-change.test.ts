@@ -9,7 +9,6 @@ import { remainsOrNull } from "../../../src/replication/attach/spool-remains.ts"
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { listLevel } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
@@ -17,6 +16,7 @@ import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const ROWS = "SELECT id, v FROM t ORDER BY id";

@@ -2,12 +2,12 @@
 import { expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
 import type { MaintenanceOptions, SnapshotPolicy } from "../../../src/replication/context/policies.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { DAY_MS, HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
 
 const OFF: SnapshotPolicy = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: true };

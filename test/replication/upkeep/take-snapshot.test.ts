@@ -5,7 +5,6 @@ import { join } from "node:path";
 import type { Txid } from "../../../src/format/types.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
@@ -13,6 +12,7 @@ import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracl
 import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const { env } = recordingEnv();

@@ -7,11 +7,11 @@ import { rmSync, statSync, writeFileSync } from "node:fs";
 import type { Txid } from "../../../src/format/types.ts";
 import { SpoolWriter } from "../../../src/local/spool.ts";
 import { publish } from "../../../src/replication/upload/publish.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import type { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, type WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const ALL = "SELECT id, hex(v) FROM t ORDER BY id";

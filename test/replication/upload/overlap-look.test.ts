@@ -6,10 +6,10 @@ import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import type { SpoolFile } from "../../../src/local/spool.ts";
 import { OverlapLook } from "../../../src/replication/upload/overlap-look.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const MINUTE_MS = 60_000;

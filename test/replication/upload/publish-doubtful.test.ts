@@ -6,7 +6,6 @@
 import { describe, expect, test } from "bun:test";
 import { hex, sha256 } from "../../../src/format/chain.ts";
 import { type PublishedLink, publish } from "../../../src/replication/upload/publish.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectBody, ObjectHead } from "../../../src/storage/contract/store.ts";
 import type { S3Store } from "../../../src/storage/s3/s3-store.ts";
 import { anyOrder, lockstep, ScheduledBucket } from "../../support/histories/scheduled-bucket.ts";
@@ -18,6 +17,7 @@ import {
   type TinyObject,
 } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const TIME_MS = 1_700_000_000_123;

@@ -6,10 +6,10 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import type { SpoolFile } from "../../../src/local/spool.ts";
 import { publish } from "../../../src/replication/upload/publish.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { spoolTiny, TINY_WRITER, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const KIB = 1024;

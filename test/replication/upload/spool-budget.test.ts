@@ -12,7 +12,6 @@ import {
   type SpoolOwner,
   spoolBytes,
 } from "../../../src/replication/upload/spool-budget.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
@@ -20,6 +19,7 @@ import { recordingEnv } from "../../support/recording-log.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { DAY_MS, ShiftedClock } from "../../support/shifted-clock.ts";
 
 const { env } = recordingEnv();

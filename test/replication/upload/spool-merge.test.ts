@@ -8,12 +8,12 @@ import type { LiveDatabase } from "../../../src/replication/capture/live-databas
 import { mergePending } from "../../../src/replication/upload/spool-merge.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import type { TinyHistory } from "../../support/histories/tiny-history.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 /** Uploads what is pending and restores every point that is left. @returns their TXIDs */

@@ -11,12 +11,12 @@ import type { GatherHost } from "../../../src/replication/upload/upload-gather.t
 import { UploadGather } from "../../../src/replication/upload/upload-gather.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { eventually } from "../../support/eventually.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const ALWAYS: GatherHost = { mergeableAfter: () => 0, exclusively: async (work) => await work() };
 

@@ -8,7 +8,6 @@ import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
@@ -19,6 +18,7 @@ import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const POLICY = { threshold: 2, cooldownMs: 60_000 };
 

@@ -9,7 +9,6 @@ import type { LiveDatabase } from "../../../src/replication/capture/live-databas
 import { asWalrustError, FailureTracker } from "../../../src/replication/context/failure-tracker.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import {
   type BreakerPolicy,
@@ -21,6 +20,7 @@ import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const TICK_MS = 40;
 const MINUTE_MS = 60_000;

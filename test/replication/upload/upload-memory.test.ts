@@ -18,11 +18,11 @@ import {
   uploadPending,
 } from "../../../src/replication/upload/uploader.ts";
 import { keyOf } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { TINY_WRITER } from "../../support/histories/tiny-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const OTHER_WRITER = "f".repeat(32);
 

@@ -11,11 +11,11 @@ import {
 } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, ownOptions, tenant } from "../../support/runs/fleet-run.ts";
 import { askForSnapshot, askForUpkeep } from "../../support/runs/watch-requests.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;

@@ -8,12 +8,12 @@ import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
 import { isBeating } from "../../../src/observability/heartbeat.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, tenant } from "../../support/runs/fleet-run.ts";
 import { targetOf } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const NAMED = { isNamedOnly: true };
 

@@ -5,13 +5,13 @@
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, foundTarget, tenant } from "../../support/runs/fleet-run.ts";
 import { targetOf } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 describe("a find that cannot be watched", () => {

@@ -6,11 +6,11 @@ import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { FleetRun } from "../../support/runs/fleet-run.ts";
 import { newDatabase, targetOf } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const NAMED = { isNamedOnly: true };
 const ROWS = "SELECT v FROM t ORDER BY id";

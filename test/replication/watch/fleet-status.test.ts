@@ -6,13 +6,13 @@ import { existsSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { Validation } from "../../../src/replication/context/watch-events.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { provenHistory } from "../../support/oracles/history-oracle.ts";
 import { isWalFree } from "../../support/processes/outside-checkpoint.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, ownOptions, tenant } from "../../support/runs/fleet-run.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { FaultyStore, gate, hang, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 /** A store that refuses all requests for one name. */
 function storeWithout(memory: MemoryStore): { store: FaultyStore; away: Set<string> } {

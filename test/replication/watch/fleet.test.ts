@@ -7,7 +7,6 @@ import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { takeHostLockOrNull } from "../../../src/database/files/host-lock.ts";
 import { askWatchByNameOrNull } from "../../../src/replication/control/control.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { isWalFree } from "../../support/processes/outside-checkpoint.ts";
@@ -16,6 +15,7 @@ import { FleetRun, foundTarget, tenant, tenants } from "../../support/runs/fleet
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 async function expectSame(store: MemoryStore, path: string, name: string): Promise<void> {

@@ -4,13 +4,13 @@
  */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
 
 const BREAKER = { threshold: 3, cooldownMs: 60_000 };

@@ -4,11 +4,11 @@
  */
 import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
 
 const ROWS = "SELECT id, v FROM t ORDER BY id";

@@ -6,12 +6,12 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { blockReplacing } from "../../support/blocked-path.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, hang, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 function stateTxid(path: string): number {
   const reading = readState(stateFolderOf(path));

@@ -4,12 +4,12 @@
  */
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { keysAt, newestImage } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 async function expectSame(store: MemoryStore, path: string, name = "app"): Promise<void> {
   expect(Buffer.compare(await newestImage(store, name), imageOf(path))).toBe(0);

@@ -3,11 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 describe("watch", () => {

@@ -7,13 +7,13 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { keysAt, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const WRITER = join(import.meta.dir, "../../support/processes/hostile-writer.ts");

@@ -5,12 +5,12 @@
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, linkSync, rmSync, writeFileSync } from "node:fs";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { eventually } from "../../support/eventually.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, type WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const ROWS = "SELECT id, v FROM t ORDER BY id";
 const runs: WatchRun[] = [];

@@ -4,13 +4,13 @@
  */
 import { describe, expect, test } from "bun:test";
 import type { Validation } from "../../../src/replication/context/watch-events.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { UnfinishedUpload } from "../../../src/storage/contract/store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const DAY_MS = 24 * 3_600_000;
 

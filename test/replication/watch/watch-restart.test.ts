@@ -9,7 +9,6 @@ import { type DatabaseState, readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
@@ -17,6 +16,7 @@ import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracl
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 function stateOf(path: string): DatabaseState {

@@ -7,13 +7,13 @@ import { renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { cloneFolderOf, copyFolderOf } from "../../support/histories/copied-folder.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const COPIED = "the local state was copied here from another folder or machine";

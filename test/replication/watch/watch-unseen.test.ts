@@ -6,11 +6,11 @@ import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
 import { tempFolder } from "../../support/temp.ts";
 

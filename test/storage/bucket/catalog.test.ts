@@ -13,10 +13,10 @@ import {
   readTrailer,
 } from "../../../src/storage/bucket/catalog.ts";
 import { listDatabases } from "../../../src/storage/bucket/database-walk.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { recordBucket } from "../../support/histories/recorded-bucket.ts";
 import { keysAt, readObject } from "../../support/oracles/history-oracle.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const LAYOUTS = ["s3", "file"] as const;
 

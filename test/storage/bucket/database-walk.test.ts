@@ -9,8 +9,8 @@ import {
   type WalkedDatabase,
   walkDatabases,
 } from "../../../src/storage/bucket/database-walk.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 type Layout = "s3" | "file";
 

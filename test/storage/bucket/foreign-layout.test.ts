@@ -13,7 +13,6 @@ import {
   foreignErrorOr,
   isDoubtful,
 } from "../../../src/storage/bucket/foreign-layout.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import {
   FOREIGN_BUCKETS,
@@ -26,6 +25,7 @@ import {
 } from "../../support/histories/foreign-buckets.ts";
 import { putTiny, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const LAYOUTS = ["s3", "file"] as const;
 const VECTORS = join(import.meta.dir, "../../format/vectors/litestream");

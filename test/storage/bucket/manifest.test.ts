@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { buildManifest, readManifest, writeManifest } from "../../../src/storage/bucket/manifest.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 function object(level: number, minTxid: number, maxTxid: number, sizeBytes: number): LtxObject {
   const key = `app/${level}/${minTxid}-${maxTxid}`;

@@ -1,6 +1,6 @@
 /** MemoryStore passes the contract, and its options do what they say. */
 import { expect, test } from "bun:test";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { storeContract } from "./contract.ts";
 import { textBody } from "./store-helpers.ts";
 

@@ -2,11 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { DEFAULT_RETRY, NO_RETRY, retryDelayMs, withRetry } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Slots } from "../../../src/storage/guard/slots.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { expectCode, keysOf, patternBytes, text, textBody } from "./store-helpers.ts";
 
 const transient = new WalrustError("storage", "try again", { retryable: true });

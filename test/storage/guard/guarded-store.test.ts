@@ -2,7 +2,6 @@
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { WalrustError } from "../../../src/errors.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import { objectBody } from "../../../src/storage/contract/object-body.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore } from "../../../src/storage/contract/store.ts";
@@ -15,6 +14,7 @@ import {
 import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { storeContract } from "../contract/contract.ts";
 import { expectCode, keysOf, quickEnv, textBody } from "../contract/store-helpers.ts";
 

@@ -7,12 +7,12 @@ import { basename, join } from "node:path";
 import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
 import { SENT_FOLDER } from "../../../src/local/spool.ts";
 import type { CompactionTarget } from "../../../src/replication/upkeep/compaction.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { readObject } from "../oracles/history-oracle.ts";
 import { recordingEnv } from "../recording-log.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { FaultyStore } from "../servers/faulty-store.ts";
+import { MemoryStore } from "../servers/memory-store.ts";
 import { tempFolder } from "../temp.ts";
 import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "./tiny-history.ts";
 

@@ -13,11 +13,11 @@ import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { planRetention } from "../../../src/replication/upkeep/retention.ts";
 import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { KeptKey, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { recordingEnv } from "../recording-log.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { FaultyStore, unreachable } from "../servers/faulty-store.ts";
+import { MemoryStore } from "../servers/memory-store.ts";
 import { tempFolder } from "../temp.ts";
 import { putTiny, TINY_WRITER, TinyHistory, type TinyObject } from "./tiny-history.ts";
 

@@ -1,12 +1,13 @@
 /**
  * A bucket with a history whose images were recorded as it grew, and copies of it that a test may damage.
  */
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
+
 import type { ObjectMetadata, ObjectStore } from "../../../src/storage/contract/store.ts";
 import { imageOf } from "../oracles/database-image.ts";
 import { allKeys, keysAt, provenHistory, readObject } from "../oracles/history-oracle.ts";
 import { waitUntil } from "../processes/sqlite-process.ts";
 import { newDatabase, watchOne } from "../runs/watch-run.ts";
+import { MemoryStore } from "../servers/memory-store.ts";
 
 /** A database's history in a store: what it was at each TXID, and when. */
 export interface RecordedBucket {

@@ -21,11 +21,11 @@ import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { SnapshotClock } from "../../../src/replication/upkeep/schedule.ts";
 import { type UploadLane, uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { MemoryStore } from "../../../src/storage/contract/memory-store.ts";
 import type { ListOptions, ObjectInfo } from "../../../src/storage/contract/store.ts";
 import { recordingEnv } from "../recording-log.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { FaultyStore } from "../servers/faulty-store.ts";
+import { MemoryStore } from "../servers/memory-store.ts";
 import { tempFolder } from "../temp.ts";
 import { TINY_WRITER } from "./tiny-history.ts";
 

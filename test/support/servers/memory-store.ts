@@ -1,12 +1,12 @@
 /**
- * An ObjectStore in memory, for tests and the simulation: the same order and the same errors as the others,
- * and no faults of its own. Faults are injected by a wrapper around it.
+ * An ObjectStore in memory, for tests and the simulation. It gives the same order and the same errors as the
+ * stores of `src/storage`, and has no faults of its own: a wrapper around it injects faults.
  *
  * Invariant: an entry's bytes are a copy that never changes; an overwrite replaces the entry.
  */
-import { type Env, SILENT_LOG, systemEnv } from "../../env.ts";
-import { WalrustError } from "../../errors.ts";
-import { objectBodyOfBytes, putBodyChunks, putBodySize } from "./object-body.ts";
+import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { WalrustError } from "../../../src/errors.ts";
+import { objectBodyOfBytes, putBodyChunks, putBodySize } from "../../../src/storage/contract/object-body.ts";
 import {
   assertFolderPrefix,
   assertObjectKey,
@@ -14,7 +14,7 @@ import {
   assertObjectPrefix,
   clampRange,
   compareKeys,
-} from "./object-rules.ts";
+} from "../../../src/storage/contract/object-rules.ts";
 import type {
   ByteRange,
   KeptKey,
@@ -27,7 +27,7 @@ import type {
   PutBody,
   PutOptions,
   StoreCapabilities,
-} from "./store.ts";
+} from "../../../src/storage/contract/store.ts";
 
 interface Entry {
   readonly bytes: Uint8Array;
