@@ -14,7 +14,8 @@ const CLEAN: Texts = { "src/main.ts": HEADER };
 
 async function readProject(): Promise<Texts> {
   const texts: Record<string, string> = {};
-  for (const path of new Bun.Glob("{src,test,scripts}/**/*.{ts,md}").scanSync({ cwd: ROOT })) {
+  const found = new Bun.Glob("{src,test,scripts}/**/*.{ts,md}").scanSync({ cwd: ROOT });
+  for (const path of ["README.md", "LICENSE", ...found]) {
     texts[path] = await Bun.file(join(ROOT, path)).text();
   }
   return texts;
@@ -143,6 +144,21 @@ describe("findViolations catches", () => {
     expect(found.map((one) => [one.path, one.rule])).toEqual([["src/storage/s3/plan.ts", "basename"]]);
   });
 
+  test.each([
+    ["a file that is not there", "src/format/README.md", "[a](ltx.ts)", "ltx.ts"],
+    ["a folder that is not there", "README.md", "[a](src/format/)", "src/format/"],
+    ["a place outside of the project", "README.md", "[a](../README.md)", "../README.md"],
+    ["a heading that is not there", "README.md", "# A\n\n[b](#b)", "#b"],
+    ["a heading that another file lacks", "src/README.md", "[a](../README.md#b)", "../README.md#b"],
+    ["a heading that stands only in a block", "README.md", "```sh x\n# b\n```\n[b](#b)", "#b"],
+    ["a heading that occurs only once", "README.md", "# A\n\n[a](#a-1)", "#a-1"],
+  ])("link: to %s", async (_what, path, text, target) => {
+    const found = await findViolations({ "README.md": "# A", ...CLEAN, [path]: text });
+    expect(found.map((one) => [one.path, one.rule, one.message])).toEqual([
+      [path, "link", `${target} leads nowhere`],
+    ]);
+  });
+
   test("the line of what it found", async () => {
     const found = await findViolations({ ...CLEAN, "test/a.ts": `${HEADER}\n\n// TODO\n` });
     expect(found.map(formatViolation)).toEqual(["test/a.ts:6: to-do: TODO: do it, or open an issue"]);
@@ -217,6 +233,15 @@ test.each(IMPORTS)(
     expect(directions.map((one) => one.path)).toEqual(isAllowed ? [] : [from]);
   },
 );
+
+test("findViolations leaves alone links that lead somewhere, to elsewhere, or stand in code", async () => {
+  const texts = {
+    ...CLEAN,
+    "README.md": "# A\n[own](#a) [file](src/main.ts) [folder](src/) [web](https://example.com/x)\n",
+    "src/README.md": "# B\n# B\n[up](../README.md#a) [again](#b-1) `[a](code)`\n```sh x\n[b](block)\n```\n",
+  };
+  expect(await findViolations(texts)).toEqual([]);
+});
 
 /** What looks like a violation and is none: path, code. */
 const HARMLESS: readonly (readonly [path: string, code: string])[] = [

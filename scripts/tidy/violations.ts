@@ -4,6 +4,7 @@
  */
 import { banViolations } from "./bans.ts";
 import { importViolations } from "./imports.ts";
+import { linkViolations } from "./links.ts";
 import { basenameViolations, folderViolations, readmeViolations, shapeViolations } from "./shape.ts";
 import { parseFiles, type Texts } from "./syntax.ts";
 
@@ -24,6 +25,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
     ...readmeViolations(texts),
     ...folderViolations(texts),
     ...basenameViolations(texts),
+    ...linkViolations(texts),
     ...importViolations(files),
     ...banViolations(files),
   ];

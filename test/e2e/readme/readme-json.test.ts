@@ -5,14 +5,18 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import packageJson from "../../../package.json";
 import { CONDITION_HEALTH } from "../../../src/errors.ts";
+import { healthReport } from "../../../src/observability/health.ts";
+import { noticeBody } from "../../../src/observability/webhook-notice.ts";
 import type { ReplicaEvent } from "../../../src/recovery/replica/replica.ts";
 import { FINDING_SEVERITIES } from "../../../src/recovery/verify/verify-report.ts";
 import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
+import { statusOf } from "../../observability/samples.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type OpenPaths, shapeDifferences } from "../../support/oracles/json-shape.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
-import { blockOf, namesOf, README } from "../../support/readme/readme-blocks.ts";
+import { blockOf, namesOf, sectionOf } from "../../support/readme/readme-blocks.ts";
 import { Sandbox } from "../../support/readme/readme-sandbox.ts";
 import { testWith } from "../../support/servers/peers.ts";
 
@@ -20,13 +24,14 @@ setDefaultTimeout(60_000);
 
 /** Where an example says less than the program prints. */
 const OPEN: Readonly<Record<string, OpenPaths>> = {
+  health: { maps: ["databases"] },
   list: { maps: ["databases[].restorable"] },
   explain: { values: ["settings[].value", "databases[].settings[].value"] },
   error: { maps: ["error.context"] },
 };
 
 testWith("sqlite3")("README.md: every json example has the shape of what is printed", async () => {
-  const printed = await printAll(await Sandbox.open());
+  const printed = { ...(await printAll(await Sandbox.open())), ...observed() };
   expect(Object.keys(printed).toSorted()).toEqual(namesOf("json").toSorted());
   const differences = Object.entries(printed).flatMap(([name, document]) =>
     shapeDifferences(exampleOf(name), document, OPEN[name]).map((difference) => `${name}: ${difference}`),
@@ -68,6 +73,26 @@ async function printAll(sandbox: Sandbox): Promise<Record<string, unknown>> {
     compact: await dueCompaction(sandbox),
     restore: await sandbox.json("walrust restore shop -o restored.db --json"),
     error: JSON.parse(error.stdout) as unknown,
+  };
+}
+
+/** The answer of /health and the body of a webhook, of a database that nobody else may write to. */
+function observed(): Record<string, unknown> {
+  const condition = { code: "not-shared", health: "unhealthy", message: "m", hint: "h" } as const;
+  const timeMs = Date.UTC(2026, 0, 15);
+  const report = healthReport([statusOf({ conditions: [condition] })], {
+    version: packageJson.version,
+    uptimeMs: 1_000,
+    lastUploadTimeMs: timeMs,
+    sinceUploadMs: 0,
+    failingMs: () => 0,
+    errorsLastHour: () => 0,
+    storeConditions: [{ ...condition, code: "weak-writes", health: "degraded" }],
+  });
+  const notice = { event: "sync_failed", database: "app", error: "e", attempts: 1, closes: [] } as const;
+  return {
+    health: JSON.parse(JSON.stringify(report)) as unknown,
+    webhook: JSON.parse(noticeBody({ ...notice, timeMs, writer: "0f3a" }, "vm1", [])) as unknown,
   };
 }
 
@@ -157,14 +182,14 @@ test("README.md: the events of watch are those that the text names", () => {
 });
 
 test("README.md: the conditions of /health are those that the table names", () => {
-  const [, table = ""] = /^### Conditions in \/health$([\s\S]*?)^## /m.exec(README) ?? [];
+  const table = sectionOf("Conditions in /health");
   const rows = [...table.matchAll(/^\| `([\w-]+)` \| (\w+) \| (\S.*) \| (\S.*) \|$/gm)];
   const named = rows.map(([, code, health]) => [code, health] as const);
   expect(named.toSorted()).toEqual(Object.entries(CONDITION_HEALTH).toSorted());
 });
 
 test("README.md: the warnings of verify are those that the text names", () => {
-  const [, said = ""] = /^`verify`: .*These codes are warnings: ([^.]*)\./m.exec(README) ?? [];
+  const [, said = ""] = /^`verify`: .*These codes are warnings: ([^.]*)\./m.exec(sectionOf("JSON")) ?? [];
   const named = [...said.matchAll(/`([\w-]+)`/g)].map(([, code]) => code!);
   const warnings = Object.entries(FINDING_SEVERITIES).filter(([, severity]) => severity === "warning");
   expect(named.toSorted()).toEqual(warnings.map(([code]) => code).toSorted());
@@ -180,7 +205,7 @@ const REPLICA_EVENTS: Record<ReplicaEvent["event"], "when all is well" | "when i
 };
 
 testWith("sqlite3")("README.md: the events of replicate are those that the text names", async () => {
-  const [, said = ""] = /^`replicate`: (.*)$/m.exec(README) ?? [];
+  const [, said = ""] = /^`replicate`: (.*)$/m.exec(sectionOf("JSON")) ?? [];
   const named = [...said.matchAll(/`(\w+)`/g)].map(([, word]) => word!);
   expect(named.toSorted()).toEqual(Object.keys(REPLICA_EVENTS).toSorted());
   const good = Object.entries(REPLICA_EVENTS).filter(([, when]) => when === "when all is well");

@@ -1,35 +1,34 @@
 /**
- * README.md as a page: every example is named and is run by readme-shell, readme-config or readme-json;
- * every link leads somewhere; the reader of the page (readme-blocks.ts) is tested on texts of its own.
+ * The README.md files as pages: every example is named and is run by readme-shell, readme-config or
+ * readme-json; every link leads somewhere. The reader of the pages (readme-blocks.ts) is tested on texts of
+ * its own.
  */
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { anchorOf, anchorsOf, headingsOf, linksOf, linkViolations } from "../../../scripts/tidy/links.ts";
+import { formatViolation } from "../../../scripts/tidy/violations.ts";
 import { shapeDifferences } from "../../support/oracles/json-shape.ts";
 import {
-  anchorOf,
   fenceMistakes,
-  headingsOf,
   LANGUAGES,
-  linksOf,
   namesOf,
   parseBlocks,
   README,
+  READMES,
   ROOT,
+  sectionOf,
 } from "../../support/readme/readme-blocks.ts";
 import { SUBSTITUTIONS } from "../../support/readme/readme-sandbox.ts";
 
 describe("README.md", () => {
-  test("names every example, once, in a language that a test runs", () => {
-    expect(fenceMistakes(README)).toEqual([]);
+  test("names every example, once in all files, in a language that a test runs", () => {
+    expect(fenceMistakes(READMES)).toEqual([]);
     for (const language of LANGUAGES) expect(namesOf(language).length).toBeGreaterThan(0);
   });
 
   test("links to headings and files that are there", () => {
-    const anchors = new Set(headingsOf(README).map(anchorOf));
-    const links = linksOf(README).filter((target) => !target.startsWith("https://"));
-    expect(links).toContain("#configuration");
-    expect(links.filter((target) => !leadsSomewhere(target, anchors))).toEqual([]);
+    const found = linkViolations({ ...READMES, ...otherFiles() });
+    expect(found.map(formatViolation)).toEqual([]);
+    for (const text of Object.values(READMES)) expect(anchorsOf(text).size).toBeGreaterThan(0);
   });
 
   test("lists in its contents the sections that there are", () => {
@@ -41,16 +40,30 @@ describe("README.md", () => {
   test.each(SUBSTITUTIONS.map(({ found, why }) => [found.source, found, why] as const))(
     "has what the sandbox replaces: %s",
     (_source, found) => {
-      const examples = parseBlocks(README).map(({ text }) => text);
-      expect(examples.some((text) => text.search(found) >= 0)).toBe(true);
+      const examples = Object.values(READMES).flatMap(parseBlocks);
+      expect(examples.some(({ text }) => text.search(found) >= 0)).toBe(true);
     },
   );
 });
 
-function leadsSomewhere(target: string, anchors: ReadonlySet<string>): boolean {
-  const [path = "", anchor = ""] = target.split("#");
-  return path === "" ? anchors.has(anchor) : existsSync(join(ROOT, path));
+/** The project's other files, as targets of links. */
+function otherFiles(): Record<string, string> {
+  const paths = new Bun.Glob("{src,test,scripts}/**/*.{ts,txt}").scanSync({ cwd: ROOT });
+  return Object.fromEntries(["LICENSE", ...paths].map((path) => [path, ""]));
 }
+
+describe("sectionOf", () => {
+  test("gives what stands below a heading up to the next one of its rank, with blocks", () => {
+    const section = sectionOf("First steps");
+    expect(section).toContain("```sh first-databases\n");
+    expect(section).not.toMatch(/^## /m);
+  });
+
+  test("rejects a heading that no file has, and one that several have", () => {
+    expect(() => sectionOf("Nowhere")).toThrow("0 sections are called Nowhere, expected 1");
+    expect(() => sectionOf("What must never happen here")).toThrow("sections are called What must");
+  });
+});
 
 describe("parseBlocks", () => {
   const TEXT = "# A\n\nOne\nlead:\n\n```sh first\nls\n\npwd\n```\n\n```\npicture\n```\n";
@@ -71,15 +84,17 @@ describe("fenceMistakes", () => {
   const block = (fence: string): string => `\`\`\`${fence}\nx\n\`\`\`\n`;
 
   test.each([
-    ["a block without a name", "sh", "line 1: a sh block without a name"],
-    ["a language that nothing runs", "yaml a", "line 1: nothing runs yaml"],
+    ["a block without a name", "sh", "a.md:1: a sh block without a name"],
+    ["a language that nothing runs", "yaml a", "a.md:1: nothing runs yaml"],
   ])("finds %s", (_what, fence, said) => {
-    expect(fenceMistakes(block(fence))).toEqual([said]);
+    expect(fenceMistakes({ "a.md": block(fence) })).toEqual([said]);
   });
 
   test("finds a name that is used twice, and lets one in two languages be", () => {
-    expect(fenceMistakes(block("sh a") + block("json a"))).toEqual([]);
-    expect(fenceMistakes(block("sh a") + block("sh a"))).toEqual(["line 4: sh a is there twice"]);
+    expect(fenceMistakes({ "a.md": block("sh a") + block("json a") })).toEqual([]);
+    const mistake = "sh a is there twice";
+    expect(fenceMistakes({ "a.md": block("sh a") + block("sh a") })).toEqual([`a.md:4: ${mistake}`]);
+    expect(fenceMistakes({ "a.md": block("sh a"), "b.md": block("sh a") })).toEqual([`b.md:1: ${mistake}`]);
   });
 });
 

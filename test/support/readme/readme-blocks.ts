@@ -1,10 +1,13 @@
 /**
- * README.md as the tests read it: its fenced examples by name, its headings and its links.
+ * The README.md files as the tests read them: the front page and the references of the rooms, with their
+ * fenced examples by name and their sections by heading.
  *
- * An example's fence says what it is and what it is called: `sh first-watch`, `toml config`, `json list`.
+ * A fence names the language and the example: `sh first-watch`, `toml config`, `json list`. A name stands
+ * once in all files, so an example may move from one file to another without a change of its test.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { withoutBlocks } from "../../../scripts/tidy/links.ts";
 
 /** The languages an example is written in; each has its table of runs in test/e2e/readme-*.test.ts. */
 export const LANGUAGES = ["sh", "toml", "json"] as const;
@@ -29,8 +32,17 @@ export interface Block {
 /** The folder of the project. */
 export const ROOT = join(import.meta.dir, "../../..");
 
-/** README.md. */
-export const README = readFileSync(join(ROOT, "README.md"), "utf8");
+/** Every README.md of the project: its text by its path from the project's folder. */
+export const READMES: Readonly<Record<string, string>> = Object.fromEntries(
+  ["README.md", ...new Bun.Glob("{src,test,scripts}/**/README.md").scanSync({ cwd: ROOT })]
+    .toSorted()
+    .map((path) => [path, readFileSync(join(ROOT, path), "utf8")]),
+);
+
+/** The front page. */
+export const README = READMES["README.md"]!;
+
+const BLOCKS = Object.values(READMES).flatMap(parseBlocks);
 
 /** The fenced blocks of a Markdown text, in their order. @throws Error for a fence that is not closed */
 export function parseBlocks(text: string): Block[] {
@@ -58,52 +70,58 @@ function paragraphBefore(lines: readonly string[], index: number): string {
   return lines.slice(begin + 1, end).join("\n");
 }
 
-/** The names of the examples in one language, in their order. */
+/** The names of the examples in one language, over all files. */
 export function namesOf(language: Language): string[] {
-  return parseBlocks(README)
-    .filter((block) => block.language === language)
-    .map(({ name }) => name);
+  return BLOCKS.filter((block) => block.language === language).map(({ name }) => name);
 }
 
-/** One example of the README. @throws Error when it is not there */
+/** One example, in whichever file it stands. @throws Error when no file has it */
 export function blockOf(language: Language, name: string): Block {
-  const found = parseBlocks(README).find((block) => block.language === language && block.name === name);
-  if (found === undefined) throw new Error(`README.md has no block \`${language} ${name}\``);
+  const found = BLOCKS.find((block) => block.language === language && block.name === name);
+  if (found === undefined) throw new Error(`no README.md has a block \`${language} ${name}\``);
   return found;
 }
 
-/** What is wrong with the fences of a text: an example without a name, a name used twice, a language. */
-export function fenceMistakes(text: string): string[] {
+/**
+ * The text below a heading up to the next heading of its rank or a higher one, in whichever file it stands.
+ * @throws Error unless exactly one file has that heading, once
+ */
+export function sectionOf(heading: string): string {
+  const sections = Object.values(READMES).flatMap((text) => sectionsBelow(text, heading));
+  if (sections.length !== 1) throw new Error(`${sections.length} sections are called ${heading}, expected 1`);
+  return sections[0]!;
+}
+
+function sectionsBelow(text: string, heading: string): string[] {
+  const lines = text.split("\n");
+  const ranks = withoutBlocks(text)
+    .split("\n")
+    .map((line) => /^(#{1,6}) /.exec(line)?.[1]?.length ?? Number.POSITIVE_INFINITY);
+  return lines.flatMap((line, index) => {
+    const rank = ranks[index]!;
+    if (line !== `${"#".repeat(Math.min(rank, 6))} ${heading}`) return [];
+    const next = ranks.findIndex((other, at) => at > index && other <= rank);
+    return [lines.slice(index + 1, next === -1 ? undefined : next).join("\n")];
+  });
+}
+
+/**
+ * Mistakes in the fences of files, by path: an example without a name, a name used twice, a language that
+ * nothing runs.
+ */
+export function fenceMistakes(texts: Readonly<Record<string, string>>): string[] {
   const mistakes: string[] = [];
   const seen = new Set<string>();
-  for (const { language, name, line } of parseBlocks(text)) {
-    if (language === "") continue;
-    const label = `${language} ${name}`;
-    if (!LANGUAGES.some((known) => known === language))
-      mistakes.push(`line ${line}: nothing runs ${language}`);
-    else if (name === "") mistakes.push(`line ${line}: a ${language} block without a name`);
-    else if (seen.has(label)) mistakes.push(`line ${line}: ${label} is there twice`);
-    seen.add(label);
+  for (const [path, text] of Object.entries(texts)) {
+    for (const { language, name, line } of parseBlocks(text)) {
+      if (language === "") continue;
+      const label = `${language} ${name}`;
+      const at = `${path}:${line}`;
+      if (!LANGUAGES.some((known) => known === language)) mistakes.push(`${at}: nothing runs ${language}`);
+      else if (name === "") mistakes.push(`${at}: a ${language} block without a name`);
+      else if (seen.has(label)) mistakes.push(`${at}: ${label} is there twice`);
+      seen.add(label);
+    }
   }
   return mistakes;
-}
-
-/** Where a heading can be linked to, as GitHub makes it: small letters, no punctuation, hyphens. */
-export function anchorOf(heading: string): string {
-  const plain = heading.replaceAll(/[`*]/g, "").toLowerCase();
-  return plain.replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-");
-}
-
-/** The headings of a Markdown text, outside of its blocks. */
-export function headingsOf(text: string): string[] {
-  return [...withoutBlocks(text).matchAll(/^#{1,6} (.+)$/gm)].map(([, heading]) => heading!);
-}
-
-/** The targets of a Markdown text's links, outside of its blocks. */
-export function linksOf(text: string): string[] {
-  return [...withoutBlocks(text).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!);
-}
-
-function withoutBlocks(text: string): string {
-  return text.replaceAll(/^```[\s\S]*?^```$/gm, "");
 }
