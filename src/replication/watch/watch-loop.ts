@@ -23,7 +23,7 @@ import type { WatchEvent } from "../context/watch-events.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
-import { enforceSpoolBudget, overShare } from "../upload/spool-budget.ts";
+import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
 import type { DatabaseWatcher } from "./database-watcher.ts";
 import { type Discover, Discovery } from "./discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { SENT_FOLDER } from "../../../src/local/spool.ts";
+import { totalUse } from "../../../src/local/spool-budget.ts";
 import { keepSent } from "../../../src/local/spool-cache.ts";
 import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
@@ -10,8 +11,8 @@ import {
   enforceSpoolBudget,
   overShare,
   type SpoolOwner,
-  spoolBytes,
-} from "../../../src/replication/upload/spool-budget.ts";
+  spoolUseOf,
+} from "../../../src/replication/upload/spool-limit.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
@@ -41,50 +42,50 @@ function owner(
 
 test("enforceSpoolBudget below its limit touches nothing", () => {
   const one = owner(20, 10);
-  const { pending, sent } = spoolBytes([one]);
-  expect(enforceSpoolBudget([one], pending + sent, false, env)).toBe(false);
-  expect(spoolBytes([one])).toEqual({ pending, sent });
+  const { pendingBytes, sentBytes } = spoolUseOf(one);
+  expect(enforceSpoolBudget([one], pendingBytes + sentBytes, false, env)).toBe(false);
+  expect(spoolUseOf(one)).toEqual({ pendingBytes, sentBytes });
 });
 
 test("enforceSpoolBudget takes kept files first, then merges, then stops captures", () => {
   const one = owner(40, 10);
-  const { pending, sent } = spoolBytes([one]);
-  expect(enforceSpoolBudget([one], pending + sent - 1, false, env)).toBe(false);
-  expect(spoolBytes([one]).sent).toBeLessThan(sent);
+  const { pendingBytes, sentBytes } = spoolUseOf(one);
+  expect(enforceSpoolBudget([one], pendingBytes + sentBytes - 1, false, env)).toBe(false);
+  expect(spoolUseOf(one).sentBytes).toBeLessThan(sentBytes);
   expect(one.live.pending.length).toBe(30);
-  expect(enforceSpoolBudget([one], pending - 1, false, env)).toBe(false);
+  expect(enforceSpoolBudget([one], pendingBytes - 1, false, env)).toBe(false);
   expect(one.live.pending.length).toBe(3);
-  const merged = spoolBytes([one]);
-  expect(merged.sent).toBe(0);
-  expect(enforceSpoolBudget([one], merged.pending - 1, false, env)).toBe(true);
+  const merged = spoolUseOf(one);
+  expect(merged.sentBytes).toBe(0);
+  expect(enforceSpoolBudget([one], merged.pendingBytes - 1, false, env)).toBe(true);
   expect(one.live.pending.length).toBe(3);
 });
 
 test("enforceSpoolBudget lets captures go on below eight tenths, not just below its limit", () => {
   const one = owner(9, 0, false);
-  const { pending } = spoolBytes([one]);
-  expect(enforceSpoolBudget([one], pending * 1.1, true, env)).toBe(true);
-  expect(enforceSpoolBudget([one], pending * 1.1, false, env)).toBe(false);
-  expect(enforceSpoolBudget([one], pending * 1.3, true, env)).toBe(false);
+  const { pendingBytes } = spoolUseOf(one);
+  expect(enforceSpoolBudget([one], pendingBytes * 1.1, true, env)).toBe(true);
+  expect(enforceSpoolBudget([one], pendingBytes * 1.1, false, env)).toBe(false);
+  expect(enforceSpoolBudget([one], pendingBytes * 1.3, true, env)).toBe(false);
 });
 
 test("enforceSpoolBudget merges only where it may, and counts all databases", () => {
   const [free, held] = [owner(20, 0), owner(20, 0, false)];
   const all = [free, held, { name: "none", live: null, mayMerge: true }];
-  const { pending } = spoolBytes(all);
-  enforceSpoolBudget(all, pending - 1, false, env);
+  const { pendingBytes } = totalUse(all.map(spoolUseOf));
+  enforceSpoolBudget(all, pendingBytes - 1, false, env);
   expect([free.live.pending.length, held.live.pending.length]).toEqual([3, 20]);
 });
 
 test("overShare stops whoever holds more than a share, the others not before twice the limit", () => {
   const [large, small] = [owner(40, 0, false), owner(2, 0, false)];
   const all = [large, small, { name: "none", live: null, mayMerge: true }];
-  const { pending } = spoolBytes(all);
-  expect([...overShare(all, pending - 1)]).toEqual([large]);
-  expect([...overShare(all, pending * 100)]).toEqual([]);
-  expect([...overShare(all, Math.floor(pending / 2) - 1)]).toEqual(all);
+  const { pendingBytes } = totalUse(all.map(spoolUseOf));
+  expect([...overShare(all, pendingBytes - 1)]).toEqual([large]);
+  expect([...overShare(all, pendingBytes * 100)]).toEqual([]);
+  expect([...overShare(all, Math.floor(pendingBytes / 2) - 1)]).toEqual(all);
   // One alone is stopped by what stops all.
-  expect([...overShare([large], spoolBytes([large]).pending - 1)]).toEqual([large]);
+  expect([...overShare([large], spoolUseOf(large).pendingBytes - 1)]).toEqual([large]);
 });
 
 /** A watch whose spool is small, before a store that a test can take away. */
