@@ -49,6 +49,15 @@ export function isChainLink(file: { level: number; maxTxid: Txid }): boolean {
   return file.level === 0 || file.maxTxid === 1;
 }
 
+/**
+ * The newest TXID whose upload the store has acknowledged; 0 before the first.
+ * @param stateTxid the newest captured TXID
+ * @param pending the files that wait, in the order of upload
+ */
+export function uploadedTxidOf(stateTxid: Txid | 0, pending: readonly SpoolFile[]): Txid {
+  return ((pending.find(isChainLink)?.minTxid ?? stateTxid + 1) - 1) as Txid;
+}
+
 /** The name of a complete file. */
 export function spoolFileName(level: number, minTxid: Txid, maxTxid: Txid): string {
   return `${level.toString(16).padStart(4, "0")}-${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;

@@ -23,6 +23,7 @@ import {
   type SpoolFile,
   SpoolWriter,
   spoolChunks,
+  uploadedTxidOf,
 } from "../../src/local/spool.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -254,4 +255,20 @@ describe("spoolChunks", () => {
     rmSync(file.path);
     expect(() => [...spoolChunks(file)]).toThrow();
   });
+});
+
+describe("uploadedTxidOf", () => {
+  const file = (level: number, minTxid: number, maxTxid: number): SpoolFile =>
+    ({ level, minTxid, maxTxid }) as SpoolFile;
+  const cases: [string, number, SpoolFile[], number][] = [
+    ["nothing was ever captured", 0, [], 0],
+    ["only the first snapshot waits", 1, [file(9, 1, 1)], 0],
+    ["nothing waits", 7, [], 7],
+    ["increments wait", 7, [file(0, 5, 6), file(0, 7, 7)], 4],
+    ["a later snapshot that waits is no link", 7, [file(9, 1, 7)], 7],
+    ["a snapshot waits before an increment", 7, [file(9, 1, 6), file(0, 7, 7)], 6],
+  ];
+  for (const [title, stateTxid, pending, expected] of cases) {
+    test(title, () => expect(Number(uploadedTxidOf(stateTxid as Txid, pending))).toBe(expected));
+  }
 });

@@ -25,7 +25,7 @@ import { CHAIN_ZERO, hex } from "../../format/chain.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../../format/ltx.ts";
 import { NO_CHECKSUM, TXID_MAX } from "../../format/types.ts";
-import { clearSpool, loadSpool, type SpoolFile } from "../../local/spool.ts";
+import { clearSpool, loadSpool, type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import { sentBytes } from "../../local/spool-cache.ts";
 import {
   type DatabaseState,
@@ -51,12 +51,7 @@ import type { LiveDatabase } from "../capture/live-database.ts";
 import { gatherWalEvidence } from "../capture/wal-evidence.ts";
 import type { OwnWriters } from "../context/own-writers.ts";
 import { assertNotMarked, writerText } from "../upload/foreign-mark.ts";
-import {
-  type RemoteStatus,
-  remoteStatus,
-  unconfirmedOrNull,
-  uploadedTxidOf,
-} from "../upload/remote-status.ts";
+import { type RemoteStatus, remoteStatus, unconfirmedOrNull } from "../upload/remote-status.ts";
 import { adoptedTimeMs } from "./adopted-time.ts";
 import { areSumsSound } from "./sums-replay.ts";
 

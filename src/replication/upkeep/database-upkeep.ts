@@ -4,7 +4,7 @@
  * so is its end.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
-import { isChainLink, isSnapshotFile } from "../../local/spool.ts";
+import { isSnapshotFile, uploadedTxidOf } from "../../local/spool.ts";
 import { pruneSent } from "../../local/spool-cache.ts";
 import { isSuspension } from "../../storage/guard/circuit-breaker.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
@@ -84,7 +84,7 @@ export class DatabaseUpkeep {
     if (nowMs >= this.#validationDueMs) return this.#startValidation(nowMs);
     if (this.#isReconcileDue(live, nowMs)) return this.#startReconcile(live, state.writer);
     if (maintenance === null || !this.#pause.isOver(nowMs)) return;
-    const txid = (live.pending.find(isChainLink)?.minTxid ?? state.txid + 1) - 1;
+    const txid = uploadedTxidOf(state.txid, live.pending);
     if (!maintenance.isDue(nowMs, txid, live.uploadedBytes)) return;
     const uploaded = { txid, bytes: live.uploadedBytes };
     const target = this.#targetOf(live, state.writer);

@@ -10,11 +10,11 @@
  * 2. Nothing is asked while nothing is acknowledged.
  */
 import { hasCode } from "../../errors.ts";
+import { uploadedTxidOf } from "../../local/spool.ts";
 import { type LtxObject, listObjects, newestObjectOrNull } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata, type WalrustMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectHead } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
-import { uploadedTxidOf } from "../upload/remote-status.ts";
 import type { CompactionTarget } from "./compaction.ts";
 import { planAbandoned, standingOf, standingProblemOrNull } from "./standing.ts";
 

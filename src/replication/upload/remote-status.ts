@@ -11,7 +11,7 @@ import { hasCode } from "../../errors.ts";
 import { CHAIN_ZERO, hex } from "../../format/chain.ts";
 import { formatTxid, levelPrefix } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
-import { isChainLink, type SpoolFile } from "../../local/spool.ts";
+import { isChainLink, type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import type { DatabaseState } from "../../local/state.ts";
 import { type LtxObject, listLevel, listObjects, newestObjectOrNull } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
@@ -20,11 +20,6 @@ import type { Captured } from "../capture/live-database.ts";
 
 /** What of the bucket and the state is newer, or that they agree. */
 export type RemoteStatus = "agrees" | "ahead" | "behind" | "empty";
-
-/** The newest TXID that the bucket acknowledged. */
-export function uploadedTxidOf(stateTxid: Txid, pending: readonly SpoolFile[]): Txid {
-  return ((pending.find(isChainLink)?.minTxid ?? stateTxid + 1) - 1) as Txid;
-}
 
 /**
  * How the bucket stands to the newest TXID it acknowledged and to the state's.

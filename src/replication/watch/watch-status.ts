@@ -6,7 +6,7 @@ import { closeSync, readSync } from "node:fs";
 import type { Condition } from "../../errors.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../../format/ltx.ts";
 import { openOwn } from "../../local/own-file.ts";
-import { isChainLink, type SpoolFile } from "../../local/spool.ts";
+import { isChainLink, type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import type { Captured } from "../capture/live-database.ts";
 
 /** One watched database, now. */
@@ -69,7 +69,7 @@ export function progressOf(captured: Captured, last: Progress): Progress {
   for (const { sizeBytes } of pending) pendingBytes += sizeBytes;
   return {
     txid,
-    uploadedTxid: (pending.find(isChainLink)?.minTxid ?? txid + 1) - 1,
+    uploadedTxid: uploadedTxidOf(txid, pending),
     uploadedTimeMs: acknowledged?.timeMs ?? last.uploadedTimeMs,
     pendingCount: pending.length,
     pendingBytes,
