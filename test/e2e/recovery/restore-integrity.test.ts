@@ -13,7 +13,7 @@ import {
   encryptedDatabase,
   inWalMode,
   SLOW_EXPRESSION,
-} from "../../recovery/integrity-databases.ts";
+} from "../../recovery/integrity/integrity-databases.ts";
 import { eventually } from "../../support/eventually.ts";
 import { assertSameBytes } from "../../support/histories/database-files.ts";
 import {

@@ -12,7 +12,7 @@ import {
   encryptedDatabase,
   inWalMode,
   SLOW_EXPRESSION,
-} from "../integrity-databases.ts";
+} from "./integrity-databases.ts";
 
 setDefaultTimeout(60_000);
 

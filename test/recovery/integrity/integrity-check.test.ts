@@ -30,7 +30,7 @@ import {
   editSchema,
   encryptedDatabase,
   SLOW_EXPRESSION,
-} from "../integrity-databases.ts";
+} from "./integrity-databases.ts";
 
 setDefaultTimeout(60_000);
 

@@ -1,7 +1,7 @@
 /** Compaction, expiry and retention over simulated days with crashes between any two operations. */
 import { expect, test } from "bun:test";
 import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
-import { DataPlaneSimulation } from "../../support/histories/data-plane-sim.ts";
+import { DataPlaneSimulation } from "../../support/histories/upkeep-simulation.ts";
 
 const RETENTION = { hourly: 6, daily: 3, weekly: 2, monthly: 1 };
 const COMMON = { steps: 60, compaction: DEFAULT_COMPACTION, faultRate: 0.04 };

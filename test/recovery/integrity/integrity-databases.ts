@@ -5,7 +5,7 @@
 import { Database } from "bun:sqlite";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { tempFolder } from "../support/temp.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const ROWS = 500;
 

@@ -4,11 +4,11 @@
  */
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { imageOf, rowsOf } from "../support/oracles/database-image.ts";
-import { newestImage, provenHistory } from "../support/oracles/history-oracle.ts";
-import { SqliteProcess } from "../support/processes/sqlite-process.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../support/runs/watch-run.ts";
-import { MemoryStore } from "../support/servers/memory-store.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 test("a WAL that was never begun is no proof that nothing happened while the watch was down", async () => {
   const { path, app } = await newDatabase();

@@ -4,11 +4,11 @@
  */
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
-import { stateFolderOf } from "../../src/local/state-folder.ts";
-import { imageOf } from "../support/oracles/database-image.ts";
-import { newestImage, provenHistory } from "../support/oracles/history-oracle.ts";
-import { newDatabase, watchOne } from "../support/runs/watch-run.ts";
-import { MemoryStore } from "../support/servers/memory-store.ts";
+import { stateFolderOf } from "../../../src/local/state-folder.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 test("page sums that a bit flipped in are replaced before anything is captured with them", async () => {
   const { path, app } = await newDatabase();

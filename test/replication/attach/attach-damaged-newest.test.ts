@@ -1,19 +1,19 @@
 /** A watch without local state over a bucket whose newest object lies: it goes on, and can be restored. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { LTX_HEADER_FIELDS } from "../../src/format/ltx.ts";
-import { decodeLtxFile } from "../../src/format/ltx-decoder.ts";
-import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
-import type { Txid } from "../../src/format/types.ts";
-import type { PointInTime } from "../../src/recovery/plan/restore-point.ts";
-import { restore } from "../../src/recovery/restore/restore-database.ts";
-import { keyOf, listObjects, newestObjectOrNull, readHeader } from "../../src/storage/bucket/catalog.ts";
-import { recordBucket, withChanged } from "../support/histories/recorded-bucket.ts";
-import { imageOf } from "../support/oracles/database-image.ts";
-import { recordingEnv } from "../support/recording-log.ts";
-import { newDatabase, targetOf, WatchRun } from "../support/runs/watch-run.ts";
-import type { MemoryStore } from "../support/servers/memory-store.ts";
-import { tempFolder } from "../support/temp.ts";
+import { LTX_HEADER_FIELDS } from "../../../src/format/ltx.ts";
+import { decodeLtxFile } from "../../../src/format/ltx-decoder.ts";
+import { LtxEncoder } from "../../../src/format/ltx-encoder.ts";
+import type { Txid } from "../../../src/format/types.ts";
+import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
+import { restore } from "../../../src/recovery/restore/restore-database.ts";
+import { keyOf, listObjects, newestObjectOrNull, readHeader } from "../../../src/storage/bucket/catalog.ts";
+import { recordBucket, withChanged } from "../../support/histories/recorded-bucket.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import type { MemoryStore } from "../../support/servers/memory-store.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const YEAR_9999 = Date.UTC(9999, 0, 1);
 

@@ -1,9 +1,9 @@
 /** The end of a watch in moments that are not ordinary: what was committed before it is in the bucket. */
 import { expect, test } from "bun:test";
-import { imageOf } from "../support/oracles/database-image.ts";
-import { newestImage } from "../support/oracles/history-oracle.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../support/runs/watch-run.ts";
-import { MemoryStore } from "../support/servers/memory-store.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { newestImage } from "../../support/oracles/history-oracle.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 /** A sleep that lasts until it is aborted: the watch begins, and looks at nothing before it ends. */
 function sleepUntilAborted(_: number, signal?: AbortSignal): Promise<void> {

@@ -4,15 +4,15 @@
 import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { ListOptions, ObjectInfo } from "../../src/storage/contract/store.ts";
-import { rowsOf } from "../support/oracles/database-image.ts";
-import { restoredImage } from "../support/oracles/restored-image.ts";
-import { SqliteProcess } from "../support/processes/sqlite-process.ts";
-import { FleetRun, foundTarget, tenant, tenants } from "../support/runs/fleet-run.ts";
-import { newDatabase, targetOf, WatchRun } from "../support/runs/watch-run.ts";
-import { FaultyStore, unreachable } from "../support/servers/faulty-store.ts";
-import { MemoryStore } from "../support/servers/memory-store.ts";
-import { tempFolder } from "../support/temp.ts";
+import type { ListOptions, ObjectInfo } from "../../../src/storage/contract/store.ts";
+import { rowsOf } from "../../support/oracles/database-image.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { FleetRun, foundTarget, tenant, tenants } from "../../support/runs/fleet-run.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const INSERT = "INSERT INTO t(v) VALUES (randomblob(2000))";
 

@@ -3,8 +3,8 @@
  * the write lock while it waits for our pin, so each must be let through at once, not with the next capture.
  */
 import { describe, expect, test } from "bun:test";
-import { newDatabase, watchOne } from "../support/runs/watch-run.ts";
-import { MemoryStore } from "../support/servers/memory-store.ts";
+import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const SYNC_INTERVAL_MS = 60_000;
 const BUSY_TIMEOUT_MS = 1_000;

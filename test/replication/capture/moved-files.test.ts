@@ -20,13 +20,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { decodeWalIndex } from "../../src/format/wal-index.ts";
-import { imageOf, rowsOf } from "../support/oracles/database-image.ts";
-import { newestImage, provenHistory } from "../support/oracles/history-oracle.ts";
-import { SqliteProcess, waitUntil } from "../support/processes/sqlite-process.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../support/runs/watch-run.ts";
-import { MemoryStore } from "../support/servers/memory-store.ts";
-import { tempFolder } from "../support/temp.ts";
+import { decodeWalIndex } from "../../../src/format/wal-index.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const ROWS = 300;
 

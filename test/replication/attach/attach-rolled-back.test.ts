@@ -5,17 +5,17 @@
 import { expect, test } from "bun:test";
 import { cpSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
-import { verifyDatabase } from "../../src/recovery/verify/verify-database.ts";
-import { imageOf, rowsOf } from "../support/oracles/database-image.ts";
-import { keysAt } from "../support/oracles/history-oracle.ts";
-import { restoredImage } from "../support/oracles/restored-image.ts";
-import { SqliteProcess } from "../support/processes/sqlite-process.ts";
-import { recordingEnv } from "../support/recording-log.ts";
-import { askForUpkeep } from "../support/runs/watch-requests.ts";
-import { newDatabase, targetOf, WatchRun, watchOne } from "../support/runs/watch-run.ts";
-import { FaultyStore, unreachable } from "../support/servers/faulty-store.ts";
-import { MemoryStore } from "../support/servers/memory-store.ts";
-import { tempFolder } from "../support/temp.ts";
+import { verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
+import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { keysAt } from "../../support/oracles/history-oracle.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
+import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { askForUpkeep } from "../../support/runs/watch-requests.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 test("what a merge covers is not written again when the store is back", async () => {
   const made = await newDatabase();
