@@ -1,8 +1,10 @@
 /**
  * The rooms of `src/`, their sub-rooms, and the imports that are allowed between them. Imports go down: from
  * a room to the rooms below it, and within a room from a sub-room to the sub-rooms below it. Rooms of one
- * height do not import each other. Only commands and discovery import values of config; every other room
- * imports its types. No verb imports another verb. A file that neither main.ts nor index.ts reaches is dead.
+ * height do not import each other. One sub-room has a height of its own: `recovery/object` judges an object
+ * for replication too, so it stands below both. Only commands and discovery import values of config; every
+ * other room imports its types. No verb imports another verb. A file that neither main.ts nor index.ts
+ * reaches is dead.
  */
 import { dirname, join, normalize } from "node:path";
 import {
@@ -17,11 +19,12 @@ import {
 import { lineAt, type ParsedFile, walk } from "./syntax.ts";
 import type { Violation } from "./violations.ts";
 
-/** Rooms from the lowest to the highest. */
+/** Rooms from the lowest to the highest, and the sub-rooms that stand lower than their room. */
 const ROOMS: readonly (readonly string[])[] = [
   ["format"],
   ["database", "storage"],
   ["local"],
+  ["recovery/object"],
   ["config"],
   ["discovery"],
   ["replication", "recovery"],
@@ -107,6 +110,12 @@ function heightOf(levels: readonly (readonly string[])[], name: string): number 
   return levels.findIndex((names) => names.includes(name));
 }
 
+/** How high a file stands in src: as its sub-room if that has a height of its own, else as its room. */
+function heightInSrc(path: string): number {
+  const own = heightOf(ROOMS, `${roomOf(path)}/${subRoomOf(path)}`);
+  return own === -1 ? heightOf(ROOMS, roomOf(path) ?? "") : own;
+}
+
 /** Why this import is not allowed, or null. */
 function forbidImport(path: string, { target, isTypeOnly }: Import): string | null {
   if (target === "package.json") return null;
@@ -123,8 +132,8 @@ function forbidImport(path: string, { target, isTypeOnly }: Import): string | nu
   if (other === "config" && (isTypeOnly || CONFIGURED.includes(own))) return null;
   if (other === "config") return `imports values of ${target}: only types of config, be handed the Config`;
   if (own === "config" && other !== "format") return `imports ${target}: config sees format only`;
-  if (heightOf(ROOMS, other) < heightOf(ROOMS, own)) return null;
-  return `imports ${target}: imports go from ${own} to rooms below it, ${other} is not`;
+  if (heightInSrc(target) < heightInSrc(path)) return null;
+  return `imports ${target}: imports go from ${own} to rooms below it, ${dirname(target).slice(4)} is not`;
 }
 
 /** Why a file may not import another one of its room, or null. */

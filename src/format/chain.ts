@@ -9,10 +9,18 @@
  * write a new chain.
  */
 import { WalrustError } from "../errors.ts";
-import { CHAIN_SIZE } from "./types.ts";
+import { CHAIN_SIZE, type Txid } from "./types.ts";
 
 /** The chain value before the first object: 32 zero bytes. Never write to it. */
 export const CHAIN_ZERO: Uint8Array = new Uint8Array(CHAIN_SIZE);
+
+/**
+ * Whether an object is a link of the chain: an increment (level 0) or the first snapshot (TXID 1). A merged
+ * object and a later snapshot only repeat the chain value at their last TXID.
+ */
+export function isChainLink({ level, maxTxid }: { readonly level: number; readonly maxTxid: Txid }): boolean {
+  return level === 0 || maxTxid === 1;
+}
 
 /** The SHA-256 of `bytes`, 32 bytes. */
 export function sha256(bytes: Uint8Array): Uint8Array {

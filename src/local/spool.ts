@@ -17,10 +17,11 @@
  *  4. the chain values of the pending files lead without a gap to the chain value of the state.
  * Whoever sends a file checks 1 and 2 by hashing what is sent; loading the spool checks 3 and 4.
  */
+
 import { closeSync, fstatSync, read, readdirSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
-import { CHAIN_ZERO, hex, nextChain } from "../format/chain.ts";
+import { CHAIN_ZERO, hex, isChainLink, nextChain } from "../format/chain.ts";
 import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { TXID_MAX, type Txid } from "../format/types.ts";
 import { createTemp, openOwn, openOwnOrNull, type TempFile, writeWhole } from "./own-file.ts";
@@ -42,11 +43,6 @@ export interface SpoolFile {
   readonly sha256: Uint8Array;
   readonly previousChain: Uint8Array;
   readonly chain: Uint8Array;
-}
-
-/** Whether the file is a link of the chain: the first snapshot or an increment. */
-export function isChainLink(file: { level: number; maxTxid: Txid }): boolean {
-  return file.level === 0 || file.maxTxid === 1;
 }
 
 /**

@@ -2,7 +2,8 @@
  * The SHA-256 chain against sha256sum's arithmetic: values computed by Python's hashlib.
  */
 import { describe, expect, test } from "bun:test";
-import { CHAIN_ZERO, hex, nextChain, parseHex32, sha256 } from "../../src/format/chain.ts";
+import { CHAIN_ZERO, hex, isChainLink, nextChain, parseHex32, sha256 } from "../../src/format/chain.ts";
+import type { Txid } from "../../src/format/types.ts";
 import { expectRefusal } from "./samples.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -58,4 +59,15 @@ describe("parseHex32", () => {
     ];
     for (const each of wrong) expectRefusal(() => parseHex32(each), "corrupt", "expected 64 lower-case");
   });
+});
+
+test.each([
+  ["an increment", 0, 2, true],
+  ["an increment of TXID 1", 0, 1, true],
+  ["the first snapshot", 9, 1, true],
+  ["a later snapshot", 9, 2, false],
+  ["a merged object", 1, 2, false],
+  ["a merged object of the highest level", 3, 900, false],
+] as const)("isChainLink: %s", (_, level, maxTxid, expected) => {
+  expect(isChainLink({ level, maxTxid: maxTxid as Txid })).toBe(expected);
 });

@@ -3,9 +3,9 @@
  * the disk, and gets back even what was captured and never uploaded.
  */
 import { existsSync } from "node:fs";
-import { hex } from "../../format/chain.ts";
+import { hex, isChainLink } from "../../format/chain.ts";
 import { type LocalPlaces, realParent } from "../../local/places.ts";
-import { isChainLink, isIntact, loadSpool, type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { isIntact, loadSpool, type SpoolFile, spoolChunks } from "../../local/spool.ts";
 import { localFileOrNull } from "../../local/spool-cache.ts";
 import { readState } from "../../local/state.ts";
 import type { FetchedObject, LocalCopies } from "../../recovery/object/object-source.ts";

@@ -3,7 +3,7 @@
  * SHA-256, key and metadata against its header, LTX checksums, and its link of the SHA-256 chain.
  */
 import { WalrustError } from "../../errors.ts";
-import { CHAIN_ZERO, hex, nextChain, parseHex32 } from "../../format/chain.ts";
+import { CHAIN_ZERO, hex, isChainLink, nextChain, parseHex32 } from "../../format/chain.ts";
 import type { LtxHeader, LtxTrailer } from "../../format/ltx.ts";
 import { LtxDecoder } from "../../format/ltx-decoder.ts";
 import { type LtxObject, withKey } from "../../storage/bucket/catalog.ts";
@@ -107,7 +107,7 @@ function checkSha(object: LtxObject, metadata: WalrustMetadata, sha256: Uint8Arr
  */
 function checkChain(object: LtxObject, metadata: WalrustMetadata, sha256: Uint8Array, path: PathState): void {
   const { chain, previousChain } = metadata;
-  const isLink = object.level === 0 || object.maxTxid === 1;
+  const isLink = isChainLink(object);
   const isContinuation = path.txid > 0 && object.minTxid === path.txid + 1;
   if (isContinuation && path.chain !== null && previousChain !== null && previousChain !== path.chain) {
     throw integrity(
@@ -132,7 +132,7 @@ function checkChain(object: LtxObject, metadata: WalrustMetadata, sha256: Uint8A
 /** Whether an object carries its SHA-256 and all of its place in the chain. */
 export function isChained(object: LtxObject, metadata: WalrustMetadata): boolean {
   const { sha256, chain, previousChain } = metadata;
-  const isLink = object.level === 0 || object.maxTxid === 1;
+  const isLink = isChainLink(object);
   return sha256 !== null && chain !== null && (previousChain !== null || !isLink);
 }
 

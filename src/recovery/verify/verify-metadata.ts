@@ -6,7 +6,7 @@
  * Objects of Litestream never had any. Two things tell the two apart: walrust's objects carry database
  * checksums, Litestream's do not; and what continues a foreign history begins a new chain with zeros.
  */
-import { CHAIN_ZERO, hex } from "../../format/chain.ts";
+import { CHAIN_ZERO, hex, isChainLink } from "../../format/chain.ts";
 import { NO_CHECKSUM } from "../../format/types.ts";
 import { isChained } from "../restore/apply-object.ts";
 import type { ObjectFacts } from "./verify-links.ts";
@@ -39,7 +39,7 @@ export class LostMetadata {
     this.#firstKey ??= object.key;
     this.#lastKey = object.key;
     // A later snapshot has no value before its first TXID: it begins with the first of all.
-    const before = object.level === 0 || object.maxTxid === 1 ? previousChain : "";
+    const before = isChainLink(object) ? previousChain : "";
     const missing = { sha256, chain, "prev-chain": before, "walrust-writer": writer };
     for (const [field, value] of Object.entries(missing)) if (value === null) this.#fields.add(field);
   }

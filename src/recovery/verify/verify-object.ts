@@ -7,7 +7,7 @@
  * findings; only storage failures throw.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
-import { CHAIN_ZERO, hex, nextChain, parseHex32 } from "../../format/chain.ts";
+import { CHAIN_ZERO, hex, isChainLink, nextChain, parseHex32 } from "../../format/chain.ts";
 import type { LtxHeader, LtxTrailer } from "../../format/ltx.ts";
 import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE } from "../../format/ltx.ts";
 import { LtxDecoder } from "../../format/ltx-decoder.ts";
@@ -177,7 +177,7 @@ function judge(
 /** Whether the object's chain value follows from the value before it and its SHA-256. */
 function ownChainProblemOrNull(object: LtxObject, metadata: WalrustMetadata): ObjectProblem | null {
   const { chain, previousChain, sha256 } = metadata;
-  const isLink = object.level === 0 || object.maxTxid === 1;
+  const isLink = isChainLink(object);
   // A missing value contradicts nothing: verify.ts counts it.
   if (!isLink || chain === null || sha256 === null || previousChain === null) return null;
   if (hex(nextChain(parseHex32(previousChain), parseHex32(sha256))) !== chain) {

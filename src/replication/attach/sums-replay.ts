@@ -6,10 +6,11 @@
 import { statSync } from "node:fs";
 import { Uint32List } from "../../database/files/scratch.ts";
 import { hasCode } from "../../errors.ts";
+import { isChainLink } from "../../format/chain.ts";
 import { pageChecksumInto } from "../../format/crc64.ts";
 import { LtxDecoder } from "../../format/ltx-decoder.ts";
 import { applyBatch, checksumOfFileOrNull } from "../../local/page-sums.ts";
-import { isChainLink, type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { type SpoolFile, spoolChunks } from "../../local/spool.ts";
 import type { DatabaseState } from "../../local/state.ts";
 import type { Captured } from "../capture/live-database.ts";
 

@@ -6,7 +6,8 @@
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
-import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
+import { isChainLink } from "../../format/chain.ts";
+import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
 import { keyOf } from "../../storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { type Attached, adopt, attach } from "../attach/attach.ts";

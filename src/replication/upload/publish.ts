@@ -8,10 +8,10 @@
  */
 import { closeSync, existsSync, readSync } from "node:fs";
 import { hasCode } from "../../errors.ts";
-import { hex } from "../../format/chain.ts";
+import { hex, isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE, LTX_TRAILER_FIELDS, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
 import { openOwn } from "../../local/own-file.ts";
-import { isChainLink, isIntact, type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { isIntact, type SpoolFile, spoolChunks } from "../../local/spool.ts";
 import { keyOf, listLevel } from "../../storage/bucket/catalog.ts";
 import {
   decodeMetadata,

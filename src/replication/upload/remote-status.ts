@@ -8,10 +8,10 @@
  */
 
 import { hasCode } from "../../errors.ts";
-import { CHAIN_ZERO, hex } from "../../format/chain.ts";
+import { CHAIN_ZERO, hex, isChainLink } from "../../format/chain.ts";
 import { formatTxid, levelPrefix } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
-import { isChainLink, type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
+import { type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import type { DatabaseState } from "../../local/state.ts";
 import { type LtxObject, listLevel, listObjects, newestObjectOrNull } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";

@@ -7,7 +7,8 @@
  * store may hold it already, whatever the answer was.
  */
 import type { Env } from "../../env.ts";
-import { isChainLink, type SpoolFile } from "../../local/spool.ts";
+import { isChainLink } from "../../format/chain.ts";
+import type { SpoolFile } from "../../local/spool.ts";
 import type { Captured } from "../capture/live-database.ts";
 import { asWalrustError } from "../context/failure-tracker.ts";
 import { mergeInSlices, mergeNow, type PlannedMerge, planMerge } from "./spool-merge.ts";

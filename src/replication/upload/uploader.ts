@@ -6,8 +6,8 @@
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
-import { hex } from "../../format/chain.ts";
-import { isChainLink, isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
+import { hex, isChainLink } from "../../format/chain.ts";
+import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
 import { keepSent } from "../../local/spool-cache.ts";
 import { listObjects } from "../../storage/bucket/catalog.ts";
 import { buildManifest, writeManifest } from "../../storage/bucket/manifest.ts";

@@ -4,9 +4,10 @@
  */
 import { closeSync, readSync } from "node:fs";
 import type { Condition } from "../../errors.ts";
+import { isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../../format/ltx.ts";
 import { openOwn } from "../../local/own-file.ts";
-import { isChainLink, type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
+import { type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import type { Captured } from "../capture/live-database.ts";
 
 /** One watched database, now. */
