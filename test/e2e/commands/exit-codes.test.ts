@@ -3,12 +3,15 @@
  * one JSON document. The table is complete: it has every pair that the verbs' own help names.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { recordHistory } from "../../support/histories/history.ts";
 import { EXIT_CASES, type ExitCase } from "../../support/oracles/exit-cases.ts";
 import { assertNoSlip, failureDocument, toldFailure } from "../../support/oracles/run-checks.ts";
 import { mustWalrust, type Run, runWalrust } from "../../support/processes/binary.ts";
 import { makeWorld } from "../../support/processes/exit-world.ts";
+import { fileDestination } from "../../support/servers/destinations.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const VERBS = [
   ...["watch", "snapshot", "restore", "list", "verify"],
@@ -106,7 +109,7 @@ test.each(SUCCESSES)("%s ends with 0, and --json is one document", async (verb, 
 test("the tables have every exit code that a verb's help names", async () => {
   const known = new Set(EXIT_CASES.map(({ verb, code }) => `${verb} ${code}`));
   for (const [verb] of SUCCESSES) known.add(`${verb} 0`);
-  // What takes a history, or signals: exit-codes-more.test.ts.
+  // Signals: signals.test.ts; output that fails: standard-output.test.ts.
   for (const more of ["watch 0", "watch 130", "compact 5"]) known.add(more);
   const missing: string[] = [];
   for (const verb of VERBS) {
@@ -116,4 +119,27 @@ test("the tables have every exit code that a verb's help names", async () => {
     missing.push(...codes.map(([, code]) => `${verb} ${code}`).filter((pair) => !known.has(pair)));
   }
   expect(missing).toEqual([]);
+});
+
+test("compact ends with 5 when an object that it has to merge is damaged", async () => {
+  const destination = fileDestination();
+  await recordHistory(destination);
+  const config = join(tempFolder("compact"), "walrust.toml");
+  writeFileSync(config, '[compaction]\nlevels = ["1s"]\npreserve_recent = 1\n');
+  const folder = join(destination.folder, "app", "ltx", "0");
+  const objects = readdirSync(folder).filter((name) => name.endsWith(".ltx"));
+  for (const name of objects.slice(0, -1)) {
+    const bytes = readFileSync(join(folder, name));
+    bytes[bytes.length >> 1]! ^= 0xff;
+    writeFileSync(join(folder, name), bytes);
+  }
+  const words = ["compact", "app", "--force", "--config", config, ...destination.words];
+  for (const flags of [[], ["--json"]]) {
+    const run = await runWalrust([...words, ...flags]);
+    assertNoSlip(run);
+    expect(run.exitCode).toBe(5);
+    expect(toldFailure(run).message).toMatch(/0000000000000002-[0-9a-f]{16}\.ltx.*SHA-256/);
+    if (flags.length > 0) expect(failureDocument(run)).toMatchObject({ code: "integrity", exit: 5 });
+  }
+  expect(readdirSync(folder).filter((name) => name.endsWith(".ltx"))).toEqual(objects);
 });
