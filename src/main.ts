@@ -33,7 +33,7 @@ import { GLOBAL_OPTIONS } from "./config/settings/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/settings/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
 import { errorMessage, WalrustError } from "./errors.ts";
-import { isUnverifiedAsked } from "./storage/network/trust.ts";
+import { isUnverifiedAsked } from "./storage/network/tls-trust.ts";
 
 declare const WALRUST_VERSION: string | undefined;
 

@@ -25,8 +25,8 @@ import type { RetentionPolicy, UpkeepPolicy } from "../replication/context/polic
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control/control.ts";
 import { type UpkeepResult, upkeepOnce } from "../replication/upkeep/maintenance.ts";
 import { listObjects } from "../storage/bucket/catalog.ts";
-import { isConfined } from "../storage/bucket/confined-error.ts";
 import { type WalkedDatabase, walkDatabases } from "../storage/bucket/database-walk.ts";
+import { isConfined } from "../storage/bucket/error-scope.ts";
 import {
   assertNotForeign,
   detectForeignLayoutOrNull,

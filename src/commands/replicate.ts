@@ -14,7 +14,7 @@ import {
   replicaSourceOf,
 } from "../recovery/replica/replica-source.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
-import { HostWatch } from "../storage/network/host-watch.ts";
+import { HostWatch } from "../storage/network/reachability-monitor.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";

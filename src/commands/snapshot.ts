@@ -10,7 +10,7 @@ import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
 import { askWatchOrNull, databasePathOrNull } from "../replication/control/control.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/upkeep/take-snapshot.ts";
-import { Slots } from "../storage/guard/slots.ts";
+import { Slots } from "../storage/guard/semaphore.ts";
 import { warnOfUncheckable } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";

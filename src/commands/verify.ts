@@ -16,7 +16,7 @@ import {
 } from "../recovery/verify/verify-report.ts";
 import type { LiveContent } from "../recovery/verify/verify-restore.ts";
 import { askWatchByNameOrNull } from "../replication/control/control.ts";
-import { isConfined } from "../storage/bucket/confined-error.ts";
+import { isConfined } from "../storage/bucket/error-scope.ts";
 import {
   type ForeignLayout,
   ForeignLayoutError,

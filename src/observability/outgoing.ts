@@ -10,8 +10,8 @@ import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { connectionProblem } from "../storage/network/connection-errors.ts";
 import { proxyOrNull, throughProxy } from "../storage/network/proxy.ts";
-import { StallWatch } from "../storage/network/stall-watch.ts";
-import { DEFAULT_TRUST } from "../storage/network/trust.ts";
+import { StallWatch } from "../storage/network/stall-timeout.ts";
+import { DEFAULT_TRUST } from "../storage/network/tls-trust.ts";
 
 /** How long one request may take. */
 export const REQUEST_TIMEOUT_MS = 10_000;

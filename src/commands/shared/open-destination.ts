@@ -16,7 +16,7 @@ import { RETRY_OPTIONS, STORE_OPTIONS } from "../../config/settings/settings.ts"
 import { type Condition, WalrustError } from "../../errors.ts";
 import { patienceOf, type RetryPolicy } from "../../storage/contract/retry.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { HostWatch } from "../../storage/network/host-watch.ts";
+import { HostWatch } from "../../storage/network/reachability-monitor.ts";
 import type { StoreOptions } from "../../storage/open-store.ts";
 import { openStore } from "../../storage/open-store.ts";
 import { type Invocation, settingsOf } from "./verb.ts";

@@ -6,8 +6,8 @@
 import { errorMessage, hasCode, type WalrustError } from "../../errors.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "../../storage/bucket/catalog.ts";
-import { isConfined } from "../../storage/bucket/confined-error.ts";
 import { walkDatabases } from "../../storage/bucket/database-walk.ts";
+import { isConfined } from "../../storage/bucket/error-scope.ts";
 import {
   detectForeignLayoutOrNull,
   type ForeignLayout,

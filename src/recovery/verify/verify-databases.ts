@@ -3,8 +3,8 @@
  * nothing else. The latter has lost all its objects, which no listing of objects shows.
  */
 import type { WalrustError } from "../../errors.ts";
-import { isConfined } from "../../storage/bucket/confined-error.ts";
 import { type WalkedDatabase, walkDatabases } from "../../storage/bucket/database-walk.ts";
+import { isConfined } from "../../storage/bucket/error-scope.ts";
 import { detectForeignLayoutOrNull } from "../../storage/bucket/foreign-layout.ts";
 import { readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";

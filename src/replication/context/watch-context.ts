@@ -3,9 +3,9 @@
  */
 import type { Env } from "../../env.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import type { Outage } from "../../storage/guard/outage.ts";
-import type { PutGate } from "../../storage/guard/put-gate.ts";
-import type { Slots } from "../../storage/guard/slots.ts";
+import type { Outage } from "../../storage/guard/outage-probe.ts";
+import type { PutGate } from "../../storage/guard/put-limiter.ts";
+import type { Slots } from "../../storage/guard/semaphore.ts";
 import type { Conditions } from "./conditions.ts";
 import type { WatchOptions } from "./database-options.ts";
 import type { OwnWriters } from "./own-writers.ts";

@@ -6,7 +6,7 @@
  * over when none waits for 5 s. Merging keeps each database within about two puts, so a short burst is none.
  */
 import type { ConditionSink } from "../../errors.ts";
-import type { GateFacts } from "../../storage/guard/put-gate.ts";
+import type { GateFacts } from "../../storage/guard/put-limiter.ts";
 
 /** The code of the condition. */
 export const FALLING_BEHIND = "falling-behind";

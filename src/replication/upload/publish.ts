@@ -19,7 +19,7 @@ import {
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
 import type { ObjectHead, ObjectStore, PutBody, PutOptions, PutTurn } from "../../storage/contract/store.ts";
-import { Slots } from "../../storage/guard/slots.ts";
+import { Slots } from "../../storage/guard/semaphore.ts";
 
 /**
  * Files up to this size are sent from memory; larger ones are read again when their turn comes. While the

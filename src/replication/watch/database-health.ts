@@ -8,7 +8,7 @@ import {
   type CircuitBreaker,
   isSuspension,
 } from "../../storage/guard/circuit-breaker.ts";
-import { STORE_SILENT } from "../../storage/network/host-watch.ts";
+import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import { FailureTracker } from "../context/failure-tracker.ts";
 import type { WatchContext } from "../context/watch-context.ts";

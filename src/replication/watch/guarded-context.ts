@@ -2,9 +2,10 @@
  * What one database has of its own of what all share: its options, and the store behind its circuit breaker,
  * which says once when it opens.
  */
+
+import { GuardedStore } from "../../storage/guard/breaker-store.ts";
 import { type BreakerChange, CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
-import { GuardedStore } from "../../storage/guard/guarded-store.ts";
-import { STORE_SILENT } from "../../storage/network/host-watch.ts";
+import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import { Conditions } from "../context/conditions.ts";
 import type { WatchOptions } from "../context/database-options.ts";
 import type { WatchContext } from "../context/watch-context.ts";

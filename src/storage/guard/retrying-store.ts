@@ -26,7 +26,7 @@ import type {
   StoreCapabilities,
   UnfinishedUpload,
 } from "../contract/store.ts";
-import type { PutLimit } from "./put-gate.ts";
+import type { PutLimit } from "./put-limiter.ts";
 
 /** Wraps a store with retries. */
 export class RetryingStore implements ObjectStore {

@@ -7,7 +7,7 @@
  */
 import type { Env } from "../../env.ts";
 import { errorMessage, WalrustError } from "../../errors.ts";
-import { storeTrust, type Trust } from "../network/trust.ts";
+import { storeTrust, type Trust } from "../network/tls-trust.ts";
 import { sdkRequestHandler } from "./sdk-http.ts";
 import type { Credentials } from "./sigv4.ts";
 

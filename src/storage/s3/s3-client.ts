@@ -25,10 +25,10 @@ import {
 import { RETRY_AFTER } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
 import { type ConnectionProblem, connectionProblem } from "../network/connection-errors.ts";
-import type { HostWatch } from "../network/host-watch.ts";
 import { proxyOrNull, throughProxy } from "../network/proxy.ts";
-import { StallWatch } from "../network/stall-watch.ts";
-import { DEFAULT_TRUST, type Trust } from "../network/trust.ts";
+import type { HostWatch } from "../network/reachability-monitor.ts";
+import { StallWatch } from "../network/stall-timeout.ts";
+import { DEFAULT_TRUST, type Trust } from "../network/tls-trust.ts";
 import { Uplink } from "../network/uplink.ts";
 import type { CredentialSource } from "./credentials.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";

@@ -31,7 +31,7 @@ import type {
   StoreCapabilities,
   UnfinishedUpload,
 } from "../contract/store.ts";
-import type { PutLimit } from "../guard/put-gate.ts";
+import type { PutLimit } from "../guard/put-limiter.ts";
 import { assertObjectAnswer } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { S3Conditions } from "./s3-conditions.ts";

@@ -5,7 +5,7 @@
  *
  * Only what the chain needs: small requests with a body of text, and small answers.
  */
-import type { Trust } from "../network/trust.ts";
+import type { Trust } from "../network/tls-trust.ts";
 
 /** A request may not take longer: a chain asks several places one after the other. */
 const LIMIT_MS = 10_000;

@@ -13,7 +13,7 @@ import { anchor, snapshotImage } from "../../../src/replication/capture/anchor.t
 import { type CaptureOutcome, capture } from "../../../src/replication/capture/capture.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { blockReplacing } from "../../support/blocked-path.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { keysAt, provenHistory } from "../../support/oracles/history-oracle.ts";

@@ -7,7 +7,7 @@ import { chmodSync, copyFileSync, readFileSync, statSync, utimesSync } from "nod
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { readState } from "../../../src/local/state.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";

@@ -6,7 +6,7 @@ import type { Txid } from "../../../src/format/types.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";

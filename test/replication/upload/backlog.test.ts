@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import { Backlog, explain, FALLING_BEHIND } from "../../../src/replication/upload/backlog.ts";
-import type { GateFacts } from "../../../src/storage/guard/put-gate.ts";
+import type { GateFacts } from "../../../src/storage/guard/put-limiter.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 
 const GATE: GateFacts = { limit: 8, ceiling: 8, reason: "ceiling", inFlight: 8, waiting: 90 };

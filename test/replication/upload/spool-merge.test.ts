@@ -8,7 +8,7 @@ import type { LiveDatabase } from "../../../src/replication/capture/live-databas
 import { mergePending } from "../../../src/replication/upload/spool-merge.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import type { TinyHistory } from "../../support/histories/tiny-history.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";

@@ -10,10 +10,10 @@ import type { WatchContext } from "../../../src/replication/context/watch-contex
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { GuardedStore } from "../../../src/storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
-import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";

@@ -10,12 +10,12 @@ import { asWalrustError, FailureTracker } from "../../../src/replication/context
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
+import { GuardedStore } from "../../../src/storage/guard/breaker-store.ts";
 import {
   type BreakerPolicy,
   CircuitBreaker,
   isSuspension,
 } from "../../../src/storage/guard/circuit-breaker.ts";
-import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";

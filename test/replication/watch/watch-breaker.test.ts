@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";

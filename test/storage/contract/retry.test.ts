@@ -5,7 +5,7 @@ import { WalrustError } from "../../../src/errors.ts";
 import { DEFAULT_RETRY, NO_RETRY, retryDelayMs, withRetry } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { expectCode, keysOf, patternBytes, text, textBody } from "./store-helpers.ts";
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { type Env, type Log, systemEnv } from "../../../src/env.ts";
 import { DEFAULT_RETRY, NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { s3Address } from "../../../src/storage/s3/s3-address.ts";
 import { S3Client } from "../../../src/storage/s3/s3-client.ts";

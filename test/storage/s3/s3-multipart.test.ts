@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Log, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { Slots } from "../../../src/storage/guard/slots.ts";
+import { Slots } from "../../../src/storage/guard/semaphore.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { planParts } from "../../../src/storage/s3/s3-multipart.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";

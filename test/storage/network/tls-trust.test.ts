@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { sendRequest } from "../../../src/observability/outgoing.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
-import { DEFAULT_TRUST, storeTrust } from "../../../src/storage/network/trust.ts";
+import { DEFAULT_TRUST, storeTrust } from "../../../src/storage/network/tls-trust.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
 import { Authority } from "../../support/servers/certificates.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";

@@ -8,7 +8,7 @@ import {
   type UploadOutcome,
   UploadPace,
   type UploadSample,
-} from "../../../src/storage/guard/upload-pace.ts";
+} from "../../../src/storage/guard/adaptive-limit.ts";
 
 function sample(outcome: UploadOutcome, more: Partial<UploadSample> = {}): UploadSample {
   const rest = { nowMs: 1_000, latencyMs: 50, sizeBytes: 4_000, inFlight: 4, isContended: true };

@@ -12,8 +12,8 @@ import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { s3StatusOf } from "../contract/request-errors.ts";
 import type { PutTurn } from "../contract/store.ts";
-import { IS_STALLED } from "../network/stall-watch.ts";
-import type { UploadOutcome, UploadPace } from "./upload-pace.ts";
+import { IS_STALLED } from "../network/stall-timeout.ts";
+import type { UploadOutcome, UploadPace } from "./adaptive-limit.ts";
 
 /** Bytes of bodies in memory at once. */
 const MEMORY_BYTES_MAX = 16 << 20;

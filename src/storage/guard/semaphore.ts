@@ -3,7 +3,7 @@
  * First come, first served; nothing is held per waiter but its place in the line.
  */
 import type { Env } from "../../env.ts";
-import type { PutLimit } from "./put-gate.ts";
+import type { PutLimit } from "./put-limiter.ts";
 
 /** As many works of `runInTurns` are paused at most. */
 const PAUSED_MAX = 8;

@@ -1,7 +1,7 @@
 /** How the end of an outage is found, and who is lifted when. */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
-import { Outage } from "../../../src/storage/guard/outage.ts";
+import { Outage } from "../../../src/storage/guard/outage-probe.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
 
 class World {

@@ -5,13 +5,13 @@ import type { WalrustError } from "../../../src/errors.ts";
 import { objectBody } from "../../../src/storage/contract/object-body.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore } from "../../../src/storage/contract/store.ts";
+import { GuardedStore } from "../../../src/storage/guard/breaker-store.ts";
 import {
   type BreakerChange,
   CircuitBreaker,
   DEFAULT_BREAKER,
   isSuspension,
 } from "../../../src/storage/guard/circuit-breaker.ts";
-import { GuardedStore } from "../../../src/storage/guard/guarded-store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";

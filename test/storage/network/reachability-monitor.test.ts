@@ -1,7 +1,7 @@
 /** What is said of a store that does not answer: when, how often, and when it is over. */
 import { expect, test } from "bun:test";
 import type { Condition } from "../../../src/errors.ts";
-import { HostWatch, STORE_SILENT } from "../../../src/storage/network/host-watch.ts";
+import { HostWatch, STORE_SILENT } from "../../../src/storage/network/reachability-monitor.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
 
 const REQUEST = { method: "PUT", action: "put k in s3://bucket" };

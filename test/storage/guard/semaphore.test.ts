@@ -1,7 +1,7 @@
 /** Slots and SharedSlot: how many run at once, in which order, and that no slot gets lost. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { SharedSlot, Slots } from "../../../src/storage/guard/slots.ts";
+import { SharedSlot, Slots } from "../../../src/storage/guard/semaphore.ts";
 
 /** Work that runs until it is told to end. */
 class Works {

@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { WalrustError } from "../../../src/errors.ts";
 import type { PutTurn } from "../../../src/storage/contract/store.ts";
-import { PutGate } from "../../../src/storage/guard/put-gate.ts";
-import { UploadPace } from "../../../src/storage/guard/upload-pace.ts";
+import { UploadPace } from "../../../src/storage/guard/adaptive-limit.ts";
+import { PutGate } from "../../../src/storage/guard/put-limiter.ts";
 
 const ENV = { monotonicMs: () => 0 };
 const MEGABYTE = 1 << 20;
