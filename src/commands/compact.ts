@@ -26,7 +26,7 @@ import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control
 import { type UpkeepResult, upkeepOnce } from "../replication/upkeep/maintenance.ts";
 import { listObjects } from "../storage/bucket/catalog.ts";
 import { type WalkedDatabase, walkDatabases } from "../storage/bucket/database-walk.ts";
-import { isConfined } from "../storage/bucket/error-scope.ts";
+import { concernsOneDatabase } from "../storage/bucket/error-scope.ts";
 import {
   assertNotForeign,
   detectForeignLayoutOrNull,
@@ -90,7 +90,7 @@ async function run(invocation: Invocation): Promise<number> {
       } catch (error) {
         // A foreign backup that is the only one is the answer; otherwise one database stops no other.
         const isTheAnswer = error instanceof ForeignLayoutError && all.length === 1;
-        if (name !== undefined || isTheAnswer || !isConfined(error)) throw error;
+        if (name !== undefined || isTheAnswer || !concernsOneDatabase(error)) throw error;
         const isForeign = error instanceof ForeignLayoutError;
         if (isForeign) invocation.env.log.warn(`${error.message}; left alone`, { hint: error.hint });
         else {

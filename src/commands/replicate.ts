@@ -14,7 +14,7 @@ import {
   replicaSourceOf,
 } from "../recovery/replica/replica-source.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
-import { HostWatch } from "../storage/network/reachability-monitor.ts";
+import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
@@ -60,7 +60,11 @@ async function run(invocation: Invocation): Promise<number> {
   const [text] = words.positionals as [string];
   const { destination, name, url } = sourceOf(invocation, text);
   const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
-  const store = openDestination(invocation, { hostWatch: new HostWatch(env, sink, true) }, destination);
+  const store = openDestination(
+    invocation,
+    { reachability: new ReachabilityMonitor(env, sink, true) },
+    destination,
+  );
   const emit = (event: ReplicaEvent): void => {
     if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
     else logEvent(event, local, env.log);

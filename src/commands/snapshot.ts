@@ -10,7 +10,7 @@ import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
 import { askWatchOrNull, databasePathOrNull } from "../replication/control/control.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/upkeep/take-snapshot.ts";
-import { Slots } from "../storage/guard/semaphore.ts";
+import { Semaphore } from "../storage/guard/semaphore.ts";
 import { warnOfUncheckable } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
@@ -43,7 +43,7 @@ export const snapshotVerb: Verb = {
       const folders = runtimeFolders(invocation);
       const isNew = readState(target.paths).kind === "none";
       const asked = await askWatchOrNull(target.paths.folder, request, invocation, folders);
-      const context = { store, env, version, uploads: new Slots(1), anchors: new Slots(1) };
+      const context = { store, env, version, uploads: new Semaphore(1), anchors: new Semaphore(1) };
       const result = (asked as SnapshotResult | null) ?? (await snapshotOnce(target, context, signal));
       const durationMs = Math.round(env.monotonicMs() - startedMs);
       if (isNew && asked === null) await warnOfUncheckable([target], { env, signal });

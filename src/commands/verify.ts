@@ -16,7 +16,7 @@ import {
 } from "../recovery/verify/verify-report.ts";
 import type { LiveContent } from "../recovery/verify/verify-restore.ts";
 import { askWatchByNameOrNull } from "../replication/control/control.ts";
-import { isConfined } from "../storage/bucket/error-scope.ts";
+import { concernsOneDatabase } from "../storage/bucket/error-scope.ts";
 import {
   type ForeignLayout,
   ForeignLayoutError,
@@ -93,7 +93,7 @@ async function run(invocation: Invocation): Promise<number> {
         reports.push(report);
         repairs.push(...fixed);
       } catch (error) {
-        if (name !== null || !isConfined(error)) throw error;
+        if (name !== null || !concernsOneDatabase(error)) throw error;
         if (error instanceof ForeignLayoutError) foreign.push(error.layout);
         else {
           const report = unverifiedReport(database, error);

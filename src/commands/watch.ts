@@ -10,9 +10,9 @@ import { Conditions } from "../replication/context/conditions.ts";
 import type { Validation, WatchEvent } from "../replication/context/watch-events.ts";
 import { type WatchResult, watch } from "../replication/watch/watch-loop.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
-import { UploadPace } from "../storage/guard/adaptive-limit.ts";
-import { PutGate } from "../storage/guard/put-limiter.ts";
-import { HostWatch } from "../storage/network/reachability-monitor.ts";
+import { AdaptiveLimit } from "../storage/guard/adaptive-limit.ts";
+import { PutLimiter } from "../storage/guard/put-limiter.ts";
+import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { FirstSight } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withDestination } from "./shared/open-destination.ts";
@@ -54,7 +54,7 @@ async function run(invocation: Invocation): Promise<number> {
   const { sources, words, env, signal } = invocation;
   const options = watchOptions(sources);
   const places = localPlaces(invocation);
-  const putSlots = new PutGate(new UploadPace(options.uploaderConcurrency), env);
+  const putLimit = new PutLimiter(new AdaptiveLimit(options.uploaderConcurrency), env);
   const forgotten = sweepStateHome(stateHomeOf(places.choice), env.nowMs());
   if (forgotten.length > 0) env.log.info(`removed the state of ${forgotten.length} databases that are gone`);
   let emit = (_event: WatchEvent): void => {};
@@ -86,7 +86,7 @@ async function run(invocation: Invocation): Promise<number> {
     };
     const input = {
       store,
-      puts: putSlots,
+      puts: putLimit,
       options,
       env,
       version: invocation.version,
@@ -111,9 +111,9 @@ async function run(invocation: Invocation): Promise<number> {
     }
   };
   return withDestination(invocation, work, {
-    putSlots,
+    putLimit,
     conditions,
-    hostWatch: new HostWatch(env, conditions, true),
+    reachability: new ReachabilityMonitor(env, conditions, true),
   });
 }
 

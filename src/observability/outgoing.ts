@@ -10,8 +10,8 @@ import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { connectionProblem } from "../storage/network/connection-errors.ts";
 import { proxyOrNull, throughProxy } from "../storage/network/proxy.ts";
-import { StallWatch } from "../storage/network/stall-timeout.ts";
-import { DEFAULT_TRUST } from "../storage/network/tls-trust.ts";
+import { StallTimeout } from "../storage/network/stall-timeout.ts";
+import { DEFAULT_TLS_TRUST } from "../storage/network/tls-trust.ts";
 
 /** How long one request may take. */
 export const REQUEST_TIMEOUT_MS = 10_000;
@@ -46,7 +46,7 @@ export function describeUrl(url: URL): string {
  * reason of `signal` when that aborts
  */
 export async function sendRequest(request: OutgoingRequest, env: Env, signal: AbortSignal): Promise<void> {
-  const watch = new StallWatch(env, REQUEST_TIMEOUT_MS, signal);
+  const watch = new StallTimeout(env, REQUEST_TIMEOUT_MS, signal);
   try {
     signal.throwIfAborted();
     const response = await fetch(request.url, {
@@ -54,7 +54,7 @@ export async function sendRequest(request: OutgoingRequest, env: Env, signal: Ab
       headers: request.headers,
       redirect: "manual",
       keepalive: false,
-      tls: DEFAULT_TRUST,
+      tls: DEFAULT_TLS_TRUST,
       signal: watch.signal,
       ...(request.body === undefined ? {} : { body: request.body }),
     });

@@ -9,8 +9,8 @@ import type { ObjectStore } from "./contract/store.ts";
 import { FileStore } from "./file/file-store.ts";
 import type { PutLimit } from "./guard/put-limiter.ts";
 import { RetryingStore } from "./guard/retrying-store.ts";
-import type { HostWatch } from "./network/reachability-monitor.ts";
-import { DEFAULT_TRUST, storeTrust } from "./network/tls-trust.ts";
+import type { ReachabilityMonitor } from "./network/reachability-monitor.ts";
+import { DEFAULT_TLS_TRUST, readTlsTrust } from "./network/tls-trust.ts";
 import { parseDestination } from "./parse-destination.ts";
 import { type CredentialOptions, credentialSource } from "./s3/credentials.ts";
 import { s3Address } from "./s3/s3-address.ts";
@@ -46,9 +46,9 @@ export interface StoreOptions extends CredentialOptions {
   /** A request is cut off when nothing has moved for this long; 30 s by default. */
   readonly stallMs?: number;
   /** Limits the requests that put, over all that share these slots; none by default. */
-  readonly putSlots?: PutLimit;
+  readonly putLimit?: PutLimit;
   /** Told of every request to a bucket, to say when it does not answer; nobody by default. */
-  readonly hostWatch?: HostWatch;
+  readonly reachability?: ReachabilityMonitor;
   /** Told what the store cannot do or refuses for long; nobody by default. */
   readonly conditions?: ConditionSink;
 }
@@ -67,9 +67,9 @@ export function openStore(
 ): ObjectStore {
   const destination = parseDestination(options.url);
   const retry = options.retry ?? DEFAULT_RETRY;
-  const { putSlots } = options;
+  const { putLimit } = options;
   if (destination.kind === "file") {
-    return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry, putSlots);
+    return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry, putLimit);
   }
   const { bucket, prefix } = destination;
   const region =
@@ -90,9 +90,11 @@ export function openStore(
     credentials,
     env,
     stallMs: options.stallMs ?? DEFAULT_STALL_MS,
-    hostWatch: options.hostWatch,
+    reachability: options.reachability,
     // Without TLS nobody shows a certificate.
-    trust: address.origin.startsWith("https:") ? storeTrust(options.caFile, environment) : DEFAULT_TRUST,
+    trust: address.origin.startsWith("https:")
+      ? readTlsTrust(options.caFile, environment)
+      : DEFAULT_TLS_TRUST,
   });
   const store = new S3Store({
     client,
@@ -101,7 +103,7 @@ export function openStore(
     env,
     retry,
     objectHeaders: objectHeaders(options),
-    ...(putSlots === undefined ? {} : { putSlots }),
+    ...(putLimit === undefined ? {} : { putLimit }),
     ...(options.contentMd5 === undefined ? {} : { hasContentMd5: options.contentMd5 }),
     ...(options.conditions === undefined ? {} : { conditions: options.conditions }),
   });

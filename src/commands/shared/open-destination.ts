@@ -16,7 +16,7 @@ import { RETRY_OPTIONS, STORE_OPTIONS } from "../../config/settings/settings.ts"
 import { type Condition, WalrustError } from "../../errors.ts";
 import { patienceOf, type RetryPolicy } from "../../storage/contract/retry.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { HostWatch } from "../../storage/network/reachability-monitor.ts";
+import { ReachabilityMonitor } from "../../storage/network/reachability-monitor.ts";
 import type { StoreOptions } from "../../storage/open-store.ts";
 import { openStore } from "../../storage/open-store.ts";
 import { type Invocation, settingsOf } from "./verb.ts";
@@ -24,7 +24,7 @@ import { type Invocation, settingsOf } from "./verb.ts";
 /** What can be given beside the settings. */
 export type MoreStoreOptions = Pick<
   StoreOptions,
-  "putSlots" | "retry" | "stallMs" | "conditions" | "hostWatch"
+  "putLimit" | "retry" | "stallMs" | "conditions" | "reachability"
 >;
 
 /**
@@ -102,7 +102,7 @@ function patientOptions(invocation: Invocation): MoreStoreOptions {
   return {
     retry: { ...retryPolicy(sources), patience },
     stallMs: patience.stallMs,
-    hostWatch: new HostWatch(env, sink),
+    reachability: new ReachabilityMonitor(env, sink),
   };
 }
 

@@ -7,7 +7,7 @@ import { errorMessage, hasCode, type WalrustError } from "../../errors.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "../../storage/bucket/catalog.ts";
 import { walkDatabases } from "../../storage/bucket/database-walk.ts";
-import { isConfined } from "../../storage/bucket/error-scope.ts";
+import { concernsOneDatabase } from "../../storage/bucket/error-scope.ts";
 import {
   detectForeignLayoutOrNull,
   type ForeignLayout,
@@ -86,7 +86,7 @@ async function entryOrForeign(
     const foreign = isDoubtful ? await detectForeignLayoutOrNull(store, database, signal) : null;
     return foreign === null ? entry : foreignEntry(foreign);
   } catch (error) {
-    if (!isConfined(error)) throw error;
+    if (!concernsOneDatabase(error)) throw error;
     return problemEntry(database, objects, error);
   }
 }
@@ -116,7 +116,7 @@ async function entryOf(
     try {
       return (await readHeader(store, object.key, signal)).timestampMs;
     } catch (error) {
-      if (!isConfined(error)) throw error;
+      if (!concernsOneDatabase(error)) throw error;
       failures.push(error);
       return null;
     }

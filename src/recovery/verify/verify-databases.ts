@@ -4,7 +4,7 @@
  */
 import type { WalrustError } from "../../errors.ts";
 import { type WalkedDatabase, walkDatabases } from "../../storage/bucket/database-walk.ts";
-import { isConfined } from "../../storage/bucket/error-scope.ts";
+import { concernsOneDatabase } from "../../storage/bucket/error-scope.ts";
 import { detectForeignLayoutOrNull } from "../../storage/bucket/foreign-layout.ts";
 import { readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
@@ -33,7 +33,7 @@ export async function listVerifiable(
       try {
         if (await isDatabase(store, walked, signal)) found.push({ name, problem: null });
       } catch (error) {
-        if (!isConfined(error)) throw error;
+        if (!concernsOneDatabase(error)) throw error;
         found.push({ name, problem: error });
       }
     }

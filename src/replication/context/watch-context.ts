@@ -3,9 +3,9 @@
  */
 import type { Env } from "../../env.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import type { Outage } from "../../storage/guard/outage-probe.ts";
-import type { PutGate } from "../../storage/guard/put-limiter.ts";
-import type { Slots } from "../../storage/guard/semaphore.ts";
+import type { OutageProbe } from "../../storage/guard/outage-probe.ts";
+import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
+import type { Semaphore } from "../../storage/guard/semaphore.ts";
 import type { Conditions } from "./conditions.ts";
 import type { WatchOptions } from "./database-options.ts";
 import type { OwnWriters } from "./own-writers.ts";
@@ -26,10 +26,10 @@ export interface WatchContext {
   readonly env: Env;
   readonly version: string;
   /** The gate that all puts pass, if they pass one: an upload takes its turn before it chooses its file. */
-  readonly puts?: PutGate;
-  readonly anchors: Slots;
-  readonly attaches: Slots;
-  readonly upkeeps: Slots;
+  readonly puts?: PutLimiter;
+  readonly anchors: Semaphore;
+  readonly attaches: Semaphore;
+  readonly upkeeps: Semaphore;
   /** The ids that this process has written with. */
   readonly writers: OwnWriters;
   /** Looks through what is stored of a database; handed in, because that is not replication's to know. */
@@ -44,5 +44,5 @@ export interface WatchContext {
   /** Conditions of the store that all databases share. */
   readonly storeConditions: Conditions;
   /** Finds the end of an outage for all databases at once. */
-  readonly outage?: Outage;
+  readonly outage?: OutageProbe;
 }

@@ -6,7 +6,7 @@
  * over when none waits for 5 s. Merging keeps each database within about two puts, so a short burst is none.
  */
 import type { ConditionSink } from "../../errors.ts";
-import type { GateFacts } from "../../storage/guard/put-limiter.ts";
+import type { LimiterFacts } from "../../storage/guard/put-limiter.ts";
 
 /** The code of the condition. */
 export const FALLING_BEHIND = "falling-behind";
@@ -23,7 +23,7 @@ export interface BacklogSample {
   readonly databaseCount: number;
   /** The longest that a commit has waited. */
   readonly oldestMs: number;
-  readonly gate: GateFacts;
+  readonly gate: LimiterFacts;
 }
 
 /** Watches the backlog of a process. */
@@ -34,7 +34,7 @@ export class Backlog {
   /** @param gate what all uploads pass; without it nothing is reported */
   constructor(
     readonly conditions: ConditionSink,
-    readonly gate?: { readonly facts: GateFacts },
+    readonly gate?: { readonly facts: LimiterFacts },
   ) {}
 
   /** Looks at the databases, every 10 s. */
@@ -68,7 +68,7 @@ export class Backlog {
 }
 
 /** Why uploads are no faster, and which setting helps. */
-export function explain({ reason, limit, ceiling }: GateFacts): { reason: string; hint: string } {
+export function explain({ reason, limit, ceiling }: LimiterFacts): { reason: string; hint: string } {
   const seldom = "raise sync.wal_sync_interval (--wal-sync-interval), so that fewer, larger objects are sent";
   if (reason === "ceiling") {
     return {

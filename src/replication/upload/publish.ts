@@ -18,8 +18,14 @@ import {
   encodeMetadata,
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
-import type { ObjectHead, ObjectStore, PutBody, PutOptions, PutTurn } from "../../storage/contract/store.ts";
-import { Slots } from "../../storage/guard/semaphore.ts";
+import type {
+  ObjectHead,
+  ObjectStore,
+  PutBody,
+  PutOptions,
+  PutReservation,
+} from "../../storage/contract/store.ts";
+import { Semaphore } from "../../storage/guard/semaphore.ts";
 
 /**
  * Files up to this size are sent from memory; larger ones are read again when their turn comes. While the
@@ -29,7 +35,7 @@ const IN_MEMORY_SIZE = 64 << 10;
 /** Files up to this size are hashed at once; larger ones beside everything else, a few at a time. */
 const SYNC_HASH_SIZE = 4 << 20;
 const HASHED_AT_ONCE = 2;
-const hashing = new Slots(HASHED_AT_ONCE);
+const hashing = new Semaphore(HASHED_AT_ONCE);
 
 /** What became of a file. */
 export type PublishOutcome =
@@ -75,7 +81,7 @@ export async function publish(
   publisher: Publisher,
   file: SpoolFile,
   signal?: AbortSignal,
-  turn?: PutTurn,
+  turn?: PutReservation,
 ): Promise<PublishOutcome> {
   const { store, name, writer, version } = publisher;
   const key = keyOf(store, name, file);

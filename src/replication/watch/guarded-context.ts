@@ -3,7 +3,7 @@
  * which says once when it opens.
  */
 
-import { GuardedStore } from "../../storage/guard/breaker-store.ts";
+import { BreakerStore } from "../../storage/guard/breaker-store.ts";
 import { type BreakerChange, CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import { Conditions } from "../context/conditions.ts";
@@ -35,7 +35,7 @@ export function guardContext(
     onChange(change);
   };
   const breaker = new CircuitBreaker(policy, shared.env, told, shared.outage);
-  const store = new GuardedStore(shared.store, breaker, closing);
+  const store = new BreakerStore(shared.store, breaker, closing);
   const conditions = new Conditions(name, shared.env, shared.emit);
   const context = { ...shared, options, store, closing, conditions };
   return { context, breaker };

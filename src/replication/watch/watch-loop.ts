@@ -11,10 +11,10 @@ import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
 import { RuntimeFolders } from "../../local/runtime-folder.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { Outage } from "../../storage/guard/outage-probe.ts";
-import type { PutGate } from "../../storage/guard/put-limiter.ts";
+import { OutageProbe } from "../../storage/guard/outage-probe.ts";
+import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
 import { RetryingStore } from "../../storage/guard/retrying-store.ts";
-import { Slots } from "../../storage/guard/semaphore.ts";
+import { Semaphore } from "../../storage/guard/semaphore.ts";
 import { Conditions } from "../context/conditions.ts";
 import type { WatchOptions } from "../context/database-options.ts";
 import { OwnWriters } from "../context/own-writers.ts";
@@ -53,7 +53,7 @@ export interface RunningWatch {
 export interface WatchInput {
   readonly store: ObjectStore;
   /** The gate that all puts of the store pass, if there is one. */
-  readonly puts?: PutGate;
+  readonly puts?: PutLimiter;
   readonly options: WatchOptions;
   readonly env: Env;
   readonly version: string;
@@ -96,7 +96,7 @@ export async function watch(
   };
   const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
   const context: WatchContext = {
-    outage: new Outage(env, (until) => aliveStore.head(ALIVE_KEY, { signal: until }), signal),
+    outage: new OutageProbe(env, (until) => aliveStore.head(ALIVE_KEY, { signal: until }), signal),
     store,
     options,
     env,
@@ -107,9 +107,9 @@ export async function watch(
     conditions: storeConditions,
     storeConditions,
     stopping: signal,
-    anchors: new Slots(ANCHORS_AT_ONCE),
-    attaches: new Slots(ATTACHES_AT_ONCE),
-    upkeeps: new Slots(UPKEEPS_AT_ONCE),
+    anchors: new Semaphore(ANCHORS_AT_ONCE),
+    attaches: new Semaphore(ATTACHES_AT_ONCE),
+    upkeeps: new Semaphore(UPKEEPS_AT_ONCE),
     writers: new OwnWriters(),
   };
   const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });

@@ -13,7 +13,7 @@ import { isLevelFolder, type ObjectName, parseObjectKey } from "../../format/key
 import { keyProblemOrNull } from "../contract/object-rules.ts";
 import type { ObjectStore } from "../contract/store.ts";
 import { LEVELS, type LtxObject, listedTwice, ltxObjectOf } from "./catalog.ts";
-import { isConfined } from "./error-scope.ts";
+import { concernsOneDatabase } from "./error-scope.ts";
 
 /** How deep folders are walked: as deep as a folder destination is. */
 const DEPTH_MAX = 64;
@@ -108,7 +108,7 @@ async function takeTurn(
     }
   } catch (error) {
     // The destination itself has to be readable.
-    if (name === "" || !isConfined(error)) throw error;
+    if (name === "" || !concernsOneDatabase(error)) throw error;
     own.problem = error;
   }
   return { databases: [...found].map(([database, one]) => databaseOf(database, one)), turns };

@@ -12,7 +12,7 @@ const CONFINED_CODES: ReadonlySet<string> = new Set(["corrupt", "integrity", "no
  * Whether an error that one database's keys or objects led to is of that database alone. "auth" is, once the
  * destination itself could be read: a policy may refuse a single prefix.
  */
-export function isConfined(error: unknown): error is WalrustError {
+export function concernsOneDatabase(error: unknown): error is WalrustError {
   if (!(error instanceof WalrustError)) return false;
   return CONFINED_CODES.has(error.code) || (error.code === "storage" && !error.retryable);
 }

@@ -61,7 +61,7 @@ export interface PutOptions {
   readonly sha256?: string;
   readonly signal?: AbortSignal;
   /** A turn among all uploads that was taken before; the put uses it up. */
-  readonly turn?: PutTurn;
+  readonly turn?: PutReservation;
 }
 
 /**
@@ -171,7 +171,7 @@ export interface ObjectStore {
 }
 
 /** A place among the uploads that are on their way, taken before it is known what is uploaded. */
-export interface PutTurn {
+export interface PutReservation {
   /** Gives it back, unless a put has used it. */
   end(): void;
 }

@@ -64,7 +64,7 @@ export interface UploadSample {
 export type PaceReason = "starting" | "growing" | "ceiling" | "throttled" | "stalled" | "slow" | "failed";
 
 /** Decides the limit. */
-export class UploadPace {
+export class AdaptiveLimit {
   readonly ceiling: number;
   readonly #floor: number;
   #limit: number;

@@ -31,7 +31,7 @@ import { RetryingStore } from "./retrying-store.ts";
 const TRIAL_PUT_SIZE_MAX = 4 << 20;
 
 /** Wraps a store with a circuit breaker. */
-export class GuardedStore implements ObjectStore {
+export class BreakerStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #breaker: CircuitBreaker;
   readonly #until: AbortSignal | undefined;

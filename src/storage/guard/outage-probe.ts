@@ -33,7 +33,7 @@ export interface Waiting {
 }
 
 /** The outage of one store, if there is one. */
-export class Outage {
+export class OutageProbe {
   readonly #env: Pick<Env, "sleep">;
   readonly #look: (signal: AbortSignal) => Promise<unknown>;
   readonly #stopping: AbortSignal;

@@ -11,16 +11,16 @@
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { s3StatusOf } from "../contract/request-errors.ts";
-import type { PutTurn } from "../contract/store.ts";
+import type { PutReservation } from "../contract/store.ts";
 import { IS_STALLED } from "../network/stall-timeout.ts";
-import type { UploadOutcome, UploadPace } from "./adaptive-limit.ts";
+import type { AdaptiveLimit, UploadOutcome } from "./adaptive-limit.ts";
 
 /** Bytes of bodies in memory at once. */
 const MEMORY_BYTES_MAX = 16 << 20;
 /** The most memory one body takes: what is larger is read from its file while it is sent. */
 const BODY_MEMORY_MAX = 512 << 10;
 
-/** Limits puts. `Slots` is one with a fixed number. */
+/** Limits puts. `Semaphore` is one with a fixed number. */
 export interface PutLimit {
   /** Whether somebody waits. */
   readonly isContended: boolean;
@@ -37,28 +37,28 @@ export interface PutLimit {
 export interface PutFacts {
   readonly sizeBytes: number;
   /** The turn it was given before; only the first attempt can use it. */
-  readonly turn?: PutTurn | undefined;
+  readonly turn?: PutReservation | undefined;
 }
 
 /** How the gate stands now. */
-export interface GateFacts {
+export interface LimiterFacts {
   readonly limit: number;
   readonly ceiling: number;
   readonly inFlight: number;
   readonly waiting: number;
-  readonly reason: UploadPace["reason"];
+  readonly reason: AdaptiveLimit["reason"];
 }
 
 /** The gate. */
-export class PutGate implements PutLimit {
-  readonly #pace: UploadPace;
+export class PutLimiter implements PutLimit {
+  readonly #pace: AdaptiveLimit;
   readonly #env: Pick<Env, "monotonicMs">;
   readonly #turns = new Line();
   readonly #memory = new Line();
   #inFlight = 0;
   #memoryBytes = 0;
 
-  constructor(pace: UploadPace, env: Pick<Env, "monotonicMs">) {
+  constructor(pace: AdaptiveLimit, env: Pick<Env, "monotonicMs">) {
     this.#pace = pace;
     this.#env = env;
   }
@@ -67,13 +67,13 @@ export class PutGate implements PutLimit {
     return this.#turns.length > 0;
   }
 
-  get facts(): GateFacts {
+  get facts(): LimiterFacts {
     const { limit, ceiling, reason } = this.#pace;
     return { limit, ceiling, reason, inFlight: this.#inFlight, waiting: this.#turns.length };
   }
 
   /** Waits for a turn. A put that is handed it uses it up; one that is never used has to be ended. */
-  async turn(signal?: AbortSignal): Promise<PutTurn> {
+  async turn(signal?: AbortSignal): Promise<PutReservation> {
     await this.acquire(signal);
     return new Turn(this);
   }
@@ -175,15 +175,15 @@ function outcomeOf(error: unknown): UploadOutcome | null {
 }
 
 /** A turn that was taken ahead. */
-class Turn implements PutTurn {
-  #gate: PutGate | null;
+class Turn implements PutReservation {
+  #gate: PutLimiter | null;
 
-  constructor(gate: PutGate) {
+  constructor(gate: PutLimiter) {
     this.#gate = gate;
   }
 
   /** Uses it up. @returns whether it was one of this gate and not used */
-  use(gate: PutGate): boolean {
+  use(gate: PutLimiter): boolean {
     if (this.#gate !== gate) return false;
     this.#gate = null;
     return true;

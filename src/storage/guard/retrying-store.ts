@@ -33,20 +33,20 @@ export class RetryingStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #env: Env;
   readonly #policy: RetryPolicy;
-  readonly #putSlots: PutLimit | undefined;
+  readonly #putLimit: PutLimit | undefined;
   #once: RetryingStore | null = null;
 
-  /** @param putSlots limits attempts to put: an attempt waits for a slot, the waits in between hold none */
-  constructor(inner: ObjectStore, env: Env, policy: RetryPolicy, putSlots?: PutLimit) {
+  /** @param putLimit limits attempts to put: an attempt waits for a slot, the waits in between hold none */
+  constructor(inner: ObjectStore, env: Env, policy: RetryPolicy, putLimit?: PutLimit) {
     this.#inner = inner;
     this.#env = env;
     this.#policy = policy;
-    this.#putSlots = putSlots;
+    this.#putLimit = putLimit;
   }
 
   /** The same store with a single attempt for each call. */
   get once(): RetryingStore {
-    this.#once ??= new RetryingStore(this.#inner, this.#env, NO_RETRY, this.#putSlots);
+    this.#once ??= new RetryingStore(this.#inner, this.#env, NO_RETRY, this.#putLimit);
     return this.#once;
   }
 
@@ -67,7 +67,7 @@ export class RetryingStore implements ObjectStore {
       try {
         const attempt = (): Promise<void> => this.#inner.put(key, body, options);
         const facts = { sizeBytes: putBodySize(body), turn: options.turn };
-        await (this.#putSlots === undefined ? attempt() : this.#putSlots.run(attempt, options.signal, facts));
+        await (this.#putLimit === undefined ? attempt() : this.#putLimit.run(attempt, options.signal, facts));
       } catch (error) {
         if (!options.createOnly || !hasCode(error, "precondition")) throw error;
         const isAnonymous = Object.keys(options.metadata ?? {}).length === 0;

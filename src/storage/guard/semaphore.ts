@@ -1,6 +1,6 @@
 /**
- * Slots: a limit on how many things of a kind run at once over all databases (requests that put, anchors).
- * First come, first served; nothing is held per waiter but its place in the line.
+ * Semaphore: a limit on how many things of a kind run at once over all databases (requests that put,
+ * anchors). First come, first served; nothing is held per waiter but its place in the line.
  */
 import type { Env } from "../../env.ts";
 import type { PutLimit } from "./put-limiter.ts";
@@ -9,7 +9,7 @@ import type { PutLimit } from "./put-limiter.ts";
 const PAUSED_MAX = 8;
 
 /** A counting semaphore. */
-export class Slots {
+export class Semaphore {
   #free: number;
   #pausedCount = 0;
   /** In the order they came. */
@@ -137,7 +137,7 @@ export class Slots {
  * back after the last, and so not held while all of them pause. When others wait for a slot no further
  * request joins; the slot goes round after those on their way.
  */
-export class SharedSlot {
+export class SharedPermit {
   #users = 0;
   #isAcquiring = false;
   #change = Promise.withResolvers<void>();

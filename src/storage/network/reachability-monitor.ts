@@ -42,7 +42,7 @@ interface Trouble {
 }
 
 /** Watches the requests to one store. */
-export class HostWatch {
+export class ReachabilityMonitor {
   readonly #env: Pick<Env, "log" | "monotonicMs" | "sleep">;
   readonly #sink: ConditionSink;
   readonly #isLasting: boolean;

@@ -17,7 +17,7 @@ const LOOKS_AT_UPLOAD = 3;
 const SEEN_SIZE_MAX = 64 * 1024;
 
 /** Watches one request; `stop` has to be called in the end. */
-export class StallWatch {
+export class StallTimeout {
   /** Aborts when the request stalls or the caller's signal aborts. */
   readonly signal: AbortSignal;
   /** Called by `stop`, which may come twice. */

@@ -24,14 +24,14 @@ const CERTIFICATE_PATTERN =
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The `tls` option of a fetch. */
-export interface Trust {
+export interface TlsTrust {
   readonly rejectUnauthorized: true;
   /** All authorities that are trusted, as PEM; absent: those that Bun trusts by itself. */
   readonly ca?: string[];
 }
 
 /** Verification by the authorities that Bun trusts by itself. */
-export const DEFAULT_TRUST: Trust = { rejectUnauthorized: true };
+export const DEFAULT_TLS_TRUST: TlsTrust = { rejectUnauthorized: true };
 
 /**
  * Reads the private authorities of a store, if any.
@@ -39,12 +39,12 @@ export const DEFAULT_TRUST: Trust = { rejectUnauthorized: true };
  * @param caFile the setting `ca_file`, if it is set; the file that AWS_CA_BUNDLE names counts beside it
  * @throws WalrustError "config" when a file cannot be read or holds no certificate
  */
-export function storeTrust(caFile: string | undefined, environment: Environment): Trust {
+export function readTlsTrust(caFile: string | undefined, environment: Environment): TlsTrust {
   const own: string[] = [];
   if (caFile !== undefined) own.push(...readCertificates(caFile, "ca_file"));
   const bundle = environment[BUNDLE_VARIABLE] || undefined;
   if (bundle !== undefined) own.push(...readCertificates(bundle, BUNDLE_VARIABLE));
-  if (own.length === 0) return DEFAULT_TRUST;
+  if (own.length === 0) return DEFAULT_TLS_TRUST;
   // Bun replaces its own list by the one it is given.
   const known = [...getCACertificates("default"), ...getCACertificates("system")];
   return { rejectUnauthorized: true, ca: [...new Set([...known, ...own])] };

@@ -7,7 +7,7 @@
  */
 import type { Env } from "../../env.ts";
 import { errorMessage, WalrustError } from "../../errors.ts";
-import { storeTrust, type Trust } from "../network/tls-trust.ts";
+import { readTlsTrust, type TlsTrust } from "../network/tls-trust.ts";
 import { sdkRequestHandler } from "./sdk-http.ts";
 import type { Credentials } from "./sigv4.ts";
 
@@ -56,7 +56,7 @@ export function credentialSource(
     );
     if (found !== null) return staticSource(found);
   }
-  const trust = storeTrust(undefined, environment);
+  const trust = readTlsTrust(undefined, environment);
   return cachedSource((isForced) => loadFromSdk(region, options.profile, trust, isForced), env);
 }
 
@@ -114,7 +114,7 @@ export function cachedSource(
 async function loadFromSdk(
   region: string,
   profile: string | undefined,
-  trust: Trust,
+  trust: TlsTrust,
   isForced: boolean,
 ): Promise<Credentials> {
   try {

@@ -26,9 +26,9 @@ import { RETRY_AFTER } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
 import { type ConnectionProblem, connectionProblem } from "../network/connection-errors.ts";
 import { proxyOrNull, throughProxy } from "../network/proxy.ts";
-import type { HostWatch } from "../network/reachability-monitor.ts";
-import { StallWatch } from "../network/stall-timeout.ts";
-import { DEFAULT_TRUST, type Trust } from "../network/tls-trust.ts";
+import type { ReachabilityMonitor } from "../network/reachability-monitor.ts";
+import { StallTimeout } from "../network/stall-timeout.ts";
+import { DEFAULT_TLS_TRUST, type TlsTrust } from "../network/tls-trust.ts";
 import { Uplink } from "../network/uplink.ts";
 import type { CredentialSource } from "./credentials.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
@@ -91,9 +91,9 @@ export interface S3ClientOptions {
   /** A request is cut off when nothing has moved for this long. */
   readonly stallMs: number;
   /** Which certificates the store may show; by default those that Bun trusts. */
-  readonly trust?: Trust;
+  readonly trust?: TlsTrust;
   /** Told of every request and its answer. */
-  readonly hostWatch?: HostWatch | undefined;
+  readonly reachability?: ReachabilityMonitor | undefined;
 }
 
 /** Sends requests to one bucket. */
@@ -115,9 +115,9 @@ export class S3Client {
     this.#options = options;
     this.#uplink = new Uplink(options.env);
     const origin = new URL(options.address.origin);
-    options.hostWatch?.named(origin.origin);
+    options.reachability?.named(origin.origin);
     this.#judge = (cause) => connectionProblem(cause, origin, process.env);
-    this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TRUST) } });
+    this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TLS_TRUST) } });
   }
 
   /** Closes the connections that are kept for the next request. */
@@ -159,7 +159,7 @@ export class S3Client {
     if (request.body !== undefined) headers["content-length"] = String(putBodySize(request.body));
     const { env, stallMs } = this.#options;
     const upload = request.body === undefined ? null : this.#uplink.begin(putBodySize(request.body));
-    const watch = new StallWatch(env, stallMs, request.signal, upload);
+    const watch = new StallTimeout(env, stallMs, request.signal, upload);
     this.#await(request, watch);
     let response: Response;
     try {
@@ -178,7 +178,7 @@ export class S3Client {
       throw this.#noted(request, watch.errorFor(request.action, cause, this.#judge));
     }
     watch.answered();
-    const onMoved = (): void => this.#options.hostWatch?.answered(request.method);
+    const onMoved = (): void => this.#options.reachability?.answered(request.method);
     const stream = watchedStream(response, watch, { action: request.action, judge: this.#judge, onMoved });
     if (isPage(request.method, response)) {
       stream.cancel();
@@ -188,19 +188,19 @@ export class S3Client {
     throw this.#noted(request, await this.#failure(request, stream));
   }
 
-  #await({ method, action }: S3Request, watch: StallWatch): void {
-    const { hostWatch } = this.#options;
-    if (hostWatch === undefined) return;
+  #await({ method, action }: S3Request, watch: StallTimeout): void {
+    const { reachability } = this.#options;
+    if (reachability === undefined) return;
     const awaited = { method, action, stillMs: () => watch.stillMs };
-    watch.onStop = () => hostWatch.ended(awaited);
-    hostWatch.began(awaited);
+    watch.onStop = () => reachability.ended(awaited);
+    reachability.began(awaited);
   }
 
   /** Tells of a failure that may pass. @returns the error */
   #noted(request: S3Request, error: unknown): unknown {
     if (!(error instanceof WalrustError) || !error.retryable) return error;
     const waitMs = error.context[RETRY_AFTER];
-    this.#options.hostWatch?.failed(request, error.message, typeof waitMs === "number" ? waitMs : 0);
+    this.#options.reachability?.failed(request, error.message, typeof waitMs === "number" ? waitMs : 0);
     return error;
   }
 
@@ -321,14 +321,17 @@ function isExpired(error: unknown, request: S3Request): boolean {
  * A small body as it is, read from its file only now; a larger one in chunks, so that its progress can be
  * watched and little is in memory.
  */
-async function fetchBody(body: PutBody, watch: StallWatch): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+async function fetchBody(
+  body: PutBody,
+  watch: StallTimeout,
+): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const sizeBytes = putBodySize(body);
   if (sizeBytes > SEND_SIZE_BYTES) return watchedChunks(body, watch);
   if (sizeBytes === 0) return new Uint8Array(0);
   return body.kind === "bytes" ? body.bytes : await collectChunks(putBodyChunks(body));
 }
 
-async function* watchedChunks(body: PutBody, watch: StallWatch): AsyncGenerator<Uint8Array> {
+async function* watchedChunks(body: PutBody, watch: StallTimeout): AsyncGenerator<Uint8Array> {
   for await (const chunk of putBodyChunks(body)) {
     for (let offset = 0; offset < chunk.byteLength; offset += SEND_SIZE_BYTES) {
       watch.touch();
@@ -347,7 +350,7 @@ interface ReadContext {
   readonly onMoved: () => void;
 }
 
-function watchedStream(response: Response, watch: StallWatch, context: ReadContext): S3Stream {
+function watchedStream(response: Response, watch: StallTimeout, context: ReadContext): S3Stream {
   const { status, headers } = response;
   const body = headers.get("content-length") === "0" ? null : response.body;
   if (body === null) watch.stop();
@@ -363,7 +366,7 @@ async function* noChunks(): AsyncGenerator<Uint8Array> {}
 
 async function* readChunks(
   body: ReadableStream<Uint8Array>,
-  watch: StallWatch,
+  watch: StallTimeout,
   { action, judge, onMoved }: ReadContext,
 ): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();

@@ -13,7 +13,7 @@ import { s3CodeOf, s3Error } from "../contract/request-errors.ts";
 import { NO_RETRY, type RetryContext, withRetry } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
 import type { PutLimit } from "../guard/put-limiter.ts";
-import { SharedSlot } from "../guard/semaphore.ts";
+import { SharedPermit } from "../guard/semaphore.ts";
 import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { type PutHabit, sendBody } from "./s3-send.ts";
@@ -62,7 +62,7 @@ export interface MultipartUpload {
   /** Told when parts stay in the store because the upload could not be aborted. */
   readonly onLeftParts: (reason: string) => void;
   /** The whole upload takes one slot, while any of its requests is on its way. */
-  readonly putSlots?: PutLimit | undefined;
+  readonly putLimit?: PutLimit | undefined;
 }
 
 /** Runs an attempt in the upload's slot. */
@@ -89,8 +89,8 @@ export function planParts(sizeBytes: number): Part[] {
  * Uploads an object in parts. @throws what the requests throw, "precondition" from the completion among them.
  */
 export async function putMultipart(upload: MultipartUpload): Promise<void> {
-  const { retry, putSlots } = upload;
-  const slot = putSlots === undefined ? null : new SharedSlot(putSlots);
+  const { retry, putLimit } = upload;
+  const slot = putLimit === undefined ? null : new SharedPermit(putLimit);
   const inSlot: InSlot = (attempt, signal) => (slot === null ? attempt() : slot.run(attempt, signal));
   const create = (): Promise<string> => upload.book.creating(upload.fullKey, () => createUpload(upload));
   const policy = { ...retry.policy, baseMs: retry.policy.baseMs * CREATE_BASE_FACTOR };

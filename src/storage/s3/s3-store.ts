@@ -54,7 +54,7 @@ export interface S3StoreOptions {
   /** Headers of every object that is created: storage class, encryption. */
   readonly objectHeaders?: Readonly<Record<string, string>>;
   /** Limits the uploads that have a request on its way. */
-  readonly putSlots?: PutLimit;
+  readonly putLimit?: PutLimit;
   /** Whether every body carries Content-MD5; without it only for buckets that ask for it. */
   readonly hasContentMd5?: boolean;
   /** Told of what lasts: writes that are not create-only, deletes that are refused, answers of others. */
@@ -345,10 +345,10 @@ export class S3Store implements ObjectStore {
       sha256: options.sha256 ?? (await putBodySha256(body)),
       signal,
     };
-    const { putSlots } = this.#options;
+    const { putLimit } = this.#options;
     const facts = { sizeBytes: putBodySize(body), turn: options.turn };
     const send = () => sendBody(this.#client, request, this.#putHabit);
-    const { answer, etag } = await (putSlots === undefined ? send() : putSlots.run(send, signal, facts));
+    const { answer, etag } = await (putLimit === undefined ? send() : putLimit.run(send, signal, facts));
     if ((await receiptOf(answer, etag, request, this.#putHabit)) === "unsure") {
       await this.#readBack(key, request, options, guard);
     }
@@ -377,7 +377,7 @@ export class S3Store implements ObjectStore {
       retry: { env: this.#options.env, policy, signal },
       isDone: () => this.#isSame(key, body, options),
       onLeftParts: (reason) => this.#sayLeftParts(key, body, reason),
-      putSlots: this.#options.putSlots,
+      putLimit: this.#options.putLimit,
       habit: this.#putHabit,
       book: this.#uploadBook,
     });

@@ -5,7 +5,7 @@
  *
  * Only what the chain needs: small requests with a body of text, and small answers.
  */
-import type { Trust } from "../network/tls-trust.ts";
+import type { TlsTrust } from "../network/tls-trust.ts";
 
 /** A request may not take longer: a chain asks several places one after the other. */
 const LIMIT_MS = 10_000;
@@ -33,7 +33,7 @@ interface SdkAnswer {
 }
 
 /** A request handler for clients of the SDK. */
-export function sdkRequestHandler(trust: Trust) {
+export function sdkRequestHandler(trust: TlsTrust) {
   return {
     async handle(request: SdkRequest): Promise<SdkAnswer> {
       const response = await fetch(urlOf(request), {

@@ -13,7 +13,7 @@ import { anchor, snapshotImage } from "../../../src/replication/capture/anchor.t
 import { type CaptureOutcome, capture } from "../../../src/replication/capture/capture.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { blockReplacing } from "../../support/blocked-path.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { keysAt, provenHistory } from "../../support/oracles/history-oracle.ts";
@@ -85,7 +85,7 @@ async function captureOrAnchor(live: LiveDatabase): Promise<CaptureOutcome["kind
 }
 
 async function upload({ live, store }: Bench): Promise<void> {
-  const context = { store, uploads: new Slots(1), version: "test", env, emit: () => {} };
+  const context = { store, uploads: new Semaphore(1), version: "test", env, emit: () => {} };
   for (const lane of ["links", "snapshots"] as const) {
     const outcome = await uploadPending(live, context, new AbortController().signal, lane);
     expect(outcome).toEqual({ kind: "drained" });

@@ -7,7 +7,7 @@ import { chmodSync, copyFileSync, readFileSync, statSync, utimesSync } from "nod
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { readState } from "../../../src/local/state.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
@@ -90,7 +90,7 @@ test("a snapshot without a watch empties the WAL, too", async () => {
   await app.must("INSERT INTO t(v) VALUES (1)");
   await app.kill();
   const env = systemEnv(SILENT_LOG);
-  const context = { store: new MemoryStore(), env, version: "test", anchors: new Slots(1) };
+  const context = { store: new MemoryStore(), env, version: "test", anchors: new Semaphore(1) };
   await snapshotOnce(targetOf(path), context, new AbortController().signal);
   expect([walSize(path), restedNs(path) !== undefined]).toEqual([0, true]);
 });

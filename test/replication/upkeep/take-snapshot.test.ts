@@ -6,7 +6,7 @@ import type { Txid } from "../../../src/format/types.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
@@ -18,7 +18,7 @@ import { tempFolder } from "../../support/temp.ts";
 const { env } = recordingEnv();
 
 function snapshot(path: string, store: ObjectStore): ReturnType<typeof snapshotOnce> {
-  const context = { store, env, version: "test", uploads: new Slots(1), anchors: new Slots(1) };
+  const context = { store, env, version: "test", uploads: new Semaphore(1), anchors: new Semaphore(1) };
   return snapshotOnce(targetOf(path), context, new AbortController().signal);
 }
 
@@ -210,9 +210,9 @@ describe("snapshotOnce", () => {
   });
 });
 
-describe("Slots", () => {
-  test("Slots run so many at once, first come first served, and free a slot after a failure", async () => {
-    const slots = new Slots(2);
+describe("Semaphore", () => {
+  test("Semaphore runs so many at once, first come first served, and frees on failure", async () => {
+    const slots = new Semaphore(2);
     const doors = Array.from({ length: 5 }, () => gate());
     const started: number[] = [];
     const works = doors.map((door, index) =>

@@ -2,13 +2,13 @@
 import { expect, test } from "bun:test";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import { Backlog, explain, FALLING_BEHIND } from "../../../src/replication/upload/backlog.ts";
-import type { GateFacts } from "../../../src/storage/guard/put-limiter.ts";
+import type { LimiterFacts } from "../../../src/storage/guard/put-limiter.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 
-const GATE: GateFacts = { limit: 8, ceiling: 8, reason: "ceiling", inFlight: 8, waiting: 90 };
+const GATE: LimiterFacts = { limit: 8, ceiling: 8, reason: "ceiling", inFlight: 8, waiting: 90 };
 
 /** A backlog that is looked at every two seconds of a clock. */
-function watched(gate: GateFacts | null = GATE) {
+function watched(gate: LimiterFacts | null = GATE) {
   const { env, lines } = recordingEnv();
   const conditions = new Conditions(null, env, () => {});
   const backlog = new Backlog(conditions, gate === null ? undefined : { facts: gate });

@@ -8,7 +8,7 @@ import type { LiveDatabase } from "../../../src/replication/capture/live-databas
 import { mergePending } from "../../../src/replication/upload/spool-merge.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import type { TinyHistory } from "../../support/histories/tiny-history.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
@@ -20,7 +20,7 @@ import { tempFolder } from "../../support/temp.ts";
 async function uploadAndJudge(live: LiveDatabase, history: TinyHistory): Promise<number[]> {
   const store = new MemoryStore();
   const { env } = recordingEnv();
-  const context = { store, uploads: new Slots(1), version: "test", env, emit: (): void => {} };
+  const context = { store, uploads: new Semaphore(1), version: "test", env, emit: (): void => {} };
   const { signal } = new AbortController();
   for (const lane of ["links", "snapshots"] as const) {
     expect(await uploadPending(live, context, signal, lane)).toEqual({ kind: "drained" });

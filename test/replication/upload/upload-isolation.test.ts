@@ -10,10 +10,10 @@ import type { WatchContext } from "../../../src/replication/context/watch-contex
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { GuardedStore } from "../../../src/storage/guard/breaker-store.ts";
+import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
@@ -29,7 +29,7 @@ function serverError(): WalrustError {
 /** Databases over one store whose waits last for ever, unless a test ends them. */
 class Fleet {
   readonly inner = new FaultyStore(new MemoryStore());
-  readonly slots: Slots;
+  readonly slots: Semaphore;
   readonly shared: RetryingStore;
   readonly env: Env;
   readonly stopper = new AbortController();
@@ -38,7 +38,7 @@ class Fleet {
   readonly #waiting: (() => void)[] = [];
 
   constructor(slotCount: number) {
-    this.slots = new Slots(slotCount);
+    this.slots = new Semaphore(slotCount);
     const sleep: Env["sleep"] = (_, signal) =>
       new Promise((resolve) => {
         this.#waiting.push(resolve);
@@ -51,7 +51,7 @@ class Fleet {
   add(name: string, count: number, snapshotsAt: readonly number[] = []): LiveDatabase {
     const live = { ...spooledHistory(count, snapshotsAt).live, name };
     const breaker = new CircuitBreaker(POLICY, this.env, () => {});
-    const store: ObjectStore = new GuardedStore(this.shared, breaker);
+    const store: ObjectStore = new BreakerStore(this.shared, breaker);
     const context = { store, env: this.env, version: "test", emit: () => {} } as unknown as WatchContext;
     const failures: unknown[] = [];
     const listener = { drained: () => {}, adopt: () => {}, failed: (error: unknown) => failures.push(error) };

@@ -10,7 +10,7 @@ import { asWalrustError, FailureTracker } from "../../../src/replication/context
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
-import { GuardedStore } from "../../../src/storage/guard/breaker-store.ts";
+import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import {
   type BreakerPolicy,
   CircuitBreaker,
@@ -33,7 +33,7 @@ class Lanes {
   readonly live: LiveDatabase;
   readonly lanes: UploadLanes;
   readonly breaker: CircuitBreaker;
-  readonly store: GuardedStore;
+  readonly store: BreakerStore;
   readonly said: () => string[];
   /** When each request came to the store. */
   readonly timesMs: number[] = [];
@@ -47,7 +47,7 @@ class Lanes {
       lines.filter(({ level }) => level !== "debug").map(({ level, message }) => `${level} ${message}`);
     this.live = spooledHistory(4, snapshotsAt).live;
     this.breaker = new CircuitBreaker(policy, env, () => {});
-    this.store = new GuardedStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
+    this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
     const failures = new FailureTracker("app", env, () => {});
     this.lanes = new UploadLanes(
       contextOf(this.store, env),
@@ -84,7 +84,7 @@ class Lanes {
   }
 }
 
-function contextOf(store: GuardedStore, env: Env): WatchContext {
+function contextOf(store: BreakerStore, env: Env): WatchContext {
   return { store, env, version: "test", emit: () => {} } as unknown as WatchContext;
 }
 

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
@@ -20,7 +20,7 @@ const RETRY = { retryCountMax: 1, baseMs: 1, delayMaxMs: 1 };
 async function watchTwo() {
   const clock = new ShiftedClock();
   const inner = new FaultyStore(new MemoryStore());
-  const store = new RetryingStore(inner, recordingEnv(clock.overrides).env, RETRY, new Slots(1));
+  const store = new RetryingStore(inner, recordingEnv(clock.overrides).env, RETRY, new Semaphore(1));
   const [good, bad] = [await newDatabase(), await newDatabase()];
   const targets = [targetOf(good.path, "good"), targetOf(bad.path, "bad")];
   const run = new WatchRun(targets, store, { breaker: BREAKER }, clock.overrides);

@@ -5,7 +5,7 @@ import { WalrustError } from "../../../src/errors.ts";
 import { DEFAULT_RETRY, NO_RETRY, retryDelayMs, withRetry } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { expectCode, keysOf, patternBytes, text, textBody } from "./store-helpers.ts";
 
@@ -229,10 +229,10 @@ describe("RetryingStore", () => {
   });
 
   test("put holds a slot while an attempt is made, and none while it waits or looks", async () => {
-    const putSlots = new Slots(1);
+    const putLimit = new Semaphore(1);
     const free: string[] = [];
     const look = async (when: string): Promise<void> => {
-      if (await putSlots.run(async () => true)) free.push(when);
+      if (await putLimit.run(async () => true)) free.push(when);
     };
     const { env } = fakeEnv();
     const inner = new FaultyStore();
@@ -241,23 +241,23 @@ describe("RetryingStore", () => {
       return await MemoryStore.prototype.head.call(inner, key);
     };
     inner.faults = ["before", "after"];
-    const store = new RetryingStore(inner, { ...env, sleep: () => look("wait") }, DEFAULT_RETRY, putSlots);
+    const store = new RetryingStore(inner, { ...env, sleep: () => look("wait") }, DEFAULT_RETRY, putLimit);
     await store.put("k", textBody("mine"), { createOnly: true, metadata: { writer: "me" } });
     expect(free).toEqual(["wait", "wait", "head"]);
-    expect(await putSlots.run(async () => "free")).toBe("free");
+    expect(await putLimit.run(async () => "free")).toBe("free");
   });
 
   test("put that is aborted while it waits for a slot is not sent", async () => {
-    const putSlots = new Slots(1);
-    await putSlots.acquire();
+    const putLimit = new Semaphore(1);
+    await putLimit.acquire();
     const stopper = new AbortController();
     const inner = new FaultyStore();
-    const store = new RetryingStore(inner, fakeEnv().env, DEFAULT_RETRY, putSlots);
+    const store = new RetryingStore(inner, fakeEnv().env, DEFAULT_RETRY, putLimit);
     const putting = store.put("k", textBody("x"), { signal: stopper.signal });
     stopper.abort(new Error("stopped"));
     await expect(putting).rejects.toThrow("stopped");
-    putSlots.release();
-    expect([inner.callCount, await putSlots.run(async () => "free")]).toEqual([0, "free"]);
+    putLimit.release();
+    expect([inner.callCount, await putLimit.run(async () => "free")]).toEqual([0, "free"]);
   });
 
   test("once makes a single attempt", async () => {

@@ -1,12 +1,12 @@
 /**
- * UploadPace: single decisions, and whole runs against simulated stores on a clock that jumps from one answer
- * to the next.
+ * AdaptiveLimit: single decisions, and whole runs against simulated stores on a clock that jumps from one
+ * answer to the next.
  */
 import { describe, expect, test } from "bun:test";
 import {
+  AdaptiveLimit,
   PACE_FLOOR,
   type UploadOutcome,
-  UploadPace,
   type UploadSample,
 } from "../../../src/storage/guard/adaptive-limit.ts";
 
@@ -34,7 +34,7 @@ interface Run {
 }
 
 /** Uploads for so long, with as many waiting as can be. @param waiting how many of them are there to send */
-function simulate(pace: UploadPace, store: SimulatedStore, durationMs: number, startMs = 0): Run {
+function simulate(pace: AdaptiveLimit, store: SimulatedStore, durationMs: number, startMs = 0): Run {
   const onWay: { endMs: number; startedMs: number; outcome: UploadOutcome }[] = [];
   const counts = { stored: 0, throttled: 0, stalled: 0 };
   const limits: number[] = [];
@@ -65,18 +65,18 @@ function simulate(pace: UploadPace, store: SimulatedStore, durationMs: number, s
   return { stored: counts.stored, refused: counts.throttled, stalled: counts.stalled, limits };
 }
 
-describe("UploadPace decides", () => {
+describe("AdaptiveLimit decides", () => {
   test.each([
     [1, 1],
     [3, 3],
     [4, 4],
     [128, PACE_FLOOR],
   ])("with a ceiling of %d it starts at %d", (ceiling, limit) => {
-    expect(new UploadPace(ceiling).limit).toBe(limit);
+    expect(new AdaptiveLimit(ceiling).limit).toBe(limit);
   });
 
   test("it grows only while others wait", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 100; time++) pace.ended(sample("stored", { isContended: false }));
     expect(pace.limit).toBe(PACE_FLOOR);
     for (let time = 0; time < 10; time++) pace.ended(sample("stored"));
@@ -84,7 +84,7 @@ describe("UploadPace decides", () => {
   });
 
   test.each([1, 2, 8, 128])("it never passes its ceiling of %d", (ceiling) => {
-    const pace = new UploadPace(ceiling);
+    const pace = new AdaptiveLimit(ceiling);
     for (let time = 0; time < 1_000; time++) pace.ended(sample("stored"));
     expect([pace.limit, pace.reason]).toEqual([ceiling, "ceiling"]);
   });
@@ -99,14 +99,14 @@ describe("UploadPace decides", () => {
     ["stalled", 1, 64],
     ["answered", 2, 64],
   ] as const)("%s with %d on their way leaves a limit of %d", (outcome, inFlight, limit) => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 60; time++) pace.ended(sample("stored"));
     expect(pace.limit).toBe(64);
     expect(pace.ended(sample(outcome, { inFlight, nowMs: 2_000 }))).toBe(limit);
   });
 
   test("uploads that fail together are one failure", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 60; time++) pace.ended(sample("stored"));
     for (let inFlight = 64; inFlight > 0; inFlight--) {
       pace.ended(sample("throttled", { nowMs: 2_000 + 64 - inFlight, latencyMs: 500, inFlight }));
@@ -117,7 +117,7 @@ describe("UploadPace decides", () => {
   });
 
   test("from one at once it grows again by and by", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     pace.ended(sample("stalled", { inFlight: 2, nowMs: 30_000, latencyMs: 30_000 }));
     expect([pace.limit, pace.reason]).toEqual([1, "stalled"]);
     const slow = [40_000, 89_000, 90_001].map((nowMs) =>
@@ -132,13 +132,13 @@ describe("UploadPace decides", () => {
   });
 
   test("one that stalls alone leaves the limit as it is", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 60; time++) pace.ended(sample("stored"));
     expect(pace.ended(sample("stalled", { inFlight: 1, nowMs: 40_000, latencyMs: 30_000 }))).toBe(64);
   });
 
   test("one odd fast answer makes the others no slow ones", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 30; time++) pace.ended(sample("stored", { latencyMs: 100 }));
     pace.ended(sample("stored", { latencyMs: 1 }));
     for (let time = 0; time < 200; time++) pace.ended(sample("stored", { latencyMs: 100 }));
@@ -146,7 +146,7 @@ describe("UploadPace decides", () => {
   });
 
   test("a large upload that takes long is compared with large ones", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 400; time++) {
       const isLarge = time % 2 === 1;
       pace.ended(sample("stored", isLarge ? { sizeBytes: 8 << 20, latencyMs: 4_000 } : {}));
@@ -155,18 +155,18 @@ describe("UploadPace decides", () => {
   });
 });
 
-describe("UploadPace keeps up", () => {
+describe("AdaptiveLimit keeps up", () => {
   test.each([
     ["50 ms away", 50, 2_000],
     ["200 ms away", 200, 6_000],
   ])("a store %s is used to the ceiling within seconds", (_, latencyMs, withinMs) => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     simulate(pace, { latencyMs: () => latencyMs }, withinMs);
     expect(pace.limit).toBe(128);
   });
 
   test("a store that does 400 a second gets more at once by and by, and no fewer a second", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     // Beyond 20 on their way each one waits for the others: a queue, served in 2.5 ms each.
     const latencyMs = (inFlight: number): number => Math.max(50, inFlight * 2.5);
     const first = simulate(pace, { latencyMs }, 1_000);
@@ -176,7 +176,7 @@ describe("UploadPace keeps up", () => {
   });
 
   test("a store that refuses more than 30 at once is seldom asked for more", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     const store = { latencyMs: () => 50, refusesFrom: 30 };
     const { stored, refused } = simulate(pace, store, 60_000);
     expect(refused / stored).toBeLessThan(0.01);
@@ -184,20 +184,20 @@ describe("UploadPace keeps up", () => {
   });
 
   test("a machine so busy that everything takes ten times as long does not end the growth", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     simulate(pace, { latencyMs: (_, nowMs) => (nowMs < 200 ? 50 : 500) }, 40_000);
     expect(pace.limit).toBe(128);
   });
 
   test("when the store moves further away the limit stays", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     simulate(pace, { latencyMs: () => 10 }, 5_000);
     const { limits } = simulate(pace, { latencyMs: () => 100 }, 20_000, 5_000);
     expect(Math.min(...limits)).toBe(128);
   });
 
   test("on a line so slow that eight at once stall, all get through", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     // 240 KB each over 40 KB/s that all share, and nothing is seen to move for 30 s.
     const latencyMs = (inFlight: number): number => inFlight * 6_000;
     const store = { latencyMs, sizeBytes: 240_000, stallMs: 30_000 };
@@ -211,7 +211,7 @@ describe("UploadPace keeps up", () => {
   });
 
   test("on a line where even one takes half the limit, one after the other gets through", () => {
-    const pace = new UploadPace(128);
+    const pace = new AdaptiveLimit(128);
     const store = { latencyMs: (inFlight: number) => inFlight * 16_000, sizeBytes: 1 << 20, stallMs: 30_000 };
     const { stored, limits } = simulate(pace, store, 1_200_000);
     expect(stored).toBeGreaterThan(20);

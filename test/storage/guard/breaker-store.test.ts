@@ -1,11 +1,11 @@
-/** GuardedStore passes the contract, suspends every kind of call, and counts a call once, to its end. */
+/** BreakerStore passes the contract, suspends every kind of call, and counts a call once, to its end. */
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { WalrustError } from "../../../src/errors.ts";
 import { objectBody } from "../../../src/storage/contract/object-body.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore } from "../../../src/storage/contract/store.ts";
-import { GuardedStore } from "../../../src/storage/guard/breaker-store.ts";
+import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import {
   type BreakerChange,
   CircuitBreaker,
@@ -21,15 +21,15 @@ import { expectCode, keysOf, quickEnv, textBody } from "../contract/store-helper
 const POLICY = { threshold: 2, cooldownMs: 60_000 };
 const BIG = { kind: "bytes", bytes: new Uint8Array(5 << 20) } as const;
 
-function guarded(inner: ObjectStore): GuardedStore {
+function guarded(inner: ObjectStore): BreakerStore {
   const env = systemEnv(SILENT_LOG);
-  return new GuardedStore(
+  return new BreakerStore(
     new RetryingStore(inner, env, DEFAULT_RETRY),
     new CircuitBreaker(DEFAULT_BREAKER, env, () => {}),
   );
 }
 
-storeContract("GuardedStore", {
+storeContract("BreakerStore", {
   open: () => guarded(new MemoryStore()),
   openMissing: () => guarded(new MemoryStore({ bucketExists: false })),
 });
@@ -55,13 +55,13 @@ class Subject {
   readonly inner = new BreakingStore(new MemoryStore());
   readonly changes: BreakerChange[] = [];
   readonly breaker: CircuitBreaker;
-  readonly store: GuardedStore;
+  readonly store: BreakerStore;
   nowMs = 0;
 
   constructor() {
     const env: Env = { ...quickEnv(SILENT_LOG).env, monotonicMs: () => this.nowMs };
     this.breaker = new CircuitBreaker(POLICY, env, (change) => this.changes.push(change));
-    this.store = new GuardedStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
+    this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
   }
 
   /** Every call to the store fails from now on, or none does. */
@@ -108,7 +108,7 @@ async function errorOf(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-describe("GuardedStore", () => {
+describe("BreakerStore", () => {
   test.each(CALLS)("%s fails at once while the circuit is open, and nothing is sent", async (_, call) => {
     const { store, inner } = await new Subject().opened();
     expect(isSuspension(await errorOf(call(store)))).toBe(true);
@@ -249,7 +249,7 @@ describe("GuardedStore", () => {
   test("one database's circuit suspends no other's", async () => {
     const one = new Subject();
     const env = systemEnv(SILENT_LOG);
-    const other = new GuardedStore(one.inner, new CircuitBreaker(POLICY, env, () => {}));
+    const other = new BreakerStore(one.inner, new CircuitBreaker(POLICY, env, () => {}));
     await one.opened();
     one.fail(false);
     await other.put("k", textBody("fine"));

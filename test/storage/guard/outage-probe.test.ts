@@ -1,7 +1,7 @@
 /** How the end of an outage is found, and who is lifted when. */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
-import { Outage } from "../../../src/storage/guard/outage-probe.ts";
+import { OutageProbe } from "../../../src/storage/guard/outage-probe.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
 
 class World {
@@ -13,7 +13,7 @@ class World {
   answer: () => Promise<unknown> = async () => {
     throw new WalrustError("storage", "unreachable", { retryable: true });
   };
-  readonly outage = new Outage(
+  readonly outage = new OutageProbe(
     this.time.env,
     () => {
       this.looks++;

@@ -1,16 +1,16 @@
-/** PutGate: how many puts run at once, what they hold in memory, and that no turn is lost. */
+/** PutLimiter: how many puts run at once, what they hold in memory, and that no turn is lost. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { WalrustError } from "../../../src/errors.ts";
-import type { PutTurn } from "../../../src/storage/contract/store.ts";
-import { UploadPace } from "../../../src/storage/guard/adaptive-limit.ts";
-import { PutGate } from "../../../src/storage/guard/put-limiter.ts";
+import type { PutReservation } from "../../../src/storage/contract/store.ts";
+import { AdaptiveLimit } from "../../../src/storage/guard/adaptive-limit.ts";
+import { PutLimiter } from "../../../src/storage/guard/put-limiter.ts";
 
 const ENV = { monotonicMs: () => 0 };
 const MEGABYTE = 1 << 20;
 
-function gateOf(ceiling: number): PutGate {
-  return new PutGate(new UploadPace(ceiling), ENV);
+function gateOf(ceiling: number): PutLimiter {
+  return new PutLimiter(new AdaptiveLimit(ceiling), ENV);
 }
 
 /** Lets all that is ready run. */
@@ -24,7 +24,7 @@ class Puts {
   most = 0;
   readonly ends: (() => void)[] = [];
 
-  start(gate: PutGate, sizeBytes: number, turn?: PutTurn): Promise<void> {
+  start(gate: PutLimiter, sizeBytes: number, turn?: PutReservation): Promise<void> {
     return gate.run(() => this.work(), undefined, { sizeBytes, turn });
   }
 
@@ -41,7 +41,7 @@ class Puts {
   }
 }
 
-describe("PutGate", () => {
+describe("PutLimiter", () => {
   test("runs as many as the pace says, which grows while others wait", async () => {
     const gate = gateOf(8);
     const puts = new Puts();
@@ -113,8 +113,8 @@ describe("PutGate", () => {
     ["a full disk", new WalrustError("database", "x", { retryable: true }), 64],
   ])("%s leaves a limit as it should", async (_, error, limit) => {
     let nowMs = 0;
-    const pace = new UploadPace(64);
-    const gate = new PutGate(pace, { monotonicMs: () => nowMs++ });
+    const pace = new AdaptiveLimit(64);
+    const gate = new PutLimiter(pace, { monotonicMs: () => nowMs++ });
     const grown = Array.from({ length: 400 }, () => gate.run(async () => {}));
     await Promise.all(grown);
     expect(gate.facts.limit).toBe(64);
@@ -135,7 +135,7 @@ describe("PutGate", () => {
         fc.integer({ min: 1, max: 6 }),
         async (steps, ceiling) => {
           const gate = gateOf(ceiling);
-          const turns: PutTurn[] = [];
+          const turns: PutReservation[] = [];
           const ends: ((error?: Error) => void)[] = [];
           const stopper = new AbortController();
           const all: Promise<unknown>[] = [];
@@ -143,7 +143,7 @@ describe("PutGate", () => {
             new Promise((resolve, reject) =>
               ends.push((error) => (error === undefined ? resolve() : reject(error))),
             );
-          const put = (turn?: PutTurn): void => {
+          const put = (turn?: PutReservation): void => {
             all.push(gate.run(work, stopper.signal, { sizeBytes: MEGABYTE, turn }).catch(() => {}));
           };
           for (const kind of steps) {

@@ -1,7 +1,7 @@
-/** Slots and SharedSlot: how many run at once, in which order, and that no slot gets lost. */
+/** Semaphore and SharedPermit: how many run at once, in which order, and that no slot gets lost. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { SharedSlot, Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore, SharedPermit } from "../../../src/storage/guard/semaphore.ts";
 
 /** Work that runs until it is told to end. */
 class Works {
@@ -32,9 +32,9 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 }
 
-describe("Slots", () => {
+describe("Semaphore", () => {
   test("a waiter that aborts leaves the line, and the others keep their places", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const works = new Works();
     const stopper = new AbortController();
     const first = slots.run(works.of("first"));
@@ -51,14 +51,14 @@ describe("Slots", () => {
   });
 
   test("an aborted signal takes no slot", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const signal = AbortSignal.abort(new Error("stopped"));
     await expect(slots.run(async () => "never", signal)).rejects.toThrow("stopped");
     expect(await slots.run(async () => "free")).toBe("free");
   });
 
   test("an abort after its turn has come loses no slot", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const stopper = new AbortController();
     await slots.acquire();
     const waiting = slots.run(async () => "served", stopper.signal);
@@ -88,9 +88,9 @@ class Steps {
   }
 }
 
-describe("Slots.runInTurns", () => {
+describe("Semaphore.runInTurns", () => {
   test("a work that takes long lets one that waits go on, and ends all the same", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const steps = new Steps();
     const long = slots.runInTurns(steps.of("long", 20), 5_000, steps.env);
     const short = slots.runInTurns(steps.of("short", 1), 5_000, steps.env);
@@ -100,7 +100,7 @@ describe("Slots.runInTurns", () => {
   });
 
   test("two that take long change places ever more rarely", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const steps = new Steps();
     await Promise.all(["a", "b"].map((name) => slots.runInTurns(steps.of(name, 40), 2_000, steps.env)));
     const changes = steps.log.filter((name, index) => index > 0 && steps.log[index - 1] !== name).length;
@@ -109,7 +109,7 @@ describe("Slots.runInTurns", () => {
   });
 
   test("alone a work keeps its slot; few are paused at once; and no slot is lost", async () => {
-    const slots = new Slots(2);
+    const slots = new Semaphore(2);
     const steps = new Steps();
     await slots.runInTurns(steps.of("alone", 100), 1_000, steps.env);
     const names = Array.from({ length: 50 }, (_, index) => `n${index}`);
@@ -128,7 +128,7 @@ describe("Slots.runInTurns", () => {
   });
 
   test("a paused work that is broken off gives back no slot that it does not hold", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const steps = new Steps();
     const stopper = new AbortController();
     const first = slots.runInTurns(steps.of("first", 50), 1_000, steps.env, stopper.signal);
@@ -150,10 +150,10 @@ describe("Slots.runInTurns", () => {
   });
 });
 
-describe("SharedSlot", () => {
+describe("SharedPermit", () => {
   test("takes one slot for all its works, and gives it back after the last", async () => {
-    const slots = new Slots(2);
-    const shared = new SharedSlot(slots);
+    const slots = new Semaphore(2);
+    const shared = new SharedPermit(slots);
     const works = new Works();
     const all = ["a", "b", "c"].map((name) => shared.run(works.of(name)));
     await settled();
@@ -171,8 +171,8 @@ describe("SharedSlot", () => {
   });
 
   test("lets the slot go round when others wait for it", async () => {
-    const slots = new Slots(1);
-    const shared = new SharedSlot(slots);
+    const slots = new Semaphore(1);
+    const shared = new SharedPermit(slots);
     const works = new Works();
     const runs = [shared.run(works.of("part 1")), slots.run(works.of("other"))];
     runs.push(shared.run(works.of("part 2")), shared.run(works.of("part 3")));
@@ -188,8 +188,8 @@ describe("SharedSlot", () => {
   });
 
   test("works that abort while they wait leave no slot behind", async () => {
-    const slots = new Slots(1);
-    const shared = new SharedSlot(slots);
+    const slots = new Semaphore(1);
+    const shared = new SharedPermit(slots);
     const stopper = new AbortController();
     await slots.acquire();
     const runs = [1, 2, 3].map(() => shared.run(async () => "never", stopper.signal));
@@ -203,16 +203,16 @@ describe("SharedSlot", () => {
   });
 });
 
-test("Slots and SharedSlots never exceed the limit, serve everybody, and lose no slot", async () => {
+test("Semaphore and SharedPermits never exceed the limit, serve everybody, and lose no slot", async () => {
   const step = fc.record({ upload: fc.integer({ min: 0, max: 3 }), turns: fc.integer({ min: 0, max: 5 }) });
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 3 }),
       fc.array(step, { maxLength: 40 }),
       async (count, steps) => {
-        const slots = new Slots(count);
+        const slots = new Semaphore(count);
         // Uploads 0 and 1 share a slot each; 2 and 3 take one for every work.
-        const shared = [new SharedSlot(slots), new SharedSlot(slots)];
+        const shared = [new SharedPermit(slots), new SharedPermit(slots)];
         const holders = new Map<string, number>();
         const runs = steps.map(({ upload, turns }, index) => {
           const holder = upload < 2 ? `shared ${upload}` : `single ${index}`;
@@ -239,7 +239,7 @@ describe("runPatiently", () => {
   const never = new Promise<void>(() => {});
 
   test("gives its slot on when the work takes too long, and still returns its result", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const patience = Promise.withResolvers<void>();
     const slow = Promise.withResolvers<string>();
     const first = slots.runPatiently(() => slow.promise, 5_000, { sleep: () => patience.promise });
@@ -252,7 +252,7 @@ describe("runPatiently", () => {
   });
 
   test("holds the slot to the end of work that is in time, and gives it back once", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const work = Promise.withResolvers<void>();
     const asked: number[] = [];
     const sleep = async (durationMs: number): Promise<void> => {
@@ -269,7 +269,7 @@ describe("runPatiently", () => {
   });
 
   test("a failure is thrown, in time or late", async () => {
-    const slots = new Slots(1);
+    const slots = new Semaphore(1);
     const fail = async (): Promise<never> => {
       throw new Error("no");
     };

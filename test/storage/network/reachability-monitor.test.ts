@@ -1,7 +1,7 @@
 /** What is said of a store that does not answer: when, how often, and when it is over. */
 import { expect, test } from "bun:test";
 import type { Condition } from "../../../src/errors.ts";
-import { HostWatch, STORE_SILENT } from "../../../src/storage/network/reachability-monitor.ts";
+import { ReachabilityMonitor, STORE_SILENT } from "../../../src/storage/network/reachability-monitor.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
 
 const REQUEST = { method: "PUT", action: "put k in s3://bucket" };
@@ -10,14 +10,14 @@ class World {
   readonly time = new ManualTime();
   readonly raised: Condition[] = [];
   readonly cleared: string[] = [];
-  readonly host: HostWatch;
+  readonly host: ReachabilityMonitor;
 
   constructor(isLasting = true) {
     const sink = {
       raise: (condition: Condition) => void this.raised.push(condition),
       clear: (code: string) => void this.cleared.push(code),
     };
-    this.host = new HostWatch(this.time.env, sink, isLasting);
+    this.host = new ReachabilityMonitor(this.time.env, sink, isLasting);
     this.host.named("http://store:9000");
   }
 

@@ -8,8 +8,8 @@ import { SlowLine } from "../../../scripts/bench/slow-line.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { NO_RETRY, type RetryPolicy } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { UploadPace } from "../../../src/storage/guard/adaptive-limit.ts";
-import { PutGate } from "../../../src/storage/guard/put-limiter.ts";
+import { AdaptiveLimit } from "../../../src/storage/guard/adaptive-limit.ts";
+import { PutLimiter } from "../../../src/storage/guard/put-limiter.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
 import { patternBytes } from "../contract/store-helpers.ts";
@@ -29,9 +29,9 @@ function lineOf(bytesPerSecond: number): SlowLine {
   return new SlowLine({ port: Number(new URL(server.url).port), roundTripMs: 4, bytesPerSecond });
 }
 
-function storeOver(line: SlowLine, retry: RetryPolicy, putSlots?: PutGate): ObjectStore {
+function storeOver(line: SlowLine, retry: RetryPolicy, putLimit?: PutLimiter): ObjectStore {
   const keys = { accessKeyId: "test", secretAccessKey: "testsecret" };
-  const limits = { stallMs: STALL_MS, retry, ...(putSlots === undefined ? {} : { putSlots }) };
+  const limits = { stallMs: STALL_MS, retry, ...(putLimit === undefined ? {} : { putLimit }) };
   const options = { url: "s3://bucket/p", endpoint: line.url, ...keys, ...limits };
   return openStore(options, systemEnv(SILENT_LOG), {});
 }
@@ -61,7 +61,7 @@ test("one that alone takes longer than a stall gets through at the first try", a
 
 test("behind the gate thirty get through, however few at once", async () => {
   const line = lineOf(4 * RATE);
-  const gate = new PutGate(new UploadPace(128), systemEnv(SILENT_LOG));
+  const gate = new PutLimiter(new AdaptiveLimit(128), systemEnv(SILENT_LOG));
   await putAll(storeOver(line, NO_RETRY, gate), 30, BODY_SIZE);
   expect(server.objects.size).toBe(30);
   line.stop();
@@ -69,7 +69,7 @@ test("behind the gate thirty get through, however few at once", async () => {
 
 test("a line that carries nothing any more is cut off, and fewer go at once after it", async () => {
   const line = lineOf(RATE);
-  const gate = new PutGate(new UploadPace(128), systemEnv(SILENT_LOG));
+  const gate = new PutLimiter(new AdaptiveLimit(128), systemEnv(SILENT_LOG));
   const store = storeOver(line, NO_RETRY, gate);
   line.isCut = true;
   const results = await Promise.allSettled([putAll(store, 1, 1_000), store.put("other", textOf(1_000))]);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { sendRequest } from "../../../src/observability/outgoing.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
-import { DEFAULT_TRUST, storeTrust } from "../../../src/storage/network/tls-trust.ts";
+import { DEFAULT_TLS_TRUST, readTlsTrust } from "../../../src/storage/network/tls-trust.ts";
 import { openStore } from "../../../src/storage/open-store.ts";
 import { Authority } from "../../support/servers/certificates.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
@@ -43,7 +43,7 @@ async function listing(caFile?: string, environment: Record<string, string> = {}
   }
 }
 
-describe("storeTrust", () => {
+describe("readTlsTrust", () => {
   test("a private authority is trusted by ca_file or AWS_CA_BUNDLE, each beside the other", async () => {
     const other = new Authority("another authority");
     expect(await listing()).toContain("certificate");
@@ -55,11 +55,11 @@ describe("storeTrust", () => {
   });
 
   test("the authorities that are known without it stay trusted", () => {
-    const { ca = [] } = storeTrust(authority.path, {});
+    const { ca = [] } = readTlsTrust(authority.path, {});
     expect(ca.length).toBeGreaterThan(50);
     expect(new Set(ca).size).toBe(ca.length);
-    expect(storeTrust(undefined, {})).toBe(DEFAULT_TRUST);
-    expect(storeTrust(undefined, { AWS_CA_BUNDLE: "" })).toBe(DEFAULT_TRUST);
+    expect(readTlsTrust(undefined, {})).toBe(DEFAULT_TLS_TRUST);
+    expect(readTlsTrust(undefined, { AWS_CA_BUNDLE: "" })).toBe(DEFAULT_TLS_TRUST);
   });
 
   test("NODE_TLS_REJECT_UNAUTHORIZED=0 switches no verification off", async () => {
@@ -90,8 +90,8 @@ describe("storeTrust", () => {
       const path = join(tempFolder("ca"), "ca.pem");
       if (content !== null) writeFileSync(path, content);
       for (const [name, call] of [
-        ["ca_file", () => storeTrust(path, {})],
-        ["AWS_CA_BUNDLE", () => storeTrust(undefined, { AWS_CA_BUNDLE: path })],
+        ["ca_file", () => readTlsTrust(path, {})],
+        ["AWS_CA_BUNDLE", () => readTlsTrust(undefined, { AWS_CA_BUNDLE: path })],
       ] as const) {
         expect(call).toThrow(expect.objectContaining({ code: "config" }));
         expect(call).toThrow(`${path} (${name})`);
@@ -103,6 +103,6 @@ describe("storeTrust", () => {
   test("a FIFO in the place of the file is told at once", () => {
     const path = join(tempFolder("trust"), "ca.pem");
     Bun.spawnSync(["mkfifo", path]);
-    expect(() => storeTrust(path, {})).toThrow("no regular file");
+    expect(() => readTlsTrust(path, {})).toThrow("no regular file");
   });
 });

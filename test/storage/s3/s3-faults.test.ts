@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { type Env, type Log, systemEnv } from "../../../src/env.ts";
 import { DEFAULT_RETRY, NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { s3Address } from "../../../src/storage/s3/s3-address.ts";
 import { S3Client } from "../../../src/storage/s3/s3-client.ts";
@@ -163,23 +163,23 @@ describe("S3Store under faults", () => {
 
   test("put waits for a slot, and holds none between its attempts", async () => {
     server.inject(status("put", 503, "SlowDown", { count: 3 }));
-    const putSlots = new Slots(1);
+    const putLimit = new Semaphore(1);
     let freeWaits = 0;
     const { env } = quickEnv(log);
     const sleep: Env["sleep"] = async (durationMs, signal) => {
       if (durationMs >= 60_000) return await env.sleep(durationMs, signal);
-      await putSlots.run(async () => {
+      await putLimit.run(async () => {
         freeWaits++;
       });
     };
-    await putSlots.acquire();
-    const putting = open({ putSlots }, { ...env, sleep }).put("k", textBody("x"));
+    await putLimit.acquire();
+    const putting = open({ putLimit }, { ...env, sleep }).put("k", textBody("x"));
     // A look takes no slot; by the time it is answered the put would have come too.
     await expectCode(open().head("none"), "not-found");
     expect(server.count("put")).toBe(0);
-    putSlots.release();
+    putLimit.release();
     await putting;
-    expect([freeWaits, server.count("put"), await putSlots.run(async () => "free")]).toEqual([3, 4, "free"]);
+    expect([freeWaits, server.count("put"), await putLimit.run(async () => "free")]).toEqual([3, 4, "free"]);
   });
 
   test("a request whose caller gives up while keys are fetched is not sent", async () => {

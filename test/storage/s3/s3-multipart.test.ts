@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Log, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { Slots } from "../../../src/storage/guard/semaphore.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { planParts } from "../../../src/storage/s3/s3-multipart.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
@@ -118,13 +118,13 @@ describe("putMultipart", () => {
   });
 
   test("putMultipart holds one slot for its three requests, and none while it waits", async () => {
-    const putSlots = new Slots(1);
+    const putLimit = new Semaphore(1);
     const { env } = quickEnv(SILENT_LOG);
     let freeWaits = 0;
     const sleep: typeof env.sleep = async (durationMs, signal) => {
       if (durationMs >= 60_000) return await env.sleep(durationMs, signal);
       // Others are served while this upload waits: with its own slot held this would never come.
-      await putSlots.run(async () => {
+      await putLimit.run(async () => {
         freeWaits++;
       });
     };
@@ -132,9 +132,9 @@ describe("putMultipart", () => {
     server.inject({ kind: "createUpload", when: "before", answer: overloaded });
     server.inject({ kind: "putPart", when: "before", answer: overloaded, count: 6 });
     server.inject({ kind: "completeUpload", when: "before", answer: overloaded });
-    await open({ putSlots }, { ...env, sleep }).put("big", body, options);
-    expect([Buffer.compare(stored()!, bytes), freeWaits, putSlots.isContended]).toEqual([0, 8, false]);
-    expect(await putSlots.run(async () => "free")).toBe("free");
+    await open({ putLimit }, { ...env, sleep }).put("big", body, options);
+    expect([Buffer.compare(stored()!, bytes), freeWaits, putLimit.isContended]).toEqual([0, 8, false]);
+    expect(await putLimit.run(async () => "free")).toBe("free");
   });
 
   test("putMultipart that loses the race at the completion is refused and cleans up", async () => {

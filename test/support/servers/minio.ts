@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
-import { storeTrust } from "../../../src/storage/network/tls-trust.ts";
+import { readTlsTrust } from "../../../src/storage/network/tls-trust.ts";
 import { staticSource } from "../../../src/storage/s3/credentials.ts";
 import { s3Address } from "../../../src/storage/s3/s3-address.ts";
 import { S3Client } from "../../../src/storage/s3/s3-client.ts";
@@ -68,7 +68,7 @@ export async function startMinio(): Promise<Minio> {
         credentials: staticSource(keys),
         env: systemEnv(SILENT_LOG),
         stallMs: START_LIMIT_MS,
-        trust: storeTrust(authority.path, {}),
+        trust: readTlsTrust(authority.path, {}),
       });
       await client.send({ action: `create ${name}`, method: "PUT", fullKey: null });
       client.close();
