@@ -1,7 +1,7 @@
 /**
- * Writes the reference of options into README.md: what stands between `<!-- reference:NAME -->` and
- * `<!-- /reference -->` is made from the table in src/config. With `--check` nothing is written, and the exit
- * code says whether it is up to date.
+ * Writes the tables of verbs and settings into the READMEs of their rooms. Replaces the text between
+ * `<!-- reference:NAME -->` and `<!-- /reference -->` with tables made from the program's own options. With
+ * `--check` it writes nothing and exits with 1 when a file is out of date.
  */
 import { join } from "node:path";
 import { compactVerb } from "../src/commands/compact.ts";
@@ -18,9 +18,12 @@ import type { OptionSpec } from "../src/config/settings/option-spec.ts";
 import { defaultText, rangeText } from "../src/config/settings/option-text.ts";
 import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/settings/options.ts";
 
-const README = join(import.meta.dir, "..", "README.md");
+const ROOT = join(import.meta.dir, "..");
 
-/** All verbs, as they are documented. */
+/** The files that hold a part of the reference, by path from the project's folder. */
+export const REFERENCE_PAGES = ["src/commands/README.md", "src/config/README.md"] as const;
+
+/** All verbs in the order of the reference. */
 export const VERBS: readonly Verb[] = [
   watchVerb,
   snapshotVerb,
@@ -70,10 +73,10 @@ function verbText(verb: Verb): string {
   const { name, usage, summary, options, exitCodes } = verb;
   const isSetting = name === "watch" || name === "explain";
   const specs = options.flatMap((group) => Object.values(group));
-  // Where the destination is said once for all verbs, it need not be said for each.
+  // The page describes the flags of the destination once for all verbs.
   const own = specs.filter((spec) => !spec.isHidden && spec.flag !== undefined && !isStoreSetting(spec));
   const shown = isSetting ? own.filter((spec) => spec.key === undefined) : own;
-  const settings = isSetting ? "Takes every flag of the [configuration](#configuration)." : "";
+  const settings = isSetting ? "Takes every flag of the [configuration](../config/README.md#settings)." : "";
   const codes = exitCodes.map(([exit, meaning]) => `${exit} ${meaning}`).join(" · ");
   const parts = [
     `**\`walrust ${name} ${usage}\`**: ${uncapitalized(summary)}.`,
@@ -115,14 +118,17 @@ function uncapitalized(text: string): string {
 }
 
 if (import.meta.main) {
-  const text = await Bun.file(README).text();
-  const made = withReference(text);
-  if (made === text) console.log("The reference in README.md is up to date.");
-  else if (process.argv.includes("--check")) {
-    console.error("The reference in README.md is not up to date: run bun scripts/reference.ts");
-    process.exit(1);
-  } else {
-    await Bun.write(README, made);
-    console.log("README.md: the reference is made anew.");
+  for (const page of REFERENCE_PAGES) {
+    const path = join(ROOT, page);
+    const text = await Bun.file(path).text();
+    const made = withReference(text);
+    if (made === text) console.log(`${page}: the reference is up to date`);
+    else if (process.argv.includes("--check")) {
+      console.error(`${page}: the reference is out of date: run bun scripts/reference.ts`);
+      process.exitCode = 1;
+    } else {
+      await Bun.write(path, made);
+      console.log(`${page}: the reference is written`);
+    }
   }
 }

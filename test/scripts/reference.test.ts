@@ -1,25 +1,28 @@
 /**
- * The reference in README.md is what the program's own tables say, and the functions that make it notice
- * when a row is another.
+ * The references in the rooms' READMEs are the program's own tables, and `withReference` mends every row that
+ * differs from them.
  */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { REFERENCE, withReference } from "../../scripts/reference.ts";
+import { REFERENCE, REFERENCE_PAGES, withReference } from "../../scripts/reference.ts";
 import { GLOBAL_OPTIONS, keyName, SECTIONS } from "../../src/config/settings/options.ts";
+import { READMES } from "../support/readme/readme-blocks.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
-const README = await Bun.file(join(ROOT, "README.md")).text();
+const PAGES = await Promise.all(REFERENCE_PAGES.map((page) => Bun.file(join(ROOT, page)).text()));
 
 /** One part of a text, as it stands between its marks. */
 function part(name: string, content: string): string {
   return `<!-- reference:${name} -->\n${content}\n<!-- /reference -->`;
 }
 
-test("README.md has the reference that the tables make, each part once", () => {
-  expect(withReference(README)).toBe(README);
-  const marks = [...README.matchAll(/^<!-- reference:([a-z]+) -->$/gm)].map(([, name]) => name!);
+test("the READMEs have the reference that the tables make, each part once", () => {
+  for (const page of PAGES) expect(withReference(page)).toBe(page);
+  const all = Object.values(READMES).join("\n");
+  const marks = [...all.matchAll(/^<!-- reference:([a-z]+) -->$/gm)].map(([, name]) => name!);
   expect(marks.toSorted()).toEqual(Object.keys(REFERENCE).toSorted());
-  expect(README.match(/^<!-- \/reference -->$/gm)).toHaveLength(marks.length);
+  expect(all.match(/^<!-- \/reference -->$/gm)).toHaveLength(marks.length);
+  expect(Object.keys(READMES)).toEqual(expect.arrayContaining([...REFERENCE_PAGES]));
 });
 
 describe("withReference", () => {
@@ -53,16 +56,18 @@ describe("withReference", () => {
     ],
     ["verbs", "| `--dry-run` |  |  |", "| `--try` |  |  |"],
   ])("mends a changed row, a row too many and a missing row of %s", (_name, row, changed) => {
-    expect(README.split(row)).toHaveLength(2);
-    const [line = ""] = README.split("\n").filter((one) => one.startsWith(row));
+    const [page = "", ...others] = PAGES.filter((text) => text.includes(row));
+    expect(others).toEqual([]);
+    expect(page.split(row)).toHaveLength(2);
+    const [line = ""] = page.split("\n").filter((one) => one.startsWith(row));
     for (const [found, by] of [
       [row, changed],
       [`${line}\n`, `${line}\n${line}\n`],
       [`${line}\n`, ""],
     ] as const) {
-      const stale = README.replace(found, by);
-      expect(stale).not.toBe(README);
-      expect(withReference(stale)).toBe(README);
+      const stale = page.replace(found, by);
+      expect(stale).not.toBe(page);
+      expect(withReference(stale)).toBe(page);
     }
   });
 });

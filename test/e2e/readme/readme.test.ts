@@ -34,7 +34,8 @@ describe("README.md", () => {
   test("lists in its contents the sections that there are", () => {
     const [contents = ""] = /^Contents: .*$/m.exec(README) ?? [];
     const sections = [...README.matchAll(/^## (.+)$/gm)].map(([, heading]) => `#${anchorOf(heading!)}`);
-    expect(sections).toEqual([...linksOf(contents), "#working-on-it"]);
+    const own = linksOf(contents).filter((target) => target.startsWith("#"));
+    expect(sections).toEqual([...own, "#working-on-it"]);
   });
 
   test.each(SUBSTITUTIONS.map(({ found, why }) => [found.source, found, why] as const))(
@@ -61,7 +62,7 @@ describe("sectionOf", () => {
 
   test("rejects a heading that no file has, and one that several have", () => {
     expect(() => sectionOf("Nowhere")).toThrow("0 sections are called Nowhere, expected 1");
-    expect(() => sectionOf("What must never happen here")).toThrow("sections are called What must");
+    expect(() => sectionOf("Reference")).toThrow(/^\d+ sections are called Reference, expected 1$/);
   });
 });
 
