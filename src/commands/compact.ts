@@ -16,7 +16,7 @@ import {
   STORE_OPTIONS,
 } from "../config/settings/settings.ts";
 import { takeHostLockOrNull } from "../database/files/host-lock.ts";
-import { entriesByName } from "../discovery/database-finder.ts";
+import { entriesByName } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/runtime-folder.ts";

@@ -3,7 +3,7 @@
  * started. It ends with the code the watch would fail with, after it has told everything.
  */
 import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
-import { DatabaseFinder, type Finding } from "../discovery/database-finder.ts";
+import { DatabaseFinder, type Finding } from "../discovery/finder.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { NO_RETRY } from "../storage/contract/retry.ts";
@@ -21,7 +21,7 @@ import { printJson, printText } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 import { observabilityOptions } from "./watch/watch-observer.ts";
 import { watchOptions } from "./watch/watch-options.ts";
-import { nothingNamed } from "./watch/watch-targets.ts";
+import { nothingNamed } from "../discovery/discovery.ts";
 
 /** How long a store that does not answer is waited for. */
 const STALL_MS = 5_000;

@@ -5,7 +5,7 @@ import { relative } from "node:path";
 import { PATIENCE_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import type { AttachTarget } from "../discovery/attach-target.ts";
-import { DatabaseFinder } from "../discovery/database-finder.ts";
+import { DatabaseFinder } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
 import { askWatchOrNull, databasePathOrNull } from "../replication/control/control.ts";

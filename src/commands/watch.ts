@@ -22,7 +22,7 @@ import { OpenFilesWatch } from "./watch/open-files.ts";
 import { startObserver } from "./watch/watch-observer.ts";
 import { watchOptions } from "./watch/watch-options.ts";
 import { UploadSummary } from "./watch/watch-summary.ts";
-import { WatchTargets } from "./watch/watch-targets.ts";
+import { WatchTargets } from "../discovery/discovery.ts";
 
 /** The verb `watch`. */
 export const watchVerb: Verb = {

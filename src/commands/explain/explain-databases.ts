@@ -6,7 +6,7 @@ import type { Resolved, Sources } from "../../config/resolve.ts";
 import type { OptionGroup } from "../../config/settings/option-spec.ts";
 import { COMPACTION_OPTIONS, RETENTION_OPTIONS, SYNC_OPTIONS } from "../../config/settings/settings.ts";
 import { requirePinnable } from "../../database/pin/pinnable.ts";
-import type { FoundDatabase } from "../../discovery/database-finder.ts";
+import type { FoundDatabase } from "../../discovery/finder.ts";
 import { WalrustError } from "../../errors.ts";
 import { type CompressionSample, sampleCompression } from "../../forecast/compressibility.ts";
 import type { DatabaseOptions } from "../../replication/context/database-options.ts";

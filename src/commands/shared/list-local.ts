@@ -5,7 +5,7 @@
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseFinder } from "../../discovery/database-finder.ts";
+import { DatabaseFinder } from "../../discovery/finder.ts";
 import { oneLine } from "../../format/terminal-text.ts";
 import { readOwnOrNull } from "../../local/own-file.ts";
 import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts";

@@ -14,7 +14,7 @@ import type { DatabaseOptions, WatchOptions } from "../context/database-options.
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { DatabaseWatcher } from "./database-watcher.ts";
-import { type Found, LeftOuts } from "./left-out.ts";
+import { type Found, LeftOuts } from "./unwatchable-status.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 
 /** Who is told which databases have been let go of. */

@@ -25,9 +25,9 @@ import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
 import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
 import type { DatabaseWatcher } from "./database-watcher.ts";
-import { type Discover, Discovery } from "./discovery.ts";
+import { type Discover, Discovery } from "../../discovery/repeated-discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
-import type { Found, LeftOut } from "./left-out.ts";
+import type { Found, LeftOut } from "./unwatchable-status.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 

@@ -7,7 +7,7 @@ import { rmSync } from "node:fs";
 import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
 import { isBeating } from "../../../src/observability/heartbeat.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
-import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
+import type { LeftOut } from "../../../src/replication/watch/unwatchable-status.ts";
 import { provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, tenant } from "../../support/runs/fleet-run.ts";

@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { WalrustError } from "../../../src/errors.ts";
-import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
+import type { LeftOut } from "../../../src/replication/watch/unwatchable-status.ts";
 import { eventually } from "../../support/eventually.ts";
 import { rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { DatabaseOptions, WatchOptions } from "../../../src/replication/context/database-options.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
-import type { LeftOut } from "../../../src/replication/watch/left-out.ts";
+import type { LeftOut } from "../../../src/replication/watch/unwatchable-status.ts";
 import type { WatchInput } from "../../../src/replication/watch/watch-loop.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { ShiftedClock } from "../shifted-clock.ts";

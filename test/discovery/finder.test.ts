@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { parseConfigFile } from "../../src/config/config-file.ts";
-import { DatabaseFinder, entriesByName, type Finding } from "../../src/discovery/database-finder.ts";
+import { DatabaseFinder, entriesByName, type Finding } from "../../src/discovery/finder.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import type { Checksum, Txid } from "../../src/format/types.ts";
 import { LocalPlaces } from "../../src/local/places.ts";

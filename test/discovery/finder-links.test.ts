@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, lchownSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { DatabaseFinder, type Finding } from "../../src/discovery/database-finder.ts";
+import { DatabaseFinder, type Finding } from "../../src/discovery/finder.ts";
 import { isForeignName } from "../../src/discovery/link-owner.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { LocalPlaces } from "../../src/local/places.ts";

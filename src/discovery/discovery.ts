@@ -3,17 +3,17 @@
  * watched is told beside them.
  */
 import { basename, dirname } from "node:path";
-import type { DatabaseEntry } from "../../config/database-entries.ts";
-import type { Sources } from "../../config/resolve.ts";
-import { DatabaseFinder, type Finding, type FoundDatabase } from "../../discovery/database-finder.ts";
-import { below, stemOf } from "../../discovery/database-names.ts";
-import type { Env } from "../../env.ts";
-import { WalrustError } from "../../errors.ts";
-import type { LocalPlaces } from "../../local/places.ts";
-import type { DatabaseOptions } from "../../replication/context/database-options.ts";
-import type { WatchTarget } from "../../replication/context/watch-target.ts";
-import type { Found, LeftOut } from "../../replication/watch/left-out.ts";
-import { databaseOptions } from "./watch-options.ts";
+import type { DatabaseEntry } from "../config/database-entries.ts";
+import type { Sources } from "../config/resolve.ts";
+import { DatabaseFinder, type Finding, type FoundDatabase } from "./finder.ts";
+import { below, stemOf } from "./names.ts";
+import type { Env } from "../env.ts";
+import { WalrustError } from "../errors.ts";
+import type { LocalPlaces } from "../local/places.ts";
+import type { DatabaseOptions } from "../replication/context/database-options.ts";
+import type { WatchTarget } from "../replication/context/watch-target.ts";
+import type { Found, LeftOut } from "../replication/watch/unwatchable-status.ts";
+import { databaseOptions } from "../commands/watch/watch-options.ts";
 
 /** Finds the databases of a watch. */
 export class WatchTargets {

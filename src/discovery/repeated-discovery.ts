@@ -2,9 +2,9 @@
  * Asking again and again which databases there are, beside the loop: never two at once, and never waited for.
  * A discovery that fails changes nothing; it is said once, and its end once.
  */
-import type { Env } from "../../env.ts";
-import { errorMessage } from "../../errors.ts";
-import type { Found } from "./left-out.ts";
+import type { Env } from "../env.ts";
+import { errorMessage } from "../errors.ts";
+import type { Found } from "../replication/watch/unwatchable-status.ts";
 
 /** From the start of one to the start of the next. */
 const INTERVAL_MS = 5_000;

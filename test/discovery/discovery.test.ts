@@ -14,18 +14,18 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { WatchTargets } from "../../../src/commands/watch/watch-targets.ts";
-import { parseConfigFile } from "../../../src/config/config-file.ts";
-import { parseWords } from "../../../src/config/settings/parse-options.ts";
-import { hasCode } from "../../../src/errors.ts";
-import { LocalPlaces } from "../../../src/local/places.ts";
-import type { Found } from "../../../src/replication/watch/left-out.ts";
-import { WatchProcess } from "../../support/processes/watch-process.ts";
-import { type LoggedLine, recordingEnv } from "../../support/recording-log.ts";
-import { tenants } from "../../support/runs/fleet-run.ts";
-import { fileDestination, s3Destination, sharedGateway } from "../../support/servers/destinations.ts";
-import { testWith } from "../../support/servers/peers.ts";
-import { tempFolder } from "../../support/temp.ts";
+import { WatchTargets } from "../../src/discovery/discovery.ts";
+import { parseConfigFile } from "../../src/config/config-file.ts";
+import { parseWords } from "../../src/config/settings/parse-options.ts";
+import { hasCode } from "../../src/errors.ts";
+import { LocalPlaces } from "../../src/local/places.ts";
+import type { Found } from "../../src/replication/watch/unwatchable-status.ts";
+import { WatchProcess } from "../support/processes/watch-process.ts";
+import { type LoggedLine, recordingEnv } from "../support/recording-log.ts";
+import { tenants } from "../support/runs/fleet-run.ts";
+import { fileDestination, s3Destination, sharedGateway } from "../support/servers/destinations.ts";
+import { testWith } from "../support/servers/peers.ts";
+import { tempFolder } from "../support/temp.ts";
 
 /** A folder with files in it that have something in them. */
 function folderWith(...paths: string[]): string {

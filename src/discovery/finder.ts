@@ -15,7 +15,7 @@ import { ownersInTheWay } from "../format/keys.ts";
 import type { LocalPlaces, Place } from "../local/places.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import type { AttachTarget } from "./attach-target.ts";
-import { below, claimNames, knownNameOf, type Nameless } from "./database-names.ts";
+import { below, claimNames, knownNameOf, type Nameless } from "./names.ts";
 import { escapeGlob, expandGlob, hasGlob, type OnUnreadable } from "./glob.ts";
 import { foreignWayOrNull } from "./link-owner.ts";
 
