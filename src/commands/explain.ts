@@ -3,7 +3,8 @@
  * started. It ends with the code the watch would fail with, after it has told everything.
  */
 import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
-import { DatabaseFinder, type Finding } from "../discovery/finder.ts";
+import { nothingNamed } from "../discovery/discovery.ts";
+import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { NO_RETRY } from "../storage/contract/retry.ts";
@@ -21,7 +22,6 @@ import { printJson, printText } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 import { observabilityOptions } from "./watch/watch-observer.ts";
 import { watchOptions } from "./watch/watch-options.ts";
-import { nothingNamed } from "../discovery/discovery.ts";
 
 /** How long a store that does not answer is waited for. */
 const STALL_MS = 5_000;
@@ -70,8 +70,8 @@ async function explain(invocation: Invocation): Promise<Explanation> {
     const destination = store?.url ?? "";
     const options = { paths: words.positionals, file: sources.file, destination, places };
     const finder = new DatabaseFinder(options, env);
-    const finding = await finder.find();
-    const databases = finding.databases.map((found) => explainDatabase(sources, found));
+    const result = await finder.find();
+    const databases = result.databases.map((found) => explainDatabase(sources, found));
     const storage = store === null ? null : await explainStorage(store, env);
     const rate = settingsOf(invocation, EXPLAIN_OPTIONS);
     return {
@@ -82,7 +82,7 @@ async function explain(invocation: Invocation): Promise<Explanation> {
       hasGlobs: finder.hasGlobs,
       rate,
       estimate: estimateOf(databases, rate),
-      problems: problemsOf(finding, databases, storage, finder.hasGlobs),
+      problems: problemsOf(result, databases, storage, finder.hasGlobs),
     };
   } finally {
     await store?.close();
@@ -95,13 +95,13 @@ function openStoreOnce(invocation: { sources: Invocation["sources"]; env: Env })
 }
 
 function problemsOf(
-  finding: Finding,
+  result: SearchResult,
   databases: readonly ExplainedDatabase[],
   storage: ExplainedStorage | null,
   hasGlobs: boolean,
 ): WalrustError[] {
-  const { collisions, empty, missing, unreadable } = finding;
-  const problems = [...collisions, ...empty, ...missing.map(({ error }) => error), ...unreadable];
+  const { collisions, emptyGlobs, missing, skipped } = result;
+  const problems = [...collisions, ...emptyGlobs, ...missing.map(({ error }) => error), ...skipped];
   if (storage === null) problems.push(noDestination());
   else if (storage.problem !== null) problems.push(storage.problem);
   if (databases.length === 0 && missing.length === 0 && !hasGlobs) problems.push(nothingNamed());

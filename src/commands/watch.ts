@@ -2,6 +2,7 @@
  * `walrust watch`: replicates databases until it is stopped.
  */
 import { WATCH_GROUPS } from "../config/settings/options.ts";
+import { Discovery } from "../discovery/discovery.ts";
 import type { Log } from "../env.ts";
 import { stateHomeOf } from "../local/places.ts";
 import { sweepStateHome } from "../local/state-sweep.ts";
@@ -22,7 +23,7 @@ import { OpenFilesWatch } from "./watch/open-files.ts";
 import { startObserver } from "./watch/watch-observer.ts";
 import { watchOptions } from "./watch/watch-options.ts";
 import { UploadSummary } from "./watch/watch-summary.ts";
-import { WatchTargets } from "../discovery/discovery.ts";
+import { WatchTargets } from "./watch/watch-targets.ts";
 
 /** The verb `watch`. */
 export const watchVerb: Verb = {
@@ -60,12 +61,15 @@ async function run(invocation: Invocation): Promise<number> {
   let emit = (_event: WatchEvent): void => {};
   const conditions = new Conditions(null, env, (event) => emit(event));
   const work = async (store: ObjectStore): Promise<number> => {
-    const finder = new WatchTargets(sources, words.positionals, store.url, places, env);
-    const { targets, leftOut, missing } = await finder.first();
+    const search = { paths: words.positionals, file: sources.file, destination: store.url, places };
+    const discovery = new Discovery(search, env);
+    const first = await discovery.first();
+    const watched = new WatchTargets(sources);
+    const { targets, unwatchable } = watched.of(first);
     const openFiles = new OpenFilesWatch(options.uploaderConcurrency, env);
     openFiles.check(targets.length);
     const reporter = new Reporter(invocation);
-    for (const { given, error } of missing) {
+    for (const { given, error } of first.missing) {
       const { code, message, hint } = error;
       env.log.error(`${message}; not watched until it is there`, { hint });
       reporter.emit({ event: "stopped", database: given, code, message });
@@ -74,7 +78,7 @@ async function run(invocation: Invocation): Promise<number> {
     const by = sources.file === null ? "" : `, as ${sources.file.shownPath} says`;
     env.log.info(`replicating ${what} to ${store.url}${by}`);
     const observer = await startObserver(invocation);
-    for (const { name, isMissing, error } of leftOut) {
+    for (const { name, isMissing, error } of unwatchable) {
       const { code, message } = error;
       if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
     }
@@ -95,12 +99,12 @@ async function run(invocation: Invocation): Promise<number> {
       validate: validation(store, invocation),
       runtimeFolders: runtimeFolders(invocation),
       ...(observer === null ? {} : { onStart: observer.start }),
-      leftOut,
-      isNamedOnly: finder.isNamedOnly,
+      unwatchable,
+      isNamedOnly: discovery.isNamedOnly,
       discover: async () => {
-        const found = await finder.again();
-        openFiles.check(found.targets.length);
-        return found;
+        const discovered = watched.of(await discovery.again());
+        openFiles.check(discovered.targets.length);
+        return discovered;
       },
     };
     try {

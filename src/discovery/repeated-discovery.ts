@@ -1,55 +1,59 @@
 /**
- * Asking again and again which databases there are, beside the loop: never two at once, and never waited for.
- * A discovery that fails changes nothing; it is said once, and its end once.
+ * Repeats discovery every 5 s, beside the loop of a watch: never two at once, and the loop never waits.
+ *
+ * A discovery that fails changes nothing. The failure is logged once, and so is its end.
  */
 import type { Env } from "../env.ts";
 import { errorMessage } from "../errors.ts";
-import type { Found } from "../replication/watch/unwatchable-status.ts";
+import type { Discover, Discovered } from "./discovered.ts";
 
-/** From the start of one to the start of the next. */
-const INTERVAL_MS = 5_000;
+/** Time from the start of one discovery to the start of the next. */
+export const DISCOVERY_INTERVAL_MS = 5_000;
 
-/** What finds databases: all that are present now, and what had to be left out. */
-export type Discover = () => Promise<Found>;
-
-/** The discoveries of one watch: `startDue` at every tick. */
-export class Discovery {
+/** The discoveries of one watch: call `poll` at every tick. */
+export class RepeatedDiscovery<Target> {
   #dueMs: number;
-  #isAsking = false;
-  #saidMessage: string | null = null;
+  #isRunning = false;
+  #finished: Discovered<Target> | null = null;
+  #loggedMessage: string | null = null;
 
   constructor(
-    readonly discover: Discover,
-    readonly env: Env,
-    readonly stopping: AbortSignal,
-    readonly accept: (found: Found) => void,
+    readonly discover: Discover<Target>,
+    readonly env: Pick<Env, "log" | "monotonicMs">,
   ) {
-    this.#dueMs = env.monotonicMs() + INTERVAL_MS;
+    this.#dueMs = env.monotonicMs() + DISCOVERY_INTERVAL_MS;
   }
 
-  /** Starts one if it is time and none is under way. @param nowMs the monotonic clock */
-  startDue(nowMs: number): void {
-    if (this.#isAsking || nowMs < this.#dueMs) return;
-    this.#isAsking = true;
-    this.#dueMs = nowMs + INTERVAL_MS;
-    void this.#ask(nowMs);
+  /**
+   * Starts a discovery if one is due and none is running.
+   * @param nowMs the monotonic clock
+   * @returns the discovery that has finished since the last call, once, or null
+   */
+  poll(nowMs: number): Discovered<Target> | null {
+    const finished = this.#finished;
+    this.#finished = null;
+    if (!this.#isRunning && nowMs >= this.#dueMs) {
+      this.#isRunning = true;
+      this.#dueMs = nowMs + DISCOVERY_INTERVAL_MS;
+      void this.#run(nowMs);
+    }
+    return finished;
   }
 
-  async #ask(startedMs: number): Promise<void> {
+  async #run(startedMs: number): Promise<void> {
     try {
-      const found = await this.discover();
-      if (!this.stopping.aborted) this.accept(found);
-      if (this.#saidMessage !== null) this.env.log.info("databases can be looked for again");
-      this.#saidMessage = null;
+      this.#finished = await this.discover();
+      if (this.#loggedMessage !== null) this.env.log.info("databases can be discovered again");
+      this.#loggedMessage = null;
     } catch (error) {
       const message = errorMessage(error);
-      if (message !== this.#saidMessage) this.env.log.warn(`databases cannot be looked for: ${message}`);
-      this.#saidMessage = message;
+      if (message !== this.#loggedMessage) this.env.log.warn(`cannot discover databases: ${message}`);
+      this.#loggedMessage = message;
     } finally {
-      // A slow one is not asked for without a pause.
+      // A slow discovery is followed by a pause as long as itself.
       const nowMs = this.env.monotonicMs();
-      this.#dueMs = Math.max(this.#dueMs, nowMs + Math.min(INTERVAL_MS, nowMs - startedMs));
-      this.#isAsking = false;
+      this.#dueMs = Math.max(this.#dueMs, nowMs + Math.min(DISCOVERY_INTERVAL_MS, nowMs - startedMs));
+      this.#isRunning = false;
     }
   }
 }

@@ -5,8 +5,8 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, lchownSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { DatabaseFinder, type Finding } from "../../src/discovery/finder.ts";
-import { isForeignName } from "../../src/discovery/link-owner.ts";
+import { DatabaseFinder, type SearchResult } from "../../src/discovery/finder.ts";
+import { isNameUntrusted } from "../../src/discovery/link-trust.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { LocalPlaces } from "../../src/local/places.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -16,7 +16,7 @@ const VICTIM = 4300;
 const ENV = systemEnv(SILENT_LOG);
 const testAsRoot = test.skipIf(process.getuid?.() !== 0);
 
-function find(...paths: string[]): Promise<Finding> {
+function find(...paths: string[]): Promise<SearchResult> {
   const places = LocalPlaces.standard();
   return new DatabaseFinder({ paths, file: null, destination: "s3://b", places }, ENV).find();
 }
@@ -44,8 +44,8 @@ function link(target: string, path: string, uid: number): void {
   lchownSync(path, uid, uid);
 }
 
-const pathsOf = ({ databases }: Finding): string[] => databases.map(({ path }) => path);
-const said = ({ unreadable }: Finding): string => unreadable.map(({ message }) => message).join("\n");
+const pathsOf = ({ databases }: SearchResult): string[] => databases.map(({ path }) => path);
+const said = ({ skipped }: SearchResult): string => skipped.map(({ message }) => message).join("\n");
 
 describe("a link to another user's database", () => {
   testAsRoot("that a tenant made is left out of a glob and told, and stops nobody", async () => {
@@ -64,9 +64,9 @@ describe("a link to another user's database", () => {
     link(join(top, "of-root"), join(tenant, "over"), TENANT);
     const finding = await find(join(tenant, "*/app.db"));
     expect(pathsOf(finding)).toEqual([]);
-    expect(finding.unreadable.length).toBe(2);
+    expect(finding.skipped.length).toBe(2);
     // Nothing that can be watched is not the same as nothing that matches.
-    expect(finding.empty).toEqual([]);
+    expect(finding.emptyGlobs).toEqual([]);
   });
 
   testAsRoot("is left out when root's link leads through a tenant's", async () => {
@@ -115,7 +115,7 @@ describe("a hard link to another user's database", () => {
     ["root's folder that everybody may write to", 0, 0o1777, true],
     ["its owner's folder that a group may write to", VICTIM, 0o775, true],
   ])("a name in %s", (_, uid, mode, isForeign) => {
-    expect(isForeignName({ uid: VICTIM }, { uid, mode })).toBe(isForeign);
+    expect(isNameUntrusted({ uid: VICTIM }, { uid, mode })).toBe(isForeign);
   });
 });
 

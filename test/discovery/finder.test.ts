@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { parseConfigFile } from "../../src/config/config-file.ts";
-import { DatabaseFinder, entriesByName, type Finding } from "../../src/discovery/finder.ts";
+import { DatabaseFinder, entriesByName, type SearchResult } from "../../src/discovery/finder.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import type { Checksum, Txid } from "../../src/format/types.ts";
 import { LocalPlaces } from "../../src/local/places.ts";
@@ -47,13 +47,13 @@ function finderOf(paths: readonly string[], toml?: string, folder = "/nowhere"):
   return new DatabaseFinder({ paths, file, destination: DESTINATION, places: LocalPlaces.standard() }, ENV);
 }
 
-async function find(paths: readonly string[], toml?: string, folder?: string): Promise<Finding> {
+async function find(paths: readonly string[], toml?: string, folder?: string): Promise<SearchResult> {
   return finderOf(paths, toml, folder).find();
 }
 
 async function namesOf(paths: readonly string[], toml?: string, folder?: string): Promise<string[]> {
-  const { databases, collisions, missing, empty } = await find(paths, toml, folder);
-  const wrong = [...collisions, ...missing.map(({ error }) => error), ...empty];
+  const { databases, collisions, missing, emptyGlobs } = await find(paths, toml, folder);
+  const wrong = [...collisions, ...missing.map(({ error }) => error), ...emptyGlobs];
   return [...databases.map(({ name }) => name), ...wrong.map(({ code, message }) => `${code}: ${message}`)];
 }
 
@@ -211,9 +211,9 @@ describe("databases of walrust.toml", () => {
     filesBelow(folder, "a.db");
     const toml = '[[databases]]\npath = "*.db"\n[[databases]]\npath = "a.*"\n';
     // A tenant may make a file that two globs match: it stops nobody's start.
-    const { databases, collisions, unreadable } = await find([], toml, folder);
+    const { databases, collisions, skipped } = await find([], toml, folder);
     expect([databases.map(({ name }) => name), collisions]).toEqual([["a"], []]);
-    const told = unreadable.map(({ code, message }) => `${code}: ${message}`).join();
+    const told = skipped.map(({ code, message }) => `${code}: ${message}`).join();
     expect(told).toMatch(
       /^database: walrust\.toml:1:1 and walrust\.toml:3:1 are the same database .*; the first/,
     );
@@ -303,7 +303,7 @@ describe("who comes later takes nothing from what is watched", () => {
   const TOML = '[[databases]]\npath = "*/app.db"\n';
 
   /** `<folder>: <name>` of each. */
-  function names({ databases }: Finding): string[] {
+  function names({ databases }: SearchResult): string[] {
     return databases.map(({ path, name }) => `${basename(dirname(path))}: ${name}`);
   }
 
@@ -319,7 +319,7 @@ describe("who comes later takes nothing from what is watched", () => {
     const finding = await finder.find();
     expect(names(finding)).toEqual(["m: m/app", "a: a/app"]);
     const link = join(folder, "b/app.db");
-    expect(finding.unreadable.map(({ message }) => message)).toEqual([
+    expect(finding.skipped.map(({ message }) => message)).toEqual([
       `${path} and ${link} are the same database; ${link} is not watched`,
     ]);
   });
@@ -354,8 +354,8 @@ describe("who comes later takes nothing from what is watched", () => {
       const finding = await looking.find();
       expect(names(finding)).toEqual(["z: m/app"]);
       expect(finding.collisions).toEqual([]);
-      expect(finding.unreadable.map(({ message }) => message)).toEqual([
-        `${late} is not watched: ${path} has kept the name m/app from where it was before`,
+      expect(finding.skipped.map(({ message }) => message)).toEqual([
+        `${late} is not watched: ${path} has kept the name m/app from its former place`,
       ]);
     }
   });
@@ -370,10 +370,10 @@ test("what was found in a folder that cannot be read any more still counts", asy
   const finder = finderOf([], '[[databases]]\npath = "*/*.db"\n', folder);
   await finder.find();
   chmodSync(join(folder, "a"), 0o000);
-  const { databases, unreadable } = await finder.find();
+  const { databases, skipped } = await finder.find();
   chmodSync(join(folder, "a"), 0o755);
   expect(databases.map(({ name }) => name).sort()).toEqual(["a/app", "b/app"]);
-  expect(unreadable.length).toBe(isRoot ? 0 : 1);
+  expect(skipped.length).toBe(isRoot ? 0 : 1);
 });
 
 test("a glob that cannot be looked at all keeps what it had, and the others go on", async () => {
@@ -383,10 +383,10 @@ test("a glob that cannot be looked at all keeps what it had, and the others go o
   await finder.find();
   chmodSync(join(folder, "one"), 0o000);
   filesBelow(folder, "two/c.db");
-  const { databases, unreadable } = await finder.find();
+  const { databases, skipped } = await finder.find();
   chmodSync(join(folder, "one"), 0o755);
   expect(databases.map(({ name }) => name).sort()).toEqual(["a", "b", "c"]);
-  expect(unreadable.length).toBe(isRoot ? 0 : 1);
+  expect(skipped.length).toBe(isRoot ? 0 : 1);
 });
 
 test("what a link leads to from a folder that cannot be read any more still counts", async () => {

@@ -9,12 +9,13 @@
  * 3. Databases with the same options object share the options they are watched with.
  */
 import { existsSync } from "node:fs";
+import type { Discovered } from "../../discovery/discovered.ts";
 import type { WalrustError } from "../../errors.ts";
 import type { DatabaseOptions, WatchOptions } from "../context/database-options.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { DatabaseWatcher } from "./database-watcher.ts";
-import { type Found, LeftOuts } from "./unwatchable-status.ts";
+import { UnwatchableStatuses } from "./unwatchable-status.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 
 /** Who is told which databases have been let go of. */
@@ -38,7 +39,7 @@ export class Fleet {
   #waiting: readonly WatchTarget[] = [];
   /** Names that more than one path has, each said once. */
   readonly #collisions = new Set<string>();
-  readonly #leftOuts = new LeftOuts();
+  readonly #unwatchable = new UnwatchableStatuses();
   readonly #closing = new Set<DatabaseWatcher>();
   readonly #optionsByOwn = new WeakMap<DatabaseOptions, WatchOptions>();
 
@@ -56,8 +57,8 @@ export class Fleet {
   statuses(): DatabaseStatus[] {
     const { env, options } = this.context;
     const statuses = this.#watchers.map((watcher) => watcher.status());
-    const leftOut = this.#leftOuts.statuses(statuses, env.monotonicMs(), options.walSyncIntervalMs);
-    return [...statuses, ...leftOut];
+    const others = this.#unwatchable.statuses(statuses, env.monotonicMs(), options.walSyncIntervalMs);
+    return [...statuses, ...others];
   }
 
   /** The watcher of a path or a name, or null; one that is being let go of answers nothing. */
@@ -68,10 +69,11 @@ export class Fleet {
   }
 
   /** Takes the databases that are present now: new ones are watched, those that are not among them let go. */
-  accept({ targets, leftOut }: Found): void {
-    this.#leftOuts.replace(leftOut, this.context.env.monotonicMs());
+  accept({ targets, unwatchable }: Discovered<WatchTarget>): void {
+    this.#unwatchable.replace(unwatchable, this.context.env.monotonicMs());
     const present = new Map(targets.map((target) => [target.path, target]));
-    const missing = new Map(leftOut.filter(({ isMissing }) => isMissing).map((one) => [one.path, one.error]));
+    const absent = unwatchable.filter(({ isMissing }) => isMissing);
+    const missing = new Map(absent.map(({ path, error }) => [path, error]));
     for (const watcher of this.#watchers) {
       const { path, paths } = watcher.target;
       const error = missing.get(path);

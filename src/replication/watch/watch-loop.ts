@@ -7,6 +7,8 @@
  * when every database has stopped or is set aside: what could not be watched is looked at again for as long
  * as the watch goes on for others.
  */
+import type { Discover, Unwatchable } from "../../discovery/discovered.ts";
+import { RepeatedDiscovery } from "../../discovery/repeated-discovery.ts";
 import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
 import { RuntimeFolders } from "../../local/runtime-folder.ts";
@@ -25,9 +27,7 @@ import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
 import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
 import type { DatabaseWatcher } from "./database-watcher.ts";
-import { type Discover, Discovery } from "../../discovery/repeated-discovery.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
-import type { Found, LeftOut } from "./unwatchable-status.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 
@@ -43,7 +43,7 @@ const BUDGET_INTERVAL_MS = 2_000;
 
 /** What can be asked of a running watch at any time. */
 export interface RunningWatch {
-  /** Every database, those that stopped or were left out too. */
+  /** Every database, also those that stopped or cannot be watched. */
   statuses(): DatabaseStatus[];
   /** Conditions of the store that all databases share. */
   storeConditions(): readonly Condition[];
@@ -64,11 +64,11 @@ export interface WatchInput {
    * those that are not found any more let go. With it, watching goes on while nothing is watched, unless
    * `isNamedOnly`.
    */
-  readonly discover?: Discover;
+  readonly discover?: Discover<WatchTarget>;
   /** Whether only what is named can be found: the watch ends when nothing of it can be watched. */
   readonly isNamedOnly?: boolean;
-  /** What the first discovery left out. */
-  readonly leftOut?: readonly LeftOut[];
+  /** The databases and folders that the first discovery could not hand over. */
+  readonly unwatchable?: readonly Unwatchable[];
   /** The conditions that the store was opened with, if it was. */
   readonly storeConditions?: Conditions;
   /** Where its socket may lie; default: as the environment of this process says. */
@@ -116,15 +116,12 @@ export async function watch(
   const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
-  const accept = (found: Found): void => {
-    fleet.accept(found);
-    control.refresh();
-  };
   try {
     onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
-    accept({ targets, leftOut: input.leftOut ?? [] });
-    const discovery = discover && new Discovery(discover, env, signal, accept);
-    await loop(fleet, { discovery, probe, backlog }, input.isNamedOnly === true, context);
+    fleet.accept({ targets, unwatchable: input.unwatchable ?? [] });
+    control.refresh();
+    const discovery = discover && new RepeatedDiscovery(discover, env);
+    await loop(fleet, { discovery, control, probe, backlog }, input.isNamedOnly === true, context);
     await fleet.drain();
   } finally {
     control.close();
@@ -137,14 +134,15 @@ const NOBODY: ReadonlySet<DatabaseWatcher> = new Set();
 
 /** What runs beside the databases. */
 interface Beside {
-  readonly discovery: Discovery | undefined;
+  readonly discovery: RepeatedDiscovery<WatchTarget> | undefined;
+  readonly control: WatchControl;
   readonly probe: CreateOnlyProbe;
   readonly backlog: Backlog;
 }
 
 async function loop(
   fleet: Fleet,
-  { discovery, probe, backlog }: Beside,
+  { discovery, control, probe, backlog }: Beside,
   isNamedOnly: boolean,
   context: WatchContext,
 ): Promise<void> {
@@ -158,7 +156,11 @@ async function loop(
   let nextBudgetMs = 0;
   for (let tick = 0; !stopping.aborted; tick++) {
     const nowMs = env.monotonicMs();
-    discovery?.startDue(nowMs);
+    const discovered = discovery?.poll(nowMs) ?? null;
+    if (discovered !== null) {
+      fleet.accept(discovered);
+      control.refresh();
+    }
     probe.startDue(nowMs);
     if (nowMs >= nextBudgetMs) {
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
@@ -193,4 +195,4 @@ function look(watcher: DatabaseWatcher, nowMs: number): void {
   }
 }
 
-export type { Discover, WatchResult };
+export type { WatchResult };

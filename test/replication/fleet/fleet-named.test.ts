@@ -2,12 +2,13 @@
  * Named databases that cannot be watched at start: for as long as the watch goes on for others they are shown
  * as failing, said once, and watched as soon as that is possible; on their own they keep no watch going.
  */
+
 import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
+import type { Unwatchable } from "../../../src/discovery/discovered.ts";
 import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
 import { isBeating } from "../../../src/observability/heartbeat.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
-import type { LeftOut } from "../../../src/replication/watch/unwatchable-status.ts";
 import { provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, tenant } from "../../support/runs/fleet-run.ts";
@@ -193,8 +194,8 @@ describe("what a discovery leaves out", () => {
 
   test("is shown as failing until it is there, and keeps no watch going", async () => {
     const [one, two] = [await named("one"), await named("two")];
-    const missing: LeftOut = { path: two.path, name: "two", isMissing: true, error };
-    const run = new FleetRun([one], new MemoryStore(), { ...NAMED, leftOut: [missing] });
+    const missing: Unwatchable = { path: two.path, name: "two", isMissing: true, error };
+    const run = new FleetRun([one], new MemoryStore(), { ...NAMED, unwatchable: [missing] });
     await run.uploaded(1, "one");
     expect(run.status("two")).toMatchObject({ state: "failing", failure: { code: "database" } });
     expect(run.status("two").failure?.message).toBe("Cannot find two.db (walrust.toml:3): ENOENT");
@@ -203,7 +204,7 @@ describe("what a discovery leaves out", () => {
     expect(run.status("two").lagMs).toBeGreaterThanOrEqual(61_000);
     expect(isBeating([run.status("one")], 1e9)).toBe(true);
     expect(isBeating([run.status("two")], 1e9)).toBe(false);
-    run.leftOut = [];
+    run.unwatchable = [];
     await run.find(one, two);
     await run.uploaded(1, "two");
     expect([run.databases, run.status("two").state]).toEqual([["one", "two"], "watching"]);
@@ -211,7 +212,7 @@ describe("what a discovery leaves out", () => {
 
     const three = await named("three");
     const { store } = refusingStore("auth", "three");
-    const alone = new FleetRun([three], store, { ...NAMED, leftOut: [missing] });
+    const alone = new FleetRun([three], store, { ...NAMED, unwatchable: [missing] });
     expect(codesOf((await alone.done).stopped)).toEqual([["three", "auth"]]);
   });
 
@@ -219,7 +220,9 @@ describe("what a discovery leaves out", () => {
     const one = await named("one");
     const twin = { path: "/srv/of/one.db", name: "one", isMissing: false, error };
     const watched = { ...twin, path: one.path };
-    const run = await new FleetRun([one], new MemoryStore(), { leftOut: [twin, twin, watched] }).watching();
+    const run = await new FleetRun([one], new MemoryStore(), {
+      unwatchable: [twin, twin, watched],
+    }).watching();
     run.clock.pass(61_000);
     await run.discovery();
     expect(run.databases).toEqual(["one", "of/one.db"]);

@@ -210,7 +210,7 @@ describe("a discovery", () => {
     }
     isBroken = false;
     run.clock.pass(5_000);
-    await run.until("its end", () => run.isSaid("can be looked for again"));
+    await run.until("its end", () => run.isSaid("databases can be discovered again"));
     expect([run.saidCount("permission denied"), run.databases]).toEqual([1, ["one"]]);
     await run.stop();
   });

@@ -5,8 +5,8 @@
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
+import type { Unwatchable } from "../../../src/discovery/discovered.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import type { LeftOut } from "../../../src/replication/watch/unwatchable-status.ts";
 import { eventually } from "../../support/eventually.ts";
 import { rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
@@ -50,12 +50,12 @@ test("a name that leads nowhere leaves its file watched and is shown until it le
   const run = await new FleetRun([targetOf(path)], store, NAMED).watching();
   await run.uploaded(1);
   const error = new WalrustError("database", "Cannot find current/app.db: ENOENT");
-  const nowhere: LeftOut = { path, name: "app", isMissing: true, error };
-  run.leftOut = [nowhere];
+  const nowhere: Unwatchable = { path, name: "app", isMissing: true, error };
+  run.unwatchable = [nowhere];
   await run.find();
   expect(run.status().conditions).toMatchObject([{ code: "name-leads-nowhere", health: "degraded" }]);
   await run.commit(app, "INSERT INTO t(v) VALUES ('meanwhile')");
-  run.leftOut = [];
+  run.unwatchable = [];
   await run.find(targetOf(path));
   expect(run.status().conditions).toEqual([]);
   expect(await run.stop()).toEqual({ stopped: [], undrained: [] });

@@ -3,10 +3,10 @@
  */
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Discovered, Unwatchable } from "../../../src/discovery/discovered.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { DatabaseOptions, WatchOptions } from "../../../src/replication/context/database-options.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
-import type { LeftOut } from "../../../src/replication/watch/unwatchable-status.ts";
 import type { WatchInput } from "../../../src/replication/watch/watch-loop.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { ShiftedClock } from "../shifted-clock.ts";
@@ -17,8 +17,8 @@ import { newDatabase, WatchRun } from "./watch-run.ts";
 export interface FleetSetup {
   readonly options?: Partial<WatchOptions>;
   readonly discover?: () => Promise<readonly WatchTarget[]>;
-  /** What the first look left out; every later one leaves out `FleetRun.leftOut`. */
-  readonly leftOut?: readonly LeftOut[];
+  /** As the first discovery finds it; every later one finds `FleetRun.unwatchable`. */
+  readonly unwatchable?: readonly Unwatchable[];
   readonly isNamedOnly?: boolean;
   readonly validate?: WatchInput["validate"];
   readonly random?: () => number;
@@ -33,19 +33,17 @@ export function foundTarget(path: string, name: string, spoolFolder?: string): W
 export class FleetRun extends WatchRun {
   /** What the next discovery finds. */
   present: WatchTarget[];
-  /** What it leaves out. */
-  leftOut: readonly LeftOut[];
+  /** What it cannot hand over. */
+  unwatchable: readonly Unwatchable[];
   discoveryCount = 0;
+  #takenInCount = 0;
   readonly clock: ShiftedClock;
 
   constructor(targets: WatchTarget[], store: ObjectStore, setup: FleetSetup = {}) {
     const clock = new ShiftedClock();
     const more = {
-      discover: async () => {
-        const targets = await (setup.discover ?? (() => this.#find()))();
-        return { targets, leftOut: this.leftOut };
-      },
-      leftOut: setup.leftOut ?? [],
+      discover: async () => this.#discovered(await (setup.discover ?? (() => this.#find()))()),
+      unwatchable: setup.unwatchable ?? [],
       isNamedOnly: setup.isNamedOnly ?? false,
       ...(setup.validate === undefined ? {} : { validate: setup.validate }),
     };
@@ -53,7 +51,7 @@ export class FleetRun extends WatchRun {
     super(targets, store, setup.options, { ...clock.overrides, random }, more);
     this.clock = clock;
     this.present = targets;
-    this.leftOut = setup.leftOut ?? [];
+    this.unwatchable = setup.unwatchable ?? [];
   }
 
   async #find(): Promise<WatchTarget[]> {
@@ -61,12 +59,23 @@ export class FleetRun extends WatchRun {
     return this.present;
   }
 
-  /** Lets time pass until the next discovery was made and taken in. */
+  /** The result of a discovery; it is counted when the watch reads it. */
+  #discovered(targets: readonly WatchTarget[]): Discovered<WatchTarget> {
+    const takeIn = (): void => void this.#takenInCount++;
+    return {
+      get targets() {
+        takeIn();
+        return targets;
+      },
+      unwatchable: this.unwatchable,
+    };
+  }
+
+  /** Lets time pass until the watch has made the next discovery and taken it in. */
   async discovery(): Promise<void> {
-    const before = this.discoveryCount;
+    const [found, takenIn] = [this.discoveryCount, this.#takenInCount];
     this.clock.pass(5_000);
-    await this.until("a discovery", () => this.discoveryCount > before);
-    await new Promise((resolve) => setImmediate(resolve));
+    await this.until("a discovery", () => this.discoveryCount > found && this.#takenInCount > takenIn);
   }
 
   /** From now on these are present; returns after a discovery has found that out. */

@@ -63,7 +63,7 @@ export class WatchRun {
     readonly store: ObjectStore,
     options: Partial<WatchOptions> = {},
     overrides: Partial<Env> = {},
-    more: Pick<WatchInput, "discover" | "isNamedOnly" | "leftOut" | "validate"> = {},
+    more: Pick<WatchInput, "discover" | "isNamedOnly" | "unwatchable" | "validate"> = {},
   ) {
     const { env, lines } = recordingEnv(overrides);
     this.lines = lines;

@@ -20,27 +20,27 @@ const OTHERS_WRITE = 0o022;
  * @param realPath where it leads, and what is there
  * @throws the system's error when it is not there any more
  */
-export function foreignWayOrNull(
+export function linkDistrustOrNull(
   path: string,
   realPath: string,
   stats: Pick<Stats, "uid" | "nlink">,
 ): string | null {
-  const link = realPath === path ? null : foreignLinkOrNull(path);
+  const link = realPath === path ? null : untrustedLinkOrNull(path);
   if (link !== null) return link;
   if (stats.nlink < 2) return null;
   const folder = statSync(dirname(realPath));
-  if (!isForeignName(stats, folder)) return null;
+  if (!isNameUntrusted(stats, folder)) return null;
   const what = `${realPath} is one of ${stats.nlink} names of a file of user ${stats.uid}`;
   return `${what}, in a folder that others can change`;
 }
 
 /** Whether a name of a file with several may be somebody else's doing. */
-export function isForeignName(file: Pick<Stats, "uid">, folder: Pick<Stats, "uid" | "mode">): boolean {
+export function isNameUntrusted(file: Pick<Stats, "uid">, folder: Pick<Stats, "uid" | "mode">): boolean {
   return !isTrusted(folder.uid, file.uid) || (folder.mode & OTHERS_WRITE) !== 0;
 }
 
 /** Follows the path step by step, as the system does. */
-function foreignLinkOrNull(path: string): string | null {
+function untrustedLinkOrNull(path: string): string | null {
   const left = path.split("/").filter((name) => name !== "");
   let place = "/";
   for (let linkCount = 0; left.length > 0; ) {

@@ -1,0 +1,71 @@
+/**
+ * Databases that can be watched only after the start of `watch`: a named one that is missing, and one whose
+ * bucket is missing. The watch shows them as failing and replicates them as soon as it can.
+ */
+import { expect, test } from "bun:test";
+import { copyFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
+import { tenants } from "../../support/runs/fleet-run.ts";
+import { fileDestination, s3Destination, sharedGateway } from "../../support/servers/destinations.ts";
+import { testWith } from "../../support/servers/peers.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+test("watch shows a named database that is missing, and takes it in when it is restored", async () => {
+  const folder = tempFolder("late");
+  const [late, there] = [join(folder, "late.db"), join(folder, "there.db")];
+  const [template] = await tenants(tempFolder("template"), "one");
+  copyFileSync(template!.path, there);
+  const port = await freePort();
+  const words = [...fileDestination().words, "--metrics-port", String(port)];
+  const watch = await WatchProcess.start([late, there, ...words]);
+  await watch.waitForUploads(1);
+  const health = async (): Promise<[number, Record<string, { status: string; health: string }>]> => {
+    const response = await fetch(`http://127.0.0.1:${port}/health`);
+    return [response.status, ((await response.json()) as never)["databases"]];
+  };
+  expect((await health())[1]).toMatchObject({
+    late: { status: "failing", health: "degraded" },
+    there: { status: "syncing", health: "healthy" },
+  });
+  expect(watch.eventsOf("stopped")).toMatchObject([{ database: late, code: "database" }]);
+  copyFileSync(template!.path, `${late}.new`);
+  renameSync(`${late}.new`, late);
+  await watch.waitForTxid(1, "late");
+  expect(watch.eventsOf("watching").map(({ database }) => database)).toEqual(["there", "late"]);
+  await watch.waitFor("its health", () => watch.uploads("late").length > 0);
+  expect((await health())[1]).toMatchObject({ late: { status: "syncing", health: "healthy" } });
+  expect(watch.stderr.split("not watched until it is there").length).toBe(2);
+  expect(await watch.stop()).toBe(0);
+}, 30_000);
+
+testWith("versitygw")(
+  "watch takes a named database in beside a glob when its bucket is made",
+  async () => {
+    const gateway = await sharedGateway();
+    const { words, env } = s3Destination(gateway);
+    const options = words.map((word) => word.replace("s3://bucket-", "s3://later-"));
+    const bucket = new URL(options[1]!).host;
+    const folder = tempFolder("later");
+    await tenants(folder, "found");
+    const [one] = await tenants(tempFolder("named"), "one");
+    const watch = await WatchProcess.start([one!.path, join(folder, "*/app.db"), ...options], { env });
+    await watch.waitFor("the refusal", () => watch.eventsOf("stopped").length === 1);
+    await watch.waitFor("the failure of the find", () => watch.eventsOf("failed").length === 1);
+    expect(watch.eventsOf("stopped")[0]).toMatchObject({ database: "app", code: "missing-bucket" });
+    gateway.createBucket(bucket);
+    await watch.waitForTxid(1, "app");
+    await watch.waitForTxid(1, "found/app");
+    expect(watch.eventsOf("stopped").length).toBe(1);
+    expect(await watch.stop()).toBe(0);
+  },
+  60_000,
+);
+
+/** A port that nobody has at this moment. */
+async function freePort(): Promise<number> {
+  const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
+  const { port } = server;
+  await server.stop(true);
+  return port!;
+}
