@@ -159,6 +159,23 @@ describe("findViolations catches", () => {
     ]);
   });
 
+  test("type-name: two exported types, classes or interfaces with one name", async () => {
+    const imports = ["format/a", "format/b", "local/c"].map((path) => `import "./${path}.ts";\n`).join("");
+    const texts = {
+      "src/main.ts": HEADER + imports,
+      "src/format/a.ts": `${HEADER}/** A. */\nexport interface Plan {}\n/** A. */\nexport type Claim = 1;\n`,
+      "src/format/b.ts": `${HEADER}/** B. */\nexport class Plan {}\ntype Claim = 2;\n`,
+      "src/local/c.ts":
+        `${HEADER}/** C. */\nexport type Claim = 3;\n` +
+        '/** C. */\nexport type { Plan } from "../format/a.ts";\n',
+    };
+    const found = await findViolations(texts);
+    expect(found.map(({ path, line, rule }) => [path, line, rule])).toEqual([
+      ["src/format/b.ts", 5, "type-name"],
+      ["src/local/c.ts", 5, "type-name"],
+    ]);
+  });
+
   test("the line of what it found", async () => {
     const found = await findViolations({ ...CLEAN, "test/a.ts": `${HEADER}\n\n// TODO\n` });
     expect(found.map(formatViolation)).toEqual(["test/a.ts:6: to-do: TODO: do it, or open an issue"]);

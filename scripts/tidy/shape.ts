@@ -3,10 +3,14 @@
  */
 import {
   isCallExpression,
+  isClassDeclaration,
+  isEnumDeclaration,
   isFunctionDeclaration,
   isFunctionLikeDeclaration,
   isIdentifier,
+  isInterfaceDeclaration,
   isPropertyAccessExpression,
+  isTypeAliasDeclaration,
   isVariableStatement,
   type Node,
   type SourceFile,
@@ -166,4 +170,33 @@ export function basenameViolations(texts: Texts): Violation[] {
     else violations.push({ path, line: 1, rule: "basename", message: `has the name of ${other}` });
   }
   return violations;
+}
+
+/** Exported types of two source files with one name: a reader of one would take it for the other. */
+export function typeNameViolations(files: readonly ParsedFile[]): Violation[] {
+  const first = new Map<string, string>();
+  const violations: Violation[] = [];
+  for (const { path, tree } of [...files].sort((a, b) => (a.path < b.path ? -1 : 1))) {
+    if (!path.startsWith("src/")) continue;
+    for (const statement of tree.statements) {
+      const name = isExported(statement) ? typeNameOrNull(statement) : null;
+      if (name === null) continue;
+      const other = first.get(name) ?? path;
+      first.set(name, other);
+      if (other === path) continue;
+      const line = lineAt(tree, statement.getStart(tree));
+      violations.push({ path, line, rule: "type-name", message: `${name}: ${other} exports one, too` });
+    }
+  }
+  return violations;
+}
+
+/** The name of an interface, a type, a class or an enum. */
+function typeNameOrNull(statement: Statement): string | null {
+  const isNamed =
+    isInterfaceDeclaration(statement) ||
+    isTypeAliasDeclaration(statement) ||
+    isClassDeclaration(statement) ||
+    isEnumDeclaration(statement);
+  return isNamed ? (statement.name?.text ?? null) : null;
 }

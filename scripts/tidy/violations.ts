@@ -5,7 +5,13 @@
 import { banViolations } from "./bans.ts";
 import { importViolations } from "./imports.ts";
 import { linkViolations } from "./links.ts";
-import { basenameViolations, folderViolations, readmeViolations, shapeViolations } from "./shape.ts";
+import {
+  basenameViolations,
+  folderViolations,
+  readmeViolations,
+  shapeViolations,
+  typeNameViolations,
+} from "./shape.ts";
 import { parseFiles, type Texts } from "./syntax.ts";
 
 /** One place that breaks a rule. */
@@ -25,6 +31,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
     ...readmeViolations(texts),
     ...folderViolations(texts),
     ...basenameViolations(texts),
+    ...typeNameViolations(files),
     ...linkViolations(texts),
     ...importViolations(files),
     ...banViolations(files),

@@ -35,7 +35,7 @@ export interface HealthFacts {
 }
 
 /** One database in the answer of /health. */
-export interface DatabaseHealth {
+export interface DatabaseHealthReport {
   readonly status: "starting" | "syncing" | "failing" | "paused" | "stopped";
   readonly health: Health;
   readonly reasons: readonly string[];
@@ -55,7 +55,7 @@ export interface DatabaseHealth {
 export interface HealthReport {
   readonly status: Health;
   readonly reasons: readonly string[];
-  readonly databases: Readonly<Record<string, DatabaseHealth>>;
+  readonly databases: Readonly<Record<string, DatabaseHealthReport>>;
   /** The store, whatever its kind. */
   readonly s3: {
     readonly connected: boolean;
@@ -101,7 +101,7 @@ export function isCapturing({ state, failure }: DatabaseStatus): boolean {
   return state === "watching" || (state === "failing" && isStorageCode(failure?.code ?? ""));
 }
 
-function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealth {
+function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealthReport {
   const { database, lagMs } = status;
   const unhealthy = unhealthyReasons(status);
   const reasons = [...unhealthy, ...degradedReasons(status)];

@@ -18,7 +18,7 @@ import {
 } from "../files/descriptors.ts";
 
 /** Owner, group and permission bits of a file. */
-export interface Ownership {
+export interface FileOwnership {
   readonly uid: number;
   readonly gid: number;
   readonly mode: number;
@@ -29,7 +29,7 @@ export interface SideFileFacts {
   /** The effective user of this process and all its groups. */
   readonly user: number;
   readonly groups: readonly number[];
-  readonly database: Ownership;
+  readonly database: FileOwnership;
   /** Whether the database's owner is known to be a member of the database's group. */
   readonly isOwnerInGroup: boolean;
 }
@@ -99,7 +99,7 @@ function notFirst(path: string): WalrustError {
 }
 
 /** Makes a missing file with the database's group and mode; mends one of ours that has another. */
-function share(path: string, user: number, { gid, mode }: Ownership, database: FileIdentity): void {
+function share(path: string, user: number, { gid, mode }: FileOwnership, database: FileIdentity): void {
   const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
   const wanted = mode & 0o777;
   const found = ownershipOrNull(path);
@@ -136,7 +136,7 @@ function changeGroup(fd: number, user: number, gid: number): void {
   }
 }
 
-function ownershipOrNull(path: string): Ownership | null {
+function ownershipOrNull(path: string): FileOwnership | null {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats === undefined ? null : { uid: stats.uid, gid: stats.gid, mode: stats.mode };
 }

@@ -34,10 +34,10 @@ const CONFIRMATIONS = 3;
 const CONFIRM_MS = 2;
 
 /** How long a foreign wal-index has to stay one: the pauses between looks, in ms. */
-export type Patience = readonly number[];
-const QUICK: Patience = [2, 2];
+export type ConfirmationWaits = readonly number[];
+const QUICK: ConfirmationWaits = [2, 2];
 /** Before a pin is given up for it: on a busy machine a process may stand between its two locks for long. */
-export const PATIENT: Patience = [2, 2, 4, 8, 16, 32, 64];
+export const PATIENT: ConfirmationWaits = [2, 2, 4, 8, 16, 32, 64];
 
 /** As they are at this moment, through two open descriptors. @param shmFd null when there is no -shm */
 export function otherUsersOf(databaseFd: number, shmFd: number | null): OtherUsers {
@@ -54,7 +54,7 @@ export function settledUsersOf(
   databaseFd: number,
   shmFd: number | null,
   env: Env,
-  patience: Patience = QUICK,
+  patience: ConfirmationWaits = QUICK,
 ): OtherUsers {
   let users = otherUsersOf(databaseFd, shmFd);
   for (const pauseMs of patience) {
@@ -70,7 +70,7 @@ export function settledUsersOf(
  * wal-index and others do not, the kernel's table of locks tells.
  * @throws WalrustError code "database" when a file cannot be opened
  */
-export function findOtherUsers(path: string, env: Env, patience: Patience = QUICK): OtherUsers {
+export function findOtherUsers(path: string, env: Env, patience: ConfirmationWaits = QUICK): OtherUsers {
   if (!ofdLocksSupported()) return NOBODY;
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);

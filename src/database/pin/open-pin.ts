@@ -7,7 +7,7 @@ import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../files/descriptors.ts";
 import { fileNamesOf } from "../files/file-names.ts";
-import { findOtherUsers, type OtherUsers, PATIENT, type Patience } from "../files/other-users.ts";
+import { type ConfirmationWaits, findOtherUsers, type OtherUsers, PATIENT } from "../files/other-users.ts";
 import { readWalIndexOrNull } from "../files/shm.ts";
 import { NO_EVIDENCE, type WalEvidence } from "../wal/own-wal.ts";
 import { markOfIndexOrNull } from "../wal/wal-follow.ts";
@@ -48,7 +48,7 @@ export function openPin(
 }
 
 /** How the database at a real path can be held now. @throws WalrustError code "database" */
-export function gripOf(path: string, env: Env, hasUnseenCommits = false, patience?: Patience): Grip {
+export function gripOf(path: string, env: Env, hasUnseenCommits = false, patience?: ConfirmationWaits): Grip {
   const users = findOtherUsers(path, env, patience);
   const fd = openDescriptor(path);
   const database = descriptorIdentity(fd);

@@ -5,7 +5,7 @@
  */
 import { fileNamesOf } from "../../database/files/file-names.ts";
 import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
-import { PATIENT, type Patience, settledUsersOf } from "../../database/files/other-users.ts";
+import { type ConfirmationWaits, PATIENT, settledUsersOf } from "../../database/files/other-users.ts";
 import { GRIP_CONDITIONS, namesConditionOrNull } from "../../database/pin/grip.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../../database/wal/unseen.ts";
@@ -73,7 +73,7 @@ export class WalWitness {
   }
 
   /** Whether somebody uses the database and not the wal-index of this pin: then no checkpoint is safe. */
-  isUsedElsewhere(pin: Pin, patience?: Patience): boolean {
+  isUsedElsewhere(pin: Pin, patience?: ConfirmationWaits): boolean {
     return settledUsersOf(pin.databaseFd, pin.shmFd, this.env, patience).isIndexForeign;
   }
 

@@ -14,7 +14,7 @@ import type { WatchTarget } from "../context/watch-target.ts";
 const AGAIN_MS = 5_000;
 
 /** What a failure of the first attach does: try again soon, set aside, or give up for good. */
-export type Verdict = "retry" | "set-aside" | "stop";
+export type AttachVerdict = "retry" | "set-aside" | "stop";
 
 /** Whether one database is refused at present, and why. */
 export class Refusal {
@@ -40,7 +40,7 @@ export class Refusal {
   }
 
   /** Judges a failure of the first attach. */
-  judge(error: unknown): Verdict {
+  judge(error: unknown): AttachVerdict {
     if (!(error instanceof WalrustError) || error.retryable) return "retry";
     const isDatabase = error.exitCode === EXIT_CODES.database;
     // What a glob found waits for the store as anything that is watched does.

@@ -37,7 +37,7 @@ const CAREFUL = {
 const SIZE_CLASS_FIRST = 16 * 1024;
 
 /** How one request ended. */
-export type UploadOutcome =
+export type PutOutcome =
   | "stored"
   /** Answered, but not by storing: says nothing about latency. */
   | "answered"
@@ -49,7 +49,7 @@ export type UploadOutcome =
 
 /** One request that ended. */
 export interface UploadSample {
-  readonly outcome: UploadOutcome;
+  readonly outcome: PutOutcome;
   readonly nowMs: number;
   readonly latencyMs: number;
   /** Bytes of the body; null when they do not tell how long it takes (the parts of one upload). */

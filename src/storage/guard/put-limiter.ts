@@ -13,7 +13,7 @@ import { hasCode, WalrustError } from "../../errors.ts";
 import { s3StatusOf } from "../contract/request-errors.ts";
 import type { PutReservation } from "../contract/store.ts";
 import { IS_STALLED } from "../network/stall-timeout.ts";
-import type { AdaptiveLimit, UploadOutcome } from "./adaptive-limit.ts";
+import type { AdaptiveLimit, PutOutcome } from "./adaptive-limit.ts";
 
 /** Bytes of bodies in memory at once. */
 const MEMORY_BYTES_MAX = 16 << 20;
@@ -150,7 +150,7 @@ export class PutLimiter implements PutLimit {
     }
   }
 
-  #ended(outcome: UploadOutcome, startedMs: number, sizeBytes: number | null): void {
+  #ended(outcome: PutOutcome, startedMs: number, sizeBytes: number | null): void {
     const nowMs = this.#env.monotonicMs();
     this.#pace.ended({
       outcome,
@@ -165,7 +165,7 @@ export class PutLimiter implements PutLimit {
 }
 
 /** What a failure says about the pace; null when it says nothing: an abort, or something local. */
-function outcomeOf(error: unknown): UploadOutcome | null {
+function outcomeOf(error: unknown): PutOutcome | null {
   if (!(error instanceof WalrustError)) return null;
   if (error.context[IS_STALLED] === true) return "stalled";
   const status = s3StatusOf(error);

@@ -22,7 +22,7 @@ const WEAK_WRITES = "weak-writes";
 const DELETES_REFUSED = "deletes-refused";
 
 /** What is asked of the store; a probe is puts. */
-export type S3Request = "put" | "get" | "head" | "list" | "delete";
+export type S3RequestKind = "put" | "get" | "head" | "list" | "delete";
 
 /** The conditions of one store. */
 export class S3Conditions {
@@ -33,7 +33,7 @@ export class S3Conditions {
    * By kind of request: a portal may answer the HEADs while the PUTs reach the store, and each PUT would
    * otherwise end a state that the next HEAD begins.
    */
-  readonly #strange = new Map<S3Request, { count: number; seenMs: number }>();
+  readonly #strange = new Map<S3RequestKind, { count: number; seenMs: number }>();
   #isStrange = false;
   #strangeOverMs = Number.NEGATIVE_INFINITY;
   #isStrangeAgain = false;
@@ -46,7 +46,7 @@ export class S3Conditions {
   }
 
   /** Runs a request and takes note of who answered. */
-  async judged<T>(kind: S3Request, request: () => Promise<T>): Promise<T> {
+  async judged<T>(kind: S3RequestKind, request: () => Promise<T>): Promise<T> {
     try {
       const result = await request();
       this.#answered(kind);
@@ -58,7 +58,7 @@ export class S3Conditions {
     }
   }
 
-  #answered(kind: S3Request): void {
+  #answered(kind: S3RequestKind): void {
     if (this.#strange.size === 0) return;
     if (!this.#isStrangeAgain) this.#strange.clear();
     this.#strange.delete(kind);
@@ -77,7 +77,7 @@ export class S3Conditions {
       if (nowMs - seenMs >= STRANGE_FORGOTTEN_MS) this.#strange.delete(kind);
   }
 
-  #answeredByOther(kind: S3Request, error: WalrustError): void {
+  #answeredByOther(kind: S3RequestKind, error: WalrustError): void {
     const { hint } = error;
     const { count = 0 } = this.#strange.get(kind) ?? {};
     this.#strange.set(kind, { count: count + 1, seenMs: this.#env.monotonicMs() });

@@ -6,11 +6,11 @@ import { describe, expect, test } from "bun:test";
 import {
   AdaptiveLimit,
   PACE_FLOOR,
-  type UploadOutcome,
+  type PutOutcome,
   type UploadSample,
 } from "../../../src/storage/guard/adaptive-limit.ts";
 
-function sample(outcome: UploadOutcome, more: Partial<UploadSample> = {}): UploadSample {
+function sample(outcome: PutOutcome, more: Partial<UploadSample> = {}): UploadSample {
   const rest = { nowMs: 1_000, latencyMs: 50, sizeBytes: 4_000, inFlight: 4, isContended: true };
   return { outcome, ...rest, ...more };
 }
@@ -35,7 +35,7 @@ interface Run {
 
 /** Uploads for so long, with as many waiting as can be. @param waiting how many of them are there to send */
 function simulate(pace: AdaptiveLimit, store: SimulatedStore, durationMs: number, startMs = 0): Run {
-  const onWay: { endMs: number; startedMs: number; outcome: UploadOutcome }[] = [];
+  const onWay: { endMs: number; startedMs: number; outcome: PutOutcome }[] = [];
   const counts = { stored: 0, throttled: 0, stalled: 0 };
   const limits: number[] = [];
   let nowMs = startMs;

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import type { Condition } from "../../../src/errors.ts";
 import { notTheStore } from "../../../src/storage/s3/s3-answer.ts";
-import { S3Conditions, type S3Request } from "../../../src/storage/s3/s3-conditions.ts";
+import { S3Conditions, type S3RequestKind } from "../../../src/storage/s3/s3-conditions.ts";
 
 function bench() {
   let nowMs = 0;
@@ -19,8 +19,8 @@ function bench() {
     },
   };
   const conditions = new S3Conditions(sink, { monotonicMs: () => nowMs }, "s3://b/p");
-  const good = (kind: S3Request): Promise<void> => conditions.judged(kind, () => Promise.resolve());
-  const strange = async (kind: S3Request): Promise<void> => {
+  const good = (kind: S3RequestKind): Promise<void> => conditions.judged(kind, () => Promise.resolve());
+  const strange = async (kind: S3RequestKind): Promise<void> => {
     const error = notTheStore("read k", "200 with an HTML page");
     await conditions.judged(kind, () => Promise.reject(error)).catch(() => {});
   };
