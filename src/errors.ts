@@ -66,6 +66,12 @@ export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Anything that was thrown as a WalrustError; what is none is a mistake of ours, with code "internal". */
+export function asWalrustError(error: unknown): WalrustError {
+  if (error instanceof WalrustError) return error;
+  return new WalrustError("internal", errorMessage(error), { cause: error });
+}
+
 /** Whether `error` is a WalrustError with this code. */
 export function hasCode(error: unknown, code: ErrorCode): error is WalrustError {
   return error instanceof WalrustError && error.code === code;

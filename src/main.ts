@@ -32,7 +32,7 @@ import { type ConfigFile, loadConfigFile, loadFoundConfigFile } from "./config/c
 import { GLOBAL_OPTIONS } from "./config/settings/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/settings/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
-import { errorMessage, WalrustError } from "./errors.ts";
+import { asWalrustError, errorMessage, WalrustError } from "./errors.ts";
 import { isUnverifiedAsked } from "./storage/network/tls-trust.ts";
 
 declare const WALRUST_VERSION: string | undefined;
@@ -220,10 +220,7 @@ function unknownVerb(word: string): WalrustError {
 
 /** Says why the program fails. @returns its exit code */
 function fail(error: unknown): number {
-  const failure =
-    error instanceof WalrustError
-      ? error
-      : new WalrustError("internal", errorMessage(error), { cause: error });
+  const failure = asWalrustError(error);
   const { code, exitCode, message, context, hint = defaultHint(code) } = failure;
   printError({ code, exitCode, message, hint, context }, isJsonWanted(process.argv.slice(2)));
   if (failure.code === "internal" && error instanceof Error && process.env["WALRUST_TRACE"])

@@ -5,6 +5,7 @@
 import { basename, dirname } from "node:path";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import { StandingFindings } from "../storage/contract/trouble.ts";
 import type { Discovered, Unwatchable } from "./discovered.ts";
 import {
   DatabaseFinder,
@@ -23,9 +24,8 @@ export interface FirstDiscovery extends Discovered<FoundDatabase> {
 /** The discoveries of one watch. */
 export class Discovery {
   readonly #finder: DatabaseFinder;
-  /** Messages of the last discovery. */
-  #logged: ReadonlySet<string> = new Set();
-  readonly #loggedIgnored = new Set<string>();
+  readonly #refused = new StandingFindings();
+  readonly #ignored = new StandingFindings();
 
   constructor(
     options: FinderOptions,
@@ -62,26 +62,24 @@ export class Discovery {
   }
 
   #discovered({ databases, missing, collisions, skipped }: SearchResult): Discovered<FoundDatabase> {
-    for (const { place } of databases) this.#logIgnored(place.ignored);
+    this.#logIgnored(databases);
     const refused = [...collisions, ...skipped].map(refusedDatabase);
     return { targets: databases, unwatchable: [...missing.map(missingDatabase), ...refused] };
   }
 
   /** Logs once for each folder that its state is not trusted. */
-  #logIgnored(ignored: string | null): void {
-    if (ignored === null || this.#loggedIgnored.has(ignored)) return;
-    this.#loggedIgnored.add(ignored);
+  #logIgnored(databases: readonly FoundDatabase[]): void {
+    const ignored = databases.flatMap(({ place }) => (place.ignored === null ? [] : [place.ignored]));
     const hint =
       "Remove the ignored folder. To keep state beside the database, let only one user write there";
-    this.env.log.warn(ignored, { hint });
+    for (const message of this.#ignored.replace(ignored).begun) this.env.log.warn(message, { hint });
   }
 
   /** Logs the reasons that the last discovery did not have. */
   #logNew(errors: readonly WalrustError[]): void {
-    const known = this.#logged;
-    this.#logged = new Set(errors.map(({ message }) => message));
-    for (const { message, hint, code } of errors) {
-      if (known.has(message)) continue;
+    const byMessage = new Map(errors.map((error) => [error.message, error]));
+    for (const message of this.#refused.replace(byMessage.keys()).begun) {
+      const { hint, code } = byMessage.get(message)!;
       this.env.log.warn(code === "usage" ? `not watched: ${message}` : message, { hint });
     }
   }

@@ -4,7 +4,7 @@
  * A discovery that fails changes nothing. The failure is logged once, and so is its end.
  */
 import type { Env } from "../env.ts";
-import { errorMessage } from "../errors.ts";
+import { Trouble } from "../storage/contract/trouble.ts";
 import type { Discover, Discovered } from "./discovered.ts";
 
 /** Time from the start of one discovery to the start of the next. */
@@ -15,13 +15,15 @@ export class RepeatedDiscovery<Target> {
   #dueMs: number;
   #isRunning = false;
   #finished: Discovered<Target> | null = null;
-  #loggedMessage: string | null = null;
+  readonly #trouble: Trouble;
 
   constructor(
     readonly discover: Discover<Target>,
     readonly env: Pick<Env, "log" | "monotonicMs">,
   ) {
     this.#dueMs = env.monotonicMs() + DISCOVERY_INTERVAL_MS;
+    const end = "databases can be discovered again";
+    this.#trouble = new Trouble(env, { what: "cannot discover databases", end });
   }
 
   /**
@@ -43,12 +45,9 @@ export class RepeatedDiscovery<Target> {
   async #run(startedMs: number): Promise<void> {
     try {
       this.#finished = await this.discover();
-      if (this.#loggedMessage !== null) this.env.log.info("databases can be discovered again");
-      this.#loggedMessage = null;
+      this.#trouble.recovered();
     } catch (error) {
-      const message = errorMessage(error);
-      if (message !== this.#loggedMessage) this.env.log.warn(`cannot discover databases: ${message}`);
-      this.#loggedMessage = message;
+      this.#trouble.failed(error);
     } finally {
       // A slow discovery is followed by a pause as long as itself.
       const nowMs = this.env.monotonicMs();

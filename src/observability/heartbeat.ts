@@ -7,8 +7,9 @@
  * anything works. The URL is a secret: only scheme and host are ever shown.
  */
 import type { Env } from "../env.ts";
-import { errorMessage, WalrustError } from "../errors.ts";
+import { errorMessage } from "../errors.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
+import { Trouble } from "../storage/contract/trouble.ts";
 import { isCapturing } from "./health.ts";
 import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 
@@ -34,7 +35,7 @@ export function isBeating(statuses: readonly DatabaseStatus[], maxLagMs: number)
 export class Heartbeat {
   readonly #url: URL;
   readonly #run: Promise<void>;
-  #isFailing = false;
+  readonly #trouble: Trouble;
   #isHeld = false;
 
   /** @throws WalrustError with code "config" when the URL is none */
@@ -46,6 +47,8 @@ export class Heartbeat {
     signal: AbortSignal,
   ) {
     this.#url = parseOutgoingUrl(options.url, "[heartbeat] url");
+    const end = `heartbeat: ${describeUrl(this.#url)} answers again`;
+    this.#trouble = new Trouble(env, { what: "heartbeat", isFirstOnly: true, end });
     this.#run = this.#beat(signal);
   }
 
@@ -83,18 +86,14 @@ export class Heartbeat {
   /** One call. A failure is said once, and so is its end. @returns whether it worked */
   async #call(signal: AbortSignal): Promise<boolean> {
     const headers = { "user-agent": `walrust/${this.version}` };
-    const { log } = this.env;
     try {
       await sendRequest({ method: "GET", url: this.#url, headers }, this.env, signal);
     } catch (error) {
       if (signal.aborted) return false;
-      const hint = error instanceof WalrustError ? error.hint : undefined;
-      if (!this.#isFailing) log.warn(`heartbeat: ${errorMessage(error)}; trying on`, { hint });
-      this.#isFailing = true;
+      this.#trouble.failed(error);
       return false;
     }
-    if (this.#isFailing) log.info(`heartbeat: ${describeUrl(this.#url)} answers again`);
-    this.#isFailing = false;
+    this.#trouble.recovered();
     return true;
   }
 }

@@ -8,8 +8,8 @@
  * - A "recovered" goes only to a webhook that at least one of the failures it ends was sent to (or tried).
  */
 import type { Env } from "../env.ts";
-import { errorMessage, WalrustError } from "../errors.ts";
 import { type RetryPolicy, withRetry } from "../storage/contract/retry.ts";
+import { Trouble } from "../storage/contract/trouble.ts";
 import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 import { type Notice, noticeBody, noticeSignature } from "./webhook-notice.ts";
 
@@ -42,7 +42,7 @@ export class WebhookQueue {
   /** Failures of which the webhook may know. */
   readonly #tried = new WeakSet<Notice>();
   #run: Promise<void> | null = null;
-  #isFailing = false;
+  readonly #trouble: Trouble;
   #isOverflowing = false;
 
   /** @throws WalrustError with code "config" when the URL is none */
@@ -52,6 +52,8 @@ export class WebhookQueue {
   ) {
     this.#url = parseOutgoingUrl(options.url, "url of [[webhooks]]");
     this.#events = new Set(options.events);
+    const end = `webhook ${describeUrl(this.#url)} takes notices again`;
+    this.#trouble = new Trouble(context.env, { what: "a webhook could not be told", isFirstOnly: true, end });
   }
 
   /** Takes a notice if this webhook wants it. */
@@ -109,11 +111,10 @@ export class WebhookQueue {
     try {
       await withRetry({ env, policy: RETRY, signal }, () => this.#post(body));
     } catch (error) {
-      if (!signal.aborted) this.#failed(error);
+      if (!signal.aborted) this.#trouble.failed(error);
       return;
     }
-    if (this.#isFailing) env.log.info(`webhook ${describeUrl(this.#url)} takes notices again`);
-    this.#isFailing = false;
+    this.#trouble.recovered();
   }
 
   #post(body: string): Promise<void> {
@@ -125,13 +126,5 @@ export class WebhookQueue {
       ...(secret === undefined ? {} : { "x-walrust-signature": noticeSignature(body, secret) }),
     };
     return sendRequest({ method: "POST", url: this.#url, headers, body }, env, signal);
-  }
-
-  #failed(error: unknown): void {
-    const hint = error instanceof WalrustError ? error.hint : undefined;
-    if (!this.#isFailing) {
-      this.context.env.log.warn(`a webhook could not be told: ${errorMessage(error)}`, { hint });
-    }
-    this.#isFailing = true;
   }
 }

@@ -20,12 +20,11 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Socket } from "bun";
 import { type Env, randomTag } from "../../env.ts";
-import { WalrustError } from "../../errors.ts";
+import { asWalrustError, WalrustError } from "../../errors.ts";
 import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
 import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
 import { realParent } from "../../local/places.ts";
 import { RuntimeFolders } from "../../local/runtime-folder.ts";
-import { asWalrustError } from "../context/failure-tracker.ts";
 import type { RetentionPolicy } from "../context/policies.ts";
 
 /** The address of a Unix socket has room for 108 bytes with its end. */

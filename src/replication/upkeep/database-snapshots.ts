@@ -6,9 +6,9 @@
 import { hasCode } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { isSnapshotFile } from "../../local/spool.ts";
+import { Backoff } from "../../storage/contract/backoff.ts";
 import { snapshotImage } from "../capture/anchor.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import { RetryPause } from "../context/failure-tracker.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { SnapshotClock } from "./schedule.ts";
 import { type SnapshotResult, snapshotResult, waitingSnapshot } from "./take-snapshot.ts";
@@ -25,7 +25,7 @@ export interface TakenSnapshot {
 /** The snapshots of one database. */
 export class DatabaseSnapshots {
   readonly #clock: SnapshotClock;
-  readonly #pause = new RetryPause();
+  readonly #pause = new Backoff();
   #due: string | null = null;
   /** Somebody asked for one of now; for the schedule one that waits for its upload will do. */
   #isAsked = false;

@@ -6,9 +6,10 @@
 import { hasCode, WalrustError } from "../../errors.ts";
 import { isSnapshotFile, uploadedTxidOf } from "../../local/spool.ts";
 import { pruneSent } from "../../local/spool-cache.ts";
+import { Backoff } from "../../storage/contract/backoff.ts";
+import { StandingFindings, Trouble } from "../../storage/contract/trouble.ts";
 import { isSuspension } from "../../storage/guard/circuit-breaker.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import { RetryPause, SideFailure } from "../context/failure-tracker.ts";
 import type { RetentionPolicy } from "../context/policies.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Validation } from "../context/watch-events.ts";
@@ -36,14 +37,14 @@ export class DatabaseUpkeep {
   readonly #maintenance: Maintenance | null;
   #run: Promise<void> | null = null;
   #validationDueMs: number;
-  readonly #pause = new RetryPause();
+  readonly #pause = new Backoff();
   #pruneDueMs: number;
-  #upkeepFailure: SideFailure | null = null;
-  #validationFailure: SideFailure | null = null;
-  /** What the last validation found wrong, as it was said. */
-  #saidFindings = "";
+  #upkeepTrouble: Trouble | null = null;
+  #validationTrouble: Trouble | null = null;
+  /** The findings of the last validation. */
+  readonly #findings = new StandingFindings();
   readonly #reconcileClock: ReconcileClock;
-  #reconcileFailure: SideFailure | null = null;
+  #reconcileTrouble: Trouble | null = null;
   /** When a snapshot was asked for because what is stored is not restorable; null while it is. */
   #askedMs: number | null = null;
   /** Whether the snapshot that was asked for has not been looked for in the bucket yet. */
@@ -97,7 +98,7 @@ export class DatabaseUpkeep {
         )
         .then((made) => {
           this.#pause.reset();
-          this.#upkeepFailure?.healed();
+          this.#upkeepTrouble?.recovered();
           for (const { level, minTxid, maxTxid, bytes } of made) {
             this.context.emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
           }
@@ -110,8 +111,8 @@ export class DatabaseUpkeep {
           if (isSuspension(error)) return;
           // An object that was listed, or acknowledged, is not there.
           if (hasCode(error, "not-found")) this.#reconcileClock.missed(nowMs);
-          this.#upkeepFailure ??= new SideFailure("upkeep", this.name, this.context.env);
-          this.#upkeepFailure.failed(error);
+          this.#upkeepTrouble ??= this.#troubleOf("upkeep");
+          this.#upkeepTrouble.failed(error);
         }),
     );
   }
@@ -137,7 +138,7 @@ export class DatabaseUpkeep {
           env,
         )
         .then(({ problem }) => {
-          this.#reconcileFailure?.healed();
+          this.#reconcileTrouble?.recovered();
           this.#reconcileClock.done(env.monotonicMs(), env.random());
           // A snapshot that came meanwhile may mend it: looked at again, when it is uploaded.
           const isMeanwhile = this.snapshots.taken !== taken || live.pending.some(isSnapshotFile);
@@ -148,8 +149,8 @@ export class DatabaseUpkeep {
           if (this.signal.aborted) return;
           const isLasting = this.#reconcileClock.failed(env.monotonicMs());
           if (isSuspension(error) || !isLasting) return;
-          this.#reconcileFailure ??= new SideFailure("the bucket cannot be looked at", this.name, env);
-          this.#reconcileFailure.failed(error);
+          this.#reconcileTrouble ??= this.#troubleOf("the bucket cannot be looked at");
+          this.#reconcileTrouble.failed(error);
         }),
     );
   }
@@ -196,13 +197,13 @@ export class DatabaseUpkeep {
       upkeeps
         .runPatiently(() => validate(database, this.signal, store), UPKEEP_PATIENCE_MS, env)
         .then((validation) => {
-          this.#validationFailure?.healed();
+          this.#validationTrouble?.recovered();
           this.#sayValidation(validation);
         })
         .catch((error) => {
           if (this.signal.aborted || isSuspension(error)) return;
-          this.#validationFailure ??= new SideFailure("what is stored cannot be verified", database, env);
-          this.#validationFailure.failed(error);
+          this.#validationTrouble ??= this.#troubleOf("what is stored cannot be verified");
+          this.#validationTrouble.failed(error);
         }),
     );
   }
@@ -216,8 +217,8 @@ export class DatabaseUpkeep {
     const database = this.name;
     emit({ event: "validated", database, status, messages });
     const findings = messages.slice(0, 5).join("; ");
-    const isNews = findings !== this.#saidFindings;
-    this.#saidFindings = findings;
+    const { begun, ended } = this.#findings.replace(findings === "" ? [] : [findings]);
+    const isNews = begun.length + ended.length > 0;
     const message = `verified what is stored: ${findings === "" ? "nothing is wrong any more" : findings}`;
     if (status === "errors") {
       // An object that is gone may be one that was acknowledged.
@@ -264,6 +265,10 @@ export class DatabaseUpkeep {
   /** Resolves when no job is running. */
   async done(): Promise<void> {
     await this.#run;
+  }
+
+  #troubleOf(what: string): Trouble {
+    return new Trouble(this.context.env, { database: this.name, what });
   }
 
   #hold(run: Promise<void>): void {

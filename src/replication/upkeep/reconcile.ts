@@ -12,6 +12,7 @@
 import { hasCode } from "../../errors.ts";
 import { uploadedTxidOf } from "../../local/spool.ts";
 import { type LtxObject, listObjects, newestObjectOrNull } from "../../storage/bucket/catalog.ts";
+import { Backoff, type BackoffPolicy } from "../../storage/contract/backoff.ts";
 import { decodeMetadata, type WalrustMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectHead } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
@@ -25,8 +26,7 @@ const MISSED_INTERVAL_MS = 600_000;
 /** Where uploads never rest, a look comes all the same when it is this late. */
 const BUSY_PATIENCE_MS = 3_600_000;
 /** A look is several requests: one that fails for good is not tried every half minute. */
-const RETRY_FIRST_MS = 1_000;
-const RETRY_MAX_MS = 3_600_000;
+const RETRY: BackoffPolicy = { firstMs: 1_000, maxMs: 3_600_000 };
 /** Failures in a row before one is said: uploads tell of an outage. */
 const FAILURES_TO_SAY = 6;
 
@@ -34,7 +34,7 @@ const FAILURES_TO_SAY = 6;
 export class ReconcileClock {
   #dueMs: number;
   #lastMs = Number.NEGATIVE_INFINITY;
-  #retryMs = Number.NEGATIVE_INFINITY;
+  readonly #retry = new Backoff(RETRY);
   #failures = 0;
 
   constructor(nowMs: number) {
@@ -45,7 +45,7 @@ export class ReconcileClock {
    * @param isBusy whether files wait for their upload: those come first, above all at the end of an outage
    */
   isDue(nowMs: number, isBusy: boolean): boolean {
-    return nowMs >= Math.max(this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0), this.#retryMs);
+    return nowMs >= this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0) && this.#retry.isOver(nowMs);
   }
 
   /** Something that was acknowledged is missed. */
@@ -60,13 +60,14 @@ export class ReconcileClock {
 
   /** It could not be looked at. @returns whether that has lasted, so that it is worth a word */
   failed(nowMs: number): boolean {
-    this.#retryMs = nowMs + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#failures);
+    this.#retry.extend(nowMs);
     return ++this.#failures >= FAILURES_TO_SAY;
   }
 
   /** @param random 0 to 1: hundreds that began together do not go on together */
   done(nowMs: number, random: number): void {
     this.#failures = 0;
+    this.#retry.reset();
     this.#lastMs = nowMs;
     this.#dueMs = nowMs + DAY_MS * (0.5 + random / 2);
   }

@@ -9,12 +9,13 @@
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
 import { hex } from "../../format/chain.ts";
+import { Backoff, type BackoffPolicy } from "../../storage/contract/backoff.ts";
 import { isWeak, type ObjectStore } from "../../storage/contract/store.ts";
 
-const RETRY_FIRST_MS = 5_000;
-const RETRY_MAX_MS = 600_000;
-const WEAK_FIRST_MS = 3_600_000;
-const WEAK_MAX_MS = 24 * 3_600_000;
+/** After a probe that the store did not answer. */
+const RETRY: BackoffPolicy = { firstMs: 5_000, maxMs: 600_000 };
+/** After a probe that found the store without create-only writes. */
+const WEAK: BackoffPolicy = { firstMs: 3_600_000, maxMs: 24 * 3_600_000 };
 /** The least time between two probes, however often the store comes back. */
 const RECOVERED_INTERVAL_MS = 60_000;
 
@@ -24,8 +25,8 @@ export class CreateOnlyProbe {
   readonly #env: Env;
   #dueMs = 0;
   #lastMs = Number.NEGATIVE_INFINITY;
-  #retryMs = RETRY_FIRST_MS;
-  #weakMs = WEAK_FIRST_MS;
+  readonly #retry = new Backoff(RETRY);
+  readonly #weak = new Backoff(WEAK);
   #isRunning = false;
   /** Whether the store has said that it enforces them. */
   #isEnforced = false;
@@ -58,12 +59,10 @@ export class CreateOnlyProbe {
       // A key of its own each time, or two that try at once would see each other's object.
       const capabilities = await this.#store.probe(`.walrust-probe-${hex(this.#env.randomBytes(8))}`);
       this.#isEnforced = capabilities.conditionalPut === "yes" && !isWeak(capabilities);
-      this.#dueMs = this.#env.monotonicMs() + this.#weakMs;
-      this.#weakMs = Math.min(WEAK_MAX_MS, 2 * this.#weakMs);
+      this.#dueMs = this.#env.monotonicMs() + this.#weak.takeMs();
     } catch (error) {
       log.debug(`the store could not be tried: ${errorMessage(error)}`);
-      this.#dueMs = this.#env.monotonicMs() + this.#retryMs;
-      this.#retryMs = Math.min(RETRY_MAX_MS, 2 * this.#retryMs);
+      this.#dueMs = this.#env.monotonicMs() + this.#retry.takeMs();
     }
   }
 }

@@ -3,6 +3,7 @@
  * local/spool-budget.ts, and logs once when captures stop and once when they continue.
  */
 import type { Env } from "../../env.ts";
+import { errorMessage } from "../../errors.ts";
 import {
   isSpoolFull,
   planRelief,
@@ -12,7 +13,6 @@ import {
 } from "../../local/spool-budget.ts";
 import { pruneSent } from "../../local/spool-cache.ts";
 import type { Captured } from "../capture/live-database.ts";
-import { asWalrustError } from "../context/failure-tracker.ts";
 import { mergePending } from "./spool-merge.ts";
 
 /** A database whose captured files count towards the limit. */
@@ -73,7 +73,7 @@ function pruneAll(owners: readonly SpoolOwner[], bytesMax: number, env: Env): vo
       const kept = pruneSent(live.paths.spoolFolder, Number.POSITIVE_INFINITY, bytesMax, env.nowMs());
       live.sentBytes = kept.bytes;
     } catch (error) {
-      env.log.debug(`kept files cannot be removed: ${asWalrustError(error).message}`, { database: name });
+      env.log.debug(`kept files cannot be removed: ${errorMessage(error)}`, { database: name });
     }
   }
 }
@@ -85,7 +85,7 @@ function mergeAll(owners: readonly SpoolOwner[], wasFull: boolean, env: Env): vo
     try {
       mergePending(live);
     } catch (error) {
-      const message = `captured files could not be merged: ${asWalrustError(error).message}`;
+      const message = `captured files could not be merged: ${errorMessage(error)}`;
       env.log[wasFull ? "debug" : "warn"](message, { database: name });
     }
   }

@@ -7,10 +7,10 @@
  * store may hold it already, whatever the answer was.
  */
 import type { Env } from "../../env.ts";
+import { errorMessage } from "../../errors.ts";
 import { isChainLink } from "../../format/chain.ts";
 import type { SpoolFile } from "../../local/spool.ts";
 import type { Captured } from "../capture/live-database.ts";
-import { asWalrustError } from "../context/failure-tracker.ts";
 import { mergeInSlices, mergeNow, type PlannedMerge, planMerge } from "./spool-merge.ts";
 
 /** While nothing can be sent: how many more have to wait before they are merged, and with what. */
@@ -101,7 +101,8 @@ export class UploadGather {
 
   /** They are sent one by one then: nothing has changed. */
   #say(live: Captured, error: unknown): void {
-    const { message } = asWalrustError(error);
-    this.env.log.debug(`cannot merge the captures that wait: ${message}`, { database: live.name });
+    this.env.log.debug(`cannot merge the captures that wait: ${errorMessage(error)}`, {
+      database: live.name,
+    });
   }
 }

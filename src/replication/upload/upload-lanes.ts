@@ -4,13 +4,14 @@
  * handed up; nothing is given up here.
  */
 
+import { Backoff } from "../../storage/contract/backoff.ts";
+import type { Trouble } from "../../storage/contract/trouble.ts";
 import { type CircuitBreaker, isSuspension } from "../../storage/guard/circuit-breaker.ts";
 import type { Captured } from "../capture/live-database.ts";
-import { RetryPause, type SideFailure } from "../context/failure-tracker.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type GatherHost, UploadGather } from "./upload-gather.ts";
 import { UploadMemory } from "./upload-memory.ts";
-import { manifestFailure, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
+import { manifestTrouble, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 
 const LANES = ["links", "snapshots"] as const;
 
@@ -26,9 +27,9 @@ export interface UploadListener {
 /** The lanes of one database. */
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
-  readonly #pause = new RetryPause();
+  readonly #pause = new Backoff();
   readonly #gather: UploadGather | null;
-  #manifestFailure: SideFailure | null = null;
+  #manifestTrouble: Trouble | null = null;
   #memory: UploadMemory | null = null;
   #isHurried = false;
   #liftCount = 0;
@@ -88,10 +89,10 @@ export class UploadLanes {
 
   async #run(live: Captured, lane: UploadLane): Promise<void> {
     try {
-      this.#manifestFailure ??= manifestFailure(live.name, this.context.env);
+      this.#manifestTrouble ??= manifestTrouble(live.name, this.context.env);
       this.#memory ??= new UploadMemory();
       const known = {
-        manifestFailure: this.#manifestFailure,
+        manifestTrouble: this.#manifestTrouble,
         memory: this.#memory,
         gather: this.#gather,
       };

@@ -12,8 +12,8 @@ import { keepSent } from "../../local/spool-cache.ts";
 import { listObjects } from "../../storage/bucket/catalog.ts";
 import { buildManifest, writeManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
+import { Trouble } from "../../storage/contract/trouble.ts";
 import type { Captured } from "../capture/live-database.ts";
-import { SideFailure } from "../context/failure-tracker.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { foreignWriterError, markForeign } from "./foreign-mark.ts";
 import { OverlapLook } from "./overlap-look.ts";
@@ -54,7 +54,7 @@ export async function uploadPending(
   context: Pick<WatchContext, "store" | "version" | "env" | "emit"> & {
     readonly options?: WatchContext["options"];
     /** Where failures to write the manifest are said, if more than one run is made. */
-    readonly manifestFailure?: SideFailure;
+    readonly manifestTrouble?: Trouble;
     /** What is known from run to run, if more than one is made. */
     readonly memory?: UploadMemory;
     /** Takes a turn before each file. */
@@ -99,8 +99,8 @@ export async function uploadPending(
     if (other !== null) return contradicted(live, other, writer, file, context, memory);
   }
   if (hasSnapshot) {
-    const failure = context.manifestFailure ?? manifestFailure(live.name, env);
-    await refreshManifest(live, store, signal, failure);
+    const trouble = context.manifestTrouble ?? manifestTrouble(live.name, env);
+    await refreshManifest(live, store, signal, trouble);
   }
   return { kind: "drained" };
 }
@@ -208,8 +208,8 @@ function emitUploaded(
 }
 
 /** Where failures to write the manifest of a database are said. */
-export function manifestFailure(database: string, env: Pick<Env, "log" | "monotonicMs">): SideFailure {
-  return new SideFailure("the manifest could not be written", database, env);
+export function manifestTrouble(database: string, env: Pick<Env, "log" | "monotonicMs">): Trouble {
+  return new Trouble(env, { database, what: "the manifest could not be written" });
 }
 
 /**
@@ -220,7 +220,7 @@ async function refreshManifest(
   live: Captured,
   store: ObjectStore,
   signal: AbortSignal,
-  failure: SideFailure,
+  trouble: Trouble,
 ): Promise<void> {
   const { state } = live;
   if (state === null) return;
@@ -232,10 +232,10 @@ async function refreshManifest(
     const { txid, timeMs, chain } = newest;
     const mark = { pageSizeBytes: state.pageSizeBytes, txid, timeMs, chain, writer: state.writer };
     await writeManifest(store, buildManifest(live.name, objects, mark), signal);
-    failure.healed();
+    trouble.recovered();
   } catch (error) {
     if (signal.aborted) return;
     if (!(error instanceof WalrustError)) throw error;
-    failure.failed(error);
+    trouble.failed(error);
   }
 }

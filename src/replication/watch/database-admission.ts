@@ -3,8 +3,7 @@
  * may pass is set aside and looked at again (see refusal.ts), what does not come to an end is said.
  */
 import { existsSync } from "node:fs";
-import { hasCode, type WalrustError } from "../../errors.ts";
-import { asWalrustError } from "../context/failure-tracker.ts";
+import { asWalrustError, hasCode, type WalrustError } from "../../errors.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import type { DatabaseHealth } from "./database-health.ts";

@@ -3,6 +3,7 @@
  * circuit, and how far behind the bucket may be.
  */
 import { EXIT_CODES, type WalrustError } from "../../errors.ts";
+import { Trouble } from "../../storage/contract/trouble.ts";
 import {
   type BreakerChange,
   type CircuitBreaker,
@@ -10,7 +11,6 @@ import {
 } from "../../storage/guard/circuit-breaker.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
-import { FailureTracker } from "../context/failure-tracker.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import {
@@ -41,7 +41,7 @@ export interface WatcherFacts {
 
 /** The health of one database. */
 export class DatabaseHealth {
-  readonly #failures: FailureTracker;
+  readonly #trouble: Trouble;
   #blockage: Blockage | null = null;
   #wasCircuitOpen = false;
   #liftCount = 0;
@@ -53,14 +53,12 @@ export class DatabaseHealth {
     readonly context: WatchContext,
     readonly breaker: CircuitBreaker | null,
   ) {
-    this.#failures = new FailureTracker(database, context.env, context.emit, (failure) =>
-      isSilenceSaid(failure, context),
-    );
+    this.#trouble = new Trouble(context.env, { database, level: "error" });
   }
 
   /** The failure it is getting over, said or not. */
   get failure(): WalrustError | null {
-    return this.#failures.current ?? this.blockedBy;
+    return this.#trouble.current ?? this.blockedBy;
   }
 
   /** What keeps it from being captured, if it is a failure. */
@@ -92,12 +90,16 @@ export class DatabaseHealth {
 
   /** Says a failure, once. */
   failed(failure: WalrustError): void {
-    this.#failures.failed(failure);
+    const { code, message } = failure;
+    // That somebody else is at the database just now is no failure.
+    if (code === "database-busy" || !this.#trouble.failed(failure, isSilenceSaid(failure, this.context)))
+      return;
+    this.context.emit({ event: "failed", database: this.database, code, message });
   }
 
   /** It cannot be watched, and that is said elsewhere; its end is said here. */
   refused(failure: WalrustError): void {
-    this.#failures.note(failure);
+    this.#trouble.note(failure);
     this.blocked(failure);
   }
 
@@ -113,7 +115,7 @@ export class DatabaseHealth {
 
   /** Time has passed: a recovery that has lasted is told. */
   look(nowMs: number): void {
-    this.#failures.look(nowMs);
+    if (this.#trouble.poll(nowMs)) this.#emitRecovered();
   }
 
   /** Captures are possible. @returns whether they were not before */
@@ -128,10 +130,14 @@ export class DatabaseHealth {
     if (this.circuit !== "closed") return;
     const wasCircuitOpen = this.#wasCircuitOpen;
     this.#wasCircuitOpen = false;
-    if (this.#failures.isOpen || !wasCircuitOpen) return this.#failures.healed();
-    const { env, emit } = this.context;
-    env.log.info("recovered", { database: this.database });
-    emit({ event: "recovered", database: this.database });
+    if (this.#trouble.recovered()) return this.#emitRecovered();
+    if (this.#trouble.isOpen || !wasCircuitOpen) return;
+    this.context.env.log.info("recovered", { database: this.database });
+    this.#emitRecovered();
+  }
+
+  #emitRecovered(): void {
+    this.context.emit({ event: "recovered", database: this.database });
   }
 
   /** Where its history stands; as it was last known while it is not attached. */
@@ -173,7 +179,7 @@ export class DatabaseHealth {
 
   /** How far the bucket is behind what was captured, while nothing fails; 0 when something does. */
   uploadLagMs(captured: Captured | null): number {
-    const isFailing = this.#failures.current !== null || this.#blockage !== null || this.circuit !== "closed";
+    const isFailing = this.#trouble.current !== null || this.#blockage !== null || this.circuit !== "closed";
     if (isFailing || captured === null || captured.pending.length === 0) return 0;
     return this.#lagMs(captured);
   }

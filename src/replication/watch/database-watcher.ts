@@ -12,14 +12,14 @@
  *    tells.
  */
 import { existsSync } from "node:fs";
-import { EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
+import { asWalrustError, EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
+import { Backoff } from "../../storage/contract/backoff.ts";
 import { remainsOrNull } from "../attach/spool-remains.ts";
 import { goneReasonOrNull, letGoIfHurting } from "../capture/hardship.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import { judgeMixture, OVERWRITTEN, overwriting } from "../capture/overwritten.ts";
 import { type LookOutcome, WalKeeper } from "../capture/wal-keeper.ts";
 import type { WatchOptions } from "../context/database-options.ts";
-import { asWalrustError, RetryPause } from "../context/failure-tracker.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { DatabaseSnapshots } from "../upkeep/database-snapshots.ts";
@@ -56,7 +56,7 @@ export class DatabaseWatcher {
   readonly #snapshots: DatabaseSnapshots;
   readonly #jobs: DatabaseJobs;
   readonly #upkeep: DatabaseUpkeep;
-  readonly #pause = new RetryPause();
+  readonly #pause = new Backoff();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
   /** Made when it is needed: hundreds are watched for every one that ends. */
@@ -307,7 +307,8 @@ export class DatabaseWatcher {
     const waitsForApplication = this.live === null && hasCode(error, "database-busy");
     const pauseMsMax = waitsForApplication ? APPLICATION_PAUSE_MS_MAX : undefined;
     const againAtMs = this.#health.retryAtMs(error) ?? this.#againAtMs(error, nowMs);
-    this.#pause.extend(nowMs, againAtMs, pauseMsMax);
+    if (againAtMs === null) this.#pause.extend(nowMs, pauseMsMax);
+    else this.#pause.waitUntil(againAtMs);
     this.#health.blocked(asWalrustError(error));
     this.#admission.failed(asWalrustError(error));
     this.#isMissing = this.live !== null && this.#admission.isGone;

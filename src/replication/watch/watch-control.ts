@@ -3,9 +3,9 @@
  * the announcements by which they find it. When somebody removes the socket, it is opened again.
  */
 import { existsSync } from "node:fs";
-import { WalrustError } from "../../errors.ts";
+import { errorMessage, WalrustError } from "../../errors.ts";
 import type { RuntimeFolders } from "../../local/runtime-folder.ts";
-import { asWalrustError } from "../context/failure-tracker.ts";
+import { Trouble } from "../../storage/contract/trouble.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { type ControlRequest, type ControlServer, serveControl } from "../control/control.ts";
@@ -14,14 +14,16 @@ import type { Fleet } from "./fleet.ts";
 /** The socket of one watch: `refresh` again and again, as databases come and go. */
 export class WatchControl {
   #server: ControlServer | null = null;
-  #saidMessage: string | null = null;
+  readonly #trouble: Trouble;
   readonly #announced = new Set<WatchTarget>();
 
   constructor(
     readonly fleet: Fleet,
     readonly context: WatchContext,
     readonly folders: RuntimeFolders,
-  ) {}
+  ) {
+    this.#trouble = new Trouble(context.env, { what: "no socket for snapshot and compact", end: null });
+  }
 
   /** Opens the socket unless it is there. Without a place to put it there is none; that is said once. */
   refresh(): void {
@@ -30,12 +32,9 @@ export class WatchControl {
     this.#server = null;
     try {
       this.#server = serveControl(this.folders, (request) => this.#answer(request));
-      this.#saidMessage = null;
+      this.#trouble.recovered();
     } catch (error) {
-      const { message } = asWalrustError(error);
-      const isNews = message !== this.#saidMessage;
-      if (isNews) this.context.env.log.warn(`no socket for snapshot and compact: ${message}`);
-      this.#saidMessage = message;
+      this.#trouble.failed(error);
     }
     for (const target of this.#announced) this.#name(target);
   }
@@ -51,7 +50,7 @@ export class WatchControl {
       this.#server?.announce(paths.folder, this.context.store.url, name, path);
     } catch (error) {
       // Its folder is going away just now; what is only for asking stops no replication.
-      this.context.env.log.debug(`not announced: ${asWalrustError(error).message}`, { database: name });
+      this.context.env.log.debug(`not announced: ${errorMessage(error)}`, { database: name });
     }
   }
 

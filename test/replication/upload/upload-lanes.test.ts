@@ -6,10 +6,10 @@ import { expect, test } from "bun:test";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { asWalrustError, FailureTracker } from "../../../src/replication/context/failure-tracker.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
+import { Trouble } from "../../../src/storage/contract/trouble.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import {
   type BreakerPolicy,
@@ -48,18 +48,18 @@ class Lanes {
     this.live = spooledHistory(4, snapshotsAt).live;
     this.breaker = new CircuitBreaker(policy, env, () => {});
     this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
-    const failures = new FailureTracker("app", env, () => {});
+    const trouble = new Trouble(env, { database: "app", level: "error" });
     this.lanes = new UploadLanes(
       contextOf(this.store, env),
       new AbortController().signal,
       {
         drained: () => {
-          if (this.live.pending.length === 0) failures.healed();
+          if (this.live.pending.length === 0) trouble.recovered();
         },
         adopt: () => {},
         failed: (error) => {
           if (isSuspension(error)) this.refusals++;
-          failures.failed(asWalrustError(error));
+          trouble.failed(error);
         },
       },
       this.breaker,

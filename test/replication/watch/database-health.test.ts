@@ -1,0 +1,48 @@
+/** DatabaseHealth: which failures of a database are logged and become events, and what ends them. */
+import { expect, test } from "bun:test";
+import { WalrustError } from "../../../src/errors.ts";
+import { Conditions } from "../../../src/replication/context/conditions.ts";
+import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
+import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
+import { DatabaseHealth } from "../../../src/replication/watch/database-health.ts";
+import { STORE_SILENT } from "../../../src/storage/network/reachability-monitor.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+
+const GONE = new WalrustError("storage", "Cannot put k", { retryable: true });
+
+function setUp() {
+  const { env, lines } = recordingEnv();
+  const events: WatchEvent[] = [];
+  const storeConditions = new Conditions(null, recordingEnv().env, () => {});
+  const emit = (event: WatchEvent): void => void events.push(event);
+  const context = { env, emit, storeConditions } as unknown as WatchContext;
+  const health = new DatabaseHealth("app", context, null);
+  const said = (): string[] => lines.map(({ level, message }) => `${level} ${message}`);
+  return { health, storeConditions, said, events: () => events.map(({ event }) => event) };
+}
+
+test("a failure and its end are one event each, however often it comes", () => {
+  const { health, said, events } = setUp();
+  for (let outage = 0; outage < 2; outage++) {
+    for (let time = 0; time < 10; time++) health.failed(GONE);
+    for (let time = 0; time < 10; time++) health.healed();
+  }
+  expect(said()).toEqual(["error Cannot put k", "info recovered", "error Cannot put k", "info recovered"]);
+  expect(events()).toEqual(["failed", "recovered", "failed", "recovered"]);
+});
+
+test("a database that is busy has not failed", () => {
+  const { health, said, events } = setUp();
+  for (let turn = 0; turn < 10; turn++) health.failed(new WalrustError("database-busy", `busy ${turn}`));
+  health.healed();
+  expect([health.failure, said(), events()]).toEqual([null, [], []]);
+});
+
+test("a store that does not answer is not logged for each database again", () => {
+  const { health, storeConditions, said, events } = setUp();
+  storeConditions.raise({ code: STORE_SILENT, health: "degraded", message: "waiting" });
+  health.failed(GONE);
+  health.healed();
+  expect(said()).toEqual(["debug Cannot put k", "debug recovered"]);
+  expect(events()).toEqual(["failed", "recovered"]);
+});

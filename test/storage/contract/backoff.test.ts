@@ -1,0 +1,46 @@
+/** Backoff: waits that grow up to a limit, wait for a known moment, and begin anew after a success. */
+import { describe, expect, test } from "bun:test";
+import { Backoff } from "../../../src/storage/contract/backoff.ts";
+
+describe("Backoff", () => {
+  test("grows from a quarter of a second to half a minute, and begins anew after a reset", () => {
+    const backoff = new Backoff();
+    const waits: number[] = [];
+    for (let nowMs = 0, time = 0; time < 10; time++) {
+      backoff.extend(nowMs);
+      const startMs = nowMs;
+      while (!backoff.isOver(nowMs)) nowMs += 250;
+      waits.push(nowMs - startMs);
+    }
+    expect(waits).toEqual([250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+    backoff.reset();
+    expect(backoff.isOver(0)).toBe(true);
+    backoff.extend(0);
+    expect([backoff.isOver(249), backoff.isOver(250)]).toEqual([false, true]);
+  });
+
+  test("waits until a moment that is known, neither less nor more, and does not grow by it", () => {
+    const backoff = new Backoff();
+    for (let time = 0; time < 20; time++) backoff.waitUntil(60_000);
+    expect([backoff.isOver(59_999), backoff.isOver(60_000)]).toEqual([false, true]);
+    backoff.extend(60_000);
+    expect([backoff.isOver(60_249), backoff.isOver(60_250)]).toEqual([false, true]);
+  });
+
+  test("waits no longer than the limit of one wait", () => {
+    const backoff = new Backoff();
+    for (let time = 0; time < 20; time++) backoff.extend(0, 5_000);
+    expect([backoff.isOver(4_999), backoff.isOver(5_000)]).toEqual([false, true]);
+    backoff.extend(0);
+    expect(backoff.isOver(29_999)).toBe(false);
+  });
+
+  test("grows by the factor of its policy", () => {
+    const backoff = new Backoff({ firstMs: 2_000, maxMs: 10_000, factor: 1.5 });
+    expect(backoff.nextMs).toBe(2_000);
+    expect([1, 2, 3, 4, 5, 6].map(() => backoff.takeMs())).toEqual([
+      2_000, 3_000, 4_500, 6_750, 10_000, 10_000,
+    ]);
+    expect(backoff.isOver(0)).toBe(true);
+  });
+});
