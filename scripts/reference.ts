@@ -1,7 +1,7 @@
 /**
- * Writes the tables of verbs and settings into the READMEs of their rooms. Replaces the text between
- * `<!-- reference:NAME -->` and `<!-- /reference -->` with tables made from the program's own options. With
- * `--check` it writes nothing and exits with 1 when a file is out of date.
+ * Writes the tables of verbs, settings and metrics into the READMEs of their rooms. Replaces the text between
+ * `<!-- reference:NAME -->` and `<!-- /reference -->` with tables made from the program's own options and
+ * metrics. With `--check` it writes nothing and exits with 1 when a file is out of date.
  */
 import { join } from "node:path";
 import { compactVerb } from "../src/commands/compact.ts";
@@ -17,11 +17,18 @@ import { watchVerb } from "../src/commands/watch.ts";
 import type { OptionSpec } from "../src/config/settings/option-spec.ts";
 import { defaultText, rangeText } from "../src/config/settings/option-text.ts";
 import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/settings/options.ts";
+import { SILENT_LOG, systemEnv } from "../src/env.ts";
+import { metricFamilies } from "../src/observability/metrics.ts";
+import { Tally } from "../src/observability/tally.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
 /** The files that hold a part of the reference, by path from the project's folder. */
-export const REFERENCE_PAGES = ["src/commands/README.md", "src/config/README.md"] as const;
+export const REFERENCE_PAGES = [
+  "src/commands/README.md",
+  "src/config/README.md",
+  "src/observability/README.md",
+] as const;
 
 /** All verbs in the order of the reference. */
 export const VERBS: readonly Verb[] = [
@@ -41,6 +48,7 @@ export const REFERENCE: Readonly<Record<string, () => string>> = {
   settings: () => SECTIONS.map(sectionText).join("\n\n"),
   verbs: () => VERBS.map(verbText).join("\n\n"),
   globals: () => flagTable(Object.values(GLOBAL_OPTIONS)),
+  metrics: metricsTable,
 };
 
 /** A text with its reference parts made anew. @throws Error for a part that does not exist */
@@ -101,6 +109,12 @@ function flagTable(specs: readonly OptionSpec[]): string {
     return [`${alias}${code(`--${spec.flag}${value}`)}`, code(shown ?? ""), range ?? "", spec.meaning];
   });
   return table(["flag", "default", "range", "meaning"], rows);
+}
+
+function metricsTable(): string {
+  const families = [...metricFamilies([], new Tally(systemEnv(SILENT_LOG)), "")];
+  const rows = families.map(({ name, kind, help }) => [code(name), kind, help.replace(/\.$/, "")]);
+  return table(["metric", "type", "meaning"], rows);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

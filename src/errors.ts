@@ -84,8 +84,8 @@ export function systemCode(error: unknown): string | undefined {
 }
 
 /**
- * How bad each condition is, by its code. Codes are part of /health and never renamed; README.md lists each
- * with its cure.
+ * How bad each condition is, by its code. Codes are part of /health and never renamed;
+ * src/observability/README.md lists each with its remedy.
  */
 export const CONDITION_HEALTH = {
   "deletes-refused": "degraded",

@@ -6,6 +6,10 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { REFERENCE, REFERENCE_PAGES, withReference } from "../../scripts/reference.ts";
 import { GLOBAL_OPTIONS, keyName, SECTIONS } from "../../src/config/settings/options.ts";
+import { SILENT_LOG, systemEnv } from "../../src/env.ts";
+import { metricFamilies } from "../../src/observability/metrics.ts";
+import { Tally } from "../../src/observability/tally.ts";
+import { statusOf } from "../observability/samples.ts";
 import { READMES } from "../support/readme/readme-blocks.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
@@ -55,6 +59,7 @@ describe("withReference", () => {
       "| `min_checkpoint_pages` |  |",
     ],
     ["verbs", "| `--dry-run` |  |  |", "| `--try` |  |  |"],
+    ["metrics", "| `walrust_lag_seconds` | gauge |", "| `walrust_lag_seconds` | counter |"],
   ])("mends a changed row, a row too many and a missing row of %s", (_name, row, changed) => {
     const [page = "", ...others] = PAGES.filter((text) => text.includes(row));
     expect(others).toEqual([]);
@@ -97,6 +102,12 @@ describe("the reference", () => {
   test("has every flag that all verbs take", () => {
     for (const { flag } of Object.values(GLOBAL_OPTIONS))
       expect(REFERENCE["globals"]!()).toContain(`\`--${flag}`);
+  });
+
+  test("has every metric that a process with databases exposes", () => {
+    const families = [...metricFamilies([statusOf()], new Tally(systemEnv(SILENT_LOG)), "0.4.0")];
+    expect(families.length).toBeGreaterThan(20);
+    for (const { name } of families) expect(REFERENCE["metrics"]!()).toContain(`\n| \`${name}\` | `);
   });
 
   test("has no cell that breaks its table", () => {

@@ -31,6 +31,14 @@ describe("README.md", () => {
     for (const text of Object.values(READMES)) expect(anchorsOf(text).size).toBeGreaterThan(0);
   });
 
+  test("names the version of Litestream that walrust's buckets need, wherever it names the command", () => {
+    const naming = Object.entries(READMES)
+      .filter(([path, text]) => !path.startsWith("test/") && text.includes("`litestream restore`"))
+      .map(([, text]) => text);
+    expect(naming).toContain(README);
+    for (const text of naming) expect(text).toContain("0.5.18 or newer");
+  });
+
   test("lists in its contents the sections that there are", () => {
     const [contents = ""] = /^Contents: .*$/m.exec(README) ?? [];
     const sections = [...README.matchAll(/^## (.+)$/gm)].map(([, heading]) => `#${anchorOf(heading!)}`);
