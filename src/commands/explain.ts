@@ -7,10 +7,10 @@ import { nothingNamed } from "../discovery/discovery.ts";
 import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
+import { estimateMonth } from "../forecast/estimate.ts";
 import { NO_RETRY } from "../storage/contract/retry.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { type ExplainedDatabase, explainDatabase } from "./explain/explain-databases.ts";
-import { estimateOf } from "./explain/explain-estimate.ts";
 import { explainJson } from "./explain/explain-json.ts";
 import { shownSettings } from "./explain/explain-settings.ts";
 import { type ExplainedStorage, explainStorage } from "./explain/explain-storage.ts";
@@ -81,7 +81,7 @@ async function explain(invocation: Invocation): Promise<Explanation> {
       databases,
       hasGlobs: finder.hasGlobs,
       rate,
-      estimate: estimateOf(databases, rate),
+      estimate: estimateMonth(databases, rate),
       problems: problemsOf(result, databases, storage, finder.hasGlobs),
     };
   } finally {

@@ -12,9 +12,11 @@
  * the end of the first month, with the growth beside them.
  */
 
+import { WHOLE_SIZE_MAX } from "../recovery/verify/verify-object.ts";
 import type { DatabaseOptions } from "../replication/context/database-options.ts";
 import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention.ts";
 import { MANIFEST_SNAPSHOTS_MAX } from "../storage/bucket/manifest.ts";
+import { KEYS_PER_REQUEST_MAX } from "../storage/s3/s3-delete.ts";
 import { planParts, SINGLE_PUT_SIZE_MAX } from "../storage/s3/s3-multipart.ts";
 import type { RequestCounts } from "./prices.ts";
 import type { CommitRate, SteadyPace } from "./steady-pace.ts";
@@ -27,13 +29,10 @@ import {
 } from "./steady-stock.ts";
 
 const LIST_KEYS_MAX = 1000;
-const DELETE_KEYS_MAX = 1000;
 /** One object in the answer to a LIST. */
 const LISTED_OBJECT_BYTES = 350;
 const MANIFEST_FIXED_BYTES = 600;
 const MANIFEST_SNAPSHOT_BYTES = 130;
-/** verify reads objects up to this size whole, of larger ones both ends. */
-const VERIFY_WHOLE_SIZE_MAX = 8192;
 
 /** What requests are made for. */
 export const FORECAST_CAUSES = [
@@ -203,7 +202,7 @@ function upkeepTraffic(model: Model): Traffic {
   const judged =
     retentionsPerSecond === 0 ? 0 : snapshots.count + snapshotsPerSecond / retentionsPerSecond / 2;
   const validated = stocks.reduce((sum, { count, objectBytes }) => {
-    return sum + count * (objectBytes <= VERIFY_WHOLE_SIZE_MAX ? 1 : 2);
+    return sum + count * (objectBytes <= WHOLE_SIZE_MAX ? 1 : 2);
   }, 1);
   const proven = provenSnapshots(pace);
   const listings = expiryLooksPerSecond + retentionsPerSecond + validationsPerSecond + reconcilesPerSecond;
@@ -220,7 +219,7 @@ function upkeepTraffic(model: Model): Traffic {
 
 function deletesPerSecond(looksPerSecond: number, expiredPerSecond: number): number {
   const looks = Math.min(looksPerSecond, expiredPerSecond);
-  return looks === 0 ? 0 : looks * Math.ceil(expiredPerSecond / looks / DELETE_KEYS_MAX);
+  return looks === 0 ? 0 : looks * Math.ceil(expiredPerSecond / looks / KEYS_PER_REQUEST_MAX);
 }
 
 /** Objects that are put: in one request, or in parts after two looks whether the key is free. */

@@ -13,13 +13,14 @@
 import type { DatabaseOptions } from "../replication/context/database-options.ts";
 import type { CompactionPolicy, SnapshotPolicy } from "../replication/context/policies.ts";
 import { HIGHEST_LEVEL, MERGE_OBJECTS_MAX } from "../replication/upkeep/compaction-plan.ts";
+import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
+import { RECONCILE_INTERVAL_MAX_MS, RECONCILE_INTERVAL_MIN_MS } from "../replication/upkeep/reconcile.ts";
+import { ACTIVE_TICK_MS } from "../replication/watch/watch-loop.ts";
 
-/** An active database is looked at every 40 ms (watch.ts). */
-const LOOKS_PER_SECOND = 25;
-/** The least time between two looks for what has expired (maintenance.ts). */
-const EXPIRY_INTERVAL_SECONDS = 600;
-/** The look at what is acknowledged comes after half a day to a day (reconcile.ts), also without a change. */
-const RECONCILES_PER_SECOND = 1 / (0.75 * 86_400);
+/** Looks at an active database. */
+const LOOKS_PER_SECOND = 1000 / ACTIVE_TICK_MS;
+/** Reconciliations come on schedule, also without a change. */
+const RECONCILES_PER_SECOND = 2000 / (RECONCILE_INTERVAL_MIN_MS + RECONCILE_INTERVAL_MAX_MS);
 /** What floating point may add to a number of objects. */
 const ROUNDING = 1e-9;
 
@@ -79,7 +80,7 @@ export function steadyPace(options: DatabaseOptions, rate: CommitRate, bytesPerC
     snapshotsPerSecond: snapshots,
     // One some minutes after a merge, and one when each of the lifetimes that it began ends.
     expiryLooksPerSecond:
-      madeLevels === 0 ? 0 : Math.min(1 / EXPIRY_INTERVAL_SECONDS, captures * (1 + madeLevels)),
+      madeLevels === 0 ? 0 : Math.min(1000 / EXPIRY_INTERVAL_MS, captures * (1 + madeLevels)),
     retentionsPerSecond: Math.max(afterSnapshot, optionalPerSecond(maintenance?.retentionIntervalMs)),
     validationsPerSecond: optionalPerSecond(options.validationIntervalMs),
     reconcilesPerSecond: RECONCILES_PER_SECOND,

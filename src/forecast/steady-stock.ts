@@ -10,8 +10,13 @@
  * - What has no end is told as it is after one month, with what each month adds.
  */
 
+import { LTX_PAGE_HEADER_SIZE } from "../format/ltx.ts";
+import { lz4CompressBound } from "../format/lz4.ts";
+import { PAGE_SIZE_MAX, PAGE_SIZE_MIN } from "../format/types.ts";
+import { LTX_SIZE_MIN } from "../recovery/verify/verify-size.ts";
 import type { DatabaseOptions } from "../replication/context/database-options.ts";
 import type { MaintenanceOptions } from "../replication/context/policies.ts";
+import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { keptSnapshots } from "./kept-snapshots.ts";
 import { type CommitRate, capturesPerSecond, type SteadyPace, steadyPace } from "./steady-pace.ts";
 
@@ -21,18 +26,15 @@ export const MONTH_HOURS = 730.5;
 /** Seconds of that month. */
 export const MONTH_SECONDS = MONTH_HOURS * 3600;
 
-/** What has expired is found at the next look, five minutes later on average. */
-const EXPIRY_DELAY_MS = 300_000;
-/** LTX: header, end of pages, end and size of the index, trailer; and for each page its header and entry. */
-const LTX_FIXED_BYTES = 131;
-const LTX_PAGE_BYTES = 18;
+/** An expired object goes at the next look for expired ones: half an interval later, on average. */
+const EXPIRY_DELAY_MS = EXPIRY_INTERVAL_MS / 2;
+/** Bytes of an LTX file for each page beside its block: header, size of the block, about 8 in the index. */
+const LTX_PAGE_BYTES = LTX_PAGE_HEADER_SIZE + 4 + 8;
 /** The largest database that SQLite allows. */
 const DATABASE_BYTES_MAX = 2 ** 48;
-const PAGE_SIZE_MIN = 512;
-const PAGE_SIZE_MAX = 65_536;
 const COMMITS_PER_SECOND_MAX = 1e6;
-/** LZ4 makes a page that cannot be compressed this much larger at most, rounded up. */
-const RATIO_MAX = 1.05;
+/** The most that LZ4 can make of each byte: of the smallest page, if it cannot be compressed. */
+const RATIO_MAX = lz4CompressBound(PAGE_SIZE_MIN) / PAGE_SIZE_MIN;
 
 /** A database, as far as the forecast needs it. */
 export interface DatabaseShape {
@@ -75,7 +77,7 @@ export function steadyStock(
     pagesPerCommit: clamp(given.pagesPerCommit, 1, pageCount),
   };
   const ltxBytes = (pages: number): number =>
-    LTX_FIXED_BYTES + Math.max(1, pages) * (LTX_PAGE_BYTES + ratio * pageSizeBytes);
+    LTX_SIZE_MIN + Math.max(1, pages) * (LTX_PAGE_BYTES + ratio * pageSizeBytes);
   /** An object that holds what changes between two of its kind. */
   const objectBytes = (objectsPerSecond: number): number =>
     objectsPerSecond === 0

@@ -40,7 +40,12 @@ export function lockPgno(pageSizeBytes: number): Pgno {
   return (Math.floor(LOCK_BYTE / pageSizeBytes) + 1) as Pgno;
 }
 
+/** The page sizes that SQLite allows are the powers of two from the least to the greatest. */
+export const PAGE_SIZE_MIN = 512;
+export const PAGE_SIZE_MAX = 65_536;
+
 /** Whether `value` is a page size SQLite allows: a power of two from 512 to 65536. */
 export function isPageSize(value: number): boolean {
-  return Number.isInteger(value) && value >= 512 && value <= 65536 && (value & (value - 1)) === 0;
+  const isInRange = value >= PAGE_SIZE_MIN && value <= PAGE_SIZE_MAX;
+  return Number.isInteger(value) && isInRange && (value & (value - 1)) === 0;
 }

@@ -2,10 +2,10 @@
  * The document that `explain --json` prints. Keys are only ever added.
  */
 import type { WalrustError } from "../../errors.ts";
+import { forecastOf } from "../../forecast/estimate.ts";
 import type { RequestCounts } from "../../forecast/prices.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
-import { forecastOf } from "./explain-estimate.ts";
 import { guaranteeText } from "./explain-storage.ts";
 import type { Explanation } from "./explanation.ts";
 

@@ -5,6 +5,7 @@
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import type { ObjectStore, StoreCapabilities } from "../../storage/contract/store.ts";
+import { SINGLE_PUT_SIZE_MAX } from "../../storage/s3/s3-multipart.ts";
 import { probeStore } from "./store-probe.ts";
 
 /** A destination. */
@@ -51,7 +52,8 @@ async function lookInto(folder: ObjectStore): Promise<void> {
 /** What a second writer meets there. */
 export function guaranteeText({ conditionalPut, conditionalComplete }: ExplainedStorage): string {
   if (conditionalPut === "yes" && conditionalComplete === "no") {
-    return "enforced up to 16 MB: above, two writers at the same moment could both succeed";
+    const limit = `${SINGLE_PUT_SIZE_MAX / 2 ** 20} MB`;
+    return `enforced up to ${limit}: above, two writers at the same moment could both succeed`;
   }
   if (conditionalPut === "yes") return "enforced: a second writer is refused at its first upload";
   if (conditionalPut === "unknown") return "unknown, because the destination cannot be reached";

@@ -2,7 +2,9 @@
  * What `explain` prints for people.
  */
 import { durationText } from "../../config/settings/option-text.ts";
+import { DISCOVERY_INTERVAL_MS } from "../../discovery/repeated-discovery.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
+import { MONTH_HOURS } from "../../forecast/steady-stock.ts";
 import { oneLine } from "../../format/terminal-text.ts";
 import type { DatabaseOptions } from "../../replication/context/database-options.ts";
 import type { MaintenanceOptions } from "../../replication/context/policies.ts";
@@ -52,8 +54,10 @@ function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] 
     ];
   });
   if (lines.length === 0) lines.push("  none");
-  if (hasGlobs)
-    lines.push("  Globs are looked at again every 5 s: new databases are taken in, removed ones let go.");
+  if (hasGlobs) {
+    const often = `every ${DISCOVERY_INTERVAL_MS / 1000} s`;
+    lines.push(`  Globs are matched again ${often}: new databases are replicated, deleted ones are dropped.`);
+  }
   return [`Databases (${databases.length})`, ...lines];
 }
 
@@ -135,7 +139,7 @@ function estimateLines({ estimate, rate, databases }: Explanation): string[] {
     dollars(cost.total),
   ]);
   return [
-    "Estimate for a month (730.5 h)",
+    `Estimate for a month (${MONTH_HOURS} h)`,
     `  if each has ${rate.commitsPerSecond} commits/s of ${rate.pagesPerCommit} pages` +
       " (--commits-per-second, --pages-per-commit)",
     `  requests: ${number(requests.put)} PUT, ${number(requests.list)} LIST,` +

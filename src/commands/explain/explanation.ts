@@ -2,9 +2,9 @@
  * Everything that `explain` tells, before it becomes text or JSON.
  */
 import type { WalrustError } from "../../errors.ts";
+import type { Estimate } from "../../forecast/estimate.ts";
 import type { CommitRate } from "../../forecast/steady-pace.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
-import type { Estimate } from "./explain-estimate.ts";
 import type { ShownSetting } from "./explain-settings.ts";
 import type { ExplainedStorage } from "./explain-storage.ts";
 

@@ -20,7 +20,7 @@ import type { FindingCode, Findings } from "./verify-report.ts";
 import { isPlausibleSize, LTX_SIZE_MIN, LTX_TAIL_SIZE } from "./verify-size.ts";
 
 /** Up to this size one whole get is cheaper than two ranged ones. */
-const WHOLE_SIZE_MAX = 8192;
+export const WHOLE_SIZE_MAX = 8192;
 
 /** What came of looking at an object. */
 export interface ObjectCheck {

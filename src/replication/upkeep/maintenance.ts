@@ -29,7 +29,7 @@ import {
 import { applyRetention, type RetentionResult } from "./prune.ts";
 
 /** The least time between two looks for compacted objects that may be deleted. */
-const EXPIRY_INTERVAL_MS = 600_000;
+export const EXPIRY_INTERVAL_MS = 600_000;
 /** The time to the next look when the store refused to delete: a retention does not end in minutes. */
 const REFUSED_INTERVAL_MS = 24 * 3_600_000;
 

@@ -19,7 +19,9 @@ import type { Captured } from "../capture/live-database.ts";
 import type { CompactionTarget } from "./compaction.ts";
 import { planAbandoned, standingOf, standingProblemOrNull } from "./standing.ts";
 
-const DAY_MS = 24 * 3_600_000;
+/** The time from one reconciliation to the next is random between these, so that databases spread out. */
+export const RECONCILE_INTERVAL_MIN_MS = 12 * 3_600_000;
+export const RECONCILE_INTERVAL_MAX_MS = 24 * 3_600_000;
 /** The least time between two looks for something that is missed. */
 const MISSED_INTERVAL_MS = 600_000;
 
@@ -69,7 +71,8 @@ export class ReconcileClock {
     this.#failures = 0;
     this.#retry.reset();
     this.#lastMs = nowMs;
-    this.#dueMs = nowMs + DAY_MS * (0.5 + random / 2);
+    const spreadMs = RECONCILE_INTERVAL_MAX_MS - RECONCILE_INTERVAL_MIN_MS;
+    this.#dueMs = nowMs + RECONCILE_INTERVAL_MIN_MS + random * spreadMs;
   }
 }
 

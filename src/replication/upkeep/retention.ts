@@ -30,7 +30,18 @@ export interface RetentionVerdict extends SnapshotPoint {
 
 /** Snapshots that always stay; before older ones go, they are read back and found whole. */
 export const PROVEN_SNAPSHOTS = 2;
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** The first Monday since the epoch, 1970-01-05. */
+const FIRST_WEEK_MS = 4 * DAY_MS;
+
+/** The kinds of periods, each with the start of the period that a time lies in. All times are UTC. */
+export const RETENTION_PERIODS = [
+  ["hourly", hourStartMs],
+  ["daily", dayStartMs],
+  ["weekly", weekStartMs],
+  ["monthly", monthStartMs],
+] as const satisfies readonly (readonly [keyof RetentionPolicy, (timeMs: number) => number])[];
 
 /** Judges every snapshot, newest first. */
 export function planRetention(
@@ -41,16 +52,10 @@ export function planRetention(
   const reasons = newestFirst.map((_, index) =>
     index === 0 ? ["newest"] : index < PROVEN_SNAPSHOTS ? ["at least two"] : [],
   );
-  const tiers = [
-    ["hourly", policy.hourly, hourOf],
-    ["daily", policy.daily, dayOf],
-    ["weekly", policy.weekly, weekOf],
-    ["monthly", policy.monthly, monthOf],
-  ] as const;
-  for (const [tier, count, periodOf] of tiers) {
+  for (const [tier, startOf] of RETENTION_PERIODS) {
     const seen = new Set<number>();
-    for (let i = 0; i < newestFirst.length && seen.size < count; i++) {
-      const period = periodOf(newestFirst[i]!.timeMs);
+    for (let i = 0; i < newestFirst.length && seen.size < policy[tier]; i++) {
+      const period = startOf(newestFirst[i]!.timeMs);
       if (seen.has(period)) continue;
       seen.add(period);
       reasons[i]!.push(tier);
@@ -59,22 +64,23 @@ export function planRetention(
   return newestFirst.map((snapshot, index) => ({ ...snapshot, reasons: reasons[index]! }));
 }
 
-function hourOf(timeMs: number): number {
-  return Math.floor(timeMs / 3_600_000);
+function hourStartMs(timeMs: number): number {
+  return Math.floor(timeMs / HOUR_MS) * HOUR_MS;
 }
 
-function dayOf(timeMs: number): number {
-  return Math.floor(timeMs / DAY_MS);
+function dayStartMs(timeMs: number): number {
+  return Math.floor(timeMs / DAY_MS) * DAY_MS;
 }
 
-/** Weeks begin on Monday; 1970-01-01 was a Thursday. */
-function weekOf(timeMs: number): number {
-  return Math.floor((dayOf(timeMs) + 3) / 7);
+/** Weeks begin on Monday. */
+function weekStartMs(timeMs: number): number {
+  return Math.floor((timeMs - FIRST_WEEK_MS) / (7 * DAY_MS)) * 7 * DAY_MS + FIRST_WEEK_MS;
 }
 
-function monthOf(timeMs: number): number {
+function monthStartMs(timeMs: number): number {
   const date = new Date(timeMs);
-  return date.getUTCFullYear() * 12 + date.getUTCMonth();
+  date.setUTCDate(1);
+  return date.setUTCHours(0, 0, 0, 0);
 }
 
 /** What retention deletes, and what stays restorable. */

@@ -31,8 +31,9 @@ import { Fleet, type WatchResult } from "./fleet.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 
-/** Between two looks while something was captured in the last seconds, and while nothing was. */
-const ACTIVE_TICK_MS = 40;
+/** Time between two looks at a database while something was captured in the last seconds. */
+export const ACTIVE_TICK_MS = 40;
+/** The same while nothing was captured. */
 const IDLE_TICK_MS = 80;
 const ANCHORS_AT_ONCE = 2;
 const ATTACHES_AT_ONCE = 16;

@@ -16,7 +16,8 @@ import type { S3Client } from "./s3-client.ts";
 import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
 import { sha256Hex } from "./sigv4.ts";
 
-const KEYS_PER_REQUEST_MAX = 1_000;
+/** The most keys that one DeleteObjects names. */
+export const KEYS_PER_REQUEST_MAX = 1_000;
 /** Deletes of single keys on their way at once. */
 const SINGLES_AT_ONCE = 8;
 

@@ -1,32 +1,43 @@
 /**
- * What a month of all databases costs, at each provider.
+ * PURE: adds up the forecasts of all databases of a process, and prices them at each provider.
  */
-import { type Forecast, forecastMonth } from "../../forecast/forecast.ts";
+import type { DatabaseOptions } from "../replication/context/database-options.ts";
+import type { CompressionSample } from "./compressibility.ts";
+import { type Forecast, forecastMonth } from "./forecast.ts";
 import {
   type MonthlyCost,
   monthlyCost,
   PROVIDERS,
   type ProviderPrices,
   type RequestCounts,
-} from "../../forecast/prices.ts";
-import type { CommitRate } from "../../forecast/steady-pace.ts";
-import type { ExplainedDatabase } from "./explain-databases.ts";
+} from "./prices.ts";
+import type { CommitRate } from "./steady-pace.ts";
 
-/** Of a database whose file cannot be read, what SQLite makes by default. */
+/** SQLite's default, for a database whose file cannot be read. */
 const DEFAULT_PAGE_SIZE_BYTES = 4096;
 
-/** A month. */
+/** A database to estimate. */
+export interface EstimatedDatabase {
+  /** Size of its file in bytes. */
+  readonly bytes: number;
+  /** Null when the file cannot be read: the estimate then assumes pages that do not compress. */
+  readonly sample: CompressionSample | null;
+  readonly options: DatabaseOptions;
+}
+
+/** One month of all databases. */
 export interface Estimate {
   readonly requests: RequestCounts;
   readonly uploadedBytes: number;
+  /** Bytes in the bucket: in the steady state, or after one month where they keep growing. */
   readonly storedBytes: number;
-  /** What is added each month; 0: a steady state, which `storedBytes` is. */
+  /** Bytes that each further month adds; 0: a steady state. */
   readonly growthBytesPerMonth: number;
   readonly providers: readonly { readonly provider: ProviderPrices; readonly cost: MonthlyCost }[];
 }
 
-/** Adds up the forecasts of all databases. */
-export function estimateOf(databases: readonly ExplainedDatabase[], rate: CommitRate): Estimate {
+/** Estimates a month of all databases, if each is written to at this rate. */
+export function estimateMonth(databases: readonly EstimatedDatabase[], rate: CommitRate): Estimate {
   const forecasts = databases.map((database) => forecastOf(database, rate));
   const sum = (of: (forecast: Forecast) => number): number =>
     forecasts.reduce((total, forecast) => total + of(forecast), 0);
@@ -48,8 +59,8 @@ export function estimateOf(databases: readonly ExplainedDatabase[], rate: Commit
   };
 }
 
-/** A month of one database. */
-export function forecastOf({ bytes, sample, options }: ExplainedDatabase, rate: CommitRate): Forecast {
+/** Forecasts a month of one database. */
+export function forecastOf({ bytes, sample, options }: EstimatedDatabase, rate: CommitRate): Forecast {
   const shape = {
     databaseBytes: bytes,
     pageSizeBytes: sample?.pageSizeBytes ?? DEFAULT_PAGE_SIZE_BYTES,
