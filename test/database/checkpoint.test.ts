@@ -160,7 +160,7 @@ test("checkpointCycle gives up within its budget when a writer keeps the lock, h
   await app.must("BEGIN IMMEDIATE", "INSERT INTO t VALUES (9)");
   const startMs = performance.now();
   const outcome = cycle({ writeLockTimeoutMs: 30, truncate: false });
-  expect(performance.now() - startMs).toBeLessThan(300);
+  expect(performance.now() - startMs).toBeLessThan(900);
   expect(outcome).toMatchObject({ outcome: "busy", writeLockHeldMs: 0 });
   expect(pin.state).toBe("marked");
   const salt = pin.walIndex()!.salt1;

@@ -95,6 +95,6 @@ test("a database whose schema would hold SQLite up is neither pinned nor checkpo
   const connection = openConnection(path, { busyTimeoutMs: 0 });
   const startMs = performance.now();
   expect(() => connection.checkpoint("PASSIVE")).toThrow("schema");
-  expect(performance.now() - startMs).toBeLessThan(500);
+  expect(performance.now() - startMs).toBeLessThan(5_000);
   connection.close();
 });

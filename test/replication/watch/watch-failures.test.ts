@@ -81,7 +81,7 @@ describe("watch while the store fails", () => {
     await run.until("the capture", () => stateTxid(path) === 2);
     const startedMs = performance.now();
     expect(await run.stop()).toEqual({ stopped: [], undrained: ["app"] });
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(performance.now() - startedMs).toBeLessThan(15_000);
     store.before = () => {};
     const next = await watchOne(path, store);
     await next.uploaded(2);
@@ -164,7 +164,7 @@ describe("watch and another writer", () => {
     const startedMs = performance.now();
     const { stopped } = await run.stop();
     expect(stopped.map(({ error }) => error.code)).toEqual(["foreign-writer"]);
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(performance.now() - startedMs).toBeLessThan(3_500);
     await app.close();
   });
 
