@@ -8,12 +8,8 @@ export { type Env, SILENT_LOG, systemEnv } from "./env.ts";
 export { type ErrorCode, WalrustError } from "./errors.ts";
 export { type InventoryEntry, takeInventory } from "./recovery/plan/inventory.ts";
 export { type PointInTime, parsePointInTime } from "./recovery/plan/restore-point.ts";
-export {
-  type RestoreContext,
-  type RestoreRequest,
-  type RestoreResult,
-  restore,
-} from "./recovery/restore/restore-database.ts";
+export type { RestoreContext } from "./recovery/restore/prepare-restore.ts";
+export { type RestoreRequest, type RestoreResult, restore } from "./recovery/restore/restore-database.ts";
 export type { ObjectStore } from "./storage/contract/store.ts";
 export { FileStore } from "./storage/file/file-store.ts";
 export { openStore, type StoreOptions } from "./storage/open-store.ts";

@@ -9,15 +9,12 @@ import type { IntegrityMode } from "../recovery/integrity/integrity-verdict.ts";
 import { parsePointInTime } from "../recovery/plan/restore-point.ts";
 import { type RestoreResult, restore } from "../recovery/restore/restore-database.ts";
 import type { FileAccess } from "../recovery/restore/target-access.ts";
-import { resolvePlace } from "../recovery/restore/target-folder.ts";
 import { listObjects } from "../storage/bucket/catalog.ts";
 import { detectForeignLayoutOrNull } from "../storage/bucket/foreign-layout.ts";
 import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./shared/integrity.ts";
-import { localCopiesOrNull } from "./shared/local-copies.ts";
 import { localPlaces } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
-import { leaveState } from "./shared/restored-state.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `restore`. */
@@ -77,16 +74,14 @@ async function run(invocation: Invocation): Promise<number> {
     const { force, dryRun, strict: isStrict } = values;
     const request = { name, outputPath: output, point, force, dryRun, integrityMode, isStrict };
     const places = localPlaces(invocation);
-    const local = localCopiesOrNull(resolvePlace(output).path, store.url, name, places) ?? undefined;
     try {
       const result = await restore(request, {
-        local,
         store,
         env,
         signal,
         checker: integrityChecker(),
         onProgress: (done, total) => bar.update(done, total),
-        leaveState: (restored) => leaveState(restored, store.url, env, places),
+        places,
       });
       bar.clear();
       report(result, values.dryRun, isJson);

@@ -1,95 +1,52 @@
 /**
- * Where a restore gets its objects' bytes: in order, small ones fetched ahead in parallel, large ones
- * streamed at their turn. Memory is bounded by the window: at most 8 objects and 8 MB ahead.
+ * Where objects come from: the interface of a source, and the listing of several sources.
+ *
+ * A restore asks its sources in order. Each source names the objects that it knows and opens those that it
+ * holds. A further kind, such as a journal of a whole host, is one more implementation of the interface.
  */
-import type { LtxObject } from "../../storage/bucket/catalog.ts";
-import type { ObjectMetadata, ObjectStore } from "../../storage/contract/store.ts";
-import { getListed } from "./listed-body.ts";
+import { type LtxObject, newestObjectOrNull } from "../../storage/bucket/catalog.ts";
+import type { ObjectBody, ObjectMetadata } from "../../storage/contract/store.ts";
 
-const AHEAD_OBJECTS = 8;
-const AHEAD_BYTES = 8 << 20;
-/** Larger objects are streamed. */
-const SMALL_OBJECT_SIZE = 1 << 20;
+/** Objects up to this size are read as a whole; larger ones are streamed. */
+export const SMALL_OBJECT_SIZE = 1 << 20;
 
-/** One object at its turn. */
+/** An object, opened for reading. */
 export interface FetchedObject {
   readonly object: LtxObject;
   readonly metadata: ObjectMetadata;
+  /** The object's bytes in order; a chunk is valid until the next one. */
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
-/** Local copies of objects, which are used before the network where they are intact. */
-export interface LocalCopies {
-  /** Objects that are only here: captured, but never uploaded. */
-  readonly unsent: readonly LtxObject[];
-  /** The copy of an object, checked against its own SHA-256, or null. */
-  open(object: LtxObject): Promise<FetchedObject | null>;
+/** A place that holds objects of one database. */
+export interface ObjectSource {
+  readonly kind: "bucket" | "spool";
+  /** Lists the objects that this source names. */
+  list(signal?: AbortSignal): Promise<readonly LtxObject[]>;
+  /**
+   * Opens an object.
+   * @returns null when the object has to come from the next source
+   * @throws WalrustError code "integrity" when only this source names the object and its copy is unsound, or
+   * a storage code
+   */
+  openOrNull(object: LtxObject, signal?: AbortSignal): Promise<FetchedObject | null>;
 }
 
-/** Fetches the objects in order. Abandoning the iteration cancels what was fetched ahead. */
-export async function* fetchInOrder(
-  store: ObjectStore,
-  objects: readonly LtxObject[],
-  signal?: AbortSignal,
-  local?: LocalCopies,
-): AsyncGenerator<FetchedObject> {
-  const aborter = new AbortController();
-  const abort = (): void => aborter.abort();
-  signal?.addEventListener("abort", abort, { once: true });
-  const ahead = new Map<number, Promise<FetchedObject>>();
-  let aheadBytes = 0;
-  let next = 0;
-  try {
-    for (let i = 0; i < objects.length; i++) {
-      for (next = Math.max(next, i); next < objects.length; next++) {
-        const { sizeBytes } = objects[next]!;
-        const isFull = ahead.size >= AHEAD_OBJECTS || aheadBytes + sizeBytes > AHEAD_BYTES;
-        if (sizeBytes > SMALL_OBJECT_SIZE) {
-          if (next === i) break;
-          continue;
-        }
-        if (isFull && next !== i) break;
-        const fetched = fetchWhole(store, objects[next]!, aborter.signal, local);
-        fetched.catch(() => {});
-        ahead.set(next, fetched);
-        aheadBytes += sizeBytes;
-      }
-      const waiting = ahead.get(i);
-      if (waiting === undefined) {
-        const copy = await local?.open(objects[i]!);
-        yield copy ?? (await fetchStream(store, objects[i]!, aborter.signal));
-        continue;
-      }
-      const fetched = await waiting;
-      ahead.delete(i);
-      aheadBytes -= objects[i]!.sizeBytes;
-      yield fetched;
-    }
-  } finally {
-    signal?.removeEventListener("abort", abort);
-    aborter.abort();
-  }
-}
-
-async function fetchWhole(
-  store: ObjectStore,
-  object: LtxObject,
-  signal: AbortSignal,
-  local?: LocalCopies,
-): Promise<FetchedObject> {
-  const copy = await local?.open(object);
-  if (copy) return copy;
-  const body = await getListed(store, object, signal);
-  // The listing called it small.
+/** Reads a small object as a whole, and leaves a large one to be streamed. */
+export async function fetchedFrom(object: LtxObject, body: ObjectBody): Promise<FetchedObject> {
   const chunks = body.sizeBytes > SMALL_OBJECT_SIZE ? body.chunks : [await body.bytes()];
   return { object, metadata: body.metadata, chunks };
 }
 
-async function fetchStream(
-  store: ObjectStore,
-  object: LtxObject,
-  signal: AbortSignal,
-): Promise<FetchedObject> {
-  const body = await getListed(store, object, signal);
-  return { object, metadata: body.metadata, chunks: body.chunks };
+/**
+ * Joins the listing of the bucket with objects that wait for their upload. They are void, and left out, when
+ * the bucket continued without them.
+ */
+export function joinListings(
+  stored: readonly LtxObject[],
+  waiting: readonly LtxObject[],
+): readonly LtxObject[] {
+  const newestTxid = newestObjectOrNull(stored)?.maxTxid ?? 0;
+  const isContinuation = waiting.every(({ minTxid }) => minTxid > newestTxid);
+  return isContinuation ? [...stored, ...waiting] : stored;
 }

@@ -32,9 +32,10 @@ import { type Checksum, lockPgno, type Txid } from "../../format/types.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { IntegrityChecker } from "../integrity/integrity-child.ts";
 import type { DatabaseBuilder } from "../restore/database-builder.ts";
-import { restore } from "../restore/restore-database.ts";
+import { prepareRestore, restoreError } from "../restore/prepare-restore.ts";
 import { setAccessOf } from "../restore/set-access.ts";
 import { syncFolder } from "../restore/target-file.ts";
+import { resolvePlace } from "../restore/target-folder.ts";
 import { cookieOf, type ReplicaDatabase } from "./replica-database.ts";
 import { bootstrapPathOf, removeFile } from "./replica-lock.ts";
 import type { ReplicaPoint } from "./replica-state.ts";
@@ -69,20 +70,22 @@ export async function restoreNewest(
   beforePublish: (point: ReplicaPoint) => void,
 ): Promise<RestoredReplica> {
   const { store, name, env, signal, checker } = context;
-  const found: { point?: ReplicaPoint; sums?: Uint32Array } = {};
-  const request = { name, outputPath: path, point: { kind: "latest" }, force: false, dryRun: false } as const;
-  const result = await restore(request, {
-    store,
-    env,
-    signal,
-    checker,
-    leaveState: ({ builder, chain }) => {
-      found.point = pointOf(builder, chain);
-      found.sums = builder.sums.slice();
-      beforePublish(found.point);
-    },
-  });
-  return { path, point: found.point!, sums: found.sums!, objectCount: result.objects };
+  const { path: outputPath } = resolvePlace(path);
+  const request = { name, outputPath, point: { kind: "latest" }, force: false } as const;
+  const restored = await prepareRestore(request, { store, env, signal, checker });
+  const { draft, plan } = restored;
+  try {
+    const point = pointOf(draft.builder, restored.path.chain);
+    const sums = draft.builder.sums.slice();
+    draft.takeAccess(false);
+    beforePublish(point);
+    draft.publish(env.nowMs());
+    return { path, point, sums, objectCount: plan.objects.length };
+  } catch (error) {
+    throw restoreError(error, name);
+  } finally {
+    draft.close();
+  }
 }
 
 function pointOf(builder: DatabaseBuilder, chain: string | null): ReplicaPoint {

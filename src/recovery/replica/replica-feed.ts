@@ -25,7 +25,9 @@ import type { Txid } from "../../format/types.ts";
 import { keyOf, LEVELS, type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
 import { readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { type FetchedObject, fetchInOrder } from "../object/object-source.ts";
+import { BucketSource } from "../object/bucket-source.ts";
+import { fetchInOrder } from "../object/fetch-in-order.ts";
+import { type FetchedObject, fetchedFrom, type ObjectSource } from "../object/object-source.ts";
 import { DivergedError } from "./replica-errors.ts";
 import { planForward } from "./replica-plan.ts";
 
@@ -37,12 +39,11 @@ const FIRST_GLANCE_MS = 10_000;
 const LAST_GLANCE_MS = 300_000;
 /** Glances in a row without anything new in place of the GET, after an object with several TXIDs. */
 const GLANCES_AFTER_MERGED = 12;
-/** Larger objects are streamed. */
-const SMALL_OBJECT_SIZE = 1 << 20;
 
 /** Follows one database of a store. */
 export class ReplicaFeed {
   readonly #store: ObjectStore;
+  readonly #sources: readonly ObjectSource[];
   readonly #name: string;
   readonly #env: Env;
   #polledAtMs = Number.NEGATIVE_INFINITY;
@@ -57,6 +58,7 @@ export class ReplicaFeed {
 
   constructor(store: ObjectStore, name: string, env: Env) {
     this.#store = store;
+    this.#sources = [new BucketSource(store, name)];
     this.#name = name;
     this.#env = env;
   }
@@ -90,7 +92,7 @@ export class ReplicaFeed {
       const hasNews = isFarBehind || objects.length > 0;
       this.#rest(hasNews ? FIRST_QUIET_MS : Math.min(2 * this.#quietMs, LAST_QUIET_MS));
       if (!hasNews) return;
-      for await (const planned of fetchInOrder(this.#store, objects, signal)) {
+      for await (const planned of fetchInOrder(this.#sources, objects, signal)) {
         yield planned;
         reached = planned.object.maxTxid;
         this.#hit(false);
@@ -123,7 +125,7 @@ export class ReplicaFeed {
     if (!this.#isGlanceDue(hasFound)) return;
     const plan = planForward(await this.#list(0, txid, signal), txid);
     if (plan.kind !== "forward") return;
-    for await (const planned of fetchInOrder(this.#store, plan.objects, signal)) {
+    for await (const planned of fetchInOrder(this.#sources, plan.objects, signal)) {
       yield planned;
       this.#hit(planned.object.minTxid < planned.object.maxTxid);
     }
@@ -157,10 +159,9 @@ export class ReplicaFeed {
     const key = keyOf(this.#store, this.#name, { level: 0, minTxid: next, maxTxid: next });
     try {
       const body = await this.#store.get(key, signal === undefined ? {} : { signal });
-      const { sizeBytes, modifiedMs, metadata } = body;
+      const { sizeBytes, modifiedMs } = body;
       const object = { key, level: 0, minTxid: next, maxTxid: next, sizeBytes, modifiedMs };
-      const chunks = sizeBytes > SMALL_OBJECT_SIZE ? body.chunks : [await body.bytes()];
-      return { object, metadata, chunks };
+      return await fetchedFrom(object, body);
     } catch (error) {
       if (hasCode(error, "not-found")) return null;
       throw error;

@@ -15,7 +15,8 @@ import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
 import { type IntegrityVerdict, judge, warningOrNull } from "../integrity/integrity-verdict.ts";
-import { fetchInOrder } from "../object/object-source.ts";
+import { BucketSource } from "../object/bucket-source.ts";
+import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { planRestore } from "../plan/restore-plan.ts";
 import { applyObject, startOfPath } from "../restore/apply-object.ts";
 import { DatabaseBuilder } from "../restore/database-builder.ts";
@@ -116,7 +117,7 @@ async function build(
   const builder = new DatabaseBuilder(path);
   try {
     const progress = startOfPath();
-    for await (const fetched of fetchInOrder(store, objects, signal)) {
+    for await (const fetched of fetchInOrder([new BucketSource(store, name)], objects, signal)) {
       await applyObject(fetched, builder, progress, () => {});
     }
     builder.sync();

@@ -4,9 +4,8 @@
  */
 import { existsSync } from "node:fs";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
-import { loadSpool } from "../../local/spool.ts";
 import { sentBytes } from "../../local/spool-cache.ts";
-import { readState } from "../../local/state.ts";
+import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
 import type { Captured } from "../capture/live-database.ts";
 
 /**
@@ -17,19 +16,16 @@ import type { Captured } from "../capture/live-database.ts";
  */
 export function remainsOrNull(target: AttachTarget, destination: string, isClosed = false): Captured | null {
   const { path, name, paths } = target;
-  if ((existsSync(path) && !isClosed) || !existsSync(paths.spoolFolder)) return null;
-  const reading = readState(paths);
-  if (reading.kind !== "state") return null;
-  const { state } = reading;
-  if (state.destination !== destination || state.name !== name) return null;
-  const spool = loadSpool(paths.spoolFolder, state.txid, state.chain);
-  if (spool.kind === "broken" || spool.files.length === 0) return null;
+  if (existsSync(path) && !isClosed) return null;
+  const history = readSpooledHistoryOrNull(paths, { destination, name }, true);
+  const pending = history?.pending ?? [];
+  if (history === null || pending.length === 0) return null;
   return {
     path,
     name,
     paths,
-    state,
-    pending: spool.files,
+    state: history.state,
+    pending: [...pending],
     acknowledged: null,
     uploadedBytes: 0,
     sentBytes: sentBytes(paths.spoolFolder),

@@ -90,7 +90,7 @@ describe.each([4096, 65_536])("with pages of %p bytes", (pageSizeBytes) => {
       dryRun: false,
     } as const;
     const { env } = recordingEnv();
-    const restoring = restore(request, { store, env, leaveState: () => {} });
+    const restoring = restore(request, { store, env });
     await expect(restoring).rejects.toMatchObject({
       code: "integrity",
       message: expect.stringContaining("grow"),

@@ -42,7 +42,7 @@ async function restoreFrom(store: ObjectStore, point = LATEST, dryRun = false) {
   let result: RestoreResult | null = null;
   let error: WalrustError | null = null;
   try {
-    result = await restore(request, { store, env, leaveState: () => {} });
+    result = await restore(request, { store, env });
   } catch (thrown) {
     if (!(thrown instanceof WalrustError)) throw thrown;
     error = thrown;

@@ -43,7 +43,7 @@ async function endingOf(store: ObjectStore, point: PointInTime = { kind: "latest
   const outputPath = join(tempFolder("damaged"), "out.db");
   const request = { name: "app", outputPath, point, force: false, dryRun: false };
   try {
-    const { txid } = await restore(request, { store, env, leaveState: () => {} });
+    const { txid } = await restore(request, { store, env });
     const image = bucket.images.get(txid);
     const isRight = image !== undefined && Buffer.compare(readFileSync(outputPath), image) === 0;
     return isRight ? { txid } : { wrong: `other bytes as TXID ${txid}` };

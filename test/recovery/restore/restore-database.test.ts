@@ -16,13 +16,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { leaveState } from "../../../src/commands/shared/restored-state.ts";
 import { hasCode, WalrustError } from "../../../src/errors.ts";
 import type { Txid } from "../../../src/format/types.ts";
-import { LocalPlaces } from "../../../src/local/places.ts";
+import { LocalPlaces, type Place } from "../../../src/local/places.ts";
+import { stateFolderAt, stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
+import type { RestoreContext } from "../../../src/recovery/restore/prepare-restore.ts";
 import {
-  type RestoreContext,
   type RestoreRequest,
   type RestoreResult,
   restore,
@@ -51,6 +51,19 @@ beforeAll(async () => {
   ]);
 });
 
+/** Places whose spool folder cannot be made where the state of a restored database is left. */
+class FailingPlaces extends LocalPlaces {
+  constructor(readonly spoolFolder: string) {
+    super(LocalPlaces.standard().choice);
+  }
+
+  override of(databasePath: string, name?: string): Place {
+    const place = super.of(databasePath, name);
+    if (name !== undefined) return place;
+    return { ...place, paths: stateFolderAt(place.paths.folder, this.spoolFolder) };
+  }
+}
+
 function newOutput(): string {
   return join(tempFolder("restored"), "out.db");
 }
@@ -67,7 +80,7 @@ async function restoreFrom(
     {
       store,
       env,
-      leaveState: (state) => leaveState(state, store.url, env, LocalPlaces.standard()),
+      places: LocalPlaces.standard(),
       ...context,
     },
   );
@@ -254,11 +267,14 @@ describe("restore that fails leaves the target as it was", () => {
     const output = newOutput();
     writeFileSync(output, "mine");
     writeFileSync(`${output}-wal`, "my log");
-    const full = (): void => {
-      throw new WalrustError("database", "Cannot write state.json: ENOSPC");
-    };
-    await failureOf(restoreFrom(bucket.store, output, { force: true }, { leaveState: full }));
-    expect(readdirSync(dirname(output)).sort()).toEqual(["out.db", "out.db-wal"]);
+    const { folder, statePath } = stateFolderOf(output);
+    mkdirSync(folder, { mode: 0o700 });
+    writeFileSync(statePath, "my state");
+    const places = new FailingPlaces(join(output, "no-folder"));
+    const error = await failureOf(restoreFrom(bucket.store, output, { force: true }, { places }));
+    expect([error.code, error.message.includes("Cannot keep state in")]).toEqual(["database", true]);
+    expect(readdirSync(dirname(output)).sort()).toEqual([basename(folder), "out.db", "out.db-wal"]);
+    expect(readFileSync(statePath, "utf8")).toBe("my state");
     expect([readFileSync(output, "utf8"), readFileSync(`${output}-wal`, "utf8")]).toEqual(["mine", "my log"]);
   });
 

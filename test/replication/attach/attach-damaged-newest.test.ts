@@ -58,7 +58,7 @@ async function watchOver(store: MemoryStore): Promise<{ run: WatchRun; image: Bu
 async function restored(store: MemoryStore, point: PointInTime): Promise<Buffer> {
   const outputPath = join(tempFolder("out"), "out.db");
   const request = { name: "app", outputPath, point, force: false, dryRun: false };
-  await restore(request, { store, env: recordingEnv().env, leaveState: () => {} });
+  await restore(request, { store, env: recordingEnv().env });
   return imageOf(outputPath);
 }
 

@@ -76,7 +76,7 @@ describe("snapshotOnce", () => {
     const outputPath = join(tempFolder("restored"), "out.db");
     const point = { kind: "txid", txid: 2 as Txid } as const;
     const request = { name: "app", outputPath, point, force: false, dryRun: false };
-    await restore(request, { store, env, leaveState: () => {} });
+    await restore(request, { store, env });
     expect(Buffer.compare(readFileSync(outputPath), image)).toBe(0);
     await app.close();
   });

@@ -228,7 +228,7 @@ export class DataPlaneSimulation {
       force: false,
       dryRun: false,
     } as const;
-    await restore(request, { store: inner, env: this.#env, leaveState: () => {} });
+    await restore(request, { store: inner, env: this.#env });
     const restored = Buffer.from(await Bun.file(outputPath).arrayBuffer());
     if (restored.equals(history.images.get(txid)!)) return;
     throw new Error(`seed ${this.options.seed}: TXID ${txid} is restored to other bytes`);

@@ -17,9 +17,6 @@ export async function restoredImage(
   const point =
     txid === null ? ({ kind: "latest" } as const) : ({ kind: "txid", txid: txid as Txid } as const);
   const { env } = recordingEnv();
-  await restore(
-    { name, outputPath, point, force: false, dryRun: false },
-    { store, env, leaveState: () => {} },
-  );
+  await restore({ name, outputPath, point, force: false, dryRun: false }, { store, env });
   return readFileSync(outputPath);
 }

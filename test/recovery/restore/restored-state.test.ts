@@ -11,9 +11,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { leaveState } from "../../../src/commands/shared/restored-state.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { LocalPlaces } from "../../../src/local/places.ts";
+import { SKIPPED } from "../../../src/recovery/integrity/integrity-verdict.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -43,10 +43,12 @@ test("a folder that became a link to another's database keeps the state of that 
   await restore(request, {
     store,
     env,
-    leaveState: (restored) => {
+    places,
+    // The last thing before the state is left.
+    checker: async () => {
       renameSync(own, `${own}.kept`);
       symlinkSync(other, own);
-      leaveState(restored, store.url, env, places);
+      return SKIPPED;
     },
   });
   expect(readdirSync(other)).toEqual([".app.db-walrust"]);

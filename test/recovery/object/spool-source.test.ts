@@ -5,18 +5,20 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { localCopiesOrNull } from "../../../src/commands/shared/local-copies.ts";
-import { leaveState } from "../../../src/commands/shared/restored-state.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { LocalPlaces } from "../../../src/local/places.ts";
 import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import type { LocalCopies } from "../../../src/recovery/object/object-source.ts";
+import { joinListings } from "../../../src/recovery/object/object-source.ts";
+import { SpoolSource } from "../../../src/recovery/object/spool-source.ts";
 import { type RestoreResult, restore } from "../../../src/recovery/restore/restore-database.ts";
 import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { DEFAULT_UPKEEP } from "../../../src/replication/upkeep/maintenance.ts";
+import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
+import { expectCode } from "../../storage/contract/store-helpers.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -66,9 +68,15 @@ async function lostWithUnsent(): Promise<Lost> {
   return { path, store, memory, image };
 }
 
+function flipByte(path: string): void {
+  const bytes = readFileSync(path);
+  bytes[150] = bytes[150]! ^ 1;
+  writeFileSync(path, bytes);
+}
+
 const PLACES = LocalPlaces.standard();
 
-function restoreAt({ path, store }: Lost, local: LocalCopies | null): Promise<RestoreResult> {
+function restoreAt({ path, store }: Lost, inEnv = env): Promise<RestoreResult> {
   const request = {
     name: "app",
     outputPath: path,
@@ -76,20 +84,23 @@ function restoreAt({ path, store }: Lost, local: LocalCopies | null): Promise<Re
     dryRun: false,
     point: { kind: "latest" },
   } as const;
-  const leave = (restored: Parameters<typeof leaveState>[0]): void =>
-    leaveState(restored, store.url, env, PLACES);
-  return restore(request, { store, env, leaveState: leave, local: local ?? undefined });
+  return restore(request, { store, env: inEnv, places: PLACES });
 }
 
 test("restore takes what was never uploaded from the spool, and the next watch uploads it", async () => {
   const lost = await lostWithUnsent();
-  const local = localCopiesOrNull(lost.path, lost.store.url, "app", PLACES);
-  expect(local?.unsent.map(({ maxTxid }) => Number(maxTxid))).toEqual([5, 6]);
+  const spool = SpoolSource.openOrNull(lost.path, lost.store, "app", PLACES);
+  const waiting = (await spool?.list()) ?? [];
+  expect(waiting.map(({ maxTxid }) => Number(maxTxid))).toEqual([5, 6]);
+  expect(waiting.map((object) => [object.key, spool?.isWaiting(object)])).toEqual([
+    ["app/0000/0000000000000005-0000000000000005.ltx", true],
+    ["app/0000/0000000000000006-0000000000000006.ltx", true],
+  ]);
   const gets: string[] = [];
   lost.store.before = (operation, key) => {
     if (operation === "get" && key.endsWith(".ltx")) gets.push(key);
   };
-  const result = await restoreAt(lost, local);
+  const result = await restoreAt(lost);
   expect(result.txid).toBe(6);
   expect(Buffer.compare(readFileSync(lost.path), lost.image)).toBe(0);
   // Increments are kept when they were sent, snapshots are not: only that came over the network.
@@ -103,31 +114,60 @@ test("restore takes what was never uploaded from the spool, and the next watch u
 
 test("restore of another destination or name knows no spool", async () => {
   const { path, store } = await lostWithUnsent();
-  expect(localCopiesOrNull(path, "s3://elsewhere", "app", PLACES)).toBeNull();
-  expect(localCopiesOrNull(path, store.url, "other", PLACES)).toBeNull();
+  const elsewhere = new MemoryStore({ url: "s3://elsewhere" });
+  expect(SpoolSource.openOrNull(path, elsewhere, "app", PLACES)).toBeNull();
+  expect(SpoolSource.openOrNull(path, store, "other", PLACES)).toBeNull();
+  expect(SpoolSource.openOrNull(path, store, "app", PLACES)).not.toBeNull();
 });
 
 test("a damaged copy in the spool is passed over for the bucket's object", async () => {
   const lost = await lostWithUnsent();
   const sent = join(stateFolderOf(lost.path).spoolFolder, "sent");
   for (const name of readdirSync(sent)) {
-    const bytes = readFileSync(join(sent, name));
-    bytes[150] = bytes[150]! ^ 1;
-    writeFileSync(join(sent, name), bytes);
+    flipByte(join(sent, name));
   }
-  await restoreAt(lost, localCopiesOrNull(lost.path, lost.store.url, "app", PLACES));
+  await restoreAt(lost);
   expect(Buffer.compare(readFileSync(lost.path), lost.image)).toBe(0);
 });
 
 test("what the bucket went on without is void: the bucket alone is restored", async () => {
   const lost = await lostWithUnsent();
-  const local = localCopiesOrNull(lost.path, lost.store.url, "app", PLACES);
   const elsewhere = await newDatabase();
   const run = await watchOne(elsewhere.path, lost.memory);
   await run.uploaded(5);
   await run.stop();
-  const result = await restoreAt(lost, local);
+  const result = await restoreAt(lost);
   expect(result.txid).toBe(5);
   expect(Buffer.compare(readFileSync(lost.path), await newestImage(lost.memory, "app"))).toBe(0);
   await elsewhere.app.close();
+});
+
+test("a damaged file that was never uploaded is an error; the bucket alone is restored", async () => {
+  const lost = await lostWithUnsent();
+  const name = "0000-0000000000000006-0000000000000006.ltx";
+  flipByte(join(stateFolderOf(lost.path).spoolFolder, name));
+  const spool = SpoolSource.openOrNull(lost.path, lost.store, "app", PLACES)!;
+  const last = (await spool.list()).at(-1)!;
+  const message = `${last.key} was never uploaded, and its spool file is damaged`;
+  await expectCode(spool.openOrNull(last), "integrity");
+  await expect(spool.openOrNull(last)).rejects.toThrow(message);
+  const recording = recordingEnv();
+  const result = await restoreAt(lost, recording.env);
+  expect(result).toMatchObject({ txid: 4, damaged: [] });
+  const warnings = recording.lines.filter(({ level }) => level === "warn");
+  expect(warnings.map((line) => line.message.includes(message))).toEqual([true]);
+  expect(Buffer.compare(readFileSync(lost.path), await newestImage(lost.memory, "app"))).toBe(0);
+});
+
+test("joinListings adds what waits only where it continues the bucket", () => {
+  const object = (minTxid: number, maxTxid = minTxid) => ({ minTxid, maxTxid, level: 0 }) as LtxObject;
+  const stored = [object(1), object(2, 3)];
+  const cases: [LtxObject[], LtxObject[], LtxObject[]][] = [
+    [stored, [], stored],
+    [[], [object(1)], [object(1)]],
+    [stored, [object(4), object(5)], [...stored, object(4), object(5)]],
+    [stored, [object(3), object(4)], stored],
+    [[object(7)], [object(4)], [object(7)]],
+  ];
+  for (const [bucket, waiting, joined] of cases) expect([...joinListings(bucket, waiting)]).toEqual(joined);
 });

@@ -1,0 +1,86 @@
+/**
+ * The spool of this machine as a source of objects: copies of uploaded objects, and captured files that still
+ * wait for their upload. A restore beside the spool reads the disk instead of the network, and recovers even
+ * transactions that never reached the bucket.
+ *
+ * A copy counts only if its bytes have the SHA-256 of its footer. A copy that is unsound is passed over for
+ * the object in the bucket; a waiting file has no other copy, so an unsound one is an integrity error.
+ */
+import { WalrustError } from "../../errors.ts";
+import { hex, isChainLink } from "../../format/chain.ts";
+import type { LocalPlaces } from "../../local/places.ts";
+import { isIntact, type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { localFileOrNull } from "../../local/spool-cache.ts";
+import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
+import { keyOf, type LtxObject } from "../../storage/bucket/catalog.ts";
+import { encodeMetadata } from "../../storage/contract/object-metadata.ts";
+import type { ObjectMetadata, ObjectStore } from "../../storage/contract/store.ts";
+import type { FetchedObject, ObjectSource } from "./object-source.ts";
+
+/** The captured files of one database. */
+export class SpoolSource implements ObjectSource {
+  readonly kind = "spool";
+  readonly #folder: string;
+  readonly #waiting: ReadonlySet<LtxObject>;
+
+  private constructor(folder: string, waiting: readonly LtxObject[]) {
+    this.#folder = folder;
+    this.#waiting = new Set(waiting);
+  }
+
+  /**
+   * The spool of the database at `databasePath`, or null when it belongs to another bucket or name.
+   * @param databasePath its real path
+   * @param places where the watch keeps its files: with the same `--cache-dir` and `--state-dir`
+   */
+  static openOrNull(
+    databasePath: string,
+    store: ObjectStore,
+    name: string,
+    places: LocalPlaces,
+  ): SpoolSource | null {
+    const { paths } = places.of(databasePath, name);
+    const history = readSpooledHistoryOrNull(paths, { destination: store.url, name }, false);
+    if (history === null) return null;
+    const modifiedMs = history.state.timeMs;
+    const waiting = (history.pending ?? []).filter(isChainLink).map((file): LtxObject => {
+      const { level, minTxid, maxTxid, sizeBytes } = file;
+      return { key: keyOf(store, name, file), level, minTxid, maxTxid, sizeBytes, modifiedMs };
+    });
+    return new SpoolSource(paths.spoolFolder, waiting);
+  }
+
+  /** Lists the files that wait, each under the key that its upload will have. */
+  async list(): Promise<readonly LtxObject[]> {
+    return [...this.#waiting];
+  }
+
+  /** Whether an object of a listing waits for its upload: then no other source holds it. */
+  isWaiting(object: LtxObject): boolean {
+    return this.#waiting.has(object);
+  }
+
+  /** Opens the copy of an object. */
+  async openOrNull(object: LtxObject): Promise<FetchedObject | null> {
+    const file = localFileOrNull(this.#folder, object);
+    if (file !== null && file.sizeBytes === object.sizeBytes && (await isIntact(file))) {
+      return { object, metadata: metadataOf(file), chunks: spoolChunks(file) };
+    }
+    if (!this.isWaiting(object)) return null;
+    const found = file === null ? "is missing" : "is damaged";
+    throw new WalrustError("integrity", `${object.key} was never uploaded, and its spool file ${found}`, {
+      context: { key: object.key },
+    });
+  }
+}
+
+function metadataOf(file: SpoolFile): ObjectMetadata {
+  return encodeMetadata({
+    timeMs: null,
+    sha256: hex(file.sha256),
+    chain: hex(file.chain),
+    previousChain: isChainLink(file) ? hex(file.previousChain) : null,
+    writer: null,
+    version: null,
+  });
+}

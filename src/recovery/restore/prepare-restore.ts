@@ -1,0 +1,335 @@
+/**
+ * Prepares a restore: from the sources of a database to a complete and checked file under a temporary name.
+ *
+ * Each object is checked when it is applied (SHA-256, LTX checksums, chain, database checksum), and SQLite
+ * checks the whole at the end. Until the file is published the target is untouched.
+ *
+ * Where an object of the plan is damaged or missing, and other objects lead to the same TXID, the restore
+ * leaves the object out and reports its key. The TXID is resolved from the whole listing, damaged objects
+ * included: damage never changes the TXID, and the way around passes the same checks.
+ *
+ * The spool is asked before the bucket. Where the result with the spool is unsound, the restore begins again
+ * from the bucket alone.
+ */
+import type { Env } from "../../env.ts";
+import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
+import type { Txid } from "../../format/types.ts";
+import type { LocalPlaces } from "../../local/places.ts";
+import { type LtxObject, readHeader } from "../../storage/bucket/catalog.ts";
+import { assertNotForeign, foreignErrorOr, isDoubtful } from "../../storage/bucket/foreign-layout.ts";
+import { readManifest } from "../../storage/bucket/manifest.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
+import { type IntegrityMode, type IntegrityVerdict, judge } from "../integrity/integrity-verdict.ts";
+import { BucketSource } from "../object/bucket-source.ts";
+import { fetchInOrder } from "../object/fetch-in-order.ts";
+import { joinListings } from "../object/object-source.ts";
+import { SpoolSource } from "../object/spool-source.ts";
+import { Detour } from "../plan/detour.ts";
+import { planRestore, type RestorePlan } from "../plan/restore-plan.ts";
+import { fixedPoint, type PointInTime, resolveTarget } from "../plan/restore-point.ts";
+import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
+import { DraftFile } from "./draft-file.ts";
+import { assertTargetFree } from "./target-file.ts";
+import { TargetFolder } from "./target-folder.ts";
+
+/** From so many bytes of objects on, one more request finds out first whether the disk has room. */
+const ASKED_FROM_BYTES = 16 << 20;
+
+/** How often a restore lists because objects were deleted under it. */
+const LISTINGS_MAX = 5;
+
+/** The database to restore, and the file to restore it to. */
+export interface PrepareRequest {
+  readonly name: string;
+  readonly outputPath: string;
+  readonly point: PointInTime;
+  /** Replace an existing target; it is kept beside it as `.pre-restore-<time>`. */
+  readonly force: boolean;
+  /** How SQLite checks the result; in full by default. */
+  readonly integrityMode?: IntegrityMode;
+  /** Whether a fault that the source had already is an error. */
+  readonly isStrict?: boolean;
+}
+
+/** The surroundings of a restore. */
+export interface RestoreContext {
+  readonly store: ObjectStore;
+  readonly env: Env;
+  readonly signal?: AbortSignal;
+  /**
+   * Where this machine keeps the state and the spool of databases: the spool of the target is read before the
+   * bucket, and the state of the restored database is left there. Absent: neither.
+   */
+  readonly places?: LocalPlaces;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  /** Checks the result; in this process by default, without bounds on time and memory. */
+  readonly checker?: IntegrityChecker | undefined;
+}
+
+/** The objects that lead to the requested point, from the listing of now. */
+export interface CurrentPlan {
+  readonly txid: Txid;
+  readonly notice: string | null;
+  readonly objects: readonly LtxObject[];
+  /** The listing that the plan was made from. */
+  readonly listing: readonly LtxObject[];
+}
+
+/** A restored database that is complete and checked. Whoever gets it publishes and closes the draft. */
+export interface PreparedRestore {
+  readonly draft: DraftFile;
+  readonly plan: CurrentPlan;
+  readonly path: PathState;
+  readonly integrity: IntegrityVerdict;
+  /** Keys of the damaged or missing objects that were left out. */
+  readonly damaged: readonly string[];
+  /** The objects of the plan that came from the spool alone. */
+  readonly unsent: readonly LtxObject[];
+}
+
+/** The sources of one database. */
+interface Sources {
+  readonly bucket: BucketSource;
+  /** Asked before the bucket; null when this machine holds nothing of the database. */
+  readonly spool: SpoolSource | null;
+}
+
+/**
+ * Restores a database to a draft beside its target.
+ * @param request its output path has all links resolved
+ * @throws WalrustError as `restore`
+ */
+export async function prepareRestore(
+  request: PrepareRequest,
+  context: RestoreContext,
+): Promise<PreparedRestore> {
+  try {
+    refuseEarly(request.outputPath, request.force);
+    const point = fixedPoint(request.point, context.env.nowMs());
+    return await prepareAround({ ...request, point }, context);
+  } catch (error) {
+    throw await foreignErrorOr(error, context.store, request.name, context.signal);
+  }
+}
+
+/** Plans a restore without downloading more than headers. @throws WalrustError as `restore` */
+export async function planDryRun(request: PrepareRequest, context: RestoreContext): Promise<CurrentPlan> {
+  try {
+    const point = fixedPoint(request.point, context.env.nowMs());
+    return await planNow({ ...request, point }, context, openSources(request, context), new Detour());
+  } catch (error) {
+    throw await foreignErrorOr(error, context.store, request.name, context.signal);
+  }
+}
+
+function openSources({ name, outputPath }: PrepareRequest, { store, places }: RestoreContext): Sources {
+  const spool = places === undefined ? null : SpoolSource.openOrNull(outputPath, store, name, places);
+  return { bucket: new BucketSource(store, name), spool };
+}
+
+/** A target that must not be replaced costs no download. */
+function refuseEarly(outputPath: string, force: boolean): void {
+  const folder = TargetFolder.openOrNull(outputPath);
+  if (folder === null) return;
+  try {
+    assertTargetFree(folder, force);
+  } finally {
+    folder.close();
+  }
+}
+
+/** Builds along one way after another, until one is sound or there is no other. */
+async function prepareAround(request: PrepareRequest, context: RestoreContext): Promise<PreparedRestore> {
+  const { env } = context;
+  const { name: database } = request;
+  const detour = new Detour();
+  let sources = openSources(request, context);
+  let plan = await planNow(request, context, sources, detour);
+  for (let listings = 1; ; ) {
+    const progress: BuildProgress = { appliedObjects: 0 };
+    try {
+      const built = await build(request, plan.objects, sources, context, progress);
+      const { spool } = sources;
+      const unsent = plan.objects.filter((object) => spool?.isWaiting(object) === true);
+      return { ...built, plan, damaged: detour.keys, unsent };
+    } catch (error) {
+      const isUnsound = hasCode(error, "integrity") || hasCode(error, "corrupt");
+      if (isUnsound && sources.spool !== null) {
+        env.log.warn(`the local copies cannot be used: ${error.message}; restoring from the bucket alone`, {
+          database,
+        });
+        sources = { ...sources, spool: null };
+        plan = await planNow(request, context, sources, detour);
+        continue;
+      }
+      const failed = plan.objects[progress.appliedObjects];
+      const isMissing = hasCode(error, "not-found");
+      if ((!isUnsound && !isMissing) || failed === undefined) throw error;
+      // Retention or compaction deleted what the plan counts on: what replaced it is in a new listing. What
+      // is listed again and cannot be read again is lost.
+      if (isMissing && detour.isFirstMiss(failed) && listings < LISTINGS_MAX) {
+        env.log.info("the bucket changed under the restore; planning again", { database });
+        listings++;
+        plan = await planNow(request, context, sources, detour);
+        continue;
+      }
+      plan = detour.around(failed, error, plan);
+      env.log.warn(`${failed.key} cannot be used, restoring without it: ${error.message}`, {
+        database,
+        key: failed.key,
+      });
+    }
+  }
+}
+
+/** Plans from the present listing. The manifest is read first: what it names is in any later listing. */
+async function planNow(
+  request: PrepareRequest,
+  { store, env, signal }: RestoreContext,
+  { bucket, spool }: Sources,
+  detour: Detour,
+): Promise<CurrentPlan> {
+  const manifest = await readManifest(store, request.name, signal);
+  const stored = await bucket.list(signal);
+  // A lookup by time reads the headers of objects in the bucket.
+  const waiting = request.point.kind === "time" ? [] : await (spool?.list() ?? []);
+  const listing = joinListings(stored, waiting);
+  if (isDoubtful(stored)) await assertNotForeign(store, request.name, signal);
+  if (listing.length === 0) throw await nothingThere(request.name, store);
+  if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
+  const { txid, notice } = await resolveTarget(request.point, listing, manifest, store, env.nowMs());
+  const { objects } = detour.isTaken
+    ? detour.plan(listing, txid)
+    : assertPlan(request.name, planRestore(listing, txid));
+  return { txid, notice, objects, listing };
+}
+
+/** How far a build came: the object at this index is the one that stopped it. */
+interface BuildProgress {
+  appliedObjects: number;
+}
+
+/** Builds and checks the file. */
+async function build(
+  request: PrepareRequest,
+  objects: readonly LtxObject[],
+  sources: Sources,
+  context: RestoreContext,
+  progress: BuildProgress,
+): Promise<Pick<PreparedRestore, "draft" | "path" | "integrity">> {
+  const path = startOfPath();
+  let draft: DraftFile | null = null;
+  try {
+    draft = DraftFile.create(request.outputPath, context.env);
+    await assertRoomForAll(objects, draft, context);
+    await applyAll(objects, sources, draft, path, context, progress);
+    draft.builder.sync();
+    return { draft, path, integrity: await checkResult(draft, request, context) };
+  } catch (error) {
+    draft?.close();
+    if (error instanceof WalrustError) throw withWayOut(error, request.name, path.txid);
+    throw restoreError(error, request.name);
+  }
+}
+
+/** An unexpected failure of a restore, such as one of the disk. */
+export function restoreError(error: unknown, name: string): WalrustError {
+  if (error instanceof WalrustError) return error;
+  return new WalrustError("restore", `Restore of ${name} failed: ${errorMessage(error)}`, { cause: error });
+}
+
+/**
+ * Does not begin a restore of many objects whose end has no room. Each object is checked again at its turn,
+ * so a header that cannot be read now is no reason to stop.
+ */
+async function assertRoomForAll(
+  objects: readonly LtxObject[],
+  draft: DraftFile,
+  { store, signal }: RestoreContext,
+): Promise<void> {
+  const objectBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
+  const newest = objects.at(-1);
+  if (newest === undefined || objects.length === 1 || objectBytes < ASKED_FROM_BYTES) return;
+  const header = await readHeader(store, newest.key, signal).catch(() => null);
+  signal?.throwIfAborted();
+  if (header !== null) draft.assertRoom(header.commit * header.pageSizeBytes, objectBytes);
+}
+
+async function applyAll(
+  objects: readonly LtxObject[],
+  { bucket, spool }: Sources,
+  { builder }: DraftFile,
+  path: PathState,
+  { signal, onProgress }: RestoreContext,
+  progress: BuildProgress,
+): Promise<void> {
+  const sources = spool === null ? [bucket] : [spool, bucket];
+  const totalBytes = objects.reduce((sum, object) => sum + object.sizeBytes, 0);
+  let doneBytes = 0;
+  for await (const fetched of fetchInOrder(sources, objects, signal)) {
+    await applyObject(fetched, builder, path, (byteCount) => {
+      doneBytes += byteCount;
+      onProgress?.(doneBytes, totalBytes);
+    });
+    progress.appliedObjects++;
+  }
+}
+
+/** SQLite's verdict on the finished file. @throws WalrustError code "integrity" when it must not be used */
+async function checkResult(
+  { path, builder }: DraftFile,
+  { name, integrityMode = "full", isStrict = false }: PrepareRequest,
+  { env, signal, checker = checkInProcess }: RestoreContext,
+): Promise<IntegrityVerdict> {
+  const verdict = await checker(path, integrityMode, { env, signal });
+  signal?.throwIfAborted();
+  const warning = judge(verdict, { name, isProven: builder.isProven, isStrict });
+  if (warning !== null) env.log.warn(warning, { database: name });
+  return verdict;
+}
+
+/**
+ * An error of an object, with what can still be restored.
+ * @param txid the newest that was reached before it, or 0
+ */
+function withWayOut(error: WalrustError, name: string, txid: number): WalrustError {
+  const isUnsound = error.code === "integrity" || error.code === "corrupt";
+  if (!isUnsound || error.hint !== undefined) return error;
+  const hint =
+    txid === 0
+      ? `walrust verify ${name} --read-data tells what else is damaged; no other way leads there`
+      : `What is before it can be restored: --point-in-time txid:${txid}`;
+  return new WalrustError(error.code, error.message, { hint, context: error.context, cause: error });
+}
+
+function assertPlan(name: string, plan: ReturnType<typeof planRestore>): RestorePlan {
+  if (plan.kind === "plan") return plan;
+  if (plan.kind === "gap") {
+    const next =
+      plan.nextTxid === null ? "nothing follows" : `the next object begins at TXID ${plan.nextTxid}`;
+    const hint =
+      plan.afterTxid === 0
+        ? "The snapshot that the history begins with is gone"
+        : `Restore what is before the gap with --point-in-time txid:${plan.afterTxid}`;
+    throw new WalrustError("integrity", `${name} has a gap after TXID ${plan.afterTxid}: ${next}`, {
+      hint,
+      context: { database: name, afterTxid: plan.afterTxid },
+    });
+  }
+  throw new WalrustError("restore", `${name} has no such restorable point`);
+}
+
+/** Tells an empty prefix from a name that is slightly wrong, and from a bucket of another tool. */
+async function nothingThere(name: string, store: ObjectStore): Promise<WalrustError> {
+  const folders = await store.listFolders("");
+  const known = folders.filter((folder) => folder !== name).slice(0, 10);
+  const hint =
+    known.length > 0
+      ? `There are: ${known.join(", ")} (see \`walrust list\`)`
+      : `Nothing is stored below ${store.url}`;
+  return new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
+    hint,
+    context: { database: name },
+  });
+}

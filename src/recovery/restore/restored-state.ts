@@ -1,0 +1,100 @@
+/**
+ * The state of a restored database, written where a watch of the database finds it: the next watch then
+ * uploads only what differs.
+ *
+ * A state folder that is there already belongs to the database that was there. It is kept under the name of
+ * the file that was moved aside, because it may hold captured transactions that were never uploaded.
+ */
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Env } from "../../env.ts";
+import { errorMessage } from "../../errors.ts";
+import { CHAIN_ZERO, hex } from "../../format/chain.ts";
+import type { Txid } from "../../format/types.ts";
+import { PageSumWriter } from "../../local/page-sums.ts";
+import type { LocalPlaces } from "../../local/places.ts";
+import { copySpoolFile, openSpoolFileOrNull, spoolFileName } from "../../local/spool.ts";
+import type { HistoryOwner } from "../../local/spooled-history.ts";
+import { writeState } from "../../local/state.ts";
+import { createStateFolder, type StateFolder, stateFolderAt } from "../../local/state-folder.ts";
+import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import type { DatabaseBuilder } from "./database-builder.ts";
+
+/** A restored database, and the history that it continues. */
+export interface RestoredDatabase {
+  readonly owner: HistoryOwner;
+  /** Path of the database, with all links resolved. */
+  readonly path: string;
+  readonly builder: DatabaseBuilder;
+  /** Chain value at the restored TXID, 64 hex digits, or null where the objects carry none. */
+  readonly chain: string | null;
+  /** Objects that came from the spool alone: they still wait for their upload. */
+  readonly unsent: readonly LtxObject[];
+}
+
+/**
+ * Writes position and page sums of a restored database. Where they cannot be written, the restore goes on:
+ * the next watch uploads the whole file once.
+ * @throws WalrustError code "database" when state of the previous database is there and stays. It is back in
+ * its place then, and would be taken for the state of the restored database
+ */
+export function leaveState(restored: RestoredDatabase, places: LocalPlaces, env: Env): void {
+  // The folder may have been made only now: earlier findings about it are void.
+  places.refresh();
+  // The path was resolved before: resolved again, it would follow a link that was made meanwhile.
+  const { paths } = places.of(restored.path);
+  const stamp = new Date(env.nowMs()).toISOString().replace(/[:.]/g, "-");
+  const asideFolder = `${paths.folder}.pre-restore-${stamp}`;
+  const hadFolder = existsSync(paths.folder);
+  if (hadFolder) renameSync(paths.folder, asideFolder);
+  try {
+    writeRestored(restored, paths, env);
+    if (hadFolder) carryUnsent(restored.unsent, stateFolderAt(asideFolder).spoolFolder, paths.spoolFolder);
+  } catch (error) {
+    rmSync(paths.folder, { recursive: true, force: true });
+    if (hadFolder) {
+      renameSync(asideFolder, paths.folder);
+      throw error;
+    }
+    const hint = "A watch of the restored file will upload it once in full; choose a folder with --state-dir";
+    const database = restored.owner.name;
+    env.log.warn(`cannot leave state for a watch: ${errorMessage(error)}`, { database, hint });
+  }
+}
+
+function writeRestored(restored: RestoredDatabase, paths: StateFolder, env: Env): void {
+  const { builder, owner, chain } = restored;
+  createStateFolder(paths, restored.path);
+  const writer = new PageSumWriter(paths.sumsPath);
+  try {
+    const { sums } = builder;
+    for (let word = 0; word < sums.length; word += 2) writer.push(sums[word]!, sums[word + 1]!);
+    writer.close();
+    writeState(paths, {
+      destination: owner.destination,
+      name: owner.name,
+      writer: hex(env.randomBytes(16)),
+      txid: builder.txid as Txid,
+      timeMs: builder.timeMs,
+      pageSizeBytes: builder.pageSizeBytes,
+      commit: builder.commit,
+      checksum: builder.checksum,
+      chain: chain ?? hex(CHAIN_ZERO),
+      wal: null,
+      snapshot: builder.base,
+    });
+    writer.publish();
+  } catch (error) {
+    writer.discard();
+    throw error;
+  }
+}
+
+/** Copies the files that still wait for their upload into the new spool. */
+function carryUnsent(unsent: readonly LtxObject[], fromFolder: string, spoolFolder: string): void {
+  for (const { level, minTxid, maxTxid } of unsent) {
+    const from = join(fromFolder, spoolFileName(level, minTxid, maxTxid));
+    const file = openSpoolFileOrNull(from, level, minTxid, maxTxid);
+    if (file !== null) copySpoolFile(file, spoolFolder);
+  }
+}
