@@ -1,6 +1,7 @@
 /**
- * `bun run check`: the gate before a commit. Format and lint (Biome), types (tsc), then the tidy test and all
- * other unit tests. Every step runs even if one before it failed. `--static` leaves the tests out.
+ * `bun run check`: the gate before a commit. Runs Biome (format and lint), tsc, the comparison of the
+ * READMEs' generated tables, and all unit tests, tidy among them. Runs every step, also after one that
+ * failed. `--static` skips the tests.
  */
 import { countingLine, findTestFiles, isEndToEnd, runTests } from "./test-run.ts";
 import { bunCommand, ensurePackages, run } from "./toolchain.ts";
@@ -14,8 +15,9 @@ const BIOME = bunCommand(
   "--config-path=.biome.json",
   "--error-on-warnings",
 );
-if ((await run(BIOME)) !== 0) failures.push("Biome (bun run format mends most of it)");
+if ((await run(BIOME)) !== 0) failures.push("Biome (bun run format fixes most findings)");
 if ((await run(bunCommand("node_modules/.bin/tsc", "-p", "."))) !== 0) failures.push("tsc");
+if ((await run(bunCommand("scripts/reference.ts", "--check"))) !== 0) failures.push("the reference");
 
 if (!process.argv.includes("--static")) {
   const counts = await runTests(

@@ -4,7 +4,14 @@
  * its own.
  */
 import { describe, expect, test } from "bun:test";
-import { anchorOf, anchorsOf, headingsOf, linksOf, linkViolations } from "../../../scripts/tidy/links.ts";
+import {
+  anchorOf,
+  anchorsOf,
+  headingsOf,
+  linksOf,
+  linkViolations,
+  withoutBlocks,
+} from "../../../scripts/tidy/links.ts";
 import { formatViolation } from "../../../scripts/tidy/violations.ts";
 import { shapeDifferences } from "../../support/oracles/json-shape.ts";
 import {
@@ -29,6 +36,19 @@ describe("README.md", () => {
     const found = linkViolations({ ...READMES, ...otherFiles() });
     expect(found.map(formatViolation)).toEqual([]);
     for (const text of Object.values(READMES)) expect(anchorsOf(text).size).toBeGreaterThan(0);
+  });
+
+  test("has its reference at the end of its file", () => {
+    const referring = Object.entries(READMES).filter(([, text]) => text.includes("\n## Reference\n"));
+    expect(referring.length).toBeGreaterThan(8);
+    for (const [path, text] of referring) {
+      const [, rest = ""] = text.split("\n## Reference\n");
+      expect([path, headingsOf(rest).length > 0, /^#{1,2} /m.test(withoutBlocks(rest))]).toEqual([
+        path,
+        true,
+        false,
+      ]);
+    }
   });
 
   test("names the version of Litestream that walrust's buckets need, wherever it names the command", () => {
