@@ -9,7 +9,7 @@ import { DatabaseFinder } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
 import { askWatchOrNull, databasePathOrNull } from "../replication/control/control.ts";
-import { type SnapshotResult, snapshotOnce } from "../replication/upkeep/take-snapshot.ts";
+import { type SnapshotResult, snapshotOnce } from "../replication/upkeep/snapshot-once.ts";
 import { Semaphore } from "../storage/guard/semaphore.ts";
 import { warnOfUncheckable } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";

@@ -6,8 +6,8 @@
  *   the last capture is that long ago, so captures are as many as commits until they come closer together.
  * - A level is merged into when its interval has passed and something was uploaded since, earlier if what
  *   waits is too much (compaction-plan.ts); a merge takes at most 128 objects.
- * - A snapshot follows the first of its triggers, and none without a change (schedule.ts). "On idle" comes
- *   about only where commits are further apart than that: the rate is taken as steady, without nights.
+ * - A snapshot follows the first of its triggers, and none without a change (snapshot-schedule.ts). "On idle"
+ *   comes about only where commits are further apart than that: the rate is taken as steady, without nights.
  */
 
 import type { DatabaseOptions } from "../replication/context/database-options.ts";

@@ -10,7 +10,7 @@ import { verifyDatabase } from "../../src/recovery/verify/verify-database.ts";
 import type { WatchOptions } from "../../src/replication/context/database-options.ts";
 import type { MaintenanceOptions } from "../../src/replication/context/policies.ts";
 import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/schedule.ts";
+import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/snapshot-schedule.ts";
 import { SteadyHours } from "../support/histories/steady-hours.ts";
 import { recordingEnv } from "../support/recording-log.ts";
 

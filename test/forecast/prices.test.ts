@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { forecastMonth } from "../../src/forecast/forecast.ts";
 import { type MonthlyUse, monthlyCost, PROVIDERS, type ProviderPrices } from "../../src/forecast/prices.ts";
 import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/schedule.ts";
+import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/snapshot-schedule.ts";
 
 function provider(id: ProviderPrices["id"]): ProviderPrices {
   return PROVIDERS.find((one) => one.id === id)!;

@@ -50,8 +50,8 @@ import type { Predecessor } from "../capture/anchor.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import { gatherWalEvidence } from "../capture/wal-evidence.ts";
 import type { OwnWriters } from "../context/own-writers.ts";
-import { assertNotMarked, writerText } from "../upload/foreign-mark.ts";
-import { type RemoteStatus, remoteStatus, unconfirmedOrNull } from "../upload/remote-status.ts";
+import { type RemoteStatus, remoteStatus, unconfirmedOrNull } from "../upload/bucket-status.ts";
+import { assertNotMarked, writerText } from "../upload/foreign-writer.ts";
 import { adoptedTimeMs } from "./adopted-time.ts";
 import { areSumsSound } from "./sums-replay.ts";
 

@@ -24,8 +24,8 @@ import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../../local/
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
 import { AnchorLimit } from "./anchor-limit.ts";
+import { isOverwritten } from "./file-changes.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
-import { isOverwritten } from "./overwritten.ts";
 
 const SLICE_BYTES = 1 << 20;
 

@@ -21,8 +21,8 @@ import { applyBatch, checksumAfter, type SumBatch } from "../../local/page-sums.
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
 import { planCapture } from "./capture-plan.ts";
+import { isOverwritten, OVERWRITTEN } from "./file-changes.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
-import { isOverwritten, OVERWRITTEN } from "./overwritten.ts";
 
 const RESTARTED = "the WAL was restarted while it was read";
 /** More pages than these that no frame wrote are no growth of a database that SQLite wrote. */

@@ -17,7 +17,7 @@ import { decodeMetadata, type WalrustMetadata } from "../../storage/contract/obj
 import type { ObjectHead } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { CompactionTarget } from "./compaction.ts";
-import { planAbandoned, standingOf, standingProblemOrNull } from "./standing.ts";
+import { planAbandoned, standingOf, standingProblemOrNull } from "./reconcile-plan.ts";
 
 /** The time from one reconciliation to the next is random between these, so that databases spread out. */
 export const RECONCILE_INTERVAL_MIN_MS = 12 * 3_600_000;

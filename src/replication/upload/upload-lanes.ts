@@ -10,7 +10,7 @@ import { type CircuitBreaker, isSuspension } from "../../storage/guard/circuit-b
 import type { Captured } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type GatherHost, UploadGather } from "./upload-gather.ts";
-import { UploadMemory } from "./upload-memory.ts";
+import { UploadMemory } from "./upload-history.ts";
 import { manifestTrouble, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 
 const LANES = ["links", "snapshots"] as const;

@@ -15,12 +15,12 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import { foreignWriterError, markForeign } from "./foreign-mark.ts";
-import { OverlapLook } from "./overlap-look.ts";
+import { contradictionOrNull } from "./bucket-status.ts";
+import { foreignWriterError, markForeign } from "./foreign-writer.ts";
+import { OverlapLook } from "./overlap-check.ts";
 import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
-import { contradictionOrNull } from "./remote-status.ts";
 import type { UploadGather } from "./upload-gather.ts";
-import { UploadMemory } from "./upload-memory.ts";
+import { UploadMemory } from "./upload-history.ts";
 
 /** How a run over the pending files ended. */
 export type UploadOutcome =

@@ -16,10 +16,10 @@ import { type Attached, adopt, attach, type Grasped } from "../attach/attach.ts"
 import { anchor, type Predecessor } from "../capture/anchor.ts";
 import { capture } from "../capture/capture.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import type { WalKeeper } from "../capture/wal-keeper.ts";
-import { noteGrip } from "../capture/wal-witness.ts";
+import { noteGrip } from "../capture/wal-index-check.ts";
+import type { WalKeeper } from "../capture/wal-poller.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import type { DatabaseSnapshots } from "../upkeep/database-snapshots.ts";
+import type { DatabaseSnapshots } from "../upkeep/snapshots.ts";
 
 /** An attach that waits longer than this for its store makes room for another. */
 const ATTACH_PATIENCE_MS = 2_000;

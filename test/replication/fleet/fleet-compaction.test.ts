@@ -10,7 +10,7 @@ import {
   planReplaced,
 } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
+import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, ownOptions, tenant } from "../../support/runs/fleet-run.ts";

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
+import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { eventually } from "../../support/eventually.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { stateFolderAt } from "../../../src/local/state-folder.ts";
-import { remainsOrNull } from "../../../src/replication/attach/spool-remains.ts";
+import { remainsOrNull } from "../../../src/replication/attach/detached-captures.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { listLevel } from "../../../src/storage/bucket/catalog.ts";

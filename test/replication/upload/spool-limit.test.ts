@@ -6,7 +6,7 @@ import { SENT_FOLDER } from "../../../src/local/spool.ts";
 import { totalUse } from "../../../src/local/spool-budget.ts";
 import { keepSent } from "../../../src/local/spool-cache.ts";
 import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
+import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import {
   enforceSpoolBudget,
   overShare,

@@ -18,7 +18,7 @@ import type { LiveDatabase } from "../../../src/replication/capture/live-databas
 import type { WatchOptions } from "../../../src/replication/context/database-options.ts";
 import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
-import { SnapshotClock } from "../../../src/replication/upkeep/schedule.ts";
+import { SnapshotClock } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { type UploadLane, uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { ListOptions, ObjectInfo } from "../../../src/storage/contract/store.ts";

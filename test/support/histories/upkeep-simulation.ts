@@ -11,7 +11,7 @@ import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import type { CompactionPolicy, MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { planRetention } from "../../../src/replication/upkeep/retention.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/schedule.ts";
+import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { KeptKey, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { recordingEnv } from "../recording-log.ts";

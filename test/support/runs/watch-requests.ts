@@ -4,7 +4,7 @@ import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
 import { askWatchOrNull } from "../../../src/replication/control/control.ts";
 import type { UpkeepResult } from "../../../src/replication/upkeep/maintenance.ts";
-import type { SnapshotResult } from "../../../src/replication/upkeep/take-snapshot.ts";
+import type { SnapshotResult } from "../../../src/replication/upkeep/snapshot-once.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 
 /** Asks for a snapshot of the database at `path`. @returns null when no watch runs */

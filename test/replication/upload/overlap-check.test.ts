@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import type { SpoolFile } from "../../../src/local/spool.ts";
-import { OverlapLook } from "../../../src/replication/upload/overlap-look.ts";
+import { OverlapLook } from "../../../src/replication/upload/overlap-check.ts";
 import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";

@@ -8,12 +8,12 @@ import type { LoosePin } from "../../database/pin/loose-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
-import { letGoIfHurting } from "./hardship.ts";
+import { emptyIfAlone, noteRest, rememberFile, renewIndexIfAlone } from "./empty-wal.ts";
+import { OVERWRITTEN, overwriting } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { type LookOutcome, LooseKeeper } from "./loose-keeper.ts";
-import { OVERWRITTEN, overwriting } from "./overwritten.ts";
-import { emptyIfAlone, noteRest, rememberFile, renewIndexIfAlone } from "./rest.ts";
-import { UNSEEN, WalWitness } from "./wal-witness.ts";
+import { type LookOutcome, LooseKeeper } from "./loose-poller.ts";
+import { letGoIfHurting } from "./pin-release.ts";
+import { UNSEEN, WalWitness } from "./wal-index-check.ts";
 
 /** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
 const MARK_FRAMES = 500;

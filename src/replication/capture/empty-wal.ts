@@ -18,7 +18,7 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { databaseFileOf, isStillAtRest, restingFileOf, writeState } from "../../local/state.ts";
 import { capture } from "./capture.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
-import { hasCommitsBeyond } from "./wal-witness.ts";
+import { hasCommitsBeyond } from "./wal-index-check.ts";
 
 /** Kernels count file times in ticks of up to 10 ms. */
 const TICK_MS = 25;

@@ -10,8 +10,8 @@ import { Backoff } from "../../storage/contract/backoff.ts";
 import { snapshotImage } from "../capture/anchor.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import { SnapshotClock } from "./schedule.ts";
-import { type SnapshotResult, snapshotResult, waitingSnapshot } from "./take-snapshot.ts";
+import { type SnapshotResult, snapshotResult, waitingSnapshot } from "./snapshot-once.ts";
+import { SnapshotClock } from "./snapshot-schedule.ts";
 
 /** A snapshot that takes longer lets another go on when one waits. */
 const SNAPSHOT_TURN_MS = 5_000;

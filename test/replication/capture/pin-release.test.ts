@@ -4,8 +4,8 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { goneReasonOrNull } from "../../../src/replication/capture/hardship.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
+import { goneReasonOrNull } from "../../../src/replication/capture/pin-release.ts";
 import { closeAll, pinned, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);

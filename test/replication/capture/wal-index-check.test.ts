@@ -6,7 +6,7 @@ import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NO_CONDITIONS } from "../../../src/errors.ts";
-import { WalWitness } from "../../../src/replication/capture/wal-witness.ts";
+import { WalWitness } from "../../../src/replication/capture/wal-index-check.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 import { tempFolder } from "../../support/temp.ts";
 

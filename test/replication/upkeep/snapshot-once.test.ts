@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../../src/format/types.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
-import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
+import { snapshotOnce } from "../../../src/replication/upkeep/snapshot-once.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";

@@ -7,7 +7,7 @@ import {
   dueSnapshotOrNull,
   SnapshotClock,
   type SnapshotFacts,
-} from "../../../src/replication/upkeep/schedule.ts";
+} from "../../../src/replication/upkeep/snapshot-schedule.ts";
 
 const HOUR_MS = 3_600_000;
 const OFF: SnapshotPolicy = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: false };

@@ -6,7 +6,7 @@
  * And always where this process sent just these bytes itself, and never saw the answer. Everything else under
  * our id is another process with a copy of our state.
  */
-import type { OverlapLook } from "./overlap-look.ts";
+import type { OverlapLook } from "./overlap-check.ts";
 import type { PublishedLink } from "./publish.ts";
 
 const SENT_MAX = 64;

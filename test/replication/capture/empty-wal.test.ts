@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { chmodSync, copyFileSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { readState } from "../../../src/local/state.ts";
-import { snapshotOnce } from "../../../src/replication/upkeep/take-snapshot.ts";
+import { snapshotOnce } from "../../../src/replication/upkeep/snapshot-once.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";

@@ -11,7 +11,7 @@ import type { SpoolFile } from "../../../src/local/spool.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { publish } from "../../../src/replication/upload/publish.ts";
 import { mergeNow, planMerge } from "../../../src/replication/upload/spool-merge.ts";
-import { UploadMemory } from "../../../src/replication/upload/upload-memory.ts";
+import { UploadMemory } from "../../../src/replication/upload/upload-history.ts";
 import {
   type UploadLane,
   type UploadOutcome,

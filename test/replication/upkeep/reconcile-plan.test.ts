@@ -7,7 +7,7 @@ import {
   planAbandoned,
   standingOf,
   standingProblemOrNull,
-} from "../../../src/replication/upkeep/standing.ts";
+} from "../../../src/replication/upkeep/reconcile-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 

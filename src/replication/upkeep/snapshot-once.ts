@@ -13,8 +13,8 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import { type Attached, adopt, attach } from "../attach/attach.ts";
 import { anchor, type Predecessor, snapshotImage } from "../capture/anchor.ts";
 import { capture } from "../capture/capture.ts";
+import { comeToRest } from "../capture/empty-wal.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import { comeToRest } from "../capture/rest.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { uploadPending } from "../upload/uploader.ts";
 

@@ -14,9 +14,9 @@ import type { RetentionPolicy } from "../context/policies.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Validation } from "../context/watch-events.ts";
 import type { CompactionTarget } from "./compaction.ts";
-import type { DatabaseSnapshots } from "./database-snapshots.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
 import { acknowledgedOf, ReconcileClock, reconcile } from "./reconcile.ts";
+import type { DatabaseSnapshots } from "./snapshots.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;
 const FIRST_PRUNE_MS = 60_000;

@@ -25,7 +25,7 @@ export type LookOutcome =
   | { readonly kind: "captured"; readonly frames: number }
   /** Its files are others, or it can be held otherwise: attach again, re-anchor by difference. */
   | { readonly kind: "replaced"; readonly reason: string }
-  /** The database file was written over; its WAL may hold pages of the old content (see overwritten.ts). */
+  /** The database file was written over; its WAL may hold pages of the old content (see file-changes.ts). */
   | { readonly kind: "mixture" }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
