@@ -4,10 +4,10 @@
  */
 import type { Env } from "../env.ts";
 import type { ConditionSink } from "../errors.ts";
+import type { PutLimit } from "./contract/put-limit.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./contract/retry.ts";
 import type { ObjectStore } from "./contract/store.ts";
 import { FileStore } from "./file/file-store.ts";
-import type { PutLimit } from "./guard/put-limiter.ts";
 import { RetryingStore } from "./guard/retrying-store.ts";
 import type { ReachabilityMonitor } from "./network/reachability-monitor.ts";
 import { DEFAULT_TLS_TRUST, readTlsTrust } from "./network/tls-trust.ts";

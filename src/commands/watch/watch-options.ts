@@ -14,7 +14,7 @@ import {
 import type { DatabaseOptions, WatchOptions } from "../../replication/context/database-options.ts";
 import type { CompactionPolicy } from "../../replication/context/policies.ts";
 import { DEFAULT_COMPACTION } from "../../replication/upkeep/compaction-plan.ts";
-import type { BreakerPolicy } from "../../storage/guard/circuit-breaker.ts";
+import type { BreakerPolicy } from "../../storage/contract/circuit.ts";
 
 /** The settings of one database, or of those without an entry of their own. */
 export interface DatabaseSettings {

@@ -1,7 +1,7 @@
 /**
  * The settings that a watch reads: for the process, and for each database that has its own.
  */
-import type { BreakerPolicy } from "../../storage/guard/circuit-breaker.ts";
+import type { BreakerPolicy } from "../../storage/contract/circuit.ts";
 import type { MaintenanceOptions } from "./policies.ts";
 
 /** How one database is watched; all times in ms, sizes in pages. */

@@ -18,13 +18,8 @@ import {
   encodeMetadata,
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
-import type {
-  ObjectHead,
-  ObjectStore,
-  PutBody,
-  PutOptions,
-  PutReservation,
-} from "../../storage/contract/store.ts";
+import type { PutReservation } from "../../storage/contract/put-limit.ts";
+import type { ObjectHead, ObjectStore, PutBody, PutOptions } from "../../storage/contract/store.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
 
 /**
@@ -81,7 +76,7 @@ export async function publish(
   publisher: Publisher,
   file: SpoolFile,
   signal?: AbortSignal,
-  turn?: PutReservation,
+  reservation?: PutReservation,
 ): Promise<PublishOutcome> {
   const { store, name, writer, version } = publisher;
   const key = keyOf(store, name, file);
@@ -104,7 +99,7 @@ export async function publish(
     contentType: "application/octet-stream",
     sha256,
     ...(signal === undefined ? {} : { signal }),
-    ...(turn === undefined ? {} : { turn }),
+    ...(reservation === undefined ? {} : { reservation }),
   };
   try {
     const isGuarded = isChainLink(file) && store.capabilities.conditionalPut === "no";

@@ -5,8 +5,8 @@
  */
 
 import { Backoff } from "../../storage/contract/backoff.ts";
+import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
 import type { Trouble } from "../../storage/contract/trouble.ts";
-import { type CircuitBreaker, isSuspension } from "../../storage/guard/circuit-breaker.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type GatherHost, UploadGather } from "./upload-gather.ts";
@@ -39,7 +39,7 @@ export class UploadLanes {
     readonly signal: AbortSignal,
     readonly listener: UploadListener,
     /** The one before the store, if any. */
-    readonly breaker: Pick<CircuitBreaker, "state" | "isPassable" | "hurry" | "liftCount"> | null = null,
+    readonly breaker: Pick<Circuit, "state" | "isPassable" | "endCooldown" | "liftCount"> | null = null,
     /** When what waits may be merged; without it never. */
     gatherHost: GatherHost | null = null,
   ) {
@@ -65,7 +65,7 @@ export class UploadLanes {
    * Starts what is pending at once: it is the last chance. The first time even while requests are suspended.
    */
   start(live: Captured): void {
-    if (!this.#isHurried) this.breaker?.hurry();
+    if (!this.#isHurried) this.breaker?.endCooldown();
     this.#isHurried = true;
     this.#startLanes(live);
   }

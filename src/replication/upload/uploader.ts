@@ -57,7 +57,7 @@ export async function uploadPending(
     readonly manifestTrouble?: Trouble;
     /** What is known from run to run, if more than one is made. */
     readonly memory?: UploadMemory;
-    /** Takes a turn before each file. */
+    /** Reserves a place before each file is chosen. */
     readonly puts?: WatchContext["puts"];
     /** Merges what waits before each link. */
     readonly gather?: UploadGather | null;
@@ -125,7 +125,7 @@ async function sendNext(
   memory: UploadMemory,
 ): Promise<Sent | null> {
   const { store, version, gather } = context;
-  const turn = await context.puts?.turn(signal);
+  const reservation = await context.puts?.reserve(signal);
   try {
     if (lane === "links") await gather?.beforeUpload(live);
     if (signal.aborted) return null;
@@ -139,9 +139,9 @@ async function sendNext(
     }
     memory.sending(hex(file.sha256));
     const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };
-    return { file, writer, outcome: await publish(publisher, file, signal, turn) };
+    return { file, writer, outcome: await publish(publisher, file, signal, reservation) };
   } finally {
-    turn?.end();
+    reservation?.end();
   }
 }
 

@@ -3,12 +3,8 @@
  * circuit, and how far behind the bucket may be.
  */
 import { EXIT_CODES, type WalrustError } from "../../errors.ts";
+import { type Circuit, type CircuitChange, isSuspension } from "../../storage/contract/circuit.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
-import {
-  type BreakerChange,
-  type CircuitBreaker,
-  isSuspension,
-} from "../../storage/guard/circuit-breaker.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
@@ -51,7 +47,7 @@ export class DatabaseHealth {
   constructor(
     readonly database: string,
     readonly context: WatchContext,
-    readonly breaker: CircuitBreaker | null,
+    readonly breaker: Circuit | null,
   ) {
     this.#trouble = new Trouble(context.env, { database, level: "error" });
   }
@@ -66,7 +62,7 @@ export class DatabaseHealth {
     return this.#blockage?.error ?? null;
   }
 
-  get circuit(): CircuitBreaker["state"] {
+  get circuit(): Circuit["state"] {
     return this.breaker?.state ?? "closed";
   }
 
@@ -103,7 +99,7 @@ export class DatabaseHealth {
     this.blocked(failure);
   }
 
-  circuitChanged(change: BreakerChange): void {
+  circuitChanged(change: CircuitChange): void {
     if (change.kind === "opened") this.#wasCircuitOpen = true;
   }
 

@@ -3,8 +3,9 @@
  * which says once when it opens.
  */
 
+import type { Circuit, CircuitChange } from "../../storage/contract/circuit.ts";
 import { BreakerStore } from "../../storage/guard/breaker-store.ts";
-import { type BreakerChange, CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
+import { CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import { Conditions } from "../context/conditions.ts";
 import type { WatchOptions } from "../context/database-options.ts";
@@ -14,7 +15,7 @@ import type { WatchContext } from "../context/watch-context.ts";
 export interface GuardedContext {
   readonly context: WatchContext;
   /** Never opens without a policy for one. */
-  readonly breaker: CircuitBreaker;
+  readonly breaker: Circuit;
 }
 
 /**
@@ -27,10 +28,10 @@ export function guardContext(
   shared: WatchContext,
   options: WatchOptions,
   closing: AbortSignal,
-  onChange: (change: BreakerChange) => void,
+  onChange: (change: CircuitChange) => void,
 ): GuardedContext {
   const policy = options.breaker ?? null;
-  const told = (change: BreakerChange): void => {
+  const told = (change: CircuitChange): void => {
     sayChange(name, change, shared);
     onChange(change);
   };
@@ -44,7 +45,7 @@ export function guardContext(
 /** The end of an outage is said as every other recovery, when all that waited is uploaded. */
 function sayChange(
   database: string,
-  change: BreakerChange,
+  change: CircuitChange,
   { env, emit, storeConditions }: WatchContext,
 ): void {
   if (change.kind === "closed") return env.log.debug("requests to the store go on", { database });

@@ -15,7 +15,6 @@ import { RuntimeFolders } from "../../local/runtime-folder.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
-import { RetryingStore } from "../../storage/guard/retrying-store.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
 import { Conditions } from "../context/conditions.ts";
 import type { WatchOptions } from "../context/database-options.ts";
@@ -88,7 +87,7 @@ export async function watch(
   signal: AbortSignal,
 ): Promise<WatchResult> {
   const { discover, onStart, validate, store, options, env, version } = input;
-  const aliveStore = store instanceof RetryingStore ? store.once : store;
+  const head = (until: AbortSignal) => store.head(ALIVE_KEY, { signal: until, isSingleAttempt: true });
   const emit = (event: WatchEvent): void => {
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
     if (watcher !== null) control.announce(watcher.target);
@@ -97,7 +96,7 @@ export async function watch(
   };
   const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
   const context: WatchContext = {
-    outage: new OutageProbe(env, (until) => aliveStore.head(ALIVE_KEY, { signal: until }), signal),
+    outage: new OutageProbe(env, head, signal),
     store,
     options,
     env,

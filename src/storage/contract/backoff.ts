@@ -1,6 +1,7 @@
 /**
- * Waits that grow: from the first wait of a policy by its factor up to the longest one, until a success
- * resets them. Holds no timer and reads no clock: the owner asks whether the wait is over.
+ * The one computation of growing waits: between the attempts of a request, between the probes of an outage,
+ * between the tries of a job that failed. A wait grows from the first one of a policy by its factor up to the
+ * longest one, until a success resets it. Nothing here holds a timer, reads a clock or adds randomness.
  */
 
 /** How waits grow. */
@@ -14,18 +15,25 @@ export interface BackoffPolicy {
 /** The waits between attempts at something that one database does beside others. */
 export const DEFAULT_BACKOFF: BackoffPolicy = { firstMs: 250, maxMs: 30_000 };
 
+/** Growth ends here: 2^1024 is Infinity, and 0 times that is no number. */
+const EXPONENT_MAX = 1_000;
+
+/** The wait after the failure `index` (from 0) of several in a row, in ms. Pure. */
+export function backoffMs({ firstMs, maxMs, factor = 2 }: BackoffPolicy, index: number): number {
+  return Math.min(maxMs, firstMs * factor ** Math.min(index, EXPONENT_MAX));
+}
+
 /** The waits between the attempts at one thing. */
 export class Backoff {
-  #waitMs: number;
+  /** Failures since the last reset. */
+  #failures = 0;
   #untilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(readonly policy: BackoffPolicy = DEFAULT_BACKOFF) {
-    this.#waitMs = policy.firstMs;
-  }
+  constructor(readonly policy: BackoffPolicy = DEFAULT_BACKOFF) {}
 
   /** The wait that `takeMs` returns next. */
   get nextMs(): number {
-    return this.#waitMs;
+    return backoffMs(this.policy, this.#failures);
   }
 
   /** Whether no wait lasts. @param nowMs the clock that `extend` was given */
@@ -35,8 +43,8 @@ export class Backoff {
 
   /** An attempt failed: returns the wait after it, and lets the next one grow. */
   takeMs(): number {
-    const waitMs = this.#waitMs;
-    this.#waitMs = Math.min(this.policy.maxMs, waitMs * (this.policy.factor ?? 2));
+    const waitMs = this.nextMs;
+    this.#failures++;
     return waitMs;
   }
 
@@ -54,7 +62,7 @@ export class Backoff {
 
   /** An attempt succeeded, or a person insists: nothing waits, and the next wait is the first again. */
   reset(): void {
-    this.#waitMs = this.policy.firstMs;
+    this.#failures = 0;
     this.#untilMs = Number.NEGATIVE_INFINITY;
   }
 }

@@ -1,26 +1,29 @@
 /**
- * Trying again: full jitter, so that many databases that failed together do not come back together.
+ * Retries of one call: how often, after which waits, and until when.
  *
- * Only a WalrustError that calls itself retryable is tried again. Everything else, an abort above all, is
- * thrown at once. After the last attempt the last error is thrown as it is.
- *
- * A store that says when to come back (Retry-After) is not asked before, but for the longest delay: it does
- * not decide how long we wait.
+ * - Only a WalrustError that calls itself retryable is retried. Every other error, an abort above all, is
+ *   thrown at once. After the last attempt its error is thrown unchanged.
+ * - Waits have full jitter over `backoffMs`, so that databases that failed together do not return together.
+ * - Retry-After of the store is the least wait, up to the policy's longest: a store does not decide how long
+ *   walrust waits.
+ * - A call inside another one may give up first (a part of a multipart upload): the outer call then gives up
+ *   too, so that `giveUpMs` holds for both together.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
+import { backoffMs } from "./backoff.ts";
 
-/** How often and how long to wait. */
+/** How often to retry, and how long to wait. */
 export interface RetryPolicy {
   /** Attempts after the first one. */
   readonly retryCountMax: number;
   readonly baseMs: number;
   readonly delayMaxMs: number;
-  /** For verbs that somebody waits for; without it only the number of attempts is limited. */
+  /** For verbs that a person waits for; without it only the number of attempts is limited. */
   readonly patience?: Patience;
 }
 
-/** How long a store that answers nothing is waited for, over all attempts of a call. */
+/** The limit on standstill over all attempts of a call. */
 export interface Patience {
   readonly giveUpMs: number;
   /** An attempt in which nothing moves is cut off after this long. */
@@ -29,41 +32,41 @@ export interface Patience {
 
 /** A stall is never longer than this, whatever the patience. */
 const STALL_MAX_MS = 30_000;
-/** An attempt that took so many stalls has moved something: waiting begins anew. */
+/** An attempt that took this many stalls has moved something: the patience begins anew. */
 const MOVING_STALLS = 1.5;
 
-/** Divides a wait into attempts, so that the last one ends with it. */
+/** Divides a wait into stalls, so that the last attempt ends with the wait. */
 export function patienceOf(giveUpMs: number): Patience {
   return { giveUpMs, stallMs: giveUpMs / Math.max(1, Math.ceil(giveUpMs / STALL_MAX_MS)) };
 }
 
-/** Five retries, from 100 ms doubling to 30 s. */
+/** Five retries, after 100 ms doubling to 30 s. */
 export const DEFAULT_RETRY: RetryPolicy = { retryCountMax: 5, baseMs: 100, delayMaxMs: 30_000 };
 
-/** Each attempt once. */
+/** A single attempt. */
 export const NO_RETRY: RetryPolicy = { retryCountMax: 0, baseMs: 0, delayMaxMs: 0 };
 
-/** What surrounds the attempts. */
+/** The surroundings of the attempts. */
 export interface RetryContext {
   readonly env: Env;
   readonly policy: RetryPolicy;
   readonly signal?: AbortSignal | undefined;
-  /** Told of each failure that is tried again. */
+  /** Called before each wait. */
   readonly onRetry?: (error: WalrustError, retryIndex: number, delayMs: number) => void;
 }
 
-/** Doubling ends here: 2^1024 is Infinity, and a base of 0 times that is no number. */
-const DOUBLINGS_MAX = 50;
-
-/** The name in an error's context of the wait that the store asks for, in ms. */
+/** The name, in an error's context, of the wait that the store asks for, in ms. */
 export const RETRY_AFTER = "retryAfterMs";
+
+/** The name, in an error's context, of the patience that ran out, in ms. */
+const GIVEN_UP = "givenUpAfterMs";
 
 /** The wait before retry `retryIndex` (from 0): uniform between 0 and min(max, base · 2^index), in ms. */
 export function retryDelayMs(policy: RetryPolicy, retryIndex: number, random: number): number {
-  return random * Math.min(policy.delayMaxMs, policy.baseMs * 2 ** Math.min(retryIndex, DOUBLINGS_MAX));
+  return random * backoffMs({ firstMs: policy.baseMs, maxMs: policy.delayMaxMs }, retryIndex);
 }
 
-/** The wait after an error: what the store asks for comes first, and all of it stays below the maximum. */
+/** The wait after an error: at least what the store asks for, at most the policy's maximum. */
 function delayAfter(error: WalrustError, policy: RetryPolicy, retryIndex: number, random: number): number {
   const asked = error.context[RETRY_AFTER];
   const leastMs = typeof asked === "number" ? asked : 0;
@@ -71,8 +74,8 @@ function delayAfter(error: WalrustError, policy: RetryPolicy, retryIndex: number
 }
 
 /**
- * Runs `attempt` (which gets its index, from 0) until it succeeds, fails for good, or the retries are used
- * up.
+ * Runs `attempt`, which gets its index from 0, until it succeeds, fails for good, or no retry is left.
+ * @throws what the last attempt threw; with a policy that has patience, an error that names it
  */
 export async function withRetry<T>(
   context: RetryContext,
@@ -87,7 +90,7 @@ export async function withRetry<T>(
       signal?.throwIfAborted();
       return await attempt(index);
     } catch (error) {
-      if (!(error instanceof WalrustError) || !error.retryable || index >= policy.retryCountMax) throw error;
+      if (!canRetry(error) || index >= policy.retryCountMax) throw error;
       const delayMs = delayAfter(error, policy, index, env.random());
       if (patience !== undefined) {
         const tookMs = env.monotonicMs() - beganMs;
@@ -101,11 +104,15 @@ export async function withRetry<T>(
   }
 }
 
+function canRetry(error: unknown): error is WalrustError {
+  return error instanceof WalrustError && error.retryable && error.context[GIVEN_UP] === undefined;
+}
+
 function givenUp(error: WalrustError, giveUpMs: number): WalrustError {
-  const { code, message, hint, context, cause, retryable } = error;
+  const { code, message, hint, cause, retryable } = error;
   return new WalrustError(code, `${message}; given up after ${giveUpMs / 1000} s (see --timeout)`, {
     ...(hint === undefined ? {} : { hint }),
-    context,
+    context: { ...error.context, [GIVEN_UP]: giveUpMs },
     cause,
     retryable,
   });

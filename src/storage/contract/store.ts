@@ -1,19 +1,22 @@
 /**
  * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3 and file;
- * both, and the memory store of the tests, pass one contract suite (test/storage/contract/contract.ts).
+ * both, and the memory store of the tests, pass one contract suite (test/storage/contract/contract.ts). Two
+ * wrappers implement it too: `RetryingStore` retries the calls of all databases, and `BreakerStore` suspends
+ * those of one database. No wrapper knows which store it wraps: what it asks for is in the options of a call.
  *
  * Guarantees of every implementation:
  * 1. A put is atomic: a reader sees the whole object with its metadata, or nothing. It is durable when it
  *    resolves.
- * 2. `createOnly` never replaces an object: it rejects with code "precondition" and leaves the object as
- *    it is.
+ * 2. `createOnly` never replaces an object: it rejects with code "precondition" and leaves the object as it
+ *    is.
  * 3. A listing is sorted by key (bytewise ascending) and complete: a missing bucket or directory root is an
  *    error with code "missing-bucket", never an empty list. A prefix without objects is an empty list.
- * 4. A call resolves only if the store itself has answered: an answer of something in its place (a captive
+ * 4. A call resolves only if the store itself has answered. An answer of something in its place (a captive
  *    portal, a load balancer) is a retryable error.
- * 5. `get`, `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
- * 6. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with one.
+ * 5. `get` and `head` of a missing key reject with code "not-found"; deleting a missing key succeeds.
+ * 6. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with it.
  */
+import type { PutReservation } from "./put-limit.ts";
 
 /** User metadata of an object: lower-case names, ASCII values. */
 export type ObjectMetadata = Readonly<Record<string, string>>;
@@ -23,20 +26,20 @@ export interface ObjectInfo {
   readonly key: string;
   readonly sizeBytes: number;
   /**
-   * Last modification in ms since the epoch as the store tells it. A copy, never the truth: that is the LTX
-   * header.
+   * Last modification in ms since the epoch, as the store reports it. The LTX header has the true time of a
+   * capture.
    */
   readonly modifiedMs: number;
-  /** When the store got it, where that is another time than `modifiedMs`: in a folder, where we set that. */
+  /** When the object was stored, if `modifiedMs` is another time: a file store sets that to the capture's. */
   readonly storedMs?: number;
 }
 
-/** What a head or a get tells about an object. */
+/** The facts about an object that a head or a get answers. */
 export interface ObjectHead extends ObjectInfo {
   readonly metadata: ObjectMetadata;
 }
 
-/** An object's content as a stream of chunks; a chunk is valid only until the next one is asked for. */
+/** An object's content as a stream of chunks; a chunk is valid until the next one is requested. */
 export interface ObjectBody extends ObjectHead {
   /** With a range, `sizeBytes` is still the size of the whole object. */
   readonly chunks: AsyncIterable<Uint8Array>;
@@ -44,84 +47,96 @@ export interface ObjectBody extends ObjectHead {
   bytes(): Promise<Uint8Array>;
 }
 
-/** What is put: bytes in memory, or a region of a local file (read as it is sent, bounded memory). */
+/** The content of a put: bytes in memory, or a region of a local file that is read while it is sent. */
 export type PutBody =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
   | { readonly kind: "file"; readonly path: string; readonly offset: number; readonly sizeBytes: number };
 
+/** Options of every call. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Make one attempt, whatever the retry policy: the caller asks whether the store works. Only a store that
+   * retries has to heed this.
+   */
+  readonly isSingleAttempt?: boolean;
+}
+
 /** Options of a put. */
-export interface PutOptions {
+export interface PutOptions extends CallOptions {
   readonly metadata?: ObjectMetadata;
   /** Fail with "precondition" when the key exists (If-None-Match: *). */
   readonly createOnly?: boolean;
-  /** ms since the epoch to be shown as the modification time where the store lets us (file). */
+  /** Modification time to set, in ms since the epoch; a bucket has no such time and ignores it. */
   readonly modifiedMs?: number;
   readonly contentType?: string;
-  /** SHA-256 of the body as 64 hex digits, where the caller knows it already. */
+  /** SHA-256 of the body as 64 hex digits, if the caller knows it. */
   readonly sha256?: string;
-  readonly signal?: AbortSignal;
-  /** A turn among all uploads that was taken before; the put uses it up. */
-  readonly turn?: PutReservation;
+  /** A place below the limit on puts that was reserved for this put; the put uses it up. */
+  readonly reservation?: PutReservation;
 }
 
-/**
- * A byte range: `length` bytes from `offset`. What lies past the end of the object is left out; that is no
- * error.
- */
+/** A byte range: `length` bytes from `offset`. A range that reaches past the end gives the bytes up to it. */
 export interface ByteRange {
   readonly offset: number;
   readonly length: number;
 }
 
-/** How far a listing came before it failed: for the store alone. */
+/** Options of a get. */
+export interface GetOptions extends CallOptions {
+  readonly range?: ByteRange;
+}
+
+/** How far a listing came before it failed. Only the store reads and writes `held`. */
 export interface ListProgress {
   held: unknown;
 }
 
 /** Options of a listing. */
-export interface ListOptions {
+export interface ListOptions extends CallOptions {
   /** Only keys after this one (exclusive). */
   readonly startAfter?: string;
   /** At most this many keys: the first ones in the order of the store. */
   readonly limit?: number;
-  /** Given again with the same listing after a failure, it goes on where it failed. */
+  /** Handed in again with the same listing after a failure, so that the listing resumes where it failed. */
   readonly progress?: ListProgress;
-  readonly signal?: AbortSignal;
 }
 
-/** A file below a destination that belongs to no object: what a crash left of a put. */
+/** A file below a destination that belongs to no object, such as the remains of a put after a crash. */
 export interface Leftover {
   readonly key: string;
-  /** A put that never ended, metadata without its object, or what is neither file nor folder. */
+  /** A put that never ended, metadata without its object, or something that is neither file nor folder. */
   readonly kind: "temporary" | "sidecar" | "stranger";
   /** When the file last changed, in ms since the epoch. */
   readonly changedMs: number;
 }
 
-/** What a store can promise; shown by `explain`. */
+/** The promises of a store; `explain` shows them. */
 export interface StoreCapabilities {
-  /** Whether create-only puts are enforced by the store; "unknown" until the first probe or put. */
+  /** Whether the store enforces create-only puts; "unknown" until the first probe or put. */
   readonly conditionalPut: "yes" | "no" | "unknown";
-  /** The same of uploads in parts; absent where there are none. */
+  /** The same for multipart uploads; absent for a store without them. */
   readonly conditionalComplete?: "yes" | "no" | "unknown";
 }
 
-/** A key that the store refuses to delete: its owner wants the object kept. */
+/** A key that the store refuses to delete, because a policy of its owner keeps the object. */
 export interface KeptKey {
   readonly key: string;
-  /** What the store says, in its words. */
+  /** The reason in the store's words. */
   readonly reason: string;
 }
 
-/** An upload in parts that has not ended, and that this process does not work on. */
+/** A multipart upload that has not ended, and that this process does not work on. */
 export interface UnfinishedUpload {
   readonly key: string;
   readonly uploadId: string;
-  /** When it was begun, on the store's clock, in ms since the epoch. */
+  /** When the upload began, on the store's clock, in ms since the epoch. */
   readonly initiatedMs: number;
 }
 
-/** Whether create-only writes need a look before and after: some kind of them is not enforced. */
+/**
+ * Whether the store does not enforce some kind of create-only write, so that puts need checks around them.
+ */
 export function isWeak({ conditionalPut, conditionalComplete }: StoreCapabilities): boolean {
   return conditionalPut === "no" || conditionalComplete === "no";
 }
@@ -138,40 +153,32 @@ export interface ObjectStore {
   readonly capabilities: StoreCapabilities;
 
   put(key: string, body: PutBody, options?: PutOptions): Promise<void>;
-  get(key: string, options?: { range?: ByteRange; signal?: AbortSignal }): Promise<ObjectBody>;
-  head(key: string, options?: { signal?: AbortSignal }): Promise<ObjectHead>;
-  /** All objects whose key begins with `prefix`, in pages behind the scenes. */
+  get(key: string, options?: GetOptions): Promise<ObjectBody>;
+  head(key: string, options?: CallOptions): Promise<ObjectHead>;
+  /** All objects whose key begins with `prefix`; the store requests them page by page. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
   /**
    * The names directly below `prefix` (which ends in "/" or is empty) that are "folders", without the slash.
-   * A name twice means that the store changes names in its listings.
+   * A name that comes twice means that the store changes names in its listings.
    */
-  listFolders(prefix: string, options?: { signal?: AbortSignal }): Promise<string[]>;
+  listFolders(prefix: string, options?: CallOptions): Promise<string[]>;
   /**
-   * Deletes many keys; a missing one counts as deleted.
+   * Deletes many keys; a missing key counts as deleted.
    * @returns the keys that the store refuses to delete (a retention, a policy without the permission)
    */
-  delete(keys: readonly string[], options?: { signal?: AbortSignal }): Promise<readonly KeptKey[]>;
-  /**
-   * Finds out whether create-only puts are enforced, with one probe object under `key` that is removed again.
-   */
-  probe(key: string): Promise<StoreCapabilities>;
-  /** The leftovers directly in `folder` (empty or ending in "/"). Absent where puts leave none. */
+  delete(keys: readonly string[], options?: CallOptions): Promise<readonly KeptKey[]>;
+  /** Finds out whether create-only puts are enforced: puts an object at `key` twice, and removes it again. */
+  probe(key: string, options?: CallOptions): Promise<StoreCapabilities>;
+  /** The leftovers directly in `folder` (empty or ending in "/"). Absent if puts of this store leave none. */
   leftovers?(folder: string): Promise<Leftover[]>;
-  /** Removes those of the keys that are leftovers still, and returns them. */
+  /** Removes those of the keys that are still leftovers, and returns them. */
   removeLeftovers?(keys: readonly string[]): Promise<string[]>;
   /**
-   * The uploads in parts below `prefix` that have not ended, without those of this process; empty where the
-   * store does not list them. Absent where there are none.
+   * The multipart uploads below `prefix` that have not ended, without those of this process; empty if the
+   * store does not list them. Absent for a store without such uploads.
    */
-  unfinishedUploads?(prefix: string, options?: { signal?: AbortSignal }): Promise<UnfinishedUpload[]>;
-  /** Aborts uploads; one that is gone counts as aborted. */
-  abortUploads?(uploads: readonly UnfinishedUpload[], options?: { signal?: AbortSignal }): Promise<void>;
+  unfinishedUploads?(prefix: string, options?: CallOptions): Promise<UnfinishedUpload[]>;
+  /** Aborts uploads; an upload that is gone counts as aborted. */
+  abortUploads?(uploads: readonly UnfinishedUpload[], options?: CallOptions): Promise<void>;
   close(): Promise<void>;
-}
-
-/** A place among the uploads that are on their way, taken before it is known what is uploaded. */
-export interface PutReservation {
-  /** Gives it back, unless a put has used it. */
-  end(): void;
 }

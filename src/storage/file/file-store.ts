@@ -19,7 +19,8 @@ import {
   clampRange,
 } from "../contract/object-rules.ts";
 import type {
-  ByteRange,
+  CallOptions,
+  GetOptions,
   KeptKey,
   Leftover,
   ListOptions,
@@ -97,7 +98,7 @@ export class FileStore implements ObjectStore {
     });
   }
 
-  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
+  async get(key: string, options: GetOptions = {}): Promise<ObjectBody> {
     const object = await this.#open(key, options.signal);
     const { handle, path, head } = object;
     try {
@@ -117,7 +118,7 @@ export class FileStore implements ObjectStore {
     }
   }
 
-  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+  async head(key: string, options: CallOptions = {}): Promise<ObjectHead> {
     const { handle, head } = await this.#open(key, options.signal);
     await handle.close();
     return head;
@@ -134,7 +135,7 @@ export class FileStore implements ObjectStore {
     }
   }
 
-  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+  async listFolders(prefix: string, options: CallOptions = {}): Promise<string[]> {
     assertFolderPrefix(prefix);
     options.signal?.throwIfAborted();
     await this.#assertRoot();
@@ -142,7 +143,7 @@ export class FileStore implements ObjectStore {
     return await walkFolders(this.#walk, prefix);
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
+  async delete(keys: readonly string[], options: CallOptions = {}): Promise<KeptKey[]> {
     for (const key of keys) assertFileKey(key);
     options.signal?.throwIfAborted();
     if (keys.length === 0) return [];

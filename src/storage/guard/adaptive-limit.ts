@@ -1,34 +1,34 @@
 /**
- * The pace of the uploads: how many may run at once, decided from how the last ones went. Pure: the caller
- * brings the clock, the latencies and the outcomes.
+ * The limit on uploads at once, decided from how the last ones ended. Pure: the caller hands in clock,
+ * latencies and outcomes.
  *
- * The limit starts at 4 and grows while uploads wait for it and latency holds, up to the ceiling. Two things
+ * The limit starts at 4. It grows up to the ceiling while uploads wait for it and latency holds. Two things
  * bring it down:
- * - The store refuses (429, 503), or requests fail: half, and no lower than the floor.
- * - Nothing moves any more (a stall): half, and as low as one. Uploads that share a slow line take it from
- *   each other; a single one gets through.
+ * - The store refuses (429, 503), or requests fail: the limit halves, and stays at the floor or above.
+ * - Nothing moves any more (a stall): the limit halves, down to one. Uploads that share a slow line take it
+ *   from each other; a single one gets through.
  *
- * Latency is compared with what the same size of upload took before. While it is longer, growth pauses: more
- * at once might only queue on the way. It does not bring the limit down, for a busy machine or a store that
- * others load makes each upload slow without being faster for fewer. So what counts as slow rises by and by
- * while it lasts, and growth is tried again.
+ * Latency is compared with the latency of earlier uploads of the same size. While it is longer, growth
+ * pauses: more uploads at once might only queue on the way. Latency does not bring the limit down, because a
+ * busy machine or a store that others load slows each upload, and is no faster for fewer. So the latency that
+ * counts as slow rises while slowness lasts, and growth is tried again.
  */
 
-/** The limit at the start, and the least one unless uploads stall. */
-export const PACE_FLOOR = 4;
+/** The limit at the start, and its minimum unless uploads stall. */
+export const LIMIT_FLOOR = 4;
 
-/** Latency is slow beyond twice the base and this: what a busy machine adds on its own is no sign. */
+/** Latency is slow beyond twice the base and this slack, which a busy machine adds by itself. */
 const SLOW_FACTOR = 2;
 const SLOW_SLACK_MS = 25;
-/** How far one faster upload takes the base with it: a single odd one is no new base. */
+/** The share of the way that one faster upload moves the base: a single odd upload is no new base. */
 const BASE_STEP = 0.25;
 /** Growth in one round of answers, as a share of the limit. */
 const GROWTH_SHARE = 1 / 8;
-/** How fast that rises while uploads are slow, a second. */
+/** How fast the base rises while uploads are slow, a second. */
 const SLOW_RISE = 0.15;
 /**
- * Near a limit that was too high growth is one step at a time, for as long as that is remembered. After a
- * stall, which sent everything on its way for nothing, it is slower, unless uploads are quick again.
+ * Near a limit that was too high, growth is one step at a time for as long as that limit is remembered. It is
+ * slower after a stall, which wasted everything on its way, unless uploads are quick again.
  */
 const CAREFUL = {
   throttled: { share: 0.75, memoryMs: 60_000, stepMs: 1_000, latencyMinMs: 0 },
@@ -39,7 +39,7 @@ const SIZE_CLASS_FIRST = 16 * 1024;
 /** How one request ended. */
 export type PutOutcome =
   | "stored"
-  /** Answered, but not by storing: says nothing about latency. */
+  /** Answered without storing anything: no evidence about latency. */
   | "answered"
   /** 429 or 503: the store asks for less. */
   | "throttled"
@@ -52,32 +52,32 @@ export interface UploadSample {
   readonly outcome: PutOutcome;
   readonly nowMs: number;
   readonly latencyMs: number;
-  /** Bytes of the body; null when they do not tell how long it takes (the parts of one upload). */
+  /** Bytes of the body; null if they do not determine the latency (the parts of one upload). */
   readonly sizeBytes: number | null;
-  /** Requests on their way while this one was, itself among them. */
+  /** Requests on their way at its end, itself among them. */
   readonly inFlight: number;
-  /** Whether others waited for it to end. */
+  /** Whether others waited for its place. */
   readonly isContended: boolean;
 }
 
-/** Why the limit is where it is. */
-export type PaceReason = "starting" | "growing" | "ceiling" | "throttled" | "stalled" | "slow" | "failed";
+/** Why the limit has its value. */
+export type LimitReason = "starting" | "growing" | "ceiling" | "throttled" | "stalled" | "slow" | "failed";
 
 /** Decides the limit. */
 export class AdaptiveLimit {
   readonly ceiling: number;
   readonly #floor: number;
   #limit: number;
-  #reason: PaceReason = "starting";
+  #reason: LimitReason = "starting";
   #isStarting = true;
   /** Answers since the last round ended, and those of them that were slow. */
   #answers = 0;
   #slowAnswers = 0;
   /** Latency of a size class while few uploads were on their way, in ms. */
   readonly #bases = new Map<number, number>();
-  /** When the limit was last cut: what began before says nothing about the limit of now. */
+  /** When the limit was last cut: a request that began before is no evidence about the new limit. */
   #cutMs = Number.NEGATIVE_INFINITY;
-  /** The limit that was too high, and when and why it was. */
+  /** The last limit that was too high, when, and why. */
   #tooHigh: { limit: number; nowMs: number; why: keyof typeof CAREFUL } | null = null;
   #steppedMs = Number.NEGATIVE_INFINITY;
   #roundMs = Number.NEGATIVE_INFINITY;
@@ -85,7 +85,7 @@ export class AdaptiveLimit {
   /** @param ceiling the most at once, from 1 */
   constructor(ceiling: number) {
     this.ceiling = ceiling;
-    this.#floor = Math.min(PACE_FLOOR, ceiling);
+    this.#floor = Math.min(LIMIT_FLOOR, ceiling);
     this.#limit = this.#floor;
   }
 
@@ -94,11 +94,11 @@ export class AdaptiveLimit {
     return Math.floor(this.#limit);
   }
 
-  get reason(): PaceReason {
+  get reason(): LimitReason {
     return this.#limit >= this.ceiling ? "ceiling" : this.#reason;
   }
 
-  /** Takes the end of a request into account. @returns the limit from here on */
+  /** Takes the end of a request into account. @returns the new limit */
   ended(sample: UploadSample): number {
     const { outcome } = sample;
     if (outcome === "stored") this.#stored(sample);
@@ -149,7 +149,7 @@ export class AdaptiveLimit {
     return Math.max(1, this.#limit * GROWTH_SHARE);
   }
 
-  /** Latency grew. */
+  /** Latency has grown: no growth in this round, and a higher base. */
   #pauseGrowth(roundMs: number): void {
     this.#isStarting = false;
     this.#reason = "slow";
@@ -160,7 +160,7 @@ export class AdaptiveLimit {
   #cut(sample: UploadSample, outcome: "throttled" | "stalled" | "failed"): void {
     const { nowMs, latencyMs, inFlight } = sample;
     if (nowMs - latencyMs < this.#cutMs) return;
-    // One that was alone shared the line with nobody.
+    // A request that was alone shared the line with none.
     if (outcome === "stalled" && inFlight === 1) return;
     this.#isStarting = false;
     this.#cutMs = nowMs;

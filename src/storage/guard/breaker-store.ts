@@ -1,17 +1,18 @@
 /**
- * An ObjectStore behind a circuit breaker: while that is open, every call fails at once and nothing is sent.
- * It stands outside the retries, one for each database, so that one database's trouble suspends no other's.
+ * An ObjectStore behind the circuit breaker of one database. While the circuit is open, every call fails at
+ * once and nothing is sent. Each database has one of its own, outside the shared retries, so that trouble
+ * with one database's prefix suspends no other database.
  *
- * - A listing and a body are one call each, from the request to the last entry or chunk: what has begun goes
- *   on, and breaking off counts as a failure even if it began well.
- * - A trial is a single attempt. Its first entry or its head decides, so that a slow reader holds nobody up;
- *   for a big put, which could take minutes, a look at its key goes first and is the trial: if the store
- *   answers, calls pass again, on probation until one succeeds.
+ * - A listing and a body are one call each, from the request to the last entry or chunk. A call that has
+ *   begun goes on when the circuit opens, and one that breaks off counts as a failure however well it began.
+ * - A trial is a single attempt. Its first entry or its head decides, so that a slow reader delays nobody.
+ * - A big put could take minutes, so a HEAD of its key is the trial in its place. If the store answers it,
+ *   calls pass again, on probation until one succeeds.
  */
-
 import { objectBody, putBodySize } from "../contract/object-body.ts";
 import type {
-  ByteRange,
+  CallOptions,
+  GetOptions,
   KeptKey,
   Leftover,
   ListOptions,
@@ -24,13 +25,12 @@ import type {
   StoreCapabilities,
   UnfinishedUpload,
 } from "../contract/store.ts";
-import { type CircuitBreaker, type Passage, verdictOf } from "./circuit-breaker.ts";
-import { RetryingStore } from "./retrying-store.ts";
+import { type AdmittedCall, type CircuitBreaker, outcomeOfError } from "./circuit-breaker.ts";
 
 /** A put of more than this is no trial by itself. */
 const TRIAL_PUT_SIZE_MAX = 4 << 20;
 
-/** Wraps a store with a circuit breaker. */
+/** Suspends the calls of one database while its circuit is open. */
 export class BreakerStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #breaker: CircuitBreaker;
@@ -57,125 +57,124 @@ export class BreakerStore implements ObjectStore {
 
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
     const isHalfOpen = this.#breaker.state === "half-open";
-    if (isHalfOpen && putBodySize(body) > TRIAL_PUT_SIZE_MAX) await this.#look(key, options.signal);
-    await this.#call((store) => store.put(key, body, this.#ended(options)));
+    if (isHalfOpen && putBodySize(body) > TRIAL_PUT_SIZE_MAX) await this.#tryHead(key, options);
+    await this.#call(options, (admitted) => this.#inner.put(key, body, admitted));
   }
 
-  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
-    const passage = this.#breaker.pass();
-    const body = await this.#judge(passage, () => this.#storeFor(passage).get(key, this.#ended(options)));
+  async get(key: string, options: GetOptions = {}): Promise<ObjectBody> {
+    const call = this.#breaker.admit();
+    const body = await this.#settleFailure(call, () => this.#inner.get(key, this.#optionsOf(call, options)));
     const { sizeBytes, modifiedMs, metadata, chunks } = body;
-    const reading = passage.isTrial ? this.#decided(passage) : passage;
+    const reading = call.isTrial ? this.#afterTrial(call) : call;
     return objectBody({ key, sizeBytes, modifiedMs, metadata }, this.#follow(reading, chunks));
   }
 
-  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
-    return await this.#call((store) => store.head(key, this.#ended(options)));
+  async head(key: string, options: CallOptions = {}): Promise<ObjectHead> {
+    return await this.#call(options, (admitted) => this.#inner.head(key, admitted));
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
-    const passage = this.#breaker.pass();
-    yield* this.#follow(passage, this.#storeFor(passage).list(prefix, this.#ended(options)));
+    const call = this.#breaker.admit();
+    yield* this.#follow(call, this.#inner.list(prefix, this.#optionsOf(call, options)));
   }
 
-  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
-    return await this.#call((store) => store.listFolders(prefix, this.#ended(options)));
+  async listFolders(prefix: string, options: CallOptions = {}): Promise<string[]> {
+    return await this.#call(options, (admitted) => this.#inner.listFolders(prefix, admitted));
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
-    return await this.#call((store) => store.delete(keys, this.#ended(options)));
+  async delete(keys: readonly string[], options: CallOptions = {}): Promise<readonly KeptKey[]> {
+    return await this.#call(options, (admitted) => this.#inner.delete(keys, admitted));
   }
 
-  async probe(key: string): Promise<StoreCapabilities> {
-    return await this.#call((store) => store.probe(key));
+  async probe(key: string, options: CallOptions = {}): Promise<StoreCapabilities> {
+    return await this.#call(options, (admitted) => this.#inner.probe(key, admitted));
   }
 
   async leftovers(folder: string): Promise<Leftover[]> {
-    return (await this.#call(async (store) => store.leftovers?.(folder))) ?? [];
+    return (await this.#call({}, async () => this.#inner.leftovers?.(folder))) ?? [];
   }
 
   async removeLeftovers(keys: readonly string[]): Promise<string[]> {
-    return (await this.#call(async (store) => store.removeLeftovers?.(keys))) ?? [];
+    return (await this.#call({}, async () => this.#inner.removeLeftovers?.(keys))) ?? [];
   }
 
-  async unfinishedUploads(
-    prefix: string,
-    options: { signal?: AbortSignal } = {},
-  ): Promise<UnfinishedUpload[]> {
-    return (await this.#call(async (store) => store.unfinishedUploads?.(prefix, this.#ended(options)))) ?? [];
+  async unfinishedUploads(prefix: string, options: CallOptions = {}): Promise<UnfinishedUpload[]> {
+    const list = async (admitted: CallOptions) => this.#inner.unfinishedUploads?.(prefix, admitted);
+    return (await this.#call(options, list)) ?? [];
   }
 
-  async abortUploads(
-    uploads: readonly UnfinishedUpload[],
-    options: { signal?: AbortSignal } = {},
-  ): Promise<void> {
-    await this.#call(async (store) => store.abortUploads?.(uploads, this.#ended(options)));
+  async abortUploads(uploads: readonly UnfinishedUpload[], options: CallOptions = {}): Promise<void> {
+    await this.#call(options, async (admitted) => this.#inner.abortUploads?.(uploads, admitted));
   }
 
   async close(): Promise<void> {
     await this.#inner.close();
   }
 
-  async #call<T>(work: (store: ObjectStore) => Promise<T>): Promise<T> {
-    const passage = this.#breaker.pass();
-    const result = await this.#judge(passage, () => work(this.#storeFor(passage)));
-    this.#breaker.settle(passage, "works");
+  async #call<Options extends CallOptions, T>(
+    options: Options,
+    work: (admitted: Options) => Promise<T>,
+  ): Promise<T> {
+    const call = this.#breaker.admit();
+    const result = await this.#settleFailure(call, () => work(this.#optionsOf(call, options)));
+    this.#breaker.settle(call, "succeeded");
     return result;
   }
 
-  /** Runs a part of a call; its failure is the call's. */
-  async #judge<T>(passage: Passage, work: () => Promise<T>): Promise<T> {
+  /** Runs a part of a call; a failure of the part is one of the call. */
+  async #settleFailure<T>(call: AdmittedCall, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      this.#breaker.settle(passage, verdictOf(error), error);
+      this.#breaker.settle(call, outcomeOfError(error), error);
       throw error;
     }
   }
 
-  /** Passes on what a call goes on to give, to its end. */
-  async *#follow<T>(passage: Passage, parts: AsyncIterable<T>): AsyncGenerator<T> {
+  /** Passes on the entries or chunks of a call, to its end. */
+  async *#follow<T>(call: AdmittedCall, parts: AsyncIterable<T>): AsyncGenerator<T> {
     const iterator = parts[Symbol.asyncIterator]();
     try {
       while (true) {
-        const { done, value } = await this.#judge(passage, () => iterator.next());
+        const { done, value } = await this.#settleFailure(call, () => iterator.next());
         if (done) break;
-        if (passage.isTrial) this.#breaker.settle(passage, "works");
+        if (call.isTrial) this.#breaker.settle(call, "succeeded");
         yield value;
       }
     } finally {
-      this.#breaker.settle(passage, "works");
+      this.#breaker.settle(call, "succeeded");
       await iterator.return?.();
     }
   }
 
-  /** A trial is decided by the head of a body; reading on is a call of its own, and passes. */
-  #decided(trial: Passage): Passage {
-    this.#breaker.settle(trial, "works");
-    return this.#breaker.pass();
+  /** Settles a trial by the head of a body; reading the body is a call of its own, and passes. */
+  #afterTrial(trial: AdmittedCall): AdmittedCall {
+    this.#breaker.settle(trial, "succeeded");
+    return this.#breaker.admit();
   }
 
-  /** The trial before a big put: any answer will do. */
-  async #look(key: string, signal: AbortSignal | undefined): Promise<void> {
-    const passage = this.#breaker.pass();
+  /** The trial before a big put: any answer of the store is enough. */
+  async #tryHead(key: string, { signal }: PutOptions): Promise<void> {
+    const call = this.#breaker.admit();
     try {
-      await this.#storeFor(passage).head(key, this.#ended(signal === undefined ? {} : { signal }));
+      await this.#inner.head(key, this.#optionsOf(call, { signal }));
     } catch (error) {
-      const verdict = verdictOf(error);
-      if (verdict !== "works") {
-        this.#breaker.settle(passage, verdict, error);
+      const outcome = outcomeOfError(error);
+      if (outcome !== "succeeded") {
+        this.#breaker.settle(call, outcome, error);
         throw error;
       }
     }
-    this.#breaker.settle(passage, "answers");
+    this.#breaker.settle(call, "answered");
   }
 
-  #ended<Options extends { signal?: AbortSignal }>(options: Options): Options {
-    if (options.signal !== undefined || this.#until === undefined) return options;
-    return { ...options, signal: this.#until };
-  }
-
-  #storeFor({ isTrial }: Passage): ObjectStore {
-    return isTrial && this.#inner instanceof RetryingStore ? this.#inner.once : this.#inner;
+  /**
+   * The options of a call as the store below gets them: a trial is one attempt, and every call has an end.
+   */
+  #optionsOf<Options extends CallOptions>({ isTrial }: AdmittedCall, options: Options): Options {
+    const isEndless = options.signal === undefined && this.#until !== undefined;
+    if (!isTrial && !isEndless) return options;
+    const signal = options.signal ?? this.#until;
+    return { ...options, signal, isSingleAttempt: isTrial || options.isSingleAttempt === true };
   }
 }

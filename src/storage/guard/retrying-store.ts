@@ -1,19 +1,21 @@
 /**
- * An ObjectStore that tries again: every call of the store below it, a listing page by page, and a body from
- * where it broke off.
+ * An ObjectStore that retries every call of the store below it: a listing from the page that failed, a body
+ * from where it broke off. All databases share one, so that one limit on puts holds for all of them.
  *
- * A put whose answer was lost may have taken effect, and its repetition then finds our own object. So
- * "precondition" is success if the object there has our content and all our metadata, which names the writer.
- * This is asked after a first attempt too, for Bun's fetch sends a request again by itself when a kept-alive
- * connection was closed under it. Without metadata nothing tells us from another writer of the same bytes:
- * then only repeated attempts count.
+ * A put whose answer was lost may have taken effect; its repetition then finds our own object. So the error
+ * "precondition" counts as success if the object there has our content and all our metadata, which names the
+ * writer. That holds for the first attempt too: Bun's fetch repeats a request by itself when a kept-alive
+ * connection was closed under it. Without metadata nothing distinguishes us from another writer of the same
+ * bytes, so then only repeated attempts count.
  */
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { objectBody, putBodySha256, putBodySize } from "../contract/object-body.ts";
+import type { PutLimit } from "../contract/put-limit.ts";
 import { NO_RETRY, type RetryContext, type RetryPolicy, withRetry } from "../contract/retry.ts";
 import type {
-  ByteRange,
+  CallOptions,
+  GetOptions,
   KeptKey,
   Leftover,
   ListOptions,
@@ -26,28 +28,22 @@ import type {
   StoreCapabilities,
   UnfinishedUpload,
 } from "../contract/store.ts";
-import type { PutLimit } from "./put-limiter.ts";
 
-/** Wraps a store with retries. */
+/** Retries the calls of a store. */
 export class RetryingStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #env: Env;
   readonly #policy: RetryPolicy;
   readonly #putLimit: PutLimit | undefined;
-  #once: RetryingStore | null = null;
 
-  /** @param putLimit limits attempts to put: an attempt waits for a slot, the waits in between hold none */
+  /**
+   * @param putLimit limits attempts to put: an attempt takes a place, the wait before the next one takes none
+   */
   constructor(inner: ObjectStore, env: Env, policy: RetryPolicy, putLimit?: PutLimit) {
     this.#inner = inner;
     this.#env = env;
     this.#policy = policy;
     this.#putLimit = putLimit;
-  }
-
-  /** The same store with a single attempt for each call. */
-  get once(): RetryingStore {
-    this.#once ??= new RetryingStore(this.#inner, this.#env, NO_RETRY, this.#putLimit);
-    return this.#once;
   }
 
   get url(): string {
@@ -63,10 +59,10 @@ export class RetryingStore implements ObjectStore {
   }
 
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
-    await withRetry(this.#context("put", options.signal), async (attemptIndex) => {
+    await withRetry(this.#context("put", options), async (attemptIndex) => {
       try {
         const attempt = (): Promise<void> => this.#inner.put(key, body, options);
-        const facts = { sizeBytes: putBodySize(body), turn: options.turn };
+        const facts = { sizeBytes: putBodySize(body), reservation: options.reservation };
         await (this.#putLimit === undefined ? attempt() : this.#putLimit.run(attempt, options.signal, facts));
       } catch (error) {
         if (!options.createOnly || !hasCode(error, "precondition")) throw error;
@@ -77,13 +73,13 @@ export class RetryingStore implements ObjectStore {
     });
   }
 
-  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
-    const body = await withRetry(this.#context("get", options.signal), () => this.#inner.get(key, options));
+  async get(key: string, options: GetOptions = {}): Promise<ObjectBody> {
+    const body = await withRetry(this.#context("get", options), () => this.#inner.get(key, options));
     return objectBody(headOf(body), this.#resumedChunks(body, options));
   }
 
-  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
-    return await withRetry(this.#context("head", options.signal), () => this.#inner.head(key, options));
+  async head(key: string, options: CallOptions = {}): Promise<ObjectHead> {
+    return await withRetry(this.#context("head", options), () => this.#inner.head(key, options));
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
@@ -92,17 +88,13 @@ export class RetryingStore implements ObjectStore {
     let entries = this.#inner.list(prefix, first)[Symbol.asyncIterator]();
     try {
       while (true) {
-        const { done, value } = await withRetry(
-          this.#context("list", options.signal),
-          async (attemptIndex) => {
-            if (attemptIndex > 0) {
-              const from =
-                startAfter === options.startAfter ? first : { ...options, startAfter: startAfter! };
-              entries = this.#inner.list(prefix, from)[Symbol.asyncIterator]();
-            }
-            return await entries.next();
-          },
-        );
+        const { done, value } = await withRetry(this.#context("list", options), async (attemptIndex) => {
+          if (attemptIndex > 0) {
+            const from = startAfter === options.startAfter ? first : { ...options, startAfter: startAfter! };
+            entries = this.#inner.list(prefix, from)[Symbol.asyncIterator]();
+          }
+          return await entries.next();
+        });
         if (done) return;
         startAfter = value.key;
         yield value;
@@ -112,18 +104,18 @@ export class RetryingStore implements ObjectStore {
     }
   }
 
-  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
-    const context = this.#context("listFolders", options.signal);
+  async listFolders(prefix: string, options: CallOptions = {}): Promise<string[]> {
+    const context = this.#context("listFolders", options);
     return await withRetry(context, () => this.#inner.listFolders(prefix, options));
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
-    const context = this.#context("delete", options.signal);
+  async delete(keys: readonly string[], options: CallOptions = {}): Promise<readonly KeptKey[]> {
+    const context = this.#context("delete", options);
     return await withRetry(context, () => this.#inner.delete(keys, options));
   }
 
-  async probe(key: string): Promise<StoreCapabilities> {
-    return await withRetry(this.#context("probe", undefined), () => this.#inner.probe(key));
+  async probe(key: string, options: CallOptions = {}): Promise<StoreCapabilities> {
+    return await withRetry(this.#context("probe", options), () => this.#inner.probe(key, options));
   }
 
   async leftovers(folder: string): Promise<Leftover[]> {
@@ -134,19 +126,13 @@ export class RetryingStore implements ObjectStore {
     return (await this.#inner.removeLeftovers?.(keys)) ?? [];
   }
 
-  async unfinishedUploads(
-    prefix: string,
-    options: { signal?: AbortSignal } = {},
-  ): Promise<UnfinishedUpload[]> {
-    const context = this.#context("unfinishedUploads", options.signal);
+  async unfinishedUploads(prefix: string, options: CallOptions = {}): Promise<UnfinishedUpload[]> {
+    const context = this.#context("unfinishedUploads", options);
     return (await withRetry(context, async () => this.#inner.unfinishedUploads?.(prefix, options))) ?? [];
   }
 
-  async abortUploads(
-    uploads: readonly UnfinishedUpload[],
-    options: { signal?: AbortSignal } = {},
-  ): Promise<void> {
-    const context = this.#context("abortUploads", options.signal);
+  async abortUploads(uploads: readonly UnfinishedUpload[], options: CallOptions = {}): Promise<void> {
+    const context = this.#context("abortUploads", options);
     await withRetry(context, async () => this.#inner.abortUploads?.(uploads, options));
   }
 
@@ -154,13 +140,13 @@ export class RetryingStore implements ObjectStore {
     await this.#inner.close();
   }
 
-  #context(operation: string, signal: AbortSignal | undefined): RetryContext {
+  #context(operation: string, { signal, isSingleAttempt }: CallOptions): RetryContext {
     return {
       env: this.#env,
-      policy: this.#policy,
+      policy: isSingleAttempt === true ? NO_RETRY : this.#policy,
       signal,
       onRetry: (error, retryIndex, delayMs) => {
-        this.#env.log.debug("a request to the store is tried again", {
+        this.#env.log.debug("a request to the store is retried", {
           operation,
           retry: retryIndex + 1,
           delayMs: Math.round(delayMs),
@@ -170,9 +156,10 @@ export class RetryingStore implements ObjectStore {
     };
   }
 
-  /** Whether the object there is the one that is being put: the same metadata, and the same bytes. */
+  /** Whether the object at the key is the one that is being put: the same metadata, and the same bytes. */
   async #isOurs(key: string, body: PutBody, options: PutOptions): Promise<boolean> {
-    const callOptions = options.signal === undefined ? {} : { signal: options.signal };
+    const { signal, isSingleAttempt = false } = options;
+    const callOptions = { signal, isSingleAttempt };
     const head = await this.head(key, callOptions);
     const metadata = options.metadata ?? {};
     const names = new Set([...Object.keys(metadata), ...Object.keys(head.metadata)]);
@@ -184,16 +171,13 @@ export class RetryingStore implements ObjectStore {
     return hasher.digest("hex") === (options.sha256 ?? (await putBodySha256(body)));
   }
 
-  /** The chunks of `first`; when it breaks off, the rest is asked for as a range of the same object. */
-  async *#resumedChunks(
-    first: ObjectBody,
-    options: { range?: ByteRange; signal?: AbortSignal },
-  ): AsyncGenerator<Uint8Array> {
+  /** The chunks of `first`; when the body breaks off, the rest is requested as a range of the same object. */
+  async *#resumedChunks(first: ObjectBody, options: GetOptions): AsyncGenerator<Uint8Array> {
     const startOffset = options.range?.offset ?? 0;
     const lengthBytes = Math.min(options.range?.length ?? first.sizeBytes, first.sizeBytes - startOffset);
     let receivedBytes = 0;
     let chunks = first.chunks[Symbol.asyncIterator]();
-    const context = this.#context("get", options.signal);
+    const context = this.#context("get", options);
     try {
       while (true) {
         const { done, value } = await withRetry(context, async (attemptIndex) => {
@@ -212,10 +196,7 @@ export class RetryingStore implements ObjectStore {
     }
   }
 
-  async #getSame(
-    first: ObjectHead,
-    options: { range: ByteRange; signal?: AbortSignal },
-  ): Promise<ObjectBody> {
+  async #getSame(first: ObjectHead, options: GetOptions): Promise<ObjectBody> {
     const body = await this.#inner.get(first.key, options);
     if (body.sizeBytes === first.sizeBytes && body.modifiedMs === first.modifiedMs) return body;
     await dropBody(body);
@@ -227,7 +208,7 @@ function headOf({ key, sizeBytes, modifiedMs, metadata }: ObjectBody): ObjectHea
   return { key, sizeBytes, modifiedMs, metadata };
 }
 
-/** Lets go of a body that is not wanted. */
+/** Releases the connection of a body that is not read. */
 async function dropBody(body: ObjectBody): Promise<void> {
   for await (const _ of body.chunks) return;
 }

@@ -1,32 +1,30 @@
 /**
- * Semaphore: a limit on how many things of a kind run at once over all databases (requests that put,
- * anchors). First come, first served; nothing is held per waiter but its place in the line.
+ * A limit on how many works of a kind run at once over all databases: requests that put, anchors, attaches.
+ * First come, first served.
  */
 import type { Env } from "../../env.ts";
-import type { PutLimit } from "./put-limiter.ts";
+import type { PutLimit } from "../contract/put-limit.ts";
+import { WaitingLine } from "./waiting-line.ts";
 
-/** As many works of `runInTurns` are paused at most. */
+/** At most this many works of `runInTurns` are paused. */
 const PAUSED_MAX = 8;
 
-/** A counting semaphore. */
-export class Semaphore {
+/** A counting semaphore; its places are called slots. */
+export class Semaphore implements PutLimit {
   #free: number;
   #pausedCount = 0;
-  /** In the order they came. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new WaitingLine();
 
   constructor(readonly count: number) {
     this.#free = count;
   }
 
-  /** Whether somebody waits for a slot. */
   get isContended(): boolean {
-    return this.#waiting.size > 0;
+    return this.#waiting.length > 0;
   }
 
-  /** Runs `work` as soon as a slot is free. @throws the signal's reason when it aborts before that */
   async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    if (!this.#take(signal)) await this.#turn(signal);
+    if (!this.#take(signal)) await this.#waiting.wait(0, signal);
     try {
       return await work();
     } finally {
@@ -35,8 +33,8 @@ export class Semaphore {
   }
 
   /**
-   * Runs `work` as `run`, but holds the slot for `patienceMs` at most: what takes longer, such as a store
-   * that hangs, goes on without one, so that it delays nobody for good.
+   * Runs `work` as `run` does, but holds the slot for `patienceMs` at most. A work that takes longer, because
+   * its store hangs for example, goes on without a slot, so that it delays nobody for good.
    */
   async runPatiently<T>(
     work: () => Promise<T>,
@@ -58,10 +56,10 @@ export class Semaphore {
   }
 
   /**
-   * Runs `work` as `run`, but gives the slot to those who wait whenever it was held for `turnMs`: `work`
-   * calls `between` at every place where it may pause, and goes on there when it has a slot again. Each turn
-   * is twice as long as the one before, so that long works do not change places all the time; and what is
-   * paused holds its database and its half written files, so that only a few are.
+   * Runs `work` as `run` does, but passes the slot on whenever a caller waits and the slot was held for
+   * `turnMs`. `work` calls `between` wherever it may pause, and goes on there when it has a slot again. Each
+   * turn is twice as long as the one before, so that long works do not change places all the time. A paused
+   * work holds its database and its half written files, so only a few are paused at once.
    */
   async runInTurns<T>(
     work: (between: () => Promise<void>) => Promise<T>,
@@ -93,11 +91,11 @@ export class Semaphore {
     }
   }
 
-  /** Waits for a slot, which has to be released. @throws as `run` */
   async acquire(signal?: AbortSignal): Promise<void> {
-    if (!this.#take(signal)) await this.#turn(signal);
+    if (!this.#take(signal)) await this.#waiting.wait(0, signal);
   }
 
+  /** Takes a slot if one is free: a work then begins at once. */
   #take(signal: AbortSignal | undefined): boolean {
     signal?.throwIfAborted();
     if (this.#free === 0) return false;
@@ -105,37 +103,17 @@ export class Semaphore {
     return true;
   }
 
-  #turn(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#waiting.delete(onTurn);
-        reject(signal?.reason);
-      };
-      const onTurn = (): void => {
-        signal?.removeEventListener("abort", onAbort);
-        resolve();
-      };
-      this.#waiting.add(onTurn);
-      signal?.addEventListener("abort", onAbort, { once: true });
-    });
-  }
-
-  /** Gives a slot back: it passes to the first in the line. */
+  /** Releases a slot: the first caller in the line gets it. */
   release(): void {
-    const [next] = this.#waiting;
-    if (next === undefined) {
-      this.#free++;
-      return;
-    }
-    this.#waiting.delete(next);
-    next();
+    if (this.#waiting.length === 0) this.#free++;
+    else this.#waiting.serve();
   }
 }
 
 /**
- * One slot for the requests of one upload, however many of them are on their way: taken by the first, given
- * back after the last, and so not held while all of them pause. When others wait for a slot no further
- * request joins; the slot goes round after those on their way.
+ * One slot for all requests of one upload: the first request takes it, the last one releases it, and nothing
+ * is held while all of them pause. When other callers wait for a slot, no further request joins: the slot is
+ * released after the requests on their way.
  */
 export class SharedPermit {
   #users = 0;
@@ -180,7 +158,7 @@ export class SharedPermit {
     }
   }
 
-  /** Those who wait look again. */
+  /** Wakes the works that wait for a change. */
   #changed(): void {
     const { resolve } = this.#change;
     this.#change = Promise.withResolvers<void>();

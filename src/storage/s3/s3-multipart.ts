@@ -9,10 +9,10 @@
  */
 import { errorMessage, hasCode } from "../../errors.ts";
 import { putBodySha256, putBodySize } from "../contract/object-body.ts";
+import type { PutLimit } from "../contract/put-limit.ts";
 import { s3CodeOf, s3Error } from "../contract/request-errors.ts";
 import { NO_RETRY, type RetryContext, withRetry } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
-import type { PutLimit } from "../guard/put-limiter.ts";
 import { SharedPermit } from "../guard/semaphore.ts";
 import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";

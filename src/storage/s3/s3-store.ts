@@ -16,10 +16,12 @@ import {
   assertObjectPrefix,
   compareKeys,
 } from "../contract/object-rules.ts";
+import type { PutLimit } from "../contract/put-limit.ts";
 import { s3StatusOf } from "../contract/request-errors.ts";
 import { NO_RETRY, type RetryPolicy } from "../contract/retry.ts";
 import type {
-  ByteRange,
+  CallOptions,
+  GetOptions,
   KeptKey,
   ListOptions,
   ObjectBody,
@@ -31,7 +33,6 @@ import type {
   StoreCapabilities,
   UnfinishedUpload,
 } from "../contract/store.ts";
-import type { PutLimit } from "../guard/put-limiter.ts";
 import { assertObjectAnswer } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { S3Conditions } from "./s3-conditions.ts";
@@ -124,7 +125,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
+  async get(key: string, options: GetOptions = {}): Promise<ObjectBody> {
     assertObjectKey(key);
     const { range } = options;
     if (range?.length === 0) return objectBodyOfBytes(await this.head(key, options), new Uint8Array(0));
@@ -136,7 +137,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async #open(key: string, options: { range?: ByteRange; signal?: AbortSignal }): Promise<ObjectBody> {
+  async #open(key: string, options: GetOptions): Promise<ObjectBody> {
     const { range, signal } = options;
     const headers: Record<string, string> = {};
     if (range !== undefined) headers["range"] = `bytes=${range.offset}-${range.offset + range.length - 1}`;
@@ -154,7 +155,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+  async head(key: string, options: CallOptions = {}): Promise<ObjectHead> {
     assertObjectKey(key);
     const { signal } = options;
     try {
@@ -223,7 +224,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+  async listFolders(prefix: string, options: CallOptions = {}): Promise<string[]> {
     assertFolderPrefix(prefix);
     const fullPrefix = this.#keyPrefix + prefix;
     const request = {
@@ -240,7 +241,7 @@ export class S3Store implements ObjectStore {
     return names;
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
+  async delete(keys: readonly string[], options: CallOptions = {}): Promise<KeptKey[]> {
     for (const key of keys) assertObjectKey(key);
     options.signal?.throwIfAborted();
     const fullKeys = keys.map((key) => this.#keyPrefix + key);
@@ -253,18 +254,20 @@ export class S3Store implements ObjectStore {
   }
 
   /** Asked again, a store may turn out better or worse than it was: something else may have answered. */
-  async probe(key: string): Promise<StoreCapabilities> {
+  async probe(key: string, options: CallOptions = {}): Promise<StoreCapabilities> {
     assertObjectKey(key);
-    this.#learn(await this.#conditions.judged("put", () => probeCreateOnly(this.#probed(key))));
+    this.#learn(
+      await this.#conditions.judged("put", () => probeCreateOnly(this.#probed(key, options.signal))),
+    );
     return this.capabilities;
   }
 
-  #probed(key: string): ProbedStore {
+  #probed(key: string, signal: AbortSignal | undefined): ProbedStore {
     return {
-      put: (isCreateOnly) => this.#putOnce(key, PROBE_BODY, {}, isCreateOnly ? "condition" : "none"),
-      putInParts: () => this.#putInParts(key, PROBE_BODY, {}, "condition", NO_RETRY),
+      put: (isCreateOnly) => this.#putOnce(key, PROBE_BODY, { signal }, isCreateOnly ? "condition" : "none"),
+      putInParts: () => this.#putInParts(key, PROBE_BODY, { signal }, "condition", NO_RETRY),
       exists: async () => {
-        const { sizeBytes } = await this.head(key);
+        const { sizeBytes } = await this.head(key, { signal });
         return sizeBytes === putBodySize(PROBE_BODY);
       },
       remove: async () => {
@@ -287,10 +290,7 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  async unfinishedUploads(
-    prefix: string,
-    options: { signal?: AbortSignal } = {},
-  ): Promise<UnfinishedUpload[]> {
+  async unfinishedUploads(prefix: string, options: CallOptions = {}): Promise<UnfinishedUpload[]> {
     assertObjectPrefix(prefix);
     if (!this.#listsUploads) return [];
     const action = this.#action("list the unfinished uploads of", prefix);
@@ -309,10 +309,7 @@ export class S3Store implements ObjectStore {
       });
   }
 
-  async abortUploads(
-    uploads: readonly UnfinishedUpload[],
-    options: { signal?: AbortSignal } = {},
-  ): Promise<void> {
+  async abortUploads(uploads: readonly UnfinishedUpload[], options: CallOptions = {}): Promise<void> {
     for (const { key, uploadId } of uploads) {
       await abortS3Upload(this.#client, { fullKey: this.#keyPrefix + key, uploadId }, options.signal);
     }
@@ -346,7 +343,7 @@ export class S3Store implements ObjectStore {
       signal,
     };
     const { putLimit } = this.#options;
-    const facts = { sizeBytes: putBodySize(body), turn: options.turn };
+    const facts = { sizeBytes: putBodySize(body), reservation: options.reservation };
     const send = () => sendBody(this.#client, request, this.#putHabit);
     const { answer, etag } = await (putLimit === undefined ? send() : putLimit.run(send, signal, facts));
     if ((await receiptOf(answer, etag, request, this.#putHabit)) === "unsure") {
@@ -363,8 +360,8 @@ export class S3Store implements ObjectStore {
     policy: RetryPolicy,
   ): Promise<void> {
     const { signal } = options;
-    // Each part takes a turn of its own.
-    options.turn?.end();
+    // Each part takes a place of its own.
+    options.reservation?.end();
     // Before parts are sent in vain. A probe has its key for itself.
     if (guard !== "none" && body !== PROBE_BODY) await this.#assertAbsent(key, signal);
     await putMultipart({

@@ -8,14 +8,11 @@ import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
+import { type BreakerPolicy, isSuspension } from "../../../src/storage/contract/circuit.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import { Trouble } from "../../../src/storage/contract/trouble.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
-import {
-  type BreakerPolicy,
-  CircuitBreaker,
-  isSuspension,
-} from "../../../src/storage/guard/circuit-breaker.ts";
+import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";

@@ -1,6 +1,9 @@
-/** Backoff: waits that grow up to a limit, wait for a known moment, and begin anew after a success. */
+/**
+ * Backoff: waits that grow up to a limit, wait for a known moment, begin anew after a success, and stay
+ * finite.
+ */
 import { describe, expect, test } from "bun:test";
-import { Backoff } from "../../../src/storage/contract/backoff.ts";
+import { Backoff, backoffMs } from "../../../src/storage/contract/backoff.ts";
 
 describe("Backoff", () => {
   test("grows from a quarter of a second to half a minute, and begins anew after a reset", () => {
@@ -43,4 +46,15 @@ describe("Backoff", () => {
     ]);
     expect(backoff.isOver(0)).toBe(true);
   });
+});
+
+test("backoffMs is a number after however many failures", () => {
+  expect(
+    [0, 1, 2, 3].map((index) => backoffMs({ firstMs: 1_000, maxMs: 3_500, factor: 1.5 }, index)),
+  ).toEqual([1_000, 1_500, 2_250, 3_375]);
+  for (const index of [50, 1_024, Number.MAX_SAFE_INTEGER]) {
+    expect(backoffMs({ firstMs: 100, maxMs: 30_000 }, index)).toBe(30_000);
+    expect(backoffMs({ firstMs: 0, maxMs: 30_000 }, index)).toBe(0);
+    expect(backoffMs({ firstMs: 100, maxMs: 0 }, index)).toBe(0);
+  }
 });

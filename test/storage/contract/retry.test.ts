@@ -2,7 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { DEFAULT_RETRY, NO_RETRY, retryDelayMs, withRetry } from "../../../src/storage/contract/retry.ts";
+import {
+  DEFAULT_RETRY,
+  NO_RETRY,
+  patienceOf,
+  retryDelayMs,
+  withRetry,
+} from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
@@ -107,6 +113,22 @@ describe("withRetry", () => {
     await expect(failing).rejects.toThrow("stopped");
     expect(attemptCount).toBe(1);
   });
+});
+
+test("a call whose inner call has given up gives up too, whatever its own patience", async () => {
+  let nowMs = 0;
+  const wait = async (durationMs: number): Promise<void> => void (nowMs += durationMs);
+  const env: Env = { ...fakeEnv().env, sleep: wait, monotonicMs: () => nowMs };
+  const policy = { ...DEFAULT_RETRY, patience: patienceOf(60_000) };
+  let attempts = 0;
+  const stalled = async (): Promise<never> => {
+    attempts++;
+    await wait(30_000);
+    throw transient;
+  };
+  const failing = withRetry({ env, policy }, () => withRetry({ env, policy }, stalled));
+  await expect(failing).rejects.toThrow("try again; given up after 60 s (see --timeout)");
+  expect([attempts, nowMs]).toEqual([2, 60_050]);
 });
 
 /** A MemoryStore whose calls fail as they are told, before or after taking effect. */
@@ -260,13 +282,19 @@ describe("RetryingStore", () => {
     expect([inner.callCount, await putLimit.run(async () => "free")]).toEqual([0, "free"]);
   });
 
-  test("once makes a single attempt", async () => {
+  test("a call with isSingleAttempt is not retried", async () => {
     const { inner, store, sleepsMs } = faulty();
-    inner.faults = ["before"];
-    const { once } = store;
-    await expectCode(once.put("k", textBody("x")), "storage");
-    expect([inner.callCount, sleepsMs]).toEqual([1, []]);
-    expect(store.once).toBe(once);
+    const once = { isSingleAttempt: true };
+    for (const call of [
+      () => store.put("k", textBody("x"), once),
+      () => store.get("k", once),
+      () => Array.fromAsync(store.list("", once)),
+    ]) {
+      inner.faults = ["before", "before"];
+      inner.callCount = 0;
+      await expectCode(call(), "storage");
+      expect([inner.callCount, sleepsMs]).toEqual([1, []]);
+    }
   });
 
   test("RetryingStore passes url, layout and capabilities on, and other calls through", async () => {

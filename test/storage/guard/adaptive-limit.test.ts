@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import {
   AdaptiveLimit,
-  PACE_FLOOR,
+  LIMIT_FLOOR,
   type PutOutcome,
   type UploadSample,
 } from "../../../src/storage/guard/adaptive-limit.ts";
@@ -70,7 +70,7 @@ describe("AdaptiveLimit decides", () => {
     [1, 1],
     [3, 3],
     [4, 4],
-    [128, PACE_FLOOR],
+    [128, LIMIT_FLOOR],
   ])("with a ceiling of %d it starts at %d", (ceiling, limit) => {
     expect(new AdaptiveLimit(ceiling).limit).toBe(limit);
   });
@@ -78,9 +78,9 @@ describe("AdaptiveLimit decides", () => {
   test("it grows only while others wait", () => {
     const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 100; time++) pace.ended(sample("stored", { isContended: false }));
-    expect(pace.limit).toBe(PACE_FLOOR);
+    expect(pace.limit).toBe(LIMIT_FLOOR);
     for (let time = 0; time < 10; time++) pace.ended(sample("stored"));
-    expect(pace.limit).toBe(PACE_FLOOR + 10);
+    expect(pace.limit).toBe(LIMIT_FLOOR + 10);
   });
 
   test.each([1, 2, 8, 128])("it never passes its ceiling of %d", (ceiling) => {

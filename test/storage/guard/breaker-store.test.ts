@@ -2,16 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { WalrustError } from "../../../src/errors.ts";
+import { type CircuitChange, isSuspension } from "../../../src/storage/contract/circuit.ts";
 import { objectBody } from "../../../src/storage/contract/object-body.ts";
 import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore } from "../../../src/storage/contract/store.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
-import {
-  type BreakerChange,
-  CircuitBreaker,
-  DEFAULT_BREAKER,
-  isSuspension,
-} from "../../../src/storage/guard/circuit-breaker.ts";
+import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -25,7 +21,7 @@ function guarded(inner: ObjectStore): BreakerStore {
   const env = systemEnv(SILENT_LOG);
   return new BreakerStore(
     new RetryingStore(inner, env, DEFAULT_RETRY),
-    new CircuitBreaker(DEFAULT_BREAKER, env, () => {}),
+    new CircuitBreaker({ threshold: 10, cooldownMs: 60_000 }, env, () => {}),
   );
 }
 
@@ -53,7 +49,7 @@ class BreakingStore extends FaultyStore {
 /** A guarded, retrying store whose waits take no time, with a clock that the test moves. */
 class Subject {
   readonly inner = new BreakingStore(new MemoryStore());
-  readonly changes: BreakerChange[] = [];
+  readonly changes: CircuitChange[] = [];
   readonly breaker: CircuitBreaker;
   readonly store: BreakerStore;
   nowMs = 0;

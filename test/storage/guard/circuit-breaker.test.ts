@@ -5,13 +5,15 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
 import {
-  type BreakerChange,
   type BreakerPolicy,
-  CircuitBreaker,
+  type CircuitChange,
   isSuspension,
-  type Passage,
-  type Verdict,
-  verdictOf,
+} from "../../../src/storage/contract/circuit.ts";
+import {
+  type AdmittedCall,
+  type CallOutcome,
+  CircuitBreaker,
+  outcomeOfError,
 } from "../../../src/storage/guard/circuit-breaker.ts";
 
 const COOLDOWN_MS = 60_000;
@@ -20,7 +22,7 @@ const WALL_MS = 1_000_000_000;
 /** A breaker, its clock and what it told. */
 class Subject {
   nowMs = 0;
-  readonly changes: BreakerChange[] = [];
+  readonly changes: CircuitChange[] = [];
   readonly breaker: CircuitBreaker;
 
   constructor(policy: BreakerPolicy | null = { threshold: 3, cooldownMs: COOLDOWN_MS }) {
@@ -29,15 +31,15 @@ class Subject {
   }
 
   /** A call that ends at once. @returns whether it was let through */
-  call(verdict: Verdict): boolean {
-    const passage = this.passageOrNull();
-    if (passage !== null) this.breaker.settle(passage, verdict, new Error(`failure at ${this.nowMs}`));
-    return passage !== null;
+  call(outcome: CallOutcome): boolean {
+    const call = this.admittedOrNull();
+    if (call !== null) this.breaker.settle(call, outcome, new Error(`failure at ${this.nowMs}`));
+    return call !== null;
   }
 
-  passageOrNull(): Passage | null {
+  admittedOrNull(): AdmittedCall | null {
     try {
-      return this.breaker.pass();
+      return this.breaker.admit();
     } catch (error) {
       expect(isSuspension(error)).toBe(true);
       return null;
@@ -91,8 +93,10 @@ describe("CircuitBreaker", () => {
         subject.nowMs += 1;
         continue;
       }
-      const verdict = ({ F: "fails", S: "works", A: "answers", U: "unknown" } as const)[step.toUpperCase()]!;
-      expect([step, subject.call(verdict)]).toEqual([step, step === step.toUpperCase()]);
+      const outcome = ({ F: "failed", S: "succeeded", A: "answered", U: "no-evidence" } as const)[
+        step.toUpperCase()
+      ]!;
+      expect([step, subject.call(outcome)]).toEqual([step, step === step.toUpperCase()]);
     }
     expect([subject.breaker.state, subject.told.join(" ")]).toEqual([state as never, told]);
     expect(subject.breaker.isPassable).toBe(state !== "open");
@@ -101,7 +105,7 @@ describe("CircuitBreaker", () => {
 
   test("tells how many failed, until when, and with what; and again after a trial", () => {
     const subject = new Subject();
-    for (subject.nowMs = 5; subject.nowMs <= 15; subject.nowMs += 5) subject.call("fails");
+    for (subject.nowMs = 5; subject.nowMs <= 15; subject.nowMs += 5) subject.call("failed");
     subject.nowMs = 15;
     const opened = { kind: "opened", isFirst: true, failures: 3 } as const;
     expect(subject.changes).toEqual([
@@ -109,7 +113,7 @@ describe("CircuitBreaker", () => {
     ]);
     expect(subject.breaker.retryAtMs).toBe(15 + COOLDOWN_MS);
     subject.nowMs = 100_000;
-    subject.call("fails");
+    subject.call("failed");
     expect(subject.changes[1]).toEqual({
       ...opened,
       isFirst: false,
@@ -121,7 +125,7 @@ describe("CircuitBreaker", () => {
 
   test("refuses with what happened, when the next is tried, and that trying again helps", () => {
     const subject = new Subject();
-    for (let call = 0; call < 3; call++) subject.call("fails");
+    for (let call = 0; call < 3; call++) subject.call("failed");
     subject.nowMs = 17_500;
     const refusal = refusalOf(subject.breaker);
     expect(refusal.message).toBe(
@@ -131,40 +135,40 @@ describe("CircuitBreaker", () => {
     expect([refusal.code, refusal.retryable, refusal.exitCode]).toEqual(["storage", true, 4]);
     expect([refusal.hint, refusal.context["circuit"]]).toEqual([expect.stringContaining("disk"), "open"]);
     subject.nowMs = COOLDOWN_MS;
-    subject.breaker.pass();
+    subject.breaker.admit();
     expect(refusalOf(subject.breaker).message).toContain("one is being tried now");
   });
 
   test("lets one trial pass at a time, however long it takes", () => {
     const subject = new Subject();
-    for (let call = 0; call < 3; call++) subject.call("fails");
+    for (let call = 0; call < 3; call++) subject.call("failed");
     subject.nowMs += COOLDOWN_MS;
-    const trial = subject.passageOrNull()!;
+    const trial = subject.admittedOrNull()!;
     expect(trial.isTrial).toBe(true);
     subject.nowMs += 10 * COOLDOWN_MS;
-    expect([subject.passageOrNull(), subject.breaker.isPassable, subject.breaker.retryAtMs]).toEqual([
+    expect([subject.admittedOrNull(), subject.breaker.isPassable, subject.breaker.retryAtMs]).toEqual([
       null,
       false,
       null,
     ]);
-    subject.breaker.settle(trial, "unknown");
+    subject.breaker.settle(trial, "no-evidence");
     expect([subject.breaker.isPassable, subject.breaker.state]).toEqual([true, "half-open"]);
-    const next = subject.passageOrNull()!;
-    subject.breaker.settle(next, "works");
-    subject.breaker.settle(trial, "fails");
+    const next = subject.admittedOrNull()!;
+    subject.breaker.settle(next, "succeeded");
+    subject.breaker.settle(trial, "failed");
     expect([subject.breaker.state, subject.told]).toEqual(["closed", ["opened", "closed"]]);
   });
 
-  test("hurry ends a cooldown, and nothing else", () => {
+  test("endCooldown ends a cooldown, and nothing else", () => {
     const subject = new Subject();
-    subject.breaker.hurry();
-    for (let call = 0; call < 3; call++) expect(subject.call("fails")).toBe(true);
+    subject.breaker.endCooldown();
+    for (let call = 0; call < 3; call++) expect(subject.call("failed")).toBe(true);
     subject.nowMs += 1;
-    subject.breaker.hurry();
-    const trial = subject.passageOrNull()!;
-    subject.breaker.hurry();
-    expect([trial.isTrial, subject.passageOrNull()]).toEqual([true, null]);
-    subject.breaker.settle(trial, "fails");
+    subject.breaker.endCooldown();
+    const trial = subject.admittedOrNull()!;
+    subject.breaker.endCooldown();
+    expect([trial.isTrial, subject.admittedOrNull()]).toEqual([true, null]);
+    subject.breaker.settle(trial, "failed");
     expect([subject.breaker.state, subject.breaker.retryAtMs]).toEqual(["open", 1 + COOLDOWN_MS]);
   });
 
@@ -172,60 +176,60 @@ describe("CircuitBreaker", () => {
     const subject = new Subject();
     for (let round = 1; round <= 3; round++) {
       expect(subject.breaker.state).toBe("closed");
-      const side = Array.from({ length: 5 }, () => subject.passageOrNull()!);
-      for (const passage of side) subject.breaker.settle(passage, "fails", new Error("no"));
+      const side = Array.from({ length: 5 }, () => subject.admittedOrNull()!);
+      for (const call of side) subject.breaker.settle(call, "failed", new Error("no"));
     }
     expect(subject.changes.map((change) => change.kind === "opened" && change.failures)).toEqual([3]);
   });
 
   test("does not count calls that began before it opened, or the same call twice", () => {
     const subject = new Subject();
-    const [early, twice] = [subject.passageOrNull()!, subject.passageOrNull()!];
-    for (let time = 0; time < 5; time++) subject.breaker.settle(twice, "fails");
+    const [early, twice] = [subject.admittedOrNull()!, subject.admittedOrNull()!];
+    for (let time = 0; time < 5; time++) subject.breaker.settle(twice, "failed");
     expect(subject.breaker.state).toBe("closed");
-    subject.call("fails");
-    subject.call("fails");
-    subject.breaker.settle(early, "works");
+    subject.call("failed");
+    subject.call("failed");
+    subject.breaker.settle(early, "succeeded");
     expect([subject.breaker.state, subject.told]).toEqual(["open", ["opened"]]);
   });
 
   test("without a policy never opens", () => {
     const subject = new Subject(null);
-    for (let call = 0; call < 1_000; call++) expect(subject.call("fails")).toBe(true);
+    for (let call = 0; call < 1_000; call++) expect(subject.call("failed")).toBe(true);
     expect([subject.breaker.state, subject.told, subject.breaker.retryAtMs]).toEqual(["closed", [], null]);
   });
 });
 
 function refusalOf(breaker: CircuitBreaker): WalrustError {
   try {
-    breaker.pass();
+    breaker.admit();
   } catch (error) {
     if (error instanceof WalrustError) return error;
   }
   throw new Error("it was let through");
 }
 
-describe("verdictOf", () => {
+describe("outcomeOfError", () => {
   const refused = (code: ErrorCode, status: number) => new WalrustError(code, "no", { context: { status } });
   const later = (code: ErrorCode) => new WalrustError(code, "later", { retryable: true });
-  const table: [string, unknown, Verdict][] = [
-    ["a retryable storage error", later("storage"), "fails"],
-    ["keys that cannot be had for now", later("auth"), "fails"],
-    ["401", refused("auth", 401), "works"],
-    ["403", refused("auth", 403), "works"],
-    ["400", refused("storage", 400), "works"],
-    ["501", refused("storage", 501), "works"],
-    ["not-found", new WalrustError("not-found", "no"), "works"],
-    ["precondition", new WalrustError("precondition", "no"), "works"],
-    ["missing-bucket", new WalrustError("missing-bucket", "no"), "works"],
-    ["no keys anywhere", new WalrustError("auth", "no"), "unknown"],
-    ["a full disk", new WalrustError("storage", "no"), "unknown"],
-    ["a busy database", later("database-busy"), "unknown"],
-    ["a damaged object", new WalrustError("integrity", "no"), "unknown"],
-    ["an abort", new DOMException("stopped", "AbortError"), "unknown"],
-    ["a bug", new TypeError("undefined is not a function"), "unknown"],
+  const table: [string, unknown, CallOutcome][] = [
+    ["a retryable storage error", later("storage"), "failed"],
+    ["keys that cannot be had for now", later("auth"), "failed"],
+    ["401", refused("auth", 401), "succeeded"],
+    ["403", refused("auth", 403), "succeeded"],
+    ["400", refused("storage", 400), "succeeded"],
+    ["501", refused("storage", 501), "succeeded"],
+    ["not-found", new WalrustError("not-found", "no"), "succeeded"],
+    ["precondition", new WalrustError("precondition", "no"), "succeeded"],
+    ["missing-bucket", new WalrustError("missing-bucket", "no"), "succeeded"],
+    ["no keys anywhere", new WalrustError("auth", "no"), "no-evidence"],
+    ["a full disk", new WalrustError("storage", "no"), "no-evidence"],
+    ["a busy database", later("database-busy"), "no-evidence"],
+    ["a damaged object", new WalrustError("integrity", "no"), "no-evidence"],
+    ["an abort", new DOMException("stopped", "AbortError"), "no-evidence"],
+    ["a bug", new TypeError("undefined is not a function"), "no-evidence"],
   ];
-  test.each(table)("takes %s", (_, error, verdict) => expect(verdictOf(error)).toBe(verdict));
+  test.each(table)("takes %s", (_, error, outcome) => expect(outcomeOfError(error)).toBe(outcome));
 });
 
 /** What happens next in a random run: calls begin and end in any order while time passes. */
@@ -234,7 +238,7 @@ const anyStep = fc.oneof(
   fc.record({
     kind: fc.constant("end" as const),
     index: fc.nat(20),
-    verdict: fc.constantFrom<Verdict>("works", "fails", "fails", "unknown"),
+    outcome: fc.constantFrom<CallOutcome>("succeeded", "failed", "failed", "no-evidence"),
   }),
   fc.record({ kind: fc.constant("wait" as const), ms: fc.integer({ min: 0, max: 150 }) }),
 );
@@ -248,33 +252,33 @@ test("CircuitBreaker keeps its invariants whatever the order of successes, failu
       // The model: failures in a row among the calls of this era, and when it was opened.
       let row = 0;
       let openedMs: number | null = null;
-      const calls: Passage[] = [];
+      const calls: AdmittedCall[] = [];
       // What began before a change says nothing about what comes after it.
-      const stale = new Set<Passage>();
+      const stale = new Set<AdmittedCall>();
       // What overlaps with a failure that was counted says the same.
-      const overlapping = new Set<Passage>();
+      const overlapping = new Set<AdmittedCall>();
       for (const step of steps) {
         if (step.kind === "wait") subject.nowMs += step.ms;
         else if (step.kind === "begin") {
           const trials = calls.filter((call) => call.isTrial && !stale.has(call)).length;
           const isOver = openedMs !== null && subject.nowMs - openedMs >= cooldownMs;
-          const passage = subject.passageOrNull();
-          expect(passage !== null).toBe(openedMs === null || (isOver && trials === 0));
-          if (passage === null) continue;
-          expect(passage.isTrial).toBe(openedMs !== null);
-          calls.push(passage);
+          const call = subject.admittedOrNull();
+          expect(call !== null).toBe(openedMs === null || (isOver && trials === 0));
+          if (call === null) continue;
+          expect(call.isTrial).toBe(openedMs !== null);
+          calls.push(call);
         } else {
-          const [passage] = calls.splice(step.index, 1);
-          if (passage === undefined) continue;
-          breaker.settle(passage, step.verdict, new Error("no"));
-          if (stale.has(passage) || step.verdict === "unknown") continue;
-          if (step.verdict === "fails" && overlapping.has(passage)) continue;
-          if (step.verdict === "fails") for (const call of calls) overlapping.add(call);
-          row = step.verdict === "works" ? 0 : row + 1;
-          const opens = step.verdict === "fails" && (passage.isTrial || row >= threshold);
+          const [call] = calls.splice(step.index, 1);
+          if (call === undefined) continue;
+          breaker.settle(call, step.outcome, new Error("no"));
+          if (stale.has(call) || step.outcome === "no-evidence") continue;
+          if (step.outcome === "failed" && overlapping.has(call)) continue;
+          if (step.outcome === "failed") for (const call of calls) overlapping.add(call);
+          row = step.outcome === "succeeded" ? 0 : row + 1;
+          const opens = step.outcome === "failed" && (call.isTrial || row >= threshold);
           const wasOpen = openedMs !== null;
           if (opens) openedMs = subject.nowMs;
-          else if (step.verdict === "works") openedMs = null;
+          else if (step.outcome === "succeeded") openedMs = null;
           if (opens || wasOpen !== (openedMs !== null)) for (const call of calls) stale.add(call);
         }
         const isOver = openedMs !== null && subject.nowMs - openedMs >= cooldownMs;

@@ -4,6 +4,8 @@
  */
 import { WalrustError } from "../../../src/errors.ts";
 import type {
+  CallOptions,
+  GetOptions,
   KeptKey,
   ListOptions,
   ObjectBody,
@@ -62,11 +64,11 @@ export class FaultyStore implements ObjectStore {
     return this.#run("put", key, options.signal, () => this.inner.put(key, body, options));
   }
 
-  get(key: string, options: Parameters<ObjectStore["get"]>[1] = {}): Promise<ObjectBody> {
+  get(key: string, options: GetOptions = {}): Promise<ObjectBody> {
     return this.#run("get", key, options.signal, () => this.inner.get(key, options));
   }
 
-  head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+  head(key: string, options: CallOptions = {}): Promise<ObjectHead> {
     return this.#run("head", key, options.signal, () => this.inner.head(key, options));
   }
 
@@ -76,16 +78,16 @@ export class FaultyStore implements ObjectStore {
     yield* this.inner.list(prefix, options);
   }
 
-  listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+  listFolders(prefix: string, options: CallOptions = {}): Promise<string[]> {
     return this.#run("listFolders", prefix, options.signal, () => this.inner.listFolders(prefix, options));
   }
 
-  delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<readonly KeptKey[]> {
+  delete(keys: readonly string[], options: CallOptions = {}): Promise<readonly KeptKey[]> {
     return this.#run("delete", keys.join(" "), options.signal, () => this.inner.delete(keys, options));
   }
 
-  probe(key: string): Promise<StoreCapabilities> {
-    return this.inner.probe(key);
+  probe(key: string, options: CallOptions = {}): Promise<StoreCapabilities> {
+    return this.inner.probe(key, options);
   }
 
   close(): Promise<void> {

@@ -16,7 +16,8 @@ import {
   compareKeys,
 } from "../../../src/storage/contract/object-rules.ts";
 import type {
-  ByteRange,
+  CallOptions,
+  GetOptions,
   KeptKey,
   ListOptions,
   ObjectBody,
@@ -75,13 +76,13 @@ export class MemoryStore implements ObjectStore {
     this.#entries.set(key, { bytes, metadata: { ...options.metadata }, modifiedMs });
   }
 
-  async get(key: string, options: { range?: ByteRange; signal?: AbortSignal } = {}): Promise<ObjectBody> {
+  async get(key: string, options: GetOptions = {}): Promise<ObjectBody> {
     const entry = this.#entryOf(key, options.signal);
     const { offset, length } = clampRange(options.range, entry.bytes.byteLength);
     return objectBodyOfBytes(headOf(key, entry), entry.bytes.slice(offset, offset + length));
   }
 
-  async head(key: string, options: { signal?: AbortSignal } = {}): Promise<ObjectHead> {
+  async head(key: string, options: CallOptions = {}): Promise<ObjectHead> {
     return headOf(key, this.#entryOf(key, options.signal));
   }
 
@@ -97,7 +98,7 @@ export class MemoryStore implements ObjectStore {
     }
   }
 
-  async listFolders(prefix: string, options: { signal?: AbortSignal } = {}): Promise<string[]> {
+  async listFolders(prefix: string, options: CallOptions = {}): Promise<string[]> {
     assertFolderPrefix(prefix);
     this.#assertUsable(options.signal);
     const folders = new Set<string>();
@@ -108,7 +109,7 @@ export class MemoryStore implements ObjectStore {
     return [...folders];
   }
 
-  async delete(keys: readonly string[], options: { signal?: AbortSignal } = {}): Promise<KeptKey[]> {
+  async delete(keys: readonly string[], options: CallOptions = {}): Promise<KeptKey[]> {
     for (const key of keys) assertObjectKey(key);
     this.#assertUsable(options.signal);
     for (const key of keys) this.#entries.delete(key);
