@@ -85,12 +85,15 @@ function verbText(verb: Verb): string {
   const own = specs.filter((spec) => !spec.isHidden && spec.flag !== undefined && !isStoreSetting(spec));
   const shown = isSetting ? own.filter((spec) => spec.key === undefined) : own;
   const settings = isSetting ? "Takes every flag of the [configuration](../config/README.md#settings)." : "";
-  const codes = exitCodes.map(([exit, meaning]) => `${exit} ${meaning}`).join(" · ");
   const parts = [
-    `**\`walrust ${name} ${usage}\`**: ${uncapitalized(summary)}.`,
+    `#### ${name}`,
+    `\`walrust ${name} ${usage}\`: ${uncapitalized(summary)}.`,
     settings,
     shown.length === 0 ? "" : flagTable(shown),
-    `Exit codes: ${codes}.`,
+    table(
+      ["exit", "meaning"],
+      exitCodes.map(([exit, meaning]) => [`${exit}`, meaning]),
+    ),
   ];
   return parts.filter((part) => part !== "").join("\n\n");
 }
