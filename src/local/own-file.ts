@@ -122,13 +122,10 @@ export function writeWhole(fd: number, bytes: Uint8Array): void {
   for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
 }
 
-/** Sockets of earlier versions, which served requests from the state folder. */
-const OLD_SOCKET_NAME = /^(walrust|watch)-\d+\.sock$/;
-
-/** Removes what processes that were killed left in a folder of ours: temporary files, and sockets. */
+/** Removes the temporary files that killed processes left in a folder of ours. */
 export function sweepTemps(folder: string): void {
   for (const name of readdirSync(folder)) {
-    if (!name.endsWith(".tmp") && !OLD_SOCKET_NAME.test(name)) continue;
+    if (!name.endsWith(".tmp")) continue;
     try {
       unlinkSync(join(folder, name));
     } catch (error) {

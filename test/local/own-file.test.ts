@@ -142,8 +142,7 @@ describe("createTemp", () => {
   test("sweepTemps removes what a process that was killed left, and nothing else", () => {
     const folder = tempFolder("own");
     closeSync(createTemp(join(folder, "pages.sum")).fd);
-    writeFileSync(join(folder, "state.json.tmp"), "of an earlier version");
-    writeFileSync(join(folder, "walrust-4711.sock"), "a socket of an earlier version");
+    writeFileSync(join(folder, "state.json.tmp"), "half written");
     writeFileSync(join(folder, "state.json"), "kept");
     mkdirSync(join(folder, "a.tmp"));
     sweepTemps(folder);

@@ -8,8 +8,8 @@
  *
  * Invariants: every connection is counted from before it opens until after it has closed; every raw
  * descriptor on a database or -shm is closed through `closeDescriptor` alone. A host process that has SQLite
- * connections which are not counted here would lose their locks: that is why the library runs `watch` in a
- * child process.
+ * connections which are not counted here would lose their locks. The library (index.ts) therefore exports
+ * nothing that opens a live database.
  */
 import { closeSync, fstatSync, readSync, statSync } from "node:fs";
 import { hasCode, systemCode, WalrustError } from "../../errors.ts";

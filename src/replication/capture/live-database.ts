@@ -1,7 +1,6 @@
 /**
- * One watched database while it is attached: its pin, its persisted position and what is known since the last
- * look. A plain record: the functions of this folder work on it, one at a time (`busy` says that one is at
- * it).
+ * One watched database while it is attached: its pin, its persisted position, and what was learned since the
+ * last look. A plain record. The functions of this folder change it; their caller runs one at a time.
  */
 import type { AnyPin } from "../../database/pin/open-pin.ts";
 import type { ComparedContent } from "../../database/wal/own-wal.ts";

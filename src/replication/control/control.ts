@@ -3,12 +3,10 @@
  * for all its databases, in a folder that only its user can open (see runtime-folder.ts). Its path stands in
  * the file `watch.socket` of each state folder, and in files of that folder for each path and each name.
  *
- * Protocol: the client sends one JSON document and a newline, the server answers one JSON document and a
- * newline and closes. To a request that says `"acknowledge": true` it sends a line before that, at once,
- * however long the answer takes: `{"ok":true,"accepted":true}`. A client that hears nothing knows by it that
- * the process hangs. One that does not ask for the line does not get it, and the name of the socket
- * (`walrust-PID-….sock`) tells whose server sends it: one of earlier versions (`watch-PID.sock`) is waited
- * for.
+ * Protocol: the client sends one JSON document and a newline. The server acknowledges the request at once
+ * with the line `{"ok":true,"accepted":true}`, then answers with one JSON document and a newline, and closes.
+ * A client that receives no acknowledgement knows that the process hangs, and reports its id, which is part
+ * of the socket's name (`walrust-PID-….sock`).
  *
  * Only our user can ask, and be asked: the socket has mode 0600, and a client asks none that another user
  * owns. A file left by a process that was killed leads to a socket nobody answers, which is the same as no
@@ -52,8 +50,6 @@ export interface ControlRequest {
   /** For compact: what of retention is other than the watch has it, and whether to do it. */
   readonly retention?: Partial<RetentionPolicy>;
   readonly force?: boolean;
-  /** Whether a line that the request was heard is sent before the answer. */
-  readonly acknowledge?: boolean;
 }
 
 /** Who asks: for how long it waits is in its hands. */
@@ -281,7 +277,7 @@ async function answerTo(
     if (!VERBS.some((verb) => verb === request.verb)) {
       throw new WalrustError("usage", `Unknown request ${JSON.stringify(request.verb)}`);
     }
-    if (request.acknowledge === true) acknowledge();
+    acknowledge();
     return { ok: true, result: await handle(request) };
   } catch (error) {
     const { code, message, hint } = asWalrustError(error);
@@ -374,11 +370,11 @@ export function announcedPaths(folders: RuntimeFolders): string[] {
   return paths;
 }
 
-/** Whether it is a socket that our user made: another's answers would be lies. */
+/** Whether this is the socket of a watch of our user: another user's answers would be lies. */
 function isOwnSocket(path: string): boolean {
   try {
     const stats = lstatSync(path);
-    return stats.isSocket() && stats.uid === ownUid();
+    return SOCKET_NAME.test(basename(path)) && stats.isSocket() && stats.uid === ownUid();
   } catch {
     // It went with its watch.
     return false;
@@ -392,7 +388,7 @@ async function askOrNull(
 ): Promise<unknown | null> {
   const path = announcedOrNull(announcement);
   if (path === null || !isOwnSocket(path)) return null;
-  const text = await exchange(path, `${JSON.stringify({ ...request, acknowledge: true })}\n`, asker);
+  const text = await exchange(path, `${JSON.stringify(request)}\n`, asker);
   if (text === null) return null;
   const answer = answerIn(text);
   if (answer.ok) return answer.result;
@@ -443,12 +439,9 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
   const leave = (): void => reject(goesOn());
   if (asker?.signal.aborted) leave();
   asker?.signal.addEventListener("abort", leave, { once: true });
-  const pid = acknowledgingPidOrNull(path);
-  if (asker !== undefined && pid !== null) {
-    void asker.env.sleep(ACKNOWLEDGE_LIMIT_MS, heard.signal).then(() => {
-      if (!heard.signal.aborted) reject(silent(pid));
-    });
-  }
+  void asker?.env.sleep(ACKNOWLEDGE_LIMIT_MS, heard.signal).then(() => {
+    if (!heard.signal.aborted) reject(silent(path));
+  });
   try {
     return await promise;
   } finally {
@@ -458,17 +451,12 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
   }
 }
 
-/** The process behind a socket whose name says that it acknowledges, or null. */
-function acknowledgingPidOrNull(path: string): number | null {
-  const [, pid] = /^walrust-(\d+)(?:-[0-9a-f]+)?\.sock$/.exec(basename(path)) ?? [];
-  return pid === undefined ? null : Number(pid);
-}
-
 function goesOn(): WalrustError {
   return new WalrustError("locked", "the running watch goes on with what it was asked for");
 }
 
-function silent(pid: number): WalrustError {
+function silent(path: string): WalrustError {
+  const pid = Number(SOCKET_NAME.exec(basename(path))?.[1]);
   return new WalrustError("locked", `The watch with pid ${pid} does not answer`, {
     hint: "It hangs or was stopped: let it go on (kill -CONT), or end it (kill -KILL) and try again",
     context: { pid },

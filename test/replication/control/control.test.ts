@@ -174,7 +174,7 @@ test("a request that comes byte by byte is one request, and what comes after it 
   const { server } = serve(async () => ++handled);
   const bytes = [...new TextEncoder().encode(`${JSON.stringify(SNAPSHOT)}\n`)];
   const answer = await exchange(server.path, ...bytes.map((byte) => new Uint8Array([byte])));
-  expect(JSON.parse(answer)).toEqual({ ok: true, result: 1 });
+  expect(answer).toBe('{"ok":true,"accepted":true}\n{"ok":true,"result":1}\n');
   server.close();
 });
 
@@ -200,7 +200,7 @@ test("a name beyond ASCII survives being cut anywhere", async () => {
   const cut = bytes.indexOf(0xc3) + 1;
   const answer = await exchange(server.path, bytes.slice(0, cut), bytes.slice(cut));
   server.close();
-  expect(JSON.parse(answer)).toEqual({ ok: true, result: "/dä" });
+  expect(JSON.parse(answer.trimEnd().split("\n").at(-1)!)).toEqual({ ok: true, result: "/dä" });
 });
 
 // Once: the line that was answered is found again in what has come so far.
