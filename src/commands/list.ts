@@ -4,7 +4,7 @@
 import { LIST_OPTIONS, PATIENCE_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { WalrustError } from "../errors.ts";
-import { oneLine } from "../format/terminal-text.ts";
+import { oneLine } from "../observability/terminal-text.ts";
 import { type InventoryEntry, type InventoryPoint, takeInventory } from "../recovery/plan/inventory.ts";
 import { ForeignLayoutError } from "../storage/bucket/foreign-layout.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";

@@ -8,10 +8,10 @@
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
-import { jsonLine } from "../format/terminal-text.ts";
 import type { HealthReport } from "./health.ts";
 import { PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 import { type HttpAnswer, type HttpRequest, hostName, listenHttp } from "./status-http.ts";
+import { jsonLine } from "./terminal-text.ts";
 
 const INDEX = "walrust\n/metrics  for Prometheus\n/health   as JSON: 200, or 503 when unhealthy\n";
 /** Between two tries to get the port: another walrust may end. */

@@ -5,7 +5,7 @@ import { durationText } from "../../config/settings/option-text.ts";
 import { DISCOVERY_INTERVAL_MS } from "../../discovery/repeated-discovery.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
 import { MONTH_HOURS } from "../../forecast/steady-stock.ts";
-import { oneLine } from "../../format/terminal-text.ts";
+import { oneLine } from "../../observability/terminal-text.ts";
 import type { DatabaseOptions } from "../../replication/context/database-options.ts";
 import type { MaintenanceOptions } from "../../replication/context/policies.ts";
 import { formatBytes } from "../shared/output.ts";

@@ -6,11 +6,11 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseFinder } from "../../discovery/finder.ts";
-import { oneLine } from "../../format/terminal-text.ts";
 import { readOwnOrNull } from "../../local/own-file.ts";
 import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts";
 import { readState } from "../../local/state.ts";
 import { DATABASE_PATH_FILE } from "../../local/state-folder.ts";
+import { oneLine } from "../../observability/terminal-text.ts";
 import { announcedPaths, socketPathOrNull } from "../../replication/control/control.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { storeSettings } from "./open-destination.ts";

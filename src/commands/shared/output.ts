@@ -4,7 +4,7 @@
 import { createConsola, type LogObject } from "consola";
 import type { Log, LogFields, LogLevel } from "../../env.ts";
 import type { WalrustError } from "../../errors.ts";
-import { jsonLine, oneLine } from "../../format/terminal-text.ts";
+import { jsonLine, oneLine } from "../../observability/terminal-text.ts";
 import { OutputChannel } from "./output-channel.ts";
 
 const CONSOLA_LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };

@@ -1,6 +1,6 @@
 /** Text for terminals: every unsafe character is shown as an escape, everything else stays as it is. */
 import { describe, expect, test } from "bun:test";
-import { jsonLine, oneLine } from "../../src/format/terminal-text.ts";
+import { jsonLine, oneLine } from "../../src/observability/terminal-text.ts";
 
 const UNSAFE_RANGES = [
   [0, 0x1f],
