@@ -5,7 +5,7 @@ import { WATCH_GROUPS } from "../config/settings/options.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import type { Log } from "../env.ts";
 import { stateHomeOf } from "../local/places.ts";
-import { sweepStateHome } from "../local/state-sweep.ts";
+import { sweepStateHome } from "../local/state-home.ts";
 import { verifyDatabase } from "../recovery/verify/verify-database.ts";
 import { Conditions } from "../replication/context/conditions.ts";
 import type { Validation, WatchEvent } from "../replication/context/watch-events.ts";

@@ -4,7 +4,7 @@
 import { basename, dirname, join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { makeOwnFolder } from "./folder-trust.ts";
-import { closeFolderToOthers, replaceOwn, sweepTemps } from "./own-file.ts";
+import { closeFolderToOthers, readOwnOrNull, replaceOwn, sweepTemps } from "./own-file.ts";
 
 /** Paths of a database's local files. */
 export interface StateFolder {
@@ -16,8 +16,18 @@ export interface StateFolder {
   readonly chosen?: readonly string[];
 }
 
-/** In a folder of the state home: the real path of the database that it belongs to. */
-export const DATABASE_PATH_FILE = "database";
+/** File in a folder of the state home: the real path of the database that the folder belongs to. */
+const DATABASE_PATH_FILE = "database";
+/** Twice the longest path of Linux. */
+const PATH_SIZE_MAX = 8_192;
+
+/**
+ * The real path of the database that a folder of the state home belongs to, or null.
+ * @throws WalrustError when the file cannot be trusted
+ */
+export function readDatabasePathOrNull(folder: string): string | null {
+  return readOwnOrNull(join(folder, DATABASE_PATH_FILE), PATH_SIZE_MAX)?.trimEnd() ?? null;
+}
 
 /** The files in `folder`. @param spoolFolder where captured files wait, if not in `folder` itself */
 export function stateFolderAt(folder: string, spoolFolder?: string): StateFolder {

@@ -1,62 +1,69 @@
 /**
- * Where a local state was written: tells a state that was copied, with its database, to another folder or
- * another machine from one that is where it always was. Two that continue one state would write two histories
- * under one writer id.
- *
- * A copy if and only if
- *   1. the state folder has another inode (a folder that is renamed keeps it), or
- *   2. this is the same run of the same kernel, and the folder lies on another device, or
- *   3. this is another run of a kernel, and the machine id is another.
- * Device numbers may change with a reboot, and a container has no machine id, or a new one each time, while
- * its volumes stay: so 2 and 3 count only where they are sure. The host name is never asked, for a
- * container's is random. What no rule sees, such as a disk cloned with its machine id, is found by the
- * uploader.
+ * The state home: one folder for each database whose own folder does not belong to us. A folder beside a
+ * database is deleted together with the database; a folder here is swept after a month, so that a tenant who
+ * creates and deletes databases does not fill the disk.
  */
-import { readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { readDatabasePathOrNull, stateFolderAt } from "./state-folder.ts";
 
-/** What tells one place from another; null where the system does not say. */
-export interface StateHome {
-  readonly machine: string | null;
-  /** Id of the kernel's run, new with each boot. */
-  readonly boot: string | null;
-  readonly device: string;
-  readonly inode: string;
+const UNUSED_MS = 30 * 24 * 3_600_000;
+const FOLDERS_MAX = 100_000;
+
+/** The real paths of the databases that have a folder in the state home. */
+export function databasePathsIn(stateHome: string): string[] {
+  return namesIn(stateHome).flatMap((name) => {
+    try {
+      const path = readDatabasePathOrNull(join(stateHome, name));
+      return path === null ? [] : [path];
+    } catch {
+      // A folder that does not belong to us.
+      return [];
+    }
+  });
 }
 
-let kernel: Pick<StateHome, "machine" | "boot"> | null = null;
-
-/** Where a folder lies. */
-export function homeOf(folder: string): StateHome {
-  kernel ??= {
-    machine: lineOrNull("/etc/machine-id"),
-    boot: lineOrNull("/proc/sys/kernel/random/boot_id"),
-  };
-  const { dev, ino } = statSync(folder, { bigint: true });
-  return { ...kernel, device: String(dev), inode: String(ino) };
+/**
+ * Removes each folder whose database is gone, whose state was not written for a month, and that holds no
+ * captured file waiting for its upload.
+ * @param nowMs wall clock, as file times are
+ * @returns the folders that were removed
+ */
+export function sweepStateHome(stateHome: string, nowMs: number): string[] {
+  return namesIn(stateHome)
+    .slice(0, FOLDERS_MAX)
+    .map((name) => join(stateHome, name))
+    .filter((folder) => isForgotten(folder, nowMs))
+    .filter((folder) => isRemoved(folder));
 }
 
-/** Whether what was written at `home` is, where it is found now, a copy of it. */
-export function isCopied(home: StateHome, now: StateHome): boolean {
-  if (home.inode !== now.inode) return true;
-  if (home.boot !== null && home.boot === now.boot) return home.device !== now.device;
-  return home.machine !== null && now.machine !== null && home.machine !== now.machine;
-}
-
-/** Checks the shape of a parsed home. @throws Error when it has another */
-export function parseHome(value: unknown): StateHome {
-  const { machine, boot, device, inode } = Object(value) as Record<string, unknown>;
-  const isId = (id: unknown): id is string | null => id === null || typeof id === "string";
-  const isPlace = typeof device === "string" && typeof inode === "string";
-  if (!isPlace || !isId(machine) || !isId(boot)) throw new Error("home is malformed");
-  return { machine, boot, device, inode };
-}
-
-function lineOrNull(path: string): string | null {
+function isForgotten(folder: string, nowMs: number): boolean {
   try {
-    const line = readFileSync(path, "utf8").trim();
-    return line === "" || line === "uninitialized" ? null : line;
+    const path = readDatabasePathOrNull(folder);
+    if (path === null || existsSync(path)) return false;
+    const { statePath, spoolFolder } = stateFolderAt(folder);
+    const { mtimeMs } = statSync(existsSync(statePath) ? statePath : folder);
+    return nowMs - mtimeMs > UNUSED_MS && !namesIn(spoolFolder).some((name) => name.endsWith(".ltx"));
   } catch {
-    // Not a Linux, or a container without it: the other rules tell.
-    return null;
+    // The folder does not belong to us, or is being removed.
+    return false;
+  }
+}
+
+function isRemoved(folder: string): boolean {
+  try {
+    rmSync(folder, { recursive: true });
+    return true;
+  } catch {
+    // The next start tries again.
+    return false;
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
   }
 }

@@ -18,7 +18,7 @@ import { crc64 } from "../format/crc64.ts";
 import { type Checksum, isTimeMs, type Txid } from "../format/types.ts";
 import { readOwnOrNull, replaceOwn } from "./own-file.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { homeOf, isCopied, parseHome } from "./state-home.ts";
+import { isCopied, originOf, parseOrigin } from "./state-origin.ts";
 
 const STATE_FORMAT = 1;
 /** A state has some 700 bytes and the name of its destination. */
@@ -131,8 +131,8 @@ export function readState(paths: Pick<StateFolder, "folder" | "statePath">): Sta
     const value: Record<string, unknown> = JSON.parse(body);
     const state = parseState(value);
     // Older versions did not say where they wrote it.
-    const home = value["home"] === undefined ? null : parseHome(value["home"]);
-    const isCopy = home !== null && isCopied(home, homeOf(paths.folder));
+    const home = value["home"] === undefined ? null : parseOrigin(value["home"]);
+    const isCopy = home !== null && isCopied(home, originOf(paths.folder));
     return isCopy ? { kind: "state", state, isCopy } : { kind: "state", state };
   } catch (error) {
     return { kind: "lost", reason: `state.json: ${String(error)}` };
@@ -146,7 +146,7 @@ export function writeState(paths: StateFolder, state: DatabaseState): void {
       format: STATE_FORMAT,
       ...state,
       checksum: state.checksum.toString(16).padStart(16, "0"),
-      home: homeOf(paths.folder),
+      home: originOf(paths.folder),
     });
     replaceOwn(paths.statePath, `${body}\n${checksumLine(body)}\n`);
   } catch (error) {

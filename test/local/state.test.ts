@@ -16,7 +16,7 @@ import { crc64 } from "../../src/format/crc64.ts";
 import { type Checksum, TXID_MAX, type Txid } from "../../src/format/types.ts";
 import { type DatabaseState, readState, writeState } from "../../src/local/state.ts";
 import { createStateFolder, type StateFolder, stateFolderOf } from "../../src/local/state-folder.ts";
-import { isCopied, type StateHome } from "../../src/local/state-home.ts";
+import { isCopied, type StateOrigin } from "../../src/local/state-origin.ts";
 import { blockReplacing } from "../support/blocked-path.ts";
 import { copyFolderOf, editState } from "../support/histories/copied-folder.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -210,8 +210,8 @@ describe("readState of a state that lies elsewhere now", () => {
 });
 
 describe("isCopied", () => {
-  const HOME: StateHome = { machine: "m", boot: "b", device: "1", inode: "2" };
-  const CASES: readonly [what: string, now: Partial<StateHome>, isCopy: boolean][] = [
+  const HOME: StateOrigin = { machine: "m", boot: "b", device: "1", inode: "2" };
+  const CASES: readonly [what: string, now: Partial<StateOrigin>, isCopy: boolean][] = [
     ["a restart", {}, false],
     ["another folder", { inode: "3" }, true],
     ["another device in the same boot", { device: "9" }, true],

@@ -3,20 +3,15 @@
  * that has it. The databases are those of walrust.toml, those with a folder in the state home, and those that
  * a watch of this user has announced.
  */
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { DatabaseFinder } from "../../discovery/finder.ts";
-import { readOwnOrNull } from "../../local/own-file.ts";
 import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts";
 import { readState } from "../../local/state.ts";
-import { DATABASE_PATH_FILE } from "../../local/state-folder.ts";
+import { databasePathsIn } from "../../local/state-home.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
 import { announcedPaths, socketPathOrNull } from "../../replication/control/control.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { storeSettings } from "./open-destination.ts";
 import type { Invocation } from "./verb.ts";
-
-const PATH_SIZE_MAX = 8_192;
 
 /** One database on this machine, as `--json` prints it. */
 export interface LocalDatabase {
@@ -46,7 +41,7 @@ export async function findLocal(invocation: Invocation, name: string | null): Pr
   const folders = runtimeFolders(invocation);
   const stateHome = stateHomeOf(places.choice);
   const named = await configuredNames(invocation, places);
-  const paths = new Set([...named.keys(), ...pathsOfHome(stateHome), ...announcedPaths(folders)]);
+  const paths = new Set([...named.keys(), ...databasePathsIn(stateHome), ...announcedPaths(folders)]);
   const databases = [...paths].sort().map((path): LocalDatabase => {
     const reading = readState(places.of(path).paths);
     const state = reading.kind === "state" ? reading.state : null;
@@ -77,26 +72,6 @@ async function configuredNames(
   const options = { paths: [], file: sources.file, destination, places };
   const { databases } = await new DatabaseFinder(options, env).find();
   return new Map(databases.map(({ path, name }) => [path, name]));
-}
-
-/** The databases with a folder in the state home. */
-function pathsOfHome(stateHome: string): string[] {
-  let names: string[];
-  try {
-    names = readdirSync(stateHome);
-  } catch {
-    // Nothing was ever kept there.
-    return [];
-  }
-  return names.flatMap((name) => {
-    try {
-      const text = readOwnOrNull(join(stateHome, name, DATABASE_PATH_FILE), PATH_SIZE_MAX);
-      return text === null ? [] : [text.trimEnd()];
-    } catch {
-      // Not a folder of ours.
-      return [];
-    }
-  });
 }
 
 /** The same for people. */

@@ -1,8 +1,8 @@
-/** Which folders of the state home are removed, each rule once. */
+/** The folders of the state home: the databases they belong to, and each rule of removal once. */
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sweepStateHome } from "../../src/local/state-sweep.ts";
+import { databasePathsIn, sweepStateHome } from "../../src/local/state-home.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -32,4 +32,15 @@ test("sweepStateHome removes what is a month old, of no database, and has nothin
   expect(sweepStateHome(home, NOW_MS)).toEqual([gone]);
   expect([gone, ...kept].map(existsSync)).toEqual([false, true, true, true, true]);
   expect(sweepStateHome(join(home, "missing"), NOW_MS)).toEqual([]);
+});
+
+test("databasePathsIn names the database of each folder, and passes over what is no folder of ours", () => {
+  const home = tempFolder("home");
+  mkdirSync(join(home, "app"), { mode: 0o700 });
+  writeFileSync(join(home, "app", "database"), "/srv/app.db\n", { mode: 0o600 });
+  mkdirSync(join(home, "empty"), { mode: 0o700 });
+  mkdirSync(join(home, "odd", "database"), { recursive: true, mode: 0o700 });
+  writeFileSync(join(home, "a-file"), "x");
+  expect(databasePathsIn(home)).toEqual(["/srv/app.db"]);
+  expect(databasePathsIn(join(home, "missing"))).toEqual([]);
 });
