@@ -1,17 +1,16 @@
 /**
- * Finds the files that a path pattern names: the databases of hundreds of tenants, looked at every few
- * seconds.
+ * Finds the files that a glob matches: the databases of hundreds of tenants, every few seconds.
  *
- * The tree below the pattern's fixed folder is walked once for all alternatives of the pattern: every folder
- * carries the set of pattern segments that may come next, so it is read at most once and every file is found
- * at most once. A plain name costs one `stat` and no listing: `/var/lib/ * /app.db` (without the blanks)
- * lists `/var/lib` and nothing below it.
+ * The walk below the glob's fixed folder covers all alternatives of the pattern at once. Each folder carries
+ * the set of segments that may come next, so it is read at most once, and each file is found at most once. A
+ * plain name costs one `stat` and no listing: `/var/lib/ * /app.db` (without the blanks) lists `/var/lib` and
+ * nothing below it.
  *
  * Invariants:
- * 1. What cannot be looked into is an error or is reported, never "no match": a caller lets go of databases
- *    that are gone, and must not take a denied folder for an empty one.
- * 2. Only regular files are found, never SQLite's companions or what walrust itself leaves.
- * 3. `**` follows no symlinked folder, and every other segment takes one step down: the walk ends.
+ * 1. A folder that cannot be read is thrown or reported, never taken for an empty one: the caller stops
+ *    replicating databases that no glob matches any more.
+ * 2. Only regular files are found: neither SQLite's -wal, -shm and -journal nor the files of walrust itself.
+ * 3. The walk ends: `**` follows no symbolic link to a folder, and any other segment takes one step down.
  */
 import { type Dirent, lstatSync, readdirSync, type Stats, statSync } from "node:fs";
 import { escapeGlob, type GlobSegment, parseGlob, splitGlob } from "../config/glob-pattern.ts";
@@ -23,26 +22,26 @@ export { escapeGlob, hasGlob, splitGlob, unescapeGlob } from "../config/glob-pat
 const ENTRIES_MAX = 1_000_000;
 const ENTRIES_PER_TURN = 256;
 
-/** A file that a pattern names. */
+/** A file that a glob matches. */
 export interface GlobMatch {
-  /** Absolute, as matched: symlinks and `..` are not resolved. */
+  /** Absolute, as matched; symbolic links and `..` are not resolved. */
   readonly path: string;
-  /** The path below the pattern's fixed folder. */
+  /** The path below the glob's fixed folder. */
   readonly relative: string;
 }
 
 /**
- * Told once of each folder below the fixed one that cannot be looked into (or link that cannot be followed),
- * instead of ending the search.
+ * Receives, once, each folder below the fixed one that cannot be read, and each link that cannot be followed.
+ * The search then goes on.
  */
 export type OnUnreadable = (folder: string, error: WalrustError) => void;
 
 /**
- * Finds the regular files that a pattern names, sorted by path. A folder that is missing holds no match.
- * @param pattern the language of glob-pattern.ts; a relative one begins at the working directory
- * @param onUnreadable default: an error. What was known below such a folder is not gone, only not seen.
- * @throws WalrustError code "database" naming a folder that cannot be looked into, or when there is too much
- * to look at; "config" for a pattern with too many alternatives
+ * Finds the regular files that a glob matches, sorted by path. A missing folder holds no match.
+ * @param pattern in the language of glob-pattern.ts; a relative one begins at the working directory
+ * @param onUnreadable without it, an unreadable folder ends the search with an error
+ * @throws WalrustError code "database" naming a folder that cannot be read, or when the walk meets too many
+ * files; "config" for a pattern with too many alternatives
  */
 export async function expandGlob(
   pattern: string,
@@ -56,19 +55,19 @@ export async function expandGlob(
   return walk.run(parseGlob(rest).map((segments) => linkSteps(segments)));
 }
 
-/** A segment, and what must follow below it; null: the file itself. */
+/** A segment and the segment below it; null: the segment matches the file itself. */
 interface Step {
   readonly segment: GlobSegment;
   readonly next: Step | null;
 }
 
-/** A folder to look into, and what may come next there. */
+/** A folder to read, and the segments that may match in it. */
 interface Visit {
   readonly folder: string;
   readonly steps: readonly Step[];
 }
 
-/** What an entry of a folder is for the pattern. */
+/** The use of one entry of a folder: as a match, and as a folder on the way to matches. */
 interface Reach {
   isFile: boolean;
   readonly steps: Step[];
@@ -82,7 +81,7 @@ class GlobWalk {
   readonly #env: Pick<Env, "turn">;
   readonly #onUnreadable: OnUnreadable | undefined;
   readonly #open: Visit[] = [];
-  /** What has been reported. */
+  /** Folders and links that were reported. */
   readonly #unreadable = new Set<string>();
   readonly #matches: GlobMatch[] = [];
   #entryCount = 0;
@@ -97,12 +96,12 @@ class GlobWalk {
   async run(steps: readonly Step[]): Promise<GlobMatch[]> {
     this.#open.push({ folder: this.#fixed, steps });
     for (let visit = this.#open.pop(); visit !== undefined; visit = this.#open.pop()) {
-      await this.#look(visit);
+      await this.#read(visit);
     }
     return this.#matches.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
   }
 
-  async #look({ folder, steps }: Visit): Promise<void> {
+  async #read({ folder, steps }: Visit): Promise<void> {
     const reachable = withSkippedDeep(steps);
     const named = new Map<string, Reach>();
     for (const { segment, next } of reachable) {
@@ -119,7 +118,7 @@ class GlobWalk {
         this.#match(folder, entry, reachable, reach);
       }
     }
-    // What is not in the listing may exist all the same: `..`, other cases on some file systems.
+    // A name may exist without being listed: `..`, or another case on some file systems.
     for (const [name, reach] of named) {
       if (this.#isTurnDue()) await this.#env.turn();
       this.#arrive(folder, name, reach, "unknown");
@@ -145,16 +144,14 @@ class GlobWalk {
     this.#arrive(folder, name, reach, kind);
   }
 
-  /**
-   * Takes the file, or goes into the folder. `kind` "unknown" and "link" are looked at only if it matters.
-   */
+  /** Takes the file, or queues the folder. A kind "unknown" or "link" is resolved only where it matters. */
   #arrive(folder: string, name: string, reach: Reach, kind: EntryKind): void {
     const isFile = reach.isFile && !isLeftover(name);
     const isFolder = reach.steps.length > 0 && !isOwnFolder(name);
     if (!isFile && !isFolder) return;
     const path = below(folder, name);
     let found = kind;
-    // A folder on the way to something is not looked at: what is below it will be.
+    // An unknown folder on the way needs no stat: its entries will show whether it is one.
     if ((kind === "unknown" || kind === "link") && (isFile || kind === "link")) {
       const stats = this.#tryIn(folder, () => statSync(path), path);
       if (stats === null) return;
@@ -171,21 +168,21 @@ class GlobWalk {
   }
 
   /**
-   * Null when nothing is there, or when it was reported that `place` cannot be looked into.
-   * @param path what is followed, if it may be a link: one that leads to what is denied is itself the place
+   * Runs a file operation. Null: nothing is there, or the folder (or link) was reported as unreadable.
+   * @param path the path that the operation follows, if it may be a link: the report then names the link
    */
-  #tryIn<T>(folder: string, look: () => T, path?: string): T | null {
+  #tryIn<T>(folder: string, operation: () => T, path?: string): T | null {
     try {
-      return look();
+      return operation();
     } catch (cause) {
       const place = path !== undefined && isLink(path) ? path : folder;
       const code = systemCode(cause) ?? String(cause);
-      // ELOOP: a symlink to itself leads nowhere, like one whose target is missing.
+      // ELOOP: a symbolic link to itself leads nowhere, like one whose target is missing.
       if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return null;
       const error = new WalrustError("database", `Cannot look for databases at ${place}: ${code}`, {
         hint:
           code === "EACCES" || code === "EPERM"
-            ? `Let walrust's user read ${place} and the folders above it, or narrow ${this.#pattern}`
+            ? `Let the user of walrust read ${place} and the folders above it, or narrow ${this.#pattern}`
             : `Check the file system of ${place}`,
         context: { folder: place, code },
         retryable: true,
@@ -201,7 +198,7 @@ class GlobWalk {
   #isTurnDue(): boolean {
     this.#entryCount++;
     if (this.#entryCount > ENTRIES_MAX) {
-      throw new WalrustError("database", `${this.#pattern} looks at more than ${ENTRIES_MAX} files`, {
+      throw new WalrustError("database", `${this.#pattern} covers more than ${ENTRIES_MAX} files`, {
         hint: "Narrow the pattern: name the folders of the databases instead of **",
         context: { pattern: this.#pattern },
       });
@@ -216,7 +213,7 @@ function linkSteps(segments: readonly GlobSegment[]): Step {
   return step!;
 }
 
-/** The steps with, for each `**`, what follows it: any depth includes none. */
+/** The steps, and for each `**` also the step after it: any depth includes none. */
 function withSkippedDeep(steps: readonly Step[]): Set<Step> {
   const reachable = new Set(steps);
   for (const step of reachable)
@@ -242,31 +239,29 @@ function isLink(path: string): boolean {
 }
 
 function kindOf(entry: Dirent | Stats): EntryKind {
-  // A name that is not UTF-8 arrives with U+FFFD and leads nowhere: only a look tells.
+  // A name that is not UTF-8 arrives with U+FFFD and cannot be opened: only a stat shows the kind.
   if ("name" in entry && entry.name.includes("\uFFFD")) return "unknown";
   if (entry.isFile()) return "file";
   if (entry.isDirectory()) return "folder";
   if (entry.isSymbolicLink()) return "link";
   const isOther = entry.isSocket() || entry.isFIFO() || entry.isCharacterDevice() || entry.isBlockDevice();
-  // Some file systems do not say in a listing what an entry is.
+  // The listings of some file systems do not give the kind of an entry.
   return isOther ? "other" : "unknown";
 }
 
-/** The state folder of a database, in place or moved aside by a restore. */
+/** Whether this is the state folder of a database, in place or moved aside by a restore. */
 function isStateFolder(name: string): boolean {
   return /^\..+-walrust(\.pre-restore-.+)?$/s.test(name);
 }
 
-/**
- * A state folder, or the temporary folder of a `verify --restore` or `compact` with TMPDIR below the glob.
- */
+/** Whether this is a state folder, or a temporary folder of `verify --restore` or `compact`. */
 function isOwnFolder(name: string): boolean {
   return isStateFolder(name) || /^walrust-(verify|compact)-[0-9A-Za-z]{6}$/.test(name);
 }
 
 /**
- * Files that are no database to watch: SQLite's companions, what a restore moved aside or is building, the
- * state of a replica and the file its newer state is built as.
+ * Whether this file belongs to a database and is none itself: SQLite's -wal, -shm and -journal, a file that a
+ * restore moved aside or is building, and the files of a replica.
  */
 function isLeftover(name: string): boolean {
   return (

@@ -1,24 +1,26 @@
 /**
- * Whether a path of a database may be followed. A folder may belong to somebody who is not the database's
- * owner, and who could lay a link there to have another's database replicated, under a name of his own.
+ * Decides whether the path of a database may be followed. The folder may belong to another user, who could
+ * place a link there and have somebody else's database replicated under a name of their own.
  *
- * A symbolic link is followed if and only if its owner is our user, root, or the owner of what it leads to;
- * so is each link on the way to that. A file with more than one name is taken only from a folder whose owner
- * is our user, root or its own, and to which nobody else may write: a hard link has no owner that would tell.
+ * 1. A symbolic link is followed if and only if its owner is our user, root, or the owner of its target. The
+ *    rule holds for every link on the way.
+ * 2. A file with several names (hard links) is taken only from a folder whose owner is our user, root, or the
+ *    owner of the file, and to which nobody else may write. A hard link itself has no owner to check.
  */
 import { lstatSync, readlinkSync, type Stats, statSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { ownUid } from "../local/own-file.ts";
 
-/** As many as the system follows. */
+/** The most links that the system follows. */
 const LINKS_MAX = 40;
 const OTHERS_WRITE = 0o022;
 
 /**
- * Why somebody may have led us to another's file, or null.
- * @param path absolute, and there
- * @param realPath where it leads, and what is there
- * @throws the system's error when it is not there any more
+ * The reason not to follow a path, or null.
+ * @param path absolute
+ * @param realPath the path with all links resolved
+ * @param stats of the file at `realPath`
+ * @throws the system's error when the file is gone
  */
 export function linkDistrustOrNull(
   path: string,
@@ -30,16 +32,16 @@ export function linkDistrustOrNull(
   if (stats.nlink < 2) return null;
   const folder = statSync(dirname(realPath));
   if (!isNameUntrusted(stats, folder)) return null;
-  const what = `${realPath} is one of ${stats.nlink} names of a file of user ${stats.uid}`;
-  return `${what}, in a folder that others can change`;
+  const file = `${realPath} is one of ${stats.nlink} names of a file of user ${stats.uid}`;
+  return `${file}, in a folder that other users can change`;
 }
 
-/** Whether a name of a file with several may be somebody else's doing. */
+/** Whether another user may have made this name of a file with several names. */
 export function isNameUntrusted(file: Pick<Stats, "uid">, folder: Pick<Stats, "uid" | "mode">): boolean {
   return !isTrusted(folder.uid, file.uid) || (folder.mode & OTHERS_WRITE) !== 0;
 }
 
-/** Follows the path step by step, as the system does. */
+/** Follows the path link by link, as the system does. */
 function untrustedLinkOrNull(path: string): string | null {
   const left = path.split("/").filter((name) => name !== "");
   let place = "/";
@@ -51,10 +53,10 @@ function untrustedLinkOrNull(path: string): string | null {
       place = next;
       continue;
     }
-    if (++linkCount > LINKS_MAX) return `${path} leads over more than ${LINKS_MAX} links`;
+    if (++linkCount > LINKS_MAX) return `${path} leads through more than ${LINKS_MAX} links`;
     const target = statSync(next);
     if (!isTrusted(stats.uid, target.uid)) {
-      return `${next} is a link of user ${stats.uid} to what belongs to user ${target.uid}`;
+      return `${next} is a link of user ${stats.uid} to a file or folder of user ${target.uid}`;
     }
     const text = readlinkSync(next);
     if (isAbsolute(text)) place = "/";

@@ -1,10 +1,12 @@
 /**
- * What databases are called in the bucket.
+ * Gives databases their names in the bucket.
  *
- * A name from the configuration counts as it is. Otherwise: below a glob, the path below its fixed folder
- * without extension; else the file stem, and `<parent folder>/<stem>` for databases that share a stem. A name
- * that was used before, with this destination and below the configured prefix, is kept: it stands in the
- * local state, so neither a new neighbour nor another way to name the file moves a history.
+ * 1. A name from the configuration is taken as it is.
+ * 2. A name in the local state is kept, if the state is for this destination and the name lies below the
+ *    configured prefix. So neither a new neighbour nor another spelling of the path moves a history.
+ * 3. A match of a glob is named after its path below the fixed folder of the glob, without extension.
+ * 4. Any other database is named after its file without extension (its stem), or `<parent folder>/<stem>`
+ *    where several share a stem.
  */
 import { basename, dirname } from "node:path";
 import { readState } from "../local/state.ts";
@@ -14,29 +16,31 @@ import type { StateFolder } from "../local/state-folder.ts";
 export interface Nameless {
   /** Real path of the file. */
   readonly path: string;
-  /** Below the fixed folder of the glob that found it, or null. */
+  /** The path below the fixed folder of the glob that matched, or null. */
   readonly relative: string | null;
+  /** The configured name, or null. */
   readonly name: string | null;
+  /** The configured prefix, or null. */
   readonly prefix: string | null;
-  /** The name in its local state, if that is of this destination. */
+  /** The name in the local state, if the state is for this destination. */
   readonly known: KnownName | null;
-  /** Whether it has that name since an earlier look. */
+  /** Whether an earlier search of this process gave it that name. */
   readonly isHeld: boolean;
-  /** Whether a glob found it: what is named comes before it. */
+  /** Whether a glob matched it: a named database has the better claim. */
   readonly isDiscovered?: boolean;
 }
 
-/** What the local state says a database was called. */
+/** The name of a database in its local state. */
 export interface KnownName {
   readonly name: string;
-  /** Whether the state was written for this very file: that of a copied folder was not. */
+  /** Whether the state was written for this very file. The state in a copied folder was not. */
   readonly isOfFile: boolean;
 }
 
 /**
- * The name in the local state of a database, if it is of this destination.
- * @param paths where its state lies: a folder of ours alone
- * @param inode of the file that is there now
+ * Reads the name in the local state of a database. Null: there is no state for this destination.
+ * @param paths the state folder, which only our user can write to
+ * @param inode of the database file as it is now
  */
 export function knownNameOf(
   paths: Pick<StateFolder, "folder" | "statePath">,
@@ -49,21 +53,20 @@ export function knownNameOf(
   return { name, isOfFile: file?.inode === inode };
 }
 
-/** What one database is called. */
+/** The name that one database gets, or cannot get. */
 export interface Claim {
   readonly name: string;
-  /** Index of the database that has this name, if that is another one. */
+  /** Index of the other database that has this name, or null. */
   readonly holder: number | null;
-  /** Whether that one has it from its local state only: by where it lies it would be called otherwise. */
+  /** Whether that other database has the name only from its local state; its path gives another one. */
   readonly isInherited: boolean;
 }
 
 /**
- * The names of databases, in their order. Of two that would have one name it goes to the one with the better
- * claim: who has it already, who is named and not found by a glob, whom the configuration calls so, whose
- * local state says so. A database whose
- * state only came with a copied folder is called by where it lies, so that no copy takes over the history of
- * its original.
+ * Names databases, in their order. Where two want one name, the better claim gets it: a name held since an
+ * earlier search, then a named database before a match of a glob, then a configured name, then a name from
+ * the local state. A database whose state came with a copied folder is named after its own path, so that no
+ * copy takes over the history of its original.
  */
 export function claimNames(databases: readonly Nameless[]): Claim[] {
   const wanted = namesOf(databases);
@@ -81,10 +84,10 @@ export function claimNames(databases: readonly Nameless[]): Claim[] {
   return claims;
 }
 
-/** More than any claim has. */
+/** More than the rank of any claim. */
 const RANKS = 10;
 
-/** How good the claim to its name is; the least is the best. */
+/** The rank of a claim; the least is the best. */
 function rankOf({ isHeld, isDiscovered = false, ...rest }: Nameless, isDerived: boolean): number {
   if (isHeld) return 0;
   return claimRank(rest, isDerived) + (isDiscovered ? RANKS : 0);
@@ -93,12 +96,12 @@ function rankOf({ isHeld, isDiscovered = false, ...rest }: Nameless, isDerived: 
 function claimRank({ name, known }: Pick<Nameless, "name" | "known">, isDerived: boolean): number {
   if (name !== null) return 1;
   if (known === null) return 5;
-  // Who would be called so anyway has no other name to go to.
+  // A database whose path gives the same name has no other name to fall back to.
   if (isDerived) return 2;
   return known.isOfFile ? 3 : 4;
 }
 
-/** The names that databases would have, each by itself. */
+/** The name that each database wants. */
 function namesOf(databases: readonly Nameless[]): string[] {
   const stems = new Map<string, number>();
   for (const { path, relative, prefix } of databases) {
@@ -120,12 +123,12 @@ function stemKey(path: string, prefix: string | null): string {
   return below(prefix, stemOf(basename(path)));
 }
 
-/** A name below a prefix. */
+/** Puts a name below a prefix, if there is one. */
 export function below(prefix: string | null, name: string): string {
   return prefix === null ? name : `${prefix}/${name}`;
 }
 
-/** A path without the last extension of its file name. */
+/** Strips the last extension of the file name from a path. */
 export function stemOf(path: string): string {
   const start = path.lastIndexOf("/") + 1;
   const dot = path.lastIndexOf(".");

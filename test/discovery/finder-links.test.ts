@@ -53,7 +53,7 @@ describe("a link to another user's database", () => {
     link(database, join(tenant, "app.db"), TENANT);
     const finding = await find(join(top, "*/app.db"));
     expect(pathsOf(finding)).toEqual([database]);
-    expect(said(finding)).toContain(`is a link of user ${TENANT} to what belongs to user ${VICTIM}`);
+    expect(said(finding)).toContain(`is a link of user ${TENANT} to a file or folder of user ${VICTIM}`);
     expect(finding.collisions).toEqual([]);
   });
 
@@ -94,7 +94,7 @@ describe("a link to another user's database", () => {
     link(database, path, TENANT);
     const { missing } = await find(path);
     expect(missing.map(({ error }) => error.message)).toEqual([
-      `${path} is not followed: ${path} is a link of user ${TENANT} to what belongs to user ${VICTIM}`,
+      `${path} is not followed: ${path} is a link of user ${TENANT} to a file or folder of user ${VICTIM}`,
     ]);
   });
 });

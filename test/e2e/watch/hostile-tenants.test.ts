@@ -190,7 +190,7 @@ describe("a watch over hostile tenants", () => {
       await watch.waitForTxid(1, "victim/app");
       await watch.waitForTxid(1, "tenant/own");
       expect(watch.uploads("tenant/app")).toEqual([]);
-      expect(watch.stderr).toContain("is a link of user 4242 to what belongs to user 0");
+      expect(watch.stderr).toContain("is a link of user 4242 to a file or folder of user 0");
       expect(watch.stderr).toContain(`the state in ${join(tenant, ".own.db-walrust")} is ignored`);
       const listed = await mustWalrust(["list", "--local", "--json"], environment);
       const { databases } = JSON.parse(listed.stdout) as {
