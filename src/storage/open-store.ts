@@ -1,9 +1,10 @@
 /**
- * From a destination and its options to an ObjectStore that retries. The only place that reads the
- * environment variables of AWS for storage.
+ * Opens a destination as an ObjectStore that retries. Options that are absent come from the environment
+ * variables of the AWS tools: region and endpoint here, keys in `s3/credentials.ts`, authorities in
+ * `network/tls-trust.ts`.
  */
 import type { Env } from "../env.ts";
-import type { ConditionSink } from "../errors.ts";
+import { type ConditionSink, WalrustError } from "../errors.ts";
 import type { PutLimit } from "./contract/put-limit.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./contract/retry.ts";
 import type { ObjectStore } from "./contract/store.ts";
@@ -17,13 +18,13 @@ import { s3Address } from "./s3/s3-address.ts";
 import { S3Client } from "./s3/s3-client.ts";
 import { S3Store } from "./s3/s3-store.ts";
 
-/** The region when nobody says one. */
+/** The region if neither an option nor the environment names one. */
 const DEFAULT_REGION = "us-east-1";
 
 /** A request is cut off when nothing has moved for this long. */
 const DEFAULT_STALL_MS = 30_000;
 
-/** A destination with everything that can be said about it; only `url` is needed. */
+/** A destination with all its options; only `url` is needed. */
 export interface StoreOptions extends CredentialOptions {
   /** `s3://bucket/prefix` or `file:///dir`. */
   readonly url: string;
@@ -33,32 +34,33 @@ export interface StoreOptions extends CredentialOptions {
   readonly region?: string;
   /** Bucket in the path instead of the host name. Default: with an endpoint, or a bucket with dots. */
   readonly pathStyle?: boolean;
-  /** For example STANDARD_IA. */
+  /** Storage class of new objects, for example STANDARD_IA. */
   readonly storageClass?: string;
-  /** Server-side encryption: AES256 or aws:kms. */
+  /** Server-side encryption of new objects: AES256, aws:kms or aws:kms:dsse. */
   readonly sse?: string;
+  /** Id or ARN of the KMS key that encrypts new objects; implies `sse` aws:kms. */
   readonly sseKmsKeyId?: string;
-  /** A PEM file of authorities that are trusted too. Default: AWS_CA_BUNDLE, if it is set. */
+  /** A PEM file of authorities to trust, beside those of AWS_CA_BUNDLE and of the system. */
   readonly caFile?: string;
-  /** Send Content-MD5 with every body; without it only to buckets that ask for it. */
+  /** Send Content-MD5 with every body. Default: only to buckets that ask for it. */
   readonly contentMd5?: boolean;
   readonly retry?: RetryPolicy;
   /** A request is cut off when nothing has moved for this long; 30 s by default. */
   readonly stallMs?: number;
-  /** Limits the requests that put, over all that share these slots; none by default. */
+  /** Limits the requests that put, over all stores that share the limit; none by default. */
   readonly putLimit?: PutLimit;
-  /** Told of every request to a bucket, to say when it does not answer; nobody by default. */
+  /** Observes every request to a bucket, and reports a store that does not answer; none by default. */
   readonly reachability?: ReachabilityMonitor;
-  /** Told what the store cannot do or refuses for long; nobody by default. */
+  /** Receives the lasting states of a bucket: weak writes, refused deletes, answers of others. */
   readonly conditions?: ConditionSink;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Opens a destination. Nothing is sent yet.
+ * Opens a destination. No request is sent yet.
  *
- * @throws WalrustError "usage" or "config" when the destination or an option cannot be used.
+ * @throws WalrustError "usage" when the destination cannot be used, "config" when an option cannot
  */
 export function openStore(
   options: StoreOptions,
@@ -72,32 +74,8 @@ export function openStore(
     return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry, putLimit);
   }
   const { bucket, prefix } = destination;
-  const region =
-    options.region || environment["AWS_REGION"] || environment["AWS_DEFAULT_REGION"] || DEFAULT_REGION;
-  const endpoint =
-    options.endpoint || environment["AWS_ENDPOINT_URL_S3"] || environment["AWS_ENDPOINT_URL"] || undefined;
-  const { pathStyle } = options;
-  const address = s3Address({
-    bucket,
-    region,
-    ...(endpoint === undefined ? {} : { endpoint }),
-    ...(pathStyle === undefined ? {} : { pathStyle }),
-  });
-  const credentials = credentialSource(options, environment, region, env);
-  const client = new S3Client({
-    address,
-    region,
-    credentials,
-    env,
-    stallMs: options.stallMs ?? DEFAULT_STALL_MS,
-    reachability: options.reachability,
-    // Without TLS nobody shows a certificate.
-    trust: address.origin.startsWith("https:")
-      ? readTlsTrust(options.caFile, environment)
-      : DEFAULT_TLS_TRUST,
-  });
   const store = new S3Store({
-    client,
+    client: openClient(bucket, options, env, environment),
     bucket,
     prefix,
     env,
@@ -110,10 +88,44 @@ export function openStore(
   return new RetryingStore(store, env, retry);
 }
 
-function objectHeaders(options: StoreOptions): Record<string, string> {
+function openClient(bucket: string, options: StoreOptions, env: Env, environment: Environment): S3Client {
+  const region =
+    options.region || environment["AWS_REGION"] || environment["AWS_DEFAULT_REGION"] || DEFAULT_REGION;
+  const endpoint =
+    options.endpoint || environment["AWS_ENDPOINT_URL_S3"] || environment["AWS_ENDPOINT_URL"] || undefined;
+  const { pathStyle } = options;
+  const address = s3Address({
+    bucket,
+    region,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(pathStyle === undefined ? {} : { pathStyle }),
+  });
+  return new S3Client({
+    address,
+    region,
+    credentials: credentialSource(options, environment, region, env),
+    env,
+    stallMs: options.stallMs ?? DEFAULT_STALL_MS,
+    reachability: options.reachability,
+    // Without TLS no server shows a certificate.
+    trust: address.origin.startsWith("https:")
+      ? readTlsTrust(options.caFile, environment)
+      : DEFAULT_TLS_TRUST,
+  });
+}
+
+/** Headers of every new object. @throws WalrustError "config" when a KMS key contradicts the encryption */
+function objectHeaders({ storageClass, sse, sseKmsKeyId }: StoreOptions): Record<string, string> {
+  if (sseKmsKeyId && sse && !sse.startsWith("aws:kms")) {
+    throw new WalrustError("config", `Cannot use sse_kms_key_id: sse is ${sse}, expected aws:kms`, {
+      hint: "Leave out sse, or leave out sse_kms_key_id: a KMS key encrypts only with aws:kms",
+    });
+  }
+  // S3 refuses a KMS key without the encryption that uses it.
+  const encryption = sse || (sseKmsKeyId ? "aws:kms" : "");
   const headers: Record<string, string> = {};
-  if (options.storageClass) headers["x-amz-storage-class"] = options.storageClass;
-  if (options.sse) headers["x-amz-server-side-encryption"] = options.sse;
-  if (options.sseKmsKeyId) headers["x-amz-server-side-encryption-aws-kms-key-id"] = options.sseKmsKeyId;
+  if (storageClass) headers["x-amz-storage-class"] = storageClass;
+  if (encryption) headers["x-amz-server-side-encryption"] = encryption;
+  if (sseKmsKeyId) headers["x-amz-server-side-encryption-aws-kms-key-id"] = sseKmsKeyId;
   return headers;
 }

@@ -51,7 +51,7 @@ const SECTION_LIST = `Sections are ${SECTION_NAMES}`;
 const S3_KEYS =
   "Keys are bucket, endpoint, region, access_key_id, access_key_id_file, secret_access_key, " +
   "secret_access_key_file, session_token, session_token_file, profile, path_style, " +
-  "storage_class, sse, ca_file, " +
+  "storage_class, sse, sse_kms_key_id, ca_file, " +
   "content_md5";
 
 const NAMES: readonly Row[] = [

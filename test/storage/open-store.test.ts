@@ -109,6 +109,17 @@ describe("openStore", () => {
     expect([s3.url, s3.layout, s3.capabilities.conditionalPut]).toEqual(["s3://bucket/p", "s3", "unknown"]);
   });
 
+  test("openStore refuses a KMS key with an encryption that uses none", () => {
+    const options = { url: "s3://bucket", accessKeyId: "id", secretAccessKey: "s", sseKmsKeyId: "key-1" };
+    const error = caught(() => openStore({ ...options, sse: "AES256" }, env, {}));
+    expect([error["code"], error["message"]]).toEqual([
+      "config",
+      "Cannot use sse_kms_key_id: sse is AES256, expected aws:kms",
+    ]);
+    for (const sse of ["aws:kms", "aws:kms:dsse"]) openStore({ ...options, sse }, env, {});
+    openStore(options, env, {});
+  });
+
   test("openStore takes endpoint, region and keys from the environment", async () => {
     const server = await S3Server.start({ region: "eu-west-1" });
     const environment = {

@@ -84,9 +84,9 @@ export function openDestination(
   }
 }
 
-/** An error about the destination, with its place where that is in the file. */
+/** An error about the destination, with its place in the file; an error about another setting as it is. */
 function placed(error: unknown, { kind, text }: Origin): unknown {
-  if (kind !== "file" || !(error instanceof WalrustError)) return error;
+  if (kind !== "file" || !(error instanceof WalrustError) || error.code !== "usage") return error;
   const { hint } = error;
   return new WalrustError("config", `${text}: ${error.message}`, hint === undefined ? {} : { hint });
 }

@@ -75,6 +75,11 @@ export const STORE_OPTIONS = group({
     choices: ["AES256", "aws:kms", "aws:kms:dsse"],
     meaning: "Server-side encryption of new objects",
   },
+  sseKmsKeyId: {
+    key: "s3.sse_kms_key_id",
+    kind: "text",
+    meaning: "Id or ARN of the KMS key that encrypts new objects; implies `sse` aws:kms",
+  },
   caFile: {
     key: "s3.ca_file",
     kind: "text",

@@ -99,6 +99,20 @@ describe("[s3]", () => {
     expect(object?.headers["x-amz-server-side-encryption"]).toBe("aws:kms");
   });
 
+  test("s3.sse_kms_key_id encrypts new objects with that key, and contradicts AES256", async () => {
+    const settings = { ...serverSettings(server), "s3.sse_kms_key_id": '"key-1"' };
+    const { run } = await configured(settings);
+    expect((await run(["snapshot", "app.db"])).exitCode).toBe(0);
+    const [object] = [...server.objects].filter(([key]) => key.endsWith(".ltx")).map(([, found]) => found);
+    expect(object?.headers).toMatchObject({
+      "x-amz-server-side-encryption": "aws:kms",
+      "x-amz-server-side-encryption-aws-kms-key-id": "key-1",
+    });
+    const other = await configured({ ...settings, "s3.sse": '"AES256"' });
+    const { exitCode, stderr } = await other.run(["list"]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining("sse is AES256, expected aws:kms")]);
+  });
+
   test("s3.ca_file is trusted beside the system's, AWS_CA_BUNDLE too, and nothing else is", async () => {
     const authority = new Authority();
     const front = await TlsFront.to(server.url, authority.server());

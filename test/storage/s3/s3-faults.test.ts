@@ -9,6 +9,7 @@ import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { s3Address } from "../../../src/storage/s3/s3-address.ts";
 import { S3Client } from "../../../src/storage/s3/s3-client.ts";
+import { SINGLE_PUT_SIZE_MAX } from "../../../src/storage/s3/s3-multipart.ts";
 import type { RequestKind } from "../../support/servers/s3-call.ts";
 import { type Fault, S3Server } from "../../support/servers/s3-server.ts";
 import { expectCode, keysOf, patternBytes, quickEnv, text, textBody } from "../contract/store-helpers.ts";
@@ -351,5 +352,17 @@ describe("S3Store headers", () => {
     expect(Object.keys(headers).filter((name) => /checksum|trailer|transfer-encoding/.test(name))).toEqual(
       [],
     );
+  });
+
+  test("a KMS key alone implies aws:kms, for an object in one request and in parts", async () => {
+    const store = open({ sseKmsKeyId: "key-1" });
+    await store.put("small", textBody("x"));
+    await store.put("big", { kind: "bytes", bytes: new Uint8Array(SINGLE_PUT_SIZE_MAX + 1) });
+    for (const operation of ["put", "createUpload"] as const) {
+      expect(server.lastHeaders.get(operation)).toMatchObject({
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "key-1",
+      });
+    }
   });
 });

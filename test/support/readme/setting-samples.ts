@@ -16,6 +16,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   "s3.path_style": "true",
   "s3.storage_class": '"STANDARD_IA"',
   "s3.sse": '"AES256"',
+  "s3.sse_kms_key_id": '"1234abcd-12ab-34cd-56ef-1234567890ab"',
   "s3.ca_file": '"/etc/walrust/ca.pem"',
   "s3.content_md5": "true",
   "sync.wal_sync_interval": "2.5",
