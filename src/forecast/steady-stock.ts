@@ -13,7 +13,7 @@
 import { LTX_PAGE_HEADER_SIZE } from "../format/ltx.ts";
 import { lz4CompressBound } from "../format/lz4.ts";
 import { PAGE_SIZE_MAX, PAGE_SIZE_MIN } from "../format/types.ts";
-import { LTX_SIZE_MIN } from "../recovery/verify/verify-size.ts";
+import { LTX_SIZE_MIN } from "../recovery/object/object-size.ts";
 import type { DatabaseOptions } from "../replication/context/database-options.ts";
 import type { MaintenanceOptions } from "../replication/context/policies.ts";
 import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";

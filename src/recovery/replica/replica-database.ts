@@ -22,8 +22,8 @@ import { hasCode, WalrustError } from "../../errors.ts";
 import { formatChecksum, isWithoutChecksum, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
 import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../../format/sqlite-header.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM } from "../../format/types.ts";
+import type { PageReceiver } from "../object/check-object.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
-import type { ObjectTarget } from "../restore/apply-object.ts";
 import { assertRoom } from "../restore/room.ts";
 import { DivergedError } from "./replica-errors.ts";
 import { eachHole, ReplicaSums } from "./replica-sums.ts";
@@ -52,7 +52,7 @@ interface Transaction {
 }
 
 /** The replica's file, attached. */
-export class ReplicaDatabase implements ObjectTarget {
+export class ReplicaDatabase implements PageReceiver {
   readonly #pin: Pin;
   readonly #env: Env;
   readonly #index: ReplicaWalIndex;

@@ -18,9 +18,9 @@ import { assertNotForeign } from "../../storage/bucket/foreign-layout.ts";
 import { type ManifestReading, readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { IntegrityChecker } from "../integrity/integrity-child.ts";
-import { isChained } from "../restore/apply-object.ts";
+import { isChained, type ObjectFacts } from "../object/object-links.ts";
 import { mapInOrder } from "./in-order.ts";
-import { compareForLinks, LinkChecker, type ObjectFacts } from "./verify-links.ts";
+import { compareForLinks, LinkChecker } from "./verify-links.ts";
 import {
   checkCoverage,
   checkEnd,
@@ -31,7 +31,7 @@ import {
   takeListing,
 } from "./verify-listing.ts";
 import { LostMetadata } from "./verify-metadata.ts";
-import { addProblems, checkObject, type ObjectCheck } from "./verify-object.ts";
+import { addFindings, type ListedVerdict, verifyObject } from "./verify-object.ts";
 import { planOutlookOrNull } from "./verify-outlook.ts";
 import { Findings, type VerifyCounts, type VerifyReport } from "./verify-report.ts";
 import { type LiveContent, restoreOnTrial } from "./verify-restore.ts";
@@ -142,15 +142,15 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
   const base = oldestBaseOrNull(objects);
   const seen: Seen = { newestOursTxid: 0, vanished: [] };
   const limit = options.concurrency ?? DEFAULT_CONCURRENCY;
-  const work = (object: LtxObject, signal: AbortSignal): Promise<ObjectCheck> =>
-    checkObject(store, object, chosen.has(object), signal);
+  const work = (object: LtxObject, signal: AbortSignal): Promise<ListedVerdict> =>
+    verifyObject(store, object, chosen.has(object), signal);
   let doneBytes = 0;
   for await (const check of mapInOrder(objects, limit, options.signal, work)) {
     const { object, facts } = check;
     doneBytes += object.sizeBytes;
     options.onProgress?.(doneBytes, counts.bytes);
     const errorsBefore = findings.errorCount;
-    addProblems(check, findings);
+    addFindings(check, findings);
     if (check.isVanished) seen.vanished.push(object.key);
     if (facts === null) continue;
     links.add(facts);
@@ -216,7 +216,7 @@ function startCounts(objects: readonly LtxObject[]): VerifyCounts {
   };
 }
 
-function count(counts: VerifyCounts, check: ObjectCheck, facts: ObjectFacts): void {
+function count(counts: VerifyCounts, check: ListedVerdict, facts: ObjectFacts): void {
   if (isChained(check.object, facts.metadata)) counts.chainedObjects++;
   else counts.unchainedObjects++;
   if (!check.isRead) return;

@@ -8,8 +8,7 @@
  */
 import { CHAIN_ZERO, hex, isChainLink } from "../../format/chain.ts";
 import { NO_CHECKSUM } from "../../format/types.ts";
-import { isChained } from "../restore/apply-object.ts";
-import type { ObjectFacts } from "./verify-links.ts";
+import { isChained, type ObjectFacts } from "../object/object-links.ts";
 import type { Findings } from "./verify-report.ts";
 
 const CHAIN_ZERO_HEX = hex(CHAIN_ZERO);

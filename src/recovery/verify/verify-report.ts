@@ -7,26 +7,18 @@
 import type { WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
 import type { IntegrityVerdict } from "../integrity/integrity-verdict.ts";
+import { OBJECT_FINDING_SEVERITIES } from "../object/object-finding.ts";
 
 /** Severity by code. Codes are part of the JSON output: they are never renamed. */
 export const FINDING_SEVERITIES = {
   "missing-snapshot": "error",
   gap: "error",
   "missing-object": "error",
-  "corrupt-object": "error",
-  "bad-size": "error",
-  "wrong-key": "error",
-  "time-mismatch": "error",
-  "bad-metadata": "error",
-  "bad-sha256": "error",
-  "broken-chain": "error",
-  "checksum-mismatch": "error",
-  "page-size-mismatch": "error",
+  ...OBJECT_FINDING_SEVERITIES,
   "manifest-ahead": "error",
   "manifest-contradicts": "error",
   "restore-failed": "error",
   "differs-from-live": "error",
-  "metadata-lost": "warning",
   "source-damaged": "warning",
   "not-checked": "warning",
   unverifiable: "error",
