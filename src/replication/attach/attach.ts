@@ -13,19 +13,19 @@
  * - the bucket holds a backup of another program there: refused, nothing is written into it.
  * - it was stopped because of another writer, whose object is still the newest: refused.
  */
-
-import { rmSync } from "node:fs";
+import { statSync } from "node:fs";
+import { Uint32List } from "../../database/files/scratch.ts";
 import { openPin } from "../../database/pin/open-pin.ts";
 import { replacedError, resolvePath } from "../../database/pin/pinnable.ts";
 import type { KnownFiles } from "../../database/wal/wal-owner.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { type Condition, EXIT_CODES, hasCode, WalrustError } from "../../errors.ts";
-import { CHAIN_ZERO, hex } from "../../format/chain.ts";
-import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
-import { FLAG_NO_CHECKSUM } from "../../format/ltx.ts";
-import { NO_CHECKSUM, TXID_MAX } from "../../format/types.ts";
-import { clearSpool, loadSpool, type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
+import { hex, isChainLink } from "../../format/chain.ts";
+import { pageChecksumInto } from "../../format/crc64.ts";
+import { LtxDecoder } from "../../format/ltx-decoder.ts";
+import { applyBatch, checksumOfFileOrNull } from "../../local/page-sums.ts";
+import { loadSpool, type SpoolFile, spoolChunks, uploadedTxidOf } from "../../local/spool.ts";
 import { sentBytes } from "../../local/spool-cache.ts";
 import {
   type DatabaseState,
@@ -36,33 +36,13 @@ import {
   writeState,
 } from "../../local/state.ts";
 import { createStateFolder } from "../../local/state-folder.ts";
-import {
-  type LtxObject,
-  listObjects,
-  newestObjectOrNull,
-  readHeader,
-  readTrailer,
-} from "../../storage/bucket/catalog.ts";
-import { detectForeignLayoutOrNull, type ForeignLayout } from "../../storage/bucket/foreign-layout.ts";
-import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import type { Predecessor } from "../capture/anchor.ts";
-import type { LiveDatabase } from "../capture/live-database.ts";
+import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import { gatherWalEvidence } from "../capture/wal-evidence.ts";
 import type { OwnWriters } from "../context/own-writers.ts";
-import { type RemoteStatus, remoteStatus, unconfirmedOrNull } from "../upload/bucket-status.ts";
-import { assertNotMarked, writerText } from "../upload/foreign-writer.ts";
-import { adoptedTimeMs } from "./adopted-time.ts";
-import { areSumsSound } from "./sums-replay.ts";
-
-/** The attached database and what has to happen next. */
-export interface Attached {
-  readonly live: LiveDatabase;
-  /** Null: continue with captures. Otherwise: anchor, after this predecessor, for this reason. */
-  readonly anchor: { readonly before: Predecessor; readonly reason: string } | null;
-  /** Whether a snapshot is needed because the bucket lost what the state counts on. */
-  readonly needsSnapshot: boolean;
-}
+import { type BucketStatus, bucketStatus, copyProblemOrNull } from "../upload/bucket-status.ts";
+import { assertNoForeignWriter } from "../upload/foreign-writer.ts";
+import { type Attached, adopt, NO_STATE } from "./adopt.ts";
 
 /** What a process remembers of a database from before it was attached. */
 export interface Remembered {
@@ -75,7 +55,7 @@ export interface Remembered {
 }
 
 /** How the database can be held, beside how its history continues. */
-export interface Grasped extends Attached {
+export interface AttachResult extends Attached {
   /** What an operator should know of it, or null. */
   readonly condition: Condition | null;
 }
@@ -91,7 +71,7 @@ export async function attach(
   store: ObjectStore,
   env: Env,
   { files = null, hasUnseenCommits = false, writers }: Remembered = {},
-): Promise<Grasped> {
+): Promise<AttachResult> {
   // A folder on the way may have become a link, to a database that is somebody else's.
   if (resolvePath(target.path) !== target.path) throw replacedError(target.path);
   const evidence = await gatherWalEvidence(target.path, target.paths, files, env);
@@ -99,7 +79,7 @@ export async function attach(
   try {
     createStateFolder(target.paths, target.path);
     const { path, name, paths } = target;
-    await assertNotMarked(name, paths, store, env);
+    await assertNoForeignWriter(name, paths, store, env);
     const live: LiveDatabase = {
       path,
       name,
@@ -131,7 +111,7 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
     return refused === null ? continued(live, env, false) : adopt(live, store, env, refused);
   }
   const uploadedTxid = uploadedTxidOf(state.txid, files);
-  const ask = (): Promise<RemoteStatus> => remoteStatus(store, live.name, uploadedTxid, () => state.txid);
+  const ask = (): Promise<BucketStatus> => bucketStatus(store, live.name, uploadedTxid, () => state.txid);
   const remote = await orUnknown(ask, live.name, env);
   const { writer } = state;
   if (remote === "ahead") return adopt(live, store, env, "the bucket is ahead of the local state", writer);
@@ -139,7 +119,7 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
     return adopt(live, store, env, "the bucket has lost every object of this database", writer);
   }
   live.state = state;
-  live.isBucketUnseen = remote === "unknown";
+  live.isBucketUnchecked = remote === "unknown";
   live.pending.push(...files);
   return continued(live, env, remote === "behind");
 }
@@ -164,9 +144,6 @@ function continued(live: LiveDatabase, env: Env, needsSnapshot: boolean): Attach
   }
   return { live, anchor: null, needsSnapshot };
 }
-
-/** Why there is nothing to continue from where nothing is wrong. */
-const NO_STATE = "there is no local state";
 
 /** The local state with its pending files. */
 interface LocalState {
@@ -208,7 +185,7 @@ async function continueCopy(
   env: Env,
 ): Promise<string | null> {
   const found = `the local state was copied here from another folder or machine (writer ${state.writer})`;
-  const refused = await orUnknown(() => unconfirmedOrNull(live.name, state, files, store), live.name, env);
+  const refused = await orUnknown(() => copyProblemOrNull(live.name, state, files, store), live.name, env);
   live.state = { ...state, writer: hex(env.randomBytes(16)) };
   const isUnknown = refused === "unknown";
   if (refused !== null && !isUnknown) return `${found}, and ${refused}`;
@@ -216,7 +193,7 @@ async function continueCopy(
   env.log.warn(`${found}: going on after TXID ${state.txid} as a new writer; ${only}`, {
     database: live.name,
   });
-  live.isBucketUnseen = isUnknown;
+  live.isBucketUnchecked = isUnknown;
   live.isUnconfirmedCopy = isUnknown;
   live.pending.push(...files);
   if (!isUnknown) writeState(live.paths, live.state);
@@ -236,193 +213,49 @@ async function orUnknown<T>(ask: () => Promise<T>, name: string, env: Env): Prom
   }
 }
 
-/**
- * Continues the bucket's history (or begins one) without a usable local state: what was captured and not
- * uploaded is in the database itself and comes back with the full anchor. Says whose history it is when that
- * is not ours.
- * @param knownWriter the id that we go on writing with; a new one if there is none
- */
-export async function adopt(
-  live: LiveDatabase,
-  store: ObjectStore,
-  env: Env,
-  reason: string,
-  knownWriter = live.state?.writer,
-): Promise<Attached> {
-  const objects = await objectsOrNone(live, store);
-  const newest = newestObjectOrNull(objects);
-  const writer = knownWriter ?? hex(env.randomBytes(16));
-  if (newest === null) await assertNotForeign(live.name, store, env);
-  const found =
-    newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store, env);
-  if (newest?.maxTxid === TXID_MAX) throw noTxidLeft(newest.key);
-  forgetLocal(live);
-  if (newest === null || found === null) {
-    // Said only now: as long as the bucket cannot be looked at, this is tried again and again.
-    if (reason !== NO_STATE) env.log.warn(`${reason}: a new history begins`, { database: live.name });
-    const begun = "a new history begins";
-    return {
-      live,
-      anchor: { before: noPredecessor(store, live.name, writer), reason: begun },
-      needsSnapshot: false,
-    };
-  }
-  const what = `continuing after TXID ${newest.maxTxid} of the bucket with a full file`;
-  env.log.warn(`${reason}: ${what}${whoseText(live, found.writer, writer)}`, {
-    database: live.name,
-    txid: newest.maxTxid,
-  });
-  return { live, anchor: { before: found.before, reason }, needsSnapshot: found.isDamaged };
-}
-
-/** Whose the newest object is, if that is not plain: who else writes there has to stop. */
-function whoseText({ name, ownWriters }: LiveDatabase, found: string | null, writer: string): string {
-  if (found === writer) return "";
-  if (ownWriters?.has(name, found) === true) return ", which this process wrote";
-  const other = writerText(found);
-  return `; that is the object of another writer, ${other}, who must write there no more`;
-}
-
-/**
- * The database's objects. A folder that does not exist yet is made by the first put; but only for a database
- * that was never replicated: otherwise it is a disk that is not mounted.
- */
-async function objectsOrNone(live: LiveDatabase, store: ObjectStore): Promise<LtxObject[]> {
+/** Whether the page sums belong to the state, after replaying the newest capture if a crash left it out. */
+function areSumsSound(
+  live: Pick<Captured, "paths">,
+  state: DatabaseState,
+  files: readonly SpoolFile[],
+): boolean {
+  const path = live.paths.sumsPath;
+  if (checksumOfFileOrNull(path, state.commit) === state.checksum) return true;
+  const newest = files.find((file) => file.maxTxid === state.txid && isChainLink(file));
+  if (newest === undefined) return false;
   try {
-    return await listObjects(store, live.name);
+    replaySums(path, newest, state);
   } catch (error) {
-    const isFirstTime = live.state === null && !wasReplicatedTo(live, store.url);
-    if (store.layout === "file" && isFirstTime && hasCode(error, "missing-bucket")) return [];
+    if (hasCode(error, "corrupt") || hasCode(error, "database")) return false;
     throw error;
   }
+  return checksumOfFileOrNull(path, state.commit) === state.checksum;
 }
 
-/** Whether the local state is of this destination, or is lost and may have been. */
-function wasReplicatedTo(live: LiveDatabase, destination: string): boolean {
-  const reading = readState(live.paths);
-  return reading.kind === "lost" || (reading.kind === "state" && reading.state.destination === destination);
-}
-
-/** The start of a history. */
-function noPredecessor(store: ObjectStore, name: string, writer: string): Predecessor {
-  const chain = hex(CHAIN_ZERO);
-  return {
-    destination: store.url,
-    name,
-    writer,
-    txid: 0,
-    timeMs: 0,
-    checksum: NO_CHECKSUM,
-    chain,
-    snapshot: null,
-  };
-}
-
-/** Drops what the local files claim: from here on the bucket and the database itself are the truth. */
-function forgetLocal(live: LiveDatabase): void {
-  live.state = null;
-  live.isBucketUnseen = false;
-  live.isUnconfirmedCopy = false;
-  live.pending.length = 0;
-  rmSync(live.paths.statePath, { force: true });
-  clearSpool(live.paths.spoolFolder);
-}
-
-function noTxidLeft(key: string): WalrustError {
-  return new WalrustError("integrity", `Nothing can follow ${key}: it has the last TXID that there is`, {
-    hint: "No history gets that far: delete the object, or choose another prefix or name",
-    context: { key },
+/** Applies the sums of a spool file's pages again; the result is judged by its checksum. */
+function replaySums(path: string, file: SpoolFile, state: DatabaseState): void {
+  const size = statSync(path, { throwIfNoEntry: false })?.size;
+  if (size === undefined) return;
+  const pgnos = new Uint32List();
+  const low = new Uint32List();
+  const high = new Uint32List();
+  const sum = new Uint32Array(2);
+  eachSpoolPage(file, (pgno, page) => {
+    pageChecksumInto(pgno, page, sum);
+    pgnos.push(pgno);
+    low.push(sum[0]!);
+    high.push(sum[1]!);
   });
+  const batch = { pgnos: pgnos.view(), low: low.view(), high: high.view() };
+  applyBatch(path, Math.floor(size / 8), state.commit, batch, state.pageSizeBytes);
 }
 
-/** A history must not begin among somebody else's objects. @throws WalrustError code "foreign-writer" */
-async function assertNotForeign(name: string, store: ObjectStore, env: Env): Promise<void> {
-  const layout = await detectForeignLayoutOrNull(store, name);
-  if (layout === null) return;
-  // It has folders of its own, and Litestream 0.5 begins beside it likewise.
-  if (layout.format !== "litestream-0.3") throw refusal(name, store, layout);
-  env.log.warn(`${layout.title} lies there, too: ${layout.key}; it is left alone`, { database: name });
-}
-
-function refusal(name: string, store: ObjectStore, { title, key, format }: ForeignLayout): WalrustError {
-  return new WalrustError("foreign-writer", `${name} in ${store.url} is ${title}: ${key}`, {
-    hint: "Nothing is written into it. Choose another prefix or name; the old backup stays as it is",
-    context: { database: name, format, key },
-  });
-}
-
-/** What a history is continued after, and who wrote it, if it says so. */
-interface FoundPredecessor {
-  readonly before: Predecessor;
-  readonly writer: string | null;
-  /** Nothing leads over the newest object: what follows needs a snapshot of its own. */
-  readonly isDamaged: boolean;
-}
-
-/** @throws WalrustError code "foreign-writer" when the newest object is somebody else's */
-async function predecessorOrForeign(
-  newest: LtxObject,
-  objects: readonly LtxObject[],
-  name: string,
-  writer: string,
-  store: ObjectStore,
-  env: Env,
-): Promise<FoundPredecessor> {
-  try {
-    return await predecessorOf(newest, objects, name, writer, store, env);
-  } catch (error) {
-    if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
-    const layout = await detectForeignLayoutOrNull(store, name);
-    if (layout !== null) throw refusal(name, store, layout);
-    env.log.warn(`the newest object cannot be read: ${error.message}; a new snapshot follows`, {
-      database: name,
-      hint: "Run `walrust verify` to see which points are lost",
-    });
-    const before = { ...noPredecessor(store, name, writer), txid: newest.maxTxid };
-    return { before, writer: null, isDamaged: true };
+/** Decodes a spool file page by page in bounded memory. */
+function eachSpoolPage(file: SpoolFile, onPage: (pgno: number, page: Uint8Array) => void): void {
+  const decoder = new LtxDecoder();
+  for (const chunk of spoolChunks(file)) {
+    decoder.push(chunk);
+    while (decoder.next()) onPage(decoder.pgno, decoder.page);
   }
-}
-
-/** What the next TXID is applied to, read from the newest object itself. */
-async function predecessorOf(
-  newest: LtxObject,
-  objects: readonly LtxObject[],
-  name: string,
-  writer: string,
-  store: ObjectStore,
-  env: Env,
-): Promise<FoundPredecessor> {
-  const header = await readHeader(store, newest.key);
-  const trailer = await readTrailer(store, newest, header);
-  const head = await store.head(newest.key);
-  const metadata = decodeMetadata(newest.key, head.metadata);
-  const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
-  const before = {
-    destination: store.url,
-    name,
-    writer,
-    txid: newest.maxTxid,
-    timeMs: adoptedTimeMs(header.timestampMs, newest.key, name, env),
-    checksum: isUnchecked ? NO_CHECKSUM : trailer.postApplyChecksum,
-    chain: metadata.chain ?? hex(CHAIN_ZERO),
-    snapshot: await newestSnapshotOrNull(objects, store, env),
-  };
-  return { before, writer: metadata.writer, isDamaged: false };
-}
-
-/** TXID and time of the newest snapshot that is stored and can be read; null makes a new one due. */
-async function newestSnapshotOrNull(
-  objects: readonly LtxObject[],
-  store: ObjectStore,
-  env: Env,
-): Promise<Predecessor["snapshot"]> {
-  const newest = newestObjectOrNull(objects.filter(({ level }) => level === SNAPSHOT_LEVEL));
-  if (newest === null) return null;
-  try {
-    const { timestampMs } = await readHeader(store, newest.key);
-    return { txid: newest.maxTxid, timeMs: Math.min(timestampMs, env.nowMs()) };
-  } catch (error) {
-    if (hasCode(error, "corrupt")) return null;
-    throw error;
-  }
+  decoder.finish();
 }

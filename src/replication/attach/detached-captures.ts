@@ -14,7 +14,11 @@ import type { Captured } from "../capture/live-database.ts";
  * @param destination where they would be sent; files for another one are left alone
  * @param isClosed nobody can attach the file that is there
  */
-export function remainsOrNull(target: AttachTarget, destination: string, isClosed = false): Captured | null {
+export function detachedCapturesOrNull(
+  target: AttachTarget,
+  destination: string,
+  isClosed = false,
+): Captured | null {
   const { path, name, paths } = target;
   if (existsSync(path) && !isClosed) return null;
   const history = readSpooledHistoryOrNull(paths, { destination, name }, true);

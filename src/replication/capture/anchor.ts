@@ -8,8 +8,13 @@
  * - snapshot: all pages of a state that level 0 already reached, for a fast restore; no new TXID.
  * The file stands still meanwhile (byte 123); the work is done in slices of about a megabyte, between which
  * other databases are served. Nothing of it counts before the state is written, in the order of capture.ts.
+ *
+ * A database file may claim terabytes and hold nothing of them: a sparse file costs its owner no disk, but an
+ * LTX file and page sums of it would fill ours. A page takes 8 bytes of page sums and some 20 in an LTX file
+ * even if it is all zeros. So an anchor writes at most a multiple of the blocks that the file and its WAL
+ * occupy; a multiple, because file systems that compress show fewer blocks.
  */
-import { fstatSync } from "node:fs";
+import { fstatSync, statfsSync } from "node:fs";
 import { DatabaseImage } from "../../database/image.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
@@ -23,11 +28,19 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../../local/page-sums.ts";
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
-import { AnchorLimit } from "./anchor-limit.ts";
 import { isOverwritten } from "./file-changes.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 
 const SLICE_BYTES = 1 << 20;
+const BLOCK_SIZE = 512;
+const SUM_SIZE = 8;
+/** What any database may write. */
+const OUTPUT_BYTES_BASE = 64 * 1024 * 1024;
+const HELD_FACTOR = 8;
+/** Below this much free disk no anchor goes on that writes more than a little. */
+const FREE_BYTES_MIN = 256 * 1024 * 1024;
+const LITTLE_BYTES = 64 * 1024 * 1024;
+const BYTES_PER_DISK_CHECK = 64 * 1024 * 1024;
 
 /** How a history continues: what the next TXID is applied to. */
 export interface Predecessor {
@@ -334,4 +347,58 @@ function commitState(
   live.state = next;
   sums.publish();
   markCaptured(live, index);
+}
+
+/** The bytes that an anchor may write. @param heldBytes what the database file and its WAL hold */
+export function outputBytesMax(heldBytes: number): number {
+  return OUTPUT_BYTES_BASE + HELD_FACTOR * heldBytes;
+}
+
+/** The limit of one anchor. */
+export class AnchorLimit {
+  readonly #live: LiveDatabase;
+  readonly #commit: number;
+  readonly #bytesMax: number;
+  #nextDiskCheckBytes = BYTES_PER_DISK_CHECK;
+
+  /**
+   * @param commit pages of the image
+   * @param walFrameCount frames of its WAL
+   * @throws WalrustError code "database", retryable, when its page sums alone are too much
+   */
+  constructor(live: LiveDatabase, commit: number, walFrameCount: number) {
+    this.#live = live;
+    this.#commit = commit;
+    const { blocks } = fstatSync(live.pin.databaseFd);
+    this.#bytesMax = outputBytesMax(blocks * BLOCK_SIZE + walFrameCount * live.pin.pageSizeBytes);
+    if (commit * SUM_SIZE > this.#bytesMax) throw this.#sparse();
+  }
+
+  /** @param spoolBytes what was written of the LTX file @throws WalrustError code "database", retryable */
+  check(spoolBytes: number): void {
+    const written = spoolBytes + this.#commit * SUM_SIZE;
+    if (written > this.#bytesMax) throw this.#sparse();
+    if (written < this.#nextDiskCheckBytes || written < LITTLE_BYTES) return;
+    this.#nextDiskCheckBytes = written + BYTES_PER_DISK_CHECK;
+    const { bavail, bsize } = statfsSync(this.#live.paths.spoolFolder);
+    if (bavail * bsize >= FREE_BYTES_MIN) return;
+    throw new WalrustError(
+      "database",
+      `Cannot write all of ${this.#live.path} down: the disk is nearly full`,
+      {
+        hint: `Free some space at ${this.#live.paths.spoolFolder}, or put it elsewhere with --cache-dir`,
+        retryable: true,
+      },
+    );
+  }
+
+  #sparse(): WalrustError {
+    const { path } = this.#live;
+    const what = `it claims ${this.#commit} pages and holds next to nothing of them`;
+    return new WalrustError("database", `Cannot replicate ${path}: ${what} (a sparse file)`, {
+      hint: "Run VACUUM on it, or remove the file: no application of SQLite leaves one like it",
+      context: { path },
+      retryable: true,
+    });
+  }
 }

@@ -26,7 +26,7 @@ const REST_TRIES_MAX = 8;
 const WHOLE_SECOND = "000000000";
 
 /** What emptying a WAL came to. "not-now": somebody has the database open, or is in the way. */
-export type RestOutcome =
+export type EmptyWalOutcome =
   | { readonly kind: "empty" | "emptied" | "not-now" }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
@@ -34,7 +34,7 @@ export type RestOutcome =
  * Empties the WAL if nobody else has the database open.
  * @throws WalrustError when the capture cannot be persisted; the WAL stays as it is then
  */
-export function emptyIfAlone(live: LiveDatabase, env: Env): RestOutcome {
+export function emptyWalIfUnused(live: LiveDatabase, env: Env): EmptyWalOutcome {
   const { pin } = live;
   const index = pin.walIndex();
   if (pin.isLoose || index === null || live.state === null || !isHeld(live)) return { kind: "not-now" };
@@ -50,7 +50,7 @@ export function emptyIfAlone(live: LiveDatabase, env: Env): RestOutcome {
   if (broken !== null) return { kind: "re-anchor", reason: broken };
   if (!isHeld(live)) live.pinLost = "the pin could not be taken again after a checkpoint";
   if (cycle.outcome === "complete") live.mayRestart = true;
-  rememberFile(live);
+  recordFile(live);
   return { kind: cycle.isTruncated ? "emptied" : "not-now" };
 }
 
@@ -59,7 +59,7 @@ function isHeld({ pin }: LiveDatabase): boolean {
 }
 
 /** A checkpoint wrote the database file: what the state says of it is as it is now. */
-export function rememberFile(live: LiveDatabase): void {
+export function recordFile(live: LiveDatabase): void {
   if (live.state === null) return;
   const next = { ...live.state, file: databaseFileOf(live.pin) };
   writeState(live.paths, next);
@@ -70,7 +70,7 @@ export function rememberFile(live: LiveDatabase): void {
  * Writes into the state that the database rests, if its WAL is empty and the file has stood still; once.
  * @returns whether the state says so
  */
-export function noteRest(live: LiveDatabase, env: Env): boolean {
+export function recordRest(live: LiveDatabase, env: Env): boolean {
   const { state } = live;
   if (state?.file?.restedNs !== undefined) return true;
   const index = restingIndexOrNull(live);
@@ -100,7 +100,7 @@ export function noteRest(live: LiveDatabase, env: Env): boolean {
  * size.
  * @returns why the history has to be anchored anew, or null
  */
-export function renewIndexIfAlone(live: LiveDatabase, env: Env): string | null {
+export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | null {
   const { pin } = live;
   const index = restingIndexOrNull(live);
   if (pin.isLoose || index === null || index.pageCount === 0 || !pin.isAlone()) return null;
@@ -129,12 +129,12 @@ function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
 }
 
 /** At the end of a watch: empties the WAL if nobody else has the database open, and waits until it rests. */
-export async function comeToRest(live: LiveDatabase, env: Env): Promise<void> {
+export async function emptyWalAndRest(live: LiveDatabase, env: Env): Promise<void> {
   for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {
     const { pin } = live;
     if (pin.isLoose || !isHeld(live) || pin.changedFile() !== "none" || !pin.isAlone()) return;
-    const { kind } = emptyIfAlone(live, env);
-    if ((kind !== "empty" && kind !== "emptied") || noteRest(live, env)) return;
+    const { kind } = emptyWalIfUnused(live, env);
+    if ((kind !== "empty" && kind !== "emptied") || recordRest(live, env)) return;
     await env.sleep(TICK_MS);
   }
 }

@@ -8,11 +8,12 @@
  * changes only the times). While it is a mixture, nothing is captured, and the pin stays: it keeps
  * checkpoints from writing the old pages into the new file until somebody has moved the WAL away.
  */
-import { fstatSync } from "node:fs";
+import { existsSync, fstatSync } from "node:fs";
 import { readHeaderOf } from "../../database/files/descriptors.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import { foreignWalError } from "../../database/wal/own-wal.ts";
 import { compareContent } from "../../database/wal/wal-content.ts";
+import { markOfIndexOrNull } from "../../database/wal/wal-follow.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import type { LiveDatabase } from "./live-database.ts";
@@ -22,13 +23,13 @@ import { rememberedPages } from "./wal-evidence.ts";
 export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";
 
 /** What a look at a file that may have been written over finds. */
-export type Overwriting = "none" | "harmless" | "mixture" | "anew";
+export type Overwrite = "none" | "harmless" | "mixture" | "anew";
 
 /**
  * "mixture": the file was written, and its WAL holds pages that are not in it. "anew": it does not, but the
  * page size or the mode is another, or the wal-index of an empty WAL states the old file's size.
  */
-export function overwriting(live: LiveDatabase): Overwriting {
+export function detectOverwrite(live: LiveDatabase): Overwrite {
   const { pin } = live;
   // Without locks the application's checkpoints write the file; a difference follows each of them.
   if (pin.isLoose || !pin.isRewritten()) return "none";
@@ -45,7 +46,7 @@ function isSameKind({ databaseFd, pageSizeBytes }: Pin): boolean {
 }
 
 /** SQLite takes the size of a database from the wal-index as long as that states one. */
-function judgeBackfilled(pin: Pin): Overwriting {
+function judgeBackfilled(pin: Pin): Overwrite {
   const index = pin.walIndex();
   const pageCount = Math.floor(fstatSync(pin.databaseFd).size / pin.pageSizeBytes);
   const isSameSize = index === null || index.pageCount === 0 || index.pageCount === pageCount;
@@ -59,7 +60,7 @@ function judgeBackfilled(pin: Pin): Overwriting {
  *   to be pinned again
  */
 export function isOverwritten(live: LiveDatabase): boolean {
-  const found = overwriting(live);
+  const found = detectOverwrite(live);
   if (found === "none" || found === "harmless") return found === "harmless";
   throw new WalrustError("database-busy", `Cannot read ${live.path} yet: ${OVERWRITTEN}`, {
     retryable: true,
@@ -84,4 +85,33 @@ export async function judgeMixture(live: LiveDatabase, env: Env): Promise<void> 
   const isAccepted = content === "current" || (content === "same" && !pin.isAlone());
   if (!isAccepted) throw foreignWalError(path, reason, content !== "other");
   pin.acceptFile();
+}
+
+/**
+ * Why the files that a job or a capture needs are not there any more, or null: then only attaching again
+ * helps.
+ * @param isJobDue whether a job is due that reads the database
+ * @param hasFailed whether the last look or job failed
+ */
+export function lostFilesReasonOrNull(
+  live: LiveDatabase,
+  isJobDue: boolean,
+  hasFailed: boolean,
+): string | null {
+  if (isJobDue && live.pin.changedFile() !== "none") return "its files were replaced";
+  if (isJobDue && hasFailed && isWalLost(live)) return "the WAL is not the one that its index shows";
+  const isGone = hasFailed && !isWhole(live);
+  return isGone ? "files of its state folder are gone" : null;
+}
+
+/** Whether the wal-index shows frames of a WAL that is not at the path: no image can be read with it. */
+function isWalLost({ pin }: LiveDatabase): boolean {
+  const index = pin.isLoose ? null : pin.walIndex();
+  return index !== null && index.mxFrame > 0 && markOfIndexOrNull(pin.walPath, index) === null;
+}
+
+/** The page sums are there from the first anchor on. */
+function isWhole({ state, paths: { folder, spoolFolder, sumsPath } }: LiveDatabase): boolean {
+  const needed = state === null ? [folder, spoolFolder] : [folder, spoolFolder, sumsPath];
+  return needed.every((path) => existsSync(path));
 }

@@ -21,7 +21,7 @@ export interface Captured {
   /** The persisted position; null until the first snapshot is in the spool. */
   state: DatabaseState | null;
   /** The bucket could not be looked at when it was attached: it is before anything is uploaded. */
-  isBucketUnseen?: boolean;
+  isBucketUnchecked?: boolean;
   /** Nor was it then confirmed what a state that was copied here says. */
   isUnconfirmedCopy?: boolean;
   /** Captured files that are not in the bucket yet, in the order of upload. */

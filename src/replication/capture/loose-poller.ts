@@ -20,7 +20,7 @@ const STAY_MS_MAX = 600_000;
 const REST_TIMES = 10;
 
 /** What a look found. */
-export type LookOutcome =
+export type PollOutcome =
   | { readonly kind: "quiet" }
   | { readonly kind: "captured"; readonly frames: number }
   /** Its files are others, or it can be held otherwise: attach again, re-anchor by difference. */
@@ -29,10 +29,10 @@ export type LookOutcome =
   | { readonly kind: "mixture" }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
-const QUIET: LookOutcome = { kind: "quiet" };
+const QUIET: PollOutcome = { kind: "quiet" };
 
 /** Follows one database loosely, each time that it has to be. */
-export class LooseKeeper {
+export class LoosePoller {
   #nextMs = 0;
   /** Since when a pin has been possible, or null. */
   #pinnableSinceMs: number | null = null;
@@ -55,7 +55,7 @@ export class LooseKeeper {
   }
 
   /** Does what is due. @throws WalrustError when the disk refuses; the position is unchanged then */
-  look(live: LiveDatabase, pin: LoosePin, nowMs: number, isUrgent: boolean): LookOutcome {
+  poll(live: LiveDatabase, pin: LoosePin, nowMs: number, isUrgent: boolean): PollOutcome {
     if (pin !== this.#pin) this.#begin(pin, nowMs);
     if (!isUrgent && nowMs < this.#nextMs) return QUIET;
     this.#nextMs = nowMs + INTERVAL_MS;
@@ -87,7 +87,7 @@ export class LooseKeeper {
     return this.#pinnableSinceMs !== null && nowMs - this.#pinnableSinceMs >= this.#stayMs;
   }
 
-  #end(nowMs: number): LookOutcome {
+  #end(nowMs: number): PollOutcome {
     this.#endedMs = nowMs;
     this.#hasUnseenCommits = false;
     return { kind: "replaced", reason: "nobody uses the database past its -shm any more" };

@@ -2,9 +2,8 @@
  * What a watcher does while it cannot capture: the database comes before its backup, and nothing is tried for
  * ever that only files which are gone could make work.
  */
-import { existsSync, statfsSync } from "node:fs";
+import { statfsSync } from "node:fs";
 import type { Pin } from "../../database/pin/pin.ts";
-import { markOfIndexOrNull } from "../../database/wal/wal-follow.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { LiveDatabase } from "./live-database.ts";
 
@@ -20,7 +19,7 @@ const SHORT_WAL_FRAMES = 1_000;
  * long, the disk is nearly full, or the application waits with a checkpoint and keeps its writers waiting.
  * What was not captured is in the database; a difference follows.
  */
-export function letGoIfHurting(
+export function releaseIfHarmful(
   live: LiveDatabase,
   context: Pick<WatchContext, "env" | "options">,
   name: string,
@@ -49,29 +48,4 @@ function isDiskShort(path: string): boolean {
     // It was deleted just now, or may not be looked at: the next look says so.
     return false;
   }
-}
-
-/**
- * Why the files that a job or a capture needs are not there any more, or null: then only attaching again
- * helps.
- * @param isJobDue whether a job is due that reads the database
- * @param hasFailed whether the last look or job failed
- */
-export function goneReasonOrNull(live: LiveDatabase, isJobDue: boolean, hasFailed: boolean): string | null {
-  if (isJobDue && live.pin.changedFile() !== "none") return "its files were replaced";
-  if (isJobDue && hasFailed && isWalLost(live)) return "the WAL is not the one that its index shows";
-  const isGone = hasFailed && !isWhole(live);
-  return isGone ? "files of its state folder are gone" : null;
-}
-
-/** Whether the wal-index shows frames of a WAL that is not at the path: no image can be read with it. */
-function isWalLost({ pin }: LiveDatabase): boolean {
-  const index = pin.isLoose ? null : pin.walIndex();
-  return index !== null && index.mxFrame > 0 && markOfIndexOrNull(pin.walPath, index) === null;
-}
-
-/** The page sums are there from the first anchor on. */
-function isWhole({ state, paths: { folder, spoolFolder, sumsPath } }: LiveDatabase): boolean {
-  const needed = state === null ? [folder, spoolFolder] : [folder, spoolFolder, sumsPath];
-  return needed.every((path) => existsSync(path));
 }

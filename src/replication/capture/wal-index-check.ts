@@ -19,8 +19,8 @@ const NAMES_INTERVAL_MS = 10_000;
 /** How often an empty WAL may be restarted before something is written into it. */
 const RESTARTS_MAX = 64;
 
-/** The witness of one database. */
-export class WalWitness {
+/** The check of one database. */
+export class WalIndexCheck {
   #stamp: FileStamp | null = null;
   #suspicion = NO_SUSPICION;
   #nextUsersMs = 0;
@@ -46,14 +46,14 @@ export class WalWitness {
    * @param capturedMs when something was captured last
    * @returns why the pin is not to be trusted any more, or null
    */
-  look(pin: Pin, nowMs: number, capturedMs: number): string | null {
+  poll(pin: Pin, nowMs: number, capturedMs: number): string | null {
     if (nowMs >= this.#nextUsersMs) {
       this.#nextUsersMs = nowMs + USERS_INTERVAL_MS;
       if (this.isUsedElsewhere(pin, PATIENT)) return "the database is used past its -shm";
     }
     if (nowMs >= this.#nextNamesMs) {
       this.#nextNamesMs = nowMs + NAMES_INTERVAL_MS;
-      noteGrip(namesConditionOrNull(pin.path, fileNamesOf(pin.databaseFd, pin.path)), this.conditions);
+      setPinCondition(namesConditionOrNull(pin.path, fileNamesOf(pin.databaseFd, pin.path)), this.conditions);
     }
     return this.#hasUnseenCommits(pin, nowMs, capturedMs) ? UNSEEN : null;
   }
@@ -144,7 +144,7 @@ function isSameIndex(a: WalIndexHeader, b: WalIndexHeader | null): boolean {
 }
 
 /** Raises the condition of a grip, and clears those that it does not have. */
-export function noteGrip(condition: Condition | null, sink: ConditionSink): void {
+export function setPinCondition(condition: Condition | null, sink: ConditionSink): void {
   for (const code of GRIP_CONDITIONS) if (condition?.code !== code) sink.clear(code);
   if (condition !== null) sink.raise(condition);
 }

@@ -8,12 +8,12 @@ import type { LoosePin } from "../../database/pin/loose-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
-import { emptyIfAlone, noteRest, rememberFile, renewIndexIfAlone } from "./empty-wal.ts";
-import { OVERWRITTEN, overwriting } from "./file-changes.ts";
+import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
+import { detectOverwrite, OVERWRITTEN } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { type LookOutcome, LooseKeeper } from "./loose-poller.ts";
-import { letGoIfHurting } from "./pin-release.ts";
-import { UNSEEN, WalWitness } from "./wal-index-check.ts";
+import { LoosePoller, type PollOutcome } from "./loose-poller.ts";
+import { releaseIfHarmful } from "./pin-release.ts";
+import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
 
 /** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
 const MARK_FRAMES = 500;
@@ -35,7 +35,7 @@ const REST_PAUSE_MS = 10_000;
 const REST_QUIET_MS = 1_000;
 
 /** What a look may do. */
-export interface LookLimits {
+export interface PollLimits {
   /**
    * False while the database file is read: it has to stand still, so no checkpoint and no change of the pin.
    */
@@ -44,12 +44,12 @@ export interface LookLimits {
   readonly isUrgent: boolean;
 }
 
-const QUIET: LookOutcome = { kind: "quiet" };
+const QUIET: PollOutcome = { kind: "quiet" };
 
-export type { LookOutcome };
+export type { PollOutcome };
 
-/** The keeper of one database: `look` again and again. */
-export class WalKeeper {
+/** The poller of one database: `poll` again and again. */
+export class WalPoller {
   #lastCaptureMs = Number.NEGATIVE_INFINITY;
   #lastCycleMs: number;
   #nextCycleMs = 0;
@@ -58,8 +58,8 @@ export class WalKeeper {
   #nextRestMs = 0;
   #lastRestMs = Number.NEGATIVE_INFINITY;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
-  readonly #witness: WalWitness;
-  readonly #loose: LooseKeeper;
+  readonly #indexCheck: WalIndexCheck;
+  readonly #loose: LoosePoller;
   #pin: Pin | null = null;
 
   constructor(
@@ -67,8 +67,8 @@ export class WalKeeper {
     readonly context: WatchContext,
   ) {
     this.#lastCycleMs = context.env.monotonicMs();
-    this.#witness = new WalWitness(context.env, context.conditions);
-    this.#loose = new LooseKeeper(context.env);
+    this.#indexCheck = new WalIndexCheck(context.env, context.conditions);
+    this.#loose = new LoosePoller(context.env);
   }
 
   /** Whether the WAL got commits past the wal-index, though it was pinned again. */
@@ -90,9 +90,9 @@ export class WalKeeper {
   /**
    * Does what is due. @throws WalrustError when the disk or SQLite refuses; the position is unchanged then
    */
-  look(live: LiveDatabase, nowMs: number, limits: LookLimits): LookOutcome {
+  poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
-    if (pin.isLoose) return this.#lookLoosely(live, pin, nowMs, limits);
+    if (pin.isLoose) return this.#pollLoosely(live, pin, nowMs, limits);
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
       const reason = this.#replacedReasonOrNull(live, nowMs) ?? this.#distrustOrNull(pin, nowMs);
       if (reason !== null) {
@@ -100,7 +100,7 @@ export class WalKeeper {
         return { kind: "replaced", reason };
       }
       // The pin stays: without it the next to open would apply the old WAL to the new content.
-      const written = overwriting(live);
+      const written = detectOverwrite(live);
       if (written === "mixture") return { kind: "mixture" };
       if (written === "anew") return { kind: "replaced", reason: OVERWRITTEN };
       if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
@@ -112,7 +112,7 @@ export class WalKeeper {
     }
     if (limits.mayCheckpoint && pin.foreignCheckpointWaits()) this.#yieldPin(live, pin);
     if (this.#waitsForUpload(live)) {
-      if (limits.mayCheckpoint) letGoIfHurting(live, this.context, this.name);
+      if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
     const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.options.walSyncIntervalMs;
@@ -123,18 +123,18 @@ export class WalKeeper {
     return reason === null ? outcome : { kind: "re-anchor", reason };
   }
 
-  #lookLoosely(live: LiveDatabase, pin: LoosePin, nowMs: number, { isUrgent }: LookLimits): LookOutcome {
+  #pollLoosely(live: LiveDatabase, pin: LoosePin, nowMs: number, { isUrgent }: PollLimits): PollOutcome {
     if (this.#waitsForUpload(live)) return QUIET;
-    const outcome = this.#loose.look(live, pin, nowMs, isUrgent);
+    const outcome = this.#loose.poll(live, pin, nowMs, isUrgent);
     if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
     return outcome;
   }
 
   /** Why the wal-index cannot be the one that the database's users share, or null. */
   #distrustOrNull(pin: Pin, nowMs: number): string | null {
-    if (pin !== this.#pin) this.#witness.begin();
+    if (pin !== this.#pin) this.#indexCheck.begin();
     this.#pin = pin;
-    const reason = this.#witness.look(pin, nowMs, this.#lastCaptureMs);
+    const reason = this.#indexCheck.poll(pin, nowMs, this.#lastCaptureMs);
     if (reason === UNSEEN) this.#loose.sawUnseenCommits(nowMs);
     return reason;
   }
@@ -155,10 +155,10 @@ export class WalKeeper {
     this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
     const isOften = nowMs - this.#lastRestMs < REST_PAUSE_MS;
     if (quietMs < (isOften ? REST_QUIET_MS : FIRST_REST_MS)) return null;
-    const renewed = renewIndexIfAlone(live, this.context.env);
+    const renewed = renewWalIndexIfUnused(live, this.context.env);
     if (renewed !== null) return renewed;
-    if (noteRest(live, this.context.env)) return null;
-    const outcome = emptyIfAlone(live, this.context.env);
+    if (recordRest(live, this.context.env)) return null;
+    const outcome = emptyWalIfUnused(live, this.context.env);
     if (outcome.kind === "emptied") {
       this.#lastRestMs = nowMs;
       this.#nextRestMs = nowMs + FIRST_REST_MS;
@@ -166,7 +166,7 @@ export class WalKeeper {
     return outcome.kind === "re-anchor" ? outcome.reason : null;
   }
 
-  #capture(live: LiveDatabase, nowMs: number): LookOutcome {
+  #capture(live: LiveDatabase, nowMs: number): PollOutcome {
     const outcome = capture(live, this.context.env);
     if (outcome.kind === "nothing") return QUIET;
     const replaced = this.#replacedReasonOrNull(live, nowMs);
@@ -224,7 +224,7 @@ export class WalKeeper {
   #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
     const { env, options, emit } = this.context;
     // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer.
-    if (!this.#witness.mayCheckpoint(pin)) {
+    if (!this.#indexCheck.mayCheckpoint(pin)) {
       this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
       return null;
     }
@@ -238,7 +238,7 @@ export class WalKeeper {
     const cycleOptions = { writeLockTimeoutMs: this.#lockBudgetMs, truncate };
     const result = checkpointCycle(pin, captureAll, cycleOptions, env);
     if (broken !== null) return broken;
-    rememberFile(live);
+    recordFile(live);
     if (pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
     if (result.outcome === "complete") {
       this.#lastCycleMs = nowMs;

@@ -10,7 +10,7 @@ import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { UnfinishedUpload } from "../../storage/contract/store.ts";
 
 /** What a listing shows of a history. */
-export type Standing =
+export type HistoryCheck =
   | { readonly kind: "sound" }
   /** Nothing to begin a restore with. */
   | { readonly kind: "no-base" }
@@ -18,7 +18,7 @@ export type Standing =
   | { readonly kind: "gap"; readonly afterTxid: number; readonly nextTxid: number | null };
 
 /** @param acknowledgedTxid the newest TXID that the store had acknowledged before it was listed */
-export function standingOf(objects: readonly LtxObject[], acknowledgedTxid: number): Standing {
+export function checkHistory(objects: readonly LtxObject[], acknowledgedTxid: number): HistoryCheck {
   const isBase = ({ minTxid }: LtxObject): boolean => minTxid === 1;
   let reachedTxid = objects.filter(isBase).reduce((max, { maxTxid }) => Math.max(max, maxTxid), 0);
   if (acknowledgedTxid === 0) return { kind: "sound" };
@@ -34,7 +34,7 @@ export function standingOf(objects: readonly LtxObject[], acknowledgedTxid: numb
 }
 
 /** What is wrong, as a clause; null when nothing is. */
-export function standingProblemOrNull(standing: Standing, acknowledgedTxid: number): string | null {
+export function historyProblemOrNull(standing: HistoryCheck, acknowledgedTxid: number): string | null {
   if (standing.kind === "sound") return null;
   if (standing.kind === "no-base") {
     const what = "the bucket holds no snapshot to begin a restore with";

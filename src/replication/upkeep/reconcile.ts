@@ -17,7 +17,7 @@ import { decodeMetadata, type WalrustMetadata } from "../../storage/contract/obj
 import type { ObjectHead } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { CompactionTarget } from "./compaction.ts";
-import { planAbandoned, standingOf, standingProblemOrNull } from "./reconcile-plan.ts";
+import { checkHistory, historyProblemOrNull, planAbandoned } from "./reconcile-plan.ts";
 
 /** The time from one reconciliation to the next is random between these, so that databases spread out. */
 export const RECONCILE_INTERVAL_MIN_MS = 12 * 3_600_000;
@@ -33,7 +33,7 @@ const RETRY: BackoffPolicy = { firstMs: 1_000, maxMs: 3_600_000 };
 const FAILURES_TO_SAY = 6;
 
 /** When the next look is due. */
-export class ReconcileClock {
+export class ReconcileSchedule {
   #dueMs: number;
   #lastMs = Number.NEGATIVE_INFINITY;
   readonly #retry = new Backoff(RETRY);
@@ -98,7 +98,7 @@ export async function reconcile(
   for (let look = 0; look < 2; look++) {
     const acknowledgedTxid = acknowledgedOf(live);
     objects = await listObjects(target.store, target.name, signal);
-    problem = standingProblemOrNull(standingOf(objects, acknowledgedTxid), acknowledgedTxid);
+    problem = historyProblemOrNull(checkHistory(objects, acknowledgedTxid), acknowledgedTxid);
     if (problem === null) break;
   }
   const isOurs = await newestIsOurs(target, live, objects, signal);

@@ -10,10 +10,11 @@ import { isChainLink } from "../../format/chain.ts";
 import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
 import { keyOf } from "../../storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { type Attached, adopt, attach } from "../attach/attach.ts";
+import { type Attached, adopt } from "../attach/adopt.ts";
+import { attach } from "../attach/attach.ts";
 import { anchor, type Predecessor, snapshotImage } from "../capture/anchor.ts";
 import { capture } from "../capture/capture.ts";
-import { comeToRest } from "../capture/empty-wal.ts";
+import { emptyWalAndRest } from "../capture/empty-wal.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { uploadPending } from "../upload/uploader.ts";
@@ -74,13 +75,13 @@ export async function snapshotOnce(
  * The newest snapshot that waits for its upload, if one does. With the increments after it, it leads to the
  * present: another full copy beside it would be sent in vain.
  */
-export function waitingSnapshot({ pending }: LiveDatabase): SpoolFile | undefined {
+export function pendingSnapshot({ pending }: LiveDatabase): SpoolFile | undefined {
   return pending.findLast(isSnapshotFile);
 }
 
 /** A waiting snapshot that stands for one of now: of the same TXID, or the first, which has to go anyway. */
 function standInOrNull(live: LiveDatabase, needsNew: boolean): SpoolFile | null {
-  const waiting = waitingSnapshot(live);
+  const waiting = pendingSnapshot(live);
   if (waiting === undefined) return null;
   const isEnough = waiting.maxTxid === live.state?.txid || (waiting.maxTxid === 1 && !needsNew);
   return isEnough ? waiting : null;
@@ -103,7 +104,7 @@ function sayIfOlder({ name, state }: LiveDatabase, { maxTxid }: SpoolFile, { log
 /** Empties the WAL, as the pin kept the application from doing it. The snapshot is made, whatever happens. */
 async function restAtEnd(live: LiveDatabase, env: Env): Promise<void> {
   try {
-    await comeToRest(live, env);
+    await emptyWalAndRest(live, env);
   } catch (error) {
     env.log.warn(`cannot empty the WAL: ${errorMessage(error)}`, { database: live.name });
   }

@@ -46,7 +46,7 @@ export function dueSnapshotOrNull(
 }
 
 /** The facts of one database, kept up by its watcher. */
-export class SnapshotClock {
+export class SnapshotSchedule {
   #lastSnapshotMs: number;
   #changes = 0;
   #firstChangeMs: number | null = null;

@@ -10,8 +10,8 @@ import { Backoff } from "../../storage/contract/backoff.ts";
 import { snapshotImage } from "../capture/anchor.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import { type SnapshotResult, snapshotResult, waitingSnapshot } from "./snapshot-once.ts";
-import { SnapshotClock } from "./snapshot-schedule.ts";
+import { pendingSnapshot, type SnapshotResult, snapshotResult } from "./snapshot-once.ts";
+import { SnapshotSchedule } from "./snapshot-schedule.ts";
 
 /** A snapshot that takes longer lets another go on when one waits. */
 const SNAPSHOT_TURN_MS = 5_000;
@@ -23,8 +23,8 @@ export interface TakenSnapshot {
 }
 
 /** The snapshots of one database. */
-export class DatabaseSnapshots {
-  readonly #clock: SnapshotClock;
+export class Snapshots {
+  readonly #clock: SnapshotSchedule;
   readonly #pause = new Backoff();
   #due: string | null = null;
   /** Somebody asked for one of now; for the schedule one that waits for its upload will do. */
@@ -38,7 +38,7 @@ export class DatabaseSnapshots {
     readonly name: string,
     readonly context: WatchContext,
   ) {
-    this.#clock = new SnapshotClock(context.env.monotonicMs());
+    this.#clock = new SnapshotSchedule(context.env.monotonicMs());
   }
 
   get taken(): TakenSnapshot | null {
@@ -100,7 +100,7 @@ export class DatabaseSnapshots {
         const index = frozen();
         env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
         const startedMs = env.monotonicMs();
-        const waiting = waitingSnapshot(live);
+        const waiting = pendingSnapshot(live);
         const isEnough = !isAsked || waiting?.maxTxid === live.state?.txid;
         const known = isEnough ? waiting : undefined;
         const file = known ?? (await snapshotImage(live, index, env, closing, between));

@@ -15,8 +15,8 @@ import type { WatchContext } from "../context/watch-context.ts";
 import type { Validation } from "../context/watch-events.ts";
 import type { CompactionTarget } from "./compaction.ts";
 import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
-import { acknowledgedOf, ReconcileClock, reconcile } from "./reconcile.ts";
-import type { DatabaseSnapshots } from "./snapshots.ts";
+import { acknowledgedOf, ReconcileSchedule, reconcile } from "./reconcile.ts";
+import type { Snapshots } from "./snapshots.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;
 const FIRST_PRUNE_MS = 60_000;
@@ -30,10 +30,10 @@ const NOT_RESTORABLE = "not-restorable";
 const VALIDATION_FAILED = "validation-failed";
 
 /** The snapshots of the same database, as far as upkeep needs them. */
-export type AskedSnapshots = Pick<DatabaseSnapshots, "ask" | "taken">;
+export type AskedSnapshots = Pick<Snapshots, "ask" | "taken">;
 
 /** The upkeep of one database: `startDue` at every look. */
-export class DatabaseUpkeep {
+export class Upkeep {
   readonly #maintenance: Maintenance | null;
   #run: Promise<void> | null = null;
   #validationDueMs: number;
@@ -43,7 +43,7 @@ export class DatabaseUpkeep {
   #validationTrouble: Trouble | null = null;
   /** The findings of the last validation. */
   readonly #findings = new StandingFindings();
-  readonly #reconcileClock: ReconcileClock;
+  readonly #reconcileClock: ReconcileSchedule;
   #reconcileTrouble: Trouble | null = null;
   /** When a snapshot was asked for because what is stored is not restorable; null while it is. */
   #askedMs: number | null = null;
@@ -57,7 +57,7 @@ export class DatabaseUpkeep {
     readonly snapshots: AskedSnapshots,
   ) {
     const { options, env } = context;
-    this.#reconcileClock = new ReconcileClock(env.monotonicMs());
+    this.#reconcileClock = new ReconcileSchedule(env.monotonicMs());
     this.#maintenance = options.maintenance
       ? new Maintenance(options.maintenance, env.monotonicMs(), env.random())
       : null;

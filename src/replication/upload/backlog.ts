@@ -38,7 +38,7 @@ export class Backlog {
   ) {}
 
   /** Looks at the databases, every 10 s. */
-  look(nowMs: number, watchers: Iterable<{ readonly uploadLagMs: number }>): void {
+  poll(nowMs: number, watchers: Iterable<{ readonly uploadLagMs: number }>): void {
     if (this.gate === undefined || nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + LOOK_INTERVAL_MS;
     let databaseCount = 0;

@@ -19,18 +19,18 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
 
 /** What of the bucket and the state is newer, or that they agree. */
-export type RemoteStatus = "agrees" | "ahead" | "behind" | "empty";
+export type BucketStatus = "agrees" | "ahead" | "behind" | "empty";
 
 /**
  * How the bucket stands to the newest TXID it acknowledged and to the state's.
  * @param stateTxid asked after each listing: captures go on meanwhile
  */
-export async function remoteStatus(
+export async function bucketStatus(
   store: ObjectStore,
   name: string,
   uploadedTxid: Txid,
   stateTxid: () => Txid,
-): Promise<RemoteStatus> {
+): Promise<BucketStatus> {
   // Sorts before every key whose min TXID is the acknowledged one and after all smaller ones.
   const startAfter = `${levelPrefix(store.layout, name, 0)}${formatTxid(uploadedTxid)}`;
   const increments = await orNothing(store, uploadedTxid, () => listLevel(store, name, 0, { startAfter }));
@@ -69,9 +69,9 @@ async function orNothing(
 export async function contradictionOrNull(live: Captured, store: ObjectStore): Promise<string | null> {
   const { state, name, pending } = live;
   if (state === null) return null;
-  if (live.isUnconfirmedCopy === true) return unconfirmedOrNull(live.name, state, pending, store);
+  if (live.isUnconfirmedCopy === true) return copyProblemOrNull(live.name, state, pending, store);
   const uploadedTxid = uploadedTxidOf(state.txid, pending);
-  const status = await remoteStatus(store, name, uploadedTxid, () => (live.state ?? state).txid);
+  const status = await bucketStatus(store, name, uploadedTxid, () => (live.state ?? state).txid);
   if (status === "ahead") return "the bucket is ahead of the local state";
   if (status === "behind") return "the bucket lacks objects that were acknowledged";
   const isLost = status === "empty" && uploadedTxid > 0;
@@ -83,7 +83,7 @@ export async function contradictionOrNull(live: Captured, store: ObjectStore): P
  * knows as the newest one.
  * @param pending what the copy holds beyond that
  */
-export async function unconfirmedOrNull(
+export async function copyProblemOrNull(
   name: string,
   state: DatabaseState,
   pending: readonly SpoolFile[],

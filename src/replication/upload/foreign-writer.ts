@@ -37,7 +37,7 @@ function markPath(paths: StateFolder): string {
 }
 
 /** Remembers why it is stopped. A failure is said: a restart would not know then. */
-export function markForeign(paths: StateFolder, found: ForeignWrite, env: Pick<Env, "log">): void {
+export function recordForeignWriter(paths: StateFolder, found: ForeignWrite, env: Pick<Env, "log">): void {
   const path = markPath(paths);
   try {
     replaceOwn(path, `${JSON.stringify(found)}\n`);
@@ -51,7 +51,7 @@ export function markForeign(paths: StateFolder, found: ForeignWrite, env: Pick<E
  * Looks whether what stopped this database still stands; if not, the mark goes.
  * @throws WalrustError code "foreign-writer" while the newest object is the other one's, or a storage code
  */
-export async function assertNotMarked(
+export async function assertNoForeignWriter(
   name: string,
   paths: StateFolder,
   store: ObjectStore,

@@ -25,7 +25,7 @@ const PAUSE_MS = 10 * 60_000;
 const OWN_KEYS_MAX = 1_000;
 
 /** The looks of one database. */
-export class OverlapLook {
+export class OverlapCheck {
   #found: TakenKey | null = null;
   #running: Promise<void> | null = null;
   #isAgain = false;

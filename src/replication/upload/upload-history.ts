@@ -6,17 +6,17 @@
  * And always where this process sent just these bytes itself, and never saw the answer. Everything else under
  * our id is another process with a copy of our state.
  */
-import type { OverlapLook } from "./overlap-check.ts";
+import type { OverlapCheck } from "./overlap-check.ts";
 import type { PublishedLink } from "./publish.ts";
 
 const SENT_MAX = 64;
 
 /** What was sent and what is known of it. */
-export class UploadMemory {
+export class UploadHistory {
   /** The newest link of the chain that was acknowledged. */
   lastLink: PublishedLink | null = null;
   /** Looks for another writer beside what is uploaded; made with the first link. */
-  overlap: OverlapLook | null = null;
+  overlap: OverlapCheck | null = null;
   #isCurrent = false;
   /** SHA-256 of what was sent without an answer that counted, oldest first. */
   readonly #unanswered = new Set<string>();

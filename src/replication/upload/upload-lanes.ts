@@ -9,8 +9,8 @@ import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
 import type { Trouble } from "../../storage/contract/trouble.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import { type GatherHost, UploadGather } from "./upload-gather.ts";
-import { UploadMemory } from "./upload-history.ts";
+import { type GatherHost, UploadGather } from "./spool-merge.ts";
+import { UploadHistory } from "./upload-history.ts";
 import { manifestTrouble, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 
 const LANES = ["links", "snapshots"] as const;
@@ -30,7 +30,7 @@ export class UploadLanes {
   readonly #pause = new Backoff();
   readonly #gather: UploadGather | null;
   #manifestTrouble: Trouble | null = null;
-  #memory: UploadMemory | null = null;
+  #history: UploadHistory | null = null;
   #isHurried = false;
   #liftCount = 0;
 
@@ -90,10 +90,10 @@ export class UploadLanes {
   async #run(live: Captured, lane: UploadLane): Promise<void> {
     try {
       this.#manifestTrouble ??= manifestTrouble(live.name, this.context.env);
-      this.#memory ??= new UploadMemory();
+      this.#history ??= new UploadHistory();
       const known = {
         manifestTrouble: this.#manifestTrouble,
-        memory: this.#memory,
+        history: this.#history,
         gather: this.#gather,
       };
       const context = { ...this.context, ...known };

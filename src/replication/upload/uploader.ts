@@ -16,11 +16,11 @@ import { Trouble } from "../../storage/contract/trouble.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { contradictionOrNull } from "./bucket-status.ts";
-import { foreignWriterError, markForeign } from "./foreign-writer.ts";
-import { OverlapLook } from "./overlap-check.ts";
+import { foreignWriterError, recordForeignWriter } from "./foreign-writer.ts";
+import { OverlapCheck } from "./overlap-check.ts";
 import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
-import type { UploadGather } from "./upload-gather.ts";
-import { UploadMemory } from "./upload-history.ts";
+import type { UploadGather } from "./spool-merge.ts";
+import { UploadHistory } from "./upload-history.ts";
 
 /** How a run over the pending files ended. */
 export type UploadOutcome =
@@ -56,7 +56,7 @@ export async function uploadPending(
     /** Where failures to write the manifest are said, if more than one run is made. */
     readonly manifestTrouble?: Trouble;
     /** What is known from run to run, if more than one is made. */
-    readonly memory?: UploadMemory;
+    readonly history?: UploadHistory;
     /** Reserves a place before each file is chosen. */
     readonly puts?: WatchContext["puts"];
     /** Merges what waits before each link. */
@@ -66,23 +66,23 @@ export async function uploadPending(
   lane: UploadLane,
 ): Promise<UploadOutcome> {
   const { store, env } = context;
-  const memory = context.memory ?? new UploadMemory();
+  const history = context.history ?? new UploadHistory();
   const keepsSent = (context.options?.maintenance?.cacheRetentionMs ?? 0) > 0;
-  if (live.isBucketUnseen === true && nextOfLane(live, lane) !== undefined) {
+  if (live.isBucketUnchecked === true && nextOfLane(live, lane) !== undefined) {
     const reason = await contradictionOrNull(live, store);
     if (reason !== null) return { kind: "adopt", reason };
-    live.isBucketUnseen = false;
+    live.isBucketUnchecked = false;
   }
   let hasSnapshot = false;
   while (nextOfLane(live, lane) !== undefined) {
-    const sent = await sendNext(live, context, signal, lane, memory);
+    const sent = await sendNext(live, context, signal, lane, history);
     if (sent === null) return { kind: "aborted" };
     const { file, writer, outcome } = sent;
     if (!live.pending.includes(file)) return { kind: "aborted" };
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
-    if (outcome.kind === "taken") return contradicted(live, outcome, writer, file, context, memory);
-    memory.acknowledged(hex(file.sha256), isChainLink(file));
-    if (isChainLink(file)) memory.overlap?.acknowledged(file, signal);
+    if (outcome.kind === "taken") return contradicted(live, outcome, writer, file, context, history);
+    history.acknowledged(hex(file.sha256), isChainLink(file));
+    if (isChainLink(file)) history.overlap?.acknowledged(file, signal);
     live.pending.splice(live.pending.indexOf(file), 1);
     if (keepsSent) keepSent(live.paths.spoolFolder, file);
     else removeSpoolFile(file);
@@ -90,13 +90,13 @@ export async function uploadPending(
     if (!isSnapshotFile(file)) live.uploadedBytes += file.sizeBytes;
     hasSnapshot ||= isSnapshotFile(file);
     if (isChainLink(file)) {
-      memory.lastLink = { key: outcome.key, sha256: hex(file.sha256) };
+      history.lastLink = { key: outcome.key, sha256: hex(file.sha256) };
       live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };
     }
     emitUploaded(live, file, outcome, context);
-    if (nextOfLane(live, lane) === undefined) await memory.overlap?.done();
-    const other = memory.overlap?.found ?? null;
-    if (other !== null) return contradicted(live, other, writer, file, context, memory);
+    if (nextOfLane(live, lane) === undefined) await history.overlap?.done();
+    const other = history.overlap?.found ?? null;
+    if (other !== null) return contradicted(live, other, writer, file, context, history);
   }
   if (hasSnapshot) {
     const trouble = context.manifestTrouble ?? manifestTrouble(live.name, env);
@@ -122,7 +122,7 @@ async function sendNext(
   context: Parameters<typeof uploadPending>[1],
   signal: AbortSignal,
   lane: UploadLane,
-  memory: UploadMemory,
+  history: UploadHistory,
 ): Promise<Sent | null> {
   const { store, version, gather } = context;
   const reservation = await context.puts?.reserve(signal);
@@ -134,11 +134,11 @@ async function sendNext(
     if (file === undefined || writer === undefined) return null;
     if (isChainLink(file)) {
       gather?.sending(live, file);
-      memory.overlap ??= new OverlapLook(live.name, store, context.env);
-      memory.overlap.sending(file);
+      history.overlap ??= new OverlapCheck(live.name, store, context.env);
+      history.overlap.sending(file);
     }
-    memory.sending(hex(file.sha256));
-    const publisher = { store, name: live.name, writer, version, lastLink: memory.lastLink };
+    history.sending(hex(file.sha256));
+    const publisher = { store, name: live.name, writer, version, lastLink: history.lastLink };
     return { file, writer, outcome: await publish(publisher, file, signal, reservation) };
   } finally {
     reservation?.end();
@@ -152,10 +152,10 @@ function contradicted(
   writer: string,
   file: SpoolFile,
   context: Pick<WatchContext, "store" | "env">,
-  memory: UploadMemory,
+  history: UploadHistory,
 ): UploadOutcome {
-  memory.overlap = null;
-  if (!isOurDoing(taken, writer, file, memory)) throw foreignWrite(live, taken, writer, file, context);
+  history.overlap = null;
+  if (!isOurDoing(taken, writer, file, history)) throw foreignWrite(live, taken, writer, file, context);
   return { kind: "adopt", reason: `${taken.key} was written by us, from a state that is lost` };
 }
 
@@ -163,10 +163,10 @@ function contradicted(
  * Whether what was found at a key can be our own: then the local state is behind. A later snapshot decides
  * nothing: the links, which go first, tell who writes here.
  */
-function isOurDoing(taken: TakenKey, writer: string, file: SpoolFile, memory: UploadMemory): boolean {
-  if (memory.wasSent(taken.sha256)) return true;
+function isOurDoing(taken: TakenKey, writer: string, file: SpoolFile, history: UploadHistory): boolean {
+  if (history.wasSent(taken.sha256)) return true;
   if (taken.writer !== writer) return false;
-  return !isChainLink(file) || memory.mayHaveLostState();
+  return !isChainLink(file) || history.mayHaveLostState();
 }
 
 /** Remembers another writer. @returns the error that stops this database */
@@ -185,7 +185,7 @@ function foreignWrite(
     key: taken.key,
     txid: file.maxTxid,
   };
-  markForeign(live.paths, found, env);
+  recordForeignWriter(live.paths, found, env);
   return foreignWriterError(found, live.paths);
 }
 

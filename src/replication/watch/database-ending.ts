@@ -8,11 +8,11 @@ import { existsSync } from "node:fs";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
-import { remainsOrNull } from "../attach/detached-captures.ts";
+import { detachedCapturesOrNull } from "../attach/detached-captures.ts";
 import { capture } from "../capture/capture.ts";
-import { comeToRest } from "../capture/empty-wal.ts";
+import { emptyWalAndRest } from "../capture/empty-wal.ts";
+import { lostFilesReasonOrNull } from "../capture/file-changes.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
-import { goneReasonOrNull } from "../capture/pin-release.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { UploadLanes } from "../upload/upload-lanes.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
@@ -115,7 +115,7 @@ export class DatabaseEnding {
     const { jobs, signal } = this.host;
     const { live } = jobs;
     const isKnown = live !== null || this.host.wasAttached();
-    const reason = live === null ? "it was not attached" : goneReasonOrNull(live, true, true);
+    const reason = live === null ? "it was not attached" : lostFilesReasonOrNull(live, true, true);
     if (reason === null || !isKnown || signal.aborted || !existsSync(this.target.path)) return;
     try {
       if (live !== null) captureMoved(live, this.context.env);
@@ -139,12 +139,12 @@ export class DatabaseEnding {
   async #takeLast(live: LiveDatabase | null): Promise<void> {
     if (live === null) {
       const isClosed = this.#isClosed || this.context.conditions.has("foreign-wal");
-      this.#remains = remainsOrNull(this.target, this.context.store.url, isClosed);
+      this.#remains = detachedCapturesOrNull(this.target, this.context.store.url, isClosed);
       return;
     }
     try {
       if (live.pin.changedFile() !== "database") await this.#captureLast(live);
-      if (this.#mayRest) await comeToRest(live, this.context.env);
+      if (this.#mayRest) await emptyWalAndRest(live, this.context.env);
     } catch (error) {
       this.#failed(error);
     }

@@ -12,14 +12,15 @@ import type { AttachTarget } from "../../discovery/attach-target.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { DatabaseState } from "../../local/state.ts";
-import { type Attached, adopt, attach, type Grasped } from "../attach/attach.ts";
+import { type Attached, adopt } from "../attach/adopt.ts";
+import { type AttachResult, attach } from "../attach/attach.ts";
 import { anchor, type Predecessor } from "../capture/anchor.ts";
 import { capture } from "../capture/capture.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import { noteGrip } from "../capture/wal-index-check.ts";
-import type { WalKeeper } from "../capture/wal-poller.ts";
+import { setPinCondition } from "../capture/wal-index-check.ts";
+import type { WalPoller } from "../capture/wal-poller.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import type { DatabaseSnapshots } from "../upkeep/snapshots.ts";
+import type { Snapshots } from "../upkeep/snapshots.ts";
 
 /** An attach that waits longer than this for its store makes room for another. */
 const ATTACH_PATIENCE_MS = 2_000;
@@ -29,8 +30,8 @@ const ANCHOR_TURN_MS = 5_000;
 
 /** What jobs need of the rest of a watcher, and whom they tell. */
 export interface JobHost {
-  readonly keeper: WalKeeper;
-  readonly snapshots: DatabaseSnapshots;
+  readonly keeper: WalPoller;
+  readonly snapshots: Snapshots;
   /** Resolves when no upload is on its way. */
   uploadsDone(): Promise<void>;
   /** A job ended as it should. */
@@ -128,7 +129,7 @@ export class DatabaseJobs {
    */
   async attach(reason: string | null = null, until: AbortSignal = this.context.stopping): Promise<void> {
     const { attaches, store, env, writers } = this.context;
-    const work = async (): Promise<Grasped> => {
+    const work = async (): Promise<AttachResult> => {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
       until.throwIfAborted();
@@ -138,7 +139,7 @@ export class DatabaseJobs {
     const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, until);
     const { live, condition } = attached;
     this.live = live;
-    noteGrip(condition, this.context.conditions);
+    setPinCondition(condition, this.context.conditions);
     if (reason !== null) live.pinLost = reason;
     await this.#settle(attached);
   }

@@ -11,8 +11,8 @@ import { imageChecksum, type LiveChecksum } from "../capture/image-checksum.ts";
 import type { RetentionPolicy } from "../context/policies.ts";
 import type { UpkeepResult } from "../upkeep/maintenance.ts";
 import type { SnapshotResult } from "../upkeep/snapshot-once.ts";
-import type { DatabaseSnapshots } from "../upkeep/snapshots.ts";
-import type { DatabaseUpkeep } from "../upkeep/upkeep.ts";
+import type { Snapshots } from "../upkeep/snapshots.ts";
+import type { Upkeep } from "../upkeep/upkeep.ts";
 import type { DatabaseHealth } from "./database-health.ts";
 import type { DatabaseJobs } from "./database-jobs.ts";
 import { type Hindrance, RequestPatience } from "./request-patience.ts";
@@ -23,8 +23,8 @@ const LOOK_MS = 20;
 export interface RequestHost {
   readonly signal: AbortSignal;
   readonly health: Pick<DatabaseHealth, "failure" | "circuit">;
-  readonly upkeep: DatabaseUpkeep;
-  readonly snapshots: DatabaseSnapshots;
+  readonly upkeep: Upkeep;
+  readonly snapshots: Snapshots;
   readonly jobs: DatabaseJobs;
   /** Why it is not watched, if it is not. */
   stopped(): WalrustError | null;
@@ -73,7 +73,7 @@ export class DatabaseRequests {
     return new WalrustError(code, `${state}: ${message}`, details);
   }
 
-  /** Compacts at once and applies retention, as DatabaseUpkeep.request says. */
+  /** Compacts at once and applies retention, as Upkeep.request says. */
   async upkeep(retention: Partial<RetentionPolicy> | undefined, isForced: boolean): Promise<UpkeepResult> {
     const stopped = this.host.stopped();
     if (stopped !== null) throw stopped;

@@ -14,16 +14,21 @@
 import { existsSync } from "node:fs";
 import { asWalrustError, EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
-import { remainsOrNull } from "../attach/detached-captures.ts";
-import { judgeMixture, OVERWRITTEN, overwriting } from "../capture/file-changes.ts";
+import { detachedCapturesOrNull } from "../attach/detached-captures.ts";
+import {
+  detectOverwrite,
+  judgeMixture,
+  lostFilesReasonOrNull,
+  OVERWRITTEN,
+} from "../capture/file-changes.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
-import { goneReasonOrNull, letGoIfHurting } from "../capture/pin-release.ts";
-import { type LookOutcome, WalKeeper } from "../capture/wal-poller.ts";
+import { releaseIfHarmful } from "../capture/pin-release.ts";
+import { type PollOutcome, WalPoller } from "../capture/wal-poller.ts";
 import type { WatchOptions } from "../context/database-options.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
-import { DatabaseSnapshots } from "../upkeep/snapshots.ts";
-import { DatabaseUpkeep } from "../upkeep/upkeep.ts";
+import { Snapshots } from "../upkeep/snapshots.ts";
+import { Upkeep } from "../upkeep/upkeep.ts";
 import { UploadLanes } from "../upload/upload-lanes.ts";
 import { DatabaseAdmission } from "./database-admission.ts";
 import { DatabaseEnding } from "./database-ending.ts";
@@ -52,10 +57,10 @@ export class DatabaseWatcher {
 
   readonly #admission: DatabaseAdmission;
   readonly #health: DatabaseHealth;
-  readonly #keeper: WalKeeper;
-  readonly #snapshots: DatabaseSnapshots;
+  readonly #keeper: WalPoller;
+  readonly #snapshots: Snapshots;
   readonly #jobs: DatabaseJobs;
-  readonly #upkeep: DatabaseUpkeep;
+  readonly #upkeep: Upkeep;
   readonly #pause = new Backoff();
   readonly #aborter = new AbortController();
   readonly #uploads: UploadLanes;
@@ -82,9 +87,9 @@ export class DatabaseWatcher {
     });
     this.context = context;
     this.#health = new DatabaseHealth(name, context, breaker);
-    this.#keeper = new WalKeeper(name, context);
-    this.#snapshots = new DatabaseSnapshots(name, context);
-    this.#upkeep = new DatabaseUpkeep(name, context, signal, this.#snapshots);
+    this.#keeper = new WalPoller(name, context);
+    this.#snapshots = new Snapshots(name, context);
+    this.#upkeep = new Upkeep(name, context, signal, this.#snapshots);
     this.#uploads = this.#makeUploads();
     this.#jobs = new DatabaseJobs(target, context, {
       keeper: this.#keeper,
@@ -208,7 +213,7 @@ export class DatabaseWatcher {
     if (this.#health.takeLift()) this.#pause.reset();
     if (!this.#pause.isOver(nowMs)) {
       // Nothing is tried again yet after a failure.
-      if (live !== null && !this.#jobs.isRunning) letGoIfHurting(live, this.context, this.name);
+      if (live !== null && !this.#jobs.isRunning) releaseIfHarmful(live, this.context, this.name);
       if (live === null && this.#stranded !== null) this.#uploads.startDue(this.#stranded, nowMs);
       return;
     }
@@ -216,7 +221,7 @@ export class DatabaseWatcher {
     if (this.isPaused) return this.#lookPaused(live, nowMs);
     try {
       const limits = { mayCheckpoint: !this.#jobs.isRunning, isUrgent: false };
-      this.#handle(this.#keeper.look(live, nowMs, limits));
+      this.#handle(this.#keeper.poll(live, nowMs, limits));
       if (this.#isMissing) return;
       this.#noteCapturing(live);
     } catch (error) {
@@ -249,8 +254,8 @@ export class DatabaseWatcher {
     const jobs = this.#jobs;
     const isReading = jobs.anchorDue !== null;
     const isSuspect = isReading || this.#hasFailed;
-    const gone = this.live && goneReasonOrNull(this.live, isSuspect, this.#hasFailed);
-    const written = isSuspect && this.live !== null ? overwriting(this.live) : "none";
+    const gone = this.live && lostFilesReasonOrNull(this.live, isSuspect, this.#hasFailed);
+    const written = isSuspect && this.live !== null ? detectOverwrite(this.live) : "none";
     this.#hasFailed = false;
     if (this.live === null) this.#admission.startAgain();
     else if (jobs.adoptReason !== null) jobs.run(() => jobs.adopt());
@@ -279,7 +284,7 @@ export class DatabaseWatcher {
     this.#jobs.run(() => this.#jobs.attach(reason));
   }
 
-  #handle(outcome: LookOutcome): void {
+  #handle(outcome: PollOutcome): void {
     if (outcome.kind === "captured") {
       this.#snapshots.captured(outcome.frames);
       this.#healedIfDrained();
@@ -333,7 +338,7 @@ export class DatabaseWatcher {
   #obstructed({ message, hint }: WalrustError): void {
     const { conditions, store } = this.context;
     conditions.raise({ code: "foreign-wal", health: "unhealthy", message, ...(hint && { hint }) });
-    if (this.live === null) this.#stranded ??= remainsOrNull(this.target, store.url, true);
+    if (this.live === null) this.#stranded ??= detachedCapturesOrNull(this.target, store.url, true);
   }
 
   /** A look went well: whether captures are possible. */

@@ -166,7 +166,7 @@ async function loop(
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
       paused = isPaused ? overShare(watchers, bytesMax) : NOBODY;
-      backlog.look(nowMs, watchers);
+      backlog.poll(nowMs, watchers);
     }
     let isAnyRunning = fleet.lookLeaving(nowMs) || isOpenEnded;
     let isAnyActive = false;

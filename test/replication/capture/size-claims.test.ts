@@ -7,7 +7,7 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import { outputBytesMax } from "../../../src/replication/capture/anchor-limit.ts";
+import { outputBytesMax } from "../../../src/replication/capture/anchor.ts";
 import { writeClaimingWal } from "../../support/histories/claiming-wal.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";

@@ -6,7 +6,7 @@ import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NO_CONDITIONS } from "../../../src/errors.ts";
-import { WalWitness } from "../../../src/replication/capture/wal-index-check.ts";
+import { WalIndexCheck } from "../../../src/replication/capture/wal-index-check.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -27,14 +27,14 @@ test("a checkpoint is safe beside a writer that shows its commits, though always
   await app.must("PRAGMA wal_autocheckpoint = 0");
   const pin = pinned(path);
   await app.must("INSERT INTO t VALUES (100)");
-  const witness = new WalWitness(env, NO_CONDITIONS);
-  expect(witness.mayCheckpoint(pin)).toBe(true);
+  const check = new WalIndexCheck(env, NO_CONDITIONS);
+  expect(check.mayCheckpoint(pin)).toBe(true);
   await beginCommit(path, "INSERT INTO t VALUES (101)");
-  expect(witness.mayCheckpoint(pin)).toBe(false);
+  expect(check.mayCheckpoint(pin)).toBe(false);
   for (let value = 101; value < 104; value++) {
     await app.must(`INSERT INTO t VALUES (${value})`);
     await beginCommit(path, `INSERT INTO t VALUES (${value + 1})`);
-    expect(witness.mayCheckpoint(pin)).toBe(true);
+    expect(check.mayCheckpoint(pin)).toBe(true);
   }
 });
 
@@ -43,9 +43,9 @@ test("a checkpoint is not safe beside commits that the wal-index never shows", a
   await app.must("PRAGMA wal_autocheckpoint = 0");
   const pin = pinned(path);
   await app.must("INSERT INTO t VALUES (100)");
-  const witness = new WalWitness(env, NO_CONDITIONS);
+  const check = new WalIndexCheck(env, NO_CONDITIONS);
   for (let value = 101; value < 104; value++) {
     await beginCommit(path, `INSERT INTO t VALUES (${value})`);
-    expect([witness.mayCheckpoint(pin), witness.mayCheckpoint(pin)]).toEqual([false, false]);
+    expect([check.mayCheckpoint(pin), check.mayCheckpoint(pin)]).toEqual([false, false]);
   }
 });

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { stateFolderAt } from "../../../src/local/state-folder.ts";
-import { remainsOrNull } from "../../../src/replication/attach/detached-captures.ts";
+import { detachedCapturesOrNull } from "../../../src/replication/attach/detached-captures.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { listLevel } from "../../../src/storage/bucket/catalog.ts";
@@ -73,7 +73,7 @@ test("levels are made on both sides of a change of the page size", async () => {
 test("what waits behind an upload is merged on both sides of a change of the page size", async () => {
   const store = new FaultyStore(new MemoryStore());
   const { path, run } = await withBothSizes(store, true);
-  const waiting = remainsOrNull(targetOf(path), store.url, true);
+  const waiting = detachedCapturesOrNull(targetOf(path), store.url, true);
   expect(waiting && planMerge(waiting, 0)?.sources.map(({ minTxid }) => Number(minTxid))).toEqual([5, 6, 7]);
   store.before = () => {};
   await run.until("an empty queue", () => run.status().pendingCount === 0, 15_000);

@@ -4,9 +4,9 @@ import { objectKey } from "../../../src/format/keys.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import {
+  checkHistory,
+  historyProblemOrNull,
   planAbandoned,
-  standingOf,
-  standingProblemOrNull,
 } from "../../../src/replication/upkeep/reconcile-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
@@ -41,7 +41,7 @@ describe("standingOf", () => {
     ["9/1-1 9/1-3 0/6-6 0/7-7", 7, "lacks TXID 4 to 5"],
     ["9/1-1 0/2-2", 4, "lacks TXID 3 to 4"],
   ])("judges %p with TXID %p acknowledged", (text, acknowledged, problem) => {
-    const found = standingProblemOrNull(standingOf(objects(text), acknowledged), acknowledged);
+    const found = historyProblemOrNull(checkHistory(objects(text), acknowledged), acknowledged);
     if (problem === null) expect(found).toBeNull();
     else expect(found).toContain(problem);
   });
@@ -56,7 +56,7 @@ describe("standingOf", () => {
         listed.push(object(minTxid === 1 ? 9 : below(3), minTxid, minTxid + below(4)));
       }
       const newest = Math.max(0, ...listed.map(({ maxTxid }) => maxTxid));
-      const isSound = standingOf(listed, newest).kind === "sound";
+      const isSound = checkHistory(listed, newest).kind === "sound";
       expect([listed.map(({ key }) => key), isSound]).toEqual([
         listed.map(({ key }) => key),
         newest === 0 || planRestore(listed, null).kind === "plan",

@@ -5,8 +5,8 @@ import type { SnapshotPolicy } from "../../../src/replication/context/policies.t
 import {
   DEFAULT_SNAPSHOTS,
   dueSnapshotOrNull,
-  SnapshotClock,
   type SnapshotFacts,
+  SnapshotSchedule,
 } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 
 const HOUR_MS = 3_600_000;
@@ -81,8 +81,8 @@ describe("dueSnapshotOrNull", () => {
 });
 
 /** A clock at start at 0 with a newest snapshot of this age. */
-function startedWith(ageMs: number | null, hasChanges = true, policy = DEFAULT_SNAPSHOTS): SnapshotClock {
-  const clock = new SnapshotClock(0);
+function startedWith(ageMs: number | null, hasChanges = true, policy = DEFAULT_SNAPSHOTS): SnapshotSchedule {
+  const clock = new SnapshotSchedule(0);
   clock.begin(0, ageMs, hasChanges, policy);
   return clock;
 }
@@ -131,7 +131,7 @@ test("SnapshotClock.begin: on-startup=false takes no snapshot at start", () => {
 
 test("SnapshotClock.captured: frames add up over captures, and taken starts over", () => {
   const policy = { ...OFF, maxChanges: 10 };
-  const clock = new SnapshotClock(0);
+  const clock = new SnapshotSchedule(0);
   clock.captured(1, 4);
   clock.captured(2, 5);
   expect(clock.dueOrNull(policy, 2)).toBeNull();
@@ -145,13 +145,13 @@ test("SnapshotClock.captured: frames add up over captures, and taken starts over
 
 test("SnapshotClock: changes without a pause are bounded by max-interval, a pause by on-idle", () => {
   const policy = { ...OFF, maxIntervalMs: 1000, onIdleMs: 300 };
-  const busy = new SnapshotClock(0);
+  const busy = new SnapshotSchedule(0);
   for (let nowMs = 0; nowMs < 1000; nowMs += 100) {
     busy.captured(nowMs, 1);
     expect(busy.dueOrNull(policy, nowMs)).toBeNull();
   }
   expect(busy.dueOrNull(policy, 1000)).toBe("max-interval");
-  const paused = new SnapshotClock(0);
+  const paused = new SnapshotSchedule(0);
   paused.captured(0, 1);
   paused.captured(200, 1);
   expect(paused.dueOrNull(policy, 499)).toBeNull();

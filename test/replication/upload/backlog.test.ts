@@ -15,7 +15,7 @@ function watched(gate: LimiterFacts | null = GATE) {
   let nowMs = 0;
   const pass = (durationMs: number, ...lagsMs: number[]): void => {
     for (const endMs = nowMs + durationMs; nowMs < endMs; nowMs += 2_000) {
-      backlog.look(
+      backlog.poll(
         nowMs,
         lagsMs.map((uploadLagMs) => ({ uploadLagMs })),
       );

@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import type { SpoolFile } from "../../../src/local/spool.ts";
-import { OverlapLook } from "../../../src/replication/upload/overlap-check.ts";
+import { OverlapCheck } from "../../../src/replication/upload/overlap-check.ts";
 import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "../../support/histories/tiny-history.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
@@ -18,7 +18,7 @@ const OTHER_HASH = /^[0-9a-f]{64}$/;
 /** A writer that puts links of its own into a store that it shares. */
 class Writer {
   nowMs = 0;
-  readonly look: OverlapLook;
+  readonly look: OverlapCheck;
   readonly #history: TinyHistory;
   readonly #folder = tempFolder("overlap");
   readonly #signal = new AbortController().signal;
@@ -28,7 +28,7 @@ class Writer {
     seed: number,
     store: MemoryStore | FaultyStore = inner,
   ) {
-    this.look = new OverlapLook("app", store, { monotonicMs: () => this.nowMs });
+    this.look = new OverlapCheck("app", store, { monotonicMs: () => this.nowMs });
     this.#history = new TinyHistory(seededRandom(seed));
     for (let txid = 1; txid <= 20; txid++) this.#history.commit(txid);
   }

@@ -11,7 +11,7 @@ import type { SpoolFile } from "../../../src/local/spool.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { publish } from "../../../src/replication/upload/publish.ts";
 import { mergeNow, planMerge } from "../../../src/replication/upload/spool-merge.ts";
-import { UploadMemory } from "../../../src/replication/upload/upload-history.ts";
+import { UploadHistory } from "../../../src/replication/upload/upload-history.ts";
 import {
   type UploadLane,
   type UploadOutcome,
@@ -29,13 +29,13 @@ const OTHER_WRITER = "f".repeat(32);
 /** Uploads of one process. */
 class Uploads {
   readonly store = new FaultyStore(new MemoryStore());
-  readonly memory = new UploadMemory();
+  readonly history = new UploadHistory();
 
   /** @returns how it ended, or what was thrown */
   async run(live: LiveDatabase, lane: UploadLane = "links"): Promise<UploadOutcome | WalrustError> {
     const context = { store: this.store, version: "test", env: recordingEnv().env, emit() {} };
     const signal = new AbortController().signal;
-    return uploadPending(live, { ...context, memory: this.memory }, signal, lane).catch((error) => {
+    return uploadPending(live, { ...context, history: this.history }, signal, lane).catch((error) => {
       if (error instanceof WalrustError) return error;
       throw error;
     });

@@ -18,7 +18,7 @@ import type { LiveDatabase } from "../../../src/replication/capture/live-databas
 import type { WatchOptions } from "../../../src/replication/context/database-options.ts";
 import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
-import { SnapshotClock } from "../../../src/replication/upkeep/snapshot-schedule.ts";
+import { SnapshotSchedule } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { type UploadLane, uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { ListOptions, ObjectInfo } from "../../../src/storage/contract/store.ts";
@@ -73,7 +73,7 @@ export class SteadyHours {
   readonly #pages: Uint8Array[] = [];
   readonly #live: LiveDatabase;
   readonly #maintenance: Maintenance;
-  readonly #clock: SnapshotClock;
+  readonly #clock: SnapshotSchedule;
   readonly #env;
   readonly #signal = new AbortController().signal;
   #nextCommitMs: number;
@@ -105,7 +105,7 @@ export class SteadyHours {
       pinLost: null,
     };
     this.#maintenance = new Maintenance(run.maintenance, this.nowMs);
-    this.#clock = new SnapshotClock(this.nowMs);
+    this.#clock = new SnapshotSchedule(this.nowMs);
     for (let pgno = 1; pgno <= run.pageCount; pgno++) this.#pages.push(this.#newPage());
     this.#nextCommitMs = this.nowMs;
   }

@@ -4,8 +4,8 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { lostFilesReasonOrNull } from "../../../src/replication/capture/file-changes.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { goneReasonOrNull } from "../../../src/replication/capture/pin-release.ts";
 import { closeAll, pinned, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);
@@ -21,28 +21,28 @@ async function live(): Promise<LiveDatabase> {
 
 test("goneReasonOrNull: a state folder that is gone counts after a failure", async () => {
   const one = await live();
-  expect(goneReasonOrNull(one, false, true)).toBeNull();
+  expect(lostFilesReasonOrNull(one, false, true)).toBeNull();
   rmSync(one.paths.spoolFolder, { recursive: true });
-  expect(goneReasonOrNull(one, false, false)).toBeNull();
-  expect(goneReasonOrNull(one, false, true)).toContain("state folder");
+  expect(lostFilesReasonOrNull(one, false, false)).toBeNull();
+  expect(lostFilesReasonOrNull(one, false, true)).toContain("state folder");
   rmSync(one.paths.folder, { recursive: true });
-  expect(goneReasonOrNull(one, false, true)).toContain("state folder");
+  expect(lostFilesReasonOrNull(one, false, true)).toContain("state folder");
 });
 
 test("goneReasonOrNull: the page sums count once there is a state", async () => {
   const one = { ...(await live()), state: {} } as unknown as LiveDatabase;
-  expect(goneReasonOrNull(one, false, true)).toContain("state folder");
+  expect(lostFilesReasonOrNull(one, false, true)).toContain("state folder");
   writeFileSync(one.paths.sumsPath, "");
-  expect(goneReasonOrNull(one, false, true)).toBeNull();
+  expect(lostFilesReasonOrNull(one, false, true)).toBeNull();
 });
 
 test("goneReasonOrNull: another WAL than the one that the wal-index shows", async () => {
   const one = await live();
-  expect(goneReasonOrNull(one, true, true)).toBeNull();
+  expect(lostFilesReasonOrNull(one, true, true)).toBeNull();
   // The same file, with nothing in it.
   writeFileSync(`${one.path}-wal`, "");
-  expect(goneReasonOrNull(one, true, false)).toBeNull();
-  expect(goneReasonOrNull(one, true, true)).toContain("not the one that its index shows");
+  expect(lostFilesReasonOrNull(one, true, false)).toBeNull();
+  expect(lostFilesReasonOrNull(one, true, true)).toContain("not the one that its index shows");
   renameSync(`${one.path}-wal`, `${one.path}-wal.old`);
-  expect(goneReasonOrNull(one, true, false)).toContain("its files were replaced");
+  expect(lostFilesReasonOrNull(one, true, false)).toContain("its files were replaced");
 });
