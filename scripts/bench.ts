@@ -1,25 +1,25 @@
 /**
- * `bun run bench`: walrust beside Litestream, on the same machine, databases and writer, against a real S3
- * gateway (versitygw) on loopback. Prints Markdown tables; needs `bun run peers` once, and Linux.
+ * `bun run bench`: measures walrust and Litestream on the same machine, databases and writer, against a real
+ * S3 gateway (versitygw) on loopback. Prints Markdown tables. Needs Linux and one run of `bun run peers`.
  *
- *   --case NAME         memory, lag, large, history or far; again for more than one; without it all but far
- *   --databases LIST    memory, far: how many databases, such as 1,10,100,500 [1,100]
+ *   --case NAME         memory, lag, large, history or far; repeatable; all but far by default
+ *   --databases LIST    memory, far: numbers of databases, such as 1,10,100,500 [1,100]
  *   --rate N            memory, far: commits a second to each database; 0 is idle [1]
- *   --seconds N         memory, far: how long [60]
- *   --verify N          memory, far: how many databases are restored and compared in the end [10]
- *   --delay MS          far: to the storage and back [50]
- *   --line-rate N       far: bytes a second that the line carries upwards; 0 is no limit [0]
- *   --only TOOL         far: one of the tools alone, walrust or litestream
- *   --commits N         lag: how many commits [40]
+ *   --seconds N         memory, far: duration of the load [60]
+ *   --verify N          memory, far: databases to restore and compare at the end [10]
+ *   --delay MS          far: round trip to the storage [50]
+ *   --line-rate N       far: upload rate of the line in bytes a second; 0 is no limit [0]
+ *   --only TOOL         far: measure only walrust or only litestream
+ *   --commits N         lag: number of commits [40]
  *   --megabytes N       large: size of the database [500]
- *   --rounds N          large: how often [3]
- *   --increments N      history: how many [10000]
+ *   --rounds N          large: number of rounds [3]
+ *   --increments N      history: number of increments [10000]
  *   --quick             smaller defaults, some three minutes in all
- *   --binary PATH       a walrust to measure instead of a fresh build of this one
- *   --json FILE         appends a JSON line for the machine and one for every run of a tool
+ *   --binary PATH       measure this walrust instead of a fresh build
+ *   --json FILE         append a JSON line for the machine and one for every run of a tool
  *
- * Exit code 1, and no table that hides it, when a process ends early, the writer cannot keep up, or a
- * restored database differs from its source in one byte. Nothing is left behind: neither files nor processes.
+ * Exits with 1 and prints no table when a process ends early, the writer cannot keep up, or a restored
+ * database differs from its source in one byte. Leaves neither files nor processes behind.
  */
 import { existsSync } from "node:fs";
 import { appendFile, copyFile } from "node:fs/promises";
@@ -39,7 +39,7 @@ import { Workspace } from "./bench/workspace.ts";
 import { BINARY, bunCommand, capture, ensurePackages, fail, ROOT, run } from "./toolchain.ts";
 
 const CASES = ["memory", "lag", "large", "history", "far"] as const;
-/** Runs only when asked for: it takes minutes of its own. */
+/** Without `far`, which takes minutes and runs only on request. */
 const DEFAULT_CASES = CASES.filter((name) => name !== "far");
 const DEFAULTS = {
   databases: "1,100",
@@ -92,10 +92,10 @@ function parseSettings(): Settings {
   };
   const cases = values.case ?? DEFAULT_CASES;
   const unknown = cases.find((name) => !CASES.some((known) => known === name));
-  if (unknown !== undefined) throw new Error(`--case ${unknown}: there are ${CASES.join(", ")}`);
+  if (unknown !== undefined) throw new Error(`--case ${unknown}: expected one of ${CASES.join(", ")}`);
   const databaseCounts = (values.databases ?? defaults.databases).split(",").map(Number);
   if (!databaseCounts.every((count) => Number.isInteger(count) && count >= 1)) {
-    throw new Error("--databases must be numbers from 1, with commas between them");
+    throw new Error("--databases must be numbers from 1, separated by commas");
   }
   return {
     ...{ cases, databaseCounts, rate: number("rate", 0), seconds: number("seconds", 1) },
@@ -111,9 +111,9 @@ function parseSettings(): Settings {
 }
 
 /**
- * Copies of the executables: a build that comes while we measure changes nothing. They are put out of the
- * page cache once, so that both come from the disk as on any machine after a boot; what was just written
- * there lies in larger pieces, more of which are mapped at once (5 MB of RSS).
+ * Copies the executables, so that a build during the benchmark changes nothing, and drops the copies from the
+ * page cache. The kernel then reads both from disk, as after a boot. It would map a freshly written file in
+ * larger pieces, which adds 5 MB of RSS.
  */
 async function takeBinaries(workspace: Workspace, named: string | null): Promise<Binaries> {
   if (named === null) {
@@ -131,7 +131,7 @@ async function takeBinaries(workspace: Workspace, named: string | null): Promise
   return { walrust: walrust!, litestream: litestream! };
 }
 
-/** Runs what was asked for, and hands out each result as soon as it is there. */
+/** Runs the requested cases and passes each result to `take` at once. */
 async function measure(
   workspace: Workspace,
   tools: readonly Tool[],
@@ -143,7 +143,7 @@ async function measure(
   if (settings.cases.includes("memory")) {
     for (const databaseCount of settings.databaseCounts) {
       for (const tool of tools) {
-        say(`memory: ${tool.name}, databases: ${databaseCount}`);
+        report(`memory: ${tool.name}, databases: ${databaseCount}`);
         const load = { databaseCount, commitsPerSecond: settings.rate, durationMs: settings.seconds * 1000 };
         const options = { ...load, verifyCount: settings.verify, templatePath };
         await take(await measureMemory(workspace, tool, options));
@@ -153,7 +153,7 @@ async function measure(
   if (settings.cases.includes("far")) {
     for (const databaseCount of settings.databaseCounts) {
       for (const tool of tools.filter(({ name }) => settings.only === null || name === settings.only)) {
-        say(`far: ${tool.name}, databases: ${databaseCount}, ${settings.delay} ms away`);
+        report(`far: ${tool.name}, databases: ${databaseCount}, ${settings.delay} ms away`);
         const load = { databaseCount, commitsPerSecond: settings.rate, durationMs: settings.seconds * 1000 };
         const line = { roundTripMs: settings.delay, lineRate: settings["line-rate"] };
         const options = { ...load, ...line, verifyCount: settings.verify, templatePath };
@@ -162,29 +162,29 @@ async function measure(
     }
   }
   if (settings.cases.includes("lag")) {
-    say(`lag: ${settings.commits} commits`);
+    report(`lag: ${settings.commits} commits`);
     const options = { commitCount: settings.commits, templatePath };
     for (const one of await measureLag(workspace, tools, options)) await take(one);
   }
   if (settings.cases.includes("history")) {
-    say(`history: ${settings.increments} increments`);
+    report(`history: ${settings.increments} increments`);
     const options = { incrementCount: settings.increments, commitsPerSecond: 200, templatePath };
     for (const one of await measureHistory(workspace, tools, options)) await take(one);
   }
   if (settings.cases.includes("large")) {
-    say(`large: making a database of ${settings.megabytes} MB`);
+    report(`large: making a database of ${settings.megabytes} MB`);
     const largePath = join(workspace.folder, "large.db");
     createDatabase(largePath, settings.megabytes * 1e6, TEMPLATE_SEED);
     for (let round = 1; round <= settings.rounds; round++) {
       for (const tool of tools) {
-        say(`large: ${tool.name}, round ${round} of ${settings.rounds}`);
+        report(`large: ${tool.name}, round ${round} of ${settings.rounds}`);
         await take(await measureLarge(workspace, tool, largePath));
       }
     }
   }
 }
 
-function say(text: string): void {
+function report(text: string): void {
   console.error(`bench: ${text}`);
 }
 

@@ -1,13 +1,14 @@
 /**
- * `bun run build`: makes `dist/walrust`, one executable that holds Bun and the program.
+ * `bun run build`: makes `dist/walrust`, one executable with Bun and the program.
  *
  *   --target NAME    bun-linux-x64, bun-linux-arm64, either with -musl, bun-darwin-x64, bun-darwin-arm64
  *   --outfile PATH   instead of dist/walrust (or dist/walrust-<target>)
- *   --no-profile     leave out the second pass
+ *   --no-profile     skip the second pass
  *
- * Two passes: the first executable copies a small database once and records which functions that used; the
- * second places their bytecode together, so that less of the file is ever mapped. Chunks that are imported
- * lazily (the AWS SDK) stay apart because of `--splitting`. The output appears whole, by a rename.
+ * The build has two passes. The executable of the first pass replicates a small database and records the
+ * functions it used. The second pass places the bytecode of these functions together, so that the kernel maps
+ * less of the file. `--splitting` keeps lazily imported chunks (the AWS SDK) apart. A rename puts the
+ * finished executable in place.
  */
 import { Database } from "bun:sqlite";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
@@ -20,17 +21,17 @@ const ENTRY = join(ROOT, "src", "main.ts");
 const TARGETS = /^bun-(linux-(x64|arm64)(-musl)?|darwin-(x64|arm64))$/;
 const PROFILE_RUN_LIMIT_MS = 10_000;
 
-/** What to build. */
+/** Options of one build. */
 export interface BuildOptions {
   readonly outfile: string;
-  /** Bun's name of the platform; without it, this machine's. */
+  /** Bun's name of the platform; absent for this machine's. */
   readonly target?: string | undefined;
   readonly withProfile: boolean;
 }
 
 /**
  * Builds the executable.
- * @throws Error with Bun's own output when it does not compile.
+ * @throws Error with Bun's own output when the program does not compile
  */
 export async function build(options: BuildOptions): Promise<void> {
   await mkdir(dirname(options.outfile), { recursive: true });
@@ -69,8 +70,8 @@ async function compile(outfile: string, target: string | undefined, orderFile: s
 }
 
 /**
- * The bytecode order of a short `watch` that takes a first snapshot, uploads it and is stopped, or null with
- * a warning when that did not work: the order is an optimisation and never decides whether there is a binary.
+ * Records the bytecode order of a short `watch` that uploads a first snapshot and an increment. Returns null,
+ * with a warning, when the recording fails: the order is an optimisation, and the build succeeds without it.
  */
 async function recordProfile(folder: string): Promise<string | null> {
   const program = join(folder, "unordered");
@@ -93,7 +94,7 @@ async function recordProfile(folder: string): Promise<string | null> {
   }
 }
 
-/** Runs `watch` until two things were uploaded or time is up, then stops it and returns its exit code. */
+/** Runs `watch` until two uploads or the time limit, stops the process, and returns its exit code. */
 async function watchOnce(
   program: string,
   work: string,

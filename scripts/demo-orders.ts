@@ -1,9 +1,10 @@
 /**
- * The application of the demo: a shop that takes orders. Commit number N always does the same, so that the
- * database after N commits can be rebuilt without any backup and compared.
+ * The application of the demo: a shop that takes orders. Commit number N is always the same, so the demo can
+ * rebuild the database after N commits without a backup, and compare.
  *
- * Run as a program (`bun scripts/demo-orders.ts DATABASE JOURNAL`) it commits about a hundred times a second
- * until it is killed, and writes `<number> <ms since the epoch>` to the journal once a commit has returned.
+ * As a program (`bun scripts/demo-orders.ts DATABASE JOURNAL`), the shop makes about a hundred commits a
+ * second until a signal kills it. After each commit it appends `<number> <ms since the epoch>` to the
+ * journal.
  */
 import { Database } from "bun:sqlite";
 import { appendFileSync } from "node:fs";
@@ -11,7 +12,7 @@ import { appendFileSync } from "node:fs";
 const CUSTOMERS = ["Ada", "Grace", "Linus", "Barbara", "Edsger", "Margaret", "Ken"] as const;
 const PAUSE_MS = 8;
 
-/** One row of the table, as it is compared. */
+/** One row of the table. */
 export interface Order {
   readonly id: number;
   readonly customer: string;
@@ -20,7 +21,7 @@ export interface Order {
   readonly note: string;
 }
 
-/** Makes the empty table. */
+/** Creates the empty table. */
 export function createOrders(database: Database): void {
   database.run(
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, cents INTEGER, state TEXT, note TEXT)",
@@ -28,7 +29,7 @@ export function createOrders(database: Database): void {
   database.run("CREATE INDEX orders_by_customer ON orders (customer, state)");
 }
 
-/** Commit number `number`, from 1: a new order, an older one shipped, and now and then one cancelled. */
+/** Makes commit `number`, counted from 1: adds an order, ships an older one, and sometimes cancels one. */
 export function commitOrder(database: Database, number: number): void {
   const customer = CUSTOMERS[number % CUSTOMERS.length]!;
   const cents = (number * 7919) % 100_000;
@@ -40,12 +41,12 @@ export function commitOrder(database: Database, number: number): void {
   })();
 }
 
-/** All rows, by id. */
+/** Reads all rows in the order of their ids. */
 export function readOrders(database: Database): Order[] {
   return database.query<Order, []>("SELECT * FROM orders ORDER BY id").all();
 }
 
-/** The rows after `count` commits, computed in memory. */
+/** Computes in memory the rows after `count` commits. */
 export function expectedOrders(count: number): Order[] {
   const database = new Database(":memory:");
   createOrders(database);

@@ -1,8 +1,8 @@
 /**
- * `bun run demo`: the disaster, in a minute. A shop commits orders, walrust watches beside it; both are
- * killed with SIGKILL and the database's folder is deleted; walrust restores it, and every row is compared
- * with what the shop had committed. Works in the git-ignored `.demo/` and leaves nothing there unless
- * something is wrong.
+ * `bun run demo`: a disk dies, in a minute. A shop commits orders while walrust replicates its database. The
+ * demo kills both with SIGKILL, deletes the folder of the database, restores the database with walrust, and
+ * compares every row with the commits of the shop. All files lie in the git-ignored `.demo/`; they stay there
+ * only after a failure.
  */
 import { Database } from "bun:sqlite";
 import { mkdir, readFile, rm } from "node:fs/promises";
@@ -17,27 +17,21 @@ const JOURNAL = join(DEMO_FOLDER, "journal.txt");
 const BUCKET = `file://${DEMO_FOLDER}/bucket`;
 const RUN_MS = 10_000;
 const START_LIMIT_MS = 15_000;
-/**
- * A capture carries the time at which it had read the WAL: what was committed just before may have missed it.
- */
+/** A capture carries the time after its read of the WAL, so a commit just before that time may be missing. */
 const CAPTURE_TOLERANCE_MS = 100;
 
-/** What `watch --json` says when an object is safely in the bucket. */
+/** The event of `watch --json` after the store has acknowledged an object. */
 interface Upload {
   readonly event: string;
   readonly txid: number;
-  /** When it was captured. */
+  /** Time of the capture, RFC 3339. */
   readonly time: string;
 }
 
-/** One commit that had returned to the application. */
+/** One commit that SQLite had acknowledged to the shop. */
 interface Commit {
   readonly number: number;
   readonly atMs: number;
-}
-
-function say(text: string): void {
-  console.log(text);
 }
 
 async function prepare(): Promise<void> {
@@ -51,7 +45,7 @@ async function prepare(): Promise<void> {
   database.close();
 }
 
-/** Runs shop and watcher side by side, then kills both at once. Returns the uploads that were announced. */
+/** Runs shop and watcher side by side, then kills both at once. Returns the announced uploads. */
 async function runUntilDisaster(): Promise<Upload[]> {
   const shop = Bun.spawn(bunCommand("scripts/demo-orders.ts", DATABASE, JOURNAL), {
     cwd: ROOT,
@@ -101,7 +95,7 @@ async function readLines(
 
 async function readJournal(): Promise<Commit[]> {
   const text = await readFile(JOURNAL, "utf8");
-  // A line that the kill cut off has no newline: that commit was never acknowledged.
+  // The kill may cut off the last line. Such a line has no newline, and its commit was never acknowledged.
   return text
     .slice(0, text.lastIndexOf("\n"))
     .split("\n")
@@ -120,13 +114,13 @@ async function restoreOrders(): Promise<{ txid: number; durationMs: number }> {
   return { txid: (JSON.parse(result.stdout) as { txid: number }).txid, durationMs };
 }
 
-/** How the restored database compares with what the shop had committed. @throws Error when it falls short */
+/** Compares the restored database with the commits of the shop. @throws Error when a commit is missing */
 function compare(commits: readonly Commit[], lastUpload: Upload, txid: number): string[] {
   const database = new Database(DATABASE, { readonly: true });
   const check = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check").get();
   const restored = readOrders(database);
   database.close();
-  if (check?.integrity_check !== "ok") throw new Error(`integrity_check says ${check?.integrity_check}`);
+  if (check?.integrity_check !== "ok") throw new Error(`integrity_check reports ${check?.integrity_check}`);
   if (txid < lastUpload.txid)
     throw new Error(`TXID ${txid} was restored, ${lastUpload.txid} was acknowledged`);
 
@@ -145,31 +139,33 @@ function compare(commits: readonly Commit[], lastUpload: Upload, txid: number): 
   const lostCount = Math.max(0, last.number - restoredCount);
   return [
     `integrity_check: ok`,
-    `${restored.length} rows equal those of the first ${restoredCount} commits, column by column`,
-    `everything that walrust had acknowledged (TXID ${lastUpload.txid}) is there`,
-    `lost: the last ${lostCount} of ${last.number} commits, of ${last.atMs - lastRestored.atMs} ms`,
+    `${restored.length} rows are those of the first ${restoredCount} commits, in every column`,
+    `every acknowledged upload (up to TXID ${lastUpload.txid}) is there`,
+    `lost: the last ${lostCount} of ${last.number} commits, made within ${last.atMs - lastRestored.atMs} ms`,
   ];
 }
 
 async function main(): Promise<void> {
   await prepare();
   const place = relative(ROOT, DEMO_FOLDER);
-  say(`\n1. A shop commits orders to ${place}/database/orders.db; walrust copies them to ${place}/bucket.`);
+  console.log(
+    `\n1. A shop commits orders to ${place}/database/orders.db; walrust copies them to ${place}/bucket.`,
+  );
   const uploads = await runUntilDisaster();
   const commits = await readJournal();
   const lastUpload = uploads.at(-1)!;
-  say(
+  console.log(
     `   ${commits.length} commits in ${RUN_MS / 1000} s, ${uploads.length} uploads, TXID ${lastUpload.txid}`,
   );
-  say("2. Both are killed with SIGKILL, in the middle of it.");
+  console.log("2. SIGKILL ends both in the middle of their work.");
   await rm(DATABASE_FOLDER, { recursive: true });
   await mkdir(DATABASE_FOLDER);
-  say("3. The folder is deleted: database, WAL, and all that walrust kept beside them.");
+  console.log("3. The folder is deleted: the database, its WAL, and walrust's state beside them.");
   const { txid, durationMs } = await restoreOrders();
-  say(`4. walrust restore orders: TXID ${txid} in ${Math.round(durationMs)} ms`);
-  for (const line of compare(commits, lastUpload, txid)) say(`   ${line}`);
+  console.log(`4. walrust restore orders: TXID ${txid} in ${Math.round(durationMs)} ms`);
+  for (const line of compare(commits, lastUpload, txid)) console.log(`   ${line}`);
   await rm(DEMO_FOLDER, { recursive: true });
-  say("\nThe database is back.");
+  console.log("\nThe database is back.");
 }
 
 try {

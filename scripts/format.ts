@@ -1,6 +1,6 @@
 /**
- * `bun run format [PATH…]`: wraps comments that are too wide, then lets Biome format and mend the rest;
- * everything without paths.
+ * `bun run format [PATH…]`: wraps comments that exceed the line length, then runs Biome to format and fix.
+ * Without paths it covers src, test and scripts.
  */
 import { statSync } from "node:fs";
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 /**
  * Writes `src/commands/licenses.txt`, the notices that `walrust --licenses` prints: of walrust, of each npm
- * package that can be in the executable, and of Bun with what it links. Packages with the same text share it.
- * With `--check` nothing is written, and the exit code says whether the file is up to date.
+ * package that the executable may contain, and of Bun with its linked libraries. Packages with the same text
+ * share one copy. With `--check` the script writes nothing and exits with 1 when the file is out of date.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -18,7 +18,7 @@ interface Package {
   readonly dependencies?: Readonly<Record<string, string>>;
 }
 
-/** The packages that `dependencies` lead to, with their folders, by name and version. */
+/** All direct and indirect dependencies, with their folders, by name and version. */
 function bundledPackages(): Map<string, { folder: string; manifest: Package }> {
   const found = new Map<string, { folder: string; manifest: Package }>();
   const visit = (name: string, from: string): void => {
@@ -33,7 +33,7 @@ function bundledPackages(): Map<string, { folder: string; manifest: Package }> {
   return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Where a package that is imported in `from` lies. @throws Error when it is not installed */
+/** The folder of a package that a file in `from` imports. @throws Error when no folder above has it */
 function folderOf(name: string, from: string): string {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, "node_modules", name);
@@ -46,15 +46,15 @@ function manifestOf(folder: string): Package {
   return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Package;
 }
 
-/** The text of a package's license; of one that ships none, the text of its license's name. */
+/** The license text of a package; for a package without a license file, the text that its license names. */
 function licenseText(folder: string, { name, license }: Package, apache: string): string {
   const file = readdirSync(folder).find((entry) => /^licen[cs]e(\.(txt|md))?$/i.test(entry));
   if (file !== undefined) return readFileSync(join(folder, file), "utf8").trim();
   if (license === "Apache-2.0") return apache;
-  throw new Error(`${name} has no license file, and its license ${license} is not one that is known here`);
+  throw new Error(`${name} has no license file, and this script has no text for its license ${license}`);
 }
 
-/** The notices. @throws Error for a package without a license that is known */
+/** All notices as one text. @throws Error for a package without a license text */
 export function notices(): string {
   const own = readFileSync(join(ROOT, "LICENSE"), "utf8").trim();
   const namesByText = new Map<string, string[]>();
@@ -81,10 +81,10 @@ if (import.meta.main) {
   const text = notices();
   const isCurrent = existsSync(OUTPUT) && readFileSync(OUTPUT, "utf8") === text;
   if (process.argv.includes("--check")) {
-    if (!isCurrent) fail("src/commands/licenses.txt is out of date: bun scripts/licenses.ts");
+    if (!isCurrent) fail("src/commands/licenses.txt is out of date: run bun scripts/licenses.ts");
     console.log("The notices are up to date.");
   } else {
     if (!isCurrent) await Bun.write(OUTPUT, text);
-    console.log(isCurrent ? "The notices are up to date." : "The notices are made anew.");
+    console.log(isCurrent ? "The notices are up to date." : "The notices are written.");
   }
 }

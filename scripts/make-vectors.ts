@@ -1,10 +1,9 @@
 /**
- * Regenerates test/format/vectors with independent programs: sqlite3, python3, the ltx CLI, Litestream.
- * Nothing here uses walrust's own codecs. `bun scripts/make-vectors.ts`; salts and timestamps differ in every
- * run.
+ * `bun scripts/make-vectors.ts`: writes test/format/vectors with independent programs: sqlite3, python3, the
+ * ltx CLI, Litestream. Never uses walrust's own codecs. Salts and timestamps differ in every run.
  *
- * WALRUST_OLD_LTX names an ltx CLI from before the LZ4 block format (see the vectors' README.md); without it
- * the one vector that needs it stays as it is.
+ * WALRUST_OLD_LTX names an ltx CLI from before the LZ4 block format (see the vectors' README.md). Without
+ * that variable, the script keeps the one vector that needs the old CLI.
  */
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +17,7 @@ const work = mkdtempSync(join(tmpdir(), "walrust-vectors-"));
 const CREATE = "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, noise BLOB); CREATE INDEX i ON t(name);";
 const UPDATE = "UPDATE t SET name = 'changed ' || id WHERE id % 7 = 3;";
 
-/** Rows that compress well beside noise that does not, the same in every run. */
+/** SQL for rows of compressible text and incompressible noise, the same in every run. */
 function insertRows(count: number): string {
   const noise = Array.from({ length: 6 }, (_, n) => `printf('%08x', (x + ${n}) * 2654435761 % 4294967296)`);
   const blob = noise.join(" || ");
@@ -38,7 +37,7 @@ try {
   rmSync(work, { recursive: true, force: true });
 }
 
-/** wal-SIZE.wal, its -shm and its frames: two transactions in a WAL that was never checkpointed. */
+/** Writes wal-SIZE.wal, its -shm and its frames: two transactions, no checkpoint. */
 function makeWal(pageSizeBytes: number): void {
   const database = join(work, `wal-${pageSizeBytes}.db`);
   const target = join(VECTORS, `wal-${pageSizeBytes}`);
@@ -64,7 +63,7 @@ function makeBigEndianWal(): void {
   listFrames(`${target}.wal`, `${target}.frames.json`);
 }
 
-/** A WAL that was restarted, and its database: valid frames, then older ones with other salts. */
+/** Writes a restarted WAL and its database: valid frames, then older frames with other salts. */
 function makeRestartedWal(): void {
   const database = join(work, "restarted.db");
   const target = join(VECTORS, "wal-512-restarted");
@@ -77,9 +76,7 @@ function makeRestartedWal(): void {
   listFrames(`${target}.wal`, `${target}.frames.json`);
 }
 
-/**
- * encode-db-SIZE.ltx and the database it was made of; the same as LZ4 frames when an old ltx CLI is there.
- */
+/** Writes encode-db-SIZE.ltx and its database; with an old ltx CLI also the same pages as LZ4 frames. */
 function makeEncodedDatabase(pageSizeBytes: number): void {
   const target = join(VECTORS, `encode-db-${pageSizeBytes}`);
   rmSync(`${target}.db`, { force: true });
@@ -90,7 +87,7 @@ function makeEncodedDatabase(pageSizeBytes: number): void {
   if (oldLtx !== undefined) run([oldLtx, "encode-db", "-o", `${target}-frames.ltx`, `${target}.db`]);
 }
 
-/** litestream-LEVEL-NAME.ltx: what three runs of `litestream replicate -once` leave in a file replica. */
+/** Writes litestream-LEVEL-NAME.ltx: the files of three runs of `litestream replicate -once`. */
 function makeLitestreamReplica(): void {
   const database = join(work, "replicated.db");
   const replica = join(work, "replica");

@@ -1,11 +1,11 @@
 /**
- * `bun run peers`: installs the independent programs that the tests use as oracles into the git-ignored
- * `.peers/bin`, at pinned versions. What is already there at the right version is left alone.
+ * `bun run peers`: installs the independent programs that the tests use as oracles, at pinned versions, into
+ * the git-ignored `.peers/bin`. Skips programs that are already there at the pinned version.
  *
- *   ltx, litestream, versitygw, minio   built by `go install` (some seven minutes on two cores when nothing
- *   is cached)
- *   sqlite3                             the system's; installed by apt-get when we are root in CI, otherwise
- *   explained
+ * - ltx, litestream, versitygw, minio: built by `go install`, in some seven minutes on two cores without a
+ *   cache.
+ * - sqlite3: the system's. In CI as root, apt-get installs it; elsewhere the script prints the command to
+ *   run.
  */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -21,11 +21,11 @@ const GO_PEERS: Readonly<Record<string, string>> = {
   ltx: "github.com/superfly/ltx/cmd/ltx@v0.5.3",
   litestream: "github.com/benbjohnson/litestream/cmd/litestream@v0.5.18",
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
-  // Its releases carry no version that the go command knows: the newest commit at the time.
+  // MinIO's releases carry no version that the go command accepts, so this names a commit.
   minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
 };
 
-/** The names of the peers that are not installed. */
+/** Names of the programs that are not installed. */
 export function missingPeers(): string[] {
   const missing = Object.keys(GO_PEERS).filter((name) => !existsSync(join(BIN_FOLDER, name)));
   return Bun.which("sqlite3") === null ? [...missing, "sqlite3"] : missing;
@@ -52,7 +52,7 @@ async function installGoPeers(): Promise<void> {
   }
 }
 
-/** What the last run installed; nothing when it cannot be read, so that everything is built again. */
+/** Versions that the last run installed; empty, so that all are built, when the file cannot be read. */
 async function readVersions(): Promise<Record<string, string>> {
   try {
     return await Bun.file(VERSIONS_FILE).json();
@@ -78,6 +78,6 @@ if (import.meta.main) {
   await installGoPeers();
   await installSqlite();
   const missing = missingPeers();
-  if (missing.length > 0) fail(`Still missing: ${missing.join(", ")}`);
+  if (missing.length > 0) fail(`Missing after the installation: ${missing.join(", ")}`);
   console.log(`All peers are installed in ${BIN_FOLDER} (sqlite3: ${Bun.which("sqlite3")})`);
 }

@@ -1,20 +1,20 @@
 /**
- * One run of `bun test` over given files: shows its output as it comes and returns the counts of its summary.
- * A run that dies before its summary counts as a failure; so does an error outside of any test.
+ * Runs `bun test` over given files, passes its output on, and returns the counts of its summary. A run
+ * without a summary counts as one failed test, and so does an error outside of any test.
  */
 import { bunCommand, ROOT } from "./toolchain.ts";
 
-/** How tests ended. */
+/** Numbers of tests by their result. */
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
 }
 
-/** No test at all. */
+/** Counts of a run without tests. */
 export const NO_TESTS: Counts = { passed: 0, failed: 0, skipped: 0 };
 
-/** The sum of two runs. */
+/** Adds the counts of two runs. */
 export function addCounts(left: Counts, right: Counts): Counts {
   return {
     passed: left.passed + right.passed,
@@ -23,7 +23,7 @@ export function addCounts(left: Counts, right: Counts): Counts {
   };
 }
 
-/** The line that ends every run. */
+/** The last line of every run. */
 export function countingLine(counts: Counts): string {
   return `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
 }
@@ -38,14 +38,12 @@ export function findTestFiles(filters: readonly string[]): string[] {
   return all.filter((path) => wanted.some((filter) => path.includes(filter)));
 }
 
-/** Whether a test file needs the built executable and runs alone. */
+/** Whether a test file needs the built executable; such files run one at a time. */
 export function isEndToEnd(path: string): boolean {
   return path.startsWith("test/e2e/");
 }
 
-/**
- * Runs test files: side by side, a process each worker, or one after the other when they take the machine.
- */
+/** Runs test files: `parallel` in several worker processes, `serial` one file after the other. */
 export async function runTests(files: readonly string[], order: "parallel" | "serial"): Promise<Counts> {
   if (files.length === 0) return NO_TESTS;
   const child = Bun.spawn(
@@ -66,8 +64,8 @@ export async function runTests(files: readonly string[], order: "parallel" | "se
 }
 
 /**
- * The counts in the summary that ends Bun's output. A failing exit code is never lost: without a summary, or
- * with one that knows of no failure, it counts as one failed test.
+ * Reads the counts from the summary at the end of Bun's output. A non-zero exit code counts as one failed
+ * test when the summary is missing or reports no failure.
  */
 export function readCounts(output: string, exitCode: number): Counts {
   const plain = Bun.stripANSI(output);
@@ -83,7 +81,7 @@ export function readCounts(output: string, exitCode: number): Counts {
   };
 }
 
-/** Our environment without what would make a test depend on this machine's cloud account or certificates. */
+/** This process's environment without the variables of a cloud account or of certificates. */
 function testEnvironment(): Record<string, string | undefined> {
   const { AWS_CA_BUNDLE: _bundle, AWS_PROFILE: _profile, FORCE_COLOR: _color, ...rest } = process.env;
   return rest;

@@ -1,7 +1,7 @@
 /**
- * `bun run test [FILTER…]`: installs packages, builds the executable, runs the unit tests (two and more files
- * at a time) and then the end-to-end tests (one after the other), only files whose path contains a FILTER.
- * Ends with a line that counts; exit code 1 when a test failed, nothing built, or nothing ran.
+ * `bun run test [FILTER…]`: installs packages, builds the executable, runs the unit tests in parallel and
+ * then the end-to-end tests one file at a time. With filters, runs only files whose path contains one of
+ * them. The last line counts tests. Exits with 1 when a test or the build failed, or when no test ran.
  */
 import { missingPeers } from "./peers.ts";
 import { addCounts, countingLine, findTestFiles, isEndToEnd, runTests } from "./test-run.ts";

@@ -1,7 +1,7 @@
 /**
- * What the scripts share: where the project lies, how a program is run, and how its packages get installed.
- * Uses nothing but Bun itself, because it runs before any package is there. `bun` need not be on PATH: a
- * script always starts the Bun that runs it.
+ * Shared by the scripts: the project's folder, running programs, installing packages. Imports no package,
+ * because it runs before packages are installed. A script starts the same Bun that runs the script, so `bun`
+ * need not be on PATH.
  */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -14,14 +14,17 @@ export const BINARY = join(ROOT, "dist", "walrust");
 
 const INSTALL_STAMP = join(ROOT, "node_modules", ".installed-from");
 
-/** How to run a program. */
+/** Options for running a program. */
 export interface RunOptions {
   readonly cwd?: string;
   /** Added to the environment; undefined removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** Runs a program with our own stdin, stdout and stderr, and returns its exit code (128 + n for signal n). */
+/**
+ * Runs a program with this process's stdout and stderr and an empty stdin. Returns its exit code (128 + n for
+ * signal n).
+ */
 export async function run(command: readonly string[], options: RunOptions = {}): Promise<number> {
   const child = Bun.spawn([...command], {
     cwd: options.cwd ?? ROOT,
@@ -31,7 +34,7 @@ export async function run(command: readonly string[], options: RunOptions = {}):
   return await child.exited;
 }
 
-/** Runs a program and returns what it wrote. */
+/** Runs a program and returns its exit code and output. */
 export async function capture(
   command: readonly string[],
   options: RunOptions = {},
@@ -45,14 +48,14 @@ export async function capture(
   return { exitCode: await child.exited, stdout, stderr };
 }
 
-/** The command that runs this very Bun with these arguments. */
+/** The command that runs this process's Bun with these arguments. */
 export function bunCommand(...parameters: string[]): string[] {
   return [process.execPath, ...parameters];
 }
 
 /**
- * Installs the locked packages unless that was already done for this bun.lock.
- * @throws Error when the installation fails.
+ * Installs the locked packages, unless a run has already installed them from this package.json and bun.lock.
+ * @throws Error when the installation fails
  */
 export async function ensurePackages(): Promise<void> {
   const wanted = await packagesDigest();
@@ -73,7 +76,7 @@ async function packagesDigest(): Promise<string> {
   return hasher.digest("hex");
 }
 
-/** Ends the script with a message instead of a stack trace. */
+/** Prints a message to stderr and exits with 1. */
 export function fail(message: string): never {
   console.error(message);
   process.exit(1);

@@ -1,6 +1,6 @@
 /**
- * The databases of the benchmark and how a restored copy is judged. Their content comes from a seed, so every
- * run copies the same bytes: words of a small vocabulary, which compress, and random bytes, which do not.
+ * Makes the databases of the benchmark and compares restored copies. The content comes from a seed, so every
+ * run copies the same bytes: compressible words of a small vocabulary, and incompressible random bytes.
  */
 import { Database } from "bun:sqlite";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
@@ -9,7 +9,7 @@ const SMALL_ROW_COUNT = 240;
 const CHUNK_BYTES = 1 << 20;
 const VOCABULARY_SIZE = 500;
 
-/** A small seeded generator (mulberry32). */
+/** A seeded random generator (mulberry32). */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -20,10 +20,10 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** Makes a database in WAL mode, at rest, of at least this size. */
+/** Makes a database in WAL mode of at least this size, with all content in the one file. */
 export function createDatabase(path: string, sizeBytes: number, seed: number): void {
   const database = new Database(path);
-  // A template that a crash loses is made again: no need to wait for the disk.
+  // A crash may lose the template, so no commit waits for the disk.
   database.run("PRAGMA journal_mode = OFF");
   database.run("PRAGMA synchronous = OFF");
   database.run("CREATE TABLE item (id INTEGER PRIMARY KEY, version INT, title TEXT, body TEXT, data BLOB)");
@@ -54,7 +54,7 @@ function inventWord(random: () => number): string {
   ).join("");
 }
 
-/** Few words are frequent, as in a language. */
+/** Picks a word; a few words are frequent, as in a language. */
 function sentence(random: () => number, vocabulary: readonly string[], wordCount: number): string {
   let text = "";
   for (let word = 0; word < wordCount; word++) {
@@ -67,7 +67,7 @@ function randomBytes(random: () => number, sizeBytes: number): Uint8Array {
   return Uint8Array.from({ length: Math.floor(sizeBytes) }, () => random() * 256);
 }
 
-/** One commit of the application: a row gets a new version, a new title and new random bytes. */
+/** Makes one commit of the application: gives a row a new version, a new title and new random bytes. */
 export function prepareCommit(database: Database): (random: () => number) => void {
   const { rowCount } = database
     .query<{ rowCount: number }, []>("SELECT max(id) AS rowCount FROM item")
@@ -79,7 +79,7 @@ export function prepareCommit(database: Database): (random: () => number) => voi
   };
 }
 
-/** Opens a database as an application does: WAL, SQLite's own autocheckpoint, synchronous NORMAL. */
+/** Opens a database like an application: WAL, SQLite's own autocheckpoint, synchronous NORMAL. */
 export function openAsApplication(path: string): Database {
   const database = new Database(path, { readwrite: true, create: false });
   database.run("PRAGMA busy_timeout = 5000");
@@ -87,9 +87,7 @@ export function openAsApplication(path: string): Database {
   return database;
 }
 
-/**
- * Brings everything of a database that nobody else has open into its one file. @throws Error when it cannot
- */
+/** Checkpoints and truncates the WAL. @throws Error when another process has the database open */
 export function settleDatabase(path: string): void {
   const database = openAsApplication(path);
   try {
@@ -100,9 +98,7 @@ export function settleDatabase(path: string): void {
   }
 }
 
-/**
- * @throws Error when the restored file differs in any byte from the settled source, or fails SQLite's check
- */
+/** @throws Error when the restored file differs from the settled source or fails SQLite's check */
 export function assertSame(source: string, restored: string): void {
   const differsAt = firstDifference(source, restored);
   if (differsAt !== null) {
@@ -117,7 +113,7 @@ export function assertSame(source: string, restored: string): void {
   }
 }
 
-/** The first byte in which two files differ, or null. */
+/** Offset of the first byte that differs between two files, or null. */
 export function firstDifference(leftPath: string, rightPath: string): number | null {
   const sizeBytes = Math.min(statSync(leftPath).size, statSync(rightPath).size);
   const isSameSize = statSync(leftPath).size === statSync(rightPath).size;

@@ -1,12 +1,12 @@
 /**
- * Case `far`: how far a tool falls behind when the storage is far away. Between the tool and the gateway lies
- * a slow line (slow-line.ts): a delay, and a rate upwards if asked for.
+ * Case `far`: how many seconds a tool falls behind when the storage is far away. A slow line (slow-line.ts)
+ * between the tool and the gateway adds a delay and, on request, limits the upload rate.
  *
- * Seconds behind, for one database at one moment: the age of its oldest commit that is in no level-0 object
- * in the bucket. An object holds every commit made before the time in its LTX header, which both tools set to
- * the time of the capture. Looked at once a second, in some of the databases, from ten seconds after the load
- * began until its end. A tool that keeps up stays at a steady value; one that does not grows, so the value at
- * the end is told beside the median.
+ * A database is behind by the age of its oldest commit that no level-0 object in the bucket holds. An object
+ * holds every commit before the time in its LTX header, which both tools set to the time of the capture. The
+ * case samples some of the databases once a second, from ten seconds after the start of the load to its end.
+ * A tool that keeps up stays at a steady value. A tool that does not keep up grows, so the table shows the
+ * last value beside the median.
  */
 import { closeSync, openSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -28,13 +28,13 @@ import { nameOf, type Site, type Tool } from "./tools.ts";
 import { type Child, readLog, type Workspace, waitBeside, waitUntil } from "./workspace.ts";
 import { startWriter, stopWriter } from "./writer.ts";
 
-/** What to measure. */
+/** Options of the case. */
 export interface FarOptions {
   readonly databaseCount: number;
   readonly commitsPerSecond: number;
   readonly durationMs: number;
   readonly roundTripMs: number;
-  /** Bytes a second upwards; 0 is no limit. */
+  /** Upload rate in bytes a second; 0 is no limit. */
   readonly lineRate: number;
   readonly verifyCount: number;
   readonly templatePath: string;
@@ -48,7 +48,7 @@ const LOOKED_AT_MAX = 20;
 const LOG_GRACE_MS = 200;
 const WRITER_SEED = 7;
 
-/** Runs one tool beside a load, its storage far away. @throws Error as `measureMemory` */
+/** Measures one tool under a load, with far storage. @throws Error as `measureMemory` */
 export async function measureFar(
   workspace: Workspace,
   tool: Tool,
@@ -71,7 +71,7 @@ export async function measureFar(
   const stopStartMs = performance.now();
   await workspace.stop(watcher, STOP_LIMIT_MS);
   const stopMs = performance.now() - stopStartMs;
-  // A tool that fell behind may not get everything across in its drain: a restore differs then.
+  // A tool that fell behind may not upload everything while it stops, and then its restore differs.
   console.error(`bench: ${JSON.stringify({ ...load, readyMs, stopMs })}\n${readLog(watcher).slice(-800)}`);
   const near: Site = { ...site, gateway };
   const verified = await verify(workspace, tool, near, pickEvenly(databases, options.verifyCount));
@@ -152,16 +152,16 @@ async function runLoad(
   };
 }
 
-/** When the writer commits: evenly, to one database after the other. */
+/** The schedule of the writer: evenly spaced commits to one database after the other. */
 export interface CommitPlan {
-  /** Wall clock. */
+  /** Wall clock in ms. */
   readonly startedAtMs: number;
   readonly gapMs: number;
-  /** How many databases there are. */
+  /** Number of databases. */
   readonly count: number;
 }
 
-/** The age of the oldest commit of a database after its newest capture in the bucket; 0 without one. */
+/** Age in ms of the oldest commit after the newest capture in the bucket; 0 without such a commit. */
 export function behindMs(
   captureMs: number,
   index: number,
@@ -174,7 +174,7 @@ export function behindMs(
   return Math.max(0, nowMs - (firstMs + round * everyMs));
 }
 
-/** The capture time of the newest level-0 object, from its LTX header; 0 without one. */
+/** Capture time of the newest level-0 object, from its LTX header; 0 without an object. */
 function newestCaptureMs(folder: string): number {
   const newest = listObjects(folder)
     .sort((a, b) => a.slice(17).localeCompare(b.slice(17)))

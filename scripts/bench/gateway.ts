@@ -1,9 +1,9 @@
 /**
  * The object storage of the benchmark: versitygw on a free loopback port over a temporary folder. A bucket is
- * a folder and an object a file, so that objects can be seen without asking the gateway; every request it
- * answers stands in its access log, so that requests are counted by the server and not by who sent them.
+ * a folder and an object is a file, so the benchmark sees objects without a request. The access log of the
+ * gateway holds every answered request, so the server counts the requests, not their sender.
  *
- * Connections are kept alive, as every real store does (versitygw's own default is to close each).
+ * The gateway keeps connections alive, like every real store (versitygw's own default closes each one).
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
@@ -11,10 +11,10 @@ import { join } from "node:path";
 import { ROOT } from "../toolchain.ts";
 import { assertAlive, type Child, type Workspace } from "./workspace.ts";
 
-/** The one bucket. */
+/** Name of the only bucket. */
 export const BUCKET = "bench";
 
-/** What both tools sign with. */
+/** Keys of both tools. */
 export const CREDENTIALS = { accessKeyId: "bench", secretAccessKey: "bench-secret", region: "us-east-1" };
 
 /** A running gateway. */
@@ -25,27 +25,25 @@ export interface Gateway {
   readonly accessLogPath: string;
 }
 
-/** Requests that the gateway answered. */
+/** Counts of answered requests. */
 export interface RequestCounts {
-  /** By operation, such as PutObject; what was refused is counted as PutObject:412. */
+  /** By operation, such as PutObject; a refused request counts as PutObject:412. */
   readonly byKind: Readonly<Record<string, number>>;
-  /** Level-0 objects that were written. */
+  /** Written level-0 objects. */
   readonly incrementCount: number;
 }
 
-/** Objects of a database at any level, below a prefix. */
+/** Objects of a database at all levels, below a prefix. */
 export function countStored(gateway: Gateway, prefix: string): number {
   return readdirSync(join(gateway.bucketFolder, prefix), { recursive: true, encoding: "utf8" }).filter(
     (name) => name.endsWith(".ltx"),
   ).length;
 }
 
-/** Where gateways keep their executable. */
+/** Path of the gateway's executable. */
 export const GATEWAY_BINARY = join(ROOT, ".peers", "bin", "versitygw");
 
-/**
- * Starts a gateway with its files in `folder` and waits until it listens. @throws Error when it ends before
- */
+/** Starts a gateway over `folder` and waits until it listens. @throws Error when the gateway ends first */
 export async function startGateway(workspace: Workspace, folder: string): Promise<Gateway> {
   const root = join(folder, "gateway-root");
   const sidecar = join(folder, "gateway-sidecar");
@@ -67,7 +65,7 @@ export async function startGateway(workspace: Workspace, folder: string): Promis
   return { child, url: `http://127.0.0.1:${port}`, bucketFolder, accessLogPath };
 }
 
-/** The folder of one level of one database: the layout is the same for both tools. */
+/** The folder of one level of one database; both tools use the same layout. */
 export function levelFolder(
   gateway: Gateway,
   prefix: string,
@@ -82,7 +80,7 @@ export function listObjects(folder: string): string[] {
   return existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith(".ltx")) : [];
 }
 
-/** The bytes of everything below a prefix. */
+/** Total bytes of the objects below a prefix. */
 export function storedBytes(gateway: Gateway, prefix: string): number {
   const folder = join(gateway.bucketFolder, prefix);
   const paths = readdirSync(folder, { recursive: true, withFileTypes: true });
@@ -91,7 +89,7 @@ export function storedBytes(gateway: Gateway, prefix: string): number {
     .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
 }
 
-/** How far the access log reaches now, to count from later. */
+/** Current size of the access log, as the start of a later count. */
 export function accessLogOffset(gateway: Gateway): number {
   return statSync(gateway.accessLogPath).size;
 }

@@ -1,10 +1,10 @@
 /**
- * Case `history`: restoring a small database with a long history, as increments alone and after compaction.
+ * Case `history`: restores a small database with a long history, from increments alone and after compaction.
  *
- * walrust watches with a short sync interval until the bucket holds the wanted number of increments; whatever
- * it merged on the way is then removed from the gateway's folder, so that only the first snapshot and the
- * increments are left. Both tools restore that one bucket (they read each other's), then `walrust compact
- * --force` merges it, and both restore it again. Every restored file is compared byte for byte.
+ * walrust watches with a short sync interval until the bucket holds enough increments. The case then removes
+ * merged objects from the gateway's folder; the first snapshot and the increments stay. Both tools restore
+ * from this one bucket, since each reads the other's objects. Then `walrust compact --force` merges the
+ * increments, and both restore again. The case compares every restored file byte for byte.
  */
 import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ import { startWriter, stopWriter } from "./writer.ts";
 const STOP_LIMIT_MS = 60_000;
 const MERGED_LEVELS = [1, 2, 3] as const;
 
-/** How long a history is made. */
+/** Options of the case. */
 export interface HistoryOptions {
   readonly incrementCount: number;
   readonly commitsPerSecond: number;
@@ -33,7 +33,7 @@ export async function measureHistory(
   options: HistoryOptions,
 ): Promise<Measurement[]> {
   const walrust = tools.find(({ name }) => name === "walrust");
-  if (walrust === undefined) throw new Error("the history is made by walrust");
+  if (walrust === undefined) throw new Error("the history case needs walrust");
   const folder = join(workspace.folder, "history");
   mkdirSync(folder);
   const gateway = await startGateway(workspace, folder);
@@ -43,7 +43,7 @@ export async function measureHistory(
   const made = await makeHistory(workspace, walrust, site, database, options);
   for (const level of MERGED_LEVELS) {
     const merged = levelFolder(gateway, site.prefix, nameOf(database), level);
-    // The gateway keeps what it knows of objects beside them, and would go on refusing to create them.
+    // The gateway keeps metadata beside the objects and, with that metadata, refuses to create them again.
     const known = merged.replace("gateway-root", "gateway-sidecar");
     for (const path of [merged, known]) if (existsSync(path)) rmSync(path, { recursive: true });
   }
@@ -74,7 +74,7 @@ export async function measureHistory(
   }));
 }
 
-/** Watches a busy database until enough increments are stored. @returns how many there are */
+/** Watches a busy database until enough increments are stored. @returns the number of increments */
 async function makeHistory(
   workspace: Workspace,
   walrust: Tool,

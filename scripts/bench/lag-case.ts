@@ -1,7 +1,7 @@
 /**
- * Case `lag`: how long after an isolated commit its object is in the bucket, with the tools' own sync
- * intervals (1 s both). Both run at the same time, on a database and with a writer each: single commits leave
- * the machine idle, so neither is in the other's way, and both meet the same disturbances.
+ * Case `lag`: time from an isolated commit to its object in the bucket, with both tools' default sync
+ * interval (1 s). Both tools run at the same time, each with its own database and writer. Single commits
+ * leave the machine idle, so the tools do not slow each other down, and both meet the same disturbances.
  */
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,19 +13,19 @@ import { quantile } from "./statistics.ts";
 import { nameOf, type Site, type Tool } from "./tools.ts";
 import { assertAlive, type Child, readLog, type Workspace, waitUntil } from "./workspace.ts";
 
-/** What the probe (lag-probe-main.ts) is to do. */
+/** Options of the probe (lag-probe-main.ts). */
 export interface ProbeOptions {
   readonly databasePath: string;
-  /** Where the gateway keeps the level-0 objects. */
+  /** The gateway's folder of level-0 objects. */
   readonly levelFolder: string;
   readonly commitCount: number;
-  /** From commit to commit, drawn evenly; longer when the object of the one before is not there yet. */
+  /** Range of the pause between commits; a commit also waits for the object of the commit before. */
   readonly minGapMs: number;
   readonly maxGapMs: number;
   readonly seed: number;
 }
 
-/** What to measure. */
+/** Options of the case. */
 export interface LagOptions {
   readonly commitCount: number;
   readonly templatePath: string;

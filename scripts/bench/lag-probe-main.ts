@@ -1,8 +1,9 @@
 /**
- * One application with isolated commits, a process of its own that also sees them arrive: each commit writes
- * 16 random bytes that no compression can shorten, so the first level-0 object that holds them literally is
- * the one that holds the commit. Objects are files of the gateway's folder, which appear whole; inotify says
- * when. Argument: a JSON file with ProbeOptions; prints a JSON line with the lags in ms.
+ * An application with isolated commits, which also notices the arrival of each commit in the bucket. A commit
+ * writes 16 random bytes, which no compression shortens; the first level-0 object with these bytes holds the
+ * commit. Objects are files that appear whole in the gateway's folder, and inotify reports each one.
+ *
+ * The argument is a JSON file with ProbeOptions. The probe prints a JSON line with the lags in ms.
  */
 import { existsSync, readdirSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +11,7 @@ import { openAsApplication, seededRandom } from "./databases.ts";
 import type { ProbeOptions } from "./lag-case.ts";
 
 const ARRIVAL_LIMIT_MS = 15_000;
-/** Commits before the first measured one: the level's folder has to exist to be watched. */
+/** Unmeasured commits at the start: inotify needs the level's folder to exist. */
 const WARM_UP_COUNT = 2;
 const POLL_MS = 20;
 
@@ -27,7 +28,7 @@ function commit(): { marker: Buffer; atMs: number } {
   return { marker, atMs: performance.now() };
 }
 
-/** Whether one of the objects that have come since the last look holds the marker. */
+/** Whether one of the new objects since the last call holds the marker. */
 function hasArrived(marker: Buffer): boolean {
   const news = readdirSync(levelFolder).filter((name) => name.endsWith(".ltx") && !checked.has(name));
   for (const name of news) {
@@ -48,10 +49,10 @@ async function warmUp(): Promise<void> {
   }
 }
 
-/** Commits once and waits until the object is there. @returns when it was committed, and the lag */
+/** Commits once and waits for the object. @returns the time of the commit and the lag, in ms */
 async function measureOnce(): Promise<{ atMs: number; lagMs: number }> {
   const arrival = Promise.withResolvers<number>();
-  // Objects between two commits, as after a checkpoint of the tool's own, are looked at and left.
+  // Skips objects from between two commits, such as one after a checkpoint by the tool.
   let marker: Buffer | null = null;
   const watcher = watch(levelFolder, () => {
     const seenMs = performance.now();

@@ -1,9 +1,9 @@
 /**
- * Case `large`: one database of some hundred MB, at rest: copying it into the bucket and restoring it, with
- * wall time, CPU time and peak memory of each program, and the restored file compared byte for byte.
+ * Case `large`: copies one idle database of some hundred MB into the bucket and restores it. Measures wall
+ * time, CPU time and peak memory of each program, and compares the restored file byte for byte.
  *
- * The tools take turns, each on a copy of the same file that is flushed to disk and in the page cache. What
- * compares is not quite the same work, so both ways are measured where they differ:
+ * The tools take turns, each on a copy of the same file, flushed to disk and present in the page cache. Their
+ * work differs by default, so the case measures both variants:
  * - `litestream replicate -once` leaves a restorable copy at level 0; `-force-snapshot` also writes the
  *   snapshot object that `walrust snapshot` writes in the first place.
  * - walrust's restore ends with SQLite's integrity check; Litestream's does with `-integrity-check full`.
@@ -19,7 +19,7 @@ import type { Command, Workspace } from "./workspace.ts";
 
 const RUN_LIMIT_MS = 600_000;
 
-/** What one run of a program took. */
+/** Cost of one run of a program. */
 export interface Cost {
   readonly wallMs: number;
   readonly cpuMs: number;
@@ -74,13 +74,13 @@ async function copyAndRestore(
   return { copy, restore };
 }
 
-/** A copy without anything that waits to be written to disk behind the program's back. */
+/** Copies a file and flushes the copy, so that no write-back disturbs the measured program. */
 async function freshCopy(from: string, to: string): Promise<void> {
   copyFileSync(from, to);
   await Bun.spawn(["sync"]).exited;
 }
 
-/** Runs a program to its end and tells what it took. @throws Error when it fails */
+/** Runs a program to its end. @returns the cost of the run. @throws Error when the program fails */
 export async function runCosted(workspace: Workspace, label: string, command: Command): Promise<Cost> {
   const startMs = performance.now();
   const child = workspace.start(label, command);

@@ -1,5 +1,5 @@
 /**
- * Where and with what a benchmark ran: without that, its numbers mean nothing.
+ * Describes the machine and the versions of a benchmark, without which its numbers mean nothing.
  */
 import { accessSync, constants } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
@@ -14,20 +14,23 @@ export interface Machine {
   readonly coreCount: number;
   readonly memoryBytes: number;
   readonly kernel: string;
-  /** Over the last minute, before anything was started: more than a little means that others were at work. */
+  /** Load average of the minute before the start; a high value shows that other programs were busy. */
   readonly loadAverage: number;
-  /** The kernel lets a process page out its own executable only then. */
+  /**
+   * Whether the process may write to its executable; only then does the kernel page the executable out on
+   * request.
+   */
   readonly mayWriteBinary: boolean;
   readonly versions: Readonly<Record<string, string>>;
 }
 
-/** The executables that are measured. */
+/** Paths of the measured executables. */
 export interface Binaries {
   readonly walrust: string;
   readonly litestream: string;
 }
 
-/** Asks the machine and the programs. */
+/** Collects the facts from the kernel and the programs. */
 export async function describeMachine(binaries: Binaries): Promise<Machine> {
   const cores = cpus();
   return {
@@ -46,7 +49,7 @@ export async function describeMachine(binaries: Binaries): Promise<Machine> {
   };
 }
 
-/** The lines above the tables: the machine, and what others did on it meanwhile. */
+/** The lines above the tables: the machine, and the load of other programs during the benchmark. */
 export function formatMachine(machine: Machine, measurements: readonly Measurement[]): string {
   const { versions, coreCount, cpu, memoryBytes, kernel, loadAverage, startedAt } = machine;
   const others = measurements.map(({ values }) => values["otherProgramsShare"] ?? 0);
@@ -69,7 +72,7 @@ function isWritable(path: string): boolean {
   }
 }
 
-/** What `bun run peers` installed: a program built by `go install` does not always know its version. */
+/** Versions that `bun run peers` installed; a program built by `go install` may not know its version. */
 async function installedVersion(name: string): Promise<string> {
   const packages: Record<string, string> = await Bun.file(join(ROOT, ".peers", "versions.json")).json();
   return packages[name]?.replace(/^.*@/, "") ?? "unknown";

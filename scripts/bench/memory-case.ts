@@ -1,10 +1,10 @@
 /**
- * Case `memory`: what a tool costs beside many databases under an even load, and that nothing was lost.
+ * Case `memory`: cost of a tool beside many databases under an even load, and proof that nothing was lost.
  *
  * The tools run one after the other, each with the machine, a gateway and a writer to itself, on copies of
- * the same databases with the same commits. At the same time they would share two cores, and the one that
- * works more would slow the other down. The clock starts when every database has its first snapshot in the
- * bucket; in the end the tool is stopped in an orderly way and databases are restored and compared.
+ * the same databases with the same commits. Side by side they would share two cores, and the busier tool
+ * would slow down the other. The clock starts when every database has its first snapshot in the bucket. At
+ * the end the case stops the tool with SIGTERM, restores databases and compares them.
  */
 import { copyFileSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -23,12 +23,12 @@ import { nameOf, type Site, type Tool } from "./tools.ts";
 import { type Child, type Workspace, waitBeside, waitUntil } from "./workspace.ts";
 import { startWriter, stopWriter, type WriterResult } from "./writer.ts";
 
-/** What to measure. */
+/** Options of the case. */
 export interface MemoryOptions {
   readonly databaseCount: number;
   readonly commitsPerSecond: number;
   readonly durationMs: number;
-  /** How many of the databases are restored in the end. */
+  /** Number of databases to restore at the end. */
   readonly verifyCount: number;
   readonly templatePath: string;
 }
@@ -37,10 +37,10 @@ const READY_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 60_000;
 const RESTORE_LIMIT_MS = 60_000;
 const WRITER_SEED = 7;
-/** The gateway writes its log after it has answered. */
+/** Pause before reading the access log: the gateway writes the log after it has answered. */
 const LOG_GRACE_MS = 200;
 
-/** Runs one tool beside a load. @throws Error when a process dies or a restored database differs */
+/** Measures one tool under a load. @throws Error when a process dies or a restored database differs */
 export async function measureMemory(
   workspace: Workspace,
   tool: Tool,
@@ -82,7 +82,7 @@ export function copyDatabases(
   });
 }
 
-/** Everything that is read at the two ends of the load. */
+/** Readings at the start and at the end of the load. */
 function takeSnapshot(
   gateway: Gateway,
   watcher: Child,
@@ -147,11 +147,11 @@ async function runLoad(
 
 function writerValues(written: WriterResult): Record<string, number> {
   const { commitCount, latestMs, commitP50Ms, commitP99Ms } = written;
-  // Without commits there are no durations.
+  // A load without commits has no durations.
   return commitCount === 0 ? { commitCount } : { commitCount, latestMs, commitP50Ms, commitP99Ms };
 }
 
-/** Restores databases and compares each with its source. @returns how many */
+/** Restores databases and compares each with its source. @returns their number */
 export async function verify(
   workspace: Workspace,
   tool: Tool,
@@ -168,7 +168,7 @@ export async function verify(
   return databases.length;
 }
 
-/** So many of the items, at even distances. */
+/** Picks `count` items at even distances. */
 export function pickEvenly<Item>(items: readonly Item[], count: number): Item[] {
   const step = Math.max(1, items.length / count);
   return items.filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step));

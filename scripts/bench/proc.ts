@@ -1,36 +1,36 @@
 /**
- * What Linux tells about a process: memory, CPU time, descriptors, threads, all from /proc.
+ * Reads memory, CPU time, descriptors and threads of a process from /proc.
  *
- * The peak of a program that ends by itself is its VmHWM, looked at every few milliseconds. `ru_maxrss` of
- * wait4 is of no use here: the kernel folds the peak of the process that called exec into it, so that
- * /bin/true started by a benchmark of 300 MB reports 300 MB.
+ * The peak of a program that ends by itself is its VmHWM, read every few milliseconds. `ru_maxrss` of wait4
+ * includes the peak of the process that called exec: /bin/true reports 300 MB after a start by a benchmark of
+ * 300 MB.
  */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** One look at a running process. */
+/** One reading of a running process. */
 export interface ProcessSample {
   readonly rssBytes: number;
   readonly anonymousBytes: number;
-  /** The most it ever was. */
+  /** Peak RSS (VmHWM). */
   readonly peakRssBytes: number;
   readonly threadCount: number;
   readonly descriptorCount: number;
-  /** User and system, since it started. */
+  /** User and system time since the start of the process. */
   readonly cpuMs: number;
 }
 
-/** USER_HZ: fixed in Linux's interface to programs, whatever the kernel itself ticks at. */
+/** USER_HZ: fixed in Linux's interface to programs, independent of the kernel's own tick rate. */
 const TICKS_PER_SECOND = 100;
 const PEAK_INTERVAL_MS = 4;
 
-/** Looks at a process. @throws Error when it is gone */
+/** Reads a process. @throws Error when the process is gone */
 export function sampleProcess(pid: number): ProcessSample {
   const status = parseStatus(readFileSync(`/proc/${pid}/status`, "utf8"));
   const descriptorCount = readdirSync(`/proc/${pid}/fd`).length;
   return { ...status, descriptorCount, cpuMs: parseCpuMs(readFileSync(`/proc/${pid}/stat`, "utf8")) };
 }
 
-/** The memory and threads in /proc/PID/status. @throws Error when a line is missing, as in a zombie's */
+/** Parses /proc/PID/status. @throws Error when a line is missing, as in the status of a zombie */
 export function parseStatus(text: string): Omit<ProcessSample, "descriptorCount" | "cpuMs"> {
   const field = (name: string): number => {
     const value = text.match(new RegExp(`^${name}:\\s+(\\d+)`, "m"))?.[1];
@@ -45,18 +45,18 @@ export function parseStatus(text: string): Omit<ProcessSample, "descriptorCount"
   };
 }
 
-/** utime + stime of /proc/PID/stat; the name in parentheses before them may hold anything. */
+/** utime + stime of /proc/PID/stat, after the name in parentheses, which may hold any characters. */
 export function parseCpuMs(text: string): number {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
 }
 
-/** Time that all cores together were busy since boot: everything but idle and waiting for disks. */
+/** Busy time of all cores since boot: all but idle and waiting for disks. */
 export function machineBusyMs(): number {
   return parseBusyMs(readFileSync("/proc/stat", "utf8"));
 }
 
-/** The same from the text of /proc/stat. */
+/** Parses the busy time from the text of /proc/stat. */
 export function parseBusyMs(text: string): number {
   const [user = 0, nice = 0, system = 0, , , irq = 0, softIrq = 0, steal = 0] = (
     text.match(/^cpu +(.*)$/m)?.[1] ?? ""
@@ -66,7 +66,7 @@ export function parseBusyMs(text: string): number {
   return ((user + nice + system + irq + softIrq + steal) * 1000) / TICKS_PER_SECOND;
 }
 
-/** The peak memory of a process that ends by itself, in bytes. What it gains in its last 4 ms is not seen. */
+/** Peak memory in bytes of a process that ends by itself, without a growth in its last 4 ms. */
 export async function watchPeak(pid: number, ended: Promise<unknown>): Promise<number> {
   let isRunning = true;
   const stop = (): void => {
@@ -76,10 +76,10 @@ export async function watchPeak(pid: number, ended: Promise<unknown>): Promise<n
   let peakBytes = 0;
   while (isRunning) {
     try {
-      // Before setpriv has become the program, this is its own size: far smaller, so it never counts.
+      // Before setpriv has become the program, this is the size of setpriv: far smaller, so it never counts.
       peakBytes = Math.max(peakBytes, parseStatus(readFileSync(`/proc/${pid}/status`, "utf8")).peakRssBytes);
     } catch {
-      // A zombie has no memory any more: the end is being reported.
+      // A zombie has no memory; its end is about to be reported.
     }
     await Bun.sleep(PEAK_INTERVAL_MS);
   }

@@ -1,11 +1,11 @@
 /**
- * What was measured, and the table made of it: one row a measure, both tools and their ratio. Pure: the same
- * results give the same table. Several rounds of one setting become their median.
+ * Measurements and the tables made from them: a row for each measure, with both tools and their ratio. PURE:
+ * the same results give the same table. The table shows the median of several rounds of one setting.
  */
 import { median } from "./statistics.ts";
 import type { ToolName } from "./tools.ts";
 
-/** One run of one tool. Units stand at the end of each name. */
+/** One run of one tool. The name of each value ends in its unit. */
 export interface Measurement {
   readonly case: "memory" | "lag" | "large" | "history" | "far";
   readonly tool: ToolName;
@@ -13,7 +13,7 @@ export interface Measurement {
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** A row of the table: which value, how it is called; the unit follows from the name. */
+/** A row of the table: name of the value and label. The unit follows from the name. */
 type Row = readonly [key: string, label: string];
 
 const ROWS: Readonly<Record<Measurement["case"], readonly Row[]>> = {
@@ -83,10 +83,10 @@ const ROWS: Readonly<Record<Measurement["case"], readonly Row[]>> = {
   ],
 };
 const REQUESTS = "requests.";
-/** Rows that say what was done: a ratio of them says nothing. */
+/** Rows that describe the work; their ratio means nothing. */
 const UNRATED = new Set(["commitCount", "verified"]);
 
-/** The Markdown tables of all settings, in the order in which they were measured. */
+/** The Markdown tables of all settings, in the order of their measurements. */
 export function formatTables(measurements: readonly Measurement[]): string {
   const settings = [...new Set(measurements.map((one) => `${one.case}\n${one.setting}`))];
   return settings
@@ -131,7 +131,7 @@ function ratio(key: string, left: number | undefined, right: number | undefined)
   return isRated ? String(Number((left / right).toPrecision(2))) : "";
 }
 
-/** A value with its unit, which stands at the end of its name. */
+/** A value with the unit from the end of its name. */
 export function formatValue(key: string, value: number | undefined): string {
   if (value === undefined) return key.startsWith(REQUESTS) ? "0" : "–";
   if (key.endsWith("Bytes")) return `${(value / 1e6).toFixed(1)} MB`;

@@ -1,6 +1,7 @@
 /**
- * A slow line in a process of its own. Arguments: the port of the store, the round trip in ms, bytes a second
- * upwards (0: no limit) and where to listen (0: a free port). Prints the port it listens on.
+ * A slow line in a process of its own. Arguments: the port of the store, the round trip in ms, the upload
+ * rate in bytes a second (0: no limit) and the port to listen on (0: a free port). Prints the port of the
+ * line.
  */
 import { SlowLine } from "./slow-line.ts";
 

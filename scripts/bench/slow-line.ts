@@ -1,10 +1,10 @@
 /**
- * A TCP proxy that stands for a line to a store far away: each byte arrives a one-way delay later, a new
- * connection costs a round trip more, and all connections together carry no more than the line's rate
- * upwards. Without a rate the delay limits no throughput.
+ * A TCP proxy that simulates the line to a store far away. Each byte arrives a one-way delay later, a new
+ * connection costs one more round trip, and all connections together upload at most at the line's rate.
+ * Without a rate, the delay does not limit throughput.
  *
- * With a rate it takes turns among the connections, 4 KB each, and reads no further from one that has 64 KB
- * waiting: so the sender's socket fills up, as before a slow modem.
+ * With a rate, the line serves the connections in turn, 4 KB each. It stops reading from a connection with
+ * 64 KB waiting, so the sender's socket fills up, as before a slow modem.
  */
 import type { Socket, TCPSocketListener } from "bun";
 
@@ -12,23 +12,23 @@ const TURN_BYTES = 4096;
 const WAITING_BYTES_MAX = 64 * 1024;
 const RATE_TICK_MS = 20;
 
-/** What the line is like. */
+/** Properties of the line. */
 export interface LineOptions {
   readonly port: number;
-  /** There and back, in ms. */
+  /** Round trip in ms. */
   readonly roundTripMs: number;
-  /** Upwards, over all connections; without it there is no limit. */
+  /** Upload rate in bytes a second over all connections; absent for no limit. */
   readonly bytesPerSecond?: number;
-  /** Where to listen; a free port without it. */
+  /** Port to listen on; absent for a free one. */
   readonly listenPort?: number;
 }
 
-/** One side of a connection, and what waits to be written to it. */
+/** One side of a connection, with the bytes that wait for it. */
 class Side {
   socket: Socket<Side> | null = null;
   peer: Side | null = null;
   isEnded = false;
-  /** What the socket did not take, in order. */
+  /** Bytes that the socket has not accepted yet, in order. */
   readonly #unwritten: Uint8Array[] = [];
 
   write(bytes: Uint8Array | null): void {
@@ -60,9 +60,9 @@ export class SlowLine {
   readonly #upward: { side: Side; bytes: Uint8Array[]; waitingBytes: number }[] = [];
   readonly #timer: ReturnType<typeof setInterval> | null;
   #isLateScheduled = false;
-  /** All bytes that came from senders. */
+  /** All bytes received from senders. */
   receivedBytes = 0;
-  /** Nothing moves while it is set, in either direction, on any connection. */
+  /** While true, no byte moves on any connection, in either direction. */
   isCut = false;
 
   constructor(options: LineOptions) {
@@ -105,7 +105,7 @@ export class SlowLine {
     near.peer = far;
     far.peer = near;
     socket.data = near;
-    // The handshake: what comes before its end waits.
+    // The handshake: bytes that arrive before its end wait.
     await Bun.sleep(this.#options.roundTripMs);
     try {
       const { port } = this.#options;
@@ -176,7 +176,7 @@ export class SlowLine {
     if (queue.waitingBytes >= WAITING_BYTES_MAX) from.socket?.pause();
   }
 
-  /** What the line carries in a tick, a turn for each connection after the other. */
+  /** Sends the bytes of one tick, one connection after the other. */
   #carry(): void {
     if (this.isCut) return;
     let leftBytes = ((this.#options.bytesPerSecond ?? 0) * RATE_TICK_MS) / 1000 + this.#carriedOver;

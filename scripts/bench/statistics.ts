@@ -1,14 +1,14 @@
 /**
- * The few statistics that the benchmark needs.
+ * Percentiles and medians of the benchmark.
  */
 
-/** The value below which this share of the sorted values lies, by nearest rank; NaN without values. */
+/** Percentile of sorted values by nearest rank; NaN without values. */
 export function quantile(sorted: ArrayLike<number>, share: number): number {
   const index = Math.ceil(share * sorted.length) - 1;
   return sorted[Math.max(0, index)] ?? Number.NaN;
 }
 
-/** The middle value (the lower one of two); NaN without values. */
+/** Median, the lower of two middle values; NaN without values. */
 export function median(values: readonly number[]): number {
   return quantile(
     values.toSorted((left, right) => left - right),

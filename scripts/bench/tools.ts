@@ -1,42 +1,42 @@
 /**
- * The two programs that are compared: how each is told to watch, to copy once and to restore. Both run with
- * their defaults; databases are named by their file stem and lie at the same keys below a prefix.
+ * The two compared programs: their commands for watching, copying once and restoring. Both run with their
+ * defaults. Both name a database by its file stem and store it at the same keys below a prefix.
  */
 import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { BUCKET, CREDENTIALS, type Gateway } from "./gateway.ts";
 import type { Command } from "./workspace.ts";
 
-/** Names as they stand in the results. */
+/** Names of the tools in the results. */
 export type ToolName = "walrust" | "litestream";
 
-/** Where a tool works: its own folder, and its own prefix of a gateway. */
+/** A tool's own folder and its own prefix of a gateway. */
 export interface Site {
   readonly gateway: Gateway;
   readonly prefix: string;
   readonly folder: string;
 }
 
-/** Ways to copy a database once, so that it can be restored, and to restore it. */
+/** Commands that copy a database once and restore it. */
 export interface OneShots {
   copyOnce(site: Site, database: string): Command;
   restore(site: Site, database: string, target: string): Command;
 }
 
-/** One of the two programs. */
+/** One of the two tools. */
 export interface Tool extends OneShots {
   readonly name: ToolName;
   watch(site: Site, databases: readonly string[]): Command;
-  /** How it does what the other does by default, where its own defaults do less. */
+  /** Commands for the same work as the other tool's, where this tool's defaults do less. */
   readonly thorough: OneShots | null;
 }
 
-/** The key of a database below its prefix. */
+/** Key of a database below its prefix. */
 export function nameOf(database: string): string {
   return basename(database, ".db");
 }
 
-/** walrust, from an executable. */
+/** walrust, run from this executable. */
 export function walrustTool(binary: string): Tool {
   const env = {
     AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
@@ -56,7 +56,7 @@ export function walrustTool(binary: string): Tool {
   };
 }
 
-/** Litestream, from an executable. */
+/** Litestream, run from this executable. */
 export function litestreamTool(binary: string): Tool {
   const command = (site: Site, databases: readonly string[], verb: string, ...words: string[]): Command => ({
     words: [binary, verb, "-config", writeConfig(site, databases), ...words],
@@ -75,7 +75,7 @@ export function litestreamTool(binary: string): Tool {
   };
 }
 
-/** Writes Litestream's configuration for some databases. @returns its path */
+/** Writes Litestream's configuration for these databases. @returns the path of the file */
 function writeConfig({ gateway, prefix, folder }: Site, databases: readonly string[]): string {
   const path = join(folder, "litestream.yml");
   const dbs = databases.map((database) => ({
@@ -91,7 +91,7 @@ function writeConfig({ gateway, prefix, folder }: Site, databases: readonly stri
       "force-path-style": true,
     },
   }));
-  // JSON is YAML, with no quoting to get wrong.
+  // JSON is valid YAML, and needs no quoting rules of its own.
   writeFileSync(path, JSON.stringify({ dbs }, null, 2));
   return path;
 }

@@ -1,20 +1,20 @@
 /**
- * Everything a benchmark leaves on the machine while it runs: one temporary folder and the processes started
- * in it. Both are gone when it ends, however it ends: `dispose` kills and removes, an exit kills, and where
- * `setpriv` (util-linux) is there, even a SIGKILL of the benchmark takes its children along.
+ * The temporary folder of a benchmark and the processes it starts. Both disappear with the benchmark:
+ * `dispose` kills the processes and removes the folder, and an exit kills the processes. Where `setpriv`
+ * (util-linux) is installed, even a SIGKILL of the benchmark ends its children.
  */
 import { openSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A program and what surrounds it. Nothing of our own environment reaches it but PATH. */
+/** A program and its surroundings. It inherits only PATH from this process's environment. */
 export interface Command {
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** A process that belongs to the workspace; what it writes goes to its log. */
+/** A process of the workspace, with its output in a log file. */
 export interface Child {
   readonly label: string;
   readonly pid: number;
@@ -24,7 +24,7 @@ export interface Child {
 
 const LOG_TAIL_LINES = 15;
 
-/** The temporary folder and its processes. */
+/** A temporary folder and its processes. */
 export class Workspace {
   readonly folder: string;
   readonly #children = new Set<Child>();
@@ -41,7 +41,7 @@ export class Workspace {
     process.on("exit", this.#onExit);
   }
 
-  /** A new one below $TMPDIR. */
+  /** Makes a workspace below $TMPDIR. */
   static async create(): Promise<Workspace> {
     return new Workspace(await mkdtemp(join(tmpdir(), "walrust-bench-")));
   }
@@ -61,7 +61,7 @@ export class Workspace {
   }
 
   /**
-   * Asks a process to end and waits for it.
+   * Sends SIGTERM and waits for the end of the process.
    * @throws Error when it ends with another exit code than 0, or not in time
    */
   async stop(child: Child, limitMs: number): Promise<void> {
@@ -82,7 +82,7 @@ export class Workspace {
     if (exitCode !== 0) throw endedBadly(child);
   }
 
-  /** Kills what still runs and removes the folder. */
+  /** Kills running processes and removes the folder. */
   async dispose(): Promise<void> {
     for (const child of this.#children) child.process.kill("SIGKILL");
     await Promise.all([...this.#children].map((child) => child.process.exited));
@@ -92,7 +92,7 @@ export class Workspace {
   }
 }
 
-/** What a process has written. */
+/** Reads the log of a process. */
 export function readLog(child: Child): string {
   return readFileSync(child.logPath, "utf8");
 }
@@ -102,15 +102,15 @@ export function assertAlive(child: Child): void {
   if (child.process.exitCode !== null || child.process.signalCode !== null) throw endedBadly(child);
 }
 
-/** Waits, watching over processes. @throws Error as soon as one of them has ended */
+/** Waits for a duration. @throws Error as soon as one of these processes has ended */
 export async function waitBeside(children: readonly Child[], durationMs: number): Promise<void> {
   const untilMs = performance.now() + durationMs;
   await waitUntil(children, "the time is over", durationMs * 2 + 1000, () => performance.now() >= untilMs);
 }
 
 /**
- * Waits for a condition, watching over processes.
- * @throws Error when one of them ends before, or time is up
+ * Waits for a condition.
+ * @throws Error when one of these processes ends first, or at the time limit
  */
 export async function waitUntil(
   children: readonly Child[],

@@ -1,15 +1,16 @@
 /**
- * The application beside the tools, a process of its own: commits to many databases at an even rate, spread
- * over each second, until SIGTERM. Its first line is the wall clock when it begins; in the end it says in one
- * JSON line how many commits it made, how late the latest was, and how long they took. Argument: a JSON file
- * with WriterOptions.
+ * The application beside the tools, a process of its own. Commits to many databases at an even rate, spread
+ * over each second, until SIGTERM. The argument is a JSON file with WriterOptions.
+ *
+ * The first line of output is the wall clock at the start. The last line is JSON with the number of commits,
+ * the largest delay of a commit behind its schedule, and the durations of the commits.
  */
 import { readFileSync } from "node:fs";
 import { openAsApplication, prepareCommit, seededRandom } from "./databases.ts";
 import { quantile } from "./statistics.ts";
 import type { WriterOptions, WriterResult } from "./writer.ts";
 
-/** Durations are kept of the last commits only, so that a long run does not grow. */
+/** Number of commits whose durations are kept, so that the memory of a long run stays bounded. */
 const MAX_DURATIONS = 200_000;
 const MAX_PAUSE_MS = 20;
 
@@ -29,7 +30,7 @@ const durationsMs = new Float64Array(MAX_DURATIONS);
 let commitCount = 0;
 let latestMs = 0;
 
-// When the first commit is due, for who reckons when each was.
+// The time of the first commit, from which the reader computes the times of all others.
 console.log(Date.now());
 const startMs = performance.now();
 while (!isStopping) {
@@ -43,7 +44,7 @@ while (!isStopping) {
   commits[commitCount % commits.length]!(random);
   durationsMs[commitCount % MAX_DURATIONS] = performance.now() - nowMs;
   commitCount++;
-  // Signals are only seen between two turns of the event loop.
+  // Signals arrive only between two turns of the event loop.
   if (commitCount % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
 }
 const durationMs = performance.now() - startMs;

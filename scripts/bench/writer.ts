@@ -1,34 +1,34 @@
 /**
- * Starts the application beside the tools (writer-main.ts) and reads what it reports in the end.
+ * Starts the application beside the tools (writer-main.ts) and reads its final report.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bunCommand } from "../toolchain.ts";
 import { type Child, readLog, type Workspace } from "./workspace.ts";
 
-/** What the application is to do. */
+/** Options of the application. */
 export interface WriterOptions {
   readonly databases: readonly string[];
-  /** To each database. */
+  /** Commits a second to each database. */
   readonly commitsPerSecond: number;
   readonly seed: number;
 }
 
-/** What the application did. */
+/** The final report of the application. */
 export interface WriterResult {
   readonly commitCount: number;
   readonly durationMs: number;
-  /** How long the most belated commit began after it was due. */
+  /** Largest delay of a commit behind its schedule, in ms. */
   readonly latestMs: number;
   readonly commitP50Ms: number;
   readonly commitP99Ms: number;
 }
 
-/** Below this share of the rate asked for, the run is no measurement. */
+/** Minimum share of the requested rate; a slower run is no measurement. */
 const MIN_RATE_SHARE = 0.95;
 const STOP_LIMIT_MS = 30_000;
 
-/** Starts committing. */
+/** Starts the application. */
 export function startWriter(workspace: Workspace, folder: string, options: WriterOptions): Child {
   const optionsPath = join(folder, "writer.json");
   writeFileSync(optionsPath, JSON.stringify(options));
@@ -36,7 +36,7 @@ export function startWriter(workspace: Workspace, folder: string, options: Write
   return workspace.start("writer", { words: bunCommand(program, optionsPath), env: {} });
 }
 
-/** Ends the application. @throws Error when it failed, or could not keep up with the rate asked for */
+/** Stops the application. @throws Error when it failed or did not reach the requested rate */
 export async function stopWriter(
   workspace: Workspace,
   writer: Child,

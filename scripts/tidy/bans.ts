@@ -1,6 +1,6 @@
 /**
- * What may not be written, where, and what to write instead. Each ban is one row; a row's `match` sees code
- * as dotted names (`Date.now`) or as short descriptions of syntax (`as any`), never strings or comments.
+ * Banned code and comments, with the replacement of each. A row is one ban. The `match` of a code ban sees
+ * dotted names (`Date.now`) and short descriptions of syntax (`as any`), never strings or comments.
  */
 import {
   isAsExpression,
@@ -100,7 +100,7 @@ const COMMENT_BANS: readonly Ban[] = [
   },
 ];
 
-/** Everything banned that these files contain. */
+/** All banned code and comments in these files. */
 export function banViolations(files: readonly ParsedFile[]): Violation[] {
   return files.flatMap((file) => [...codeViolations(file), ...commentViolations(file)]);
 }
@@ -133,7 +133,7 @@ function commentViolations({ path, tree }: ParsedFile): Violation[] {
   return violations;
 }
 
-/** The dotted name or the short description that the bans match, or null for code none of them is about. */
+/** The dotted name or short description that the bans match, or null for code that no ban concerns. */
 function describeCode(node: Node): string | null {
   if (isPropertyAccessExpression(node)) return dottedName(node);
   if (isCallExpression(node) && isIdentifier(node.expression)) return node.expression.text;

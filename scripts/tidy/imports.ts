@@ -55,7 +55,7 @@ interface Import {
   readonly line: number;
 }
 
-/** Imports that go up, sideways or out of src, and files nobody reaches. */
+/** Imports that go up, sideways or out of src, and files that no root reaches. */
 export function importViolations(files: readonly ParsedFile[]): Violation[] {
   const sources = files.filter((file) => file.path.startsWith("src/"));
   const imports = new Map(sources.map((file) => [file.path, findImports(file)]));
@@ -105,7 +105,7 @@ function subRoomOf(path: string): string {
   return path.split("/").slice(2, -1).join("/");
 }
 
-/** How high a name stands in a list of heights, or -1. */
+/** Index of a name in a list of heights, or -1. */
 function heightOf(levels: readonly (readonly string[])[], name: string): number {
   return levels.findIndex((names) => names.includes(name));
 }
@@ -166,7 +166,7 @@ function deadFiles(imports: ReadonlyMap<string, readonly Import[]>): Violation[]
     reached.add(path);
     pending.push(...(imports.get(path) ?? []).map((one) => one.target));
   }
-  const message = "neither src/main.ts nor src/index.ts reaches it: delete it or use it";
+  const message = "neither src/main.ts nor src/index.ts reaches this file: delete or use it";
   return [...imports.keys()]
     .filter((path) => !reached.has(path))
     .map((path) => ({ path, line: 1, rule: "dead-file", message }));

@@ -1,5 +1,5 @@
 /**
- * Sizes and comments: how long files, functions and lines may be, and what has to say what it is.
+ * Limits on the length of files, functions and lines, required comments, and the shape of folders.
  */
 import {
   isCallExpression,
@@ -40,7 +40,7 @@ function sizes({ path, tree }: ParsedFile): Violation[] {
   const lines = tree.text.replace(/\n$/, "").split("\n");
   const violations: Violation[] = [];
   if (lines.length > MAX_FILE_LINES) {
-    const message = `${lines.length} lines, at most ${MAX_FILE_LINES}: it holds two ideas, find the seam`;
+    const message = `${lines.length} lines, at most ${MAX_FILE_LINES}: split it where two ideas meet`;
     violations.push({ path, line: 1, rule: "file-size", message });
   }
   lines.forEach((text, index) => {
@@ -67,7 +67,7 @@ function countLines(tree: SourceFile, node: Node): number {
   return lineAt(tree, node.end) - lineAt(tree, node.getStart(tree)) + 1;
 }
 
-/** The lines of a function that are tests of their own: a function may group any number of them. */
+/** Lines of a function that are tests of their own; a function may group any number of tests. */
 function countTestLines(tree: SourceFile, parent: Node): number {
   let lineCount = 0;
   parent.forEachChild((child) => {
@@ -87,7 +87,7 @@ function isTest(node: Node): boolean {
 
 function header({ path, tree }: ParsedFile): Violation[] {
   if (/^(#![^\n]*\n)?\/\*\*/.test(tree.text)) return [];
-  const message = "opens without a header comment: what it is, what it guarantees";
+  const message = "has no header comment: say what the file is and guarantees";
   return [{ path, line: 1, rule: "header", message }];
 }
 
@@ -98,10 +98,10 @@ function docstrings({ path, tree }: ParsedFile): Violation[] {
     if (!isExported(statement) || sharesDocstring(tree, statement, tree.statements[index - 1])) return;
     const start = statement.getStart(tree);
     const comments = tree.text.slice(statement.pos, start).match(/\/\*\*[\s\S]*?\*\//g) ?? [];
-    // The file's header stands before the first statement and documents the file.
+    // The comment before the first statement is the file's header.
     const documents = index === 0 ? comments.slice(1) : comments;
     if (documents.length > 0) return;
-    const message = "an export without a docstring: one sentence, units, what it throws";
+    const message = "an export without a docstring: add one sentence, units, and @throws";
     violations.push({ path, line: lineAt(tree, start), rule: "docstring", message });
   });
   return violations;
@@ -114,7 +114,7 @@ function isExported(statement: Statement): boolean {
 }
 
 /**
- * Whether the statement before has the docstring of this one too: an overload of the same function, or an
+ * Whether the docstring of the statement before covers this one: an overload of the same function, or an
  * exported constant on the line above (a group of constants has one docstring).
  */
 function sharesDocstring(tree: SourceFile, statement: Statement, previous: Statement | undefined): boolean {
@@ -158,7 +158,7 @@ export function folderViolations(texts: Texts): Violation[] {
     });
 }
 
-/** Source files of different rooms with one name: an import or a sentence would not tell them apart. */
+/** Source files with the name of another one: neither an import nor a sentence would distinguish them. */
 export function basenameViolations(texts: Texts): Violation[] {
   const first = new Map<string, string>();
   const violations: Violation[] = [];

@@ -1,6 +1,6 @@
 /**
- * Source text to syntax trees, with the compiler that the project is checked with. The rules look at trees,
- * so that a word in a string or a comment is never mistaken for code.
+ * Parses source texts into syntax trees, with the project's own compiler. The rules examine trees, so they
+ * never mistake a word in a string or a comment for code.
  */
 
 import { type Node, type SourceFile, SyntaxKind } from "typescript/unstable/ast";
@@ -76,7 +76,7 @@ const LITERALS: ReadonlySet<SyntaxKind> = new Set([
   SyntaxKind.TemplateTail,
 ]);
 
-/** The text with the content of every string, template and regular expression blanked, offsets unchanged. */
+/** A text with the content of strings, templates and regular expressions blanked; offsets stay the same. */
 function maskLiterals(tree: SourceFile): string {
   let masked = "";
   let end = 0;

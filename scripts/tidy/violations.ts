@@ -1,6 +1,6 @@
 /**
- * The rules a machine can hold, over the texts of a project. Pure: it reads no file, so that each rule can be
- * shown to catch a planted violation.
+ * Applies all tidy rules to the texts of a project. PURE: reads no file, so a test can plant a violation of
+ * each rule.
  */
 import { banViolations } from "./bans.ts";
 import { importViolations } from "./imports.ts";
@@ -23,7 +23,7 @@ export interface Violation {
   readonly message: string;
 }
 
-/** Everything in these files that breaks a rule, by path and line. */
+/** All violations in these files, in the order of path and line. */
 export async function findViolations(texts: Texts): Promise<Violation[]> {
   const files = await parseFiles(texts);
   const all = [
@@ -39,7 +39,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
   return all.sort((a, b) => (a.path === b.path ? a.line - b.line : a.path < b.path ? -1 : 1));
 }
 
-/** A violation as a line that editors can jump to. */
+/** A violation as `path:line: rule: message`. */
 export function formatViolation({ path, line, rule, message }: Violation): string {
   return `${path}:${line}: ${rule}: ${message}`;
 }

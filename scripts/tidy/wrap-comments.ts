@@ -1,17 +1,17 @@
 /**
- * Wraps comment lines that are too wide, which Biome leaves alone: the words that do not fit go to the front
- * of the next line of the same paragraph, or to a line of their own. Nothing but comments is touched.
+ * Wraps comment lines that exceed the line length, which Biome does not. Moves the excess words to the front
+ * of the next line of the same paragraph, or to a line of their own. Changes only comments.
  */
 
-/** The widest line the project allows, in columns. */
+/** Maximum length of a line, in columns. */
 export const MAX_COLUMNS = 110;
 
 const COMMENT_START = /^(\s*)(\*|\/\/)( +)/;
 const ONE_LINE_DOC = /^(\s*)\/\*\* (.*) \*\/$/;
-/** What begins a list item or the row of a table, and is therefore never joined to the line before. */
+/** Start of a list item or of a table row; such a line is never joined to the line before. */
 const OWN_LINE = /^([-*@|]|\d+[.)]|\(\d+\)|\S+ {2,})/;
 
-/** The text with every over-long comment line wrapped. */
+/** Wraps every comment line of a text that exceeds the line length. */
 export function wrapComments(text: string): string {
   const lines = text.split("\n");
   for (let index = 0; index < lines.length; index++) {
