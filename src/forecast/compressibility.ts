@@ -1,13 +1,12 @@
 /**
- * How well the pages of a database compress, from a sample spread evenly over its file: what an estimate of
- * object sizes needs, in milliseconds whatever the size.
+ * Samples how well the pages of a database compress, from pages spread evenly over its file. This takes
+ * milliseconds, whatever the size.
  *
- * The file is read as it lies there, without SQLite and without any lock: pages that are only in the WAL are
- * not seen, and one that is being written may be read half. That is good enough for an average and for
- * nothing else.
+ * The sample reads the file without SQLite and without locks: it misses pages that are only in the WAL, and
+ * may read a page that is half written. That is good enough for an average and for nothing else.
  *
- * Not in a process that has SQLite connections which `descriptors.ts` does not count: closing the file drops
- * the locks of every connection of this process to it.
+ * Never call this in a process with SQLite connections that `descriptors.ts` does not count: closing the file
+ * drops their locks.
  */
 import { fstatSync, readSync } from "node:fs";
 import { closeDescriptor, descriptorIdentity, readHeaderOf } from "../database/files/descriptors.ts";
@@ -19,18 +18,18 @@ import { lockPgno } from "../format/types.ts";
 
 const SAMPLE_PAGES_MAX = 64;
 
-/** What a look at a database file found. */
+/** The sample of one database file. */
 export interface CompressionSample {
   readonly pageSizeBytes: number;
-  /** Pages of the file; what is only in the WAL does not count. */
+  /** Pages of the file, without those that are only in the WAL. */
   readonly pageCount: number;
-  /** Bytes after compression for each byte before; slightly more than 1 when nothing can be saved. */
+  /** Bytes after compression for each byte before; slightly above 1 for pages that do not compress. */
   readonly ratio: number;
 }
 
 /**
- * Compresses up to 64 pages as an LTX file does.
- * @throws WalrustError "database" when the file cannot be read or is no SQLite database
+ * Compresses up to 64 pages, each as in an LTX file.
+ * @throws WalrustError code "database" when the file cannot be read or is no SQLite database
  */
 export function sampleCompression(path: string): CompressionSample {
   const fd = fileOperation(path, () => openRegular(path, false));
@@ -56,11 +55,11 @@ function sampledRatio(fd: number, pageSizeBytes: number, pageCount: number): num
     readBytes += count;
     compressedBytes += lz4Compress(page, target);
   }
-  // A file shorter than a page was cut off: nothing is known, so nothing is promised.
+  // A file shorter than a page is cut off: assume that it does not compress.
   return readBytes === 0 ? 1 : compressedBytes / readBytes;
 }
 
-/** Page numbers from the first to the last page, evenly spread. */
+/** Page numbers evenly spread from the first to the last page. */
 function samplePgnos(pageCount: number): number[] {
   const count = Math.min(SAMPLE_PAGES_MAX, pageCount);
   const step = count > 1 ? (pageCount - 1) / (count - 1) : 0;
@@ -87,7 +86,7 @@ function fileOperation<T>(path: string, work: () => T): T {
 
 function refuse(path: string, found: string, cause?: unknown): WalrustError {
   return new WalrustError("database", `Cannot sample ${path}: ${found}, expected a SQLite database`, {
-    hint: "Check the path, and that this user may read it.",
+    hint: "Check the path, and that this user may read the file",
     context: { path },
     cause,
   });

@@ -1,15 +1,15 @@
 /**
- * The forecast: which requests a month of replication makes, and what lies in the bucket in the end. Pure
- * arithmetic over the rules that the watch follows; a test holds it against the real parts at work.
+ * PURE: forecasts the requests of one month of replication, and the objects in the bucket. Arithmetic over
+ * the rules that a watch follows; a test compares it with the real parts at work.
  *
- * A month is 730.5 hours (a year of 365.25 days, by twelve). Commits come at a steady rate, and each changes
- * pages at random: hot pages make merges smaller than foretold, never larger. The size of the database stays
- * as it is. Restarts, retries and restores are not in it, nor the first snapshot of a new database.
+ * Assumptions: a month has 730.5 hours. Commits come at a steady rate, and each changes random pages, so hot
+ * pages make merges smaller than forecast, never larger. The database keeps its size. Restarts, retries,
+ * restores and the first snapshot of a new database are left out.
  *
- * Where retention is applied, what is stored reaches a steady state after as long as the oldest kept snapshot
- * goes back. From there on the history stays whole, so that merges of level 3 are kept as long as it. Where
- * retention is not applied, or has no snapshots to go by, what is stored grows: the figures are then those at
- * the end of the first month, with the growth beside them.
+ * With retention, the stored bytes reach a steady state once it has run for the age of the oldest kept
+ * snapshot. The history from that snapshot on stays whole, so merges of level 3 are retained as long. Without
+ * retention, or without snapshots for it to keep, the stored bytes grow: the forecast then gives them at the
+ * end of the first month, and the growth of each further month.
  */
 
 import { WHOLE_SIZE_MAX } from "../recovery/verify/verify-object.ts";
@@ -28,13 +28,14 @@ import {
   steadyStock,
 } from "./steady-stock.ts";
 
+/** The most keys in the answer to one LIST: the default of S3, which walrust does not change. */
 const LIST_KEYS_MAX = 1000;
-/** One object in the answer to a LIST. */
+/** One object in the answer to a LIST, on average. */
 const LISTED_OBJECT_BYTES = 350;
 const MANIFEST_FIXED_BYTES = 600;
 const MANIFEST_SNAPSHOT_BYTES = 130;
 
-/** What requests are made for. */
+/** The purposes of requests. */
 export const FORECAST_CAUSES = [
   "increments",
   "level1",
@@ -45,17 +46,17 @@ export const FORECAST_CAUSES = [
   "upkeep",
 ] as const;
 
-/** One of them; "upkeep" is expiry, retention and validation. */
+/** One purpose; "upkeep" covers expiry, retention, validation and reconciliation. */
 export type ForecastCause = (typeof FORECAST_CAUSES)[number];
 
 /** Requests and traffic of a month. */
 export interface Traffic extends RequestCounts {
   readonly uploadedBytes: number;
-  /** What merges and their verification, listings and validation read back. */
+  /** Bytes that merges and their verification, listings, retention and validation read back. */
   readonly downloadedBytes: number;
 }
 
-/** What lies in the bucket: in the steady state, or after the first month where it grows. */
+/** The objects in the bucket: in the steady state, or after the first month where they grow. */
 export interface StoredForecast {
   readonly snapshotCount: number;
   readonly snapshotBytes: number;
@@ -65,13 +66,13 @@ export interface StoredForecast {
   readonly mergeBytes: number;
   readonly totalBytes: number;
   readonly objectCount: number;
-  /** 0: this is the steady state. */
+  /** Bytes that each further month adds; 0: a steady state. */
   readonly growthBytesPerMonth: number;
-  /** How long it takes until nothing grows any more; null where it always grows. */
+  /** Time until the steady state in ms, or null where the objects always grow. */
   readonly steadyAfterMs: number | null;
 }
 
-/** A month of one database. */
+/** One month of one database. */
 export interface Forecast {
   readonly requests: RequestCounts;
   readonly uploadedBytes: number;
@@ -80,18 +81,18 @@ export interface Forecast {
   readonly stored: StoredForecast;
 }
 
-/** What all causes stand on. */
+/** The common basis of all causes. */
 interface Model extends SteadyStock {
   readonly options: DatabaseOptions;
-  /** All kinds of objects. */
+  /** Each kind of object: levels 0 to 3, then snapshots. */
   readonly stocks: readonly Stock[];
-  /** Requests that one listing of all levels takes, and what it reads. */
+  /** Requests and bytes of one listing of all levels. */
   readonly listPages: number;
   readonly listedBytes: number;
   readonly manifestBytes: number;
 }
 
-/** What a month of this database under these options makes, if it is written to at this rate. */
+/** Forecasts a month of one database under these options, if it is written to at this rate. */
 export function forecastMonth(database: DatabaseShape, options: DatabaseOptions, rate: CommitRate): Forecast {
   const model = modelOf(database, options, rate);
   const month = (perSecond: Traffic): Traffic => scaled(perSecond, MONTH_SECONDS);
@@ -141,12 +142,14 @@ function bytesOf({ count, objectBytes }: Stock): number {
 
 // Traffic, per second
 
-/** A look lists what is new below; a merge reads its sources, is put, and is read back. */
+/**
+ * Each look lists the new objects of the level below. A merge reads its sources, is put, and is read back.
+ */
 function mergeTraffic({ options, pace, levels }: Model, level: number): Traffic {
   const { looksPerSecond, passesPerSecond, mergesPerSecond, sourcesPerPass } = pace.merges[level]!;
   const { objectBytes } = levels[level]!;
   const sources = passesPerSecond * sourcesPerPass;
-  // Increments are read from the disk as long as they are kept there; merged objects never are.
+  // Increments are read from the spool while it retains them; merged objects never are.
   const cacheMs = options.maintenance?.cacheRetentionMs ?? 0;
   const isLocal = level === 1 && cacheMs * passesPerSecond >= 1000;
   const fetched = isLocal ? 0 : sources;
@@ -165,7 +168,7 @@ function mergeTraffic({ options, pace, levels }: Model, level: number): Traffic 
   ]);
 }
 
-/** Rewritten after a snapshot, after merges above level 1, and when retention has deleted something. */
+/** The manifest is rewritten after snapshots, merges above level 1, and retention that deleted objects. */
 function manifestTraffic(model: Model): Traffic {
   const { pace, listPages, listedBytes, manifestBytes } = model;
   const merging = pace.merges[2]!.passesPerSecond + pace.merges[3]!.passesPerSecond;
@@ -175,7 +178,7 @@ function manifestTraffic(model: Model): Traffic {
   return {
     put: count,
     list: count * listPages,
-    // Header and metadata of the newest object; after a snapshot the watch knows them.
+    // Header and metadata of the newest object, which the watch knows after a snapshot.
     get: rebuilt * 2,
     delete: 0,
     uploadedBytes: count * manifestBytes,
@@ -183,12 +186,12 @@ function manifestTraffic(model: Model): Traffic {
   };
 }
 
-/** Retention finds something to delete once for each snapshot at most. */
+/** Retention that deletes: at most once for each snapshot. */
 function deletingRetentions({ retentionsPerSecond, snapshotsPerSecond }: SteadyPace): number {
   return Math.min(retentionsPerSecond, snapshotsPerSecond);
 }
 
-/** Snapshots that retention reads back before it deletes older ones: each once, of the two it relies on. */
+/** Snapshots that retention reads back before it deletes older ones: each of the newest two, once. */
 function provenSnapshots({ retentionsPerSecond, snapshotsPerSecond }: SteadyPace): number {
   return Math.min(snapshotsPerSecond, retentionsPerSecond * PROVEN_SNAPSHOTS);
 }
@@ -198,7 +201,7 @@ function upkeepTraffic(model: Model): Traffic {
   const { expiryLooksPerSecond, retentionsPerSecond, snapshotsPerSecond, validationsPerSecond } = pace;
   const { reconcilesPerSecond } = pace;
   const expired = levels.reduce((sum, { expiredPerSecond }) => sum + expiredPerSecond, 0);
-  // Each snapshot that is there has its time read, those that are new since the last time among them.
+  // Retention reads the time of each snapshot, including those taken since the last retention.
   const judged =
     retentionsPerSecond === 0 ? 0 : snapshots.count + snapshotsPerSecond / retentionsPerSecond / 2;
   const validated = stocks.reduce((sum, { count, objectBytes }) => {
@@ -208,7 +211,7 @@ function upkeepTraffic(model: Model): Traffic {
   const listings = expiryLooksPerSecond + retentionsPerSecond + validationsPerSecond + reconcilesPerSecond;
   return {
     put: 0,
-    // The daily look lists unfinished uploads, too, and asks whose the newest object is.
+    // Reconciliation also lists unfinished uploads and reads the writer of the newest object.
     list: listings * listPages + validationsPerSecond + reconcilesPerSecond,
     get: retentionsPerSecond * judged + proven + validationsPerSecond * validated + reconcilesPerSecond,
     delete: deletesPerSecond(expiryLooksPerSecond, expired) + deletingRetentions(pace),
@@ -222,10 +225,10 @@ function deletesPerSecond(looksPerSecond: number, expiredPerSecond: number): num
   return looks === 0 ? 0 : looks * Math.ceil(expiredPerSecond / looks / KEYS_PER_REQUEST_MAX);
 }
 
-/** Objects that are put: in one request, or in parts after two looks whether the key is free. */
+/** Puts of objects: one request each, or parts after two HEADs that check whether the key is free. */
 function putTraffic(perSecond: number, objectBytes: number): Traffic {
   const isMultipart = objectBytes > SINGLE_PUT_SIZE_MAX;
-  // Beside the parts there is a request to begin, and one to complete.
+  // One request more begins the upload, and one completes it.
   const puts = isMultipart ? planParts(Math.ceil(objectBytes)).length + 2 : 1;
   const heads = isMultipart ? 2 : 0;
   const uploadedBytes = perSecond * objectBytes;

@@ -1,10 +1,11 @@
 /**
- * What object storage costs at four providers, by their public price lists, in US dollars, without taxes.
+ * PURE: prices of object storage at four providers, from their public price lists, in US dollars without
+ * taxes, for the first tier of the standard class.
  *
- * Free allowances are told and not subtracted: they hold for an account, not for a database, and whoever asks
- * what a database costs has usually used them up. A figure is for the first tier of the standard class.
+ * Free allowances are listed and not subtracted: they hold for an account, not for a database, and an account
+ * with databases to back up has usually used them up.
  *
- * Each provider puts our requests into classes of its own:
+ * Each provider sorts the requests into classes of its own:
  *
  *   request of walrust                                S3          Tigris   R2       B2
  *   put: PutObject, and Create, UploadPart, Complete  PUT, POST   A        A        A, free
@@ -13,33 +14,33 @@
  *   delete: DeleteObjects, 1,000 keys                 POST        free     free     A, free
  */
 
-/** How many requests of each class. */
+/** A number for each class of requests. */
 export interface RequestCounts {
   readonly put: number;
   readonly list: number;
-  /** Also HEAD. */
+  /** Includes HEAD. */
   readonly get: number;
   readonly delete: number;
 }
 
-/** What a provider charges. */
+/** The prices of one provider. */
 export interface ProviderPrices {
   readonly id: "s3" | "tigris" | "r2" | "b2";
   readonly label: string;
-  /** Dollars for a GB stored for a month. */
+  /** Dollars for one GB stored for one month. */
   readonly storagePerGb: number;
-  /** What the provider calls a GB. */
+  /** Bytes of a GB, as the provider defines it. */
   readonly gbBytes: number;
-  /** Dollars for a million requests of each class. */
+  /** Dollars for one million requests of each class. */
   readonly requestsPerMillion: RequestCounts;
-  /** Dollars for a GB that leaves the provider's network; 0: egress is free. */
+  /** Dollars for one GB that leaves the provider's network; 0: free. */
   readonly egressPerGb: number;
-  /** Egress that is free, as a multiple of what is stored. */
+  /** Free egress, as a multiple of the stored bytes. */
   readonly egressFreeTimesStored: number;
-  /** What is free every month; not subtracted anywhere. */
+  /** The free allowance of each month, as text; subtracted nowhere. */
   readonly freeAllowance: string;
   readonly source: string;
-  /** When the list said so, as YYYY-MM. */
+  /** Month of the price list, as YYYY-MM. */
   readonly asOf: string;
 }
 
@@ -47,8 +48,8 @@ const GB = 1_000_000_000;
 const GIB = 1_073_741_824;
 
 /**
- * The price lists. A GB is 2^30 bytes where the provider's own examples reckon so (AWS: 10 TB are
- * 10,995,116,277,760 bytes), else the decimal one, which is the dearer reading.
+ * The price lists. A GB is 2^30 bytes where the provider's own examples count so (AWS: 10 TB are
+ * 10,995,116,277,760 bytes), otherwise 10^9, the dearer reading.
  */
 export const PROVIDERS: readonly ProviderPrices[] = [
   {
@@ -57,8 +58,8 @@ export const PROVIDERS: readonly ProviderPrices[] = [
     // First 50 TB a month.
     storagePerGb: 0.023,
     gbBytes: GIB,
-    // PUT, COPY, POST, LIST $0.005 a thousand, GET and all others $0.0004. DELETE is free; DeleteObjects is a
-    // POST, of which the list does not say that it is: reckoned as one, some cents at most.
+    // PUT, COPY, POST, LIST $0.005 a thousand, GET and all others $0.0004. DELETE is free. DeleteObjects is a
+    // POST, and the list does not say that it is free: priced as a POST, it costs some cents at most.
     requestsPerMillion: { put: 5, list: 5, get: 0.4, delete: 5 },
     // First 10 TB to the internet; to machines in the same region nothing.
     egressPerGb: 0.09,
@@ -87,8 +88,8 @@ export const PROVIDERS: readonly ProviderPrices[] = [
     storagePerGb: 0.015,
     gbBytes: GB,
     // Class A (ListObjects, PutObject, and each request of a multipart upload) $4.50 a million, class B
-    // (GetObject, HeadObject) $0.36; deletes are free. Each is rounded up to a whole million, a GB-month to a
-    // whole one, for the account as a whole: not reckoned here.
+    // (GetObject, HeadObject) $0.36; deletes are free. Cloudflare rounds up to whole millions and whole
+    // GB-months, for the account as a whole. This is left out.
     requestsPerMillion: { put: 4.5, list: 4.5, get: 0.36, delete: 0 },
     egressPerGb: 0,
     egressFreeTimesStored: 0,
@@ -99,36 +100,36 @@ export const PROVIDERS: readonly ProviderPrices[] = [
   {
     id: "b2",
     label: "Backblaze B2 (pay as you go)",
-    // $6.95 a TB for 30 days since 2026, when transactions of classes A, B and C became free.
+    // $6.95 a TB for 30 days since 2026, when requests of classes A, B and C became free.
     storagePerGb: 0.00695,
     gbBytes: GB,
     requestsPerMillion: { put: 0, list: 0, get: 0, delete: 0 },
     egressPerGb: 0.01,
     egressFreeTimesStored: 3,
-    freeAllowance: "10 GB, and egress of three times what is stored",
+    freeAllowance: "10 GB, and egress of three times the stored bytes",
     source: "https://www.backblaze.com/cloud-storage/pricing",
     asOf: "2026-09",
   },
 ];
 
-/** What is used in a month. */
+/** The use of one month. */
 export interface MonthlyUse {
   readonly requests: RequestCounts;
   readonly stored: { readonly totalBytes: number };
   readonly downloadedBytes: number;
 }
 
-/** What a month costs, in dollars. */
+/** The cost of one month, in dollars. */
 export interface MonthlyCost {
   readonly storage: number;
   readonly requests: number;
   /** Storage and requests. */
   readonly total: number;
-  /** What comes on top when walrust runs outside the provider's network, for what it reads back. */
+  /** The additional cost of reading back when walrust runs outside the provider's network. */
   readonly egress: number;
 }
 
-/** What a month of this use costs at a provider. */
+/** Prices a month of this use at a provider. */
 export function monthlyCost(use: MonthlyUse, provider: ProviderPrices): MonthlyCost {
   const { storagePerGb, gbBytes, requestsPerMillion, egressPerGb, egressFreeTimesStored } = provider;
   const storage = (use.stored.totalBytes / gbBytes) * storagePerGb;

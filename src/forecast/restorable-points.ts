@@ -1,13 +1,13 @@
 /**
- * Which points in time can be restored under a configuration: pure, as spans of age and as sentences.
+ * PURE: the points in time that can be restored under a configuration, as spans of age and as sentences.
  *
- * The rules are those of compaction-plan.ts and retention.ts. An object of a level stays for its lifetime
- * after a higher one has covered it, one of the highest level until retention; each level's last TXIDs are
- * points. Retention keeps the history whole from the oldest kept snapshot on, on all levels, and deletes
- * everything before it: kept snapshots are points that are restored fast, not the only ones. Every age is a
- * promise of at least: looks for what has expired are ten minutes apart.
+ * The rules are those of compaction-plan.ts and retention.ts. An object stays for its lifetime after a higher
+ * level has covered it, an object of the highest level until retention. The last TXID of each object is a
+ * point. Retention keeps the history whole from the oldest kept snapshot on, on all levels, and deletes the
+ * objects before it: kept snapshots are points that restore fast, not the only ones. Each age is a minimum,
+ * because expired objects are looked for every ten minutes only.
  *
- * Points are where something was committed: "every hour" means of those hours in which something changed.
+ * A point exists where something was committed: "every hour" means each hour in which something changed.
  */
 
 import type { DatabaseOptions } from "../replication/context/database-options.ts";
@@ -23,40 +23,41 @@ import { keptSnapshots } from "./kept-snapshots.ts";
 const SECOND_MS = 1000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
-/** For words only: what counts is the calendar. */
+/** For texts only; retention itself uses the calendar. */
 const MONTH_MS = 30 * DAY_MS;
-/** Snapshots by amount of changes or on idle may come as close as this. */
+/** Snapshots that follow the amount of changes, or idle times, may come this close together. */
 const IRREGULAR_MS = 60_000;
 
-/** Points of one kind, from the age at which the span before it ends. */
+/** Points of one kind, from the age at which the span before ends. */
 export interface RestorableSpan {
-  /** "snapshot" beside the others: those are restored without a long replay. */
+  /** Points of "snapshots" lie among the others and restore without a long replay. */
   readonly kind: "captures" | "merges" | "snapshots";
-  /** Age up to which these points stay, at least; null: no age that can be told. */
+  /** Least age in ms up to which these points stay; null: unknown. */
   readonly until: number | null;
-  /** What ends them. "never": only `walrust compact` by hand. */
+  /** The end of these points. "never": they stay until somebody runs `walrust compact`. */
   readonly end: "age" | "oldest-snapshot" | "never";
-  /** Most time between two of them while something changes; null: snapshots that go by amount. */
+  /** Most time in ms between two points while something changes; null: it depends on the changes. */
   readonly spacingMs: number | null;
+  /** One sentence about the span. */
   readonly what: string;
 }
 
-/** What can be restored. */
+/** All points that can be restored. */
 export interface RestorablePoints {
-  /** Captures and merges by age, then snapshots. */
+  /** Captures and merges by age, then snapshots by kind. */
   readonly spans: readonly RestorableSpan[];
-  /** The same for people. */
+  /** The same as text. */
   readonly sentences: readonly string[];
 }
 
-/** How far retention lets anything reach back. */
+/** The age at which retention ends the history. */
 interface Horizon {
   readonly end: "oldest-snapshot" | "never";
-  /** Least age of the oldest kept snapshot; null: it cannot be told. */
+  /** Least age of the oldest kept snapshot in ms; null: unknown. */
   readonly ageMs: number | null;
 }
 
-/** Which points in time stay restorable under these options. */
+/** The points in time that stay restorable under these options. */
 export function restorablePoints(options: DatabaseOptions): RestorablePoints {
   const { maintenance } = options;
   const horizon = horizonOf(maintenance);
@@ -83,7 +84,7 @@ function historySpans(
       ? compaction!.lifetimesMs[level]!
       : Number.POSITIVE_INFINITY;
     const isLast = untilMs >= (horizon.ageMs ?? Number.POSITIVE_INFINITY);
-    // A finer level outlives this one: nothing is left to it.
+    // A finer level outlives this one, which then adds no points.
     if (untilMs <= reachedMs) continue;
     reachedMs = untilMs;
     const bounds: Pick<RestorableSpan, "until" | "end"> = isLast
@@ -100,13 +101,13 @@ function historySpans(
   return spans;
 }
 
-/** Whether anything ever comes to be on this level. */
+/** Whether objects of this level are ever made. */
 function isMade(compaction: CompactionPolicy | null, level: number): boolean {
   if (compaction === null || level > HIGHEST_LEVEL) return false;
   return compaction.intervalsMs.slice(0, level).every((intervalMs) => Number.isFinite(intervalMs));
 }
 
-/** Most time between two points of a level: no less than on the one below, of which it is made. */
+/** Most time between two points of a level: no less than on the level below, which it is merged from. */
 function spacingOf(compaction: CompactionPolicy, level: number, belowMs: number): number {
   const { intervalsMs, maxIncrementalAgeMs } = compaction;
   const isEarly = level === 1 && maxIncrementalAgeMs > 0;
@@ -134,7 +135,7 @@ function boundsText({ until, end }: Pick<RestorableSpan, "until" | "end">): stri
 
 // Snapshots
 
-/** What ends the history at its far side. */
+/** The far end of the history. */
 function horizonOf(maintenance: MaintenanceOptions | undefined): Horizon {
   const never: Horizon = { end: "never", ageMs: null };
   if (maintenance === undefined || !isRetentionApplied(maintenance)) return never;
@@ -155,12 +156,12 @@ function areSnapshotsTaken(policy: SnapshotPolicy): boolean {
   return periodOf(policy) !== null || isIrregular(policy);
 }
 
-/** Whether snapshots come by what is written, not by the clock alone. */
+/** Whether snapshots follow the writes, not only the clock. */
 function isIrregular({ maxChanges, onIdleMs }: SnapshotPolicy): boolean {
   return isOn(maxChanges) || isOn(onIdleMs);
 }
 
-/** Most time between two snapshots of a database that changes all the time, or null. */
+/** Most time between two snapshots of a database that always changes; null: no snapshot follows the clock. */
 function periodOf({ intervalMs, maxIntervalMs }: SnapshotPolicy): number | null {
   const periods = [intervalMs, maxIntervalMs].filter(isOn);
   return periods.length === 0 ? null : Math.min(...periods);
@@ -204,20 +205,22 @@ function snapshotText({ intervalMs, maxIntervalMs, maxChanges, onIdleMs }: Snaps
   return triggers.filter((trigger) => trigger !== "").join(", ");
 }
 
-/** What has to be said beside the spans. */
+/** The closing sentence, about all spans. */
 function closing(maintenance: MaintenanceOptions | undefined, horizon: Horizon): string[] {
   if (maintenance === undefined || !areSnapshotsTaken(maintenance.snapshots)) {
-    return ["No snapshot is taken but the first: nothing is ever deleted, and a restore replays it all."];
+    return [
+      "Only the first snapshot is taken: nothing is ever deleted, and a restore replays the whole history.",
+    ];
   }
   if (horizon.end === "never") {
-    return ["Retention is not applied: the bucket grows until `walrust compact` is run."];
+    return ["Retention does not run: the bucket grows until you run `walrust compact --force`."];
   }
-  return ["The two newest snapshots always; nothing from before the oldest one that is kept."];
+  return ["The two newest snapshots always stay. Nothing before the oldest kept snapshot can be restored."];
 }
 
 // Words
 
-/** How far back something reaches, where the calendar decides about days. */
+/** An age as text, in whole days where the calendar decides. */
 function reachText(ageMs: number): string {
   if (ageMs < 2 * DAY_MS) return `at least ${durationText(Math.floor(ageMs / HOUR_MS) * HOUR_MS || ageMs)}`;
   const days = Math.floor(ageMs / DAY_MS);
@@ -232,12 +235,12 @@ const UNITS = [
   ["second", SECOND_MS],
 ] as const;
 
-/** How often: "every hour", "every 5 minutes". */
+/** An interval as text: "every hour", "every 5 minutes". */
 function everyText(intervalMs: number): string {
   return `every ${durationText(intervalMs).replace(/^1 /, "")}`;
 }
 
-/** A duration in the largest unit that suits it: "30 seconds", "1 week", "1.5 hours". */
+/** A duration in the largest unit that fits: "30 seconds", "1 week", "1.5 hours". */
 function durationText(durationMs: number): string {
   if (!Number.isFinite(durationMs)) return "ever";
   const exact = UNITS.find(([, unitMs]) => durationMs >= unitMs && durationMs % unitMs === 0);

@@ -1,13 +1,13 @@
 /**
- * How often things happen to a database that is written to at a steady rate: captures, merges into each
- * level, snapshots, looks for what has expired. Pure; the rules are those of the watch, in closed form:
+ * PURE: how often each step of replication happens to a database that is written to at a steady rate. The
+ * rules are those of the watch, in closed form:
  *
- * - A capture at most every `walSyncIntervalMs` and at most at every look; a change is captured at once if
- *   the last capture is that long ago, so captures are as many as commits until they come closer together.
- * - A level is merged into when its interval has passed and something was uploaded since, earlier if what
- *   waits is too much (compaction-plan.ts); a merge takes at most 128 objects.
+ * - A capture happens at most every `walSyncIntervalMs` and at most once a look. A change is captured at once
+ *   if the last capture is that long ago, so there are as many captures as commits until commits come faster.
+ * - A merge into a level happens when its interval has passed and something was uploaded meanwhile, earlier
+ *   if too much waits (compaction-plan.ts). A merge takes at most 128 objects.
  * - A snapshot follows the first of its triggers, and none without a change (snapshot-schedule.ts). "On idle"
- *   comes about only where commits are further apart than that: the rate is taken as steady, without nights.
+ *   triggers only if commits are further apart than its time: a steady rate has no nights.
  */
 
 import type { DatabaseOptions } from "../replication/context/database-options.ts";
@@ -21,10 +21,10 @@ import { ACTIVE_TICK_MS } from "../replication/watch/watch-loop.ts";
 const LOOKS_PER_SECOND = 1000 / ACTIVE_TICK_MS;
 /** Reconciliations come on schedule, also without a change. */
 const RECONCILES_PER_SECOND = 2000 / (RECONCILE_INTERVAL_MIN_MS + RECONCILE_INTERVAL_MAX_MS);
-/** What floating point may add to a number of objects. */
+/** The error that floating point may add to a number of objects. */
 const ROUNDING = 1e-9;
 
-/** How a database is written to. */
+/** The rate at which a database is written to. */
 export interface CommitRate {
   readonly commitsPerSecond: number;
   readonly pagesPerCommit: number;
@@ -32,17 +32,17 @@ export interface CommitRate {
 
 /** Merges into one level. */
 export interface MergePace {
-  /** Looks at the level below: each lists it. */
+  /** Looks at the level below; each lists it. */
   readonly looksPerSecond: number;
-  /** Looks that find something new. */
+  /** Looks that find new objects. */
   readonly passesPerSecond: number;
-  /** Objects that are made. */
+  /** Objects that are put. */
   readonly mergesPerSecond: number;
   /** Objects of the level below that a pass takes. */
   readonly sourcesPerPass: number;
 }
 
-/** How often things happen, all per second; 0: never. */
+/** The rates of all steps, per second; 0: never. */
 export interface SteadyPace {
   readonly capturesPerSecond: number;
   /** By level; index 0 is not used. */
@@ -51,7 +51,7 @@ export interface SteadyPace {
   readonly expiryLooksPerSecond: number;
   readonly retentionsPerSecond: number;
   readonly validationsPerSecond: number;
-  /** Looks whether what is listed leads to what was acknowledged. */
+  /** Checks that the listed objects lead to the newest acknowledged TXID (reconcile.ts). */
   readonly reconcilesPerSecond: number;
 }
 
@@ -63,8 +63,8 @@ const NO_MERGES: MergePace = {
 };
 
 /**
- * The pace of everything under these options.
- * @param bytesPerCapture what an increment holds, for the trigger by size
+ * The rates of all steps under these options.
+ * @param bytesPerCapture size of an increment, for the trigger by size
  */
 export function steadyPace(options: DatabaseOptions, rate: CommitRate, bytesPerCapture: number): SteadyPace {
   const { maintenance } = options;
@@ -78,7 +78,7 @@ export function steadyPace(options: DatabaseOptions, rate: CommitRate, bytesPerC
     capturesPerSecond: captures,
     merges,
     snapshotsPerSecond: snapshots,
-    // One some minutes after a merge, and one when each of the lifetimes that it began ends.
+    // One look some minutes after a merge, and one when the lifetime of each merged level ends.
     expiryLooksPerSecond:
       madeLevels === 0 ? 0 : Math.min(1000 / EXPIRY_INTERVAL_MS, captures * (1 + madeLevels)),
     retentionsPerSecond: Math.max(afterSnapshot, optionalPerSecond(maintenance?.retentionIntervalMs)),
@@ -87,7 +87,7 @@ export function steadyPace(options: DatabaseOptions, rate: CommitRate, bytesPerC
   };
 }
 
-/** Captures of commits that come at equal distances. */
+/** Captures per second, of commits at equal distances. */
 export function capturesPerSecond(options: DatabaseOptions, rate: CommitRate): number {
   const most = Math.min(LOOKS_PER_SECOND, perSecond(options.walSyncIntervalMs));
   return Math.min(rate.commitsPerSecond, most);
@@ -104,7 +104,7 @@ function mergePaces(
     const urgent =
       level === 1 && compaction !== null ? urgentPerSecond(compaction, captures, bytesPerCapture) : 0;
     const intervalMs = compaction?.intervalsMs[level - 1] ?? Number.POSITIVE_INFINITY;
-    // An infinite interval: this level is not made, whatever waits.
+    // A level with an infinite interval is never made.
     const due = Number.isFinite(intervalMs) ? Math.max(perSecond(intervalMs), urgent) : 0;
     const looksPerSecond = Math.min(due, captures);
     const passesPerSecond = Math.min(looksPerSecond, below);
@@ -116,7 +116,7 @@ function mergePaces(
   return paces;
 }
 
-/** How often what waits on level 0 starts a compaction before its time. */
+/** How often waiting objects of level 0 start a compaction before its interval ends. */
 function urgentPerSecond(compaction: CompactionPolicy, captures: number, bytesPerCapture: number): number {
   const { threshold, sizeBytes, maxIncrementalAgeMs } = compaction;
   const byCount = threshold > 0 ? captures / threshold : 0;
@@ -132,19 +132,19 @@ function snapshotsPerSecond(policy: SnapshotPolicy, rate: CommitRate, captures: 
   const due = Math.max(
     optionalPerSecond(intervalMs),
     maxChanges > 0 ? framesPerSecond / maxChanges : 0,
-    // It begins with the first change after the last snapshot.
+    // The interval begins with the first change after the last snapshot.
     maxIntervalMs > 0 ? perSecond(gapMs + maxIntervalMs) : 0,
     onIdleMs > 0 && gapMs > onIdleMs ? captures : 0,
   );
   return Math.min(due, captures);
 }
 
-/** How often something with an interval comes about, where 0 or nothing stands for never. */
+/** The rate of an interval; 0 or undefined: never. */
 function optionalPerSecond(intervalMs: number | undefined): number {
   return intervalMs === undefined || intervalMs <= 0 ? 0 : perSecond(intervalMs);
 }
 
-/** At most at every look; an infinite interval never ends. */
+/** The rate of an interval, at most once a look. An infinite interval never ends. */
 function perSecond(intervalMs: number): number {
   return intervalMs > 0 ? Math.min(LOOKS_PER_SECOND, 1000 / intervalMs) : LOOKS_PER_SECOND;
 }

@@ -1,13 +1,13 @@
 /**
- * What lies in a bucket when a database has been written to at a steady rate for long: how many objects of
- * each level, how large they are, and what grows without end. Pure; the rules are those of compaction-plan.ts
- * and retention.ts, in closed form:
+ * PURE: the objects in a bucket after a database was written to at a steady rate for long: how many of each
+ * level, how large, and which grow without end. The rules are those of compaction-plan.ts and retention.ts,
+ * in closed form:
  *
- * - An object of levels 0 to 2 goes when a higher one has covered it for its lifetime, at the next look; an
- *   object of the highest level that is made stays until retention.
- * - Retention keeps the history whole from the oldest kept snapshot on, and deletes what lies before it. It
- *   deletes nothing where no snapshots are taken but the first.
- * - What has no end is told as it is after one month, with what each month adds.
+ * - An object of levels 0 to 2 expires when a higher one has covered it for its lifetime, and is deleted at
+ *   the next look. An object of the highest level in use stays until retention.
+ * - Retention keeps the history whole from the oldest kept snapshot on, and deletes the objects before it. If
+ *   only the first snapshot is ever taken, retention deletes nothing.
+ * - Objects that grow without end are counted after one month, with the growth of each further month.
  */
 
 import { LTX_PAGE_HEADER_SIZE } from "../format/ltx.ts";
@@ -20,10 +20,10 @@ import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { keptSnapshots } from "./kept-snapshots.ts";
 import { type CommitRate, capturesPerSecond, type SteadyPace, steadyPace } from "./steady-pace.ts";
 
-/** Hours of the month that is reckoned with: a year of 365.25 days, by twelve. */
+/** Hours of a month: a twelfth of 365.25 days. */
 export const MONTH_HOURS = 730.5;
 
-/** Seconds of that month. */
+/** Seconds of a month. */
 export const MONTH_SECONDS = MONTH_HOURS * 3600;
 
 /** An expired object goes at the next look for expired ones: half an interval later, on average. */
@@ -36,7 +36,7 @@ const COMMITS_PER_SECOND_MAX = 1e6;
 /** The most that LZ4 can make of each byte: of the smallest page, if it cannot be compressed. */
 const RATIO_MAX = lz4CompressBound(PAGE_SIZE_MIN) / PAGE_SIZE_MIN;
 
-/** A database, as far as the forecast needs it. */
+/** The size and kind of one database. */
 export interface DatabaseShape {
   readonly databaseBytes: number;
   readonly pageSizeBytes: number;
@@ -44,26 +44,27 @@ export interface DatabaseShape {
   readonly compressionRatio: number;
 }
 
-/** Objects of a kind that lie in the bucket, and what is added to them for good. */
+/** The objects of one kind in the bucket. */
 export interface Stock {
   readonly count: number;
   readonly objectBytes: number;
+  /** Bytes that each further month adds for good. */
   readonly growthBytesPerMonth: number;
-  /** Objects that are deleted as fast as others are made, per second. */
+  /** Objects that expire per second, as fast as new ones are put. */
   readonly expiredPerSecond: number;
 }
 
-/** Everything that lies in the bucket, and the pace at which it comes there. */
+/** All objects in the bucket, and the rates at which they are put. */
 export interface SteadyStock {
   readonly pace: SteadyPace;
   readonly snapshots: Stock;
   /** By level, 0 to 3. */
   readonly levels: readonly Stock[];
-  /** How far back retention lets anything reach, on average; infinity: it ends nothing. */
+  /** Age in ms at which retention deletes, on average; infinity: it deletes nothing. */
   readonly reachMs: number;
 }
 
-/** What lies in the bucket in the long run. Figures out of range are taken for the nearest sane ones. */
+/** The objects in the bucket in the long run. Figures out of range are clamped. */
 export function steadyStock(
   database: DatabaseShape,
   options: DatabaseOptions,
@@ -78,7 +79,7 @@ export function steadyStock(
   };
   const ltxBytes = (pages: number): number =>
     LTX_SIZE_MIN + Math.max(1, pages) * (LTX_PAGE_BYTES + ratio * pageSizeBytes);
-  /** An object that holds what changes between two of its kind. */
+  /** Size of an object that holds the changes since the last of its kind. */
   const objectBytes = (objectsPerSecond: number): number =>
     objectsPerSecond === 0
       ? 0
@@ -94,16 +95,13 @@ export function steadyStock(
   return { pace, levels, snapshots: stockOfSnapshots(maintenance, pace, ltxBytes(pageCount)), reachMs };
 }
 
-/** Different pages that `commits` commits change of `pageCount`, each `pagesPerCommit` at random. */
+/** Distinct pages that `commits` commits change, each `pagesPerCommit` of `pageCount` at random. */
 function changedPages(pagesPerCommit: number, commits: number, pageCount: number): number {
   const share = Math.min(1, pagesPerCommit / pageCount);
   return share === 1 ? pageCount : pageCount * -Math.expm1(commits * Math.log1p(-share));
 }
 
-/**
- * How far back retention lets anything reach, on average, or infinity: it is not applied, or has no snapshots
- * to go by but the first.
- */
+/** Age at which retention deletes, on average. Infinity: it does not run, or has only the first snapshot. */
 function retentionReachMs(maintenance: MaintenanceOptions | undefined, pace: SteadyPace): number {
   const { snapshotsPerSecond, retentionsPerSecond } = pace;
   if (maintenance === undefined || retentionsPerSecond === 0 || snapshotsPerSecond === 0) {
@@ -125,7 +123,7 @@ function stockOfSnapshots(
     return { count: 1 + growing, objectBytes, growthBytesPerMonth, expiredPerSecond: 0 };
   }
   const { count } = keptSnapshots(maintenance.retention, 1000 / snapshotsPerSecond);
-  // Those that were taken since retention was applied last.
+  // Snapshots that were taken since retention last ran.
   const newer = Math.max(0, snapshotsPerSecond / retentionsPerSecond - 1) / 2;
   return {
     count: count + newer,

@@ -71,7 +71,7 @@ describe("restorablePoints", () => {
       "The newest snapshot of each of the last 7 days that have one.",
       "The newest snapshot of each of the last 12 weeks that have one.",
       "The newest snapshot of each of the last 12 months that have one.",
-      "The two newest snapshots always; nothing from before the oldest one that is kept.",
+      "The two newest snapshots always stay. Nothing before the oldest kept snapshot can be restored.",
     ]);
   });
 
@@ -84,7 +84,7 @@ describe("restorablePoints", () => {
     expect(sentences.slice(3)).toEqual([
       "Then one point every hour for ever.",
       "Every snapshot (every hour) for ever.",
-      "Retention is not applied: the bucket grows until `walrust compact` is run.",
+      "Retention does not run: the bucket grows until you run `walrust compact --force`.",
     ]);
   });
 
@@ -153,7 +153,7 @@ describe("restorablePoints", () => {
     const snapshots = { ...DEFAULT_SNAPSHOTS, intervalMs: 0 };
     const { spans, sentences } = pointsOf({ snapshots, retentionIntervalMs: HOUR_MS });
     expect(shapes(spans).at(-1)).toEqual(["merges", null, "never", HOUR_MS]);
-    expect(sentences.at(-1)).toStartWith("No snapshot is taken but the first");
+    expect(sentences.at(-1)).toStartWith("Only the first snapshot is taken");
   });
 
   test("captures alone, without maintenance", () => {
