@@ -1,22 +1,22 @@
 /**
- * Whether a folder is ours alone: nobody else can put a file into it, replace one, or put another folder in
- * its place. State that lies anywhere else is no state.
+ * Folder trust: whether a folder belongs to us alone. Nobody else can then put a file into the folder,
+ * replace one, or put another folder in its place. State in any other folder does not count as state.
  *
  * A folder is trusted if and only if
  *  1. it is a real folder, no symbolic link, and our effective user owns it,
  *  2. neither its group nor others may write to it, and
- *  3. for each folder above it, up to the root: it is no link, its owner is our user, root or the owner of
- *     `/`, and nobody else may write to it, unless its sticky bit keeps them from renaming what is in it.
- * A parent may be writable for the user's own private group (its id is the user's), as a umask of 002 makes
- * it. Access lists count: where there are any, the group's bits are the most that an entry may grant.
- * Below a folder that the user chose, a parent may be writable for any group: volumes of containers belong to
- * root and the group of their users, and have no other place. The user vouches for the members of that group.
+ *  3. each folder above it, up to the root, is no link and belongs to our user, to root or to the owner of
+ *     `/`; nobody else may write to that folder, unless its sticky bit prevents others from renaming entries.
+ * Exceptions to 3: the user's own private group (its id is the user's) may write, as with a umask of 002.
+ * Above a folder that the user chose, any group may write: volumes of containers belong to root and the group
+ * of their users, and the user vouches for the members. Access lists count, because the group's bits are the
+ * upper limit of every entry.
  */
 import { existsSync, lstatSync, mkdirSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
 import { systemCode } from "../errors.ts";
 
-/** What decides about one folder. */
+/** The attributes of a folder that decide whether it is trusted. */
 export interface FolderFacts {
   readonly isFolder: boolean;
   readonly uid: number;
@@ -24,16 +24,16 @@ export interface FolderFacts {
   readonly mode: number;
 }
 
-/** Who we are, and who else may change everything anyway. */
+/** The users that are trusted: ours, and root, who may change everything anyway. */
 export interface Trustees {
   readonly uid: number;
   readonly gid: number;
-  /** Owner of `/`: in a user namespace not always 0. */
+  /** Owner of `/`; in a user namespace not always 0. */
   readonly rootUid: number;
 }
 
-/** Folders that were looked at, for one look around: parents are shared. */
-export type FolderLook = (folder: string) => FolderFacts | string;
+/** Reads the facts of a folder; the system's error code where there are none. */
+export type InspectFolder = (folder: string) => FolderFacts | string;
 
 const STICKY = 0o1000;
 const GROUP_WRITE = 0o020;
@@ -48,7 +48,7 @@ export function folderDistrustOrNull(facts: FolderFacts, trustees: Trustees): st
   return null;
 }
 
-/** Why a folder above it cannot be trusted, or null. */
+/** Why a folder above another one cannot be trusted, or null. */
 export function parentDistrustOrNull(
   facts: FolderFacts,
   trustees: Trustees,
@@ -64,30 +64,34 @@ export function parentDistrustOrNull(
 }
 
 /**
- * Why nothing of ours may lie in a folder, or null.
+ * Why no file of ours may lie in a folder, or null.
  * @param folder its real path
- * @param look default: a fresh look at each folder
- * @param isChosen whether the user chose that it lies there
+ * @param inspect by default reads each folder anew
+ * @param isChosen whether the user chose this place
  */
-export function distrustOrNull(folder: string, look: FolderLook = lookAt, isChosen = false): string | null {
-  const trustees = ourselves(look);
-  const own = look(folder);
+export function distrustOrNull(
+  folder: string,
+  inspect: InspectFolder = inspectFolder,
+  isChosen = false,
+): string | null {
+  const trustees = ourselves(inspect);
+  const own = inspect(folder);
   if (typeof own === "string") return own;
   const distrust = folderDistrustOrNull(own, trustees);
   if (distrust !== null) return distrust;
-  return parentsDistrustOrNull(folder, look, isChosen);
+  return parentsDistrustOrNull(folder, inspect, isChosen);
 }
 
 /** Why somebody else can put another folder in the place of this one, or null. */
 export function parentsDistrustOrNull(
   folder: string,
-  look: FolderLook = lookAt,
+  inspect: InspectFolder = inspectFolder,
   isChosen = false,
 ): string | null {
-  const trustees = ourselves(look);
+  const trustees = ourselves(inspect);
   for (let parent = dirname(folder); ; parent = dirname(parent)) {
-    const facts = look(parent);
-    if (typeof facts === "string") return `${parent} cannot be looked at (${facts})`;
+    const facts = inspect(parent);
+    if (typeof facts === "string") return `${parent} cannot be inspected (${facts})`;
     const distrust = parentDistrustOrNull(facts, trustees, isChosen);
     if (distrust !== null) return `${parent} ${distrust}`;
     if (parent === dirname(parent)) return null;
@@ -95,39 +99,40 @@ export function parentsDistrustOrNull(
 }
 
 /**
- * Makes a folder of ours, with mode 0700, unless it is there. Nothing is made where it could not be trusted.
+ * Makes a folder of ours with mode 0700, if it is missing. Makes nothing where the folder would not be
+ * trusted.
  * @param folder its real path
- * @param isChosen whether the user chose that it lies there
- * @returns why it cannot be trusted, or null
- * @throws the system's error when it cannot be made
+ * @param isChosen whether the user chose this place
+ * @returns why the folder cannot be trusted, or null
+ * @throws the system's error when the folder cannot be made
  */
 export function makeOwnFolder(folder: string, isChosen = false): string | null {
   let present = folder;
   while (!existsSync(present)) present = dirname(present);
   if (present !== folder) {
-    // As if a folder of ours lay in it already.
-    const distrust = parentsDistrustOrNull(`${present}/x`, lookAt, isChosen);
+    // The parents are judged as if a folder of ours existed already.
+    const distrust = parentsDistrustOrNull(`${present}/x`, inspectFolder, isChosen);
     if (distrust !== null) return distrust;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
-  return distrustOrNull(folder, lookAt, isChosen);
+  return distrustOrNull(folder, inspectFolder, isChosen);
 }
 
-/** A look that remembers, for many folders with the same parents. */
-export function rememberingLook(): FolderLook {
+/** Reads each folder once: for many folders that share their parents. */
+export function cachingInspector(): InspectFolder {
   const known = new Map<string, FolderFacts | string>();
   return (folder) => {
     let facts = known.get(folder);
     if (facts === undefined) {
-      facts = lookAt(folder);
+      facts = inspectFolder(folder);
       known.set(folder, facts);
     }
     return facts;
   };
 }
 
-/** The facts of a folder, or the system's word for why there are none. */
-export function lookAt(folder: string): FolderFacts | string {
+/** The facts of a folder as they are now, or the system's error code. */
+export function inspectFolder(folder: string): FolderFacts | string {
   try {
     return factsOf(lstatSync(folder));
   } catch (error) {
@@ -139,8 +144,8 @@ function factsOf(stats: Stats): FolderFacts {
   return { isFolder: stats.isDirectory(), uid: stats.uid, gid: stats.gid, mode: stats.mode };
 }
 
-function ourselves(look: FolderLook): Trustees {
-  const root = look("/");
+function ourselves(inspect: InspectFolder): Trustees {
+  const root = inspect("/");
   return {
     uid: process.geteuid?.() ?? 0,
     gid: process.getegid?.() ?? 0,

@@ -1,15 +1,15 @@
 /**
- * The rules for opening a file of ours: every open of state, spool, page sums and marks goes through here.
+ * The rules for opening a file of ours. Every open of state, spool, page sums and marks goes through here.
  *
  * A file counts as ours if and only if
- *  1. the path's last name is no symbolic link (O_NOFOLLOW),
- *  2. it is a regular file: a FIFO, device, socket or folder is closed again at once,
+ *  1. the last name of its path is no symbolic link (O_NOFOLLOW),
+ *  2. it is a regular file; a FIFO, device, socket or folder is closed again at once,
  *  3. its owner is our effective user, and
  *  4. its size is at most what the caller expects.
- * Opening a file takes the rights of others away from it: earlier versions left its mode to the umask.
  * Opening never blocks: O_NONBLOCK returns at once for a FIFO without a writer, and for a file under a lease.
- * A new file gets a random name that nobody can foresee, with O_EXCL, and mode 0600 from the start. Modes are
- * set on the descriptor, never by path. The folder around the file is checked by folder-trust.ts.
+ * Opening also removes the rights of other users, because earlier versions left the mode to the umask. A new
+ * file gets an unpredictable name, O_EXCL, and mode 0600 from the start. Modes are set on the descriptor,
+ * never by path. folder-trust.ts checks the folder around the file.
  */
 import {
   closeSync,
@@ -42,14 +42,14 @@ export function ownUid(): number {
 }
 
 /**
- * Opens a file of ours for reading; null when there is none.
- * @throws WalrustError code "database": retryable when the system refuses, else it is not ours
+ * Opens a file of ours for reading; null when the file is missing.
+ * @throws WalrustError code "database": retryable when the system refuses, else the file is not ours
  */
 export function openOwnOrNull(path: string): number | null {
   return openChecked(path, O_RDONLY);
 }
 
-/** Opens a file of ours for reading. @throws WalrustError code "database", also when there is none */
+/** Opens a file of ours for reading. @throws WalrustError code "database", also when the file is missing */
 export function openOwn(path: string): number {
   return openChecked(path, O_RDONLY) ?? missing(path);
 }
@@ -60,8 +60,8 @@ export function openOwnForUpdate(path: string): number {
 }
 
 /**
- * Reads a whole file of ours; null when there is none.
- * @throws WalrustError code "database" when it is not ours, or has more than `sizeMax` bytes
+ * Reads a whole file of ours; null when the file is missing.
+ * @throws WalrustError code "database" when the file is not ours, or has more than `sizeMax` bytes
  */
 export function readOwnOrNull(path: string, sizeMax: number): string | null {
   const fd = openOwnOrNull(path);
@@ -82,14 +82,14 @@ export function readOwnOrNull(path: string, sizeMax: number): string | null {
   }
 }
 
-/** A new file under a temporary name, which `publish` puts in place. */
+/** A new file under a temporary name. */
 export interface TempFile {
   readonly fd: number;
   readonly path: string;
 }
 
 /**
- * Creates a temporary file beside `path`. The caller closes it, and publishes or removes it.
+ * Creates a temporary file beside `path`. The caller closes the file, and renames or removes it.
  * @throws the system's error
  */
 export function createTemp(path: string): TempFile {
@@ -98,7 +98,7 @@ export function createTemp(path: string): TempFile {
   return { fd, path: tempPath };
 }
 
-/** Replaces the file at `path` as a whole. Not fsynced. @throws the system's error; nothing is left then */
+/** Replaces the file at `path` as a whole, without fsync. @throws the system's error, leaving no new file */
 export function replaceOwn(path: string, text: string): void {
   const temp = createTemp(path);
   try {
@@ -117,25 +117,25 @@ export function replaceOwn(path: string, text: string): void {
   }
 }
 
-/** Writes all of `bytes`: a nearly full disk takes only a part at a time. @throws the system's error */
+/** Writes all of `bytes`: a nearly full disk accepts only a part at a time. @throws the system's error */
 export function writeWhole(fd: number, bytes: Uint8Array): void {
   for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
 }
 
-/** Removes the temporary files that killed processes left in a folder of ours. */
+/** Removes the temporary files that a killed process left in a folder of ours. */
 export function sweepTemps(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (!name.endsWith(".tmp")) continue;
     try {
       unlinkSync(join(folder, name));
     } catch (error) {
-      // No process of ours makes a folder of such a name.
+      // ENOENT: already removed. EISDIR, EPERM: a folder, which no process of ours makes under such a name.
       if (!["ENOENT", "EISDIR", "EPERM"].includes(systemCode(error) ?? "")) throw error;
     }
   }
 }
 
-/** Takes a folder of ours away from everybody else, whatever its mode was. Follows no link. */
+/** Sets the mode of a folder of ours to 0700 if others have rights on it. Follows no link. */
 export function closeFolderToOthers(folder: string): void {
   const fd = openSync(folder, O_RDONLY | O_DIRECTORY | SAFELY);
   try {
@@ -146,7 +146,7 @@ export function closeFolderToOthers(folder: string): void {
 }
 
 /** Why an open file is not ours, or null. */
-export function strangenessOrNull(
+export function foreignFileReasonOrNull(
   stats: Pick<Stats, "isFile" | "isFIFO" | "isDirectory" | "uid">,
   uid: number,
 ): string | null {
@@ -166,8 +166,8 @@ function openChecked(path: string, flags: number): number | null {
     if (code === "ENOENT") return null;
     if (code === "EISDIR") throw notOurs(path, "it is a folder, expected a regular file", error);
     if (code === "ENXIO") throw notOurs(path, "it is a socket, expected a regular file", error);
-    // EAGAIN, among others: somebody holds a lease on it.
     if (code === "ELOOP") throw notOurs(path, "it is a symbolic link, expected a regular file", error);
+    // EAGAIN, among others: another process holds a lease on the file.
     throw new WalrustError("database", `Cannot open ${path}: ${code ?? String(error)}`, {
       context: { path },
       retryable: true,
@@ -175,10 +175,10 @@ function openChecked(path: string, flags: number): number | null {
     });
   }
   const stats = fstatSync(fd);
-  const strangeness = strangenessOrNull(stats, ownUid());
-  if (strangeness !== null) {
+  const reason = foreignFileReasonOrNull(stats, ownUid());
+  if (reason !== null) {
     closeSync(fd);
-    throw notOurs(path, strangeness);
+    throw notOurs(path, reason);
   }
   if ((stats.mode & OTHERS) !== 0) fchmodSync(fd, FILE_MODE);
   return fd;
@@ -193,7 +193,7 @@ function missing(path: string): never {
 
 function notOurs(path: string, found: string, cause?: unknown): WalrustError {
   return new WalrustError("database", `Cannot use ${path}: ${found}`, {
-    hint: "Remove it if walrust did not make it; without it, walrust continues from the bucket",
+    hint: "Remove the file if walrust did not make it; walrust then continues from the bucket",
     context: { path },
     cause,
   });

@@ -1,21 +1,22 @@
 /**
- * Where the local files of a database lie: beside it, if its folder is ours alone, else in the state home.
+ * Places: where the local files of a database lie. They lie beside the database if its folder is ours alone,
+ * and in the state home otherwise.
  *
- * Decided anew at each look around, from the owners and modes of folders: whoever finds a database asks here,
- * so that `watch`, `snapshot`, `restore` and `list` of one user come to the same folder. A state folder
- * that lies beside a database in a folder of somebody else is never read; that is told once.
+ * The owners and modes of folders decide, anew at each scan. Every command asks here, so that `watch`,
+ * `snapshot`, `restore` and `list` of one user find the same folder. State beside a database in a folder of
+ * another user is never read; the result says so.
  */
 import { lstatSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { homeFolderOrNull } from "../env.ts";
 import { systemCode } from "../errors.ts";
-import { distrustOrNull, type FolderLook, rememberingLook } from "./folder-trust.ts";
+import { cachingInspector, distrustOrNull, type InspectFolder } from "./folder-trust.ts";
 import { type StateFolder, stateFolderAt, stateFolderOf } from "./state-folder.ts";
 
-/** Variables of the environment that say where files may lie. */
+/** Environment variables that decide where files lie. */
 export type PlaceVariables = Readonly<Record<string, string | undefined>>;
 
-/** What the user chose. */
+/** The user's choice of folders. */
 export interface PlaceChoice {
   /** `--state-dir`, or null. */
   readonly stateDir: string | null;
@@ -28,44 +29,46 @@ export interface PlaceChoice {
 export interface Place {
   readonly paths: StateFolder;
   readonly kind: "beside" | "state-home";
-  /** Why they lie in the state home, or null. */
+  /** Why the files lie in the state home, or null. */
   readonly reason: string | null;
-  /** State that lies beside the database and is not trusted: what to tell, or null. */
+  /** A warning about state beside the database that is not trusted, or null. */
   readonly ignored: string | null;
 }
 
 /** The state home of root. */
 export const SYSTEM_STATE_HOME = "/var/lib/walrust";
 
-/** The home of a user without one: nothing can be made in it, and the error names --state-dir. */
+/**
+ * Stands for the home of a user without one: making a folder there fails, and the error names --state-dir.
+ */
 const NO_HOME = "/nonexistent";
 
 const NAME_LENGTH_MAX = 40;
 
-/** The places of all databases, for one user with one choice. */
+/** The places of all databases of one user. */
 export class LocalPlaces {
-  #look: FolderLook = rememberingLook();
+  #inspect: InspectFolder = cachingInspector();
   #stateHome: string | null = null;
   #cacheHome: string | null = null;
 
   constructor(readonly choice: PlaceChoice) {}
 
-  /** Without anything chosen, in the surroundings of this process. */
+  /** The places without `--state-dir` and `--cache-dir`, from the environment of this process. */
   static standard(variables: PlaceVariables = process.env): LocalPlaces {
     return new LocalPlaces({ stateDir: null, cacheDir: null, variables });
   }
 
-  /** Forgets what folders looked like: before each look around. */
+  /** Reads all folders anew from here on. Call before each scan. */
   refresh(): void {
-    this.#look = rememberingLook();
+    this.#inspect = cachingInspector();
     this.#stateHome = null;
     this.#cacheHome = null;
   }
 
   /**
-   * Where the files of a database lie.
+   * The place of one database.
    * @param databasePath its real path
-   * @param name what it is called in the bucket: captured files lie below `--cache-dir` by that
+   * @param name its name in the bucket, and the name of its spool folder below `--cache-dir`
    */
   of(databasePath: string, name?: string): Place {
     const { stateDir, cacheDir } = this.choice;
@@ -93,18 +96,18 @@ export class LocalPlaces {
 
   #besideDistrustOrNull(databasePath: string, folder: string): string | null {
     const parent = dirname(databasePath);
-    const distrust = distrustOrNull(parent, this.#look);
+    const distrust = distrustOrNull(parent, this.#inspect);
     if (distrust !== null) return `${parent}: ${distrust}`;
-    // Made by somebody else when the folder was theirs.
-    const own = distrustOrNull(folder, this.#look);
+    // Another user may have made the state folder while the folder around it was theirs.
+    const own = distrustOrNull(folder, this.#inspect);
     return own === null || own === "ENOENT" ? null : `${folder}: ${own}`;
   }
 }
 
-/** The folder for the state of databases whose own folder is not ours. */
+/** The state home: the folder for the state of databases whose own folder is not ours. */
 export function stateHomeOf({ stateDir, variables }: Pick<PlaceChoice, "stateDir" | "variables">): string {
   if (stateDir !== null) return realParent(resolve(stateDir));
-  // systemd names all of StateDirectory=, the first one first.
+  // systemd lists every StateDirectory=, separated by colons.
   const [service] = (variables["STATE_DIRECTORY"] ?? "").split(":");
   if (service?.startsWith("/")) return realParent(service);
   if ((process.geteuid?.() ?? 0) === 0) return SYSTEM_STATE_HOME;
@@ -122,7 +125,7 @@ function folderNameOf(databasePath: string): string {
   return `${shown}-${hash}`;
 }
 
-/** A path with the links of the part that exists resolved: a link that the user chose is followed. */
+/** Resolves the links in the part of a path that exists. A link that the user chose is followed. */
 export function realParent(path: string): string {
   let missing = "";
   for (let present = resolve(path); ; present = dirname(present)) {
@@ -139,7 +142,7 @@ function exists(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch {
-    // A name that is too long for a state folder, among others.
+    // ENAMETOOLONG, among others.
     return false;
   }
 }

@@ -1,10 +1,12 @@
 /**
- * Where the socket of a running watch lies, and where others of the same user look for it: never beside a
- * database, for tools that copy a folder of data stop at a socket, and its owner may be somebody else.
+ * Runtime folders: where a running watch puts its socket, and where other commands of the same user search
+ * for sockets. A socket never lies beside a database, because tools that copy a folder of data stop at a
+ * socket, and because the folder may belong to another user.
  *
- * In this order: `$RUNTIME_DIRECTORY`, `$XDG_RUNTIME_DIR/walrust`, for root `/run/walrust`, the state home. A
- * watch takes the first that it can make and that is ours alone. A command need not have the environment of
- * the watch, and looks in all of them, and in `/run/walrust` for every user: a service has its folder there.
+ * The order is `$RUNTIME_DIRECTORY`, `$XDG_RUNTIME_DIR/walrust`, for root `/run/walrust`, the state home. A
+ * watch takes the first folder that it can make and that is ours alone. A command need not have the
+ * environment of the watch: it searches all of them, and `/run/walrust` for every user, where services put
+ * theirs.
  */
 import { join } from "node:path";
 import { distrustOrNull, makeOwnFolder } from "./folder-trust.ts";
@@ -12,16 +14,16 @@ import { type PlaceChoice, realParent, SYSTEM_STATE_HOME, stateHomeOf } from "./
 
 const SYSTEM_FOLDER = "/run/walrust";
 
-/** The folders of one user. */
+/** The runtime folders of one user. */
 export class RuntimeFolders {
   constructor(readonly choice: Pick<PlaceChoice, "stateDir" | "variables">) {}
 
-  /** Without anything chosen, in the surroundings of this process. */
+  /** The folders without `--state-dir`, from the environment of this process. */
   static standard(variables: PlaceChoice["variables"] = process.env): RuntimeFolders {
     return new RuntimeFolders({ stateDir: null, variables });
   }
 
-  /** The folder for a new socket, made if need be; null when none can be had that is ours alone. */
+  /** The folder for a new socket, made if it is missing; null when no folder is ours alone. */
   ownOrNull(): string | null {
     return this.#candidates(false).find(isMade) ?? null;
   }
@@ -33,17 +35,17 @@ export class RuntimeFolders {
 
   #candidates(isLookup: boolean): string[] {
     const { variables } = this.choice;
-    // systemd names all of RuntimeDirectory=, the first one first.
+    // systemd lists every RuntimeDirectory=, separated by colons.
     const [service] = (variables["RUNTIME_DIRECTORY"] ?? "").split(":");
     const session = variables["XDG_RUNTIME_DIR"];
     const isRoot = (process.geteuid?.() ?? 0) === 0;
     const folders = [
       service?.startsWith("/") ? realParent(service) : null,
-      // Not resolved: whoever owns the session's folder could make it a link to a folder of ours.
+      // The last name is not resolved: the owner of the session's folder could link it to a folder of ours.
       session?.startsWith("/") ? join(realParent(session), "walrust") : null,
       isRoot || isLookup ? realParent(SYSTEM_FOLDER) : null,
       stateHomeOf(this.choice),
-      // A service's state home is another than that of its user at a shell.
+      // A service has another state home than the same user has at a shell.
       ...(isLookup ? [realParent(SYSTEM_STATE_HOME), stateHomeOf({ stateDir: null, variables: {} })] : []),
     ];
     return [...new Set(folders.filter((folder) => folder !== null))];
@@ -54,7 +56,7 @@ function isMade(folder: string): boolean {
   try {
     return makeOwnFolder(folder) === null;
   } catch {
-    // Not for this user: the next one.
+    // This user cannot make the folder: the next candidate is tried.
     return false;
   }
 }

@@ -1,18 +1,19 @@
 /**
- * The files of one database and the folder they lie in. The choice of the folder is up to places.ts.
+ * The state folder of one database: the names of the files in it, and how it is made. places.ts decides where
+ * the folder lies.
  */
 import { basename, dirname, join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { makeOwnFolder } from "./folder-trust.ts";
 import { closeFolderToOthers, readOwnOrNull, replaceOwn, sweepTemps } from "./own-file.ts";
 
-/** Paths of a database's local files. */
+/** Paths of the local files of one database. */
 export interface StateFolder {
   readonly folder: string;
   readonly statePath: string;
   readonly sumsPath: string;
   readonly spoolFolder: string;
-  /** Those of the folders whose place the user chose. */
+  /** The folders whose place the user chose. */
   readonly chosen?: readonly string[];
 }
 
@@ -29,7 +30,7 @@ export function readDatabasePathOrNull(folder: string): string | null {
   return readOwnOrNull(join(folder, DATABASE_PATH_FILE), PATH_SIZE_MAX)?.trimEnd() ?? null;
 }
 
-/** The files in `folder`. @param spoolFolder where captured files wait, if not in `folder` itself */
+/** The paths in `folder`. @param spoolFolder the folder of captured files, if it is not in `folder` */
 export function stateFolderAt(folder: string, spoolFolder?: string): StateFolder {
   return {
     folder,
@@ -39,16 +40,16 @@ export function stateFolderAt(folder: string, spoolFolder?: string): StateFolder
   };
 }
 
-/** The state folder beside a database, whether it can be trusted or not. @param databasePath its real path */
+/** The state folder beside a database, trusted or not. @param databasePath its real path */
 export function stateFolderOf(databasePath: string, spoolFolder?: string): StateFolder {
   return stateFolderAt(join(dirname(databasePath), `.${basename(databasePath)}-walrust`), spoolFolder);
 }
 
 /**
- * Makes the folders, takes them away from other users, and removes what a process that was killed left half
- * written. Only whoever has the host lock may call this.
- * @param databasePath written into a folder that does not lie beside the database
- * @throws WalrustError code "database" when that is not possible, or the folders cannot be trusted
+ * Makes the folders, sets their mode to 0700, and removes temporary files of killed processes. Only the
+ * holder of the host lock may call this.
+ * @param databasePath recorded in a folder that does not lie beside the database
+ * @throws WalrustError code "database" when the folders cannot be made or cannot be trusted
  */
 export function createStateFolder(paths: StateFolder, databasePath?: string): void {
   try {
@@ -67,7 +68,7 @@ export function createStateFolder(paths: StateFolder, databasePath?: string): vo
       "database",
       `Cannot create the state folder ${paths.folder}: ${systemCode(error)}`,
       {
-        hint: "walrust keeps its position there: make it writable, or choose another folder with --state-dir",
+        hint: "Make the folder writable, or choose another one with --state-dir: walrust keeps its position there",
         cause: error,
       },
     );

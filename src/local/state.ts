@@ -1,13 +1,13 @@
 /**
- * The local state of one database: the position that everything is replayable from, in `state.json` of its
- * state folder (see state-folder.ts).
+ * The local state of one database: the position that replication continues from, in `state.json` of the
+ * database's state folder (state-folder.ts).
  *
  * Invariants:
- * 1. It is replaced as a whole (temporary name, rename), after the spool file of its TXID is complete.
- * 2. It carries a checksum of itself: a torn or edited file is lost, never half believed.
- * 3. It belongs to one destination and one name: another destination starts a history of its own.
- * 4. It says where it was written, so that a copy of it is known for one (see state-home.ts).
- * Without a valid state, watching continues at the bucket's newest TXID with a full file.
+ * 1. The file is replaced as a whole (temporary name, rename), after the spool file of its TXID is complete.
+ * 2. The file carries a checksum of itself. A torn or edited file counts as lost and is never half believed.
+ * 3. The state belongs to one destination and one name. Another destination begins a history of its own.
+ * 4. The state records where it was written, so that a copy is recognised (state-origin.ts).
+ * Without a valid state, a watch continues at the bucket's newest TXID with a full file.
  */
 import { fstatSync } from "node:fs";
 import type { FileName } from "../database/files/file-mark.ts";
@@ -21,16 +21,16 @@ import type { StateFolder } from "./state-folder.ts";
 import { isCopied, originOf, parseOrigin } from "./state-origin.ts";
 
 const STATE_FORMAT = 1;
-/** A state has some 700 bytes and the name of its destination. */
+/** A state has some 700 bytes plus the name of its destination. */
 const STATE_SIZE_MAX = 64 * 1024;
 
-/** Everything a database's replication continues from. */
+/** The position that the replication of a database continues from. */
 export interface DatabaseState {
   /** `s3://bucket/prefix` or `file:///dir`. */
   readonly destination: string;
   /** Key of the database below the destination. */
   readonly name: string;
-  /** Random id of this writer, 32 hex digits: tells our own objects from another writer's. */
+  /** Random id of this writer, 32 hex digits: distinguishes our own objects from another writer's. */
   readonly writer: string;
   readonly txid: Txid;
   /** Time of the capture that made `txid`, ms since the epoch; never decreases. */
@@ -42,35 +42,35 @@ export interface DatabaseState {
   readonly checksum: Checksum;
   /** SHA-256 chain value at `txid`, 64 hex digits. */
   readonly chain: string;
-  /** Where the WAL has been read to; null right after a restore, when any WAL is a new one. */
+  /** The end of the captured part of the WAL; null after a restore, when any WAL is a new one. */
   readonly wal: WalPosition | null;
   /**
-   * The database file as it was when this was written: what SQLite itself writes there, it writes after a
-   * capture, so another file means that somebody put one in its place. Absent: not known.
+   * The database file when the state was written. SQLite writes to the file only after a capture, so another
+   * file at this path was put there by somebody else. Absent: not known.
    */
   readonly file?: DatabaseFile;
   /** The newest snapshot: its TXID and time. */
   readonly snapshot: { readonly txid: Txid; readonly timeMs: number } | null;
 }
 
-/** What tells a database file from another version of it. */
+/** Attributes that distinguish a database file from another version of the file. */
 export interface DatabaseFile {
   readonly inode: string;
   readonly sizeBytes: number;
-  /** Modification time in ns, as text: it does not fit a number. */
+  /** Modification time in ns, as text because a number is too small. */
   readonly modifiedNs: string;
   /** Time of birth in ns; absent in states of older versions. */
   readonly bornNs?: string;
   /** The -wal beside it; absent in states of older versions. */
   readonly wal?: FileName;
   /**
-   * Time of the last change in ns, only when the WAL was empty then and the file had stood still for longer
-   * than its times are exact: as long as all of this is the same, nobody has committed anything.
+   * Time of the last change in ns. Present only when the WAL was empty and the file had been unchanged for
+   * longer than the resolution of its times: as long as all attributes are the same, nobody has committed.
    */
   readonly restedNs?: string;
 }
 
-/** What a pinned database file is now. */
+/** The attributes of a pinned database file. */
 export function databaseFileOf({ databaseFd, names }: Pick<Pin, "databaseFd" | "names">): DatabaseFile {
   const { ino, size, mtimeNs } = fstatSync(databaseFd, { bigint: true });
   const { database, wal } = names;
@@ -83,18 +83,18 @@ export function databaseFileOf({ databaseFd, names }: Pick<Pin, "databaseFd" | "
   };
 }
 
-/** As `databaseFileOf`, of a file with an empty WAL that has stood still for a while. */
+/** The attributes of a pinned database file whose WAL is empty and that has been unchanged for a while. */
 export function restingFileOf(pin: Pick<Pin, "databaseFd" | "names">): DatabaseFile & { restedNs: string } {
   const restedNs = String(fstatSync(pin.databaseFd, { bigint: true }).ctimeNs);
   return { ...databaseFileOf(pin), restedNs };
 }
 
-/** Whether two are the same version of the same file. */
+/** Whether both are the same version of the same file. */
 export function isSameDatabaseFile(a: DatabaseFile, b: DatabaseFile): boolean {
   return a.inode === b.inode && a.sizeBytes === b.sizeBytes && a.modifiedNs === b.modifiedNs;
 }
 
-/** Whether nothing was committed to a database since it came to rest. */
+/** Whether no transaction was committed since the database came to rest. */
 export function isStillAtRest(
   file: DatabaseFile | undefined,
   pin: Pick<Pin, "databaseFd" | "names">,
@@ -104,18 +104,18 @@ export function isStillAtRest(
   return isSameDatabaseFile(file, now) && file.bornNs === now.bornNs && file.restedNs === now.restedNs;
 }
 
-/** What reading the state found. */
+/** The result of reading a state. */
 export type StateReading =
   | {
       readonly kind: "state";
       readonly state: DatabaseState;
-      /** It was written in another folder or on another machine. */
+      /** The state was written in another folder or on another machine. */
       readonly isCopy?: true;
     }
   | { readonly kind: "none" }
   | { readonly kind: "lost"; readonly reason: string };
 
-/** Reads the state; never throws for what is in the file. */
+/** Reads the state. Never throws, whatever the file contains. */
 export function readState(paths: Pick<StateFolder, "folder" | "statePath">): StateReading {
   let text: string | null;
   try {
@@ -130,7 +130,7 @@ export function readState(paths: Pick<StateFolder, "folder" | "statePath">): Sta
   try {
     const value: Record<string, unknown> = JSON.parse(body);
     const state = parseState(value);
-    // Older versions did not say where they wrote it.
+    // Older versions did not record where they wrote the state.
     const home = value["home"] === undefined ? null : parseOrigin(value["home"]);
     const isCopy = home !== null && isCopied(home, originOf(paths.folder));
     return isCopy ? { kind: "state", state, isCopy } : { kind: "state", state };
@@ -139,7 +139,7 @@ export function readState(paths: Pick<StateFolder, "folder" | "statePath">): Sta
   }
 }
 
-/** Replaces the state file. Not fsynced: after a power cut the bucket and the page sums tell what is true. */
+/** Replaces the state file, without fsync: after a power cut the bucket and the page sums decide. */
 export function writeState(paths: StateFolder, state: DatabaseState): void {
   try {
     const body = JSON.stringify({
@@ -151,7 +151,7 @@ export function writeState(paths: StateFolder, state: DatabaseState): void {
     replaceOwn(paths.statePath, `${body}\n${checksumLine(body)}\n`);
   } catch (error) {
     throw new WalrustError("database", `Cannot write ${paths.statePath}: ${systemCode(error)}`, {
-      hint: "Free some space or repair the permissions of the state folder; capture continues then",
+      hint: "Free some space, or repair the permissions of the state folder; then capture continues",
       retryable: true,
       cause: error,
     });
@@ -162,7 +162,7 @@ function checksumLine(body: string): string {
   return crc64(new TextEncoder().encode(body)).toString(16).padStart(16, "0");
 }
 
-/** Checks the shape of a parsed state. @throws Error naming the first field that is wrong */
+/** Checks the shape of a parsed state. @throws Error that names the first wrong field */
 function parseState(value: Record<string, unknown>): DatabaseState {
   if (value["format"] !== STATE_FORMAT)
     throw new Error(`format is ${value["format"]}, expected ${STATE_FORMAT}`);

@@ -1,6 +1,6 @@
 /**
- * Temporary folders of ours: a random name and mode 0700, in a folder where nobody else can exchange them.
- * The folder for temporary files is everybody's; its sticky bit alone protects what lies in it.
+ * Temporary folders of ours: a random name and mode 0700, below a folder where nobody else can exchange them.
+ * Every user may write to the system's folder for temporary files; only its sticky bit protects the entries.
  */
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +9,9 @@ import { parentsDistrustOrNull } from "./folder-trust.ts";
 import { realParent } from "./places.ts";
 
 /**
- * Makes a folder in `parent`. @param hint what to do when that is not possible
- * @throws WalrustError code "database"
+ * Makes a temporary folder in `parent`.
+ * @param hint for the error
+ * @throws WalrustError code "database" when the folder cannot be made, or could be exchanged
  */
 export function makeTempFolder(parent: string, prefix: string, hint: string): string {
   const realPath = realParent(parent);

@@ -3,13 +3,13 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  cachingInspector,
   distrustOrNull,
   type FolderFacts,
   folderDistrustOrNull,
   makeOwnFolder,
   parentDistrustOrNull,
   parentsDistrustOrNull,
-  rememberingLook,
   type Trustees,
 } from "../../src/local/folder-trust.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -118,10 +118,10 @@ describe("distrustOrNull", () => {
 
   test("a remembering look sees a folder once", () => {
     const folder = tempFolder("trust");
-    const look = rememberingLook();
+    const look = cachingInspector();
     expect(distrustOrNull(folder, look)).toBeNull();
     chmodSync(folder, 0o777);
     expect(distrustOrNull(folder, look)).toBeNull();
-    expect(distrustOrNull(folder, rememberingLook())).toContain("everybody");
+    expect(distrustOrNull(folder, cachingInspector())).toContain("everybody");
   });
 });

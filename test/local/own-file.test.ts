@@ -22,12 +22,12 @@ import { WalrustError } from "../../src/errors.ts";
 import {
   closeFolderToOthers,
   createTemp,
+  foreignFileReasonOrNull,
   openOwn,
   openOwnForUpdate,
   openOwnOrNull,
   readOwnOrNull,
   replaceOwn,
-  strangenessOrNull,
   sweepTemps,
 } from "../../src/local/own-file.ts";
 import { takeLeaseOrNull } from "../support/processes/lease.ts";
@@ -164,11 +164,11 @@ describe("closeFolderToOthers", () => {
   });
 });
 
-test("strangenessOrNull accepts a regular file of ours with any number of names", () => {
+test("foreignFileReasonOrNull accepts a regular file of ours with any number of names", () => {
   const path = join(tempFolder("own"), "f");
   writeFileSync(path, "", { mode: 0o644 });
   linkSync(path, `${path}.second`);
   const stats = statSync(path);
-  expect(strangenessOrNull(stats, stats.uid)).toBeNull();
-  expect(strangenessOrNull(stats, stats.uid + 1)).toContain(`expected user ${stats.uid + 1}`);
+  expect(foreignFileReasonOrNull(stats, stats.uid)).toBeNull();
+  expect(foreignFileReasonOrNull(stats, stats.uid + 1)).toContain(`expected user ${stats.uid + 1}`);
 });

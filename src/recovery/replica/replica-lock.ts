@@ -17,7 +17,7 @@ import { basename, dirname, join } from "node:path";
 import { descriptorIdentity, fileIdentityOrNull, isSameFile } from "../../database/files/descriptors.ts";
 import { lockExclusive } from "../../database/files/ofd-lock.ts";
 import { systemCode, WalrustError } from "../../errors.ts";
-import { ownUid, strangenessOrNull } from "../../local/own-file.ts";
+import { foreignFileReasonOrNull, ownUid } from "../../local/own-file.ts";
 
 const TRIES_MAX = 100;
 
@@ -56,7 +56,7 @@ function openLockFile(path: string, shownPath: string): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   try {
     const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
-    const strangeness = strangenessOrNull(fstatSync(fd), ownUid());
+    const strangeness = foreignFileReasonOrNull(fstatSync(fd), ownUid());
     if (strangeness === null) return fd;
     closeSync(fd);
     throw new WalrustError("database", `Cannot use ${shownPath}: ${strangeness}`, {
