@@ -117,9 +117,16 @@ export function replaceOwn(path: string, text: string): void {
   }
 }
 
-/** Writes all of `bytes`: a nearly full disk accepts only a part at a time. @throws the system's error */
-export function writeWhole(fd: number, bytes: Uint8Array): void {
-  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+/**
+ * Writes all of `bytes`: a nearly full disk accepts only a part at a time.
+ * @param position offset in the file, or null for the current one
+ * @throws the system's error
+ */
+export function writeWhole(fd: number, bytes: Uint8Array, position: number | null = null): void {
+  for (let written = 0; written < bytes.length; ) {
+    const at = position === null ? null : position + written;
+    written += writeSync(fd, bytes, written, bytes.length - written, at);
+  }
 }
 
 /** Removes the temporary files that a killed process left in a folder of ours. */

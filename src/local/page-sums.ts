@@ -1,26 +1,20 @@
 /**
- * The page sums: for each page of a database 8 bytes, its LTX page checksum, little-endian, in the file
- * `pages.sum` of the state folder (entry i belongs to page i + 1). They give true post-apply checksums
- * without reading the database, and a difference by reading it once instead of uploading it again.
+ * The page sums: the checksum of each page of a database, in the file `pages.sum` of its state folder.
+ *
+ *   offset        size  field
+ *   8 × (pgno-1)     8  LTX page checksum of page `pgno`, unsigned little-endian; 0 for the lock page
+ *
+ * With the page sums, an increment carries a true post-apply checksum although the database is not read.
+ * After a broken WAL history the database is read once and only the differing pages are uploaded.
  *
  * Invariants:
- * 1. The XOR of all entries (with bit 63 set) is the database checksum of the persisted position. Whoever
- *    loads a file checks that; a file that does not agree is lost, never repaired by guessing.
- * 2. The entry of the lock page is 0.
- * 3. Updates are written after the position that includes them is durable, so that a crash between the two
- *    can be replayed from the spool file of that position.
- * No descriptor and no memory is held per database: a window of 64 KB is read, changed and written.
+ * 1. The XOR of all entries, with bit 63 set, is the database checksum of the persisted position. A reader
+ *    checks the XOR; a file that disagrees counts as lost and is never repaired by guessing.
+ * 2. Updates are written after the position that includes them is durable. A crash between the two is
+ *    repaired from the spool file of that position.
+ * 3. No descriptor and no memory is held per database: a shared window of 64 KB is read, changed and written.
  */
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, readSync, renameSync, rmSync } from "node:fs";
 import { sumScratch } from "../database/files/scratch.ts";
 import { WalrustError } from "../errors.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno } from "../format/types.ts";
@@ -38,14 +32,14 @@ const ENTRY_SIZE = 8;
 const WINDOW_SIZE = 1 << 16;
 const WINDOW_ENTRIES = WINDOW_SIZE / ENTRY_SIZE;
 
-/** New sums of the pages of a batch, by ascending page number: low and high 32 bits. */
+/** New sums of the pages in a batch, by ascending page number, as low and high 32 bits. */
 export interface SumBatch {
   readonly pgnos: Uint32Array;
   readonly low: Uint32Array;
   readonly high: Uint32Array;
 }
 
-/** Running XOR of page sums, in two 32-bit halves. */
+/** A running XOR of page sums, in two 32-bit halves. */
 export class SumXor {
   low = 0;
   high = 0;
@@ -62,14 +56,7 @@ export class SumXor {
   }
 }
 
-/** Writes all of `bytes`: a nearly full disk takes only a part at a time. */
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let written = 0; written < bytes.length; ) {
-    written += writeSync(fd, bytes, written, bytes.length - written, position + written);
-  }
-}
-
-/** A window over the file that follows ascending page numbers. */
+/** A window over the file, for ascending page numbers. */
 class SumWindow {
   readonly #bytes = sumScratch.take(WINDOW_SIZE);
   readonly #words = new Uint32Array(this.#bytes.buffer, this.#bytes.byteOffset, WINDOW_SIZE / 4);
@@ -81,7 +68,7 @@ class SumWindow {
     readonly isWriting: boolean,
   ) {}
 
-  /** Index of the low word of page `pgno` in `words`, after moving the window there. */
+  /** Moves the window to page `pgno`. @returns the index in `words` of the low word of its sum */
   seek(pgno: number): number {
     const base = Math.floor((pgno - 1) / WINDOW_ENTRIES) * WINDOW_ENTRIES;
     if (base !== this.#base) {
@@ -102,17 +89,15 @@ class SumWindow {
   }
 
   flush(): void {
-    if (this.#dirty && this.isWriting) writeAll(this.fd, this.#bytes, this.#base * ENTRY_SIZE);
+    if (this.#dirty && this.isWriting) writeWhole(this.fd, this.#bytes, this.#base * ENTRY_SIZE);
     this.#dirty = false;
   }
 }
 
 /**
- * The database checksum after a batch, from the one before: nothing is written.
- * Pages that the database grew by and that are not in the batch count as zero pages; pages it shrank by fall
- * away.
- * @throws WalrustError code "integrity" when the file is not what `before` was made of, as far as that is
- * checked
+ * Computes the database checksum after a batch from the checksum before the batch, and writes nothing. New
+ * pages that the batch does not contain count as zero pages; pages past the new end drop out.
+ * @throws WalrustError code "integrity" when the sums of a small file do not agree with `before`
  */
 export function checksumAfter(
   path: string,
@@ -154,8 +139,8 @@ export function checksumAfter(
 }
 
 /**
- * Checks the sums against the checksum they stand for, where they are read whole anyway: a checksum computed
- * from damaged ones would be refused by every restore. Larger files are checked at attach and by every
+ * Compares the sums of a small file with the checksum that they stand for, because every restore would refuse
+ * a checksum computed from damaged sums. Larger files are checked when the database is attached, and by every
  * snapshot.
  */
 function assertSound(window: SumWindow, before: Checksum, commit: number): void {
@@ -170,8 +155,8 @@ function assertSound(window: SumWindow, before: Checksum, commit: number): void 
 }
 
 /**
- * Writes a batch into the file and cuts or grows it to `newCommit` pages. Not fsynced: the position's
- * checksum tells.
+ * Writes a batch into the file and resizes the file to `newCommit` entries, without fsync: the checksum of
+ * the position reveals a lost write.
  */
 export function applyBatch(
   path: string,
@@ -209,7 +194,7 @@ function setSum(window: SumWindow, pgno: number, low: number, high: number): voi
   window.markDirty();
 }
 
-/** Calls back for each run of pages that the database grew by and no frame wrote, the lock page included. */
+/** Calls back for each run of new pages that the batch does not contain, the lock page included. */
 function eachHole(
   oldCommit: number,
   newCommit: number,
@@ -225,7 +210,9 @@ function eachHole(
   if (nextPgno <= newCommit) onHole(nextPgno, newCommit);
 }
 
-/** @throws WalrustError code "integrity" for what is no file of ours: a full anchor replaces it */
+/**
+ * Opens the sums. @throws WalrustError code "integrity" for a file that is not ours: an anchor replaces it
+ */
 function openSums(path: string): number {
   try {
     return openOwn(path);
@@ -244,14 +231,12 @@ function openSumsOrNull(path: string): number | null {
   }
 }
 
-/**
- * The database checksum a file of sums stands for, or null when it is missing or not `commit` entries long.
- */
+/** The database checksum that a file of sums stands for; null when the file has not `commit` entries. */
 export function checksumOfFileOrNull(path: string, commit: number): Checksum | null {
   const fd = openSumsOrNull(path);
   if (fd === null) return null;
   try {
-    // Before a byte is read: what is longer than it may be is not read to its end.
+    // The size is checked first, so that an oversized file is not read to its end.
     if (fstatSync(fd).size !== commit * ENTRY_SIZE) return null;
     const bytes = sumScratch.take(WINDOW_SIZE);
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset, WINDOW_SIZE / 4);
@@ -271,7 +256,7 @@ export function checksumOfFileOrNull(path: string, commit: number): Checksum | n
 }
 
 /**
- * Writes all sums of a database in page order into a new file that replaces the old one when it is committed.
+ * Writes all sums of a database, in page order, into a new file that `publish` puts in place of the old one.
  */
 export class PageSumWriter {
   readonly #path: string;
@@ -301,32 +286,32 @@ export class PageSumWriter {
     this.#used = 0;
   }
 
-  /** All sums are in the temporary file; `publish` makes it the file. */
+  /** Completes the temporary file and syncs it. */
   close(): void {
     this.#flush();
     fsyncSync(this.#temp.fd);
     this.#close();
   }
 
-  /** Closes once: the number of a closed descriptor belongs to whoever opens the next file. */
+  /** Closes once: the system gives the number of a closed descriptor to the next open file. */
   #close(): void {
     if (this.#isOpen) closeSync(this.#temp.fd);
     this.#isOpen = false;
   }
 
-  /** Replaces the file. Call after the position that these sums belong to is durable. */
+  /** Replaces the file. To be called after the position that the sums belong to is durable. */
   publish(): void {
     renameSync(this.#temp.path, this.#path);
   }
 
-  /** Drops the temporary file after a failure. */
+  /** Removes the temporary file, after a failure. */
   discard(): void {
     this.#close();
     rmSync(this.#temp.path, { force: true });
   }
 }
 
-/** Reads sums in page order, for a difference. A page past the end has no sum. */
+/** Reads sums in page order, to compare a database with them. A page past the end has no sum. */
 export class PageSumReader {
   readonly #fd: number;
   readonly #bytes = new Uint8Array(WINDOW_SIZE);
@@ -340,7 +325,7 @@ export class PageSumReader {
     this.#fd = openOwn(path);
   }
 
-  /** Moves to the next page's sum, into `low` and `high`. @returns false past the end of the file */
+  /** Reads the next sum into `low` and `high`. @returns false past the end of the file */
   next(): boolean {
     if (this.#next >= this.#available) {
       const read = readSync(this.#fd, this.#bytes, 0, WINDOW_SIZE, null);

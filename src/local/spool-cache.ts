@@ -1,24 +1,21 @@
 /**
- * Uploaded increments that stay in the spool for a while, in its folder `sent`: compaction and restore read
- * them from the disk instead of the network. Snapshots are not kept. A file here is only a copy of an object,
- * so it may be deleted at any time.
+ * The spool cache: uploaded increments that stay on disk for a while, in the folder `sent` of the spool.
+ * Compaction and restore read them instead of the network. Snapshots are not kept. A file here is only a copy
+ * of an object, so it may be deleted at any time.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { parseTxid } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
 import {
   isSnapshotFile,
-  isTxid,
   openSpoolFileOrNull,
+  parseSpoolFileNameOrNull,
   SENT_FOLDER,
   type SpoolFile,
   spoolFileName,
 } from "./spool.ts";
 
-const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
-
-/** Moves an uploaded file aside; a snapshot is removed. */
+/** Moves an uploaded increment into the cache, and removes an uploaded snapshot. */
 export function keepSent(folder: string, file: SpoolFile): void {
   if (isSnapshotFile(file)) return rmSync(file.path, { force: true });
   const sentFolder = join(folder, SENT_FOLDER);
@@ -26,7 +23,7 @@ export function keepSent(folder: string, file: SpoolFile): void {
   renameSync(file.path, join(sentFolder, spoolFileName(file.level, file.minTxid, file.maxTxid)));
 }
 
-/** The local copy of an object, waiting or sent, or null. */
+/** The local copy of an object, uploaded or still waiting; null when there is none. */
 export function localFileOrNull(
   folder: string,
   object: { level: number; minTxid: Txid; maxTxid: Txid },
@@ -39,14 +36,14 @@ export function localFileOrNull(
   );
 }
 
-/** What a look at the kept files of one database found. */
+/** The uploaded files that one database keeps. */
 export interface SentFiles {
   readonly count: number;
   readonly bytes: number;
 }
 
 /**
- * Removes kept files older than `retentionMs`, and then the oldest until at most `bytesMax` are left.
+ * Removes the files older than `retentionMs`, and then the oldest ones until at most `bytesMax` are left.
  * @param nowMs wall clock, as file times are
  */
 export function pruneSent(folder: string, retentionMs: number, bytesMax: number, nowMs: number): SentFiles {
@@ -70,7 +67,7 @@ export function pruneSent(folder: string, retentionMs: number, bytesMax: number,
   return { count, bytes };
 }
 
-/** The bytes of all kept files. */
+/** The total size of the files that are kept, in bytes. */
 export function sentBytes(folder: string): number {
   const sentFolder = join(folder, SENT_FOLDER);
   return sentNames(sentFolder).reduce(
@@ -79,18 +76,19 @@ export function sentBytes(folder: string): number {
   );
 }
 
-/** The names of kept files, oldest TXID first. */
+/** The names of the files that are kept, oldest TXID first. */
 function sentNames(sentFolder: string): { name: string; minTxid: Txid }[] {
   let names: string[];
   try {
     names = readdirSync(sentFolder);
   } catch {
-    // Nothing was ever kept here.
+    // No file was ever kept here.
     return [];
   }
   return names
-    .map((name) => ({ name, match: NAME.exec(name) }))
-    .filter(({ match }) => match !== null && isTxid(match[2]!) && isTxid(match[3]!))
-    .map(({ name, match }) => ({ name, minTxid: parseTxid(match![2]!) }))
+    .flatMap((name) => {
+      const parsed = parseSpoolFileNameOrNull(name);
+      return parsed === null ? [] : [{ name, minTxid: parsed.minTxid }];
+    })
     .sort((a, b) => a.minTxid - b.minTxid);
 }

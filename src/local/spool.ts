@@ -1,21 +1,24 @@
 /**
  * The spool: captured LTX files that wait for their upload, one local file each.
  *
- * File `<level>-<min TXID>-<max TXID>.ltx` in the spool folder: the LTX bytes, then a footer of 112 bytes:
+ * File `<level>-<min TXID>-<max TXID>.ltx` in the spool folder: the LTX bytes, then a footer of 112 bytes,
+ * integers big-endian:
  *
  *   offset  size  field
- *        0     8  size of the LTX bytes, unsigned big-endian
+ *        0     8  size of the LTX bytes, unsigned
  *        8    32  SHA-256 of the LTX bytes
- *       40    32  chain value before the file's first TXID (zeros for a later snapshot, which starts no link)
- *       72    32  chain value at the file's last TXID
+ *       40    32  chain value before the first TXID of the file (zeros for a later snapshot, which is no
+ *       link)
+ *       72    32  chain value at the last TXID of the file
  *      104     8  magic "WALRUST1"
  *
- * A file is written under a temporary name and renamed, and never fsynced: it counts if and only if
+ * A file is written under a temporary name, renamed, and never fsynced. A file counts if and only if
  *  1. its length is the size plus 112, and the magic is right,
- *  2. the SHA-256 of its LTX bytes is the footer's,
- *  3. chain = SHA-256(previous chain ‖ SHA-256) for the first snapshot and every level-0 file, and
+ *  2. the SHA-256 of its LTX bytes is the one in the footer,
+ *  3. chain = SHA-256(previous chain ‖ SHA-256), for the first snapshot and every level-0 file, and
  *  4. the chain values of the pending files lead without a gap to the chain value of the state.
- * Whoever sends a file checks 1 and 2 by hashing what is sent; loading the spool checks 3 and 4.
+ * `openSpoolFileOrNull` checks 1, `loadSpool` checks 3 and 4, and an upload checks 2 by hashing the bytes
+ * that it sends.
  */
 
 import { closeSync, fstatSync, read, readdirSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
@@ -23,12 +26,13 @@ import { join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, isChainLink, nextChain } from "../format/chain.ts";
 import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
+import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
 import { TXID_MAX, type Txid } from "../format/types.ts";
 import { createTemp, openOwn, openOwnOrNull, type TempFile, writeWhole } from "./own-file.ts";
 
 const FOOTER_SIZE = 112;
 const MAGIC = new TextEncoder().encode("WALRUST1");
-/** Where uploaded files are kept for a while (see spool-cache.ts). */
+/** Subfolder of uploaded files that are kept for a while (spool-cache.ts). */
 export const SENT_FOLDER = "sent";
 const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
 
@@ -54,12 +58,30 @@ export function uploadedTxidOf(stateTxid: Txid | 0, pending: readonly SpoolFile[
   return ((pending.find(isChainLink)?.minTxid ?? stateTxid + 1) - 1) as Txid;
 }
 
+/** Level and TXIDs in the name of a complete file. */
+export type SpoolFileName = Pick<SpoolFile, "level" | "minTxid" | "maxTxid">;
+
+/** Parses the name of a complete file; null for any other name. */
+export function parseSpoolFileNameOrNull(name: string): SpoolFileName | null {
+  const match = NAME.exec(name);
+  if (match === null) return null;
+  const [, level, min, max] = match;
+  if (!isTxid(min!) || !isTxid(max!)) return null;
+  return { level: Number.parseInt(level!, 16), minTxid: parseTxid(min!), maxTxid: parseTxid(max!) };
+}
+
+/** Whether 16 hex digits are a TXID. */
+function isTxid(text: string): boolean {
+  const value = Number.parseInt(text, 16);
+  return value >= 1 && value <= TXID_MAX;
+}
+
 /** The name of a complete file. */
 export function spoolFileName(level: number, minTxid: Txid, maxTxid: Txid): string {
   return `${level.toString(16).padStart(4, "0")}-${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
 }
 
-/** A file of the spool being written. Nothing is visible before `finish`. */
+/** Writes one file of the spool. Nothing is visible before `finish`. */
 export class SpoolWriter {
   readonly #folder: string;
   readonly #name: string;
@@ -80,12 +102,12 @@ export class SpoolWriter {
     this.#temp = spoolOperation("create", path, () => createTemp(path));
   }
 
-  /** LTX bytes so far. */
+  /** LTX bytes written so far. */
   get sizeBytes(): number {
     return this.#sizeBytes;
   }
 
-  /** Appends LTX bytes. @throws WalrustError code "database", retryable, when the disk refuses */
+  /** Appends LTX bytes. @throws WalrustError code "database", retryable, when the disk refuses them */
   write(bytes: Uint8Array): void {
     this.#hasher.update(bytes);
     this.#sizeBytes += bytes.length;
@@ -101,8 +123,8 @@ export class SpoolWriter {
 
   /**
    * Completes the file and makes it visible.
-   * @param previousChain chain value before it, for a link of the chain
-   * @param chain the chain value at its last TXID, for a snapshot that is no link
+   * @param chainAround for a link of the chain the value before the file, and for a later snapshot the value
+   * at its last TXID
    */
   finish(chainAround: { previousChain: Uint8Array } | { chain: Uint8Array }): SpoolFile {
     const sha256 = new Uint8Array(this.#hasher.digest());
@@ -122,13 +144,13 @@ export class SpoolWriter {
     return { path, level, minTxid, maxTxid, sizeBytes: this.#sizeBytes, sha256, previousChain, chain };
   }
 
-  /** Drops what was written, after a failure. */
+  /** Removes the unfinished file, after a failure. */
   discard(): void {
     this.#close();
     rmSync(this.#temp.path, { force: true });
   }
 
-  /** Closes once: the number of a closed descriptor belongs to whoever opens the next file. */
+  /** Closes once: the system gives the number of a closed descriptor to the next open file. */
   #close(): void {
     if (this.#isOpen) closeSync(this.#temp.fd);
     this.#isOpen = false;
@@ -140,7 +162,8 @@ function spoolOperation<T>(operation: string, path: string, run: () => T): T {
     return run();
   } catch (error) {
     const code = systemCode(error);
-    const hint = code === "ENOSPC" ? "The disk is full; capture goes on as soon as there is room" : undefined;
+    const hint =
+      code === "ENOSPC" ? "The disk is full; capture continues as soon as there is room" : undefined;
     throw new WalrustError("database", `Cannot ${operation} spool file ${path}: ${code ?? String(error)}`, {
       ...(hint === undefined ? {} : { hint }),
       retryable: true,
@@ -150,11 +173,11 @@ function spoolOperation<T>(operation: string, path: string, run: () => T): T {
 }
 
 /**
- * Loads the spool: the files that wait, in the order of upload, and removes leftovers of a crash: temporary
- * files, files past `headTxid` that were never made part of the state, files that a merge has replaced, and
- * merges for a higher level, which compaction makes again.
- * @param headChain the chain value of the state, as hex: the links must lead to it
- * @param mayRemove false: look only, for who does not own the spool
+ * Loads the files that wait, in the order of upload. Removes leftovers of a crash: temporary files, files
+ * past `headTxid` that never became part of the state, the sources of a finished merge, and unfinished files
+ * of a compaction, which the next compaction writes again.
+ * @param headChain chain value of the state, as hex: the links must lead to this value
+ * @param mayRemove false for a reader that does not hold the host lock
  * @returns the pending files, or "broken" with a reason when they do not lead to the state
  */
 export function loadSpool(
@@ -171,19 +194,15 @@ export function loadSpool(
   const torn: { name: string; minTxid: Txid }[] = [];
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
-    const match = NAME.exec(name);
-    if (match === null) {
-      if (name.endsWith(".tmp")) remove(path);
-      continue;
-    }
-    const [, level, min, max] = match;
-    if (!isTxid(min!) || !isTxid(max!)) continue;
-    const [minTxid, maxTxid] = [parseTxid(min!), parseTxid(max!)];
-    const levelNumber = Number.parseInt(level!, 16);
-    const file = openSpoolFileOrNull(path, levelNumber, minTxid, maxTxid);
-    // A level between is a merge that was cut off: published from here it would lack its place in the chain.
-    const isMerge = levelNumber !== 0 && levelNumber !== SNAPSHOT_LEVEL;
-    if (maxTxid > headTxid || isMerge) remove(path);
+    if (name.endsWith(".tmp")) remove(path);
+    const parsed = parseSpoolFileNameOrNull(name);
+    if (parsed === null) continue;
+    const { level, minTxid, maxTxid } = parsed;
+    const file = openSpoolFileOrNull(path, level, minTxid, maxTxid);
+    // A level in between belongs to a compaction that was cut off. Uploaded from here, its object would lack
+    // its place in the chain.
+    const isCompaction = level !== 0 && level !== SNAPSHOT_LEVEL;
+    if (maxTxid > headTxid || isCompaction) remove(path);
     else if (file === null) torn.push({ name, minTxid });
     else if (isChainLink(file)) links.push(file);
     else snapshots.push(file);
@@ -191,7 +210,7 @@ export function loadSpool(
   const path = linksToHead(links, headTxid, headChain);
   const kept = new Set(path);
   const strays = links.filter((file) => !kept.has(file));
-  // What the path covers was replaced by it; anything before it is a link that is missing on the way.
+  // The path replaces every stray that it covers. A stray before the path is a gap on the way.
   const firstTxid = path[0]?.minTxid ?? Number.POSITIVE_INFINITY;
   const incomplete = torn.find(({ minTxid }) => minTxid < firstTxid);
   if (incomplete !== undefined) return { kind: "broken", reason: `${incomplete.name} is incomplete` };
@@ -203,15 +222,9 @@ export function loadSpool(
   return { kind: "pending", files };
 }
 
-/** Whether 16 hex digits are a TXID; a file of another name is nobody's. */
-export function isTxid(text: string): boolean {
-  const value = Number.parseInt(text, 16);
-  return value >= 1 && value <= TXID_MAX;
-}
-
 /**
- * The links that lead to the head, oldest first: found from the head backwards, each proven by its own chain
- * value.
+ * The links that lead to the head, oldest first. The search goes backwards from the head; the chain value of
+ * each link proves its place.
  */
 function linksToHead(links: readonly SpoolFile[], headTxid: Txid, headChain: string): SpoolFile[] {
   const byEnd = new Map<string, SpoolFile>();
@@ -229,7 +242,7 @@ function linksToHead(links: readonly SpoolFile[], headTxid: Txid, headChain: str
   }
 }
 
-/** Reads the footer of the file at `path`; null when it is missing or not complete. */
+/** Opens the file at `path` by its footer; null when the file is missing or incomplete. */
 export function openSpoolFileOrNull(
   path: string,
   level: number,
@@ -262,7 +275,7 @@ export function openSpoolFileOrNull(
   };
 }
 
-/** A file that is not ours is no spool file. */
+/** Opens a file; null when it is missing or not ours. */
 function openSpoolFdOrNull(path: string): number | null {
   try {
     return openOwnOrNull(path);
@@ -273,8 +286,7 @@ function openSpoolFdOrNull(path: string): number | null {
 }
 
 /**
- * Whether the LTX bytes of a file still have the SHA-256 of its footer. Reads the whole file in bounded
- * memory.
+ * Whether the LTX bytes of a file have the SHA-256 in its footer. Reads the whole file in bounded memory.
  */
 export async function isIntact(file: SpoolFile): Promise<boolean> {
   const hasher = new Bun.CryptoHasher("sha256");
@@ -293,14 +305,14 @@ export async function isIntact(file: SpoolFile): Promise<boolean> {
   return hex(new Uint8Array(hasher.digest())) === hex(file.sha256);
 }
 
-/** Reads on a pool thread, so that a large file keeps nobody waiting. @returns the bytes read */
+/** Reads on a pool thread, so that a large file does not block the loop. @returns the number of bytes */
 function readAt(fd: number, target: Uint8Array, length: number, position: number): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   read(fd, target, 0, length, position, (error, count) => (error ? reject(error) : resolve(count)));
   return promise;
 }
 
-/** Copies a file into another spool folder, as it is. @throws WalrustError code "database" */
+/** Copies a file into another spool folder. @throws WalrustError code "database" */
 export function copySpoolFile(file: SpoolFile, folder: string): void {
   const path = join(folder, spoolFileName(file.level, file.minTxid, file.maxTxid));
   const source = openOwn(file.path);
@@ -320,12 +332,12 @@ export function copySpoolFile(file: SpoolFile, folder: string): void {
   }
 }
 
-/** Removes a file that is in the bucket. */
+/** Removes a file whose object is in the bucket. */
 export function removeSpoolFile(file: SpoolFile): void {
   rmSync(file.path, { force: true });
 }
 
-/** Removes every file: the history they belong to is given up for the bucket's. */
+/** Removes every file, when the history of the spool is given up for that of the bucket. */
 export function clearSpool(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (NAME.test(name) || name.endsWith(".tmp")) rmSync(join(folder, name), { force: true });
@@ -333,12 +345,12 @@ export function clearSpool(folder: string): void {
   rmSync(join(folder, SENT_FOLDER), { recursive: true, force: true });
 }
 
-/** Whether a file is a snapshot. */
+/** Whether a file is a snapshot, the first one or a later one. */
 export function isSnapshotFile(file: SpoolFile): boolean {
   return file.level === SNAPSHOT_LEVEL;
 }
 
-/** The LTX bytes of a file in chunks of up to 256 KB; a chunk is valid until the next one. */
+/** Reads the LTX bytes of a file in chunks of up to 256 KB; a chunk is valid until the next one. */
 export function* spoolChunks(file: SpoolFile): Generator<Uint8Array> {
   const chunk = new Uint8Array(Math.min(1 << 18, file.sizeBytes));
   const fd = openOwn(file.path);
@@ -351,5 +363,26 @@ export function* spoolChunks(file: SpoolFile): Generator<Uint8Array> {
     }
   } finally {
     closeSync(fd);
+  }
+}
+
+/**
+ * The page size of the LTX file at `path`, in bytes, from its header. Files of two page sizes are never
+ * merged: the replacement of a database may have another page size.
+ * @returns null when the header cannot be read: a reader of the whole file reports why
+ */
+export function ltxPageSizeOrNull(path: string): number | null {
+  try {
+    const fd = openOwn(path);
+    try {
+      const bytes = new Uint8Array(LTX_HEADER_SIZE);
+      if (readSync(fd, bytes, 0, LTX_HEADER_SIZE, 0) < LTX_HEADER_SIZE) return null;
+      return decodeLtxHeader(bytes).pageSizeBytes;
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (error instanceof WalrustError || systemCode(error) !== undefined) return null;
+    throw error;
   }
 }

@@ -16,9 +16,8 @@ import { formatTxid, levelPrefix, parseObjectKey } from "../../format/keys.ts";
 import { LtxDecoder } from "../../format/ltx-decoder.ts";
 import { type LtxSource, mergeLtx } from "../../format/ltx-merge.ts";
 import type { Txid } from "../../format/types.ts";
-import { ltxPageSizeOrNull } from "../../local/ltx-page-size.ts";
 import { createTemp, openOwn, writeWhole } from "../../local/own-file.ts";
-import { isIntact, type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import { isIntact, ltxPageSizeOrNull, type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { localFileOrNull } from "../../local/spool-cache.ts";
 import { keyOf, type LtxObject, listLevel, withKey } from "../../storage/bucket/catalog.ts";
 import {

@@ -17,9 +17,14 @@ import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import { type LtxSource, MERGE_INPUTS_MAX, mergeLtxInSlices } from "../../format/ltx-merge.ts";
-import { ltxPageSizeOrNull } from "../../local/ltx-page-size.ts";
 import { openOwn } from "../../local/own-file.ts";
-import { isSnapshotFile, removeSpoolFile, type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import {
+  isSnapshotFile,
+  ltxPageSizeOrNull,
+  removeSpoolFile,
+  type SpoolFile,
+  SpoolWriter,
+} from "../../local/spool.ts";
 import { writeState } from "../../local/state.ts";
 import type { Captured } from "../capture/live-database.ts";
 
