@@ -68,7 +68,7 @@ export function createStateFolder(paths: StateFolder, databasePath?: string): vo
       "database",
       `Cannot create the state folder ${paths.folder}: ${systemCode(error)}`,
       {
-        hint: "walrust keeps its position there: make the folder writable, or choose another with --state-dir",
+        hint: "Make the folder writable, or choose another with --state-dir: it holds the position",
         cause: error,
       },
     );
