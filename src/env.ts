@@ -1,8 +1,9 @@
 /**
- * The seam to the outside: clock, sleep, random, log. The only Date.now, setTimeout and Math.random of the
- * program are here, so that a test can drive all of it with a fake clock and a seed.
+ * The seam to the outside: clock, sleep, random, log, and the system's libc. The only Date.now, setTimeout
+ * and Math.random of the program are here, so that a test can drive all of it with a fake clock and a seed.
  */
 
+import { dlopen, type FFIFunction, type Library } from "bun:ffi";
 import { homedir } from "node:os";
 
 /** Severity of a log line, least first. */
@@ -81,4 +82,25 @@ export function homeFolderOrNull(): string | null {
     // A container may run under any number as its user.
     return null;
   }
+}
+
+const MACHINE = process.arch === "arm64" ? "aarch64" : "x86_64";
+/** libc by the names it has on macOS, and on Linux with glibc and with musl. */
+const LIBC_NAMES =
+  process.platform === "darwin"
+    ? ["libSystem.B.dylib"]
+    : ["libc.so.6", `libc.musl-${MACHINE}.so.1`, `ld-musl-${MACHINE}.so.1`, "libc.so"];
+
+/** The functions of libc with these signatures, or null if this system has no libc with all of them. */
+export function libcFunctionsOrNull<const Functions extends Readonly<Record<string, FFIFunction>>>(
+  functions: Functions,
+): Library<Functions>["symbols"] | null {
+  for (const name of LIBC_NAMES) {
+    try {
+      return dlopen(name, functions).symbols;
+    } catch {
+      // Not this libc, or a function that it lacks: the next name is tried.
+    }
+  }
+  return null;
 }

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { getEventListeners } from "node:events";
-import { SILENT_LOG, systemEnv } from "../src/env.ts";
+import { libcFunctionsOrNull, SILENT_LOG, systemEnv } from "../src/env.ts";
 
 const env = systemEnv(SILENT_LOG);
 const LONG_MS = 3_600_000;
@@ -96,5 +96,17 @@ describe("SILENT_LOG", () => {
     const child = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "pipe"] });
     expect(await child.exited).toBe(0);
     expect((await child.stdout.text()) + (await child.stderr.text())).toBe("");
+  });
+});
+
+describe("libcFunctionsOrNull", () => {
+  test("calls functions of this system's libc", () => {
+    const libc = libcFunctionsOrNull({ getpid: { args: [], returns: "i32" } });
+    expect(libc?.getpid()).toBe(process.pid);
+  });
+
+  test("is null when one function is missing", () => {
+    const getpid = { args: [], returns: "i32" } as const;
+    expect(libcFunctionsOrNull({ getpid, no_such_function: getpid })).toBeNull();
   });
 });

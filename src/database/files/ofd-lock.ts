@@ -12,7 +12,8 @@
  *  16  8  l_len     bytes
  *  24  4  l_pid     must be 0 for OFD commands; F_OFD_GETLK answers the holder, -1 for another OFD lock
  */
-import { dlopen, FFIType, type Pointer, ptr, read } from "bun:ffi";
+import { FFIType, type Pointer, ptr, read } from "bun:ffi";
+import { libcFunctionsOrNull } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 
 /** A shared lock is compatible with other shared ones; an exclusive one with none. */
@@ -41,14 +42,6 @@ const LENGTH_OFFSET = 16;
 const PID_OFFSET = 24;
 const FLOCK_SIZE = 32;
 
-/** libc by the names it has with glibc and with musl. */
-export const LIBC_NAMES = [
-  "libc.so.6",
-  `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`,
-  `ld-musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`,
-  "libc.so",
-];
-
 interface Libc {
   fcntl(fd: number, command: number, flock: Pointer): number;
   errnoLocation(): Pointer | bigint | null;
@@ -64,18 +57,11 @@ function libcOrNull(): Libc | null {
 
 function loadLibcOrNull(): Libc | null {
   if (process.platform !== "linux" || (process.arch !== "x64" && process.arch !== "arm64")) return null;
-  for (const name of LIBC_NAMES) {
-    try {
-      const { symbols } = dlopen(name, {
-        fcntl: { args: [FFIType.i32, FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
-        __errno_location: { args: [], returns: FFIType.ptr },
-      });
-      return { fcntl: symbols.fcntl, errnoLocation: symbols.__errno_location };
-    } catch {
-      // Not this libc: the next name is tried, and with none left the caller is told.
-    }
-  }
-  return null;
+  const functions = libcFunctionsOrNull({
+    fcntl: { args: [FFIType.i32, FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
+    __errno_location: { args: [], returns: FFIType.ptr },
+  });
+  return functions && { fcntl: functions.fcntl, errnoLocation: functions.__errno_location };
 }
 
 /** Whether this platform has OFD locks and a libc to reach them through. */

@@ -2,8 +2,7 @@
  * Ties a helper process to its parent: the kernel kills the helper when the parent is gone, even when the
  * helper is inside a long native call. Linux only (`prctl`); elsewhere nothing happens.
  */
-import { dlopen } from "bun:ffi";
-import { LIBC_NAMES } from "./ofd-lock.ts";
+import { libcFunctionsOrNull } from "../../env.ts";
 
 const PR_SET_PDEATHSIG = 1;
 const SIGKILL = 9;
@@ -14,16 +13,9 @@ const SIGKILL = 9;
  */
 export function dieWithParent(parentPid: number): boolean {
   if (process.platform !== "linux") return true;
-  for (const name of LIBC_NAMES) {
-    try {
-      const { symbols } = dlopen(name, {
-        prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
-      });
-      symbols.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-      break;
-    } catch {
-      // Another name of libc may be the right one.
-    }
-  }
+  const libc = libcFunctionsOrNull({
+    prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  });
+  libc?.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   return process.ppid === parentPid;
 }

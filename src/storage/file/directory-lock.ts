@@ -7,15 +7,16 @@
  * decided by `link`), so a file system without flock loses nothing but the pairing of two simultaneous
  * writers of one key.
  */
-import { dlopen, type Pointer, read } from "bun:ffi";
+import { type Pointer, read } from "bun:ffi";
 import { type FileHandle, open } from "node:fs/promises";
-import type { Env } from "../../env.ts";
-import { errorMessage, WalrustError } from "../../errors.ts";
+import { type Env, libcFunctionsOrNull } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
 
 const LOCK_EXCLUSIVE = 2;
 const LOCK_NON_BLOCKING = 4;
 /** EWOULDBLOCK: 11 on Linux, 35 on macOS. */
 const WOULD_BLOCK: ReadonlySet<number> = new Set([11, 35]);
+const ERRNO_FUNCTION = process.platform === "darwin" ? "__error" : "__errno_location";
 const POLL_INTERVAL_MS = 5;
 const WAIT_MAX_MS = 30_000;
 
@@ -89,27 +90,17 @@ function tryFlock(fd: number, env: Env): "held" | "busy" | "unsupported" {
 }
 
 function loadFlockOrNull(env: Env): Flock | null {
-  const libraries =
-    process.platform === "darwin"
-      ? ["libSystem.B.dylib"]
-      : ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
-  const errnoName = process.platform === "darwin" ? "__error" : "__errno_location";
-  let reason = "";
-  for (const library of libraries) {
-    try {
-      const { symbols } = dlopen(library, {
-        flock: { args: ["int", "int"], returns: "int" },
-        [errnoName]: { args: [], returns: "ptr" },
-      });
-      const call = symbols as unknown as Record<string, (...args: number[]) => unknown>;
-      return {
-        flock: (fd, operation) => Number(call["flock"]!(fd, operation)),
-        errno: () => read.i32(call[errnoName]!() as Pointer, 0),
-      };
-    } catch (error) {
-      reason = errorMessage(error);
-    }
+  const functions = {
+    flock: { args: ["int", "int"], returns: "int" },
+    [ERRNO_FUNCTION]: { args: [], returns: "ptr" },
+  } as const;
+  const libc = libcFunctionsOrNull(functions) as Record<string, (...args: number[]) => unknown> | null;
+  if (libc === null) {
+    env.log.warn("this system has no flock: a folder destination is locked within this process only");
+    return null;
   }
-  env.log.warn("no flock on this system: file destinations are locked within this process only", { reason });
-  return null;
+  return {
+    flock: (fd, operation) => Number(libc["flock"]!(fd, operation)),
+    errno: () => read.i32(libc[ERRNO_FUNCTION]!() as Pointer, 0),
+  };
 }

@@ -8,8 +8,9 @@
  *  120  8  tcpi_bytes_acked   bytes acknowledged since the connection was made
  *  144  4  tcpi_notsent_bytes bytes that wait to be sent
  */
-import { dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
+import { FFIType, type Pointer, ptr } from "bun:ffi";
 import { readdirSync } from "node:fs";
+import { libcFunctionsOrNull } from "../../env.ts";
 
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
@@ -19,10 +20,6 @@ const INFO_SIZE_MIN = 148;
 const UNACKED_OFFSET = 24;
 const ACKED_OFFSET = 120;
 const NOT_SENT_OFFSET = 144;
-
-const MACHINE = process.arch === "arm64" ? "aarch64" : "x86_64";
-/** libc by the names it has with glibc and with musl. */
-const LIBC_NAMES = ["libc.so.6", `libc.musl-${MACHINE}.so.1`, `ld-musl-${MACHINE}.so.1`, "libc.so"];
 
 type GetSocketOption = (fd: number, level: number, name: number, value: Pointer, size: Pointer) => number;
 
@@ -82,16 +79,7 @@ function descriptors(): number[] {
 }
 
 function loadOrNull(): GetSocketOption | null {
-  for (const name of LIBC_NAMES) {
-    try {
-      const { i32, ptr: pointer } = FFIType;
-      const { symbols } = dlopen(name, {
-        getsockopt: { args: [i32, i32, i32, pointer, pointer], returns: i32 },
-      });
-      return symbols.getsockopt;
-    } catch {
-      // Not this libc: the next name is tried.
-    }
-  }
-  return null;
+  const { i32, ptr: pointer } = FFIType;
+  const args = [i32, i32, i32, pointer, pointer] as const;
+  return libcFunctionsOrNull({ getsockopt: { args, returns: i32 } })?.getsockopt ?? null;
 }
