@@ -4,7 +4,7 @@
  * request that fails otherwise ends the probe with its error.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
-import { s3StatusOf } from "./request-errors.ts";
+import { answerStatusOf } from "./request-errors.ts";
 import type { ObjectStore, StoreCapabilities } from "./store.ts";
 
 /** What is put. */
@@ -43,7 +43,7 @@ async function probePut(store: ProbedStore): Promise<"yes" | "no"> {
     await store.put(true);
   } catch (error) {
     if (hasCode(error, "precondition")) return "yes";
-    if (s3StatusOf(error) !== 501) throw error;
+    if (answerStatusOf(error) !== 501) throw error;
     // Only a store that takes the object without the header has said that it does not know it.
     await store.put(false);
   }

@@ -30,7 +30,7 @@ import {
   type CircuitState,
   suspensionError,
 } from "../contract/circuit.ts";
-import { s3StatusOf } from "../contract/request-errors.ts";
+import { answerStatusOf } from "../contract/request-errors.ts";
 
 /** Learns how the calls of each circuit end. */
 export interface CallListener {
@@ -61,7 +61,7 @@ const DEFINITE_CODES: ReadonlySet<string> = new Set(["not-found", "precondition"
 export function outcomeOfError(error: unknown): CallOutcome {
   if (!(error instanceof WalrustError)) return "no-evidence";
   if (error.retryable) return error.exitCode === EXIT_CODES.storage ? "failed" : "no-evidence";
-  return DEFINITE_CODES.has(error.code) || s3StatusOf(error) !== 0 ? "succeeded" : "no-evidence";
+  return DEFINITE_CODES.has(error.code) || answerStatusOf(error) !== 0 ? "succeeded" : "no-evidence";
 }
 
 /** Decides call by call whether a request passes. */

@@ -10,7 +10,7 @@
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import type { PutFacts, PutLimit, PutReservation } from "../contract/put-limit.ts";
-import { s3StatusOf } from "../contract/request-errors.ts";
+import { answerStatusOf } from "../contract/request-errors.ts";
 import { IS_STALLED } from "../network/stall-timeout.ts";
 import type { AdaptiveLimit, PutOutcome } from "./adaptive-limit.ts";
 import { WaitingLine } from "./waiting-line.ts";
@@ -147,7 +147,7 @@ export class PutLimiter implements PutLimit {
 function outcomeOf(error: unknown): PutOutcome | null {
   if (!(error instanceof WalrustError)) return null;
   if (error.context[IS_STALLED] === true) return "stalled";
-  const status = s3StatusOf(error);
+  const status = answerStatusOf(error);
   if (status === 429 || status === 503) return "throttled";
   if (hasCode(error, "storage") && error.retryable) return "failed";
   return "answered";

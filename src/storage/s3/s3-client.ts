@@ -14,14 +14,7 @@
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { collectChunks, putBodyChunks, putBodySize } from "../contract/object-body.ts";
-import {
-  retryAfterMsOrNull,
-  type S3Failure,
-  s3CodeOf,
-  s3Error,
-  s3StatusOf,
-  twiceNamedHint,
-} from "../contract/request-errors.ts";
+import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
 import { RETRY_AFTER } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
 import { type ConnectionProblem, connectionProblem } from "../network/connection-errors.ts";
@@ -33,6 +26,7 @@ import { Uplink } from "../network/uplink.ts";
 import type { CredentialSource } from "./credentials.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
 import { isPage, notTheStore, rootElementOrNull } from "./s3-answer.ts";
+import { retryAfterMsOrNull, type S3Failure, s3Error, twiceNamedHint } from "./s3-errors.ts";
 import { xmlTextOrNull } from "./s3-xml.ts";
 import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
 
@@ -312,9 +306,9 @@ class S3ClockError extends Error {
 /** Whether the keys have ended. The answer to a HEAD has no body to say so: any 400 may mean it. */
 function isExpired(error: unknown, request: S3Request): boolean {
   const original = error instanceof S3ClockError ? error.original : error;
-  const s3Code = s3CodeOf(original);
+  const s3Code = answerCodeOf(original);
   if (s3Code === "ExpiredToken" || s3Code === "TokenRefreshRequired") return true;
-  return request.method === "HEAD" && s3StatusOf(original) === 400;
+  return request.method === "HEAD" && answerStatusOf(original) === 400;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import type { Env } from "../../env.ts";
 import type { ConditionSink, WalrustError } from "../../errors.ts";
-import { s3CodeOf } from "../contract/request-errors.ts";
+import { answerCodeOf } from "../contract/request-errors.ts";
 import { isWeak, type KeptKey, type StoreCapabilities } from "../contract/store.ts";
 import { isNotTheStore, strangeAnswerOf } from "./s3-answer.ts";
 
@@ -53,7 +53,7 @@ export class S3Conditions {
       return result;
     } catch (error) {
       if (isNotTheStore(error)) this.#answeredByOther(kind, error);
-      else if (s3CodeOf(error) !== "") this.#answered(kind);
+      else if (answerCodeOf(error) !== "") this.#answered(kind);
       throw error;
     }
   }

@@ -9,10 +9,11 @@
  *   asked for DeleteObjects no more if those work, or if it says that it does not know the request.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
-import { s3CodeOf, s3Error, s3StatusOf } from "../contract/request-errors.ts";
+import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
 import type { KeptKey } from "../contract/store.ts";
 import { documentOf, isNotTheStore, notTheStore, rootElementOrNull } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
+import { s3Error } from "./s3-errors.ts";
 import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
 import { sha256Hex } from "./sigv4.ts";
 
@@ -79,7 +80,7 @@ async function deleteBatch(
   }
   const kept = await deleteSingly(client, fullKeys, action, signal);
   // A store that refuses these keys altogether says nothing of how it deletes others.
-  habit.isSingle = kept.length < fullKeys.length || s3StatusOf(refusal) === 501;
+  habit.isSingle = kept.length < fullKeys.length || answerStatusOf(refusal) === 501;
   return kept;
 }
 
@@ -87,8 +88,9 @@ async function deleteBatch(
 function isRefused(error: unknown): error is WalrustError {
   if (!(error instanceof WalrustError) || error.retryable || isNotTheStore(error)) return false;
   if (hasCode(error, "missing-bucket")) return false;
-  if (["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"].includes(s3CodeOf(error))) return false;
-  return REFUSED_STATUS.has(s3StatusOf(error));
+  if (["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"].includes(answerCodeOf(error)))
+    return false;
+  return REFUSED_STATUS.has(answerStatusOf(error));
 }
 
 async function deleteTogether(
@@ -178,8 +180,8 @@ async function deleteOne(
     throw notTheStore(action, `${answer.status} with a body that is no XML, expected 204`);
   } catch (error) {
     if (hasCode(error, "not-found")) return null;
-    const s3Code = s3CodeOf(error);
-    const isForbidden = s3StatusOf(error) === 403 || s3StatusOf(error) === 405;
+    const s3Code = answerCodeOf(error);
+    const isForbidden = answerStatusOf(error) === 403 || answerStatusOf(error) === 405;
     const isAboutKeys = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"].includes(s3Code);
     if (isNotTheStore(error) || isAboutKeys) throw error;
     if (!(error instanceof WalrustError) || !(isForbidden || isKept(s3Code, error.message))) throw error;

@@ -10,12 +10,13 @@
 import { errorMessage, hasCode } from "../../errors.ts";
 import { putBodySha256, putBodySize } from "../contract/object-body.ts";
 import type { PutLimit } from "../contract/put-limit.ts";
-import { s3CodeOf, s3Error } from "../contract/request-errors.ts";
+import { answerCodeOf } from "../contract/request-errors.ts";
 import { NO_RETRY, type RetryContext, withRetry } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
 import { SharedPermit } from "../guard/semaphore.ts";
 import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
+import { s3Error } from "./s3-errors.ts";
 import { type PutHabit, sendBody } from "./s3-send.ts";
 import { abortS3Upload, abortUnowned, type UploadBook } from "./s3-uploads.ts";
 import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
@@ -206,7 +207,7 @@ async function completeUpload(
     // An earlier attempt (or one that fetch repeated by itself) may have taken effect although its answer was
     // lost.
     const isRefused = hasCode(error, "precondition") && attemptIndex > 0;
-    const isGone = s3CodeOf(error) === "NoSuchUpload";
+    const isGone = answerCodeOf(error) === "NoSuchUpload";
     if ((isRefused || isGone) && (await upload.isDone())) return;
     throw error;
   }

@@ -4,7 +4,7 @@
  */
 import { WalrustError } from "../../errors.ts";
 import { putBodyChunks } from "../contract/object-body.ts";
-import { s3CodeOf, s3StatusOf } from "../contract/request-errors.ts";
+import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
 import type { PutBody } from "../contract/store.ts";
 import { md5OfEtagOrNull, putEtag } from "./s3-answer.ts";
 import type { S3Answer, S3Client, S3Request } from "./s3-client.ts";
@@ -52,8 +52,8 @@ export async function sendBody(
 
 /** Whether a refusal asks for Content-MD5, as buckets with a default retention do. */
 function asksForMd5(error: unknown): boolean {
-  if (!(error instanceof WalrustError) || s3StatusOf(error) !== 400) return false;
-  return /MissingContentMD5/i.test(s3CodeOf(error)) || /content-md5/i.test(error.message);
+  if (!(error instanceof WalrustError) || answerStatusOf(error) !== 400) return false;
+  return /MissingContentMD5/i.test(answerCodeOf(error)) || /content-md5/i.test(error.message);
 }
 
 /**

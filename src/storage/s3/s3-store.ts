@@ -17,7 +17,7 @@ import {
   compareKeys,
 } from "../contract/object-rules.ts";
 import type { PutLimit } from "../contract/put-limit.ts";
-import { s3StatusOf } from "../contract/request-errors.ts";
+import { answerStatusOf } from "../contract/request-errors.ts";
 import { NO_RETRY, type RetryPolicy } from "../contract/retry.ts";
 import type {
   CallOptions,
@@ -118,7 +118,7 @@ export class S3Store implements ObjectStore {
     try {
       await this.#putOnce(key, body, options, "condition");
     } catch (error) {
-      if (s3StatusOf(error) !== 501) throw error;
+      if (answerStatusOf(error) !== 501) throw error;
       // Only a store that takes the object without the header has said that it does not know the header.
       await this.#putOnce(key, body, options, "looks");
       this.#learn(isInParts ? { conditionalComplete: "no" } : { conditionalPut: "no" });
@@ -132,7 +132,7 @@ export class S3Store implements ObjectStore {
     try {
       return await this.#conditions.judged("get", () => this.#open(key, options));
     } catch (error) {
-      if (range === undefined || s3StatusOf(error) !== 416) throw error;
+      if (range === undefined || answerStatusOf(error) !== 416) throw error;
       return objectBodyOfBytes(await this.head(key, options), new Uint8Array(0));
     }
   }

@@ -6,7 +6,7 @@
  * The store keeps a book of the uploads that this process has on its way; they are never taken for abandoned.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
-import { s3CodeOf, s3StatusOf } from "../contract/request-errors.ts";
+import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
 import { documentOf } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { type XmlElement, xmlElements, xmlTextOrNull } from "./s3-xml.ts";
@@ -64,7 +64,7 @@ export class UploadBook {
 
 /** Whether a request that failed may have been done: a refusal of the store is none. */
 function mayHaveTakenEffect(error: unknown): boolean {
-  const status = s3StatusOf(error);
+  const status = answerStatusOf(error);
   return !(error instanceof WalrustError) || status === 0 || status >= 500;
 }
 
@@ -115,7 +115,7 @@ export async function listS3Uploads(
 /** Whether a store says that it does not list uploads, or not for us. */
 function isUnsupported(error: unknown): boolean {
   if (hasCode(error, "missing-bucket")) return false;
-  return [400, 403, 404, 405, 501].includes(s3StatusOf(error));
+  return [400, 403, 404, 405, 501].includes(answerStatusOf(error));
 }
 
 /** Aborts an upload; one that is gone counts as aborted. */
@@ -128,7 +128,7 @@ export async function abortS3Upload(
   try {
     await client.send({ action, method: "DELETE", fullKey, query: [["uploadId", uploadId]], signal });
   } catch (error) {
-    if (s3CodeOf(error) !== "NoSuchUpload" && !hasCode(error, "not-found")) throw error;
+    if (answerCodeOf(error) !== "NoSuchUpload" && !hasCode(error, "not-found")) throw error;
   }
 }
 

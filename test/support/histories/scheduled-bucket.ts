@@ -3,9 +3,9 @@
  * scheduler picks it, so that any order of the requests of two writers comes up.
  */
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
-import { s3Error } from "../../../src/storage/contract/request-errors.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { S3Answer, S3Client, S3Request } from "../../../src/storage/s3/s3-client.ts";
+import { s3Error } from "../../../src/storage/s3/s3-errors.ts";
 import { S3Store } from "../../../src/storage/s3/s3-store.ts";
 
 interface Kept {
