@@ -6,24 +6,19 @@
  */
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { type RetentionConfig, resolveDatabaseConfig } from "../config/config.ts";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import { COMPACT_OPTIONS, PATIENCE_OPTIONS } from "../config/settings/options.ts";
-import {
-  COMPACTION_OPTIONS,
-  KEEP_OPTIONS,
-  STATE_OPTIONS,
-  STORE_OPTIONS,
-} from "../config/settings/settings.ts";
+import { KEEP_OPTIONS, STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { takeHostLockOrNull } from "../database/files/host-lock.ts";
 import { entriesByName } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/runtime-folder.ts";
 import { makeTempFolder } from "../local/temp-folder.ts";
-import type { RetentionPolicy, UpkeepPolicy } from "../replication/context/policies.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control/control.ts";
-import { type UpkeepResult, upkeepOnce } from "../replication/upkeep/maintenance.ts";
+import { type UpkeepConfig, type UpkeepResult, upkeepOnce } from "../replication/upkeep/maintenance.ts";
 import { listObjects } from "../storage/bucket/catalog.ts";
 import { type WalkedDatabase, walkDatabases } from "../storage/bucket/database-walk.ts";
 import { concernsOneDatabase } from "../storage/bucket/error-scope.ts";
@@ -39,7 +34,6 @@ import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
-import { compactionPolicy } from "./watch/watch-options.ts";
 
 const RULES = ["hourly", "daily", "weekly", "monthly"] as const;
 
@@ -130,7 +124,7 @@ async function compactOne(
   force: boolean,
 ): Promise<UpkeepResult> {
   const { env, version, signal } = invocation;
-  const policy = upkeepPolicy(invocation.sources, entries.get(name) ?? null);
+  const config = upkeepConfig(invocation.sources, entries.get(name) ?? null);
   const objects = await listObjects(store, name, signal);
   if (isDoubtful(objects)) await assertNotForeign(store, name, signal);
   if (objects.length === 0) {
@@ -145,7 +139,7 @@ async function compactOne(
     name,
     destination: store.url,
     force,
-    retention: policy.saidRetention,
+    retention: config.saidRetention,
   } as const;
   const folders = runtimeFolders(invocation);
   const asked = await askWatchByNameOrNull(store.url, name, request, invocation, folders);
@@ -155,7 +149,7 @@ async function compactOne(
   try {
     folder = makeFolder();
     const target = { store, name, spoolFolder: folder, writer: hex(env.randomBytes(16)), version, env };
-    return await upkeepOnce(target, policy, force, signal);
+    return await upkeepOnce(target, config, force, signal);
   } catch (error) {
     throw await foreignErrorOr(error, store, name, signal);
   } finally {
@@ -170,12 +164,12 @@ function makeFolder(): string {
 }
 
 /** What holds for one database, and what of its retention somebody said. */
-function upkeepPolicy(
+function upkeepConfig(
   sources: Sources,
   entry: DatabaseEntry | null,
-): UpkeepPolicy & { readonly saidRetention: Partial<RetentionPolicy> } {
+): UpkeepConfig & { readonly saidRetention: Partial<RetentionConfig> } {
   const resolved = resolveOptions(sources, KEEP_OPTIONS, entry);
-  const compaction = compactionPolicy(valuesOf(resolveOptions(sources, COMPACTION_OPTIONS, entry)));
+  const { compaction } = resolveDatabaseConfig(sources, entry);
   const retention = valuesOf(resolved);
   const said = RULES.filter((rule) => resolved[rule].origin.kind !== "default");
   const saidRetention = Object.fromEntries(said.map((rule) => [rule, retention[rule]]));

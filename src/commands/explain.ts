@@ -2,6 +2,7 @@
  * `walrust explain`: what a watch with this configuration would do, and what it would cost, before it is
  * started. It ends with the code the watch would fail with, after it has told everything.
  */
+import { resolveConfig } from "../config/config.ts";
 import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
 import { nothingNamed } from "../discovery/discovery.ts";
 import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
@@ -17,11 +18,9 @@ import { type ExplainedStorage, explainStorage } from "./explain/explain-storage
 import { explainText } from "./explain/explain-text.ts";
 import type { Explanation } from "./explain/explanation.ts";
 import { localPlaces } from "./shared/local-places.ts";
-import { openDestination, retryPolicy, storeSettings } from "./shared/open-destination.ts";
+import { openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
-import { observabilityOptions } from "./watch/watch-observer.ts";
-import { watchOptions } from "./watch/watch-options.ts";
 
 /** How long a store that does not answer is waited for. */
 const STALL_MS = 5_000;
@@ -61,17 +60,15 @@ export const explainVerb: Verb = {
 async function explain(invocation: Invocation): Promise<Explanation> {
   const { sources, env, words } = invocation;
   const settings = shownSettings(sources);
-  retryPolicy(sources);
-  watchOptions(sources);
-  observabilityOptions(sources);
-  const store = storeSettings(sources).bucket.value === undefined ? null : openStoreOnce(invocation);
+  const config = resolveConfig(sources);
+  const store = config.s3.bucket === undefined ? null : openStoreOnce(invocation);
   try {
     const places = localPlaces(invocation);
     const destination = store?.url ?? "";
     const options = { paths: words.positionals, file: sources.file, destination, places };
     const finder = new DatabaseFinder(options, env);
     const result = await finder.find();
-    const databases = result.databases.map((found) => explainDatabase(sources, found));
+    const databases = result.databases.map((found) => explainDatabase(sources, config, found));
     const storage = store === null ? null : await explainStorage(store, env);
     const rate = settingsOf(invocation, EXPLAIN_OPTIONS);
     return {

@@ -49,10 +49,10 @@ export const pragmaVerb: Verb = {
 
 async function run(invocation: Invocation): Promise<number> {
   const { output, comments } = settingsOf(invocation, PRAGMA_OPTIONS);
-  const { minCheckpointPages } = settingsOf(invocation, {
-    minCheckpointPages: SYNC_OPTIONS.minCheckpointPages,
+  const { minCheckpointPageCount } = settingsOf(invocation, {
+    minCheckpointPageCount: SYNC_OPTIONS.minCheckpointPageCount,
   });
-  const pragmas = recommendedPragmas(minCheckpointPages);
+  const pragmas = recommendedPragmas(minCheckpointPageCount);
   const sql = pragmaSql(pragmas, comments);
   const path = output === undefined || STDOUT_NAMES.has(output) ? null : output;
   if (path !== null) writeOutput(path, sql, invocation.env);

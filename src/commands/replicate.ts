@@ -1,7 +1,6 @@
 /**
  * `walrust replicate`: a local read replica that follows a database in a bucket.
  */
-
 import { resolveOptions } from "../config/resolve.ts";
 import { REPLICATE_OPTIONS } from "../config/settings/options.ts";
 import { STORE_OPTIONS } from "../config/settings/settings.ts";
@@ -53,7 +52,7 @@ export const replicateVerb: Verb = {
 
 async function run(invocation: Invocation): Promise<number> {
   const { words, env, signal, isJson } = invocation;
-  const { local, interval, once } = settingsOf(invocation, REPLICATE_OPTIONS);
+  const { local, intervalMs, once } = settingsOf(invocation, REPLICATE_OPTIONS);
   if (local === undefined) {
     throw new WalrustError("usage", "No replica file is given", { hint: "Give one with --local PATH" });
   }
@@ -70,7 +69,7 @@ async function run(invocation: Invocation): Promise<number> {
     else logEvent(event, local, env.log);
   };
   try {
-    const request = { name, source: url, localPath: local, intervalMs: interval, isOnce: once };
+    const request = { name, source: url, localPath: local, intervalMs, isOnce: once };
     await replicate(request, { store, env, signal, emit, checker: integrityChecker() });
     return 0;
   } finally {

@@ -1,6 +1,7 @@
 /**
  * `walrust watch`: replicates databases until it is stopped.
  */
+import { resolveConfig } from "../config/config.ts";
 import { WATCH_GROUPS } from "../config/settings/options.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import type { Log } from "../env.ts";
@@ -21,7 +22,6 @@ import { printEvent } from "./shared/output.ts";
 import type { Invocation, Verb } from "./shared/verb.ts";
 import { OpenFilesWatch } from "./watch/open-files.ts";
 import { startObserver } from "./watch/watch-observer.ts";
-import { watchOptions } from "./watch/watch-options.ts";
 import { UploadSummary } from "./watch/watch-summary.ts";
 import { WatchTargets } from "./watch/watch-targets.ts";
 
@@ -53,9 +53,9 @@ export const watchVerb: Verb = {
 
 async function run(invocation: Invocation): Promise<number> {
   const { sources, words, env, signal } = invocation;
-  const options = watchOptions(sources);
+  const config = resolveConfig(sources);
   const places = localPlaces(invocation);
-  const putLimit = new PutLimiter(new AdaptiveLimit(options.uploaderConcurrency), env);
+  const putLimit = new PutLimiter(new AdaptiveLimit(config.cache.uploaderConcurrency), env);
   const forgotten = sweepStateHome(stateHomeOf(places.choice), env.nowMs());
   if (forgotten.length > 0) env.log.info(`removed the state of ${forgotten.length} databases that are gone`);
   let emit = (_event: WatchEvent): void => {};
@@ -64,9 +64,9 @@ async function run(invocation: Invocation): Promise<number> {
     const search = { paths: words.positionals, file: sources.file, destination: store.url, places };
     const discovery = new Discovery(search, env);
     const first = await discovery.first();
-    const watched = new WatchTargets(sources);
+    const watched = new WatchTargets(sources, config);
     const { targets, unwatchable } = watched.of(first);
-    const openFiles = new OpenFilesWatch(options.uploaderConcurrency, env);
+    const openFiles = new OpenFilesWatch(config.cache.uploaderConcurrency, env);
     openFiles.check(targets.length);
     const reporter = new Reporter(invocation);
     for (const { given, error } of first.missing) {
@@ -77,7 +77,7 @@ async function run(invocation: Invocation): Promise<number> {
     const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
     const by = sources.file === null ? "" : `, as ${sources.file.shownPath} says`;
     env.log.info(`replicating ${what} to ${store.url}${by}`);
-    const observer = await startObserver(invocation);
+    const observer = await startObserver(config, invocation);
     for (const { name, isMissing, error } of unwatchable) {
       const { code, message } = error;
       if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
@@ -91,7 +91,7 @@ async function run(invocation: Invocation): Promise<number> {
     const input = {
       store,
       puts: putLimit,
-      options,
+      config,
       env,
       version: invocation.version,
       emit,

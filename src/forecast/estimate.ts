@@ -1,9 +1,8 @@
 /**
  * PURE: adds up the forecasts of all databases of a process, and prices them at each provider.
  */
-import type { DatabaseOptions } from "../replication/context/database-options.ts";
 import type { CompressionSample } from "./compressibility.ts";
-import { type Forecast, forecastMonth } from "./forecast.ts";
+import { type Forecast, type ForecastConfig, forecastMonth } from "./forecast.ts";
 import {
   type MonthlyCost,
   monthlyCost,
@@ -22,7 +21,7 @@ export interface EstimatedDatabase {
   readonly bytes: number;
   /** Null when the file cannot be read: the estimate then assumes pages that do not compress. */
   readonly sample: CompressionSample | null;
-  readonly options: DatabaseOptions;
+  readonly config: ForecastConfig;
 }
 
 /** One month of all databases. */
@@ -60,11 +59,11 @@ export function estimateMonth(databases: readonly EstimatedDatabase[], rate: Com
 }
 
 /** Forecasts a month of one database. */
-export function forecastOf({ bytes, sample, options }: EstimatedDatabase, rate: CommitRate): Forecast {
+export function forecastOf({ bytes, sample, config }: EstimatedDatabase, rate: CommitRate): Forecast {
   const shape = {
     databaseBytes: bytes,
     pageSizeBytes: sample?.pageSizeBytes ?? DEFAULT_PAGE_SIZE_BYTES,
     compressionRatio: sample?.ratio ?? 1,
   };
-  return forecastMonth(shape, options, rate);
+  return forecastMonth(shape, config, rate);
 }

@@ -11,9 +11,9 @@
  * retention, or without snapshots for it to keep, the stored bytes grow: the forecast then gives them at the
  * end of the first month, and the growth of each further month.
  */
-
+import type { Config } from "../config/config.ts";
+import { sentRetentionMs } from "../local/spool-cache.ts";
 import { WHOLE_SIZE_MAX } from "../recovery/verify/verify-object.ts";
-import type { DatabaseOptions } from "../replication/context/database-options.ts";
 import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention.ts";
 import { MANIFEST_SNAPSHOTS_MAX } from "../storage/bucket/manifest.ts";
 import { KEYS_PER_REQUEST_MAX } from "../storage/s3/s3-delete.ts";
@@ -81,9 +81,12 @@ export interface Forecast {
   readonly stored: StoredForecast;
 }
 
+/** The settings that a forecast reads. */
+export type ForecastConfig = Pick<Config, "sync" | "compaction" | "retention" | "cache">;
+
 /** The common basis of all causes. */
 interface Model extends SteadyStock {
-  readonly options: DatabaseOptions;
+  readonly config: ForecastConfig;
   /** Each kind of object: levels 0 to 3, then snapshots. */
   readonly stocks: readonly Stock[];
   /** Requests and bytes of one listing of all levels. */
@@ -93,8 +96,8 @@ interface Model extends SteadyStock {
 }
 
 /** Forecasts a month of one database under these options, if it is written to at this rate. */
-export function forecastMonth(database: DatabaseShape, options: DatabaseOptions, rate: CommitRate): Forecast {
-  const model = modelOf(database, options, rate);
+export function forecastMonth(database: DatabaseShape, config: ForecastConfig, rate: CommitRate): Forecast {
+  const model = modelOf(database, config, rate);
   const month = (perSecond: Traffic): Traffic => scaled(perSecond, MONTH_SECONDS);
   const causes: Record<ForecastCause, Traffic> = {
     increments: month(putTraffic(model.pace.capturesPerSecond, model.levels[0]!.objectBytes)),
@@ -109,14 +112,14 @@ export function forecastMonth(database: DatabaseShape, options: DatabaseOptions,
   return { requests, uploadedBytes, downloadedBytes, causes, stored: storedForecast(model) };
 }
 
-function modelOf(database: DatabaseShape, options: DatabaseOptions, rate: CommitRate): Model {
-  const steady = steadyStock(database, options, rate);
+function modelOf(database: DatabaseShape, config: ForecastConfig, rate: CommitRate): Model {
+  const steady = steadyStock(database, config, rate);
   const stocks = [...steady.levels, steady.snapshots];
   const listPages = stocks.reduce((sum, { count }) => sum + pagesOf(count), 0);
   const listedBytes = stocks.reduce((sum, { count }) => sum + count, 0) * LISTED_OBJECT_BYTES;
   const named = Math.min(steady.snapshots.count, MANIFEST_SNAPSHOTS_MAX);
   const manifestBytes = MANIFEST_FIXED_BYTES + named * MANIFEST_SNAPSHOT_BYTES;
-  return { ...steady, options, stocks, listPages, listedBytes, manifestBytes };
+  return { ...steady, config, stocks, listPages, listedBytes, manifestBytes };
 }
 
 function storedForecast({ levels, snapshots, stocks, reachMs }: Model): StoredForecast {
@@ -145,12 +148,12 @@ function bytesOf({ count, objectBytes }: Stock): number {
 /**
  * Each look lists the new objects of the level below. A merge reads its sources, is put, and is read back.
  */
-function mergeTraffic({ options, pace, levels }: Model, level: number): Traffic {
+function mergeTraffic({ config, pace, levels }: Model, level: number): Traffic {
   const { looksPerSecond, passesPerSecond, mergesPerSecond, sourcesPerPass } = pace.merges[level]!;
   const { objectBytes } = levels[level]!;
   const sources = passesPerSecond * sourcesPerPass;
   // Increments are read from the spool while it retains them; merged objects never are.
-  const cacheMs = options.maintenance?.cacheRetentionMs ?? 0;
+  const cacheMs = sentRetentionMs(config.cache);
   const isLocal = level === 1 && cacheMs * passesPerSecond >= 1000;
   const fetched = isLocal ? 0 : sources;
   const listed = looksPerSecond === 0 ? 0 : sources / looksPerSecond;

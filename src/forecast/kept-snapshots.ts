@@ -7,7 +7,7 @@
  * snapshot is often the newest of an hour, a day, a week and a month at once: 24 + 7 + 12 + 12 keep about 50
  * snapshots, not 55. The calendar moves the number from day to day, so it is a mean over two years.
  */
-import type { RetentionPolicy } from "../replication/context/policies.ts";
+import type { RetentionConfig } from "../config/config.ts";
 import { PROVEN_SNAPSHOTS, RETENTION_PERIODS } from "../replication/upkeep/retention.ts";
 
 /** Snapshots this far apart have each month to themselves. */
@@ -32,7 +32,7 @@ export interface KeptSnapshots {
 }
 
 /** The snapshots that a policy keeps if one is taken every `periodMs`. */
-export function keptSnapshots(policy: RetentionPolicy, periodMs: number): KeptSnapshots {
+export function keptSnapshots(policy: RetentionConfig, periodMs: number): KeptSnapshots {
   const counts = RETENTION_PERIODS.map(([kind]) => policy[kind]);
   if (periodMs >= LONELY_MS) {
     const count = Math.max(PROVEN_SNAPSHOTS, ...counts);
@@ -55,7 +55,7 @@ export function keptSnapshots(policy: RetentionPolicy, periodMs: number): KeptSn
 
 /** The snapshots that are kept right after one was taken at `nowMs`. */
 function keptAt(
-  policy: RetentionPolicy,
+  policy: RetentionConfig,
   periodMs: number,
   nowMs: number,
 ): Pick<KeptSnapshots, "count" | "reachMs"> {

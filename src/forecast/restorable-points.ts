@@ -9,15 +9,8 @@
  *
  * A point exists where something was committed: "every hour" means each hour in which something changed.
  */
-
-import type { DatabaseOptions } from "../replication/context/database-options.ts";
-import type {
-  CompactionPolicy,
-  MaintenanceOptions,
-  RetentionPolicy,
-  SnapshotPolicy,
-} from "../replication/context/policies.ts";
-import { HIGHEST_LEVEL } from "../replication/upkeep/compaction-plan.ts";
+import type { CompactionConfig, DatabaseConfig, RetentionConfig, SyncConfig } from "../config/config.ts";
+import { HIGHEST_LEVEL, isLevelMade } from "../replication/upkeep/compaction-plan.ts";
 import { keptSnapshots } from "./kept-snapshots.ts";
 
 const SECOND_MS = 1000;
@@ -58,31 +51,21 @@ interface Horizon {
 }
 
 /** The points in time that stay restorable under these options. */
-export function restorablePoints(options: DatabaseOptions): RestorablePoints {
-  const { maintenance } = options;
-  const horizon = horizonOf(maintenance);
-  const spans = [
-    ...historySpans(options, maintenance?.compaction ?? null, horizon),
-    ...snapshotSpans(maintenance, horizon),
-  ];
-  return { spans, sentences: [...spans.map(({ what }) => what), ...closing(maintenance, horizon)] };
+export function restorablePoints(config: DatabaseConfig): RestorablePoints {
+  const horizon = horizonOf(config);
+  const spans = [...historySpans(config, horizon), ...snapshotSpans(config, horizon)];
+  return { spans, sentences: [...spans.map(({ what }) => what), ...closing(config, horizon)] };
 }
 
 // Captures and merges
 
-function historySpans(
-  options: DatabaseOptions,
-  compaction: CompactionPolicy | null,
-  horizon: Horizon,
-): RestorableSpan[] {
+function historySpans({ sync, compaction }: DatabaseConfig, horizon: Horizon): RestorableSpan[] {
   const spans: RestorableSpan[] = [];
   let reachedMs = 0;
-  let spacingMs = options.walSyncIntervalMs;
+  let spacingMs = sync.walSyncIntervalMs;
   for (let level = 0; level <= HIGHEST_LEVEL; level++) {
-    if (level > 0 && compaction !== null) spacingMs = spacingOf(compaction, level, spacingMs);
-    const untilMs = isMade(compaction, level + 1)
-      ? compaction!.lifetimesMs[level]!
-      : Number.POSITIVE_INFINITY;
+    if (level > 0 && compaction.enabled) spacingMs = spacingOf(compaction, level, spacingMs);
+    const untilMs = isMade(compaction, level + 1) ? compaction.lifetimesMs[level]! : Number.POSITIVE_INFINITY;
     const isLast = untilMs >= (horizon.ageMs ?? Number.POSITIVE_INFINITY);
     // A finer level outlives this one, which then adds no points.
     if (untilMs <= reachedMs) continue;
@@ -90,10 +73,10 @@ function historySpans(
     const bounds: Pick<RestorableSpan, "until" | "end"> = isLast
       ? { until: horizon.ageMs, end: horizon.end }
       : { until: untilMs, end: "age" };
-    const preserved = Math.max(1, compaction?.preserveRecent ?? 1);
+    const preserved = Math.max(1, compaction.enabled ? compaction.preserveRecent : 1);
     const what =
       level === 0
-        ? captureSentence(options, bounds, preserved)
+        ? captureSentence(sync, bounds, preserved)
         : `Then one point ${everyText(spacingMs)} ${boundsText(bounds)}.`;
     spans.push({ kind: level === 0 ? "captures" : "merges", spacingMs, ...bounds, what });
     if (isLast) break;
@@ -102,25 +85,24 @@ function historySpans(
 }
 
 /** Whether objects of this level are ever made. */
-function isMade(compaction: CompactionPolicy | null, level: number): boolean {
-  if (compaction === null || level > HIGHEST_LEVEL) return false;
-  return compaction.intervalsMs.slice(0, level).every((intervalMs) => Number.isFinite(intervalMs));
+function isMade(compaction: CompactionConfig, level: number): boolean {
+  if (!compaction.enabled || level > HIGHEST_LEVEL) return false;
+  return Array.from({ length: level }, (_, below) => isLevelMade(compaction, below + 1)).every(Boolean);
 }
 
 /** Most time between two points of a level: no less than on the level below, which it is merged from. */
-function spacingOf(compaction: CompactionPolicy, level: number, belowMs: number): number {
-  const { intervalsMs, maxIncrementalAgeMs } = compaction;
+function spacingOf(compaction: CompactionConfig, level: number, belowMs: number): number {
+  const { levelsMs, maxIncrementalAgeMs } = compaction;
   const isEarly = level === 1 && maxIncrementalAgeMs > 0;
   const earlyMs = isEarly ? maxIncrementalAgeMs : Number.POSITIVE_INFINITY;
-  return Math.max(belowMs, Math.min(intervalsMs[level - 1]!, earlyMs));
+  return Math.max(belowMs, Math.min(levelsMs[level - 1] ?? Number.POSITIVE_INFINITY, earlyMs));
 }
 
 function captureSentence(
-  options: DatabaseOptions,
+  { walSyncIntervalMs }: SyncConfig,
   bounds: Pick<RestorableSpan, "until" | "end">,
   preserved: number,
 ): string {
-  const { walSyncIntervalMs } = options;
   const often = walSyncIntervalMs > 0 ? ` (at most one ${everyText(walSyncIntervalMs)})` : "";
   const newest = preserved === 1 ? "the newest one" : `the ${preserved} newest`;
   const always = bounds.end === "age" ? `, and always ${newest}` : "";
@@ -136,34 +118,32 @@ function boundsText({ until, end }: Pick<RestorableSpan, "until" | "end">): stri
 // Snapshots
 
 /** The far end of the history. */
-function horizonOf(maintenance: MaintenanceOptions | undefined): Horizon {
+function horizonOf({ sync, retention }: DatabaseConfig): Horizon {
   const never: Horizon = { end: "never", ageMs: null };
-  if (maintenance === undefined || !isRetentionApplied(maintenance)) return never;
-  const { snapshots, retention } = maintenance;
-  if (!areSnapshotsTaken(snapshots)) return never;
-  const periodMs = periodOf(snapshots);
+  if (!isRetentionApplied(sync) || !areSnapshotsTaken(sync)) return never;
+  const periodMs = periodOf(sync);
   if (periodMs === null) return { end: "oldest-snapshot", ageMs: null };
-  const periods = isIrregular(snapshots) ? [periodMs, Math.min(periodMs, IRREGULAR_MS)] : [periodMs];
+  const periods = isIrregular(sync) ? [periodMs, Math.min(periodMs, IRREGULAR_MS)] : [periodMs];
   const ages = periods.map((each) => keptSnapshots(retention, each).reachMinMs);
   return { end: "oldest-snapshot", ageMs: Math.min(...ages) };
 }
 
-function isRetentionApplied({ retainAfterSnapshot, retentionIntervalMs }: MaintenanceOptions): boolean {
-  return retainAfterSnapshot || (retentionIntervalMs > 0 && Number.isFinite(retentionIntervalMs));
+function isRetentionApplied({ compactAfterSnapshot, compactIntervalMs }: SyncConfig): boolean {
+  return compactAfterSnapshot || (compactIntervalMs > 0 && Number.isFinite(compactIntervalMs));
 }
 
-function areSnapshotsTaken(policy: SnapshotPolicy): boolean {
-  return periodOf(policy) !== null || isIrregular(policy);
+function areSnapshotsTaken(sync: SyncConfig): boolean {
+  return periodOf(sync) !== null || isIrregular(sync);
 }
 
 /** Whether snapshots follow the writes, not only the clock. */
-function isIrregular({ maxChanges, onIdleMs }: SnapshotPolicy): boolean {
+function isIrregular({ maxChanges, onIdleMs }: SyncConfig): boolean {
   return isOn(maxChanges) || isOn(onIdleMs);
 }
 
 /** Most time between two snapshots of a database that always changes; null: no snapshot follows the clock. */
-function periodOf({ intervalMs, maxIntervalMs }: SnapshotPolicy): number | null {
-  const periods = [intervalMs, maxIntervalMs].filter(isOn);
+function periodOf({ snapshotIntervalMs, maxIntervalMs }: SyncConfig): number | null {
+  const periods = [snapshotIntervalMs, maxIntervalMs].filter(isOn);
   return periods.length === 0 ? null : Math.min(...periods);
 }
 
@@ -176,14 +156,13 @@ const TIERS = [
   ["daily", DAY_MS, "day"],
   ["weekly", 7 * DAY_MS, "week"],
   ["monthly", MONTH_MS, "month"],
-] as const satisfies readonly (readonly [keyof RetentionPolicy, number, string])[];
+] as const satisfies readonly (readonly [keyof RetentionConfig, number, string])[];
 
-function snapshotSpans(maintenance: MaintenanceOptions | undefined, horizon: Horizon): RestorableSpan[] {
-  if (maintenance === undefined || !areSnapshotsTaken(maintenance.snapshots)) return [];
-  const { snapshots, retention } = maintenance;
-  const periodMs = periodOf(snapshots);
+function snapshotSpans({ sync, retention }: DatabaseConfig, horizon: Horizon): RestorableSpan[] {
+  if (!areSnapshotsTaken(sync)) return [];
+  const periodMs = periodOf(sync);
   if (horizon.end === "never") {
-    const what = `Every snapshot (${snapshotText(snapshots)}) for ever.`;
+    const what = `Every snapshot (${snapshotText(sync)}) for ever.`;
     return [{ kind: "snapshots", until: null, end: "never", spacingMs: periodMs, what }];
   }
   return TIERS.filter(([tier]) => retention[tier] > 0).map(([tier, tierMs, word]) => {
@@ -195,9 +174,10 @@ function snapshotSpans(maintenance: MaintenanceOptions | undefined, horizon: Hor
   });
 }
 
-function snapshotText({ intervalMs, maxIntervalMs, maxChanges, onIdleMs }: SnapshotPolicy): string {
+function snapshotText(sync: SyncConfig): string {
+  const { snapshotIntervalMs, maxIntervalMs, maxChanges, onIdleMs } = sync;
   const triggers = [
-    isOn(intervalMs) ? everyText(intervalMs) : "",
+    isOn(snapshotIntervalMs) ? everyText(snapshotIntervalMs) : "",
     isOn(maxIntervalMs) ? `${durationText(maxIntervalMs)} after the first change` : "",
     isOn(maxChanges) ? `after ${maxChanges} changed pages` : "",
     isOn(onIdleMs) ? `after ${durationText(onIdleMs)} without a change` : "",
@@ -206,8 +186,8 @@ function snapshotText({ intervalMs, maxIntervalMs, maxChanges, onIdleMs }: Snaps
 }
 
 /** The closing sentence, about all spans. */
-function closing(maintenance: MaintenanceOptions | undefined, horizon: Horizon): string[] {
-  if (maintenance === undefined || !areSnapshotsTaken(maintenance.snapshots)) {
+function closing({ sync }: DatabaseConfig, horizon: Horizon): string[] {
+  if (!areSnapshotsTaken(sync)) {
     return [
       "Only the first snapshot is taken: nothing is ever deleted, and a restore replays the whole history.",
     ];

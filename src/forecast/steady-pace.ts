@@ -9,9 +9,7 @@
  * - A snapshot follows the first of its triggers, and none without a change (snapshot-schedule.ts). "On idle"
  *   triggers only if commits are further apart than its time: a steady rate has no nights.
  */
-
-import type { DatabaseOptions } from "../replication/context/database-options.ts";
-import type { CompactionPolicy, SnapshotPolicy } from "../replication/context/policies.ts";
+import type { CompactionConfig, DatabaseConfig, SyncConfig } from "../config/config.ts";
 import { HIGHEST_LEVEL, MERGE_OBJECTS_MAX } from "../replication/upkeep/compaction-plan.ts";
 import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { RECONCILE_INTERVAL_MAX_MS, RECONCILE_INTERVAL_MIN_MS } from "../replication/upkeep/reconcile.ts";
@@ -66,13 +64,12 @@ const NO_MERGES: MergePace = {
  * The rates of all steps under these options.
  * @param bytesPerCapture size of an increment, for the trigger by size
  */
-export function steadyPace(options: DatabaseOptions, rate: CommitRate, bytesPerCapture: number): SteadyPace {
-  const { maintenance } = options;
-  const captures = capturesPerSecond(options, rate);
-  const snapshots = maintenance === undefined ? 0 : snapshotsPerSecond(maintenance.snapshots, rate, captures);
-  const compaction = maintenance?.compaction ?? null;
+export function steadyPace(config: DatabaseConfig, rate: CommitRate, bytesPerCapture: number): SteadyPace {
+  const { sync, compaction } = config;
+  const captures = capturesPerSecond(sync, rate);
+  const snapshots = snapshotsPerSecond(sync, rate, captures);
   const merges = mergePaces(compaction, captures, bytesPerCapture);
-  const afterSnapshot = maintenance?.retainAfterSnapshot === true ? snapshots : 0;
+  const afterSnapshot = sync.compactAfterSnapshot ? snapshots : 0;
   const madeLevels = merges.filter(({ mergesPerSecond }) => mergesPerSecond > 0).length;
   return {
     capturesPerSecond: captures,
@@ -81,31 +78,27 @@ export function steadyPace(options: DatabaseOptions, rate: CommitRate, bytesPerC
     // One look some minutes after a merge, and one when the lifetime of each merged level ends.
     expiryLooksPerSecond:
       madeLevels === 0 ? 0 : Math.min(1000 / EXPIRY_INTERVAL_MS, captures * (1 + madeLevels)),
-    retentionsPerSecond: Math.max(afterSnapshot, optionalPerSecond(maintenance?.retentionIntervalMs)),
-    validationsPerSecond: optionalPerSecond(options.validationIntervalMs),
+    retentionsPerSecond: Math.max(afterSnapshot, optionalPerSecond(sync.compactIntervalMs)),
+    validationsPerSecond: optionalPerSecond(sync.validationIntervalMs),
     reconcilesPerSecond: RECONCILES_PER_SECOND,
   };
 }
 
 /** Captures per second, of commits at equal distances. */
-export function capturesPerSecond(options: DatabaseOptions, rate: CommitRate): number {
-  const most = Math.min(LOOKS_PER_SECOND, perSecond(options.walSyncIntervalMs));
+export function capturesPerSecond(sync: SyncConfig, rate: CommitRate): number {
+  const most = Math.min(LOOKS_PER_SECOND, perSecond(sync.walSyncIntervalMs));
   return Math.min(rate.commitsPerSecond, most);
 }
 
-function mergePaces(
-  compaction: CompactionPolicy | null,
-  captures: number,
-  bytesPerCapture: number,
-): MergePace[] {
+function mergePaces(compaction: CompactionConfig, captures: number, bytesPerCapture: number): MergePace[] {
   const paces: MergePace[] = [NO_MERGES];
   let below = captures;
   for (let level = 1; level <= HIGHEST_LEVEL; level++) {
-    const urgent =
-      level === 1 && compaction !== null ? urgentPerSecond(compaction, captures, bytesPerCapture) : 0;
-    const intervalMs = compaction?.intervalsMs[level - 1] ?? Number.POSITIVE_INFINITY;
+    const urgent = level === 1 ? urgentPerSecond(compaction, captures, bytesPerCapture) : 0;
+    const intervalMs = compaction.levelsMs[level - 1] ?? Number.POSITIVE_INFINITY;
     // A level with an infinite interval is never made.
-    const due = Number.isFinite(intervalMs) ? Math.max(perSecond(intervalMs), urgent) : 0;
+    const isMade = compaction.enabled && Number.isFinite(intervalMs);
+    const due = isMade ? Math.max(perSecond(intervalMs), urgent) : 0;
     const looksPerSecond = Math.min(due, captures);
     const passesPerSecond = Math.min(looksPerSecond, below);
     const sourcesPerPass = passesPerSecond === 0 ? 0 : below / passesPerSecond;
@@ -117,20 +110,20 @@ function mergePaces(
 }
 
 /** How often waiting objects of level 0 start a compaction before its interval ends. */
-function urgentPerSecond(compaction: CompactionPolicy, captures: number, bytesPerCapture: number): number {
+function urgentPerSecond(compaction: CompactionConfig, captures: number, bytesPerCapture: number): number {
   const { threshold, sizeBytes, maxIncrementalAgeMs } = compaction;
   const byCount = threshold > 0 ? captures / threshold : 0;
   const bySize = sizeBytes > 0 ? (captures * bytesPerCapture) / sizeBytes : 0;
   return Math.max(byCount, bySize, optionalPerSecond(maxIncrementalAgeMs));
 }
 
-function snapshotsPerSecond(policy: SnapshotPolicy, rate: CommitRate, captures: number): number {
+function snapshotsPerSecond(sync: SyncConfig, rate: CommitRate, captures: number): number {
   if (captures === 0) return 0;
-  const { intervalMs, maxChanges, maxIntervalMs, onIdleMs } = policy;
+  const { snapshotIntervalMs, maxChanges, maxIntervalMs, onIdleMs } = sync;
   const gapMs = 1000 / captures;
   const framesPerSecond = rate.commitsPerSecond * rate.pagesPerCommit;
   const due = Math.max(
-    optionalPerSecond(intervalMs),
+    optionalPerSecond(snapshotIntervalMs),
     maxChanges > 0 ? framesPerSecond / maxChanges : 0,
     // The interval begins with the first change after the last snapshot.
     maxIntervalMs > 0 ? perSecond(gapMs + maxIntervalMs) : 0,
@@ -140,8 +133,8 @@ function snapshotsPerSecond(policy: SnapshotPolicy, rate: CommitRate, captures: 
 }
 
 /** The rate of an interval; 0 or undefined: never. */
-function optionalPerSecond(intervalMs: number | undefined): number {
-  return intervalMs === undefined || intervalMs <= 0 ? 0 : perSecond(intervalMs);
+function optionalPerSecond(intervalMs: number): number {
+  return intervalMs <= 0 ? 0 : perSecond(intervalMs);
 }
 
 /** The rate of an interval, at most once a look. An infinite interval never ends. */

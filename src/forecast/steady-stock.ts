@@ -9,13 +9,11 @@
  *   only the first snapshot is ever taken, retention deletes nothing.
  * - Objects that grow without end are counted after one month, with the growth of each further month.
  */
-
+import type { DatabaseConfig } from "../config/config.ts";
 import { LTX_PAGE_HEADER_SIZE } from "../format/ltx.ts";
 import { lz4CompressBound } from "../format/lz4.ts";
 import { PAGE_SIZE_MAX, PAGE_SIZE_MIN } from "../format/types.ts";
 import { LTX_SIZE_MIN } from "../recovery/object/object-size.ts";
-import type { DatabaseOptions } from "../replication/context/database-options.ts";
-import type { MaintenanceOptions } from "../replication/context/policies.ts";
 import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { keptSnapshots } from "./kept-snapshots.ts";
 import { type CommitRate, capturesPerSecond, type SteadyPace, steadyPace } from "./steady-pace.ts";
@@ -65,11 +63,7 @@ export interface SteadyStock {
 }
 
 /** The objects in the bucket in the long run. Figures out of range are clamped. */
-export function steadyStock(
-  database: DatabaseShape,
-  options: DatabaseOptions,
-  given: CommitRate,
-): SteadyStock {
+export function steadyStock(database: DatabaseShape, config: DatabaseConfig, given: CommitRate): SteadyStock {
   const pageSizeBytes = clamp(database.pageSizeBytes, PAGE_SIZE_MIN, PAGE_SIZE_MAX);
   const pageCount = Math.max(1, clamp(database.databaseBytes, 0, DATABASE_BYTES_MAX) / pageSizeBytes);
   const ratio = clamp(database.compressionRatio, 0, RATIO_MAX);
@@ -84,15 +78,14 @@ export function steadyStock(
     objectsPerSecond === 0
       ? 0
       : ltxBytes(changedPages(rate.pagesPerCommit, rate.commitsPerSecond / objectsPerSecond, pageCount));
-  const incrementBytes = objectBytes(capturesPerSecond(options, rate));
-  const pace = steadyPace(options, rate, incrementBytes);
+  const incrementBytes = objectBytes(capturesPerSecond(config.sync, rate));
+  const pace = steadyPace(config, rate, incrementBytes);
   const sizes = pace.merges.map(({ mergesPerSecond }, level) =>
     level === 0 ? incrementBytes : objectBytes(mergesPerSecond),
   );
-  const { maintenance } = options;
-  const reachMs = retentionReachMs(maintenance, pace);
-  const levels = sizes.map((bytes, level) => stockOfLevel(maintenance, pace, level, bytes, reachMs));
-  return { pace, levels, snapshots: stockOfSnapshots(maintenance, pace, ltxBytes(pageCount)), reachMs };
+  const reachMs = retentionReachMs(config, pace);
+  const levels = sizes.map((bytes, level) => stockOfLevel(config, pace, level, bytes, reachMs));
+  return { pace, levels, snapshots: stockOfSnapshots(config, pace, ltxBytes(pageCount)), reachMs };
 }
 
 /** Distinct pages that `commits` commits change, each `pagesPerCommit` of `pageCount` at random. */
@@ -102,27 +95,23 @@ function changedPages(pagesPerCommit: number, commits: number, pageCount: number
 }
 
 /** Age at which retention deletes, on average. Infinity: it does not run, or has only the first snapshot. */
-function retentionReachMs(maintenance: MaintenanceOptions | undefined, pace: SteadyPace): number {
+function retentionReachMs(config: DatabaseConfig, pace: SteadyPace): number {
   const { snapshotsPerSecond, retentionsPerSecond } = pace;
-  if (maintenance === undefined || retentionsPerSecond === 0 || snapshotsPerSecond === 0) {
+  if (retentionsPerSecond === 0 || snapshotsPerSecond === 0) {
     return Number.POSITIVE_INFINITY;
   }
-  const { reachMs } = keptSnapshots(maintenance.retention, 1000 / snapshotsPerSecond);
+  const { reachMs } = keptSnapshots(config.retention, 1000 / snapshotsPerSecond);
   return reachMs + 500 / retentionsPerSecond;
 }
 
-function stockOfSnapshots(
-  maintenance: MaintenanceOptions | undefined,
-  pace: SteadyPace,
-  objectBytes: number,
-): Stock {
+function stockOfSnapshots(config: DatabaseConfig, pace: SteadyPace, objectBytes: number): Stock {
   const { snapshotsPerSecond, retentionsPerSecond } = pace;
-  if (maintenance === undefined || retentionsPerSecond === 0 || snapshotsPerSecond === 0) {
+  if (retentionsPerSecond === 0 || snapshotsPerSecond === 0) {
     const growing = snapshotsPerSecond * MONTH_SECONDS;
     const growthBytesPerMonth = growing * objectBytes;
     return { count: 1 + growing, objectBytes, growthBytesPerMonth, expiredPerSecond: 0 };
   }
-  const { count } = keptSnapshots(maintenance.retention, 1000 / snapshotsPerSecond);
+  const { count } = keptSnapshots(config.retention, 1000 / snapshotsPerSecond);
   // Snapshots that were taken since retention last ran.
   const newer = Math.max(0, snapshotsPerSecond / retentionsPerSecond - 1) / 2;
   return {
@@ -134,7 +123,7 @@ function stockOfSnapshots(
 }
 
 function stockOfLevel(
-  maintenance: MaintenanceOptions | undefined,
+  config: DatabaseConfig,
   pace: SteadyPace,
   level: number,
   objectBytes: number,
@@ -143,9 +132,9 @@ function stockOfLevel(
   const madePerSecond = level === 0 ? pace.capturesPerSecond : pace.merges[level]!.mergesPerSecond;
   if (madePerSecond === 0) return { count: 0, objectBytes, growthBytesPerMonth: 0, expiredPerSecond: 0 };
   const above = pace.merges[level + 1];
-  const compaction = maintenance?.compaction ?? null;
+  const { compaction } = config;
   let lifeMs = Number.POSITIVE_INFINITY;
-  if (compaction !== null && above !== undefined && above.passesPerSecond > 0) {
+  if (compaction.enabled && above !== undefined && above.passesPerSecond > 0) {
     lifeMs = 500 / above.passesPerSecond + compaction.lifetimesMs[level]! + EXPIRY_DELAY_MS;
   }
   const endMs = Math.min(lifeMs, reachMs);
@@ -153,7 +142,7 @@ function stockOfLevel(
     const count = madePerSecond * MONTH_SECONDS;
     return { count, objectBytes, growthBytesPerMonth: count * objectBytes, expiredPerSecond: 0 };
   }
-  const preserved = level === 0 ? Math.max(1, compaction?.preserveRecent ?? 0) : 1;
+  const preserved = level === 0 && compaction.enabled ? Math.max(1, compaction.preserveRecent) : 1;
   const atLeast = Math.min(preserved, (madePerSecond * reachMs) / 1000);
   const count = Math.max((madePerSecond * endMs) / 1000, atLeast);
   const expiredPerSecond = lifeMs < reachMs ? madePerSecond : 0;

@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { CacheConfig } from "../config/config.ts";
 import type { Txid } from "../format/types.ts";
 import {
   isSnapshotFile,
@@ -14,6 +15,11 @@ import {
   type SpoolFile,
   spoolFileName,
 } from "./spool.ts";
+
+/** How long uploaded increments stay in the cache, in ms; 0: they are removed at once. */
+export function sentRetentionMs({ enabled, retentionMs }: CacheConfig): number {
+  return enabled ? retentionMs : 0;
+}
 
 /** Moves an uploaded increment into the cache, and removes an uploaded snapshot. */
 export function keepSent(folder: string, file: SpoolFile): void {

@@ -1,5 +1,5 @@
 /**
- * The forecast: held against the real uploader, snapshots and upkeep at work, and against options that make
+ * The forecast: held against the real uploader, snapshots and upkeep at work, and against settings that make
  * no sense.
  */
 import { describe, expect, test } from "bun:test";
@@ -7,37 +7,20 @@ import fc from "fast-check";
 import { FORECAST_CAUSES, type Forecast, forecastMonth } from "../../src/forecast/forecast.ts";
 import { MONTH_HOURS } from "../../src/forecast/steady-stock.ts";
 import { verifyDatabase } from "../../src/recovery/verify/verify-database.ts";
-import type { WatchOptions } from "../../src/replication/context/database-options.ts";
-import type { MaintenanceOptions } from "../../src/replication/context/policies.ts";
-import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/snapshot-schedule.ts";
+import { type ConfigChange, configWith, DEFAULT_CONFIG } from "../support/config.ts";
 import { SteadyHours } from "../support/histories/steady-hours.ts";
 import { recordingEnv } from "../support/recording-log.ts";
 
 const HOUR_MS = 3_600_000;
-const GFS = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };
-const UPKEEP: MaintenanceOptions = {
-  snapshots: DEFAULT_SNAPSHOTS,
-  compaction: DEFAULT_COMPACTION,
-  retention: GFS,
-  retentionIntervalMs: 0,
-  retainAfterSnapshot: true,
-  cacheRetentionMs: 24 * HOUR_MS,
-};
-const OPTIONS: WatchOptions = {
-  walSyncIntervalMs: 1000,
-  checkpointIntervalMs: 60_000,
-  minCheckpointPages: 1000,
-  walTruncateThresholdPages: 121_359,
-  shutdownTimeoutMs: 5000,
-  uploaderConcurrency: 4,
-};
+const RETAINED = configWith({ sync: { compactAfterSnapshot: true } });
 const GB = { databaseBytes: 1e9, pageSizeBytes: 4096, compressionRatio: 0.5 };
-const OFF = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: true };
+/** No snapshot but the first. */
+const OFF = { snapshotIntervalMs: 0 };
+const UNRETAINED = { compactAfterSnapshot: false };
+const UNCOMPACTED = { enabled: false };
 
-function forecastOf(maintenance: Partial<MaintenanceOptions>, commitsPerSecond = 1): Forecast {
-  const options = { ...OPTIONS, maintenance: { ...UPKEEP, ...maintenance } };
-  return forecastMonth(GB, options, { commitsPerSecond, pagesPerCommit: 4 });
+function forecastOf(change: ConfigChange, commitsPerSecond = 1): Forecast {
+  return forecastMonth(GB, configWith(change, RETAINED), { commitsPerSecond, pagesPerCommit: 4 });
 }
 
 /** Whether a figure is as foretold, within 15 percent and one more or less. */
@@ -46,8 +29,8 @@ function expectNear(what: string, foretold: number, found: number): void {
   expect({ what, foretold, found, isNear }).toEqual({ what, foretold, found, isNear: true });
 }
 
-/** Databases at work: name, seconds between commits, hours until it is steady, hours measured, options. */
-const AT_WORK: readonly (readonly [string, number, number, number, Partial<MaintenanceOptions>])[] = [
+/** Databases at work: name, seconds between commits, hours until it is steady, hours measured, settings. */
+const AT_WORK: readonly (readonly [string, number, number, number, ConfigChange])[] = [
   [
     "in the steady state of retention",
     15,
@@ -55,10 +38,9 @@ const AT_WORK: readonly (readonly [string, number, number, number, Partial<Maint
     4,
     {
       retention: { hourly: 4, daily: 0, weekly: 0, monthly: 0 },
-      snapshots: { ...OFF, intervalMs: HOUR_MS / 2 },
+      sync: { snapshotIntervalMs: HOUR_MS / 2 },
       compaction: {
-        ...DEFAULT_COMPACTION,
-        intervalsMs: [60_000, 300_000, 1_800_000],
+        levelsMs: [60_000, 300_000, 1_800_000],
         lifetimesMs: [1_200_000, 7_200_000, 21_600_000],
       },
     },
@@ -69,11 +51,10 @@ const AT_WORK: readonly (readonly [string, number, number, number, Partial<Maint
     72,
     48,
     {
-      cacheRetentionMs: 0,
-      retainAfterSnapshot: false,
-      retentionIntervalMs: 6 * HOUR_MS,
+      cache: { retentionMs: 0 },
+      sync: { ...UNRETAINED, compactIntervalMs: 6 * HOUR_MS },
       retention: { hourly: 12, daily: 0, weekly: 0, monthly: 0 },
-      compaction: { ...DEFAULT_COMPACTION, lifetimesMs: [HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS] },
+      compaction: { lifetimesMs: [HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS] },
     },
   ],
   [
@@ -83,10 +64,9 @@ const AT_WORK: readonly (readonly [string, number, number, number, Partial<Maint
     3,
     {
       retention: { hourly: 2, daily: 0, weekly: 0, monthly: 0 },
-      snapshots: { ...OFF, maxChanges: 400 },
+      sync: { ...OFF, maxChanges: 400 },
       compaction: {
-        ...DEFAULT_COMPACTION,
-        intervalsMs: [HOUR_MS, 600_000, Number.POSITIVE_INFINITY],
+        levelsMs: [HOUR_MS, 600_000, Number.POSITIVE_INFINITY],
         threshold: 12,
         lifetimesMs: [600_000, 7_200_000, 0],
       },
@@ -97,20 +77,19 @@ const AT_WORK: readonly (readonly [string, number, number, number, Partial<Maint
     20,
     5,
     3,
-    { compaction: null, retention: { hourly: 3, daily: 0, weekly: 0, monthly: 0 } },
+    { compaction: UNCOMPACTED, retention: { hourly: 3, daily: 0, weekly: 0, monthly: 0 } },
   ],
 ];
 
 describe("forecastMonth foretells a database", () => {
-  test.each(AT_WORK)("%s", async (_, secondsPerCommit, warmHours, hours, changed) => {
-    const maintenance = { ...UPKEEP, ...changed };
+  test.each(AT_WORK)("%s", async (_, secondsPerCommit, warmHours, hours, change) => {
+    const config = configWith(change, RETAINED);
     const pageCount = 200;
     const run = new SteadyHours({
       pageCount,
       secondsPerCommit,
       pagesPerCommit: 4,
-      options: OPTIONS,
-      maintenance,
+      config,
       seed: 1,
       tickMs: 5000,
     });
@@ -128,7 +107,7 @@ describe("forecastMonth foretells a database", () => {
     const found = run.takeRequests();
     const shape = { databaseBytes: pageCount * 512, pageSizeBytes: 512, compressionRatio: 1 };
     const rate = { commitsPerSecond: 1 / secondsPerCommit, pagesPerCommit: 4 };
-    const { requests, stored } = forecastMonth(shape, { ...OPTIONS, maintenance }, rate);
+    const { requests, stored } = forecastMonth(shape, config, rate);
     for (const kind of ["put", "list", "get", "delete"] as const) {
       expectNear(kind, (requests[kind] / MONTH_HOURS) * hours, found[kind]);
     }
@@ -143,16 +122,14 @@ describe("forecastMonth foretells a database", () => {
       pageCount: 100,
       secondsPerCommit: 1,
       pagesPerCommit: 4,
-      options: OPTIONS,
-      maintenance: UPKEEP,
+      config: RETAINED,
       seed: 2,
     });
     await run.pass(1);
     const found = run.takeRequests();
     const shape = { databaseBytes: 100 * 512, pageSizeBytes: 512, compressionRatio: 1 };
-    const options = { ...OPTIONS, maintenance: UPKEEP };
     // Ten commits a second are one capture a second.
-    const { requests, causes } = forecastMonth(shape, options, { commitsPerSecond: 10, pagesPerCommit: 4 });
+    const { requests, causes } = forecastMonth(shape, RETAINED, { commitsPerSecond: 10, pagesPerCommit: 4 });
     expectNear("put", requests.put / MONTH_HOURS, found.put);
     // Retention has one snapshot to judge yet, and listings are short: only in the long run are they equal.
     expectNear("get", (requests.get - causes.upkeep.get) / MONTH_HOURS, found.get);
@@ -167,8 +144,7 @@ describe("forecastMonth foretells a database", () => {
       pageCount: 100,
       secondsPerCommit: 60,
       pagesPerCommit: 4,
-      options: OPTIONS,
-      maintenance: { ...UPKEEP, retainAfterSnapshot: false },
+      config: DEFAULT_CONFIG,
       seed: 3,
       tickMs: 10_000,
     });
@@ -178,10 +154,10 @@ describe("forecastMonth foretells a database", () => {
     const found = run.takeRequests();
     const shape = { databaseBytes: 100 * 512, pageSizeBytes: 512, compressionRatio: 1 };
     const rate = { commitsPerSecond: 1 / 60, pagesPerCommit: 4 };
-    const options = { ...OPTIONS, maintenance: { ...UPKEEP, compaction: null, snapshots: OFF } };
-    const validationIntervalMs = 10 * HOUR_MS;
-    const without = forecastMonth(shape, options, rate);
-    const withIt = forecastMonth(shape, { ...options, validationIntervalMs }, rate);
+    const unverified = configWith({ compaction: UNCOMPACTED, sync: OFF }, RETAINED);
+    const verified = configWith({ sync: { validationIntervalMs: 10 * HOUR_MS } }, unverified);
+    const without = forecastMonth(shape, unverified, rate);
+    const withIt = forecastMonth(shape, verified, rate);
     const runs = MONTH_HOURS / 10;
     const gets = (withIt.requests.get - without.requests.get) / runs;
     const perObject = gets / withIt.stored.objectCount;
@@ -222,7 +198,7 @@ describe("forecastMonth", () => {
   });
 
   test("without retention all snapshots and level 3 grow, and nothing else", () => {
-    const { stored, causes } = forecastOf({ retainAfterSnapshot: false }, 1);
+    const { stored, causes } = forecastOf({ sync: UNRETAINED }, 1);
     const added = causes.snapshots.uploadedBytes + causes.level3.uploadedBytes;
     expect(stored.growthBytesPerMonth).toBeCloseTo(added, -3);
     expect(stored.steadyAfterMs).toBeNull();
@@ -230,21 +206,20 @@ describe("forecastMonth", () => {
   });
 
   test("retention without snapshots deletes nothing: level 3 grows", () => {
-    const { stored, causes } = forecastOf({ snapshots: OFF, retentionIntervalMs: HOUR_MS }, 1);
+    const { stored, causes } = forecastOf({ sync: { ...OFF, compactIntervalMs: HOUR_MS } }, 1);
     expect(stored.snapshotCount).toBe(1);
     expect(stored.growthBytesPerMonth).toBeCloseTo(causes.level3.uploadedBytes, -3);
   });
 
-  test("captures alone, without maintenance, grow", () => {
-    const month = forecastMonth(GB, OPTIONS, { commitsPerSecond: 5, pagesPerCommit: 4 });
+  test("captures alone, without upkeep, grow", () => {
+    const month = forecastOf({ compaction: UNCOMPACTED, sync: OFF }, 5);
     expect(month.requests.put).toBeCloseTo(MONTH_HOURS * 3600, 3);
     expect(month.stored.growthBytesPerMonth).toBeCloseTo(month.uploadedBytes, -3);
   });
 
   test("a merge never holds more pages than the database has", () => {
     const shape = { databaseBytes: 4096 * 50, pageSizeBytes: 4096, compressionRatio: 1 };
-    const options = { ...OPTIONS, maintenance: UPKEEP };
-    const { causes } = forecastMonth(shape, options, { commitsPerSecond: 100, pagesPerCommit: 40 });
+    const { causes } = forecastMonth(shape, RETAINED, { commitsPerSecond: 100, pagesPerCommit: 40 });
     const snapshotBytes = causes.snapshots.uploadedBytes / causes.snapshots.put;
     for (const cause of ["level1", "level2", "level3"] as const) {
       const objectBytes = causes[cause].uploadedBytes / causes[cause].put;
@@ -254,9 +229,9 @@ describe("forecastMonth", () => {
   });
 
   test("on idle counts where commits are further apart, and only there", () => {
-    const snapshots = { ...OFF, onIdleMs: 60_000 };
-    expect(forecastOf({ snapshots }, 1 / 50).causes.snapshots.put).toBe(0);
-    const { causes } = forecastOf({ snapshots }, 1 / 600);
+    const sync = { ...OFF, onIdleMs: 60_000 };
+    expect(forecastOf({ sync }, 1 / 50).causes.snapshots.put).toBe(0);
+    const { causes } = forecastOf({ sync }, 1 / 600);
     expect(causes.snapshots.uploadedBytes / MONTH_HOURS).toBeCloseTo(
       6 * forecastOf({}, 0).stored.totalBytes,
       -3,
@@ -271,33 +246,29 @@ describe("forecastMonth of anything at all", () => {
   );
   const count = fc.constantFrom(0, 1, 7, 128, 1_000_000_000);
   const tier = fc.constantFrom(0, 1, 24, 10_000);
-  const maintenance: fc.Arbitrary<MaintenanceOptions> = fc.record({
-    snapshots: fc.record({
-      intervalMs: interval,
+  const change: fc.Arbitrary<ConfigChange> = fc.record({
+    sync: fc.record({
+      walSyncIntervalMs: interval,
+      validationIntervalMs: interval,
+      snapshotIntervalMs: interval,
       maxChanges: count,
       maxIntervalMs: interval,
       onIdleMs: fc.constant(0),
       onStartup: fc.boolean(),
+      compactIntervalMs: interval,
+      compactAfterSnapshot: fc.boolean(),
     }),
-    compaction: fc.option(
-      fc.record({
-        intervalsMs: fc.tuple(interval, interval, interval),
-        threshold: count,
-        sizeBytes: count,
-        maxIncrementalAgeMs: interval,
-        preserveRecent: count,
-        lifetimesMs: fc.tuple(interval, interval, interval),
-      }),
-    ),
+    compaction: fc.record({
+      enabled: fc.boolean(),
+      levelsMs: fc.array(interval, { maxLength: 3 }),
+      threshold: count,
+      sizeBytes: count,
+      maxIncrementalAgeMs: interval,
+      preserveRecent: count,
+      lifetimesMs: fc.tuple(interval, interval, interval),
+    }),
     retention: fc.record({ hourly: tier, daily: tier, weekly: tier, monthly: tier }),
-    retentionIntervalMs: interval,
-    retainAfterSnapshot: fc.boolean(),
-    cacheRetentionMs: interval,
-  });
-  const options = fc.record({
-    walSyncIntervalMs: interval,
-    validationIntervalMs: interval,
-    maintenance,
+    cache: fc.record({ retentionMs: interval }),
   });
   const rate = fc.record({
     commitsPerSecond: fc.oneof(fc.constantFrom(0, 1e-9, 1e9), fc.double({ min: 0, max: 1000, noNaN: true })),
@@ -310,8 +281,8 @@ describe("forecastMonth of anything at all", () => {
   });
 
   test("is finite and not negative", () => {
-    const property = fc.property(shape, options, rate, (database, changed, given) => {
-      const month = forecastMonth(database, { ...OPTIONS, ...changed }, given);
+    const property = fc.property(shape, change, rate, (database, changed, given) => {
+      const month = forecastMonth(database, configWith(changed), given);
       for (const value of numbersOf(month)) expect(value >= 0 && Number.isFinite(value)).toBe(true);
     });
     fc.assert(property, { seed: 11, numRuns: 150 });
@@ -320,9 +291,9 @@ describe("forecastMonth of anything at all", () => {
   // An object of more than 80 GB has parts that grow by the megabyte, so that there can be fewer of them.
   test("never falls when there are more commits", () => {
     const small = shape.filter(({ databaseBytes }) => databaseBytes <= 1e9);
-    const property = fc.property(small, options, rate, (database, changed, given) => {
+    const property = fc.property(small, change, rate, (database, changed, given) => {
       const at = (commitsPerSecond: number): Forecast =>
-        forecastMonth(database, { ...OPTIONS, ...changed }, { ...given, commitsPerSecond });
+        forecastMonth(database, configWith(changed), { ...given, commitsPerSecond });
       const less = at(given.commitsPerSecond);
       const more = at(given.commitsPerSecond * 1.7);
       expect(more.uploadedBytes).toBeGreaterThanOrEqual(less.uploadedBytes * 0.9999);
@@ -332,9 +303,9 @@ describe("forecastMonth of anything at all", () => {
   });
 
   test("never falls when the database is larger", () => {
-    const property = fc.property(shape, options, rate, (database, changed, given) => {
+    const property = fc.property(shape, change, rate, (database, changed, given) => {
       const of = (databaseBytes: number): Forecast =>
-        forecastMonth({ ...database, databaseBytes }, { ...OPTIONS, ...changed }, given);
+        forecastMonth({ ...database, databaseBytes }, configWith(changed), given);
       const small = of(database.databaseBytes);
       const large = of(database.databaseBytes * 1.7);
       expect(large.uploadedBytes).toBeGreaterThanOrEqual(small.uploadedBytes * 0.9999);

@@ -1,7 +1,7 @@
 /** How many snapshots stay in the long run, against planPruning applied after each snapshot for two years. */
 import { describe, expect, test } from "bun:test";
+import type { RetentionConfig } from "../../src/config/config.ts";
 import { keptSnapshots } from "../../src/forecast/kept-snapshots.ts";
-import type { RetentionPolicy } from "../../src/replication/context/policies.ts";
 import { planPruning } from "../../src/replication/upkeep/retention.ts";
 import type { LtxObject } from "../../src/storage/bucket/catalog.ts";
 
@@ -42,7 +42,7 @@ describe("keptSnapshots is what planPruning leaves", () => {
 });
 
 /** Retention after each snapshot for two years and a half; what is left in the last of them, on average. */
-function pruneOverTwoYears(policy: RetentionPolicy, periodMs: number) {
+function pruneOverTwoYears(policy: RetentionConfig, periodMs: number) {
   const startMs = Date.UTC(2026, 0, 1, 0, 29);
   const dayMs = 24 * HOUR_MS;
   const times = new Map<string, number>();

@@ -2,8 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { forecastMonth } from "../../src/forecast/forecast.ts";
 import { type MonthlyUse, monthlyCost, PROVIDERS, type ProviderPrices } from "../../src/forecast/prices.ts";
-import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/snapshot-schedule.ts";
+import { configWith } from "../support/config.ts";
 
 function provider(id: ProviderPrices["id"]): ProviderPrices {
   return PROVIDERS.find((one) => one.id === id)!;
@@ -54,25 +53,10 @@ test("the lists name what the contract names", () => {
 });
 
 test("1 GB, a snapshot an hour, 24/7/12/12, not compressed: about $1.10 a month at Tigris", () => {
-  const maintenance = {
-    snapshots: DEFAULT_SNAPSHOTS,
-    compaction: DEFAULT_COMPACTION,
-    retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
-    retentionIntervalMs: 0,
-    retainAfterSnapshot: true,
-    cacheRetentionMs: 86_400_000,
-  };
-  const options = {
-    walSyncIntervalMs: 1000,
-    checkpointIntervalMs: 60_000,
-    minCheckpointPages: 1000,
-    walTruncateThresholdPages: 121_359,
-    shutdownTimeoutMs: 5000,
-    maintenance,
-  };
+  const config = configWith({ sync: { compactAfterSnapshot: true } });
   const database = { databaseBytes: 1e9, pageSizeBytes: 4096, compressionRatio: 1 };
   // Just enough to have a change every hour.
-  const month = forecastMonth(database, options, { commitsPerSecond: 1 / 3600, pagesPerCommit: 1 });
+  const month = forecastMonth(database, config, { commitsPerSecond: 1 / 3600, pagesPerCommit: 1 });
   const { storage } = monthlyCost(month, provider("tigris"));
   // 55 snapshots would be $1.10; some of them are one and the same.
   expect(month.stored.snapshotCount).toBeLessThanOrEqual(55);

@@ -6,34 +6,18 @@ import { describe, expect, test } from "bun:test";
 import { type RestorableSpan, restorablePoints } from "../../src/forecast/restorable-points.ts";
 import type { Txid } from "../../src/format/types.ts";
 import { planRestore } from "../../src/recovery/plan/restore-plan.ts";
-import type { WatchOptions } from "../../src/replication/context/database-options.ts";
-import type { MaintenanceOptions } from "../../src/replication/context/policies.ts";
-import { DEFAULT_COMPACTION } from "../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_SNAPSHOTS } from "../../src/replication/upkeep/snapshot-schedule.ts";
+import { type ConfigChange, configWith } from "../support/config.ts";
 import { SteadyHours } from "../support/histories/steady-hours.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const NEVER = Number.POSITIVE_INFINITY;
-const UPKEEP: MaintenanceOptions = {
-  snapshots: DEFAULT_SNAPSHOTS,
-  compaction: DEFAULT_COMPACTION,
-  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
-  retentionIntervalMs: 0,
-  retainAfterSnapshot: true,
-  cacheRetentionMs: DAY_MS,
-};
-const OPTIONS: WatchOptions = {
-  walSyncIntervalMs: 1000,
-  checkpointIntervalMs: 60_000,
-  minCheckpointPages: 1000,
-  walTruncateThresholdPages: 121_359,
-  shutdownTimeoutMs: 5000,
-  uploaderConcurrency: 4,
-};
+const RETAINED = configWith({ sync: { compactAfterSnapshot: true } });
+const UNRETAINED = { compactAfterSnapshot: false };
+const UNCOMPACTED = { enabled: false };
 
-function pointsOf(changed: Partial<MaintenanceOptions>) {
-  return restorablePoints({ ...OPTIONS, maintenance: { ...UPKEEP, ...changed } });
+function pointsOf(change: ConfigChange) {
+  return restorablePoints(configWith(change, RETAINED));
 }
 
 /** Spans without their words. */
@@ -41,8 +25,8 @@ function shapes(spans: readonly RestorableSpan[]): unknown[] {
   return spans.map(({ kind, until, end, spacingMs }) => [kind, until, end, spacingMs]);
 }
 
-function history(changed: Partial<MaintenanceOptions>): unknown[] {
-  return shapes(pointsOf(changed).spans.filter(({ kind }) => kind !== "snapshots"));
+function history(change: ConfigChange): unknown[] {
+  return shapes(pointsOf(change).spans.filter(({ kind }) => kind !== "snapshots"));
 }
 
 describe("restorablePoints", () => {
@@ -76,7 +60,7 @@ describe("restorablePoints", () => {
   });
 
   test("without retention nothing that was merged last ever goes", () => {
-    const { spans, sentences } = pointsOf({ retainAfterSnapshot: false });
+    const { spans, sentences } = pointsOf({ sync: UNRETAINED });
     expect(shapes(spans).slice(3)).toEqual([
       ["merges", null, "never", HOUR_MS],
       ["snapshots", null, "never", HOUR_MS],
@@ -89,29 +73,27 @@ describe("restorablePoints", () => {
   });
 
   test("without compaction every capture stays until retention", () => {
-    expect(history({ compaction: null })).toEqual([
+    expect(history({ compaction: UNCOMPACTED })).toEqual([
       ["captures", expect.any(Number), "oldest-snapshot", 1000],
     ]);
-    expect(history({ compaction: null, retainAfterSnapshot: false })).toEqual([
+    expect(history({ compaction: UNCOMPACTED, sync: UNRETAINED })).toEqual([
       ["captures", null, "never", 1000],
     ]);
   });
 
   test("a level that is not made leaves the one below it until retention", () => {
-    const compaction = { ...DEFAULT_COMPACTION, intervalsMs: [30_000, NEVER, HOUR_MS] } as const;
-    expect(history({ compaction, retainAfterSnapshot: false })).toEqual([
+    const compaction = { levelsMs: [30_000, NEVER, HOUR_MS] };
+    expect(history({ compaction, sync: UNRETAINED })).toEqual([
       ["captures", HOUR_MS, "age", 1000],
       ["merges", null, "never", 30_000],
     ]);
-    const none = { ...DEFAULT_COMPACTION, intervalsMs: [NEVER, 300_000, HOUR_MS], threshold: 5 } as const;
-    expect(history({ compaction: none, retainAfterSnapshot: false })).toEqual([
-      ["captures", null, "never", 1000],
-    ]);
+    const none = { levelsMs: [NEVER, 300_000, HOUR_MS], threshold: 5 };
+    expect(history({ compaction: none, sync: UNRETAINED })).toEqual([["captures", null, "never", 1000]]);
   });
 
   test("a level that lives no longer than a finer one adds nothing", () => {
-    const compaction = { ...DEFAULT_COMPACTION, lifetimesMs: [DAY_MS, HOUR_MS, 2 * DAY_MS] } as const;
-    expect(history({ compaction, retainAfterSnapshot: false })).toEqual([
+    const compaction = { lifetimesMs: [DAY_MS, HOUR_MS, 2 * DAY_MS] } as const;
+    expect(history({ compaction, sync: UNRETAINED })).toEqual([
       ["captures", DAY_MS, "age", 1000],
       ["merges", 2 * DAY_MS, "age", 300_000],
       ["merges", null, "never", HOUR_MS],
@@ -129,20 +111,18 @@ describe("restorablePoints", () => {
   });
 
   test("points are no closer than the captures or the level they are made of", () => {
-    const compaction = { ...DEFAULT_COMPACTION, intervalsMs: [30_000, 1000, 0] } as const;
-    const maintenance = { ...UPKEEP, compaction, retainAfterSnapshot: false };
-    const { spans } = restorablePoints({ ...OPTIONS, walSyncIntervalMs: 60_000, maintenance });
+    const compaction = { levelsMs: [30_000, 1000, 0] };
+    const { spans } = pointsOf({ compaction, sync: { walSyncIntervalMs: 60_000, ...UNRETAINED } });
     expect(spans.slice(0, 4).map(({ spacingMs }) => spacingMs)).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
   test("a compaction that starts early by age makes points closer", () => {
-    const compaction = { ...DEFAULT_COMPACTION, maxIncrementalAgeMs: 10_000 };
+    const compaction = { maxIncrementalAgeMs: 10_000 };
     expect(history({ compaction })[1]).toEqual(["merges", DAY_MS, "age", 10_000]);
   });
 
   test("snapshots by amount tell no age: the horizon is the oldest one that is kept", () => {
-    const snapshots = { ...DEFAULT_SNAPSHOTS, intervalMs: 0, maxChanges: 1000 };
-    const { spans } = pointsOf({ snapshots });
+    const { spans } = pointsOf({ sync: { snapshotIntervalMs: 0, maxChanges: 1000 } });
     expect(shapes(spans).slice(3, 5)).toEqual([
       ["merges", null, "oldest-snapshot", HOUR_MS],
       ["snapshots", DAY_MS, "age", null],
@@ -150,26 +130,26 @@ describe("restorablePoints", () => {
   });
 
   test("retention without snapshots ends nothing", () => {
-    const snapshots = { ...DEFAULT_SNAPSHOTS, intervalMs: 0 };
-    const { spans, sentences } = pointsOf({ snapshots, retentionIntervalMs: HOUR_MS });
+    const { spans, sentences } = pointsOf({ sync: { snapshotIntervalMs: 0, compactIntervalMs: HOUR_MS } });
     expect(shapes(spans).at(-1)).toEqual(["merges", null, "never", HOUR_MS]);
     expect(sentences.at(-1)).toStartWith("Only the first snapshot is taken");
   });
 
-  test("captures alone, without maintenance", () => {
-    expect(shapes(restorablePoints(OPTIONS).spans)).toEqual([["captures", null, "never", 1000]]);
+  test("captures alone, without upkeep", () => {
+    expect(shapes(pointsOf({ compaction: UNCOMPACTED, sync: { snapshotIntervalMs: 0 } }).spans)).toEqual([
+      ["captures", null, "never", 1000],
+    ]);
   });
 
-  test("always tells something, however odd the options", () => {
+  test("always tells something, however odd the settings", () => {
     for (const odd of [0, 1, 1234.5, NEVER]) {
-      const { spans, sentences } = restorablePoints({
-        ...OPTIONS,
-        walSyncIntervalMs: odd,
-        maintenance: {
-          ...UPKEEP,
-          compaction: { ...DEFAULT_COMPACTION, intervalsMs: [odd, odd, odd], lifetimesMs: [odd, odd, odd] },
-          snapshots: { ...DEFAULT_SNAPSHOTS, intervalMs: odd, maxIntervalMs: odd },
-          retentionIntervalMs: odd,
+      const { spans, sentences } = pointsOf({
+        compaction: { levelsMs: [odd, odd, odd], lifetimesMs: [odd, odd, odd] },
+        sync: {
+          walSyncIntervalMs: odd,
+          snapshotIntervalMs: odd,
+          maxIntervalMs: odd,
+          compactIntervalMs: odd,
         },
       });
       expect(spans.length).toBeGreaterThan(0);
@@ -179,8 +159,8 @@ describe("restorablePoints", () => {
   });
 });
 
-/** Policies whose bucket is looked at after some hours: name, seconds between commits, hours, maintenance. */
-const BUCKETS: readonly (readonly [string, number, number, Partial<MaintenanceOptions>])[] = [
+/** Policies whose bucket is looked at after some hours: name, seconds between commits, hours, settings. */
+const BUCKETS: readonly (readonly [string, number, number, ConfigChange])[] = [
   [
     "three levels, two of which retention cuts short",
     15,
@@ -188,8 +168,7 @@ const BUCKETS: readonly (readonly [string, number, number, Partial<MaintenanceOp
     {
       retention: { hourly: 9, daily: 0, weekly: 0, monthly: 0 },
       compaction: {
-        ...DEFAULT_COMPACTION,
-        intervalsMs: [60_000, 300_000, 1_800_000],
+        levelsMs: [60_000, 300_000, 1_800_000],
         lifetimesMs: [1_800_000, 2 * HOUR_MS, 5 * HOUR_MS],
       },
     },
@@ -199,26 +178,28 @@ const BUCKETS: readonly (readonly [string, number, number, Partial<MaintenanceOp
     20,
     9,
     {
-      retainAfterSnapshot: false,
+      sync: UNRETAINED,
       compaction: {
-        ...DEFAULT_COMPACTION,
-        intervalsMs: [60_000, 300_000, 1_800_000],
+        levelsMs: [60_000, 300_000, 1_800_000],
         lifetimesMs: [2 * HOUR_MS, HOUR_MS, 4 * HOUR_MS],
       },
     },
   ],
-  ["no compaction", 20, 8, { compaction: null, retention: { hourly: 4, daily: 0, weekly: 0, monthly: 0 } }],
+  [
+    "no compaction",
+    20,
+    8,
+    { compaction: UNCOMPACTED, retention: { hourly: 4, daily: 0, weekly: 0, monthly: 0 } },
+  ],
 ];
 
 describe("what restorablePoints promises is there", () => {
-  test.each(BUCKETS)("%s", async (_, secondsPerCommit, hours, changed) => {
-    const maintenance = { ...UPKEEP, ...changed };
-    const options = { ...OPTIONS, walSyncIntervalMs: secondsPerCommit * 1000 };
+  test.each(BUCKETS)("%s", async (_, secondsPerCommit, hours, change) => {
+    const paced = configWith({ sync: { walSyncIntervalMs: secondsPerCommit * 1000 } }, RETAINED);
+    const config = configWith(change, paced);
     const shared = { pageCount: 60, pagesPerCommit: 3, tickMs: 5000, seed: 5 };
-    const run = new SteadyHours({ ...shared, secondsPerCommit, options, maintenance });
-    const spans = restorablePoints({ ...options, maintenance }).spans.filter(
-      ({ kind }) => kind !== "snapshots",
-    );
+    const run = new SteadyHours({ ...shared, secondsPerCommit, config });
+    const spans = restorablePoints(config).spans.filter(({ kind }) => kind !== "snapshots");
     await run.pass(hours - 1);
     // Not in step with anything that is deleted by the hour.
     for (let i = 0; i < 3; i++) {

@@ -2,15 +2,13 @@
  * What `explain` finds out about each database: its file as it is now, and what is replicated of it how.
  */
 import { statSync } from "node:fs";
-import type { Resolved, Sources } from "../../config/resolve.ts";
-import type { OptionGroup } from "../../config/settings/option-spec.ts";
-import { COMPACTION_OPTIONS, RETENTION_OPTIONS, SYNC_OPTIONS } from "../../config/settings/settings.ts";
+import { type ReplicationConfig, resolveDatabaseConfig } from "../../config/config.ts";
+import { resolveOptions, type Sources } from "../../config/resolve.ts";
+import { SECTIONS } from "../../config/settings/options.ts";
 import { requirePinnable } from "../../database/pin/pinnable.ts";
 import type { FoundDatabase } from "../../discovery/finder.ts";
 import { WalrustError } from "../../errors.ts";
 import { type CompressionSample, sampleCompression } from "../../forecast/compressibility.ts";
-import type { DatabaseOptions } from "../../replication/context/database-options.ts";
-import { databaseOptions, databaseSettings } from "../watch/watch-options.ts";
 import { type ShownSetting, shownGroup } from "./explain-settings.ts";
 
 /** A database that would be watched. */
@@ -26,13 +24,17 @@ export interface ExplainedDatabase {
   readonly sample: CompressionSample | null;
   /** What keeps it from being watched, or null. */
   readonly problem: WalrustError | null;
-  readonly options: DatabaseOptions;
+  readonly config: ReplicationConfig;
   /** Settings that hold for it alone. */
   readonly overrides: readonly ShownSetting[];
 }
 
 /** Looks at a database; nothing of it is changed. @throws WalrustError code "usage" or "config" */
-export function explainDatabase(sources: Sources, found: FoundDatabase): ExplainedDatabase {
+export function explainDatabase(
+  sources: Sources,
+  config: ReplicationConfig,
+  found: FoundDatabase,
+): ExplainedDatabase {
   const { path, name, isDiscovered, entry } = found;
   const problem = problemOrNull(path);
   return {
@@ -44,20 +46,16 @@ export function explainDatabase(sources: Sources, found: FoundDatabase): Explain
     walBytes: sizeOf(`${path}-wal`),
     sample: sampleOrNull(path),
     problem,
-    options: databaseOptions(sources, entry),
+    config: { ...config, ...resolveDatabaseConfig(sources, entry) },
     overrides: entry === null ? [] : overridesOf(sources, found),
   };
 }
 
 function overridesOf(sources: Sources, { entry }: FoundDatabase): ShownSetting[] {
-  const settings = databaseSettings(sources, entry);
-  const groups: [string, OptionGroup, Resolved<OptionGroup>][] = [
-    ["sync", SYNC_OPTIONS, settings.sync],
-    ["compaction", COMPACTION_OPTIONS, settings.compaction],
-    ["retention", RETENTION_OPTIONS, settings.retention],
-  ];
-  return groups.flatMap(([section, options, resolved]) =>
-    shownGroup(section, options, resolved).filter(({ key }) => entry?.overrides.has(`${section}.${key}`)),
+  return SECTIONS.filter(({ isPerDatabase }) => isPerDatabase).flatMap(({ name, options }) =>
+    shownGroup(name, options, resolveOptions(sources, options, entry)).filter(({ key }) =>
+      entry?.overrides.has(`${name}.${key}`),
+    ),
   );
 }
 

@@ -52,7 +52,7 @@ export function explainJson(explanation: Explanation): unknown {
 }
 
 function databaseJson(database: ExplainedDatabase, { storage, rate }: Explanation): unknown {
-  const { path, name, isDiscovered, entryLine, bytes, walBytes, sample, problem, options } = database;
+  const { path, name, isDiscovered, entryLine, bytes, walBytes, sample, problem, config } = database;
   const { requests, stored, uploadedBytes } = forecastOf(database, rate);
   return {
     path,
@@ -70,7 +70,7 @@ function databaseJson(database: ExplainedDatabase, { storage, rate }: Explanatio
       origin,
       from,
     })),
-    restorable: restorablePoints(options).spans.map((span) => ({
+    restorable: restorablePoints(config).spans.map((span) => ({
       kind: span.kind,
       until_seconds: span.until === null ? null : span.until / 1000,
       spacing_seconds: span.spacingMs === null ? null : span.spacingMs / 1000,

@@ -1,7 +1,7 @@
 /**
  * Every setting as it is in the end, and who said so: what `explain` shows of the table.
  */
-
+import { resolveStore } from "../../config/config.ts";
 import {
   BY_DEFAULT,
   fileOrigin,
@@ -15,7 +15,6 @@ import type { OptionGroup, OptionSpec } from "../../config/settings/option-spec.
 import { valueText } from "../../config/settings/option-text.ts";
 import { keyName, SECTIONS } from "../../config/settings/options.ts";
 import { STORE_OPTIONS } from "../../config/settings/settings.ts";
-import { storeSettings } from "../shared/open-destination.ts";
 
 /** A setting as it is shown. */
 export interface ShownSetting {
@@ -35,7 +34,7 @@ export function shownSettings(sources: Sources): ShownSetting[] {
     if (section.name === "databases") return [];
     if (section.name === "webhooks") return shownWebhooks(sources, section.options);
     const isStore = section.options === STORE_OPTIONS;
-    const resolved = isStore ? storeSettings(sources) : resolveOptions(sources, section.options);
+    const resolved = isStore ? resolveStore(sources) : resolveOptions(sources, section.options);
     return shownGroup(section.name, section.options, resolved);
   });
 }

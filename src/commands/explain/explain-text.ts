@@ -1,13 +1,12 @@
 /**
  * What `explain` prints for people.
  */
+import type { DatabaseConfig } from "../../config/config.ts";
 import { durationText } from "../../config/settings/option-text.ts";
 import { DISCOVERY_INTERVAL_MS } from "../../discovery/repeated-discovery.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
 import { MONTH_HOURS } from "../../forecast/steady-stock.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
-import type { DatabaseOptions } from "../../replication/context/database-options.ts";
-import type { MaintenanceOptions } from "../../replication/context/policies.ts";
 import { formatBytes } from "../shared/output.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
 import type { ShownSetting } from "./explain-settings.ts";
@@ -63,57 +62,58 @@ function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] 
 
 /** Databases that are replicated alike. */
 interface Policy {
-  readonly options: DatabaseOptions;
+  readonly config: DatabaseConfig;
   readonly names: readonly string[];
 }
 
 function policies(databases: readonly ExplainedDatabase[]): Policy[] {
-  const byText = new Map<string, { options: DatabaseOptions; names: string[] }>();
-  for (const { name, options } of databases) {
-    const text = JSON.stringify(options);
+  const byText = new Map<string, { config: DatabaseConfig; names: string[] }>();
+  for (const { name, config } of databases) {
+    const text = JSON.stringify(config);
     const policy = byText.get(text);
-    if (policy === undefined) byText.set(text, { options, names: [name] });
+    if (policy === undefined) byText.set(text, { config, names: [name] });
     else policy.names.push(name);
   }
   return [...byText.values()];
 }
 
-function policyLines({ options, names }: Policy, _: number, all: readonly Policy[]): string[] {
+function policyLines({ config, names }: Policy, _: number, all: readonly Policy[]): string[] {
   const shown =
     names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
   const whose = all.length === 1 ? "" : ` of ${shown}`;
-  const { maintenance, walSyncIntervalMs, checkpointIntervalMs, minCheckpointPages, validationIntervalMs } =
-    options;
+  const { walSyncIntervalMs, checkpointIntervalMs, minCheckpointPageCount, validationIntervalMs } =
+    config.sync;
+  const longest = durationText(checkpointIntervalMs);
   return [
     `Schedule${whose}`,
     `  uploads: at most one every ${durationText(walSyncIntervalMs)} a database, the first at once`,
-    `  checkpoints: at ${minCheckpointPages} pages of WAL, and every ${durationText(checkpointIntervalMs)}`,
-    ...(maintenance === undefined ? [] : maintenanceLines(maintenance)),
+    `  checkpoints: at ${minCheckpointPageCount} pages of WAL, and every ${longest}`,
+    ...upkeepLines(config),
     validationIntervalMs
       ? `  verification of what is stored: every ${durationText(validationIntervalMs)}`
       : "  verification of what is stored: never by itself",
     "",
     `What can be restored${whose}`,
-    ...restorablePoints(options).sentences.map((sentence) => `  ${sentence}`),
+    ...restorablePoints(config).sentences.map((sentence) => `  ${sentence}`),
   ];
 }
 
-function maintenanceLines(maintenance: MaintenanceOptions): string[] {
-  const { snapshots, compaction, retention, retentionIntervalMs, retainAfterSnapshot } = maintenance;
-  const { intervalMs, maxChanges, maxIntervalMs, onIdleMs, onStartup } = snapshots;
+function upkeepLines({ sync, compaction, retention }: DatabaseConfig): string[] {
+  const { snapshotIntervalMs, maxChanges, maxIntervalMs, onIdleMs, onStartup } = sync;
+  const { compactIntervalMs, compactAfterSnapshot } = sync;
   const triggers = [
-    intervalMs > 0 ? `every ${durationText(intervalMs)}` : "",
+    snapshotIntervalMs > 0 ? `every ${durationText(snapshotIntervalMs)}` : "",
     maxChanges > 0 ? `after ${maxChanges} frames` : "",
     maxIntervalMs > 0 ? `${durationText(maxIntervalMs)} after the first change` : "",
     onIdleMs > 0 ? `after ${durationText(onIdleMs)} without a change` : "",
-    onStartup && intervalMs > 0 ? "at start when the newest is older than that" : "",
+    onStartup && snapshotIntervalMs > 0 ? "at start when the newest is older than that" : "",
   ].filter((text) => text !== "");
-  const levels = compaction?.intervalsMs.filter(Number.isFinite).map(durationText) ?? [];
+  const levels = compaction.enabled ? compaction.levelsMs.map(durationText) : [];
   const { hourly, daily, weekly, monthly } = retention;
   const kept = `${hourly} hourly, ${daily} daily, ${weekly} weekly, ${monthly} monthly snapshots`;
   const when = [
-    retainAfterSnapshot ? "after each snapshot" : "",
-    retentionIntervalMs > 0 ? `every ${durationText(retentionIntervalMs)}` : "",
+    compactAfterSnapshot ? "after each snapshot" : "",
+    compactIntervalMs > 0 ? `every ${durationText(compactIntervalMs)}` : "",
   ].filter((text) => text !== "");
   return [
     `  snapshots: ${triggers.length === 0 ? "only the first" : `${triggers.join(", ")}; of what changed`}`,

@@ -3,6 +3,7 @@
  * that has it. The databases are those of walrust.toml, those with a folder in the state home, and those that
  * a watch of this user has announced.
  */
+import { resolveStore } from "../../config/config.ts";
 import { DatabaseFinder } from "../../discovery/finder.ts";
 import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts";
 import { readState } from "../../local/state.ts";
@@ -10,7 +11,6 @@ import { databasePathsIn } from "../../local/state-home.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
 import { announcedPaths, socketPathOrNull } from "../../replication/control/control.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
-import { storeSettings } from "./open-destination.ts";
 import type { Invocation } from "./verb.ts";
 
 /** One database on this machine, as `--json` prints it. */
@@ -68,7 +68,7 @@ async function configuredNames(
   { sources, env }: Invocation,
   places: LocalPlaces,
 ): Promise<Map<string, string>> {
-  const destination = storeSettings(sources).bucket.value ?? "";
+  const destination = resolveStore(sources).bucket.value ?? "";
   const options = { paths: [], file: sources.file, destination, places };
   const { databases } = await new DatabaseFinder(options, env).find();
   return new Map(databases.map(({ path, name }) => [path, name]));

@@ -9,13 +9,13 @@ import { type Invocation, settingsOf } from "./verb.ts";
 
 /** Where the files of each database lie. @throws WalrustError code "usage" or "config" */
 export function localPlaces(invocation: Invocation): LocalPlaces {
-  const { stateDir = null } = settingsOf(invocation, STATE_OPTIONS);
-  const { cacheDir = null } = settingsOf(invocation, { cacheDir: CACHE_OPTIONS.cacheDir });
+  const { path: stateDir = null } = settingsOf(invocation, STATE_OPTIONS);
+  const { path: cacheDir = null } = settingsOf(invocation, { path: CACHE_OPTIONS.path });
   return new LocalPlaces({ stateDir, cacheDir, variables: invocation.sources.environment });
 }
 
 /** Where a watch of this user can be asked. */
 export function runtimeFolders(invocation: Invocation): RuntimeFolders {
-  const { stateDir = null } = settingsOf(invocation, STATE_OPTIONS);
+  const { path: stateDir = null } = settingsOf(invocation, STATE_OPTIONS);
   return new RuntimeFolders({ stateDir, variables: invocation.sources.environment });
 }

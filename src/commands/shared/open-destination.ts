@@ -1,18 +1,9 @@
 /**
  * The destination a verb works on, from its options, the environment and walrust.toml.
  */
-
-import {
-  BY_DEFAULT,
-  chooseCredentials,
-  type Origin,
-  type Resolved,
-  resolveOptions,
-  type Sources,
-  valuesOf,
-} from "../../config/resolve.ts";
+import { resolveRetry, resolveStore } from "../../config/config.ts";
+import { BY_DEFAULT, type Origin, type Sources, valuesOf } from "../../config/resolve.ts";
 import { PATIENCE_OPTIONS } from "../../config/settings/options.ts";
-import { RETRY_OPTIONS, STORE_OPTIONS } from "../../config/settings/settings.ts";
 import { type Condition, WalrustError } from "../../errors.ts";
 import { patienceOf, type RetryPolicy } from "../../storage/contract/retry.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
@@ -27,33 +18,9 @@ export type MoreStoreOptions = Pick<
   "putLimit" | "retry" | "stallMs" | "conditions" | "reachability"
 >;
 
-/**
- * The settings of the store; keys from one place as a whole. A folder needs none: what is wrong with them
- * does not matter there.
- * @param url another destination than the configured one
- * @throws WalrustError code "usage" or "config"
- */
-export function storeSettings(sources: Sources, url?: string): Resolved<typeof STORE_OPTIONS> {
-  const resolved = resolveOptions(sources, STORE_OPTIONS);
-  const isFolder = /^file:/i.test(url ?? resolved.bucket.value ?? "");
-  if (isFolder) return resolved;
-  return chooseCredentials(resolved, resolveOptions({ ...sources, environment: {} }, STORE_OPTIONS));
-}
-
 /** How requests are tried again. @throws WalrustError code "config" */
-export function retryPolicy(sources: Sources): RetryPolicy {
-  const resolved = resolveOptions(sources, RETRY_OPTIONS);
-  const { baseDelayMs, maxDelayMs, maxRetries } = valuesOf(resolved);
-  if (baseDelayMs > maxDelayMs) {
-    const where = `${resolved.baseDelayMs.origin.text} and ${resolved.maxDelayMs.origin.text}`;
-    throw new WalrustError(
-      "config",
-      `The base delay (${baseDelayMs} ms) is above the greatest (${maxDelayMs} ms)`,
-      {
-        hint: `See ${where}`,
-      },
-    );
-  }
+function retryPolicy(sources: Sources): RetryPolicy {
+  const { maxRetries, baseDelayMs, maxDelayMs } = resolveRetry(sources);
   return { retryCountMax: maxRetries, baseMs: baseDelayMs, delayMaxMs: maxDelayMs };
 }
 
@@ -67,7 +34,7 @@ export function openDestination(
   more: MoreStoreOptions = {},
   url?: string,
 ): ObjectStore {
-  const resolved = storeSettings(sources, url);
+  const resolved = resolveStore(sources, url);
   const given = url ?? resolved.bucket.value;
   if (given === undefined) {
     throw new WalrustError("usage", "No destination is given", {
@@ -97,7 +64,7 @@ function placed(error: unknown, { kind, text }: Origin): unknown {
  */
 function patientOptions(invocation: Invocation): MoreStoreOptions {
   const { sources, env } = invocation;
-  const patience = patienceOf(settingsOf(invocation, PATIENCE_OPTIONS).timeout);
+  const patience = patienceOf(settingsOf(invocation, PATIENCE_OPTIONS).timeoutMs);
   const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
   return {
     retry: { ...retryPolicy(sources), patience },

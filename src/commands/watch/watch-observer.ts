@@ -2,8 +2,7 @@
  * Who is told how the watch fares, as the settings say: the status server, webhooks, the heartbeat. Nothing
  * of it is loaded when none is enabled.
  */
-import { resolveOptions, type Sources, valuesOf } from "../../config/resolve.ts";
-import { HEARTBEAT_OPTIONS, METRICS_OPTIONS, WEBHOOK_EVENTS } from "../../config/settings/settings-notify.ts";
+import type { Config } from "../../config/config.ts";
 import type { Condition } from "../../errors.ts";
 import type { ObservabilityOptions } from "../../observability/observer.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
@@ -24,32 +23,29 @@ export interface WatchObserver {
   close(): Promise<void>;
 }
 
-/** What the settings enable. @throws WalrustError code "config" */
-export function observabilityOptions(sources: Sources): ObservabilityOptions {
-  const { metrics, metricsPort, metricsAddress } = valuesOf(resolveOptions(sources, METRICS_OPTIONS));
-  const { heartbeatUrl, heartbeatInterval, heartbeatMaxLag } = valuesOf(
-    resolveOptions(sources, HEARTBEAT_OPTIONS),
-  );
+/** What the settings enable. */
+export function observabilityOptions(
+  config: Pick<Config, "metrics" | "heartbeat" | "webhooks">,
+): ObservabilityOptions {
+  const { metrics, heartbeat, webhooks } = config;
+  const { url, intervalMs, maxLagMs } = heartbeat;
   return {
-    metrics: metrics ? { port: metricsPort, address: metricsAddress } : null,
-    heartbeat:
-      heartbeatUrl === undefined
-        ? null
-        : { url: heartbeatUrl, intervalMs: heartbeatInterval, maxLagMs: heartbeatMaxLag },
-    webhooks: (sources.file?.webhooks ?? []).map(({ values }) => {
-      const secret = values.get("webhooks.secret")?.value as string | undefined;
-      return {
-        url: values.get("webhooks.url")?.value as string,
-        events: (values.get("webhooks.events")?.value as readonly string[] | undefined) ?? WEBHOOK_EVENTS,
-        ...(secret === undefined ? {} : { secret }),
-      };
-    }),
+    metrics: metrics.enabled ? { port: metrics.port, address: metrics.address } : null,
+    heartbeat: url === undefined ? null : { url, intervalMs, maxLagMs },
+    webhooks: webhooks.map(({ url, events, secret }) => ({
+      url,
+      events,
+      ...(secret === undefined ? {} : { secret }),
+    })),
   };
 }
 
 /** Starts what is enabled, or nothing: null. @throws WalrustError code "config" */
-export async function startObserver({ sources, env, version }: Invocation): Promise<WatchObserver | null> {
-  const options = observabilityOptions(sources);
+export async function startObserver(
+  config: Config,
+  { env, version }: Pick<Invocation, "env" | "version">,
+): Promise<WatchObserver | null> {
+  const options = observabilityOptions(config);
   const { metrics, heartbeat, webhooks } = options;
   if (metrics === null && heartbeat === null && webhooks.length === 0) return null;
   const { startObservability } = await import("../../observability/observer.ts");

@@ -56,7 +56,7 @@ export const GLOBAL_OPTIONS = group({
 
 /** How long a verb waits for the store. */
 export const PATIENCE_OPTIONS = group({
-  timeout: {
+  timeoutMs: {
     flag: "timeout",
     kind: "duration",
     value: "DURATION",
@@ -190,7 +190,7 @@ export const REPLICATE_OPTIONS = group({
     isPath: true,
     meaning: "The replica's database file (required)",
   },
-  interval: {
+  intervalMs: {
     flag: "interval",
     kind: "duration",
     value: "DURATION",

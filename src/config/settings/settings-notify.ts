@@ -5,7 +5,7 @@ import { group } from "./option-spec.ts";
 
 /** [metrics]: the HTTP server of `watch`. */
 export const METRICS_OPTIONS = group({
-  metrics: {
+  enabled: {
     flag: "no-metrics",
     isNegative: true,
     key: "metrics.enabled",
@@ -13,7 +13,7 @@ export const METRICS_OPTIONS = group({
     default: true,
     meaning: "Serve /metrics and /health while watching",
   },
-  metricsPort: {
+  port: {
     flag: "metrics-port",
     key: "metrics.port",
     kind: "count",
@@ -22,7 +22,7 @@ export const METRICS_OPTIONS = group({
     max: 65_535,
     meaning: "Port of /metrics and /health; 0: any that is free",
   },
-  metricsAddress: {
+  address: {
     key: "metrics.address",
     kind: "text",
     default: "127.0.0.1",
@@ -32,13 +32,13 @@ export const METRICS_OPTIONS = group({
 
 /** [heartbeat]: a URL that is called while all is well. */
 export const HEARTBEAT_OPTIONS = group({
-  heartbeatUrl: {
+  url: {
     key: "heartbeat.url",
     kind: "text",
     isPrivateUrl: true,
     meaning: "Called with GET while every database is replicated in time",
   },
-  heartbeatInterval: {
+  intervalMs: {
     key: "heartbeat.interval",
     kind: "seconds",
     default: 60,
@@ -46,7 +46,7 @@ export const HEARTBEAT_OPTIONS = group({
     max: 86_400,
     meaning: "How often it is called",
   },
-  heartbeatMaxLag: {
+  maxLagMs: {
     key: "heartbeat.max_lag",
     kind: "seconds",
     default: 60,

@@ -95,7 +95,7 @@ export const STORE_OPTIONS = group({
 
 /** [sync]: capture, checkpoints, snapshots. */
 export const SYNC_OPTIONS = group({
-  walSyncInterval: {
+  walSyncIntervalMs: {
     flag: "wal-sync-interval",
     key: "sync.wal_sync_interval",
     kind: "seconds",
@@ -105,7 +105,7 @@ export const SYNC_OPTIONS = group({
     max: 3600,
     meaning: "Least time between two uploads of one database; the first of a burst goes at once",
   },
-  checkpointInterval: {
+  checkpointIntervalMs: {
     flag: "checkpoint-interval",
     key: "sync.checkpoint_interval",
     kind: "seconds",
@@ -115,7 +115,7 @@ export const SYNC_OPTIONS = group({
     max: 86_400,
     meaning: "Checkpoint a WAL that is shorter than that at least this often",
   },
-  minCheckpointPages: {
+  minCheckpointPageCount: {
     flag: "min-checkpoint-pages",
     key: "sync.min_checkpoint_page_count",
     kind: "count",
@@ -125,7 +125,7 @@ export const SYNC_OPTIONS = group({
     max: 10_000_000,
     meaning: "Checkpoint as soon as the WAL has this many pages",
   },
-  walTruncateThreshold: {
+  walTruncateThresholdPages: {
     flag: "wal-truncate-threshold",
     key: "sync.wal_truncate_threshold_pages",
     kind: "count",
@@ -135,7 +135,7 @@ export const SYNC_OPTIONS = group({
     max: 1_000_000_000,
     meaning: "Truncate a WAL of more than this many pages after its checkpoint",
   },
-  validationInterval: {
+  validationIntervalMs: {
     flag: "validation-interval",
     key: "sync.validation_interval",
     kind: "seconds",
@@ -144,7 +144,7 @@ export const SYNC_OPTIONS = group({
     max: YEAR_SECONDS,
     meaning: "Verify what is stored of each database this often, as `walrust verify` does; 0: never",
   },
-  snapshotInterval: {
+  snapshotIntervalMs: {
     flag: "snapshot-interval",
     key: "sync.snapshot_interval",
     kind: "seconds",
@@ -162,7 +162,7 @@ export const SYNC_OPTIONS = group({
     max: 1_000_000_000,
     meaning: "Snapshot after this many WAL frames; 0: off",
   },
-  maxInterval: {
+  maxIntervalMs: {
     flag: "max-interval",
     key: "sync.max_interval",
     kind: "seconds",
@@ -171,7 +171,7 @@ export const SYNC_OPTIONS = group({
     max: YEAR_SECONDS,
     meaning: "Snapshot this long after the first change since the last one; 0: off",
   },
-  onIdle: {
+  onIdleMs: {
     flag: "on-idle",
     key: "sync.on_idle",
     kind: "seconds",
@@ -188,7 +188,7 @@ export const SYNC_OPTIONS = group({
     default: true,
     meaning: "Snapshot at start when the newest is older than the snapshot interval",
   },
-  compactInterval: {
+  compactIntervalMs: {
     flag: "compact-interval",
     key: "sync.compact_interval",
     kind: "seconds",
@@ -204,7 +204,7 @@ export const SYNC_OPTIONS = group({
     default: false,
     meaning: "Apply retention after each snapshot",
   },
-  shutdownTimeout: {
+  shutdownTimeoutMs: {
     key: "sync.shutdown_timeout",
     kind: "seconds",
     default: 5,
@@ -215,13 +215,13 @@ export const SYNC_OPTIONS = group({
 
 /** [compaction]: merging increments. */
 export const COMPACTION_OPTIONS = group({
-  compaction: {
+  enabled: {
     key: "compaction.enabled",
     kind: "switch",
     default: true,
     meaning: "Merge increments while watching",
   },
-  compactThreshold: {
+  threshold: {
     flag: "compact-threshold",
     key: "compaction.threshold",
     kind: "count",
@@ -230,7 +230,7 @@ export const COMPACTION_OPTIONS = group({
     max: 1_000_000,
     meaning: "Merge as soon as this many increments wait; 0: only by the clock",
   },
-  compactSize: {
+  sizeBytes: {
     flag: "compact-size",
     key: "compaction.size",
     kind: "bytes",
@@ -238,7 +238,7 @@ export const COMPACTION_OPTIONS = group({
     default: 0,
     meaning: "Merge as soon as increments of this size wait; 0: only by the clock",
   },
-  compactAge: {
+  maxIncrementalAgeMs: {
     flag: "compact-age",
     key: "compaction.max_incremental_age",
     kind: "duration",
@@ -254,7 +254,7 @@ export const COMPACTION_OPTIONS = group({
     max: 1_000_000,
     meaning: "Keep at least this many of the newest increments as they were captured",
   },
-  levels: {
+  levelsMs: {
     key: "compaction.levels",
     kind: "durations",
     default: [30, 300, 3600],
@@ -280,10 +280,10 @@ function retention<const F extends string>(flag: F, kind: string, count: number)
 
 /** [retention]: which snapshots stay, as flags of `watch`. */
 export const RETENTION_OPTIONS = group({
-  retainHourly: retention("retain-hourly", "hourly", 24),
-  retainDaily: retention("retain-daily", "daily", 7),
-  retainWeekly: retention("retain-weekly", "weekly", 12),
-  retainMonthly: retention("retain-monthly", "monthly", 12),
+  hourly: retention("retain-hourly", "hourly", 24),
+  daily: retention("retain-daily", "daily", 7),
+  weekly: retention("retain-weekly", "weekly", 12),
+  monthly: retention("retain-monthly", "monthly", 12),
 });
 
 /** [retention], as flags of `compact`. */
@@ -296,7 +296,7 @@ export const KEEP_OPTIONS = group({
 
 /** [state]: where walrust keeps its own files. */
 export const STATE_OPTIONS = group({
-  stateDir: {
+  path: {
     flag: "state-dir",
     key: "state.path",
     env: ["WALRUST_STATE_PATH"],
@@ -309,7 +309,7 @@ export const STATE_OPTIONS = group({
 
 /** [cache]: captured files on the local disk. */
 export const CACHE_OPTIONS = group({
-  cache: {
+  enabled: {
     flag: "no-cache",
     isNegative: true,
     key: "cache.enabled",
@@ -318,7 +318,7 @@ export const CACHE_OPTIONS = group({
     meaning:
       "Capture ahead of the uploads; without it, no further than what was uploaded, and keep nothing of it",
   },
-  cacheDir: {
+  path: {
     flag: "cache-dir",
     key: "cache.path",
     kind: "text",
@@ -326,7 +326,7 @@ export const CACHE_OPTIONS = group({
     isPath: true,
     meaning: "Keep captured files there instead of beside each database",
   },
-  cacheRetention: {
+  retentionMs: {
     flag: "cache-retention",
     key: "cache.retention",
     kind: "duration",
@@ -334,7 +334,7 @@ export const CACHE_OPTIONS = group({
     default: 86_400,
     meaning: "Keep uploaded increments on disk this long, for compaction and restore",
   },
-  cacheMaxSize: {
+  maxSizeBytes: {
     flag: "cache-max-size",
     key: "cache.max_size",
     kind: "bytes",
@@ -384,7 +384,7 @@ export const RETRY_OPTIONS = group({
     max: 3_600_000,
     meaning: "Never wait longer than this before the next try",
   },
-  circuitBreaker: {
+  circuitBreakerEnabled: {
     flag: "no-circuit-breaker",
     isNegative: true,
     key: "retry.circuit_breaker_enabled",

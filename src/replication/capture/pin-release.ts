@@ -21,12 +21,12 @@ const SHORT_WAL_FRAMES = 1_000;
  */
 export function releaseIfHarmful(
   live: LiveDatabase,
-  context: Pick<WatchContext, "env" | "options">,
+  context: Pick<WatchContext, "env" | "config">,
   name: string,
 ): void {
   const { pin } = live;
   if (pin.isLoose || pin.state === "released") return;
-  const reason = hurtOrNull(live, pin, context.options.walTruncateThresholdPages);
+  const reason = hurtOrNull(live, pin, context.config.sync.walTruncateThresholdPages);
   if (reason === null) return;
   pin.release();
   live.pinLost = `the pin was let go, because ${reason} while nothing could be captured`;

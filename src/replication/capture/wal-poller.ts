@@ -115,7 +115,8 @@ export class WalPoller {
       if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
-    const isDue = limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.options.walSyncIntervalMs;
+    const isDue =
+      limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.config.sync.walSyncIntervalMs;
     const outcome = isDue ? this.#capture(live, nowMs) : QUIET;
     const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
     if (isEvent || !limits.mayCheckpoint) return outcome;
@@ -179,7 +180,7 @@ export class WalPoller {
 
   /** With `--no-cache` nothing is captured beyond what the store has acknowledged. */
   #waitsForUpload(live: LiveDatabase): boolean {
-    return this.context.options.isDirect === true && live.pending.length > 0;
+    return !this.context.config.cache.enabled && live.pending.length > 0;
   }
 
   #replacedReasonOrNull(live: LiveDatabase, nowMs: number): string | null {
@@ -210,9 +211,9 @@ export class WalPoller {
     const index = pin.walIndex();
     const frames = index?.mxFrame ?? 0;
     if (index === null || frames === 0 || index.backfilled >= frames) return null;
-    const { options } = this.context;
-    const isLong = frames >= options.minCheckpointPages;
-    const isOld = nowMs - this.#lastCycleMs >= options.checkpointIntervalMs;
+    const { sync } = this.context.config;
+    const isLong = frames >= sync.minCheckpointPageCount;
+    const isOld = nowMs - this.#lastCycleMs >= sync.checkpointIntervalMs;
     if ((isLong || isOld) && nowMs >= this.#nextCycleMs) return this.#checkpoint(live, pin, frames, nowMs);
     if (frames >= MARK_FRAMES && pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
       this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
@@ -222,7 +223,7 @@ export class WalPoller {
   }
 
   #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
-    const { env, options, emit } = this.context;
+    const { env, config, emit } = this.context;
     // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer.
     if (!this.#indexCheck.mayCheckpoint(pin)) {
       this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
@@ -234,7 +235,7 @@ export class WalPoller {
       if (outcome.kind === "re-anchor") broken = outcome.reason;
       return broken === null;
     };
-    const truncate = frames > options.walTruncateThresholdPages;
+    const truncate = frames > config.sync.walTruncateThresholdPages;
     const cycleOptions = { writeLockTimeoutMs: this.#lockBudgetMs, truncate };
     const result = checkpointCycle(pin, captureAll, cycleOptions, env);
     if (broken !== null) return broken;

@@ -1,13 +1,13 @@
 /**
  * The objects that all watched databases of one process share.
  */
+import type { ReplicationConfig } from "../../config/config.ts";
 import type { Env } from "../../env.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
 import type { Semaphore } from "../../storage/guard/semaphore.ts";
 import type { Conditions } from "./conditions.ts";
-import type { WatchOptions } from "./database-options.ts";
 import type { OwnWriters } from "./own-writers.ts";
 import type { Validation, WatchEvent } from "./watch-events.ts";
 
@@ -17,12 +17,12 @@ import type { Validation, WatchEvent } from "./watch-events.ts";
 export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
 
 /**
- * What all watched databases of a process share. Each has a copy with what is its own: its options, and the
+ * What all watched databases of a process share. Each has a copy with what is its own: its settings, and the
  * store behind its circuit breaker.
  */
 export interface WatchContext {
   readonly store: ObjectStore;
-  readonly options: WatchOptions;
+  readonly config: ReplicationConfig;
   readonly env: Env;
   readonly version: string;
   /** The gate that all puts pass, if they pass one: an upload takes its turn before it chooses its file. */

@@ -12,18 +12,17 @@
  * owns. A file left by a process that was killed leads to a socket nobody answers, which is the same as no
  * file.
  */
-
 import { existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Socket } from "bun";
+import type { RetentionConfig } from "../../config/config.ts";
 import { type Env, randomTag } from "../../env.ts";
 import { asWalrustError, WalrustError } from "../../errors.ts";
 import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
 import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
 import { realParent } from "../../local/places.ts";
 import { RuntimeFolders } from "../../local/runtime-folder.ts";
-import type { RetentionPolicy } from "../context/policies.ts";
 
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;
@@ -48,7 +47,7 @@ export interface ControlRequest {
   /** Where the caller expects the objects: a watch that replicates elsewhere must not answer for it. */
   readonly destination: string;
   /** For compact: what of retention is other than the watch has it, and whether to do it. */
-  readonly retention?: Partial<RetentionPolicy>;
+  readonly retention?: Partial<RetentionConfig>;
   readonly force?: boolean;
 }
 

@@ -8,21 +8,10 @@
  * 2. That was compacted at least the level's lifetime ago (an hour, a day, a week for levels 0, 1, 2).
  * 3. On level 0, it is none of the `preserveRecent` newest, and in no merge with one of them.
  */
-
+import type { CompactionConfig } from "../../config/config.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
-import type { CompactionPolicy } from "../context/policies.ts";
 import { TxidRanges } from "./txid-ranges.ts";
-
-/** The defaults: 30 s, 5 min and 1 h; an hour, a day and a week; ten recent increments. */
-export const DEFAULT_COMPACTION: CompactionPolicy = {
-  intervalsMs: [30_000, 300_000, 3_600_000],
-  threshold: 0,
-  sizeBytes: 0,
-  maxIncrementalAgeMs: 0,
-  preserveRecent: 10,
-  lifetimesMs: [3_600_000, 86_400_000, 604_800_000],
-};
 
 /** The most objects one merge takes; what is left is merged the next time. */
 export const MERGE_OBJECTS_MAX = 128;
@@ -80,7 +69,7 @@ export interface Replaced {
  */
 export function planReplaced(
   objects: readonly LtxObject[],
-  policy: CompactionPolicy,
+  policy: CompactionConfig,
   isVerified: (object: LtxObject) => boolean,
 ): Replaced[] {
   const replaced: Replaced[] = [];
@@ -114,7 +103,7 @@ function replacementOrNull(byLevel: readonly TxidRanges<LtxObject>[], source: Lt
 /** What may be deleted now, oldest first. */
 export function planExpiry(
   objects: readonly LtxObject[],
-  policy: CompactionPolicy,
+  policy: CompactionConfig,
   isVerified: (object: LtxObject) => boolean,
   nowMs: number,
 ): LtxObject[] {
@@ -124,14 +113,14 @@ export function planExpiry(
 }
 
 /** Whether `level` (1 to 3) is made at all. */
-export function isLevelMade({ intervalsMs }: CompactionPolicy, level: number): boolean {
-  return Number.isFinite(intervalsMs[level - 1]);
+export function isLevelMade({ levelsMs }: CompactionConfig, level: number): boolean {
+  return Number.isFinite(levelsMs[level - 1]);
 }
 
 /** Whether the level-0 objects after `covered` start a compaction before its time. */
 export function isCompactionUrgent(
   waiting: { readonly count: number; readonly bytes: number; readonly oldestAgeMs: number },
-  policy: CompactionPolicy,
+  policy: CompactionConfig,
 ): boolean {
   const { threshold, sizeBytes, maxIncrementalAgeMs } = policy;
   if (threshold > 0 && waiting.count >= threshold) return true;

@@ -9,6 +9,7 @@
  */
 import { closeSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { CompactionConfig } from "../../config/config.ts";
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../../format/chain.ts";
@@ -26,7 +27,6 @@ import {
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import type { CompactionPolicy } from "../context/policies.ts";
 import { HIGHEST_LEVEL, type Merge, planExpiry, planMergeOrNull } from "./compaction-plan.ts";
 import { chainOf, lastCoveredOrNull, removeStray } from "./stray-merge.ts";
 import { TxidRanges } from "./txid-ranges.ts";
@@ -410,7 +410,7 @@ export interface Expired {
 export async function expire(
   target: CompactionTarget,
   objects: readonly LtxObject[],
-  policy: CompactionPolicy,
+  policy: CompactionConfig,
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<Expired> {

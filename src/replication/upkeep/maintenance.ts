@@ -3,11 +3,10 @@
  * was compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads,
  * one job at a time per database, a bounded number over all, and only for databases whose history has moved.
  */
-
+import type { CompactionConfig, DatabaseConfig } from "../../config/config.ts";
 import { keyOf, listObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import type { MaintenanceOptions, UpkeepPolicy } from "../context/policies.ts";
 import {
   type CompactedObject,
   CompactionProgress,
@@ -17,7 +16,6 @@ import {
 } from "./compaction.ts";
 import {
   coveredTxid,
-  DEFAULT_COMPACTION,
   HIGHEST_LEVEL,
   isCompactionUrgent,
   isLevelMade,
@@ -47,14 +45,14 @@ export class Maintenance {
   #waitingSinceMs: number | null = null;
 
   constructor(
-    readonly options: MaintenanceOptions,
+    readonly config: DatabaseConfig,
     nowMs: number,
     /** 0 to 1: when in each interval this database's turn is, so that hundreds do not have it at once. */
     phase = 1,
   ) {
-    const intervals = options.compaction?.intervalsMs ?? [0, 0, 0];
-    this.#dueMs = [0, ...intervals.map((intervalMs) => nowMs + firstDelayMs(intervalMs, phase))];
-    this.#retentionDueMs = nowMs + (options.retentionIntervalMs || Number.POSITIVE_INFINITY);
+    const { compaction, sync } = config;
+    this.#dueMs = [0, 1, 2, 3].map((level) => nowMs + firstDelayMs(compaction, level, phase));
+    this.#retentionDueMs = nowMs + (sync.compactIntervalMs || Number.POSITIVE_INFINITY);
   }
 
   /** Somebody else compacted: how far each level goes is looked up anew. */
@@ -78,8 +76,8 @@ export class Maintenance {
       this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
     }
     if (nowMs >= this.#retentionDueMs || nowMs >= this.#expiryDueMs) return true;
-    const { compaction } = this.options;
-    if (txid === this.#seenTxid || compaction === null) return false;
+    const { compaction } = this.config;
+    if (txid === this.#seenTxid || !compaction.enabled) return false;
     this.#waitingSinceMs ??= nowMs;
     this.#countedTxid ??= txid;
     const count = txid - this.#countedTxid;
@@ -105,12 +103,12 @@ export class Maintenance {
     signal: AbortSignal,
   ): Promise<CompactedObject[]> {
     const made: CompactedObject[] = [];
-    const { compaction } = this.options;
+    const { compaction } = this.config;
     const isMoved = uploaded.txid !== this.#seenTxid;
-    if (compaction !== null) {
+    if (compaction.enabled) {
       for (let level = 1; level <= HIGHEST_LEVEL; level++) {
         if (nowMs < this.#dueMs[level]!) continue;
-        this.#dueMs[level] = nowMs + compaction.intervalsMs[level - 1]!;
+        this.#dueMs[level] = nowMs + compaction.levelsMs[level - 1]!;
         if (isMoved || level > 1) made.push(...(await compactInto(target, level, this.#progress, signal)));
       }
     }
@@ -133,10 +131,10 @@ export class Maintenance {
     isRetentionDue: boolean,
     signal: AbortSignal,
   ): Promise<void> {
-    const { compaction, retention, retentionIntervalMs } = this.options;
+    const { compaction, retention, sync } = this.config;
     // Tried again after a pause, should it fail.
     this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
-    if (compaction !== null) {
+    if (compaction.enabled) {
       const objects = await listObjects(target.store, target.name, signal);
       const { deleted, refused } = await expire(target, objects, compaction, this.#progress, signal);
       const settled = new Set([...deleted, ...refused]);
@@ -148,18 +146,15 @@ export class Maintenance {
       this.#expiryDueMs = nowMs + intervalMs;
     }
     if (!isRetentionDue) return;
-    this.#retentionDueMs = nowMs + (retentionIntervalMs || Number.POSITIVE_INFINITY);
+    this.#retentionDueMs = nowMs + (sync.compactIntervalMs || Number.POSITIVE_INFINITY);
     const result = await applyRetention(target, retention, true, this.#progress, signal);
     if (result.deleted.length === 0) return;
     target.env.log.info(`retention deleted ${result.deleted.length} objects`, { database: target.name });
   }
 }
 
-/** The defaults of compaction and retention. */
-export const DEFAULT_UPKEEP: UpkeepPolicy = {
-  compaction: DEFAULT_COMPACTION,
-  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
-};
+/** The settings that a single upkeep follows; it compacts even where `compaction.enabled` is false. */
+export type UpkeepConfig = Pick<DatabaseConfig, "compaction" | "retention">;
 
 /** What one upkeep did, or would do. */
 export interface UpkeepResult {
@@ -180,12 +175,12 @@ export interface UpkeepResult {
  */
 export async function upkeepOnce(
   target: CompactionTarget,
-  policy: UpkeepPolicy,
+  config: UpkeepConfig,
   isForced: boolean,
   signal?: AbortSignal,
 ): Promise<UpkeepResult> {
   const { store, name, env } = target;
-  const compaction = policy.compaction ?? DEFAULT_COMPACTION;
+  const { compaction } = config;
   const progress = new CompactionProgress();
   const compacted: CompactedObject[] = [];
   let expired: readonly string[] = [];
@@ -206,15 +201,16 @@ export async function upkeepOnce(
     }
     expired = planExpiry(objects, compaction, () => true, env.nowMs()).map(({ key }) => key);
   }
-  const retention = await applyRetention(target, policy.retention, isForced, progress, signal);
+  const retention = await applyRetention(target, config.retention, isForced, progress, signal);
   if (isForced && retention.deleted.length === 0) await rebuildManifest(store, name, signal);
   const result = { name, compacted, expired, retention };
   return refused.length === 0 ? result : { ...result, refused };
 }
 
 /** When in its first interval a level is due; never where it is not made. */
-function firstDelayMs(intervalMs: number, phase: number): number {
-  return Number.isFinite(intervalMs) ? intervalMs * phase : Number.POSITIVE_INFINITY;
+function firstDelayMs(compaction: CompactionConfig, level: number, phase: number): number {
+  const isMade = compaction.enabled && isLevelMade(compaction, level);
+  return isMade ? compaction.levelsMs[level - 1]! * phase : Number.POSITIVE_INFINITY;
 }
 
 /** What a merge would make; its size is not known before. */

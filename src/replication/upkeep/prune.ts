@@ -6,13 +6,13 @@
  * as long as it is one of the newest two. A damaged snapshot is read again at each retention until newer ones
  * have taken its place; then it goes like every other.
  */
+import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, type WalrustError } from "../../errors.ts";
 import { parseObjectKey, SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import { keyOf, type LtxObject, listObjects, readHeader } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import type { RetentionPolicy } from "../context/policies.ts";
 import { type CompactionProgress, type CompactionTarget, verifyObject } from "./compaction.ts";
 import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention.ts";
 
@@ -36,7 +36,7 @@ export interface RetentionResult {
  */
 export async function applyRetention(
   target: PruningTarget,
-  policy: RetentionPolicy,
+  policy: RetentionConfig,
   isForced: boolean,
   progress: CompactionProgress,
   signal?: AbortSignal,

@@ -10,11 +10,10 @@
  * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is
  *    at or before it go, all others stay until they are compacted into a higher level.
  */
-
+import type { RetentionConfig } from "../../config/config.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
-import type { RetentionPolicy } from "../context/policies.ts";
 import { TxidRanges } from "./txid-ranges.ts";
 
 /** A snapshot to be judged. */
@@ -41,12 +40,12 @@ export const RETENTION_PERIODS = [
   ["daily", dayStartMs],
   ["weekly", weekStartMs],
   ["monthly", monthStartMs],
-] as const satisfies readonly (readonly [keyof RetentionPolicy, (timeMs: number) => number])[];
+] as const satisfies readonly (readonly [keyof RetentionConfig, (timeMs: number) => number])[];
 
 /** Judges every snapshot, newest first. */
 export function planRetention(
   snapshots: readonly SnapshotPoint[],
-  policy: RetentionPolicy,
+  policy: RetentionConfig,
 ): RetentionVerdict[] {
   const newestFirst = [...snapshots].sort((a, b) => b.txid - a.txid);
   const reasons = newestFirst.map((_, index) =>
@@ -97,7 +96,7 @@ export interface Pruning {
 export function planPruning(
   objects: readonly LtxObject[],
   timeOf: ReadonlyMap<string, number>,
-  policy: RetentionPolicy,
+  policy: RetentionConfig,
 ): Pruning {
   const snapshots = objects.filter((object) => object.level === SNAPSHOT_LEVEL && timeOf.has(object.key));
   const verdicts = planRetention(

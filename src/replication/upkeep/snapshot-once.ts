@@ -2,7 +2,6 @@
  * One snapshot of one database, without a watch: attach, anchor or capture up to now, write the image, upload
  * all that is pending in order, let go. Consistent while the application writes.
  */
-
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
@@ -53,11 +52,11 @@ export async function snapshotOnce(
   try {
     let file = await makeSnapshot(attached, context);
     sayIfOlder(live, file, context.env);
-    const emit = (): void => {};
+    const upload = { ...context, emit: () => {}, keepsSent: false };
     for (let attempt = 0; ; attempt++) {
-      const links = await uploadPending(live, { ...context, emit }, signal, "links");
+      const links = await uploadPending(live, upload, signal, "links");
       const isSent = links.kind === "drained";
-      const outcome = isSent ? await uploadPending(live, { ...context, emit }, signal, "snapshots") : links;
+      const outcome = isSent ? await uploadPending(live, upload, signal, "snapshots") : links;
       if (outcome.kind === "drained") break;
       if (outcome.kind === "aborted" || attempt === 1) {
         throw new WalrustError("storage", `The snapshot of ${live.name} was not uploaded: ${outcome.kind}`);

@@ -3,16 +3,13 @@
  * the monotonic clock while watching, so a wall clock that jumps neither delays nor multiplies snapshots;
  * only the age of the newest snapshot at start is wall time, taken once.
  */
-import type { SnapshotPolicy } from "../context/policies.ts";
+import type { SyncConfig } from "../../config/config.ts";
 
-/** The seeds' defaults: every hour; the other triggers are off but the one at start. */
-export const DEFAULT_SNAPSHOTS: SnapshotPolicy = {
-  intervalMs: 3_600_000,
-  maxChanges: 0,
-  maxIntervalMs: 0,
-  onIdleMs: 0,
-  onStartup: true,
-};
+/** When snapshots are taken; 0 switches a trigger off. */
+export type SnapshotTriggers = Pick<
+  SyncConfig,
+  "snapshotIntervalMs" | "maxChanges" | "maxIntervalMs" | "onIdleMs" | "onStartup"
+>;
 
 /** What happened since the last snapshot; times on the monotonic clock, in ms. */
 export interface SnapshotFacts {
@@ -31,14 +28,14 @@ export interface SnapshotFacts {
 
 /** Why a snapshot is due now, or null. Nothing is due when nothing changed since the last one. */
 export function dueSnapshotOrNull(
-  policy: SnapshotPolicy,
+  policy: SnapshotTriggers,
   facts: SnapshotFacts,
   nowMs: number,
 ): string | null {
   if (policy.onStartup && facts.isStaleAtStart) return "startup";
   if (facts.firstChangeMs === null || facts.lastChangeMs === null) return null;
-  const { intervalMs, maxChanges, maxIntervalMs, onIdleMs } = policy;
-  if (intervalMs > 0 && nowMs - facts.lastSnapshotMs >= intervalMs) return "interval";
+  const { snapshotIntervalMs, maxChanges, maxIntervalMs, onIdleMs } = policy;
+  if (snapshotIntervalMs > 0 && nowMs - facts.lastSnapshotMs >= snapshotIntervalMs) return "interval";
   if (maxChanges > 0 && facts.changes >= maxChanges) return "max-changes";
   if (maxIntervalMs > 0 && nowMs - facts.firstChangeMs >= maxIntervalMs) return "max-interval";
   if (onIdleMs > 0 && nowMs - facts.lastChangeMs >= onIdleMs) return "on-idle";
@@ -62,12 +59,12 @@ export class SnapshotSchedule {
    * @param ageMs by the wall clock; null when there is none. A clock that went back counts as age 0.
    * @param hasChanges whether the history went on after it
    */
-  begin(nowMs: number, ageMs: number | null, hasChanges: boolean, policy: SnapshotPolicy): void {
+  begin(nowMs: number, ageMs: number | null, hasChanges: boolean, policy: SnapshotTriggers): void {
     const age = ageMs === null ? Number.POSITIVE_INFINITY : Math.max(0, ageMs);
-    this.#isStaleAtStart = hasChanges && policy.intervalMs > 0 && age >= policy.intervalMs;
+    this.#isStaleAtStart = hasChanges && policy.snapshotIntervalMs > 0 && age >= policy.snapshotIntervalMs;
     // Without a snapshot at start the interval begins anew, or it would be due at once all the same.
-    const isLate = age >= policy.intervalMs && !policy.onStartup;
-    this.#lastSnapshotMs = isLate ? nowMs : nowMs - Math.min(age, policy.intervalMs);
+    const isLate = age >= policy.snapshotIntervalMs && !policy.onStartup;
+    this.#lastSnapshotMs = isLate ? nowMs : nowMs - Math.min(age, policy.snapshotIntervalMs);
     if (!hasChanges) return;
     this.#firstChangeMs = nowMs;
     this.#lastChangeMs = nowMs;
@@ -88,7 +85,7 @@ export class SnapshotSchedule {
     this.#isStaleAtStart = false;
   }
 
-  dueOrNull(policy: SnapshotPolicy, nowMs: number): string | null {
+  dueOrNull(policy: SnapshotTriggers, nowMs: number): string | null {
     const facts: SnapshotFacts = {
       lastSnapshotMs: this.#lastSnapshotMs,
       changes: this.#changes,

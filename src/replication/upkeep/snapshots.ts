@@ -54,11 +54,11 @@ export class Snapshots {
 
   /** The database was attached: how old its newest snapshot is decides about one at start. */
   begin({ state }: LiveDatabase): void {
-    const { env, options } = this.context;
-    if (options.maintenance === undefined || state === null) return;
+    const { env, config } = this.context;
+    if (state === null) return;
     const ageMs = state.snapshot === null ? null : env.nowMs() - state.snapshot.timeMs;
     const hasChanges = state.snapshot === null || state.txid > state.snapshot.txid;
-    this.#clock.begin(env.monotonicMs(), ageMs, hasChanges, options.maintenance.snapshots);
+    this.#clock.begin(env.monotonicMs(), ageMs, hasChanges, config.sync);
   }
 
   /** Something was captured. */
@@ -79,8 +79,7 @@ export class Snapshots {
 
   /** Whether one is to be taken now. */
   isDue(nowMs: number): boolean {
-    const { maintenance } = this.context.options;
-    if (maintenance !== undefined) this.#due ??= this.#clock.dueOrNull(maintenance.snapshots, nowMs);
+    this.#due ??= this.#clock.dueOrNull(this.context.config.sync, nowMs);
     return this.#due !== null && this.#pause.isOver(nowMs);
   }
 
@@ -89,7 +88,7 @@ export class Snapshots {
    * @throws whatever keeps it from being taken; it stays due
    */
   async take(live: LiveDatabase, frozen: () => WalIndexHeader): Promise<void> {
-    const { env, options, anchors, closing } = this.context;
+    const { env, config, anchors, closing } = this.context;
     const reason = this.#due ?? "";
     const isAsked = this.#isAsked;
     // One that is asked for from here on is another one.
@@ -109,7 +108,7 @@ export class Snapshots {
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
       };
       await anchors.runInTurns(work, SNAPSHOT_TURN_MS, env, closing);
-      this.#isRetentionDue = options.maintenance?.retainAfterSnapshot === true;
+      this.#isRetentionDue = config.sync.compactAfterSnapshot;
       this.#pause.reset();
       this.#isFailing = false;
     } catch (error) {

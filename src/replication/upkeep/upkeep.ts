@@ -3,18 +3,18 @@
  * all. A failure is tried again when the next job is due, and never stops replication; it is said once, and
  * so is its end.
  */
+import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { isSnapshotFile, uploadedTxidOf } from "../../local/spool.ts";
-import { pruneSent } from "../../local/spool-cache.ts";
+import { pruneSent, sentRetentionMs } from "../../local/spool-cache.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
 import { isSuspension } from "../../storage/contract/circuit.ts";
 import { StandingFindings, Trouble } from "../../storage/contract/trouble.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import type { RetentionPolicy } from "../context/policies.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Validation } from "../context/watch-events.ts";
 import type { CompactionTarget } from "./compaction.ts";
-import { DEFAULT_UPKEEP, Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
+import { Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
 import { acknowledgedOf, ReconcileSchedule, reconcile } from "./reconcile.ts";
 import type { Snapshots } from "./snapshots.ts";
 
@@ -34,7 +34,7 @@ export type AskedSnapshots = Pick<Snapshots, "ask" | "taken">;
 
 /** The upkeep of one database: `startDue` at every look. */
 export class Upkeep {
-  readonly #maintenance: Maintenance | null;
+  readonly #maintenance: Maintenance;
   #run: Promise<void> | null = null;
   #validationDueMs: number;
   readonly #pause = new Backoff();
@@ -56,24 +56,22 @@ export class Upkeep {
     readonly signal: AbortSignal,
     readonly snapshots: AskedSnapshots,
   ) {
-    const { options, env } = context;
+    const { config, env } = context;
     this.#reconcileClock = new ReconcileSchedule(env.monotonicMs());
-    this.#maintenance = options.maintenance
-      ? new Maintenance(options.maintenance, env.monotonicMs(), env.random())
-      : null;
+    this.#maintenance = new Maintenance(config, env.monotonicMs(), env.random());
     // Soon after the start, so that one that is restarted often prunes too.
     this.#pruneDueMs = env.monotonicMs() + FIRST_PRUNE_MS;
     this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
   }
 
   get #validationIntervalMs(): number {
-    const { validate, options } = this.context;
-    return (validate === undefined ? 0 : options.validationIntervalMs) || Number.POSITIVE_INFINITY;
+    const { validate, config } = this.context;
+    return (validate === undefined ? 0 : config.sync.validationIntervalMs) || Number.POSITIVE_INFINITY;
   }
 
   /** Retention runs with the next job. */
   requestRetention(): void {
-    this.#maintenance?.requestRetention();
+    this.#maintenance.requestRetention();
   }
 
   /** Starts a job if one is due and none is running. */
@@ -84,7 +82,7 @@ export class Upkeep {
     if (this.#run !== null || state === null) return;
     if (nowMs >= this.#validationDueMs) return this.#startValidation(nowMs);
     if (this.#isReconcileDue(live, nowMs)) return this.#startReconcile(live, state.writer);
-    if (maintenance === null || !this.#pause.isOver(nowMs)) return;
+    if (!this.#pause.isOver(nowMs)) return;
     const txid = uploadedTxidOf(state.txid, live.pending);
     if (!maintenance.isDue(nowMs, txid, live.uploadedBytes)) return;
     const uploaded = { txid, bytes: live.uploadedBytes };
@@ -179,12 +177,12 @@ export class Upkeep {
 
   /** Removes uploaded files that were kept for long enough. */
   #pruneSpool(live: LiveDatabase, nowMs: number): void {
-    const { options, env } = this.context;
-    if (nowMs < this.#pruneDueMs || live.sentBytes === 0 || options.maintenance === undefined) return;
+    const { config, env } = this.context;
+    if (nowMs < this.#pruneDueMs || live.sentBytes === 0) return;
     this.#pruneDueMs = nowMs + PRUNE_INTERVAL_MS;
-    const { cacheRetentionMs } = options.maintenance;
+    const retentionMs = sentRetentionMs(config.cache);
     const folder = live.paths.spoolFolder;
-    live.sentBytes = pruneSent(folder, cacheRetentionMs, Number.POSITIVE_INFINITY, env.nowMs()).bytes;
+    live.sentBytes = pruneSent(folder, retentionMs, Number.POSITIVE_INFINITY, env.nowMs()).bytes;
   }
 
   /** Verifies what is stored. */
@@ -245,19 +243,19 @@ export class Upkeep {
    */
   async request(
     live: LiveDatabase | null,
-    retention: Partial<RetentionPolicy> | undefined,
+    retention: Partial<RetentionConfig> | undefined,
     isForced: boolean,
   ): Promise<UpkeepResult> {
     await this.done();
     if (live === null || live.state === null) {
       throw new WalrustError("database-busy", `${this.name} is not ready yet`, { retryable: true });
     }
-    const own = this.context.options.maintenance ?? DEFAULT_UPKEEP;
+    const own = this.context.config;
     const policy = { compaction: own.compaction, retention: { ...own.retention, ...retention } };
     const target = this.#targetOf(live, live.state.writer);
     const result = this.context.upkeeps.run(() => upkeepOnce(target, policy, isForced, this.signal));
     // What was merged here is news to the upkeep on schedule.
-    const forget = (): void => this.#maintenance?.forgetProgress();
+    const forget = (): void => this.#maintenance.forgetProgress();
     this.#hold(result.then(forget, forget));
     return result;
   }

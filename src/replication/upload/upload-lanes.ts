@@ -3,7 +3,7 @@
  * a failure, and none while the circuit breaker suspends requests. What the store or the spool contradicts is
  * handed up; nothing is given up here.
  */
-
+import { sentRetentionMs } from "../../local/spool-cache.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
 import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
 import type { Trouble } from "../../storage/contract/trouble.ts";
@@ -95,6 +95,7 @@ export class UploadLanes {
         manifestTrouble: this.#manifestTrouble,
         history: this.#history,
         gather: this.#gather,
+        keepsSent: sentRetentionMs(this.context.config.cache) > 0,
       };
       const context = { ...this.context, ...known };
       const outcome = await uploadPending(live, context, this.signal, lane);

@@ -52,7 +52,8 @@ export function nextOfLane(live: Pick<Captured, "pending">, lane: UploadLane): S
 export async function uploadPending(
   live: Captured,
   context: Pick<WatchContext, "store" | "version" | "env" | "emit"> & {
-    readonly options?: WatchContext["options"];
+    /** Whether uploaded increments stay in the spool for a while. */
+    readonly keepsSent: boolean;
     /** Where failures to write the manifest are said, if more than one run is made. */
     readonly manifestTrouble?: Trouble;
     /** What is known from run to run, if more than one is made. */
@@ -65,9 +66,8 @@ export async function uploadPending(
   signal: AbortSignal,
   lane: UploadLane,
 ): Promise<UploadOutcome> {
-  const { store, env } = context;
+  const { store, env, keepsSent } = context;
   const history = context.history ?? new UploadHistory();
-  const keepsSent = (context.options?.maintenance?.cacheRetentionMs ?? 0) > 0;
   if (live.isBucketUnchecked === true && nextOfLane(live, lane) !== undefined) {
     const reason = await contradictionOrNull(live, store);
     if (reason !== null) return { kind: "adopt", reason };

@@ -161,7 +161,7 @@ export class DatabaseHealth {
       writer: captured?.state?.writer ?? null,
       circuit: this.circuit,
       failure: failure && { code: failure.code, message: failure.message },
-      walSyncIntervalMs: this.context.options.walSyncIntervalMs,
+      walSyncIntervalMs: this.context.config.sync.walSyncIntervalMs,
       conditions: this.context.conditions.current,
     };
   }

@@ -24,7 +24,6 @@ import {
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import { releaseIfHarmful } from "../capture/pin-release.ts";
 import { type PollOutcome, WalPoller } from "../capture/wal-poller.ts";
-import type { WatchOptions } from "../context/database-options.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { Snapshots } from "../upkeep/snapshots.ts";
@@ -77,11 +76,10 @@ export class DatabaseWatcher {
   constructor(
     readonly target: WatchTarget,
     shared: WatchContext,
-    options: WatchOptions,
   ) {
-    const { name } = target;
+    const { name, config } = target;
     const { signal } = this.#aborter;
-    const { context, breaker } = guardContext(name, shared, options, signal, (change) => {
+    const { context, breaker } = guardContext(name, shared, config, signal, (change) => {
       this.#health.circuitChanged(change);
       if (change.kind === "closed") this.#healedIfDrained();
     });
@@ -135,7 +133,7 @@ export class DatabaseWatcher {
       },
     };
     const { signal } = this.#aborter;
-    if (this.context.options.isDirect === true)
+    if (!this.context.config.cache.enabled)
       return new UploadLanes(this.context, signal, listener, this.#health.breaker);
     const gatherHost = {
       mergeableAfter: () => this.#jobs.mergeableAfter(),

@@ -11,7 +11,6 @@
 import { existsSync } from "node:fs";
 import type { Discovered } from "../../discovery/discovered.ts";
 import type { WalrustError } from "../../errors.ts";
-import type { DatabaseOptions, WatchOptions } from "../context/database-options.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { DatabaseWatcher } from "./database-watcher.ts";
@@ -41,7 +40,6 @@ export class Fleet {
   readonly #collisions = new Set<string>();
   readonly #unwatchable = new UnwatchableStatuses();
   readonly #closing = new Set<DatabaseWatcher>();
-  readonly #optionsByOwn = new WeakMap<DatabaseOptions, WatchOptions>();
 
   constructor(
     readonly context: WatchContext,
@@ -55,9 +53,9 @@ export class Fleet {
 
   /** What is known of each now, and of what no watcher could be made for. */
   statuses(): DatabaseStatus[] {
-    const { env, options } = this.context;
+    const { env, config } = this.context;
     const statuses = this.#watchers.map((watcher) => watcher.status());
-    const others = this.#unwatchable.statuses(statuses, env.monotonicMs(), options.walSyncIntervalMs);
+    const others = this.#unwatchable.statuses(statuses, env.monotonicMs(), config.sync.walSyncIntervalMs);
     return [...statuses, ...others];
   }
 
@@ -101,7 +99,7 @@ export class Fleet {
         if (namesake !== undefined) this.#sayCollision(target, namesake);
         continue;
       }
-      const watcher = new DatabaseWatcher(target, this.context, this.#optionsOf(target));
+      const watcher = new DatabaseWatcher(target, this.context);
       this.#watchers.push(watcher);
       byName.set(target.name, watcher);
       watcher.start();
@@ -117,18 +115,6 @@ export class Fleet {
       database: name,
       hint: "Give one of them another name in the configuration file",
     });
-  }
-
-  #optionsOf({ options }: WatchTarget): WatchOptions {
-    if (options === undefined) return this.context.options;
-    let merged = this.#optionsByOwn.get(options);
-    if (merged === undefined) {
-      // What is absent in its own options is off, and not inherited.
-      const { maintenance: _, validationIntervalMs: __, ...shared } = this.context.options;
-      merged = { ...shared, ...options };
-      this.#optionsByOwn.set(options, merged);
-    }
-    return merged;
   }
 
   /** Goes on with what is being let go of. @returns whether there is any */
@@ -161,7 +147,7 @@ export class Fleet {
 
   /** Captures what is there for the last time and uploads it, each database within its own time. */
   async drain(): Promise<void> {
-    const byTimeout = Map.groupBy(this.#watchers, ({ context }) => context.options.shutdownTimeoutMs);
+    const byTimeout = Map.groupBy(this.#watchers, ({ context }) => context.config.sync.shutdownTimeoutMs);
     const drains = [...byTimeout].map(async ([timeoutMs, watchers]) => {
       const timeout = new AbortController();
       const finished = Promise.all(watchers.map((watcher) => watcher.finish()));

@@ -2,13 +2,12 @@
  * What one database has of its own of what all share: its options, and the store behind its circuit breaker,
  * which says once when it opens.
  */
-
+import type { ReplicationConfig } from "../../config/config.ts";
 import type { Circuit, CircuitChange } from "../../storage/contract/circuit.ts";
 import { BreakerStore } from "../../storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import { Conditions } from "../context/conditions.ts";
-import type { WatchOptions } from "../context/database-options.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 
 /** The context of one database. */
@@ -26,11 +25,14 @@ export interface GuardedContext {
 export function guardContext(
   name: string,
   shared: WatchContext,
-  options: WatchOptions,
+  config: ReplicationConfig,
   closing: AbortSignal,
   onChange: (change: CircuitChange) => void,
 ): GuardedContext {
-  const policy = options.breaker ?? null;
+  const { circuitBreakerEnabled, circuitBreakerThreshold, circuitBreakerCooldownMs } = config.retry;
+  const policy = circuitBreakerEnabled
+    ? { threshold: circuitBreakerThreshold, cooldownMs: circuitBreakerCooldownMs }
+    : null;
   const told = (change: CircuitChange): void => {
     sayChange(name, change, shared);
     onChange(change);
@@ -38,7 +40,7 @@ export function guardContext(
   const breaker = new CircuitBreaker(policy, shared.env, told, shared.outage);
   const store = new BreakerStore(shared.store, breaker, closing);
   const conditions = new Conditions(name, shared.env, shared.emit);
-  const context = { ...shared, options, store, closing, conditions };
+  const context = { ...shared, config, store, closing, conditions };
   return { context, breaker };
 }
 

@@ -7,6 +7,7 @@
  * when every database has stopped or is set aside: what could not be watched is looked at again for as long
  * as the watch goes on for others.
  */
+import type { ReplicationConfig } from "../../config/config.ts";
 import type { Discover, Unwatchable } from "../../discovery/discovered.ts";
 import { RepeatedDiscovery } from "../../discovery/repeated-discovery.ts";
 import type { Env } from "../../env.ts";
@@ -17,7 +18,6 @@ import { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
 import { Conditions } from "../context/conditions.ts";
-import type { WatchOptions } from "../context/database-options.ts";
 import { OwnWriters } from "../context/own-writers.ts";
 import type { Validate, WatchContext } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
@@ -54,7 +54,7 @@ export interface WatchInput {
   readonly store: ObjectStore;
   /** The gate that all puts of the store pass, if there is one. */
   readonly puts?: PutLimiter;
-  readonly options: WatchOptions;
+  readonly config: ReplicationConfig;
   readonly env: Env;
   readonly version: string;
   readonly emit: (event: WatchEvent) => void;
@@ -86,7 +86,7 @@ export async function watch(
   input: WatchInput,
   signal: AbortSignal,
 ): Promise<WatchResult> {
-  const { discover, onStart, validate, store, options, env, version } = input;
+  const { discover, onStart, validate, store, config, env, version } = input;
   const head = (until: AbortSignal) => store.head(ALIVE_KEY, { signal: until, isSingleAttempt: true });
   const emit = (event: WatchEvent): void => {
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
@@ -98,7 +98,7 @@ export async function watch(
   const context: WatchContext = {
     outage: new OutageProbe(env, head, signal),
     store,
-    options,
+    config,
     env,
     version,
     validate,
@@ -146,10 +146,10 @@ async function loop(
   isNamedOnly: boolean,
   context: WatchContext,
 ): Promise<void> {
-  const { env, options, stopping } = context;
+  const { env, config, stopping } = context;
   const { watchers } = fleet;
   const isOpenEnded = discovery !== undefined && !isNamedOnly;
-  const bytesMax = options.spoolBytesMax ?? Number.POSITIVE_INFINITY;
+  const bytesMax = config.cache.maxSizeBytes;
   let isPaused = false;
   let paused: ReadonlySet<DatabaseWatcher> = NOBODY;
   let wasAnyActive = true;

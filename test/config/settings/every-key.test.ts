@@ -5,11 +5,10 @@
 import { describe, expect, test } from "bun:test";
 import { explainDatabase } from "../../../src/commands/explain/explain-databases.ts";
 import { type ShownSetting, shownSettings } from "../../../src/commands/explain/explain-settings.ts";
-import { retryPolicy, storeSettings } from "../../../src/commands/shared/open-destination.ts";
 import { observabilityOptions } from "../../../src/commands/watch/watch-observer.ts";
-import { databaseOptions, watchOptions } from "../../../src/commands/watch/watch-options.ts";
+import { resolveConfig, resolveDatabaseConfig } from "../../../src/config/config.ts";
 import { type ConfigFile, parseConfigFile } from "../../../src/config/config-file.ts";
-import { type Sources, valuesOf } from "../../../src/config/resolve.ts";
+import type { Sources } from "../../../src/config/resolve.ts";
 import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
 import { rangeText, valueText } from "../../../src/config/settings/option-text.ts";
 import { keyName, SECTIONS, WATCH_GROUPS } from "../../../src/config/settings/options.ts";
@@ -51,14 +50,9 @@ function shownOf(sources: Sources, key: string): ShownSetting | undefined {
 function effectOf(sources: Sources): unknown {
   return Bun.inspect(
     [
-      valuesOf(storeSettings(sources)),
-      retryPolicy(sources),
-      watchOptions(sources),
-      observabilityOptions(sources),
+      resolveConfig(sources),
+      observabilityOptions(resolveConfig(sources)),
       sources.file?.databases.map(({ path, name, prefix, allowEmpty }) => [path, name, prefix, allowEmpty]),
-      // Read by all that look for the files of a database.
-      sources.file?.values.get("state.path")?.value,
-      sources.file?.values.get("cache.path")?.value,
     ],
     { depth: 10 },
   );
@@ -139,10 +133,13 @@ describe("every key of a database", () => {
       const texts = keyName(spec) === "enabled" ? [nested] : [flat, nested];
       for (const text of texts) {
         const sources = sourcesOf(text);
-        const explained = explainDatabase(sources, found(sources));
+        const explained = explainDatabase(sources, resolveConfig(sources), found(sources));
         expect(explained.overrides.map(({ section, key }) => `${section}.${key}`)).toEqual([key]);
-        expect(explained.options).toEqual(databaseOptions(sourcesOf(sectionText(key)), null));
-        expect(databaseOptions(sources, null)).toEqual(databaseOptions(sourcesOf(""), null));
+        const { sync, compaction, retention } = explained.config;
+        expect({ sync, compaction, retention }).toEqual(
+          resolveDatabaseConfig(sourcesOf(sectionText(key)), null),
+        );
+        expect(resolveDatabaseConfig(sources, null)).toEqual(resolveDatabaseConfig(sourcesOf(""), null));
       }
     },
   );
@@ -189,11 +186,13 @@ describe("precedence", () => {
     const text = `${sectionText(key)}[[databases]]\npath = "/a"\n${keyLine(key, otherSample(spec))}`;
     const sources = sourcesOf(text);
     const [entry] = sources.file!.databases;
-    const own = databaseOptions(sources, entry!);
-    const section = databaseOptions(sources, null);
+    const own = resolveDatabaseConfig(sources, entry!);
+    const section = resolveDatabaseConfig(sources, null);
     expect(own).not.toEqual(section);
     const byFlag = sourcesOf(text, flagWords(spec));
-    expect(databaseOptions(byFlag, byFlag.file!.databases[0]!)).toEqual(databaseOptions(byFlag, null));
+    expect(resolveDatabaseConfig(byFlag, byFlag.file!.databases[0]!)).toEqual(
+      resolveDatabaseConfig(byFlag, null),
+    );
   });
 });
 

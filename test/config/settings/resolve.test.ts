@@ -3,11 +3,8 @@
  * from one place as a whole. That they are the ones that sign is asked of a server that checks signatures.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import {
-  openDestination,
-  retryPolicy,
-  storeSettings,
-} from "../../../src/commands/shared/open-destination.ts";
+import { openDestination } from "../../../src/commands/shared/open-destination.ts";
+import { resolveRetry, resolveStore } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
 import { resolveOptions, type Sources } from "../../../src/config/resolve.ts";
 import { WATCH_GROUPS } from "../../../src/config/settings/options.ts";
@@ -28,7 +25,7 @@ function sourcesOf(text: string, environment: Variables = {}, words: readonly st
 /** Who is chosen: "id/secret/token", a profile, or the chain of AWS. */
 function choiceOf(file: string, environment: Variables): string {
   try {
-    const chosen = storeSettings(sourcesOf(`[s3]\nbucket = "s3://bucket"\n${file}`, environment));
+    const chosen = resolveStore(sourcesOf(`[s3]\nbucket = "s3://bucket"\n${file}`, environment));
     const { accessKeyId, secretAccessKey, sessionToken, profile } = chosen;
     const keys = [accessKeyId, secretAccessKey, sessionToken].map(({ value }) => value ?? "");
     if (profile.value !== undefined) return `profile ${profile.value}${keys.join("")}`;
@@ -131,7 +128,7 @@ describe("keys come from one place as a whole:", () => {
     const environment = { AWS_SECRET_ACCESS_KEY: "E-SECRET", AWS_PROFILE: "e-profile" };
     for (const bucket of ["file:///backup", "FILE:///backup"]) {
       const sources = sourcesOf(`[s3]\nbucket = "${bucket}"\n`, environment);
-      expect(storeSettings(sources).bucket.value).toBe(bucket);
+      expect(resolveStore(sources).bucket.value).toBe(bucket);
       expect(openDestination({ sources, env }).url).toBe("file:///backup");
     }
   });
@@ -194,7 +191,7 @@ describe("resolveOptions", () => {
   test("flags go before a database, that before its section, that before the default", () => {
     const sources = sourcesOf(text);
     const [entry = null] = sources.file!.databases;
-    const idle = (from: Sources, database = entry) => resolveOptions(from, SYNC_OPTIONS, database).onIdle;
+    const idle = (from: Sources, database = entry) => resolveOptions(from, SYNC_OPTIONS, database).onIdleMs;
     expect(idle(sources)).toEqual({ value: 6000, origin: { kind: "file", text: "walrust.toml:5:1" } });
     expect(idle(sources, null)).toEqual({ value: 5000, origin: { kind: "file", text: "walrust.toml:2:1" } });
     expect(idle(sourcesOf(text, {}, ["--on-idle", "0"]))).toEqual({
@@ -206,7 +203,7 @@ describe("resolveOptions", () => {
 
   test("a variable of the environment that is empty says nothing; of two the first counts", () => {
     const regionOf = (environment: Variables) =>
-      storeSettings(sourcesOf('[s3]\nregion = "f"\n', environment)).region;
+      resolveStore(sourcesOf('[s3]\nregion = "f"\n', environment)).region;
     expect(regionOf({ AWS_REGION: "", AWS_DEFAULT_REGION: "" }).value).toBe("f");
     expect(regionOf({ AWS_REGION: "", AWS_DEFAULT_REGION: "d" }).origin.text).toBe("AWS_DEFAULT_REGION");
     expect(regionOf({ AWS_REGION: "r", AWS_DEFAULT_REGION: "d" }).value).toBe("r");
@@ -214,17 +211,18 @@ describe("resolveOptions", () => {
   });
 });
 
-describe("retryPolicy", () => {
+describe("resolveRetry", () => {
   test("a base delay above the greatest is refused, wherever each comes from", () => {
-    const policyOf = (text: string, words: readonly string[] = []) => retryPolicy(sourcesOf(text, {}, words));
-    expect(policyOf("[retry]\nbase_delay_ms = 30000\n").baseMs).toBe(30_000);
+    const policyOf = (text: string, words: readonly string[] = []) =>
+      resolveRetry(sourcesOf(text, {}, words));
+    expect(policyOf("[retry]\nbase_delay_ms = 30000\n").baseDelayMs).toBe(30_000);
     expect(() => policyOf("[retry]\nbase_delay_ms = 30001\n")).toThrow("The base delay (30001 ms) is above");
     const words = ["--max-delay-ms", "99"];
     expect(() => policyOf("", words)).toThrow("The base delay (100 ms) is above the greatest (99 ms)");
-    expect(policyOf("", ["--max-delay-ms", "100"])).toEqual({
-      retryCountMax: 5,
-      baseMs: 100,
-      delayMaxMs: 100,
+    expect(policyOf("", ["--max-delay-ms", "100"])).toMatchObject({
+      maxRetries: 5,
+      baseDelayMs: 100,
+      maxDelayMs: 100,
     });
   });
 });

@@ -8,7 +8,8 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { shownSettings } from "../../../src/commands/explain/explain-settings.ts";
-import { openDestination, storeSettings } from "../../../src/commands/shared/open-destination.ts";
+import { openDestination } from "../../../src/commands/shared/open-destination.ts";
+import { resolveStore } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
 import { keyName } from "../../../src/config/settings/options.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
@@ -61,7 +62,7 @@ function saidOf(text: string, environment: Record<string, string>): string {
     said.push(JSON.stringify(shownSettings(sources).filter(({ section }) => section !== "s3")));
     openDestination({ sources, env: systemEnv(SILENT_LOG) }, {});
     // Only what a store can be opened with is shown.
-    storeSettings(sources);
+    resolveStore(sources);
     said.push(JSON.stringify(shownSettings(sources)));
   } catch (error) {
     for (let cause: unknown = error; cause !== undefined; ) {

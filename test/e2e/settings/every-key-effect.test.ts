@@ -8,7 +8,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { databaseOptions } from "../../../src/commands/watch/watch-options.ts";
+import { resolveDatabaseConfig } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
 import { SECTIONS } from "../../../src/config/settings/options.ts";
 import { allKeys } from "../../support/readme/setting-samples.ts";
@@ -64,7 +64,7 @@ describe("the effect of", () => {
     const file = parseConfigFile(text, "/etc/walrust/walrust.toml", "walrust.toml", {});
     const sources = { words: { given: new Map(), positionals: [] }, environment: {}, file };
     const reached = [null, file.databases[0]!].map(
-      (entry) => databaseOptions(sources, entry).maintenance?.compaction?.preserveRecent,
+      (entry) => resolveDatabaseConfig(sources, entry).compaction.preserveRecent,
     );
     expect(reached).toEqual([25, 3]);
   });

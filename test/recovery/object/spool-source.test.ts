@@ -12,10 +12,9 @@ import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { joinListings } from "../../../src/recovery/object/object-source.ts";
 import { SpoolSource } from "../../../src/recovery/object/spool-source.ts";
 import { type RestoreResult, restore } from "../../../src/recovery/restore/restore-database.ts";
-import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
-import { DEFAULT_UPKEEP } from "../../../src/replication/upkeep/maintenance.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { expectCode } from "../../storage/contract/store-helpers.ts";
+import type { ConfigChange } from "../../support/config.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
@@ -24,14 +23,7 @@ import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts"
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const env = systemEnv(SILENT_LOG);
-const KEEPING: MaintenanceOptions = {
-  ...DEFAULT_UPKEEP,
-  compaction: null,
-  snapshots: { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: false },
-  retentionIntervalMs: 0,
-  retainAfterSnapshot: false,
-  cacheRetentionMs: 86_400_000,
-};
+const KEEPING: ConfigChange = { cache: { retentionMs: 86_400_000 } };
 
 interface Lost {
   readonly path: string;
@@ -48,7 +40,7 @@ async function lostWithUnsent(): Promise<Lost> {
   const { path, app } = await newDatabase();
   const memory = new MemoryStore();
   const store = new FaultyStore(memory);
-  const run = await watchOne(path, store, { maintenance: KEEPING, shutdownTimeoutMs: 100 });
+  const run = await watchOne(path, store, { ...KEEPING, sync: { shutdownTimeoutMs: 100 } });
   for (let txid = 2; txid <= 4; txid++) await run.commit(app, `INSERT INTO t(v) VALUES (${txid})`);
   store.before = (operation) => {
     if (operation === "put") throw unreachable();
@@ -105,7 +97,7 @@ test("restore takes what was never uploaded from the spool, and the next watch u
   expect(Buffer.compare(readFileSync(lost.path), lost.image)).toBe(0);
   // Increments are kept when they were sent, snapshots are not: only that came over the network.
   expect(gets.every((key) => key.includes("/0009/"))).toBe(true);
-  const run = await watchOne(lost.path, lost.store, { maintenance: KEEPING });
+  const run = await watchOne(lost.path, lost.store, KEEPING);
   await run.uploaded(6);
   await run.stop();
   expect((await provenHistory(lost.memory, "app")).at(-1)?.txid).toBe(6);

@@ -85,7 +85,14 @@ async function captureOrAnchor(live: LiveDatabase): Promise<CaptureOutcome["kind
 }
 
 async function upload({ live, store }: Bench): Promise<void> {
-  const context = { store, uploads: new Semaphore(1), version: "test", env, emit: () => {} };
+  const context = {
+    store,
+    uploads: new Semaphore(1),
+    version: "test",
+    env,
+    emit: () => {},
+    keepsSent: false,
+  };
   for (const lane of ["links", "snapshots"] as const) {
     const outcome = await uploadPending(live, context, new AbortController().signal, lane);
     expect(outcome).toEqual({ kind: "drained" });

@@ -14,7 +14,7 @@ describe("watch beside blocking checkpoints", () => {
     "%s is let through each time, however long the next capture is away",
     async (mode) => {
       const { path, app } = await newDatabase();
-      const run = await watchOne(path, new MemoryStore(), { walSyncIntervalMs: SYNC_INTERVAL_MS });
+      const run = await watchOne(path, new MemoryStore(), { sync: { walSyncIntervalMs: SYNC_INTERVAL_MS } });
       await app.must(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
       for (let round = 0; round < 4; round++) {
         await app.must("INSERT INTO t(v) VALUES (randomblob(9000))");

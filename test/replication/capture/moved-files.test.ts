@@ -321,7 +321,7 @@ test("a file copied over right after commits that no look has seen is not mixed 
   const from = await newFile();
   const bytes = readFileSync(from);
   const store = new MemoryStore();
-  const run = await watchOne(path, store, { walSyncIntervalMs: 2_000, minCheckpointPages: 1 });
+  const run = await watchOne(path, store, { sync: { walSyncIntervalMs: 2_000, minCheckpointPageCount: 1 } });
   await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
   await run.until("a checkpoint", () => run.all("checkpointed").length > 0);
   // The WAL begins anew, because all of it was captured and copied before.

@@ -4,21 +4,11 @@
  */
 import { expect, test } from "bun:test";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
-import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
-
-const UPKEEP: MaintenanceOptions = {
-  snapshots: { intervalMs: 0, maxChanges: 5, maxIntervalMs: 0, onIdleMs: 0, onStartup: false },
-  compaction: null,
-  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
-  retentionIntervalMs: 0,
-  retainAfterSnapshot: false,
-  cacheRetentionMs: 0,
-};
 
 /** A common table `n` with the numbers 1 to `count` as `value`. */
 function numbersTo(count: number): string {
@@ -42,7 +32,7 @@ test("a file copied over in place is anchored anew before anything is captured o
   );
   copyFileSync(path, `${path}.old`);
   const store = new MemoryStore();
-  const run = await watchOne(path, store, { minCheckpointPages: 1 });
+  const run = await watchOne(path, store, { sync: { minCheckpointPageCount: 1 } });
   await run.commit(app, "UPDATE t SET v = 'new' || substr(v, 4)");
   await run.until("a checkpoint", () => run.all("checkpointed").length > 0);
   await app.close();
@@ -71,7 +61,7 @@ test("a file renamed over while its snapshot is read is pinned when the old WAL 
     isArmed = false;
     return new Promise((resolve) => setImmediate(resolve));
   };
-  const run = new WatchRun([targetOf(path)], store, { maintenance: UPKEEP }, { turn });
+  const run = new WatchRun([targetOf(path)], store, { sync: { maxChanges: 5 } }, { turn });
   await run.until("the first snapshot", () => run.uploadedTxid() >= 1);
   isArmed = true;
   await app.must("UPDATE t SET v = randomblob(3000) WHERE id < 50");
@@ -96,7 +86,7 @@ test("a file copied over while no watch runs is noticed, though the WAL beside i
   );
   copyFileSync(path, `${path}.old`);
   const store = new MemoryStore();
-  const first = await watchOne(path, store, { minCheckpointPages: 1 });
+  const first = await watchOne(path, store, { sync: { minCheckpointPageCount: 1 } });
   await first.commit(app, "UPDATE t SET v = 'new' || substr(v, 4)");
   await first.until("a checkpoint", () => first.all("checkpointed").length > 0);
   await first.commit(app, "UPDATE t SET v = 'mid' || substr(v, 4) WHERE id = 1");

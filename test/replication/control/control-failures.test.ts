@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
 import { RequestPatience } from "../../../src/replication/watch/request-patience.ts";
+import { breakerOf } from "../../support/config.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
@@ -20,12 +21,12 @@ async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
 
 /** A watch over a store that can be taken away, with one commit since its first snapshot. */
 async function watched(
-  options: ConstructorParameters<typeof WatchRun>[2] = {},
+  change: ConstructorParameters<typeof WatchRun>[2] = {},
   overrides: ConstructorParameters<typeof WatchRun>[3] = {},
 ) {
   const { path, app } = await newDatabase();
   const store = new FaultyStore(new MemoryStore());
-  const run = await new WatchRun([targetOf(path)], store, options, overrides).watching();
+  const run = await new WatchRun([targetOf(path)], store, change, overrides).watching();
   await run.uploaded(1);
   await run.commit(app, "INSERT INTO t(v) VALUES (1)");
   return { path, app, store, run };
@@ -68,7 +69,7 @@ test("one failed call does not end a request", async () => {
 });
 
 test("an open circuit breaker ends a request as soon as the snapshot is captured", async () => {
-  const { path, app, store, run } = await watched({ breaker: { threshold: 1, cooldownMs: 3_600_000 } });
+  const { path, app, store, run } = await watched(breakerOf(1, 3_600_000));
   store.before = (operation) => {
     if (operation === "put") throw unreachable();
   };

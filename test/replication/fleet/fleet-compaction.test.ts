@@ -2,40 +2,28 @@
  * Compaction as one database has it: levels that are not made (an interval without end), or none at all.
  */
 import { describe, expect, test } from "bun:test";
-import type { MaintenanceOptions, RetentionPolicy } from "../../../src/replication/context/policies.ts";
-import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
-import {
-  DEFAULT_COMPACTION,
-  isLevelMade,
-  planReplaced,
-} from "../../../src/replication/upkeep/compaction-plan.ts";
+import type { RetentionConfig } from "../../../src/config/config.ts";
+import { isLevelMade, planReplaced } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
+import { type ConfigChange, configWith, DEFAULT_CONFIG } from "../../support/config.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
-import { FleetRun, ownOptions, tenant } from "../../support/runs/fleet-run.ts";
+import { FleetRun, ownConfig, tenant } from "../../support/runs/fleet-run.ts";
 import { askForSnapshot, askForUpkeep } from "../../support/runs/watch-requests.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
 
-const NEVER = Number.POSITIVE_INFINITY;
 const ALL = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };
 
-function upkeep(intervalsMs: readonly [number, number, number] | null): MaintenanceOptions {
-  return {
-    snapshots: { ...DEFAULT_SNAPSHOTS, intervalMs: 0 },
-    compaction: intervalsMs && { ...DEFAULT_COMPACTION, intervalsMs, threshold: 3 },
-    retention: ALL,
-    retentionIntervalMs: 0,
-    retainAfterSnapshot: false,
-    cacheRetentionMs: 0,
-  };
+function upkeep(levelsMs: readonly number[] | null): ConfigChange {
+  const compaction = levelsMs === null ? { enabled: false } : { enabled: true, levelsMs, threshold: 3 };
+  return { sync: { snapshotIntervalMs: 0, onStartup: true }, compaction, retention: ALL };
 }
 
 describe("a level that is not made", () => {
   test.each([0, 0.5, 0.999])("is never due, at phase %p of the interval", (phase) => {
-    const all = new Maintenance(upkeep([NEVER, NEVER, NEVER]), 1_000, phase);
-    const first = new Maintenance(upkeep([30_000, NEVER, NEVER]), 1_000, phase);
+    const all = new Maintenance(configWith(upkeep([])), 1_000, phase);
+    const first = new Maintenance(configWith(upkeep([30_000])), 1_000, phase);
     for (const nowMs of [1_000, 31_001, 590_000]) {
       expect([nowMs, all.isDue(nowMs, 500, 9e9)]).toEqual([nowMs, false]);
     }
@@ -43,7 +31,7 @@ describe("a level that is not made", () => {
   });
 
   test("is told by its interval, and the others' objects are replaced as ever", () => {
-    const policy = { ...DEFAULT_COMPACTION, intervalsMs: [1, 2, NEVER] as const };
+    const policy = { ...DEFAULT_CONFIG.compaction, levelsMs: [1, 2] };
     expect([1, 2, 3].map((level) => isLevelMade(policy, level))).toEqual([true, true, false]);
     expect(planReplaced([], policy, () => true)).toEqual([]);
   });
@@ -53,13 +41,13 @@ describe("a level that is not made", () => {
  * The watch itself has every level; what a database has of its own counts. Zero is the phase of its
  * intervals: times infinity that is no number, and no moment comes before that.
  */
-const SETUP = { options: { maintenance: upkeep([30_000, 300_000, HOUR_MS]) }, random: () => 0 };
+const SETUP = { config: upkeep([30_000, 300_000, HOUR_MS]), random: () => 0 };
 
 /** A watched database with this upkeep of its own, and `count` increments. */
-async function watched(intervalsMs: readonly [number, number, number] | null, count: number) {
+async function watched(levelsMs: readonly number[] | null, count: number) {
   const store = new MemoryStore();
-  const options = ownOptions({ maintenance: upkeep(intervalsMs) });
-  const one: WatchTarget = { ...(await tenant("one")), options };
+  const config = ownConfig(upkeep(levelsMs));
+  const one = { ...(await tenant("one")), config };
   const run = await new FleetRun([one], store, SETUP).watching();
   await run.uploaded(1, "one");
   const app = await SqliteProcess.open(one.path);
@@ -71,7 +59,7 @@ async function watched(intervalsMs: readonly [number, number, number] | null, co
 }
 
 test("a database makes the levels it has, also when it is asked to", async () => {
-  const { one, run, app, store } = await watched([1_000, 2_000, NEVER], 6);
+  const { one, run, app, store } = await watched([1_000, 2_000], 6);
   for (let round = 0; round < 3; round++) {
     run.clock.pass(HOUR_MS);
     await app.must("INSERT INTO t(v) VALUES (0)");
@@ -112,7 +100,7 @@ test("what is not asked for of retention is as the database has it", async () =>
     await run.uploaded(3 + day, "one");
     await askForSnapshot(one.path, store);
   }
-  const asked = async (retention: Partial<RetentionPolicy>): Promise<number | undefined> =>
+  const asked = async (retention: Partial<RetentionConfig>): Promise<number | undefined> =>
     (await askForUpkeep(one.path, store, retention, false))?.retention.kept.length;
   expect(await asked({ hourly: 0, weekly: 0, monthly: 0 })).toBe(5);
   expect(await asked({ hourly: 0, weekly: 0, monthly: 0, daily: 3 })).toBe(3);

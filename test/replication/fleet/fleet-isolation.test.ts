@@ -54,12 +54,12 @@ class HangingStore extends MemoryStore {
   }
 }
 
-test.each([undefined, { threshold: 10, cooldownMs: 60_000 }])(
+test.each([false, true])(
   "the end of a watch waits no longer than its timeout for a store that hangs (breaker: %p)",
-  async (breaker) => {
+  async (circuitBreakerEnabled) => {
     const store = new HangingStore();
-    const options = { shutdownTimeoutMs: 50, ...(breaker === undefined ? {} : { breaker }) };
-    const run = new FleetRun([await tenant("one"), await tenant("two")], store, { options });
+    const config = { sync: { shutdownTimeoutMs: 50 }, retry: { circuitBreakerEnabled } };
+    const run = new FleetRun([await tenant("one"), await tenant("two")], store, { config });
     await run.until("both to ask", () => store.listings >= 2);
     const result = await run.stop();
     expect(result).toEqual({ stopped: [], undrained: [] });
@@ -76,7 +76,7 @@ test("the end of a watch breaks off an image that is being read", async () => {
     await new Promise((resolve) => setImmediate(resolve));
   };
   const store = new MemoryStore();
-  const run = new WatchRun([targetOf(path)], store, { shutdownTimeoutMs: 0 }, { turn });
+  const run = new WatchRun([targetOf(path)], store, { sync: { shutdownTimeoutMs: 0 } }, { turn });
   await run.until("the first slice", () => slices > 0);
   expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
   expect(slices).toBeLessThan(40);

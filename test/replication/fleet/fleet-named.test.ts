@@ -2,24 +2,22 @@
  * Named databases that cannot be watched at start: for as long as the watch goes on for others they are shown
  * as failing, said once, and watched as soon as that is possible; on their own they keep no watch going.
  */
-
 import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import type { Unwatchable } from "../../../src/discovery/discovered.ts";
 import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
 import { isBeating } from "../../../src/observability/heartbeat.ts";
-import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import { provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, tenant } from "../../support/runs/fleet-run.ts";
-import { targetOf } from "../../support/runs/watch-run.ts";
+import { type RunTarget, targetOf } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const NAMED = { isNamedOnly: true };
 
 /** A database that is named. */
-async function named(name: string): Promise<WatchTarget> {
+async function named(name: string): Promise<RunTarget> {
   return targetOf((await tenant(name)).path, name);
 }
 

@@ -6,10 +6,11 @@ import { existsSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { Validation } from "../../../src/replication/context/watch-events.ts";
+import { breakerOf } from "../../support/config.ts";
 import { provenHistory } from "../../support/oracles/history-oracle.ts";
 import { isWalFree } from "../../support/processes/outside-checkpoint.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
-import { FleetRun, ownOptions, tenant } from "../../support/runs/fleet-run.ts";
+import { FleetRun, ownConfig, tenant } from "../../support/runs/fleet-run.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { FaultyStore, gate, hang, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -26,7 +27,7 @@ function storeWithout(memory: MemoryStore): { store: FaultyStore; away: Set<stri
 
 describe("the options of a database", () => {
   test("are its own, and those of the watch without them", async () => {
-    const slow = ownOptions({ walSyncIntervalMs: 3_600_000 });
+    const slow = ownConfig({ sync: { walSyncIntervalMs: 3_600_000 } });
     const one = await tenant("one");
     const two = { ...(await tenant("two")), options: slow };
     const store = new MemoryStore();
@@ -55,9 +56,9 @@ describe("the options of a database", () => {
       return { status: "ok", messages: [] };
     };
     const one = await tenant("one");
-    const two = { ...(await tenant("two")), options: ownOptions({}) };
-    const options = { validationIntervalMs: 60_000 };
-    const run = await new FleetRun([one, two], new MemoryStore(), { options, validate }).watching(2);
+    const two = { ...(await tenant("two")), config: ownConfig({}) };
+    const config = { sync: { validationIntervalMs: 60_000 } };
+    const run = await new FleetRun([one, two], new MemoryStore(), { config, validate }).watching(2);
     for (let round = 1; round <= 2; round++) {
       run.clock.pass(60_000);
       await run.until("a validation", () => validations.length >= round);
@@ -69,8 +70,8 @@ describe("the options of a database", () => {
   test("bound its drain, and not that of another", async () => {
     const memory = new MemoryStore();
     const store = new FaultyStore(memory);
-    const one = { ...(await tenant("one")), options: ownOptions({ shutdownTimeoutMs: 100 }) };
-    const two = { ...(await tenant("two")), options: ownOptions({ shutdownTimeoutMs: 20_000 }) };
+    const one = { ...(await tenant("one")), config: ownConfig({ sync: { shutdownTimeoutMs: 100 } }) };
+    const two = { ...(await tenant("two")), config: ownConfig({ sync: { shutdownTimeoutMs: 20_000 } }) };
     const run = await new FleetRun([one, two], store).watching(2);
     await run.uploaded(1, "one");
     await run.uploaded(1, "two");
@@ -152,8 +153,8 @@ describe("the circuit breaker of a database", () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const memory = new MemoryStore();
     const { store, away } = storeWithout(memory);
-    const options = { breaker: { threshold: 2, cooldownMs: 60_000 } };
-    const run = await new FleetRun([one, two], store, { options }).watching(2);
+    const config = breakerOf(2, 60_000);
+    const run = await new FleetRun([one, two], store, { config }).watching(2);
     await run.uploaded(1, "one");
     await run.uploaded(1, "two");
     const [first, second] = [await SqliteProcess.open(one.path), await SqliteProcess.open(two.path)];
@@ -187,7 +188,7 @@ describe("the circuit breaker of a database", () => {
   test("that opened over validations alone recovers with them", async () => {
     const one = await tenant("one");
     const { store, away } = storeWithout(new MemoryStore());
-    const options = { breaker: { threshold: 2, cooldownMs: 60_000 }, validationIntervalMs: 60_000 };
+    const config = { ...breakerOf(2, 60_000), sync: { validationIntervalMs: 60_000 } };
     let validations = 0;
     const validate = async (_name: string, _signal: AbortSignal, own: FaultyStore | unknown) => {
       validations++;
@@ -196,7 +197,7 @@ describe("the circuit breaker of a database", () => {
       });
       return { status: "ok", messages: [] } as const;
     };
-    const run = await new FleetRun([one], store, { options, validate }).watching();
+    const run = await new FleetRun([one], store, { config, validate }).watching();
     await run.uploaded(1, "one");
     await run.until("an empty queue", () => store.puts.length === 2);
     away.add("one");
@@ -226,7 +227,7 @@ test("what a validation finds is said once, and again when it is something else"
   ];
   let round = 0;
   const validate = async (): Promise<Validation> => results[round++]!;
-  const setup = { options: { validationIntervalMs: 60_000 }, validate };
+  const setup = { config: { sync: { validationIntervalMs: 60_000 } }, validate };
   const run = await new FleetRun([one], new MemoryStore(), setup).watching();
   for (let count = 1; count <= results.length; count++) {
     run.clock.pass(60_000);

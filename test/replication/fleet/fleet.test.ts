@@ -61,7 +61,7 @@ describe("a fleet", () => {
   test("lets a database go with what was committed last, and gives up its lock and its name", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const store = new MemoryStore();
-    const run = new FleetRun([one, two], store, { options: { walSyncIntervalMs: 3_600_000 } });
+    const run = new FleetRun([one, two], store, { config: { sync: { walSyncIntervalMs: 3_600_000 } } });
     await run.uploaded(1, "two");
     const app = await SqliteProcess.open(two.path);
     await app.must("INSERT INTO t(v) VALUES ('last')");
@@ -182,7 +182,7 @@ describe("letting go while the store is away", () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const memory = new MemoryStore();
     const { store, setAway } = awayStore(memory);
-    const run = new FleetRun([one, two], store, { options: { shutdownTimeoutMs: 300 } });
+    const run = new FleetRun([one, two], store, { config: { sync: { shutdownTimeoutMs: 300 } } });
     await run.uploaded(1, "two");
     const app = await SqliteProcess.open(two.path);
     setAway(true);
@@ -233,7 +233,7 @@ describe("a database that is deleted", () => {
     const two = foundTarget(path, "two", tempFolder("spool"));
     const memory = new MemoryStore();
     const { store, setAway } = awayStore(memory);
-    const run = new FleetRun([two], store, { options: { shutdownTimeoutMs: 200 } });
+    const run = new FleetRun([two], store, { config: { sync: { shutdownTimeoutMs: 200 } } });
     await run.uploaded(1, "two");
     const app = await SqliteProcess.open(path);
     setAway(true);

@@ -1,5 +1,4 @@
 /** Compaction of damaged sources and by stores that fail: nothing is deleted, and it can be tried again. */
-
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,10 +12,10 @@ import {
   expire,
   verifyObject,
 } from "../../../src/replication/upkeep/compaction.ts";
-import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_UPKEEP, upkeepOnce } from "../../../src/replication/upkeep/maintenance.ts";
+import { upkeepOnce } from "../../../src/replication/upkeep/maintenance.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
 import { applied, BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { putTiny } from "../../support/histories/tiny-history.ts";
 import { allKeys, readObject } from "../../support/oracles/history-oracle.ts";
@@ -105,7 +104,7 @@ test("a store that keeps other bytes than were sent is caught before anything is
   expect(error.message).toContain("app/0001/");
   const objects = await listObjects(store, "app");
   setNow(Math.max(...objects.map(({ modifiedMs }) => modifiedMs)) + 30 * DAY_MS);
-  await expire(target, objects, DEFAULT_COMPACTION, new CompactionProgress());
+  await expire(target, objects, DEFAULT_CONFIG.compaction, new CompactionProgress());
   const deletes = store.calls.filter((call) => call.startsWith("delete "));
   expect(deletes.filter((call) => call.includes("/0000/"))).toEqual([]);
 });
@@ -164,7 +163,7 @@ test("expire deletes after the lifetime what was read back, and no request more 
   const [made] = await compactInto(target, 1, progress);
   const modifiedMs = (await store.head(made!.key)).modifiedMs;
   setNow(modifiedMs + HOUR_MS - 1);
-  const tooEarly = await expire(target, await listObjects(store, "app"), DEFAULT_COMPACTION, progress);
+  const tooEarly = await expire(target, await listObjects(store, "app"), DEFAULT_CONFIG.compaction, progress);
   expect(tooEarly).toEqual({ deleted: [], refused: [] });
   setNow(modifiedMs + HOUR_MS);
   store.calls.length = 0;
@@ -175,7 +174,12 @@ test("expire deletes after the lifetime what was read back, and no request more 
     const txid = (newest.maxTxid + 1 + index) as Txid;
     return { ...newest, key: `app/0000/newer-${txid}.ltx`, minTxid: txid, maxTxid: txid };
   });
-  const gone = await expire(target, [...objects, ...newer], DEFAULT_COMPACTION, new CompactionProgress());
+  const gone = await expire(
+    target,
+    [...objects, ...newer],
+    DEFAULT_CONFIG.compaction,
+    new CompactionProgress(),
+  );
   expect(gone.deleted.length).toBe(29);
   expect(store.calls.filter((call) => call === `get ${made!.key}`).length).toBe(1);
   expect((await allKeys(store)).filter((key) => key.includes("/0000/")).length).toBe(0);
@@ -186,14 +190,14 @@ test("compact of an old folder leaves the increments their hour", async () => {
   const files = new FileStore({ path: join(tempFolder("bucket"), "new") });
   const { target, setNow } = await compactionBench(30, () => false, files);
   setNow(BENCH_START_MS + 30 * DAY_MS);
-  expect((await upkeepOnce(target, DEFAULT_UPKEEP, true)).expired).toEqual([]);
+  expect((await upkeepOnce(target, DEFAULT_CONFIG, true)).expired).toEqual([]);
 });
 
 test("upkeepOnce without force changes nothing and tells what it would do", async () => {
   const { store, target } = await compactionBench(20);
   const before = await allKeys(store);
   store.calls.length = 0;
-  const result = await upkeepOnce(target, DEFAULT_UPKEEP, false);
+  const result = await upkeepOnce(target, DEFAULT_CONFIG, false);
   expect(result.compacted).toMatchObject([{ level: 1, minTxid: 2, maxTxid: 20, sources: 19 }]);
   expect(store.calls.filter((call) => /^(put|delete) /.test(call))).toEqual([]);
   expect(await allKeys(store)).toEqual(before);

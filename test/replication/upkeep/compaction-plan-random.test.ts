@@ -1,10 +1,10 @@
 /** Compaction, expiry and retention over simulated days with crashes between any two operations. */
 import { expect, test } from "bun:test";
-import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
 import { DataPlaneSimulation } from "../../support/histories/upkeep-simulation.ts";
 
 const RETENTION = { hourly: 6, daily: 3, weekly: 2, monthly: 1 };
-const COMMON = { steps: 60, compaction: DEFAULT_COMPACTION, faultRate: 0.04 };
+const COMMON = { steps: 60, compaction: DEFAULT_CONFIG.compaction, faultRate: 0.04 };
 
 /** Runs a simulation to its end. It has to have done something worth judging. */
 async function simulate(options: ConstructorParameters<typeof DataPlaneSimulation>[0]): Promise<void> {

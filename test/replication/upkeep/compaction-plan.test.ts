@@ -1,16 +1,16 @@
 /** What is compacted next, what may be deleted for it, and what starts it early. */
 import { describe, expect, test } from "bun:test";
+import type { CompactionConfig } from "../../../src/config/config.ts";
 import type { Txid } from "../../../src/format/types.ts";
-import type { CompactionPolicy } from "../../../src/replication/context/policies.ts";
 import {
   coveredTxid,
-  DEFAULT_COMPACTION,
   isCompactionUrgent,
   MERGE_OBJECTS_MAX,
   planExpiry,
   planMergeOrNull,
 } from "../../../src/replication/upkeep/compaction-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
 import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
 
 /** "1/2-9@500": level 1, TXID 2 to 9, modified at 500. */
@@ -76,11 +76,11 @@ test("coveredTxid is the end of a level, 0 when there is none", () => {
 function expired(
   listing: string,
   nowMs: number,
-  policy: Partial<CompactionPolicy> = {},
+  policy: Partial<CompactionConfig> = {},
   unverified: readonly string[] = [],
 ): string {
   const isVerified = ({ key }: LtxObject): boolean => !unverified.includes(key);
-  const all = planExpiry(objects(listing), { ...DEFAULT_COMPACTION, ...policy }, isVerified, nowMs);
+  const all = planExpiry(objects(listing), { ...DEFAULT_CONFIG.compaction, ...policy }, isVerified, nowMs);
   return all.map(({ key }) => key).join(" ");
 }
 
@@ -137,7 +137,7 @@ describe("planExpiry", () => {
 
 const URGENT: readonly [
   criterion: string,
-  policy: Partial<CompactionPolicy>,
+  policy: Partial<CompactionConfig>,
   waiting: Parameters<typeof isCompactionUrgent>[0],
   isUrgent: boolean,
 ][] = [
@@ -157,5 +157,5 @@ const URGENT: readonly [
 ];
 
 test.each(URGENT)("isCompactionUrgent: %s", (_, policy, waiting, isUrgent) => {
-  expect(isCompactionUrgent(waiting, { ...DEFAULT_COMPACTION, ...policy })).toBe(isUrgent);
+  expect(isCompactionUrgent(waiting, { ...DEFAULT_CONFIG.compaction, ...policy })).toBe(isUrgent);
 });

@@ -1,10 +1,8 @@
 /** Upkeep in a watch: what starts it, what it leaves alone, how it goes on after a failure or a request. */
 import { expect, test } from "bun:test";
-import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
-import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { CAPTURES_ONLY, type ConfigChange, configWith, DEFAULT_CONFIG } from "../../support/config.ts";
 import { eventually } from "../../support/eventually.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
 import { askForUpkeep } from "../../support/runs/watch-requests.ts";
@@ -13,26 +11,20 @@ import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-sto
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
 
-const UPKEEP: MaintenanceOptions = {
-  snapshots: DEFAULT_SNAPSHOTS,
-  compaction: DEFAULT_COMPACTION,
-  retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
-  retentionIntervalMs: 0,
-  retainAfterSnapshot: false,
-  cacheRetentionMs: HOUR_MS,
+const UPKEEP: ConfigChange = {
+  sync: { snapshotIntervalMs: HOUR_MS, onStartup: true },
+  compaction: { enabled: true },
+  cache: { retentionMs: HOUR_MS },
 };
 const TWO = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 
 /** A watched database with this upkeep, and a clock to move. */
-async function watchWith(
-  maintenance: Partial<MaintenanceOptions>,
-  store = new FaultyStore(new MemoryStore()),
-) {
+async function watchWith(change: ConfigChange, store = new FaultyStore(new MemoryStore())) {
   const { path, app } = await newDatabase();
   const clock = new ShiftedClock();
-  const options = { maintenance: { ...UPKEEP, ...maintenance } };
+  const config = configWith(change, configWith(UPKEEP, CAPTURES_ONLY));
   const overrides = { ...clock.overrides, random: () => 0.999 };
-  const run = new WatchRun([targetOf(path)], store, options, overrides);
+  const run = new WatchRun([targetOf(path)], store, config, overrides);
   await run.watching();
   await run.uploaded(1);
   return { path, app, clock, run, store };
@@ -50,7 +42,7 @@ test.each([
   ["count", { threshold: 5 }],
   ["size", { sizeBytes: 5_000 }],
 ] as const)("compaction starts early by %s", async (_, early) => {
-  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, ...early } });
+  const watched = await watchWith({ compaction: early });
   await commits(watched, 12);
   await watched.run.until("a compaction", () => watched.run.all("compacted").length > 0);
   const [first] = watched.run.all("compacted");
@@ -60,7 +52,7 @@ test.each([
 });
 
 test("compaction starts early by age, and by its interval otherwise", async () => {
-  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, maxIncrementalAgeMs: 5_000 } });
+  const watched = await watchWith({ compaction: { maxIncrementalAgeMs: 5_000 } });
   const { run, clock } = watched;
   await commits(watched, 3);
   expect(run.all("compacted")).toEqual([]);
@@ -96,7 +88,7 @@ test("levels 2 and 3 are made at their intervals, and the increments go after an
 
 // Once: what `compact` merged beside the watch is merged again by it, longer and overlapping.
 test("compaction goes on after a request of `compact` without overlapping it", async () => {
-  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, threshold: 3 } });
+  const watched = await watchWith({ compaction: { threshold: 3 } });
   const { run, path, store, clock } = watched;
   await commits(watched, 4);
   await run.until("a compaction", () => run.all("compacted").length > 0);
@@ -119,7 +111,7 @@ test("compaction goes on after a request of `compact` without overlapping it", a
 
 // Once: nothing holds back the next try, so each look of 40 ms begins another one and logs a warning.
 test("upkeep that fails is not tried at every look", async () => {
-  const watched = await watchWith({ compaction: { ...DEFAULT_COMPACTION, threshold: 3 } });
+  const watched = await watchWith({ compaction: { threshold: 3 } });
   const { run, store, app } = watched;
   store.before = (operation) => {
     if (operation === "list") throw unreachable();
@@ -136,13 +128,13 @@ test("upkeep that fails is not tried at every look", async () => {
 
 // Once: the look through what may be deleted is due every 10 minutes whether anything has changed or not.
 test("Maintenance.isDue: an idle database needs no request, however long it is idle", () => {
-  const maintenance = new Maintenance(UPKEEP, 0);
+  const maintenance = new Maintenance(DEFAULT_CONFIG, 0);
   expect(maintenance.isDue(24 * HOUR_MS, 0, 0)).toBe(false);
 });
 
 test("retention after a snapshot leaves what the policy keeps", async () => {
-  const snapshots = { ...DEFAULT_SNAPSHOTS, maxChanges: 1 };
-  const watched = await watchWith({ snapshots, retention: TWO, retainAfterSnapshot: true });
+  const sync = { maxChanges: 1, compactAfterSnapshot: true };
+  const watched = await watchWith({ sync, retention: TWO });
   const { run, store } = watched;
   for (let round = 1; round <= 4; round++) {
     await commits(watched, 1);
@@ -159,8 +151,8 @@ test("retention after a snapshot leaves what the policy keeps", async () => {
 
 // Once: retention is asked for when the snapshot is in the spool, and runs before it is in the bucket.
 test("retention after a snapshot counts the snapshot it comes after", async () => {
-  const snapshots = { ...DEFAULT_SNAPSHOTS, maxChanges: 1 };
-  const watched = await watchWith({ snapshots, retention: TWO, retainAfterSnapshot: true });
+  const sync = { maxChanges: 1, compactAfterSnapshot: true };
+  const watched = await watchWith({ sync, retention: TWO });
   const { run, store } = watched;
   const taken = (): number => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length;
   for (let round = 1; round <= 2; round++) {

@@ -1,8 +1,8 @@
 /** Retention deletes older snapshots only where the newest ones that stay were read back and found whole. */
 import { expect, test } from "bun:test";
+import type { RetentionConfig } from "../../../src/config/config.ts";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
-import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
 import { CompactionProgress } from "../../../src/replication/upkeep/compaction.ts";
 import { applyRetention } from "../../../src/replication/upkeep/prune.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
@@ -11,7 +11,7 @@ import { putTiny } from "../../support/histories/tiny-history.ts";
 import type { keysAt } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 
-const TWO: RetentionPolicy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+const TWO: RetentionConfig = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 
 /** Increments up to 10 with snapshots of 1, 2, 4, 6, 8 and 10; their keys by TXID. */
 async function benchOf() {

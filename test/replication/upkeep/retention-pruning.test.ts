@@ -1,10 +1,10 @@
 /** What pruning deletes, stopped after any of its deletions: every kept point stays restorable throughout. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import type { RetentionConfig } from "../../../src/config/config.ts";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { newestTxid, planRestore } from "../../../src/recovery/plan/restore-plan.ts";
-import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
 import { planPruning } from "../../../src/replication/upkeep/retention.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { DAY_MS } from "../../support/shifted-clock.ts";
@@ -78,7 +78,7 @@ const COUNT = fc.constantFrom(0, 1, 2, 5);
 const POLICY = fc.record({ hourly: COUNT, daily: COUNT, weekly: COUNT, monthly: COUNT });
 
 /** Checks a pruning, and each state in which a crash could leave it. */
-function judge(objects: readonly LtxObject[], policy: RetentionPolicy): void {
+function judge(objects: readonly LtxObject[], policy: RetentionConfig): void {
   const before = restorable(objects);
   const newest = newestTxid(objects);
   const { keptSnapshots, deletions } = planPruning(objects, timesOf(objects), policy);
@@ -123,7 +123,7 @@ test("planPruning again finds nothing more", () => {
   fc.assert(property, { numRuns: 100 });
 });
 
-const TWO: RetentionPolicy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+const TWO: RetentionConfig = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 
 test("planPruning of nothing, and of increments without any snapshot, deletes nothing", () => {
   expect(planPruning([], new Map(), TWO)).toEqual({ keptSnapshots: [], deletions: [] });

@@ -1,11 +1,11 @@
 /** Which snapshots are kept: boundaries of each kind of period, random histories against another oracle. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import type { RetentionConfig } from "../../../src/config/config.ts";
 import type { Txid } from "../../../src/format/types.ts";
-import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
 import { planRetention, type SnapshotPoint } from "../../../src/replication/upkeep/retention.ts";
 
-const NONE: RetentionPolicy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+const NONE: RetentionConfig = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 const MINUTE_MS = 60_000;
 
 /** Snapshots at these times, TXIDs ascending from 1. */
@@ -14,7 +14,7 @@ function at(...times: string[]): SnapshotPoint[] {
 }
 
 /** The kept times, oldest first, as `2026-01-05T10:00`. */
-function kept(policy: Partial<RetentionPolicy>, ...times: string[]): string[] {
+function kept(policy: Partial<RetentionConfig>, ...times: string[]): string[] {
   return planRetention(at(...times), { ...NONE, ...policy })
     .filter(({ reasons }) => reasons.length > 0)
     .map(({ timeMs }) => new Date(timeMs).toISOString().slice(0, 16))
@@ -112,7 +112,7 @@ const COUNT = fc.constantFrom(0, 1, 2, 3, 7, 24);
 const POLICY = fc.record({ hourly: COUNT, daily: COUNT, weekly: COUNT, monthly: COUNT });
 
 /** The name of a period by the calendar, computed without the arithmetic of the code under test. */
-const LABELS: Record<keyof RetentionPolicy, (timeMs: number) => string> = {
+const LABELS: Record<keyof RetentionConfig, (timeMs: number) => string> = {
   hourly: (timeMs) => new Date(timeMs).toISOString().slice(0, 13),
   daily: (timeMs) => new Date(timeMs).toISOString().slice(0, 10),
   monthly: (timeMs) => new Date(timeMs).toISOString().slice(0, 7),
@@ -124,7 +124,7 @@ const LABELS: Record<keyof RetentionPolicy, (timeMs: number) => string> = {
 };
 
 /** What has to be kept, tier by tier: the last member of each of the last N non-empty periods. */
-function oracle(points: readonly SnapshotPoint[], policy: RetentionPolicy): Set<number> {
+function oracle(points: readonly SnapshotPoint[], policy: RetentionConfig): Set<number> {
   const result = new Set<number>(points.slice(-2).map(({ txid }) => txid));
   for (const tier of ["hourly", "daily", "weekly", "monthly"] as const) {
     const lastOf = new Map<string, number>();

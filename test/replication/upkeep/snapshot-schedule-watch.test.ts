@@ -1,7 +1,7 @@
 /** Snapshots on schedule in a running watch, on clocks that pass in no time and jump. */
 import { expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
-import type { MaintenanceOptions, SnapshotPolicy } from "../../../src/replication/context/policies.ts";
+import type { SnapshotTriggers } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
@@ -10,30 +10,23 @@ import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { DAY_MS, HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
 
-const OFF: SnapshotPolicy = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: true };
-
-function upkeep(snapshots: Partial<SnapshotPolicy>): MaintenanceOptions {
-  return {
-    snapshots: { ...OFF, ...snapshots },
-    compaction: null,
-    retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
-    retentionIntervalMs: 0,
-    retainAfterSnapshot: false,
-    cacheRetentionMs: 0,
-  };
-}
-
 /** TXIDs of the snapshots that are in the bucket. */
 function snapshotsOf(run: WatchRun, database?: string): number[] {
   const uploads = run.all("uploaded", database).filter(({ kind }) => kind === "snapshot");
   return uploads.map(({ txid }) => txid);
 }
 
-async function watchWith(snapshots: Partial<SnapshotPolicy>) {
+/** A watched database with these triggers, and a clock to move. */
+async function watchWith(triggers: Partial<SnapshotTriggers>) {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const clock = new ShiftedClock();
-  const run = new WatchRun([targetOf(path)], store, { maintenance: upkeep(snapshots) }, clock.overrides);
+  const run = new WatchRun(
+    [targetOf(path)],
+    store,
+    { sync: { onStartup: true, ...triggers } },
+    clock.overrides,
+  );
   await run.watching();
   await run.uploaded(1);
   const taken = async (...txids: number[]): Promise<void> => {
@@ -55,7 +48,7 @@ async function settled({ commit }: { commit: () => Promise<number> }): Promise<n
 }
 
 test("watch takes a snapshot each interval in which something changed, and none without", async () => {
-  const watched = await watchWith({ intervalMs: HOUR_MS });
+  const watched = await watchWith({ snapshotIntervalMs: HOUR_MS });
   const { clock, commit, taken, end } = watched;
   await settled(watched);
   clock.pass(HOUR_MS);
@@ -69,7 +62,7 @@ test("watch takes a snapshot each interval in which something changed, and none 
 });
 
 test("watch is not confused by a wall clock that jumps by days", async () => {
-  const watched = await watchWith({ intervalMs: HOUR_MS });
+  const watched = await watchWith({ snapshotIntervalMs: HOUR_MS });
   const { clock, run, store, taken, end } = watched;
   for (const jumpMs of [30 * DAY_MS, -90 * DAY_MS, 10 * DAY_MS]) {
     clock.jump(jumpMs);
@@ -113,7 +106,7 @@ test.each([
   ["with the clock set back", -DAY_MS, false],
   ["with the clock set ahead", DAY_MS, true],
 ] as const)("watch started again %s", async (_, laterMs, isDue) => {
-  const watched = await watchWith({ intervalMs: HOUR_MS });
+  const watched = await watchWith({ snapshotIntervalMs: HOUR_MS });
   const { path, app, store, clock, run, commit } = watched;
   await commit();
   await run.stop();
@@ -121,7 +114,7 @@ test.each([
   const again = new WatchRun(
     [targetOf(path)],
     store,
-    { maintenance: upkeep({ intervalMs: HOUR_MS }) },
+    { sync: { snapshotIntervalMs: HOUR_MS, onStartup: true } },
     clock.overrides,
   );
   await again.watching();
@@ -148,7 +141,7 @@ test("watch of ten databases reads at most two of them for snapshots at a time",
   const run = new WatchRun(
     databases.map(({ path }, index) => targetOf(path, names[index]!)),
     new MemoryStore(),
-    { maintenance: upkeep({ intervalMs: HOUR_MS }) },
+    { sync: { snapshotIntervalMs: HOUR_MS, onStartup: true } },
     { ...clock.overrides, turn },
   );
   await run.watching(10);

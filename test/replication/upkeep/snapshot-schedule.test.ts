@@ -1,16 +1,22 @@
 /** When a snapshot is due: every trigger, alone and beside others, just before its moment and at it. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { SnapshotPolicy } from "../../../src/replication/context/policies.ts";
 import {
-  DEFAULT_SNAPSHOTS,
   dueSnapshotOrNull,
   type SnapshotFacts,
   SnapshotSchedule,
+  type SnapshotTriggers,
 } from "../../../src/replication/upkeep/snapshot-schedule.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
 
 const HOUR_MS = 3_600_000;
-const OFF: SnapshotPolicy = { intervalMs: 0, maxChanges: 0, maxIntervalMs: 0, onIdleMs: 0, onStartup: false };
+const OFF: SnapshotTriggers = {
+  snapshotIntervalMs: 0,
+  maxChanges: 0,
+  maxIntervalMs: 0,
+  onIdleMs: 0,
+  onStartup: false,
+};
 const CHANGED: SnapshotFacts = {
   lastSnapshotMs: 1000,
   changes: 5,
@@ -22,15 +28,15 @@ const UNCHANGED: SnapshotFacts = { ...CHANGED, changes: 0, firstChangeMs: null, 
 
 const TABLE: readonly [
   criterion: string,
-  policy: Partial<SnapshotPolicy>,
+  policy: Partial<SnapshotTriggers>,
   facts: SnapshotFacts,
   nowMs: number,
   due: string | null,
 ][] = [
   ["everything off", {}, CHANGED, 1e12, null],
-  ["interval, just before", { intervalMs: 5000 }, CHANGED, 5999, null],
-  ["interval, on time", { intervalMs: 5000 }, CHANGED, 6000, "interval"],
-  ["interval without a change", { intervalMs: 5000 }, UNCHANGED, 1e12, null],
+  ["interval, just before", { snapshotIntervalMs: 5000 }, CHANGED, 5999, null],
+  ["interval, on time", { snapshotIntervalMs: 5000 }, CHANGED, 6000, "interval"],
+  ["interval without a change", { snapshotIntervalMs: 5000 }, UNCHANGED, 1e12, null],
   ["max-changes, one less", { maxChanges: 6 }, CHANGED, 3000, null],
   ["max-changes, as many", { maxChanges: 5 }, CHANGED, 3000, "max-changes"],
   ["max-changes of one", { maxChanges: 1 }, CHANGED, 3000, "max-changes"],
@@ -43,16 +49,22 @@ const TABLE: readonly [
   ["on-idle without a change", { onIdleMs: 500 }, UNCHANGED, 1e12, null],
   [
     "stale at start",
-    { onStartup: true, intervalMs: 1e9 },
+    { onStartup: true, snapshotIntervalMs: 1e9 },
     { ...CHANGED, isStaleAtStart: true },
     0,
     "startup",
   ],
-  ["stale at start, switched off", { intervalMs: 1e9 }, { ...CHANGED, isStaleAtStart: true }, 3000, null],
-  ["fresh at start", { onStartup: true, intervalMs: 1e9 }, CHANGED, 3000, null],
+  [
+    "stale at start, switched off",
+    { snapshotIntervalMs: 1e9 },
+    { ...CHANGED, isStaleAtStart: true },
+    3000,
+    null,
+  ],
+  ["fresh at start", { onStartup: true, snapshotIntervalMs: 1e9 }, CHANGED, 3000, null],
   [
     "the interval is named before others",
-    { intervalMs: 1, maxChanges: 1, maxIntervalMs: 1, onIdleMs: 1 },
+    { snapshotIntervalMs: 1, maxChanges: 1, maxIntervalMs: 1, onIdleMs: 1 },
     CHANGED,
     9e9,
     "interval",
@@ -67,7 +79,7 @@ describe("dueSnapshotOrNull", () => {
   test("dueSnapshotOrNull: nothing is due without changes, whatever the policy and the time", () => {
     const count = fc.nat(1e9);
     const policies = fc.record({
-      intervalMs: count,
+      snapshotIntervalMs: count,
       maxChanges: count,
       maxIntervalMs: count,
       onIdleMs: count,
@@ -81,7 +93,11 @@ describe("dueSnapshotOrNull", () => {
 });
 
 /** A clock at start at 0 with a newest snapshot of this age. */
-function startedWith(ageMs: number | null, hasChanges = true, policy = DEFAULT_SNAPSHOTS): SnapshotSchedule {
+function startedWith(
+  ageMs: number | null,
+  hasChanges = true,
+  policy: SnapshotTriggers = DEFAULT_CONFIG.sync,
+): SnapshotSchedule {
   const clock = new SnapshotSchedule(0);
   clock.begin(0, ageMs, hasChanges, policy);
   return clock;
@@ -94,38 +110,38 @@ test.each([
   ["younger", HOUR_MS - 2, null],
   ["of the future: the wall clock went back", -5 * 86_400_000, null],
 ] as const)("SnapshotClock.begin, the newest is %s", (_, ageMs, due) => {
-  expect(startedWith(ageMs).dueOrNull(DEFAULT_SNAPSHOTS, 1)).toBe(due);
+  expect(startedWith(ageMs).dueOrNull(DEFAULT_CONFIG.sync, 1)).toBe(due);
 });
 
 test("SnapshotClock.begin: without changes since, even an old snapshot is not repeated", () => {
-  expect(startedWith(30 * 86_400_000, false).dueOrNull(DEFAULT_SNAPSHOTS, 1)).toBeNull();
+  expect(startedWith(30 * 86_400_000, false).dueOrNull(DEFAULT_CONFIG.sync, 1)).toBeNull();
 });
 
 test("SnapshotClock.begin: the age counts toward the interval", () => {
   const clock = startedWith(HOUR_MS - 5000);
-  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 4999)).toBeNull();
-  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 5000)).toBe("interval");
+  expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 4999)).toBeNull();
+  expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 5000)).toBe("interval");
 });
 
 test("SnapshotClock.begin: a wall clock ahead by days gives one snapshot, not one a look", () => {
   const clock = startedWith(40 * 86_400_000);
-  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 1)).toBe("startup");
+  expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 1)).toBe("startup");
   clock.taken(10);
   clock.captured(20, 3);
   for (let nowMs = 20; nowMs < 10 + HOUR_MS; nowMs += 1000) {
-    expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, nowMs)).toBeNull();
+    expect(clock.dueOrNull(DEFAULT_CONFIG.sync, nowMs)).toBeNull();
   }
-  expect(clock.dueOrNull(DEFAULT_SNAPSHOTS, 10 + HOUR_MS)).toBe("interval");
+  expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 10 + HOUR_MS)).toBe("interval");
 });
 
 test("SnapshotClock.begin: an interval of 0 is never stale", () => {
-  const policy = { ...DEFAULT_SNAPSHOTS, intervalMs: 0 };
+  const policy = { ...DEFAULT_CONFIG.sync, snapshotIntervalMs: 0 };
   expect(startedWith(null, true, policy).dueOrNull(policy, 1e12)).toBeNull();
 });
 
 // Known: `begin` dates the last snapshot back by its age, so that the interval is due in its stead.
 test("SnapshotClock.begin: on-startup=false takes no snapshot at start", () => {
-  const policy = { ...DEFAULT_SNAPSHOTS, onStartup: false };
+  const policy = { ...DEFAULT_CONFIG.sync, onStartup: false };
   expect(startedWith(5 * HOUR_MS, true, policy).dueOrNull(policy, 1)).toBeNull();
 });
 

@@ -11,9 +11,9 @@ import {
   expire,
   verifyObject,
 } from "../../../src/replication/upkeep/compaction.ts";
-import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
 import { lastCoveredOrNull, STRAY_AGE_MS } from "../../../src/replication/upkeep/stray-merge.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
 import { applied, type CompactionBench, compactionBench } from "../../support/histories/compaction-bench.ts";
 import { readObject } from "../../support/oracles/history-oracle.ts";
 
@@ -97,7 +97,7 @@ test("what it covers is not deleted for it, though it is sound in itself and lon
   const { target, store, history, strayKey } = bench;
   const objects = await listObjects(store, "app");
   bench.setNow(Math.max(...objects.map(({ storedMs, modifiedMs }) => storedMs ?? modifiedMs)) + 30 * DAY_MS);
-  const expiring = expire(target, objects, DEFAULT_COMPACTION, new CompactionProgress());
+  const expiring = expire(target, objects, DEFAULT_CONFIG.compaction, new CompactionProgress());
   await expect(expiring).rejects.toMatchObject({ code: "integrity", context: { key: strayKey } });
   expect(deletesOf(bench)).toEqual([]);
   await store.delete([strayKey]);

@@ -5,8 +5,6 @@ import { join } from "node:path";
 import { SENT_FOLDER } from "../../../src/local/spool.ts";
 import { totalUse } from "../../../src/local/spool-budget.ts";
 import { keepSent } from "../../../src/local/spool-cache.ts";
-import { DEFAULT_COMPACTION } from "../../../src/replication/upkeep/compaction-plan.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import {
   enforceSpoolBudget,
   overShare,
@@ -93,18 +91,10 @@ async function watchSmall(bytesMax: number) {
   const { path, app } = await newDatabase();
   const store = new FaultyStore(new MemoryStore());
   const clock = new ShiftedClock();
-  const maintenance = {
-    snapshots: { ...DEFAULT_SNAPSHOTS, intervalMs: 0 },
-    compaction: DEFAULT_COMPACTION,
-    retention: { hourly: 24, daily: 7, weekly: 12, monthly: 12 },
-    retentionIntervalMs: 0,
-    retainAfterSnapshot: false,
-    cacheRetentionMs: DAY_MS,
-  };
   const run = new WatchRun(
     [targetOf(path)],
     store,
-    { spoolBytesMax: bytesMax, maintenance },
+    { compaction: { enabled: true }, cache: { maxSizeBytes: bytesMax, retentionMs: DAY_MS } },
     clock.overrides,
   );
   await run.watching();

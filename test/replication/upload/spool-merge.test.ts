@@ -20,7 +20,14 @@ import { tempFolder } from "../../support/temp.ts";
 async function uploadAndJudge(live: LiveDatabase, history: TinyHistory): Promise<number[]> {
   const store = new MemoryStore();
   const { env } = recordingEnv();
-  const context = { store, uploads: new Semaphore(1), version: "test", env, emit: (): void => {} };
+  const context = {
+    store,
+    uploads: new Semaphore(1),
+    version: "test",
+    env,
+    emit: (): void => {},
+    keepsSent: false,
+  };
   const { signal } = new AbortController();
   for (const lane of ["links", "snapshots"] as const) {
     expect(await uploadPending(live, context, signal, lane)).toEqual({ kind: "drained" });

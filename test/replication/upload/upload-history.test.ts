@@ -33,7 +33,13 @@ class Uploads {
 
   /** @returns how it ended, or what was thrown */
   async run(live: LiveDatabase, lane: UploadLane = "links"): Promise<UploadOutcome | WalrustError> {
-    const context = { store: this.store, version: "test", env: recordingEnv().env, emit() {} };
+    const context = {
+      store: this.store,
+      version: "test",
+      env: recordingEnv().env,
+      emit() {},
+      keepsSent: false,
+    };
     const signal = new AbortController().signal;
     return uploadPending(live, { ...context, history: this.history }, signal, lane).catch((error) => {
       if (error instanceof WalrustError) return error;

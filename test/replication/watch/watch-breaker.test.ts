@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
+import { breakerOf } from "../../support/config.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
@@ -13,7 +14,7 @@ import { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
 
-const BREAKER = { threshold: 3, cooldownMs: 60_000 };
+const COOLDOWN_MS = 60_000;
 const RETRY = { retryCountMax: 1, baseMs: 1, delayMaxMs: 1 };
 
 /** Two watched databases, "good" and "bad", over a store with one slot; both have their first snapshot. */
@@ -23,7 +24,7 @@ async function watchTwo() {
   const store = new RetryingStore(inner, recordingEnv(clock.overrides).env, RETRY, new Semaphore(1));
   const [good, bad] = [await newDatabase(), await newDatabase()];
   const targets = [targetOf(good.path, "good"), targetOf(bad.path, "bad")];
-  const run = new WatchRun(targets, store, { breaker: BREAKER }, clock.overrides);
+  const run = new WatchRun(targets, store, breakerOf(3, COOLDOWN_MS), clock.overrides);
   await run.watching(2);
   await run.uploaded(1, "good");
   await run.uploaded(1, "bad");
@@ -51,7 +52,7 @@ test("a database whose keys all fail suspends its own requests, and the other go
   expect(inner.calls.filter((call) => call.includes("bad")).length).toBe(requests);
   // Trials that fail: each a single attempt.
   for (let trial = 1; trial <= 3; trial++) {
-    clock.pass(BREAKER.cooldownMs);
+    clock.pass(COOLDOWN_MS);
     const isTried = (): boolean =>
       inner.calls.filter((call) => call.includes("bad")).length >= requests + trial;
     await run.until("a trial", isTried);
@@ -60,7 +61,7 @@ test("a database whose keys all fail suspends its own requests, and the other go
   expect(inner.calls.filter((call) => call.includes("bad")).length).toBe(requests + 3);
   expect(run.all("circuit-open").map(({ database, failures }) => [database, failures])).toEqual([["bad", 3]]);
   isOut = false;
-  clock.pass(BREAKER.cooldownMs);
+  clock.pass(COOLDOWN_MS);
   await run.uploaded(2, "bad");
   await run.until("the recovery", () => run.all("recovered", "bad").length > 0);
   expect(run.status("bad").circuit).toBe("closed");
@@ -85,7 +86,7 @@ test("a long outage of everything says a few lines a database, however often it 
   await run.until("open circuits", () => run.all("circuit-open").length === 2, 8_000);
   for (let minute = 1; minute <= 20; minute++) {
     const puts = inner.puts.length;
-    clock.pass(BREAKER.cooldownMs);
+    clock.pass(COOLDOWN_MS);
     await run.until("two trials", () => inner.puts.length >= puts + 2);
     await run.until("them to end", () =>
       ["good", "bad"].every((name) => run.status(name).circuit === "open"),

@@ -51,7 +51,9 @@ test.each(["", "/pages.sum", "/ltx"])(
 test("watch lets go of a WAL that grows while the spool refuses, and says so", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
-  const run = await watchOne(path, store, { minCheckpointPages: 20, walTruncateThresholdPages: 50 });
+  const run = await watchOne(path, store, {
+    sync: { minCheckpointPageCount: 20, walTruncateThresholdPages: 50 },
+  });
   const { spoolFolder } = targetOf(path).paths;
   rmSync(spoolFolder, { recursive: true });
   writeFileSync(spoolFolder, "a file in the way");

@@ -75,7 +75,7 @@ describe("watch while the store fails", () => {
     const { path, app } = await newDatabase();
     const memory = new MemoryStore();
     const store = new FaultyStore(memory);
-    const run = await watchOne(path, store, { shutdownTimeoutMs: 200 });
+    const run = await watchOne(path, store, { sync: { shutdownTimeoutMs: 200 } });
     store.before = (operation, _, signal) => (operation === "put" ? hang(signal) : undefined);
     await app.must("INSERT INTO t(v) VALUES ('stays here')");
     await run.until("the capture", () => stateTxid(path) === 2);
@@ -96,7 +96,7 @@ describe("watch while the store fails", () => {
       const { path, app } = await newDatabase();
       const memory = new MemoryStore();
       const store = new FaultyStore(memory);
-      const run = new WatchRun([targetOf(path)], store, { shutdownTimeoutMs: 200 });
+      const run = new WatchRun([targetOf(path)], store, { sync: { shutdownTimeoutMs: 200 } });
       let isHanging = false;
       store.before = (operation, _, signal) => {
         if (operation !== hung || !store.puts.length) return;
@@ -156,7 +156,9 @@ describe("watch and another writer", () => {
   test("a foreign writer that is met only while draining does not hold up the end", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
-    const run = await watchOne(path, store, { walSyncIntervalMs: 3_600_000, shutdownTimeoutMs: 3_900 });
+    const run = await watchOne(path, store, {
+      sync: { walSyncIntervalMs: 3_600_000, shutdownTimeoutMs: 3_900 },
+    });
     const key = "app/0000/0000000000000002-0000000000000002.ltx";
     const metadata = { "walrust-writer": "f".repeat(32) };
     await store.put(key, { kind: "bytes", bytes: Buffer.from("theirs") }, { metadata });

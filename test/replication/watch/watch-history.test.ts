@@ -48,7 +48,7 @@ describe("watch", () => {
   test("watch captures each page once a batch, the newest of each, and empties the spool", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
-    const run = await watchOne(path, store, { walSyncIntervalMs: 100 });
+    const run = await watchOne(path, store, { sync: { walSyncIntervalMs: 100 } });
     await app.must(...Array.from({ length: 40 }, (_, i) => `UPDATE t SET v = ${i} WHERE id = 1`));
     await run.uploaded(2);
     await run.stop();
@@ -75,7 +75,7 @@ describe("watch", () => {
   test("watch uploads the last commits when it is stopped", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
-    const run = await watchOne(path, store, { walSyncIntervalMs: 3_600_000 });
+    const run = await watchOne(path, store, { sync: { walSyncIntervalMs: 3_600_000 } });
     await app.must("INSERT INTO t(v) VALUES ('last')", "INSERT INTO t(v) VALUES ('very last')");
     const image = imageOf(path);
     expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
@@ -124,7 +124,7 @@ describe("watch", () => {
   test("watch goes through checkpoints and restarts of the WAL without snapshot or re-anchor", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
-    const run = await watchOne(path, store, { minCheckpointPages: 5 });
+    const run = await watchOne(path, store, { sync: { minCheckpointPageCount: 5 } });
     for (let row = 0; row < 12; row++) await run.commit(app, "INSERT INTO t(v) VALUES (randomblob(9000))");
     await run.stop();
     expect(run.all("checkpointed").length).toBeGreaterThan(2);

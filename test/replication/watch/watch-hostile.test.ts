@@ -3,7 +3,6 @@
  * and then and the watch itself is started again: whatever happens, the whole history can be proven and ends
  * in the database.
  */
-
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
@@ -68,7 +67,9 @@ describe("watch beside hostile applications", () => {
       };
       let last: WatchRun | null = null;
       for (let round = 0; round < ROUNDS; round++) {
-        last = new WatchRun([targetOf(path)], store, { minCheckpointPages: 60, checkpointIntervalMs: 500 });
+        last = new WatchRun([targetOf(path)], store, {
+          sync: { minCheckpointPageCount: 60, checkpointIntervalMs: 500 },
+        });
         await last.watching();
         await writeWildly(path, random, ROUND_MS);
         if (round + 1 < ROUNDS) await last.stop();

@@ -201,7 +201,13 @@ describe("validation", () => {
     let now: Validation = { status: "errors", messages: ["a gap"] };
     const validate = async (): Promise<Validation> => now;
     const store = new MemoryStore();
-    const run = new WatchRun([targetOf(path)], store, { validationIntervalMs: 1 }, {}, { validate });
+    const run = new WatchRun(
+      [targetOf(path)],
+      store,
+      { sync: { validationIntervalMs: 1 } },
+      {},
+      { validate },
+    );
     await run.until("the condition", () => run.status().conditions.length > 0);
     expect(run.status().conditions[0]).toMatchObject({ code: "validation-failed", health: "unhealthy" });
     now = { status: "errors", messages: ["another gap"] };

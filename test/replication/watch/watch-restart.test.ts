@@ -196,7 +196,7 @@ describe("watch after a loss of local files", () => {
   test("watch replays the page sums that a crash left out, from the spool", async () => {
     const store = new FaultyStore(new MemoryStore());
     const { path, app } = await newDatabase();
-    const run = await watchOne(path, store, { shutdownTimeoutMs: 50 });
+    const run = await watchOne(path, store, { sync: { shutdownTimeoutMs: 50 } });
     const { sumsPath } = stateFolderOf(path);
     copyFileSync(sumsPath, `${path}.old-sums`);
     store.before = (operation) => {
@@ -221,7 +221,7 @@ describe("watch after a loss of local files", () => {
   test("watch with a damaged spool file re-anchors instead of sending it", async () => {
     const store = new FaultyStore(new MemoryStore());
     const { path, app } = await newDatabase();
-    const run = await watchOne(path, store, { shutdownTimeoutMs: 50 });
+    const run = await watchOne(path, store, { sync: { shutdownTimeoutMs: 50 } });
     store.before = (operation) => {
       if (operation === "put") throw new Error("no network");
     };
@@ -282,7 +282,7 @@ describe("watch and a bucket that is not what it was", () => {
       if (operation === "put") throw unreachable();
     };
     let { path, app } = await newDatabase();
-    const first = new WatchRun([targetOf(path)], store, { shutdownTimeoutMs: 50 });
+    const first = new WatchRun([targetOf(path)], store, { sync: { shutdownTimeoutMs: 50 } });
     await first.until("the capture", () => first.all("watching").length > 0);
     await app.must("INSERT INTO t(v) VALUES ('captured')");
     await first.until("the increment", () => stateOf(path).txid === 2);

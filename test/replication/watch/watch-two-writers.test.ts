@@ -161,7 +161,7 @@ describe("watch of a folder that was copied with its state", () => {
     const store = new MemoryStore();
     const { path, app } = await newDatabase();
     const faulty = new FaultyStore(store);
-    const run = await watchOne(path, faulty, { shutdownTimeoutMs: 50 });
+    const run = await watchOne(path, faulty, { sync: { shutdownTimeoutMs: 50 } });
     faulty.before = (operation) => {
       if (operation === "put") throw new Error("no network");
     };

@@ -5,6 +5,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Config } from "../../../src/config/config.ts";
 import type { Pin } from "../../../src/database/pin/pin.ts";
 import type { RequestCounts } from "../../../src/forecast/prices.ts";
 import { CHAIN_ZERO, hex } from "../../../src/format/chain.ts";
@@ -13,10 +14,9 @@ import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import { LtxEncoder } from "../../../src/format/ltx-encoder.ts";
 import { type Checksum, NO_CHECKSUM, type Txid } from "../../../src/format/types.ts";
 import { SENT_FOLDER, type SpoolFile, SpoolWriter } from "../../../src/local/spool.ts";
+import { sentRetentionMs } from "../../../src/local/spool-cache.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import type { WatchOptions } from "../../../src/replication/context/database-options.ts";
-import type { MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { SnapshotSchedule } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { type UploadLane, uploadPending } from "../../../src/replication/upload/uploader.ts";
@@ -38,8 +38,7 @@ export interface SteadyRun {
   readonly pageCount: number;
   readonly secondsPerCommit: number;
   readonly pagesPerCommit: number;
-  readonly options: WatchOptions;
-  readonly maintenance: MaintenanceOptions;
+  readonly config: Config;
   readonly seed: number;
   /** How far apart looks are. */
   readonly tickMs?: number;
@@ -104,7 +103,7 @@ export class SteadyHours {
       changeCount: null,
       pinLost: null,
     };
-    this.#maintenance = new Maintenance(run.maintenance, this.nowMs);
+    this.#maintenance = new Maintenance(run.config, this.nowMs);
     this.#clock = new SnapshotSchedule(this.nowMs);
     for (let pgno = 1; pgno <= run.pageCount; pgno++) this.#pages.push(this.#newPage());
     this.#nextCommitMs = this.nowMs;
@@ -148,14 +147,14 @@ export class SteadyHours {
 
   async #look(): Promise<void> {
     const live = this.#live;
-    const { maintenance } = this.run;
+    const { sync } = this.run.config;
     if (this.nowMs >= this.#nextCommitMs) this.#commit();
     await this.#upload("links");
-    if (this.#clock.dueOrNull(maintenance.snapshots, this.nowMs) !== null) {
+    if (this.#clock.dueOrNull(sync, this.nowMs) !== null) {
       live.pending.push(this.#encode(SNAPSHOT_LEVEL, 1, live.state!.txid, this.#allPgnos(), NO_CHECKSUM));
       this.#clock.taken(this.nowMs);
       await this.#upload("snapshots");
-      if (maintenance.retainAfterSnapshot) this.#maintenance.requestRetention();
+      if (sync.compactAfterSnapshot) this.#maintenance.requestRetention();
     }
     const { txid } = live.state!;
     if (!this.#maintenance.isDue(this.nowMs, txid, live.uploadedBytes)) return;
@@ -217,9 +216,9 @@ export class SteadyHours {
 
   async #upload(lane: UploadLane): Promise<void> {
     const { store } = this;
-    const options = { ...this.run.options, maintenance: this.run.maintenance };
+    const keepsSent = sentRetentionMs(this.run.config.cache) > 0;
     const shared = { store, version: "test", env: this.#env, emit: () => {} };
-    await uploadPending(this.#live, { ...shared, options }, this.#signal, lane);
+    await uploadPending(this.#live, { ...shared, keepsSent }, this.#signal, lane);
   }
 
   #encode(

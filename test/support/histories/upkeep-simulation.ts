@@ -4,16 +4,16 @@
  * the bucket is judged; what a rule forbids ends the run with the seed and the rule.
  */
 import { join } from "node:path";
+import type { CompactionConfig, RetentionConfig } from "../../../src/config/config.ts";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
-import type { CompactionPolicy, MaintenanceOptions } from "../../../src/replication/context/policies.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { planRetention } from "../../../src/replication/upkeep/retention.ts";
-import { DEFAULT_SNAPSHOTS } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { KeptKey, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
+import { configWith } from "../config.ts";
 import { recordingEnv } from "../recording-log.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { FaultyStore, unreachable } from "../servers/faulty-store.ts";
@@ -31,8 +31,8 @@ class Crash extends Error {}
 export interface SimulationOptions {
   readonly seed: number;
   readonly steps: number;
-  readonly compaction: CompactionPolicy;
-  readonly retention: MaintenanceOptions["retention"];
+  readonly compaction: CompactionConfig;
+  readonly retention: RetentionConfig;
   /** How likely an operation of the store fails or is the last of its process. */
   readonly faultRate: number;
   /** How likely a snapshot, and retention, is at a step. */
@@ -120,8 +120,7 @@ export class DataPlaneSimulation {
 
   #newMaintenance(): Maintenance {
     const { compaction, retention } = this.options;
-    const rest = { retentionIntervalMs: 0, retainAfterSnapshot: false, cacheRetentionMs: 0 };
-    return new Maintenance({ snapshots: DEFAULT_SNAPSHOTS, compaction, retention, ...rest }, this.#nowMs);
+    return new Maintenance(configWith({ compaction, retention }), this.#nowMs);
   }
 
   /** A crash or a failure, before or after an operation has taken effect. */

@@ -3,20 +3,20 @@
  */
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { ReplicationConfig } from "../../../src/config/config.ts";
 import type { Discovered, Unwatchable } from "../../../src/discovery/discovered.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import type { DatabaseOptions, WatchOptions } from "../../../src/replication/context/database-options.ts";
-import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import type { WatchInput } from "../../../src/replication/watch/watch-loop.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { CAPTURES_ONLY, type ConfigChange, configWith } from "../config.ts";
 import { ShiftedClock } from "../shifted-clock.ts";
 import { tempFolder } from "../temp.ts";
-import { newDatabase, WatchRun } from "./watch-run.ts";
+import { newDatabase, type RunTarget, WatchRun } from "./watch-run.ts";
 
 /** What a test may say beside the store. */
 export interface FleetSetup {
-  readonly options?: Partial<WatchOptions>;
-  readonly discover?: () => Promise<readonly WatchTarget[]>;
+  readonly config?: ConfigChange;
+  readonly discover?: () => Promise<readonly RunTarget[]>;
   /** As the first discovery finds it; every later one finds `FleetRun.unwatchable`. */
   readonly unwatchable?: readonly Unwatchable[];
   readonly isNamedOnly?: boolean;
@@ -25,21 +25,21 @@ export interface FleetSetup {
 }
 
 /** A target as a glob finds it. */
-export function foundTarget(path: string, name: string, spoolFolder?: string): WatchTarget {
+export function foundTarget(path: string, name: string, spoolFolder?: string): RunTarget {
   return { path, name, paths: stateFolderOf(path, spoolFolder), isDiscovered: true };
 }
 
 /** A running watch with discovery. */
 export class FleetRun extends WatchRun {
   /** What the next discovery finds. */
-  present: WatchTarget[];
+  present: RunTarget[];
   /** What it cannot hand over. */
   unwatchable: readonly Unwatchable[];
   discoveryCount = 0;
   #takenInCount = 0;
   readonly clock: ShiftedClock;
 
-  constructor(targets: WatchTarget[], store: ObjectStore, setup: FleetSetup = {}) {
+  constructor(targets: RunTarget[], store: ObjectStore, setup: FleetSetup = {}) {
     const clock = new ShiftedClock();
     const more = {
       discover: async () => this.#discovered(await (setup.discover ?? (() => this.#find()))()),
@@ -48,19 +48,19 @@ export class FleetRun extends WatchRun {
       ...(setup.validate === undefined ? {} : { validate: setup.validate }),
     };
     const { random = Math.random } = setup;
-    super(targets, store, setup.options, { ...clock.overrides, random }, more);
+    super(targets, store, setup.config, { ...clock.overrides, random }, more);
     this.clock = clock;
     this.present = targets;
     this.unwatchable = setup.unwatchable ?? [];
   }
 
-  async #find(): Promise<WatchTarget[]> {
+  async #find(): Promise<RunTarget[]> {
     this.discoveryCount++;
     return this.present;
   }
 
   /** The result of a discovery; it is counted when the watch reads it. */
-  #discovered(targets: readonly WatchTarget[]): Discovered<WatchTarget> {
+  #discovered(targets: readonly RunTarget[]): Discovered<RunTarget> {
     const takeIn = (): void => void this.#takenInCount++;
     return {
       get targets() {
@@ -79,7 +79,7 @@ export class FleetRun extends WatchRun {
   }
 
   /** From now on these are present; returns after a discovery has found that out. */
-  async find(...targets: WatchTarget[]): Promise<void> {
+  async find(...targets: RunTarget[]): Promise<void> {
     this.present = targets;
     await this.discovery();
   }
@@ -101,7 +101,7 @@ async function templatePath(): Promise<string> {
 }
 
 /** Makes closed databases `<folder>/<name>/app.db`, one a name. @returns the targets a glob would find */
-export async function tenants(folder: string, ...names: string[]): Promise<WatchTarget[]> {
+export async function tenants(folder: string, ...names: string[]): Promise<RunTarget[]> {
   // Another test file of this process may have made it, and taken it along when it was done.
   if (template !== null && !existsSync(await template)) template = null;
   template ??= templatePath();
@@ -115,20 +115,13 @@ export async function tenants(folder: string, ...names: string[]): Promise<Watch
 }
 
 /** As `tenants`, for one in a folder of its own. */
-export async function tenant(name: string): Promise<WatchTarget> {
+export async function tenant(name: string): Promise<RunTarget> {
   const [target] = await tenants(tempFolder("fleet"), name);
   if (target === undefined) throw new Error("one name is one target");
   return target;
 }
 
-/** Options of a database, as complete as they have to be. */
-export function ownOptions(options: Partial<DatabaseOptions>): DatabaseOptions {
-  return {
-    walSyncIntervalMs: 1,
-    checkpointIntervalMs: 3_600_000,
-    minCheckpointPages: 1_000_000,
-    walTruncateThresholdPages: 1_000_000,
-    shutdownTimeoutMs: 5_000,
-    ...options,
-  };
+/** The configuration of one database beside others. */
+export function ownConfig(change: ConfigChange): ReplicationConfig {
+  return configWith(change, CAPTURES_ONLY);
 }

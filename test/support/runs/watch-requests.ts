@@ -1,7 +1,6 @@
 /** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
-
+import type { RetentionConfig } from "../../../src/config/config.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import type { RetentionPolicy } from "../../../src/replication/context/policies.ts";
 import { askWatchOrNull } from "../../../src/replication/control/control.ts";
 import type { UpkeepResult } from "../../../src/replication/upkeep/maintenance.ts";
 import type { SnapshotResult } from "../../../src/replication/upkeep/snapshot-once.ts";
@@ -17,7 +16,7 @@ export async function askForSnapshot(path: string, store: ObjectStore): Promise<
 export async function askForUpkeep(
   path: string,
   store: ObjectStore,
-  retention: Partial<RetentionPolicy>,
+  retention: Partial<RetentionConfig>,
   force = true,
 ): Promise<UpkeepResult | null> {
   const request = { verb: "compact", path, destination: store.url, retention, force } as const;

@@ -2,9 +2,10 @@
  * `watch` in this process, beside applications in child processes: everything it says is kept, and a test
  * waits for it. No SQLite connection may be opened in the test process on a database that is watched here.
  */
+import type { ReplicationConfig } from "../../../src/config/config.ts";
+import type { Discover, Discovered } from "../../../src/discovery/discovered.ts";
 import type { Env } from "../../../src/env.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import type { WatchOptions } from "../../../src/replication/context/database-options.ts";
 import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import {
@@ -15,21 +16,21 @@ import {
 } from "../../../src/replication/watch/watch-loop.ts";
 import type { DatabaseStatus } from "../../../src/replication/watch/watch-status.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { CAPTURES_ONLY, type ConfigChange, configWith } from "../config.ts";
 import { SqliteProcess, waitUntil } from "../processes/sqlite-process.ts";
 import { type LoggedLine, recordingEnv } from "../recording-log.ts";
 import { tempFolder } from "../temp.ts";
 
-const OPTIONS: WatchOptions = {
-  walSyncIntervalMs: 1,
-  checkpointIntervalMs: 3_600_000,
-  minCheckpointPages: 1_000_000,
-  walTruncateThresholdPages: 1_000_000,
-  uploaderConcurrency: 4,
-  shutdownTimeoutMs: 5_000,
+/** A database to watch; without a configuration of its own it has that of the run. */
+export type RunTarget = Omit<WatchTarget, "config"> & Partial<Pick<WatchTarget, "config">>;
+
+/** What a run is told beside the targets. */
+export type RunInput = Pick<WatchInput, "isNamedOnly" | "unwatchable" | "validate"> & {
+  readonly discover?: Discover<RunTarget>;
 };
 
-/** A target as `watch` takes it. */
-export function targetOf(path: string, name = "app"): WatchTarget {
+/** A target with the configuration of its run. */
+export function targetOf(path: string, name = "app"): RunTarget {
   return { path, name, paths: stateFolderOf(path) };
 }
 
@@ -49,6 +50,16 @@ export async function newDatabase(
   return { path, app };
 }
 
+/** Gives the configuration of the run to the targets that have none of their own, when they are read. */
+function configured(found: Discovered<RunTarget>, config: ReplicationConfig): Discovered<WatchTarget> {
+  return {
+    get targets() {
+      return found.targets.map((target) => ({ config, ...target }));
+    },
+    unwatchable: found.unwatchable,
+  };
+}
+
 /** A watch that runs until `stop`. */
 export class WatchRun {
   readonly events: WatchEvent[] = [];
@@ -59,17 +70,18 @@ export class WatchRun {
   #running: RunningWatch | null = null;
 
   constructor(
-    targets: readonly WatchTarget[],
+    targets: readonly RunTarget[],
     readonly store: ObjectStore,
-    options: Partial<WatchOptions> = {},
+    change: ConfigChange = {},
     overrides: Partial<Env> = {},
-    more: Pick<WatchInput, "discover" | "isNamedOnly" | "unwatchable" | "validate"> = {},
+    { discover, ...more }: RunInput = {},
   ) {
     const { env, lines } = recordingEnv(overrides);
     this.lines = lines;
+    const config = configWith(change, CAPTURES_ONLY);
     const input = {
       store,
-      options: { ...OPTIONS, ...options },
+      config,
       env,
       version: "test",
       emit: (event: WatchEvent): void => void this.events.push(event),
@@ -77,8 +89,13 @@ export class WatchRun {
         this.#running = running;
       },
       ...more,
+      ...(discover === undefined ? {} : { discover: async () => configured(await discover(), config) }),
     };
-    this.done = watch(targets, input, this.#aborter.signal).finally(() => {
+    this.done = watch(
+      configured({ targets, unwatchable: [] }, config).targets,
+      input,
+      this.#aborter.signal,
+    ).finally(() => {
       this.isDone = true;
     });
     this.done.catch(() => {});
@@ -159,9 +176,9 @@ export class WatchRun {
 export async function watchOne(
   path: string,
   store: ObjectStore,
-  options: Partial<WatchOptions> = {},
+  change: ConfigChange = {},
 ): Promise<WatchRun> {
-  const run = new WatchRun([targetOf(path)], store, options);
+  const run = new WatchRun([targetOf(path)], store, change);
   await run.watching();
   await run.until("an empty queue", () => run.uploadedTxid() >= 1 || run.all("watching")[0]!.txid > 1);
   return run;
