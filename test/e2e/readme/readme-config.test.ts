@@ -1,6 +1,6 @@
 /**
- * Every `toml` example of README.md, as `walrust explain` takes it: a watch with it would start, and every
- * key has the value of the text. What the text means is told by Bun's own TOML parser.
+ * Runs `walrust explain` on every `toml` example of the READMEs. A watch with the example would start, and
+ * every key has the value of the text. Bun's own TOML parser reads the text independently.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -12,13 +12,13 @@ import { testWith } from "../../support/servers/peers.ts";
 
 setDefaultTimeout(60_000);
 
-/** What an example needs around it. */
+/** Surroundings of an example. */
 interface Surroundings {
-  /** Environment variables that it names. */
+  /** Environment variables that the example names. */
   readonly variables: Variables;
-  /** Files that it names, by path from the sandbox's root. */
+  /** Files that the example names, by path from the sandbox's root. */
   readonly files: Readonly<Record<string, string>>;
-  /** Databases by path from the sandbox's root, and what the text says they are called. */
+  /** Names of the databases in the text, by path from the sandbox's root. */
   readonly databases: Readonly<Record<string, string>>;
 }
 
@@ -43,7 +43,7 @@ const EXAMPLES: Readonly<Record<string, Surroundings>> = {
   },
 };
 
-/** The parts of `walrust explain --json` that are looked at here. */
+/** The compared parts of `walrust explain --json`. */
 interface Explained {
   readonly destination: { readonly url: string; readonly reachable: boolean };
   readonly settings: readonly ShownSetting[];
@@ -64,11 +64,11 @@ interface ShownSetting {
 
 type Table = Readonly<Record<string, unknown>>;
 
-test("README.md: what a comment says that databases are called is what they are called", () => {
+test("README.md: databases have the names that a comment gives them", () => {
   for (const name of namesOf("toml")) {
     const names = Object.values(EXAMPLES[name]!.databases);
-    for (const [, said] of blockOf("toml", name).text.matchAll(/# called ([^…\n]*)/g)) {
-      expect(names).toEqual(expect.arrayContaining(said!.split(", ").filter((one) => one !== "")));
+    for (const [, listed] of blockOf("toml", name).text.matchAll(/# called ([^…\n]*)/g)) {
+      expect(names).toEqual(expect.arrayContaining(listed!.split(", ").filter((one) => one !== "")));
     }
   }
 });
@@ -78,7 +78,7 @@ test("README.md: every toml example has its surroundings", () => {
 });
 
 testWith("sqlite3").each(Object.entries(EXAMPLES))(
-  "README.md: toml %s is taken as it is written",
+  "README.md: explain shows toml %s as written",
   async (name, surroundings) => {
     const sandbox = await Sandbox.open(surroundings.variables);
     await surround(sandbox, surroundings);
@@ -89,7 +89,7 @@ testWith("sqlite3").each(Object.entries(EXAMPLES))(
 
     expect(explained.problems).toEqual([]);
     expect(explained.destination).toMatchObject({ reachable: true });
-    expect(saidByFile(explained.settings)).toEqual(sectionsOf(document));
+    expect(fromFile(explained.settings)).toEqual(sectionsOf(document));
     expect(Object.fromEntries(explained.databases.map(({ path, name }) => [path, name]))).toEqual(
       Object.fromEntries(
         Object.entries(surroundings.databases).map(([path, name]) => [join(sandbox.root, path), name]),
@@ -110,12 +110,12 @@ async function surround(sandbox: Sandbox, { files, databases }: Surroundings): P
   }
 }
 
-function saidByFile(settings: readonly ShownSetting[]): Record<string, unknown> {
-  const said = settings.filter(({ origin }) => origin === "file");
-  return Object.fromEntries(said.map(({ key, value }) => [key, value]));
+function fromFile(settings: readonly ShownSetting[]): Record<string, unknown> {
+  const own = settings.filter(({ origin }) => origin === "file");
+  return Object.fromEntries(own.map(({ key, value }) => [key, value]));
 }
 
-/** What `explain` shows of a document's sections: secrets only as set, of a webhook only the host. */
+/** Sections of a document as `explain` shows them: secrets only as set, only the host of a webhook. */
 function sectionsOf(document: Table): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
   for (const [section, content] of Object.entries(document)) {
@@ -140,27 +140,27 @@ function shownAs(key: string, value: unknown): unknown {
   return key === "url" ? `${new URL(String(value)).origin}/…` : value;
 }
 
-/** A `[[databases]]` entry: which databases it is, and what it says for them alone. */
+/** Compares the databases of a `[[databases]]` entry, and their own settings. */
 function compareEntry(sandbox: Sandbox, entry: Table, { databases }: Explained): void {
   const { path, prefix, name, ...overrides } = entry as Record<string, unknown>;
   const glob = new Bun.Glob(resolve(sandbox.home, String(path)));
   const isGlob = String(path).includes("*");
-  const its = databases.filter((one) => glob.match(one.path));
-  expect(its.length).toBeGreaterThan(0);
-  for (const one of its) {
+  const matching = databases.filter((one) => glob.match(one.path));
+  expect(matching.length).toBeGreaterThan(0);
+  for (const one of matching) {
     expect(one.found_by_glob).toBe(isGlob);
     if (prefix !== undefined) expect(one.name).toStartWith(`${String(prefix)}/`);
     if (name !== undefined) expect(one.name).toEndWith(String(name));
-    expect(saidByFile(one.settings)).toEqual(overridesOf(overrides));
+    expect(fromFile(one.settings)).toEqual(overridesOf(overrides));
   }
 }
 
-/** `retention.hourly` and the like, whether in a table of its own or as a key of [sync] beside the path. */
+/** Flat keys such as `retention.hourly`; a key beside the path belongs to [sync]. */
 function overridesOf(overrides: Table): Record<string, unknown> {
   const flat: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(overrides)) {
     if (typeof value !== "object" || value === null || Array.isArray(value)) flat[`sync.${key}`] = value;
-    else for (const [own, said] of Object.entries(value)) flat[`${key}.${own}`] = said;
+    else for (const [own, inner] of Object.entries(value)) flat[`${key}.${own}`] = inner;
   }
   return flat;
 }

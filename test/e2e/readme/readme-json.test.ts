@@ -1,6 +1,6 @@
 /**
- * Every `json` example of README.md beside what its verb prints in the same story: the same keys, the same
- * types. What the text around them says of keys is held to as well.
+ * Compares every `json` example of the READMEs with the output of its verb in the same story: the same keys
+ * and the same types. Also compares the text around the examples, where that text names keys or events.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
@@ -22,7 +22,7 @@ import { testWith } from "../../support/servers/peers.ts";
 
 setDefaultTimeout(60_000);
 
-/** Where an example says less than the program prints. */
+/** Places where an example may differ from the output. */
 const OPEN: Readonly<Record<string, OpenPaths>> = {
   health: { maps: ["databases"] },
   list: { maps: ["databases[].restorable"] },
@@ -30,7 +30,7 @@ const OPEN: Readonly<Record<string, OpenPaths>> = {
   error: { maps: ["error.context"] },
 };
 
-testWith("sqlite3")("README.md: every json example has the shape of what is printed", async () => {
+testWith("sqlite3")("README.md: every json example has the shape of the output", async () => {
   const printed = { ...(await printAll(await Sandbox.open())), ...observed() };
   expect(Object.keys(printed).toSorted()).toEqual(namesOf("json").toSorted());
   const differences = Object.entries(printed).flatMap(([name, document]) =>
@@ -38,7 +38,7 @@ testWith("sqlite3")("README.md: every json example has the shape of what is prin
   );
   expect(differences).toEqual([]);
   for (const document of Object.values(printed)) expect(conventionsBroken(document)).toEqual([]);
-  // What an error says is no matter of shape alone: whoever looks it up finds it.
+  // A reader searches for the code and the hint of an error, so these must be equal.
   const { code, exit, hint } = (exampleOf("error") as { error: Record<string, unknown> }).error;
   expect(printed["error"]).toMatchObject({ error: { code, exit, hint } });
 });
@@ -51,7 +51,7 @@ function exampleOf(name: string): unknown {
   return JSON.parse(blockOf("json", name).text) as unknown;
 }
 
-/** The first steps, then every verb with --json. @returns what was printed, by the name of its example */
+/** Takes the first steps, then runs every verb with --json. @returns outputs by the name of the example */
 async function printAll(sandbox: Sandbox): Promise<Record<string, unknown>> {
   await takeFirstSteps(sandbox);
   const options = { cwd: sandbox.home, env: sandbox.environment };
@@ -106,7 +106,7 @@ async function insertNote(sandbox: Sandbox, text: string): Promise<void> {
   await sandbox.script(`sqlite3 data/shop.db "INSERT INTO notes(text) VALUES ('${text}')"`);
 }
 
-/** What `compact` says once increments are due: at the shortest level, which is a second. */
+/** The output of `compact` with due increments, at the shortest level of one second. */
 async function dueCompaction(sandbox: Sandbox): Promise<unknown> {
   const config = sandbox.substituted(blockOf("toml", "first-config").text);
   writeFileSync(join(sandbox.home, "quick.toml"), `${config}\n[compaction]\nlevels = ["1s"]\n`);
@@ -118,7 +118,7 @@ async function dueCompaction(sandbox: Sandbox): Promise<unknown> {
   return document;
 }
 
-/** Keys in small letters with _, times as RFC 3339 in UTC, TXIDs and bytes as whole numbers. */
+/** Broken conventions: keys in small letters with _, RFC 3339 times in UTC, TXIDs and bytes as integers. */
 function conventionsBroken(value: unknown, key = ""): string[] {
   if (Array.isArray(value)) return value.flatMap((element) => conventionsBroken(element, key));
   if (typeof value === "object" && value !== null) {

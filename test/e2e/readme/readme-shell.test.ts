@@ -1,6 +1,6 @@
 /**
- * Every `sh` example of README.md, run as it stands there: as stories, since one example goes on where the
- * one before it ended. A new example needs its place in a story.
+ * Runs every `sh` example of the READMEs as written. Examples build on each other, so they run in stories; a
+ * new example needs a place in a story.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import {
@@ -24,7 +24,7 @@ setDefaultTimeout(60_000);
 
 interface Story {
   readonly title: string;
-  /** The `sh` blocks that it runs. */
+  /** Names of the `sh` blocks in this story. */
   readonly blocks: readonly string[];
   readonly run: (sandbox: Sandbox) => Promise<void>;
 }
@@ -62,8 +62,8 @@ test("README.md: every sh example has its place in a story", () => {
 });
 
 /**
- * `npx` is a stand-in that notes what it is asked for (CI runs that itself), and puts the executable where
- * the build does.
+ * Replaces `npx` by a script that records its arguments and puts the executable in the place of a build. CI
+ * runs the real commands.
  */
 async function tryOut(sandbox: Sandbox): Promise<void> {
   const bin = join(sandbox.root, "bin");
@@ -106,7 +106,7 @@ async function takeFirstSteps(sandbox: Sandbox): Promise<void> {
   await watch.until("the upload of the second note", () => newestInFolder(sandbox, "shop") > 1);
   const restore = await sandbox.run("first-restore");
   expect(restore.stdout).toEndWith("\nfirst\nsecond\n");
-  // A watch that runs while its file is lost and restored goes on.
+  // The running watch notices the restore and continues.
   const newest = newestInFolder(sandbox, "shop");
   await insertNote(sandbox, "data/shop.db", "third");
   await watch.until("an upload after the restore", () => newestInFolder(sandbox, "shop") > newest);
@@ -119,7 +119,7 @@ async function takeFirstSteps(sandbox: Sandbox): Promise<void> {
     expect(await dump(sandbox, "again.db")).toBe(await dump(sandbox, path));
     rmSync(join(sandbox.home, "again.db"));
   }
-  // And whoever stops the watch first can take the same step: no -wal is left then.
+  // The same step works after the watch has stopped: then no -wal is left.
   await sandbox.script('sqlite3 data/shop.db "PRAGMA wal_checkpoint(TRUNCATE)"');
   const again = await sandbox.run("first-restore");
   expect(again.stdout).toEndWith("\nfirst\nsecond\nthird\n");
@@ -204,7 +204,7 @@ async function undoMistake(sandbox: Sandbox): Promise<void> {
   expect(await notes(sandbox, "app.db")).toEqual(["first", "second", "third"]);
 }
 
-/** The first line ends with 5, as the text says, so they are typed one by one. */
+/** The first line exits with 5, as documented, so the test runs the lines one by one. */
 async function meetCorruption(sandbox: Sandbox): Promise<void> {
   await backUpNotes(sandbox);
   const key = "app/0000/0000000000000002-0000000000000002.ltx";
@@ -223,8 +223,8 @@ async function meetCorruption(sandbox: Sandbox): Promise<void> {
 }
 
 /**
- * `app.db`, backed up to `s3://my-bucket/vm1` as TXID 1 to 3, a note each. The text's invented time becomes
- * that of TXID 2, its invented TXID 1.
+ * Backs up `app.db` to `s3://my-bucket/vm1` as TXID 1 to 3, with one note each. The invented time of the text
+ * becomes the time of TXID 2; the invented TXID becomes 1.
  */
 async function backUpNotes(sandbox: Sandbox): Promise<void> {
   const create = "PRAGMA journal_mode=WAL; CREATE TABLE notes(id INTEGER PRIMARY KEY, text)";
@@ -258,7 +258,7 @@ function isStored(sandbox: Sandbox, prefix: string): boolean {
   return [...sandbox.server.objects.keys()].some((key) => key.startsWith(`my-bucket/${prefix}`));
 }
 
-/** The newest TXID in the folder that the first steps back up to; 0 when there is none. */
+/** Newest TXID in the destination folder of the first steps; 0 without an object. */
 function newestInFolder(sandbox: Sandbox, name: string): number {
   const folder = join(sandbox.root, "tmp", "walrust-backup", name, "ltx");
   const files = existsSync(folder) ? (readdirSync(folder, { recursive: true }) as string[]) : [];

@@ -9,21 +9,21 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { withoutBlocks } from "../../../scripts/tidy/links.ts";
 
-/** The languages an example is written in; each has its table of runs in test/e2e/readme-*.test.ts. */
+/** Languages of the examples; test/e2e/readme/ runs each. */
 export const LANGUAGES = ["sh", "toml", "json"] as const;
 
-/** One of them. */
+/** One of these languages. */
 export type Language = (typeof LANGUAGES)[number];
 
 /** A fenced block. */
 export interface Block {
-  /** As the fence says it: "" for a picture that nobody runs. */
+  /** The first word of the fence; "" for a block that no test runs. */
   readonly language: string;
-  /** What it is called, "" without a name. */
+  /** The second word of the fence, or "". */
   readonly name: string;
   /** The fence's line in the file, from 1. */
   readonly line: number;
-  /** What stands in it, with the last newline. */
+  /** The lines of the block, with the last newline. */
   readonly text: string;
   /** The paragraph right before it; "" when that is another block. */
   readonly lead: string;

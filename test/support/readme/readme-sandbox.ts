@@ -1,7 +1,6 @@
 /**
- * Where an example of README.md runs: a folder of its own with the built executable first on PATH, an S3
- * server in this process behind `s3://my-bucket`, and bash. The text runs as it stands there, but for
- * SUBSTITUTIONS.
+ * Sandbox for the examples of the READMEs: a folder with the built executable first on PATH, an S3 server in
+ * this process behind `s3://my-bucket`, and bash. Runs a text as written, except for SUBSTITUTIONS.
  */
 import { afterEach } from "bun:test";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
@@ -13,7 +12,7 @@ import { S3Server } from "../servers/s3-server.ts";
 import { tempFolder } from "../temp.ts";
 import { blockOf } from "./readme-blocks.ts";
 
-/** What the README's invented places and points become. */
+/** Replacements for the invented places and points of the READMEs. */
 export interface Replacements {
   /** The folder that stands for the root of the machine. */
   readonly root: string;
@@ -25,7 +24,7 @@ export interface Replacements {
   readonly txid: number;
 }
 
-/** What is replaced in an example before it runs: each needs a reason, and has to occur in the README. */
+/** Replaced parts of an example; each has a reason and occurs in a README. */
 export const SUBSTITUTIONS: readonly {
   readonly found: RegExp;
   readonly why: string;
@@ -33,12 +32,12 @@ export const SUBSTITUTIONS: readonly {
 }[] = [
   {
     found: /(?<=file:\/\/)\/tmp\/(?=walrust-backup)/g,
-    why: "nothing is written outside of the sandbox",
+    why: "a test writes nothing outside of the sandbox",
     by: ({ root }) => `${root}/tmp/`,
   },
   {
     found: /(?<=")\/(?=(var\/lib|data|run\/secrets)\/)/g,
-    why: "these folders are the machine's",
+    why: "these folders belong to the machine",
     by: ({ root }) => `${root}/`,
   },
   {
@@ -48,13 +47,13 @@ export const SUBSTITUTIONS: readonly {
   },
   {
     found: /2026-03-01T12:00:00Z/g,
-    why: "the text's point in time is in nobody's history",
+    why: "no history holds the time of the text",
     by: ({ time }) => time,
   },
-  { found: /(?<=txid:)41/g, why: "neither is its TXID", by: ({ txid }) => String(txid) },
+  { found: /(?<=txid:)41/g, why: "no history holds the TXID of the text", by: ({ txid }) => String(txid) },
 ];
 
-/** The keys that the server takes. */
+/** Keys of the S3 server. */
 const KEYS = { accessKeyId: "readme-key", secretAccessKey: "readme-secret" };
 
 const RUN_LIMIT_MS = 20_000;
@@ -66,26 +65,26 @@ afterEach(async () => {
   sandboxes.clear();
 });
 
-/** A block that runs. */
+/** A running block. */
 export interface RunningBlock {
-  /** What it has written so far, to stdout and to stderr. */
+  /** Output so far: stdout, then stderr. */
   readonly said: () => string;
-  /** Waits until a condition holds. @throws Error when the block ends before that, or it takes too long */
+  /** Waits until a condition holds. @throws Error when the block ends first, or at the time limit */
   until(label: string, condition: () => boolean): Promise<void>;
-  /** SIGTERM to the walrust that runs in it: the block goes on after that. */
+  /** Sends SIGTERM to the running walrust; the block continues with its next line. */
   terminate(): void;
-  /** Waits for its end. @throws Error when it has another exit code, or takes too long */
+  /** Waits for the end of the block. @throws Error for another exit code, or at the time limit */
   end(exitCode?: number): Promise<Run>;
 }
 
-/** One sandbox; gone, with everything that runs in it, when the test ends. */
+/** A sandbox; the end of the test removes it and ends its processes. */
 export class Sandbox {
-  /** The names of the `sh` blocks that were run. */
+  /** Names of the `sh` blocks that ran. */
   readonly ran: string[] = [];
   readonly root = tempFolder("readme");
-  /** Where the examples are typed. */
+  /** Working folder of the examples. */
   readonly home = join(this.root, "home");
-  /** What the invented points of the text become; a story sets them when it has a history. */
+  /** Replacements for the invented points of the text; a story sets them from its history. */
   time = "2026-03-01T12:00:00Z";
   txid = 41;
   readonly #children = new Set<Bun.Subprocess>();
@@ -96,8 +95,8 @@ export class Sandbox {
   ) {}
 
   /**
-   * Makes one with its own empty bucket `my-bucket`.
-   * @param variables instead of those that say where S3 is and with which keys
+   * Makes a sandbox with its own empty bucket `my-bucket`.
+   * @param variables environment, instead of the endpoint and the keys of S3
    */
   static async open(variables?: Variables): Promise<Sandbox> {
     const server = await S3Server.start({ ...KEYS, buckets: ["my-bucket"] });
@@ -107,26 +106,26 @@ export class Sandbox {
     for (const folder of [bin, sandbox.home]) mkdirSync(folder);
     symlinkSync(await walrustBinary(), join(bin, "walrust"));
     symlinkSync(peerPath("sqlite3"), join(bin, "sqlite3"));
-    // bash lives on when walrust is told to end (BASH_ENV), and its children are not touched by that.
+    // bash (through BASH_ENV) survives a SIGTERM to its group; its children do not inherit the trap.
     writeFileSync(join(sandbox.root, "trap.sh"), "trap : TERM\n");
     return sandbox;
   }
 
-  /** Ends what still runs. */
+  /** Kills running blocks and stops the server. */
   async close(): Promise<void> {
     for (const child of this.#children) signalGroup(child, "SIGKILL");
     await Promise.all([...this.#children].map((child) => child.exited));
     this.server.stop();
   }
 
-  /** What surrounds a program in it. */
+  /** Environment of a program in the sandbox. */
   get environment(): Record<string, string> {
     const variables = cleanEnvironment({ ...this.variables, HOME: this.home });
     const path = `${join(this.root, "bin")}:${variables["PATH"]}`;
     return { ...variables, PATH: path, BASH_ENV: join(this.root, "trap.sh") };
   }
 
-  /** A text of the README as it is run here. */
+  /** A text with all substitutions. */
   substituted(text: string): string {
     const { root, time, txid, server } = this;
     const to = { root, time, txid, endpoint: server.url };
@@ -138,28 +137,28 @@ export class Sandbox {
     return this.start(name).end();
   }
 
-  /** Starts a `sh` block that has to be ended. */
+  /** Starts a `sh` block; the caller ends it. */
   start(name: string): RunningBlock {
     return this.spawn(this.textOf(name), name);
   }
 
-  /** The lines of a `sh` block, for one that is typed line by line because some are meant to fail. */
+  /** Lines of a `sh` block with failing lines, for a test that runs the lines one by one. */
   linesOf(name: string): string[] {
     return this.textOf(name).trimEnd().split("\n");
   }
 
-  /** The text of a `sh` block, which counts as run. */
+  /** Text of a `sh` block; records the block as run. */
   textOf(name: string): string {
     this.ran.push(name);
     return this.substituted(blockOf("sh", name).text);
   }
 
-  /** Runs a script of the test's own, with the same surroundings. @throws Error when a line of it fails */
+  /** Runs the test's own script in the sandbox. @throws Error when a line of it fails */
   async script(text: string): Promise<Run> {
     return this.spawn(text).end();
   }
 
-  /** As `script`, one JSON document that it prints. */
+  /** Runs a script that prints one JSON document. */
   async json(text: string): Promise<unknown> {
     return JSON.parse((await this.script(text)).stdout) as unknown;
   }
@@ -216,6 +215,6 @@ function signalGroup(child: Bun.Subprocess, signal: "SIGTERM" | "SIGKILL"): void
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // All of the group has ended.
+    // The whole group has ended.
   }
 }

@@ -1,6 +1,6 @@
 /**
- * For every key of walrust.toml a value that is not its default, as TOML text: for tests that walk over all
- * keys. A key without a sample is an error, so that a new one cannot be forgotten.
+ * A value other than the default for every key of walrust.toml, as TOML text, for tests over all keys. A key
+ * without a sample is an error, so no test forgets a new key.
  */
 import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
 import { SECTIONS } from "../../../src/config/settings/options.ts";
@@ -69,7 +69,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   "databases.allow_empty": "true",
 };
 
-/** Parts of sample values that may be printed nowhere. */
+/** Parts of sample values that no output may contain. */
 export const SECRET_SAMPLES = ["AKIDSAMPLE", "SECRETSAMPLE", "TOKENSAMPLE", "SECRETPATH", "HMACSAMPLE"];
 
 /** The sample of a key, as TOML. */
