@@ -1,12 +1,13 @@
 /**
- * PURE: how well it goes, judged from the status of each database.
+ * PURE: judges the health of each database, and of the process.
  *
- * - A database is unhealthy if it is stopped, or if its lag (which also grows while nothing can be captured)
- *   is above 60 s; degraded if its lag is above ten times its sync interval, its circuit breaker is not
- *   closed, or it is failing, paused or not attached yet.
- * - A condition makes its database, or the whole if it is one of the store, as bad as it says.
- * - The whole is as bad as its worst database; unhealthy, too, when the store was out of reach for 60 s.
- * - Every verdict but "healthy" carries its reasons in plain words, without the folders of databases.
+ * - A database is unhealthy if it is stopped, or if its lag is above 60 s. The lag also grows while nothing
+ *   can be captured.
+ * - A database is degraded if its lag is above ten times its sync interval, if its circuit breaker is not
+ *   closed, or if it is failing, paused or not attached yet.
+ * - A condition makes its database as bad as it states; a condition of the store, the whole process.
+ * - The process is as bad as its worst database, and unhealthy when the store was out of reach for 60 s.
+ * - Every judgement but "healthy" carries its reasons in plain words, without the folders of databases.
  */
 import { dirname } from "node:path";
 import type { Condition } from "../errors.ts";
@@ -16,30 +17,30 @@ import { isStorageCode } from "./tally.ts";
 const UNHEALTHY_MS = 60_000;
 const DEGRADED_SYNC_INTERVALS = 10;
 
-/** A verdict, best first. */
+/** A judgement, best first. */
 export type Health = "healthy" | "degraded" | "unhealthy";
 
-/** What the status of the databases does not tell. Ages in ms. */
+/** Facts that the statuses do not contain. Ages in ms. */
 export interface HealthFacts {
   readonly version: string;
   readonly uptimeMs: number;
   /** Wall clock of the last upload in ms, or null. */
   readonly lastUploadTimeMs: number | null;
-  /** How long ago that was; infinite if there was none. */
+  /** Time since the last upload; infinite if there was none. */
   readonly sinceUploadMs: number;
-  /** For how long the failure of a failing database has lasted. */
+  /** How long the failure of a failing database has lasted. */
   failingMs(database: string): number;
   errorsLastHour(database: string): number;
   /** Conditions of the store that all databases share. */
   readonly storeConditions: readonly Condition[];
 }
 
-/** One database in the answer of /health. */
+/** One database in the answer to /health. */
 export interface DatabaseHealthReport {
   readonly status: "starting" | "syncing" | "failing" | "paused" | "stopped";
   readonly health: Health;
   readonly reasons: readonly string[];
-  /** When the newest object that this process has uploaded was captured. */
+  /** Capture time of the newest object that this process has uploaded. */
   readonly last_sync: string | null;
   readonly lag_seconds: number;
   readonly errors_last_hour: number;
@@ -51,12 +52,12 @@ export interface DatabaseHealthReport {
   readonly conditions: readonly Condition[];
 }
 
-/** The answer of /health. It only ever grows. */
+/** The answer to /health. Keys are only ever added. */
 export interface HealthReport {
   readonly status: Health;
   readonly reasons: readonly string[];
   readonly databases: Readonly<Record<string, DatabaseHealthReport>>;
-  /** The store, whatever its kind. */
+  /** The store, of any kind. */
   readonly s3: {
     readonly connected: boolean;
     readonly last_successful_upload: string | null;
@@ -94,8 +95,8 @@ export function healthReport(statuses: readonly DatabaseStatus[], facts: HealthF
 }
 
 /**
- * Whether what is committed to this database is captured, for all that is known: it is neither starting,
- * stopped nor paused, nor failing for another reason than the store (which shows in the lag).
+ * Whether commits to this database are captured, as far as is known. A failure of the store does not stop
+ * captures, and shows in the lag.
  */
 export function isCapturing({ state, failure }: DatabaseStatus): boolean {
   return state === "watching" || (state === "failing" && isStorageCode(failure?.code ?? ""));
@@ -135,7 +136,7 @@ function conditionReasons(status: DatabaseStatus, health: Condition["health"]): 
   return matching.map((condition) => withoutFolder(condition, status).message);
 }
 
-/** A condition without the folder the database is in. */
+/** A condition without the folder of its database. */
 function withoutFolder(condition: Condition, { path }: DatabaseStatus): Condition {
   const folder = `${dirname(path)}/`;
   const { message, hint } = condition;
@@ -152,15 +153,15 @@ function degradedReasons(status: DatabaseStatus): string[] {
     reasons.push(`the store is up to ${seconds(lagMs)} s behind, more than ${limit}`);
   }
   if (circuit === "open") reasons.push("its circuit breaker is open: requests to the store are suspended");
-  if (circuit === "half-open") reasons.push("its circuit breaker is half-open: one request is being tried");
+  if (circuit === "half-open") reasons.push("its circuit breaker is half-open: one request tries the store");
   if (state === "failing") reasons.push(`failing: ${failureText(status)}`);
   if (state === "paused")
-    reasons.push("capture stopped: the captured files have reached their limit on disk");
+    reasons.push("capture is paused: the captured files have reached their limit on disk");
   if (state === "starting") reasons.push("not attached yet");
   return [...reasons, ...conditionReasons(status, "degraded")];
 }
 
-/** For how long the store has been out of reach for all that have tried it; 0 when nobody is waiting. */
+/** How long the store has been out of reach of every database that tried; 0 while none fails there. */
 function storageAwayMs(statuses: readonly DatabaseStatus[], facts: HealthFacts): number {
   const longestMs = Math.max(0, ...failingAtStore(statuses).map(({ database }) => facts.failingMs(database)));
   return Math.min(longestMs, facts.sinceUploadMs);
@@ -170,7 +171,7 @@ function failingAtStore(statuses: readonly DatabaseStatus[]): DatabaseStatus[] {
   return statuses.filter(({ state, failure }) => state === "failing" && isStorageCode(failure?.code ?? ""));
 }
 
-/** Nobody fails at the store, or others got through lately, after the first of those had begun to fail. */
+/** Whether no database fails at the store, or some upload succeeded after the first had begun to fail. */
 function isConnected(statuses: readonly DatabaseStatus[], facts: HealthFacts, awayMs: number): boolean {
   const failing = failingAtStore(statuses);
   if (failing.length === 0) return true;
@@ -178,9 +179,9 @@ function isConnected(statuses: readonly DatabaseStatus[], facts: HealthFacts, aw
   return facts.sinceUploadMs < longestMs && awayMs <= UNHEALTHY_MS;
 }
 
-/** Why it fails or stopped, without the folder the database is in: who asks need not know this machine. */
+/** The failure of a database without its folder, which readers of /health need not know. */
 function failureText({ failure, path }: DatabaseStatus): string {
-  if (failure === null) return "no reason is known";
+  if (failure === null) return "for an unknown reason";
   return failure.message.replaceAll(`${dirname(path)}/`, "");
 }
 

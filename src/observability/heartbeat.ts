@@ -1,10 +1,10 @@
 /**
- * The heartbeat: a URL that is called as long as all is well, so that somebody outside notices when it is
- * not called, whatever the reason: no process, no network, no progress.
+ * The heartbeat: calls a URL while all is well, so that a monitor outside notices when the calls stop. They
+ * stop with the process, the network, or the progress of replication.
  *
- * It is called only while every database is capturing (not starting, stopped, paused, or failing for another
- * reason than the store) and none has a lag above the limit; not at once, because a start is no proof that
- * anything works. The URL is a secret: only scheme and host are ever shown.
+ * The URL is called only while every database is captured and no lag exceeds the limit. The first call waits
+ * five seconds: a process that starts and dies in a loop sends none. The URL is a secret: only its scheme and
+ * host are ever shown.
  */
 import type { Env } from "../env.ts";
 import { errorMessage } from "../errors.ts";
@@ -13,20 +13,18 @@ import { Trouble } from "../storage/contract/trouble.ts";
 import { isCapturing } from "./health.ts";
 import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 
-/**
- * The first call, and one that was held back or failed, comes after this, or the interval if that is less.
- */
+/** The pause before the first call, and after a failed or held-back one; the interval if that is shorter. */
 const AGAIN_MS = 5_000;
 
-/** Where and when. */
+/** The URL, and when to call it. */
 export interface HeartbeatOptions {
   readonly url: string;
   readonly intervalMs: number;
-  /** Not called while any database lags more. */
+  /** No call is made while any database lags more. */
   readonly maxLagMs: number;
 }
 
-/** Whether the heartbeat may be called, for all that the databases tell. */
+/** Whether the statuses allow a call. */
 export function isBeating(statuses: readonly DatabaseStatus[], maxLagMs: number): boolean {
   return statuses.every((status) => isCapturing(status) && status.lagMs <= maxLagMs);
 }
@@ -38,7 +36,7 @@ export class Heartbeat {
   readonly #trouble: Trouble;
   #isHeld = false;
 
-  /** @throws WalrustError with code "config" when the URL is none */
+  /** @throws WalrustError code "config" when the URL is invalid */
   constructor(
     readonly options: HeartbeatOptions,
     readonly statuses: () => readonly DatabaseStatus[],
@@ -52,7 +50,7 @@ export class Heartbeat {
     this.#run = this.#beat(signal);
   }
 
-  /** Resolves when it has ended after the abort. */
+  /** Resolves after the abort, when no call is under way. */
   done(): Promise<void> {
     return this.#run;
   }
@@ -73,17 +71,17 @@ export class Heartbeat {
     try {
       isHeld = !isBeating(this.statuses(), this.options.maxLagMs);
     } catch (error) {
-      // A mistake of ours; what cannot be told is not well.
-      log.error(`heartbeat: the databases cannot be asked: ${errorMessage(error)}`);
+      // A mistake of ours: without a status the databases do not count as well.
+      log.error(`heartbeat: cannot read the statuses: ${errorMessage(error)}`);
     }
     if (isHeld !== this.#isHeld) {
-      log.debug(isHeld ? "heartbeat: held back, not every database is well" : "heartbeat: goes on");
+      log.debug(isHeld ? "heartbeat: held back, not every database is well" : "heartbeat: resumed");
     }
     this.#isHeld = isHeld;
     return !isHeld;
   }
 
-  /** One call. A failure is said once, and so is its end. @returns whether it worked */
+  /** Makes one call. Logs a failure once, and its end. @returns whether the call succeeded */
   async #call(signal: AbortSignal): Promise<boolean> {
     const headers = { "user-agent": `walrust/${this.version}` };
     try {

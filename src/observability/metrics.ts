@@ -1,6 +1,6 @@
 /**
- * Which metrics there are: taken from the status of each database, the counters of the process and /proc, at
- * the moment somebody asks. The label `db` is the database's name; paths are not shown.
+ * All metrics, taken from the status of each database, the counters of the process, and /proc, at the moment
+ * of a request. The label `db` is the name of the database; paths are not shown.
  */
 import { readFileSync, statSync } from "node:fs";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
@@ -11,7 +11,7 @@ import type { Tally } from "./tally.ts";
 const CIRCUIT_VALUES = { closed: 0, "half-open": 1, open: 2 } as const;
 const STATES = ["starting", "watching", "failing", "paused", "stopped"] as const;
 
-/** All metric families of this moment. */
+/** All metric families at this moment. */
 export function* metricFamilies(
   statuses: readonly DatabaseStatus[],
   tally: Tally,
@@ -28,7 +28,11 @@ export function* metricFamilies(
     })),
   );
   yield* databaseFamilies(statuses);
-  yield counter("errors_total", "Failures by error code; one that lasts counts once.", errorSamples(tally));
+  yield counter(
+    "errors_total",
+    "Failures by error code; a failure that lasts counts once.",
+    errorSamples(tally),
+  );
 }
 
 function* processFamilies(tally: Tally, version: string): Generator<MetricFamily> {
@@ -51,17 +55,19 @@ function* processFamilies(tally: Tally, version: string): Generator<MetricFamily
   ]);
   yield gauge(
     "last_validation_timestamp",
-    "When a validation last ended, in seconds since the epoch.",
+    "Time of the last validation, in seconds since the epoch.",
     timeSamples(tally.lastValidationTimeMs),
   );
   yield counter("checkpoint_total", "Checkpoints done.", [{ value: tally.countOf("checkpointed") }]);
   yield counter("compaction_total", "Objects made by compaction.", [{ value: tally.countOf("compacted") }]);
-  yield counter("re_anchor_total", "Times a broken WAL history was continued with a difference.", [
+  yield counter("re_anchor_total", "Times that a difference continued a broken WAL history.", [
     { value: tally.countOf("re-anchored") },
   ]);
-  yield counter("let_go_total", "Databases let go of, because a glob did not find them any more.", [
-    { value: tally.countOf("let-go") },
-  ]);
+  yield counter(
+    "let_go_total",
+    "Databases that replication stopped for because their glob no longer matches them.",
+    [{ value: tally.countOf("let-go") }],
+  );
   yield counter("circuit_open_total", "Times a circuit breaker opened.", [
     { value: tally.countOf("circuit-open") },
   ]);
@@ -78,7 +84,7 @@ function* databaseFamilies(statuses: readonly DatabaseStatus[]): Generator<Metri
   yield each("uploaded_txid", "Newest TXID in the bucket.", ({ uploadedTxid }) => uploadedTxid);
   yield each(
     "last_sync_timestamp",
-    "When the newest uploaded TXID was captured, in seconds since the epoch.",
+    "Capture time of the newest uploaded TXID, in seconds since the epoch.",
     ({ uploadedTimeMs }) => (uploadedTimeMs === null ? null : uploadedTimeMs / 1000),
   );
   yield each(
@@ -112,7 +118,7 @@ function* memoryFamilies(): Generator<MetricFamily> {
   yield gauge("peak_memory_bytes", "Most resident memory so far (VmHWM).", of("VmHWM"));
 }
 
-/** What the kernel says of this process; empty where there is no /proc. */
+/** The kernel's status of this process; empty where there is no /proc. */
 function procStatus(): string {
   try {
     return readFileSync("/proc/self/status", "latin1");
@@ -121,7 +127,7 @@ function procStatus(): string {
   }
 }
 
-/** A stat only: the file is not opened, and may be gone. */
+/** The size of the WAL by a stat alone: the file is not opened, and may be gone. */
 function walSizeOrNull(path: string): number | null {
   try {
     return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? null;

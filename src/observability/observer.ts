@@ -1,10 +1,8 @@
 /**
- * Observability of one process: the status server, webhooks and the heartbeat, over the events of watching
- * and the status of its databases.
+ * Observes one watch: runs the status server, the webhooks and the heartbeat over its events and statuses.
  *
- * It never disturbs what it observes: `observe` is synchronous and never throws, requests of others are
- * answered from what is in memory, and whatever is sent is sent beside everything else. This room is loaded
- * only when something of it is enabled.
+ * Replication never waits: `observe` is synchronous and never throws, the server answers from memory, and
+ * webhooks and heartbeat send in tasks of their own. This room is loaded only when a part of it is enabled.
  */
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
@@ -20,41 +18,42 @@ import { Tally } from "./tally.ts";
 import type { WebhookOptions } from "./webhook-queue.ts";
 import { Webhooks } from "./webhooks.ts";
 
-/** How long notices that wait at the end are given. */
+/** Time for the notices that wait at the end. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
-/** What is enabled. */
+/** The parts that are enabled. */
 export interface ObservabilityOptions {
   readonly metrics: MetricsOptions | null;
   readonly heartbeat: HeartbeatOptions | null;
   readonly webhooks: readonly WebhookOptions[];
-  /** For the body of webhooks; the machine's own by default. */
+  /** Host name in the body of webhooks; by default that of this machine. */
   readonly hostname?: string;
 }
 
-/** What is observed. */
+/** The watch to observe. */
 export interface ObservedSource {
   /** The databases at this moment. */
   statuses(): readonly DatabaseStatus[];
   /** Conditions of the store that all databases share; none by default. */
   storeConditions?(): readonly Condition[];
-  /** The id that a database's objects are written under, or null; for the body of webhooks. */
+  /** The writer id of a database, or null while it is unknown; for the body of webhooks. */
   writerOf?(database: string): string | null;
 }
 
 /** Observes until it is closed. */
 export interface Observer {
-  /** Where the status server is, or null without one, or while it has no port. */
+  /** URL of the status server; null without one, or while it has no port. */
   readonly metricsUrl: string | null;
-  /** Takes note of an event: cheap, synchronous, never throws. */
+  /** Counts an event and notifies webhooks. Cheap, synchronous, never throws. */
   observe(event: WatchEvent): void;
-  /** Ends everything. What webhooks have not been told yet gets two seconds. Never rejects. */
+  /** Ends all parts. Waiting notices get two seconds. Never rejects. */
   close(): Promise<void>;
 }
 
 /**
- * Starts what is enabled. A port that is taken is warned of and tried again, and the rest goes on.
- * @throws WalrustError with code "config" when the URL of a webhook or heartbeat is none
+ * Starts the enabled parts. If the port of the status server is taken, a warning is logged, the port is tried
+ * again, and the other parts run.
+ * @throws WalrustError code "config" when the URL of a webhook or heartbeat is invalid
  */
 export function startObservability(
   options: ObservabilityOptions,
@@ -70,7 +69,7 @@ class ProcessObserver implements Observer {
   readonly #webhooks: Webhooks;
   readonly #heartbeat: Heartbeat | null;
   readonly #server: LastingStatusServer | null;
-  /** Ends the heartbeat at once, and webhooks after their time. */
+  /** The heartbeat ends at once; webhooks end after their two seconds. */
   readonly #heartbeatEnd = new AbortController();
   readonly #webhooksEnd = new AbortController();
   #closed: Promise<void> | null = null;
@@ -102,7 +101,7 @@ class ProcessObserver implements Observer {
       this.#tally.observe(event);
       this.#webhooks.observe(event);
     } catch (error) {
-      // A mistake of ours; what is observed must go on.
+      // A mistake of ours must not stop the watch.
       this.env.log.error(`cannot observe "${event.event}": ${errorMessage(error)}`);
     }
   }

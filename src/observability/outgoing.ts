@@ -1,10 +1,10 @@
 /**
- * One request to somebody else's server: a webhook or a heartbeat.
+ * Sends one request to another server, for a webhook or the heartbeat.
  *
- * - Redirects are not followed, the answer's body is not read, no connection is kept for the next one.
- * - Bounded: cut off after ten seconds, and when the caller gives up.
- * - The URL is a secret (its path or query often carries a token): no error made here holds more of it than
- *   scheme and host, and never the message of fetch, which quotes it whole.
+ * - It follows no redirects, reads no body, and keeps no connection open.
+ * - It ends after ten seconds, or when the caller aborts.
+ * - The URL is a secret, because its path or query often carries a token. Errors show only its scheme and
+ *   host, and never the message of fetch, which quotes the whole URL.
  */
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -13,10 +13,10 @@ import { proxyOrNull, throughProxy } from "../storage/network/proxy.ts";
 import { StallTimeout } from "../storage/network/stall-timeout.ts";
 import { DEFAULT_TLS_TRUST } from "../storage/network/tls-trust.ts";
 
-/** How long one request may take. */
+/** The time limit of one request. */
 export const REQUEST_TIMEOUT_MS = 10_000;
 
-/** What is sent. */
+/** A request to send. */
 export interface OutgoingRequest {
   readonly method: "GET" | "POST";
   readonly url: URL;
@@ -25,9 +25,9 @@ export interface OutgoingRequest {
 }
 
 /**
- * The URL of a webhook or heartbeat.
- * @param what its name in the configuration, for the error
- * @throws WalrustError with code "config" when it is no http or https URL; the text is not quoted
+ * Parses the URL of a webhook or heartbeat.
+ * @param what the name of the setting, for the error
+ * @throws WalrustError code "config" when it is no http or https URL; the error does not quote the text
  */
 export function parseOutgoingUrl(text: string, what: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
@@ -35,14 +35,14 @@ export function parseOutgoingUrl(text: string, what: string): URL {
   throw new WalrustError("config", `${what} is no URL that begins with http:// or https://`);
 }
 
-/** What may be shown of a URL: scheme, host and port. */
+/** The part of a URL that may be shown: scheme, host and port. */
 export function describeUrl(url: URL): string {
   return `${url.protocol}//${url.host}`;
 }
 
 /**
  * Sends a request; an answer of 2xx is success.
- * @throws WalrustError with code "internal", retryable for network errors, timeouts, 408, 429 and 5xx; the
+ * @throws WalrustError code "internal", retryable for network errors, timeouts, 408, 429 and 5xx; the
  * reason of `signal` when that aborts
  */
 export async function sendRequest(request: OutgoingRequest, env: Env, signal: AbortSignal): Promise<void> {
@@ -72,7 +72,7 @@ export async function sendRequest(request: OutgoingRequest, env: Env, signal: Ab
 function refused(url: URL, status: number): WalrustError {
   const isRedirect = status >= 300 && status < 400;
   return new WalrustError("internal", `${describeUrl(url)} answered ${status}`, {
-    ...(isRedirect ? { hint: "Redirects are not followed: give the URL that it leads to." } : {}),
+    ...(isRedirect ? { hint: "Set the URL that the redirect leads to: redirects are not followed" } : {}),
     retryable: status === 408 || status === 429 || status >= 500,
   });
 }
@@ -85,6 +85,6 @@ function unreachable(url: URL, error: unknown, isTimeout: boolean): WalrustError
   const through = proxy === null ? "" : ` ${throughProxy(proxy)}`;
   const reason = isTimeout ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s` : known;
   const details = retryable ? { retryable } : { hint };
-  // Without the cause: its message has the whole URL.
+  // The cause is left out: its message holds the whole URL.
   return new WalrustError("internal", `${describeUrl(url)} cannot be reached: ${reason}${through}`, details);
 }

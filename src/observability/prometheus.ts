@@ -6,17 +6,17 @@
  * line feed are escaped, in label values " as well. Source: prometheus.io/docs, "Exposition formats".
  */
 
-/** The media type of what `prometheusText` gives. */
+/** The media type of the text. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** One series and its value now. */
 export interface Sample {
-  /** As `labelText` gives them; none without. */
+  /** As made by `labelText`; undefined: no labels. */
   readonly labels?: string;
   readonly value: number;
 }
 
-/** One metric: its series differ in their labels. */
+/** One metric with its series, which differ in their labels. */
 export interface MetricFamily {
   readonly name: string;
   readonly kind: "counter" | "gauge";
@@ -24,7 +24,7 @@ export interface MetricFamily {
   readonly samples: Iterable<Sample>;
 }
 
-/** The text of all families; one without a sample is left out. */
+/** The text of all families. A family without samples is left out. */
 export function prometheusText(families: Iterable<MetricFamily>): string {
   let text = "";
   for (const { name, kind, help, samples } of families) {
@@ -35,7 +35,7 @@ export function prometheusText(families: Iterable<MetricFamily>): string {
   return text;
 }
 
-/** Labels as they stand behind a name. Made once for series that share them: a page has thousands. */
+/** Labels as text behind a name. Make them once for series that share them: a page has thousands. */
 export function labelText(labels: Readonly<Record<string, string>>): string {
   const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
   return `{${pairs.join(",")}}`;

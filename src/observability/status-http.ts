@@ -1,27 +1,27 @@
 /**
- * A small HTTP/1.1 server for pages that are read and never written to: one request a connection, no body,
- * no keep-alive. It is written over TCP because Bun.serve cannot bound its connections: a neighbour on the
- * machine could hold all descriptors of the process, and captures would stop.
+ * A small HTTP/1.1 server for read-only pages: one request a connection, no body, no keep-alive. It works on
+ * TCP itself because Bun.serve cannot bound its connections: another user of the machine could take all
+ * descriptors of the process, and captures would stop.
  *
  * Invariants:
- * 1. At most `CONNECTIONS_MAX` connections are open; a new one closes the oldest. So an attacker who holds
- *    connections cannot keep a reader out for good.
- * 2. A connection lasts at most `HEAD_TIMEOUT_MS` until its request is complete, and a reader that takes
- *    nothing for `WRITE_TIMEOUT_S` loses it.
+ * 1. At most `CONNECTIONS_MAX` connections are open; a new one closes the oldest. So nobody who holds
+ *    connections open keeps a reader out for good.
+ * 2. A connection is closed if its request is not complete after `HEAD_TIMEOUT_MS`, or if the reader takes
+ *    nothing for `WRITE_TIMEOUT_S`.
  * 3. A request head has at most `HEAD_SIZE_MAX` bytes. Nothing is logged for a request.
  *
  * Source: RFC 9112 (HTTP/1.1), sections 2.2, 3 and 5; RFC 9110, section 7.2 (Host).
  */
 import type { Env } from "../env.ts";
 
-/** Prometheus, a load balancer's probe and some people: far more than these have reason to connect. */
+/** More than Prometheus, the probe of a load balancer and some people ever need. */
 export const CONNECTIONS_MAX = 32;
-/** Most bytes of a request line and its headers. */
+/** The most bytes of a request line and its headers. */
 export const HEAD_SIZE_MAX = 8 * 1024;
 const HEAD_TIMEOUT_MS = 5_000;
 const WRITE_TIMEOUT_S = 10;
 
-/** A request head that was understood. */
+/** A complete request head. */
 export interface HttpRequest {
   readonly method: string;
   /** Without the query. */
@@ -37,11 +37,11 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
-/** What bytes that came so far mean. */
+/** The meaning of the bytes received so far. */
 export type HeadReading =
   | { readonly kind: "incomplete" }
   | { readonly kind: "request"; readonly request: HttpRequest }
-  /** To be answered with this status. */
+  /** The answer is this status. */
   | { readonly kind: "refused"; readonly status: 400 | 431 | 505 };
 
 const STATUS_TEXTS: Readonly<Record<number, string>> = {
@@ -58,7 +58,7 @@ const STATUS_TEXTS: Readonly<Record<number, string>> = {
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** PURE: reads a request head from the bytes that came so far, as Latin-1 text. */
+/** PURE: reads a request head from the bytes received so far, as Latin-1 text. */
 export function readHead(text: string): HeadReading {
   const end = text.indexOf("\r\n\r\n");
   if (end === -1) return text.length > HEAD_SIZE_MAX ? refused(431) : { kind: "incomplete" };
@@ -85,7 +85,7 @@ function refused(status: 400 | 431 | 505): HeadReading {
   return { kind: "refused", status };
 }
 
-/** The path of a request target, in origin or absolute form, without its query; null if it is neither. */
+/** The path of a request target without its query; null for a target in neither origin nor absolute form. */
 function pathOfTarget(target: string): string | null {
   const origin = target.replace(/^https?:\/\/[^/?#]*/i, "");
   if (origin !== target && (origin === "" || origin.startsWith("?"))) return "/";
@@ -110,9 +110,9 @@ export interface HttpListener {
 }
 
 interface Connection {
-  /** What came so far, as Latin-1 text. */
+  /** The bytes received so far, as Latin-1 text. */
   head: string;
-  /** What is still to be written, or null before there is an answer. */
+  /** The bytes still to be written, or null before there is an answer. */
   rest: Uint8Array | null;
   readonly deadline: AbortController;
 }
@@ -120,9 +120,9 @@ interface Connection {
 type Socket = Bun.Socket<Connection>;
 
 /**
- * Listens.
+ * Starts a server.
  * @param answer makes the answer to a request; it must not throw
- * @throws Error with the system's code when the address cannot be had
+ * @throws Error with the system's code when it cannot listen on the address
  */
 export function listenHttp(
   address: { readonly hostname: string; readonly port: number },
@@ -133,7 +133,7 @@ export function listenHttp(
   const open = new Set<Socket>();
   const listener = Bun.listen<Connection>({
     ...address,
-    // Otherwise Bun shares the port with another process of this user, and the two answer in turn.
+    // Without this, Bun shares the port with another process of this user, and the two answer in turn.
     exclusive: true,
     socket: {
       open(socket) {
@@ -147,7 +147,7 @@ export function listenHttp(
       drain: writeRest,
       timeout: (socket) => drop(socket, open),
       close: (socket) => drop(socket, open),
-      // The reader broke the connection: nobody is left to be told.
+      // The reader broke the connection.
       error: (socket) => drop(socket, open),
     },
   });
@@ -163,7 +163,7 @@ export function listenHttp(
   };
 }
 
-/** Closes a connection whose request is not complete in time. */
+/** Closes the connection if its request is not complete in time. */
 async function closeLate(socket: Socket, open: Set<Socket>, env: Pick<Env, "sleep">): Promise<void> {
   const { signal } = socket.data.deadline;
   await env.sleep(HEAD_TIMEOUT_MS, signal);
@@ -178,7 +178,7 @@ function drop(socket: Socket, open: Set<Socket>): void {
 
 function receive(socket: Socket, bytes: Uint8Array, answer: (request: HttpRequest) => HttpAnswer): void {
   const { data } = socket;
-  // One request a connection: what follows it is not read.
+  // One request a connection: later bytes are ignored.
   if (data.rest !== null) return;
   data.head += Buffer.from(bytes.subarray(0, HEAD_SIZE_MAX + 4)).toString("latin1");
   const reading = readHead(data.head);
@@ -202,7 +202,7 @@ function writeRest(socket: Socket): void {
   if (data.rest.length === 0) socket.end();
 }
 
-/** An answer that names its status in words. */
+/** An answer with its status in words. */
 export function plainAnswer(status: number): HttpAnswer {
   const body = `${STATUS_TEXTS[status] ?? "Error"}\n`.toLowerCase();
   return { status, headers: { "content-type": "text/plain; charset=utf-8" }, body };

@@ -1,9 +1,8 @@
 /**
- * The HTTP server for who watches the watcher: /metrics, /health, and an index of the two. It only reads, has
- * no authentication and shows nothing secret; by default only this machine can reach it.
+ * Serves /metrics, /health, and an index of the two over HTTP. The server only reads, has no authentication
+ * and shows no secrets; by default only this machine can reach it.
  *
- * It never keeps watch from running: without its port there is a warning and no server until the port can be
- * had, which is tried quietly.
+ * A port that is taken never stops the watch: a warning is logged, and the port is tried again quietly.
  */
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
@@ -14,16 +13,16 @@ import { type HttpAnswer, type HttpRequest, hostName, listenHttp } from "./statu
 import { jsonLine } from "./terminal-text.ts";
 
 const INDEX = "walrust\n/metrics  for Prometheus\n/health   as JSON: 200, or 503 when unhealthy\n";
-/** Between two tries to get the port: another walrust may end. */
+/** Time between two tries to listen: another walrust may have ended. */
 const AGAIN_MS = 30_000;
-/** Where to listen. */
+/** The address to listen on. */
 export interface MetricsOptions {
-  /** 0: any port that is free. */
+  /** 0: any free port. */
   readonly port: number;
   readonly address: string;
 }
 
-/** What is shown, made anew for each request. */
+/** The pages, made anew for each request. */
 export interface StatusPages {
   metrics(): string;
   health(): HealthReport;
@@ -33,17 +32,17 @@ export interface StatusPages {
 export interface StatusServer {
   /** `http://address:port`, without a slash at the end. */
   readonly url: string;
-  /** Ends it and breaks open connections. */
+  /** Stops the server and breaks open connections. */
   close(): Promise<void>;
 }
 
-/** A status server that comes when its address can be had. */
+/** A status server that starts as soon as it can listen on its address. */
 export class LastingStatusServer {
   #server: StatusServer | null;
   readonly #end = new AbortController();
   readonly #trying: Promise<void>;
 
-  /** Starts it, or warns once and tries on. */
+  /** Starts the server, or warns once and tries again. */
   constructor(
     readonly options: MetricsOptions,
     readonly pages: StatusPages,
@@ -53,12 +52,12 @@ export class LastingStatusServer {
     this.#trying = this.#tryOn();
   }
 
-  /** Where it is, or null while it has no port. */
+  /** URL of the server, or null while it has no port. */
   get url(): string | null {
     return this.#server?.url ?? null;
   }
 
-  /** Ends it, or the trying. */
+  /** Stops the server, or stops trying. */
   async close(): Promise<void> {
     this.#end.abort();
     await this.#trying;
@@ -76,8 +75,8 @@ export class LastingStatusServer {
 }
 
 /**
- * Starts the server, or gives null when the address cannot be had.
- * @param isQuiet without a warning then
+ * Starts the server. Null: it cannot listen on the address.
+ * @param isQuiet log no warning
  */
 export function startStatusServer(
   { address, port }: MetricsOptions,
@@ -94,22 +93,22 @@ export function startStatusServer(
     env.log.info(`metrics at ${url}/metrics, health at ${url}/health`);
     if (!isLoopback(listening)) {
       env.log.warn(`metrics have no authentication, and ${address} can be reached from other machines`, {
-        hint: "Keep it behind a firewall, or set [metrics] address = 127.0.0.1.",
+        hint: "Keep the port behind a firewall, or set [metrics] address = 127.0.0.1",
       });
     }
     return { url, close: async () => server.close() };
   } catch (error) {
-    if (!isQuiet) env.log.warn(...whyNot(error, address, port));
+    if (!isQuiet) env.log.warn(...listenWarning(error, address, port));
     return null;
   }
 }
 
-/** Makes the answers of one server. */
+/** The answers of one server. */
 class Answers {
-  /** Paths whose page cannot be made: said once until it can. */
+  /** Paths whose page failed, each logged once until the page succeeds. */
   readonly #failing = new Set<string>();
 
-  /** @param hostname where the server listens */
+  /** @param hostname the address that the server listens on */
   constructor(
     readonly hostname: string,
     readonly pages: StatusPages,
@@ -134,8 +133,8 @@ class Answers {
 }
 
 /**
- * Whether a request is meant for this server. A page in somebody's browser can reach loopback under a name of
- * its own (DNS rebinding), so a server on loopback answers only to addresses and to names of this machine.
+ * Whether a request is meant for this server. A web page in a browser can reach loopback under a name of its
+ * own (DNS rebinding), so a server on loopback answers only to addresses and to names of this machine.
  */
 function isOurs(host: string | null, listening: string): boolean {
   if (host === null) return true;
@@ -165,23 +164,27 @@ function text(body: string, status: number, headers: Record<string, string> = {}
   return { status, headers: { ...always, ...headers }, body };
 }
 
-/** By hand: loading node:net for `isIP` takes 2.5 MB of memory. */
+/** Whether an address is loopback. Without node:net, whose `isIP` costs 2.5 MB of memory. */
 function isLoopback(hostname: string): boolean {
   if (hostname === "localhost" || hostname === "::1") return true;
   return /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-/** The warning for an address that cannot be had. */
-function whyNot(error: unknown, address: string, port: number): [message: string, fields: { hint: string }] {
+/** The warning when the server cannot listen. */
+function listenWarning(
+  error: unknown,
+  address: string,
+  port: number,
+): [message: string, fields: { hint: string }] {
   const code = systemCode(error);
   if (code === "EADDRINUSE") {
-    const hint = "Give another one with --metrics-port, or none with --no-metrics.";
+    const hint = "Choose another port with --metrics-port, or switch the server off with --no-metrics";
     return [`no metrics: port ${port} of ${address} is taken`, { hint }];
   }
   if (code === "EACCES") {
-    const hint = "Give one above 1023 with --metrics-port.";
+    const hint = "Choose a port above 1023 with --metrics-port";
     return [`no metrics: this user may not listen on port ${port}`, { hint }];
   }
-  const hint = "Set [metrics] address to 127.0.0.1, or to an address of this machine.";
+  const hint = "Set [metrics] address to 127.0.0.1, or to an address of this machine";
   return [`no metrics: cannot listen on ${address} (${code ?? errorMessage(error)})`, { hint }];
 }

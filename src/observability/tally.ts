@@ -1,28 +1,28 @@
 /**
- * What happened since the start, counted from the events of watching: for metrics and health.
+ * Counts the events of a watch since its start, for metrics and health.
  *
- * Invariant: nothing is kept for a database that never failed. What a failing one leaves is bounded, and
- * dropped when the database is no longer watched.
+ * Invariant: nothing is kept for a database that never failed. The record of a failing database is bounded,
+ * and dropped when the database is no longer watched.
  */
 import type { Env } from "../env.ts";
 import { type ErrorCode, EXIT_CODES } from "../errors.ts";
 import type { WatchEvent } from "../replication/context/watch-events.ts";
 
 const HOUR_MS = 3_600_000;
-/** More errors within an hour than this are shown as this many. */
+/** The most errors within an hour that are counted. */
 const RECENT_ERRORS_MAX = 100;
 
-/** What is kept of a database that has failed. */
+/** The record of a database that has failed. */
 interface Errors {
   readonly countByCode: Map<string, number>;
   /** Monotonic times of the newest errors. */
   readonly recentMs: number[];
-  /** When the failure that lasts began (monotonic), or null. */
+  /** Begin of the failure that lasts (monotonic), or null. */
   failingSinceMs: number | null;
   isStorage: boolean;
 }
 
-/** Whether a code means that the store could not be used; another writer is no trouble of the store. */
+/** Whether a code means that the store failed. Another writer is no failure of the store. */
 export function isStorageCode(code: string): boolean {
   if (!Object.hasOwn(EXIT_CODES, code) || code === "foreign-writer") return false;
   return EXIT_CODES[code as ErrorCode] === EXIT_CODES.storage;
@@ -85,43 +85,41 @@ export class Tally {
     errors.countByCode.set(code, (errors.countByCode.get(code) ?? 0) + 1);
     errors.recentMs.push(nowMs);
     if (errors.recentMs.length > RECENT_ERRORS_MAX) errors.recentMs.shift();
-    // A failure of another kind is another one: the store may have been there until now.
+    // A failure of another kind begins anew: the store may have worked until now.
     if (errors.failingSinceMs === null || errors.isStorage !== isStorage) errors.failingSinceMs = nowMs;
     errors.isStorage = isStorage;
   }
 
-  /** How often this event came. */
+  /** The number of events of this kind. */
   countOf(event: WatchEvent["event"]): number {
     return this.#eventCounts.get(event) ?? 0;
   }
 
-  /** Failures that were reported, by database and code. */
+  /** The number of failures, by database and code. */
   *errorCounts(): Generator<readonly [database: string, code: string, count: number]> {
     for (const [database, { countByCode }] of this.#errors) {
       for (const [code, count] of countByCode) yield [database, code, count];
     }
   }
 
-  /** Failures of a database reported within the last hour. */
+  /** The number of failures of a database within the last hour. */
   errorsLastHour(database: string): number {
     const sinceMs = this.env.monotonicMs() - HOUR_MS;
     return this.#errors.get(database)?.recentMs.filter((ms) => ms > sinceMs).length ?? 0;
   }
 
-  /**
-   * For how long the present failure of a database has lasted; if its begin was not seen, since the start.
-   */
+  /** How long the present failure of a database has lasted; since the start, if its begin was not seen. */
   failingMs(database: string): number {
     const sinceMs = this.#errors.get(database)?.failingSinceMs ?? this.startedMs;
     return this.env.monotonicMs() - sinceMs;
   }
 
-  /** How long ago the last upload was; infinite if there was none. */
+  /** Time since the last upload; infinite if there was none. */
   sinceUploadMs(): number {
     return this.env.monotonicMs() - this.#lastUploadMs;
   }
 
-  /** Drops what is kept of databases that are not watched any more. */
+  /** Drops the records of databases that are no longer watched. */
   forgetOthers(watched: ReadonlySet<string>): void {
     for (const database of this.#errors.keys()) {
       if (!watched.has(database)) this.#errors.delete(database);

@@ -1,19 +1,19 @@
 /**
- * PURE: what a webhook is told, and how: which event of watching is which notice, the body, its signature.
+ * PURE: turns events of a watch into notices for webhooks, and notices into bodies with signatures.
  */
 import type { WatchEvent } from "../replication/context/watch-events.ts";
 
 const ERROR_LENGTH_MAX = 2_000;
 const FINDINGS_MAX = 5;
 
-/** What a webhook can ask for. */
+/** The failures that a webhook can receive. */
 export type FailureName = "sync_failed" | "auth_failure" | "corruption_detected" | "circuit_breaker_open";
 
-/** A failure as an event of watching tells it. */
+/** A failure that an event reports. */
 export interface Failure {
   readonly name: FailureName;
   readonly error: string;
-  /** Calls in a row that failed, each with all its retries. */
+  /** Failed calls in a row, each with all its retries. */
   readonly attempts: number;
 }
 
@@ -26,13 +26,13 @@ export interface Notice {
   readonly attempts: number;
   /** Wall clock in ms. */
   readonly timeMs: number;
-  /** The id of the writer of this database's objects, if known. */
+  /** The writer id of the database, if known. */
   readonly writer: string | null;
   /** The failures that a "recovered" ends; empty for a failure. */
   readonly closes: readonly Notice[];
 }
 
-/** The failure that an event tells of, or null. */
+/** The failure that an event reports, or null. */
 export function failureOrNull(event: WatchEvent): Failure | null {
   switch (event.event) {
     case "failed":
@@ -53,7 +53,7 @@ export function failureOrNull(event: WatchEvent): Failure | null {
   }
 }
 
-/** Whatever keeps a database from being replicated is a failed sync, unless there is a better name for it. */
+/** A failure without a name of its own is a failed sync. */
 function failureName(code: string): FailureName {
   if (code === "auth") return "auth_failure";
   return code === "integrity" || code === "corrupt" ? "corruption_detected" : "sync_failed";
@@ -61,7 +61,7 @@ function failureName(code: string): FailureName {
 
 /**
  * The body of a notice, as JSON.
- * @param closes the failures that a "recovered" ends for the webhook it is sent to
+ * @param closes the failures that a "recovered" ends, as far as this webhook received them
  */
 export function noticeBody(notice: Notice, hostname: string, closes: readonly Notice[]): string {
   const { event, database, error, attempts, timeMs, writer } = notice;
@@ -77,7 +77,7 @@ export function noticeBody(notice: Notice, hostname: string, closes: readonly No
   });
 }
 
-/** The value of X-Walrust-Signature: HMAC-SHA256 of the body's bytes. */
+/** The value of X-Walrust-Signature: the HMAC-SHA256 of the body. */
 export function noticeSignature(body: string, secret: string): string {
   return `sha256=${new Bun.CryptoHasher("sha256", secret).update(body).digest("hex")}`;
 }

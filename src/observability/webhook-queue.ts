@@ -1,11 +1,11 @@
 /**
- * The notices of one webhook on their way: sent one after the other, in order, and tried again.
+ * Delivers the notices of one webhook, one at a time and in order, each with up to three retries.
  *
- * - Nobody waits for it: `push` is synchronous, and a webhook that hangs delays only its own notices.
- * - Bounded: at most `QUEUE_MAX` notices wait; beyond, the oldest is dropped. Each is tried four times.
- * - That it cannot be delivered is said once, until it can again. The URL is a secret: only scheme and host
- *   are ever shown.
- * - A "recovered" goes only to a webhook that at least one of the failures it ends was sent to (or tried).
+ * - Replication never waits: `push` is synchronous, and a webhook that hangs delays only its own notices.
+ * - At most `QUEUE_MAX` notices wait; then the oldest is dropped.
+ * - A failed delivery is logged once, until one succeeds. The URL is a secret: only its scheme and host are
+ *   ever shown.
+ * - A "recovered" goes only to a webhook that was sent one of the failures that it ends.
  */
 import type { Env } from "../env.ts";
 import { type RetryPolicy, withRetry } from "../storage/contract/retry.ts";
@@ -13,19 +13,19 @@ import { Trouble } from "../storage/contract/trouble.ts";
 import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 import { type Notice, noticeBody, noticeSignature } from "./webhook-notice.ts";
 
-/** Notices that wait for one webhook at most: an outage may be told of by each of many hundred databases. */
+/** The most notices that wait for one webhook: in an outage, many hundred databases may fail. */
 export const QUEUE_MAX = 1_000;
 const RETRY: RetryPolicy = { retryCountMax: 3, baseMs: 1_000, delayMaxMs: 30_000 };
 
 /** One `[[webhooks]]` of the configuration. */
 export interface WebhookOptions {
   readonly url: string;
-  /** The failures it is told of; what it was told of is also closed with "recovered". */
+  /** The failures to send. A "recovered" follows each of them, whether it is listed or not. */
   readonly events: readonly string[];
   readonly secret?: string | undefined;
 }
 
-/** What is the same for all webhooks of a process. */
+/** The context that all webhooks of a process share. */
 export interface WebhookContext {
   readonly hostname: string;
   readonly version: string;
@@ -39,26 +39,30 @@ export class WebhookQueue {
   readonly #url: URL;
   readonly #events: ReadonlySet<string>;
   readonly #waiting: Notice[] = [];
-  /** Failures of which the webhook may know. */
+  /** Failures that were sent, or tried: the webhook may have received them. */
   readonly #tried = new WeakSet<Notice>();
   #run: Promise<void> | null = null;
   readonly #trouble: Trouble;
   #isOverflowing = false;
 
-  /** @throws WalrustError with code "config" when the URL is none */
+  /** @throws WalrustError code "config" when the URL is invalid */
   constructor(
     readonly options: WebhookOptions,
     readonly context: WebhookContext,
   ) {
     this.#url = parseOutgoingUrl(options.url, "url of [[webhooks]]");
     this.#events = new Set(options.events);
-    const end = `webhook ${describeUrl(this.#url)} takes notices again`;
-    this.#trouble = new Trouble(context.env, { what: "a webhook could not be told", isFirstOnly: true, end });
+    const end = `webhook ${describeUrl(this.#url)} accepts notices again`;
+    this.#trouble = new Trouble(context.env, {
+      what: "cannot deliver a notice to a webhook",
+      isFirstOnly: true,
+      end,
+    });
   }
 
-  /** Takes a notice if this webhook wants it. */
+  /** Queues a notice, if this webhook subscribes to it. */
   push(notice: Notice): void {
-    if (!this.#wants(notice) || this.context.signal.aborted) return;
+    if (!this.#isSubscribed(notice) || this.context.signal.aborted) return;
     if (this.#waiting.length >= QUEUE_MAX) this.#dropOldest();
     this.#waiting.push(notice);
     this.#run ??= this.#deliverAll().finally(() => {
@@ -66,12 +70,12 @@ export class WebhookQueue {
     });
   }
 
-  /** Resolves when nothing waits any more, or after the abort. */
+  /** Resolves when no notice waits any more, or after the abort. */
   async done(): Promise<void> {
     await this.#run;
   }
 
-  #wants(notice: Notice): boolean {
+  #isSubscribed(notice: Notice): boolean {
     if (notice.event !== "recovered") return this.#events.has(notice.event);
     return notice.closes.some((closed) => this.#events.has(closed.event));
   }
@@ -101,7 +105,7 @@ export class WebhookQueue {
     env.log.warn(`webhook ${describeUrl(this.#url)}: ${what} not delivered before the end`);
   }
 
-  /** One notice, with retries. Never rejects. */
+  /** Delivers one notice, with retries. Never rejects. */
   async #deliver(notice: Notice): Promise<void> {
     const { env, signal } = this.context;
     const closes = notice.closes.filter((closed) => this.#tried.has(closed));

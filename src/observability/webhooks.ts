@@ -1,12 +1,12 @@
 /**
- * Webhooks: from events of watching to notices, each failure told once until it is over.
+ * Sends the failures of databases to webhooks: each once, and its end once.
  *
  * Invariants:
- * 1. Of one outage of a database each kind of failure is told once (that it was given up, once more), and
- *    its end once.
- * 2. Nothing is kept for a database without a failure, or for one that is not watched any more.
- * 3. Validation of the stored objects, replication and lasting conditions fail and recover apart from each
- *    other. Conditions that only degrade, and those of the store, are in /health alone.
+ * 1. In one outage of a database each kind of failure is sent once, and once more if the database stops. One
+ *    "recovered" ends the outage.
+ * 2. Nothing is kept for a database without a failure, or for one that is no longer watched.
+ * 3. Replication, validation of the stored objects, and conditions fail and recover apart from each other.
+ *    Degraded conditions, and conditions of the store, appear in /health alone.
  */
 import type { WatchEvent } from "../replication/context/watch-events.ts";
 import { type Failure, failureOrNull, type Notice } from "./webhook-notice.ts";
@@ -14,17 +14,17 @@ import { type WebhookContext, type WebhookOptions, WebhookQueue } from "./webhoo
 
 type ConditionEvent = Extract<WatchEvent, { event: "condition" }>;
 
-/** What can fail and recover by itself. */
+/** The kinds of failures that recover apart from each other. */
 type Track = "sync" | "stored" | "condition";
 
-/** A failure of a database that is not over. */
+/** The failures of a database on one track, until they are over. */
 interface Outage {
   readonly notices: Notice[];
-  /** The database was given up: only watching it again ends that. */
+  /** The database is stopped: the outage lasts until it is watched again. */
   isStopped: boolean;
 }
 
-/** Tells webhooks of failures and of their end. */
+/** The webhooks of one process. */
 export class Webhooks {
   readonly #queues: readonly WebhookQueue[];
   readonly #outages = {
@@ -36,8 +36,8 @@ export class Webhooks {
   readonly #conditions = new Map<string, Set<string>>();
 
   /**
-   * @param writerOf the id of a database's writer, or null when it is not known
-   * @throws WalrustError with code "config" when a URL is none
+   * @param writerOf the writer id of a database, or null while it is unknown
+   * @throws WalrustError code "config" when a URL is invalid
    */
   constructor(
     hooks: readonly WebhookOptions[],
@@ -47,12 +47,12 @@ export class Webhooks {
     this.#queues = hooks.map((hook) => new WebhookQueue(hook, context));
   }
 
-  /** Takes note of an event. Synchronous; waits for nobody. */
+  /** Turns an event into notices. Synchronous; waits for nothing. */
   observe(event: WatchEvent): void {
     if (event.event === "let-go") return this.#forget(event.database);
     const { database } = event;
     if (database === null) return;
-    if (event.event === "condition" && !this.#isNewsOfCondition(event, database)) return;
+    if (event.event === "condition" && !this.#isConditionNews(event, database)) return;
     const track = trackOf(event);
     const outages = this.#outages[track];
     const failure = failureOrNull(event);
@@ -67,19 +67,19 @@ export class Webhooks {
     this.#push(this.#notice(database, "recovered", null, 0, outage.notices));
   }
 
-  /** Resolves when every notice was delivered or given up. */
+  /** Resolves when every notice was delivered or dropped. */
   async done(): Promise<void> {
     await Promise.all(this.#queues.map((queue) => queue.done()));
   }
 
-  /** What is not watched any more has not recovered: nothing is told. */
+  /** A database that is no longer watched has not recovered: its failures end without a notice. */
   #forget(database: string): void {
     for (const outages of Object.values(this.#outages)) outages.delete(database);
     this.#conditions.delete(database);
   }
 
-  /** Notes a condition. @returns whether it is one to tell of, or the end of the last one */
-  #isNewsOfCondition({ code, state, health }: ConditionEvent, database: string): boolean {
+  /** Records a condition. @returns whether it is an unhealthy one, or the end of the last unhealthy one */
+  #isConditionNews({ code, state, health }: ConditionEvent, database: string): boolean {
     const codes = this.#conditions.get(database) ?? new Set();
     if (state === "raised" && health === "unhealthy") {
       this.#conditions.set(database, codes.add(code));

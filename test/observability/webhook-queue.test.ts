@@ -126,7 +126,7 @@ describe("WebhookQueue tries again", () => {
       await queue.done();
       expect(server.requests.length).toBe(status >= 500 ? 4 : 1);
       expect(time.said("warn")).toEqual([
-        `a webhook could not be told: http://${server.host} answered ${status} {}`,
+        `cannot deliver a notice to a webhook: http://${server.host} answered ${status} {}`,
       ]);
     },
   );
@@ -138,7 +138,7 @@ describe("WebhookQueue tries again", () => {
     await queue.done();
     expect(server.requests.map(({ path }) => path)).toEqual(["/S3CRET-PATH"]);
     expect(time.said("warn")[0]).toContain("answered 307");
-    expect(time.said("warn")[0]).toContain("Redirects are not followed");
+    expect(time.said("warn")[0]).toContain("redirects are not followed");
   });
 
   test("after ten seconds without an answer", async () => {
@@ -166,7 +166,7 @@ describe("WebhookQueue tries again", () => {
     server.reply = 200;
     queue.push(notice(4));
     await queue.done();
-    expect(time.said("info")).toEqual([`webhook http://${host} takes notices again {}`]);
+    expect(time.said("info")).toEqual([`webhook http://${host} accepts notices again {}`]);
     await server.close();
     queue.push(notice(5));
     for (const delayMs of [500, 1_000, 2_000]) {
