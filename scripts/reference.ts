@@ -51,7 +51,7 @@ export const REFERENCE: Readonly<Record<string, () => string>> = {
   metrics: metricsTable,
 };
 
-/** A text with its reference parts made anew. @throws Error for a part that does not exist */
+/** Replaces the reference parts of a text by current ones. @throws Error for an unknown part */
 export function withReference(text: string): string {
   const part = /<!-- reference:([a-z]+) -->\n[\s\S]*?<!-- \/reference -->/g;
   return text.replace(part, (_, name: string) => {
@@ -64,7 +64,7 @@ export function withReference(text: string): string {
 function sectionText(section: Section): string {
   const { name, meaning, isList, isPerDatabase, options } = section;
   const header = isList ? `[[${name}]]` : `[${name}]`;
-  const where = isPerDatabase ? "; each key also in `[[databases]]`, for that database" : "";
+  const where = isPerDatabase ? " A `[[databases]]` entry may set each key for its databases alone." : "";
   const head = ["key", "flag", "environment", "default", "range", "meaning"];
   const rows = Object.values(options).map((spec) => [
     code(keyName(spec)) + (spec.isSecret ? ` or ${code(`${keyName(spec)}_file`)}` : ""),
@@ -74,7 +74,7 @@ function sectionText(section: Section): string {
     rangeText(spec) ?? "",
     spec.meaning,
   ]);
-  return `**\`${header}\`**: ${meaning}${where}.\n\n${table(head, rows)}`;
+  return `#### \`${header}\`\n\n${capitalized(meaning)}.${where}\n\n${table(head, rows)}`;
 }
 
 function verbText(verb: Verb): string {
@@ -87,7 +87,7 @@ function verbText(verb: Verb): string {
   const settings = isSetting ? "Takes every flag of the [configuration](../config/README.md#settings)." : "";
   const parts = [
     `#### ${name}`,
-    `\`walrust ${name} ${usage}\`: ${uncapitalized(summary)}.`,
+    `\`walrust ${name} ${usage}\`\n\n${capitalized(summary)}.`,
     settings,
     shown.length === 0 ? "" : flagTable(shown),
     table(
@@ -130,8 +130,8 @@ function code(text: string): string {
   return text === "" ? "" : `\`${text}\``;
 }
 
-function uncapitalized(text: string): string {
-  return `${text.charAt(0).toLowerCase()}${text.slice(1)}`;
+function capitalized(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }
 
 if (import.meta.main) {

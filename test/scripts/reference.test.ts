@@ -81,9 +81,9 @@ describe("the reference", () => {
   test("has every key of walrust.toml in its section", () => {
     const settings = REFERENCE["settings"]!();
     for (const { name, isList, options } of SECTIONS) {
-      const header = `**\`${isList ? `[[${name}]]` : `[${name}]`}\`**`;
+      const header = `#### \`${isList ? `[[${name}]]` : `[${name}]`}\`\n`;
       const [, rest = ""] = settings.split(header);
-      const [section] = rest.split("\n\n**");
+      const [section] = rest.split("\n\n#### ");
       for (const spec of Object.values(options)) expect(section).toContain(`\n| \`${keyName(spec)}\``);
     }
   });
@@ -95,7 +95,7 @@ describe("the reference", () => {
       const text = await Bun.file(join(folder, file)).text();
       verbs.push(...[...text.matchAll(/^export const (\w+)Verb: Verb = /gm)].map(([, verb]) => verb!));
     }
-    const documented = [...REFERENCE["verbs"]!().matchAll(/^`walrust (\w+) /gm)].map(([, verb]) => verb!);
+    const documented = [...REFERENCE["verbs"]!().matchAll(/^`walrust (\w+) .*`$/gm)].map(([, verb]) => verb!);
     expect(documented.toSorted()).toEqual(verbs.toSorted());
   });
 

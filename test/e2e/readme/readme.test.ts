@@ -38,6 +38,11 @@ describe("README.md", () => {
     for (const text of Object.values(READMES)) expect(anchorsOf(text).size).toBeGreaterThan(0);
   });
 
+  test("is a front page: its references stand in the rooms", () => {
+    expect(README.length).toBeLessThan(15_000);
+    expect(README).not.toContain("## Reference\n");
+  });
+
   test("has its reference at the end of its file", () => {
     const referring = Object.entries(READMES).filter(([, text]) => text.includes("\n## Reference\n"));
     expect(referring.length).toBeGreaterThan(8);
