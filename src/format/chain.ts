@@ -1,17 +1,17 @@
 /**
- * The SHA-256 chain over the objects of a database, which shows that none was lost, replaced or reordered.
+ * The SHA-256 chain over the objects of a database. It shows that no object was lost, replaced or reordered.
  *
  *   chain(0) = 32 zero bytes
  *   chain(n) = SHA-256(chain(n - 1) ‖ SHA-256(object n))
  *
- * over the first snapshot and then the level-0 objects in TXID order. Values are raw bytes here and 64
- * lower-case hexadecimal digits in metadata. The chain is no signature: whoever can write the bucket can
- * write a new chain.
+ * over the first snapshot and then the level-0 objects in TXID order. Values are 32 raw bytes here, and 64
+ * lower-case hexadecimal digits in metadata. The chain is no signature: everybody who can write to the bucket
+ * can write a new chain.
  */
 import { WalrustError } from "../errors.ts";
 import { CHAIN_SIZE, type Txid } from "./types.ts";
 
-/** The chain value before the first object: 32 zero bytes. Never write to it. */
+/** The chain value before the first object: 32 zero bytes. Must not be modified. */
 export const CHAIN_ZERO: Uint8Array = new Uint8Array(CHAIN_SIZE);
 
 /**
@@ -29,7 +29,7 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 /**
  * The chain value after an object, from the value before it and the SHA-256 of the object's bytes.
- * @throws WalrustError "internal" when either is not 32 bytes long.
+ * @throws WalrustError "internal" when one of them is not 32 bytes long
  */
 export function nextChain(previous: Uint8Array, objectSha256: Uint8Array): Uint8Array {
   if (previous.length !== CHAIN_SIZE || objectSha256.length !== CHAIN_SIZE) {
@@ -46,7 +46,7 @@ export function hex(bytes: Uint8Array): string {
   return bytes.toHex();
 }
 
-/** The 32 bytes of 64 hexadecimal digits in lower case. @throws WalrustError "corrupt" on anything else. */
+/** Parses 64 lower-case hexadecimal digits into 32 bytes. @throws WalrustError "corrupt" on any other text */
 export function parseHex32(text: string): Uint8Array {
   if (!/^[0-9a-f]{64}$/.test(text)) {
     throw new WalrustError(

@@ -1,15 +1,15 @@
 /**
  * CRC-64/ISO (CRC-64/GO-ISO): the checksum of LTX files and of database pages.
  *
- * Reflected, polynomial 0xD800000000000000, initial value and final XOR all ones; the same as Go's hash/crc64
- * with the ISO table. The check value of "123456789" is 0xb90956c775a41001.
+ * Reflected, polynomial 0xD800000000000000, initial value and final XOR all ones, the same as hash/crc64 of
+ * Go with the ISO table. The check value of "123456789" is 0xb90956c775a41001.
  *
- * A page's checksum is CRC-64(page number as big-endian u32 ‖ page content) with bit 63 set, so that it is
- * never zero. A database's checksum is the XOR of the checksums of its pages (without the lock page), again
- * with bit 63 set; an empty database has bit 63 alone. Source: superfly/ltx v0.5.2, checksum.go.
+ * The checksum of a page is CRC-64(page number as big-endian u32 ‖ page content) with bit 63 set, so that it
+ * is never zero. The checksum of a database is the XOR of the checksums of all pages except the lock page,
+ * again with bit 63 set; that of an empty database is bit 63 alone. Source: superfly/ltx v0.5.2, checksum.go.
  *
- * Eight bytes are taken at a time from eight tables ("slicing by 8"), each split into two 32-bit halves:
- * bigint is made only when a value is asked for. Nothing here is retained between calls but scratch memory.
+ * Each step handles eight bytes with eight tables ("slicing by 8"). Each table is split into two 32-bit
+ * halves, so a bigint is made only for a final value. Between calls only scratch memory is kept.
  */
 import { CHECKSUM_FLAG, type Checksum } from "./types.ts";
 
@@ -21,11 +21,12 @@ const TABLE_LOW = new Uint32Array(8 * 256);
 const TABLE_HIGH = new Uint32Array(8 * 256);
 fillTables();
 
-// Input is copied here so that any alignment can be read as 32-bit words; the copy costs a tenth of the CRC.
+// Input is copied here, so that input of any alignment can be read as 32-bit words. The copy takes a tenth of
+// the time of the CRC.
 const scratch = new Uint8Array(SCRATCH_SIZE);
 const scratchWords = new Uint32Array(scratch.buffer);
 
-/** The CRC register that advance() works on: the inverted CRC, in two halves. */
+/** The CRC register of advance(): the inverted CRC, in two halves. */
 let registerLow = 0;
 let registerHigh = 0;
 
@@ -99,7 +100,7 @@ function advance(byteCount: number): void {
   registerHigh = high;
 }
 
-/** Advances the register over `bytes`, in pieces of the scratch memory. */
+/** Advances the register over `bytes`, in pieces of the size of the scratch memory. */
 function advanceBytes(bytes: Uint8Array): void {
   const size = bytes.length;
   if (size <= SCRATCH_SIZE) {
@@ -125,7 +126,7 @@ export class Crc64 {
   #low = -1;
   #high = -1;
 
-  /** Starts again, as if nothing had been added. */
+  /** Starts again with no bytes. */
   reset(): void {
     this.#low = -1;
     this.#high = -1;
@@ -181,14 +182,14 @@ export function pageChecksum(pgno: number, page: Uint8Array): Checksum {
   return toBigint(~registerLow, ~registerHigh | 0x80000000) as Checksum;
 }
 
-/** As pageChecksum, without a bigint: out[0] becomes the low half, out[1] the high half with bit 63 set. */
+/** The LTX checksum of one page, without a bigint: out[0] is the low half, out[1] the high half. */
 export function pageChecksumInto(pgno: number, page: Uint8Array, out: Uint32Array): void {
   advancePage(pgno, page);
   out[0] = ~registerLow;
   out[1] = ~registerHigh | 0x80000000;
 }
 
-/** Adds a page to, or removes it from, a database's checksum: the XOR with bit 63 set again. */
+/** Adds a page checksum to a database checksum, or removes it: the XOR, with bit 63 set again. */
 export function xorChecksum(a: Checksum, b: Checksum): Checksum {
   return ((a ^ b) | CHECKSUM_FLAG) as Checksum;
 }

@@ -1,26 +1,26 @@
 /**
- * The names of objects: where an LTX file lies under the root of a destination, as in Litestream.
+ * Object keys: the place of an LTX file under the root of a destination, the same as in Litestream.
  *
  *   s3    <database>/<level, 4 hex digits>/<min TXID>-<max TXID>.ltx
  *   file  <database>/ltx/<level, decimal>/<min TXID>-<max TXID>.ltx
  *
  * TXIDs are 16 lower-case hexadecimal digits, so that a listing in byte order is in TXID order. Level 0 holds
- * increments, 1 to 3 (at most 8) compactions, 9 snapshots. <database> may hold slashes and may be empty: then
- * the levels lie at the root. Parsing accepts exactly what formatting makes, anything else is not ours. A key
- * belongs to one database, whatever that is called: its folder is a level because LTX files of the level lie
- * directly in it, so `tenants/0001` has the key `tenants/0001/0009/…`.
+ * increments, 1 to 3 (at most 8) compactions, 9 snapshots. <database> may contain slashes, and may be empty:
+ * then the levels lie at the root. Parsing accepts exactly the keys that formatting produces; any other key
+ * is not ours. Each key belongs to exactly one database. A folder is a level because LTX files lie directly
+ * in it, so the database `tenants/0001` has keys such as `tenants/0001/0009/…`.
  * Source: Litestream 0.5.18, s3/replica_client.go and litestream.go.
  */
 import { WalrustError } from "../errors.ts";
 import { TXID_MAX, type Txid } from "./types.ts";
 
-/** The level that snapshots have. */
+/** The level of snapshots. */
 export const SNAPSHOT_LEVEL = 9;
 
 /** How a destination names its objects. */
 export type KeyLayout = "s3" | "file";
 
-/** What an object's key says about it. */
+/** The parts of an object key. */
 export interface ObjectName {
   readonly database: string;
   readonly level: number;
@@ -33,7 +33,7 @@ export function formatTxid(txid: Txid): string {
   return txid.toString(16).padStart(16, "0");
 }
 
-/** The TXID of 16 hexadecimal digits. @throws WalrustError "usage" on anything else, 0, or above 2^53 - 1. */
+/** Parses 16 hexadecimal digits. @throws WalrustError "usage" on any other text, 0, or more than 2^53 - 1 */
 export function parseTxid(text: string): Txid {
   const txid = txidOrNull(text.toLowerCase());
   if (txid === null) {
@@ -51,14 +51,14 @@ export function ltxFileName(minTxid: Txid, maxTxid: Txid): string {
   return `${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
 }
 
-/** What the keys of a database's objects at one level begin with; ends in a slash. */
+/** The common prefix of the keys of one database and level; ends with a slash. */
 export function levelPrefix(layout: KeyLayout, database: string, level: number): string {
   if (!isLevel(level)) throw new WalrustError("internal", `Cannot name level ${level}: expected 0 to 9`);
   const folder = layout === "s3" ? level.toString(16).padStart(4, "0") : `ltx/${level}`;
   return `${databasePrefix(database)}${folder}/`;
 }
 
-/** The key of an LTX object. @throws WalrustError "internal" when the level or the TXIDs are out of range. */
+/** The key of an LTX object. @throws WalrustError "internal" when the level or a TXID is out of range */
 export function objectKey(
   layout: KeyLayout,
   database: string,
@@ -74,7 +74,7 @@ export function objectKey(
   return levelPrefix(layout, database, level) + ltxFileName(minTxid, maxTxid);
 }
 
-/** What a key says, or null when it is not the key of an LTX object in this layout. */
+/** Parses a key; null when it is not the key of an LTX object in this layout. */
 export function parseObjectKey(layout: KeyLayout, key: string): ObjectName | null {
   const match = (layout === "s3" ? S3_KEY : FILE_KEY).exec(key);
   if (match === null) return null;
@@ -84,24 +84,24 @@ export function parseObjectKey(layout: KeyLayout, key: string): ObjectName | nul
   return { database: match[1] ?? "", level: Number(match[2]), minTxid, maxTxid };
 }
 
-/** Whether a folder of this name, right below a database's, can hold its levels (file) or a level (s3). */
+/** Whether a folder directly below a database can be a level (s3), or the folder of all levels (file). */
 export function isLevelFolder(layout: KeyLayout, name: string): boolean {
   return layout === "file" ? name === "ltx" : /^000[0-9]$/.test(name);
 }
 
-/** The key of a database's manifest. */
+/** The key of the manifest of a database. */
 export function manifestKey(database: string): string {
   return `${databasePrefix(database)}manifest.json`;
 }
 
 /**
- * The databases that could have a file where this one needs a folder: of `a/manifest.json/x` that is `a`. No
- * folder, and few stores that imitate S3, can hold both.
+ * The databases that may have a file where `database` needs a folder: `a` for `a/manifest.json/x`. A file
+ * system, and most stores that imitate S3, cannot hold both.
  */
 export function ownersInTheWay(database: string): string[] {
   const segments = database.split("/");
   const owners = segments.map((_, index) => {
-    // Sidecars and temporary files of a folder lie beside their object.
+    // In a folder bucket, sidecars and temporary files lie beside their object.
     const path = segments
       .slice(0, index + 1)
       .join("/")

@@ -1,13 +1,13 @@
 /**
- * Reads an LTX file that arrives in chunks of any size: synchronous, with memory for one page frame whatever
- * the file says.
+ * Decodes an LTX file that arrives in chunks of any size. Synchronous; memory is bounded by one page frame,
+ * whatever the file claims.
  *
- * Every length is checked before it is used. A file is accepted only as a whole: pages are handed out as they
- * arrive, before the checksum at the end has been seen, so a caller must not let go of its result before
- * finish() has returned. A decoder that threw throws the same error again.
+ * Every length is checked before it is used. The decoder hands out pages before it has seen the checksum at
+ * the end, so a caller must not use a result before finish() has returned. A decoder that threw an error
+ * throws the same error again.
  *
- * The page index is not kept: what it must be follows from the page frames, so a running CRC-64 and a length
- * of the expected index are compared with those of the one in the file.
+ * The page index is not kept in memory. The page frames determine the expected index, so the decoder compares
+ * the length and a running CRC-64 of the expected index with those of the index in the file.
  */
 import { WalrustError } from "../errors.ts";
 import { Crc64, pageChecksumInto } from "./crc64.ts";
@@ -16,6 +16,7 @@ import {
   decodeLtxHeader,
   decodeLtxTrailer,
   formatChecksum,
+  INDEX_ENTRY_SIZE_MAX,
   isSnapshot,
   isWithoutChecksum,
   LTX_HEADER_SIZE,
@@ -24,8 +25,8 @@ import {
   type LtxHeader,
   type LtxTrailer,
   PAGE_FLAG_SIZE,
+  putIndexEntry,
 } from "./ltx.ts";
-import { INDEX_ENTRY_SIZE_MAX, putIndexEntry } from "./ltx-index.ts";
 import { lz4CompressBound, lz4Decompress } from "./lz4.ts";
 import { decodeLz4Frame, measureLz4Frame } from "./lz4-frame.ts";
 import { lockPgno } from "./types.ts";
@@ -37,22 +38,24 @@ const EMPTY = new Uint8Array(0);
 
 type Part = "header" | "pages" | "index" | "trailer" | "end";
 
-/** A push parser: push a chunk, then call next() until it returns false; at the end of the file, finish(). */
+/**
+ * A push parser: push a chunk, call next() until it returns false, and call finish() at the end of the file.
+ */
 export class LtxDecoder {
-  /** The header, once its 100 bytes have arrived. */
+  /** The header, as soon as its 100 bytes have arrived. */
   header: LtxHeader | null = null;
-  /** The page number next() found. */
+  /** The page number that next() found. */
   pgno = 0;
-  /** The page next() found: a view of a reused buffer, valid until the next call. */
+  /** The page that next() found: a view of a reused buffer, valid until the next call. */
   page: Uint8Array = EMPTY;
 
   #part: Part = "header";
   #chunk: Uint8Array = EMPTY;
   #chunkAt = 0;
-  /** The beginning of an item that was cut off by the end of a chunk. */
+  /** The beginning of an item that the end of a chunk cut off. */
   #pending: Uint8Array = EMPTY;
   #pendingLength = 0;
-  /** Where in the file the next unread item begins. */
+  /** Offset in the file of the next unread item. */
   #offset = 0;
   #trailer: LtxTrailer | null = null;
   #failure: unknown = null;
@@ -69,12 +72,12 @@ export class LtxDecoder {
   #sumLow = 0;
   #sumHigh = 0x80000000;
 
-  /** The bytes of the file that have been read and understood. */
+  /** Number of bytes of the file that were decoded. */
   get bytesRead(): number {
     return this.#offset;
   }
 
-  /** Hands in the next bytes of the file; they are used until next() has returned false. */
+  /** Adds the next bytes of the file. `chunk` must not change until next() has returned false. */
   push(chunk: Uint8Array): void {
     if (this.#chunkAt < this.#chunk.length) {
       throw new WalrustError(
@@ -87,8 +90,9 @@ export class LtxDecoder {
   }
 
   /**
-   * Reads on: true when `pgno` and `page` are set, false when more bytes are needed or the file has ended.
-   * @throws WalrustError "corrupt" at the first thing that is wrong.
+   * Decodes the next page.
+   * @returns true when `pgno` and `page` are set, false when more bytes are needed or the file has ended
+   * @throws WalrustError "corrupt" at the first error in the file
    */
   next(): boolean {
     if (this.#failure !== null) throw this.#failure;
@@ -108,9 +112,8 @@ export class LtxDecoder {
   }
 
   /**
-   * The trailer of the file, all of whose bytes have been pushed.
-   * @throws WalrustError "corrupt" when the file is not complete, or anything is wrong that next() would
-   * report.
+   * Ends the file, after all its bytes were pushed, and returns the trailer.
+   * @throws WalrustError "corrupt" when the file is not complete, and as next()
    */
   finish(): LtxTrailer {
     if (this.next()) {
@@ -124,8 +127,8 @@ export class LtxDecoder {
   }
 
   /**
-   * The next `size` bytes in one piece, or null when they have not all arrived. Does not move on: a longer
-   * piece with the same beginning may be asked for next.
+   * The next `size` bytes in one piece, or null when some have not arrived. The position stays: the next call
+   * may ask for a longer piece with the same beginning.
    */
   #peek(size: number): Uint8Array | null {
     const available = this.#chunk.length - this.#chunkAt;
@@ -165,13 +168,13 @@ export class LtxDecoder {
     this.header = header;
     this.page = new Uint8Array(header.pageSizeBytes);
     this.#lockPgno = lockPgno(header.pageSizeBytes);
-    // The pages of these files are the whole database, so their checksum is its checksum.
+    // These files hold the whole database, so the XOR of their pages is the database checksum.
     this.#sumsPages = (isSnapshot(header) || header.commit === 0) && !isWithoutChecksum(header);
     this.#part = "pages";
     return true;
   }
 
-  /** Reads one page frame, or the end of the page frames: then the part moves on. */
+  /** Reads one page frame. @returns false when more bytes are needed, or at the end of the page frames */
   #readPage(): boolean {
     const start = this.#peek(LTX_PAGE_HEADER_SIZE);
     if (start === null) return false;
@@ -216,7 +219,9 @@ export class LtxDecoder {
     }
   }
 
-  /** Decompresses an LZ4 block into `page`; the size of the page frame, or 0 when it has not all arrived. */
+  /**
+   * Decompresses an LZ4 block into `page`. @returns the size of the page frame, or 0 when bytes are missing
+   */
   #readBlock(): number {
     const start = this.#peek(FRAME_HEADER_SIZE);
     if (start === null) return 0;
@@ -236,7 +241,9 @@ export class LtxDecoder {
     return bytes.length;
   }
 
-  /** The same for an LZ4 frame, which has no size before it: its parts are looked at as they arrive. */
+  /**
+   * Decompresses an LZ4 frame into `page`. No size precedes a frame, so its parts are measured one by one.
+   */
   #readFrame(): number {
     for (let known = LTX_PAGE_HEADER_SIZE; ; ) {
       const bytes = this.#peek(known);
@@ -313,9 +320,9 @@ export class LtxDecoder {
 }
 
 /**
- * Decodes a whole file in memory; `onPage` gets each page in a reused buffer, before the file is known to be
- * good.
- * @throws WalrustError "corrupt" as LtxDecoder does.
+ * Decodes a whole file in memory.
+ * @param onPage gets each page in a reused buffer, before the file is known to be valid
+ * @throws WalrustError "corrupt" as LtxDecoder
  */
 export function decodeLtxFile(
   bytes: Uint8Array,

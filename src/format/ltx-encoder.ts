@@ -1,12 +1,12 @@
 /**
- * Writes an LTX file page by page: synchronous, with memory for one buffer and the page index.
+ * Encodes an LTX file page by page. Synchronous; memory is one buffer and the page index.
  *
  * Invariants: page numbers ascend and are within the commit, the lock page is never written, a snapshot has
- * every page, and the page index lists exactly the frames that were written. An encoder that threw, or that
- * was not finished, has written a prefix that no decoder accepts.
+ * every page, and the page index lists exactly the frames that were written. If an encoder threw an error or
+ * was not finished, its output is a prefix that no decoder accepts.
  *
- * The post-apply checksum is the caller's: it is stored, not recomputed. A decoder recomputes that of a
- * snapshot.
+ * The caller provides the post-apply checksum, and the encoder stores it unverified. A decoder verifies that
+ * of a snapshot.
  */
 import { WalrustError } from "../errors.ts";
 import { Crc64 } from "./crc64.ts";
@@ -14,21 +14,22 @@ import {
   encodeLtxHeader,
   encodeLtxTrailer,
   formatChecksum,
+  INDEX_ENTRY_SIZE_MAX,
   isSnapshot,
   LTX_PAGE_HEADER_SIZE,
   LTX_TRAILER_FIELDS,
   type LtxHeader,
   type LtxTrailer,
   PAGE_FLAG_SIZE,
+  putIndexEntry,
 } from "./ltx.ts";
-import { INDEX_ENTRY_SIZE_MAX, putIndexEntry } from "./ltx-index.ts";
 import { lz4Compress, lz4CompressBound } from "./lz4.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno } from "./types.ts";
 
 const BUFFER_SIZE = 256 * 1024;
 const FRAME_HEADER_SIZE = LTX_PAGE_HEADER_SIZE + 4;
 const INDEX_SIZE_FIRST = 1024;
-/** Buffers kept for the next encoders: with hundreds of databases only a few write at a time. */
+/** Buffers kept for later encoders: of hundreds of databases only a few write at the same time. */
 const SPARE_BUFFERS_MAX = 2;
 
 const spareBuffers: Uint8Array[] = [];
@@ -49,7 +50,7 @@ export class LtxEncoder {
   #lastPgno = 0;
   #isOpen = true;
 
-  /** Begins a file. @throws WalrustError "internal" when the header is not valid. */
+  /** Begins a file. @throws WalrustError "internal" when the header is not valid */
   constructor(header: LtxHeader, sink: (bytes: Uint8Array) => void) {
     const bytes = encodeLtxHeader(header);
     this.header = header;
@@ -61,15 +62,15 @@ export class LtxEncoder {
     this.#put(bytes);
   }
 
-  /** The size of the file so far, including what the sink has not seen yet. */
+  /** Size of the file so far in bytes, including bytes that the sink has not received yet. */
   get bytesWritten(): number {
     return this.#flushed + this.#length;
   }
 
   /**
-   * Adds a page; `data` is not kept.
-   * @throws WalrustError "internal" when it is out of order or out of bounds, the lock page, or of a wrong
-   * size.
+   * Adds a page. `data` may be reused after the call.
+   * @throws WalrustError "internal" when the page is out of order, out of bounds, the lock page, or of a
+   * wrong size
    */
   page(pgno: number, data: Uint8Array): void {
     this.#checkPage(pgno, data);
@@ -90,8 +91,8 @@ export class LtxEncoder {
   }
 
   /**
-   * Ends the file: index and trailer go to the sink, and the encoder is closed.
-   * @throws WalrustError "internal" when a snapshot is not complete or the checksum does not suit the header.
+   * Ends the file: writes index and trailer to the sink, and closes the encoder.
+   * @throws WalrustError "internal" when a snapshot is not complete, or the checksum does not suit the header
    */
   finish(postApplyChecksum: Checksum): LtxTrailer {
     this.#checkFinish(postApplyChecksum);
@@ -158,7 +159,7 @@ export class LtxEncoder {
     this.#indexLength = putIndexEntry(this.#index, this.#indexLength, pgno, offset, sizeBytes);
   }
 
-  /** Adds bytes that are covered by the file checksum as they are. */
+  /** Appends bytes, and adds them to the file checksum. */
   #put(bytes: Uint8Array): void {
     this.#crc.update(bytes);
     this.#append(bytes);

@@ -1,13 +1,15 @@
 /**
- * Merges contiguous LTX files, oldest first, into one that takes a database to the same state.
+ * Merges contiguous LTX files, oldest first, into one file that leads to the same state of the database.
  *
- * Of each page the newest version wins; pages beyond a later commit are dropped, also when the database grew
- * again after it (the later file then has them itself). The output has the min TXID and pre-apply checksum of
- * the oldest input, the max TXID, commit, timestamp and post-apply checksum of the newest (as Litestream's
- * compactor does), no WAL position and no node id. If any input tracks no checksums, neither does the output.
+ * The newest version of each page wins. Pages beyond a later commit are dropped, even if the database grew
+ * again afterwards, because the later file then contains them. The output has the min TXID and the pre-apply
+ * checksum of the oldest input, and the max TXID, commit, timestamp and post-apply checksum of the newest,
+ * like the output of Litestream's compactor. It has no WAL position and no node id. If an input tracks no
+ * checksums, the output tracks none.
  *
- * Inputs are verified while they are read, so the output is good only if mergeLtx returned: when it throws,
- * what the sink has seen must be discarded. Memory is one read buffer and a few pages for each input.
+ * Inputs are verified while they are read, so the output is valid only if mergeLtx returns. After an error
+ * the caller discards everything that the sink received. Memory is one read buffer and a few pages for each
+ * input.
  */
 import { WalrustError } from "../errors.ts";
 import { pageChecksum, xorChecksum } from "./crc64.ts";
@@ -17,7 +19,7 @@ import { LtxDecoder } from "./ltx-decoder.ts";
 import { LtxEncoder } from "./ltx-encoder.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno, NO_CHECKSUM } from "./types.ts";
 
-/** The most files one call merges. */
+/** The most files that one call merges. */
 export const MERGE_INPUTS_MAX = 1024;
 
 const READ_MEMORY_SIZE = 1024 * 1024;
@@ -26,18 +28,20 @@ const READ_SIZE_MAX = 64 * 1024;
 const NO_PAGE = 2 ** 32;
 const SLICE_PAGES = 256;
 
-/** Reads the next bytes of a file into `target` and returns how many; 0 only at its end. */
+/**
+ * Reads the next bytes of a file into `target`. Returns the number of bytes; 0 only at the end of the file.
+ */
 export type LtxSource = (target: Uint8Array) => number;
 
-/** What a merge may change in the output's header. */
+/** Options of a merge. */
 export interface MergeOptions {
-  /** The output's timestamp; that of the newest input if absent. */
+  /** Timestamp of the output; that of the newest input if absent. */
   readonly timestampMs?: number;
-  /** The most that is read of an input at once: no more than the longest has. */
+  /** The most bytes that are read of an input at once: the size of the longest input suffices. */
   readonly readSizeMax?: number;
 }
 
-/** What a merge made. */
+/** Header and trailer of a merged file. */
 export interface MergedLtx {
   readonly header: LtxHeader;
   readonly trailer: LtxTrailer;
@@ -47,19 +51,19 @@ interface Input {
   readonly source: LtxSource;
   readonly decoder: LtxDecoder;
   readonly buffer: Uint8Array;
-  /** The page that decoder.page holds, or NO_PAGE after the last. */
+  /** The number of the page in decoder.page; NO_PAGE after the last page. */
   pgno: number;
-  /** Set once the whole file has been read and verified. */
+  /** The trailer, as soon as the whole file was read and verified. */
   trailer: LtxTrailer | null;
-  /** Pages above this were cut off by this file or a later one. */
+  /** The last page that neither this file nor a later one cut off. */
   pgnoMax: number;
 }
 
 /**
- * Merges `sources` (contiguous, oldest first) and hands the output to `sink`, whose bytes are valid only
- * during the call.
- * @throws WalrustError "corrupt" when an input is damaged, "integrity" when the inputs do not follow each
- * other.
+ * Merges files at once.
+ * @param sources contiguous files, oldest first
+ * @param sink receives the output; its bytes are valid only during the call
+ * @throws WalrustError "corrupt" when an input is damaged, "integrity" when the inputs are not contiguous
  */
 export function mergeLtx(
   sources: readonly LtxSource[],
@@ -73,7 +77,7 @@ export function mergeLtx(
   }
 }
 
-/** The same in slices of some hundred pages, so that others get a turn. @throws as `mergeLtx` */
+/** Merges files in slices of some hundred pages, so that other work gets a turn. @throws as `mergeLtx` */
 export function* mergeLtxInSlices(
   sources: readonly LtxSource[],
   sink: (bytes: Uint8Array) => void,
@@ -120,7 +124,7 @@ function openInputs(sources: readonly LtxSource[], readSizeMax: number): Input[]
   return inputs;
 }
 
-/** Moves to the next page of an input, or to its verified end. The header is known after the first call. */
+/** Moves an input to its next page or to its verified end. The first call sets the header. */
 function advance(input: Input): void {
   const { source, decoder, buffer } = input;
   while (!decoder.next()) {
@@ -153,7 +157,10 @@ function checkContiguous(inputs: readonly Input[]): void {
   }
 }
 
-/** Each file's post-apply checksum is the next one's pre-apply checksum, where both track checksums. */
+/**
+ * Compares the post-apply checksum of each file with the pre-apply checksum of the next, where both have
+ * them.
+ */
 function checkChecksumLinks(inputs: readonly Input[]): void {
   for (let index = 1; index < inputs.length; index++) {
     const older = inputs[index - 1]!;
@@ -186,7 +193,7 @@ function mergedHeader(inputs: readonly Input[], options: MergeOptions): LtxHeade
   };
 }
 
-/** Encodes the newest version of each page; returns the pages' checksum if they are a whole database. */
+/** Encodes the newest version of each page. @returns the database checksum if the output holds every page */
 function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<void, Checksum | null> {
   const { header } = encoder;
   const isWhole = isSnapshot(header);
@@ -197,10 +204,10 @@ function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<v
     if (pageIndex % SLICE_PAGES === 0) yield;
     const pgno = lowestPgno(inputs);
     const newest = pgno === NO_PAGE ? null : newestOrNull(inputs, pgno);
-    // Nothing but the lock page may be missing from a snapshot.
+    // Only the lock page may be missing from a snapshot.
     if (isWhole && nextPgno === lockPgno(header.pageSizeBytes)) nextPgno++;
     if (isWhole && nextPgno <= header.commit && pgno > nextPgno) {
-      throw refuse(`page ${nextPgno} of ${header.commit} is in none of them`);
+      throw refuse(`page ${nextPgno} of ${header.commit} is in none of the files`);
     }
     if (pgno === NO_PAGE) return sumsPages ? sum : null;
     if (newest !== null) {
@@ -218,7 +225,7 @@ function lowestPgno(inputs: readonly Input[]): number {
   return pgno;
 }
 
-/** The newest input that has the page, or null when the page was cut off since. */
+/** The newest input that contains the page; null when a later commit cut the page off. */
 function newestOrNull(inputs: readonly Input[], pgno: number): Input | null {
   for (let index = inputs.length - 1; index >= 0; index--) {
     const input = inputs[index]!;

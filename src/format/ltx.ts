@@ -1,13 +1,14 @@
 /**
- * LTX version 3: a file holding the pages that one or more transactions changed. Big-endian.
+ * LTX version 3: a file with the pages that one or more transactions changed. Big-endian.
  *
  *   header         100 bytes, below
- *   page frames    6 bytes page header (u32 page number, u16 flags), then with flag bit 0: u32 size and that
- *                  many bytes of an LZ4 block; without it (ltx before 0.5.2): one LZ4 frame
+ *   page frames    6 bytes page header (u32 page number, u16 flags); then with flag bit 0 a u32 size and an
+ *   LZ4
+ *                  block of that size; without the flag (ltx before 0.5.2) one LZ4 frame
  *   end            6 zero bytes
  *   page index     for each page frame three unsigned LEB128 varints: page number, offset in the file, size
- *                  in bytes including the page header; then one 0 byte; then u64: the size of all this
- *                  without itself
+ *                  in bytes including the page header; then one 0 byte; then a u64: the size of the index
+ *                  without this u64
  *   trailer        16 bytes: u64 post-apply checksum, u64 file checksum
  *
  *   offset  size  header field                          unit
@@ -29,8 +30,8 @@
  * A header is valid if and only if
  *   1. the magic is right, no other flag than bit 1 is set, the page size is a power of two
  *      from 512 to 65536,
- *   2. 1 <= min TXID <= max TXID (here also <= 2^53 - 1, as are WAL offset and WAL size; the timestamp is of
- *      the years 0 to 9999),
+ *   2. 1 <= min TXID <= max TXID (walrust also demands at most 2^53 - 1 for them, for the WAL offset and for
+ *      the WAL size, and a timestamp of the years 0 to 9999),
  *   3. WAL offset and size are not negative, and the offset is not 0 where a size or a salt is set,
  *   4. the pre-apply checksum is 0 if min TXID is 1 (a snapshot) or no checksums are tracked, and otherwise
  *      has bit 63 set.
@@ -39,28 +40,28 @@
  *   6. the file checksum has bit 63 set.
  * A file is valid if and only if also
  *   7. page numbers ascend, are at most the commit, and none is the lock page's,
- *   8. in a snapshot every page from 1 to the commit but the lock page is there, and if checksums are tracked
- *      the post-apply checksum is the XOR of theirs,
- *   9. every page decompresses to the page size exactly,
- *  10. the index says what the page frames say, and nothing follows the trailer,
+ *   8. a snapshot holds every page from 1 to the commit except the lock page, and if checksums are tracked,
+ *      the post-apply checksum is the XOR of the page checksums,
+ *   9. every page decompresses to exactly the page size,
+ *  10. the index lists exactly the page frames, and nothing follows the trailer,
  *  11. the file checksum is the CRC-64 with bit 63 set of: header, page headers, sizes and the *uncompressed*
  *      pages, end, index, post-apply checksum.
  * A commit of 0 (a deleted database) has no pages and the post-apply checksum 0x8000000000000000.
  *
- * What the file checksum does not cover: the compressed bytes themselves. Two blocks that decompress to the
- * same page are the same to it; the SHA-256 of the object tells them apart. The reserved bytes are covered.
+ * The file checksum covers the reserved bytes, and does not cover the compressed bytes: blocks that
+ * decompress to the same page give the same checksum. Only the SHA-256 of the object distinguishes them.
  * Source: superfly/ltx v0.5.2, ltx.go, encoder.go, decoder.go.
  */
 import { WalrustError } from "../errors.ts";
 import { type Checksum, isPageSize, isTimeMs, NO_CHECKSUM, TXID_MAX, type Txid } from "./types.ts";
 
-/** The bytes of an LTX header. */
+/** Size of an LTX header in bytes. */
 export const LTX_HEADER_SIZE = 100;
 
-/** The bytes of an LTX trailer. */
+/** Size of an LTX trailer in bytes. */
 export const LTX_TRAILER_SIZE = 16;
 
-/** The bytes of a page header: page number and flags. */
+/** Size of a page header in bytes: page number and flags. */
 export const LTX_PAGE_HEADER_SIZE = 6;
 
 /** Header flag: no pre- and post-apply checksums are tracked. */
@@ -69,10 +70,16 @@ export const FLAG_NO_CHECKSUM = 2;
 /** Page flag: a size and an LZ4 block follow, not an LZ4 frame. */
 export const PAGE_FLAG_SIZE = 1;
 
+/**
+ * The most bytes of an entry of the page index: 5 for a page number, 8 for an offset below 2^53, 3 for a
+ * size.
+ */
+export const INDEX_ENTRY_SIZE_MAX = 16;
+
 /** "LTX1". */
 export const LTX_MAGIC = 0x4c545831;
 
-/** Offset and size of each header field, for encoding and decoding. */
+/** Offset and size of each header field; encoding and decoding both use this table. */
 export const LTX_HEADER_FIELDS = {
   magic: [0, 4],
   flags: [4, 4],
@@ -98,7 +105,7 @@ export interface LtxHeader {
   /** 0 or FLAG_NO_CHECKSUM. */
   readonly flags: number;
   readonly pageSizeBytes: number;
-  /** The size of the database after this file, in pages. */
+  /** Size in pages of the database after the file was applied. */
   readonly commit: number;
   readonly minTxid: Txid;
   readonly maxTxid: Txid;
@@ -117,17 +124,17 @@ export interface LtxTrailer {
   readonly fileChecksum: Checksum;
 }
 
-/** Whether the file holds a whole database: its first transaction is the first of all. */
+/** Whether the file holds a whole database: it begins with the first transaction. */
 export function isSnapshot(header: LtxHeader): boolean {
   return header.minTxid === 1;
 }
 
-/** Whether no pre- and post-apply checksums are tracked in the file. */
+/** Whether the file tracks no pre- and post-apply checksums. */
 export function isWithoutChecksum(header: LtxHeader): boolean {
   return (header.flags & FLAG_NO_CHECKSUM) !== 0;
 }
 
-/** Encodes a header. @throws WalrustError "internal" when it is not valid. */
+/** Encodes a header. @throws WalrustError "internal" when the header is not valid */
 export function encodeLtxHeader(header: LtxHeader): Uint8Array {
   const problem = headerProblemOrNull(header);
   if (problem !== null) throw refuseEncoding("header", problem);
@@ -150,7 +157,7 @@ export function encodeLtxHeader(header: LtxHeader): Uint8Array {
   return bytes;
 }
 
-/** Decodes the first 100 bytes of a file. @throws WalrustError "corrupt" when they are no valid header. */
+/** Decodes the first 100 bytes of a file. @throws WalrustError "corrupt" when the header is not valid */
 export function decodeLtxHeader(bytes: Uint8Array): LtxHeader {
   if (bytes.length < LTX_HEADER_SIZE) {
     throw corruptLtx("header", bytes.length, `it ends, expected ${LTX_HEADER_SIZE} bytes`);
@@ -180,7 +187,9 @@ export function decodeLtxHeader(bytes: Uint8Array): LtxHeader {
   return header;
 }
 
-/** Encodes a trailer for a file with this header. @throws WalrustError "internal" when it is not valid. */
+/**
+ * Encodes the trailer of a file. @throws WalrustError "internal" when the trailer does not suit the header
+ */
 export function encodeLtxTrailer(trailer: LtxTrailer, header: LtxHeader): Uint8Array {
   const problem = trailerProblemOrNull(trailer, header);
   if (problem !== null) throw refuseEncoding("trailer", problem);
@@ -192,8 +201,8 @@ export function encodeLtxTrailer(trailer: LtxTrailer, header: LtxHeader): Uint8A
 }
 
 /**
- * Decodes the 16 bytes that end a file with this header. The file checksum is only looked at, not recomputed.
- * @throws WalrustError "corrupt" when they are no valid trailer.
+ * Decodes the last 16 bytes of a file. Checks the form of the file checksum and does not recompute it.
+ * @throws WalrustError "corrupt" when the trailer is not valid, or does not suit the header
  */
 export function decodeLtxTrailer(bytes: Uint8Array, header: LtxHeader): LtxTrailer {
   if (bytes.length !== LTX_TRAILER_SIZE) {
@@ -209,7 +218,39 @@ export function decodeLtxTrailer(bytes: Uint8Array, header: LtxHeader): LtxTrail
   return trailer;
 }
 
-/** The error for bytes that are no LTX: which part, at which byte of it, what was found and expected. */
+/**
+ * Writes an entry of the page index: three unsigned LEB128 varints.
+ * @param at offset in `target`, followed by at least INDEX_ENTRY_SIZE_MAX bytes
+ * @returns the offset after the entry
+ */
+export function putIndexEntry(
+  target: Uint8Array,
+  at: number,
+  pgno: number,
+  offset: number,
+  sizeBytes: number,
+): number {
+  return putUvarint(target, putUvarint(target, putUvarint(target, at, pgno), offset), sizeBytes);
+}
+
+/** Writes an unsigned LEB128 varint below 2^53. @returns the offset after the varint */
+function putUvarint(target: Uint8Array, at: number, value: number): number {
+  let next = at;
+  let rest = value;
+  // Bit operations work on 32 bits only; offsets in a large snapshot are larger.
+  while (rest >= 0x80000000) {
+    target[next++] = (rest % 128) | 128;
+    rest = Math.floor(rest / 128);
+  }
+  while (rest >= 128) {
+    target[next++] = (rest & 127) | 128;
+    rest >>>= 7;
+  }
+  target[next++] = rest;
+  return next;
+}
+
+/** The error for invalid LTX. @param at byte of the part @param found the finding, with what was expected */
 export function corruptLtx(part: string, at: number, found: string): WalrustError {
   return new WalrustError("corrupt", `Cannot decode LTX ${part} at byte ${at}: ${found}`);
 }

@@ -1,5 +1,5 @@
 /**
- * The LZ4 frame format, as ltx before 0.5.2 (and Litestream with it) wrote around every page. Little-endian.
+ * The LZ4 frame format, in which ltx before 0.5.2, and Litestream with it, stored every page. Little-endian.
  *
  *   size  field
  *      4  magic 0x184d2204
@@ -14,8 +14,8 @@
  *      4  end mark, 0
  *    0|4  XXH32 of the content, if FLG bit 2
  *
- * A page is at most 64 KB, the smallest largest block, so its frame has exactly one block; frames with more,
- * with a dictionary, or with reserved bits are refused. All checksums are verified.
+ * A page is at most 64 KB, which every allowed block size covers, so a frame has exactly one block. Frames
+ * with more blocks, with a dictionary or with reserved bits are refused. All checksums are verified.
  * Source: lz4/lz4, doc/lz4_Frame_format.md; Cyan4973/xxHash, doc/xxhash_spec.md.
  */
 import { WalrustError } from "../errors.ts";
@@ -26,11 +26,11 @@ const DESCRIPTOR_AT = 4;
 const FIXED_SIZE = 7;
 const STORED_FLAG = 0x80000000;
 
-/** How long a frame is, as far as it can be known from its beginning. */
+/** The size of a frame, as far as its beginning determines it. */
 export interface Lz4FrameSize {
-  /** The bytes needed to know more or, if the frame is whole, those of the frame. */
+  /** The size of the frame if it is whole; otherwise the number of bytes needed to know more. */
   readonly sizeBytes: number;
-  /** All of the frame's bytes are there. */
+  /** Whether all bytes of the frame are present. */
   readonly isWhole: boolean;
 }
 
@@ -41,8 +41,9 @@ interface Layout {
 }
 
 /**
- * Measures the frame that `bytes` begins with, which holds at most `contentSizeMax` bytes.
- * @throws WalrustError "corrupt" when it is no frame, or one larger than such content can be.
+ * Measures the frame at the beginning of `bytes`.
+ * @param contentSizeMax largest size of its content
+ * @throws WalrustError "corrupt" when there is no frame, or the frame is too large for such content
  */
 export function measureLz4Frame(bytes: Uint8Array, contentSizeMax: number): Lz4FrameSize {
   if (bytes.length < FIXED_SIZE) return { sizeBytes: FIXED_SIZE, isWhole: false };
@@ -59,8 +60,8 @@ export function measureLz4Frame(bytes: Uint8Array, contentSizeMax: number): Lz4F
 }
 
 /**
- * Decodes a whole frame of one block into `target`, which it must fill.
- * @throws WalrustError "corrupt" when anything in it is wrong.
+ * Decodes a whole frame into `target`, whose size is the size of the content.
+ * @throws WalrustError "corrupt" when the frame is not valid, or its content has another size
  */
 export function decodeLz4Frame(frame: Uint8Array, target: Uint8Array): void {
   const { headerSize, hasBlockChecksum, hasContentChecksum } = layoutOf(frame);

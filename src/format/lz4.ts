@@ -1,17 +1,24 @@
 /**
- * The LZ4 block format, in which LTX stores every page.
+ * The LZ4 block format, in which LTX stores every page. Little-endian.
  *
- * A block is a row of sequences: a token (literal count in the high four bits, match length - 4 in the low
- * four), more length bytes while a count is 15 and then 255, the literals, a little-endian u16 distance, more
- * match length bytes. The last sequence has literals only. A block is valid if and only if
+ * A block is a row of sequences:
+ *
+ *   size  field
+ *      1  token: literal count in bits 7 to 4, match length - 4 in bits 3 to 0
+ *      n  if the literal count is 15: bytes to add to it, up to and including the first below 255
+ *      n  the literals
+ *      2  distance of the match, unsigned
+ *      n  if the match length in the token is 15: bytes to add to it, as above
+ *
+ * The last sequence ends after its literals. A block is valid if and only if
  *   1. every length and distance lies within the block, and the output within the page,
  *   2. a distance is at least 1 and reaches no further back than the first byte of output,
  *   3. the block ends right after the literals of its last sequence.
- * A compressor must also end a block with at least 5 literals and begin no match in its last 12 bytes.
+ * A compressor must also end a block with at least 5 literals, and begin no match in the last 12 bytes.
  * Source: lz4/lz4, doc/lz4_Block_format.md.
  *
- * The compressor is the greedy one with a table of one position a hash. Memory is that table and scratch
- * space for the input and output of one page: nothing is ever allocated by a length read from a block.
+ * The compressor is greedy, with a table of one position for each hash. Memory is this table and scratch
+ * space for the input and output of one page. No length read from a block ever leads to an allocation.
  */
 import { WalrustError } from "../errors.ts";
 
@@ -25,23 +32,24 @@ const HASH_MULTIPLIER = 0x9e3779b1 | 0;
 const MATCH_MIN = 4;
 const LAST_LITERALS = 5;
 const LAST_MATCH_DISTANCE = 12;
-/** After 2^6 misses in a row the step grows by one, so that incompressible pages are passed over quickly. */
+/** The step grows by one after each 2^6 misses in a row, so that incompressible pages take little time. */
 const SKIP_SHIFT = 6;
 
 const positions = new Uint16Array(1 << HASH_BITS);
-// Working on two constant arrays, not on the caller's, makes both loops two to three times as fast.
+// Both loops are two to three times as fast on two constant arrays as on the arrays of the caller.
 const inputScratch = new Uint8Array(OUTPUT_SIZE_MAX);
 const inputView = new DataView(inputScratch.buffer);
 const outputScratch = new Uint8Array(OUTPUT_SIZE_MAX);
 
-/** The most bytes that `sourceSize` bytes can take when compressed. */
+/** The largest compressed size of `sourceSize` bytes. */
 export function lz4CompressBound(sourceSize: number): number {
   return sourceSize + Math.floor(sourceSize / 255) + 16;
 }
 
 /**
- * Compresses `source` (1 to 65536 bytes) into `target` and returns the bytes written.
- * @throws WalrustError "internal" when a size is out of range; `target` must hold lz4CompressBound bytes.
+ * Compresses `source` (1 to 65536 bytes) into `target`, which must have room for lz4CompressBound bytes.
+ * @returns the number of bytes written
+ * @throws WalrustError "internal" when a size is out of range
  */
 export function lz4Compress(source: Uint8Array, target: Uint8Array): number {
   const size = source.length;
@@ -114,7 +122,7 @@ function putLiterals(start: number, end: number, output: number, matchRest: numb
   return next;
 }
 
-/** Writes what a four-bit count of 15 leaves over, and nothing below 15. */
+/** Writes the bytes that extend a four-bit count of 15; writes nothing for a length below 15. */
 function putLengthRest(output: number, length: number): number {
   const target = outputScratch;
   if (length < 15) return output;
@@ -126,8 +134,9 @@ function putLengthRest(output: number, length: number): number {
 }
 
 /**
- * Decompresses one block into `target` and returns the bytes written, at most `target.length`.
- * @throws WalrustError "corrupt" on any malformed block; `target` is then untouched.
+ * Decompresses one block into `target`.
+ * @returns the number of bytes written, at most `target.length`
+ * @throws WalrustError "corrupt" on any malformed block; `target` is then unchanged
  */
 export function lz4Decompress(source: Uint8Array, target: Uint8Array): number {
   const outputLimit = Math.min(target.length, SOURCE_SIZE_MAX);

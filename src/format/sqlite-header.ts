@@ -1,5 +1,5 @@
 /**
- * The first 100 bytes of a SQLite database file, of which the first 36 matter here. Big-endian.
+ * The first 100 bytes of a SQLite database file, and the fields in them that walrust reads. Big-endian.
  *
  *   offset  size  field
  *        0    16  "SQLite format 3\0"
@@ -12,36 +12,36 @@
  *       28     4  database size in pages; right only if the counter at 92 equals the change counter
  *       92     4  change counter when the size was written
  *
- * It is valid if and only if
+ * A header is valid if and only if
  *   1. it begins with the magic,
  *   2. the page size is a power of two from 512 to 65536,
  *   3. the page size without the reserved bytes is at least 480,
  *   4. the payload fractions are 64, 32 and 32.
- * In WAL mode the file's header is older than the WAL: page 1 in the WAL is the newer one.
+ * In WAL mode the header in the file may be outdated: a page 1 in the WAL is newer.
  * Source: SQLite 3.40, doc/fileformat2.html, section 1.3.
  */
 import { WalrustError } from "../errors.ts";
 import { isPageSize } from "./types.ts";
 
-/** The bytes decodeDatabaseHeader needs. */
+/** Number of bytes that decodeDatabaseHeader needs. */
 export const DATABASE_HEADER_SIZE = 100;
 
 const MAGIC = new TextEncoder().encode("SQLite format 3\0");
 const USABLE_SIZE_MIN = 480;
 
-/** What the head of a database file says. */
+/** The decoded header of a database file. */
 export interface DatabaseHeader {
   readonly pageSizeBytes: number;
   /** 1 rollback journal, 2 WAL; other values come from newer formats. */
   readonly writeVersion: number;
   readonly readVersion: number;
-  /** Both versions are 2: the database is in WAL mode. */
+  /** Whether the database is in WAL mode: both versions are 2. */
   readonly isWal: boolean;
   readonly reservedBytesPerPage: number;
   readonly changeCounter: number;
-  /** The size in pages that the header states. */
+  /** Database size in pages, as stored. */
   readonly pageCount: number;
-  /** The header's page count was written with its last change; otherwise only the file's size counts. */
+  /** Whether the page count belongs to the last change; otherwise only the size of the file counts. */
   readonly isPageCountValid: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The head of the wal-index ("-shm"): what SQLite's connections share about a WAL. 136 bytes, in the byte
- * order of the host, which is little-endian on every machine walrust runs on.
+ * The head of the wal-index ("-shm"), through which SQLite's connections share the state of a WAL. 136 bytes
+ * in the byte order of the host, which is little-endian on every machine that walrust runs on.
  *
  *   offset  size  field
  *        0    48  header, first copy            96     4  frames backfilled (nBackfill)
@@ -16,18 +16,18 @@
  *       16     4  valid frames up to the last commit (mxFrame)
  *       20     4  database size in pages (nPage)
  *       24     8  checksum of the last frame
- *       32     8  salts, copied byte for byte from the WAL's header: big-endian
- *       40     8  checksum of the 40 bytes before it, over host-order words
+ *       32     8  salts, copied byte for byte from the header of the WAL: big-endian
+ *       40     8  checksum of bytes 0 to 39, over words in host order
  *
  * A header is valid if and only if
  *   1. both copies are the same, 2. it is initialised, 3. its version is 3007000, 4. its checksum is right.
- * A writer updates the second copy first, so copies that differ are a write under way: read again.
+ * A writer updates the second copy first, so copies that differ mean a write in progress: read again.
  * Source: SQLite 3.40, src/wal.c, WalIndexHdr and WalCkptInfo.
  */
 import { isPageSize } from "./types.ts";
 import { walChecksum } from "./wal.ts";
 
-/** The bytes decodeWalIndex needs. */
+/** Number of bytes that decodeWalIndex needs. */
 export const WAL_INDEX_SIZE = 136;
 
 /** A read mark that no reader uses. */
@@ -49,15 +49,15 @@ export interface WalIndexHeader {
   readonly frameChecksum2: number;
   readonly salt1: number;
   readonly salt2: number;
-  /** Frames that have been copied into the database file. */
+  /** Number of frames that were copied into the database file. */
   readonly backfilled: number;
-  /** Frames that a checkpoint has begun to copy, whether or not it got that far. */
+  /** Number of frames that a checkpoint began to copy, whether it finished or not. */
   readonly backfillAttempted: number;
-  /** The last frame each of the five reader slots may use; slot 0 always means the database file alone. */
+  /** The last frame that each of the five reader slots may use; slot 0 reads the database file alone. */
   readonly readMarks: readonly number[];
 }
 
-/** Decodes the first 136 bytes of a -shm file, or null when they are no valid header at this moment. */
+/** Decodes the first 136 bytes of a -shm file; null when the header is not valid at this moment. */
 export function decodeWalIndex(bytes: Uint8Array): WalIndexHeader | null {
   if (bytes.length < WAL_INDEX_SIZE) return null;
   for (let index = 0; index < COPY_SIZE; index++) {
@@ -70,7 +70,7 @@ export function decodeWalIndex(bytes: Uint8Array): WalIndexHeader | null {
   if (view.getUint32(40, true) !== expected.checksum1) return null;
   if (view.getUint32(44, true) !== expected.checksum2) return null;
   const storedPageSize = view.getUint16(14, true);
-  // SQLite keeps 65536 as 1: the low bit is moved up to bit 16.
+  // SQLite stores 65536 as 1: the low bit stands for bit 16.
   const pageSizeBytes = (storedPageSize & 0xfe00) + ((storedPageSize & 1) << 16);
   if (!isPageSize(pageSizeBytes) && view.getUint32(16, true) !== 0) return null;
   return {

@@ -1,5 +1,5 @@
 /**
- * The SQLite write-ahead log ("-wal"). Big-endian, but for the words that the checksum adds up.
+ * The SQLite write-ahead log ("-wal"). Big-endian, except for the words that the checksum adds up.
  *
  *   header, 32 bytes                        frame header, 24 bytes, then one page
  *   offset  size  field                     offset  size  field
@@ -12,27 +12,28 @@
  *       24     4  checksum 1
  *       28     4  checksum 2
  *
- * The magic is 0x377f0682 when the checksum reads its input as little-endian words, 0x377f0683 when as
- * big-endian ones. The checksum runs on from the header's first 24 bytes through the first 8 bytes and the
- * page of every frame, over pairs of words (a, b), modulo 2^32: s1 += a + s2, then s2 += b + s1.
+ * The magic is 0x377f0682 if the checksum reads its input as little-endian words, and 0x377f0683 if it reads
+ * big-endian words. The checksum begins with the first 24 bytes of the header and continues with the first 8
+ * bytes and the page of each frame. Modulo 2^32, a pair of words (a, b) adds: s1 += a + s2, then s2 += b +
+ * s1.
  *
  * A frame is valid if and only if
  *   1. it is complete,
  *   2. its salts are those of the header,
  *   3. its page number is not 0,
- *   4. its checksum is the running checksum up to and including it.
- * The WAL ends at the first frame that is not valid, which is normal: what follows is left over from before
- * the last restart. Only frames up to the last one with a commit are part of the database.
+ *   4. its checksum is the running checksum up to and including this frame.
+ * The WAL ends at the first frame that is not valid. This is normal: the rest of the file dates from before
+ * the last restart. Only frames up to the last one with a commit belong to the database.
  *
  * The checksum detects torn writes and leftovers, not a forger. Source: SQLite 3.40, src/wal.c.
  */
 import { WalrustError } from "../errors.ts";
 import { isPageSize } from "./types.ts";
 
-/** The bytes of a WAL header. */
+/** Size of a WAL header in bytes. */
 export const WAL_HEADER_SIZE = 32;
 
-/** The bytes of a frame before its page. */
+/** Size of a frame header in bytes. */
 export const WAL_FRAME_HEADER_SIZE = 24;
 
 /** The magic of a WAL whose checksum reads little-endian words; with bit 0 set, big-endian ones. */
@@ -53,11 +54,11 @@ export interface WalHeader {
   readonly checksum2: number;
 }
 
-/** How far a WAL has been read: mutable, and all that is needed to go on from there. */
+/** A position in a WAL: mutable, and sufficient to continue reading from there. */
 export interface WalCursor {
   /** Valid frames so far; the next frame begins at walOffset(pageSizeBytes, frameCount). */
   frameCount: number;
-  /** The running checksum after them. */
+  /** The running checksum after these frames. */
   checksum1: number;
   checksum2: number;
 }
@@ -65,7 +66,7 @@ export interface WalCursor {
 /** Why scanFrames stopped: "end" means the chunk or the limit was used up exactly. */
 export type WalEnd = "end" | "short-frame" | "salt" | "checksum" | "page-0";
 
-/** What scanFrames found. */
+/** The result of scanFrames. */
 export interface WalScan {
   /** Valid frames in this chunk. */
   readonly frames: number;
@@ -79,8 +80,8 @@ export function walOffset(pageSizeBytes: number, frameIndex: number): number {
 
 /**
  * Decodes the first 32 bytes of a WAL.
- * @throws WalrustError "corrupt" when too short, or magic, version, page size or checksum is wrong. Any of
- * them can be seen for a moment while a writer restarts the WAL.
+ * @throws WalrustError "corrupt" when `bytes` is too short, or magic, version, page size or checksum is
+ * wrong. Each of these can occur for a moment while a writer restarts the WAL
  */
 export function decodeWalHeader(bytes: Uint8Array): WalHeader {
   if (bytes.length < WAL_HEADER_SIZE) throw refuse(bytes.length, "it ends, expected 32 bytes");
@@ -116,12 +117,12 @@ export function decodeWalHeader(bytes: Uint8Array): WalHeader {
   };
 }
 
-/** A cursor before the first frame of the WAL with this header. */
+/** A cursor before the first frame of a WAL. */
 export function walCursor(header: WalHeader): WalCursor {
   return { frameCount: 0, checksum1: header.checksum1, checksum2: header.checksum2 };
 }
 
-/** The WAL checksum of `bytes` (a multiple of 8 long), running on from a former one (0, 0 at the start). */
+/** Continues a WAL checksum (0, 0 at the start) over `bytes`, whose length is a multiple of 8. */
 export function walChecksum(
   bytes: Uint8Array,
   bigEndian: boolean,
@@ -139,10 +140,11 @@ export function walChecksum(
 }
 
 /**
- * Reads frames from `chunk`, which begins at the frame the cursor stands at, and moves the cursor past every
- * valid one. Stops after `limitFrames`, at the end of the chunk, or at the first invalid frame.
- * `onFrame` gets the page number, the commit (database size in pages, or 0) and where in `chunk` the page
- * begins.
+ * Reads frames from `chunk` and moves the cursor past every valid frame. Stops after `limitFrames`, at the
+ * end of the chunk, or at the first invalid frame.
+ * @param chunk begins at the frame of the cursor
+ * @param onFrame gets the page number, the commit (database size in pages, or 0) and the offset of the page
+ * in `chunk`
  */
 export function scanFrames(
   header: WalHeader,
@@ -178,7 +180,7 @@ export function scanFrames(
   return { frames, end: "end" };
 }
 
-// Input is copied here so that any alignment can be read as 32-bit words.
+// Input is copied here, so that input of any alignment can be read as 32-bit words.
 const scratch = new Uint8Array(CHECKSUMMED_FRAME_HEADER_SIZE + 65536);
 const scratchWords = new Int32Array(scratch.buffer);
 let running1 = 0;

@@ -1,12 +1,13 @@
 /**
- * The checksums of pages of zeros, without reading zeros for each of them.
+ * The checksums of pages full of zeros, computed without reading the zeros of each page.
  *
- * A CRC is affine over GF(2): that of page n (its number, then zeros) is L(n) ^ C, where L is linear in the
- * bits of n and C is that of page 0. So the XOR over a run of pages is L of the XOR of their numbers, and C
- * too if there is an odd number of them. Bit 63, which every page checksum has set, cancels likewise.
+ * A CRC is affine over GF(2). The CRC of zero page n (its number, then zeros) is L(n) ^ C, where L is linear
+ * in the bits of n, and C is the CRC of zero page 0. So the XOR over a run of pages is L of the XOR of their
+ * numbers, and additionally C if the run has an odd number of pages. Bit 63, set in every page checksum,
+ * cancels in the same way.
  *
- * Memory and time: 33 checksums of one page for each page size that is asked for, then a few operations for
- * each page or run, whatever its length.
+ * Memory and time: 33 checksums of one page for each page size in use, then a few operations for each page or
+ * run, whatever its length.
  */
 import { pageChecksumInto } from "./crc64.ts";
 import { lockPgno } from "./types.ts";
@@ -32,13 +33,13 @@ export class ZeroPages {
     for (let bit = 0; bit < PGNO_BITS; bit++) {
       pageChecksumInto((1 << bit) >>> 0, zeros, sum);
       this.#low[bit] = sum[0]! ^ this.#zeroLow;
-      // Both have bit 63 set, whatever the CRC was, so L lacks that bit; every page checksum has it set.
+      // Both checksums have bit 63 set, so L lacks this bit, and every page checksum gets it set again.
       this.#high[bit] = sum[1]! ^ this.#zeroHigh;
     }
     this.#lockPgno = lockPgno(pageSizeBytes);
   }
 
-  /** Those of a page size; made once. */
+  /** The checksums for one page size, computed once. */
   static of(pageSizeBytes: number): ZeroPages {
     let known = MADE.get(pageSizeBytes);
     if (known === undefined) {
@@ -48,7 +49,7 @@ export class ZeroPages {
     return known;
   }
 
-  /** The checksum of one zero page into `out`: low half, then high half with bit 63 set. */
+  /** Writes the checksum of one zero page into `out`: low half, then high half with bit 63 set. */
   sumInto(pgno: number, out: Uint32Array): void {
     this.#linearInto(pgno, out);
     out[0]! ^= this.#zeroLow;
@@ -57,8 +58,8 @@ export class ZeroPages {
   }
 
   /**
-   * The XOR of the checksums of the zero pages from `firstPgno` to `lastPgno`, without the lock page, into
-   * `out`: what they add to a database checksum. Bit 63 is not meant.
+   * Writes into `out` the XOR of the checksums of the zero pages from `firstPgno` to `lastPgno`, without the
+   * lock page: the contribution of the run to a database checksum. Bit 63 has no meaning in the result.
    */
   runInto(firstPgno: number, lastPgno: number, out: Uint32Array): void {
     if (lastPgno < firstPgno) {
@@ -90,7 +91,7 @@ export class ZeroPages {
 
 const MADE = new Map<number, ZeroPages>();
 
-/** The XOR of all numbers from 1 to `n`, below 2^32. */
+/** The XOR of all numbers from 1 to `n`, for `n` below 2^32. */
 function xorUpTo(n: number): number {
   switch (n % 4) {
     case 0:

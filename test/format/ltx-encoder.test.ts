@@ -5,10 +5,14 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { FLAG_NO_CHECKSUM, type LtxHeader } from "../../src/format/ltx.ts";
+import {
+  FLAG_NO_CHECKSUM,
+  INDEX_ENTRY_SIZE_MAX,
+  type LtxHeader,
+  putIndexEntry,
+} from "../../src/format/ltx.ts";
 import { decodeLtxFile, LtxDecoder } from "../../src/format/ltx-decoder.ts";
 import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
-import { INDEX_ENTRY_SIZE_MAX, putIndexEntry } from "../../src/format/ltx-index.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno, type Txid } from "../../src/format/types.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";

@@ -244,7 +244,7 @@ describe("mergeLtx refuses", () => {
     // It grows to 9 pages again without having them: pages 5 to 9 of the first file are gone for good.
     const grown = encodeSample(header, [[1, samplePage(PAGE_SIZE, 1)]], CHECKSUM_FLAG);
     const all = [...shrunk.map(({ file }) => file), grown];
-    expectRefusal(() => merge(all), "integrity", "page 5 of 9 is in none of them");
+    expectRefusal(() => merge(all), "integrity", "page 5 of 9 is in none of the files");
   });
 
   test("a damaged, a short and an empty input", () => {

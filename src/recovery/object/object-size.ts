@@ -2,8 +2,13 @@
  * PURE: bounds that need no more than the header: the sizes that an LTX file can have, and the pages that a
  * file of a size can hold.
  */
-import { LTX_HEADER_SIZE, LTX_PAGE_HEADER_SIZE, LTX_TRAILER_SIZE, type LtxHeader } from "../../format/ltx.ts";
-import { INDEX_ENTRY_SIZE_MAX } from "../../format/ltx-index.ts";
+import {
+  INDEX_ENTRY_SIZE_MAX,
+  LTX_HEADER_SIZE,
+  LTX_PAGE_HEADER_SIZE,
+  LTX_TRAILER_SIZE,
+  type LtxHeader,
+} from "../../format/ltx.ts";
 import { lz4CompressBound } from "../../format/lz4.ts";
 import { lockPgno } from "../../format/types.ts";
 
