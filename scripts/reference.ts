@@ -14,7 +14,7 @@ import type { Verb } from "../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../src/commands/snapshot.ts";
 import { verifyVerb } from "../src/commands/verify.ts";
 import { watchVerb } from "../src/commands/watch.ts";
-import type { OptionSpec } from "../src/config/settings/option-spec.ts";
+import type { OptionKind, OptionSpec } from "../src/config/settings/option-spec.ts";
 import { defaultText, rangeText } from "../src/config/settings/option-text.ts";
 import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/settings/options.ts";
 import { SILENT_LOG, systemEnv } from "../src/env.ts";
@@ -61,15 +61,31 @@ export function withReference(text: string): string {
   });
 }
 
+/** How a user writes a value of each kind, with its unit. */
+const TYPES: Readonly<Record<OptionKind, string>> = {
+  text: "text",
+  switch: "boolean",
+  seconds: "seconds",
+  duration: "duration",
+  milliseconds: "ms",
+  count: "integer",
+  bytes: "size",
+  percent: "percent",
+  number: "number",
+  texts: "list of texts",
+  durations: "list of durations",
+};
+
 function sectionText(section: Section): string {
   const { name, meaning, isList, isPerDatabase, options } = section;
   const header = isList ? `[[${name}]]` : `[${name}]`;
   const where = isPerDatabase ? " A `[[databases]]` entry may set each key for its databases alone." : "";
-  const head = ["key", "flag", "environment", "default", "range", "meaning"];
+  const head = ["key", "flag", "environment", "type", "default", "range", "meaning"];
   const rows = Object.values(options).map((spec) => [
     code(keyName(spec)) + (spec.isSecret ? ` or ${code(`${keyName(spec)}_file`)}` : ""),
     spec.flag === undefined ? "" : code(`--${spec.flag}`),
     (spec.env ?? []).map(code).join(", "),
+    TYPES[spec.kind],
     code(defaultText(spec) ?? ""),
     rangeText(spec) ?? "",
     spec.meaning,
