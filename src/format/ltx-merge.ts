@@ -4,8 +4,8 @@
  * The newest version of each page wins. Pages beyond a later commit are dropped, even if the database grew
  * again afterwards, because the later file then contains them. The output has the min TXID and the pre-apply
  * checksum of the oldest input, and the max TXID, commit, timestamp and post-apply checksum of the newest,
- * like the output of Litestream's compactor. It has no WAL position and no node id. If an input tracks no
- * checksums, the output tracks none.
+ * like the output of Litestream's compactor. The output has no WAL position and no node id. If an input
+ * tracks no checksums, the output tracks none.
  *
  * Inputs are verified while they are read, so the output is valid only if mergeLtx returns. After an error
  * the caller discards everything that the sink received. Memory is one read buffer and a few pages for each

@@ -82,7 +82,7 @@ export function distrustOrNull(
   return parentsDistrustOrNull(folder, inspect, isChosen);
 }
 
-/** Why somebody else can put another folder in the place of this one, or null. */
+/** Why another user can put another folder in the place of this one, or null. */
 export function parentsDistrustOrNull(
   folder: string,
   inspect: InspectFolder = inspectFolder,

@@ -4,7 +4,7 @@
  *
  * The owners and modes of folders decide, anew at each scan. Every command asks here, so that `watch`,
  * `snapshot`, `restore` and `list` of one user find the same folder. State beside a database in a folder of
- * another user is never read; the result says so.
+ * another user is never read; `Place.ignored` then holds a warning.
  */
 import { lstatSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";

@@ -45,8 +45,8 @@ export interface DatabaseState {
   /** The end of the captured part of the WAL; null after a restore, when any WAL is a new one. */
   readonly wal: WalPosition | null;
   /**
-   * The database file when the state was written. SQLite writes to the file only after a capture, so another
-   * file at this path was put there by somebody else. Absent: not known.
+   * The database file when the state was written. SQLite writes to the file only after a capture, so a
+   * different file at this path means that another process replaced the database. Absent: not known.
    */
   readonly file?: DatabaseFile;
   /** The newest snapshot: its TXID and time. */

@@ -39,8 +39,8 @@ export async function fetchedFrom(object: LtxObject, body: ObjectBody): Promise<
 }
 
 /**
- * Joins the listing of the bucket with objects that wait for their upload. They are void, and left out, when
- * the bucket continued without them.
+ * Joins the listing of the bucket with the objects that wait for their upload. If the bucket continued
+ * without the waiting objects, they are void and left out.
  */
 export function joinListings(
   stored: readonly LtxObject[],

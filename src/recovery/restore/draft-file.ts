@@ -16,15 +16,15 @@ import { accessForTarget, type FileAccess, type Ownership } from "./target-acces
 import { assertTargetFree, moveAside, publish, statsOrNull } from "./target-file.ts";
 import { TargetFolder } from "./target-folder.ts";
 
-/** Owner and mode of a draft. */
+/** Owner and mode of a draft, as set and as intended. */
 export interface DraftAccess {
-  /** What the draft has. */
+  /** Owner and mode of the draft now. */
   readonly access: FileAccess;
-  /** What it should have: another owner cannot always be set. */
+  /** The intended owner and mode. Only root can give a file to another user. */
   readonly wanted: Ownership;
 }
 
-/** A restored database that does not have its name yet. Whoever opens it closes it. */
+/** A restored database that does not have its name yet. The caller closes the draft. */
 export class DraftFile {
   readonly #folder: TargetFolder;
   readonly #name: string;

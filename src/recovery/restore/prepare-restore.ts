@@ -76,7 +76,7 @@ export interface CurrentPlan {
   readonly listing: readonly LtxObject[];
 }
 
-/** A restored database that is complete and checked. Whoever gets it publishes and closes the draft. */
+/** A restored database that is complete and checked. The caller publishes and closes the draft. */
 export interface PreparedRestore {
   readonly draft: DraftFile;
   readonly plan: CurrentPlan;
@@ -166,8 +166,8 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
       const failed = plan.objects[progress.appliedObjects];
       const isMissing = hasCode(error, "not-found");
       if ((!isUnsound && !isMissing) || failed === undefined) throw error;
-      // Retention or compaction deleted what the plan counts on: what replaced it is in a new listing. What
-      // is listed again and cannot be read again is lost.
+      // Retention or compaction deleted an object of the plan: a new listing shows its replacement. An object
+      // that is listed again and cannot be read again is lost.
       if (isMissing && detour.isFirstMiss(failed) && listings < LISTINGS_MAX) {
         env.log.info("the bucket changed under the restore; planning again", { database });
         listings++;

@@ -28,7 +28,7 @@ export interface RestoreRequest extends PrepareRequest {
   readonly dryRun: boolean;
 }
 
-/** What was restored. */
+/** The result of a restore. */
 export interface RestoreResult {
   readonly name: string;
   readonly outputPath: string;

@@ -2,8 +2,8 @@
  * The state of a restored database, written where a watch of the database finds it: the next watch then
  * uploads only what differs.
  *
- * A state folder that is there already belongs to the database that was there. It is kept under the name of
- * the file that was moved aside, because it may hold captured transactions that were never uploaded.
+ * An existing state folder belongs to the previous database. The folder is kept, renamed like the database
+ * file that was moved aside, because it may hold captured transactions that were never uploaded.
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -35,8 +35,8 @@ export interface RestoredDatabase {
 /**
  * Writes position and page sums of a restored database. Where they cannot be written, the restore goes on:
  * the next watch uploads the whole file once.
- * @throws WalrustError code "database" when state of the previous database is there and stays. It is back in
- * its place then, and would be taken for the state of the restored database
+ * @throws WalrustError code "database" when the state of the previous database stays in its place: a watch
+ * would take it for the state of the restored database
  */
 export function leaveState(restored: RestoredDatabase, places: LocalPlaces, env: Env): void {
   // The folder may have been made only now: earlier findings about it are void.
