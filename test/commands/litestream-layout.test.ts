@@ -91,7 +91,7 @@ describe.each(["hadbp", "ltx-generations", "ltx-flat", "walsync"] as const)("a b
     const before = filesOf(bucket);
     const run = await walrust(verb, newDatabase("app"), "-b", `file://${bucket}`);
     expect(run.stderr).toMatch(/is a backup of (the Rust walrust|walsync)/);
-    expect(run.stderr).toContain("Nothing is written into it");
+    expect(run.stderr).toContain("walrust writes nothing there");
     expect(run.exitCode).toBe(4);
     expect(filesOf(bucket)).toEqual(before);
   });
@@ -102,7 +102,7 @@ test("beside a backup of Litestream 0.3 a history begins, with a warning, and is
   const before = filesOf(bucket);
   const words = ["-b", `file://${bucket}`];
   const run = await walrust("snapshot", newDatabase("app"), ...words);
-  expect([run.exitCode, run.stderr]).toEqual([0, expect.stringContaining("it is left alone")]);
+  expect([run.exitCode, run.stderr]).toEqual([0, expect.stringContaining("walrust does not touch it")]);
   const output = join(tempFolder("output"), "restored.db");
   expect((await walrust("restore", "app", "-o", output, ...words)).exitCode).toBe(0);
   const after = filesOf(bucket);

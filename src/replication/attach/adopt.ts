@@ -1,8 +1,14 @@
 /**
- * Adopts the history that the bucket holds, or begins one, when no local state can be continued. The bucket's
- * newest object becomes the predecessor of a full anchor, which holds all that was captured and not uploaded.
+ * Adopts the bucket's history, or begins a new one, when no local state can be continued. The newest object
+ * of the bucket becomes the predecessor of a full anchor. Captures that were not uploaded are dropped: their
+ * pages are in the database, and so in the anchor.
  *
- * HEADER
+ * Invariants:
+ * 1. A history never begins among the objects of another program, and never where a bucket is missing that
+ *    held one.
+ * 2. The local files are dropped only after the bucket has answered.
+ * 3. Capture times never decrease. A time far in the future is not adopted, because it would stop time for
+ *    all captures after it and keep every snapshot from becoming due.
  */
 import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
@@ -27,23 +33,22 @@ import type { Predecessor } from "../capture/anchor.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import { writerText } from "../upload/foreign-writer.ts";
 
-/** The attached database and what has to happen next. */
+/** An attached database, and what is due before captures continue. */
 export interface Attached {
   readonly live: LiveDatabase;
-  /** Null: continue with captures. Otherwise: anchor, after this predecessor, for this reason. */
+  /** The anchor that is due, with its reason; null: captures continue. */
   readonly anchor: { readonly before: Predecessor; readonly reason: string } | null;
-  /** Whether a snapshot is needed because the bucket lost what the state counts on. */
+  /** Whether a new snapshot is due because the bucket lacks acknowledged objects. */
   readonly needsSnapshot: boolean;
 }
 
-/** Why there is nothing to continue from where nothing is wrong. */
+/** The reason of a database that is attached for the first time. */
 export const NO_STATE = "there is no local state";
 
 /**
- * Continues the bucket's history (or begins one) without a usable local state: what was captured and not
- * uploaded is in the database itself and comes back with the full anchor. Says whose history it is when that
- * is not ours.
- * @param knownWriter the id that we go on writing with; a new one if there is none
+ * Continues the bucket's history, or begins one. Logs the writer of that history when it is another one.
+ * @param reason why no local state can be continued
+ * @param knownWriter the writer id to keep; a new id if absent
  */
 export async function adopt(
   live: LiveDatabase,
@@ -61,7 +66,7 @@ export async function adopt(
   if (newest?.maxTxid === TXID_MAX) throw noTxidLeft(newest.key);
   forgetLocal(live);
   if (newest === null || found === null) {
-    // Said only now: as long as the bucket cannot be looked at, this is tried again and again.
+    // Logged only here: while the bucket does not answer, adopting is tried again and again.
     if (reason !== NO_STATE) env.log.warn(`${reason}: a new history begins`, { database: live.name });
     const begun = "a new history begins";
     return {
@@ -78,7 +83,7 @@ export async function adopt(
   return { live, anchor: { before: found.before, reason }, needsSnapshot: found.isDamaged };
 }
 
-/** Whose the newest object is, if that is not plain: who else writes there has to stop. */
+/** Names the writer of the newest object if it is not the one that continues. */
 function whoseText({ name, ownWriters }: LiveDatabase, found: string | null, writer: string): string {
   if (found === writer) return "";
   if (ownWriters?.has(name, found) === true) return ", which this process wrote";
@@ -87,8 +92,8 @@ function whoseText({ name, ownWriters }: LiveDatabase, found: string | null, wri
 }
 
 /**
- * The database's objects. A folder that does not exist yet is made by the first put; but only for a database
- * that was never replicated: otherwise it is a disk that is not mounted.
+ * The objects of the database. A destination folder may be missing only for a database that was never
+ * replicated, and the first put creates it. Otherwise the folder is on a disk that is not mounted.
  */
 async function objectsOrNone(live: LiveDatabase, store: ObjectStore): Promise<LtxObject[]> {
   try {
@@ -100,13 +105,13 @@ async function objectsOrNone(live: LiveDatabase, store: ObjectStore): Promise<Lt
   }
 }
 
-/** Whether the local state is of this destination, or is lost and may have been. */
+/** Whether the local state belongs to this destination. A lost state may have belonged to it. */
 function wasReplicatedTo(live: LiveDatabase, destination: string): boolean {
   const reading = readState(live.paths);
   return reading.kind === "lost" || (reading.kind === "state" && reading.state.destination === destination);
 }
 
-/** The start of a history. */
+/** The predecessor of a history that begins. */
 function noPredecessor(store: ObjectStore, name: string, writer: string): Predecessor {
   const chain = hex(CHAIN_ZERO);
   return {
@@ -121,7 +126,7 @@ function noPredecessor(store: ObjectStore, name: string, writer: string): Predec
   };
 }
 
-/** Drops what the local files claim: from here on the bucket and the database itself are the truth. */
+/** Drops the local state and spool: only the bucket and the database count from here on. */
 function forgetLocal(live: LiveDatabase): void {
   live.state = null;
   live.isBucketUnchecked = false;
@@ -133,36 +138,38 @@ function forgetLocal(live: LiveDatabase): void {
 
 function noTxidLeft(key: string): WalrustError {
   return new WalrustError("integrity", `Nothing can follow ${key}: it has the last TXID that there is`, {
-    hint: "No history gets that far: delete the object, or choose another prefix or name",
+    hint: "No real history is that long: delete the object, or choose another prefix or name",
     context: { key },
   });
 }
 
-/** A history must not begin among somebody else's objects. @throws WalrustError code "foreign-writer" */
+/** @throws WalrustError code "foreign-writer" when another program's backup lies at the prefix */
 async function assertNotForeign(name: string, store: ObjectStore, env: Env): Promise<void> {
   const layout = await detectForeignLayoutOrNull(store, name);
   if (layout === null) return;
-  // It has folders of its own, and Litestream 0.5 begins beside it likewise.
+  // Litestream 0.3 has folders of its own, beside which Litestream 0.5 begins likewise.
   if (layout.format !== "litestream-0.3") throw refusal(name, store, layout);
-  env.log.warn(`${layout.title} lies there, too: ${layout.key}; it is left alone`, { database: name });
+  env.log.warn(`${layout.title} is at the same prefix: ${layout.key}; walrust does not touch it`, {
+    database: name,
+  });
 }
 
 function refusal(name: string, store: ObjectStore, { title, key, format }: ForeignLayout): WalrustError {
   return new WalrustError("foreign-writer", `${name} in ${store.url} is ${title}: ${key}`, {
-    hint: "Nothing is written into it. Choose another prefix or name; the old backup stays as it is",
+    hint: "walrust writes nothing there. Choose another prefix or name; the old backup stays as it is",
     context: { database: name, format, key },
   });
 }
 
-/** What a history is continued after, and who wrote it, if it says so. */
+/** The predecessor that the newest object stands for, and the writer that its metadata names. */
 interface FoundPredecessor {
   readonly before: Predecessor;
   readonly writer: string | null;
-  /** Nothing leads over the newest object: what follows needs a snapshot of its own. */
+  /** The newest object cannot be read, so no restore leads past it without a new snapshot. */
   readonly isDamaged: boolean;
 }
 
-/** @throws WalrustError code "foreign-writer" when the newest object is somebody else's */
+/** @throws WalrustError code "foreign-writer" when the newest object belongs to another program */
 async function predecessorOrForeign(
   newest: LtxObject,
   objects: readonly LtxObject[],
@@ -186,7 +193,7 @@ async function predecessorOrForeign(
   }
 }
 
-/** What the next TXID is applied to, read from the newest object itself. */
+/** Reads the predecessor of the next TXID from the newest object itself. */
 async function predecessorOf(
   newest: LtxObject,
   objects: readonly LtxObject[],
@@ -213,7 +220,7 @@ async function predecessorOf(
   return { before, writer: metadata.writer, isDamaged: false };
 }
 
-/** TXID and time of the newest snapshot that is stored and can be read; null makes a new one due. */
+/** TXID and time of the newest snapshot in the bucket; null, which makes a snapshot due, if it is damaged. */
 async function newestSnapshotOrNull(
   objects: readonly LtxObject[],
   store: ObjectStore,
@@ -230,10 +237,13 @@ async function newestSnapshotOrNull(
   }
 }
 
-/** What two clocks may differ by. */
+/** The most that two clocks may differ by. */
 const AHEAD_MAX_MS = 24 * 3_600_000;
 
-/** The time to go on from after an object of the bucket. Logs when that is not the object's own. */
+/**
+ * The time that captures after an object must not fall behind: its own, or the present time, with a warning,
+ * if the object is from the future. A lookup by time passes over such objects.
+ */
 function adoptedTimeMs(timeMs: number, key: string, name: string, env: Env): number {
   const nowMs = env.nowMs();
   if (timeMs <= nowMs + AHEAD_MAX_MS) return timeMs;

@@ -1,17 +1,19 @@
 /**
- * Attaching: from a path to a live database with a position, by looking at three places: the local state, the
- * page sums and spool beside it, and the bucket. What they disagree on is decided here, each time with a
- * reason:
+ * Attaches a database: pins its file and finds the position to continue from. Three places know the position:
+ * the local state, the page sums and spool beside it, and the bucket. Where they disagree, this file decides:
  *
- * - state, sums, spool and bucket agree: continue where it was.
- * - the sums lack the newest capture (a crash between two writes): replayed from its spool file.
- * - the bucket is ahead of the state, or the state is lost: adopt the bucket's newest TXID, re-anchor in
- *   full.
- * - the bucket lost objects that were acknowledged: said; a new snapshot makes the present restorable again.
- * - the bucket is empty: a new history begins.
- * - the state was copied here: this is a new writer, and the state counts as far as the bucket confirms it.
- * - the bucket holds a backup of another program there: refused, nothing is written into it.
- * - it was stopped because of another writer, whose object is still the newest: refused.
+ * | found | done |
+ * |---|---|
+ * | state, sums, spool and bucket agree | captures continue |
+ * | the sums lack the newest capture (a crash between two writes) | its spool file is replayed into the sums
+ * |
+ * | the sums are lost | a full anchor |
+ * | the bucket is ahead of the state, or the state is lost | adopt.ts continues after the bucket's newest
+ * TXID |
+ * | the bucket is empty | adopt.ts begins a new history |
+ * | the bucket lacks acknowledged objects | captures continue, and a new snapshot is due |
+ * | the state was copied here | a new writer id; the state counts only if the bucket confirms it |
+ * | another program's backup, or another writer's newest object | refused with code "foreign-writer" |
  */
 import { statSync } from "node:fs";
 import { Uint32List } from "../../database/files/scratch.ts";
@@ -44,25 +46,25 @@ import { type BucketStatus, bucketStatus, copyProblemOrNull } from "../upload/bu
 import { assertNoForeignWriter } from "../upload/foreign-writer.ts";
 import { type Attached, adopt, NO_STATE } from "./adopt.ts";
 
-/** What a process remembers of a database from before it was attached. */
+/** The facts that a process remembers of a database from its last attach. */
 export interface Remembered {
   /** The files of the last pin, or null. */
   readonly files?: KnownFiles | null;
-  /** Whether its WAL got commits past the wal-index while it was pinned. */
+  /** Whether the WAL held commits past the wal-index while the database was pinned. */
   readonly hasUnseenCommits?: boolean;
-  /** The ids that this process has written with. */
+  /** The writer ids of this process. */
   readonly writers?: OwnWriters;
 }
 
-/** How the database can be held, beside how its history continues. */
+/** An attached database, and how well it can be pinned. */
 export interface AttachResult extends Attached {
-  /** What an operator should know of it, or null. */
+  /** The condition of a database that cannot be pinned as usual, or null. */
   readonly condition: Condition | null;
 }
 
 /**
- * Pins the database, or follows it loosely, and decides how its history continues.
- * @param remembered what this process knows of it from before
+ * Pins the database, or follows it without locks, and decides how its history continues.
+ * @param remembered the facts from the last attach in this process
  * @throws WalrustError codes database, not-wal, foreign-wal, locked, database-busy, foreign-writer, or a
  * storage code
  */
@@ -72,7 +74,7 @@ export async function attach(
   env: Env,
   { files = null, hasUnseenCommits = false, writers }: Remembered = {},
 ): Promise<AttachResult> {
-  // A folder on the way may have become a link, to a database that is somebody else's.
+  // A folder of the path may have become a link to another owner's database.
   if (resolvePath(target.path) !== target.path) throw replacedError(target.path);
   const evidence = await gatherWalEvidence(target.path, target.paths, files, env);
   const { pin, condition } = openPin(target.path, env, evidence, hasUnseenCommits);
@@ -124,14 +126,14 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
   return continued(live, env, remote === "behind");
 }
 
-/** Goes on with the state and the pending files that were found sound. */
+/** Continues from the state and the pending files, which are sound. */
 function continued(live: LiveDatabase, env: Env, needsSnapshot: boolean): Attached {
   const { state, pending } = live;
   if (state === null) throw new Error("there is a state to continue");
-  // Equal salts and frames do not say that the file below the WAL is the one they were written for.
+  // Equal salts and frames do not prove that the file below the WAL is the one they were written for.
   const isOther = state.file !== undefined && !isSameDatabaseFile(state.file, databaseFileOf(live.pin));
   if (isOther) live.pinLost = "the database file was written while it was not watched";
-  // All commits since are in the WAL, from its first frame on.
+  // A file at rest had an empty WAL: all commits since then are in the WAL, from its first frame on.
   live.mayRestart = isStillAtRest(state.file, live.pin);
   if (needsSnapshot) {
     env.log.warn("the bucket lacks objects that were acknowledged; a new snapshot follows", {
@@ -152,7 +154,7 @@ interface LocalState {
   readonly isCopy: boolean;
 }
 
-/** Why there is no local state that can be used, and the id that we go on writing with, if it is known. */
+/** Why no local state can be used, and the writer id to keep, if it is known. */
 interface NoLocalState {
   readonly reason: string;
   readonly writer?: string;
@@ -174,8 +176,8 @@ function readLocal(live: LiveDatabase, destination: string): LocalState | NoLoca
 }
 
 /**
- * Goes on with a copied state under an id of its own, unless the bucket does not confirm it. While the bucket
- * cannot be looked at, the copy is captured from; it is looked at before the first upload.
+ * Continues a copied state under a new writer id, if the bucket confirms the state. While the bucket cannot
+ * be reached, captures continue from the copy, and the bucket is checked before the first upload.
  * @returns why the state cannot be used, or null
  */
 async function continueCopy(
@@ -190,7 +192,7 @@ async function continueCopy(
   const isUnknown = refused === "unknown";
   if (refused !== null && !isUnknown) return `${found}, and ${refused}`;
   const only = "only one of the two may write there";
-  env.log.warn(`${found}: going on after TXID ${state.txid} as a new writer; ${only}`, {
+  env.log.warn(`${found}: continuing after TXID ${state.txid} as a new writer; ${only}`, {
     database: live.name,
   });
   live.isBucketUnchecked = isUnknown;
@@ -200,20 +202,23 @@ async function continueCopy(
   return null;
 }
 
-/** What the bucket answers; one that cannot be reached must not keep us from capturing. */
+/** The bucket's answer, or "unknown": a store that cannot be reached must not delay captures. */
 async function orUnknown<T>(ask: () => Promise<T>, name: string, env: Env): Promise<T | "unknown"> {
   try {
     return await ask();
   } catch (error) {
     if (!(error instanceof WalrustError) || error.exitCode !== EXIT_CODES.storage) throw error;
-    // Not out of reach but gone, such as a disk that is not mounted: nothing may be put in its place.
+    // A bucket that is missing, such as a disk that is not mounted, must not be replaced by a new folder.
     if (error.code === "missing-bucket") throw error;
-    env.log.warn(`cannot look at the bucket yet: ${error.message}`, { database: name });
+    env.log.warn(`cannot check the bucket yet: ${error.message}`, { database: name });
     return "unknown";
   }
 }
 
-/** Whether the page sums belong to the state, after replaying the newest capture if a crash left it out. */
+/**
+ * Whether the page sums belong to the state. A crash may have left out the newest capture, which is replayed
+ * from its spool file; the checksum in the state then decides.
+ */
 function areSumsSound(
   live: Pick<Captured, "paths">,
   state: DatabaseState,
@@ -232,7 +237,7 @@ function areSumsSound(
   return checksumOfFileOrNull(path, state.commit) === state.checksum;
 }
 
-/** Applies the sums of a spool file's pages again; the result is judged by its checksum. */
+/** Applies the sums of a spool file's pages. */
 function replaySums(path: string, file: SpoolFile, state: DatabaseState): void {
   const size = statSync(path, { throwIfNoEntry: false })?.size;
   if (size === undefined) return;

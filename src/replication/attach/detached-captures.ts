@@ -1,6 +1,7 @@
 /**
- * What the spool still holds of a database that is gone: captured files that never got into the bucket. They
- * can be sent without the database, for they are complete and lead to the chain value of the state.
+ * Finds the captured files of a database that cannot be attached: its file is gone, or must not be opened.
+ * The files can be uploaded without the database, because they are complete and lead to the state's chain
+ * value.
  */
 import { existsSync } from "node:fs";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
@@ -9,10 +10,10 @@ import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
 import type { Captured } from "../capture/live-database.ts";
 
 /**
- * The files that wait, or null when there are none. The database file has to be gone, or must not be opened:
- * whoever has it attached has its spool too.
- * @param destination where they would be sent; files for another one are left alone
- * @param isClosed nobody can attach the file that is there
+ * The pending captures of a database that is not attached, or null when there are none. A process that could
+ * attach the database file would use the same spool, so the file has to be gone or closed to everyone.
+ * @param destination the URL of the store; captures for another destination do not count
+ * @param isClosed whether nobody can attach the file that is at the path
  */
 export function detachedCapturesOrNull(
   target: AttachTarget,

@@ -1,18 +1,20 @@
 /**
- * Anchors: an LTX file made from the image of the whole database instead of from the WAL.
+ * Anchors a history: writes an LTX file from the image of the whole database instead of from the WAL.
  *
  * - first: TXID 1, a snapshot with all pages, when there is no history.
  * - difference: the next TXID with only the pages whose sum changed, when the WAL's history is broken but the
- *   page sums are sound. Nothing changed: no TXID, only the position moves.
- * - full: the next TXID with all pages, when the page sums are lost or the history is somebody else's.
- * - snapshot: all pages of a state that level 0 already reached, for a fast restore; no new TXID.
- * The file stands still meanwhile (byte 123); the work is done in slices of about a megabyte, between which
- * other databases are served. Nothing of it counts before the state is written, in the order of capture.ts.
+ *   page sums are sound. When no page changed, only the position moves.
+ * - full: the next TXID with all pages, when the page sums are lost or another state was adopted.
+ * - snapshot: all pages of a TXID that level 0 already reached, for a fast restore.
  *
- * A database file may claim terabytes and hold nothing of them: a sparse file costs its owner no disk, but an
- * LTX file and page sums of it would fill ours. A page takes 8 bytes of page sums and some 20 in an LTX file
- * even if it is all zeros. So an anchor writes at most a multiple of the blocks that the file and its WAL
- * occupy; a multiple, because file systems that compress show fewer blocks.
+ * Invariants:
+ * 1. The database file stands still under a freeze (byte 123) until the image is read.
+ * 2. The image is read in slices of about a megabyte, between which other databases are served.
+ * 3. Nothing of an anchor counts before the state is written, in the order of capture.ts.
+ * 4. An anchor writes at most a multiple of the blocks that the file and its WAL occupy. A sparse file claims
+ *    terabytes and costs its owner no disk, but its LTX file and page sums would fill ours: an all-zero page
+ *    takes 8 bytes of sums and some 20 of LTX. A multiple, because compressing file systems show fewer
+ *    blocks.
  */
 import { fstatSync, statfsSync } from "node:fs";
 import { DatabaseImage } from "../../database/image.ts";
@@ -34,15 +36,15 @@ import { type LiveDatabase, markCaptured } from "./live-database.ts";
 const SLICE_BYTES = 1 << 20;
 const BLOCK_SIZE = 512;
 const SUM_SIZE = 8;
-/** What any database may write. */
+/** Bytes that the anchor of any database may write. */
 const OUTPUT_BYTES_BASE = 64 * 1024 * 1024;
 const HELD_FACTOR = 8;
-/** Below this much free disk no anchor goes on that writes more than a little. */
+/** With less free disk than this, an anchor that writes more than `LITTLE_BYTES` ends. */
 const FREE_BYTES_MIN = 256 * 1024 * 1024;
 const LITTLE_BYTES = 64 * 1024 * 1024;
 const BYTES_PER_DISK_CHECK = 64 * 1024 * 1024;
 
-/** How a history continues: what the next TXID is applied to. */
+/** The state of a history that the next TXID is applied to. */
 export interface Predecessor {
   readonly destination: string;
   readonly name: string;
@@ -50,14 +52,16 @@ export interface Predecessor {
   /** 0 when there is no history. */
   readonly txid: Txid | 0;
   readonly timeMs: number;
-  /** NO_CHECKSUM when it is not known (Litestream wrote it). */
+  /** NO_CHECKSUM when it is not known, because Litestream wrote the object. */
   readonly checksum: Checksum;
   /** 64 hex digits. */
   readonly chain: string;
   readonly snapshot: DatabaseState["snapshot"];
 }
 
-/** What an anchor did. "later": somebody is checkpointing or changing the wal-index; try again soon. */
+/**
+ * The outcome of an anchor. "later": another process checkpoints or changes the wal-index; try again soon.
+ */
 export type AnchorOutcome =
   | {
       readonly kind: "anchored";
@@ -78,9 +82,9 @@ interface OpenImage {
 }
 
 /**
- * Anchors the history anew at the database's present content.
- * @param signal breaks it off between two slices; its reason is thrown
- * @param between run between two slices; default: a turn for all others
+ * Anchors the history at the present content of the database.
+ * @param signal ends the anchor between two slices; its reason is thrown
+ * @param between runs between two slices; if absent, other work gets a turn
  * @throws WalrustError code "database" when reading or writing fails; nothing has changed then
  */
 export async function anchor(
@@ -125,16 +129,16 @@ export async function anchor(
   }
 }
 
-/** A file that was finished but whose state could not be written must not be uploaded. */
+/** A finished file must not be uploaded if its state could not be written. */
 function dropUncommitted(live: LiveDatabase, txid: Txid): void {
   const last = live.pending.at(-1);
   if (last?.maxTxid === txid && live.state?.txid !== txid) live.pending.pop();
 }
 
 /**
- * Writes a snapshot of the state that was just captured: call right after a capture under the same freeze,
- * with the wal-index that the capture saw.
- * @throws WalrustError code "integrity" when the database is not what was captured (the caller re-anchors)
+ * Writes a snapshot of the state that was just captured. Call it right after a capture under the same freeze,
+ * with the wal-index that the capture read.
+ * @throws WalrustError code "integrity" when the database differs from the captures; the caller re-anchors
  */
 export async function snapshotImage(
   live: LiveDatabase,
@@ -168,7 +172,7 @@ export async function snapshotImage(
     }
     sums.discard();
     const file = spool.finish({ chain: parseHex32(state.chain) });
-    // Captures went on meanwhile: the position is that of now, not that of the snapshot.
+    // Captures continued meanwhile, so the present position is kept.
     const next = { ...(live.state ?? state), snapshot: { txid: state.txid, timeMs: state.timeMs } };
     writeState(live.paths, next);
     live.state = next;
@@ -183,7 +187,7 @@ export async function snapshotImage(
   }
 }
 
-/** What is run between two slices, within the limit of what may be written. */
+/** Runs `between` after each slice, while the anchor stays within its limit. */
 function limited(
   live: LiveDatabase,
   image: DatabaseImage,
@@ -208,7 +212,7 @@ function openImage(live: LiveDatabase): OpenImage | { reason: string } {
   return image instanceof DatabaseImage ? { image, index } : { reason: image.reason };
 }
 
-/** Opens what an image is written to; when that fails, nothing stays open. */
+/** Opens the page sums and the spool file that an image is written to. Closes all when one fails. */
 function openOutputs(
   live: LiveDatabase,
   image: DatabaseImage,
@@ -227,7 +231,7 @@ function openOutputs(
   }
 }
 
-/** Sound sums of the position we hold allow a difference; anything else needs all pages. */
+/** A difference needs sound page sums of the predecessor; anything else needs all pages. */
 function anchorMode(live: LiveDatabase, before: Predecessor): AnchorMode {
   if (before.txid === 0) return "first";
   const { state } = live;
@@ -261,13 +265,13 @@ function anchorHeader(
   };
 }
 
-/** Serves others; goes on unless it has to end. */
+/** Gives other work a turn. @throws the reason of `signal` when it aborts */
 async function turn(env: Env, signal: AbortSignal | undefined): Promise<void> {
   await env.turn();
   signal?.throwIfAborted();
 }
 
-/** Reads the image in slices, encodes its (changed) pages and writes all sums. @returns pages encoded */
+/** Reads the image in slices, encodes its changed pages and writes all sums. @returns the pages encoded */
 async function encodeImage(
   live: LiveDatabase,
   image: DatabaseImage,
@@ -307,7 +311,7 @@ async function encodeImage(
 function assertStillPinned(live: LiveDatabase): void {
   const changed = live.pin.isRewritten() ? "database" : live.pin.changedFile();
   if (changed === "none") return;
-  // Without locks that is no failure: the application writes.
+  // Without locks this is no failure: the application may write at any time.
   throw new WalrustError(
     live.pin.isLoose ? "database-busy" : "database",
     `${live.path}: the ${changed} file was replaced while it was read`,
@@ -329,7 +333,7 @@ function nextState(
   return { destination, name, writer, ...made, pageSizeBytes, commit, chain, wal, snapshot };
 }
 
-/** Whether the image is what the state already stands for. */
+/** Whether the image equals the state. */
 function isSameContent(live: LiveDatabase, next: DatabaseState, pagesWritten: number): boolean {
   const { state } = live;
   if (state === null || state.txid + 1 !== next.txid || state.commit !== next.commit) return false;
@@ -349,7 +353,7 @@ function commitState(
   markCaptured(live, index);
 }
 
-/** The bytes that an anchor may write. @param heldBytes what the database file and its WAL hold */
+/** The bytes that an anchor may write. @param heldBytes bytes that the database file and its WAL occupy */
 export function outputBytesMax(heldBytes: number): number {
   return OUTPUT_BYTES_BASE + HELD_FACTOR * heldBytes;
 }
@@ -364,7 +368,7 @@ export class AnchorLimit {
   /**
    * @param commit pages of the image
    * @param walFrameCount frames of its WAL
-   * @throws WalrustError code "database", retryable, when its page sums alone are too much
+   * @throws WalrustError code "database", retryable, when the page sums alone exceed the limit
    */
   constructor(live: LiveDatabase, commit: number, walFrameCount: number) {
     this.#live = live;
@@ -374,7 +378,7 @@ export class AnchorLimit {
     if (commit * SUM_SIZE > this.#bytesMax) throw this.#sparse();
   }
 
-  /** @param spoolBytes what was written of the LTX file @throws WalrustError code "database", retryable */
+  /** @param spoolBytes bytes written of the LTX file @throws WalrustError code "database", retryable */
   check(spoolBytes: number): void {
     const written = spoolBytes + this.#commit * SUM_SIZE;
     if (written > this.#bytesMax) throw this.#sparse();
@@ -382,21 +386,17 @@ export class AnchorLimit {
     this.#nextDiskCheckBytes = written + BYTES_PER_DISK_CHECK;
     const { bavail, bsize } = statfsSync(this.#live.paths.spoolFolder);
     if (bavail * bsize >= FREE_BYTES_MIN) return;
-    throw new WalrustError(
-      "database",
-      `Cannot write all of ${this.#live.path} down: the disk is nearly full`,
-      {
-        hint: `Free some space at ${this.#live.paths.spoolFolder}, or put it elsewhere with --cache-dir`,
-        retryable: true,
-      },
-    );
+    throw new WalrustError("database", `Cannot anchor ${this.#live.path}: the disk is nearly full`, {
+      hint: `Free space at ${this.#live.paths.spoolFolder}, or move the spool with --cache-dir`,
+      retryable: true,
+    });
   }
 
   #sparse(): WalrustError {
     const { path } = this.#live;
-    const what = `it claims ${this.#commit} pages and holds next to nothing of them`;
+    const what = `it claims ${this.#commit} pages and holds almost none of them`;
     return new WalrustError("database", `Cannot replicate ${path}: ${what} (a sparse file)`, {
-      hint: "Run VACUUM on it, or remove the file: no application of SQLite leaves one like it",
+      hint: "Run VACUUM on it, or remove the file: SQLite itself never writes such a file",
       context: { path },
       retryable: true,
     });

@@ -1,24 +1,24 @@
 /**
- * What to do with a WAL, decided from what was read: a pure function of the position, the wal-index and what
- * is known about the pin. Every decision carries its reason, which is logged.
+ * Decides whether a WAL is captured, left as it is, or anchored anew: a pure function of the position, the
+ * wal-index and the pin. Every decision carries its reason, which is logged.
  */
 import type { WalPosition } from "../../database/wal/wal-tail.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 
-/** What a decision is made from. */
+/** The facts of a decision. */
 export interface CaptureInput {
-  /** Where the WAL was read to; null when that is not known (first look, after a restore). */
+  /** The end of the last capture in the WAL; null when it is not known (first capture, after a restore). */
   readonly wal: WalPosition | null;
   /** Page size of the history. */
   readonly pageSizeBytes: number;
   /** The wal-index, or null while a writer or a recovery is changing it. */
   readonly index: WalIndexHeader | null;
   /**
-   * At the last look all frames were captured and backfilled, and the pin has held since then: a restart of
-   * the WAL loses nothing.
+   * At the last poll all frames were captured and backfilled, and the pin has held since then. A restart of
+   * the WAL loses nothing then.
    */
   readonly mayRestart: boolean;
-  /** Why the pin did not hold since the last look, or null when it did. */
+  /** Why the pin did not hold since the last poll, or null when it held. */
   readonly pinLost: string | null;
 }
 
@@ -55,8 +55,8 @@ export function planCapture(input: CaptureInput): CapturePlan {
 }
 
 /**
- * Whether the WAL has not been begun: until its first frame every new WAL has salts of zero, so equal salts
- * do not say that it is the one that was there before; others may have come and gone in between.
+ * Whether the WAL has no frame yet. Every new WAL has salts of zero until its first frame, so equal salts do
+ * not prove that it is the same WAL: others may have come and gone in between.
  */
 function isUnnamed(index: WalIndexHeader): boolean {
   return index.mxFrame === 0 && index.salt1 === 0 && index.salt2 === 0;

@@ -1,10 +1,11 @@
 /**
- * Capture: the committed frames since the position become one LTX file in the spool and one TXID.
+ * Captures the frames committed since the position: they become one LTX file in the spool and one TXID.
  *
- * Order, so that a crash between any two steps loses nothing: (1) the spool file is complete, (2) the state
- * names it, (3) the page sums include it. The uploader sees a file only after (2). A failure before (2)
- * leaves the position where it was, and the same frames are captured again.
- * Synchronous, no SQLite: the caller holds the pin.
+ * Invariants:
+ * 1. A crash between any two steps loses nothing. The order is: the spool file is complete, then the state
+ *    names it, then the page sums include it. The uploader sees a file only when the state names it.
+ * 2. A failure before the state is written leaves the position, and the next capture reads the same frames.
+ * 3. A capture is synchronous and opens no SQLite connection. The caller holds the pin.
  */
 import { fstatSync } from "node:fs";
 import { sizeClaimProblemOrNull } from "../../database/files/size-claim.ts";
@@ -25,10 +26,10 @@ import { isOverwritten, OVERWRITTEN } from "./file-changes.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
 
 const RESTARTED = "the WAL was restarted while it was read";
-/** More pages than these that no frame wrote are no growth of a database that SQLite wrote. */
+/** SQLite writes every page that a database grows by, except for a few; more than this is not its doing. */
 const UNWRITTEN_PAGES_MAX = 1_024;
 
-/** What a capture did. */
+/** The outcome of a capture. */
 export type CaptureOutcome =
   | { readonly kind: "nothing"; readonly index: WalIndexHeader | null }
   | {
@@ -48,7 +49,7 @@ export type CaptureOutcome =
  */
 export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
   const first = captureOnce(live, env);
-  // A restart of the WAL between reading the wal-index and the WAL looks broken once and right the second
+  // A restart of the WAL after the wal-index was read looks like a broken WAL once, and sound the second
   // time.
   return first.kind === "re-anchor" && live.pinLost === null ? captureOnce(live, env) : first;
 }
@@ -56,7 +57,7 @@ export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
 function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   const { state } = live;
   if (state === null) return { kind: "re-anchor", reason: "there is no history yet" };
-  // Taken before the wal-index is read: whatever was committed before this time is in the capture.
+  // Taken before the wal-index is read, so the capture holds every commit before this time.
   const timeMs = Math.max(env.nowMs(), state.timeMs);
   if (live.pin.isLoose) live.pin.survey();
   const index = live.pin.walIndex();
@@ -69,7 +70,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   });
   if (plan.action === "re-anchor") return { kind: "re-anchor", reason: plan.reason };
   if (plan.action === "nothing" || index === null) return nothingNew(live, state, index);
-  // Frames on top of another file than the one they were captured after would be a state that never was.
+  // Frames that follow another content than the captured one would make a state that never existed.
   if (isOverwritten(live)) return { kind: "re-anchor", reason: OVERWRITTEN };
   const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
   const broken = brokenReasonOrNull(live, tail, index) ?? growthProblemOrNull(live, state, tail);
@@ -79,13 +80,13 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
     const { frameCount, commitCount } = tail;
     return { kind: "captured", file, frameCount, commitCount, pageCount: tail.pgnos.length, index };
   } catch (error) {
-    // Thrown before anything was written; the anchor finds the same and takes all pages.
+    // Nothing is written yet; the anchor finds the same problem and writes all pages.
     if (hasCode(error, "integrity")) return { kind: "re-anchor", reason: error.message };
     throw error;
   }
 }
 
-/** No new frames; but a checkpoint may have completed, after which the WAL may be restarted. */
+/** Without new frames, a checkpoint may still have completed, and then the WAL may be restarted. */
 function nothingNew(live: LiveDatabase, state: DatabaseState, index: WalIndexHeader | null): CaptureOutcome {
   const isAtPosition =
     index !== null &&
@@ -98,8 +99,8 @@ function nothingNew(live: LiveDatabase, state: DatabaseState, index: WalIndexHea
 }
 
 /**
- * Why the tail cannot be trusted, or null. The wal-index counts commits: fewer in the tail means some are
- * gone.
+ * Why the tail cannot be trusted, or null. The wal-index counts commits: if the tail holds fewer, a restart
+ * has destroyed some.
  */
 function brokenReasonOrNull(
   live: LiveDatabase,
@@ -114,8 +115,8 @@ function brokenReasonOrNull(
 }
 
 /**
- * Why the database cannot have grown to what the tail claims, or not by captures: SQLite writes each page
- * that a database grows by into the WAL, so there are no zero pages to be made up in one go here.
+ * Why the database cannot have grown to the size that the tail claims, or null. SQLite writes each page that
+ * a database grows by into the WAL, so a capture never has many zero pages to add.
  */
 function growthProblemOrNull(
   live: LiveDatabase,
@@ -154,7 +155,7 @@ function writeIncrement(
   const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid);
   try {
     const { batch, checksum } = encodeTail(live, state, tail, header, spool);
-    // Nothing kept the frames from being written over while they were read.
+    // Without locks, a writer may have overwritten the frames while they were read.
     if (live.pin.isLoose && !live.pin.holds(after, index)) throw new WalrustError("integrity", RESTARTED);
     const file = spool.finish({ previousChain: parseHex32(state.chain) });
     const next: DatabaseState = {
@@ -170,7 +171,7 @@ function writeIncrement(
     writeState(live.paths, next);
     live.state = next;
     live.pending.push(file);
-    // Until they are written the sums are not the position's: whatever fails here ends in a full anchor.
+    // Until the sums are written they do not belong to the position, so a failure here ends in a full anchor.
     live.pinLost = "the page sums could not be written";
     applyBatch(live.paths.sumsPath, state.commit, tail.commit, batch, state.pageSizeBytes);
     markCaptured(live, index);
@@ -181,7 +182,7 @@ function writeIncrement(
   }
 }
 
-/** Encodes the tail's pages into the spool and computes their sums on the way. */
+/** Encodes the pages of the tail into the spool and computes their sums. */
 function encodeTail(
   live: LiveDatabase,
   state: DatabaseState,
@@ -216,9 +217,9 @@ function encodeTail(
 }
 
 /**
- * The tail's pages and those the database grew by that no frame wrote: they are zeros in the database, and
- * are written as such, so that files merged later lead to the same state as files applied one by one.
- * @returns `pgnos` itself when there are none, which is the rule
+ * The pages of the tail, and the pages that the database grew by without a frame. Those are zeros in the
+ * database and are encoded as zeros, so that merged files lead to the same state as single ones.
+ * @returns `pgnos` itself when every page has a frame, which is the rule
  */
 function withHoles(
   pgnos: Uint32Array,

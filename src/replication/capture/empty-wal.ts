@@ -1,16 +1,17 @@
 /**
- * A database at rest: the application has closed it, and its WAL is empty.
+ * Empties the WAL of a database that its application has closed, and records in the state that the file is at
+ * rest.
  *
- * Our pin keeps the last connection of the application from emptying and deleting the WAL when it closes. A
- * WAL that stays behind is a trap: whoever moves another file to the database's path gets the old pages into
- * it with the first read. So the watch does for the application what its last close would have done, as soon
- * as nobody else has the database open.
+ * Our pin keeps the application's last connection from emptying and deleting the WAL when it closes. The WAL
+ * left behind is a trap: when a script moves another file to the database's path, the first read applies the
+ * old pages to it. So walrust does the work of that last close as soon as no other process has the database
+ * open.
  *
  * Invariants:
- * 1. Only what is captured and persisted goes into the file; whoever opens the database meanwhile loses
- *    nothing, for a checkpoint cycle takes SQLite's own locks (see database/README.md).
- * 2. The state says that a database rests only when the file has stood still under the freeze for longer than
- *    file times are exact: whatever is committed later changes the file's times, or is in the WAL.
+ * 1. Only captured and persisted frames go into the file. A process that opens the database meanwhile loses
+ *    nothing, because a checkpoint cycle takes SQLite's own locks (database/README.md).
+ * 2. The state says "at rest" only after the file has stood still under a freeze for longer than file times
+ *    are exact. A later commit then changes the times of the file, or is in the WAL.
  */
 import { checkpointCycle } from "../../database/checkpoint.ts";
 import type { Env } from "../../env.ts";
@@ -25,14 +26,14 @@ const TICK_MS = 25;
 const REST_TRIES_MAX = 8;
 const WHOLE_SECOND = "000000000";
 
-/** What emptying a WAL came to. "not-now": somebody has the database open, or is in the way. */
+/** The outcome. "not-now": another process has the database open, or holds a lock. */
 export type EmptyWalOutcome =
   | { readonly kind: "empty" | "emptied" | "not-now" }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
 /**
- * Empties the WAL if nobody else has the database open.
- * @throws WalrustError when the capture cannot be persisted; the WAL stays as it is then
+ * Empties the WAL if no other process has the database open.
+ * @throws WalrustError when the capture cannot be persisted; the WAL is unchanged then
  */
 export function emptyWalIfUnused(live: LiveDatabase, env: Env): EmptyWalOutcome {
   const { pin } = live;
@@ -58,7 +59,7 @@ function isHeld({ pin }: LiveDatabase): boolean {
   return pin.state !== "released";
 }
 
-/** A checkpoint wrote the database file: what the state says of it is as it is now. */
+/** Records the present database file in the state, after a checkpoint of ours wrote it. */
 export function recordFile(live: LiveDatabase): void {
   if (live.state === null) return;
   const next = { ...live.state, file: databaseFileOf(live.pin) };
@@ -67,7 +68,7 @@ export function recordFile(live: LiveDatabase): void {
 }
 
 /**
- * Writes into the state that the database rests, if its WAL is empty and the file has stood still; once.
+ * Records once in the state that the database is at rest, if its WAL is empty and the file has stood still.
  * @returns whether the state says so
  */
 export function recordRest(live: LiveDatabase, env: Env): boolean {
@@ -79,7 +80,7 @@ export function recordRest(live: LiveDatabase, env: Env): boolean {
     return false;
   }
   const file = restingFileOf(live.pin);
-  // A file system that counts in whole seconds cannot tell that nothing came after.
+  // A file system that counts whole seconds cannot show a write within the same second.
   if (file.restedNs.endsWith(WHOLE_SECOND)) return false;
   const nowMs = env.monotonicMs();
   if (live.still?.restedNs !== file.restedNs) live.still = { restedNs: file.restedNs, sinceMs: nowMs };
@@ -94,10 +95,10 @@ export function recordRest(live: LiveDatabase, env: Env): boolean {
 }
 
 /**
- * Lets SQLite begin the wal-index anew, if nobody else has the database open and its WAL is empty. A
- * wal-index that is kept alive states the size of the database, and the next to open believes it: a file that
- * was written over meanwhile (`cp`) would look malformed, or be written beyond its end. A new one states no
- * size.
+ * Has SQLite begin the wal-index anew, if the WAL is empty and no other process has the database open. A
+ * wal-index that our pin keeps alive states the size of the database, and the next process believes it: a
+ * file overwritten meanwhile (`cp`) would look malformed, or be written beyond its end. A new wal-index
+ * states no size.
  * @returns why the history has to be anchored anew, or null
  */
 export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | null {
@@ -106,14 +107,14 @@ export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | nu
   if (pin.isLoose || index === null || index.pageCount === 0 || !pin.isAlone()) return null;
   const before = restingFileOf(pin);
   pin.release();
-  // The next to open the database in between begins the wal-index anew, and its count of commits at 0.
+  // A process that opens the database in between begins the wal-index anew, with a commit count of 0.
   live.changeCount = 0;
   if (!pin.repin(env)) live.pinLost = "the pin could not be taken again while the database rested";
   else if (!isStillAtRest(before, pin)) live.pinLost = "the database file was written while it rested";
   return live.pinLost;
 }
 
-/** The wal-index of a database whose WAL is empty and captured; null when there is more to do. */
+/** The wal-index of a database whose WAL is empty and captured, or null. */
 function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
   const { pin } = live;
   if (
@@ -128,7 +129,9 @@ function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
   return index !== null && index.mxFrame === 0 && !pin.isRewritten() && pin.isWalEmpty() ? index : null;
 }
 
-/** At the end of a watch: empties the WAL if nobody else has the database open, and waits until it rests. */
+/**
+ * At the end of a watch: empties the WAL if no other process has the database open, and waits for the rest.
+ */
 export async function emptyWalAndRest(live: LiveDatabase, env: Env): Promise<void> {
   for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {
     const { pin } = live;

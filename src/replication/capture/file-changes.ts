@@ -1,12 +1,13 @@
 /**
- * A database file that something other than SQLite wrote while it was pinned, such as `cp old.db app.db`,
- * which leaves the inode: whether the history may go on with the new content.
+ * Detects changes of the files below a pin: a database file that another program than SQLite overwrote, and
+ * files that were replaced or removed.
  *
- * It may when every frame of the WAL was in the file before: SQLite then reads none of them, and the next
- * writer begins the WAL anew. Otherwise the WAL may hold pages of the old content, and everybody who reads
- * the two together sees a mixture. The page sums tell whether the content is another one at all (`touch`
- * changes only the times). While it is a mixture, nothing is captured, and the pin stays: it keeps
- * checkpoints from writing the old pages into the new file until somebody has moved the WAL away.
+ * `cp old.db app.db` keeps the inode and overwrites the content. The history may continue with the new
+ * content if every frame of the WAL was in the file before: SQLite then reads no frame, and the next writer
+ * begins the WAL anew. Otherwise the WAL may hold pages of the old content, and file and WAL read together
+ * are a mixture. The page sums show whether the content changed at all, since `touch` changes only the times.
+ * While file and WAL are a mixture, nothing is captured and the pin stays: it keeps checkpoints from writing
+ * the old pages into the new file until a person has moved the WAL away.
  */
 import { existsSync, fstatSync } from "node:fs";
 import { readHeaderOf } from "../../database/files/descriptors.ts";
@@ -19,22 +20,26 @@ import { WalrustError } from "../../errors.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { rememberedPages } from "./wal-evidence.ts";
 
-/** Why a history is anchored anew when something that is not SQLite wrote the database file. */
+/** The reason of an anchor after another program wrote the database file. */
 export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";
 
-/** What a look at a file that may have been written over finds. */
+/**
+ * How a database file was overwritten since it was pinned.
+ * - "harmless": its WAL holds nothing of the old content.
+ * - "mixture": its WAL may hold pages of the old content.
+ * - "anew": as "harmless", but the page size or the mode changed, or the wal-index of an empty WAL states the
+ *   size of the old file, so the database has to be pinned again.
+ */
 export type Overwrite = "none" | "harmless" | "mixture" | "anew";
 
-/**
- * "mixture": the file was written, and its WAL holds pages that are not in it. "anew": it does not, but the
- * page size or the mode is another, or the wal-index of an empty WAL states the old file's size.
- */
+/** Detects whether another program than SQLite overwrote the database file. */
 export function detectOverwrite(live: LiveDatabase): Overwrite {
   const { pin } = live;
-  // Without locks the application's checkpoints write the file; a difference follows each of them.
+  // Without locks, checkpoints of the application write the file, and a difference follows each of them.
   if (pin.isLoose || !pin.isRewritten()) return "none";
   if (pin.isBackfilled()) return judgeBackfilled(pin);
-  // All was in the file at the last look; what came since then is of the new content only if it came later.
+  // At the last poll all frames were in the file. Later frames belong to the new content only if they are
+  // newer.
   if (!live.mayRestart || !pin.isWalNewer()) return "mixture";
   return isSameKind(pin) ? "harmless" : "anew";
 }
@@ -45,7 +50,10 @@ function isSameKind({ databaseFd, pageSizeBytes }: Pin): boolean {
   return header.isWal && header.pageSizeBytes === pageSizeBytes;
 }
 
-/** SQLite takes the size of a database from the wal-index as long as that states one. */
+/**
+ * Judges a file whose WAL is backfilled. SQLite takes the database's size from the wal-index if it states
+ * one.
+ */
 function judgeBackfilled(pin: Pin): Overwrite {
   const index = pin.walIndex();
   const pageCount = Math.floor(fstatSync(pin.databaseFd).size / pin.pageSizeBytes);
@@ -55,9 +63,8 @@ function judgeBackfilled(pin: Pin): Overwrite {
 }
 
 /**
- * Whether the file was written over, and only the history has to be anchored anew.
- * @throws WalrustError code "database-busy" while it has to be found out whether it is a mixture, or it has
- *   to be pinned again
+ * Whether the file was overwritten in a way that only an anchor has to follow.
+ * @throws WalrustError code "database-busy" when the file may be a mixture or has to be pinned again
  */
 export function isOverwritten(live: LiveDatabase): boolean {
   const found = detectOverwrite(live);
@@ -68,8 +75,8 @@ export function isOverwritten(live: LiveDatabase): boolean {
 }
 
 /**
- * Compares a file that was written over with the page sums, and accepts it if its content is the same.
- * @throws WalrustError code "foreign-wal" when it is not; the pin stays as it is
+ * Compares an overwritten file with the page sums, and accepts the file if its content is the same.
+ * @throws WalrustError code "foreign-wal" when the content differs; the pin stays as it is
  */
 export async function judgeMixture(live: LiveDatabase, env: Env): Promise<void> {
   const { state, path, paths, pin } = live;
@@ -81,17 +88,16 @@ export async function judgeMixture(live: LiveDatabase, env: Env): Promise<void> 
   const pages = rememberedPages(state, state.wal, paths.sumsPath);
   live.compared = await compareContent(path, pages, () => env.turn(), live.compared ?? null);
   const { content } = live.compared;
-  // An application that has it open reads the two together already.
+  // An application that has the database open reads file and WAL together already.
   const isAccepted = content === "current" || (content === "same" && !pin.isAlone());
   if (!isAccepted) throw foreignWalError(path, reason, content !== "other");
   pin.acceptFile();
 }
 
 /**
- * Why the files that a job or a capture needs are not there any more, or null: then only attaching again
- * helps.
+ * Why a job or a capture misses files that only attaching again can find, or null.
  * @param isJobDue whether a job is due that reads the database
- * @param hasFailed whether the last look or job failed
+ * @param hasFailed whether the last poll or job failed
  */
 export function lostFilesReasonOrNull(
   live: LiveDatabase,
@@ -104,13 +110,13 @@ export function lostFilesReasonOrNull(
   return isGone ? "files of its state folder are gone" : null;
 }
 
-/** Whether the wal-index shows frames of a WAL that is not at the path: no image can be read with it. */
+/** Whether the wal-index shows frames of a WAL that is not at the path, so that no image can be read. */
 function isWalLost({ pin }: LiveDatabase): boolean {
   const index = pin.isLoose ? null : pin.walIndex();
   return index !== null && index.mxFrame > 0 && markOfIndexOrNull(pin.walPath, index) === null;
 }
 
-/** The page sums are there from the first anchor on. */
+/** Whether all files of the state folder exist. The page sums exist from the first anchor on. */
 function isWhole({ state, paths: { folder, spoolFolder, sumsPath } }: LiveDatabase): boolean {
   const needed = state === null ? [folder, spoolFolder] : [folder, spoolFolder, sumsPath];
   return needed.every((path) => existsSync(path));

@@ -1,6 +1,6 @@
 /**
- * The checksum of a live database's content, read page by page under a freeze: what the objects of the same
- * TXID have to lead to. For `verify --restore` beside a running watch.
+ * Computes the checksum of a live database, page by page under a freeze. A restore of the same TXID has to
+ * lead to this checksum: `verify --restore` asks a running watch for it.
  */
 import { fstatSync } from "node:fs";
 import { DatabaseImage } from "../../database/image.ts";
@@ -21,8 +21,8 @@ export interface LiveChecksum {
 const SLICE_BYTES = 1 << 20;
 
 /**
- * Reads the whole database: call right after a capture under the same freeze, with the wal-index that the
- * capture saw.
+ * Reads the whole database. Call it right after a capture under the same freeze, with the wal-index that the
+ * capture read.
  * @throws WalrustError code "database", retryable, when the WAL cannot be read
  */
 export async function imageChecksum(

@@ -1,6 +1,6 @@
 /**
- * One watched database while it is attached: its pin, its persisted position, and what was learned since the
- * last look. A plain record. The functions of this folder change it; their caller runs one at a time.
+ * The record of one attached database: its pin, its persisted position, and the facts since the last poll.
+ * The functions of capture, attach, upload and upkeep work on it; captures and blocking jobs take turns.
  */
 import type { AnyPin } from "../../database/pin/open-pin.ts";
 import type { ComparedContent } from "../../database/wal/own-wal.ts";
@@ -11,50 +11,50 @@ import type { DatabaseState } from "../../local/state.ts";
 import type { StateFolder } from "../../local/state-folder.ts";
 import type { OwnWriters } from "../context/own-writers.ts";
 
-/** What is captured of a database, and what of it is in the bucket: all that an upload needs. */
+/** The captures of a database, and how far the bucket has them: all that an upload needs. */
 export interface Captured {
   /** Real path of the database file. */
   readonly path: string;
-  /** Key below the destination. */
+  /** The name of the database, which begins its keys in the bucket. */
   readonly name: string;
   readonly paths: StateFolder;
   /** The persisted position; null until the first snapshot is in the spool. */
   state: DatabaseState | null;
-  /** The bucket could not be looked at when it was attached: it is before anything is uploaded. */
+  /** The bucket did not answer at the attach, so it is checked before the first upload. */
   isBucketUnchecked?: boolean;
-  /** Nor was it then confirmed what a state that was copied here says. */
+  /** Nor has the bucket confirmed the state, which was copied here. */
   isUnconfirmedCopy?: boolean;
-  /** Captured files that are not in the bucket yet, in the order of upload. */
+  /** Captured files that wait for their upload, in its order. */
   readonly pending: SpoolFile[];
-  /** The newest link of the chain that the store acknowledged while this was attached, or null. */
+  /** The newest link of the chain that the store acknowledged since the attach, or null. */
   acknowledged: { readonly txid: Txid; readonly timeMs: number; readonly chain: string } | null;
-  /** Bytes of increments that were uploaded while this was attached. */
+  /** Bytes of increments uploaded since the attach. */
   uploadedBytes: number;
-  /** Bytes of uploaded increments that are still in the spool, as far as is known. */
+  /** Bytes of uploaded increments that the spool still keeps, at the last count. */
   sentBytes: number;
 }
 
-/** What replication knows of a database between two looks. */
+/** An attached database between two polls. */
 export interface LiveDatabase extends Captured {
   readonly pin: AnyPin;
   /**
-   * At the last look everything was captured and backfilled under the pin: a restart of the WAL loses
-   * nothing.
+   * Whether everything was captured and backfilled under the pin at the last poll. A restart of the WAL loses
+   * nothing then.
    */
   mayRestart: boolean;
-  /** The wal-index's count of commits at the last capture under this pin, or null when it is not known. */
+  /** The wal-index's count of commits at the last capture under this pin; null when it is not known. */
   changeCount: number | null;
-  /** Why the pin did not hold since the last capture, or null. */
+  /** Why the pin did not hold since the last capture; null when it held. */
   pinLost: string | null;
-  /** The last comparison of the file with the page sums, after it was written over. */
+  /** The last comparison of an overwritten file with the page sums. */
   compared?: ComparedContent | null;
-  /** The ids that this process has written with. */
+  /** The writer ids of this process. */
   readonly ownWriters?: OwnWriters;
-  /** While the WAL is empty: the file's last change, and since when (monotonic) it is seen to stand still. */
+  /** While the WAL is empty: the last change of the file, and when that was first seen (monotonic clock). */
   still?: { readonly restedNs: string; readonly sinceMs: number } | null;
 }
 
-/** Remembers what a look at the wal-index established, after everything up to its mxFrame was captured. */
+/** Records that everything up to the mxFrame of this wal-index is captured. */
 export function markCaptured(live: LiveDatabase, index: WalIndexHeader): void {
   live.mayRestart = index.backfilled >= index.mxFrame;
   live.changeCount = index.changeCount;

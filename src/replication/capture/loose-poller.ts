@@ -1,10 +1,8 @@
 /**
- * One database's WAL from look to look while it is followed without locks (database/loose-pin.ts): commits
- * are captured from the WAL's own frames; what cannot be followed there is captured as a difference from the
- * file. Nothing is checkpointed, and a pin is taken again as soon as its users share one wal-index for a
- * while.
+ * Polls the WAL of one database that is followed without locks (database/pin/loose-pin.ts). Commits are
+ * captured from the frames of the WAL itself, and changes of the file as a difference. The poller never
+ * checkpoints. It asks for a pin as soon as all users of the database have shared one wal-index for a while.
  */
-
 import type { LoosePin } from "../../database/pin/loose-pin.ts";
 import { gripOf } from "../../database/pin/open-pin.ts";
 import type { Env } from "../../env.ts";
@@ -12,29 +10,29 @@ import { type CaptureOutcome, capture } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
 
 const INTERVAL_MS = 1_000;
-/** For how long a pin must have been possible before it is taken. */
+/** A pin is taken after it was possible for this long. */
 const STAY_MS = 5_000;
-/** An application that shares the wal-index only now and then is followed loosely for longer each time. */
+/** The longest such wait; it doubles each time that an application soon stops sharing the wal-index. */
 const STAY_MS_MAX = 600_000;
-/** A look that takes long, over a long WAL, leaves the loop to others for this many times as long. */
-const REST_TIMES = 10;
+/** After a long poll of a long WAL, other databases get the loop for this many times as long. */
+const PAUSE_FACTOR = 10;
 
-/** What a look found. */
+/** The outcome of a poll. */
 export type PollOutcome =
   | { readonly kind: "quiet" }
   | { readonly kind: "captured"; readonly frames: number }
-  /** Its files are others, or it can be held otherwise: attach again, re-anchor by difference. */
+  /** The files were replaced, or the kind of pin has to change: attach again, then anchor by difference. */
   | { readonly kind: "replaced"; readonly reason: string }
-  /** The database file was written over; its WAL may hold pages of the old content (see file-changes.ts). */
+  /** The database file was overwritten, and its WAL may hold pages of the old content (file-changes.ts). */
   | { readonly kind: "mixture" }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
 const QUIET: PollOutcome = { kind: "quiet" };
 
-/** Follows one database loosely, each time that it has to be. */
+/** The poller of one database, kept while the database is attached again and again. */
 export class LoosePoller {
   #nextMs = 0;
-  /** Since when a pin has been possible, or null. */
+  /** When a pin became possible; null while it is not. */
   #pinnableSinceMs: number | null = null;
   #stayMs = STAY_MS;
   #endedMs = Number.NEGATIVE_INFINITY;
@@ -43,18 +41,20 @@ export class LoosePoller {
 
   constructor(readonly env: Env) {}
 
-  /** Whether the next attach has to be a loose one: a pin was taken again in vain. */
+  /** Whether the next attach has to follow without locks, because a new pin did not help. */
   get hasUnseenCommits(): boolean {
     return this.#hasUnseenCommits;
   }
 
-  /** Commits stayed past the wal-index. Once, another pin may mend it; then it has to be followed loosely. */
+  /**
+   * Commits stayed past the wal-index of a pin. The first time a new pin may help, after that only no pin.
+   */
   sawUnseenCommits(nowMs: number): void {
     this.#hasUnseenCommits = nowMs - this.#endedMs < STAY_MS_MAX;
     this.#endedMs = nowMs;
   }
 
-  /** Does what is due. @throws WalrustError when the disk refuses; the position is unchanged then */
+  /** Captures what is due. @throws WalrustError when the disk refuses; the position is unchanged then */
   poll(live: LiveDatabase, pin: LoosePin, nowMs: number, isUrgent: boolean): PollOutcome {
     if (pin !== this.#pin) this.#begin(pin, nowMs);
     if (!isUrgent && nowMs < this.#nextMs) return QUIET;
@@ -68,7 +68,7 @@ export class LoosePoller {
       moved === "database"
         ? { kind: "re-anchor", reason: "the database file was written" }
         : capture(live, this.env);
-    this.#nextMs = nowMs + INTERVAL_MS + REST_TIMES * (this.env.monotonicMs() - nowMs);
+    this.#nextMs = nowMs + INTERVAL_MS + PAUSE_FACTOR * (this.env.monotonicMs() - nowMs);
     if (outcome.kind === "nothing") return QUIET;
     return outcome.kind === "captured" ? { kind: "captured", frames: outcome.frameCount } : outcome;
   }

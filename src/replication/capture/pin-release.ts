@@ -1,23 +1,23 @@
 /**
- * What a watcher does while it cannot capture: the database comes before its backup, and nothing is tried for
- * ever that only files which are gone could make work.
+ * Releases the pin when holding it hurts the application (a long WAL, a nearly full disk, a waiting
+ * checkpoint) while captures are not possible. The database comes before its backup.
  */
 import { statfsSync } from "node:fs";
 import type { Pin } from "../../database/pin/pin.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { LiveDatabase } from "./live-database.ts";
 
-/** A WAL that cannot be captured is let go of at this many times the length it is truncated at. */
+/** The pin is released when the WAL reaches this many times the length at which it is truncated. */
 const TRUNCATE_THRESHOLDS_MAX = 4;
 const FREE_BYTES_MIN = 1 << 30;
 const FREE_SHARE_MIN = 0.05;
-/** A full disk is no reason to let go of a WAL that takes next to nothing of it. */
+/** A shorter WAL takes so little disk that a full disk is no reason to release the pin. */
 const SHORT_WAL_FRAMES = 1_000;
 
 /**
- * Lets go of a database whose WAL cannot be captured at present and hurts the application: it has become
- * long, the disk is nearly full, or the application waits with a checkpoint and keeps its writers waiting.
- * What was not captured is in the database; a difference follows.
+ * Releases the pin if it hurts the application: the WAL has become long, the disk is nearly full, or a
+ * checkpoint of the application waits and keeps its writers waiting. Commits that were not captured stay in
+ * the database, and a difference captures them later.
  */
 export function releaseIfHarmful(
   live: LiveDatabase,
@@ -26,14 +26,14 @@ export function releaseIfHarmful(
 ): void {
   const { pin } = live;
   if (pin.isLoose || pin.state === "released") return;
-  const reason = hurtOrNull(live, pin, context.config.sync.walTruncateThresholdPages);
+  const reason = harmOrNull(live, pin, context.config.sync.walTruncateThresholdPages);
   if (reason === null) return;
   pin.release();
-  live.pinLost = `the pin was let go, because ${reason} while nothing could be captured`;
+  live.pinLost = `the pin was released, because ${reason} while nothing could be captured`;
   context.env.log.warn(`${live.pinLost}; a difference follows`, { database: name });
 }
 
-function hurtOrNull(live: LiveDatabase, pin: Pin, truncateThresholdPages: number): string | null {
+function harmOrNull(live: LiveDatabase, pin: Pin, truncateThresholdPages: number): string | null {
   if (pin.foreignCheckpointWaits()) return "a checkpoint of the application waited";
   const frames = pin.walIndex()?.mxFrame ?? 0;
   if (frames > TRUNCATE_THRESHOLDS_MAX * truncateThresholdPages) return `the WAL reached ${frames} pages`;
@@ -45,7 +45,7 @@ function isDiskShort(path: string): boolean {
     const { bavail, blocks, bsize } = statfsSync(path);
     return bavail * bsize < Math.max(FREE_BYTES_MIN, blocks * bsize * FREE_SHARE_MIN);
   } catch {
-    // It was deleted just now, or may not be looked at: the next look says so.
+    // The file was deleted just now, or its folder cannot be read: the next poll reports it.
     return false;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The evidence about a database's files before it is attached: from the local state, from the watch's memory
- * of the last pin, and from a comparison with the page sums where nothing else decides whether the -wal
- * belongs to the database file.
+ * Gathers the evidence about a database's files before it is pinned: the local state, the files of the last
+ * pin, and a comparison with the page sums where nothing else shows whether the -wal belongs to the database
+ * file.
  */
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../../database/files/descriptors.ts";
 import { isSameName } from "../../database/files/file-mark.ts";
@@ -16,7 +16,7 @@ import { type DatabaseState, readState } from "../../local/state.ts";
 import type { StateFolder } from "../../local/state-folder.ts";
 
 /**
- * Gathers what is known of the database at `path`. When the files cannot be read, the pin reports it.
+ * Gathers the evidence about the database at `path`. The pin reports files that cannot be read.
  * @param remembered the files of the last pin, which are newer than the state
  */
 export async function gatherWalEvidence(
@@ -43,7 +43,7 @@ export function rememberedPages(state: DatabaseState, wal: WalPosition, sumsPath
   return { pageSizeBytes, commit, salt1, salt2, openSums };
 }
 
-/** The files that a state was written for, or null when it does not say. */
+/** The files that a state was written for, or null when the state names none. */
 export function knownFilesOrNull(state: DatabaseState | null): KnownFiles | null {
   if (state?.file === undefined) return null;
   const { inode, bornNs = "0", wal = null } = state.file;
@@ -66,7 +66,7 @@ function factsOrNull(path: string, evidence: WalEvidence = NO_EVIDENCE): WalFact
   }
 }
 
-/** Whether the WAL is of the state's generation, but the file is not as it was when the state was written. */
+/** Whether the WAL has the salts of the state, but the file has changed since the state was written. */
 function needsComparison(
   state: DatabaseState,
   { database, wal, isDatabaseHeld, isShmHeld }: WalFacts,
@@ -77,7 +77,7 @@ function needsComparison(
   if (file === undefined) return true;
   const isSameFile = isSameName({ inode: file.inode, bornNs: file.bornNs ?? "0" }, database);
   if (!isSameFile) return true;
-  // The application has made it its own, and may be writing the file just now.
+  // The application has opened the database with this WAL, and may write the file just now.
   if (isDatabaseHeld && isShmHeld) return false;
   return file.modifiedNs !== database.modifiedNs;
 }

@@ -1,7 +1,7 @@
 /**
- * Watches that the wal-index which a pin reads is the one that the database's users write: that nobody uses
- * the database past it, and that no commits stay in the WAL which it does not show. Costs a stat a second and
- * database, and two questions about locks every few seconds.
+ * Checks that the users of a database write the wal-index that its pin reads: no process uses the database
+ * past it, and no commits stay in the WAL that it does not show. Costs one stat a second for each database,
+ * and two queries of locks every few seconds.
  */
 import { fileNamesOf } from "../../database/files/file-names.ts";
 import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
@@ -16,7 +16,7 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 
 const USERS_INTERVAL_MS = 3_000;
 const NAMES_INTERVAL_MS = 10_000;
-/** How often an empty WAL may be restarted before something is written into it. */
+/** The most restarts of an empty WAL before a frame is written into it. */
 const RESTARTS_MAX = 64;
 
 /** The check of one database. */
@@ -25,7 +25,7 @@ export class WalIndexCheck {
   #suspicion = NO_SUSPICION;
   #nextUsersMs = 0;
   #nextNamesMs = 0;
-  /** The last time that a checkpoint found commits past the wal-index. */
+  /** The commits past the wal-index at the last question for a checkpoint. */
   #beyond: Beyond | null = null;
 
   constructor(
@@ -33,7 +33,7 @@ export class WalIndexCheck {
     readonly conditions: ConditionSink,
   ) {}
 
-  /** A database was pinned anew: nothing is known of it. */
+  /** Begins anew, with a new pin. */
   begin(): void {
     this.#stamp = null;
     this.#suspicion = NO_SUSPICION;
@@ -42,9 +42,9 @@ export class WalIndexCheck {
   }
 
   /**
-   * Looks, once a second.
-   * @param capturedMs when something was captured last
-   * @returns why the pin is not to be trusted any more, or null
+   * Checks the pin. Called once a second.
+   * @param capturedMs the time of the last capture
+   * @returns why the pin cannot be trusted any more, or null
    */
   poll(pin: Pin, nowMs: number, capturedMs: number): string | null {
     if (nowMs >= this.#nextUsersMs) {
@@ -59,9 +59,10 @@ export class WalIndexCheck {
   }
 
   /**
-   * Whether a checkpoint is safe: nobody uses another wal-index, and it names the last commit of the WAL. A
-   * writer between its frames and the wal-index is there at almost every look when each commit waits for the
-   * disk, so commits past the wal-index do not count once it has come to show those of the last time.
+   * Whether a checkpoint is safe: no process uses another wal-index, and this one names the last commit of
+   * the WAL. When each commit waits for the disk, a writer has almost always written frames that the
+   * wal-index does not show yet. So commits past the wal-index do not count once it shows those of the last
+   * check.
    */
   mayCheckpoint(pin: Pin): boolean {
     if (this.isUsedElsewhere(pin)) return false;
@@ -72,7 +73,7 @@ export class WalIndexCheck {
     return this.#beyond === null || (before !== null && hasComeToShow(before, index));
   }
 
-  /** Whether somebody uses the database and not the wal-index of this pin: then no checkpoint is safe. */
+  /** Whether a process uses the database without the wal-index of this pin, so that no checkpoint is safe. */
   isUsedElsewhere(pin: Pin, patience?: ConfirmationWaits): boolean {
     return settledUsersOf(pin.databaseFd, pin.shmFd, this.env, patience).isIndexForeign;
   }
@@ -81,7 +82,7 @@ export class WalIndexCheck {
     const stamp = pathStampOrNull(pin.walPath);
     const before = this.#stamp;
     this.#stamp = stamp;
-    // At first it may have moved since the wal-index was read.
+    // At the first check the WAL may have changed since the wal-index was read.
     const hasMoved = stamp !== null && (before === null || !isSameStamp(before, stamp));
     this.#suspicion = suspect(this.#suspicion, { nowMs, hasMoved, capturedMs });
     if (!isReadingDue(this.#suspicion, nowMs)) return false;
@@ -91,12 +92,12 @@ export class WalIndexCheck {
   }
 }
 
-/** Why a pin is given up whose WAL has commits that its wal-index does not show. */
+/** Why a pin is released whose WAL holds commits that its wal-index does not show. */
 export const UNSEEN = "the WAL gets commits that its wal-index does not show";
 
 /**
- * Whether the WAL's last valid commit is another than the wal-index's, or the WAL is another: then no
- * checkpoint is safe. False when somebody commits at this moment.
+ * Whether the last valid commit of the WAL differs from the wal-index's, or the whole WAL does, so that no
+ * checkpoint is safe. False when a process commits at this moment.
  */
 export function hasCommitsBeyond(pin: Pin): boolean {
   const index = pin.walIndex();
@@ -110,7 +111,7 @@ interface Beyond {
   readonly frameCount: number | null;
 }
 
-/** What lies past a wal-index, or null when it names the last valid commit of the WAL. */
+/** The commits past a wal-index, or null when it names the last valid commit of the WAL. */
 function beyondOrNull(walPath: string, index: WalIndexHeader): Beyond | null {
   const mark = markOfIndexOrNull(walPath, index);
   if (mark === null) {
@@ -123,7 +124,7 @@ function beyondOrNull(walPath: string, index: WalIndexHeader): Beyond | null {
   return isEnd ? null : { index, frameCount };
 }
 
-/** Whether a wal-index has come to show commits that were past it: their writer uses it. */
+/** Whether a wal-index now shows commits that were past it, so that their writer uses it. */
 function hasComeToShow({ index: before, frameCount }: Beyond, index: WalIndexHeader | null): boolean {
   const isSameWal = index !== null && index.salt1 === before.salt1 && index.salt2 === before.salt2;
   if (!isSameWal || frameCount === null || frameCount <= before.mxFrame) return false;
@@ -131,7 +132,8 @@ function hasComeToShow({ index: before, frameCount }: Beyond, index: WalIndexHea
 }
 
 /**
- * A WAL that was restarted and is empty keeps the frames of before: each restart adds one to the first salt.
+ * Whether the frames of an empty WAL are left from before its restarts: each restart adds one to the first
+ * salt.
  */
 function isLeftover(end: WalEndMark | null, { salt1 }: WalIndexHeader): boolean {
   if (end === null || end.cursor.frameCount === 0) return true;
@@ -143,7 +145,7 @@ function isSameIndex(a: WalIndexHeader, b: WalIndexHeader | null): boolean {
   return b !== null && a.mxFrame === b.mxFrame && a.salt1 === b.salt1 && a.changeCount === b.changeCount;
 }
 
-/** Raises the condition of a grip, and clears those that it does not have. */
+/** Raises the condition of a pin, and clears the conditions that the pin does not have. */
 export function setPinCondition(condition: Condition | null, sink: ConditionSink): void {
   for (const code of GRIP_CONDITIONS) if (condition?.code !== code) sink.clear(code);
   if (condition !== null) sink.raise(condition);

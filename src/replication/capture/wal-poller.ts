@@ -1,7 +1,7 @@
 /**
- * One database's WAL from look to look: captures what is committed, lets checkpoints of the application
- * through, runs our own, and converts the pin. Synchronous and short; what takes long is only named in the
- * outcome and done by the watcher as a job.
+ * Polls the WAL of one database: captures what is committed, yields to checkpoints of the application, runs
+ * our own checkpoints, and converts the pin. A poll is synchronous and short. Longer work is named in its
+ * outcome, and the watcher runs it as a job.
  */
 import { checkpointCycle } from "../../database/checkpoint.ts";
 import type { LoosePin } from "../../database/pin/loose-pin.ts";
@@ -15,32 +15,34 @@ import { LoosePoller, type PollOutcome } from "./loose-poller.ts";
 import { releaseIfHarmful } from "./pin-release.ts";
 import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
 
-/** A WAL under a freeze costs every commit of the application more the longer it is: then a mark is taken. */
+/**
+ * Under a freeze, each commit costs the application more the longer the WAL is. From here on a mark is taken.
+ */
 const MARK_FRAMES = 500;
 const MARK_INTERVAL_MS = 1_000;
-/** How long one try for the write lock may block the loop; doubled up to the maximum while it fails. */
+/** The longest that an attempt for the write lock blocks the loop; it doubles while attempts fail. */
 const FIRST_LOCK_BUDGET_MS = 10;
 const MAX_LOCK_BUDGET_MS = 1_000;
 const BUSY_PAUSE_MS = 50;
 const PARTIAL_PAUSE_MS = 1_000;
 const FILE_CHECK_INTERVAL_MS = 1_000;
 /**
- * How long nothing was captured before it is asked whether the application has closed the database: first
- * after this long, then in pauses that double up to the longest.
+ * Quiet time after a capture before the poller checks whether the application has closed the database. The
+ * waits between checks then double up to the longest.
  */
 const FIRST_REST_MS = 100;
 const REST_INTERVAL_MS_MAX = 1_000;
-/** An application that opens the database for each commit must not have a checkpoint for each of them. */
+/** An application that opens the database for each commit must not get a checkpoint for each commit. */
 const REST_PAUSE_MS = 10_000;
 const REST_QUIET_MS = 1_000;
 
-/** What a look may do. */
+/** The limits of one poll. */
 export interface PollLimits {
   /**
-   * False while the database file is read: it has to stand still, so no checkpoint and no change of the pin.
+   * False while a job reads the database file: no checkpoint may write it, and the pin must not change.
    */
   readonly mayCheckpoint: boolean;
-  /** Capture even if the last capture was only just now. */
+  /** Captures at once, even before `wal_sync_interval` has passed. */
   readonly isUrgent: boolean;
 }
 
@@ -71,12 +73,12 @@ export class WalPoller {
     this.#loose = new LoosePoller(context.env);
   }
 
-  /** Whether the WAL got commits past the wal-index, though it was pinned again. */
+  /** Whether the WAL gets commits past the wal-index even under a new pin. */
   get hasUnseenCommits(): boolean {
     return this.#loose.hasUnseenCommits;
   }
 
-  /** When something was last captured, on the monotonic clock. */
+  /** The time of the last capture, on the monotonic clock. */
   get lastCaptureMs(): number {
     return this.#lastCaptureMs;
   }
@@ -88,7 +90,8 @@ export class WalPoller {
   }
 
   /**
-   * Does what is due. @throws WalrustError when the disk or SQLite refuses; the position is unchanged then
+   * Captures, yields and checkpoints as is due.
+   * @throws WalrustError when the disk or SQLite refuses; the position is unchanged then
    */
   poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
@@ -99,14 +102,14 @@ export class WalPoller {
         this.#captureLast(live, pin);
         return { kind: "replaced", reason };
       }
-      // The pin stays: without it the next to open would apply the old WAL to the new content.
+      // The pin stays: without it, the next process to open would apply the old WAL to the new content.
       const written = detectOverwrite(live);
       if (written === "mixture") return { kind: "mixture" };
       if (written === "anew") return { kind: "replaced", reason: OVERWRITTEN };
       if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
     }
     if (pin.state === "released") {
-      live.pinLost ??= "the pin was let go";
+      live.pinLost ??= "the pin was released";
       if (this.#waitsForUpload(live)) return QUIET;
       if (!pin.repin(this.context.env)) return QUIET;
     }
@@ -131,7 +134,7 @@ export class WalPoller {
     return outcome;
   }
 
-  /** Why the wal-index cannot be the one that the database's users share, or null. */
+  /** Why the users of the database cannot all share this wal-index, or null. */
   #distrustOrNull(pin: Pin, nowMs: number): string | null {
     if (pin !== this.#pin) this.#indexCheck.begin();
     this.#pin = pin;
@@ -140,17 +143,20 @@ export class WalPoller {
     return reason;
   }
 
-  /** The database file was moved away; its last commits are in the WAL as long as that lies at its path. */
+  /** Captures the last commits of a database file that was moved away, if its WAL still lies at its path. */
   #captureLast(live: LiveDatabase, pin: Pin): void {
     const isWhole = pin.changedFile() === "database" && pin.isWalInPlace();
     if (isWhole && pin.state !== "released" && !this.#waitsForUpload(live)) capture(live, this.context.env);
   }
 
-  /** What the last close of the application would do without our pin. @returns why to anchor anew, or null */
+  /**
+   * Does the work of the application's last close, which our pin prevents. @returns why to anchor anew, or
+   * null
+   */
   #restIfAlone(live: LiveDatabase, nowMs: number): string | null {
     const quietMs = nowMs - this.#lastCaptureMs;
-    // Until the WAL is empty it is a trap for a file that is moved into place: each look asks whether the
-    // application has closed, which costs a microsecond.
+    // Until it is empty, the WAL is a trap for a file that a script moves into place. So each poll asks
+    // whether the application has closed the database, which costs a microsecond.
     const hasJustClosed = quietMs >= FIRST_REST_MS && live.pin.walIndex()?.mxFrame !== 0 && isAlone(live);
     if (nowMs < this.#nextRestMs && !hasJustClosed) return null;
     this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
@@ -178,7 +184,7 @@ export class WalPoller {
     return { kind: "captured", frames: outcome.frameCount };
   }
 
-  /** With `--no-cache` nothing is captured beyond what the store has acknowledged. */
+  /** Whether captures wait for the store: with `--no-cache` they go no further than it has acknowledged. */
   #waitsForUpload(live: LiveDatabase): boolean {
     return !this.context.config.cache.enabled && live.pending.length > 0;
   }
@@ -189,25 +195,25 @@ export class WalPoller {
     return changed === "none" ? null : `the ${changed} file was replaced`;
   }
 
-  /** Lets a FULL, RESTART or TRUNCATE checkpoint of somebody else through, after capturing all there is. */
+  /** Captures all commits, then yields to a FULL, RESTART or TRUNCATE checkpoint of the application. */
   #yieldPin(live: LiveDatabase, pin: Pin): void {
     const { env } = this.context;
     let outcome: CaptureOutcome | null = null;
     const isPinned = pin.yieldToCheckpoint(() => {
       outcome = capture(live, env);
     }, env);
-    // The lock was dropped for some ms: a restart is expected, and the count of commits tells if one is
-    // missing.
+    // The lock was dropped for some ms. A restart is expected then, and the count of commits shows a lost
+    // one.
     const isCaptured = (outcome as CaptureOutcome | null)?.kind !== "re-anchor";
     live.mayRestart = isCaptured && live.changeCount !== null;
     if (!isPinned) live.pinLost = "the pin could not be taken again after a checkpoint by the application";
-    env.log.debug("let a checkpoint of the application through", { database: this.name });
+    env.log.debug("yielded to a checkpoint of the application", { database: this.name });
   }
 
   /** @returns why the history has to be anchored anew, or null */
   #checkpointIfDue(live: LiveDatabase, pin: Pin, nowMs: number): string | null {
     if (live.mayRestart) this.#lastCycleMs = nowMs;
-    // The WAL's length is what counts, not what was captured of it: a cycle captures first anyway.
+    // The length of the WAL counts, captured or not: a cycle captures first.
     const index = pin.walIndex();
     const frames = index?.mxFrame ?? 0;
     if (index === null || frames === 0 || index.backfilled >= frames) return null;
@@ -224,7 +230,7 @@ export class WalPoller {
 
   #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
     const { env, config, emit } = this.context;
-    // Beside a wal-index that is not ours a checkpoint could take the WAL from under its writer.
+    // Beside another wal-index, a checkpoint could destroy commits of that wal-index's writer.
     if (!this.#indexCheck.mayCheckpoint(pin)) {
       this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
       return null;
@@ -245,7 +251,7 @@ export class WalPoller {
       this.#lastCycleMs = nowMs;
       this.#lockBudgetMs = FIRST_LOCK_BUDGET_MS;
       this.#nextCycleMs = 0;
-      // Under the write lock everything was captured and then copied: the next writer restarts the WAL.
+      // Under the write lock all frames were captured and then copied, so the next writer restarts the WAL.
       if (result.writeLockHeldMs > 0) live.mayRestart = true;
       emit({ event: "checkpointed", database: this.name, frames, held_ms: result.writeLockHeldMs });
       return null;

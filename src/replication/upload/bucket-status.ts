@@ -1,12 +1,11 @@
 /**
- * How the bucket stands to the local state: whether a history may be continued where the state says it is.
+ * Compares the bucket with the local state: may the history continue where the state ends?
  *
- * It is asked when a database is attached. When the store cannot be asked then, captures go on, and it is
- * asked before the first upload: a machine that was set back to an old image would otherwise write beside
- * what a merge covers already, where no restore looks. A state that was copied has a say only where the
- * bucket confirms it: what the original has written since is nothing this one may go on from.
+ * The attach asks. When the store does not answer then, captures continue, and the first upload asks again. A
+ * machine that was set back to an old image would otherwise upload beside TXIDs that a merge already covers,
+ * where no restore finds them. A copied state counts only if the bucket confirms it: this database must not
+ * continue from objects that the original has written since.
  */
-
 import { hasCode } from "../../errors.ts";
 import { CHAIN_ZERO, hex, isChainLink } from "../../format/chain.ts";
 import { formatTxid, levelPrefix } from "../../format/keys.ts";
@@ -18,12 +17,12 @@ import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
 
-/** What of the bucket and the state is newer, or that they agree. */
+/** How the bucket compares with the state: "ahead" means that the bucket is newer. */
 export type BucketStatus = "agrees" | "ahead" | "behind" | "empty";
 
 /**
- * How the bucket stands to the newest TXID it acknowledged and to the state's.
- * @param stateTxid asked after each listing: captures go on meanwhile
+ * Compares the bucket with the newest acknowledged TXID and the TXID of the state.
+ * @param stateTxid called after each listing, because captures continue meanwhile
  */
 export async function bucketStatus(
   store: ObjectStore,
@@ -31,7 +30,7 @@ export async function bucketStatus(
   uploadedTxid: Txid,
   stateTxid: () => Txid,
 ): Promise<BucketStatus> {
-  // Sorts before every key whose min TXID is the acknowledged one and after all smaller ones.
+  // Sorts before every key whose min TXID is the acknowledged one, and after all keys with a smaller one.
   const startAfter = `${levelPrefix(store.layout, name, 0)}${formatTxid(uploadedTxid)}`;
   const increments = await orNothing(store, uploadedTxid, () => listLevel(store, name, 0, { startAfter }));
   const newest = newestObjectOrNull(increments);
@@ -45,8 +44,8 @@ export async function bucketStatus(
 }
 
 /**
- * A listing. The first put makes a folder that does not exist. Until the store has acknowledged anything,
- * such a folder is not a disk that is not mounted.
+ * Lists objects. A missing destination folder counts as empty until something is acknowledged there, because
+ * the first put creates it. After that, the folder is on a disk that is not mounted.
  */
 async function orNothing(
   store: ObjectStore,
@@ -63,8 +62,7 @@ async function orNothing(
 }
 
 /**
- * Why what was captured while the bucket could not be looked at must not be uploaded after what is there, or
- * null.
+ * Why captures that were made while the bucket did not answer must not be uploaded, or null.
  */
 export async function contradictionOrNull(live: Captured, store: ObjectStore): Promise<string | null> {
   const { state, name, pending } = live;
@@ -79,9 +77,9 @@ export async function contradictionOrNull(live: Captured, store: ObjectStore): P
 }
 
 /**
- * Why the bucket does not confirm a copied state, or null: it has to end with just the object that the copy
- * knows as the newest one.
- * @param pending what the copy holds beyond that
+ * Why the bucket does not confirm a copied state, or null. The bucket has to end with the very object that
+ * the copy knows as the newest acknowledged one.
+ * @param pending captures of the copy beyond that object
  */
 export async function copyProblemOrNull(
   name: string,

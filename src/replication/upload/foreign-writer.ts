@@ -1,10 +1,10 @@
 /**
- * The mark of a database that was stopped because of another writer: `foreign-writer.json` in its state
- * folder. A supervisor that starts the watch again would otherwise take the prefix back, the other one's
- * would do the same, and both histories would be mixed.
+ * Marks a database whose replication stopped because of another writer: `foreign-writer.json` in its state
+ * folder. Without the mark, a supervisor would start the watch again and take the prefix back, the other
+ * writer's supervisor would do the same, and both histories would mix.
  *
- * It holds as long as the newest object of the bucket is not ours, for the destination and the name that it
- * was made for. It goes with the state folder: removing that is how somebody decides for this side.
+ * The mark counts for its destination and name, as long as the newest object of the bucket is not ours. A
+ * person who decides for this side removes the state folder, and the mark with it.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -16,19 +16,19 @@ import { listObjects, newestObjectOrNull } from "../../storage/bucket/catalog.ts
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 
-/** A mark has the length of its names and keys. */
+/** A mark holds two names and a key. */
 const MARK_SIZE_MAX = 64 * 1024;
 
-/** Who wrote where we wanted to write. */
+/** A write of another writer at a key of ours. */
 export interface ForeignWrite {
   readonly destination: string;
   readonly name: string;
-  /** Our own id then. */
+  /** Our writer id at that time. */
   readonly writer: string;
-  /** The other one's: our own too when it has a copy of our state; null if the object names none. */
+  /** The other writer's id: equal to ours when it has a copy of our state; null if the object names none. */
   readonly otherWriter: string | null;
   readonly key: string;
-  /** The TXID that both wanted to write. */
+  /** The TXID that both writers meant to write. */
   readonly txid: number;
 }
 
@@ -36,20 +36,20 @@ function markPath(paths: StateFolder): string {
   return join(paths.folder, "foreign-writer.json");
 }
 
-/** Remembers why it is stopped. A failure is said: a restart would not know then. */
+/** Writes the mark. Logs a failure, because a restart would take the prefix back then. */
 export function recordForeignWriter(paths: StateFolder, found: ForeignWrite, env: Pick<Env, "log">): void {
   const path = markPath(paths);
   try {
     replaceOwn(path, `${JSON.stringify(found)}\n`);
   } catch (error) {
-    const text = "cannot remember that another writer was met; a restart would take over";
+    const text = "cannot record that another writer writes here; a restart would take over";
     env.log.warn(`${text}: ${errorMessage(error)}`, { database: found.name });
   }
 }
 
 /**
- * Looks whether what stopped this database still stands; if not, the mark goes.
- * @throws WalrustError code "foreign-writer" while the newest object is the other one's, or a storage code
+ * Checks whether the reason of a mark still holds, and removes the mark if not.
+ * @throws WalrustError code "foreign-writer" while the newest object is not ours, or a storage code
  */
 export async function assertNoForeignWriter(
   name: string,
@@ -62,11 +62,11 @@ export async function assertNoForeignWriter(
   const newest = newestObjectOrNull(await listObjects(store, name));
   if (newest !== null) {
     const { writer } = decodeMetadata(newest.key, (await store.head(newest.key)).metadata);
-    // Where both have one id, it is ours again only without what the other one wrote.
+    // When both writers have one id, the newest object is ours again only below the other's TXID.
     const isOurs = writer === mark.writer && (mark.otherWriter !== mark.writer || newest.maxTxid < mark.txid);
     if (!isOurs) throw stillForeignError(mark, paths, newest.key, writer);
   }
-  env.log.info("nothing of the other writer is newest any more: going on", { database: name });
+  env.log.info("the newest object is not the other writer's any more: continuing", { database: name });
   rmSync(markPath(paths), { force: true });
 }
 
@@ -80,12 +80,12 @@ function readMarkOrNull(paths: StateFolder, name: string, env: Pick<Env, "log">)
     if (!isWhole || !Number.isSafeInteger(txid)) throw new Error("it is malformed");
     return { destination, name, writer, otherWriter, key, txid };
   } catch (error) {
-    env.log.warn(`${path} cannot be read and is left aside: ${errorMessage(error)}`, { database: name });
+    env.log.warn(`${path} cannot be read and is ignored: ${errorMessage(error)}`, { database: name });
     return null;
   }
 }
 
-/** The error that stops a database whose prefix somebody else writes to. */
+/** The error that stops the replication of a database whose prefix another writer uses. */
 export function foreignWriterError(found: ForeignWrite, paths: StateFolder): WalrustError {
   const { name, key, writer, otherWriter } = found;
   const context = { database: name, key, writer: writerText(otherWriter) };
@@ -120,7 +120,7 @@ function hintOf(name: string, paths: StateFolder): string {
   return `Only one walrust may write ${name}: ${choice}; ${takeOver} and start again`;
 }
 
-/** A writer as it is shown. */
+/** A writer id as users see it. */
 export function writerText(writer: string | null): string {
   return writer ?? "unknown (Litestream?)";
 }

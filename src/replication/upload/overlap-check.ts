@@ -1,13 +1,13 @@
 /**
- * Looks for another writer where a create-only put cannot meet one. Two writers that put TXID 5 and TXID 5
- * collide; one that puts 5 and one that puts 5 to 7 in one object, because its captures waited, do not. A
- * listing of level 0 shows the other's object beside ours. It runs beside the uploads and delays none.
+ * Finds another writer that a create-only put cannot collide with. Two writers that put TXID 5 collide at one
+ * key. One that puts 5 and one that puts 5 to 7 in one object, because its captures waited, do not. A listing
+ * of level 0 shows the other's object beside ours. The check runs beside uploads and delays none.
  *
- * A look is due
- *  1. after each link of several TXIDs that was put: it may have passed somebody's single ones, and
- *  2. after the first link that follows a pause: somebody may have gone on meanwhile with such an object.
- * So of two writers one finds the other at the latest with its second link, or meets it at the same key.
- * Until then each may have acknowledged what the other does not have.
+ * A check is due
+ *  1. after each link of several TXIDs, which may overlap another writer's single ones, and
+ *  2. after the first link that follows a pause, in which another writer may have put such an object.
+ * So one of two writers finds the other with its second link at the latest, or collides with it at a key.
+ * Until then each may have acknowledged TXIDs that the other history does not have.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
@@ -18,21 +18,21 @@ import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { TakenKey } from "./publish.ts";
 
-/** After a pause as long as this the next link is looked around for. Shorter ones would cost a LIST each. */
+/** A check follows a pause of at least this length. After shorter pauses it would cost too many LISTs. */
 const PAUSE_MS = 10 * 60_000;
 
-/** While listings fail and puts do not, a look goes back no further than this many links. */
+/** While listings fail and puts succeed, a check covers no more than this many links. */
 const OWN_KEYS_MAX = 1_000;
 
-/** The looks of one database. */
+/** The checks of one database. */
 export class OverlapCheck {
   #found: TakenKey | null = null;
   #running: Promise<void> | null = null;
   #isAgain = false;
   #fault: unknown = null;
-  /** A look failed: the next link makes up for it. */
+  /** A check failed, so the next link starts another. */
   #isOwed = false;
-  /** Keys of ours, from the TXID on that the next look begins at. */
+  /** Our keys since the last check, with the TXID at which the next check begins. */
   readonly #ownKeys = new Map<string, Txid>();
   #acknowledgedMs = Number.NEGATIVE_INFINITY;
 
@@ -42,7 +42,7 @@ export class OverlapCheck {
     readonly env: Pick<Env, "monotonicMs">,
   ) {}
 
-  /** Another writer's object, once one was found. @throws a fault of ours that ended a look */
+  /** Another writer's object, once a check found one. @throws a fault of ours that ended a check */
   get found(): TakenKey | null {
     const fault = this.#fault;
     this.#fault = null;
@@ -61,31 +61,31 @@ export class OverlapCheck {
     const nowMs = this.env.monotonicMs();
     const pauseMs = nowMs - this.#acknowledgedMs;
     this.#acknowledgedMs = nowMs;
-    // The first link of a process comes after a look at the whole bucket.
+    // Before the first link of a process, the attach has checked the whole bucket.
     const isAfterPause = Number.isFinite(pauseMs) && pauseMs >= PAUSE_MS;
-    if (file.maxTxid > file.minTxid || isAfterPause || this.#isOwed) this.#look(signal);
+    if (file.maxTxid > file.minTxid || isAfterPause || this.#isOwed) this.#check(signal);
     else if (this.#running === null) this.#keepNewest();
   }
 
-  /** Resolves when no look is on its way. Never rejects. */
+  /** Resolves when no check runs. Never rejects. */
   async done(): Promise<void> {
     while (this.#running !== null) await this.#running;
   }
 
-  #look(signal: AbortSignal): void {
+  #check(signal: AbortSignal): void {
     if (this.#running !== null) {
       this.#isAgain = true;
       return;
     }
-    this.#running = this.#lookNow(signal).then(() => {
+    this.#running = this.#checkNow(signal).then(() => {
       this.#running = null;
       if (!this.#isAgain || signal.aborted) return;
       this.#isAgain = false;
-      this.#look(signal);
+      this.#check(signal);
     });
   }
 
-  async #lookNow(signal: AbortSignal): Promise<void> {
+  async #checkNow(signal: AbortSignal): Promise<void> {
     const [fromTxid] = this.#ownKeys.values();
     if (fromTxid === undefined) return;
     this.#isOwed = true;
@@ -97,12 +97,12 @@ export class OverlapCheck {
       else this.#keepNewest();
       this.#isOwed = false;
     } catch (error) {
-      // The store fails, which the uploads report: the look stays owed.
+      // The uploads report a store that fails; the check stays owed.
       if (!signal.aborted && !(error instanceof WalrustError)) this.#fault = error;
     }
   }
 
-  /** Whose object lies at a key; of nobody we know when its metadata cannot be read. */
+  /** The object at a key with its writer, which is unknown when the metadata cannot be read. */
   async #takenKey(key: string, signal: AbortSignal): Promise<TakenKey> {
     const { metadata } = await this.store.head(key, { signal });
     try {
@@ -114,7 +114,7 @@ export class OverlapCheck {
     }
   }
 
-  /** The last two of our keys stay: an object of somebody else may overlap the older one of them. */
+  /** Keeps our last two keys, because another writer's object may overlap the older one. */
   #keepNewest(keptCount = 2): void {
     for (const key of this.#ownKeys.keys()) {
       if (this.#ownKeys.size <= keptCount) return;

@@ -52,7 +52,7 @@ test("what a merge covers is not written again when the store is back", async ()
   const back = await new WatchRun([targetOf(path)], faulty).watching();
   await app.must("INSERT INTO t(v) VALUES ('after')");
   await back.until("a capture", () => back.status().txid >= 5);
-  expect(back.isSaid("cannot look at the bucket yet")).toBe(true);
+  expect(back.isSaid("cannot check the bucket yet")).toBe(true);
   faulty.before = () => {};
   await back.until("an empty queue", () => back.status().pendingCount === 0);
   expect(back.isSaid("the bucket is ahead of the local state")).toBe(true);

@@ -219,8 +219,8 @@ describe("anchor", () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (randomblob(100000))");
     capture(made.live, env);
-    made.live.pinLost = "the pin was let go";
-    expect(capture(made.live, env)).toEqual({ kind: "re-anchor", reason: "the pin was let go" });
+    made.live.pinLost = "the pin was released";
+    expect(capture(made.live, env)).toEqual({ kind: "re-anchor", reason: "the pin was released" });
     const { state } = made.live;
     expect((await anchor(made.live, state!, env)).kind).toBe("unchanged");
     expect(made.live.state).toEqual(state);

@@ -58,7 +58,7 @@ test("watch lets go of a WAL that grows while the spool refuses, and says so", a
   rmSync(spoolFolder, { recursive: true });
   writeFileSync(spoolFolder, "a file in the way");
 
-  const isLetGo = (): boolean => run.lines.some(({ message }) => message.includes("the pin was let go"));
+  const isLetGo = (): boolean => run.lines.some(({ message }) => message.includes("the pin was released"));
   await app.must("PRAGMA wal_autocheckpoint = 10");
   for (let round = 0; round < 400; round++) await app.must("UPDATE t SET v = randomblob(2000)");
   await run.until("letting go", isLetGo);

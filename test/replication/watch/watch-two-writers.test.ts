@@ -283,7 +283,7 @@ describe("watch of a prefix that another host took over", () => {
     await store.delete(keys.slice(1));
     const run = await watchOne(path, store);
     await run.until("TXID 3", () => run.uploadedTxid() >= 3);
-    expect(run.isSaid("nothing of the other writer is newest any more")).toBe(true);
+    expect(run.isSaid("newest object is not the other writer")).toBe(true);
     await run.stop();
     await expectNewest(store, path);
     await app.close();
