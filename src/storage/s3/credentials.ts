@@ -1,9 +1,8 @@
 /**
- * Where the keys that sign requests come from: static ones from the options or the environment, otherwise the
- * chain of the AWS SDK (profiles, SSO, web identity, ECS, IMDS). The SDK is loaded only when the chain is
- * needed.
+ * Finds the keys that sign requests: static keys of the options or the environment, otherwise the chain of
+ * the AWS SDK (profiles, SSO, web identity, ECS, IMDS). The SDK is loaded only if the chain is needed.
  *
- * Keys are kept until five minutes before they end; many requests at once share one refresh.
+ * Temporary keys are cached until five minutes before they expire; simultaneous requests share one refresh.
  */
 import type { Env } from "../../env.ts";
 import { errorMessage, WalrustError } from "../../errors.ts";
@@ -11,31 +10,31 @@ import { readTlsTrust, type TlsTrust } from "../network/tls-trust.ts";
 import { sdkRequestHandler } from "./sdk-http.ts";
 import type { Credentials } from "./sigv4.ts";
 
-/** How long before their end temporary keys are replaced. */
+/** Temporary keys are replaced this long before they expire. */
 const REFRESH_AHEAD_MS = 5 * 60_000;
 
-/** Gives the keys of the moment. */
+/** A source of the current keys. */
 export interface CredentialSource {
-  /** @throws WalrustError "auth" when there are none. */
+  /** @throws WalrustError "auth" when no keys are found. */
   get(): Promise<Credentials>;
-  /** Drops what is known after the store has called it expired; whether `get` may now give something else. */
+  /** Drops keys that the store calls expired. @returns whether `get` may give others now */
   refresh(): boolean;
 }
 
-/** What is known of the keys; names as in the configuration. */
+/** Keys, or where to find them. */
 export interface CredentialOptions {
   readonly accessKeyId?: string;
   readonly secretAccessKey?: string;
   readonly sessionToken?: string;
-  /** A profile of the AWS configuration files; wins over keys in the environment. */
+  /** A profile of the AWS configuration files; it overrules keys in the environment. */
   readonly profile?: string;
 }
 
 /**
  * The keys in `options`, else the profile in `options`, else the keys in the environment variables
- * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else whatever the SDK's chain finds.
+ * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else the keys that the SDK's chain finds.
  *
- * @throws WalrustError "config" when only half of a pair of keys is given.
+ * @throws WalrustError "config" when only half of a pair of keys is set.
  */
 export function credentialSource(
   options: CredentialOptions,
@@ -67,7 +66,7 @@ function staticKeysOrNull(
   const { accessKeyId, secretAccessKey, sessionToken } = keys;
   if (accessKeyId === undefined && secretAccessKey === undefined) return null;
   if (accessKeyId === undefined || secretAccessKey === undefined) {
-    throw new WalrustError("config", `Cannot sign requests: of ${names} only one is set`, {
+    throw new WalrustError("config", `Cannot sign requests: only one of ${names} is set`, {
       hint: "Set both, or neither to use the AWS credential chain.",
     });
   }
@@ -79,7 +78,7 @@ export function staticSource(credentials: Credentials): CredentialSource {
   return { get: async () => credentials, refresh: () => false };
 }
 
-/** A source that keeps what `load` gives until shortly before it ends. */
+/** A source that caches the keys of `load` until shortly before they expire. */
 export function cachedSource(
   load: (isForced: boolean) => Promise<Credentials>,
   env: Pick<Env, "nowMs">,

@@ -1,19 +1,16 @@
 /**
- * Where the requests for a bucket go: endpoint, path style or virtual host, and the encoded path of a key.
+ * The address of a bucket: endpoint, path style or virtual host, and the encoded path of a key.
  */
 import { WalrustError } from "../../errors.ts";
 import { uriEncode } from "./sigv4.ts";
 
-/** What decides the address. */
+/** The settings that determine the address. */
 export interface S3AddressOptions {
   readonly bucket: string;
   readonly region: string;
-  /** An S3-compatible store's URL; AWS when it is missing. */
+  /** URL of an S3-compatible store; AWS if absent. */
   readonly endpoint?: string;
-  /**
-   * True: bucket in the path. Default: path style with an endpoint or a bucket with dots, virtual host at
-   * AWS.
-   */
+  /** Bucket in the path. Default: yes with an endpoint or a bucket with dots, otherwise a virtual host. */
   readonly pathStyle?: boolean;
 }
 
@@ -25,7 +22,7 @@ export interface S3Address {
   readonly host: string;
   /** The encoded path of the bucket itself: "/bucket/", or "/" with a virtual host; it ends in "/". */
   readonly bucketPath: string;
-  /** The bucket, if the endpoint names it already: then it would be there twice, which is rarely meant. */
+  /** The bucket, if the endpoint names it too: the address then has it twice, which is rarely intended. */
   readonly twiceNamed: string | null;
 }
 
@@ -61,8 +58,8 @@ function parseEndpoint(endpoint: string): URL {
     url.search === "" &&
     url.hash === "";
   if (url !== null && isUsable) return url;
-  throw new WalrustError("config", "Cannot use the S3 endpoint: it is no plain http:// or https:// URL", {
-    hint: "Write it as https://host or https://host:port, without keys, bucket or query in it.",
+  throw new WalrustError("config", "Cannot use the S3 endpoint: it is not a plain http:// or https:// URL", {
+    hint: "Write https://host or https://host:port, without keys, bucket or query",
   });
 }
 

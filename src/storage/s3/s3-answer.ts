@@ -1,7 +1,9 @@
 /**
- * Decides whether an answer is the store's. A captive portal, a load balancer or a wrong endpoint answers 200
- * to everything; taken for the store, it would acknowledge uploads that nobody holds. So a status alone
- * proves nothing: a request has succeeded if and only if the answer carries what S3 promises for it.
+ * Judges and reads the answers of S3.
+ *
+ * A captive portal, a load balancer or a wrong endpoint answers 200 to everything; taken for the store, it
+ * would acknowledge uploads that nobody holds. So a status alone proves nothing: a request has succeeded if
+ * and only if the answer carries what S3 promises for it.
  *
  *     PUT of an object or a part    status 200 and an ETag
  *     GET, HEAD of an object        an ETag, a Last-Modified or metadata
@@ -10,13 +12,19 @@
  *     DeleteObjects, listings
  *     DELETE                        status 204, or 200 without a document of something else
  *
- * No answer of S3 to these requests is HTML. An answer that fails this test is "not the store": an error that
- * is tried again, because such answers end when the network or the balancer is well again.
+ * No answer of S3 to these requests is HTML. An answer that fails this test is "not the store": a retryable
+ * error, because such answers end when the network or the balancer works again.
+ *
+ * A body is read to exactly the length that was announced. Gateways that send it with chunked encoding, or
+ * send no length with a HEAD, do not announce it; the caller then asks for the size elsewhere.
  */
 import { WalrustError } from "../../errors.ts";
+import { objectBody } from "../contract/object-body.ts";
+import type { ByteRange, ObjectBody, ObjectHead } from "../contract/store.ts";
+import type { S3Stream } from "./s3-client.ts";
 import { parseXmlOrNull, type XmlElement } from "./s3-xml.ts";
 
-/** The name in an error's context of what came instead. */
+/** The name, in an error's context, of the answer that came instead. */
 const NOT_THE_STORE = "notTheStore";
 
 const HINT =
@@ -24,7 +32,7 @@ const HINT =
   "proxy, a load balancer without a backend), or the endpoint is no S3 endpoint: " +
   "check the endpoint and the network";
 
-/** What of an answer is judged. */
+/** The part of an answer that is judged. */
 export interface JudgedAnswer {
   readonly status: number;
   readonly headers: Headers;
@@ -33,8 +41,8 @@ export interface JudgedAnswer {
 /**
  * The error for an answer that is not the store's.
  * @param action as in "put k to s3://bucket"
- * @param found what came, as in "200 without an ETag"
- * @param hint where more is known of the cause
+ * @param found the answer that came, as in "200 without an ETag"
+ * @param hint names the cause, if it is known
  */
 export function notTheStore(action: string, found: string, hint = HINT): WalrustError {
   return new WalrustError("storage", `Cannot ${action}: the answer is not the store's: ${found}`, {
@@ -49,14 +57,14 @@ export function isNotTheStore(error: unknown): error is WalrustError {
   return error instanceof WalrustError && error.context[NOT_THE_STORE] !== undefined;
 }
 
-/** What came instead of an answer of the store, as in "200 without an ETag". */
+/** The answer that came instead of the store's, as in "200 without an ETag". */
 export function strangeAnswerOf(error: WalrustError): string {
   return String(error.context[NOT_THE_STORE] ?? "");
 }
 
 /**
- * Whether an answer is a page for people: HTML with a body. A server may call an empty body HTML, and answer
- * 5xx for a store that will be back; neither stands in the store's place.
+ * Whether an answer is a page for people: HTML with a body. An empty body that is called HTML is none, nor is
+ * an HTML page with 5xx, which a server sends for a store that will be back.
  */
 export function isPage(method: string, { status, headers }: JudgedAnswer): boolean {
   const isEmpty = method === "HEAD" || status === 204 || headers.get("content-length") === "0";
@@ -79,7 +87,7 @@ export function putEtag(answer: JudgedAnswer, action: string): string {
 /** @throws WalrustError "not the store" unless the headers are those of an object */
 export function assertObjectAnswer(answer: JudgedAnswer, action: string): void {
   const { status, headers } = answer;
-  // Objects of ours are no HTML; this is for HEAD, whose answer has no body.
+  // No object of ours is HTML. `isPage` does not see a HEAD, whose answer has no body.
   if (isHtml(headers)) throw notTheStore(action, `${status} with an HTML page`);
   if (status !== 200 && status !== 206) throw notTheStore(action, `${status}, expected 200`);
   if (headers.has("etag") || headers.has("last-modified")) return;
@@ -88,8 +96,8 @@ export function assertObjectAnswer(answer: JudgedAnswer, action: string): void {
 }
 
 /**
- * The root element of an answer's document. It may be an `<Error>`: S3 sends one with status 200, too, and
- * the caller reads it.
+ * The root element of an answer's document. It may be an `<Error>`, which S3 sends with status 200 too; the
+ * caller reads it.
  * @throws WalrustError "not the store" for any other element than `root`
  */
 export function documentOf(
@@ -110,7 +118,67 @@ export function rootElementOrNull(xml: string): string | null {
   return parseXmlOrNull(xml)?.children[0]?.name ?? null;
 }
 
-/** The MD5 that an ETag is, as 32 hex digits, or null: those of parts, of encrypted objects are none. */
+/** The MD5 that an ETag looks like, as 32 hex digits, or null. ETags of multipart uploads are no MD5s. */
 export function md5OfEtagOrNull(etag: string): string | null {
   return /^(?:W\/)?"?([0-9a-fA-F]{32})"?$/.exec(etag)?.[1]?.toLowerCase() ?? null;
+}
+
+/** The prefix of headers with user metadata. */
+export const METADATA_HEADER = "x-amz-meta-";
+
+/** The size that an answer announces, or null. */
+export function sizeOrNull(headers: Headers): number | null {
+  const text = headers.get("content-length");
+  const sizeBytes = text === null || text === "" ? Number.NaN : Number(text);
+  return Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 ? sizeBytes : null;
+}
+
+/** The head of an object, from the headers of an answer. */
+export function headOf(key: string, headers: Headers, sizeBytes: number): ObjectHead {
+  const metadata: Record<string, string> = {};
+  for (const [name, value] of headers) {
+    if (name.startsWith(METADATA_HEADER)) metadata[name.slice(METADATA_HEADER.length)] = value;
+  }
+  const modifiedMs = Date.parse(headers.get("last-modified") ?? "");
+  return { key, sizeBytes, modifiedMs: Number.isFinite(modifiedMs) ? modifiedMs : 0, metadata };
+}
+
+/** The body of a whole object of this size. */
+export function wholeBody(key: string, stream: S3Stream, sizeBytes: number, action: string): ObjectBody {
+  return objectBody(headOf(key, stream.headers, sizeBytes), exactChunks(stream, sizeBytes, action));
+}
+
+/** The body of a range. @throws WalrustError "storage" when the answer is another range than requested */
+export function rangeBody(key: string, stream: S3Stream, range: ByteRange, action: string): ObjectBody {
+  const { headers, status } = stream;
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get("content-range") ?? "");
+  const totalBytes = Number(match?.[3]);
+  const lengthBytes = Math.min(range.length, totalBytes - range.offset);
+  const isAsked = match !== null && Number(match[1]) === range.offset;
+  const answerSizeBytes = sizeOrNull(headers) ?? lengthBytes;
+  if (status !== 206 || !isAsked || answerSizeBytes !== lengthBytes) {
+    throw new WalrustError(
+      "storage",
+      `Cannot ${action}: the store answered with another range than requested`,
+    );
+  }
+  return objectBody(headOf(key, headers, totalBytes), exactChunks(stream, lengthBytes, action));
+}
+
+/** The chunks of a body. @throws WalrustError "storage" when it is longer or shorter than announced */
+async function* exactChunks(
+  stream: S3Stream,
+  expectedBytes: number,
+  action: string,
+): AsyncGenerator<Uint8Array> {
+  let receivedBytes = 0;
+  for await (const chunk of stream.chunks) {
+    receivedBytes += chunk.byteLength;
+    if (receivedBytes > expectedBytes) break;
+    yield chunk;
+  }
+  if (receivedBytes === expectedBytes) return;
+  const found = receivedBytes > expectedBytes ? "it is longer than" : `it ended at byte ${receivedBytes} of`;
+  const message = `Cannot ${action}: ${found} ${expectedBytes} bytes`;
+  throw new WalrustError("storage", message, { retryable: true });
 }

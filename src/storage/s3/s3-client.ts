@@ -1,14 +1,14 @@
 /**
- * One request to S3: signed, sent with Bun's fetch, watched, and its answer turned into a response or an
- * error.
+ * Sends one request to S3: signs it, sends it with Bun's fetch, cuts it off when it stalls, and turns the
+ * answer into a stream or an error.
  *
- * - Signed with the SHA-256 of the real body; a Content-Length, no chunked encoding, no extra checksum
- *   headers.
- * - Redirects are not followed: a signature is good for one host.
+ * - A request is signed with the SHA-256 of its real body. It has a Content-Length, no chunked encoding and
+ *   no extra checksum headers.
+ * - Redirects are not followed: a signature is valid for one host.
  * - A 403 whose Date differs from our clock by more than four minutes corrects the clock offset, and an
- *   expired token is replaced; each once, then the request is sent again. Neither had any effect on the
- *   store.
- * - A body of an answer is read or cancelled; the connection goes back to the pool either way.
+ *   expired token is replaced. Each happens once, and the request is sent again: the store has done nothing
+ *   for it.
+ * - The body of an answer is read or cancelled; both return the connection to the pool.
  * - No secret gets into an error or a log.
  */
 import type { Env } from "../../env.ts";
@@ -32,16 +32,16 @@ import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
 
 const CLOCK_SKEW_MAX_MS = 4 * 60_000;
 const ERROR_SIZE_MAX = 64 * 1024;
-/** How much of a body is handed to the socket at a time: each counts as a movement when it is taken. */
+/** The size of the pieces that the socket gets of a body; each piece that it takes counts as a movement. */
 const SEND_SIZE_BYTES = 64 * 1024;
-/** The largest answer that is read into memory: a page of a listing with the longest keys. */
+/** The largest answer that is read into memory: a page of a listing with the longest possible keys. */
 const ANSWER_SIZE_MAX = 16 * 1024 * 1024;
 /**
- * So much of an answer counts as a movement: less within the time of a stall is a store that drips, and would
- * hold its caller and a connection for as long as it likes.
+ * This much of an answer counts as a movement. A store that sends less within the time of a stall would
+ * otherwise hold its caller and a connection without end.
  */
 const MOVEMENT_BYTES = 16 * 1024;
-/** An answer that is read into memory has to be there, whole, within this many times the time of a stall. */
+/** An answer that is read into memory has to be complete within this many times the time of a stall. */
 const ANSWER_STALLS_MAX = 4;
 
 /** A request to the bucket, or to an object in it. */
@@ -66,7 +66,7 @@ export interface S3Answer {
   readonly text: string;
 }
 
-/** An answer whose body is still to be read, by `chunks` or not at all (`cancel`). */
+/** An answer whose body is not read yet; the caller iterates `chunks` or calls `cancel`. */
 export interface S3Stream {
   readonly status: number;
   readonly headers: Headers;
@@ -74,9 +74,15 @@ export interface S3Stream {
   cancel(): void;
 }
 
-type Judge = (cause: unknown) => ConnectionProblem;
+/** Explains why a request has no answer. */
+type Explain = (cause: unknown) => ConnectionProblem;
 
-/** What a client is made of. */
+/** The end of one attempt: an answer, or a refusal with the store's time if our clock may be the reason. */
+type Attempt =
+  | { readonly kind: "answered"; readonly stream: S3Stream }
+  | { readonly kind: "refused"; readonly error: WalrustError; readonly serverMs: number | null };
+
+/** The parts of a client. */
 export interface S3ClientOptions {
   readonly address: S3Address;
   readonly region: string;
@@ -84,25 +90,21 @@ export interface S3ClientOptions {
   readonly env: Env;
   /** A request is cut off when nothing has moved for this long. */
   readonly stallMs: number;
-  /** Which certificates the store may show; by default those that Bun trusts. */
+  /** The certificates to accept; by default those that Bun trusts. */
   readonly trust?: TlsTrust;
-  /** Told of every request and its answer. */
+  /** Observes every request and its end. */
   readonly reachability?: ReachabilityMonitor | undefined;
 }
 
 /** Sends requests to one bucket. */
 export class S3Client {
   readonly #options: S3ClientOptions;
-  /**
-   * Holds the connections and what is trusted: authorities given with each request would cost CPU each time.
-   */
+  /** Holds connections and trusted authorities; authorities in each request would cost CPU each time. */
   readonly #session: Bun.FetchSession;
-  /**
-   * Says why there is no answer. Fetch takes its proxy from the environment of the process, whatever ours is.
-   */
-  readonly #judge: Judge;
+  /** Reads the proxy from the environment of the process, as fetch does. */
+  readonly #explain: Explain;
   readonly #uplink: Uplink;
-  /** What to add to our clock to get the store's, in ms. */
+  /** The store's clock minus ours, in ms. */
   #clockOffsetMs = 0;
 
   constructor(options: S3ClientOptions) {
@@ -110,11 +112,11 @@ export class S3Client {
     this.#uplink = new Uplink(options.env);
     const origin = new URL(options.address.origin);
     options.reachability?.named(origin.origin);
-    this.#judge = (cause) => connectionProblem(cause, origin, process.env);
+    this.#explain = (cause) => connectionProblem(cause, origin, process.env);
     this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TLS_TRUST) } });
   }
 
-  /** Closes the connections that are kept for the next request. */
+  /** Closes the idle connections. */
   close(): void {
     this.#session.close();
   }
@@ -125,73 +127,83 @@ export class S3Client {
     return { status, headers, text: await this.#readText(chunks, ANSWER_SIZE_MAX, request.action) };
   }
 
-  /** Sends a request and leaves the body of the answer to the caller. @throws as `send`. */
+  /** Sends a request; the caller reads the body of the answer. @throws as `send`. */
   async open(request: S3Request): Promise<S3Stream> {
     let isCorrected = false;
     let isRefreshed = false;
     while (true) {
-      try {
-        return await this.#attempt(request);
-      } catch (error) {
-        if (!isCorrected && this.#correctClock(error)) {
-          isCorrected = true;
-        } else if (!isRefreshed && isExpired(error, request) && this.#options.credentials.refresh()) {
-          isRefreshed = true;
-        } else {
-          throw error instanceof S3ClockError ? error.original : error;
-        }
+      const attempt = await this.#attempt(request);
+      if (attempt.kind === "answered") return attempt.stream;
+      const { error, serverMs } = attempt;
+      if (!isCorrected && serverMs !== null && this.#correctClock(serverMs)) {
+        isCorrected = true;
+      } else if (!isRefreshed && isExpired(error, request) && this.#options.credentials.refresh()) {
+        isRefreshed = true;
+      } else {
+        throw error;
       }
     }
   }
 
-  async #attempt(request: S3Request): Promise<S3Stream> {
+  async #attempt(request: S3Request): Promise<Attempt> {
     request.signal?.throwIfAborted();
     const { url, headers } = await this.#sign(request);
-    // Keys may have taken their time.
+    // Loading the keys may have taken a while.
     request.signal?.throwIfAborted();
-    // Not signed: Bun sets it itself for bytes, and sends a stream with it instead of in chunks of HTTP.
+    // Not signed: Bun sets it for bytes by itself, and with it sends a stream without chunked encoding.
     if (request.body !== undefined) headers["content-length"] = String(putBodySize(request.body));
     const { env, stallMs } = this.#options;
     const upload = request.body === undefined ? null : this.#uplink.begin(putBodySize(request.body));
-    const watch = new StallTimeout(env, stallMs, request.signal, upload);
-    this.#await(request, watch);
+    const timeout = new StallTimeout(env, stallMs, request.signal, upload);
+    this.#observe(request, timeout);
     let response: Response;
     try {
       response = await this.#session.fetch(url, {
         method: request.method,
         headers,
         redirect: "manual",
-        signal: watch.signal,
+        signal: timeout.signal,
         decompress: false,
-        // Our own watch decides.
+        // The stall timeout decides.
         timeout: false,
-        ...(request.body === undefined ? {} : { body: await fetchBody(request.body, watch) }),
+        ...(request.body === undefined ? {} : { body: await fetchBody(request.body, timeout) }),
       } as RequestInit);
     } catch (cause) {
-      watch.stop();
-      throw this.#noted(request, watch.errorFor(request.action, cause, this.#judge));
+      timeout.stop();
+      throw this.#reported(request, timeout.errorFor(request.action, cause, this.#explain));
     }
-    watch.answered();
+    timeout.answered();
     const onMoved = (): void => this.#options.reachability?.answered(request.method);
-    const stream = watchedStream(response, watch, { action: request.action, judge: this.#judge, onMoved });
+    const context = { action: request.action, explain: this.#explain, onMoved };
+    const stream = streamOf(response, timeout, context);
     if (isPage(request.method, response)) {
       stream.cancel();
-      throw this.#noted(request, this.#notTheStore(request.action, `${response.status} with an HTML page`));
+      const found = `${response.status} with an HTML page`;
+      throw this.#reported(request, this.#notTheStore(request.action, found));
     }
-    if (response.status >= 200 && response.status < 300) return stream;
-    throw this.#noted(request, await this.#failure(request, stream));
+    if (response.status >= 200 && response.status < 300) return { kind: "answered", stream };
+    return await this.#refusal(request, stream);
   }
 
-  #await({ method, action }: S3Request, watch: StallTimeout): void {
+  async #refusal(request: S3Request, stream: S3Stream): Promise<Attempt> {
+    const { status, headers } = stream;
+    const error = await this.#failure(request, stream);
+    const serverMs = Date.parse(headers.get("date") ?? "");
+    if (status === 403 && Number.isFinite(serverMs)) return { kind: "refused", error, serverMs };
+    this.#reported(request, error);
+    return { kind: "refused", error, serverMs: null };
+  }
+
+  #observe({ method, action }: S3Request, timeout: StallTimeout): void {
     const { reachability } = this.#options;
     if (reachability === undefined) return;
-    const awaited = { method, action, stillMs: () => watch.stillMs };
-    watch.onStop = () => reachability.ended(awaited);
+    const awaited = { method, action, stillMs: () => timeout.stillMs };
+    timeout.onStop = () => reachability.ended(awaited);
     reachability.began(awaited);
   }
 
-  /** Tells of a failure that may pass. @returns the error */
-  #noted(request: S3Request, error: unknown): unknown {
+  /** Reports a failure that may pass to the reachability monitor. @returns the error */
+  #reported(request: S3Request, error: unknown): unknown {
     if (!(error instanceof WalrustError) || !error.retryable) return error;
     const waitMs = error.context[RETRY_AFTER];
     this.#options.reachability?.failed(request, error.message, typeof waitMs === "number" ? waitMs : 0);
@@ -217,7 +229,7 @@ export class S3Client {
     return { url, headers: { ...headers, ...added } };
   }
 
-  /** As in "through the proxy …", or nothing. */
+  /** "through the proxy …", or "" without one. */
   get #through(): string {
     const proxy = proxyOrNull(new URL(this.#options.address.origin), process.env);
     return proxy === null ? "" : throughProxy(proxy);
@@ -230,7 +242,8 @@ export class S3Client {
     return notTheStore(action, through === "" ? found : `${found}, ${through}`, hint);
   }
 
-  async #failure(request: S3Request, stream: S3Stream): Promise<Error> {
+  /** The error for an answer that is no success. */
+  async #failure(request: S3Request, stream: S3Stream): Promise<WalrustError> {
     const { status, headers } = stream;
     const xml = await this.#readText(stream.chunks, ERROR_SIZE_MAX, request.action);
     const s3Code = (xmlTextOrNull(xml, "Code") ?? "").slice(0, 100);
@@ -250,12 +263,10 @@ export class S3Client {
       retryAfterMs:
         status === 429 || status === 503 ? retryAfterMsOrNull(headers, this.#options.env.nowMs()) : null,
     };
-    const error = s3Error(failure);
-    const serverMs = Date.parse(headers.get("date") ?? "");
-    return status === 403 && Number.isFinite(serverMs) ? new S3ClockError(error, serverMs) : error;
+    return s3Error(failure);
   }
 
-  /** Reads an answer into memory, within a limit on its size and one on its time. */
+  /** Reads an answer into memory, within limits on its size and its time. */
   async #readText(chunks: AsyncIterable<Uint8Array>, sizeMax: number, action: string): Promise<string> {
     const { env, stallMs } = this.#options;
     const limitMs = stallMs * ANSWER_STALLS_MAX;
@@ -268,9 +279,9 @@ export class S3Client {
       if (sizeBytes > sizeMax) {
         throw new WalrustError("storage", `Cannot ${action}: the answer is longer than ${sizeMax} bytes`);
       }
-      // A chunk comes at least once in the time of a stall, or the request is cut off: no timer is needed.
+      // Without a chunk in the time of a stall the request is cut off: no timer is needed here.
       if (env.monotonicMs() - beganMs > limitMs) {
-        const found = `after ${limitMs / 1000} s only ${sizeBytes} bytes of the answer are there`;
+        const found = `only ${sizeBytes} bytes of the answer came in ${limitMs / 1000} s`;
         throw new WalrustError("storage", `Cannot ${action}: ${found}`, { retryable: true });
       }
       text += decoder.decode(chunk, { stream: true });
@@ -278,10 +289,10 @@ export class S3Client {
     return text + decoder.decode();
   }
 
-  #correctClock(error: unknown): boolean {
-    if (!(error instanceof S3ClockError)) return false;
+  /** Signs with the store's time from now on. @returns whether our clock was off */
+  #correctClock(serverMs: number): boolean {
     const { env } = this.#options;
-    const offsetMs = error.serverMs - env.nowMs();
+    const offsetMs = serverMs - env.nowMs();
     if (Math.abs(offsetMs - this.#clockOffsetMs) < CLOCK_SKEW_MAX_MS) return false;
     env.log.warn("the clock of this machine is off: requests are signed with the store's time", {
       offsetSeconds: Math.round(offsetMs / 1000),
@@ -291,98 +302,86 @@ export class S3Client {
   }
 }
 
-/** A refusal together with the store's time; never leaves this file. */
-class S3ClockError extends Error {
-  readonly original: WalrustError;
-  readonly serverMs: number;
-
-  constructor(original: WalrustError, serverMs: number) {
-    super(original.message);
-    this.original = original;
-    this.serverMs = serverMs;
-  }
-}
-
-/** Whether the keys have ended. The answer to a HEAD has no body to say so: any 400 may mean it. */
-function isExpired(error: unknown, request: S3Request): boolean {
-  const original = error instanceof S3ClockError ? error.original : error;
-  const s3Code = answerCodeOf(original);
+/** Whether the keys have expired. The answer to a HEAD has no body with a code: any 400 may mean it. */
+function isExpired(error: WalrustError, request: S3Request): boolean {
+  const s3Code = answerCodeOf(error);
   if (s3Code === "ExpiredToken" || s3Code === "TokenRefreshRequired") return true;
-  return request.method === "HEAD" && answerStatusOf(original) === 400;
+  return request.method === "HEAD" && answerStatusOf(error) === 400;
 }
 
 /**
- * A small body as it is, read from its file only now; a larger one in chunks, so that its progress can be
- * watched and little is in memory.
+ * A small body in one array, read from its file only now; a larger body in chunks, which bounds memory and
+ * shows progress.
  */
 async function fetchBody(
   body: PutBody,
-  watch: StallTimeout,
+  timeout: StallTimeout,
 ): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const sizeBytes = putBodySize(body);
-  if (sizeBytes > SEND_SIZE_BYTES) return watchedChunks(body, watch);
+  if (sizeBytes > SEND_SIZE_BYTES) return sentChunks(body, timeout);
   if (sizeBytes === 0) return new Uint8Array(0);
   return body.kind === "bytes" ? body.bytes : await collectChunks(putBodyChunks(body));
 }
 
-async function* watchedChunks(body: PutBody, watch: StallTimeout): AsyncGenerator<Uint8Array> {
+async function* sentChunks(body: PutBody, timeout: StallTimeout): AsyncGenerator<Uint8Array> {
   for await (const chunk of putBodyChunks(body)) {
     for (let offset = 0; offset < chunk.byteLength; offset += SEND_SIZE_BYTES) {
-      watch.touch();
-      // A copy, because fetch may still hold it when the next one is read into the same buffer.
+      timeout.touch();
+      // A copy: fetch may still hold this piece when the next chunk is read into the same buffer.
       yield chunk.slice(offset, offset + SEND_SIZE_BYTES);
     }
   }
-  watch.touch();
+  timeout.touch();
 }
 
-/** What the body of an answer is read with. */
+/** The surroundings of reading an answer. */
 interface ReadContext {
   readonly action: string;
-  readonly judge: Judge;
-  /** Told when the answer is there, or has got further. */
+  readonly explain: Explain;
+  /** Called when the answer is complete, and whenever enough of it has come. */
   readonly onMoved: () => void;
 }
 
-function watchedStream(response: Response, watch: StallTimeout, context: ReadContext): S3Stream {
+function streamOf(response: Response, timeout: StallTimeout, context: ReadContext): S3Stream {
   const { status, headers } = response;
   const body = headers.get("content-length") === "0" ? null : response.body;
-  if (body === null) watch.stop();
-  else watch.pause();
+  if (body === null) timeout.stop();
+  else timeout.pause();
+  // A failing store has answered, but not as it should.
   const isWell = status < 500 && status !== 408 && status !== 429;
-  const told = isWell ? context : { ...context, onMoved: () => {} };
-  if (body === null) told.onMoved();
-  const chunks = body === null ? noChunks() : readChunks(body, watch, told);
-  return { status, headers, chunks, cancel: () => watch.stop() };
+  const reading = isWell ? context : { ...context, onMoved: () => {} };
+  if (body === null) reading.onMoved();
+  const chunks = body === null ? noChunks() : readChunks(body, timeout, reading);
+  return { status, headers, chunks, cancel: () => timeout.stop() };
 }
 
 async function* noChunks(): AsyncGenerator<Uint8Array> {}
 
 async function* readChunks(
   body: ReadableStream<Uint8Array>,
-  watch: StallTimeout,
-  { action, judge, onMoved }: ReadContext,
+  timeout: StallTimeout,
+  { action, explain, onMoved }: ReadContext,
 ): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
-  /** What came since the last movement. */
+  /** Bytes since the last movement. */
   let movedBytes = 0;
   try {
     while (true) {
-      watch.resume();
+      timeout.resume();
       const { done, value } = await reader.read();
       if (done) return onMoved();
       movedBytes += value.byteLength;
       if (movedBytes >= MOVEMENT_BYTES) {
         movedBytes = 0;
-        watch.touch();
+        timeout.touch();
         onMoved();
       }
-      watch.pause();
+      timeout.pause();
       yield value;
     }
   } catch (cause) {
-    throw watch.errorFor(action, cause, judge, movedBytes === 0 ? "nothing" : `only ${movedBytes} bytes`);
+    throw timeout.errorFor(action, cause, explain, movedBytes === 0 ? "nothing" : `only ${movedBytes} bytes`);
   } finally {
-    watch.stop();
+    timeout.stop();
   }
 }

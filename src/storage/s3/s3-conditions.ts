@@ -1,6 +1,6 @@
 /**
- * The lasting states of a store that an operator should know of: something else answers in its place, it does
- * not enforce create-only writes, it refuses deletes. Begin and end of each are reported once.
+ * Reports the lasting states of a store, once at the begin and once at the end of each: something else
+ * answers in its place, it does not enforce create-only writes, it refuses deletes.
  */
 import type { Env } from "../../env.ts";
 import type { ConditionSink, WalrustError } from "../../errors.ts";
@@ -8,20 +8,20 @@ import { answerCodeOf } from "../contract/request-errors.ts";
 import { isWeak, type KeptKey, type StoreCapabilities } from "../contract/store.ts";
 import { isNotTheStore, strangeAnswerOf } from "./s3-answer.ts";
 
-/** Answers that are not the store's, with none of its own to such a request in between, to be a state. */
+/** This many answers of something else, with none of the store to such a request in between, are a state. */
 const STRANGE_ANSWERS_MIN = 2;
-/** A state that comes back so soon was not over: from then on each kind of request has to be answered. */
+/** A state that returns within this time was not over: each kind of request then has to be answered. */
 const STRANGE_AGAIN_MS = 60_000;
-/** But what was not seen for so long is over as soon as the store answers any request. */
+/** A kind of request that met no strange answer for this long does not keep the state up. */
 const STRANGE_FORGOTTEN_MS = 20_000;
-/** Refused deletes are over when none was refused for this long: a retention refuses some and not others. */
+/** Refused deletes end when none was refused for this long: a retention refuses some and not others. */
 const REFUSAL_FORGOTTEN_MS = 25 * 3_600_000;
 
 const NOT_THE_STORE = "not-the-store";
 const WEAK_WRITES = "weak-writes";
 const DELETES_REFUSED = "deletes-refused";
 
-/** What is asked of the store; a probe is puts. */
+/** The kinds of requests; a probe puts. */
 export type S3RequestKind = "put" | "get" | "head" | "list" | "delete";
 
 /** The conditions of one store. */
@@ -30,8 +30,8 @@ export class S3Conditions {
   readonly #env: Pick<Env, "monotonicMs">;
   readonly #url: string;
   /**
-   * By kind of request: a portal may answer the HEADs while the PUTs reach the store, and each PUT would
-   * otherwise end a state that the next HEAD begins.
+   * Strange answers by kind of request: a portal may answer the HEADs while the PUTs reach the store, and
+   * each PUT would otherwise end a state that the next HEAD begins.
    */
   readonly #strange = new Map<S3RequestKind, { count: number; seenMs: number }>();
   #isStrange = false;
@@ -45,7 +45,7 @@ export class S3Conditions {
     this.#url = url;
   }
 
-  /** Runs a request and takes note of who answered. */
+  /** Runs a request, and notes whether the store answered or something else. */
   async judged<T>(kind: S3RequestKind, request: () => Promise<T>): Promise<T> {
     try {
       const result = await request();
@@ -94,7 +94,7 @@ export class S3Conditions {
     });
   }
 
-  /** A probe or a put told what the store enforces. */
+  /** A probe or a put showed which writes the store enforces. */
   learned(capabilities: StoreCapabilities): void {
     if (!isWeak(capabilities)) return this.#sink.clear(WEAK_WRITES);
     const isAll = capabilities.conditionalPut === "no";
@@ -107,20 +107,20 @@ export class S3Conditions {
     });
   }
 
-  /** Keys were deleted, but for those that are kept. */
+  /** Keys were deleted, except those that the store keeps. */
   deleted(count: number, kept: readonly KeptKey[]): void {
     const nowMs = this.#env.monotonicMs();
     const [first] = kept;
     if (first !== undefined) {
       this.#refusedAtMs = nowMs;
-      const what = `the store refuses to delete ${kept.length} of ${count} objects, and they are kept`;
+      const what = `the store refuses to delete ${kept.length} of ${count} objects, and keeps them`;
       return this.#sink.raise({
         code: DELETES_REFUSED,
         health: "degraded",
         message: `${what}: ${first.reason}`,
         hint:
-          "Nothing is lost. If that is not intended, allow s3:DeleteObject below this prefix; " +
-          "with a retention on the bucket, objects are deleted when it has ended",
+          "Nothing is lost. If this is not intended, allow s3:DeleteObject below this prefix; " +
+          "with a retention on the bucket, walrust deletes the objects when the retention ends",
       });
     }
     const isForgotten = this.#refusedAtMs !== null && nowMs - this.#refusedAtMs > REFUSAL_FORGOTTEN_MS;

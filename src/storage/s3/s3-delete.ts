@@ -1,12 +1,11 @@
 /**
- * Deleting keys: with DeleteObjects, 1,000 a request, or one by one where the store does not do that.
+ * Deletes keys with DeleteObjects, 1,000 a request, or one by one if the store does not know that request.
  *
- * - The answer of DeleteObjects is 200 even when keys could not be deleted, so the errors in it are what
- *   counts.
- * - A key that the store refuses to delete, for a retention or for want of the permission, is kept: that is
- *   its owner's policy and no failure. Everything else that keeps a key from being deleted is one.
- * - A store that refuses DeleteObjects as a whole (501, 405, 403, 400) gets a DELETE for each key. It is
- *   asked for DeleteObjects no more if those work, or if it says that it does not know the request.
+ * - The answer of DeleteObjects is 200 even when keys could not be deleted: the errors in its document count.
+ * - A store may refuse to delete a key, because of a retention or a missing permission. The key is kept: that
+ *   is a policy of its owner and no failure. Every other reason is a failure.
+ * - A store that refuses DeleteObjects as a whole (501, 405, 403, 400) gets a DELETE for each key. If those
+ *   work, or if the store does not know the request, it gets no DeleteObjects any more.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
@@ -22,7 +21,7 @@ export const KEYS_PER_REQUEST_MAX = 1_000;
 /** Deletes of single keys on their way at once. */
 const SINGLES_AT_ONCE = 8;
 
-/** Answers that say: this store has no DeleteObjects, or not for these keys of access. */
+/** Statuses of a store that has no DeleteObjects, or forbids it to our access key. */
 const REFUSED_STATUS: ReadonlySet<number> = new Set([400, 403, 404, 405, 501]);
 
 /** S3's codes for a delete that a policy or a retention forbids. */
@@ -37,7 +36,7 @@ const KEPT_CODES: ReadonlySet<string> = new Set([
   "FileImmutable",
 ]);
 
-/** What is known of how a store deletes; kept by the store from call to call. */
+/** How a store deletes; learned from its answers. */
 export interface DeleteHabit {
   /** Whether keys are deleted one by one. */
   isSingle: boolean;
@@ -46,7 +45,7 @@ export interface DeleteHabit {
 /**
  * Deletes whole keys.
  * @returns the keys that the store refuses to delete, each with its reason
- * @throws WalrustError that names the first key that is still there for another reason, and how many are
+ * @throws WalrustError that names the first key that was not deleted for another reason, and their number
  */
 export async function deleteS3Keys(
   client: S3Client,
@@ -79,7 +78,7 @@ async function deleteBatch(
     refusal = error;
   }
   const kept = await deleteSingly(client, fullKeys, action, signal);
-  // A store that refuses these keys altogether says nothing of how it deletes others.
+  // A store that keeps all these keys may still delete others together.
   habit.isSingle = kept.length < fullKeys.length || answerStatusOf(refusal) === 501;
   return kept;
 }
@@ -133,18 +132,18 @@ async function deleteTogether(
   const cause = s3Error({ action, status: 200, s3Code, s3Message, requestId: "", bucketRegion: null });
   throw new WalrustError(
     cause.code,
-    `Cannot ${action}: ${failures.length} of ${fullKeys.length} objects are still there, ` +
+    `Cannot ${action}: ${failures.length} of ${fullKeys.length} objects were not deleted, ` +
       `the first is ${key}: ${reasonOf(s3Code, s3Message)}`,
     { context: { key, s3Code, failedCount: failures.length }, retryable: cause.retryable },
   );
 }
 
-/** The keys that were not deleted; an error in the place of a result is one of all. */
+/** The errors of single keys; an error in the place of a result is about all keys. */
 function errorsOf(result: XmlElement): XmlElement[] {
   return result.name === "Error" ? [result] : result.children.filter(({ name }) => name === "Error");
 }
 
-/** Deletes key by key, some at once; the first failure ends it. */
+/** Deletes key by key, eight at once; the first failure ends it. */
 async function deleteSingly(
   client: S3Client,
   fullKeys: readonly string[],
@@ -166,7 +165,7 @@ async function deleteSingly(
   return kept;
 }
 
-/** @returns why the key is kept, or null when it is gone */
+/** @returns the reason why the store keeps the key, or null when it is deleted */
 async function deleteOne(
   client: S3Client,
   fullKey: string,
@@ -189,7 +188,7 @@ async function deleteOne(
   }
 }
 
-/** Whether a refusal is somebody's decision: a policy, a retention, a legal hold. */
+/** Whether a refusal is a decision of the owner: a policy, a retention, a legal hold. */
 function isKept(s3Code: string, s3Message: string): boolean {
   return KEPT_CODES.has(s3Code) || /object.?lock|retention|legal.?hold|worm|immutab/i.test(s3Message);
 }

@@ -1,27 +1,28 @@
 /**
- * What an answer of S3 means as a WalrustError. One function decides, over status and S3's own code, what
- * callers branch on: not-found, missing-bucket, precondition, auth, and whether trying again can help.
+ * Turns an answer of S3 that is no success into a WalrustError. One function decides, from status and S3's
+ * own code, what callers branch on: not-found, missing-bucket, precondition, auth, and whether a retry can
+ * help.
  */
 import { type ErrorCode, WalrustError } from "../../errors.ts";
 import { ANSWER_CODE, ANSWER_STATUS } from "../contract/request-errors.ts";
 import { RETRY_AFTER } from "../contract/retry.ts";
 
-/** What is known of an answer that is no success. */
+/** An answer that is no success. */
 export interface S3Failure {
-  /** What was tried, as in "put db/0000/1.ltx to s3://bucket". */
+  /** The request, as in "put db/0000/1.ltx to s3://bucket". */
   readonly action: string;
   readonly status: number;
-  /** S3's code ("SlowDown"), or "" when there was no body (HEAD). */
+  /** S3's code ("SlowDown"), or "" without a body (HEAD). */
   readonly s3Code: string;
   readonly s3Message: string;
   readonly requestId: string;
-  /** The region the bucket is in, when the store says so. */
+  /** The region of the bucket, if the answer names it. */
   readonly bucketRegion: string | null;
-  /** The wait that the store asks for before the next request, if it does. */
+  /** The wait that the store asks for before the next request, if any. */
   readonly retryAfterMs?: number | null;
-  /** The bucket, if the endpoint names it already. */
+  /** The bucket, if the endpoint names it too. */
   readonly twiceNamed?: string | null;
-  /** The proxy that the answer came through, and may have come from, as in "through the proxy …". */
+  /** The proxy that the answer came through, as in "through the proxy …": the proxy may have sent it. */
   readonly through?: string;
 }
 
@@ -58,10 +59,10 @@ const AUTH_CODES: ReadonlySet<string> = new Set([
 ]);
 
 const HINTS: Readonly<Record<string, string>> = {
-  AccessDenied: "The keys are known but may not do this: check the policy of the user and of the bucket.",
+  AccessDenied: "The store knows the keys but forbids this request: check the policies of user and bucket.",
   InvalidAccessKeyId: "The store does not know this access key id: check the keys and the endpoint.",
-  SignatureDoesNotMatch: "The secret access key is wrong, or a proxy changes requests on their way.",
-  ExpiredToken: "The temporary keys have ended: get new ones.",
+  SignatureDoesNotMatch: "The secret access key is wrong, or a proxy changes requests on the way.",
+  ExpiredToken: "The temporary keys have expired: get new ones.",
   NoSuchBucket: "Check the bucket's name and the endpoint; walrust does not create buckets.",
   RequestTimeTooSkewed: "The clock of this machine is wrong: set it, for example with NTP.",
 };
@@ -70,7 +71,7 @@ const HINTS: Readonly<Record<string, string>> = {
 export function s3Error(failure: S3Failure): WalrustError {
   const { action, status, s3Code, s3Message, requestId, retryAfterMs = null, through = "" } = failure;
   const details = s3Message === "" || s3Message === s3Code ? "" : `(${s3Message})`;
-  // With S3's code it is the store's own answer, whatever is in between.
+  // An answer with S3's code is the store's own, whatever is in between.
   const way = s3Code === "" ? through : "";
   const answer = [`${status}`, s3Code, details, way].filter((part) => part !== "").join(" ");
   const isBucketMissing = s3Code === "NoSuchBucket";
@@ -104,21 +105,21 @@ function isRetryable(status: number, s3Code: string): boolean {
 
 function hintFor({ status, s3Code, bucketRegion, twiceNamed }: S3Failure): string | undefined {
   if (twiceNamed && status >= 300 && status < 500) return twiceNamedHint(twiceNamed);
-  if (status === 407) return "A proxy wants user and password: give them in its URL in the environment";
+  if (status === 407) return "The proxy asks for user and password: put them into its URL in the environment";
   const isElsewhere = (status >= 300 && status < 400) || s3Code === "AuthorizationHeaderMalformed";
   if (!isElsewhere) return HINTS[s3Code];
-  if (bucketRegion === null) return "The bucket is elsewhere: check the region and the endpoint.";
+  if (bucketRegion === null) return "The bucket is in another region: check the region and the endpoint.";
   return `The bucket is in region ${bucketRegion}: set the region to ${bucketRegion}.`;
 }
 
-/** The hint for a bucket that stands in the endpoint too. */
+/** The hint for a bucket that the endpoint names too. */
 export function twiceNamedHint(bucket: string): string {
-  return `Check the endpoint: it names the bucket ${bucket} already, and has to be given without the bucket.`;
+  return `Check the endpoint: it names the bucket ${bucket} too. Give the endpoint without the bucket.`;
 }
 
 /**
- * The wait that a Retry-After header asks for, in ms: seconds, or a date, which is compared with the store's
- * own clock. Null without one that can be read.
+ * The wait that a Retry-After header asks for, in ms. A date in it is compared with the store's own clock.
+ * Null without a readable header.
  */
 export function retryAfterMsOrNull(headers: Headers, nowMs: number): number | null {
   const text = headers.get("retry-after")?.trim() ?? "";

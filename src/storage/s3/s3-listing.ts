@@ -1,24 +1,23 @@
 /**
- * Listing a bucket with ListObjectsV2: pages of up to 1,000 entries, with what a store may get wrong checked.
- * A listing that ends early would look like missing backups, so that is an error.
+ * Lists a bucket with ListObjectsV2, in pages of up to 1,000 entries, and checks each page. A listing that
+ * ends early would look like missing backups, so it is an error.
  *
- * Keys are asked for as they are, not with `encoding-type=url`: there are stores that confirm this parameter
- * and do not encode, which turns `a+b` into `a b`. Encoding exists for control characters, which XML 1.0
- * cannot carry; no key of ours has one, and a key of others that a store distorts belongs to no database. A
- * page of a store that encodes unasked is decoded if every entry on it can be encoded text; otherwise all its
- * entries are taken as they stand.
+ * Keys are requested unencoded, without `encoding-type=url`: some stores confirm this parameter and do not
+ * encode, which turns `a+b` into `a b`. Encoding exists for control characters, which XML 1.0 cannot carry.
+ * No key of ours has one, and a foreign key that a store distorts belongs to no database. Some stores encode
+ * unasked: such a page is decoded if every entry on it can be encoded text, otherwise no entry is decoded.
  *
- * A listing that never ends is an error: a token that comes again, 200 pages in a row without an entry, or
- * more than 1,000,000 entries.
+ * A listing without end is an error: a token that comes again, 200 pages in a row without an entry, or more
+ * than 1,000,000 entries.
  */
 import { WalrustError } from "../../errors.ts";
 import { documentOf } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import type { XmlElement } from "./s3-xml.ts";
 
-/** Delete markers make pages without entries: some in a row are no fault. */
+/** Delete markers make pages without entries: some such pages in a row are no fault. */
 const EMPTY_PAGES_MAX = 200;
-/** A database that is compacted has some 4,000 objects; a destination some thousands of databases. */
+/** A compacted database has some 4,000 objects, a destination some thousands of databases. */
 const ENTRIES_MAX = 1_000_000;
 
 /** What to list. */
@@ -27,9 +26,9 @@ export interface S3ListRequest {
   /** Prefix in the bucket. */
   readonly fullPrefix: string;
   readonly startAfter?: string | undefined;
-  /** Where to go on: `nextToken` of an earlier page. */
+  /** Continues a listing: `nextToken` of an earlier page. */
   readonly token?: string | null;
-  /** "/" to get folders instead of what is in them. */
+  /** "/" lists folders instead of the objects in them. */
   readonly delimiter?: string;
   readonly signal?: AbortSignal | undefined;
 }
@@ -43,11 +42,11 @@ export interface S3ListedObject {
 
 /** One page of a listing. */
 export interface S3ListPage {
-  /** In the order of the store: directory buckets have none. */
+  /** In the order of the store, which need not be sorted. */
   readonly objects: readonly S3ListedObject[];
   /** Common prefixes; they end in the delimiter. */
   readonly folders: readonly string[];
-  /** Everything that the store named. */
+  /** The number of objects and folders, those outside the prefix too. */
   readonly entryCount: number;
   /** Null on the last page. */
   readonly nextToken: string | null;
@@ -106,8 +105,7 @@ function parsePage(result: XmlElement, request: S3ListRequest): S3ListPage {
   const entries = decodeEntries(texts, request.fullPrefix, textOf(result, "EncodingType") === "url");
   const isInside = (entry: string): boolean => entry.startsWith(request.fullPrefix);
   const outside = entries.filter((entry) => !isInside(entry));
-  // A caller that asks for folders wants nothing that lies beside them, and a strange folder hides none of
-  // ours; but a store that heeds no prefix hides everything.
+  // A strange folder among those requested hides none of ours; a store that ignores the prefix hides all.
   const isOfFolders = request.delimiter !== undefined;
   if (outside.length > 0 && (!isOfFolders || outside.length === entries.length)) {
     throw unusable(request, `it names ${JSON.stringify(outside[0])}, which is outside the prefix`);
@@ -123,7 +121,8 @@ function parsePage(result: XmlElement, request: S3ListRequest): S3ListPage {
 function nextTokenOrNull(result: XmlElement, request: S3ListRequest): string | null {
   if (textOf(result, "IsTruncated") !== "true") return null;
   const token = textOf(result, "NextContinuationToken");
-  if (token === null || token === "") throw unusable(request, "it is cut off without a way to go on");
+  if (token === null || token === "")
+    throw unusable(request, "it is truncated, but has no continuation token");
   return token;
 }
 
@@ -133,28 +132,28 @@ function objectOf(content: XmlElement, fullKey: string, request: S3ListRequest):
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0 || !Number.isFinite(modifiedMs)) {
     throw unusable(request, `the entry of ${JSON.stringify(fullKey)} lacks size or time`);
   }
-  // A text of its own: a part of the answer's would keep the whole page in memory.
+  // A copy: a substring of the answer would keep the whole page in memory.
   return { fullKey: Buffer.from(fullKey).toString(), sizeBytes, modifiedMs };
 }
 
 /**
- * The keys that the entries of a page stand for. `isMarked`: the page says that they are URL-encoded. It is
- * believed only if the entries decode to different keys below the prefix, and none holds a character that no
- * encoder leaves as it is.
+ * The keys of a page's entries. `isMarked`: the page claims that they are URL-encoded. The claim counts only
+ * if the entries decode to different keys below the prefix, and none holds a character that every encoder
+ * encodes.
  */
 export function decodeEntries(entries: readonly string[], fullPrefix: string, isMarked: boolean): string[] {
   if (!isMarked) return [...entries];
   const decoded = new Set<string>();
   for (const entry of entries) {
     const key = urlDecodedOrNull(entry);
-    // Two texts that decode to one key are no encodings: each key has one.
+    // Two texts that decode to one key are no encodings: each key has only one.
     if (key === null || !key.startsWith(fullPrefix) || decoded.has(key)) return [...entries];
     decoded.add(key);
   }
   return [...decoded];
 }
 
-/** Form encoding: "+" is a space. */
+/** Decodes form encoding, in which "+" is a space. */
 function urlDecodedOrNull(text: string): string | null {
   if (!/^[!#-;=?-[\]_a-z~]*$/i.test(text)) return null;
   try {

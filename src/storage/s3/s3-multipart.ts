@@ -1,11 +1,10 @@
 /**
- * Uploading a big object in parts: create, parts of 8 MB or more with three on their way, complete. Nothing
- * is visible until the completion, which is where If-None-Match goes; on any failure the upload is aborted,
- * so that no parts stay behind and cost money.
+ * Uploads a big object in parts: create, parts of 8 MB or more with three on their way, complete. Nothing is
+ * visible before the completion, which carries If-None-Match. On any failure the upload is aborted, so that
+ * no parts stay behind and cost money.
  *
- * Each part is read from the file twice, once to hash it and once to send it, in chunks of 256 KB: memory
- * does not depend on the size. A part that changed in between is refused by the store, for its hash is
- * signed.
+ * Each part is read from the file twice in chunks of 256 KB, once to hash it and once to send it: memory does
+ * not depend on the size. The store refuses a part that changed in between, because its hash is signed.
  */
 import { errorMessage, hasCode } from "../../errors.ts";
 import { putBodySha256, putBodySize } from "../contract/object-body.ts";
@@ -25,16 +24,16 @@ import { sha256Hex } from "./sigv4.ts";
 /** Objects up to this size go in one request. */
 export const SINGLE_PUT_SIZE_MAX = 16 * 1024 * 1024;
 
-/** The smallest part; bigger ones only where there would be more than 10,000. */
+/** The smallest part; parts are bigger only if there would be more than 10,000. */
 export const PART_SIZE_MIN = 8 * 1024 * 1024;
 
 const PART_COUNT_MAX = 10_000;
 const PARTS_IN_FLIGHT_MAX = 3;
-/** How long an upload may take to be aborted when its caller has given up. */
+/** The longest time to abort an upload whose caller has given up. */
 const ABORT_LIMIT_MS = 2_000;
 /**
- * Each CreateMultipartUpload whose answer is lost leaves an upload behind: it is tried again after longer
- * waits than other requests.
+ * Each CreateMultipartUpload whose answer is lost leaves an upload behind: its retries wait longer than those
+ * of other requests.
  */
 const CREATE_BASE_FACTOR = 8;
 const MEBIBYTE = 1024 * 1024;
@@ -49,24 +48,24 @@ export interface MultipartUpload {
   readonly headers: Readonly<Record<string, string>>;
   /** Whether the completion carries If-None-Match. */
   readonly isCreateOnly: boolean;
-  /** How each request of it is tried again. */
+  /** The retries of each of its requests. */
   readonly retry: RetryContext;
   /**
-   * Whether the object in the store is the one being uploaded; asked when a repeated completion finds it
-   * done, and when the answer to a completion leaves a doubt.
+   * Whether the object in the store is the one being uploaded: called when a repeated completion finds the
+   * upload gone, and when the answer to a completion leaves a doubt.
    */
   readonly isDone: () => Promise<boolean>;
-  /** What is known of how the store takes bodies. */
+  /** How the store takes bodies. */
   readonly habit: PutHabit;
-  /** Where uploads on their way are noted. */
+  /** The uploads of this process. */
   readonly book: UploadBook;
-  /** Told when parts stay in the store because the upload could not be aborted. */
+  /** Called when parts stay in the store because the upload could not be aborted. */
   readonly onLeftParts: (reason: string) => void;
-  /** The whole upload takes one slot, while any of its requests is on its way. */
+  /** The whole upload takes one place while any of its requests is on its way. */
   readonly putLimit?: PutLimit | undefined;
 }
 
-/** Runs an attempt in the upload's slot. */
+/** Runs an attempt in the upload's place. */
 type InSlot = <T>(attempt: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>;
 
 interface Part {
@@ -107,11 +106,11 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
   } finally {
     upload.book.ended(uploadId);
   }
-  // The object is there now: no other upload to its key can end well any more.
+  // The object exists now: no other upload to its key can be completed any more.
   if (upload.book.takeLost(upload.fullKey)) await abortOthers(upload);
 }
 
-/** Best effort: what is left is found by the next sweep. */
+/** Best effort: the next sweep of the upkeep finds the rest. */
 async function abortOthers({ client, fullKey, retry, book }: MultipartUpload): Promise<void> {
   try {
     await abortUnowned(client, fullKey, book, retry.signal);
@@ -137,7 +136,7 @@ async function createUpload(upload: MultipartUpload): Promise<string> {
   throw notTheStore(action, "200 without an upload id");
 }
 
-/** Sends all parts, three at a time; the first failure stops the others. Gives the ETags in order. */
+/** Sends all parts, three at a time; the first failure stops the others. @returns the ETags in order */
 async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSlot): Promise<string[]> {
   const parts = planParts(putBodySize(upload.body));
   const etags: string[] = new Array(parts.length);
@@ -186,7 +185,7 @@ async function sendPart(
     sha256: await putBodySha256(partBody),
     signal,
   } as const;
-  // The store compares the ETags with its parts at the completion.
+  // At the completion the store compares the ETags with its parts.
   return (await sendBody(client, request, habit)).etag;
 }
 
@@ -204,7 +203,7 @@ async function completeUpload(
   try {
     await sendCompletion(upload, uploadId, etags);
   } catch (error) {
-    // An earlier attempt (or one that fetch repeated by itself) may have taken effect although its answer was
+    // An earlier attempt, or one that fetch repeated by itself, may have taken effect although its answer was
     // lost.
     const isRefused = hasCode(error, "precondition") && attemptIndex > 0;
     const isGone = answerCodeOf(error) === "NoSuchUpload";
@@ -239,13 +238,13 @@ async function sendCompletion(
   throwIfError(result, action);
   const key = xmlTextOrNull(result, "Key");
   const isOther = key !== null && key !== fullKey && !decodedKeys(key).includes(fullKey);
-  // A store may leave out what it should send, and spell a key in its own way: then the object decides.
+  // A store may omit the ETag or spell the key in its own way: then the object decides.
   if (!isOther && (xmlTextOrNull(result, "ETag") ?? "") !== "") return;
   if (await upload.isDone()) return;
   throw notTheStore(action, isOther ? `a completion of ${key}` : "a completion without an ETag");
 }
 
-/** A key as a store may spell it. */
+/** The keys that a spelling of a store may stand for. */
 function decodedKeys(key: string): string[] {
   try {
     return [decodeURIComponent(key), decodeURIComponent(key.replaceAll("+", " "))];
@@ -254,7 +253,7 @@ function decodedKeys(key: string): string[] {
   }
 }
 
-/** The status is sent before the work is done: a failure can follow a 200. */
+/** S3 sends the status before its work is done: a failure can follow a 200. */
 function throwIfError(result: XmlElement, action: string): void {
   if (result.name !== "Error") return;
   const s3Code = xmlTextOrNull(result, "Code") ?? "";
@@ -264,8 +263,8 @@ function throwIfError(result: XmlElement, action: string): void {
 }
 
 /**
- * Best effort: the failure that led here is what counts. A caller that has given up itself is not kept for
- * long.
+ * Best effort: the caller throws the failure that led here. A caller that has given up waits for two seconds
+ * at most.
  */
 async function abortUpload(upload: MultipartUpload, uploadId: string): Promise<void> {
   const { client, fullKey, retry, onLeftParts } = upload;

@@ -1,6 +1,6 @@
 /**
- * Sending the body of an object or of a part, and what a store shows of what it got: whether it asks for
- * Content-MD5, and whether the ETag and the checksum it answers with are those of the bytes that were sent.
+ * Sends the body of an object or of a part, with Content-MD5 if the bucket asks for it, and compares the ETag
+ * and the checksum in the answer with the bytes that were sent.
  */
 import { WalrustError } from "../../errors.ts";
 import { putBodyChunks } from "../contract/object-body.ts";
@@ -9,22 +9,24 @@ import type { PutBody } from "../contract/store.ts";
 import { md5OfEtagOrNull, putEtag } from "./s3-answer.ts";
 import type { S3Answer, S3Client, S3Request } from "./s3-client.ts";
 
-/** What is known of a store; kept from request to request. */
+/** How a store takes bodies; learned from its answers. */
 export interface PutHabit {
-  /** Whether bodies carry Content-MD5: configured, or asked for by a bucket with Object Lock. */
+  /**
+   * Whether bodies carry Content-MD5: by the configuration, or because a bucket with Object Lock asks for it.
+   */
   needsMd5: boolean;
-  /** Whether ETags that look like an MD5 were found to be something else. */
+  /** Whether an ETag that looked like an MD5 was something else. */
   hasOpaqueEtags: boolean;
 }
 
 /** A request with a body whose SHA-256 is known. */
 export type BodyRequest = S3Request & { readonly body: PutBody; readonly sha256: string };
 
-/** What the store says of the bytes it got; "unsure": an ETag that looks like an MD5 is not theirs. */
+/** Whether the store has the bytes; "unsure": its ETag looks like an MD5, but is not that of the bytes. */
 export type Receipt = "same" | "unsure";
 
 /**
- * Sends a body, with Content-MD5 if the store wants it.
+ * Sends a body, with Content-MD5 if the store asks for it.
  * @throws WalrustError what the request throws, and "not the store" for an answer without an ETag
  */
 export async function sendBody(
@@ -37,7 +39,7 @@ export async function sendBody(
     const md5 = Buffer.from(await putBodyMd5(request.body), "hex").toString("base64");
     return await client.send({ ...request, headers: { ...request.headers, "content-md5": md5 } });
   };
-  // Parts that are on their way at once may each be told.
+  // Several parts that are on their way may each learn it.
   const hadMd5 = habit.needsMd5;
   let answer: S3Answer;
   try {
@@ -57,8 +59,8 @@ function asksForMd5(error: unknown): boolean {
 }
 
 /**
- * Compares what the store answered with what was sent. An ETag is the MD5 of the bytes with most stores, but
- * not with all, and not of objects under a KMS key: a difference proves nothing.
+ * Compares the answer with the bytes that were sent. Most stores answer the MD5 of the bytes as ETag, but not
+ * all do, and none does for an object under a KMS key: a difference proves nothing.
  */
 export async function receiptOf(
   { headers }: S3Answer,

@@ -1,9 +1,12 @@
 /**
  * An ObjectStore in an S3 bucket, below a prefix. Each method is one request of the S3 API, or a few;
- * signing, limits and errors are in s3-client.ts. Nothing is retried here but the requests of a multipart
- * upload, whose parts would otherwise all be sent again: retrying-store.ts does the rest.
+ * `S3Client` signs, limits and judges them. Only the requests of a multipart upload are retried here, because
+ * a retry of the whole put would send all parts again; `RetryingStore` retries every other call.
  *
  * A body that `get` returns holds a connection until it is read to the end, or its iteration is left.
+ *
+ * Where the store does not enforce create-only writes, a put checks the key before and after: of two writers
+ * at the same moment, the one that was overwritten is refused.
  */
 import type { Env } from "../../env.ts";
 import { type ConditionSink, hasCode, NO_CONDITIONS, WalrustError } from "../../errors.ts";
@@ -33,43 +36,49 @@ import type {
   StoreCapabilities,
   UnfinishedUpload,
 } from "../contract/store.ts";
-import { assertObjectAnswer } from "./s3-answer.ts";
+import {
+  assertObjectAnswer,
+  headOf,
+  METADATA_HEADER,
+  rangeBody,
+  sizeOrNull,
+  wholeBody,
+} from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { S3Conditions } from "./s3-conditions.ts";
 import { deleteS3Keys } from "./s3-delete.ts";
 import { type S3ListedObject, s3ListPages } from "./s3-listing.ts";
 import { putMultipart, SINGLE_PUT_SIZE_MAX } from "./s3-multipart.ts";
-import { headOf, METADATA_HEADER, rangeBody, sizeOrNull, wholeBody } from "./s3-read.ts";
 import { type BodyRequest, type PutHabit, receiptOf, sendBody } from "./s3-send.ts";
 import { abortS3Upload, abortUnowned, listS3Uploads, UploadBook } from "./s3-uploads.ts";
 
-/** What an S3Store is made of. */
+/** The parts of an S3Store. */
 export interface S3StoreOptions {
   readonly client: S3Client;
   readonly bucket: string;
   /** Without slashes at the ends; may be empty. */
   readonly prefix: string;
   readonly env: Env;
-  /** For the requests of a multipart upload. */
+  /** The retries of the requests of a multipart upload. */
   readonly retry: RetryPolicy;
   /** Headers of every object that is created: storage class, encryption. */
   readonly objectHeaders?: Readonly<Record<string, string>>;
   /** Limits the uploads that have a request on its way. */
   readonly putLimit?: PutLimit;
-  /** Whether every body carries Content-MD5; without it only for buckets that ask for it. */
+  /** Whether every body carries Content-MD5; if absent, only bodies for a bucket that asks for it. */
   readonly hasContentMd5?: boolean;
-  /** Told of what lasts: writes that are not create-only, deletes that are refused, answers of others. */
+  /** Receives lasting states: weak writes, refused deletes, answers of something else. */
   readonly conditions?: ConditionSink;
 }
 
-/** The pages of a listing that have come, and where the next one begins. */
+/** The pages of a listing that have come, and the start of the next one. */
 interface HeldListing {
   readonly objects: S3ListedObject[];
   token: string | null;
 }
 
-/** What a create-only put is checked by, where the store does not enforce it. */
-type Guard = "none" | "condition" | "looks";
+/** How a put is kept create-only: not at all, by If-None-Match, or by checks before and after it. */
+type Guard = "none" | "condition" | "checks";
 
 /** Objects in a bucket. */
 export class S3Store implements ObjectStore {
@@ -77,7 +86,7 @@ export class S3Store implements ObjectStore {
   readonly layout = "s3";
   readonly #options: S3StoreOptions;
   readonly #client: S3Client;
-  /** What stands before every key: the prefix with a slash, or nothing. */
+  /** The prefix of every key, with a slash; or "". */
   readonly #keyPrefix: string;
   readonly #conditions: S3Conditions;
   readonly #putHabit: PutHabit;
@@ -85,8 +94,8 @@ export class S3Store implements ObjectStore {
   readonly #uploadBook = new UploadBook();
   #conditionalPut: StoreCapabilities["conditionalPut"] = "unknown";
   #conditionalComplete: StoreCapabilities["conditionalPut"] = "unknown";
-  /** Whether parts that stay in the store were told of; once until an upload succeeds. */
-  #isLeftPartsSaid = false;
+  /** Whether parts that stay in the store were logged; reset when an upload succeeds. */
+  #areLeftPartsLogged = false;
   #listsUploads = true;
 
   constructor(options: S3StoreOptions) {
@@ -114,13 +123,13 @@ export class S3Store implements ObjectStore {
     if (!options.createOnly) return await this.#putOnce(key, body, options, "none");
     const isInParts = putBodySize(body) > SINGLE_PUT_SIZE_MAX;
     const isEnforced = isInParts ? this.#conditionalComplete : this.#conditionalPut;
-    if (isEnforced === "no") return await this.#putOnce(key, body, options, "looks");
+    if (isEnforced === "no") return await this.#putOnce(key, body, options, "checks");
     try {
       await this.#putOnce(key, body, options, "condition");
     } catch (error) {
       if (answerStatusOf(error) !== 501) throw error;
-      // Only a store that takes the object without the header has said that it does not know the header.
-      await this.#putOnce(key, body, options, "looks");
+      // The 501 was about the header only if the store accepts the object without it.
+      await this.#putOnce(key, body, options, "checks");
       this.#learn(isInParts ? { conditionalComplete: "no" } : { conditionalPut: "no" });
     }
   }
@@ -162,7 +171,7 @@ export class S3Store implements ObjectStore {
       const headers = await this.#conditions.judged("head", () => this.#headersOf(key, signal));
       return headOf(key, headers, sizeOrNull(headers) ?? (await this.#listedSizeOf(key, signal)));
     } catch (error) {
-      // A HEAD is answered without a body: 404 is a missing object or a missing bucket.
+      // The answer to a HEAD has no body: 404 is a missing object or a missing bucket.
       if (hasCode(error, "not-found")) await this.#assertBucket(signal);
       throw error;
     }
@@ -176,24 +185,19 @@ export class S3Store implements ObjectStore {
     return answer.headers;
   }
 
-  /** The size of an object whose body comes without it. */
+  /** The size of an object whose body comes without a length. */
   async #sizeOf(key: string, signal: AbortSignal | undefined): Promise<number> {
     return sizeOrNull(await this.#headersOf(key, signal)) ?? (await this.#listedSizeOf(key, signal));
   }
 
-  /** The size of an object by the listing: there are gateways whose answers do not tell it. */
+  /** The size of an object by the listing: the answers of some gateways do not announce it. */
   async #listedSizeOf(key: string, signal: AbortSignal | undefined): Promise<number> {
-    for await (const { key: listed, sizeBytes } of this.list(key, signal === undefined ? {} : { signal })) {
+    for await (const { key: listed, sizeBytes } of this.list(key, { signal })) {
       if (listed === key) return sizeBytes;
     }
     const action = this.#action("read", key);
-    throw new WalrustError(
-      "storage",
-      `Cannot ${action}: neither the store's answer nor its listing tells its size`,
-      {
-        retryable: true,
-      },
-    );
+    const message = `Cannot ${action}: neither the store's answer nor its listing has the size`;
+    throw new WalrustError("storage", message, { retryable: true });
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
@@ -202,7 +206,7 @@ export class S3Store implements ObjectStore {
     const fullStartAfter = startAfter ? this.#keyPrefix + startAfter : undefined;
     const action = this.#action("list", prefix);
     const fullPrefix = this.#keyPrefix + prefix;
-    // All of it first: directory buckets list in no order, and know no start.
+    // All pages come first: directory buckets list in no order, and ignore the start.
     const held = (options.progress?.held as HeldListing | null) ?? { objects: [], token: null };
     if (options.progress !== undefined) options.progress.held = held;
     const { objects } = held;
@@ -253,7 +257,7 @@ export class S3Store implements ObjectStore {
     return kept.map(({ key, reason }) => ({ key: key.slice(this.#keyPrefix.length), reason }));
   }
 
-  /** Asked again, a store may turn out better or worse than it was: something else may have answered. */
+  /** Each probe overrules the one before: something else may have answered that one. */
   async probe(key: string, options: CallOptions = {}): Promise<StoreCapabilities> {
     assertObjectKey(key);
     this.#learn(
@@ -319,18 +323,15 @@ export class S3Store implements ObjectStore {
     this.#client.close();
   }
 
-  /**
-   * One put. With "looks" it is create-only as well as that goes without the store's help: a look before it,
-   * and one after it, which finds that somebody else has put there at the same moment.
-   */
+  /** One put. With "checks", the second one finds another writer that has put there at the same moment. */
   async #putOnce(key: string, body: PutBody, options: PutOptions, guard: Guard): Promise<void> {
     if (putBodySize(body) > SINGLE_PUT_SIZE_MAX) {
       await this.#putInParts(key, body, options, guard, this.#options.retry);
-      this.#isLeftPartsSaid = false;
+      this.#areLeftPartsLogged = false;
       return;
     }
     const { signal } = options;
-    if (guard === "looks") await this.#assertAbsent(key, signal);
+    if (guard === "checks") await this.#assertAbsent(key, signal);
     const headers = this.#objectHeaders(options);
     if (guard === "condition") headers["if-none-match"] = "*";
     const request: BodyRequest = {
@@ -349,7 +350,7 @@ export class S3Store implements ObjectStore {
     if ((await receiptOf(answer, etag, request, this.#putHabit)) === "unsure") {
       await this.#readBack(key, request, options, guard);
     }
-    if (guard === "looks") await this.#assertStillOurs(key, body, options);
+    if (guard === "checks") await this.#assertStillOurs(key, body, options);
   }
 
   async #putInParts(
@@ -362,7 +363,7 @@ export class S3Store implements ObjectStore {
     const { signal } = options;
     // Each part takes a place of its own.
     options.reservation?.end();
-    // Before parts are sent in vain. A probe has its key for itself.
+    // A check before parts are sent in vain. A probe has its key for itself.
     if (guard !== "none" && body !== PROBE_BODY) await this.#assertAbsent(key, signal);
     await putMultipart({
       client: this.#client,
@@ -373,29 +374,29 @@ export class S3Store implements ObjectStore {
       isCreateOnly: guard === "condition",
       retry: { env: this.#options.env, policy, signal },
       isDone: () => this.#isSame(key, body, options),
-      onLeftParts: (reason) => this.#sayLeftParts(key, body, reason),
+      onLeftParts: (reason) => this.#logLeftParts(key, body, reason),
       putLimit: this.#options.putLimit,
       habit: this.#putHabit,
       book: this.#uploadBook,
     });
-    if (guard === "looks") await this.#assertStillOurs(key, body, options);
+    if (guard === "checks") await this.#assertStillOurs(key, body, options);
   }
 
-  /** Reads an object that was just put and whose ETag or checksum is not that of the bytes sent. */
+  /** Reads an object that was just put, because its ETag or checksum is not that of the bytes sent. */
   async #readBack(key: string, { sha256 }: BodyRequest, options: PutOptions, guard: Guard): Promise<void> {
     const { signal } = options;
     const hasher = new Bun.CryptoHasher("sha256");
-    const body = await this.#open(key, signal === undefined ? {} : { signal });
+    const body = await this.#open(key, { signal });
     for await (const chunk of body.chunks) hasher.update(chunk);
     if (hasher.digest("hex") === sha256) {
       this.#putHabit.hasOpaqueEtags = true;
       return;
     }
     const isOurs = isSubset(options.metadata ?? {}, body.metadata);
-    // With the condition nobody else can have put there since: what lies there is ours and damaged.
-    if (guard === "condition" && isOurs) await this.delete([key], signal === undefined ? {} : { signal });
+    // With the condition nobody else can have put there since: the object is ours, and damaged.
+    if (guard === "condition" && isOurs) await this.delete([key], { signal });
     const action = this.#action("put", key);
-    throw new WalrustError("storage", `Cannot ${action}: the store holds other bytes than were sent`, {
+    throw new WalrustError("storage", `Cannot ${action}: the store holds other bytes than walrust sent`, {
       retryable: true,
     });
   }
@@ -405,14 +406,14 @@ export class S3Store implements ObjectStore {
     if (await this.#isSame(key, body, options)) return;
     throw new WalrustError(
       "precondition",
-      `Cannot create ${key} in ${this.url}: somebody else created it at the same moment`,
+      `Cannot create ${key} in ${this.url}: another writer created it at the same moment`,
       { context: { key } },
     );
   }
 
   async #assertAbsent(key: string, signal: AbortSignal | undefined): Promise<void> {
     try {
-      await this.head(key, signal === undefined ? {} : { signal });
+      await this.head(key, { signal });
     } catch (error) {
       if (hasCode(error, "not-found")) return;
       throw error;
@@ -422,22 +423,22 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  #sayLeftParts(key: string, body: PutBody, reason: string): void {
-    // The few bytes of a probe are not worth a word: a store that keeps them keeps its deletes, too.
-    if (this.#isLeftPartsSaid || body === PROBE_BODY) return;
-    this.#isLeftPartsSaid = true;
-    const what = "an unfinished upload could not be aborted: the store keeps its parts";
-    this.#options.env.log.warn(what, { key, reason });
+  #logLeftParts(key: string, body: PutBody, reason: string): void {
+    // The few bytes of a probe are not worth a line: a store that keeps its parts refuses deletes too.
+    if (this.#areLeftPartsLogged || body === PROBE_BODY) return;
+    this.#areLeftPartsLogged = true;
+    const message = "an unfinished upload could not be aborted: the store keeps its parts";
+    this.#options.env.log.warn(message, { key, reason });
   }
 
   async #isSame(key: string, body: PutBody, options: PutOptions): Promise<boolean> {
-    const callOptions = options.signal === undefined ? {} : { signal: options.signal };
+    const callOptions = { signal: options.signal };
     const head = await this.head(key, callOptions);
     if (head.sizeBytes !== putBodySize(body)) return false;
     const expected = options.metadata ?? {};
     const isLost = Object.keys(expected).length > 0 && Object.keys(head.metadata).length === 0;
     if (!isLost) return isSubset(expected, head.metadata);
-    // The store loses metadata: the bytes decide.
+    // A store that loses metadata: the bytes decide.
     const hasher = new Bun.CryptoHasher("sha256");
     for await (const chunk of (await this.#open(key, callOptions)).chunks) hasher.update(chunk);
     return hasher.digest("hex") === (options.sha256 ?? (await putBodySha256(body)));

@@ -1,9 +1,9 @@
 /**
- * Uploads in parts that never ended. An answer to CreateMultipartUpload that is lost leaves an upload behind
- * that nobody knows the id of, and a process that dies leaves one with parts: they cost money and show in no
+ * Finds and aborts multipart uploads that never ended. A lost answer to CreateMultipartUpload leaves an
+ * upload whose id nobody knows, and a process that dies leaves one with parts. They cost money and show in no
  * listing of objects.
  *
- * The store keeps a book of the uploads that this process has on its way; they are never taken for abandoned.
+ * The book has the uploads that this process works on: they never count as abandoned.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
@@ -17,19 +17,19 @@ const PAGES_MAX = 20;
 export interface S3Upload {
   readonly fullKey: string;
   readonly uploadId: string;
-  /** When it was begun, on the store's clock. */
+  /** When the upload began, on the store's clock. */
   readonly initiatedMs: number;
 }
 
-/** The uploads of this process. */
+/** The multipart uploads of this process. */
 export class UploadBook {
   readonly #open = new Set<string>();
   /** Keys with a CreateMultipartUpload on its way, and how many. */
   readonly #creating = new Map<string, number>();
-  /** Keys at which an upload may have been begun without our knowing its id. */
+  /** Keys at which an upload with an unknown id may have begun. */
   readonly #lost = new Set<string>();
 
-  /** Runs a CreateMultipartUpload, which gives the id of the upload. */
+  /** Runs a CreateMultipartUpload, which resolves to the id of the upload. */
   async creating(fullKey: string, create: () => Promise<string>): Promise<string> {
     this.#creating.set(fullKey, (this.#creating.get(fullKey) ?? 0) + 1);
     try {
@@ -51,7 +51,7 @@ export class UploadBook {
     this.#open.delete(uploadId);
   }
 
-  /** Whether uploads at this key may have been left behind; true once for each time. */
+  /** Whether an upload at this key may have been left behind since the last call. */
   takeLost(fullKey: string): boolean {
     return this.#lost.delete(fullKey);
   }
@@ -62,7 +62,7 @@ export class UploadBook {
   }
 }
 
-/** Whether a request that failed may have been done: a refusal of the store is none. */
+/** Whether a request that failed may have taken effect: a refusal of the store has none. */
 function mayHaveTakenEffect(error: unknown): boolean {
   const status = answerStatusOf(error);
   return !(error instanceof WalrustError) || status === 0 || status >= 500;
@@ -70,7 +70,7 @@ function mayHaveTakenEffect(error: unknown): boolean {
 
 /**
  * The uploads below a prefix that have not ended, or null when the store does not list them. At most 20 pages
- * are read: what they do not show comes another time.
+ * are read: the next sweep finds the rest.
  * @throws WalrustError when the store cannot be reached or refuses the keys
  */
 export async function listS3Uploads(
@@ -112,13 +112,13 @@ export async function listS3Uploads(
   return uploads;
 }
 
-/** Whether a store says that it does not list uploads, or not for us. */
+/** Whether a store refuses to list uploads, to everybody or to us. */
 function isUnsupported(error: unknown): boolean {
   if (hasCode(error, "missing-bucket")) return false;
   return [400, 403, 404, 405, 501].includes(answerStatusOf(error));
 }
 
-/** Aborts an upload; one that is gone counts as aborted. */
+/** Aborts an upload; an upload that is gone counts as aborted. */
 export async function abortS3Upload(
   client: S3Client,
   { fullKey, uploadId }: Pick<S3Upload, "fullKey" | "uploadId">,

@@ -1,27 +1,27 @@
 /**
- * Reads the XML that an S3 store answers with, and writes the little that requests carry.
+ * Reads the XML in the answers of an S3 store, and encodes text for the XML in requests.
  *
  * The reader accepts elements, attributes (checked, not kept), text, CDATA, comments and processing
  * instructions. A document is readable if and only if
  *   1. every element is closed by its own end tag, in order, and attribute values are quoted,
  *   2. it declares no document type: there are no entities but the five predefined ones and numeric ones,
  *   3. elements nest at most 32 deep, and there are at most 1,000,000 of them.
- * Anything else reads as a document without elements, which no caller takes for an answer of a store.
- * Reading takes one pass: time and memory are in proportion to the text, whatever the text says.
+ * An unreadable document is null, which no caller takes for an answer of a store. Reading takes one pass:
+ * time and memory are in proportion to the length of the text.
  *
- * Characters that XML 1.0 forbids (controls in a key, which a store may send raw or as `&#1;`) are taken as
- * they are. Names lose their namespace prefix.
+ * Characters that XML 1.0 forbids are kept: a store may send controls in a key, raw or as `&#1;`. Names lose
+ * their namespace prefix.
  */
 
 const DEPTH_MAX = 32;
 /**
- * A page of 1,000 objects has some 15,000 elements where a store sends owners and checksums; a store that
- * heeds no limit sends more, up to the size of an answer.
+ * A page of 1,000 objects with owners and checksums has some 15,000 elements; a store that ignores `max-keys`
+ * sends more, up to the size of an answer.
  */
 const ELEMENTS_MAX = 1_000_000;
 
 const NAMED_ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-/** Bounded, so that text full of "&" costs no more than its length. */
+/** Bounded repetition: a text full of "&" costs no more than its length. */
 const ENTITY = /&(?:#([0-9]{1,8})|#x([0-9a-fA-F]{1,6})|([a-zA-Z]{1,8}));/g;
 
 /** An element: its own text, decoded, and the elements in it. */
@@ -31,14 +31,14 @@ export interface XmlElement {
   readonly children: readonly XmlElement[];
 }
 
-/** An element while its end has not come. */
+/** An element whose end tag has not come. */
 interface OpenElement {
   readonly name: string;
   text: string;
   readonly children: XmlElement[];
 }
 
-/** The elements of a document, as the children of an element without a name; null when it is unreadable. */
+/** The elements of a document, as children of an element without a name; null if it is unreadable. */
 export function parseXmlOrNull(xml: string): XmlElement | null {
   const root: OpenElement = { name: "", text: "", children: [] };
   const open = [root];
@@ -86,7 +86,7 @@ const DOUBLE_QUOTE = 34;
 const SINGLE_QUOTE = 39;
 const CDATA_START = "<![CDATA[";
 
-/** Where a comment, CDATA or processing instruction that begins at `at` ends; -1: never, or it is none. */
+/** The end of the comment, CDATA or processing instruction that begins at `at`; -1 if there is none. */
 function endOfMarkup(xml: string, at: number): number {
   const [start, close] = xml.startsWith("<!--", at)
     ? ["<!--", "-->"]
@@ -98,7 +98,7 @@ function endOfMarkup(xml: string, at: number): number {
   return end < 0 ? -1 : end + close!.length;
 }
 
-/** The position after the ">" of a start tag, past quoted attribute values; -1: there is none. */
+/** The position after the ">" of a start tag, past quoted attribute values; -1 if there is none. */
 function endOfStartTag(xml: string, at: number): number {
   for (let index = at; index < xml.length; index++) {
     const code = xml.charCodeAt(index);
@@ -111,7 +111,7 @@ function endOfStartTag(xml: string, at: number): number {
   return -1;
 }
 
-/** The name of the start tag whose text begins at `at`, without its prefix; "" when there is none. */
+/** The name of the start tag whose text begins at `at`, without its prefix; "" if there is none. */
 function nameAt(xml: string, at: number): string {
   let end = at;
   while (end < xml.length && !isNameEnd(xml.charCodeAt(end))) end++;
@@ -146,7 +146,7 @@ export function xmlTextOrNull(xml: string | XmlElement, name: string): string | 
   return xmlElementOrNull(xml, name)?.text ?? null;
 }
 
-/** Text with its entities resolved; the unknown ones stay as they are. */
+/** Text with its entities resolved; unknown entities stay. */
 export function decodeXmlText(text: string): string {
   if (!text.includes("&")) return text;
   return text.replace(ENTITY, (whole, decimal, hex, name) => {
@@ -156,7 +156,7 @@ export function decodeXmlText(text: string): string {
   });
 }
 
-/** Text as it stands in an element. */
+/** Text escaped for the content of an element. */
 export function encodeXmlText(text: string): string {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
 }

@@ -1,16 +1,16 @@
 /**
- * The HTTP of the AWS SDK's credential chain, by fetch: so its requests go through the proxies of the
- * environment, trust the authorities of AWS_CA_BUNDLE, and verify certificates whatever the environment says.
- * The SDK's own handler does none of that.
+ * Sends the requests of the AWS SDK's credential chain with fetch, so that they use the proxies of the
+ * environment, trust the authorities of AWS_CA_BUNDLE and always verify certificates. The SDK's own handler
+ * does none of that.
  *
- * Only what the chain needs: small requests with a body of text, and small answers.
+ * It supports only the requests of the chain: small ones with a text body, and small answers.
  */
 import type { TlsTrust } from "../network/tls-trust.ts";
 
-/** A request may not take longer: a chain asks several places one after the other. */
+/** The longest time of a request: a chain asks several places one after the other. */
 const LIMIT_MS = 10_000;
 
-/** A request as the SDK describes it. */
+/** A request as the SDK hands it over. */
 interface SdkRequest {
   readonly protocol: string;
   readonly hostname: string;
@@ -22,7 +22,7 @@ interface SdkRequest {
   readonly body?: unknown;
 }
 
-/** An answer as the SDK takes it. */
+/** An answer as the SDK expects it. */
 interface SdkAnswer {
   readonly response: {
     readonly statusCode: number;

@@ -1,13 +1,14 @@
 /**
- * AWS Signature Version 4 in the Authorization header: which bytes of a request are signed, and with what.
+ * AWS Signature Version 4 in the Authorization header: the bytes of a request that are signed, and the key.
  *
  *   canonical request  method \n path \n query \n each header "name:value\n" \n signed names \n payload hash
  *   string to sign     "AWS4-HMAC-SHA256" \n time \n scope \n SHA-256(canonical request)
  *   scope              <yyyymmdd>/<region>/<service>/aws4_request
  *   signing key        HMAC over day, region, service and "aws4_request", from "AWS4" + secret; one a day
  *
- * Pure: time and credentials are handed in. Path and query come in already encoded (`uriEncode`), exactly as
- * they are sent, for S3 signs the path as it is on the wire. A secret never leaves this file in an error.
+ * Pure, apart from a cache of the day's key: the caller hands in time and credentials. Path and query come
+ * encoded (`uriEncode`), exactly as they are sent, because S3 signs the path on the wire. A secret never
+ * leaves this file in an error.
  *
  * Source: AWS, "Signature Calculations for the Authorization Header" (sig-v4-header-based-auth).
  */
@@ -17,30 +18,30 @@ export interface Credentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly sessionToken?: string;
-  /** When they end, in ms since the epoch. */
+  /** When the keys expire, in ms since the epoch. */
   readonly expiresMs?: number;
 }
 
-/** What is signed. */
+/** The signed part of a request. */
 export interface SignableRequest {
   readonly method: string;
   /** Encoded path, beginning with "/". */
   readonly path: string;
   /** Encoded, sorted query without "?" (`canonicalQuery`). */
   readonly query: string;
-  /** Lower-case names; all of them are signed. `host` has to be among them. */
+  /** Lower-case names, `host` among them; all are signed. */
   readonly headers: Readonly<Record<string, string>>;
   /** SHA-256 of the body, 64 hex digits. */
   readonly payloadSha256: string;
 }
 
-/** The region and service a signature is good for. */
+/** The region and service for which a signature is valid. */
 export interface SigningScope {
   readonly region: string;
   readonly service: string;
 }
 
-/** The SHA-256 of nothing. */
+/** The SHA-256 of an empty body. */
 export const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /**
@@ -88,7 +89,7 @@ function percentEncode(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
 }
 
-/** Encodes and sorts query parameters, as they are signed and sent. */
+/** Query parameters, encoded and sorted, as they are signed and sent. */
 export function canonicalQuery(parameters: readonly (readonly [string, string])[]): string {
   const pairs = parameters.map(([name, value]) => [uriEncode(name), uriEncode(value)] as const);
   pairs.sort(([nameA, valueA], [nameB, valueB]) => compare(nameA, nameB) || compare(valueA, valueB));
@@ -105,7 +106,7 @@ export function sha256Hex(content: string | Uint8Array): string {
   return new Bun.CryptoHasher("sha256").update(content).digest("hex");
 }
 
-/** The last signing key derived: nearly every request of a day uses the same one. */
+/** The last derived signing key: nearly all requests of a day share it. */
 let cached: { readonly id: string; readonly key: Uint8Array } | undefined;
 
 function signingKey(secret: string, day: string, { region, service }: SigningScope): Uint8Array {

@@ -105,6 +105,6 @@ test("a bucket in the endpoint is told as one", async () => {
   for (const { exitCode, stdout, stderr } of await verbs(`${server.url}/bucket`)) {
     const said = stdout + stderr;
     expect([said, exitCode]).toEqual([said, 4]);
-    expect(said).toContain("it names the bucket bucket already");
+    expect(said).toContain("it names the bucket bucket too");
   }
 });

@@ -194,7 +194,7 @@ describe("S3Store accepts good stores", () => {
       },
     });
     const error = await failureOf(open().put("k", body, { createOnly: true, metadata: { a: "b" } }));
-    expect([error.message.includes("other bytes than were sent"), error.retryable]).toEqual([true, true]);
+    expect([error.message.includes("other bytes than walrust sent"), error.retryable]).toEqual([true, true]);
     expect(server.objects.size).toBe(0);
   });
 
@@ -315,7 +315,7 @@ describe("S3Store and a bucket with a retention", () => {
     server.inject({ kind: "deleteMany", when: "before", answer: { instead: answer } });
     const error = await failureOf(open().delete(["a", "b"]));
     expect([error.code, error.retryable]).toEqual(["storage", true]);
-    expect(error.message).toContain("1 of 2 objects are still there, the first is p/a");
+    expect(error.message).toContain("1 of 2 objects were not deleted, the first is p/a");
   });
 
   test("delete goes key by key where DeleteObjects is refused, and asks for it no more", async () => {

@@ -108,7 +108,7 @@ describe("an endpoint that is not the store's", () => {
     const error = await failure(`${server.url}/bucket`);
     expect([error.code, error.retryable]).toEqual(["not-found", false]);
     expect(error.hint).toBe(
-      "Check the endpoint: it names the bucket bucket already, and has to be given without the bucket.",
+      "Check the endpoint: it names the bucket bucket too. Give the endpoint without the bucket.",
     );
   });
 });

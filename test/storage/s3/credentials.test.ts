@@ -31,8 +31,12 @@ describe("credentialSource", () => {
   });
 
   test("credentialSource refuses half a pair of keys", () => {
-    expect(() => credentialSource({ accessKeyId: "id" }, {}, "r", env)).toThrow("only one is set");
-    expect(() => credentialSource({}, { AWS_SECRET_ACCESS_KEY: "s" }, "r", env)).toThrow("only one is set");
+    expect(() => credentialSource({ accessKeyId: "id" }, {}, "r", env)).toThrow(
+      "only one of accessKeyId and",
+    );
+    expect(() => credentialSource({}, { AWS_SECRET_ACCESS_KEY: "s" }, "r", env)).toThrow(
+      "only one of AWS_ACCESS_KEY_ID and",
+    );
   });
 });
 

@@ -110,7 +110,7 @@ describe("S3Store errors", () => {
     const secret = await failureOf(openOnce({ secretAccessKey: "other" }).put("k", textBody("x")));
     expect([secret["code"], String(secret["hint"])]).toEqual([
       "auth",
-      "The secret access key is wrong, or a proxy changes requests on their way.",
+      "The secret access key is wrong, or a proxy changes requests on the way.",
     ]);
   });
 
