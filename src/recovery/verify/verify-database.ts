@@ -219,7 +219,7 @@ function startCounts(objects: readonly LtxObject[]): VerifyCounts {
 function count(counts: VerifyCounts, check: ListedVerdict, facts: ObjectFacts): void {
   if (isChained(check.object, facts.metadata)) counts.chainedObjects++;
   else counts.unchainedObjects++;
-  if (!check.isRead) return;
+  if (check.sha256 === null) return;
   counts.readObjects++;
   counts.readBytes += check.object.sizeBytes;
 }

@@ -1,14 +1,11 @@
 /**
  * One object of a verification: the verdict of the judge (object/check-object.ts) on its header and trailer,
  * or on every byte, and whether the object is still there.
- *
- * An object of a few kilobytes is read whole: that takes one request less than its header and trailer.
  */
 import { hasCode } from "../../errors.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkEnds, checkListed, type ObjectVerdict } from "../object/check-object.ts";
-import { LTX_SIZE_MIN } from "../object/object-size.ts";
 import type { Findings } from "./verify-report.ts";
 
 /** Up to this size one whole get is cheaper than two ranged ones. */
@@ -18,8 +15,6 @@ export const WHOLE_SIZE_MAX = 8192;
 export interface ListedVerdict extends ObjectVerdict {
   /** The object went away after it was listed. */
   readonly isVanished: boolean;
-  /** Whether every byte was read. */
-  readonly isRead: boolean;
 }
 
 /**
@@ -32,15 +27,14 @@ export async function verifyObject(
   isWhole: boolean,
   signal: AbortSignal | undefined,
 ): Promise<ListedVerdict> {
-  const isRead = object.sizeBytes >= LTX_SIZE_MIN && (isWhole || object.sizeBytes <= WHOLE_SIZE_MAX);
   try {
-    const verdict = isRead
+    const verdict = isWhole
       ? await checkListed(store, object, {}, signal)
       : await checkEnds(store, object, signal);
-    return { ...verdict, isVanished: false, isRead };
+    return { ...verdict, isVanished: false };
   } catch (error) {
     if (!hasCode(error, "not-found")) throw error;
-    return { object, facts: null, findings: [], sha256: null, isVanished: true, isRead };
+    return { object, facts: null, findings: [], sha256: null, isVanished: true };
   }
 }
 

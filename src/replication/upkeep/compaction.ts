@@ -1,35 +1,31 @@
 /**
- * Compaction: contiguous objects of one level become one object of the next, and what verified objects have
- * replaced is deleted when its time has come.
+ * Compaction: contiguous objects of one level become one object of the next.
  *
- * Order: merge into the spool (every source verified while it is read) → put create-only → read the new
- * object back from the store and verify it in full → only then may anything it covers be deleted, and only
- * after its lifetime. A crash anywhere leaves extra objects, never a gap. Sources come from the spool where
- * it still has them, else from the store through a temporary file, so memory stays bounded.
+ * Order: judge every source while it is read → merge into the spool → put create-only → read the new object
+ * back from the store and judge it in full → only then may its sources be deleted (expiry.ts), and only after
+ * their lifetime. A crash anywhere leaves extra objects, never a gap.
  */
-import { closeSync, readSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import type { CompactionConfig } from "../../config/config.ts";
+import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../../format/chain.ts";
-import { formatTxid, levelPrefix, parseObjectKey } from "../../format/keys.ts";
-import { LtxDecoder } from "../../format/ltx-decoder.ts";
-import { type LtxSource, mergeLtx } from "../../format/ltx-merge.ts";
+import { formatTxid, levelPrefix } from "../../format/keys.ts";
+import { mergeLtx } from "../../format/ltx-merge.ts";
 import type { Txid } from "../../format/types.ts";
-import { createTemp, openOwn, writeWhole } from "../../local/own-file.ts";
-import { isIntact, ltxPageSizeOrNull, type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import { type SpoolFile, SpoolWriter, spoolChunks } from "../../local/spool.ts";
 import { localFileOrNull } from "../../local/spool-cache.ts";
-import { keyOf, type LtxObject, listLevel, withKey } from "../../storage/bucket/catalog.ts";
+import { checkListed, checkObject } from "../../recovery/object/check-object.ts";
+import { ContentDigest } from "../../recovery/object/content-digest.ts";
+import { keyOf, type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
 import {
   decodeMetadata,
   encodeMetadata,
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { HIGHEST_LEVEL, type Merge, planExpiry, planMergeOrNull } from "./compaction-plan.ts";
-import { chainOf, lastCoveredOrNull, removeStray } from "./stray-merge.ts";
-import { TxidRanges } from "./txid-ranges.ts";
+import { type Merge, planMergeOrNull } from "./compaction-plan.ts";
+import { closeSources, openMergeSources } from "./merge-sources.ts";
+import { chainOf, removeStray } from "./stray-merge.ts";
 
 /** The database to compact. */
 export interface CompactionTarget {
@@ -149,33 +145,6 @@ async function previousChainOf(
   return decodeMetadata(object.key, metadata).previousChain;
 }
 
-/**
- * Opens the sources of a merge, up to the first one with another page size: a database that was replaced by
- * one with other pages goes on in a merge of its own.
- */
-async function openSources(
-  target: CompactionTarget,
-  { sources }: Merge,
-  signal?: AbortSignal,
-): Promise<OpenSource[]> {
-  const opened: OpenSource[] = [];
-  try {
-    for (const source of sources) {
-      const open = await openSource(target, source, signal);
-      if (opened[0] !== undefined && open.pageSizeBytes !== opened[0].pageSizeBytes) {
-        open.close();
-        break;
-      }
-      opened.push(open);
-      await target.env.turn();
-    }
-    return opened;
-  } catch (error) {
-    for (const source of opened) source.close();
-    throw error;
-  }
-}
-
 /** Executes one merge, of as many of its sources as have one page size, and verifies what it made. */
 async function mergeObjects(
   target: CompactionTarget,
@@ -184,7 +153,7 @@ async function mergeObjects(
   signal?: AbortSignal,
 ): Promise<CompactedObject> {
   const { store, name, spoolFolder } = target;
-  const opened = await openSources(target, planned, signal);
+  const opened = await openMergeSources(target, planned.sources, signal);
   const taken = planned.sources.slice(0, opened.length);
   const merge: Merge = { ...planned, sources: taken, maxTxid: taken.at(-1)!.maxTxid };
   const spool = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
@@ -207,8 +176,8 @@ async function mergeObjects(
     };
     try {
       const isOurs = await putMerged(store, key, file, metadata, signal);
-      if (!isOurs) await assertSameHistory(store, key, chain, signal);
-      await verifyOrRemove(store, key, isOurs, signal);
+      if (isOurs) await readBack(store, key, file, signal);
+      else await assertSameMerge(store, key, file, metadata, signal);
     } finally {
       rmSync(file.path, { force: true });
     }
@@ -220,7 +189,7 @@ async function mergeObjects(
     spool.discard();
     throw error;
   } finally {
-    for (const source of opened) source.close();
+    closeSources(opened);
   }
 }
 
@@ -254,225 +223,64 @@ async function putMerged(
   }
 }
 
-/** @throws WalrustError code "integrity" when what is stored at the key leads elsewhere */
-async function assertSameHistory(
+/**
+ * Reads a merged object back. What is not the file that was sent is removed: restores would prefer it.
+ * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
+ */
+async function readBack(
   store: ObjectStore,
   key: string,
-  chain: string | null,
+  file: SpoolFile,
   signal?: AbortSignal,
 ): Promise<void> {
-  const found = await chainOf(store, key, signal);
-  if (found === null || chain === null || found === chain) return;
+  const object = { key, ...rangeOf(file), sizeBytes: file.sizeBytes, modifiedMs: 0 };
+  const { findings, sha256 } = await checkListed(store, object, {}, signal);
+  const [first] = findings;
+  if (first === undefined && sha256 !== null && hex(sha256) === hex(file.sha256)) return;
+  await store.delete([key], signal === undefined ? {} : { signal });
+  throw first?.error ?? new WalrustError("integrity", `${key} is not what was sent`, { context: { key } });
+}
+
+/**
+ * Checks an object that stands at the key of a merge already: an earlier try of ours, or another process's
+ * merge of the same sources. It counts only if it is sound, leads from the same chain value to the same chain
+ * value, and does the same to a database, page by page.
+ * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
+ */
+async function assertSameMerge(
+  store: ObjectStore,
+  key: string,
+  file: SpoolFile,
+  merged: WalrustMetadata,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { sizeBytes, modifiedMs } = await store.head(key, signal === undefined ? {} : { signal });
+  const object = { key, ...rangeOf(file), sizeBytes, modifiedMs };
+  const digest = new ContentDigest();
+  const { findings, facts, sha256 } = await checkListed(store, object, { receiver: digest }, signal);
+  const [first] = findings;
+  if (first !== undefined) throw first.error;
+  const isSameChain =
+    isSameOrMissing(facts?.metadata.chain, merged.chain) &&
+    isSameOrMissing(facts?.metadata.previousChain, merged.previousChain);
+  const isSameFile = sha256 !== null && hex(sha256) === hex(file.sha256);
+  if (isSameChain && (isSameFile || digest.value === (await contentOf(file)))) return;
   throw new WalrustError("integrity", `${key} was merged from another history`, { context: { key } });
 }
 
-/** Reads a merged object back. One of ours that is not what was sent is removed: restores would prefer it. */
-async function verifyOrRemove(
-  store: ObjectStore,
-  key: string,
-  isOurs: boolean,
-  signal?: AbortSignal,
-): Promise<void> {
-  try {
-    await verifyObject(store, key, signal);
-  } catch (error) {
-    const isBad = hasCode(error, "corrupt") || hasCode(error, "integrity");
-    if (isOurs && isBad) await store.delete([key], signal === undefined ? {} : { signal });
-    throw error;
-  }
+function isSameOrMissing(a: string | null | undefined, b: string | null): boolean {
+  return typeof a !== "string" || b === null || a === b;
 }
 
-/**
- * Reads an object back and checks its SHA-256, its header against its key, and all LTX checksums.
- * @throws WalrustError code "corrupt" or "integrity" naming the object
- */
-export async function verifyObject(store: ObjectStore, key: string, signal?: AbortSignal): Promise<void> {
-  const body = await store.get(key, signal === undefined ? {} : { signal });
-  const metadata = decodeMetadata(key, body.metadata);
-  const hasher = new Bun.CryptoHasher("sha256");
-  const decoder = new LtxDecoder();
-  for await (const chunk of body.chunks) {
-    hasher.update(chunk);
-    withKey(key, () => decoder.push(chunk));
-    while (withKey(key, () => decoder.next())) {
-      // Each page is checked by being decoded.
-    }
-  }
-  withKey(key, () => decoder.finish());
-  const { header } = decoder;
-  const named = parseObjectKey(store.layout, key);
-  if (header?.minTxid !== named?.minTxid || header?.maxTxid !== named?.maxTxid) {
-    throw new WalrustError(
-      "integrity",
-      `${key} is TXID ${header?.minTxid} to ${header?.maxTxid} by its header`,
-      {
-        context: { key },
-      },
-    );
-  }
-  const sha256 = hasher.digest("hex");
-  if (metadata.sha256 !== null && metadata.sha256 !== sha256) {
-    throw new WalrustError(
-      "integrity",
-      `${key} has SHA-256 ${sha256}, its metadata says ${metadata.sha256}`,
-      {
-        context: { key },
-      },
-    );
-  }
+/** The digest of the content of a merged file. */
+async function contentOf(file: SpoolFile): Promise<string | null> {
+  const receiver = new ContentDigest();
+  const { path, sizeBytes } = file;
+  const object = { key: path, ...rangeOf(file), sizeBytes, modifiedMs: 0 };
+  await checkObject({ object, metadata: {}, chunks: spoolChunks(file) }, { receiver });
+  return receiver.value;
 }
 
-interface OpenSource {
-  readonly read: LtxSource;
-  /** Null when its header cannot be read; the merge reports that. */
-  readonly pageSizeBytes: number | null;
-  readonly chain: string | null;
-  readonly previousChain: string | null;
-  readonly close: () => void;
-}
-
-/** Opens a source for reading: from the spool if it is still there, else through a temporary file. */
-async function openSource(
-  target: CompactionTarget,
-  source: LtxObject,
-  signal?: AbortSignal,
-): Promise<OpenSource> {
-  const local = localFileOrNull(target.spoolFolder, source);
-  if (local !== null && local.sizeBytes === source.sizeBytes && (await isIntact(local))) {
-    const { chain, previousChain, sizeBytes } = local;
-    return {
-      ...openFile(local.path, sizeBytes, false),
-      chain: hex(chain),
-      previousChain: hex(previousChain),
-    };
-  }
-  const name = `merge-${source.level}-${formatTxid(source.minTxid)}-${formatTxid(source.maxTxid)}.ltx`;
-  const body = await target.store.get(source.key, signal === undefined ? {} : { signal });
-  const metadata = decodeMetadata(source.key, body.metadata);
-  const hasher = new Bun.CryptoHasher("sha256");
-  const { fd, path } = createTemp(join(target.spoolFolder, name));
-  try {
-    for await (const chunk of body.chunks) {
-      hasher.update(chunk);
-      writeWhole(fd, chunk);
-    }
-  } catch (error) {
-    rmSync(path, { force: true });
-    throw error;
-  } finally {
-    closeSync(fd);
-  }
-  if (metadata.sha256 !== null && metadata.sha256 !== hasher.digest("hex")) {
-    rmSync(path, { force: true });
-    throw new WalrustError("integrity", `${source.key} is not what its SHA-256 says; it is not compacted`, {
-      context: { key: source.key },
-    });
-  }
-  const { chain, previousChain } = metadata;
-  return { ...openFile(path, source.sizeBytes, true), chain, previousChain };
-}
-
-/**
- * A file as a merge source; opened at its first read, so that many sources need no descriptor each for long.
- */
-function openFile(
-  path: string,
-  sizeBytes: number,
-  isTemporary: boolean,
-): Pick<OpenSource, "read" | "pageSizeBytes" | "close"> {
-  let offset = 0;
-  let fd: number | null = null;
-  const read = (buffer: Uint8Array): number => {
-    fd ??= openOwn(path);
-    const count = readSync(fd, buffer, 0, Math.min(buffer.length, sizeBytes - offset), offset);
-    offset += count;
-    return count;
-  };
-  const close = (): void => {
-    if (fd !== null) closeSync(fd);
-    if (isTemporary) rmSync(path, { force: true });
-  };
-  return { read, pageSizeBytes: ltxPageSizeOrNull(path), close };
-}
-
-/** What became of replaced objects. */
-export interface Expired {
-  readonly deleted: readonly string[];
-  /** The store's owner wants them kept. */
-  readonly refused: readonly string[];
-}
-
-/**
- * Deletes what verified objects have replaced for longer than its lifetime.
- * @param objects a complete listing of levels 0 to 3
- * @returns the deleted keys, and those that the store refused to delete
- */
-export async function expire(
-  target: CompactionTarget,
-  objects: readonly LtxObject[],
-  policy: CompactionConfig,
-  progress: CompactionProgress,
-  signal?: AbortSignal,
-): Promise<Expired> {
-  const nowMs = target.env.nowMs();
-  const candidates = planExpiry(objects, policy, () => true, nowMs);
-  if (candidates.length === 0) return { deleted: [], refused: [] };
-  await verifyReplacements(target, objects, candidates, progress, signal);
-  const expired = planExpiry(objects, policy, ({ key }) => progress.verified.has(key), nowMs);
-  const keys = expired.map(({ key }) => key);
-  if (keys.length === 0) return { deleted: [], refused: [] };
-  const kept = await target.store.delete(keys, signal === undefined ? {} : { signal });
-  const refused = new Set(kept.map(({ key }) => key));
-  const gone = expired.filter(({ key }) => !refused.has(key));
-  forgetReplaced(objects, gone, progress);
-  return { deleted: gone.map(({ key }) => key), refused: [...refused] };
-}
-
-/** Verifies the objects that cover the candidates, where that was not done yet (made before a restart). */
-async function verifyReplacements(
-  target: CompactionTarget,
-  objects: readonly LtxObject[],
-  candidates: readonly LtxObject[],
-  progress: CompactionProgress,
-  signal?: AbortSignal,
-): Promise<void> {
-  const below = rangesBelow(candidates);
-  const levels = Array.from({ length: HIGHEST_LEVEL + 1 }, (_, level) => {
-    return objects.filter((object) => object.level === level);
-  });
-  for (const replacement of objects) {
-    if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
-    if (progress.verified.has(replacement.key) || !below[replacement.level]!.hasWithin(replacement)) continue;
-    await verifyObject(target.store, replacement.key, signal);
-    const last = lastCoveredOrNull(replacement, levels[replacement.level - 1]!);
-    if (last !== null)
-      await assertSameHistory(
-        target.store,
-        replacement.key,
-        await chainOf(target.store, last.key, signal),
-        signal,
-      );
-    progress.verified.add(replacement.key);
-  }
-}
-
-/** A verified key whose sources are all gone needs no place in memory any more. */
-function forgetReplaced(
-  objects: readonly LtxObject[],
-  expired: readonly LtxObject[],
-  progress: CompactionProgress,
-): void {
-  const gone = new Set(expired.map(({ key }) => key));
-  const below = rangesBelow(objects.filter(({ key }) => !gone.has(key)));
-  for (const replacement of objects) {
-    if (!progress.verified.has(replacement.key) || replacement.level > HIGHEST_LEVEL) continue;
-    if (!below[replacement.level]!.hasWithin(replacement)) progress.verified.delete(replacement.key);
-  }
-}
-
-/** For each level, the objects below it. */
-function rangesBelow(objects: readonly LtxObject[]): TxidRanges<LtxObject>[] {
-  return Array.from({ length: HIGHEST_LEVEL + 1 }, (_, level) => {
-    return new TxidRanges(objects.filter((object) => object.level < level));
-  });
+function rangeOf({ level, minTxid, maxTxid }: SpoolFile): Pick<LtxObject, "level" | "minTxid" | "maxTxid"> {
+  return { level, minTxid, maxTxid };
 }

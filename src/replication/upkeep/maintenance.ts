@@ -12,7 +12,6 @@ import {
   CompactionProgress,
   type CompactionTarget,
   compactInto,
-  expire,
 } from "./compaction.ts";
 import {
   coveredTxid,
@@ -24,6 +23,7 @@ import {
   planMergeOrNull,
   planReplaced,
 } from "./compaction-plan.ts";
+import { expire } from "./expiry.ts";
 import { applyRetention, type RetentionResult } from "./prune.ts";
 
 /** The least time between two looks for compacted objects that may be deleted. */

@@ -10,10 +10,12 @@ import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, type WalrustError } from "../../errors.ts";
 import { parseObjectKey, SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
+import { checkListed } from "../../recovery/object/check-object.ts";
+import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
 import { keyOf, type LtxObject, listObjects, readHeader } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { type CompactionProgress, type CompactionTarget, verifyObject } from "./compaction.ts";
+import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
 import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention.ts";
 
 /** The database to prune. */
@@ -47,7 +49,7 @@ export async function applyRetention(
   let pruning = planPruning(objects, times, policy);
   if (isForced) {
     while (pruning.deletions.length > 0) {
-      const damaged = await damagedSnapshots(target, pruning, progress, signal);
+      const damaged = await damagedSnapshots(target, objects, pruning, progress, signal);
       if (damaged.length === 0) break;
       for (const key of damaged) times.delete(key);
       pruning = planPruning(objects, times, policy);
@@ -99,26 +101,43 @@ function warnOfDamage({ name, env }: PruningTarget, key: string, error: WalrustE
 /** Reads back the snapshots that stay in any case. @returns the keys of those that are damaged */
 async function damagedSnapshots(
   target: PruningTarget,
+  objects: readonly LtxObject[],
   pruning: Pruning,
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<string[]> {
   const { store, name } = target;
+  const index = new WitnessIndex(objects);
   const damaged: string[] = [];
   for (const key of provenKeys(store, name, pruning)) {
     if (progress.verified.has(key)) continue;
-    try {
-      await verifyObject(store, key, signal);
-      progress.verified.add(key);
-    } catch (error) {
-      if (!hasCode(error, "corrupt") && !hasCode(error, "integrity") && !hasCode(error, "not-found")) {
-        throw error;
-      }
+    const snapshot = objects.find((object) => object.key === key)!;
+    const problem = await problemOrNull(store, snapshot, index, signal);
+    if (problem === null) progress.verified.add(key);
+    else {
       damaged.push(key);
-      warnOfDamage(target, key, error);
+      warnOfDamage(target, key, problem);
     }
   }
   return damaged;
+}
+
+/** Why nothing may be deleted because of a snapshot, or null. @throws WalrustError with a storage code */
+async function problemOrNull(
+  store: ObjectStore,
+  snapshot: LtxObject,
+  index: WitnessIndex,
+  signal?: AbortSignal,
+): Promise<WalrustError | null> {
+  try {
+    const { facts, findings } = await checkListed(store, snapshot, {}, signal);
+    if (facts === null || findings.length > 0) return findings[0]!.error;
+    const evidence = await evidenceFindings(store, facts, index, signal);
+    return evidence[0]?.error ?? null;
+  } catch (error) {
+    if (hasCode(error, "not-found")) return error;
+    throw error;
+  }
 }
 
 /** The keys of the snapshots that stay in any case, newest first. */

@@ -9,6 +9,7 @@
  * remove what the other has just verified.
  */
 import { WalrustError } from "../../errors.ts";
+import { checkListed, type PathPoint } from "../../recovery/object/check-object.ts";
 import { type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
@@ -24,18 +25,18 @@ export async function chainOf(store: ObjectStore, key: string, signal?: AbortSig
 }
 
 /**
- * The object of the level below that ends where `merged` ends, if that level covers it without a gap.
+ * The objects of the level below that hold all TXIDs of `merged` without a gap, oldest first, or null.
  * @param below objects of the level below
  */
-export function lastCoveredOrNull(merged: LtxObject, below: readonly LtxObject[]): LtxObject | null {
+export function coveringOrNull(merged: LtxObject, below: readonly LtxObject[]): readonly LtxObject[] | null {
+  const covering: LtxObject[] = [];
   let reached = merged.minTxid - 1;
-  let last: LtxObject | null = null;
   for (const object of [...below].sort((a, b) => a.minTxid - b.minTxid || a.maxTxid - b.maxTxid)) {
     if (object.maxTxid > merged.maxTxid || object.minTxid !== reached + 1) continue;
     reached = object.maxTxid;
-    last = object;
+    covering.push(object);
   }
-  return reached === merged.maxTxid ? last : null;
+  return reached === merged.maxTxid ? covering : null;
 }
 
 /**
@@ -53,8 +54,8 @@ export async function removeStray(
 ): Promise<boolean> {
   const options = signal === undefined ? {} : { signal };
   const below = await listLevel(store, name, merged.level - 1, options);
-  const last = lastCoveredOrNull(merged, below);
-  if (last === null || (await chainOf(store, last.key, signal)) !== nextPreviousChain) {
+  const covering = coveringOrNull(merged, below) ?? [];
+  if ((await soundEndOrNull(store, covering, signal)) !== nextPreviousChain) {
     throw new WalrustError(
       "integrity",
       `${merged.key} does not lead to what follows it; nothing is compacted beyond it`,
@@ -68,4 +69,19 @@ export async function removeStray(
     database: name,
   });
   return true;
+}
+
+/** The chain value that objects lead to, each of them read and judged; null when one of them is unsound. */
+async function soundEndOrNull(
+  store: ObjectStore,
+  objects: readonly LtxObject[],
+  signal?: AbortSignal,
+): Promise<string | null> {
+  let after: PathPoint = { txid: 0, chain: null };
+  for (const object of objects) {
+    const { facts, findings } = await checkListed(store, object, { after }, signal);
+    if (facts === null || findings.length > 0) return null;
+    after = { txid: object.maxTxid, chain: facts.metadata.chain };
+  }
+  return after.chain;
 }

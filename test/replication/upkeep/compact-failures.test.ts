@@ -1,37 +1,25 @@
 /** Compaction of damaged sources and by stores that fail: nothing is deleted, and it can be tried again. */
+
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { WalrustError } from "../../../src/errors.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { SENT_FOLDER } from "../../../src/local/spool.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
-import {
-  CompactionProgress,
-  compactInto,
-  expire,
-  verifyObject,
-} from "../../../src/replication/upkeep/compaction.ts";
+import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
+import { expire } from "../../../src/replication/upkeep/expiry.ts";
 import { upkeepOnce } from "../../../src/replication/upkeep/maintenance.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { DEFAULT_CONFIG } from "../../support/config.ts";
+import { failureOf } from "../../support/failure-of.ts";
 import { applied, BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { putTiny } from "../../support/histories/tiny-history.ts";
-import { allKeys, readObject } from "../../support/oracles/history-oracle.ts";
+import { allKeys } from "../../support/oracles/history-oracle.ts";
+import { assertSoundObject } from "../../support/oracles/judged-object.ts";
 import { unreachable } from "../../support/servers/faulty-store.ts";
 import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
 import { tempFolder } from "../../support/temp.ts";
-
-async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof WalrustError) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
-}
 
 test("a source damaged anywhere in the bucket is named, and nothing is put or deleted", async () => {
   const { store, target, keys } = await compactionBench(9);
@@ -120,41 +108,10 @@ test("what a store kept wrong is removed, so that restores go on by the incremen
   const plan = planRestore(await listObjects(store, "app"), null);
   let image: Uint8Array = new Uint8Array();
   for (const { key } of plan.kind === "plan" ? plan.objects : []) {
-    await verifyObject(store, key);
+    await assertSoundObject(store, key);
     image = await applied(store, key, image);
   }
   expect(Buffer.compare(image, history.images.get(12)!)).toBe(0);
-});
-
-test("verifyObject accepts what is sound and refuses a flip at every offset", async () => {
-  const { store, keys } = await compactionBench(3);
-  const key = keys.get(3)!;
-  await verifyObject(store, key);
-  const { bytes } = await readObject(store, key);
-  for (let offset = 0; offset < bytes.length; offset += 3) {
-    await flip(store, key, offset);
-    expect(["corrupt", "integrity"]).toContain((await failureOf(verifyObject(store, key))).code);
-    await flip(store, key, offset);
-  }
-});
-
-test("verifyObject refuses every truncation", async () => {
-  const { store, keys } = await compactionBench(3);
-  const key = keys.get(3)!;
-  const { bytes, metadata } = await readObject(store, key);
-  for (let length = 0; length < bytes.length; length += 5) {
-    await store.put(key, { kind: "bytes", bytes: bytes.subarray(0, length) }, { metadata });
-    expect(["corrupt", "integrity"]).toContain((await failureOf(verifyObject(store, key))).code);
-  }
-});
-
-// Once: the header is read and not compared, so another range's bytes would justify deleting sources.
-test("verifyObject refuses a sound object of other TXIDs than its key says", async () => {
-  const { store, target, keys } = await compactionBench(9);
-  const [made] = await compactInto(target, 1, new CompactionProgress());
-  const { bytes, metadata } = await readObject(store, keys.get(4)!);
-  await store.put(made!.key, { kind: "bytes", bytes }, { metadata });
-  await failureOf(verifyObject(store, made!.key));
 });
 
 test("expire deletes after the lifetime what was read back, and no request more than once", async () => {

@@ -5,17 +5,19 @@
 import { expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
-import {
-  CompactionProgress,
-  compactInto,
-  expire,
-  verifyObject,
-} from "../../../src/replication/upkeep/compaction.ts";
-import { lastCoveredOrNull, STRAY_AGE_MS } from "../../../src/replication/upkeep/stray-merge.ts";
+import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
+import { expire } from "../../../src/replication/upkeep/expiry.ts";
+import { coveringOrNull, STRAY_AGE_MS } from "../../../src/replication/upkeep/stray-merge.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { DEFAULT_CONFIG } from "../../support/config.ts";
-import { applied, type CompactionBench, compactionBench } from "../../support/histories/compaction-bench.ts";
+import {
+  applied,
+  type CompactionBench,
+  compactionBench,
+  flip,
+} from "../../support/histories/compaction-bench.ts";
 import { readObject } from "../../support/oracles/history-oracle.ts";
+import { assertSoundObject } from "../../support/oracles/judged-object.ts";
 
 const COUNT = 30;
 const DAY_MS = 86_400_000;
@@ -45,7 +47,7 @@ async function restored({ store }: CompactionBench): Promise<Uint8Array> {
   const plan = planRestore(await listObjects(store, "app"), null);
   let image: Uint8Array = new Uint8Array();
   for (const { key } of plan.kind === "plan" ? plan.objects : []) {
-    await verifyObject(store, key);
+    await assertSoundObject(store, key);
     image = await applied(store, key, image);
   }
   return image;
@@ -76,6 +78,15 @@ test("it stays where the level below does not prove it, and nothing is merged be
   const bench = await benchWithStray(7);
   await bench.store.delete([bench.keys.get(4)!]);
   bench.store.calls.length = 0;
+  await makeOld(bench, bench.strayKey);
+  const merging = compactInto(bench.target, 1, new CompactionProgress());
+  await expect(merging).rejects.toMatchObject({ code: "integrity", context: { key: bench.strayKey } });
+  expect(deletesOf(bench)).toEqual([]);
+});
+
+test("it stays where an object of the level below is damaged: a restore may need it", async () => {
+  const bench = await benchWithStray(7);
+  await flip(bench.store.inner, bench.keys.get(4)!, 130);
   await makeOld(bench, bench.strayKey);
   const merging = compactInto(bench.target, 1, new CompactionProgress());
   await expect(merging).rejects.toMatchObject({ code: "integrity", context: { key: bench.strayKey } });
@@ -140,11 +151,11 @@ test.each([
   ],
   ["one that begins before it", [[1, 4]], null],
   ["nothing", [], null],
-] as const)("lastCoveredOrNull: %s", (_, ranges, wanted) => {
+] as const)("coveringOrNull: %s", (_, ranges, wanted) => {
   const object = (level: number, minTxid: number, maxTxid: number) => {
     const [min, max] = [minTxid as Txid, maxTxid as Txid];
     return { key: `${minTxid}-${maxTxid}`, level, minTxid: min, maxTxid: max, sizeBytes: 1, modifiedMs: 0 };
   };
   const below = ranges.map(([min, max]) => object(0, min, max));
-  expect(lastCoveredOrNull(object(1, 2, 4), below)?.maxTxid ?? null).toBe(wanted as Txid | null);
+  expect(coveringOrNull(object(1, 2, 4), below)?.at(-1)?.maxTxid ?? null).toBe(wanted as Txid | null);
 });

@@ -1,0 +1,175 @@
+/**
+ * Expiry: deletes the sources of a merge when their lifetime is over.
+ *
+ * Nothing is deleted before the object that replaces it has been read back, is sound in every way that a
+ * restore demands, is not contradicted by the objects beside it, and is proven (recovery/object): by its
+ * SHA-256, or, where the storage lost that, by a merge of the sources that has the same content.
+ */
+import type { CompactionConfig } from "../../config/config.ts";
+import { WalrustError } from "../../errors.ts";
+import { LtxDecoder } from "../../format/ltx-decoder.ts";
+import { mergeLtx } from "../../format/ltx-merge.ts";
+import { checkListed } from "../../recovery/object/check-object.ts";
+import { ContentDigest } from "../../recovery/object/content-digest.ts";
+import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
+import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
+import { HIGHEST_LEVEL, planExpiry } from "./compaction-plan.ts";
+import { closeSources, openMergeSources } from "./merge-sources.ts";
+import { coveringOrNull } from "./stray-merge.ts";
+import { TxidRanges } from "./txid-ranges.ts";
+
+/** What became of replaced objects. */
+export interface Expired {
+  readonly deleted: readonly string[];
+  /** The store's owner wants them kept. */
+  readonly refused: readonly string[];
+}
+
+/**
+ * Deletes what verified objects have replaced for longer than its lifetime.
+ * @param objects a complete listing of levels 0 to 3
+ * @returns the deleted keys, and those that the store refused to delete
+ */
+export async function expire(
+  target: CompactionTarget,
+  objects: readonly LtxObject[],
+  policy: CompactionConfig,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<Expired> {
+  const nowMs = target.env.nowMs();
+  const candidates = planExpiry(objects, policy, () => true, nowMs);
+  if (candidates.length === 0) return { deleted: [], refused: [] };
+  await verifyReplacements(target, objects, candidates, progress, signal);
+  const expired = planExpiry(objects, policy, ({ key }) => progress.verified.has(key), nowMs);
+  const keys = expired.map(({ key }) => key);
+  if (keys.length === 0) return { deleted: [], refused: [] };
+  const kept = await target.store.delete(keys, signal === undefined ? {} : { signal });
+  const refused = new Set(kept.map(({ key }) => key));
+  const gone = expired.filter(({ key }) => !refused.has(key));
+  forgetReplaced(objects, gone, progress);
+  return { deleted: gone.map(({ key }) => key), refused: [...refused] };
+}
+
+/** Judges the objects that cover the candidates, where that was not done yet (made before a restart). */
+async function verifyReplacements(
+  target: CompactionTarget,
+  objects: readonly LtxObject[],
+  candidates: readonly LtxObject[],
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<void> {
+  const below = rangesBelow(candidates);
+  const index = new WitnessIndex(objects);
+  for (const replacement of objects) {
+    if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
+    if (progress.verified.has(replacement.key) || !below[replacement.level]!.hasWithin(replacement)) continue;
+    if (await isProvenReplacement(target, objects, replacement, index, signal)) {
+      progress.verified.add(replacement.key);
+    }
+  }
+}
+
+/**
+ * Whether an object may replace its sources.
+ * @returns false where nothing contradicts it and nothing proves it either
+ * @throws WalrustError code "corrupt" or "integrity" naming an unsound object, or a storage code
+ */
+async function isProvenReplacement(
+  target: CompactionTarget,
+  objects: readonly LtxObject[],
+  replacement: LtxObject,
+  index: WitnessIndex,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const { store, name, env } = target;
+  const { facts, findings } = await checkListed(store, replacement, {}, signal);
+  if (findings[0] !== undefined) throw findings[0].error;
+  const evidence = await evidenceFindings(store, facts!, index, signal);
+  const contradiction = evidence.find(({ severity }) => severity === "error");
+  if (contradiction !== undefined) throw contradiction.error;
+  if (evidence.length === 0) return true;
+  const sources = coveringOrNull(
+    replacement,
+    objects.filter(({ level }) => level === replacement.level - 1),
+  );
+  if (sources === null) {
+    env.log.info(`${replacement.key} is not proven; nothing is deleted because of it`, { database: name });
+    return false;
+  }
+  if ((await contentOfMerge(target, sources, signal)) === (await contentOf(target, replacement, signal))) {
+    return true;
+  }
+  throw new WalrustError(
+    "integrity",
+    `${replacement.key} lost its SHA-256 in the storage and holds something else than its sources`,
+    {
+      hint: `\`walrust verify ${name} --read-data\` tells what can be restored`,
+      context: { key: replacement.key },
+    },
+  );
+}
+
+/** The digest of the content of a stored object. */
+async function contentOf(
+  { store }: CompactionTarget,
+  object: LtxObject,
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const receiver = new ContentDigest();
+  const { findings } = await checkListed(store, object, { receiver }, signal);
+  if (findings[0] !== undefined) throw findings[0].error;
+  return receiver.value;
+}
+
+/** The digest of the content that a merge of objects has; nothing is written but temporary files. */
+async function contentOfMerge(
+  target: CompactionTarget,
+  objects: readonly LtxObject[],
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const opened = await openMergeSources(target, objects, signal);
+  const digest = new ContentDigest();
+  const decoder = new LtxDecoder();
+  let isBegun = false;
+  try {
+    const { header, trailer } = mergeLtx(
+      opened.map(({ read }) => read),
+      (bytes) => {
+        decoder.push(bytes);
+        while (decoder.next()) {
+          if (!isBegun) digest.begin("", decoder.header!);
+          isBegun = true;
+          digest.page(decoder.pgno, decoder.page);
+        }
+      },
+    );
+    if (!isBegun) digest.begin("", header);
+    digest.end("", trailer);
+    return digest.value;
+  } finally {
+    closeSources(opened);
+  }
+}
+
+/** A verified key whose sources are all gone needs no place in memory any more. */
+function forgetReplaced(
+  objects: readonly LtxObject[],
+  expired: readonly LtxObject[],
+  progress: CompactionProgress,
+): void {
+  const gone = new Set(expired.map(({ key }) => key));
+  const below = rangesBelow(objects.filter(({ key }) => !gone.has(key)));
+  for (const replacement of objects) {
+    if (!progress.verified.has(replacement.key) || replacement.level > HIGHEST_LEVEL) continue;
+    if (!below[replacement.level]!.hasWithin(replacement)) progress.verified.delete(replacement.key);
+  }
+}
+
+/** For each level, the objects below it. */
+function rangesBelow(objects: readonly LtxObject[]): TxidRanges<LtxObject>[] {
+  return Array.from({ length: HIGHEST_LEVEL + 1 }, (_, level) => {
+    return new TxidRanges(objects.filter((object) => object.level < level));
+  });
+}

@@ -1,0 +1,269 @@
+/**
+ * Compaction and retention delete nothing on weaker evidence than a restore demands: objects that are sound
+ * LTX files, and wrong in one other way each.
+ */
+import { describe, expect, test } from "bun:test";
+import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
+import { expire } from "../../../src/replication/upkeep/expiry.ts";
+import { applyRetention } from "../../../src/replication/upkeep/prune.ts";
+import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
+import { failureOf } from "../../support/failure-of.ts";
+import { editMetadata, rewriteObject, stripMetadata } from "../../support/histories/changed-object.ts";
+import {
+  BENCH_START_MS,
+  type CompactionBench,
+  compactionBench,
+} from "../../support/histories/compaction-bench.ts";
+import { putTiny } from "../../support/histories/tiny-history.ts";
+import { readObject } from "../../support/oracles/history-oracle.ts";
+import { DAY_MS } from "../../support/shifted-clock.ts";
+
+const COUNT = 12;
+const OTHER = "ab".repeat(32);
+const LATE = "2031-01-01T00:00:00.000Z";
+const POLICY = { ...DEFAULT_CONFIG.compaction, preserveRecent: 1 };
+const SOURCE_KEYS = Array.from({ length: COUNT - 1 }, (_, index) => index + 2);
+
+/** A merge of TXIDs 2 to 12 on level 1, long there, and increment 13 after it. */
+async function mergedBench(): Promise<CompactionBench & { mergedKey: string }> {
+  const bench = await compactionBench(COUNT);
+  const [made] = await compactInto(bench.target, 1, new CompactionProgress());
+  await putTiny(bench.store, "app", bench.history.commit(BENCH_START_MS + 60_000));
+  bench.setNow(BENCH_START_MS + 10_000 * DAY_MS);
+  return { ...bench, mergedKey: made!.key };
+}
+
+/** Expires as after a restart, when nothing is known to be verified. */
+async function expireAnew({ store, target }: CompactionBench): Promise<readonly string[]> {
+  const objects = await listObjects(store, "app");
+  return (await expire(target, objects, POLICY, new CompactionProgress())).deleted;
+}
+
+async function assertKept({ store, keys }: CompactionBench): Promise<void> {
+  for (const txid of SOURCE_KEYS) await store.head(keys.get(txid)!);
+  expect(store.calls.filter((call) => call.startsWith("delete "))).toEqual([]);
+}
+
+type Act = (bench: CompactionBench & { mergedKey: string }) => Promise<void>;
+
+/** Puts the merge that another history has of the same TXIDs, without its metadata. */
+async function putForeign({ store, mergedKey }: CompactionBench & { mergedKey: string }): Promise<void> {
+  const other = await compactionBench(COUNT + 20);
+  for (let txid = COUNT + 1; txid <= COUNT + 20; txid++) await other.store.delete([other.keys.get(txid)!]);
+  await compactInto(other.target, 1, new CompactionProgress());
+  const { bytes } = await readObject(other.store, mergedKey);
+  await store.put(mergedKey, { kind: "bytes", bytes }, { metadata: {} });
+}
+
+const REFUSED: readonly (readonly [what: string, act: Act, said: string])[] = [
+  [
+    "has another time in its metadata than in its header",
+    ({ store, mergedKey }) => editMetadata(store, mergedKey, { "litestream-timestamp": LATE }),
+    "has the time",
+  ],
+  [
+    "has another chain value than its last source",
+    ({ store, mergedKey }) => editMetadata(store, mergedKey, { chain: OTHER }),
+    "has chain value",
+  ],
+  [
+    "continues another chain value than its first source",
+    ({ store, mergedKey }) => editMetadata(store, mergedKey, { "prev-chain": OTHER }),
+    "continues chain value",
+  ],
+  [
+    "has another SHA-256 than its metadata says",
+    ({ store, mergedKey }) => editMetadata(store, mergedKey, { sha256: OTHER }),
+    "has SHA-256",
+  ],
+  ["is of another history, and has no metadata", putForeign, "database checksum"],
+  [
+    "has no metadata, and other pages under the same checksums",
+    ({ store, mergedKey }) => rewriteObject(store, mergedKey, { flipsPage: true }),
+    "something else than its sources",
+  ],
+  [
+    "has no metadata and no checksums, where its sources have both",
+    ({ store, mergedKey }) => rewriteObject(store, mergedKey, { dropsChecksums: true }),
+    "something else than its sources",
+  ],
+  [
+    "has another time than its newest source, and no metadata",
+    ({ store, mergedKey }) => rewriteObject(store, mergedKey, { header: { timestampMs: 1 } }),
+    "something else than its sources",
+  ],
+];
+
+describe("expire deletes no source of a merge that", () => {
+  test.each(REFUSED)("%s", async (_, act, said) => {
+    const bench = await mergedBench();
+    await act(bench);
+    bench.store.calls.length = 0;
+    const error = await failureOf(expireAnew(bench));
+    expect(error).toMatchObject({ code: "integrity", context: { key: bench.mergedKey } });
+    expect(error.message).toContain(said);
+    await assertKept(bench);
+  });
+
+  test("lost its metadata, while a source that would prove it is missing", async () => {
+    const bench = await mergedBench();
+    await stripMetadata(bench.store, bench.mergedKey);
+    await bench.store.delete([bench.keys.get(5)!]);
+    bench.store.calls.length = 0;
+    expect(await expireAnew(bench)).toEqual([]);
+    expect(bench.store.calls.filter((call) => call.startsWith("delete "))).toEqual([]);
+  });
+});
+
+const ACCEPTED: readonly (readonly [what: string, act: Act])[] = [
+  ["is sound", async () => {}],
+  [
+    "lost its SHA-256, and has the content of its sources",
+    ({ store, mergedKey }) => editMetadata(store, mergedKey, { sha256: null }),
+  ],
+  [
+    "lost all metadata, and has the content of its sources",
+    ({ store, mergedKey }) => stripMetadata(store, mergedKey),
+  ],
+  [
+    "is Litestream's, as its sources are: no metadata, no checksums",
+    async ({ store }) => {
+      for (const { key } of await listObjects(store, "app")) {
+        await rewriteObject(store, key, { dropsChecksums: true });
+      }
+    },
+  ],
+];
+
+test.each(ACCEPTED)("expire deletes the sources of a merge that %s", async (_, act) => {
+  const bench = await mergedBench();
+  await act(bench);
+  bench.setNow(BENCH_START_MS + 20_000 * DAY_MS);
+  expect(await expireAnew(bench)).toEqual(SOURCE_KEYS.map((txid) => bench.keys.get(txid)!));
+});
+
+const BAD_SOURCES: readonly (readonly [
+  what: string,
+  changes: Readonly<Record<string, string>>,
+  said: string,
+])[] = [
+  ["another time", { "litestream-timestamp": LATE }, "has the time"],
+  ["a chain value that does not follow", { chain: OTHER }, "does not follow"],
+  ["another chain value before it", { "prev-chain": OTHER }, "continues chain value"],
+  ["another SHA-256", { sha256: OTHER }, "has SHA-256"],
+];
+
+test.each(BAD_SOURCES)("a source with %s is named and not merged", async (_, changes, said) => {
+  const { store, target, keys } = await compactionBench(COUNT);
+  await editMetadata(store, keys.get(5)!, changes);
+  store.calls.length = 0;
+  const error = await failureOf(compactInto(target, 1, new CompactionProgress()));
+  expect(error).toMatchObject({ code: "integrity", context: { key: keys.get(5)! } });
+  expect(error.message).toContain(said);
+  expect(store.calls.filter((call) => /^(put|delete) /.test(call))).toEqual([]);
+});
+
+describe("an object that stands at the key of a merge", () => {
+  /** Merges again onto a key that is taken. */
+  async function mergeAgain({ target }: CompactionBench): Promise<CompactionProgress> {
+    const progress = new CompactionProgress();
+    progress.covered[1] = 0;
+    await compactInto(target, 1, progress);
+    return progress;
+  }
+
+  test.each([
+    ["of another history, without metadata", putForeign],
+    ["with other pages", (bench) => rewriteObject(bench.store, bench.mergedKey, { flipsPage: true })],
+    [
+      "with another time",
+      (bench) => rewriteObject(bench.store, bench.mergedKey, { header: { timestampMs: 1 } }),
+    ],
+    ["with another chain value", (bench) => editMetadata(bench.store, bench.mergedKey, { chain: OTHER })],
+  ] as readonly (readonly [string, Act])[])("%s is not taken for it, and stays", async (_, act) => {
+    const bench = await compactionBench(COUNT);
+    const [made] = await compactInto(bench.target, 1, new CompactionProgress());
+    await act({ ...bench, mergedKey: made!.key });
+    bench.store.calls.length = 0;
+    const error = await failureOf(mergeAgain(bench));
+    expect(error).toMatchObject({ code: "integrity", context: { key: made!.key } });
+    await assertKept(bench);
+  });
+
+  test("without metadata, but with the same content, is taken for it", async () => {
+    const bench = await compactionBench(COUNT);
+    const [made] = await compactInto(bench.target, 1, new CompactionProgress());
+    // The node id makes other bytes of the same pages.
+    await rewriteObject(bench.store, made!.key, { header: { nodeId: 7n } });
+    expect([...(await mergeAgain(bench)).verified]).toEqual([made!.key]);
+  });
+});
+
+describe("retention", () => {
+  /** Increments up to 8 with snapshots of 1, 4, 6 and 8; their keys by TXID. */
+  async function snapshotBench() {
+    const bench = await compactionBench(2);
+    const keys = new Map<number, string>();
+    for (let txid = 3; txid <= 8; txid++) {
+      await putTiny(bench.store, "app", bench.history.commit(BENCH_START_MS + txid * 1000));
+      if (txid % 2 === 0) keys.set(txid, await putTiny(bench.store, "app", bench.history.snapshot()));
+    }
+    return { ...bench, snapshotKeys: keys };
+  }
+
+  /** What is left of the snapshots after a retention that keeps two. */
+  async function snapshotsLeft({ store, target }: CompactionBench): Promise<number[]> {
+    const policy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
+    await applyRetention(target, policy, true, new CompactionProgress());
+    const objects = await listObjects(store, "app");
+    return objects.filter(({ level }) => level === 9).map(({ maxTxid }) => Number(maxTxid));
+  }
+
+  type Change = (bench: CompactionBench, key: string) => Promise<void>;
+  const DAMAGE: readonly (readonly [what: string, act: Change])[] = [
+    ["has another time", ({ store }, key) => editMetadata(store, key, { "litestream-timestamp": LATE })],
+    ["has another chain value", ({ store }, key) => editMetadata(store, key, { chain: OTHER })],
+    ["has another SHA-256", ({ store }, key) => editMetadata(store, key, { sha256: OTHER })],
+    [
+      "has neither metadata nor checksums, where the increments have both",
+      ({ store }, key) => rewriteObject(store, key, { dropsChecksums: true }),
+    ],
+    [
+      "is of another history, and has no metadata",
+      async ({ store }, key) => {
+        const other = await compactionBench(30);
+        const foreign = await readObject(other.store, await putSnapshotOf(other, 8));
+        await store.put(key, { kind: "bytes", bytes: foreign.bytes }, { metadata: {} });
+      },
+    ],
+  ];
+
+  /** Puts the state that a history had at a TXID as a snapshot of another TXID. */
+  async function putSnapshotOf({ store, history }: CompactionBench, txid: number): Promise<string> {
+    const { maxTxid, ...snapshot } = history.snapshot();
+    const key = await putTiny(store, "app", { ...snapshot, maxTxid });
+    await rewriteObject(store, key, { header: { maxTxid: txid as typeof maxTxid } });
+    return key;
+  }
+
+  test.each(DAMAGE)("does not count a snapshot that %s", async (_, act) => {
+    const bench = await snapshotBench();
+    await act(bench, bench.snapshotKeys.get(8)!);
+    expect(await snapshotsLeft(bench)).toEqual([4, 6, 8]);
+  });
+
+  test("counts a snapshot that lost all metadata: its database checksum proves its pages", async () => {
+    const bench = await snapshotBench();
+    for (const key of bench.snapshotKeys.values()) await stripMetadata(bench.store, key);
+    expect(await snapshotsLeft(bench)).toEqual([6, 8]);
+  });
+
+  test("counts a snapshot of Litestream: LTX checksums are all that a restore of it has", async () => {
+    const bench = await snapshotBench();
+    for (const { key } of await listObjects(bench.store, "app")) {
+      await rewriteObject(bench.store, key, { dropsChecksums: true });
+    }
+    expect(await snapshotsLeft(bench)).toEqual([6, 8]);
+  });
+});
