@@ -1,9 +1,10 @@
 /**
- * Reports uploads that fall behind although the store works: the reason, and the setting that helps. A store
- * that is away is a failure of its own: what waits for it is no backlog.
+ * Reports uploads that fall behind although the store works, with the reason and the setting that helps.
+ * Commits that wait for a store that fails are no backlog: that failure is reported by itself.
  *
- * A backlog counts when the oldest commit of some database has waited for 15 s through 30 s of looks, and is
- * over when none waits for 5 s. Merging keeps each database within about two puts, so a short burst is none.
+ * A backlog begins when the oldest commit of any database has been older than 15 s in every sample of 30 s.
+ * It ends when no commit waits for 5 s. Merging keeps each database within about two puts, so a short burst
+ * is no backlog.
  */
 import type { ConditionSink } from "../../errors.ts";
 import type { LimiterFacts } from "../../storage/guard/put-limiter.ts";
@@ -16,12 +17,12 @@ const CAUGHT_UP_MS = 5_000;
 const LASTS_MS = 30_000;
 const LOOK_INTERVAL_MS = 10_000;
 
-/** How far behind the databases are whose store works. */
+/** How far the databases whose store works are behind. */
 export interface BacklogSample {
   readonly nowMs: number;
-  /** Those that are behind by more than some seconds. */
+  /** Databases that are behind by more than 5 s. */
   readonly databaseCount: number;
-  /** The longest that a commit has waited. */
+  /** The age of the oldest waiting commit. */
   readonly oldestMs: number;
   readonly gate: LimiterFacts;
 }
@@ -37,7 +38,7 @@ export class Backlog {
     readonly gate?: { readonly facts: LimiterFacts },
   ) {}
 
-  /** Looks at the databases, every 10 s. */
+  /** Samples the databases every 10 s. */
   poll(nowMs: number, watchers: Iterable<{ readonly uploadLagMs: number }>): void {
     if (this.gate === undefined || nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + LOOK_INTERVAL_MS;
@@ -67,7 +68,7 @@ export class Backlog {
   }
 }
 
-/** Why uploads are no faster, and which setting helps. */
+/** The limit that slows the uploads, and the setting that helps. */
 export function explain({ reason, limit, ceiling }: LimiterFacts): { reason: string; hint: string } {
   const seldom = "raise sync.wal_sync_interval (--wal-sync-interval), so that fewer, larger objects are sent";
   if (reason === "ceiling") {

@@ -1,10 +1,9 @@
 /**
- * Asks the store of a watch whether it enforces create-only writes: at the start, and again for as long as
- * the answer is no or missing. Something else than the store may answer at the start, and a gateway
- * may be exchanged under a watch that runs for months.
+ * Probes whether the store of a watch enforces create-only writes: at the start, and again while the answer
+ * is no or missing. A portal may answer in the store's place at the start, and a gateway may be exchanged
+ * under a watch that runs for months.
  *
- * The store itself keeps what it learned, writes accordingly, and raises the condition; nothing is decided
- * here but when it is asked.
+ * The store keeps the answer, writes accordingly and raises the condition. This file decides only the times.
  */
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
@@ -28,17 +27,17 @@ export class CreateOnlyProbe {
   readonly #retry = new Backoff(RETRY);
   readonly #weak = new Backoff(WEAK);
   #isRunning = false;
-  /** Whether the store has said that it enforces them. */
+  /** Whether a probe has shown that the store enforces create-only writes. */
   #isEnforced = false;
 
   constructor(store: ObjectStore, env: Env) {
     this.#store = store;
     this.#env = env;
-    // A folder always does, and nothing is written into it for asking.
+    // A folder always enforces them, and a probe would write into it.
     this.#isEnforced = store.layout === "file";
   }
 
-  /** Starts a probe if one is due. Never throws: what is wrong with the store, uploads say. */
+  /** Starts a probe if one is due. Never throws: uploads report a store that fails. */
   startDue(nowMs: number): void {
     if (this.#isEnforced || this.#isRunning || nowMs < this.#dueMs) return;
     this.#isRunning = true;
@@ -48,7 +47,7 @@ export class CreateOnlyProbe {
     });
   }
 
-  /** The store works again after a failure: it may be another one. */
+  /** The store works again after a failure: another server may answer now. */
   recovered(nowMs: number): void {
     this.#dueMs = Math.min(this.#dueMs, Math.max(nowMs, this.#lastMs + RECOVERED_INTERVAL_MS));
   }
@@ -56,12 +55,12 @@ export class CreateOnlyProbe {
   async #probe(): Promise<void> {
     const { log } = this.#env;
     try {
-      // A key of its own each time, or two that try at once would see each other's object.
+      // Each probe has a key of its own, or two probes at once would see each other's object.
       const capabilities = await this.#store.probe(`.walrust-probe-${hex(this.#env.randomBytes(8))}`);
       this.#isEnforced = capabilities.conditionalPut === "yes" && !isWeak(capabilities);
       this.#dueMs = this.#env.monotonicMs() + this.#weak.takeMs();
     } catch (error) {
-      log.debug(`the store could not be tried: ${errorMessage(error)}`);
+      log.debug(`the store could not be probed: ${errorMessage(error)}`);
       this.#dueMs = this.#env.monotonicMs() + this.#retry.takeMs();
     }
   }

@@ -1,10 +1,12 @@
 /**
- * Publishing: a spool file becomes an object with its metadata, create-only, hashed again on the way.
+ * Publishes a spool file: puts it create-only as an object with its metadata.
  *
- * Acknowledged means: the put resolved, or the key holds an object with our SHA-256 (an earlier try took
- * effect), or, for a later snapshot, one of the same state: snapshots of one state may differ in what they
- * say of the WAL. A key that holds something else is ours or another writer's: the caller decides by the
- * typed outcome what that means. A spool file whose bytes are not what was hashed is never sent.
+ * Invariants:
+ * 1. A file counts as published when its put resolved, or when the key holds an object with our SHA-256,
+ *    because an earlier attempt took effect. A later snapshot also counts when the key holds one of the same
+ *    state, for snapshots of one state may differ in their WAL fields.
+ * 2. An object that differs is never replaced. The caller learns its writer and decides.
+ * 3. The file is hashed again before it is sent. Bytes that differ from the footer's hash are never sent.
  */
 import { closeSync, existsSync, readSync } from "node:fs";
 import { hasCode } from "../../errors.ts";
@@ -23,16 +25,16 @@ import type { ObjectHead, ObjectStore, PutBody, PutOptions } from "../../storage
 import { Semaphore } from "../../storage/guard/semaphore.ts";
 
 /**
- * Files up to this size are sent from memory; larger ones are read again when their turn comes. While the
- * store fails every database has a file that waits for it.
+ * Files up to this size are sent from memory, larger ones from disk: while the store fails, every database
+ * holds one file for its put.
  */
 const IN_MEMORY_SIZE = 64 << 10;
-/** Files up to this size are hashed at once; larger ones beside everything else, a few at a time. */
+/** Files up to this size are hashed at once, larger ones in slices beside other work, a few at a time. */
 const SYNC_HASH_SIZE = 4 << 20;
 const HASHED_AT_ONCE = 2;
 const hashing = new Semaphore(HASHED_AT_ONCE);
 
-/** What became of a file. */
+/** The outcome for a file. */
 export type PublishOutcome =
   | { readonly kind: "published"; readonly key: string; readonly timeMs: number }
   /** The spool file is damaged: it was not sent. */
@@ -40,26 +42,26 @@ export type PublishOutcome =
   /** The key holds another object. */
   | TakenKey;
 
-/** A key that holds another object than the one that was to be written. */
+/** A key that holds another object than the file. */
 export interface TakenKey {
   readonly kind: "taken";
   readonly key: string;
-  /** Who wrote it and its hash, if its metadata says so. */
+  /** The writer and the hash that its metadata names. */
   readonly writer: string | null;
   readonly sha256: string | null;
 }
 
-/** Who publishes. */
+/** The writer of a database, and the store that it writes to. */
 export interface Publisher {
   readonly store: ObjectStore;
   readonly name: string;
   readonly writer: string;
   readonly version: string;
-  /** The link of the chain that was acknowledged before, if this process sent it. */
+  /** The last acknowledged link of the chain, if this process sent it. */
   readonly lastLink?: PublishedLink | null;
 }
 
-/** A link of the chain that was acknowledged. */
+/** An acknowledged link of the chain. */
 export interface PublishedLink {
   readonly key: string;
   /** 64 hex digits. */
@@ -119,12 +121,13 @@ export async function publish(
 }
 
 /**
- * Looks for another writer where nothing enforces create-only writes: one that looked before we put may have
- * put after us.
+ * Finds another writer after a put to a store that does not enforce create-only writes, where the other one's
+ * check may precede our put and its own put follow it.
  *
- * Say it has replaced our object N, which we had acknowledged. If we had put N + 1 before it looks beyond its
- * N, it finds that and stops. If not, we put N + 1 after it had put N, and then find its N in place of ours.
- * So whoever looks at both after each put cannot be overwritten without one of the two being stopped.
+ * Say the other writer has replaced our acknowledged object N. If we put N + 1 before it checks for objects
+ * beyond N, it finds ours and stops. Otherwise we put N + 1 after its N, and then find its N in place of
+ * ours. So two writers that make both checks after each put never overwrite each other without one of them
+ * stopping.
  */
 async function otherWriterOrNull(
   publisher: Publisher,
@@ -135,7 +138,7 @@ async function otherWriterOrNull(
   return (await replacedOrNull(publisher, signal)) ?? (await beyondOrNull(publisher, file, key, signal));
 }
 
-/** Whether the object that was acknowledged before is another one now. */
+/** The object at the key of our last acknowledged link, if it is not that link any more. */
 async function replacedOrNull(
   { store, lastLink = null }: Publisher,
   signal: AbortSignal | undefined,
@@ -147,13 +150,13 @@ async function replacedOrNull(
     const isOurs = sha256 === null || sha256 === lastLink.sha256;
     return isOurs ? null : { kind: "taken", key: lastLink.key, writer, sha256 };
   } catch (error) {
-    // Merged, or deleted: the reconciliation sees to that.
+    // The link expired after a merge, or was deleted, which reconciliation reports.
     if (hasCode(error, "not-found")) return null;
     throw error;
   }
 }
 
-/** Whether there is something beyond what we have put: somebody has gone on from what was there before. */
+/** The first object beyond the file, which another writer must have put. */
 async function beyondOrNull(
   { store, name }: Publisher,
   file: SpoolFile,
@@ -190,7 +193,7 @@ async function contentOf(
   return { sha256: hasher.digest("hex"), chain: isSameState ? hex(file.chain) : null, writer: null };
 }
 
-/** Moves the last bytes of a stream along. */
+/** Shifts a chunk into the last bytes of a stream. */
 function keepTail(tail: Uint8Array, chunk: Uint8Array): void {
   const last = chunk.subarray(Math.max(0, chunk.length - tail.length));
   tail.copyWithin(0, last.length);
@@ -214,7 +217,7 @@ function tailOf(file: SpoolFile): Uint8Array {
   return tail;
 }
 
-/** The bytes to send, or null when they are not what the footer promises. */
+/** The bytes to send, or null when their hash is not the footer's. */
 async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
   if (!existsSync(file.path)) return null;
   if (file.sizeBytes > IN_MEMORY_SIZE) {
@@ -229,7 +232,7 @@ async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
   return sha256 === hex(file.sha256) ? { kind: "bytes", bytes } : null;
 }
 
-/** The LTX bytes of a small file, or null when it is shorter than it was. */
+/** The LTX bytes of a small file, or null when the file has become shorter. */
 function readWhole(file: SpoolFile): Uint8Array | null {
   const bytes = new Uint8Array(file.sizeBytes);
   const fd = openOwn(file.path);
@@ -245,14 +248,14 @@ function isIntactNow(file: SpoolFile): boolean {
   try {
     for (const chunk of spoolChunks(file)) hasher.update(chunk);
   } catch (error) {
-    // It is shorter than it was.
+    // The file has become shorter.
     if (hasCode(error, "database")) return false;
     throw error;
   }
   return hasher.digest("hex") === hex(file.sha256);
 }
 
-/** The capture time, from the LTX header itself. */
+/** The capture time in the LTX header. */
 function timestampOf(file: SpoolFile, body: PutBody): number {
   if (body.kind === "bytes") return decodeLtxHeader(body.bytes.subarray(0, LTX_HEADER_SIZE)).timestampMs;
   const header = new Uint8Array(LTX_HEADER_SIZE);

@@ -1,15 +1,17 @@
 /**
- * Merging increments that wait into one: behind an upload that is on its way, so that a database is never
- * further behind than about two puts, and while the network is away, so that the spool stays within its size.
- * One captured batch is one TXID; the merged file stands for the range and is one link of the chain, so the
+ * Merges the increments that wait for their upload into one file. Behind each upload, so that a database is
+ * never further behind than about two puts; and while the network is away, so that the spool stays within its
+ * limit. One captured batch is one TXID. The merged file holds the range and is one link of the chain, so the
  * state's chain value changes with it.
  *
  * Invariants:
- * 1. Order: the merged file is complete, then the state names its chain value, then the single files go. A
- *    crash in between leaves both; loading the spool keeps those that lead to the state's chain value.
- * 2. A merge always reaches to the state's TXID: what follows a link carries its chain value.
- * 3. An increment that may have been sent is no source: the store may hold it.
- * 4. A snapshot that waits at the state's TXID, or is being written, carries the chain value of that TXID:
+ * 1. Order: the merged file is complete, then the state names its chain value, then the sources are removed.
+ *    A crash in between leaves both; loading the spool keeps the files that lead to the state's chain value.
+ * 2. A merge always reaches to the state's TXID, because the file after a link carries the link's chain
+ *    value.
+ * 3. An increment that may have been sent is no source: the store may hold it, whatever its answer was. The
+ *    one that the process before this one was sending when it ended is the first that waits.
+ * 4. A snapshot that waits at the state's TXID, or is being written, carries the chain value of that TXID, so
  *    nothing up to there is merged.
  */
 import { closeSync, readSync } from "node:fs";
@@ -28,21 +30,23 @@ import {
 import { writeState } from "../../local/state.ts";
 import type { Captured } from "../capture/live-database.ts";
 
-/** More than this is sent as it was captured: then the line decides, and not the number of puts. */
+/**
+ * Above this size increments are sent as captured: then bandwidth limits the uploads, not the number of puts.
+ */
 const MERGE_BYTES_MAX = 64 << 20;
-/** Up to this a merge takes some ms and is done at once. */
+/** A merge up to this size takes some ms and runs at once. */
 const AT_ONCE_BYTES_MAX = 512 << 10;
 const READ_SIZE_MIN = 4 << 10;
 
-/** Increments that are to be merged into one. */
+/** The sources of a merge. */
 export interface PlannedMerge {
   /** At least two, in the order of their TXIDs. */
   readonly sources: readonly SpoolFile[];
-  /** Whether it takes long enough to be done in slices. */
+  /** Whether the merge takes so long that it runs in slices. */
   readonly isLong: boolean;
 }
 
-/** Page sizes that were read: the header of each file is read once. */
+/** The page size of each file whose header was read. */
 const pageSizes = new WeakMap<SpoolFile, number | null>();
 
 function pageSizeOrNull(file: SpoolFile): number | null {
@@ -52,9 +56,9 @@ function pageSizeOrNull(file: SpoolFile): number | null {
 }
 
 /**
- * The increments beyond `afterTxid` that can be merged, or null when there are not two.
- * @param growth take an increment only if it is at most so many times the size of all behind it; with it,
- * merging again and again what keeps coming costs no more than its size times the logarithm of its number
+ * Plans a merge of the increments beyond `afterTxid`, or null when there are not two.
+ * @param growth the most that an increment may exceed all increments after it in size. With a limit, merging
+ * a backlog that keeps growing costs no more than its size times the logarithm of its number of files
  */
 export function planMerge(
   { state, pending }: Captured,
@@ -80,8 +84,8 @@ export function planMerge(
 }
 
 /**
- * Merges the pending increments but the first, which may be on its way just now.
- * @returns the bytes it saved; 0 when there was nothing to merge
+ * Merges all pending increments but the first, which an upload may be sending.
+ * @returns the bytes saved; 0 when there was nothing to merge
  * @throws WalrustError when the disk refuses; nothing has changed then
  */
 export function mergePending(live: Captured): number {
@@ -89,7 +93,7 @@ export function mergePending(live: Captured): number {
   return plan === null ? 0 : mergeNow(live, plan);
 }
 
-/** Merges what was planned, at once. @returns the bytes it saved @throws as `mergePending` */
+/** Carries out a plan at once. @returns the bytes saved @throws as `mergePending` */
 export function mergeNow(live: Captured, { sources }: PlannedMerge): number {
   const steps = mergeSteps(live, sources);
   for (;;) {
@@ -99,8 +103,8 @@ export function mergeNow(live: Captured, { sources }: PlannedMerge): number {
 }
 
 /**
- * Merges what was planned in slices. Nothing may be captured meanwhile.
- * @param turn lets others go on; what it throws breaks the merge off
+ * Carries out a plan in slices. Nothing may be captured meanwhile.
+ * @param turn gives other work a turn; an error that it throws ends the merge
  * @throws as `mergePending`
  */
 export async function mergeInSlices(
@@ -131,7 +135,7 @@ function* mergeSteps(live: Captured, sources: readonly SpoolFile[]): Generator<v
       (bytes) => spool.write(bytes),
       { readSizeMax },
     );
-    // Adopted, or attached anew, while others had their turn.
+    // Another state was adopted, or the database attached anew, while other work had its turn.
     if (live.state !== state) return 0;
     const merged = spool.finish({ previousChain: first.previousChain });
     isDone = true;
@@ -150,7 +154,7 @@ function replaceSources(live: Captured, sources: readonly SpoolFile[], merged: S
   try {
     writeState(paths, next);
   } catch (error) {
-    // Later it would look like a link that leads nowhere.
+    // Without the state, the merged file would look like a link that leads nowhere.
     removeSpoolFile(merged);
     throw error;
   }
@@ -174,44 +178,44 @@ function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
   return { read, close: () => (fd === null ? undefined : closeSync(fd)) };
 }
 
-/** While nothing can be sent: how many more have to wait before they are merged, and with what. */
+/** While nothing can be sent: the number of new files that starts a merge, and its `growth`. */
 const IDLE_COUNT = 64;
 const IDLE_GROWTH = 2;
 
-/** When pending increments may be merged. */
-export interface GatherHost {
+/** The rest of the watcher, as merges need it. */
+export interface MergeHost {
   /**
-   * The TXID beyond which the chain may change, or null while it must not: a job counts on it, or the history
-   * is broken.
+   * The TXID beyond which the chain may change. Null while it must not, because a job relies on the chain or
+   * the history is broken.
    */
   mergeableAfter(): number | null;
   /** Runs a long merge beside which nothing is captured. Never rejects. */
   exclusively(work: () => Promise<void>): Promise<void>;
 }
 
-/** The gathering of one database. */
-export class UploadGather {
+/** Decides when the waiting increments of one database are merged. */
+export class MergeTiming {
   #live: Captured | null = null;
-  /** No link up to this TXID may be merged: it may have been sent. */
+  /** Links up to this TXID may have been sent. */
   #sentTxid = 0;
-  /** How many waited when they were last merged while nothing could be sent. */
+  /** Files that waited after the last merge while nothing could be sent. */
   #idleCount = 0;
 
   constructor(
     readonly env: Pick<Env, "log" | "turn">,
-    readonly host: GatherHost,
+    readonly host: MergeHost,
   ) {}
 
   /** A link is about to be sent. */
   sending(live: Captured, file: SpoolFile): void {
-    this.#attend(live);
+    this.#recognize(live);
     this.#sentTxid = Math.max(this.#sentTxid, file.maxTxid);
     this.#idleCount = 0;
   }
 
-  /** The lane is free: merges all that waits, unless one goes first that may have been sent before. */
+  /** The lane is free: merges all waiting increments, unless the next link may have been sent before. */
   async beforeUpload(live: Captured): Promise<void> {
-    this.#attend(live);
+    this.#recognize(live);
     const next = live.pending.find(isChainLink);
     if (next === undefined || next.minTxid <= this.#sentTxid) return;
     const plan = this.#planOrNull(live);
@@ -221,12 +225,12 @@ export class UploadGather {
       try {
         await mergeInSlices(live, plan, () => this.env.turn());
       } catch (error) {
-        this.#say(live, error);
+        this.#failed(live, error);
       }
     });
   }
 
-  /** Nothing can be sent now: merges what came in, once it is a lot. */
+  /** Nothing can be sent now: merges the waiting increments once they are many. */
   whileWaiting(live: Captured): void {
     if (live.pending.length < this.#idleCount + IDLE_COUNT) return;
     const plan = this.#planOrNull(live, IDLE_GROWTH);
@@ -237,8 +241,8 @@ export class UploadGather {
   #planOrNull(live: Captured, growth?: number): PlannedMerge | null {
     const afterTxid = this.host.mergeableAfter();
     if (afterTxid === null) return null;
-    this.#attend(live);
-    // A link ends where a snapshot stands, so that the history leads through each of them.
+    this.#recognize(live);
+    // A link ends at each snapshot, so that the history leads through the snapshot.
     const snapshotTxid = live.state?.snapshot?.txid ?? 0;
     return planMerge(live, Math.max(afterTxid, this.#sentTxid, snapshotTxid), growth);
   }
@@ -247,12 +251,12 @@ export class UploadGather {
     try {
       mergeNow(live, plan);
     } catch (error) {
-      this.#say(live, error);
+      this.#failed(live, error);
     }
   }
 
-  /** The first file that waits is the one that the process before this one was sending when it ended. */
-  #attend(live: Captured): void {
+  /** Notices a new attach: its first waiting link may have been sent by the process before. */
+  #recognize(live: Captured): void {
     const isKnown = live === this.#live && (live.state?.txid ?? 0) >= this.#sentTxid;
     if (isKnown) return;
     this.#live = live;
@@ -260,9 +264,9 @@ export class UploadGather {
     this.#idleCount = 0;
   }
 
-  /** They are sent one by one then: nothing has changed. */
-  #say(live: Captured, error: unknown): void {
-    this.env.log.debug(`cannot merge the captures that wait: ${errorMessage(error)}`, {
+  /** A merge failed, which changes nothing: the increments are sent one by one. */
+  #failed(live: Captured, error: unknown): void {
+    this.env.log.debug(`cannot merge waiting captures: ${errorMessage(error)}`, {
       database: live.name,
     });
   }

@@ -1,7 +1,7 @@
 /**
- * The uploads of one database while it is watched: at most one per lane at a time, with growing pauses after
- * a failure, and none while the circuit breaker suspends requests. What the store or the spool contradicts is
- * handed up; nothing is given up here.
+ * Decides when the uploads of one watched database run: at most one run a lane at a time, after growing waits
+ * when one failed, and none while the circuit breaker suspends requests. The listener decides about a bucket
+ * or spool that contradicts the local state.
  */
 import { sentRetentionMs } from "../../local/spool-cache.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
@@ -9,17 +9,17 @@ import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
 import type { Trouble } from "../../storage/contract/trouble.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import { type GatherHost, UploadGather } from "./spool-merge.ts";
+import { type MergeHost, MergeTiming } from "./spool-merge.ts";
 import { UploadHistory } from "./upload-history.ts";
 import { manifestTrouble, nextOfLane, type UploadLane, uploadPending } from "./uploader.ts";
 
 const LANES = ["links", "snapshots"] as const;
 
-/** Who is told how a run ended. */
+/** Learns how runs end. */
 export interface UploadListener {
   /** A lane is empty. */
   drained(): void;
-  /** The local state has to be given up for the bucket's. */
+  /** The bucket or the spool contradicts the local state: adopt the bucket's newest TXID. */
   adopt(reason: string): void;
   failed(error: unknown): void;
 }
@@ -28,7 +28,7 @@ export interface UploadListener {
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<void> | null> = { links: null, snapshots: null };
   readonly #pause = new Backoff();
-  readonly #gather: UploadGather | null;
+  readonly #gather: MergeTiming | null;
   #manifestTrouble: Trouble | null = null;
   #history: UploadHistory | null = null;
   #isHurried = false;
@@ -38,17 +38,17 @@ export class UploadLanes {
     readonly context: WatchContext,
     readonly signal: AbortSignal,
     readonly listener: UploadListener,
-    /** The one before the store, if any. */
+    /** The circuit breaker of the database, if any. */
     readonly breaker: Pick<Circuit, "state" | "isPassable" | "endCooldown" | "liftCount"> | null = null,
-    /** When what waits may be merged; without it never. */
-    gatherHost: GatherHost | null = null,
+    /** Allows merges of waiting captures; if absent, none is merged. */
+    gatherHost: MergeHost | null = null,
   ) {
-    this.#gather = gatherHost === null ? null : new UploadGather(context.env, gatherHost);
+    this.#gather = gatherHost === null ? null : new MergeTiming(context.env, gatherHost);
   }
 
   /**
-   * Starts what is pending, unless it runs already, requests are suspended or a pause is not over. When a
-   * trial is possible again there is no other pause.
+   * Starts a run in each lane with pending files, unless one runs, requests are suspended or a wait is not
+   * over. A trial of a suspended store needs no other wait.
    */
   startDue(live: Captured, nowMs: number): void {
     if (live.pending.length === 0) return;
@@ -62,7 +62,8 @@ export class UploadLanes {
   }
 
   /**
-   * Starts what is pending at once: it is the last chance. The first time even while requests are suspended.
+   * Starts the runs at once, as the last chance before the end: the first time even while requests are
+   * suspended.
    */
   start(live: Captured): void {
     if (!this.#isHurried) this.breaker?.endCooldown();
@@ -77,12 +78,12 @@ export class UploadLanes {
       this.#runs[lane] = this.#run(live, lane).finally(() => {
         this.#runs[lane] = null;
       });
-      // One is tried; the other would only be refused.
+      // Only one call is the trial; a second one would be refused.
       if (isTrial) return;
     }
   }
 
-  /** Resolves when nothing is on its way. */
+  /** Resolves when no run is under way. */
   async done(): Promise<void> {
     await Promise.all(LANES.map((lane) => this.#runs[lane]));
   }
@@ -105,7 +106,7 @@ export class UploadLanes {
       this.listener.drained();
     } catch (error) {
       if (this.signal.aborted) return;
-      // A suspension is no failure of its own: the lane starts again when the breaker lets it.
+      // A suspension needs no wait of its own: the lane starts again when the circuit breaker allows a call.
       if (!isSuspension(error)) this.#pause.extend(this.context.env.monotonicMs());
       this.listener.failed(error);
     }

@@ -1,8 +1,14 @@
 /**
- * The uploader of one database: sends the pending files in the order of their TXIDs, one at a time, and
- * removes each from the spool when the store has acknowledged it. It never skips one: what cannot be sent
- * stays pending and is tried again. Independent of capture, which never waits for it. Two lanes: the links of
- * the chain, and the later snapshots, so that increments do not wait for a snapshot of many gigabytes.
+ * Uploads the pending files of one database in the order of their TXIDs, and removes each from the spool when
+ * the store has acknowledged it.
+ *
+ * Two lanes run beside each other, each one file at a time: the links of the chain, and the later snapshots.
+ * So increments do not wait for a snapshot of many gigabytes.
+ *
+ * Invariants:
+ * 1. No file is skipped. A file that the store refuses stays pending, and the next run sends it.
+ * 2. Captures never wait for uploads, except with `--no-cache`.
+ * 3. A file that may have been sent never changes: merges leave it out.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
@@ -19,22 +25,22 @@ import { contradictionOrNull } from "./bucket-status.ts";
 import { foreignWriterError, recordForeignWriter } from "./foreign-writer.ts";
 import { OverlapCheck } from "./overlap-check.ts";
 import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
-import type { UploadGather } from "./spool-merge.ts";
+import type { MergeTiming } from "./spool-merge.ts";
 import { UploadHistory } from "./upload-history.ts";
 
-/** How a run over the pending files ended. */
+/** How a run over the pending files of a lane ended. */
 export type UploadOutcome =
   | { readonly kind: "drained" }
   /** The bucket or the spool contradicts the local state: adopt the bucket's newest TXID. */
   | { readonly kind: "adopt"; readonly reason: string }
   | { readonly kind: "aborted" };
 
-/** Which pending files a run sends. */
+/** The pending files that a run sends: links of the chain, or later snapshots. */
 export type UploadLane = "links" | "snapshots";
 
 /**
- * The next file of a lane, or undefined. A snapshot waits for the links that lead to it: should they be lost
- * with the spool, a bucket that holds it would be continued after it, with a gap in its increments for good.
+ * The next file of a lane, or undefined. A snapshot waits for the links that lead to its TXID. If the spool
+ * were lost before those links are sent, the history would continue after the snapshot with a gap for good.
  */
 export function nextOfLane(live: Pick<Captured, "pending">, lane: UploadLane): SpoolFile | undefined {
   const link = live.pending.find(isChainLink);
@@ -46,22 +52,22 @@ export function nextOfLane(live: Pick<Captured, "pending">, lane: UploadLane): S
 
 /**
  * Sends the pending files of a lane until none is left.
- * @throws WalrustError with a storage code when the store refuses after retries; code "foreign-writer" when
- * another writer owns a key, which is remembered in the state folder
+ * @throws WalrustError with a storage code when the store refuses after all retries; code "foreign-writer"
+ * when another writer owns a key, which is then recorded in the state folder
  */
 export async function uploadPending(
   live: Captured,
   context: Pick<WatchContext, "store" | "version" | "env" | "emit"> & {
     /** Whether uploaded increments stay in the spool for a while. */
     readonly keepsSent: boolean;
-    /** Where failures to write the manifest are said, if more than one run is made. */
+    /** Logs failures to write the manifest, over several runs. */
     readonly manifestTrouble?: Trouble;
-    /** What is known from run to run, if more than one is made. */
+    /** The uploads of earlier runs. */
     readonly history?: UploadHistory;
     /** Reserves a place before each file is chosen. */
     readonly puts?: WatchContext["puts"];
-    /** Merges what waits before each link. */
-    readonly gather?: UploadGather | null;
+    /** Merges waiting captures before each link. */
+    readonly gather?: MergeTiming | null;
   },
   signal: AbortSignal,
   lane: UploadLane,
@@ -105,7 +111,7 @@ export async function uploadPending(
   return { kind: "drained" };
 }
 
-/** A file that was sent, and what became of it. */
+/** A file that was sent, and the outcome. */
 interface Sent {
   readonly file: SpoolFile;
   readonly writer: string;
@@ -113,9 +119,9 @@ interface Sent {
 }
 
 /**
- * Sends the next file of a lane. It is chosen only when its turn has come, so that everything that was
- * captured until then goes with it.
- * @returns null when there is nothing to send any more
+ * Sends the next file of a lane. The file is chosen only when its place among all uploads is free, so that a
+ * merge can take in every capture until then.
+ * @returns null when no file is left to send
  */
 async function sendNext(
   live: Captured,
@@ -145,7 +151,7 @@ async function sendNext(
   }
 }
 
-/** The bucket holds what we did not put: ours from a state that is lost, or another writer's. */
+/** Decides about an object that this run did not put: from a lost state of ours, or from another writer. */
 function contradicted(
   live: Captured,
   taken: TakenKey,
@@ -156,12 +162,12 @@ function contradicted(
 ): UploadOutcome {
   history.overlap = null;
   if (!isOurDoing(taken, writer, file, history)) throw foreignWrite(live, taken, writer, file, context);
-  return { kind: "adopt", reason: `${taken.key} was written by us, from a state that is lost` };
+  return { kind: "adopt", reason: `${taken.key} was written by this writer, from a state that is lost` };
 }
 
 /**
- * Whether what was found at a key can be our own: then the local state is behind. A later snapshot decides
- * nothing: the links, which go first, tell who writes here.
+ * Whether an object at a taken key can be our own, so that the local state is behind. A later snapshot
+ * decides nothing, because the links before it have shown who writes here.
  */
 function isOurDoing(taken: TakenKey, writer: string, file: SpoolFile, history: UploadHistory): boolean {
   if (history.wasSent(taken.sha256)) return true;
@@ -169,7 +175,7 @@ function isOurDoing(taken: TakenKey, writer: string, file: SpoolFile, history: U
   return !isChainLink(file) || history.mayHaveLostState();
 }
 
-/** Remembers another writer. @returns the error that stops this database */
+/** Records another writer. @returns the error that stops the replication of this database */
 function foreignWrite(
   live: Captured,
   taken: TakenKey,
@@ -207,14 +213,14 @@ function emitUploaded(
   });
 }
 
-/** Where failures to write the manifest of a database are said. */
+/** Logs failures to write the manifest of a database. */
 export function manifestTrouble(database: string, env: Pick<Env, "log" | "monotonicMs">): Trouble {
   return new Trouble(env, { database, what: "the manifest could not be written" });
 }
 
 /**
- * Rewrites the manifest from a listing. It is only an index: a failure is said and does not stop anything.
- * Its mark is what the store acknowledged, never more.
+ * Rewrites the manifest from a listing. The manifest is only an index, so a failure is logged and stops
+ * nothing. It never names more than the store has acknowledged.
  */
 async function refreshManifest(
   live: Captured,

@@ -6,8 +6,8 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
-import type { GatherHost } from "../../../src/replication/upload/spool-merge.ts";
-import { planMerge, UploadGather } from "../../../src/replication/upload/spool-merge.ts";
+import type { MergeHost } from "../../../src/replication/upload/spool-merge.ts";
+import { MergeTiming, planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -17,7 +17,7 @@ import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-const ALWAYS: GatherHost = { mergeableAfter: () => 0, exclusively: async (work) => await work() };
+const ALWAYS: MergeHost = { mergeableAfter: () => 0, exclusively: async (work) => await work() };
 
 /** One database with captures that wait, and a store whose puts a test lets through. */
 function gathered(count: number, snapshotsAt: readonly number[] = [], host = ALWAYS) {
@@ -100,7 +100,7 @@ test("one that may have been sent is sent again as it was, and what waits goes a
 test("what the process before this one was sending is never part of a merge", async () => {
   const run = gathered(6);
   run.live.pending.shift();
-  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
   await gather.beforeUpload(run.live);
   expect(run.links()).toEqual(["2-2", "3-3", "4-4", "5-5", "6-6"]);
   gather.sending(run.live, run.live.pending[0]!);
@@ -116,7 +116,7 @@ test.each([
 ] as const)("while %s no more is merged than may be", async (_, after, expected) => {
   const run = gathered(6, [], { ...ALWAYS, mergeableAfter: () => after });
   run.live.pending.shift();
-  const gather = new UploadGather(recordingEnv().env, { ...ALWAYS, mergeableAfter: () => after });
+  const gather = new MergeTiming(recordingEnv().env, { ...ALWAYS, mergeableAfter: () => after });
   gather.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
   await gather.beforeUpload(run.live);
@@ -127,7 +127,7 @@ test("a link ends where a snapshot stands, whether that waits or is stored", asy
   const run = gathered(12, [7]);
   run.live.pending.shift();
   run.live.state = { ...run.live.state!, snapshot: { txid: 7 as never, timeMs: 1_000_007 } };
-  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
   gather.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
   await gather.beforeUpload(run.live);
@@ -142,7 +142,7 @@ test("planMerge merges nothing up to a snapshot that waits at the newest TXID", 
 test("a damaged file that waits is no reason to stop: they go one by one up to it", async () => {
   const run = gathered(5);
   writeFileSync(run.live.pending[3]!.path, "torn");
-  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
   gather.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
   const before = run.links();
@@ -155,7 +155,7 @@ test("in an outage what comes in is merged by and by, at a bounded cost", async 
   const later = [...run.live.pending];
   const { state } = run.live;
   run.live.pending.length = 0;
-  const gather = new UploadGather(recordingEnv().env, ALWAYS);
+  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
   let mergedBytes = 0;
   let most = 0;
   for (const file of later) {

@@ -193,7 +193,9 @@ describe("watch and another writer", () => {
     await next.until("the upload", () => faulty.puts.length > 0);
     await store.put(key, { kind: "bytes", bytes }, { metadata });
     late.open();
-    await next.until("the conflict", () => next.isSaid("was written by us, from a state that is lost"));
+    await next.until("the conflict", () =>
+      next.isSaid("was written by this writer, from a state that is lost"),
+    );
     await next.uploaded(3);
     await next.stop();
     expect((await provenHistory(store, "app")).length).toBe(3);
