@@ -27,7 +27,7 @@ test("readSpooledHistoryOrNull removes leftovers only for the holder of the host
   expect(existsSync(leftover)).toBe(false);
 });
 
-test("readSpooledHistoryOrNull tells a spool that does not lead to the state from one that is missing", () => {
+test("readSpooledHistoryOrNull tells a broken spool from one that is missing", () => {
   const { live } = spooledHistory(3);
   const owner = { destination: live.state!.destination, name: live.state!.name };
   writeFileSync(live.pending[0]!.path, "torn");
