@@ -4,6 +4,14 @@
  * descriptors, and closing those in a process that has SQLite connections of its own would drop its locks;
  * run the `walrust` binary for them.
  */
+import { resolveRetry } from "./config/config.ts";
+import type { Environment } from "./config/file-values.ts";
+import { resolveOptions, valuesOf } from "./config/resolve.ts";
+import { STORE_OPTIONS } from "./config/settings/settings.ts";
+import type { Env } from "./env.ts";
+import type { ObjectStore } from "./storage/contract/store.ts";
+import { openStore as openConfiguredStore, type StoreOptions } from "./storage/open-store.ts";
+
 export { type Env, SILENT_LOG, systemEnv } from "./env.ts";
 export { type ErrorCode, WalrustError } from "./errors.ts";
 export { type InventoryEntry, takeInventory } from "./recovery/plan/inventory.ts";
@@ -12,4 +20,24 @@ export type { RestoreContext } from "./recovery/restore/prepare-restore.ts";
 export { type RestoreRequest, type RestoreResult, restore } from "./recovery/restore/restore-database.ts";
 export type { ObjectStore } from "./storage/contract/store.ts";
 export { FileStore } from "./storage/file/file-store.ts";
-export { openStore, type StoreOptions } from "./storage/open-store.ts";
+
+/** Options of `openStore`; only `url` is needed. */
+export type OpenStoreOptions = Pick<StoreOptions, "url"> & Partial<Omit<StoreOptions, "url">>;
+
+/**
+ * Opens a destination. No request is sent yet. Region, endpoint and keys that are absent come from the
+ * environment variables of the AWS tools; other absent options are walrust's defaults.
+ * @throws WalrustError "usage" when the destination cannot be used, "config" when an option cannot
+ */
+export function openStore(
+  options: OpenStoreOptions,
+  env: Env,
+  environment: Environment = process.env,
+): ObjectStore {
+  const sources = { words: { given: new Map(), positionals: [] }, environment, file: null };
+  const { region, endpoint } = STORE_OPTIONS;
+  const places = valuesOf(resolveOptions(sources, { region, endpoint }));
+  const defaults = { retry: resolveRetry(sources), region: places.region };
+  const withEndpoint = places.endpoint === undefined ? {} : { endpoint: places.endpoint };
+  return openConfiguredStore({ ...defaults, ...withEndpoint, ...options }, env, environment);
+}

@@ -15,7 +15,7 @@ import { type Notice, noticeBody, noticeSignature } from "./webhook-notice.ts";
 
 /** The most notices that wait for one webhook: in an outage, many hundred databases may fail. */
 export const QUEUE_MAX = 1_000;
-const RETRY: RetryPolicy = { retryCountMax: 3, baseMs: 1_000, delayMaxMs: 30_000 };
+const RETRY: RetryPolicy = { maxRetries: 3, baseDelayMs: 1_000, maxDelayMs: 30_000 };
 
 /** One `[[webhooks]]` of the configuration. */
 export interface WebhookOptions {

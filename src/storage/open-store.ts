@@ -1,12 +1,12 @@
 /**
- * Opens a destination as an ObjectStore that retries. Options that are absent come from the environment
- * variables of the AWS tools: region and endpoint here, keys in `s3/credentials.ts`, authorities in
- * `network/tls-trust.ts`.
+ * Opens a destination as an ObjectStore that retries. Absent keys and authorities come from the environment
+ * variables of the AWS tools (`s3/credentials.ts`, `network/tls-trust.ts`), all other options from the
+ * caller.
  */
 import type { Env } from "../env.ts";
 import { type ConditionSink, WalrustError } from "../errors.ts";
 import type { PutLimit } from "./contract/put-limit.ts";
-import { DEFAULT_RETRY, type RetryPolicy } from "./contract/retry.ts";
+import type { RetryPolicy } from "./contract/retry.ts";
 import type { ObjectStore } from "./contract/store.ts";
 import { FileStore } from "./file/file-store.ts";
 import { RetryingStore } from "./guard/retrying-store.ts";
@@ -18,20 +18,16 @@ import { s3Address } from "./s3/s3-address.ts";
 import { S3Client } from "./s3/s3-client.ts";
 import { S3Store } from "./s3/s3-store.ts";
 
-/** The region if neither an option nor the environment names one. */
-const DEFAULT_REGION = "us-east-1";
-
 /** A request is cut off when nothing has moved for this long. */
 const DEFAULT_STALL_MS = 30_000;
 
-/** A destination with all its options; only `url` is needed. */
+/** A destination with all its options. */
 export interface StoreOptions extends CredentialOptions {
   /** `s3://bucket/prefix` or `file:///dir`. */
   readonly url: string;
-  /** URL of an S3-compatible store. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS itself. */
+  /** URL of an S3-compatible store. Default: AWS itself. */
   readonly endpoint?: string;
-  /** Default: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1. */
-  readonly region?: string;
+  readonly region: string;
   /** Bucket in the path instead of the host name. Default: with an endpoint, or a bucket with dots. */
   readonly pathStyle?: boolean;
   /** Storage class of new objects, for example STANDARD_IA. */
@@ -44,7 +40,7 @@ export interface StoreOptions extends CredentialOptions {
   readonly caFile?: string;
   /** Send Content-MD5 with every body. Default: only to buckets that ask for it. */
   readonly contentMd5?: boolean;
-  readonly retry?: RetryPolicy;
+  readonly retry: RetryPolicy;
   /** A request is cut off when nothing has moved for this long; 30 s by default. */
   readonly stallMs?: number;
   /** Limits the requests that put, over all stores that share the limit; none by default. */
@@ -68,8 +64,7 @@ export function openStore(
   environment: Environment = process.env,
 ): ObjectStore {
   const destination = parseDestination(options.url);
-  const retry = options.retry ?? DEFAULT_RETRY;
-  const { putLimit } = options;
+  const { retry, putLimit } = options;
   if (destination.kind === "file") {
     return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry, putLimit);
   }
@@ -89,11 +84,7 @@ export function openStore(
 }
 
 function openClient(bucket: string, options: StoreOptions, env: Env, environment: Environment): S3Client {
-  const region =
-    options.region || environment["AWS_REGION"] || environment["AWS_DEFAULT_REGION"] || DEFAULT_REGION;
-  const endpoint =
-    options.endpoint || environment["AWS_ENDPOINT_URL_S3"] || environment["AWS_ENDPOINT_URL"] || undefined;
-  const { pathStyle } = options;
+  const { region, endpoint, pathStyle } = options;
   const address = s3Address({
     bucket,
     region,

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
-import { openStore } from "../../src/storage/open-store.ts";
+import { openStore } from "../../src/index.ts";
 import { parseDestination } from "../../src/storage/parse-destination.ts";
 import { s3Address, s3ObjectPath } from "../../src/storage/s3/s3-address.ts";
 import { S3Server } from "../support/servers/s3-server.ts";

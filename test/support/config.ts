@@ -2,6 +2,7 @@
  * Configurations for tests: the defaults, and what a test changes of them, by section.
  */
 import { type Config, resolveConfig } from "../../src/config/config.ts";
+import type { BreakerConfig } from "../../src/storage/contract/circuit.ts";
 
 /** What a test changes of a configuration. */
 export type ConfigChange = {
@@ -43,12 +44,10 @@ export const CAPTURES_ONLY: Config = configWith({
 });
 
 /** A circuit breaker that opens after so many failures. */
-export function breakerOf(threshold: number, cooldownMs: number): ConfigChange {
+export function breakerOf(threshold: number, cooldownMs: number): BreakerConfig {
   return {
-    retry: {
-      circuitBreakerEnabled: true,
-      circuitBreakerThreshold: threshold,
-      circuitBreakerCooldownMs: cooldownMs,
-    },
+    circuitBreakerEnabled: true,
+    circuitBreakerThreshold: threshold,
+    circuitBreakerCooldownMs: cooldownMs,
   };
 }

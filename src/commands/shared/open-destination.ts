@@ -2,10 +2,10 @@
  * The destination a verb works on, from its options, the environment and walrust.toml.
  */
 import { resolveRetry, resolveStore } from "../../config/config.ts";
-import { BY_DEFAULT, type Origin, type Sources, valuesOf } from "../../config/resolve.ts";
+import { BY_DEFAULT, type Origin, valuesOf } from "../../config/resolve.ts";
 import { PATIENCE_OPTIONS } from "../../config/settings/options.ts";
 import { type Condition, WalrustError } from "../../errors.ts";
-import { patienceOf, type RetryPolicy } from "../../storage/contract/retry.ts";
+import { patienceOf } from "../../storage/contract/retry.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { ReachabilityMonitor } from "../../storage/network/reachability-monitor.ts";
 import type { StoreOptions } from "../../storage/open-store.ts";
@@ -13,16 +13,9 @@ import { openStore } from "../../storage/open-store.ts";
 import { type Invocation, settingsOf } from "./verb.ts";
 
 /** What can be given beside the settings. */
-export type MoreStoreOptions = Pick<
-  StoreOptions,
-  "putLimit" | "retry" | "stallMs" | "conditions" | "reachability"
+export type MoreStoreOptions = Partial<
+  Pick<StoreOptions, "putLimit" | "retry" | "stallMs" | "conditions" | "reachability">
 >;
-
-/** How requests are tried again. @throws WalrustError code "config" */
-function retryPolicy(sources: Sources): RetryPolicy {
-  const { maxRetries, baseDelayMs, maxDelayMs } = resolveRetry(sources);
-  return { retryCountMax: maxRetries, baseMs: baseDelayMs, delayMaxMs: maxDelayMs };
-}
 
 /**
  * Opens the store of the destination.
@@ -41,9 +34,9 @@ export function openDestination(
       hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
     });
   }
-  const { bucket: _, ...values } = valuesOf(resolved);
+  const { bucket: _, region, ...values } = valuesOf(resolved);
   const known = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
-  const options = { url: given, retry: retryPolicy(sources), ...known, ...more };
+  const options = { url: given, region, retry: resolveRetry(sources), ...known, ...more };
   try {
     return openStore(options, env, sources.environment);
   } catch (error) {
@@ -67,7 +60,7 @@ function patientOptions(invocation: Invocation): MoreStoreOptions {
   const patience = patienceOf(settingsOf(invocation, PATIENCE_OPTIONS).timeoutMs);
   const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
   return {
-    retry: { ...retryPolicy(sources), patience },
+    retry: { ...resolveRetry(sources), patience },
     stallMs: patience.stallMs,
     reachability: new ReachabilityMonitor(env, sink),
   };

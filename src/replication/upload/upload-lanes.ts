@@ -35,7 +35,7 @@ export class UploadLanes {
   #liftCount = 0;
 
   constructor(
-    readonly context: WatchContext,
+    readonly context: Pick<WatchContext, "store" | "env" | "version" | "emit" | "puts" | "config">,
     readonly signal: AbortSignal,
     readonly listener: UploadListener,
     /** The circuit breaker of the database, if any. */

@@ -29,15 +29,11 @@ export function guardContext(
   closing: AbortSignal,
   onChange: (change: CircuitChange) => void,
 ): GuardedContext {
-  const { circuitBreakerEnabled, circuitBreakerThreshold, circuitBreakerCooldownMs } = config.retry;
-  const policy = circuitBreakerEnabled
-    ? { threshold: circuitBreakerThreshold, cooldownMs: circuitBreakerCooldownMs }
-    : null;
   const told = (change: CircuitChange): void => {
     sayChange(name, change, shared);
     onChange(change);
   };
-  const breaker = new CircuitBreaker(policy, shared.env, told, shared.outage);
+  const breaker = new CircuitBreaker(config.retry, shared.env, told, shared.outage);
   const store = new BreakerStore(shared.store, breaker, closing);
   const conditions = new Conditions(name, shared.env, shared.emit);
   const context = { ...shared, config, store, closing, conditions };

@@ -2,14 +2,14 @@
  * The circuit of one database as the rest of walrust knows it: whether its requests to the store pass, when
  * the next one passes, and the error of a request that did not. `guard/circuit-breaker.ts` decides.
  */
+import type { RetryConfig } from "../../config/config.ts";
 import { WalrustError } from "../../errors.ts";
 
-/** When requests are suspended, and for how long. */
-export interface BreakerPolicy {
-  /** Calls in a row that failed after all their retries. */
-  readonly threshold: number;
-  readonly cooldownMs: number;
-}
+/** When the requests of a database are suspended, and for how long. */
+export type BreakerConfig = Pick<
+  RetryConfig,
+  "circuitBreakerEnabled" | "circuitBreakerThreshold" | "circuitBreakerCooldownMs"
+>;
 
 /** Closed: requests pass. Open: none passes. Half-open: one at a time passes, as a trial. */
 export type CircuitState = "closed" | "open" | "half-open";

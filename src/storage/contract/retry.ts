@@ -9,19 +9,16 @@
  * - A call inside another one may give up first (a part of a multipart upload): the outer call then gives up
  *   too, so that `giveUpMs` holds for both together.
  */
+import type { RetryConfig } from "../../config/config.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { backoffMs } from "./backoff.ts";
 
-/** How often to retry, and how long to wait. */
-export interface RetryPolicy {
-  /** Attempts after the first one. */
-  readonly retryCountMax: number;
-  readonly baseMs: number;
-  readonly delayMaxMs: number;
-  /** For verbs that a person waits for; without it only the number of attempts is limited. */
+/** The settings of retries, and the patience of a verb that somebody waits for. */
+export type RetryPolicy = Pick<RetryConfig, "maxRetries" | "baseDelayMs" | "maxDelayMs"> & {
+  /** Absent: only the number of attempts is limited. */
   readonly patience?: Patience;
-}
+};
 
 /** The limit on standstill over all attempts of a call. */
 export interface Patience {
@@ -40,11 +37,8 @@ export function patienceOf(giveUpMs: number): Patience {
   return { giveUpMs, stallMs: giveUpMs / Math.max(1, Math.ceil(giveUpMs / STALL_MAX_MS)) };
 }
 
-/** Five retries, after 100 ms doubling to 30 s. */
-export const DEFAULT_RETRY: RetryPolicy = { retryCountMax: 5, baseMs: 100, delayMaxMs: 30_000 };
-
 /** A single attempt. */
-export const NO_RETRY: RetryPolicy = { retryCountMax: 0, baseMs: 0, delayMaxMs: 0 };
+export const NO_RETRY: RetryPolicy = { maxRetries: 0, baseDelayMs: 0, maxDelayMs: 0 };
 
 /** The surroundings of the attempts. */
 export interface RetryContext {
@@ -63,14 +57,14 @@ const GIVEN_UP = "givenUpAfterMs";
 
 /** The wait before retry `retryIndex` (from 0): uniform between 0 and min(max, base · 2^index), in ms. */
 export function retryDelayMs(policy: RetryPolicy, retryIndex: number, random: number): number {
-  return random * backoffMs({ firstMs: policy.baseMs, maxMs: policy.delayMaxMs }, retryIndex);
+  return random * backoffMs({ firstMs: policy.baseDelayMs, maxMs: policy.maxDelayMs }, retryIndex);
 }
 
 /** The wait after an error: at least what the store asks for, at most the policy's maximum. */
 function delayAfter(error: WalrustError, policy: RetryPolicy, retryIndex: number, random: number): number {
   const asked = error.context[RETRY_AFTER];
   const leastMs = typeof asked === "number" ? asked : 0;
-  return Math.min(policy.delayMaxMs, leastMs + retryDelayMs(policy, retryIndex, random));
+  return Math.min(policy.maxDelayMs, leastMs + retryDelayMs(policy, retryIndex, random));
 }
 
 /**
@@ -90,7 +84,7 @@ export async function withRetry<T>(
       signal?.throwIfAborted();
       return await attempt(index);
     } catch (error) {
-      if (!canRetry(error) || index >= policy.retryCountMax) throw error;
+      if (!canRetry(error) || index >= policy.maxRetries) throw error;
       const delayMs = delayAfter(error, policy, index, env.random());
       if (patience !== undefined) {
         const tookMs = env.monotonicMs() - beganMs;

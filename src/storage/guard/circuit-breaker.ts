@@ -24,7 +24,7 @@
 import type { Env } from "../../env.ts";
 import { EXIT_CODES, errorMessage, WalrustError } from "../../errors.ts";
 import {
-  type BreakerPolicy,
+  type BreakerConfig,
   type Circuit,
   type CircuitChange,
   type CircuitState,
@@ -66,7 +66,7 @@ export function outcomeOfError(error: unknown): CallOutcome {
 
 /** Decides call by call whether a request passes. */
 export class CircuitBreaker implements Circuit {
-  readonly #policy: BreakerPolicy | null;
+  readonly #config: BreakerConfig;
   readonly #env: Pick<Env, "monotonicMs" | "nowMs">;
   readonly #onChange: (change: CircuitChange) => void;
   readonly #listener: CallListener | undefined;
@@ -84,17 +84,16 @@ export class CircuitBreaker implements Circuit {
   #liftCount = 0;
 
   /**
-   * @param policy null: the circuit never opens
    * @param listener learns of every failure and success, so that the end of one outage ends all
    */
   constructor(
-    policy: BreakerPolicy | null,
+    config: BreakerConfig,
     env: Pick<Env, "monotonicMs" | "nowMs">,
     onChange: (change: CircuitChange) => void,
     listener?: CallListener,
   ) {
     this.#listener = listener;
-    this.#policy = policy;
+    this.#config = config;
     this.#env = env;
     this.#onChange = onChange;
   }
@@ -169,13 +168,13 @@ export class CircuitBreaker implements Circuit {
     if (counted !== this.#counted) return;
     this.#counted++;
     this.#failures++;
-    if (this.#policy === null || (!isTrial && this.#failures < this.#policy.threshold)) return;
-    const { cooldownMs } = this.#policy;
-    this.#openUntilMs = this.#env.monotonicMs() + cooldownMs;
+    const { circuitBreakerEnabled, circuitBreakerThreshold, circuitBreakerCooldownMs } = this.#config;
+    if (!circuitBreakerEnabled || (!isTrial && this.#failures < circuitBreakerThreshold)) return;
+    this.#openUntilMs = this.#env.monotonicMs() + circuitBreakerCooldownMs;
     this.#era++;
     const isFirst = !this.#isOutage;
     this.#isOutage = true;
-    const untilMs = this.#env.nowMs() + cooldownMs;
+    const untilMs = this.#env.nowMs() + circuitBreakerCooldownMs;
     this.#onChange({ kind: "opened", isFirst, failures: this.#failures, untilMs, message });
   }
 

@@ -93,7 +93,7 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
   const slot = putLimit === undefined ? null : new SharedPermit(putLimit);
   const inSlot: InSlot = (attempt, signal) => (slot === null ? attempt() : slot.run(attempt, signal));
   const create = (): Promise<string> => upload.book.creating(upload.fullKey, () => createUpload(upload));
-  const policy = { ...retry.policy, baseMs: retry.policy.baseMs * CREATE_BASE_FACTOR };
+  const policy = { ...retry.policy, baseDelayMs: retry.policy.baseDelayMs * CREATE_BASE_FACTOR };
   const uploadId = await withRetry({ ...retry, policy }, () => inSlot(create, retry.signal));
   try {
     const etags = await sendParts(upload, uploadId, inSlot);

@@ -69,7 +69,7 @@ test("one failed call does not end a request", async () => {
 });
 
 test("an open circuit breaker ends a request as soon as the snapshot is captured", async () => {
-  const { path, app, store, run } = await watched(breakerOf(1, 3_600_000));
+  const { path, app, store, run } = await watched({ retry: breakerOf(1, 3_600_000) });
   store.before = (operation) => {
     if (operation === "put") throw unreachable();
   };

@@ -153,7 +153,7 @@ describe("the circuit breaker of a database", () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const memory = new MemoryStore();
     const { store, away } = storeWithout(memory);
-    const config = breakerOf(2, 60_000);
+    const config = { retry: breakerOf(2, 60_000) };
     const run = await new FleetRun([one, two], store, { config }).watching(2);
     await run.uploaded(1, "one");
     await run.uploaded(1, "two");
@@ -188,7 +188,7 @@ describe("the circuit breaker of a database", () => {
   test("that opened over validations alone recovers with them", async () => {
     const one = await tenant("one");
     const { store, away } = storeWithout(new MemoryStore());
-    const config = { ...breakerOf(2, 60_000), sync: { validationIntervalMs: 60_000 } };
+    const config = { retry: breakerOf(2, 60_000), sync: { validationIntervalMs: 60_000 } };
     let validations = 0;
     const validate = async (_name: string, _signal: AbortSignal, own: FaultyStore | unknown) => {
       validations++;

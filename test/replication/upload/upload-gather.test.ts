@@ -2,14 +2,15 @@
  * What waits behind an upload becomes one: through the lanes of one database, beside a store whose puts take
  * as long as the test says.
  */
+
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import type { MergeHost } from "../../../src/replication/upload/spool-merge.ts";
 import { MergeTiming, planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { CAPTURES_ONLY } from "../../support/config.ts";
 import { eventually } from "../../support/eventually.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
@@ -25,7 +26,7 @@ function gathered(count: number, snapshotsAt: readonly number[] = [], host = ALW
   const store = new FaultyStore(memory);
   const { env } = recordingEnv();
   const { live, history } = spooledHistory(count, snapshotsAt);
-  const context = { store, env, version: "test", emit: () => {} } as unknown as WatchContext;
+  const context = { store, env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
   const listener = { drained: () => {}, adopt: () => {}, failed: () => {} };
   const lanes = new UploadLanes(context, new AbortController().signal, listener, null, host);
   const links = (): string[] =>

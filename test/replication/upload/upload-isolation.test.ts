@@ -2,25 +2,25 @@
  * One database's trouble delays no other's uploads: databases that share a store and its slots, some of
  * which fail or hang. What is counted is how far the others get while nothing of the troubled ones ends.
  */
+
 import { expect, test } from "bun:test";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
-import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
+import { breakerOf, CAPTURES_ONLY, DEFAULT_CONFIG } from "../../support/config.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-const POLICY = { threshold: 2, cooldownMs: 60_000 };
+const THRESHOLD = 2;
 
 function serverError(): WalrustError {
   return new WalrustError("storage", "the store answered 500 InternalError", { retryable: true });
@@ -45,14 +45,14 @@ class Fleet {
         signal?.addEventListener("abort", () => resolve(), { once: true });
       });
     this.env = recordingEnv({ sleep }).env;
-    this.shared = new RetryingStore(this.inner, this.env, DEFAULT_RETRY, this.slots);
+    this.shared = new RetryingStore(this.inner, this.env, DEFAULT_CONFIG.retry, this.slots);
   }
 
   add(name: string, count: number, snapshotsAt: readonly number[] = []): LiveDatabase {
     const live = { ...spooledHistory(count, snapshotsAt).live, name };
-    const breaker = new CircuitBreaker(POLICY, this.env, () => {});
+    const breaker = new CircuitBreaker(breakerOf(THRESHOLD, 60_000), this.env, () => {});
     const store: ObjectStore = new BreakerStore(this.shared, breaker);
-    const context = { store, env: this.env, version: "test", emit: () => {} } as unknown as WatchContext;
+    const context = { store, env: this.env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
     const failures: unknown[] = [];
     const listener = { drained: () => {}, adopt: () => {}, failed: (error: unknown) => failures.push(error) };
     const lanes = new UploadLanes(context, this.stopper.signal, listener, breaker);
@@ -117,7 +117,7 @@ test("more databases in trouble than there are slots delay no other", async () =
     await fleet.env.turn();
   }
   const bads = fleet.inner.puts.filter((key) => key.startsWith("bad"));
-  expect(bads.length).toBe(12 * POLICY.threshold * (1 + DEFAULT_RETRY.retryCountMax));
+  expect(bads.length).toBe(12 * THRESHOLD * (1 + DEFAULT_CONFIG.retry.maxRetries));
   expect(fleet.all.slice(12).map(({ breaker, failures }) => [breaker.state, failures])).toEqual([
     ["closed", []],
     ["closed", []],

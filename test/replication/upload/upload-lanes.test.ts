@@ -2,18 +2,18 @@
  * The lanes of one database through a long outage, looked at every 40 ms of a simulated clock: when requests
  * are sent, what is said, and that nothing waits longer than the circuit breaker does.
  */
+
 import { expect, test } from "bun:test";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
-import { type BreakerPolicy, isSuspension } from "../../../src/storage/contract/circuit.ts";
-import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
+import { type BreakerConfig, isSuspension } from "../../../src/storage/contract/circuit.ts";
 import { Trouble } from "../../../src/storage/contract/trouble.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
+import { breakerOf, CAPTURES_ONLY, DEFAULT_CONFIG } from "../../support/config.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
@@ -21,7 +21,8 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const TICK_MS = 40;
 const MINUTE_MS = 60_000;
-const POLICY: BreakerPolicy = { threshold: 10, cooldownMs: MINUTE_MS };
+const THRESHOLD = 10;
+const BREAKER = breakerOf(THRESHOLD, MINUTE_MS);
 
 /** One database whose clock moves with each look. */
 class Lanes {
@@ -37,14 +38,14 @@ class Lanes {
   /** How many runs ended because the circuit breaker refused them. */
   refusals = 0;
 
-  constructor(policy: BreakerPolicy | null, snapshotsAt: readonly number[] = []) {
+  constructor(config: BreakerConfig, snapshotsAt: readonly number[] = []) {
     const sleep = async (): Promise<void> => {};
     const { env, lines } = recordingEnv({ monotonicMs: () => this.nowMs, nowMs: () => this.nowMs, sleep });
     this.said = () =>
       lines.filter(({ level }) => level !== "debug").map(({ level, message }) => `${level} ${message}`);
     this.live = spooledHistory(4, snapshotsAt).live;
-    this.breaker = new CircuitBreaker(policy, env, () => {});
-    this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
+    this.breaker = new CircuitBreaker(config, env, () => {});
+    this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_CONFIG.retry), this.breaker);
     const trouble = new Trouble(env, { database: "app", level: "error" });
     this.lanes = new UploadLanes(
       contextOf(this.store, env),
@@ -81,17 +82,17 @@ class Lanes {
   }
 }
 
-function contextOf(store: BreakerStore, env: Env): WatchContext {
-  return { store, env, version: "test", emit: () => {} } as unknown as WatchContext;
+function contextOf(store: BreakerStore, env: Env): UploadLanes["context"] {
+  return { store, env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
 }
 
 test("an outage of six hours: a request a minute, two lines, and the upload on the minute", async () => {
-  const run = new Lanes(POLICY, [2]);
+  const run = new Lanes(BREAKER, [2]);
   await run.pass(6 * 60 * MINUTE_MS);
-  const attempts = 1 + DEFAULT_RETRY.retryCountMax;
+  const attempts = 1 + DEFAULT_CONFIG.retry.maxRetries;
   // The pauses between the calls until the circuit opens: 0.25 s, doubled up to half a minute.
-  const [, ...trials] = run.timesMs.slice(attempts * POLICY.threshold - 1);
-  const openedMs = run.timesMs[attempts * POLICY.threshold - 1]!;
+  const [, ...trials] = run.timesMs.slice(attempts * THRESHOLD - 1);
+  const openedMs = run.timesMs[attempts * THRESHOLD - 1]!;
   expect(trials.map((timeMs, index) => timeMs - openedMs - (index + 1) * MINUTE_MS)).toEqual(
     trials.map(() => 0),
   );
@@ -104,9 +105,9 @@ test("an outage of six hours: a request a minute, two lines, and the upload on t
 });
 
 test("without a circuit breaker an outage is as quiet, and is tried every half minute", async () => {
-  const run = new Lanes(null);
+  const run = new Lanes({ ...BREAKER, circuitBreakerEnabled: false });
   await run.pass(60 * MINUTE_MS);
-  const calls = run.timesMs.length / (1 + DEFAULT_RETRY.retryCountMax);
+  const calls = run.timesMs.length / (1 + DEFAULT_CONFIG.retry.maxRetries);
   expect(calls).toBeGreaterThan(100);
   expect(calls).toBeLessThan(140);
   run.isOut = false;
@@ -115,7 +116,7 @@ test("without a circuit breaker an outage is as quiet, and is tried every half m
 });
 
 test("the pause that a lane has reached when the circuit opens delays no trial", async () => {
-  const run = new Lanes({ threshold: 8, cooldownMs: 1_000 });
+  const run = new Lanes(breakerOf(8, 1_000));
   while (run.breaker.state !== "open") await run.pass(TICK_MS);
   // The pause that the lane itself has reached by now is 30 s.
   run.isOut = false;
@@ -124,7 +125,7 @@ test("the pause that a lane has reached when the circuit opens delays no trial",
 });
 
 test("a lane that is refused while another call is the trial goes on right after it", async () => {
-  const run = new Lanes({ threshold: 8, cooldownMs: 1_000 });
+  const run = new Lanes(breakerOf(8, 1_000));
   while (run.breaker.state !== "half-open") await run.pass(TICK_MS);
   // Another call of this database, such as a listing of its upkeep, is first.
   const { passed, open } = gate();
@@ -144,7 +145,7 @@ test("a lane that is refused while another call is the trial goes on right after
 });
 
 test("a trial is made by one of two lanes, and none is refused", async () => {
-  const run = new Lanes(POLICY, [2]);
+  const run = new Lanes(BREAKER, [2]);
   run.live.pending.splice(0, 2);
   await run.pass(60 * MINUTE_MS);
   expect(run.refusals).toBe(0);
@@ -152,7 +153,7 @@ test("a trial is made by one of two lanes, and none is refused", async () => {
 });
 
 test("the last chance is taken once, even while requests are suspended", async () => {
-  const run = new Lanes(POLICY, [2]);
+  const run = new Lanes(BREAKER, [2]);
   while (run.breaker.state !== "open") await run.pass(TICK_MS);
   const before = run.timesMs.length;
   for (let time = 0; time < 5; time++) {
@@ -160,7 +161,7 @@ test("the last chance is taken once, even while requests are suspended", async (
     await run.lanes.done();
   }
   expect([run.timesMs.length - before, `${run.breaker.state}`]).toEqual([1, "open"]);
-  const other = new Lanes(POLICY, [2]);
+  const other = new Lanes(BREAKER, [2]);
   while (other.breaker.state !== "open") await other.pass(TICK_MS);
   other.isOut = false;
   for (let time = 0; time < 2; time++) {
@@ -171,7 +172,7 @@ test("the last chance is taken once, even while requests are suspended", async (
 });
 
 test("what a sick store answers in turns is said once each", async () => {
-  const run = new Lanes(POLICY);
+  const run = new Lanes(BREAKER);
   let turn = 0;
   run.fail = () => {
     if (turn++ % 7 === 0) throw new WalrustError("auth", "403 from a proxy", { context: { status: 403 } });
@@ -185,7 +186,7 @@ test("what a sick store answers in turns is said once each", async () => {
 });
 
 test("a manifest that cannot be written is said once an outage", async () => {
-  const run = new Lanes(POLICY, [2, 4]);
+  const run = new Lanes(BREAKER, [2, 4]);
   const snapshots = run.live.pending.filter(({ level }) => level === 9);
   run.isOut = false;
   run.inner.before = (_, key) => {

@@ -15,7 +15,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { ShiftedClock } from "../../support/shifted-clock.ts";
 
 const COOLDOWN_MS = 60_000;
-const RETRY = { retryCountMax: 1, baseMs: 1, delayMaxMs: 1 };
+const RETRY = { maxRetries: 1, baseDelayMs: 1, maxDelayMs: 1 };
 
 /** Two watched databases, "good" and "bad", over a store with one slot; both have their first snapshot. */
 async function watchTwo() {
@@ -24,7 +24,7 @@ async function watchTwo() {
   const store = new RetryingStore(inner, recordingEnv(clock.overrides).env, RETRY, new Semaphore(1));
   const [good, bad] = [await newDatabase(), await newDatabase()];
   const targets = [targetOf(good.path, "good"), targetOf(bad.path, "bad")];
-  const run = new WatchRun(targets, store, breakerOf(3, COOLDOWN_MS), clock.overrides);
+  const run = new WatchRun(targets, store, { retry: breakerOf(3, COOLDOWN_MS) }, clock.overrides);
   await run.watching(2);
   await run.uploaded(1, "good");
   await run.uploaded(1, "bad");

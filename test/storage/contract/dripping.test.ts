@@ -7,9 +7,9 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { WalrustError } from "../../../src/errors.ts";
+import { openStore } from "../../../src/index.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { openStore } from "../../../src/storage/open-store.ts";
 import { keysOf, textBody } from "./store-helpers.ts";
 
 const STALL_MS = 500;

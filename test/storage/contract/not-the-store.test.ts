@@ -6,9 +6,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { type Log, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { Condition, ConditionSink, WalrustError } from "../../../src/errors.ts";
+import { type OpenStoreOptions, openStore } from "../../../src/index.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { isNotTheStore, rootElementOrNull } from "../../../src/storage/s3/s3-answer.ts";
 import type { Answer } from "../../support/servers/s3-answers.ts";
 import type { RequestKind } from "../../support/servers/s3-call.ts";
@@ -31,7 +31,7 @@ beforeEach(() => {
 });
 
 function open(
-  options: Partial<StoreOptions> = {},
+  options: Partial<OpenStoreOptions> = {},
   log: Log = SILENT_LOG,
   env = quickEnv(log).env,
 ): ObjectStore {
@@ -109,7 +109,7 @@ describe.each(STRANGERS)("S3Store meets %s", (name, instead) => {
     await expectStranger(open().put("k", textBody("x")));
     expect(server.objects.size).toBe(0);
     inject("put", 3);
-    const patient = { retry: { retryCountMax: 5, baseMs: 100, delayMaxMs: 1000 } };
+    const patient = { retry: { maxRetries: 5, baseDelayMs: 100, maxDelayMs: 1000 } };
     await open(patient).put("k", textBody("x"), { createOnly: true, metadata: { a: "b" } });
     expect(server.objects.get("bucket/p/k")?.bytes.toString()).toBe("x");
   });
@@ -394,7 +394,7 @@ describe("unfinished uploads", () => {
 
   test("lost answers to CreateMultipartUpload leave none behind when the upload succeeds", async () => {
     server.inject({ kind: "createUpload", when: "after", answer: { status: 502, code: "" }, count: 4 });
-    const patient = { retry: { retryCountMax: 5, baseMs: 100, delayMaxMs: 30_000 } };
+    const patient = { retry: { maxRetries: 5, baseDelayMs: 100, maxDelayMs: 30_000 } };
     await open(patient).put("big", body, { createOnly: true, metadata: { writer: "me" } });
     expect([server.count("createUpload"), server.uploads.size, server.objects.size]).toEqual([5, 0, 1]);
   });

@@ -1,17 +1,13 @@
 /** withRetry and RetryingStore: what is tried again, how long the waits are, and what a lost answer means. */
+
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import {
-  DEFAULT_RETRY,
-  NO_RETRY,
-  patienceOf,
-  retryDelayMs,
-  withRetry,
-} from "../../../src/storage/contract/retry.ts";
+import { NO_RETRY, patienceOf, retryDelayMs, withRetry } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { expectCode, keysOf, patternBytes, text, textBody } from "./store-helpers.ts";
 
@@ -34,7 +30,7 @@ describe("withRetry", () => {
   test("withRetry waits up to the doubled base and the maximum, then throws the last error", async () => {
     const { env, sleepsMs } = fakeEnv(0.5);
     let attemptCount = 0;
-    const policy = { retryCountMax: 10, baseMs: 100, delayMaxMs: 30_000 };
+    const policy = { maxRetries: 10, baseDelayMs: 100, maxDelayMs: 30_000 };
     const failing = withRetry({ env, policy }, async (attemptIndex) => {
       expect(attemptIndex).toBe(attemptCount++);
       throw transient;
@@ -45,21 +41,21 @@ describe("withRetry", () => {
   });
 
   test("retryDelayMs is uniform up to the bound, for every policy and however many retries", () => {
-    const policy = { retryCountMax: 5_000, baseMs: 100, delayMaxMs: 30_000 };
+    const policy = { maxRetries: 5_000, baseDelayMs: 100, maxDelayMs: 30_000 };
     expect([0, 0.25, 0.999].map((random) => retryDelayMs(policy, 3, random))).toEqual([0, 200, 799.2]);
     for (const retryIndex of [9, 10, 1_000, 5_000])
       expect(retryDelayMs(policy, retryIndex, 0.5)).toBe(15_000);
     for (const retryIndex of [0, 1_023, 5_000]) {
-      expect(retryDelayMs({ ...policy, baseMs: 0 }, retryIndex, 0.5)).toBe(0);
-      expect(retryDelayMs({ ...policy, delayMaxMs: 0 }, retryIndex, 0.5)).toBe(0);
+      expect(retryDelayMs({ ...policy, baseDelayMs: 0 }, retryIndex, 0.5)).toBe(0);
+      expect(retryDelayMs({ ...policy, maxDelayMs: 0 }, retryIndex, 0.5)).toBe(0);
     }
-    expect(retryDelayMs({ ...policy, baseMs: 60_000 }, 0, 0.5)).toBe(15_000);
+    expect(retryDelayMs({ ...policy, baseDelayMs: 60_000 }, 0, 0.5)).toBe(15_000);
   });
 
   test("withRetry without retries makes one attempt and no wait", async () => {
     const { env, sleepsMs } = fakeEnv();
     let attemptCount = 0;
-    const failing = withRetry({ env, policy: { ...DEFAULT_RETRY, retryCountMax: 0 } }, async () => {
+    const failing = withRetry({ env, policy: { ...DEFAULT_CONFIG.retry, maxRetries: 0 } }, async () => {
       attemptCount++;
       throw transient;
     });
@@ -70,7 +66,7 @@ describe("withRetry", () => {
   test("withRetry waits at least as long as the store asks, up to the maximum", async () => {
     const { env, sleepsMs } = fakeEnv(0.5);
     const waits = [2_000, 0, 29_950, 3_600_000];
-    const failing = withRetry({ env, policy: { ...DEFAULT_RETRY, retryCountMax: 4 } }, async (index) => {
+    const failing = withRetry({ env, policy: { ...DEFAULT_CONFIG.retry, maxRetries: 4 } }, async (index) => {
       const retryAfterMs = waits[index] ?? 0;
       throw new WalrustError("storage", "later", { retryable: true, context: { retryAfterMs } });
     });
@@ -81,7 +77,7 @@ describe("withRetry", () => {
   test("withRetry defaults to five retries", async () => {
     const { env, sleepsMs } = fakeEnv();
     await expect(
-      withRetry({ env, policy: DEFAULT_RETRY }, async () => Promise.reject(transient)),
+      withRetry({ env, policy: DEFAULT_CONFIG.retry }, async () => Promise.reject(transient)),
     ).rejects.toBe(transient);
     expect(sleepsMs.length).toBe(5);
   });
@@ -93,9 +89,9 @@ describe("withRetry", () => {
       new Error("bug"),
       new WalrustError("precondition", "no"),
     ]) {
-      await expect(withRetry({ env, policy: DEFAULT_RETRY }, async () => Promise.reject(error))).rejects.toBe(
-        error,
-      );
+      await expect(
+        withRetry({ env, policy: DEFAULT_CONFIG.retry }, async () => Promise.reject(error)),
+      ).rejects.toBe(error);
     }
     expect(sleepsMs).toEqual([]);
   });
@@ -105,7 +101,7 @@ describe("withRetry", () => {
     const { env } = fakeEnv();
     let attemptCount = 0;
     const stopping = { ...env, sleep: async () => controller.abort(new Error("stopped")) };
-    const context = { env: stopping, policy: DEFAULT_RETRY, signal: controller.signal };
+    const context = { env: stopping, policy: DEFAULT_CONFIG.retry, signal: controller.signal };
     const failing = withRetry(context, async () => {
       attemptCount++;
       throw transient;
@@ -119,7 +115,7 @@ test("a call whose inner call has given up gives up too, whatever its own patien
   let nowMs = 0;
   const wait = async (durationMs: number): Promise<void> => void (nowMs += durationMs);
   const env: Env = { ...fakeEnv().env, sleep: wait, monotonicMs: () => nowMs };
-  const policy = { ...DEFAULT_RETRY, patience: patienceOf(60_000) };
+  const policy = { ...DEFAULT_CONFIG.retry, patience: patienceOf(60_000) };
   let attempts = 0;
   const stalled = async (): Promise<never> => {
     attempts++;
@@ -179,7 +175,7 @@ async function* brokenChunks(bytes: Uint8Array, breakAt: number | undefined): As
 function faulty(): { inner: FaultyStore; store: RetryingStore; sleepsMs: number[] } {
   const { env, sleepsMs } = fakeEnv();
   const inner = new FaultyStore();
-  return { inner, store: new RetryingStore(inner, env, DEFAULT_RETRY), sleepsMs };
+  return { inner, store: new RetryingStore(inner, env, DEFAULT_CONFIG.retry), sleepsMs };
 }
 
 describe("RetryingStore", () => {
@@ -263,7 +259,12 @@ describe("RetryingStore", () => {
       return await MemoryStore.prototype.head.call(inner, key);
     };
     inner.faults = ["before", "after"];
-    const store = new RetryingStore(inner, { ...env, sleep: () => look("wait") }, DEFAULT_RETRY, putLimit);
+    const store = new RetryingStore(
+      inner,
+      { ...env, sleep: () => look("wait") },
+      DEFAULT_CONFIG.retry,
+      putLimit,
+    );
     await store.put("k", textBody("mine"), { createOnly: true, metadata: { writer: "me" } });
     expect(free).toEqual(["wait", "wait", "head"]);
     expect(await putLimit.run(async () => "free")).toBe("free");
@@ -274,7 +275,7 @@ describe("RetryingStore", () => {
     await putLimit.acquire();
     const stopper = new AbortController();
     const inner = new FaultyStore();
-    const store = new RetryingStore(inner, fakeEnv().env, DEFAULT_RETRY, putLimit);
+    const store = new RetryingStore(inner, fakeEnv().env, DEFAULT_CONFIG.retry, putLimit);
     const putting = store.put("k", textBody("x"), { signal: stopper.signal });
     stopper.abort(new Error("stopped"));
     await expect(putting).rejects.toThrow("stopped");

@@ -1,27 +1,30 @@
 /** BreakerStore passes the contract, suspends every kind of call, and counts a call once, to its end. */
+
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { WalrustError } from "../../../src/errors.ts";
 import { type CircuitChange, isSuspension } from "../../../src/storage/contract/circuit.ts";
 import { objectBody } from "../../../src/storage/contract/object-body.ts";
-import { DEFAULT_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectBody, ObjectStore } from "../../../src/storage/contract/store.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
+import { breakerOf, DEFAULT_CONFIG } from "../../support/config.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { storeContract } from "../contract/contract.ts";
 import { expectCode, keysOf, quickEnv, textBody } from "../contract/store-helpers.ts";
 
-const POLICY = { threshold: 2, cooldownMs: 60_000 };
+const THRESHOLD = 2;
+const COOLDOWN_MS = 60_000;
+const BREAKER = breakerOf(THRESHOLD, COOLDOWN_MS);
 const BIG = { kind: "bytes", bytes: new Uint8Array(5 << 20) } as const;
 
 function guarded(inner: ObjectStore): BreakerStore {
   const env = systemEnv(SILENT_LOG);
   return new BreakerStore(
-    new RetryingStore(inner, env, DEFAULT_RETRY),
-    new CircuitBreaker({ threshold: 10, cooldownMs: 60_000 }, env, () => {}),
+    new RetryingStore(inner, env, DEFAULT_CONFIG.retry),
+    new CircuitBreaker(DEFAULT_CONFIG.retry, env, () => {}),
   );
 }
 
@@ -56,8 +59,8 @@ class Subject {
 
   constructor() {
     const env: Env = { ...quickEnv(SILENT_LOG).env, monotonicMs: () => this.nowMs };
-    this.breaker = new CircuitBreaker(POLICY, env, (change) => this.changes.push(change));
-    this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_RETRY), this.breaker);
+    this.breaker = new CircuitBreaker(BREAKER, env, (change) => this.changes.push(change));
+    this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_CONFIG.retry), this.breaker);
   }
 
   /** Every call to the store fails from now on, or none does. */
@@ -70,7 +73,7 @@ class Subject {
   /** An open circuit. */
   async opened(): Promise<this> {
     this.fail(true);
-    for (let call = 0; call < POLICY.threshold; call++) await expectCode(this.store.head("k"), "storage");
+    for (let call = 0; call < THRESHOLD; call++) await expectCode(this.store.head("k"), "storage");
     expect(this.breaker.state).toBe("open");
     this.inner.calls.length = 0;
     return this;
@@ -79,7 +82,7 @@ class Subject {
   /** A circuit whose cooldown is over. */
   async halfOpen(): Promise<this> {
     await this.opened();
-    this.nowMs += POLICY.cooldownMs;
+    this.nowMs += COOLDOWN_MS;
     return this;
   }
 }
@@ -157,7 +160,7 @@ describe("BreakerStore", () => {
     const subject = new Subject();
     await subject.store.put("k", textBody("abcdef"));
     subject.inner.breaks = true;
-    for (let call = 0; call < POLICY.threshold; call++) {
+    for (let call = 0; call < THRESHOLD; call++) {
       const body = await subject.store.get("k");
       subject.inner.before = (operation) => {
         if (operation === "get") throw unreachable();
@@ -170,7 +173,7 @@ describe("BreakerStore", () => {
 
   test("a body or a listing that is left early is a success", async () => {
     const subject = new Subject();
-    for (let round = 0; round < POLICY.threshold; round++) {
+    for (let round = 0; round < THRESHOLD; round++) {
       subject.fail(true);
       await expectCode(subject.store.head("k"), "storage");
       subject.fail(false);
@@ -233,7 +236,7 @@ describe("BreakerStore", () => {
     for (let round = 0; round < 5; round++) {
       await expectCode(subject.store.put("k", BIG), "storage");
       expect(subject.breaker.state).toBe("open");
-      subject.nowMs += POLICY.cooldownMs;
+      subject.nowMs += COOLDOWN_MS;
     }
     const firsts = subject.changes.map((change) => change.kind === "opened" && change.isFirst);
     expect(firsts).toEqual([true, false, false, false, false, false]);
@@ -245,7 +248,7 @@ describe("BreakerStore", () => {
   test("one database's circuit suspends no other's", async () => {
     const one = new Subject();
     const env = systemEnv(SILENT_LOG);
-    const other = new BreakerStore(one.inner, new CircuitBreaker(POLICY, env, () => {}));
+    const other = new BreakerStore(one.inner, new CircuitBreaker(BREAKER, env, () => {}));
     await one.opened();
     one.fail(false);
     await other.put("k", textBody("fine"));

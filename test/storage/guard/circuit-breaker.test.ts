@@ -1,11 +1,12 @@
 /**
  * The circuit breaker: its states as a table on a clock that the test moves, and its invariants at random.
  */
+
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { type ErrorCode, WalrustError } from "../../../src/errors.ts";
 import {
-  type BreakerPolicy,
+  type BreakerConfig,
   type CircuitChange,
   isSuspension,
 } from "../../../src/storage/contract/circuit.ts";
@@ -15,6 +16,7 @@ import {
   CircuitBreaker,
   outcomeOfError,
 } from "../../../src/storage/guard/circuit-breaker.ts";
+import { breakerOf } from "../../support/config.ts";
 
 const COOLDOWN_MS = 60_000;
 const WALL_MS = 1_000_000_000;
@@ -25,9 +27,9 @@ class Subject {
   readonly changes: CircuitChange[] = [];
   readonly breaker: CircuitBreaker;
 
-  constructor(policy: BreakerPolicy | null = { threshold: 3, cooldownMs: COOLDOWN_MS }) {
+  constructor(config: BreakerConfig = breakerOf(3, COOLDOWN_MS)) {
     const env = { monotonicMs: () => this.nowMs, nowMs: () => WALL_MS + this.nowMs };
-    this.breaker = new CircuitBreaker(policy, env, (change) => this.changes.push(change));
+    this.breaker = new CircuitBreaker(config, env, (change) => this.changes.push(change));
   }
 
   /** A call that ends at once. @returns whether it was let through */
@@ -193,8 +195,8 @@ describe("CircuitBreaker", () => {
     expect([subject.breaker.state, subject.told]).toEqual(["open", ["opened"]]);
   });
 
-  test("without a policy never opens", () => {
-    const subject = new Subject(null);
+  test("that is switched off never opens", () => {
+    const subject = new Subject({ ...breakerOf(3, COOLDOWN_MS), circuitBreakerEnabled: false });
     for (let call = 0; call < 1_000; call++) expect(subject.call("failed")).toBe(true);
     expect([subject.breaker.state, subject.told, subject.breaker.retryAtMs]).toEqual(["closed", [], null]);
   });
@@ -247,7 +249,7 @@ test("CircuitBreaker keeps its invariants whatever the order of successes, failu
   const policy = fc.record({ threshold: fc.integer({ min: 1, max: 5 }), cooldownMs: fc.constant(100) });
   fc.assert(
     fc.property(policy, fc.array(anyStep, { maxLength: 120 }), ({ threshold, cooldownMs }, steps) => {
-      const subject = new Subject({ threshold, cooldownMs });
+      const subject = new Subject(breakerOf(threshold, cooldownMs));
       const { breaker } = subject;
       // The model: failures in a row among the calls of this era, and when it was opened.
       let row = 0;

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { WalrustError } from "../../../src/errors.ts";
-import { openStore } from "../../../src/storage/open-store.ts";
+import { openStore } from "../../../src/index.ts";
 import { Authority } from "../../support/servers/certificates.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
 import { TlsFront } from "../../support/servers/tls-front.ts";
@@ -42,7 +42,7 @@ async function rawServer(answer: string): Promise<{ server: Server; url: string;
 /** What listing a bucket fails with. */
 async function failure(endpoint: string, variables: Record<string, string> = {}): Promise<WalrustError> {
   const keys = { accessKeyId: "test", secretAccessKey: "testsecret", caFile: authority.path };
-  const retry = { retryCountMax: 2, baseMs: 1, delayMaxMs: 1 };
+  const retry = { maxRetries: 2, baseDelayMs: 1, maxDelayMs: 1 };
   const before = new Map(
     PROXY_VARIABLES.flatMap((name) => [name, name.toUpperCase()]).map((name) => [name, process.env[name]]),
   );

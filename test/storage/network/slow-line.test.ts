@@ -6,11 +6,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { SlowLine } from "../../../scripts/bench/slow-line.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { openStore } from "../../../src/index.ts";
 import { NO_RETRY, type RetryPolicy } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { AdaptiveLimit } from "../../../src/storage/guard/adaptive-limit.ts";
 import { PutLimiter } from "../../../src/storage/guard/put-limiter.ts";
-import { openStore } from "../../../src/storage/open-store.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
 import { patternBytes } from "../contract/store-helpers.ts";
 

@@ -88,7 +88,7 @@ async function putFromProcess(url: string, environment: Record<string, string>):
      const profile = process.env.USE_PROFILE;
      const endpoint = ${JSON.stringify(url)};
      const options = { url: "s3://bucket/p", endpoint, ...(profile ? { profile } : {}) };
-     const retry = { retryCountMax: 0, baseMs: 0, delayMaxMs: 0 };
+     const retry = { maxRetries: 0, baseDelayMs: 0, maxDelayMs: 0 };
      const body = { kind: "bytes", bytes: new Uint8Array(3) };
      const store = openStore({ ...options, retry }, systemEnv(SILENT_LOG));
      const outcome = store.put("k", body).then(() => "put", (error) => error.code + ": " + error.message);

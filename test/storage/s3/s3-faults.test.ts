@@ -1,15 +1,17 @@
 /**
  * S3Store against a server that fails: what is retried, what is told, and that nothing is lost or doubled.
  */
+
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { type Env, type Log, systemEnv } from "../../../src/env.ts";
-import { DEFAULT_RETRY, NO_RETRY } from "../../../src/storage/contract/retry.ts";
+import { type OpenStoreOptions, openStore } from "../../../src/index.ts";
+import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
-import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { s3Address } from "../../../src/storage/s3/s3-address.ts";
 import { S3Client } from "../../../src/storage/s3/s3-client.ts";
 import { SINGLE_PUT_SIZE_MAX } from "../../../src/storage/s3/s3-multipart.ts";
+import { DEFAULT_CONFIG } from "../../support/config.ts";
 import type { RequestKind } from "../../support/servers/s3-call.ts";
 import { type Fault, S3Server } from "../../support/servers/s3-server.ts";
 import { expectCode, keysOf, patternBytes, quickEnv, text, textBody } from "../contract/store-helpers.ts";
@@ -35,7 +37,7 @@ beforeEach(() => {
   server.options.sessionToken = undefined;
 });
 
-function open(options: Partial<StoreOptions> = {}, env = quickEnv(log).env): ObjectStore {
+function open(options: Partial<OpenStoreOptions> = {}, env = quickEnv(log).env): ObjectStore {
   const keys = { accessKeyId: "test", secretAccessKey: SECRET };
   return openStore(
     { url: "s3://bucket/p", endpoint: server.url, ...keys, stallMs: 600_000, ...options },
@@ -44,7 +46,7 @@ function open(options: Partial<StoreOptions> = {}, env = quickEnv(log).env): Obj
   );
 }
 
-function openOnce(options: Partial<StoreOptions> = {}): ObjectStore {
+function openOnce(options: Partial<OpenStoreOptions> = {}): ObjectStore {
   return open({ retry: NO_RETRY, ...options });
 }
 
@@ -209,7 +211,7 @@ describe("S3Store under faults", () => {
     const { env, sleepsMs } = quickEnv(log);
     const error = await failureOf(open({}, env).put("k", textBody("x")));
     expect([error["code"], error["retryable"]]).toEqual(["storage", true]);
-    expect(server.count("put")).toBe(1 + DEFAULT_RETRY.retryCountMax);
+    expect(server.count("put")).toBe(1 + DEFAULT_CONFIG.retry.maxRetries);
     expect(sleepsMs).toEqual([50, 100, 200, 400, 800]);
   });
 

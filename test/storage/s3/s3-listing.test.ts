@@ -1,10 +1,10 @@
 /** Listings of stores that encode or not, order or not, end or not: what S3Store makes of each. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { SILENT_LOG } from "../../../src/env.ts";
+import { openStore } from "../../../src/index.ts";
 import { walkDatabases } from "../../../src/storage/bucket/database-walk.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { openStore } from "../../../src/storage/open-store.ts";
 import { decodeEntries } from "../../../src/storage/s3/s3-listing.ts";
 import { S3Server, type S3ServerOptions } from "../../support/servers/s3-server.ts";
 import { keysOf, quickEnv, sortedByBytes, textBody } from "../contract/store-helpers.ts";

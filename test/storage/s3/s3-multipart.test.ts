@@ -5,9 +5,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Log, SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { type OpenStoreOptions, openStore } from "../../../src/index.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
-import { openStore, type StoreOptions } from "../../../src/storage/open-store.ts";
 import { planParts } from "../../../src/storage/s3/s3-multipart.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -23,7 +23,7 @@ afterAll(() => server.stop());
 
 beforeEach(() => server.reset());
 
-function open(options: Partial<StoreOptions> = {}, env = quickEnv(SILENT_LOG).env): ObjectStore {
+function open(options: Partial<OpenStoreOptions> = {}, env = quickEnv(SILENT_LOG).env): ObjectStore {
   const keys = { accessKeyId: "test", secretAccessKey: "testsecret", stallMs: 600_000 };
   return openStore({ url: "s3://bucket/p", endpoint: server.url, ...keys, ...options }, env, {});
 }

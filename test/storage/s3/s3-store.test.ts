@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { openStore } from "../../../src/index.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { openStore } from "../../../src/storage/open-store.ts";
 import { type Minio, startMinio } from "../../support/servers/minio.ts";
 import { peerPathOrNull, testWith } from "../../support/servers/peers.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
