@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { CacheConfig } from "../config/config.ts";
 import type { Txid } from "../format/types.ts";
 import {
+  isIntact,
   isSnapshotFile,
   openSpoolFileOrNull,
   parseSpoolFileNameOrNull,
@@ -29,17 +30,23 @@ export function keepSent(folder: string, file: SpoolFile): void {
   renameSync(file.path, join(sentFolder, spoolFileName(file.level, file.minTxid, file.maxTxid)));
 }
 
-/** The local copy of an object, uploaded or still waiting; null when there is none. */
-export function localFileOrNull(
-  folder: string,
-  object: { level: number; minTxid: Txid; maxTxid: Txid },
-): SpoolFile | null {
+/** An object that may have a copy in the spool. */
+export type CopiedObject = Pick<SpoolFile, "level" | "minTxid" | "maxTxid" | "sizeBytes">;
+
+/** The local copy of an object, uploaded or still waiting; null when there is none of this size. */
+export function localCopyOrNull(folder: string, object: CopiedObject): SpoolFile | null {
   const { level, minTxid, maxTxid } = object;
   const name = spoolFileName(level, minTxid, maxTxid);
-  return (
+  const file =
     openSpoolFileOrNull(join(folder, SENT_FOLDER, name), level, minTxid, maxTxid) ??
-    openSpoolFileOrNull(join(folder, name), level, minTxid, maxTxid)
-  );
+    openSpoolFileOrNull(join(folder, name), level, minTxid, maxTxid);
+  return file?.sizeBytes === object.sizeBytes ? file : null;
+}
+
+/** The local copy of an object, if its bytes have the SHA-256 in its footer. Reads the whole copy. */
+export async function intactCopyOrNull(folder: string, object: CopiedObject): Promise<SpoolFile | null> {
+  const file = localCopyOrNull(folder, object);
+  return file !== null && (await isIntact(file)) ? file : null;
 }
 
 /** The uploaded files that one database keeps. */

@@ -1,10 +1,17 @@
 /** Uploaded files that are kept: what is found again, what is pruned, and what may be among them. */
-import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../src/format/types.ts";
 import { SENT_FOLDER } from "../../src/local/spool.ts";
-import { keepSent, localFileOrNull, pruneSent, sentBytes } from "../../src/local/spool-cache.ts";
+import {
+  type CopiedObject,
+  intactCopyOrNull,
+  keepSent,
+  localCopyOrNull,
+  pruneSent,
+  sentBytes,
+} from "../../src/local/spool-cache.ts";
 import { spooledHistory } from "../support/histories/spooled-history.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -90,16 +97,29 @@ test("sentBytes bears a name that is no TXID", () => {
   expect(sentBytes(folder)).toBeGreaterThan(0);
 });
 
-test("localFileOrNull finds an object that was sent or waits, and nothing torn", () => {
-  const { live } = spooledHistory(4);
-  const folder = live.paths.spoolFolder;
-  const [, second, third] = live.pending;
-  keepSent(folder, second!);
-  const find = (txid: number): number | undefined =>
-    localFileOrNull(folder, { level: 0, minTxid: txid as Txid, maxTxid: txid as Txid })?.sizeBytes;
-  expect([find(2), find(3), find(9)]).toEqual([second!.sizeBytes, third!.sizeBytes, undefined]);
-  writeFileSync(join(folder, SENT_FOLDER, "0000-0000000000000002-0000000000000002.ltx"), "torn");
-  expect(find(2)).toBeUndefined();
-  rmSync(third!.path);
-  expect(find(3)).toBeUndefined();
+describe("the local copy of an object", () => {
+  test("localCopyOrNull finds an object that was sent or waits, and nothing torn or of another size", () => {
+    const { live } = spooledHistory(4);
+    const folder = live.paths.spoolFolder;
+    const [, second, third] = live.pending;
+    keepSent(folder, second!);
+    const isFound = (object: CopiedObject): boolean => localCopyOrNull(folder, object) !== null;
+    expect([isFound(second!), isFound(third!)]).toEqual([true, true]);
+    expect(isFound({ ...third!, minTxid: 9 as Txid, maxTxid: 9 as Txid })).toBe(false);
+    expect(isFound({ ...third!, sizeBytes: third!.sizeBytes + 1 })).toBe(false);
+    writeFileSync(join(folder, SENT_FOLDER, "0000-0000000000000002-0000000000000002.ltx"), "torn");
+    expect(isFound(second!)).toBe(false);
+    rmSync(third!.path);
+    expect(isFound(third!)).toBe(false);
+  });
+
+  test("intactCopyOrNull refuses a copy with another SHA-256", async () => {
+    const { live } = spooledHistory(2);
+    const [, second] = live.pending;
+    expect(await intactCopyOrNull(live.paths.spoolFolder, second!)).not.toBeNull();
+    const bytes = readFileSync(second!.path);
+    bytes[120]! ^= 1;
+    writeFileSync(second!.path, bytes);
+    expect(await intactCopyOrNull(live.paths.spoolFolder, second!)).toBeNull();
+  });
 });

@@ -9,8 +9,8 @@
 import { WalrustError } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import type { LocalPlaces } from "../../local/places.ts";
-import { isIntact, type SpoolFile, spoolChunks } from "../../local/spool.ts";
-import { localFileOrNull } from "../../local/spool-cache.ts";
+import { type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { intactCopyOrNull } from "../../local/spool-cache.ts";
 import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
 import { keyOf, type LtxObject } from "../../storage/bucket/catalog.ts";
 import { encodeMetadata } from "../../storage/contract/object-metadata.ts";
@@ -62,15 +62,11 @@ export class SpoolSource implements ObjectSource {
 
   /** Opens the copy of an object. */
   async openOrNull(object: LtxObject): Promise<FetchedObject | null> {
-    const file = localFileOrNull(this.#folder, object);
-    if (file !== null && file.sizeBytes === object.sizeBytes && (await isIntact(file))) {
-      return { object, metadata: metadataOf(file), chunks: spoolChunks(file) };
-    }
+    const file = await intactCopyOrNull(this.#folder, object);
+    if (file !== null) return { object, metadata: metadataOf(file), chunks: spoolChunks(file) };
     if (!this.isWaiting(object)) return null;
-    const found = file === null ? "is missing" : "is damaged";
-    throw new WalrustError("integrity", `${object.key} was never uploaded, and its spool file ${found}`, {
-      context: { key: object.key },
-    });
+    const found = "was never uploaded, and its spool file is damaged or missing";
+    throw new WalrustError("integrity", `${object.key} ${found}`, { context: { key: object.key } });
   }
 }
 

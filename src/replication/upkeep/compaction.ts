@@ -13,7 +13,7 @@ import { formatTxid, levelPrefix } from "../../format/keys.ts";
 import { mergeLtx } from "../../format/ltx-merge.ts";
 import type { Txid } from "../../format/types.ts";
 import { type SpoolFile, SpoolWriter, spoolChunks } from "../../local/spool.ts";
-import { localFileOrNull } from "../../local/spool-cache.ts";
+import { localCopyOrNull } from "../../local/spool-cache.ts";
 import { checkListed, checkObject } from "../../recovery/object/check-object.ts";
 import { ContentDigest } from "../../recovery/object/content-digest.ts";
 import { keyOf, type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
@@ -139,8 +139,8 @@ async function previousChainOf(
   object: LtxObject,
   signal?: AbortSignal,
 ): Promise<string | null> {
-  const local = localFileOrNull(spoolFolder, object);
-  if (local !== null && local.sizeBytes === object.sizeBytes) return hex(local.previousChain);
+  const local = localCopyOrNull(spoolFolder, object);
+  if (local !== null) return hex(local.previousChain);
   const { metadata } = await store.head(object.key, signal === undefined ? {} : { signal });
   return decodeMetadata(object.key, metadata).previousChain;
 }

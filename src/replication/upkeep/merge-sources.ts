@@ -10,8 +10,8 @@ import { hex } from "../../format/chain.ts";
 import { formatTxid } from "../../format/keys.ts";
 import type { LtxSource } from "../../format/ltx-merge.ts";
 import { createTemp, openOwn, writeWhole } from "../../local/own-file.ts";
-import { isIntact, ltxPageSizeOrNull } from "../../local/spool.ts";
-import { localFileOrNull } from "../../local/spool-cache.ts";
+import { ltxPageSizeOrNull } from "../../local/spool.ts";
+import { intactCopyOrNull } from "../../local/spool-cache.ts";
 import { checkListed, type PathPoint } from "../../recovery/object/check-object.ts";
 import type { ObjectFinding } from "../../recovery/object/object-finding.ts";
 import { chainLinkFindings } from "../../recovery/object/object-links.ts";
@@ -69,8 +69,8 @@ async function openSource(
   after: PathPoint,
   signal?: AbortSignal,
 ): Promise<MergeSource> {
-  const local = localFileOrNull(target.spoolFolder, source);
-  if (local !== null && local.sizeBytes === source.sizeBytes && (await isIntact(local))) {
+  const local = await intactCopyOrNull(target.spoolFolder, source);
+  if (local !== null) {
     const previousChain = hex(local.previousChain);
     assertSound(source, chainLinkFindings(source, { previousChain }, beforeOf(source, after)));
     return { ...openFile(local.path, local.sizeBytes, false), chain: hex(local.chain), previousChain };

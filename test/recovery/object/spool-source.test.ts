@@ -140,7 +140,7 @@ test("a damaged file that was never uploaded is an error; the bucket alone is re
   flipByte(join(stateFolderOf(lost.path).spoolFolder, name));
   const spool = SpoolSource.openOrNull(lost.path, lost.store, "app", PLACES)!;
   const last = (await spool.list()).at(-1)!;
-  const message = `${last.key} was never uploaded, and its spool file is damaged`;
+  const message = `${last.key} was never uploaded, and its spool file is damaged or missing`;
   await expectCode(spool.openOrNull(last), "integrity");
   await expect(spool.openOrNull(last)).rejects.toThrow(message);
   const recording = recordingEnv();
