@@ -1,19 +1,22 @@
 /**
- * What to compact: pure decisions over a listing. Level 1 is made from level 0, level 2 from level 1, level 3
- * from level 2; each level is a sequence without overlaps, and without gaps but those of the level below it,
- * and ends at most where that ends.
+ * Decides what to compact and what has expired: pure functions of a listing.
  *
- * A source object may be deleted when all of these hold:
- * 1. A verified object of a higher level covers it.
- * 2. That was compacted at least the level's lifetime ago (an hour, a day, a week for levels 0, 1, 2).
- * 3. On level 0, it is none of the `preserveRecent` newest, and in no merge with one of them.
+ * Level 1 is made from level 0, level 2 from level 1, level 3 from level 2. Each level is a sequence without
+ * overlaps. It has no gaps except those of the level below, and ends at most where that level ends.
+ *
+ * The source of a merge expires if and only if
+ * 1. a verified object of a higher level covers it (the source is superseded),
+ * 2. that object is at least as old as the lifetime of the source's level (an hour, a day, a week for levels
+ *    0, 1,
+ *    2), and
+ * 3. on level 0, it is none of the `preserve_recent` newest, and no source of one merge with one of them.
  */
 import type { CompactionConfig } from "../../config/config.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { TxidRanges } from "./txid-ranges.ts";
 
-/** The most objects one merge takes; what is left is merged the next time. */
+/** The most sources of one merge; the next merge takes the rest. */
 export const MERGE_OBJECTS_MAX = 128;
 
 /** The highest level that is compacted into. */
@@ -38,8 +41,9 @@ export function planMergeOrNull(below: readonly LtxObject[], covered: number, le
   for (const object of sortedLevel(below, level - 1)) {
     if (object.minTxid === 1 || object.maxTxid <= reached) continue;
     const isFirst = sources.length === 0;
-    // Begins inside what is merged already: two that compact at once make such objects, and they stay. What
-    // begins after a hole (retention took what was not merged yet) begins anew, or nothing ever would.
+    // Two processes that compact at once make objects that begin inside merged ones; those stay. An object
+    // after a hole, where retention deleted sources before their merge, begins anew, or the level would never
+    // go on.
     if (isFirst && object.minTxid <= covered) continue;
     if (!isFirst && object.minTxid !== reached + 1) break;
     sources.push(object);
@@ -57,15 +61,15 @@ export function coveredTxid(objects: readonly LtxObject[], level: number): Txid 
   return sortedLevel(objects, level).at(-1)?.maxTxid ?? 0;
 }
 
-/** A source that a higher object has replaced, and when its lifetime after that ends. */
+/** A superseded source, and the end of its lifetime. */
 export interface Replaced {
   readonly source: LtxObject;
   readonly expiresMs: number;
 }
 
 /**
- * Source objects of level 0 to 2 that verified objects of a higher level have replaced, oldest first. Objects
- * that one merge replaced go together or not at all: in between, those that stay would lead nowhere.
+ * The superseded objects of levels 0 to 2, oldest first. The sources of one merge expire together, because a
+ * part of them would lead nowhere.
  */
 export function planReplaced(
   objects: readonly LtxObject[],
@@ -91,7 +95,10 @@ export function planReplaced(
   return replaced;
 }
 
-/** The lowest object above a source that covers it. @param byLevel those that may replace others */
+/**
+ * The object of the lowest higher level that covers a source. @param byLevel objects that may supersede
+ * others
+ */
 function replacementOrNull(byLevel: readonly TxidRanges<LtxObject>[], source: LtxObject): LtxObject | null {
   for (let level = source.level + 1; level <= HIGHEST_LEVEL; level++) {
     const found = byLevel[level]!.firstCoverOrNull(source);
@@ -100,7 +107,7 @@ function replacementOrNull(byLevel: readonly TxidRanges<LtxObject>[], source: Lt
   return null;
 }
 
-/** What may be deleted now, oldest first. */
+/** The objects that have expired now, oldest first. */
 export function planExpiry(
   objects: readonly LtxObject[],
   policy: CompactionConfig,
@@ -112,12 +119,12 @@ export function planExpiry(
     .map(({ source }) => source);
 }
 
-/** Whether `level` (1 to 3) is made at all. */
+/** Whether compaction makes `level` (1 to 3). */
 export function isLevelMade({ levelsMs }: CompactionConfig, level: number): boolean {
   return Number.isFinite(levelsMs[level - 1]);
 }
 
-/** Whether the level-0 objects after `covered` start a compaction before its time. */
+/** Whether the waiting level-0 objects start a compaction before its interval ends. */
 export function isCompactionUrgent(
   waiting: { readonly count: number; readonly bytes: number; readonly oldestAgeMs: number },
   policy: CompactionConfig,

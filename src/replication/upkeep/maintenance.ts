@@ -1,9 +1,7 @@
 /**
- * The upkeep of one database's objects beside its replication: compaction into levels 1 to 3, deleting what
- * was compacted or is past its retention, and pruning the local spool. It runs beside captures and uploads,
- * one job at a time per database, a bounded number over all, and only for databases whose history has moved.
- */
-import type { CompactionConfig, DatabaseConfig } from "../../config/config.ts";
+ * Maintains the objects of one database: compacts them into levels 1 to 3, and deletes objects that are
+ * superseded or past their retention. A database whose history does not move causes no request.
+ */ import type { CompactionConfig, DatabaseConfig } from "../../config/config.ts";
 import { keyOf, listObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
@@ -26,18 +24,24 @@ import {
 import { expire } from "./expiry.ts";
 import { applyRetention, type RetentionResult } from "./prune.ts";
 
-/** The least time between two looks for compacted objects that may be deleted. */
+/** The least time between two checks for superseded objects that have expired. */
 export const EXPIRY_INTERVAL_MS = 600_000;
-/** The time to the next look when the store refused to delete: a retention does not end in minutes. */
+/** The time to the next check when the store refused a delete: an object lock does not end in minutes. */
 const REFUSED_INTERVAL_MS = 24 * 3_600_000;
 
-/** The upkeep of one database. */
+/** The newest uploaded TXID, and the bytes of all increments uploaded since the attach. */
+export interface Uploaded {
+  readonly txid: number;
+  readonly bytes: number;
+}
+
+/** The schedule of one database's maintenance, and the jobs themselves. */
 export class Maintenance {
   readonly #progress = new CompactionProgress();
   readonly #dueMs: number[];
-  /** Nothing is looked for while nothing can have become old: not before there is a history. */
+  /** Nothing can expire before there is a history. */
   #expiryDueMs = Number.POSITIVE_INFINITY;
-  #hasLooked = false;
+  #hasHistory = false;
   #retentionDueMs: number;
   #seenTxid = 0;
   #countedTxid: number | null = null;
@@ -47,7 +51,9 @@ export class Maintenance {
   constructor(
     readonly config: DatabaseConfig,
     nowMs: number,
-    /** 0 to 1: when in each interval this database's turn is, so that hundreds do not have it at once. */
+    /**
+     * 0 to 1: the moment in each interval at which this database is due, so that hundreds are not at once.
+     */
     phase = 1,
   ) {
     const { compaction, sync } = config;
@@ -55,24 +61,24 @@ export class Maintenance {
     this.#retentionDueMs = nowMs + (sync.compactIntervalMs || Number.POSITIVE_INFINITY);
   }
 
-  /** Somebody else compacted: how far each level goes is looked up anew. */
+  /** Another run compacted: the next job lists how far each level goes. */
   forgetProgress(): void {
     this.#progress.covered.fill(null);
   }
 
-  /** Retention runs with the next job. */
+  /** Has the next job apply retention. */
   requestRetention(): void {
     this.#retentionDueMs = Number.NEGATIVE_INFINITY;
   }
 
   /**
-   * Whether a job is due. An idle database needs no upkeep.
+   * Whether a job is due. An idle database has none.
    * @param txid the newest uploaded TXID
-   * @param uploadedBytes bytes of all increments that were uploaded since watching began
+   * @param uploadedBytes bytes of all increments uploaded since the attach
    */
   isDue(nowMs: number, txid: number, uploadedBytes: number): boolean {
-    if (txid > 0 && !this.#hasLooked) {
-      this.#hasLooked = true;
+    if (txid > 0 && !this.#hasHistory) {
+      this.#hasHistory = true;
       this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
     }
     if (nowMs >= this.#retentionDueMs || nowMs >= this.#expiryDueMs) return true;
@@ -92,14 +98,14 @@ export class Maintenance {
   }
 
   /**
-   * Does what is due.
+   * Runs the due job.
    * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be
    * compacted
    */
   async run(
     target: CompactionTarget,
     nowMs: number,
-    uploaded: { readonly txid: number; readonly bytes: number },
+    uploaded: Uploaded,
     signal: AbortSignal,
   ): Promise<CompactedObject[]> {
     const made: CompactedObject[] = [];
@@ -132,7 +138,7 @@ export class Maintenance {
     signal: AbortSignal,
   ): Promise<void> {
     const { compaction, retention, sync } = this.config;
-    // Tried again after a pause, should it fail.
+    // The next check, should this one fail.
     this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
     if (compaction.enabled) {
       const objects = await listObjects(target.store, target.name, signal);
@@ -153,23 +159,23 @@ export class Maintenance {
   }
 }
 
-/** The settings that a single upkeep follows; it compacts even where `compaction.enabled` is false. */
+/** The settings of a single upkeep, which compacts even where `compaction.enabled` is false. */
 export type UpkeepConfig = Pick<DatabaseConfig, "compaction" | "retention">;
 
-/** What one upkeep did, or would do. */
+/** The result of one upkeep, or of its plan. */
 export interface UpkeepResult {
   readonly name: string;
   readonly compacted: readonly CompactedObject[];
-  /** Keys of objects that compaction replaced long enough ago. */
+  /** Keys of superseded objects that have expired. */
   readonly expired: readonly string[];
-  /** Keys of those that the store refused to delete; absent when there are none. */
+  /** Keys that the store refused to delete; absent when there are none. */
   readonly refused?: readonly string[];
   readonly retention: RetentionResult;
 }
 
 /**
- * Compacts all levels now, deletes what has been replaced, and applies retention.
- * @param isForced false: nothing is written or deleted; what would be is told
+ * Compacts all levels now, deletes expired objects, and applies retention.
+ * @param isForced false: plans only, and writes and deletes nothing
  * @throws WalrustError with a storage code, or "corrupt"/"integrity" naming an object that cannot be
  * compacted
  */
@@ -207,13 +213,13 @@ export async function upkeepOnce(
   return refused.length === 0 ? result : { ...result, refused };
 }
 
-/** When in its first interval a level is due; never where it is not made. */
+/** The moment in its first interval at which a level is due; never if the level is not made. */
 function firstDelayMs(compaction: CompactionConfig, level: number, phase: number): number {
   const isMade = compaction.enabled && isLevelMade(compaction, level);
   return isMade ? compaction.levelsMs[level - 1]! * phase : Number.POSITIVE_INFINITY;
 }
 
-/** What a merge would make; its size is not known before. */
+/** The object that a merge would make; its size is not known. */
 function plannedObject(store: ObjectStore, name: string, merge: Merge): CompactedObject {
   const { level, minTxid, maxTxid, sources } = merge;
   const sourceBytes = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);

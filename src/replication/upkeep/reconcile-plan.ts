@@ -1,23 +1,28 @@
 /**
- * Whether what the bucket lists leads to what it has acknowledged: pure, over a listing.
+ * Decides whether a listing leads to the newest acknowledged TXID, and which unfinished uploads are
+ * abandoned: pure functions of listings.
  *
- * The acknowledged TXID can be restored if and only if an object that holds the whole database is listed, and
- * from the newest of those on objects that each begin at or before the next TXID reach the acknowledged one.
- * The newest one is enough: every path from an older one goes on from it, too.
+ * The acknowledged TXID can be restored if and only if the listing holds an object with the whole database,
+ * and from the newest such object, objects that each begin at or before the next TXID lead to the
+ * acknowledged one. The newest is enough, because every path from an older one also continues from the
+ * newest.
  */
 import { parseObjectKey } from "../../format/keys.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { UnfinishedUpload } from "../../storage/contract/store.ts";
 
-/** What a listing shows of a history. */
+/** The state of a listed history. */
 export type HistoryCheck =
   | { readonly kind: "sound" }
-  /** Nothing to begin a restore with. */
+  /** No object begins a restore. */
   | { readonly kind: "no-base" }
-  /** Nothing leads on from here. */
+  /** No object continues after this TXID. */
   | { readonly kind: "gap"; readonly afterTxid: number; readonly nextTxid: number | null };
 
-/** @param acknowledgedTxid the newest TXID that the store had acknowledged before it was listed */
+/**
+ * Checks whether the listed objects lead to a TXID.
+ * @param acknowledgedTxid the newest TXID that the store had acknowledged before the listing
+ */
 export function checkHistory(objects: readonly LtxObject[], acknowledgedTxid: number): HistoryCheck {
   const isBase = ({ minTxid }: LtxObject): boolean => minTxid === 1;
   let reachedTxid = objects.filter(isBase).reduce((max, { maxTxid }) => Math.max(max, maxTxid), 0);
@@ -33,7 +38,7 @@ export function checkHistory(objects: readonly LtxObject[], acknowledgedTxid: nu
   return { kind: "gap", afterTxid: reachedTxid, nextTxid: null };
 }
 
-/** What is wrong, as a clause; null when nothing is. */
+/** The problem as a clause; null for a sound history. */
 export function historyProblemOrNull(standing: HistoryCheck, acknowledgedTxid: number): string | null {
   if (standing.kind === "sound") return null;
   if (standing.kind === "no-base") {
@@ -46,30 +51,30 @@ export function historyProblemOrNull(standing: HistoryCheck, acknowledgedTxid: n
 }
 
 const HOUR_MS = 3_600_000;
-/** An upload of our own that this process does not know is given up when it is this old. */
+/** An unknown upload that only this writer can have begun is aborted at this age. */
 const OWN_AGE_MS = HOUR_MS;
-/** So is one that may be another writer's. */
+/** An upload that another writer may have begun is aborted at this age. */
 const ANY_AGE_MS = 7 * 24 * HOUR_MS;
 
-/** What is known when unfinished uploads are judged. */
+/** The facts that decide about unfinished uploads. */
 export interface UploadFacts {
   readonly layout: "s3" | "file";
   readonly name: string;
-  /** The keys that are listed. */
+  /** The keys of the listing. */
   readonly keys: ReadonlySet<string>;
   readonly acknowledgedTxid: number;
-  /** Whether the newest object is ours: then nobody else was writing below it. */
+  /** Whether the newest object is ours, so that no other writer writes below it. */
   readonly isOurs: boolean;
   readonly nowMs: number;
 }
 
 /**
- * The unfinished uploads of a database that nobody will end. Never one that another writer may be at: an
- * upload counts as abandoned
- * 1. if its key is there, for then it cannot end well any more, whoever began it;
- * 2. if it is an hour old and below what we have written and acknowledged ourselves;
- * 3. if it is a week old.
- * @param uploads without those that this process works on
+ * The abandoned multipart uploads of a database, never one that another writer may still complete. An upload
+ * is abandoned if and only if
+ * 1. its key exists, so that a create-only completion must fail, or
+ * 2. it is an hour old and lies below our own newest acknowledged TXID, or
+ * 3. it is a week old.
+ * @param uploads unfinished uploads, without those of this process
  */
 export function planAbandoned(
   uploads: readonly UnfinishedUpload[],

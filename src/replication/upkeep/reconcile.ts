@@ -1,13 +1,12 @@
 /**
- * Reconciles one database with its bucket: soon after the start, once a day, and when something that was
- * acknowledged is missed. One listing tells whether what was acknowledged can still be restored; if it cannot
- * (a lifecycle rule or a person deleted a snapshot, something else answered in the store's place), the caller
- * takes a new snapshot. The same look ends uploads in parts that nobody will end.
+ * Reconciles one database with its bucket: soon after the start, once a day, and when an acknowledged object
+ * is missing. One listing shows whether the newest acknowledged TXID can be restored. If not (a lifecycle
+ * rule or a person deleted a snapshot, or a portal answered in the store's place), the caller takes a new
+ * snapshot. The same job aborts multipart uploads that no process will complete.
  *
  * Invariants:
- * 1. A listing is believed only when a second one says the same: nothing alarming is said of a store that is
- *    slow to list.
- * 2. Nothing is asked while nothing is acknowledged.
+ * 1. A problem is reported only if a second listing shows it too, because a store may be slow to list.
+ * 2. The store is not asked while nothing is acknowledged.
  */
 import { hasCode } from "../../errors.ts";
 import { uploadedTxidOf } from "../../local/spool.ts";
@@ -22,17 +21,17 @@ import { checkHistory, historyProblemOrNull, planAbandoned } from "./reconcile-p
 /** The time from one reconciliation to the next is random between these, so that databases spread out. */
 export const RECONCILE_INTERVAL_MIN_MS = 12 * 3_600_000;
 export const RECONCILE_INTERVAL_MAX_MS = 24 * 3_600_000;
-/** The least time between two looks for something that is missed. */
+/** The least time between two checks for missing objects. */
 const MISSED_INTERVAL_MS = 600_000;
 
-/** Where uploads never rest, a look comes all the same when it is this late. */
+/** While uploads are always pending, a check starts when it is this late. */
 const BUSY_PATIENCE_MS = 3_600_000;
-/** A look is several requests: one that fails for good is not tried every half minute. */
+/** A check is several requests, so a check that keeps failing is not repeated every half minute. */
 const RETRY: BackoffPolicy = { firstMs: 1_000, maxMs: 3_600_000 };
-/** Failures in a row before one is said: uploads tell of an outage. */
-const FAILURES_TO_SAY = 6;
+/** Failures in a row before one is logged, because uploads report an outage. */
+const FAILURES_LOGGED_FROM = 6;
 
-/** When the next look is due. */
+/** Decides when the next check is due. */
 export class ReconcileSchedule {
   #dueMs: number;
   #lastMs = Number.NEGATIVE_INFINITY;
@@ -44,29 +43,29 @@ export class ReconcileSchedule {
   }
 
   /**
-   * @param isBusy whether files wait for their upload: those come first, above all at the end of an outage
+   * @param isBusy whether files wait for their upload: those go first, above all at the end of an outage
    */
   isDue(nowMs: number, isBusy: boolean): boolean {
     return nowMs >= this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0) && this.#retry.isOver(nowMs);
   }
 
-  /** Something that was acknowledged is missed. */
+  /** An acknowledged object is missing. */
   missed(nowMs: number): void {
     this.#dueMs = Math.min(this.#dueMs, Math.max(nowMs, this.#lastMs + MISSED_INTERVAL_MS));
   }
 
-  /** A new snapshot was uploaded: whether that mends it is looked at, at once. */
-  mended(nowMs: number): void {
+  /** A new snapshot was uploaded, so the bucket is checked at once. */
+  snapshotUploaded(nowMs: number): void {
     this.#dueMs = nowMs;
   }
 
-  /** It could not be looked at. @returns whether that has lasted, so that it is worth a word */
+  /** A check failed. @returns whether checks have failed for so long that the failure is to be logged */
   failed(nowMs: number): boolean {
     this.#retry.extend(nowMs);
-    return ++this.#failures >= FAILURES_TO_SAY;
+    return ++this.#failures >= FAILURES_LOGGED_FROM;
   }
 
-  /** @param random 0 to 1: hundreds that began together do not go on together */
+  /** A check succeeded. @param random 0 to 1: spreads databases that were checked together */
   done(nowMs: number, random: number): void {
     this.#failures = 0;
     this.#retry.reset();
@@ -76,16 +75,16 @@ export class ReconcileSchedule {
   }
 }
 
-/** What was found. */
+/** The result of a check. */
 export interface Reconciled {
-  /** Why what was acknowledged cannot be restored, or null. */
+  /** Why the acknowledged TXID cannot be restored, or null. */
   readonly problem: string | null;
-  /** How many unfinished uploads were ended. */
+  /** The number of multipart uploads that were aborted. */
   readonly abortedCount: number;
 }
 
 /**
- * Looks at what is stored.
+ * Checks the stored objects.
  * @throws WalrustError with a storage code
  */
 export async function reconcile(
@@ -95,7 +94,7 @@ export async function reconcile(
 ): Promise<Reconciled> {
   let objects: LtxObject[] = [];
   let problem: string | null = null;
-  for (let look = 0; look < 2; look++) {
+  for (let attempt = 0; attempt < 2; attempt++) {
     const acknowledgedTxid = acknowledgedOf(live);
     objects = await listObjects(target.store, target.name, signal);
     problem = historyProblemOrNull(checkHistory(objects, acknowledgedTxid), acknowledgedTxid);
@@ -113,7 +112,7 @@ export function acknowledgedOf({ state, pending }: Captured): number {
   return state === null ? 0 : uploadedTxidOf(state.txid, pending);
 }
 
-/** Whether the newest object is the one that we put there; "unknown" when nothing tells. */
+/** Whether the newest object is the one that we put; "unknown" when its metadata does not show it. */
 async function newestIsOurs(
   { store, writer }: Pick<CompactionTarget, "store" | "writer">,
   live: Captured,
@@ -130,7 +129,7 @@ async function newestIsOurs(
   return metadata.writer === writer ? "ours" : "unknown";
 }
 
-/** Metadata that verify calls damaged decides nothing here. */
+/** Damaged metadata, which verify reports, counts as none. */
 function metadataOrNull(key: string, { metadata }: ObjectHead): WalrustMetadata | null {
   try {
     return decodeMetadata(key, metadata);
@@ -140,7 +139,7 @@ function metadataOrNull(key: string, { metadata }: ObjectHead): WalrustMetadata 
   }
 }
 
-/** Aborts uploads in parts that nobody will end. @returns how many */
+/** Aborts multipart uploads that no process will complete. @returns their number */
 async function endAbandoned(
   { store, name, env }: Pick<CompactionTarget, "store" | "name" | "env">,
   live: Captured,
@@ -160,6 +159,6 @@ async function endAbandoned(
   });
   if (abandoned.length === 0) return 0;
   await store.abortUploads?.(abandoned, { signal });
-  env.log.info(`aborted ${abandoned.length} unfinished uploads of earlier tries`, { database: name });
+  env.log.info(`aborted ${abandoned.length} unfinished uploads of earlier attempts`, { database: name });
   return abandoned.length;
 }

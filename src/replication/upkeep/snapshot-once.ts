@@ -1,8 +1,7 @@
 /**
- * One snapshot of one database, without a watch: attach, anchor or capture up to now, write the image, upload
- * all that is pending in order, let go. Consistent while the application writes.
- */
-import type { AttachTarget } from "../../discovery/attach-target.ts";
+ * Takes one snapshot of one database without a watch: attaches, captures up to now, writes the image, uploads
+ * all pending files in order, and detaches. The snapshot is consistent while the application writes.
+ */ import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { isChainLink } from "../../format/chain.ts";
@@ -21,7 +20,7 @@ import { uploadPending } from "../upload/uploader.ts";
 const TRIES_MAX = 100;
 const RETRY_MS = 20;
 
-/** What a snapshot made. */
+/** A snapshot that was taken. */
 export interface SnapshotResult {
   readonly name: string;
   readonly txid: number;
@@ -35,8 +34,8 @@ export interface SnapshotResult {
 
 /**
  * Takes and uploads a snapshot.
- * @throws WalrustError codes database, not-wal, locked, foreign-writer or a storage code. What was captured
- * stays in the spool and is uploaded by the next snapshot or watch
+ * @throws WalrustError codes database, not-wal, locked, foreign-writer or a storage code. Captured files stay
+ * in the spool, and the next snapshot or watch uploads them
  */
 export async function snapshotOnce(
   target: AttachTarget,
@@ -51,7 +50,7 @@ export async function snapshotOnce(
   }
   try {
     let file = await makeSnapshot(attached, context);
-    sayIfOlder(live, file, context.env);
+    logIfOlder(live, file, context.env);
     const upload = { ...context, emit: () => {}, keepsSent: false };
     for (let attempt = 0; ; attempt++) {
       const links = await uploadPending(live, upload, signal, "links");
@@ -65,20 +64,23 @@ export async function snapshotOnce(
     }
     return snapshotResult(live, file, context.store);
   } finally {
-    await restAtEnd(live, context.env);
+    await emptyWalAtEnd(live, context.env);
     live.pin.close();
   }
 }
 
 /**
- * The newest snapshot that waits for its upload, if one does. With the increments after it, it leads to the
- * present: another full copy beside it would be sent in vain.
+ * The newest snapshot that waits for its upload, if any. With the increments after it, it leads to the
+ * present, so another full copy would be uploaded in vain.
  */
 export function pendingSnapshot({ pending }: LiveDatabase): SpoolFile | undefined {
   return pending.findLast(isSnapshotFile);
 }
 
-/** A waiting snapshot that stands for one of now: of the same TXID, or the first, which has to go anyway. */
+/**
+ * A waiting snapshot that replaces one of now: of the same TXID, or the first, which has to be uploaded
+ * anyway.
+ */
 function standInOrNull(live: LiveDatabase, needsNew: boolean): SpoolFile | null {
   const waiting = pendingSnapshot(live);
   if (waiting === undefined) return null;
@@ -86,7 +88,7 @@ function standInOrNull(live: LiveDatabase, needsNew: boolean): SpoolFile | null 
   return isEnough ? waiting : null;
 }
 
-/** Drops older snapshots that were never sent: the new one takes their place. None may be on its way. */
+/** Drops older snapshots that were not sent: the new one supersedes them. No upload may be under way. */
 function dropSuperseded({ pending }: LiveDatabase, newest: SpoolFile): void {
   for (const file of pending.filter((one) => isSnapshotFile(one) && !isChainLink(one) && one !== newest)) {
     pending.splice(pending.indexOf(file), 1);
@@ -94,14 +96,14 @@ function dropSuperseded({ pending }: LiveDatabase, newest: SpoolFile): void {
   }
 }
 
-function sayIfOlder({ name, state }: LiveDatabase, { maxTxid }: SpoolFile, { log }: Pick<Env, "log">): void {
+function logIfOlder({ name, state }: LiveDatabase, { maxTxid }: SpoolFile, { log }: Pick<Env, "log">): void {
   if (state === null || maxTxid === state.txid) return;
-  const rest = `what changed since goes as increments up to TXID ${state.txid}`;
+  const rest = `later changes are uploaded as increments up to TXID ${state.txid}`;
   log.info(`sending the snapshot of TXID ${maxTxid} that waited for the store; ${rest}`, { database: name });
 }
 
-/** Empties the WAL, as the pin kept the application from doing it. The snapshot is made, whatever happens. */
-async function restAtEnd(live: LiveDatabase, env: Env): Promise<void> {
+/** Empties the WAL, which our pin kept the application from doing. A failure does not undo the snapshot. */
+async function emptyWalAtEnd(live: LiveDatabase, env: Env): Promise<void> {
   try {
     await emptyWalAndRest(live, env);
   } catch (error) {
@@ -109,7 +111,7 @@ async function restAtEnd(live: LiveDatabase, env: Env): Promise<void> {
   }
 }
 
-/** Brings the history up to now and puts a snapshot of it into the spool. */
+/** Captures up to now and writes a snapshot into the spool. */
 async function makeSnapshot(
   attached: Attached,
   context: Pick<WatchContext, "env" | "anchors">,
@@ -148,7 +150,7 @@ async function makeSnapshot(
   });
 }
 
-/** What a snapshot file of the present database stands for, once it is uploaded. */
+/** The result that a snapshot file stands for, once it is uploaded. */
 export function snapshotResult(live: LiveDatabase, file: SpoolFile, store: ObjectStore): SnapshotResult {
   const { state } = live;
   if (state === null) throw new Error("a snapshot has a history");

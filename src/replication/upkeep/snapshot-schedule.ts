@@ -1,19 +1,19 @@
 /**
- * When a snapshot is due: a pure decision over what happened since the last one. Intervals are measured on
- * the monotonic clock while watching, so a wall clock that jumps neither delays nor multiplies snapshots;
- * only the age of the newest snapshot at start is wall time, taken once.
+ * Decides when a snapshot is due, from the changes since the last one. Intervals are measured on the
+ * monotonic clock, so a wall clock that jumps neither delays nor repeats snapshots. Only the age of the
+ * newest snapshot at the attach is wall time, and it is read once.
  */
 import type { SyncConfig } from "../../config/config.ts";
 
-/** When snapshots are taken; 0 switches a trigger off. */
+/** The settings of the triggers; 0 switches a trigger off. */
 export type SnapshotTriggers = Pick<
   SyncConfig,
   "snapshotIntervalMs" | "maxChanges" | "maxIntervalMs" | "onIdleMs" | "onStartup"
 >;
 
-/** What happened since the last snapshot; times on the monotonic clock, in ms. */
+/** The changes since the last snapshot; times on the monotonic clock, in ms. */
 export interface SnapshotFacts {
-  /** When the last snapshot was taken, or when watching began if that was later. */
+  /** The time of the last snapshot, or of the attach if that was later. */
   readonly lastSnapshotMs: number;
   /** Frames captured since then. */
   readonly changes: number;
@@ -21,12 +21,12 @@ export interface SnapshotFacts {
   readonly firstChangeMs: number | null;
   readonly lastChangeMs: number | null;
   /**
-   * Whether the newest snapshot is older than the interval at start, and nothing was decided about that yet.
+   * Whether the newest snapshot was older than the interval at the attach, and none was taken since.
    */
   readonly isStaleAtStart: boolean;
 }
 
-/** Why a snapshot is due now, or null. Nothing is due when nothing changed since the last one. */
+/** Why a snapshot is due now, or null. Without a change since the last one, none is due. */
 export function dueSnapshotOrNull(
   policy: SnapshotTriggers,
   facts: SnapshotFacts,
@@ -42,7 +42,7 @@ export function dueSnapshotOrNull(
   return null;
 }
 
-/** The facts of one database, kept up by its watcher. */
+/** The facts of one database. */
 export class SnapshotSchedule {
   #lastSnapshotMs: number;
   #changes = 0;
@@ -55,14 +55,14 @@ export class SnapshotSchedule {
   }
 
   /**
-   * Tells how old the newest snapshot is when watching begins.
-   * @param ageMs by the wall clock; null when there is none. A clock that went back counts as age 0.
-   * @param hasChanges whether the history went on after it
+   * Begins with the age of the newest snapshot at the attach.
+   * @param ageMs by the wall clock; null when there is no snapshot. A clock that went back counts as age 0
+   * @param hasChanges whether the history continues after the snapshot
    */
   begin(nowMs: number, ageMs: number | null, hasChanges: boolean, policy: SnapshotTriggers): void {
     const age = ageMs === null ? Number.POSITIVE_INFINITY : Math.max(0, ageMs);
     this.#isStaleAtStart = hasChanges && policy.snapshotIntervalMs > 0 && age >= policy.snapshotIntervalMs;
-    // Without a snapshot at start the interval begins anew, or it would be due at once all the same.
+    // Without a snapshot at start, the interval begins anew, or a snapshot would be due at once all the same.
     const isLate = age >= policy.snapshotIntervalMs && !policy.onStartup;
     this.#lastSnapshotMs = isLate ? nowMs : nowMs - Math.min(age, policy.snapshotIntervalMs);
     if (!hasChanges) return;
@@ -76,7 +76,7 @@ export class SnapshotSchedule {
     this.#lastChangeMs = nowMs;
   }
 
-  /** A snapshot was taken; `changesAfter` frames were captured while it was written. */
+  /** A snapshot was taken. */
   taken(nowMs: number): void {
     this.#lastSnapshotMs = nowMs;
     this.#changes = 0;

@@ -1,7 +1,6 @@
 /**
- * The snapshots of one watched database: when one is due (by schedule, on request, because the bucket lost
- * objects), how it is taken, and what follows it. A snapshot that fails stays due and is tried again after a
- * pause of its own; it never holds anything else up.
+ * Takes the snapshots of one watched database: by schedule, on request, and when the bucket lost objects. A
+ * snapshot that fails stays due and is repeated after a wait of its own. It never delays captures or uploads.
  */
 import { hasCode } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
@@ -13,10 +12,10 @@ import type { WatchContext } from "../context/watch-context.ts";
 import { pendingSnapshot, type SnapshotResult, snapshotResult } from "./snapshot-once.ts";
 import { SnapshotSchedule } from "./snapshot-schedule.ts";
 
-/** A snapshot that takes longer lets another go on when one waits. */
+/** A snapshot that takes longer gives way to a waiting one, and continues later. */
 const SNAPSHOT_TURN_MS = 5_000;
 
-/** A snapshot that was taken: when it began, on the monotonic clock, and what it is. */
+/** A snapshot that was taken, with the time at which it began, on the monotonic clock. */
 export interface TakenSnapshot {
   readonly atMs: number;
   readonly result: SnapshotResult;
@@ -24,13 +23,13 @@ export interface TakenSnapshot {
 
 /** The snapshots of one database. */
 export class Snapshots {
-  readonly #clock: SnapshotSchedule;
-  readonly #pause = new Backoff();
+  readonly #schedule: SnapshotSchedule;
+  readonly #backoff = new Backoff();
   #due: string | null = null;
-  /** Somebody asked for one of now; for the schedule one that waits for its upload will do. */
-  #isAsked = false;
+  /** The due snapshot has to be of now. The schedule is content with one that waits for its upload. */
+  #isRequested = false;
   #taken: TakenSnapshot | null = null;
-  /** Whether retention follows when the snapshot that was just taken is uploaded. */
+  /** Whether retention follows the upload of the last snapshot. */
   #isRetentionDue = false;
   #isFailing = false;
 
@@ -38,7 +37,7 @@ export class Snapshots {
     readonly name: string,
     readonly context: WatchContext,
   ) {
-    this.#clock = new SnapshotSchedule(context.env.monotonicMs());
+    this.#schedule = new SnapshotSchedule(context.env.monotonicMs());
   }
 
   get taken(): TakenSnapshot | null {
@@ -46,81 +45,82 @@ export class Snapshots {
   }
 
   /**
-   * Whether one could not be taken, and none was since; that somebody else is at the database is no failure.
+   * Whether the last snapshot failed. A database that another process keeps busy is no failure.
    */
   get isFailing(): boolean {
     return this.#isFailing;
   }
 
-  /** The database was attached: how old its newest snapshot is decides about one at start. */
+  /** The database was attached: the age of its newest snapshot decides about one at start. */
   begin({ state }: LiveDatabase): void {
     const { env, config } = this.context;
     if (state === null) return;
     const ageMs = state.snapshot === null ? null : env.nowMs() - state.snapshot.timeMs;
     const hasChanges = state.snapshot === null || state.txid > state.snapshot.txid;
-    this.#clock.begin(env.monotonicMs(), ageMs, hasChanges, config.sync);
+    this.#schedule.begin(env.monotonicMs(), ageMs, hasChanges, config.sync);
   }
 
-  /** Something was captured. */
+  /** Frames were captured. */
   captured(frameCount: number): void {
-    this.#clock.captured(this.context.env.monotonicMs(), frameCount);
+    this.#schedule.captured(this.context.env.monotonicMs(), frameCount);
   }
 
-  /** The first snapshot of a history was taken as its anchor. */
+  /** The first anchor of a history was taken, which is a snapshot. */
   begun(): void {
-    this.#clock.taken(this.context.env.monotonicMs());
+    this.#schedule.taken(this.context.env.monotonicMs());
   }
 
-  /** One of now is wanted as soon as possible. */
-  ask(reason: string): void {
+  /** Has a snapshot of now taken as soon as possible. */
+  request(reason: string): void {
     this.#due ??= reason;
-    this.#isAsked = true;
+    this.#isRequested = true;
   }
 
-  /** Whether one is to be taken now. */
+  /** Whether a snapshot is due now. */
   isDue(nowMs: number): boolean {
-    this.#due ??= this.#clock.dueOrNull(this.context.config.sync, nowMs);
-    return this.#due !== null && this.#pause.isOver(nowMs);
+    this.#due ??= this.#schedule.dueOrNull(this.context.config.sync, nowMs);
+    return this.#due !== null && this.#backoff.isOver(nowMs);
   }
 
   /**
-   * Takes the one that is due, through `frozen`, which captures up to now under a freeze.
-   * @throws whatever keeps it from being taken; it stays due
+   * Takes the due snapshot.
+   * @param captureFrozen captures up to now under a freeze
+   * @throws the failure that prevents the snapshot, which stays due
    */
-  async take(live: LiveDatabase, frozen: () => WalIndexHeader): Promise<void> {
+  async take(live: LiveDatabase, captureFrozen: () => WalIndexHeader): Promise<void> {
     const { env, config, anchors, closing } = this.context;
     const reason = this.#due ?? "";
-    const isAsked = this.#isAsked;
-    // One that is asked for from here on is another one.
+    const isRequested = this.#isRequested;
+    // A request from here on means another snapshot.
     this.#due = null;
-    this.#isAsked = false;
+    this.#isRequested = false;
     try {
       const work = async (between: () => Promise<void>): Promise<void> => {
-        const index = frozen();
+        const index = captureFrozen();
         env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
         const startedMs = env.monotonicMs();
         const waiting = pendingSnapshot(live);
-        const isEnough = !isAsked || waiting?.maxTxid === live.state?.txid;
+        const isEnough = !isRequested || waiting?.maxTxid === live.state?.txid;
         const known = isEnough ? waiting : undefined;
         const file = known ?? (await snapshotImage(live, index, env, closing, between));
-        this.#clock.taken(env.monotonicMs());
+        this.#schedule.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
-        if ((live.state?.txid ?? 0) > file.maxTxid) this.#clock.captured(env.monotonicMs(), 1);
+        if ((live.state?.txid ?? 0) > file.maxTxid) this.#schedule.captured(env.monotonicMs(), 1);
       };
       await anchors.runInTurns(work, SNAPSHOT_TURN_MS, env, closing);
       this.#isRetentionDue = config.sync.compactAfterSnapshot;
-      this.#pause.reset();
+      this.#backoff.reset();
       this.#isFailing = false;
     } catch (error) {
       this.#due ??= reason;
-      this.#isAsked ||= isAsked;
+      this.#isRequested ||= isRequested;
       this.#isFailing ||= !hasCode(error, "database-busy");
-      this.#pause.extend(env.monotonicMs());
+      this.#backoff.extend(env.monotonicMs());
       throw error;
     }
   }
 
-  /** Whether retention is due because a snapshot is in the bucket now; true once for each. */
+  /** Whether retention is due because the last snapshot is uploaded: true once for each snapshot. */
   takeRetention(live: LiveDatabase | null): boolean {
     if (!this.#isRetentionDue || live?.pending.some(isSnapshotFile)) return false;
     this.#isRetentionDue = false;

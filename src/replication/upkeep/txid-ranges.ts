@@ -1,7 +1,7 @@
 /**
- * Questions about the TXID ranges of a listing, each answered in log n: which object covers a range, whether
- * one lies within it, and how far increments lead. A bucket may hold tens of thousands of objects, and the
- * loop that asks serves all databases.
+ * Answers questions about the TXID ranges of a listing, each in log n: which object covers a range, whether
+ * one lies within it, and how far increments lead. A bucket may hold tens of thousands of objects, and one
+ * loop serves all databases.
  */
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 
@@ -13,7 +13,7 @@ export class TxidRanges<T extends Range> {
   readonly #maxUpTo: number[] = [];
   /** The least max TXID from each object on. */
   readonly #minFrom: number[];
-  /** Where the contiguous run that an object is in ends. */
+  /** The end of the contiguous run that holds each object. */
   readonly #runEnd: number[];
 
   constructor(objects: readonly T[]) {
@@ -49,7 +49,7 @@ export class TxidRanges<T extends Range> {
     return (this.#minFrom[index] ?? Number.POSITIVE_INFINITY) <= maxTxid;
   }
 
-  /** Whether some object leads on from a state at `txid`. */
+  /** Whether any object leads on from a state at `txid`. */
   leadsOn(txid: number): boolean {
     const last = this.#lastFrom(txid);
     return last >= 0 && this.#maxUpTo[last]! > txid;

@@ -1,7 +1,8 @@
 /**
- * Runs the upkeep of one watched database beside everything else: one job at a time, a bounded number over
- * all. A failure is tried again when the next job is due, and never stops replication; it is said once, and
- * so is its end.
+ * Runs the upkeep of one watched database beside its captures and uploads: compaction, expiry, retention,
+ * reconciliation with the bucket, validation, and pruning of the spool. At most one job runs for a database,
+ * and a bounded number over all. A failed job never stops replication: it is logged once, and the job runs
+ * again when it is due.
  */
 import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
@@ -14,52 +15,51 @@ import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Validation } from "../context/watch-events.ts";
 import type { CompactionTarget } from "./compaction.ts";
-import { Maintenance, type UpkeepResult, upkeepOnce } from "./maintenance.ts";
+import { Maintenance, type UpkeepResult, type Uploaded, upkeepOnce } from "./maintenance.ts";
 import { acknowledgedOf, ReconcileSchedule, reconcile } from "./reconcile.ts";
 import type { Snapshots } from "./snapshots.ts";
 
 const PRUNE_INTERVAL_MS = 600_000;
+/** The first pruning follows the start soon, so that a watch that is restarted often prunes too. */
 const FIRST_PRUNE_MS = 60_000;
-/** Upkeep that takes longer, above all for a store that hangs, makes room for that of another database. */
-const UPKEEP_PATIENCE_MS = 15_000;
-/** A snapshot that did not make the history restorable is taken again after this long. */
-const ASKED_AGAIN_MS = 3_600_000;
+/** A job that takes longer, as for a store that hangs, makes room for a job of another database. */
+const JOB_PATIENCE_MS = 15_000;
+/** A snapshot that did not make the history restorable is repeated after this long. */
+const REPEATED_SNAPSHOT_MS = 3_600_000;
 
 /** Codes of conditions. */
 const NOT_RESTORABLE = "not-restorable";
 const VALIDATION_FAILED = "validation-failed";
 
 /** The snapshots of the same database, as far as upkeep needs them. */
-export type AskedSnapshots = Pick<Snapshots, "ask" | "taken">;
+export type RequestedSnapshots = Pick<Snapshots, "request" | "taken">;
 
-/** The upkeep of one database: `startDue` at every look. */
+/** The upkeep of one database: `startDue` at every look of the watcher. */
 export class Upkeep {
   readonly #maintenance: Maintenance;
-  #run: Promise<void> | null = null;
-  #validationDueMs: number;
-  readonly #pause = new Backoff();
-  #pruneDueMs: number;
-  #upkeepTrouble: Trouble | null = null;
-  #validationTrouble: Trouble | null = null;
+  readonly #backoff = new Backoff();
+  readonly #reconcileSchedule: ReconcileSchedule;
   /** The findings of the last validation. */
   readonly #findings = new StandingFindings();
-  readonly #reconcileClock: ReconcileSchedule;
-  #reconcileTrouble: Trouble | null = null;
-  /** When a snapshot was asked for because what is stored is not restorable; null while it is. */
-  #askedMs: number | null = null;
-  /** Whether the snapshot that was asked for has not been looked for in the bucket yet. */
+  /** What fails at present, by job; null while nothing does. */
+  #troubles: Partial<Record<JobName, Trouble>> | null = null;
+  #run: Promise<void> | null = null;
+  #validationDueMs: number;
+  #pruneDueMs: number;
+  /** The time of the snapshot request for a history that is not restorable; null while it is restorable. */
+  #requestedMs: number | null = null;
+  /** Whether the requested snapshot was not looked up in the bucket yet. */
   #isAwaited = false;
 
   constructor(
     readonly name: string,
     readonly context: WatchContext,
     readonly signal: AbortSignal,
-    readonly snapshots: AskedSnapshots,
+    readonly snapshots: RequestedSnapshots,
   ) {
     const { config, env } = context;
-    this.#reconcileClock = new ReconcileSchedule(env.monotonicMs());
+    this.#reconcileSchedule = new ReconcileSchedule(env.monotonicMs());
     this.#maintenance = new Maintenance(config, env.monotonicMs(), env.random());
-    // Soon after the start, so that one that is restarted often prunes too.
     this.#pruneDueMs = env.monotonicMs() + FIRST_PRUNE_MS;
     this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
   }
@@ -69,101 +69,94 @@ export class Upkeep {
     return (validate === undefined ? 0 : config.sync.validationIntervalMs) || Number.POSITIVE_INFINITY;
   }
 
-  /** Retention runs with the next job. */
+  /** Has the next job apply retention. */
   requestRetention(): void {
     this.#maintenance.requestRetention();
   }
 
   /** Starts a job if one is due and none is running. */
   startDue(live: LiveDatabase, nowMs: number): void {
-    const maintenance = this.#maintenance;
     const { state } = live;
     this.#pruneSpool(live, nowMs);
     if (this.#run !== null || state === null) return;
-    if (nowMs >= this.#validationDueMs) return this.#startValidation(nowMs);
-    if (this.#isReconcileDue(live, nowMs)) return this.#startReconcile(live, state.writer);
-    if (!this.#pause.isOver(nowMs)) return;
-    const txid = uploadedTxidOf(state.txid, live.pending);
-    if (!maintenance.isDue(nowMs, txid, live.uploadedBytes)) return;
-    const uploaded = { txid, bytes: live.uploadedBytes };
-    const target = this.#targetOf(live, state.writer);
-    this.#hold(
-      this.context.upkeeps
-        .runPatiently(
-          () => maintenance.run(target, nowMs, uploaded, this.signal),
-          UPKEEP_PATIENCE_MS,
-          this.context.env,
-        )
-        .then((made) => {
-          this.#pause.reset();
-          this.#upkeepTrouble?.recovered();
-          for (const { level, minTxid, maxTxid, bytes } of made) {
-            this.context.emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
-          }
-        })
-        .catch((error) => {
-          if (this.signal.aborted) return;
-          const nowMs = this.context.env.monotonicMs();
-          this.#pause.extend(nowMs);
-          // Its circuit breaker has said so.
-          if (isSuspension(error)) return;
-          // An object that was listed, or acknowledged, is not there.
-          if (hasCode(error, "not-found")) this.#reconcileClock.missed(nowMs);
-          this.#upkeepTrouble ??= this.#troubleOf("upkeep");
-          this.#upkeepTrouble.failed(error);
-        }),
-    );
+    if (nowMs >= this.#validationDueMs) return this.#start(this.#validate(nowMs));
+    const target = (): CompactionTarget => this.#targetOf(live, state.writer);
+    if (this.#isReconcileDue(live, nowMs)) return this.#start(this.#reconcile(live, target()));
+    if (!this.#backoff.isOver(nowMs)) return;
+    const uploaded = { txid: uploadedTxidOf(state.txid, live.pending), bytes: live.uploadedBytes };
+    if (!this.#maintenance.isDue(nowMs, uploaded.txid, uploaded.bytes)) return;
+    this.#start(this.#maintain(target(), nowMs, uploaded));
   }
 
-  /** Not while a snapshot waits for its upload: with it, the bucket may be another one. */
+  #start(job: Promise<void>): void {
+    this.#run = job.finally(() => {
+      this.#run = null;
+    });
+  }
+
+  /** Runs work in one of the places that all databases share. */
+  #inPlace<T>(work: () => Promise<T>): Promise<T> {
+    return this.context.upkeeps.runPatiently(work, JOB_PATIENCE_MS, this.context.env);
+  }
+
+  async #maintain(target: CompactionTarget, nowMs: number, uploaded: Uploaded): Promise<void> {
+    const { env, emit } = this.context;
+    try {
+      const made = await this.#inPlace(() => this.#maintenance.run(target, nowMs, uploaded, this.signal));
+      this.#backoff.reset();
+      this.#troubles?.upkeep?.recovered();
+      for (const { level, minTxid, maxTxid, bytes } of made) {
+        emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
+      }
+    } catch (error) {
+      if (this.signal.aborted) return;
+      this.#backoff.extend(env.monotonicMs());
+      // An object that was listed, or acknowledged, is missing.
+      if (hasCode(error, "not-found")) this.#reconcileSchedule.missed(env.monotonicMs());
+      this.#failed("upkeep", error);
+    }
+  }
+
+  /** Never while a snapshot waits for its upload, which may change the answer. */
   #isReconcileDue(live: LiveDatabase, nowMs: number): boolean {
     if (acknowledgedOf(live) === 0 || live.pending.some(isSnapshotFile)) return false;
-    if (this.#isAwaited && (this.snapshots.taken?.atMs ?? Number.NEGATIVE_INFINITY) >= this.#askedMs!) {
+    if (this.#isAwaited && (this.snapshots.taken?.atMs ?? Number.NEGATIVE_INFINITY) >= this.#requestedMs!) {
       this.#isAwaited = false;
-      this.#reconcileClock.mended(nowMs);
+      this.#reconcileSchedule.snapshotUploaded(nowMs);
     }
-    return this.#reconcileClock.isDue(nowMs, live.pending.length > 0);
+    return this.#reconcileSchedule.isDue(nowMs, live.pending.length > 0);
   }
 
-  #startReconcile(live: LiveDatabase, writer: string): void {
-    const { upkeeps, env } = this.context;
+  async #reconcile(live: LiveDatabase, target: CompactionTarget): Promise<void> {
+    const { env } = this.context;
     const { taken } = this.snapshots;
-    this.#hold(
-      upkeeps
-        .runPatiently(
-          () => reconcile(this.#targetOf(live, writer), live, this.signal),
-          UPKEEP_PATIENCE_MS,
-          env,
-        )
-        .then(({ problem }) => {
-          this.#reconcileTrouble?.recovered();
-          this.#reconcileClock.done(env.monotonicMs(), env.random());
-          // A snapshot that came meanwhile may mend it: looked at again, when it is uploaded.
-          const isMeanwhile = this.snapshots.taken !== taken || live.pending.some(isSnapshotFile);
-          if (problem !== null && isMeanwhile) return this.#reconcileClock.mended(env.monotonicMs());
-          this.#judge(problem);
-        })
-        .catch((error) => {
-          if (this.signal.aborted) return;
-          const isLasting = this.#reconcileClock.failed(env.monotonicMs());
-          if (isSuspension(error) || !isLasting) return;
-          this.#reconcileTrouble ??= this.#troubleOf("the bucket cannot be looked at");
-          this.#reconcileTrouble.failed(error);
-        }),
-    );
+    try {
+      const { problem } = await this.#inPlace(() => reconcile(target, live, this.signal));
+      this.#troubles?.reconcile?.recovered();
+      this.#reconcileSchedule.done(env.monotonicMs(), env.random());
+      // A snapshot that came meanwhile may end the problem, so the bucket is checked again after its upload.
+      const isMeanwhile = this.snapshots.taken !== taken || live.pending.some(isSnapshotFile);
+      if (problem !== null && isMeanwhile) {
+        return this.#reconcileSchedule.snapshotUploaded(env.monotonicMs());
+      }
+      this.#judge(problem);
+    } catch (error) {
+      if (this.signal.aborted) return;
+      if (this.#reconcileSchedule.failed(env.monotonicMs())) this.#failed("reconcile", error);
+    }
   }
 
-  /** Takes a snapshot when what was acknowledged cannot be restored. */
+  /** Requests a snapshot when acknowledged TXIDs cannot be restored. */
   #judge(problem: string | null): void {
     const { env, conditions } = this.context;
     if (problem === null) {
-      this.#askedMs = null;
+      this.#requestedMs = null;
       return conditions.clear(NOT_RESTORABLE);
     }
     const nowMs = env.monotonicMs();
-    // One that did not help is not taken again and again.
-    if (this.#askedMs !== null && nowMs - this.#askedMs < ASKED_AGAIN_MS) return;
-    this.#askedMs = nowMs;
+    // A snapshot that did not help is not repeated at once.
+    if (this.#requestedMs !== null && nowMs - this.#requestedMs < REPEATED_SNAPSHOT_MS) return;
+    this.#requestedMs = nowMs;
     this.#isAwaited = true;
     env.log.warn(`${problem}; a new snapshot follows`, { database: this.name });
     conditions.raise({
@@ -172,10 +165,10 @@ export class Upkeep {
       message: `a restore is not possible until a new snapshot is uploaded: ${problem}`,
       hint: "Check whether a lifecycle rule of the bucket or a person deletes objects below this prefix",
     });
-    this.snapshots.ask("the bucket lost objects");
+    this.snapshots.request("the bucket lost objects");
   }
 
-  /** Removes uploaded files that were kept for long enough. */
+  /** Removes uploaded files from the spool after their retention. */
   #pruneSpool(live: LiveDatabase, nowMs: number): void {
     const { config, env } = this.context;
     if (nowMs < this.#pruneDueMs || live.sentBytes === 0) return;
@@ -185,32 +178,25 @@ export class Upkeep {
     live.sentBytes = pruneSent(folder, retentionMs, Number.POSITIVE_INFINITY, env.nowMs()).bytes;
   }
 
-  /** Verifies what is stored. */
-  #startValidation(nowMs: number): void {
-    const { validate, upkeeps, store, env } = this.context;
+  /** Verifies the stored objects. */
+  async #validate(nowMs: number): Promise<void> {
+    const { validate, store } = this.context;
     this.#validationDueMs = nowMs + this.#validationIntervalMs;
     if (validate === undefined) return;
-    const database = this.name;
-    this.#hold(
-      upkeeps
-        .runPatiently(() => validate(database, this.signal, store), UPKEEP_PATIENCE_MS, env)
-        .then((validation) => {
-          this.#validationTrouble?.recovered();
-          this.#sayValidation(validation);
-        })
-        .catch((error) => {
-          if (this.signal.aborted || isSuspension(error)) return;
-          this.#validationTrouble ??= this.#troubleOf("what is stored cannot be verified");
-          this.#validationTrouble.failed(error);
-        }),
-    );
+    try {
+      const validation = await this.#inPlace(() => validate(this.name, this.signal, store));
+      this.#troubles?.validation?.recovered();
+      this.#report(validation);
+    } catch (error) {
+      if (!this.signal.aborted) this.#failed("validation", error);
+    }
   }
 
   /**
    * Logs each new set of findings that endanger a restore as an error, and raises a condition until a
    * validation passes.
    */
-  #sayValidation({ status, messages }: Validation): void {
+  #report({ status, messages }: Validation): void {
     const { env, emit, conditions } = this.context;
     const database = this.name;
     emit({ event: "validated", database, status, messages });
@@ -219,8 +205,8 @@ export class Upkeep {
     const isNews = begun.length + ended.length > 0;
     const message = `verified what is stored: ${findings === "" ? "nothing is wrong any more" : findings}`;
     if (status === "errors") {
-      // An object that is gone may be one that was acknowledged.
-      this.#reconcileClock.missed(env.monotonicMs());
+      // A missing object may be one that was acknowledged.
+      this.#reconcileSchedule.missed(env.monotonicMs());
       if (isNews && conditions.has(VALIDATION_FAILED)) env.log.error(message, { database });
       return conditions.raise({
         code: VALIDATION_FAILED,
@@ -235,10 +221,18 @@ export class Upkeep {
     env.log[status === "warnings" ? "warn" : "info"](message, { database });
   }
 
+  /** Logs a failed job, unless the circuit breaker refused its calls, which is logged already. */
+  #failed(job: JobName, error: unknown): void {
+    if (isSuspension(error)) return;
+    this.#troubles ??= {};
+    this.#troubles[job] ??= new Trouble(this.context.env, { database: this.name, what: FAILURES[job] });
+    this.#troubles[job].failed(error);
+  }
+
   /**
-   * Compacts at once, then applies retention. For `walrust compact` beside this watch.
-   * @param retention what is asked for; the rest is as the watch has it
-   * @param isForced false: only tell what would be done
+   * Compacts at once, then applies retention: for `walrust compact` beside this watch.
+   * @param retention the limits that the request names; the watch's own hold for the rest
+   * @param isForced false: only report what would be done
    * @throws WalrustError with a storage code, or naming an object that cannot be compacted
    */
   async request(
@@ -254,9 +248,9 @@ export class Upkeep {
     const policy = { compaction: own.compaction, retention: { ...own.retention, ...retention } };
     const target = this.#targetOf(live, live.state.writer);
     const result = this.context.upkeeps.run(() => upkeepOnce(target, policy, isForced, this.signal));
-    // What was merged here is news to the upkeep on schedule.
+    // The scheduled upkeep does not know of these merges.
     const forget = (): void => this.#maintenance.forgetProgress();
-    this.#hold(result.then(forget, forget));
+    this.#start(result.then(forget, forget));
     return result;
   }
 
@@ -265,18 +259,17 @@ export class Upkeep {
     await this.#run;
   }
 
-  #troubleOf(what: string): Trouble {
-    return new Trouble(this.context.env, { database: this.name, what });
-  }
-
-  #hold(run: Promise<void>): void {
-    this.#run = run.finally(() => {
-      this.#run = null;
-    });
-  }
-
   #targetOf(live: LiveDatabase, writer: string): CompactionTarget {
     const { store, version, env } = this.context;
     return { store, name: this.name, spoolFolder: live.paths.spoolFolder, writer, version, env };
   }
 }
+
+/** The jobs whose failures are logged, with the words that begin the line. */
+const FAILURES = {
+  upkeep: "upkeep",
+  reconcile: "the bucket cannot be checked",
+  validation: "what is stored cannot be verified",
+} as const;
+
+type JobName = keyof typeof FAILURES;

@@ -156,7 +156,7 @@ export class DatabaseJobs {
   /** Does what attaching or adopting asked for: an anchor, a snapshot. */
   async #settle(attached: Attached): Promise<void> {
     this.anchorDue = attached.anchor;
-    if (attached.needsSnapshot) this.host.snapshots.ask("the bucket lost objects");
+    if (attached.needsSnapshot) this.host.snapshots.request("the bucket lost objects");
     await this.anchorDueNow();
     const { name, state } = attached.live;
     if (state !== null) this.context.writers.add(name, state.writer);

@@ -41,7 +41,7 @@ export class DatabaseRequests {
   async snapshot(): Promise<SnapshotResult> {
     const { snapshots, jobs } = this.host;
     const afterMs = jobs.context.env.monotonicMs();
-    snapshots.ask("requested");
+    snapshots.request("requested");
     const patience = new RequestPatience();
     const takenOrNull = (): SnapshotResult | null =>
       snapshots.taken !== null && snapshots.taken.atMs >= afterMs ? snapshots.taken.result : null;

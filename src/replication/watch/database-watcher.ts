@@ -119,7 +119,7 @@ export class DatabaseWatcher {
     const listener = {
       drained: () => {
         // Whatever took the bucket away may have taken what was in it.
-        if (this.#wasBucketMissing) this.#snapshots.ask("the bucket had been missing");
+        if (this.#wasBucketMissing) this.#snapshots.request("the bucket had been missing");
         this.#wasBucketMissing = false;
         if (this.#snapshots.takeRetention(this.live)) this.#upkeep.requestRetention();
         this.#healedIfDrained();
