@@ -14,7 +14,7 @@
 import type { Config } from "../config/config.ts";
 import { sentRetentionMs } from "../local/spool-cache.ts";
 import { WHOLE_SIZE_MAX } from "../recovery/verify/verify-object.ts";
-import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention.ts";
+import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention-plan.ts";
 import { MANIFEST_SNAPSHOTS_MAX } from "../storage/bucket/manifest.ts";
 import { KEYS_PER_REQUEST_MAX } from "../storage/s3/s3-delete.ts";
 import { planParts, SINGLE_PUT_SIZE_MAX } from "../storage/s3/s3-multipart.ts";

@@ -2,13 +2,13 @@
  * PURE: how many snapshots retention keeps in the long run, and how far back the oldest reaches, from the
  * policy and the time between two snapshots.
  *
- * The periods and the number of snapshots that always stay are those of retention.ts. This file applies them
- * to snapshots at equal distances that go back without end, and looks only at the newest of each period. One
- * snapshot is often the newest of an hour, a day, a week and a month at once: 24 + 7 + 12 + 12 keep about 50
- * snapshots, not 55. The calendar moves the number from day to day, so it is a mean over two years.
+ * The periods and the number of snapshots that always stay are those of retention-plan.ts. This file applies
+ * them to snapshots at equal distances that go back without end, and looks only at the newest of each period.
+ * One snapshot is often the newest of an hour, a day, a week and a month at once: 24 + 7 + 12 + 12 keep about
+ * 50 snapshots, not 55. The calendar moves the number from day to day, so it is a mean over two years.
  */
 import type { RetentionConfig } from "../config/config.ts";
-import { PROVEN_SNAPSHOTS, RETENTION_PERIODS } from "../replication/upkeep/retention.ts";
+import { PROVEN_SNAPSHOTS, RETENTION_PERIODS } from "../replication/upkeep/retention-plan.ts";
 
 /** Snapshots this far apart have each month to themselves. */
 const LONELY_MS = 366 * 86_400_000;

@@ -1,11 +1,11 @@
 /**
  * PURE: the points in time that can be restored under a configuration, as spans of age and as sentences.
  *
- * The rules are those of compaction-plan.ts and retention.ts. An object stays for its lifetime after a higher
- * level has covered it, an object of the highest level until retention. The last TXID of each object is a
- * point. Retention keeps the history whole from the oldest kept snapshot on, on all levels, and deletes the
- * objects before it: kept snapshots are points that restore fast, not the only ones. Each age is a minimum,
- * because expired objects are looked for every ten minutes only.
+ * The rules are those of compaction-plan.ts and retention-plan.ts. An object stays for its lifetime after a
+ * higher level has covered it, an object of the highest level until retention. The last TXID of each object
+ * is a point. Retention keeps the history whole from the oldest kept snapshot on, on all levels, and deletes
+ * the objects before it: kept snapshots are points that restore fast, not the only ones. Each age is a
+ * minimum, because expired objects are looked for every ten minutes only.
  *
  * A point exists where something was committed: "every hour" means each hour in which something changed.
  */

@@ -1,7 +1,7 @@
 /**
  * PURE: the objects in a bucket after a database was written to at a steady rate for long: how many of each
- * level, how large, and which grow without end. The rules are those of compaction-plan.ts and retention.ts,
- * in closed form:
+ * level, how large, and which grow without end. The rules are those of compaction-plan.ts and
+ * retention-plan.ts, in closed form:
  *
  * - An object of levels 0 to 2 expires when a higher one has covered it for its lifetime, and is deleted at
  *   the next look. An object of the highest level in use stays until retention.

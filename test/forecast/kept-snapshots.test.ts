@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { RetentionConfig } from "../../src/config/config.ts";
 import { keptSnapshots } from "../../src/forecast/kept-snapshots.ts";
-import { planPruning } from "../../src/replication/upkeep/retention.ts";
+import { planPruning } from "../../src/replication/upkeep/retention-plan.ts";
 import type { LtxObject } from "../../src/storage/bucket/catalog.ts";
 
 const HOUR_MS = 3_600_000;

@@ -22,7 +22,7 @@ import {
   planReplaced,
 } from "./compaction-plan.ts";
 import { expire } from "./expiry.ts";
-import { applyRetention, type RetentionResult } from "./prune.ts";
+import { applyRetention, type RetentionResult } from "./retention.ts";
 
 /** The least time between two checks for superseded objects that have expired. */
 export const EXPIRY_INTERVAL_MS = 600_000;

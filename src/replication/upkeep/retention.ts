@@ -1,139 +1,162 @@
 /**
- * Retention: which snapshots are kept (grandfather, father, son), and which objects nothing kept needs any
- * more. Pure decisions over a listing.
+ * Retention at work: what retention-plan.ts decides is deleted, once the snapshots that the rest relies on
+ * were read back and found whole.
  *
- * Rules, in this order:
- * 1. The newest snapshot is always kept, and at least two. One that is known to be damaged counts for nothing
- *    here, and is not deleted either: its time is left out.
- * 2. Hourly N keeps the newest snapshot of each of the last N hours that have one; daily, weekly and monthly
- *    likewise. Hours, days, ISO weeks and months are UTC.
- * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is
- *    at or before it go, all others stay until they are compacted into a higher level.
+ * Nothing is read back while nothing would be deleted, and nothing twice: what was found whole is remembered
+ * as long as it is one of the newest two. A damaged snapshot is read again at each retention until newer ones
+ * have taken its place; then it goes like every other.
  */
 import type { RetentionConfig } from "../../config/config.ts";
-import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
+import { hasCode, type WalrustError } from "../../errors.ts";
+import { parseObjectKey, SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
-import type { LtxObject } from "../../storage/bucket/catalog.ts";
-import { TxidRanges } from "./txid-ranges.ts";
+import { checkListed } from "../../recovery/object/check-object.ts";
+import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
+import { keyOf, type LtxObject, listObjects, readHeader } from "../../storage/bucket/catalog.ts";
+import { rebuildManifest } from "../../storage/bucket/manifest.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
+import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention-plan.ts";
 
-/** A snapshot to be judged. */
-export interface SnapshotPoint {
-  readonly txid: Txid;
-  readonly timeMs: number;
+/** The database to prune. */
+export type PruningTarget = Pick<CompactionTarget, "store" | "name" | "env">;
+
+/** What retention did, or would do. */
+export interface RetentionResult {
+  readonly kept: readonly RetentionVerdict[];
+  readonly deleted: readonly string[];
+  readonly deletedBytes: number;
+  /** Keys that the store refused to delete; absent when there are none. */
+  readonly refused?: readonly string[];
 }
 
-/** A snapshot and why it is kept; no reasons: it goes. */
-export interface RetentionVerdict extends SnapshotPoint {
-  readonly reasons: readonly string[];
-}
-
-/** Snapshots that always stay; before older ones go, they are read back and found whole. */
-export const PROVEN_SNAPSHOTS = 2;
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
-/** The first Monday since the epoch, 1970-01-05. */
-const FIRST_WEEK_MS = 4 * DAY_MS;
-
-/** The kinds of periods, each with the start of the period that a time lies in. All times are UTC. */
-export const RETENTION_PERIODS = [
-  ["hourly", hourStartMs],
-  ["daily", dayStartMs],
-  ["weekly", weekStartMs],
-  ["monthly", monthStartMs],
-] as const satisfies readonly (readonly [keyof RetentionConfig, (timeMs: number) => number])[];
-
-/** Judges every snapshot, newest first. */
-export function planRetention(
-  snapshots: readonly SnapshotPoint[],
+/**
+ * Applies the retention policy to a database's objects. Before anything is deleted, the snapshots that the
+ * safety of it relies on (the newest two that stay) are read back, each once: a damaged one does not count.
+ * @param isForced false: plan only, delete nothing and read nothing back
+ * @throws WalrustError with a storage code
+ */
+export async function applyRetention(
+  target: PruningTarget,
   policy: RetentionConfig,
-): RetentionVerdict[] {
-  const newestFirst = [...snapshots].sort((a, b) => b.txid - a.txid);
-  const reasons = newestFirst.map((_, index) =>
-    index === 0 ? ["newest"] : index < PROVEN_SNAPSHOTS ? ["at least two"] : [],
-  );
-  for (const [tier, startOf] of RETENTION_PERIODS) {
-    const seen = new Set<number>();
-    for (let i = 0; i < newestFirst.length && seen.size < policy[tier]; i++) {
-      const period = startOf(newestFirst[i]!.timeMs);
-      if (seen.has(period)) continue;
-      seen.add(period);
-      reasons[i]!.push(tier);
+  isForced: boolean,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<RetentionResult> {
+  const { store, name } = target;
+  const objects = await listObjects(store, name, signal);
+  const times = await readTimes(target, objects, signal);
+  let pruning = planPruning(objects, times, policy);
+  if (isForced) {
+    while (pruning.deletions.length > 0) {
+      const damaged = await damagedSnapshots(target, objects, pruning, progress, signal);
+      if (damaged.length === 0) break;
+      for (const key of damaged) times.delete(key);
+      pruning = planPruning(objects, times, policy);
     }
   }
-  return newestFirst.map((snapshot, index) => ({ ...snapshot, reasons: reasons[index]! }));
-}
-
-function hourStartMs(timeMs: number): number {
-  return Math.floor(timeMs / HOUR_MS) * HOUR_MS;
-}
-
-function dayStartMs(timeMs: number): number {
-  return Math.floor(timeMs / DAY_MS) * DAY_MS;
-}
-
-/** Weeks begin on Monday. */
-function weekStartMs(timeMs: number): number {
-  return Math.floor((timeMs - FIRST_WEEK_MS) / (7 * DAY_MS)) * 7 * DAY_MS + FIRST_WEEK_MS;
-}
-
-function monthStartMs(timeMs: number): number {
-  const date = new Date(timeMs);
-  date.setUTCDate(1);
-  return date.setUTCHours(0, 0, 0, 0);
-}
-
-/** What retention deletes, and what stays restorable. */
-export interface Pruning {
-  readonly keptSnapshots: readonly RetentionVerdict[];
-  /** Objects to delete, in a safe order: at any moment every kept point is restorable. */
-  readonly deletions: readonly LtxObject[];
-}
-
-/**
- * Plans what to delete of a listing.
- * @param timeOf the capture time of each snapshot object that counts, by key, in ms
- */
-export function planPruning(
-  objects: readonly LtxObject[],
-  timeOf: ReadonlyMap<string, number>,
-  policy: RetentionConfig,
-): Pruning {
-  const snapshots = objects.filter((object) => object.level === SNAPSHOT_LEVEL && timeOf.has(object.key));
-  const verdicts = planRetention(
-    snapshots.map((object) => ({ txid: object.maxTxid, timeMs: timeOf.get(object.key)! })),
-    policy,
-  );
-  const kept = verdicts.filter(({ reasons }) => reasons.length > 0);
-  const oldest = kept.at(-1);
-  if (oldest === undefined) return { keptSnapshots: [], deletions: [] };
-  const keptTxids = new Set(kept.map(({ txid }) => txid));
-  const bridges = bridgingTxids(objects, snapshots, keptTxids);
-  const goneSnapshots = snapshots.filter(({ maxTxid }) => !keptTxids.has(maxTxid) && !bridges.has(maxTxid));
-  const goneIncrements = objects.filter(
-    (object) => object.level !== SNAPSHOT_LEVEL && object.maxTxid <= oldest.txid,
-  );
-  // Oldest first: should it stop halfway, what remains is a shorter history and never one with a hole.
-  const byAge = (a: LtxObject, b: LtxObject): number => a.maxTxid - b.maxTxid || b.level - a.level;
-  return { keptSnapshots: kept, deletions: [...goneSnapshots, ...goneIncrements].sort(byAge) };
-}
-
-/**
- * Snapshots that retention would delete, but that alone lead over a hole in the increments (objects that
- * somebody deleted) to the points after it.
- */
-function bridgingTxids(
-  objects: readonly LtxObject[],
-  snapshots: readonly LtxObject[],
-  keptTxids: ReadonlySet<number>,
-): Set<number> {
-  const increments = new TxidRanges(objects.filter(({ level }) => level !== SNAPSHOT_LEVEL));
-  const bridges = new Set<number>();
-  let reached = 0;
-  for (const { maxTxid } of [...snapshots].sort((a, b) => a.maxTxid - b.maxTxid)) {
-    const isKept = keptTxids.has(maxTxid);
-    const isOnlyWay = reached > 0 && reached < maxTxid && increments.leadsOn(maxTxid);
-    if (!isKept && isOnlyWay) bridges.add(maxTxid);
-    if (isKept || bridges.has(maxTxid)) reached = Math.max(reached, increments.reachFrom(maxTxid));
+  const planned = pruning.deletions.map(({ key }) => key);
+  let refused: string[] = [];
+  if (isForced && planned.length > 0) {
+    const kept = await store.delete(planned, signal === undefined ? {} : { signal });
+    refused = kept.map(({ key }) => key);
+    if (refused.length < planned.length) await rebuildManifest(store, name, signal);
+    forgetSnapshots(store, name, pruning, progress);
   }
-  return bridges;
+  const isStillThere = new Set(refused);
+  const deletions = pruning.deletions.filter(({ key }) => !isStillThere.has(key));
+  const deletedBytes = deletions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const deleted = deletions.map(({ key }) => key);
+  const result = { kept: pruning.keptSnapshots, deleted, deletedBytes };
+  return refused.length === 0 ? result : { ...result, refused };
+}
+
+/** The capture times of the snapshots, by key. One whose header is damaged has none, and is left alone. */
+async function readTimes(
+  target: PruningTarget,
+  objects: readonly LtxObject[],
+  signal?: AbortSignal,
+): Promise<Map<string, number>> {
+  const times = new Map<string, number>();
+  for (const { key, level } of objects) {
+    if (level !== SNAPSHOT_LEVEL) continue;
+    try {
+      times.set(key, (await readHeader(target.store, key, signal)).timestampMs);
+    } catch (error) {
+      if (!hasCode(error, "corrupt")) throw error;
+      warnOfDamage(target, key, error);
+    }
+  }
+  return times;
+}
+
+function warnOfDamage({ name, env }: PruningTarget, key: string, error: WalrustError): void {
+  const advice = `other ones stay in its stead; see \`walrust verify ${name} --read-data\``;
+  env.log.warn(`retention does not count a damaged snapshot: ${error.message}; ${advice}`, {
+    database: name,
+    key,
+  });
+}
+
+/** Reads back the snapshots that stay in any case. @returns the keys of those that are damaged */
+async function damagedSnapshots(
+  target: PruningTarget,
+  objects: readonly LtxObject[],
+  pruning: Pruning,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const { store, name } = target;
+  const index = new WitnessIndex(objects);
+  const damaged: string[] = [];
+  for (const key of provenKeys(store, name, pruning)) {
+    if (progress.verified.has(key)) continue;
+    const snapshot = objects.find((object) => object.key === key)!;
+    const problem = await problemOrNull(store, snapshot, index, signal);
+    if (problem === null) progress.verified.add(key);
+    else {
+      damaged.push(key);
+      warnOfDamage(target, key, problem);
+    }
+  }
+  return damaged;
+}
+
+/** Why nothing may be deleted because of a snapshot, or null. @throws WalrustError with a storage code */
+async function problemOrNull(
+  store: ObjectStore,
+  snapshot: LtxObject,
+  index: WitnessIndex,
+  signal?: AbortSignal,
+): Promise<WalrustError | null> {
+  try {
+    const { facts, findings } = await checkListed(store, snapshot, {}, signal);
+    if (facts === null || findings.length > 0) return findings[0]!.error;
+    const evidence = await evidenceFindings(store, facts, index, signal);
+    return evidence[0]?.error ?? null;
+  } catch (error) {
+    if (hasCode(error, "not-found")) return error;
+    throw error;
+  }
+}
+
+/** The keys of the snapshots that stay in any case, newest first. */
+function provenKeys(store: ObjectStore, name: string, { keptSnapshots }: Pruning): string[] {
+  return keptSnapshots
+    .slice(0, PROVEN_SNAPSHOTS)
+    .map(({ txid }) => keyOf(store, name, { level: SNAPSHOT_LEVEL, minTxid: 1 as Txid, maxTxid: txid }));
+}
+
+/** What the next retention cannot rely on needs no place in memory. */
+function forgetSnapshots(
+  store: ObjectStore,
+  name: string,
+  pruning: Pruning,
+  progress: CompactionProgress,
+): void {
+  const proven = new Set(provenKeys(store, name, pruning));
+  for (const key of progress.verified) {
+    const isSnapshot = parseObjectKey(store.layout, key)?.level === SNAPSHOT_LEVEL;
+    if (isSnapshot && !proven.has(key)) progress.verified.delete(key);
+  }
 }

@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { expire } from "../../../src/replication/upkeep/expiry.ts";
-import { applyRetention } from "../../../src/replication/upkeep/prune.ts";
+import { applyRetention } from "../../../src/replication/upkeep/retention.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { DEFAULT_CONFIG } from "../../support/config.ts";
 import { failureOf } from "../../support/failure-of.ts";

@@ -4,7 +4,7 @@ import type { RetentionConfig } from "../../../src/config/config.ts";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import { CompactionProgress } from "../../../src/replication/upkeep/compaction.ts";
-import { applyRetention } from "../../../src/replication/upkeep/prune.ts";
+import { applyRetention } from "../../../src/replication/upkeep/retention.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { putTiny } from "../../support/histories/tiny-history.ts";

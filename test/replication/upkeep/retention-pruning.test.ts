@@ -5,7 +5,7 @@ import type { RetentionConfig } from "../../../src/config/config.ts";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { newestTxid, planRestore } from "../../../src/recovery/plan/restore-plan.ts";
-import { planPruning } from "../../../src/replication/upkeep/retention.ts";
+import { planPruning } from "../../../src/replication/upkeep/retention-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
 import { DAY_MS } from "../../support/shifted-clock.ts";
 

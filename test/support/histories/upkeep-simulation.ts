@@ -10,7 +10,7 @@ import { WalrustError } from "../../../src/errors.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
-import { planRetention } from "../../../src/replication/upkeep/retention.ts";
+import { planRetention } from "../../../src/replication/upkeep/retention-plan.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { KeptKey, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { configWith } from "../config.ts";

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { RetentionConfig } from "../../../src/config/config.ts";
 import type { Txid } from "../../../src/format/types.ts";
-import { planRetention, type SnapshotPoint } from "../../../src/replication/upkeep/retention.ts";
+import { planRetention, type SnapshotPoint } from "../../../src/replication/upkeep/retention-plan.ts";
 
 const NONE: RetentionConfig = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 const MINUTE_MS = 60_000;
