@@ -1,18 +1,18 @@
 /**
- * A destination as a person writes it, parsed once: `s3://bucket/prefix` or `file:///dir`.
+ * Parses a destination as a person writes it: `s3://bucket/prefix` or `file:///dir`.
  */
 import { homeFolderOrNull } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { assertObjectKey } from "./contract/object-rules.ts";
 
-/** Where objects go. `prefix` has no slash at either end and may be empty. */
+/** The place of the objects. `prefix` has no slash at either end and may be empty. */
 export type Destination =
   | { readonly kind: "s3"; readonly bucket: string; readonly prefix: string }
   | { readonly kind: "file"; readonly path: string };
 
 const EXAMPLES = "Write s3://bucket/prefix, or file:///directory with an absolute path.";
 
-/** Parses a destination. @throws WalrustError "usage" that says what is wrong with it. */
+/** Parses a destination. @throws WalrustError "usage" with the reason */
 export function parseDestination(text: string): Destination {
   const match = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/i.exec(text);
   if (match === null) throw unusable(text, "it has no scheme");
@@ -20,7 +20,7 @@ export function parseDestination(text: string): Destination {
   const rest = match[2]!;
   if (scheme === "s3") return parseS3(text, rest);
   if (scheme === "file") return parseFile(text, rest);
-  throw unusable(text, `the scheme ${scheme}:// is not known`);
+  throw unusable(text, `the scheme ${scheme}:// is unknown`);
 }
 
 function parseS3(text: string, rest: string): Destination {
@@ -50,7 +50,7 @@ function assertPrefix(text: string, prefix: string): void {
 }
 
 function parseFile(text: string, rest: string): Destination {
-  // A shell leaves a "~" within a word alone; nobody has a machine of that name.
+  // A shell does not expand a "~" within a word; no machine has that name.
   const isHome = rest === "~" || rest.startsWith("~/");
   if (!isHome && !rest.startsWith("/"))
     throw unusable(text, "its path is not absolute (three slashes: file:///directory)");
@@ -68,7 +68,7 @@ function parseFile(text: string, rest: string): Destination {
   return { kind: "file", path };
 }
 
-/** What stands before an "@" may be a secret, whatever is in it; of a folder it is a path. */
+/** The error about a destination. Text before an "@" may be a secret, except in the path of a folder. */
 function unusable(text: string, reason: string): WalrustError {
   const shown = /^file:/i.test(text) ? text : text.replace(/^([a-z0-9+.-]*:?\/*).*@/is, "$1…@");
   return new WalrustError("usage", `Cannot use destination ${JSON.stringify(shown)}: ${reason}`, {

@@ -28,7 +28,7 @@ describe("parseDestination", () => {
     ["", "no scheme"],
     ["/backup", "no scheme"],
     ["bucket/prefix", "no scheme"],
-    ["gs://bucket", "gs:// is not known"],
+    ["gs://bucket", "gs:// is unknown"],
     ["s3://", "names no bucket"],
     ["s3:///prefix", "names no bucket"],
     ["s3://ab", "is no bucket name"],

@@ -1,7 +1,6 @@
 /**
- * What LTX objects a destination holds: listings by database and level, and the few bytes of an object that
- * tell its time and checksums. The listing is the truth; the manifest is an index that may be missing or
- * stale.
+ * Lists the LTX objects of a database by level, and reads the few bytes of an object that hold its time and
+ * checksums. The listing is the truth; the manifest is an index that may be missing or stale.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import {
@@ -17,9 +16,9 @@ import type { LtxHeader, LtxTrailer } from "../../format/ltx.ts";
 import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
 import type { Txid } from "../../format/types.ts";
 import { decodeMetadata } from "../contract/object-metadata.ts";
-import type { ObjectInfo, ObjectStore } from "../contract/store.ts";
+import type { ListOptions, ObjectInfo, ObjectStore } from "../contract/store.ts";
 
-/** The levels an LTX object can be on: increments, three of compactions, snapshots. */
+/** The levels of LTX objects: increments, three levels of compactions, snapshots. */
 export const LEVELS = [0, 1, 2, 3, SNAPSHOT_LEVEL] as const;
 
 /** One LTX object of a database. */
@@ -30,23 +29,23 @@ export interface LtxObject {
   readonly maxTxid: Txid;
   readonly sizeBytes: number;
   readonly modifiedMs: number;
-  /** When the store got it, if that is not `modifiedMs`. */
+  /** When the object was stored, if that is not `modifiedMs`. */
   readonly storedMs?: number;
 }
 
 /**
  * The objects of one level, by ascending min TXID, after `startAfter` if given.
- * @throws WalrustError code "integrity" when the store names one of them twice, or a storage code
+ * @throws WalrustError code "integrity" when the store names an object twice, or a storage code
  */
 export async function listLevel(
   store: ObjectStore,
   database: string,
   level: number,
-  options: { startAfter?: string; signal?: AbortSignal } = {},
+  options: Pick<ListOptions, "startAfter" | "signal"> = {},
 ): Promise<LtxObject[]> {
   const objects: LtxObject[] = [];
   for await (const info of store.list(levelPrefix(store.layout, database, level), options)) {
-    // Other databases may lie below a folder that is a level of this one.
+    // Objects of other databases may lie below a folder that is a level of this one.
     const name = parseObjectKey(store.layout, info.key);
     if (name === null || name.database !== database || name.level !== level) continue;
     if (objects.at(-1)?.key === info.key) throw listedTwice(store, info.key);
@@ -55,16 +54,16 @@ export async function listLevel(
   return objects;
 }
 
-/** What a listing of a level starts after, to begin with the objects whose min TXID is `minTxid`. */
+/** The `startAfter` of a listing that begins with the objects whose min TXID is `minTxid`. */
 export function levelBegin(store: ObjectStore, database: string, level: number, minTxid: Txid): string {
   return `${levelPrefix(store.layout, database, level)}${formatTxid(minTxid)}`;
 }
 
-/** An entry of a listing as the LTX object that its key names. */
+/** The LTX object that an entry of a listing names. */
 export function ltxObjectOf(layout: KeyLayout, name: ObjectName, info: ObjectInfo): LtxObject {
   const { database, level, minTxid, maxTxid } = name;
   return {
-    // A text of its own: a part of the listing's would keep the whole page in memory.
+    // A new string: a substring of the listing would keep the whole page in memory.
     key: objectKey(layout, database, level, minTxid, maxTxid),
     level,
     minTxid,
@@ -75,10 +74,10 @@ export function ltxObjectOf(layout: KeyLayout, name: ObjectName, info: ObjectInf
   };
 }
 
-/** The error about a key, or a folder, that a listing names twice: one of the two is something else. */
+/** The error about a key or folder that a listing names twice: one of the two stands for another name. */
 export function listedTwice(store: ObjectStore, key: string): WalrustError {
   return new WalrustError("integrity", `The listing of ${store.url} names ${JSON.stringify(key)} twice`, {
-    hint: "The store changes names in its listings, and one of the two objects cannot be seen",
+    hint: "The store changes names in its listings, so that one of the two objects is hidden",
     context: { key },
   });
 }
@@ -89,12 +88,12 @@ export async function listObjects(
   database: string,
   signal?: AbortSignal,
 ): Promise<LtxObject[]> {
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   const levels = await Promise.all(LEVELS.map((level) => listLevel(store, database, level, options)));
   return levels.flat();
 }
 
-/** The newest object of a database over all levels (highest max TXID; increments before others), or null. */
+/** The newest object over all levels (highest max TXID, then lowest level), or null. */
 export function newestObjectOrNull(objects: readonly LtxObject[]): LtxObject | null {
   let newest: LtxObject | null = null;
   for (const object of objects) {
@@ -112,12 +111,12 @@ export async function readHeader(store: ObjectStore, key: string, signal?: Abort
 }
 
 /**
- * Reads an object's capture time, from its header, which its metadata must confirm, if there is some.
- * @throws WalrustError code "corrupt", "integrity" when the two disagree, or a storage code
+ * Reads the capture time in an object's header; metadata with another time is an error.
+ * @throws WalrustError code "corrupt", "integrity" when the two differ, or a storage code
  */
 export async function readTime(store: ObjectStore, key: string, signal?: AbortSignal): Promise<number> {
   const range = { offset: 0, length: LTX_HEADER_SIZE };
-  const body = await store.get(key, { range, ...(signal === undefined ? {} : { signal }) });
+  const body = await store.get(key, { range, signal });
   const bytes = await body.bytes();
   const { timestampMs } = withKey(key, () => decodeLtxHeader(bytes));
   const { timeMs } = decodeMetadata(key, body.metadata);
@@ -153,12 +152,12 @@ async function readRange(
 ): Promise<Uint8Array> {
   const body = await store.get(key, {
     range: { offset, length },
-    ...(signal === undefined ? {} : { signal }),
+    signal,
   });
   return body.bytes();
 }
 
-/** Runs a decoder and names the object in its error. */
+/** Runs a decoder, and names the object in its error. */
 export function withKey<T>(key: string, decode: () => T): T {
   try {
     return decode();

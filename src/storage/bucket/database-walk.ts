@@ -1,12 +1,12 @@
 /**
  * Finds the databases of a destination from its folders.
  *
- * A name may be anything that a key can be, `0001`, `ltx` and `manifest.json` among them, and databases may
- * lie below one another. So no folder is taken for a level because of its name: everything below a folder
- * that could be one is listed, and each LTX key there says itself which database it belongs to. All other
- * folders are walked.
+ * A database may have any name that a key can have, such as `0001`, `ltx` or `manifest.json`, and databases
+ * may lie below one another. So the name alone makes no folder a level: the walk lists everything below a
+ * folder that could be a level, and each LTX key there names its database. It enters all other folders.
  *
- * A fault of one name comes with that name; only a destination that cannot be read at all throws.
+ * A database that cannot be read comes with its problem; only a destination that cannot be read at all
+ * throws.
  */
 import { WalrustError } from "../../errors.ts";
 import { isLevelFolder, type ObjectName, parseObjectKey } from "../../format/keys.ts";
@@ -15,60 +15,60 @@ import type { ObjectStore } from "../contract/store.ts";
 import { LEVELS, type LtxObject, listedTwice, ltxObjectOf } from "./catalog.ts";
 import { concernsOneDatabase } from "./error-scope.ts";
 
-/** How deep folders are walked: as deep as a folder destination is. */
+/** The depth of the walk; a folder destination is no deeper. */
 const DEPTH_MAX = 64;
-/** A destination with more folders is no destination, or goes in circles. */
+/** A destination with more folders is no destination of backups, or goes in circles. */
 const FOLDERS_MAX = 500_000;
-/** Folders that are looked into at once. */
+/** Folders that are listed at once. */
 const CONCURRENCY = 8;
 
-/** Something below a destination that is or may be a database. */
+/** A folder below a destination that is or may be a database. */
 export interface WalkedDatabase {
   readonly name: string;
-  /** Its LTX objects, as `listObjects` gives them; none: see the others. */
+  /** Its LTX objects, as `listObjects` gives them. */
   readonly objects: readonly LtxObject[];
-  /** Whether something lies in its level folders that is no LTX object of ours: perhaps a foreign backup. */
+  /** Whether its level folders hold anything but LTX objects of ours: perhaps a foreign backup. */
   readonly hasOthers: boolean;
-  /** Why it cannot be said what it holds, or null. */
+  /** Why its content cannot be listed, or null. */
   readonly problem: WalrustError | null;
 }
 
-/** A folder whose turn comes. */
-interface Turn {
+/** A folder that is to be listed. */
+interface PendingFolder {
   readonly name: string;
   readonly depth: number;
-  /** What is known to be wrong with it already, or null. */
+  /** A problem with its name, found in the listing of its parent, or null. */
   readonly problem: WalrustError | null;
 }
 
-/** What one turn found. */
-interface TurnResult {
+/** The content of one folder. */
+interface FolderContent {
   readonly databases: readonly WalkedDatabase[];
-  readonly turns: readonly Turn[];
+  readonly folders: readonly PendingFolder[];
 }
 
 /**
- * Walks the destination, and gives each folder that it walks as a database, most of them with nothing in it.
- * Each name comes once, in no order.
+ * Walks the destination, and yields each folder that it enters as a database, most of them empty. Each name
+ * comes once, in no order.
  * @throws WalrustError with a storage code when the destination cannot be read
  */
 export async function* walkDatabases(
   store: ObjectStore,
   signal?: AbortSignal,
 ): AsyncGenerator<WalkedDatabase> {
-  let waiting: Turn[] = [{ name: "", depth: 0, problem: null }];
+  let waiting: PendingFolder[] = [{ name: "", depth: 0, problem: null }];
   for (let folderCount = 0; waiting.length > 0; ) {
     const batch = waiting.slice(0, CONCURRENCY);
     waiting = waiting.slice(CONCURRENCY);
-    const results = await Promise.all(batch.map((turn) => takeTurn(store, turn, signal)));
-    for (const { databases, turns } of results) {
+    const results = await Promise.all(batch.map((folder) => readFolder(store, folder, signal)));
+    for (const { databases, folders } of results) {
       yield* databases.filter(({ name }) => name !== "");
-      waiting.push(...turns);
-      folderCount += turns.length;
+      waiting.push(...folders);
+      folderCount += folders.length;
     }
     if (folderCount > FOLDERS_MAX) {
       throw new WalrustError("storage", `Cannot list ${store.url}: it has more than ${FOLDERS_MAX} folders`, {
-        hint: "Give a destination that holds nothing but backups",
+        hint: "Give a destination that holds only backups",
       });
     }
   }
@@ -82,21 +82,21 @@ export async function listDatabases(store: ObjectStore, signal?: AbortSignal): P
   return names.sort();
 }
 
-async function takeTurn(
+async function readFolder(
   store: ObjectStore,
-  { name, depth, problem }: Turn,
+  { name, depth, problem }: PendingFolder,
   signal: AbortSignal | undefined,
-): Promise<TurnResult> {
+): Promise<FolderContent> {
   const prefix = name === "" ? "" : `${name}/`;
   const found = new Map<string, Found>();
   const own = foundOf(found, name);
   own.problem = problem;
-  const turns: Turn[] = [];
+  const inside: PendingFolder[] = [];
   try {
-    const folders = await store.listFolders(prefix, signal === undefined ? {} : { signal });
+    const folders = await store.listFolders(prefix, { signal });
     const twice = repeated(folders);
     for (const folder of new Set(folders)) {
-      // A folder whose name can be no key holds nobody's backup and hides no other one.
+      // A folder whose name can be no key holds no backup of ours and hides none.
       if (keyProblemOrNull(folder) !== null) continue;
       const path = prefix + folder;
       const doubt = twice.has(folder) ? listedTwice(store, `${path}/`) : null;
@@ -104,17 +104,17 @@ async function takeTurn(
       if (name !== "" && isLevelFolder(store.layout, folder)) {
         own.problem ??= doubt;
         await listBelow(store, name, `${path}/`, found, signal);
-      } else if (depth < DEPTH_MAX) turns.push({ name: path, depth: depth + 1, problem: doubt });
+      } else if (depth < DEPTH_MAX) inside.push({ name: path, depth: depth + 1, problem: doubt });
     }
   } catch (error) {
     // The destination itself has to be readable.
     if (name === "" || !concernsOneDatabase(error)) throw error;
     own.problem = error;
   }
-  return { databases: [...found].map(([database, one]) => databaseOf(database, one)), turns };
+  return { databases: [...found].map(([database, one]) => databaseOf(database, one)), folders: inside };
 }
 
-/** What is known of one name so far. */
+/** The content of one database, as far as it is listed. */
 interface Found {
   readonly byLevel: Map<number, LtxObject[]>;
   hasOthers: boolean;
@@ -129,7 +129,7 @@ function foundOf(found: Map<string, Found>, name: string): Found {
   return fresh;
 }
 
-/** Sorts every key below a folder that may be a level of `name` to the database it belongs to. */
+/** Assigns every key below a folder that may be a level of `name` to its database. */
 async function listBelow(
   store: ObjectStore,
   name: string,
@@ -138,7 +138,7 @@ async function listBelow(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   let last = "";
-  for await (const info of store.list(prefix, signal === undefined ? {} : { signal })) {
+  for await (const info of store.list(prefix, { signal })) {
     const owner = ownerOf(store, name, prefix, info.key);
     if (owner === null || keyProblemOrNull(info.key) !== null) continue;
     const one = foundOf(found, owner.name);
@@ -155,7 +155,7 @@ function add({ byLevel }: Found, object: LtxObject): void {
   else objects.push(object);
 }
 
-/** Whose key it is, or null: nobody's that a listing shows. */
+/** The database of a key, or null for a key in no level folder of one. */
 function ownerOf(
   store: ObjectStore,
   name: string,

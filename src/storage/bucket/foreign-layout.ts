@@ -1,8 +1,8 @@
 /**
- * Backups that are not ours where a database's objects should be: told apart, so that nobody reads "there is
- * no backup" where there is one, and nothing of ours is written into somebody else's. Asked only when our own
- * listing is empty or makes no sense: a listing of at most 1,000 keys and a look at a few objects' first
- * bytes.
+ * Recognizes backups of other programs and formats where a database's objects should be, so that no verb
+ * reports "there is no backup" where there is one, and nothing of ours is written into a foreign backup. Runs
+ * only when our own listing is empty or contradicts itself; costs a listing of at most 1,000 keys, and a read
+ * of the first bytes of a few objects.
  *
  *   format           written by                          keys below the database's name
  *   hadbp            walrust for Rust, library of 0.7    0000/<seq>.hadbp, 0001/<seq>.hadbp (snapshots),
@@ -14,20 +14,20 @@
  *                                                        state.json
  *   litestream-0.3   Litestream before 0.5               generations/<16 hex>/snapshots/<8 hex>.snapshot.lz4,
  *                                                        generations/<16 hex>/wal/<8 hex>_<8 hex>.wal.lz4
- *   other-layout     walrust or Litestream 0.5           ours, but as in a bucket while this is a folder, or
- *                                                        the reverse: somebody copied it
+ *   other-layout     walrust or Litestream 0.5           keys of a bucket in a folder, or the reverse: a
+ *                                                        backup that was copied
  *
- * Numbers are 16 hexadecimal digits where nothing else is said. The keys of ltx-generations are also ours: it
- * is told by the content. An object is taken for foreign if and only if its key has the form above and
+ * Numbers are 16 hexadecimal digits unless the table says otherwise. Keys of ltx-generations have the form of
+ * ours, so the content decides. An object is foreign if and only if its key has a form above and
  *   1. hadbp, or anything below levels/: it begins with "HADBP",
  *   2. ltx-*: it begins with "LTX1", header flag bit 0 (LZ4) is set and an LZ4 frame begins at byte 100, in
- *      place of a page header. We and Litestream set only bit 1; one damaged bit does not make it foreign,
- *   3. walsync: there is a state.json or a WAL segment beside it; a snapshot begins with SQLite's magic,
+ *      place of a page header. walrust and Litestream set only bit 1, and one damaged bit is not enough,
+ *   3. walsync: a state.json or a WAL segment lies beside it; a snapshot begins with SQLite's magic,
  *   4. litestream-0.3: it begins with an LZ4 frame,
  *   5. other-layout: its LTX header is valid.
  * Sources: russellromney/walrust (src/sync/manifest.rs, crates/walrust-core/src/compaction/layout.rs, the
- * keys under tests/fixtures/format-stability), russellromney/walsync (src/sync.rs), what the crate litepages
- * 0.1.0 writes, Litestream 0.5.18 (v3.go).
+ * keys under tests/fixtures/format-stability), russellromney/walsync (src/sync.rs), objects of the crate
+ * litepages 0.1.0, Litestream 0.5.18 (v3.go).
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
@@ -35,19 +35,19 @@ import { decodeLtxHeader, LTX_HEADER_SIZE } from "../../format/ltx.ts";
 import type { ObjectStore } from "../contract/store.ts";
 import type { LtxObject } from "./catalog.ts";
 
-/** The stable name of a layout that is not ours. */
+/** The stable name of a foreign layout. */
 export type ForeignFormat = keyof typeof TITLES;
 
-/** A backup that is not ours. */
+/** A foreign backup. */
 export interface ForeignLayout {
   readonly format: ForeignFormat;
-  /** The database it is of; empty when it lies at the root of the destination. */
+  /** The database in the backup; empty for a backup at the root of the destination. */
   readonly database: string;
-  /** One object that shows it. */
+  /** The key of one of its objects. */
   readonly key: string;
-  /** What it is, e.g. `a backup of the Rust walrust (HADBP)`. */
+  /** The kind of backup, e.g. `a backup of the Rust walrust (HADBP)`. */
   readonly title: string;
-  /** What to do about it. */
+  /** How to restore or convert the backup. */
   readonly hint: string;
 }
 
@@ -71,27 +71,27 @@ const HINTS: Readonly<Record<ForeignFormat, string>> = {
   "litestream-0.3":
     "Restore it with `litestream restore` (0.5 still reads it), then watch the restored database",
   "other-layout":
-    "In a folder the levels are ltx/0 to ltx/9, in a bucket 0000 to 0009: rename or copy them so",
+    "In a folder the levels are ltx/0 to ltx/9, in a bucket 0000 to 0009: copy them under those names",
 };
 
 const KEYS_MAX = 1000;
-/** Databases that are named when all are asked for. */
+/** The most databases in a search over all. */
 const DATABASES_MAX = 20;
-/** Objects of one kind of key that are looked into. */
-const LOOKS_MAX = 3;
-/** Header, and the magic of what follows it. */
+/** The most objects of one form of key that are read. */
+const READS_MAX = 3;
+/** An LTX header, and a magic number after it. */
 const HEAD_BYTES = LTX_HEADER_SIZE + 4;
 
 const LZ4_FRAME_MAGIC = "\x04\x22\x4d\x18";
 const FLAG_LZ4 = 1;
 
-/** A form of key, with the database's name as its first group, and what an object with it turns out to be. */
+/** A form of key, whose first group is the database's name, and the format of an object with such a key. */
 interface KeyForm {
   readonly pattern: RegExp;
   readonly formatOrNull: (head: Uint8Array, scan: Scan, database: string) => ForeignFormat | null;
 }
 
-/** The keys below a prefix. */
+/** A store, and the first keys below a prefix of it. */
 interface Scan {
   readonly store: ObjectStore;
   readonly keys: ReadonlySet<string>;
@@ -127,7 +127,7 @@ const KEY_FORMS: readonly KeyForm[] = [
   { pattern: form("wal/[0-9]{8}-[0-9]{17}\\.wal"), formatOrNull: () => "walsync" },
   {
     pattern: form("snapshots/[0-9]{14}\\.db"),
-    // Anybody may keep dated copies in a folder of this name.
+    // A person may keep dated copies in a folder of this name.
     formatOrNull: (head, { keys }, database) =>
       beginsWith(head, 0, "SQLite format 3\0") && keys.has(`${prefixOf(database)}state.json`)
         ? "walsync"
@@ -142,8 +142,8 @@ const KEY_FORMS: readonly KeyForm[] = [
 ];
 
 /**
- * Which backup that is not ours lies under a database's name, or null.
- * @throws WalrustError with a storage code; a missing bucket or folder holds nothing
+ * The foreign backup under a database's name, or null.
+ * @throws WalrustError with a storage code; a missing bucket or folder counts as empty
  */
 export async function detectForeignLayoutOrNull(
   store: ObjectStore,
@@ -155,8 +155,8 @@ export async function detectForeignLayoutOrNull(
 }
 
 /**
- * Backups that are not ours anywhere below the destination, one a database, as far as the first 1,000 keys
- * tell. @throws WalrustError with a storage code
+ * The foreign backups below the destination, one a database, among the first 1,000 keys. @throws WalrustError
+ * with a storage code
  */
 export async function findForeignDatabases(
   store: ObjectStore,
@@ -165,12 +165,12 @@ export async function findForeignDatabases(
   return scanForForeign(store, null, signal);
 }
 
-/** Whether a listing may be somebody else's: it is empty, or lacks the snapshot that ours begin with. */
+/** Whether a listing may be that of a foreign backup: ours have a snapshot. */
 export function isDoubtful(objects: readonly LtxObject[]): boolean {
   return !objects.some(({ level }) => level === SNAPSHOT_LEVEL);
 }
 
-/** A backup cannot be read, for it is not ours. Whoever goes through all databases leaves it out. */
+/** The error about a foreign backup. A verb over all databases reports it and goes on. */
 export class ForeignLayoutError extends WalrustError {
   readonly layout: ForeignLayout;
 
@@ -186,7 +186,7 @@ export class ForeignLayoutError extends WalrustError {
   }
 }
 
-/** @throws ForeignLayoutError when what lies under a database's name is not ours, or a storage code */
+/** @throws ForeignLayoutError when the backup under a database's name is foreign, or a storage code */
 export async function assertNotForeign(
   store: ObjectStore,
   database: string,
@@ -197,8 +197,8 @@ export async function assertNotForeign(
 }
 
 /**
- * What an error about a database's objects really means: that they are not ours, where that is so. Any other
- * error comes back as it is.
+ * Replaces an error about a database's objects by a ForeignLayoutError if the objects are foreign. Returns
+ * any other error unchanged.
  */
 export async function foreignErrorOr(
   error: unknown,
@@ -214,12 +214,12 @@ export async function foreignErrorOr(
     const layout = await detectForeignLayoutOrNull(store, database, signal);
     return layout === null ? error : new ForeignLayoutError(store, layout);
   } catch {
-    // The first error is the one to tell.
+    // The first error is the one to report.
     return error;
   }
 }
 
-/** @param only the database that is asked for; null: all of them */
+/** @param only a single database; null: all */
 async function scanForForeign(
   store: ObjectStore,
   only: string | null,
@@ -227,15 +227,15 @@ async function scanForForeign(
 ): Promise<ForeignLayout[]> {
   const scan = { store, keys: await firstKeys(store, prefixOf(only ?? ""), signal) };
   const found = new Map<string, ForeignLayout>();
-  const looks = new Map<string, number>();
+  const reads = new Map<string, number>();
   for (const key of scan.keys) {
     const parsed = parseKeyOrNull(key);
     if (parsed === null || (only !== null && parsed.database !== only)) continue;
     const { database, keyForm } = parsed;
-    const look = `${KEY_FORMS.indexOf(keyForm)} ${database}`;
-    const lookCount = looks.get(look) ?? 0;
-    if (found.has(database) || found.size === DATABASES_MAX || lookCount === LOOKS_MAX) continue;
-    looks.set(look, lookCount + 1);
+    const readKey = `${KEY_FORMS.indexOf(keyForm)} ${database}`;
+    const readCount = reads.get(readKey) ?? 0;
+    if (found.has(database) || found.size === DATABASES_MAX || readCount === READS_MAX) continue;
+    reads.set(readKey, readCount + 1);
     const format = keyForm.formatOrNull(await readHead(store, key, signal), scan, database);
     if (format === null) continue;
     found.set(database, { format, database, key, title: TITLES[format], hint: HINTS[format] });
@@ -257,7 +257,7 @@ async function firstKeys(
   signal: AbortSignal | undefined,
 ): Promise<Set<string>> {
   const keys = new Set<string>();
-  const options = { limit: KEYS_MAX, ...(signal === undefined ? {} : { signal }) };
+  const options = { limit: KEYS_MAX, signal };
   try {
     for await (const { key } of store.list(prefix, options)) {
       keys.add(key);
@@ -269,7 +269,7 @@ async function firstKeys(
   return keys;
 }
 
-/** The first bytes of an object; none when it is gone by now. */
+/** The first bytes of an object; none if the object is gone. */
 async function readHead(
   store: ObjectStore,
   key: string,
@@ -277,7 +277,7 @@ async function readHead(
 ): Promise<Uint8Array> {
   try {
     const range = { offset: 0, length: HEAD_BYTES };
-    const body = await store.get(key, { range, ...(signal === undefined ? {} : { signal }) });
+    const body = await store.get(key, { range, signal });
     return await body.bytes();
   } catch (error) {
     if (hasCode(error, "not-found")) return new Uint8Array();
@@ -285,7 +285,7 @@ async function readHead(
   }
 }
 
-/** What the crate litepages writes: LTX of an early version, all pages in one LZ4 frame. */
+/** Whether an object is of the crate litepages: LTX of an early version, all pages in one LZ4 frame. */
 function isRustLtx(head: Uint8Array): boolean {
   return (
     beginsWith(head, 0, "LTX1") &&

@@ -1,8 +1,8 @@
 /**
- * `manifest.json` beside a database's levels: an index for people and tools, and a mark of how far the
- * history went. It is rewritten on snapshots and compactions, is the only object that is not create-only, and
- * is never believed over the listing, except for one thing: if it names a newer TXID than the listing holds,
- * something was deleted.
+ * `manifest.json` beside a database's levels: an index for people and tools, and a mark of the newest TXID.
+ * It is rewritten on snapshots and compactions, and is the only object that is not create-only. The listing
+ * overrules it, with one exception: a manifest that names a newer TXID than the listing has shows that
+ * objects were deleted.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { manifestKey } from "../../format/keys.ts";
@@ -12,10 +12,10 @@ import { decodeMetadata } from "../contract/object-metadata.ts";
 import type { ObjectStore } from "../contract/store.ts";
 import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "./catalog.ts";
 
-/** The most snapshots a manifest names: it is rewritten often, and must not grow with the history. */
+/** The most snapshots in a manifest: it is rewritten often, and must not grow with the history. */
 export const MANIFEST_SNAPSHOTS_MAX = 100;
 
-/** Ours have at most 20 KB; older ones name every snapshot that there is. */
+/** Our manifests have at most 20 KB; older ones name all snapshots. */
 const BOUNDS = { sizeMax: 4 << 20, depthMax: 8, valuesMax: 100_000 };
 const TIME_LENGTH_MAX = 40;
 
@@ -27,15 +27,15 @@ export interface Manifest {
   /** The newest TXID in the bucket when the manifest was written, its time and its chain value. */
   readonly latest: { readonly txid: Txid; readonly time: string; readonly chain: string };
   readonly writer: string;
-  /** All snapshots that there are; absent in older manifests, which name each of them. */
+  /** The number of all snapshots; absent in older manifests, which name all of them. */
   readonly snapshotCount?: number;
-  /** The newest ones, oldest first. */
+  /** The newest snapshots, oldest first. */
   readonly snapshots: readonly { readonly key: string; readonly txid: Txid; readonly sizeBytes: number }[];
   /** Objects and bytes by level. */
   readonly levels: Readonly<Record<string, { readonly objects: number; readonly bytes: number }>>;
 }
 
-/** What a manifest is made from beside the listing. */
+/** The facts of a manifest that the listing does not have. */
 export interface ManifestMark {
   readonly pageSizeBytes: number;
   readonly txid: Txid;
@@ -63,7 +63,7 @@ export function buildManifest(database: string, objects: readonly LtxObject[], m
   return { format: 1, database, pageSizeBytes, latest, writer, snapshotCount, snapshots: named, levels };
 }
 
-/** Writes the manifest, replacing the one before. */
+/** Writes the manifest, in place of the last one. */
 export async function writeManifest(
   store: ObjectStore,
   manifest: Manifest,
@@ -73,14 +73,14 @@ export async function writeManifest(
   await store.put(
     manifestKey(manifest.database),
     { kind: "bytes", bytes },
-    { contentType: "application/json", ...(signal === undefined ? {} : { signal }) },
+    { contentType: "application/json", signal },
   );
 }
 
 /**
- * Writes the manifest anew from what the objects themselves say, without any local state.
- * @returns null when it was written, else why it cannot be: the newest object has to carry a chain value and
- * a writer
+ * Writes the manifest anew from the objects alone, without local state.
+ * @returns null when it is written, else the reason why not: the newest object needs a chain value and a
+ * writer
  * @throws WalrustError with a storage code, or "corrupt" or "integrity" when the newest object is damaged
  */
 export async function rebuildManifest(
@@ -90,9 +90,9 @@ export async function rebuildManifest(
 ): Promise<string | null> {
   const objects = await listObjects(store, database, signal);
   const newest = newestObjectOrNull(objects);
-  if (newest === null) return "there are no objects";
+  if (newest === null) return "the database has no objects";
   const { timestampMs: timeMs, pageSizeBytes } = await readHeader(store, newest.key, signal);
-  const head = await store.head(newest.key, signal === undefined ? {} : { signal });
+  const head = await store.head(newest.key, { signal });
   const { chain, writer } = decodeMetadata(newest.key, head.metadata);
   if (chain === null || writer === null) return `walrust did not write ${newest.key}`;
   const mark = { pageSizeBytes, txid: newest.maxTxid, timeMs, chain, writer };
@@ -100,20 +100,20 @@ export async function rebuildManifest(
   return null;
 }
 
-/** What reading a manifest found. */
+/** The result of reading a manifest. */
 export type ManifestReading =
   | { readonly kind: "manifest"; readonly manifest: Manifest }
   | { readonly kind: "none" }
   | { readonly kind: "unreadable"; readonly reason: string };
 
-/** Reads the manifest of a database, within bounds. Only storage failures throw. */
+/** Reads the manifest of a database, within bounds. @throws WalrustError with a storage code only */
 export async function readManifest(
   store: ObjectStore,
   database: string,
   signal?: AbortSignal,
 ): Promise<ManifestReading> {
   try {
-    const body = await store.get(manifestKey(database), signal === undefined ? {} : { signal });
+    const body = await store.get(manifestKey(database), { signal });
     const bytes = await readBounded(body, BOUNDS.sizeMax);
     return { kind: "manifest", manifest: parseManifest(parseBoundedJson(bytes, BOUNDS)) };
   } catch (error) {

@@ -1,11 +1,11 @@
 /**
- * JSON from a bucket, read within bounds: its size while it arrives, its nesting and the number of its values
- * before it is parsed. A parser spends some 80 bytes of memory on each byte of `[[[[`.
+ * Reads JSON of a bucket within bounds: checks the size while the bytes arrive, and the nesting and the
+ * number of values before parsing. A parser spends some 80 bytes of memory on each byte of `[[[[`.
  */
 import { WalrustError } from "../../errors.ts";
 import type { ObjectBody } from "./store.ts";
 
-/** What a document may be. */
+/** The bounds of a document. */
 export interface JsonBounds {
   readonly sizeMax: number;
   readonly depthMax: number;
@@ -20,7 +20,7 @@ const CLOSINGS: ReadonlySet<number> = new Set([0x5d, 0x7d]);
 
 /**
  * The value of a document.
- * @throws WalrustError code "integrity" past a bound, SyntaxError when it is no JSON
+ * @throws WalrustError code "integrity" past a bound, SyntaxError when the document is no JSON
  */
 export function parseBoundedJson(bytes: Uint8Array, { sizeMax, depthMax, valuesMax }: JsonBounds): unknown {
   if (bytes.length > sizeMax) throw pastBound(`it has ${bytes.length} bytes`, sizeMax);
@@ -44,8 +44,8 @@ export function parseBoundedJson(bytes: Uint8Array, { sizeMax, depthMax, valuesM
 }
 
 /**
- * The bytes of a body that is expected to be small, whatever its store announced.
- * @throws WalrustError code "integrity" when more than `sizeMax` arrive; the rest is not read
+ * The bytes of a body that should be small, whatever size the store announced.
+ * @throws WalrustError code "integrity" when more than `sizeMax` bytes arrive; the rest is not read
  */
 export async function readBounded(body: ObjectBody, sizeMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];

@@ -1,30 +1,30 @@
 /**
- * Finding out by trying whether a store enforces create-only writes: the second put of one key has to fail,
- * and so has an upload in parts to that key. Nothing is concluded from a store that did not answer as one: a
- * request that fails otherwise ends the probe with its error.
+ * Probes whether a store enforces create-only writes: the second put of one key has to fail, and so has a
+ * multipart upload to that key. Any other failure ends the probe with its error: it shows nothing about the
+ * store.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { answerStatusOf } from "./request-errors.ts";
 import type { ObjectStore, StoreCapabilities } from "./store.ts";
 
-/** What is put. */
+/** The content of the probe object. */
 export const PROBE_BODY = { kind: "bytes", bytes: new TextEncoder().encode("walrust probe\n") } as const;
 
-/** Requests of a store as they are, without its own care for create-only puts. */
+/** Single requests of a store, without its own checks around create-only puts. */
 export interface ProbedStore {
   /** Puts the probe object, with If-None-Match or without. */
   put(isCreateOnly: boolean): Promise<void>;
-  /** Uploads the probe object in one part and completes that with If-None-Match. */
+  /** Uploads the probe object in one part, and completes the upload with If-None-Match. */
   putInParts(): Promise<void>;
-  /** Whether the probe object is there. */
+  /** Whether the probe object exists. */
   exists(): Promise<boolean>;
-  /** Removes the probe object; a store that refuses keeps it. */
+  /** Removes the probe object, unless the store refuses to. */
   remove(): Promise<void>;
 }
 
 /**
- * Tries one key. "yes" when the second write (or, on a leftover, the first) is refused, "no" when both go
- * through and the object is there, or when the store does not know the header.
+ * Probes one key. "yes" when the store refuses the second write (or the first one, on a leftover); "no" when
+ * it takes both and the object exists, or when it does not know the header.
  */
 export async function probeCreateOnly(store: ProbedStore): Promise<Required<StoreCapabilities>> {
   try {
@@ -32,7 +32,7 @@ export async function probeCreateOnly(store: ProbedStore): Promise<Required<Stor
     const conditionalComplete = conditionalPut === "yes" ? await probeParts(store) : "no";
     return { conditionalPut, conditionalComplete };
   } finally {
-    // The failure that ended the probe is the one that counts; nothing is left of most of them.
+    // The failure that ended the probe counts, not that of the removal.
     await store.remove().catch(() => {});
   }
 }
@@ -44,16 +44,20 @@ async function probePut(store: ProbedStore): Promise<"yes" | "no"> {
   } catch (error) {
     if (hasCode(error, "precondition")) return "yes";
     if (answerStatusOf(error) !== 501) throw error;
-    // Only a store that takes the object without the header has said that it does not know it.
+    // The 501 was about the header only if the store accepts the object without it.
     await store.put(false);
   }
   if (await store.exists()) return "no";
-  throw new WalrustError("storage", "Cannot probe the store: an object that was put is not there", {
-    retryable: true,
-  });
+  throw new WalrustError(
+    "storage",
+    "Cannot probe the store: it has not stored the object that it acknowledged",
+    {
+      retryable: true,
+    },
+  );
 }
 
-/** "unknown" when the store takes no upload in parts. */
+/** "unknown" when the store takes no multipart uploads. */
 async function probeParts(store: ProbedStore): Promise<StoreCapabilities["conditionalPut"]> {
   try {
     await store.putInParts();
@@ -66,8 +70,8 @@ async function probeParts(store: ProbedStore): Promise<StoreCapabilities["condit
 }
 
 /**
- * The same of a store whose puts do nothing of their own but to ask its file system: `key` is created twice
- * and removed again.
+ * The same for a store whose create-only puts depend on its file system alone: creates `key` twice and
+ * removes it again.
  */
 export async function probeConditionalPut(
   store: Pick<ObjectStore, "put" | "delete">,

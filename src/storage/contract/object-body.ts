@@ -1,19 +1,19 @@
 /**
- * The bodies of gets and puts: collecting chunks, and reading a region of a local file in bounded memory.
+ * The bodies of gets and puts: collects chunks, and reads a region of a local file in bounded memory.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { errorMessage, WalrustError } from "../../errors.ts";
 import type { ObjectBody, ObjectHead, PutBody } from "./store.ts";
 
-/** How much of a file is in memory while a region of it is read. */
+/** The size of the buffer through which a file is read. */
 export const CHUNK_SIZE_BYTES = 256 * 1024;
 
-/** An ObjectBody over `chunks`, of which `bytes()` makes one array. */
+/** An ObjectBody over `chunks`; its `bytes()` collects them. */
 export function objectBody(head: ObjectHead, chunks: AsyncIterable<Uint8Array>): ObjectBody {
   return { ...head, chunks, bytes: () => collectChunks(chunks) };
 }
 
-/** An ObjectBody over bytes that nobody changes while it is read. */
+/** An ObjectBody over bytes that do not change while it is read. */
 export function objectBodyOfBytes(head: ObjectHead, bytes: Uint8Array): ObjectBody {
   return { ...head, chunks: oneChunk(bytes), bytes: async () => bytes.slice() };
 }
@@ -22,7 +22,7 @@ async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   if (bytes.byteLength > 0) yield bytes;
 }
 
-/** All chunks in one array: a chunk is copied before the next one is asked for. */
+/** All chunks in one array: each chunk is copied before the next one is requested. */
 export async function collectChunks(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const copies: Uint8Array[] = [];
   for await (const chunk of chunks) copies.push(chunk.slice());
@@ -30,18 +30,18 @@ export async function collectChunks(chunks: AsyncIterable<Uint8Array>): Promise<
   return new Uint8Array(Buffer.concat(copies));
 }
 
-/** The size of what is put. */
+/** The size of the content of a put. */
 export function putBodySize(body: PutBody): number {
   return body.kind === "bytes" ? body.bytes.byteLength : body.sizeBytes;
 }
 
-/** The chunks of what is put; a chunk is valid until the next one is asked for. */
+/** The chunks of the content of a put; a chunk is valid until the next one is requested. */
 export function putBodyChunks(body: PutBody): AsyncIterable<Uint8Array> {
   if (body.kind === "bytes") return oneChunk(body.bytes);
   return fileChunks(body.path, body.offset, body.sizeBytes);
 }
 
-/** The SHA-256 of what is put, as 64 hex digits. */
+/** The SHA-256 of the content of a put, as 64 hex digits. */
 export async function putBodySha256(body: PutBody): Promise<string> {
   const hasher = new Bun.CryptoHasher("sha256");
   if (body.kind === "bytes") return hasher.update(body.bytes).digest("hex");
@@ -50,7 +50,7 @@ export async function putBodySha256(body: PutBody): Promise<string> {
 }
 
 /**
- * Reads `sizeBytes` at `offset` of a local file in chunks of 256 KB; the buffer is reused.
+ * Reads `sizeBytes` at `offset` of a local file in chunks of 256 KB that share one buffer.
  *
  * @throws WalrustError "storage" when the file cannot be read or ends before the region does.
  */

@@ -1,14 +1,14 @@
 /**
  * The user metadata of walrust's objects: written with every LTX object, read by restore, verify and the
- * writer. Copies of what the object says itself, plus the link of the SHA-256 chain. Objects written by
- * Litestream carry only `litestream-timestamp` (s3) or nothing (file).
+ * writer. It has copies of facts in the object itself, and the link of the SHA-256 chain. Objects of
+ * Litestream have only `litestream-timestamp` (s3) or nothing (file).
  */
 import { WalrustError } from "../../errors.ts";
 import type { ObjectMetadata } from "./store.ts";
 
-/** What walrust writes beside an object. */
+/** The decoded metadata of an object. */
 export interface WalrustMetadata {
-  /** Time of the capture in ms since the epoch, or null when there is none. */
+  /** Time of the capture in ms since the epoch. */
   readonly timeMs: number | null;
   /** SHA-256 of the object's bytes, 64 hex digits. */
   readonly sha256: string | null;
@@ -23,7 +23,7 @@ export interface WalrustMetadata {
 
 const HEX_64 = /^[0-9a-f]{64}$/;
 
-/** The metadata as it is stored. */
+/** The metadata in the form in which stores keep it. */
 export function encodeMetadata(metadata: WalrustMetadata): ObjectMetadata {
   const result: Record<string, string> = {};
   if (metadata.timeMs !== null) result["litestream-timestamp"] = new Date(metadata.timeMs).toISOString();
@@ -37,7 +37,7 @@ export function encodeMetadata(metadata: WalrustMetadata): ObjectMetadata {
 
 /**
  * Reads stored metadata; a missing field is null.
- * @throws WalrustError code "integrity" when a field is there and malformed
+ * @throws WalrustError code "integrity" when a field is malformed
  */
 export function decodeMetadata(key: string, metadata: ObjectMetadata): WalrustMetadata {
   const hash = (name: string): string | null => {
@@ -65,7 +65,7 @@ function malformed(key: string, name: string, value: string, expected: string): 
     "integrity",
     `Metadata ${name} of ${key} is ${JSON.stringify(value)}, expected ${expected}`,
     {
-      hint: "The object's metadata was edited or damaged; run `walrust verify`",
+      hint: "The metadata of the object was edited or damaged; run `walrust verify`",
       context: { key },
     },
   );

@@ -1,8 +1,8 @@
 /**
- * What a key and user metadata may be, the same for every store, and the order of keys.
+ * The rules of keys and user metadata, the same for every store, and the order of keys.
  *
- * A key that one store takes and another refuses would make a destination a one-way street, and ".." in a key
- * would leave the root (a URL parser resolves it as well as a file system does), so all stores check here.
+ * A key that only some stores accept could not be copied to the others. A key with ".." would leave the root,
+ * for a URL parser resolves it as a file system does. So all stores check here.
  */
 import { WalrustError } from "../../errors.ts";
 import type { ByteRange, ObjectMetadata } from "./store.ts";
@@ -25,12 +25,12 @@ export function assertObjectKey(key: string): void {
   throw new WalrustError("storage", `Cannot use object key ${JSON.stringify(key)}: ${reason}`);
 }
 
-/** What keeps a text from being a key, or null. */
+/** The reason why a text is no key, or null. */
 export function keyProblemOrNull(key: string): string | null {
   if (key === "") return "it is empty";
   if (!key.isWellFormed()) return "it is not well-formed Unicode";
   if (Buffer.byteLength(key) > KEY_SIZE_MAX) return `it is longer than ${KEY_SIZE_MAX} bytes`;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern finds control characters
   if (/[\x00-\x1f\x7f]/.test(key)) return "it contains a control character";
   for (const segment of key.split("/")) {
     if (segment === "") return 'it has an empty segment (a "/" at an end, or two in a row)';
@@ -40,7 +40,7 @@ export function keyProblemOrNull(key: string): string | null {
 }
 
 /**
- * Checks a prefix of a listing: empty, or a beginning of a valid key. @throws WalrustError "storage"
+ * Checks the prefix of a listing: empty, or the beginning of a valid key. @throws WalrustError "storage"
  * otherwise.
  */
 export function assertObjectPrefix(prefix: string): void {
@@ -101,7 +101,7 @@ function utf8Rank(codeUnit: number): number {
   return codeUnit >= 0xd800 && codeUnit <= 0xdfff ? codeUnit + 0x10000 : codeUnit;
 }
 
-/** The part of an object of `sizeBytes` that a range covers: what lies past the end is left out. */
+/** The part of an object of `sizeBytes` that a range covers. */
 export function clampRange(range: ByteRange | undefined, sizeBytes: number): ByteRange {
   if (range === undefined) return { offset: 0, length: sizeBytes };
   const { offset, length } = range;

@@ -1,11 +1,11 @@
 /**
- * One writer at a time in a directory of a file:// destination: inside this process by a queue, across
- * processes by `flock` on the directory itself. Nothing is left behind by a crash, for the kernel drops the
+ * Admits one writer at a time to a directory of a file:// destination: within this process by a queue, across
+ * processes by `flock` on the directory itself. A crash leaves nothing behind, because the kernel drops the
  * lock.
  *
- * What it protects is the pair of an object and its sidecar. Create-only puts do not depend on it (they are
- * decided by `link`), so a file system without flock loses nothing but the pairing of two simultaneous
- * writers of one key.
+ * The lock keeps an object and its sidecar together. Create-only puts do not depend on it (`link` decides
+ * them), so on a file system without flock only two simultaneous writers of one key can mix object and
+ * sidecar.
  */
 import { type Pointer, read } from "bun:ffi";
 import { type FileHandle, open } from "node:fs/promises";
@@ -20,14 +20,14 @@ const ERRNO_FUNCTION = process.platform === "darwin" ? "__error" : "__errno_loca
 const POLL_INTERVAL_MS = 5;
 const WAIT_MAX_MS = 30_000;
 
-/** Who is next for a directory of this process; an entry goes away when nobody waits. */
+/** The last writer in the queue of each directory; an entry is removed when no writer waits. */
 const queues = new Map<string, Promise<void>>();
 
 /**
  * Runs `action` while holding the lock of `directory`, with the directory open (for fsync).
  *
- * @throws WalrustError "storage", retryable, when another process holds the lock for 30 s; else what
- *   opening the directory or `action` throws.
+ * @throws WalrustError "storage", retryable, when another process holds the lock for 30 s; errors of opening
+ * the directory and of `action`
  */
 export async function withDirectoryLock<T>(
   directory: string,

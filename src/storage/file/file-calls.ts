@@ -1,6 +1,6 @@
 /**
- * The file operations a file:// destination is made of: durable directories and files, and errors that say
- * what to do. Nothing here knows about objects.
+ * The file operations of a file:// destination: durable directories and files, and errors with hints. Nothing
+ * here knows about objects.
  */
 import { type FileHandle, mkdir, open, stat, unlink } from "node:fs/promises";
 import { dirname, parse } from "node:path";
@@ -18,7 +18,7 @@ const HINTS: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "A part of the path is longer than the file system allows.",
 };
 
-/** Failures that may go away by themselves. */
+/** Failures that may pass. */
 const RETRYABLE: ReadonlySet<string> = new Set([
   "ENOSPC",
   "EDQUOT",
@@ -44,13 +44,13 @@ export function fileError(action: string, path: string, cause: unknown): Walrust
   });
 }
 
-/** Whether an operation failed because the file, or a directory on the way to it, is not there. */
+/** Whether an operation failed because the file, or a directory on the way to it, does not exist. */
 export function isAbsent(error: unknown): boolean {
   const code = systemCode(error);
   return code === "ENOENT" || code === "ENOTDIR";
 }
 
-/** Whether `path` is a directory. @throws what stat throws, unless nothing is there. */
+/** Whether `path` is a directory. @throws errors of stat, except that nothing exists there */
 export async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
@@ -60,7 +60,7 @@ export async function isDirectory(path: string): Promise<boolean> {
   }
 }
 
-/** Makes a directory and those above it; each one is durable in its parent when this resolves. */
+/** Makes a directory and those above it; each is durable in its parent when the promise resolves. */
 export async function makeDirectories(path: string): Promise<void> {
   if (path === parse(path).root || (await isDirectory(path))) return;
   const parent = dirname(path);
@@ -73,7 +73,7 @@ export async function makeDirectories(path: string): Promise<void> {
   await syncDirectory(parent);
 }
 
-/** Makes what happened to the names in a directory durable. */
+/** Makes changes to the names in a directory durable. */
 export async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, "r");
   try {
@@ -89,8 +89,8 @@ async function modesIn(folder: string): Promise<NewModes> {
 }
 
 /**
- * Creates a file that must not exist, no link either, lets `fill` write it, and makes its content durable.
- * Others than its owner may read it only where its folder is shared with them.
+ * Creates a file where neither a file nor a link may exist, lets `fill` write it, and makes its content
+ * durable. Its mode is that of new files in its folder (`modesInFolder`).
  */
 export async function writeNewFile(path: string, fill: (handle: FileHandle) => Promise<void>): Promise<void> {
   const { fileMode } = await modesIn(dirname(path));
@@ -112,7 +112,7 @@ export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise
   }
 }
 
-/** Removes a file; one that is not there counts as removed. */
+/** Removes a file; a missing file counts as removed. */
 export async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path);

@@ -1,10 +1,10 @@
 /**
  * Keeps every operation inside a folder destination: objects are regular files, and no folder on the way to
- * one is a symbolic link.
+ * an object is a symbolic link.
  *
- * A folder may be shared, mounted from elsewhere or restored from an archive, so anything may lie in it. A
- * FIFO, a device or a socket would block whoever opens it; a link would lead a read, a write or a deletion
- * outside. The destination itself may be a link.
+ * A folder may be shared, mounted from elsewhere or restored from an archive, so anything may lie in it. An
+ * open of a FIFO, a device or a socket would block; a link would lead a read, a write or a deletion outside.
+ * Only the destination itself may be a link.
  */
 import { constants } from "node:fs";
 import { type FileHandle, lstat, open, realpath } from "node:fs/promises";
@@ -14,12 +14,12 @@ import { isAbsent } from "./file-calls.ts";
 
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** What opening something else than a file answers: a link, a socket, a device without a driver. */
+/** The errors of opening a link, a socket, or a device without a driver. */
 const NO_FILE: ReadonlySet<string> = new Set(["ELOOP", "ENXIO", "ENODEV"]);
 
 /**
  * Opens a regular file for reading; anything else counts as absent.
- * @throws what the system throws; ENOENT for what is no regular file
+ * @throws errors of the system; ENOENT for anything but a regular file
  */
 export async function openFile(path: string): Promise<FileHandle> {
   let handle: FileHandle;
@@ -37,8 +37,8 @@ export async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** What lies at a path that is no regular file and no folder, in words; null for those, and for nothing. */
-export async function strangerOrNull(path: string): Promise<string | null> {
+/** The kind of special file at a path, in words; null for a regular file, a folder, or nothing. */
+export async function specialFileOrNull(path: string): Promise<string | null> {
   try {
     const stats = await lstat(path);
     if (stats.isFile() || stats.isDirectory()) return null;
@@ -52,9 +52,9 @@ export async function strangerOrNull(path: string): Promise<string | null> {
 }
 
 /**
- * Checks that no symbolic link stands between the destination and one of its folders, as far as it exists.
+ * Checks that no symbolic link lies between the destination and one of its folders, as far as they exist.
  * @param folder a key prefix, with or without a slash at its end; empty for the destination itself
- * @throws WalrustError "storage", or what the system throws
+ * @throws WalrustError "storage", or errors of the system
  */
 export async function assertInside(root: string, folder: string): Promise<void> {
   for (let inside = folder.replace(/\/$/, ""); inside !== "" && inside !== "."; inside = dirname(inside)) {

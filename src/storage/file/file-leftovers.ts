@@ -1,9 +1,9 @@
 /**
- * What a crash leaves in a file:// destination: temporary files of puts that never ended (ours and
- * Litestream's), and sidecars whose object never appeared; and what somebody put there that is neither file
- * nor folder. None of it is an object, so no listing shows it; `verify` does.
+ * Finds the leftovers in a folder of a file:// destination: temporary files of puts that never ended (ours
+ * and Litestream's), sidecars whose object never appeared, and special files. None of them is an object, so
+ * no listing shows them; `verify` does.
  *
- * Removing looks again while holding the folder's lock: a sidecar whose object has come meanwhile stays.
+ * The removal checks again under the folder's lock: a sidecar whose object has appeared stays.
  */
 import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -33,8 +33,7 @@ export async function findLeftovers(root: string, folder: string): Promise<Lefto
       const stats = await lstat(join(path, name)).catch(() => null);
       if (stats === null || stats.isDirectory()) continue;
       const kind = stats.isFile() ? leftoverKindOrNull(name, present) : "stranger";
-      // The change time, for the modification time of a temporary file may have been set to that of a
-      // capture.
+      // The change time: the modification time of a temporary file may be that of a capture.
       if (kind !== null) leftovers.push({ key: folder + name, kind, changedMs: stats.ctimeMs });
     }
     return leftovers;
@@ -51,8 +50,8 @@ function leftoverKindOrNull(name: string, present: ReadonlySet<string>): Leftove
 }
 
 /**
- * Removes the file at `path` if it is a leftover still. Call while holding its folder's lock.
- * @returns whether it was removed
+ * Removes the file at `path` if it is still a leftover. Call while holding the lock of its folder.
+ * @returns whether the file was removed
  */
 export async function removeLeftover(path: string): Promise<boolean> {
   const isSidecar = path.endsWith(SIDECAR_SUFFIX);

@@ -1,11 +1,12 @@
 /**
- * Modes of what a file:// destination makes. Pure.
+ * Decides the modes of new files and folders in a file:// destination. Pure.
  *
- * A copy is as private as its original may be: files are 0600, folders 0700. Only where the folder above is
- * its group's and nobody else's (as 0750 or 2770), which somebody decided, the group gets the same below it.
+ * A copy is as private as its original may be: files are 0600, folders 0700. If the folder above is open to
+ * its group and to nobody else (0750 or 2770), its owner has decided so, and the group gets the same rights
+ * below.
  */
 
-/** What `stat` tells of a folder. */
+/** The owner and mode of a folder, as `stat` reports them. */
 export interface FolderOwnership {
   readonly gid: number;
   readonly mode: number;
@@ -24,12 +25,12 @@ const OTHERS = 0o007;
 const SET_GID = 0o2000;
 
 /**
- * Modes of what is made in this folder.
+ * Modes of new files and folders in this folder.
  * @param ownGid the group that new files get from this process
  */
 export function modesInFolder({ gid, mode }: FolderOwnership, ownGid: number): NewModes {
   const isGroups = (mode & GROUP_ENTERS) === GROUP_ENTERS && (mode & OTHERS) === 0;
-  // Without the set-group-id bit new files belong to our group: another one would get them.
+  // Without the set-group-id bit new files belong to our own group, which need not be that of the folder.
   const isInherited = (mode & SET_GID) !== 0 || gid === ownGid;
   if (!isGroups || !isInherited) return PRIVATE;
   return (mode & GROUP_WRITES) === 0

@@ -1,8 +1,8 @@
 /**
- * An ObjectStore in a local directory (`file:///dir`), in the layout of Litestream's file replica. Writing is
- * in file-put.ts; here are reading, listing and deletion.
+ * An ObjectStore in a local directory (`file:///dir`), in the layout of Litestream's file replica. This file
+ * reads, lists and deletes objects; `putFile` writes them.
  *
- * A missing root is "missing-bucket" for whoever reads, and is created by the first put.
+ * A missing root is the error "missing-bucket" for a reader; the first put creates it.
  */
 import { type FileHandle, lstat, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -36,19 +36,19 @@ import { withDirectoryLock } from "./directory-lock.ts";
 import { fileError, isAbsent, isDirectory, removeFile } from "./file-calls.ts";
 import { assertInside, openFile } from "./file-inside.ts";
 import { findLeftovers, removeLeftover } from "./file-leftovers.ts";
-import { isTemporaryName, putFile, readFileMetadata, readSidecarTextOrNull } from "./file-put.ts";
-import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
+import { isTemporaryName, putFile } from "./file-put.ts";
+import { readFileMetadata, readSidecarTextOrNull, SIDECAR_SUFFIX } from "./file-sidecar.ts";
 import { isObjectName, type Walk, walkFolders, walkObjects } from "./file-walk.ts";
 
-/** Temporary files of a crashed put are swept away when they are this old. */
+/** A deletion removes temporary files of this age in its folder: a crash left them. */
 const TEMPORARY_AGE_MAX_MS = 24 * 3600 * 1000;
-/** How often head and get look again when an object is being replaced under them. */
+/** The most attempts of head and get to read an object that is being replaced. */
 const READ_ATTEMPTS_MAX = 20;
 
-/** Entries that are neither files nor folders of which a store tells. */
-const STRANGERS_MAX = 100;
+/** The most special files that a store logs. */
+const SPECIAL_FILES_MAX = 100;
 
-/** Where a FileStore lives. */
+/** The place of a FileStore. */
 export interface FileStoreOptions {
   /** The root folder, absolute. */
   readonly path: string;
@@ -72,7 +72,7 @@ export class FileStore implements ObjectStore {
   readonly #env: Env;
 
   #hasSeenRoot = false;
-  readonly #strangers = new Set<string>();
+  readonly #specialFiles = new Set<string>();
 
   constructor(options: FileStoreOptions) {
     this.#root = options.path;
@@ -85,7 +85,7 @@ export class FileStore implements ObjectStore {
     assertObjectMetadata(options.metadata ?? {});
     options.signal?.throwIfAborted();
     const path = join(this.#root, key);
-    // Made by the first put of all; one that was there and is gone is a disk that was unmounted.
+    // The first put creates the root. A root that has disappeared is a disk that was unmounted.
     if (this.#hasSeenRoot) await this.#assertRoot();
     const outcome = await this.#inside(key, () => putFile(path, body, options, this.#env)).catch((error) => {
       options.signal?.throwIfAborted();
@@ -185,7 +185,7 @@ export class FileStore implements ObjectStore {
 
   async close(): Promise<void> {}
 
-  /** Opens an object together with the sidecar that belongs to it. */
+  /** Opens an object with the metadata of its sidecar. */
   async #open(key: string, signal: AbortSignal | undefined): Promise<OpenObject> {
     assertFileKey(key);
     signal?.throwIfAborted();
@@ -203,23 +203,23 @@ export class FileStore implements ObjectStore {
         context: { key },
       });
     }
-    throw new WalrustError("storage", `Cannot read ${path}: it is replaced again and again`, {
+    throw new WalrustError("storage", `Cannot read ${path}: other writers keep replacing it`, {
       retryable: true,
     });
   }
 
-  /** Passes over everything that is neither file nor folder, and reports it once. */
+  /** A walk below the root that logs each special file once. */
   get #walk(): Walk {
-    const onStranger = (key: string): void => {
-      if (this.#strangers.has(key) || this.#strangers.size === STRANGERS_MAX) return;
-      this.#strangers.add(key);
-      const what = `${key} in ${this.url} is neither a file nor a folder: it is passed over`;
-      this.#env.log.warn(what, { hint: "Only the destination itself may be a symbolic link" });
+    const onSpecialFile = (key: string): void => {
+      if (this.#specialFiles.has(key) || this.#specialFiles.size === SPECIAL_FILES_MAX) return;
+      this.#specialFiles.add(key);
+      const message = `${key} in ${this.url} is neither a file nor a folder: walrust ignores it`;
+      this.#env.log.warn(message, { hint: "Only the destination itself may be a symbolic link" });
     };
-    return { root: this.#root, onStranger };
+    return { root: this.#root, onSpecialFile };
   }
 
-  /** Runs `work` on an object once nothing leads out on the way to it. */
+  /** Runs `work` on an object after a check that no link leads out on the way to it. */
   async #inside<T>(key: string, work: () => Promise<T>): Promise<T> {
     await assertInside(this.#root, dirname(key));
     return await work();
@@ -255,7 +255,7 @@ export class FileStore implements ObjectStore {
   }
 }
 
-/** As `assertObjectKey`, and not one of the names that are ours. */
+/** As `assertObjectKey`; names of temporary files and sidecars are no keys either. */
 function assertFileKey(key: string): void {
   assertObjectKey(key);
   if (isObjectName(key)) return;
@@ -263,7 +263,7 @@ function assertFileKey(key: string): void {
 }
 
 /**
- * The object with its metadata, or null when its sidecar changed meanwhile. @throws what the system throws.
+ * The object with its metadata, or null when its sidecar changed meanwhile. @throws errors of the system
  */
 async function openObjectOrNull(key: string, path: string): Promise<OpenObject | null> {
   const textBefore = await readSidecarTextOrNull(path);
@@ -285,7 +285,7 @@ async function openObjectOrNull(key: string, path: string): Promise<OpenObject |
 }
 
 /**
- * Chunks of an object that is opened only when somebody reads them: a body nobody reads holds no descriptor.
+ * Chunks of an object that is opened only when its body is read: an unread body holds no descriptor.
  */
 async function* reopenedChunks(
   object: OpenObject,
@@ -314,7 +314,7 @@ async function* reopenedChunks(
 }
 
 /**
- * Removes the object first: a sidecar without object means nothing, an object without sidecar is
+ * Removes the object first: a sidecar without object has no meaning, an object without sidecar is
  * Litestream's.
  */
 async function deleteObject(path: string): Promise<void> {
@@ -332,7 +332,7 @@ async function sweepTemporaryFiles(folder: string, nowMs: number): Promise<void>
     if (!isTemporaryName(name)) continue;
     const path = join(folder, name);
     const stats = await lstat(path).catch(() => null);
-    // The change time, for the modification time of a temporary file may have been set to that of a capture.
+    // The change time: the modification time of a temporary file may be that of a capture.
     if (stats !== null && nowMs - stats.ctimeMs > TEMPORARY_AGE_MAX_MS) await removeFile(path);
   }
 }

@@ -1,9 +1,9 @@
 /**
- * The objects below a directory, as an object store lists them: recursively, sorted by the bytes of the whole
- * key, one directory in memory at a time. Temporary files and sidecars are no objects; what is neither file
- * nor directory is passed over and told: a link could lead outside, a FIFO would block.
+ * Lists the objects below a directory as an object store does: recursively, sorted by the bytes of the whole
+ * key, with one directory in memory at a time. Temporary files and sidecars are no objects. Special files are
+ * reported and not entered: a link could lead outside, a FIFO would block.
  *
- * A file or directory that goes away while the walk runs is left out; that is what a listing promises anyway.
+ * A file or directory that is removed during the walk is missing in the listing.
  */
 import type { Dirent } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
@@ -14,7 +14,7 @@ import type { ObjectInfo } from "../contract/store.ts";
 import { fileError, isAbsent } from "./file-calls.ts";
 import { SIDECAR_SUFFIX } from "./file-sidecar.ts";
 
-/** How names of files end that are not objects yet: ours, and those of Litestream in the same tree. */
+/** The end of the names of unfinished files, ours and those of Litestream in the same tree. */
 export const TEMPORARY_SUFFIX = ".tmp";
 
 const DEPTH_MAX = 64;
@@ -25,15 +25,15 @@ export function isObjectName(name: string): boolean {
 }
 
 interface WalkEntry {
-  /** The key; a directory's ends in "/", which is also how it sorts among its siblings. */
+  /** The key; that of a directory ends in "/", by which it sorts among its siblings. */
   readonly key: string;
   readonly isFolder: boolean;
 }
 
-/** Where a walk goes, and who is told of what it passes over. */
+/** The root of a walk, and the receiver of the special files below it. */
 export interface Walk {
   readonly root: string;
-  readonly onStranger: (key: string) => void;
+  readonly onSpecialFile: (key: string) => void;
 }
 
 /** Objects below the root whose key begins with `prefix` and comes after `startAfter`. */
@@ -57,7 +57,7 @@ async function* walkFolder(
     throw new WalrustError(
       "storage",
       `Cannot list ${join(walk.root, folder)}: more than ${DEPTH_MAX} levels deep`,
-      { hint: "Give a destination that holds nothing but backups" },
+      { hint: "Give a destination that holds only backups" },
     );
   }
   const entries = (await readFolder(walk, folder)).filter((entry) => isWanted(entry, prefix, startAfter));
@@ -78,27 +78,27 @@ function isWanted({ key, isFolder }: WalkEntry, prefix: string, startAfter: stri
   return isFolder && startAfter.startsWith(key);
 }
 
-async function readFolder({ root, onStranger }: Walk, folder: string): Promise<WalkEntry[]> {
+async function readFolder({ root, onSpecialFile }: Walk, folder: string): Promise<WalkEntry[]> {
   const path = join(root, folder);
   const entries: WalkEntry[] = [];
   for (const entry of await readNames(path)) {
     const key = `${folder}${entry.name}`;
     const kind = await kindOf(entry, join(path, entry.name));
     if (kind === "folder") entries.push({ key: `${key}/`, isFolder: true });
-    else if (kind === "stranger") onStranger(key);
+    else if (kind === "special") onSpecialFile(key);
     else if (kind === "file" && isObjectName(entry.name)) entries.push({ key, isFolder: false });
   }
   return entries;
 }
 
-/** Looks again where the file system does not tell with the name. */
-async function kindOf(entry: Dirent, path: string): Promise<"file" | "folder" | "stranger" | "absent"> {
+/** Reads the kind by lstat if the file system does not report it with the name. */
+async function kindOf(entry: Dirent, path: string): Promise<"file" | "folder" | "special" | "absent"> {
   if (entry.isFile()) return "file";
   if (entry.isDirectory()) return "folder";
   try {
     const stats = await lstat(path);
     if (stats.isFile()) return "file";
-    return stats.isDirectory() ? "folder" : "stranger";
+    return stats.isDirectory() ? "folder" : "special";
   } catch (error) {
     if (isAbsent(error)) return "absent";
     throw fileError("list", path, error);
@@ -128,7 +128,7 @@ async function fileInfoOrNull(root: string, key: string): Promise<ObjectInfo | n
 }
 
 /**
- * The directories right below `folder` (empty or ending in "/") that hold an object somewhere, without slash.
+ * The directories directly below `folder` (empty or ending in "/") with an object below them, without slash.
  */
 export async function walkFolders(walk: Walk, folder: string): Promise<string[]> {
   const names: string[] = [];

@@ -1,13 +1,13 @@
 /**
- * Judges why a request got no answer: a certificate that cannot be verified, a proxy in between, a server
- * that does not speak TLS, or no connection. Decides the words, the hint, and whether trying again can help.
+ * Explains why a request got no answer: a certificate that cannot be verified, a proxy on the way, a server
+ * that does not speak TLS, or no connection. Decides the message, the hint, and whether a retry can help.
  *
- * No text made here holds the keys of a proxy, or the advice of fetch to whoever wrote the program.
+ * No message holds the password of a proxy, or the advice that fetch gives to programmers.
  */
 import { errorMessage, systemCode } from "../../errors.ts";
 import { type ForwardProxy, proxyOrNull, throughProxy } from "./proxy.ts";
 
-/** Why there was no answer. */
+/** The reason why there was no answer. */
 export interface ConnectionProblem {
   readonly reason: string;
   readonly hint: string;
@@ -18,11 +18,11 @@ const AUTHORITY_HINT =
   "For a private authority name its PEM file with ca_file in [s3], AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS or " +
   "SSL_CERT_FILE. If the store's certificate is public, something in between answers instead of the store";
 const CLOCK_HINT = "Renew the server's certificate, or check the clock of this machine";
-const NAME_HINT = "Check the host name in the endpoint: the certificate is for another one";
+const NAME_HINT = "Check the host name in the endpoint: the certificate is for another host";
 const NETWORK_HINT = "Check the network and the endpoint.";
-const SCHEME_HINT = "Check the endpoint: the port may be one for http://, or for another service";
+const SCHEME_HINT = "Check the endpoint: the port may be for http://, or for another service";
 
-/** OpenSSL's names for what is wrong with a certificate. */
+/** Hints by OpenSSL's names of certificate errors. */
 const CERTIFICATE_HINTS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: CLOCK_HINT,
   CERT_NOT_YET_VALID: CLOCK_HINT,
@@ -43,7 +43,7 @@ const CERTIFICATE_HINTS: Readonly<Record<string, string>> = {
   PATH_LENGTH_EXCEEDED: AUTHORITY_HINT,
 };
 
-/** What a failed fetch from `url` means. */
+/** The problem behind a failed fetch from `url`. */
 export function connectionProblem(
   cause: unknown,
   url: URL,
@@ -75,7 +75,7 @@ function proxyProblem(cause: unknown, code: string, proxy: ForwardProxy): Connec
   };
 }
 
-/** The message of fetch without its advice, and without the name of the code before it. */
+/** The message of fetch without its advice, and without the name of the code in front. */
 function messageOf(cause: unknown): string {
   const message = errorMessage(cause)
     .replace(/\s*For more information, pass .*$/s, "")

@@ -1,6 +1,6 @@
 /**
  * Finds the proxy of the environment that fetch uses for a URL, so that errors can name the proxy. Bun
- * decides by itself with the same rules: HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in either case, and NO_PROXY.
+ * applies the same rules by itself: HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in either case, and NO_PROXY.
  * See https://bun.com/docs/runtime/networking/fetch#proxying-requests.
  */
 import { BlockList, isIP } from "node:net";
@@ -9,13 +9,13 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A proxy. */
 export interface ForwardProxy {
-  /** Scheme, host and port, without keys. */
+  /** Scheme, host and port, without user and password. */
   readonly shown: string;
   /** The environment variable that names it. */
   readonly variable: string;
 }
 
-/** The proxy between us and the host of `url`, or null. */
+/** The proxy on the way to the host of `url`, or null. */
 export function proxyOrNull(url: URL, environment: Environment): ForwardProxy | null {
   const own = url.protocol === "https:" ? "https_proxy" : "http_proxy";
   for (const name of [own, "all_proxy"]) {
@@ -31,7 +31,7 @@ export function proxyOrNull(url: URL, environment: Environment): ForwardProxy | 
   return null;
 }
 
-/** How an error names a proxy. */
+/** A proxy, as the end of an error message. */
 export function throughProxy({ shown, variable }: ForwardProxy): string {
   return `through the proxy ${shown} (${variable})`;
 }

@@ -1,10 +1,10 @@
 /**
- * Notices a store that does not answer, once for the host, whatever the number of databases, requests and
- * tries: a warning after ten seconds, an error after thirty, and the end.
+ * Reports a store that does not answer, once for the host however many databases, requests and attempts meet
+ * it: a warning after ten seconds, an error after thirty, and the end.
  *
- * A method (PUT, GET, …) is in trouble from the moment one of its requests stands still or fails until one is
- * answered well: a store that answers HEAD and takes no PUT is in trouble, too. It counts per method and not
- * per request, because a store that hangs is tried again and again.
+ * A method (PUT, GET, …) fails from the moment one of its requests stands still or fails until one of them is
+ * answered well: a store that answers HEAD and takes no PUT counts as failing. Failures count per method and
+ * not per request, because requests to a store that hangs are retried again and again.
  *
  * Invariants:
  * 1. The warning and the error come at most once between two answers.
@@ -13,16 +13,16 @@
 import type { Env } from "../../env.ts";
 import type { ConditionSink } from "../../errors.ts";
 
-/** So long nothing may move before that is said. */
+/** A warning follows when nothing has moved for this long. */
 const QUIET_MS = 10_000;
-/** So long a store may fail, or not answer, before that is an error. */
+/** An error follows when the store has failed, or not answered, for this long. */
 const SILENT_MS = 30_000;
-/** How often requests are looked at while something is wrong. */
-const LOOK_MS = 1_000;
-/** Trouble of which nothing was heard for this long is over as soon as another method is answered. */
+/** Between two polls of the requests on their way while one stands still. */
+const POLL_MS = 1_000;
+/** A failure that was not seen for this long ends as soon as another method is answered. */
 const FORGOTTEN_MS = 60_000;
 
-/** The condition of a store that does not answer. */
+/** The code of the condition that a store does not answer. */
 export const STORE_SILENT = "store-silent";
 
 /** A request that is on its way. */
@@ -34,30 +34,30 @@ export interface AwaitedRequest {
   readonly stillMs: () => number;
 }
 
-interface Trouble {
+interface FailingMethod {
   /** Since when nothing was answered well, on the monotonic clock. */
   readonly sinceMs: number;
-  /** When it was seen last. */
+  /** When a failure was last seen. */
   seenMs: number;
 }
 
-/** Watches the requests to one store. */
+/** Observes the requests to one store. */
 export class ReachabilityMonitor {
   readonly #env: Pick<Env, "log" | "monotonicMs" | "sleep">;
   readonly #sink: ConditionSink;
   readonly #isLasting: boolean;
   readonly #awaited = new Set<AwaitedRequest>();
-  readonly #troubles = new Map<string, Trouble>();
-  /** When a request of each method was answered last. */
+  readonly #failing = new Map<string, FailingMethod>();
+  /** When a request of each method was last answered. */
   readonly #answeredMs = new Map<string, number>();
   #host = "the store";
-  #isLooking = false;
+  #isPolling = false;
   #isRaised = false;
   #isErrorLogged = false;
 
   /**
-   * @param sink told of the warning and the end
-   * @param isLasting whether a failure may last, so that it becomes an error; a verb ends with one of its own
+   * @param sink receives the warning and its end
+   * @param isLasting whether to log an error too: for a process that goes on; a verb ends with its own error
    */
   constructor(env: Pick<Env, "log" | "monotonicMs" | "sleep">, sink: ConditionSink, isLasting = false) {
     this.#env = env;
@@ -65,41 +65,41 @@ export class ReachabilityMonitor {
     this.#isLasting = isLasting;
   }
 
-  /** Says where the store is: scheme, host and port. */
-  named(origin: string): void {
+  /** Sets the origin of the store (scheme, host and port) for messages. */
+  setOrigin(origin: string): void {
     this.#host = origin;
   }
 
-  /** A request is sent. It has to be `ended`. */
+  /** A request is sent; its end has to be reported by `ended`. */
   began(request: AwaitedRequest): void {
     this.#awaited.add(request);
-    if (!this.#isLooking) void this.#look();
+    if (!this.#isPolling) void this.#poll();
   }
 
-  /** A request is over, however. Twice does no harm. */
+  /** A request is over, answered or not. A second call has no effect. */
   ended(request: AwaitedRequest): void {
     this.#awaited.delete(request);
   }
 
-  /** A request was answered as it should be. */
+  /** A request was answered well. */
   answered(method: string): void {
     const nowMs = this.#env.monotonicMs();
     this.#answeredMs.set(method, nowMs);
-    if (this.#troubles.size === 0) return;
-    this.#troubles.delete(method);
-    for (const [other, { seenMs }] of this.#troubles) {
-      if (nowMs - seenMs >= FORGOTTEN_MS) this.#troubles.delete(other);
+    if (this.#failing.size === 0) return;
+    this.#failing.delete(method);
+    for (const [other, { seenMs }] of this.#failing) {
+      if (nowMs - seenMs >= FORGOTTEN_MS) this.#failing.delete(other);
     }
-    if (this.#troubles.size > 0) return;
+    if (this.#failing.size > 0) return;
     if (this.#isRaised) this.#sink.clear(STORE_SILENT);
     this.#isRaised = false;
     this.#isErrorLogged = false;
   }
 
   /**
-   * A try failed for a reason that may pass.
-   * @param message what the try failed with
-   * @param waitMs how long the store asks to wait before the next try
+   * An attempt failed for a reason that may pass.
+   * @param message the message of the failure
+   * @param waitMs the wait before the next attempt that the store asks for
    */
   failed({ method }: Pick<AwaitedRequest, "method">, message: string, waitMs = 0): void {
     const nowMs = this.#env.monotonicMs();
@@ -107,13 +107,13 @@ export class ReachabilityMonitor {
     this.#judge(method, nowMs, waitMs, message);
   }
 
-  /** Looks at the requests on their way, until there are none. */
-  async #look(): Promise<void> {
-    this.#isLooking = true;
+  /** Polls the requests on their way, until there are none. */
+  async #poll(): Promise<void> {
+    this.#isPolling = true;
     while (this.#awaited.size > 0) {
       let stillMaxMs = 0;
       for (const { method, action, stillMs } of this.#awaited) {
-        // Beside others that are answered one request may take its time.
+        // One request may stand still while others of its method are answered.
         const answeredMs = this.#answeredMs.get(method) ?? Number.NEGATIVE_INFINITY;
         const forMs = Math.min(stillMs(), this.#env.monotonicMs() - answeredMs);
         stillMaxMs = Math.max(stillMaxMs, forMs);
@@ -127,20 +127,20 @@ export class ReachabilityMonitor {
           `cannot ${action} yet: nothing moved for ${Math.round(forMs / 1000)} s`,
         );
       }
-      await this.#env.sleep(Math.max(LOOK_MS, QUIET_MS - stillMaxMs));
+      await this.#env.sleep(Math.max(POLL_MS, QUIET_MS - stillMaxMs));
     }
-    this.#isLooking = false;
+    this.#isPolling = false;
   }
 
   #seen(method: string, sinceMs: number): void {
-    const trouble = this.#troubles.get(method);
+    const failing = this.#failing.get(method);
     const seenMs = this.#env.monotonicMs();
-    if (trouble === undefined) this.#troubles.set(method, { sinceMs, seenMs });
-    else trouble.seenMs = seenMs;
+    if (failing === undefined) this.#failing.set(method, { sinceMs, seenMs });
+    else failing.seenMs = seenMs;
   }
 
   #judge(method: string, nowMs: number, waitMs: number, reason: string): void {
-    const lastsMs = nowMs - (this.#troubles.get(method)?.sinceMs ?? nowMs);
+    const lastsMs = nowMs - (this.#failing.get(method)?.sinceMs ?? nowMs);
     if (lastsMs + waitMs >= QUIET_MS && !this.#isRaised) {
       this.#isRaised = true;
       const message = `waiting for ${this.#host}: ${reason}`;

@@ -1,7 +1,7 @@
 /**
- * How much the other side has acknowledged of what our TCP connections carry, as the kernel counts it
- * (`TCP_INFO`, Linux). A socket takes a body of some megabytes at once, long before a slow line has carried
- * it: only the acknowledgements tell that it moves.
+ * Reads from the kernel how many bytes the other side of our TCP connections has acknowledged (`TCP_INFO`,
+ * Linux). A socket takes a body of some megabytes at once, long before a slow line has carried it: only the
+ * acknowledgements show that the body moves.
  *
  * `struct tcp_info`, little-endian, the fields read here:
  *   24  4  tcpi_unacked       packets on their way
@@ -15,7 +15,7 @@ import { libcFunctionsOrNull } from "../../env.ts";
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 const INFO_SIZE = 256;
-/** Older kernels give less; without `tcpi_notsent_bytes` nothing is known. */
+/** Older kernels answer less; without `tcpi_notsent_bytes` nothing can be concluded. */
 const INFO_SIZE_MIN = 148;
 const UNACKED_OFFSET = 24;
 const ACKED_OFFSET = 120;
@@ -25,21 +25,21 @@ type GetSocketOption = (fd: number, level: number, name: number, value: Pointer,
 
 let getSocketOption: GetSocketOption | null | undefined;
 
-/** Looks at the connections of this process from time to time. */
+/** Polls the connections of this process. */
 export class SocketAcks {
-  /** Acknowledged bytes of the connections that had something on its way at the last look, by descriptor. */
+  /** Acknowledged bytes of the connections that had bytes on their way at the last poll, by descriptor. */
   #waiting = new Map<number, bigint>();
 
-  /** Whether something had been sent and not acknowledged at the last look; false where that is not known. */
+  /** Whether sent bytes were not acknowledged at the last poll; false if the kernel cannot tell. */
   get isWaiting(): boolean {
     return this.#waiting.size > 0;
   }
 
   /**
-   * Whether something that was on its way at the last look has been acknowledged since, on any connection.
-   * The first look finds nothing. Always false where the kernel cannot be asked.
+   * Whether bytes that were on their way at the last poll have been acknowledged since, on any connection.
+   * The first poll is false, and so is every poll if the kernel cannot tell.
    */
-  look(): boolean {
+  poll(): boolean {
     const before = this.#waiting;
     this.#waiting = new Map();
     let hasMoved = false;
@@ -67,13 +67,13 @@ function connectionOrNull(fd: number): { ackedBytes: bigint; isWaiting: boolean 
   return { ackedBytes: info.getBigUint64(ACKED_OFFSET, true), isWaiting };
 }
 
-/** The open descriptors; what is no TCP connection is passed over by the kernel's answer. */
+/** The open descriptors; the kernel refuses `TCP_INFO` for those that are no TCP connections. */
 function descriptors(): number[] {
   if (process.platform !== "linux") return [];
   try {
     return readdirSync("/proc/self/fd").map(Number);
   } catch {
-    // No /proc, or no descriptor left to list it with.
+    // There is no /proc, or no descriptor left to list it with.
     return [];
   }
 }

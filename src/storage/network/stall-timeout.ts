@@ -1,46 +1,46 @@
 /**
- * The limit on waiting of one request: it is cut off when nothing has moved for a while, however long it
- * takes in all, and when its caller gives up. One timer a request, whatever the number of chunks.
+ * Cuts off one request when nothing has moved for a while, or when its caller gives up. A request that moves
+ * may take as long as it needs. One timer a request, whatever the number of chunks.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import type { ConnectionProblem } from "./connection-errors.ts";
-import type { UploadOnLine } from "./uplink.ts";
+import type { UploadInFlight } from "./uplink.ts";
 
-/** Set in the context of an upload's error: it was cut off, and nothing moved on the whole line. */
+/** Set in the context of an upload's error when nothing moved on the whole line before it was cut off. */
 export const IS_STALLED = "stalled";
 
-/** An upload that stands still is looked at this often within the limit: what moves is seen by then. */
-const LOOKS_AT_UPLOAD = 3;
+/** An upload that stands still is polled this often within the limit, so that a movement shows by then. */
+const POLLS_OF_UPLOAD = 3;
 
-/** A body of this size is carried at once: while it waits, it waits for the answer. */
-const SEEN_SIZE_MAX = 64 * 1024;
+/** The line carries a body of this size at once: a request with it waits for the answer, not for the line. */
+const SMALL_BODY_SIZE_MAX = 64 * 1024;
 
-/** Watches one request; `stop` has to be called in the end. */
+/** The timeout of one request; its owner has to call `stop` in the end. */
 export class StallTimeout {
   /** Aborts when the request stalls or the caller's signal aborts. */
   readonly signal: AbortSignal;
-  /** Called by `stop`, which may come twice. */
+  /** Called by `stop`, which may be called twice. */
   onStop: (() => void) | null = null;
   readonly #controller = new AbortController();
   readonly #env: Env;
   readonly #stallMs: number;
   readonly #callerSignal: AbortSignal | undefined;
-  /** The body that is on its way, until it is answered. */
-  #upload: UploadOnLine | null;
+  /** The body on its way, until the answer begins. */
+  #upload: UploadInFlight | null;
   #movedMs: number;
   #isPaused = false;
   #pausedMs = 0;
   #isStalled = false;
-  /** When it was cut off. */
+  /** When the request was cut off. */
   #cutMs = 0;
 
-  /** @param upload the body it sends, if any: the line it shares says how long that may stand still */
+  /** @param upload the body that the request sends, if any: its line decides how long it may stand still */
   constructor(
     env: Env,
     stallMs: number,
     callerSignal: AbortSignal | undefined,
-    upload: UploadOnLine | null = null,
+    upload: UploadInFlight | null = null,
   ) {
     this.#upload = upload;
     this.#env = env;
@@ -52,43 +52,43 @@ export class StallTimeout {
     void this.#run();
   }
 
-  /** Something moved. */
+  /** Bytes have moved. */
   touch(): void {
     this.#movedMs = this.#env.monotonicMs();
     this.#isPaused = false;
     this.#upload?.moved();
   }
 
-  /** The answer has begun: the body was carried. */
+  /** The answer has begun: the line has carried the body. */
   answered(): void {
     this.#upload?.answered();
     this.#upload = null;
     this.touch();
   }
 
-  /** It is not the other side's turn: time does not count until the next `touch`. */
+  /** The caller is busy, not the other side: time does not count until `resume` or `touch`. */
   pause(): void {
     this.#isPaused = true;
     this.#pausedMs = this.#env.monotonicMs();
   }
 
-  /** It is the other side's turn again. The pause does not count, but nothing has moved either. */
+  /** The caller waits for the other side again. The pause does not count, but nothing has moved either. */
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#movedMs += this.#env.monotonicMs() - this.#pausedMs;
   }
 
-  /** How long the other side has moved nothing while it was its turn, in ms. */
+  /** How long the caller has waited for the other side without a movement, in ms. */
   get stillMs(): number {
     if (this.#isPaused) return 0;
     const stillMs = this.#env.monotonicMs() - this.#movedMs;
-    if (this.#upload === null || this.#upload.sizeBytes <= SEEN_SIZE_MAX) return stillMs;
-    // The kernel takes megabytes at once and carries them for long.
-    return Math.min(stillMs, this.#upload.uplink.lookStillMs());
+    if (this.#upload === null || this.#upload.sizeBytes <= SMALL_BODY_SIZE_MAX) return stillMs;
+    // The kernel takes megabytes at once, and the line carries them for a long time.
+    return Math.min(stillMs, this.#upload.uplink.pollStillMs());
   }
 
-  /** The request is over, or is cut off if it is not: nobody reads its answer any more. */
+  /** Ends the timeout, and cuts off the request if it is not over: its answer is not read any more. */
   stop(): void {
     this.onStop?.();
     this.#callerSignal?.removeEventListener("abort", this.#onCallerAbort);
@@ -97,21 +97,21 @@ export class StallTimeout {
   }
 
   /**
-   * The error that a failure of the request means. A caller's abort is thrown as it is.
-   * @param judge says why there is no answer; a stall is told to it as an error, too
-   * @param moved what had moved when it stalled
+   * The error to throw for a failure of the request. The abort of a caller stays what it is.
+   * @param explain explains why there is no answer; it gets a stall as an error, too
+   * @param moved the bytes that had moved before a stall, in words
    */
   errorFor(
     action: string,
     cause: unknown,
-    judge: (cause: unknown) => ConnectionProblem,
+    explain: (cause: unknown) => ConnectionProblem,
     moved = "nothing",
   ): unknown {
     if (this.#callerSignal?.aborted) return this.#callerSignal.reason;
     if (cause instanceof WalrustError) return cause;
     const seconds = Math.round((this.#cutMs - this.#movedMs) / 100) / 10;
     const stall = this.#isStalled ? new Error(`${moved} moved for ${seconds} s`) : null;
-    const { reason, hint, retryable } = judge(stall ?? cause);
+    const { reason, hint, retryable } = explain(stall ?? cause);
     const context = this.#upload?.isLineStill === true ? { [IS_STALLED]: true } : {};
     return new WalrustError("storage", `Cannot ${action}: ${reason}`, { hint, context, retryable, cause });
   }
@@ -121,7 +121,7 @@ export class StallTimeout {
   };
 
   async #run(): Promise<void> {
-    const waitMaxMs = this.#upload === null ? this.#stallMs : this.#stallMs / LOOKS_AT_UPLOAD;
+    const waitMaxMs = this.#upload === null ? this.#stallMs : this.#stallMs / POLLS_OF_UPLOAD;
     for (let waitMs = waitMaxMs; waitMs > 0; ) {
       await this.#env.sleep(waitMs, this.signal);
       if (this.signal.aborted) return;
@@ -132,11 +132,11 @@ export class StallTimeout {
     this.#controller.abort();
   }
 
-  /** How long nothing may go on moving; 0 or less: it is cut off. */
+  /** How much longer nothing may move; at 0 or less the request is cut off. */
   #leftMs(): number {
     if (this.#isPaused) return this.#stallMs;
     const stillMs = this.#env.monotonicMs() - this.#movedMs;
-    if (this.#upload !== null) return this.#upload.patienceMs(stillMs, this.#stallMs);
+    if (this.#upload !== null) return this.#upload.graceMs(stillMs, this.#stallMs);
     return this.#stallMs - stillMs;
   }
 }

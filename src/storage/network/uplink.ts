@@ -1,39 +1,40 @@
 /**
- * The way to the store as all uploads of one client share it, and how long one of them may stand still.
+ * Decides how long an upload may stand still on the line that all uploads of one client share.
  *
- * An upload that stands still is cut off, so that its retry can take another way. On a slow line that would
- * be wrong: the kernel takes a body of some megabytes at once, and then nothing is seen to move until it is
- * answered, while others take their share. So an upload is cut off only when
+ * An upload that stands still is cut off, so that its retry can take another connection. On a slow line that
+ * would be wrong: the kernel takes a body of some megabytes at once, and then no movement shows until the
+ * answer, while other uploads take their share of the line. So an upload is cut off only when
  *  1. nothing moved on the whole line for the stall limit: no socket took anything, no answer came, no byte
  *     was acknowledged on any connection; or
- *  2. it stood still for the stall limit and for as long as everything on its way takes at the rate of the
- *     last minute: then it hangs beside others that do not.
- * A proxy or a modem may swallow what the line has yet to carry. Once everything is acknowledged and nothing
- * answered, all that is on its way is given what it takes at 16 KB/s; and each stall gives the next try more
- * time, up to what its size takes at 2 KB/s, until something is answered: one always gets through.
+ *  2. the upload stood still for the stall limit, and for as long as all bytes on their way take at the rate
+ *     of the last minute: then it hangs beside others that do not.
+ * A proxy or a modem may buffer bytes that the line has yet to carry. When everything is acknowledged and
+ * nothing answered, the uploads get the time that all their bytes take at 16 KB/s. Each stall gives the next
+ * attempt more time, up to the time that its size takes at 2 KB/s, until an answer comes: one upload always
+ * gets through.
  */
 import type { Env } from "../../env.ts";
 import { SocketAcks } from "./socket-acks.ts";
 
-/** The slowest rate that is reckoned with while the line is seen to move, in bytes a ms. */
+/** The slowest assumed rate while the line visibly moves, in bytes a ms. */
 const RATE_MIN = 4;
-/** The same for what was swallowed: for all of it at first, and for one upload after stalls. */
-const SWALLOWED_RATE = 16;
-const SWALLOWED_RATE_MIN = 2;
+/** The same for bytes in a buffer on the way: for all uploads at first, and for one upload after stalls. */
+const BUFFERED_RATE = 16;
+const BUFFERED_RATE_MIN = 2;
 const RATE_WINDOW_MS = 30_000;
 const DOUBLINGS_MAX = 8;
-/** The kernel is asked no more often. */
+/** The kernel is polled at most this often. */
 const ACKS_INTERVAL_MS = 1_000;
 
-/** What all uploads of one client share. */
+/** The line that all uploads of one client share. */
 export class Uplink {
   readonly #env: Pick<Env, "monotonicMs">;
-  readonly #acks: Pick<SocketAcks, "look" | "isWaiting">;
+  readonly #acks: Pick<SocketAcks, "poll" | "isWaiting">;
   #movedMs: number;
-  #lookedMs = Number.NEGATIVE_INFINITY;
-  /** Bytes of all bodies that are not answered. */
+  #polledMs = Number.NEGATIVE_INFINITY;
+  /** Bytes of all bodies without an answer. */
   #outstandingBytes = 0;
-  /** Stalls in a row, of uploads that began one after the other. */
+  /** Stalls in a row of uploads that began one after the other. */
   #stalls = 0;
   #stalledMs = Number.NEGATIVE_INFINITY;
   #windowMs: number;
@@ -42,7 +43,7 @@ export class Uplink {
 
   constructor(
     env: Pick<Env, "monotonicMs">,
-    acks: Pick<SocketAcks, "look" | "isWaiting"> = new SocketAcks(),
+    acks: Pick<SocketAcks, "poll" | "isWaiting"> = new SocketAcks(),
   ) {
     this.#env = env;
     this.#acks = acks;
@@ -51,19 +52,19 @@ export class Uplink {
   }
 
   /** An upload begins. */
-  begin(sizeBytes: number): UploadOnLine {
+  begin(sizeBytes: number): UploadInFlight {
     this.#outstandingBytes += sizeBytes;
-    return new UploadOnLine(this, sizeBytes, this.#env.monotonicMs(), this.#stalls);
+    return new UploadInFlight(this, sizeBytes, this.#env.monotonicMs(), this.#stalls);
   }
 
-  /** How long nothing was seen to move on the whole line. */
+  /** How long no movement showed on the whole line. */
   get stillMs(): number {
     return this.#env.monotonicMs() - this.#movedMs;
   }
 
-  /** As `stillMs`, after the kernel was asked what it knows of the line. */
-  lookStillMs(): number {
-    this.#look(this.#env.monotonicMs(), ACKS_INTERVAL_MS);
+  /** As `stillMs`, after a poll of the kernel. */
+  pollStillMs(): number {
+    this.#poll(this.#env.monotonicMs(), ACKS_INTERVAL_MS);
     return this.stillMs;
   }
 
@@ -72,7 +73,7 @@ export class Uplink {
     this.#movedMs = this.#env.monotonicMs();
   }
 
-  /** The bytes of an upload are not on their way any more. */
+  /** The bytes of an upload are no longer on their way. */
   ended(sizeBytes: number): void {
     this.#outstandingBytes -= sizeBytes;
   }
@@ -88,29 +89,29 @@ export class Uplink {
 
   /** An upload is cut off. */
   stalled(startedMs: number): void {
-    // Those that stood still together are one stall.
+    // Uploads that stood still together are one stall.
     if (startedMs < this.#stalledMs) return;
     this.#stalledMs = this.#env.monotonicMs();
     this.#stalls = Math.min(DOUBLINGS_MAX, this.#stalls + 1);
   }
 
-  /** How long an upload may go on standing still. */
-  patienceMs({ sizeBytes, stallsBefore }: UploadOnLine, stillMs: number, stallMs: number): number {
+  /** How long an upload may still stand still. */
+  graceMs({ sizeBytes, stallsBefore }: UploadInFlight, stillMs: number, stallMs: number): number {
     const nowMs = this.#env.monotonicMs();
-    this.#look(nowMs, Math.min(ACKS_INTERVAL_MS, stallMs / 10));
-    const afterStallsMs = Math.min(stallMs * (2 ** stallsBefore - 1), sizeBytes / SWALLOWED_RATE_MIN);
-    const allMs = this.#acks.isWaiting ? 0 : this.#outstandingBytes / SWALLOWED_RATE;
-    const swallowedMs = Math.max(afterStallsMs, allMs);
-    const lineLeftMs = stallMs + swallowedMs - Math.min(stillMs, this.stillMs);
+    this.#poll(nowMs, Math.min(ACKS_INTERVAL_MS, stallMs / 10));
+    const afterStallsMs = Math.min(stallMs * (2 ** stallsBefore - 1), sizeBytes / BUFFERED_RATE_MIN);
+    const allMs = this.#acks.isWaiting ? 0 : this.#outstandingBytes / BUFFERED_RATE;
+    const bufferedMs = Math.max(afterStallsMs, allMs);
+    const lineLeftMs = stallMs + bufferedMs - Math.min(stillMs, this.stillMs);
     const shareMs = this.#outstandingBytes / this.#rate(nowMs);
-    const ownLeftMs = stallMs + Math.max(swallowedMs, shareMs) - stillMs;
+    const ownLeftMs = stallMs + Math.max(bufferedMs, shareMs) - stillMs;
     return Math.min(lineLeftMs, ownLeftMs);
   }
 
-  #look(nowMs: number, intervalMs: number): void {
-    if (nowMs - this.#lookedMs < intervalMs) return;
-    this.#lookedMs = nowMs;
-    if (this.#acks.look()) this.#movedMs = nowMs;
+  #poll(nowMs: number, intervalMs: number): void {
+    if (nowMs - this.#polledMs < intervalMs) return;
+    this.#polledMs = nowMs;
+    if (this.#acks.poll()) this.#movedMs = nowMs;
   }
 
   /** Answered bytes a ms over the last window and the one before. */
@@ -129,8 +130,8 @@ export class Uplink {
   }
 }
 
-/** One upload on the line; `ended` has to be called in the end, whatever became of it. */
-export class UploadOnLine {
+/** One upload on the line; its owner has to call `ended`, whatever the outcome. */
+export class UploadInFlight {
   #isOver = false;
   #isLineStill = false;
 
@@ -138,7 +139,7 @@ export class UploadOnLine {
     readonly uplink: Uplink,
     readonly sizeBytes: number,
     readonly startedMs: number,
-    /** Stalls in a row before it began: they give it more time. */
+    /** Stalls in a row before it began: each gives it more time. */
     readonly stallsBefore: number,
   ) {}
 
@@ -147,13 +148,13 @@ export class UploadOnLine {
     this.uplink.moved();
   }
 
-  /** The store answered: all of it was carried. */
+  /** The store answered: the line has carried all bytes. */
   answered(): void {
     if (!this.#isOver) this.uplink.answered(this.sizeBytes);
     this.ended();
   }
 
-  /** Whether it was cut off together with the whole line, and not because it hung beside others. */
+  /** Whether the whole line stood still when it was cut off; false if it hung beside others. */
   get isLineStill(): boolean {
     return this.#isLineStill;
   }
@@ -164,11 +165,11 @@ export class UploadOnLine {
   }
 
   /**
-   * How long it may go on standing still, in ms; 0 or less: it is to be cut off.
-   * @param stillMs how long nothing of it was seen to move
+   * How long it may still stand still, in ms; at 0 or less the caller cuts it off.
+   * @param stillMs how long no movement of it showed
    */
-  patienceMs(stillMs: number, stallMs: number): number {
-    const leftMs = this.uplink.patienceMs(this, stillMs, stallMs);
+  graceMs(stillMs: number, stallMs: number): number {
+    const leftMs = this.uplink.graceMs(this, stillMs, stallMs);
     if (leftMs > 0) return leftMs;
     this.#isLineStill = this.uplink.stillMs >= stallMs;
     this.uplink.stalled(this.startedMs);

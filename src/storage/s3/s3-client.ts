@@ -111,7 +111,7 @@ export class S3Client {
     this.#options = options;
     this.#uplink = new Uplink(options.env);
     const origin = new URL(options.address.origin);
-    options.reachability?.named(origin.origin);
+    options.reachability?.setOrigin(origin.origin);
     this.#explain = (cause) => connectionProblem(cause, origin, process.env);
     this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TLS_TRUST) } });
   }

@@ -81,7 +81,7 @@ const MISTAKES: readonly (readonly [words: string, said: string])[] = [
   ["watch app.db -b file:///b --wal-sync-interval 0", "from 0.01 to 3600"],
   ["watch app.db -b file:///b --min-checkpoint-pages 1.5", "a whole number"],
   ["watch app.db -b file:///b -b file:///c", "--bucket is given twice"],
-  ["watch app.db -b ftp://b", "ftp:// is not known"],
+  ["watch app.db -b ftp://b", "ftp:// is unknown"],
   ["watch app.db -b b", "it has no scheme"],
   ["list -b file:///b --log-level loud", "debug, info, warn, error"],
   ["list -b s3://key:hunter2@bucket", "keys do not belong into it"],

@@ -90,7 +90,7 @@ describe("a certificate that cannot be verified", () => {
 test("a port that speaks no TLS is told as one, and tried again", async () => {
   const error = await failure(server.url.replace("http:", "https:"));
   expect([error.code, error.retryable]).toEqual(["storage", true]);
-  expect(error.hint).toContain("the port may be one for http://");
+  expect(error.hint).toContain("the port may be for http://");
 });
 
 describe("an endpoint that is not the store's", () => {

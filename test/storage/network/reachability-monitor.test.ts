@@ -18,7 +18,7 @@ class World {
       clear: (code: string) => void this.cleared.push(code),
     };
     this.host = new ReachabilityMonitor(this.time.env, sink, isLasting);
-    this.host.named("http://store:9000");
+    this.host.setOrigin("http://store:9000");
   }
 
   /** A request in which nothing moves from now on. */

@@ -78,7 +78,7 @@ describe("readTlsTrust", () => {
 
   const broken: [string, string | null, string][] = [
     ["a file that is missing", null, "ENOENT"],
-    ["a file without certificates", "no PEM\n", "there are none"],
+    ["a file without certificates", "no PEM\n", "the file has none"],
     [
       "a certificate that is none",
       "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -103,6 +103,6 @@ describe("readTlsTrust", () => {
   test("a FIFO in the place of the file is told at once", () => {
     const path = join(tempFolder("trust"), "ca.pem");
     Bun.spawnSync(["mkfifo", path]);
-    expect(() => readTlsTrust(path, {})).toThrow("no regular file");
+    expect(() => readTlsTrust(path, {})).toThrow("not a regular file");
   });
 });

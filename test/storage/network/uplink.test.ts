@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { connect, createServer, type Socket } from "node:net";
 import { SocketAcks } from "../../../src/storage/network/socket-acks.ts";
-import { Uplink, type UploadOnLine } from "../../../src/storage/network/uplink.ts";
+import { Uplink, type UploadInFlight } from "../../../src/storage/network/uplink.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const STALL_MS = 30_000;
@@ -13,7 +13,7 @@ const STALL_MS = 30_000;
 /** A line and its clock. */
 class Line {
   nowMs = 0;
-  /** Whether the kernel saw something acknowledged since the last look. */
+  /** Whether the kernel saw something acknowledged since the last poll. */
   hasAcks = false;
   /** Whether the kernel still holds something that nobody acknowledged. */
   isWaiting = true;
@@ -23,16 +23,16 @@ class Line {
     this.uplink = new Uplink({ monotonicMs: () => this.nowMs }, this);
   }
 
-  look(): boolean {
+  poll(): boolean {
     return this.hasAcks;
   }
 
   /** When an upload that nothing is seen of is cut off, looked at every ten seconds. */
-  cutAfterMs(upload: UploadOnLine, limitMs = 3_600_000): number {
+  cutAfterMs(upload: UploadInFlight, limitMs = 3_600_000): number {
     const startMs = this.nowMs;
     while (this.nowMs - startMs < limitMs) {
       this.nowMs += 10_000;
-      if (upload.patienceMs(this.nowMs - startMs, STALL_MS) <= 0) return this.nowMs - startMs;
+      if (upload.graceMs(this.nowMs - startMs, STALL_MS) <= 0) return this.nowMs - startMs;
     }
     return Number.POSITIVE_INFINITY;
   }
@@ -62,7 +62,7 @@ describe("Uplink", () => {
     while (cutMs === 0) {
       line.nowMs += 100;
       line.uplink.begin(4_000).answered();
-      if (line.nowMs % 10_000 === 0 && hung.patienceMs(line.nowMs, STALL_MS) <= 0) cutMs = line.nowMs;
+      if (line.nowMs % 10_000 === 0 && hung.graceMs(line.nowMs, STALL_MS) <= 0) cutMs = line.nowMs;
     }
     expect([cutMs, hung.isLineStill]).toEqual([40_000, false]);
   });
@@ -95,7 +95,7 @@ describe("Uplink", () => {
     const together = Array.from({ length: 8 }, () => line.uplink.begin(1_000_000));
     line.nowMs += STALL_MS;
     for (const upload of together) {
-      expect(upload.patienceMs(STALL_MS, STALL_MS)).toBeLessThanOrEqual(0);
+      expect(upload.graceMs(STALL_MS, STALL_MS)).toBeLessThanOrEqual(0);
       upload.ended();
     }
     expect(line.cutAfterMs(line.uplink.begin(1_000_000))).toBe(60_000);
@@ -130,10 +130,10 @@ describe.skipIf(process.platform !== "linux")("SocketAcks", () => {
     await eventually("both ends to be there", async () => served !== null);
     const acks = new SocketAcks();
     // The kernel's buffers fill up, and then nothing moves.
-    await eventually("a still line", async () => !acks.look() && !acks.look() && !acks.look());
-    expect(acks.look()).toBe(false);
+    await eventually("a still line", async () => !acks.poll() && !acks.poll() && !acks.poll());
+    expect(acks.poll()).toBe(false);
     served!.resume();
-    await eventually("movement", async () => acks.look());
+    await eventually("movement", async () => acks.poll());
     client.destroy();
     server.close();
   });
