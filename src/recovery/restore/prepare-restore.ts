@@ -8,8 +8,8 @@
  * leaves the object out and reports its key. The TXID is resolved from the whole listing, damaged objects
  * included: damage never changes the TXID, and the way around passes the same checks.
  *
- * The spool is asked before the bucket. If the result with the spool is unsound, the restore logs a warning and
- * begins again from the bucket alone; the newest TXID is then the newest in the bucket.
+ * The spool is asked before the bucket. If the result with the spool is unsound, the restore logs a warning
+ * and begins again from the bucket alone; the newest TXID is then the newest in the bucket.
  */
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
