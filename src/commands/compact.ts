@@ -6,11 +6,16 @@
  */
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { type RetentionConfig, resolveDatabaseConfig } from "../config/config.ts";
+import { resolveDatabaseConfig } from "../config/config.ts";
 import type { DatabaseEntry } from "../config/database-entries.ts";
-import { resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
+import { givenOf, resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
 import { COMPACT_OPTIONS, PATIENCE_OPTIONS } from "../config/settings/options.ts";
-import { KEEP_OPTIONS, STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
+import {
+  COMPACTION_OPTIONS,
+  KEEP_OPTIONS,
+  STATE_OPTIONS,
+  STORE_OPTIONS,
+} from "../config/settings/settings.ts";
 import { takeHostLockOrNull } from "../database/files/host-lock.ts";
 import { entriesByName } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
@@ -18,7 +23,12 @@ import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/runtime-folder.ts";
 import { makeTempFolder } from "../local/temp-folder.ts";
 import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control/control.ts";
-import { type UpkeepConfig, type UpkeepResult, upkeepOnce } from "../replication/upkeep/maintenance.ts";
+import {
+  type GivenUpkeep,
+  type UpkeepConfig,
+  type UpkeepResult,
+  upkeepOnce,
+} from "../replication/upkeep/maintenance.ts";
 import { listObjects } from "../storage/bucket/catalog.ts";
 import { type WalkedDatabase, walkDatabases } from "../storage/bucket/database-walk.ts";
 import { concernsOneDatabase } from "../storage/bucket/error-scope.ts";
@@ -34,8 +44,6 @@ import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
-
-const RULES = ["hourly", "daily", "weekly", "monthly"] as const;
 
 /** The verb `compact`. */
 export const compactVerb: Verb = {
@@ -124,7 +132,7 @@ async function compactOne(
   force: boolean,
 ): Promise<UpkeepResult> {
   const { env, version, signal } = invocation;
-  const config = upkeepConfig(invocation.sources, entries.get(name) ?? null);
+  const { config, given } = upkeepConfig(invocation.sources, entries.get(name) ?? null);
   const objects = await listObjects(store, name, signal);
   if (isDoubtful(objects)) await assertNotForeign(store, name, signal);
   if (objects.length === 0) {
@@ -132,14 +140,13 @@ async function compactOne(
       hint: "`walrust list` shows what is there",
     });
   }
-  // What is not said here is as the watch has it, whatever that was started with: one rule that is said does
-  // not bring the defaults of the others.
+  // A default is not given: of the watch, which may have been started elsewhere, more is known than that.
   const request = {
     verb: "compact",
     name,
     destination: store.url,
     force,
-    retention: config.saidRetention,
+    given,
   } as const;
   const folders = runtimeFolders(invocation);
   const asked = await askWatchByNameOrNull(store.url, name, request, invocation, folders);
@@ -163,17 +170,18 @@ function makeFolder(): string {
   return makeTempFolder(tmpdir(), "walrust-compact-", "Set TMPDIR to a folder with room for what is merged");
 }
 
-/** What holds for one database, and what of its retention somebody said. */
+/** The settings of one database, and those of them that are given: by flag or in the configuration file. */
 function upkeepConfig(
   sources: Sources,
   entry: DatabaseEntry | null,
-): UpkeepConfig & { readonly saidRetention: Partial<RetentionConfig> } {
-  const resolved = resolveOptions(sources, KEEP_OPTIONS, entry);
-  const { compaction } = resolveDatabaseConfig(sources, entry);
-  const retention = valuesOf(resolved);
-  const said = RULES.filter((rule) => resolved[rule].origin.kind !== "default");
-  const saidRetention = Object.fromEntries(said.map((rule) => [rule, retention[rule]]));
-  return { compaction, retention, saidRetention };
+): { readonly config: UpkeepConfig; readonly given: GivenUpkeep } {
+  const retention = resolveOptions(sources, KEEP_OPTIONS, entry);
+  const compaction = resolveOptions(sources, COMPACTION_OPTIONS, entry);
+  const config = {
+    compaction: resolveDatabaseConfig(sources, entry).compaction,
+    retention: valuesOf(retention),
+  };
+  return { config, given: { compaction: givenOf(compaction), retention: givenOf(retention) } };
 }
 
 /** The host lock of the database, if it is on this machine. @throws WalrustError code "locked" */

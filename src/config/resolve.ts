@@ -57,6 +57,13 @@ export function valuesOf<T extends OptionGroup>(resolved: Resolved<T>): OptionVa
   return Object.fromEntries(entries.map(([name, { value }]) => [name, value])) as OptionValues<T>;
 }
 
+/** The values that somebody gave: no defaults. */
+export function givenOf<T extends OptionGroup>(resolved: Resolved<T>): Partial<OptionValues<T>> {
+  const entries = Object.entries(resolved) as [string, Setting<unknown>][];
+  const given = entries.filter(([, { origin }]) => origin.kind !== "default");
+  return Object.fromEntries(given.map(([name, { value }]) => [name, value])) as Partial<OptionValues<T>>;
+}
+
 function resolveOne(sources: Sources, spec: OptionSpec, database: DatabaseEntry | null): Setting<unknown> {
   const { words, environment, file } = sources;
   const given = givenValue(words, spec);

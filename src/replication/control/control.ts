@@ -16,13 +16,13 @@ import { existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Socket } from "bun";
-import type { RetentionConfig } from "../../config/config.ts";
 import { type Env, randomTag } from "../../env.ts";
 import { asWalrustError, WalrustError } from "../../errors.ts";
 import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
 import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
 import { realParent } from "../../local/places.ts";
 import { RuntimeFolders } from "../../local/runtime-folder.ts";
+import type { GivenUpkeep } from "../upkeep/maintenance.ts";
 
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;
@@ -46,8 +46,9 @@ export interface ControlRequest {
   readonly name?: string;
   /** Where the caller expects the objects: a watch that replicates elsewhere must not answer for it. */
   readonly destination: string;
-  /** For compact: what of retention is other than the watch has it, and whether to do it. */
-  readonly retention?: Partial<RetentionConfig>;
+  /** For compact: the settings that its caller gives; all others are those of the watch. */
+  readonly given?: GivenUpkeep;
+  /** For compact: whether to write and delete. */
   readonly force?: boolean;
 }
 

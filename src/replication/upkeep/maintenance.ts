@@ -1,7 +1,9 @@
 /**
+/**
  * Maintains the objects of one database: compacts them into levels 1 to 3, and deletes objects that are
  * superseded or past their retention. A database whose history does not move causes no request.
- */ import type { CompactionConfig, DatabaseConfig } from "../../config/config.ts";
+ */
+import type { CompactionConfig, DatabaseConfig, RetentionConfig } from "../../config/config.ts";
 import { keyOf, listObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
@@ -161,6 +163,20 @@ export class Maintenance {
 
 /** The settings of a single upkeep, which compacts even where `compaction.enabled` is false. */
 export type UpkeepConfig = Pick<DatabaseConfig, "compaction" | "retention">;
+
+/** The settings that the caller of a single upkeep gives, by flag or in its configuration file. */
+export interface GivenUpkeep {
+  readonly compaction: Partial<CompactionConfig>;
+  readonly retention: Partial<RetentionConfig>;
+}
+
+/** The settings of an upkeep that a watch answers: those that are given, and its own for the rest. */
+export function withGiven(own: UpkeepConfig, given: GivenUpkeep): UpkeepConfig {
+  return {
+    compaction: { ...own.compaction, ...given.compaction },
+    retention: { ...own.retention, ...given.retention },
+  };
+}
 
 /** The result of one upkeep, or of its plan. */
 export interface UpkeepResult {

@@ -4,7 +4,6 @@
  * and a bounded number over all. A failed job never stops replication: it is logged once, and the job runs
  * again when it is due.
  */
-import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { isSnapshotFile, uploadedTxidOf } from "../../local/spool.ts";
 import { pruneSent, sentRetentionMs } from "../../local/spool-cache.ts";
@@ -15,7 +14,14 @@ import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Validation } from "../context/watch-events.ts";
 import type { CompactionTarget } from "./compaction.ts";
-import { Maintenance, type UpkeepResult, type Uploaded, upkeepOnce } from "./maintenance.ts";
+import {
+  type GivenUpkeep,
+  Maintenance,
+  type UpkeepResult,
+  type Uploaded,
+  upkeepOnce,
+  withGiven,
+} from "./maintenance.ts";
 import { acknowledgedOf, ReconcileSchedule, reconcile } from "./reconcile.ts";
 import type { Snapshots } from "./snapshots.ts";
 
@@ -231,23 +237,18 @@ export class Upkeep {
 
   /**
    * Compacts at once, then applies retention: for `walrust compact` beside this watch.
-   * @param retention the limits that the request names; the watch's own hold for the rest
+   * @param given the settings that the request gives; the watch's own hold for the rest
    * @param isForced false: only report what would be done
    * @throws WalrustError with a storage code, or naming an object that cannot be compacted
    */
-  async request(
-    live: LiveDatabase | null,
-    retention: Partial<RetentionConfig> | undefined,
-    isForced: boolean,
-  ): Promise<UpkeepResult> {
+  async request(live: LiveDatabase | null, given: GivenUpkeep, isForced: boolean): Promise<UpkeepResult> {
     await this.done();
     if (live === null || live.state === null) {
       throw new WalrustError("database-busy", `${this.name} is not ready yet`, { retryable: true });
     }
-    const own = this.context.config;
-    const policy = { compaction: own.compaction, retention: { ...own.retention, ...retention } };
+    const config = withGiven(this.context.config, given);
     const target = this.#targetOf(live, live.state.writer);
-    const result = this.context.upkeeps.run(() => upkeepOnce(target, policy, isForced, this.signal));
+    const result = this.context.upkeeps.run(() => upkeepOnce(target, config, isForced, this.signal));
     // The scheduled upkeep does not know of these merges.
     const forget = (): void => this.#maintenance.forgetProgress();
     this.#start(result.then(forget, forget));

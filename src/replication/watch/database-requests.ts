@@ -4,12 +4,11 @@
  * itself. While a failure keeps it from being done it is waited for only as long as that may pass soon
  * (request-patience.ts); the watch goes on with it all the same.
  */
-import type { RetentionConfig } from "../../config/config.ts";
 import { EXIT_CODES, WalrustError } from "../../errors.ts";
 import { formatChecksum } from "../../format/ltx.ts";
 import { isSnapshotFile } from "../../local/spool.ts";
 import { imageChecksum, type LiveChecksum } from "../capture/image-checksum.ts";
-import type { UpkeepResult } from "../upkeep/maintenance.ts";
+import type { GivenUpkeep, UpkeepResult } from "../upkeep/maintenance.ts";
 import type { SnapshotResult } from "../upkeep/snapshot-once.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { Upkeep } from "../upkeep/upkeep.ts";
@@ -74,10 +73,10 @@ export class DatabaseRequests {
   }
 
   /** Compacts at once and applies retention, as Upkeep.request says. */
-  async upkeep(retention: Partial<RetentionConfig> | undefined, isForced: boolean): Promise<UpkeepResult> {
+  async upkeep(given: GivenUpkeep, isForced: boolean): Promise<UpkeepResult> {
     const stopped = this.host.stopped();
     if (stopped !== null) throw stopped;
-    return this.host.upkeep.request(this.host.jobs.live, retention, isForced);
+    return this.host.upkeep.request(this.host.jobs.live, given, isForced);
   }
 
   /**

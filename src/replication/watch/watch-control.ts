@@ -68,7 +68,7 @@ export class WatchControl {
   }
 
   async #answer(request: ControlRequest): Promise<unknown> {
-    const { verb, path, name, destination, retention, force } = request;
+    const { verb, path, name, destination, given, force } = request;
     const watcher = this.fleet.findOrNull(path, name);
     if (watcher === null) throw new WalrustError("database", `${path ?? name} is not watched`);
     const { url } = this.context.store;
@@ -80,6 +80,6 @@ export class WatchControl {
     const { requests } = watcher;
     if (verb === "snapshot") return requests.snapshot();
     if (verb === "checksum") return requests.checksum();
-    return requests.upkeep(retention, force === true);
+    return requests.upkeep(given ?? { compaction: {}, retention: {} }, force === true);
   }
 }

@@ -1,13 +1,17 @@
 /**
- * What `walrust compact` asks of the watch that has the database: only what somebody said of retention. A
- * watch keeps what its own configuration keeps, whatever the defaults are where `compact` is called.
+ * `walrust compact` beside a watch: it sends the settings that are given where it is called, and no default;
+ * the watch then does what `compact` would do alone.
  */
-import { expect, test } from "bun:test";
+import { afterEach, expect, test } from "bun:test";
 import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
 import { type ControlRequest, serveControl } from "../../../src/replication/control/control.ts";
-import { runWalrust } from "../../support/processes/binary.ts";
+import { documentOf, runWalrust } from "../../support/processes/binary.ts";
+import { closeApplications, configured, serverSettings } from "../../support/runs/configured-watch.ts";
 import { newDatabase } from "../../support/runs/watch-run.ts";
+import { S3Server } from "../../support/servers/s3-server.ts";
 import { tempFolder } from "../../support/temp.ts";
+
+afterEach(closeApplications);
 
 test("compact asks a watch for the rules that were said, and for no defaults", async () => {
   const { path, app } = await newDatabase();
@@ -33,6 +37,54 @@ test("compact asks a watch for the rules that were said, and for no defaults", a
   } finally {
     server.close();
   }
-  expect(requests.map(({ retention }) => retention)).toEqual([{}, { hourly: 48 }, { daily: 7, monthly: 0 }]);
+  const retention = [{}, { hourly: 48 }, { daily: 7, monthly: 0 }];
+  expect(requests.map(({ given }) => given)).toEqual(
+    retention.map((retention) => ({ compaction: {}, retention })),
+  );
   await app.close();
+});
+
+const HOUR_MS = 3_600_000;
+
+// Once: a watch with compaction switched off answered with the default levels and `preserve_recent`.
+test.each([
+  ["compaction.levels", { "compaction.levels": '["1h"]' }, []],
+  ["compaction.preserve_recent", { "compaction.preserve_recent": "3" }, []],
+  ["[retention]", { "retention.hourly": "0", "retention.daily": "0" }, []],
+  ["--hourly", { "retention.hourly": "48" }, ["--hourly", "0", "--daily", "0"]],
+])("compact does the same beside a watch as alone: %s", async (_, keys, words) => {
+  const server = await S3Server.start({ buckets: ["bucket"] });
+  try {
+    const settings = { ...serverSettings(server), ...keys, "compaction.enabled": "false" };
+    const { watch, commit, run } = await configured({ ...settings, "sync.wal_sync_interval": "0.02" });
+    const compact = async (...more: string[]): Promise<unknown> => {
+      const result = await run(["compact", "app", "--json", ...words, ...more]);
+      expect([result.exitCode, result.stderr]).toEqual([0, ""]);
+      return documentOf(result);
+    };
+    const running = await watch();
+    for (let txid = 2; txid <= 16; txid++) {
+      await commit();
+      await running.waitForTxid(txid);
+      if (txid % 5 === 0) expect((await run(["snapshot", "app.db"])).exitCode).toBe(0);
+      // A merge that ends before the newest increments: they alone do not keep its sources.
+      if (txid === 11) await compact("--force");
+    }
+    /** Compacts, lets the lifetimes of all objects pass, and asks for what would be done then. */
+    const compactTwice = async (): Promise<unknown[]> => {
+      const done = await compact("--force");
+      for (const [key, object] of server.objects) {
+        server.objects.set(key, { ...object, modifiedMs: object.modifiedMs - 2 * HOUR_MS });
+      }
+      return [done, await compact()];
+    };
+    const bucket = [...server.objects];
+    const beside = await compactTwice();
+    expect(await running.stop()).toBe(0);
+    server.objects.clear();
+    for (const [key, object] of bucket) server.objects.set(key, object);
+    expect(beside).toEqual(await compactTwice());
+  } finally {
+    server.stop();
+  }
 });

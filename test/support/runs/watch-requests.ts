@@ -19,6 +19,7 @@ export async function askForUpkeep(
   retention: Partial<RetentionConfig>,
   force = true,
 ): Promise<UpkeepResult | null> {
-  const request = { verb: "compact", path, destination: store.url, retention, force } as const;
+  const given = { compaction: {}, retention };
+  const request = { verb: "compact", path, destination: store.url, given, force } as const;
   return (await askWatchOrNull(stateFolderOf(path).folder, request)) as UpkeepResult | null;
 }
