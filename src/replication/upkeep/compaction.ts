@@ -1,9 +1,9 @@
 /**
- * Compaction: contiguous objects of one level become one object of the next.
+ * Compacts: merges contiguous objects of one level into one object of the next level.
  *
  * Order: judge every source while it is read → merge into the spool → put create-only → read the new object
- * back from the store and judge it in full → only then may its sources be deleted (expiry.ts), and only after
- * their lifetime. A crash anywhere leaves extra objects, never a gap.
+ * back from the store and judge it in full → expire the sources (expiry.ts) after their lifetime. A crash at
+ * any point leaves extra objects, never a gap.
  */
 import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
@@ -37,29 +37,29 @@ export interface CompactionTarget {
   readonly env: Env;
 }
 
-/** What one merge made. */
+/** The object that a merge made. */
 export interface CompactedObject {
   readonly level: number;
   readonly minTxid: Txid;
   readonly maxTxid: Txid;
   readonly key: string;
   readonly bytes: number;
-  /** Objects it replaces, and their bytes. */
+  /** The number of its sources, and their bytes. */
   readonly sources: number;
   readonly sourceBytes: number;
 }
 
-/** How far each level has been made, and which of its objects were read back and verified. */
+/** How far each level goes, and which of its objects were read back and verified. */
 export class CompactionProgress {
-  /** By level 1 to 3: the TXID up to which it covers the level below; null: not known yet. */
+  /** By level 1 to 3: the TXID up to which the level covers the one below; null: not known. */
   readonly covered: (Txid | 0 | null)[] = [null, null, null, null];
-  /** The object of each level that ends there, while it is not known that the next one may follow it. */
+  /** The last object of each level, until it is shown that the next merge continues its history. */
   readonly unproven: (LtxObject | null)[] = [null, null, null, null];
   readonly verified = new Set<string>();
 }
 
 /**
- * Makes what is new on the level below `level` into objects of `level`.
+ * Merges the new objects of the level below into objects of `level`.
  * @throws WalrustError code "corrupt" or "integrity" naming a bad source, or a storage code
  */
 export async function compactInto(
@@ -83,8 +83,8 @@ export async function compactInto(
     signal?.throwIfAborted();
     const merge = planMergeOrNull(sources, progress.covered[level] ?? 0, level);
     if (merge === null) return made;
-    // Not known until it is done: a put that fails may have taken effect, and a longer merge would overlap
-    // it.
+    // Not known until the merge is done: a put that fails may have taken effect, and a longer merge would
+    // overlap its object.
     progress.covered[level] = null;
     if (!(await isContinued(target, merge, progress, signal))) return made;
     const object = await mergeObjects(target, merge, progress, signal);
@@ -93,7 +93,7 @@ export async function compactInto(
   }
 }
 
-/** How far a level has been made, as the store lists it. */
+/** Lists how far a level goes. */
 async function lookUpCovered(
   { store, name }: CompactionTarget,
   level: number,
@@ -109,8 +109,8 @@ async function lookUpCovered(
 }
 
 /**
- * Whether a merge goes on from the object before it, which another writer may have put. One that is of
- * another history is removed when that is safe, and made anew the next time.
+ * Whether a merge continues the history of the object before it, which another writer may have put. An object
+ * of another history is removed when that is safe, and the next compaction makes it anew.
  * @throws as `removeStray`
  */
 async function isContinued(
@@ -145,7 +145,7 @@ async function previousChainOf(
   return decodeMetadata(object.key, metadata).previousChain;
 }
 
-/** Executes one merge, of as many of its sources as have one page size, and verifies what it made. */
+/** Merges as many of the sources as have one page size, and verifies the new object. */
 async function mergeObjects(
   target: CompactionTarget,
   planned: Merge,
@@ -170,7 +170,8 @@ async function mergeObjects(
       sha256: hex(file.sha256),
       chain,
       previousChain: opened[0]!.previousChain,
-      // Without a chain it is as Litestream's objects are, and says nothing of a writer who would owe one.
+      // An object without a chain value, as Litestream's, must not name a writer, for writers of ours owe
+      // one.
       writer: chain === null ? null : target.writer,
       version: target.version,
     };
@@ -194,7 +195,8 @@ async function mergeObjects(
 }
 
 /**
- * Puts the merged object; one that exists is somebody's earlier try and is verified instead of written again.
+ * Puts the merged object.
+ * @returns false when an object exists at the key: an earlier attempt, or another process's merge
  */
 async function putMerged(
   store: ObjectStore,
@@ -224,7 +226,8 @@ async function putMerged(
 }
 
 /**
- * Reads a merged object back. What is not the file that was sent is removed: restores would prefer it.
+ * Reads a merged object back. An object that differs from the sent file is removed, because restores would
+ * prefer it to its sources.
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 async function readBack(
@@ -242,9 +245,9 @@ async function readBack(
 }
 
 /**
- * Checks an object that stands at the key of a merge already: an earlier try of ours, or another process's
+ * Checks the object that exists at the key of a merge: from an earlier attempt of ours, or another process's
  * merge of the same sources. It counts only if it is sound, leads from the same chain value to the same chain
- * value, and does the same to a database, page by page.
+ * value, and has the same content, page by page.
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 async function assertSameMerge(

@@ -1,9 +1,10 @@
 /**
- * Expiry: deletes the sources of a merge when their lifetime is over.
+ * Expires the sources of merges: deletes them when their lifetime is over.
  *
- * Nothing is deleted before the object that replaces it has been read back, is sound in every way that a
- * restore demands, is not contradicted by the objects beside it, and is proven (recovery/object): by its
- * SHA-256, or, where the storage lost that, by a merge of the sources that has the same content.
+ * A source is deleted only after the object that supersedes it was read back. That object must be sound in
+ * every way that a restore demands, and no object beside it may contradict it. It must be proven
+ * (recovery/object) by its SHA-256, or, where the storage lost that, by a merge of its sources with the same
+ * content.
  */
 import type { CompactionConfig } from "../../config/config.ts";
 import { WalrustError } from "../../errors.ts";
@@ -19,15 +20,15 @@ import { closeSources, openMergeSources } from "./merge-sources.ts";
 import { coveringOrNull } from "./stray-merge.ts";
 import { TxidRanges } from "./txid-ranges.ts";
 
-/** What became of replaced objects. */
+/** The outcome for expired objects. */
 export interface Expired {
   readonly deleted: readonly string[];
-  /** The store's owner wants them kept. */
+  /** Keys that the store refused to delete, as under an object lock. */
   readonly refused: readonly string[];
 }
 
 /**
- * Deletes what verified objects have replaced for longer than its lifetime.
+ * Deletes the objects that verified objects have superseded for longer than their lifetime.
  * @param objects a complete listing of levels 0 to 3
  * @returns the deleted keys, and those that the store refused to delete
  */
@@ -52,7 +53,7 @@ export async function expire(
   return { deleted: gone.map(({ key }) => key), refused: [...refused] };
 }
 
-/** Judges the objects that cover the candidates, where that was not done yet (made before a restart). */
+/** Judges the objects that cover the candidates and were not judged by this process. */
 async function verifyReplacements(
   target: CompactionTarget,
   objects: readonly LtxObject[],
@@ -72,8 +73,8 @@ async function verifyReplacements(
 }
 
 /**
- * Whether an object may replace its sources.
- * @returns false where nothing contradicts it and nothing proves it either
+ * Whether an object may supersede its sources.
+ * @returns false when nothing contradicts the object, but nothing proves it either
  * @throws WalrustError code "corrupt" or "integrity" naming an unsound object, or a storage code
  */
 async function isProvenReplacement(
@@ -95,7 +96,7 @@ async function isProvenReplacement(
     objects.filter(({ level }) => level === replacement.level - 1),
   );
   if (sources === null) {
-    env.log.info(`${replacement.key} is not proven; nothing is deleted because of it`, { database: name });
+    env.log.info(`${replacement.key} is not proven; its sources are retained`, { database: name });
     return false;
   }
   if ((await contentOfMerge(target, sources, signal)) === (await contentOf(target, replacement, signal))) {
@@ -103,9 +104,9 @@ async function isProvenReplacement(
   }
   throw new WalrustError(
     "integrity",
-    `${replacement.key} lost its SHA-256 in the storage and holds something else than its sources`,
+    `${replacement.key} lost its SHA-256 in the storage, and its content differs from its sources`,
     {
-      hint: `\`walrust verify ${name} --read-data\` tells what can be restored`,
+      hint: `\`walrust verify ${name} --read-data\` shows what can be restored`,
       context: { key: replacement.key },
     },
   );
@@ -123,7 +124,7 @@ async function contentOf(
   return receiver.value;
 }
 
-/** The digest of the content that a merge of objects has; nothing is written but temporary files. */
+/** The digest of the content of a merge, without writing more than temporary files. */
 async function contentOfMerge(
   target: CompactionTarget,
   objects: readonly LtxObject[],
@@ -153,7 +154,7 @@ async function contentOfMerge(
   }
 }
 
-/** A verified key whose sources are all gone needs no place in memory any more. */
+/** Forgets verified keys whose sources are all deleted. */
 function forgetReplaced(
   objects: readonly LtxObject[],
   expired: readonly LtxObject[],
@@ -167,7 +168,7 @@ function forgetReplaced(
   }
 }
 
-/** For each level, the objects below it. */
+/** The objects below each level. */
 function rangesBelow(objects: readonly LtxObject[]): TxidRanges<LtxObject>[] {
   return Array.from({ length: HIGHEST_LEVEL + 1 }, (_, level) => {
     return new TxidRanges(objects.filter((object) => object.level < level));

@@ -1,6 +1,6 @@
 /**
- * The sources of a merge, each judged as a restore would judge it (recovery/object) before its bytes are
- * used. A source comes from the spool where the spool still has it, else from the store through a temporary
+ * Opens the sources of a merge. Each is judged as a restore would judge it (recovery/object) before its bytes
+ * are used. A source is read from the spool if it is still there, else from the store through a temporary
  * file, so memory stays bounded.
  */
 import { closeSync, readSync, rmSync } from "node:fs";
@@ -18,10 +18,10 @@ import { chainLinkFindings } from "../../recovery/object/object-links.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { CompactionTarget } from "./compaction.ts";
 
-/** An object that is merged, found sound. */
+/** A sound object, open for a merge. */
 export interface MergeSource {
   readonly read: LtxSource;
-  /** Null when its header cannot be read; the merge reports that. */
+  /** Null when the header cannot be read, which the merge reports. */
   readonly pageSizeBytes: number | null;
   readonly chain: string | null;
   readonly previousChain: string | null;
@@ -29,8 +29,8 @@ export interface MergeSource {
 }
 
 /**
- * Opens the sources of a merge, up to the first one with another page size: a database that was replaced by
- * one with other pages goes on in a merge of its own.
+ * Opens the sources of a merge, up to the first with another page size. After a database was replaced by one
+ * with other pages, the history continues in a merge of its own.
  * @throws WalrustError code "integrity" naming an unsound source, "not-found" or another storage code
  */
 export async function openMergeSources(
@@ -79,13 +79,13 @@ async function openSource(
   return { ...openFile(path, source.sizeBytes, true), chain, previousChain };
 }
 
-/** The chain value before a source, as far as the path of sources tells. */
+/** The chain value before a source, if the source before it is known. */
 function beforeOf(source: LtxObject, after: PathPoint): { key: string; chain: string | null } {
   const isContinuation = after.txid > 0 && source.minTxid === after.txid + 1;
   return { key: "the object before it", chain: isContinuation ? after.chain : null };
 }
 
-/** Copies an object into a temporary file while it is judged. */
+/** Copies an object into a temporary file, and judges it on the way. */
 async function download(
   { store, spoolFolder }: Pick<CompactionTarget, "store" | "spoolFolder">,
   source: LtxObject,
@@ -117,7 +117,7 @@ function assertSound({ key }: LtxObject, findings: readonly ObjectFinding[]): vo
 }
 
 /**
- * A file as a merge source; opened at its first read, so that many sources need no descriptor each for long.
+ * A file as a source. It is opened at its first read, so that many sources do not hold a descriptor each.
  */
 function openFile(
   path: string,

@@ -1,14 +1,14 @@
 /**
- * Retention: which snapshots are kept (grandfather, father, son), and which objects nothing kept needs any
- * more. Pure decisions over a listing.
+ * Decides which snapshots are retained (grandfather, father, son) and which objects are deleted: pure
+ * functions of a listing.
  *
  * Rules, in this order:
- * 1. The newest snapshot is always kept, and at least two. One that is known to be damaged counts for nothing
- *    here, and is not deleted either: its time is left out.
- * 2. Hourly N keeps the newest snapshot of each of the last N hours that have one; daily, weekly and monthly
- *    likewise. Hours, days, ISO weeks and months are UTC.
- * 3. From the oldest kept snapshot on, the history has no gap: increments and compactions whose last TXID is
- *    at or before it go, all others stay until they are compacted into a higher level.
+ * 1. The newest two snapshots are always retained. A damaged snapshot does not count, and is not deleted: its
+ *    time is missing in the plan's input.
+ * 2. Hourly N retains the newest snapshot of each of the last N hours that have one; daily, weekly and
+ *    monthly likewise. Hours, days, ISO weeks and months are UTC.
+ * 3. From the oldest retained snapshot on, the history has no gap. Increments and merged objects that end at
+ *    or before it are deleted; all others stay until they expire after a merge.
  */
 import type { RetentionConfig } from "../../config/config.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
@@ -22,12 +22,12 @@ export interface SnapshotPoint {
   readonly timeMs: number;
 }
 
-/** A snapshot and why it is kept; no reasons: it goes. */
+/** A snapshot with the reasons to retain it; without a reason it is deleted. */
 export interface RetentionVerdict extends SnapshotPoint {
   readonly reasons: readonly string[];
 }
 
-/** Snapshots that always stay; before older ones go, they are read back and found whole. */
+/** The number of snapshots that are always retained, and read back before older ones are deleted. */
 export const PROVEN_SNAPSHOTS = 2;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -82,16 +82,16 @@ function monthStartMs(timeMs: number): number {
   return date.setUTCHours(0, 0, 0, 0);
 }
 
-/** What retention deletes, and what stays restorable. */
+/** The snapshots that retention keeps, and the objects that it deletes. */
 export interface Pruning {
   readonly keptSnapshots: readonly RetentionVerdict[];
-  /** Objects to delete, in a safe order: at any moment every kept point is restorable. */
+  /** Objects to delete, in a safe order: at any moment every retained point is restorable. */
   readonly deletions: readonly LtxObject[];
 }
 
 /**
- * Plans what to delete of a listing.
- * @param timeOf the capture time of each snapshot object that counts, by key, in ms
+ * Plans the deletions of a retention.
+ * @param timeOf the capture time of each snapshot that counts, by key, in ms
  */
 export function planPruning(
   objects: readonly LtxObject[],
@@ -112,14 +112,14 @@ export function planPruning(
   const goneIncrements = objects.filter(
     (object) => object.level !== SNAPSHOT_LEVEL && object.maxTxid <= oldest.txid,
   );
-  // Oldest first: should it stop halfway, what remains is a shorter history and never one with a hole.
+  // Oldest first: if deleting stops halfway, the rest is a shorter history without a hole.
   const byAge = (a: LtxObject, b: LtxObject): number => a.maxTxid - b.maxTxid || b.level - a.level;
   return { keptSnapshots: kept, deletions: [...goneSnapshots, ...goneIncrements].sort(byAge) };
 }
 
 /**
- * Snapshots that retention would delete, but that alone lead over a hole in the increments (objects that
- * somebody deleted) to the points after it.
+ * The snapshots that no rule retains, but that alone lead over a hole in the increments to later points. A
+ * person or a lifecycle rule made the hole.
  */
 function bridgingTxids(
   objects: readonly LtxObject[],

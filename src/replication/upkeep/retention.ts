@@ -1,10 +1,10 @@
 /**
- * Retention at work: what retention-plan.ts decides is deleted, once the snapshots that the rest relies on
- * were read back and found whole.
+ * Applies retention: deletes the objects that retention-plan.ts chooses, after the newest two retained
+ * snapshots were read back and found sound.
  *
- * Nothing is read back while nothing would be deleted, and nothing twice: what was found whole is remembered
- * as long as it is one of the newest two. A damaged snapshot is read again at each retention until newer ones
- * have taken its place; then it goes like every other.
+ * No snapshot is read back while nothing would be deleted, and a sound one is read back once, as long as it
+ * is one of the newest two. A damaged snapshot is read again at each retention until newer ones supersede it;
+ * then it is deleted like any other.
  */
 import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, type WalrustError } from "../../errors.ts";
@@ -21,7 +21,7 @@ import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } fr
 /** The database to prune. */
 export type PruningTarget = Pick<CompactionTarget, "store" | "name" | "env">;
 
-/** What retention did, or would do. */
+/** The result of retention, or of its plan. */
 export interface RetentionResult {
   readonly kept: readonly RetentionVerdict[];
   readonly deleted: readonly string[];
@@ -31,9 +31,9 @@ export interface RetentionResult {
 }
 
 /**
- * Applies the retention policy to a database's objects. Before anything is deleted, the snapshots that the
- * safety of it relies on (the newest two that stay) are read back, each once: a damaged one does not count.
- * @param isForced false: plan only, delete nothing and read nothing back
+ * Applies the retention policy to the objects of a database. Before any deletion, the newest two retained
+ * snapshots are read back; a damaged one does not count.
+ * @param isForced false: plans only, and deletes and reads back nothing
  * @throws WalrustError with a storage code
  */
 export async function applyRetention(
@@ -71,7 +71,7 @@ export async function applyRetention(
   return refused.length === 0 ? result : { ...result, refused };
 }
 
-/** The capture times of the snapshots, by key. One whose header is damaged has none, and is left alone. */
+/** The capture times of the snapshots, by key. A snapshot with a damaged header has none, and is retained. */
 async function readTimes(
   target: PruningTarget,
   objects: readonly LtxObject[],
@@ -91,14 +91,14 @@ async function readTimes(
 }
 
 function warnOfDamage({ name, env }: PruningTarget, key: string, error: WalrustError): void {
-  const advice = `other ones stay in its stead; see \`walrust verify ${name} --read-data\``;
+  const advice = `others are retained in its place; see \`walrust verify ${name} --read-data\``;
   env.log.warn(`retention does not count a damaged snapshot: ${error.message}; ${advice}`, {
     database: name,
     key,
   });
 }
 
-/** Reads back the snapshots that stay in any case. @returns the keys of those that are damaged */
+/** Reads back the snapshots that are always retained. @returns the keys of damaged ones */
 async function damagedSnapshots(
   target: PruningTarget,
   objects: readonly LtxObject[],
@@ -122,7 +122,7 @@ async function damagedSnapshots(
   return damaged;
 }
 
-/** Why nothing may be deleted because of a snapshot, or null. @throws WalrustError with a storage code */
+/** Why retention cannot rely on a snapshot, or null. @throws WalrustError with a storage code */
 async function problemOrNull(
   store: ObjectStore,
   snapshot: LtxObject,
@@ -140,14 +140,14 @@ async function problemOrNull(
   }
 }
 
-/** The keys of the snapshots that stay in any case, newest first. */
+/** The keys of the snapshots that are always retained, newest first. */
 function provenKeys(store: ObjectStore, name: string, { keptSnapshots }: Pruning): string[] {
   return keptSnapshots
     .slice(0, PROVEN_SNAPSHOTS)
     .map(({ txid }) => keyOf(store, name, { level: SNAPSHOT_LEVEL, minTxid: 1 as Txid, maxTxid: txid }));
 }
 
-/** What the next retention cannot rely on needs no place in memory. */
+/** Forgets verified snapshots that the next retention does not rely on. */
 function forgetSnapshots(
   store: ObjectStore,
   name: string,

@@ -1,12 +1,12 @@
 /**
- * Merged objects of another history: of two writers, the one that was stopped may have merged what it had put
- * before the other one replaced or passed it. Nothing can go on from such an object. Taken for ours it would
- * make the level lead nowhere, and what it covers would be deleted below it.
+ * Removes stray merges: merged objects of another history. Of two writers, the stopped one may have merged
+ * its own objects before the other replaced or passed them. No object continues a stray. If it counted as
+ * ours, its level would lead nowhere, and the objects that it covers would expire.
  *
- * The level below decides: it is what both wrote, and one of them was stopped for. An object is a stray if
- * the level below covers it without a gap, goes on after it, and is another history at its end. Then nothing
- * is lost with it. It is removed only when it is old enough: of two writers that still run, neither may
- * remove what the other has just verified.
+ * The level below decides. An object is a stray if and only if the level below covers it without a gap,
+ * continues after it, and has another chain value at its end. Then its removal loses nothing. It is removed
+ * only at an age of 15 minutes: of two writers that still run, neither may remove an object that the other
+ * has just verified.
  */
 import { WalrustError } from "../../errors.ts";
 import { checkListed, type PathPoint } from "../../recovery/object/check-object.ts";
@@ -15,10 +15,10 @@ import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { CompactionTarget } from "./compaction.ts";
 
-/** By then one of two writers has been stopped, but for a store that was away. */
+/** At this age one of two writers has stopped, unless the store was away. */
 export const STRAY_AGE_MS = 900_000;
 
-/** The chain value at the end of an object, or null if its metadata says nothing. */
+/** The chain value at the end of an object, or null if its metadata has none. */
 export async function chainOf(store: ObjectStore, key: string, signal?: AbortSignal): Promise<string | null> {
   const { metadata } = await store.head(key, signal === undefined ? {} : { signal });
   return decodeMetadata(key, metadata).chain;
@@ -42,9 +42,10 @@ export function coveringOrNull(merged: LtxObject, below: readonly LtxObject[]): 
 /**
  * Removes the newest object of a level if it is a stray.
  * @param merged the newest object of the level
- * @param nextPreviousChain what the object after it, on the level below, says that it follows
- * @returns whether it is gone; false while it is too new for that
- * @throws WalrustError code "integrity" when nothing tells which of them is wrong, or a storage code
+ * @param nextPreviousChain the chain value before the next object on the level below
+ * @returns whether the stray is removed; false while it is too new
+ * @throws WalrustError code "integrity" when the level below does not show which of the two is wrong, or a
+ * storage code
  */
 export async function removeStray(
   { store, name, env }: Pick<CompactionTarget, "store" | "name" | "env">,
@@ -59,7 +60,7 @@ export async function removeStray(
     throw new WalrustError(
       "integrity",
       `${merged.key} does not lead to what follows it; nothing is compacted beyond it`,
-      { hint: `\`walrust verify ${name}\` tells what can be restored`, context: { key: merged.key } },
+      { hint: `\`walrust verify ${name}\` shows what can be restored`, context: { key: merged.key } },
     );
   }
   const storedMs = merged.storedMs ?? merged.modifiedMs;
@@ -71,7 +72,7 @@ export async function removeStray(
   return true;
 }
 
-/** The chain value that objects lead to, each of them read and judged; null when one of them is unsound. */
+/** The chain value that objects lead to. Each is read and judged; null when one is unsound. */
 async function soundEndOrNull(
   store: ObjectStore,
   objects: readonly LtxObject[],
