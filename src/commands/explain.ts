@@ -7,7 +7,7 @@ import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
 import { nothingNamed } from "../discovery/discovery.ts";
 import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
 import type { Env } from "../env.ts";
-import { WalrustError } from "../errors.ts";
+import type { WalrustError } from "../errors.ts";
 import { estimateMonth } from "../forecast/estimate.ts";
 import { NO_RETRY } from "../storage/contract/retry.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
@@ -18,7 +18,7 @@ import { type ExplainedStorage, explainStorage } from "./explain/explain-storage
 import { explainText } from "./explain/explain-text.ts";
 import type { Explanation } from "./explain/explanation.ts";
 import { localPlaces } from "./shared/local-places.ts";
-import { openDestination } from "./shared/open-destination.ts";
+import { noDestination, openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
@@ -104,10 +104,4 @@ function problemsOf(
   if (databases.length === 0 && missing.length === 0 && !hasGlobs) problems.push(nothingNamed());
   for (const { problem } of databases) if (problem !== null) problems.push(problem);
   return problems.sort((a, b) => a.exitCode - b.exitCode);
-}
-
-function noDestination(): WalrustError {
-  return new WalrustError("usage", "No destination is given", {
-    hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
-  });
 }

@@ -10,7 +10,7 @@ import { ForeignLayoutError } from "../storage/bucket/foreign-layout.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { findLocal, localLines } from "./shared/list-local.ts";
 import { withPatience } from "./shared/open-destination.ts";
-import { formatBytes, printJson, printLine } from "./shared/output.ts";
+import { formatBytes, printJson, printLine, tableLines } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `list`. */
@@ -108,17 +108,7 @@ function printTable(entries: readonly InventoryEntry[], store: ObjectStore): voi
     pointText(entry.newest),
   ]);
   const head = ["DATABASE", "SNAPSHOTS", "INCREMENTS", "SIZE", "FROM TXID", "TO TXID"];
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
-  );
-  for (const row of [head, ...rows]) {
-    printLine(
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join("  ")
-        .trimEnd(),
-    );
-  }
+  for (const line of tableLines(head, rows)) printLine(line);
   for (const { name, problems } of entries) {
     for (const problem of problems) printLine(`${name}: ${problem}; run walrust verify ${name}`);
   }

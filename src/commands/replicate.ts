@@ -5,7 +5,7 @@ import { resolveOptions } from "../config/resolve.ts";
 import { REPLICATE_OPTIONS } from "../config/settings/options.ts";
 import { STORE_OPTIONS } from "../config/settings/settings.ts";
 import type { Log } from "../env.ts";
-import { type Condition, WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
 import { type ReplicaEvent, replicate } from "../recovery/replica/replica.ts";
 import {
   parseReplicaSource,
@@ -15,7 +15,7 @@ import {
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { integrityChecker } from "./shared/integrity.ts";
-import { openDestination } from "./shared/open-destination.ts";
+import { openDestination, warningSink } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
@@ -58,12 +58,8 @@ async function run(invocation: Invocation): Promise<number> {
   }
   const [text] = words.positionals as [string];
   const { destination, name, url } = sourceOf(invocation, text);
-  const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
-  const store = openDestination(
-    invocation,
-    { reachability: new ReachabilityMonitor(env, sink, true) },
-    destination,
-  );
+  const reachability = new ReachabilityMonitor(env, warningSink(env.log), true);
+  const store = openDestination(invocation, { reachability }, destination);
   const emit = (event: ReplicaEvent): void => {
     if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
     else logEvent(event, local, env.log);

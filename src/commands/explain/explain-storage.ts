@@ -4,9 +4,9 @@
  */
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
+import { hex } from "../../format/chain.ts";
 import type { ObjectStore, StoreCapabilities } from "../../storage/contract/store.ts";
 import { SINGLE_PUT_SIZE_MAX } from "../../storage/s3/s3-multipart.ts";
-import { probeStore } from "./store-probe.ts";
 
 /** A destination. */
 export interface ExplainedStorage {
@@ -29,7 +29,8 @@ export async function explainStorage(store: ObjectStore, env: Env): Promise<Expl
       await lookInto(store);
       return reached(capabilities);
     }
-    const found = await probeStore(store, env);
+    // Each probe has a key of its own: two that run at once would see each other's object.
+    const found = await store.probe(`.walrust-probe-${hex(env.randomBytes(8))}`);
     // Every restore begins with a listing. An endpoint that names the bucket too takes puts, and lists
     // nothing.
     for await (const _ of store.list("", { limit: 1 })) break;

@@ -7,7 +7,7 @@ import { DISCOVERY_INTERVAL_MS } from "../../discovery/repeated-discovery.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
 import { MONTH_HOURS } from "../../forecast/steady-stock.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
-import { formatBytes } from "../shared/output.ts";
+import { formatBytes, tableLines } from "../shared/output.ts";
 import type { ExplainedDatabase } from "./explain-databases.ts";
 import type { ShownSetting } from "./explain-settings.ts";
 import { guaranteeText } from "./explain-storage.ts";
@@ -145,7 +145,7 @@ function estimateLines({ estimate, rate, databases }: Explanation): string[] {
     `  requests: ${number(requests.put)} PUT, ${number(requests.list)} LIST,` +
       ` ${number(requests.get)} GET, ${number(requests.delete)} DELETE`,
     `  uploaded: ${formatBytes(uploadedBytes)}; stored: ${steady}`,
-    ...table(["", "storage", "requests", "total"], rows).map((line) => `  ${line}`),
+    ...tableLines(["", "storage", "requests", "total"], rows).map((line) => `  ${line}`),
   ];
 }
 
@@ -155,7 +155,7 @@ function settingLines(settings: readonly ShownSetting[]): string[] {
     text ?? "(not set)",
     from,
   ]);
-  return ["Settings", ...table(["key", "value", "from"], rows).map((line) => `  ${line}`)];
+  return ["Settings", ...tableLines(["key", "value", "from"], rows).map((line) => `  ${line}`)];
 }
 
 function problemLines({ problems }: Explanation): string[] {
@@ -168,16 +168,4 @@ function problemLines({ problems }: Explanation): string[] {
 
 function dollars(amount: number): string {
   return amount > 0 && amount < 0.01 ? "< $0.01" : `$${amount.toFixed(2)}`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
-  );
-  return [head, ...rows].map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]!))
-      .join("  ")
-      .trimEnd(),
-  );
 }

@@ -4,7 +4,8 @@
 import { resolveRetry, resolveStore } from "../../config/config.ts";
 import { BY_DEFAULT, type Origin, valuesOf } from "../../config/resolve.ts";
 import { PATIENCE_OPTIONS } from "../../config/settings/options.ts";
-import { type Condition, WalrustError } from "../../errors.ts";
+import type { Log } from "../../env.ts";
+import { type ConditionSink, WalrustError } from "../../errors.ts";
 import { patienceOf } from "../../storage/contract/retry.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { ReachabilityMonitor } from "../../storage/network/reachability-monitor.ts";
@@ -29,11 +30,7 @@ export function openDestination(
 ): ObjectStore {
   const resolved = resolveStore(sources, url);
   const given = url ?? resolved.bucket.value;
-  if (given === undefined) {
-    throw new WalrustError("usage", "No destination is given", {
-      hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
-    });
-  }
+  if (given === undefined) throw noDestination();
   const { bucket: _, region, ...values } = valuesOf(resolved);
   const known = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
   const options = { url: given, region, retry: resolveRetry(sources), ...known, ...more };
@@ -42,6 +39,18 @@ export function openDestination(
   } catch (error) {
     throw placed(error, url === undefined ? resolved.bucket.origin : BY_DEFAULT);
   }
+}
+
+/** The error for a command line, an environment and a walrust.toml without a destination. */
+export function noDestination(): WalrustError {
+  return new WalrustError("usage", "No destination is given", {
+    hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
+  });
+}
+
+/** Logs each condition as a warning when it begins: for verbs without a /health. */
+export function warningSink(log: Log): ConditionSink {
+  return { raise: ({ message }) => log.warn(message), clear: () => {} };
 }
 
 /** An error about the destination, with its place in the file; an error about another setting as it is. */
@@ -58,11 +67,10 @@ function placed(error: unknown, { kind, text }: Origin): unknown {
 function patientOptions(invocation: Invocation): MoreStoreOptions {
   const { sources, env } = invocation;
   const patience = patienceOf(settingsOf(invocation, PATIENCE_OPTIONS).timeoutMs);
-  const sink = { raise: ({ message }: Condition) => env.log.warn(message), clear: () => {} };
   return {
     retry: { ...resolveRetry(sources), patience },
     stallMs: patience.stallMs,
-    reachability: new ReachabilityMonitor(env, sink),
+    reachability: new ReachabilityMonitor(env, warningSink(env.log)),
   };
 }
 

@@ -164,6 +164,19 @@ export function formatBytes(byteCount: number): string {
   return `${text} ${units[unit]}`;
 }
 
+/** A table as lines: a head, and cells padded to the width of their column. */
+export function tableLines(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
+  );
+  return [head, ...rows].map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
 /** A count with its noun: `1 object`, `2 objects`. */
 export function countOf(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
