@@ -81,17 +81,17 @@ const REFUSED: readonly (readonly [what: string, act: Act, said: string])[] = [
   [
     "has no metadata, and other pages under the same checksums",
     ({ store, mergedKey }) => rewriteObject(store, mergedKey, { flipsPage: true }),
-    "something else than its sources",
+    "its content differs from its sources",
   ],
   [
     "has no metadata and no checksums, where its sources have both",
     ({ store, mergedKey }) => rewriteObject(store, mergedKey, { dropsChecksums: true }),
-    "something else than its sources",
+    "its content differs from its sources",
   ],
   [
     "has another time than its newest source, and no metadata",
     ({ store, mergedKey }) => rewriteObject(store, mergedKey, { header: { timestampMs: 1 } }),
-    "something else than its sources",
+    "its content differs from its sources",
   ],
 ];
 
