@@ -6,6 +6,7 @@
  * five seconds: a process that starts and dies in a loop sends none. The URL is a secret: only its scheme and
  * host are ever shown.
  */
+import type { HeartbeatConfig } from "../config/config.ts";
 import type { Env } from "../env.ts";
 import { errorMessage } from "../errors.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
@@ -16,13 +17,8 @@ import { describeUrl, parseOutgoingUrl, sendRequest } from "./outgoing.ts";
 /** The pause before the first call, and after a failed or held-back one; the interval if that is shorter. */
 const AGAIN_MS = 5_000;
 
-/** The URL, and when to call it. */
-export interface HeartbeatOptions {
-  readonly url: string;
-  readonly intervalMs: number;
-  /** No call is made while any database lags more. */
-  readonly maxLagMs: number;
-}
+/** The settings of a heartbeat that is called. */
+export type CalledHeartbeat = HeartbeatConfig & { readonly url: string };
 
 /** Whether the statuses allow a call. */
 export function isBeating(statuses: readonly DatabaseStatus[], maxLagMs: number): boolean {
@@ -38,13 +34,13 @@ export class Heartbeat {
 
   /** @throws WalrustError code "config" when the URL is invalid */
   constructor(
-    readonly options: HeartbeatOptions,
+    readonly config: CalledHeartbeat,
     readonly statuses: () => readonly DatabaseStatus[],
     readonly env: Env,
     readonly version: string,
     signal: AbortSignal,
   ) {
-    this.#url = parseOutgoingUrl(options.url, "[heartbeat] url");
+    this.#url = parseOutgoingUrl(config.url, "[heartbeat] url");
     const end = `heartbeat: ${describeUrl(this.#url)} answers again`;
     this.#trouble = new Trouble(env, { what: "heartbeat", isFirstOnly: true, end });
     this.#run = this.#beat(signal);
@@ -56,7 +52,7 @@ export class Heartbeat {
   }
 
   async #beat(signal: AbortSignal): Promise<void> {
-    const { intervalMs } = this.options;
+    const { intervalMs } = this.config;
     let isDone = false;
     while (true) {
       await this.env.sleep(isDone ? intervalMs : Math.min(intervalMs, AGAIN_MS), signal);
@@ -69,7 +65,7 @@ export class Heartbeat {
     const { log } = this.env;
     let isHeld = true;
     try {
-      isHeld = !isBeating(this.statuses(), this.options.maxLagMs);
+      isHeld = !isBeating(this.statuses(), this.config.maxLagMs);
     } catch (error) {
       // A mistake of ours: without a status the databases do not count as well.
       log.error(`heartbeat: cannot read the statuses: ${errorMessage(error)}`);

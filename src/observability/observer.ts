@@ -5,39 +5,33 @@
  * webhooks and heartbeat send in tasks of their own. This room is loaded only when a part of it is enabled.
  */
 import { hostname } from "node:os";
+import type { Config } from "../config/config.ts";
 import type { Env } from "../env.ts";
 import { type Condition, errorMessage } from "../errors.ts";
 import type { WatchEvent } from "../replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { type HealthReport, healthReport } from "./health.ts";
-import { Heartbeat, type HeartbeatOptions } from "./heartbeat.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { metricFamilies } from "./metrics.ts";
 import { prometheusText } from "./prometheus.ts";
-import { LastingStatusServer, type MetricsOptions } from "./status-server.ts";
+import { LastingStatusServer } from "./status-server.ts";
 import { Tally } from "./tally.ts";
-import type { WebhookOptions } from "./webhook-queue.ts";
 import { Webhooks } from "./webhooks.ts";
 
 /** Time for the notices that wait at the end. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
-/** The parts that are enabled. */
-export interface ObservabilityOptions {
-  readonly metrics: MetricsOptions | null;
-  readonly heartbeat: HeartbeatOptions | null;
-  readonly webhooks: readonly WebhookOptions[];
-  /** Host name in the body of webhooks; by default that of this machine. */
-  readonly hostname?: string;
-}
+/** The settings of observability. */
+export type ObservabilityConfig = Pick<Config, "metrics" | "heartbeat" | "webhooks">;
 
 /** The watch to observe. */
 export interface ObservedSource {
   /** The databases at this moment. */
   statuses(): readonly DatabaseStatus[];
-  /** Conditions of the store that all databases share; none by default. */
-  storeConditions?(): readonly Condition[];
+  /** Conditions of the store that all databases share. */
+  storeConditions(): readonly Condition[];
   /** The writer id of a database, or null while it is unknown; for the body of webhooks. */
-  writerOf?(database: string): string | null;
+  writerOf(database: string): string | null;
 }
 
 /** Observes until it is closed. */
@@ -56,12 +50,12 @@ export interface Observer {
  * @throws WalrustError code "config" when the URL of a webhook or heartbeat is invalid
  */
 export function startObservability(
-  options: ObservabilityOptions,
+  config: ObservabilityConfig,
   source: ObservedSource,
   env: Env,
   version: string,
 ): Observer {
-  return new ProcessObserver(options, source, env, version);
+  return new ProcessObserver(config, source, env, version);
 }
 
 class ProcessObserver implements Observer {
@@ -75,21 +69,24 @@ class ProcessObserver implements Observer {
   #closed: Promise<void> | null = null;
 
   constructor(
-    { metrics, heartbeat, webhooks, ...options }: ObservabilityOptions,
+    { metrics, heartbeat, webhooks }: ObservabilityConfig,
     readonly source: ObservedSource,
     readonly env: Env,
     readonly version: string,
   ) {
     this.#tally = new Tally(env);
     const { signal } = this.#webhooksEnd;
-    const context = { hostname: options.hostname ?? hostname(), version, env, signal };
-    const writerOf = (database: string): string | null => source.writerOf?.(database) ?? null;
+    const context = { hostname: hostname(), version, env, signal };
+    const writerOf = (database: string): string | null => source.writerOf(database);
     this.#webhooks = new Webhooks(webhooks, context, writerOf);
+    const { url } = heartbeat;
     const statuses = (): readonly DatabaseStatus[] => source.statuses();
     this.#heartbeat =
-      heartbeat && new Heartbeat(heartbeat, statuses, env, version, this.#heartbeatEnd.signal);
+      url === undefined
+        ? null
+        : new Heartbeat({ ...heartbeat, url }, statuses, env, version, this.#heartbeatEnd.signal);
     const pages = { metrics: () => this.#metrics(), health: () => this.#health() };
-    this.#server = metrics && new LastingStatusServer(metrics, pages, env);
+    this.#server = metrics.enabled ? new LastingStatusServer(metrics, pages, env) : null;
   }
 
   get metricsUrl(): string | null {
@@ -140,7 +137,7 @@ class ProcessObserver implements Observer {
       sinceUploadMs: tally.sinceUploadMs(),
       failingMs: (database) => tally.failingMs(database),
       errorsLastHour: (database) => tally.errorsLastHour(database),
-      storeConditions: this.source.storeConditions?.() ?? [],
+      storeConditions: this.source.storeConditions(),
     });
   }
 }

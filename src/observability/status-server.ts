@@ -5,6 +5,7 @@
  * A port that is taken never stops the watch: a warning is logged, and the port is tried again quietly.
  */
 import { hostname } from "node:os";
+import type { MetricsConfig } from "../config/config.ts";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
 import type { HealthReport } from "./health.ts";
@@ -15,12 +16,8 @@ import { jsonLine } from "./terminal-text.ts";
 const INDEX = "walrust\n/metrics  for Prometheus\n/health   as JSON: 200, or 503 when unhealthy\n";
 /** Time between two tries to listen: another walrust may have ended. */
 const AGAIN_MS = 30_000;
-/** The address to listen on. */
-export interface MetricsOptions {
-  /** 0: any free port. */
-  readonly port: number;
-  readonly address: string;
-}
+/** The address to listen on; port 0: any free port. */
+export type StatusAddress = Pick<MetricsConfig, "address" | "port">;
 
 /** The pages, made anew for each request. */
 export interface StatusPages {
@@ -44,11 +41,11 @@ export class LastingStatusServer {
 
   /** Starts the server, or warns once and tries again. */
   constructor(
-    readonly options: MetricsOptions,
+    readonly address: StatusAddress,
     readonly pages: StatusPages,
     readonly env: Env,
   ) {
-    this.#server = startStatusServer(options, pages, env);
+    this.#server = startStatusServer(address, pages, env);
     this.#trying = this.#tryOn();
   }
 
@@ -69,7 +66,7 @@ export class LastingStatusServer {
     while (this.#server === null) {
       await this.env.sleep(AGAIN_MS, signal);
       if (signal.aborted) return;
-      this.#server = startStatusServer(this.options, this.pages, this.env, true);
+      this.#server = startStatusServer(this.address, this.pages, this.env, true);
     }
   }
 }
@@ -79,7 +76,7 @@ export class LastingStatusServer {
  * @param isQuiet log no warning
  */
 export function startStatusServer(
-  { address, port }: MetricsOptions,
+  { address, port }: StatusAddress,
   pages: StatusPages,
   env: Env,
   isQuiet = false,

@@ -7,6 +7,7 @@
  *   ever shown.
  * - A "recovered" goes only to a webhook that was sent one of the failures that it ends.
  */
+import type { WebhookConfig } from "../config/config.ts";
 import type { Env } from "../env.ts";
 import { type RetryPolicy, withRetry } from "../storage/contract/retry.ts";
 import { Trouble } from "../storage/contract/trouble.ts";
@@ -16,14 +17,6 @@ import { type Notice, noticeBody, noticeSignature } from "./webhook-notice.ts";
 /** The most notices that wait for one webhook: in an outage, many hundred databases may fail. */
 export const QUEUE_MAX = 1_000;
 const RETRY: RetryPolicy = { maxRetries: 3, baseDelayMs: 1_000, maxDelayMs: 30_000 };
-
-/** One `[[webhooks]]` of the configuration. */
-export interface WebhookOptions {
-  readonly url: string;
-  /** The failures to send. A "recovered" follows each of them, whether it is listed or not. */
-  readonly events: readonly string[];
-  readonly secret?: string | undefined;
-}
 
 /** The context that all webhooks of a process share. */
 export interface WebhookContext {
@@ -47,11 +40,11 @@ export class WebhookQueue {
 
   /** @throws WalrustError code "config" when the URL is invalid */
   constructor(
-    readonly options: WebhookOptions,
+    readonly config: WebhookConfig,
     readonly context: WebhookContext,
   ) {
-    this.#url = parseOutgoingUrl(options.url, "url of [[webhooks]]");
-    this.#events = new Set(options.events);
+    this.#url = parseOutgoingUrl(config.url, "url of [[webhooks]]");
+    this.#events = new Set(config.events);
     const end = `webhook ${describeUrl(this.#url)} accepts notices again`;
     this.#trouble = new Trouble(context.env, {
       what: "cannot deliver a notice to a webhook",
@@ -122,7 +115,7 @@ export class WebhookQueue {
   }
 
   #post(body: string): Promise<void> {
-    const { secret } = this.options;
+    const { secret } = this.config;
     const { env, signal, version } = this.context;
     const headers = {
       "content-type": "application/json",

@@ -8,9 +8,10 @@
  * 3. Replication, validation of the stored objects, and conditions fail and recover apart from each other.
  *    Degraded conditions, and conditions of the store, appear in /health alone.
  */
+import type { WebhookConfig } from "../config/config.ts";
 import type { WatchEvent } from "../replication/context/watch-events.ts";
 import { type Failure, failureOrNull, type Notice } from "./webhook-notice.ts";
-import { type WebhookContext, type WebhookOptions, WebhookQueue } from "./webhook-queue.ts";
+import { type WebhookContext, WebhookQueue } from "./webhook-queue.ts";
 
 type ConditionEvent = Extract<WatchEvent, { event: "condition" }>;
 
@@ -40,7 +41,7 @@ export class Webhooks {
    * @throws WalrustError code "config" when a URL is invalid
    */
   constructor(
-    hooks: readonly WebhookOptions[],
+    hooks: readonly WebhookConfig[],
     readonly context: WebhookContext,
     readonly writerOf: (database: string) => string | null,
   ) {

@@ -1,13 +1,15 @@
 /** All of it together, as watch uses it: from events and statuses to what others see, and the orderly end. */
+
 import { afterEach, describe, expect, test } from "bun:test";
 import { hostname } from "node:os";
 import {
-  type ObservabilityOptions,
+  type ObservabilityConfig,
   type ObservedSource,
   type Observer,
   startObservability,
 } from "../../src/observability/observer.ts";
 import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
+import { DEFAULT_CONFIG } from "../support/config.ts";
 import { HookServer } from "./hook-server.ts";
 import { ManualTime } from "./manual-time.ts";
 import { readPrometheusText } from "./prometheus-parser.ts";
@@ -25,14 +27,24 @@ function hookServer(): HookServer {
   return server;
 }
 
-function start(time: ManualTime, source: ObservedSource, options: Partial<ObservabilityOptions>): Observer {
-  const none = { metrics: null, heartbeat: null, webhooks: [] };
-  const observer = startObservability({ ...none, ...options }, source, time.env, "0.4.0");
+/** Nothing is enabled. */
+const NONE: ObservabilityConfig = {
+  ...DEFAULT_CONFIG,
+  metrics: { ...DEFAULT_CONFIG.metrics, enabled: false },
+};
+
+function start(
+  time: ManualTime,
+  source: Partial<ObservedSource>,
+  config: Partial<ObservabilityConfig>,
+): Observer {
+  const nothing: ObservedSource = { statuses: () => [], storeConditions: () => [], writerOf: () => null };
+  const observer = startObservability({ ...NONE, ...config }, { ...nothing, ...source }, time.env, "0.4.0");
   ends.push(() => observer.close());
   return observer;
 }
 
-const LOCAL = { port: 0, address: "127.0.0.1" };
+const LOCAL = { enabled: true, port: 0, address: "127.0.0.1" };
 
 describe("startObservability", () => {
   test("an outage and its end, as metrics, health, webhook and heartbeat see it", async () => {
@@ -98,7 +110,7 @@ describe("startObservability", () => {
       { statuses: () => [] },
       {
         metrics: { ...LOCAL, port },
-        webhooks: [{ url: hook.secretUrl, events: ["sync_failed"] }],
+        webhooks: [{ url: hook.secretUrl, events: ["sync_failed"], secret: undefined }],
       },
     );
     expect(observer.metricsUrl).toBeNull();
@@ -116,7 +128,7 @@ describe("startObservability", () => {
       },
     };
     const hook = hookServer();
-    const webhooks = [{ url: hook.secretUrl, events: ["sync_failed"] }];
+    const webhooks = [{ url: hook.secretUrl, events: ["sync_failed"], secret: undefined }];
     const observer = start(time, source, { webhooks });
     observer.observe(failed("storage"));
     expect(time.said("error")[0]).toContain('cannot observe "failed": not now');
@@ -133,7 +145,7 @@ describe("startObservability", () => {
 
   test("the URL of a webhook that is none is a mistake in the configuration", () => {
     const time = new ManualTime();
-    const webhooks = [{ url: "S3CRET", events: [] }];
+    const webhooks = [{ url: "S3CRET", events: [], secret: undefined }];
     expect(() => start(time, { statuses: () => [] }, { metrics: LOCAL, webhooks })).toThrow("[[webhooks]]");
     expect(time.lines).toEqual([]);
   });
@@ -143,7 +155,7 @@ describe("Observer.close", () => {
   test("waits for notices that are on their way", async () => {
     const time = new ManualTime();
     const hook = hookServer();
-    const webhooks = [{ url: hook.secretUrl, events: ["sync_failed"] }];
+    const webhooks = [{ url: hook.secretUrl, events: ["sync_failed"], secret: undefined }];
     const observer = start(time, { statuses: () => [] }, { webhooks });
     for (let index = 0; index < 20; index++) observer.observe(failed("storage", `db${index}`));
     await observer.close();
@@ -163,7 +175,7 @@ describe("Observer.close", () => {
       {
         metrics: LOCAL,
         heartbeat: { url: heart.secretUrl, intervalMs: 1_000, maxLagMs: 1_000 },
-        webhooks: [{ url: hook.secretUrl, events: ["sync_failed"] }],
+        webhooks: [{ url: hook.secretUrl, events: ["sync_failed"], secret: undefined }],
       },
     );
     const url = observer.metricsUrl!;

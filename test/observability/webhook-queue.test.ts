@@ -249,7 +249,7 @@ test.each(["", "S3CRET", "ftp://host/S3CRET", "file:///S3CRET", "http://", "//ho
     const context = { hostname: "vm1", version: "0.4.0", env, signal: new AbortController().signal };
     let message = "";
     try {
-      new WebhookQueue({ url, events: [] }, context);
+      new WebhookQueue({ url, events: [], secret: undefined }, context);
     } catch (error) {
       message = String(error);
       expect(error).toMatchObject({ code: "config" });

@@ -31,7 +31,11 @@ async function told(
 ): Promise<HookServer[]> {
   const own = names.map(() => new HookServer());
   servers.push(...own);
-  const hooks = own.map((server, index) => ({ url: server.secretUrl, events: names[index]! }));
+  const hooks = own.map((server, index) => ({
+    url: server.secretUrl,
+    events: names[index]!,
+    secret: undefined,
+  }));
   const { env } = new ManualTime();
   const { signal } = new AbortController();
   const context = { hostname: "vm1", version: "0.4.0", env, signal };

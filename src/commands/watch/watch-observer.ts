@@ -4,7 +4,6 @@
  */
 import type { Config } from "../../config/config.ts";
 import type { Condition } from "../../errors.ts";
-import type { ObservabilityOptions } from "../../observability/observer.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../../replication/watch/watch-status.ts";
 import type { Invocation } from "../shared/verb.ts";
@@ -23,31 +22,13 @@ export interface WatchObserver {
   close(): Promise<void>;
 }
 
-/** What the settings enable. */
-export function observabilityOptions(
-  config: Pick<Config, "metrics" | "heartbeat" | "webhooks">,
-): ObservabilityOptions {
-  const { metrics, heartbeat, webhooks } = config;
-  const { url, intervalMs, maxLagMs } = heartbeat;
-  return {
-    metrics: metrics.enabled ? { port: metrics.port, address: metrics.address } : null,
-    heartbeat: url === undefined ? null : { url, intervalMs, maxLagMs },
-    webhooks: webhooks.map(({ url, events, secret }) => ({
-      url,
-      events,
-      ...(secret === undefined ? {} : { secret }),
-    })),
-  };
-}
-
 /** Starts what is enabled, or nothing: null. @throws WalrustError code "config" */
 export async function startObserver(
   config: Config,
   { env, version }: Pick<Invocation, "env" | "version">,
 ): Promise<WatchObserver | null> {
-  const options = observabilityOptions(config);
-  const { metrics, heartbeat, webhooks } = options;
-  if (metrics === null && heartbeat === null && webhooks.length === 0) return null;
+  const { metrics, heartbeat, webhooks } = config;
+  if (!metrics.enabled && heartbeat.url === undefined && webhooks.length === 0) return null;
   const { startObservability } = await import("../../observability/observer.ts");
   let watched: ObservedWatch = { statuses: () => [], storeConditions: () => [] };
   const source = {
@@ -56,7 +37,7 @@ export async function startObserver(
     writerOf: (database: string) =>
       watched.statuses().find((status) => status.database === database)?.writer ?? null,
   };
-  const observer = startObservability(options, source, env, version);
+  const observer = startObservability(config, source, env, version);
   return {
     start: (watch) => {
       watched = watch;

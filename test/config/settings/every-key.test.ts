@@ -5,7 +5,6 @@
 import { describe, expect, test } from "bun:test";
 import { explainDatabase } from "../../../src/commands/explain/explain-databases.ts";
 import { type ShownSetting, shownSettings } from "../../../src/commands/explain/explain-settings.ts";
-import { observabilityOptions } from "../../../src/commands/watch/watch-observer.ts";
 import { resolveConfig, resolveDatabaseConfig } from "../../../src/config/config.ts";
 import { type ConfigFile, parseConfigFile } from "../../../src/config/config-file.ts";
 import type { Sources } from "../../../src/config/resolve.ts";
@@ -51,7 +50,6 @@ function effectOf(sources: Sources): unknown {
   return Bun.inspect(
     [
       resolveConfig(sources),
-      observabilityOptions(resolveConfig(sources)),
       sources.file?.databases.map(({ path, name, prefix, allowEmpty }) => [path, name, prefix, allowEmpty]),
     ],
     { depth: 10 },
