@@ -29,7 +29,7 @@ describe("the options of a database", () => {
   test("are its own, and those of the watch without them", async () => {
     const slow = ownConfig({ sync: { walSyncIntervalMs: 3_600_000 } });
     const one = await tenant("one");
-    const two = { ...(await tenant("two")), options: slow };
+    const two = { ...(await tenant("two")), config: slow };
     const store = new MemoryStore();
     const run = await new FleetRun([one, two], store).watching(2);
     await run.uploaded(1, "one");
