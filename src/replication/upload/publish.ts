@@ -14,6 +14,7 @@ import { hex, isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE, LTX_TRAILER_FIELDS, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
 import { openOwn } from "../../local/own-file.ts";
 import { isIntact, type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { checkListed } from "../../recovery/object/check-object.ts";
 import { keyOf, listLevel } from "../../storage/bucket/catalog.ts";
 import {
   decodeMetadata,
@@ -173,48 +174,38 @@ async function beyondOrNull(
 }
 
 /**
- * Reads the bytes of an object whose metadata the store has lost, and decides whose it is. A later snapshot
- * of the same state counts as ours, by the checksum of the database in it.
+ * Reads and judges an object whose metadata the store has lost, and decides whose it is. A later snapshot of
+ * the same state counts as ours, by the checksum of the database, which the judge has compared with its
+ * pages.
  */
 async function contentOf(
   store: ObjectStore,
-  head: ObjectHead,
+  { key, sizeBytes, modifiedMs }: ObjectHead,
   file: SpoolFile,
   signal: AbortSignal | undefined,
 ): Promise<Pick<WalrustMetadata, "sha256" | "chain" | "writer">> {
-  const hasher = new Bun.CryptoHasher("sha256");
-  const tail = new Uint8Array(LTX_TRAILER_SIZE);
-  const body = await store.get(head.key, signal === undefined ? {} : { signal });
-  for await (const chunk of body.chunks) {
-    hasher.update(chunk);
-    keepTail(tail, chunk);
-  }
-  const isSameState = !isChainLink(file) && Buffer.compare(stateOf(tail), stateOf(tailOf(file))) === 0;
-  return { sha256: hasher.digest("hex"), chain: isSameState ? hex(file.chain) : null, writer: null };
+  const { level, minTxid, maxTxid } = file;
+  const object = { key, level, minTxid, maxTxid, sizeBytes, modifiedMs };
+  const { facts, findings, sha256 } = await checkListed(store, object, {}, signal);
+  const isSound = facts !== null && findings.length === 0;
+  const isSameState = isSound && !isChainLink(file) && facts.postApplyChecksum === postApplyChecksumOf(file);
+  return {
+    sha256: sha256 === null ? null : hex(sha256),
+    chain: isSameState ? hex(file.chain) : null,
+    writer: null,
+  };
 }
 
-/** Shifts a chunk into the last bytes of a stream. */
-function keepTail(tail: Uint8Array, chunk: Uint8Array): void {
-  const last = chunk.subarray(Math.max(0, chunk.length - tail.length));
-  tail.copyWithin(0, last.length);
-  tail.set(last, tail.length - last.length);
-}
-
-/** The checksum of the database in a trailer: the same for every snapshot of one state. */
-function stateOf(trailer: Uint8Array): Uint8Array {
-  const [offset, size] = LTX_TRAILER_FIELDS.postApplyChecksum;
-  return trailer.subarray(offset, offset + size);
-}
-
-function tailOf(file: SpoolFile): Uint8Array {
-  const tail = new Uint8Array(LTX_TRAILER_SIZE);
+/** The checksum of the database that a file leads to: the same for every snapshot of one state. */
+function postApplyChecksumOf(file: SpoolFile): bigint {
+  const trailer = new Uint8Array(LTX_TRAILER_SIZE);
   const fd = openOwn(file.path);
   try {
-    readSync(fd, tail, 0, LTX_TRAILER_SIZE, file.sizeBytes - LTX_TRAILER_SIZE);
+    readSync(fd, trailer, 0, LTX_TRAILER_SIZE, file.sizeBytes - LTX_TRAILER_SIZE);
   } finally {
     closeSync(fd);
   }
-  return tail;
+  return new DataView(trailer.buffer).getBigUint64(LTX_TRAILER_FIELDS.postApplyChecksum[0]);
 }
 
 /** The bytes to send, or null when their hash is not the footer's. */
