@@ -2,18 +2,16 @@
  * Attaches a database: pins its file and finds the position to continue from. Three places know the position:
  * the local state, the page sums and spool beside it, and the bucket. Where they disagree, this file decides:
  *
- * | found | done |
- * |---|---|
- * | state, sums, spool and bucket agree | captures continue |
- * | the sums lack the newest capture (a crash between two writes) | its spool file is replayed into the sums
- * |
- * | the sums are lost | a full anchor |
- * | the bucket is ahead of the state, or the state is lost | adopt.ts continues after the bucket's newest
- * TXID |
- * | the bucket is empty | adopt.ts begins a new history |
- * | the bucket lacks acknowledged objects | captures continue, and a new snapshot is due |
- * | the state was copied here | a new writer id; the state counts only if the bucket confirms it |
- * | another program's backup, or another writer's newest object | refused with code "foreign-writer" |
+ * - State, sums, spool and bucket agree: captures continue.
+ * - The sums lack the newest capture, after a crash between two writes: its spool file is replayed into them.
+ * - The sums are lost: a full anchor is due.
+ * - The bucket is ahead of the state, or the state is lost: adopt.ts continues after the bucket's newest
+ *   TXID.
+ * - The bucket is empty: adopt.ts begins a new history.
+ * - The bucket lacks acknowledged objects: captures continue, and a new snapshot is due.
+ * - The state was copied here: it gets a new writer id, and counts only if the bucket confirms it.
+ * - The prefix holds another program's backup, or another writer's newest object: refused as
+ *   "foreign-writer".
  */
 import { statSync } from "node:fs";
 import { Uint32List } from "../../database/files/scratch.ts";

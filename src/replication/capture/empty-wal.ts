@@ -130,7 +130,8 @@ function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
 }
 
 /**
- * At the end of a watch: empties the WAL if no other process has the database open, and waits for the rest.
+ * At the end of a watch: empties the WAL if no other process has the database open, until the file is at
+ * rest.
  */
 export async function emptyWalAndRest(live: LiveDatabase, env: Env): Promise<void> {
   for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {

@@ -16,7 +16,7 @@ import { releaseIfHarmful } from "./pin-release.ts";
 import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
 
 /**
- * Under a freeze, each commit costs the application more the longer the WAL is. From here on a mark is taken.
+ * Frames from which on a mark replaces the freeze: under a freeze, a longer WAL makes each commit slower.
  */
 const MARK_FRAMES = 500;
 const MARK_INTERVAL_MS = 1_000;
@@ -149,10 +149,7 @@ export class WalPoller {
     if (isWhole && pin.state !== "released" && !this.#waitsForUpload(live)) capture(live, this.context.env);
   }
 
-  /**
-   * Does the work of the application's last close, which our pin prevents. @returns why to anchor anew, or
-   * null
-   */
+  /** Does the work of the last close, which our pin prevents. @returns why to anchor anew, or null */
   #restIfAlone(live: LiveDatabase, nowMs: number): string | null {
     const quietMs = nowMs - this.#lastCaptureMs;
     // Until it is empty, the WAL is a trap for a file that a script moves into place. So each poll asks

@@ -6,9 +6,7 @@
  *
  * The source of a merge expires if and only if
  * 1. a verified object of a higher level covers it (the source is superseded),
- * 2. that object is at least as old as the lifetime of the source's level (an hour, a day, a week for levels
- *    0, 1,
- *    2), and
+ * 2. that object is as old as the lifetime of the source's level (level 0: an hour; 1: a day; 2: a week), and
  * 3. on level 0, it is none of the `preserve_recent` newest, and no source of one merge with one of them.
  */
 import type { CompactionConfig } from "../../config/config.ts";

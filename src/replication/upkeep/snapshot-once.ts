@@ -1,7 +1,8 @@
 /**
  * Takes one snapshot of one database without a watch: attaches, captures up to now, writes the image, uploads
  * all pending files in order, and detaches. The snapshot is consistent while the application writes.
- */ import type { AttachTarget } from "../../discovery/attach-target.ts";
+ */
+import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { isChainLink } from "../../format/chain.ts";

@@ -71,7 +71,7 @@ export interface PublishedLink {
 
 /**
  * Uploads one file.
- * @param turn among all uploads, if one was taken: the put uses it up
+ * @param reservation a place among all uploads, if one was reserved; the put uses it up
  * @throws WalrustError with a storage code when the store refuses after its retries; the file stays in the
  * spool
  */

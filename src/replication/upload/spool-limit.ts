@@ -62,7 +62,7 @@ function logChange(isFull: boolean, { log }: Env): void {
     log.warn(
       `the captured files have reached --cache-max-size; capture stops ${whose}, until some are uploaded`,
     );
-  } else log.info("captured files have room again; capture goes on with a difference");
+  } else log.info("captured files have room again; capture continues with a difference");
 }
 
 /** Cuts the kept files of each database to `bytesMax`. */

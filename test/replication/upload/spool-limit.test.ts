@@ -150,7 +150,7 @@ test("watch with a full spool: kept files go, pending ones merge, capture stops,
   await app.must("INSERT INTO t(v) VALUES ('also while paused')");
   setAway(false);
   for (let i = 0; i < 3; i++) clock.pass(60_000);
-  await run.until("captures to go on", () => isSaid(run, "capture goes on with a difference"), 8_000);
+  await run.until("captures to go on", () => isSaid(run, "capture continues with a difference"), 8_000);
   await run.until("a difference", () => run.all("re-anchored").length > 0);
   await app.must("INSERT INTO t(v) VALUES ('after')");
   await run.stop();
