@@ -12,8 +12,8 @@ import { closeSync, readSync } from "node:fs";
 import { WalrustError } from "../errors.ts";
 import { WAL_FRAME_HEADER_SIZE, WAL_HEADER_SIZE } from "../format/wal.ts";
 import type { WalIndexHeader } from "../format/wal-index.ts";
-import { openRegular } from "./files/foreign-files.ts";
-import { imageScratch } from "./files/scratch.ts";
+import { openRegular } from "./files/regular-file.ts";
+import { imageScratch } from "./files/scratch-buffers.ts";
 import { sizeClaimProblemOrNull } from "./files/size-claim.ts";
 import { readWalTail, type WalBroken, type WalPosition } from "./wal/wal-tail.ts";
 

@@ -10,7 +10,7 @@
  */
 import { fstatSync, readSync } from "node:fs";
 import { closeDescriptor, descriptorIdentity, readHeaderOf } from "../database/files/descriptors.ts";
-import { openRegular } from "../database/files/foreign-files.ts";
+import { openRegular } from "../database/files/regular-file.ts";
 import { hasCode, systemCode, WalrustError } from "../errors.ts";
 import { lz4Compress, lz4CompressBound } from "../format/lz4.ts";
 import type { DatabaseHeader } from "../format/sqlite-header.ts";

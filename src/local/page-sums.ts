@@ -15,7 +15,7 @@
  * 3. No descriptor and no memory is held per database: a shared window of 64 KB is read, changed and written.
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, readSync, renameSync, rmSync } from "node:fs";
-import { sumScratch } from "../database/files/scratch.ts";
+import { sumScratch } from "../database/files/scratch-buffers.ts";
 import { WalrustError } from "../errors.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno } from "../format/types.ts";
 import { ZeroPages } from "../format/zero-pages.ts";

@@ -10,7 +10,7 @@
  * Without a valid state, a watch continues at the bucket's newest TXID with a full file.
  */
 import { fstatSync } from "node:fs";
-import type { FileName } from "../database/files/file-mark.ts";
+import type { FileName } from "../database/files/file-version.ts";
 import type { Pin } from "../database/pin/pin.ts";
 import type { WalPosition } from "../database/wal/wal-tail.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";

@@ -2,7 +2,6 @@
  * How this program starts SQLite's check as a process of its own, and how a verdict is shown.
  */
 import { existsSync } from "node:fs";
-import { dieWithParent } from "../../database/files/parent-death.ts";
 import { errorMessage } from "../../errors.ts";
 import { COMPILE_WORD, findUncheckable, runCompileChild } from "../../recovery/integrity/checkability.ts";
 import {
@@ -14,6 +13,7 @@ import {
 } from "../../recovery/integrity/integrity-child.ts";
 import type { IntegrityVerdict } from "../../recovery/integrity/integrity-verdict.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
+import { dieWithParent } from "./parent-death.ts";
 
 /** The word that makes this program check one file and end; for its own use, in no help. */
 export const CHECK_WORD = "__check-database";

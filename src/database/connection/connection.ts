@@ -1,10 +1,10 @@
 /**
  * Short-lived SQLite connections: for a recovery, a read mark, a checkpoint. None stays open between cycles.
  *
- * A connection never creates a database, nor files that others could not open (side-files.ts), never deletes
- * a WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), syncs what it checkpoints, and is counted from open to
- * close so that no raw descriptor is closed beside it (see descriptors.ts). It writes nothing of its own: it
- * begins write transactions only to roll them back.
+ * A connection never creates a database, nor files that others could not open (companion-files.ts), never
+ * deletes a WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), syncs what it checkpoints, and is counted from
+ * open to close so that no raw descriptor is closed beside it (see descriptors.ts). It writes nothing of its
+ * own: it begins write transactions only to roll them back.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
 import { WalrustError } from "../../errors.ts";
@@ -16,9 +16,9 @@ import {
   releaseConnection,
   retainConnection,
 } from "../files/descriptors.ts";
+import { assertNotMadeByUs, prepareSideFiles } from "./companion-files.ts";
 import { guardJournal } from "./journal-guard.ts";
 import { requireBoundedSchema } from "./schema-size.ts";
-import { assertNotMadeByUs, prepareSideFiles } from "./side-files.ts";
 
 /** How a connection behaves. */
 export interface ConnectionOptions {
@@ -47,7 +47,7 @@ const BUSY_CODES = /^SQLITE_(BUSY|LOCKED|PROTOCOL)/;
 
 /**
  * Opens a connection to the database at `path`. Nothing is read yet: SQLite opens -wal and -shm with the
- * first read, and applies the WAL of whatever file; so the caller judges it first (see own-wal.ts).
+ * first read, and applies the WAL of whatever file; so the caller judges it first (see wal-gate.ts).
  * @throws WalrustError "database" when there is no database, "database-busy" when it is being replaced just
  * now.
  */

@@ -14,7 +14,7 @@ import { WalrustError } from "../../errors.ts";
 import { decodeDatabaseHeader } from "../../format/sqlite-header.ts";
 import { WAL_FRAME_HEADER_SIZE, walOffset } from "../../format/wal.ts";
 import { closeDescriptor, type FileIdentity, openDescriptor } from "../files/descriptors.ts";
-import { openRegularOrNull } from "../files/foreign-files.ts";
+import { openRegularOrNull } from "../files/regular-file.ts";
 import { readWalIndexOrNull } from "../files/shm.ts";
 
 /** What a schema may have. */

@@ -18,7 +18,7 @@ import {
   type DatabaseHeader,
   decodeDatabaseHeader,
 } from "../../format/sqlite-header.ts";
-import { openRegular, openRegularOrNull } from "./foreign-files.ts";
+import { openRegular, openRegularOrNull } from "./regular-file.ts";
 
 /** What names a file beyond its path: equal identities are the same file. */
 export interface FileIdentity {

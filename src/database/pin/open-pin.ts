@@ -6,14 +6,19 @@ import { existsSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../files/descriptors.ts";
-import { fileNamesOf } from "../files/file-names.ts";
-import { type ConfirmationWaits, findOtherUsers, type OtherUsers, PATIENT } from "../files/other-users.ts";
+import { fileNamesOf } from "../files/file-aliases.ts";
+import {
+  type ConfirmationWaits,
+  findOtherUsers,
+  type OtherUsers,
+  PATIENT,
+} from "../files/other-connections.ts";
 import { readWalIndexOrNull } from "../files/shm.ts";
-import { NO_EVIDENCE, type WalEvidence } from "../wal/own-wal.ts";
-import { markOfIndexOrNull } from "../wal/wal-follow.ts";
-import { decideGrip, type Grip } from "./grip.ts";
-import { LoosePin } from "./loose-pin.ts";
+import { markOfIndexOrNull } from "../wal/wal-end.ts";
+import { NO_EVIDENCE, type WalEvidence } from "../wal/wal-gate.ts";
+import { LoosePin } from "./lockless-pin.ts";
 import { Pin } from "./pin.ts";
+import { decideGrip, type Grip } from "./pin-mode.ts";
 import { requirePinnable, resolvePath } from "./pinnable.ts";
 
 /** A database that is held, with or without locks. */

@@ -27,9 +27,8 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "../files/descriptors.ts";
-import { type FileName, fileMark } from "../files/file-mark.ts";
 import { FileWrites } from "../files/file-stamp.ts";
-import { isOpenAt } from "../files/foreign-files.ts";
+import { type FileName, fileMark } from "../files/file-version.ts";
 import {
   DEAD_MAN_BYTE,
   FREEZE_BYTE,
@@ -39,9 +38,10 @@ import {
   SHARED_START,
 } from "../files/lock-bytes.ts";
 import { isLockedByOther, lockExclusive, lockShared, unlock } from "../files/ofd-lock.ts";
+import { isOpenAt } from "../files/regular-file.ts";
 import { isForeignCheckpointRunning, readWalIndexOrNull } from "../files/shm.ts";
-import { assertStillJudged, NO_EVIDENCE, requireOwnWal, type WalEvidence } from "../wal/own-wal.ts";
-import type { KnownFiles } from "../wal/wal-owner.ts";
+import { assertStillJudged, NO_EVIDENCE, requireOwnWal, type WalEvidence } from "../wal/wal-gate.ts";
+import type { KnownFiles } from "../wal/wal-ownership.ts";
 import {
   busyError,
   lockedError,
@@ -52,7 +52,7 @@ import {
   resolvePath,
 } from "./pinnable.ts";
 import { isMark, markOf, readerSlotOrNull, slotsByPreference } from "./read-mark.ts";
-import { yieldToCheckpoint } from "./yield.ts";
+import { yieldToCheckpoint } from "./yield-to-checkpoint.ts";
 
 /** What the pin holds: the freeze (perhaps a mark as well), a mark alone, or neither. */
 export type PinState = "frozen" | "marked" | "released";
@@ -428,7 +428,8 @@ export class Pin {
   }
 
   /**
-   * Lets a foreign blocking checkpoint through, if one waits: see yield.ts. @returns whether the pin holds
+   * Lets a foreign blocking checkpoint through, if one waits: see yield-to-checkpoint.ts. @returns whether
+   * the pin holds
    */
   yieldToCheckpoint(capture: () => void, env: Env, timeoutMs?: number): boolean {
     return yieldToCheckpoint(this, capture, env, timeoutMs);

@@ -7,9 +7,9 @@ import { closeSync, readSync, realpathSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
 import { readDatabaseHeader } from "../files/descriptors.ts";
-import { openRegular } from "../files/foreign-files.ts";
 import { requireLocalFileSystem } from "../files/mount-type.ts";
-import { requireOwnWalAt } from "../wal/own-wal.ts";
+import { openRegular } from "../files/regular-file.ts";
+import { requireOwnWalAt } from "../wal/wal-gate.ts";
 
 /**
  * Checks everything that can be seen without a connection.

@@ -17,9 +17,9 @@ import {
   type WalHeader,
   walCursor,
 } from "../../format/wal.ts";
-import { type FileMark, fileMark } from "../files/file-mark.ts";
-import { openRegular } from "../files/foreign-files.ts";
-import { walScratch } from "../files/scratch.ts";
+import { type FileMark, fileMark } from "../files/file-version.ts";
+import { openRegular } from "../files/regular-file.ts";
+import { walScratch } from "../files/scratch-buffers.ts";
 
 /** What the committed frames of a WAL say. */
 export interface WalClaims {

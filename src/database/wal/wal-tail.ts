@@ -23,8 +23,8 @@ import {
   walCursor,
 } from "../../format/wal.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
-import { openRegular } from "../files/foreign-files.ts";
-import { Uint32List, walScratch } from "../files/scratch.ts";
+import { openRegular } from "../files/regular-file.ts";
+import { Uint32List, walScratch } from "../files/scratch-buffers.ts";
 
 /** How far one generation of a WAL has been read. */
 export interface WalPosition {

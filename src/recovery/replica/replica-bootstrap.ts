@@ -21,10 +21,10 @@ import {
   releaseConnection,
   retainConnection,
 } from "../../database/files/descriptors.ts";
-import { openRegular } from "../../database/files/foreign-files.ts";
 import { SHARED_LENGTH, SHARED_START } from "../../database/files/lock-bytes.ts";
 import { lockExclusive } from "../../database/files/ofd-lock.ts";
-import { requireOwnWalAt } from "../../database/wal/own-wal.ts";
+import { openRegular } from "../../database/files/regular-file.ts";
+import { requireOwnWalAt } from "../../database/wal/wal-gate.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../../format/sqlite-header.ts";

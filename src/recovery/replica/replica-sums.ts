@@ -7,7 +7,7 @@
  * changed.
  */
 
-import { Uint32List } from "../../database/files/scratch.ts";
+import { Uint32List } from "../../database/files/scratch-buffers.ts";
 import { pageChecksumInto } from "../../format/crc64.ts";
 import { type Checksum, lockPgno } from "../../format/types.ts";
 import { SumXor } from "../../local/page-sums.ts";

@@ -8,8 +8,8 @@
  */
 import { closeSync, fsyncSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import { descriptorIdentity, type FileIdentity, isSameFile } from "../../database/files/descriptors.ts";
-import { openRegular } from "../../database/files/foreign-files.ts";
-import { Uint32List } from "../../database/files/scratch.ts";
+import { openRegular } from "../../database/files/regular-file.ts";
+import { Uint32List } from "../../database/files/scratch-buffers.ts";
 import { systemCode, WalrustError } from "../../errors.ts";
 import {
   decodeWalHeader,

@@ -14,10 +14,10 @@
  *   "foreign-writer".
  */
 import { statSync } from "node:fs";
-import { Uint32List } from "../../database/files/scratch.ts";
+import { Uint32List } from "../../database/files/scratch-buffers.ts";
 import { openPin } from "../../database/pin/open-pin.ts";
 import { replacedError, resolvePath } from "../../database/pin/pinnable.ts";
-import type { KnownFiles } from "../../database/wal/wal-owner.ts";
+import type { KnownFiles } from "../../database/wal/wal-ownership.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { type Condition, EXIT_CODES, hasCode, WalrustError } from "../../errors.ts";

@@ -12,9 +12,9 @@
 import { existsSync, fstatSync } from "node:fs";
 import { readHeaderOf } from "../../database/files/descriptors.ts";
 import type { Pin } from "../../database/pin/pin.ts";
-import { foreignWalError } from "../../database/wal/own-wal.ts";
-import { compareContent } from "../../database/wal/wal-content.ts";
-import { markOfIndexOrNull } from "../../database/wal/wal-follow.ts";
+import { compareContent } from "../../database/wal/compare-content.ts";
+import { markOfIndexOrNull } from "../../database/wal/wal-end.ts";
+import { foreignWalError } from "../../database/wal/wal-gate.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import type { LiveDatabase } from "./live-database.ts";

@@ -3,7 +3,7 @@
  * The functions of capture, attach, upload and upkeep work on it; captures and blocking jobs take turns.
  */
 import type { AnyPin } from "../../database/pin/open-pin.ts";
-import type { ComparedContent } from "../../database/wal/own-wal.ts";
+import type { ComparedContent } from "../../database/wal/wal-gate.ts";
 import type { Txid } from "../../format/types.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { SpoolFile } from "../../local/spool.ts";

@@ -4,10 +4,10 @@
  * file.
  */
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../../database/files/descriptors.ts";
-import { isSameName } from "../../database/files/file-mark.ts";
-import { NO_EVIDENCE, readWalFacts, type WalEvidence } from "../../database/wal/own-wal.ts";
-import { compareContent, type RememberedPages } from "../../database/wal/wal-content.ts";
-import type { KnownFiles, WalFacts } from "../../database/wal/wal-owner.ts";
+import { isSameName } from "../../database/files/file-version.ts";
+import { compareContent, type RememberedPages } from "../../database/wal/compare-content.ts";
+import { NO_EVIDENCE, readWalFacts, type WalEvidence } from "../../database/wal/wal-gate.ts";
+import type { KnownFiles, WalFacts } from "../../database/wal/wal-ownership.ts";
 import type { WalPosition } from "../../database/wal/wal-tail.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";

@@ -3,13 +3,13 @@
  * past it, and no commits stay in the WAL that it does not show. Costs one stat a second for each database,
  * and two queries of locks every few seconds.
  */
-import { fileNamesOf } from "../../database/files/file-names.ts";
+import { fileNamesOf } from "../../database/files/file-aliases.ts";
 import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
-import { type ConfirmationWaits, PATIENT, settledUsersOf } from "../../database/files/other-users.ts";
-import { GRIP_CONDITIONS, namesConditionOrNull } from "../../database/pin/grip.ts";
+import { type ConfirmationWaits, PATIENT, settledUsersOf } from "../../database/files/other-connections.ts";
 import type { Pin } from "../../database/pin/pin.ts";
-import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../../database/wal/unseen.ts";
-import { followWal, markOfIndexOrNull, type WalEndMark } from "../../database/wal/wal-follow.ts";
+import { GRIP_CONDITIONS, namesConditionOrNull } from "../../database/pin/pin-mode.ts";
+import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../../database/wal/unseen-commits.ts";
+import { followWal, markOfIndexOrNull, type WalEndMark } from "../../database/wal/wal-end.ts";
 import type { Env } from "../../env.ts";
 import type { Condition, ConditionSink } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";

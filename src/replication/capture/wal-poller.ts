@@ -4,14 +4,14 @@
  * outcome, and the watcher runs it as a job.
  */
 import { checkpointCycle } from "../../database/checkpoint.ts";
-import type { LoosePin } from "../../database/pin/loose-pin.ts";
+import type { LoosePin } from "../../database/pin/lockless-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, OVERWRITTEN } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { LoosePoller, type PollOutcome } from "./loose-poller.ts";
+import { LoosePoller, type PollOutcome } from "./lockless-poller.ts";
 import { releaseIfHarmful } from "./pin-release.ts";
 import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
 

@@ -7,7 +7,7 @@
  *    go on beside it.
  * 2. An anchor that is due stays due until it is done: nothing is captured on a broken history.
  */
-import type { KnownFiles } from "../../database/wal/wal-owner.ts";
+import type { KnownFiles } from "../../database/wal/wal-ownership.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";

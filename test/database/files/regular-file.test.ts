@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { openRegular, openRegularOrNull } from "../../../src/database/files/foreign-files.ts";
+import { openRegular, openRegularOrNull } from "../../../src/database/files/regular-file.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";

@@ -17,7 +17,7 @@ import {
 import { SHARED_LENGTH, SHARED_START } from "../../../src/database/files/lock-bytes.ts";
 import { isLockedByOther } from "../../../src/database/files/ofd-lock.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
-import { requireOwnWalAt } from "../../../src/database/wal/own-wal.ts";
+import { requireOwnWalAt } from "../../../src/database/wal/wal-gate.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 import { tempFolder } from "../../support/temp.ts";

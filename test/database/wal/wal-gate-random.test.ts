@@ -5,8 +5,8 @@
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
-import { NO_EVIDENCE, readWalFacts } from "../../../src/database/wal/own-wal.ts";
-import { judgeWal } from "../../../src/database/wal/wal-owner.ts";
+import { NO_EVIDENCE, readWalFacts } from "../../../src/database/wal/wal-gate.ts";
+import { judgeWal } from "../../../src/database/wal/wal-ownership.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { tempFolder } from "../../support/temp.ts";

@@ -15,7 +15,7 @@ import {
   findOtherUsers,
   processesElsewhere,
   settledUsersOf,
-} from "../../../src/database/files/other-users.ts";
+} from "../../../src/database/files/other-connections.ts";
 import { openPin } from "../../../src/database/pin/open-pin.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 

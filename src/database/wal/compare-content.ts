@@ -12,9 +12,9 @@ import { pageChecksumInto } from "../../format/crc64.ts";
 import { lockPgno } from "../../format/types.ts";
 import { scanFrames, WAL_FRAME_HEADER_SIZE, WAL_HEADER_SIZE, walCursor } from "../../format/wal.ts";
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../files/descriptors.ts";
-import { type ComparedContent, versionsOf } from "./own-wal.ts";
 import { openWalOrNull, walHeaderOrNull } from "./wal-claims.ts";
-import type { Content } from "./wal-owner.ts";
+import { type ComparedContent, versionsOf } from "./wal-gate.ts";
+import type { Content } from "./wal-ownership.ts";
 
 /** The sum of each page in order: `next` moves to the next one, into `low` and `high`. */
 export interface PageSums {

@@ -3,9 +3,9 @@
  * and the facts next to them that must not.
  */
 import { expect, test } from "bun:test";
-import type { FileMark } from "../../../src/database/files/file-mark.ts";
+import type { FileMark } from "../../../src/database/files/file-version.ts";
 import type { WalClaims } from "../../../src/database/wal/wal-claims.ts";
-import { judgeWal, type KnownFiles, type WalFacts } from "../../../src/database/wal/wal-owner.ts";
+import { judgeWal, type KnownFiles, type WalFacts } from "../../../src/database/wal/wal-ownership.ts";
 
 function mark(inode: string, bornNs: number, modifiedNs: number, changedNs = modifiedNs): FileMark {
   return { inode, bornNs: `${bornNs}`, modifiedNs: `${modifiedNs}`, changedNs: `${changedNs}` };

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { closeSync, linkSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileNamesOf, isMountedIn } from "../../../src/database/files/file-names.ts";
+import { fileNamesOf, isMountedIn } from "../../../src/database/files/file-aliases.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const ROOT = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw";

@@ -4,7 +4,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { fstatSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { DatabaseImage } from "../../../src/database/image.ts";
-import { LoosePin } from "../../../src/database/pin/loose-pin.ts";
+import { LoosePin } from "../../../src/database/pin/lockless-pin.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { hasCode } from "../../../src/errors.ts";
 import { type SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";

@@ -1,6 +1,6 @@
 /**
- * The gate before every connection: gathers what wal-owner.ts judges by, and refuses a database whose -wal is
- * not its own. Reads only; opens no connection and takes no lock.
+ * The gate before every connection: gathers what wal-ownership.ts judges by, and refuses a database whose
+ * -wal is not its own. Reads only; opens no connection and takes no lock.
  *
  * An approval holds for the files that were judged. Between it and SQLite's first read (which opens -wal and
  * -shm by name) other files may be moved into place: `assertStillJudged` compares once more after that read.
@@ -19,11 +19,11 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "../files/descriptors.ts";
-import { type FileMark, fileMark, isSameName } from "../files/file-mark.ts";
+import { type FileMark, fileMark, isSameName } from "../files/file-version.ts";
 import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "../files/lock-bytes.ts";
 import { isLockedByOther, lockHolderOrNull } from "../files/ofd-lock.ts";
 import { hasFrameInFile, readWalFileOrNull, type WalFile } from "./wal-claims.ts";
-import { type Content, judgeWal, type KnownFiles, type WalFacts } from "./wal-owner.ts";
+import { type Content, judgeWal, type KnownFiles, type WalFacts } from "./wal-ownership.ts";
 
 /** What is known of a database from before. */
 export interface WalEvidence {

@@ -4,11 +4,11 @@
  * A pin counts on one wal-index that everybody shares. Where somebody maps another one, or writes a WAL that
  * is not at the path, our locks protect nothing, a recovery of ours could end in a checkpoint under a writer,
  * and a wal-index that we keep alive would hide commits from the next to open. There the database is held
- * loosely: nothing is locked and no connection opened (loose-pin.ts).
+ * loosely: nothing is locked and no connection opened (lockless-pin.ts).
  */
 import type { Condition } from "../../errors.ts";
-import type { FileNames } from "../files/file-names.ts";
-import type { OtherUsers } from "../files/other-users.ts";
+import type { FileNames } from "../files/file-aliases.ts";
+import type { OtherUsers } from "../files/other-connections.ts";
 
 /** What the decision is made from. */
 export interface GripFacts extends OtherUsers, FileNames {

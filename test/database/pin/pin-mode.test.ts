@@ -2,7 +2,7 @@
  * How a database is held, decided from who else uses it and how: a table.
  */
 import { describe, expect, test } from "bun:test";
-import { decideGrip, GRIP_CONDITIONS, type GripFacts } from "../../../src/database/pin/grip.ts";
+import { decideGrip, GRIP_CONDITIONS, type GripFacts } from "../../../src/database/pin/pin-mode.ts";
 
 const ALONE: GripFacts = {
   path: "/srv/app.db",

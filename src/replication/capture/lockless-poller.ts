@@ -1,9 +1,9 @@
 /**
- * Polls the WAL of one database that is followed without locks (database/pin/loose-pin.ts). Commits are
+ * Polls the WAL of one database that is followed without locks (database/pin/lockless-pin.ts). Commits are
  * captured from the frames of the WAL itself, and changes of the file as a difference. The poller never
  * checkpoints. It asks for a pin as soon as all users of the database have shared one wal-index for a while.
  */
-import type { LoosePin } from "../../database/pin/loose-pin.ts";
+import type { LoosePin } from "../../database/pin/lockless-pin.ts";
 import { gripOf } from "../../database/pin/open-pin.ts";
 import type { Env } from "../../env.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";

@@ -1,7 +1,7 @@
 /**
  * A database that is followed without locks, because others use it past the wal-index that we could share
- * (grip.ts). No connection is opened and no lock of SQLite's is taken, so nothing that its users do is kept
- * from them: checkpoints, restarts of the WAL, a last close that empties it.
+ * (pin-mode.ts). No connection is opened and no lock of SQLite's is taken, so nothing that its users do is
+ * kept from them: checkpoints, restarts of the WAL, a last close that empties it.
  *
  * A LoosePin reads what the next connection by this name would see: the database file and every
  * valid frame of the -wal beside it, up to the last commit. It is consistent if neither changed meanwhile:
@@ -24,13 +24,13 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "../files/descriptors.ts";
-import { type FileName, fileMark } from "../files/file-mark.ts";
 import { type FileStamp, fileStamp, isSameStamp, pathStampOrNull } from "../files/file-stamp.ts";
+import { type FileName, fileMark } from "../files/file-version.ts";
 import { HOST_LOCK_BYTE } from "../files/lock-bytes.ts";
 import { lockExclusive, unlock } from "../files/ofd-lock.ts";
-import { NO_EVIDENCE, requireWalOfFile, type WalEvidence } from "../wal/own-wal.ts";
-import { followWal, indexOf, type WalEndMark } from "../wal/wal-follow.ts";
-import type { KnownFiles } from "../wal/wal-owner.ts";
+import { followWal, indexOf, type WalEndMark } from "../wal/wal-end.ts";
+import { NO_EVIDENCE, requireWalOfFile, type WalEvidence } from "../wal/wal-gate.ts";
+import type { KnownFiles } from "../wal/wal-ownership.ts";
 import { readWalTail, type WalPosition } from "../wal/wal-tail.ts";
 import type { ChangedFile } from "./pin.ts";
 import { lockedError, requirePinnable, requireWal, resolvePath } from "./pinnable.ts";

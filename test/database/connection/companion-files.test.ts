@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { planSideFiles, type SideFileFacts } from "../../../src/database/connection/side-files.ts";
+import { planSideFiles, type SideFileFacts } from "../../../src/database/connection/companion-files.ts";
 import type { OtherUser } from "../../support/processes/other-user.ts";
 import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";

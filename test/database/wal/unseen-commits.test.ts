@@ -8,7 +8,7 @@ import {
   NO_SUSPICION,
   type Suspicion,
   suspect,
-} from "../../../src/database/wal/unseen.ts";
+} from "../../../src/database/wal/unseen-commits.ts";
 
 /** Looks once a second. `moved` and `captured` hold at these seconds; `reading` is what a reading finds. */
 function run(

@@ -19,8 +19,8 @@ import {
   walOffset,
 } from "../../format/wal.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
-import { openRegular } from "../files/foreign-files.ts";
-import { walScratch } from "../files/scratch.ts";
+import { openRegular } from "../files/regular-file.ts";
+import { walScratch } from "../files/scratch-buffers.ts";
 
 /** How far a WAL was followed: up to a commit, or to its header. */
 export interface WalEndMark {

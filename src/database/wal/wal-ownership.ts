@@ -19,7 +19,7 @@
  * different advice, until the application opens the database or the WAL is gone.
  */
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
-import { type FileMark, type FileName, isSameName } from "../files/file-mark.ts";
+import { type FileMark, type FileName, isSameName } from "../files/file-version.ts";
 import type { WalClaims, WalFile } from "./wal-claims.ts";
 
 /** The files of a database as they were when we last worked on them. */
