@@ -61,10 +61,5 @@ function flagText(spec: OptionSpec): string {
 function meaningText(spec: OptionSpec): string {
   const choices = spec.choices === undefined ? "" : ` (${spec.choices.join(", ")})`;
   const shown = spec.kind === "switch" ? null : defaultText(spec);
-  const meaning = spec.isNegative ? `Off: ${uncapitalized(spec.meaning)}` : spec.meaning;
-  return `${meaning}${choices}${shown === null ? "" : ` [${shown}]`}`;
-}
-
-function uncapitalized(text: string): string {
-  return `${text.charAt(0).toLowerCase()}${text.slice(1)}`;
+  return `${spec.flagMeaning ?? spec.meaning}${choices}${shown === null ? "" : ` [${shown}]`}`;
 }

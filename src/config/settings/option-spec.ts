@@ -28,6 +28,8 @@ export interface OptionSpec {
   readonly alias?: string;
   /** The flag says the opposite of the key: `--no-cache` is `enabled = false`. */
   readonly isNegative?: boolean;
+  /** The meaning of such a flag, for its help. */
+  readonly flagMeaning?: string;
   /** `section.key` in walrust.toml; absent: there is no key. */
   readonly key?: string;
   /** Environment variables, the first that is set counts. */

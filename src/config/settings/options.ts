@@ -1,6 +1,6 @@
 /**
- * The table of options that only the command line has, by verb. Those that walrust.toml has too are in
- * settings.ts.
+ * The table of options that only the command line has, by verb, and the list of the sections of walrust.toml.
+ * The name of a row is its flag in camelCase, with the unit.
  */
 import { group, type OptionGroup, type OptionSpec } from "./option-spec.ts";
 import {
@@ -21,13 +21,13 @@ export const GLOBAL_OPTIONS = group({
     flag: "config",
     kind: "text",
     value: "PATH",
-    meaning: "Configuration file; by itself: ./walrust.toml, if there is one",
+    meaning: "Configuration file; default: ./walrust.toml, if it exists",
   },
   json: {
     flag: "json",
     kind: "switch",
     default: false,
-    meaning: "Print one JSON document (a line each in watch and replicate)",
+    meaning: "Print one JSON document; watch and replicate print one on each line",
   },
   logLevel: {
     flag: "log-level",
@@ -35,7 +35,7 @@ export const GLOBAL_OPTIONS = group({
     value: "LEVEL",
     default: "info",
     choices: ["debug", "info", "warn", "error"],
-    meaning: "Least severity that is logged",
+    meaning: "Least severity to log",
   },
   logFormat: {
     flag: "log-format",
@@ -43,18 +43,18 @@ export const GLOBAL_OPTIONS = group({
     value: "FORMAT",
     default: "text",
     choices: ["text", "json"],
-    meaning: "How log lines look on stderr",
+    meaning: "Format of the log lines on stderr",
   },
   help: { flag: "help", alias: "h", kind: "switch", default: false, meaning: "Show this help" },
   version: {
     flag: "version",
     kind: "switch",
     default: false,
-    meaning: "Show versions of walrust, Bun and SQLite",
+    meaning: "Show the versions of walrust, Bun and SQLite",
   },
 });
 
-/** How long a verb waits for the store. */
+/** The patience of a verb that a person waits for. */
 export const PATIENCE_OPTIONS = group({
   timeoutMs: {
     flag: "timeout",
@@ -63,23 +63,29 @@ export const PATIENCE_OPTIONS = group({
     default: 60,
     min: 1,
     max: 86_400,
-    meaning: "Give up when the store has answered nothing for this long, tries included",
+    meaning: "Give up once the store has not answered for this long, over all retries",
   },
 });
 
-/** Spellings of the Rust version: they name what walrust does anyway. */
+/** Flags of the Rust walrust for modes that are always on here. */
 export const COMPATIBLE_OPTIONS = group({
   independentTasks: {
     flag: "independent-tasks",
     kind: "switch",
     default: false,
     isHidden: true,
-    meaning: "Always so",
+    meaning: "Has no effect: always on",
   },
-  enableCache: { flag: "enable-cache", kind: "switch", default: false, isHidden: true, meaning: "Always so" },
+  enableCache: {
+    flag: "enable-cache",
+    kind: "switch",
+    default: false,
+    isHidden: true,
+    meaning: "Has no effect: always on",
+  },
 });
 
-/** The options of `watch`, which `explain` takes too. */
+/** The options of `watch` and `explain`. */
 export const WATCH_GROUPS = [
   STORE_OPTIONS,
   SYNC_OPTIONS,
@@ -94,13 +100,13 @@ export const WATCH_GROUPS = [
 
 /** Options of compact. */
 export const COMPACT_OPTIONS = group({
-  all: { flag: "all", kind: "switch", default: false, meaning: "All databases of the destination" },
+  all: { flag: "all", kind: "switch", default: false, meaning: "Compact all databases of the destination" },
   ...KEEP_OPTIONS,
   force: {
     flag: "force",
     kind: "switch",
     default: false,
-    meaning: "Do it; without it nothing is written or deleted",
+    meaning: "Write and delete; without it, only print the plan",
   },
 });
 
@@ -110,7 +116,7 @@ export const LIST_OPTIONS = group({
     flag: "local",
     kind: "switch",
     default: false,
-    meaning: "Show where the files of each database lie on this machine, and the socket of its watch",
+    meaning: "Show the local files of each database, and the socket of its watch",
   },
 });
 
@@ -129,32 +135,32 @@ export const RESTORE_OPTIONS = group({
     kind: "text",
     value: "POINT",
     meaning:
-      "Restore the newest capture at or before a point: a time such as 2026-03-01T12:00:00Z, " +
+      "Restore the newest capture at or before this point: a time such as 2026-03-01T12:00:00Z, " +
       "a duration ago (-2h), now, seconds since 1970, or txid:N",
   },
   force: {
     flag: "force",
     kind: "switch",
     default: false,
-    meaning: "Replace an existing file; it is kept as PATH.pre-restore-<time>",
+    meaning: "Replace an existing file, and keep it as PATH.pre-restore-<time>",
   },
   ifDbNotExists: {
     flag: "if-db-not-exists",
     kind: "switch",
     default: false,
-    meaning: "Exit 0 without doing anything when PATH exists",
+    meaning: "Exit 0 without doing anything if PATH exists",
   },
   ifReplicaExists: {
     flag: "if-replica-exists",
     kind: "switch",
     default: false,
-    meaning: "Exit 0 without doing anything when there is no backup",
+    meaning: "Exit 0 without doing anything if there is no backup",
   },
   dryRun: {
     flag: "dry-run",
     kind: "switch",
     default: false,
-    meaning: "Say what would be restored; write nothing",
+    meaning: "Print the plan of the restore; write nothing",
   },
   integrityCheck: {
     flag: "integrity-check",
@@ -162,13 +168,13 @@ export const RESTORE_OPTIONS = group({
     value: "MODE",
     choices: ["full", "quick", "off"],
     default: "full",
-    meaning: "SQLite's check of the restored file: full also compares indexes with their tables",
+    meaning: "How thoroughly SQLite checks the restored file; full also compares indexes with their tables",
   },
   strict: {
     flag: "strict",
     kind: "switch",
     default: false,
-    meaning: "Exit 5 when SQLite finds a fault that the source had already, instead of a warning",
+    meaning: "Exit 5 instead of warning when SQLite finds a fault that the source already had",
   },
   cacheDir: {
     flag: "cache-dir",
@@ -177,7 +183,7 @@ export const RESTORE_OPTIONS = group({
     value: "PATH",
     isPath: true,
     meaning:
-      "Where the watch on this machine kept captured files, if not beside PATH; used before the network",
+      "Folder of the captured files of a watch on this machine, if not beside PATH; restore reads them first",
   },
 });
 
@@ -188,7 +194,7 @@ export const REPLICATE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "The replica's database file (required)",
+    meaning: "Database file of the replica (required)",
   },
   intervalMs: {
     flag: "interval",
@@ -197,14 +203,19 @@ export const REPLICATE_OPTIONS = group({
     default: 5,
     min: 0.01,
     max: 86_400,
-    meaning: "Look for something new this often",
+    meaning: "Poll the bucket for new objects this often",
   },
-  once: { flag: "once", kind: "switch", default: false, meaning: "Apply what is there and end" },
+  once: {
+    flag: "once",
+    kind: "switch",
+    default: false,
+    meaning: "Apply the objects that are there, then exit",
+  },
 });
 
 /** Options of verify. */
 export const VERIFY_OPTIONS = group({
-  all: { flag: "all", kind: "switch", default: false, meaning: "Every database of the destination" },
+  all: { flag: "all", kind: "switch", default: false, meaning: "Verify all databases of the destination" },
   readData: {
     flag: "read-data",
     kind: "percent",
@@ -212,7 +223,7 @@ export const VERIFY_OPTIONS = group({
     bare: "100",
     min: 0.01,
     max: 100,
-    meaning: "Also read objects in full: all, or each with this probability (small ones always are)",
+    meaning: "Also read whole objects: all, or each with this probability; verify always reads small ones",
   },
   restore: {
     flag: "restore",
@@ -224,7 +235,7 @@ export const VERIFY_OPTIONS = group({
     flag: "fix",
     kind: "switch",
     default: false,
-    meaning: "Rewrite the manifest and delete what belongs to nothing; never an object that a restore needs",
+    meaning: "Rewrite a wrong manifest and delete leftovers; never delete an object that a restore needs",
   },
 });
 
@@ -236,7 +247,7 @@ export const EXPLAIN_OPTIONS = group({
     value: "RATE",
     default: 0.1,
     max: 100_000,
-    meaning: "What the estimate assumes of each database: commits a second, on average over the month",
+    meaning: "Commits per second that the estimate assumes for each database, on average over a month",
   },
   pagesPerCommit: {
     flag: "pages-per-commit",
@@ -245,7 +256,7 @@ export const EXPLAIN_OPTIONS = group({
     default: 4,
     min: 1,
     max: 1_000_000,
-    meaning: "What the estimate assumes of each commit: pages it changes",
+    meaning: "Changed pages that the estimate assumes for each commit",
   },
 });
 
@@ -257,14 +268,14 @@ export const PRAGMA_OPTIONS = group({
     kind: "text",
     value: "FILE",
     isPath: true,
-    meaning: "Write to a file, not to stdout",
+    meaning: "File to write to, instead of stdout",
   },
   comments: {
     flag: "comments",
     kind: "switch",
     value: "true|false",
     default: true,
-    meaning: "Say why beside each setting",
+    meaning: "Give the reason beside each setting",
   },
 });
 
@@ -285,17 +296,21 @@ function section(name: string, options: OptionGroup, meaning: string, shape = "o
 
 /** The sections of walrust.toml, in the order in which they are shown. */
 export const SECTIONS: readonly Section[] = [
-  section("s3", STORE_OPTIONS, "where objects go"),
-  section("sync", SYNC_OPTIONS, "capture, checkpoints and snapshots", "each"),
-  section("state", STATE_OPTIONS, "where walrust keeps its own files"),
+  section("s3", STORE_OPTIONS, "destination of the backups"),
+  section("sync", SYNC_OPTIONS, "captures, checkpoints and snapshots", "each"),
+  section("state", STATE_OPTIONS, "place of walrust's own files"),
   section("cache", CACHE_OPTIONS, "captured files on the local disk"),
-  section("compaction", COMPACTION_OPTIONS, "merging increments", "each"),
-  section("retention", RETENTION_OPTIONS, "which snapshots stay", "each"),
-  section("retry", RETRY_OPTIONS, "when the store fails"),
-  section("metrics", METRICS_OPTIONS, "the HTTP server of watch"),
-  section("heartbeat", HEARTBEAT_OPTIONS, "a URL that is called while all is well"),
-  section("webhooks", WEBHOOK_OPTIONS, "who is told of failures", "list"),
-  section("databases", DATABASE_OPTIONS, "what is replicated", "list"),
+  section("compaction", COMPACTION_OPTIONS, "merges of increments", "each"),
+  section("retention", RETENTION_OPTIONS, "snapshots to keep", "each"),
+  section("retry", RETRY_OPTIONS, "retries, and suspended requests, while the store fails"),
+  section("metrics", METRICS_OPTIONS, "HTTP server of `watch`"),
+  section(
+    "heartbeat",
+    HEARTBEAT_OPTIONS,
+    "URL that `watch` calls while every database is replicated in time",
+  ),
+  section("webhooks", WEBHOOK_OPTIONS, "receivers of failures", "list"),
+  section("databases", DATABASE_OPTIONS, "databases to replicate", "list"),
 ];
 
 /** The last part of an option's key. */

@@ -1,5 +1,5 @@
 /**
- * The table of settings, continued: who is told how the watch fares, and the databases themselves.
+ * The table of settings, continued: the sections of observability, and [[databases]].
  */
 import { group } from "./option-spec.ts";
 
@@ -12,6 +12,7 @@ export const METRICS_OPTIONS = group({
     kind: "switch",
     default: true,
     meaning: "Serve /metrics and /health while watching",
+    flagMeaning: "Do not serve /metrics and /health",
   },
   port: {
     flag: "metrics-port",
@@ -20,23 +21,23 @@ export const METRICS_OPTIONS = group({
     value: "PORT",
     default: 16_767,
     max: 65_535,
-    meaning: "Port of /metrics and /health; 0: any that is free",
+    meaning: "Port of /metrics and /health; 0: any free port",
   },
   address: {
     key: "metrics.address",
     kind: "text",
     default: "127.0.0.1",
-    meaning: "Address they listen on; there is no authentication",
+    meaning: "Address that /metrics and /health listen on, without authentication",
   },
 });
 
-/** [heartbeat]: a URL that is called while all is well. */
+/** [heartbeat]: a URL that `watch` calls while every database is replicated in time. */
 export const HEARTBEAT_OPTIONS = group({
   url: {
     key: "heartbeat.url",
     kind: "text",
     isPrivateUrl: true,
-    meaning: "Called with GET while every database is replicated in time",
+    meaning: "URL to call with GET while every database is replicated in time",
   },
   intervalMs: {
     key: "heartbeat.interval",
@@ -44,7 +45,7 @@ export const HEARTBEAT_OPTIONS = group({
     default: 60,
     min: 1,
     max: 86_400,
-    meaning: "How often it is called",
+    meaning: "Call the URL this often",
   },
   maxLagMs: {
     key: "heartbeat.max_lag",
@@ -52,11 +53,11 @@ export const HEARTBEAT_OPTIONS = group({
     default: 60,
     min: 1,
     max: 86_400,
-    meaning: "Not called while the oldest commit that is not in the bucket is older than this",
+    meaning: "Do not call the URL while any commit has waited longer than this for its upload",
   },
 });
 
-/** What a webhook can be told of. */
+/** The events that a webhook can receive. */
 export const WEBHOOK_EVENTS = [
   "sync_failed",
   "auth_failure",
@@ -64,13 +65,13 @@ export const WEBHOOK_EVENTS = [
   "circuit_breaker_open",
 ] as const;
 
-/** [[webhooks]]: one entry a receiver. */
+/** [[webhooks]]: one entry for each receiver of failures. */
 export const WEBHOOK_OPTIONS = group({
   url: {
     key: "webhooks.url",
     kind: "text",
     isPrivateUrl: true,
-    meaning: "Where failures are posted to as JSON (required)",
+    meaning: "URL that receives failures as JSON, by POST (required)",
   },
   events: {
     key: "webhooks.events",
@@ -78,37 +79,40 @@ export const WEBHOOK_OPTIONS = group({
     default: WEBHOOK_EVENTS,
     choices: WEBHOOK_EVENTS,
     countMax: WEBHOOK_EVENTS.length,
-    meaning: "Which; the end of a failure is told too",
+    meaning: "Events to send; a `recovered` event follows when the failure ends",
   },
   secret: {
     key: "webhooks.secret",
     kind: "text",
     isSecret: true,
-    meaning: "Signs each body: X-Walrust-Signature: sha256=HMAC",
+    meaning: "Key that signs each body: X-Walrust-Signature: sha256=HMAC",
   },
 });
 
-/** [[databases]]: one entry a database or a glob. Its other keys override those of the sections. */
+/**
+ * [[databases]]: one entry for each database or glob. An entry may also override the keys of [sync],
+ * [compaction] and [retention].
+ */
 export const DATABASE_OPTIONS = group({
   path: {
     key: "databases.path",
     kind: "text",
-    meaning: "A database, or a glob that is looked at again every 5 s (required)",
+    meaning: "Path of a database, or a glob that walrust expands again every 5 s (required)",
   },
   name: {
     key: "databases.name",
     kind: "text",
-    meaning: "What it is called in the bucket; by itself: the file stem",
+    meaning: "Name of the database in the bucket; default: the file stem",
   },
   prefix: {
     key: "databases.prefix",
     kind: "text",
-    meaning: "A folder in the bucket that stands before the name",
+    meaning: "Folder in the bucket that precedes the name",
   },
   allowEmpty: {
     key: "databases.allow_empty",
     kind: "switch",
     default: false,
-    meaning: "The glob may match nothing at start",
+    meaning: "Start even if the glob matches no file",
   },
 });

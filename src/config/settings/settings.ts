@@ -1,12 +1,14 @@
 /**
- * The table of settings: what can be said in walrust.toml, and most of it by a flag or an environment
- * variable too. What is not here (or, for flags of single verbs, in options.ts) does not exist.
+ * The table of settings, one row each: key in walrust.toml, flag, environment variable, default, range and
+ * meaning. The name of a row is the name of its field in the Config: the key in camelCase, with the unit
+ * (test/config/settings/setting-names.test.ts). A setting or flag that has no row here, in
+ * settings-notify.ts or in options.ts does not exist.
  */
 import { group, type OptionSpec } from "./option-spec.ts";
 
 const YEAR_SECONDS = 31_536_000;
 
-/** [s3]: where objects go. */
+/** [s3]: the destination of the backups. */
 export const STORE_OPTIONS = group({
   bucket: {
     flag: "bucket",
@@ -14,7 +16,7 @@ export const STORE_OPTIONS = group({
     key: "s3.bucket",
     kind: "text",
     value: "URL",
-    meaning: "Destination: s3://bucket/prefix or file:///folder",
+    meaning: "Destination of the backups: s3://bucket/prefix or file:///folder",
   },
   endpoint: {
     flag: "endpoint",
@@ -22,7 +24,7 @@ export const STORE_OPTIONS = group({
     env: ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
     kind: "text",
     value: "URL",
-    meaning: "S3 endpoint, for anything but AWS",
+    meaning: "URL of the S3 endpoint, for every provider but AWS",
   },
   region: {
     key: "s3.region",
@@ -36,7 +38,7 @@ export const STORE_OPTIONS = group({
     env: ["AWS_ACCESS_KEY_ID"],
     kind: "text",
     isSecret: true,
-    meaning: "Access key; without one the AWS chain is asked (profiles, SSO, web identity, ECS, IMDS)",
+    meaning: "Access key; without one, walrust uses the AWS chain (profiles, SSO, web identity, ECS, IMDS)",
   },
   secretAccessKey: {
     key: "s3.secret_access_key",
@@ -56,13 +58,13 @@ export const STORE_OPTIONS = group({
     key: "s3.profile",
     env: ["AWS_PROFILE"],
     kind: "text",
-    meaning: "Profile of the AWS configuration files, instead of keys",
+    meaning: "Profile of the AWS configuration files that holds the keys",
   },
   pathStyle: {
     key: "s3.path_style",
     kind: "switch",
     meaning:
-      "Bucket in the path of the URL, not in its host; by itself: with an endpoint, or a dot in the name",
+      "Put the bucket into the path of the URL; default: with an endpoint, or a dot in the bucket's name",
   },
   storageClass: {
     key: "s3.storage_class",
@@ -84,16 +86,16 @@ export const STORE_OPTIONS = group({
     key: "s3.ca_file",
     kind: "text",
     isPath: true,
-    meaning: "PEM file of certificate authorities to trust, added to those of the system and `AWS_CA_BUNDLE`",
+    meaning: "PEM file of certificate authorities to trust beside those of the system and of `AWS_CA_BUNDLE`",
   },
   contentMd5: {
     key: "s3.content_md5",
     kind: "switch",
-    meaning: "Send Content-MD5 with every upload; by itself: only when the bucket asks for it",
+    meaning: "Send Content-MD5 with every upload; default: only if the bucket asks for it",
   },
 });
 
-/** [sync]: capture, checkpoints, snapshots. */
+/** [sync]: captures, checkpoints and snapshots. */
 export const SYNC_OPTIONS = group({
   walSyncIntervalMs: {
     flag: "wal-sync-interval",
@@ -103,7 +105,7 @@ export const SYNC_OPTIONS = group({
     default: 1,
     min: 0.01,
     max: 3600,
-    meaning: "Least time between two uploads of one database; the first of a burst goes at once",
+    meaning: "Upload changes of one database at most this often; the first after a pause goes up at once",
   },
   checkpointIntervalMs: {
     flag: "checkpoint-interval",
@@ -113,7 +115,7 @@ export const SYNC_OPTIONS = group({
     default: 60,
     min: 0.1,
     max: 86_400,
-    meaning: "Checkpoint a WAL that is shorter than that at least this often",
+    meaning: "Checkpoint at least this often, even if the WAL is shorter than `--min-checkpoint-pages`",
   },
   minCheckpointPageCount: {
     flag: "min-checkpoint-pages",
@@ -133,7 +135,7 @@ export const SYNC_OPTIONS = group({
     default: 121_359,
     min: 1,
     max: 1_000_000_000,
-    meaning: "Truncate a WAL of more than this many pages after its checkpoint",
+    meaning: "Truncate the WAL after a checkpoint if it has more than this many pages",
   },
   validationIntervalMs: {
     flag: "validation-interval",
@@ -142,7 +144,7 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 0,
     max: YEAR_SECONDS,
-    meaning: "Verify what is stored of each database this often, as `walrust verify` does; 0: never",
+    meaning: "Verify the objects of each database this often, as `walrust verify` does; 0: never",
   },
   snapshotIntervalMs: {
     flag: "snapshot-interval",
@@ -151,7 +153,7 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 3600,
     max: YEAR_SECONDS,
-    meaning: "Snapshot a database that changed at least this often; 0: never",
+    meaning: "Take a snapshot this often if the database has changed; 0: never",
   },
   maxChanges: {
     flag: "max-changes",
@@ -160,7 +162,7 @@ export const SYNC_OPTIONS = group({
     value: "N",
     default: 0,
     max: 1_000_000_000,
-    meaning: "Snapshot after this many WAL frames; 0: off",
+    meaning: "Take a snapshot once this many WAL frames were captured since the last one; 0: off",
   },
   maxIntervalMs: {
     flag: "max-interval",
@@ -169,7 +171,7 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 0,
     max: YEAR_SECONDS,
-    meaning: "Snapshot this long after the first change since the last one; 0: off",
+    meaning: "Take a snapshot this long after the first change since the last one; 0: off",
   },
   onIdleMs: {
     flag: "on-idle",
@@ -178,7 +180,7 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 0,
     max: YEAR_SECONDS,
-    meaning: "Snapshot after this long without a change; 0: off",
+    meaning: "Take a snapshot once a changed database has been idle this long; 0: off",
   },
   onStartup: {
     flag: "on-startup",
@@ -186,7 +188,7 @@ export const SYNC_OPTIONS = group({
     kind: "switch",
     value: "true|false",
     default: true,
-    meaning: "Snapshot at start when the newest is older than the snapshot interval",
+    meaning: "Take a snapshot at start if the newest one is older than the snapshot interval",
   },
   compactIntervalMs: {
     flag: "compact-interval",
@@ -195,25 +197,25 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 0,
     max: YEAR_SECONDS,
-    meaning: "Apply retention this often; 0: never",
+    meaning: "Apply [retention] this often; 0: never",
   },
   compactAfterSnapshot: {
     flag: "compact-after-snapshot",
     key: "sync.compact_after_snapshot",
     kind: "switch",
     default: false,
-    meaning: "Apply retention after each snapshot",
+    meaning: "Apply [retention] after each snapshot",
   },
   shutdownTimeoutMs: {
     key: "sync.shutdown_timeout",
     kind: "seconds",
     default: 5,
     max: 3600,
-    meaning: "How long the last uploads may take after SIGINT or SIGTERM",
+    meaning: "Time for the last uploads after SIGINT, SIGTERM or SIGHUP",
   },
 });
 
-/** [compaction]: merging increments. */
+/** [compaction]: merges of increments. */
 export const COMPACTION_OPTIONS = group({
   enabled: {
     key: "compaction.enabled",
@@ -228,7 +230,7 @@ export const COMPACTION_OPTIONS = group({
     value: "N",
     default: 0,
     max: 1_000_000,
-    meaning: "Merge as soon as this many increments wait; 0: only by the clock",
+    meaning: "Merge before the interval ends once this many increments wait; 0: off",
   },
   sizeBytes: {
     flag: "compact-size",
@@ -236,7 +238,7 @@ export const COMPACTION_OPTIONS = group({
     kind: "bytes",
     value: "BYTES",
     default: 0,
-    meaning: "Merge as soon as increments of this size wait; 0: only by the clock",
+    meaning: "Merge before the interval ends once increments of this total size wait; 0: off",
   },
   maxIncrementalAgeMs: {
     flag: "compact-age",
@@ -244,7 +246,7 @@ export const COMPACTION_OPTIONS = group({
     kind: "duration",
     value: "DURATION",
     default: 0,
-    meaning: "Merge as soon as an increment has waited this long; 0: only by the clock",
+    meaning: "Merge before the interval ends once an increment has waited this long; 0: off",
   },
   preserveRecent: {
     key: "compaction.preserve_recent",
@@ -252,7 +254,7 @@ export const COMPACTION_OPTIONS = group({
     default: 10,
     min: 1,
     max: 1_000_000,
-    meaning: "Keep at least this many of the newest increments as they were captured",
+    meaning: "Keep at least this many of the newest increments after they are merged",
   },
   levelsMs: {
     key: "compaction.levels",
@@ -261,40 +263,40 @@ export const COMPACTION_OPTIONS = group({
     min: 1,
     max: 30 * 86_400,
     countMax: 3,
-    meaning: "How often increments are merged into level 1, 2 and 3; fewer entries: fewer levels",
+    meaning: "Intervals of the merges into level 1, 2 and 3; fewer entries make fewer levels",
   },
 });
 
-/** A count of snapshots of one kind that retention keeps. */
-function retention<const F extends string>(flag: F, kind: string, count: number) {
+/** The number of snapshots that one rule of retention keeps. */
+function keep<const F extends string>(flag: F, rule: string, period: string, count: number) {
   return {
     flag,
-    key: `retention.${kind}`,
+    key: `retention.${rule}`,
     kind: "count",
     value: "N",
     default: count,
     max: 10_000,
-    meaning: `Keep the newest snapshot of each of the last N ${kind} periods`,
+    meaning: `Keep the newest snapshot of each of the last N ${period} that have one`,
   } as const satisfies OptionSpec;
 }
 
-/** [retention]: which snapshots stay, as flags of `watch`. */
+/** [retention]: the snapshots to keep, as flags of `watch`. */
 export const RETENTION_OPTIONS = group({
-  hourly: retention("retain-hourly", "hourly", 24),
-  daily: retention("retain-daily", "daily", 7),
-  weekly: retention("retain-weekly", "weekly", 12),
-  monthly: retention("retain-monthly", "monthly", 12),
+  hourly: keep("retain-hourly", "hourly", "hours", 24),
+  daily: keep("retain-daily", "daily", "days", 7),
+  weekly: keep("retain-weekly", "weekly", "weeks", 12),
+  monthly: keep("retain-monthly", "monthly", "months", 12),
 });
 
 /** [retention], as flags of `compact`. */
 export const KEEP_OPTIONS = group({
-  hourly: retention("hourly", "hourly", 24),
-  daily: retention("daily", "daily", 7),
-  weekly: retention("weekly", "weekly", 12),
-  monthly: retention("monthly", "monthly", 12),
+  hourly: keep("hourly", "hourly", "hours", 24),
+  daily: keep("daily", "daily", "days", 7),
+  weekly: keep("weekly", "weekly", "weeks", 12),
+  monthly: keep("monthly", "monthly", "months", 12),
 });
 
-/** [state]: where walrust keeps its own files. */
+/** [state]: the place of walrust's own files. */
 export const STATE_OPTIONS = group({
   path: {
     flag: "state-dir",
@@ -303,7 +305,7 @@ export const STATE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "Folder for the state of every database, instead of a folder beside each",
+    meaning: "Folder for the state and captured files of all databases, instead of a folder beside each",
   },
 });
 
@@ -315,8 +317,8 @@ export const CACHE_OPTIONS = group({
     key: "cache.enabled",
     kind: "switch",
     default: true,
-    meaning:
-      "Capture ahead of the uploads; without it, no further than what was uploaded, and keep nothing of it",
+    meaning: "Keep captured files on disk; off: capture only as far as the last upload",
+    flagMeaning: "Do not keep captured files on disk; capture only as far as the last upload",
   },
   path: {
     flag: "cache-dir",
@@ -324,7 +326,7 @@ export const CACHE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "Keep captured files there instead of beside each database",
+    meaning: "Folder for the captured files of all databases, instead of the state folder of each",
   },
   retentionMs: {
     flag: "cache-retention",
@@ -332,7 +334,7 @@ export const CACHE_OPTIONS = group({
     kind: "duration",
     value: "DURATION",
     default: 86_400,
-    meaning: "Keep uploaded increments on disk this long, for compaction and restore",
+    meaning: "Keep uploaded increments on disk this long, for compaction and restore to read",
   },
   maxSizeBytes: {
     flag: "cache-max-size",
@@ -341,7 +343,8 @@ export const CACHE_OPTIONS = group({
     value: "BYTES",
     default: 5 * 1024 ** 3,
     min: 1024 ** 2,
-    meaning: "Most bytes of captured files on disk, over all databases",
+    meaning:
+      "Most bytes of captured files on disk over all databases; at the limit, captures wait for uploads",
   },
   uploaderConcurrency: {
     flag: "uploader-concurrency",
@@ -351,11 +354,11 @@ export const CACHE_OPTIONS = group({
     default: 128,
     min: 1,
     max: 256,
-    meaning: "Most uploads at once over all databases; the number in use adapts to the store",
+    meaning: "Most uploads at once over all databases; walrust adapts the number in use to the store",
   },
 });
 
-/** [retry]: what happens when the store fails. */
+/** [retry]: retries, and suspended requests, while the store fails. */
 export const RETRY_OPTIONS = group({
   maxRetries: {
     flag: "max-retries",
@@ -364,7 +367,7 @@ export const RETRY_OPTIONS = group({
     value: "N",
     default: 5,
     max: 100,
-    meaning: "Try a request that failed this many times more",
+    meaning: "Retry a failed request this many times",
   },
   baseDelayMs: {
     flag: "base-delay-ms",
@@ -373,7 +376,7 @@ export const RETRY_OPTIONS = group({
     value: "MS",
     default: 100,
     max: 600_000,
-    meaning: "Wait before try n: a random time of up to this times 2^n",
+    meaning: "Longest wait before the first retry; it doubles with each further retry",
   },
   maxDelayMs: {
     flag: "max-delay-ms",
@@ -382,7 +385,7 @@ export const RETRY_OPTIONS = group({
     value: "MS",
     default: 30_000,
     max: 3_600_000,
-    meaning: "Never wait longer than this before the next try",
+    meaning: "Longest wait before any retry",
   },
   circuitBreakerEnabled: {
     flag: "no-circuit-breaker",
@@ -391,6 +394,7 @@ export const RETRY_OPTIONS = group({
     kind: "switch",
     default: true,
     meaning: "Suspend the requests of a database whose calls keep failing",
+    flagMeaning: "Never suspend the requests of a database whose calls keep failing",
   },
   circuitBreakerThreshold: {
     flag: "circuit-breaker-threshold",
@@ -401,7 +405,7 @@ export const RETRY_OPTIONS = group({
     min: 1,
     max: 1_000_000,
     meaning:
-      "Calls of one database in a row that failed (with all their tries) before its requests are suspended",
+      "Suspend the requests of a database after this many failed calls in a row, each with all its retries",
   },
   circuitBreakerCooldownMs: {
     key: "retry.circuit_breaker_cooldown_ms",
@@ -409,6 +413,6 @@ export const RETRY_OPTIONS = group({
     default: 60_000,
     min: 1,
     max: 86_400_000,
-    meaning: "How long they are suspended before one is tried",
+    meaning: "Time between the suspension and the next request as a trial",
   },
 });

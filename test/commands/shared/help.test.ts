@@ -48,9 +48,9 @@ describe("verbHelp", () => {
     expect([...lines.keys()].sort()).toEqual(shown.map(({ flag }) => flag!).sort());
     for (const spec of shown) {
       const line = lines.get(spec.flag!)!;
-      const meaning = spec.isNegative ? spec.meaning.slice(1) : spec.meaning;
+      const meaning = spec.flagMeaning ?? spec.meaning;
       expect([spec.flag, line.includes(meaning)]).toEqual([spec.flag, true]);
-      if (spec.isNegative) expect(line).toContain("Off: ");
+      expect([spec.flag, spec.flagMeaning !== undefined]).toEqual([spec.flag, spec.isNegative === true]);
       if (spec.alias !== undefined) expect(line).toContain(`-${spec.alias}, --${spec.flag}`);
       if (spec.value !== undefined) {
         expect(line).toContain(
