@@ -30,7 +30,7 @@ export type PollOutcome =
 const QUIET: PollOutcome = { kind: "quiet" };
 
 /** The poller of one database, kept while the database is attached again and again. */
-export class LoosePoller {
+export class LocklessPoller {
   #nextMs = 0;
   /** When a pin became possible; null while it is not. */
   #pinnableSinceMs: number | null = null;

@@ -11,7 +11,7 @@ import { type CaptureOutcome, capture } from "./capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, OVERWRITTEN } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
-import { LoosePoller, type PollOutcome } from "./lockless-poller.ts";
+import { LocklessPoller, type PollOutcome } from "./lockless-poller.ts";
 import { releaseIfHarmful } from "./pin-release.ts";
 import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
 
@@ -61,7 +61,7 @@ export class WalPoller {
   #lastRestMs = Number.NEGATIVE_INFINITY;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
   readonly #indexCheck: WalIndexCheck;
-  readonly #loose: LoosePoller;
+  readonly #lockless: LocklessPoller;
   #pin: Pin | null = null;
 
   constructor(
@@ -70,12 +70,12 @@ export class WalPoller {
   ) {
     this.#lastCycleMs = context.env.monotonicMs();
     this.#indexCheck = new WalIndexCheck(context.env, context.conditions);
-    this.#loose = new LoosePoller(context.env);
+    this.#lockless = new LocklessPoller(context.env);
   }
 
   /** Whether the WAL gets commits past the wal-index even under a new pin. */
   get hasUnseenCommits(): boolean {
-    return this.#loose.hasUnseenCommits;
+    return this.#lockless.hasUnseenCommits;
   }
 
   /** The time of the last capture, on the monotonic clock. */
@@ -95,7 +95,7 @@ export class WalPoller {
    */
   poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
-    if (pin.isLoose) return this.#pollLoosely(live, pin, nowMs, limits);
+    if (pin.isLoose) return this.#pollLockless(live, pin, nowMs, limits);
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
       const reason = this.#replacedReasonOrNull(live, nowMs) ?? this.#distrustOrNull(pin, nowMs);
       if (reason !== null) {
@@ -127,9 +127,9 @@ export class WalPoller {
     return reason === null ? outcome : { kind: "re-anchor", reason };
   }
 
-  #pollLoosely(live: LiveDatabase, pin: LoosePin, nowMs: number, { isUrgent }: PollLimits): PollOutcome {
+  #pollLockless(live: LiveDatabase, pin: LoosePin, nowMs: number, { isUrgent }: PollLimits): PollOutcome {
     if (this.#waitsForUpload(live)) return QUIET;
-    const outcome = this.#loose.poll(live, pin, nowMs, isUrgent);
+    const outcome = this.#lockless.poll(live, pin, nowMs, isUrgent);
     if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
     return outcome;
   }
@@ -139,7 +139,7 @@ export class WalPoller {
     if (pin !== this.#pin) this.#indexCheck.begin();
     this.#pin = pin;
     const reason = this.#indexCheck.poll(pin, nowMs, this.#lastCaptureMs);
-    if (reason === UNSEEN) this.#loose.sawUnseenCommits(nowMs);
+    if (reason === UNSEEN) this.#lockless.sawUnseenCommits(nowMs);
     return reason;
   }
 
