@@ -4,8 +4,8 @@
 import { PATIENCE_OPTIONS, VERIFY_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { WalrustError } from "../errors.ts";
+import { listVerifiable, type Verifiable } from "../recovery/verify/verifiable-databases.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify/verify-database.ts";
-import { listVerifiable, type Verifiable } from "../recovery/verify/verify-databases.ts";
 import { fixDatabase, type Repair } from "../recovery/verify/verify-fix.ts";
 import { describeOutlook } from "../recovery/verify/verify-outlook.ts";
 import {

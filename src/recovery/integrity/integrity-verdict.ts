@@ -97,7 +97,7 @@ export interface IntegrityEvidence {
  * The warning that a verdict deserves, or null.
  * @throws WalrustError code "integrity" when the file must not be used
  */
-export function judge(verdict: IntegrityVerdict, evidence: IntegrityEvidence): string | null {
+export function assessVerdict(verdict: IntegrityVerdict, evidence: IntegrityEvidence): string | null {
   const { status, problems, unchecked } = verdict;
   const { name, isProven, isStrict } = evidence;
   if (!isProven && (status === "failed" || status === "not-checked")) {

@@ -33,7 +33,7 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { IntegrityChecker } from "../integrity/integrity-child.ts";
 import type { DatabaseBuilder } from "../restore/database-builder.ts";
 import { prepareRestore, restoreError } from "../restore/prepare-restore.ts";
-import { setAccessOf } from "../restore/set-access.ts";
+import { setAccessOf } from "../restore/target-access.ts";
 import { syncFolder } from "../restore/target-file.ts";
 import { resolvePlace } from "../restore/target-folder.ts";
 import { cookieOf, type ReplicaDatabase } from "./replica-database.ts";

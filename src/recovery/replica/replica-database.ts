@@ -24,7 +24,7 @@ import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../../format/sqlite-
 import { type Checksum, lockPgno, NO_CHECKSUM } from "../../format/types.ts";
 import type { PageReceiver } from "../object/check-object.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
-import { assertRoom } from "../restore/room.ts";
+import { assertFreeSpace } from "../restore/free-space.ts";
 import { DivergedError } from "./replica-errors.ts";
 import { eachHole, ReplicaSums } from "./replica-sums.ts";
 import { WalAppender } from "./replica-wal.ts";
@@ -159,7 +159,7 @@ export class ReplicaDatabase implements PageReceiver {
     }
     // The growth of the database goes into the WAL, and from there into the file.
     const databaseBytes = 2 * Math.max(0, commit - this.pageCount) * pageSizeBytes;
-    assertRoom({ databaseBytes, writtenBytes: 0, objectBytes }, this.path);
+    assertFreeSpace({ databaseBytes, writtenBytes: 0, objectBytes }, this.path);
     this.beginTransaction(commit);
     this.#header = header;
     this.#key = key;

@@ -20,7 +20,7 @@ import {
   walOffset,
 } from "../../format/wal.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
-import { assertRoomLeft } from "../restore/room.ts";
+import { assertSpaceLeft } from "../restore/free-space.ts";
 
 const WAL_VERSION = 3007000;
 const CHECKSUMMED_HEADER_SIZE = 24;
@@ -150,7 +150,7 @@ export class WalAppender {
   #flush(): void {
     if (this.#bufferOffset > this.#nextLookOffset) {
       this.#nextLookOffset = this.#bufferOffset + BYTES_PER_LOOK;
-      assertRoomLeft(this.#path);
+      assertSpaceLeft(this.#path);
     }
     this.#write(this.#buffer.subarray(0, this.#buffered), this.#bufferOffset);
     this.#bufferOffset += this.#buffered;

@@ -16,9 +16,9 @@ import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/ty
 import { ZeroPages } from "../../format/zero-pages.ts";
 import { SumXor } from "../../local/page-sums.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
-import { assertRoom } from "./room.ts";
-import { setAccess } from "./set-access.ts";
+import { assertFreeSpace } from "./free-space.ts";
 import type { Ownership } from "./target-access.ts";
+import { setAccess } from "./target-access.ts";
 
 const WRITE_BUFFER_SIZE = 1 << 20;
 /** What `stat` counts in. */
@@ -107,7 +107,7 @@ export class DatabaseBuilder {
     this.#isReset = !isFirst && header.pageSizeBytes !== this.pageSizeBytes;
     if (isFirst || this.#isReset) this.#startOver(header);
     this.#growth.begin(this.commit, this.pageSizeBytes);
-    this.#assertRoom(header, objectBytes);
+    this.#assertFreeSpace(header, objectBytes);
     this.base ??= { txid: header.maxTxid, timeMs: header.timestampMs };
     const isExact = !isFirst && header.minTxid === this.txid + 1;
     const hasPre = header.preApplyChecksum !== NO_CHECKSUM;
@@ -122,10 +122,10 @@ export class DatabaseBuilder {
     this.#pagesInObject = 0;
   }
 
-  #assertRoom({ commit, pageSizeBytes }: LtxHeader, objectBytes: number): void {
+  #assertFreeSpace({ commit, pageSizeBytes }: LtxHeader, objectBytes: number): void {
     const writtenBytes = fstatSync(this.#fd).blocks * STAT_BLOCK_SIZE;
     const claim = { databaseBytes: commit * pageSizeBytes, writtenBytes, objectBytes };
-    assertRoom(claim, this.#openPath, this.#path);
+    assertFreeSpace(claim, this.#openPath, this.#path);
   }
 
   #startOver(header: LtxHeader): void {

@@ -11,7 +11,7 @@ import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import { hex } from "../../format/chain.ts";
 import { DatabaseBuilder } from "./database-builder.ts";
-import { assertRoom } from "./room.ts";
+import { assertFreeSpace } from "./free-space.ts";
 import { accessForTarget, type FileAccess, type Ownership } from "./target-access.ts";
 import { assertTargetFree, moveAside, publish, statsOrNull } from "./target-file.ts";
 import { TargetFolder } from "./target-folder.ts";
@@ -57,9 +57,9 @@ export class DraftFile {
   }
 
   /** Checks that the disk has room for a database. @throws WalrustError code "database" */
-  assertRoom(databaseBytes: number, objectBytes: number): void {
+  assertFreeSpace(databaseBytes: number, objectBytes: number): void {
     const { name, path } = this.#folder;
-    assertRoom({ databaseBytes, writtenBytes: 0, objectBytes }, this.#folder.at(name), path);
+    assertFreeSpace({ databaseBytes, writtenBytes: 0, objectBytes }, this.#folder.at(name), path);
   }
 
   /**

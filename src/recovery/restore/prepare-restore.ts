@@ -6,7 +6,7 @@
  *
  * Where an object of the plan is damaged or missing, and other objects lead to the same TXID, the restore
  * leaves the object out and reports its key. The TXID is resolved from the whole listing, damaged objects
- * included: damage never changes the TXID, and the way around passes the same checks.
+ * included: damage never changes the TXID, and the other objects pass the same checks.
  *
  * The spool is asked before the bucket. If the result with the spool is unsound, the restore logs a warning
  * and begins again from the bucket alone; the newest TXID is then the newest in the bucket.
@@ -20,12 +20,12 @@ import { assertNotForeign, foreignErrorOr, isDoubtful } from "../../storage/buck
 import { readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
-import { type IntegrityMode, type IntegrityVerdict, judge } from "../integrity/integrity-verdict.ts";
+import { assessVerdict, type IntegrityMode, type IntegrityVerdict } from "../integrity/integrity-verdict.ts";
 import { BucketSource } from "../object/bucket-source.ts";
 import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { joinListings } from "../object/object-source.ts";
 import { SpoolSource } from "../object/spool-source.ts";
-import { Detour } from "../plan/detour.ts";
+import { ExcludedObjects } from "../plan/excluded-objects.ts";
 import { planRestore, type RestorePlan } from "../plan/restore-plan.ts";
 import { fixedPoint, type PointInTime, resolveTarget } from "../plan/restore-point.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
@@ -33,10 +33,10 @@ import { DraftFile } from "./draft-file.ts";
 import { assertTargetFree } from "./target-file.ts";
 import { TargetFolder } from "./target-folder.ts";
 
-/** From so many bytes of objects on, one more request finds out first whether the disk has room. */
+/** Restores of at least this many bytes first read the newest header, to check the free space. */
 const ASKED_FROM_BYTES = 16 << 20;
 
-/** How often a restore lists because objects were deleted under it. */
+/** How often a restore lists the bucket because objects were deleted under it. */
 const LISTINGS_MAX = 5;
 
 /** The database to restore, and the file to restore it to. */
@@ -117,7 +117,12 @@ export async function prepareRestore(
 export async function planDryRun(request: PrepareRequest, context: RestoreContext): Promise<CurrentPlan> {
   try {
     const point = fixedPoint(request.point, context.env.nowMs());
-    return await planNow({ ...request, point }, context, openSources(request, context), new Detour());
+    return await planNow(
+      { ...request, point },
+      context,
+      openSources(request, context),
+      new ExcludedObjects(),
+    );
   } catch (error) {
     throw await foreignErrorOr(error, context.store, request.name, context.signal);
   }
@@ -139,20 +144,20 @@ function refuseEarly(outputPath: string, force: boolean): void {
   }
 }
 
-/** Builds along one way after another, until one is sound or there is no other. */
+/** Builds by one plan after another, until a plan succeeds or none is left. */
 async function prepareAround(request: PrepareRequest, context: RestoreContext): Promise<PreparedRestore> {
   const { env } = context;
   const { name: database } = request;
-  const detour = new Detour();
+  const excluded = new ExcludedObjects();
   let sources = openSources(request, context);
-  let plan = await planNow(request, context, sources, detour);
+  let plan = await planNow(request, context, sources, excluded);
   for (let listings = 1; ; ) {
     const progress: BuildProgress = { appliedObjects: 0 };
     try {
       const built = await build(request, plan.objects, sources, context, progress);
       const { spool } = sources;
       const unsent = plan.objects.filter((object) => spool?.isWaiting(object) === true);
-      return { ...built, plan, damaged: detour.keys, unsent };
+      return { ...built, plan, damaged: excluded.keys, unsent };
     } catch (error) {
       const isUnsound = hasCode(error, "integrity") || hasCode(error, "corrupt");
       if (isUnsound && sources.spool !== null) {
@@ -160,7 +165,7 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
           database,
         });
         sources = { ...sources, spool: null };
-        plan = await planNow(request, context, sources, detour);
+        plan = await planNow(request, context, sources, excluded);
         continue;
       }
       const failed = plan.objects[progress.appliedObjects];
@@ -168,13 +173,13 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
       if ((!isUnsound && !isMissing) || failed === undefined) throw error;
       // Retention or compaction deleted an object of the plan: a new listing shows its replacement. An object
       // that is listed again and cannot be read again is lost.
-      if (isMissing && detour.isFirstMiss(failed) && listings < LISTINGS_MAX) {
+      if (isMissing && excluded.isFirstMiss(failed) && listings < LISTINGS_MAX) {
         env.log.info("the bucket changed under the restore; planning again", { database });
         listings++;
-        plan = await planNow(request, context, sources, detour);
+        plan = await planNow(request, context, sources, excluded);
         continue;
       }
-      plan = detour.around(failed, error, plan);
+      plan = excluded.exclude(failed, error, plan);
       env.log.warn(`${failed.key} cannot be used, restoring without it: ${error.message}`, {
         database,
         key: failed.key,
@@ -183,12 +188,12 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
   }
 }
 
-/** Plans from the present listing. The manifest is read first: what it names is in any later listing. */
+/** Plans from the present listing. The manifest is read first: a later listing shows all that it names. */
 async function planNow(
   request: PrepareRequest,
   { store, env, signal }: RestoreContext,
   { bucket, spool }: Sources,
-  detour: Detour,
+  excluded: ExcludedObjects,
 ): Promise<CurrentPlan> {
   const manifest = await readManifest(store, request.name, signal);
   const stored = await bucket.list(signal);
@@ -199,13 +204,13 @@ async function planNow(
   if (listing.length === 0) throw await nothingThere(request.name, store);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
   const { txid, notice } = await resolveTarget(request.point, listing, manifest, store, env.nowMs());
-  const { objects } = detour.isTaken
-    ? detour.plan(listing, txid)
-    : assertPlan(request.name, planRestore(listing, txid));
+  const { objects } = excluded.isEmpty
+    ? assertPlan(request.name, planRestore(listing, txid))
+    : excluded.plan(listing, txid);
   return { txid, notice, objects, listing };
 }
 
-/** How far a build came: the object at this index is the one that stopped it. */
+/** The progress of a build. When a build fails, the object at this index has failed. */
 interface BuildProgress {
   appliedObjects: number;
 }
@@ -222,7 +227,7 @@ async function build(
   let draft: DraftFile | null = null;
   try {
     draft = DraftFile.create(request.outputPath, context.env);
-    await assertRoomForAll(objects, draft, context);
+    await assertSpaceForAll(objects, draft, context);
     await applyAll(objects, sources, draft, path, context, progress);
     draft.builder.sync();
     return { draft, path, integrity: await checkResult(draft, request, context) };
@@ -240,10 +245,10 @@ export function restoreError(error: unknown, name: string): WalrustError {
 }
 
 /**
- * Does not begin a restore of many objects whose end has no room. Each object is checked again at its turn,
- * so a header that cannot be read now is no reason to stop.
+ * Refuses a large restore whose result does not fit on the disk. The builder checks the free space again for
+ * each object, so a header that cannot be read here is ignored.
  */
-async function assertRoomForAll(
+async function assertSpaceForAll(
   objects: readonly LtxObject[],
   draft: DraftFile,
   { store, signal }: RestoreContext,
@@ -253,7 +258,7 @@ async function assertRoomForAll(
   if (newest === undefined || objects.length === 1 || objectBytes < ASKED_FROM_BYTES) return;
   const header = await readHeader(store, newest.key, signal).catch(() => null);
   signal?.throwIfAborted();
-  if (header !== null) draft.assertRoom(header.commit * header.pageSizeBytes, objectBytes);
+  if (header !== null) draft.assertFreeSpace(header.commit * header.pageSizeBytes, objectBytes);
 }
 
 async function applyAll(
@@ -284,22 +289,22 @@ async function checkResult(
 ): Promise<IntegrityVerdict> {
   const verdict = await checker(path, integrityMode, { env, signal });
   signal?.throwIfAborted();
-  const warning = judge(verdict, { name, isProven: builder.isProven, isStrict });
+  const warning = assessVerdict(verdict, { name, isProven: builder.isProven, isStrict });
   if (warning !== null) env.log.warn(warning, { database: name });
   return verdict;
 }
 
 /**
- * An error of an object, with what can still be restored.
- * @param txid the newest that was reached before it, or 0
+ * Adds a hint to the error of an object: the newest point that can still be restored.
+ * @param txid the TXID that the restore had reached, or 0
  */
 function withWayOut(error: WalrustError, name: string, txid: number): WalrustError {
   const isUnsound = error.code === "integrity" || error.code === "corrupt";
   if (!isUnsound || error.hint !== undefined) return error;
   const hint =
     txid === 0
-      ? `walrust verify ${name} --read-data tells what else is damaged; no other way leads there`
-      : `What is before it can be restored: --point-in-time txid:${txid}`;
+      ? `No other objects lead there; walrust verify ${name} --read-data lists all damage`
+      : `The last point before it can be restored: --point-in-time txid:${txid}`;
   return new WalrustError(error.code, error.message, { hint, context: error.context, cause: error });
 }
 
@@ -310,8 +315,8 @@ function assertPlan(name: string, plan: ReturnType<typeof planRestore>): Restore
       plan.nextTxid === null ? "nothing follows" : `the next object begins at TXID ${plan.nextTxid}`;
     const hint =
       plan.afterTxid === 0
-        ? "The snapshot that the history begins with is gone"
-        : `Restore what is before the gap with --point-in-time txid:${plan.afterTxid}`;
+        ? "The first snapshot of the history is gone"
+        : `Restore the last point before the gap with --point-in-time txid:${plan.afterTxid}`;
     throw new WalrustError("integrity", `${name} has a gap after TXID ${plan.afterTxid}: ${next}`, {
       hint,
       context: { database: name, afterTxid: plan.afterTxid },
@@ -320,7 +325,7 @@ function assertPlan(name: string, plan: ReturnType<typeof planRestore>): Restore
   throw new WalrustError("restore", `${name} has no such restorable point`);
 }
 
-/** Tells an empty prefix from a name that is slightly wrong, and from a bucket of another tool. */
+/** The error for a name without objects; its hint lists the names that exist. */
 async function nothingThere(name: string, store: ObjectStore): Promise<WalrustError> {
   const folders = await store.listFolders("");
   const known = folders.filter((folder) => folder !== name).slice(0, 10);

@@ -1,19 +1,24 @@
 /**
- * Owner and mode of a restored file. Pure.
+ * Owner and mode of a restored file.
  *
- * A restored file belongs to whoever has to use it: it gets owner and mode of the file it replaces. Without
- * one, it gets the owner and group of its folder and is private (0600). Where the group of the folder may
- * create files in it, the group shares the database, so the file is the group's too (0660).
+ * The application must be able to use the file, so a restored file gets owner and mode of the file it
+ * replaces. Without such a file it gets owner and group of its folder and is private (0600). When the group
+ * of the folder may create files there, the group shares the database, and the file is open to the group too
+ * (0660).
+ *
+ * Owner and mode are always set on a descriptor: by now a path may lead to another file.
  */
+import { closeSync, constants, fchmodSync, fchownSync, fstatSync, openSync } from "node:fs";
+import { systemCode } from "../../errors.ts";
 
-/** What `stat` tells of a file or folder. */
+/** Owner, group and mode of a file or folder, as `stat` reports them. */
 export interface Ownership {
   readonly uid: number;
   readonly gid: number;
   readonly mode: number;
 }
 
-/** Owner and mode for what is made in a folder. */
+/** Owner, group and modes for new files and folders in a folder. */
 export interface FolderAccess {
   readonly uid: number;
   readonly gid: number;
@@ -21,7 +26,7 @@ export interface FolderAccess {
   readonly folderMode: number;
 }
 
-/** Owner and mode of a file, and where they come from. */
+/** Owner, group and mode of a file, and their origin. */
 export interface FileAccess extends Ownership {
   readonly from: "replaced-file" | "folder";
 }
@@ -30,7 +35,10 @@ const GROUP_WRITE = 0o020;
 const OTHER_WRITE = 0o002;
 const SET_GID = 0o2000;
 
-/** What a new file or folder in this folder should be like. */
+/** The system's answers when we may not give the file away, or the file system has no owners. */
+const NOT_POSSIBLE: ReadonlySet<string> = new Set(["EPERM", "EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
+
+/** Owner, group and modes for new files and folders in this folder. Pure. */
 export function accessInFolder({ uid, gid, mode }: Ownership): FolderAccess {
   const isShared = (mode & GROUP_WRITE) !== 0 && (mode & OTHER_WRITE) === 0;
   return {
@@ -41,7 +49,7 @@ export function accessInFolder({ uid, gid, mode }: Ownership): FolderAccess {
   };
 }
 
-/** What a restored file should be like. */
+/** Owner, group and mode for a restored file. Pure. */
 export function accessForTarget(replaced: Ownership | null, folder: Ownership): FileAccess {
   if (replaced !== null) {
     return { uid: replaced.uid, gid: replaced.gid, mode: replaced.mode & 0o777, from: "replaced-file" };
@@ -51,9 +59,45 @@ export function accessForTarget(replaced: Ownership | null, folder: Ownership): 
 }
 
 /**
- * The mode when the file could not be given to the wanted owner or group: a class of users that is another
- * one than meant gets nothing.
+ * The mode of a file that could not be given to the wanted group: the group permissions are removed, because
+ * they were meant for another group. Pure.
  */
 export function attainableMode(wanted: Ownership, attained: { readonly gid: number }): number {
   return wanted.gid === attained.gid ? wanted.mode : wanted.mode & ~0o070;
+}
+
+/**
+ * Sets owner, group and mode of an open file, as far as the system allows.
+ * @returns owner, group and mode afterwards
+ */
+export function setAccess(fd: number, wanted: Ownership): Ownership {
+  const own = fstatSync(fd);
+  if (own.uid !== wanted.uid || own.gid !== wanted.gid) {
+    const isDone = tryChown(fd, wanted.uid, wanted.gid);
+    if (!isDone && own.gid !== wanted.gid) tryChown(fd, own.uid, wanted.gid);
+  }
+  const { uid, gid } = fstatSync(fd);
+  const mode = attainableMode(wanted, { gid });
+  fchmodSync(fd, mode);
+  return { uid, gid, mode };
+}
+
+/** Sets owner, group and mode of a closed file of ours. A link is refused. @throws the system's error */
+export function setAccessOf(path: string, wanted: Ownership): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    setAccess(fd, wanted);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function tryChown(fd: number, uid: number, gid: number): boolean {
+  try {
+    fchownSync(fd, uid, gid);
+    return true;
+  } catch (error) {
+    if (NOT_POSSIBLE.has(systemCode(error) ?? "")) return false;
+    throw error;
+  }
 }

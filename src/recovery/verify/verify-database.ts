@@ -19,7 +19,7 @@ import { type ManifestReading, readManifest } from "../../storage/bucket/manifes
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { IntegrityChecker } from "../integrity/integrity-child.ts";
 import { isChained, type ObjectFacts } from "../object/object-links.ts";
-import { mapInOrder } from "./in-order.ts";
+import { mapInOrder } from "./map-in-order.ts";
 import { compareForLinks, LinkChecker } from "./verify-links.ts";
 import {
   checkCoverage,

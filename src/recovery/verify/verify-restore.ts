@@ -14,7 +14,7 @@ import { makeTempFolder } from "../../local/temp-folder.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
-import { type IntegrityVerdict, judge, warningOrNull } from "../integrity/integrity-verdict.ts";
+import { assessVerdict, type IntegrityVerdict, warningOrNull } from "../integrity/integrity-verdict.ts";
 import { BucketSource } from "../object/bucket-source.ts";
 import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { planRestore } from "../plan/restore-plan.ts";
@@ -122,7 +122,7 @@ async function build(
     }
     builder.sync();
     const integrity = await checker(path, "full", { env, signal });
-    judge(integrity, { name, isProven: builder.isProven, isStrict: false });
+    assessVerdict(integrity, { name, isProven: builder.isProven, isStrict: false });
     return { checksum: formatChecksum(builder.checksum), integrity };
   } finally {
     builder.close();

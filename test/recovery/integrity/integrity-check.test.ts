@@ -15,8 +15,8 @@ import {
   limitsFor,
 } from "../../../src/recovery/integrity/integrity-child.ts";
 import {
+  assessVerdict,
   type IntegrityVerdict,
-  judge,
   SKIPPED,
   verdictOf,
   warningOrNull,
@@ -187,14 +187,14 @@ describe("checkerInChild", () => {
   });
 });
 
-describe("judge", () => {
+describe("assessVerdict", () => {
   const proven = { name: "app", isProven: true, isStrict: false };
   const failed = verdictOf("full", [{ kind: "problem", text: "row 1 missing from index i" }]);
   const partial = verdictOf("full", [{ kind: "unchecked", part: "table t", reason: "no collation" }]);
   const nothing = verdictOf("full", [{ kind: "unchecked", part: "the database", reason: "encrypted" }]);
   const outcome = (verdict: IntegrityVerdict, evidence: Partial<typeof proven> = {}): string => {
     try {
-      return judge(verdict, { ...proven, ...evidence }) === null ? "silent" : "warning";
+      return assessVerdict(verdict, { ...proven, ...evidence }) === null ? "silent" : "warning";
     } catch (error) {
       return (error as WalrustError).code;
     }

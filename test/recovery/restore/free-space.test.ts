@@ -1,6 +1,6 @@
 /** Disks without room for a database: refused before the first page, and nothing that lies is believed. */
 import { describe, expect, test } from "bun:test";
-import { shortageOrNull } from "../../../src/recovery/restore/room.ts";
+import { shortageOrNull } from "../../../src/recovery/restore/free-space.ts";
 
 const MB = 1e6;
 const EXT4 = 0xef53;

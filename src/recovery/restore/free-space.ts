@@ -12,7 +12,7 @@ import { WalrustError } from "../../errors.ts";
 import { CLAIMED_SIZE_MAX } from "../object/growth-limit.ts";
 
 /** What a database is said to need, and what came of it. */
-export interface RoomClaim {
+export interface SpaceClaim {
   /** Size of the database, as its newest object says. */
   readonly databaseBytes: number;
   /** What is on the disk of it already. */
@@ -36,7 +36,7 @@ const EXPANSION_MAX = 255;
 const COMPRESSING_TYPES: ReadonlySet<number> = new Set([0x9123683e, 0x2fc12fc1, 0xf2f52010, 0xca451a4e]);
 
 /** The bytes that are needed, when there are fewer; else null. Pure. */
-export function shortageOrNull(claim: RoomClaim, disk: Disk): number | null {
+export function shortageOrNull(claim: SpaceClaim, disk: Disk): number | null {
   const { databaseBytes, writtenBytes, objectBytes } = claim;
   const missingBytes = databaseBytes - writtenBytes;
   // As many pages that nobody wrote as pages that came: see growth-limit.ts.
@@ -53,7 +53,7 @@ export function shortageOrNull(claim: RoomClaim, disk: Disk): number | null {
  * @param shownPath the same, for messages
  * @throws WalrustError code "database", retryable
  */
-export function assertRoom(claim: RoomClaim, openPath: string, shownPath = openPath): void {
+export function assertFreeSpace(claim: SpaceClaim, openPath: string, shownPath = openPath): void {
   const disk = diskOf(dirname(openPath));
   const neededBytes = disk === null ? null : shortageOrNull(claim, disk);
   if (disk === null || neededBytes === null) return;
@@ -73,7 +73,7 @@ const FREE_BYTES_MIN = 256 * 1024 * 1024;
  * Checks, while something is written whose size nobody knows before, that it leaves room for others.
  * @throws WalrustError code "database", retryable
  */
-export function assertRoomLeft(path: string): void {
+export function assertSpaceLeft(path: string): void {
   const disk = diskOf(dirname(path));
   if (disk === null || disk.blocks === 0 || disk.freeBytes >= FREE_BYTES_MIN) return;
   const what = `${megabytes(disk.freeBytes)} are free, expected ${megabytes(FREE_BYTES_MIN)}`;
