@@ -6,7 +6,7 @@
 import type { Env } from "../env.ts";
 import { type ConditionSink, WalrustError } from "../errors.ts";
 import type { PutLimit } from "./contract/put-limit.ts";
-import type { RetryPolicy } from "./contract/retry.ts";
+import { type RetryPolicy, STALL_MAX_MS } from "./contract/retry.ts";
 import type { ObjectStore } from "./contract/store.ts";
 import { FileStore } from "./file/file-store.ts";
 import { RetryingStore } from "./guard/retrying-store.ts";
@@ -17,9 +17,6 @@ import { type CredentialOptions, credentialSource } from "./s3/credentials.ts";
 import { s3Address } from "./s3/s3-address.ts";
 import { S3Client } from "./s3/s3-client.ts";
 import { S3Store } from "./s3/s3-store.ts";
-
-/** A request is cut off when nothing has moved for this long. */
-const DEFAULT_STALL_MS = 30_000;
 
 /** A destination with all its options. */
 export interface StoreOptions extends CredentialOptions {
@@ -96,7 +93,7 @@ function openClient(bucket: string, options: StoreOptions, env: Env, environment
     region,
     credentials: credentialSource(options, environment, region, env),
     env,
-    stallMs: options.stallMs ?? DEFAULT_STALL_MS,
+    stallMs: options.stallMs ?? STALL_MAX_MS,
     reachability: options.reachability,
     // Without TLS no server shows a certificate.
     trust: address.origin.startsWith("https:")

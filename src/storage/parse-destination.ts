@@ -2,7 +2,7 @@
  * Parses a destination as a person writes it: `s3://bucket/prefix` or `file:///dir`.
  */
 import { homeFolderOrNull } from "../env.ts";
-import { WalrustError } from "../errors.ts";
+import { errorMessage, WalrustError } from "../errors.ts";
 import { assertObjectKey } from "./contract/object-rules.ts";
 
 /** The place of the objects. `prefix` has no slash at either end and may be empty. */
@@ -45,7 +45,7 @@ function assertPrefix(text: string, prefix: string): void {
   try {
     assertObjectKey(prefix);
   } catch (cause) {
-    throw unusable(text, cause instanceof Error ? cause.message : String(cause));
+    throw unusable(text, errorMessage(cause));
   }
 }
 

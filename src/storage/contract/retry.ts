@@ -14,7 +14,7 @@ import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { backoffMs } from "./backoff.ts";
 
-/** The settings of retries, and the patience of a verb that somebody waits for. */
+/** The settings of retries, and the patience of a verb that a person waits for. */
 export type RetryPolicy = Pick<RetryConfig, "maxRetries" | "baseDelayMs" | "maxDelayMs"> & {
   /** Absent: only the number of attempts is limited. */
   readonly patience?: Patience;
@@ -27,8 +27,8 @@ export interface Patience {
   readonly stallMs: number;
 }
 
-/** A stall is never longer than this, whatever the patience. */
-const STALL_MAX_MS = 30_000;
+/** A request is cut off when nothing has moved for this long; patience makes it shorter only. */
+export const STALL_MAX_MS = 30_000;
 /** An attempt that took this many stalls has moved something: the patience begins anew. */
 const MOVING_STALLS = 1.5;
 
@@ -69,7 +69,7 @@ function delayAfter(error: WalrustError, policy: RetryPolicy, retryIndex: number
 
 /**
  * Runs `attempt`, which gets its index from 0, until it succeeds, fails for good, or no retry is left.
- * @throws what the last attempt threw; with a policy that has patience, an error that names it
+ * @throws the error of the last attempt; with a policy that has patience, an error that names `--timeout`
  */
 export async function withRetry<T>(
   context: RetryContext,

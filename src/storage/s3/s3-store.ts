@@ -269,7 +269,7 @@ export class S3Store implements ObjectStore {
   #probed(key: string, signal: AbortSignal | undefined): ProbedStore {
     return {
       put: (isCreateOnly) => this.#putOnce(key, PROBE_BODY, { signal }, isCreateOnly ? "condition" : "none"),
-      putInParts: () => this.#putInParts(key, PROBE_BODY, { signal }, "condition", NO_RETRY),
+      putInParts: () => this.#putInParts(key, PROBE_BODY, { signal, isSingleAttempt: true }, "condition"),
       exists: async () => {
         const { sizeBytes } = await this.head(key, { signal });
         return sizeBytes === putBodySize(PROBE_BODY);
@@ -326,7 +326,7 @@ export class S3Store implements ObjectStore {
   /** One put. With "checks", the second one finds another writer that has put there at the same moment. */
   async #putOnce(key: string, body: PutBody, options: PutOptions, guard: Guard): Promise<void> {
     if (putBodySize(body) > SINGLE_PUT_SIZE_MAX) {
-      await this.#putInParts(key, body, options, guard, this.#options.retry);
+      await this.#putInParts(key, body, options, guard);
       this.#areLeftPartsLogged = false;
       return;
     }
@@ -353,14 +353,9 @@ export class S3Store implements ObjectStore {
     if (guard === "checks") await this.#assertStillOurs(key, body, options);
   }
 
-  async #putInParts(
-    key: string,
-    body: PutBody,
-    options: PutOptions,
-    guard: Guard,
-    policy: RetryPolicy,
-  ): Promise<void> {
-    const { signal } = options;
+  async #putInParts(key: string, body: PutBody, options: PutOptions, guard: Guard): Promise<void> {
+    const { signal, isSingleAttempt } = options;
+    const policy = isSingleAttempt === true ? NO_RETRY : this.#options.retry;
     // Each part takes a place of its own.
     options.reservation?.end();
     // A check before parts are sent in vain. A probe has its key for itself.

@@ -65,6 +65,12 @@ describe("putMultipart", () => {
     expect([Buffer.compare(stored()!, bytes), server.count("completeUpload")]).toEqual([0, 2]);
   });
 
+  test("putMultipart with isSingleAttempt retries none of its requests", async () => {
+    server.inject({ kind: "putPart", when: "before", answer: { status: 503, code: "SlowDown" } });
+    await expectCode(open().put("big", body, { ...options, isSingleAttempt: true }), "storage");
+    expect([server.count("createUpload"), server.count("abortUpload")]).toEqual([1, 1]);
+  });
+
   test("putMultipart aborts the upload when it fails, and when it is stopped", async () => {
     server.inject({ kind: "putPart", when: "before", answer: { status: 403, code: "AccessDenied" } });
     await expectCode(open().put("big", body, options), "auth");
