@@ -84,7 +84,7 @@ async function putFromProcess(url: string, environment: Record<string, string>):
   writeFileSync(
     script,
     `import { systemEnv, SILENT_LOG } from ${source("env.ts")};
-     import { openStore } from ${source("storage/open-store.ts")};
+     import { openStore } from ${source("index.ts")};
      const profile = process.env.USE_PROFILE;
      const endpoint = ${JSON.stringify(url)};
      const options = { url: "s3://bucket/p", endpoint, ...(profile ? { profile } : {}) };
