@@ -28,6 +28,8 @@ export interface Captured {
   readonly pending: SpoolFile[];
   /** The newest link of the chain that the store acknowledged since the attach, or null. */
   acknowledged: { readonly txid: Txid; readonly timeMs: number; readonly chain: string } | null;
+  /** The TXID whose image is being read, or null: the chain up to it stays as it is. */
+  imageTxid?: number | null;
   /** Bytes of increments uploaded since the attach. */
   uploadedBytes: number;
   /** Bytes of uploaded increments that the spool still keeps, at the last count. */

@@ -16,11 +16,8 @@ import type { Validation, WatchEvent } from "./watch-events.ts";
  */
 export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
 
-/**
- * What all watched databases of a process share. Each has a copy with what is its own: its settings, and the
- * store behind its circuit breaker.
- */
-export interface WatchContext {
+/** The objects and settings that all watched databases of one process share. */
+export interface SharedContext {
   readonly store: ObjectStore;
   readonly config: ReplicationConfig;
   readonly env: Env;
@@ -36,13 +33,19 @@ export interface WatchContext {
   readonly validate?: Validate | undefined;
   /** Aborts when watching is to end: nothing new is begun then. */
   readonly stopping: AbortSignal;
-  /** Aborts when this database is closed, after its drain: what still runs is broken off then. */
-  readonly closing?: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
-  /** Conditions of this database; in the shared context those of the store. */
-  readonly conditions: Conditions;
   /** Conditions of the store that all databases share. */
   readonly storeConditions: Conditions;
   /** Finds the end of an outage for all databases at once. */
   readonly outage?: OutageProbe;
+}
+
+/**
+ * The context of one database: the shared one with its own settings, its own conditions, and the store behind
+ * its own circuit breaker.
+ */
+export interface WatchContext extends SharedContext {
+  /** Aborts when the watcher closes, after its drain: what still runs is broken off then. */
+  readonly closing: AbortSignal;
+  readonly conditions: Conditions;
 }

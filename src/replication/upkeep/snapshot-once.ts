@@ -58,7 +58,7 @@ export async function snapshotOnce(
       const isSent = links.kind === "drained";
       const outcome = isSent ? await uploadPending(live, upload, signal, "snapshots") : links;
       if (outcome.kind === "drained") break;
-      if (outcome.kind === "aborted" || attempt === 1) {
+      if (outcome.kind !== "adopt" || attempt === 1) {
         throw new WalrustError("storage", `The snapshot of ${live.name} was not uploaded: ${outcome.kind}`);
       }
       file = await makeSnapshot(await adopt(live, context.store, context.env, outcome.reason), context);

@@ -2,11 +2,11 @@
  * Takes the snapshots of one watched database: by schedule, on request, and when the bucket lost objects. A
  * snapshot that fails stays due and is repeated after a wait of its own. It never delays captures or uploads.
  */
-import { hasCode } from "../../errors.ts";
-import type { WalIndexHeader } from "../../format/wal-index.ts";
+import { errorMessage, hasCode } from "../../errors.ts";
 import { isSnapshotFile } from "../../local/spool.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
 import { snapshotImage } from "../capture/anchor.ts";
+import { busyError, captureFrozen } from "../capture/frozen-capture.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { pendingSnapshot, type SnapshotResult, snapshotResult } from "./snapshot-once.ts";
@@ -20,6 +20,12 @@ export interface TakenSnapshot {
   readonly atMs: number;
   readonly result: SnapshotResult;
 }
+
+/** The outcome of an attempt at a snapshot. */
+export type SnapshotOutcome =
+  | { readonly kind: "taken" }
+  /** `anchorReason`: why the history has to be anchored first, or null. */
+  | { readonly kind: "failed"; readonly error: unknown; readonly anchorReason: string | null };
 
 /** The snapshots of one database. */
 export class Snapshots {
@@ -83,26 +89,29 @@ export class Snapshots {
   }
 
   /**
-   * Takes the due snapshot.
-   * @param captureFrozen captures up to now under a freeze
-   * @throws the failure that prevents the snapshot, which stays due
+   * Takes the due snapshot of a database that has a state. A snapshot that cannot be taken stays due.
    */
-  async take(live: LiveDatabase, captureFrozen: () => WalIndexHeader): Promise<void> {
+  async take(live: LiveDatabase): Promise<SnapshotOutcome> {
     const { env, config, anchors, closing } = this.context;
     const reason = this.#due ?? "";
     const isRequested = this.#isRequested;
     // A request from here on means another snapshot.
     this.#due = null;
     this.#isRequested = false;
+    let anchorReason: string | null = null;
     try {
       const work = async (between: () => Promise<void>): Promise<void> => {
-        const index = captureFrozen();
+        const frozen = captureFrozen(live, env);
+        if (frozen.kind === "re-anchor") {
+          anchorReason = frozen.reason;
+          throw busyError(live, frozen.reason);
+        }
         env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
         const startedMs = env.monotonicMs();
         const waiting = pendingSnapshot(live);
         const isEnough = !isRequested || waiting?.maxTxid === live.state?.txid;
         const known = isEnough ? waiting : undefined;
-        const file = known ?? (await snapshotImage(live, index, env, closing, between));
+        const file = known ?? (await snapshotImage(live, frozen.index, env, closing, between));
         this.#schedule.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#schedule.captured(env.monotonicMs(), 1);
@@ -111,12 +120,15 @@ export class Snapshots {
       this.#isRetentionDue = config.sync.compactAfterSnapshot;
       this.#backoff.reset();
       this.#isFailing = false;
+      return { kind: "taken" };
     } catch (error) {
       this.#due ??= reason;
       this.#isRequested ||= isRequested;
       this.#isFailing ||= !hasCode(error, "database-busy");
       this.#backoff.extend(env.monotonicMs());
-      throw error;
+      // The database is not what was captured: a difference brings the history back to it.
+      if (hasCode(error, "integrity")) anchorReason ??= errorMessage(error);
+      return { kind: "failed", error, anchorReason };
     }
   }
 

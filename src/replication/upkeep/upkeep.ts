@@ -37,8 +37,13 @@ const REPEATED_SNAPSHOT_MS = 3_600_000;
 const NOT_RESTORABLE = "not-restorable";
 const VALIDATION_FAILED = "validation-failed";
 
-/** The snapshots of the same database, as far as upkeep needs them. */
-export type RequestedSnapshots = Pick<Snapshots, "request" | "taken">;
+/** The outcome of a job. */
+export interface UpkeepOutcome {
+  /** The reason to take a snapshot now, or null. */
+  readonly snapshotReason: string | null;
+}
+
+const NO_SNAPSHOT: UpkeepOutcome = { snapshotReason: null };
 
 /** The upkeep of one database: `startDue` at every look of the watcher. */
 export class Upkeep {
@@ -49,7 +54,7 @@ export class Upkeep {
   readonly #findings = new StandingFindings();
   /** What fails at present, by job; null while nothing does. */
   #troubles: Partial<Record<JobName, Trouble>> | null = null;
-  #run: Promise<void> | null = null;
+  #run: Promise<UpkeepOutcome> | null = null;
   #validationDueMs: number;
   #pruneDueMs: number;
   /** The time of the snapshot request for a history that is not restorable; null while it is restorable. */
@@ -61,7 +66,8 @@ export class Upkeep {
     readonly name: string,
     readonly context: WatchContext,
     readonly signal: AbortSignal,
-    readonly snapshots: RequestedSnapshots,
+    /** The snapshots of the same database, to be read. */
+    readonly snapshots: Pick<Snapshots, "taken">,
   ) {
     const { config, env } = context;
     this.#reconcileSchedule = new ReconcileSchedule(env.monotonicMs());
@@ -80,24 +86,25 @@ export class Upkeep {
     this.#maintenance.requestRetention();
   }
 
-  /** Starts a job if one is due and none is running. */
-  startDue(live: LiveDatabase, nowMs: number): void {
+  /** Starts a job if one is due and none is running. @returns its outcome, or null if none was started */
+  startDue(live: LiveDatabase, nowMs: number): Promise<UpkeepOutcome> | null {
     const { state } = live;
     this.#pruneSpool(live, nowMs);
-    if (this.#run !== null || state === null) return;
+    if (this.#run !== null || state === null) return null;
     if (nowMs >= this.#validationDueMs) return this.#start(this.#validate(nowMs));
     const target = (): CompactionTarget => this.#targetOf(live, state.writer);
     if (this.#isReconcileDue(live, nowMs)) return this.#start(this.#reconcile(live, target()));
-    if (!this.#backoff.isOver(nowMs)) return;
+    if (!this.#backoff.isOver(nowMs)) return null;
     const uploaded = { txid: uploadedTxidOf(state.txid, live.pending), bytes: live.uploadedBytes };
-    if (!this.#maintenance.isDue(nowMs, uploaded.txid, uploaded.bytes)) return;
-    this.#start(this.#maintain(target(), nowMs, uploaded));
+    if (!this.#maintenance.isDue(nowMs, uploaded.txid, uploaded.bytes)) return null;
+    return this.#start(this.#maintain(target(), nowMs, uploaded));
   }
 
-  #start(job: Promise<void>): void {
+  #start(job: Promise<UpkeepOutcome>): Promise<UpkeepOutcome> {
     this.#run = job.finally(() => {
       this.#run = null;
     });
+    return this.#run;
   }
 
   /** Runs work in one of the places that all databases share. */
@@ -105,7 +112,7 @@ export class Upkeep {
     return this.context.upkeeps.runPatiently(work, JOB_PATIENCE_MS, this.context.env);
   }
 
-  async #maintain(target: CompactionTarget, nowMs: number, uploaded: Uploaded): Promise<void> {
+  async #maintain(target: CompactionTarget, nowMs: number, uploaded: Uploaded): Promise<UpkeepOutcome> {
     const { env, emit } = this.context;
     try {
       const made = await this.#inPlace(() => this.#maintenance.run(target, nowMs, uploaded, this.signal));
@@ -115,12 +122,13 @@ export class Upkeep {
         emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
       }
     } catch (error) {
-      if (this.signal.aborted) return;
+      if (this.signal.aborted) return NO_SNAPSHOT;
       this.#backoff.extend(env.monotonicMs());
       // An object that was listed, or acknowledged, is missing.
       if (hasCode(error, "not-found")) this.#reconcileSchedule.missed(env.monotonicMs());
       this.#failed("upkeep", error);
     }
+    return NO_SNAPSHOT;
   }
 
   /** Never while a snapshot waits for its upload, which may change the answer. */
@@ -133,7 +141,7 @@ export class Upkeep {
     return this.#reconcileSchedule.isDue(nowMs, live.pending.length > 0);
   }
 
-  async #reconcile(live: LiveDatabase, target: CompactionTarget): Promise<void> {
+  async #reconcile(live: LiveDatabase, target: CompactionTarget): Promise<UpkeepOutcome> {
     const { env } = this.context;
     const { taken } = this.snapshots;
     try {
@@ -143,25 +151,30 @@ export class Upkeep {
       // A snapshot that came meanwhile may end the problem, so the bucket is checked again after its upload.
       const isMeanwhile = this.snapshots.taken !== taken || live.pending.some(isSnapshotFile);
       if (problem !== null && isMeanwhile) {
-        return this.#reconcileSchedule.snapshotUploaded(env.monotonicMs());
+        this.#reconcileSchedule.snapshotUploaded(env.monotonicMs());
+        return NO_SNAPSHOT;
       }
-      this.#judge(problem);
+      return { snapshotReason: this.#judge(problem) };
     } catch (error) {
-      if (this.signal.aborted) return;
+      if (this.signal.aborted) return NO_SNAPSHOT;
       if (this.#reconcileSchedule.failed(env.monotonicMs())) this.#failed("reconcile", error);
+      return NO_SNAPSHOT;
     }
   }
 
-  /** Requests a snapshot when acknowledged TXIDs cannot be restored. */
-  #judge(problem: string | null): void {
+  /**
+   * Reports TXIDs that are acknowledged and cannot be restored. @returns the reason for a snapshot, or null
+   */
+  #judge(problem: string | null): string | null {
     const { env, conditions } = this.context;
     if (problem === null) {
       this.#requestedMs = null;
-      return conditions.clear(NOT_RESTORABLE);
+      conditions.clear(NOT_RESTORABLE);
+      return null;
     }
     const nowMs = env.monotonicMs();
     // A snapshot that did not help is not repeated at once.
-    if (this.#requestedMs !== null && nowMs - this.#requestedMs < REPEATED_SNAPSHOT_MS) return;
+    if (this.#requestedMs !== null && nowMs - this.#requestedMs < REPEATED_SNAPSHOT_MS) return null;
     this.#requestedMs = nowMs;
     this.#isAwaited = true;
     env.log.warn(`${problem}; a new snapshot follows`, { database: this.name });
@@ -171,7 +184,7 @@ export class Upkeep {
       message: `a restore is not possible until a new snapshot is uploaded: ${problem}`,
       hint: "Check whether a lifecycle rule of the bucket or a person deletes objects below this prefix",
     });
-    this.snapshots.request("the bucket lost objects");
+    return "the bucket lost objects";
   }
 
   /** Removes uploaded files from the spool after their retention. */
@@ -185,10 +198,10 @@ export class Upkeep {
   }
 
   /** Verifies the stored objects. */
-  async #validate(nowMs: number): Promise<void> {
+  async #validate(nowMs: number): Promise<UpkeepOutcome> {
     const { validate, store } = this.context;
     this.#validationDueMs = nowMs + this.#validationIntervalMs;
-    if (validate === undefined) return;
+    if (validate === undefined) return NO_SNAPSHOT;
     try {
       const validation = await this.#inPlace(() => validate(this.name, this.signal, store));
       this.#troubles?.validation?.recovered();
@@ -196,6 +209,7 @@ export class Upkeep {
     } catch (error) {
       if (!this.signal.aborted) this.#failed("validation", error);
     }
+    return NO_SNAPSHOT;
   }
 
   /**
@@ -250,8 +264,11 @@ export class Upkeep {
     const target = this.#targetOf(live, live.state.writer);
     const result = this.context.upkeeps.run(() => upkeepOnce(target, config, isForced, this.signal));
     // The scheduled upkeep does not know of these merges.
-    const forget = (): void => this.#maintenance.forgetProgress();
-    this.#start(result.then(forget, forget));
+    const forget = (): UpkeepOutcome => {
+      this.#maintenance.forgetProgress();
+      return NO_SNAPSHOT;
+    };
+    void this.#start(result.then(forget, forget));
     return result;
   }
 

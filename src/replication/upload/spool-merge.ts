@@ -182,15 +182,12 @@ function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
 const IDLE_COUNT = 64;
 const IDLE_GROWTH = 2;
 
-/** The rest of the watcher, as merges need it. */
-export interface MergeHost {
-  /**
-   * The TXID beyond which the chain may change. Null while it must not, because a job relies on the chain or
-   * the history is broken.
-   */
-  mergeableAfter(): number | null;
-  /** Runs a long merge beside which nothing is captured. Never rejects. */
-  exclusively(work: () => Promise<void>): Promise<void>;
+/** How much of the chain is held fixed: the watcher's record, read before each merge. */
+export interface ChainHold {
+  /** Whether nothing may be merged, because a job relies on the chain or the history is broken. */
+  readonly isChainHeld: boolean;
+  /** Whether a job runs. A long merge is a job, too, and waits for the other's end. */
+  readonly isJobRunning: boolean;
 }
 
 /** Decides when the waiting increments of one database are merged. */
@@ -200,10 +197,12 @@ export class MergeTiming {
   #sentTxid = 0;
   /** Files that waited after the last merge while nothing could be sent. */
   #idleCount = 0;
+  /** A long merge was returned, and its upload has not begun. */
+  #isLongMergeDue = false;
 
   constructor(
-    readonly env: Pick<Env, "log" | "turn">,
-    readonly host: MergeHost,
+    readonly env: Pick<Env, "log">,
+    readonly hold: ChainHold,
   ) {}
 
   /** A link is about to be sent. */
@@ -213,21 +212,21 @@ export class MergeTiming {
     this.#idleCount = 0;
   }
 
-  /** The lane is free: merges all waiting increments, unless the next link may have been sent before. */
-  async beforeUpload(live: Captured): Promise<void> {
+  /**
+   * The lane is free: merges all waiting increments, unless the next link may have been sent before.
+   * @returns a merge that takes long, for the caller to do as a job before the upload: once for each upload
+   */
+  beforeUpload(live: Captured): PlannedMerge | null {
     this.#recognize(live);
+    const wasDue = this.#isLongMergeDue;
+    this.#isLongMergeDue = false;
     const next = live.pending.find(isChainLink);
-    if (next === undefined || next.minTxid <= this.#sentTxid) return;
+    if (wasDue || next === undefined || next.minTxid <= this.#sentTxid) return null;
     const plan = this.#planOrNull(live);
-    if (plan === null) return;
-    if (!plan.isLong) return this.#merge(live, plan);
-    await this.host.exclusively(async () => {
-      try {
-        await mergeInSlices(live, plan, () => this.env.turn());
-      } catch (error) {
-        this.#failed(live, error);
-      }
-    });
+    if (plan === null || (plan.isLong && this.hold.isJobRunning)) return null;
+    if (!plan.isLong) this.#merge(live, plan);
+    this.#isLongMergeDue = plan.isLong;
+    return plan.isLong ? plan : null;
   }
 
   /** Nothing can be sent now: merges the waiting increments once they are many. */
@@ -239,19 +238,20 @@ export class MergeTiming {
   }
 
   #planOrNull(live: Captured, growth?: number): PlannedMerge | null {
-    const afterTxid = this.host.mergeableAfter();
-    if (afterTxid === null) return null;
+    if (this.hold.isChainHeld) return null;
     this.#recognize(live);
+    // A snapshot that is being written carries the chain value of its own TXID.
+    const imageTxid = live.imageTxid ?? 0;
     // A link ends at each snapshot, so that the history leads through the snapshot.
     const snapshotTxid = live.state?.snapshot?.txid ?? 0;
-    return planMerge(live, Math.max(afterTxid, this.#sentTxid, snapshotTxid), growth);
+    return planMerge(live, Math.max(imageTxid, this.#sentTxid, snapshotTxid), growth);
   }
 
   #merge(live: Captured, plan: PlannedMerge): void {
     try {
       mergeNow(live, plan);
     } catch (error) {
-      this.#failed(live, error);
+      logUnmerged(live, error, this.env);
     }
   }
 
@@ -263,11 +263,22 @@ export class MergeTiming {
     this.#sentTxid = live.pending.find(isChainLink)?.maxTxid ?? 0;
     this.#idleCount = 0;
   }
+}
 
-  /** A merge failed, which changes nothing: the increments are sent one by one. */
-  #failed(live: Captured, error: unknown): void {
-    this.env.log.debug(`cannot merge waiting captures: ${errorMessage(error)}`, {
-      database: live.name,
-    });
+/** Does a merge that takes long, in slices. Nothing may be captured meanwhile. Never rejects. */
+export async function mergeLong(
+  live: Captured,
+  merge: PlannedMerge,
+  env: Pick<Env, "log" | "turn">,
+): Promise<void> {
+  try {
+    await mergeInSlices(live, merge, () => env.turn());
+  } catch (error) {
+    logUnmerged(live, error, env);
   }
+}
+
+/** A merge failed, which changes nothing: the increments are sent one by one. */
+function logUnmerged({ name }: Captured, error: unknown, { log }: Pick<Env, "log">): void {
+  log.debug(`cannot merge waiting captures: ${errorMessage(error)}`, { database: name });
 }

@@ -25,7 +25,7 @@ import { contradictionOrNull } from "./bucket-status.ts";
 import { foreignWriterError, recordForeignWriter } from "./foreign-writer.ts";
 import { OverlapCheck } from "./overlap-check.ts";
 import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
-import type { MergeTiming } from "./spool-merge.ts";
+import type { MergeTiming, PlannedMerge } from "./spool-merge.ts";
 import { UploadHistory } from "./upload-history.ts";
 
 /** How a run over the pending files of a lane ended. */
@@ -33,6 +33,8 @@ export type UploadOutcome =
   | { readonly kind: "drained" }
   /** The bucket or the spool contradicts the local state: adopt the bucket's newest TXID. */
   | { readonly kind: "adopt"; readonly reason: string }
+  /** A merge has to come first, and takes long: the caller does it as a job. */
+  | { readonly kind: "merge-due"; readonly captured: Captured; readonly merge: PlannedMerge }
   | { readonly kind: "aborted" };
 
 /** The pending files that a run sends: links of the chain, or later snapshots. */
@@ -83,6 +85,7 @@ export async function uploadPending(
   while (nextOfLane(live, lane) !== undefined) {
     const sent = await sendNext(live, context, signal, lane, history);
     if (sent === null) return { kind: "aborted" };
+    if ("merge" in sent) return { kind: "merge-due", captured: live, merge: sent.merge };
     const { file, writer, outcome } = sent;
     if (!live.pending.includes(file)) return { kind: "aborted" };
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
@@ -121,7 +124,7 @@ interface Sent {
 /**
  * Sends the next file of a lane. The file is chosen only when its place among all uploads is free, so that a
  * merge can take in every capture until then.
- * @returns null when no file is left to send
+ * @returns the merge that has to come first; null when no file is left to send
  */
 async function sendNext(
   live: Captured,
@@ -129,12 +132,13 @@ async function sendNext(
   signal: AbortSignal,
   lane: UploadLane,
   history: UploadHistory,
-): Promise<Sent | null> {
+): Promise<Sent | { readonly merge: PlannedMerge } | null> {
   const { store, version, gather } = context;
   const reservation = await context.puts?.reserve(signal);
   try {
-    if (lane === "links") await gather?.beforeUpload(live);
     if (signal.aborted) return null;
+    const merge = lane === "links" ? (gather?.beforeUpload(live) ?? null) : null;
+    if (merge !== null) return { merge };
     const file = nextOfLane(live, lane);
     const writer = live.state?.writer;
     if (file === undefined || writer === undefined) return null;

@@ -11,17 +11,11 @@
 import { existsSync } from "node:fs";
 import type { Discovered } from "../../discovery/discovered.ts";
 import type { WalrustError } from "../../errors.ts";
-import type { WatchContext } from "../context/watch-context.ts";
+import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
-import { DatabaseWatcher } from "./database-watcher.ts";
 import { UnwatchableStatuses } from "./unwatchable-status.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
-
-/** Who is told which databases have been let go of. */
-export interface FleetListener {
-  /** Before its host lock is given up: what names it has to go first. */
-  leaving(target: WatchTarget): void;
-}
+import { Watcher } from "./watcher.ts";
 
 /** How watching ended. */
 export interface WatchResult {
@@ -33,21 +27,18 @@ export interface WatchResult {
 
 /** The watchers of one process. */
 export class Fleet {
-  readonly #watchers: DatabaseWatcher[] = [];
+  readonly #watchers: Watcher[] = [];
   /** Found, but their path or name is not free yet. */
   #waiting: readonly WatchTarget[] = [];
   /** Names that more than one path has, each said once. */
   readonly #collisions = new Set<string>();
   readonly #unwatchable = new UnwatchableStatuses();
-  readonly #closing = new Set<DatabaseWatcher>();
+  readonly #closing = new Set<Watcher>();
 
-  constructor(
-    readonly context: WatchContext,
-    readonly listener: FleetListener,
-  ) {}
+  constructor(readonly context: SharedContext) {}
 
   /** All of them, those that stopped or are being let go of too. */
-  get watchers(): readonly DatabaseWatcher[] {
+  get watchers(): readonly Watcher[] {
     return this.#watchers;
   }
 
@@ -60,9 +51,9 @@ export class Fleet {
   }
 
   /** The watcher of a path or a name, or null; one that is being let go of answers nothing. */
-  findOrNull(path: string | undefined, name: string | undefined): DatabaseWatcher | null {
-    const isMeant = ({ target, leaving }: DatabaseWatcher): boolean =>
-      leaving === null && (target.path === path || target.name === name);
+  findOrNull(path: string | undefined, name: string | undefined): Watcher | null {
+    const isMeant = ({ target, record }: Watcher): boolean =>
+      record.leaving === null && (target.path === path || target.name === name);
     return this.#watchers.find(isMeant) ?? null;
   }
 
@@ -76,13 +67,13 @@ export class Fleet {
       const { path, paths } = watcher.target;
       const error = missing.get(path);
       const folder = present.get(path)?.paths.folder ?? paths.folder;
-      if (error !== undefined && watcher.leaving === null) keepNameless(watcher, error);
+      if (error !== undefined && watcher.record.leaving === null) keepNameless(watcher, error);
       else if (!present.has(path)) letGo(watcher);
-      else if (folder !== paths.folder) watcher.letGo(`its state lies in ${folder} from here on`);
-      else if (watcher.leaving !== null) watcher.comeBack();
+      else if (folder !== paths.folder) watcher.leave(`its state lies in ${folder} from here on`);
+      else if (watcher.record.leaving !== null) watcher.comeBack();
       else watcher.seen();
       if (error === undefined) watcher.context.conditions.clear(NAMELESS);
-      if (watcher.leaving === null) present.delete(path);
+      if (watcher.record.leaving === null) present.delete(path);
     }
     this.#take([...present.values()]);
   }
@@ -99,7 +90,7 @@ export class Fleet {
         if (namesake !== undefined) this.#sayCollision(target, namesake);
         continue;
       }
-      const watcher = new DatabaseWatcher(target, this.context);
+      const watcher = new Watcher(target, this.context);
       this.#watchers.push(watcher);
       byName.set(target.name, watcher);
       watcher.start();
@@ -107,8 +98,9 @@ export class Fleet {
     this.#waiting = waiting;
   }
 
-  #sayCollision({ path, name }: WatchTarget, namesake: DatabaseWatcher): void {
-    if (namesake.leaving !== null || namesake.target.path === path || this.#collisions.has(path)) return;
+  #sayCollision({ path, name }: WatchTarget, namesake: Watcher): void {
+    if (namesake.record.leaving !== null || namesake.target.path === path || this.#collisions.has(path))
+      return;
     this.#collisions.add(path);
     const other = namesake.target.path;
     this.context.env.log.warn(`${path} is not watched: ${other} has the same name`, {
@@ -117,31 +109,37 @@ export class Fleet {
     });
   }
 
-  /** Goes on with what is being let go of. @returns whether there is any */
+  /** Continues with the databases that leave. @returns whether there are any */
   lookLeaving(nowMs: number): boolean {
     let isAny = false;
     for (const watcher of this.#watchers) {
-      if (watcher.leaving === null) continue;
+      if (watcher.record.leaving === null) continue;
       isAny = true;
       watcher.lookLeaving(nowMs);
-      if (watcher.hasLeft && !this.#closing.has(watcher)) void this.#close(watcher);
     }
     return isAny;
   }
 
-  async #close(watcher: DatabaseWatcher): Promise<void> {
-    const { target, name, leaving } = watcher;
+  /** The watchers with nothing left to do, each once: the caller closes them with `remove`. */
+  takeLeft(): readonly Watcher[] {
+    const left = this.#watchers.filter(({ record }) => record.leaving !== null && record.hasLeft);
+    const fresh = left.filter((watcher) => !this.#closing.has(watcher));
+    for (const watcher of fresh) this.#closing.add(watcher);
+    return fresh;
+  }
+
+  /** Closes a watcher that has left, and gives its path and name to a database that waits for them. */
+  async remove(watcher: Watcher): Promise<void> {
     const { env, emit, stopping } = this.context;
-    this.#closing.add(watcher);
-    this.listener.leaving(target);
+    const { name: database, record } = watcher;
     await watcher.close();
     this.#closing.delete(watcher);
     this.#watchers.splice(this.#watchers.indexOf(watcher), 1);
-    const reason = leaving ?? "";
+    const reason = record.leaving ?? "";
     const left = watcher.pendingCount;
-    if (left === 0) env.log.info(`let go: ${reason}`, { database: name });
-    else env.log.warn(`let go: ${reason}; ${left} captured files were not uploaded`, { database: name });
-    emit({ event: "let-go", database: name, reason });
+    if (left === 0) env.log.info(`let go: ${reason}`, { database });
+    else env.log.warn(`let go: ${reason}; ${left} captured files were not uploaded`, { database });
+    emit({ event: "let-go", database, reason });
     if (!stopping.aborted) this.#take(this.#waiting);
   }
 
@@ -150,7 +148,7 @@ export class Fleet {
     const byTimeout = Map.groupBy(this.#watchers, ({ context }) => context.config.sync.shutdownTimeoutMs);
     const drains = [...byTimeout].map(async ([timeoutMs, watchers]) => {
       const timeout = new AbortController();
-      const finished = Promise.all(watchers.map((watcher) => watcher.finish()));
+      const finished = Promise.all(watchers.map((watcher) => watcher.drain()));
       await Promise.race([finished, this.context.env.sleep(timeoutMs, timeout.signal)]);
       timeout.abort();
       // What they had on its way leaves its place to those that have more time.
@@ -168,7 +166,8 @@ export class Fleet {
   result(): WatchResult {
     const stopped: { database: string; error: WalrustError }[] = [];
     const undrained: string[] = [];
-    for (const { name, givenUp: error, pendingCount } of this.#watchers) {
+    for (const { name, record, pendingCount } of this.#watchers) {
+      const { givenUp: error } = record;
       if (error !== null) stopped.push({ database: name, error });
       else if (pendingCount > 0) undrained.push(name);
     }
@@ -182,7 +181,7 @@ const NAMELESS = "name-leads-nowhere";
 /**
  * A symbolic link that leads nowhere is mostly being re-pointed: until it leads elsewhere nothing changes.
  */
-function keepNameless({ target, context }: DatabaseWatcher, { message }: WalrustError): void {
+function keepNameless({ target, context }: Watcher, { message }: WalrustError): void {
   if (!existsSync(target.path)) return context.conditions.clear(NAMELESS);
   context.conditions.raise({
     code: NAMELESS,
@@ -193,8 +192,8 @@ function keepNameless({ target, context }: DatabaseWatcher, { message }: Walrust
 }
 
 /** A named database whose file is gone is not given up: that is a failure, and it is tried again. */
-function letGo(watcher: DatabaseWatcher): void {
+function letGo(watcher: Watcher): void {
   const { path, isDiscovered } = watcher.target;
-  if (existsSync(path)) watcher.letGo("it is not found any more");
-  else if (isDiscovered === true) watcher.letGo("its file is gone");
+  if (existsSync(path)) watcher.leave("it is not found any more");
+  else if (isDiscovered === true) watcher.leave("its file is gone");
 }

@@ -6,10 +6,11 @@ import { existsSync } from "node:fs";
 import { errorMessage, WalrustError } from "../../errors.ts";
 import type { RuntimeFolders } from "../../local/runtime-folder.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
-import type { WatchContext } from "../context/watch-context.ts";
+import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { type ControlRequest, type ControlServer, serveControl } from "../control/control.ts";
 import type { Fleet } from "./fleet.ts";
+import { answerChecksum, answerSnapshot } from "./requests.ts";
 
 /** The socket of one watch: `refresh` again and again, as databases come and go. */
 export class WatchControl {
@@ -19,7 +20,7 @@ export class WatchControl {
 
   constructor(
     readonly fleet: Fleet,
-    readonly context: WatchContext,
+    readonly context: SharedContext,
     readonly folders: RuntimeFolders,
   ) {
     this.#trouble = new Trouble(context.env, { what: "no socket for snapshot and compact", end: null });
@@ -77,9 +78,8 @@ export class WatchControl {
         hint: "Give that destination, or stop the watch: a database has one writer and one history",
       });
     }
-    const { requests } = watcher;
-    if (verb === "snapshot") return requests.snapshot();
-    if (verb === "checksum") return requests.checksum();
-    return requests.upkeep(given ?? { compaction: {}, retention: {} }, force === true);
+    if (verb === "snapshot") return answerSnapshot(watcher);
+    if (verb === "checksum") return answerChecksum(watcher);
+    return watcher.keepUp(given ?? { compaction: {}, retention: {} }, force === true);
   }
 }

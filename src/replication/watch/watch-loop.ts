@@ -19,16 +19,16 @@ import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
 import { Conditions } from "../context/conditions.ts";
 import { OwnWriters } from "../context/own-writers.ts";
-import type { Validate, WatchContext } from "../context/watch-context.ts";
+import type { SharedContext, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
 import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
-import type { DatabaseWatcher } from "./database-watcher.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
+import type { Watcher } from "./watcher.ts";
 
 /** Time between two looks at a database while something was captured in the last seconds. */
 export const ACTIVE_TICK_MS = 40;
@@ -95,7 +95,7 @@ export async function watch(
     input.emit(event);
   };
   const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
-  const context: WatchContext = {
+  const context: SharedContext = {
     outage: new OutageProbe(env, head, signal),
     store,
     config,
@@ -104,7 +104,6 @@ export async function watch(
     validate,
     emit,
     ...(input.puts === undefined ? {} : { puts: input.puts }),
-    conditions: storeConditions,
     storeConditions,
     stopping: signal,
     anchors: new Semaphore(ANCHORS_AT_ONCE),
@@ -112,7 +111,7 @@ export async function watch(
     upkeeps: new Semaphore(UPKEEPS_AT_ONCE),
     writers: new OwnWriters(),
   };
-  const fleet: Fleet = new Fleet(context, { leaving: (target) => control.withdraw(target) });
+  const fleet: Fleet = new Fleet(context);
   const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
@@ -130,7 +129,7 @@ export async function watch(
   return fleet.result();
 }
 
-const NOBODY: ReadonlySet<DatabaseWatcher> = new Set();
+const NOBODY: ReadonlySet<Watcher> = new Set();
 
 /** What runs beside the databases. */
 interface Beside {
@@ -144,14 +143,14 @@ async function loop(
   fleet: Fleet,
   { discovery, control, probe, backlog }: Beside,
   isNamedOnly: boolean,
-  context: WatchContext,
+  context: SharedContext,
 ): Promise<void> {
   const { env, config, stopping } = context;
   const { watchers } = fleet;
   const isOpenEnded = discovery !== undefined && !isNamedOnly;
   const bytesMax = config.cache.maxSizeBytes;
   let isPaused = false;
-  let paused: ReadonlySet<DatabaseWatcher> = NOBODY;
+  let paused: ReadonlySet<Watcher> = NOBODY;
   let wasAnyActive = true;
   let nextBudgetMs = 0;
   for (let tick = 0; !stopping.aborted; tick++) {
@@ -169,16 +168,21 @@ async function loop(
       backlog.poll(nowMs, watchers);
     }
     let isAnyRunning = fleet.lookLeaving(nowMs) || isOpenEnded;
+    for (const watcher of fleet.takeLeft()) {
+      // Before the host lock is given up: the next watcher may announce itself then.
+      control.withdraw(watcher.target);
+      void fleet.remove(watcher);
+    }
     let isAnyActive = false;
     for (let i = 0; i < watchers.length; i++) {
       const watcher = watchers[i]!;
-      if (watcher.stopped !== null || watcher.leaving !== null) continue;
-      isAnyRunning ||= !watcher.isIdle;
-      watcher.isPaused = paused.has(watcher);
+      const { stopped, leaving, isIdle } = watcher.record;
+      if (stopped !== null || leaving !== null) continue;
+      isAnyRunning ||= !isIdle;
       const isActive = watcher.isActive(nowMs);
       isAnyActive ||= isActive;
       // Beside busy databases an idle one is looked at on every second tick: as often as when all are idle.
-      if (isActive || !wasAnyActive || (tick + i) % 2 === 0) look(watcher, nowMs);
+      if (isActive || !wasAnyActive || (tick + i) % 2 === 0) look(watcher, nowMs, paused.has(watcher));
     }
     if (!isAnyRunning) return;
     wasAnyActive = isAnyActive;
@@ -187,9 +191,9 @@ async function loop(
 }
 
 /** Whatever goes wrong in a look is a failure of that database alone. */
-function look(watcher: DatabaseWatcher, nowMs: number): void {
+function look(watcher: Watcher, nowMs: number, isSpoolFull: boolean): void {
   try {
-    watcher.look(nowMs);
+    watcher.look(nowMs, isSpoolFull);
   } catch (error) {
     watcher.fail(error);
   }

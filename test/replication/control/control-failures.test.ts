@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
-import { RequestPatience } from "../../../src/replication/watch/request-patience.ts";
+import { RequestWait } from "../../../src/replication/watch/request-wait.ts";
 import { breakerOf } from "../../support/config.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
@@ -103,11 +103,11 @@ const swapped = (): WalrustError => new WalrustError("database", "another file")
 const SWAPPED = swapped();
 const BUSY = new WalrustError("database-busy", "busy");
 
-/** When patience ends over looks at these times (s), each with the failure there is then. */
+/** When the wait ends over polls at these times (s), each with the failure there is then. */
 function endOf(looks: readonly (readonly [seconds: number, failure: WalrustError | null])[]): number | null {
-  const patience = new RequestPatience();
+  const wait = new RequestWait();
   for (const [seconds, failure] of looks) {
-    if (patience.look({ failure, isSuspended: false }, seconds * 1_000) !== null) return seconds;
+    if (wait.poll({ failure, isSuspended: false }, seconds * 1_000) !== null) return seconds;
   }
   return null;
 }
@@ -123,6 +123,6 @@ test.each([
   ["a database in use, then one failure", [0, 1, 2], [BUSY, GONE, GONE], null],
   ["a database being replaced", [0, 1, 2, 3], [null, SWAPPED, swapped(), null], null],
   ["a database in use that stays so", [0, 1, 11], [null, BUSY, BUSY], 11],
-] as const)("RequestPatience with %s", (_, seconds, failures, end) => {
+] as const)("RequestWait with %s", (_, seconds, failures, end) => {
   expect(endOf(seconds.map((second, index) => [second, failures[index] ?? null] as const))).toBe(end);
 });

@@ -6,8 +6,7 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import type { MergeHost } from "../../../src/replication/upload/spool-merge.ts";
-import { MergeTiming, planMerge } from "../../../src/replication/upload/spool-merge.ts";
+import { type ChainHold, MergeTiming, planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { CAPTURES_ONLY } from "../../support/config.ts";
@@ -18,17 +17,16 @@ import { recordingEnv } from "../../support/recording-log.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-const ALWAYS: MergeHost = { mergeableAfter: () => 0, exclusively: async (work) => await work() };
+const FREE: ChainHold = { isChainHeld: false, isJobRunning: false };
 
 /** One database with captures that wait, and a store whose puts a test lets through. */
-function gathered(count: number, snapshotsAt: readonly number[] = [], host = ALWAYS) {
+function gathered(count: number, snapshotsAt: readonly number[] = [], hold = FREE) {
   const memory = new MemoryStore();
   const store = new FaultyStore(memory);
   const { env } = recordingEnv();
   const { live, history } = spooledHistory(count, snapshotsAt);
   const context = { store, env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
-  const listener = { drained: () => {}, adopt: () => {}, failed: () => {} };
-  const lanes = new UploadLanes(context, new AbortController().signal, listener, null, host);
+  const lanes = new UploadLanes(context, new AbortController().signal, null, hold);
   const links = (): string[] =>
     live.pending.filter(({ level }) => level === 0).map(({ minTxid, maxTxid }) => `${minTxid}-${maxTxid}`);
   return { memory, store, live, history, lanes, links };
@@ -98,40 +96,41 @@ test("one that may have been sent is sent again as it was, and what waits goes a
   ]);
 });
 
-test("what the process before this one was sending is never part of a merge", async () => {
+test("what the process before this one was sending is never part of a merge", () => {
   const run = gathered(6);
   run.live.pending.shift();
-  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
-  await gather.beforeUpload(run.live);
+  const gather = new MergeTiming(recordingEnv().env, FREE);
+  gather.beforeUpload(run.live);
   expect(run.links()).toEqual(["2-2", "3-3", "4-4", "5-5", "6-6"]);
   gather.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
-  await gather.beforeUpload(run.live);
+  gather.beforeUpload(run.live);
   expect(run.links()).toEqual(["3-6"]);
 });
 
 test.each([
-  ["a job counts on the chain", null, ["3-3", "4-4", "5-5", "6-6"]],
-  ["an image of TXID 4 is being read", 4, ["3-3", "4-4", "5-6"]],
-  ["an image of TXID 5 is being read", 5, ["3-3", "4-4", "5-5", "6-6"]],
-] as const)("while %s no more is merged than may be", async (_, after, expected) => {
-  const run = gathered(6, [], { ...ALWAYS, mergeableAfter: () => after });
+  ["a job relies on the chain", true, null, ["3-3", "4-4", "5-5", "6-6"]],
+  ["an image of TXID 4 is being read", false, 4, ["3-3", "4-4", "5-6"]],
+  ["an image of TXID 5 is being read", false, 5, ["3-3", "4-4", "5-5", "6-6"]],
+] as const)("while %s no more is merged than may be", (_, isChainHeld, imageTxid, expected) => {
+  const run = gathered(6);
   run.live.pending.shift();
-  const gather = new MergeTiming(recordingEnv().env, { ...ALWAYS, mergeableAfter: () => after });
+  run.live.imageTxid = imageTxid;
+  const gather = new MergeTiming(recordingEnv().env, { ...FREE, isChainHeld });
   gather.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
-  await gather.beforeUpload(run.live);
+  gather.beforeUpload(run.live);
   expect(run.links()).toEqual([...expected]);
 });
 
-test("a link ends where a snapshot stands, whether that waits or is stored", async () => {
+test("a link ends where a snapshot stands, whether that waits or is stored", () => {
   const run = gathered(12, [7]);
   run.live.pending.shift();
   run.live.state = { ...run.live.state!, snapshot: { txid: 7 as never, timeMs: 1_000_007 } };
-  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
+  const gather = new MergeTiming(recordingEnv().env, FREE);
   gather.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
-  await gather.beforeUpload(run.live);
+  gather.beforeUpload(run.live);
   expect(run.links()).toEqual(["3-3", "4-4", "5-5", "6-6", "7-7", "8-12"]);
 });
 
@@ -140,14 +139,14 @@ test("planMerge merges nothing up to a snapshot that waits at the newest TXID", 
   expect(planMerge(live, 2)).toBeNull();
 });
 
-test("a damaged file that waits is no reason to stop: they go one by one up to it", async () => {
+test("a damaged file that waits is no reason to stop: they go one by one up to it", () => {
   const run = gathered(5);
   writeFileSync(run.live.pending[3]!.path, "torn");
-  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
+  const gather = new MergeTiming(recordingEnv().env, FREE);
   gather.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
   const before = run.links();
-  await gather.beforeUpload(run.live);
+  gather.beforeUpload(run.live);
   expect(run.links()).toEqual(before);
 });
 
@@ -156,7 +155,7 @@ test("in an outage what comes in is merged by and by, at a bounded cost", async 
   const later = [...run.live.pending];
   const { state } = run.live;
   run.live.pending.length = 0;
-  const gather = new MergeTiming(recordingEnv().env, ALWAYS);
+  const gather = new MergeTiming(recordingEnv().env, FREE);
   let mergedBytes = 0;
   let most = 0;
   for (const file of later) {

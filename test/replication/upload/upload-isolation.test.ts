@@ -54,15 +54,18 @@ class Fleet {
     const store: ObjectStore = new BreakerStore(this.shared, breaker);
     const context = { store, env: this.env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
     const failures: unknown[] = [];
-    const listener = { drained: () => {}, adopt: () => {}, failed: (error: unknown) => failures.push(error) };
-    const lanes = new UploadLanes(context, this.stopper.signal, listener, breaker);
+    const lanes = new UploadLanes(context, this.stopper.signal, breaker);
     this.all.push({ live, lanes, breaker, failures });
     return live;
   }
 
   /** A look at every database, as the watch's loop takes it again and again. */
   start(): void {
-    for (const { live, lanes } of this.all) lanes.start(live);
+    for (const { live, lanes, failures } of this.all) {
+      for (const run of lanes.start(live)) {
+        void run.then((outcome) => outcome.kind === "failed" && failures.push(outcome.error));
+      }
+    }
   }
 
   /** How many wait between two attempts. */

@@ -7,7 +7,7 @@ import { expect, test } from "bun:test";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
+import { type LaneOutcome, UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
 import { type BreakerConfig, isSuspension } from "../../../src/storage/contract/circuit.ts";
 import { Trouble } from "../../../src/storage/contract/trouble.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
@@ -37,6 +37,7 @@ class Lanes {
   readonly timesMs: number[] = [];
   /** How many runs ended because the circuit breaker refused them. */
   refusals = 0;
+  readonly #trouble: Trouble;
 
   constructor(config: BreakerConfig, snapshotsAt: readonly number[] = []) {
     const sleep = async (): Promise<void> => {};
@@ -46,22 +47,8 @@ class Lanes {
     this.live = spooledHistory(4, snapshotsAt).live;
     this.breaker = new CircuitBreaker(config, env, () => {});
     this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_CONFIG.retry), this.breaker);
-    const trouble = new Trouble(env, { database: "app", level: "error" });
-    this.lanes = new UploadLanes(
-      contextOf(this.store, env),
-      new AbortController().signal,
-      {
-        drained: () => {
-          if (this.live.pending.length === 0) trouble.recovered();
-        },
-        adopt: () => {},
-        failed: (error) => {
-          if (isSuspension(error)) this.refusals++;
-          trouble.failed(error);
-        },
-      },
-      this.breaker,
-    );
+    this.#trouble = new Trouble(env, { database: "app", level: "error" });
+    this.lanes = new UploadLanes(contextOf(this.store, env), new AbortController().signal, this.breaker);
     this.inner.before = () => {
       this.timesMs.push(this.nowMs);
       if (this.isOut) this.fail();
@@ -76,9 +63,23 @@ class Lanes {
 
   async pass(durationMs: number): Promise<void> {
     for (const endMs = this.nowMs + durationMs; this.nowMs < endMs; this.nowMs += TICK_MS) {
-      this.lanes.startDue(this.live, this.nowMs);
-      await this.lanes.done();
+      await this.settle(this.lanes.startDue(this.live, this.nowMs));
     }
+  }
+
+  /** Starts what is pending at once, and waits for the end. */
+  async hurry(): Promise<void> {
+    await this.settle(this.lanes.start(this.live));
+  }
+
+  async settle(runs: readonly Promise<LaneOutcome>[]): Promise<void> {
+    for (const outcome of await Promise.all(runs)) {
+      if (outcome.kind === "drained" && this.live.pending.length === 0) this.#trouble.recovered();
+      if (outcome.kind !== "failed") continue;
+      if (isSuspension(outcome.error)) this.refusals++;
+      this.#trouble.failed(outcome.error);
+    }
+    await this.lanes.done();
   }
 }
 
@@ -131,12 +132,10 @@ test("a lane that is refused while another call is the trial goes on right after
   const { passed, open } = gate();
   run.inner.before = () => passed;
   const trial = run.store.listFolders("");
-  run.lanes.start(run.live);
-  await run.lanes.done();
+  await run.hurry();
   const requests = run.inner.calls.length;
   await run.pass(10 * MINUTE_MS);
-  run.lanes.start(run.live);
-  await run.lanes.done();
+  await run.hurry();
   expect([run.inner.calls.length, run.live.pending.length]).toEqual([requests, 4]);
   open();
   await trial;
@@ -157,16 +156,14 @@ test("the last chance is taken once, even while requests are suspended", async (
   while (run.breaker.state !== "open") await run.pass(TICK_MS);
   const before = run.timesMs.length;
   for (let time = 0; time < 5; time++) {
-    run.lanes.start(run.live);
-    await run.lanes.done();
+    await run.hurry();
   }
   expect([run.timesMs.length - before, `${run.breaker.state}`]).toEqual([1, "open"]);
   const other = new Lanes(BREAKER, [2]);
   while (other.breaker.state !== "open") await other.pass(TICK_MS);
   other.isOut = false;
   for (let time = 0; time < 2; time++) {
-    other.lanes.start(other.live);
-    await other.lanes.done();
+    await other.hurry();
   }
   expect([other.live.pending.length, `${other.breaker.state}`]).toEqual([0, "closed"]);
 });

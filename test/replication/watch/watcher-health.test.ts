@@ -1,10 +1,10 @@
-/** DatabaseHealth: which failures of a database are logged and become events, and what ends them. */
+/** WatcherHealth: which failures of a database are logged and become events, and what ends them. */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
-import { DatabaseHealth } from "../../../src/replication/watch/database-health.ts";
+import { WatcherHealth } from "../../../src/replication/watch/watcher-health.ts";
 import { STORE_SILENT } from "../../../src/storage/network/reachability-monitor.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 
@@ -16,7 +16,7 @@ function setUp() {
   const storeConditions = new Conditions(null, recordingEnv().env, () => {});
   const emit = (event: WatchEvent): void => void events.push(event);
   const context = { env, emit, storeConditions } as unknown as WatchContext;
-  const health = new DatabaseHealth("app", context, null);
+  const health = new WatcherHealth("app", context);
   const said = (): string[] => lines.map(({ level, message }) => `${level} ${message}`);
   return { health, storeConditions, said, events: () => events.map(({ event }) => event) };
 }

@@ -1,0 +1,345 @@
+/**
+ * One watched database as far as it is attached: the live database or what is left of it, whether its history
+ * is sound, and the jobs that change either. The watcher runs at most one of these jobs at a time; a job that
+ * fails rejects and leaves everything that it did not reach as it was.
+ *
+ * Invariants:
+ * 1. An anchor that is due stays due until it is made.
+ * 2. The pin is closed before another one is opened on the same path, and the files of the last pin are
+ *    remembered: their successors must not be opened with a -wal that belongs to them.
+ */
+import { existsSync } from "node:fs";
+import type { KnownFiles } from "../../database/wal/wal-ownership.ts";
+import type { AttachTarget } from "../../discovery/attach-target.ts";
+import { errorMessage } from "../../errors.ts";
+import { formatChecksum } from "../../format/ltx.ts";
+import { type Attached, adopt } from "../attach/adopt.ts";
+import { type AttachResult, attach } from "../attach/attach.ts";
+import { detachedCapturesOrNull } from "../attach/detached-captures.ts";
+import { anchor, type Predecessor } from "../capture/anchor.ts";
+import { capture } from "../capture/capture.ts";
+import { emptyWalAndRest } from "../capture/empty-wal.ts";
+import {
+  detectOverwrite,
+  judgeMixture,
+  lostFilesReasonOrNull,
+  OVERWRITTEN,
+} from "../capture/file-changes.ts";
+import { busyError, captureFrozen } from "../capture/frozen-capture.ts";
+import { imageChecksum, type LiveChecksum } from "../capture/image-checksum.ts";
+import type { Captured, LiveDatabase } from "../capture/live-database.ts";
+import { setPinCondition } from "../capture/wal-index-check.ts";
+import type { WalPoller } from "../capture/wal-poller.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { Snapshots } from "../upkeep/snapshots.ts";
+import type { FilesVerdict } from "./plan-look.ts";
+
+/** An attach that waits longer than this for its store makes room for another. */
+const ATTACH_PATIENCE_MS = 2_000;
+/** An anchor that takes longer, such as that of a large database, lets another continue when one waits. */
+const ANCHOR_TURN_MS = 5_000;
+
+const SOUND: FilesVerdict = { kind: "sound" };
+const MIXED: FilesVerdict = { kind: "mixed" };
+const REWRITTEN: FilesVerdict = { kind: "replaced", reason: OVERWRITTEN };
+
+/** What an attachment needs of the context. */
+export type AttachmentContext = Pick<
+  WatchContext,
+  "store" | "env" | "attaches" | "anchors" | "writers" | "closing" | "emit" | "conditions"
+>;
+
+/** An anchor that has to be made before anything else is captured. */
+interface DueAnchor {
+  readonly before: Predecessor;
+  readonly reason: string;
+}
+
+/** The circumstances of a last capture. */
+export interface LastCapture {
+  /** Whether a database whose files were replaced a moment ago may be attached once more. */
+  readonly mayAttach: boolean;
+  /** Whether the database was attached before. */
+  readonly wasAttached: boolean;
+  /** Whether captures are stopped because the spool is full. */
+  readonly isSpoolFull: boolean;
+}
+
+/** The attachment of one database. */
+export class Attachment {
+  #live: LiveDatabase | null = null;
+  #detached: Captured | null = null;
+  #knownFiles: KnownFiles | null = null;
+  #anchorDue: DueAnchor | null = null;
+  #adoptReason: string | null = null;
+  #hasBegun = false;
+
+  constructor(
+    readonly target: AttachTarget,
+    readonly context: AttachmentContext,
+    readonly poller: WalPoller,
+    readonly snapshots: Snapshots,
+  ) {}
+
+  /** The database while it is attached. */
+  get live(): LiveDatabase | null {
+    return this.#live;
+  }
+
+  /** Captured files of a database that is gone, or whose file may not be opened. */
+  get detached(): Captured | null {
+    return this.#detached;
+  }
+
+  /** What uploads send: of the attached database, or of one that is gone. */
+  get captured(): Captured | null {
+    return this.#live ?? this.#detached;
+  }
+
+  /** Whether captured files wait for their upload. */
+  get hasPending(): boolean {
+    return (this.captured?.pending.length ?? 0) > 0;
+  }
+
+  /** Whether the database is attached, anchored and reported as watched. */
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  /** Why the history has to be anchored anew before anything else is captured, or null. */
+  get anchorReason(): string | null {
+    return this.#anchorDue?.reason ?? null;
+  }
+
+  /** Why the local state has to be given up for the bucket's, or null. */
+  get adoptReason(): string | null {
+    return this.#adoptReason;
+  }
+
+  /** The bucket contradicts the local state. */
+  contradicted(reason: string): void {
+    this.#adoptReason = reason;
+  }
+
+  /** The history is broken: it has to be anchored anew. */
+  breakHistory(reason: string): void {
+    const before = this.#live?.state ?? null;
+    if (before !== null) this.#anchorDue ??= { before, reason };
+  }
+
+  /** Checks the files of the attached database. @param hasFailed whether a look or a job failed */
+  checkFiles(hasFailed: boolean): FilesVerdict {
+    if (this.#live === null) return SOUND;
+    const reason = lostFilesReasonOrNull(this.#live, true, hasFailed);
+    if (reason !== null) return { kind: "replaced", reason };
+    const overwrite = detectOverwrite(this.#live);
+    if (overwrite === "mixture") return MIXED;
+    return overwrite === "anew" ? REWRITTEN : SOUND;
+  }
+
+  /** Keeps what waits of a database whose file may not be opened, or is gone. @param isClosed it is there */
+  keepDetached(isClosed: boolean): void {
+    if (this.#live !== null) return;
+    this.#detached ??= detachedCapturesOrNull(this.target, this.context.store.url, isClosed);
+  }
+
+  /** Releases the database. An upload that sends one of its files finds it again after the next attach. */
+  detach(): void {
+    const live = this.#live;
+    this.#knownFiles = live?.pin.known() ?? this.#knownFiles;
+    live?.pin.close();
+    if (live !== null) live.pending.length = 0;
+    this.#live = null;
+    this.#anchorDue = null;
+    this.#hasBegun = false;
+  }
+
+  // Jobs
+
+  /**
+   * Attaches, and makes the anchor that is due then.
+   * @param reason why the pin did not hold since the last capture, or null
+   * @param until ends the wait for other databases
+   */
+  async attach(reason: string | null, until: AbortSignal): Promise<void> {
+    const { attaches, store, env, writers, conditions } = this.context;
+    const work = async (): Promise<AttachResult> => {
+      // Hundreds may wait: each leaves the others a turn.
+      if (attaches.isContended) await env.turn();
+      until.throwIfAborted();
+      const { hasUnseenCommits } = this.poller;
+      return attach(this.target, store, env, { files: this.#knownFiles, hasUnseenCommits, writers });
+    };
+    const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, until);
+    this.#live = attached.live;
+    this.#detached = null;
+    setPinCondition(attached.condition, conditions);
+    if (reason !== null) attached.live.pinLost = reason;
+    await this.#settle(attached);
+  }
+
+  /** Gives the local state up for the bucket's. No upload may run. */
+  async adopt(): Promise<void> {
+    if (this.#live === null) return;
+    const { store, env } = this.context;
+    await this.#settle(await adopt(this.#live, store, env, this.#adoptReason ?? ""));
+    this.#adoptReason = null;
+  }
+
+  /** Does what attaching or adopting asked for: an anchor, a snapshot. */
+  async #settle({ live, anchor, needsSnapshot }: Attached): Promise<void> {
+    this.#anchorDue = anchor;
+    if (needsSnapshot) this.snapshots.request("the bucket lost objects");
+    await this.anchorAndBegin();
+    if (live.state !== null) this.context.writers.add(live.name, live.state.writer);
+  }
+
+  /** Makes the anchor that is due, if any; from the first one on the database is watched. */
+  async anchorAndBegin(): Promise<void> {
+    await this.#anchorIfDue();
+    const live = this.#live;
+    if (live === null || this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.snapshots.begin(live);
+    const { name, path } = this.target;
+    this.context.emit({ event: "watching", database: name, path, txid: live.state?.txid ?? 0 });
+  }
+
+  /** @throws WalrustError code "database-busy", retryable, when the database cannot be read yet */
+  async #anchorIfDue(): Promise<void> {
+    const { env, emit, anchors, closing } = this.context;
+    const live = this.#live;
+    const due = this.#anchorDue;
+    if (live === null || due === null) return;
+    const work = (between: () => Promise<void>) => anchor(live, due.before, env, closing, between);
+    const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing);
+    if (outcome.kind === "later") throw busyError(live, outcome.reason);
+    this.#anchorDue = null;
+    this.poller.anchored(env.monotonicMs());
+    if (outcome.kind === "unchanged") return;
+    if (outcome.mode === "first") return this.snapshots.begun();
+    this.snapshots.captured(outcome.pageCount);
+    const database = this.target.name;
+    const what = `re-anchored with ${outcome.pageCount} pages (${outcome.mode})`;
+    // Without locks a difference is the rule, and a condition says so.
+    env.log[live.pin.isLoose ? "debug" : "warn"](`${what}: ${due.reason}`, { database });
+    emit({ event: "re-anchored", database, txid: due.before.txid + 1, reason: due.reason });
+  }
+
+  /** Compares an overwritten file with the page sums. @throws as `judgeMixture` */
+  async judgeMixture(): Promise<void> {
+    if (this.#live !== null) await judgeMixture(this.#live, this.context.env);
+  }
+
+  /** Takes the snapshot that is due. @returns why it could not be taken, or null */
+  async takeSnapshot(): Promise<unknown> {
+    const live = this.#live;
+    if (live === null || live.state === null) return null;
+    const outcome = await this.snapshots.take(live);
+    if (outcome.kind === "taken" || this.context.closing.aborted) return null;
+    if (outcome.anchorReason !== null) this.breakHistory(outcome.anchorReason);
+    return outcome.error;
+  }
+
+  /**
+   * Reads the whole live database under a freeze.
+   * @returns its checksum, or null when there is nothing to read
+   * @throws WalrustError code "database-busy", retryable, when it cannot be read now
+   */
+  async readChecksum(): Promise<LiveChecksum | null> {
+    const { env, anchors, closing } = this.context;
+    const live = this.#live;
+    if (live === null || live.state === null) return null;
+    const frozen = captureFrozen(live, env);
+    if (frozen.kind === "re-anchor") {
+      this.breakHistory(frozen.reason);
+      throw busyError(live, frozen.reason);
+    }
+    const { txid } = live.state;
+    const checksum = await anchors.run(() => imageChecksum(live, frozen.index, env, closing), closing);
+    return { txid, checksum: formatChecksum(checksum) };
+  }
+
+  // The end
+
+  /**
+   * Takes the last capture, and releases the pin before the uploads: the application must not wait for the
+   * store. Where the database cannot be attached, only what was captured before is left to send.
+   * @returns what went wrong, in order
+   */
+  async takeLast({ mayAttach, wasAttached, isSpoolFull }: LastCapture): Promise<unknown[]> {
+    const failures: unknown[] = [];
+    try {
+      if (mayAttach) await this.#attachForLast(wasAttached);
+    } catch (error) {
+      failures.push(this.#uncaptured(error));
+    }
+    if (this.#live === null) {
+      this.keepDetached(failures.length > 0 || this.context.conditions.has("foreign-wal"));
+      return failures;
+    }
+    try {
+      await this.#captureLast(this.#live, !isSpoolFull);
+      if (!isSpoolFull) await this.#rest(this.#live);
+    } catch (error) {
+      failures.push(this.#uncaptured(error));
+    }
+    this.#live?.pin.release();
+    return failures;
+  }
+
+  #uncaptured(error: unknown): unknown {
+    const { env, closing } = this.context;
+    if (closing.aborted) return error;
+    env.log.warn(`what was committed last is not captured: ${errorMessage(error)}`, {
+      database: this.target.name,
+      hint: "The next watch captures it, if the database is still there",
+    });
+    return error;
+  }
+
+  /** Attaches a database once more whose files were replaced, or whose state was deleted, a moment ago. */
+  async #attachForLast(wasAttached: boolean): Promise<void> {
+    const live = this.#live;
+    const { closing } = this.context;
+    const reason = live === null ? "it was not attached" : lostFilesReasonOrNull(live, true, true);
+    const isKnown = live !== null || wasAttached;
+    if (reason === null || !isKnown || closing.aborted || !existsSync(this.target.path)) return;
+    if (live !== null) this.#captureMoved(live);
+    this.detach();
+    await this.attach(reason, closing);
+  }
+
+  /** Captures the last commits of a file that was moved away, as long as its WAL lies at its path. */
+  #captureMoved(live: LiveDatabase): void {
+    const { pin } = live;
+    const isMoved = !pin.isLoose && pin.changedFile() === "database" && pin.isWalInPlace();
+    if (isMoved && pin.state !== "released") capture(live, this.context.env);
+  }
+
+  /** @param mayAnchor whether the spool has room for an anchor */
+  async #captureLast(live: LiveDatabase, mayAnchor: boolean): Promise<void> {
+    if (live.pin.changedFile() === "database") return;
+    if (this.#anchorDue === null) {
+      const outcome = capture(live, this.context.env);
+      if (outcome.kind !== "re-anchor") return;
+      this.breakHistory(outcome.reason);
+    }
+    if (mayAnchor) await this.#anchorIfDue();
+  }
+
+  /** Empties the WAL of a soundly captured database, if nobody else has it open. */
+  async #rest(live: LiveDatabase): Promise<void> {
+    const isSound = this.#anchorDue === null && this.#adoptReason === null;
+    if (isSound && !this.context.closing.aborted) await emptyWalAndRest(live, this.context.env);
+  }
+
+  /**
+   * Whether ending now would orphan captured files: the local state that leads to them is gone with its
+   * folder, and the spool lies in the cache folder. A watcher that begins anew there would drop them.
+   */
+  get isOrphaned(): boolean {
+    const isState = existsSync(this.target.paths.statePath);
+    return !isState && this.captured?.pending.some(({ path }) => existsSync(path)) === true;
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Derives the context of one database from the shared one: its own options, its own conditions, and the store
+ * behind its own circuit breaker. The circuit breaker reports its changes here, to the log and as events.
+ */
+import type { ReplicationConfig } from "../../config/config.ts";
+import type { Circuit, CircuitChange } from "../../storage/contract/circuit.ts";
+import { BreakerStore } from "../../storage/guard/breaker-store.ts";
+import { CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
+import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
+import { Conditions } from "../context/conditions.ts";
+import type { SharedContext, WatchContext } from "../context/watch-context.ts";
+
+/** The context of one database, and its circuit. */
+export interface OwnContext {
+  readonly context: WatchContext;
+  /** Never opens without a policy for it. */
+  readonly circuit: Circuit;
+  readonly outages: CircuitOutages;
+}
+
+/**
+ * Derives the context of one database.
+ * @param closing ends every request that has no signal of its own
+ */
+export function deriveContext(
+  name: string,
+  shared: SharedContext,
+  config: ReplicationConfig,
+  closing: AbortSignal,
+): OwnContext {
+  const outages = new CircuitOutages();
+  const onChange = (change: CircuitChange): void => {
+    outages.changed(change);
+    reportChange(name, change, shared);
+  };
+  const circuit = new CircuitBreaker(config.retry, shared.env, onChange, shared.outage);
+  const store = new BreakerStore(shared.store, circuit, closing);
+  const conditions = new Conditions(name, shared.env, shared.emit);
+  return { context: { ...shared, config, store, closing, conditions }, circuit, outages };
+}
+
+/** Whether a circuit has opened since its last end was reported. */
+export class CircuitOutages {
+  #hasOpened = false;
+
+  get hasOpened(): boolean {
+    return this.#hasOpened;
+  }
+
+  changed({ kind }: CircuitChange): void {
+    if (kind === "opened") this.#hasOpened = true;
+  }
+
+  /** The end is reported. @returns whether there was anything to end */
+  end(): boolean {
+    const hasOpened = this.#hasOpened;
+    this.#hasOpened = false;
+    return hasOpened;
+  }
+}
+
+/** Reports a change. The end of an outage is reported with the recovery, when everything is uploaded. */
+function reportChange(
+  database: string,
+  change: CircuitChange,
+  { env, emit, storeConditions }: Pick<SharedContext, "env" | "emit" | "storeConditions">,
+): void {
+  if (change.kind === "closed") return env.log.debug("requests to the store go on", { database });
+  const { failures, message, isFirst } = change;
+  const until = new Date(change.untilMs).toISOString();
+  if (!isFirst) return env.log.debug(`requests stay suspended until ${until}: ${message}`, { database });
+  const what = `requests to the store are suspended until ${until} after ${failures} failures in a row`;
+  // A store that does not answer is logged once, and not for each database.
+  env.log[storeConditions.has(STORE_SILENT) ? "debug" : "warn"](`${what}: ${message}`, { database });
+  emit({ event: "circuit-open", database, failures, until, message });
+}

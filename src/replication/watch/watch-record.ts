@@ -1,0 +1,154 @@
+/**
+ * The record of one watched database between two looks, and the facts that `planLook` reads from it. Only the
+ * watcher assigns its fields; uploads read from it how much of the chain is held fixed.
+ */
+import { existsSync } from "node:fs";
+import { hasCode, type WalrustError } from "../../errors.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
+import type { Snapshots } from "../upkeep/snapshots.ts";
+import type { ChainHold } from "../upload/spool-merge.ts";
+import type { Attachment } from "./attachment.ts";
+import type { FilesVerdict, JobKind, LookFacts, Phase, SeenFacts } from "./plan-look.ts";
+import type { SetAside } from "./set-aside.ts";
+import type { WatcherHealth } from "./watcher-health.ts";
+
+/** An attach that takes longer is reported as a failure. */
+export const ATTACH_MS_MAX = 60_000;
+
+/** Nothing failed, and no job is due that reads the files. */
+export const UNSUSPECTED: FilesVerdict = { kind: "unsuspected" };
+const UNCHECKED: FilesVerdict = { kind: "unchecked" };
+
+/** One watched database. */
+export class WatchRecord implements ChainHold {
+  phase: Phase = "watching";
+  /** Why the database leaves the watch, or null. */
+  leaving: string | null = null;
+  /** Set once: another writer, or a failure at start that nothing will mend. */
+  stopped: WalrustError | null = null;
+  /** The refusals since the database was last attached, if there are any. */
+  setAside: SetAside | null = null;
+
+  job: JobKind = "none";
+  /** When the job began, on the monotonic clock. */
+  jobSinceMs = 0;
+
+  /** The last look or job failed, and the files are not checked since. */
+  hasFailed = false;
+  /** The file of an attached database that a glob had found is gone. */
+  isFileAbsent = false;
+  /** Captures are stopped because the spool is full. */
+  isSpoolFull = false;
+  wasBucketMissing = false;
+  /** The files, as checked in this look. */
+  files = UNSUSPECTED;
+  /** The WAL was polled in this look. */
+  isPolled = false;
+
+  isLastCaptureTaken = false;
+  /** The database is found again after its last capture: a new watcher waits for the end of this one. */
+  isAwaited = false;
+  /** Nothing is left to do but to close the watcher. */
+  hasLeft = false;
+  /** The watcher closes: what still runs is broken off. */
+  isClosing = false;
+
+  constructor(
+    readonly target: WatchTarget,
+    readonly attachment: Attachment,
+  ) {}
+
+  get isDiscovered(): boolean {
+    return this.target.isDiscovered === true;
+  }
+
+  /** Whether a glob found the file, and it is there no more: that is no failure. */
+  get isGone(): boolean {
+    return this.isDiscovered && !existsSync(this.target.path);
+  }
+
+  /** Why the database is set aside, or null. */
+  get refused(): WalrustError | null {
+    return this.setAside?.error ?? null;
+  }
+
+  /** Why replication stopped, or why a named database is set aside: alone it keeps no watch running. */
+  get givenUp(): WalrustError | null {
+    return this.stopped ?? (this.isDiscovered ? null : this.refused);
+  }
+
+  /** Whether the database is given up and nothing is being tried. */
+  get isIdle(): boolean {
+    return this.givenUp !== null && this.job !== "blocking";
+  }
+
+  /** Whether pending files may be merged: the history is sound, and no job is at it. */
+  get mayMerge(): boolean {
+    return this.leaving === null && this.isFree;
+  }
+
+  get isJobRunning(): boolean {
+    return this.job !== "none";
+  }
+
+  /** Whether the history is sound, and no job is at it. */
+  get isFree(): boolean {
+    return this.job === "none" && this.attachment.anchorReason === null;
+  }
+
+  get isChainHeld(): boolean {
+    const { anchorReason, adoptReason } = this.attachment;
+    return this.job === "blocking" || anchorReason !== null || adoptReason !== null;
+  }
+}
+
+/** One record for all looks, which are synchronous: hundreds of databases are looked at 12 times a second. */
+const shared = {} as LookFacts;
+
+/** Gathers the facts of this moment. They are valid until the next call. @param nowMs the monotonic clock */
+export function gatherFacts(
+  record: WatchRecord,
+  health: Pick<WatcherHealth, "isWaiting" | "blockedBy">,
+  snapshots: Pick<Snapshots, "isDue">,
+  nowMs: number,
+): Readonly<LookFacts> {
+  const { attachment, job, refused } = record;
+  const isAttached = attachment.live !== null;
+  const isSuspect = record.hasFailed || attachment.anchorReason !== null;
+  const isAttaching = job === "blocking" && !isAttached && refused === null && health.blockedBy === null;
+  shared.phase = record.phase;
+  shared.isStopped = record.stopped !== null;
+  shared.isGivenUp = record.givenUp !== null;
+  shared.isClosing = record.isClosing;
+  shared.job = job;
+  shared.isAttachSlow = isAttaching && nowMs - record.jobSinceMs >= ATTACH_MS_MAX;
+  shared.setAside = refused === null ? "no" : record.setAside?.isDue(nowMs) === true ? "due" : "waiting";
+  shared.isAttached = isAttached;
+  shared.file = record.isFileAbsent ? (existsSync(record.target.path) ? "back" : "absent") : "in-place";
+  shared.isWaiting = health.isWaiting(nowMs);
+  shared.isSpoolFull = record.isSpoolFull;
+  shared.adoptReason = attachment.adoptReason;
+  shared.anchorReason = attachment.anchorReason;
+  shared.files = isSuspect && record.files === UNSUSPECTED ? UNCHECKED : record.files;
+  shared.hasDetachedCaptures = attachment.detached !== null;
+  shared.hasPending = attachment.hasPending;
+  shared.isPolled = record.isPolled;
+  shared.isSnapshotDue = record.isPolled && snapshots.isDue(nowMs);
+  shared.isLastCaptureTaken = record.isLastCaptureTaken;
+  shared.isAwaited = record.isAwaited;
+  return shared;
+}
+
+/**
+ * Gathers what a discovery that finds the database again leads to. @param blockedBy what keeps it uncaptured
+ */
+export function seenFacts(record: WatchRecord, blockedBy: WalrustError | null): SeenFacts {
+  return {
+    isDiscovered: record.isDiscovered,
+    job: record.job,
+    isSetAside: record.refused !== null,
+    isFileAbsent: record.isFileAbsent,
+    isAttached: record.attachment.live !== null,
+    isBusy: hasCode(blockedBy, "database-busy"),
+  };
+}

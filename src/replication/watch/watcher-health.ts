@@ -1,0 +1,249 @@
+/**
+ * The health of one watched database: the failure it recovers from and when the next attempt makes sense,
+ * since when nothing can be captured, its circuit, and how far the bucket may be behind.
+ */
+import { EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
+import { Backoff } from "../../storage/contract/backoff.ts";
+import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
+import { Trouble } from "../../storage/contract/trouble.ts";
+import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
+import type { Captured } from "../capture/live-database.ts";
+import type { WatchContext } from "../context/watch-context.ts";
+import type { CircuitOutages } from "./own-context.ts";
+import { slowAttachError } from "./set-aside.ts";
+import { ATTACH_MS_MAX, type WatchRecord } from "./watch-record.ts";
+import {
+  type DatabaseStatus,
+  NO_PROGRESS,
+  OldestPending,
+  type Progress,
+  progressOf,
+} from "./watch-status.ts";
+
+/** The longest wait for an application that holds its database. */
+const APPLICATION_WAIT_MS_MAX = 5_000;
+/** Files that a person puts right are checked again this soon, however often that was in vain. */
+const FILES_RETRY_MS = 2_000;
+
+/** Nothing can be captured: since when, on the monotonic clock, and why if it is a failure. */
+interface Blockage {
+  readonly sinceMs: number;
+  readonly error: WalrustError | null;
+}
+
+/** What the health needs of the context. */
+export type HealthContext = Pick<WatchContext, "env" | "emit" | "config" | "conditions" | "storeConditions">;
+
+/** What a report asks of the watcher: to stop for good, or to keep what waits of a file it may not open. */
+export type ReportEffect = "none" | "stop" | "keep-detached";
+
+/** The health of one database. */
+export class WatcherHealth {
+  /** Made with the first failure: hundreds of databases have none. */
+  #trouble: Trouble | null = null;
+  #backoff: Backoff | null = null;
+  #blockage: Blockage | null = null;
+  #liftCount = 0;
+  #last: Progress | null = null;
+  #oldest: OldestPending | null = null;
+
+  constructor(
+    readonly database: string,
+    readonly context: HealthContext,
+    readonly breaker: Circuit | null = null,
+    readonly outages: CircuitOutages | null = null,
+  ) {}
+
+  /** The failure that the database recovers from, logged or not. */
+  get failure(): WalrustError | null {
+    return this.#trouble?.current ?? this.blockedBy;
+  }
+
+  /** The failure that keeps the database from being captured, if there is one. */
+  get blockedBy(): WalrustError | null {
+    return this.#blockage?.error ?? null;
+  }
+
+  get circuit(): Circuit["state"] {
+    return this.breaker?.state ?? "closed";
+  }
+
+  /** Whether the circuit had opened, and is closed again. */
+  get isCircuitBack(): boolean {
+    return this.outages?.hasOpened === true && this.circuit === "closed";
+  }
+
+  /** Whether the database was attached before. */
+  get wasAttached(): boolean {
+    return this.#last !== null;
+  }
+
+  // Failures
+
+  /** Whether nothing is tried yet after a failure. */
+  isWaiting(nowMs: number): boolean {
+    return this.#backoff?.isOver(nowMs) === false;
+  }
+
+  /** A look or a job failed: nothing can be captured, and nothing is tried for a while. */
+  waits(failure: WalrustError, isAttached: boolean): void {
+    const nowMs = this.context.env.monotonicMs();
+    const isOfFiles = failure.code === "foreign-wal" || (!isAttached && failure.code === "not-wal");
+    const openAtMs = isSuspension(failure) ? (this.breaker?.retryAtMs ?? null) : null;
+    const retryAtMs = openAtMs ?? (isOfFiles ? nowMs + FILES_RETRY_MS : null);
+    const isBusy = !isAttached && hasCode(failure, "database-busy");
+    this.#backoff ??= new Backoff();
+    if (retryAtMs !== null) this.#backoff.waitUntil(retryAtMs);
+    else this.#backoff.extend(nowMs, isBusy ? APPLICATION_WAIT_MS_MAX : undefined);
+    this.blocked(failure);
+  }
+
+  /** The attach does not end: nothing can be captured since it began. @returns the failure to report */
+  attachIsSlow({ target, jobSinceMs }: Readonly<WatchRecord>): WalrustError {
+    const failure = slowAttachError(target.path, ATTACH_MS_MAX);
+    this.blocked(failure, jobSinceMs);
+    return failure;
+  }
+
+  /** A job succeeded, or captures are possible: nothing waits. */
+  worked(): void {
+    this.#backoff = null;
+  }
+
+  /**
+   * Reports a failure, once.
+   * @param isGone whether the file of a glob's find is gone: then only the store's failures count
+   */
+  report(failure: WalrustError, isGone: boolean): ReportEffect {
+    const { code, message, hint, exitCode } = failure;
+    if (code === "foreign-writer") return "stop";
+    if (code === "foreign-wal") {
+      const { conditions } = this.context;
+      conditions.raise({ code: "foreign-wal", health: "unhealthy", message, ...(hint && { hint }) });
+      return "keep-detached";
+    }
+    if (exitCode === EXIT_CODES.storage || !isGone) this.failed(failure);
+    return "none";
+  }
+
+  /** Logs a failure, once, unless it is that somebody else is at the database just now. */
+  failed(failure: WalrustError): void {
+    const { code, message } = failure;
+    if (code === "database-busy") return;
+    this.#trouble ??= this.#newTrouble();
+    if (!this.#trouble.failed(failure, isSilenceLogged(failure, this.context))) return;
+    this.context.emit({ event: "failed", database: this.database, code, message });
+  }
+
+  /** The database is set aside, which is reported elsewhere; its end is reported here. */
+  refused(failure: WalrustError): void {
+    this.#trouble ??= this.#newTrouble();
+    this.#trouble.note(failure);
+    this.blocked(failure);
+  }
+
+  #newTrouble(): Trouble {
+    return new Trouble(this.context.env, { database: this.database, level: "error" });
+  }
+
+  /** Nothing can be captured at present. @param beganMs since when (monotonic), if that is new */
+  blocked(error: WalrustError | null, beganMs = this.context.env.monotonicMs()): void {
+    const sinceMs = this.#blockage?.sinceMs ?? beganMs;
+    if (this.#blockage === null || error !== null) this.#blockage = { sinceMs, error };
+  }
+
+  /** Time has passed: a recovery that has lasted is reported, and a store that is back ends the wait. */
+  poll(nowMs: number): void {
+    if (this.#trouble?.poll(nowMs) === true) this.#emitRecovered();
+    const { liftCount = 0 } = this.breaker ?? {};
+    if (liftCount !== this.#liftCount) this.worked();
+    this.#liftCount = liftCount;
+  }
+
+  /** Captures are possible. @returns whether they were not before */
+  unblocked(): boolean {
+    this.context.conditions.clear("foreign-wal");
+    if (this.#blockage === null) return false;
+    this.#blockage = null;
+    this.worked();
+    return true;
+  }
+
+  /** Everything works and nothing waits: reports the end of a failure. */
+  healed(): void {
+    if (this.circuit !== "closed") return;
+    const hadOpened = this.outages?.end() === true;
+    if (this.#trouble?.recovered() === true) return this.#emitRecovered();
+    if (this.#trouble?.isOpen === true || !hadOpened) return;
+    this.context.env.log.info("recovered", { database: this.database });
+    this.#emitRecovered();
+  }
+
+  #emitRecovered(): void {
+    this.context.emit({ event: "recovered", database: this.database });
+  }
+
+  // Status
+
+  /** How far the history is captured and uploaded; while detached, as it was last known. */
+  progress(captured: Captured | null): Progress {
+    const last = this.#last ?? NO_PROGRESS;
+    return captured === null ? last : progressOf(captured, last);
+  }
+
+  /** The database is about to be detached. */
+  remember(captured: Captured | null): void {
+    if (captured !== null) this.#last = this.progress(captured);
+  }
+
+  /** What is known of the database now. */
+  status(record: Readonly<WatchRecord>): DatabaseStatus {
+    const { target, attachment, stopped, refused } = record;
+    const { live, captured } = attachment;
+    const failure = stopped ?? refused ?? this.failure;
+    return {
+      database: target.name,
+      path: target.path,
+      state: this.#stateOf(record, failure),
+      ...this.progress(captured),
+      lagMs: Math.round(Math.max(0, this.#lagMs(captured))),
+      walFrames: live?.pin.walIndex()?.mxFrame ?? null,
+      writer: captured?.state?.writer ?? null,
+      circuit: this.circuit,
+      failure: failure && { code: failure.code, message: failure.message },
+      walSyncIntervalMs: this.context.config.sync.walSyncIntervalMs,
+      conditions: this.context.conditions.current,
+    };
+  }
+
+  #stateOf(record: Readonly<WatchRecord>, failure: WalrustError | null): DatabaseStatus["state"] {
+    if (record.stopped !== null) return "stopped";
+    if (record.isSpoolFull) return "paused";
+    if (failure !== null) return "failing";
+    return record.attachment.hasBegun || this.wasAttached ? "watching" : "starting";
+  }
+
+  /** How far the bucket is behind the captures while nothing fails; 0 when something fails. */
+  uploadLagMs(captured: Captured | null): number {
+    const isFailing = this.#blockage !== null || this.circuit !== "closed" || this.#trouble?.current != null;
+    if (isFailing || captured === null || captured.pending.length === 0) return 0;
+    return this.#lagMs(captured);
+  }
+
+  #lagMs(captured: Captured | null): number {
+    const { env } = this.context;
+    const blockedMs = this.#blockage === null ? 0 : env.monotonicMs() - this.#blockage.sinceMs;
+    if (captured === null || captured.pending.length === 0) return blockedMs;
+    this.#oldest ??= new OldestPending();
+    const oldestMs = this.#oldest.timeMs(captured, env.nowMs()) ?? env.nowMs();
+    return Math.max(blockedMs, env.nowMs() - oldestMs);
+  }
+}
+
+/** Whether the log has it that the store does not answer: then that is not logged for each database again. */
+function isSilenceLogged(
+  { retryable, exitCode }: WalrustError,
+  { storeConditions }: Pick<WatchContext, "storeConditions">,
+): boolean {
+  return retryable && exitCode === EXIT_CODES.storage && storeConditions.has(STORE_SILENT);
+}

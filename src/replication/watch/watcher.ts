@@ -1,0 +1,500 @@
+/**
+ * The watcher of one database. At each look it gathers facts, asks `planLook` for the next step, carries the
+ * step out through parts that return outcomes, and folds each outcome into its record. Between two looks a
+ * database is that record and its parts; refusals and failures get their objects when they come.
+ *
+ * Invariants:
+ * 1. At most one job runs at a time. Nothing is captured and nothing checkpointed beside a job, except that
+ *    captures continue beside a job that only reads. Uploads and upkeep run beside everything.
+ * 2. `look` is synchronous and short, and holds no timer and no promise when nothing happens.
+ * 3. The watcher survives every failure except another writer. A database that cannot be watched for a reason
+ *    that may pass is tried again.
+ */
+import { judgeAttachFailure } from "../../discovery/admission.ts";
+import { asWalrustError, hasCode, type WalrustError } from "../../errors.ts";
+import type { LiveChecksum } from "../capture/image-checksum.ts";
+import type { LiveDatabase } from "../capture/live-database.ts";
+import { releaseIfHarmful } from "../capture/pin-release.ts";
+import { type PollOutcome, WalPoller } from "../capture/wal-poller.ts";
+import type { SharedContext, WatchContext } from "../context/watch-context.ts";
+import type { WatchTarget } from "../context/watch-target.ts";
+import type { GivenUpkeep, UpkeepResult } from "../upkeep/maintenance.ts";
+import { Snapshots } from "../upkeep/snapshots.ts";
+import { Upkeep } from "../upkeep/upkeep.ts";
+import { mergeLong } from "../upload/spool-merge.ts";
+import { type LaneOutcome, UploadLanes } from "../upload/upload-lanes.ts";
+import { Attachment } from "./attachment.ts";
+import { deriveContext } from "./own-context.ts";
+import { type JobKind, type LookAction, planLook, planSeen } from "./plan-look.ts";
+import { gatherRequestFacts, type RequestFacts } from "./requests.ts";
+import { absentError, SetAside } from "./set-aside.ts";
+import { gatherFacts, seenFacts, UNSUSPECTED, WatchRecord } from "./watch-record.ts";
+import type { DatabaseStatus } from "./watch-status.ts";
+import { WatcherHealth } from "./watcher-health.ts";
+
+const ACTIVE_MS = 10_000;
+/** Between two attempts of a drain that sent nothing. */
+const DRAIN_PAUSE_MS = 250;
+/** `check-files`, `poll`, and the step that ends the look. */
+const STEPS_MAX = 3;
+
+/** One watched database: `start`, then `look` again and again; at the end `leave` or `drain`, and `close`. */
+export class Watcher {
+  readonly context: WatchContext;
+  readonly #record: WatchRecord;
+  readonly #attachment: Attachment;
+  readonly #health: WatcherHealth;
+  readonly #poller: WalPoller;
+  readonly #snapshots: Snapshots;
+  readonly #upkeep: Upkeep;
+  readonly #uploads: UploadLanes;
+  readonly #aborter = new AbortController();
+  /** The job that runs; never rejects. */
+  #running: Promise<void> | null = null;
+  /** Uploads that run, each with the folding of its outcome; made with the first. */
+  #sending: Set<Promise<void>> | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(target: WatchTarget, shared: SharedContext) {
+    const { name, config } = target;
+    const { signal } = this.#aborter;
+    const { context, circuit, outages } = deriveContext(name, shared, config, signal);
+    this.context = context;
+    this.#health = new WatcherHealth(name, context, circuit, outages);
+    this.#poller = new WalPoller(name, context);
+    this.#snapshots = new Snapshots(name, context);
+    this.#attachment = new Attachment(target, context, this.#poller, this.#snapshots);
+    this.#record = new WatchRecord(target, this.#attachment);
+    this.#upkeep = new Upkeep(name, context, signal, this.#snapshots);
+    // With `--no-cache` at most one capture waits: there is nothing to merge.
+    this.#uploads = new UploadLanes(context, signal, circuit, config.cache.enabled ? this.#record : null);
+  }
+
+  get target(): WatchTarget {
+    return this.#record.target;
+  }
+
+  get name(): string {
+    return this.#record.target.name;
+  }
+
+  get live(): LiveDatabase | null {
+    return this.#attachment.live;
+  }
+
+  get mayMerge(): boolean {
+    return this.#record.mayMerge;
+  }
+
+  /** The record, for reading: only the watcher assigns its fields. */
+  get record(): Readonly<WatchRecord> {
+    return this.#record;
+  }
+
+  /** Captured files that are not in the bucket. */
+  get pendingCount(): number {
+    return this.#health.progress(this.#attachment.captured).pendingCount;
+  }
+
+  /** How far the bucket is behind the captures while nothing fails. */
+  get uploadLagMs(): number {
+    return this.#health.uploadLagMs(this.#attachment.captured);
+  }
+
+  /** Whether something was captured in the last seconds, so that more is to be expected soon. */
+  isActive(nowMs: number): boolean {
+    return nowMs - this.#poller.lastCaptureMs < ACTIVE_MS;
+  }
+
+  /** What is known of the database now. */
+  status(): DatabaseStatus {
+    return this.#health.status(this.#record);
+  }
+
+  // Looks
+
+  /** Begins the first attach. */
+  start(): void {
+    this.#startAttach(true);
+  }
+
+  /** A discovery found the database, again or still. */
+  seen(): void {
+    const record = this.#record;
+    if (record.stopped !== null) return;
+    const { blockedBy } = this.#health;
+    const next = planSeen(seenFacts(record, blockedBy));
+    if (next === "attach") this.#startAttach(true);
+    else if (next === "report-absent") this.#aside().report(absentError(this.target.path));
+    else if (next === "report-busy" && blockedBy !== null) this.#aside().report(blockedBy);
+  }
+
+  /**
+   * One look: does what is due now.
+   * @param nowMs the monotonic clock
+   * @param isSpoolFull whether the captures of this database are stopped because the spool is full
+   */
+  look(nowMs: number, isSpoolFull: boolean): void {
+    const record = this.#record;
+    record.isSpoolFull = isSpoolFull;
+    record.files = UNSUSPECTED;
+    record.isPolled = false;
+    this.#health.poll(nowMs);
+    if (this.#health.isCircuitBack) this.#healIfDrained();
+    this.#step(nowMs);
+  }
+
+  /** The next step of leaving. */
+  lookLeaving(nowMs: number): void {
+    if (!this.#record.hasLeft) this.#step(nowMs);
+  }
+
+  #step(nowMs: number): void {
+    for (let step = 0; step < STEPS_MAX; step++) {
+      const facts = gatherFacts(this.#record, this.#health, this.#snapshots, nowMs);
+      if (!this.#execute(planLook(facts), nowMs)) return;
+    }
+  }
+
+  /** Carries a step out. @returns whether the look goes on with another step */
+  #execute(action: LookAction, nowMs: number): boolean {
+    const record = this.#record;
+    const attachment = this.#attachment;
+    if (action.kind === "poll") return this.#poll(nowMs);
+    if (action.kind === "check-files") {
+      record.files = attachment.checkFiles(record.hasFailed);
+      record.hasFailed = false;
+      return true;
+    }
+    if (action.kind === "attach") this.#attachDue();
+    if (action.kind === "reattach") this.#attachAgain(action.reason);
+    if (action.kind === "report-slow-attach") this.#report(this.#health.attachIsSlow(record));
+    if (action.kind === "adopt") this.#startJob("blocking", () => this.#adopt());
+    if (action.kind === "judge-mixture") this.#startJob("blocking", () => attachment.judgeMixture());
+    if (action.kind === "anchor") this.#startJob("blocking", () => attachment.anchorAndBegin());
+    if (action.kind === "snapshot")
+      this.#startJob("reading", async () => this.#report(await attachment.takeSnapshot()));
+    if (action.kind === "last-capture") this.#startLastCapture(action.mayAttach);
+    if (action.kind === "relieve" && this.live !== null) releaseIfHarmful(this.live, this.context, this.name);
+    if (action.kind === "release") this.#releaseForSpool(nowMs);
+    if (action.kind === "send") this.#send(nowMs, action.isLastChance);
+    if (action.kind === "leave") record.hasLeft = true;
+    return false;
+  }
+
+  /** Captures, then sends and keeps up what is due. @returns whether the look goes on */
+  #poll(nowMs: number): boolean {
+    const { live } = this;
+    if (live === null) return false;
+    this.#record.isPolled = true;
+    try {
+      const limits = { mayCheckpoint: !this.#record.isJobRunning, isUrgent: false };
+      if (!this.#applyPoll(this.#poller.poll(live, nowMs, limits))) return false;
+      this.#noteCapturing(live);
+    } catch (error) {
+      this.fail(error);
+    }
+    this.#send(nowMs, false);
+    void this.#upkeep.startDue(live, nowMs)?.then(({ snapshotReason }) => {
+      if (snapshotReason !== null) this.#snapshots.request(snapshotReason);
+    });
+    return true;
+  }
+
+  /** @returns false when the files are replaced */
+  #applyPoll(outcome: PollOutcome): boolean {
+    if (outcome.kind === "captured") {
+      this.#snapshots.captured(outcome.frames);
+      this.#healIfDrained();
+    }
+    // Beside a snapshot nothing is mended: what is broken is found again when the snapshot is written.
+    if (this.#record.isJobRunning) return true;
+    if (outcome.kind === "mixture") this.#startJob("blocking", () => this.#attachment.judgeMixture());
+    if (outcome.kind === "re-anchor") this.#attachment.breakHistory(outcome.reason);
+    if (outcome.kind === "replaced") this.#attachAgain(outcome.reason);
+    return outcome.kind !== "replaced";
+  }
+
+  /** The spool is full: uploads continue, and the application's WAL must not grow without bound. */
+  #releaseForSpool(nowMs: number): void {
+    const { live } = this;
+    if (live !== null && !this.#record.isJobRunning && live.pin.state !== "released") {
+      live.pin.release();
+      live.pinLost = "capture had stopped because the spool was full";
+    }
+    this.#health.blocked(null);
+    this.#send(nowMs, false);
+  }
+
+  #send(nowMs: number, isLastChance: boolean): void {
+    const { captured } = this.#attachment;
+    if (captured === null || captured.pending.length === 0) return;
+    const runs = isLastChance ? this.#uploads.start(captured) : this.#uploads.startDue(captured, nowMs);
+    for (const run of runs) {
+      this.#sending ??= new Set();
+      const folded = run
+        .then((outcome) => this.#applyUpload(outcome))
+        .finally(() => this.#sending?.delete(folded));
+      this.#sending.add(folded);
+    }
+  }
+
+  async #applyUpload(outcome: LaneOutcome): Promise<void> {
+    const record = this.#record;
+    if (outcome.kind === "adopt") this.#attachment.contradicted(outcome.reason);
+    if (outcome.kind === "failed") {
+      record.wasBucketMissing ||= hasCode(outcome.error, "missing-bucket");
+      this.#report(outcome.error);
+    }
+    if (outcome.kind === "drained") {
+      // What took the bucket away may have taken what was in it.
+      if (record.wasBucketMissing) this.#snapshots.request("the bucket had been missing");
+      record.wasBucketMissing = false;
+      if (this.#snapshots.takeRetention(this.live)) this.#upkeep.requestRetention();
+      this.#healIfDrained();
+    }
+    if (outcome.kind === "merge-due") {
+      const { captured, merge } = outcome;
+      if (record.isFree) await this.#startJob("blocking", () => mergeLong(captured, merge, this.context.env));
+      // A drain sends again by itself.
+      if (record.phase !== "ending") this.#send(this.context.env.monotonicMs(), false);
+    }
+  }
+
+  async #uploadsDone(): Promise<void> {
+    await Promise.all(this.#sending ?? []);
+  }
+
+  // Jobs
+
+  /** Starts a job. @returns its end, which never rejects */
+  #startJob(kind: Exclude<JobKind, "none">, work: () => Promise<void>): Promise<void> {
+    this.#record.jobSinceMs = this.context.env.monotonicMs();
+    this.#record.job = kind;
+    this.#running = this.#runJob(work);
+    return this.#running;
+  }
+
+  async #runJob(work: () => Promise<void>): Promise<void> {
+    const { live } = this;
+    try {
+      await work();
+      this.#health.worked();
+    } catch (error) {
+      this.fail(error);
+    }
+    if (live !== null) live.imageTxid = null;
+    this.#record.job = "none";
+    this.#running = null;
+  }
+
+  #attachDue(): void {
+    const { refused, isDiscovered } = this.#record;
+    // A glob's find is judged until it was attached once, a named database at start and while it is set
+    // aside.
+    this.#startAttach(refused !== null || (isDiscovered && !this.#health.wasAttached));
+  }
+
+  /** @param isJudged whether a failure may set the database aside, or stop it */
+  #startAttach(isJudged: boolean): void {
+    const record = this.#record;
+    record.hasFailed = false;
+    void this.#startJob("blocking", async () => {
+      try {
+        await this.#attach(null);
+        record.setAside = null;
+      } catch (error) {
+        if (!isJudged) throw error;
+        const verdict = judgeAttachFailure(error, record.isDiscovered);
+        if (verdict === "set-aside") return this.#refuse(asWalrustError(error));
+        record.setAside?.end();
+        if (verdict === "retry") throw error;
+        this.stop(asWalrustError(error));
+      }
+    });
+  }
+
+  async #attach(reason: string | null): Promise<void> {
+    await this.#attachment.attach(reason, this.context.stopping);
+    this.#healIfDrained();
+  }
+
+  #attachAgain(reason: string): void {
+    const record = this.#record;
+    this.#health.blocked(null);
+    record.isFileAbsent = record.isGone;
+    if (record.isFileAbsent) return this.context.env.log.debug(reason, { database: this.name });
+    this.context.env.log.warn(`${reason}; pinning again`, { database: this.name });
+    record.setAside = null;
+    this.#detach();
+    void this.#startJob("blocking", () => this.#attach(reason));
+  }
+
+  async #adopt(): Promise<void> {
+    this.#record.hasFailed = false;
+    await this.#uploadsDone();
+    await this.#attachment.adopt();
+    this.#healIfDrained();
+  }
+
+  #detach(): void {
+    this.#health.remember(this.#attachment.captured);
+    this.#attachment.detach();
+  }
+
+  // Failures
+
+  #aside(): SetAside {
+    this.#record.setAside ??= new SetAside(this.target, this.context);
+    return this.#record.setAside;
+  }
+
+  /** The database cannot be watched yet. */
+  #refuse(failure: WalrustError): void {
+    // The attach may have got as far as the pin, and the next attempt takes its own.
+    this.#detach();
+    if (!this.#record.isDiscovered) this.#health.refused(failure);
+    this.#aside().begin(failure);
+  }
+
+  /** A look or a job failed: it is tried again after a wait. */
+  fail(error: unknown): void {
+    if (this.#aborter.signal.aborted || error === this.context.stopping.reason) return;
+    const record = this.#record;
+    const failure = asWalrustError(error);
+    const isAttached = this.live !== null;
+    record.hasFailed = true;
+    this.#health.waits(failure, isAttached);
+    if (!isAttached && !record.isDiscovered && failure.code === "database-busy")
+      this.#aside().reportBusy(failure);
+    record.isFileAbsent = isAttached && record.isGone;
+    this.#report(failure);
+  }
+
+  #report(error: unknown): void {
+    if (error === null) return;
+    const failure = asWalrustError(error);
+    const effect = this.#health.report(failure, this.#record.isGone);
+    if (effect === "stop") this.stop(failure);
+    // What was captured before is sent all the same.
+    if (effect === "keep-detached") this.#attachment.keepDetached(true);
+  }
+
+  /** A poll went well: whether captures are possible. */
+  #noteCapturing(live: LiveDatabase): void {
+    const isHeld = live === this.live && live.pin.state !== "released";
+    if (!isHeld || this.#attachment.anchorReason !== null) return this.#health.blocked(null);
+    if (this.#health.unblocked()) this.#healIfDrained();
+  }
+
+  #healIfDrained(): void {
+    const isDrained = this.live !== null && this.live.pending.length === 0;
+    if (isDrained && !this.#snapshots.isFailing) this.#health.healed();
+  }
+
+  /** Gives the database up for good; others continue. */
+  stop(failure: WalrustError): void {
+    if (this.#record.stopped !== null) return;
+    this.#record.stopped = failure;
+    const { env, emit } = this.context;
+    env.log.error(`${failure.message}; stopped`, { database: this.name, hint: failure.hint });
+    emit({ event: "stopped", database: this.name, code: failure.code, message: failure.message });
+    this.#health.blocked(failure);
+    // A job that reads the database has to end before the pin goes.
+    if (this.#running !== null) void this.#running.then(() => this.#detach());
+    else this.#detach();
+  }
+
+  // Requests
+
+  /** What a request from outside waits for. */
+  get requestFacts(): RequestFacts {
+    const { taken } = this.#snapshots;
+    return gatherRequestFacts(this.#record, this.#health, taken);
+  }
+
+  /** Takes a snapshot of now as soon as possible. */
+  requestSnapshot(): void {
+    this.#snapshots.request("requested");
+  }
+
+  /** Reads the whole live database as a job. @returns its checksum, or null when it cannot be read now */
+  async readChecksum(): Promise<LiveChecksum | null> {
+    let checksum: LiveChecksum | null = null;
+    await this.#startJob("reading", async () => {
+      checksum = await this.#attachment.readChecksum();
+    });
+    return checksum;
+  }
+
+  /** Compacts at once and applies retention. @throws as `Upkeep.request` */
+  async keepUp(given: GivenUpkeep, isForced: boolean): Promise<UpkeepResult> {
+    const { givenUp } = this.#record;
+    if (givenUp !== null) throw givenUp;
+    return this.#upkeep.request(this.live, given, isForced);
+  }
+
+  // The end
+
+  /** The database is not found any more: `lookLeaving` from here on, until it `hasLeft`. */
+  leave(reason: string): void {
+    this.#record.leaving ??= reason;
+    this.#record.phase = "leaving";
+    this.#record.isFileAbsent = false;
+  }
+
+  /** The database is found again: continues, or ends at once so that a new watcher can. */
+  comeBack(): void {
+    const record = this.#record;
+    if (record.isLastCaptureTaken) {
+      record.isAwaited ||= !this.#attachment.isOrphaned;
+    } else {
+      record.leaving = null;
+      record.phase = "watching";
+    }
+  }
+
+  /** The watch ends: captures what is there for the last time and uploads it. */
+  async drain(): Promise<void> {
+    const { env } = this.context;
+    this.#record.phase = "ending";
+    this.#record.hasLeft = false;
+    while (!this.#record.hasLeft) {
+      await this.#running;
+      const before = this.#attachment.captured?.pending.length ?? 0;
+      this.#step(env.monotonicMs());
+      const isSending = this.#running === null && !this.#record.hasLeft;
+      if (!isSending) continue;
+      await this.#uploadsDone();
+      const after = this.#attachment.captured?.pending.length ?? 0;
+      if (after >= before) await env.sleep(DRAIN_PAUSE_MS, this.#aborter.signal);
+    }
+  }
+
+  #startLastCapture(mayAttach: boolean): void {
+    const record = this.#record;
+    record.isLastCaptureTaken = true;
+    const { wasAttached } = this.#health;
+    const { isSpoolFull } = record;
+    void this.#startJob("blocking", async () => {
+      const failures = await this.#attachment.takeLast({ mayAttach, wasAttached, isSpoolFull });
+      if (!this.#aborter.signal.aborted) for (const failure of failures) this.#report(failure);
+    });
+  }
+
+  /** Stops uploading and releases the database. Nothing is lost: the spool keeps what was captured. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#record.isClosing = true;
+    this.#aborter.abort();
+    await this.#uploadsDone();
+    await this.#upkeep.done();
+    // A job that reads the database has to end before the pin goes.
+    await this.#running;
+    this.#detach();
+  }
+}
