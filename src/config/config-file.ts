@@ -1,8 +1,7 @@
 /**
- * walrust.toml: from its text to checked values with their places. Strict: a section or key that is not in
- * the table, a wrong type, a value out of range, a database named twice are errors that name file, line,
- * column and the nearest thing that exists. Every value is checked, whether the verb that runs needs it or
- * not.
+ * Reads walrust.toml into checked values with their positions. The file is checked as a whole, also the
+ * values that the running verb does not need: an unknown section or key, a wrong type, a value out of range,
+ * or a database that is listed twice is an error. It names file, line, column, and the nearest valid name.
  */
 import { lstatSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -26,7 +25,7 @@ import { tomlErrorPlace } from "./toml-positions.ts";
 
 const FILE_SIZE_MAX = 4 * 1024 * 1024;
 
-/** One receiver of failures. */
+/** One entry of [[webhooks]]. */
 export interface WebhookEntry extends FilePosition {
   readonly values: ReadonlyMap<string, FileValue>;
 }
@@ -34,17 +33,17 @@ export interface WebhookEntry extends FilePosition {
 /** A configuration file. */
 export interface ConfigFile {
   readonly path: string;
-  /** How it is called in messages and in `explain`. */
+  /** The name of the file in messages and in `explain`. */
   readonly shownPath: string;
-  /** By `section.key`. */
+  /** The values outside of [[databases]] and [[webhooks]], by `section.key`. */
   readonly values: ReadonlyMap<string, FileValue>;
   readonly databases: readonly DatabaseEntry[];
   readonly webhooks: readonly WebhookEntry[];
-  /** To be logged when the file is used. */
-  readonly warnings?: readonly Warning[];
+  /** Logged when a verb uses the file. */
+  readonly warnings: readonly Warning[];
 }
 
-/** Something about the file that does not keep it from being used. */
+/** A problem of the file that does not keep walrust from using it. */
 export interface Warning {
   readonly message: string;
   readonly hint: string;
@@ -59,9 +58,9 @@ export function loadConfigFile(shownPath: string, environment: Environment): Con
 }
 
 /**
- * Reads a configuration file that was found in the working directory, if it can be trusted.
- * @throws WalrustError code "config", also when the file cannot be trusted: running without the settings in
- * it, such as what is retained, could do harm as well
+ * Reads a configuration file that was found in the working directory.
+ * @throws WalrustError code "config", also when the file cannot be trusted: to run without its settings, such
+ * as those of retention, could do harm as well
  */
 export function loadFoundConfigFile(
   shownPath: string,
@@ -86,7 +85,7 @@ function load(
   }
   if (read.isDistrusted) throw distrusted(shownPath, read.problem);
   throw new WalrustError("config", `Cannot read the configuration file ${shownPath}: ${read.problem}`, {
-    hint: "Give the right one with --config PATH",
+    hint: "Name the right file with --config PATH",
     context: { file: shownPath },
   });
 }
@@ -94,13 +93,13 @@ function load(
 function distrusted(shownPath: string, problem: string): WalrustError {
   const named = `walrust VERB --config ${shownPath}`;
   const closed = problem.includes("may write") ? `chmod go-w ${shownPath}, or ` : "";
-  return new WalrustError("config", `${shownPath} in this folder is not obeyed: ${problem}`, {
-    hint: `If you trust it: ${closed}${named}. To run without it: --config /dev/null`,
+  return new WalrustError("config", `Cannot trust ${shownPath} in this folder: ${problem}`, {
+    hint: `To use it all the same: ${closed}${named}. To run without it: --config /dev/null`,
     context: { file: shownPath },
   });
 }
 
-/** A warning if a file that everybody can read has keys or private URLs in it. */
+/** A warning if every user can read a file with keys or private URLs in it. */
 function exposedSecrets({ shownPath, values, webhooks }: ConfigFile): Warning[] {
   const all = [values, ...webhooks.map((webhook) => webhook.values)].flatMap((map) => [...map]);
   const names = all.filter(([, { isPlainSecret }]) => isPlainSecret).map(([name]) => name);
@@ -114,8 +113,8 @@ function exposedSecrets({ shownPath, values, webhooks }: ConfigFile): Warning[] 
 }
 
 /**
- * The content of a configuration file.
- * @param path where relative paths in it begin
+ * Parses the content of a configuration file.
+ * @param path the file; relative paths in it start at its folder
  * @throws WalrustError code "config"
  */
 export function parseConfigFile(
@@ -139,7 +138,7 @@ export function parseConfigFile(
     }
   }
   assertDistinctEntries(context, databases);
-  return { path, shownPath, values, databases, webhooks };
+  return { path, shownPath, values, databases, webhooks, warnings: [] };
 }
 
 function parseToml(text: string, context: FileContext): Readonly<Record<string, unknown>> {

@@ -1,6 +1,8 @@
 /**
- * [[databases]]: what is replicated, each with what it overrides. Every key of [sync], [compaction] and
- * [retention] can be written beside `path`, or in a table of its own (`[databases.retention]`).
+ * Reads the entries of [[databases]]: the databases to replicate, and the settings that each entry overrides.
+ * Every key of [sync], [compaction] and [retention] may stand beside `path`, or in a table of its own
+ * (`[databases.retention]`). `enabled` may stand in a table only: beside `path` it would look as if it
+ * switched the database off.
  */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
@@ -18,7 +20,7 @@ export interface DatabaseEntry extends FilePosition {
   readonly name: string | null;
   readonly prefix: string | null;
   readonly allowEmpty: boolean;
-  /** By `section.key`: what holds for this entry instead of the section. */
+  /** The values that replace those of the sections, by `section.key`. */
   readonly overrides: ReadonlyMap<string, FileValue>;
 }
 
@@ -26,14 +28,14 @@ type Path = readonly (string | number)[];
 
 const OVERRIDABLE = SECTIONS.filter((section) => section.isPerDatabase);
 
-/** Of a name or a prefix: with both and what stands before and behind them, keys stay below 1,024 bytes. */
+/** Limit of a name or a prefix in bytes: with both of them, a key stays below 1,024 bytes. */
 const NAME_SIZE_MAX = 255;
 
-/** Of a database it would look as if the database itself were switched off. */
+/** The key that may not stand beside `path`. */
 const NEVER_FLAT = "enabled";
 
 /**
- * Reads an entry.
+ * Reads one entry.
  * @throws WalrustError code "config"
  */
 export function databaseEntry(
@@ -84,11 +86,11 @@ function checkedEntry(
   const plain = resolve(context.folder, unescapeGlob(text));
   const isGlob = hasGlob(text) && !existsSync(literal);
   if (isGlob && name !== undefined) {
-    throw configError(context, name, "a glob has many databases and takes no name", "Use prefix");
+    throw configError(context, name, "a glob has many databases and takes no name", "Give a prefix instead");
   }
   const allowEmpty = values.get("databases.allow_empty");
   if (!isGlob && allowEmpty !== undefined) {
-    throw configError(context, allowEmpty, "allow_empty is for globs: a path that is none has to exist");
+    throw configError(context, allowEmpty, "allow_empty is for globs: a path without a glob has to exist");
   }
   for (const part of [name, prefix]) if (part !== undefined) assertBelow(context, part);
   return {
@@ -116,7 +118,7 @@ function unknownDatabaseKey(
   ownNames: readonly string[],
 ): Error {
   if (key === NEVER_FLAT) {
-    const hint = "For its compaction: [databases.compaction] enabled = false";
+    const hint = "To switch off its compaction: [databases.compaction] enabled = false";
     return configError(context, at, "a database cannot be switched off: leave its entry out", hint);
   }
   const flat = OVERRIDABLE.flatMap(({ name, options }) => [name, ...Object.values(options).map(keyName)]);
@@ -124,7 +126,7 @@ function unknownDatabaseKey(
   return unknownKey(context, at, key, "databases", [...ownNames, ...names]);
 }
 
-/** A name or prefix stays below the destination. */
+/** @throws WalrustError code "config" when a name or prefix leads out of the destination */
 function assertBelow(context: FileContext, part: FileValue): void {
   const text = part.value as string;
   const isBelow = text.split("/").every((segment) => segment !== "" && segment !== "." && segment !== "..");
@@ -132,21 +134,18 @@ function assertBelow(context: FileContext, part: FileValue): void {
     throw configError(context, part, `the name is longer than ${NAME_SIZE_MAX} bytes`);
   }
   if (isBelow && !text.includes("\\")) return;
-  const message = `${JSON.stringify(text)} is no path below the destination`;
-  throw configError(context, part, message, "Write it as a/b: no slash at the ends, no . and no ..");
+  const message = `${JSON.stringify(text)} is not a path below the destination`;
+  throw configError(context, part, message, "Write it like a/b: without a slash at the ends, . or ..");
 }
 
-/**
- * Two entries with one path, or with one name.
- * @throws WalrustError code "config"
- */
+/** @throws WalrustError code "config" when two entries have one path, or one name */
 export function assertDistinctEntries(context: FileContext, entries: readonly DatabaseEntry[]): void {
   const paths = new Map<string, DatabaseEntry>();
   const names = new Map<string, DatabaseEntry>();
   for (const entry of entries) {
     const samePath = paths.get(entry.path);
     if (samePath !== undefined) {
-      throw configError(context, entry, `${entry.path} is already named in line ${samePath.line}`);
+      throw configError(context, entry, `${entry.path} is already listed in line ${samePath.line}`);
     }
     paths.set(entry.path, entry);
     if (entry.name === null) continue;
@@ -154,7 +153,7 @@ export function assertDistinctEntries(context: FileContext, entries: readonly Da
     const sameName = names.get(full);
     if (sameName !== undefined) {
       const both = `${sameName.path} (line ${sameName.line}) and ${entry.path}`;
-      throw configError(context, entry, `two databases would be called ${full}: ${both}`);
+      throw configError(context, entry, `two databases have the name ${full}: ${both}`);
     }
     names.set(full, entry);
   }

@@ -1,10 +1,13 @@
 /**
- * The language of path patterns, without a file system: a pattern becomes alternatives of checked segments.
+ * PURE: parses path patterns. A pattern becomes a list of alternatives, each a list of checked segments.
  *
- * `*` any text of a name, `?` one character, `[abc]` `[a-z]` `[!a]` one of (or not of) these, `{a,b}` each of
- * these (also across slashes, and nested), a segment that is `**` any depth of folders, a backslash takes
- * the meaning from the character after it. As in bash, `{a}` without a comma, and a bracket or brace that
- * is not closed, stand for themselves.
+ * - `*` matches any text of a name, `?` one character.
+ * - `[abc]` and `[a-z]` match one of these characters, `[!a]` any other one.
+ * - `{a,b}` stands for each of these texts, also across slashes, and nested.
+ * - A segment `**` matches any depth of folders.
+ * - A backslash makes the character after it a plain one.
+ *
+ * As in bash, `{a}` without a comma is plain text, and so is a bracket or brace that is not closed.
  */
 import { WalrustError } from "../errors.ts";
 
@@ -22,12 +25,12 @@ export type GlobSegment =
     }
   | { readonly kind: "deep" };
 
-/** One character; with a backslash before it if it has no special meaning. */
+/** One character, or a backslash and a character that it makes plain. */
 type Unit = string;
 /** A unit, or the alternatives of a pair of braces. */
 type Piece = Unit | readonly (readonly Piece[])[];
 
-/** Whether a path has a character that makes it a pattern. @throws WalrustError code "config" */
+/** Whether a path contains a character that makes the path a pattern. @throws WalrustError code "config" */
 export function hasGlob(path: string): boolean {
   const pieces = parsePieces(unitsOf(path));
   if (pieces.some((piece) => typeof piece !== "string")) return true;
@@ -59,19 +62,19 @@ export function splitGlob(pattern: string): { fixed: string; rest: string } {
   return { fixed, rest: units.slice(restAt).join("") };
 }
 
-/** A pattern that matches exactly this path: to put a folder from elsewhere before a pattern. */
+/** A pattern that matches exactly this path, for a plain folder before a pattern. */
 export function escapeGlob(path: string): string {
   return path.replace(/[\\*?[\]{}]/g, "\\$&");
 }
 
-/** The path that a pattern without `hasGlob` names: its backslashes resolved. */
+/** The path that a text without a pattern names: its backslashes resolved. */
 export function unescapeGlob(path: string): string {
   return unitsOf(path).map(characterOf).join("");
 }
 
 /**
- * All alternatives of a pattern as segments. Alternatives that end with a slash (or `/.`) can name no file
- * and are left out; `.` and empty segments have no meaning and are dropped.
+ * Parses a pattern into its alternatives. Alternatives that end with a slash (or `/.`) name no file and are
+ * left out. Segments that are empty or `.` are dropped.
  * @throws WalrustError code "config" when the pattern is too long or has too many alternatives
  */
 export function parseGlob(pattern: string): GlobSegment[][] {
@@ -85,7 +88,7 @@ export function parseGlob(pattern: string): GlobSegment[][] {
       if (segment.kind === "name" && (segment.name === "" || segment.name === ".")) continue;
       segments.push(segment);
     }
-    // At the end, `**` is every file at any depth.
+    // At the end, `**` matches every file at any depth.
     if (segments.at(-1)?.kind === "deep") segments.push(compileSegment(["*"]));
     if (segments.length > 0) parsed.push(segments);
   }
@@ -130,9 +133,9 @@ function splitAtSlashes(units: readonly Unit[]): Unit[][] {
   return parts;
 }
 
-/** Finds the pairs of braces that have alternatives. What is no such pair becomes plain characters. */
+/** Finds the pairs of braces that have alternatives. All other braces become plain characters. */
 function parsePieces(units: readonly Unit[]): readonly Piece[] {
-  /** For each brace that is open, outermost first: the alternatives so far. Before them all: the pattern. */
+  /** The alternatives so far: of the whole pattern, then of each open brace, outermost first. */
   const open: Piece[][][] = [[[]]];
   const add = (...pieces: Piece[]): void => {
     open
@@ -182,7 +185,7 @@ function expandPieces(pieces: readonly Piece[], pattern: string): Unit[][] {
   return expanded;
 }
 
-/** Rewrites a segment for Bun.Glob, whose own `!`, braces, `\n` and `\t` mean other things than ours. */
+/** Rewrites a segment for Bun.Glob, which gives `!`, braces, `\n` and `\t` another meaning. */
 function compileSegment(units: readonly Unit[]): GlobSegment {
   if (units.length === 2 && units.every((unit) => unit === "*")) return { kind: "deep" };
   let text = "";
@@ -200,11 +203,11 @@ function compileSegment(units: readonly Unit[]): GlobSegment {
   return { kind: "match", glob: new Bun.Glob(text), isForHidden: characterOf(units[0]!) === "." };
 }
 
-/** Index of the bracket that closes the one at `start`, or -1. */
+/** The index of the bracket that closes the bracket at `start`, or -1. */
 function bracketEnd(units: readonly Unit[], start: number): number {
   let at = start + 1;
   if (units[at] === "!" || units[at] === "^") at++;
-  // First in a bracket, a closing one is a member.
+  // A closing bracket right after the opening one is a member.
   if (units[at] === "]") at++;
   return units.indexOf("]", at);
 }

@@ -1,13 +1,13 @@
 /**
- * Where things stand in a TOML text: smol-toml parses it, but tells no positions of keys and values.
+ * Finds the positions of keys and values in a TOML text, which smol-toml does not report.
  *
- * The scanner walks a text that smol-toml has already accepted, so it checks nothing again: it only finds
- * where keys, values and headers begin, and which path of the document they make. It follows TOML 1.0 and
- * what smol-toml takes beyond it (line breaks, comments and a last comma in inline tables; `\e` and `\xHH`).
+ * The scanner reads a text that smol-toml has already accepted, so it checks nothing again. It finds where
+ * keys, values and headers begin, and their paths in the document. It follows TOML 1.0 and the extensions of
+ * smol-toml (line breaks, comments and a last comma in inline tables; `\e` and `\xHH`).
  *
- * Lines and columns count from 1; columns count characters (code points), as editors do; a byte order mark
- * counts as none. Time and memory are linear in the text, nesting costs no stack, and a text that smol-toml
- * would refuse ends the scan where it stops making sense.
+ * Lines and columns count from 1. Columns count characters (code points), as editors do; a byte order mark
+ * does not count. Time and memory are linear in the text, and nesting costs no stack. In a text that
+ * smol-toml would refuse, the scan ends at the fault.
  */
 import { parse, TomlError } from "smol-toml";
 
@@ -20,22 +20,23 @@ export interface TextPosition {
 /** A key of a table, or the index of an element of an array, from the root inwards. */
 export type TomlPath = readonly (string | number)[];
 
-/** Answers where the keys and values of one text stand; null for what is not in it. */
+/** The positions of the keys and values of one text; null for a path that the text does not have. */
 export interface TomlPositions {
   /**
-   * The key that a path ends with: in its own header or `key =`, else where it is first implied (`a` by
-   * `[a.b]` or `a.b = 1`). An element of an array has no key: the place of its value.
+   * The position of the key that a path ends with: in its own header or `key =`, else in the longer key that
+   * implies it first (`a` in `[a.b]` or `a.b = 1`). For an element of an array, the position of its value.
    */
   positionOf(path: TomlPath): TextPosition | null;
   /**
-   * The value's first character; of a table with a header, and of an element `[[x]]`, the header's bracket.
+   * The position of the value's first character. For a table with a header, and for an element `[[x]]`, the
+   * position of the header's bracket.
    */
   valuePositionOf(path: TomlPath): TextPosition | null;
 }
 
 /**
  * Finds all keys and values of a text.
- * @param text what smol-toml parsed without an error
+ * @param text a text that smol-toml parses without an error
  */
 export function locateTomlKeys(text: string): TomlPositions {
   const root = new TomlScanner(text).scan();
@@ -53,17 +54,16 @@ export function locateTomlKeys(text: string): TomlPositions {
 }
 
 /**
- * The place and the reason of a syntax error. The lines that smol-toml quotes are left out: they may hold
+ * The position and the reason of a syntax error, without the lines that smol-toml quotes: they may contain
  * secrets.
- * @throws `error` itself when it is none of smol-toml's
+ * @throws `error` itself when smol-toml did not throw it
  */
 export function tomlErrorPlace(error: unknown): TextPosition & { readonly message: string } {
   if (!(error instanceof TomlError)) throw error;
   const { line, codeblock } = error;
   const reason = error.message.slice(0, error.message.length - codeblock.length).trim();
   const message = reason.replace(/^Invalid TOML document: /, "");
-  // Its column counts UTF-16 units and a byte order mark: the quoted line tells how many characters those
-  // are.
+  // smol-toml counts UTF-16 units and a byte order mark in its column. The quoted line gives the characters.
   const quoted = codeblock.split("\n").find((one) => new RegExp(`^${line} *:  `).test(one)) ?? "";
   const quotedLine = quoted.slice(quoted.indexOf(":  ") + 3);
   const start = line === 1 && quotedLine.startsWith("\uFEFF") ? 1 : 0;
@@ -71,11 +71,11 @@ export function tomlErrorPlace(error: unknown): TextPosition & { readonly messag
   return { line, column, message };
 }
 
-/** A key or an element with what is below it. Offsets count UTF-16 units. */
+/** A key or an element, with its children. Offsets count UTF-16 units. */
 interface TomlNode {
   keyOffset: number;
   valueOffset: number;
-  /** Whether it has a header or `key =` of its own, and is not only implied by a longer key. */
+  /** Whether the node has a header or `key =` of its own, instead of being implied by a longer key. */
   isExplicit: boolean;
   children: Map<string, TomlNode> | null;
   items: TomlNode[] | null;
@@ -99,7 +99,7 @@ function nodeAt(root: TomlNode, path: TomlPath): TomlNode | null {
   return node;
 }
 
-/** The child of this name; made when there is none. */
+/** The child of this name, which is created if it is missing. */
 function childOf(node: TomlNode, part: KeyPart, valueOffset: number): TomlNode {
   node.children ??= new Map();
   let child = node.children.get(part.name);
@@ -110,7 +110,7 @@ function childOf(node: TomlNode, part: KeyPart, valueOffset: number): TomlNode {
   return child;
 }
 
-/** The table that a header or key names: its last part gets this value, the ones before it are implied. */
+/** Creates the node that a header or key names. The parts before the last one are implied. */
 function define(from: TomlNode, parts: readonly KeyPart[], valueOffset: number, isHeader: boolean): TomlNode {
   let node = from;
   for (const [index, part] of parts.entries()) {
@@ -146,7 +146,7 @@ class TomlScanner {
     return root;
   }
 
-  /** @returns the table that what follows belongs to, or null where the text makes no sense */
+  /** @returns the table that the next keys belong to, or null at a fault in the text */
   #scanHeader(root: TomlNode): TomlNode | null {
     const start = this.#at;
     const isElement = this.#text[start + 1] === "[";
@@ -161,9 +161,9 @@ class TomlScanner {
     return element;
   }
 
-  /** One `key = value`, with all that is in the value. @returns whether the text makes sense */
+  /** Reads one `key = value`, nested values included. @returns false at a fault in the text */
   #scanPair(table: TomlNode): boolean {
-    /** The arrays and inline tables that are open, innermost last. */
+    /** The open arrays and inline tables, innermost last. */
     const open: TomlNode[] = [];
     let value = this.#scanAssignment(table);
     while (value !== null) {
@@ -189,7 +189,7 @@ class TomlScanner {
     return false;
   }
 
-  /** A key up to where its value begins. */
+  /** Reads a key up to the start of its value. */
   #scanAssignment(table: TomlNode): TomlNode | null {
     const parts = this.#scanKey();
     if (parts === null || !this.#skip("=")) return null;
@@ -197,7 +197,7 @@ class TomlScanner {
     return define(table, parts, this.#at, false);
   }
 
-  /** Goes past a scalar or an opening bracket. @returns whether it is a bracket; null for no value */
+  /** Skips a scalar or an opening bracket. @returns true for a bracket, null if there is no value */
   #scanValueStart(value: TomlNode): boolean | null {
     const first = this.#text[this.#at];
     if (first === "[") value.items = [];
@@ -207,7 +207,7 @@ class TomlScanner {
       return true;
     }
     if (first === '"' || first === "'") return this.#skipString() ? false : null;
-    // A date may have a blank before its time: a scalar goes on to what can only come after it.
+    // A date may have a blank before its time, so a scalar ends only at a character that cannot be in one.
     return this.#skipMatch(/[^,\]}#\r\n]+/y) === null ? null : false;
   }
 
@@ -238,7 +238,7 @@ class TomlScanner {
     }
   }
 
-  /** Any of the four kinds of string. @returns whether it ends */
+  /** Skips any of the four kinds of string. @returns false if the string has no end */
   #skipString(): boolean {
     const text = this.#text;
     const quote = text[this.#at]!;
@@ -267,7 +267,7 @@ class TomlScanner {
     this.#skipMatch(/[ \t]+/y);
   }
 
-  /** Blanks, line breaks and comments. */
+  /** Skips blanks, line breaks and comments. */
   #skipVoid(): void {
     do this.#skipMatch(/[ \t\r\n]+/y);
     while (this.#skipMatch(/#[^\n]*/y) !== null);
@@ -281,10 +281,10 @@ class TomlScanner {
   }
 }
 
-/** Line and column of an offset. */
+/** Finds the line and column of an offset. */
 class LineIndex {
   readonly #text: string;
-  /** Offset at which each line begins; made for the first question. */
+  /** The offset of each line; computed at the first lookup. */
   #starts: number[] | null = null;
 
   constructor(text: string) {
@@ -310,7 +310,7 @@ function lineStarts(text: string): number[] {
   return starts;
 }
 
-/** Code points between two offsets. */
+/** Counts the code points between two offsets. */
 function countCharacters(text: string, start: number, end: number): number {
   let count = 0;
   for (let at = start; at < end; count++) at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;

@@ -205,13 +205,13 @@ const ENTRIES: readonly Row[] = [
     "[[databases]]\npath = '*.db'\nname = 'x'\n",
     "3:1",
     "a glob has many databases and takes no name",
-    "Use prefix",
+    "Give a prefix instead",
   ],
   [
     "[[databases]]\npath = 'x'\nenabled = false\n",
     "3:1",
     "a database cannot be switched off: leave its entry out",
-    "For its compaction: [databases.compaction] enabled = false",
+    "To switch off its compaction: [databases.compaction] enabled = false",
   ],
   [
     "[[databases]]\npath = 'x'\nbucket = 'y'\n",
@@ -236,30 +236,30 @@ const ENTRIES: readonly Row[] = [
     "4:1",
     "sync.on_idle is -1, expected seconds from 0 to 31536000",
   ],
-  ["[[databases]]\npath = '/a/x'\n[[databases]]\npath = '/a/x'\n", "3:1", "/a/x is already named in line 1"],
+  ["[[databases]]\npath = '/a/x'\n[[databases]]\npath = '/a/x'\n", "3:1", "/a/x is already listed in line 1"],
   [
     "[[databases]]\npath = '/etc/walrust/x'\n[[databases]]\npath = './y/../x'\n",
     "3:1",
-    "/etc/walrust/x is already named in line 1",
+    "/etc/walrust/x is already listed in line 1",
   ],
   [
     "[[databases]]\npath = '/a/*.db'\n[[databases]]\npath = '/a//*.db'\n",
     "3:1",
-    "/a/*.db is already named in line 1",
+    "/a/*.db is already listed in line 1",
   ],
   [
     "[[databases]]\npath = 'x'\nname = 'n'\n[[databases]]\npath = 'y'\nname = 'n'\n",
     "4:1",
-    "two databases would be called n: /etc/walrust/x (line 1) and /etc/walrust/y",
+    "two databases have the name n: /etc/walrust/x (line 1) and /etc/walrust/y",
   ],
   [
     "[[databases]]\npath = 'x'\nprefix = 'a'\nname = 'n'\n[[databases]]\npath = 'y'\nname = 'a/n'\n",
     "5:1",
-    "two databases would be called a/n: /etc/walrust/x (line 1) and /etc/walrust/y",
+    "two databases have the name a/n: /etc/walrust/x (line 1) and /etc/walrust/y",
   ],
 ];
 
-const BELOW = "Write it as a/b: no slash at the ends, no . and no ..";
+const BELOW = "Write it like a/b: without a slash at the ends, . or ..";
 const BAD_NAMES = ["/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/.", "a\\b"];
 
 /** Rows with a hint or null: a test that gets an argument less would be handed a callback. */
@@ -283,7 +283,7 @@ describe("a configuration file is refused:", () => {
     "a database's %s %j leaves the destination",
     (key, name) => {
       const text = `[[databases]]\npath = "x"\n${key} = ${JSON.stringify(name)}\n`;
-      const said = `${JSON.stringify(name)} is no path below the destination`;
+      const said = `${JSON.stringify(name)} is not a path below the destination`;
       expect(refusalOf(() => read(text))).toEqual({ at: "3:1", said, hint: BELOW });
     },
   );
@@ -314,7 +314,7 @@ describe("loadConfigFile", () => {
       if (!(error instanceof WalrustError)) throw error;
       expect([error.code, error.hint, error.context]).toEqual([
         "config",
-        "Give the right one with --config PATH",
+        "Name the right file with --config PATH",
         { file: path },
       ]);
       const lead = `Cannot read the configuration file ${path}: `;
@@ -422,7 +422,7 @@ describe("loadFoundConfigFile", () => {
     ...(ownGroupProblem === null ? [] : ([[0o660, ownGroupProblem]] as const)),
   ] as const)("refuses a file with mode %o, and says how it can be named", (mode, problem) => {
     const path = fileWith(mode);
-    expect(() => loadFoundConfigFile(path, {})).toThrow(`is not obeyed: ${problem}`);
+    expect(() => loadFoundConfigFile(path, {})).toThrow(`in this folder: ${problem}`);
     expect(loadConfigFile(path, {}).values.size).toBe(1);
     try {
       loadFoundConfigFile(path, {});

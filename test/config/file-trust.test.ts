@@ -30,7 +30,7 @@ describe("distrustOrNull", () => {
     );
   });
 
-  test("what is no regular file is not obeyed", () => {
+  test("a file that is not regular is not trusted", () => {
     expect(distrustOrNull({ uid: 7, gid: 7, mode: 0o600, isFile: false }, { uid: 7 }, 7)).toContain(
       "regular",
     );
