@@ -1,9 +1,9 @@
 /**
- * The Config: every setting of walrust.toml as the program uses it, typed and frozen.
+ * The Config: all settings of walrust.toml, typed and frozen, as every room reads them.
  *
- * A setting has one name on its whole way. Its row in settings/ is named after its key, in camelCase and with
- * the unit: `cache.max_size` is `config.cache.maxSizeBytes`. Every room takes these section types, or a
- * `Pick` of them, and reads the field itself; no room has names or defaults of its own.
+ * A setting keeps one name from its key to its effect. The row in settings/ is named after the key, in
+ * camelCase with the unit: `cache.max_size` is `config.cache.maxSizeBytes`. Other rooms take the section
+ * types of this file, or a `Pick` of them. They have no names and no defaults of their own.
  */
 import { WalrustError } from "../errors.ts";
 import type { DatabaseEntry } from "./database-entries.ts";
@@ -102,9 +102,9 @@ export function resolveDatabaseConfig(sources: Sources, entry: DatabaseEntry | n
 }
 
 /**
- * The settings of the store, credentials from one place as a whole. A folder needs no credentials, so
- * contradictions between them are no error there.
- * @param url the destination, where it is not the configured one
+ * The settings of the store, with the credentials from one place as a whole. A folder needs no credentials,
+ * so there a contradiction between them is no error.
+ * @param url the destination, if it is not the configured one
  * @throws WalrustError code "usage" or "config"
  */
 export function resolveStore(sources: Sources, url?: string): Resolved<typeof STORE_OPTIONS> {

@@ -1,6 +1,6 @@
 /**
- * Who is told how the watch fares, as the settings say: the status server, webhooks, the heartbeat. Nothing
- * of it is loaded when none is enabled.
+ * Starts the observability of a watch as configured: status server, webhooks and heartbeat. Their code is
+ * loaded only if one of them is enabled.
  */
 import type { Config } from "../../config/config.ts";
 import type { Condition } from "../../errors.ts";
@@ -8,21 +8,21 @@ import type { WatchEvent } from "../../replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../../replication/watch/watch-status.ts";
 import type { Invocation } from "../shared/verb.ts";
 
-/** What is observed of a running watch. */
+/** The facts that observability reads from a running watch. */
 export interface ObservedWatch {
   statuses(): readonly DatabaseStatus[];
   storeConditions(): readonly Condition[];
 }
 
-/** An observer of a watch that has not begun yet. */
+/** An observer that is made before its watch starts. */
 export interface WatchObserver {
-  /** The watch has begun. */
+  /** Hands over the running watch. */
   start(watch: ObservedWatch): void;
   observe(event: WatchEvent): void;
   close(): Promise<void>;
 }
 
-/** Starts what is enabled, or nothing: null. @throws WalrustError code "config" */
+/** Starts the enabled parts; null if none is. @throws WalrustError code "config" */
 export async function startObserver(
   config: Config,
   { env, version }: Pick<Invocation, "env" | "version">,

@@ -1,6 +1,6 @@
 /**
- * What `watch` says of its uploads as text: the first one of each database, each snapshot, and then one line
- * every ten seconds in which something was uploaded.
+ * Logs the uploads of `watch` as text: the first upload of each database, each snapshot, and then one line
+ * for every ten seconds with uploads.
  */
 import type { Env } from "../../env.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
@@ -24,7 +24,7 @@ export class UploadSummary {
     this.#sinceMs = env.monotonicMs();
   }
 
-  /** Accounts for one upload, and says what is due. */
+  /** Counts one upload, and logs the lines that are due. */
   add(event: Uploaded): void {
     if (event.kind === "snapshot" || !this.#seen.has(event.database)) {
       this.#seen.add(event.database);
@@ -41,7 +41,7 @@ export class UploadSummary {
     if (this.env.monotonicMs() - this.#sinceMs >= INTERVAL_MS) this.flush();
   }
 
-  /** Says what was uploaded since the last line, if anything. */
+  /** Logs the uploads since the last line, if there are any. */
   flush(): void {
     const last = this.#last;
     if (last !== null) {

@@ -1,12 +1,13 @@
 /**
- * What one option is: a row of the table in settings.ts and options.ts. Flag, key in walrust.toml,
- * environment variables, default, range and meaning stand together, once: parsing, validation, `--help`,
- * `explain` and the reference in the README are made from the rows.
+ * The shape of one option: a row of the table in settings.ts, settings-notify.ts and options.ts. A row holds
+ * flag, key in walrust.toml, environment variables, default, range and meaning. Parsing, validation, the
+ * Config, `--help`, `explain` and the reference in the README are made from the rows.
  */
 
 /**
- * How an option's text becomes a value. Seconds may be fractions; a duration takes a unit (ms, s, m, h, d),
- * bytes one of KB, MB, GB, TB; texts and durations are lists, in walrust.toml only.
+ * The kind of an option decides how its text becomes a value. Seconds may be fractions. A duration may have a
+ * unit (ms, s, m, h, d), and bytes one of KB, MB, GB, TB. `texts` and `durations` are lists, which only
+ * walrust.toml can give.
  */
 export type OptionKind =
   | "text"
@@ -21,43 +22,43 @@ export type OptionKind =
   | "texts"
   | "durations";
 
-/** One option. */
+/** One row of the table. */
 export interface OptionSpec {
-  /** Without dashes; absent: there is no flag. */
+  /** The flag without dashes; absent: there is none. */
   readonly flag?: string;
   readonly alias?: string;
   /** The flag says the opposite of the key: `--no-cache` is `enabled = false`. */
   readonly isNegative?: boolean;
   /** The meaning of such a flag, for its help. */
   readonly flagMeaning?: string;
-  /** `section.key` in walrust.toml; absent: there is no key. */
+  /** `section.key` in walrust.toml; absent: there is none. */
   readonly key?: string;
-  /** Environment variables, the first that is set counts. */
+  /** Environment variables; the first that is set and not empty counts. */
   readonly env?: readonly string[];
   readonly kind: OptionKind;
-  /** What stands for the value in help, e.g. `SECONDS`. */
+  /** The placeholder of the value in help texts, such as `SECONDS`. */
   readonly value?: string;
-  /** In the unit of the kind: seconds for seconds and durations, bytes, ms for milliseconds. */
+  /** In the unit of the kind: seconds for seconds and durations, else bytes, ms or a count. */
   readonly default?: string | number | boolean | readonly number[] | readonly string[];
-  /** The text that a flag without a value stands for; a value is then given only as `--flag=VALUE`. */
+  /** The text of a flag without a value. Such a flag takes a value only as `--flag=VALUE`. */
   readonly bare?: string;
   readonly min?: number;
   readonly max?: number;
-  /** Of a list: the most entries. */
+  /** The most entries of a list. */
   readonly countMax?: number;
   readonly choices?: readonly string[];
   readonly meaning: string;
-  /** Accepted, but not shown: it names what walrust does anyway. */
+  /** Accepted for compatibility, without effect and not shown. */
   readonly isHidden?: boolean;
-  /** Shown nowhere; in walrust.toml also as `<key>_file`, the name of a file that holds it. */
+  /** Never shown. In walrust.toml, `<key>_file` can name a file that holds the secret. */
   readonly isSecret?: boolean;
-  /** A URL whose path may be a secret: only scheme and host are shown. */
+  /** A URL whose path may be a secret: walrust shows only its scheme and host. */
   readonly isPrivateUrl?: boolean;
-  /** A path: in walrust.toml relative to the folder of that file. */
+  /** A path; in walrust.toml a relative one starts at the folder of the file. */
   readonly isPath?: boolean;
 }
 
-/** A group of options by the name the program knows them by. */
+/** A group of rows by name: the field in the Config, or the flag of a verb, each with its unit. */
 export type OptionGroup = Readonly<Record<string, OptionSpec>>;
 
 /** The value type of an option. */
@@ -82,7 +83,7 @@ export type OptionValues<T extends OptionGroup> = {
   readonly [K in keyof T]: OptionValue<T[K]>;
 };
 
-/** Checks the rows of a group and keeps their exact types. */
+/** Checks the rows of a group, and keeps their exact types. */
 export function group<const T extends OptionGroup>(specs: T): T {
   return specs;
 }

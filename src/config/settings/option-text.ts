@@ -1,17 +1,16 @@
 /**
- * Options as text: defaults, ranges and values as a person writes them in walrust.toml or on the command
- * line.
+ * Writes defaults, ranges and values as a person writes them in walrust.toml or on the command line.
  */
 import type { OptionSpec } from "./option-spec.ts";
 import { defaultValue } from "./parse-value.ts";
 
-/** The default as text, or null when there is none. */
+/** The default as text, or null if there is none. */
 export function defaultText(spec: OptionSpec): string | null {
   return valueText(spec, defaultValue(spec));
 }
 
 /**
- * A value (times in ms) as text, or null when it is not set. Secrets stay hidden; of a private URL only
+ * A value (times in ms) as text, or null if it is not set. A secret stays hidden, and of a private URL only
  * scheme and host are shown.
  */
 export function valueText(spec: OptionSpec, value: unknown): string | null {
@@ -28,7 +27,7 @@ export function valueText(spec: OptionSpec, value: unknown): string | null {
   return spec.kind === "bytes" ? bytesText(value) : String(value);
 }
 
-/** Which values are allowed, as text, or null when all are. */
+/** The allowed values as text, or null if all are allowed. */
 export function rangeText(spec: OptionSpec): string | null {
   if (spec.choices !== undefined) return spec.choices.join(", ");
   const { kind, min = 0, max } = spec;
@@ -48,7 +47,7 @@ const DURATION_UNITS = [
   ["s", 1000],
 ] as const;
 
-/** A duration as the largest unit that divides it. */
+/** A duration in the largest unit that divides it. */
 export function durationText(durationMs: number): string {
   if (durationMs === 0) return "0";
   for (const [unit, unitMs] of DURATION_UNITS) {
@@ -72,13 +71,13 @@ function bytesText(byteCount: number): string {
   return String(byteCount);
 }
 
-/** With an "@" the host may be a part of a password that was not escaped. */
+/** After an "@" that was not escaped, the host may be a part of a password. */
 function originOf(url: string): string {
   const isPlain = URL.canParse(url) && !url.includes("@");
   return isPlain ? `${new URL(url).origin}/…` : "(set, not shown)";
 }
 
-/** A text without the user and password of a URL, whatever is in them; in a folder "@" is a letter. */
+/** A text without the user and password of a URL. In the path of a folder, "@" is an ordinary letter. */
 function withoutUser(text: string): string {
   return /^file:/i.test(text) ? text : text.replace(/^([a-z][a-z0-9+.-]*:\/\/).*@/is, "$1…@");
 }

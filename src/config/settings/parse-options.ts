@@ -1,12 +1,12 @@
 /**
- * From the words of a command line to checked values: strict, by the rows of the options that the verb
- * takes. A word that is not understood is an error that names it and the nearest thing that is.
+ * Parses the words of a command line into checked values, by the rows of the options that the verb takes. An
+ * unknown option is an error that names it and the nearest known one.
  */
 import { WalrustError } from "../../errors.ts";
 import type { OptionGroup, OptionSpec, OptionValues } from "./option-spec.ts";
 import { defaultValue, flagPlace, parseText } from "./parse-value.ts";
 
-/** What a command line said: the options given, and the other words in order. */
+/** A parsed command line: the options that were given, and the other words in order. */
 export interface ParsedWords {
   /** By flag (without dashes): text, or true/false for a switch. */
   readonly given: ReadonlyMap<string, string | boolean>;
@@ -14,7 +14,7 @@ export interface ParsedWords {
 }
 
 /**
- * Splits the words of one verb.
+ * Parses the words of one verb.
  * @throws WalrustError code "usage": unknown option, missing or superfluous value
  */
 export function parseWords(words: readonly string[], specs: readonly OptionSpec[]): ParsedWords {
@@ -66,7 +66,7 @@ function readFlag(
     name,
     specs.flatMap((spec) => (spec.isHidden || spec.flag === undefined ? [] : [spec.flag])),
   );
-  // Without its value, which may be a secret.
+  // The message leaves out the value, which may be a secret.
   const shown = equals < 0 ? word : word.slice(0, equals);
   throw usage(`Unknown option ${shown}`, nearest === null ? undefined : `Did you mean --${nearest}?`);
 }
@@ -80,9 +80,9 @@ function parseSwitch(spec: OptionSpec, value: string | undefined, isNegated: boo
 }
 
 /**
- * The values of a group of options by flags alone: what was given, else the default. Seconds and durations
- * become ms.
- * @throws WalrustError code "usage" naming the flag, what was found and what is expected
+ * The values of a group of options by flags alone: a flag that was given, else the default. Seconds and
+ * durations become ms.
+ * @throws WalrustError code "usage" naming the flag, the value that was found and the expected one
  */
 export function optionValues<T extends OptionGroup>(words: ParsedWords, options: T): OptionValues<T> {
   const values: Record<string, unknown> = {};
@@ -92,7 +92,7 @@ export function optionValues<T extends OptionGroup>(words: ParsedWords, options:
 }
 
 /**
- * What a flag said, or undefined when it was not given.
+ * The value of a flag, or undefined if the flag was not given.
  * @throws WalrustError code "usage"
  */
 export function givenValue(words: ParsedWords, spec: OptionSpec): unknown {
@@ -102,7 +102,7 @@ export function givenValue(words: ParsedWords, spec: OptionSpec): unknown {
   return spec.isNegative ? !given : given;
 }
 
-/** The name most like `name` by edit distance, or null when none is close. */
+/** The nearest name by edit distance, or null if none is close. */
 export function nearestName(name: string, names: readonly string[]): string | null {
   let nearest: string | null = null;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;

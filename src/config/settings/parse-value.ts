@@ -1,17 +1,17 @@
 /**
- * From one option's text, or one value of walrust.toml, to a checked value. Every rejection says where, what
- * was found (never a secret) and what is expected.
+ * Parses the text of one option, or one value of walrust.toml, into a checked value. Every rejection names
+ * the place, the value that was found (never a secret) and the expected one.
  */
 import { type ErrorDetails, WalrustError } from "../../errors.ts";
 import { expandHome } from "./home-path.ts";
 import type { OptionSpec } from "./option-spec.ts";
 
-/** Where a value stands, for messages. */
+/** The place of a value, for messages. */
 export interface ValuePlace {
-  /** What the user called it: `--wal-sync-interval`, `AWS_REGION`, `walrust.toml:5:3: sync.max_changes`. */
+  /** As the user writes it: `--wal-sync-interval`, `AWS_REGION`, `walrust.toml:5:3: sync.max_changes`. */
   readonly name: string;
   readonly code: "usage" | "config";
-  /** Facts for `--json`: in a file, where it stands. */
+  /** Facts for `--json`: the position in a file. */
   readonly context?: NonNullable<ErrorDetails["context"]>;
 }
 
@@ -30,7 +30,7 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
 };
 const NUMBER = /^(\d{1,9}(\.\d{1,6})?|\.\d{1,6})$/;
 
-/** What an option has when nobody says anything. Times are ms. */
+/** The default of an option, as a value: times in ms. */
 export function defaultValue(spec: OptionSpec): unknown {
   const { kind, default: value } = spec;
   if (value === undefined) return kind === "texts" ? [] : undefined;
@@ -40,7 +40,7 @@ export function defaultValue(spec: OptionSpec): unknown {
 }
 
 /**
- * The value of a text. Seconds and durations become ms.
+ * Parses a text. Seconds and durations become ms.
  * @throws WalrustError with the place's code
  */
 export function parseText(spec: OptionSpec, text: string, place: ValuePlace): unknown {
@@ -71,7 +71,7 @@ export function parseText(spec: OptionSpec, text: string, place: ValuePlace): un
 }
 
 /**
- * The value of something in walrust.toml: numbers are in seconds, bytes or ms, texts as on the command line.
+ * Parses a value of walrust.toml. Numbers are seconds, bytes or ms; texts are written as on the command line.
  * @throws WalrustError with the place's code
  */
 export function parseTomlValue(spec: OptionSpec, value: unknown, place: ValuePlace): unknown {
@@ -119,8 +119,8 @@ function parseList(spec: OptionSpec, value: unknown, place: ValuePlace): unknown
 
 function checkText(spec: OptionSpec, text: string, place: ValuePlace): string {
   if (text === "") throw refused(place, "is empty");
-  // In a header or a key it would fail much later, and look like a network that is down.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // In a header or a key such a character would fail much later, and look like a network that is down.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the test is for them
   if (/[\x00-\x1f\x7f]/.test(text)) throw refused(place, "has a line break or another control character");
   if (spec.isPrivateUrl && !/^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")) {
     throw rejected(spec, text, "a URL that begins with https:// or http://", place);
@@ -166,10 +166,10 @@ function inRange(spec: OptionSpec, value: number, found: unknown, place: ValuePl
   throw rejected(spec, found, expectedOf(spec), place);
 }
 
-/** Seconds as ms. What is above 0 stays so: 0 often means never. */
+/** Seconds as ms. A value above 0 never becomes 0, which often means never. */
 function toMs(spec: OptionSpec, seconds: number, found: unknown, place: ValuePlace): number {
   const durationMs = Math.round(inRange(spec, seconds, found, place) * 1000);
-  if (durationMs === 0 && seconds > 0) throw rejected(spec, found, "0, or a millisecond and more", place);
+  if (durationMs === 0 && seconds > 0) throw rejected(spec, found, "0, or at least a millisecond", place);
   return durationMs;
 }
 

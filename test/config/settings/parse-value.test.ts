@@ -97,7 +97,7 @@ describe("parseText", () => {
 
   // Zero is how intervals are switched off: 0.0004 seconds would have meant "never".
   test("a time above zero that rounds to zero is refused", () => {
-    const expected = "expected 0, or a millisecond and more";
+    const expected = "expected 0, or at least a millisecond";
     expect(() => parseText(SECONDS, "0.0004", PLACE)).toThrow(expected);
     expect(() => parseText(DURATION, "0.4ms", PLACE)).toThrow(expected);
     expect(() => parseTomlValue(SECONDS, 0.000_1, PLACE)).toThrow(expected);
