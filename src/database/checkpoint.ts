@@ -205,7 +205,7 @@ function underWriteLock(cycle: Cycle, before: WalIndexHeader | null, leftMax: nu
 
 /** With the write lock ours and everything captured: the mark goes, the rest is copied, the freeze comes. */
 function copyRest(pin: Pin, copier: Connection, env: Env): void {
-  pin.letGo();
+  pin.dropFreezeAndMark();
   try {
     passive(copier, env);
   } finally {
@@ -222,7 +222,7 @@ function repin(pin: Pin, copier: Connection, env: Env): void {
   try {
     pin.takeMark(copier);
   } finally {
-    if (!isHeld(pin)) pin.takeEither();
+    if (!isHeld(pin)) pin.takeFreezeOrMark();
   }
 }
 

@@ -10,7 +10,7 @@
  * Without a valid state, a watch continues at the bucket's newest TXID with a full file.
  */
 import { fstatSync } from "node:fs";
-import type { FileName } from "../database/files/file-version.ts";
+import type { StoredIdentity } from "../database/files/file-version.ts";
 import type { Pin } from "../database/pin/pin.ts";
 import type { WalPosition } from "../database/wal/wal-tail.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
@@ -62,7 +62,7 @@ export interface DatabaseFile {
   /** Time of birth in ns; absent in states of older versions. */
   readonly bornNs?: string;
   /** The -wal beside it; absent in states of older versions. */
-  readonly wal?: FileName;
+  readonly wal?: StoredIdentity;
   /**
    * Time of the last change in ns. Present only when the WAL was empty and the file had been unchanged for
    * longer than the resolution of its times: as long as all attributes are the same, nobody has committed.
@@ -71,9 +71,12 @@ export interface DatabaseFile {
 }
 
 /** The attributes of a pinned database file. */
-export function databaseFileOf({ databaseFd, names }: Pick<Pin, "databaseFd" | "names">): DatabaseFile {
+export function databaseFileOf({
+  databaseFd,
+  identities,
+}: Pick<Pin, "databaseFd" | "identities">): DatabaseFile {
   const { ino, size, mtimeNs } = fstatSync(databaseFd, { bigint: true });
-  const { database, wal } = names;
+  const { database, wal } = identities;
   return {
     inode: String(ino),
     sizeBytes: Number(size),
@@ -84,7 +87,9 @@ export function databaseFileOf({ databaseFd, names }: Pick<Pin, "databaseFd" | "
 }
 
 /** The attributes of a pinned database file whose WAL is empty and that has been unchanged for a while. */
-export function restingFileOf(pin: Pick<Pin, "databaseFd" | "names">): DatabaseFile & { restedNs: string } {
+export function restingFileOf(
+  pin: Pick<Pin, "databaseFd" | "identities">,
+): DatabaseFile & { restedNs: string } {
   const restedNs = String(fstatSync(pin.databaseFd, { bigint: true }).ctimeNs);
   return { ...databaseFileOf(pin), restedNs };
 }
@@ -97,7 +102,7 @@ export function isSameDatabaseFile(a: DatabaseFile, b: DatabaseFile): boolean {
 /** Whether no transaction was committed since the database came to rest. */
 export function isStillAtRest(
   file: DatabaseFile | undefined,
-  pin: Pick<Pin, "databaseFd" | "names">,
+  pin: Pick<Pin, "databaseFd" | "identities">,
 ): boolean {
   if (file?.restedNs === undefined) return false;
   const now = restingFileOf(pin);
@@ -219,12 +224,12 @@ function parseFile(value: Record<string, unknown>): DatabaseFile {
     sizeBytes: sizeBytes as number,
     modifiedNs,
     ...(bornNs === undefined ? {} : { bornNs }),
-    ...(wal === undefined ? {} : { wal: parseFileName(wal) }),
+    ...(wal === undefined ? {} : { wal: parseStoredIdentity(wal) }),
     ...(restedNs === undefined ? {} : { restedNs }),
   };
 }
 
-function parseFileName(value: unknown): FileName {
+function parseStoredIdentity(value: unknown): StoredIdentity {
   const { inode, bornNs } = Object(value) as Record<string, unknown>;
   if (typeof inode !== "string" || typeof bornNs !== "string") throw new Error("file.wal is malformed");
   return { inode, bornNs };

@@ -106,7 +106,7 @@ test("fact: a spilled transaction is one change, and none when its writer is kil
 test("fact: the change count goes on over restarts, TRUNCATE, close and open under the pin", async () => {
   const { path, app, pin } = await pinnedDatabase();
   await app.must("INSERT INTO t VALUES (1)");
-  pin.letGo();
+  pin.dropFreezeAndMark();
   expect(await growth(pin, () => app.must("PRAGMA wal_checkpoint(RESTART)"))).toBe(0);
   expect(await growth(pin, () => app.must("INSERT INTO t VALUES (2)"))).toBe(1);
   expect(await growth(pin, () => app.must("PRAGMA wal_checkpoint(TRUNCATE)"))).toBe(0);

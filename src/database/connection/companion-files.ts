@@ -25,7 +25,7 @@ export interface FileOwnership {
 }
 
 /** What the decision is made from. */
-export interface SideFileFacts {
+export interface CompanionFacts {
   /** The effective user of this process and all its groups. */
   readonly user: number;
   readonly groups: readonly number[];
@@ -38,14 +38,14 @@ export interface SideFileFacts {
  * "sqlite": SQLite makes the files right by itself. "share": we make them, in the database's group and with
  * its mode. "wait": whatever we made, somebody could not open it.
  */
-export type SideFilePlan = "sqlite" | "share" | "wait";
+export type CompanionPlan = "sqlite" | "share" | "wait";
 
 const GROUP_WRITES = 0o060;
 const OTHERS_WRITE = 0o006;
 const SUFFIXES = ["-wal", "-shm"] as const;
 
 /** Decides who makes -wal and -shm. */
-export function planSideFiles({ user, groups, database, isOwnerInGroup }: SideFileFacts): SideFilePlan {
+export function planCompanions({ user, groups, database, isOwnerInGroup }: CompanionFacts): CompanionPlan {
   if (user === 0) return "sqlite";
   const { uid, gid, mode } = database;
   const doOthersWrite = (mode & OTHERS_WRITE) === OTHERS_WRITE;
@@ -56,10 +56,11 @@ export function planSideFiles({ user, groups, database, isOwnerInGroup }: SideFi
 
 /**
  * Sees to it that a connection that is about to be opened leaves no file behind that others cannot open.
- * @returns whether -wal and -shm are others' to make: `assertNotMadeByUs` has to be asked once they are open
+ * @returns whether -wal and -shm are others' to make: `assertCompanionsNotOurs` has to be asked once they are
+ * open
  * @throws WalrustError code "database-busy", retryable, when the application has to open the database first
  */
-export function prepareSideFiles(path: string): boolean {
+export function prepareCompanions(path: string): boolean {
   const user = process.geteuid?.() ?? 0;
   if (user === 0) return false;
   const identity = fileIdentityOrNull(path);
@@ -67,7 +68,7 @@ export function prepareSideFiles(path: string): boolean {
   if (identity === null || database === null || !readDatabaseHeader(path).isWal) return false;
   const groups = [process.getegid?.() ?? 0, ...(process.getgroups?.() ?? [])];
   const isOwnerInGroup = database.uid === user || isMember(database.uid, database.gid);
-  const plan = planSideFiles({ user, groups, database, isOwnerInGroup });
+  const plan = planCompanions({ user, groups, database, isOwnerInGroup });
   if (plan === "sqlite") return false;
   if (plan === "share") {
     for (const suffix of SUFFIXES) share(`${path}${suffix}`, user, database, identity);
@@ -81,7 +82,7 @@ export function prepareSideFiles(path: string): boolean {
  * After the files are open: the application may have deleted them just before, so that we made them.
  * @throws WalrustError code "database-busy", retryable
  */
-export function assertNotMadeByUs(path: string): void {
+export function assertCompanionsNotOurs(path: string): void {
   const user = process.geteuid?.() ?? 0;
   if (SUFFIXES.some((suffix) => ownershipOrNull(`${path}${suffix}`)?.uid === user)) throw notFirst(path);
 }

@@ -16,7 +16,7 @@ import {
   releaseConnection,
   retainConnection,
 } from "../files/descriptors.ts";
-import { assertNotMadeByUs, prepareSideFiles } from "./companion-files.ts";
+import { assertCompanionsNotOurs, prepareCompanions } from "./companion-files.ts";
 import { guardJournal } from "./journal-guard.ts";
 import { requireBoundedSchema } from "./schema-size.ts";
 
@@ -56,7 +56,7 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
   if (identity === null) {
     throw new WalrustError("database", `Cannot open ${path}: there is no such file`, { context: { path } });
   }
-  const isGuest = prepareSideFiles(path);
+  const isGuest = prepareCompanions(path);
   retainConnection(identity);
   let database: Database | null = null;
   let files: OpenFiles = { firstReadDone: () => {}, release: () => {} };
@@ -101,7 +101,7 @@ function openFiles(path: string, identity: FileIdentity): OpenFiles {
 function assertGuest(database: Database, path: string, unlock?: () => void): void {
   database.run("PRAGMA user_version");
   try {
-    assertNotMadeByUs(path);
+    assertCompanionsNotOurs(path);
   } catch (error) {
     database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 0);
     unlock?.();

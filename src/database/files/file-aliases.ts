@@ -6,7 +6,7 @@
 import { fstatSync, readFileSync } from "node:fs";
 
 /** How else a file can be reached. */
-export interface FileNames {
+export interface FileAliases {
   /** Names in its file system. */
   readonly linkCount: number;
   /** Whether the file by itself is mounted, here or elsewhere in this mount namespace. */
@@ -22,7 +22,7 @@ interface Mount {
 }
 
 /** The names of an open file. @param path its real path */
-export function fileNamesOf(fd: number, path: string): FileNames {
+export function fileAliasesOf(fd: number, path: string): FileAliases {
   return { linkCount: fstatSync(fd).nlink, isMounted: isMountedIn(mountTable(), path) };
 }
 

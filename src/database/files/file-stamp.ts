@@ -30,7 +30,7 @@ export function isSameStamp(a: FileStamp, b: FileStamp): boolean {
 }
 
 /** The writes to a pinned database file, as far as its stamp shows them. */
-export class FileWrites {
+export class OverwriteDetector {
   #stamp: FileStamp | null = null;
   /** How far checkpoints had got when the stamp was taken; null while one is at work. */
   #progress: string | null = null;
@@ -53,7 +53,7 @@ export class FileWrites {
    * and the wal-index says how far it got.
    * @returns whether something that is not SQLite wrote it
    */
-  look(fd: number, isFrozen: boolean, readIndex: () => WalIndexHeader | null): boolean {
+  check(fd: number, isFrozen: boolean, readIndex: () => WalIndexHeader | null): boolean {
     if (this.#isOverwritten || this.#stamp === null) return this.#isOverwritten;
     const stamp = fileStamp(fd);
     if (isFrozen) {

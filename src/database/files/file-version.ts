@@ -5,7 +5,7 @@
 import type { BigIntStats } from "node:fs";
 
 /** A file and when it was written, as text where it does not fit a number, so that it can be kept as JSON. */
-export interface FileMark {
+export interface FileVersion {
   readonly inode: string;
   /** Time of birth in ns; "0" where the file system does not know it. */
   readonly bornNs: string;
@@ -16,10 +16,10 @@ export interface FileMark {
 }
 
 /** What names a file, without its times of change. */
-export type FileName = Pick<FileMark, "inode" | "bornNs">;
+export type StoredIdentity = Pick<FileVersion, "inode" | "bornNs">;
 
 /** The mark of a file with these stats. */
-export function fileMark({ ino, birthtimeNs, mtimeNs, ctimeNs }: BigIntStats): FileMark {
+export function fileVersion({ ino, birthtimeNs, mtimeNs, ctimeNs }: BigIntStats): FileVersion {
   return {
     inode: String(ino),
     bornNs: String(birthtimeNs),
@@ -29,7 +29,7 @@ export function fileMark({ ino, birthtimeNs, mtimeNs, ctimeNs }: BigIntStats): F
 }
 
 /** Whether two marks are of the same file. A time of birth that is not known is equal to any. */
-export function isSameName(a: FileName, b: FileName): boolean {
+export function isSameIdentity(a: StoredIdentity, b: StoredIdentity): boolean {
   const isBornAlike = a.bornNs === "0" || b.bornNs === "0" || a.bornNs === b.bornNs;
   return a.inode === b.inode && isBornAlike;
 }

@@ -20,16 +20,16 @@ import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "./lock-bytes.ts";
 import { isLockedByOther, ofdLocksSupported } from "./ofd-lock.ts";
 
 /** Who else is at a database. */
-export interface OtherUsers {
+export interface OtherConnections {
   /** Somebody has the database file open. */
   readonly isInUse: boolean;
   /** Somebody maps the -shm beside it. */
-  readonly isIndexShared: boolean;
+  readonly isWalIndexShared: boolean;
   /** Somebody has the database open and does not map that -shm. */
-  readonly isIndexForeign: boolean;
+  readonly isWalIndexForeign: boolean;
 }
 
-const NOBODY: OtherUsers = { isInUse: false, isIndexShared: false, isIndexForeign: false };
+const NOBODY: OtherConnections = { isInUse: false, isWalIndexShared: false, isWalIndexForeign: false };
 const CONFIRMATIONS = 3;
 const CONFIRM_MS = 2;
 
@@ -40,47 +40,51 @@ const QUICK: ConfirmationWaits = [2, 2];
 export const PATIENT: ConfirmationWaits = [2, 2, 4, 8, 16, 32, 64];
 
 /** As they are at this moment, through two open descriptors. @param shmFd null when there is no -shm */
-export function otherUsersOf(databaseFd: number, shmFd: number | null): OtherUsers {
+export function otherConnectionsOf(databaseFd: number, shmFd: number | null): OtherConnections {
   if (!ofdLocksSupported()) return NOBODY;
   const isInUse = isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
   if (!isInUse) return NOBODY;
-  const isIndexShared = shmFd !== null && isLockedByOther(shmFd, DEAD_MAN_BYTE, 1, "exclusive");
+  const isWalIndexShared = shmFd !== null && isLockedByOther(shmFd, DEAD_MAN_BYTE, 1, "exclusive");
   const isExclusive = isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "shared");
-  return { isInUse, isIndexShared, isIndexForeign: !isIndexShared && !isExclusive };
+  return { isInUse, isWalIndexShared, isWalIndexForeign: !isWalIndexShared && !isExclusive };
 }
 
-/** As `otherUsersOf`, where a foreign wal-index counts only if it stays one for some milliseconds. */
-export function settledUsersOf(
+/** As `otherConnectionsOf`, where a foreign wal-index counts only if it stays one for some milliseconds. */
+export function settledConnectionsOf(
   databaseFd: number,
   shmFd: number | null,
   env: Env,
   patience: ConfirmationWaits = QUICK,
-): OtherUsers {
-  let users = otherUsersOf(databaseFd, shmFd);
+): OtherConnections {
+  let users = otherConnectionsOf(databaseFd, shmFd);
   for (const pauseMs of patience) {
-    if (!users.isIndexForeign) break;
+    if (!users.isWalIndexForeign) break;
     env.sleepSync(pauseMs);
-    users = otherUsersOf(databaseFd, shmFd);
+    users = otherConnectionsOf(databaseFd, shmFd);
   }
   return users;
 }
 
 /**
- * As `settledUsersOf`, before anything of ours is open at `path`; and where some processes share the
+ * As `settledConnectionsOf`, before anything of ours is open at `path`; and where some processes share the
  * wal-index and others do not, the kernel's table of locks tells.
  * @throws WalrustError code "database" when a file cannot be opened
  */
-export function findOtherUsers(path: string, env: Env, patience: ConfirmationWaits = QUICK): OtherUsers {
+export function findOtherConnections(
+  path: string,
+  env: Env,
+  patience: ConfirmationWaits = QUICK,
+): OtherConnections {
   if (!ofdLocksSupported()) return NOBODY;
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);
   try {
     const shmFd = openOrNull(`${path}-shm`);
     try {
-      const users = settledUsersOf(databaseFd, shmFd, env, patience);
-      if (!users.isIndexShared || shmFd === null) return users;
+      const users = settledConnectionsOf(databaseFd, shmFd, env, patience);
+      if (!users.isWalIndexShared || shmFd === null) return users;
       const shm = descriptorIdentity(shmFd);
-      return { ...users, isIndexForeign: isAnybodyElsewhere(database, shm, env) };
+      return { ...users, isWalIndexForeign: hasProcessWithoutShm(database, shm, env) };
     } finally {
       if (shmFd !== null) closeDescriptor(database, shmFd);
     }
@@ -99,10 +103,10 @@ function openOrNull(path: string): number | null {
 }
 
 /** Whether a process stays at the database that is not at the -shm. */
-function isAnybodyElsewhere(database: FileIdentity, shm: FileIdentity, env: Env): boolean {
+function hasProcessWithoutShm(database: FileIdentity, shm: FileIdentity, env: Env): boolean {
   for (let time = 0; time < CONFIRMATIONS; time++) {
     if (time > 0) env.sleepSync(CONFIRM_MS);
-    const elsewhere = processesElsewhere(locksTable(), database, shm);
+    const elsewhere = processesWithoutShm(locksTable(), database, shm);
     if (elsewhere.length === 0) return false;
   }
   return true;
@@ -113,7 +117,7 @@ function isAnybodyElsewhere(database: FileIdentity, shm: FileIdentity, env: Env)
  * -shm.
  * @param table the content of /proc/locks; processes of other pid namespaces are not in it
  */
-export function processesElsewhere(table: string, database: FileIdentity, shm: FileIdentity): number[] {
+export function processesWithoutShm(table: string, database: FileIdentity, shm: FileIdentity): number[] {
   const atDatabase = new Set<number>();
   const atIndex = new Set<number>();
   for (const line of table.split("\n")) {

@@ -3,7 +3,7 @@
  * (pin-mode.ts). No connection is opened and no lock of SQLite's is taken, so nothing that its users do is
  * kept from them: checkpoints, restarts of the WAL, a last close that empties it.
  *
- * A LoosePin reads what the next connection by this name would see: the database file and every
+ * A LocklessPin reads what the next connection by this name would see: the database file and every
  * valid frame of the -wal beside it, up to the last commit. It is consistent if neither changed meanwhile:
  * pages in the file are never newer than the WAL's last commit, whatever part of it was checkpointed.
  *
@@ -25,10 +25,10 @@ import {
   readHeaderOf,
 } from "../files/descriptors.ts";
 import { type FileStamp, fileStamp, isSameStamp, pathStampOrNull } from "../files/file-stamp.ts";
-import { type FileName, fileMark } from "../files/file-version.ts";
+import { fileVersion, type StoredIdentity } from "../files/file-version.ts";
 import { HOST_LOCK_BYTE } from "../files/lock-bytes.ts";
 import { lockExclusive, unlock } from "../files/ofd-lock.ts";
-import { followWal, indexOf, type WalEndMark } from "../wal/wal-end.ts";
+import { findWalEnd, type WalEnd, walIndexOfEnd } from "../wal/wal-end.ts";
 import { NO_EVIDENCE, requireWalOfFile, type WalEvidence } from "../wal/wal-gate.ts";
 import type { KnownFiles } from "../wal/wal-ownership.ts";
 import { readWalTail, type WalPosition } from "../wal/wal-tail.ts";
@@ -36,7 +36,7 @@ import type { ChangedFile } from "./pin.ts";
 import { lockedError, requirePinnable, requireWal, resolvePath } from "./pinnable.ts";
 
 const SETTLED_MS = 50;
-const NO_FILE: FileName = { inode: "0", bornNs: "0" };
+const NO_FILE: StoredIdentity = { inode: "0", bornNs: "0" };
 
 /** What moves when somebody writes the database or its WAL. */
 interface Stamps {
@@ -45,10 +45,10 @@ interface Stamps {
 }
 
 /** One database that is followed without locks. Synchronous throughout. */
-export class LoosePin {
-  readonly isLoose = true;
-  readonly state = "loose";
-  #mark: WalEndMark | null = null;
+export class LocklessPin {
+  readonly isLockless = true;
+  readonly state = "lockless";
+  #mark: WalEnd | null = null;
   #accepted: FileStamp | null = null;
   #stamps: Stamps | null = null;
   #isOpen = true;
@@ -68,7 +68,7 @@ export class LoosePin {
    * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked",
    *   "foreign-wal" (retryable: its -wal is not its own)
    */
-  static open(path: string, env: Env, evidence: WalEvidence = NO_EVIDENCE): LoosePin {
+  static open(path: string, env: Env, evidence: WalEvidence = NO_EVIDENCE): LocklessPin {
     const realPath = resolvePath(path);
     requirePinnable(realPath);
     const fd = openDescriptor(realPath);
@@ -78,8 +78,8 @@ export class LoosePin {
       requireWal(realPath, header);
       requireWalOfFile(realPath, fd, evidence);
       if (!lockExclusive(fd, HOST_LOCK_BYTE, 1)) throw lockedError(realPath);
-      const pin = new LoosePin(realPath, fd, header.pageSizeBytes, identity, env);
-      pin.survey();
+      const pin = new LocklessPin(realPath, fd, header.pageSizeBytes, identity, env);
+      pin.followWal();
       return pin;
     } catch (error) {
       closeDescriptor(identity, fd);
@@ -92,30 +92,30 @@ export class LoosePin {
   }
 
   /** The files as they are now, so that they are known again later. */
-  get names(): { readonly database: FileName; readonly wal: FileName } {
+  get identities(): { readonly database: StoredIdentity; readonly wal: StoredIdentity } {
     const wal = statSync(this.walPath, { bigint: true, throwIfNoEntry: false });
-    const database = fileMark(fstatSync(this.databaseFd, { bigint: true }));
-    return { database, wal: wal === undefined ? NO_FILE : fileMark(wal) };
+    const database = fileVersion(fstatSync(this.databaseFd, { bigint: true }));
+    return { database, wal: wal === undefined ? NO_FILE : fileVersion(wal) };
   }
 
   /** The files as they are to be known later. */
-  known(): KnownFiles {
+  knownFiles(): KnownFiles {
     const { mxFrame, salt1, salt2 } = this.walIndex();
-    return { ...this.names, salts: mxFrame > 0 ? { salt1, salt2 } : null };
+    return { ...this.identities, salts: mxFrame > 0 ? { salt1, salt2 } : null };
   }
 
-  /** The end of the WAL at the last survey, as a wal-index. */
+  /** The end of the WAL at the last followWal, as a wal-index. */
   walIndex(): WalIndexHeader {
-    return indexOf(this.#mark, this.pageSizeBytes);
+    return walIndexOfEnd(this.#mark, this.pageSizeBytes);
   }
 
   /** Follows the WAL to its present end. */
-  survey(): void {
-    this.#mark = followWal(this.walPath, this.#mark);
+  followWal(): void {
+    this.#mark = findWalEnd(this.walPath, this.#mark);
   }
 
   /** Which of the two was written since the last time that this was asked, the database first. */
-  movedFile(): "none" | "database" | "wal" {
+  writtenFile(): "none" | "database" | "wal" {
     const now: Stamps = { database: fileStamp(this.databaseFd), wal: pathStampOrNull(this.walPath) };
     const before = this.#stamps;
     this.#stamps = now;
@@ -126,7 +126,7 @@ export class LoosePin {
 
   /** Takes the files as they are, to read an image. False when the database file was written just now. */
   freeze(): boolean {
-    this.survey();
+    this.followWal();
     this.acceptFile();
     const { mtimeMs } = fstatSync(this.databaseFd);
     return Math.abs(this.env.nowMs() - mtimeMs) >= SETTLED_MS;
@@ -140,11 +140,11 @@ export class LoosePin {
   /** Whether what was taken by `freeze` is not there any more. */
   isRewritten(): boolean {
     if (this.#accepted !== null && !isSameStamp(this.#accepted, fileStamp(this.databaseFd))) return true;
-    return !this.holds(null, this.walIndex());
+    return !this.areFramesUnchanged(null, this.walIndex());
   }
 
   /** Whether the frames after a position are, up to the end that an index names, what they were. */
-  holds(after: WalPosition | null, index: WalIndexHeader): boolean {
+  areFramesUnchanged(after: WalPosition | null, index: WalIndexHeader): boolean {
     return index.mxFrame === 0 || readWalTail(this.walPath, { after }, index).kind === "tail";
   }
 

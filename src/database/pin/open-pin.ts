@@ -6,23 +6,23 @@ import { existsSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../files/descriptors.ts";
-import { fileNamesOf } from "../files/file-aliases.ts";
+import { fileAliasesOf } from "../files/file-aliases.ts";
 import {
   type ConfirmationWaits,
-  findOtherUsers,
-  type OtherUsers,
+  findOtherConnections,
+  type OtherConnections,
   PATIENT,
 } from "../files/other-connections.ts";
 import { readWalIndexOrNull } from "../files/shm.ts";
-import { markOfIndexOrNull } from "../wal/wal-end.ts";
+import { walEndOfIndexOrNull } from "../wal/wal-end.ts";
 import { NO_EVIDENCE, type WalEvidence } from "../wal/wal-gate.ts";
-import { LoosePin } from "./lockless-pin.ts";
+import { LocklessPin } from "./lockless-pin.ts";
 import { Pin } from "./pin.ts";
-import { decideGrip, type Grip } from "./pin-mode.ts";
+import { decidePinMode, type PinMode } from "./pin-mode.ts";
 import { requirePinnable, resolvePath } from "./pinnable.ts";
 
 /** A database that is held, with or without locks. */
-export type AnyPin = Pin | LoosePin;
+export type AnyPin = Pin | LocklessPin;
 
 /** A database that was opened, and what an operator should know of how. */
 export interface OpenedPin {
@@ -47,21 +47,26 @@ export function openPin(
 ): OpenedPin {
   const realPath = resolvePath(path);
   requirePinnable(realPath);
-  const { kind, condition } = gripOf(realPath, env, hasUnseenCommits, PATIENT);
-  const pin = kind === "pin" ? Pin.open(realPath, env, evidence) : LoosePin.open(realPath, env, evidence);
+  const { kind, condition } = pinModeOf(realPath, env, hasUnseenCommits, PATIENT);
+  const pin = kind === "pin" ? Pin.open(realPath, env, evidence) : LocklessPin.open(realPath, env, evidence);
   return { pin, condition };
 }
 
 /** How the database at a real path can be held now. @throws WalrustError code "database" */
-export function gripOf(path: string, env: Env, hasUnseenCommits = false, patience?: ConfirmationWaits): Grip {
-  const users = findOtherUsers(path, env, patience);
+export function pinModeOf(
+  path: string,
+  env: Env,
+  hasUnseenCommits = false,
+  patience?: ConfirmationWaits,
+): PinMode {
+  const users = findOtherConnections(path, env, patience);
   const fd = openDescriptor(path);
   const database = descriptorIdentity(fd);
   try {
-    return decideGrip({
+    return decidePinMode({
       path,
       ...users,
-      ...fileNamesOf(fd, path),
+      ...fileAliasesOf(fd, path),
       hasOtherEngine: existsSync(`${path}-tshm`),
       isWalGone: isWalGone(path, users, env),
       hasUnseenCommits,
@@ -74,8 +79,8 @@ export function gripOf(path: string, env: Env, hasUnseenCommits = false, patienc
 /**
  * Whether the wal-index that others use speaks of frames, and stays with it, that no -wal at the path has.
  */
-function isWalGone(path: string, { isIndexShared }: OtherUsers, env: Env): boolean {
-  if (!isIndexShared || !existsSync(`${path}-shm`)) return false;
+function isWalGone(path: string, { isWalIndexShared }: OtherConnections, env: Env): boolean {
+  if (!isWalIndexShared || !existsSync(`${path}-shm`)) return false;
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);
   const shmFd = openDescriptor(`${path}-shm`);
@@ -85,7 +90,7 @@ function isWalGone(path: string, { isIndexShared }: OtherUsers, env: Env): boole
       const index = readWalIndexOrNull(shmFd);
       // A restart writes the WAL's new header before the wal-index names a frame of it.
       if (index === null || index.mxFrame === 0) return false;
-      if (markOfIndexOrNull(`${path}-wal`, index) !== null) return false;
+      if (walEndOfIndexOrNull(`${path}-wal`, index) !== null) return false;
     }
     return true;
   } finally {

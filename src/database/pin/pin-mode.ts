@@ -7,11 +7,11 @@
  * loosely: nothing is locked and no connection opened (lockless-pin.ts).
  */
 import type { Condition } from "../../errors.ts";
-import type { FileNames } from "../files/file-aliases.ts";
-import type { OtherUsers } from "../files/other-connections.ts";
+import type { FileAliases } from "../files/file-aliases.ts";
+import type { OtherConnections } from "../files/other-connections.ts";
 
 /** What the decision is made from. */
-export interface GripFacts extends OtherUsers, FileNames {
+export interface PinModeFacts extends OtherConnections, FileAliases {
   readonly path: string;
   /** A file of another engine's wal-index lies beside it: `-tshm`. */
   readonly hasOtherEngine: boolean;
@@ -21,26 +21,26 @@ export interface GripFacts extends OtherUsers, FileNames {
   readonly hasUnseenCommits: boolean;
 }
 
-/** "pin": with locks. "loose": without. */
-export interface Grip {
-  readonly kind: "pin" | "loose";
+/** "pin": with locks. "lockless": without. */
+export interface PinMode {
+  readonly kind: "pin" | "lockless";
   /** What an operator should know, or null. */
   readonly condition: Condition | null;
 }
 
 /** The codes of the conditions that a grip can have: at most one at a time. */
-export const GRIP_CONDITIONS = ["not-shared", "more-than-one-name"] as const;
+export const PIN_CONDITIONS = ["not-shared", "more-than-one-name"] as const;
 
 /** Decides how to hold a database. */
-export function decideGrip(facts: GripFacts): Grip {
+export function decidePinMode(facts: PinModeFacts): PinMode {
   const { path } = facts;
   const isNamedTwice = facts.linkCount > 1 || facts.isMounted;
   if (facts.hasOtherEngine)
     return loose(`${path}-tshm is an index of the WAL that SQLite does not use`, ENGINE);
-  if (facts.isIndexForeign && isNamedTwice) {
-    return loose(`${path} is open under another of its names (${namesText(facts)})`, ONE_NAME);
+  if (facts.isWalIndexForeign && isNamedTwice) {
+    return loose(`${path} is open under another of its names (${aliasText(facts)})`, ONE_NAME);
   }
-  if (facts.isIndexForeign) {
+  if (facts.isWalIndexForeign) {
     const how = "the -shm was deleted under it, or it opened another name of the file";
     return loose(`${path} is open in a process that does not use ${path}-shm (${how})`, RESTART);
   }
@@ -53,14 +53,14 @@ export function decideGrip(facts: GripFacts): Grip {
   if (facts.hasUnseenCommits) {
     return loose(`${path}-wal gets commits that SQLite's index of it does not show`, UNKNOWN);
   }
-  return { kind: "pin", condition: namesConditionOrNull(path, facts) };
+  return { kind: "pin", condition: aliasConditionOrNull(path, facts) };
 }
 
 /** The condition of a file with more than one name, or null. */
-export function namesConditionOrNull(path: string, names: FileNames): Condition | null {
+export function aliasConditionOrNull(path: string, names: FileAliases): Condition | null {
   if (names.linkCount <= 1 && !names.isMounted) return null;
   const seen = "walrust sees the -wal of this one only";
-  const message = `${path} has more than one name (${namesText(names)}), and ${seen}`;
+  const message = `${path} has more than one name (${aliasText(names)}), and ${seen}`;
   return { code: "more-than-one-name", health: "unhealthy", message, hint: ONE_NAME };
 }
 
@@ -77,11 +77,11 @@ const CLOSE =
   "into the database file";
 const UNKNOWN = "Restart the application, and look for a program that writes the WAL without SQLite's locks";
 
-function namesText({ linkCount, isMounted }: FileNames): string {
+function aliasText({ linkCount, isMounted }: FileAliases): string {
   return isMounted ? "the file is a mount of its own" : `${linkCount} hard links`;
 }
 
-function loose(found: string, hint: string): Grip {
+function loose(found: string, hint: string): PinMode {
   const message = `${found}; it is followed without locks`;
-  return { kind: "loose", condition: { code: "not-shared", health: "unhealthy", message, hint } };
+  return { kind: "lockless", condition: { code: "not-shared", health: "unhealthy", message, hint } };
 }

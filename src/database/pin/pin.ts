@@ -8,7 +8,8 @@
  * 2. Frozen (byte 123): no page goes from the WAL into the database file; the WAL restarts at most once, and
  *    only when every frame of it was in the database file already when the freeze was taken.
  * 3. Marked (one of bytes 124 to 127): the WAL does not restart; checkpoints go as far as the mark.
- * 4. One of the two is given up only once the other is held, except by `letGo` and `release`, which say so.
+ * 4. One of the two is given up only once the other is held, except by `dropFreezeAndMark` and `release`,
+ *    which say so.
  * The host lock (one walrust a database) lasts from `open` to `close`, released or not.
  *
  * A pin must never be used in a process that has SQLite connections of its own (see descriptors.ts).
@@ -27,8 +28,8 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "../files/descriptors.ts";
-import { FileWrites } from "../files/file-stamp.ts";
-import { type FileName, fileMark } from "../files/file-version.ts";
+import { OverwriteDetector } from "../files/file-stamp.ts";
+import { fileVersion, type StoredIdentity } from "../files/file-version.ts";
 import {
   DEAD_MAN_BYTE,
   FREEZE_BYTE,
@@ -66,13 +67,13 @@ const MARK_TRIES_MAX = 5;
 
 /** The lock that keeps one live database's history from being destroyed. Synchronous throughout. */
 export class Pin {
-  /** Its locks hold, other than those of a LoosePin. */
-  readonly isLoose = false;
+  /** Its locks hold, other than those of a LocklessPin. */
+  readonly isLockless = false;
   #isAttached = false;
   #isFrozen = false;
   #markSlot: number | null = null;
   #isOpen = true;
-  readonly #writes = new FileWrites();
+  readonly #overwrites = new OverwriteDetector();
 
   private constructor(
     /** The real path of the database. */
@@ -84,7 +85,7 @@ export class Pin {
     private readonly shm: FileIdentity,
     readonly wal: FileIdentity,
     /** The pinned files, so that they are known again later. */
-    readonly names: { readonly database: FileName; readonly wal: FileName },
+    readonly identities: { readonly database: StoredIdentity; readonly wal: StoredIdentity },
   ) {}
 
   /**
@@ -157,8 +158,11 @@ export class Pin {
       requireWal(path, header);
       const shm = descriptorIdentity(shmFd);
       const wal = { device: stats.dev, inode: stats.ino };
-      const names = { database: fileMark(fstatSync(databaseFd, { bigint: true })), wal: fileMark(stats) };
-      const pin = new Pin(path, databaseFd, shmFd, header.pageSizeBytes, database, shm, wal, names);
+      const identities = {
+        database: fileVersion(fstatSync(databaseFd, { bigint: true })),
+        wal: fileVersion(stats),
+      };
+      const pin = new Pin(path, databaseFd, shmFd, header.pageSizeBytes, database, shm, wal, identities);
       if (!isOpenAt(databaseFd, path)) throw replacedError(path);
       if (pin.changedFile() !== "none") throw replacedError(path);
       return pin;
@@ -220,19 +224,19 @@ export class Pin {
     if (this.#isFrozen) return true;
     this.#isFrozen = lockShared(this.shmFd, FREEZE_BYTE, 1);
     // A file that was written over stays so until somebody accepts it as it is.
-    if (this.#isFrozen && !this.#writes.isOverwritten) this.acceptFile();
+    if (this.#isFrozen && !this.#overwrites.isOverwritten) this.acceptFile();
     return this.#isFrozen;
   }
 
   /** Takes the database file as it is now: for who is about to read all of it under the freeze. */
   acceptFile(): void {
-    this.#writes.accept(this.databaseFd, this.walIndex());
+    this.#overwrites.accept(this.databaseFd, this.walIndex());
   }
 
   /** Whether something that is not SQLite wrote the database file since it was frozen or accepted. */
   isRewritten(): boolean {
-    if (this.state === "released") return this.#writes.isOverwritten;
-    return this.#writes.look(this.databaseFd, this.#isFrozen, () => this.walIndex());
+    if (this.state === "released") return this.#overwrites.isOverwritten;
+    return this.#overwrites.check(this.databaseFd, this.#isFrozen, () => this.walIndex());
   }
 
   /**
@@ -353,20 +357,20 @@ export class Pin {
    * Drops freeze and mark but keeps the SHARED range and the dead-man switch. Only while nothing uncaptured
    * can be destroyed: under a write lock with everything captured.
    */
-  letGo(): void {
+  dropFreezeAndMark(): void {
     if (this.#isFrozen) unlock(this.shmFd, FREEZE_BYTE, 1);
     this.#isFrozen = false;
     this.#dropSlot();
   }
 
   /** Takes the freeze again, or failing that any mark. @returns whether either is held */
-  takeEither(): boolean {
+  takeFreezeOrMark(): boolean {
     return this.freeze() || this.takeAnyMark();
   }
 
   /** Lets go of everything but the descriptors and the host lock: the application may do what it likes. */
   release(): void {
-    this.letGo();
+    this.dropFreezeAndMark();
     if (!this.#isAttached) return;
     this.#isAttached = false;
     unlock(this.shmFd, DEAD_MAN_BYTE, 1);
@@ -381,7 +385,7 @@ export class Pin {
    */
   repin(env: Env): boolean {
     if (this.changedFile() !== "none") return false;
-    if (this.#isAttached) return this.takeEither();
+    if (this.#isAttached) return this.takeFreezeOrMark();
     requireWal(this.path, readHeaderOf(this.databaseFd));
     if (!lockShared(this.databaseFd, SHARED_START, SHARED_LENGTH)) return false;
     try {
@@ -396,7 +400,7 @@ export class Pin {
 
   /** With the SHARED range held: lets SQLite recover the WAL, if it is still this file's own. */
   #repinHeld(env: Env): void {
-    const judged = requireOwnWal(this.path, this.databaseFd, { known: this.known(), compared: null });
+    const judged = requireOwnWal(this.path, this.databaseFd, { known: this.knownFiles(), compared: null });
     const unlockShared = (): void => unlock(this.databaseFd, SHARED_START, SHARED_LENGTH);
     const options = { busyTimeoutMs: 0, expected: this.database, unlock: unlockShared };
     const connection = openConnection(this.path, options);
@@ -412,10 +416,10 @@ export class Pin {
   }
 
   /** The pinned files as they are to be known later. */
-  known(): KnownFiles {
+  knownFiles(): KnownFiles {
     const index = this.walIndex();
     const isNamed = index !== null && index.mxFrame > 0;
-    return { ...this.names, salts: isNamed ? { salt1: index.salt1, salt2: index.salt2 } : null };
+    return { ...this.identities, salts: isNamed ? { salt1: index.salt1, salt2: index.salt2 } : null };
   }
 
   /**
@@ -462,7 +466,7 @@ export class Pin {
       requireWal(this.path, readHeaderOf(this.databaseFd));
       if (this.changedFile() !== "none") throw replacedError(this.path);
     } catch (error) {
-      this.letGo();
+      this.dropFreezeAndMark();
       this.#isAttached = false;
       unlock(this.shmFd, DEAD_MAN_BYTE, 1);
       throw error;

@@ -33,12 +33,12 @@ export function yieldToCheckpoint(pin: Pin, capture: () => void, env: Env, timeo
   env.sleepSync(CONFIRM_MS);
   const isWaiting = pin.foreignCheckpointWaits() && pin.walIndex()?.changeCount === changeCount;
   if (!isWaiting) return pin.state !== "released";
-  pin.letGo();
+  pin.dropFreezeAndMark();
   const deadlineMs = env.monotonicMs() + timeoutMs;
   while (isForeignCheckpointRunning(pin.shmFd) && env.monotonicMs() < deadlineMs) {
     if (pin.isBackfilled() && pin.freeze()) return true;
     env.sleepSync(LOOK_MS);
   }
-  for (let attempt = 0; attempt < RETAKE_TRIES_MAX && !pin.takeEither(); attempt++) env.sleepSync(1);
+  for (let attempt = 0; attempt < RETAKE_TRIES_MAX && !pin.takeFreezeOrMark(); attempt++) env.sleepSync(1);
   return pin.state !== "released";
 }

@@ -21,7 +21,7 @@ export interface Suspicion {
 }
 
 /** What was seen since the last time. */
-export interface Sighting {
+export interface WalObservation {
   readonly nowMs: number;
   /** Whether size or modification time of the WAL moved. */
   readonly hasMoved: boolean;
@@ -42,7 +42,7 @@ export const NO_SUSPICION: Suspicion = {
 };
 
 /** Takes a sighting into account. */
-export function suspect(before: Suspicion, { nowMs, hasMoved, capturedMs }: Sighting): Suspicion {
+export function suspect(before: Suspicion, { nowMs, hasMoved, capturedMs }: WalObservation): Suspicion {
   const { sinceMs, readMs } = before;
   // A capture explains what came before it; what moved in the same moment has to be explained anew.
   if (capturedMs >= (sinceMs ?? readMs)) return hasMoved ? movedAt(nowMs) : NO_SUSPICION;
@@ -54,7 +54,7 @@ function movedAt(nowMs: number): Suspicion {
 }
 
 /** Whether the WAL has to be read now. */
-export function isReadingDue({ sinceMs, patienceMs }: Suspicion, nowMs: number): boolean {
+export function isCheckDue({ sinceMs, patienceMs }: Suspicion, nowMs: number): boolean {
   return sinceMs !== null && nowMs - sinceMs >= patienceMs;
 }
 
@@ -62,7 +62,7 @@ export function isReadingDue({ sinceMs, patienceMs }: Suspicion, nowMs: number):
  * Judges what reading the WAL found.
  * @returns what is suspected from here on, or "unseen": commits stay beyond the wal-index
  */
-export function judgeReading(
+export function judgeCheck(
   before: Suspicion,
   hasCommitsBeyond: boolean,
   nowMs: number,

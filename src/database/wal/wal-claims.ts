@@ -17,7 +17,7 @@ import {
   type WalHeader,
   walCursor,
 } from "../../format/wal.ts";
-import { type FileMark, fileMark } from "../files/file-version.ts";
+import { type FileVersion, fileVersion } from "../files/file-version.ts";
 import { openRegular } from "../files/regular-file.ts";
 import { walScratch } from "../files/scratch-buffers.ts";
 
@@ -36,7 +36,7 @@ export interface WalClaims {
 
 /** A -wal file as it lies there. */
 export interface WalFile {
-  readonly mark: FileMark;
+  readonly version: FileVersion;
   readonly sizeBytes: number;
   /** Null when a recovery would take nothing from it: no valid header, or no committed frame. */
   readonly claims: WalClaims | null;
@@ -61,7 +61,7 @@ export function readWalFileOrNull(path: string, isBrief = false): WalFile | null
     const stats = fstatSync(fd, { bigint: true });
     const sizeBytes = stats.isFile() ? Number(stats.size) : 0;
     const claims = readClaimsOrNull(fd, sizeBytes, isBrief ? BRIEF_BYTES_MAX : SCAN_BYTES_MAX);
-    return { mark: fileMark(stats), sizeBytes, claims };
+    return { version: fileVersion(stats), sizeBytes, claims };
   } finally {
     closeSync(fd);
   }

@@ -19,7 +19,7 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "../files/descriptors.ts";
-import { type FileMark, fileMark, isSameName } from "../files/file-version.ts";
+import { type FileVersion, fileVersion, isSameIdentity } from "../files/file-version.ts";
 import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "../files/lock-bytes.ts";
 import { isLockedByOther, lockHolderOrNull } from "../files/ofd-lock.ts";
 import { hasFrameInFile, readWalFileOrNull, type WalFile } from "./wal-claims.ts";
@@ -70,7 +70,7 @@ export function requireOwnWal(
  */
 export function requireWalOfFile(path: string, databaseFd: number, evidence: WalEvidence): void {
   const facts = readWalFacts(path, databaseFd, evidence);
-  const verdict = judgeWal({ ...facts, isDatabaseHeld: false, isShmHeld: false });
+  const verdict = judgeWal({ ...facts, isDatabaseOpen: false, isShmOpen: false });
   if (verdict.kind !== "own") throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
 }
 
@@ -88,7 +88,7 @@ export function requireOwnWalAt(path: string): JudgedFiles {
 export function assertStillJudged({ path, wal }: JudgedFiles): void {
   if (wal === null) return;
   const stats = statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false });
-  if (stats !== undefined && isSameName(fileMark(stats), wal.mark)) return;
+  if (stats !== undefined && isSameIdentity(fileVersion(stats), wal.version)) return;
   throw new WalrustError("database-busy", `Cannot pin ${path}: its -wal was replaced while it was opened`, {
     retryable: true,
     context: { path },
@@ -117,28 +117,28 @@ export function foreignWalError(path: string, reason: string, isDoubtful = false
 
 /** Gathers the facts. The -shm is asked before and after the database: connections open and close both. */
 export function readWalFacts(path: string, databaseFd: number, { known, compared }: WalEvidence): WalFacts {
-  const database = fileMark(fstatSync(databaseFd, { bigint: true }));
+  const database = fileVersion(fstatSync(databaseFd, { bigint: true }));
   const header = readHeaderOf(databaseFd);
   // A connection of this process holds the locks that are asked for here, and was judged before.
   const isOurs = connectionCount(descriptorIdentity(databaseFd)) > 0;
   const wasShmHeld = isOurs || shmHolderOrNull(path, databaseFd) !== null;
   const isLocked = isOurs || isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
   const holder = wasShmHeld && !isOurs ? shmHolderOrNull(path, databaseFd) : null;
-  const isShmHeld = isOurs || holder !== null;
-  const isDatabaseHeld = isLocked || (holder !== null && hasOpen(holder, database, databaseFd, known));
-  const isInUse = isDatabaseHeld && isShmHeld;
+  const isShmOpen = isOurs || holder !== null;
+  const isDatabaseOpen = isLocked || (holder !== null && hasOpen(holder, database, databaseFd, known));
+  const isInUse = isDatabaseOpen && isShmOpen;
   const versions = versionsOf(path, databaseFd);
   const content = compared?.versions === versions ? compared.content : "unknown";
-  const { wal, hasFrames } = isInUse
-    ? { wal: readWalFileOrNull(`${path}-wal`, true), hasFrames: null }
+  const { wal, isFrameInFile } = isInUse
+    ? { wal: readWalFileOrNull(`${path}-wal`, true), isFrameInFile: null }
     : scanOnce(path, databaseFd, versions, header.pageSizeBytes);
-  return { database, header, wal, isDatabaseHeld, isShmHeld, known, content, hasFrames };
+  return { database, header, wal, isDatabaseOpen, isShmOpen, known, content, isFrameInFile };
 }
 
 /** What a scan of a WAL found. */
 interface Scan {
   readonly wal: WalFile | null;
-  readonly hasFrames: boolean | null;
+  readonly isFrameInFile: boolean | null;
 }
 
 /** The last scans of databases that nobody has open, by path. */
@@ -153,13 +153,13 @@ function scanOnce(path: string, databaseFd: number, versions: string, pageSizeBy
   if (last?.versions === versions && last.times >= SCAN_TIMES_MAX) return last;
   const wal = readWalFileOrNull(`${path}-wal`);
   const isComparable = wal?.claims?.pageSizeBytes === pageSizeBytes;
-  const hasFrames = isComparable ? hasFrameInFile(`${path}-wal`, databaseFd) : null;
+  const isFrameInFile = isComparable ? hasFrameInFile(`${path}-wal`, databaseFd) : null;
   const times = last?.versions === versions ? last.times + 1 : 1;
   scans.delete(path);
-  scans.set(path, { wal, hasFrames, versions, times });
+  scans.set(path, { wal, isFrameInFile, versions, times });
   const [oldest] = scans.keys();
   if (scans.size > SCANS_MAX && oldest !== undefined) scans.delete(oldest);
-  return { wal, hasFrames };
+  return { wal, isFrameInFile };
 }
 
 /** Everything that changes when the database file or its -wal is written or replaced, as one text. */
@@ -167,7 +167,7 @@ export function versionsOf(path: string, databaseFd: number): string {
   const database = fstatSync(databaseFd, { bigint: true });
   const wal = statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false });
   const parts = [database, wal].map((stats) =>
-    stats === undefined ? null : { ...fileMark(stats), sizeBytes: String(stats.size) },
+    stats === undefined ? null : { ...fileVersion(stats), sizeBytes: String(stats.size) },
   );
   return JSON.stringify(parts);
 }
@@ -177,9 +177,9 @@ export function versionsOf(path: string, databaseFd: number): string {
  * copies its database file within itself loses its lock with the close, and works on. Where the process
  * cannot be asked, only the memory of another file speaks against it.
  */
-function hasOpen(pid: number, database: FileMark, databaseFd: number, known: KnownFiles | null): boolean {
+function hasOpen(pid: number, database: FileVersion, databaseFd: number, known: KnownFiles | null): boolean {
   const answer = pid > 0 ? hasDescriptorOrNull(pid, descriptorIdentity(databaseFd)) : null;
-  return answer ?? (known === null || isSameName(known.database, database));
+  return answer ?? (known === null || isSameIdentity(known.database, database));
 }
 
 /** Whether a process has a file open, or null when it may not be asked. */

@@ -19,13 +19,13 @@
  * different advice, until the application opens the database or the WAL is gone.
  */
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
-import { type FileMark, type FileName, isSameName } from "../files/file-version.ts";
+import { type FileVersion, isSameIdentity, type StoredIdentity } from "../files/file-version.ts";
 import type { WalClaims, WalFile } from "./wal-claims.ts";
 
 /** The files of a database as they were when we last worked on them. */
 export interface KnownFiles {
-  readonly database: FileName;
-  readonly wal: FileName | null;
+  readonly database: StoredIdentity;
+  readonly wal: StoredIdentity | null;
   /** The salts of the WAL then; null when it had none or they are not known. */
   readonly salts: { readonly salt1: number; readonly salt2: number } | null;
 }
@@ -38,20 +38,20 @@ export type Content = "same" | "current" | "other" | "unknown";
 
 /** What is seen of a database and its WAL at one moment. */
 export interface WalFacts {
-  readonly database: FileMark;
+  readonly database: FileVersion;
   readonly header: Pick<DatabaseHeader, "pageSizeBytes" | "isWal" | "changeCounter" | "pageCount"> & {
     readonly isPageCountValid: boolean;
   };
   /** Null when there is no -wal file. */
   readonly wal: WalFile | null;
   /** Somebody else has the database file open; of those who have the -shm, not another file instead. */
-  readonly isDatabaseHeld: boolean;
+  readonly isDatabaseOpen: boolean;
   /** Somebody else has the -shm file open. */
-  readonly isShmHeld: boolean;
+  readonly isShmOpen: boolean;
   readonly known: KnownFiles | null;
   readonly content: Content;
   /** Whether the file holds the page of any committed frame; null when that was not looked at. */
-  readonly hasFrames: boolean | null;
+  readonly isFrameInFile: boolean | null;
 }
 
 /** "own": a connection may be opened. Everything else carries its reason. */
@@ -65,8 +65,8 @@ const RESTARTS_MAX = 1 << 24;
 
 /** Judges a WAL. */
 export function judgeWal(facts: WalFacts): WalVerdict {
-  const { isDatabaseHeld, isShmHeld } = facts;
-  if (isShmHeld && !isDatabaseHeld) {
+  const { isDatabaseOpen, isShmOpen } = facts;
+  if (isShmOpen && !isDatabaseOpen) {
     return foreign("an application uses them with a database file that is no longer at this path");
   }
   const claims = facts.wal?.claims ?? null;
@@ -80,9 +80,9 @@ export function judgeWal(facts: WalFacts): WalVerdict {
 function judgeByMemory(facts: WalFacts, claims: WalClaims): WalVerdict | null {
   const { known, wal, database } = facts;
   if (known === null || wal === null) return null;
-  const isSameDatabase = isSameName(known.database, database);
-  const isSameWal = known.wal !== null && isSameName(known.wal, wal.mark);
-  const isInUse = facts.isDatabaseHeld && facts.isShmHeld;
+  const isSameDatabase = isSameIdentity(known.database, database);
+  const isSameWal = known.wal !== null && isSameIdentity(known.wal, wal.version);
+  const isInUse = facts.isDatabaseOpen && facts.isShmOpen;
   const isKnownGeneration = known.salts !== null && isSameGeneration(known.salts, claims);
   if (isSameDatabase) {
     if (isInUse) return OWN;
@@ -94,11 +94,11 @@ function judgeByMemory(facts: WalFacts, claims: WalClaims): WalVerdict | null {
 }
 
 /** The file that we know, and the generation that we know, but perhaps with another content (`cp`). */
-function judgeInPlace({ content, database }: WalFacts, { mark }: WalFile): WalVerdict | null {
+function judgeInPlace({ content, database }: WalFacts, { version }: WalFile): WalVerdict | null {
   if (content === "unknown") return null;
   if (content === "other") return foreign("they hold commits made on another version of the database file");
   // A checkpoint after the last commit leaves nothing to copy, unless a reader or a crash cut it short.
-  const isWrittenLater = isBefore(mark.modifiedNs, database.modifiedNs);
+  const isWrittenLater = isBefore(version.modifiedNs, database.modifiedNs);
   if (content === "current" || !isWrittenLater) return OWN;
   return doubtful("the database file was written after their last commit, and does not hold all commits");
 }
@@ -125,9 +125,9 @@ function isLaterGeneration(known: { salt1: number }, now: WalClaims): boolean {
 }
 
 /** Who works on the files now. @returns null when nobody has them open */
-function judgeByUse({ isDatabaseHeld, isShmHeld }: WalFacts): WalVerdict | null {
-  if (!isDatabaseHeld) return null;
-  if (isShmHeld) return OWN;
+function judgeByUse({ isDatabaseOpen, isShmOpen }: WalFacts): WalVerdict | null {
+  if (!isDatabaseOpen) return null;
+  if (isShmOpen) return OWN;
   return doubtful("an application has the database open, but not with them");
 }
 
@@ -175,23 +175,23 @@ function contradictionOrNull(header: WalFacts["header"], claims: WalClaims): Wal
 }
 
 /** The order of times; a copy that keeps times says nothing. */
-function judgeByTimes({ database, wal, known, hasFrames }: WalFacts): WalVerdict {
+function judgeByTimes({ database, wal, known, isFrameInFile }: WalFacts): WalVerdict {
   if (wal === null) return OWN;
-  const { mark } = wal;
+  const { version } = wal;
   // A WAL that was copied here, or renamed or given another mode itself, has no order with the database file.
-  const isInPlace = mark.changedNs === mark.modifiedNs && !isBefore(mark.modifiedNs, mark.bornNs);
+  const isInPlace = version.changedNs === version.modifiedNs && !isBefore(version.modifiedNs, version.bornNs);
   if (!isInPlace) return OWN;
   // Two changes in one tick of the clock have one time: only a later time says something.
-  const isWrittenLater = isBefore(mark.modifiedNs, database.modifiedNs);
-  if (isWrittenLater && hasFrames === false) {
+  const isWrittenLater = isBefore(version.modifiedNs, database.modifiedNs);
+  if (isWrittenLater && isFrameInFile === false) {
     return doubtful("the database file was written after their last write, and not by a checkpoint");
   }
-  if (known !== null && isSameName(known.database, database)) return OWN;
-  if (isBefore(mark.modifiedNs, database.bornNs)) {
+  if (known !== null && isSameIdentity(known.database, database)) return OWN;
+  if (isBefore(version.modifiedNs, database.bornNs)) {
     return doubtful("their last write is older than the database file");
   }
   const isMoved = isBefore(database.modifiedNs, database.changedNs);
-  if (isMoved && !isBefore(database.changedNs, mark.modifiedNs)) {
+  if (isMoved && !isBefore(database.changedNs, version.modifiedNs)) {
     return doubtful("the database file was renamed, linked or changed after their last write");
   }
   return OWN;

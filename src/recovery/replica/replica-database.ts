@@ -85,7 +85,7 @@ export class ReplicaDatabase implements PageReceiver {
       takeWriter(pin, env);
       const sums = new ReplicaSums(pin.pageSizeBytes);
       const firstPage = readSums(pin, sums);
-      pin.letGo();
+      pin.dropFreezeAndMark();
       return new ReplicaDatabase(pin, env, new ReplicaWalIndex(pin.shmPath, pin.shmFd), sums, firstPage);
     } catch (error) {
       pin.close();

@@ -313,7 +313,7 @@ function assertStillPinned(live: LiveDatabase): void {
   if (changed === "none") return;
   // Without locks this is no failure: the application may write at any time.
   throw new WalrustError(
-    live.pin.isLoose ? "database-busy" : "database",
+    live.pin.isLockless ? "database-busy" : "database",
     `${live.path}: the ${changed} file was replaced while it was read`,
     {
       retryable: true,

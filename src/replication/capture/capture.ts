@@ -59,7 +59,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
   if (state === null) return { kind: "re-anchor", reason: "there is no history yet" };
   // Taken before the wal-index is read, so the capture holds every commit before this time.
   const timeMs = Math.max(env.nowMs(), state.timeMs);
-  if (live.pin.isLoose) live.pin.survey();
+  if (live.pin.isLockless) live.pin.followWal();
   const index = live.pin.walIndex();
   const plan = planCapture({
     wal: state.wal,
@@ -156,7 +156,8 @@ function writeIncrement(
   try {
     const { batch, checksum } = encodeTail(live, state, tail, header, spool);
     // Without locks, a writer may have overwritten the frames while they were read.
-    if (live.pin.isLoose && !live.pin.holds(after, index)) throw new WalrustError("integrity", RESTARTED);
+    if (live.pin.isLockless && !live.pin.areFramesUnchanged(after, index))
+      throw new WalrustError("integrity", RESTARTED);
     const file = spool.finish({ previousChain: parseHex32(state.chain) });
     const next: DatabaseState = {
       ...state,

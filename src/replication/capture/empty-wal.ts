@@ -38,7 +38,7 @@ export type EmptyWalOutcome =
 export function emptyWalIfUnused(live: LiveDatabase, env: Env): EmptyWalOutcome {
   const { pin } = live;
   const index = pin.walIndex();
-  if (pin.isLoose || index === null || live.state === null || !isHeld(live)) return { kind: "not-now" };
+  if (pin.isLockless || index === null || live.state === null || !isHeld(live)) return { kind: "not-now" };
   if (index.mxFrame === 0) return { kind: "empty" };
   if (!pin.isAlone() || hasCommitsBeyond(pin)) return { kind: "not-now" };
   let broken: string | null = null;
@@ -104,7 +104,7 @@ export function recordRest(live: LiveDatabase, env: Env): boolean {
 export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | null {
   const { pin } = live;
   const index = restingIndexOrNull(live);
-  if (pin.isLoose || index === null || index.pageCount === 0 || !pin.isAlone()) return null;
+  if (pin.isLockless || index === null || index.pageCount === 0 || !pin.isAlone()) return null;
   const before = restingFileOf(pin);
   pin.release();
   // A process that opens the database in between begins the wal-index anew, with a commit count of 0.
@@ -118,7 +118,7 @@ export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | nu
 function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
   const { pin } = live;
   if (
-    pin.isLoose ||
+    pin.isLockless ||
     !pin.isFrozen ||
     !live.mayRestart ||
     live.pinLost !== null ||
@@ -136,7 +136,7 @@ function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
 export async function emptyWalAndRest(live: LiveDatabase, env: Env): Promise<void> {
   for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {
     const { pin } = live;
-    if (pin.isLoose || !isHeld(live) || pin.changedFile() !== "none" || !pin.isAlone()) return;
+    if (pin.isLockless || !isHeld(live) || pin.changedFile() !== "none" || !pin.isAlone()) return;
     const { kind } = emptyWalIfUnused(live, env);
     if ((kind !== "empty" && kind !== "emptied") || recordRest(live, env)) return;
     await env.sleep(TICK_MS);

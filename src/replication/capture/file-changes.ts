@@ -13,7 +13,7 @@ import { existsSync, fstatSync } from "node:fs";
 import { readHeaderOf } from "../../database/files/descriptors.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import { compareContent } from "../../database/wal/compare-content.ts";
-import { markOfIndexOrNull } from "../../database/wal/wal-end.ts";
+import { walEndOfIndexOrNull } from "../../database/wal/wal-end.ts";
 import { foreignWalError } from "../../database/wal/wal-gate.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
@@ -36,7 +36,7 @@ export type Overwrite = "none" | "harmless" | "mixture" | "anew";
 export function detectOverwrite(live: LiveDatabase): Overwrite {
   const { pin } = live;
   // Without locks, checkpoints of the application write the file, and a difference follows each of them.
-  if (pin.isLoose || !pin.isRewritten()) return "none";
+  if (pin.isLockless || !pin.isRewritten()) return "none";
   if (pin.isBackfilled()) return judgeBackfilled(pin);
   // At the last poll all frames were in the file. Later frames belong to the new content only if they are
   // newer.
@@ -80,7 +80,7 @@ export function isOverwritten(live: LiveDatabase): boolean {
  */
 export async function judgeMixture(live: LiveDatabase, env: Env): Promise<void> {
   const { state, path, paths, pin } = live;
-  if (pin.isLoose) return;
+  if (pin.isLockless) return;
   // Under a mark checkpoints go as far as the mark.
   pin.freeze();
   const reason = "they hold pages of the content that was overwritten";
@@ -112,8 +112,8 @@ export function lostFilesReasonOrNull(
 
 /** Whether the wal-index shows frames of a WAL that is not at the path, so that no image can be read. */
 function isWalLost({ pin }: LiveDatabase): boolean {
-  const index = pin.isLoose ? null : pin.walIndex();
-  return index !== null && index.mxFrame > 0 && markOfIndexOrNull(pin.walPath, index) === null;
+  const index = pin.isLockless ? null : pin.walIndex();
+  return index !== null && index.mxFrame > 0 && walEndOfIndexOrNull(pin.walPath, index) === null;
 }
 
 /** Whether all files of the state folder exist. The page sums exist from the first anchor on. */

@@ -3,8 +3,8 @@
  * captured from the frames of the WAL itself, and changes of the file as a difference. The poller never
  * checkpoints. It asks for a pin as soon as all users of the database have shared one wal-index for a while.
  */
-import type { LoosePin } from "../../database/pin/lockless-pin.ts";
-import { gripOf } from "../../database/pin/open-pin.ts";
+import type { LocklessPin } from "../../database/pin/lockless-pin.ts";
+import { pinModeOf } from "../../database/pin/open-pin.ts";
 import type { Env } from "../../env.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
@@ -36,7 +36,7 @@ export class LocklessPoller {
   #pinnableSinceMs: number | null = null;
   #stayMs = STAY_MS;
   #endedMs = Number.NEGATIVE_INFINITY;
-  #pin: LoosePin | null = null;
+  #pin: LocklessPin | null = null;
   #hasUnseenCommits = false;
 
   constructor(readonly env: Env) {}
@@ -55,12 +55,12 @@ export class LocklessPoller {
   }
 
   /** Captures what is due. @throws WalrustError when the disk refuses; the position is unchanged then */
-  poll(live: LiveDatabase, pin: LoosePin, nowMs: number, isUrgent: boolean): PollOutcome {
+  poll(live: LiveDatabase, pin: LocklessPin, nowMs: number, isUrgent: boolean): PollOutcome {
     if (pin !== this.#pin) this.#begin(pin, nowMs);
     if (!isUrgent && nowMs < this.#nextMs) return QUIET;
     this.#nextMs = nowMs + INTERVAL_MS;
     if (pin.changedFile() !== "none") return { kind: "replaced", reason: "the database file was replaced" };
-    const moved = pin.movedFile();
+    const moved = pin.writtenFile();
     if (moved !== "none") this.#pinnableSinceMs = this.#hasUnseenCommits ? null : this.#pinnableSinceMs;
     if (this.#isPinnable(pin, nowMs)) return this.#end(nowMs);
     if (moved === "none") return QUIET;
@@ -73,7 +73,7 @@ export class LocklessPoller {
     return outcome.kind === "captured" ? { kind: "captured", frames: outcome.frameCount } : outcome;
   }
 
-  #begin(pin: LoosePin, nowMs: number): void {
+  #begin(pin: LocklessPin, nowMs: number): void {
     this.#pin = pin;
     this.#pinnableSinceMs = null;
     const isSoon = nowMs - this.#endedMs < STAY_MS_MAX;
@@ -81,8 +81,8 @@ export class LocklessPoller {
     this.#nextMs = 0;
   }
 
-  #isPinnable(pin: LoosePin, nowMs: number): boolean {
-    const isPossible = gripOf(pin.path, this.env).kind === "pin";
+  #isPinnable(pin: LocklessPin, nowMs: number): boolean {
+    const isPossible = pinModeOf(pin.path, this.env).kind === "pin";
     this.#pinnableSinceMs = isPossible ? (this.#pinnableSinceMs ?? nowMs) : null;
     return this.#pinnableSinceMs !== null && nowMs - this.#pinnableSinceMs >= this.#stayMs;
   }

@@ -25,7 +25,7 @@ export function releaseIfHarmful(
   name: string,
 ): void {
   const { pin } = live;
-  if (pin.isLoose || pin.state === "released") return;
+  if (pin.isLockless || pin.state === "released") return;
   const reason = harmOrNull(live, pin, context.config.sync.walTruncateThresholdPages);
   if (reason === null) return;
   pin.release();

@@ -4,7 +4,7 @@
  * file.
  */
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../../database/files/descriptors.ts";
-import { isSameName } from "../../database/files/file-version.ts";
+import { isSameIdentity } from "../../database/files/file-version.ts";
 import { compareContent, type RememberedPages } from "../../database/wal/compare-content.ts";
 import { NO_EVIDENCE, readWalFacts, type WalEvidence } from "../../database/wal/wal-gate.ts";
 import type { KnownFiles, WalFacts } from "../../database/wal/wal-ownership.ts";
@@ -69,15 +69,15 @@ function factsOrNull(path: string, evidence: WalEvidence = NO_EVIDENCE): WalFact
 /** Whether the WAL has the salts of the state, but the file has changed since the state was written. */
 function needsComparison(
   state: DatabaseState,
-  { database, wal, isDatabaseHeld, isShmHeld }: WalFacts,
+  { database, wal, isDatabaseOpen, isShmOpen }: WalFacts,
 ): state is DatabaseState & { readonly wal: NonNullable<DatabaseState["wal"]> } {
   const claims = wal?.claims ?? null;
   if (claims === null || state.wal?.salt1 !== claims.salt1 || state.wal.salt2 !== claims.salt2) return false;
   const { file } = state;
   if (file === undefined) return true;
-  const isSameFile = isSameName({ inode: file.inode, bornNs: file.bornNs ?? "0" }, database);
+  const isSameFile = isSameIdentity({ inode: file.inode, bornNs: file.bornNs ?? "0" }, database);
   if (!isSameFile) return true;
   // The application has opened the database with this WAL, and may write the file just now.
-  if (isDatabaseHeld && isShmHeld) return false;
+  if (isDatabaseOpen && isShmOpen) return false;
   return file.modifiedNs !== database.modifiedNs;
 }

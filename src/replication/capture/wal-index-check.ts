@@ -3,13 +3,17 @@
  * past it, and no commits stay in the WAL that it does not show. Costs one stat a second for each database,
  * and two queries of locks every few seconds.
  */
-import { fileNamesOf } from "../../database/files/file-aliases.ts";
+import { fileAliasesOf } from "../../database/files/file-aliases.ts";
 import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
-import { type ConfirmationWaits, PATIENT, settledUsersOf } from "../../database/files/other-connections.ts";
+import {
+  type ConfirmationWaits,
+  PATIENT,
+  settledConnectionsOf,
+} from "../../database/files/other-connections.ts";
 import type { Pin } from "../../database/pin/pin.ts";
-import { GRIP_CONDITIONS, namesConditionOrNull } from "../../database/pin/pin-mode.ts";
-import { isReadingDue, judgeReading, NO_SUSPICION, suspect } from "../../database/wal/unseen-commits.ts";
-import { followWal, markOfIndexOrNull, type WalEndMark } from "../../database/wal/wal-end.ts";
+import { aliasConditionOrNull, PIN_CONDITIONS } from "../../database/pin/pin-mode.ts";
+import { isCheckDue, judgeCheck, NO_SUSPICION, suspect } from "../../database/wal/unseen-commits.ts";
+import { findWalEnd, type WalEnd, walEndOfIndexOrNull } from "../../database/wal/wal-end.ts";
 import type { Env } from "../../env.ts";
 import type { Condition, ConditionSink } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
@@ -53,7 +57,10 @@ export class WalIndexCheck {
     }
     if (nowMs >= this.#nextNamesMs) {
       this.#nextNamesMs = nowMs + NAMES_INTERVAL_MS;
-      setPinCondition(namesConditionOrNull(pin.path, fileNamesOf(pin.databaseFd, pin.path)), this.conditions);
+      setPinCondition(
+        aliasConditionOrNull(pin.path, fileAliasesOf(pin.databaseFd, pin.path)),
+        this.conditions,
+      );
     }
     return this.#hasUnseenCommits(pin, nowMs, capturedMs) ? UNSEEN : null;
   }
@@ -75,7 +82,7 @@ export class WalIndexCheck {
 
   /** Whether a process uses the database without the wal-index of this pin, so that no checkpoint is safe. */
   isUsedElsewhere(pin: Pin, patience?: ConfirmationWaits): boolean {
-    return settledUsersOf(pin.databaseFd, pin.shmFd, this.env, patience).isIndexForeign;
+    return settledConnectionsOf(pin.databaseFd, pin.shmFd, this.env, patience).isWalIndexForeign;
   }
 
   #hasUnseenCommits(pin: Pin, nowMs: number, capturedMs: number): boolean {
@@ -85,8 +92,8 @@ export class WalIndexCheck {
     // At the first check the WAL may have changed since the wal-index was read.
     const hasMoved = stamp !== null && (before === null || !isSameStamp(before, stamp));
     this.#suspicion = suspect(this.#suspicion, { nowMs, hasMoved, capturedMs });
-    if (!isReadingDue(this.#suspicion, nowMs)) return false;
-    const verdict = judgeReading(this.#suspicion, hasCommitsBeyond(pin), nowMs);
+    if (!isCheckDue(this.#suspicion, nowMs)) return false;
+    const verdict = judgeCheck(this.#suspicion, hasCommitsBeyond(pin), nowMs);
     this.#suspicion = verdict === "unseen" ? NO_SUSPICION : verdict;
     return verdict === "unseen";
   }
@@ -113,12 +120,12 @@ interface Beyond {
 
 /** The commits past a wal-index, or null when it names the last valid commit of the WAL. */
 function beyondOrNull(walPath: string, index: WalIndexHeader): Beyond | null {
-  const mark = markOfIndexOrNull(walPath, index);
+  const mark = walEndOfIndexOrNull(walPath, index);
   if (mark === null) {
-    const isEmpty = index.mxFrame === 0 && isLeftover(followWal(walPath, null), index);
+    const isEmpty = index.mxFrame === 0 && isLeftover(findWalEnd(walPath, null), index);
     return isEmpty ? null : { index, frameCount: null };
   }
-  const end = followWal(walPath, mark);
+  const end = findWalEnd(walPath, mark);
   const { frameCount, checksum1 } = end?.cursor ?? { frameCount: 0, checksum1: 0 };
   const isEnd = frameCount === index.mxFrame && (frameCount === 0 || checksum1 === index.frameChecksum1);
   return isEnd ? null : { index, frameCount };
@@ -135,7 +142,7 @@ function hasComeToShow({ index: before, frameCount }: Beyond, index: WalIndexHea
  * Whether the frames of an empty WAL are left from before its restarts: each restart adds one to the first
  * salt.
  */
-function isLeftover(end: WalEndMark | null, { salt1 }: WalIndexHeader): boolean {
+function isLeftover(end: WalEnd | null, { salt1 }: WalIndexHeader): boolean {
   if (end === null || end.cursor.frameCount === 0) return true;
   const restarts = (salt1 - end.header.salt1) >>> 0;
   return restarts >= 1 && restarts <= RESTARTS_MAX;
@@ -147,6 +154,6 @@ function isSameIndex(a: WalIndexHeader, b: WalIndexHeader | null): boolean {
 
 /** Raises the condition of a pin, and clears the conditions that the pin does not have. */
 export function setPinCondition(condition: Condition | null, sink: ConditionSink): void {
-  for (const code of GRIP_CONDITIONS) if (condition?.code !== code) sink.clear(code);
+  for (const code of PIN_CONDITIONS) if (condition?.code !== code) sink.clear(code);
   if (condition !== null) sink.raise(condition);
 }

@@ -4,7 +4,7 @@
  * outcome, and the watcher runs it as a job.
  */
 import { checkpointCycle } from "../../database/checkpoint.ts";
-import type { LoosePin } from "../../database/pin/lockless-pin.ts";
+import type { LocklessPin } from "../../database/pin/lockless-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
@@ -95,7 +95,7 @@ export class WalPoller {
    */
   poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
-    if (pin.isLoose) return this.#pollLockless(live, pin, nowMs, limits);
+    if (pin.isLockless) return this.#pollLockless(live, pin, nowMs, limits);
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
       const reason = this.#replacedReasonOrNull(live, nowMs) ?? this.#distrustOrNull(pin, nowMs);
       if (reason !== null) {
@@ -127,7 +127,7 @@ export class WalPoller {
     return reason === null ? outcome : { kind: "re-anchor", reason };
   }
 
-  #pollLockless(live: LiveDatabase, pin: LoosePin, nowMs: number, { isUrgent }: PollLimits): PollOutcome {
+  #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number, { isUrgent }: PollLimits): PollOutcome {
     if (this.#waitsForUpload(live)) return QUIET;
     const outcome = this.#lockless.poll(live, pin, nowMs, isUrgent);
     if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
@@ -261,5 +261,5 @@ export class WalPoller {
 }
 
 function isAlone({ pin }: LiveDatabase): boolean {
-  return !pin.isLoose && pin.state !== "released" && pin.isAlone();
+  return !pin.isLockless && pin.state !== "released" && pin.isAlone();
 }

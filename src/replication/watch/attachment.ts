@@ -146,7 +146,7 @@ export class Attachment {
   /** Releases the database. An upload that sends one of its files finds it again after the next attach. */
   detach(): void {
     const live = this.#live;
-    this.#knownFiles = live?.pin.known() ?? this.#knownFiles;
+    this.#knownFiles = live?.pin.knownFiles() ?? this.#knownFiles;
     live?.pin.close();
     if (live !== null) live.pending.length = 0;
     this.#live = null;
@@ -222,7 +222,7 @@ export class Attachment {
     const database = this.target.name;
     const what = `re-anchored with ${outcome.pageCount} pages (${outcome.mode})`;
     // Without locks a difference is the rule, and a condition says so.
-    env.log[live.pin.isLoose ? "debug" : "warn"](`${what}: ${due.reason}`, { database });
+    env.log[live.pin.isLockless ? "debug" : "warn"](`${what}: ${due.reason}`, { database });
     emit({ event: "re-anchored", database, txid: due.before.txid + 1, reason: due.reason });
   }
 
@@ -313,7 +313,7 @@ export class Attachment {
   /** Captures the last commits of a file that was moved away, as long as its WAL lies at its path. */
   #captureMoved(live: LiveDatabase): void {
     const { pin } = live;
-    const isMoved = !pin.isLoose && pin.changedFile() === "database" && pin.isWalInPlace();
+    const isMoved = !pin.isLockless && pin.changedFile() === "database" && pin.isWalInPlace();
     if (isMoved && pin.state !== "released") capture(live, this.context.env);
   }
 

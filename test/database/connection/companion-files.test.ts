@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { planSideFiles, type SideFileFacts } from "../../../src/database/connection/companion-files.ts";
+import { type CompanionFacts, planCompanions } from "../../../src/database/connection/companion-files.ts";
 import type { OtherUser } from "../../support/processes/other-user.ts";
 import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -15,11 +15,11 @@ const APP = { uid: 61001, gid: GROUP, groups: [GROUP], umask: 0o007 };
 const WALRUST = { uid: 61002, gid: 61002, groups: [GROUP], umask: 0o022 };
 const SUFFIXES = ["-wal", "-shm"];
 
-describe("planSideFiles", () => {
+describe("planCompanions", () => {
   const database = { uid: 1, gid: 9, mode: 0o100660 };
-  const guest: SideFileFacts = { user: 2, groups: [2, 9], database, isOwnerInGroup: false };
+  const guest: CompanionFacts = { user: 2, groups: [2, 9], database, isOwnerInGroup: false };
   const wide = { ...database, mode: 0o100666 };
-  test.each<[string, Partial<SideFileFacts>, string]>([
+  test.each<[string, Partial<CompanionFacts>, string]>([
     ["root: SQLite gives them to the owner", { user: 0, groups: [0] }, "sqlite"],
     ["the owner, in the database's group", { user: 1, groups: [1, 9] }, "share"],
     ["the owner, not in the database's group", { user: 1, groups: [1] }, "sqlite"],
@@ -29,7 +29,7 @@ describe("planSideFiles", () => {
     ["everybody may write", { database: wide }, "share"],
     ["everybody may write, in no group of ours", { database: wide, groups: [2] }, "share"],
     ["in no group of ours (an access list lets us in)", { groups: [2], isOwnerInGroup: true }, "wait"],
-  ])("%s", (_, facts, plan) => expect(planSideFiles({ ...guest, ...facts })).toBe(plan as never));
+  ])("%s", (_, facts, plan) => expect(planCompanions({ ...guest, ...facts })).toBe(plan as never));
 });
 
 /** A walrust that pins a database as another user. */

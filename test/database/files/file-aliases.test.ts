@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { closeSync, linkSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileNamesOf, isMountedIn } from "../../../src/database/files/file-aliases.ts";
+import { fileAliasesOf, isMountedIn } from "../../../src/database/files/file-aliases.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const ROOT = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw";
@@ -59,14 +59,14 @@ test.each<[string, string[], string, boolean]>([
   expect(isMountedIn(`${lines.join("\n")}\n`, path)).toBe(isMounted);
 });
 
-test("fileNamesOf counts the hard links of an open file", () => {
+test("fileAliasesOf counts the hard links of an open file", () => {
   const path = join(tempFolder("names"), "app.db");
   writeFileSync(path, "x");
   const fd = openSync(path, "r");
-  expect(fileNamesOf(fd, path)).toEqual({ linkCount: 1, isMounted: false });
+  expect(fileAliasesOf(fd, path)).toEqual({ linkCount: 1, isMounted: false });
   linkSync(path, `${path}.link`);
-  expect(fileNamesOf(fd, path).linkCount).toBe(2);
+  expect(fileAliasesOf(fd, path).linkCount).toBe(2);
   rmSync(`${path}.link`);
-  expect(fileNamesOf(fd, path).linkCount).toBe(1);
+  expect(fileAliasesOf(fd, path).linkCount).toBe(1);
   closeSync(fd);
 });

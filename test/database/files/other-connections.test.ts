@@ -12,43 +12,43 @@ import {
 import { SHARED_LENGTH, SHARED_START } from "../../../src/database/files/lock-bytes.ts";
 import { lockShared, unlock } from "../../../src/database/files/ofd-lock.ts";
 import {
-  findOtherUsers,
-  processesElsewhere,
-  settledUsersOf,
+  findOtherConnections,
+  processesWithoutShm,
+  settledConnectionsOf,
 } from "../../../src/database/files/other-connections.ts";
 import { openPin } from "../../../src/database/pin/open-pin.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);
 
-const NOBODY = { isInUse: false, isIndexShared: false, isIndexForeign: false };
-const SHARED = { isInUse: true, isIndexShared: true, isIndexForeign: false };
-const FOREIGN = { isInUse: true, isIndexShared: false, isIndexForeign: true };
+const NOBODY = { isInUse: false, isWalIndexShared: false, isWalIndexForeign: false };
+const SHARED = { isInUse: true, isWalIndexShared: true, isWalIndexForeign: false };
+const FOREIGN = { isInUse: true, isWalIndexShared: false, isWalIndexForeign: true };
 
 test("an application that has its database open shares the wal-index, beside a pin and without", async () => {
   const { path, app } = await walDatabase();
-  expect(findOtherUsers(path, env)).toEqual(SHARED);
+  expect(findOtherConnections(path, env)).toEqual(SHARED);
   const pin = pinned(path);
-  expect(settledUsersOf(pin.databaseFd, pin.shmFd, env)).toEqual(SHARED);
+  expect(settledConnectionsOf(pin.databaseFd, pin.shmFd, env)).toEqual(SHARED);
   await app.close();
-  expect(settledUsersOf(pin.databaseFd, pin.shmFd, env)).toEqual(NOBODY);
+  expect(settledConnectionsOf(pin.databaseFd, pin.shmFd, env)).toEqual(NOBODY);
   pin.close();
-  expect(findOtherUsers(path, env)).toEqual(NOBODY);
+  expect(findOtherConnections(path, env)).toEqual(NOBODY);
 });
 
 test("one whose -shm was deleted does not, whether or not there is a new one", async () => {
   const { path, app } = await walDatabase();
   rmSync(`${path}-shm`);
-  expect(findOtherUsers(path, env)).toEqual(FOREIGN);
+  expect(findOtherConnections(path, env)).toEqual(FOREIGN);
   await app.must("INSERT INTO t VALUES (7)");
   const other = await start(path, "SELECT 1 FROM t");
   expect(existsSync(`${path}-shm`)).toBe(true);
   // Both are at the database now: only the table of locks tells them apart.
-  expect(findOtherUsers(path, env)).toEqual({ ...SHARED, isIndexForeign: true });
+  expect(findOtherConnections(path, env)).toEqual({ ...SHARED, isWalIndexForeign: true });
   await other.close();
-  expect(findOtherUsers(path, env)).toEqual(FOREIGN);
+  expect(findOtherConnections(path, env)).toEqual(FOREIGN);
   await app.close();
-  expect(findOtherUsers(path, env)).toEqual(NOBODY);
+  expect(findOtherConnections(path, env)).toEqual(NOBODY);
 });
 
 test("one that opened another name does not", async () => {
@@ -56,8 +56,8 @@ test("one that opened another name does not", async () => {
   await app.close();
   linkSync(path, `${path}.link`);
   const other = await start(`${path}.link`, "INSERT INTO t VALUES (8)");
-  expect(findOtherUsers(path, env)).toEqual(FOREIGN);
-  expect(findOtherUsers(`${path}.link`, env)).toEqual(SHARED);
+  expect(findOtherConnections(path, env)).toEqual(FOREIGN);
+  expect(findOtherConnections(`${path}.link`, env)).toEqual(SHARED);
   await other.close();
 });
 
@@ -66,7 +66,7 @@ test("one that has the database for itself needs no wal-index, and is no such", 
   await app.close();
   const alone = await start(path, "PRAGMA locking_mode = EXCLUSIVE", "INSERT INTO t VALUES (6)");
   expect(existsSync(`${path}-shm`)).toBe(false);
-  expect(findOtherUsers(path, env)).toEqual({ ...NOBODY, isInUse: true });
+  expect(findOtherConnections(path, env)).toEqual({ ...NOBODY, isInUse: true });
   await alone.close();
 });
 
@@ -79,7 +79,7 @@ test("applications that open and close all the time are never taken for such", a
   })();
   let sightings = 0;
   for (let time = 0; time < 3_000; time++) {
-    if (settledUsersOf(pin.databaseFd, pin.shmFd, env).isIndexForeign) sightings++;
+    if (settledConnectionsOf(pin.databaseFd, pin.shmFd, env).isWalIndexForeign) sightings++;
     if (time % 20 === 0) await env.turn();
   }
   isOver = true;
@@ -97,7 +97,7 @@ test("a database is pinned beside an application that stands for long between it
     if (++pauses === 5) unlock(fd, SHARED_START, SHARED_LENGTH);
   };
   const { pin, condition } = openPin(path, { ...env, sleepSync });
-  expect([pin.isLoose, condition, pauses >= 5]).toEqual([false, null, true]);
+  expect([pin.isLockless, condition, pauses >= 5]).toEqual([false, null, true]);
   pin.close();
   closeDescriptor(descriptorIdentity(fd), fd);
 });
@@ -106,14 +106,14 @@ test("opening a database whose users have another wal-index makes no file and ta
   const { path, app } = await walDatabase();
   rmSync(`${path}-shm`);
   const { pin, condition } = openPin(path, env);
-  expect([pin.isLoose, condition?.code, existsSync(`${path}-shm`)]).toEqual([true, "not-shared", false]);
+  expect([pin.isLockless, condition?.code, existsSync(`${path}-shm`)]).toEqual([true, "not-shared", false]);
   await app.must("INSERT INTO t VALUES (9)", "PRAGMA wal_checkpoint(TRUNCATE)");
   await app.close();
   expect(existsSync(`${path}-wal`)).toBe(false);
   pin.close();
 });
 
-test("processesElsewhere reads the table of locks", async () => {
+test("processesWithoutShm reads the table of locks", async () => {
   const { path } = await walDatabase();
   const { ino, dev } = statSync(path, { bigint: true });
   const database = { device: 0xfe00n, inode: 11n };
@@ -133,6 +133,6 @@ test("processesElsewhere reads the table of locks", async () => {
     "9: POSIX  ADVISORY  WRITE 77 fe:00:11 1073742336 1073742336",
     "",
   ].join("\n");
-  expect(processesElsewhere(table, database, shm)).toEqual([72, 75]);
-  expect(processesElsewhere("", database, shm)).toEqual([]);
+  expect(processesWithoutShm(table, database, shm)).toEqual([72, 75]);
+  expect(processesWithoutShm("", database, shm)).toEqual([]);
 });

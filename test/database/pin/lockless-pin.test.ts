@@ -4,38 +4,38 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { fstatSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { DatabaseImage } from "../../../src/database/image.ts";
-import { LoosePin } from "../../../src/database/pin/lockless-pin.ts";
+import { LocklessPin } from "../../../src/database/pin/lockless-pin.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { hasCode } from "../../../src/errors.ts";
 import { type SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { closeAll, env, walDatabase } from "../../support/runs/pinned-database.ts";
 
-const loose: LoosePin[] = [];
+const loose: LocklessPin[] = [];
 afterEach(async () => {
   for (const pin of loose.splice(0)) pin.close();
   await closeAll();
 });
 
 /** A database whose -shm was deleted under its application, followed from its end. */
-async function followed(): Promise<{ path: string; app: SqliteProcess; pin: LoosePin }> {
+async function followed(): Promise<{ path: string; app: SqliteProcess; pin: LocklessPin }> {
   const { path, app } = await walDatabase();
   rmSync(`${path}-shm`);
-  const pin = LoosePin.open(path, env);
+  const pin = LocklessPin.open(path, env);
   loose.push(pin);
   return { path, app, pin };
 }
 
-function framesOf(pin: LoosePin): number {
-  pin.survey();
+function framesOf(pin: LocklessPin): number {
+  pin.followWal();
   return pin.walIndex().mxFrame;
 }
 
 /** Waits until the database file has not been written for a while. */
-async function frozen(pin: LoosePin): Promise<void> {
+async function frozen(pin: LocklessPin): Promise<void> {
   await waitUntil(() => pin.freeze());
 }
 
-function contentOf(pin: LoosePin): Buffer {
+function contentOf(pin: LocklessPin): Buffer {
   const image = DatabaseImage.open(pin, pin.walIndex(), fstatSync(pin.databaseFd).size);
   if (!(image instanceof DatabaseImage)) throw new Error(image.reason);
   const pages: Buffer[] = [];
@@ -44,7 +44,7 @@ function contentOf(pin: LoosePin): Buffer {
   return Buffer.concat(pages);
 }
 
-describe("LoosePin follows", () => {
+describe("LocklessPin follows", () => {
   test("commits, also through a restart of the WAL and a truncation", async () => {
     const { app, pin } = await followed();
     const before = framesOf(pin);
@@ -98,7 +98,7 @@ describe("LoosePin follows", () => {
   });
 });
 
-describe("an image of a LoosePin", () => {
+describe("an image of a LocklessPin", () => {
   test("is what the next to open sees, whatever part of the WAL was checkpointed", async () => {
     const { path, app, pin } = await followed();
     await app.must("PRAGMA wal_checkpoint(PASSIVE)", "INSERT INTO t VALUES ('newest')");
@@ -121,13 +121,13 @@ describe("an image of a LoosePin", () => {
     const index = pin.walIndex();
     await app.must("PRAGMA wal_checkpoint(RESTART)");
     await app.must("INSERT INTO t VALUES ('over it')");
-    expect([pin.isRewritten(), pin.holds(null, index)]).toEqual([true, false]);
+    expect([pin.isRewritten(), pin.areFramesUnchanged(null, index)]).toEqual([true, false]);
   });
 });
 
-test("a LoosePin has the host lock, and tells which file was written", async () => {
+test("a LocklessPin has the host lock, and tells which file was written", async () => {
   const { path, app, pin } = await followed();
-  for (const open of [() => LoosePin.open(path, env), () => Pin.open(path, env)]) {
+  for (const open of [() => LocklessPin.open(path, env), () => Pin.open(path, env)]) {
     const failure = (() => {
       try {
         return open();
@@ -137,11 +137,11 @@ test("a LoosePin has the host lock, and tells which file was written", async () 
     })();
     expect(hasCode(failure, "locked")).toBe(true);
   }
-  expect([pin.movedFile(), pin.movedFile()]).toEqual(["database", "none"]);
+  expect([pin.writtenFile(), pin.writtenFile()]).toEqual(["database", "none"]);
   await app.must("INSERT INTO t VALUES (5)");
-  expect([pin.movedFile(), pin.movedFile()]).toEqual(["wal", "none"]);
+  expect([pin.writtenFile(), pin.writtenFile()]).toEqual(["wal", "none"]);
   await app.must("PRAGMA wal_checkpoint(PASSIVE)");
-  expect([pin.movedFile(), pin.movedFile()]).toEqual(["database", "none"]);
+  expect([pin.writtenFile(), pin.writtenFile()]).toEqual(["database", "none"]);
   expect(pin.changedFile()).toBe("none");
   rmSync(path);
   expect(pin.changedFile()).toBe("database");

@@ -102,7 +102,7 @@ test("Pin.freeze is refused while a checkpoint writes the database", async () =>
 test("Pin.takeAnyMark forbids a restart at an unused mark too", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);
-  pin.letGo();
+  pin.dropFreezeAndMark();
   await app.must("PRAGMA wal_checkpoint(PASSIVE)");
   expect(pin.takeAnyMark()).toBe(true);
   const before = pin.walIndex()!;
@@ -201,7 +201,7 @@ test("Pin.yieldToCheckpoint does nothing for who needs nothing of ours", async (
   expect(pin.yieldToCheckpoint(() => captures++, env)).toBe(true);
   expect(captures).toBe(0);
   await app.must("ROLLBACK");
-  pin.letGo();
+  pin.dropFreezeAndMark();
   await app.must("PRAGMA wal_checkpoint(PASSIVE)");
   pin.freeze();
   const reader = await start(path, "BEGIN", "SELECT * FROM t");

@@ -3,8 +3,8 @@
  */
 import { describe, expect, test } from "bun:test";
 import {
-  isReadingDue,
-  judgeReading,
+  isCheckDue,
+  judgeCheck,
   NO_SUSPICION,
   type Suspicion,
   suspect,
@@ -24,9 +24,9 @@ function run(
   for (let second = 0; second < seconds; second++) {
     const nowMs = second * 1000;
     suspicion = suspect(suspicion, { nowMs, hasMoved: moved(second), capturedMs });
-    if (isReadingDue(suspicion, nowMs)) {
+    if (isCheckDue(suspicion, nowMs)) {
       readings.push(second);
-      const verdict = judgeReading(suspicion, reading(second), nowMs);
+      const verdict = judgeCheck(suspicion, reading(second), nowMs);
       if (verdict === "unseen") alarms.push(second);
       suspicion = verdict === "unseen" ? NO_SUSPICION : verdict;
     }

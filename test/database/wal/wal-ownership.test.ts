@@ -3,11 +3,11 @@
  * and the facts next to them that must not.
  */
 import { expect, test } from "bun:test";
-import type { FileMark } from "../../../src/database/files/file-version.ts";
+import type { FileVersion } from "../../../src/database/files/file-version.ts";
 import type { WalClaims } from "../../../src/database/wal/wal-claims.ts";
 import { judgeWal, type KnownFiles, type WalFacts } from "../../../src/database/wal/wal-ownership.ts";
 
-function mark(inode: string, bornNs: number, modifiedNs: number, changedNs = modifiedNs): FileMark {
+function version(inode: string, bornNs: number, modifiedNs: number, changedNs = modifiedNs): FileVersion {
   return { inode, bornNs: `${bornNs}`, modifiedNs: `${modifiedNs}`, changedNs: `${changedNs}` };
 }
 
@@ -20,18 +20,18 @@ const CLAIMS: WalClaims = {
   firstPage: null,
 };
 
-const WAL = { mark: mark("2", 100, 300), sizeBytes: 8272, claims: CLAIMS };
+const WAL = { version: version("2", 100, 300), sizeBytes: 8272, claims: CLAIMS };
 
 /** A database whose application died after its last commit. */
 const FACTS: WalFacts = {
-  database: mark("1", 50, 200),
+  database: version("1", 50, 200),
   header: { pageSizeBytes: 4096, isWal: true, changeCounter: 20, pageCount: 10, isPageCountValid: true },
   wal: WAL,
-  isDatabaseHeld: false,
-  isShmHeld: false,
+  isDatabaseOpen: false,
+  isShmOpen: false,
   known: null,
   content: "unknown",
-  hasFrames: false,
+  isFrameInFile: false,
 };
 
 /** What is remembered of the files in FACTS. */
@@ -44,13 +44,13 @@ const KNOWN: KnownFiles = {
 /** Another database file at the path, beside the same WAL. */
 const MOVED: WalFacts = { ...FACTS, known: { ...KNOWN, database: { inode: "9", bornNs: "9" } } };
 /** The same file and WAL, written after the last commit. */
-const WRITTEN: WalFacts = { ...FACTS, database: mark("1", 50, 400), known: KNOWN };
+const WRITTEN: WalFacts = { ...FACTS, database: version("1", 50, 400), known: KNOWN };
 
 function claims(more: Partial<WalClaims>): WalFacts {
   return { ...FACTS, wal: { ...WAL, claims: { ...CLAIMS, ...more } } };
 }
 
-const HELD = { isDatabaseHeld: true, isShmHeld: true };
+const HELD = { isDatabaseOpen: true, isShmOpen: true };
 const COUNTERS = { earlyCommits: null, firstPage: { firstCounter: 20, lastCounter: 22 } };
 const NEW_GENERATION = { salt1: 9_999, salt2: 1 };
 
@@ -60,9 +60,9 @@ const CASES: readonly [string, WalFacts, "own" | "foreign" | "doubtful"][] = [
   ["a WAL that an application left when it died", FACTS, "own"],
   ["files that an application has open", { ...FACTS, ...HELD }, "own"],
 
-  ["a -shm in use by an application of another file", { ...FACTS, isShmHeld: true }, "foreign"],
-  ["the same, with an empty WAL", { ...FACTS, isShmHeld: true, wal: null }, "foreign"],
-  ["a database open under another name", { ...FACTS, isDatabaseHeld: true }, "doubtful"],
+  ["a -shm in use by an application of another file", { ...FACTS, isShmOpen: true }, "foreign"],
+  ["the same, with an empty WAL", { ...FACTS, isShmOpen: true, wal: null }, "foreign"],
+  ["a database open under another name", { ...FACTS, isDatabaseOpen: true }, "doubtful"],
 
   ["the known generation below another file", MOVED, "foreign"],
   ["the same, though an application has opened both", { ...MOVED, ...HELD }, "foreign"],
@@ -71,12 +71,12 @@ const CASES: readonly [string, WalFacts, "own" | "foreign" | "doubtful"][] = [
   ["the same, with nothing left to copy", { ...MOVED, content: "current" }, "own"],
   [
     "a database that was copied with its WAL",
-    { ...MOVED, wal: { ...WAL, mark: mark("8", 250, 300) }, content: "same" },
+    { ...MOVED, wal: { ...WAL, version: version("8", 250, 300) }, content: "same" },
     "own",
   ],
   [
     "a WAL that was copied, with another database",
-    { ...MOVED, wal: { ...WAL, mark: mark("8", 250, 300) }, content: "other" },
+    { ...MOVED, wal: { ...WAL, version: version("8", 250, 300) }, content: "other" },
     "foreign",
   ],
   ["a later generation of the known WAL below another file", laterMoved(3), "foreign"],
@@ -94,7 +94,7 @@ const CASES: readonly [string, WalFacts, "own" | "foreign" | "doubtful"][] = [
   ],
   ["the same, while an application has them open", { ...WRITTEN, content: "same", ...HELD }, "own"],
   ["the known files, written before the last commit", { ...FACTS, known: KNOWN, content: "same" }, "own"],
-  ["the known files in a later generation", { ...WRITTEN, known: later(1), hasFrames: true }, "own"],
+  ["the known files in a later generation", { ...WRITTEN, known: later(1), isFrameInFile: true }, "own"],
   ["the same, written by no checkpoint", { ...WRITTEN, known: later(1) }, "doubtful"],
 
   ["another page size", claims({ pageSizeBytes: 1024 }), "foreign"],
@@ -143,28 +143,28 @@ const CASES: readonly [string, WalFacts, "own" | "foreign" | "doubtful"][] = [
 
   [
     "a database born after the last write of the WAL",
-    { ...FACTS, database: mark("1", 350, 350) },
+    { ...FACTS, database: version("1", 350, 350) },
     "doubtful",
   ],
-  ["the same, the WAL copied with its times", copied(mark("2", 360, 300, 370)), "own"],
+  ["the same, the WAL copied with its times", copied(version("2", 360, 300, 370)), "own"],
   [
     "a database renamed after the last write of the WAL",
-    { ...FACTS, database: mark("1", 50, 200, 400) },
+    { ...FACTS, database: version("1", 50, 200, 400) },
     "doubtful",
   ],
-  ["a database renamed before it", { ...FACTS, database: mark("1", 50, 200, 250) }, "own"],
+  ["a database renamed before it", { ...FACTS, database: version("1", 50, 200, 250) }, "own"],
   [
     "the known database with another mode",
-    { ...FACTS, database: mark("1", 50, 200, 400), known: KNOWN },
+    { ...FACTS, database: version("1", 50, 200, 400), known: KNOWN },
     "own",
   ],
-  ["a database written later, by no checkpoint", { ...FACTS, database: mark("1", 50, 400) }, "doubtful"],
+  ["a database written later, by no checkpoint", { ...FACTS, database: version("1", 50, 400) }, "doubtful"],
   [
     "a database written later by a checkpoint",
-    { ...FACTS, database: mark("1", 50, 400), hasFrames: true },
+    { ...FACTS, database: version("1", 50, 400), isFrameInFile: true },
     "own",
   ],
-  ["the same tick of the clock", { ...FACTS, database: mark("1", 50, 300) }, "own"],
+  ["the same tick of the clock", { ...FACTS, database: version("1", 50, 300) }, "own"],
 ];
 
 function later(restarts: number): KnownFiles {
@@ -179,11 +179,14 @@ function laterMoved(restarts: number): WalFacts {
 
 /** Another WAL file that has the number of the known one, below another database. */
 function reusedMoved(): WalFacts {
-  return { ...laterMoved(3), wal: { ...WAL, mark: mark("2", 210, 300), claims: { ...CLAIMS, salt1: 503 } } };
+  return {
+    ...laterMoved(3),
+    wal: { ...WAL, version: version("2", 210, 300), claims: { ...CLAIMS, salt1: 503 } },
+  };
 }
 
-function copied(walMark: FileMark): WalFacts {
-  return { ...FACTS, database: mark("1", 350, 350), wal: { ...WAL, mark: walMark } };
+function copied(walVersion: FileVersion): WalFacts {
+  return { ...FACTS, database: version("1", 350, 350), wal: { ...WAL, version: walVersion } };
 }
 
 for (const [what, facts, kind] of CASES) {
