@@ -28,7 +28,7 @@ import { type FileStamp, fileStamp, isSameStamp, pathStampOrNull } from "../file
 import { fileVersion, type StoredIdentity } from "../files/file-version.ts";
 import { HOST_LOCK_BYTE } from "../files/lock-bytes.ts";
 import { lockExclusive, unlock } from "../files/ofd-lock.ts";
-import { findWalEnd, type WalEnd, walIndexOfEnd } from "../wal/wal-end.ts";
+import { type CommittedEnd, findWalEnd, walIndexOfEnd } from "../wal/wal-end.ts";
 import { NO_EVIDENCE, requireWalOfFile, type WalEvidence } from "../wal/wal-gate.ts";
 import type { KnownFiles } from "../wal/wal-ownership.ts";
 import { readWalTail, type WalPosition } from "../wal/wal-tail.ts";
@@ -48,7 +48,7 @@ interface Stamps {
 export class LocklessPin {
   readonly isLockless = true;
   readonly state = "lockless";
-  #mark: WalEnd | null = null;
+  #mark: CommittedEnd | null = null;
   #accepted: FileStamp | null = null;
   #stamps: Stamps | null = null;
   #isOpen = true;

@@ -1,16 +1,16 @@
 /**
- * The pin: locks on two descriptors that keep everybody from destroying WAL frames which are not captured
- * yet. No SQLite connection stays open for it. The bytes are in lock-bytes.ts, the reasoning in README.md.
+ * The pin: locks on two descriptors that keep every process from destroying WAL frames that are not captured
+ * yet. It keeps no SQLite connection open. lock-bytes.ts lists the bytes, README.md gives the reasons.
  *
  * Invariants while the state is not "released":
- * 1. The SHARED range and the dead-man switch are held: the last connection of the application to close
- *    neither checkpoints nor deletes the WAL, and the next to open does not throw the wal-index away.
- * 2. Frozen (byte 123): no page goes from the WAL into the database file; the WAL restarts at most once, and
- *    only when every frame of it was in the database file already when the freeze was taken.
+ * 1. The SHARED range and the dead-man switch are held: the application's last connection to close neither
+ *    checkpoints nor deletes the WAL, and the next connection to open keeps the wal-index.
+ * 2. Frozen (byte 123): no page goes from the WAL into the database file. The WAL restarts at most once, and
+ *    only if the database file held every frame of it when the freeze was taken.
  * 3. Marked (one of bytes 124 to 127): the WAL does not restart; checkpoints go as far as the mark.
- * 4. One of the two is given up only once the other is held, except by `dropFreezeAndMark` and `release`,
- *    which say so.
- * The host lock (one walrust a database) lasts from `open` to `close`, released or not.
+ * 4. Freeze or mark is dropped only while the other is held. The exceptions are `dropFreezeAndMark` and
+ *    `release`.
+ * The host lock (one walrust a database) lasts from `open` to `close`, in any state.
  *
  * A pin must never be used in a process that has SQLite connections of its own (see descriptors.ts).
  */
@@ -55,19 +55,19 @@ import {
 import { isMark, markOf, readerSlotOrNull, slotsByPreference } from "./read-mark.ts";
 import { yieldToCheckpoint } from "./yield-to-checkpoint.ts";
 
-/** What the pin holds: the freeze (perhaps a mark as well), a mark alone, or neither. */
+/** The locks that the pin holds: the freeze (with or without a mark), a mark alone, or neither. */
 export type PinState = "frozen" | "marked" | "released";
 
-/** Which file is no longer the one that was pinned. */
+/** The first file that is missing or replaced since it was pinned. */
 export type ChangedFile = "none" | "database" | "wal" | "shm";
 
 const OPEN_BUSY_TIMEOUT_MS = 1000;
 const FREEZE_TRIES_MAX = 100;
 const MARK_TRIES_MAX = 5;
 
-/** The lock that keeps one live database's history from being destroyed. Synchronous throughout. */
+/** The locks that protect the history of one live database. All methods are synchronous. */
 export class Pin {
-  /** Its locks hold, other than those of a LocklessPin. */
+  /** Distinguishes a pin from a LocklessPin, which holds no lock of SQLite's. */
   readonly isLockless = false;
   #isAttached = false;
   #isFrozen = false;
@@ -84,19 +84,19 @@ export class Pin {
     private readonly database: FileIdentity,
     private readonly shm: FileIdentity,
     readonly wal: FileIdentity,
-    /** The pinned files, so that they are known again later. */
+    /** Identities of the pinned files, to recognize the files later. */
     readonly identities: { readonly database: StoredIdentity; readonly wal: StoredIdentity },
   ) {}
 
   /**
-   * Pins the database at `path`, frozen. SQLite recovers it first where that is needed, and creates what is
-   * missing of -wal and -shm. The SHARED range is held from before our connection opens until after it has
-   * closed, so that its close never writes the WAL into the file, however this ends.
-   * @param evidence what is known of its files from before
+   * Pins the database at `path`, frozen. SQLite first recovers the database if necessary, and creates -wal
+   * and
+   * -shm if they are missing. The pin holds the SHARED range from before our connection opens until after it
+   * has closed. So the close never writes the WAL into the file, even when opening fails.
+   * @param evidence facts about the files from an earlier run or pin
    * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked"
-   * (another
-   *   walrust has it), "foreign-wal" (retryable: its -wal is not its own), "database-busy" (retryable:
-   *   somebody holds a lock that we need)
+   *   (by another walrust), "foreign-wal" (retryable: the -wal belongs to another file), "database-busy"
+   *   (retryable: another process holds a lock that the pin needs)
    */
   static open(path: string, env: Env, evidence: WalEvidence = NO_EVIDENCE): Pin {
     const realPath = resolvePath(path);
@@ -119,7 +119,7 @@ export class Pin {
     }
   }
 
-  /** With the SHARED range held: judges the WAL, and lets SQLite open it. */
+  /** Judges the WAL, and then lets SQLite open it. The caller holds the SHARED range. */
   static #openHeld(
     path: string,
     databaseFd: number,
@@ -148,7 +148,7 @@ export class Pin {
     }
   }
 
-  /** Opens the -shm; our own connection is reading, so all files exist and belong together. */
+  /** Opens the -shm. Our own connection is reading, so all files exist and belong together. */
   static #openFiles(path: string, databaseFd: number, database: FileIdentity): Pin {
     const shmFd = openDescriptor(`${path}-shm`);
     try {
@@ -195,20 +195,18 @@ export class Pin {
     return this.#markSlot;
   }
 
-  /**
-   * The wal-index header as it is now, or null when it is in no state to be read (being written, or broken).
-   */
+  /** The current header of the wal-index, or null while it is being written or is broken. */
   walIndex(): WalIndexHeader | null {
     return readWalIndexOrNull(this.shmFd);
   }
 
-  /** Whether all of the WAL is in the database file: a checkpoint then needs no more than the read marks. */
+  /** Whether the database file holds all of the WAL: a checkpoint then needs the read marks only. */
   isBackfilled(): boolean {
     const index = this.walIndex();
     return index !== null && index.backfilled >= index.mxFrame;
   }
 
-  /** Which file at the pinned paths is missing or another one than was pinned, the database first. */
+  /** The first of database, -shm and -wal that is missing or replaced at its path. */
   changedFile(): ChangedFile {
     if (!isSameFile(fileIdentityOrNull(this.path), this.database)) return "database";
     if (!isSameFile(fileIdentityOrNull(this.shmPath), this.shm)) return "shm";
@@ -216,32 +214,30 @@ export class Pin {
     return "none";
   }
 
-  /**
-   * Takes the freeze beside whatever is held; false when a checkpoint is writing the database file just now.
-   */
+  /** Takes the freeze in addition to a mark. False while a checkpoint is writing the database file. */
   freeze(): boolean {
     if (!this.#isAttached) return false;
     if (this.#isFrozen) return true;
     this.#isFrozen = lockShared(this.shmFd, FREEZE_BYTE, 1);
-    // A file that was written over stays so until somebody accepts it as it is.
+    // An overwritten file counts as overwritten until `acceptFile` is called.
     if (this.#isFrozen && !this.#overwrites.isOverwritten) this.acceptFile();
     return this.#isFrozen;
   }
 
-  /** Takes the database file as it is now: for who is about to read all of it under the freeze. */
+  /** Accepts the database file as it is now. Call it before reading all of the file under the freeze. */
   acceptFile(): void {
     this.#overwrites.accept(this.databaseFd, this.walIndex());
   }
 
-  /** Whether something that is not SQLite wrote the database file since it was frozen or accepted. */
+  /** Whether another program than SQLite wrote the database file since it was frozen or accepted. */
   isRewritten(): boolean {
     if (this.state === "released") return this.#overwrites.isOverwritten;
     return this.#overwrites.check(this.databaseFd, this.#isFrozen, () => this.walIndex());
   }
 
   /**
-   * Drops the freeze; without a mark it stays, for the frames would be unprotected. @returns whether it is
-   * gone
+   * Drops the freeze if a mark is held; otherwise the frames would be unprotected, and the freeze stays.
+   * @returns whether the pin is without a freeze
    */
   thaw(): boolean {
     if (this.#isFrozen && this.#markSlot !== null) {
@@ -252,10 +248,10 @@ export class Pin {
   }
 
   /**
-   * Opens a connection to the pinned files, which has read once. The identity of all three is compared before
-   * the connection opens and after its first read, when SQLite has opened -wal and -shm: whatever is moved to
-   * their paths later is not what this connection works on.
-   * @throws WalrustError "database-busy" when they were replaced, or something else wrote the database file
+   * Opens a connection to the pinned files and reads once. SQLite opens -wal and -shm with that first read.
+   * The identities of all three files are compared before the connection opens and after the read: a file
+   * that is moved to one of the paths later is not a file of this connection.
+   * @throws WalrustError "database-busy" when a file was replaced, or another program wrote the database file
    */
   connect(): Connection {
     if (!this.#isAttached || this.changedFile() !== "none" || this.isRewritten())
@@ -272,33 +268,37 @@ export class Pin {
     }
   }
 
-  /** Whether -wal and -shm are the pinned ones, wherever the database file is. */
+  /** Whether -wal and -shm are the pinned files, even if the database file was moved. */
   isWalInPlace(): boolean {
     const isShm = isSameFile(fileIdentityOrNull(this.shmPath), this.shm);
     return isShm && isSameFile(fileIdentityOrNull(this.walPath), this.wal);
   }
 
-  /** Whether the last write to the -wal at its path came after the last one to the database file. */
+  /** Whether the -wal was written after the database file. */
   isWalNewer(): boolean {
     const wal = statSync(this.walPath, { bigint: true, throwIfNoEntry: false });
     return wal !== undefined && wal.mtimeNs > fstatSync(this.databaseFd, { bigint: true }).mtimeNs;
   }
 
-  /** Whether the -wal file at its path has no content. */
+  /** Whether the -wal file is empty. */
   isWalEmpty(): boolean {
     return statSync(this.walPath, { throwIfNoEntry: false })?.size === 0;
   }
 
-  /** Whether nobody else has the database file open. One that lost its lock on that still has the -shm. */
+  /**
+   * Whether no other process has the database open. A process that lost its lock on the database file still
+   * holds the dead-man switch of the -shm.
+   */
   isAlone(): boolean {
     if (isLockedByOther(this.databaseFd, SHARED_START, SHARED_LENGTH, "exclusive")) return false;
     return !isLockedByOther(this.shmFd, DEAD_MAN_BYTE, 1, "exclusive");
   }
 
   /**
-   * Converts to a mark at the newest commit, or moves the mark there. A short connection begins a read, and
-   * its slot is taken over. False, with everything still held as before, when there is no mark to be had: the
-   * whole WAL is in the database file already, or all slots are busy.
+   * Replaces the freeze by a mark at the newest commit, or moves the mark there. A short connection begins a
+   * read, and the pin locks the slot of that reader.
+   * @returns false, with all locks as before, when the database file holds the whole WAL or all slots are
+   * busy
    */
   mark(): boolean {
     try {
@@ -314,7 +314,7 @@ export class Pin {
     }
   }
 
-  /** As `mark`, over a connection that is not in a transaction, and keeping the freeze if it is held. */
+  /** As `mark`, through a connection that is in no transaction; keeps the freeze. */
   takeMark(connection: Connection): boolean {
     if (!this.#isAttached) return false;
     for (let attempt = 0; attempt < MARK_TRIES_MAX; attempt++) {
@@ -333,8 +333,8 @@ export class Pin {
   }
 
   /**
-   * Takes any slot at all, at whatever mark it has: the WAL cannot restart then. For when nothing else is to
-   * be had.
+   * Locks any free slot, at any value: this alone keeps the WAL from restarting. The last resort when neither
+   * the freeze nor a mark at the newest commit is available.
    */
   takeAnyMark(): boolean {
     if (!this.#isAttached) return false;
@@ -345,8 +345,9 @@ export class Pin {
   }
 
   /**
-   * Drops the mark; without the freeze it stays. Capture between taking the freeze and this: what is in the
-   * database file already may be restarted over by the next writer. @returns whether it is gone
+   * Drops the mark if the freeze is held. Capture between `freeze` and `unmark`: the next writer may restart
+   * a WAL that the database file holds completely.
+   * @returns whether the pin is without a mark
    */
   unmark(): boolean {
     if (this.#markSlot !== null && this.#isFrozen) this.#dropSlot();
@@ -354,8 +355,8 @@ export class Pin {
   }
 
   /**
-   * Drops freeze and mark but keeps the SHARED range and the dead-man switch. Only while nothing uncaptured
-   * can be destroyed: under a write lock with everything captured.
+   * Drops freeze and mark, and keeps the SHARED range and the dead-man switch. Call it only while no
+   * uncaptured frame can be destroyed: under a write lock, with everything captured.
    */
   dropFreezeAndMark(): void {
     if (this.#isFrozen) unlock(this.shmFd, FREEZE_BYTE, 1);
@@ -363,12 +364,12 @@ export class Pin {
     this.#dropSlot();
   }
 
-  /** Takes the freeze again, or failing that any mark. @returns whether either is held */
+  /** Takes the freeze, or any mark if the freeze is taken. @returns whether the pin holds one of the two */
   takeFreezeOrMark(): boolean {
     return this.freeze() || this.takeAnyMark();
   }
 
-  /** Lets go of everything but the descriptors and the host lock: the application may do what it likes. */
+  /** Drops all locks but the host lock: the application may do anything with the database. */
   release(): void {
     this.dropFreezeAndMark();
     if (!this.#isAttached) return;
@@ -378,9 +379,9 @@ export class Pin {
   }
 
   /**
-   * Takes everything again after `release`, or freeze or mark after a yield that failed. False when it cannot
-   * be had: the files are others now (close this pin and open a new one), or somebody is in the way (try
-   * again).
+   * Takes all locks again after `release`, or freeze or mark after a yield that failed.
+   * @returns false when the files were replaced (close this pin and open a new one), or another process holds
+   * a lock (try again)
    * @throws WalrustError "not-wal" or "database" when the database may not be pinned any more
    */
   repin(env: Env): boolean {
@@ -398,7 +399,7 @@ export class Pin {
     }
   }
 
-  /** With the SHARED range held: lets SQLite recover the WAL, if it is still this file's own. */
+  /** Judges the WAL, and then lets SQLite recover it. The caller holds the SHARED range. */
   #repinHeld(env: Env): void {
     const judged = requireOwnWal(this.path, this.databaseFd, { known: this.knownFiles(), compared: null });
     const unlockShared = (): void => unlock(this.databaseFd, SHARED_START, SHARED_LENGTH);
@@ -415,7 +416,7 @@ export class Pin {
     }
   }
 
-  /** The pinned files as they are to be known later. */
+  /** Identities and salts of the pinned files, as evidence for a later pin. */
   knownFiles(): KnownFiles {
     const index = this.walIndex();
     const isNamed = index !== null && index.mxFrame > 0;
@@ -423,26 +424,20 @@ export class Pin {
   }
 
   /**
-   * Whether a FULL, RESTART or TRUNCATE checkpoint of somebody else runs and needs what we hold (see shm.ts
-   * for what else can look like one).
+   * Whether another process runs a FULL, RESTART or TRUNCATE checkpoint that waits for our locks. For other
+   * processes that look alike see `isForeignCheckpointRunning`.
    */
   foreignCheckpointWaits(): boolean {
     if (this.state === "released" || !isForeignCheckpointRunning(this.shmFd)) return false;
     return this.#markSlot !== null || !this.isBackfilled();
   }
 
-  /**
-   * Lets a foreign blocking checkpoint through, if one waits: see yield-to-checkpoint.ts. @returns whether
-   * the pin holds
-   */
+  /** Yields to a foreign checkpoint if one waits (yield-to-checkpoint.ts). @returns whether the pin holds */
   yieldToCheckpoint(capture: () => void, env: Env, timeoutMs?: number): boolean {
     return yieldToCheckpoint(this, capture, env, timeoutMs);
   }
 
-  /**
-   * Ends the pin and the host lock. The descriptors are closed once no connection of ours is open beside
-   * them.
-   */
+  /** Ends the pin and the host lock. The descriptors close when no connection of ours is open. */
   close(): void {
     if (!this.#isOpen) return;
     this.release();
@@ -453,8 +448,8 @@ export class Pin {
   }
 
   /**
-   * Takes the dead-man switch and the freeze while our connection reads and the SHARED range is held, and
-   * checks again. When it throws, neither is held.
+   * Takes the dead-man switch and the freeze, and checks the files again. Our connection is reading, and the
+   * caller holds the SHARED range. When it throws, it holds neither lock.
    */
   #takeAll(env: Env): void {
     this.#isAttached = lockShared(this.shmFd, DEAD_MAN_BYTE, 1);
@@ -473,7 +468,7 @@ export class Pin {
     }
   }
 
-  /** Locks a slot and keeps it if it still has this mark; the slot held before is dropped then. */
+  /** Locks a slot and keeps the lock if the slot still has this mark; then unlocks the slot held before. */
   #takeSlot(slot: number, mark: number): boolean {
     if (slot !== this.#markSlot && !lockShared(this.shmFd, markByte(slot), 1)) return false;
     const index = this.walIndex();
@@ -496,7 +491,7 @@ export class Pin {
   }
 }
 
-/** One walrust a database. @throws WalrustError "locked" @returns true */
+/** Takes the host lock: one walrust a database. @throws WalrustError "locked" @returns true */
 function takeHostLock(path: string, databaseFd: number): true {
   if (lockExclusive(databaseFd, HOST_LOCK_BYTE, 1)) return true;
   throw lockedError(path);

@@ -23,7 +23,7 @@ import { openRegular } from "../files/regular-file.ts";
 import { walScratch } from "../files/scratch-buffers.ts";
 
 /** How far a WAL was followed: up to a commit, or to its header. */
-export interface WalEnd {
+export interface CommittedEnd {
   readonly header: WalHeader;
   readonly cursor: Readonly<WalCursor>;
   /** Database size in pages after that commit; 0 before the first. */
@@ -36,7 +36,7 @@ export interface WalEnd {
  * @returns null when there is no WAL, or nothing in it
  * @throws WalrustError code "database" when the file cannot be read
  */
-export function findWalEnd(walPath: string, from: WalEnd | null): WalEnd | null {
+export function findWalEnd(walPath: string, from: CommittedEnd | null): CommittedEnd | null {
   let fd: number;
   try {
     fd = openRegular(walPath, false);
@@ -56,7 +56,7 @@ export function findWalEnd(walPath: string, from: WalEnd | null): WalEnd | null 
 }
 
 /** A mark as the wal-index would show it, with nothing known to be in the database file. */
-export function walIndexOfEnd(mark: WalEnd | null, pageSizeBytes: number): WalIndexHeader {
+export function walIndexOfEnd(mark: CommittedEnd | null, pageSizeBytes: number): WalIndexHeader {
   const { header, cursor, pageCount } = mark ?? { header: null, cursor: null, pageCount: 0 };
   return {
     version: 3007000,
@@ -76,7 +76,7 @@ export function walIndexOfEnd(mark: WalEnd | null, pageSizeBytes: number): WalIn
 }
 
 /** The mark that a wal-index stands at, to follow the WAL from there; null when it is of another WAL. */
-export function walEndOfIndexOrNull(walPath: string, index: WalIndexHeader): WalEnd | null {
+export function walEndOfIndexOrNull(walPath: string, index: WalIndexHeader): CommittedEnd | null {
   const whole = followHeaderOrNull(walPath);
   if (whole === null || whole.salt1 !== index.salt1 || whole.salt2 !== index.salt2) return null;
   const { mxFrame: frameCount, frameChecksum1: checksum1, frameChecksum2: checksum2, pageCount } = index;
@@ -98,7 +98,7 @@ function followHeaderOrNull(walPath: string): WalHeader | null {
   }
 }
 
-function beginningOf(header: WalHeader): WalEnd {
+function beginningOf(header: WalHeader): CommittedEnd {
   return { header, cursor: walCursor(header), pageCount: 0 };
 }
 
@@ -114,7 +114,7 @@ function readHeaderOrNull(fd: number): WalHeader | null {
 }
 
 /** Whether header and last frame are those that were followed; each checksum stands for all before it. */
-function isSameUpTo(fd: number, header: WalHeader, { header: before, cursor }: WalEnd): boolean {
+function isSameUpTo(fd: number, header: WalHeader, { header: before, cursor }: CommittedEnd): boolean {
   const isSameWal = header.checksum1 === before.checksum1 && header.checksum2 === before.checksum2;
   if (!isSameWal || header.salt1 !== before.salt1 || header.salt2 !== before.salt2) return false;
   if (cursor.frameCount === 0) return true;
@@ -128,7 +128,7 @@ function isSameUpTo(fd: number, header: WalHeader, { header: before, cursor }: W
   return isSameSalt && isSameSum;
 }
 
-function scanToLastCommit(fd: number, start: WalEnd): WalEnd {
+function scanToLastCommit(fd: number, start: CommittedEnd): CommittedEnd {
   const { header } = start;
   const frameSize = WAL_FRAME_HEADER_SIZE + header.pageSizeBytes;
   const scratch = walScratch.take(1 << 20);

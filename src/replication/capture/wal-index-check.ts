@@ -13,7 +13,7 @@ import {
 import type { Pin } from "../../database/pin/pin.ts";
 import { aliasConditionOrNull, PIN_CONDITIONS } from "../../database/pin/pin-mode.ts";
 import { isCheckDue, judgeCheck, NO_SUSPICION, suspect } from "../../database/wal/unseen-commits.ts";
-import { findWalEnd, type WalEnd, walEndOfIndexOrNull } from "../../database/wal/wal-end.ts";
+import { type CommittedEnd, findWalEnd, walEndOfIndexOrNull } from "../../database/wal/wal-end.ts";
 import type { Env } from "../../env.ts";
 import type { Condition, ConditionSink } from "../../errors.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
@@ -142,7 +142,7 @@ function hasComeToShow({ index: before, frameCount }: Beyond, index: WalIndexHea
  * Whether the frames of an empty WAL are left from before its restarts: each restart adds one to the first
  * salt.
  */
-function isLeftover(end: WalEnd | null, { salt1 }: WalIndexHeader): boolean {
+function isLeftover(end: CommittedEnd | null, { salt1 }: WalIndexHeader): boolean {
   if (end === null || end.cursor.frameCount === 0) return true;
   const restarts = (salt1 - end.header.salt1) >>> 0;
   return restarts >= 1 && restarts <= RESTARTS_MAX;
