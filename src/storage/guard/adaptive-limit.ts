@@ -48,7 +48,7 @@ export type PutOutcome =
   | "failed";
 
 /** One request that ended. */
-export interface UploadSample {
+export interface PutSample {
   readonly outcome: PutOutcome;
   readonly nowMs: number;
   readonly latencyMs: number;
@@ -99,14 +99,14 @@ export class AdaptiveLimit {
   }
 
   /** Takes the end of a request into account. @returns the new limit */
-  ended(sample: UploadSample): number {
+  ended(sample: PutSample): number {
     const { outcome } = sample;
     if (outcome === "stored") this.#stored(sample);
     else if (outcome !== "answered") this.#cut(sample, outcome);
     return this.limit;
   }
 
-  #stored(sample: UploadSample): void {
+  #stored(sample: PutSample): void {
     const isSlow = this.#isSlow(sample);
     this.#answers++;
     if (isSlow) this.#slowAnswers++;
@@ -120,7 +120,7 @@ export class AdaptiveLimit {
     else if (sample.isContended) this.#grow(this.#step(sample), sample.nowMs);
   }
 
-  #isSlow({ sizeBytes, latencyMs }: UploadSample): boolean {
+  #isSlow({ sizeBytes, latencyMs }: PutSample): boolean {
     if (sizeBytes === null) return false;
     const size = Math.ceil(Math.log2(Math.max(1, sizeBytes / SIZE_CLASS_FIRST)) / 2);
     const base = this.#bases.get(size);
@@ -139,7 +139,7 @@ export class AdaptiveLimit {
     this.#reason = "growing";
   }
 
-  #step({ nowMs, latencyMs }: UploadSample): number {
+  #step({ nowMs, latencyMs }: PutSample): number {
     const tooHigh = this.#tooHigh;
     if (tooHigh !== null) {
       const { share, memoryMs, stepMs, latencyMinMs } = CAREFUL[tooHigh.why];
@@ -157,7 +157,7 @@ export class AdaptiveLimit {
     for (const [size, baseMs] of this.#bases) this.#bases.set(size, baseMs * rise);
   }
 
-  #cut(sample: UploadSample, outcome: "throttled" | "stalled" | "failed"): void {
+  #cut(sample: PutSample, outcome: "throttled" | "stalled" | "failed"): void {
     const { nowMs, latencyMs, inFlight } = sample;
     if (nowMs - latencyMs < this.#cutMs) return;
     // A request that was alone shared the line with none.

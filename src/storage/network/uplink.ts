@@ -95,7 +95,7 @@ export class Uplink {
     this.#stalls = Math.min(DOUBLINGS_MAX, this.#stalls + 1);
   }
 
-  /** How long an upload may still stand still. */
+  /** How much longer an upload may stand still, in ms. */
   graceMs({ sizeBytes, stallsBefore }: UploadInFlight, stillMs: number, stallMs: number): number {
     const nowMs = this.#env.monotonicMs();
     this.#poll(nowMs, Math.min(ACKS_INTERVAL_MS, stallMs / 10));
@@ -165,7 +165,7 @@ export class UploadInFlight {
   }
 
   /**
-   * How long it may still stand still, in ms; at 0 or less the caller cuts it off.
+   * How much longer it may stand still, in ms; at 0 or less the caller cuts it off.
    * @param stillMs how long no movement of it showed
    */
   graceMs(stillMs: number, stallMs: number): number {

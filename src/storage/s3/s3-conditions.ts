@@ -46,7 +46,7 @@ export class S3Conditions {
   }
 
   /** Runs a request, and notes whether the store answered or something else. */
-  async judged<T>(kind: S3RequestKind, request: () => Promise<T>): Promise<T> {
+  async observed<T>(kind: S3RequestKind, request: () => Promise<T>): Promise<T> {
     try {
       const result = await request();
       this.#answered(kind);

@@ -37,7 +37,7 @@ const KEPT_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** How a store deletes; learned from its answers. */
-export interface DeleteHabit {
+export interface DeleteQuirks {
   /** Whether keys are deleted one by one. */
   isSingle: boolean;
 }
@@ -51,13 +51,13 @@ export async function deleteS3Keys(
   client: S3Client,
   fullKeys: readonly string[],
   action: string,
-  habit: DeleteHabit,
+  quirks: DeleteQuirks,
   signal: AbortSignal | undefined,
 ): Promise<KeptKey[]> {
   const kept: KeptKey[] = [];
   for (let index = 0; index < fullKeys.length; index += KEYS_PER_REQUEST_MAX) {
     const batch = fullKeys.slice(index, index + KEYS_PER_REQUEST_MAX);
-    kept.push(...(await deleteBatch(client, batch, action, habit, signal)));
+    kept.push(...(await deleteBatch(client, batch, action, quirks, signal)));
   }
   return kept;
 }
@@ -66,10 +66,10 @@ async function deleteBatch(
   client: S3Client,
   fullKeys: readonly string[],
   action: string,
-  habit: DeleteHabit,
+  quirks: DeleteQuirks,
   signal: AbortSignal | undefined,
 ): Promise<KeptKey[]> {
-  if (habit.isSingle) return await deleteSingly(client, fullKeys, action, signal);
+  if (quirks.isSingle) return await deleteSingly(client, fullKeys, action, signal);
   let refusal: WalrustError;
   try {
     return await deleteTogether(client, fullKeys, action, signal);
@@ -79,7 +79,7 @@ async function deleteBatch(
   }
   const kept = await deleteSingly(client, fullKeys, action, signal);
   // A store that keeps all these keys may still delete others together.
-  habit.isSingle = kept.length < fullKeys.length || answerStatusOf(refusal) === 501;
+  quirks.isSingle = kept.length < fullKeys.length || answerStatusOf(refusal) === 501;
   return kept;
 }
 

@@ -16,7 +16,7 @@ import { SharedPermit } from "../guard/semaphore.ts";
 import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { s3Error } from "./s3-errors.ts";
-import { type PutHabit, sendBody } from "./s3-send.ts";
+import { type PutQuirks, sendBody } from "./s3-send.ts";
 import { abortS3Upload, abortUnowned, type UploadBook } from "./s3-uploads.ts";
 import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
 import { sha256Hex } from "./sigv4.ts";
@@ -56,7 +56,7 @@ export interface MultipartUpload {
    */
   readonly isDone: () => Promise<boolean>;
   /** How the store takes bodies. */
-  readonly habit: PutHabit;
+  readonly quirks: PutQuirks;
   /** The uploads of this process. */
   readonly book: UploadBook;
   /** Called when parts stay in the store because the upload could not be aborted. */
@@ -167,7 +167,7 @@ async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSl
 }
 
 async function sendPart(
-  { client, action, fullKey, body, habit }: MultipartUpload,
+  { client, action, fullKey, body, quirks }: MultipartUpload,
   uploadId: string,
   part: Part,
   signal: AbortSignal,
@@ -186,7 +186,7 @@ async function sendPart(
     signal,
   } as const;
   // At the completion the store compares the ETags with its parts.
-  return (await sendBody(client, request, habit)).etag;
+  return (await sendBody(client, request, quirks)).etag;
 }
 
 function sliceBody(body: PutBody, offset: number, sizeBytes: number): PutBody {

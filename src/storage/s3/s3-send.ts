@@ -10,7 +10,7 @@ import { md5OfEtagOrNull, putEtag } from "./s3-answer.ts";
 import type { S3Answer, S3Client, S3Request } from "./s3-client.ts";
 
 /** How a store takes bodies; learned from its answers. */
-export interface PutHabit {
+export interface PutQuirks {
   /**
    * Whether bodies carry Content-MD5: by the configuration, or because a bucket with Object Lock asks for it.
    */
@@ -32,7 +32,7 @@ export type Receipt = "same" | "unsure";
 export async function sendBody(
   client: S3Client,
   request: BodyRequest,
-  habit: PutHabit,
+  quirks: PutQuirks,
 ): Promise<{ readonly answer: S3Answer; readonly etag: string }> {
   const send = async (hasMd5: boolean): Promise<S3Answer> => {
     if (!hasMd5) return await client.send(request);
@@ -40,13 +40,13 @@ export async function sendBody(
     return await client.send({ ...request, headers: { ...request.headers, "content-md5": md5 } });
   };
   // Several parts that are on their way may each learn it.
-  const hadMd5 = habit.needsMd5;
+  const hadMd5 = quirks.needsMd5;
   let answer: S3Answer;
   try {
     answer = await send(hadMd5);
   } catch (error) {
     if (hadMd5 || !asksForMd5(error)) throw error;
-    habit.needsMd5 = true;
+    quirks.needsMd5 = true;
     answer = await send(true);
   }
   return { answer, etag: putEtag(answer, request.action) };
@@ -66,7 +66,7 @@ export async function receiptOf(
   { headers }: S3Answer,
   etag: string,
   { body, sha256 }: BodyRequest,
-  habit: PutHabit,
+  quirks: PutQuirks,
 ): Promise<Receipt> {
   const checksum = headers.get("x-amz-checksum-sha256");
   if (checksum !== null)
@@ -75,7 +75,7 @@ export async function receiptOf(
   const isEncrypted =
     headers.has("x-amz-server-side-encryption-customer-algorithm") ||
     (headers.get("x-amz-server-side-encryption") ?? "").startsWith("aws:");
-  if (md5 === null || isEncrypted || habit.hasOpaqueEtags) return "same";
+  if (md5 === null || isEncrypted || quirks.hasOpaqueEtags) return "same";
   return md5 === (await putBodyMd5(body)) ? "same" : "unsure";
 }
 

@@ -49,7 +49,7 @@ import { S3Conditions } from "./s3-conditions.ts";
 import { deleteS3Keys } from "./s3-delete.ts";
 import { type S3ListedObject, s3ListPages } from "./s3-listing.ts";
 import { putMultipart, SINGLE_PUT_SIZE_MAX } from "./s3-multipart.ts";
-import { type BodyRequest, type PutHabit, receiptOf, sendBody } from "./s3-send.ts";
+import { type BodyRequest, type PutQuirks, receiptOf, sendBody } from "./s3-send.ts";
 import { abortS3Upload, abortUnowned, listS3Uploads, UploadBook } from "./s3-uploads.ts";
 
 /** The parts of an S3Store. */
@@ -78,7 +78,7 @@ interface HeldListing {
 }
 
 /** How a put is kept create-only: not at all, by If-None-Match, or by checks before and after it. */
-type Guard = "none" | "condition" | "checks";
+type CreateOnlyMode = "none" | "condition" | "checks";
 
 /** Objects in a bucket. */
 export class S3Store implements ObjectStore {
@@ -89,8 +89,8 @@ export class S3Store implements ObjectStore {
   /** The prefix of every key, with a slash; or "". */
   readonly #keyPrefix: string;
   readonly #conditions: S3Conditions;
-  readonly #putHabit: PutHabit;
-  readonly #deleteHabit = { isSingle: false };
+  readonly #putQuirks: PutQuirks;
+  readonly #deleteQuirks = { isSingle: false };
   readonly #uploadBook = new UploadBook();
   #conditionalPut: StoreCapabilities["conditionalPut"] = "unknown";
   #conditionalComplete: StoreCapabilities["conditionalPut"] = "unknown";
@@ -104,7 +104,7 @@ export class S3Store implements ObjectStore {
     this.#client = options.client;
     this.#keyPrefix = prefix === "" ? "" : `${prefix}/`;
     this.url = prefix === "" ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
-    this.#putHabit = { needsMd5: options.hasContentMd5 === true, hasOpaqueEtags: false };
+    this.#putQuirks = { needsMd5: options.hasContentMd5 === true, hasOpaqueEtags: false };
     this.#conditions = new S3Conditions(options.conditions ?? NO_CONDITIONS, options.env, this.url);
   }
 
@@ -116,7 +116,7 @@ export class S3Store implements ObjectStore {
     assertObjectKey(key);
     assertObjectMetadata(options.metadata ?? {});
     options.signal?.throwIfAborted();
-    await this.#conditions.judged("put", () => this.#putAsWanted(key, body, options));
+    await this.#conditions.observed("put", () => this.#putAsWanted(key, body, options));
   }
 
   async #putAsWanted(key: string, body: PutBody, options: PutOptions): Promise<void> {
@@ -139,7 +139,7 @@ export class S3Store implements ObjectStore {
     const { range } = options;
     if (range?.length === 0) return objectBodyOfBytes(await this.head(key, options), new Uint8Array(0));
     try {
-      return await this.#conditions.judged("get", () => this.#open(key, options));
+      return await this.#conditions.observed("get", () => this.#open(key, options));
     } catch (error) {
       if (range === undefined || answerStatusOf(error) !== 416) throw error;
       return objectBodyOfBytes(await this.head(key, options), new Uint8Array(0));
@@ -168,7 +168,7 @@ export class S3Store implements ObjectStore {
     assertObjectKey(key);
     const { signal } = options;
     try {
-      const headers = await this.#conditions.judged("head", () => this.#headersOf(key, signal));
+      const headers = await this.#conditions.observed("head", () => this.#headersOf(key, signal));
       return headOf(key, headers, sizeOrNull(headers) ?? (await this.#listedSizeOf(key, signal)));
     } catch (error) {
       // The answer to a HEAD has no body: 404 is a missing object or a missing bucket.
@@ -211,7 +211,7 @@ export class S3Store implements ObjectStore {
     if (options.progress !== undefined) options.progress.held = held;
     const { objects } = held;
     const request = { action, fullPrefix, startAfter: fullStartAfter, token: held.token, signal };
-    await this.#conditions.judged("list", async () => {
+    await this.#conditions.observed("list", async () => {
       for await (const page of s3ListPages(this.#client, request)) {
         for (const object of page.objects) {
           const isWanted = fullStartAfter === undefined || compareKeys(object.fullKey, fullStartAfter) > 0;
@@ -250,8 +250,8 @@ export class S3Store implements ObjectStore {
     options.signal?.throwIfAborted();
     const fullKeys = keys.map((key) => this.#keyPrefix + key);
     const action = `delete in ${this.url}`;
-    const kept = await this.#conditions.judged("delete", () =>
-      deleteS3Keys(this.#client, fullKeys, action, this.#deleteHabit, options.signal),
+    const kept = await this.#conditions.observed("delete", () =>
+      deleteS3Keys(this.#client, fullKeys, action, this.#deleteQuirks, options.signal),
     );
     this.#conditions.deleted(keys.length, kept);
     return kept.map(({ key, reason }) => ({ key: key.slice(this.#keyPrefix.length), reason }));
@@ -261,7 +261,7 @@ export class S3Store implements ObjectStore {
   async probe(key: string, options: CallOptions = {}): Promise<StoreCapabilities> {
     assertObjectKey(key);
     this.#learn(
-      await this.#conditions.judged("put", () => probeCreateOnly(this.#probed(key, options.signal))),
+      await this.#conditions.observed("put", () => probeCreateOnly(this.#probed(key, options.signal))),
     );
     return this.capabilities;
   }
@@ -324,16 +324,16 @@ export class S3Store implements ObjectStore {
   }
 
   /** One put. With "checks", the second one finds another writer that has put there at the same moment. */
-  async #putOnce(key: string, body: PutBody, options: PutOptions, guard: Guard): Promise<void> {
+  async #putOnce(key: string, body: PutBody, options: PutOptions, mode: CreateOnlyMode): Promise<void> {
     if (putBodySize(body) > SINGLE_PUT_SIZE_MAX) {
-      await this.#putInParts(key, body, options, guard);
+      await this.#putInParts(key, body, options, mode);
       this.#areLeftPartsLogged = false;
       return;
     }
     const { signal } = options;
-    if (guard === "checks") await this.#assertAbsent(key, signal);
+    if (mode === "checks") await this.#assertAbsent(key, signal);
     const headers = this.#objectHeaders(options);
-    if (guard === "condition") headers["if-none-match"] = "*";
+    if (mode === "condition") headers["if-none-match"] = "*";
     const request: BodyRequest = {
       action: this.#action("put", key),
       method: "PUT",
@@ -345,51 +345,56 @@ export class S3Store implements ObjectStore {
     };
     const { putLimit } = this.#options;
     const facts = { sizeBytes: putBodySize(body), reservation: options.reservation };
-    const send = () => sendBody(this.#client, request, this.#putHabit);
+    const send = () => sendBody(this.#client, request, this.#putQuirks);
     const { answer, etag } = await (putLimit === undefined ? send() : putLimit.run(send, signal, facts));
-    if ((await receiptOf(answer, etag, request, this.#putHabit)) === "unsure") {
-      await this.#readBack(key, request, options, guard);
+    if ((await receiptOf(answer, etag, request, this.#putQuirks)) === "unsure") {
+      await this.#readBack(key, request, options, mode);
     }
-    if (guard === "checks") await this.#assertStillOurs(key, body, options);
+    if (mode === "checks") await this.#assertStillOurs(key, body, options);
   }
 
-  async #putInParts(key: string, body: PutBody, options: PutOptions, guard: Guard): Promise<void> {
+  async #putInParts(key: string, body: PutBody, options: PutOptions, mode: CreateOnlyMode): Promise<void> {
     const { signal, isSingleAttempt } = options;
     const policy = isSingleAttempt === true ? NO_RETRY : this.#options.retry;
     // Each part takes a place of its own.
     options.reservation?.end();
     // A check before parts are sent in vain. A probe has its key for itself.
-    if (guard !== "none" && body !== PROBE_BODY) await this.#assertAbsent(key, signal);
+    if (mode !== "none" && body !== PROBE_BODY) await this.#assertAbsent(key, signal);
     await putMultipart({
       client: this.#client,
       action: this.#action("put", key),
       fullKey: this.#keyPrefix + key,
       body,
       headers: this.#objectHeaders(options),
-      isCreateOnly: guard === "condition",
+      isCreateOnly: mode === "condition",
       retry: { env: this.#options.env, policy, signal },
       isDone: () => this.#isSame(key, body, options),
       onLeftParts: (reason) => this.#logLeftParts(key, body, reason),
       putLimit: this.#options.putLimit,
-      habit: this.#putHabit,
+      quirks: this.#putQuirks,
       book: this.#uploadBook,
     });
-    if (guard === "checks") await this.#assertStillOurs(key, body, options);
+    if (mode === "checks") await this.#assertStillOurs(key, body, options);
   }
 
   /** Reads an object that was just put, because its ETag or checksum is not that of the bytes sent. */
-  async #readBack(key: string, { sha256 }: BodyRequest, options: PutOptions, guard: Guard): Promise<void> {
+  async #readBack(
+    key: string,
+    { sha256 }: BodyRequest,
+    options: PutOptions,
+    mode: CreateOnlyMode,
+  ): Promise<void> {
     const { signal } = options;
     const hasher = new Bun.CryptoHasher("sha256");
     const body = await this.#open(key, { signal });
     for await (const chunk of body.chunks) hasher.update(chunk);
     if (hasher.digest("hex") === sha256) {
-      this.#putHabit.hasOpaqueEtags = true;
+      this.#putQuirks.hasOpaqueEtags = true;
       return;
     }
     const isOurs = isSubset(options.metadata ?? {}, body.metadata);
     // With the condition nobody else can have put there since: the object is ours, and damaged.
-    if (guard === "condition" && isOurs) await this.delete([key], { signal });
+    if (mode === "condition" && isOurs) await this.delete([key], { signal });
     const action = this.#action("put", key);
     throw new WalrustError("storage", `Cannot ${action}: the store holds other bytes than walrust sent`, {
       retryable: true,

@@ -7,10 +7,10 @@ import {
   AdaptiveLimit,
   LIMIT_FLOOR,
   type PutOutcome,
-  type UploadSample,
+  type PutSample,
 } from "../../../src/storage/guard/adaptive-limit.ts";
 
-function sample(outcome: PutOutcome, more: Partial<UploadSample> = {}): UploadSample {
+function sample(outcome: PutOutcome, more: Partial<PutSample> = {}): PutSample {
   const rest = { nowMs: 1_000, latencyMs: 50, sizeBytes: 4_000, inFlight: 4, isContended: true };
   return { outcome, ...rest, ...more };
 }

@@ -19,10 +19,10 @@ function bench() {
     },
   };
   const conditions = new S3Conditions(sink, { monotonicMs: () => nowMs }, "s3://b/p");
-  const good = (kind: S3RequestKind): Promise<void> => conditions.judged(kind, () => Promise.resolve());
+  const good = (kind: S3RequestKind): Promise<void> => conditions.observed(kind, () => Promise.resolve());
   const strange = async (kind: S3RequestKind): Promise<void> => {
     const error = notTheStore("read k", "200 with an HTML page");
-    await conditions.judged(kind, () => Promise.reject(error)).catch(() => {});
+    await conditions.observed(kind, () => Promise.reject(error)).catch(() => {});
   };
   return { events, good, strange, pass: (ms: number) => void (nowMs += ms) };
 }
