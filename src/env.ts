@@ -1,6 +1,7 @@
 /**
- * The seam to the outside: clock, sleep, random, log, and the system's libc. The only Date.now, setTimeout
- * and Math.random of the program are here, so that a test can drive all of it with a fake clock and a seed.
+ * The seam to the outside: clock, sleep, random, log, and the system's libc. Date.now, setTimeout and
+ * Math.random are called in this file alone, so that a test can drive the program with a fake clock and a
+ * seed.
  */
 
 import { dlopen, type FFIFunction, type Library } from "bun:ffi";
@@ -9,7 +10,7 @@ import { homedir } from "node:os";
 /** Severity of a log line, least first. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
-/** Where log lines go. `database` is the name of the database an event belongs to, if any. */
+/** Receives log lines. The field `database` holds the name of the database that a line is about. */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -20,7 +21,7 @@ export interface Log {
 /** Facts beside a log message; `database` comes first in text output. Never a secret. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Clock, sleep, random and log, handed down from main.ts. */
+/** Clock, sleep, random and log. Only main.ts makes a real one and hands it down. */
 export interface Env {
   readonly log: Log;
   /** Wall clock in ms since the epoch; may jump. For timestamps only. */
@@ -29,9 +30,9 @@ export interface Env {
   monotonicMs(): number;
   /** Resolves after `durationMs`, or at once when `signal` aborts. Never rejects. */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
-  /** Lets everything else that is ready run once: between the slices of long synchronous work. */
+  /** Yields to all other ready work once: between slices of long synchronous work. */
   turn(): Promise<void>;
-  /** Blocks the thread: only for waits of a few ms inside a synchronous SQLite step. */
+  /** Blocks the thread. Only for waits of a few ms within a synchronous SQLite step. */
   sleepSync(durationMs: number): void;
   /** Uniform in [0, 1). */
   random(): number;
@@ -69,17 +70,17 @@ function systemSleep(durationMs: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Hex digits that nobody can foresee, for the names of temporary files: no decision depends on them. */
+/** Unpredictable hex digits for names of temporary files. No decision depends on them. */
 export function randomTag(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString("hex");
 }
 
-/** The home folder: $HOME, else the one of the user database. Null for a user who is in neither. */
+/** The home folder from $HOME or the user database. Null for a user without one. */
 export function homeFolderOrNull(): string | null {
   try {
     return homedir();
   } catch {
-    // A container may run under any number as its user.
+    // A container may run under a user id that no user database contains.
     return null;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Every failure walrust reports is a WalrustError: what could not be done, the state found, and what to do.
- * One table maps an error's code to the exit code of the process; only main.ts exits.
+ * Every failure that walrust reports is a WalrustError: what could not be done, the state found, and a hint.
+ * One table maps the code of an error to the exit code of the process; only main.ts exits.
  */
 
 /** Exit code by error code. The classes are those of the contract with users. */
@@ -25,16 +25,16 @@ export const EXIT_CODES = {
   restore: 6,
 } as const;
 
-/** The stable name of a class of failure. */
+/** The stable name of a kind of failure. */
 export type ErrorCode = keyof typeof EXIT_CODES;
 
-/** What a WalrustError carries beside its message. */
+/** The parts of a WalrustError beside its message. */
 export interface ErrorDetails {
-  /** What the user can do about it, as a sentence. */
+  /** The remedy, as a sentence to the user. */
   readonly hint?: string;
   /** Facts for logs and `--json`: keys, offsets, TXIDs. Never a secret. */
   readonly context?: Readonly<Record<string, string | number | boolean>>;
-  /** Whether the same call may succeed later without anybody acting. */
+  /** Whether the same call may succeed later although nobody acts. */
   readonly retryable?: boolean;
   readonly cause?: unknown;
 }
@@ -55,13 +55,13 @@ export class WalrustError extends Error {
     this.retryable = details.retryable ?? false;
   }
 
-  /** The exit code a process ends with when this error reaches main.ts. */
+  /** The exit code of a process that this error ends. */
   get exitCode(): number {
     return EXIT_CODES[this.code];
   }
 }
 
-/** The message of anything that was thrown. */
+/** The message of a thrown value. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -84,7 +84,7 @@ export function systemCode(error: unknown): string | undefined {
 }
 
 /**
- * How bad each condition is, by its code. Codes are part of /health and never renamed;
+ * The health that each condition implies, by its code. Codes are part of /health and never renamed;
  * src/observability/README.md lists each with its remedy.
  */
 export const CONDITION_HEALTH = {
@@ -104,19 +104,19 @@ export const CONDITION_HEALTH = {
 /** The stable name of a kind of condition. */
 export type ConditionCode = keyof typeof CONDITION_HEALTH;
 
-/** A state that lasts and that an operator should know of: raised when it begins, cleared when it ends. */
+/** A lasting state that an operator should know of: raised when it begins, cleared when it ends. */
 export interface Condition {
-  /** One condition of a code at a time in each set of conditions. */
+  /** A set of conditions holds at most one of each code. */
   readonly code: ConditionCode;
-  /** How bad it is: `unhealthy` when commits may be without a backup, else `degraded`. */
+  /** `unhealthy` when commits may be without a backup, else `degraded`. */
   readonly health: "degraded" | "unhealthy";
-  /** What holds now. Never a secret. */
+  /** The state, as a sentence. Never a secret. */
   readonly message: string;
-  /** What the user can do about it, as a sentence. */
+  /** The remedy, as a sentence to the user. */
   readonly hint?: string;
 }
 
-/** Takes note of conditions; the parts that find them know nothing else of health. */
+/** Receives conditions. The parts that find conditions know nothing else of health. */
 export interface ConditionSink {
   /** Begins a condition, or replaces the one with the same code. */
   raise(condition: Condition): void;
@@ -124,5 +124,5 @@ export interface ConditionSink {
   clear(code: ConditionCode): void;
 }
 
-/** Forgets every condition: for one-off commands, whose own errors tell. */
+/** Ignores every condition: for one-off commands, whose errors report the state. */
 export const NO_CONDITIONS: ConditionSink = { raise: () => {}, clear: () => {} };

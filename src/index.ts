@@ -1,8 +1,13 @@
 /**
- * The library: what an application may call in its own process. These only read and write objects and files
- * that no SQLite connection has open. Watching and snapshots are not here: they hold locks through raw
- * descriptors, and closing those in a process that has SQLite connections of its own would drop its locks;
- * run the `walrust` binary for them.
+ * The library: functions that an application may call in its own process. It restores databases and lists
+ * backups; it opens no database that an application uses.
+ *
+ * `watch` and `snapshot` are not part of the library. They lock live databases through raw descriptors, and
+ * closing such a descriptor drops the POSIX locks of every SQLite connection of its process. Run the
+ * `walrust` executable for them.
+ *
+ * `restore` checks the restored file in this process with a SQLite connection of its own, without limits on
+ * time and memory, unless the caller hands in a `checker`.
  */
 import { resolveRetry } from "./config/config.ts";
 import type { Environment } from "./config/file-values.ts";

@@ -1,6 +1,6 @@
 /**
- * The root of the command line: parse, run, map any error to its exit code. The only process.exit and the
- * only signal handlers of the program are here.
+ * The root of the command line: parses the words, runs the verb, maps any error to its exit code. Only this
+ * file calls process.exit and handles signals.
  */
 import { Database } from "bun:sqlite";
 import { lstatSync, readFileSync } from "node:fs";
@@ -50,19 +50,19 @@ const VERBS: readonly Verb[] = [
   pragmaVerb,
 ];
 
-/** The last signal that came, and what it stops. */
+/** The last signal received, and the controller that it aborts. */
 let stoppedBy: StopSignal = "SIGINT";
 const stopping = new AbortController();
 
-/** Exit code of a second signal: 128 and its number. */
+/** Exit codes of a second signal: 128 plus its number. */
 const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 type StopSignal = keyof typeof SIGNAL_EXIT_CODES;
 
-/** How long after a signal a reader of stdout that does not read is waited for. */
+/** Time after a signal in which a slow reader of stdout may still read. */
 const READER_WAIT_MS = 1_000;
 
-/** The configuration file that is found by itself. */
+/** The configuration file that is read without --config. */
 const CONFIG_FILE = "walrust.toml";
 
 /** Other names of verbs. */
@@ -83,7 +83,7 @@ async function main(words: readonly string[]): Promise<number> {
       verb.name,
       defineCommand({
         meta: { name: verb.name, description: verb.summary },
-        // citty accepts mistyped flags; the words go to our own strict table.
+        // citty accepts mistyped flags, so the words go to our own strict table.
         run: async () => {
           exitCode = await runVerb(verb, words.slice(1));
         },
@@ -119,8 +119,8 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
     return await verb.run({ words, sources, isJson: globals.json, env, signal, version: VERSION });
   } catch (error) {
     if (!signal.aborted) throw error;
-    // A verb that is done at some time was stopped before that: it changed nothing it could not leave so.
-    sayInterrupted(`Stopped by ${stoppedBy}: ${errorMessage(error)}`, globals.json);
+    // The verb was stopped halfway, at a point where it leaves nothing inconsistent.
+    printInterrupted(`Stopped by ${stoppedBy}: ${errorMessage(error)}`, globals.json);
     return SIGNAL_EXIT_CODES[stoppedBy];
   }
 }
@@ -133,19 +133,19 @@ function helpOf(word: string | undefined): string {
   return verbHelp(verb);
 }
 
-/** Whether the words ask for JSON, as far as that can be told of words that may be wrong. */
+/** Whether the words ask for JSON. The words may be invalid otherwise. */
 function isJsonWanted(words: readonly string[]): boolean {
   const end = words.indexOf("--");
   const flags = end === -1 ? words : words.slice(0, end);
   return flags.includes("--json") || flags.includes("--json=true");
 }
 
-/** The file that is named, else the one in the working directory, if there is one. */
+/** Loads the named configuration file, or the one in the working directory. Null: there is none. */
 function configFileOrNull(
   given: string | undefined,
   environment: Readonly<Record<string, string | undefined>>,
 ): ConfigFile | null {
-  // A link that leads nowhere is an error, not a file that is not there.
+  // A broken link counts as a file: loading it is an error.
   if (given === undefined && lstatSync(CONFIG_FILE, { throwIfNoEntry: false }) === undefined) return null;
   return given === undefined
     ? loadFoundConfigFile(CONFIG_FILE, environment)
@@ -153,8 +153,8 @@ function configFileOrNull(
 }
 
 /**
- * Aborts on the first SIGINT, SIGTERM or SIGHUP (a terminal that is closed); the second one ends the process
- * at once. A SIGHUP that is ignored at the start stays so: that is what nohup is for.
+ * Aborts on the first SIGINT, SIGTERM or SIGHUP (a closed terminal); a second one ends the process at once. A
+ * SIGHUP that is ignored at the start stays ignored, for nohup.
  */
 function stopSignal(isJson: boolean): AbortSignal {
   const names: StopSignal[] = isHangupIgnored() ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"];
@@ -162,7 +162,7 @@ function stopSignal(isJson: boolean): AbortSignal {
     process.on(name, () => {
       stoppedBy = name;
       if (stopping.signal.aborted) {
-        sayInterrupted(`Stopped at once by a second ${name}`, isJson);
+        printInterrupted(`Stopped at once by a second ${name}`, isJson);
         process.exit(SIGNAL_EXIT_CODES[name]);
       }
       stopping.abort();
@@ -171,7 +171,7 @@ function stopSignal(isJson: boolean): AbortSignal {
   return stopping.signal;
 }
 
-/** From the mask of ignored signals; where there is none, nobody ignores it. Source: proc(5), SigIgn. */
+/** Whether SIGHUP is ignored. False where the kernel shows no mask. Source: proc(5), SigIgn. */
 function isHangupIgnored(): boolean {
   try {
     const [, mask = "0"] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
@@ -181,9 +181,9 @@ function isHangupIgnored(): boolean {
   }
 }
 
-function sayInterrupted(message: string, isJson: boolean): void {
+function printInterrupted(message: string, isJson: boolean): void {
   const exitCode = SIGNAL_EXIT_CODES[stoppedBy];
-  const hint = "Run it again: what was under way is done anew or gone on with, nothing is lost";
+  const hint = "Run the command again: it repeats or continues the interrupted work, nothing is lost";
   printError({ code: "interrupted", exitCode, message, hint, context: {} }, isJson);
 }
 
@@ -205,8 +205,8 @@ async function printLicenses(isJson: boolean): Promise<number> {
 
 function unknownVerb(word: string): WalrustError {
   if (word.startsWith("-")) {
-    return new WalrustError("usage", `No verb is given before ${word.split("=")[0]}`, {
-      hint: `Options go after the verb: walrust ${VERBS.map(({ name }) => name).join("|")} [OPTIONS]`,
+    return new WalrustError("usage", `${word.split("=")[0]} stands before the verb`, {
+      hint: `Options follow the verb: walrust ${VERBS.map(({ name }) => name).join("|")} [OPTIONS]`,
     });
   }
   const nearest = nearestName(
@@ -218,7 +218,7 @@ function unknownVerb(word: string): WalrustError {
   });
 }
 
-/** Says why the program fails. @returns its exit code */
+/** Prints the error that ends the program. @returns its exit code */
 function fail(error: unknown): number {
   const failure = asWalrustError(error);
   const { code, exitCode, message, context, hint = defaultHint(code) } = failure;
@@ -228,7 +228,7 @@ function fail(error: unknown): number {
   return failure.exitCode;
 }
 
-/** Waits until what was printed is written; after a signal, not much longer. @returns the exit code */
+/** Waits until all output is written; after a signal, for one second. @returns the exit code */
 async function finish(exitCode: number): Promise<number> {
   const { sleep } = systemEnv(SILENT_LOG);
   const wasStopped = stopping.signal.aborted;
@@ -245,7 +245,7 @@ async function finish(exitCode: number): Promise<number> {
   if (!isWritten && !wasStopped) return SIGNAL_EXIT_CODES[stoppedBy];
   const reason = outputFailure();
   if (reason === null || exitCode !== 0) return exitCode;
-  const hint = "What was asked for was done, but its result is incomplete where it was written to";
+  const hint = "The command did its work, but its output is incomplete";
   return fail(new WalrustError("internal", `Cannot write to stdout: ${reason}`, { hint }));
 }
 

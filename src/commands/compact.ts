@@ -1,8 +1,8 @@
 /**
- * `walrust compact` (alias `prune`): merges increments now and applies retention; a dry run without
- * `--force`.
+ * `walrust compact` (alias `prune`): merges increments now and applies retention. Without `--force` it only
+ * plans.
  *
- * The bucket has one writer: where the database is here and watched, the watch is asked to do it.
+ * A prefix has one writer: if a watch on this machine replicates the database, `compact` asks that watch.
  */
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -48,13 +48,13 @@ import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 /** The verb `compact`. */
 export const compactVerb: Verb = {
   name: "compact",
-  summary: "Merge increments and delete what retention no longer keeps (dry run without --force)",
+  summary: "Merge increments and delete expired snapshots (a plan only, without --force)",
   usage: "NAME | --all [-b URL]",
   options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
-    ["walrust compact app -b s3://my-bucket/vm1", "what would be merged and deleted"],
-    ["walrust compact app -b s3://my-bucket/vm1 --force", "do it"],
+    ["walrust compact app -b s3://my-bucket/vm1", "the plan: merges and deletions"],
+    ["walrust compact app -b s3://my-bucket/vm1 --force", "carry the plan out"],
     [
       "walrust compact --all --hourly 48 -b s3://my-bucket/vm1 --force",
       "all databases, with more hourly snapshots",
@@ -63,10 +63,10 @@ export const compactVerb: Verb = {
   exitCodes: [
     [0, "done, or planned without --force"],
     [2, "usage"],
-    [3, "a watch on this machine has the database and does not answer, or TMPDIR cannot be written to"],
+    [3, "a watch on this machine holds the database and does not answer, or TMPDIR is not writable"],
     [4, "storage"],
-    [5, "integrity: an object that was to be merged is damaged; nothing it covers was deleted"],
-    [6, "NAME is not there, or is a backup of another program"],
+    [5, "integrity: a source of a merge is damaged; nothing that the merge covers was deleted"],
+    [6, "no backup of NAME exists, or another program wrote it"],
   ],
   run,
 };
@@ -90,13 +90,13 @@ async function run(invocation: Invocation): Promise<number> {
         if (problem !== null) throw problem;
         results.push(await compactOne(invocation, store, database, entries, values.force));
       } catch (error) {
-        // A foreign backup that is the only one is the answer; otherwise one database stops no other.
+        // With --all, one database stops no other, unless it is the only one and foreign.
         const isTheAnswer = error instanceof ForeignLayoutError && all.length === 1;
         if (name !== undefined || isTheAnswer || !concernsOneDatabase(error)) throw error;
         const isForeign = error instanceof ForeignLayoutError;
-        if (isForeign) invocation.env.log.warn(`${error.message}; left alone`, { hint: error.hint });
+        if (isForeign) invocation.env.log.warn(`${error.message}; skipped`, { hint: error.hint });
         else {
-          invocation.env.log.error(`${database} is left as it is: ${error.message}`, { hint: error.hint });
+          invocation.env.log.error(`${database} is not compacted: ${error.message}`, { hint: error.hint });
           failures.push({ name: database, error });
         }
       }
@@ -109,7 +109,7 @@ async function run(invocation: Invocation): Promise<number> {
   });
 }
 
-/** What `--all` goes through, sorted by name. */
+/** The databases of `--all`, sorted by name. */
 async function compactable(
   store: ObjectStore,
   signal: AbortSignal,
@@ -137,10 +137,10 @@ async function compactOne(
   if (isDoubtful(objects)) await assertNotForeign(store, name, signal);
   if (objects.length === 0) {
     throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
-      hint: "`walrust list` shows what is there",
+      hint: "`walrust list` shows all databases",
     });
   }
-  // A default is not given: of the watch, which may have been started elsewhere, more is known than that.
+  // Defaults are not sent: the watch keeps its own settings where the user gave none.
   const request = {
     verb: "compact",
     name,
@@ -165,12 +165,16 @@ async function compactOne(
   }
 }
 
-/** Where merged objects wait for their upload. */
+/** A temporary folder for merged objects until their upload. */
 function makeFolder(): string {
-  return makeTempFolder(tmpdir(), "walrust-compact-", "Set TMPDIR to a folder with room for what is merged");
+  return makeTempFolder(
+    tmpdir(),
+    "walrust-compact-",
+    "Set TMPDIR to a folder with room for the merged objects",
+  );
 }
 
-/** The settings of one database, and those of them that are given: by flag or in the configuration file. */
+/** The settings of one database, and the part of them that a flag or the configuration file gives. */
 function upkeepConfig(
   sources: Sources,
   entry: DatabaseEntry | null,
@@ -184,13 +188,13 @@ function upkeepConfig(
   return { config, given: { compaction: givenOf(compaction), retention: givenOf(retention) } };
 }
 
-/** The host lock of the database, if it is on this machine. @throws WalrustError code "locked" */
+/** Takes the host lock of the database, if it is on this machine. @throws WalrustError code "locked" */
 function lockHere(destination: string, name: string, folders: RuntimeFolders): () => void {
   const path = databasePathOrNull(destination, name, folders);
   const release = path === null ? (): void => {} : takeHostLockOrNull(path);
   if (release !== null) return release;
-  throw new WalrustError("locked", `${path} is held by another walrust, which does not answer`, {
-    hint: "Try again; if it stays so, stop that walrust first",
+  throw new WalrustError("locked", `Another walrust holds ${path} and does not answer`, {
+    hint: "Try again, or stop that walrust first",
   });
 }
 
@@ -219,7 +223,7 @@ function jsonOf(result: UpkeepResult): unknown {
   };
 }
 
-/** The keys that the store refused to delete. */
+/** Keys that the store refused to delete. */
 function refusedKeys({ refused = [], retention }: UpkeepResult): string[] {
   return [...refused, ...(retention.refused ?? [])];
 }
@@ -241,7 +245,7 @@ function report(result: UpkeepResult, force: boolean): void {
   printLine(`${name}: ${countOf(retention.deleted.length, "object")} (${size}) ${verb}deleted by retention`);
   const refused = refusedKeys(result);
   if (refused.length > 0) {
-    printLine(`${name}: ${countOf(refused.length, "object")} kept, because the store refuses to delete them`);
+    printLine(`${name}: ${countOf(refused.length, "object")} kept, because the store refused to delete them`);
   }
-  if (!force) printLine(`${name}: nothing was changed; give --force to do it`);
+  if (!force) printLine(`${name}: nothing was changed; --force carries the plan out`);
 }

@@ -1,6 +1,6 @@
 /**
- * `walrust explain`: what a watch with this configuration would do, and what it would cost, before it is
- * started. It ends with the code the watch would fail with, after it has told everything.
+ * `walrust explain`: shows the effect and the cost of a watch before it is started. It prints the whole
+ * explanation, then exits with the code that the watch would fail with.
  */
 import { resolveConfig } from "../config/config.ts";
 import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
@@ -22,19 +22,19 @@ import { noDestination, openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
-/** How long a store that does not answer is waited for. */
+/** Time after which a store that does not answer is reported as unreachable. */
 const STALL_MS = 5_000;
 
 /** The verb `explain`. */
 export const explainVerb: Verb = {
   name: "explain",
-  summary: "Show what watch would do with this configuration, and what it would cost",
+  summary: "Show the effect and the cost of watch with this configuration",
   usage: "[DATABASE…] [-b URL]",
   options: [EXPLAIN_OPTIONS, ...WATCH_GROUPS],
   positionals: { name: "DATABASE", min: 0, max: Number.POSITIVE_INFINITY },
   examples: [
-    ["walrust explain", "what ./walrust.toml says"],
-    ["walrust explain --config /etc/walrust.toml --json", "another file, as JSON"],
+    ["walrust explain", "explain ./walrust.toml"],
+    ["walrust explain --config /etc/walrust.toml --json", "explain another file, as JSON"],
     [
       "walrust explain app.db -b s3://my-bucket/vm1 --snapshot-interval 600 --commits-per-second 5",
       "without a file, at a given rate of commits",
@@ -43,8 +43,8 @@ export const explainVerb: Verb = {
   exitCodes: [
     [0, "a watch would start"],
     [2, "usage or configuration: an unknown option or key, a bad value, nothing to watch"],
-    [3, "no database could be watched: missing, not SQLite, not in WAL mode"],
-    [4, "storage: the bucket is missing or cannot be reached, credentials are refused"],
+    [3, "no database could be watched: missing, not SQLite, or not in WAL mode"],
+    [4, "storage: the bucket is missing or unreachable, or the store refuses the credentials"],
   ],
   run: async (invocation) => {
     const explanation = await explain(invocation);
@@ -86,7 +86,7 @@ async function explain(invocation: Invocation): Promise<Explanation> {
   }
 }
 
-/** A store that is tried once: nobody waits here for a store to come back. */
+/** Opens the store without retries: explain reports an unreachable store at once. */
 function openStoreOnce(invocation: { sources: Invocation["sources"]; env: Env }): ObjectStore {
   return openDestination(invocation, { retry: NO_RETRY, stallMs: STALL_MS });
 }

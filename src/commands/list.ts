@@ -1,5 +1,5 @@
 /**
- * `walrust list`: which databases a destination holds, and what can be restored of them.
+ * `walrust list`: the databases of a destination, with their restorable points.
  */
 import { LIST_OPTIONS, PATIENCE_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
@@ -16,20 +16,20 @@ import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 /** The verb `list`. */
 export const listVerb: Verb = {
   name: "list",
-  summary: "List the databases of a destination and what can be restored",
+  summary: "List the databases of a destination with their restorable points",
   usage: "[NAME] [-b URL] | --local",
   options: [STORE_OPTIONS, LIST_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
     ["walrust list -b file:///backup", "all databases"],
     ["walrust list app -b s3://my-bucket/vm1 --json", "one database, as JSON"],
-    ["walrust list --local", "where state and sockets lie on this machine; needs no bucket"],
+    ["walrust list --local", "folders and sockets on this machine; needs no bucket"],
   ],
   exitCodes: [
-    [0, "listed, even if there is nothing"],
+    [0, "listed, even if nothing is stored"],
     [2, "usage"],
-    [4, "storage: the bucket or folder is missing, credentials are refused"],
-    [6, "NAME is not there, or everything there is a backup of another program"],
+    [4, "storage: the bucket or folder is missing, or the store refuses the credentials"],
+    [6, "no backup of NAME exists, or every backup is of another program"],
   ],
   run: async (invocation) =>
     settingsOf(invocation, LIST_OPTIONS).local ? listLocal(invocation) : listStored(invocation),
@@ -41,7 +41,7 @@ function listStored(invocation: Invocation): Promise<number> {
     const entries = await takeInventory(store, name, invocation.signal);
     if (name !== null && entries.length === 0) {
       throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
-        hint: "`walrust list` without a name shows what is there",
+        hint: "`walrust list` without a name shows all databases",
       });
     }
     const [foreign = null] = entries.map((entry) => entry.foreign);

@@ -1,8 +1,8 @@
 /**
- * `walrust pragma`: SQL with the settings that suit an application whose database is watched. It opens no
- * database; what it prints is run by the application, or by `sqlite3`.
+ * `walrust pragma`: prints SQL with the recommended settings for a watched database. It opens no database:
+ * the application runs the SQL, or `sqlite3` does.
  *
- * A file given with -o is what was made before and is replaced, at once or not at all; but never a database.
+ * An existing file given with -o is replaced whole or not at all. A database is never replaced.
  */
 import {
   closeSync,
@@ -30,19 +30,19 @@ import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 /** The verb `pragma`. */
 export const pragmaVerb: Verb = {
   name: "pragma",
-  summary: "Print SQL with the settings that suit a database that is watched",
+  summary: "Print SQL with the recommended settings for a watched database",
   usage: "[-o FILE]",
   options: [PRAGMA_OPTIONS],
   positionals: { name: "arguments", min: 0, max: 0 },
   examples: [
-    ["walrust pragma", "the settings, each with its reason"],
-    ["walrust pragma --comments false | sqlite3 app.db", "run them once: journal_mode stays in the file"],
-    ["walrust pragma -o pragmas.sql", "to a file, for the application to run on every connection"],
+    ["walrust pragma", "print the settings, each with its reason"],
+    ["walrust pragma --comments false | sqlite3 app.db", "apply them once; journal_mode stays in the file"],
+    ["walrust pragma -o pragmas.sql", "write a file that the application runs on every connection"],
   ],
   exitCodes: [
     [0, "printed or written"],
-    [1, "FILE could not be written, such as on a full disk"],
-    [2, "usage; or FILE cannot be: its folder is missing or forbidden, it is a folder or a database"],
+    [1, "FILE cannot be written, for example on a full disk"],
+    [2, "usage; or FILE is a folder or a database, or its folder is missing or not writable"],
   ],
   run,
 };
@@ -61,15 +61,15 @@ async function run(invocation: Invocation): Promise<number> {
   return 0;
 }
 
-/** Where stdout is a file, what was written to it before must not be replaced. */
+/** Names of stdout. If stdout is a file, replacing it would lose earlier output. */
 const STDOUT_NAMES: ReadonlySet<string> = new Set(["-", "/dev/stdout"]);
 
-/** Writes a file, replacing what is there; into a device or pipe without replacing. */
+/** Replaces the file, or writes into a device or pipe. */
 function writeOutput(given: string, text: string, env: Env): void {
   try {
     const stats = statSync(given, { throwIfNoEntry: false });
     if (stats?.isDirectory()) throw refusal(given, "it is a folder");
-    // Through a link to the file it names, unless another user made the link.
+    // The target of a link is replaced, unless another user made the link.
     const { path } = resolvePlace(given);
     if (stats?.isFile() && isDatabase(path)) throw refusal(given, "it is a database");
     if (stats !== undefined && !stats.isFile()) writeInto(given, text);
@@ -79,13 +79,13 @@ function writeOutput(given: string, text: string, env: Env): void {
     const reason = systemCode(error) ?? errorMessage(error);
     if (PATH_PROBLEMS.has(reason)) throw refusal(given, reason);
     throw new WalrustError("internal", `Cannot write ${given}: ${reason}`, {
-      hint: "Make room there, or write to another disk",
+      hint: "Make room on that disk, or write to another one",
       cause: error,
     });
   }
 }
 
-/** What says that the path is wrong, not that writing failed. */
+/** Codes that mean a wrong path, not a failed write. */
 const PATH_PROBLEMS: ReadonlySet<string> = new Set([
   "ENOENT",
   "ENOTDIR",
@@ -100,11 +100,11 @@ const PATH_PROBLEMS: ReadonlySet<string> = new Set([
 
 function refusal(path: string, reason: string): WalrustError {
   return new WalrustError("usage", `Cannot write to ${path}: ${reason}`, {
-    hint: "Give -o a file in a folder that exists and may be written to",
+    hint: "Give -o a file in a folder that exists and is writable",
   });
 }
 
-/** Into a device, or a pipe that somebody reads: a FIFO that nobody reads would be waited for. */
+/** Writes into a device or pipe. A FIFO without a reader is an error, because opening it would block. */
 function writeInto(path: string, text: string): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
   try {
@@ -133,7 +133,7 @@ function replaceFile(path: string, text: string, before: Stats | undefined, env:
 
 const DATABASE_MAGIC = "SQLite format 3\0";
 
-/** Closing the descriptor drops nobody's locks: this process has no connection. */
+/** Reads the magic of a file. Closing it drops no locks: this process has no SQLite connection. */
 function isDatabase(path: string): boolean {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {

@@ -1,5 +1,5 @@
 /**
- * `walrust replicate`: a local read replica that follows a database in a bucket.
+ * `walrust replicate`: keeps a local read replica of a database in a bucket up to date.
  */
 import { resolveOptions } from "../config/resolve.ts";
 import { REPLICATE_OPTIONS } from "../config/settings/options.ts";
@@ -19,33 +19,30 @@ import { openDestination, warningSink } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
-/** The verb. */
+/** The verb `replicate`. */
 export const replicateVerb: Verb = {
   name: "replicate",
-  summary: "Follow a database as a local read replica",
+  summary: "Keep a local read replica of a database up to date",
   usage: "SOURCE --local PATH [-b URL]",
   options: [REPLICATE_OPTIONS, STORE_OPTIONS],
   positionals: { name: "SOURCE", min: 1, max: 1 },
   examples: [
-    ["walrust replicate s3://my-bucket/vm1/app --local replica.db", "follow it until stopped"],
+    ["walrust replicate s3://my-bucket/vm1/app --local replica.db", "follow the database until stopped"],
+    ["walrust replicate app --local replica.db -b s3://my-bucket/vm1", "the same, by name"],
+    ["walrust replicate s3://my-bucket/vm1/user%40example.com --local r.db", "a name with @ in a URL"],
+    ["walrust replicate file:///backup/app --local replica.db --interval 500ms", "poll twice a second"],
     [
-      "walrust replicate app --local replica.db -b s3://my-bucket/vm1",
-      "the same, as a name in a destination",
+      "walrust replicate s3://my-bucket/vm1/app --local replica.db --once",
+      "bring the replica up to date and exit",
     ],
-    [
-      "walrust replicate s3://my-bucket/vm1/user%40example.com --local r.db",
-      "a URL escapes what a name may hold",
-    ],
-    ["walrust replicate file:///backup/app --local replica.db --interval 500ms", "look twice a second"],
-    ["walrust replicate s3://my-bucket/vm1/app --local replica.db --once", "bring it up to date and end"],
   ],
   exitCodes: [
     [0, "stopped by SIGINT, SIGTERM or SIGHUP; or up to date, with --once"],
     [2, "usage"],
-    [3, "PATH is no replica of SOURCE, was written to by something else, or is followed by another walrust"],
-    [4, "storage, at the start or with --once; later it is tried again"],
-    [5, "integrity: an object is missing, damaged or altered; the replica stays as it was (as for 4)"],
-    [6, "there is nothing to follow yet"],
+    [3, "PATH is no replica of SOURCE, was changed by another program, or another walrust updates it"],
+    [4, "storage, at the start or with --once; later failures are retried"],
+    [5, "integrity, as for 4: an object is missing, damaged or altered; the replica is unchanged"],
+    [6, "SOURCE has no backup yet"],
   ],
   run,
 };
@@ -54,7 +51,7 @@ async function run(invocation: Invocation): Promise<number> {
   const { words, env, signal, isJson } = invocation;
   const { local, intervalMs, once } = settingsOf(invocation, REPLICATE_OPTIONS);
   if (local === undefined) {
-    throw new WalrustError("usage", "No replica file is given", { hint: "Give one with --local PATH" });
+    throw new WalrustError("usage", "No replica file is given", { hint: "Name the file with --local PATH" });
   }
   const [text] = words.positionals as [string];
   const { destination, name, url } = sourceOf(invocation, text);
@@ -74,9 +71,9 @@ async function run(invocation: Invocation): Promise<number> {
 }
 
 /**
- * Reads SOURCE: with --bucket it is always a name; otherwise a URL, or a name in the
- * destination of the environment or walrust.toml.
- * @throws WalrustError code "usage" when it can be neither
+ * Parses SOURCE. With --bucket, SOURCE is a name. Otherwise it is a URL, or a name in the destination from
+ * the environment or walrust.toml.
+ * @throws WalrustError code "usage" when it is neither
  */
 function sourceOf({ sources }: Invocation, source: string): ReplicaSource {
   const { bucket } = resolveOptions(sources, STORE_OPTIONS);
@@ -117,7 +114,7 @@ function logEvent(event: ReplicaEvent, path: string, log: Log): void {
     case "current":
       return log.info(`nothing is newer than TXID ${event.txid}`);
     default:
-      // What fails or has to wait is logged where it happens, with its reason.
+      // recovery/replica logs failures and waits, with their reasons.
       return;
   }
 }

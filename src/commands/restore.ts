@@ -1,5 +1,5 @@
 /**
- * `walrust restore`: a proven copy of a database, as of now or of a point in time.
+ * `walrust restore`: restores a verified copy of a database, at its newest or an earlier point in time.
  */
 import { existsSync } from "node:fs";
 import { PATIENCE_OPTIONS, RESTORE_OPTIONS } from "../config/settings/options.ts";
@@ -20,30 +20,27 @@ import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 /** The verb `restore`. */
 export const restoreVerb: Verb = {
   name: "restore",
-  summary: "Restore a database, as of now or of a point in time",
+  summary: "Restore a database, at its newest or an earlier point in time",
   usage: "NAME -o PATH [-b URL]",
   options: [STORE_OPTIONS, RESTORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 1, max: 1 },
   examples: [
     ["walrust restore app -o app.db -b file:///backup", "the newest state"],
-    [
-      "walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time 2026-03-01T12:00:00Z",
-      "as of noon",
-    ],
-    ["walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time -2h", "as of two hours ago"],
-    ["walrust restore app -o old.db -b s3://my-bucket/vm1 --point-in-time txid:41", "a certain TXID"],
+    ["walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time 2026-03-01T12:00:00Z", "at noon"],
+    ["walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time -2h", "two hours ago"],
+    ["walrust restore app -o old.db -b s3://my-bucket/vm1 --point-in-time txid:41", "at a TXID"],
     [
       "walrust restore app -o app.db -b s3://my-bucket/vm1 --if-db-not-exists --if-replica-exists",
-      "on boot: only when the disk is new, and not an error on the very first start",
+      "on boot: restores onto a new disk, and succeeds on the very first start",
     ],
   ],
   exitCodes: [
-    [0, "restored and checked, with a warning for each fault of the source; or nothing to do, with --if-…"],
-    [2, "usage; or the target exists and --force is not given"],
-    [3, "the target cannot be written, or is in use"],
+    [0, "restored and verified, with a warning for each fault of the source; with --if-…: nothing to do"],
+    [2, "usage; or the target exists and --force is missing"],
+    [3, "the target is not writable, or is in use"],
     [4, "storage"],
-    [5, "integrity: an object is missing, damaged or altered (or --strict); the target is untouched"],
-    [6, "nothing to restore, a backup of another program, or a point in time out of range"],
+    [5, "integrity: an object is missing, damaged or altered; or --strict; the target is unchanged"],
+    [6, "no backup of NAME exists, another program wrote it, or the point in time is out of range"],
   ],
   run,
 };
@@ -52,13 +49,13 @@ async function run(invocation: Invocation): Promise<number> {
   const values = settingsOf(invocation, RESTORE_OPTIONS);
   const { output } = values;
   if (output === undefined) {
-    throw new WalrustError("usage", "No output file is given", { hint: "Give one with -o PATH" });
+    throw new WalrustError("usage", "No output file is given", { hint: "Name the file with -o PATH" });
   }
   const point = parsePointInTime(values.pointInTime);
   const integrityMode = values.integrityCheck as IntegrityMode;
   if (values.strict && integrityMode === "off") {
     throw new WalrustError("usage", "--strict and --integrity-check=off are both given", {
-      hint: "--strict needs a check: --integrity-check=full or quick",
+      hint: "Use --strict with --integrity-check=full or quick",
     });
   }
   const [name] = invocation.words.positionals as [string];
@@ -66,9 +63,9 @@ async function run(invocation: Invocation): Promise<number> {
   return withPatience(invocation, async (store) => {
     const { env, signal, isJson } = invocation;
     const mayBeAbsent = values.ifReplicaExists && (await isAbsent(() => listObjects(store, name)));
-    // A backup that we cannot read is one: an application must not start empty beside it.
+    // A backup of another program is a backup: no application may start empty beside it.
     if (mayBeAbsent && (await detectForeignLayoutOrNull(store, name, signal)) === null) {
-      return nothingToDo(invocation, name, `there is no backup of ${name} in ${store.url}`);
+      return nothingToDo(invocation, name, `no backup of ${name} exists in ${store.url}`);
     }
     const bar = new ProgressBar(`restoring ${name}`, () => env.monotonicMs());
     const { force, dryRun, strict: isStrict } = values;
@@ -93,7 +90,7 @@ async function run(invocation: Invocation): Promise<number> {
   });
 }
 
-/** Whether a listing is empty, or the bucket or folder itself is not there yet. */
+/** Whether the listing is empty, or the bucket or folder does not exist yet. */
 async function isAbsent(list: () => Promise<readonly unknown[]>): Promise<boolean> {
   try {
     return (await list()).length === 0;
@@ -151,14 +148,14 @@ function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void
   if (result.access !== null) printLine(`  ${ownerText(result.access)}`);
   if (result.notice !== null) printLine(`  ${result.notice}`);
   for (const key of result.damaged) printLine(`  restored without ${key}, which is damaged`);
-  if (result.previousPath !== null) printLine(`  the file that was there is now ${result.previousPath}`);
+  if (result.previousPath !== null) printLine(`  the replaced file is now ${result.previousPath}`);
 }
 
 function ownerText({ uid, gid, mode, from }: FileAccess): string {
   const owner = `owner ${uid}, group ${gid}`;
   return from === "folder"
-    ? `${owner}, as its folder has; mode ${modeText(mode)}`
-    : `${owner}, mode ${modeText(mode)}, as the replaced file had`;
+    ? `${owner}, from its folder; mode ${modeText(mode)}`
+    : `${owner}, mode ${modeText(mode)}, from the replaced file`;
 }
 
 function ownerJson(access: FileAccess | null): unknown {
@@ -176,7 +173,9 @@ function checksText(result: RestoreResult): string {
   const parts = [verdictText(result.integrity)];
   if (sha256Objects > 0) parts.push(`SHA-256 chain of ${countOf(sha256Objects, "object")} ok`);
   if (unchainedObjects > 0)
-    parts.push(`no chain on ${countOf(unchainedObjects, "object")} (not written by walrust, or lost)`);
+    parts.push(
+      `no chain on ${countOf(unchainedObjects, "object")} (not written by walrust, or metadata lost)`,
+    );
   if (databaseChecksum !== null) parts.push(`database checksum ${databaseChecksum}`);
   return parts.join(", ");
 }

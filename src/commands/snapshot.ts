@@ -1,5 +1,5 @@
 /**
- * `walrust snapshot`: one snapshot now, consistent while the application writes.
+ * `walrust snapshot`: uploads one snapshot now, consistent although the application goes on writing.
  */
 import { relative } from "node:path";
 import { PATIENCE_OPTIONS } from "../config/settings/options.ts";
@@ -20,7 +20,7 @@ import type { Invocation, Verb } from "./shared/verb.ts";
 /** The verb `snapshot`. */
 export const snapshotVerb: Verb = {
   name: "snapshot",
-  summary: "Take a snapshot of a database now and upload it",
+  summary: "Upload a snapshot of a database now",
   usage: "DATABASE [-b URL]",
   options: [STORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "DATABASE", min: 1, max: 1 },
@@ -31,7 +31,7 @@ export const snapshotVerb: Verb = {
   exitCodes: [
     [0, "the snapshot is in the bucket"],
     [2, "usage"],
-    [3, "the database cannot be read: missing, not SQLite, not in WAL mode, locked by another process"],
+    [3, "the database is missing, not SQLite, not in WAL mode, or locked by another process"],
     [4, "storage"],
   ],
   run: async (invocation) =>
@@ -58,7 +58,7 @@ export const snapshotVerb: Verb = {
     }),
 };
 
-/** The database that is named, called as a watch with the same configuration calls it. */
+/** The named database, under the name that a watch with the same configuration gives it. */
 async function databaseOf(invocation: Invocation, destination: string): Promise<AttachTarget> {
   const { words, sources, env } = invocation;
   const places = localPlaces(invocation);
@@ -72,11 +72,13 @@ async function databaseOf(invocation: Invocation, destination: string): Promise<
   }
   if (databases.length === 1 && found !== undefined) return found;
   throw new WalrustError("usage", `${words.positionals[0]} names ${databases.length} databases`, {
-    hint: "walrust snapshot takes one",
+    hint: "Give walrust snapshot one database",
   });
 }
 
-/** An error about a path that is none, with the path of the database that has this name, if one has. */
+/**
+ * The error about a missing path. Its hint gives the path of the database with this name, if there is one.
+ */
 async function namedInsteadOr(
   error: WalrustError,
   name: string,
@@ -86,14 +88,14 @@ async function namedInsteadOr(
   const { sources, env } = invocation;
   const options = { paths: [], file: sources.file, destination, places: localPlaces(invocation) };
   const finder = new DatabaseFinder(options, env);
-  // Whatever keeps a glob from being looked at, the error is the one about the path.
+  // If a glob cannot be read, the error about the path is still the one to report.
   const { databases } = await finder.find().catch(() => ({ databases: [] }));
   const configured = databases.find((database) => database.name === name)?.path;
   const path = configured ?? databasePathOrNull(destination, name, runtimeFolders(invocation));
   if (path === null) return error;
   const near = relative(process.cwd(), path);
   const shown = near.startsWith("..") ? path : near;
-  const hint = `snapshot takes the path of a database: did you mean ${shown}, which is called ${name}?`;
+  const hint = `snapshot takes a path: did you mean ${shown}, whose name in the bucket is ${name}?`;
   const { code, message, context, cause } = error;
   return new WalrustError(code, message, { hint, context, cause });
 }

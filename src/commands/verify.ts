@@ -1,5 +1,5 @@
 /**
- * `walrust verify`: whether the backups of one database, or of all, can be restored.
+ * `walrust verify`: checks that the backups of one database, or of all, can be restored.
  */
 import { PATIENCE_OPTIONS, VERIFY_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
@@ -29,7 +29,7 @@ import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
-/** Warnings that no repair of the bucket ends. */
+/** Warnings that no repair of the bucket can end. */
 const NOTHING_TO_TIDY: ReadonlySet<string> = new Set(["metadata-lost", "source-damaged", "not-checked"]);
 
 const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
@@ -42,25 +42,25 @@ export const verifyVerb: Verb = {
   options: [STORE_OPTIONS, VERIFY_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
   examples: [
-    ["walrust verify app -b file:///backup", "headers, sizes, chain and continuity of one database"],
+    ["walrust verify app -b file:///backup", "check headers, sizes, chain and continuity of one database"],
     [
       "walrust verify --all -b s3://my-bucket/vm1 --read-data=5%",
-      "all databases, a twentieth of the data read",
+      "all databases, reading 5 % of the objects in full",
     ],
-    ["walrust verify app -b s3://my-bucket/vm1 --restore", "the proof: restore it, check it, throw it away"],
-    ["walrust verify app -b file:///backup --fix", "tidy up: the manifest, and what belongs to nothing"],
+    [
+      "walrust verify app -b s3://my-bucket/vm1 --restore",
+      "restore into a temporary file and check the file",
+    ],
+    ["walrust verify app -b file:///backup --fix", "rewrite the manifest, delete leftovers"],
   ],
   exitCodes: [
-    [0, "everything is sound"],
-    [
-      1,
-      "warnings only: leftovers, a stale manifest, lost metadata, faults of the source, what is not checked",
-    ],
+    [0, "every backup is sound"],
+    [1, "warnings only: leftovers, a stale manifest, lost metadata, faults of the source, unchecked parts"],
     [2, "usage"],
-    [3, "--restore: no room for its temporary file (see TMPDIR), or a watch on this machine does not answer"],
-    [4, "storage: the bucket or folder is missing, credentials are refused"],
-    [5, "a restore is in danger: something is missing, damaged or was altered"],
-    [6, "NAME is not there, or is a backup of another program"],
+    [3, "--restore: no room for the temporary file (see TMPDIR), or a watch on this machine does not answer"],
+    [4, "storage: the bucket or folder is missing, or the store refuses the credentials"],
+    [5, "a restore is in danger: an object is missing, damaged or altered"],
+    [6, "no backup of NAME exists, or another program wrote it"],
   ],
   run,
 };
@@ -108,12 +108,12 @@ async function run(invocation: Invocation): Promise<number> {
     if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign });
     else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
     else if (name === null) printLine(summaryOf(reports));
-    if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; left out`);
+    if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; not verified`);
     return EXIT_CODE_BY_STATUS[status];
   });
 }
 
-/** Verifies one database, and again after what was fixed. */
+/** Verifies one database, and verifies again after repairs. */
 async function verifyAndFix(
   invocation: Invocation,
   store: ObjectStore,
@@ -130,7 +130,7 @@ async function verifyAndFix(
   return { report: await verifyOne(invocation, store, database, options), fixed };
 }
 
-/** What the live database holds, if a watch on this machine has it. */
+/** The content of the live database, if a watch on this machine replicates it. */
 async function liveContentOrNull(
   asker: Invocation,
   destination: string,
@@ -194,7 +194,7 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
     `  ${countOf(checked.objects, "object")} (${formatBytes(checked.bytes)}), ` +
       `${countOf(checked.snapshots, "snapshot")}${range}`,
   );
-  printLine(`  headers, sizes, continuity and checksums of ${countOf(checked.objects, "object")} looked at`);
+  printLine(`  headers, sizes, continuity and checksums of ${countOf(checked.objects, "object")} checked`);
   if (checked.chainedObjects > 0)
     printLine(`  SHA-256 chain of ${countOf(checked.chainedObjects, "object")}`);
   const foreign = checked.unchainedObjects - checked.lostMetadataObjects;
@@ -202,9 +202,9 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   printLine(`  read in full: ${countOf(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
   if (checked.restoredTxid !== null) {
     const verdict = checked.integrity === null ? "" : `: ${verdictText(checked.integrity)}`;
-    printLine(`  restored TXID ${checked.restoredTxid} on trial${verdict}`);
+    printLine(`  restored TXID ${checked.restoredTxid} into a temporary file${verdict}`);
     if (checked.comparedWithLive) printLine("  the live database has the same content at that TXID");
-    else printLine("  (not compared with the live database: no watch of it runs on this machine)");
+    else printLine("  (not compared with the live database: no watch on this machine replicates it)");
   }
   for (const { object, message } of repairs) printLine(`  fixed: ${object} ${message}`);
   for (const finding of findings) printLine(`  ${findingText(finding)}`);
@@ -228,7 +228,7 @@ function verdictOf({ status, findings }: VerifyReport): string {
     ...(warnings > 0 ? [countOf(warnings, "warning")] : []),
   ];
   const isTidy = findings.every(({ code }) => NOTHING_TO_TIDY.has(code));
-  const restorable = isTidy ? "restorable" : "restorable, with something to tidy up";
+  const restorable = isTidy ? "restorable" : "restorable; verify --fix tidies up";
   const verdict = status === "errors" ? "A RESTORE IS IN DANGER" : restorable;
   return `${verdict} (${parts.join(", ")})`;
 }

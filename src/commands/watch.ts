@@ -15,10 +15,10 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { AdaptiveLimit } from "../storage/guard/adaptive-limit.ts";
 import { PutLimiter } from "../storage/guard/put-limiter.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
-import { FirstSight } from "./shared/integrity.ts";
+import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withDestination } from "./shared/open-destination.ts";
-import { printEvent } from "./shared/output.ts";
+import { countOf, printEvent } from "./shared/output.ts";
 import type { Invocation, Verb } from "./shared/verb.ts";
 import { OpenFilesWatch } from "./watch/open-files.ts";
 import { startObserver } from "./watch/watch-observer.ts";
@@ -33,7 +33,7 @@ export const watchVerb: Verb = {
   options: WATCH_GROUPS,
   positionals: { name: "DATABASE", min: 0, max: Number.POSITIVE_INFINITY },
   examples: [
-    ["walrust watch", "what ./walrust.toml says"],
+    ["walrust watch", "the databases of ./walrust.toml"],
     ["walrust watch app.db -b file:///backup", "to a folder, without credentials"],
     ["walrust watch /var/lib/*/app.db -b s3://my-bucket/vm1", "many databases to S3"],
     [
@@ -42,11 +42,14 @@ export const watchVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "stopped by SIGINT, SIGTERM or SIGHUP after a last capture"],
+    [0, "stopped by SIGINT, SIGTERM or SIGHUP, after a last capture"],
     [2, "usage or configuration: an unknown option or key, a bad value, two databases with one name"],
-    [3, "no database can be watched: missing, not SQLite, not in WAL mode, locked by another walrust"],
-    [4, "storage: the bucket is missing, credentials are refused, another writer owns the prefix"],
-    [130, "stopped by a second SIGINT before the drain was done (143: SIGTERM, 129: SIGHUP)"],
+    [3, "no database can be watched: missing, not SQLite, not in WAL mode, or locked by another walrust"],
+    [
+      4,
+      "storage: the bucket is missing, the store refuses the credentials, or the prefix has another writer",
+    ],
+    [130, "stopped by a second SIGINT before the last uploads were done (143: SIGTERM, 129: SIGHUP)"],
   ],
   run,
 };
@@ -57,7 +60,8 @@ async function run(invocation: Invocation): Promise<number> {
   const places = localPlaces(invocation);
   const putLimit = new PutLimiter(new AdaptiveLimit(config.cache.uploaderConcurrency), env);
   const forgotten = sweepStateHome(stateHomeOf(places.choice), env.nowMs());
-  if (forgotten.length > 0) env.log.info(`removed the state of ${forgotten.length} databases that are gone`);
+  if (forgotten.length > 0)
+    env.log.info(`removed the state of ${countOf(forgotten.length, "deleted database")}`);
   let emit = (_event: WatchEvent): void => {};
   const conditions = new Conditions(null, env, (event) => emit(event));
   const work = async (store: ObjectStore): Promise<number> => {
@@ -71,21 +75,21 @@ async function run(invocation: Invocation): Promise<number> {
     const reporter = new Reporter(invocation);
     for (const { given, error } of first.missing) {
       const { code, message, hint } = error;
-      env.log.error(`${message}; not watched until it is there`, { hint });
+      env.log.error(`${message}; the watch begins when it exists`, { hint });
       reporter.emit({ event: "stopped", database: given, code, message });
     }
     const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
-    const by = sources.file === null ? "" : `, as ${sources.file.shownPath} says`;
+    const by = sources.file === null ? "" : `, configured by ${sources.file.shownPath}`;
     env.log.info(`replicating ${what} to ${store.url}${by}`);
     const observer = await startObserver(config, invocation);
     for (const { name, isMissing, error } of unwatchable) {
       const { code, message } = error;
       if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
     }
-    const firstSight = new FirstSight({ env, signal });
+    const newDatabases = new NewDatabaseCheck({ env, signal });
     emit = (event) => {
       reporter.emit(event);
-      firstSight.observe(event);
+      newDatabases.observe(event);
       observer?.observe(event);
     };
     const input = {
@@ -121,7 +125,7 @@ async function run(invocation: Invocation): Promise<number> {
   });
 }
 
-/** Verifying what is stored is `recovery`'s to know: it is handed to replication. */
+/** Hands the verification of stored objects, which belongs to recovery, to replication. */
 function validation(store: ObjectStore, { env }: Invocation) {
   return async (name: string, until: AbortSignal, guarded = store): Promise<Validation> => {
     const { status, findings } = await verifyDatabase(guarded, name, { signal: until }, env);
@@ -133,7 +137,7 @@ function validation(store: ObjectStore, { env }: Invocation) {
 function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked: boolean): number {
   reporter.flush();
   for (const name of result.undrained) {
-    log.warn("not everything was uploaded; it waits beside the database for the next watch", {
+    log.warn("not all captured files were uploaded; they wait in the spool for the next watch", {
       database: name,
     });
   }
@@ -144,7 +148,7 @@ function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked:
   return foreign === undefined ? 0 : foreign.error.exitCode;
 }
 
-/** Says what happens: as JSON on stdout, or as lines of the log. */
+/** Reports events: as JSON on stdout, or as lines of the log. */
 class Reporter {
   readonly #summary: UploadSummary;
 
@@ -163,7 +167,7 @@ class Reporter {
   }
 }
 
-/** An event as it is printed. */
+/** An event as its JSON document. */
 function eventJson(event: WatchEvent): object {
   switch (event.event) {
     case "compacted": {
@@ -192,7 +196,7 @@ function logEvent(event: WatchEvent, summary: UploadSummary, log: Log): void {
     case "checkpointed":
       return log.debug(`checkpointed ${event.frames} frames`, { database: event.database });
     default:
-      // Failures, re-anchors and stops are logged where they happen, with their reasons.
+      // Failures, re-anchors and stops are logged where they occur, with their reasons.
       return;
   }
 }

@@ -123,7 +123,7 @@ test("ours beside foreign ones are listed, verified and compacted; the others ar
     foreign: [{ database: "old", format: "ltx-flat" }],
   });
   const text = await walrust("verify", "--all", ...words);
-  expect(text.stdout).toContain("old: a backup of the Rust walrust (flat LTX files); left out");
+  expect(text.stdout).toContain("old: a backup of the Rust walrust (flat LTX files); not verified");
   const compact = await walrust("compact", "--all", "--force", ...words);
   expect([compact.exitCode, compact.stderr]).toEqual([0, ""]);
 });

@@ -47,7 +47,7 @@ describe("walrust verify", () => {
     const { words } = bucketOf();
     const run = await walrust("verify", "app", ...words, "--read-data", "--restore");
     expect([run.exitCode, run.stderr]).toEqual([0, ""]);
-    expect(run.stdout).toContain("restored TXID 3 on trial: integrity_check ok");
+    expect(run.stdout).toContain("restored TXID 3 into a temporary file: integrity_check ok");
     expect(run.stdout).toContain("not compared with the live database");
     expect(run.stdout.trimEnd().split("\n").at(-1)).toBe("app: ok");
   });

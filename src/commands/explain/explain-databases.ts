@@ -1,5 +1,5 @@
 /**
- * What `explain` finds out about each database: its file as it is now, and what is replicated of it how.
+ * Explains each database: its file as it is now, and the settings that it is replicated with.
  */
 import { statSync } from "node:fs";
 import { type ReplicationConfig, resolveDatabaseConfig } from "../../config/config.ts";
@@ -16,20 +16,20 @@ export interface ExplainedDatabase {
   readonly path: string;
   readonly name: string;
   readonly isDiscovered: boolean;
-  /** Where walrust.toml names it: its line, or null. */
+  /** The line of its entry in walrust.toml, or null. */
   readonly entryLine: number | null;
   readonly bytes: number;
   readonly walBytes: number;
-  /** Null when it cannot be read. */
+  /** Null when the file cannot be read. */
   readonly sample: CompressionSample | null;
-  /** What keeps it from being watched, or null. */
+  /** The reason why it cannot be watched, or null. */
   readonly problem: WalrustError | null;
   readonly config: ReplicationConfig;
-  /** Settings that hold for it alone. */
+  /** Settings of its own. */
   readonly overrides: readonly ShownSetting[];
 }
 
-/** Looks at a database; nothing of it is changed. @throws WalrustError code "usage" or "config" */
+/** Explains one database. Changes nothing. @throws WalrustError code "usage" or "config" */
 export function explainDatabase(
   sources: Sources,
   config: ReplicationConfig,

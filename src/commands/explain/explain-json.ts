@@ -9,7 +9,7 @@ import type { ExplainedDatabase } from "./explain-databases.ts";
 import { guaranteeText } from "./explain-storage.ts";
 import type { Explanation } from "./explanation.ts";
 
-/** The document. */
+/** The explanation as a JSON document. */
 export function explainJson(explanation: Explanation): unknown {
   const { configFile, settings, storage, databases, hasGlobs, rate, estimate, problems } = explanation;
   return {

@@ -1,5 +1,5 @@
 /**
- * Every setting as it is in the end, and who said so: what `explain` shows of the table.
+ * Lists every setting with its resolved value and the origin of the value.
  */
 import { resolveStore } from "../../config/config.ts";
 import {
@@ -16,11 +16,11 @@ import { valueText } from "../../config/settings/option-text.ts";
 import { keyName, SECTIONS } from "../../config/settings/options.ts";
 import { STORE_OPTIONS } from "../../config/settings/settings.ts";
 
-/** A setting as it is shown. */
+/** A resolved setting. */
 export interface ShownSetting {
   readonly section: string;
   readonly key: string;
-  /** As it is written in walrust.toml; a secret is only said to be set; null: not set. */
+  /** As in walrust.toml; of a secret, only that it is set; null: not set. */
   readonly value: string | number | boolean | readonly string[] | null;
   readonly text: string | null;
   readonly origin: Origin["kind"];
@@ -28,7 +28,7 @@ export interface ShownSetting {
   readonly from: string;
 }
 
-/** All settings that stand once in walrust.toml, and each webhook. */
+/** All settings outside [[databases]], and each webhook. */
 export function shownSettings(sources: Sources): ShownSetting[] {
   return SECTIONS.flatMap((section) => {
     if (section.name === "databases") return [];
@@ -70,7 +70,7 @@ function shown(section: string, spec: OptionSpec, { value, origin }: Setting<unk
   };
 }
 
-/** Numbers and switches as such, in the unit of walrust.toml; everything else as text. */
+/** Numbers and switches in the unit of walrust.toml; any other value as text. */
 function shownValue(spec: OptionSpec, value: unknown, text: string | null): ShownSetting["value"] {
   if (typeof value === "boolean") return value;
   if (spec.kind === "durations" || spec.kind === "texts") return text?.split(", ") ?? null;

@@ -1,6 +1,6 @@
 /**
- * What `explain` finds out about the destination: whether it can be reached, and what it guarantees. To see
- * whether create-only puts are enforced one small object is put twice and deleted again.
+ * Explains the destination: whether it can be reached, and whether it enforces create-only writes. To find
+ * out, it puts one small object twice and deletes it.
  */
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
@@ -13,12 +13,12 @@ export interface ExplainedStorage {
   readonly url: string;
   readonly isReachable: boolean;
   readonly conditionalPut: StoreCapabilities["conditionalPut"];
-  /** The same of objects that are uploaded in parts. */
+  /** The same for objects that are uploaded in parts. */
   readonly conditionalComplete: StoreCapabilities["conditionalPut"];
   readonly problem: WalrustError | null;
 }
 
-/** Tries a store; a folder that does not exist yet is made by the first put, so it is left alone. */
+/** Tries the store. A folder that does not exist yet is not created: the first put of a watch does that. */
 export async function explainStorage(store: ObjectStore, env: Env): Promise<ExplainedStorage> {
   const { url, layout, capabilities } = store;
   const reached = ({ conditionalPut, conditionalComplete = conditionalPut }: StoreCapabilities) => {
@@ -26,12 +26,12 @@ export async function explainStorage(store: ObjectStore, env: Env): Promise<Expl
   };
   try {
     if (layout === "file") {
-      await lookInto(store);
+      await listRoot(store);
       return reached(capabilities);
     }
     // Each probe has a key of its own: two that run at once would see each other's object.
     const found = await store.probe(`.walrust-probe-${hex(env.randomBytes(8))}`);
-    // Every restore begins with a listing. An endpoint that names the bucket too takes puts, and lists
+    // Every restore begins with a listing. An endpoint that also contains the bucket accepts puts, but lists
     // nothing.
     for await (const _ of store.list("", { limit: 1 })) break;
     return reached(found);
@@ -42,7 +42,7 @@ export async function explainStorage(store: ObjectStore, env: Env): Promise<Expl
   }
 }
 
-async function lookInto(folder: ObjectStore): Promise<void> {
+async function listRoot(folder: ObjectStore): Promise<void> {
   try {
     await folder.listFolders("");
   } catch (error) {
@@ -50,13 +50,13 @@ async function lookInto(folder: ObjectStore): Promise<void> {
   }
 }
 
-/** What a second writer meets there. */
+/** The protection against a second writer, as text. */
 export function guaranteeText({ conditionalPut, conditionalComplete }: ExplainedStorage): string {
   if (conditionalPut === "yes" && conditionalComplete === "no") {
     const limit = `${SINGLE_PUT_SIZE_MAX / 2 ** 20} MB`;
-    return `enforced up to ${limit}: above, two writers at the same moment could both succeed`;
+    return `enforced up to ${limit}; for larger objects two writers at the same moment could both succeed`;
   }
   if (conditionalPut === "yes") return "enforced: a second writer is refused at its first upload";
   if (conditionalPut === "unknown") return "unknown, because the destination cannot be reached";
-  return "not enforced: two writers at the same moment could both succeed; one is noticed at its next look";
+  return "not enforced: two writers at the same moment could both succeed; walrust notices this late";
 }

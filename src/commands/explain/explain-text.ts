@@ -1,5 +1,5 @@
 /**
- * What `explain` prints for people.
+ * Prints an explanation as text.
  */
 import type { DatabaseConfig } from "../../config/config.ts";
 import { durationText } from "../../config/settings/option-text.ts";
@@ -19,7 +19,7 @@ export function explainText(explanation: Explanation): string {
   const parts = [
     [
       configFile === null
-        ? "No configuration file; flags, environment and defaults"
+        ? "No configuration file; flags, environment and defaults apply"
         : `Configuration: ${configFile}`,
     ],
     destinationLines(explanation),
@@ -60,7 +60,7 @@ function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] 
   return [`Databases (${databases.length})`, ...lines];
 }
 
-/** Databases that are replicated alike. */
+/** Databases with the same settings. */
 interface Policy {
   readonly config: DatabaseConfig;
   readonly names: readonly string[];
@@ -86,14 +86,14 @@ function policyLines({ config, names }: Policy, _: number, all: readonly Policy[
   const longest = durationText(checkpointIntervalMs);
   return [
     `Schedule${whose}`,
-    `  uploads: at most one every ${durationText(walSyncIntervalMs)} a database, the first at once`,
+    `  uploads: the first at once, then at most one every ${durationText(walSyncIntervalMs)} per database`,
     `  checkpoints: at ${minCheckpointPageCount} pages of WAL, and every ${longest}`,
     ...upkeepLines(config),
     validationIntervalMs
-      ? `  verification of what is stored: every ${durationText(validationIntervalMs)}`
-      : "  verification of what is stored: never by itself",
+      ? `  validation of stored objects: every ${durationText(validationIntervalMs)}`
+      : "  validation of stored objects: off",
     "",
-    `What can be restored${whose}`,
+    `Restorable points${whose}`,
     ...restorablePoints(config).sentences.map((sentence) => `  ${sentence}`),
   ];
 }
@@ -106,7 +106,7 @@ function upkeepLines({ sync, compaction, retention }: DatabaseConfig): string[] 
     maxChanges > 0 ? `after ${maxChanges} frames` : "",
     maxIntervalMs > 0 ? `${durationText(maxIntervalMs)} after the first change` : "",
     onIdleMs > 0 ? `after ${durationText(onIdleMs)} without a change` : "",
-    onStartup && snapshotIntervalMs > 0 ? "at start when the newest is older than that" : "",
+    onStartup && snapshotIntervalMs > 0 ? "at start if the newest is older than that" : "",
   ].filter((text) => text !== "");
   const levels = compaction.enabled ? compaction.levelsMs.map(durationText) : [];
   const { hourly, daily, weekly, monthly } = retention;
@@ -116,16 +116,16 @@ function upkeepLines({ sync, compaction, retention }: DatabaseConfig): string[] 
     compactIntervalMs > 0 ? `every ${durationText(compactIntervalMs)}` : "",
   ].filter((text) => text !== "");
   return [
-    `  snapshots: ${triggers.length === 0 ? "only the first" : `${triggers.join(", ")}; of what changed`}`,
+    `  snapshots: ${triggers.length === 0 ? "only the first" : `${triggers.join(", ")}; after changes`}`,
     `  merging: ${levels.length === 0 ? "never" : `every ${levels.join(", ")}`}`,
     when.length === 0
-      ? "  retention: never applied by itself (compact_after_snapshot = true, or walrust compact --force)"
+      ? "  retention: off (set compact_after_snapshot, or run walrust compact --force)"
       : `  retention: ${when.join(" and ")}, keeps ${kept}`,
   ];
 }
 
 function estimateLines({ estimate, rate, databases }: Explanation): string[] {
-  if (databases.length === 0) return ["Estimate", "  nothing to estimate"];
+  if (databases.length === 0) return ["Estimate", "  none, without databases"];
   const { requests, uploadedBytes, storedBytes, growthBytesPerMonth, providers } = estimate;
   const number = (value: number): string => Math.round(value).toLocaleString("en-US");
   const steady =

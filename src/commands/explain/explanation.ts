@@ -1,5 +1,5 @@
 /**
- * Everything that `explain` tells, before it becomes text or JSON.
+ * The whole explanation, before it becomes text or JSON.
  */
 import type { WalrustError } from "../../errors.ts";
 import type { Estimate } from "../../forecast/estimate.ts";
@@ -8,17 +8,17 @@ import type { ExplainedDatabase } from "./explain-databases.ts";
 import type { ShownSetting } from "./explain-settings.ts";
 import type { ExplainedStorage } from "./explain-storage.ts";
 
-/** Everything that explain tells. */
+/** The whole explanation. */
 export interface Explanation {
   readonly configFile: string | null;
   readonly settings: readonly ShownSetting[];
-  /** Null: no destination is given. */
+  /** Null without a destination. */
   readonly storage: ExplainedStorage | null;
   readonly databases: readonly ExplainedDatabase[];
-  /** Globs are looked at again while watching. */
+  /** Whether a watch would match globs again. */
   readonly hasGlobs: boolean;
   readonly rate: CommitRate;
   readonly estimate: Estimate;
-  /** What would keep the watch, or part of it, from working; most serious first. */
+  /** Problems of the watch or of single databases, by exit code. */
   readonly problems: readonly WalrustError[];
 }

@@ -1,25 +1,24 @@
 /**
- * What a user can do about a failure that has no hint of its own, by its class. Only for what ends a verb: in
- * the log of a watch, where everything is tried again, such a line would be noise.
+ * Hints for failures without a hint of their own, by error code. They follow only an error that ends a verb:
+ * in the log of a watch, which retries, they would be noise.
  */
 import type { ErrorCode } from "../../errors.ts";
 
 const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
-  internal: "This is a fault of walrust. WALRUST_TRACE=1 in the environment shows where it happened",
+  internal: "This is a bug in walrust; run with WALRUST_TRACE=1 to print the stack trace",
   database: "Check the path, and that this user may read and write the file and its folder",
-  "database-busy": "Something else was busy with it just now: run it again",
-  locked: "Stop the other one, or leave the work to it",
-  storage: "Check the endpoint, the network and the store, then run it again",
-  "not-found": "`walrust verify NAME` shows what the backup lacks",
-  "missing-bucket": "Check the bucket's name and the endpoint; walrust does not create buckets",
-  auth: "Check the keys, and what the store lets them do",
-  integrity:
-    "`walrust verify NAME --read-data` shows all that is damaged; another point in time may be whole",
-  corrupt: "`walrust verify NAME --read-data` shows all that is damaged; another point in time may be whole",
-  restore: "`walrust list` shows what can be restored",
+  "database-busy": "Another process was using the database: run the command again",
+  locked: "Stop the other walrust, or leave the work to it",
+  storage: "Check the endpoint, the network and the store, then run the command again",
+  "not-found": "`walrust verify NAME` lists the missing objects",
+  "missing-bucket": "Check the name of the bucket and the endpoint; walrust does not create buckets",
+  auth: "Check the credentials and their permissions in the store",
+  integrity: "`walrust verify NAME --read-data` lists all damage; another point in time may be sound",
+  corrupt: "`walrust verify NAME --read-data` lists all damage; another point in time may be sound",
+  restore: "`walrust list` shows the restorable points",
 };
 
-/** The hint for a class of failure, or undefined where the message says it all. */
+/** The hint for an error code, or undefined where the message is enough. */
 export function defaultHint(code: ErrorCode): string | undefined {
   return BY_CODE[code];
 }

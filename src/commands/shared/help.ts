@@ -1,5 +1,5 @@
 /**
- * Help texts, made from the table of options and the verbs.
+ * Makes the help texts from the verbs and the table of options.
  */
 import type { OptionSpec } from "../../config/settings/option-spec.ts";
 import { defaultText } from "../../config/settings/option-text.ts";
@@ -21,7 +21,7 @@ export function programHelp(verbs: readonly Verb[]): string {
     ...optionLines(Object.values(GLOBAL_OPTIONS)),
     "",
     "`walrust VERB --help` shows the arguments, examples and exit codes of a verb.",
-    "`walrust --licenses` shows the licenses of what the executable is made of.",
+    "`walrust --licenses` prints the licenses of all parts of the executable.",
   ].join("\n");
 }
 

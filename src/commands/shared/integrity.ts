@@ -1,5 +1,5 @@
 /**
- * How this program starts SQLite's check as a process of its own, and how a verdict is shown.
+ * Runs SQLite's check of a database in a child process of this program, and prints its verdict.
  */
 import { existsSync } from "node:fs";
 import { errorMessage } from "../../errors.ts";
@@ -15,29 +15,31 @@ import type { IntegrityVerdict } from "../../recovery/integrity/integrity-verdic
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
 import { dieWithParent } from "./parent-death.ts";
 
-/** The word that makes this program check one file and end; for its own use, in no help. */
+/**
+ * The word that makes this program check one file and exit. Only walrust itself uses it; no help shows it.
+ */
 export const CHECK_WORD = "__check-database";
 
-/** The running executable: it stays the same one while a newer version is installed over it. */
+/** The running executable, even after a newer version was installed over it. */
 const OWN_EXECUTABLE = "/proc/self/exe";
 
-/** The command of this program as a helper of itself, or null where it runs in somebody else's process. */
+/** The command that starts this program as its own helper; null when walrust runs inside another program. */
 function helperCommandOrNull(): string[] | null {
   const executable = existsSync(OWN_EXECUTABLE) ? OWN_EXECUTABLE : process.execPath;
   const words = [CHECK_WORD, String(process.pid)];
   if (Bun.main.startsWith("/$bunfs/")) return [executable, ...words];
-  // From source it is Bun that runs main.ts. Anything else that imports this is not ours to start again.
+  // From source, Bun runs main.ts. Any other main module is another program, which is not started again.
   if (Bun.main.endsWith("/src/main.ts")) return [executable, Bun.main, ...words];
   return null;
 }
 
-/** The checker of this program: itself, once more. */
+/** The checker: a child process of this program, or this process where there is no helper command. */
 export function integrityChecker(): IntegrityChecker {
   const command = helperCommandOrNull();
   return command === null ? checkInProcess : checkerInChild(command);
 }
 
-/** What this program does as a helper of itself, for the process of this id. @returns the exit code */
+/** Runs this program as the helper of the process with the given id. @returns the exit code */
 export function runHelper([parent = "", ...words]: readonly string[]): number {
   if (!dieWithParent(Number(parent))) return 1;
   if (words[0] !== COMPILE_WORD) return runCheckChild(words);
@@ -45,13 +47,13 @@ export function runHelper([parent = "", ...words]: readonly string[]): number {
   return 0;
 }
 
-/** A live database that is seen for the first time. */
+/** A live database whose history has just begun. */
 export interface NewDatabase {
   readonly name: string;
   readonly path: string;
 }
 
-/** Warns of databases that SQLite cannot check here: better now than at the restore. */
+/** Warns of databases that SQLite cannot check on this machine, long before a restore would show it. */
 export async function warnOfUncheckable(
   databases: readonly NewDatabase[],
   context: CheckContext,
@@ -60,22 +62,22 @@ export async function warnOfUncheckable(
   if (command === null || databases.length === 0) return;
   const nameOf = new Map(databases.map(({ name, path }) => [path, name]));
   for (const { path, reason } of await findUncheckable(command, [...nameOf.keys()], context)) {
-    const message = `SQLite cannot check all of this database here: ${reason}`;
-    const hint = "Its copies are proven by checksums; a restore gives the file, with this warning";
+    const message = `SQLite cannot check this database completely: ${reason}`;
+    const hint = "Checksums prove its backups; a restore yields the file with this warning";
     context.env.log.warn(message, { database: nameOf.get(path) ?? path, hint });
   }
 }
 
-/** Looks at databases whose history a watch begins: many together, apart from the watch, once each. */
-export class FirstSight {
+/** Warns once of each new database that SQLite cannot check, in batches and apart from the watch. */
+export class NewDatabaseCheck {
   /** Paths of databases at their first TXID, by name. */
   readonly #begun = new Map<string, string>();
   readonly #waiting: NewDatabase[] = [];
-  #isLooking = false;
+  #isChecking = false;
 
   constructor(readonly context: CheckContext) {}
 
-  /** Takes in what happens in a watch: the first snapshot of all is the first sight. */
+  /** Receives the events of a watch. The first snapshot of a database makes it a new one. */
   observe(event: WatchEvent): void {
     if (event.event === "watching" && event.txid <= 1) this.#begun.set(event.database, event.path);
     if (event.event !== "uploaded" || event.txid !== 1) return;
@@ -84,24 +86,25 @@ export class FirstSight {
     this.#begun.delete(name);
     if (path === undefined) return;
     this.#waiting.push({ name, path });
-    if (!this.#isLooking) void this.#look();
+    if (!this.#isChecking) void this.#check();
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     const { env, signal } = this.context;
-    this.#isLooking = true;
+    this.#isChecking = true;
     try {
-      // At a start hundreds come at once: they share a process.
+      // Hundreds of databases may begin at once: they share one process.
       await env.sleep(GATHER_MS, signal);
       while (this.#waiting.length > 0) await warnOfUncheckable(this.#waiting.splice(0), this.context);
     } catch (error) {
-      env.log.debug(`cannot look whether SQLite can check new databases: ${errorMessage(error)}`);
+      env.log.debug(`cannot find out whether SQLite can check new databases: ${errorMessage(error)}`);
     } finally {
-      this.#isLooking = false;
+      this.#isChecking = false;
     }
   }
 }
 
+/** Time in which new databases are gathered for one process. */
 const GATHER_MS = 1_000;
 
 /** A verdict as JSON. */
@@ -109,7 +112,7 @@ export function verdictJson({ mode, status, problems, unchecked }: IntegrityVerd
   return { mode, status: jsonStatus(status), problems, not_checked: unchecked };
 }
 
-/** A status as JSON spells it. */
+/** A status in the spelling of JSON. */
 export function jsonStatus(status: IntegrityVerdict["status"]): string {
   return status.replaceAll("-", "_");
 }
@@ -121,12 +124,12 @@ export function verdictText({ mode, status }: IntegrityVerdict): string {
     case "ok":
       return `${check} ok`;
     case "failed":
-      return `${check} finds faults of the source`;
+      return `${check} found faults of the source`;
     case "partial":
-      return `${check} ok as far as SQLite can check it here`;
+      return `${check} ok, as far as SQLite can check this database`;
     case "not-checked":
       return "not checked by SQLite";
     case "skipped":
-      return "integrity_check left out";
+      return "integrity_check skipped";
   }
 }

@@ -1,7 +1,7 @@
 /**
- * `walrust list --local`: where the files of each database lie on this machine, and the socket of the watch
- * that has it. The databases are those of walrust.toml, those with a folder in the state home, and those that
- * a watch of this user has announced.
+ * `walrust list --local`: the folders of each database on this machine, and the socket of its watch. It lists
+ * the databases of walrust.toml, those with a folder in the state home, and those that a watch of this user
+ * has announced.
  */
 import { resolveStore } from "../../config/config.ts";
 import { DatabaseFinder } from "../../discovery/finder.ts";
@@ -22,20 +22,20 @@ export interface LocalDatabase {
   readonly state_folder: string;
   readonly spool_folder: string;
   readonly kept: Place["kind"];
-  /** Why its files do not lie beside it, or null. */
+  /** The reason why its files do not lie beside it, or null. */
   readonly reason: string | null;
-  /** The socket of the watch that has it, or null. */
+  /** The socket of the watch that replicates it, or null. */
   readonly socket: string | null;
 }
 
-/** What lies on this machine, as `--json` prints it. */
+/** The local files of this user, as `--json` prints them. */
 export interface LocalFiles {
   readonly state_home: string;
   readonly socket_folders: readonly string[];
   readonly databases: readonly LocalDatabase[];
 }
 
-/** Looks for the databases of this user. @param name only the database of this name, or null */
+/** Finds the databases of this user. @param name only the database of this name, or null for all */
 export async function findLocal(invocation: Invocation, name: string | null): Promise<LocalFiles> {
   const places = localPlaces(invocation);
   const folders = runtimeFolders(invocation);
@@ -63,7 +63,7 @@ export async function findLocal(invocation: Invocation, name: string | null): Pr
   return { state_home: stateHome, socket_folders: folders.present(), databases: shown };
 }
 
-/** Names by path of what walrust.toml says; without one, none. */
+/** The names of the databases of walrust.toml, by path. */
 async function configuredNames(
   { sources, env }: Invocation,
   places: LocalPlaces,
@@ -74,17 +74,17 @@ async function configuredNames(
   return new Map(databases.map(({ path, name }) => [path, name]));
 }
 
-/** The same for people. */
+/** The same as text. */
 export function localLines({ state_home, databases }: LocalFiles): string[] {
   if (databases.length === 0)
-    return ["No database of this user is known on this machine: name a --config, or start a watch"];
+    return ["No database of this user is known on this machine; give --config, or start a watch"];
   const lines = databases.flatMap((one) => [
     `${oneLine(one.path)}${one.name === null ? "" : ` (${oneLine(one.name)})`}`,
     `  state   ${oneLine(one.state_folder)}${one.reason === null ? "" : ` (${oneLine(one.reason)})`}`,
     ...(one.spool_folder.startsWith(`${one.state_folder}/`)
       ? []
       : [`  spool   ${oneLine(one.spool_folder)}`]),
-    `  socket  ${one.socket === null ? "none: no watch of this user has it" : oneLine(one.socket)}`,
+    `  socket  ${one.socket === null ? "none: no watch of this user replicates it" : oneLine(one.socket)}`,
   ]);
   return [...lines, `State home: ${oneLine(state_home)}`];
 }

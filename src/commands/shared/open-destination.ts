@@ -1,5 +1,5 @@
 /**
- * The destination a verb works on, from its options, the environment and walrust.toml.
+ * Opens the destination of a verb, from its flags, the environment and walrust.toml.
  */
 import { resolveRetry, resolveStore } from "../../config/config.ts";
 import { BY_DEFAULT, type Origin, valuesOf } from "../../config/resolve.ts";
@@ -13,14 +13,14 @@ import type { StoreOptions } from "../../storage/open-store.ts";
 import { openStore } from "../../storage/open-store.ts";
 import { type Invocation, settingsOf } from "./verb.ts";
 
-/** What can be given beside the settings. */
+/** Options of the store that are not settings. */
 export type MoreStoreOptions = Partial<
   Pick<StoreOptions, "putLimit" | "retry" | "stallMs" | "conditions" | "reachability">
 >;
 
 /**
  * Opens the store of the destination.
- * @param url another destination than the configured one, with the same options
+ * @param url a destination to open instead of the configured one, with the same options
  * @throws WalrustError code "usage" or "config" when it is missing or malformed
  */
 export function openDestination(
@@ -53,7 +53,7 @@ export function warningSink(log: Log): ConditionSink {
   return { raise: ({ message }) => log.warn(message), clear: () => {} };
 }
 
-/** An error about the destination, with its place in the file; an error about another setting as it is. */
+/** Adds the place in walrust.toml to an error about the destination. */
 function placed(error: unknown, { kind, text }: Origin): unknown {
   if (kind !== "file" || !(error instanceof WalrustError) || error.code !== "usage") return error;
   const { hint } = error;
@@ -61,7 +61,8 @@ function placed(error: unknown, { kind, text }: Origin): unknown {
 }
 
 /**
- * For a verb that somebody waits for: it says what it waits for, and gives up as `--timeout` says.
+ * Options for a verb that a person waits for: it logs when the store does not answer, and gives up after
+ * `--timeout`.
  * @throws WalrustError code "usage" or "config"
  */
 function patientOptions(invocation: Invocation): MoreStoreOptions {
@@ -74,7 +75,7 @@ function patientOptions(invocation: Invocation): MoreStoreOptions {
   };
 }
 
-/** Opens the store, runs `work` and closes the store whatever happens. */
+/** Opens the store, runs `work`, and closes the store in any case. */
 export async function withDestination<T>(
   invocation: Invocation,
   work: (store: ObjectStore) => Promise<T>,
@@ -88,7 +89,7 @@ export async function withDestination<T>(
   }
 }
 
-/** As `withDestination`, for a verb that somebody waits for; it has `PATIENCE_OPTIONS`. */
+/** As `withDestination`, for a verb that a person waits for and that has `PATIENCE_OPTIONS`. */
 export async function withPatience<T>(
   invocation: Invocation,
   work: (store: ObjectStore) => Promise<T>,

@@ -1,10 +1,9 @@
 /**
- * Stdout and stderr as they are written to here: in order, never waiting for whoever reads them, and never
- * the end of the work when they cannot be written to. A reader that went away, or a disk that is full, fails
- * single writes; replication goes on, and later writes are tried anew.
+ * Writes to stdout or stderr in order, without waiting for the reader. A failed write never ends the work: a
+ * reader that went away, or a full disk, fails single writes, and later writes are tried anew.
  *
- * Invariant: what was taken is written before the process ends, if somebody awaits `flushed`. A pipe holds
- * 64 KB; the rest waits in memory.
+ * Invariant: accepted text is written before the process ends, if `flushed` is awaited. A pipe holds 64 KB;
+ * the rest waits in memory.
  */
 import { errorMessage, systemCode } from "../../errors.ts";
 
@@ -18,9 +17,9 @@ export class OutputChannel {
 
   /**
    * Writes a text.
-   * @param waitingBytesMax leave it out when more than this waits for the reader already
-   * @param onFailed told why it could not be written, as the system calls it: "ENOSPC"
-   * @returns false when it is left out
+   * @param waitingBytesMax drop the text when more than this already waits for the reader
+   * @param onFailed receives the system's code of a failed write, such as "ENOSPC"
+   * @returns false when the text was dropped
    */
   write(
     text: string,
@@ -29,7 +28,7 @@ export class OutputChannel {
   ): boolean {
     if (this.#waitingBytes > waitingBytesMax) return false;
     const stream = process[this.name];
-    // Each write learns of its own failure; the stream's event would end the process.
+    // Each write reports its own failure; an unheard error event would end the process.
     if (!this.#isListening) stream.on("error", () => {});
     this.#isListening = true;
     const sizeBytes = Buffer.byteLength(text);
@@ -42,7 +41,7 @@ export class OutputChannel {
     return true;
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when no text waits any more. */
   flushed(): Promise<void> {
     if (this.#waitingBytes === 0) return Promise.resolve();
     return new Promise((resolve) => this.#waiters.push(resolve));

@@ -1,5 +1,5 @@
 /**
- * What the program says: results on stdout, logs on stderr. The only place that writes to either.
+ * Prints results to stdout, and logs and errors to stderr. No other file writes to either.
  */
 import { createConsola, type LogObject } from "consola";
 import type { Log, LogFields, LogLevel } from "../../env.ts";
@@ -9,13 +9,13 @@ import { OutputChannel } from "./output-channel.ts";
 
 const CONSOLA_LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };
 
-/** What may wait for a reader of events or of the log; beyond that they are left out. */
+/** The most bytes of events or log lines that wait for a reader; further ones are dropped. */
 const WAITING_BYTES_MAX = 8 * 1024 * 1024;
 
 const stdout = new OutputChannel("stdout");
 const stderr = new OutputChannel("stderr");
 
-/** Why results could not be written. */
+/** The reason why a result could not be written, or null. */
 let lostResult: string | null = null;
 
 function printResult(text: string): void {
@@ -39,35 +39,35 @@ export function printJson(value: unknown): void {
   printResult(jsonLine(value));
 }
 
-/** The logs that were told that events are left out. */
+/** The logs that hold the warning about dropped events. */
 const unread = new WeakSet<Log>();
 
 /**
- * Writes an event as one line of JSON to stdout. Where nobody reads them, or a disk is full, events are left
- * out: the log is told so once, and what they tell of goes on.
+ * Writes an event as one line of JSON to stdout. Events are dropped while nobody reads them or the disk is
+ * full. The log gets one warning, and the work goes on.
  */
 export function printEvent(event: unknown, log: Log): void {
   const failed = (reason: string): void => {
-    // Whoever reads our output may have had enough of it (`| head`).
+    // EPIPE: the reader has enough (`| head`).
     if (unread.has(log) || reason === "EPIPE") return;
     unread.add(log);
-    log.warn(`events cannot be written to stdout: ${reason}; they are left out, the work goes on`);
+    log.warn(`cannot write events to stdout: ${reason}; they are dropped, replication goes on`);
   };
   const line = `${jsonLine(event)}\n`;
   if (!stdout.write(line, WAITING_BYTES_MAX, failed)) failed("nobody reads them");
 }
 
-/** Resolves when everything has been written, or cannot be. */
+/** Resolves when all text was written, or failed. */
 export async function flushOutput(): Promise<void> {
   await Promise.all([stdout.flushed(), stderr.flushed()]);
 }
 
-/** Why results could not be written to stdout, or null. That nobody wants them any more is no failure. */
+/** The reason why results could not be written to stdout, or null. A reader that left is no failure. */
 export function outputFailure(): string | null {
   return lostResult === "EPIPE" ? null : lostResult;
 }
 
-/** A log of the given least severity and format on stderr. */
+/** A log on stderr, of the given least severity and format. */
 export function createLog(level: LogLevel, format: "text" | "json"): Log {
   const toLine = format === "json" ? entryAsJson : entryAsText;
   const logger = createConsola({
@@ -107,24 +107,24 @@ function entryAsJson(entry: LogObject): string {
   return jsonLine({ time: entry.date.toISOString(), level: entry.type, message, ...facts });
 }
 
-/** Why the program fails, as it is told. */
-export type ToldFailure = Pick<WalrustError, "exitCode" | "message" | "hint" | "context"> & {
+/** A failure as it is printed. */
+export type PrintedFailure = Pick<WalrustError, "exitCode" | "message" | "hint" | "context"> & {
   readonly code: string;
 };
 
-/** Says why the program fails: text on stderr, and with `--json` also one document on stdout. */
-export function printError(error: ToldFailure, isJson: boolean): void {
+/** Prints a failure: as text on stderr, and with `--json` also as one document on stdout. */
+export function printError(error: PrintedFailure, isJson: boolean): void {
   const { code, exitCode, message, hint, context } = error;
   stderr.write(`walrust: ${oneLine(message)}\n${hint === undefined ? "" : `  ${oneLine(hint)}\n`}`);
   if (isJson) printJson({ error: { code, exit: exitCode, message, hint: hint ?? null, context } });
 }
 
-/** Writes where an internal error came from to stderr. */
+/** Prints the stack trace of an internal error to stderr. */
 export function printTrace(error: Error): void {
   stderr.write(`${error.stack?.split("\n").map(oneLine).join("\n")}\n`);
 }
 
-/** A progress bar on a terminal; nothing on a pipe. Updated at most ten times a second. */
+/** A progress bar on a terminal, updated at most ten times a second; nothing on a pipe. */
 export class ProgressBar {
   readonly #isShown = process.stderr.isTTY === true;
   #shownAtMs = Number.NEGATIVE_INFINITY;
@@ -151,7 +151,7 @@ export class ProgressBar {
   }
 }
 
-/** A size for people: 3 significant digits, binary units. */
+/** A size as text: 3 significant digits, binary units. */
 export function formatBytes(byteCount: number): string {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let value = byteCount;

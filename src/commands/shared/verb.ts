@@ -1,5 +1,5 @@
 /**
- * A verb of the command line: what it takes, what its help says, and what it does. One file a verb.
+ * The shape of a verb: its words, its help, and its action. Each verb is one file.
  */
 
 import { resolveOptions, type Sources, valuesOf } from "../../config/resolve.ts";
@@ -29,16 +29,17 @@ export interface Verb {
   /** The words after the verb, e.g. `NAME -o OUTPUT`. */
   readonly usage: string;
   readonly options: readonly OptionGroup[];
+  /** The words without a flag. */
   readonly positionals: { readonly name: string; readonly min: number; readonly max: number };
   readonly examples: readonly (readonly [command: string, meaning: string])[];
-  /** What each exit code means for this verb. */
+  /** The meaning of each exit code for this verb. */
   readonly exitCodes: readonly (readonly [code: number, meaning: string])[];
-  /** @returns the exit code when nothing went wrong */
+  /** @returns the exit code, unless it throws */
   readonly run: (invocation: Invocation) => Promise<number>;
 }
 
 /**
- * The values of a group of options: flags, environment, configuration file, defaults.
+ * The values of a group of options, from flags, environment, configuration file and defaults.
  * @throws WalrustError code "usage" or "config"
  */
 export function settingsOf<T extends OptionGroup>(invocation: Invocation, options: T): OptionValues<T> {
@@ -50,7 +51,7 @@ export function optionsOf(verb: Verb): OptionSpec[] {
   return [...verb.options, GLOBAL_OPTIONS].flatMap((group) => Object.values(group));
 }
 
-/** @throws WalrustError code "usage" when there are too few or too many words, or one cannot be */
+/** @throws WalrustError code "usage" when there are too few or too many words, or one is invalid */
 export function assertPositionals(verb: Verb, words: ParsedWords): void {
   const { name, min, max } = verb.positionals;
   const count = words.positionals.length;

@@ -146,7 +146,7 @@ for (let i = 0; i < 64; i++) output.printEvent(event, log);`;
     const written = Number(stdout) / (1024 * 1024);
     expect(written).toBeGreaterThan(7);
     expect(written).toBeLessThan(12);
-    expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("WARN events cannot be written")]);
+    expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("WARN cannot write events")]);
   });
 
   test("printEvent goes on when the disk is full, and says so once", async () => {

@@ -54,9 +54,9 @@ test("no word breaks the output: every verb answers each odd one with one clear 
 
 /** Words before or instead of a verb, and what is said. */
 const NO_VERB: readonly (readonly [words: readonly string[], message: string, hint: string])[] = [
-  [["--json", "list"], "No verb is given before --json", "Options go after the verb"],
-  [["-b", "s3://b", "watch"], "No verb is given before -b", "Options go after the verb"],
-  [["--bucket=s3://key:hunter2@b"], "No verb is given before --bucket", "Options go after the verb"],
+  [["--json", "list"], "--json stands before the verb", "Options follow the verb"],
+  [["-b", "s3://b", "watch"], "-b stands before the verb", "Options follow the verb"],
+  [["--bucket=s3://key:hunter2@b"], "--bucket stands before the verb", "Options follow the verb"],
   [[""], 'Unknown verb ""', "See walrust --help"],
   [["lst"], 'Unknown verb "lst"', "Did you mean walrust list?"],
   [["help", "lst"], 'Unknown verb "lst"', "Did you mean walrust list?"],

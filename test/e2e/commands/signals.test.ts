@@ -149,7 +149,7 @@ test.each(FAULTS)("%s that nobody catches is told as an internal error", async (
     });
     const run = await collect(child, "a fault");
     expect(run.exitCode).toBe(1);
-    expect(run.stderr).toContain("walrust: boom\n  This is a fault of walrust.");
+    expect(run.stderr).toContain("walrust: boom\n  This is a bug in walrust;");
     expect(run.stderr.includes("fault.ts:1")).toBe(trace === "1");
     expect(failureDocument(run, true)).toMatchObject({ code: "internal", exit: 1, message: "boom" });
   }

@@ -99,7 +99,7 @@ test("snapshot of a name says where the database is that is called so", async ()
   const byConfig = await runWalrust(["snapshot", "store", ...destination.words], { cwd: folder });
   expect(byConfig.exitCode).toBe(3);
   expect(byConfig.stderr).toContain(`Cannot find ${join(folder, "store")}: ENOENT`);
-  const meant = "snapshot takes the path of a database: did you mean data/shop.db, which is called store?";
+  const meant = "snapshot takes a path: did you mean data/shop.db, whose name in the bucket is store?";
   expect(byConfig.stderr).toContain(meant);
   const unknown = await runWalrust(["snapshot", "stare", ...destination.words], { cwd: folder });
   expect(unknown.exitCode).toBe(3);
@@ -113,6 +113,6 @@ test("snapshot of a name knows what a watch of this user has replicated", async 
   await watch.waitForUploads(1);
   const run = await runWalrust(["snapshot", "orders", ...destination.words]);
   expect(run.exitCode).toBe(3);
-  expect(run.stderr).toContain(`did you mean ${database}, which is called orders?`);
+  expect(run.stderr).toContain(`did you mean ${database}, whose name in the bucket is orders?`);
   expect(await watch.stop()).toBe(0);
 });

@@ -64,7 +64,7 @@ describe("a database that SQLite cannot check here", () => {
   test("snapshot and watch tell it once, when they see the database for the first time", async () => {
     const path = inWalMode(APPLICATION_DATABASES["an index on a function"]!());
     const words = ["-b", `file://${tempFolder("bucket")}`];
-    const warning = "SQLite cannot check all of this database here: unknown function: slugs()";
+    const warning = "SQLite cannot check this database completely: unknown function: slugs()";
     const [first, second] = [
       await mustWalrust(["snapshot", path, ...words]),
       await mustWalrust(["snapshot", path, ...words]),
@@ -168,7 +168,7 @@ describe("a database with a fault of its own", () => {
         expect.stringContaining("--integrity-check=off"),
       ]);
       const run = await mustWalrust([...words, "-o", newOutput(), "--integrity-check=off"]);
-      expect(run.stdout).toContain("integrity_check left out");
+      expect(run.stdout).toContain("integrity_check skipped");
     },
   );
 

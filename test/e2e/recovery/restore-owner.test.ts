@@ -72,7 +72,7 @@ describe("a restore by root", () => {
     chownSync(output, TENANT, GROUP);
     chmodSync(output, 0o640);
     const again = await mustWalrust([...words, "--force"]);
-    expect(again.stdout).toContain(`owner ${TENANT}, group ${GROUP}, mode 0640, as the replaced file had`);
+    expect(again.stdout).toContain(`owner ${TENANT}, group ${GROUP}, mode 0640, from the replaced file`);
     expect(accessOf(output)).toEqual([TENANT, GROUP, "640"]);
   });
 

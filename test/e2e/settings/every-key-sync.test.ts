@@ -165,7 +165,7 @@ describe("[sync]", () => {
     expect(await running.stop()).toBe(0);
     // With the default it would be five seconds.
     expect(performance.now() - startMs).toBeLessThan(3_000);
-    expect(running.stderr).toContain("not everything was uploaded");
+    expect(running.stderr).toContain("not all captured files were uploaded");
     server.stop();
   });
 });

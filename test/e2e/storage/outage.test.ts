@@ -115,7 +115,7 @@ testWith("versitygw")(
     const startMs = performance.now();
     expect(await watch.stop()).toBe(0);
     expect(performance.now() - startMs).toBeGreaterThan(4_000);
-    expect(watch.stderr).toContain("not everything was uploaded");
+    expect(watch.stderr).toContain("not all captured files were uploaded");
   },
 );
 
