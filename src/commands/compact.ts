@@ -22,7 +22,8 @@ import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/runtime-folder.ts";
 import { makeTempFolder } from "../local/temp-folder.ts";
-import { askWatchByNameOrNull, databasePathOrNull } from "../replication/control/control.ts";
+import { databasePathOrNull } from "../replication/control/announcements.ts";
+import { askWatchByNameOrNull } from "../replication/control/control-client.ts";
 import {
   type GivenUpkeep,
   type UpkeepConfig,

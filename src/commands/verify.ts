@@ -15,7 +15,7 @@ import {
   type VerifyReport,
 } from "../recovery/verify/verify-report.ts";
 import type { LiveContent } from "../recovery/verify/verify-restore.ts";
-import { askWatchByNameOrNull } from "../replication/control/control.ts";
+import { askWatchByNameOrNull } from "../replication/control/control-client.ts";
 import { concernsOneDatabase } from "../storage/bucket/error-scope.ts";
 import {
   type ForeignLayout,

@@ -9,7 +9,7 @@ import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts
 import { readState } from "../../local/state.ts";
 import { databasePathsIn } from "../../local/state-home.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
-import { announcedPaths, socketPathOrNull } from "../../replication/control/control.ts";
+import { announcedPaths, socketPathOrNull } from "../../replication/control/announcements.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import type { Invocation } from "./verb.ts";
 

@@ -8,7 +8,9 @@ import type { RuntimeFolders } from "../../local/runtime-folder.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
-import { type ControlRequest, type ControlServer, serveControl } from "../control/control.ts";
+import type { AnnouncedDatabase } from "../control/announcements.ts";
+import type { ControlRequest } from "../control/control-request.ts";
+import { type ControlServer, serveControl } from "../control/control-server.ts";
 import type { Fleet } from "./fleet.ts";
 import { answerChecksum, answerSnapshot } from "./requests.ts";
 
@@ -46,20 +48,24 @@ export class WatchControl {
     this.#name(target);
   }
 
-  #name({ paths, name, path }: WatchTarget): void {
+  #name(target: WatchTarget): void {
     try {
-      this.#server?.announce(paths.folder, this.context.store.url, name, path);
+      this.#server?.announce(this.#addressOf(target));
     } catch (error) {
       // Its folder is going away just now; what is only for asking stops no replication.
-      this.context.env.log.debug(`not announced: ${errorMessage(error)}`, { database: name });
+      this.context.env.log.debug(`not announced: ${errorMessage(error)}`, { database: target.name });
     }
   }
 
   /** It is not watched any more. */
   withdraw(target: WatchTarget): void {
     if (this.#announced.delete(target)) {
-      this.#server?.withdraw(target.paths.folder, this.context.store.url, target.name, target.path);
+      this.#server?.withdraw(this.#addressOf(target));
     }
+  }
+
+  #addressOf({ paths, name, path }: WatchTarget): AnnouncedDatabase {
+    return { stateFolder: paths.folder, destination: this.context.store.url, name, path };
   }
 
   /** Ends the socket and everything that names it. */

@@ -4,7 +4,8 @@
  */
 import { afterEach, expect, test } from "bun:test";
 import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
-import { type ControlRequest, serveControl } from "../../../src/replication/control/control.ts";
+import type { ControlRequest } from "../../../src/replication/control/control-request.ts";
+import { serveControl } from "../../../src/replication/control/control-server.ts";
 import { documentOf, runWalrust } from "../../support/processes/binary.ts";
 import { closeApplications, configured, serverSettings } from "../../support/runs/configured-watch.ts";
 import { newDatabase } from "../../support/runs/watch-run.ts";
@@ -28,7 +29,7 @@ test("compact asks a watch for the rules that were said, and for no defaults", a
       retention: { kept: [], deleted: [], deletedBytes: 0 },
     };
   });
-  server.announce(folder, url, "app");
+  server.announce({ stateFolder: folder, destination: url, name: "app" });
   try {
     for (const words of [[], ["--hourly", "48"], ["--daily", "7", "--monthly", "0"]]) {
       const { exitCode, stderr } = await runWalrust(["compact", "app", "-b", url, ...words]);

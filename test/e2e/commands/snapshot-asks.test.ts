@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
-import { serveControl } from "../../../src/replication/control/control.ts";
+import { serveControl } from "../../../src/replication/control/control-server.ts";
 import { createAppDatabase } from "../../support/histories/app-rows.ts";
 import {
   collect,
@@ -41,7 +41,11 @@ test.each([
     asked++;
     return promise;
   });
-  server.announce(join(folder, ".app.db-walrust"), destination.url, "app");
+  server.announce({
+    stateFolder: join(folder, ".app.db-walrust"),
+    destination: destination.url,
+    name: "app",
+  });
   const what = { snapshot: [database], compact: ["app", "--force"], verify: ["app", "--restore"] }[verb];
   const child = await spawnWalrust([verb, ...what, ...destination.words, "--json"]);
   try {

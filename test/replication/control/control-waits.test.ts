@@ -8,11 +8,9 @@ import { join } from "node:path";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
-import {
-  askWatchOrNull,
-  type ControlRequest,
-  serveControl,
-} from "../../../src/replication/control/control.ts";
+import { askWatchOrNull } from "../../../src/replication/control/control-client.ts";
+import type { ControlRequest } from "../../../src/replication/control/control-request.ts";
+import { serveControl } from "../../../src/replication/control/control-server.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { gate } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -96,7 +94,7 @@ test("an acknowledged request is waited for past the limit", async () => {
     await door.passed;
     return "late";
   });
-  server.announce(folder, DESTINATION, folder);
+  server.announce({ stateFolder: folder, destination: DESTINATION, name: folder });
   let isHeard = false;
   const sleep = async (durationMs: number, signal?: AbortSignal): Promise<void> => {
     await STILL.sleep(durationMs, signal);
@@ -137,7 +135,7 @@ test("who waits no longer leaves at once, and the watch ends what it was asked f
     if (++handled === 1) await door.passed;
     return ++finished;
   });
-  server.announce(folder, DESTINATION, folder);
+  server.announce({ stateFolder: folder, destination: DESTINATION, name: folder });
   const leaving = new AbortController();
   const failure = failureOf(askWatchOrNull(folder, SNAPSHOT, { env: STILL, signal: leaving.signal }));
   await waitUntil(() => handled === 1);

@@ -16,13 +16,9 @@ import { basename, join } from "node:path";
 import { takeHostLockOrNull } from "../../../src/database/files/host-lock.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
-import {
-  askWatchByNameOrNull,
-  askWatchOrNull,
-  type ControlRequest,
-  type ControlServer,
-  serveControl,
-} from "../../../src/replication/control/control.ts";
+import { askWatchByNameOrNull, askWatchOrNull } from "../../../src/replication/control/control-client.ts";
+import type { ControlRequest } from "../../../src/replication/control/control-request.ts";
+import { type ControlServer, serveControl } from "../../../src/replication/control/control-server.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
@@ -41,7 +37,7 @@ function serve(handle: (request: ControlRequest) => Promise<unknown>): {
 } {
   const folder = tempFolder("control");
   const server = serveControl(RuntimeFolders.standard(), handle);
-  server.announce(folder, DESTINATION, folder);
+  server.announce({ stateFolder: folder, destination: DESTINATION, name: folder });
   return { folder, server };
 }
 
@@ -110,7 +106,7 @@ test("a path too long for a socket is served from the temporary folder", async (
   const deep = join(folder, "x".repeat(120));
   mkdirSync(deep, { mode: 0o700 });
   const server = serveControl(runtimeFoldersIn(deep), async () => "long");
-  server.announce(folder, DESTINATION, folder);
+  server.announce({ stateFolder: folder, destination: DESTINATION, name: folder });
   expect(await askWatchOrNull(folder, SNAPSHOT)).toBe("long");
   server.close();
   expect(existsSync(server.path)).toBe(false);
@@ -342,7 +338,7 @@ test.skipIf(process.getuid?.() !== 0)("a socket of another user is not asked", a
   const folder = tempFolder("control");
   let asked = 0;
   const server = serveControl(runtimeFoldersIn(folder), async () => ++asked);
-  server.announce(folder, DESTINATION, "app", "/db");
+  server.announce({ stateFolder: folder, destination: DESTINATION, name: "app", path: "/db" });
   chownSync(server.path, 4242, 4242);
   expect(await askWatchOrNull(folder, SNAPSHOT, undefined, runtimeFoldersIn(folder))).toBeNull();
   expect(asked).toBe(0);
@@ -352,10 +348,10 @@ test.skipIf(process.getuid?.() !== 0)("a socket of another user is not asked", a
 test("a watch is found by path though its state lies where the asker does not look", async () => {
   const folder = tempFolder("control");
   const server = serveControl(runtimeFoldersIn(folder), async () => "found");
-  server.announce(folder, DESTINATION, "app", "/db");
+  server.announce({ stateFolder: folder, destination: DESTINATION, name: "app", path: "/db" });
   const elsewhere = tempFolder("control");
   expect(await askWatchOrNull(elsewhere, SNAPSHOT, undefined, runtimeFoldersIn(folder))).toBe("found");
-  server.withdraw(folder, DESTINATION, "app", "/db");
+  server.withdraw({ stateFolder: folder, destination: DESTINATION, name: "app", path: "/db" });
   expect(await askWatchOrNull(elsewhere, SNAPSHOT, undefined, runtimeFoldersIn(folder))).toBeNull();
   server.close();
 });

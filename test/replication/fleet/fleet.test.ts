@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { takeHostLockOrNull } from "../../../src/database/files/host-lock.ts";
-import { askWatchByNameOrNull } from "../../../src/replication/control/control.ts";
+import { askWatchByNameOrNull } from "../../../src/replication/control/control-client.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { isWalFree } from "../../support/processes/outside-checkpoint.ts";

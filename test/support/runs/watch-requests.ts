@@ -1,7 +1,7 @@
 /** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
 import type { RetentionConfig } from "../../../src/config/config.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import { askWatchOrNull } from "../../../src/replication/control/control.ts";
+import { askWatchOrNull } from "../../../src/replication/control/control-client.ts";
 import type { UpkeepResult } from "../../../src/replication/upkeep/maintenance.ts";
 import type { SnapshotResult } from "../../../src/replication/upkeep/snapshot-once.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";

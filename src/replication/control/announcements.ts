@@ -1,0 +1,201 @@
+/**
+ * Announcements: small files that name the control socket of a running watch, so that other processes of the
+ * same user find it. The socket's path stands in `watch.socket` of each state folder, and in the runtime
+ * folder in one file a database path and one a destination and name. A `.path` file in the runtime folder
+ * names the path of a database by its destination and name, and outlives the watch.
+ *
+ * An announcement counts only if our user wrote it and the socket is our user's: another user's answers would
+ * be lies. A killed watch leaves its files behind; they lead to a socket that nobody answers, which is the
+ * same as no file, and the next watch removes them.
+ */
+import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
+import { basename, join } from "node:path";
+import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
+import { RuntimeFolders } from "../../local/runtime-folder.ts";
+
+/** The most announcements that one sweep or listing reads; the next sweep continues. */
+const SWEPT_MAX = 4_096;
+/** An announcement is a path. */
+const ANNOUNCEMENT_SIZE_MAX = 4_096;
+const ANNOUNCEMENT_NAME = /^[0-9a-f]{32}(\.path)?$/;
+const SOCKET_NAME = /^walrust-(\d+)-[0-9a-f]+\.sock$/;
+
+/** A database as it is announced. */
+export interface AnnouncedDatabase {
+  readonly stateFolder: string;
+  readonly destination: string;
+  readonly name: string;
+  /** Real path of the file. */
+  readonly path?: string;
+}
+
+/** The name of a new socket. @param tag random hex digits */
+export function socketName(pid: number, tag: string): string {
+  return `walrust-${pid}-${tag}.sock`;
+}
+
+/** The id of the process that listens on a socket. */
+export function pidOfSocket(path: string): number {
+  return Number(SOCKET_NAME.exec(basename(path))?.[1]);
+}
+
+/** The announcements of one socket. */
+export class Announcements {
+  readonly #files = new Set<string>();
+
+  /** @param runtimeFolder the folder that other processes of this user search, or null */
+  constructor(
+    readonly runtimeFolder: string | null,
+    readonly socketPath: string,
+  ) {}
+
+  /** Names the socket for a database. Repeated calls write only what is missing. */
+  announce(database: AnnouncedDatabase): void {
+    const { destination, name, path } = database;
+    if (this.runtimeFolder !== null && path !== undefined) {
+      replaceOwn(join(this.runtimeFolder, `${hashOf(destination, name)}.path`), path);
+    }
+    for (const file of this.#filesOf(database)) {
+      // The state folder may have been made anew.
+      if (this.#files.has(file) && existsSync(file)) continue;
+      replaceOwn(file, this.socketPath);
+      this.#files.add(file);
+    }
+  }
+
+  /** Removes the files of `announce`. */
+  withdraw(database: AnnouncedDatabase): void {
+    for (const file of this.#filesOf(database)) if (this.#files.delete(file)) removeIfCan(file);
+  }
+
+  /** Removes all files of this socket, and the socket. */
+  close(): void {
+    for (const file of this.#files) removeIfCan(file);
+    removeIfCan(this.socketPath);
+  }
+
+  #filesOf({ stateFolder, destination, name, path }: AnnouncedDatabase): string[] {
+    const folder = this.runtimeFolder;
+    const files = [join(stateFolder, "watch.socket")];
+    if (folder === null) return files;
+    if (path !== undefined) files.push(join(folder, hashOf("", path)));
+    return [...files, join(folder, hashOf(destination, name))];
+  }
+}
+
+/** The files that may name the watch of a database, given its state folder and its path. */
+export function announcementsByPath(
+  stateFolder: string,
+  path: string | undefined,
+  folders: RuntimeFolders,
+): string[] {
+  const byPath = path === undefined ? [] : folders.present().map((folder) => join(folder, hashOf("", path)));
+  return [join(stateFolder, "watch.socket"), ...byPath];
+}
+
+/** The files that may name the watch that replicates `name` to `destination`. */
+export function announcementsByName(destination: string, name: string, folders: RuntimeFolders): string[] {
+  return folders.present().map((folder) => join(folder, hashOf(destination, name)));
+}
+
+/** The socket that an announcement names, or null when the file or the socket is absent or another user's. */
+export function announcedSocketOrNull(file: string): string | null {
+  const path = announcedOrNull(file);
+  return path !== null && isOwnSocket(path) ? path : null;
+}
+
+/** The socket of a database's watch, or null; its process may be dead all the same. */
+export function socketPathOrNull(
+  stateFolder: string,
+  databasePath: string,
+  folders: RuntimeFolders,
+): string | null {
+  for (const file of announcementsByPath(stateFolder, databasePath, folders)) {
+    const path = announcedSocketOrNull(file);
+    if (path !== null) return path;
+  }
+  return null;
+}
+
+/** The path of the database that a watch of this user last replicated to this name, or null. */
+export function databasePathOrNull(
+  destination: string,
+  name: string,
+  folders = RuntimeFolders.standard(),
+): string | null {
+  for (const folder of folders.present()) {
+    const path = announcedOrNull(join(folder, `${hashOf(destination, name)}.path`));
+    if (path !== null && existsSync(path)) return path;
+  }
+  return null;
+}
+
+/** The real paths of all databases that watches of this user replicated and that exist. */
+export function announcedPaths(folders: RuntimeFolders): string[] {
+  const paths: string[] = [];
+  for (const folder of folders.present()) {
+    for (const name of readdirSync(folder).slice(0, SWEPT_MAX)) {
+      const isPath = ANNOUNCEMENT_NAME.test(name) && name.endsWith(".path");
+      const path = isPath ? announcedOrNull(join(folder, name)) : null;
+      if (path !== null && existsSync(path)) paths.push(path);
+    }
+  }
+  return paths;
+}
+
+/** Removes the announcements of databases that are gone, and the sockets that nobody answers. */
+export function sweepAnnouncements(folder: string): void {
+  try {
+    for (const name of readdirSync(folder).slice(0, SWEPT_MAX)) {
+      const file = join(folder, name);
+      if (SOCKET_NAME.test(name)) void removeIfDead(file);
+      else if (ANNOUNCEMENT_NAME.test(name) && !existsSync(announcedOrNull(file) ?? "")) {
+        rmSync(file, { force: true });
+      }
+    }
+  } catch {
+    // Another watch sweeps, too: the next start removes the rest.
+  }
+}
+
+/** The path that a file of our user names, or null. */
+function announcedOrNull(file: string): string | null {
+  try {
+    return readOwnOrNull(file, ANNOUNCEMENT_SIZE_MAX);
+  } catch {
+    return null;
+  }
+}
+
+/** Whether this is the socket of a watch of our user. */
+function isOwnSocket(path: string): boolean {
+  try {
+    const stats = lstatSync(path);
+    return SOCKET_NAME.test(basename(path)) && stats.isSocket() && stats.uid === ownUid();
+  } catch {
+    // The socket went with its watch.
+    return false;
+  }
+}
+
+async function removeIfDead(path: string): Promise<void> {
+  try {
+    const socket = await Bun.connect({ unix: path, socket: { data: () => {} } });
+    socket.terminate();
+  } catch {
+    removeIfCan(path);
+  }
+}
+
+/** Removes a file. A path that stays behind leads to a socket that nobody answers, and ends no watch. */
+function removeIfCan(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Somebody put a folder there, among others.
+  }
+}
+
+function hashOf(destination: string, name: string): string {
+  return new Bun.CryptoHasher("sha256").update(`${destination}\n${name}`).digest("hex").slice(0, 32);
+}

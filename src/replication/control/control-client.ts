@@ -1,0 +1,136 @@
+/**
+ * The client's side of the control socket: finds the running watch of a database by its announcements, sends
+ * one request, and waits for the answer. Without a running watch the answer is null.
+ */
+import type { Socket } from "bun";
+import type { Env } from "../../env.ts";
+import { WalrustError } from "../../errors.ts";
+import { RuntimeFolders } from "../../local/runtime-folder.ts";
+import {
+  announcedSocketOrNull,
+  announcementsByName,
+  announcementsByPath,
+  pidOfSocket,
+} from "./announcements.ts";
+import { type ControlRequest, parseAnswer } from "./control-request.ts";
+
+/** A watch that takes longer to acknowledge a request hangs, or is stopped. */
+const ACKNOWLEDGE_LIMIT_MS = 10_000;
+
+/** The caller of a request, who decides how long to wait. */
+export interface Asker {
+  readonly env: Pick<Env, "sleep">;
+  /** Ends the wait; the watch continues with the request. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Asks the watch that has the database with this state folder, or else the watch that has the request's path.
+ * @param asker if absent, the answer is waited for without limit
+ * @returns the answer's result, or null when no watch runs
+ * @throws WalrustError with the code that the watch answered; code "locked" when the watch does not
+ * acknowledge the request within 10 s, or when the asker waits no longer
+ */
+export async function askWatchOrNull(
+  stateFolder: string,
+  request: ControlRequest,
+  asker?: Asker,
+  folders = RuntimeFolders.standard(),
+): Promise<unknown | null> {
+  return askFirstOrNull(announcementsByPath(stateFolder, request.path, folders), request, asker);
+}
+
+/**
+ * Asks the watch of this user that replicates `name` to `destination`, if one runs on this machine.
+ * @throws as `askWatchOrNull`
+ */
+export async function askWatchByNameOrNull(
+  destination: string,
+  name: string,
+  request: ControlRequest,
+  asker?: Asker,
+  folders = RuntimeFolders.standard(),
+): Promise<unknown | null> {
+  return askFirstOrNull(announcementsByName(destination, name, folders), request, asker);
+}
+
+async function askFirstOrNull(
+  announcements: readonly string[],
+  request: ControlRequest,
+  asker: Asker | undefined,
+): Promise<unknown | null> {
+  for (const announcement of announcements) {
+    const path = announcedSocketOrNull(announcement);
+    const answer = path === null ? null : await askOrNull(path, request, asker);
+    if (answer !== null) return answer;
+  }
+  return null;
+}
+
+async function askOrNull(
+  path: string,
+  request: ControlRequest,
+  asker: Asker | undefined,
+): Promise<unknown | null> {
+  const text = await exchange(path, `${JSON.stringify(request)}\n`, asker);
+  if (text === null) return null;
+  const answer = parseAnswer(text);
+  if (answer.ok) return answer.result;
+  throw new WalrustError(answer.code as WalrustError["code"], answer.message, {
+    ...(answer.hint === null ? {} : { hint: answer.hint }),
+  });
+}
+
+/** Sends text and reads until the other side closes; null when nobody listens. */
+async function exchange(path: string, text: string, asker: Asker | undefined): Promise<string | null> {
+  const { promise, resolve, reject } = Promise.withResolvers<string | null>();
+  const decoder = new TextDecoder();
+  const chunks: string[] = [];
+  const acknowledged = new AbortController();
+  let socket: Socket;
+  try {
+    socket = await Bun.connect({
+      unix: path,
+      socket: {
+        open: (opened) => {
+          opened.write(text);
+        },
+        data: (_, bytes) => {
+          acknowledged.abort();
+          chunks.push(decoder.decode(bytes, { stream: true }));
+        },
+        close: () => resolve(chunks.join("")),
+        error: () => resolve(chunks.join("")),
+        connectError: () => resolve(null),
+      },
+    });
+  } catch {
+    // The socket file of a process that is gone.
+    return null;
+  }
+  const leave = (): void => reject(abandonedError());
+  if (asker?.signal.aborted) leave();
+  asker?.signal.addEventListener("abort", leave, { once: true });
+  void asker?.env.sleep(ACKNOWLEDGE_LIMIT_MS, acknowledged.signal).then(() => {
+    if (!acknowledged.signal.aborted) reject(silentError(path));
+  });
+  try {
+    return await promise;
+  } finally {
+    acknowledged.abort();
+    asker?.signal.removeEventListener("abort", leave);
+    socket.terminate();
+  }
+}
+
+function abandonedError(): WalrustError {
+  return new WalrustError("locked", "the running watch goes on with what it was asked for");
+}
+
+function silentError(path: string): WalrustError {
+  const pid = pidOfSocket(path);
+  return new WalrustError("locked", `The watch with pid ${pid} does not answer`, {
+    hint: "It hangs or was stopped: let it go on (kill -CONT), or end it (kill -KILL) and try again",
+    context: { pid },
+  });
+}

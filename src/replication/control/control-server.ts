@@ -1,0 +1,166 @@
+/**
+ * The watch's side of the control socket: one Unix socket for all databases of the process, in a folder that
+ * only its user can open. The socket has mode 0600, so only our user can ask.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Socket } from "bun";
+import { randomTag } from "../../env.ts";
+import { asWalrustError, WalrustError } from "../../errors.ts";
+import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
+import { realParent } from "../../local/places.ts";
+import type { RuntimeFolders } from "../../local/runtime-folder.ts";
+import { type AnnouncedDatabase, Announcements, socketName, sweepAnnouncements } from "./announcements.ts";
+import { ACCEPTED, type ControlAnswer, type ControlRequest, parseRequest } from "./control-request.ts";
+
+/** The address of a Unix socket has room for 108 bytes with its end. */
+const SOCKET_PATH_MAX = 100;
+const REQUEST_SIZE_MAX = 64 * 1024;
+const TAG_LENGTH = 8;
+
+/** A socket that answers until it is closed. */
+export interface ControlServer {
+  readonly path: string;
+  /** Names the socket for a database. */
+  announce(database: AnnouncedDatabase): void;
+  /** Removes what `announce` wrote. */
+  withdraw(database: AnnouncedDatabase): void;
+  close(): void;
+}
+
+/**
+ * Serves requests on a new socket in the runtime folder, or in a temporary folder where that path is too
+ * long.
+ * @throws WalrustError code "database" when there is no folder that is ours alone
+ */
+export function serveControl(
+  folders: RuntimeFolders,
+  handle: (request: ControlRequest) => Promise<unknown>,
+): ControlServer {
+  const runtimeFolder = folders.ownOrNull();
+  const { path, ownFolder } = placeSocket(runtimeFolder);
+  if (runtimeFolder !== null) sweepAnnouncements(runtimeFolder);
+  const announcements = new Announcements(runtimeFolder, path);
+  const listener = listenPrivately({
+    unix: path,
+    socket: {
+      open: (socket) => {
+        socket.data = newExchange();
+      },
+      data: (socket, bytes) => receive(socket, bytes, handle),
+      drain: (socket) => {
+        if (socket.data.unsent.length > 0) sendRest(socket);
+      },
+    },
+  });
+  return {
+    path,
+    announce: (database) => announcements.announce(database),
+    withdraw: (database) => announcements.withdraw(database),
+    close: () => {
+      listener.stop(true);
+      announcements.close();
+      if (ownFolder !== null) rmSync(ownFolder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The exchange with one client. */
+interface Exchange {
+  readonly decoder: TextDecoder;
+  text: string;
+  /** A connection carries one request: bytes after the request are not read. */
+  isAnswering: boolean;
+  /** Nothing follows `unsent`. */
+  isAnswered: boolean;
+  unsent: Uint8Array;
+}
+
+function newExchange(): Exchange {
+  const unsent = new Uint8Array(0);
+  return { decoder: new TextDecoder(), text: "", isAnswering: false, isAnswered: false, unsent };
+}
+
+function receive(
+  socket: Socket<Exchange>,
+  bytes: Uint8Array,
+  handle: (request: ControlRequest) => Promise<unknown>,
+): void {
+  const { data } = socket;
+  if (data.isAnswering) return;
+  data.text += data.decoder.decode(bytes, { stream: true });
+  const end = data.text.indexOf("\n");
+  if (end < 0 && data.text.length > REQUEST_SIZE_MAX) {
+    data.text = "";
+    data.isAnswering = true;
+    socket.terminate();
+  }
+  if (end < 0) return;
+  data.isAnswering = true;
+  const acknowledge = (): void => send(socket, ACCEPTED);
+  void answer(data.text.slice(0, end), handle, acknowledge).then((answered) => {
+    data.isAnswered = true;
+    send(socket, answered);
+  });
+}
+
+async function answer(
+  text: string,
+  handle: (request: ControlRequest) => Promise<unknown>,
+  acknowledge: () => void,
+): Promise<ControlAnswer> {
+  try {
+    const request = parseRequest(text);
+    acknowledge();
+    return { ok: true, result: await handle(request) };
+  } catch (error) {
+    const { code, message, hint } = asWalrustError(error);
+    return { ok: false, code, message, hint: hint ?? null };
+  }
+}
+
+function send(socket: Socket<Exchange>, value: unknown): void {
+  const { data } = socket;
+  data.unsent = Buffer.concat([data.unsent, new TextEncoder().encode(`${JSON.stringify(value)}\n`)]);
+  sendRest(socket);
+}
+
+/** Sends what the socket takes now, and ends it after the answer; the rest follows when it drains. */
+function sendRest(socket: Socket<Exchange>): void {
+  const { data } = socket;
+  const sent = socket.write(data.unsent);
+  data.unsent = data.unsent.subarray(Math.max(0, sent));
+  if ((data.unsent.length === 0 && data.isAnswered) || sent < 0) socket.end();
+}
+
+/** Chooses the path of a new socket. @throws WalrustError code "database" when no folder is ours alone */
+function placeSocket(folder: string | null): { path: string; ownFolder: string | null } {
+  const fileName = socketName(process.pid, randomTag().slice(0, TAG_LENGTH));
+  const wanted = join(folder ?? "", fileName);
+  const isShort = new TextEncoder().encode(wanted).length <= SOCKET_PATH_MAX;
+  if (folder !== null && isShort) return { path: wanted, ownFolder: null };
+  // Other users may rename what lies in a temporary folder without its sticky bit.
+  const parent = [tmpdir(), "/tmp"]
+    .map(realParent)
+    .find((one) => parentsDistrustOrNull(join(one, "x")) === null);
+  if (parent === undefined) {
+    throw new WalrustError("database", `Cannot put a socket anywhere: other users can change ${tmpdir()}`, {
+      hint: "Set XDG_RUNTIME_DIR, or RuntimeDirectory= of the service, to a folder of this user alone",
+    });
+  }
+  const ownFolder = mkdtempSync(join(parent, "walrust-"));
+  return { path: join(ownFolder, fileName), ownFolder };
+}
+
+/** Listens on a socket that only our user can open, from the first moment on. */
+function listenPrivately(options: Parameters<typeof Bun.listen<Exchange>>[0]): {
+  stop(closesAll: boolean): void;
+} {
+  const before = process.umask(0o177);
+  try {
+    return Bun.listen<Exchange>(options);
+  } finally {
+    process.umask(before);
+  }
+}
