@@ -92,7 +92,7 @@ describe("walrust verify", () => {
     expect([before.exitCode, before.stdout]).toEqual([1, expect.stringContaining("manifest-missing")]);
     const fixed = await walrust("verify", "app", ...words, "--fix");
     expect([fixed.exitCode, fixed.stderr]).toEqual([0, ""]);
-    expect(fixed.stdout).toContain("fixed: app/manifest.json written anew from the objects that are there");
+    expect(fixed.stdout).toContain("fixed: app/manifest.json rewritten from the objects of the bucket");
     const after = await walrust("verify", "app", ...words, "--fix", "--json");
     expect(JSON.parse(after.stdout)).toMatchObject({ status: "ok", fixed: [] });
   });

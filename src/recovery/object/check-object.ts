@@ -1,22 +1,22 @@
 /**
- * The judge of an object: whether it is what its key, its listing and its metadata claim. Nobody else decides
- * that. A restore throws the first error, verify collects all findings, a replica asks before it applies an
- * object, compaction and retention ask before they delete anything.
+ * The judge: decides whether one object is what its key, its listing and its metadata claim. No other file
+ * decides that. A restore throws the first error, verify collects all findings, a replica asks the judge
+ * before it applies an object, and compaction and retention ask it before they delete anything.
  *
  * `checkObject` reads an object once, front to back, and checks
  *  1. its size against the listing, and against the pages that its header claims,
  *  2. its TXIDs by the header against its key, and its time by the header against its metadata,
  *  3. every page, the page index and the LTX file checksum; in a snapshot also the database checksum,
  *  4. its SHA-256 against its metadata,
- *  5. its link of the SHA-256 chain, and the chain value of the object before it, if that is known.
- * `checkEnds` checks 1, 2 and 5 with header and trailer alone. object-links.ts compares the facts of objects
- * with each other.
+ *  5. its link of the SHA-256 chain, and the chain value of the object before it, if that value is known.
+ * `checkEnds` checks 1, 2 and 5 by header and trailer alone. object-links.ts compares the facts of two
+ * objects.
  *
  * Invariants:
  * 1. Memory is one page and one chunk, whatever the object claims. No more is read than the listing says.
  * 2. Metadata that is missing contradicts nothing: Litestream wrote the object, or a gateway lost it.
- * 3. A receiver gets no page of an object that anything is known to be wrong with.
- * 4. Only failures of the storage and of the receiver throw; damage is a finding.
+ * 3. A receiver gets nothing more after the first finding.
+ * 4. Damage is a finding. Only failures of the storage and of the receiver are thrown.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { CHAIN_ZERO, hex, isChainLink, nextChain, parseHex32 } from "../../format/chain.ts";
@@ -37,44 +37,44 @@ import { chainLinkFindings, type ObjectFacts } from "./object-links.ts";
 import { isPlausibleSize, LTX_SIZE_MIN, LTX_TAIL_SIZE } from "./object-size.ts";
 import { type FetchedObject, fetchedFrom } from "./object-source.ts";
 
-/** Up to this size one whole get is cheaper than two ranged ones. */
+/** Objects up to this size are read whole: one get costs less than two ranged gets. */
 const WHOLE_SIZE_MAX = 8192;
 
 /** Takes the pages of an object: a database under construction, a replica in a transaction, a digest. */
 export interface PageReceiver {
-  /** The header is there and agrees with key, listing and metadata. */
+  /** The header has come, and it agrees with key, listing and metadata. */
   begin(key: string, header: LtxHeader, objectBytes: number): void;
   page(pgno: number, data: Uint8Array): void;
   /** All bytes are read, and the LTX checksums and the SHA-256 are right. */
   end(key: string, trailer: LtxTrailer): void;
 }
 
-/** How far a path of objects has led. */
+/** The point that a path of objects has reached. */
 export interface PathPoint {
   /** 0 at the start. */
   readonly txid: number;
-  /** Chain value there, 64 hex digits, or null where the objects carry none. */
+  /** Chain value at the point, 64 hex digits; null when the objects carry no chain. */
   readonly chain: string | null;
 }
 
-/** What else a check needs; all optional. */
+/** The surroundings of a check. */
 export interface CheckOptions {
-  /** The path that the object is to continue. */
+  /** The path that the object continues. */
   readonly after?: PathPoint;
   /** Takes the pages; the check then ends with its first finding. */
   readonly receiver?: PageReceiver;
-  /** Takes each chunk after it was checked as far as that is possible. */
+  /** Takes each chunk, after the check of the chunk. */
   readonly onChunk?: (chunk: Uint8Array) => void;
 }
 
 /** The verdict on an object. */
 export interface ObjectVerdict {
   readonly object: LtxObject;
-  /** In the order they were found; empty: the object is sound. */
+  /** In the order of the checks. The object is sound when there are none. */
   readonly findings: readonly ObjectFinding[];
-  /** Null where the object could not be decoded or is not the one that its key names. */
+  /** Null when the object cannot be decoded, or is not the object that its key names. */
   readonly facts: ObjectFacts | null;
-  /** SHA-256 of all bytes, if all were read. */
+  /** SHA-256 of all bytes; null when not all were read. */
   readonly sha256: Uint8Array | null;
 }
 
@@ -114,7 +114,7 @@ export async function checkListed(
   try {
     fetched = await fetchedFrom(object, await getListed(store, object, signal));
   } catch (error) {
-    // The metadata of an object in a folder is a file beside it, which may be damaged.
+    // In a folder bucket the metadata is a file of its own, which may be damaged.
     if (!hasCode(error, "integrity")) throw error;
     return { object, findings: [decodingFinding("bad-metadata", error)], facts: null, sha256: null };
   }
@@ -131,9 +131,9 @@ class ObjectCheck {
   readonly #decoder = new LtxDecoder();
   #header: LtxHeader | null = null;
   #sizeBytes = 0;
-  /** Whether there is no use in reading on. */
+  /** Whether the rest of the object cannot change the verdict. */
   #isHopeless = false;
-  /** The bytes are no LTX file; the rest is read for the SHA-256, which tells since when. */
+  /** Set when the bytes are no LTX file. The rest is still hashed: the SHA-256 dates the damage. */
   #damage: WalrustError | null = null;
 
   constructor(object: LtxObject, metadata: ObjectMetadata, options: CheckOptions) {
@@ -219,7 +219,7 @@ class ObjectCheck {
   }
 }
 
-/** The finding about bytes that are no LTX file: the SHA-256 tells whether they were written like this. */
+/** The finding about bytes that are no LTX file. A right SHA-256 means that they were written like this. */
 function damageFinding(damage: WalrustError, claimed: WalrustMetadata, isClaimed: boolean): ObjectFinding {
   if (claimed.sha256 === null) return decodingFinding("corrupt-object", damage);
   const since = isClaimed ? "is right: it was written like this" : "is not the one that its metadata says";
@@ -283,7 +283,7 @@ function getRange(
   return store.get(key, { range: { offset, length }, ...(signal === undefined ? {} : { signal }) });
 }
 
-/** The trailer, after the size of the page index before it, which has to fit into the file. */
+/** Decodes the trailer, and checks that the page index before it fits into the file. */
 function decodeTail(object: LtxObject, header: LtxHeader, bytes: Uint8Array): LtxTrailer {
   const trailer = withKey(object.key, () => decodeLtxTrailer(bytes.subarray(8), header));
   const indexSize = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0);
@@ -319,7 +319,7 @@ function headerFindings(object: LtxObject, header: LtxHeader, { timeMs }: Walrus
 
 /**
  * Whether the chain value of an object follows from its SHA-256 and the value before it.
- * @param sha256 of its bytes, if they were read
+ * @param sha256 of the bytes; null when they were not read
  */
 function chainFindings(
   object: LtxObject,
@@ -332,7 +332,7 @@ function chainFindings(
   const before = { key: "the object before it", chain: isContinuation ? after.chain : null };
   const findings = chainLinkFindings(object, metadata, before);
   const valueBefore = previousChain ?? before.chain;
-  // The bytes were compared with the claim, if there is one: a wrong claim shows here, too.
+  // A claimed SHA-256 that is wrong breaks the link as well.
   const bytesSha256 = metadata.sha256 === null ? sha256 : parseHex32(metadata.sha256);
   if (!isChainLink(object) || chain === null || valueBefore === null || bytesSha256 === null) return findings;
   if (hex(nextChain(parseHex32(valueBefore), bytesSha256)) !== chain) {

@@ -1,7 +1,6 @@
 /**
- * The digest of what an LTX file does to a database: its range of TXIDs, its page size, commit, checksums and
- * time, and every page. Two files with one digest lead from the same state to the same state, however each of
- * them compresses its pages.
+ * A digest of the content of an LTX file: range of TXIDs, page size, commit, checksums, time, and every page.
+ * Two files with one digest change a database in the same way, however each of them compresses its pages.
  */
 import { isWithoutChecksum, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
 import type { PageReceiver } from "./check-object.ts";
@@ -11,14 +10,14 @@ export class ContentDigest implements PageReceiver {
   readonly #hasher = new Bun.CryptoHasher("sha256");
   #value: string | null = null;
 
-  /** 64 hex digits; null before the file has been read and found sound. */
+  /** 64 hex digits; null until the judge found the whole file sound. */
   get value(): string | null {
     return this.#value;
   }
 
   begin(_key: string, header: LtxHeader): void {
     const { minTxid, maxTxid, pageSizeBytes, commit, preApplyChecksum, timestampMs } = header;
-    // Litestream may give a merged object another of the times of its sources.
+    // Litestream may give a merged object the time of another source than walrust does.
     const timeMs = isWithoutChecksum(header) ? null : timestampMs;
     this.#add({ minTxid, maxTxid, pageSizeBytes, commit, preApplyChecksum: `${preApplyChecksum}`, timeMs });
   }

@@ -1,26 +1,26 @@
 /**
- * How far a database may grow by pages that no object holds.
+ * Limits the growth of a database by pages that no object holds.
  *
- * SQLite writes every page that it adds to a database, so an object that says "the database has N pages now"
- * holds the new ones. A claim costs its author a few bytes; believing it costs memory, disk and time. So
- * pages nobody wrote count as zeros only up to a bound: 64 MB of them, and as many pages as really came.
+ * SQLite writes every page that it adds to a database, so an object that claims N pages holds the new ones. A
+ * claim costs its author a few bytes; to believe it costs memory, disk and time. Pages that no object holds
+ * therefore count as zeros only up to a limit: 64 MB, and as many pages as really came.
  */
 import { WalrustError } from "../../errors.ts";
 import { lockPgno } from "../../format/types.ts";
 
-/** What pages that nobody wrote may add at least. */
+/** Pages that no object holds may add this many bytes in any case. */
 export const CLAIMED_SIZE_MAX = 64 << 20;
 
-/** Watches the growth over all objects that are applied to one database. */
+/** Counts the growth over all objects that are applied to one database. */
 export class GrowthLimit {
   #pageSizeBytes = 0;
   #lockPgno = 0;
   #nextPgno = 1;
-  /** Of the objects that were applied, and with the present one. */
+  /** The counts of all applied objects, and the counts with the present object. */
   #kept = { heldPages: 0, claimedPages: 0 };
   #now = { heldPages: 0, claimedPages: 0 };
 
-  /** Begins an object that is applied to a database of `commit` pages, instead of one that was not kept. */
+  /** Begins an object on a database of `commit` pages. An object before it that was not kept is forgotten. */
   begin(commit: number, pageSizeBytes: number): void {
     this.#pageSizeBytes = pageSizeBytes;
     this.#lockPgno = lockPgno(pageSizeBytes);
@@ -28,7 +28,7 @@ export class GrowthLimit {
     this.#now = { ...this.#kept };
   }
 
-  /** Takes note of a page, by ascending page number. @throws WalrustError code "integrity" past the limit */
+  /** Counts a page; pages come by ascending number. @throws WalrustError code "integrity" past the limit */
   page(key: string, pgno: number): void {
     this.#now.heldPages++;
     if (pgno < this.#nextPgno) return;
@@ -41,12 +41,12 @@ export class GrowthLimit {
     if (commit >= this.#nextPgno) this.#claim(key, commit);
   }
 
-  /** The object was applied. */
+  /** Keeps the counts of the present object: it was applied. */
   keep(): void {
     this.#kept = this.#now;
   }
 
-  /** Nobody wrote the pages up to `lastPgno`. */
+  /** Counts the pages up to `lastPgno`, which no object holds. */
   #claim(key: string, lastPgno: number): void {
     const isLockAmong = this.#nextPgno <= this.#lockPgno && this.#lockPgno <= lastPgno;
     this.#now.claimedPages += lastPgno - this.#nextPgno + 1 - (isLockAmong ? 1 : 0);

@@ -1,19 +1,18 @@
 /**
  * Gets an object that a listing names. An answer of another length than the listing says is no proof of
- * damage: something in between may have cut it short, or answered in place of the store. The store is asked
- * for the head, and only if that agrees with the answer has the object changed, which the checks of the
- * object then find.
+ * damage: a proxy may have cut it short, or answered in place of the store. So the head of the object is
+ * requested too. Only if the head agrees with the answer did the object change; the judge then finds that.
  */
 import { WalrustError } from "../../errors.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ObjectBody, ObjectStore } from "../../storage/contract/store.ts";
 
-/** How often an answer of the wrong length is asked for again. */
+/** How often an object is requested when answers have the wrong length. */
 const TRIES = 3;
 
 /**
- * The body of an object as long as its listing says, or as long as it is now.
- * @throws WalrustError "storage" when the answer has a length that the store denies; others as `get` and
+ * Gets the body of an object with the length that the listing says, or that the object has by now.
+ * @throws WalrustError "storage" when the head contradicts the length of every answer; others as `get` and
  * `head`
  */
 export async function getListed(
@@ -37,7 +36,7 @@ export async function getListed(
   }
 }
 
-/** Gives a body's connection back. */
+/** Reads a body to its end, which frees its connection. */
 async function drop(body: ObjectBody): Promise<void> {
   for await (const _ of body.chunks) return;
 }

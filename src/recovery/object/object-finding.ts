@@ -1,9 +1,9 @@
 /**
- * The findings of the judge of an object (check-object.ts, object-links.ts). A finding has a stable code,
- * which is part of the JSON output of `verify`, and the error that a restore ends with.
+ * The findings of the judge (check-object.ts, object-links.ts). A finding has a stable code, which is part of
+ * the JSON output of `verify`, and carries the error that a restore throws.
  *
- * An error makes an object unusable. A warning is no obstacle to a restore; nothing is deleted on the
- * evidence of an object that has one.
+ * An error makes an object unusable. A warning does not stop a restore, but an object with a warning
+ * justifies no deletion.
  */
 import { WalrustError } from "../../errors.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
@@ -25,17 +25,19 @@ export const OBJECT_FINDING_SEVERITIES = {
 /** The stable name of a kind of finding about one object. */
 export type ObjectFindingCode = keyof typeof OBJECT_FINDING_SEVERITIES;
 
-/** Something that is wrong with one object. */
+/** A defect of one object. */
 export interface ObjectFinding {
   readonly code: ObjectFindingCode;
   readonly severity: "warning" | "error";
-  /** A sentence, mostly without its subject: the object. */
+  /** A sentence. Its subject, the object, is left out where that is possible. */
   readonly message: string;
-  /** The error of a caller that cannot go on: code "corrupt" or "integrity". It names the object. */
+  /**
+   * The error of a caller that cannot continue: code "corrupt" or "integrity". The message names the object.
+   */
   readonly error: WalrustError;
 }
 
-/** Makes a finding. @param what the predicate of a sentence about the object */
+/** Makes a finding. @param what a predicate: the object is its subject */
 export function objectFinding(object: LtxObject, code: ObjectFindingCode, what: string): ObjectFinding {
   const error = new WalrustError("integrity", `${object.key} ${what}`, {
     hint: "The object was damaged, replaced or edited; run `walrust verify` and restore another point",
@@ -44,12 +46,12 @@ export function objectFinding(object: LtxObject, code: ObjectFindingCode, what: 
   return { code, severity: OBJECT_FINDING_SEVERITIES[code], message: what, error };
 }
 
-/** The finding that an error of a decoder is, whose message names the object. */
+/** Makes a finding of a decoder's error, whose message names the object. */
 export function decodingFinding(code: "corrupt-object" | "bad-metadata", error: WalrustError): ObjectFinding {
   return { code, severity: OBJECT_FINDING_SEVERITIES[code], message: error.message, error };
 }
 
-/** @throws WalrustError the first error among findings: what a restore demands of an object */
+/** Demands of an object what a restore demands. @throws WalrustError the first error among the findings */
 export function throwFirstError(findings: readonly ObjectFinding[]): void {
   const first = findings.find(({ severity }) => severity === "error");
   if (first !== undefined) throw first.error;

@@ -1,8 +1,8 @@
 /**
- * PURE: whether an object fits to its neighbours: the chain and the database checksums from one object to the
- * object that continues it, and between objects that lead to the same TXID.
+ * Compares an object with its neighbours: chain and database checksums from one object to the object that
+ * continues it, and between two objects that lead to the same TXID. Pure.
  *
- * A value that is missing contradicts nothing: Litestream wrote the object, or the storage lost metadata.
+ * A missing value contradicts nothing: Litestream wrote the object, or the storage lost its metadata.
  */
 import { CHAIN_ZERO, hex, isChainLink } from "../../format/chain.ts";
 import { formatChecksum, type LtxHeader } from "../../format/ltx.ts";
@@ -21,7 +21,7 @@ export interface ObjectFacts {
   readonly metadata: WalrustMetadata;
 }
 
-/** The state that an object leads to, as far as the object tells. */
+/** The state that an object leads to, as the object claims. */
 export interface StatePoint {
   readonly key: string;
   /** Chain value, 64 hex digits, or null. */
@@ -45,9 +45,7 @@ export function isChained(object: LtxObject, metadata: WalrustMetadata): boolean
   return sha256 !== null && chain !== null && (previousChain !== null || !isChainLink(object));
 }
 
-/**
- * Whether an object continues the chain value of the object before it. @param before its key, for a message
- */
+/** Checks that an object continues the chain value of the object before it. */
 export function chainLinkFindings(
   object: LtxObject,
   { previousChain }: Pick<WalrustMetadata, "previousChain">,
@@ -58,19 +56,19 @@ export function chainLinkFindings(
   return [objectFinding(object, "broken-chain", what)];
 }
 
-/** Whether an object continues the state before its first TXID. */
+/** Checks that an object continues the state before its first TXID. */
 export function continuationFindings(facts: ObjectFacts, before: StatePoint): ObjectFinding[] {
   const { object, header, metadata } = facts;
   const findings = chainLinkFindings(object, metadata, before);
   const add = (code: ObjectFinding["code"], what: string): void =>
     void findings.push(objectFinding(object, code, what));
   const { chain, previousChain } = metadata;
-  // An object that continues one of Litestream's begins a new chain with zeros. Any other value means that
-  // the object before had a chain value, and a gateway lost it: then the checksums prove the link.
+  // After an object of Litestream a new chain begins with zeros. Any other value means that a gateway lost
+  // the chain value of the object before; then the checksums have to prove the link.
   const isLost = before.chain === null && previousChain !== CHAIN_ZERO_HEX;
   const isStated = chain !== null && previousChain !== null;
   if (isStated && isLost && !isSameChecksum(header.preApplyChecksum, before.checksum)) {
-    add("broken-chain", `continues chain value ${previousChain}, ${before.key} has lost its own`);
+    add("broken-chain", `continues chain value ${previousChain}, ${before.key} lost its own value`);
   }
   if (contradict(header.preApplyChecksum, before.checksum)) {
     const found = `${formatChecksum(header.preApplyChecksum)}, ${before.key} leads to`;
@@ -88,7 +86,7 @@ export function continuationFindings(facts: ObjectFacts, before: StatePoint): Ob
   return findings;
 }
 
-/** Whether an object leads to the same state as another object with the same last TXID. */
+/** Checks that an object leads to the same state as another object with the same last TXID. */
 export function agreementFindings(facts: ObjectFacts, same: StatePoint): ObjectFinding[] {
   const { object, header, postApplyChecksum, metadata } = facts;
   const findings: ObjectFinding[] = [];
@@ -109,7 +107,7 @@ export function agreementFindings(facts: ObjectFacts, same: StatePoint): ObjectF
   return findings;
 }
 
-/** Whether an object begins in the same state as another object with the same first TXID. */
+/** Checks that an object begins in the same state as another object with the same first TXID. */
 export function beginningFindings(facts: ObjectFacts, same: ObjectFacts): ObjectFinding[] {
   const { object, header, metadata } = facts;
   const findings: ObjectFinding[] = [];
@@ -126,12 +124,12 @@ export function beginningFindings(facts: ObjectFacts, same: ObjectFacts): Object
   return findings;
 }
 
-/** Whether both are there and differ. */
+/** Whether both checksums exist and differ. */
 function contradict(a: Checksum, b: Checksum): boolean {
   return a !== NO_CHECKSUM && b !== NO_CHECKSUM && a !== b;
 }
 
-/** Whether both are there and the same. */
+/** Whether both checksums exist and are equal. */
 function isSameChecksum(a: Checksum, b: Checksum): boolean {
   return a !== NO_CHECKSUM && a === b;
 }

@@ -1,6 +1,6 @@
 /**
- * PURE: bounds that need no more than the header: the sizes that an LTX file can have, and the pages that a
- * file of a size can hold.
+ * Bounds that follow from the header alone: the sizes that an LTX file can have, and the number of pages that
+ * a file of a given size can hold. Pure.
  */
 import {
   INDEX_ENTRY_SIZE_MAX,
@@ -12,17 +12,17 @@ import {
 import { lz4CompressBound } from "../../format/lz4.ts";
 import { lockPgno } from "../../format/types.ts";
 
-/** The bytes at the end of a file: size of the index, trailer. */
+/** The end of a file: size of the page index, trailer. */
 export const LTX_TAIL_SIZE = 8 + LTX_TRAILER_SIZE;
 
-/** A file without pages: header, end of the pages, the index's end mark, tail. */
+/** The size of a file without pages: header, end of the pages, end of the index, tail. */
 export const LTX_SIZE_MIN = LTX_HEADER_SIZE + LTX_PAGE_HEADER_SIZE + 1 + LTX_TAIL_SIZE;
 
-/** An LZ4 frame (files of old versions) is at most this much longer than a block of the same page. */
+/** An LZ4 frame, as old versions write it, exceeds a block of the same page by at most this much. */
 const LZ4_FRAME_EXTRA = 32;
-/** Page header, block size, and three bytes of index: what a page takes at least beside its block. */
+/** The least overhead of a page beside its block: page header, block size, three bytes of index. */
 const PAGE_OVERHEAD_MIN = LTX_PAGE_HEADER_SIZE + 4 + 3;
-/** LZ4 writes at least one byte for 255 of a page. */
+/** LZ4 writes at least one byte for 255 bytes of a page. */
 const LZ4_RATIO_MAX = 255;
 
 /** Whether a file of `sizeBytes` can have this header. */
@@ -45,7 +45,7 @@ function frameSizeMin(pageSizeBytes: number): number {
   return PAGE_OVERHEAD_MIN + Math.floor(pageSizeBytes / LZ4_RATIO_MAX);
 }
 
-/** The most pages that a file of `sizeBytes` can hold. */
+/** The largest number of pages that a file of `sizeBytes` can hold. */
 export function pagesMax({ pageSizeBytes }: LtxHeader, sizeBytes: number): number {
   return Math.floor((sizeBytes - LTX_SIZE_MIN) / frameSizeMin(pageSizeBytes));
 }

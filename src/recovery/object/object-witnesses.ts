@@ -1,18 +1,18 @@
 /**
- * The evidence that an object has to give beside a sound verdict of its own, before anything is deleted
- * because of it: the objects beside it in the bucket do not contradict it, and its bytes are proven.
+ * The evidence that justifies a deletion. An object that replaces others has to be sound (check-object.ts),
+ * its neighbours in the bucket must not contradict it, and its bytes must be proven.
  *
- * Two witnesses are heard, each by its header and trailer. One tells the state before the object: an object
- * that begins at the same TXID, or else the one that ends before it. One tells the state after it: an object
- * that ends at the same TXID, or else the one that continues it. A witness that is unsound itself, or gone,
- * tells nothing.
+ * Two neighbours are witnesses, each by header and trailer. The first witness shows the state before the
+ * object: an object that begins at the same TXID, or else the object that ends before it. The second witness
+ * shows the state after the object: an object that ends at the same TXID, or else the object that continues
+ * it. A witness that is unsound or gone counts for nothing.
  *
  * The bytes are proven if and only if
  *  1. the object carries its SHA-256, and a chain value if a witness has one, or
  *  2. it is a snapshot with a database checksum, which the judge has compared with its pages, or
- *  3. neither the object nor a witness carries anything of walrust: of an object of Litestream a restore
- *     demands no more than its LTX checksums.
- * Else the object has lost metadata, and only its content can prove it.
+ *  3. neither the object nor a witness carries anything of walrust: a restore of Litestream's objects has no
+ *     evidence but their LTX checksums either.
+ * Otherwise the storage lost metadata of the object, and only its content can prove it.
  */
 import { hasCode } from "../../errors.ts";
 import { NO_CHECKSUM } from "../../format/types.ts";
@@ -61,7 +61,8 @@ function listOf(map: Map<number, LtxObject[]>, txid: number): LtxObject[] {
 }
 
 /**
- * Compares an object, every byte of which was found sound, with the objects beside it.
+ * Compares a sound object with its neighbours.
+ * @param facts from a check of every byte
  * @returns the contradictions, and a warning `metadata-lost` where the bytes are not proven
  * @throws WalrustError with a storage code
  */
@@ -100,7 +101,7 @@ export async function evidenceFindings(
   return findings;
 }
 
-/** The facts of a witness; null when it is gone or unsound. */
+/** The facts of a witness; null when the witness is gone or unsound. */
 async function factsOrNull(
   store: ObjectStore,
   object: LtxObject,
@@ -123,7 +124,7 @@ function isProven(facts: ObjectFacts, witnesses: readonly ObjectFacts[]): boolea
   return ![facts, ...witnesses].some(isOfWalrust);
 }
 
-/** Whether an object carries anything that Litestream does not write. */
+/** Whether an object carries a value that Litestream never writes. */
 function isOfWalrust({ metadata, postApplyChecksum }: ObjectFacts): boolean {
   const { sha256, chain, previousChain, writer, version } = metadata;
   return postApplyChecksum !== NO_CHECKSUM || [sha256, chain, previousChain, writer, version].some(isThere);

@@ -1,7 +1,8 @@
 /**
- * What a destination holds of each database: snapshots, increments, sizes, and which points are restorable.
+ * Takes the inventory of a destination: snapshots, increments, sizes and restorable points of each database.
  *
- * A part of one database that cannot be read is among its problems; the others are listed all the same.
+ * When a part of one database cannot be read, that is a problem of this database; the others are listed all
+ * the same.
  */
 import { errorMessage, hasCode, type WalrustError } from "../../errors.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
@@ -16,10 +17,10 @@ import {
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { planRestore } from "./restore-plan.ts";
 
-/** One restorable end of a range. */
+/** The oldest or the newest restorable point. */
 export interface InventoryPoint {
   readonly txid: number;
-  /** Null when the object that tells it cannot be read. */
+  /** Null when the object cannot be read. */
   readonly timeMs: number | null;
 }
 
@@ -28,26 +29,26 @@ export interface InventorySnapshot extends InventoryPoint {
   readonly bytes: number;
 }
 
-/** What is stored of one database. */
+/** The stored objects of one database. */
 export interface InventoryEntry {
   readonly name: string;
   readonly snapshots: readonly InventorySnapshot[];
-  /** Level-0 objects. */
+  /** The number of level-0 objects. */
   readonly increments: number;
-  /** Of all objects. */
+  /** The size of all objects. */
   readonly bytes: number;
   readonly oldest: InventoryPoint | null;
   readonly newest: InventoryPoint | null;
   /** Restorable TXIDs by level. */
   readonly restorable: Readonly<Record<string, number>>;
-  /** What is wrong with the listing, such as a gap; empty when nothing is. */
+  /** Defects of the listing, such as a gap. */
   readonly problems: readonly string[];
-  /** Set when what lies there is not ours to read; everything else is empty then. */
+  /** Set when another tool wrote the folder; all other fields are empty then. */
   readonly foreign: ForeignLayout | null;
 }
 
 /**
- * Takes stock of one database, or of all.
+ * Takes the inventory of one database, or of all.
  * @throws WalrustError with a storage code when the destination cannot be read
  */
 export async function takeInventory(
@@ -72,7 +73,7 @@ export async function takeInventory(
   return (await findForeignDatabases(store, signal)).map(foreignEntry);
 }
 
-/** The entry of a database; where there are no objects that we can read, what lies there instead, or null. */
+/** The entry of a database, or of another tool's folder in its place, or null when neither is there. */
 async function entryOrForeign(
   store: ObjectStore,
   database: string,
@@ -91,7 +92,7 @@ async function entryOrForeign(
   }
 }
 
-/** What a listing tells of a database that cannot be looked into. */
+/** The entry of a database whose objects cannot be read: only its listing counts. */
 function problemEntry(name: string, objects: readonly LtxObject[], problem: WalrustError): InventoryEntry {
   return { ...listedEntry(name, objects), problems: [errorMessage(problem)] };
 }
@@ -104,7 +105,7 @@ function foreignEntry(foreign: ForeignLayout): InventoryEntry {
   };
 }
 
-/** @param failures takes what could not be read */
+/** @param failures takes the errors of objects that cannot be read */
 async function entryOf(
   store: ObjectStore,
   name: string,
@@ -138,7 +139,7 @@ async function entryOf(
   };
 }
 
-/** What a listing tells of a database without a look into its objects. */
+/** The part of an entry that follows from the listing alone. */
 function listedEntry(name: string, objects: readonly LtxObject[]): InventoryEntry {
   const restorable: Record<string, number> = {};
   const points = new Set<number>();

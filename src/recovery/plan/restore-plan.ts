@@ -1,31 +1,29 @@
 /**
- * The restore plan: which objects, in which order, lead to a TXID, or which gap is in the way. A pure
- * function of the listing.
+ * Plans a restore: the objects that lead to a TXID, in order, or the gap that is in the way. Pure.
  *
- * A plan begins with an object that holds the whole database (min TXID 1) and goes on with objects that each
- * begin at or before the next TXID and end after it, newest end first, so that compacted objects are
- * preferred over the increments they replaced. A path is sought from the newest snapshot first and from older
- * ones if that leads nowhere.
+ * A plan begins with an object that holds the whole database (min TXID 1). Each next object begins at or
+ * before the next TXID and reaches furthest, so a compacted object is preferred to the increments it
+ * replaced. The newest snapshot is tried first, then older ones.
  */
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 
-/** A path of objects to a TXID. */
+/** The objects that lead to a TXID. */
 export interface RestorePlan {
   readonly kind: "plan";
-  /** The first holds the whole database; each next one continues it. */
+  /** The first object holds the whole database; each next object continues the one before. */
   readonly objects: readonly LtxObject[];
   readonly txid: Txid;
 }
 
-/** Why there is no path. */
+/** The reason why no objects lead to a TXID. */
 export type NoRestorePlan =
-  /** Nothing to restore from. */
+  /** The listing is empty. */
   | { readonly kind: "empty" }
-  /** The history has a hole between two TXIDs: objects that must exist are gone. */
+  /** The history has a gap: objects that must exist are gone. */
   | { readonly kind: "gap"; readonly afterTxid: Txid; readonly nextTxid: Txid | null }
-  /** The TXID lies inside compacted objects, before the first or after the last point. */
+  /** The TXID is inside a compacted object, before the first point, or after the last point. */
   | { readonly kind: "not-a-point"; readonly below: Txid | null; readonly above: Txid | null };
 
 /** The greatest TXID that any object reaches, or 0. */
@@ -34,8 +32,8 @@ export function newestTxid(objects: readonly LtxObject[]): Txid | 0 {
 }
 
 /**
- * Plans the way to `target`, or to the newest TXID of the listing when it is null. In O(n log n), however
- * many bases there are: the ways from two bases are one from where they meet.
+ * Plans the path to `target`, or to the newest TXID of the listing if the target is null. Takes O(n log n)
+ * for any number of snapshots: once the paths from two snapshots meet, they are one path.
  */
 export function planRestore(objects: readonly LtxObject[], target: Txid | null): RestorePlan | NoRestorePlan {
   const newest = newestTxid(objects);
@@ -46,11 +44,11 @@ export function planRestore(objects: readonly LtxObject[], target: Txid | null):
     .filter((object) => object.minTxid === 1)
     .sort((a, b) => b.maxTxid - a.maxTxid || b.level - a.level);
   const continuations = useful.filter((object) => object.minTxid > 1).sort((a, b) => a.minTxid - b.minTxid);
-  const ways = new Ways(continuations);
+  const paths = new Paths(continuations);
   let furthest: { readonly base: LtxObject; readonly endTxid: number } | null = null;
   for (const base of bases) {
-    const endTxid = ways.endFrom(base.maxTxid);
-    if (endTxid === goal) return { kind: "plan", objects: [base, ...ways.from(base.maxTxid)], txid: goal };
+    const endTxid = paths.endFrom(base.maxTxid);
+    if (endTxid === goal) return { kind: "plan", objects: [base, ...paths.from(base.maxTxid)], txid: goal };
     if (furthest === null || endTxid > furthest.endTxid) furthest = { base, endTxid };
   }
   if (target !== null && !objects.some((object) => object.maxTxid === target)) {
@@ -62,13 +60,13 @@ export function planRestore(objects: readonly LtxObject[], target: Txid | null):
 }
 
 /**
- * The greedy ways over objects that continue others: from a TXID always the object that reaches furthest.
- * That object depends on the TXID alone, so each TXID is looked up once.
+ * The greedy paths over objects that continue others: from a TXID always to the object that reaches furthest.
+ * That object depends on the TXID alone, so each TXID is searched once.
  */
-class Ways {
-  /** By ascending min TXID. */
+class Paths {
+  /** Objects by ascending min TXID. */
   readonly #objects: readonly LtxObject[];
-  /** The object that reaches furthest among those up to the same index. */
+  /** For each index, the object that reaches furthest among the objects up to it. */
   readonly #furthest: LtxObject[] = [];
   readonly #ends = new Map<number, number>();
 
@@ -80,7 +78,7 @@ class Ways {
     }
   }
 
-  /** The TXID that the way from `txid` ends at. */
+  /** The last TXID of the path from `txid`. */
   endFrom(txid: number): number {
     const passed: number[] = [];
     let reached = txid;
@@ -98,12 +96,12 @@ class Ways {
     return end;
   }
 
-  /** The objects of the way from `txid`. */
+  /** The objects of the path from `txid`. */
   *from(txid: number): Generator<LtxObject> {
     for (let next = this.#nextOrNull(txid); next !== null; next = this.#nextOrNull(next.maxTxid)) yield next;
   }
 
-  /** The object that leads furthest on from a state at `txid`, or null. */
+  /** The object that reaches furthest from a state at `txid`, or null. */
   #nextOrNull(txid: number): LtxObject | null {
     let low = 0;
     let high = this.#objects.length;
@@ -117,14 +115,16 @@ class Ways {
   }
 }
 
-/** Further is better; at the same end, the one that begins later: it overlaps least. */
+/**
+ * Prefers the object that ends later, and of two with one end the object that begins later: it overlaps less.
+ */
 function isBetter(object: LtxObject, best: LtxObject): boolean {
   return object.maxTxid === best.maxTxid ? object.minTxid > best.minTxid : object.maxTxid > best.maxTxid;
 }
 
 /**
- * The TXIDs that a path leads to, ascending: a hole or a missing snapshot makes what is behind it no point.
- * The same answer as planRestore for each, in one pass.
+ * The TXIDs that a path leads to, ascending. Answers for all TXIDs in one pass what planRestore answers for
+ * one.
  */
 export function plannableTxids(objects: readonly LtxObject[]): Txid[] {
   const points: Txid[] = [];
@@ -137,7 +137,7 @@ export function plannableTxids(objects: readonly LtxObject[]): Txid[] {
   return points;
 }
 
-/** The nearest restorable TXIDs on both sides of one that is not. */
+/** The nearest restorable TXIDs below and above a TXID. */
 export function neighbours(
   objects: readonly LtxObject[],
   txid: Txid,
@@ -149,15 +149,15 @@ export function neighbours(
   };
 }
 
-/** The TXIDs around one that no object holds. */
+/** A range of TXIDs that no object holds. */
 export interface Hole {
   readonly firstTxid: Txid;
   readonly lastTxid: Txid;
 }
 
 /**
- * The hole in the history that a TXID lies in, or null: what was merged is held by the merged object, and
- * what is before the oldest snapshot or after the newest object is no hole.
+ * The hole in the history around a TXID, or null. A merged TXID is held by the merged object. TXIDs before
+ * the oldest snapshot or after the newest object are no hole.
  */
 export function holeOrNull(objects: readonly LtxObject[], txid: Txid): Hole | null {
   let baseTxid = Number.POSITIVE_INFINITY;
@@ -168,7 +168,7 @@ export function holeOrNull(objects: readonly LtxObject[], txid: Txid): Hole | nu
     if (isBase) baseTxid = Math.min(baseTxid, maxTxid);
     if (level !== SNAPSHOT_LEVEL && minTxid <= txid && txid <= maxTxid) return null;
     if (maxTxid <= txid) lastBefore = Math.max(lastBefore, maxTxid);
-    // A snapshot holds the state at its last TXID and no other point.
+    // A snapshot holds its last TXID only.
     if (maxTxid >= txid) firstAfter = Math.min(firstAfter, isBase ? maxTxid : minTxid);
   }
   if (txid <= baseTxid || lastBefore === txid || !Number.isFinite(firstAfter)) return null;

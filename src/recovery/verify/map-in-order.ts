@@ -1,10 +1,8 @@
-/**
- * Work on many items with a limit on how many are under way; results come in the order of the items.
- */
+/** Works on many items in parallel, with a limit, and yields the results in the order of the items. */
 
 /**
- * Yields `work` of each item. When the iteration is left, what is under way is aborted and awaited, its
- * failures dropped.
+ * Yields the result of `work` for each item. When the caller leaves the iteration, unfinished work is aborted
+ * and awaited, and its failures are dropped.
  */
 export async function* mapInOrder<T, R>(
   items: readonly T[],
@@ -20,7 +18,7 @@ export async function* mapInOrder<T, R>(
     for (;;) {
       while (underWay.length < limit && next < items.length) {
         const result = work(items[next++]!, either);
-        // The failure is seen when it is this item's turn; until then it is nobody's.
+        // The failure is thrown at this item's turn. Until then it must not count as unhandled.
         result.catch(() => {});
         underWay.push(result);
       }

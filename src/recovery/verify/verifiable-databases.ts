@@ -1,6 +1,6 @@
 /**
- * What `verify --all` goes through: every database that has objects, and every one that has a manifest and
- * nothing else. The latter has lost all its objects, which no listing of objects shows.
+ * Lists the databases of `verify --all`: those with objects, and those with nothing but a manifest. The
+ * latter lost all their objects, which no listing of objects shows.
  */
 import type { WalrustError } from "../../errors.ts";
 import { type WalkedDatabase, walkDatabases } from "../../storage/bucket/database-walk.ts";
@@ -9,12 +9,12 @@ import { detectForeignLayoutOrNull } from "../../storage/bucket/foreign-layout.t
 import { readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 
-/** A name to verify. */
+/** A name in a bucket that is to be verified. */
 export interface Verifiable {
   readonly name: string;
-  /** Why it cannot be verified, or null. */
+  /** The error that keeps the database from being verified, or null. */
   readonly problem: WalrustError | null;
-  /** Something with this name is neither file nor folder, so nobody knows whether it was a database. */
+  /** The name is neither a file nor a folder, so nobody knows whether it was a database. */
   readonly isStranger?: boolean;
 }
 
@@ -26,7 +26,7 @@ export async function listVerifiable(
   const found = await strangersIn(store, "");
   for await (const walked of walkDatabases(store, signal)) {
     const { name, objects, problem } = walked;
-    // Those of a database are among its findings.
+    // A database with objects reports its strangers among its own findings.
     if (objects.length === 0) found.push(...(await strangersIn(store, `${name}/`)));
     if (problem !== null) found.push({ name, problem });
     else {

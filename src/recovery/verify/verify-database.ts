@@ -1,14 +1,11 @@
 /**
- * Verify: whether what a destination holds of a database can be restored, and what lies there that should
- * not.
+ * Verifies one database: whether its objects can be restored, and which keys do not belong there.
  *
- * Reads only. Of each object header and trailer are read, or a share of all objects in full; findings are
- * bounded, requests at once are limited, and memory beyond the listing does not grow with the number of
- * objects.
+ * A verification reads only: header and trailer of each object, and a share of all objects in full. Findings
+ * and parallel requests are limited, and memory beyond the listing does not grow with the number of objects.
  *
- * A watch may be running meanwhile, whose retention deletes what this listing still names. So whenever
- * something looks wrong, the destination is looked at again, and if it has changed under our eyes, everything
- * starts over.
+ * A watch may run meanwhile, and its retention may delete objects that this listing still names. So after
+ * anything suspicious the bucket is listed again, and if it changed, the verification starts over.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
@@ -36,24 +33,24 @@ import { planOutlookOrNull } from "./verify-outlook.ts";
 import { Findings, type VerifyCounts, type VerifyReport } from "./verify-report.ts";
 import { type LiveContent, restoreOnTrial } from "./verify-restore.ts";
 
-/** How thoroughly to look; everything has a default. */
+/** The depth and the surroundings of a verification. */
 export interface VerifyOptions {
   /**
-   * Percent of the objects that are read in full, 0 to 100. Each object is drawn with that probability, at
-   * least one is: runs repeated with 5 reach every object sooner or later, whatever its age.
+   * Percent of the objects that are read in full, 0 to 100. Each object is drawn with that probability, and
+   * at least one is drawn: repeated runs with 5 reach every object sooner or later.
    */
   readonly readPercent?: number;
   /** Restore the newest state into a temporary file and check it. */
   readonly restore?: boolean;
-  /** What the live database holds, to compare a trial restore with. */
+  /** The content of the live database, which a trial restore is compared with. */
   readonly live?: LiveContent | null;
   readonly tempFolder?: string;
   /** Checks a restored file; in this process by default. */
   readonly checker?: IntegrityChecker;
-  /** Objects that are looked at at once; 8 by default. */
+  /** Objects that are checked in parallel; 8 by default. */
   readonly concurrency?: number;
   readonly signal?: AbortSignal;
-  /** Bytes of objects that are done, of all. */
+  /** Reports the bytes of checked objects, and of all objects. */
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
@@ -72,7 +69,7 @@ export async function verifyDatabase(
   env: Env,
 ): Promise<VerifyReport> {
   for (let pass = 1; ; pass++) {
-    // The manifest first: whatever it names was there before the listing began.
+    // The manifest first: the listing then shows everything that the manifest names.
     const manifest = await readManifest(store, name, options.signal);
     const listing = await takeListing(store, name, options.signal);
     if (listing.objects.length === 0) await assertNotForeign(store, name, options.signal);
@@ -83,7 +80,7 @@ export async function verifyDatabase(
     if (result.report.checked.chainedObjects === 0) await assertNotForeign(store, name, options.signal);
     const isLast = pass === PASSES_MAX;
     if (isLast || !(await hasChanged(store, name, manifest, listing, options.signal))) return result.report;
-    env.log.debug("the destination changed while it was verified; looking again", { database: name });
+    env.log.debug("the bucket changed while it was verified; verifying again", { database: name });
   }
 }
 
@@ -96,7 +93,7 @@ interface Pass {
   readonly env: Env;
 }
 
-/** One look at everything. */
+/** One verification of all objects. */
 async function runPass(pass: Pass): Promise<{ report: VerifyReport; vanished: readonly string[] }> {
   const { store, name, manifest, listing, options, env } = pass;
   const { objects } = listing;
@@ -132,7 +129,7 @@ interface Seen {
   readonly vanished: string[];
 }
 
-/** Looks at each object, and at what holds them together. */
+/** Checks each object, and the links between objects. */
 async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts): Promise<Seen> {
   const { store, listing, options, env } = pass;
   const objects = [...listing.objects].sort(compareForLinks);
@@ -154,7 +151,7 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
     if (check.isVanished) seen.vanished.push(object.key);
     if (facts === null) continue;
     links.add(facts);
-    // A damaged object is another matter than one whose metadata alone is lost. It may show at the next one.
+    // Damage is not lost metadata. The damage of an object may show at the object after it.
     if (findings.errorCount === errorsBefore) lost.add(facts);
     else lost.dropLast();
     checkManifestChain(pass.manifest, facts, findings);
@@ -169,7 +166,8 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
 }
 
 /**
- * What of walrust's ends at or before the oldest snapshot serves no restore. Litestream keeps such objects.
+ * Finds an object of walrust that ends at or before the oldest snapshot: no restore uses it. Litestream keeps
+ * such objects, so they are no finding there.
  */
 function checkReach(object: LtxObject, base: LtxObject | null, findings: Findings): void {
   if (base === null || object.minTxid === 1 || object.maxTxid > base.maxTxid) return;
@@ -177,7 +175,7 @@ function checkReach(object: LtxObject, base: LtxObject | null, findings: Finding
   findings.add("unreachable-object", object.key, object.maxTxid, message);
 }
 
-/** The manifest is a witness of the chain value at the TXID it names. */
+/** Compares an object with the chain value that the manifest names at its TXID. */
 function checkManifestChain(manifest: ManifestReading, facts: ObjectFacts, findings: Findings): void {
   if (manifest.kind !== "manifest") return;
   const { txid, chain } = manifest.manifest.latest;
@@ -224,7 +222,7 @@ function count(counts: VerifyCounts, check: ListedVerdict, facts: ObjectFacts): 
   counts.readBytes += check.object.sizeBytes;
 }
 
-/** Whether an object that was listed is gone, or the manifest is another one now. */
+/** Whether a listed object is gone, or the manifest changed. */
 async function hasChanged(
   store: ObjectStore,
   name: string,
@@ -241,7 +239,7 @@ async function hasChanged(
 
 function nothingThere(store: ObjectStore, name: string): WalrustError {
   return new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
-    hint: "`walrust list` shows what is there",
+    hint: "`walrust list` shows the names that are there",
     context: { database: name },
   });
 }

@@ -1,13 +1,13 @@
 /**
- * What verify may repair: only what follows from the objects themselves.
+ * Repairs what follows from the objects themselves:
  *
- * - temporary files are deleted,
- * - while there are no errors: sidecars without an object and objects before the oldest snapshot are deleted,
- *   and a manifest that is missing, unreadable or stale is written anew from the listing.
- * Where there are errors, nothing is done that could hide a trace of them: the manifest may be the only
- * witness of a deletion, a sidecar may be what is left of an object, and an object before the oldest snapshot
- * may be all that is left beside one that is lost. Objects that restore reads, and keys nobody knows, are
- * never touched.
+ * - deletes temporary files;
+ * - while there are no errors: deletes sidecars without an object and objects before the oldest snapshot, and
+ *   rewrites a manifest that is missing, unreadable or stale.
+ *
+ * While there are errors, no trace of them may vanish. The manifest may be the only witness of a deletion, a
+ * sidecar may be the rest of an object, and an object before the oldest snapshot may be all that is left.
+ * Objects that a restore reads, and unknown keys, are never touched.
  */
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode } from "../../errors.ts";
@@ -16,25 +16,26 @@ import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { FindingCode, VerifyReport } from "./verify-report.ts";
 
-/** Something that was repaired. */
+/** A repair. */
 export interface Repair {
   readonly database: string;
   readonly code: FindingCode;
   readonly object: string;
-  /** What was done, as a sentence without the object. */
+  /** A predicate: the object is its subject. */
   readonly message: string;
 }
 
 /**
- * Repairs what a report names, as far as that is safe. Verify again afterwards: the report is out of date.
- * @throws WalrustError with a storage code; what was done before it stays done
+ * Repairs the findings of a report, as far as that is safe. Verify again afterwards: the report is out of
+ * date.
+ * @throws WalrustError with a storage code; earlier repairs remain
  */
 export async function fixDatabase(store: ObjectStore, report: VerifyReport, env: Env): Promise<Repair[]> {
   const repairs = await removeStrays(store, report, "temporary-file");
   if (report.status === "errors") {
     const isMore = report.findings.some(({ code, severity }) => severity === "warning" && isRepairable(code));
     if (isMore) {
-      const why = "there are errors: the manifest, sidecars and old objects are left as they are";
+      const why = "there are errors, so the manifest, sidecars and old objects stay as they are";
       env.log.warn(why, { database: report.name });
     }
     return repairs;
@@ -43,7 +44,7 @@ export async function fixDatabase(store: ObjectStore, report: VerifyReport, env:
   repairs.push(...(await removeUnreachable(store, report)));
   const finding = report.findings.find(({ code }) => isAboutManifest(code));
   if (finding !== undefined && (await rewriteManifest(store, report.name, env))) {
-    const message = "written anew from the objects that are there";
+    const message = "rewritten from the objects of the bucket";
     repairs.push({ database: report.name, code: finding.code, object: manifestKey(report.name), message });
   }
   return repairs;
@@ -64,7 +65,7 @@ async function removeStrays(
 ): Promise<Repair[]> {
   const keys = report.findings.filter((finding) => finding.code === code).map(({ object }) => object!);
   if (keys.length === 0) return [];
-  // On a store whose puts leave nothing behind, such a key is an object like any other.
+  // Puts to S3 leave no files behind: there such a key is an ordinary object.
   const removed =
     store.layout === "file" ? await store.removeLeftovers?.(keys) : await removeKeys(store, keys);
   return (removed ?? []).map((object) => ({ database: report.name, code, object, message: "deleted" }));
@@ -79,14 +80,14 @@ async function removeUnreachable(store: ObjectStore, report: VerifyReport): Prom
   return removed.map((object) => ({ database: report.name, code, object, message: "deleted" }));
 }
 
-/** @returns the keys that are gone: a store may refuse to delete some */
+/** @returns the deleted keys: a store may refuse to delete some */
 async function removeKeys(store: ObjectStore, keys: readonly string[]): Promise<readonly string[]> {
   if (keys.length === 0) return [];
   const kept = new Set((await store.delete(keys)).map(({ key }) => key));
   return keys.filter((key) => !kept.has(key));
 }
 
-/** @returns whether it was written */
+/** @returns whether the manifest was written */
 async function rewriteManifest(store: ObjectStore, name: string, env: Env): Promise<boolean> {
   let reason: string | null;
   try {
@@ -96,6 +97,6 @@ async function rewriteManifest(store: ObjectStore, name: string, env: Env): Prom
     if (!isDamage) throw error;
     reason = errorMessage(error);
   }
-  if (reason !== null) env.log.warn(`no manifest can be made: ${reason}`, { database: name });
+  if (reason !== null) env.log.warn(`the manifest cannot be rebuilt: ${reason}`, { database: name });
   return reason === null;
 }

@@ -1,10 +1,10 @@
 /**
- * Whether objects fit together: the SHA-256 chain and the database checksums from each object to the one that
- * continues it, and between objects of different levels that end at the same TXID. Pure.
+ * Checks the links between all objects of a database: from each object to the object that continues it, and
+ * between objects of different levels that end at the same TXID. Pure; object/object-links.ts compares two
+ * objects.
  *
- * Objects are handed in by ascending last TXID, so whatever ends at n has been seen before what begins at n +
- * 1 and ends later. Memory: one mark for each TXID that a longer object still to come continues, and two
- * more.
+ * Objects come by ascending last TXID, so an object that ends at n comes before an object that begins at n +
+ * 1 and ends later. Memory: one state for each TXID that a longer, later object continues, and two more.
  */
 import { NO_CHECKSUM } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
@@ -18,16 +18,16 @@ import {
 } from "../object/object-links.ts";
 import type { Findings } from "./verify-report.ts";
 
-/** The order in which objects are handed in. */
+/** Compares two objects by the order in which the checker takes them. */
 export function compareForLinks(a: LtxObject, b: LtxObject): number {
   return a.maxTxid - b.maxTxid || a.level - b.level || a.minTxid - b.minTxid;
 }
 
-/** Follows the links of one database. */
+/** Checks the links of one database, object by object. */
 export class LinkChecker {
   readonly #findings: Findings;
   readonly #marks = new Map<number, StatePoint>();
-  /** TXIDs that an object of more than one TXID continues. */
+  /** TXIDs that an object with more than one TXID continues. */
   readonly #continuedLate: ReadonlySet<number>;
   #currentTxid = 0;
   #previousTxid = 0;
@@ -61,7 +61,7 @@ export class LinkChecker {
   }
 }
 
-/** The first value that anybody carries stands. */
+/** Joins two states at one TXID: the first object that carries a value decides. */
 function mergePoint(same: StatePoint | undefined, facts: ObjectFacts): StatePoint {
   const point = stateAfter(facts);
   if (same === undefined) return point;

@@ -1,11 +1,10 @@
 /**
- * What a listing alone tells: whether there is a snapshot, whether the history behind it has a hole, what
- * lies there that belongs to nothing, and whether the manifest agrees.
+ * Lists a database, and checks the listing: a snapshot to begin with, gaps in the history after it, keys that
+ * belong to no object, and the manifest.
  *
- * From the oldest snapshot on, every TXID must be held by some increment or compaction: a later snapshot does
- * not bridge a hole, for the points inside it are lost. What ends at or before the oldest snapshot is
- * leftovers of a retention that was cut off. Compaction removes covered objects of lower levels: that is no
- * hole.
+ * From the oldest snapshot on, an increment or compaction must hold every TXID. A later snapshot does not
+ * bridge a gap, because the points inside the gap are lost. Objects that end at or before the oldest snapshot
+ * are leftovers of an interrupted retention. Superseded objects of lower levels are deleted; that is no gap.
  */
 import { parseObjectKey, SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import { LEVELS, type LtxObject, listedTwice } from "../../storage/bucket/catalog.ts";
@@ -13,14 +12,14 @@ import type { ManifestReading } from "../../storage/bucket/manifest.ts";
 import type { Leftover, ObjectInfo, ObjectStore } from "../../storage/contract/store.ts";
 import type { Findings } from "./verify-report.ts";
 
-/** Younger files may belong to a put that is under way. */
+/** Younger files may belong to a running put. */
 const LEFTOVER_AGE_MIN_MS = 3_600_000;
-/** A manifest may be behind a snapshot that is this young: it is rewritten after the upload. */
+/** The manifest is rewritten after an upload: for this long a snapshot may be missing from it. */
 const MANIFEST_DELAY_MAX_MS = 300_000;
-/** Unknown keys of one database that are remembered. */
+/** The most unknown keys of one database that are kept. */
 const UNKNOWN_MAX = 2000;
 
-/** Everything that lies below a database's levels. */
+/** All keys below the levels of a database. */
 export interface Listing {
   readonly objects: readonly LtxObject[];
   readonly unknown: readonly ObjectInfo[];
@@ -28,8 +27,8 @@ export interface Listing {
 }
 
 /**
- * Lists a database, snapshots first and increments last: in the order in which a running watch lets objects
- * go out of date, so that what a snapshot or a compaction stands on is never missing from the same listing.
+ * Lists a database, snapshots first and increments last. A running watch deletes superseded objects in that
+ * order, so the listing never lacks the sources of a snapshot or compaction that it shows.
  * @throws WalrustError code "integrity" when the store names a key twice, or a storage code
  */
 export async function takeListing(
@@ -62,8 +61,8 @@ export async function takeListing(
 }
 
 /**
- * Whether what is no object lies directly in a level folder. Deeper down, and a manifest, is another
- * database's, which may be called as a level is.
+ * Whether a key that is no object lies directly in a level folder. A deeper key, or a manifest, belongs to
+ * another database, whose name may look like a level.
  */
 function isStray(folder: string, key: string): boolean {
   const name = key.slice(folder.length);
@@ -79,8 +78,8 @@ function objectOrNull(store: ObjectStore, database: string, info: ObjectInfo): L
 }
 
 /**
- * The snapshot the restorable history begins with, or null. Litestream's retention goes by level 9 and keeps
- * the last object of every level: one of those that holds a whole database may lie before a hole.
+ * The snapshot that the restorable history begins with, or null. Level 9 is preferred: Litestream's retention
+ * keeps the last object of every level, and such an object may hold the whole database before a gap.
  */
 export function oldestBaseOrNull(objects: readonly LtxObject[]): LtxObject | null {
   let oldest: LtxObject | null = null;
@@ -95,8 +94,8 @@ export function oldestBaseOrNull(objects: readonly LtxObject[]): LtxObject | nul
 }
 
 /**
- * Finds a missing snapshot, and every hole between the oldest snapshot and the last increment.
- * @returns the last TXID that an increment or compaction holds, or that of the oldest snapshot
+ * Finds a missing snapshot, and every gap between the oldest snapshot and the last increment.
+ * @returns the last TXID of the increments and compactions, or the TXID of the oldest snapshot
  */
 export function checkCoverage(objects: readonly LtxObject[], findings: Findings): number {
   const base = oldestBaseOrNull(objects);
@@ -117,13 +116,12 @@ export function checkCoverage(objects: readonly LtxObject[], findings: Findings)
 }
 
 /**
- * Finds increments that are missing at the end, where only a snapshot stands. Walrust uploads a snapshot
- * after the increments it is made of; Litestream may upload it before them, so that its snapshots are no
- * evidence.
+ * Finds increments that are missing before a newer snapshot. Walrust uploads a snapshot after its increments;
+ * Litestream may upload it before them, so its snapshots are no evidence.
  */
 export function checkEnd(reachedTxid: number, newestOursTxid: number, findings: Findings): void {
   if (newestOursTxid <= reachedTxid) return;
-  const message = `${gapText(reachedTxid + 1, newestOursTxid)}, only a later snapshot stands there`;
+  const message = `${gapText(reachedTxid + 1, newestOursTxid)}, although a newer snapshot exists`;
   findings.add("gap", null, reachedTxid + 1, message);
 }
 
@@ -132,7 +130,7 @@ function gapText(firstTxid: number, lastTxid: number): string {
   return `no object holds TXID ${firstTxid} to ${lastTxid}`;
 }
 
-/** Finds files that belong to no object, and keys that nobody reads. */
+/** Finds files that belong to no object, and keys that no restore reads. */
 export function checkStrays(listing: Listing, nowMs: number, findings: Findings): void {
   for (const { key, kind, changedMs } of listing.leftovers) {
     if (kind === "stranger") {
@@ -140,18 +138,18 @@ export function checkStrays(listing: Listing, nowMs: number, findings: Findings)
     }
     if (kind === "stranger" || nowMs - changedMs < LEFTOVER_AGE_MIN_MS) continue;
     if (kind === "sidecar") findings.add("orphan-sidecar", key, null, "metadata without an object");
-    else findings.add("temporary-file", key, null, "left behind by an upload that never ended");
+    else findings.add("temporary-file", key, null, "left behind by an unfinished upload");
   }
   for (const { key, modifiedMs } of listing.unknown) {
     if (!key.endsWith(".tmp")) {
-      findings.add("unknown-key", key, null, "not an object that a restore reads; left alone");
+      findings.add("unknown-key", key, null, "not an object that a restore reads; it is left alone");
     } else if (nowMs - modifiedMs >= LEFTOVER_AGE_MIN_MS) {
-      findings.add("temporary-file", key, null, "left behind by an upload that never ended");
+      findings.add("temporary-file", key, null, "left behind by an unfinished upload");
     }
   }
 }
 
-/** Compares the manifest with the listing. `hasOurs`: whether walrust wrote any of the objects. */
+/** Compares the manifest with the listing. @param hasOurs whether walrust wrote an object of the listing */
 export function checkManifest(
   key: string,
   reading: ManifestReading,
@@ -192,7 +190,7 @@ export function checkManifest(
     const what = sizes.has(snapshotKey) ? "with another size" : "which is gone";
     findings.add("manifest-stale", key, null, `the manifest names ${snapshotKey}, ${what}`);
   }
-  // Of many snapshots the manifest names only the newest, and counts the others.
+  // A manifest names only the newest snapshots of many, and counts all.
   const isShortened = named.size > 0 && (snapshotCount ?? 0) > named.size;
   let oldestNamedTxid = isShortened ? Number.POSITIVE_INFINITY : 0;
   let newestNamedTxid = 0;

@@ -1,10 +1,10 @@
 /**
- * Metadata that is missing: a gateway or a copy between buckets drops what it does not know. A restore does
- * not need it (sizes come from the listing, times and checksums from the LTX files), but the SHA-256 chain
- * cannot be checked without it. Pure.
+ * Counts the objects that lost metadata: gateways and copies between buckets drop metadata that they do not
+ * know. A restore works without (sizes come from the listing, times and checksums from the LTX files), but
+ * the SHA-256 chain cannot be checked. Pure.
  *
- * Objects of Litestream never had any. Two things tell the two apart: walrust's objects carry database
- * checksums, Litestream's do not; and what continues a foreign history begins a new chain with zeros.
+ * Objects of Litestream never had metadata. Two signs tell them apart: walrust's objects carry database
+ * checksums, and a history of walrust that continues one of Litestream begins a new chain with zeros.
  */
 import { CHAIN_ZERO, hex, isChainLink } from "../../format/chain.ts";
 import { NO_CHECKSUM } from "../../format/types.ts";
@@ -18,16 +18,16 @@ export class LostMetadata {
   #isOurs: boolean;
   #count = 0;
   #firstKey: string | null = null;
-  /** Key of the object before, when it lacks metadata. */
+  /** Key of the previous object if it lacks metadata. */
   #lastKey: string | null = null;
   readonly #fields = new Set<string>();
 
-  /** @param hasManifest whether walrust has left a manifest there */
+  /** @param hasManifest whether walrust wrote a manifest in the bucket */
   constructor(hasManifest: boolean) {
     this.#isOurs = hasManifest;
   }
 
-  /** Takes in the next object, by ascending last TXID. */
+  /** Adds the next object, by ascending last TXID. */
   add({ object, metadata, postApplyChecksum }: ObjectFacts): void {
     const { sha256, chain, previousChain, writer } = metadata;
     this.#lastKey = null;
@@ -37,13 +37,13 @@ export class LostMetadata {
     this.#count++;
     this.#firstKey ??= object.key;
     this.#lastKey = object.key;
-    // A later snapshot has no value before its first TXID: it begins with the first of all.
+    // A later snapshot begins at TXID 1, so it has no chain value before its first TXID.
     const before = isChainLink(object) ? previousChain : "";
     const missing = { sha256, chain, "prev-chain": before, "walrust-writer": writer };
     for (const [field, value] of Object.entries(missing)) if (value === null) this.#fields.add(field);
   }
 
-  /** Takes the object before back: it is damaged, or the present one is. */
+  /** Removes the previous object: it is damaged, or the present one is. */
   dropLast(): void {
     if (this.#lastKey === null) return;
     this.#count--;
@@ -51,14 +51,14 @@ export class LostMetadata {
     this.#lastKey = null;
   }
 
-  /** What came before the beginning of a chain was somebody else's. */
+  /** Forgets all objects so far: another tool wrote what precedes the beginning of a chain. */
   #forget(): void {
     this.#count = 0;
     this.#firstKey = null;
     this.#fields.clear();
   }
 
-  /** Adds one finding about all of them. @returns how many they are */
+  /** Adds one finding about all objects. @returns their number */
   report(findings: Findings): number {
     if (!this.#isOurs || this.#count === 0) return 0;
     const others = this.#count === 1 ? "" : ` and ${this.#count - 1} more`;

@@ -1,6 +1,6 @@
 /**
- * One object of a verification: the verdict of the judge (object/check-object.ts) on its header and trailer,
- * or on every byte, and whether the object is still there.
+ * Verifies one object of a listing: asks the judge (object/check-object.ts) about header and trailer, or
+ * about every byte, and notes an object that vanished.
  */
 import { hasCode } from "../../errors.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
@@ -13,12 +13,12 @@ export const WHOLE_SIZE_MAX = 8192;
 
 /** The verdict on a listed object. */
 export interface ListedVerdict extends ObjectVerdict {
-  /** The object went away after it was listed. */
+  /** The object vanished after it was listed. */
   readonly isVanished: boolean;
 }
 
 /**
- * Checks one object; `isWhole` reads every byte.
+ * Checks one object. @param isWhole whether to read every byte
  * @throws WalrustError with a storage code
  */
 export async function verifyObject(
@@ -38,7 +38,7 @@ export async function verifyObject(
   }
 }
 
-/** Adds the findings about an object to all findings. */
+/** Adds the findings about one object to the findings about the database. */
 export function addFindings({ object, findings: found }: ObjectVerdict, findings: Findings): void {
   for (const { code, message } of found) findings.add(code, object.key, object.maxTxid, message);
 }

@@ -1,10 +1,10 @@
 /**
- * What damage leaves: from which TXID on everything can be restored all the same, and which objects to delete
- * to be rid of it. Pure.
+ * Plans the outlook of a damaged database: the TXID from which on everything can be restored, and the objects
+ * to delete for a clean bucket. Pure.
  *
- * Said only where the findings are about single objects or about holes, and only as far as objects were read.
- * Where objects contradict each other (a chain, a checksum, the manifest), nobody knows which one is right:
- * then nothing is said.
+ * There is an outlook only if every finding is about a single object or a gap, and it holds as far as objects
+ * were read. When objects contradict each other (chain, checksum, manifest), nobody knows which one is right,
+ * and there is no outlook.
  */
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
@@ -12,7 +12,7 @@ import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { newestTxid, plannableTxids } from "../plan/restore-plan.ts";
 import type { Finding, FindingCode, Outlook } from "./verify-report.ts";
 
-/** Findings that make one object useless and say nothing of the others. */
+/** Findings that make one object unusable and do not concern the others. */
 const OBJECT_CODES: ReadonlySet<FindingCode> = new Set([
   "missing-object",
   "corrupt-object",
@@ -24,10 +24,10 @@ const OBJECT_CODES: ReadonlySet<FindingCode> = new Set([
   "restore-failed",
 ]);
 
-/** Keys that a description names. */
+/** The most keys that a description names. */
 const NAMED_MAX = 10;
 
-/** Judges what is left, or null where nothing is damaged or nothing certain can be said. */
+/** Plans the outlook; null when nothing is damaged, or nothing certain follows from the findings. */
 export function planOutlookOrNull(
   objects: readonly LtxObject[],
   findings: readonly Finding[],
@@ -46,8 +46,7 @@ export function planOutlookOrNull(
   const holeEndTxid = lastHoleEnd(sound, newest);
   const lostTxid = newestLost(objects, points);
   const soundFromTxid = points.find((txid) => txid > lostTxid && txid >= holeEndTxid)!;
-  // Behind the last hole there is a snapshot, else nothing would lead to the newest TXID: with it the history
-  // may begin anew.
+  // A path leads to the newest TXID, so a snapshot stands after the last gap: the history may begin with it.
   const bases = sound.filter(({ minTxid }) => minTxid === 1).sort((a, b) => a.maxTxid - b.maxTxid);
   const firstBase = bases.find(({ maxTxid }) => maxTxid >= holeEndTxid)!;
   const givenUp = bases.filter(({ maxTxid }) => maxTxid < firstBase.maxTxid);
@@ -56,7 +55,7 @@ export function planOutlookOrNull(
   return { soundFromTxid, newestTxid: newest, removals, keptFromTxid };
 }
 
-/** The last TXID that no increment or compaction holds, from the oldest snapshot on; 0: there is none. */
+/** The last TXID after the oldest snapshot that no increment or compaction holds; 0 without a gap. */
 function lastHoleEnd(objects: readonly LtxObject[], newest: Txid): number {
   const bases = objects.filter(({ minTxid }) => minTxid === 1).map(({ maxTxid }) => maxTxid);
   let reached = bases.reduce<number>((min, txid) => Math.min(min, txid), newest);
@@ -69,7 +68,7 @@ function lastHoleEnd(objects: readonly LtxObject[], newest: Txid): number {
   return reached < newest ? newest : holeEnd;
 }
 
-/** The greatest TXID of the listing that nothing leads to any more, or 0. */
+/** The greatest TXID of the listing that no path leads to any more, or 0. */
 function newestLost(objects: readonly LtxObject[], points: readonly Txid[]): number {
   const restorable = new Set<number>(points);
   let lost = 0;
@@ -77,14 +76,14 @@ function newestLost(objects: readonly LtxObject[], points: readonly Txid[]): num
   return lost;
 }
 
-/** Says it, in sentences for a report. */
+/** Describes an outlook in sentences for a report. */
 export function describeOutlook(name: string, outlook: Outlook): string[] {
   const { soundFromTxid, newestTxid: newest, removals, keptFromTxid } = outlook;
   const state = `the newest state (TXID ${newest}) and everything from TXID ${soundFromTxid} on`;
   const sentences = [`${state} can be restored, as far as was read`];
   const keys = removals.slice(0, NAMED_MAX).join(" ");
   const more = removals.length > NAMED_MAX ? ` and ${removals.length - NAMED_MAX} more` : "";
-  const price = keptFromTxid === null ? "" : `, giving up what is before TXID ${keptFromTxid}`;
-  sentences.push(`to get clean${price}: delete ${keys}${more}; then walrust verify ${name} --fix`);
+  const price = keptFromTxid === null ? "" : `, without the points before TXID ${keptFromTxid}`;
+  sentences.push(`for a clean bucket${price}: delete ${keys}${more}; then run walrust verify ${name} --fix`);
   return sentences;
 }

@@ -1,15 +1,15 @@
 /**
- * What verify says: findings with stable codes, and what was looked at.
+ * The report of a verification: findings with stable codes, and counts of the checked objects.
  *
- * An error is anything that endangers a restore; a warning is untidiness that does not. Memory is bounded: of
- * each severity only the first thousand findings are kept, the others are counted.
+ * An error endangers a restore; a warning does not. Memory is bounded: of each severity the first thousand
+ * findings are kept, and the others are counted.
  */
 import type { WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
 import type { IntegrityVerdict } from "../integrity/integrity-verdict.ts";
 import { OBJECT_FINDING_SEVERITIES } from "../object/object-finding.ts";
 
-/** Severity by code. Codes are part of the JSON output: they are never renamed. */
+/** Severity by code. Codes are part of the JSON output, and are never renamed. */
 export const FINDING_SEVERITIES = {
   "missing-snapshot": "error",
   gap: "error",
@@ -35,51 +35,51 @@ export const FINDING_SEVERITIES = {
 /** The stable name of a kind of finding. */
 export type FindingCode = keyof typeof FINDING_SEVERITIES;
 
-/** Something that is not as it should be. */
+/** A defect of a database in a bucket. */
 export interface Finding {
   readonly code: FindingCode;
   readonly severity: "warning" | "error";
-  /** Key of the object it is about. */
+  /** Key of the object; null when the finding is about the whole database. */
   readonly object: string | null;
   readonly txid: number | null;
   readonly message: string;
 }
 
-/** What was looked at. */
+/** Counts of a verification. */
 export interface VerifyCounts {
   objects: number;
   bytes: number;
   snapshots: number;
   /** Objects with a link or value of the SHA-256 chain. */
   chainedObjects: number;
-  /** Objects without a place in the chain: Litestream wrote them, or the storage lost their metadata. */
+  /** Objects without chain values: Litestream wrote them, or the storage lost their metadata. */
   unchainedObjects: number;
-  /** Objects of walrust of which the storage lost metadata. */
+  /** Objects of walrust that lost metadata in the storage. */
   lostMetadataObjects: number;
-  /** Objects whose every byte was read: decoded, and hashed against their SHA-256 where they have one. */
+  /** Objects that were read in full: decoded, and compared with their SHA-256 if they carry one. */
   readObjects: number;
   readBytes: number;
-  /** The oldest and the newest restorable TXID, null without any. */
+  /** The oldest and the newest restorable TXID; null when no TXID is restorable. */
   minTxid: number | null;
   maxTxid: number | null;
-  /** The TXID that was restored on trial, null when none was. */
+  /** The TXID of the trial restore; null without a trial. */
   restoredTxid: number | null;
-  /** SQLite's verdict on the restored file, null when none was restored. */
+  /** SQLite's verdict on the restored file; null without a trial. */
   integrity: IntegrityVerdict | null;
-  /** Whether that was compared with the live database. */
+  /** Whether the restored file was compared with the live database. */
   comparedWithLive: boolean;
-  /** Findings that are not in the list, for there were too many. */
+  /** The number of findings beyond the limit of the list. */
   omittedFindings: number;
 }
 
-/** What damage leaves. */
+/** The restorable rest of a damaged database. */
 export interface Outlook {
-  /** The newest state and every point from this TXID on can be restored, as far as was read. */
+  /** Every point from this TXID on can be restored, as far as objects were read. */
   readonly soundFromTxid: Txid;
   readonly newestTxid: Txid;
-  /** Keys without which, and after repairs, nothing is wrong any more. */
+  /** Keys to delete: then, after a repair, the bucket is clean. */
   readonly removals: readonly string[];
-  /** The TXID that the history begins with then, or null when that gives up no snapshot that is whole. */
+  /** The first TXID of the history after that deletion; null when the deletion costs no sound snapshot. */
   readonly keptFromTxid: Txid | null;
 }
 
@@ -90,21 +90,21 @@ export interface VerifyReport {
   /** Errors first. */
   readonly findings: readonly Finding[];
   readonly checked: Readonly<VerifyCounts>;
-  /** Null where nothing is damaged, or nothing certain can be said of the rest. */
+  /** Null when nothing is damaged, or nothing certain follows from the findings. */
   readonly outlook: Outlook | null;
 }
 
-/** The most findings of one severity that are kept. */
+/** The most findings of one severity in a report. */
 export const FINDINGS_MAX = 1000;
 
 /** Collects findings. */
 export class Findings {
   readonly #kept: Record<"warning" | "error", Finding[]> = { error: [], warning: [] };
   #omitted = 0;
-  /** Errors that were added, also those that are not kept. */
+  /** The number of errors, including errors beyond the limit. */
   errorCount = 0;
 
-  /** Adds a finding about an object (or anything with a key), or about the whole. */
+  /** Adds a finding about a key, or about the whole database. */
   add(code: FindingCode, object: string | null, txid: number | null, message: string): void {
     const severity = FINDING_SEVERITIES[code];
     const kept = this.#kept[severity];
@@ -113,7 +113,7 @@ export class Findings {
     else kept.push({ code, severity, object, txid, message });
   }
 
-  /** Errors first, each in the order they were found. */
+  /** All kept findings: errors first, in the order they were added. */
   list(): Finding[] {
     return [...this.#kept.error, ...this.#kept.warning];
   }
@@ -128,7 +128,7 @@ export class Findings {
   }
 }
 
-/** The verdict on a database that could not be looked at: not a sound one. */
+/** The report on a database that could not be verified: an error. */
 export function unverifiedReport(name: string, error: WalrustError): VerifyReport {
   const findings = new Findings();
   const { key } = error.context;
@@ -142,7 +142,7 @@ export function unverifiedReport(name: string, error: WalrustError): VerifyRepor
   };
 }
 
-/** The verdict on what is neither a file nor a folder in the place of a name. */
+/** The report on a name that is neither a file nor a folder. */
 export function strangerReport(name: string): VerifyReport {
   const findings = new Findings();
   findings.add("special-file", name, null, "is neither a file nor a folder: it is passed over");

@@ -1,7 +1,7 @@
 /**
- * The proof of a backup: a real restore of its newest state into a temporary folder, with every check of a
- * restore and SQLite's integrity_check. Nothing is left behind, whatever happens (a SIGKILL leaves the folder
- * to the system's cleaning of temporary files).
+ * Proves a backup: restores its newest state into a temporary folder, with every check of a restore and
+ * SQLite's integrity_check. The folder is always removed, except after a SIGKILL: then the system cleans it
+ * up.
  */
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,26 +22,26 @@ import { applyObject, startOfPath } from "../restore/apply-object.ts";
 import { DatabaseBuilder } from "../restore/database-builder.ts";
 import type { Findings } from "./verify-report.ts";
 
-/** What the live database holds: its checksum (16 hex digits) at a TXID. */
+/** The content of a live database: its checksum (16 hex digits) at a TXID. */
 export interface LiveContent {
   readonly txid: number;
   readonly checksum: string;
 }
 
-/** What to restore on trial. */
+/** The database of a trial restore. */
 export interface TrialRequest {
   readonly name: string;
   readonly objects: readonly LtxObject[];
-  /** The live database's checksum at a TXID: then that TXID is restored and compared. */
+  /** The content of the live database: then its TXID is restored and compared. */
   readonly live?: LiveContent | null;
-  /** Where the temporary folder is made; the system's default if absent. */
+  /** The parent of the temporary folder; the system's default if absent. */
   readonly tempFolder?: string;
   readonly signal?: AbortSignal;
   /** Checks the restored file; in this process by default. */
   readonly checker?: IntegrityChecker;
 }
 
-/** How a trial ended. "vanished": an object went away meanwhile; look at a new listing. */
+/** The outcome of a trial. "vanished": an object was deleted meanwhile, and a new listing is needed. */
 export type TrialOutcome =
   | {
       readonly kind: "restored";
@@ -53,8 +53,8 @@ export type TrialOutcome =
   | { readonly kind: "vanished" };
 
 /**
- * Restores the newest state (or the one to compare with the live database) into a temporary file and checks
- * it. What is wrong becomes a finding.
+ * Restores the newest state (or the state to compare with the live database) into a temporary file and checks
+ * the file. Damage becomes a finding.
  * @throws WalrustError with a storage code, or "database" when the temporary file cannot be written
  */
 export async function restoreOnTrial(
@@ -91,7 +91,7 @@ export async function restoreOnTrial(
   }
 }
 
-/** What SQLite says of a copy that is right: a fault of the source, or of our SQLite. */
+/** Adds SQLite's verdict on a correct copy: a fault of the source, or a part that SQLite cannot check. */
 function addVerdict(verdict: IntegrityVerdict, txid: number, findings: Findings): void {
   const warning = warningOrNull(verdict);
   if (warning === null) return;
@@ -104,8 +104,8 @@ function makeFolder(parent: string): string {
 
 /**
  * Builds and checks the database. The builder compares the XOR of all page sums with the post-apply checksum
- * of each object that carries one, the newest among them.
- * @returns its checksum and SQLite's verdict
+ * of each object that carries one.
+ * @returns the database checksum and SQLite's verdict
  */
 async function build(
   store: ObjectStore,

@@ -56,8 +56,8 @@ test("verify of old damage says from which TXID on all is sound, and how to get 
   expect(report).toMatchObject({ status: "errors", outlook });
   expect(describeOutlook("app", report.outlook!)).toEqual([
     "the newest state (TXID 25) and everything from TXID 8 on can be restored, as far as was read",
-    `to get clean, giving up what is before TXID 8: delete ${removals.join(" ")}; ` +
-      "then walrust verify app --fix",
+    `for a clean bucket, without the points before TXID 8: delete ${removals.join(" ")}; ` +
+      "then run walrust verify app --fix",
   ]);
 });
 
