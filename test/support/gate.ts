@@ -9,6 +9,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /** A forwarder to one server. */
 export class Gate {
   readonly #sockets = new Set<Socket>();
+  /** Connections whose last bytes came from the client. */
+  readonly #unanswered = new Set<Socket>();
   readonly #target: URL;
   #server: Server | null = null;
   #port = 0;
@@ -34,6 +36,11 @@ export class Gate {
   /** How many connections were broken at once. */
   get brokenCount(): number {
     return this.#brokenCount;
+  }
+
+  /** Whether the server has answered every request that went through. */
+  get isAnswered(): boolean {
+    return this.#unanswered.size === 0;
   }
 
   /** Breaks connections, those there are and those to come. */
@@ -70,6 +77,9 @@ export class Gate {
       return;
     }
     const upstream = connect(Number(this.#target.port), this.#target.hostname);
+    socket.on("data", () => this.#unanswered.add(socket));
+    upstream.on("data", () => this.#unanswered.delete(socket));
+    socket.on("close", () => this.#unanswered.delete(socket));
     for (const [one, other] of [
       [socket, upstream],
       [upstream, socket],

@@ -201,7 +201,8 @@ async function watchTwenty(): Promise<{ watch: WatchProcess; paths: string[]; ga
   await watch.waitForUploads(DATABASES);
   const manifests = (): number =>
     [...server.objects.keys()].filter((key) => key.endsWith("manifest.json")).length;
-  await eventually("all manifests", async () => manifests() === DATABASES);
+  // A manifest that is stored may not be answered yet: an outage at that moment would be its failure, too.
+  await eventually("all manifests", async () => manifests() === DATABASES && opened.isAnswered);
   return { watch, paths, gate: opened };
 }
 
