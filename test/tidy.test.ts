@@ -176,6 +176,16 @@ describe("findViolations catches", () => {
     ]);
   });
 
+  test.each([
+    ["a Markdown file", "src/format/README.md", "`ltx.ts` and `main.ts`"],
+    ["a Markdown file, with a path", "src/format/README.md", "`format/main.ts` and `src/main.ts`"],
+    ["a comment", "test/a.ts", `${HEADER}// See ltx.ts, as main.ts does.`],
+    ["a docstring, with a path", "test/a.ts", `${HEADER}/** See ../format/main.ts. */`],
+  ])("mention: of a file that does not exist, in %s", async (_what, path, text) => {
+    const found = await findViolations({ ...CLEAN, [path]: text });
+    expect(found.map((one) => [one.path, one.rule])).toEqual([[path, "mention"]]);
+  });
+
   test("the line of what it found", async () => {
     const found = await findViolations({ ...CLEAN, "test/a.ts": `${HEADER}\n\n// TODO\n` });
     expect(found.map(formatViolation)).toEqual(["test/a.ts:6: to-do: TODO: do it, or open an issue"]);
@@ -261,6 +271,15 @@ test("findViolations leaves alone links that lead somewhere, to elsewhere, or st
     ...CLEAN,
     "README.md": "# A\n[own](#a) [file](src/main.ts) [folder](src/) [web](https://example.com/x)\n",
     "src/README.md": "# B\n# B\n[up](../README.md#a) [again](#b-1) `[a](code)`\n```sh x\n[b](block)\n```\n",
+  };
+  expect(await findViolations(texts)).toEqual([]);
+});
+
+test("findViolations leaves alone mentions of files that exist, and what is no name of a file", async () => {
+  const texts = {
+    ...CLEAN,
+    "src/README.md": "`main.ts`, `./main.ts`, `src/main.ts`, `*.test.ts`, gone.ts without backticks\n",
+    "test/a.ts": `${HEADER}// See main.ts, src/main.ts and explain-*.ts.\nconst a = "gone.ts";\n`,
   };
   expect(await findViolations(texts)).toEqual([]);
 });

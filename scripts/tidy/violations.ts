@@ -5,6 +5,7 @@
 import { banViolations } from "./bans.ts";
 import { importViolations } from "./imports.ts";
 import { linkViolations } from "./links.ts";
+import { mentionViolations } from "./mentions.ts";
 import {
   basenameViolations,
   folderViolations,
@@ -33,6 +34,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
     ...basenameViolations(texts),
     ...typeNameViolations(files),
     ...linkViolations(texts),
+    ...mentionViolations(files, texts),
     ...importViolations(files),
     ...banViolations(files),
   ];

@@ -2,7 +2,7 @@
  * A replica as SQLite's readers share it: one database in WAL mode of which we are the only writer.
  *
  * Invariants from `open` to `close`:
- * 1. The SHARED range, the dead-man switch and the host lock are held (see database/pin.ts), and byte 120
+ * 1. The SHARED range, the dead-man switch and the host lock are held (see pin/pin.ts), and byte 120
  *    (writer): nobody else can commit, start the WAL over, truncate or delete it. An application that tries
  *    to write gets SQLITE_BUSY. Readers are never blocked, and never block a commit.
  * 2. A transaction is pages that nobody sees, until `commit` writes the frame that ends it, syncs the WAL and
