@@ -44,12 +44,12 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
-import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
+import { type Invocation, STORAGE_EXIT, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 
 /** The verb `compact`. */
 export const compactVerb: Verb = {
   name: "compact",
-  summary: "Merge increments and delete expired snapshots (a plan only, without --force)",
+  summary: "Merge increments and delete expired objects (a plan only, without --force)",
   usage: "NAME | --all [-b URL]",
   options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1 },
@@ -63,9 +63,9 @@ export const compactVerb: Verb = {
   ],
   exitCodes: [
     [0, "done, or planned without --force"],
-    [2, "usage"],
+    USAGE_EXIT,
     [3, "a watch on this machine holds the database and does not answer, or TMPDIR is not writable"],
-    [4, "storage"],
+    STORAGE_EXIT,
     [5, "integrity: a source of a merge is damaged; nothing that the merge covers was deleted"],
     [6, "no backup of NAME exists, or another program wrote it"],
   ],

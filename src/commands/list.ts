@@ -11,7 +11,7 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { findLocal, localLines } from "./shared/list-local.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { formatBytes, printJson, printLine, tableLines } from "./shared/output.ts";
-import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
+import { type Invocation, STORAGE_EXIT, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 
 /** The verb `list`. */
 export const listVerb: Verb = {
@@ -27,8 +27,8 @@ export const listVerb: Verb = {
   ],
   exitCodes: [
     [0, "listed, even if nothing is stored"],
-    [2, "usage"],
-    [4, "storage: the bucket or folder is missing, or the store refuses the credentials"],
+    USAGE_EXIT,
+    STORAGE_EXIT,
     [6, "no backup of NAME exists, or every backup is of another program"],
   ],
   run: async (invocation) =>

@@ -17,7 +17,7 @@ import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts"
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination, warningSink } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
-import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
+import { type Invocation, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 
 /** The verb `replicate`. */
 export const replicateVerb: Verb = {
@@ -38,10 +38,10 @@ export const replicateVerb: Verb = {
   ],
   exitCodes: [
     [0, "stopped by SIGINT, SIGTERM or SIGHUP; or up to date, with --once"],
-    [2, "usage"],
+    USAGE_EXIT,
     [3, "PATH is no replica of SOURCE, was changed by another program, or another walrust updates it"],
     [4, "storage, at the start or with --once; later failures are retried"],
-    [5, "integrity, as for 4: an object is missing, damaged or altered; the replica is unchanged"],
+    [5, "integrity, at the start or with --once: an object is missing or damaged; the replica is unchanged"],
     [6, "SOURCE has no backup yet"],
   ],
   run,

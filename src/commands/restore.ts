@@ -15,7 +15,7 @@ import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./shared
 import { localPlaces } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
-import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
+import { type Invocation, STORAGE_EXIT, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `restore`. */
 export const restoreVerb: Verb = {
@@ -38,8 +38,8 @@ export const restoreVerb: Verb = {
     [0, "restored and verified, with a warning for each fault of the source; with --if-…: nothing to do"],
     [2, "usage; or the target exists and --force is missing"],
     [3, "the target is not writable, or is in use"],
-    [4, "storage"],
-    [5, "integrity: an object is missing, damaged or altered; or --strict; the target is unchanged"],
+    STORAGE_EXIT,
+    [5, "integrity: an object is missing or damaged, or --strict found a fault; the target is unchanged"],
     [6, "no backup of NAME exists, another program wrote it, or the point in time is out of range"],
   ],
   run,

@@ -16,7 +16,7 @@ import { warnOfUncheckable } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { formatBytes, printJson, printLine } from "./shared/output.ts";
-import type { Invocation, Verb } from "./shared/verb.ts";
+import { type Invocation, STORAGE_EXIT, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 
 /** The verb `snapshot`. */
 export const snapshotVerb: Verb = {
@@ -31,9 +31,9 @@ export const snapshotVerb: Verb = {
   ],
   exitCodes: [
     [0, "the snapshot is in the bucket"],
-    [2, "usage"],
+    USAGE_EXIT,
     [3, "the database is missing, not SQLite, not in WAL mode, or locked by another process"],
-    [4, "storage"],
+    STORAGE_EXIT,
   ],
   run: async (invocation) =>
     withPatience(invocation, async (store) => {

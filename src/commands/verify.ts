@@ -27,7 +27,7 @@ import { integrityChecker, verdictJson, verdictText } from "./shared/integrity.t
 import { runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
-import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
+import { type Invocation, STORAGE_EXIT, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 
 /** Warnings that no repair of the bucket can end. */
 const NOTHING_TO_TIDY: ReadonlySet<string> = new Set(["metadata-lost", "source-damaged", "not-checked"]);
@@ -56,9 +56,9 @@ export const verifyVerb: Verb = {
   exitCodes: [
     [0, "every backup is sound"],
     [1, "warnings only: leftovers, a stale manifest, lost metadata, faults of the source, unchecked parts"],
-    [2, "usage"],
+    USAGE_EXIT,
     [3, "--restore: no room for the temporary file (see TMPDIR), or a watch on this machine does not answer"],
-    [4, "storage: the bucket or folder is missing, or the store refuses the credentials"],
+    STORAGE_EXIT,
     [5, "a restore is in danger: an object is missing, damaged or altered"],
     [6, "no backup of NAME exists, or another program wrote it"],
   ],

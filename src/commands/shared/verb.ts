@@ -22,6 +22,15 @@ export interface Invocation {
   readonly version: string;
 }
 
+/** The meaning of exit code 2 for most verbs. */
+export const USAGE_EXIT = [2, "usage or configuration: an unknown option or key, or a bad value"] as const;
+
+/** The meaning of exit code 4 for most verbs. */
+export const STORAGE_EXIT = [
+  4,
+  "storage: the destination is missing or unreachable, or refuses the credentials",
+] as const;
+
 /** A verb. */
 export interface Verb {
   readonly name: string;
