@@ -1,10 +1,9 @@
 /**
- * Whether SQLite could check a live database at all, asked before anything is lost: the check is compiled and
- * never run. A missing collation, function or tokenizer shows when it is compiled, within milliseconds.
+ * Predicts whether SQLite can check a restored copy, while the live database still exists: compiles the check
+ * and never runs it. A missing collation, function or tokenizer shows at compilation, within milliseconds.
  *
- * The schema is parsed in a process of its own (see integrity-child.ts), many databases in one. The
- * connection is read-only, and immutable unless -wal and -shm are there already: it makes no file and writes
- * none.
+ * A child process (integrity-child.ts) parses the schemas, many databases in one child. The connection is
+ * read-only, and immutable unless -wal and -shm exist: it creates no file and writes none.
  */
 import { constants, Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
@@ -14,23 +13,23 @@ import { encryptionOrNull, readDatabaseHeader } from "./integrity-check.ts";
 import { answerLine, type CheckContext, type CheckLimits, linesOfChild } from "./integrity-child.ts";
 import { shortNote } from "./integrity-verdict.ts";
 
-/** A database that SQLite cannot check here. */
+/** A database that SQLite cannot check on this machine. */
 export interface Uncheckable {
   readonly path: string;
   readonly reason: string;
 }
 
-/** The word in place of a mode that makes a child compile instead of check. */
+/** The argument, in place of a mode, that makes a child compile the check only. */
 export const COMPILE_WORD = "compile";
 
 const BATCH_SIZE = 50;
 const BATCH_LIMITS: CheckLimits = { timeMs: 20_000, memoryBytes: 256 * 1024 * 1024 };
 const BUSY_TIMEOUT_MS = 200;
-/** SQLite's words for what an application has and we have not. */
+/** SQLite's messages about parts that only the application has. */
 const MISSING = /no such collation|unknown function|unknown tokenizer|no such tokenizer|error in tokenizer/;
 
 /**
- * Asks for many databases.
+ * Finds the databases that SQLite cannot check.
  * @param command as for `checkerInChild`
  */
 export async function findUncheckable(
@@ -47,7 +46,7 @@ export async function findUncheckable(
     for (const [index, { reason }] of answers.slice(0, batch.length).entries()) {
       if (reason !== null) found.push({ path: batch[index]!, reason });
     }
-    // The one that it did not come past.
+    // The database that stopped the child.
     if (answers.length < batch.length && stopped !== null) {
       found.push({ path: batch[answers.length]!, reason: stopped });
     }
@@ -61,7 +60,7 @@ export function runCompileChild(paths: readonly string[]): void {
   for (const path of paths) answerLine({ reason: uncheckableOrNull(path) });
 }
 
-/** Why SQLite cannot check the database here, or null; also null when it cannot be looked at just now. */
+/** The reason why SQLite cannot check a database, or null; also null when the database cannot be read now. */
 export function uncheckableOrNull(path: string): string | null {
   try {
     const encryption = encryptionOrNull(readDatabaseHeader(path));
@@ -88,7 +87,7 @@ function compileOrReason(database: Database): string | null {
     const reason = errorMessage(error);
     return MISSING.test(reason) ? shortReason(reason) : null;
   }
-  // FTS5 looks for its tokenizer only when a text is looked for. The table is SQLite's own work.
+  // FTS5 loads its tokenizer at the first query. The query is harmless: the table is implemented by SQLite.
   const tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%USING fts5%' LIMIT 20";
   for (const [name] of database.query(tables).values() as [string][]) {
     const table = `"${name.replaceAll('"', '""')}"`;

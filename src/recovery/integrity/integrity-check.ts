@@ -1,14 +1,13 @@
 /**
- * SQLite's own verdict on a database file that nobody else has open, on an immutable connection, which
+ * Runs SQLite's check on a database file that nobody else has open. The connection is immutable, so SQLite
  * creates no -wal and no -shm beside the file.
  *
- * The schema comes from somebody else. Nothing in it may do harm: the connection does not trust it
- * (`trusted_schema=OFF`), and a read-only connection ignores CHECK constraints. Expressions of indexes and
- * generated columns are still evaluated, for as long and with as much memory as they like: integrity-child.ts
- * bounds both.
+ * The schema comes from somebody else and must do no harm: the connection does not trust the schema
+ * (`trusted_schema=OFF`), and a read-only connection ignores CHECK constraints. SQLite still evaluates the
+ * expressions of indexes and generated columns, without limits of its own: integrity-child.ts sets them.
  *
- * One unknown collation or function makes SQLite refuse the whole check. Then each table is checked by
- * itself, and `dbstat` walks the pages of all of them, whatever the schema says about their order.
+ * One unknown collation or function makes SQLite refuse the check of the whole database. Then each table is
+ * checked by itself, and `dbstat` walks the pages of all tables.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
 import { closeSync, openSync, readSync } from "node:fs";
@@ -16,7 +15,7 @@ import { pathToFileURL } from "node:url";
 import { errorMessage, WalrustError } from "../../errors.ts";
 import { type IntegrityMode, type IntegrityNote, WHOLE_DATABASE } from "./integrity-verdict.ts";
 
-/** Takes the answers of a check, one at a time. */
+/** Takes the notes of a check, one at a time. */
 export type NoteSink = (note: IntegrityNote) => void;
 
 const PROBLEMS_MAX = 10;
@@ -27,7 +26,7 @@ const MAGIC = "SQLite format 3\0";
 const CODE = { nomem: 7, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 } as const;
 
 /**
- * Checks the database at `path`; synchronous, for as long as it takes.
+ * Checks the database at `path`. Synchronous, without a limit on time.
  * @throws WalrustError code "database" when the file cannot be read
  */
 export function inspectDatabase(path: string, mode: IntegrityMode, emit: NoteSink): void {
@@ -49,7 +48,7 @@ export function inspectDatabase(path: string, mode: IntegrityMode, emit: NoteSin
   }
 }
 
-/** The first bytes of a file. @throws WalrustError code "database" */
+/** Reads the first bytes of a file. @throws WalrustError code "database" */
 export function readDatabaseHeader(path: string): Uint8Array {
   const header = new Uint8Array(HEADER_SIZE);
   try {
@@ -65,8 +64,10 @@ export function readDatabaseHeader(path: string): Uint8Array {
 }
 
 /**
- * Why a header is that of an encrypted file, or null. SQLCipher leaves either nothing in the clear or, with
- * `cipher_plaintext_header_size`, the first 32 bytes; then the fields behind them are noise.
+ * Detects the header of an encrypted file. SQLCipher encrypts everything, or, with
+ * `cipher_plaintext_header_size`, leaves the first 32 bytes in the clear; then the fields after them are
+ * noise.
+ * @returns the reason, or null
  */
 export function encryptionOrNull(header: Uint8Array): string | null {
   if (header.length < HEADER_SIZE) return null;
@@ -78,13 +79,13 @@ export function encryptionOrNull(header: Uint8Array): string | null {
   return isNoise ? "only the beginning of its header makes sense; the rest may be encrypted" : null;
 }
 
-/** Why a check did not run; `isWhole` when no other check would. */
+/** SQLite refused a check; `isWhole` when it would refuse every other check too. */
 interface Refusal {
   readonly reason: string;
   readonly isWhole: boolean;
 }
 
-/** Runs one check and passes its problems on. @returns why SQLite refused it, or null */
+/** Runs one check and emits its problems. @returns the reason why SQLite refused the check, or null */
 function runCheck(database: Database, sql: string, emit: NoteSink): Refusal | null {
   try {
     for (const [row] of database.query(sql).values() as [string][]) {
@@ -110,7 +111,7 @@ function unreadable(error: unknown): WalrustError {
   });
 }
 
-/** Checks what can be checked when the check of the whole was refused for this reason. */
+/** Checks table by table, after SQLite refused to check the whole database for this reason. */
 function checkEachTable(database: Database, mode: IntegrityMode, reason: string, emit: NoteSink): void {
   let names: string[];
   try {
@@ -134,12 +135,12 @@ function checkEachTable(database: Database, mode: IntegrityMode, reason: string,
   if (!isExplained) emit({ kind: "unchecked", part: "the database as a whole", reason });
 }
 
-/** FTS5 says no more than that when its tokenizer is unknown. */
+/** Explains the message of FTS5 about an unknown tokenizer, which is only "SQL logic error". */
 function explained(reason: string): string {
   return reason === "SQL logic error" ? "its tokenizer or module is not here (SQL logic error)" : reason;
 }
 
-/** Walks the pages of all tables and indexes: damaged ones, and ones that two of them claim. */
+/** Walks the pages of all tables and indexes, and finds damaged pages and pages that are used twice. */
 function checkPages(database: Database, emit: NoteSink): void {
   let problemCount = 0;
   const problem = (text: string): void => {

@@ -1,11 +1,11 @@
 /**
- * SQLite's check in a process of its own, because SQLite's calls are synchronous and the schema is somebody
- * else's: an expression of an index may take hours or gigabytes. The parent obeys signals meanwhile, and ends
- * the child when it takes too long or too much memory; then the rest counts as not checked.
+ * Runs SQLite's check in a child process. SQLite's calls are synchronous, and the schema is somebody else's:
+ * an expression of an index may take hours or gigabytes. The parent obeys signals meanwhile, and kills the
+ * child when it exceeds its limits on time or memory; the rest then counts as not checked.
  *
- * Guarantees: no child outlives its parent; a child knows no environment variable of the parent, so no
- * secret; at most some kilobytes of answers are kept. Where no command for a child is known (the library in
- * somebody else's process), the check runs in this process, without these bounds.
+ * Guarantees: no child outlives its parent; a child gets no environment variable of its parent, so no secret;
+ * at most some kilobytes of answers are kept. Without a command for a child (the library in somebody else's
+ * process) the check runs in this process, without limits.
  */
 import { readFileSync, statSync, writeFileSync, writeSync } from "node:fs";
 import type { Env } from "../../env.ts";
@@ -23,7 +23,7 @@ import {
   WHOLE_DATABASE,
 } from "./integrity-verdict.ts";
 
-/** A check under way needs the clock, and ends when the signal aborts. */
+/** The surroundings of a check: the clock, and a signal that ends the check. */
 export interface CheckContext {
   readonly env: Env;
   readonly signal?: AbortSignal | undefined;
@@ -36,7 +36,7 @@ export type IntegrityChecker = (
   context: CheckContext,
 ) => Promise<IntegrityVerdict>;
 
-/** The bounds of one check. */
+/** The limits of one check. */
 export interface CheckLimits {
   readonly timeMs: number;
   readonly memoryBytes: number;
@@ -44,13 +44,13 @@ export interface CheckLimits {
 
 const MEMORY_MAX_BYTES = 512 * 1024 * 1024;
 const TIME_BASE_MS = 60_000;
-/** A slow disk reads a database page by page at this rate at least. */
+/** The least rate at which a slow disk reads a database page by page. */
 const BYTES_PER_MS = 2 * 1024;
 const POLL_MS = 50;
-const SAY_AFTER_MS = 10_000;
+const LOG_AFTER_MS = 10_000;
 const ANSWER_BYTES_MAX = 256 * 1024;
 
-/** The bounds of a check of a file of this size. */
+/** The limits of a check of a file of this size. */
 export function limitsFor(sizeBytes: number): CheckLimits {
   return { timeMs: TIME_BASE_MS + Math.ceil(sizeBytes / BYTES_PER_MS), memoryBytes: MEMORY_MAX_BYTES };
 }
@@ -64,9 +64,9 @@ export const checkInProcess: IntegrityChecker = async (path, mode) => {
 };
 
 /**
- * A checker that runs `command PATH MODE`, which has to end in `runCheckChild`. Where a full check comes to
- * no end within its bounds, a quick one follows: it leaves out the expressions of indexes.
- * @param limitsOf the bounds by size of the file
+ * Makes a checker that runs `command PATH MODE`, whose process calls `runCheckChild`. When a full check
+ * exceeds its limits, a quick check follows, which evaluates no expressions of indexes.
+ * @param limitsOf the limits by size of the file
  */
 export function checkerInChild(command: readonly string[], limitsOf = limitsFor): IntegrityChecker {
   return async (path, mode, context) => {
@@ -87,7 +87,7 @@ type Answer =
   | { readonly kind: "end" }
   | { readonly kind: "failure"; readonly message: string };
 
-/** The answers of a child; `cut` says why there may be others that were not given. */
+/** The notes of a child; `cut` is the reason why notes may be missing, or null. */
 async function notesOfChild(
   command: readonly string[],
   limits: CheckLimits,
@@ -104,17 +104,17 @@ async function notesOfChild(
   return { notes, cut: stopped ?? ending };
 }
 
-/** What a child said, one JSON value a line, and how it ended. */
+/** The output of a child, one JSON value a line, and its end. */
 export interface ChildAnswers {
   readonly lines: readonly unknown[];
-  /** Why it was ended, or null when it ended by itself. */
+  /** The reason why the parent killed the child, or null. */
   readonly stopped: string | null;
-  /** How it ended, for a message. */
+  /** The end of the child, for a message. */
   readonly ending: string;
 }
 
 /**
- * Runs a command within bounds of time, memory and output. A last line that is cut off is left out.
+ * Runs a command with limits on time, memory and output. An incomplete last line is dropped.
  * @throws the reason of the signal when it aborts
  */
 export async function linesOfChild(
@@ -138,7 +138,7 @@ export async function linesOfChild(
   return { lines: lines.map((line) => JSON.parse(line) as unknown), stopped, ending };
 }
 
-/** Starts a child; its file of errors and our environment are not its business. */
+/** Starts a child without stderr and without our environment. @returns the reason when it cannot start */
 function startOrReason(command: readonly string[]): Bun.Subprocess<"ignore", "pipe", "ignore"> | string {
   try {
     return Bun.spawn([...command], { stdio: ["ignore", "pipe", "ignore"], env: {}, cwd: "/" });
@@ -147,7 +147,7 @@ function startOrReason(command: readonly string[]): Bun.Subprocess<"ignore", "pi
   }
 }
 
-/** Waits for the end of the child. @returns why it has to be ended, or null */
+/** Waits for the end of a child. @returns the reason to kill it, or null */
 async function supervise(
   child: { readonly pid: number },
   limits: CheckLimits,
@@ -156,23 +156,23 @@ async function supervise(
 ): Promise<string | null> {
   const startedMs = env.monotonicMs();
   const either = signal === undefined ? ended : AbortSignal.any([ended, signal]);
-  let isSaid = false;
+  let isLogged = false;
   while (!either.aborted) {
     const elapsedMs = env.monotonicMs() - startedMs;
     if (elapsedMs > limits.timeMs) return `it took longer than ${Math.round(limits.timeMs / 1000)} s`;
     if (anonymousBytes(child.pid) > limits.memoryBytes) {
       return `it took more than ${Math.round(limits.memoryBytes / 1024 / 1024)} MB of memory`;
     }
-    if (elapsedMs > SAY_AFTER_MS && !isSaid) {
-      isSaid = true;
-      env.log.info("integrity_check is under way; --integrity-check=quick takes less time");
+    if (elapsedMs > LOG_AFTER_MS && !isLogged) {
+      isLogged = true;
+      env.log.info("integrity_check is still running; --integrity-check=quick takes less time");
     }
     await env.sleep(POLL_MS, either);
   }
   return ended.aborted ? null : "it was interrupted";
 }
 
-/** Memory of its own that a process has; 0 where the system does not say. */
+/** The anonymous memory of a process; 0 where the system does not report it. */
 function anonymousBytes(pid: number): number {
   try {
     const kilobytes = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
@@ -182,12 +182,12 @@ function anonymousBytes(pid: number): number {
   }
 }
 
-/** When the machine runs out of memory, the check goes before anything else. */
+/** Makes the kernel's OOM killer prefer the child. */
 function preferAsVictim(pid: number): void {
   try {
     writeFileSync(`/proc/${pid}/oom_score_adj`, "1000");
   } catch {
-    // The child ended already, or this system has no such file.
+    // The child has ended, or this system has no such file.
   }
 }
 
@@ -201,7 +201,7 @@ async function readAnswers(stdout: ReadableStream<Uint8Array>, tooMany: () => vo
   return text;
 }
 
-/** The child's part: checks PATH with MODE and prints the answers. @returns the exit code */
+/** The child's part: checks PATH with MODE and prints the notes. @returns the exit code */
 export function runCheckChild(words: readonly string[]): number {
   const [path = "", word] = words;
   const mode = INTEGRITY_MODES.find((one) => one === word) ?? "full";
@@ -218,7 +218,7 @@ export function runCheckChild(words: readonly string[]): number {
   }
 }
 
-/** A child's answer, as a line that its parent reads at once. */
+/** Prints one answer of a child as a line, without buffering. */
 export function answerLine(value: object): void {
   const bytes = new TextEncoder().encode(`${JSON.stringify(value)}\n`);
   for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);

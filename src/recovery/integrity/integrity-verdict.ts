@@ -1,18 +1,17 @@
 /**
  * The verdict of `PRAGMA integrity_check` on a restored file, and its consequence. Pure.
  *
- * SQLite's check mixes two kinds of answers:
+ * SQLite's check mixes two kinds of notes:
  * - It *cannot check*: the schema uses a collation, a function, a tokenizer or a module of the application,
- *   or the file is encrypted. The file can be sound all the same.
+ *   or the file is encrypted. The file may be sound.
  * - It *finds a fault*: a damaged page, an index that lacks rows, NULL in a NOT NULL column.
  *
- * A file whose database checksum is right holds exactly the bytes that the source held. A fault in such a
- * file was in the source before. A fault in a file without checksums (objects of Litestream) may be of the
- * copy.
+ * A file with the right database checksum equals its source, so the source had the fault too. In a file
+ * without checksums (objects of Litestream) the fault may be of the copy.
  */
 import { WalrustError } from "../../errors.ts";
 
-/** How thoroughly SQLite checks a restored file. */
+/** The depth of SQLite's check of a restored file. */
 export type IntegrityMode = "full" | "quick" | "off";
 
 /** The modes, as they are spelled on the command line. */
@@ -25,26 +24,26 @@ export interface UncheckedPart {
   readonly reason: string;
 }
 
-/** The answers of one check. */
+/** The result of one check. */
 export interface IntegrityVerdict {
   readonly mode: IntegrityMode;
   /**
    * "ok": all was checked and is sound. "failed": there are problems. "partial": a part was not checked, the
-   * rest is sound. "not-checked": nothing could be checked. "skipped": no check was asked for.
+   * rest is sound. "not-checked": nothing could be checked. "skipped": the check was off.
    */
   readonly status: "ok" | "failed" | "partial" | "not-checked" | "skipped";
   /** The first faults, in SQLite's words. */
   readonly problems: readonly string[];
-  /** The first parts without a check. */
+  /** The first parts that were not checked. */
   readonly unchecked: readonly UncheckedPart[];
 }
 
-/** One answer of a check under way. */
+/** One note of a running check. */
 export type IntegrityNote =
   | { readonly kind: "problem"; readonly text: string }
   | ({ readonly kind: "unchecked" } & UncheckedPart);
 
-/** The most answers of a kind that a verdict keeps. */
+/** The most notes of a kind in a verdict. */
 export const NOTES_MAX = 20;
 const NOTE_LENGTH_MAX = 300;
 const SHOWN_MAX = 3;
@@ -52,10 +51,10 @@ const SHOWN_MAX = 3;
 /** The name of the whole database as a part. */
 export const WHOLE_DATABASE = "the database";
 
-/** The verdict where no check is asked for. */
+/** The verdict when the check is off. */
 export const SKIPPED: IntegrityVerdict = { mode: "off", status: "skipped", problems: [], unchecked: [] };
 
-/** Sums up the answers of a check. */
+/** Makes the verdict of the notes of a check. */
 export function verdictOf(mode: IntegrityMode, notes: readonly IntegrityNote[]): IntegrityVerdict {
   const problems: string[] = [];
   const unchecked: UncheckedPart[] = [];
@@ -72,29 +71,30 @@ export function verdictOf(mode: IntegrityMode, notes: readonly IntegrityNote[]):
   return { mode, status, problems, unchecked };
 }
 
-/** An answer with texts of bounded length: names in a schema may be of any. */
+/** Shortens the texts of a note: names in a schema may have any length. */
 export function shortNote(note: IntegrityNote): IntegrityNote {
   if (note.kind === "problem") return { kind: "problem", text: shortened(note.text) };
   return { kind: "unchecked", part: shortened(note.part), reason: shortened(note.reason) };
 }
 
-/** A text from a database: one line of bounded length. */
+/** One line of bounded length of a text from a database. */
 function shortened(text: string): string {
   const line = text.replace(/\s+/g, " ");
   return line.length <= NOTE_LENGTH_MAX ? line : `${line.slice(0, NOTE_LENGTH_MAX)}…`;
 }
 
-/** What is known of the file beside SQLite's verdict. */
+/** The evidence about a file beside SQLite's verdict. */
 export interface IntegrityEvidence {
   readonly name: string;
-  /** Whether the database checksum of the last object was compared with the file. */
+  /** Whether the file was compared with the database checksum of the newest object. */
   readonly isProven: boolean;
-  /** Whether the user wants a fault of the source to be an error. */
+  /** Whether a fault of the source is an error (`--strict`). */
   readonly isStrict: boolean;
 }
 
 /**
- * The warning that a verdict deserves, or null.
+ * Decides the consequence of a verdict.
+ * @returns the warning, or null
  * @throws WalrustError code "integrity" when the file must not be used
  */
 export function assessVerdict(verdict: IntegrityVerdict, evidence: IntegrityEvidence): string | null {
@@ -104,7 +104,7 @@ export function assessVerdict(verdict: IntegrityVerdict, evidence: IntegrityEvid
     const found = status === "failed" ? problemsText(problems) : uncheckedText(unchecked);
     throw new WalrustError("integrity", `The restored ${name} fails integrity_check: ${found}`, {
       hint:
-        "Its objects carry no database checksums, so the fault may be of the copy: restore another point, " +
+        "Its objects carry no database checksums, so the copy may have the fault: restore another point, " +
         "or accept the file with --integrity-check=off",
       context: { database: name },
     });
@@ -120,7 +120,7 @@ export function assessVerdict(verdict: IntegrityVerdict, evidence: IntegrityEvid
   return warningOrNull(verdict);
 }
 
-/** The warning about a copy that is right. */
+/** The warning about a correct copy, or null. */
 export function warningOrNull({ status, problems, unchecked }: IntegrityVerdict): string | null {
   if (status === "failed") {
     const rest = unchecked.length > 0 ? `; not checked: ${uncheckedText(unchecked)}` : "";
@@ -141,7 +141,7 @@ function uncheckedText(unchecked: readonly UncheckedPart[]): string {
 function shownOf(texts: readonly string[]): string {
   const shown = texts.slice(0, SHOWN_MAX).join("; ");
   if (texts.length <= SHOWN_MAX) return shown;
-  // A full list is cut off: how many there are is not known.
+  // A full list was cut off: the number of notes is not known.
   const atLeast = texts.length === NOTES_MAX ? "at least " : "";
   return `${shown}; and ${atLeast}${texts.length - SHOWN_MAX} more`;
 }

@@ -1,9 +1,9 @@
 /**
- * Which TXID a restore is asked for: the latest, a TXID, or the newest capture at or before a time.
+ * Resolves a point in time to a TXID: the latest, a given TXID, or the newest capture at or before a time.
  *
- * "Latest" is the newest in the listing, unless the manifest names more: then something was deleted, which is
- * an integrity error and never a silent older state. A time is looked up in the LTX headers by binary search
- * over the points of the listing (capture times never decrease, but for those that are ahead of the clock).
+ * "Latest" is the newest TXID of the listing. If the manifest names a newer one, objects were deleted: an
+ * integrity error, never a silently older state. A time is found by binary search in the LTX headers of the
+ * points (capture times never decrease, except for captures that are ahead of the clock).
  */
 import { WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
@@ -12,23 +12,23 @@ import type { ManifestReading } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { holeOrNull, neighbours, newestTxid, plannableTxids } from "./restore-plan.ts";
 
-/** Captures from the future that a lookup by time passes over one by one. */
+/** The most captures in a row with a time in the future that a lookup by time skips. */
 const AHEAD_POINTS_MAX = 64;
 
-/** What a user asks for. */
+/** A point in time, as a user gives it. */
 export type PointInTime =
   | { readonly kind: "latest" }
   | { readonly kind: "txid"; readonly txid: Txid }
   | { readonly kind: "time"; readonly timeMs: number }
-  /** A time before now. */
+  /** A duration before now. */
   | { readonly kind: "ago"; readonly durationMs: number };
 
 /** ISO 8601 with a zone, or a date alone (UTC). */
 const ISO_TIME = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2}))?$/;
 
-/** Seconds since 1970, with a fraction or without. */
+/** Seconds since 1970, with or without a fraction. */
 const EPOCH = /^\d{9,11}(\.\d{1,9})?$/;
-/** A duration ago: `-2h`, `-1h30m`; the sign may be left out. */
+/** A duration ago: `-2h`, `-1h30m`; the sign is optional. */
 const AGO = /^-?((\d{1,9}(\.\d{1,3})?)(w|d|h|m|s|ms))+$/;
 const AGO_PART = /(\d+(?:\.\d+)?)(ms|w|d|h|m|s)/g;
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
@@ -64,7 +64,7 @@ function durationOf(text: string): number {
   return durationMs;
 }
 
-/** A point that does not move: a duration ago is counted from now. */
+/** Converts a duration ago to a fixed time. */
 export function fixedPoint(point: PointInTime, nowMs: number): Exclude<PointInTime, { kind: "ago" }> {
   if (point.kind !== "ago") return point;
   return { kind: "time", timeMs: Math.max(0, Math.floor(nowMs - point.durationMs)) };
@@ -75,15 +75,15 @@ function isCalendarDay(date: string): boolean {
   return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
 }
 
-/** The TXID to restore, and what to tell the user about it. */
+/** The TXID to restore, and a notice for the user. */
 export interface ResolvedTarget {
   readonly txid: Txid;
   readonly notice: string | null;
 }
 
 /**
- * Resolves what is asked for against the listing.
- * @throws WalrustError code "restore" (nothing there, out of range) or "integrity" (objects are missing)
+ * Resolves a point in time against a listing.
+ * @throws WalrustError code "restore" (no objects, out of range) or "integrity" (objects are missing)
  */
 export async function resolveTarget(
   asked: PointInTime,
@@ -94,10 +94,14 @@ export async function resolveTarget(
 ): Promise<ResolvedTarget> {
   const point = fixedPoint(asked, nowMs);
   const newest = newestTxid(objects);
-  // An older point that is asked for explicitly does not depend on what was deleted after it.
+  // An explicit older point does not depend on objects that were deleted after it.
   const isNewest = point.kind === "latest" || newest === 0 || (point.kind === "txid" && point.txid > newest);
   if (isNewest) assertNothingDeleted(newest, manifest);
-  if (newest === 0) throw new WalrustError("restore", "There is nothing to restore: no object was found");
+  if (newest === 0)
+    throw new WalrustError(
+      "restore",
+      "There is nothing to restore: the bucket holds no object of this database",
+    );
   if (point.kind === "latest") return { txid: newest, notice: null };
   if (point.kind === "txid") return { txid: resolveTxid(point.txid, objects), notice: null };
   const resolved = await resolveTime(point.timeMs, objects, store, nowMs);
@@ -155,7 +159,7 @@ async function resolveTime(
 ): Promise<ResolvedTarget> {
   if (timeMs > nowMs) {
     throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is in the future`, {
-      hint: "Leave out --point-in-time for the newest state; nothing comes after it",
+      hint: "Leave out --point-in-time to restore the newest state",
     });
   }
   const points = pointsOf(objects);
@@ -191,13 +195,13 @@ async function resolveTime(
   }
   const isNewest = found === points.length - 1;
   const foundTime = new Date(await timeOf(found)).toISOString();
-  const notice = isNewest ? `the newest capture is of ${foundTime}; nothing is known after it` : null;
+  const notice = isNewest ? `the newest capture is of ${foundTime}; there are no later captures` : null;
   return { txid: points[found]!.maxTxid, notice };
 }
 
 /**
- * The first index from `from` to `last` whose time is not in the future, or null. A capture that is ahead of
- * the clock says nothing of those after it, which may be from the present again.
+ * The first index from `from` to `last` whose time is not in the future, or null. After a capture that is
+ * ahead of the clock, later captures may have right times again.
  */
 async function firstPresentOrNull(
   timeOf: (index: number) => Promise<number>,

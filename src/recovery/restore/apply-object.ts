@@ -1,19 +1,19 @@
 /**
- * Applies one object to a database under construction, or to a replica in a transaction, while the judge
- * (object/check-object.ts) reads it. The first error that the judge finds is thrown.
+ * Applies one object to a database under construction, or to an open transaction of a replica, while the
+ * judge (object/check-object.ts) reads the object. Throws the first error of the judge.
  */
 import { checkObject, type PageReceiver, type PathPoint } from "../object/check-object.ts";
 import { throwFirstError } from "../object/object-finding.ts";
 import { isChained } from "../object/object-links.ts";
 import type { FetchedObject } from "../object/object-source.ts";
 
-/** How far a path has led, and how much of it the SHA-256 chain proves. */
+/** The point that a path has reached, and the share of its objects that the SHA-256 chain proves. */
 export interface PathState extends PathPoint {
   txid: number;
   chain: string | null;
-  /** Objects whose SHA-256 and chain link were checked. */
+  /** Objects with a checked SHA-256 and chain link. */
   chainedObjects: number;
-  /** Objects without such metadata: written by Litestream, or a gateway lost it. */
+  /** Objects without: Litestream wrote them, or a gateway lost their metadata. */
   unchainedObjects: number;
 }
 
@@ -24,7 +24,7 @@ export function startOfPath(): PathState {
 
 /**
  * Applies one object and moves the path on.
- * @throws WalrustError codes "corrupt" or "integrity" naming the object; what the receiver has is worthless
+ * @throws WalrustError codes "corrupt" or "integrity" naming the object; the receiver's result is worthless
  * then
  */
 export async function applyObject(

@@ -1,12 +1,13 @@
 /**
- * Builds a database file from LTX objects in TXID order, and proves it on the way.
+ * Builds a database file from LTX objects in TXID order, and proves it object by object.
  *
  * Invariants after each object:
- * 1. The file is exactly `commit` pages long; pages nobody wrote are zeros.
- * 2. The database checksum is the XOR of the page sums of all pages but the lock page, and equals the
- *    object's post-apply checksum where it carries one; before it, the pre-apply checksum.
- * Memory: 8 bytes a page for the sums and one write buffer. Any violation throws code "integrity" and the
- * file is worthless.
+ * 1. The file is exactly `commit` pages long; pages that no object holds are zeros.
+ * 2. The database checksum is the XOR of the page sums of all pages but the lock page. It equals the
+ *    post-apply checksum of the object, and equalled its pre-apply checksum before, if the object carries
+ *    checksums.
+ * Memory: 8 bytes a page for the sums, and one write buffer. A violation throws code "integrity"; the file is
+ * worthless then.
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, type Stats, writeSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
@@ -21,7 +22,7 @@ import type { Ownership } from "./target-access.ts";
 import { setAccess } from "./target-access.ts";
 
 const WRITE_BUFFER_SIZE = 1 << 20;
-/** What `stat` counts in. */
+/** The unit of `blocks` in `stat`. */
 const STAT_BLOCK_SIZE = 512;
 
 /**
@@ -48,20 +49,20 @@ export class DatabaseBuilder {
   commit = 0;
   pageSizeBytes = 0;
   timeMs = 0;
-  /** TXID and time of the object with the whole database that it began with. */
+  /** TXID and time of the first object, which holds the whole database. */
   base: { readonly txid: Txid; readonly timeMs: number } | null = null;
-  /** Whether every object so far carried checksums. */
+  /** Whether every object so far carries checksums. */
   hasChecksums = true;
   /**
-   * Whether the newest object carried a database checksum, which was compared with all pages. Then the file
-   * is what its source was, whatever came before.
+   * Whether the newest object carries a database checksum, which was compared with all pages. Then the file
+   * equals its source, whatever the earlier objects carried.
    */
   isProven = false;
 
   /**
-   * Creates the file, readable by us alone; nothing may be there, no link either.
-   * @param path for messages
-   * @param openPath where it is created
+   * Creates the file, private to us. The path must not exist, not even as a link.
+   * @param path the path in messages
+   * @param openPath the path by which the file is created
    * @throws WalrustError code "database" when the file cannot be created
    */
   constructor(path: string, openPath = path) {
@@ -70,34 +71,34 @@ export class DatabaseBuilder {
     this.#fd = this.#try("create", () => openSync(openPath, "wx+", 0o600));
   }
 
-  /** What the file itself is, whatever has its name by now. */
+  /** The `fstat` of the file, whatever has its name by now. */
   get stats(): Stats {
     return fstatSync(this.#fd);
   }
 
   /**
-   * Gives the file itself an owner and a mode, as far as we may.
+   * Sets owner, group and mode of the file, as far as the system allows.
    * @returns owner, group and mode afterwards
    */
   setAccess(wanted: Ownership): Ownership {
     return this.#try("set the owner of", () => setAccess(this.#fd, wanted));
   }
 
-  /** The database checksum of what was applied. */
+  /** The database checksum after the applied objects. */
   get checksum(): Checksum {
     return this.#xor.checksum();
   }
 
-  /** Page sums as pairs of low and high words, for the state beside the restored database. */
+  /** The page sums as pairs of low and high words, for the state of the restored database. */
   get sums(): Uint32Array {
     return this.#sums.subarray(0, this.commit * 2);
   }
 
   /**
    * Begins an object.
-   * @param objectBytes its size, which bounds what it can hold
-   * @throws WalrustError code "integrity" when it does not continue what is there; "database" when the disk
-   * has no room for what it leads to
+   * @param objectBytes the size of the object, which bounds its pages
+   * @throws WalrustError code "integrity" when the object does not continue the file; "database" when the
+   * disk has no room for the result
    */
   begin(key: string, header: LtxHeader, objectBytes = Number.POSITIVE_INFINITY): void {
     const isFirst = this.txid === 0;
@@ -137,7 +138,7 @@ export class DatabaseBuilder {
     this.#xor = new SumXor();
   }
 
-  /** Writes one page of the object. @throws WalrustError code "integrity" past the limit of growth */
+  /** Writes one page of the object. @throws WalrustError code "integrity" beyond the growth limit */
   page(pgno: number, data: Uint8Array): void {
     this.#growth.page(this.#key, pgno);
     pageChecksumInto(pgno, data, this.#sum);
@@ -153,9 +154,7 @@ export class DatabaseBuilder {
     this.#buffered += data.length;
   }
 
-  /**
-   * Ends the object. @throws WalrustError code "integrity" when the database is not what the object promises
-   */
+  /** Ends the object. @throws WalrustError code "integrity" when the file contradicts the object */
   end(key: string, trailer: LtxTrailer): void {
     const header = this.#header;
     if (header === null) throw new Error("end() without begin()");
@@ -178,7 +177,7 @@ export class DatabaseBuilder {
     this.#header = null;
   }
 
-  /** Makes the file `commit` pages long and accounts for pages that fell away or came as zeros. */
+  /** Makes the file `commit` pages long, and updates the sums of removed pages and of new zero pages. */
   #resize(commit: number): void {
     this.#flush();
     for (let pgno = commit + 1; pgno <= this.commit; pgno++) this.#setSum(pgno, 0, 0);
@@ -221,7 +220,7 @@ export class DatabaseBuilder {
     this.#buffered = 0;
   }
 
-  /** Everything is on disk. */
+  /** Writes everything to the disk, durably. */
   sync(): void {
     this.#flush();
     this.#try("sync", () => fsyncSync(this.#fd));
@@ -237,7 +236,7 @@ export class DatabaseBuilder {
     } catch (error) {
       const code = systemCode(error) ?? String(error);
       throw new WalrustError("database", `Cannot ${operation} ${this.#path}: ${code}`, {
-        ...(code === "ENOSPC" ? { hint: "The disk is full; nothing of the target was changed" } : {}),
+        ...(code === "ENOSPC" ? { hint: "The disk is full; the target is unchanged" } : {}),
         cause: error,
       });
     }

@@ -1,45 +1,45 @@
 /**
- * Whether a disk has room for a database, asked before the first page is written: a disk that runs full on
- * the way stops everything else on it, too.
+ * Checks the free space of a disk before the first page of a database is written. A disk that fills up stops
+ * everything else on it.
  *
- * The size of a database is a claim of whoever wrote the object. A claim that the object cannot hold is not
- * judged here: it is damage (growth-limit.ts), whatever is free. File systems that compress may take a
- * database that is larger than what they call free: there the size of the objects counts instead.
+ * The size of a database is a claim of its object. A claim that the object cannot hold is damage, however
+ * much space is free, and growth-limit.ts refuses it. A file system that compresses may take more than it
+ * reports as free, so there the size of the objects counts.
  */
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { WalrustError } from "../../errors.ts";
 import { CLAIMED_SIZE_MAX } from "../object/growth-limit.ts";
 
-/** What a database is said to need, and what came of it. */
+/** The claimed size of a database, and its progress. */
 export interface SpaceClaim {
-  /** Size of the database, as its newest object says. */
+  /** Size of the database, as the newest object claims. */
   readonly databaseBytes: number;
-  /** What is on the disk of it already. */
+  /** Bytes of the database that are on the disk already. */
   readonly writtenBytes: number;
-  /** Size of the objects that are still to be applied. */
+  /** Size of the objects that are not yet applied. */
   readonly objectBytes: number;
 }
 
-/** What `statfs` tells of a disk. */
+/** The space of a disk, as `statfs` reports it. */
 export interface Disk {
-  /** 0 where the file system does not tell. */
+  /** 0 when the file system does not report it. */
   readonly blocks: number;
   readonly freeBytes: number;
   readonly type: number;
 }
 
-/** LZ4 makes at most so many bytes of one. */
+/** LZ4 expands one byte to at most this many. */
 const EXPANSION_MAX = 255;
 
 /** btrfs, ZFS, F2FS and bcachefs, by `f_type` of statfs(2). */
 const COMPRESSING_TYPES: ReadonlySet<number> = new Set([0x9123683e, 0x2fc12fc1, 0xf2f52010, 0xca451a4e]);
 
-/** The bytes that are needed, when there are fewer; else null. Pure. */
+/** The needed bytes if fewer are free, else null. Pure. */
 export function shortageOrNull(claim: SpaceClaim, disk: Disk): number | null {
   const { databaseBytes, writtenBytes, objectBytes } = claim;
   const missingBytes = databaseBytes - writtenBytes;
-  // As many pages that nobody wrote as pages that came: see growth-limit.ts.
+  // The limit of growth-limit.ts: as many pages that no object holds as pages that came.
   const believedBytes = CLAIMED_SIZE_MAX + 2 * EXPANSION_MAX * objectBytes;
   if (disk.blocks === 0 || missingBytes > believedBytes) return null;
   const isCompressing = COMPRESSING_TYPES.has(disk.type >>> 0);
@@ -48,9 +48,9 @@ export function shortageOrNull(claim: SpaceClaim, disk: Disk): number | null {
 }
 
 /**
- * Checks that what is missing of a database fits beside what is there.
- * @param openPath where the database is written
- * @param shownPath the same, for messages
+ * Checks that the rest of a database fits on its disk.
+ * @param openPath the path by which the database is opened
+ * @param shownPath its path in messages
  * @throws WalrustError code "database", retryable
  */
 export function assertFreeSpace(claim: SpaceClaim, openPath: string, shownPath = openPath): void {
@@ -66,11 +66,11 @@ export function assertFreeSpace(claim: SpaceClaim, openPath: string, shownPath =
   });
 }
 
-/** Below this much free disk nothing goes on that writes more than a little. */
+/** Long writes stop when less than this is free. */
 const FREE_BYTES_MIN = 256 * 1024 * 1024;
 
 /**
- * Checks, while something is written whose size nobody knows before, that it leaves room for others.
+ * Checks during a write of unknown size that some space remains free for others.
  * @throws WalrustError code "database", retryable
  */
 export function assertSpaceLeft(path: string): void {
@@ -78,7 +78,7 @@ export function assertSpaceLeft(path: string): void {
   if (disk === null || disk.blocks === 0 || disk.freeBytes >= FREE_BYTES_MIN) return;
   const what = `${megabytes(disk.freeBytes)} are free, expected ${megabytes(FREE_BYTES_MIN)}`;
   throw new WalrustError("database", `Cannot write all of ${path}: ${what}`, {
-    hint: "Free some space there; until then the replica stays as it is",
+    hint: "Free some space there; the replica stays at its state until then",
     context: { path },
     retryable: true,
   });
@@ -89,7 +89,7 @@ function diskOf(folder: string): Disk | null {
     const { bavail, bsize, blocks, type } = statfsSync(folder);
     return { blocks, freeBytes: bavail * bsize, type };
   } catch {
-    // Writing there will report the fault.
+    // The write to the folder will report the fault.
     return null;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The file a restore replaces: whether it may be touched, how it is kept, and how the new one takes its
- * place. All names are looked up below the open folder (target-folder.ts); links in the place of a file are
- * refused.
+ * The file that a restore replaces: checks that the file may be replaced, moves it aside, and gives the new
+ * file its name. All names are resolved below the open folder (target-folder.ts). A link in the place of a
+ * file is refused.
  */
 import { closeSync, fsyncSync, lstatSync, openSync, renameSync, type Stats } from "node:fs";
 import { isDatabaseInUse } from "../../database/files/in-use.ts";
@@ -11,8 +11,8 @@ import type { TargetFolder } from "./target-folder.ts";
 const COMPANIONS = ["", "-wal", "-shm", "-journal"] as const;
 
 /**
- * Leftovers of a database that is gone itself (its -wal, after `rm app.db`) are in nobody's way: they are
- * kept under another name without being asked.
+ * Checks that a restore may use a target. Leftovers of a deleted database (its -wal, after `rm app.db`) do
+ * not need `force`: they are moved aside.
  * @throws WalrustError code "usage" when a database is there and `force` is not given; "database" when a
  * process has it open
  */
@@ -21,7 +21,7 @@ export function assertTargetFree(folder: TargetFolder, force: boolean): void {
   for (const suffix of COMPANIONS) {
     const stats = statsOrNull(folder, `${name}${suffix}`);
     if (stats === null || stats.isFile()) continue;
-    // Moved aside, a device would be gone for everybody.
+    // A device that is moved aside would be gone for everybody.
     const found = stats.isDirectory()
       ? "is a folder"
       : stats.isSymbolicLink()
@@ -45,15 +45,14 @@ export function assertTargetFree(folder: TargetFolder, force: boolean): void {
   }
 }
 
-/** What a name in the folder is, links not followed; null when nothing is there. */
+/** The `lstat` of a name in the folder; null when the name does not exist. */
 export function statsOrNull(folder: TargetFolder, name: string): Stats | null {
   return lstatSync(folder.at(name), { throwIfNoEntry: false }) ?? null;
 }
 
 /**
- * Renames the target and its -wal, -shm and -journal: a log left behind would be applied to the restored
- * file.
- * @returns where the first of them is now, or null when there was none
+ * Renames the target with its -wal, -shm and -journal: SQLite would apply an old log to the restored file.
+ * @returns the new path of the first of them, or null when none existed
  */
 export function moveAside(folder: TargetFolder, nowMs: number): string | null {
   const { name } = folder;
@@ -70,8 +69,8 @@ export function moveAside(folder: TargetFolder, nowMs: number): string | null {
 
 /**
  * Gives the finished file its name, durably.
- * @param file what the descriptor of the finished file says of it
- * @throws WalrustError code "database" when something else has the name afterwards
+ * @param file the `fstat` of the finished file
+ * @throws WalrustError code "database" when another file has the name afterwards
  */
 export function publish(folder: TargetFolder, tempName: string, file: Stats): void {
   renameSync(folder.at(tempName), folder.at(folder.name));
@@ -84,7 +83,7 @@ export function publish(folder: TargetFolder, tempName: string, file: Stats): vo
   });
 }
 
-/** Makes a rename durable. File systems that cannot sync a folder are accepted. */
+/** Makes a rename in a folder durable, if the file system can sync folders. */
 export function syncFolder(path: string): void {
   const fd = openSync(path, "r");
   try {

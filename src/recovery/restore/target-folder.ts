@@ -1,12 +1,12 @@
 /**
- * The folder that a restore writes into, held open from the first look to the last rename.
+ * The folder that a restore writes to, open from the first check to the last rename.
  *
- * The folder may belong to somebody who replaces names in it while we work, with more rights than theirs. So:
- * 1. Symbolic links on the way are followed only when the link belongs to us, to root, or to the owner of the
- *    place it leads to. A link that another user planted leads nowhere else.
- * 2. Everything happens below the open descriptor (`/proc/self/fd/N/name`, Linux): no name on the way is
- *    looked up twice. Elsewhere paths are used as they are.
- * 3. Folders that are missing are made, each below its open parent, with the owner of that parent.
+ * Another user may own the folder and replace names in it while walrust works with more rights. Therefore:
+ * 1. A symbolic link in the path is followed only if it belongs to us, to root, or to the owner of its
+ *    destination.
+ * 2. Everything happens below the open descriptor (`/proc/self/fd/N/name`, Linux), so no name in the path is
+ *    resolved twice. Other systems use plain paths.
+ * 3. Missing folders are created, each below its open parent, with the owner of that parent.
  */
 import {
   closeSync,
@@ -28,17 +28,18 @@ import { accessInFolder } from "./target-access.ts";
 const LINKS_MAX = 40;
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
-/** The place of a target, with all links resolved. */
+/** The path of a target, with all links resolved. */
 export interface ResolvedPlace {
-  /** The path that is written to. */
+  /** The resolved path. */
   readonly path: string;
   /** Whether the target's own name was a link. */
   readonly isLinked: boolean;
 }
 
 /**
- * Resolves the links of a path; nothing has to exist.
- * @throws WalrustError code "usage" for a link that another user planted, or that leads round in circles
+ * Resolves the links of a path; the path need not exist.
+ * @throws WalrustError code "usage" for a link of another user to a third user's place, and for too many
+ * links
  */
 export function resolvePlace(path: string): ResolvedPlace {
   const absolute = resolve(path);
@@ -58,7 +59,7 @@ export function resolvePlace(path: string): ResolvedPlace {
     if (++linkCount > LINKS_MAX) throw new WalrustError("usage", `${path} leads through too many links`);
     if (!isTrusted(stats.uid)) planted.push({ path: next, uid: stats.uid });
     isLinked ||= pending.length === 0;
-    // Taken part by part: `..` behind another link is not what the text says.
+    // Resolved part by part: `..` after another link leads elsewhere than the text suggests.
     const target = readlinkSync(next);
     pending.unshift(...target.split(sep).filter((each) => each !== "" && each !== "."));
     if (isAbsolute(target)) at = parse(target).root;
@@ -67,19 +68,19 @@ export function resolvePlace(path: string): ResolvedPlace {
   return { path: at, isLinked };
 }
 
-/** Us, and who may change everything anyway: the owner of `/` is root, also in a user namespace. */
+/** Whether a user is us or root. The owner of `/` is root, also in a user namespace. */
 function isTrusted(uid: number): boolean {
   return uid === 0 || uid === process.geteuid?.() || uid === lstatSync("/").uid;
 }
 
-/** A link of somebody else may lead to what is that user's own, nowhere else. */
+/** Checks that another user's link leads to a place of the same user. */
 function assertOwnLink(link: { readonly path: string; readonly uid: number }, place: string): void {
   let existing = place;
   while (lstatOrNull(existing) === null && existing !== dirname(existing)) existing = dirname(existing);
   const { uid } = lstatSync(existing);
   if (uid === link.uid) return;
   throw new WalrustError("usage", `${link.path} is a link of user ${link.uid} to ${place} of user ${uid}`, {
-    hint: `Nothing is written through links that another user made. If it is meant, give -o ${place}`,
+    hint: `walrust follows no link of another user. If you mean that place, give -o ${place}`,
     context: { path: link.path },
   });
 }
@@ -89,26 +90,26 @@ function lstatOrNull(path: string): Stats | null {
     return lstatSync(path, { throwIfNoEntry: false }) ?? null;
   } catch (error) {
     if (systemCode(error) === "ENOTDIR") return null;
-    throw new WalrustError("database", `Cannot look at ${path}: ${systemCode(error)}`, { cause: error });
+    throw new WalrustError("database", `Cannot read ${path}: ${systemCode(error)}`, { cause: error });
   }
 }
 
 /** An open folder and the target's name in it. */
 export class TargetFolder {
   readonly #fd: number;
-  /** Where the names of the folder are looked up. */
+  /** The path below which names of the folder are opened. */
   readonly #base: string;
 
   private constructor(
     fd: number,
-    /** The target, as a path. */
+    /** The path of the target. */
     readonly path: string,
   ) {
     this.#fd = fd;
     this.#base = heldPathOrNull(fd) ?? dirname(path);
   }
 
-  /** Opens the folder of a resolved path, and makes it if it is missing. @throws WalrustError "database" */
+  /** Opens the folder of a resolved path, and creates it if it is missing. @throws WalrustError "database" */
   static open(path: string): TargetFolder {
     const folder = dirname(path);
     try {
@@ -122,7 +123,9 @@ export class TargetFolder {
     }
   }
 
-  /** Opens the folder of a resolved path; null when there is none. @throws WalrustError "database" */
+  /**
+   * Opens the folder of a resolved path; null when the folder does not exist. @throws WalrustError "database"
+   */
   static openOrNull(path: string): TargetFolder | null {
     return lstatOrNull(dirname(path)) === null ? null : TargetFolder.open(path);
   }
@@ -132,7 +135,7 @@ export class TargetFolder {
     return join(this.#base, name);
   }
 
-  /** The path of a name in this folder, to be shown. */
+  /** The path of a name in this folder, for messages. */
   shown(name: string): string {
     return join(dirname(this.path), name);
   }
@@ -147,7 +150,7 @@ export class TargetFolder {
     return fstatSync(this.#fd);
   }
 
-  /** Makes renames durable. File systems that cannot sync a folder are accepted. */
+  /** Makes renames durable, if the file system can sync folders. */
   sync(): void {
     try {
       fsyncSync(this.#fd);
@@ -161,7 +164,7 @@ export class TargetFolder {
   }
 }
 
-/** Opens a folder, after making those above it that are missing. */
+/** Opens a folder, and creates missing folders on the way. */
 function openMaking(path: string): number {
   try {
     return openExactly(path);
@@ -186,7 +189,7 @@ function openMaking(path: string): number {
   }
 }
 
-/** Opens the folder that has this path, with no link on the way. */
+/** Opens the folder at exactly this path, without a link on the way. */
 function openExactly(path: string): number {
   const fd = openSync(path, OPEN_FOLDER);
   if (!existsSync("/proc/self/fd")) return fd;
@@ -194,7 +197,7 @@ function openExactly(path: string): number {
   if (found === path) return fd;
   closeSync(fd);
   throw new WalrustError("database", `${path} became ${found} while it was opened`, {
-    hint: "Another process replaces folders on the way to the target; nothing was written",
+    hint: "Another process replaces folders in the path of the target; nothing was written",
   });
 }
 

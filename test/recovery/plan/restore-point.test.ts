@@ -186,7 +186,7 @@ describe("resolveTarget", () => {
   test("a time passes over captures that are ahead of the clock", async () => {
     const ahead = "9/1-1@0 0/2-2@10 0/3-3@9e6 0/4-4@20 0/5-5@9e6 0/6-6@9e6 0/7-7@30";
     const times = [5, 10, 19, 20, 29, 30].map((seconds) => resolve(at(seconds), ahead));
-    const newest = "7: the newest capture is of 2026-03-01T12:00:30.000Z; nothing is known after it";
+    const newest = "7: the newest capture is of 2026-03-01T12:00:30.000Z; there are no later captures";
     expect(await Promise.all(times)).toEqual(["1", "2", "2", "4", "4", newest]);
     const stuck = Array.from({ length: 200 }, (_, index) => `0/${index + 3}-${index + 3}@9e6`);
     const clock = `9/1-1@0 0/2-2@10 ${stuck.join(" ")}`;
