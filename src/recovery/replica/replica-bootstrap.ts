@@ -1,12 +1,11 @@
 /**
- * Brings a replica to the newest state of its source as a whole, by a restore with all its checks: the very
- * first time by renaming the restored file into place, later under the readers that are connected.
+ * Bootstraps a replica: brings it to the newest state of its source as a whole, by a restore with all checks.
+ * The first bootstrap renames the restored file into place. Later ones happen under connected readers.
  *
- * Later means: the restored file lies beside the replica, and the pages in which the two differ become one
- * transaction. Three things cannot be done under connected readers, because SQLite cannot show them: another
- * page size, a database that left WAL mode, and another schema under the same schema cookie (which a reader
- * takes for the schema it has parsed already). Then the restored file takes the replica's place as soon as
- * nobody has it open.
+ * A later bootstrap restores beside the replica and makes one transaction of the pages that differ. SQLite
+ * cannot show three changes to connected readers: another page size, a database that left WAL mode, and
+ * another schema under the same schema cookie (a reader would keep the schema that it has parsed). Then the
+ * restored file replaces the replica as soon as nobody has the replica open.
  */
 import { constants, Database } from "bun:sqlite";
 import { closeSync, fstatSync, readSync, renameSync, statSync } from "node:fs";
@@ -42,7 +41,7 @@ import type { ReplicaPoint } from "./replica-state.ts";
 
 const SCHEMA_BUSY_TIMEOUT_MS = 1000;
 
-/** What a bootstrap needs. */
+/** The surroundings of a bootstrap. */
 export interface BootstrapContext {
   readonly store: ObjectStore;
   readonly name: string;
@@ -51,7 +50,7 @@ export interface BootstrapContext {
   readonly checker?: IntegrityChecker | undefined;
 }
 
-/** A restored file and the point of history it is. */
+/** A restored file and its point in the history. */
 export interface RestoredReplica {
   readonly path: string;
   readonly point: ReplicaPoint;
@@ -95,7 +94,7 @@ function pointOf(builder: DatabaseBuilder, chain: string | null): ReplicaPoint {
 
 /**
  * Restores the newest state beside the replica.
- * @param heldPath where the replica is looked up, below a folder that is held open
+ * @param heldPath the path of the replica below its open folder
  */
 export async function restoreBeside(
   localPath: string,
@@ -107,7 +106,7 @@ export async function restoreBeside(
   return { ...(await restoreNewest(bootstrapPathOf(localPath), context, () => {})), path };
 }
 
-/** Why a restored file cannot be applied under connected readers, or null when it can. */
+/** The reason why a restored file cannot be applied under connected readers, or null. */
 export function obstacleOrNull(replica: ReplicaDatabase, restored: RestoredReplica): string | null {
   const { point, path } = restored;
   if (point.pageSizeBytes !== replica.pageSizeBytes) {
@@ -123,8 +122,8 @@ export function obstacleOrNull(replica: ReplicaDatabase, restored: RestoredRepli
 }
 
 /**
- * Writes the pages in which the restored file differs as one transaction, not yet committed.
- * @throws WalrustError "integrity" when the result would not be the restored database
+ * Writes the pages that differ from the restored file as one transaction, and does not commit it.
+ * @throws WalrustError "integrity" when the result would differ from the restored database
  */
 export function stageDifference(replica: ReplicaDatabase, restored: RestoredReplica): void {
   const { point, path, sums } = restored;
@@ -152,10 +151,10 @@ function assertChecksum(found: Checksum, expected: Checksum, path: string): void
 }
 
 /**
- * Puts the restored file in the place of a replica that nobody has open; the caller has let go of it.
- * @param heldPath where the replica is looked up, below a folder that is held open
- * @param beforePublish is called before the rename, with nobody able to open the replica
- * @returns false when somebody has it open
+ * Replaces a replica that nobody has open with the restored file. The caller has closed the replica.
+ * @param heldPath the path of the replica below its open folder
+ * @param beforePublish is called before the rename, while nobody can open the replica
+ * @returns false when another process has the replica open
  */
 export function trySwap(
   localPath: string,
@@ -181,15 +180,15 @@ export function trySwap(
 }
 
 /**
- * Removes -wal, -shm and -journal of a database that is no more: SQLite would apply them to the next one.
- * @param heldPath where it is looked up, below a folder that is held open: beside it may lie the -wal of
+ * Removes -wal, -shm and -journal of a deleted database: SQLite would apply them to the next database.
+ * @param heldPath the path of the replica below its open folder: by its plain path, the -wal could belong to
  * another database of the same name
  */
 export function removeCompanions(heldPath: string): void {
   for (const suffix of ["-wal", "-shm", "-journal"]) removeFile(`${heldPath}${suffix}`);
 }
 
-/** Brings everything into the database file and empties the WAL; false when readers are in the way. */
+/** Checkpoints everything and truncates the WAL; false when readers prevent it. */
 function tryEmptyWal(localPath: string): boolean {
   try {
     requireOwnWalAt(localPath);
@@ -205,7 +204,9 @@ function tryEmptyWal(localPath: string): boolean {
   }
 }
 
-/** The schema as readers of the replica know it. Only while we are attached: closing deletes no WAL then. */
+/**
+ * The schema as readers of the replica know it. Call while the replica is open: closing deletes no WAL then.
+ */
 function schemaOf(path: string): { cookie: number; text: string } {
   const identity = fileIdentityOrNull(path);
   if (identity === null) throw new WalrustError("database", `${path} is gone`);
@@ -213,7 +214,7 @@ function schemaOf(path: string): { cookie: number; text: string } {
   try {
     const database = new Database(path, { readonly: true });
     try {
-      // Whoever closes the last connection but one holds a lock for a moment that a new one runs into.
+      // A connection that closes holds a lock for a moment, which a new connection runs into.
       database.run(`PRAGMA busy_timeout = ${SCHEMA_BUSY_TIMEOUT_MS}`);
       const [row] = database.query("PRAGMA schema_version").values() as [[number]];
       return { cookie: row[0], text: schemaText(database) };

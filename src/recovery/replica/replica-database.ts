@@ -1,15 +1,16 @@
 /**
- * A replica as SQLite's readers share it: one database in WAL mode of which we are the only writer.
+ * The database file of a replica: a database in WAL mode that SQLite's readers share, and whose only writer
+ * is walrust.
  *
  * Invariants from `open` to `close`:
- * 1. The SHARED range, the dead-man switch and the host lock are held (see pin/pin.ts), and byte 120
- *    (writer): nobody else can commit, start the WAL over, truncate or delete it. An application that tries
- *    to write gets SQLITE_BUSY. Readers are never blocked, and never block a commit.
- * 2. A transaction is pages that nobody sees, until `commit` writes the frame that ends it, syncs the WAL and
- *    then publishes it in the wal-index: readers see the state before or the state after. A SIGKILL anywhere
- *    leaves one of the two to SQLite's own recovery.
- * 3. `end` has compared the checksum of all pages before `commit` can be called.
- * 4. The content is byte for byte what restore builds from the same objects, header bytes included.
+ * 1. walrust holds the SHARED range, the dead-man switch, the host lock (database/pin/pin.ts) and byte 120
+ *    (writer). Nobody else can commit, start the WAL over, truncate or delete it; an application that writes
+ *    gets SQLITE_BUSY. Readers are never blocked and never block a commit.
+ * 2. No reader sees the pages of a transaction until `commit` writes the last frame, syncs the WAL, and
+ *    publishes the transaction in the wal-index. Readers see the state before or the state after. After a
+ *    SIGKILL, SQLite's own recovery finds one of the two.
+ * 3. `commit` requires `end`, which compares the checksum of all pages.
+ * 4. The content equals a restore from the same objects byte for byte, header bytes included.
  * Memory: 8 bytes a page.
  */
 import { fstatSync } from "node:fs";
@@ -33,17 +34,17 @@ import { ReplicaWalIndex } from "./replica-wal-index.ts";
 const WRITER_TRIES_MAX = 200;
 const WRITER_WAIT_MS = 10;
 const SLICE_PAGES = 4096;
-/** As SQLite's own autocheckpoint. */
+/** The default of SQLite's autocheckpoint. */
 const CHECKPOINT_FRAMES = 1000;
 const FIRST_PAGE_BTREE_OFFSET = 100;
 const SCHEMA_COOKIE_OFFSET = 40;
 const INTERIOR_TABLE = 0x05;
 
-/** What a transaction has changed so far. */
+/** An open transaction. */
 interface Transaction {
   readonly wal: WalAppender;
   readonly newCommit: number;
-  /** The newest page, not yet appended: it may become the last frame. */
+  /** The newest page, not appended yet: it may become the last frame. */
   readonly held: Uint8Array;
   heldPgno: number;
   firstPage: Uint8Array | null;
@@ -63,7 +64,7 @@ export class ReplicaDatabase implements PageReceiver {
   readonly #growth = new GrowthLimit();
   #key = "";
 
-  /** The TXID of the content; set by the owner, who knows the state file. */
+  /** The TXID of the content. The owner of the state file sets it. */
   txid = 0;
 
   private constructor(pin: Pin, env: Env, index: ReplicaWalIndex, sums: ReplicaSums, firstPage: Uint8Array) {
@@ -75,8 +76,8 @@ export class ReplicaDatabase implements PageReceiver {
   }
 
   /**
-   * Attaches to the replica at `path` and reads it once for its page sums.
-   * @throws WalrustError "database", "not-wal", "locked" (another walrust has it) or "database-busy"
+   * Opens the replica at `path`, and reads it once for its page sums.
+   * @throws WalrustError "database", "not-wal", "locked" (another walrust uses it) or "database-busy"
    * (retryable)
    */
   static open(path: string, env: Env): ReplicaDatabase {
@@ -111,36 +112,36 @@ export class ReplicaDatabase implements PageReceiver {
     return this.#sums.checksum;
   }
 
-  /** The checksum the open, ended transaction leads to. */
+  /** The database checksum after the ended transaction. */
   get nextChecksum(): Checksum {
     return this.#sums.batchChecksum;
   }
 
-  /** The size in pages after the open transaction. */
+  /** The database size in pages after the open transaction. */
   get nextPageCount(): number {
     return this.#open().newCommit;
   }
 
-  /** The time of the capture that the open transaction applies. */
+  /** The capture time of the object in the open transaction. */
   get nextTimeMs(): number {
     return this.#header?.timestampMs ?? 0;
   }
 
-  /** Whether anybody else has the replica open. */
+  /** Whether another process has the replica open. */
   hasReaders(): boolean {
     return isLockedByOther(this.#pin.databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
   }
 
-  /** Whether a page has these 8 bytes as its sum already. */
+  /** Whether a page has this sum already. */
   isSamePage(pgno: number, low: number, high: number): boolean {
     return this.#sums.isSame(pgno, low, high);
   }
 
   /**
    * Begins a transaction with an object.
-   * @param objectBytes its size, which bounds what it can hold
+   * @param objectBytes the size of the object, which bounds its pages
    * @throws DivergedError when the object does not continue this content; WalrustError "database", retryable,
-   *   when the disk has no room for what it leads to
+   * when the disk has no room for the result
    */
   begin(key: string, header: LtxHeader, objectBytes = Number.POSITIVE_INFINITY): void {
     const { minTxid, maxTxid, pageSizeBytes, commit, preApplyChecksum } = header;
@@ -157,7 +158,7 @@ export class ReplicaDatabase implements PageReceiver {
       const found = `${formatChecksum(preApplyChecksum)}, the replica is ${formatChecksum(this.checksum)}`;
       throw new DivergedError(`${key} applies to database checksum ${found}`);
     }
-    // The growth of the database goes into the WAL, and from there into the file.
+    // New pages are written to the WAL first, and to the file by a checkpoint.
     const databaseBytes = 2 * Math.max(0, commit - this.pageCount) * pageSizeBytes;
     assertFreeSpace({ databaseBytes, writtenBytes: 0, objectBytes }, this.path);
     this.beginTransaction(commit);
@@ -165,7 +166,7 @@ export class ReplicaDatabase implements PageReceiver {
     this.#key = key;
   }
 
-  /** Begins a transaction after which the database is `newCommit` pages long. */
+  /** Begins a transaction that makes the database `newCommit` pages long. */
   beginTransaction(newCommit: number): void {
     this.abort();
     if (newCommit === 0) throw new WalrustError("integrity", "The source is an empty database of 0 pages");
@@ -205,10 +206,9 @@ export class ReplicaDatabase implements PageReceiver {
   }
 
   /**
-   * Ends the object's pages and compares checksums.
-   * @throws WalrustError "integrity" when the object leads to another database than it promises,
-   * DivergedError when
-   *   it has to be looked at as a whole
+   * Ends the pages of the object, and compares checksums.
+   * @throws WalrustError "integrity" when the result contradicts the object; DivergedError when only a
+   * bootstrap can tell whether the object is right
    */
   end(key: string, trailer: LtxTrailer): void {
     const header = this.#header;
@@ -218,22 +218,22 @@ export class ReplicaDatabase implements PageReceiver {
     if (!isWithoutChecksum(header) && trailer.postApplyChecksum !== checksum) {
       const expected = formatChecksum(trailer.postApplyChecksum);
       const message = `${key} leads to database checksum ${formatChecksum(checksum)}, expected ${expected}`;
-      // Its first transactions are part of the content already, so it is no proof against the object itself.
+      // The content holds the first transactions of the object already, so the object may be right.
       if (header.minTxid <= this.txid) throw new DivergedError(message);
       throw new WalrustError("integrity", message, {
-        hint: "The object is damaged; run `walrust verify`. The replica stays as it was",
+        hint: "The object is damaged; run `walrust verify`. The replica is unchanged",
         context: { key, txid: this.txid },
       });
     }
   }
 
-  /** Fills what the pages left out. @returns the database checksum after the transaction */
+  /** Adds the pages that no object holds, as zeros. @returns the database checksum after the transaction */
   endTransaction(): Checksum {
     const transaction = this.#open();
     const { newCommit, wal, held, heldPgno } = transaction;
     if (transaction.firstPage !== null) assertWalMode(transaction.firstPage);
     this.#growth.end(this.#key, newCommit);
-    // Pages that nobody wrote are zeros: the file or the WAL may still hold what was there before a shrink.
+    // File and WAL may still hold the pages from before a shrink, so the zeros are written.
     let zero: Uint8Array | null = null;
     const pgnos = pgnosOf(wal, heldPgno);
     eachHole(this.#sums.commit, newCommit, pgnos, this.pageSizeBytes, (pgno) => {
@@ -273,14 +273,14 @@ export class ReplicaDatabase implements PageReceiver {
     this.#header = null;
   }
 
-  /** Gives up an open transaction: its frames are past the published ones, and nobody sees them. */
+  /** Abandons the open transaction: its frames lie past the published frames, so no reader sees them. */
   abort(): void {
     this.#transaction?.wal.discard();
     this.#transaction = null;
     this.#header = null;
   }
 
-  /** Checkpoints without blocking anybody when the WAL is long. */
+  /** Checkpoints a long WAL, without blocking anybody. */
   checkpointIfDue(): void {
     if (this.#transaction !== null) return;
     const { mxFrame, backfilled } = this.#index.read();
@@ -288,7 +288,7 @@ export class ReplicaDatabase implements PageReceiver {
     this.#checkpoint("PASSIVE");
   }
 
-  /** Lets go of everything; what the WAL holds goes into the database file if no reader is in the way. */
+  /** Closes the replica, and checkpoints the whole WAL unless readers prevent it. */
   close(): void {
     this.abort();
     unlock(this.#pin.shmFd, WRITER_BYTE, 1);
@@ -329,9 +329,8 @@ export class ReplicaDatabase implements PageReceiver {
   }
 
   /**
-   * Readers keep the schema they have parsed for as long as its cookie stays the same. A history that jumped
-   * to another one (a restore of the source) may have another schema under the same cookie: that is not
-   * applied here.
+   * Refuses an object that may change the schema under the same schema cookie: readers keep their parsed
+   * schema while the cookie stays the same. A history that jumped (a restore of the source) may do that.
    */
   #assertSafeForReaders(key: string, transaction: Transaction): void {
     const { firstPage, newCommit, pageCount } = transaction;
@@ -345,7 +344,7 @@ export class ReplicaDatabase implements PageReceiver {
   }
 }
 
-/** The schema cookie that the first page of a database carries. */
+/** The schema cookie in the first page of a database. */
 export function cookieOf(firstPage: Uint8Array): number {
   return new DataView(firstPage.buffer, firstPage.byteOffset).getUint32(SCHEMA_COOKIE_OFFSET);
 }
@@ -355,13 +354,13 @@ function takeWriter(pin: Pin, env: Env): void {
     if (lockExclusive(pin.shmFd, WRITER_BYTE, 1)) return;
     env.sleepSync(WRITER_WAIT_MS);
   }
-  throw new WalrustError("database-busy", `Somebody is writing to ${pin.path}`, {
+  throw new WalrustError("database-busy", `Another process writes to ${pin.path}`, {
     hint: "A replica is read-only: stop what writes to it",
     retryable: true,
   });
 }
 
-/** Reads the whole database, frozen and with nobody writing. @returns the first page */
+/** Reads the sums of the whole database, which is frozen and has no other writer. @returns the first page */
 function readSums(pin: Pin, sums: ReplicaSums): Uint8Array {
   const index = pin.walIndex();
   if (index === null)
@@ -388,7 +387,7 @@ function appendHeld({ wal, held, heldPgno }: Transaction): void {
   if (heldPgno !== 0) wal.append(heldPgno, held, 0);
 }
 
-/** The pages of the transaction, the held one last. */
+/** The page numbers of the transaction, the held page last. */
 function pgnosOf(wal: WalAppender, heldPgno: number): Uint32Array {
   const pgnos = new Uint32Array(wal.pgnos.length + (heldPgno === 0 ? 0 : 1));
   pgnos.set(wal.pgnos);

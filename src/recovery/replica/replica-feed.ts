@@ -1,22 +1,20 @@
 /**
- * Finds what is new in the source of a replica with as few requests as the store allows.
+ * Finds new objects in the source of a replica with few requests.
  *
- * The next increment has a name that is known before it exists: level 0, TXID n + 1. So a poll is one GET of
- * exactly that key, which also brings the object if it is there, and a 404 when nothing is new. Nothing is
- * listed for it.
+ * The key of the next increment is known before the object exists: level 0, TXID n + 1. So a poll is one GET
+ * of that key, which brings the object, or a 404 when nothing is new.
  *
- * A source whose uploads fall behind puts several TXIDs into one object of level 0, whose name nobody can
- * know. A glance, one LIST of level 0 from TXID n on, finds it. A glance is due in place of the GET while the
- * newest object was such a one, with the second miss in a row, and then after 10, 20, 40 seconds and so on up
- * to five minutes.
+ * A source whose uploads fall behind puts several TXIDs into one object of level 0, whose key nobody can
+ * know. A listing of level 0 from TXID n on finds it. That listing replaces the GET while the newest object
+ * was of this kind. Otherwise it follows the second miss in a row, and then comes after 10, 20, 40 seconds
+ * and so on up to five minutes.
  *
- * That key may be missing although there is more: increments were merged and deleted while nobody looked. A
- * look at the whole source therefore follows a miss (1) at the start, (2) when the last poll was more than a
- * minute ago, for increments live longer than that after they were merged (Litestream keeps them 5 minutes),
- * (3) after a minute without anything new, then after two, four and so on up to an hour, and (4) after 64
- * increments in a row, because a replica that is far behind gets on faster over merged objects. A look reads
- * the manifest; where that names exactly the replica's TXID as the newest it ends there, and only otherwise
- * (Litestream writes none) are the levels listed.
+ * The key may also be missing because increments were merged and deleted between two polls. So a search of
+ * all levels follows a miss (1) at the start, (2) when the last poll was more than a minute ago (merged
+ * increments live longer; Litestream keeps them for 5 minutes), (3) after one minute without news, then after
+ * two, four and so on up to an hour, and (4) after 64 increments in a row, because merged objects let a
+ * replica catch up faster. A search reads the manifest first, and ends if the manifest names the replica's
+ * TXID as the newest. Otherwise it lists all levels (Litestream writes no manifest).
  */
 import type { Env } from "../../env.ts";
 import { hasCode } from "../../errors.ts";
@@ -33,12 +31,12 @@ import { planForward } from "./replica-plan.ts";
 
 const FIRST_QUIET_MS = 60_000;
 const LAST_QUIET_MS = 3_600_000;
-const BLIND_MS = 60_000;
-const HITS_BEFORE_LOOK = 64;
-const FIRST_GLANCE_MS = 10_000;
-const LAST_GLANCE_MS = 300_000;
-/** Glances in a row without anything new in place of the GET, after an object with several TXIDs. */
-const GLANCES_AFTER_MERGED = 12;
+const PAUSE_MAX_MS = 60_000;
+const HITS_BEFORE_SEARCH = 64;
+const FIRST_LISTING_MS = 10_000;
+const LAST_LISTING_MS = 300_000;
+/** Listings without news, in a row, that replace the GET after an object with several TXIDs. */
+const LISTINGS_AFTER_MERGED = 12;
 
 /** Follows one database of a store. */
 export class ReplicaFeed {
@@ -47,13 +45,13 @@ export class ReplicaFeed {
   readonly #name: string;
   readonly #env: Env;
   #polledAtMs = Number.NEGATIVE_INFINITY;
-  #lookAtMs = Number.NEGATIVE_INFINITY;
+  #searchAtMs = Number.NEGATIVE_INFINITY;
   #quietMs = FIRST_QUIET_MS;
-  /** Polls in a row without anything new. */
+  /** Polls in a row without news. */
   #missCount = 0;
-  #glanceAtMs = Number.POSITIVE_INFINITY;
-  #glancePauseMs = FIRST_GLANCE_MS;
-  /** The newest object of level 0 held several TXIDs: the next may, too. */
+  #listingAtMs = Number.POSITIVE_INFINITY;
+  #listingPauseMs = FIRST_LISTING_MS;
+  /** The newest object of level 0 held several TXIDs, so the next object may too. */
   #isMerged = false;
 
   constructor(store: ObjectStore, name: string, env: Env) {
@@ -64,17 +62,17 @@ export class ReplicaFeed {
   }
 
   /**
-   * The objects after `txid`, in order, each continuing the one before; ends when there is nothing more.
-   * @throws DivergedError when nothing leads on from there, or a storage code
+   * Yields the objects after `txid` in order, each continuing the one before, until there are no more.
+   * @throws DivergedError when no object continues `txid`, or a storage code
    */
   async *objectsAfter(txid: Txid, signal?: AbortSignal): AsyncGenerator<FetchedObject> {
-    if (this.#env.monotonicMs() - this.#polledAtMs > BLIND_MS) this.lookSoon();
+    if (this.#env.monotonicMs() - this.#polledAtMs > PAUSE_MAX_MS) this.searchSoon();
     let reached = txid;
     let hitCount = 0;
-    /** Whether this poll found anything: the miss that ends it is no quiet time yet. */
+    /** Whether this poll found an object: then its last miss does not count as quiet. */
     let hasFound = false;
     for (;;) {
-      const isFarBehind = hitCount === HITS_BEFORE_LOOK;
+      const isFarBehind = hitCount === HITS_BEFORE_SEARCH;
       const next = isFarBehind ? [] : this.#nextObjects(reached, hasFound, signal);
       const before = hitCount;
       for await (const fetched of next) {
@@ -85,12 +83,12 @@ export class ReplicaFeed {
       }
       if (hitCount > before) continue;
       this.#polledAtMs = this.#env.monotonicMs();
-      // Increments are deleted oldest first: where one was found, those after it are found by their names.
-      if (hitCount > 0 && !isFarBehind) return this.#rest(FIRST_QUIET_MS);
-      if (!isFarBehind && this.#polledAtMs < this.#lookAtMs) return;
-      const objects = await this.#look(reached, signal);
+      // Increments are deleted oldest first: after one that exists, the next are found by their keys.
+      if (hitCount > 0 && !isFarBehind) return this.#postponeSearch(FIRST_QUIET_MS);
+      if (!isFarBehind && this.#polledAtMs < this.#searchAtMs) return;
+      const objects = await this.#search(reached, signal);
       const hasNews = isFarBehind || objects.length > 0;
-      this.#rest(hasNews ? FIRST_QUIET_MS : Math.min(2 * this.#quietMs, LAST_QUIET_MS));
+      this.#postponeSearch(hasNews ? FIRST_QUIET_MS : Math.min(2 * this.#quietMs, LAST_QUIET_MS));
       if (!hasNews) return;
       for await (const planned of fetchInOrder(this.#sources, objects, signal)) {
         yield planned;
@@ -102,27 +100,27 @@ export class ReplicaFeed {
     }
   }
 
-  /** Has the next miss look at the whole source: after a failure, or when it is not known what happened. */
-  lookSoon(): void {
-    this.#lookAtMs = Number.NEGATIVE_INFINITY;
+  /** Makes the next miss search all levels: after a failure, or after a long pause. */
+  searchSoon(): void {
+    this.#searchAtMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** No look until it was quiet for this long. */
-  #rest(quietMs: number): void {
+  /** Postpones the next search until the source was quiet for this long. */
+  #postponeSearch(quietMs: number): void {
     this.#quietMs = quietMs;
-    this.#lookAtMs = this.#env.monotonicMs() + quietMs;
+    this.#searchAtMs = this.#env.monotonicMs() + quietMs;
   }
 
-  /** What follows `txid` by its name or, when that is due, by a glance; none when nothing does. */
+  /** Yields the next object by its key, or the next objects by a listing of level 0 if that is due. */
   async *#nextObjects(txid: Txid, hasFound: boolean, signal?: AbortSignal): AsyncGenerator<FetchedObject> {
-    // The glance of this poll has shown everything.
+    // The listing of this poll has shown everything.
     if (this.#isMerged && hasFound) return;
     const fetched = this.#isMerged ? null : await this.#fetchNextOrNull(txid, signal);
     if (fetched !== null) {
       this.#hit(false);
       return yield fetched;
     }
-    if (!this.#isGlanceDue(hasFound)) return;
+    if (!this.#isListingDue(hasFound)) return;
     const plan = planForward(await this.#list(0, txid, signal), txid);
     if (plan.kind !== "forward") return;
     for await (const planned of fetchInOrder(this.#sources, plan.objects, signal)) {
@@ -134,22 +132,22 @@ export class ReplicaFeed {
   #hit(isMerged: boolean): void {
     this.#isMerged = isMerged;
     this.#missCount = 0;
-    this.#glanceAtMs = Number.POSITIVE_INFINITY;
-    this.#glancePauseMs = FIRST_GLANCE_MS;
+    this.#listingAtMs = Number.POSITIVE_INFINITY;
+    this.#listingPauseMs = FIRST_LISTING_MS;
   }
 
-  #isGlanceDue(hasFound: boolean): boolean {
+  #isListingDue(hasFound: boolean): boolean {
     const nowMs = this.#env.monotonicMs();
     if (this.#isMerged) {
-      this.#isMerged = ++this.#missCount < GLANCES_AFTER_MERGED;
-      this.#glanceAtMs = nowMs + this.#glancePauseMs;
+      this.#isMerged = ++this.#missCount < LISTINGS_AFTER_MERGED;
+      this.#listingAtMs = nowMs + this.#listingPauseMs;
       return true;
     }
     if (hasFound) return false;
-    const isDue = ++this.#missCount === 2 || nowMs >= this.#glanceAtMs;
+    const isDue = ++this.#missCount === 2 || nowMs >= this.#listingAtMs;
     if (isDue) {
-      this.#glanceAtMs = nowMs + this.#glancePauseMs;
-      this.#glancePauseMs = Math.min(2 * this.#glancePauseMs, LAST_GLANCE_MS);
+      this.#listingAtMs = nowMs + this.#listingPauseMs;
+      this.#listingPauseMs = Math.min(2 * this.#listingPauseMs, LAST_LISTING_MS);
     }
     return isDue;
   }
@@ -168,11 +166,8 @@ export class ReplicaFeed {
     }
   }
 
-  /**
-   * The objects that lead on from `txid`; none when it is the newest. @throws DivergedError when there is no
-   * way
-   */
-  async #look(txid: Txid, signal?: AbortSignal): Promise<readonly LtxObject[]> {
+  /** Searches all levels for the objects that continue `txid`. @throws DivergedError when none does */
+  async #search(txid: Txid, signal?: AbortSignal): Promise<readonly LtxObject[]> {
     const reading = await readManifest(this.#store, this.#name, signal);
     if (reading.kind === "manifest" && reading.manifest.latest.txid === txid) return [];
     const objects = await Promise.all(LEVELS.map((level) => this.#list(level, txid, signal)));
@@ -190,7 +185,7 @@ export class ReplicaFeed {
   }
 
   /**
-   * Increments are listed from `txid` on; what covers it on the other levels may begin anywhere before it.
+   * Lists a level: increments from `txid` on, other levels whole, because a merged object may begin earlier.
    */
   #list(level: number, txid: Txid, signal?: AbortSignal): Promise<LtxObject[]> {
     const options = signal === undefined ? {} : { signal };

@@ -1,7 +1,7 @@
 /**
- * One `replicate` at a time for one local path, also while there is no database yet that could be locked: an
- * exclusive lock on `.<file>-replica-lock` beside it, which a SIGKILL lets go of. Whoever holds it may remove
- * what a killed one left behind.
+ * Allows one `replicate` at a time for a local path, even before the database exists: an exclusive lock on
+ * `.<file>-replica-lock` beside it, which the system releases after a SIGKILL. The holder of the lock may
+ * remove the leftovers of a killed `replicate`.
  */
 import {
   closeSync,
@@ -23,8 +23,8 @@ const TRIES_MAX = 100;
 
 /**
  * Takes the lock.
- * @param heldPath where the replica is looked up, below a folder that is held open
- * @returns what lets go of it @throws WalrustError "locked" or "database"
+ * @param heldPath the path of the replica below its open folder
+ * @returns a function that releases the lock @throws WalrustError "locked" or "database"
  */
 export function takeReplicaLock(localPath: string, heldPath = localPath): () => void {
   const path = lockPathOf(heldPath);
@@ -33,10 +33,10 @@ export function takeReplicaLock(localPath: string, heldPath = localPath): () => 
     if (!lockExclusive(fd, 0, 1)) {
       closeSync(fd);
       throw new WalrustError("locked", `${localPath} is followed by another walrust replicate`, {
-        hint: "Stop the other one, or give another --local",
+        hint: "Stop the other process, or give another --local",
       });
     }
-    // The one before may have removed the file between our open and our lock.
+    // The previous holder may have removed the file between our open and our lock.
     if (isSameFile(fileIdentityOrNull(path), descriptorIdentity(fd))) {
       return () => {
         rmSync(path, { force: true });
@@ -71,12 +71,12 @@ function openLockFile(path: string, shownPath: string): number {
   }
 }
 
-/** The file a newer state is built as before it is applied. */
+/** The path where a newer state is built before it is applied. */
 export function bootstrapPathOf(localPath: string): string {
   return join(dirname(localPath), `.${basename(localPath)}.bootstrap`);
 }
 
-/** Removes what a killed replicate left half built. Only while holding the lock. */
+/** Removes the unfinished files of a killed replicate. Call only while holding the lock. */
 export function sweepLeftovers(localPath: string): void {
   const folder = dirname(localPath);
   const names = [basename(localPath), basename(bootstrapPathOf(localPath))];
@@ -90,7 +90,7 @@ export function sweepLeftovers(localPath: string): void {
 }
 
 /**
- * Removes a file or a link. A folder of that name stays: no replica made it.
+ * Removes a file or a link. A folder with that name stays: no replica created it.
  * @throws WalrustError code "database"
  */
 export function removeFile(path: string): void {

@@ -1,23 +1,21 @@
-/**
- * How a replica at a TXID gets on, as a pure function of a listing.
- */
+/** Plans how a replica moves on from its TXID, by a listing of the source. Pure. */
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 
-/** What a listing means for a replica. */
+/** The meaning of a listing for a replica. */
 export type ForwardPlan =
-  /** Objects that each continue the one before, to `txid`. */
+  /** Each object continues the one before; the last leads to `txid`. */
   | { readonly kind: "forward"; readonly objects: readonly LtxObject[]; readonly txid: Txid }
   /** The replica is at the newest TXID. */
   | { readonly kind: "current" }
-  /** Nothing leads on from here: what would was merged into a snapshot or deleted. */
+  /** No object continues the replica: the objects in between were deleted. */
   | { readonly kind: "gap"; readonly nextTxid: Txid }
   /** The newest TXID is older than the replica: the source's history began anew. */
   | { readonly kind: "behind"; readonly newest: Txid | 0 };
 
 /**
- * Plans the way on from `txid`. Objects that hold the whole database (min TXID 1) are no way on: they are
- * what a replica begins with. At each step the object that reaches furthest is taken.
+ * Plans the path from `txid`. Objects that hold the whole database (min TXID 1) are no continuation: a
+ * replica only begins with them. Each step takes the object that reaches furthest.
  */
 export function planForward(objects: readonly LtxObject[], txid: Txid): ForwardPlan {
   let newest: Txid | 0 = 0;
@@ -40,13 +38,13 @@ export function planForward(objects: readonly LtxObject[], txid: Txid): ForwardP
     path.push(best);
     reached = best.maxTxid;
   }
-  // A way that ends before the newest TXID is gone as far as it leads: the rest shows at the next look.
+  // A path may end before the newest TXID. The replica follows it, and the next listing shows the rest.
   if (path.length > 0) return { kind: "forward", objects: path, txid: reached };
   return { kind: "gap", nextTxid: candidates[0]?.minTxid ?? (newest as Txid) };
 }
 
 /**
- * Further is better; at the same end, the one that begins later: it overlaps less of what is applied already.
+ * Prefers the object that ends later, and of two with one end the object that begins later: it overlaps less.
  */
 function isBetter(candidate: LtxObject, best: LtxObject): boolean {
   if (candidate.maxTxid !== best.maxTxid) return candidate.maxTxid > best.maxTxid;

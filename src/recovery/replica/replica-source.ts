@@ -1,10 +1,10 @@
 /**
- * The source of a replica as a person writes it: a URL (`s3://bucket/prefix/name` or `file:///folder/name`),
- * or the name of a database in a destination.
+ * Parses the source of a replica: a URL (`s3://bucket/prefix/name` or `file:///folder/name`), or the name of
+ * a database in a destination.
  *
- * In a URL percent-escapes stand for the characters of a key, so that every name can be written. Its last
- * segment is the name: a name with a slash works because what stands before it is just a longer prefix. A
- * name that is given with a destination is taken as it is.
+ * Percent-escapes in a URL stand for the characters of a key, so a URL can express every name. The last
+ * segment is the name. A name with a slash works too: its first part is then a longer prefix. A name beside a
+ * destination is taken literally.
  */
 import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -12,17 +12,17 @@ import { hasCode, WalrustError } from "../../errors.ts";
 import { keyProblemOrNull } from "../../storage/contract/object-rules.ts";
 import { type Destination, parseDestination } from "../../storage/parse-destination.ts";
 
-/** Where a replica's objects are. */
+/** The place of a replica's objects. */
 export interface ReplicaSource {
-  /** A destination, to open a store with. */
+  /** The destination, for opening a store. */
   readonly destination: string;
-  /** The key of the database below it; empty when the levels lie at its root. */
+  /** The name of the database; empty when the levels lie at the root of the destination. */
   readonly name: string;
-  /** Both in one, normalised: what the state file remembers. */
+  /** Both as one normalised URL, which the state file records. */
   readonly url: string;
 }
 
-/** Takes a URL apart. @throws WalrustError "usage" when it is no destination */
+/** Parses a URL. @throws WalrustError "usage" when it is no destination */
 export function parseReplicaSource(text: string): ReplicaSource {
   const parsed = parseUrl(text);
   if (parsed.kind === "s3") {
@@ -31,7 +31,7 @@ export function parseReplicaSource(text: string): ReplicaSource {
     const slash = prefix.lastIndexOf("/");
     const parent = prefix.slice(0, Math.max(slash, 0));
     const url = s3Url(bucket, prefix);
-    // A destination has no such characters: then the whole path is the name.
+    // A destination cannot contain these characters, so the whole path is the name.
     if (/[?#@]/.test(parent)) return { destination: `s3://${bucket}`, name: prefix, url };
     return { destination: s3Url(bucket, parent), name: prefix.slice(slash + 1), url };
   }
@@ -42,14 +42,14 @@ export function parseReplicaSource(text: string): ReplicaSource {
 }
 
 /**
- * The source that a name in a destination is.
- * @throws WalrustError "usage" when it can be no name, or the destination is none
+ * The source for a name in a destination.
+ * @throws WalrustError "usage" for an invalid name or destination
  */
 export function replicaSourceOf(destination: string, name: string): ReplicaSource {
   const parsed = parseDestination(destination);
   const problem = keyProblemOrNull(name);
   if (problem !== null) {
-    throw new WalrustError("usage", `${JSON.stringify(name)} is no name of a database: ${problem}`, {
+    throw new WalrustError("usage", `${JSON.stringify(name)} is no valid name of a database: ${problem}`, {
       hint: "`walrust list` shows the names",
     });
   }

@@ -1,10 +1,10 @@
 /**
- * What a replica is a replica of, and how far: `<local>-replica-state` beside it, one JSON document that
- * carries the SHA-256 of itself.
+ * The state file of a replica, `<local>-replica-state` beside it: its source and its point in the history, as
+ * one JSON document with a SHA-256 of itself.
  *
- * It names up to two points, `current` and `next`, and the database is at one of them; its content checksum
- * tells which. `next` is durable before the transaction that leads there commits, so that a SIGKILL at any
- * moment leaves a replica that is known. Before the very first one is published `current` is null.
+ * The state names up to two points, `current` and `next`. The database is at one of them; the checksum of its
+ * content tells which. `next` is durable before the transaction that leads there commits, so a SIGKILL at any
+ * moment leaves a known replica. Before the first bootstrap is published, `current` is null.
  */
 import { closeSync, fsyncSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
@@ -25,7 +25,7 @@ export interface ReplicaPoint {
   readonly timeMs: number;
   /** XOR of all page sums. */
   readonly checksum: Checksum;
-  /** SHA-256 chain value at the TXID, 64 hex digits, or null where the objects carry none. */
+  /** SHA-256 chain value at the TXID, 64 hex digits; null when the objects carry no chain. */
   readonly chain: string | null;
   readonly pageSizeBytes: number;
   /** Database size in pages. */
@@ -40,7 +40,7 @@ export interface ReplicaState {
   readonly next: ReplicaPoint | null;
 }
 
-/** What reading the state found. */
+/** The result of reading a state file. */
 export type ReplicaStateReading =
   | { readonly kind: "state"; readonly state: ReplicaState }
   | { readonly kind: "none" }
@@ -52,8 +52,8 @@ export function replicaStatePath(localPath: string): string {
 }
 
 /**
- * Reads the state; never throws for what is in the file.
- * @param localPath the replica, as it is looked up
+ * Reads the state file. Damage in the file is a result, never an error.
+ * @param localPath the path by which the replica is opened
  */
 export function readReplicaState(localPath: string): ReplicaStateReading {
   const path = replicaStatePath(localPath);
@@ -74,8 +74,8 @@ export function readReplicaState(localPath: string): ReplicaStateReading {
 }
 
 /**
- * Replaces the state file; it is durable when this returns.
- * @param heldPath where the replica is looked up, below a folder that is held open
+ * Replaces the state file, durably.
+ * @param heldPath the path of the replica below its open folder
  * @throws WalrustError "database"
  */
 export function writeReplicaState(localPath: string, state: ReplicaState, heldPath = localPath): void {
@@ -103,7 +103,7 @@ export function writeReplicaState(localPath: string, state: ReplicaState, heldPa
     if (temp !== null) rmSync(temp.path, { force: true });
     const code = systemCode(error) ?? String(error);
     throw new WalrustError("database", `Cannot write ${replicaStatePath(localPath)}: ${code}`, {
-      hint: "The replica stays as it was; free some space or repair the permissions of its folder",
+      hint: "The replica is unchanged; free some space or repair the permissions of its folder",
       retryable: code === "ENOSPC",
       cause: error,
     });
@@ -125,7 +125,7 @@ function jsonOf(point: ReplicaPoint): Record<string, unknown> {
   };
 }
 
-/** @throws Error naming the first field that is wrong */
+/** Parses a point. @throws Error naming the first wrong field */
 function parsePoint(value: unknown): ReplicaPoint | null {
   if (value === null) return null;
   const fields = value as Record<string, unknown>;

@@ -1,10 +1,9 @@
 /**
- * The page sums of a replica in memory, 8 bytes a page, with a batch on top that is kept or dropped as a
- * whole.
+ * Holds the page sums of a replica in memory, 8 bytes a page, and a batch of changes that is kept or dropped
+ * as a whole.
  *
  * Invariants: entry i is the LTX page checksum of page i + 1, 0 for the lock page; `checksum` is their XOR
- * with bit 63 set; with a batch open, `batchChecksum` is what it would be after it, and nothing else has
- * changed.
+ * with bit 63 set. `batchChecksum` is the checksum with the open batch, which changes nothing else.
  */
 
 import { Uint32List } from "../../database/files/scratch-buffers.ts";
@@ -14,7 +13,7 @@ import { SumXor } from "../../local/page-sums.ts";
 
 const FIRST_PAGES = 256;
 
-/** Sums of all pages, and of the pages a transaction changes. */
+/** The sums of all pages, and of the pages that a transaction changes. */
 export class ReplicaSums {
   #words = new Uint32Array(2 * FIRST_PAGES);
   #xor = new SumXor();
@@ -38,7 +37,7 @@ export class ReplicaSums {
     return this.#batchXor.checksum();
   }
 
-  /** Whether a page of the batch is there already with this content. */
+  /** Whether a page has this sum already. */
   isSame(pgno: number, low: number, high: number): boolean {
     const word = (pgno - 1) * 2;
     return pgno <= this.commit && this.#words[word] === low && this.#words[word + 1] === high;
@@ -72,7 +71,7 @@ export class ReplicaSums {
     }
   }
 
-  /** Keeps the batch: the database is `newCommit` pages long now. */
+  /** Keeps the batch: the database is now `newCommit` pages long. */
   keepBatch(newCommit: number): void {
     this.#grow(newCommit);
     for (let i = 0; i < this.#pgnos.length; i++) {
@@ -95,7 +94,7 @@ export class ReplicaSums {
 }
 
 /**
- * Calls back for the pages from `oldCommit` + 1 to `newCommit` that are not among `pgnos` and hold content.
+ * Calls back for each page from `oldCommit` + 1 to `newCommit` that is not in `pgnos`, except the lock page.
  */
 export function eachHole(
   oldCommit: number,

@@ -1,8 +1,8 @@
 /**
- * Writing the wal-index ("-shm") of a replica as SQLite's own writer does, so that readers that are connected
- * see a new transaction the moment its header is there, and never half of one.
+ * Writes the wal-index ("-shm") of a replica as SQLite's own writer does: connected readers see a transaction
+ * as a whole, at the moment when its header is written.
  *
- * The head is described in format/wal-index.ts. After it, in blocks of 32,768 bytes:
+ * format/wal-index.ts describes the head. After it, in blocks of 32,768 bytes:
  *
  *   block  bytes          content
  *       0  0-135          the head; 34 entries fewer than the others
@@ -13,17 +13,16 @@
  *
  * The slot of page p is (p * 383) mod 8192, or the next free one. Host byte order throughout.
  *
- * Invariants, and who relies on them:
- * 1. Only the holder of byte 120 (writer) calls anything here that writes.
- * 2. Entries of frames past mxFrame are seen by nobody: readers ignore them, the next writer removes them. So
- *    frames are entered first and the header is written last, second copy before the first, each word with a
- *    full barrier.
- * 3. Slots and entries are written through a shared mapping in whole words: a reader never finds half of a
- *    number.
- * 4. The WAL starts over only while bytes 121 and 124 to 127 are held: no checkpoint is under way and no
- *    reader uses a frame. The backfill count is reset before the header: whoever is killed in between leaves
- *    a WAL that is merely checkpointed once more.
- * The file must not be truncated while it is mapped: the pin's dead-man switch sees to that.
+ * Invariants:
+ * 1. Only the holder of byte 120 (writer) writes here.
+ * 2. Readers ignore the entries of frames past mxFrame, and the next writer removes them. So frames are
+ *    entered first, and the header is written last, second copy before the first, each word with a full
+ *    barrier.
+ * 3. Slots and entries are written through a shared mapping in whole words: no reader finds half of a number.
+ * 4. The WAL starts over only under locks on bytes 121 and 124 to 127: no checkpoint runs, and no reader uses
+ *    a frame. The backfill count is reset before the header, so a SIGKILL in between leaves a WAL that is
+ *    merely checkpointed again.
+ * The file must not be truncated while it is mapped; the pin's dead-man switch prevents that.
  * Source: SQLite 3.40, src/wal.c, walIndexAppend, walIndexWriteHdr, walRestartHdr.
  */
 import { fstatSync, writeSync } from "node:fs";
@@ -60,7 +59,7 @@ const MARK_COUNT = 4;
 const WAL_INDEX_VERSION = 3007000;
 const READ_TRIES_MAX = 10;
 
-/** What a commit publishes. */
+/** The header that a commit publishes. */
 export interface PublishedHeader {
   readonly mxFrame: number;
   readonly pageCount: number;
@@ -81,8 +80,8 @@ export class ReplicaWalIndex {
   #halves: Uint16Array = new Uint16Array(0);
 
   /**
-   * @param fd a descriptor of the file, through which the locks are held
-   * @throws WalrustError "database-busy" when the file at the path is another one
+   * @param fd the descriptor of the file that holds the locks
+   * @throws WalrustError "database-busy" when the path leads to another file
    */
   constructor(path: string, fd: number) {
     this.#path = path;
@@ -91,7 +90,8 @@ export class ReplicaWalIndex {
   }
 
   /**
-   * Call only while no SQLite connection of this process is open: mapping closes a descriptor of the file.
+   * Maps the file. Call only while no SQLite connection of this process is open: mapping closes a descriptor
+   * of the file, and with it all POSIX locks.
    */
   #map(): void {
     const bytes = Bun.mmap(this.#path, { shared: true });
@@ -109,10 +109,7 @@ export class ReplicaWalIndex {
     this.#halves = new Uint16Array(bytes.buffer, bytes.byteOffset, whole / 2);
   }
 
-  /**
-   * The header as it is. @throws WalrustError "database" when it stays unreadable, which a writer's lock
-   * excludes
-   */
+  /** Reads the header. @throws WalrustError "database" when it stays unreadable, despite the writer's lock */
   read(): WalIndexHeader {
     for (let attempt = 0; attempt < READ_TRIES_MAX; attempt++) {
       const words = new Int32Array(HEAD_WORDS);
@@ -126,8 +123,8 @@ export class ReplicaWalIndex {
   }
 
   /**
-   * Starts the WAL over with new salts if all of it is in the database file and nobody uses it.
-   * @returns whether it was started over
+   * Starts the WAL over with new salts if it is checkpointed completely and no reader uses it.
+   * @returns whether the WAL starts over
    */
   tryRestart(salt2: number): boolean {
     if (!lockExclusive(this.#fd, CHECKPOINTER_BYTE, 1)) return false;
@@ -152,9 +149,7 @@ export class ReplicaWalIndex {
     }
   }
 
-  /**
-   * Makes frames visible: `pgnos` are the pages of the frames from `firstFrame` (from 1) to `header.mxFrame`.
-   */
+  /** Makes frames visible. @param pgnos the pages of the frames from `firstFrame` to `header.mxFrame` */
   publish(firstFrame: number, pgnos: Uint32Array, header: PublishedHeader): void {
     this.#ensureSize(header.mxFrame);
     const { mxFrame, changeCount } = this.read();
@@ -167,7 +162,7 @@ export class ReplicaWalIndex {
     const firstEntry = block * BLOCK_WORDS + (block === 0 ? HEAD_WORDS : 0);
     const firstSlot = block * BLOCK_HALVES + HASH_FIRST_HALF;
     if (entry === 0) this.#entries.fill(0, firstEntry, (block + 1) * BLOCK_WORDS);
-    // A writer that was killed before it published left its entries here.
+    // A writer that was killed before publishing left entries here.
     else if (this.#entries[firstEntry + entry] !== 0)
       this.#removeAfter(mxFrame, block, firstEntry, firstSlot);
     let slot = (pgno * HASH_FACTOR) % HASH_SLOTS;
@@ -214,7 +209,7 @@ export class ReplicaWalIndex {
     }
   }
 
-  /** Makes the file large enough, with zeros that are really on the disk, and maps it again. */
+  /** Extends the file with written zeros, and maps it again. */
   #ensureSize(frameCount: number): void {
     const wanted = (placeOf(Math.max(1, frameCount)).block + 1) * BLOCK_SIZE;
     if (this.#words.length * 4 >= wanted) return;

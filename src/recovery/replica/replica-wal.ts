@@ -1,10 +1,10 @@
 /**
  * Appends the frames of one transaction to a replica's WAL, as SQLite's writer does.
  *
- * What is appended lies past the last published frame: nobody sees it, and a transaction that is given up is
- * simply overwritten by the next one. Only the frame that carries the commit makes it part of the database,
- * and that one is written last, after every check; then the file is synced. The caller holds byte 120
- * (writer). The format is described in format/wal.ts.
+ * Appended frames lie past the last published frame: no reader sees them, and the next transaction overwrites
+ * the frames of an abandoned one. The frame with the commit makes the transaction part of the database. It is
+ * written last, after every check, and then the file is synced. The caller holds byte 120 (writer).
+ * format/wal.ts describes the format.
  */
 import { closeSync, fsyncSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import { descriptorIdentity, type FileIdentity, isSameFile } from "../../database/files/descriptors.ts";
@@ -26,7 +26,7 @@ const WAL_VERSION = 3007000;
 const CHECKSUMMED_HEADER_SIZE = 24;
 const CHECKSUMMED_FRAME_HEADER_SIZE = 8;
 const BUFFER_SIZE = 1 << 20;
-/** A small object may hold many pages that are alike: the disk is looked at each time so much was written. */
+/** The free space is checked after this many bytes: a small object may hold many equal pages. */
 const BYTES_PER_LOOK = 64 << 20;
 
 /** One open transaction. */
@@ -51,10 +51,11 @@ export class WalAppender {
   checksum2: number;
 
   /**
-   * Continues the WAL after the published frames, or begins it anew when there are none.
-   * @param newSalt2 random bits for a WAL that begins anew
-   * @param wal the file that was pinned: whoever may replace it would have us write into another one
-   * @throws WalrustError "database" when the file cannot be opened, written, or is not the WAL of this index
+   * Continues the WAL after the published frames, or begins a new generation when there are none.
+   * @param wal the pinned file: nobody can make walrust write to another file by replacing it
+   * @param newSalt2 random bits for a new generation
+   * @throws WalrustError "database" when the file cannot be opened or written, or is not the WAL of this
+   * index
    */
   constructor(
     path: string,
@@ -79,8 +80,8 @@ export class WalAppender {
         this.checksum1 = index.frameChecksum1;
         this.checksum2 = index.frameChecksum2;
         this.#checkHeader();
-        // A transaction that was killed just before it was published could otherwise come back: its last
-        // frames would be valid again after first ones that are the same.
+        // The frames of a transaction that was killed before it was published are cut off. They could become
+        // valid again after new frames that equal the first of them.
         this.#try("truncate", () => ftruncateSync(this.#fd, this.#bufferOffset));
       } else {
         this.salt1 = (index.salt1 + 1) >>> 0;
@@ -94,12 +95,12 @@ export class WalAppender {
     }
   }
 
-  /** The frames appended so far, and the pages they hold. */
+  /** The page numbers of the appended frames, in order. */
   get pgnos(): Uint32Array {
     return this.#pgnos.view();
   }
 
-  /** The number (from 1) of the last frame appended. */
+  /** The number (from 1) of the last appended frame. */
   get lastFrame(): number {
     return this.firstFrame + this.#pgnos.length - 1;
   }
@@ -127,7 +128,7 @@ export class WalAppender {
     this.#isCommitted ||= commit !== 0;
   }
 
-  /** Everything appended is on the disk. */
+  /** Writes all appended frames to the disk, durably. */
   sync(): void {
     this.#flush();
     this.#try("sync", () => fsyncSync(this.#fd));
@@ -137,12 +138,12 @@ export class WalAppender {
     closeSync(this.#fd);
   }
 
-  /** Gives back the room of what was appended and can never be published: no frame of it is a commit. */
+  /** Truncates an abandoned transaction, which has no commit frame, and closes the file. */
   discard(): void {
     try {
       if (!this.#isCommitted) ftruncateSync(this.#fd, this.#beginOffset);
     } catch {
-      // The next transaction overwrites it.
+      // The next transaction overwrites the frames.
     }
     this.close();
   }
@@ -165,7 +166,7 @@ export class WalAppender {
     }
   }
 
-  /** Writes the header of a new generation and syncs it before any frame: old frames cannot follow it. */
+  /** Writes the header of a new generation, and syncs it before any frame: no old frame can follow it. */
   #writeHeader(): { checksum1: number; checksum2: number } {
     const bytes = new Uint8Array(WAL_HEADER_SIZE);
     const view = new DataView(bytes.buffer);
@@ -183,7 +184,7 @@ export class WalAppender {
     return sum;
   }
 
-  /** One more than the checkpoint sequence of the header that is there. */
+  /** The checkpoint sequence after that of the present header. */
   #nextSequence(): number {
     const bytes = new Uint8Array(WAL_HEADER_SIZE);
     if (readSync(this.#fd, bytes, 0, WAL_HEADER_SIZE, 0) < WAL_HEADER_SIZE) return 0;
@@ -212,7 +213,7 @@ export class WalAppender {
       if (error instanceof WalrustError) throw error;
       const code = systemCode(error) ?? String(error);
       throw new WalrustError("database", `Cannot ${operation} ${this.#path}: ${code}`, {
-        ...(code === "ENOSPC" ? { hint: "The disk is full; the replica stays as it was" } : {}),
+        ...(code === "ENOSPC" ? { hint: "The disk is full; the replica is unchanged" } : {}),
         retryable: code === "ENOSPC",
         cause: error,
       });

@@ -2,13 +2,12 @@
  * A read replica: a local SQLite file that follows a database in a bucket, transaction by transaction, while
  * other processes read it.
  *
- * Every object passes the checks of a restore before it is committed: SHA-256, LTX checksums, key and
- * metadata against its header, its link of the chain, the database checksum before and after. What fails is
- * not applied; the replica stays at its last good state and tries again at the next poll.
+ * Every object passes the checks of a restore before its commit. An object that fails is not applied: the
+ * replica stays at its last good state, and tries again at the next poll.
  *
- * Order, so that a SIGKILL at any moment is survived: the state file with the point that comes next is
- * durable, then the transaction commits. At the start the checksum of the whole content tells at which of the
- * two points the database is; at neither, it is not our replica and is not touched.
+ * The state file with the next point is durable before the transaction commits, so the replica survives a
+ * SIGKILL at any moment. At the start the checksum of the whole content tells which of the two points the
+ * database has. A database at neither point is not our replica, and stays untouched.
  */
 import { existsSync } from "node:fs";
 import type { Env } from "../../env.ts";
@@ -36,21 +35,21 @@ import { ReplicaFeed } from "./replica-feed.ts";
 import { sweepLeftovers, takeReplicaLock } from "./replica-lock.ts";
 import { type ReplicaPoint, readReplicaState, replicaStatePath, writeReplicaState } from "./replica-state.ts";
 
-/** What is to be followed, and how. */
+/** The database to follow. */
 export interface ReplicateRequest {
   /** The name of the database below the store's root. */
   readonly name: string;
-  /** What the state file remembers of where it comes from. */
+  /** The URL of the source, which the state file records. */
   readonly source: string;
   readonly localPath: string;
   readonly intervalMs: number;
-  /** Apply what is there and end. */
+  /** Apply the present objects and end. */
   readonly isOnce: boolean;
 }
 
-/** What happened, one at a time. */
+/** An event of a replica. */
 export type ReplicaEvent =
-  /** The replica is open at this point; reads are served from here on. */
+  /** The replica is open at this point, and serves reads from now on. */
   | { readonly event: "following"; readonly txid: number; readonly timeMs: number; readonly bytes: number }
   | {
       readonly event: "bootstrapped";
@@ -58,7 +57,7 @@ export type ReplicaEvent =
       readonly timeMs: number;
       readonly bytes: number;
       readonly objects: number;
-      /** Why it was not continued from where it was; null at the very first time. */
+      /** The reason of the bootstrap; null the first time. */
       readonly reason: string | null;
     }
   | {
@@ -69,29 +68,28 @@ export type ReplicaEvent =
       readonly key: string;
       readonly bytes: number;
     }
-  /** Nothing is applied until nobody has the replica open. */
+  /** Objects wait until nobody has the replica open. */
   | { readonly event: "waiting"; readonly txid: number; readonly reason: string }
   | { readonly event: "failed"; readonly txid: number; readonly code: string; readonly message: string }
   | { readonly event: "current"; readonly txid: number; readonly timeMs: number };
 
-/** What following needs from outside. */
+/** The surroundings of a replica. */
 export interface ReplicateContext {
   readonly store: ObjectStore;
   readonly env: Env;
   readonly signal: AbortSignal;
   readonly emit: (event: ReplicaEvent) => void;
-  /** Checks what a bootstrap restores; in this process by default. */
+  /** Checks the file of a bootstrap; in this process by default. */
   readonly checker?: IntegrityChecker | undefined;
 }
 
-/** Failures that no later poll can mend. */
+/** Failures that no later poll can repair. */
 const FATAL_CODES = ["database", "not-wal", "locked", "usage", "config", "internal"] as const;
 
 /**
  * Follows the source until the signal aborts, or once.
- * @throws WalrustError "database" when the local file is not a replica of this source; with `isOnce` whatever
- * keeps
- *   it from being brought to the newest state
+ * @throws WalrustError "database" when the local file is not a replica of this source; with `isOnce` every
+ * error that keeps the replica from the newest state
  */
 export async function replicate(request: ReplicateRequest, context: ReplicateContext): Promise<void> {
   // With all links resolved: SQLite names -wal and -shm after it.
@@ -103,7 +101,7 @@ export async function replicate(request: ReplicateRequest, context: ReplicateCon
   }
 }
 
-/** @param heldPath where the replica is looked up when names around it are removed or exchanged */
+/** @param heldPath the path of the replica below its open folder */
 async function follow(request: ReplicateRequest, heldPath: string, context: ReplicateContext): Promise<void> {
   const unlock = takeReplicaLock(request.localPath, heldPath);
   try {
@@ -131,7 +129,7 @@ class Replica {
   readonly #feed: ReplicaFeed;
   #database: ReplicaDatabase | null = null;
   #point: ReplicaPoint | null = null;
-  /** A newer state that has to wait until nobody has the replica open. */
+  /** A newer state that waits until nobody has the replica open. */
   #waiting: { readonly restored: RestoredReplica; readonly reason: string } | null = null;
 
   constructor(request: ReplicateRequest, heldPath: string, context: ReplicateContext) {
@@ -143,7 +141,7 @@ class Replica {
     this.#feed = new ReplicaFeed(store, request.name, env);
   }
 
-  /** Opens the replica that is there, or makes it. */
+  /** Opens the existing replica, or bootstraps a new one. */
   async start(): Promise<void> {
     const { localPath } = this.#request;
     const candidates = this.#candidates();
@@ -166,7 +164,7 @@ class Replica {
     }
   }
 
-  /** Leaves a state file that names one point only. */
+  /** Writes a state file that names one point only. */
   settle(): void {
     if (this.#point !== null) this.#writeState(this.#point, null);
   }
@@ -181,7 +179,7 @@ class Replica {
     writeReplicaState(localPath, { source, current, next }, this.#heldPath);
   }
 
-  /** The points that the state file allows; null when there is none. @throws WalrustError "database" */
+  /** The points that the state file names; null without a state file. @throws WalrustError "database" */
   #candidates(): ReplicaPoint[] | null {
     const { localPath, source } = this.#request;
     const isThere = existsSync(localPath);
@@ -235,7 +233,7 @@ class Replica {
     this.#emitBootstrapped(point, objectCount, null);
   }
 
-  /** One look at the source, with everything that comes of it. */
+  /** Polls the source once, and applies everything new. */
   async #poll(): Promise<void> {
     const { signal, env, emit } = this.#context;
     try {
@@ -244,7 +242,7 @@ class Replica {
       this.#database?.checkpointIfDue();
     } catch (error) {
       this.#database?.abort();
-      this.#feed.lookSoon();
+      this.#feed.searchSoon();
       if (signal.aborted) return;
       const isFatal = !(error instanceof WalrustError) || FATAL_CODES.some((code) => code === error.code);
       if (this.#request.isOnce || (isFatal && !hasRetry(error))) throw error;
@@ -307,11 +305,11 @@ class Replica {
     this.#point = next;
   }
 
-  /** Goes to the newest state as a whole, under the readers where that can be done. */
+  /** Bootstraps again, under connected readers if that is possible. */
   async #bootstrapAgain(reason: string): Promise<void> {
     const { env } = this.#context;
     const { localPath, name } = this.#request;
-    env.log.warn(`starting again from the newest state: ${reason}`, { database: name });
+    env.log.warn(`bootstrapping from the newest state: ${reason}`, { database: name });
     const restored = await restoreBeside(localPath, this.#heldPath, this.#bootstrap);
     const obstacle = obstacleOrNull(this.#database!, restored);
     if (obstacle !== null) return this.#swapOrWait(restored, obstacle);
@@ -321,7 +319,7 @@ class Replica {
     this.#emitBootstrapped(restored.point, restored.objectCount, reason);
   }
 
-  /** Replaces the file when nobody has it open, otherwise keeps the newer one for the next poll. */
+  /** Replaces the file if nobody has it open, or keeps the newer state for the next poll. */
   #swapOrWait(restored: RestoredReplica, reason: string): void {
     const { localPath, isOnce, name } = this.#request;
     const { env, emit } = this.#context;
@@ -338,7 +336,7 @@ class Replica {
       this.#waiting = null;
       return this.#emitBootstrapped(restored.point, restored.objectCount, reason);
     }
-    const message = `Cannot go on under connected readers: of the source, ${reason}`;
+    const message = `Cannot continue under connected readers: of the source, ${reason}`;
     const hint = "Close all connections to the replica once";
     if (isOnce) throw new WalrustError("database-busy", message, { hint });
     if (this.#waiting !== null) return;
