@@ -11,6 +11,7 @@
 import { existsSync } from "node:fs";
 import type { Discovered } from "../../discovery/discovered.ts";
 import type { WalrustError } from "../../errors.ts";
+import { StandingFindings } from "../../storage/contract/trouble.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { UnwatchableStatuses } from "./unwatchable-status.ts";
@@ -30,8 +31,8 @@ export class Fleet {
   readonly #watchers: Watcher[] = [];
   /** Found, but their path or name is not free yet. */
   #waiting: readonly WatchTarget[] = [];
-  /** Names that more than one path has, each said once. */
-  readonly #collisions = new Set<string>();
+  /** Paths whose database has the name of another. */
+  readonly #collisions = new StandingFindings();
   readonly #unwatchable = new UnwatchableStatuses();
   readonly #closing = new Set<Watcher>();
 
@@ -83,11 +84,14 @@ export class Fleet {
     const paths = new Set(this.#watchers.map(({ target }) => target.path));
     const byName = new Map(this.#watchers.map((watcher) => [watcher.name, watcher]));
     const waiting: WatchTarget[] = [];
+    const collisions = new Map<string, readonly [target: WatchTarget, other: string]>();
     for (const target of targets) {
       const namesake = byName.get(target.name);
       if (paths.has(target.path) || namesake !== undefined) {
         waiting.push(target);
-        if (namesake !== undefined) this.#sayCollision(target, namesake);
+        const isCollision = namesake !== undefined && namesake.record.leaving === null;
+        const other = isCollision ? namesake.target.path : target.path;
+        if (other !== target.path) collisions.set(target.path, [target, other]);
         continue;
       }
       const watcher = new Watcher(target, this.context);
@@ -96,13 +100,12 @@ export class Fleet {
       watcher.start();
     }
     this.#waiting = waiting;
+    for (const path of this.#collisions.replace(collisions.keys()).begun) {
+      this.#warnOfCollision(...collisions.get(path)!);
+    }
   }
 
-  #sayCollision({ path, name }: WatchTarget, namesake: Watcher): void {
-    if (namesake.record.leaving !== null || namesake.target.path === path || this.#collisions.has(path))
-      return;
-    this.#collisions.add(path);
-    const other = namesake.target.path;
+  #warnOfCollision({ path, name }: WatchTarget, other: string): void {
     this.context.env.log.warn(`${path} is not watched: ${other} has the same name`, {
       database: name,
       hint: "Give one of them another name in the configuration file",

@@ -22,7 +22,7 @@ import type { GivenUpkeep, UpkeepResult } from "../upkeep/maintenance.ts";
 import { Snapshots } from "../upkeep/snapshots.ts";
 import { Upkeep } from "../upkeep/upkeep.ts";
 import { mergeLong } from "../upload/spool-merge.ts";
-import { type LaneOutcome, UploadLanes } from "../upload/upload-lanes.ts";
+import { type LaneOutcome, UploadLanes } from "../upload/uploader.ts";
 import { Attachment } from "./attachment.ts";
 import { deriveContext } from "./own-context.ts";
 import { type JobKind, type LookAction, planLook, planSeen } from "./plan-look.ts";

@@ -7,7 +7,7 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { type ChainHold, MergeTiming, planMerge } from "../../../src/replication/upload/spool-merge.ts";
-import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
+import { UploadLanes } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { CAPTURES_ONLY } from "../../support/config.ts";
 import { eventually } from "../../support/eventually.ts";

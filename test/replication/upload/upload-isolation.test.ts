@@ -7,7 +7,7 @@ import { expect, test } from "bun:test";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
+import { UploadLanes } from "../../../src/replication/upload/uploader.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../../src/storage/guard/circuit-breaker.ts";

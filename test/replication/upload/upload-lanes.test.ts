@@ -7,7 +7,7 @@ import { expect, test } from "bun:test";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { type LaneOutcome, UploadLanes } from "../../../src/replication/upload/upload-lanes.ts";
+import { type LaneOutcome, UploadLanes } from "../../../src/replication/upload/uploader.ts";
 import { type BreakerConfig, isSuspension } from "../../../src/storage/contract/circuit.ts";
 import { Trouble } from "../../../src/storage/contract/trouble.ts";
 import { BreakerStore } from "../../../src/storage/guard/breaker-store.ts";
