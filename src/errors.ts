@@ -66,7 +66,7 @@ export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Anything that was thrown as a WalrustError; what is none is a mistake of ours, with code "internal". */
+/** A thrown value as a WalrustError. Any other error is a bug of walrust and gets the code "internal". */
 export function asWalrustError(error: unknown): WalrustError {
   if (error instanceof WalrustError) return error;
   return new WalrustError("internal", errorMessage(error), { cause: error });

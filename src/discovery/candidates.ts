@@ -27,7 +27,7 @@ export interface Candidate {
   readonly matched?: string;
 }
 
-/** The file that a path leads to, or the error that says why there is none. */
+/** The file that a path leads to, or the error that there is none. */
 export function namedCandidate({ place, path: given, entry }: Selector): Candidate | WalrustError {
   try {
     const path = realpathSync(given);

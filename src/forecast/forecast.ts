@@ -146,22 +146,22 @@ function bytesOf({ count, objectBytes }: Stock): number {
 // Traffic, per second
 
 /**
- * Each look lists the new objects of the level below. A merge reads its sources, is put, and is read back.
+ * Each check lists the new objects of the level below. A merge reads its sources, is put, and is read back.
  */
 function mergeTraffic({ config, pace, levels }: Model, level: number): Traffic {
-  const { looksPerSecond, passesPerSecond, mergesPerSecond, sourcesPerPass } = pace.merges[level]!;
+  const { checksPerSecond, passesPerSecond, mergesPerSecond, sourcesPerPass } = pace.merges[level]!;
   const { objectBytes } = levels[level]!;
   const sources = passesPerSecond * sourcesPerPass;
   // Increments are read from the spool while it retains them; merged objects never are.
   const cacheMs = sentRetentionMs(config.cache);
   const isLocal = level === 1 && cacheMs * passesPerSecond >= 1000;
   const fetched = isLocal ? 0 : sources;
-  const listed = looksPerSecond === 0 ? 0 : sources / looksPerSecond;
+  const listed = checksPerSecond === 0 ? 0 : sources / checksPerSecond;
   return sumOf([
     putTraffic(mergesPerSecond, objectBytes),
     {
       ...NOTHING,
-      list: looksPerSecond * pagesOf(listed),
+      list: checksPerSecond * pagesOf(listed),
       get: fetched + mergesPerSecond,
       downloadedBytes:
         fetched * levels[level - 1]!.objectBytes +
@@ -201,7 +201,7 @@ function provenSnapshots({ retentionsPerSecond, snapshotsPerSecond }: SteadyPace
 
 function upkeepTraffic(model: Model): Traffic {
   const { pace, levels, snapshots, stocks, listPages, listedBytes } = model;
-  const { expiryLooksPerSecond, retentionsPerSecond, snapshotsPerSecond, validationsPerSecond } = pace;
+  const { expiryChecksPerSecond, retentionsPerSecond, snapshotsPerSecond, validationsPerSecond } = pace;
   const { reconcilesPerSecond } = pace;
   const expired = levels.reduce((sum, { expiredPerSecond }) => sum + expiredPerSecond, 0);
   // Retention reads the time of each snapshot, including those taken since the last retention.
@@ -211,21 +211,21 @@ function upkeepTraffic(model: Model): Traffic {
     return sum + count * (objectBytes <= WHOLE_SIZE_MAX ? 1 : 2);
   }, 1);
   const proven = provenSnapshots(pace);
-  const listings = expiryLooksPerSecond + retentionsPerSecond + validationsPerSecond + reconcilesPerSecond;
+  const listings = expiryChecksPerSecond + retentionsPerSecond + validationsPerSecond + reconcilesPerSecond;
   return {
     put: 0,
     // Reconciliation also lists unfinished uploads and reads the writer of the newest object.
     list: listings * listPages + validationsPerSecond + reconcilesPerSecond,
     get: retentionsPerSecond * judged + proven + validationsPerSecond * validated + reconcilesPerSecond,
-    delete: deletesPerSecond(expiryLooksPerSecond, expired) + deletingRetentions(pace),
+    delete: deletesPerSecond(expiryChecksPerSecond, expired) + deletingRetentions(pace),
     uploadedBytes: 0,
     downloadedBytes: listings * listedBytes + proven * snapshots.objectBytes,
   };
 }
 
-function deletesPerSecond(looksPerSecond: number, expiredPerSecond: number): number {
-  const looks = Math.min(looksPerSecond, expiredPerSecond);
-  return looks === 0 ? 0 : looks * Math.ceil(expiredPerSecond / looks / KEYS_PER_REQUEST_MAX);
+function deletesPerSecond(checksPerSecond: number, expiredPerSecond: number): number {
+  const checks = Math.min(checksPerSecond, expiredPerSecond);
+  return checks === 0 ? 0 : checks * Math.ceil(expiredPerSecond / checks / KEYS_PER_REQUEST_MAX);
 }
 
 /** Puts of objects: one request each, or parts after two HEADs that check whether the key is free. */

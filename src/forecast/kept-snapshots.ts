@@ -3,9 +3,10 @@
  * policy and the time between two snapshots.
  *
  * The periods and the number of snapshots that always stay are those of retention-plan.ts. This file applies
- * them to snapshots at equal distances that go back without end, and looks only at the newest of each period.
- * One snapshot is often the newest of an hour, a day, a week and a month at once: 24 + 7 + 12 + 12 keep about
- * 50 snapshots, not 55. The calendar moves the number from day to day, so it is a mean over two years.
+ * them to snapshots at equal distances that go back without end, and considers only the newest of each
+ * period. One snapshot is often the newest of an hour, a day, a week and a month at once: 24 + 7 + 12 + 12
+ * keep about 50 snapshots, not 55. The calendar moves the number from day to day, so it is a mean over two
+ * years.
  */
 import type { RetentionConfig } from "../config/config.ts";
 import { PROVEN_SNAPSHOTS, RETENTION_PERIODS } from "../replication/upkeep/retention-plan.ts";
@@ -18,7 +19,7 @@ const START_MS = Date.UTC(2026, 0, 1, 0, 17);
 const STEP_MS = 1_234_567_891;
 const MOMENTS_MAX = 53;
 const MOMENTS_MIN = 4;
-/** The most snapshots to look at, over all moments. */
+/** The most snapshots to consider, over all moments. */
 const WORK_MAX = 40_000;
 
 /** The snapshots that stay once retention has run for as long as it reaches back. */

@@ -5,12 +5,13 @@
  * higher level has covered it, an object of the highest level until retention. The last TXID of each object
  * is a point. Retention keeps the history whole from the oldest kept snapshot on, on all levels, and deletes
  * the objects before it: kept snapshots are points that restore fast, not the only ones. Each age is a
- * minimum, because expired objects are looked for every ten minutes only.
+ * minimum, because walrust checks for expired objects only every `EXPIRY_INTERVAL_MS`.
  *
  * A point exists where something was committed: "every hour" means each hour in which something changed.
  */
 import type { CompactionConfig, DatabaseConfig, RetentionConfig, SyncConfig } from "../config/config.ts";
 import { HIGHEST_LEVEL, isLevelMade } from "../replication/upkeep/compaction-plan.ts";
+import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention-plan.ts";
 import { keptSnapshots } from "./kept-snapshots.ts";
 
 const SECOND_MS = 1000;
@@ -195,7 +196,10 @@ function closing({ sync }: DatabaseConfig, horizon: Horizon): string[] {
   if (horizon.end === "never") {
     return ["Retention does not run: the bucket grows until you run `walrust compact --force`."];
   }
-  return ["The two newest snapshots always stay. Nothing before the oldest kept snapshot can be restored."];
+  return [
+    `The ${PROVEN_SNAPSHOTS} newest snapshots always stay.` +
+      " Nothing before the oldest kept snapshot can be restored.",
+  ];
 }
 
 // Words

@@ -2,10 +2,10 @@
  * PURE: how often each step of replication happens to a database that is written to at a steady rate. The
  * rules are those of the watch, in closed form:
  *
- * - A capture happens at most every `walSyncIntervalMs` and at most once a look. A change is captured at once
+ * - A capture happens at most every `walSyncIntervalMs` and at most once a poll. A change is captured at once
  *   if the last capture is that long ago, so there are as many captures as commits until commits come faster.
  * - A merge into a level happens when its interval has passed and something was uploaded meanwhile, earlier
- *   if too much waits (compaction-plan.ts). A merge takes at most 128 objects.
+ *   if too much waits (compaction-plan.ts). A merge takes at most `MERGE_OBJECTS_MAX` objects.
  * - A snapshot follows the first of its triggers, and none without a change (snapshot-schedule.ts). "On idle"
  *   triggers only if commits are further apart than its time: a steady rate has no nights.
  */
@@ -15,8 +15,8 @@ import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { RECONCILE_INTERVAL_MAX_MS, RECONCILE_INTERVAL_MIN_MS } from "../replication/upkeep/reconcile.ts";
 import { ACTIVE_TICK_MS } from "../replication/watch/watch-loop.ts";
 
-/** Looks at an active database. */
-const LOOKS_PER_SECOND = 1000 / ACTIVE_TICK_MS;
+/** Polls of an active database. */
+const POLLS_PER_SECOND = 1000 / ACTIVE_TICK_MS;
 /** Reconciliations come on schedule, also without a change. */
 const RECONCILES_PER_SECOND = 2000 / (RECONCILE_INTERVAL_MIN_MS + RECONCILE_INTERVAL_MAX_MS);
 /** The error that floating point may add to a number of objects. */
@@ -30,9 +30,9 @@ export interface CommitRate {
 
 /** Merges into one level. */
 export interface MergePace {
-  /** Looks at the level below; each lists it. */
-  readonly looksPerSecond: number;
-  /** Looks that find new objects. */
+  /** Checks of the level below; each lists it. */
+  readonly checksPerSecond: number;
+  /** Checks that find new objects. */
   readonly passesPerSecond: number;
   /** Objects that are put. */
   readonly mergesPerSecond: number;
@@ -46,7 +46,7 @@ export interface SteadyPace {
   /** By level; index 0 is not used. */
   readonly merges: readonly MergePace[];
   readonly snapshotsPerSecond: number;
-  readonly expiryLooksPerSecond: number;
+  readonly expiryChecksPerSecond: number;
   readonly retentionsPerSecond: number;
   readonly validationsPerSecond: number;
   /** Checks that the listed objects lead to the newest acknowledged TXID (reconcile.ts). */
@@ -54,7 +54,7 @@ export interface SteadyPace {
 }
 
 const NO_MERGES: MergePace = {
-  looksPerSecond: 0,
+  checksPerSecond: 0,
   passesPerSecond: 0,
   mergesPerSecond: 0,
   sourcesPerPass: 0,
@@ -75,8 +75,8 @@ export function steadyPace(config: DatabaseConfig, rate: CommitRate, bytesPerCap
     capturesPerSecond: captures,
     merges,
     snapshotsPerSecond: snapshots,
-    // One look some minutes after a merge, and one when the lifetime of each merged level ends.
-    expiryLooksPerSecond:
+    // One check some minutes after a merge, and one when the lifetime of each merged level ends.
+    expiryChecksPerSecond:
       madeLevels === 0 ? 0 : Math.min(1000 / EXPIRY_INTERVAL_MS, captures * (1 + madeLevels)),
     retentionsPerSecond: Math.max(afterSnapshot, optionalPerSecond(sync.compactIntervalMs)),
     validationsPerSecond: optionalPerSecond(sync.validationIntervalMs),
@@ -86,7 +86,7 @@ export function steadyPace(config: DatabaseConfig, rate: CommitRate, bytesPerCap
 
 /** Captures per second, of commits at equal distances. */
 export function capturesPerSecond(sync: SyncConfig, rate: CommitRate): number {
-  const most = Math.min(LOOKS_PER_SECOND, perSecond(sync.walSyncIntervalMs));
+  const most = Math.min(POLLS_PER_SECOND, perSecond(sync.walSyncIntervalMs));
   return Math.min(rate.commitsPerSecond, most);
 }
 
@@ -99,12 +99,12 @@ function mergePaces(compaction: CompactionConfig, captures: number, bytesPerCapt
     // A level with an infinite interval is never made.
     const isMade = compaction.enabled && Number.isFinite(intervalMs);
     const due = isMade ? Math.max(perSecond(intervalMs), urgent) : 0;
-    const looksPerSecond = Math.min(due, captures);
-    const passesPerSecond = Math.min(looksPerSecond, below);
+    const checksPerSecond = Math.min(due, captures);
+    const passesPerSecond = Math.min(checksPerSecond, below);
     const sourcesPerPass = passesPerSecond === 0 ? 0 : below / passesPerSecond;
     const mergesPerPass = Math.ceil(sourcesPerPass / MERGE_OBJECTS_MAX - ROUNDING);
     below = passesPerSecond * mergesPerPass;
-    paces.push({ looksPerSecond, passesPerSecond, mergesPerSecond: below, sourcesPerPass });
+    paces.push({ checksPerSecond, passesPerSecond, mergesPerSecond: below, sourcesPerPass });
   }
   return paces;
 }
@@ -137,7 +137,7 @@ function optionalPerSecond(intervalMs: number): number {
   return intervalMs <= 0 ? 0 : perSecond(intervalMs);
 }
 
-/** The rate of an interval, at most once a look. An infinite interval never ends. */
+/** The rate of an interval, at most once a poll. An infinite interval never ends. */
 function perSecond(intervalMs: number): number {
-  return intervalMs > 0 ? Math.min(LOOKS_PER_SECOND, 1000 / intervalMs) : LOOKS_PER_SECOND;
+  return intervalMs > 0 ? Math.min(POLLS_PER_SECOND, 1000 / intervalMs) : POLLS_PER_SECOND;
 }

@@ -4,7 +4,7 @@
  * retention-plan.ts, in closed form:
  *
  * - An object of levels 0 to 2 expires when a higher one has covered it for its lifetime, and is deleted at
- *   the next look. An object of the highest level in use stays until retention.
+ *   the next check. An object of the highest level in use stays until retention.
  * - Retention keeps the history whole from the oldest kept snapshot on, and deletes the objects before it. If
  *   only the first snapshot is ever taken, retention deletes nothing.
  * - Objects that grow without end are counted after one month, with the growth of each further month.
@@ -24,7 +24,7 @@ export const MONTH_HOURS = 730.5;
 /** Seconds of a month. */
 export const MONTH_SECONDS = MONTH_HOURS * 3600;
 
-/** An expired object goes at the next look for expired ones: half an interval later, on average. */
+/** An expired object is deleted at the next check: half an interval later, on average. */
 const EXPIRY_DELAY_MS = EXPIRY_INTERVAL_MS / 2;
 /** Bytes of an LTX file for each page beside its block: header, size of the block, about 8 in the index. */
 const LTX_PAGE_BYTES = LTX_PAGE_HEADER_SIZE + 4 + 8;

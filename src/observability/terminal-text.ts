@@ -1,6 +1,6 @@
 /**
- * PURE: text that is safe to show on a terminal, whatever it contains. Names of files, names in a bucket and
- * answers of servers are chosen by others.
+ * PURE: makes any text safe to show on a terminal. Other people choose the names of files, the names in a
+ * bucket, and the answers of servers.
  *
  * A character is unsafe if and only if it is
  * 1. a C0 control (U+0000 to U+001F) or DEL (U+007F): it moves the cursor or begins an escape sequence;

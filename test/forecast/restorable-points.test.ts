@@ -55,7 +55,7 @@ describe("restorablePoints", () => {
       "The newest snapshot of each of the last 7 days that have one.",
       "The newest snapshot of each of the last 12 weeks that have one.",
       "The newest snapshot of each of the last 12 months that have one.",
-      "The two newest snapshots always stay. Nothing before the oldest kept snapshot can be restored.",
+      "The 2 newest snapshots always stay. Nothing before the oldest kept snapshot can be restored.",
     ]);
   });
 

@@ -20,7 +20,7 @@ function captures(commitsPerSecond: number, walSyncIntervalMs: number): number {
 }
 
 describe("capturesPerSecond", () => {
-  test("is the rate of commits until the sync interval, or the looks, bound it", () => {
+  test("is the rate of commits until the sync interval, or the polls, bound it", () => {
     expect(captures(0.3, 1000)).toBe(0.3);
     expect(captures(50, 1000)).toBe(1);
     expect(captures(50, 0)).toBe(1000 / ACTIVE_TICK_MS);
@@ -49,15 +49,15 @@ describe("steadyPace", () => {
     expect(bySize.merges[2]!.passesPerSecond).toBe(1000 / HOUR_MS);
   });
 
-  test("looks for expired objects at most once an interval, and never without merges", () => {
-    expect(paceOf(1).expiryLooksPerSecond).toBe(1000 / EXPIRY_INTERVAL_MS);
-    expect(paceOf(1, { compaction: { enabled: false } }).expiryLooksPerSecond).toBe(0);
+  test("checks for expired objects at most once an interval, and never without merges", () => {
+    expect(paceOf(1).expiryChecksPerSecond).toBe(1000 / EXPIRY_INTERVAL_MS);
+    expect(paceOf(1, { compaction: { enabled: false } }).expiryChecksPerSecond).toBe(0);
   });
 
   test("an idle database is only reconciled", () => {
     const { merges, reconcilesPerSecond, ...rest } = paceOf(0);
     expect(Object.values(rest).every((rate) => rate === 0)).toBe(true);
-    expect(merges.every(({ looksPerSecond }) => looksPerSecond === 0)).toBe(true);
+    expect(merges.every(({ checksPerSecond }) => checksPerSecond === 0)).toBe(true);
     expect(1 / reconcilesPerSecond).toBeCloseTo((18 * HOUR_MS) / 1000, 6);
   });
 });
