@@ -103,7 +103,6 @@ async function run(invocation: Invocation): Promise<number> {
       validate: validation(store, invocation),
       runtimeFolders: runtimeFolders(invocation),
       ...(observer === null ? {} : { onStart: observer.start }),
-      unwatchable,
       isNamedOnly: discovery.isNamedOnly,
       discover: async () => {
         const discovered = watched.of(await discovery.again());
@@ -112,7 +111,7 @@ async function run(invocation: Invocation): Promise<number> {
       },
     };
     try {
-      const result = await watch(targets, input, signal);
+      const result = await watch({ targets, unwatchable }, input, signal);
       return exitCodeOf(result, reporter, env.log, signal.aborted);
     } finally {
       await observer?.close();

@@ -16,28 +16,34 @@ import type { Validation, WatchEvent } from "./watch-events.ts";
  */
 export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
 
+/**
+ * The limit on puts, as uploads and the backlog use it: an upload reserves its place before it chooses its
+ * file.
+ */
+export type UploadGate = Pick<PutLimiter, "reserve" | "facts">;
+
 /** The objects and settings that all watched databases of one process share. */
 export interface SharedContext {
   readonly store: ObjectStore;
   readonly config: ReplicationConfig;
   readonly env: Env;
   readonly version: string;
-  /** The gate that all puts pass, if they pass one: an upload takes its turn before it chooses its file. */
-  readonly puts?: PutLimiter;
+  /** The limit that all puts pass. */
+  readonly puts: UploadGate;
   readonly anchors: Semaphore;
   readonly attaches: Semaphore;
   readonly upkeeps: Semaphore;
   /** The ids that this process has written with. */
   readonly writers: OwnWriters;
   /** Looks through what is stored of a database; handed in, because that is not replication's to know. */
-  readonly validate?: Validate | undefined;
+  readonly validate: Validate;
   /** Aborts when watching is to end: nothing new is begun then. */
   readonly stopping: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
   /** Conditions of the store that all databases share. */
   readonly storeConditions: Conditions;
   /** Finds the end of an outage for all databases at once. */
-  readonly outage?: OutageProbe;
+  readonly outage: OutageProbe;
 }
 
 /**

@@ -77,8 +77,7 @@ export class Upkeep {
   }
 
   get #validationIntervalMs(): number {
-    const { validate, config } = this.context;
-    return (validate === undefined ? 0 : config.sync.validationIntervalMs) || Number.POSITIVE_INFINITY;
+    return this.context.config.sync.validationIntervalMs || Number.POSITIVE_INFINITY;
   }
 
   /** Has the next job apply retention. */
@@ -201,7 +200,6 @@ export class Upkeep {
   async #validate(nowMs: number): Promise<UpkeepOutcome> {
     const { validate, store } = this.context;
     this.#validationDueMs = nowMs + this.#validationIntervalMs;
-    if (validate === undefined) return NO_SNAPSHOT;
     try {
       const validation = await this.#inPlace(() => validate(this.name, this.signal, store));
       this.#troubles?.validation?.recovered();

@@ -8,18 +8,17 @@
  * as the watch goes on for others.
  */
 import type { ReplicationConfig } from "../../config/config.ts";
-import type { Discover, Unwatchable } from "../../discovery/discovered.ts";
+import type { Discover, Discovered } from "../../discovery/discovered.ts";
 import { RepeatedDiscovery } from "../../discovery/repeated-discovery.ts";
 import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
-import { RuntimeFolders } from "../../local/runtime-folder.ts";
+import type { RuntimeFolders } from "../../local/runtime-folder.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { OutageProbe } from "../../storage/guard/outage-probe.ts";
-import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
-import { Conditions } from "../context/conditions.ts";
+import type { Conditions } from "../context/conditions.ts";
 import { OwnWriters } from "../context/own-writers.ts";
-import type { SharedContext, Validate } from "../context/watch-context.ts";
+import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { Backlog } from "../upload/backlog.ts";
@@ -52,41 +51,39 @@ export interface RunningWatch {
 /** What `watch` needs beside the databases. */
 export interface WatchInput {
   readonly store: ObjectStore;
-  /** The gate that all puts of the store pass, if there is one. */
-  readonly puts?: PutLimiter;
+  /** The limit that all puts of the store pass. */
+  readonly puts: UploadGate;
   readonly config: ReplicationConfig;
   readonly env: Env;
   readonly version: string;
   readonly emit: (event: WatchEvent) => void;
-  readonly validate?: Validate;
+  readonly validate: Validate;
   /**
    * Finds all databases that are present, named ones too; asked every 5 s. Those that are new are watched,
    * those that are not found any more let go. With it, watching goes on while nothing is watched, unless
    * `isNamedOnly`.
    */
-  readonly discover?: Discover<WatchTarget>;
+  readonly discover: Discover<WatchTarget>;
   /** Whether only what is named can be found: the watch ends when nothing of it can be watched. */
-  readonly isNamedOnly?: boolean;
-  /** The databases and folders that the first discovery could not hand over. */
-  readonly unwatchable?: readonly Unwatchable[];
-  /** The conditions that the store was opened with, if it was. */
-  readonly storeConditions?: Conditions;
-  /** Where its socket may lie; default: as the environment of this process says. */
-  readonly runtimeFolders?: RuntimeFolders;
+  readonly isNamedOnly: boolean;
+  /** The conditions that the store was opened with. */
+  readonly storeConditions: Conditions;
+  /** The folders that may hold the control socket. */
+  readonly runtimeFolders: RuntimeFolders;
   /** Told once, before the first event. */
   readonly onStart?: (watch: RunningWatch) => void;
 }
 
 /**
  * Watches databases until `signal` aborts, or until each of them has stopped for good and none can be found.
- * @param targets what is present now: the result of the first discovery
+ * @param first the result of the first discovery
  */
 export async function watch(
-  targets: readonly WatchTarget[],
+  first: Discovered<WatchTarget>,
   input: WatchInput,
   signal: AbortSignal,
 ): Promise<WatchResult> {
-  const { discover, onStart, validate, store, config, env, version } = input;
+  const { onStart, store, config, env, version, storeConditions } = input;
   const head = (until: AbortSignal) => store.head(ALIVE_KEY, { signal: until, isSingleAttempt: true });
   const emit = (event: WatchEvent): void => {
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
@@ -94,16 +91,15 @@ export async function watch(
     if (event.event === "recovered") probe.recovered(env.monotonicMs());
     input.emit(event);
   };
-  const storeConditions = input.storeConditions ?? new Conditions(null, env, emit);
   const context: SharedContext = {
     outage: new OutageProbe(env, head, signal),
     store,
     config,
     env,
     version,
-    validate,
+    validate: input.validate,
     emit,
-    ...(input.puts === undefined ? {} : { puts: input.puts }),
+    puts: input.puts,
     storeConditions,
     stopping: signal,
     anchors: new Semaphore(ANCHORS_AT_ONCE),
@@ -112,15 +108,15 @@ export async function watch(
     writers: new OwnWriters(),
   };
   const fleet: Fleet = new Fleet(context);
-  const control = new WatchControl(fleet, context, input.runtimeFolders ?? RuntimeFolders.standard());
+  const control = new WatchControl(fleet, context, input.runtimeFolders);
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
   try {
     onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
-    fleet.accept({ targets, unwatchable: input.unwatchable ?? [] });
+    fleet.accept(first);
     control.refresh();
-    const discovery = discover && new RepeatedDiscovery(discover, env);
-    await loop(fleet, { discovery, control, probe, backlog }, input.isNamedOnly === true, context);
+    const discovery = new RepeatedDiscovery(input.discover, env);
+    await loop(fleet, { discovery, control, probe, backlog }, input.isNamedOnly, context);
     await fleet.drain();
   } finally {
     control.close();
@@ -133,7 +129,7 @@ const NOBODY: ReadonlySet<Watcher> = new Set();
 
 /** What runs beside the databases. */
 interface Beside {
-  readonly discovery: RepeatedDiscovery<WatchTarget> | undefined;
+  readonly discovery: RepeatedDiscovery<WatchTarget>;
   readonly control: WatchControl;
   readonly probe: CreateOnlyProbe;
   readonly backlog: Backlog;
@@ -147,7 +143,7 @@ async function loop(
 ): Promise<void> {
   const { env, config, stopping } = context;
   const { watchers } = fleet;
-  const isOpenEnded = discovery !== undefined && !isNamedOnly;
+  const isOpenEnded = !isNamedOnly;
   const bytesMax = config.cache.maxSizeBytes;
   let isPaused = false;
   let paused: ReadonlySet<Watcher> = NOBODY;
@@ -155,7 +151,7 @@ async function loop(
   let nextBudgetMs = 0;
   for (let tick = 0; !stopping.aborted; tick++) {
     const nowMs = env.monotonicMs();
-    const discovered = discovery?.poll(nowMs) ?? null;
+    const discovered = discovery.poll(nowMs);
     if (discovered !== null) {
       fleet.accept(discovered);
       control.refresh();

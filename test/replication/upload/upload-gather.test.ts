@@ -14,6 +14,7 @@ import { eventually } from "../../support/eventually.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
+import { NO_LIMIT } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
@@ -25,7 +26,7 @@ function gathered(count: number, snapshotsAt: readonly number[] = [], hold = FRE
   const store = new FaultyStore(memory);
   const { env } = recordingEnv();
   const { live, history } = spooledHistory(count, snapshotsAt);
-  const context = { store, env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
+  const context = { store, env, version: "test", emit: () => {}, puts: NO_LIMIT, config: CAPTURES_ONLY };
   const lanes = new UploadLanes(context, new AbortController().signal, null, hold);
   const links = (): string[] =>
     live.pending.filter(({ level }) => level === 0).map(({ minTxid, maxTxid }) => `${minTxid}-${maxTxid}`);

@@ -17,6 +17,7 @@ import { breakerOf, CAPTURES_ONLY, DEFAULT_CONFIG } from "../../support/config.t
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
+import { NO_LIMIT } from "../../support/runs/watch-run.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
@@ -52,7 +53,14 @@ class Fleet {
     const live = { ...spooledHistory(count, snapshotsAt).live, name };
     const breaker = new CircuitBreaker(breakerOf(THRESHOLD, 60_000), this.env, () => {});
     const store: ObjectStore = new BreakerStore(this.shared, breaker);
-    const context = { store, env: this.env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
+    const context = {
+      store,
+      env: this.env,
+      version: "test",
+      emit: () => {},
+      puts: NO_LIMIT,
+      config: CAPTURES_ONLY,
+    };
     const failures: unknown[] = [];
     const lanes = new UploadLanes(context, this.stopper.signal, breaker);
     this.all.push({ live, lanes, breaker, failures });

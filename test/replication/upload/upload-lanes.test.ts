@@ -16,6 +16,7 @@ import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
 import { breakerOf, CAPTURES_ONLY, DEFAULT_CONFIG } from "../../support/config.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
+import { NO_LIMIT } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
@@ -84,7 +85,7 @@ class Lanes {
 }
 
 function contextOf(store: BreakerStore, env: Env): UploadLanes["context"] {
-  return { store, env, version: "test", emit: () => {}, config: CAPTURES_ONLY };
+  return { store, env, version: "test", emit: () => {}, puts: NO_LIMIT, config: CAPTURES_ONLY };
 }
 
 test("an outage of six hours: a request a minute, two lines, and the upload on the minute", async () => {

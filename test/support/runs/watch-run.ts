@@ -3,9 +3,12 @@
  * waits for it. No SQLite connection may be opened in the test process on a database that is watched here.
  */
 import type { ReplicationConfig } from "../../../src/config/config.ts";
-import type { Discover, Discovered } from "../../../src/discovery/discovered.ts";
+import type { Discover, Discovered, Unwatchable } from "../../../src/discovery/discovered.ts";
 import type { Env } from "../../../src/env.ts";
+import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
+import { Conditions } from "../../../src/replication/context/conditions.ts";
+import type { UploadGate, Validate } from "../../../src/replication/context/watch-context.ts";
 import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
 import type { WatchTarget } from "../../../src/replication/context/watch-target.ts";
 import {
@@ -25,8 +28,10 @@ import { tempFolder } from "../temp.ts";
 export type RunTarget = Omit<WatchTarget, "config"> & Partial<Pick<WatchTarget, "config">>;
 
 /** What a run is told beside the targets. */
-export type RunInput = Pick<WatchInput, "isNamedOnly" | "unwatchable" | "validate"> & {
+export type RunInput = Partial<Pick<WatchInput, "isNamedOnly" | "validate">> & {
   readonly discover?: Discover<RunTarget>;
+  /** As the first discovery finds it. */
+  readonly unwatchable?: readonly Unwatchable[];
 };
 
 /** A target with the configuration of its run. */
@@ -60,6 +65,18 @@ function configured(found: Discovered<RunTarget>, config: ReplicationConfig): Di
   };
 }
 
+/** Uploads that nothing limits. */
+export const NO_LIMIT: UploadGate = {
+  reserve: async () => ({ use: () => false, end: () => {} }),
+  facts: { limit: 1, ceiling: 1, inFlight: 0, waiting: 0, reason: "starting" },
+};
+
+/** A discovery that finds nothing new. */
+const NEVER: Discover<RunTarget> = () => new Promise(() => {});
+
+/** Objects without a fault. */
+const SOUND: Validate = async () => ({ status: "ok", messages: [] });
+
 /** A watch that runs until `stop`. */
 export class WatchRun {
   readonly events: WatchEvent[] = [];
@@ -74,28 +91,32 @@ export class WatchRun {
     readonly store: ObjectStore,
     change: ConfigChange = {},
     overrides: Partial<Env> = {},
-    { discover, ...more }: RunInput = {},
+    { discover = NEVER, unwatchable = [], ...more }: RunInput = {},
   ) {
     const { env, lines } = recordingEnv(overrides);
     this.lines = lines;
     const config = configWith(change, CAPTURES_ONLY);
+    const emit = (event: WatchEvent): void => void this.events.push(event);
     const input = {
       store,
+      puts: NO_LIMIT,
       config,
       env,
       version: "test",
-      emit: (event: WatchEvent): void => void this.events.push(event),
+      emit,
+      validate: SOUND,
+      storeConditions: new Conditions(null, env, emit),
+      runtimeFolders: RuntimeFolders.standard(),
+      // Without a discovery, the watch ends when nothing of it can be watched.
+      isNamedOnly: discover === NEVER,
       onStart: (running: RunningWatch): void => {
         this.#running = running;
       },
       ...more,
-      ...(discover === undefined ? {} : { discover: async () => configured(await discover(), config) }),
+      discover: async () => configured(await discover(), config),
     };
-    this.done = watch(
-      configured({ targets, unwatchable: [] }, config).targets,
-      input,
-      this.#aborter.signal,
-    ).finally(() => {
+    const first = configured({ targets, unwatchable }, config);
+    this.done = watch(first, input, this.#aborter.signal).finally(() => {
       this.isDone = true;
     });
     this.done.catch(() => {});
