@@ -32,7 +32,7 @@ import { type LtxObject, withKey } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata, type WalrustMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectBody, ObjectMetadata, ObjectStore } from "../../storage/contract/store.ts";
 import { getListed } from "./listed-body.ts";
-import { decodingFinding, type ObjectFinding, objectFinding } from "./object-finding.ts";
+import { decodingFinding, type ObjectFinding, objectFinding, throwFirstError } from "./object-finding.ts";
 import { chainLinkFindings, type ObjectFacts } from "./object-links.ts";
 import { isPlausibleSize, LTX_SIZE_MIN, LTX_TAIL_SIZE } from "./object-size.ts";
 import { type FetchedObject, fetchedFrom } from "./object-source.ts";
@@ -251,9 +251,7 @@ export async function checkEnds(
   const verdict = { object, facts: null, sha256: null };
   let step: "corrupt-object" | "bad-metadata" = "corrupt-object";
   try {
-    const start = await getRange(store, object.key, 0, LTX_HEADER_SIZE, signal);
-    const headerBytes = await start.bytes();
-    const header = withKey(object.key, () => decodeLtxHeader(headerBytes));
+    const { header, ...start } = await readStart(store, object, signal);
     const tail = await getRange(store, object.key, object.sizeBytes - LTX_TAIL_SIZE, LTX_TAIL_SIZE, signal);
     const { postApplyChecksum } = decodeTail(object, header, await tail.bytes());
     step = "bad-metadata";
@@ -271,6 +269,30 @@ export async function checkEnds(
     if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
     return { ...verdict, findings: [decodingFinding(step, error)] };
   }
+}
+
+/**
+ * Reads the capture time of an object from its header.
+ * @throws WalrustError code "corrupt", "integrity" when key or metadata contradict the header, or a storage
+ * code
+ */
+export async function readTime(store: ObjectStore, object: LtxObject, signal?: AbortSignal): Promise<number> {
+  const { header, metadata } = await readStart(store, object, signal);
+  const claims = headerFindings(object, header, decodeMetadata(object.key, metadata));
+  throwFirstError(claims.filter(({ code }) => code === "wrong-key" || code === "time-mismatch"));
+  return header.timestampMs;
+}
+
+/** The beginning of an object. @throws WalrustError code "corrupt" or a storage code */
+async function readStart(
+  store: ObjectStore,
+  object: LtxObject,
+  signal: AbortSignal | undefined,
+): Promise<{ header: LtxHeader; metadata: ObjectMetadata; sizeBytes: number }> {
+  const body = await getRange(store, object.key, 0, LTX_HEADER_SIZE, signal);
+  const bytes = await body.bytes();
+  const header = withKey(object.key, () => decodeLtxHeader(bytes));
+  return { header, metadata: body.metadata, sizeBytes: body.sizeBytes };
 }
 
 function getRange(

@@ -7,9 +7,10 @@
  */
 import { WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
-import { type LtxObject, readTime } from "../../storage/bucket/catalog.ts";
+import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ManifestReading } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
+import { readTime } from "../object/check-object.ts";
 import { holeOrNull, neighbours, newestTxid, plannableTxids } from "./restore-plan.ts";
 
 /** The most captures in a row with a time in the future that a lookup by time skips. */
@@ -170,7 +171,7 @@ async function resolveTime(
   const timeOf = async (index: number): Promise<number> => {
     const known = times.get(index);
     if (known !== undefined) return known;
-    const found = await readTime(store, points[index]!.key);
+    const found = await readTime(store, points[index]!);
     times.set(index, found);
     return found;
   };

@@ -10,9 +10,9 @@ import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, type WalrustError } from "../../errors.ts";
 import { parseObjectKey, SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
-import { checkListed } from "../../recovery/object/check-object.ts";
+import { checkListed, readTime } from "../../recovery/object/check-object.ts";
 import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
-import { keyOf, type LtxObject, listObjects, readHeader } from "../../storage/bucket/catalog.ts";
+import { keyOf, type LtxObject, listObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
@@ -71,20 +71,20 @@ export async function applyRetention(
   return refused.length === 0 ? result : { ...result, refused };
 }
 
-/** The capture times of the snapshots, by key. A snapshot with a damaged header has none, and is retained. */
+/** The capture times of the snapshots, by key. A snapshot without a sound time has none, and is retained. */
 async function readTimes(
   target: PruningTarget,
   objects: readonly LtxObject[],
   signal?: AbortSignal,
 ): Promise<Map<string, number>> {
   const times = new Map<string, number>();
-  for (const { key, level } of objects) {
-    if (level !== SNAPSHOT_LEVEL) continue;
+  for (const object of objects) {
+    if (object.level !== SNAPSHOT_LEVEL) continue;
     try {
-      times.set(key, (await readHeader(target.store, key, signal)).timestampMs);
+      times.set(object.key, await readTime(target.store, object, signal));
     } catch (error) {
-      if (!hasCode(error, "corrupt")) throw error;
-      warnOfDamage(target, key, error);
+      if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
+      warnOfDamage(target, object.key, error);
     }
   }
   return times;

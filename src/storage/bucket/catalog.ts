@@ -15,7 +15,6 @@ import {
 import type { LtxHeader, LtxTrailer } from "../../format/ltx.ts";
 import { decodeLtxHeader, decodeLtxTrailer, LTX_HEADER_SIZE, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
 import type { Txid } from "../../format/types.ts";
-import { decodeMetadata } from "../contract/object-metadata.ts";
 import type { ListOptions, ObjectInfo, ObjectStore } from "../contract/store.ts";
 
 /** The levels of LTX objects: increments, three levels of compactions, snapshots. */
@@ -108,27 +107,6 @@ export function newestObjectOrNull(objects: readonly LtxObject[]): LtxObject | n
 export async function readHeader(store: ObjectStore, key: string, signal?: AbortSignal): Promise<LtxHeader> {
   const bytes = await readRange(store, key, 0, LTX_HEADER_SIZE, signal);
   return withKey(key, () => decodeLtxHeader(bytes));
-}
-
-/**
- * Reads the capture time in an object's header; metadata with another time is an error.
- * @throws WalrustError code "corrupt", "integrity" when the two differ, or a storage code
- */
-export async function readTime(store: ObjectStore, key: string, signal?: AbortSignal): Promise<number> {
-  const range = { offset: 0, length: LTX_HEADER_SIZE };
-  const body = await store.get(key, { range, signal });
-  const bytes = await body.bytes();
-  const { timestampMs } = withKey(key, () => decodeLtxHeader(bytes));
-  const { timeMs } = decodeMetadata(key, body.metadata);
-  if (timeMs === null || timeMs === timestampMs) return timestampMs;
-  throw new WalrustError(
-    "integrity",
-    `${key} has time ${timestampMs} in its header, ${timeMs} in its metadata`,
-    {
-      hint: "The object was damaged or edited; run `walrust verify`, or restore a point by its TXID",
-      context: { key },
-    },
-  );
 }
 
 /** Reads an object's LTX trailer with a ranged get. @throws WalrustError code "corrupt" or a storage code */

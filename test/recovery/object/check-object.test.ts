@@ -9,6 +9,7 @@ import {
   checkListed,
   checkObject,
   type PageReceiver,
+  readTime,
 } from "../../../src/recovery/object/check-object.ts";
 import type { FetchedObject } from "../../../src/recovery/object/object-source.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
@@ -177,6 +178,20 @@ test("checkEnds finds in a large object what checkListed finds, but for its page
   const inFull = await checkListed(store, object, {}, undefined);
   expect(atEnds.findings.map(({ code }) => code)).toEqual(["time-mismatch"]);
   expect(inFull.findings.map(({ code }) => code)).toEqual(["time-mismatch", "corrupt-object"]);
+});
+
+test("readTime gives the time of the header, which key and metadata must not contradict", async () => {
+  const store = new MemoryStore();
+  const key = "app/0000/0000000000000002-0000000000000002.ltx";
+  const bytes = largeIncrement();
+  await store.put(key, { kind: "bytes", bytes }, { metadata: {} });
+  const object = await listedObject(store, key);
+  expect(await readTime(store, object)).toBe(1_700_000_000_000);
+  const elsewhere = { ...object, minTxid: 3 as Txid, maxTxid: 3 as Txid };
+  expect((await failureOf(readTime(store, elsewhere))).message).toContain("says in its header");
+  const metadata = { "litestream-timestamp": "2031-01-01T00:00:00.000Z" };
+  await store.put(key, { kind: "bytes", bytes }, { metadata });
+  expect((await failureOf(readTime(store, object))).message).toContain("has the time 2031");
 });
 
 /** An LTX file of 40 pages that do not compress. */
