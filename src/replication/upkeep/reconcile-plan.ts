@@ -39,13 +39,13 @@ export function checkHistory(objects: readonly LtxObject[], acknowledgedTxid: nu
 }
 
 /** The problem as a clause; null for a sound history. */
-export function historyProblemOrNull(standing: HistoryCheck, acknowledgedTxid: number): string | null {
-  if (standing.kind === "sound") return null;
-  if (standing.kind === "no-base") {
+export function historyProblemOrNull(history: HistoryCheck, acknowledgedTxid: number): string | null {
+  if (history.kind === "sound") return null;
+  if (history.kind === "no-base") {
     const what = "the bucket holds no snapshot to begin a restore with";
     return `${what}, though TXID ${acknowledgedTxid} was acknowledged`;
   }
-  const { afterTxid, nextTxid } = standing;
+  const { afterTxid, nextTxid } = history;
   const last = nextTxid === null ? acknowledgedTxid : nextTxid - 1;
   return `the bucket lacks TXID ${afterTxid + 1} to ${last}, which it had acknowledged`;
 }

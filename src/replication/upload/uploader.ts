@@ -76,7 +76,7 @@ export async function uploadPending(
     /** Reserves a place before each file is chosen. */
     readonly puts?: WatchContext["puts"];
     /** Merges waiting captures before each link. */
-    readonly gather?: MergeTiming | null;
+    readonly merging?: MergeTiming | null;
   },
   signal: AbortSignal,
   lane: UploadLane,
@@ -140,17 +140,17 @@ async function sendNext(
   lane: UploadLane,
   history: UploadHistory,
 ): Promise<Sent | { readonly merge: PlannedMerge } | null> {
-  const { store, version, gather } = context;
+  const { store, version, merging } = context;
   const reservation = await context.puts?.reserve(signal);
   try {
     if (signal.aborted) return null;
-    const merge = lane === "links" ? (gather?.beforeUpload(live) ?? null) : null;
+    const merge = lane === "links" ? (merging?.beforeUpload(live) ?? null) : null;
     if (merge !== null) return { merge };
     const file = nextOfLane(live, lane);
     const writer = live.state?.writer;
     if (file === undefined || writer === undefined) return null;
     if (isChainLink(file)) {
-      gather?.sending(live, file);
+      merging?.sending(live, file);
       history.overlap ??= new OverlapCheck(live.name, store, context.env);
       history.overlap.sending(file);
     }
@@ -265,8 +265,8 @@ const NONE: readonly Promise<LaneOutcome>[] = [];
 /** The lanes of one database. */
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<LaneOutcome> | null> = { links: null, snapshots: null };
-  readonly #pause = new Backoff();
-  readonly #gather: MergeTiming | null;
+  readonly #backoff = new Backoff();
+  readonly #merging: MergeTiming | null;
   #manifestTrouble: Trouble | null = null;
   #history: UploadHistory | null = null;
   #isHurried = false;
@@ -280,7 +280,7 @@ export class UploadLanes {
     /** How much of the chain is held fixed; if absent, no captures are merged. */
     hold: ChainHold | null = null,
   ) {
-    this.#gather = hold === null ? null : new MergeTiming(context.env, hold);
+    this.#merging = hold === null ? null : new MergeTiming(context.env, hold);
   }
 
   /**
@@ -291,12 +291,12 @@ export class UploadLanes {
   startDue(live: Captured, nowMs: number): readonly Promise<LaneOutcome>[] {
     if (live.pending.length === 0) return NONE;
     const { liftCount = 0 } = this.breaker ?? {};
-    if (liftCount !== this.#liftCount) this.#pause.reset();
+    if (liftCount !== this.#liftCount) this.#backoff.reset();
     this.#liftCount = liftCount;
     const state = this.breaker?.state ?? "closed";
-    const isDue = state === "closed" ? this.#pause.isOver(nowMs) : this.breaker?.isPassable === true;
+    const isDue = state === "closed" ? this.#backoff.isOver(nowMs) : this.breaker?.isPassable === true;
     if (isDue) return this.#startLanes(live);
-    if (this.#runs.links === null) this.#gather?.whileWaiting(live);
+    if (this.#runs.links === null) this.#merging?.whileWaiting(live);
     return NONE;
   }
 
@@ -339,17 +339,17 @@ export class UploadLanes {
       const known = {
         manifestTrouble: this.#manifestTrouble,
         history: this.#history,
-        gather: this.#gather,
+        merging: this.#merging,
         keepsSent: sentRetentionMs(this.context.config.cache) > 0,
       };
       const context = { ...this.context, ...known };
       const outcome = await uploadPending(live, context, this.signal, lane);
-      if (outcome.kind === "drained") this.#pause.reset();
+      if (outcome.kind === "drained") this.#backoff.reset();
       return outcome;
     } catch (error) {
       if (this.signal.aborted) return { kind: "aborted" };
       // A suspension needs no wait of its own: the lane starts again when the circuit breaker allows a call.
-      if (!isSuspension(error)) this.#pause.extend(this.context.env.monotonicMs());
+      if (!isSuspension(error)) this.#backoff.extend(this.context.env.monotonicMs());
       return { kind: "failed", error };
     }
   }

@@ -19,7 +19,7 @@ async function live(): Promise<LiveDatabase> {
   return { path, paths, pin: pinned(path), state: null } as unknown as LiveDatabase;
 }
 
-test("goneReasonOrNull: a state folder that is gone counts after a failure", async () => {
+test("lostFilesReasonOrNull: a state folder that is gone counts after a failure", async () => {
   const one = await live();
   expect(lostFilesReasonOrNull(one, false, true)).toBeNull();
   rmSync(one.paths.spoolFolder, { recursive: true });
@@ -29,14 +29,14 @@ test("goneReasonOrNull: a state folder that is gone counts after a failure", asy
   expect(lostFilesReasonOrNull(one, false, true)).toContain("state folder");
 });
 
-test("goneReasonOrNull: the page sums count once there is a state", async () => {
+test("lostFilesReasonOrNull: the page sums count once there is a state", async () => {
   const one = { ...(await live()), state: {} } as unknown as LiveDatabase;
   expect(lostFilesReasonOrNull(one, false, true)).toContain("state folder");
   writeFileSync(one.paths.sumsPath, "");
   expect(lostFilesReasonOrNull(one, false, true)).toBeNull();
 });
 
-test("goneReasonOrNull: another WAL than the one that the wal-index shows", async () => {
+test("lostFilesReasonOrNull: another WAL than the one that the wal-index shows", async () => {
   const one = await live();
   expect(lostFilesReasonOrNull(one, true, true)).toBeNull();
   // The same file, with nothing in it.

@@ -24,7 +24,7 @@ function objects(text: string): LtxObject[] {
   return words.map((word) => object(...(word.split(/[/-]/).map(Number) as [number, number, number])));
 }
 
-describe("standingOf", () => {
+describe("checkHistory", () => {
   test.each([
     ["", 0, null],
     ["9/1-1", 1, null],

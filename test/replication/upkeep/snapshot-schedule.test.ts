@@ -109,21 +109,21 @@ test.each([
   ["as old as the interval", HOUR_MS, "startup"],
   ["younger", HOUR_MS - 2, null],
   ["of the future: the wall clock went back", -5 * 86_400_000, null],
-] as const)("SnapshotClock.begin, the newest is %s", (_, ageMs, due) => {
+] as const)("SnapshotSchedule.begin, the newest is %s", (_, ageMs, due) => {
   expect(startedWith(ageMs).dueOrNull(DEFAULT_CONFIG.sync, 1)).toBe(due);
 });
 
-test("SnapshotClock.begin: without changes since, even an old snapshot is not repeated", () => {
+test("SnapshotSchedule.begin: without changes since, even an old snapshot is not repeated", () => {
   expect(startedWith(30 * 86_400_000, false).dueOrNull(DEFAULT_CONFIG.sync, 1)).toBeNull();
 });
 
-test("SnapshotClock.begin: the age counts toward the interval", () => {
+test("SnapshotSchedule.begin: the age counts toward the interval", () => {
   const clock = startedWith(HOUR_MS - 5000);
   expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 4999)).toBeNull();
   expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 5000)).toBe("interval");
 });
 
-test("SnapshotClock.begin: a wall clock ahead by days gives one snapshot, not one a look", () => {
+test("SnapshotSchedule.begin: a wall clock ahead by days gives one snapshot, not one a look", () => {
   const clock = startedWith(40 * 86_400_000);
   expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 1)).toBe("startup");
   clock.taken(10);
@@ -134,18 +134,18 @@ test("SnapshotClock.begin: a wall clock ahead by days gives one snapshot, not on
   expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 10 + HOUR_MS)).toBe("interval");
 });
 
-test("SnapshotClock.begin: an interval of 0 is never stale", () => {
+test("SnapshotSchedule.begin: an interval of 0 is never stale", () => {
   const policy = { ...DEFAULT_CONFIG.sync, snapshotIntervalMs: 0 };
   expect(startedWith(null, true, policy).dueOrNull(policy, 1e12)).toBeNull();
 });
 
 // Known: `begin` dates the last snapshot back by its age, so that the interval is due in its stead.
-test("SnapshotClock.begin: on-startup=false takes no snapshot at start", () => {
+test("SnapshotSchedule.begin: on-startup=false takes no snapshot at start", () => {
   const policy = { ...DEFAULT_CONFIG.sync, onStartup: false };
   expect(startedWith(5 * HOUR_MS, true, policy).dueOrNull(policy, 1)).toBeNull();
 });
 
-test("SnapshotClock.captured: frames add up over captures, and taken starts over", () => {
+test("SnapshotSchedule.captured: frames add up over captures, and taken starts over", () => {
   const policy = { ...OFF, maxChanges: 10 };
   const clock = new SnapshotSchedule(0);
   clock.captured(1, 4);
@@ -159,7 +159,7 @@ test("SnapshotClock.captured: frames add up over captures, and taken starts over
   expect(clock.dueOrNull(policy, 5)).toBeNull();
 });
 
-test("SnapshotClock: changes without a pause are bounded by max-interval, a pause by on-idle", () => {
+test("SnapshotSchedule: changes without a pause are bounded by max-interval, a pause by on-idle", () => {
   const policy = { ...OFF, maxIntervalMs: 1000, onIdleMs: 300 };
   const busy = new SnapshotSchedule(0);
   for (let nowMs = 0; nowMs < 1000; nowMs += 100) {

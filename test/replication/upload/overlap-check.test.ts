@@ -48,7 +48,7 @@ class Writer {
 const range = (min: number, max: number): string =>
   [min, max].map((txid) => txid.toString(16).padStart(16, "0")).join("-");
 
-describe("OverlapLook", () => {
+describe("OverlapCheck", () => {
   test("one writer alone, with single links and longer ones, finds nobody", async () => {
     const writer = new Writer(new MemoryStore(), 1);
     for (const [min, max] of [

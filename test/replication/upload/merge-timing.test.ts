@@ -100,12 +100,12 @@ test("one that may have been sent is sent again as it was, and what waits goes a
 test("what the process before this one was sending is never part of a merge", () => {
   const run = gathered(6);
   run.live.pending.shift();
-  const gather = new MergeTiming(recordingEnv().env, FREE);
-  gather.beforeUpload(run.live);
+  const timing = new MergeTiming(recordingEnv().env, FREE);
+  timing.beforeUpload(run.live);
   expect(run.links()).toEqual(["2-2", "3-3", "4-4", "5-5", "6-6"]);
-  gather.sending(run.live, run.live.pending[0]!);
+  timing.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
-  gather.beforeUpload(run.live);
+  timing.beforeUpload(run.live);
   expect(run.links()).toEqual(["3-6"]);
 });
 
@@ -117,10 +117,10 @@ test.each([
   const run = gathered(6);
   run.live.pending.shift();
   run.live.imageTxid = imageTxid;
-  const gather = new MergeTiming(recordingEnv().env, { ...FREE, isChainHeld });
-  gather.sending(run.live, run.live.pending[0]!);
+  const timing = new MergeTiming(recordingEnv().env, { ...FREE, isChainHeld });
+  timing.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
-  gather.beforeUpload(run.live);
+  timing.beforeUpload(run.live);
   expect(run.links()).toEqual([...expected]);
 });
 
@@ -128,10 +128,10 @@ test("a link ends where a snapshot stands, whether that waits or is stored", () 
   const run = gathered(12, [7]);
   run.live.pending.shift();
   run.live.state = { ...run.live.state!, snapshot: { txid: 7 as never, timeMs: 1_000_007 } };
-  const gather = new MergeTiming(recordingEnv().env, FREE);
-  gather.sending(run.live, run.live.pending[0]!);
+  const timing = new MergeTiming(recordingEnv().env, FREE);
+  timing.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
-  gather.beforeUpload(run.live);
+  timing.beforeUpload(run.live);
   expect(run.links()).toEqual(["3-3", "4-4", "5-5", "6-6", "7-7", "8-12"]);
 });
 
@@ -143,11 +143,11 @@ test("planMerge merges nothing up to a snapshot that waits at the newest TXID", 
 test("a damaged file that waits is no reason to stop: they go one by one up to it", () => {
   const run = gathered(5);
   writeFileSync(run.live.pending[3]!.path, "torn");
-  const gather = new MergeTiming(recordingEnv().env, FREE);
-  gather.sending(run.live, run.live.pending[0]!);
+  const timing = new MergeTiming(recordingEnv().env, FREE);
+  timing.sending(run.live, run.live.pending[0]!);
   run.live.pending.shift();
   const before = run.links();
-  gather.beforeUpload(run.live);
+  timing.beforeUpload(run.live);
   expect(run.links()).toEqual(before);
 });
 
@@ -156,7 +156,7 @@ test("in an outage what comes in is merged by and by, at a bounded cost", async 
   const later = [...run.live.pending];
   const { state } = run.live;
   run.live.pending.length = 0;
-  const gather = new MergeTiming(recordingEnv().env, FREE);
+  const timing = new MergeTiming(recordingEnv().env, FREE);
   let mergedBytes = 0;
   let most = 0;
   for (const file of later) {
@@ -169,7 +169,7 @@ test("in an outage what comes in is merged by and by, at a bounded cost", async 
     };
     run.live.state = { ...state!, txid: file.maxTxid };
     const before = run.live.pending.length;
-    gather.whileWaiting(run.live);
+    timing.whileWaiting(run.live);
     if (run.live.pending.length < before) {
       mergedBytes += run.live.pending.at(-1)!.sizeBytes;
     }
