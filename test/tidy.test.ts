@@ -159,6 +159,20 @@ describe("findViolations catches", () => {
     ]);
   });
 
+  test("importers: a type that thirty files import, unless it is a contract of all rooms", async () => {
+    const broken = async (target: string): Promise<string[]> => {
+      const importer = `${HEADER}import type { A } from ${JSON.stringify(target.replace("src/", "../"))};\n`;
+      const folders = Array.from({ length: 30 }, (_, index) => `src/format/a${index}.ts`);
+      const texts = Object.fromEntries(folders.map((path) => [path, importer]));
+      const own = { [target]: `${HEADER}/** A. */\nexport interface A {}\n` };
+      return (await findViolations({ ...texts, ...own }))
+        .map(({ rule }) => rule)
+        .filter((rule) => rule === "importers");
+    };
+    expect(await broken("src/format/own.ts")).toEqual(["importers"]);
+    expect(await broken("src/env.ts")).toEqual([]);
+  });
+
   test("type-name: two exported types, classes or interfaces with one name", async () => {
     const imports = ["format/a", "format/b", "local/c"].map((path) => `import "./${path}.ts";\n`).join("");
     const texts = {

@@ -3,6 +3,7 @@
  * each rule.
  */
 import { banViolations } from "./bans.ts";
+import { importerViolations } from "./importers.ts";
 import { importViolations } from "./imports.ts";
 import { linkViolations } from "./links.ts";
 import { mentionViolations } from "./mentions.ts";
@@ -36,6 +37,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
     ...linkViolations(texts),
     ...mentionViolations(files, texts),
     ...importViolations(files),
+    ...importerViolations(files),
     ...banViolations(files),
   ];
   return all.sort((a, b) => (a.path === b.path ? a.line - b.line : a.path < b.path ? -1 : 1));
