@@ -11,20 +11,17 @@ const IDS_MAX = 32;
 
 /** The ids of all databases of one process. */
 export class OwnWriters {
-  readonly #idsByName = new Map<string, Set<string>>();
+  /** Oldest first. Almost every database has one. */
+  readonly #idsByName = new Map<string, readonly string[]>();
 
   /** The database with this name is written to with this id from here on. */
   add(name: string, writer: string): void {
-    const ids = this.#idsByName.get(name) ?? new Set();
-    this.#idsByName.set(name, ids);
-    ids.delete(writer);
-    ids.add(writer);
-    const [oldest] = ids;
-    if (ids.size > IDS_MAX && oldest !== undefined) ids.delete(oldest);
+    const others = (this.#idsByName.get(name) ?? []).filter((id) => id !== writer);
+    this.#idsByName.set(name, [...others, writer].slice(-IDS_MAX));
   }
 
   /** Whether this process wrote to the database with this id. */
   has(name: string, writer: string | null): boolean {
-    return writer !== null && this.#idsByName.get(name)?.has(writer) === true;
+    return writer !== null && this.#idsByName.get(name)?.includes(writer) === true;
   }
 }

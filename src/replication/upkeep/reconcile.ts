@@ -35,7 +35,8 @@ const FAILURES_LOGGED_FROM = 6;
 export class ReconcileSchedule {
   #dueMs: number;
   #lastMs = Number.NEGATIVE_INFINITY;
-  readonly #retry = new Backoff(RETRY);
+  /** Made with the first failure: hundreds of databases have none. */
+  #retry: Backoff | null = null;
   #failures = 0;
 
   constructor(nowMs: number) {
@@ -46,7 +47,7 @@ export class ReconcileSchedule {
    * @param isBusy whether files wait for their upload: those go first, above all at the end of an outage
    */
   isDue(nowMs: number, isBusy: boolean): boolean {
-    return nowMs >= this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0) && this.#retry.isOver(nowMs);
+    return nowMs >= this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0) && this.#retry?.isOver(nowMs) !== false;
   }
 
   /** An acknowledged object is missing. */
@@ -61,6 +62,7 @@ export class ReconcileSchedule {
 
   /** A check failed. @returns whether checks have failed for so long that the failure is to be logged */
   failed(nowMs: number): boolean {
+    this.#retry ??= new Backoff(RETRY);
     this.#retry.extend(nowMs);
     return ++this.#failures >= FAILURES_LOGGED_FROM;
   }
@@ -68,7 +70,7 @@ export class ReconcileSchedule {
   /** A check succeeded. @param random 0 to 1: spreads databases that were checked together */
   done(nowMs: number, random: number): void {
     this.#failures = 0;
-    this.#retry.reset();
+    this.#retry = null;
     this.#lastMs = nowMs;
     const spreadMs = RECONCILE_INTERVAL_MAX_MS - RECONCILE_INTERVAL_MIN_MS;
     this.#dueMs = nowMs + RECONCILE_INTERVAL_MIN_MS + random * spreadMs;

@@ -30,7 +30,8 @@ export type SnapshotOutcome =
 /** The snapshots of one database. */
 export class Snapshots {
   readonly #schedule: SnapshotSchedule;
-  readonly #backoff = new Backoff();
+  /** Made with the first failure: hundreds of databases have none. */
+  #backoff: Backoff | null = null;
   #due: string | null = null;
   /** The due snapshot has to be of now. The schedule is content with one that waits for its upload. */
   #isRequested = false;
@@ -85,7 +86,7 @@ export class Snapshots {
   /** Whether a snapshot is due now. */
   isDue(nowMs: number): boolean {
     this.#due ??= this.#schedule.dueOrNull(this.context.config.sync, nowMs);
-    return this.#due !== null && this.#backoff.isOver(nowMs);
+    return this.#due !== null && this.#backoff?.isOver(nowMs) !== false;
   }
 
   /**
@@ -118,13 +119,14 @@ export class Snapshots {
       };
       await anchors.runInTurns(work, SNAPSHOT_TURN_MS, env, closing);
       this.#isRetentionDue = config.sync.compactAfterSnapshot;
-      this.#backoff.reset();
+      this.#backoff = null;
       this.#isFailing = false;
       return { kind: "taken" };
     } catch (error) {
       this.#due ??= reason;
       this.#isRequested ||= isRequested;
       this.#isFailing ||= !hasCode(error, "database-busy");
+      this.#backoff ??= new Backoff();
       this.#backoff.extend(env.monotonicMs());
       // The database is not what was captured: a difference brings the history back to it.
       if (hasCode(error, "integrity")) anchorReason ??= errorMessage(error);

@@ -48,7 +48,8 @@ const NO_SNAPSHOT: UpkeepOutcome = { snapshotReason: null };
 /** The upkeep of one database: `startDue` at every look of the watcher. */
 export class Upkeep {
   readonly #maintenance: Maintenance;
-  readonly #backoff = new Backoff();
+  /** Made with the first failure: hundreds of databases have none. */
+  #backoff: Backoff | null = null;
   readonly #reconcileSchedule: ReconcileSchedule;
   /** The findings of the last validation. */
   readonly #findings = new StandingFindings();
@@ -93,7 +94,7 @@ export class Upkeep {
     if (nowMs >= this.#validationDueMs) return this.#start(this.#validate(nowMs));
     const target = (): CompactionTarget => this.#targetOf(live, state.writer);
     if (this.#isReconcileDue(live, nowMs)) return this.#start(this.#reconcile(live, target()));
-    if (!this.#backoff.isOver(nowMs)) return null;
+    if (this.#backoff?.isOver(nowMs) === false) return null;
     const uploaded = { txid: uploadedTxidOf(state.txid, live.pending), bytes: live.uploadedBytes };
     if (!this.#maintenance.isDue(nowMs, uploaded.txid, uploaded.bytes)) return null;
     return this.#start(this.#maintain(target(), nowMs, uploaded));
@@ -115,13 +116,14 @@ export class Upkeep {
     const { env, emit } = this.context;
     try {
       const made = await this.#inPlace(() => this.#maintenance.run(target, nowMs, uploaded, this.signal));
-      this.#backoff.reset();
+      this.#backoff = null;
       this.#troubles?.upkeep?.recovered();
       for (const { level, minTxid, maxTxid, bytes } of made) {
         emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
       }
     } catch (error) {
       if (this.signal.aborted) return NO_SNAPSHOT;
+      this.#backoff ??= new Backoff();
       this.#backoff.extend(env.monotonicMs());
       // An object that was listed, or acknowledged, is missing.
       if (hasCode(error, "not-found")) this.#reconcileSchedule.missed(env.monotonicMs());

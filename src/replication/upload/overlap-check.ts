@@ -24,6 +24,11 @@ const PAUSE_MS = 10 * 60_000;
 /** While listings fail and puts succeed, a check covers no more than this many links. */
 const OWN_KEYS_MAX = 1_000;
 
+interface OwnKey {
+  readonly key: string;
+  readonly minTxid: Txid;
+}
+
 /** The checks of one database. */
 export class OverlapCheck {
   #found: TakenKey | null = null;
@@ -32,8 +37,8 @@ export class OverlapCheck {
   #fault: unknown = null;
   /** A check failed, so the next link starts another. */
   #isOwed = false;
-  /** Our keys since the last check, with the TXID at which the next check begins. */
-  readonly #ownKeys = new Map<string, Txid>();
+  /** Our keys since the last check, oldest first; the next check begins at the first TXID. */
+  #ownKeys: OwnKey[] = [];
   #acknowledgedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -52,7 +57,8 @@ export class OverlapCheck {
 
   /** A link is about to be put. */
   sending(file: SpoolFile): void {
-    this.#ownKeys.set(keyOf(this.store, this.name, file), file.minTxid);
+    const key = keyOf(this.store, this.name, file);
+    if (this.#ownKeys.at(-1)?.key !== key) this.#ownKeys.push({ key, minTxid: file.minTxid });
     this.#keepNewest(OWN_KEYS_MAX);
   }
 
@@ -86,13 +92,14 @@ export class OverlapCheck {
   }
 
   async #checkNow(signal: AbortSignal): Promise<void> {
-    const [fromTxid] = this.#ownKeys.values();
-    if (fromTxid === undefined) return;
+    const [oldest] = this.#ownKeys;
+    if (oldest === undefined) return;
     this.#isOwed = true;
     try {
-      const startAfter = levelBegin(this.store, this.name, 0, fromTxid);
+      const startAfter = levelBegin(this.store, this.name, 0, oldest.minTxid);
       const objects = await listLevel(this.store, this.name, 0, { startAfter, signal });
-      const other = objects.find(({ key }) => !this.#ownKeys.has(key));
+      const own = new Set(this.#ownKeys.map(({ key }) => key));
+      const other = objects.find(({ key }) => !own.has(key));
       if (other !== undefined) this.#found ??= await this.#takenKey(other.key, signal);
       else this.#keepNewest();
       this.#isOwed = false;
@@ -116,9 +123,6 @@ export class OverlapCheck {
 
   /** Keeps our last two keys, because another writer's object may overlap the older one. */
   #keepNewest(keptCount = 2): void {
-    for (const key of this.#ownKeys.keys()) {
-      if (this.#ownKeys.size <= keptCount) return;
-      this.#ownKeys.delete(key);
-    }
+    if (this.#ownKeys.length > keptCount) this.#ownKeys = this.#ownKeys.slice(-keptCount);
   }
 }

@@ -19,10 +19,11 @@ export class UploadHistory {
   overlap: OverlapCheck | null = null;
   #isCurrent = false;
   /** SHA-256 of the files that were sent and not acknowledged, oldest first. */
-  readonly #unanswered = new Set<string>();
+  #unanswered: Set<string> | null = null;
 
   /** A file is about to be sent. */
   sending(sha256: string): void {
+    this.#unanswered ??= new Set();
     this.#unanswered.add(sha256);
     if (this.#unanswered.size <= SENT_MAX) return;
     for (const oldest of this.#unanswered) {
@@ -36,13 +37,15 @@ export class UploadHistory {
    * @param isLink whether it continues the chain, so that no object of ours lies beyond it
    */
   acknowledged(sha256: string, isLink: boolean): void {
-    this.#unanswered.delete(sha256);
+    this.#unanswered?.delete(sha256);
+    // A set that was used keeps its table, and hundreds of databases have one.
+    if (this.#unanswered?.size === 0) this.#unanswered = null;
     this.#isCurrent ||= isLink;
   }
 
   /** Whether this process sent these bytes without an acknowledgement. */
   wasSent(sha256: string | null): boolean {
-    return sha256 !== null && this.#unanswered.has(sha256);
+    return sha256 !== null && this.#unanswered?.has(sha256) === true;
   }
 
   /** Whether a state may have been lost before this process began: true once, and never after an upload. */

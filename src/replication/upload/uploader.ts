@@ -265,7 +265,8 @@ const NONE: readonly Promise<LaneOutcome>[] = [];
 /** The lanes of one database. */
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<LaneOutcome> | null> = { links: null, snapshots: null };
-  readonly #backoff = new Backoff();
+  /** Made with the first failure: hundreds of databases have none. */
+  #backoff: Backoff | null = null;
   readonly #merging: MergeTiming | null;
   #manifestTrouble: Trouble | null = null;
   #history: UploadHistory | null = null;
@@ -291,10 +292,11 @@ export class UploadLanes {
   startDue(live: Captured, nowMs: number): readonly Promise<LaneOutcome>[] {
     if (live.pending.length === 0) return NONE;
     const { liftCount = 0 } = this.breaker ?? {};
-    if (liftCount !== this.#liftCount) this.#backoff.reset();
+    if (liftCount !== this.#liftCount) this.#backoff = null;
     this.#liftCount = liftCount;
     const state = this.breaker?.state ?? "closed";
-    const isDue = state === "closed" ? this.#backoff.isOver(nowMs) : this.breaker?.isPassable === true;
+    const isDue =
+      state === "closed" ? this.#backoff?.isOver(nowMs) !== false : this.breaker?.isPassable === true;
     if (isDue) return this.#startLanes(live);
     if (this.#runs.links === null) this.#merging?.whileWaiting(live);
     return NONE;
@@ -344,12 +346,15 @@ export class UploadLanes {
       };
       const context = { ...this.context, ...known };
       const outcome = await uploadPending(live, context, this.signal, lane);
-      if (outcome.kind === "drained") this.#backoff.reset();
+      if (outcome.kind === "drained") this.#backoff = null;
       return outcome;
     } catch (error) {
       if (this.signal.aborted) return { kind: "aborted" };
       // A suspension needs no wait of its own: the lane starts again when the circuit breaker allows a call.
-      if (!isSuspension(error)) this.#backoff.extend(this.context.env.monotonicMs());
+      if (!isSuspension(error)) {
+        this.#backoff ??= new Backoff();
+        this.#backoff.extend(this.context.env.monotonicMs());
+      }
       return { kind: "failed", error };
     }
   }

@@ -111,8 +111,6 @@ export class Watcher {
     return this.#health.status(this.#record);
   }
 
-  // Looks
-
   /** Begins the first attach. */
   start(): void {
     this.#startAttach(true);
@@ -232,11 +230,15 @@ export class Watcher {
     const runs = isLastChance ? this.#uploads.start(captured) : this.#uploads.startDue(captured, nowMs);
     for (const run of runs) {
       this.#sending ??= new Set();
-      const folded = run
-        .then((outcome) => this.#applyUpload(outcome))
-        .finally(() => this.#sending?.delete(folded));
+      const folded = run.then((outcome) => this.#applyUpload(outcome)).finally(() => this.#sent(folded));
       this.#sending.add(folded);
     }
+  }
+
+  /** An upload has ended. A set that was used keeps its table, and hundreds of databases have one. */
+  #sent(upload: Promise<void>): void {
+    this.#sending?.delete(upload);
+    if (this.#sending?.size === 0) this.#sending = null;
   }
 
   async #applyUpload(outcome: LaneOutcome): Promise<void> {
@@ -404,8 +406,6 @@ export class Watcher {
     if (this.#running !== null) void this.#running.then(() => this.#detach());
     else this.#detach();
   }
-
-  // Requests
 
   /** What a request from outside waits for. */
   get requestFacts(): RequestFacts {
