@@ -30,9 +30,9 @@ export { FileStore } from "./storage/file/file-store.ts";
 export type OpenStoreOptions = Pick<StoreOptions, "url"> & Partial<Omit<StoreOptions, "url">>;
 
 /**
- * Opens a destination. No request is sent yet. Region, endpoint and keys that are absent come from the
- * environment variables of the AWS tools; other absent options are walrust's defaults.
- * @throws WalrustError "usage" when the destination cannot be used, "config" when an option cannot
+ * Opens a destination without sending a request. An absent region, endpoint or key comes from the environment
+ * variables of the AWS tools; any other absent option has walrust's default.
+ * @throws WalrustError code "usage" when the URL is invalid, "config" when another option is
  */
 export function openStore(
   options: OpenStoreOptions,

@@ -4,6 +4,7 @@
 import { resolveConfig } from "../config/config.ts";
 import { WATCH_GROUPS } from "../config/settings/options.ts";
 import { Discovery } from "../discovery/discovery.ts";
+import type { MissingDatabase } from "../discovery/finder.ts";
 import type { Log } from "../env.ts";
 import { stateHomeOf } from "../local/places.ts";
 import { sweepStateHome } from "../local/state-home.ts";
@@ -73,14 +74,10 @@ async function run(invocation: Invocation): Promise<number> {
     const openFiles = new OpenFilesWatch(config.cache.uploaderConcurrency, env);
     openFiles.check(targets.length);
     const reporter = new Reporter(invocation);
-    for (const { given, error } of first.missing) {
-      const { code, message, hint } = error;
-      env.log.error(`${message}; the watch begins when it exists`, { hint });
-      reporter.emit({ event: "stopped", database: given, code, message });
-    }
-    const what = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
+    for (const one of first.missing) reporter.missing(one);
+    const subject = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
     const by = sources.file === null ? "" : `, configured by ${sources.file.shownPath}`;
-    env.log.info(`replicating ${what} to ${store.url}${by}`);
+    env.log.info(`replicating ${subject} to ${store.url}${by}`);
     const observer = await startObserver(config, invocation);
     for (const { name, isMissing, error } of unwatchable) {
       const { code, message } = error;
@@ -161,6 +158,13 @@ class Reporter {
     else logEvent(event, this.#summary, env.log);
   }
 
+  /** A named database that is missing at the start. */
+  missing({ given, error: { code, message } }: MissingDatabase): void {
+    this.invocation.env.log.error(`${message}; watched as soon as it exists`);
+    this.emit({ event: "stopped", database: given, code, message });
+  }
+
+  /** Logs the uploads that are not summed up yet. */
   flush(): void {
     this.#summary.flush();
   }

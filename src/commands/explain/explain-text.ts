@@ -106,7 +106,7 @@ function upkeepLines({ sync, compaction, retention }: DatabaseConfig): string[] 
     maxChanges > 0 ? `after ${maxChanges} frames` : "",
     maxIntervalMs > 0 ? `${durationText(maxIntervalMs)} after the first change` : "",
     onIdleMs > 0 ? `after ${durationText(onIdleMs)} without a change` : "",
-    onStartup && snapshotIntervalMs > 0 ? "at start if the newest is older than that" : "",
+    onStartup && snapshotIntervalMs > 0 ? "at start if the newest is older" : "",
   ].filter((text) => text !== "");
   const levels = compaction.enabled ? compaction.levelsMs.map(durationText) : [];
   const { hourly, daily, weekly, monthly } = retention;
@@ -116,7 +116,7 @@ function upkeepLines({ sync, compaction, retention }: DatabaseConfig): string[] 
     compactIntervalMs > 0 ? `every ${durationText(compactIntervalMs)}` : "",
   ].filter((text) => text !== "");
   return [
-    `  snapshots: ${triggers.length === 0 ? "only the first" : `${triggers.join(", ")}; after changes`}`,
+    `  snapshots: ${triggers.length === 0 ? "only the first" : triggers.join(", ")}; none without a change`,
     `  merging: ${levels.length === 0 ? "never" : `every ${levels.join(", ")}`}`,
     when.length === 0
       ? "  retention: off (set compact_after_snapshot, or run walrust compact --force)"

@@ -35,7 +35,7 @@ test("watch shows a named database that is missing, and takes it in when it is r
   expect(watch.eventsOf("watching").map(({ database }) => database)).toEqual(["there", "late"]);
   await watch.waitFor("its health", () => watch.uploads("late").length > 0);
   expect((await health())[1]).toMatchObject({ late: { status: "syncing", health: "healthy" } });
-  expect(watch.stderr.split("the watch begins when it exists").length).toBe(2);
+  expect(watch.stderr.split("watched as soon as it exists").length).toBe(2);
   expect(await watch.stop()).toBe(0);
 }, 30_000);
 
