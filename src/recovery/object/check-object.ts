@@ -326,7 +326,7 @@ function headerFindings(object: LtxObject, header: LtxHeader, { timeMs }: Walrus
   const add = (code: ObjectFinding["code"], what: string): void =>
     void findings.push(objectFinding(object, code, what));
   if (header.minTxid !== object.minTxid || header.maxTxid !== object.maxTxid) {
-    add("wrong-key", `says in its header that it is TXID ${header.minTxid} to ${header.maxTxid}`);
+    add("wrong-key", `is TXID ${header.minTxid} to ${header.maxTxid} by its header`);
     return findings;
   }
   if (!isPlausibleSize(header, object.sizeBytes)) {
@@ -334,7 +334,10 @@ function headerFindings(object: LtxObject, header: LtxHeader, { timeMs }: Walrus
     add("bad-size", `has ${object.sizeBytes} bytes, which cannot be with ${found}`);
   }
   if (timeMs !== null && timeMs !== header.timestampMs) {
-    add("time-mismatch", `has the time ${isoTime(timeMs)}, its header ${isoTime(header.timestampMs)}`);
+    add(
+      "time-mismatch",
+      `has time ${isoTime(timeMs)} in its metadata, ${isoTime(header.timestampMs)} in its header`,
+    );
   }
   return findings;
 }

@@ -16,8 +16,9 @@ import type { Txid } from "../../format/types.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { IntegrityChecker } from "../integrity/integrity-child.ts";
+import { chainLinkFindings } from "../object/object-links.ts";
 import type { FetchedObject } from "../object/object-source.ts";
-import { applyObject, type PathState } from "../restore/apply-object.ts";
+import { applyObject, type PathState, startOfPath } from "../restore/apply-object.ts";
 import { resolvePlace, TargetFolder } from "../restore/target-folder.ts";
 import {
   type BootstrapContext,
@@ -279,17 +280,12 @@ class Replica {
     const database = this.#database!;
     const from = this.#point!;
     const { object } = fetched;
-    const { previousChain } = decodeMetadata(object.key, fetched.metadata);
     const isExact = object.minTxid === from.txid + 1;
-    if (isExact && previousChain !== null && from.chain !== null && previousChain !== from.chain) {
-      throw new DivergedError(`${object.key} continues another chain than TXID ${from.txid} ends`);
-    }
-    const path: PathState = {
-      txid: from.txid,
-      chain: from.chain,
-      chainedObjects: 0,
-      unchainedObjects: 0,
-    };
+    const before = { key: `the replica at TXID ${from.txid}`, chain: isExact ? from.chain : null };
+    const metadata = decodeMetadata(object.key, fetched.metadata);
+    const [broken] = chainLinkFindings(object, metadata, before);
+    if (broken !== undefined) throw new DivergedError(broken.error.message);
+    const path: PathState = { ...startOfPath(), txid: from.txid, chain: from.chain };
     await applyObject(fetched, database, path, () => {});
     const { nextTimeMs: timeMs, nextChecksum: checksum, nextPageCount: pageCount, pageSizeBytes } = database;
     const txid = path.txid as Txid;

@@ -188,10 +188,10 @@ test("readTime gives the time of the header, which key and metadata must not con
   const object = await listedObject(store, key);
   expect(await readTime(store, object)).toBe(1_700_000_000_000);
   const elsewhere = { ...object, minTxid: 3 as Txid, maxTxid: 3 as Txid };
-  expect((await failureOf(readTime(store, elsewhere))).message).toContain("says in its header");
+  expect((await failureOf(readTime(store, elsewhere))).message).toContain("by its header");
   const metadata = { "litestream-timestamp": "2031-01-01T00:00:00.000Z" };
   await store.put(key, { kind: "bytes", bytes }, { metadata });
-  expect((await failureOf(readTime(store, object))).message).toContain("has the time 2031");
+  expect((await failureOf(readTime(store, object))).message).toContain("has time 2031");
 });
 
 /** An LTX file of 40 pages that do not compress. */

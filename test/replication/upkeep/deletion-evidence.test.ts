@@ -60,7 +60,7 @@ const REFUSED: readonly (readonly [what: string, act: Act, said: string])[] = [
   [
     "has another time in its metadata than in its header",
     ({ store, mergedKey }) => editMetadata(store, mergedKey, { "litestream-timestamp": LATE }),
-    "has the time",
+    "in its metadata",
   ],
   [
     "has another chain value than its last source",
@@ -148,7 +148,7 @@ const BAD_SOURCES: readonly (readonly [
   changes: Readonly<Record<string, string>>,
   said: string,
 ])[] = [
-  ["another time", { "litestream-timestamp": LATE }, "has the time"],
+  ["another time", { "litestream-timestamp": LATE }, "in its metadata"],
   ["a chain value that does not follow", { chain: OTHER }, "does not follow"],
   ["another chain value before it", { "prev-chain": OTHER }, "continues chain value"],
   ["another SHA-256", { sha256: OTHER }, "has SHA-256"],
