@@ -4,8 +4,7 @@
  * pages are in the database, and so in the anchor.
  *
  * Invariants:
- * 1. A history never begins among the objects of another program, and never where a bucket is missing that
- *    held one.
+ * 1. A history never begins among the objects of another program, and never in place of a missing bucket.
  * 2. The local files are dropped only after the bucket has answered.
  * 3. Capture times never decrease. A time far in the future is not adopted, because it would stop time for
  *    all captures after it and keep every snapshot from becoming due.

@@ -1,7 +1,6 @@
 /**
  * Finds the captured files of a database that cannot be attached: its file is gone, or must not be opened.
- * The files can be uploaded without the database, because they are complete and lead to the state's chain
- * value.
+ * The files can be uploaded without the database, for they are complete and lead to the state's chain value.
  */
 import { existsSync } from "node:fs";
 import type { AttachTarget } from "../../discovery/attach-target.ts";

@@ -49,8 +49,7 @@ export type CaptureOutcome =
  */
 export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
   const first = captureOnce(live, env);
-  // A restart of the WAL after the wal-index was read looks like a broken WAL once, and sound the second
-  // time.
+  // A WAL restarted after the wal-index was read looks broken once, and sound the second time.
   return first.kind === "re-anchor" && live.pinLost === null ? captureOnce(live, env) : first;
 }
 

@@ -1,11 +1,9 @@
 /**
- * Empties the WAL of a database that its application has closed, and records in the state that the file is at
- * rest.
+ * Empties the WAL of a database that its application has closed, and records the file as at rest.
  *
  * Our pin keeps the application's last connection from emptying and deleting the WAL when it closes. The WAL
  * left behind is a trap: when a script moves another file to the database's path, the first read applies the
- * old pages to it. So walrust does the work of that last close as soon as no other process has the database
- * open.
+ * old pages to it. So walrust does the work of that close as soon as no other process has the database open.
  *
  * Invariants:
  * 1. Only captured and persisted frames go into the file. A process that opens the database meanwhile loses
@@ -130,8 +128,8 @@ function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
 }
 
 /**
- * At the end of a watch: empties the WAL if no other process has the database open, until the file is at
- * rest.
+ * At the end of a watch: empties the WAL if no other process has the database open, and waits until the file
+ * is at rest.
  */
 export async function emptyWalAndRest(live: LiveDatabase, env: Env): Promise<void> {
   for (let attempt = 0; attempt < REST_TRIES_MAX; attempt++) {

@@ -38,8 +38,7 @@ export function detectOverwrite(live: LiveDatabase): Overwrite {
   // Without locks, checkpoints of the application write the file, and a difference follows each of them.
   if (pin.isLockless || !pin.isRewritten()) return "none";
   if (pin.isBackfilled()) return judgeBackfilled(pin);
-  // At the last poll all frames were in the file. Later frames belong to the new content only if they are
-  // newer.
+  // All frames of the last poll were in the file. Later ones belong to the new content only if newer.
   if (!live.mayRestart || !pin.isWalNewer()) return "mixture";
   return isSameKind(pin) ? "harmless" : "anew";
 }
@@ -51,8 +50,7 @@ function isSameKind({ databaseFd, pageSizeBytes }: Pin): boolean {
 }
 
 /**
- * Judges a file whose WAL is backfilled. SQLite takes the database's size from the wal-index if it states
- * one.
+ * Judges a file whose WAL is backfilled. SQLite takes the size from the wal-index if that states one.
  */
 function judgeBackfilled(pin: Pin): Overwrite {
   const index = pin.walIndex();

@@ -21,8 +21,7 @@ export interface LiveChecksum {
 const SLICE_BYTES = 1 << 20;
 
 /**
- * Reads the whole database. Call it right after a capture under the same freeze, with the wal-index that the
- * capture read.
+ * Reads the whole database. Call it right after a capture under the same freeze, with that wal-index.
  * @throws WalrustError code "database", retryable, when the WAL cannot be read
  */
 export async function imageChecksum(

@@ -40,8 +40,7 @@ export interface Captured {
 export interface LiveDatabase extends Captured {
   readonly pin: AnyPin;
   /**
-   * Whether everything was captured and backfilled under the pin at the last poll. A restart of the WAL loses
-   * nothing then.
+   * Whether everything was captured and backfilled under the pin at the last poll: a restart loses nothing.
    */
   mayRestart: boolean;
   /** The wal-index's count of commits at the last capture under this pin; null when it is not known. */

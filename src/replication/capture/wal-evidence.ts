@@ -1,7 +1,6 @@
 /**
  * Gathers the evidence about a database's files before it is pinned: the local state, the files of the last
- * pin, and a comparison with the page sums where nothing else shows whether the -wal belongs to the database
- * file.
+ * pin, and a comparison with the page sums where nothing else shows whether file and -wal belong together.
  */
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../../database/files/descriptors.ts";
 import { isSameIdentity } from "../../database/files/file-version.ts";

@@ -68,8 +68,7 @@ export class WalIndexCheck {
   /**
    * Whether a checkpoint is safe: no process uses another wal-index, and this one names the last commit of
    * the WAL. When each commit waits for the disk, a writer has almost always written frames that the
-   * wal-index does not show yet. So commits past the wal-index do not count once it shows those of the last
-   * check.
+   * wal-index does not show yet. So they do not count once the wal-index shows those of the last check.
    */
   mayCheckpoint(pin: Pin): boolean {
     if (this.isUsedElsewhere(pin)) return false;
@@ -139,8 +138,7 @@ function hasComeToShow({ index: before, frameCount }: Beyond, index: WalIndexHea
 }
 
 /**
- * Whether the frames of an empty WAL are left from before its restarts: each restart adds one to the first
- * salt.
+ * Whether frames of an empty WAL precede its restarts: each restart adds one to the first salt.
  */
 function isLeftover(end: CommittedEnd | null, { salt1 }: WalIndexHeader): boolean {
   if (end === null || end.cursor.frameCount === 0) return true;

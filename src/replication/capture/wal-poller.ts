@@ -199,8 +199,7 @@ export class WalPoller {
     const isPinned = pin.yieldToCheckpoint(() => {
       outcome = capture(live, env);
     }, env);
-    // The lock was dropped for some ms. A restart is expected then, and the count of commits shows a lost
-    // one.
+    // While the lock was dropped, a restart is expected; the count of commits shows a lost commit.
     const isCaptured = (outcome as CaptureOutcome | null)?.kind !== "re-anchor";
     live.mayRestart = isCaptured && live.changeCount !== null;
     if (!isPinned) live.pinLost = "the pin could not be taken again after a checkpoint by the application";

@@ -40,8 +40,7 @@ export function planMergeOrNull(below: readonly LtxObject[], covered: number, le
     if (object.minTxid === 1 || object.maxTxid <= reached) continue;
     const isFirst = sources.length === 0;
     // Two processes that compact at once make objects that begin inside merged ones; those stay. An object
-    // after a hole, where retention deleted sources before their merge, begins anew, or the level would never
-    // go on.
+    // after a hole, where retention deleted unmerged sources, begins anew, or the level would end.
     if (isFirst && object.minTxid <= covered) continue;
     if (!isFirst && object.minTxid !== reached + 1) break;
     sources.push(object);

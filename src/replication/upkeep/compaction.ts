@@ -170,8 +170,7 @@ async function mergeObjects(
       sha256: hex(file.sha256),
       chain,
       previousChain: opened[0]!.previousChain,
-      // An object without a chain value, as Litestream's, must not name a writer, for writers of ours owe
-      // one.
+      // Without a chain value, as after Litestream, no writer is named: writers of ours owe one.
       writer: chain === null ? null : target.writer,
       version: target.version,
     };

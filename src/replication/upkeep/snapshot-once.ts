@@ -79,8 +79,7 @@ export function pendingSnapshot({ pending }: LiveDatabase): SpoolFile | undefine
 }
 
 /**
- * A waiting snapshot that replaces one of now: of the same TXID, or the first, which has to be uploaded
- * anyway.
+ * A waiting snapshot that replaces one of now: of the same TXID, or the first of the history.
  */
 function standInOrNull(live: LiveDatabase, needsNew: boolean): SpoolFile | null {
   const waiting = pendingSnapshot(live);

@@ -127,8 +127,7 @@ export async function publish(
  *
  * Say the other writer has replaced our acknowledged object N. If we put N + 1 before it checks for objects
  * beyond N, it finds ours and stops. Otherwise we put N + 1 after its N, and then find its N in place of
- * ours. So two writers that make both checks after each put never overwrite each other without one of them
- * stopping.
+ * ours. So when both check after each put, neither is overwritten without one of them stopping.
  */
 async function otherWriterOrNull(
   publisher: Publisher,

@@ -7,8 +7,8 @@
  * Invariants:
  * 1. Order: the merged file is complete, then the state names its chain value, then the sources are removed.
  *    A crash in between leaves both; loading the spool keeps the files that lead to the state's chain value.
- * 2. A merge always reaches to the state's TXID, because the file after a link carries the link's chain
- *    value.
+ * 2. A merge always reaches to the state's TXID: a later file would carry a chain value from before the
+ *    merge.
  * 3. An increment that may have been sent is no source: the store may hold it, whatever its answer was. The
  *    one that the process before this one was sending when it ended is the first that waits.
  * 4. A snapshot that waits at the state's TXID, or is being written, carries the chain value of that TXID, so

@@ -303,8 +303,7 @@ export class UploadLanes {
   }
 
   /**
-   * Starts the runs at once, as the last chance before the end: the first time even while requests are
-   * suspended.
+   * Starts the runs at once, as the last chance; the first time even while requests are suspended.
    * @returns the runs that were started
    */
   start(live: Captured): readonly Promise<LaneOutcome>[] {

@@ -12,15 +12,12 @@
  *
  * Invariants:
  * 1. Each kind of failure is logged once per trouble: two failures that take turns make two lines. All
- *    failures of the store with one code are one kind, because a store that is gone fails on another key each
- *    time.
- * 2. A trouble ends once, after `failed` or `note`. The end of a trouble that keeps coming back waits for a
- *    calm.
+ *    failures of the store with one code are one kind, because a lost store fails on another key each time.
+ * 2. A trouble ends once, after `failed` or `note`. The end of a recurring trouble waits for a calm.
  * 3. Nothing is allocated before the first failure.
  *
  * `StandingFindings` is for findings that a complete check lists anew each time, such as colliding names:
- * each holds for itself, and ends when a check does not list it. `Conditions` are states with a code in
- * /health.
+ * each holds for itself, and ends when a check does not list it. `Conditions` are the states in /health.
  */
 import type { Env } from "../../env.ts";
 import { asWalrustError, EXIT_CODES, type WalrustError } from "../../errors.ts";
