@@ -26,8 +26,8 @@ export interface AvoidedPragma {
   readonly source: string;
 }
 
-/** At how many pages walrust checkpoints when nothing else is configured; SQLite's own default, too. */
-const CHECKPOINT_PAGES_DEFAULT = 1000;
+/** The pages of WAL at which SQLite checkpoints by itself, unless it is told otherwise. */
+const SQLITE_CHECKPOINT_PAGES = 1000;
 /** Some 40 MB: how far the WAL may grow while no walrust runs, however high its threshold is. */
 const CHECKPOINT_PAGES_MAX = 10_000;
 const BUSY_TIMEOUT_MS = 5000;
@@ -36,11 +36,11 @@ const PAGE_SIZE_ASSUMED_BYTES = 4096;
 
 /**
  * The settings worth having, in the order to run them.
- * @param minCheckpointPageCount from how many pages of WAL on the watch checkpoints, 1000 by default
+ * @param minCheckpointPageCount the pages of WAL at which the watch checkpoints
  */
-export function recommendedPragmas(minCheckpointPageCount = CHECKPOINT_PAGES_DEFAULT): RecommendedPragma[] {
+export function recommendedPragmas(minCheckpointPageCount: number): RecommendedPragma[] {
   const checkpointPages = Math.min(
-    Math.max(minCheckpointPageCount, CHECKPOINT_PAGES_DEFAULT),
+    Math.max(minCheckpointPageCount, SQLITE_CHECKPOINT_PAGES),
     CHECKPOINT_PAGES_MAX,
   );
   const usualWalBytes = 4 * minCheckpointPageCount * PAGE_SIZE_ASSUMED_BYTES;

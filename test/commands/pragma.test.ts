@@ -2,6 +2,7 @@
  * `walrust pragma`: its SQL runs in `sqlite3` as it is and sets what it says, does no harm to a database with
  * content, and is written to a file at once or not at all.
  */
+
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
@@ -17,8 +18,12 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { AVOIDED_PRAGMAS, pragmaSql, recommendedPragmas } from "../../src/database/recommended-pragmas.ts";
+import { DEFAULT_CONFIG } from "../support/config.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
+
+/** The pragmas beside a watch with the default settings. */
+const RECOMMENDED = recommendedPragmas(DEFAULT_CONFIG.sync.minCheckpointPageCount);
 
 setDefaultTimeout(30_000);
 
@@ -90,7 +95,7 @@ describe.each(["true", "false"])("walrust pragma --comments %s", (comments) => {
 });
 
 describe("what the settings do", () => {
-  const sql = pragmaSql(recommendedPragmas(), true);
+  const sql = pragmaSql(RECOMMENDED, true);
 
   testWith("sqlite3")(
     "only what is said to be stored in the database is there for the next connection",
@@ -99,7 +104,7 @@ describe("what the settings do", () => {
       const plain = answersOf(await sqlite3(path, ASK));
       await sqlite3(path, sql);
       expect(answersOf(await sqlite3(path, ASK))).toEqual(["wal", ...plain.slice(1)]);
-      expect(recommendedPragmas().filter(({ scope }) => scope === "database")).toMatchObject([
+      expect(RECOMMENDED.filter(({ scope }) => scope === "database")).toMatchObject([
         { name: "journal_mode" },
       ]);
     },
@@ -108,7 +113,7 @@ describe("what the settings do", () => {
   test("Bun's SQLite takes them, too", () => {
     const database = new Database(join(tempFolder("pragma"), "bun.db"));
     database.run(sql);
-    for (const { name, value } of recommendedPragmas().filter((one) => one.name !== "synchronous")) {
+    for (const { name, value } of RECOMMENDED.filter((one) => one.name !== "synchronous")) {
       const [row] = database.query(`PRAGMA ${name}`).values() as [unknown[]];
       expect([name, String(row[0])]).toEqual([name, String(value).toLowerCase()]);
     }
@@ -180,7 +185,7 @@ describe("what the settings do", () => {
 });
 
 describe("recommendedPragmas", () => {
-  const valuesAt = (pages?: number): unknown[] =>
+  const valuesAt = (pages = DEFAULT_CONFIG.sync.minCheckpointPageCount): unknown[] =>
     recommendedPragmas(pages).flatMap(({ name, value }) =>
       ["wal_autocheckpoint", "journal_size_limit"].includes(name) ? [value] : [],
     );
@@ -196,11 +201,11 @@ describe("recommendedPragmas", () => {
   });
 
   test("each has a reason, and a source at sqlite.org that the comments name", () => {
-    const sql = pragmaSql(recommendedPragmas(), true);
-    for (const { reason, source } of [...recommendedPragmas(), ...AVOIDED_PRAGMAS]) {
+    const sql = pragmaSql(RECOMMENDED, true);
+    for (const { reason, source } of [...RECOMMENDED, ...AVOIDED_PRAGMAS]) {
       expect([reason.length > 20, source.startsWith("https://sqlite.org/")]).toEqual([true, true]);
     }
-    for (const { source } of recommendedPragmas()) expect(sql).toContain(source);
+    for (const { source } of RECOMMENDED) expect(sql).toContain(source);
     for (const line of sql.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
   });
 });
@@ -288,7 +293,7 @@ describe("walrust pragma --json", () => {
   test("one document with each setting, its scope, reason and source", async () => {
     const { exitCode, stdout, stderr } = await pragma(["--json"]);
     expect([exitCode, stderr]).toEqual([0, ""]);
-    const expected = { pragmas: recommendedPragmas(), avoid: AVOIDED_PRAGMAS, output: null };
+    const expected = { pragmas: RECOMMENDED, avoid: AVOIDED_PRAGMAS, output: null };
     expect(JSON.parse(stdout)).toEqual(JSON.parse(JSON.stringify(expected)));
     expect(Object.keys(JSON.parse(stdout).pragmas[0])).toEqual([
       "name",
