@@ -8,7 +8,7 @@
  * it. A witness that is unsound or gone counts for nothing.
  *
  * The bytes are proven if and only if
- *  1. the object carries its SHA-256, and a chain value if a witness has one, or
+ *  1. the object carries its SHA-256, and a chain value if the second witness shows one, or
  *  2. it is a snapshot with a database checksum, which the judge has compared with its pages, or
  *  3. neither the object nor a witness carries anything of walrust: a restore of Litestream's objects has no
  *     evidence but their LTX checksums either.
@@ -74,11 +74,10 @@ export async function evidenceFindings(
 ): Promise<ObjectFinding[]> {
   const { object } = facts;
   const { minTxid, maxTxid } = object;
-  const isOther = ({ key }: LtxObject): boolean => key !== object.key;
   const findings: ObjectFinding[] = [];
   const witnesses: ObjectFacts[] = [];
   const hear = async (candidates: readonly LtxObject[]): Promise<ObjectFacts | null> => {
-    const [candidate] = candidates.filter(isOther);
+    const candidate = candidates.find(({ key }) => key !== object.key);
     const witness = candidate === undefined ? null : await factsOrNull(store, candidate, signal);
     if (witness !== null) witnesses.push(witness);
     return witness;
@@ -97,7 +96,8 @@ export async function evidenceFindings(
       findings.push(objectFinding(object, code, `does not lead to the object after it: ${error.message}`));
     }
   }
-  if (!isProven(facts, witnesses)) findings.push(lostMetadata(object));
+  const chainAtEnd = beside?.metadata.chain ?? after?.metadata.previousChain ?? null;
+  if (!isProven(facts, witnesses, chainAtEnd)) findings.push(lostMetadata(object));
   return findings;
 }
 
@@ -116,10 +116,10 @@ async function factsOrNull(
   }
 }
 
-function isProven(facts: ObjectFacts, witnesses: readonly ObjectFacts[]): boolean {
+/** @param chainAtEnd the chain value after the object by its second witness, or null */
+function isProven(facts: ObjectFacts, witnesses: readonly ObjectFacts[], chainAtEnd: string | null): boolean {
   const { object, metadata, postApplyChecksum } = facts;
-  const isChainExpected = witnesses.some((witness) => witness.metadata.chain !== null);
-  if (metadata.sha256 !== null && (metadata.chain !== null || !isChainExpected)) return true;
+  if (metadata.sha256 !== null && (metadata.chain !== null || chainAtEnd === null)) return true;
   if (object.minTxid === 1 && postApplyChecksum !== NO_CHECKSUM) return true;
   return ![facts, ...witnesses].some(isOfWalrust);
 }

@@ -127,6 +127,12 @@ const ACCEPTED: readonly (readonly [what: string, act: Act])[] = [
     ({ store, mergedKey }) => stripMetadata(store, mergedKey),
   ],
   [
+    "lost all metadata, as every object did behind a gateway",
+    async ({ store }) => {
+      for (const { key } of await listObjects(store, "app")) await stripMetadata(store, key);
+    },
+  ],
+  [
     "is Litestream's, as its sources are: no metadata, no checksums",
     async ({ store }) => {
       for (const { key } of await listObjects(store, "app")) {
