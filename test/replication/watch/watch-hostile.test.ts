@@ -6,7 +6,7 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
+import { liveImageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { keysAt, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { targetOf, WatchRun } from "../../support/runs/watch-run.ts";
@@ -18,6 +18,8 @@ import { tempFolder } from "../../support/temp.ts";
 const WRITER = join(import.meta.dir, "../../support/processes/hostile-writer.ts");
 const ROUNDS = 3;
 const ROUND_MS = 700;
+/** What a round has uploaded at least, so that the history is long on a busy machine, too. */
+const UPLOADS_MIN = 5;
 
 function newHostileDatabase(): string {
   const path = join(tempFolder("hostile"), "app.db");
@@ -29,15 +31,15 @@ function newHostileDatabase(): string {
   return path;
 }
 
-/** Two writers, one of which is killed and replaced again and again, for a while. */
-async function writeWildly(path: string, random: () => number, durationMs: number): Promise<void> {
-  const untilMs = performance.now() + durationMs;
+/** Two writers, one of which is killed and replaced again and again, for a round or until it is enough. */
+async function writeWildly(path: string, random: () => number, isEnough: () => boolean): Promise<void> {
+  const untilMs = performance.now() + ROUND_MS;
   const spawn = (): Bun.Subprocess =>
     Bun.spawn([process.execPath, WRITER, path, "1", String(Math.floor(random() * 1e9))], {
       stderr: "ignore",
     });
   const writers = [spawn(), spawn()];
-  while (performance.now() < untilMs) {
+  while (performance.now() < untilMs || !isEnough()) {
     const killAtMs = performance.now() + 100 + random() * 200;
     await waitUntil(() => performance.now() > killAtMs);
     const index = random() < 0.5 ? 0 : 1;
@@ -71,11 +73,12 @@ describe("watch beside hostile applications", () => {
           sync: { minCheckpointPageCount: 60, checkpointIntervalMs: 500 },
         });
         await last.watching();
-        await writeWildly(path, random, ROUND_MS);
+        const run = last;
+        await writeWildly(path, random, () => run.all("uploaded").length >= UPLOADS_MIN);
         if (round + 1 < ROUNDS) await last.stop();
       }
       store.before = store.after = () => {};
-      const image = imageOf(path);
+      const image = liveImageOf(path);
       await last!.until(
         "the last commits",
         () => last!.all("failed").length === last!.all("recovered").length,

@@ -8,13 +8,38 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** Offsets and sizes of the SQLite file format: wal-index header, database header, WAL. */
+const MX_FRAME_OFFSET = 16;
+const PAGE_SIZE_OFFSET = 16;
+const WAL_HEADER_SIZE = 32;
+const FRAME_HEADER_SIZE = 24;
+
 /** The checkpointed bytes of the database at `path`. */
 export function imageOf(path: string): Buffer {
+  const walPath = `${path}-wal`;
+  return checkpointed(path, existsSync(walPath) ? readFileSync(walPath) : null);
+}
+
+/**
+ * The same as the connections see it that share the wal-index. A writer that is killed between its commit
+ * frame and the wal-index leaves frames behind `mxFrame` that never happened for them, and that only a
+ * recovery of the copy would bring back. Ask only while something keeps the wal-index alive, such as a watch.
+ */
+export function liveImageOf(path: string): Buffer {
+  const frameCount = readFileSync(`${path}-shm`).readUInt32LE(MX_FRAME_OFFSET);
+  const pageSize = readFileSync(path).readUInt16BE(PAGE_SIZE_OFFSET);
+  const frameSize = FRAME_HEADER_SIZE + (pageSize === 1 ? 65_536 : pageSize);
+  const wal = readFileSync(`${path}-wal`).subarray(0, WAL_HEADER_SIZE + frameCount * frameSize);
+  return checkpointed(path, frameCount === 0 ? null : wal);
+}
+
+/** @param wal read before the file: a checkpoint that comes between only copies what is in both */
+function checkpointed(path: string, wal: Buffer | null): Buffer {
   const folder = mkdtempSync(join(tmpdir(), "walrust-image-"));
   try {
     const copy = join(folder, "copy.db");
     copyFileSync(path, copy);
-    if (existsSync(`${path}-wal`)) copyFileSync(`${path}-wal`, `${copy}-wal`);
+    if (wal !== null) writeFileSync(`${copy}-wal`, wal);
     const database = new Database(copy);
     const [row] = database.query("PRAGMA wal_checkpoint(TRUNCATE)").values() as number[][];
     if (row?.[0] !== 0) throw new Error("the copy could not be checkpointed");
