@@ -1,10 +1,10 @@
 /**
- * The conditions of one database, or of the store that all databases share: states that last, such as a WAL
- * under another name or a bucket that refuses deletes. /health lists them as long as they last.
+ * The conditions of one database, or of the store that all databases share: lasting states, such as a WAL
+ * under another name or a bucket that refuses deletes. `/health` lists each condition until it ends.
  *
  * Invariants:
- * 1. The begin and the end of a condition are logged once, however often it is raised in between.
- * 2. A condition whose health gets worse or better is logged again; a new wording alone is not.
+ * 1. The begin and the end of a condition are logged once, however often the condition is raised in between.
+ * 2. A condition is logged again when its health changes, and not when only its wording changes.
  * 3. Nothing is allocated for a database without conditions: hundreds are watched.
  */
 import type { Env } from "../../env.ts";
@@ -24,12 +24,12 @@ export class Conditions implements ConditionSink {
     readonly emit: (event: WatchEvent) => void,
   ) {}
 
-  /** The conditions that last now, oldest first. */
+  /** The present conditions, oldest first. */
   get current(): readonly Condition[] {
     return this.#current === null ? NONE : [...this.#current.values()];
   }
 
-  /** Whether the condition with this code lasts. */
+  /** Whether there is a condition with this code. */
   has(code: ConditionCode): boolean {
     return this.#current?.has(code) === true;
   }

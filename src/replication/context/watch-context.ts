@@ -1,5 +1,5 @@
 /**
- * The objects that all watched databases of one process share.
+ * The objects and settings that all watched databases of one process share, and the context of each database.
  */
 import type { ReplicationConfig } from "../../config/config.ts";
 import type { Env } from "../../env.ts";
@@ -11,9 +11,7 @@ import type { Conditions } from "./conditions.ts";
 import type { OwnWriters } from "./own-writers.ts";
 import type { Validation, WatchEvent } from "./watch-events.ts";
 
-/**
- * Looks through the objects of the database with this name, in its own store (behind its circuit breaker).
- */
+/** Verifies the stored objects of the database with this name, in its own store. */
 export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
 
 /**
@@ -35,9 +33,11 @@ export interface SharedContext {
   readonly upkeeps: Semaphore;
   /** The ids that this process has written with. */
   readonly writers: OwnWriters;
-  /** Looks through what is stored of a database; handed in, because that is not replication's to know. */
+  /**
+   * Verifies the stored objects of a database: `recovery/` implements it, and replication must not know how.
+   */
   readonly validate: Validate;
-  /** Aborts when watching is to end: nothing new is begun then. */
+  /** Aborts when the watch is to end: nothing new begins then. */
   readonly stopping: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
   /** Conditions of the store that all databases share. */
@@ -51,7 +51,7 @@ export interface SharedContext {
  * its own circuit breaker.
  */
 export interface WatchContext extends SharedContext {
-  /** Aborts when the watcher closes, after its drain: what still runs is broken off then. */
+  /** Aborts when the watcher closes, after its drain: everything that still runs is broken off. */
   readonly closing: AbortSignal;
   readonly conditions: Conditions;
 }

@@ -1,15 +1,15 @@
 /**
- * The events that a watch reports, each of one database.
+ * The events that a watch reports, each about one database, or about the store that all databases share.
  */
 
-/** What looking through a database's objects found. */
+/** The result of a validation: the stored objects of one database are verified. */
 export interface Validation {
   readonly status: "ok" | "warnings" | "errors";
-  /** What is wrong, most serious first. */
+  /** The findings, most serious first. */
   readonly messages: readonly string[];
 }
 
-/** Something that happened to one database. */
+/** An event of a watch. */
 export type WatchEvent =
   | { readonly event: "watching"; readonly database: string; readonly path: string; readonly txid: number }
   | {
@@ -55,19 +55,21 @@ export type WatchEvent =
       readonly database: string;
       /** Calls in a row that failed. */
       readonly failures: number;
-      /** When the next one is tried, as RFC 3339. */
+      /** The time of the next trial, as RFC 3339. */
       readonly until: string;
       readonly message: string;
     }
   | {
-      /** A state that lasts began or ended; see `Condition`. */
+      /** A lasting state began or ended; see `Condition`. */
       readonly event: "condition";
       readonly state: "raised" | "cleared";
-      /** Null when it concerns the store that all databases share. */
+      /** Null for a condition of the store that all databases share. */
       readonly database: string | null;
       readonly code: string;
       readonly health: "degraded" | "unhealthy";
       readonly message: string;
     }
+  /** Replication stopped because discovery does not find the database any more. */
   | { readonly event: "let-go"; readonly database: string; readonly reason: string }
+  /** Replication stopped for good, or a named database is set aside. */
   | { readonly event: "stopped"; readonly database: string; readonly code: string; readonly message: string };

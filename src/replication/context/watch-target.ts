@@ -8,6 +8,6 @@ import type { AttachTarget } from "../../discovery/attach-target.ts";
 export interface WatchTarget extends AttachTarget {
   /** The settings of this database. One object for all databases that share them. */
   readonly config: ReplicationConfig;
-  /** Found by a glob: what cannot be watched is looked at again with the next discovery, not given up. */
+  /** A glob found the database: if it cannot be watched, the next discovery tries again. */
   readonly isDiscovered?: boolean;
 }

@@ -1,12 +1,11 @@
 /**
- * The fleet: the databases that are watched at this moment. They come with a discovery and are let go when a
- * later one does not find them any more.
+ * The fleet: the watchers of all databases that are watched at this moment. Databases come with a discovery,
+ * and leave when a later discovery does not find them any more.
  *
  * Invariants:
- * 1. A path has at most one watcher, and so has a name: what comes back while it is let go of waits for the
- *    end of that.
- * 2. Letting go delays nobody: it goes on look by look, beside the others, until all is sent.
- * 3. Databases with the same options object share the options they are watched with.
+ * 1. A path has at most one watcher, and so has a name. A database that comes back while its watcher leaves
+ *    waits for the end of that watcher.
+ * 2. A database that leaves delays no other: it leaves step by step, beside the looks at the others.
  */
 import { existsSync } from "node:fs";
 import type { Discovered } from "../../discovery/discovered.ts";
@@ -18,18 +17,18 @@ import { UnwatchableStatuses } from "./unwatchable-status.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import { Watcher } from "./watcher.ts";
 
-/** How watching ended. */
+/** The end of a watch. */
 export interface WatchResult {
-  /** Databases that stopped for good or could not be watched, with the reason. */
+  /** Databases that stopped for good, or could not be watched, with the reason. */
   readonly stopped: readonly { readonly database: string; readonly error: WalrustError }[];
-  /** Databases with captured files that could not be uploaded before the end; they wait in the spool. */
+  /** Databases with captured files that were not uploaded before the end; the files stay in the spool. */
   readonly undrained: readonly string[];
 }
 
 /** The watchers of one process. */
 export class Fleet {
   readonly #watchers: Watcher[] = [];
-  /** Found, but their path or name is not free yet. */
+  /** Databases that were found while their path or name was not free. */
   #waiting: readonly WatchTarget[] = [];
   /** Paths whose database has the name of another. */
   readonly #collisions = new StandingFindings();
@@ -38,12 +37,12 @@ export class Fleet {
 
   constructor(readonly context: SharedContext) {}
 
-  /** All of them, those that stopped or are being let go of too. */
+  /** All watchers, also of databases that stopped or leave. */
   get watchers(): readonly Watcher[] {
     return this.#watchers;
   }
 
-  /** What is known of each now, and of what no watcher could be made for. */
+  /** The status of each database, also of those without a watcher. */
   statuses(): DatabaseStatus[] {
     const { env, config } = this.context;
     const statuses = this.#watchers.map((watcher) => watcher.status());
@@ -51,14 +50,14 @@ export class Fleet {
     return [...statuses, ...others];
   }
 
-  /** The watcher of a path or a name, or null; one that is being let go of answers nothing. */
+  /** The watcher of a path or a name, or null; a leaving database answers no requests. */
   findOrNull(path: string | undefined, name: string | undefined): Watcher | null {
     const isMeant = ({ target, record }: Watcher): boolean =>
       record.leaving === null && (target.path === path || target.name === name);
     return this.#watchers.find(isMeant) ?? null;
   }
 
-  /** Takes the databases that are present now: new ones are watched, those that are not among them let go. */
+  /** Takes the databases that are present now: starts replicating new ones, and stops for absent ones. */
   accept({ targets, unwatchable }: Discovered<WatchTarget>): void {
     this.#unwatchable.replace(unwatchable, this.context.env.monotonicMs());
     const present = new Map(targets.map((target) => [target.path, target]));
@@ -69,7 +68,7 @@ export class Fleet {
       const error = missing.get(path);
       const folder = present.get(path)?.paths.folder ?? paths.folder;
       if (error !== undefined && watcher.record.leaving === null) keepNameless(watcher, error);
-      else if (!present.has(path)) letGo(watcher);
+      else if (!present.has(path)) leaveIfGone(watcher);
       else if (folder !== paths.folder) watcher.leave(`its state lies in ${folder} from here on`);
       else if (watcher.record.leaving !== null) watcher.comeBack();
       else watcher.seen();
@@ -79,7 +78,7 @@ export class Fleet {
     this.#take([...present.values()]);
   }
 
-  /** Watches what has its path and its name for itself; the others wait until they are free. */
+  /** Starts watchers for databases whose path and name are free; the others wait until both are. */
   #take(targets: readonly WatchTarget[]): void {
     const paths = new Set(this.#watchers.map(({ target }) => target.path));
     const byName = new Map(this.#watchers.map((watcher) => [watcher.name, watcher]));
@@ -140,13 +139,14 @@ export class Fleet {
     this.#watchers.splice(this.#watchers.indexOf(watcher), 1);
     const reason = record.leaving ?? "";
     const left = watcher.pendingCount;
-    if (left === 0) env.log.info(`let go: ${reason}`, { database });
-    else env.log.warn(`let go: ${reason}; ${left} captured files were not uploaded`, { database });
+    if (left === 0) env.log.info(`stopped replicating: ${reason}`, { database });
+    else
+      env.log.warn(`stopped replicating: ${reason}; ${left} captured files were not uploaded`, { database });
     emit({ event: "let-go", database, reason });
     if (!stopping.aborted) this.#take(this.#waiting);
   }
 
-  /** Captures what is there for the last time and uploads it, each database within its own time. */
+  /** Takes the last captures and uploads them, each database within its own shutdown timeout. */
   async drain(): Promise<void> {
     const byTimeout = Map.groupBy(this.#watchers, ({ context }) => context.config.sync.shutdownTimeoutMs);
     const drains = [...byTimeout].map(async ([timeoutMs, watchers]) => {
@@ -154,18 +154,18 @@ export class Fleet {
       const finished = Promise.all(watchers.map((watcher) => watcher.drain()));
       await Promise.race([finished, this.context.env.sleep(timeoutMs, timeout.signal)]);
       timeout.abort();
-      // What they had on its way leaves its place to those that have more time.
+      // Their uploads make room for databases with more time.
       await Promise.all(watchers.map((watcher) => watcher.close()));
     });
     await Promise.all(drains);
   }
 
-  /** Lets go of all of them as they are. */
+  /** Closes all watchers as they are. */
   async close(): Promise<void> {
     await Promise.all(this.#watchers.map((watcher) => watcher.close()));
   }
 
-  /** How it ended, after `close`. */
+  /** The end of the watch, after `close`. */
   result(): WatchResult {
     const stopped: { database: string; error: WalrustError }[] = [];
     const undrained: string[] = [];
@@ -178,11 +178,11 @@ export class Fleet {
   }
 }
 
-/** The code of the condition of a database whose file is there while its name leads nowhere. */
+/** The condition of a database whose file exists while its name leads nowhere. */
 const NAMELESS = "name-leads-nowhere";
 
 /**
- * A symbolic link that leads nowhere is mostly being re-pointed: until it leads elsewhere nothing changes.
+ * A symbolic link that leads nowhere is mostly being re-pointed: nothing changes until it leads elsewhere.
  */
 function keepNameless({ target, context }: Watcher, { message }: WalrustError): void {
   if (!existsSync(target.path)) return context.conditions.clear(NAMELESS);
@@ -194,8 +194,8 @@ function keepNameless({ target, context }: Watcher, { message }: WalrustError): 
   });
 }
 
-/** A named database whose file is gone is not given up: that is a failure, and it is tried again. */
-function letGo(watcher: Watcher): void {
+/** A named database whose file is gone stays: its absence is a failure, and is retried. */
+function leaveIfGone(watcher: Watcher): void {
   const { path, isDiscovered } = watcher.target;
   if (existsSync(path)) watcher.leave("it is not found any more");
   else if (isDiscovered === true) watcher.leave("its file is gone");

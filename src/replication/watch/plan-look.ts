@@ -3,7 +3,7 @@
  * Watching, leaving (discovery no longer finds the database while others are watched) and ending (the watch
  * drains) are phases of one machine.
  *
- *     watching --- the database is not found any more ---> leaving --- found again in time ---> watching
+ *     watching --- discovery finds the database no more ---> leaving --- found again in time ---> watching
  *     watching, leaving --- the watch ends ---> ending
  *     leaving, ending --- nothing is left to send, or nothing can be sent ---> the watcher closes
  *

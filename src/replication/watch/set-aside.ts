@@ -92,7 +92,7 @@ function hasContent(path: string): boolean {
 /** The error of a database that was watched, and whose file is gone. */
 export function absentError(path: string): WalrustError {
   return new WalrustError("database", `${path} is gone`, {
-    hint: "It is watched again as soon as it is there, or let go of when it is not found any more",
+    hint: "walrust continues when the file is back, and stops replicating it when no discovery finds it",
   });
 }
 
@@ -103,7 +103,7 @@ export function slowAttachError(path: string, durationMs: number): WalrustError 
     "storage",
     `Cannot attach ${path} yet: the store has not answered for ${seconds} s`,
     {
-      hint: "It is tried on. Check the endpoint, the network and the store itself",
+      hint: "walrust keeps trying. Check the endpoint, the network and the store itself",
       retryable: true,
     },
   );

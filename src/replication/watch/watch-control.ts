@@ -1,6 +1,7 @@
 /**
- * The socket of a watch over its fleet: what `walrust snapshot`, `compact` and `verify --restore` ask, and
- * the announcements by which they find it. When somebody removes the socket, it is opened again.
+ * The control socket of a watch: hands the requests of `walrust snapshot`, `compact` and `verify --restore`
+ * to the watchers of the fleet, and announces each watched database. A socket that somebody removed is opened
+ * again.
  */
 import { existsSync } from "node:fs";
 import { errorMessage, WalrustError } from "../../errors.ts";
@@ -14,7 +15,7 @@ import { type ControlServer, serveControl } from "../control/control-server.ts";
 import type { Fleet } from "./fleet.ts";
 import { answerChecksum, answerSnapshot } from "./requests.ts";
 
-/** The socket of one watch: `refresh` again and again, as databases come and go. */
+/** The control socket of one watch: call `refresh` after each discovery. */
 export class WatchControl {
   #server: ControlServer | null = null;
   readonly #trouble: Trouble;
@@ -28,7 +29,7 @@ export class WatchControl {
     this.#trouble = new Trouble(context.env, { what: "no socket for snapshot and compact", end: null });
   }
 
-  /** Opens the socket unless it is there. Without a place to put it there is none; that is said once. */
+  /** Opens the socket unless it is there. Without a place for it there is none, which is logged once. */
   refresh(): void {
     if (this.#server !== null && existsSync(this.#server.path)) return;
     this.#server?.close();
@@ -42,7 +43,7 @@ export class WatchControl {
     for (const target of this.#announced) this.#name(target);
   }
 
-  /** The database is watched: requests for it find this watch. */
+  /** Announces a watched database, so that requests find this watch. */
   announce(target: WatchTarget): void {
     this.#announced.add(target);
     this.#name(target);
@@ -52,12 +53,12 @@ export class WatchControl {
     try {
       this.#server?.announce(this.#addressOf(target));
     } catch (error) {
-      // Its folder is going away just now; what is only for asking stops no replication.
+      // The state folder is being deleted. Announcements are for requests alone and stop no replication.
       this.context.env.log.debug(`not announced: ${errorMessage(error)}`, { database: target.name });
     }
   }
 
-  /** It is not watched any more. */
+  /** Withdraws the announcement of a database that leaves. */
   withdraw(target: WatchTarget): void {
     if (this.#announced.delete(target)) {
       this.#server?.withdraw(this.#addressOf(target));
@@ -68,7 +69,7 @@ export class WatchControl {
     return { stateFolder: paths.folder, destination: this.context.store.url, name, path };
   }
 
-  /** Ends the socket and everything that names it. */
+  /** Closes the socket and withdraws every announcement. */
   close(): void {
     this.#server?.close();
     this.#server = null;

@@ -1,11 +1,10 @@
 /**
- * Watching: one loop that looks at every database in turn, and the orderly end of it.
+ * Runs a watch: one loop that looks at every database in turn, and its orderly end.
  *
- * The loop holds no timer and no promise per database. Databases with recent commits are looked at every 40
- * ms, idle ones every 80; that costs a read of 136 bytes each. It ends when the signal aborts
- * (drain: a last capture, the uploads, bounded by the shutdown timeout), or, where none can be found later,
- * when every database has stopped or is set aside: what could not be watched is looked at again for as long
- * as the watch goes on for others.
+ * The loop holds no timer and no promise per database. A database with recent commits is looked at every 40
+ * ms, an idle one every 80; a look costs a read of 136 bytes. The loop ends when the signal aborts; the drain
+ * follows, bounded by the shutdown timeout. Where discovery can find only named databases, the loop also ends
+ * when every database has stopped or is set aside.
  */
 import type { ReplicationConfig } from "../../config/config.ts";
 import type { Discover, Discovered } from "../../discovery/discovered.ts";
@@ -36,11 +35,11 @@ const IDLE_TICK_MS = 80;
 const ANCHORS_AT_ONCE = 2;
 const ATTACHES_AT_ONCE = 16;
 const UPKEEPS_AT_ONCE = 2;
-/** An object that is asked for to see whether the store answers; there is none. */
+/** The key of no object: a request for it tells whether the store answers. */
 const ALIVE_KEY = ".walrust-alive";
 const BUDGET_INTERVAL_MS = 2_000;
 
-/** What can be asked of a running watch at any time. */
+/** A running watch, for health and metrics. */
 export interface RunningWatch {
   /** Every database, also those that stopped or cannot be watched. */
   statuses(): DatabaseStatus[];
@@ -48,7 +47,7 @@ export interface RunningWatch {
   storeConditions(): readonly Condition[];
 }
 
-/** What `watch` needs beside the databases. */
+/** What a watch needs beside the first discovery. */
 export interface WatchInput {
   readonly store: ObjectStore;
   /** The limit that all puts of the store pass. */
@@ -59,18 +58,17 @@ export interface WatchInput {
   readonly emit: (event: WatchEvent) => void;
   readonly validate: Validate;
   /**
-   * Finds all databases that are present, named ones too; asked every 5 s. Those that are new are watched,
-   * those that are not found any more let go. With it, watching goes on while nothing is watched, unless
-   * `isNamedOnly`.
+   * Finds all databases that are present, every 5 s. The watch starts replicating new databases, and stops
+   * replicating databases that are not found any more.
    */
   readonly discover: Discover<WatchTarget>;
-  /** Whether only what is named can be found: the watch ends when nothing of it can be watched. */
+  /** Whether only named databases can be found: the watch ends when none of them can be watched. */
   readonly isNamedOnly: boolean;
   /** The conditions that the store was opened with. */
   readonly storeConditions: Conditions;
   /** The folders that may hold the control socket. */
   readonly runtimeFolders: RuntimeFolders;
-  /** Told once, before the first event. */
+  /** Called once, before the first event. */
   readonly onStart?: (watch: RunningWatch) => void;
 }
 
@@ -127,7 +125,7 @@ export async function watch(
 
 const NOBODY: ReadonlySet<Watcher> = new Set();
 
-/** What runs beside the databases. */
+/** The tasks that run beside the databases. */
 interface Beside {
   readonly discovery: RepeatedDiscovery<WatchTarget>;
   readonly control: WatchControl;
@@ -163,8 +161,9 @@ async function loop(
       paused = isPaused ? overShare(watchers, bytesMax) : NOBODY;
       backlog.poll(nowMs, watchers);
     }
-    let isAnyRunning = fleet.lookLeaving(nowMs) || isOpenEnded;
-    for (const watcher of fleet.takeLeft()) {
+    const isAnyLeaving = fleet.lookLeaving(nowMs);
+    let isAnyRunning = isAnyLeaving || isOpenEnded;
+    for (const watcher of isAnyLeaving ? fleet.takeLeft() : []) {
       // Before the host lock is given up: the next watcher may announce itself then.
       control.withdraw(watcher.target);
       void fleet.remove(watcher);
@@ -186,7 +185,7 @@ async function loop(
   }
 }
 
-/** Whatever goes wrong in a look is a failure of that database alone. */
+/** Looks at one database. An error is a failure of that database alone. */
 function look(watcher: Watcher, nowMs: number, isSpoolFull: boolean): void {
   try {
     watcher.look(nowMs, isSpoolFull);

@@ -1,6 +1,6 @@
 /**
- * What a running watch knows of one database at this moment: for health, metrics and the heartbeat. Taken on
- * demand from what the watcher holds anyway; nothing is counted or kept for it.
+ * The status of one watched database, for health, metrics and the heartbeat. A watcher computes it on demand
+ * from its record: nothing is counted or kept for it.
  */
 import { closeSync, readSync } from "node:fs";
 import type { Condition } from "../../errors.ts";
@@ -10,50 +10,50 @@ import { openOwn } from "../../local/own-file.ts";
 import { type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import type { Captured } from "../capture/live-database.ts";
 
-/** One watched database, now. */
+/** The status of one watched database. */
 export interface DatabaseStatus {
   readonly database: string;
   /** Real path of the file. */
   readonly path: string;
   /**
-   * `starting`: not attached yet; `watching`; `failing`: a failure lasts, and is tried again; `paused`: the
-   * captured files have reached their limit; `stopped`: given up for good.
+   * `starting`: not attached yet; `watching`; `failing`: a failure lasts, and walrust retries; `paused`: the
+   * captured files have reached their limit; `stopped`: replication stopped for good.
    */
   readonly state: "starting" | "watching" | "failing" | "paused" | "stopped";
   /** The newest captured TXID, 0 before the first. */
   readonly txid: number;
   /** The newest TXID in the bucket, 0 before the first. */
   readonly uploadedTxid: number;
-  /** When that was captured (ms since the epoch), or null when this process has uploaded nothing yet. */
+  /** The capture time of that TXID (ms since the epoch), or null before the first upload of this process. */
   readonly uploadedTimeMs: number | null;
   /** Captured files that are not in the bucket, and their bytes. */
   readonly pendingCount: number;
   readonly pendingBytes: number;
   /**
-   * How long the bucket may have been behind: the age of the oldest increment that was captured and is not
-   * there, or the time since nothing could be captured any more if that is longer; 0 when neither is so. A
-   * snapshot on its way counts only if it is the first. What a glob found and was never watched has none.
+   * How far the bucket may be behind: the age of the oldest increment that is captured and not uploaded, or
+   * the time since captures became impossible, whichever is longer; 0 without either. A pending snapshot
+   * counts only if it is the first. A glob's find that was never watched has no lag.
    */
   readonly lagMs: number;
   /** Frames in the WAL, or null while the database is not attached. */
   readonly walFrames: number | null;
-  /** The id its objects are written under, or null while it is not attached. */
+  /** The writer id of its objects, or null while the database is not attached. */
   readonly writer: string | null;
   readonly circuit: "closed" | "open" | "half-open";
-  /** The failure it is getting over, or why it stopped. */
+  /** The failure that walrust recovers from, or the reason of the stop. */
   readonly failure: { readonly code: string; readonly message: string } | null;
   readonly walSyncIntervalMs: number;
-  /** States that last and that an operator should know of; empty for most. */
+  /** Lasting states that an operator should know of; empty for most databases. */
   readonly conditions: readonly Condition[];
 }
 
-/** Where a database's history stands, here and in the bucket. */
+/** How far the history of a database is captured and uploaded. */
 export type Progress = Pick<
   DatabaseStatus,
   "txid" | "uploadedTxid" | "uploadedTimeMs" | "pendingCount" | "pendingBytes"
 >;
 
-/** Before anything is known. */
+/** The progress before the first attach. */
 export const NO_PROGRESS: Progress = {
   txid: 0,
   uploadedTxid: 0,
@@ -62,7 +62,7 @@ export const NO_PROGRESS: Progress = {
   pendingBytes: 0,
 };
 
-/** What is captured and what of it is uploaded. @param last what was known before it was attached */
+/** The progress of an attached database. @param last its progress before the attach */
 export function progressOf(captured: Captured, last: Progress): Progress {
   const { state, pending, acknowledged } = captured;
   const txid = state?.txid ?? 0;
@@ -77,14 +77,12 @@ export function progressOf(captured: Captured, last: Progress): Progress {
   };
 }
 
-/**
- * When the oldest increment that waits was captured; its file is read once for as long as it is the oldest.
- */
+/** The capture time of the oldest pending increment. Each oldest file is read once. */
 export class OldestPending {
   #txid = 0;
   #timeMs = 0;
 
-  /** @returns ms since the epoch, or null when none waits */
+  /** @returns ms since the epoch, or null when no increment waits */
   timeMs(captured: Captured, nowMs: number): number | null {
     const oldest = captured.pending.find(isChainLink);
     if (oldest === undefined) return null;
@@ -96,9 +94,9 @@ export class OldestPending {
   }
 }
 
-/** The capture time of a file: of its first TXID, or before that. Null when it is gone. */
+/** The capture time of the first TXID in a file, or a time before that. Null when the file is gone. */
 function captureTimeOf(file: SpoolFile, { acknowledged }: Captured): number | null {
-  // A merged file has the time of its last TXID; the first followed what was acknowledged last.
+  // The header of a merged file has the time of its last TXID. The first TXID followed the acknowledged one.
   const isMerged = file.maxTxid > file.minTxid;
   if (isMerged && acknowledged?.txid === file.minTxid - 1) return acknowledged.timeMs;
   const header = new Uint8Array(LTX_HEADER_SIZE);
@@ -111,7 +109,7 @@ function captureTimeOf(file: SpoolFile, { acknowledged }: Captured): number | nu
     }
     return decodeLtxHeader(header).timestampMs;
   } catch {
-    // Its folder is gone, or it was sent just now.
+    // The folder is gone, or the file was uploaded just now.
     return null;
   }
 }

@@ -72,7 +72,7 @@ describe("a fleet", () => {
     expect(existsSync(join(two.paths.folder, "watch.socket"))).toBe(false);
     const request = { verb: "snapshot", name: "two", destination: store.url } as const;
     expect(await askWatchByNameOrNull(store.url, "two", request)).toBeNull();
-    expect(run.saidCount("let go: it is not found any more")).toBe(1);
+    expect(run.saidCount("stopped replicating: it is not found any more")).toBe(1);
     await app.must("INSERT INTO t(v) VALUES ('not ours')");
     await run.discovery();
     const result = await run.stop();
