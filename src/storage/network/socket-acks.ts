@@ -29,10 +29,14 @@ let getSocketOption: GetSocketOption | null | undefined;
 export class SocketAcks {
   /** Acknowledged bytes of the connections that had bytes on their way at the last poll, by descriptor. */
   #waiting = new Map<number, bigint>();
+  #isWaiting = false;
 
-  /** Whether sent bytes were not acknowledged at the last poll; false if the kernel cannot tell. */
+  /**
+   * Whether a connection had bytes on their way at the last two polls; false if the kernel cannot tell. Bytes
+   * on their way at one poll alone have just been sent: a scrape of the metrics, the answer to an upload.
+   */
   get isWaiting(): boolean {
-    return this.#waiting.size > 0;
+    return this.#isWaiting;
   }
 
   /**
@@ -42,13 +46,16 @@ export class SocketAcks {
   poll(): boolean {
     const before = this.#waiting;
     this.#waiting = new Map();
+    this.#isWaiting = false;
     let hasMoved = false;
     for (const fd of descriptors()) {
       const info = connectionOrNull(fd);
       if (info === null) continue;
       const acked = before.get(fd);
       hasMoved ||= acked !== undefined && info.ackedBytes > acked;
-      if (info.isWaiting) this.#waiting.set(fd, info.ackedBytes);
+      if (!info.isWaiting) continue;
+      this.#waiting.set(fd, info.ackedBytes);
+      this.#isWaiting ||= acked !== undefined;
     }
     return hasMoved;
   }
