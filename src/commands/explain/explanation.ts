@@ -4,9 +4,9 @@
 import type { WalrustError } from "../../errors.ts";
 import type { Estimate } from "../../forecast/estimate.ts";
 import type { CommitRate } from "../../forecast/steady-pace.ts";
-import type { ExplainedDatabase } from "./explain-databases.ts";
-import type { ShownSetting } from "./explain-settings.ts";
-import type { ExplainedStorage } from "./explain-storage.ts";
+import type { ExplainedDatabase } from "./explained-database.ts";
+import type { ExplainedStorage } from "./explained-storage.ts";
+import type { ShownSetting } from "./shown-settings.ts";
 
 /** The whole explanation. */
 export interface Explanation {

@@ -3,8 +3,8 @@
  * stands at; it changes what the program is run with; and it can be overridden as promised.
  */
 import { describe, expect, test } from "bun:test";
-import { explainDatabase } from "../../../src/commands/explain/explain-databases.ts";
-import { type ShownSetting, shownSettings } from "../../../src/commands/explain/explain-settings.ts";
+import { explainDatabase } from "../../../src/commands/explain/explained-database.ts";
+import { type ShownSetting, shownSettings } from "../../../src/commands/explain/shown-settings.ts";
 import { resolveConfig, resolveDatabaseConfig } from "../../../src/config/config.ts";
 import { type ConfigFile, parseConfigFile } from "../../../src/config/config-file.ts";
 import type { Sources } from "../../../src/config/resolve.ts";

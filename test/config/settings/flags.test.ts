@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { compactVerb } from "../../../src/commands/compact.ts";
-import { shownSettings } from "../../../src/commands/explain/explain-settings.ts";
+import { shownSettings } from "../../../src/commands/explain/shown-settings.ts";
 import { explainVerb } from "../../../src/commands/explain.ts";
 import { listVerb } from "../../../src/commands/list.ts";
 import { pragmaVerb } from "../../../src/commands/pragma.ts";

@@ -7,7 +7,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { shownSettings } from "../../../src/commands/explain/explain-settings.ts";
+import { shownSettings } from "../../../src/commands/explain/shown-settings.ts";
 import { openDestination } from "../../../src/commands/shared/open-destination.ts";
 import { resolveStore } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/config-file.ts";

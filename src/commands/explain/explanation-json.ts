@@ -5,8 +5,8 @@ import type { WalrustError } from "../../errors.ts";
 import { forecastOf } from "../../forecast/estimate.ts";
 import type { RequestCounts } from "../../forecast/prices.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
-import type { ExplainedDatabase } from "./explain-databases.ts";
-import { guaranteeText } from "./explain-storage.ts";
+import type { ExplainedDatabase } from "./explained-database.ts";
+import { guaranteeText } from "./explained-storage.ts";
 import type { Explanation } from "./explanation.ts";
 
 /** The explanation as a JSON document. */

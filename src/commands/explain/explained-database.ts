@@ -9,7 +9,7 @@ import { requirePinnable } from "../../database/pin/pinnable.ts";
 import type { FoundDatabase } from "../../discovery/finder.ts";
 import { WalrustError } from "../../errors.ts";
 import { type CompressionSample, sampleCompression } from "../../forecast/compressibility.ts";
-import { type ShownSetting, shownGroup } from "./explain-settings.ts";
+import { type ShownSetting, shownGroup } from "./shown-settings.ts";
 
 /** A database that would be watched. */
 export interface ExplainedDatabase {

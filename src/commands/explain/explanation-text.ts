@@ -8,10 +8,10 @@ import { restorablePoints } from "../../forecast/restorable-points.ts";
 import { MONTH_HOURS } from "../../forecast/steady-stock.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
 import { formatBytes, tableLines } from "../shared/output.ts";
-import type { ExplainedDatabase } from "./explain-databases.ts";
-import type { ShownSetting } from "./explain-settings.ts";
-import { guaranteeText } from "./explain-storage.ts";
+import type { ExplainedDatabase } from "./explained-database.ts";
+import { guaranteeText } from "./explained-storage.ts";
 import type { Explanation } from "./explanation.ts";
+import type { ShownSetting } from "./shown-settings.ts";
 
 /** The whole text. */
 export function explainText(explanation: Explanation): string {
