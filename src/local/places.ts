@@ -8,6 +8,7 @@
  */
 import { lstatSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import type { CacheConfig, StateConfig } from "../config/config.ts";
 import { homeFolderOrNull } from "../env.ts";
 import { systemCode } from "../errors.ts";
 import { cachingInspector, distrustOrNull, type InspectFolder } from "./folder-trust.ts";
@@ -18,10 +19,8 @@ export type PlaceVariables = Readonly<Record<string, string | undefined>>;
 
 /** The user's choice of folders. */
 export interface PlaceChoice {
-  /** `--state-dir`, or null. */
-  readonly stateDir: string | null;
-  /** `--cache-dir`, or null. */
-  readonly cacheDir: string | null;
+  readonly state: StateConfig;
+  readonly cache: Pick<CacheConfig, "path">;
   readonly variables: PlaceVariables;
 }
 
@@ -43,6 +42,9 @@ export const SYSTEM_STATE_HOME = "/var/lib/walrust";
  */
 const NO_HOME = "/nonexistent";
 
+/** Neither `--state-dir` nor `--cache-dir` is given. */
+export const NO_PATH = { path: undefined } as const;
+
 const NAME_LENGTH_MAX = 40;
 
 /** The places of all databases of one user. */
@@ -55,7 +57,7 @@ export class LocalPlaces {
 
   /** The places without `--state-dir` and `--cache-dir`, from the environment of this process. */
   static standard(variables: PlaceVariables = process.env): LocalPlaces {
-    return new LocalPlaces({ stateDir: null, cacheDir: null, variables });
+    return new LocalPlaces({ state: NO_PATH, cache: NO_PATH, variables });
   }
 
   /** Reads all folders anew from here on. Call before each scan. */
@@ -71,27 +73,27 @@ export class LocalPlaces {
    * @param name its name in the bucket, and the name of its spool folder below `--cache-dir`
    */
   of(databasePath: string, name?: string): Place {
-    const { stateDir, cacheDir } = this.choice;
-    if (cacheDir !== null) this.#cacheHome ??= realParent(cacheDir);
+    const { state, cache } = this.choice;
+    if (cache.path !== undefined) this.#cacheHome ??= realParent(cache.path);
     const spool = name === undefined || this.#cacheHome === null ? undefined : resolve(this.#cacheHome, name);
     const beside = stateFolderOf(databasePath, spool);
     const distrust = this.#besideDistrustOrNull(databasePath, beside.folder);
-    if (stateDir === null && distrust === null) {
+    if (state.path === undefined && distrust === null) {
       return { paths: this.#chosen(beside), kind: "beside", reason: null, ignored: null };
     }
     this.#stateHome ??= stateHomeOf(this.choice);
     const folder = join(this.#stateHome, folderNameOf(databasePath));
     const ignored =
       distrust === null || !exists(beside.folder) ? null : ignoredText(beside.folder, folder, distrust);
-    const reason = stateDir === null ? distrust : "--state-dir";
+    const reason = state.path === undefined ? distrust : "--state-dir";
     return { paths: this.#chosen(stateFolderAt(folder, spool)), kind: "state-home", reason, ignored };
   }
 
   #chosen(paths: StateFolder): StateFolder {
-    const { stateDir, cacheDir } = this.choice;
-    if (stateDir === null && cacheDir === null) return paths;
+    const { state, cache } = this.choice;
+    if (state.path === undefined && cache.path === undefined) return paths;
     const { folder, spoolFolder } = paths;
-    return { ...paths, chosen: [...(stateDir === null ? [] : [folder]), spoolFolder] };
+    return { ...paths, chosen: [...(state.path === undefined ? [] : [folder]), spoolFolder] };
   }
 
   #besideDistrustOrNull(databasePath: string, folder: string): string | null {
@@ -105,8 +107,8 @@ export class LocalPlaces {
 }
 
 /** The state home: the folder for the state of databases whose own folder is not ours. */
-export function stateHomeOf({ stateDir, variables }: Pick<PlaceChoice, "stateDir" | "variables">): string {
-  if (stateDir !== null) return realParent(resolve(stateDir));
+export function stateHomeOf({ state, variables }: Pick<PlaceChoice, "state" | "variables">): string {
+  if (state.path !== undefined) return realParent(resolve(state.path));
   // systemd lists every StateDirectory=, separated by colons.
   const [service] = (variables["STATE_DIRECTORY"] ?? "").split(":");
   if (service?.startsWith("/")) return realParent(service);

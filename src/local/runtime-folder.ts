@@ -10,17 +10,17 @@
  */
 import { join } from "node:path";
 import { distrustOrNull, makeOwnFolder } from "./folder-trust.ts";
-import { type PlaceChoice, realParent, SYSTEM_STATE_HOME, stateHomeOf } from "./places.ts";
+import { NO_PATH, type PlaceChoice, realParent, SYSTEM_STATE_HOME, stateHomeOf } from "./places.ts";
 
 const SYSTEM_FOLDER = "/run/walrust";
 
 /** The runtime folders of one user. */
 export class RuntimeFolders {
-  constructor(readonly choice: Pick<PlaceChoice, "stateDir" | "variables">) {}
+  constructor(readonly choice: Pick<PlaceChoice, "state" | "variables">) {}
 
   /** The folders without `--state-dir`, from the environment of this process. */
   static standard(variables: PlaceChoice["variables"] = process.env): RuntimeFolders {
-    return new RuntimeFolders({ stateDir: null, variables });
+    return new RuntimeFolders({ state: NO_PATH, variables });
   }
 
   /** The folder for a new socket, made if it is missing; null when no folder is ours alone. */
@@ -46,7 +46,7 @@ export class RuntimeFolders {
       isRoot || isLookup ? realParent(SYSTEM_FOLDER) : null,
       stateHomeOf(this.choice),
       // A service has another state home than the same user has at a shell.
-      ...(isLookup ? [realParent(SYSTEM_STATE_HOME), stateHomeOf({ stateDir: null, variables: {} })] : []),
+      ...(isLookup ? [realParent(SYSTEM_STATE_HOME), stateHomeOf({ state: NO_PATH, variables: {} })] : []),
     ];
     return [...new Set(folders.filter((folder) => folder !== null))];
   }

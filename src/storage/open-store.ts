@@ -74,7 +74,7 @@ export function openStore(
     retry,
     objectHeaders: objectHeaders(options),
     ...(putLimit === undefined ? {} : { putLimit }),
-    ...(options.contentMd5 === undefined ? {} : { hasContentMd5: options.contentMd5 }),
+    ...(options.contentMd5 === undefined ? {} : { contentMd5: options.contentMd5 }),
     ...(options.conditions === undefined ? {} : { conditions: options.conditions }),
   });
   return new RetryingStore(store, env, retry);

@@ -9,8 +9,8 @@ import { tempFolder } from "../support/temp.ts";
 const isRoot = process.getuid?.() === 0;
 
 function placesWith(home: string, more: { stateDir?: string; cacheDir?: string } = {}): LocalPlaces {
-  const { stateDir = null, cacheDir = null } = more;
-  return new LocalPlaces({ stateDir, cacheDir, variables: { STATE_DIRECTORY: home } });
+  const [state, cache] = [{ path: more.stateDir }, { path: more.cacheDir }];
+  return new LocalPlaces({ state, cache, variables: { STATE_DIRECTORY: home } });
 }
 
 describe("LocalPlaces", () => {
@@ -99,8 +99,8 @@ describe("LocalPlaces", () => {
 });
 
 describe("stateHomeOf", () => {
-  const home = (variables: Record<string, string>, stateDir: string | null = null): string =>
-    stateHomeOf({ stateDir, variables });
+  const home = (variables: Record<string, string>, path?: string): string =>
+    stateHomeOf({ state: { path }, variables });
 
   test("is --state-dir, then the service's first folder, then the user's", () => {
     expect(home({ STATE_DIRECTORY: "/s" }, "/chosen")).toBe("/chosen");

@@ -8,13 +8,13 @@ import { type Invocation, settingsOf } from "./verb.ts";
 
 /** The folders for the local files of each database. @throws WalrustError code "usage" or "config" */
 export function localPlaces(invocation: Invocation): LocalPlaces {
-  const { path: stateDir = null } = settingsOf(invocation, STATE_OPTIONS);
-  const { path: cacheDir = null } = settingsOf(invocation, { path: CACHE_OPTIONS.path });
-  return new LocalPlaces({ stateDir, cacheDir, variables: invocation.sources.environment });
+  const state = settingsOf(invocation, STATE_OPTIONS);
+  const cache = settingsOf(invocation, { path: CACHE_OPTIONS.path });
+  return new LocalPlaces({ state, cache, variables: invocation.sources.environment });
 }
 
 /** The folders for the sockets of watches. */
 export function runtimeFolders(invocation: Invocation): RuntimeFolders {
-  const { path: stateDir = null } = settingsOf(invocation, STATE_OPTIONS);
-  return new RuntimeFolders({ stateDir, variables: invocation.sources.environment });
+  const state = settingsOf(invocation, STATE_OPTIONS);
+  return new RuntimeFolders({ state, variables: invocation.sources.environment });
 }

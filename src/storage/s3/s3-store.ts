@@ -66,7 +66,7 @@ export interface S3StoreOptions {
   /** Limits the uploads that have a request on its way. */
   readonly putLimit?: PutLimit;
   /** Whether every body carries Content-MD5; if absent, only bodies for a bucket that asks for it. */
-  readonly hasContentMd5?: boolean;
+  readonly contentMd5?: boolean;
   /** Receives lasting states: weak writes, refused deletes, answers of something else. */
   readonly conditions?: ConditionSink;
 }
@@ -104,7 +104,7 @@ export class S3Store implements ObjectStore {
     this.#client = options.client;
     this.#keyPrefix = prefix === "" ? "" : `${prefix}/`;
     this.url = prefix === "" ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
-    this.#putQuirks = { needsMd5: options.hasContentMd5 === true, hasOpaqueEtags: false };
+    this.#putQuirks = { needsMd5: options.contentMd5 === true, hasOpaqueEtags: false };
     this.#conditions = new S3Conditions(options.conditions ?? NO_CONDITIONS, options.env, this.url);
   }
 

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
-import { LocalPlaces } from "../../../src/local/places.ts";
+import { LocalPlaces, NO_PATH } from "../../../src/local/places.ts";
 import { SKIPPED } from "../../../src/recovery/integrity/integrity-verdict.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { SourceDatabase, SourceHistory } from "../../support/histories/replica-history.ts";
@@ -31,7 +31,7 @@ test("a folder that became a link to another's database keeps the state of that 
   mkdirSync(join(other, ".app.db-walrust"), { recursive: true, mode: 0o700 });
   writeFileSync(join(other, ".app.db-walrust", "state.json"), "of another database");
   const variables = { STATE_DIRECTORY: realpathSync(tempFolder("home")) };
-  const places = new LocalPlaces({ stateDir: null, cacheDir: null, variables });
+  const places = new LocalPlaces({ state: NO_PATH, cache: NO_PATH, variables });
   const outputPath = join(own, "app.db");
   const request = {
     name: "app",
