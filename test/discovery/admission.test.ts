@@ -1,43 +1,20 @@
-/**
- * The verdict on a database whose first attach failed, by failure and by the way it was found.
- */
-import { describe, expect, test } from "bun:test";
-import { type AttachVerdict, judgeAttachFailure } from "../../src/discovery/admission.ts";
-import { type ErrorCode, EXIT_CODES, WalrustError } from "../../src/errors.ts";
+/** judgeAttachFailure: which failures of a first attach are retried, set the database aside, or stop it. */
+import { expect, test } from "bun:test";
+import { judgeAttachFailure } from "../../src/discovery/admission.ts";
+import { WalrustError } from "../../src/errors.ts";
 
-/** The verdicts on an error of each code: for a named database, and for a match of a glob. */
-const VERDICTS: Readonly<Record<ErrorCode, readonly [named: AttachVerdict, discovered: AttachVerdict]>> = {
-  internal: ["stop", "retry"],
-  "verify-warnings": ["stop", "retry"],
-  config: ["stop", "retry"],
-  usage: ["stop", "retry"],
-  database: ["set-aside", "set-aside"],
-  "database-busy": ["set-aside", "set-aside"],
-  "not-wal": ["set-aside", "set-aside"],
-  "foreign-wal": ["set-aside", "set-aside"],
-  locked: ["set-aside", "set-aside"],
-  storage: ["set-aside", "retry"],
-  "not-found": ["set-aside", "retry"],
-  precondition: ["set-aside", "retry"],
-  "missing-bucket": ["set-aside", "retry"],
-  auth: ["set-aside", "retry"],
-  "foreign-writer": ["stop", "retry"],
-  integrity: ["stop", "retry"],
-  corrupt: ["stop", "retry"],
-  restore: ["stop", "retry"],
-};
+const retryable = { retryable: true };
 
-describe("judgeAttachFailure", () => {
-  test.each(Object.keys(EXIT_CODES) as ErrorCode[])("of code %s", (code) => {
-    const error = new WalrustError(code, "refused");
-    const verdicts = [judgeAttachFailure(error, false), judgeAttachFailure(error, true)];
-    expect(verdicts).toEqual([...VERDICTS[code]]);
-  });
-
-  test("retries an error that may pass by itself, and one of ours", () => {
-    const busy = new WalrustError("database-busy", "in use", { retryable: true });
-    for (const error of [busy, new TypeError("x is undefined"), "text"]) {
-      expect([judgeAttachFailure(error, false), judgeAttachFailure(error, true)]).toEqual(["retry", "retry"]);
-    }
-  });
+test.each([
+  ["a bug", new TypeError("x is undefined"), "retry", "retry"],
+  ["a store that is away", new WalrustError("storage", "no answer", retryable), "retry", "retry"],
+  ["a database that is busy", new WalrustError("database-busy", "locked", retryable), "retry", "retry"],
+  ["no WAL mode", new WalrustError("not-wal", "journal_mode is delete"), "set-aside", "set-aside"],
+  ["no database", new WalrustError("database", "is a folder"), "set-aside", "set-aside"],
+  ["wrong keys", new WalrustError("auth", "403"), "retry", "set-aside"],
+  ["no such bucket", new WalrustError("missing-bucket", "404"), "retry", "set-aside"],
+  ["another writer", new WalrustError("foreign-writer", "not ours"), "retry", "stop"],
+  ["a damaged bucket", new WalrustError("integrity", "checksum"), "retry", "stop"],
+] as const)("judgeAttachFailure: %s", (_, error, discovered, named) => {
+  expect([judgeAttachFailure(error, true), judgeAttachFailure(error, false)]).toEqual([discovered, named]);
 });

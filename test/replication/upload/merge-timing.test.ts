@@ -6,7 +6,12 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { type ChainHold, MergeTiming, planMerge } from "../../../src/replication/upload/spool-merge.ts";
+import {
+  type ChainHold,
+  MergeTiming,
+  mergeLong,
+  planMerge,
+} from "../../../src/replication/upload/spool-merge.ts";
 import { UploadLanes } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { CAPTURES_ONLY } from "../../support/config.ts";
@@ -122,6 +127,41 @@ test.each([
   run.live.pending.shift();
   timing.beforeUpload(run.live);
   expect(run.links()).toEqual([...expected]);
+});
+
+test("a long merge is returned, once for each upload, and waits for the end of a job", () => {
+  const run = gathered(6);
+  // The sizes decide alone whether a merge is long: the files are tiny.
+  const long = run.live.pending.splice(0).map((file) => ({ ...file, sizeBytes: 200 << 10 }));
+  run.live.pending.push(...long.slice(1));
+  const hold = { isChainHeld: false, isJobRunning: true };
+  const timing = new MergeTiming(recordingEnv().env, hold);
+  timing.sending(run.live, run.live.pending[0]!);
+  run.live.pending.shift();
+  expect(timing.beforeUpload(run.live)).toBeNull();
+  hold.isJobRunning = false;
+  expect(timing.beforeUpload(run.live)?.sources.map(({ minTxid }) => Number(minTxid))).toEqual([3, 4, 5, 6]);
+  expect(timing.beforeUpload(run.live)).toBeNull();
+  expect(timing.beforeUpload(run.live)?.sources.length).toBe(4);
+  expect(run.links()).toEqual(["3-3", "4-4", "5-5", "6-6"]);
+});
+
+test("a lane that needs a long merge ends with it, and sends its result when it starts again", async () => {
+  const run = gathered(6);
+  // The first upload is acknowledged; what follows it is made long, to be merged as a job.
+  const waiting = run.live.pending.splice(1);
+  await Promise.all(run.lanes.startDue(run.live, 0));
+  run.live.pending.push(...waiting.map((file) => ({ ...file, sizeBytes: 200 << 10 })));
+  const [outcome] = await Promise.all(run.lanes.startDue(run.live, 0));
+  if (outcome?.kind !== "merge-due") throw new Error(`the lane ended with ${outcome?.kind}`);
+  run.live.pending.splice(0, run.live.pending.length, ...waiting);
+  const sources = outcome.merge.sources.map(
+    ({ minTxid }) => waiting.find((file) => file.minTxid === minTxid)!,
+  );
+  await mergeLong(run.live, { ...outcome.merge, sources }, recordingEnv().env);
+  expect(run.links()).toEqual(["2-6"]);
+  expect(await Promise.all(run.lanes.startDue(run.live, 0))).toEqual([{ kind: "drained" }]);
+  expect(await pointsOf(run)).toEqual([1, 6]);
 });
 
 test("a link ends where a snapshot stands, whether that waits or is stored", () => {
