@@ -56,6 +56,8 @@ export class CompactionProgress {
   /** The last object of each level, until it is shown that the next merge continues its history. */
   readonly unproven: (LtxObject | null)[] = [null, null, null, null];
   readonly verified = new Set<string>();
+  /** TXIDs of retained snapshots that were read back: sound ones, and damaged ones. */
+  readonly snapshots = { sound: new Set<Txid>(), damaged: new Set<Txid>() };
 }
 
 /**

@@ -1,14 +1,14 @@
 /**
- * Applies retention: deletes the objects that retention-plan.ts chooses, after the newest two retained
- * snapshots were read back and found sound.
+ * Applies retention: deletes the objects that retention-plan.ts chooses, after the retained snapshots that
+ * the deletions rely on (the newest two and the oldest) were read back and found sound.
  *
- * No snapshot is read back while nothing would be deleted, and a sound one is read back once, as long as it
- * is one of the newest two. A damaged snapshot is read again at each retention until newer ones supersede it;
- * then it is deleted like any other.
+ * No snapshot is read back while nothing would be deleted, and a sound snapshot is read back once. A damaged
+ * one of the newest two is read again at each retention until newer snapshots supersede it; then it is
+ * deleted like any other.
  */
 import type { RetentionConfig } from "../../config/config.ts";
 import { hasCode, type WalrustError } from "../../errors.ts";
-import { parseObjectKey, SNAPSHOT_LEVEL } from "../../format/keys.ts";
+import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import { checkListed, readTime } from "../../recovery/object/check-object.ts";
 import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
@@ -31,8 +31,8 @@ export interface RetentionResult {
 }
 
 /**
- * Applies the retention policy to the objects of a database. Before any deletion, the newest two retained
- * snapshots are read back; a damaged one does not count.
+ * Applies the retention policy to the objects of a database. Before any deletion, the newest two
+ * retained snapshots and the oldest are read back; a damaged one does not count.
  * @param isForced false: plans only, and deletes and reads back nothing
  * @throws WalrustError with a storage code
  */
@@ -61,7 +61,11 @@ export async function applyRetention(
     const kept = await store.delete(planned, signal === undefined ? {} : { signal });
     refused = kept.map(({ key }) => key);
     if (refused.length < planned.length) await rebuildManifest(store, name, signal);
-    forgetSnapshots(store, name, pruning, progress);
+    const gone = new Set(planned);
+    forgetSnapshots(
+      objects.filter(({ key }) => !gone.has(key)),
+      progress,
+    );
   }
   const isStillThere = new Set(refused);
   const deletions = pruning.deletions.filter(({ key }) => !isStillThere.has(key));
@@ -98,23 +102,29 @@ function warnOfDamage({ name, env }: PruningTarget, key: string, error: WalrustE
   });
 }
 
-/** Reads back the snapshots that are always retained. @returns the keys of damaged ones */
+/** Reads back the snapshots that the deletions rely on. @returns the keys of damaged ones */
 async function damagedSnapshots(
   target: PruningTarget,
   objects: readonly LtxObject[],
   pruning: Pruning,
-  progress: CompactionProgress,
+  { snapshots }: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<string[]> {
   const { store, name } = target;
   const index = new WitnessIndex(objects);
   const damaged: string[] = [];
-  for (const key of provenKeys(store, name, pruning)) {
-    if (progress.verified.has(key)) continue;
+  for (const { txid, isNewest } of reliedOn(pruning)) {
+    if (snapshots.sound.has(txid)) continue;
+    const key = keyOf(store, name, { level: SNAPSHOT_LEVEL, minTxid: 1 as Txid, maxTxid: txid });
+    if (!isNewest && snapshots.damaged.has(txid)) {
+      damaged.push(key);
+      continue;
+    }
     const snapshot = objects.find((object) => object.key === key)!;
     const problem = await problemOrNull(store, snapshot, index, signal);
-    if (problem === null) progress.verified.add(key);
+    if (problem === null) snapshots.sound.add(txid);
     else {
+      snapshots.damaged.add(txid);
       damaged.push(key);
       warnOfDamage(target, key, problem);
     }
@@ -140,23 +150,20 @@ async function problemOrNull(
   }
 }
 
-/** The keys of the snapshots that are always retained, newest first. */
-function provenKeys(store: ObjectStore, name: string, { keptSnapshots }: Pruning): string[] {
-  return keptSnapshots
-    .slice(0, PROVEN_SNAPSHOTS)
-    .map(({ txid }) => keyOf(store, name, { level: SNAPSHOT_LEVEL, minTxid: 1 as Txid, maxTxid: txid }));
+/**
+ * The retained snapshots that the deletions rely on: the newest two, for the newest state, and the oldest,
+ * with which the retained history begins.
+ */
+function reliedOn({ keptSnapshots }: Pruning): { readonly txid: Txid; readonly isNewest: boolean }[] {
+  const newest = keptSnapshots.slice(0, PROVEN_SNAPSHOTS).map(({ txid }) => ({ txid, isNewest: true }));
+  const oldest = keptSnapshots.slice(PROVEN_SNAPSHOTS).at(-1);
+  return oldest === undefined ? newest : [...newest, { txid: oldest.txid, isNewest: false }];
 }
 
-/** Forgets verified snapshots that the next retention does not rely on. */
-function forgetSnapshots(
-  store: ObjectStore,
-  name: string,
-  pruning: Pruning,
-  progress: CompactionProgress,
-): void {
-  const proven = new Set(provenKeys(store, name, pruning));
-  for (const key of progress.verified) {
-    const isSnapshot = parseObjectKey(store.layout, key)?.level === SNAPSHOT_LEVEL;
-    if (isSnapshot && !proven.has(key)) progress.verified.delete(key);
+/** Forgets the snapshots that are not retained any more. */
+function forgetSnapshots(objects: readonly LtxObject[], { snapshots }: CompactionProgress): void {
+  const retained = new Set(objects.filter(({ minTxid }) => minTxid === 1).map(({ maxTxid }) => maxTxid));
+  for (const txids of [snapshots.sound, snapshots.damaged]) {
+    for (const txid of txids) if (!retained.has(txid)) txids.delete(txid);
   }
 }
