@@ -180,7 +180,7 @@ function snapshotText(sync: SyncConfig): string {
   const triggers = [
     isOn(snapshotIntervalMs) ? everyText(snapshotIntervalMs) : "",
     isOn(maxIntervalMs) ? `${durationText(maxIntervalMs)} after the first change` : "",
-    isOn(maxChanges) ? `after ${maxChanges} changed pages` : "",
+    isOn(maxChanges) ? `after ${maxChanges} frames` : "",
     isOn(onIdleMs) ? `after ${durationText(onIdleMs)} without a change` : "",
   ];
   return triggers.filter((trigger) => trigger !== "").join(", ");

@@ -258,7 +258,7 @@ const OWN_CASES: readonly ExitCase[] = [
       return ["app", "--force", ...there];
     },
     error: "locked",
-    said: ["app.db is held by another walrust"],
+    said: ["Another walrust holds", "app.db and does not answer"],
     hint: "stop that walrust",
   },
   {
