@@ -15,8 +15,8 @@ import type { FetchedObject } from "../../../src/recovery/object/object-source.t
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { failureOf } from "../../support/failure-of.ts";
 import { compactionBench, flip } from "../../support/histories/compaction-bench.ts";
+import { assertSoundObject, listedObject } from "../../support/judged-object.ts";
 import { readObject } from "../../support/oracles/history-oracle.ts";
-import { assertSoundObject, listedObject } from "../../support/oracles/judged-object.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 

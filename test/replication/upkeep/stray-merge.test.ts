@@ -16,8 +16,8 @@ import {
   compactionBench,
   flip,
 } from "../../support/histories/compaction-bench.ts";
+import { assertSoundObject } from "../../support/judged-object.ts";
 import { readObject } from "../../support/oracles/history-oracle.ts";
-import { assertSoundObject } from "../../support/oracles/judged-object.ts";
 
 const COUNT = 30;
 const DAY_MS = 86_400_000;

@@ -1,8 +1,8 @@
 /** The judge's verdict on an object of a store, as compaction asks for it. */
-import { parseObjectKey } from "../../../src/format/keys.ts";
-import { checkListed } from "../../../src/recovery/object/check-object.ts";
-import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
-import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { parseObjectKey } from "../../src/format/keys.ts";
+import { checkListed } from "../../src/recovery/object/check-object.ts";
+import type { LtxObject } from "../../src/storage/bucket/catalog.ts";
+import type { ObjectStore } from "../../src/storage/contract/store.ts";
 
 /** An object as a listing names it. */
 export async function listedObject(store: ObjectStore, key: string): Promise<LtxObject> {
