@@ -55,7 +55,9 @@ function databaseLines({ databases, storage, hasGlobs }: Explanation): string[] 
   if (lines.length === 0) lines.push("  none");
   if (hasGlobs) {
     const often = `every ${DISCOVERY_INTERVAL_MS / 1000} s`;
-    lines.push(`  Globs are matched again ${often}: new databases are replicated, deleted ones are dropped.`);
+    lines.push(
+      `  Globs are matched again ${often}: new databases are added, deleted ones no longer replicated.`,
+    );
   }
   return [`Databases (${databases.length})`, ...lines];
 }
@@ -108,6 +110,7 @@ function upkeepLines({ sync, compaction, retention }: DatabaseConfig): string[] 
     onIdleMs > 0 ? `after ${durationText(onIdleMs)} without a change` : "",
     onStartup && snapshotIntervalMs > 0 ? "at start if the newest is older" : "",
   ].filter((text) => text !== "");
+  const taken = `${triggers.join(", ")}; none without a change`;
   const levels = compaction.enabled ? compaction.levelsMs.map(durationText) : [];
   const { hourly, daily, weekly, monthly } = retention;
   const kept = `${hourly} hourly, ${daily} daily, ${weekly} weekly, ${monthly} monthly snapshots`;
@@ -116,7 +119,7 @@ function upkeepLines({ sync, compaction, retention }: DatabaseConfig): string[] 
     compactIntervalMs > 0 ? `every ${durationText(compactIntervalMs)}` : "",
   ].filter((text) => text !== "");
   return [
-    `  snapshots: ${triggers.length === 0 ? "only the first" : triggers.join(", ")}; none without a change`,
+    `  snapshots: ${triggers.length === 0 ? "only the first" : taken}`,
     `  merging: ${levels.length === 0 ? "never" : `every ${levels.join(", ")}`}`,
     when.length === 0
       ? "  retention: off (set compact_after_snapshot, or run walrust compact --force)"
