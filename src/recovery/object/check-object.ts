@@ -132,7 +132,7 @@ class ObjectCheck {
   #header: LtxHeader | null = null;
   #sizeBytes = 0;
   /** Whether the rest of the object cannot change the verdict. */
-  #isHopeless = false;
+  #isDecided = false;
   /** Set when the bytes are no LTX file. The rest is still hashed: the SHA-256 dates the damage. */
   #damage: WalrustError | null = null;
 
@@ -143,18 +143,18 @@ class ObjectCheck {
     this.#metadata = "code" in read ? null : read;
     if ("code" in read) this.#findings.push(read);
     if (object.sizeBytes < LTX_SIZE_MIN) this.#findings.push(tooSmall(object));
-    this.#isHopeless = this.#findings.length > 0;
+    this.#isDecided = this.#findings.length > 0;
   }
 
   get isOver(): boolean {
-    return this.#isHopeless || (this.#options.receiver !== undefined && this.#findings.length > 0);
+    return this.#isDecided || (this.#options.receiver !== undefined && this.#findings.length > 0);
   }
 
   push(chunk: Uint8Array): void {
     this.#sizeBytes += chunk.length;
     if (this.#sizeBytes > this.#object.sizeBytes) {
       this.#add("bad-size", `is longer than the ${this.#object.sizeBytes} bytes listed`);
-      this.#isHopeless = true;
+      this.#isDecided = true;
       return;
     }
     this.#hasher.update(chunk);
@@ -178,11 +178,11 @@ class ObjectCheck {
       if (this.isOver) return verdict;
     }
     const sha256 = new Uint8Array(this.#hasher.digest());
-    const isClaimed = metadata.sha256 === null || metadata.sha256 === hex(sha256);
+    const isAsClaimed = metadata.sha256 === null || metadata.sha256 === hex(sha256);
     const trailer = this.#decode(() => this.#decoder.finish());
-    if (this.#damage !== null) this.#findings.push(damageFinding(this.#damage, metadata, isClaimed));
+    if (this.#damage !== null) this.#findings.push(damageFinding(this.#damage, metadata, isAsClaimed));
     if (trailer === null || this.#header === null) return { ...verdict, sha256 };
-    if (!isClaimed) {
+    if (!isAsClaimed) {
       this.#add("bad-sha256", `has SHA-256 ${hex(sha256)}, its metadata says ${metadata.sha256}`);
     }
     if (!this.isOver) this.#options.receiver?.end(object.key, trailer);
@@ -198,7 +198,7 @@ class ObjectCheck {
     if (this.#header !== null || header === null || this.#metadata === null) return;
     this.#header = header;
     this.#findings.push(...headerFindings(this.#object, header, this.#metadata));
-    this.#isHopeless ||= this.#findings.some(({ code }) => code === "wrong-key");
+    this.#isDecided ||= this.#findings.some(({ code }) => code === "wrong-key");
     if (!this.isOver) this.#options.receiver?.begin(this.#object.key, header, this.#object.sizeBytes);
   }
 
@@ -220,9 +220,9 @@ class ObjectCheck {
 }
 
 /** The finding about bytes that are no LTX file. A right SHA-256 means that they were written like this. */
-function damageFinding(damage: WalrustError, claimed: WalrustMetadata, isClaimed: boolean): ObjectFinding {
+function damageFinding(damage: WalrustError, claimed: WalrustMetadata, isAsClaimed: boolean): ObjectFinding {
   if (claimed.sha256 === null) return decodingFinding("corrupt-object", damage);
-  const since = isClaimed ? "is right: it was written like this" : "is not the one that its metadata says";
+  const since = isAsClaimed ? "is right: it was written like this" : "is not the one that its metadata says";
   const { code, message, context } = damage;
   const error = new WalrustError(code, `${message}; its SHA-256 ${since}`, { context, cause: damage });
   return decodingFinding("corrupt-object", error);
@@ -249,12 +249,10 @@ export async function checkEnds(
 ): Promise<ObjectVerdict> {
   if (object.sizeBytes <= WHOLE_SIZE_MAX) return checkListed(store, object, {}, signal);
   const verdict = { object, facts: null, sha256: null };
-  let step: "corrupt-object" | "bad-metadata" = "corrupt-object";
   try {
     const { header, ...start } = await readStart(store, object, signal);
     const tail = await getRange(store, object.key, object.sizeBytes - LTX_TAIL_SIZE, LTX_TAIL_SIZE, signal);
     const { postApplyChecksum } = decodeTail(object, header, await tail.bytes());
-    step = "bad-metadata";
     const metadata = decodeMetadata(object.key, start.metadata);
     const findings: ObjectFinding[] = [];
     if (start.sizeBytes !== object.sizeBytes) {
@@ -266,8 +264,10 @@ export async function checkEnds(
     findings.push(...chainFindings(object, metadata, null, undefined));
     return { ...verdict, findings, facts: { object, header, postApplyChecksum, metadata } };
   } catch (error) {
-    if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
-    return { ...verdict, findings: [decodingFinding(step, error)] };
+    if (hasCode(error, "corrupt"))
+      return { ...verdict, findings: [decodingFinding("corrupt-object", error)] };
+    if (!hasCode(error, "integrity")) throw error;
+    return { ...verdict, findings: [decodingFinding("bad-metadata", error)] };
   }
 }
 

@@ -1,5 +1,7 @@
 /** The judge of an object: every flip, every truncation, and every claim that does not fit. */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { hex } from "../../../src/format/chain.ts";
 import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../../../src/format/ltx.ts";
 import { LtxEncoder } from "../../../src/format/ltx-encoder.ts";
@@ -13,12 +15,14 @@ import {
 } from "../../../src/recovery/object/check-object.ts";
 import type { FetchedObject } from "../../../src/recovery/object/object-source.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
+import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { failureOf } from "../../support/failure-of.ts";
 import { compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { assertSoundObject, listedObject } from "../../support/judged-object.ts";
 import { readObject } from "../../support/oracles/history-oracle.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 test("checkObject accepts what is sound and refuses a flip at every offset", async () => {
   const { store, keys } = await compactionBench(3);
@@ -178,6 +182,18 @@ test("checkEnds finds in a large object what checkListed finds, but for its page
   const inFull = await checkListed(store, object, {}, undefined);
   expect(atEnds.findings.map(({ code }) => code)).toEqual(["time-mismatch"]);
   expect(inFull.findings.map(({ code }) => code)).toEqual(["time-mismatch", "corrupt-object"]);
+});
+
+test("metadata that the store cannot read is bad metadata, not a corrupt object", async () => {
+  const folder = tempFolder("sidecar");
+  const store = new FileStore({ path: folder });
+  const key = "app/ltx/0/0000000000000002-0000000000000002.ltx";
+  await store.put(key, { kind: "bytes", bytes: largeIncrement() }, { metadata: { sha256: OTHER } });
+  const object = await listedObject(store, key);
+  writeFileSync(join(folder, `${key}.meta.json`), "{");
+  for (const check of [checkEnds(store, object, undefined), checkListed(store, object, {}, undefined)]) {
+    expect((await check).findings.map(({ code }) => code)).toEqual(["bad-metadata"]);
+  }
 });
 
 test("readTime gives the time of the header, which key and metadata must not contradict", async () => {
