@@ -1,7 +1,7 @@
 /**
- * PURE: whether a configuration file that was found in the working directory may be obeyed. Somebody else's
- * folder may hold a walrust.toml that sends the keys of this user, or any file that `*_file` names, to a
- * server of theirs. A file that is named with --config is obeyed as it is: the user chose it.
+ * PURE: decides whether walrust may use a walrust.toml that it finds in the working directory. A file in a
+ * stranger's folder could send this user's keys, or any file that a `*_file` key names, to the stranger's
+ * server. A file that the user names with --config is used without this check.
  *
  * The file is trusted if and only if
  * 1. it, and the link that leads to it if there is one, belong to this user or to root;
@@ -9,7 +9,7 @@
  * 3. others may not write to it, and neither may its group, unless that is this user's own private group.
  */
 
-/** What is known of a file. */
+/** The facts that trust depends on. */
 export interface FileFacts {
   readonly uid: number;
   readonly gid: number;
@@ -22,9 +22,9 @@ const OTHERS_WRITE = 0o002;
 const OTHERS_READ = 0o004;
 
 /**
- * Why the file is not trusted, or null.
- * @param link the owner of what lies at the path: of a link, or of the file itself
- * @param isPrivate whether a group has no other member than this user
+ * The reason not to trust the file, or null.
+ * @param link the owner of the link at the path, or of the file itself where there is no link
+ * @param isPrivate whether this user is the only member of a group
  */
 export function distrustOrNull(
   file: FileFacts,
@@ -33,7 +33,7 @@ export function distrustOrNull(
   isPrivate: (gid: number) => boolean = () => false,
 ): string | null {
   const isOurs = (uid: number): boolean => uid === ownUid || uid === 0;
-  if (!file.isFile) return "it is no regular file";
+  if (!file.isFile) return "it is not a regular file";
   if (!isOurs(link.uid)) return `it belongs to another user (uid ${link.uid})`;
   if (!isOurs(file.uid)) return `it leads to a file of another user (uid ${file.uid})`;
   if ((file.mode & OTHERS_WRITE) !== 0) return "everybody may write to it";

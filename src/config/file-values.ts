@@ -1,6 +1,6 @@
 /**
- * Single values of walrust.toml: environment variables in texts, secrets in files of their own, the value
- * itself. Where a value stands is part of what it is.
+ * Single values of walrust.toml: replaces environment variables in texts, reads secrets from files of their
+ * own, and checks the value. Each value carries its position.
  */
 import { resolve } from "node:path";
 import { WalrustError } from "../errors.ts";
@@ -8,7 +8,7 @@ import type { OptionSpec } from "./settings/option-spec.ts";
 import { parseText, parseTomlValue } from "./settings/parse-value.ts";
 import { readTextFile } from "./text-file.ts";
 
-/** No secret is longer. */
+/** Limit of a secret, in bytes. */
 const SECRET_SIZE_MAX = 64 * 1024;
 
 /** The variables of the process. */
@@ -20,18 +20,18 @@ export interface FilePosition {
   readonly column: number;
 }
 
-/** A checked value, and where its key stands. */
+/** A checked value, and the position of its key. */
 export interface FileValue extends FilePosition {
   readonly value: unknown;
-  /** The value is a secret that stands in the file itself, not in a variable or in a file of its own. */
+  /** The secret is written in the file itself, not in a variable or in a file of its own. */
   readonly isPlainSecret?: boolean;
 }
 
-/** What reading a value needs to know of its file. */
+/** The facts of a file that reading a value needs. */
 export interface FileContext {
-  /** How the file is called in messages. */
+  /** The name of the file in messages. */
   readonly shownPath: string;
-  /** Relative paths in the file are below this. */
+  /** The folder that relative paths in the file start at. */
   readonly folder: string;
   readonly environment: Environment;
 }
@@ -76,7 +76,7 @@ export function readValue(
     context: contextOf(context, at),
   } as const;
   const expanded = expand(raw, context, name, at);
-  // The text of a variable is all there is: it counts as the text of a flag would.
+  // A variable holds text only, so its value is parsed like the text of a flag.
   const isFromVariable = typeof expanded === "string" && expanded !== raw && spec.kind !== "text";
   const value = isFromVariable ? parseText(spec, expanded, place) : parseTomlValue(spec, expanded, place);
   const isPath = spec.isPath && typeof value === "string";
@@ -90,8 +90,8 @@ export function readValue(
 }
 
 /**
- * The content of the file that a `<key>_file` names, without the line end behind it. Its path is not repeated
- * in messages: who mistakes the key writes the secret itself there.
+ * Reads the file that a `<key>_file` names, without the line end at its end. No message repeats the path: a
+ * user who mistakes the key writes the secret itself there.
  * @throws WalrustError code "config" when it cannot be read, is empty, or is more than one line
  */
 export function readSecretFile(
@@ -105,8 +105,8 @@ export function readSecretFile(
   const path = readValue(context, pathSpec, name, raw, at);
   const read = readTextFile(path.value as string, SECRET_SIZE_MAX);
   if ("problem" in read) {
-    const hint = `It takes the path of a file that holds the secret, absolute or from ${context.folder}`;
-    throw configError(context, at, `${name} names a file that cannot be used: ${read.problem}`, hint);
+    const hint = `Give the path of a file that holds the secret, absolute or relative to ${context.folder}`;
+    throw configError(context, at, `Cannot use the file that ${name} names: ${read.problem}`, hint);
   }
   const place = { name: `${placeText(context, at)}: the file of ${name}`, code: "config" } as const;
   const value = parseText(spec, read.text.replace(/[\r\n]+$/, ""), {
@@ -123,9 +123,9 @@ function expand(raw: unknown, context: FileContext, name: string, at: FilePositi
   return raw.replace(/\$\$\{|\$\{([^}]*)(\}?)/g, (_, variable: string | undefined, end: string) => {
     if (variable === undefined) return "${";
     if (end === "" || !/^[A-Za-z_]\w*$/.test(variable)) {
-      // Without what is there, which may be a secret.
+      // The message leaves out the text, which may be a secret.
       const hint = `Write "$\{NAME}", or "$$\{" for these two characters themselves`;
-      throw configError(context, at, `${name} has a "$\{" that names no variable`, hint);
+      throw configError(context, at, `${name} has a "$\{" without the name of a variable`, hint);
     }
     const value = context.environment[variable];
     if (value !== undefined) return value;

@@ -1,13 +1,13 @@
 /**
- * Whether a group is one user's own. Many systems give each user a group of that user alone and a umask of
- * 002: every new file of theirs is writable for a group that has no other member.
+ * Decides whether a group is private to one user. Many systems give each user a group of their own and a
+ * umask of 002, so that a group without other members may write to every new file.
  *
  * A group is private if and only if its id is the user's, the user is not root, /etc/group has the group, and
  * neither /etc/group nor /etc/passwd has another member of the group.
  */
 import { readFileSync } from "node:fs";
 
-/** PURE: decides from the two files. */
+/** PURE: decides from the content of the two files. */
 export function isPrivateGroupIn(gid: number, ownUid: number, groups: string, users: string): boolean {
   if (ownUid === 0 || gid !== ownUid) return false;
   const [group, ...more] = rowsOf(groups).filter((fields) => fields[2] === String(gid));
@@ -18,7 +18,7 @@ export function isPrivateGroupIn(gid: number, ownUid: number, groups: string, us
   return !rowsOf(users).some((fields) => fields[3] === String(gid) && fields[2] !== String(ownUid));
 }
 
-/** Whether the group is the user's own on this machine. Without the two files, no group is. */
+/** Whether the group is private on this machine; false if one of the two files cannot be read. */
 export function isPrivateGroup(gid: number, ownUid: number): boolean {
   try {
     const [groups, users] = ["/etc/group", "/etc/passwd"].map((path) => readFileSync(path, "utf8"));

@@ -1,6 +1,7 @@
 /**
- * What an option is in the end, and who said so: flags given, then the environment, then the file (the
- * database's entry before the section), then the default. A default never hides what somebody said.
+ * Resolves each option to a value and the origin of that value: a flag that was given, else the environment,
+ * else the file (the database's entry before the section), else the default. A default never hides a value
+ * that was given, because it is never written into the words or into the file's values.
  */
 import { WalrustError } from "../errors.ts";
 import type { ConfigFile } from "./config-file.ts";
@@ -10,21 +11,21 @@ import type { OptionGroup, OptionSpec, OptionValue, OptionValues } from "./setti
 import { givenValue, type ParsedWords } from "./settings/parse-options.ts";
 import { defaultValue, parseText } from "./settings/parse-value.ts";
 
-/** Everything that can say something. */
+/** The sources of values. */
 export interface Sources {
   readonly words: ParsedWords;
   readonly environment: Environment;
   readonly file: ConfigFile | null;
 }
 
-/** Who said it. */
+/** The origin of a value. */
 export interface Origin {
   readonly kind: "flag" | "environment" | "file" | "default";
   /** `--bucket`, `AWS_REGION`, `walrust.toml:5:3`, `default`. */
   readonly text: string;
 }
 
-/** A value and who said it. */
+/** A value and its origin. */
 export interface Setting<V> {
   readonly value: V;
   readonly origin: Origin;
@@ -33,13 +34,13 @@ export interface Setting<V> {
 /** The settings of a group. */
 export type Resolved<T extends OptionGroup> = { readonly [K in keyof T]: Setting<OptionValue<T[K]>> };
 
-/** What nobody said. */
+/** The origin of a value that no source gives. */
 export const BY_DEFAULT: Origin = { kind: "default", text: "default" };
 
 /**
  * Resolves a group of options.
- * @param database the entry that what is asked belongs to, if any
- * @throws WalrustError code "usage" or "config" naming the place of a value that is not understood
+ * @param database the entry of the database that the options are for, if any
+ * @throws WalrustError code "usage" or "config" naming the place of a value that cannot be used
  */
 export function resolveOptions<T extends OptionGroup>(
   sources: Sources,
@@ -51,13 +52,13 @@ export function resolveOptions<T extends OptionGroup>(
   return resolved as Resolved<T>;
 }
 
-/** The bare values of settings. */
+/** The values of a group without their origins. */
 export function valuesOf<T extends OptionGroup>(resolved: Resolved<T>): OptionValues<T> {
   const entries = Object.entries(resolved) as [string, Setting<unknown>][];
   return Object.fromEntries(entries.map(([name, { value }]) => [name, value])) as OptionValues<T>;
 }
 
-/** The values that somebody gave: no defaults. */
+/** The values that a source gives: no defaults. */
 export function givenOf<T extends OptionGroup>(resolved: Resolved<T>): Partial<OptionValues<T>> {
   const entries = Object.entries(resolved) as [string, Setting<unknown>][];
   const given = entries.filter(([, { origin }]) => origin.kind !== "default");
@@ -80,51 +81,63 @@ function resolveOne(sources: Sources, spec: OptionSpec, database: DatabaseEntry 
   return { value: defaultValue(spec), origin: BY_DEFAULT };
 }
 
-/** A place in the file as an origin. */
+/** The origin of a value at a place in the file. */
 export function fileOrigin(file: ConfigFile, at: Pick<FileValue, "line" | "column">): Origin {
   return { kind: "file", text: placeText(file, at) };
 }
 
-type Keys = "accessKeyId" | "secretAccessKey" | "sessionToken" | "profile";
-type KeySettings = Readonly<Record<Keys, Setting<string | undefined>>>;
+type CredentialName = "accessKeyId" | "secretAccessKey" | "sessionToken" | "profile";
+type CredentialSettings = Readonly<Record<CredentialName, Setting<string | undefined>>>;
 
 /**
- * Keys are a set: they come from one place as a whole. The environment's keys or profile hide the file's, and
- * the environment's session token neither goes with keys of the file nor hides theirs.
- * @param inFile the same as if nothing were in the environment
- * @throws WalrustError code "config" when only one half of a pair is there, or, in the file, a session token
- * without keys, or keys and a profile
+ * Takes the credentials from one place as a whole. Keys or a profile in the environment hide those of the
+ * file. A session token in the environment never goes with keys of the file, and never hides their token.
+ * @param inFile the settings as they are without the environment
+ * @throws WalrustError code "config" when one half of a pair of keys is missing, or when the file has a
+ * session token without keys, or both keys and a profile
  */
-export function chooseCredentials<R extends KeySettings>(resolved: R, inFile: KeySettings): R {
+export function chooseCredentials<R extends CredentialSettings>(resolved: R, inFile: CredentialSettings): R {
   const { accessKeyId, secretAccessKey, profile } = resolved;
   const nothing: Setting<undefined> = { value: undefined, origin: BY_DEFAULT };
   const deciding = [accessKeyId, secretAccessKey, profile];
   const isEnvironment = deciding.some(({ origin }) => origin.kind === "environment");
   const chosen = { ...resolved };
   for (const name of ["accessKeyId", "secretAccessKey", "sessionToken", "profile"] as const) {
-    const said = resolved[name].origin.kind === "environment" ? resolved[name] : nothing;
-    Object.assign(chosen, { [name]: isEnvironment ? said : inFile[name] });
+    const inEnvironment = resolved[name].origin.kind === "environment" ? resolved[name] : nothing;
+    Object.assign(chosen, { [name]: isEnvironment ? inEnvironment : inFile[name] });
   }
   const hasId = chosen.accessKeyId.value !== undefined;
   const hasSecret = chosen.secretAccessKey.value !== undefined;
   if (hasId !== hasSecret) {
     const there = hasId ? chosen.accessKeyId : chosen.secretAccessKey;
     const missing = hasId ? "secret access key" : "access key id";
-    throw new WalrustError("config", `Of a pair of keys only one is set (${there.origin.text})`, {
-      hint: `Set the ${missing} in the same place, or neither to use the AWS credential chain`,
-    });
+    throw new WalrustError(
+      "config",
+      `Only one of access key id and secret access key is set (${there.origin.text})`,
+      {
+        hint: `Set the ${missing} in the same place, or set neither to use the AWS credential chain`,
+      },
+    );
   }
   if (!hasId && chosen.sessionToken.origin.kind === "file") {
-    throw new WalrustError("config", `${chosen.sessionToken.origin.text}: a session token without keys`, {
-      hint: "Set access_key_id and secret_access_key beside it, or leave it out",
-    });
+    throw new WalrustError(
+      "config",
+      `${chosen.sessionToken.origin.text}: a session token has no keys beside it`,
+      {
+        hint: "Set access_key_id and secret_access_key beside the token, or leave the token out",
+      },
+    );
   }
-  // In the environment it may be left over from another program.
+  // A token in the environment may be left over from another program.
   if (!hasId) return { ...chosen, sessionToken: nothing };
   if (chosen.profile.value !== undefined && !isEnvironment) {
-    throw new WalrustError("config", `${chosen.profile.origin.text}: keys and a profile are both given`, {
-      hint: "Give one of them",
-    });
+    throw new WalrustError(
+      "config",
+      `${chosen.profile.origin.text}: the file gives both keys and a profile`,
+      {
+        hint: "Leave out one of them",
+      },
+    );
   }
   return { ...chosen, profile: nothing };
 }

@@ -1,6 +1,6 @@
 /**
- * Reads the tables of walrust.toml by the rows of the options: which section, which key, and what to say when
- * there is no such thing.
+ * Reads the tables of walrust.toml by the rows of the options: finds the section and the row of each key. An
+ * unknown section or key is an error that names the place, and the nearest valid name or the owner.
  */
 import type { WalrustError } from "../errors.ts";
 import {
@@ -16,7 +16,7 @@ import { keyName, SECTIONS, type Section } from "./settings/options.ts";
 import { nearestName } from "./settings/parse-options.ts";
 import { locateTomlKeys } from "./toml-positions.ts";
 
-/** A table of the file, and the way to it. */
+/** A table of the file, and its path in the document. */
 export interface TomlTableAt {
   readonly table: Readonly<Record<string, unknown>>;
   readonly path: readonly (string | number)[];
@@ -33,7 +33,7 @@ export class SectionReader {
     this.#positions = locateTomlKeys(text);
   }
 
-  /** Where something stands. */
+  /** The position of a key. */
   at(path: readonly (string | number)[]): FilePosition {
     return this.#positions.positionOf(path) ?? { line: 1, column: 1 };
   }
@@ -84,7 +84,8 @@ export class SectionReader {
         ? readSecretFile(this.context, spec, name, raw, at)
         : readValue(this.context, spec, name, raw, at);
       const full = spec.key ?? "";
-      if (values.has(full)) throw configError(this.context, at, `${full} is given twice, also as a file`);
+      if (values.has(full))
+        throw configError(this.context, at, `${full} is given twice: by itself and as a file`);
       values.set(full, value);
     }
     return values;
@@ -103,12 +104,12 @@ export class SectionReader {
   }
 }
 
-/** How a section begins in the file. */
+/** The header of a section. */
 export function headerOf(name: string): string {
   return SECTIONS.some((section) => section.name === name && section.isList) ? `[[${name}]]` : `[${name}]`;
 }
 
-/** The error for a key that is not in the table. */
+/** The error for an unknown key. */
 export function unknownKey(
   context: FileContext,
   at: FilePosition,

@@ -1,6 +1,5 @@
 /**
- * Reads a small text file whose size nobody vouches for: not more than the limit is read, so a device that
- * never ends does not fill the memory.
+ * Reads a small text file of unknown size, up to a limit: an endless device does not fill the memory.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { errorMessage, systemCode } from "../errors.ts";
@@ -8,16 +7,17 @@ import type { FileFacts } from "./file-trust.ts";
 
 const CHUNK_SIZE = 64 * 1024;
 
-/** What is in a file, or why that cannot be told; without any of its content. */
+/** The text of a file, or the problem that kept it from being read; a problem quotes no content. */
 export type TextReading =
   | { readonly text: string; readonly facts: FileFacts }
   | { readonly problem: string; readonly isDistrusted?: boolean };
 
 /**
  * Reads UTF-8 text, without a byte order mark. Pipes are read to their end.
- * @param sizeMax most bytes
- * @param distrust says why the opened file must not be read, or null; without it every file is. Somebody
- *   else may have left a FIFO or a file under a lease there: with it, opening waits for nobody
+ * @param sizeMax limit in bytes
+ * @param distrust returns the reason not to read the opened file, or null to read it. With this check,
+ * opening
+ *   never blocks: another user may have left a FIFO, or a file under a lease, at the path
  */
 export function readTextFile(
   path: string,

@@ -437,6 +437,6 @@ describe("loadFoundConfigFile", () => {
     // To another user than its owner, who is not root.
     const other = ownUid === 0 ? null : ownUid + 1;
     if (other !== null) expect(() => loadFoundConfigFile(path, {}, other)).toThrow("another user");
-    expect(() => loadFoundConfigFile("/dev/null", {})).toThrow("no regular file");
+    expect(() => loadFoundConfigFile("/dev/null", {})).toThrow("not a regular file");
   });
 });

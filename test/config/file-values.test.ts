@@ -67,7 +67,7 @@ describe("an environment variable in a value", () => {
     });
   });
 
-  const MALFORMED = 'has a "${" that names no variable';
+  const MALFORMED = 'has a "${" without the name of a variable';
   test.each([
     ["s3", "region", '"${NONE}"', "s3.region needs the environment variable NONE, which is not set"],
     ["s3", "region", '"${EMPTY}"', "s3.region is empty"],
@@ -129,7 +129,7 @@ describe("a secret in a file of its own", () => {
     expect(read(content)).toBe(expected);
   });
 
-  const UNUSABLE = "s3.secret_access_key_file names a file that cannot be used";
+  const UNUSABLE = "Cannot use the file that s3.secret_access_key_file names";
   const FILE = "the file of s3.secret_access_key_file";
   test.each([
     ["nothing", "", `${FILE} is empty`],
@@ -147,14 +147,14 @@ describe("a secret in a file of its own", () => {
 
   test("the path is not repeated: who mistakes the key writes the secret there", () => {
     mkdirSync(join(folder, "hunter2folder"));
-    const hint = `It takes the path of a file that holds the secret, absolute or from ${folder}`;
+    const hint = `Give the path of a file that holds the secret, absolute or relative to ${folder}`;
     for (const [path, why] of [
       ["hunter2none", "ENOENT"],
       ["hunter2folder", "EISDIR"],
     ] as const) {
       const error = refusalOf(`[s3]\nsession_token_file = "${path}"\n`);
       expect(error.message).toBe(
-        `walrust.toml:2:1: s3.session_token_file names a file that cannot be used: ${why}`,
+        `walrust.toml:2:1: Cannot use the file that s3.session_token_file names: ${why}`,
       );
       expect([error.hint, error.cause]).toEqual([hint, undefined]);
     }
@@ -168,7 +168,7 @@ describe("a secret in a file of its own", () => {
     const lines = ['secret_access_key = "hunter3"', 'secret_access_key_file = "secret"'];
     for (const order of [lines, lines.toReversed()]) {
       const { message } = refusalOf(`[s3]\n${order.join("\n")}\n`);
-      expect(message).toBe("walrust.toml:3:1: s3.secret_access_key is given twice, also as a file");
+      expect(message).toBe("walrust.toml:3:1: s3.secret_access_key is given twice: by itself and as a file");
     }
   });
 

@@ -69,8 +69,8 @@ const CHOICES: readonly (readonly [string, Variables, string])[] = [
   [FILE_PROFILE, PROFILE, "profile e-profile"],
 ];
 
-const HALF = "Of a pair of keys only one is set";
-const IN_ONE_PLACE = "in the same place, or neither to use the AWS credential chain";
+const HALF = "Only one of access key id and secret access key is set";
+const IN_ONE_PLACE = "in the same place, or set neither to use the AWS credential chain";
 const REFUSALS: readonly (readonly [string, Variables, string])[] = [
   [
     "",
@@ -104,18 +104,22 @@ const REFUSALS: readonly (readonly [string, Variables, string])[] = [
     { AWS_ACCESS_KEY_ID: "E-ID" },
     `${HALF} (AWS_ACCESS_KEY_ID) | Set the secret access key ${IN_ONE_PLACE}`,
   ],
-  [FILE_KEYS + FILE_PROFILE, {}, "walrust.toml:5:1: keys and a profile are both given | Give one of them"],
+  [
+    FILE_KEYS + FILE_PROFILE,
+    {},
+    "walrust.toml:5:1: the file gives both keys and a profile | Leave out one of them",
+  ],
   [
     FILE_TOKEN,
     {},
-    "walrust.toml:3:1: a session token without keys | " +
-      "Set access_key_id and secret_access_key beside it, or leave it out",
+    "walrust.toml:3:1: a session token has no keys beside it | " +
+      "Set access_key_id and secret_access_key beside the token, or leave the token out",
   ],
   [
     FILE_PROFILE + FILE_TOKEN,
     {},
-    "walrust.toml:4:1: a session token without keys | " +
-      "Set access_key_id and secret_access_key beside it, or leave it out",
+    "walrust.toml:4:1: a session token has no keys beside it | " +
+      "Set access_key_id and secret_access_key beside the token, or leave the token out",
   ],
 ];
 
