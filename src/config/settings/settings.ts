@@ -197,14 +197,14 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 0,
     max: YEAR_SECONDS,
-    meaning: "Apply [retention] this often; 0: never",
+    meaning: "Apply retention (`--retain-…`) this often; 0: never",
   },
   compactAfterSnapshot: {
     flag: "compact-after-snapshot",
     key: "sync.compact_after_snapshot",
     kind: "switch",
     default: false,
-    meaning: "Apply [retention] after each snapshot",
+    meaning: "Apply retention (`--retain-…`) after each snapshot",
   },
   shutdownTimeoutMs: {
     key: "sync.shutdown_timeout",
@@ -230,7 +230,7 @@ export const COMPACTION_OPTIONS = group({
     value: "N",
     default: 0,
     max: 1_000_000,
-    meaning: "Merge before the interval ends once this many increments wait; 0: off",
+    meaning: "Merge increments early once this many wait; 0: off",
   },
   sizeBytes: {
     flag: "compact-size",
@@ -238,7 +238,7 @@ export const COMPACTION_OPTIONS = group({
     kind: "bytes",
     value: "BYTES",
     default: 0,
-    meaning: "Merge before the interval ends once increments of this total size wait; 0: off",
+    meaning: "Merge increments early once their total size reaches this; 0: off",
   },
   maxIncrementalAgeMs: {
     flag: "compact-age",
@@ -246,7 +246,7 @@ export const COMPACTION_OPTIONS = group({
     kind: "duration",
     value: "DURATION",
     default: 0,
-    meaning: "Merge before the interval ends once an increment has waited this long; 0: off",
+    meaning: "Merge increments early once one has waited this long; 0: off",
   },
   preserveRecent: {
     key: "compaction.preserve_recent",
