@@ -15,7 +15,8 @@ import type { WalIndexHeader } from "../format/wal-index.ts";
 import { openRegular } from "./files/regular-file.ts";
 import { imageScratch } from "./files/scratch-buffers.ts";
 import { sizeClaimProblemOrNull } from "./files/size-claim.ts";
-import { readWalTail, type WalBroken, type WalPosition } from "./wal/wal-tail.ts";
+import type { WalBroken } from "./wal/wal-file.ts";
+import { readWalTail, type WalPosition } from "./wal/wal-tail.ts";
 
 /** What of a pin an image needs. */
 export interface FrozenDatabase {

@@ -12,7 +12,7 @@ import { pageChecksumInto } from "../../format/crc64.ts";
 import { lockPgno } from "../../format/types.ts";
 import { scanFrames, WAL_FRAME_HEADER_SIZE, WAL_HEADER_SIZE, walCursor } from "../../format/wal.ts";
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "../files/descriptors.ts";
-import { openWalOrNull, walHeaderOrNull } from "./wal-claims.ts";
+import { openWalOrNull, walHeaderOrNull } from "./wal-file.ts";
 import { type ComparedContent, versionsOf } from "./wal-gate.ts";
 import type { Content } from "./wal-ownership.ts";
 

@@ -1,15 +1,14 @@
 /**
- * The claims of a -wal file about the database it was written for, read without SQLite and without a lock:
- * its generation, its page size, the database sizes its commits state, and the page 1 it carries.
+ * Reads the claims that a -wal file makes about its database: its generation, its page size, the database
+ * sizes that its commits state, and the page 1 that it carries. Needs neither SQLite nor a lock.
  *
  * A frame counts only with the salts of the header and the right cumulative checksum, and only up to the last
- * commit frame: this is all that a recovery by SQLite would apply to the database. A WAL without such a
- * commit changes nothing in any database. The claims are of one moment; a writer may append meanwhile.
+ * commit frame: a recovery by SQLite would apply exactly these frames. A WAL without such a commit changes no
+ * database. A writer may append while the claims are read.
  */
+
 import { closeSync, fstatSync, readSync } from "node:fs";
-import { hasCode, systemCode, WalrustError } from "../../errors.ts";
 import {
-  decodeWalHeader,
   scanFrames,
   WAL_FRAME_HEADER_SIZE,
   WAL_HEADER_SIZE,
@@ -18,40 +17,39 @@ import {
   walCursor,
 } from "../../format/wal.ts";
 import { type FileVersion, fileVersion } from "../files/file-version.ts";
-import { openRegular } from "../files/regular-file.ts";
 import { walScratch } from "../files/scratch-buffers.ts";
+import { openWalOrNull, walHeaderOrNull } from "./wal-file.ts";
 
-/** What the committed frames of a WAL say. */
+/** The claims of the committed frames of a WAL. */
 export interface WalClaims {
   readonly pageSizeBytes: number;
   readonly salt1: number;
   readonly salt2: number;
-  /** Whether the scan came to the end of the committed frames, and did not stop at its limit. */
+  /** Whether the scan reached the end of the committed frames before its limit. */
   readonly isWhole: boolean;
-  /** The database sizes that commits state before a frame of page 1 comes: the least and the greatest. */
+  /** The least and the greatest database size that commits state before the first frame of page 1. */
   readonly earlyCommits: { readonly min: number; readonly max: number } | null;
   /** The change counters in the first and the last committed frame of page 1; null without such a frame. */
   readonly firstPage: { readonly firstCounter: number; readonly lastCounter: number } | null;
 }
 
-/** A -wal file as it lies there. */
+/** A -wal file and its claims. */
 export interface WalFile {
   readonly version: FileVersion;
   readonly sizeBytes: number;
-  /** Null when a recovery would take nothing from it: no valid header, or no committed frame. */
+  /** Null when a recovery would apply nothing: no valid header, or no committed frame. */
   readonly claims: WalClaims | null;
 }
 
-/** A pipe in the place of the file must not block, and SQLite follows no link there either. */
-/** A longer WAL is judged by its beginning. */
+/** Of a longer WAL only the beginning is read. */
 const SCAN_BYTES_MAX = 32 << 20;
-/** Enough for a header and, mostly, a first commit. */
+/** Enough for the header and usually the first commit. */
 const BRIEF_BYTES_MAX = 1 << 20;
 const CHANGE_COUNTER_OFFSET = 24;
 
 /**
  * Reads the claims of the -wal at `path`, or null when there is no such file.
- * @param isBrief reads no more than the beginning: for a WAL that is known or in use
+ * @param isBrief reads only the beginning: enough for a WAL that an application uses
  * @throws WalrustError code "database" when the file is there and cannot be read
  */
 export function readWalFileOrNull(path: string, isBrief = false): WalFile | null {
@@ -64,26 +62,6 @@ export function readWalFileOrNull(path: string, isBrief = false): WalFile | null
     return { version: fileVersion(stats), sizeBytes, claims };
   } finally {
     closeSync(fd);
-  }
-}
-
-/**
- * Opens the -wal at `path` for reading, or null when there is none that could be read. Nobody locks it: it
- * may be closed at any time.
- * @throws WalrustError code "database" when the file is there and cannot be read
- */
-export function openWalOrNull(path: string): number | null {
-  try {
-    return openRegular(path, false);
-  } catch (error) {
-    if (error instanceof WalrustError) throw error;
-    // SQLite cannot apply a WAL that we may not read, and tells why.
-    if (["ENOENT", "EACCES"].includes(systemCode(error) ?? "")) return null;
-    throw new WalrustError("database", `Cannot read ${path}: ${systemCode(error) ?? "unknown error"}`, {
-      hint: "walrust needs to read the -wal file, as every SQLite connection does",
-      context: { path },
-      cause: error,
-    });
   }
 }
 
@@ -103,21 +81,9 @@ function readClaimsOrNull(fd: number, sizeBytes: number, bytesMax: number): WalC
   return { pageSizeBytes, salt1, salt2, isWhole, ...found };
 }
 
-/** The header of an open WAL, or null when SQLite would ignore the file. */
-export function walHeaderOrNull(fd: number): WalHeader | null {
-  const bytes = walScratch.take(1 << 20).subarray(0, WAL_HEADER_SIZE);
-  if (readSync(fd, bytes, 0, WAL_HEADER_SIZE, 0) < WAL_HEADER_SIZE) return null;
-  try {
-    return decodeWalHeader(bytes);
-  } catch (error) {
-    if (hasCode(error, "corrupt")) return null;
-    throw error;
-  }
-}
-
 /**
- * Whether any valid frame of the WAL is in the database file: the least that a checkpoint leaves there. Null
- * when that cannot be said.
+ * Whether the database file holds the page of any valid frame: every checkpoint leaves at least one there.
+ * Null when the scan stopped at its limit, or the WAL cannot be read.
  */
 export function hasFrameInFile(walPath: string, databaseFd: number): boolean | null {
   const fd = openWalOrNull(walPath);
@@ -139,7 +105,10 @@ export function hasFrameInFile(walPath: string, databaseFd: number): boolean | n
   }
 }
 
-/** @returns whether every valid frame was seen; `onFrame` returns false to end the scan */
+/**
+ * Scans the valid frames, committed or not. `onFrame` returns false to end the scan.
+ * @returns whether it saw every valid frame
+ */
 function scanAll(
   fd: number,
   header: WalHeader,
@@ -165,7 +134,7 @@ function scanAll(
   }
 }
 
-/** Takes frames as they come and keeps what is committed. */
+/** Collects the claims of the frames it is given, as far as they are committed. */
 class ClaimsGatherer {
   hasCommit = false;
   #min = Number.POSITIVE_INFINITY;

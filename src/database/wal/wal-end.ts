@@ -1,18 +1,16 @@
 /**
- * The end of a WAL as its frames alone tell it, for when no wal-index speaks of it: every frame counts that
- * SQLite's recovery would count, up to the last commit. That is what the next to open the database sees.
+ * Finds the end of a WAL from its frames alone, for a WAL without a trustworthy wal-index. Every frame counts
+ * that SQLite's recovery would count, up to the last commit: the next process to open the database sees them.
  *
- * A writer that fails between its frames and its wal-index has not committed, and its frames count here all
- * the same until they are overwritten; nothing but the wal-index could tell. The overwriting breaks the
- * running checksum, so it is noticed.
+ * A writer that fails between its frames and its wal-index has not committed. Its frames count here until
+ * another writer overwrites them, because only the wal-index could tell. Overwriting breaks the running
+ * checksum, so the caller notices.
  */
 import { closeSync, fstatSync, readSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
 import {
-  decodeWalHeader,
   scanFrames,
   WAL_FRAME_HEADER_SIZE,
-  WAL_HEADER_SIZE,
   type WalCursor,
   type WalHeader,
   walCursor,
@@ -21,8 +19,9 @@ import {
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { openRegular } from "../files/regular-file.ts";
 import { walScratch } from "../files/scratch-buffers.ts";
+import { walHeaderOrNull } from "./wal-file.ts";
 
-/** How far a WAL was followed: up to a commit, or to its header. */
+/** The end of the last commit in a WAL, or of its header before the first commit. */
 export interface CommittedEnd {
   readonly header: WalHeader;
   readonly cursor: Readonly<WalCursor>;
@@ -31,9 +30,9 @@ export interface CommittedEnd {
 }
 
 /**
- * Follows the WAL at `walPath` to its last commit.
- * @param from where it was followed to before; ignored when the WAL is not the same up to there
- * @returns null when there is no WAL, or nothing in it
+ * Reads the WAL at `walPath` up to its last commit.
+ * @param from an earlier end, to continue there; ignored when the WAL up to it has changed
+ * @returns null when there is no WAL, or no valid header
  * @throws WalrustError code "database" when the file cannot be read
  */
 export function findWalEnd(walPath: string, from: CommittedEnd | null): CommittedEnd | null {
@@ -46,7 +45,7 @@ export function findWalEnd(walPath: string, from: CommittedEnd | null): Committe
     throw new WalrustError("database", `Cannot open ${walPath}: ${systemCode(error)}`, { cause: error });
   }
   try {
-    const header = readHeaderOrNull(fd);
+    const header = walHeaderOrNull(fd);
     if (header === null) return null;
     const start = from !== null && isSameUpTo(fd, header, from) ? from : beginningOf(header);
     return scanToLastCommit(fd, start);
@@ -55,9 +54,9 @@ export function findWalEnd(walPath: string, from: CommittedEnd | null): Committe
   }
 }
 
-/** A mark as the wal-index would show it, with nothing known to be in the database file. */
-export function walIndexOfEnd(mark: CommittedEnd | null, pageSizeBytes: number): WalIndexHeader {
-  const { header, cursor, pageCount } = mark ?? { header: null, cursor: null, pageCount: 0 };
+/** The header of a wal-index that ends there. It states no frame as copied into the database file. */
+export function walIndexOfEnd(end: CommittedEnd | null, pageSizeBytes: number): WalIndexHeader {
+  const { header, cursor, pageCount } = end ?? { header: null, cursor: null, pageCount: 0 };
   return {
     version: 3007000,
     changeCount: 0,
@@ -75,25 +74,26 @@ export function walIndexOfEnd(mark: CommittedEnd | null, pageSizeBytes: number):
   };
 }
 
-/** The mark that a wal-index stands at, to follow the WAL from there; null when it is of another WAL. */
+/** The end that a wal-index states, to continue from there; null when the index belongs to another WAL. */
 export function walEndOfIndexOrNull(walPath: string, index: WalIndexHeader): CommittedEnd | null {
-  const whole = followHeaderOrNull(walPath);
-  if (whole === null || whole.salt1 !== index.salt1 || whole.salt2 !== index.salt2) return null;
+  const header = pathHeaderOrNull(walPath);
+  if (header === null || header.salt1 !== index.salt1 || header.salt2 !== index.salt2) return null;
   const { mxFrame: frameCount, frameChecksum1: checksum1, frameChecksum2: checksum2, pageCount } = index;
-  if (frameCount === 0) return beginningOf(whole);
-  return { header: whole, cursor: { frameCount, checksum1, checksum2 }, pageCount };
+  if (frameCount === 0) return beginningOf(header);
+  return { header, cursor: { frameCount, checksum1, checksum2 }, pageCount };
 }
 
-function followHeaderOrNull(walPath: string): WalHeader | null {
+/** The header of the WAL at a path, or null. */
+function pathHeaderOrNull(walPath: string): WalHeader | null {
   try {
     const fd = openRegular(walPath, false);
     try {
-      return readHeaderOrNull(fd);
+      return walHeaderOrNull(fd);
     } finally {
       closeSync(fd);
     }
   } catch {
-    // It is gone, or may not be read: whoever captures it says so.
+    // The file is missing or unreadable; the capture reports it.
     return null;
   }
 }
@@ -102,18 +102,7 @@ function beginningOf(header: WalHeader): CommittedEnd {
   return { header, cursor: walCursor(header), pageCount: 0 };
 }
 
-/** A header that is short, torn or of no WAL has no frames behind it. */
-function readHeaderOrNull(fd: number): WalHeader | null {
-  const bytes = walScratch.take(1 << 20).subarray(0, WAL_HEADER_SIZE);
-  if (readSync(fd, bytes, 0, WAL_HEADER_SIZE, 0) < WAL_HEADER_SIZE) return null;
-  try {
-    return decodeWalHeader(bytes);
-  } catch {
-    return null;
-  }
-}
-
-/** Whether header and last frame are those that were followed; each checksum stands for all before it. */
+/** Whether header and last frame are as before. Each frame's checksum covers all frames before it. */
 function isSameUpTo(fd: number, header: WalHeader, { header: before, cursor }: CommittedEnd): boolean {
   const isSameWal = header.checksum1 === before.checksum1 && header.checksum2 === before.checksum2;
   if (!isSameWal || header.salt1 !== before.salt1 || header.salt2 !== before.salt2) return false;
@@ -140,7 +129,7 @@ function scanToLastCommit(fd: number, start: CommittedEnd): CommittedEnd {
     const chunk = scratch.subarray(0, chunkFrames * frameSize);
     const read = readSync(fd, chunk, 0, chunk.length, offset);
     const scan = scanFrames(header, cursor, chunk.subarray(0, read), chunkFrames, (_, commit) => {
-      // The cursor stands behind the frame that is told of.
+      // The cursor is past the frame that this call reports.
       if (commit !== 0) last = { header, cursor: { ...cursor }, pageCount: commit };
     });
     if (scan.end !== "end" || scan.frames < chunkFrames) return last;

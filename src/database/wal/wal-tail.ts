@@ -1,20 +1,18 @@
 /**
- * The tail of a WAL: the frames after a position, up to the last commit that SQLite itself has published.
+ * Reads the tail of a WAL: the frames after a position, up to the last commit in the wal-index.
  *
  * Invariants:
- * 1. The end is the wal-index's mxFrame, never a commit frame beyond it: a writer that died between writing
- *    its frames and publishing them did not commit, and the next writer overwrites those frames.
- * 2. Every frame counts only with the salts of its WAL header and the right cumulative checksum, and the
- *    checksum at the end must be the one the wal-index carries.
- * 3. Pages are handed out once each, in ascending order, the newest frame of each, none beyond the final
- *    commit.
- * Memory is 4 bytes a frame plus 8 while sorting. Opening and closing the -wal file is safe beside SQLite's
- * locks.
+ * 1. The end is the wal-index's mxFrame, never a commit frame beyond it. A writer that died between writing
+ *    its frames and updating the wal-index did not commit, and the next writer overwrites those frames.
+ * 2. A frame counts only with the salts of the WAL header and the right cumulative checksum. The checksum of
+ *    the last frame must equal the one in the wal-index.
+ * 3. Each page comes once, in ascending order, from its newest frame, and none lies beyond the size of the
+ *    database after the last commit.
+ * Memory: 8 bytes a frame, and 8 more while sorting.
  */
 import { closeSync, readSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
 import {
-  decodeWalHeader,
   scanFrames,
   WAL_FRAME_HEADER_SIZE,
   WAL_HEADER_SIZE,
@@ -25,31 +23,26 @@ import {
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { openRegular } from "../files/regular-file.ts";
 import { Uint32List, walScratch } from "../files/scratch-buffers.ts";
+import { readWalHeader, type WalBroken } from "./wal-file.ts";
 
-/** How far one generation of a WAL has been read. */
+/** A position in one generation of a WAL: the end of the frames that were read. */
 export interface WalPosition {
   readonly salt1: number;
   readonly salt2: number;
-  /** Frames read, all of them committed. */
+  /** Frames up to the position, all of them committed. */
   readonly frameCount: number;
   /** The cumulative checksum after the last of them (of the header when there are none). */
   readonly checksum1: number;
   readonly checksum2: number;
 }
 
-/** Why a tail could not be read: the history between the position and the wal-index is not there. */
-export interface WalBroken {
-  readonly kind: "broken";
-  readonly reason: string;
-}
-
-/** The committed frames after a position. It stays valid as long as the WAL may not be restarted. */
+/** The committed frames after a position. Valid until the WAL is restarted, which a pin prevents. */
 export interface WalTail {
   readonly kind: "tail";
   readonly header: WalHeader;
-  /** Position after the tail. */
+  /** The position at the end of the tail. */
   readonly position: WalPosition;
-  /** Byte offset in the WAL of the first frame, and the bytes all frames take. */
+  /** Byte offset of the first frame in the WAL, and the size of all frames. */
   readonly walOffset: number;
   readonly walSizeBytes: number;
   readonly frameCount: number;
@@ -61,17 +54,14 @@ export interface WalTail {
   readonly pgnos: Uint32Array;
   /** The newest frame (1-based) of each of them. */
   readonly frames: Uint32Array;
-  /** Calls back for each page in ascending order; `data` is valid only during the call. */
+  /** Calls `onPage` for each page in ascending order; `data` is valid only during the call. */
   readonly eachPage: (onPage: (pgno: number, data: Uint8Array) => void) => void;
 }
 
-/**
- * Where to begin: after a position, or at the first frame of a generation (with the page filter of an
- * overlay).
- */
+/** The start of a tail: after a position, or at the first frame of a generation. */
 export interface TailStart {
   readonly after: WalPosition | null;
-  /** Ignore pages of frames up to this one (1-based): they are in the database file already. Default 0. */
+  /** Skip the pages of frames up to this one (1-based): the database file holds them. Default 0. */
   readonly overlayAfterFrame?: number;
 }
 
@@ -80,7 +70,7 @@ const framePgnos = new Uint32List();
 
 /**
  * Reads and checks the frames from `start` to `index.mxFrame` (which must be at least 1).
- * @returns the tail, or why the frames are not what the wal-index promises
+ * @returns the tail, or the reason why the frames do not match the wal-index
  * @throws WalrustError code "database" when the file cannot be read at all
  */
 export function readWalTail(walPath: string, start: TailStart, index: WalIndexHeader): WalTail | WalBroken {
@@ -141,22 +131,7 @@ function readOpenTail(
   };
 }
 
-/** Reads the 32-byte header; a header that is short or wrong is a broken history, not an exception. */
-function readWalHeader(fd: number): WalHeader | WalBroken {
-  const bytes = walScratch.take(1 << 20).subarray(0, WAL_HEADER_SIZE);
-  const read = readSync(fd, bytes, 0, WAL_HEADER_SIZE, 0);
-  if (read < WAL_HEADER_SIZE) return { kind: "broken", reason: `the -wal file has only ${read} bytes` };
-  try {
-    return decodeWalHeader(bytes);
-  } catch (error) {
-    if (error instanceof WalrustError) return { kind: "broken", reason: error.message };
-    throw error;
-  }
-}
-
-/**
- * Checks every frame up to `mxFrame`, remembering page and frame numbers of those past `overlayAfterFrame`.
- */
+/** Checks every frame up to `mxFrame`, and lists page and number of those past `overlayAfterFrame`. */
 function scanAll(
   fd: number,
   header: WalHeader,
@@ -198,7 +173,7 @@ interface NewestPages {
   readonly frames: Uint32Array;
 }
 
-/** The newest frame of each page not above `commit`, by page number: one numeric sort of 8 bytes a frame. */
+/** The newest frame of each page up to `commit`, by page number. One numeric sort of 8 bytes a frame. */
 function newestPages(commit: number): NewestPages {
   const count = framePgnos.length;
   const keys = new Float64Array(count);
@@ -233,7 +208,7 @@ function nextPowerOfTwo(value: number): number {
   return power;
 }
 
-/** Reads the pages one by one from the WAL. Checked frames under a pin do not change. */
+/** Reads the pages one by one from the WAL. The pin keeps checked frames from changing. */
 function eachFramePage(
   walPath: string,
   pageSizeBytes: number,

@@ -9,7 +9,8 @@
  */
 import { fstatSync } from "node:fs";
 import { sizeClaimProblemOrNull } from "../../database/files/size-claim.ts";
-import { readWalTail, type WalBroken, type WalPosition, type WalTail } from "../../database/wal/wal-tail.ts";
+import type { WalBroken } from "../../database/wal/wal-file.ts";
+import { readWalTail, type WalPosition, type WalTail } from "../../database/wal/wal-tail.ts";
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { hex, parseHex32 } from "../../format/chain.ts";
