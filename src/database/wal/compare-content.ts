@@ -1,11 +1,11 @@
 /**
- * Compares a database file with its page sums, leaving out the pages that its WAL holds: whether the file is
- * the one that the WAL was written for.
+ * Compares a database file with its page sums, except for the pages that its WAL holds. The result shows
+ * whether the file is the one that the WAL was written for.
  *
- * As long as a WAL is not restarted, a checkpoint writes only pages that the WAL holds. So every other page
- * is as it was when the sums were taken, unless something that is not SQLite put another file there. The
- * result is exact for the generation that the sums were taken in, and says nothing about another one.
- * The file is read once, in slices, between which others are served.
+ * Until a WAL is restarted, a checkpoint writes only pages that the WAL holds. So every other page equals its
+ * sum, unless another program than SQLite wrote the file. The result is exact for the generation in which the
+ * sums were taken, and undefined for every other generation. The file is read once, in slices, and other
+ * databases are served between two slices.
  */
 import { closeSync, fstatSync, readSync } from "node:fs";
 import { pageChecksumInto } from "../../format/crc64.ts";
@@ -16,7 +16,7 @@ import { openWalOrNull, walHeaderOrNull } from "./wal-file.ts";
 import { type ComparedContent, versionsOf } from "./wal-gate.ts";
 import type { Content } from "./wal-ownership.ts";
 
-/** The sum of each page in order: `next` moves to the next one, into `low` and `high`. */
+/** The page sums in order of page number: `next` reads the next sum into `low` and `high`. */
 export interface PageSums {
   readonly low: number;
   readonly high: number;
@@ -24,14 +24,14 @@ export interface PageSums {
   close(): void;
 }
 
-/** The page sums of a position. */
+/** The page sums at a position of the WAL. */
 export interface RememberedPages {
-  /** Null when they are lost. */
+  /** Opens the sums; null when they are lost. */
   readonly openSums: () => PageSums | null;
   readonly pageSizeBytes: number;
   /** Database size in pages. */
   readonly commit: number;
-  /** The generation of the WAL they were taken in. */
+  /** The generation of the WAL in which the sums were taken. */
   readonly salt1: number;
   readonly salt2: number;
 }
@@ -41,8 +41,8 @@ const SLICE_BYTES = 1 << 20;
 /**
  * Compares the file at `path` with the sums.
  * @param turn is awaited between slices
- * @param last the last result, which holds as long as both files are as they were
- * @returns "unknown" when the sums or the WAL are not those of one generation
+ * @param last the last result, valid until one of the two files changes
+ * @returns "unknown" when the sums and the WAL belong to different generations
  */
 export async function compareContent(
   path: string,
@@ -55,7 +55,7 @@ export async function compareContent(
     const versions = versionsOf(path, fd);
     if (last?.versions === versions && last.content !== "unknown") return last;
     const content = await compareOpen(fd, path, pages, turn);
-    // If a file was replaced or written meanwhile, the comparison means nothing.
+    // The comparison is void if a file was replaced or written meanwhile.
     return { content: versionsOf(path, fd) === versions ? content : "unknown", versions };
   } finally {
     closeDescriptor(descriptorIdentity(fd), fd);
@@ -74,15 +74,15 @@ async function compareOpen(
   return content === "same" && (await isCurrent(fd, pages.pageSizeBytes, held, turn)) ? "current" : content;
 }
 
-/** The pages that the committed frames of a generation hold. */
+/** The pages in the committed frames of a generation. */
 interface HeldPages {
-  /** A set of bits, by page number, up to the database size that we remember. */
+  /** One bit for each page number up to the database size of the sums. */
   readonly bits: Uint8Array;
-  /** The sum of each page's newest frame, low and high half. */
+  /** The sum of the newest frame of each page, low and high half. */
   readonly newest: ReadonlyMap<number, readonly [number, number]>;
   /** The database size after the last commit. */
   readonly commitLast: number;
-  /** The least database size that a commit stated: a checkpoint may have cut the file there. */
+  /** The least database size that a commit states: a checkpoint may have truncated the file to it. */
   readonly commitMin: number;
 }
 
@@ -164,7 +164,7 @@ async function compareSums(
   }
 }
 
-/** Whether the file is what it would be after a checkpoint of the whole WAL. */
+/** Whether the file equals the result of a checkpoint of the whole WAL. */
 async function isCurrent(
   fd: number,
   pageSizeBytes: number,

@@ -1,51 +1,50 @@
 /**
- * PURE: when to suspect that a WAL is written past the wal-index that we read. The rule behind it: a WAL that
- * changed and that no capture followed has to be explained within seconds, whatever the cause.
+ * PURE: decides when walrust suspects that a WAL holds commits which its wal-index does not show. The rule: a
+ * WAL that changed without a capture must be explained within seconds, whatever the cause.
  *
- * Explained is what holds no commit beyond the wal-index's last frame: frames of a transaction that is not
- * committed, one that was rolled back, a WAL that was restarted and is empty, a `touch`. Frames of a commit
- * that is on its way to the disk are there before the wal-index shows them, so they count only if they are
- * still beyond it a while later.
+ * A change is explained if no commit lies beyond the last frame of the wal-index: an open transaction, a
+ * rollback, a restarted and empty WAL, a `touch`. A commit writes its frames before the wal-index shows them.
+ * So commits beyond the wal-index count only if a second check still finds them there.
  */
 
-/** What is suspected of one WAL. Times in ms on the monotonic clock. */
+/** The suspicion about one WAL. Times in ms on the monotonic clock. */
 export interface Suspicion {
-  /** Since when a change has not been explained; null while there is none. */
+  /** Time of the first change without an explanation; null if there is none. */
   readonly sinceMs: number | null;
-  /** When the WAL was read last. */
-  readonly readMs: number;
-  /** How long a change may go without an explanation before the WAL is read. */
+  /** Time of the last check. */
+  readonly checkedMs: number;
+  /** How long a change may stay without an explanation before a check. */
   readonly patienceMs: number;
-  /** Whether commits beyond the wal-index were found once. */
+  /** Whether a first check found commits beyond the wal-index. */
   readonly isFound: boolean;
 }
 
-/** What was seen since the last time. */
+/** Observations since the last call. */
 export interface WalObservation {
   readonly nowMs: number;
-  /** Whether size or modification time of the WAL moved. */
+  /** Whether size or modification time of the WAL changed. */
   readonly hasMoved: boolean;
-  /** When something was captured last. */
+  /** Time of the last capture. */
   readonly capturedMs: number;
 }
 
 const PATIENCE_MS = 5_000;
-/** A long transaction writes for minutes: its frames are read ever more rarely. */
+/** The interval between checks doubles up to this limit, because a long transaction writes for minutes. */
 const PATIENCE_MS_MAX = 60_000;
 
-/** Nothing is suspected. */
+/** No suspicion. */
 export const NO_SUSPICION: Suspicion = {
   sinceMs: null,
-  readMs: Number.NEGATIVE_INFINITY,
+  checkedMs: Number.NEGATIVE_INFINITY,
   patienceMs: PATIENCE_MS,
   isFound: false,
 };
 
-/** Takes a sighting into account. */
+/** The suspicion after an observation. */
 export function suspect(before: Suspicion, { nowMs, hasMoved, capturedMs }: WalObservation): Suspicion {
-  const { sinceMs, readMs } = before;
-  // A capture explains what came before it; what moved in the same moment has to be explained anew.
-  if (capturedMs >= (sinceMs ?? readMs)) return hasMoved ? movedAt(nowMs) : NO_SUSPICION;
+  const { sinceMs, checkedMs } = before;
+  // A capture explains all earlier changes. A change at the same time needs its own explanation.
+  if (capturedMs >= (sinceMs ?? checkedMs)) return hasMoved ? movedAt(nowMs) : NO_SUSPICION;
   return sinceMs === null && hasMoved ? { ...before, sinceMs: nowMs } : before;
 }
 
@@ -53,14 +52,14 @@ function movedAt(nowMs: number): Suspicion {
   return { ...NO_SUSPICION, sinceMs: nowMs };
 }
 
-/** Whether the WAL has to be read now. */
+/** Whether the WAL must be checked now. */
 export function isCheckDue({ sinceMs, patienceMs }: Suspicion, nowMs: number): boolean {
   return sinceMs !== null && nowMs - sinceMs >= patienceMs;
 }
 
 /**
- * Judges what reading the WAL found.
- * @returns what is suspected from here on, or "unseen": commits stay beyond the wal-index
+ * Judges the result of a check.
+ * @returns the suspicion from now on, or "unseen" if two checks found commits beyond the wal-index
  */
 export function judgeCheck(
   before: Suspicion,
@@ -69,5 +68,5 @@ export function judgeCheck(
 ): Suspicion | "unseen" {
   if (hasCommitsBeyond) return before.isFound ? "unseen" : { ...movedAt(nowMs), isFound: true };
   const patienceMs = Math.min(PATIENCE_MS_MAX, before.patienceMs * 2);
-  return { sinceMs: null, readMs: nowMs, patienceMs, isFound: false };
+  return { sinceMs: null, checkedMs: nowMs, patienceMs, isFound: false };
 }

@@ -1,11 +1,11 @@
 /**
- * The gate before every connection: gathers what wal-ownership.ts judges by, and refuses a database whose
- * -wal is not its own. Reads only; opens no connection and takes no lock.
+ * The gate before every connection: gathers the facts, lets wal-ownership.ts judge them, and refuses a
+ * database whose -wal belongs to another file. It only reads; it opens no connection and takes no lock.
  *
- * An approval holds for the files that were judged. Between it and SQLite's first read (which opens -wal and
- * -shm by name) other files may be moved into place: `assertStillJudged` compares once more after that read.
- * Until then nothing was written into the database file, and as long as the SHARED range is held by a
- * descriptor of ours, closing the connection writes nothing either.
+ * An approval holds for the judged files only. SQLite opens -wal and -shm by name at its first read, and
+ * another process may exchange them before. `assertStillJudged` therefore compares the files after that read.
+ * Until then nothing has been written into the database file. Closing the connection writes nothing either,
+ * as long as a descriptor of ours holds the SHARED range.
  */
 import { existsSync, fstatSync, readdirSync, statSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
@@ -25,20 +25,20 @@ import { isLockedByOther, lockHolderOrNull } from "../files/ofd-lock.ts";
 import { hasFrameInFile, readWalFileOrNull, type WalFile } from "./wal-claims.ts";
 import { type Content, judgeWal, type KnownFiles, type WalFacts } from "./wal-ownership.ts";
 
-/** What is known of a database from before. */
+/** Facts about a database from an earlier run or pin. */
 export interface WalEvidence {
   readonly known: KnownFiles | null;
-  /** A comparison of the file with the page sums, and the files it was made of. */
+  /** The last comparison of the file with its page sums. */
   readonly compared: ComparedContent | null;
 }
 
-/** The result of a comparison holds as long as both files are as they were. */
+/** The result of a comparison, valid until one of the two files changes. */
 export interface ComparedContent {
   readonly content: Content;
   readonly versions: string;
 }
 
-/** Nothing is known: the first time. */
+/** No earlier facts: the first start. */
 export const NO_EVIDENCE: WalEvidence = { known: null, compared: null };
 
 /** The files that were judged. */
@@ -48,8 +48,8 @@ export interface JudgedFiles {
 }
 
 /**
- * Judges the files at `path` by what can be seen now.
- * @param databaseFd an open descriptor of the database file; locks held through it are not seen
+ * Judges the files at `path` as they are now.
+ * @param databaseFd an open descriptor of the database file; locks that it holds itself are ignored
  * @throws WalrustError code "foreign-wal" when a connection would apply the WAL of another file
  */
 export function requireOwnWal(
@@ -65,8 +65,9 @@ export function requireOwnWal(
 }
 
 /**
- * Judges the -wal of a database that is only read, as if nobody had it open: its users may use another one.
- * @throws WalrustError code "foreign-wal" when its pages may be those of another file
+ * Judges the -wal of a database that walrust only reads. Ignores the processes that have the database open,
+ * because they may use another -wal.
+ * @throws WalrustError code "foreign-wal" when the pages may belong to another file
  */
 export function requireWalOfFile(path: string, databaseFd: number, evidence: WalEvidence): void {
   const facts = readWalFacts(path, databaseFd, evidence);
@@ -74,7 +75,7 @@ export function requireWalOfFile(path: string, databaseFd: number, evidence: Wal
   if (verdict.kind !== "own") throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
 }
 
-/** As `requireOwnWal` for a path alone, before a connection that no pin protects. */
+/** As `requireOwnWal`, for a connection that no pin protects. */
 export function requireOwnWalAt(path: string): JudgedFiles {
   const fd = openDescriptor(path);
   try {
@@ -84,7 +85,7 @@ export function requireOwnWalAt(path: string): JudgedFiles {
   }
 }
 
-/** @throws WalrustError "database-busy" when the -wal at the path is not the one that was judged */
+/** @throws WalrustError "database-busy" when the judged -wal is no longer at its path */
 export function assertStillJudged({ path, wal }: JudgedFiles): void {
   if (wal === null) return;
   const stats = statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false });
@@ -95,7 +96,7 @@ export function assertStillJudged({ path, wal }: JudgedFiles): void {
   });
 }
 
-/** Says which files stand in the way, and what a person can do about it. */
+/** The error that names the foreign files, with advice for the operator. */
 export function foreignWalError(path: string, reason: string, isDoubtful = false): WalrustError {
   const wal = `${path}-wal`;
   const shm = `${path}-shm`;
@@ -115,17 +116,21 @@ export function foreignWalError(path: string, reason: string, isDoubtful = false
   });
 }
 
-/** Gathers the facts. The -shm is asked before and after the database: connections open and close both. */
+/**
+ * Gathers the facts. Asks for the lock of the -shm before and after that of the database, because connections
+ * open and close both.
+ */
 export function readWalFacts(path: string, databaseFd: number, { known, compared }: WalEvidence): WalFacts {
   const database = fileVersion(fstatSync(databaseFd, { bigint: true }));
   const header = readHeaderOf(databaseFd);
-  // A connection of this process holds the locks that are asked for here, and was judged before.
+  // A connection of this process passed the gate already, and holds the locks in question.
   const isOurs = connectionCount(descriptorIdentity(databaseFd)) > 0;
   const wasShmHeld = isOurs || shmHolderOrNull(path, databaseFd) !== null;
   const isLocked = isOurs || isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
   const holder = wasShmHeld && !isOurs ? shmHolderOrNull(path, databaseFd) : null;
   const isShmOpen = isOurs || holder !== null;
-  const isDatabaseOpen = isLocked || (holder !== null && hasOpen(holder, database, databaseFd, known));
+  const isDatabaseOpen =
+    isLocked || (holder !== null && hasDatabaseOpen(holder, database, databaseFd, known));
   const isInUse = isDatabaseOpen && isShmOpen;
   const versions = versionsOf(path, databaseFd);
   const content = compared?.versions === versions ? compared.content : "unknown";
@@ -135,19 +140,19 @@ export function readWalFacts(path: string, databaseFd: number, { known, compared
   return { database, header, wal, isDatabaseOpen, isShmOpen, known, content, isFrameInFile };
 }
 
-/** What a scan of a WAL found. */
+/** The result of a scan of a WAL. */
 interface Scan {
   readonly wal: WalFile | null;
   readonly isFrameInFile: boolean | null;
 }
 
-/** The last scans of databases that nobody has open, by path. */
+/** The last scans of databases that no process has open, by path. */
 const scans = new Map<string, Scan & { readonly versions: string; readonly times: number }>();
 const SCANS_MAX = 64;
-/** Two scans belong to one attempt; the third comes seconds later, when a time stands for one content. */
+/** One attempt scans twice. The third scan is seconds later, when equal file times prove equal content. */
 const SCAN_TIMES_MAX = 3;
 
-/** Scans the WAL. One that is refused is judged every few seconds, and read again when a file changed. */
+/** Scans the WAL. A refused WAL is judged every few seconds, but scanned again only when a file changed. */
 function scanOnce(path: string, databaseFd: number, versions: string, pageSizeBytes: number): Scan {
   const last = scans.get(path);
   if (last?.versions === versions && last.times >= SCAN_TIMES_MAX) return last;
@@ -162,7 +167,7 @@ function scanOnce(path: string, databaseFd: number, versions: string, pageSizeBy
   return { wal, isFrameInFile };
 }
 
-/** Everything that changes when the database file or its -wal is written or replaced, as one text. */
+/** Versions and sizes of database file and -wal as one text: it changes when one of them changes. */
 export function versionsOf(path: string, databaseFd: number): string {
   const database = fstatSync(databaseFd, { bigint: true });
   const wal = statSync(`${path}-wal`, { bigint: true, throwIfNoEntry: false });
@@ -173,28 +178,33 @@ export function versionsOf(path: string, databaseFd: number): string {
 }
 
 /**
- * Whether a process that has -shm open but no lock on the database file has that open all the same. One which
- * copies its database file within itself loses its lock with the close, and works on. Where the process
- * cannot be asked, only the memory of another file speaks against it.
+ * Whether a process with an open -shm has this database file open, though it holds no lock on it. A process
+ * that copies its own database through a second descriptor loses its lock when it closes that descriptor. If
+ * the process cannot be inspected, the answer is no only if another file is known.
  */
-function hasOpen(pid: number, database: FileVersion, databaseFd: number, known: KnownFiles | null): boolean {
-  const answer = pid > 0 ? hasDescriptorOrNull(pid, descriptorIdentity(databaseFd)) : null;
-  return answer ?? (known === null || isSameIdentity(known.database, database));
+function hasDatabaseOpen(
+  pid: number,
+  database: FileVersion,
+  databaseFd: number,
+  known: KnownFiles | null,
+): boolean {
+  const isOpen = pid > 0 ? hasDescriptorOrNull(pid, descriptorIdentity(databaseFd)) : null;
+  return isOpen ?? (known === null || isSameIdentity(known.database, database));
 }
 
-/** Whether a process has a file open, or null when it may not be asked. */
+/** Whether a process has a file open, or null when it may not be inspected. */
 function hasDescriptorOrNull(pid: number, file: FileIdentity): boolean | null {
   const folder = `/proc/${pid}/fd`;
   try {
     return readdirSync(folder).some((fd) => isSameFile(fileIdentityOrNull(`${folder}/${fd}`), file));
   } catch (error) {
-    // Another user's process, one of another namespace, or one that has ended.
+    // The process belongs to another user or another namespace, or has ended.
     if (systemCode(error) !== undefined) return null;
     throw error;
   }
 }
 
-/** The process that has -shm open, as `lockHolderOrNull` tells it. */
+/** The process that has -shm open: its id as `lockHolderOrNull` returns it. */
 function shmHolderOrNull(path: string, databaseFd: number): number | null {
   const shmPath = `${path}-shm`;
   const fd = existsSync(shmPath) ? openOrNull(shmPath) : null;
@@ -206,7 +216,7 @@ function shmHolderOrNull(path: string, databaseFd: number): number | null {
   }
 }
 
-/** SQLite cannot open a -shm either that we cannot, and tells why. */
+/** Null when the -shm cannot be opened: SQLite cannot open it either, and reports the reason. */
 function openOrNull(path: string): number | null {
   try {
     return openDescriptor(path);

@@ -1,42 +1,42 @@
 /**
- * Whether a -wal file belongs to the database file beside it: a pure decision from what was seen of both.
+ * PURE: decides whether a -wal file belongs to the database file beside it.
  *
- * SQLite finds a WAL by its name alone. A database file that is moved into place (`mv`, `rsync`, `VACUUM
- * INTO` and `mv`, a restore by another tool) or written over (`cp`) beside the WAL of its predecessor gets
- * the predecessor's pages at the first read, and they are written into it when the last connection closes. So
- * walrust opens no connection before a WAL is judged to be the file's own.
+ * SQLite finds a WAL by its name alone. Another database file may be moved (`mv`, `rsync`, `VACUUM INTO` and
+ * `mv`, a restore by another tool) or written (`cp`) to a path where the WAL of its predecessor lies. The
+ * first read then sees the predecessor's pages, and the last connection to close writes them into the new
+ * file. So walrust opens no connection before it has judged the WAL to be the file's own.
  *
  * The evidence, strongest first:
  * 1. A process that has -shm open but not the database file works on another database file.
- * 2. The generation (salts) that we captured from: the page sums say whether the file below it is still the
- *    one it was written for. Without them the identity of both files says so.
- * 3. A process that has both open has made this WAL the file's own; nothing is left for us to spoil.
+ * 2. The generation (salts) of the last capture is known. The page sums then show whether the file is still
+ *    the one that the WAL was written for. Without page sums the identity of both files shows it.
+ * 3. A process that has both files open has made this WAL the file's own. walrust can do no further harm.
  * 4. The claims of the frames: page size, database size, change counter (see `contradictionOrNull`).
- * 5. The order of times: a WAL whose last write is older than the database file, or than its last rename; or
- *    than its last write, though no checkpoint has written a page of the WAL there.
+ * 5. The order of times: the last write of the WAL is older than the database file, or than its last rename;
+ *    or older than the last write to the file, which holds no page of the WAL from a checkpoint.
  * Evidence of kinds 1, 2 and 4 makes a WAL foreign. Kind 5, and a change counter that SQLite would not have
- * written, only make it doubtful: files that were copied together can look so. Both are refused, with
+ * written, make it doubtful: files that were copied together can look the same. walrust refuses both, with
  * different advice, until the application opens the database or the WAL is gone.
  */
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
 import { type FileVersion, isSameIdentity, type StoredIdentity } from "../files/file-version.ts";
 import type { WalClaims, WalFile } from "./wal-claims.ts";
 
-/** The files of a database as they were when we last worked on them. */
+/** The files of a database when walrust last worked on them. */
 export interface KnownFiles {
   readonly database: StoredIdentity;
   readonly wal: StoredIdentity | null;
-  /** The salts of the WAL then; null when it had none or they are not known. */
+  /** The salts of the WAL at that time; null when it had none or they are unknown. */
   readonly salts: { readonly salt1: number; readonly salt2: number } | null;
 }
 
 /**
- * The pages of the file against those that we remember. "same": those that its WAL does not hold are what
- * they were. "current": moreover, the file holds all that the WAL holds, and a checkpoint changes nothing.
+ * The pages of the file compared with the page sums. "same": all pages outside the WAL are unchanged.
+ * "current": moreover, the file holds all pages of the WAL, and a checkpoint would change nothing.
  */
 export type Content = "same" | "current" | "other" | "unknown";
 
-/** What is seen of a database and its WAL at one moment. */
+/** A database and its WAL at one moment. */
 export interface WalFacts {
   readonly database: FileVersion;
   readonly header: Pick<DatabaseHeader, "pageSizeBytes" | "isWal" | "changeCounter" | "pageCount"> & {
@@ -44,23 +44,25 @@ export interface WalFacts {
   };
   /** Null when there is no -wal file. */
   readonly wal: WalFile | null;
-  /** Somebody else has the database file open; of those who have the -shm, not another file instead. */
+  /**
+   * Another process has the database file open: it holds a lock on the file, or has it open beside the -shm.
+   */
   readonly isDatabaseOpen: boolean;
-  /** Somebody else has the -shm file open. */
+  /** Another process has the -shm file open. */
   readonly isShmOpen: boolean;
   readonly known: KnownFiles | null;
   readonly content: Content;
-  /** Whether the file holds the page of any committed frame; null when that was not looked at. */
+  /** Whether the file holds the page of any frame of the WAL; null when that was not checked. */
   readonly isFrameInFile: boolean | null;
 }
 
-/** "own": a connection may be opened. Everything else carries its reason. */
+/** "own": a connection may be opened. The other verdicts carry a reason. */
 export type WalVerdict =
   | { readonly kind: "own" }
   | { readonly kind: "foreign" | "doubtful"; readonly reason: string };
 
 const OWN: WalVerdict = { kind: "own" };
-/** Each restart of a WAL adds one to the first salt: this many may come in between two looks. */
+/** Each restart of a WAL adds one to the first salt. At most this many restarts link two generations. */
 const RESTARTS_MAX = 1 << 24;
 
 /** Judges a WAL. */
@@ -72,12 +74,15 @@ export function judgeWal(facts: WalFacts): WalVerdict {
   const claims = facts.wal?.claims ?? null;
   if (claims === null) return OWN;
   return (
-    judgeByMemory(facts, claims) ?? judgeByUse(facts) ?? judgeByClaims(facts, claims) ?? judgeByTimes(facts)
+    judgeByKnownFiles(facts, claims) ??
+    judgeByUse(facts) ??
+    judgeByClaims(facts, claims) ??
+    judgeByTimes(facts)
   );
 }
 
-/** What we know of the WAL from before. @returns null when that decides nothing */
-function judgeByMemory(facts: WalFacts, claims: WalClaims): WalVerdict | null {
+/** Judges by the files that are known from before. @returns null when they decide nothing */
+function judgeByKnownFiles(facts: WalFacts, claims: WalClaims): WalVerdict | null {
   const { known, wal, database } = facts;
   if (known === null || wal === null) return null;
   const isSameDatabase = isSameIdentity(known.database, database);
@@ -93,21 +98,21 @@ function judgeByMemory(facts: WalFacts, claims: WalClaims): WalVerdict | null {
   return isSameWal && isLater && !isInUse ? foreign(MOVED) : null;
 }
 
-/** The file that we know, and the generation that we know, but perhaps with another content (`cp`). */
+/** The known file and the known generation. The file may still have another content (`cp`). */
 function judgeInPlace({ content, database }: WalFacts, { version }: WalFile): WalVerdict | null {
   if (content === "unknown") return null;
   if (content === "other") return foreign("they hold commits made on another version of the database file");
-  // A checkpoint after the last commit leaves nothing to copy, unless a reader or a crash cut it short.
+  // A checkpoint after the last commit copies all of it, unless a reader or a crash interrupts it.
   const isWrittenLater = isBefore(version.modifiedNs, database.modifiedNs);
   if (content === "current" || !isWrittenLater) return OWN;
   return doubtful("the database file was written after their last commit, and does not hold all commits");
 }
 
-/** Another file, and the generation that we know. */
+/** Another file, and the known generation. */
 function judgeMoved({ content }: WalFacts, isSameWal: boolean): WalVerdict | null {
   if (content === "current") return OWN;
   if (content === "other") return foreign("they hold commits made on another version of the database file");
-  // A WAL that was copied together with its database is another file, too.
+  // A WAL that was copied together with its database is another file as well.
   if (!isSameWal) return content === "same" ? OWN : null;
   return content === "same" ? doubtful(MOVED) : foreign(MOVED);
 }
@@ -118,20 +123,20 @@ function isSameGeneration(known: { salt1: number; salt2: number }, now: WalClaim
   return known.salt1 === now.salt1 && known.salt2 === now.salt2;
 }
 
-/** Whether `now` may have come from the known generation by restarts of the WAL. */
+/** Whether restarts of the WAL can lead from the known generation to `now`. */
 function isLaterGeneration(known: { salt1: number }, now: WalClaims): boolean {
   const restarts = (now.salt1 - known.salt1) >>> 0;
   return restarts >= 1 && restarts <= RESTARTS_MAX;
 }
 
-/** Who works on the files now. @returns null when nobody has them open */
+/** Judges by the processes that have the files open. @returns null when there is none */
 function judgeByUse({ isDatabaseOpen, isShmOpen }: WalFacts): WalVerdict | null {
   if (!isDatabaseOpen) return null;
   if (isShmOpen) return OWN;
   return doubtful("an application has the database open, but not with them");
 }
 
-/** The claims of the frames. @returns null when they may be of this database */
+/** Judges by the claims of the frames. @returns null when the frames may belong to this database */
 function judgeByClaims({ header }: WalFacts, claims: WalClaims): WalVerdict | null {
   if (claims.pageSizeBytes !== header.pageSizeBytes) {
     return foreign(
@@ -144,12 +149,11 @@ function judgeByClaims({ header }: WalFacts, claims: WalClaims): WalVerdict | nu
 }
 
 /**
- * Page 1 states the size of the database and a change counter, and every commit that changes the size writes
- * page 1. So page 1 of the file is either older than the WAL, or one of the WAL's own that a checkpoint
- * wrote there:
- * - without a page 1 in the WAL, every commit in it leaves the size at what the file's page 1 states;
- * - with one, the file's counter is at most the last in the WAL, and if it is less than the first, then by
- *   one: a writer adds one to the counter it finds, or leaves it.
+ * Page 1 states the size of the database and a change counter. Every commit that changes the size writes page
+ * 1. So page 1 of the file is either older than the WAL, or a checkpoint copied it from the WAL:
+ * - If the WAL holds no page 1, each of its commits leaves the size at the value in the file's page 1.
+ * - Otherwise the file's counter is at most the last counter in the WAL. It is less than the first by at most
+ *   one, because a writer increments the counter by one or keeps it.
  */
 function contradictionOrNull(header: WalFacts["header"], claims: WalClaims): WalVerdict | null {
   const { earlyCommits, firstPage } = claims;
@@ -162,7 +166,7 @@ function contradictionOrNull(header: WalFacts["header"], claims: WalClaims): Wal
     return foreign(`they belong to a database of ${size} pages, and this one has ${pageCount}`);
   }
   const { firstCounter, lastCounter } = firstPage;
-  // Counters wrap around: half of their range lies before, half after.
+  // Counters wrap around: half of the range is older, half is newer.
   const isNewer = ((changeCounter - lastCounter) | 0) > 0;
   if (isNewer) {
     return foreign(
@@ -174,14 +178,14 @@ function contradictionOrNull(header: WalFacts["header"], claims: WalClaims): Wal
   return doubtful(`they begin at change ${firstCounter}, the database file is at change ${changeCounter}`);
 }
 
-/** The order of times; a copy that keeps times says nothing. */
+/** Judges by the order of times. A copy that keeps its times gives no evidence. */
 function judgeByTimes({ database, wal, known, isFrameInFile }: WalFacts): WalVerdict {
   if (wal === null) return OWN;
   const { version } = wal;
-  // A WAL that was copied here, or renamed or given another mode itself, has no order with the database file.
+  // The times of a WAL that was copied, renamed or given another mode have no order with the database file.
   const isInPlace = version.changedNs === version.modifiedNs && !isBefore(version.modifiedNs, version.bornNs);
   if (!isInPlace) return OWN;
-  // Two changes in one tick of the clock have one time: only a later time says something.
+  // Two changes in one tick of the clock have equal times: only a later time is evidence.
   const isWrittenLater = isBefore(version.modifiedNs, database.modifiedNs);
   if (isWrittenLater && isFrameInFile === false) {
     return doubtful("the database file was written after their last write, and not by a checkpoint");
