@@ -1,15 +1,16 @@
 /**
- * Raw descriptors on database files, and the rule that keeps them from doing harm.
+ * Raw descriptors of database files, and the rule that makes them harmless.
  *
  * SQLite's locks are POSIX locks: they belong to the process, and closing *any* descriptor of a file drops
- * all of them. So a raw descriptor on a database or its -shm is never closed while a connection of ours to
- * that database is open; it waits here until the last one is closed. Opening is always harmless, and -wal is
- * never locked.
+ * all of them. So a raw descriptor of a database or its -shm never closes while a connection of ours to that
+ * database is open: `closeDescriptor` waits for the last connection to close. Opening is always harmless, and
+ * nobody locks a -wal.
  *
- * Invariants: every connection is counted from before it opens until after it has closed; every raw
- * descriptor on a database or -shm is closed through `closeDescriptor` alone. A host process that has SQLite
- * connections which are not counted here would lose their locks. The library (index.ts) therefore exports
- * nothing that opens a live database.
+ * Invariants:
+ * 1. Every connection is counted from before it opens until after it has closed.
+ * 2. Every raw descriptor of a database or -shm is closed through `closeDescriptor` alone.
+ * A process with SQLite connections that are not counted here would lose their locks. The library (index.ts)
+ * therefore exports nothing that opens a live database.
  */
 import { closeSync, fstatSync, readSync, statSync } from "node:fs";
 import { hasCode, systemCode, WalrustError } from "../../errors.ts";
@@ -20,7 +21,7 @@ import {
 } from "../../format/sqlite-header.ts";
 import { openRegular, openRegularOrNull } from "./regular-file.ts";
 
-/** What names a file beyond its path: equal identities are the same file. */
+/** Identifies a file independently of its path, as long as the file exists. */
 export interface FileIdentity {
   readonly device: bigint;
   readonly inode: bigint;
@@ -52,8 +53,8 @@ export function isSameFile(a: FileIdentity | null, b: FileIdentity | null): bool
 }
 
 /**
- * Opens a database or -shm for reading, writing and locking, close-on-exec (overlayfs needs it writable: a
- * read-only descriptor would stay on the lower layer).
+ * Opens a database or -shm for reading, writing and locking, close-on-exec. It must be writable: on overlayfs
+ * a read-only descriptor would stay on the lower layer.
  * @throws WalrustError "database" when it cannot be opened.
  */
 export function openDescriptor(path: string): number {
@@ -65,8 +66,8 @@ export function openDescriptor(path: string): number {
     const isLimit = code === "EMFILE" || code === "ENFILE";
     throw new WalrustError("database", `Cannot open ${path}: ${code}`, {
       hint: isLimit
-        ? "Let the process open more files (LimitNOFILE=, ulimit -n): two for each database, and some more."
-        : "walrust needs to read and write the database and its -shm file, like every SQLite connection.",
+        ? "Let the process open more files (LimitNOFILE=, ulimit -n): two for each database, and some spare"
+        : "walrust needs to read and write the database and its -shm file, like every SQLite connection",
       context: { path },
       cause: error,
     });
@@ -74,7 +75,7 @@ export function openDescriptor(path: string): number {
 }
 
 /**
- * Closes a raw descriptor of this database (or its -shm): now, or when our last connection to it has closed.
+ * Closes a raw descriptor of this database or its -shm when no connection of ours to the database is open.
  */
 export function closeDescriptor(database: FileIdentity, fd: number): void {
   const usage = usageByDatabase.get(keyOf(database));
@@ -82,12 +83,12 @@ export function closeDescriptor(database: FileIdentity, fd: number): void {
   else usage.waiting.push(fd);
 }
 
-/** How many connections of ours to this database are open. */
+/** The number of open connections of ours to this database. */
 export function connectionCount(database: FileIdentity): number {
   return usageByDatabase.get(keyOf(database))?.connectionCount ?? 0;
 }
 
-/** Counts a connection that is about to be opened. */
+/** Counts a connection. Call before it opens. */
 export function retainConnection(database: FileIdentity): void {
   const key = keyOf(database);
   const usage = usageByDatabase.get(key);
@@ -95,7 +96,7 @@ export function retainConnection(database: FileIdentity): void {
   else usage.connectionCount++;
 }
 
-/** Counts a connection that has been closed, and closes the descriptors that waited for the last one. */
+/** Discounts a connection. Call after it has closed: the last one closes the waiting descriptors. */
 export function releaseConnection(database: FileIdentity): void {
   const key = keyOf(database);
   const usage = usageByDatabase.get(key);
@@ -104,17 +105,17 @@ export function releaseConnection(database: FileIdentity): void {
   for (const fd of usage.waiting) closeSync(fd);
 }
 
-/** The files of a database that are kept open for a connection. */
+/** The files of a database that stay open beside a connection. */
 export interface HeldFiles {
   readonly databaseFd: number;
   readonly journalFd: number | null;
-  /** Closes them. */
+  /** Closes the files. */
   readonly release: () => void;
 }
 
 /**
- * Opens all files of a database that are there, for as long as SQLite opens them: none of them blocks it
- * then. Call with the connection counted already, so that none of these descriptors closes beside it.
+ * Opens all existing files of a database before SQLite does, so that none of them blocks SQLite. Count the
+ * connection first: then none of these descriptors closes beside it.
  * @throws WalrustError "database" when one of them is no regular file, "database-busy" for a lease
  */
 export function holdFiles(path: string, database: FileIdentity): HeldFiles {
@@ -146,8 +147,8 @@ export function holdFiles(path: string, database: FileIdentity): HeldFiles {
 }
 
 /**
- * A -wal, -shm or -journal that has another name, and another owner than its database, is somebody else's: by
- * a hard link in the folder of one, root would write into the files of another.
+ * Refuses a -wal, -shm or -journal that has a second name and another owner than the database. The owner of
+ * the folder may have linked another user's file there, and root would write into it.
  */
 function requireOwnCompanion(path: string, fd: number, databaseFd: number): void {
   const { nlink, uid } = fstatSync(fd);
@@ -155,12 +156,12 @@ function requireOwnCompanion(path: string, fd: number, databaseFd: number): void
   if (nlink < 2 || uid === owner) return;
   const found = `it is one of ${nlink} names of a file of user ${uid}, and the database is user ${owner}'s`;
   throw new WalrustError("database", `Cannot use ${path}: ${found}`, {
-    hint: "Remove that hard link: the file belongs to another database",
+    hint: "Remove the hard link: the file belongs to another database",
     context: { path },
   });
 }
 
-/** Null for a file that is not there, or that we may not open: SQLite tells that in its own words. */
+/** Null for a file that is missing or that walrust may not open: SQLite reports the latter itself. */
 function openHeldOrNull(path: string): number | null {
   try {
     return openRegularOrNull(path, true);
@@ -171,7 +172,7 @@ function openHeldOrNull(path: string): number | null {
 }
 
 /**
- * Reads the header of the database at `path`, without SQLite and without touching any lock of ours.
+ * Reads the header of the database at `path`, without SQLite and without an effect on our locks.
  * @throws WalrustError "database" when there is no file, or it is no SQLite database.
  */
 export function readDatabaseHeader(path: string): DatabaseHeader {
@@ -179,7 +180,7 @@ export function readDatabaseHeader(path: string): DatabaseHeader {
   if (stats === undefined || !stats.isFile()) {
     const found = stats === undefined ? "there is nothing" : "it is not a regular file";
     throw new WalrustError("database", `Cannot read ${path}: ${found}, expected a SQLite database`, {
-      hint: "Check the path; a database must exist before it can be replicated.",
+      hint: "Check the path; a database must exist before it can be replicated",
       context: { path },
     });
   }

@@ -1,32 +1,32 @@
 /**
- * Whether a database file has more than one name: hard links, or a bind mount of the file alone. SQLite names
- * -wal and -shm after the name that a database is opened under, so what is committed under another name lies
- * in a -wal that walrust does not see.
+ * Finds out whether a database file has more than one name: hard links, or a bind mount of the file alone.
+ * SQLite derives the names of -wal and -shm from the name under which a database is opened. So commits under
+ * another name lie in another -wal, which walrust does not read.
  */
 import { fstatSync, readFileSync } from "node:fs";
 
-/** How else a file can be reached. */
+/** The other names of a file. */
 export interface FileAliases {
-  /** Names in its file system. */
+  /** Number of names in its file system. */
   readonly linkCount: number;
-  /** Whether the file by itself is mounted, here or elsewhere in this mount namespace. */
+  /** Whether a mount in this mount namespace consists of the file alone. */
   readonly isMounted: boolean;
 }
 
 /** A line of mountinfo: `36 25 254:0 /srv/app.db /mnt/app.db rw … - ext4 /dev/vda rw`. */
 interface Mount {
   readonly device: string;
-  /** What of its file system is mounted. */
+  /** The mounted folder or file, as a path in its file system. */
   readonly root: string;
   readonly point: string;
 }
 
-/** The names of an open file. @param path its real path */
+/** The aliases of an open file. @param path its real path */
 export function fileAliasesOf(fd: number, path: string): FileAliases {
   return { linkCount: fstatSync(fd).nlink, isMounted: isMountedIn(mountTable(), path) };
 }
 
-/** Whether the file at a path is mounted by itself. @param table the content of /proc/self/mountinfo */
+/** Whether the file at a path is a mount of its own. @param table the content of /proc/self/mountinfo */
 export function isMountedIn(table: string, path: string): boolean {
   const mounts = table.split("\n").flatMap(parseMount);
   const own = mounts.filter(({ point }) => isBelow(path, point)).reduce<Mount | null>(deeper, null);
@@ -36,7 +36,7 @@ export function isMountedIn(table: string, path: string): boolean {
   return mounts.some(({ device, root }) => device === own.device && root === inFileSystem);
 }
 
-/** Of two mounts that hold a path the deeper one; of equal ones the later, which hides the other. */
+/** The deeper of two mounts of a path. Of two equal mounts the later one, which hides the other. */
 function deeper(best: Mount | null, mount: Mount): Mount {
   return best !== null && best.point.length > mount.point.length ? best : mount;
 }
@@ -55,7 +55,7 @@ function parseMount(line: string): Mount[] {
   return [{ device, root: unescapeOctal(root), point: unescapeOctal(point) }];
 }
 
-/** Spaces, tabs, newlines and backslashes are three octal digits there. */
+/** Decodes spaces, tabs, newlines and backslashes, which mountinfo writes as three octal digits. */
 function unescapeOctal(text: string): string {
   if (!text.includes("\\")) return text;
   return text.replaceAll(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
@@ -65,7 +65,7 @@ function mountTable(): string {
   try {
     return readFileSync("/proc/self/mountinfo", "utf8");
   } catch {
-    // Not Linux: a file cannot be mounted there.
+    // Not Linux: no file can be a mount.
     return "";
   }
 }

@@ -1,12 +1,12 @@
 /**
- * When a file was last written and how long it is. SQLite writes a database file in WAL mode only in
- * checkpoints, so a stamp that moves without one is somebody else's doing, such as `cp old.db app.db`, which
- * leaves the inode.
+ * Detects writes to a database file by its size and its time of modification. In WAL mode SQLite writes the
+ * file only in checkpoints. So a stamp that changes without a checkpoint shows another writer, such as
+ * `cp old.db app.db`, which keeps the inode.
  */
 import { fstatSync, statSync } from "node:fs";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 
-/** What moves whenever a file is written. */
+/** Size and time of modification: they change with every write. */
 export interface FileStamp {
   readonly sizeBytes: bigint;
   readonly modifiedNs: bigint;
@@ -24,24 +24,24 @@ export function pathStampOrNull(path: string): FileStamp | null {
   return stats === undefined ? null : { sizeBytes: stats.size, modifiedNs: stats.mtimeNs };
 }
 
-/** Whether two stamps are the same. */
+/** Whether two stamps are equal. */
 export function isSameStamp(a: FileStamp, b: FileStamp): boolean {
   return a.sizeBytes === b.sizeBytes && a.modifiedNs === b.modifiedNs;
 }
 
-/** The writes to a pinned database file, as far as its stamp shows them. */
+/** Detects that another program than SQLite wrote a pinned database file. */
 export class OverwriteDetector {
   #stamp: FileStamp | null = null;
-  /** How far checkpoints had got when the stamp was taken; null while one is at work. */
+  /** The progress of checkpoints when the stamp was taken; null while a checkpoint runs. */
   #progress: string | null = null;
   #isOverwritten = false;
 
-  /** Whether a write was seen that was not SQLite's, and that nobody has accepted. */
+  /** Whether such a write was detected and not accepted since. */
   get isOverwritten(): boolean {
     return this.#isOverwritten;
   }
 
-  /** Takes the file as it is now. */
+  /** Accepts the file as it is now. */
   accept(fd: number, index: WalIndexHeader | null): void {
     this.#isOverwritten = false;
     this.#stamp = fileStamp(fd);
@@ -49,9 +49,9 @@ export class OverwriteDetector {
   }
 
   /**
-   * Compares the file with its last stamp. Under the freeze no checkpoint writes it; under a mark one may,
-   * and the wal-index says how far it got.
-   * @returns whether something that is not SQLite wrote it
+   * Compares the file with its last stamp. Under the freeze no checkpoint writes the file. Under a mark one
+   * may, and the wal-index shows its progress.
+   * @returns whether another program than SQLite wrote the file
    */
   check(fd: number, isFrozen: boolean, readIndex: () => WalIndexHeader | null): boolean {
     if (this.#isOverwritten || this.#stamp === null) return this.#isOverwritten;
@@ -60,7 +60,7 @@ export class OverwriteDetector {
       this.#isOverwritten = !isSameStamp(stamp, this.#stamp);
       return this.#isOverwritten;
     }
-    // A checkpoint announces itself in the wal-index before it writes: so the stamp is taken first.
+    // The stamp is taken first, because a checkpoint updates the wal-index before it writes the file.
     const progress = progressOrNull(readIndex());
     const isIdle = progress !== null && progress === this.#progress;
     this.#isOverwritten = isIdle && !isSameStamp(stamp, this.#stamp);
@@ -72,7 +72,7 @@ export class OverwriteDetector {
   }
 }
 
-/** How far the WAL is in the database file, as a text to compare; null while a checkpoint is at work. */
+/** The progress of checkpoints as a text to compare; null while a checkpoint runs. */
 function progressOrNull(index: WalIndexHeader | null): string | null {
   if (index === null || index.backfilled !== index.backfillAttempted) return null;
   return `${index.salt1} ${index.salt2} ${index.backfilled}`;

@@ -1,13 +1,13 @@
 /**
- * Marks of files: what tells a file from another one that has its path, or its inode number, later. An inode
- * number is used again as soon as it is free; the time of birth tells two files with one number apart.
+ * Versions of files: they distinguish a file from another file that has its path, or its inode number, later.
+ * An inode number is reused as soon as it is free; the time of birth distinguishes two files with one number.
  */
 import type { BigIntStats } from "node:fs";
 
-/** A file and when it was written, as text where it does not fit a number, so that it can be kept as JSON. */
+/** A file and the times of its changes. Text, where a number would lose digits in JSON. */
 export interface FileVersion {
   readonly inode: string;
-  /** Time of birth in ns; "0" where the file system does not know it. */
+  /** Time of birth in ns; "0" on a file system that does not record it. */
   readonly bornNs: string;
   /** Time of the last write in ns. */
   readonly modifiedNs: string;
@@ -15,10 +15,10 @@ export interface FileVersion {
   readonly changedNs: string;
 }
 
-/** What names a file, without its times of change. */
+/** Identifies a file independently of its path, across restarts of walrust. */
 export type StoredIdentity = Pick<FileVersion, "inode" | "bornNs">;
 
-/** The mark of a file with these stats. */
+/** The version of a file with these stats. */
 export function fileVersion({ ino, birthtimeNs, mtimeNs, ctimeNs }: BigIntStats): FileVersion {
   return {
     inode: String(ino),
@@ -28,7 +28,7 @@ export function fileVersion({ ino, birthtimeNs, mtimeNs, ctimeNs }: BigIntStats)
   };
 }
 
-/** Whether two marks are of the same file. A time of birth that is not known is equal to any. */
+/** Whether both identify the same file. An unknown time of birth equals every other. */
 export function isSameIdentity(a: StoredIdentity, b: StoredIdentity): boolean {
   const isBornAlike = a.bornNs === "0" || b.bornNs === "0" || a.bornNs === b.bornNs;
   return a.inode === b.inode && isBornAlike;

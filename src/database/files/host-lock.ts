@@ -1,6 +1,5 @@
 /**
- * The host lock on its own, without a pin: for work on a database's objects that a watch of it must not do at
- * the same time.
+ * Takes the host lock without a pin: for work on a database's objects that excludes a watch of the database.
  */
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "./descriptors.ts";
 import { HOST_LOCK_BYTE } from "./lock-bytes.ts";
@@ -8,7 +7,7 @@ import { lockExclusive, ofdLocksSupported, unlock } from "./ofd-lock.ts";
 
 /**
  * Takes the host lock of the database at `path`.
- * @returns what releases it, or null when another walrust has it
+ * @returns a function that releases the lock, or null when another walrust holds it
  * @throws WalrustError code "database" when the file cannot be opened
  */
 export function takeHostLockOrNull(path: string): (() => void) | null {

@@ -1,6 +1,6 @@
 /**
- * Whether somebody has a database open: any connection that has read it holds a shared lock on the database
- * file, and in WAL mode also the dead-man switch of the -shm.
+ * Finds out whether any connection has a database open. A connection that has read holds a shared lock on the
+ * database file, and in WAL mode also the dead-man switch of the -shm.
  */
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
@@ -11,8 +11,8 @@ import { isLockedByOther, ofdLocksSupported } from "./ofd-lock.ts";
 const O_CLOEXEC = 0o2000000;
 
 /**
- * Whether a process (or another connection of this one) has the database open. False where locks cannot be
- * asked.
+ * Whether a process, or another connection of this process, has the database open. False on a platform
+ * without open-file-description locks.
  */
 export function isDatabaseInUse(path: string): boolean {
   if (!ofdLocksSupported()) return false;
@@ -38,9 +38,8 @@ function isDeadManHeld(shmPath: string, database: FileIdentity): boolean {
 }
 
 /**
- * Opens a file that may be anything by now. Never waits: a FIFO has no other end, and whoever holds a lease
- * on a file keeps an opener waiting for as long as the system lets it.
- * @returns the descriptor; or why there is none: nothing that has locks is there, or it is under a lease
+ * Opens a file of any type without waiting: neither for the other end of a FIFO, nor for the end of a lease.
+ * @returns the descriptor; "absent" when no regular file is there; "leased" when it is under a lease
  * @throws WalrustError code "database" when the system refuses
  */
 function openOrReason(path: string): number | "absent" | "leased" {
@@ -52,7 +51,7 @@ function openOrReason(path: string): number | "absent" | "leased" {
     if (code === "EAGAIN") return "leased";
     if (code === "ENOENT" || code === "ELOOP" || code === "ENXIO" || code === "EISDIR") return "absent";
     throw new WalrustError("database", `Cannot open ${path}: ${code}`, {
-      hint: "walrust needs to read and write the file to see whether an application has it open",
+      hint: "walrust needs to read and write the file to find out whether an application has it open",
       context: { path },
       cause: error,
     });

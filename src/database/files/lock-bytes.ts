@@ -1,41 +1,52 @@
 /**
- * Where the locks of SQLite's protocol lie, and the one byte that is ours.
+ * The lock bytes of SQLite's protocol, and the one lock byte of walrust.
  *
- * Database file (os.h): byte 2^30 PENDING, +1 RESERVED, +2 to +511 the SHARED range; nothing of SQLite's is
- * at or beyond +512, in any journal mode or VFS of os_unix.c. Every WAL connection holds the SHARED range
- * shared for as long as it lives; the last one to close takes it exclusively before it checkpoints and
- * deletes the WAL. The wal-index, `-shm` (wal.c, os_unix.c: UNIX_SHM_BASE = (22 + 8) * 4):
- *   120 writer, exclusive · 121 checkpointer, exclusive · 122 recovery, exclusive
- *   123 READ_LOCK(0): shared by readers that need no WAL, exclusive while a checkpoint writes the database
- *   file 124-127 READ_LOCK(1..4): shared by readers at the mark in that slot; all four exclusive to restart
- *   the WAL 128 the dead-man switch: who opens -shm and finds it free truncates the file and recovers from
- *   the WAL
+ * Database file (os.h). SQLite uses no byte from 2^30 + 512 on, in any journal mode or VFS of os_unix.c:
+ *   2^30         PENDING
+ *   2^30 + 1     RESERVED
+ *   2^30 + 2     the SHARED range, 510 bytes. Every WAL connection holds it shared for its whole life. The
+ *   last
+ *                connection to close takes it exclusively before it checkpoints and deletes the WAL
+ *   2^30 + 512   the host lock of walrust
+ *
+ * wal-index, -shm (wal.c, os_unix.c: UNIX_SHM_BASE = (22 + 8) * 4):
+ *   120          writer, exclusive
+ *   121          checkpointer, exclusive
+ *   122          recovery, exclusive
+ *   123          READ_LOCK(0): shared by readers that need no WAL, exclusive while a checkpoint writes the
+ *                database file
+ *   124 - 127    READ_LOCK(1) to READ_LOCK(4): shared by readers at the mark in that slot; a restart of the
+ *   WAL
+ *                takes all four exclusively
+ *   128          the dead-man switch: a process that opens -shm and finds it free truncates the -shm and
+ *   recovers
+ *                from the WAL
  */
 import { LOCK_BYTE } from "../../format/types.ts";
 
 /** The SHARED range of the database file. */
 export const SHARED_START = LOCK_BYTE + 2;
-/** Its bytes. */
+/** Size of the SHARED range in bytes. */
 export const SHARED_LENGTH = 510;
 
 /**
- * Exclusive for as long as a walrust owns the database: the first byte past SQLite's range. It is an advisory
- * lock on a number, not on data: whether the file reaches that far makes no difference.
+ * Held exclusively by the walrust that owns the database. The lock is advisory, on a number and not on data:
+ * the file may be shorter.
  */
 export const HOST_LOCK_BYTE = LOCK_BYTE + 512;
 
-/** -shm: whoever may append to the WAL. */
+/** -shm: held by the connection that may append to the WAL. */
 export const WRITER_BYTE = 120;
-/** -shm: whoever runs a checkpoint. */
+/** -shm: held by the connection that runs a checkpoint. */
 export const CHECKPOINTER_BYTE = 121;
-/** -shm: whoever rebuilds the wal-index. */
+/** -shm: held by the connection that rebuilds the wal-index. */
 export const RECOVERY_BYTE = 122;
-/** -shm: READ_LOCK(0); shared, it keeps every checkpoint from writing the database file. */
+/** -shm: READ_LOCK(0). Held shared, it keeps every checkpoint from writing the database file. */
 export const FREEZE_BYTE = 123;
-/** -shm: the dead-man switch; shared, it keeps the wal-index from being thrown away. */
+/** -shm: the dead-man switch. Held shared, it keeps the next connection from discarding the wal-index. */
 export const DEAD_MAN_BYTE = 128;
 
-/** The read marks a slot can hold: slots 1 to 4, bytes 124 to 127. Slot 0 is the freeze. */
+/** The slots of read marks: bytes 124 to 127. Slot 0 is the freeze. */
 export const MARK_SLOTS = [1, 2, 3, 4] as const;
 
 /** The lock byte of a mark slot. */

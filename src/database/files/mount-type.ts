@@ -1,12 +1,12 @@
 /**
- * Refuses file systems on which SQLite's locks or its shared memory cannot be trusted: network mounts, and
- * mounts that a virtual machine shares with its host. A pin there would protect nothing.
+ * Refuses file systems with unreliable locks or shared memory: network mounts, and mounts that a virtual
+ * machine shares with its host. A pin would protect nothing there.
  */
 import { statfsSync } from "node:fs";
 import { WalrustError } from "../../errors.ts";
 
 /**
- * Names by `f_type` of statfs(2). FUSE covers virtiofs, sshfs, s3fs and the shared folders of desktop VMs.
+ * Names by `f_type` of statfs(2). FUSE includes virtiofs, sshfs, s3fs and the shared folders of desktop VMs.
  */
 const REFUSED_TYPES: ReadonlyMap<number, string> = new Map([
   [0x6969, "NFS"],
@@ -30,20 +30,20 @@ const REFUSED_TYPES: ReadonlyMap<number, string> = new Map([
   [0x7461636f, "OCFS2"],
 ]);
 
-/** The name of a file system that is refused, by its statfs type, or null when the type is accepted. */
+/** The name of a refused file system by its statfs type, or null when the type is accepted. */
 export function refusedFileSystemOrNull(statfsType: number): string | null {
   return REFUSED_TYPES.get(statfsType >>> 0) ?? null;
 }
 
 /**
- * Checks that the file system under `path` is a local one.
+ * Requires a local file system under `path`.
  * @throws WalrustError "database" when it is a network or VM-shared mount.
  */
 export function requireLocalFileSystem(path: string): void {
   const name = refusedFileSystemOrNull(Number(statfsSync(path).type));
   if (name === null) return;
   throw new WalrustError("database", `Cannot pin ${path}: it is on ${name}, expected a local file system`, {
-    hint: "SQLite in WAL mode needs shared memory and locks that network and VM-shared mounts do not give.",
+    hint: "Move the database to a local disk: SQLite in WAL mode needs shared memory and reliable locks",
     context: { path, fileSystem: name },
   });
 }

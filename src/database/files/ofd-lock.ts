@@ -1,22 +1,22 @@
 /**
- * Byte-range locks that belong to an open file description: `fcntl(F_OFD_SETLK)` through `bun:ffi`.
+ * Byte-range locks of an open file description: `fcntl(F_OFD_SETLK)` through `bun:ffi`.
  *
- * They conflict with the POSIX locks of every SQLite connection, our own process's included, but unlike those
- * they survive the closing of another descriptor on the same file. They end when the descriptor they were
- * taken through is closed, so a SIGKILL of this process leaves nothing behind. Never blocks.
+ * They conflict with the POSIX locks of every SQLite connection, including those of our own process. Unlike
+ * POSIX locks they survive when another descriptor of the file closes. They end when their own descriptor
+ * closes, so a SIGKILL of this process leaves no lock behind. No call blocks.
  *
  * `struct flock` on 64-bit Linux (x64 and arm64 alike), little-endian, 32 bytes:
  *   0  2  l_type    F_RDLCK 0, F_WRLCK 1, F_UNLCK 2
  *   2  2  l_whence  SEEK_SET 0
  *   8  8  l_start   byte offset
  *  16  8  l_len     bytes
- *  24  4  l_pid     must be 0 for OFD commands; F_OFD_GETLK answers the holder, -1 for another OFD lock
+ *  24  4  l_pid     must be 0 for OFD commands; F_OFD_GETLK returns the holder, -1 for another OFD lock
  */
 import { FFIType, type Pointer, ptr, read } from "bun:ffi";
 import { libcFunctionsOrNull } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 
-/** A shared lock is compatible with other shared ones; an exclusive one with none. */
+/** A shared lock is compatible with other shared locks, an exclusive lock with none. */
 export type LockMode = "shared" | "exclusive";
 
 const F_OFD_GETLK = 36;
@@ -31,8 +31,8 @@ const EACCES = 13;
 const ENOLCK = 37;
 const EINTR_RETRIES_MAX = 1000;
 /**
- * errno is read in a second foreign call; the runtime may have changed it in between, so one odd value is
- * retried.
+ * The runtime may change errno between `fcntl` and the second foreign call that reads it. So an unexpected
+ * value is retried.
  */
 const ODD_ERRNO_RETRIES_MAX = 3;
 
@@ -69,34 +69,33 @@ export function ofdLocksSupported(): boolean {
   return libcOrNull() !== null;
 }
 
-/** Takes a shared lock on `length` bytes from `start`; false when somebody else holds an exclusive one. */
+/** Takes a shared lock on `length` bytes from `start`; false when another holder has an exclusive lock. */
 export function lockShared(fd: number, start: number, length: number): boolean {
   return setLock(fd, F_RDLCK, start, length);
 }
 
-/**
- * Takes an exclusive lock (the descriptor must be writable); false when somebody else holds any lock there.
- */
+/** Takes an exclusive lock through a writable descriptor; false when another holder has any lock there. */
 export function lockExclusive(fd: number, start: number, length: number): boolean {
   return setLock(fd, F_WRLCK, start, length);
 }
 
-/** Drops whatever this descriptor holds of `length` bytes from `start`. */
+/** Drops all locks of this descriptor on `length` bytes from `start`. */
 export function unlock(fd: number, start: number, length: number): void {
   setLock(fd, F_UNLCK, start, length);
 }
 
 /**
- * Whether a lock of this mode would be refused now: with "shared", whether somebody else holds an exclusive
- * lock; with "exclusive", whether somebody else holds any.
+ * Whether the system would refuse a lock of this mode: with "shared", whether another holder has an exclusive
+ * lock; with "exclusive", whether another holder has any lock.
  */
 export function isLockedByOther(fd: number, start: number, length: number, mode: LockMode): boolean {
   return lockHolderOrNull(fd, start, length, mode) !== null;
 }
 
 /**
- * The process id of one holder of a lock that refuses this mode, or null when there is none. It is -1 for an
- * OFD lock and 0 for a process of another pid namespace, so it can tell holders apart but not name them.
+ * The process id of one holder of a lock that conflicts with this mode, or null when there is none. It is -1
+ * for an OFD lock and 0 for a process of another pid namespace, so it distinguishes holders without naming
+ * them.
  */
 export function lockHolderOrNull(fd: number, start: number, length: number, mode: LockMode): number | null {
   const errno = callFcntl(fd, F_OFD_GETLK, mode === "shared" ? F_RDLCK : F_WRLCK, start, length);
@@ -111,12 +110,12 @@ function setLock(fd: number, type: number, start: number, length: number): boole
   throw lockError(fd, start, errno);
 }
 
-/** 0, or the errno of the call. */
+/** @returns 0, or the errno of the call */
 function callFcntl(fd: number, command: number, type: number, start: number, length: number): number {
   const library = libcOrNull();
   if (library === null) {
     throw new WalrustError("database", "Cannot lock: this platform has no open-file-description locks", {
-      hint: "walrust pins databases on Linux x64 and arm64.",
+      hint: "walrust pins databases on Linux x64 and arm64 only",
     });
   }
   let errno = EINTR;
@@ -139,6 +138,6 @@ function callFcntl(fd: number, command: number, type: number, start: number, len
 function lockError(fd: number, start: number, errno: number): WalrustError {
   return new WalrustError("database", `Cannot lock byte ${start} of descriptor ${fd}: errno ${errno}`, {
     context: { errno, start },
-    ...(errno === ENOLCK ? { hint: "The file system or the kernel has no locks to give (ENOLCK)." } : {}),
+    ...(errno === ENOLCK ? { hint: "The file system or the kernel is out of locks (ENOLCK)" } : {}),
   });
 }

@@ -1,17 +1,16 @@
 /**
- * Finds out who else has a database open, and whether they share its wal-index with us.
+ * Finds the other connections to a database, and whether they share its wal-index with us.
  *
  * A connection in WAL mode holds the SHARED range of the database file and, for as long, the dead-man switch
- * of the -shm that it maps. A process that holds the first without the second maps another wal-index: its
- * -shm was deleted under it, or it opened the database under another name (a hard link, a bind mount of the
- * file alone), where it has another -wal, too. Its locks say nothing to us and ours nothing to it, and what
- * it commits never shows in our wal-index.
+ * of the -shm that it maps. A process that holds only the first maps another wal-index. Either its -shm was
+ * deleted, or it opened the database under another name (a hard link, a bind mount of the file alone) with
+ * another -wal. Our locks and its locks do not conflict, and its commits never appear in our wal-index.
  *
  * A connection that holds the database exclusively (locking_mode=EXCLUSIVE, or a last close) needs no
  * wal-index and does not count.
  *
- * The locks are asked for, never taken. Between its two locks a connection that is just opening looks the
- * same for less than a millisecond, so the answer counts only when it stays.
+ * Locks are queried, never taken. A connection that is opening looks the same for less than a millisecond
+ * between its two locks. So a foreign wal-index counts only if several queries find it.
  */
 import { readFileSync } from "node:fs";
 import type { Env } from "../../env.ts";
@@ -19,13 +18,13 @@ import { closeDescriptor, descriptorIdentity, type FileIdentity, openDescriptor 
 import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "./lock-bytes.ts";
 import { isLockedByOther, ofdLocksSupported } from "./ofd-lock.ts";
 
-/** Who else is at a database. */
+/** The other connections to a database. */
 export interface OtherConnections {
-  /** Somebody has the database file open. */
+  /** Another connection has the database file open. */
   readonly isInUse: boolean;
-  /** Somebody maps the -shm beside it. */
+  /** Another connection maps the -shm beside the database. */
   readonly isWalIndexShared: boolean;
-  /** Somebody has the database open and does not map that -shm. */
+  /** Another connection has the database open and does not map that -shm. */
   readonly isWalIndexForeign: boolean;
 }
 
@@ -33,13 +32,13 @@ const NOBODY: OtherConnections = { isInUse: false, isWalIndexShared: false, isWa
 const CONFIRMATIONS = 3;
 const CONFIRM_MS = 2;
 
-/** How long a foreign wal-index has to stay one: the pauses between looks, in ms. */
+/** The pauses between the queries that must all find a foreign wal-index, in ms. */
 export type ConfirmationWaits = readonly number[];
 const QUICK: ConfirmationWaits = [2, 2];
-/** Before a pin is given up for it: on a busy machine a process may stand between its two locks for long. */
+/** Used before a pin is given up: on a busy machine a process may take long between its two locks. */
 export const PATIENT: ConfirmationWaits = [2, 2, 4, 8, 16, 32, 64];
 
-/** As they are at this moment, through two open descriptors. @param shmFd null when there is no -shm */
+/** The connections at this moment, through two open descriptors. @param shmFd null without a -shm */
 export function otherConnectionsOf(databaseFd: number, shmFd: number | null): OtherConnections {
   if (!ofdLocksSupported()) return NOBODY;
   const isInUse = isLockedByOther(databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
@@ -49,7 +48,7 @@ export function otherConnectionsOf(databaseFd: number, shmFd: number | null): Ot
   return { isInUse, isWalIndexShared, isWalIndexForeign: !isWalIndexShared && !isExclusive };
 }
 
-/** As `otherConnectionsOf`, where a foreign wal-index counts only if it stays one for some milliseconds. */
+/** As `otherConnectionsOf`, but a foreign wal-index counts only if all queries find it. */
 export function settledConnectionsOf(
   databaseFd: number,
   shmFd: number | null,
@@ -66,8 +65,8 @@ export function settledConnectionsOf(
 }
 
 /**
- * As `settledConnectionsOf`, before anything of ours is open at `path`; and where some processes share the
- * wal-index and others do not, the kernel's table of locks tells.
+ * As `settledConnectionsOf`, before walrust has any file at `path` open. If some processes share the
+ * wal-index, /proc/locks shows whether others do not.
  * @throws WalrustError code "database" when a file cannot be opened
  */
 export function findOtherConnections(
@@ -97,17 +96,17 @@ function openOrNull(path: string): number | null {
   try {
     return openDescriptor(path);
   } catch {
-    // There is none, or it went just now; one that may not be opened is no wal-index for us either.
+    // The -shm is missing, or walrust may not open it and so cannot share it.
     return null;
   }
 }
 
-/** Whether a process stays at the database that is not at the -shm. */
+/** Whether several readings of /proc/locks all show a process at the database that is not at the -shm. */
 function hasProcessWithoutShm(database: FileIdentity, shm: FileIdentity, env: Env): boolean {
   for (let time = 0; time < CONFIRMATIONS; time++) {
     if (time > 0) env.sleepSync(CONFIRM_MS);
-    const elsewhere = processesWithoutShm(locksTable(), database, shm);
-    if (elsewhere.length === 0) return false;
+    const strangers = processesWithoutShm(locksTable(), database, shm);
+    if (strangers.length === 0) return false;
   }
   return true;
 }
@@ -115,7 +114,7 @@ function hasProcessWithoutShm(database: FileIdentity, shm: FileIdentity, env: En
 /**
  * The processes that hold a POSIX lock in the SHARED range of a database and none on the dead-man switch of a
  * -shm.
- * @param table the content of /proc/locks; processes of other pid namespaces are not in it
+ * @param table the content of /proc/locks, which omits processes of other pid namespaces
  */
 export function processesWithoutShm(table: string, database: FileIdentity, shm: FileIdentity): number[] {
   const atDatabase = new Set<number>();
@@ -155,7 +154,7 @@ function parseLockOrNull(line: string): TableLock | null {
   };
 }
 
-/** A file as /proc/locks names it. */
+/** The name of a file in /proc/locks. */
 function keyOf({ device, inode }: FileIdentity): string {
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
   const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
@@ -167,7 +166,7 @@ function locksTable(): string {
   try {
     return readFileSync("/proc/locks", "latin1");
   } catch {
-    // Without the table only those are noticed who are alone at the database.
+    // Without the table a foreign wal-index is found only if no connection shares ours.
     return "";
   }
 }

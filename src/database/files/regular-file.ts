@@ -1,14 +1,14 @@
 /**
- * Opening the files of a database, which may lie in somebody else's folder: whoever owns it can put anything
- * there, at any moment. No open may block the process that watches hundreds of others, or end in another
- * file.
+ * Opens the files of a database without blocking, and without following a link. The folder may belong to
+ * another user, who can put anything there at any moment. No open may block the process, which watches
+ * hundreds of other databases.
  *
  * - O_NONBLOCK: a FIFO without a writer, a device and a file under a lease (fcntl F_SETLEASE) answer at once.
  * - O_NOFOLLOW: paths are resolved before; SQLite follows no link to a -wal, -shm or -journal either.
- * - Only a regular file counts.
- * SQLite's own opens block all the same, on a FIFO as -journal and on leases. So all of a database's files
- * are opened by these rules and kept open while SQLite opens them: on a file that is open for writing nobody
- * is given a lease.
+ * - Only a regular file is accepted.
+ * SQLite's own opens do block, on a FIFO as -journal and on leases. So walrust opens all files of a database
+ * by these rules first, and keeps them open while SQLite opens them: the kernel grants no lease on a file
+ * that is open for writing.
  */
 import { closeSync, constants, fstatSync, openSync, readlinkSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
@@ -18,8 +18,8 @@ const O_CLOEXEC = 0o2000000;
 
 /**
  * Opens a regular file for reading, and for writing with `isWriting`.
- * @throws WalrustError code "database" when it is no regular file; "database-busy", retryable, when somebody
- * holds a lease on it; or the system's error
+ * @throws WalrustError code "database" when it is no regular file; "database-busy", retryable, when another
+ * process holds a lease on it; or the system's error
  */
 export function openRegular(path: string, isWriting: boolean): number {
   let fd: number;
@@ -34,7 +34,7 @@ export function openRegular(path: string, isWriting: boolean): number {
   throw notRegular(path, stats.isFIFO() ? "it is a FIFO" : "it is a folder or device");
 }
 
-/** As `openRegular`; null when there is no such file. */
+/** As `openRegular`; null when the file is missing. */
 export function openRegularOrNull(path: string, isWriting: boolean): number | null {
   try {
     return openRegular(path, isWriting);
@@ -45,8 +45,8 @@ export function openRegularOrNull(path: string, isWriting: boolean): number | nu
 }
 
 /**
- * Whether an open file is the one at this path with no link on the way, or was when it was opened: a folder
- * on the way may have been exchanged for a link to somebody else's. True where the system does not tell.
+ * Whether an open file was at this path, without a link on the way, when it was opened. Another user may have
+ * replaced a folder of the path by a link. True on a system without /proc.
  */
 export function isOpenAt(fd: number, path: string): boolean {
   let opened: string;
@@ -74,7 +74,7 @@ function openError(path: string, error: unknown): unknown {
 
 function notRegular(path: string, found: string, cause?: unknown): WalrustError {
   return new WalrustError("database", `Cannot use ${path}: ${found}, expected a regular file`, {
-    hint: "Remove what lies in the place of the database's file",
+    hint: "Remove it from the place of the database's file",
     context: { path },
     cause,
   });

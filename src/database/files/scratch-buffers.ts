@@ -1,16 +1,16 @@
 /**
- * The process-wide scratch memory of synchronous file work. Capturing is synchronous and one database at a
- * time, so one set of buffers serves hundreds of databases: nothing here belongs to a database, and nothing
- * in it survives an await.
+ * Buffers for synchronous file work, shared by the whole process. walrust captures synchronously and one
+ * database at a time, so one set of buffers serves hundreds of databases. No buffer belongs to a database,
+ * and its content is lost at the next await.
  */
 
-/** A buffer that grows to the largest size ever asked for, up to a limit after which it is let go again. */
+/** A buffer that grows to the largest requested size. A larger one than `keepSizeBytes` is not kept. */
 class Scratch {
   #bytes = new Uint8Array(0);
 
   constructor(readonly keepSizeBytes: number) {}
 
-  /** A view of at least `sizeBytes` bytes; its content is whatever the last user left. */
+  /** At least `sizeBytes` bytes with arbitrary content. */
   take(sizeBytes: number): Uint8Array {
     if (this.#bytes.length < sizeBytes) {
       const bytes = new Uint8Array(sizeBytes);
@@ -21,13 +21,13 @@ class Scratch {
   }
 }
 
-/** For chunks of the WAL while its frames are checked. */
+/** For chunks of a WAL. */
 export const walScratch = new Scratch(1 << 20);
 
-/** For chunks of the database file while it is read page by page. */
+/** For chunks of a database file. */
 export const imageScratch = new Scratch(1 << 20);
 
-/** For windows of the page-sum file. */
+/** For windows of a page-sum file. */
 export const sumScratch = new Scratch(1 << 16);
 
 /** A growable list of unsigned 32-bit numbers: 4 bytes an entry. */

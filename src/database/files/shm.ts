@@ -1,6 +1,6 @@
 /**
- * What can be seen of other connections through a raw descriptor on -shm: the wal-index header they share,
- * and whether one of them runs a checkpoint that keeps writers out. Never writes.
+ * Reads the -shm through a raw descriptor: the header of the wal-index, and whether another connection runs a
+ * checkpoint that blocks writers. Never writes.
  */
 import { readSync } from "node:fs";
 import { decodeWalIndex, WAL_INDEX_SIZE, type WalIndexHeader } from "../../format/wal-index.ts";
@@ -11,9 +11,7 @@ const WAL_INDEX_TRIES_MAX = 10;
 
 const walIndexBytes = new Uint8Array(WAL_INDEX_SIZE);
 
-/**
- * The wal-index header as it is now, or null when it is in no state to be read (being written, or broken).
- */
+/** The current header of the wal-index, or null while it is being written or is broken. */
 export function readWalIndexOrNull(shmFd: number): WalIndexHeader | null {
   for (let attempt = 0; attempt < WAL_INDEX_TRIES_MAX; attempt++) {
     const sizeBytes = readSync(shmFd, walIndexBytes, 0, WAL_INDEX_SIZE, 0);
@@ -24,9 +22,9 @@ export function readWalIndexOrNull(shmFd: number): WalIndexHeader | null {
 }
 
 /**
- * Whether one other process holds both the writer's and the checkpointer's lock and is not recovering: a
- * FULL, RESTART or TRUNCATE checkpoint. A process that writes on one thread while it checkpoints on another
- * looks the same.
+ * Whether one other process holds the locks of both writer and checkpointer and is not recovering: a FULL,
+ * RESTART or TRUNCATE checkpoint. A process that writes on one thread while it checkpoints on another looks
+ * the same.
  */
 export function isForeignCheckpointRunning(shmFd: number): boolean {
   const writer = lockHolderOrNull(shmFd, WRITER_BYTE, 1, "shared");

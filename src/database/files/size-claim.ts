@@ -1,20 +1,19 @@
 /**
- * Whether a database can be as large as its WAL says. The size stands in a commit frame, and whoever can
- * write to the folder can write any number there: work and disk are spent on it only up to what the files can
- * hold.
+ * Checks whether a database can be as large as its WAL claims. Anybody who can write to the folder can write
+ * any size into a commit frame. So walrust spends work and disk only up to the size that the files can hold.
  *
- * SQLite writes each page that a database grew by into the WAL, and checks the sum itself before a checkpoint
- * (`walCheckpoint`: "If the size of the final database is larger than the current database plus the amount of
- * data in the wal file, plus the maximum size of the pending-byte page (65536 bytes), then must be corruption
- * somewhere"). The same bound holds here.
+ * SQLite writes each new page of a growing database into the WAL. It checks the sum itself before a
+ * checkpoint (`walCheckpoint`: "If the size of the final database is larger than the current database plus
+ * the amount of data in the wal file, plus the maximum size of the pending-byte page (65536 bytes), then must
+ * be corruption somewhere"). The bound here is the same.
  */
 
 const PENDING_PAGE_SIZE_MAX = 65_536;
 
 /**
- * Why the size is more than the files can hold, or null.
- * @param commit size of the database in pages, as the WAL or the wal-index says
- * @param frameCount frames of the WAL that were checked
+ * The reason why the files cannot hold the claimed size, or null.
+ * @param commit size of the database in pages, from the WAL or the wal-index
+ * @param frameCount number of checked frames of the WAL
  */
 export function sizeClaimProblemOrNull(
   commit: number,
