@@ -1,21 +1,21 @@
 /**
- * The checkpoint cycle: moves the captured WAL into the database file, so that the next writer restarts the
+ * The checkpoint cycle: copies the captured WAL into the database file, so that the next writer restarts the
  * WAL.
  *
- * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, blocking nobody. Repeated while writers add much to
- *    it.
- * 2. Under the write lock, if only little is left (otherwise back to 1): capture what came in, let the mark
- *    go, PASSIVE for the rest, freeze, give the write lock back.
+ * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, which blocks nobody. It is repeated while writers
+ *    add many frames.
+ * 2. Under the write lock, if few frames are left (otherwise back to 1): capture them, drop the mark, PASSIVE
+ *    for the rest, freeze, release the write lock.
  *
  * Invariants:
- * 1. Freeze or mark is held at every moment, except in step 2 between letting the mark go and taking the
- *    freeze; there the write lock is ours and everything committed is captured.
- * 2. Whatever is thrown, freeze or mark is held again before the write lock is given back. Where that is
- *    impossible the pin's state is "released" and the outcome's reason says so.
- * 3. No page goes into a database file that something else has written: its stamp is compared before each
- *    copy.
- * 4. Never FULL or RESTART, which make every writer wait while they wait for readers. TRUNCATE only after the
- *    freeze is held again: it can then cut only what is in the database file.
+ * 1. Freeze or mark is held at every moment, except in step 2 between dropping the mark and taking the
+ *    freeze. There the write lock is ours, and everything committed is captured.
+ * 2. After any exception, freeze or mark is held again before the write lock is released. If that is
+ *    impossible, the state of the pin is "released", and the outcome's reason states it.
+ * 3. No page is copied into a database file that another program has written: its stamp is compared before
+ *    each copy.
+ * 4. FULL and RESTART are never used, because every writer waits while they wait for readers. TRUNCATE runs
+ *    only after the freeze is held again: then it can cut only frames that the database file holds.
  */
 import { fdatasyncSync } from "node:fs";
 import type { Env } from "../env.ts";
@@ -24,36 +24,36 @@ import type { WalIndexHeader } from "../format/wal-index.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Pin } from "./pin/pin.ts";
 
-/** How far a cycle may go. */
+/** Options of a cycle. */
 export interface CycleOptions {
-  /** How long to try for the write lock, once a ms, blocking this thread. */
+  /** How long to try for the write lock, once per ms. Blocks this thread. */
   readonly writeLockTimeoutMs?: number;
-  /** Whether to cut the WAL file to nothing afterwards, if nobody is in the way. */
+  /** Whether to truncate the WAL file afterwards, unless another connection blocks that. */
   readonly truncate: boolean;
 }
 
-/** What a cycle did. */
+/** The result of a cycle. */
 export interface CycleOutcome {
   /**
-   * "complete": all of the WAL is in the database file, the next writer restarts it. "partial": a reader or
-   * another checkpointer keeps a part. "busy": no write lock, or no mark; try again. "aborted": `capture`
-   * said no, or the WAL is not the one it was.
+   * "complete": the database file holds all of the WAL, and the next writer restarts the WAL. "partial": a
+   * reader or another checkpointer kept a part back. "busy": no write lock or no mark was available; try
+   * again. "aborted": `capture` failed, or the WAL is another one.
    */
   readonly outcome: "complete" | "partial" | "busy" | "aborted";
-  /** Why it is not complete; "" when it is. */
+  /** The reason for any outcome but "complete"; "" for that. */
   readonly reason: string;
-  /** How long writers were kept out, in ms; 0 when the write lock was not needed or not had. */
+  /** How long the write lock was held, in ms; 0 when it was not needed or not available. */
   readonly writeLockHeldMs: number;
-  /** Frames in the database file and frames in the WAL, when the cycle ended but before the WAL was cut. */
+  /** Frames that the database file holds, and frames in the WAL, before the WAL is truncated. */
   readonly backfilled: number;
   readonly mxFrame: number;
-  /** Whether the WAL file was cut. */
+  /** Whether the WAL file was truncated. */
   readonly isTruncated: boolean;
 }
 
 type Ending = Pick<CycleOutcome, "outcome" | "reason"> & Partial<CycleOutcome>;
 
-/** What a cycle works with. */
+/** The parts of a cycle. */
 interface Cycle {
   readonly pin: Pin;
   readonly copier: Connection;
@@ -63,24 +63,23 @@ interface Cycle {
 }
 
 const WRITE_LOCK_TIMEOUT_MS = 1000;
-/** Frames that may be left for step 2: about as much as is copied and synced in a few ms. */
+/** Frames that may be left for step 2: copying and syncing them takes a few ms. */
 const LOCKED_FRAMES_MAX = 250;
-/** The same in the last round, for a writer that is as quick as the copying. */
+/** The same in the last round, for a writer that is as fast as the copying. */
 const LAST_LOCKED_FRAMES_MAX = 4000;
 const ROUNDS_MAX = 4;
-/** Tries, 1 ms apart, for a checkpoint while another checkpointer (an autocheckpoint, mostly) is at work. */
+/** Tries, 1 ms apart, while another checkpointer runs (usually an autocheckpoint). */
 const PASSIVE_TRIES_MAX = 20;
 const FREEZE_TRIES_MAX = 20;
 
 const NOT_CAPTURED: Ending = { outcome: "aborted", reason: "the WAL could not be captured" };
-const WRITTEN_OVER: Ending = { outcome: "busy", reason: "something else wrote the database file" };
-const IN_THE_WAY: Ending = { outcome: "partial", reason: "a reader or checkpointer is in the way" };
+const OVERWRITTEN: Ending = { outcome: "busy", reason: "another program wrote the database file" };
+const BLOCKED: Ending = { outcome: "partial", reason: "a reader or another checkpointer blocks it" };
 
 /**
- * Runs one cycle on a pinned database. Synchronous; blocks for the copying and for the write lock's timeout.
- * `capture` reads the WAL to mxFrame and returns false if it could not; it is called two times or more.
- * @throws WalrustError "database", or what `capture` throws, with the pin held unless its state says
- * "released"
+ * Runs one cycle on a pinned database. Blocks while it copies, and up to the timeout of the write lock.
+ * @param capture reads the WAL up to mxFrame and returns whether it could; called two times or more
+ * @throws WalrustError "database", or any error of `capture`; the pin holds unless its state is "released"
  */
 export function checkpointCycle(
   pin: Pin,
@@ -93,7 +92,7 @@ export function checkpointCycle(
     const copier = pin.connect();
     try {
       const cycle = { pin, copier, capture, options, env };
-      return outcomeOf(pin, cut(cycle, runRounds(cycle)));
+      return outcomeOf(pin, truncateIfRequested(cycle, runRounds(cycle)));
     } finally {
       copier.close();
     }
@@ -115,35 +114,35 @@ function runRounds(cycle: Cycle): Ending {
     const ending = isLittleLeft(cycle.pin.walIndex(), leftMax) ? finish(cycle, leftMax) : null;
     if (ending !== null) return ending;
   }
-  return { outcome: "busy", reason: "frames come in more quickly than they can be copied" };
+  return { outcome: "busy", reason: "writers add frames faster than they can be copied" };
 }
 
 function isLittleLeft(index: WalIndexHeader | null, leftMax: number): boolean {
   return index !== null && index.mxFrame - index.backfilled <= leftMax;
 }
 
-/** Step 1. @returns how the cycle ends here, or null when all up to the mark is in the database file */
+/** Step 1. @returns the ending, or null when the database file holds all frames up to the mark */
 function copyAhead(cycle: Cycle): Ending | null {
   const { pin, copier, capture, env } = cycle;
   const isMarked = pin.takeMark(copier);
   if (!capture()) return NOT_CAPTURED;
   if (!isMarked) return settle(cycle);
   const mark = pin.walIndex()?.readMarks[pin.markSlot ?? 0];
-  if (pin.isRewritten()) return WRITTEN_OVER;
+  if (pin.isRewritten()) return OVERWRITTEN;
   pin.thaw();
   passive(copier, env);
   // Later writes to the file are not this checkpoint's.
-  if (pin.isRewritten()) return WRITTEN_OVER;
+  if (pin.isRewritten()) return OVERWRITTEN;
   // SQLite syncs the file only with the last frame, which would be under the write lock: most of it is done
   // here.
   fdatasyncSync(pin.databaseFd);
   const index = pin.walIndex();
   if (mark === undefined || index === null)
     return { outcome: "busy", reason: "the wal-index cannot be read" };
-  return index.backfilled < mark ? IN_THE_WAY : null;
+  return index.backfilled < mark ? BLOCKED : null;
 }
 
-/** Nothing is left to copy: the freeze instead of the mark, so that the next writer may restart the WAL. */
+/** Without a frame to copy, replaces the mark by the freeze: the next writer may then restart the WAL. */
 function settle({ pin, capture }: Cycle): Ending {
   const index = pin.walIndex();
   if (index === null || index.backfilled < index.mxFrame) {
@@ -155,11 +154,11 @@ function settle({ pin, capture }: Cycle): Ending {
   const now = pin.walIndex();
   const isOutdated = now?.salt2 === index.salt2 && now.mxFrame > now.backfilled;
   pin.unmark();
-  if (isOutdated) return { outcome: "partial", reason: "a commit came in" };
+  if (isOutdated) return { outcome: "partial", reason: "a new commit arrived" };
   return { outcome: "complete", reason: "", backfilled, mxFrame };
 }
 
-/** Step 2. @returns null, with the mark still held, when too much came in before the write lock was ours */
+/** Step 2. @returns null, with the mark held, when too many frames arrived before the write lock was ours */
 function finish(cycle: Cycle, leftMax: number): Ending | null {
   const { pin, options, env } = cycle;
   const before = pin.walIndex();
@@ -183,8 +182,8 @@ function finish(cycle: Cycle, leftMax: number): Ending | null {
   return ending === null ? null : { ...ending, writeLockHeldMs };
 }
 
-/** Cuts the WAL to nothing after a complete cycle, if that is wanted and nobody is in the way. */
-function cut(cycle: Cycle, ending: Ending): Ending {
+/** Truncates the WAL after a complete cycle, if requested and no other connection blocks it. */
+function truncateIfRequested(cycle: Cycle, ending: Ending): Ending {
   const { pin, copier, options } = cycle;
   if (!options.truncate || ending.outcome !== "complete" || !pin.isFrozen) return ending;
   return { ...ending, isTruncated: !copier.checkpoint("TRUNCATE").isBusy };
@@ -198,23 +197,23 @@ function underWriteLock(cycle: Cycle, before: WalIndexHeader | null, leftMax: nu
   }
   if (!isLittleLeft(index, leftMax)) return null;
   if (!capture()) return NOT_CAPTURED;
-  if (pin.isRewritten()) return WRITTEN_OVER;
+  if (pin.isRewritten()) return OVERWRITTEN;
   copyRest(pin, copier, env);
   return judge(pin);
 }
 
-/** With the write lock ours and everything captured: the mark goes, the rest is copied, the freeze comes. */
+/** Drops the mark, copies the rest and freezes. The write lock is ours, and everything is captured. */
 function copyRest(pin: Pin, copier: Connection, env: Env): void {
   pin.dropFreezeAndMark();
   try {
     passive(copier, env);
   } finally {
-    repin(pin, copier, env);
+    freezeOrMark(pin, copier, env);
   }
 }
 
-/** Takes the freeze, or a mark at mxFrame while another checkpointer has byte 123, or any mark. */
-function repin(pin: Pin, copier: Connection, env: Env): void {
+/** Takes the freeze; or a mark at mxFrame, while another checkpointer holds byte 123; or any mark. */
+function freezeOrMark(pin: Pin, copier: Connection, env: Env): void {
   for (let attempt = 0; attempt < FREEZE_TRIES_MAX; attempt++) {
     if (pin.freeze()) return;
     env.sleepSync(1);
@@ -226,14 +225,14 @@ function repin(pin: Pin, copier: Connection, env: Env): void {
   }
 }
 
-/** How far the copying got; asked before the write lock is given back and a writer may restart the WAL. */
+/** Judges the copying. Call before the write lock is released, after which a writer may restart the WAL. */
 function judge(pin: Pin): Ending {
-  if (!isHeld(pin)) return { outcome: "aborted", reason: "the pin could not be taken again" };
+  if (!isHeld(pin)) return { outcome: "aborted", reason: "neither freeze nor mark could be taken again" };
   const index = pin.walIndex();
   if (index === null) return { outcome: "partial", reason: "the wal-index cannot be read" };
   const { backfilled, mxFrame } = index;
   if (backfilled === mxFrame) return { outcome: "complete", reason: "", backfilled, mxFrame };
-  return { ...IN_THE_WAY, backfilled, mxFrame };
+  return { ...BLOCKED, backfilled, mxFrame };
 }
 
 function takeWriteLock(writer: Connection, timeoutMs: number, env: Env): boolean {
@@ -245,7 +244,7 @@ function takeWriteLock(writer: Connection, timeoutMs: number, env: Env): boolean
   return true;
 }
 
-/** A PASSIVE checkpoint, tried again while another checkpointer is at work. */
+/** Runs a PASSIVE checkpoint; tries again while another checkpointer runs. */
 function passive(copier: Connection, env: Env): void {
   for (let attempt = 0; attempt < PASSIVE_TRIES_MAX; attempt++) {
     if (!copier.checkpoint("PASSIVE").isBusy) return;

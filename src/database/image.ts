@@ -1,12 +1,12 @@
 /**
- * A consistent image of a live database at one commit: the frozen database file overlaid with the WAL's
- * frames that are not in it yet.
+ * A consistent image of a live database at one commit: the frozen database file, overlaid with the frames of
+ * the WAL that no checkpoint has copied yet.
  *
- * It may be read only while byte 123 is ours (nothing is backfilled, the file stands still) and stands for
- * exactly the wal-index's mxFrame at that moment: an older commit may never have existed in the file. If
- * everything was backfilled the overlay is empty, so a writer that restarts the WAL meanwhile does not
- * matter; if not, the WAL cannot be restarted. Reading is in order, in slices, so that the caller can serve
- * other databases in between.
+ * An image may be read only while we hold byte 123: then no checkpoint writes the file. The image is the
+ * state at exactly the wal-index's mxFrame when it was opened, because the file may already hold pages of
+ * later commits than any earlier position. If the file holds all of the WAL, the overlay is empty, and a
+ * restart of the WAL does no harm. Otherwise the WAL cannot restart. Pages are read in order, in slices, so
+ * that the caller can serve other databases between two slices.
  */
 import { closeSync, readSync } from "node:fs";
 import { WalrustError } from "../errors.ts";
@@ -18,7 +18,7 @@ import { sizeClaimProblemOrNull } from "./files/size-claim.ts";
 import type { WalBroken } from "./wal/wal-file.ts";
 import { readWalTail, type WalPosition } from "./wal/wal-tail.ts";
 
-/** What of a pin an image needs. */
+/** The properties of a pin that an image needs. */
 export interface FrozenDatabase {
   readonly path: string;
   readonly walPath: string;
@@ -26,7 +26,7 @@ export interface FrozenDatabase {
   readonly pageSizeBytes: number;
 }
 
-/** An image opened at a commit. */
+/** An open image. */
 export class DatabaseImage {
   readonly #database: FrozenDatabase;
   readonly #overlayPgnos: Uint32Array;
@@ -38,7 +38,7 @@ export class DatabaseImage {
 
   /** Database size in pages. */
   readonly commit: number;
-  /** Where the WAL was read to. */
+  /** The position in the WAL at that commit. */
   readonly position: WalPosition;
 
   private constructor(
@@ -58,8 +58,8 @@ export class DatabaseImage {
   }
 
   /**
-   * Opens the image at `index.mxFrame`, which must have been read while byte 123 was already held.
-   * @param fileSizeBytes the database file's size, from its pinned descriptor
+   * Opens the image at `index.mxFrame`. Read `index` while byte 123 is held.
+   * @param fileSizeBytes size of the database file, from its pinned descriptor
    */
   static open(
     database: FrozenDatabase,
@@ -71,7 +71,7 @@ export class DatabaseImage {
       if (!Number.isInteger(commit) || commit === 0) {
         return { kind: "broken", reason: `the database file has ${fileSizeBytes} bytes` };
       }
-      // Everything was backfilled: the file alone holds it.
+      // Everything was backfilled: the file alone is the image.
       requireSizeHeld(database, commit, fileSizeBytes, 0);
       return new DatabaseImage(database, commit, positionOf(index), fileSizeBytes, null);
     }
@@ -84,8 +84,7 @@ export class DatabaseImage {
 
   /**
    * Reads up to `pageCount` more pages in order.
-   * @param onPage gets every page but not the lock page's content (it is reported as zeros); `data` is valid
-   * only during the call
+   * @param onPage called with every page, the lock page as zeros; `data` is valid only during the call
    * @returns false when the last page was read
    */
   readSlice(pageCount: number, onPage: (pgno: number, data: Uint8Array) => void): boolean {
@@ -111,7 +110,7 @@ export class DatabaseImage {
     return this.#nextPgno <= this.commit;
   }
 
-  /** Replaces a page's content by its newest frame, if the overlay has one. */
+  /** Replaces the content of a page by its newest frame, if the overlay has one. */
   #overlay(pgno: number, page: Uint8Array): void {
     if (this.#walFd === null || this.#overlayPgnos[this.#overlayNext] !== pgno) return;
     const frame = this.#overlayFrames[this.#overlayNext++]!;
@@ -127,7 +126,7 @@ export class DatabaseImage {
   }
 }
 
-/** @throws WalrustError code "database", retryable, when the database cannot be as large as is claimed */
+/** @throws WalrustError code "database", retryable, when the files cannot hold the claimed size */
 function requireSizeHeld(
   { path, pageSizeBytes }: FrozenDatabase,
   commit: number,
@@ -137,7 +136,7 @@ function requireSizeHeld(
   const problem = sizeClaimProblemOrNull(commit, pageSizeBytes, fileSizeBytes, frameCount);
   if (problem === null) return;
   throw new WalrustError("database", `Cannot read an image of ${path}: ${problem}`, {
-    hint: "SQLite calls such a database malformed: restore it, or remove its -wal if that is not its own",
+    hint: "SQLite calls such a database malformed: restore it, or remove its -wal if it belongs to another file",
     context: { path },
     retryable: true,
   });

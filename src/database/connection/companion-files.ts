@@ -1,12 +1,13 @@
 /**
- * Decides whether walrust may be the first to open a database. The first connection makes -wal and -shm, and
- * every user of the database must be able to open them. SQLite gives them the mode of the database, and as
- * root also its owner and group. Another user who is the first leaves files in a group of his own, and the
- * application can open its database no more.
+ * Decides whether walrust may be the first to open a database. The first connection creates the companion
+ * files,
+ * -wal and -shm, and every user of the database must be able to open them. SQLite gives them the mode of the
+ * database, and as root also its owner and group. If another user opens the database first, the files get
+ * that user's group, and the application can no longer open its database.
  *
- * So a connection of ours that is neither root's nor the owner's makes -wal and -shm itself, with the mode
- * and the group of the database, if that is enough for the owner. Otherwise it is never the first: nobody's
- * files are made, and the application is waited for.
+ * So a user who is neither root nor the owner creates both files itself, with mode and group of the database,
+ * if the owner can open them then. Otherwise walrust is never first: it creates no file and waits until the
+ * application has opened the database.
  */
 import { constants, fchmodSync, fchownSync, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
@@ -24,19 +25,19 @@ export interface FileOwnership {
   readonly mode: number;
 }
 
-/** What the decision is made from. */
+/** The facts of the decision. */
 export interface CompanionFacts {
   /** The effective user of this process and all its groups. */
   readonly user: number;
   readonly groups: readonly number[];
   readonly database: FileOwnership;
-  /** Whether the database's owner is known to be a member of the database's group. */
+  /** Whether the owner of the database is known to be a member of its group. */
   readonly isOwnerInGroup: boolean;
 }
 
 /**
- * "sqlite": SQLite makes the files right by itself. "share": we make them, in the database's group and with
- * its mode. "wait": whatever we made, somebody could not open it.
+ * "sqlite": SQLite creates the files correctly. "share": walrust creates them, with group and mode of the
+ * database. "wait": somebody could not open files that walrust creates.
  */
 export type CompanionPlan = "sqlite" | "share" | "wait";
 
@@ -44,7 +45,7 @@ const GROUP_WRITES = 0o060;
 const OTHERS_WRITE = 0o006;
 const SUFFIXES = ["-wal", "-shm"] as const;
 
-/** Decides who makes -wal and -shm. */
+/** PURE: decides who creates -wal and -shm. */
 export function planCompanions({ user, groups, database, isOwnerInGroup }: CompanionFacts): CompanionPlan {
   if (user === 0) return "sqlite";
   const { uid, gid, mode } = database;
@@ -55,9 +56,8 @@ export function planCompanions({ user, groups, database, isOwnerInGroup }: Compa
 }
 
 /**
- * Sees to it that a connection that is about to be opened leaves no file behind that others cannot open.
- * @returns whether -wal and -shm are others' to make: `assertCompanionsNotOurs` has to be asked once they are
- * open
+ * Prepares the companion files for a connection that is about to open.
+ * @returns whether walrust must not create them: call `assertCompanionsNotOurs` once they are open
  * @throws WalrustError code "database-busy", retryable, when the application has to open the database first
  */
 export function prepareCompanions(path: string): boolean {
@@ -79,7 +79,8 @@ export function prepareCompanions(path: string): boolean {
 }
 
 /**
- * After the files are open: the application may have deleted them just before, so that we made them.
+ * Checks the companion files once they are open: if the application deleted them just before, SQLite has
+ * created them for walrust.
  * @throws WalrustError code "database-busy", retryable
  */
 export function assertCompanionsNotOurs(path: string): void {
@@ -92,14 +93,14 @@ function notFirst(path: string): WalrustError {
     "nobody else has it open, and its owner could not open the -wal and -shm that walrust would make";
   return new WalrustError("database-busy", `Cannot open ${path} yet: ${what}`, {
     hint:
-      "Start the application: walrust goes on when it has opened the database. Or run walrust as the owner " +
+      "Start the application: walrust continues when it has opened the database. Or run walrust as the owner " +
       "of the database, or make that owner a member of the database's group",
     retryable: true,
     context: { path },
   });
 }
 
-/** Makes a missing file with the database's group and mode; mends one of ours that has another. */
+/** Creates a missing file with group and mode of the database, or corrects those of a file of ours. */
 function share(path: string, user: number, { gid, mode }: FileOwnership, database: FileIdentity): void {
   const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
   const wanted = mode & 0o777;
@@ -118,9 +119,9 @@ function share(path: string, user: number, { gid, mode }: FileOwnership, databas
       closeDescriptor(database, fd);
     }
   } catch (error) {
-    // The application was quicker: the file is its own.
+    // The application was faster: it created or deleted the file.
     if (systemCode(error) === "EEXIST" || systemCode(error) === "ENOENT") return;
-    throw new WalrustError("database", `Cannot make ${path}: ${systemCode(error)}`, {
+    throw new WalrustError("database", `Cannot create ${path}: ${systemCode(error)}`, {
       hint: "walrust needs to write in the folder of the database, like every SQLite connection",
       context: { path },
       cause: error,
@@ -128,7 +129,7 @@ function share(path: string, user: number, { gid, mode }: FileOwnership, databas
   }
 }
 
-/** Where others may write anyway, a group that is not ours to give changes nothing. */
+/** Sets the group. Without permission it stays: then all users may write, and the group does not matter. */
 function changeGroup(fd: number, user: number, gid: number): void {
   try {
     fchownSync(fd, user, gid);
@@ -142,7 +143,7 @@ function ownershipOrNull(path: string): FileOwnership | null {
   return stats === undefined ? null : { uid: stats.uid, gid: stats.gid, mode: stats.mode };
 }
 
-/** Whether a user is known to be a member of a group: root may do everything, others stand in /etc. */
+/** Whether a user is known to be a member of a group: root always, others by /etc/passwd and /etc/group. */
 function isMember(uid: number, gid: number): boolean {
   if (uid === 0) return true;
   const user = rowsOf("/etc/passwd").find((fields) => fields[2] === String(uid));
@@ -158,7 +159,7 @@ function rowsOf(path: string): string[][] {
       .split("\n")
       .map((line) => line.split(":"));
   } catch {
-    // The members are not known then, and nothing is assumed.
+    // The members are unknown, so nobody counts as a member.
     return [];
   }
 }

@@ -1,10 +1,12 @@
 /**
  * Short-lived SQLite connections: for a recovery, a read mark, a checkpoint. None stays open between cycles.
  *
- * A connection never creates a database, nor files that others could not open (companion-files.ts), never
- * deletes a WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), syncs what it checkpoints, and is counted from
- * open to close so that no raw descriptor is closed beside it (see descriptors.ts). It writes nothing of its
- * own: it begins write transactions only to roll them back.
+ * Guarantees of a connection:
+ * 1. It creates no database, and no file that the application could not open (companion-files.ts).
+ * 2. It does not delete the WAL when it closes (SQLITE_FCNTL_PERSIST_WAL), and syncs its checkpoints.
+ * 3. It is counted from before it opens until after it has closed, so that no raw descriptor closes beside it
+ *    (descriptors.ts).
+ * 4. It writes no content: it rolls back every write transaction.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
 import { WalrustError } from "../../errors.ts";
@@ -20,43 +22,40 @@ import { assertCompanionsNotOurs, prepareCompanions } from "./companion-files.ts
 import { guardJournal } from "./journal-guard.ts";
 import { requireBoundedSchema } from "./schema-size.ts";
 
-/** How a connection behaves. */
+/** Options of a connection. */
 export interface ConnectionOptions {
-  /** How long SQLite's own busy handler waits for a lock, in ms; 0 for not at all. */
+  /** How long SQLite's busy handler waits for a lock, in ms; 0 does not wait. */
   readonly busyTimeoutMs: number;
-  /** The file that must be opened; without it whichever is at the path. */
+  /** The identity of the file to open; any file at the path if absent. */
   readonly expected?: FileIdentity;
-  /** Drops the caller's lock on the SHARED range, which keeps files that we made from being deleted. */
+  /** Drops the caller's lock on the SHARED range, so that SQLite can delete files that it made for us. */
   readonly unlock?: () => void;
 }
 
-/** What `PRAGMA wal_checkpoint` answers. */
+/** The result of `PRAGMA wal_checkpoint`. */
 export interface CheckpointResult {
-  /** Whether another checkpointer, writer or reader kept it from doing what was asked. */
+  /** Whether another checkpointer, writer or reader kept the checkpoint from completing. */
   readonly isBusy: boolean;
-  /**
-   * Frames in the WAL, and how many of them are in the database file; -1 when another checkpointer is at
-   * work.
-   */
+  /** Frames in the WAL, and how many of them the database file holds; -1 while another checkpointer runs. */
   readonly frameCount: number;
   readonly backfilled: number;
 }
 
-/** SQLite's codes for "somebody else is at it, try again". */
+/** SQLite's codes for a lock of another connection: try again. */
 const BUSY_CODES = /^SQLITE_(BUSY|LOCKED|PROTOCOL)/;
 
 /**
- * Opens a connection to the database at `path`. Nothing is read yet: SQLite opens -wal and -shm with the
- * first read, and applies the WAL of whatever file; so the caller judges it first (see wal-gate.ts).
- * @throws WalrustError "database" when there is no database, "database-busy" when it is being replaced just
- * now.
+ * Opens a connection to the database at `path`. It reads nothing yet. SQLite opens -wal and -shm with the
+ * first read and applies the WAL without checking whose it is, so the caller judges the WAL first
+ * (wal-gate.ts).
+ * @throws WalrustError "database" when the database is missing, "database-busy" when it is being replaced
  */
 export function openConnection(path: string, options: ConnectionOptions): Connection {
   const identity = fileIdentityOrNull(path);
   if (identity === null) {
     throw new WalrustError("database", `Cannot open ${path}: there is no such file`, { context: { path } });
   }
-  const isGuest = prepareCompanions(path);
+  const mustNotCreate = prepareCompanions(path);
   retainConnection(identity);
   let database: Database | null = null;
   let files: OpenFiles = { firstReadDone: () => {}, release: () => {} };
@@ -67,7 +66,7 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
     if (hasMoved(database) || !isSameFile(fileIdentityOrNull(path), identity)) throw movedError(path);
     database.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
     database.run(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs)}`);
-    if (isGuest) assertGuest(database, path, options.unlock);
+    if (mustNotCreate) requireNothingCreated(database, path, options.unlock);
     return new Connection(path, identity, database, files);
   } catch (error) {
     database?.close();
@@ -77,7 +76,7 @@ export function openConnection(path: string, options: ConnectionOptions): Connec
   }
 }
 
-/** What keeps the files of a database from blocking SQLite, which opens some of them only when it reads. */
+/** The open files that keep SQLite from blocking; SQLite opens some of them only with the first read. */
 interface OpenFiles {
   readonly firstReadDone: () => void;
   readonly release: () => void;
@@ -96,9 +95,11 @@ function openFiles(path: string, identity: FileIdentity): OpenFiles {
 }
 
 /**
- * Opens -wal and -shm. If it was we who made them, they go again: the last connection to close deletes them.
+ * Lets SQLite open -wal and -shm. If SQLite had to make them, our connection deletes them again when it
+ * closes as the last one.
+ * @throws WalrustError "database-busy" when SQLite made them
  */
-function assertGuest(database: Database, path: string, unlock?: () => void): void {
+function requireNothingCreated(database: Database, path: string, unlock?: () => void): void {
   database.run("PRAGMA user_version");
   try {
     assertCompanionsNotOurs(path);
@@ -109,13 +110,13 @@ function assertGuest(database: Database, path: string, unlock?: () => void): voi
   }
 }
 
-const movedAnswer = new Int32Array(2);
+const hasMovedResult = new Int32Array(2);
 
-/** Whether the file that SQLite opened is no longer the one at its path. */
+/** Whether another file is at the path than SQLite opened. */
 function hasMoved(database: Database): boolean {
-  movedAnswer.fill(0);
-  database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, movedAnswer);
-  return movedAnswer[0] !== 0;
+  hasMovedResult.fill(0);
+  database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, hasMovedResult);
+  return hasMovedResult[0] !== 0;
 }
 
 function movedError(path: string): WalrustError {
@@ -138,7 +139,7 @@ export class Connection {
   ) {}
 
   /**
-   * Begins a read transaction and holds it until `rollback`. The first read of a database does SQLite's
+   * Begins a read transaction, which lasts until `rollback`. The first read of a database runs SQLite's
    * recovery. Reading the user version takes a read mark without parsing the schema.
    */
   beginRead(): void {
@@ -152,7 +153,7 @@ export class Connection {
     this.files.firstReadDone();
   }
 
-  /** Takes the write lock: nobody else can commit until `rollback`. False when somebody else holds it. */
+  /** Takes the write lock until `rollback`. False when another connection holds it. */
   tryBeginImmediate(): boolean {
     try {
       this.database.run("BEGIN IMMEDIATE");
@@ -169,14 +170,14 @@ export class Connection {
     if (this.database.inTransaction) this.#run("ROLLBACK");
   }
 
-  /** A schema that SQLite could parse for minutes is refused. */
+  /** Refuses a schema that SQLite would parse for minutes. */
   requireBoundedSchema(): void {
     requireBoundedSchema(this.path, this.identity);
   }
 
   /**
-   * Checkpoints with `synchronous=FULL`. PASSIVE blocks nobody; TRUNCATE takes the write lock, and with a
-   * busy timeout of 0 gives up at once when anybody is in the way. Never FULL or RESTART.
+   * Checkpoints with `synchronous=FULL`. PASSIVE blocks no other connection. TRUNCATE takes the write lock;
+   * with a busy timeout of 0 it gives up at once when another connection blocks it. Never FULL or RESTART.
    */
   checkpoint(mode: "PASSIVE" | "TRUNCATE"): CheckpointResult {
     this.requireBoundedSchema();
@@ -202,7 +203,7 @@ export class Connection {
     }
   }
 
-  /** Closes the connection; safe to call again. Never checkpoints while the database is pinned. */
+  /** Closes the connection; safe to call again. The close never checkpoints while the database is pinned. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -225,7 +226,7 @@ export class Connection {
   }
 }
 
-/** Whether SQLite refused because of somebody else's lock. */
+/** Whether SQLite refused because of a lock of another connection. */
 function isBusyError(error: unknown): boolean {
   return error instanceof SQLiteError && BUSY_CODES.test(error.code ?? "");
 }
@@ -241,10 +242,10 @@ function connectionError(path: string, error: unknown): WalrustError {
       cause: error,
     });
   }
-  const isClosed = code === "SQLITE_CANTOPEN";
-  const hint = "walrust must be able to read and write its -wal and -shm too: look at their owner and group";
-  return new WalrustError("database", `Cannot use ${path}: SQLite says ${message}`, {
-    ...(isClosed ? { hint } : {}),
+  const isUnopenable = code === "SQLITE_CANTOPEN";
+  const hint = "Check owner and group of its -wal and -shm: walrust needs to read and write them, too";
+  return new WalrustError("database", `Cannot use ${path}: SQLite reports ${message}`, {
+    ...(isUnopenable ? { hint } : {}),
     context: { path, sqlite: code },
     cause: error,
   });

@@ -1,14 +1,14 @@
 /**
- * Keeps SQLite from opening a -journal while a connection of ours reads for the first time.
+ * Keeps SQLite from opening a -journal during the first read of our connection.
  *
  * A connection looks for a hot journal before it knows that the database is in WAL mode, and opens `-journal`
- * for reading: a FIFO there blocks it, and whoever owns the folder may put one there at any moment, after
- * every check. SQLite takes a journal for hot, and opens it, only while nobody holds the RESERVED byte
+ * for reading. A FIFO there blocks it, and the owner of the folder can put one there at any moment, after
+ * every check. SQLite treats a journal as hot, and opens it, only while no process holds the RESERVED byte
  * (pager.c, hasHotJournal: "if some process is holding a RESERVED lock, then the journal is not hot"). A lock
- * of an open file description counts for that, in the same process too. In WAL mode nobody else needs the
- * byte.
+ * of an open file description counts for SQLite, even in the same process. In WAL mode no connection needs
+ * the byte.
  *
- * It is not taken when there is a journal with content, which is SQLite's to roll back.
+ * The guard does not take the byte if a journal has content, because SQLite must roll back that journal.
  */
 import { readSync } from "node:fs";
 import { LOCK_BYTE } from "../../format/types.ts";
@@ -19,9 +19,9 @@ const RESERVED_BYTE = LOCK_BYTE + 1;
 
 /**
  * Takes the RESERVED byte of a database in WAL mode.
- * @param databaseFd a descriptor of its own, on which nothing else is locked
- * @param journalFd the -journal that is there, or null
- * @returns what gives it back: call it after the first read, before the descriptor is closed
+ * @param databaseFd a descriptor of its own, without other locks
+ * @param journalFd an open -journal, or null when there is none
+ * @returns a function that releases the byte: call it after the first read, before the descriptor closes
  */
 export function guardJournal(databaseFd: number, journalFd: number | null): () => void {
   if (!ofdLocksSupported() || !isWal(databaseFd) || (journalFd !== null && hasContent(journalFd)))
@@ -38,12 +38,12 @@ function isWal(databaseFd: number): boolean {
   try {
     return readHeaderOf(databaseFd).isWal;
   } catch {
-    // No database: SQLite says what is wrong with it.
+    // No database: SQLite reports the reason.
     return false;
   }
 }
 
-/** As SQLite judges it: a journal whose first byte is zero, or that is empty, was finished. */
+/** SQLite's rule: a journal is finished when it is empty or its first byte is zero. */
 function hasContent(journalFd: number): boolean {
   const first = new Uint8Array(1);
   return readSync(journalFd, first, 0, 1, 0) === 1 && first[0] !== 0;

@@ -1,13 +1,14 @@
 /**
- * How large the schema of a database is, counted without SQLite.
+ * Counts the schema of a database without SQLite, and refuses one that is too large.
  *
  * `PRAGMA wal_checkpoint` makes SQLite parse the whole schema first. Its hash table of names has at most some
- * hundred buckets, so 400,000 views take 48 s and 900 MB, in which the process serves nothing else: whoever
- * owns one database of a watch could stop all the others with each checkpoint. No database of an application
- * comes near the bounds here: 50,000 entries take a second.
+ * hundred buckets, so 400,000 views take 48 s and 900 MB, during which the process serves no other database.
+ * The owner of one watched database could stop all others with each checkpoint. Databases of real
+ * applications stay far below the bounds: 50,000 entries take a second.
  *
- * The b-tree of `sqlite_schema` is walked from page 1 on, each page in its newest version, from the WAL or
- * the file. A writer may go on meanwhile; then the count is of no one commit, and good enough for a bound.
+ * The count walks the b-tree of `sqlite_schema` from page 1. It reads the newest version of each page, from
+ * the WAL or the file. A writer may continue meanwhile: then the count belongs to no single commit, which is
+ * exact enough for a bound.
  */
 import { readSync } from "node:fs";
 import { WalrustError } from "../../errors.ts";
@@ -17,7 +18,7 @@ import { closeDescriptor, type FileIdentity, openDescriptor } from "../files/des
 import { openRegularOrNull } from "../files/regular-file.ts";
 import { readWalIndexOrNull } from "../files/shm.ts";
 
-/** What a schema may have. */
+/** The bounds of a schema. */
 const SCHEMA_ENTRIES_MAX = 50_000;
 const SCHEMA_BYTES_MAX = 64 << 20;
 const PAGES_MAX = 50_000;
@@ -25,21 +26,21 @@ const PAGES_MAX = 50_000;
 const DATABASE_HEADER_SIZE = 100;
 const INTERIOR_TABLE = 0x05;
 const LEAF_TABLE = 0x0d;
-/** Page numbers of frames in the blocks of the wal-index: the first one begins with the header. */
+/** The blocks of the wal-index list the page number of each frame. The first block begins with the header. */
 const INDEX_BLOCK_SIZE = 32 * 1024;
 const FIRST_BLOCK_OFFSET = 136;
 const FIRST_BLOCK_FRAMES = 4062;
 const BLOCK_FRAMES = 4096;
 
-/** What a schema has, as far as it was counted. */
+/** The counted size of a schema. */
 export interface SchemaSize {
   readonly entries: number;
   readonly bytes: number;
-  /** Whether it has more than a schema may; it was not counted to its end then. */
+  /** Whether it exceeds a bound. The count stops there. */
   readonly isTooLarge: boolean;
 }
 
-/** Counts what the b-tree at page 1 holds. Pure. @param pageOf a page's newest content, or null */
+/** PURE: counts the b-tree at page 1. @param pageOf returns the newest content of a page, or null */
 export function countSchema(pageOf: (pgno: number) => Uint8Array | null): SchemaSize {
   const pending = [1];
   let [entries, bytes, pages] = [0, 0, 0];
@@ -66,7 +67,7 @@ export function countSchema(pageOf: (pgno: number) => Uint8Array | null): Schema
   return { entries, bytes, isTooLarge: false };
 }
 
-/** Offsets of the cells that lie within the page. */
+/** Offsets of the cells inside the page. */
 function* cellsOf(view: DataView, pointers: number, cells: number): Generator<number> {
   for (let cell = 0; cell < cells; cell++) {
     if (pointers + cell * 2 + 2 > view.byteLength) return;
@@ -87,8 +88,8 @@ function payloadSize(view: DataView, at: number): number {
 }
 
 /**
- * Counts the schema of a database that has a connection of ours, so that no descriptor closes beside it.
- * Null when its files cannot be read like that just now.
+ * Counts the schema of a database. A connection of ours must be open: then no descriptor closes beside it.
+ * Null when the files cannot be read now.
  */
 export function schemaSizeOrNull(path: string, database: FileIdentity): SchemaSize | null {
   const fds: number[] = [];
@@ -125,7 +126,7 @@ export function schemaSizeOrNull(path: string, database: FileIdentity): SchemaSi
   }
 }
 
-/** The newest frame of each page that is not in the file yet. */
+/** The newest frame of each page, among the frames that no checkpoint has copied yet. */
 function newestFrames(shmFd: number): Map<number, number> {
   const newest = new Map<number, number>();
   const index = readWalIndexOrNull(shmFd);
@@ -141,13 +142,13 @@ function newestFrames(shmFd: number): Map<number, number> {
   return newest;
 }
 
-/** @throws WalrustError code "database" when SQLite would be busy with the schema for too long */
+/** @throws WalrustError code "database" when the schema exceeds a bound */
 export function requireBoundedSchema(path: string, database: FileIdentity): void {
   const size = schemaSizeOrNull(path, database);
   if (size === null || !size.isTooLarge) return;
   const found = `more than ${SCHEMA_ENTRIES_MAX} entries, or more than ${SCHEMA_BYTES_MAX >> 20} MB`;
   throw new WalrustError("database", `Cannot use ${path}: its schema has ${found}`, {
-    hint: "SQLite parses all of it at each checkpoint, which would hold up every other database",
+    hint: "Reduce the schema: SQLite parses all of it at each checkpoint, which would delay every other database",
     context: { path },
   });
 }

@@ -1,15 +1,17 @@
 /**
- * A database that is followed without locks, because others use it past the wal-index that we could share
- * (pin-mode.ts). No connection is opened and no lock of SQLite's is taken, so nothing that its users do is
- * kept from them: checkpoints, restarts of the WAL, a last close that empties it.
+ * Follows a database without locks, because other connections do not share our wal-index (pin-mode.ts). It
+ * opens no connection and takes no lock of SQLite's. So the other connections stay free to checkpoint, to
+ * restart the WAL, and to empty it in a last close.
  *
- * A LocklessPin reads what the next connection by this name would see: the database file and every
- * valid frame of the -wal beside it, up to the last commit. It is consistent if neither changed meanwhile:
- * pages in the file are never newer than the WAL's last commit, whatever part of it was checkpointed.
+ * A LocklessPin reads the content that the next connection by this name would see: the database file and
+ * every valid frame of the -wal, up to the last commit. The content is consistent if neither file changed
+ * meanwhile: pages in the file are never newer than the last commit of the WAL, even after a partial
+ * checkpoint.
  *
  * Invariants:
- * 1. An image counts only if the database file was not written from 50 ms before it was opened (two writes
- *    can have one time stamp) until it was read, and the WAL is the same up to the image's last frame.
+ * 1. An image counts only if the database file was not written from 50 ms before the freeze until the end of
+ *    reading, and the WAL is unchanged up to the last frame of the image. (Two writes within 50 ms can have
+ *    equal times.)
  * 2. The host lock is held from `open` to `close`, as with a pin.
  */
 import { fstatSync, statSync } from "node:fs";
@@ -35,20 +37,20 @@ import { readWalTail, type WalPosition } from "../wal/wal-tail.ts";
 import type { ChangedFile } from "./pin.ts";
 import { lockedError, requirePinnable, requireWal, resolvePath } from "./pinnable.ts";
 
-const SETTLED_MS = 50;
+const STAMP_RESOLUTION_MS = 50;
 const NO_FILE: StoredIdentity = { inode: "0", bornNs: "0" };
 
-/** What moves when somebody writes the database or its WAL. */
+/** The stamps of both files: one changes with every write. */
 interface Stamps {
   readonly database: FileStamp;
   readonly wal: FileStamp | null;
 }
 
-/** One database that is followed without locks. Synchronous throughout. */
+/** One database that is followed without locks. All methods are synchronous. */
 export class LocklessPin {
   readonly isLockless = true;
   readonly state = "lockless";
-  #mark: CommittedEnd | null = null;
+  #end: CommittedEnd | null = null;
   #accepted: FileStamp | null = null;
   #stamps: Stamps | null = null;
   #isOpen = true;
@@ -64,9 +66,9 @@ export class LocklessPin {
 
   /**
    * Opens the database at `path`.
-   * @param evidence what is known of its files from before
+   * @param evidence facts about its files from an earlier run or pin
    * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked",
-   *   "foreign-wal" (retryable: its -wal is not its own)
+   *   "foreign-wal" (retryable: the -wal belongs to another file)
    */
   static open(path: string, env: Env, evidence: WalEvidence = NO_EVIDENCE): LocklessPin {
     const realPath = resolvePath(path);
@@ -91,30 +93,30 @@ export class LocklessPin {
     return `${this.path}-wal`;
   }
 
-  /** The files as they are now, so that they are known again later. */
+  /** Identities of the files, to recognize the files later. */
   get identities(): { readonly database: StoredIdentity; readonly wal: StoredIdentity } {
     const wal = statSync(this.walPath, { bigint: true, throwIfNoEntry: false });
     const database = fileVersion(fstatSync(this.databaseFd, { bigint: true }));
     return { database, wal: wal === undefined ? NO_FILE : fileVersion(wal) };
   }
 
-  /** The files as they are to be known later. */
+  /** Identities and salts of the files, as evidence for a later pin. */
   knownFiles(): KnownFiles {
     const { mxFrame, salt1, salt2 } = this.walIndex();
     return { ...this.identities, salts: mxFrame > 0 ? { salt1, salt2 } : null };
   }
 
-  /** The end of the WAL at the last followWal, as a wal-index. */
+  /** The end of the WAL at the last `followWal`, as a wal-index. */
   walIndex(): WalIndexHeader {
-    return walIndexOfEnd(this.#mark, this.pageSizeBytes);
+    return walIndexOfEnd(this.#end, this.pageSizeBytes);
   }
 
-  /** Follows the WAL to its present end. */
+  /** Reads the WAL up to its current end. */
   followWal(): void {
-    this.#mark = findWalEnd(this.walPath, this.#mark);
+    this.#end = findWalEnd(this.walPath, this.#end);
   }
 
-  /** Which of the two was written since the last time that this was asked, the database first. */
+  /** The file that was written since the last call, the database first. */
   writtenFile(): "none" | "database" | "wal" {
     const now: Stamps = { database: fileStamp(this.databaseFd), wal: pathStampOrNull(this.walPath) };
     const before = this.#stamps;
@@ -124,36 +126,36 @@ export class LocklessPin {
     return isSameWal || before.wal === now.wal ? "none" : "wal";
   }
 
-  /** Takes the files as they are, to read an image. False when the database file was written just now. */
+  /** Accepts the files as they are, to read an image. False within 50 ms of a write to the database file. */
   freeze(): boolean {
     this.followWal();
     this.acceptFile();
     const { mtimeMs } = fstatSync(this.databaseFd);
-    return Math.abs(this.env.nowMs() - mtimeMs) >= SETTLED_MS;
+    return Math.abs(this.env.nowMs() - mtimeMs) >= STAMP_RESOLUTION_MS;
   }
 
-  /** Takes the database file as it is now. */
+  /** Accepts the database file as it is now. */
   acceptFile(): void {
     this.#accepted = fileStamp(this.databaseFd);
   }
 
-  /** Whether what was taken by `freeze` is not there any more. */
+  /** Whether the database file or the frames have changed since `freeze`. */
   isRewritten(): boolean {
     if (this.#accepted !== null && !isSameStamp(this.#accepted, fileStamp(this.databaseFd))) return true;
     return !this.areFramesUnchanged(null, this.walIndex());
   }
 
-  /** Whether the frames after a position are, up to the end that an index names, what they were. */
+  /** Whether the frames from a position to the end that an index states are unchanged. */
   areFramesUnchanged(after: WalPosition | null, index: WalIndexHeader): boolean {
     return index.mxFrame === 0 || readWalTail(this.walPath, { after }, index).kind === "tail";
   }
 
-  /** Which file is another one than was opened. */
+  /** Whether the database file was replaced at its path. */
   changedFile(): ChangedFile {
     return isSameFile(fileIdentityOrNull(this.path), this.database) ? "none" : "database";
   }
 
-  /** There is nothing to let go of. */
+  /** Does nothing: there is no lock to release. */
   release(): void {}
 
   close(): void {

@@ -1,6 +1,7 @@
 /**
- * Opens a database the way its other users allow: with a pin, or loosely. Looks before any connection of ours
- * is open, because opening one makes a -shm and recovers the WAL, in the middle of what others do with it.
+ * Opens a database in the mode that its other connections allow: with a pin, or without locks. It inspects
+ * the other connections before our first connection opens, because that creates a -shm and recovers the WAL
+ * while others work with it.
  */
 import { existsSync } from "node:fs";
 import type { Env } from "../../env.ts";
@@ -21,10 +22,10 @@ import { Pin } from "./pin.ts";
 import { decidePinMode, type PinMode } from "./pin-mode.ts";
 import { requirePinnable, resolvePath } from "./pinnable.ts";
 
-/** A database that is held, with or without locks. */
+/** An open database, with or without locks. */
 export type AnyPin = Pin | LocklessPin;
 
-/** A database that was opened, and what an operator should know of how. */
+/** An open database, and the condition to report to the operator, if any. */
 export interface OpenedPin {
   readonly pin: AnyPin;
   readonly condition: Condition | null;
@@ -35,8 +36,8 @@ const CONFIRM_MS = 2;
 
 /**
  * Opens the database at `path`.
- * @param evidence what is known of its files from before
- * @param hasUnseenCommits whether the WAL got commits past the wal-index while it was pinned
+ * @param evidence facts about its files from an earlier run or pin
+ * @param hasUnseenCommits whether the WAL got commits during a pin that the wal-index did not show
  * @throws WalrustError as `Pin.open`
  */
 export function openPin(
@@ -52,7 +53,7 @@ export function openPin(
   return { pin, condition };
 }
 
-/** How the database at a real path can be held now. @throws WalrustError code "database" */
+/** The mode in which the database at a real path can be opened now. @throws WalrustError "database" */
 export function pinModeOf(
   path: string,
   env: Env,
@@ -76,9 +77,7 @@ export function pinModeOf(
   }
 }
 
-/**
- * Whether the wal-index that others use speaks of frames, and stays with it, that no -wal at the path has.
- */
+/** Whether several readings of the shared wal-index all list frames that no -wal at the path holds. */
 function isWalGone(path: string, { isWalIndexShared }: OtherConnections, env: Env): boolean {
   if (!isWalIndexShared || !existsSync(`${path}-shm`)) return false;
   const databaseFd = openDescriptor(path);
@@ -88,7 +87,7 @@ function isWalGone(path: string, { isWalIndexShared }: OtherConnections, env: En
     for (let time = 0; time < CONFIRMATIONS; time++) {
       if (time > 0) env.sleepSync(CONFIRM_MS);
       const index = readWalIndexOrNull(shmFd);
-      // A restart writes the WAL's new header before the wal-index names a frame of it.
+      // A restart writes the new header of the WAL before the wal-index lists a frame of it.
       if (index === null || index.mxFrame === 0) return false;
       if (walEndOfIndexOrNull(`${path}-wal`, index) !== null) return false;
     }

@@ -1,7 +1,7 @@
 /**
- * Whether a database may be pinned at all: it exists, is a SQLite database in WAL mode on a local file
- * system, and has no journal that still has to be rolled back. A database in rollback mode is never pinned:
- * with our lock on the SHARED range every write of the application would fail.
+ * Checks whether a database may be pinned: it exists, is a SQLite database in WAL mode on a local file
+ * system, and has no journal to roll back. A database in rollback mode is never pinned: our lock on the
+ * SHARED range would make every write of the application fail.
  */
 import { closeSync, readSync, realpathSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
@@ -12,14 +12,14 @@ import { openRegular } from "../files/regular-file.ts";
 import { requireOwnWalAt } from "../wal/wal-gate.ts";
 
 /**
- * Checks everything that can be seen without a connection.
+ * Checks everything that needs no connection.
  * @throws WalrustError "database", "not-wal", or "foreign-wal" for the WAL of another file
  */
 export function requirePinnable(path: string): void {
   const header = readDatabaseHeader(path);
   requireLocalFileSystem(path);
   requireNoHotJournal(path);
-  // SQLite applies a WAL to a database in rollback mode, too.
+  // SQLite applies a WAL even to a database in rollback mode.
   if (!header.isWal) requireOwnWalAt(path);
   requireWal(path, header);
 }
@@ -28,7 +28,7 @@ export function requirePinnable(path: string): void {
 export function requireWal(path: string, header: DatabaseHeader): void {
   if (header.isWal) return;
   throw new WalrustError("not-wal", `Cannot pin ${path}: it is not in WAL mode`, {
-    hint: `Run "PRAGMA journal_mode=WAL" on it once; the mode is kept in the file.`,
+    hint: `Run "PRAGMA journal_mode=WAL" on it once; the file keeps the mode`,
     context: { path },
   });
 }
@@ -36,13 +36,13 @@ export function requireWal(path: string, header: DatabaseHeader): void {
 /** @throws WalrustError "database" when a rollback journal with content lies beside the database. */
 export function requireNoHotJournal(path: string): void {
   if (!hasHotJournal(`${path}-journal`)) return;
-  throw new WalrustError("database", `Cannot pin ${path}: a rollback journal waits to be rolled back`, {
-    hint: `Open the database once with the application or sqlite3: SQLite recovers from ${path}-journal.`,
+  throw new WalrustError("database", `Cannot pin ${path}: its rollback journal is not rolled back yet`, {
+    hint: `Open the database once with the application or sqlite3: SQLite then rolls back ${path}-journal`,
     context: { path },
   });
 }
 
-/** As SQLite judges it: a journal whose first byte is zero, or that is empty, was finished. */
+/** SQLite's rule: a journal is finished when it is empty or its first byte is zero. */
 function hasHotJournal(journalPath: string): boolean {
   try {
     const fd = openRegular(journalPath, false);
@@ -72,18 +72,18 @@ export function resolvePath(path: string): string {
     return realpathSync(path);
   } catch (error) {
     throw new WalrustError("database", `Cannot pin ${path}: ${systemCode(error) ?? "not found"}`, {
-      hint: "Check the path; a database must exist before it can be replicated.",
+      hint: "Check the path; a database must exist before it can be replicated",
       context: { path },
       cause: error,
     });
   }
 }
 
-/** Somebody holds a lock that the pin needs. */
+/** The error for a lock that another process holds and the pin needs. */
 export function busyError(path: string, what: string): WalrustError {
   return new WalrustError(
     "database-busy",
-    `Cannot pin ${path}: somebody holds an exclusive lock on ${what}`,
+    `Cannot pin ${path}: another process holds an exclusive lock on ${what}`,
     {
       retryable: true,
       context: { path },
@@ -91,7 +91,7 @@ export function busyError(path: string, what: string): WalrustError {
   );
 }
 
-/** The files at the path changed while they were looked at. */
+/** The error for files that are replaced while they are opened. */
 export function replacedError(path: string): WalrustError {
   return new WalrustError("database-busy", `Cannot pin ${path}: its files are being replaced`, {
     retryable: true,
@@ -99,10 +99,10 @@ export function replacedError(path: string): WalrustError {
   });
 }
 
-/** Another walrust has the host lock. */
+/** The error for a host lock that another walrust holds. */
 export function lockedError(path: string): WalrustError {
   return new WalrustError("locked", `Cannot pin ${path}: another walrust has it`, {
-    hint: "One walrust at a time may replicate a database; stop the other one, or ask it for the snapshot.",
+    hint: "Stop the other walrust, or let it take the snapshot: only one at a time may replicate a database",
     context: { path },
   });
 }

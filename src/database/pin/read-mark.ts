@@ -1,22 +1,22 @@
 /**
- * Choosing among the four read marks of a wal-index. Pure.
+ * PURE: chooses among the four read marks of a wal-index.
  *
- * Any of the slots 1 to 4, held shared, forbids a restart of the WAL whatever its value is (a restart needs
- * all four exclusively); a value up to mxFrame also limits how far checkpoints go. So a wrong choice among
- * them is never unsafe: it only lets checkpoints go less far, or further.
+ * Each of the slots 1 to 4, held shared, prevents a restart of the WAL at any value, because a restart needs
+ * all four exclusively. A value up to mxFrame also limits how far checkpoints go. So a wrong choice is never
+ * unsafe: it only changes how far checkpoints go.
  */
 
 import { READ_MARK_UNUSED, type WalIndexHeader } from "../../format/wal-index.ts";
 import { MARK_SLOTS } from "../files/lock-bytes.ts";
 
-/** Whether a slot's value is a mark: used, and a frame of this WAL. */
+/** Whether the value of a slot is a mark: the slot is used, and the value is a frame of this WAL. */
 export function isMark(value: number, mxFrame: number): boolean {
   return value !== READ_MARK_UNUSED && value <= mxFrame;
 }
 
 /**
- * The slot a reader that began just now is at: the highest mark among those somebody holds; of equal ones the
- * last, as SQLite chooses. Null when no reader is at a mark (a reader that needs no WAL is at slot 0).
+ * The slot of a reader that has just begun: the highest mark of a held slot, and of equal marks the last,
+ * which SQLite chooses. Null when no reader is at a mark (a reader that needs no WAL is at slot 0).
  */
 export function readerSlotOrNull(index: WalIndexHeader, isHeld: (slot: number) => boolean): number | null {
   let best: number | null = null;
@@ -28,7 +28,7 @@ export function readerSlotOrNull(index: WalIndexHeader, isHeld: (slot: number) =
   return best;
 }
 
-/** The slots in the order in which one is taken when any will do: marks first, the highest first. */
+/** All slots in order of preference: marks first, the highest first. */
 export function slotsByPreference(index: WalIndexHeader | null): number[] {
   const slots: number[] = [...MARK_SLOTS];
   if (index === null) return slots;

@@ -1,5 +1,5 @@
 /**
- * How a database is held, decided from who else uses it and how: a table.
+ * The mode of a database, decided from its other connections: a table.
  */
 import { describe, expect, test } from "bun:test";
 import { decidePinMode, PIN_CONDITIONS, type PinModeFacts } from "../../../src/database/pin/pin-mode.ts";
@@ -38,17 +38,17 @@ describe("decidePinMode", () => {
       "commits stay past the wal-index",
       { ...SHARED, hasUnseenCommits: true },
       "lockless",
-      "index of it does not",
+      "its wal-index does not show",
     ],
-    ["another engine's index", { hasOtherEngine: true }, "lockless", "/srv/app.db-tshm is an index"],
+    ["another engine's index", { hasOtherEngine: true }, "lockless", "/srv/app.db-tshm is a wal-index"],
   ])("%s", (_, facts, kind, message) => {
-    const grip = decidePinMode({ ...ALONE, ...facts });
-    expect(grip.kind).toBe(kind as never);
-    if (message === null) expect(grip.condition).toBeNull();
+    const mode = decidePinMode({ ...ALONE, ...facts });
+    expect(mode.kind).toBe(kind as never);
+    if (message === null) expect(mode.condition).toBeNull();
     else {
-      expect(grip.condition).toMatchObject({ health: "unhealthy", hint: expect.any(String) });
-      expect(grip.condition?.message).toContain(message);
-      expect(PIN_CONDITIONS).toContain(grip.condition?.code as never);
+      expect(mode.condition).toMatchObject({ health: "unhealthy", hint: expect.any(String) });
+      expect(mode.condition?.message).toContain(message);
+      expect(PIN_CONDITIONS).toContain(mode.condition?.code as never);
     }
   });
 });
