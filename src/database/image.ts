@@ -136,7 +136,7 @@ function requireSizeHeld(
   const problem = sizeClaimProblemOrNull(commit, pageSizeBytes, fileSizeBytes, frameCount);
   if (problem === null) return;
   throw new WalrustError("database", `Cannot read an image of ${path}: ${problem}`, {
-    hint: "SQLite calls such a database malformed: restore it, or remove its -wal if it belongs to another file",
+    hint: "SQLite calls such a database malformed: restore it, or remove a -wal of another file",
     context: { path },
     retryable: true,
   });

@@ -1,6 +1,4 @@
-/**
- * The checkpoint cycle: what it ends with, and that freeze or mark is held at every exit.
- */
+/** The checkpoint cycle: its outcomes, and that the pin holds freeze or mark at every exit. */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, copyFileSync, statSync } from "node:fs";

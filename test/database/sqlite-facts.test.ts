@@ -1,6 +1,7 @@
 /**
- * Facts about SQLite that capturing rests on, shown on the real library: what counts as committed, what the
- * change count counts, when it begins anew, and why an image is never put together at an older position.
+ * Facts about SQLite that captures rely on, shown with the real library: when a transaction counts as
+ * committed, what the change count counts, when it restarts, and why an image is never read at an older
+ * position.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";

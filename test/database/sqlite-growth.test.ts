@@ -1,4 +1,4 @@
-/** What SQLite does when a database grows in WAL mode: whether every new page is in the WAL. */
+/** A growing database in WAL mode: SQLite writes every new page into the WAL. */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";

@@ -37,7 +37,7 @@ export interface CompanionFacts {
 
 /**
  * "sqlite": SQLite creates the files correctly. "share": walrust creates them, with group and mode of the
- * database. "wait": somebody could not open files that walrust creates.
+ * database. "wait": a user of the database could not open the files that walrust creates.
  */
 export type CompanionPlan = "sqlite" | "share" | "wait";
 
@@ -90,11 +90,11 @@ export function assertCompanionsNotOurs(path: string): void {
 
 function notFirst(path: string): WalrustError {
   const what =
-    "nobody else has it open, and its owner could not open the -wal and -shm that walrust would make";
+    "nobody else has it open, and its owner could not open the -wal and -shm that walrust would create";
   return new WalrustError("database-busy", `Cannot open ${path} yet: ${what}`, {
     hint:
-      "Start the application: walrust continues when it has opened the database. Or run walrust as the owner " +
-      "of the database, or make that owner a member of the database's group",
+      "Start the application: walrust continues when it has opened the database. Or run walrust as the " +
+      "owner of the database, or make that owner a member of the database's group",
     retryable: true,
     context: { path },
   });

@@ -148,7 +148,7 @@ export function requireBoundedSchema(path: string, database: FileIdentity): void
   if (size === null || !size.isTooLarge) return;
   const found = `more than ${SCHEMA_ENTRIES_MAX} entries, or more than ${SCHEMA_BYTES_MAX >> 20} MB`;
   throw new WalrustError("database", `Cannot use ${path}: its schema has ${found}`, {
-    hint: "Reduce the schema: SQLite parses all of it at each checkpoint, which would delay every other database",
+    hint: "Reduce the schema: SQLite parses all of it at each checkpoint, and delays every other database",
     context: { path },
   });
 }

@@ -1,6 +1,6 @@
 /**
- * The -wal and -shm that a walrust leaves behind which shares only a group with the application: the
- * application can open its database while walrust is at it and after that, whatever the umask.
+ * The -wal and -shm of a walrust whose user shares only a group with the application. The application can
+ * open its database while walrust works and afterwards, under any umask.
  */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** What SQLite does with a -journal while somebody holds the RESERVED byte, and when we take that byte. */
+/** SQLite ignores a -journal while another holder has the RESERVED byte; when the guard takes the byte. */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";

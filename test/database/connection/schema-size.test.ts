@@ -1,4 +1,6 @@
-/** Schemas are counted as SQLite would, in the WAL and the file; one that would hold it up is refused. */
+/**
+ * Counting a schema in the WAL and the file gives the numbers of SQLite; a schema beyond a bound is refused.
+ */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";

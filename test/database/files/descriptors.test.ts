@@ -1,6 +1,4 @@
-/**
- * Raw descriptors beside connections: the fact that forces the rule, and the rule.
- */
+/** Raw descriptors beside connections: the fact that forces the rule for closing them, and the rule. */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync } from "node:fs";

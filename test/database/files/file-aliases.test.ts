@@ -1,6 +1,4 @@
-/**
- * Other names of a file: hard links, and bind mounts of the file alone, from the text of mountinfo.
- */
+/** Other names of a file: hard links, and bind mounts of the file alone, from the text of mountinfo. */
 
 import { expect, test } from "bun:test";
 import { closeSync, linkSync, openSync, rmSync, writeFileSync } from "node:fs";

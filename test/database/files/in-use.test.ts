@@ -1,4 +1,4 @@
-/** isDatabaseInUse: what another process has open, in WAL mode, in rollback mode, and after its end. */
+/** isDatabaseInUse: a connection of another process, in WAL mode, in rollback mode, and after its end. */
 import { describe, expect, test } from "bun:test";
 import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,4 @@
-/**
- * Which file systems are refused.
- */
+/** The file systems that are refused. */
 import { expect, test } from "bun:test";
 import { refusedFileSystemOrNull, requireLocalFileSystem } from "../../../src/database/files/mount-type.ts";
 import { tempFolder } from "../../support/temp.ts";

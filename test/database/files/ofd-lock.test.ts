@@ -1,6 +1,4 @@
-/**
- * Open-file-description locks: between two descriptors of one process, and against SQLite in another.
- */
+/** Locks of open file descriptions: between two descriptors of one process, and against SQLite in another. */
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
 /**
- * Who else has a database open, and whether they share its wal-index: facts about SQLite's locks, with
+ * The other connections to a database, and whether they share its wal-index: facts about SQLite's locks, with
  * applications in other processes.
  */
 import { afterEach, expect, test } from "bun:test";

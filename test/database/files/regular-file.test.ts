@@ -1,6 +1,6 @@
 /**
- * A database's files as their owner may leave them: no open blocks, none follows a link, and SQLite is never
- * let near what would block it. Each case ends at once or the test file does.
+ * Hostile files in the place of a database's files: no open blocks or follows a link, and SQLite never meets
+ * a file that would block it. A case that blocks ends the test file.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";

@@ -1,4 +1,4 @@
-/** The bound on a database's size, beside SQLite's own: it refuses a checkpoint of the same claims. */
+/** The bound on the size of a database: SQLite itself refuses a checkpoint of the same claims. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";

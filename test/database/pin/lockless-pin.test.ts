@@ -1,6 +1,4 @@
-/**
- * A database that is followed without locks: which frames of its WAL count, and when an image of it counts.
- */
+/** Following a database without locks: the frames that count, and when an image counts. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { fstatSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { DatabaseImage } from "../../../src/database/image.ts";

@@ -1,6 +1,4 @@
-/**
- * The pin's freeze and marks, letting go and taking again, and yielding to a foreign checkpoint.
- */
+/** The pin's freeze and marks, releasing and pinning again, and yielding to a foreign checkpoint. */
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, statSync } from "node:fs";
 import { openDescriptor } from "../../../src/database/files/descriptors.ts";

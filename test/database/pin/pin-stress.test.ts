@@ -1,5 +1,6 @@
 /**
- * The pin against hostile writers. WALRUST_STRESS_SECONDS makes it longer, WALRUST_STRESS_SEED repeats a run.
+ * The pin against hostile writers. WALRUST_STRESS_SECONDS sets the duration, WALRUST_STRESS_SEED repeats a
+ * run.
  */
 import { expect, test } from "bun:test";
 import { runPinStress, type StressKind } from "../../support/processes/pin-stress.ts";

@@ -1,6 +1,6 @@
 /**
- * The pin against real applications in other processes: what it refuses, what it holds, and how it notices
- * replaced files.
+ * The pin against real applications in other processes: its refusals, the effect of its locks, and how it
+ * notices replaced files.
  */
 import { afterEach, expect, test } from "bun:test";
 import {

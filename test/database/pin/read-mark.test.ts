@@ -1,6 +1,4 @@
-/**
- * The choice among the read marks, as a table.
- */
+/** The choice among the read marks, as a table. */
 import { expect, test } from "bun:test";
 import { readerSlotOrNull, slotsByPreference } from "../../../src/database/pin/read-mark.ts";
 import { READ_MARK_UNUSED, type WalIndexHeader } from "../../../src/format/wal-index.ts";

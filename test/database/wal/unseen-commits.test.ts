@@ -1,5 +1,6 @@
 /**
- * When a WAL that changed is read past its wal-index, and what that means: tables over fake time.
+ * The suspicion of commits beyond the wal-index: when the WAL is checked, and the verdict. Tables over fake
+ * time.
  */
 import { describe, expect, test } from "bun:test";
 import {

@@ -1,6 +1,6 @@
 /**
- * The gate before a connection must never refuse what SQLite itself left behind: two applications with random
- * commits, checkpoints, readers, vacuums and deaths; after each death the WAL is judged as at a first start.
+ * The gate must never refuse what SQLite itself left behind. Two applications run random commits,
+ * checkpoints, readers, vacuums and deaths; after each death the gate judges the WAL as at a first start.
  */
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";

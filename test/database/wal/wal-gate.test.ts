@@ -1,6 +1,6 @@
 /**
- * The gate on real files: what SQLite would do to a file beside the WAL of another, and that no connection of
- * ours does it, however an opening ends.
+ * The gate on real files: the damage that SQLite would do to a file beside the WAL of another file, and that
+ * no connection of ours does it, whether it opens or fails.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";

@@ -1,6 +1,6 @@
 /**
- * The decision whether a WAL belongs to the database file beside it: each rule with the facts that decide it,
- * and the facts next to them that must not.
+ * The decision whether a WAL belongs to the database file beside it. Each rule comes with facts that decide
+ * it, and with similar facts that must not.
  */
 import { expect, test } from "bun:test";
 import type { FileVersion } from "../../../src/database/files/file-version.ts";

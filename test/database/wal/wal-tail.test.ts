@@ -1,6 +1,6 @@
 /**
- * The WAL's tail and the image of a database, on WALs that SQLite made: all page sizes, big transactions that
- * spilled, rewritten pages, shrinking. The oracle is a copy that SQLite itself has checkpointed.
+ * The tail of a WAL and the image of a database, on WALs that SQLite wrote: all page sizes, big transactions
+ * that spilled, rewritten pages, shrinking. The oracle is a copy that SQLite itself has checkpointed.
  */
 import { describe, expect, test } from "bun:test";
 import {
