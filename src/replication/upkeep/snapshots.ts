@@ -32,7 +32,9 @@ export class Snapshots {
   readonly #schedule: SnapshotSchedule;
   /** Made with the first failure: hundreds of databases have none. */
   #backoff: Backoff | null = null;
+  /** The reason of a snapshot that was requested, or that failed; null: the schedule decides. */
   #due: string | null = null;
+  #isTaking = false;
   /** The due snapshot has to be of now. The schedule is content with one that waits for its upload. */
   #isRequested = false;
   #taken: TakenSnapshot | null = null;
@@ -85,8 +87,13 @@ export class Snapshots {
 
   /** Whether a snapshot is due now. */
   isDue(nowMs: number): boolean {
-    this.#due ??= this.#schedule.dueOrNull(this.context.config.sync, nowMs);
-    return this.#due !== null && this.#backoff?.isOver(nowMs) !== false;
+    // While a snapshot waits for its place, the schedule still finds it due.
+    if (this.#isTaking || this.#backoff?.isOver(nowMs) === false) return false;
+    return this.#reasonOrNull(nowMs) !== null;
+  }
+
+  #reasonOrNull(nowMs: number): string | null {
+    return this.#due ?? this.#schedule.dueOrNull(this.context.config.sync, nowMs);
   }
 
   /**
@@ -94,11 +101,12 @@ export class Snapshots {
    */
   async take(live: LiveDatabase): Promise<SnapshotOutcome> {
     const { env, config, anchors, closing } = this.context;
-    const reason = this.#due ?? "";
+    const reason = this.#reasonOrNull(env.monotonicMs()) ?? "";
     const isRequested = this.#isRequested;
     // A request from here on means another snapshot.
     this.#due = null;
     this.#isRequested = false;
+    this.#isTaking = true;
     let anchorReason: string | null = null;
     try {
       const work = async (between: () => Promise<void>): Promise<void> => {
@@ -131,6 +139,8 @@ export class Snapshots {
       // The database is not what was captured: a difference brings the history back to it.
       if (hasCode(error, "integrity")) anchorReason ??= errorMessage(error);
       return { kind: "failed", error, anchorReason };
+    } finally {
+      this.#isTaking = false;
     }
   }
 

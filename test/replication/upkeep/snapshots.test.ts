@@ -1,0 +1,51 @@
+/** Snapshots: one due snapshot is taken once, and one that fails stays due. */
+import { expect, test } from "bun:test";
+import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
+import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
+import { Snapshots } from "../../../src/replication/upkeep/snapshots.ts";
+import { configWith } from "../../support/config.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+
+const HOUR_MS = 3_600_000;
+const LIVE = { state: null, pending: [] } as unknown as LiveDatabase;
+
+/** The snapshots of a database that changed an hour ago; `read` stands for the reading of the image. */
+function due(read: (snapshots: Snapshots) => void) {
+  let nowMs = 0;
+  const { env } = recordingEnv({ monotonicMs: () => nowMs });
+  const config = configWith({ sync: { snapshotIntervalMs: HOUR_MS, onStartup: false } });
+  const anchors = { runInTurns: async (): Promise<void> => read(snapshots) };
+  const snapshots: Snapshots = new Snapshots("app", { env, config, anchors } as unknown as WatchContext);
+  snapshots.captured(1);
+  nowMs = HOUR_MS;
+  return { snapshots, isDue: (laterMs = 0) => snapshots.isDue(nowMs + laterMs) };
+}
+
+test("a snapshot that waits for its place is not found due again", async () => {
+  const asked: boolean[] = [];
+  const { snapshots, isDue } = due((one) => {
+    // Every look of the watcher asks.
+    asked.push(one.isDue(HOUR_MS), one.isDue(HOUR_MS));
+    one.begun();
+  });
+  expect(isDue()).toBe(true);
+  expect(await snapshots.take(LIVE)).toEqual({ kind: "taken" });
+  expect([asked, isDue()]).toEqual([[false, false], false]);
+});
+
+test("a snapshot that is requested while another is taken follows it", async () => {
+  const { snapshots, isDue } = due((one) => {
+    one.request("requested");
+    one.begun();
+  });
+  await snapshots.take(LIVE);
+  expect(isDue()).toBe(true);
+});
+
+test("a snapshot that fails stays due, after a wait", async () => {
+  const { snapshots, isDue } = due(() => {
+    throw new Error("the disk is full");
+  });
+  expect(await snapshots.take(LIVE)).toMatchObject({ kind: "failed", anchorReason: null });
+  expect([snapshots.isFailing, isDue(), isDue(250)]).toEqual([true, false, true]);
+});
