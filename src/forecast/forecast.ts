@@ -13,7 +13,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { sentRetentionMs } from "../local/spool-cache.ts";
-import { WHOLE_SIZE_MAX } from "../recovery/verify/verify-object.ts";
+import { WHOLE_SIZE_MAX } from "../recovery/object/check-object.ts";
 import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention-plan.ts";
 import { MANIFEST_SNAPSHOTS_MAX } from "../storage/bucket/manifest.ts";
 import { KEYS_PER_REQUEST_MAX } from "../storage/s3/s3-delete.ts";

@@ -38,7 +38,7 @@ import { isPlausibleSize, LTX_SIZE_MIN, LTX_TAIL_SIZE } from "./object-size.ts";
 import { type FetchedObject, fetchedFrom } from "./object-source.ts";
 
 /** Objects up to this size are read whole: one get costs less than two ranged gets. */
-const WHOLE_SIZE_MAX = 8192;
+export const WHOLE_SIZE_MAX = 8192;
 
 /** Takes the pages of an object: a database under construction, a replica in a transaction, a digest. */
 export interface PageReceiver {

@@ -26,7 +26,7 @@ import { type Checksum, lockPgno, NO_CHECKSUM } from "../../format/types.ts";
 import type { PageReceiver } from "../object/check-object.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
 import { assertFreeSpace } from "../restore/free-space.ts";
-import { DivergedError } from "./replica-errors.ts";
+import { DivergedError } from "./replica-plan.ts";
 import { eachHole, ReplicaSums } from "./replica-sums.ts";
 import { WalAppender } from "./replica-wal.ts";
 import { ReplicaWalIndex } from "./replica-wal-index.ts";

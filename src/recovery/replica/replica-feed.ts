@@ -26,8 +26,7 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import { BucketSource } from "../object/bucket-source.ts";
 import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { type FetchedObject, fetchedFrom, type ObjectSource } from "../object/object-source.ts";
-import { DivergedError } from "./replica-errors.ts";
-import { planForward } from "./replica-plan.ts";
+import { DivergedError, planForward } from "./replica-plan.ts";
 
 const FIRST_QUIET_MS = 60_000;
 const LAST_QUIET_MS = 3_600_000;

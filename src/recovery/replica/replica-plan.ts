@@ -1,4 +1,8 @@
-/** Plans how a replica moves on from its TXID, by a listing of the source. Pure. */
+/**
+ * Plans how a replica moves on from its TXID, by a listing of the source, and names the error when it cannot.
+ * Pure.
+ */
+import { WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 
@@ -12,6 +16,13 @@ export type ForwardPlan =
   | { readonly kind: "gap"; readonly nextTxid: Txid }
   /** The newest TXID is older than the replica: the source's history began anew. */
   | { readonly kind: "behind"; readonly newest: Txid | 0 };
+
+/** The objects do not continue the replica, so it needs the newest state as a whole. */
+export class DivergedError extends WalrustError {
+  constructor(message: string) {
+    super("integrity", message, { hint: "walrust brings the replica to the newest state of the source" });
+  }
+}
 
 /**
  * Plans the path from `txid`. Objects that hold the whole database (min TXID 1) are no continuation: a

@@ -31,9 +31,9 @@ import {
   trySwap,
 } from "./replica-bootstrap.ts";
 import { ReplicaDatabase } from "./replica-database.ts";
-import { DivergedError } from "./replica-errors.ts";
 import { ReplicaFeed } from "./replica-feed.ts";
 import { sweepLeftovers, takeReplicaLock } from "./replica-lock.ts";
+import { DivergedError } from "./replica-plan.ts";
 import { type ReplicaPoint, readReplicaState, replicaStatePath, writeReplicaState } from "./replica-state.ts";
 
 /** The database to follow. */

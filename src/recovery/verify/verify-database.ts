@@ -8,13 +8,14 @@
  * anything suspicious the bucket is listed again, and if it changed, the verification starts over.
  */
 import type { Env } from "../../env.ts";
-import { WalrustError } from "../../errors.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
 import { manifestKey } from "../../format/keys.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { assertNotForeign } from "../../storage/bucket/foreign-layout.ts";
 import { type ManifestReading, readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { IntegrityChecker } from "../integrity/integrity-child.ts";
+import { checkEnds, checkListed, type ObjectVerdict } from "../object/check-object.ts";
 import { isChained, type ObjectFacts } from "../object/object-links.ts";
 import { mapInOrder } from "./map-in-order.ts";
 import { compareForLinks, LinkChecker } from "./verify-links.ts";
@@ -28,7 +29,6 @@ import {
   takeListing,
 } from "./verify-listing.ts";
 import { LostMetadata } from "./verify-metadata.ts";
-import { addFindings, type ListedVerdict, verifyObject } from "./verify-object.ts";
 import { planOutlookOrNull } from "./verify-outlook.ts";
 import { Findings, type VerifyCounts, type VerifyReport } from "./verify-report.ts";
 import { type LiveContent, restoreOnTrial } from "./verify-restore.ts";
@@ -163,6 +163,38 @@ async function checkObjects(pass: Pass, findings: Findings, counts: VerifyCounts
   }
   counts.lostMetadataObjects = lost.report(findings);
   return seen;
+}
+
+/** The verdict on a listed object. */
+interface ListedVerdict extends ObjectVerdict {
+  /** The object vanished after it was listed. */
+  readonly isVanished: boolean;
+}
+
+/**
+ * Checks one object. @param isWhole whether to read every byte
+ * @throws WalrustError with a storage code
+ */
+async function verifyObject(
+  store: ObjectStore,
+  object: LtxObject,
+  isWhole: boolean,
+  signal: AbortSignal | undefined,
+): Promise<ListedVerdict> {
+  try {
+    const verdict = isWhole
+      ? await checkListed(store, object, {}, signal)
+      : await checkEnds(store, object, signal);
+    return { ...verdict, isVanished: false };
+  } catch (error) {
+    if (!hasCode(error, "not-found")) throw error;
+    return { object, facts: null, findings: [], sha256: null, isVanished: true };
+  }
+}
+
+/** Adds the findings about one object to the findings about the database. */
+function addFindings({ object, findings: found }: ObjectVerdict, findings: Findings): void {
+  for (const { code, message } of found) findings.add(code, object.key, object.maxTxid, message);
 }
 
 /**
