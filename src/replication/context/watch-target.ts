@@ -9,5 +9,5 @@ export interface WatchTarget extends AttachTarget {
   /** The settings of this database. One object for all databases that share them. */
   readonly config: ReplicationConfig;
   /** A glob found the database: if it cannot be watched, the next discovery tries again. */
-  readonly isDiscovered?: boolean;
+  readonly isDiscovered: boolean;
 }

@@ -198,5 +198,5 @@ function keepNameless({ target, context }: Watcher, { message }: WalrustError): 
 function leaveIfGone(watcher: Watcher): void {
   const { path, isDiscovered } = watcher.target;
   if (existsSync(path)) watcher.leave("it is not found any more");
-  else if (isDiscovered === true) watcher.leave("its file is gone");
+  else if (isDiscovered) watcher.leave("its file is gone");
 }

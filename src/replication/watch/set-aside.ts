@@ -29,7 +29,7 @@ export class SetAside {
     readonly target: WatchTarget,
     readonly context: Pick<WatchContext, "env" | "emit">,
   ) {
-    const level = target.isDiscovered === true ? "warn" : "error";
+    const level = target.isDiscovered ? "warn" : "error";
     this.#trouble = new Trouble(context.env, {
       database: target.name,
       what: "not watched",
@@ -45,7 +45,7 @@ export class SetAside {
 
   /** Whether the next attempt is due. @param nowMs the monotonic clock */
   isDue(nowMs: number): boolean {
-    return this.#isActive && this.target.isDiscovered !== true && nowMs >= this.#dueMs;
+    return this.#isActive && !this.target.isDiscovered && nowMs >= this.#dueMs;
   }
 
   /** Sets the database aside until the next attempt. */
@@ -65,8 +65,8 @@ export class SetAside {
     const { target, context } = this;
     this.#error = error;
     this.#sightings++;
-    const isBeingCreated = target.isDiscovered === true && this.#sightings === 1 && !hasContent(target.path);
-    if (isBeingCreated || !this.#trouble.failed(error) || target.isDiscovered === true) return;
+    const isBeingCreated = target.isDiscovered && this.#sightings === 1 && !hasContent(target.path);
+    if (isBeingCreated || !this.#trouble.failed(error) || target.isDiscovered) return;
     const { code, message } = error;
     context.emit({ event: "stopped", database: target.name, code, message });
   }

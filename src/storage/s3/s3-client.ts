@@ -21,7 +21,7 @@ import { type ConnectionProblem, connectionProblem } from "../network/connection
 import { proxyOrNull, throughProxy } from "../network/proxy.ts";
 import type { ReachabilityMonitor } from "../network/reachability-monitor.ts";
 import { StallTimeout } from "../network/stall-timeout.ts";
-import { DEFAULT_TLS_TRUST, type TlsTrust } from "../network/tls-trust.ts";
+import type { TlsTrust } from "../network/tls-trust.ts";
 import { Uplink } from "../network/uplink.ts";
 import type { CredentialSource } from "./credentials.ts";
 import { type S3Address, s3ObjectPath } from "./s3-address.ts";
@@ -90,10 +90,10 @@ export interface S3ClientOptions {
   readonly env: Env;
   /** A request is cut off when nothing has moved for this long. */
   readonly stallMs: number;
-  /** The certificates to accept; by default those that Bun trusts. */
-  readonly trust?: TlsTrust;
+  /** The certificates to accept. */
+  readonly trust: TlsTrust;
   /** Observes every request and its end. */
-  readonly reachability?: ReachabilityMonitor | undefined;
+  readonly reachability: ReachabilityMonitor | undefined;
 }
 
 /** Sends requests to one bucket. */
@@ -113,7 +113,7 @@ export class S3Client {
     const origin = new URL(options.address.origin);
     options.reachability?.setOrigin(origin.origin);
     this.#explain = (cause) => connectionProblem(cause, origin, process.env);
-    this.#session = new Bun.FetchSession({ tls: { ...(options.trust ?? DEFAULT_TLS_TRUST) } });
+    this.#session = new Bun.FetchSession({ tls: { ...options.trust } });
   }
 
   /** Closes the idle connections. */

@@ -62,7 +62,7 @@ export interface S3StoreOptions {
   /** The retries of the requests of a multipart upload. */
   readonly retry: RetryPolicy;
   /** Headers of every object that is created: storage class, encryption. */
-  readonly objectHeaders?: Readonly<Record<string, string>>;
+  readonly objectHeaders: Readonly<Record<string, string>>;
   /** Limits the uploads that have a request on its way. */
   readonly putLimit?: PutLimit;
   /** Whether every body carries Content-MD5; if absent, only bodies for a bucket that asks for it. */

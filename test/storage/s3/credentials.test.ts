@@ -1,10 +1,12 @@
 /**
  * Where keys come from, how long they are kept, and that the SDK's chain is reached for what is not static.
  */
+
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
+import { DEFAULT_TLS_TRUST } from "../../../src/storage/network/tls-trust.ts";
 import { cachedSource, credentialSource } from "../../../src/storage/s3/credentials.ts";
 import type { Credentials } from "../../../src/storage/s3/sigv4.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
@@ -137,7 +139,15 @@ describe("the SDK's chain", () => {
     const { s3Address } = await import("../../../src/storage/s3/s3-address.ts");
     const region = "us-east-1";
     const address = s3Address({ bucket: "bucket", region, endpoint: server.url });
-    const client = new S3Client({ address, region, credentials: source, env, stallMs: 30_000 });
+    const client = new S3Client({
+      address,
+      region,
+      credentials: source,
+      env,
+      stallMs: 30_000,
+      trust: DEFAULT_TLS_TRUST,
+      reachability: undefined,
+    });
     await client.send({ action: "use", method: "HEAD", fullKey: null });
     expect(server.refusals).toEqual(["ExpiredToken"]);
     server.options.sessionToken = "third";

@@ -8,6 +8,7 @@ import { type OpenStoreOptions, openStore } from "../../../src/index.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
+import { DEFAULT_TLS_TRUST } from "../../../src/storage/network/tls-trust.ts";
 import { s3Address } from "../../../src/storage/s3/s3-address.ts";
 import { S3Client } from "../../../src/storage/s3/s3-client.ts";
 import { SINGLE_PUT_SIZE_MAX } from "../../../src/storage/s3/s3-multipart.ts";
@@ -195,7 +196,15 @@ describe("S3Store under faults", () => {
       },
       refresh: () => false,
     };
-    const options = { address, region: "us-east-1", credentials, env: systemEnv(log), stallMs: 60_000 };
+    const options = {
+      address,
+      region: "us-east-1",
+      credentials,
+      env: systemEnv(log),
+      stallMs: 60_000,
+      trust: DEFAULT_TLS_TRUST,
+      reachability: undefined,
+    };
     const sending = new S3Client(options).send({
       action: "read k",
       method: "GET",

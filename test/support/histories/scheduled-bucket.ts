@@ -46,7 +46,7 @@ export class ScheduledBucket {
   open(): S3Store {
     const client = { send: (request: S3Request) => this.#send(request) } as unknown as S3Client;
     const env = systemEnv(SILENT_LOG);
-    return new S3Store({ client, bucket: "bucket", prefix: "", env, retry: NO_RETRY });
+    return new S3Store({ client, bucket: "bucket", prefix: "", env, retry: NO_RETRY, objectHeaders: {} });
   }
 
   /** Lets requests take effect, one at a time, until all works have ended. */

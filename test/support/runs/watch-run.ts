@@ -25,7 +25,8 @@ import { type LoggedLine, recordingEnv } from "../recording-log.ts";
 import { tempFolder } from "../temp.ts";
 
 /** A database to watch; without a configuration of its own it has that of the run. */
-export type RunTarget = Omit<WatchTarget, "config"> & Partial<Pick<WatchTarget, "config">>;
+export type RunTarget = Omit<WatchTarget, "config" | "isDiscovered"> &
+  Partial<Pick<WatchTarget, "config" | "isDiscovered">>;
 
 /** What a run is told beside the targets. */
 export type RunInput = Partial<Pick<WatchInput, "isNamedOnly" | "validate">> & {
@@ -59,7 +60,7 @@ export async function newDatabase(
 function configured(found: Discovered<RunTarget>, config: ReplicationConfig): Discovered<WatchTarget> {
   return {
     get targets() {
-      return found.targets.map((target) => ({ config, ...target }));
+      return found.targets.map((target) => ({ config, isDiscovered: false, ...target }));
     },
     unwatchable: found.unwatchable,
   };

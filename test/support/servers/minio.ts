@@ -69,6 +69,7 @@ export async function startMinio(): Promise<Minio> {
         env: systemEnv(SILENT_LOG),
         stallMs: START_LIMIT_MS,
         trust: readTlsTrust(authority.path, {}),
+        reachability: undefined,
       });
       await client.send({ action: `create ${name}`, method: "PUT", fullKey: null });
       client.close();
