@@ -148,7 +148,7 @@ describe("[sync]", () => {
     const isThinned = async (): Promise<boolean> =>
       (await bucket.objects("app")).filter(({ level }) => level === 9).length <= 3;
     await eventually("old snapshots to be gone", isThinned);
-    expect(running.stderr).toContain("retention deleted");
+    await running.waitFor("the line about them", () => running.stderr.includes("retention deleted"));
     expect(await running.stop()).toBe(0);
   });
 
