@@ -1,6 +1,6 @@
 /**
- * walrust.toml that is refused: what is said of each mistake, where it stands and what to do; and that the
- * shapes of file that editors and tools make are read.
+ * loadConfigFile and parseConfigFile: each mistake is refused with its place and a hint, and the forms of
+ * file that editors and tools write are read.
  */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Which configuration files are obeyed without being named: a row a rule. */
+/** distrustOrNull: the configuration files that are trusted without being named, one row for each rule. */
 import { describe, expect, test } from "bun:test";
 import { distrustOrNull } from "../../src/config/file-trust.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Values of walrust.toml that come from somewhere else: environment variables in texts, numbers and lists,
- * secrets in files of their own.
+ * Values of walrust.toml from elsewhere: environment variables in texts, numbers and lists, and secrets in
+ * files of their own.
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of walrust.toml
 import { describe, expect, test } from "bun:test";

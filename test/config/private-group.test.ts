@@ -1,4 +1,4 @@
-/** Which groups are one user's own: a row a rule. */
+/** isPrivateGroupIn: one row for each rule. */
 import { expect, test } from "bun:test";
 import { isPrivateGroupIn } from "../../src/config/private-group.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Every key of walrust.toml: it changes the resolved configuration that `explain` prints, with the place it
- * stands at; it changes what the program is run with; and it can be overridden as promised.
+ * Every key of walrust.toml: it changes the setting that `explain` prints, with its origin. It changes the
+ * Config. Flags, environment and entries override it as documented.
  */
 import { describe, expect, test } from "bun:test";
 import { explainDatabase } from "../../../src/commands/explain/explained-database.ts";
@@ -45,7 +45,7 @@ function shownOf(sources: Sources, key: string): ShownSetting | undefined {
   return shownSettings(sources).find((one) => `${one.section.replace(/\.\d+$/, "")}.${one.key}` === key);
 }
 
-/** Everything the program is run with. */
+/** The Config, and the databases that the file lists. */
 function effectOf(sources: Sources): unknown {
   return Bun.inspect(
     [
@@ -70,7 +70,7 @@ describe("every key", () => {
     expect([shown?.origin, shown?.from]).toEqual(["file", "walrust.toml:2:1"]);
   });
 
-  test.each(allKeys().map(({ key }) => key))("%s changes what the program is run with", (key) => {
+  test.each(allKeys().map(({ key }) => key))("%s changes the Config", (key) => {
     const isDatabase = key.startsWith("databases.");
     const path = key === "databases.allow_empty" ? "/x/*.db" : "/x";
     const base = isDatabase ? `[[databases]]\npath = "${path}"\n` : "";

@@ -1,6 +1,6 @@
 /**
- * The flags that are promised, by verb: each is understood with a value and refused when it is given twice or
- * without one; nothing else is a flag; and no flag changes what the file says of anything but itself.
+ * The documented flags of each verb: a flag is parsed with its value, and refused if it is given twice or
+ * without a value. No other flag exists, and no flag changes a setting of the file but its own.
  */
 import { describe, expect, test } from "bun:test";
 import { compactVerb } from "../../../src/commands/compact.ts";

@@ -1,4 +1,4 @@
-/** `~` in paths: of the configuration, of flags with "=", of words in quotes, of file:// destinations. */
+/** expandHome: `~` in paths of the configuration, of flags with "=", and of file:// destinations. */
 import { describe, expect, test } from "bun:test";
 import { homedir } from "node:os";
 import { parseConfigFile } from "../../../src/config/config-file.ts";

@@ -1,4 +1,4 @@
-/** The command line's words: what is understood, and what every rejection says. */
+/** parseWords and optionValues: the words that are parsed, and the message of every rejection. */
 import { describe, expect, test } from "bun:test";
 import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
 import { nearestName, optionValues, parseWords } from "../../../src/config/settings/parse-options.ts";

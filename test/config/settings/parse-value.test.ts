@@ -1,6 +1,6 @@
 /**
- * Single values: every key with a range takes both its ends and nothing beyond them, from the file and from a
- * flag alike; times and sizes are read exactly; what is above zero never becomes zero.
+ * parseText and parseTomlValue: every key with a range takes both its ends and nothing beyond them, from the
+ * file and from a flag. Times and sizes are exact, and a value above zero never becomes zero.
  */
 import { describe, expect, test } from "bun:test";
 import { parseConfigFile } from "../../../src/config/config-file.ts";

@@ -1,12 +1,12 @@
 /**
- * Who counts when several say something: the precedence of single settings, and the keys of S3, which come
- * from one place as a whole. That they are the ones that sign is asked of a server that checks signatures.
+ * The precedence of the sources of a setting, and the credentials of S3, which come from one place as a
+ * whole. A server that checks signatures proves that these credentials sign.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { openDestination } from "../../../src/commands/shared/open-destination.ts";
 import { resolveRetry, resolveStore } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
-import { resolveOptions, type Sources } from "../../../src/config/resolve.ts";
+import { givenOf, resolveOptions, type Sources } from "../../../src/config/resolve.ts";
 import { WATCH_GROUPS } from "../../../src/config/settings/options.ts";
 import { parseWords } from "../../../src/config/settings/parse-options.ts";
 import { SYNC_OPTIONS } from "../../../src/config/settings/settings.ts";
@@ -212,6 +212,18 @@ describe("resolveOptions", () => {
     expect(regionOf({ AWS_REGION: "", AWS_DEFAULT_REGION: "d" }).origin.text).toBe("AWS_DEFAULT_REGION");
     expect(regionOf({ AWS_REGION: "r", AWS_DEFAULT_REGION: "d" }).value).toBe("r");
     expect(() => regionOf({ AWS_REGION: "a\nb" })).toThrow("AWS_REGION has a line break");
+  });
+});
+
+describe("givenOf", () => {
+  test("has the values of flags, environment, entry and section, and no default", () => {
+    const sources = sourcesOf("[sync]\non_idle = 5\n[[databases]]\npath = '/a'\nmax_changes = 3\n", {}, [
+      "--snapshot-interval",
+      "3600",
+    ]);
+    const [entry = null] = sources.file!.databases;
+    const given = givenOf(resolveOptions(sources, SYNC_OPTIONS, entry));
+    expect(given).toEqual({ snapshotIntervalMs: 3_600_000, onIdleMs: 5_000, maxChanges: 3 });
   });
 });
 

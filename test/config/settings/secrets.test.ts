@@ -1,7 +1,6 @@
 /**
- * No secret is ever said: random ones are put into every key that holds one, rightly and wrongly, into URLs
- * and environment variables, and whatever comes of it, an error or settings that `explain` shows, is searched
- * for them.
+ * No message contains a secret. The tests put random secrets, well-formed and malformed, into every secret
+ * key, into URLs and into environment variables, and search the errors and the output of `explain` for them.
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of walrust.toml
 import { describe, expect, test } from "bun:test";

@@ -1,9 +1,7 @@
 /** The name of a setting: its field in the Config is its key in camelCase, with the unit. */
 import { expect, test } from "bun:test";
-import { resolveConfig } from "../../../src/config/config.ts";
 import type { OptionKind } from "../../../src/config/settings/option-spec.ts";
 import { keyName, SECTIONS } from "../../../src/config/settings/options.ts";
-import { DEFAULT_CONFIG } from "../../support/config.ts";
 
 /** What the name of a field ends with, unless its key does already. */
 const UNITS: Readonly<Partial<Record<OptionKind, string>>> = {
@@ -22,16 +20,4 @@ test.each(ROWS)("%s is the field %s", (_, field, spec) => {
   const camel = keyName(spec).replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   const unit = UNITS[spec.kind] ?? "";
   expect(field).toBe(camel.endsWith(unit) ? camel : `${camel}${unit}`);
-});
-
-test("resolveConfig has each section under its own name, and nobody can change it", () => {
-  const sections = SECTIONS.map(({ name }) => name).filter((name) => name !== "databases");
-  expect(Object.keys(DEFAULT_CONFIG).toSorted()).toEqual(sections.toSorted());
-  const config = resolveConfig({
-    words: { given: new Map(), positionals: [] },
-    environment: {},
-    file: null,
-  });
-  expect(Object.isFrozen(config)).toBe(true);
-  for (const section of Object.values(config)) expect(Object.isFrozen(section)).toBe(true);
 });
