@@ -200,6 +200,24 @@ describe("findViolations catches", () => {
     expect(found.map((one) => [one.path, one.rule])).toEqual([[path, "mention"]]);
   });
 
+  test("test-map: a source file with logic that has neither a test of its name nor a row", async () => {
+    const code = "/** A. */\nexport function a(): void {}\n";
+    const texts: Record<string, string> = {
+      "src/main.ts": `${HEADER}import "./format/a.ts";\nimport "./format/types.ts";\n`,
+      "src/format/a.ts": HEADER + code,
+      "src/format/types.ts": `${HEADER}/** B. */\nexport interface B {}\n`,
+      "test/README.md": "| source | test |\n|---|---|\n",
+    };
+    const found = await findViolations(texts);
+    expect(found.map((one) => [one.path, one.rule])).toEqual([["src/format/a.ts", "test-map"]]);
+    const row = { ...texts, "test/README.md": "| `a.ts` | a test |\n" };
+    expect(await findViolations(row)).toEqual([]);
+    const test = { ...texts, "test/format/a.test.ts": HEADER };
+    expect(await findViolations(test)).toEqual([]);
+    const both = await findViolations({ ...row, ...test, "test/README.md": row["test/README.md"] });
+    expect(both.map((one) => [one.path, one.rule])).toEqual([["test/README.md", "test-map"]]);
+  });
+
   test("the line of what it found", async () => {
     const found = await findViolations({ ...CLEAN, "test/a.ts": `${HEADER}\n\n// TODO\n` });
     expect(found.map(formatViolation)).toEqual(["test/a.ts:6: to-do: TODO: do it, or open an issue"]);

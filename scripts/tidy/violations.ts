@@ -15,6 +15,7 @@ import {
   typeNameViolations,
 } from "./shape.ts";
 import { parseFiles, type Texts } from "./syntax.ts";
+import { testMapViolations } from "./test-map.ts";
 
 /** One place that breaks a rule. */
 export interface Violation {
@@ -36,6 +37,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
     ...typeNameViolations(files),
     ...linkViolations(texts),
     ...mentionViolations(files, texts),
+    ...testMapViolations(files, texts),
     ...importViolations(files),
     ...importerViolations(files),
     ...banViolations(files),
