@@ -180,7 +180,7 @@ export class Watcher {
     return false;
   }
 
-  /** Captures, then sends and keeps up what is due. @returns whether the look goes on */
+  /** Captures, then sends and keeps up what is due. @returns whether a snapshot is due, which may follow */
   #poll(nowMs: number): boolean {
     const { live } = this;
     if (live === null) return false;
@@ -196,7 +196,7 @@ export class Watcher {
     void this.#upkeep.startDue(live, nowMs)?.then(({ snapshotReason }) => {
       if (snapshotReason !== null) this.#snapshots.request(snapshotReason);
     });
-    return true;
+    return this.#snapshots.isDue(nowMs);
   }
 
   /** @returns false when the files are replaced */
