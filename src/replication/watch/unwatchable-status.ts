@@ -1,6 +1,6 @@
 /**
- * Shows what discovery cannot hand over to be watched among the statuses, as failing, so that nobody takes it
- * for replicated. Discovery has logged the reason.
+ * Lists the databases and folders that discovery cannot hand over among the statuses, as failing, so that
+ * nobody takes them for replicated. Discovery logs the reasons.
  */
 import { basename, dirname } from "node:path";
 import type { Unwatchable } from "../../discovery/discovered.ts";
