@@ -37,7 +37,7 @@ export interface CycleOutcome {
   /**
    * "complete": the database file holds all of the WAL, and the next writer restarts the WAL. "partial": a
    * reader or another checkpointer kept a part back. "busy": no write lock or no mark was available; try
-   * again. "aborted": `capture` failed, or the WAL is another one.
+   * again. "aborted": `capture` failed, or the WAL was restarted.
    */
   readonly outcome: "complete" | "partial" | "busy" | "aborted";
   /** The reason for any outcome but "complete"; "" for that. */

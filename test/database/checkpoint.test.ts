@@ -225,7 +225,7 @@ function lockAsCheckpointer(pin: Pin, fd: number): boolean {
   return lockExclusive(fd, FREEZE_BYTE, 1);
 }
 
-test("checkpointCycle cuts the WAL when asked and nobody is in the way", async () => {
+test("checkpointCycle truncates the WAL when asked and no connection blocks it", async () => {
   const { path, app, pin, cycle } = await scene();
   expect(cycle({ writeLockTimeoutMs: 20, truncate: true })).toMatchObject({
     outcome: "complete",

@@ -24,7 +24,7 @@ const RESERVED_BYTE = LOCK_BYTE + 1;
  * @returns a function that releases the byte: call it after the first read, before the descriptor closes
  */
 export function guardJournal(databaseFd: number, journalFd: number | null): () => void {
-  if (!ofdLocksSupported() || !isWal(databaseFd) || (journalFd !== null && hasContent(journalFd)))
+  if (!ofdLocksSupported() || !isWal(databaseFd) || (journalFd !== null && isJournalHot(journalFd)))
     return () => {};
   if (!lockExclusive(databaseFd, RESERVED_BYTE, 1)) return () => {};
   let isHeld = true;
@@ -43,8 +43,8 @@ function isWal(databaseFd: number): boolean {
   }
 }
 
-/** SQLite's rule: a journal is finished when it is empty or its first byte is zero. */
-function hasContent(journalFd: number): boolean {
+/** Whether SQLite would roll back an open journal. A finished journal is empty or begins with a zero byte. */
+export function isJournalHot(journalFd: number): boolean {
   const first = new Uint8Array(1);
   return readSync(journalFd, first, 0, 1, 0) === 1 && first[0] !== 0;
 }

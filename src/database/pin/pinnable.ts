@@ -3,9 +3,10 @@
  * system, and has no journal to roll back. A database in rollback mode is never pinned: our lock on the
  * SHARED range would make every write of the application fail.
  */
-import { closeSync, readSync, realpathSync } from "node:fs";
+import { closeSync, realpathSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
+import { isJournalHot } from "../connection/journal-guard.ts";
 import { readDatabaseHeader } from "../files/descriptors.ts";
 import { requireLocalFileSystem } from "../files/mount-type.ts";
 import { openRegular } from "../files/regular-file.ts";
@@ -42,13 +43,11 @@ export function requireNoHotJournal(path: string): void {
   });
 }
 
-/** SQLite's rule: a journal is finished when it is empty or its first byte is zero. */
 function hasHotJournal(journalPath: string): boolean {
   try {
     const fd = openRegular(journalPath, false);
     try {
-      const first = new Uint8Array(1);
-      return readSync(fd, first, 0, 1, 0) === 1 && first[0] !== 0;
+      return isJournalHot(fd);
     } finally {
       closeSync(fd);
     }

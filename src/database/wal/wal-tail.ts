@@ -46,13 +46,13 @@ export interface WalTail {
   readonly walOffset: number;
   readonly walSizeBytes: number;
   readonly frameCount: number;
-  /** Commit frames among them. */
+  /** Number of commit frames in the tail. */
   readonly commitCount: number;
   /** Database size in pages after the last commit. */
   readonly commit: number;
   /** Distinct page numbers, ascending, none above `commit`. */
   readonly pgnos: Uint32Array;
-  /** The newest frame (1-based) of each of them. */
+  /** The newest frame (1-based) of each of these pages. */
   readonly frames: Uint32Array;
   /** Calls `onPage` for each page in ascending order; `data` is valid only during the call. */
   readonly eachPage: (onPage: (pgno: number, data: Uint8Array) => void) => void;

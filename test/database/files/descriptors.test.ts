@@ -108,7 +108,7 @@ test("Connection.close keeps the WAL though it is the last", async () => {
   expect(existsSync(`${path}-wal`)).toBe(true);
 });
 
-test("Connection says busy, retryable, when a writer or a checkpointer is in the way", async () => {
+test("Connection reports busy, retryable, beside a writer or a checkpointer", async () => {
   const { path, app } = await walDatabase();
   await app.must("BEGIN IMMEDIATE");
   const connection = openConnection(path, { busyTimeoutMs: 0 });

@@ -8,9 +8,9 @@ import { hasCode } from "../../../src/errors.ts";
 import { type SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { closeAll, env, walDatabase } from "../../support/runs/pinned-database.ts";
 
-const loose: LocklessPin[] = [];
+const lockless: LocklessPin[] = [];
 afterEach(async () => {
-  for (const pin of loose.splice(0)) pin.close();
+  for (const pin of lockless.splice(0)) pin.close();
   await closeAll();
 });
 
@@ -19,7 +19,7 @@ async function followed(): Promise<{ path: string; app: SqliteProcess; pin: Lock
   const { path, app } = await walDatabase();
   rmSync(`${path}-shm`);
   const pin = LocklessPin.open(path, env);
-  loose.push(pin);
+  lockless.push(pin);
   return { path, app, pin };
 }
 

@@ -192,7 +192,7 @@ describe("readWalTail and DatabaseImage on real WALs", () => {
   });
 });
 
-describe("readWalTail ends where SQLite says and believes nothing else", () => {
+describe("readWalTail ends at mxFrame and refuses every other end", () => {
   async function staged(): Promise<{
     path: string;
     index: WalIndexHeader;
