@@ -31,7 +31,7 @@ export function yieldToCheckpoint(pin: Pin, capture: () => void, env: Env, timeo
   if (!pin.foreignCheckpointWaits()) return pin.state !== "released";
   const changeCount = pin.walIndex()?.changeCount;
   capture();
-  // A checkpoint that does not wait has ended by now. While one waits, the change count cannot change.
+  // After this pause a checkpoint that does not wait has ended. While a checkpoint waits, nobody can commit.
   env.sleepSync(CONFIRM_MS);
   const isWaiting = pin.foreignCheckpointWaits() && pin.walIndex()?.changeCount === changeCount;
   if (!isWaiting) return pin.state !== "released";

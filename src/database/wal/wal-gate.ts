@@ -102,12 +102,12 @@ export function foreignWalError(path: string, reason: string, isDoubtful = false
   const shm = `${path}-shm`;
   const files = existsSync(shm) ? `${wal} and ${shm}` : wal;
   const move = `stop the application and move ${files} away`;
-  const stay = "walrust leaves all files alone and continues by itself afterwards";
+  const stay = "walrust changes no file and continues by itself afterwards";
   const hint = isDoubtful
-    ? `If the database was put there without them, ${move}. If they belong to it, open it once with the ` +
+    ? `If the database was put there without these files, ${move}. If they belong to it, open it once with the ` +
       `application; ${stay}`
-    : `Do not open the database: SQLite would write the old pages into it. First ${move} (keep them: what ` +
-      `an application has committed since is in them); ${stay}`;
+    : `Do not open the database: SQLite would write the old pages into it. First ${move}, and keep ` +
+      `them, because they may hold commits that no other file has; ${stay}`;
   const doubt = isDoubtful ? "may not belong" : "do not belong";
   return new WalrustError("foreign-wal", `Cannot open ${path}: ${files} ${doubt} to it: ${reason}`, {
     hint,
