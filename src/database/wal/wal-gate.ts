@@ -104,8 +104,8 @@ export function foreignWalError(path: string, reason: string, isDoubtful = false
   const move = `stop the application and move ${files} away`;
   const stay = "walrust changes no file and continues by itself afterwards";
   const hint = isDoubtful
-    ? `If the database was put there without these files, ${move}. If they belong to it, open it once with the ` +
-      `application; ${stay}`
+    ? `If the database was put there without these files, ${move}. If they belong to it, open it once with ` +
+      `the application; ${stay}`
     : `Do not open the database: SQLite would write the old pages into it. First ${move}, and keep ` +
       `them, because they may hold commits that no other file has; ${stay}`;
   const doubt = isDoubtful ? "may not belong" : "do not belong";
