@@ -200,6 +200,17 @@ describe("findViolations catches", () => {
     expect(found.map((one) => [one.path, one.rule])).toEqual([[path, "mention"]]);
   });
 
+  test("screen: a room's README of more than fifty lines above its reference", async () => {
+    const reference = `\n## Reference\n${"line\n".repeat(80)}`;
+    const page = (lineCount: number): Texts => ({
+      ...CLEAN,
+      "src/format/README.md": `# format\n${"line\n".repeat(lineCount - 1)}${reference}`,
+    });
+    expect(await findViolations(page(50))).toEqual([]);
+    const found = await findViolations(page(51));
+    expect(found.map((one) => [one.path, one.rule])).toEqual([["src/format/README.md", "screen"]]);
+  });
+
   test("test-map: a source file with logic that has neither a test of its name nor a row", async () => {
     const code = "/** A. */\nexport function a(): void {}\n";
     const texts: Record<string, string> = {

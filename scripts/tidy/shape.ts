@@ -25,6 +25,7 @@ const MAX_FILE_LINES = 500;
 const MAX_FUNCTION_LINES = 70;
 const MAX_FILES_WITHOUT_README = 3;
 const MAX_FILES_IN_FOLDER = 18;
+const MAX_SCREEN_LINES = 50;
 
 /** Files, lines and functions that are too long, and missing headers and docstrings. */
 export function shapeViolations(files: readonly ParsedFile[]): Violation[] {
@@ -141,6 +142,17 @@ export function readmeViolations(texts: Texts): Violation[] {
       rule: "readme",
       message: `${count} files and no README.md: what comes in, what goes out, what must never happen`,
     }));
+}
+
+/** READMEs of rooms whose description, above `## Reference`, fills more than one screen. */
+export function screenViolations(texts: Texts): Violation[] {
+  const pages = Object.entries(texts).filter(([path]) => /^src\/.*README\.md$/.test(path));
+  return pages.flatMap(([path, text]) => {
+    const lineCount = (text.split(/^## Reference$/m)[0] ?? "").trimEnd().split("\n").length;
+    if (lineCount <= MAX_SCREEN_LINES) return [];
+    const message = `${lineCount} lines above "## Reference", at most ${MAX_SCREEN_LINES}: one screen`;
+    return [{ path, line: 1, rule: "screen", message }];
+  });
 }
 
 /** Folders that hold too many files, README.md included. */

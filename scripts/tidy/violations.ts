@@ -11,6 +11,7 @@ import {
   basenameViolations,
   folderViolations,
   readmeViolations,
+  screenViolations,
   shapeViolations,
   typeNameViolations,
 } from "./shape.ts";
@@ -32,6 +33,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
   const all = [
     ...shapeViolations(files),
     ...readmeViolations(texts),
+    ...screenViolations(texts),
     ...folderViolations(texts),
     ...basenameViolations(texts),
     ...typeNameViolations(files),
