@@ -11,9 +11,9 @@ import {
   linksOf,
   linkViolations,
   withoutBlocks,
-} from "../../../scripts/tidy/links.ts";
-import { formatViolation } from "../../../scripts/tidy/violations.ts";
-import { shapeDifferences } from "../../support/oracles/json-shape.ts";
+} from "../scripts/tidy/links.ts";
+import { formatViolation } from "../scripts/tidy/violations.ts";
+import { shapeDifferences } from "./support/oracles/json-shape.ts";
 import {
   fenceMistakes,
   LANGUAGES,
@@ -23,8 +23,11 @@ import {
   READMES,
   ROOT,
   sectionOf,
-} from "../../support/readme/readme-blocks.ts";
-import { SUBSTITUTIONS } from "../../support/readme/readme-sandbox.ts";
+} from "./support/readme/readme-blocks.ts";
+import { SUBSTITUTIONS } from "./support/readme/readme-sandbox.ts";
+
+/** Most lines of a room's description above its reference. */
+const SCREEN_LINES = 50;
 
 describe("README.md", () => {
   test("names every example, once in all files, in a language that a test runs", () => {
@@ -43,16 +46,21 @@ describe("README.md", () => {
     expect(README).not.toContain("## Reference\n");
   });
 
-  test("has its reference at the end of its file", () => {
-    const referring = Object.entries(READMES).filter(([, text]) => text.includes("\n## Reference\n"));
+  test("describes a room on one screen, and has its reference at the end of the file", () => {
+    const rooms = Object.entries(READMES).filter(([path]) => path.startsWith("src/"));
+    const referring = rooms.filter(([, text]) => text.includes("\n## Reference\n"));
     expect(referring.length).toBeGreaterThan(8);
-    for (const [path, text] of referring) {
-      const [, rest = ""] = text.split("\n## Reference\n");
-      expect([path, headingsOf(rest).length > 0, /^#{1,2} /m.test(withoutBlocks(rest))]).toEqual([
+    for (const [path, text] of rooms) {
+      const [description = "", reference = "(none)", ...more] = text.split("\n## Reference\n");
+      const lineCount = description.trimEnd().split("\n").length;
+      const isLast = !/^#{1,2} /m.test(withoutBlocks(reference));
+      expect({ path, isShort: lineCount <= SCREEN_LINES, isLast, more }).toEqual({
         path,
-        true,
-        false,
-      ]);
+        isShort: true,
+        isLast: true,
+        more: [],
+      });
+      expect(reference.trim()).not.toBe("");
     }
   });
 
