@@ -79,7 +79,9 @@ const TYPES: Readonly<Record<OptionKind, string>> = {
 function sectionText(section: Section): string {
   const { name, meaning, isList, isPerDatabase, options } = section;
   const header = isList ? `[[${name}]]` : `[${name}]`;
-  const where = isPerDatabase ? " A `[[databases]]` entry may set each key for its databases alone." : "";
+  const where = isPerDatabase
+    ? " A `[[databases]]` entry may set any of these keys for its own databases."
+    : "";
   const head = ["key", "flag", "environment", "type", "default", "range", "meaning"];
   const rows = Object.values(options).map((spec) => [
     code(keyName(spec)) + (spec.isSecret ? ` or ${code(`${keyName(spec)}_file`)}` : ""),
@@ -100,7 +102,8 @@ function verbText(verb: Verb): string {
   // The page describes the flags of the destination once for all verbs.
   const own = specs.filter((spec) => !spec.isHidden && spec.flag !== undefined && !isStoreSetting(spec));
   const shown = isSetting ? own.filter((spec) => spec.key === undefined) : own;
-  const settings = isSetting ? "Takes every flag of the [configuration](../config/README.md#settings)." : "";
+  const flags = "every flag of the [configuration](../config/README.md#settings)";
+  const settings = isSetting ? `${code(name)} takes ${flags}.` : "";
   const parts = [
     `#### ${name}`,
     `\`walrust ${name} ${usage}\`\n\n${capitalized(summary)}.`,

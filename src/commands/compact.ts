@@ -44,17 +44,24 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
-import { type Invocation, STORAGE_EXIT, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
+import {
+  type Invocation,
+  NAME_MEANING,
+  STORAGE_EXIT,
+  settingsOf,
+  USAGE_EXIT,
+  type Verb,
+} from "./shared/verb.ts";
 
 /** The verb `compact`. */
 export const compactVerb: Verb = {
   name: "compact",
-  summary: "Merge increments and delete expired objects (a plan only, without --force)",
+  summary: "Merge increments and delete expired objects; without --force, only print the plan",
   usage: "NAME | --all [-b URL]",
   options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
-  positionals: { name: "NAME", min: 0, max: 1 },
+  positionals: { name: "NAME", min: 0, max: 1, meaning: NAME_MEANING },
   examples: [
-    ["walrust compact app -b s3://my-bucket/vm1", "the plan: merges and deletions"],
+    ["walrust compact app -b s3://my-bucket/vm1", "print the plan: merges and deletions"],
     ["walrust compact app -b s3://my-bucket/vm1 --force", "carry the plan out"],
     [
       "walrust compact --all --hourly 48 -b s3://my-bucket/vm1 --force",
@@ -62,7 +69,7 @@ export const compactVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "done, or planned without --force"],
+    [0, "done; without --force: the plan is printed"],
     USAGE_EXIT,
     [3, "a watch on this machine holds the database and does not answer, or TMPDIR is not writable"],
     STORAGE_EXIT,

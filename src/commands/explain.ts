@@ -31,7 +31,12 @@ export const explainVerb: Verb = {
   summary: "Show the effect and the cost of watch with this configuration",
   usage: "[DATABASE…] [-b URL]",
   options: [EXPLAIN_OPTIONS, ...WATCH_GROUPS],
-  positionals: { name: "DATABASE", min: 0, max: Number.POSITIVE_INFINITY },
+  positionals: {
+    name: "DATABASE",
+    min: 0,
+    max: Number.POSITIVE_INFINITY,
+    meaning: "Path of a database file, or a glob in quotes; default: the databases of walrust.toml",
+  },
   examples: [
     ["walrust explain", "explain ./walrust.toml"],
     ["walrust explain --config /etc/walrust.toml --json", "explain another file, as JSON"],

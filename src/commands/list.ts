@@ -19,7 +19,12 @@ export const listVerb: Verb = {
   summary: "List the databases of a destination with their restorable points",
   usage: "[NAME] [-b URL] | --local",
   options: [STORE_OPTIONS, LIST_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
-  positionals: { name: "NAME", min: 0, max: 1 },
+  positionals: {
+    name: "NAME",
+    min: 0,
+    max: 1,
+    meaning: "Name of a database in the bucket; default: all databases",
+  },
   examples: [
     ["walrust list -b file:///backup", "all databases"],
     ["walrust list app -b s3://my-bucket/vm1 --json", "one database, as JSON"],

@@ -33,7 +33,7 @@ export const pragmaVerb: Verb = {
   summary: "Print SQL with the recommended settings for a watched database",
   usage: "[-o FILE]",
   options: [PRAGMA_OPTIONS],
-  positionals: { name: "arguments", min: 0, max: 0 },
+  positionals: { name: "arguments", min: 0, max: 0, meaning: "" },
   examples: [
     ["walrust pragma", "print the settings, each with its reason"],
     ["walrust pragma --comments false | sqlite3 app.db", "apply them once; journal_mode stays in the file"],

@@ -25,7 +25,12 @@ export const replicateVerb: Verb = {
   summary: "Keep a local read replica of a database up to date",
   usage: "SOURCE --local PATH [-b URL]",
   options: [REPLICATE_OPTIONS, STORE_OPTIONS],
-  positionals: { name: "SOURCE", min: 1, max: 1 },
+  positionals: {
+    name: "SOURCE",
+    min: 1,
+    max: 1,
+    meaning: "URL of a database in the bucket; with -b, its name",
+  },
   examples: [
     ["walrust replicate s3://my-bucket/vm1/app --local replica.db", "follow the database until stopped"],
     ["walrust replicate app --local replica.db -b s3://my-bucket/vm1", "the same, by name"],
@@ -37,10 +42,10 @@ export const replicateVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "stopped by SIGINT, SIGTERM or SIGHUP; or up to date, with --once"],
+    [0, "stopped by SIGINT, SIGTERM or SIGHUP; with --once: the replica is up to date"],
     USAGE_EXIT,
-    [3, "PATH is no replica of SOURCE, was changed by another program, or another walrust updates it"],
-    [4, "storage, at the start or with --once; later failures are retried"],
+    [3, "PATH is no replica of SOURCE, another program changed it, or another walrust updates it"],
+    [4, "storage, at the start or with --once; replicate retries after a later failure"],
     [5, "integrity, at the start or with --once: an object is missing or damaged; the replica is unchanged"],
     [6, "SOURCE has no backup yet"],
   ],

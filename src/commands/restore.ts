@@ -15,7 +15,7 @@ import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./shared
 import { localPlaces } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
-import { type Invocation, STORAGE_EXIT, settingsOf, type Verb } from "./shared/verb.ts";
+import { type Invocation, NAME_MEANING, STORAGE_EXIT, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `restore`. */
 export const restoreVerb: Verb = {
@@ -23,7 +23,7 @@ export const restoreVerb: Verb = {
   summary: "Restore a database, at its newest or an earlier point in time",
   usage: "NAME -o PATH [-b URL]",
   options: [STORE_OPTIONS, RESTORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
-  positionals: { name: "NAME", min: 1, max: 1 },
+  positionals: { name: "NAME", min: 1, max: 1, meaning: NAME_MEANING },
   examples: [
     ["walrust restore app -o app.db -b file:///backup", "the newest state"],
     ["walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time 2026-03-01T12:00:00Z", "at noon"],
@@ -35,7 +35,7 @@ export const restoreVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "restored and verified, with a warning for each fault of the source; with --if-…: nothing to do"],
+    [0, "restored and verified, with a warning for each fault of the source; or --if-… left nothing to do"],
     [2, "usage; or the target exists and --force is missing"],
     [3, "the target is not writable, or is in use"],
     STORAGE_EXIT,

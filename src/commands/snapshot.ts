@@ -24,7 +24,7 @@ export const snapshotVerb: Verb = {
   summary: "Upload a snapshot of a database now",
   usage: "DATABASE [-b URL]",
   options: [STORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
-  positionals: { name: "DATABASE", min: 1, max: 1 },
+  positionals: { name: "DATABASE", min: 1, max: 1, meaning: "Path of a database file" },
   examples: [
     ["walrust snapshot app.db -b file:///backup", "to a folder"],
     ["walrust snapshot app.db -b s3://my-bucket/vm1 --json", "to S3, with the result as JSON"],

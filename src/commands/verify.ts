@@ -27,7 +27,14 @@ import { integrityChecker, verdictJson, verdictText } from "./shared/integrity.t
 import { runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
-import { type Invocation, STORAGE_EXIT, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
+import {
+  type Invocation,
+  NAME_MEANING,
+  STORAGE_EXIT,
+  settingsOf,
+  USAGE_EXIT,
+  type Verb,
+} from "./shared/verb.ts";
 
 /** Warnings that no repair of the bucket can end. */
 const NOTHING_TO_TIDY: ReadonlySet<string> = new Set(["metadata-lost", "source-damaged", "not-checked"]);
@@ -40,12 +47,12 @@ export const verifyVerb: Verb = {
   summary: "Check that backups can be restored",
   usage: "NAME|--all [-b URL]",
   options: [STORE_OPTIONS, VERIFY_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
-  positionals: { name: "NAME", min: 0, max: 1 },
+  positionals: { name: "NAME", min: 0, max: 1, meaning: NAME_MEANING },
   examples: [
     ["walrust verify app -b file:///backup", "check headers, sizes, chain and continuity of one database"],
     [
       "walrust verify --all -b s3://my-bucket/vm1 --read-data=5%",
-      "all databases, reading 5 % of the objects in full",
+      "check all databases, and read 5 % of the large objects in full",
     ],
     [
       "walrust verify app -b s3://my-bucket/vm1 --restore",

@@ -32,7 +32,12 @@ export const watchVerb: Verb = {
   summary: "Replicate databases continuously until stopped",
   usage: "[DATABASE…] [-b URL]",
   options: WATCH_GROUPS,
-  positionals: { name: "DATABASE", min: 0, max: Number.POSITIVE_INFINITY },
+  positionals: {
+    name: "DATABASE",
+    min: 0,
+    max: Number.POSITIVE_INFINITY,
+    meaning: "Path of a database file, or a glob in quotes; default: the databases of walrust.toml",
+  },
   examples: [
     ["walrust watch", "the databases of ./walrust.toml"],
     ["walrust watch app.db -b file:///backup", "to a folder, without credentials"],

@@ -60,9 +60,11 @@ function* processFamilies(tally: Tally, version: string): Generator<MetricFamily
   );
   yield counter("checkpoint_total", "Checkpoints done.", [{ value: tally.countOf("checkpointed") }]);
   yield counter("compaction_total", "Objects made by compaction.", [{ value: tally.countOf("compacted") }]);
-  yield counter("re_anchor_total", "Times that a difference continued a broken WAL history.", [
-    { value: tally.countOf("re-anchored") },
-  ]);
+  yield counter(
+    "re_anchor_total",
+    "Times that walrust continued a broken WAL history by uploading the changed pages.",
+    [{ value: tally.countOf("re-anchored") }],
+  );
   yield counter(
     "let_go_total",
     "Databases that replication stopped for because their glob no longer matches them.",

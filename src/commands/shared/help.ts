@@ -10,7 +10,7 @@ import type { Verb } from "./verb.ts";
 export function programHelp(verbs: readonly Verb[]): string {
   const width = Math.max(...verbs.map((verb) => verb.name.length));
   return [
-    "walrust keeps a verified, restorable copy of every SQLite database in object storage.",
+    "walrust backs up SQLite databases to object storage, as verified, restorable copies.",
     "",
     "Usage: walrust VERB [ARGUMENTS] [OPTIONS]",
     "",
@@ -20,7 +20,7 @@ export function programHelp(verbs: readonly Verb[]): string {
     "Options:",
     ...optionLines(Object.values(GLOBAL_OPTIONS)),
     "",
-    "`walrust VERB --help` shows the arguments, examples and exit codes of a verb.",
+    "`walrust VERB --help` shows the arguments, options, examples and exit codes of a verb.",
     "`walrust --licenses` prints the licenses of all parts of the executable.",
   ].join("\n");
 }
@@ -33,6 +33,7 @@ export function verbHelp(verb: Verb): string {
     "",
     `Usage: walrust ${verb.name} ${verb.usage} [OPTIONS]`,
     "",
+    ...argumentLines(verb),
     "Options:",
     ...optionLines([...own, ...Object.values(GLOBAL_OPTIONS)]),
     "",
@@ -42,6 +43,10 @@ export function verbHelp(verb: Verb): string {
     "Exit codes:",
     ...verb.exitCodes.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`),
   ].join("\n");
+}
+
+function argumentLines({ positionals: { name, max, meaning } }: Verb): string[] {
+  return max === 0 ? [] : ["Arguments:", `  ${name}  ${meaning}`, ""];
 }
 
 function optionLines(specs: readonly OptionSpec[]): string[] {
@@ -60,6 +65,7 @@ function flagText(spec: OptionSpec): string {
 
 function meaningText(spec: OptionSpec): string {
   const choices = spec.choices === undefined ? "" : ` (${spec.choices.join(", ")})`;
-  const shown = spec.kind === "switch" ? null : defaultText(spec);
+  const takesValue = spec.kind !== "switch" || spec.value !== undefined;
+  const shown = takesValue ? defaultText(spec) : null;
   return `${spec.flagMeaning ?? spec.meaning}${choices}${shown === null ? "" : ` [${shown}]`}`;
 }

@@ -22,6 +22,9 @@ export interface Invocation {
   readonly version: string;
 }
 
+/** The meaning of NAME for most verbs. */
+export const NAME_MEANING = "Name of a database in the bucket, as `walrust list` prints it";
+
 /** The meaning of exit code 2 for most verbs. */
 export const USAGE_EXIT = [2, "usage or configuration: an unknown option or key, or a bad value"] as const;
 
@@ -39,7 +42,12 @@ export interface Verb {
   readonly usage: string;
   readonly options: readonly OptionGroup[];
   /** The words without a flag. */
-  readonly positionals: { readonly name: string; readonly min: number; readonly max: number };
+  readonly positionals: {
+    readonly name: string;
+    readonly min: number;
+    readonly max: number;
+    readonly meaning: string;
+  };
   readonly examples: readonly (readonly [command: string, meaning: string])[];
   /** The meaning of each exit code for this verb. */
   readonly exitCodes: readonly (readonly [code: number, meaning: string])[];

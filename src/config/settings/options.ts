@@ -27,7 +27,7 @@ export const GLOBAL_OPTIONS = group({
     flag: "json",
     kind: "switch",
     default: false,
-    meaning: "Print one JSON document; watch and replicate print one on each line",
+    meaning: "Print one JSON document; watch and replicate print one line of JSON for each event",
   },
   logLevel: {
     flag: "log-level",
@@ -67,21 +67,21 @@ export const PATIENCE_OPTIONS = group({
   },
 });
 
-/** Flags of the Rust walrust for modes that are always on here. */
+/** Flags of the Rust walrust for modes that are on by default here. */
 export const COMPATIBLE_OPTIONS = group({
   independentTasks: {
     flag: "independent-tasks",
     kind: "switch",
     default: false,
     isHidden: true,
-    meaning: "Has no effect: always on",
+    meaning: "Has no effect: each database is always replicated independently",
   },
   enableCache: {
     flag: "enable-cache",
     kind: "switch",
     default: false,
     isHidden: true,
-    meaning: "Has no effect: always on",
+    meaning: "Has no effect: the cache is on without `--no-cache`",
   },
 });
 
@@ -116,7 +116,7 @@ export const LIST_OPTIONS = group({
     flag: "local",
     kind: "switch",
     default: false,
-    meaning: "Show the local files of each database, and the socket of its watch",
+    meaning: "Show the local files of each database, and the socket of the watch that replicates it",
   },
 });
 
@@ -183,7 +183,7 @@ export const RESTORE_OPTIONS = group({
     value: "PATH",
     isPath: true,
     meaning:
-      "Folder of the captured files of a watch on this machine, if not beside PATH; restore reads them first",
+      "Folder of the captured files of a watch on this machine, if not beside PATH; restore reads it first",
   },
 });
 
@@ -209,7 +209,7 @@ export const REPLICATE_OPTIONS = group({
     flag: "once",
     kind: "switch",
     default: false,
-    meaning: "Apply the objects that are there, then exit",
+    meaning: "Apply the objects in the bucket, then exit",
   },
 });
 
@@ -223,7 +223,8 @@ export const VERIFY_OPTIONS = group({
     bare: "100",
     min: 0.01,
     max: 100,
-    meaning: "Also read whole objects: all, or each with this probability; verify always reads small ones",
+    meaning:
+      "Also read large objects in full: all, or each with this probability (small ones are always read)",
   },
   restore: {
     flag: "restore",
@@ -235,7 +236,7 @@ export const VERIFY_OPTIONS = group({
     flag: "fix",
     kind: "switch",
     default: false,
-    meaning: "Rewrite a wrong manifest and delete leftovers; never delete an object that a restore needs",
+    meaning: "Rewrite a wrong manifest and delete leftovers, but no object that a restore needs",
   },
 });
 
@@ -298,18 +299,18 @@ function section(name: string, options: OptionGroup, meaning: string, shape = "o
 export const SECTIONS: readonly Section[] = [
   section("s3", STORE_OPTIONS, "destination of the backups"),
   section("sync", SYNC_OPTIONS, "captures, checkpoints and snapshots", "each"),
-  section("state", STATE_OPTIONS, "place of walrust's own files"),
+  section("state", STATE_OPTIONS, "place of walrust's state and captured files"),
   section("cache", CACHE_OPTIONS, "captured files on the local disk"),
   section("compaction", COMPACTION_OPTIONS, "merges of increments", "each"),
   section("retention", RETENTION_OPTIONS, "snapshots to keep", "each"),
-  section("retry", RETRY_OPTIONS, "retries, and suspended requests, while the store fails"),
+  section("retry", RETRY_OPTIONS, "retries, and the suspension of requests, while the store fails"),
   section("metrics", METRICS_OPTIONS, "HTTP server of `watch`"),
   section(
     "heartbeat",
     HEARTBEAT_OPTIONS,
     "URL that `watch` calls while every database is replicated in time",
   ),
-  section("webhooks", WEBHOOK_OPTIONS, "receivers of failures", "list"),
+  section("webhooks", WEBHOOK_OPTIONS, "receivers of notices of failures", "list"),
   section("databases", DATABASE_OPTIONS, "databases to replicate", "list"),
 ];
 

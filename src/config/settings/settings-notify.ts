@@ -27,7 +27,7 @@ export const METRICS_OPTIONS = group({
     key: "metrics.address",
     kind: "text",
     default: "127.0.0.1",
-    meaning: "Address that /metrics and /health listen on, without authentication",
+    meaning: "Address to serve /metrics and /health on, without authentication",
   },
 });
 
@@ -71,7 +71,7 @@ export const WEBHOOK_OPTIONS = group({
     key: "webhooks.url",
     kind: "text",
     isPrivateUrl: true,
-    meaning: "URL that receives failures as JSON, by POST (required)",
+    meaning: "URL that receives notices of failures as JSON, by POST (required)",
   },
   events: {
     key: "webhooks.events",
@@ -102,7 +102,7 @@ export const DATABASE_OPTIONS = group({
   name: {
     key: "databases.name",
     kind: "text",
-    meaning: "Name of the database in the bucket; default: the file stem",
+    meaning: "Name of the database in the bucket; default: the file stem, or for a glob the matched path",
   },
   prefix: {
     key: "databases.prefix",

@@ -38,7 +38,7 @@ export const STORE_OPTIONS = group({
     env: ["AWS_ACCESS_KEY_ID"],
     kind: "text",
     isSecret: true,
-    meaning: "Access key; without one, walrust uses the AWS chain (profiles, SSO, web identity, ECS, IMDS)",
+    meaning: "Access key; without it, the AWS chain gives the keys (profiles, SSO, web identity, ECS, IMDS)",
   },
   secretAccessKey: {
     key: "s3.secret_access_key",
@@ -64,7 +64,7 @@ export const STORE_OPTIONS = group({
     key: "s3.path_style",
     kind: "switch",
     meaning:
-      "Put the bucket into the path of the URL; default: with an endpoint, or a dot in the bucket's name",
+      "Put the bucket into the path of the URL; default: true with an endpoint or a dot in the bucket's name",
   },
   storageClass: {
     key: "s3.storage_class",
@@ -105,7 +105,7 @@ export const SYNC_OPTIONS = group({
     default: 1,
     min: 0.01,
     max: 3600,
-    meaning: "Upload changes of one database at most this often; the first after a pause goes up at once",
+    meaning: "Upload commits to a database at most this often; after a pause, the first is uploaded at once",
   },
   checkpointIntervalMs: {
     flag: "checkpoint-interval",
@@ -135,7 +135,7 @@ export const SYNC_OPTIONS = group({
     default: 121_359,
     min: 1,
     max: 1_000_000_000,
-    meaning: "Truncate the WAL after a checkpoint if it has more than this many pages",
+    meaning: "After a checkpoint, truncate a WAL of more than this many pages",
   },
   validationIntervalMs: {
     flag: "validation-interval",
@@ -162,7 +162,7 @@ export const SYNC_OPTIONS = group({
     value: "N",
     default: 0,
     max: 1_000_000_000,
-    meaning: "Take a snapshot once this many WAL frames were captured since the last one; 0: off",
+    meaning: "Take a snapshot once this many WAL frames were captured since the last snapshot; 0: off",
   },
   maxIntervalMs: {
     flag: "max-interval",
@@ -171,7 +171,7 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 0,
     max: YEAR_SECONDS,
-    meaning: "Take a snapshot this long after the first change since the last one; 0: off",
+    meaning: "Take a snapshot this long after the first commit that the last snapshot lacks; 0: off",
   },
   onIdleMs: {
     flag: "on-idle",
@@ -188,7 +188,7 @@ export const SYNC_OPTIONS = group({
     kind: "switch",
     value: "true|false",
     default: true,
-    meaning: "Take a snapshot at start if the newest one is older than the snapshot interval",
+    meaning: "Take a snapshot at start if the newest snapshot is older than the snapshot interval",
   },
   compactIntervalMs: {
     flag: "compact-interval",
@@ -246,7 +246,7 @@ export const COMPACTION_OPTIONS = group({
     kind: "duration",
     value: "DURATION",
     default: 0,
-    meaning: "Merge increments early once one has waited this long; 0: off",
+    meaning: "Merge increments early once the oldest has waited this long; 0: off",
   },
   preserveRecent: {
     key: "compaction.preserve_recent",
@@ -276,7 +276,7 @@ function keep<const F extends string>(flag: F, rule: string, period: string, cou
     value: "N",
     default: count,
     max: 10_000,
-    meaning: `Keep the newest snapshot of each of the last N ${period} that have one`,
+    meaning: `For each of the last N ${period} with snapshots, keep the newest snapshot`,
   } as const satisfies OptionSpec;
 }
 
@@ -305,7 +305,8 @@ export const STATE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "Folder for the state and captured files of all databases, instead of a folder beside each",
+    meaning:
+      "Folder for the state and captured files of all databases, instead of a folder beside each database",
   },
 });
 
@@ -326,7 +327,7 @@ export const CACHE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "Folder for the captured files of all databases, instead of the state folder of each",
+    meaning: "Folder for the captured files of all databases, instead of the state folder of each database",
   },
   retentionMs: {
     flag: "cache-retention",
@@ -358,7 +359,7 @@ export const CACHE_OPTIONS = group({
   },
 });
 
-/** [retry]: retries, and suspended requests, while the store fails. */
+/** [retry]: retries, and the suspension of requests, while the store fails. */
 export const RETRY_OPTIONS = group({
   maxRetries: {
     flag: "max-retries",
@@ -376,7 +377,7 @@ export const RETRY_OPTIONS = group({
     value: "MS",
     default: 100,
     max: 600_000,
-    meaning: "Longest wait before the first retry; it doubles with each further retry",
+    meaning: "Longest wait before the first retry; the wait doubles with each further retry",
   },
   maxDelayMs: {
     flag: "max-delay-ms",
@@ -413,6 +414,6 @@ export const RETRY_OPTIONS = group({
     default: 60_000,
     min: 1,
     max: 86_400_000,
-    meaning: "Time between the suspension and the next request as a trial",
+    meaning: "Time from the suspension to the first trial request",
   },
 });

@@ -35,7 +35,7 @@ export function assertTargetFree(folder: TargetFolder, force: boolean): void {
   if (existing === null) return;
   if (!force) {
     throw new WalrustError("usage", `${folder.path} exists`, {
-      hint: "Give another -o, or --force to replace it (it is kept beside the target)",
+      hint: "Give another -o, or --force to replace the file (walrust keeps the old file beside it)",
     });
   }
   if (isDatabaseInUse(folder.at(name))) {

@@ -59,7 +59,19 @@ describe("verbHelp", () => {
       }
       for (const choice of spec.choices ?? []) expect(line).toContain(choice);
       const text = defaultText(spec);
-      if (spec.kind !== "switch" && text !== null) expect(line).toEndWith(`[${text}]`);
+      const takesValue = spec.kind !== "switch" || spec.value !== undefined;
+      if (takesValue && text !== null) expect(line).toEndWith(`[${text}]`);
+    }
+  });
+
+  test.each(BY_NAME)("verbHelp of %s explains the argument that the usage names", (_name, verb) => {
+    const { name, max, meaning } = verb.positionals;
+    const help = verbHelp(verb);
+    expect(help.includes("\nArguments:\n")).toBe(max > 0);
+    if (max > 0) {
+      expect(meaning).not.toBe("");
+      expect(help).toContain(`\n  ${name}  ${meaning}\n`);
+      expect(verb.usage).toContain(name);
     }
   });
 

@@ -138,7 +138,7 @@ testWith("sqlite3")("README.md: restore with nothing to do prints the keys that 
   await takeFirstSteps(sandbox);
   const words = "walrust restore shop -o data/shop.db --json";
   const document = await sandbox.json(`${words} --if-db-not-exists`);
-  const [, said = ""] = /nothing to do `\{(.*?)\}`/.exec(blockOf("json", "restore").lead) ?? [];
+  const [, said = ""] = /nothing to do, `\{(.*?)\}`/.exec(blockOf("json", "restore").lead) ?? [];
   expect(Object.keys(document as object)).toEqual([...said.matchAll(/"(\w+)"/g)].map(([, key]) => key!));
   expect(document).toMatchObject({ name: "shop", restored: false });
   expect(said).toContain('"restored": false');
