@@ -1,11 +1,11 @@
 /**
- * A file that cannot be replaced for a while, for the superuser either: a folder that is not empty lies in
- * its place, so that a rename onto it fails.
+ * Blocks the replacement of a file for a while, for the superuser too: a folder that is not empty stands at
+ * its path, so a rename onto the path fails.
  */
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-/** Puts a folder where `path` is. @returns what puts the file back */
+/** Puts a folder at `path`. @returns a function that restores the file */
 export function blockReplacing(path: string): () => void {
   const aside = `${path}.aside`;
   const hadFile = existsSync(path);

@@ -1,22 +1,20 @@
-/**
- * Configurations for tests: the defaults, and what a test changes of them, by section.
- */
+/** Configurations for tests: the defaults, with changes by section. */
 import { type Config, resolveConfig } from "../../src/config/config.ts";
 import type { BreakerConfig } from "../../src/storage/contract/circuit.ts";
 
-/** What a test changes of a configuration. */
+/** Changes to a configuration, by section. */
 export type ConfigChange = {
   readonly [Section in Exclude<keyof Config, "webhooks">]?: Partial<Config[Section]>;
 };
 
-/** The defaults: nothing is given, and no file is read. */
+/** The defaults, resolved without flags and without a configuration file. */
 export const DEFAULT_CONFIG: Config = resolveConfig({
   words: { given: new Map(), positionals: [] },
   environment: {},
   file: null,
 });
 
-/** A configuration with changes. @param base what is changed */
+/** A configuration with changes. @param base the configuration to change */
 export function configWith(change: ConfigChange, base: Config = DEFAULT_CONFIG): Config {
   const config: Record<string, unknown> = { ...base };
   for (const [section, values] of Object.entries(change)) {
@@ -26,8 +24,7 @@ export function configWith(change: ConfigChange, base: Config = DEFAULT_CONFIG):
 }
 
 /**
- * Captures are uploaded at once, and nothing else happens by itself: no checkpoint, snapshot, merge,
- * retention or circuit breaker.
+ * Uploads each capture at once; checkpoints, snapshots, merges, retention and the circuit breaker are off.
  */
 export const CAPTURES_ONLY: Config = configWith({
   sync: {
@@ -43,7 +40,7 @@ export const CAPTURES_ONLY: Config = configWith({
   retry: { circuitBreakerEnabled: false },
 });
 
-/** A circuit breaker that opens after so many failures. */
+/** A circuit breaker that opens after `threshold` failures in a row. */
 export function breakerOf(threshold: number, cooldownMs: number): BreakerConfig {
   return {
     circuitBreakerEnabled: true,

@@ -1,9 +1,7 @@
-/**
- * Waiting for what can only be asked asynchronously, such as the content of a bucket.
- */
+/** Polls a condition that takes a request to check, such as the content of a bucket. */
 const PAUSE_MS = 20;
 
-/** Asks until the answer is true. @throws Error when it is not in time */
+/** Polls until `ask` returns true. @throws Error at the time limit */
 export async function eventually(
   label: string,
   ask: () => Promise<boolean>,

@@ -1,7 +1,10 @@
-/** The typed error that a promise is rejected with. */
+/** The typed error of a rejected promise. */
 import { WalrustError } from "../../src/errors.ts";
 
-/** Waits for a failure. @throws when there is none, or it is no WalrustError */
+/**
+ * Waits for the rejection of `work`.
+ * @throws Error if `work` succeeds or rejects with anything but a WalrustError
+ */
 export async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
   try {
     await work;

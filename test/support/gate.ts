@@ -1,7 +1,7 @@
 /**
- * A way to a server that can be shut and opened again: a TCP forwarder on a loopback port of its own. Shut,
- * it refuses connections and breaks those there are, as a network or a server that is gone; broken, it takes
- * them and breaks them at once, and counts them.
+ * A TCP forwarder on a loopback port, which a test opens, shuts or breaks. Shut, it refuses new connections
+ * and breaks existing ones, like a network or a server that is gone. Broken, it accepts connections, breaks
+ * them at once and counts them.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -9,7 +9,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /** A forwarder to one server. */
 export class Gate {
   readonly #sockets = new Set<Socket>();
-  /** Connections whose last bytes came from the client. */
+  /** Connections whose newest bytes came from the client. */
   readonly #unanswered = new Set<Socket>();
   readonly #target: URL;
   #server: Server | null = null;
@@ -21,35 +21,35 @@ export class Gate {
     this.#target = new URL(target);
   }
 
-  /** Opens a way to the server at this URL. */
+  /** Opens a forwarder to the server at `target`. */
   static async to(target: string): Promise<Gate> {
     const gate = new Gate(target);
     await gate.open();
     return gate;
   }
 
-  /** The URL to use instead of the server's own. */
+  /** The URL to use instead of the URL of the server. */
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** How many connections were broken at once. */
+  /** Number of connections that the broken gate accepted and broke. */
   get brokenCount(): number {
     return this.#brokenCount;
   }
 
-  /** Whether the server has answered every request that went through. */
+  /** Whether the server has answered every forwarded request. */
   get isAnswered(): boolean {
     return this.#unanswered.size === 0;
   }
 
-  /** Breaks connections, those there are and those to come. */
+  /** Breaks existing connections, and every later one right after it connects. */
   break(): void {
     this.#isBroken = true;
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Lets connections through, at the same port as before. */
+  /** Forwards connections, at the same port as before. */
   async open(): Promise<void> {
     this.#isBroken = false;
     if (this.#server !== null) return;
@@ -59,7 +59,7 @@ export class Gate {
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
-  /** Refuses and breaks connections. */
+  /** Refuses new connections and breaks existing ones. */
   async shut(): Promise<void> {
     const server = this.#server;
     if (server === null) return;

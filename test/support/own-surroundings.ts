@@ -1,7 +1,8 @@
 /**
- * Before all tests of a process: folders of its own for sockets and for the state home, so that no test meets
- * a watch of this machine, or leaves anything in `/run/walrust` or `/var/lib/walrust`. Children inherit them,
- * and a umask: where a user has a group of its own it is 002, and new folders would not be the user's alone.
+ * Prepares a test process before its first test: private folders for sockets and for the state home. No test
+ * thus finds a watch of this machine or leaves files in `/run/walrust` or `/var/lib/walrust`. Child processes
+ * inherit the folders and the umask 022. Where each user has a group of its own, the usual umask is 002, and
+ * a group could write to new folders.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

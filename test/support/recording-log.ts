@@ -1,4 +1,4 @@
-/** A real environment whose log is kept, so that a test can ask what was said and how often. */
+/** A real environment that records its log, so that a test can check lines and count them. */
 import { type Env, type Log, type LogLevel, systemEnv } from "../../src/env.ts";
 
 /** One line of the log. */
@@ -7,7 +7,7 @@ export interface LoggedLine {
   readonly message: string;
 }
 
-/** The system's clock and random with a log in memory; `overrides` replace parts of it. */
+/** The system's clock and random with a log in memory; `overrides` replace fields of the environment. */
 export function recordingEnv(overrides: Partial<Env> = {}): { env: Env; lines: LoggedLine[] } {
   const lines: LoggedLine[] = [];
   const at =

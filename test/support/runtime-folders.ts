@@ -1,7 +1,7 @@
-/** Folders for the socket of a server that a test runs: below one that the test knows. */
+/** Folders for the socket of a server that a test runs, below a folder of the test. */
 import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
 
-/** Sockets and announcements lie in `<folder>/walrust`. */
+/** Puts sockets and announcements into `<folder>/walrust`. */
 export function runtimeFoldersIn(folder: string): RuntimeFolders {
   return RuntimeFolders.standard({ XDG_RUNTIME_DIR: folder });
 }

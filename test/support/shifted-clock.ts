@@ -1,33 +1,33 @@
 /**
- * The system's clocks with an offset that a test moves: hours pass in no time, and the wall clock jumps
+ * The system's clocks with an offset that a test moves: hours pass at once, and the wall clock can jump
  * without the monotonic one. Sleeps stay real.
  */
 import type { Env } from "../../src/env.ts";
 
-/** Parts of an Env whose clocks can be moved. */
+/** Clock functions of an Env, with offsets. */
 export class ShiftedClock {
   #wallOffsetMs = 0;
   #monotonicOffsetMs = 0;
 
-  /** What replaces the clocks of an Env. */
+  /** The clock functions to override in an Env. */
   readonly overrides: Pick<Env, "nowMs" | "monotonicMs"> = {
     nowMs: () => Date.now() + this.#wallOffsetMs,
     monotonicMs: () => performance.now() + this.#monotonicOffsetMs,
   };
 
-  /** Time passes, on both clocks. */
+  /** Advances both clocks. */
   pass(durationMs: number): void {
     this.#wallOffsetMs += durationMs;
     this.#monotonicOffsetMs += durationMs;
   }
 
-  /** The wall clock is set anew; no time passes. */
+  /** Sets the wall clock; the monotonic clock does not move. */
   jump(offsetMs: number): void {
     this.#wallOffsetMs += offsetMs;
   }
 }
 
-/** A day. */
+/** Milliseconds of a day. */
 export const DAY_MS = 86_400_000;
-/** An hour. */
+/** Milliseconds of an hour. */
 export const HOUR_MS = 3_600_000;

@@ -1,6 +1,4 @@
-/**
- * Temporary folders for tests, removed when the test file is done.
- */
+/** Temporary folders for tests, removed at the end of the test file. */
 import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +6,7 @@ import { join } from "node:path";
 
 const folders: string[] = [];
 
-/** A new empty folder, on the file system of $TMPDIR. */
+/** Makes an empty folder on the file system of $TMPDIR. */
 export function tempFolder(label = "t"): string {
   const folder = mkdtempSync(join(tmpdir(), `walrust-${label}-`));
   folders.push(folder);

@@ -1,9 +1,7 @@
-/**
- * The executable on a terminal: what it writes to a pseudo-terminal that is its stdout and stderr.
- */
+/** The output of the executable on a terminal: a pseudo-terminal is its stdout and stderr. */
 import { cleanEnvironment, untilTestEnds, walrustBinary } from "./processes/binary.ts";
 
-/** Runs the executable on a terminal. @returns everything it wrote, and its exit code */
+/** Runs the executable on a terminal. @returns the output and the exit code */
 export async function runOnTerminal(words: readonly string[]): Promise<{ exitCode: number; output: string }> {
   const decoder = new TextDecoder();
   let output = "";

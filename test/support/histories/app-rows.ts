@@ -1,21 +1,22 @@
 /**
- * What the application of the end-to-end tests writes, and how its database is judged: each writer's rows are
- * numbered without gaps, their content follows from the number, and a counter in the same transaction agrees.
+ * The rows that the application of the end-to-end tests commits, and the judge of its database. Each writer
+ * numbers its rows without gaps; the content of a row follows from its number; a counter in the same
+ * transaction counts the rows.
  */
 import { constants, Database } from "bun:sqlite";
 import { pathToFileURL } from "node:url";
 
-/** How a writer behaves. */
+/** Behaviour of a writer. */
 export interface AppWriterOptions {
   readonly writer: number;
-  /** Between two commits. */
+  /** Pause between two commits. */
   readonly pauseMs: number;
-  /** Checkpoints in every mode and opens its connection anew, at random. */
+  /** Checkpoints in every mode and reopens its connection, at random. */
   readonly isRestless: boolean;
   readonly seed: number;
 }
 
-/** Makes the empty database in WAL mode. */
+/** Creates the empty database in WAL mode. */
 export function createAppDatabase(path: string, pageSizeBytes = 4096): void {
   const database = new Database(path);
   database.run(`PRAGMA page_size = ${pageSizeBytes}`);
@@ -25,12 +26,12 @@ export function createAppDatabase(path: string, pageSizeBytes = 4096): void {
   database.close(true);
 }
 
-/** Now and then a row is longer than a page. */
+/** The content of a row; some rows are longer than a page. */
 function bodyOf(writer: number, number: number): string {
   return `row ${number} of ${writer}. `.repeat(number % 50 === 0 ? 400 : 1 + (number % 20));
 }
 
-/** One commit: a row and the counter. */
+/** Commits one row together with the counter. */
 export function commitRow(database: Database, writer: number, number: number): void {
   database.transaction(() => {
     database.run("INSERT INTO row VALUES (?, ?, ?)", [writer, number, bodyOf(writer, number)]);
@@ -38,7 +39,7 @@ export function commitRow(database: Database, writer: number, number: number): v
   })();
 }
 
-/** The number of a writer's newest row, 0 when there is none. */
+/** The number of a writer's newest row, or 0 without rows. */
 export function lastNumber(database: Database, writer: number): number {
   const row = database
     .query<{ number: number }, [number]>("SELECT number FROM counter WHERE writer = ?")
@@ -47,9 +48,10 @@ export function lastNumber(database: Database, writer: number): number {
 }
 
 /**
- * Judges a database that nobody has open: SQLite's integrity check, no gap, every row as it was written.
+ * Judges a database that no connection has open: SQLite's integrity check passes, no row is missing, every
+ * row has its content.
  * @returns the number of each writer's newest row
- * @throws Error that says what is wrong
+ * @throws Error that names the fault
  */
 export function judgeAppDatabase(path: string): Map<number, number> {
   const flags = constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI;

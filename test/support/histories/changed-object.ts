@@ -1,4 +1,4 @@
-/** Objects of a bucket that are changed in place: their metadata, or their content, soundly encoded anew. */
+/** Changes objects of a bucket in place: their metadata, or their content with valid LTX checksums. */
 import { FLAG_NO_CHECKSUM, type LtxHeader } from "../../../src/format/ltx.ts";
 import { decodeLtxFile } from "../../../src/format/ltx-decoder.ts";
 import { LtxEncoder } from "../../../src/format/ltx-encoder.ts";
@@ -6,7 +6,7 @@ import { NO_CHECKSUM } from "../../../src/format/types.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { readObject } from "../oracles/history-oracle.ts";
 
-/** Changes fields of an object's metadata; null removes one. */
+/** Changes metadata fields of an object; null removes a field. */
 export async function editMetadata(
   store: ObjectStore,
   key: string,
@@ -23,16 +23,16 @@ export async function stripMetadata(store: ObjectStore, key: string): Promise<vo
   await store.put(key, { kind: "bytes", bytes }, { metadata: {} });
 }
 
-/** How the content of an object is changed. */
+/** A change to the content of an object. */
 export interface ContentChange {
-  /** Flips a bit of the last page, and leaves all claims about it as they are. */
+  /** Flips a bit of the last page without adjusting any checksum of the database. */
   readonly flipsPage?: boolean;
   /** Drops the database checksums, as Litestream does. */
   readonly dropsChecksums?: boolean;
   readonly header?: Partial<LtxHeader>;
 }
 
-/** Encodes an object anew with a change, so that its LTX checksums are right. It loses its metadata. */
+/** Encodes an object anew with a change and valid LTX checksums. The object loses its metadata. */
 export async function rewriteObject(store: ObjectStore, key: string, change: ContentChange): Promise<void> {
   const { bytes } = await readObject(store, key);
   const pages: { pgno: number; data: Uint8Array }[] = [];

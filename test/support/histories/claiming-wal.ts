@@ -1,4 +1,4 @@
-/** A -wal with one sound frame, page 1 as it is, whose commit claims any size of the database. */
+/** A -wal with one valid frame: an unchanged page 1 whose commit field claims any size of the database. */
 import { closeSync, openSync, readSync, writeFileSync } from "node:fs";
 
 const PAGE = 4096;
@@ -6,7 +6,7 @@ const MAGIC = 0x377f0682;
 const VERSION = 3_007_000;
 const SALTS = [1, 2] as const;
 
-/** Writes it beside the database at `path`, which has pages of 4,096 bytes. */
+/** Writes the WAL beside the database at `path`, which has pages of 4,096 bytes. */
 export function writeClaimingWal(path: string, claimedPages: number): void {
   const page = new Uint8Array(PAGE);
   const fd = openSync(path, "r");

@@ -1,6 +1,6 @@
 /**
- * A bucket with a tiny history to compact: objects in the store, copies in a spool where a test wants them, a
- * judge that applies objects one by one with nothing but the LTX decoder.
+ * A bucket with a tiny history to compact. A test chooses the objects that the spool holds too. A judge
+ * applies the objects one by one with the LTX decoder alone.
  */
 import { mkdirSync, renameSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -19,20 +19,20 @@ import { putTiny, spoolTiny, TINY_WRITER, TinyHistory } from "./tiny-history.ts"
 /** When TXID 1 of a bench was captured. */
 export const BENCH_START_MS = Date.UTC(2026, 2, 1, 12);
 
-/** What a test works on. */
+/** A history, its store, and the compaction under test. */
 export interface CompactionBench {
   readonly history: TinyHistory;
   readonly store: FaultyStore;
   readonly target: CompactionTarget;
-  /** Moves the clock to this time. */
+  /** Sets the clock. */
   setNow(nowMs: number): void;
   /** Keys of level 0, by TXID. */
   readonly keys: ReadonlyMap<number, string>;
 }
 
 /**
- * TXIDs 1 to `count` in a store, one a second.
- * @param isLocal which of them the spool still has
+ * Puts TXIDs 1 to `count` into a store, captured one second apart.
+ * @param isLocal whether the spool holds a TXID too
  */
 export async function compactionBench(
   count: number,
@@ -58,7 +58,7 @@ export async function compactionBench(
   return { history, store: faulty, target, keys, setNow: (ms) => void (nowMs = ms) };
 }
 
-/** The image that an object leads to from another one, page by page. */
+/** The image after applying an object to the image `before`, page by page. */
 export async function applied(store: ObjectStore, key: string, before: Uint8Array): Promise<Uint8Array> {
   const { bytes } = await readObject(store, key);
   const decoder = new LtxDecoder();

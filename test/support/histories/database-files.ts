@@ -4,7 +4,7 @@
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
 
-/** Has SQLite move the whole WAL of a database that nobody uses into its file. */
+/** Has SQLite move the whole WAL into the database file. No connection may have the database open. */
 export function checkpoint(path: string): void {
   const database = new Database(path, { readwrite: true, create: false });
   const [row] = database.query("PRAGMA wal_checkpoint(TRUNCATE)").values();
@@ -12,7 +12,7 @@ export function checkpoint(path: string): void {
   if (row?.[0] !== 0) throw new Error(`${path}: the checkpoint was not complete: ${JSON.stringify(row)}`);
 }
 
-/** @throws Error that says where two files differ */
+/** @throws Error that names the first differing offset or the differing sizes */
 export function assertSameBytes(path: string, otherPath: string): void {
   const bytes = readFileSync(path);
   const other = readFileSync(otherPath);

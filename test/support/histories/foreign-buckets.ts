@@ -1,13 +1,11 @@
 /**
- * Backups of other programs, as far as it takes to know them: their keys, and objects that begin as theirs
- * do.
- *
- * The two LTX files are what the crate litepages 0.1.0 (the Rust walrust's encoder) wrote for two pages of
- * 4096 bytes with COMPRESS_LZ4: TXID 1-24 and 25-25. The keys are those of the Rust project's own fixtures.
+ * Backups of other programs, reduced to the evidence that identifies them: keys, and the first bytes of
+ * objects. The crate litepages 0.1.0 (encoder of the Rust walrust) wrote both LTX files, with COMPRESS_LZ4
+ * and two pages of 4096 bytes: TXIDs 1-24 and 25-25. The keys come from the fixtures of the Rust project.
  */
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 
-/** A snapshot of TXID 1 to 24 as the Rust walrust writes it. */
+/** A snapshot of TXIDs 1 to 24 as the Rust walrust writes it. */
 export const RUST_SNAPSHOT = fromBase64(
   "TFRYMQAAAAEAABAAAAAAAgAAAAAAAAABAAAAAAAAABgAAAGbpQMQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQiTRhgQII0AAAAbwAAAAEBAAEA/////////////////////R8C",
@@ -21,13 +19,13 @@ export const RUST_INCREMENT = fromBase64(
   "BBD////////////////////6YAAAAAAAAAAAAACAAAAAAAAABatvSeXFd6Qp",
 );
 
-/** An HADBP changeset as far as its magic, version and flags. */
+/** The magic, version and flags of an HADBP changeset. */
 export const HADBP = new Uint8Array([...Buffer.from("HADBP"), 1, 0, 4, ...new Uint8Array(100)]);
 
-/** The beginning of an LZ4 frame. */
+/** The first bytes of an LZ4 frame. */
 export const LZ4_FRAME = new Uint8Array([0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82, 0, 0, 0, 0]);
 
-/** The objects of one database by key below its name, for each format. */
+/** The objects of one database by format, with keys relative to the database's name. */
 export const FOREIGN_BUCKETS = {
   hadbp: {
     "0000/0000000000000009.hadbp": HADBP,
@@ -56,10 +54,10 @@ export const FOREIGN_BUCKETS = {
   },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Uint8Array>>>>;
 
-/** The formats that there are buckets of. */
+/** The formats of FOREIGN_BUCKETS. */
 export const FOREIGN_FORMATS = Object.keys(FOREIGN_BUCKETS) as (keyof typeof FOREIGN_BUCKETS)[];
 
-/** Puts objects under a database's name. */
+/** Puts the objects of a format below a database's name. */
 export async function putForeign(
   store: ObjectStore,
   database: string,

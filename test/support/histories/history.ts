@@ -1,6 +1,6 @@
 /**
- * A backup with a known past: a watched database that changes step by step, and what it looked like, byte for
- * byte, after each step. The images are SQLite's own (sqlite3_serialize of the application's connection).
+ * A backup with a known past: a watched database changes step by step, and after each step its bytes are
+ * recorded. SQLite itself makes the recorded images (`sqlite3_serialize` on the application's connection).
  */
 import { Database } from "bun:sqlite";
 import { writeFileSync } from "node:fs";
@@ -14,21 +14,21 @@ export interface HistoryPoint {
   readonly txid: number;
   /** Time of the capture, ISO 8601. */
   readonly time: string;
-  /** A file that is equal to the database at this point. */
+  /** A file with the bytes of the database at this point. */
   readonly imagePath: string;
 }
 
 /** A finished backup. */
 export interface History {
   readonly destination: TestDestination;
-  /** The database; nobody has it open. */
+  /** Path of the database; no connection has it open. */
   readonly database: string;
   readonly folder: string;
   /** Ascending, from TXID 1. */
   readonly points: readonly HistoryPoint[];
 }
 
-/** Statements that make one commit each; the database grows, is overwritten, and shrinks. */
+/** Statements of one commit each: the database grows, is overwritten, and shrinks. */
 export const EVENTFUL_STEPS = [
   "INSERT INTO item SELECT value, hex(randomblob(200)) FROM generate(1, 300)",
   "UPDATE item SET body = 'changed' WHERE id % 7 = 0",
@@ -41,7 +41,7 @@ export const EVENTFUL_STEPS = [
   "UPDATE item SET body = 'last' WHERE id = 1",
 ] as const;
 
-/** `generate(a, b)` in a step stands for a table of the numbers from a to b. */
+/** Replaces `generate(a, b)` in a step with a table of the numbers from a to b. */
 function expand(sql: string): string {
   return sql.replace(
     /generate\((\d+), (\d+)\)/,

@@ -1,14 +1,14 @@
-/** Databases whose schema has no end, for whoever reads all of it. */
+/** Databases with a schema of practically unlimited size, against readers that read the whole schema. */
 import { readFileSync, writeFileSync } from "node:fs";
 
 const HEADER_SIZE = 100;
 const CELLS = 400;
-/** The only cell of an interior page, to which all its pointers lead. */
+/** Offset of the only cell of an interior page; all pointers of the page lead to this cell. */
 const CELL_OFFSET = 4000;
 
 /**
- * Rewrites a database that nobody has open, with pages of 4096 bytes and a small schema: the same leaf is
- * there 160,000 times.
+ * Rewrites a database so that its schema contains the same leaf 160,000 times. The database has pages of 4096
+ * bytes and a small schema, and no connection has it open.
  */
 export function inflateSchema(path: string): void {
   const file = readFileSync(path);

@@ -1,6 +1,4 @@
-/**
- * A bucket with a history whose images were recorded as it grew, and copies of it that a test may damage.
- */
+/** A bucket with a history whose images were recorded as it grew, and copies of the bucket to damage. */
 
 import type { ObjectMetadata, ObjectStore } from "../../../src/storage/contract/store.ts";
 import { imageOf } from "../oracles/database-image.ts";
@@ -9,14 +7,14 @@ import { waitUntil } from "../processes/sqlite-process.ts";
 import { newDatabase, watchOne } from "../runs/watch-run.ts";
 import { MemoryStore } from "../servers/memory-store.ts";
 
-/** A database's history in a store: what it was at each TXID, and when. */
+/** The history of a database in a store: its bytes and its time at each TXID. */
 export interface RecordedBucket {
   readonly store: MemoryStore;
   readonly images: ReadonlyMap<number, Buffer>;
   readonly times: ReadonlyMap<number, number>;
 }
 
-/** Records a history: the first snapshot, then one TXID for each statement, each at a time of its own. */
+/** Records a history: the first snapshot, then one TXID for each statement, each with its own time. */
 export async function recordBucket(
   statements: readonly string[],
   layout: "s3" | "file" = "s3",
@@ -36,25 +34,25 @@ export async function recordBucket(
   return { store, images, times };
 }
 
-/** An object that can be put back changed. */
+/** A copy of an object, for putting it back changed. */
 export interface StoredObject {
   readonly bytes: Uint8Array;
   readonly metadata: ObjectMetadata;
 }
 
-/** A copy of a store. */
+/** Copies a store into memory. */
 export async function cloneStore(store: ObjectStore): Promise<MemoryStore> {
   const copy = new MemoryStore({ layout: store.layout, url: store.url });
   for (const key of await allKeys(store)) await putObject(copy, key, await readObject(store, key));
   return copy;
 }
 
-/** Puts an object under a key, replacing what is there. */
+/** Puts an object under a key, replacing any object there. */
 export async function putObject(store: ObjectStore, key: string, object: StoredObject): Promise<void> {
   await store.put(key, { kind: "bytes", bytes: object.bytes }, { metadata: object.metadata });
 }
 
-/** A copy in which one object is changed, or removed when `change` gives null. */
+/** Copies a store with one object changed; the copy lacks the object if `change` returns null. */
 export async function withChanged(
   store: ObjectStore,
   key: string,

@@ -1,18 +1,18 @@
 /**
- * A bank as source of replicas: whatever is committed, the balances add up to the same total, the newest
- * transfer has the number of the round, and its index agrees with the table. A mix of two states breaks at
- * least one of them.
+ * A bank as the source of replicas. In every committed state the balances add up to the same total, the
+ * newest transfer has the number of the round, and the index agrees with the table. A mix of two states
+ * breaks at least one of these rules.
  */
 import type { SourceDatabase } from "./replica-history.ts";
 
-/** How many accounts there are. */
+/** Number of accounts. */
 export const ACCOUNTS = 400;
-/** What all balances add up to. */
+/** Sum of all balances. */
 export const TOTAL = ACCOUNTS * 1000;
 
 const NUMBERS = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ACCOUNTS})`;
 
-/** The statements that make the bank, in one transaction. */
+/** The statements that found the bank, in one transaction. */
 export const FOUNDING = [
   "BEGIN",
   "CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER, pad BLOB)",
@@ -26,7 +26,7 @@ export const FOUNDING = [
 ] as const;
 
 /**
- * One round: money moves between many accounts, and once in a while the file grows, shrinks or is rebuilt.
+ * Plays one round: moves money between many accounts, and in some rounds grows, shrinks or rebuilds the file.
  */
 export function playRound(source: SourceDatabase, round: number, random: () => number): Buffer {
   const statements = ["BEGIN", `UPDATE round SET number = ${round}`];

@@ -1,6 +1,6 @@
 /**
- * A source for replicas: objects made from whole images of a database, one TXID for each, so that what a
- * replica must be at a TXID is known byte for byte without any of the code that captures or restores.
+ * A source for replicas, made of objects from whole images of a database, one image for each TXID. A test
+ * thus knows the bytes of a replica at each TXID without the code that captures or restores.
  */
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
@@ -18,9 +18,9 @@ import type { ObjectMetadata, ObjectStore } from "../../../src/storage/contract/
 const FIRST_TIME_MS = Date.UTC(2026, 0, 1);
 const WRITER = "0".repeat(32);
 
-/** A database of which each published state is an object. */
+/** A history that publishes each state of a database as an object. */
 export class SourceHistory {
-  /** What the database was at each TXID. */
+  /** The bytes of the database at each TXID. */
   readonly images = new Map<number, Buffer>();
   readonly #chains = new Map<number, Uint8Array>([[0, CHAIN_ZERO]]);
   txid = 0;
@@ -37,8 +37,10 @@ export class SourceHistory {
   }
 
   /**
-   * Publishes a state as the next TXID. @param claimed the state whose database checksum the object carries,
-   * if it is to lie about that @returns its key
+   * Publishes a state as the next TXID.
+   * @param claimed the state whose database checksum the object carries; another state than `image` makes the
+   * object lie
+   * @returns the key of the object
    */
   async publish(image: Buffer, claimed: Buffer = image): Promise<string> {
     const txid = ++this.txid;
@@ -47,7 +49,7 @@ export class SourceHistory {
     return this.put(9, 1, 1);
   }
 
-  /** Puts the object of these TXIDs on a level. */
+  /** Puts the object of a range of TXIDs on a level. */
   async put(level: number, minTxid: number, maxTxid: number, claimed?: Buffer): Promise<string> {
     const images: Buffer[] = [];
     for (let txid = Math.max(1, minTxid - 1); txid <= maxTxid; txid++) images.push(this.images.get(txid)!);
@@ -65,7 +67,7 @@ export class SourceHistory {
     return key;
   }
 
-  /** Merges TXIDs into one object on a level and deletes the increments it replaces. */
+  /** Merges TXIDs into one object on a level and deletes the increments that the object replaces. */
   async compact(level: number, minTxid: number, maxTxid: number): Promise<void> {
     await this.put(level, minTxid, maxTxid);
     const keys: string[] = [];
@@ -76,7 +78,7 @@ export class SourceHistory {
     await this.store.delete(keys);
   }
 
-  /** A snapshot of the newest TXID; everything else goes away. */
+  /** Puts a snapshot of the newest TXID and deletes every other object. */
   async snapshotAndPrune(): Promise<void> {
     const objects = await listObjects(this.store, this.name);
     await this.put(9, 1, this.txid);
@@ -84,7 +86,7 @@ export class SourceHistory {
     await this.store.delete(objects.map(({ key }) => key).filter((key) => key !== kept));
   }
 
-  /** The manifest as walrust leaves it: it names the newest TXID. */
+  /** Writes the manifest as walrust does; the manifest names the newest TXID. */
   async writeManifest(): Promise<void> {
     const objects = await listObjects(this.store, this.name);
     const txid = this.txid as Txid;
@@ -135,10 +137,7 @@ function checksumOf(image: Buffer): Checksum {
   );
 }
 
-/**
- * The numbers of the pages that differ from one image to the next, in any step; all where the page size
- * changes.
- */
+/** The numbers of the pages that differ between successive images; all pages if the page size changes. */
 function changedPgnos(images: readonly Buffer[]): Set<number> {
   const changed = new Set<number>();
   for (const [step, image] of images.entries()) {
@@ -146,8 +145,8 @@ function changedPgnos(images: readonly Buffer[]): Set<number> {
     const before = images[step - 1]!;
     const old = pageSizeOf(before) === pageSizeOf(image) ? pagesOf(before) : [];
     for (const [index, page] of pagesOf(image).entries()) {
-      // A page of zeros that the database grew by need not be written, unless something else was there
-      // before.
+      // A zero page that the database grew by needs no frame, unless an earlier image had another content
+      // there.
       const isHole = images.length === 2 && index >= old.length && page.every((byte) => byte === 0);
       if (!isHole && old[index]?.equals(page) !== true) changed.add(index + 1);
     }
@@ -156,8 +155,8 @@ function changedPgnos(images: readonly Buffer[]): Set<number> {
 }
 
 /**
- * An LTX file that leads from the first image to the last over all between, or, from TXID 1 on, with the
- * whole last one.
+ * Encodes an LTX file that leads from the first image over all others to the last. From TXID 1 on, the file
+ * holds the whole last image.
  */
 function encode(
   images: readonly Buffer[],
@@ -193,7 +192,7 @@ function encode(
   return new Uint8Array(Buffer.concat(chunks));
 }
 
-/** An application's database whose states are published. */
+/** The database of an application whose states are published. */
 export class SourceDatabase {
   readonly path: string;
   database: Database;
@@ -205,7 +204,7 @@ export class SourceDatabase {
     this.database.run("PRAGMA journal_mode = WAL");
   }
 
-  /** Runs statements and gives the bytes of the database after them. */
+  /** Runs statements and returns the bytes of the database after them. */
   after(...statements: string[]): Buffer {
     for (const sql of statements) this.database.run(sql);
     const [row] = this.database.query("PRAGMA wal_checkpoint(TRUNCATE)").values() as number[][];

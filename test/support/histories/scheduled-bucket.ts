@@ -1,6 +1,6 @@
 /**
- * A bucket without create-only writes, asked by several stores at once: each request takes effect when a
- * scheduler picks it, so that any order of the requests of two writers comes up.
+ * A bucket without create-only writes for several stores at once. A request takes effect when a scheduler
+ * picks it, so a test reaches any order of the requests of two writers.
  */
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { NO_RETRY } from "../../../src/storage/contract/retry.ts";
@@ -13,7 +13,7 @@ interface Kept {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A request that waits. */
+/** A request that has not taken effect yet. */
 interface Waiting {
   readonly request: S3Request;
   readonly go: () => void;
@@ -22,12 +22,12 @@ interface Waiting {
 /** Picks the request that takes effect next, by its index. */
 export type Pick = (waiting: readonly S3Request[]) => number;
 
-/** Any order. */
+/** Picks at random. */
 export function anyOrder(random: () => number): Pick {
   return (waiting) => Math.floor(random() * waiting.length);
 }
 
-/** Looks before puts, and of two puts that of the lower TXID: each writer is as far as the other. */
+/** Picks reads before puts, and the put of the lowest TXID first, so that all writers progress in step. */
 export function lockstep(waiting: readonly S3Request[]): number {
   const look = waiting.findIndex(({ method }) => method !== "PUT");
   if (look !== -1) return look;
@@ -35,21 +35,21 @@ export function lockstep(waiting: readonly S3Request[]): number {
   return names.indexOf(names.toSorted()[0]!);
 }
 
-/** The bucket. */
+/** A bucket whose scheduler orders the requests. */
 export class ScheduledBucket {
   readonly objects = new Map<string, Kept>();
   readonly #waiting: Waiting[] = [];
 
   constructor(readonly pick: Pick) {}
 
-  /** A store of its own over this bucket. */
+  /** Opens a separate store over this bucket. */
   open(): S3Store {
     const client = { send: (request: S3Request) => this.#send(request) } as unknown as S3Client;
     const env = systemEnv(SILENT_LOG);
     return new S3Store({ client, bucket: "bucket", prefix: "", env, retry: NO_RETRY, objectHeaders: {} });
   }
 
-  /** Lets requests take effect, one at a time, until all works have ended. */
+  /** Lets requests take effect one at a time until every work has ended. */
   async run(works: readonly Promise<unknown>[]): Promise<void> {
     let isOver = false;
     const all = Promise.allSettled(works).then(() => {

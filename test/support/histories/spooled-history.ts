@@ -1,6 +1,6 @@
 /**
- * A live database whose captures wait in its spool, without a watch: what merging and the spool's limit work
- * on. The captures are those of a tiny history; its pin is held by nobody.
+ * A live database whose captures wait in its spool, without a watch: the input of merges and of the spool's
+ * limit. The captures come from a tiny history; no process holds a pin on the database.
  */
 import { join } from "node:path";
 import type { Pin } from "../../../src/database/pin/pin.ts";
@@ -13,7 +13,7 @@ import { seededRandom } from "../seeded-random.ts";
 import { tempFolder } from "../temp.ts";
 import { spoolTiny, TINY_WRITER, TinyHistory } from "./tiny-history.ts";
 
-/** TXIDs 1 to `count` pending. @param snapshotsAt TXIDs after which a snapshot waits too */
+/** Makes TXIDs 1 to `count` pending. @param snapshotsAt TXIDs with a pending snapshot too */
 export function spooledHistory(
   count: number,
   snapshotsAt: readonly number[] = [],
@@ -26,7 +26,7 @@ export function spooledHistory(
     path,
     name: "app",
     paths,
-    // Nothing here asks for a lock.
+    // Nothing in these tests requests a lock.
     pin: {} as Pin,
     state: null,
     pending: [],

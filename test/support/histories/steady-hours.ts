@@ -1,7 +1,7 @@
 /**
- * Hours of a database that is written to at a steady rate, in a moment: the real uploader, snapshot clock and
- * upkeep work on a store that counts requests as S3 bills them, on a clock of its own. Only capture is made
- * up: a commit rewrites pages at random.
+ * Simulates hours of a database with a steady rate of commits, on a simulated clock. The real uploader,
+ * snapshot clock and upkeep work on a store that counts requests as S3 bills them. Only capture is simulated:
+ * a commit rewrites random pages.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -33,18 +33,18 @@ const START_MS = Date.UTC(2026, 2, 2);
 const PAGE_SIZE = 512;
 const LIST_KEYS_MAX = 1000;
 
-/** What is simulated. */
+/** Settings of a simulation. */
 export interface SteadyRun {
   readonly pageCount: number;
   readonly secondsPerCommit: number;
   readonly pagesPerCommit: number;
   readonly config: Config;
   readonly seed: number;
-  /** How far apart looks are. */
+  /** Time between two polls. */
   readonly tickMs?: number;
 }
 
-/** A store that counts requests as they are billed: a listing of n keys is one for each thousand. */
+/** A store that counts requests as S3 bills them: listing n keys takes one request for each thousand. */
 class BilledStore extends FaultyStore {
   listRequests = 0;
 
@@ -61,7 +61,7 @@ class BilledStore extends FaultyStore {
   }
 }
 
-/** A database whose commits, snapshots and upkeep happen on a clock that is moved by hand. */
+/** A database whose commits, snapshots and upkeep follow a simulated clock. */
 export class SteadyHours {
   readonly store: BilledStore;
   /** Capture times by TXID. */
@@ -92,7 +92,7 @@ export class SteadyHours {
       path,
       name: "app",
       paths,
-      // Nothing here asks for a lock.
+      // Nothing in these tests requests a lock.
       pin: {} as Pin,
       state: null,
       pending: [],
@@ -109,7 +109,7 @@ export class SteadyHours {
     this.#nextCommitMs = this.nowMs;
   }
 
-  /** Lets time pass. */
+  /** Advances the clock. */
   async pass(hours: number): Promise<void> {
     const endMs = this.nowMs + hours * 3_600_000;
     if (this.#live.state === null) await this.#begin();
@@ -119,7 +119,7 @@ export class SteadyHours {
     }
   }
 
-  /** Requests since the last call. */
+  /** Returns and resets the counts of requests. */
   takeRequests(): RequestCounts {
     const { calls } = this.store;
     const countOf = (...verbs: string[]): number =>
@@ -140,7 +140,7 @@ export class SteadyHours {
     };
   }
 
-  /** What lies in the bucket. */
+  /** Lists the objects in the bucket. */
   objects(): Promise<LtxObject[]> {
     return listObjects(this.#inner, "app");
   }
@@ -194,7 +194,7 @@ export class SteadyHours {
     this.#clock.captured(this.nowMs, pgnos.size);
   }
 
-  /** A link of the chain is pending, and the state is after it. */
+  /** Records a pending link of the chain and the state after it. */
   #captured(file: SpoolFile): void {
     const { maxTxid: txid } = file;
     this.times.set(txid, this.nowMs);

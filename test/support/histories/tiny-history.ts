@@ -1,7 +1,7 @@
 /**
- * A database of a few small pages whose every commit becomes an object, and what it was at each TXID. Made
- * from whole images that SQLite itself serializes, at times that the test gives, so that compaction and
- * retention can be driven over simulated days and judged byte for byte.
+ * A database of a few small pages, of which each commit becomes an object, and its bytes at each TXID. SQLite
+ * serializes the images; a test sets the times. Compaction and retention can thus run over simulated days and
+ * be compared byte for byte.
  */
 import { Database } from "bun:sqlite";
 import { CHAIN_ZERO, hex, nextChain, sha256 } from "../../../src/format/chain.ts";
@@ -16,10 +16,10 @@ import { databaseChecksum } from "../oracles/page-sums-oracle.ts";
 
 const PAGE_SIZE = 512;
 
-/** Whoever wrote the objects of a tiny history. */
+/** The writer of the objects of a tiny history. */
 export const TINY_WRITER = "7".repeat(32);
 
-/** One captured commit or snapshot that can be put into a bucket or a spool. */
+/** A captured commit or snapshot, ready for a bucket or a spool. */
 export interface TinyObject {
   readonly level: number;
   readonly minTxid: Txid;
@@ -30,9 +30,9 @@ export interface TinyObject {
   readonly chain: Uint8Array;
 }
 
-/** A database that remembers all it ever was. */
+/** A database with the images of all its TXIDs. */
 export class TinyHistory {
-  /** The database's bytes at each TXID. */
+  /** The bytes of the database at each TXID. */
   readonly images = new Map<number, Buffer>();
   /** Chain value at each TXID. */
   readonly chains = new Map<number, Uint8Array>([[0, CHAIN_ZERO]]);
@@ -47,7 +47,10 @@ export class TinyHistory {
     this.#database.run("CREATE TABLE t (id INTEGER PRIMARY KEY, v)");
   }
 
-  /** A change at random, now and then a shrinking one. @returns the first snapshot or an increment */
+  /**
+   * Commits a random change; some changes shrink the database.
+   * @returns the first snapshot or an increment
+   */
   commit(timeMs: number): TinyObject {
     const dice = this.#random();
     const size = Math.floor(this.#random() * 900);
@@ -61,7 +64,7 @@ export class TinyHistory {
     return this.txid === 1 ? this.#object(SNAPSHOT_LEVEL, 1, 1) : this.#object(0, this.txid, this.txid);
   }
 
-  /** A snapshot of the newest TXID. */
+  /** Takes a snapshot of the newest TXID. */
   snapshot(): TinyObject {
     return this.#object(SNAPSHOT_LEVEL, 1, this.txid);
   }

@@ -1,7 +1,7 @@
 /**
- * A simulated bucket over days: commits, snapshots, compaction and retention by the real Maintenance, on a
- * clock of its own, with crashes and failures between any two operations of the store. After each operation
- * the bucket is judged; what a rule forbids ends the run with the seed and the rule.
+ * A simulated bucket over days: commits, snapshots, compaction and retention by the real Maintenance on a
+ * simulated clock, with crashes and failures between any two operations of the store. The simulation checks
+ * every rule after each operation. The first violation ends the run with the seed and the rule.
  */
 import { join } from "node:path";
 import type { CompactionConfig, RetentionConfig } from "../../../src/config/config.ts";
@@ -24,22 +24,22 @@ import { putTiny, TINY_WRITER, TinyHistory, type TinyObject } from "./tiny-histo
 const START_MS = Date.UTC(2026, 2, 1);
 const MINUTE_MS = 60_000;
 
-/** A process that dies: nothing of it runs after this. */
+/** The death of a process: none of its code runs after this error. */
 class Crash extends Error {}
 
-/** How a run is set up. */
+/** Settings of a run. */
 export interface SimulationOptions {
   readonly seed: number;
   readonly steps: number;
   readonly compaction: CompactionConfig;
   readonly retention: RetentionConfig;
-  /** How likely an operation of the store fails or is the last of its process. */
+  /** Probability that an operation of the store fails or is the last one of its process. */
   readonly faultRate: number;
-  /** How likely a snapshot, and retention, is at a step. */
+  /** Probability of a snapshot, and of retention, at a step. */
   readonly snapshotRate: number;
 }
 
-/** A store whose times are those of the put, as on S3, and which deletes in any order, one at a time. */
+/** A store with the times of the puts, as on S3, which deletes one object at a time in random order. */
 class BucketStore extends FaultyStore {
   constructor(
     inner: MemoryStore,
@@ -60,7 +60,7 @@ class BucketStore extends FaultyStore {
   }
 }
 
-/** One run. */
+/** A single run of the simulation. */
 export class DataPlaneSimulation {
   readonly history: TinyHistory;
   readonly inner: MemoryStore;
@@ -71,7 +71,7 @@ export class DataPlaneSimulation {
   restores = 0;
   #nowMs = START_MS;
   #isQuiet = false;
-  /** Objects that were read in full since the process began. */
+  /** Objects that the current process has read in full. */
   #read = new Set<string>();
   #before: LtxObject[] = [];
   #maintenance: Maintenance;
@@ -96,7 +96,7 @@ export class DataPlaneSimulation {
     this.#maintenance = this.#newMaintenance();
   }
 
-  /** Runs all steps, then an undisturbed one, after which nothing waits for compaction. */
+  /** Runs all steps, then one step without faults; after it no object waits for compaction. */
   async run(): Promise<void> {
     await this.#upload(this.history.commit(this.#nowMs));
     for (let step = 0; step < this.options.steps; step++) {
@@ -123,7 +123,7 @@ export class DataPlaneSimulation {
     return new Maintenance(configWith({ compaction, retention }), this.#nowMs);
   }
 
-  /** A crash or a failure, before or after an operation has taken effect. */
+  /** Crashes or fails at random, before or after an operation takes effect. */
   #fault(isWorthIt: boolean): void {
     if (this.#isQuiet || this.#random() >= this.options.faultRate * (isWorthIt ? 1 : 0.1)) return;
     if (this.#random() < 0.5) throw unreachable();
@@ -131,7 +131,7 @@ export class DataPlaneSimulation {
     throw new Crash("SIGKILL");
   }
 
-  /** An upload, tried until it is there: a later crash finds it in the spool again. */
+  /** Uploads until success; after a crash the spool still holds the object. */
   async #upload(object: TinyObject): Promise<void> {
     await putTiny(this.inner, "app", object).catch((error) => {
       if (!(error instanceof WalrustError) || error.code !== "precondition") throw error;
@@ -157,7 +157,7 @@ export class DataPlaneSimulation {
     }
   }
 
-  /** Every rule, after one operation. @param key what was put or deleted */
+  /** Checks every rule after one operation. @param key the key of the put or deleted object */
   async #judge(key: string): Promise<void> {
     const objects = await listObjects(this.inner, "app");
     const gone = this.#before.find((object) => object.key === key && !objects.some((one) => one.key === key));
@@ -176,7 +176,7 @@ export class DataPlaneSimulation {
     }));
     const kept = planRetention(points, this.options.retention).filter(({ reasons }) => reasons.length > 0);
     for (const { txid } of kept) rule(`snapshot ${txid} is restorable`, isPoint(objects, txid));
-    // What is before the oldest kept snapshot goes in any order, and a crash may leave some of it.
+    // Objects before the oldest kept snapshot go in any order, and a crash may leave some of them.
     const needed = objects.filter(({ maxTxid }) => maxTxid > kept.at(-1)!.txid);
     for (const level of [1, 2, 3]) rule(`level ${level} is a sequence`, isSequence(needed, level));
     if (gone === undefined) return;
@@ -211,7 +211,7 @@ export class DataPlaneSimulation {
     rule("recent ones are preserved", gone.level > 0 || newer.length >= compaction.preserveRecent);
   }
 
-  /** Restores a point for real and compares it with what was recorded. */
+  /** Restores a random point and compares it with the recorded image. */
   async #restoreOne(): Promise<void> {
     const { inner, history } = this;
     const objects = await listObjects(inner, "app");
@@ -233,7 +233,7 @@ export class DataPlaneSimulation {
     throw new Error(`seed ${this.options.seed}: TXID ${txid} is restored to other bytes`);
   }
 
-  /** TXIDs of level 0 that no level 1 has taken up. */
+  /** TXIDs of level 0 that no object of level 1 holds. */
   async uncompacted(): Promise<number> {
     const objects = await listObjects(this.inner, "app");
     const reached = (level: number): number =>
@@ -246,7 +246,7 @@ function isPoint(objects: readonly LtxObject[], txid: number): boolean {
   return planRestore(objects, txid as LtxObject["maxTxid"]).kind === "plan";
 }
 
-/** No two objects of a level overlap, and what is missing between two is on a higher level. */
+/** Whether no two objects of a level overlap, and a higher level fills each gap between two objects. */
 function isSequence(objects: readonly LtxObject[], level: number): boolean {
   const members = objects.filter((one) => one.level === level).sort((a, b) => a.minTxid - b.minTxid);
   return members.every((one, index) => {

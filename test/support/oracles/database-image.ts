@@ -1,7 +1,7 @@
 /**
- * The bytes of a database as SQLite itself would leave them: a copy of file and WAL, checkpointed by SQLite.
- * The copy is another file, so its connection has nothing to do with the locks on the original. Ask only
- * while nobody writes.
+ * The bytes of a database as SQLite would leave them: a copy of file and WAL, checkpointed by SQLite. The
+ * connection opens the copy only, so it does not affect the locks on the original. Call these functions only
+ * while no process writes.
  */
 import { Database } from "bun:sqlite";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,9 +21,10 @@ export function imageOf(path: string): Buffer {
 }
 
 /**
- * The same as the connections see it that share the wal-index. A writer that is killed between its commit
- * frame and the wal-index leaves frames behind `mxFrame` that never happened for them, and that only a
- * recovery of the copy would bring back. Ask only while something keeps the wal-index alive, such as a watch.
+ * The bytes of the database as connections see it through the shared wal-index. A writer killed between its
+ * commit frame and the wal-index leaves frames beyond `mxFrame`. The connections never see these frames, but
+ * a recovery of a copy would apply them. Call this only while a process, such as a watch, keeps the wal-index
+ * alive.
  */
 export function liveImageOf(path: string): Buffer {
   const frameCount = readFileSync(`${path}-shm`).readUInt32LE(MX_FRAME_OFFSET);
@@ -33,7 +34,7 @@ export function liveImageOf(path: string): Buffer {
   return checkpointed(path, frameCount === 0 ? null : wal);
 }
 
-/** @param wal read before the file: a checkpoint that comes between only copies what is in both */
+/** @param wal read before the file: a checkpoint in between only copies frames that the WAL still holds */
 function checkpointed(path: string, wal: Buffer | null): Buffer {
   const folder = mkdtempSync(join(tmpdir(), "walrust-image-"));
   try {
@@ -50,7 +51,7 @@ function checkpointed(path: string, wal: Buffer | null): Buffer {
   }
 }
 
-/** The rows a query gives on the database image in `bytes`. */
+/** The rows that a query returns on the database image `bytes`. */
 export function rowsOf(bytes: Uint8Array, sql: string): unknown[][] {
   const folder = mkdtempSync(join(tmpdir(), "walrust-image-"));
   try {

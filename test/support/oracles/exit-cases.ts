@@ -1,6 +1,6 @@
 /**
- * One way to each failure of each verb: how the world is set up, what is called, the exit code, and what has
- * to be said. The setups are real: files, folders, an S3 server, locks.
+ * One way to each failure of each verb: the setup, the words of the call, the exit code, and the expected
+ * message. The setups are real: files, folders, an S3 server, locks.
  */
 import { Database } from "bun:sqlite";
 import { writeFileSync } from "node:fs";
@@ -17,26 +17,26 @@ import {
   type World,
 } from "../processes/exit-world.ts";
 
-/** One failure. */
+/** A failing call and its expected outcome. */
 export interface ExitCase {
   readonly verb: string;
   readonly code: number;
   readonly what: string;
-  /** The words after the verb. What has to be undone after the call goes to `undo`. */
+  /** The words after the verb. Cleanup for after the call goes to `undo`. */
   readonly words: (world: World, undo: (() => void)[]) => readonly string[];
   readonly env?: (world: World) => Variables;
   /** The error's code, or null where the report itself is the result. */
   readonly error: string | null;
-  /** Parts of the message. */
+  /** Expected parts of the message. */
   readonly said: readonly string[];
-  /** Part of the hint; null: there is nothing to be done. */
+  /** Expected part of the hint; null if the user can do nothing. */
   readonly hint: string | null;
 }
 
 const envOfNowhere = ({ nowhere }: World): Variables => nowhere.env;
 const NO_BUCKET = { error: "missing-bucket", said: ["s3://no-such-bucket/vm", "the bucket does not exist"] };
 
-/** Words that are wrong for every verb that opens a destination. */
+/** Failures of the destination that every verb has in common. */
 function storageCases(): ExitCase[] {
   const calls: readonly (readonly [verb: string, words: (world: World) => readonly string[]])[] = [
     ["watch", ({ database }) => [database]],
@@ -85,7 +85,7 @@ function storageCases(): ExitCase[] {
   ];
 }
 
-/** A configuration that is wrong, for every verb. */
+/** Mistakes in the configuration that every verb has in common. */
 function usageCases(): ExitCase[] {
   const verbs = [
     ...["watch", "snapshot", "restore", "list", "verify"],
@@ -341,5 +341,5 @@ const OWN_CASES: readonly ExitCase[] = [
   },
 ];
 
-/** All failures but those that take a history, or a signal. */
+/** All failures except those that need a history or a signal. */
 export const EXIT_CASES: readonly ExitCase[] = [...usageCases(), ...storageCases(), ...OWN_CASES];

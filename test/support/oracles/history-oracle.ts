@@ -1,7 +1,6 @@
 /**
- * Replays what a bucket holds of one database and proves every claim on the way: SHA-256, chain, times,
- * contiguous TXIDs, pre- and post-apply checksums. It uses the LTX decoder of src for the container and
- * nothing else of it.
+ * Replays the objects of one database in a bucket and proves every claim: SHA-256, chain, times, contiguous
+ * TXIDs, pre-apply and post-apply checksums. From src it uses the LTX decoder alone.
  */
 import { expect } from "bun:test";
 import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
@@ -14,7 +13,7 @@ export interface HistoryPoint {
   readonly timeMs: number;
   readonly key: string;
   readonly image: Uint8Array;
-  /** Pages the object holds. */
+  /** Page numbers in the object. */
   readonly pgnos: readonly number[];
   /** The checksum of each page of the image, in order. */
   readonly sums: readonly bigint[];
@@ -52,8 +51,8 @@ export async function readObject(store: ObjectStore, key: string): Promise<RawOb
 }
 
 /**
- * Replays the first snapshot and every level-0 object; each claim of each object is an expectation. Snapshots
- * after the first are compared with the image at their TXID.
+ * Replays the first snapshot and every level-0 object, and proves each claim with an expectation. A later
+ * snapshot has to equal the image at its TXID.
  */
 export async function provenHistory(store: ObjectStore, name: string): Promise<HistoryPoint[]> {
   const snapshots = await keysAt(store, name, 9);
@@ -73,7 +72,7 @@ export async function provenHistory(store: ObjectStore, name: string): Promise<H
   return points;
 }
 
-/** The bytes that the newest object of a proven history leads to. */
+/** The newest image of a proven history. */
 export async function newestImage(store: ObjectStore, name: string): Promise<Uint8Array> {
   const newest = (await provenHistory(store, name)).at(-1);
   if (newest === undefined) throw new Error(`nothing is stored of ${name}`);
@@ -95,7 +94,7 @@ function applyLink(object: RawObject, before: HistoryPoint | null): HistoryPoint
     previous,
     chain,
   ]);
-  // What waited behind an upload is one link; none overlaps another.
+  // Captures that waited behind an upload form one link; links never overlap.
   expect([key, Number.parseInt(KEY.exec(key)![2]!, 16)]).toEqual([key, (before?.txid ?? 0) + 1]);
   expect(applied.timeMs).toBeGreaterThanOrEqual(before?.timeMs ?? 0);
   return { ...applied, chain };
@@ -133,7 +132,7 @@ function applyTo(
   return { txid, timeMs, key, image, pgnos: [...pages.keys()], sums, metadata };
 }
 
-/** The XOR of all page checksums with bit 63 set. (No test comes near the lock page.) */
+/** The XOR of all page checksums with bit 63 set. No test database reaches the lock page. */
 function checksumOf(sums: readonly bigint[]): bigint {
   return sums.reduce((xor, sum) => xor ^ sum, 0n) | (1n << 63n);
 }

@@ -1,23 +1,23 @@
 /**
- * Compares a documented JSON example with what a program printed: the same keys everywhere, the same types.
- * Values are free.
+ * Compares a documented JSON example with the output of a program: both have the same keys and types at each
+ * depth. Values may differ.
  */
 
-/** Where an example says less, by the path of a key (`databases[].restorable`). */
+/** Paths of keys (`databases[].restorable`) where the comparison is looser. */
 export interface OpenPaths {
-  /** Objects with keys of their own: maps by a name or number. */
+  /** Objects with arbitrary keys: maps by a name or number. */
   readonly maps?: readonly string[];
-  /** Values whose type differs from one to the next. */
+  /** Values whose type varies. */
   readonly values?: readonly string[];
 }
 
 /**
- * What tells `actual` from `example`, a line each.
- *
+ * The differences between `actual` and `example`, one per line.
  * - An object has exactly the example's keys, at each depth.
- * - Each element of an array has the keys and types of the example's first one. Where the example has a value
- *   or a list with elements, so does what was printed; from the second element on it may be null or empty.
- * - null in the example is any type: it shows absence.
+ * - Each element of an array has the keys and types of the example's first element. If the example has a
+ * value or a list with elements, so has the first element of the output; later elements may have null or an
+ * empty list instead.
+ * - null in the example matches any type: the example shows absence.
  */
 export function shapeDifferences(example: unknown, actual: unknown, open: OpenPaths = {}): string[] {
   return differences(example, actual, { open, path: "", mayLack: false });

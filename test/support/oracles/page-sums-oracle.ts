@@ -1,6 +1,6 @@
 /**
- * CRC-64/ISO, page checksums and the database checksum, straight from their definitions: slow, and sharing no
- * code with src.
+ * CRC-64/ISO, page checksums and the database checksum, straight from their definitions. The oracle is slow
+ * and shares no code with src.
  */
 const POLYNOMIAL = 0xd800000000000000n;
 const FLAG = 1n << 63n;

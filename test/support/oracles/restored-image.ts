@@ -1,4 +1,4 @@
-/** What a store restores to, by walrust's own restore with all its checks. */
+/** The bytes that walrust restores from a store, with all checks of a restore. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../../src/format/types.ts";
@@ -7,7 +7,7 @@ import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { recordingEnv } from "../recording-log.ts";
 import { tempFolder } from "../temp.ts";
 
-/** The bytes of a database at a TXID, or at the newest. @throws WalrustError as restore does */
+/** Restores a database at a TXID or at the newest one. @throws WalrustError as restore does */
 export async function restoredImage(
   store: ObjectStore,
   name: string,

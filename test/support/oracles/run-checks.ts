@@ -1,9 +1,7 @@
-/**
- * What holds for the output of every run of the executable, whatever it did.
- */
+/** Rules for the output of every run of the executable. */
 import { documentOf, type Run } from "../processes/binary.ts";
 
-/** The document of a failure. */
+/** The JSON document of a failure. */
 export interface FailureDocument {
   readonly error: {
     readonly code: string;
@@ -14,28 +12,28 @@ export interface FailureDocument {
   };
 }
 
-/** What no user should ever see: slips of the program. */
+/** Traces of programming mistakes that must never reach a user. */
 const SLIPS = /\bundefined\b|\[object |\bNaN\b|\$bunfs|^\s+at .*[:(]|\bInfinity\b/m;
 
-/** @throws Error when the output has traces of a slip, or characters that move a cursor */
+/** @throws Error if the output contains traces of a mistake or characters that move the cursor */
 export function assertNoSlip({ stdout, stderr }: Run): void {
   for (const text of [stdout, stderr]) {
     const slip = SLIPS.exec(text);
     if (slip !== null) throw new Error(`the output has ${JSON.stringify(slip[0])}:\n${text}`);
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the test searches for control characters
     if (/[\0-\x09\x0b-\x1f\x7f-\x9f]/.test(text))
       throw new Error(`a control character in ${JSON.stringify(text)}`);
   }
 }
 
-/** The last line `walrust: …` of stderr, and the hint below it. @throws Error when it does not end so */
+/** The last line `walrust: …` of stderr, and the hint below it. @throws Error if stderr ends differently */
 export function toldFailure({ stderr }: Run): { message: string; hint: string | null; before: string } {
   const match = /^((?:\d{4}-.*\n)*)walrust: (.+)\n(?: {2}(.+)\n)?$/.exec(stderr);
   if (match === null) throw new Error(`stderr does not end with one failure:\n${stderr}`);
   return { message: match[2]!, hint: match[3] ?? null, before: match[1]! };
 }
 
-/** The document of a run that failed. @param isStream whether events come before it */
+/** The JSON document of a failed run. @param isStream whether events precede the document */
 export function failureDocument(run: Run, isStream = false): FailureDocument["error"] {
   const last = isStream ? { ...run, stdout: run.stdout.trimEnd().split("\n").at(-1)! } : run;
   const { error, ...others } = documentOf<FailureDocument>(last);

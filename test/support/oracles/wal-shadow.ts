@@ -1,6 +1,6 @@
 /**
- * An independent capture, as oracle for the pin: copies every committed frame out of a pinned database's WAL
- * into an image of its own, which must be equal to the database file in the end. It shares no code with src.
+ * An independent capture as the oracle of the pin. It copies every committed frame out of a pinned database's
+ * WAL into a separate image. In the end the image must equal the database file. It shares no code with src.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import type { Pin } from "../../../src/database/pin/pin.ts";
@@ -9,20 +9,23 @@ const WAL_HEADER_SIZE = 32;
 const FRAME_HEADER_SIZE = 24;
 const TRIES_MAX = 100;
 
-/** The frames copied so far, as an image of the database. */
+/** An image of the database, built from the frames copied so far. */
 export class WalShadow {
   readonly pages = new Map<number, Uint8Array>();
   pageCount = 0;
-  /** Commit frames copied, and WAL generations seen. */
+  /** Number of copied commit frames and of observed WAL generations. */
   commitCount = 0;
   generationCount = 0;
-  /** Findings that must not be: each is a sentence. */
+  /** Violations of the pin's guarantee, one sentence each. */
   readonly violations: string[] = [];
-  /** How often the wal-index's change count began anew (a recovery). */
+  /** How often the change count of the wal-index restarted (a recovery). */
   resetCount = 0;
-  /** How often it told that commits were missed, where that was possible. */
+  /** How often the change count revealed missed commits while `mayMiss` was set. */
   missCount = 0;
-  /** Set by who let go of the pin for a moment: commits may be missed, and then the image is read anew. */
+  /**
+   * Set by a test that released the pin for a moment: commits may be missed, and the shadow reads the image
+   * anew.
+   */
   mayMiss = false;
 
   #salts = "";
@@ -31,7 +34,7 @@ export class WalShadow {
   #changeCount: number | null = null;
   #needsAnchor = false;
 
-  /** Begins with the database file as it lies under the freeze, and the WAL over it. */
+  /** Starts from the database file under the freeze and the WAL over it. */
   constructor(readonly pin: Pin) {
     this.anchor();
     this.commitCount = 0;
@@ -54,7 +57,7 @@ export class WalShadow {
   }
 
   /**
-   * Compares the image with what the frozen file and the WAL give together, now. Records a violation for each
+   * Compares the image with the frozen file and the WAL together, and records a violation for each
    * difference.
    */
   verify(): void {
@@ -70,7 +73,7 @@ export class WalShadow {
     }
   }
 
-  /** Copies all committed frames that are new; false when the wal-index or the WAL kept changing. */
+  /** Copies all new committed frames. @returns false if the wal-index or the WAL kept changing */
   capture(): boolean {
     if (!this.#copyNew()) return false;
     this.mayMiss = false;
@@ -97,7 +100,7 @@ export class WalShadow {
     return false;
   }
 
-  /** Pages of `file` that differ from the image, or that only one of them has. */
+  /** Page numbers where `file` differs from the image, or where only one of them has a page. */
   mismatches(file: Uint8Array): number[] {
     const size = this.pin.pageSizeBytes;
     const differing: number[] = [];
@@ -109,7 +112,7 @@ export class WalShadow {
     return differing;
   }
 
-  /** @returns false when the WAL is not, or no longer, the one of these salts, or has fewer valid frames */
+  /** @returns false if the WAL no longer has these salts, or has fewer valid frames */
   #copy(salts: string, mxFrame: number, changeCount: number): boolean {
     const fd = openSync(this.pin.walPath, "r");
     try {
@@ -184,7 +187,7 @@ export class WalShadow {
     this.#countChanges(changeCount, commits);
   }
 
-  /** The change count must have grown by exactly the commits that were copied, or have begun anew. */
+  /** Checks the change count: since the last copy it grew by exactly the copied commits, or it restarted. */
   #countChanges(changeCount: number, commits: number): void {
     const before = this.#changeCount;
     this.#changeCount = changeCount;

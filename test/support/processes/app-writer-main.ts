@@ -1,6 +1,6 @@
 /**
- * The application of the end-to-end tests, one process: commits numbered rows and acknowledges each in a file
- * after the commit has returned. Its autocheckpoint is SQLite's own. SIGTERM ends it in an orderly way.
+ * The application of the end-to-end tests, in one process. It commits numbered rows and acknowledges each in
+ * a file after the commit returns. It keeps SQLite's default autocheckpoint. SIGTERM ends it gracefully.
  * Arguments: database, acknowledgements, JSON of AppWriterOptions.
  */
 import { Database } from "bun:sqlite";
@@ -19,7 +19,7 @@ function open(): Database {
   return database;
 }
 
-/** A checkpoint of any kind, or a new connection. */
+/** Runs a checkpoint in a random mode, or reopens the connection. */
 function disturb(database: Database): Database {
   const dice = random();
   if (dice < 0.03) {
@@ -28,7 +28,7 @@ function disturb(database: Database): Database {
       database.run("PRAGMA busy_timeout = 50");
       database.query(`PRAGMA wal_checkpoint(${mode})`).get();
     } catch {
-      // Busy: another writer or reader was in the way, as in any application.
+      // Busy: another writer or reader held a lock, as in any application.
     }
     database.run("PRAGMA busy_timeout = 10000");
   } else if (dice < 0.05) {

@@ -1,6 +1,6 @@
 /**
- * A process that writes to a database as an application does (app-writer-main.ts), and what it has
- * acknowledged.
+ * A process that writes to a database as an application does (app-writer-main.ts), and its acknowledged
+ * commits.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import type { AppWriterOptions } from "../histories/app-rows.ts";
 import { untilTestEnds } from "./binary.ts";
 import { waitUntil } from "./sqlite-process.ts";
 
-/** A commit that had returned. */
+/** A commit that returned. */
 export interface Acknowledgement {
   readonly number: number;
   readonly atMs: number;
@@ -18,17 +18,20 @@ const SCRIPT = join(import.meta.dir, "app-writer-main.ts");
 const WAIT_LIMIT_MS = 20_000;
 
 /**
- * A capture carries the time at which it had read the WAL: what was committed while it was read may have
- * missed it.
+ * A capture carries the time after it read the WAL. A commit during that read may be missing from the
+ * capture.
  */
 const CAPTURE_TOLERANCE_MS = 250;
 
-/** A running writer. It is killed when the test ends. */
+/** A running writer. The end of the test kills the writer. */
 export class AppWriter {
   readonly #child: Bun.Subprocess;
   readonly #path: string;
 
-  /** Starts writing. @param folder where the acknowledgements go; it has to outlive the database */
+  /**
+   * Starts the writer.
+   * @param folder folder of the acknowledgements; it must survive the loss of the database
+   */
   constructor(database: string, folder: string, options: Partial<AppWriterOptions> = {}) {
     const { writer = 1, pauseMs = 2, isRestless = false, seed = 1 } = options;
     this.#path = join(folder, `acknowledged-${writer}`);
@@ -40,11 +43,11 @@ export class AppWriter {
     );
   }
 
-  /** What it has acknowledged so far, also in runs before this one. */
+  /** All acknowledged commits, including those of earlier runs. */
   acknowledged(): Acknowledgement[] {
     if (!existsSync(this.#path)) return [];
     const text = readFileSync(this.#path, "utf8");
-    // A line that a kill cut off has no newline.
+    // A kill may leave a last line without a newline.
     const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
     return lines.slice(0, -1).map((line) => {
       const [number, atMs] = line.split(" ").map(Number);
@@ -52,7 +55,7 @@ export class AppWriter {
     });
   }
 
-  /** The number of the newest acknowledged commit, 0 when there is none. */
+  /** The number of the newest acknowledged commit, or 0. */
   newest(): number {
     return this.acknowledged().at(-1)?.number ?? 0;
   }
@@ -63,13 +66,13 @@ export class AppWriter {
     return this.acknowledged().findLast(({ atMs }) => atMs < limitMs)?.number ?? 0;
   }
 
-  /** Waits for this many more commits. @throws Error when they do not come in time */
+  /** Waits for `count` more commits. @throws Error at the time limit */
   async waitForCommits(count: number): Promise<void> {
     const wanted = this.newest() + count;
     await waitUntil(() => this.newest() >= wanted, WAIT_LIMIT_MS);
   }
 
-  /** Ends it in an orderly way: its connection is closed. */
+  /** Ends the writer gracefully; the writer closes its connection. */
   async stop(): Promise<void> {
     this.#child.kill("SIGTERM");
     await this.#child.exited;

@@ -1,8 +1,7 @@
 /**
- * The built executable, as a user runs it: `dist/walrust`, or the one that WALRUST_BINARY names.
- *
- * `bun run test` builds it before the end-to-end tests; a file that runs alone builds it when it is missing
- * or older than the sources. Nothing of the machine's cloud account reaches it.
+ * Runs the built executable as a user does: `dist/walrust`, or the path in WALRUST_BINARY. `bun run test`
+ * builds the executable before the end-to-end tests. A test file that runs alone builds it if it is missing
+ * or older than the sources. Runs get no variable of the machine's cloud account.
  */
 import { afterEach } from "bun:test";
 import { chmodSync, copyFileSync, existsSync, readdirSync, statSync } from "node:fs";
@@ -14,23 +13,23 @@ import type { OtherUser } from "./other-user.ts";
 const ROOT = join(import.meta.dir, "../../..");
 const RUN_LIMIT_MS = 30_000;
 
-/** Environment variables to add. */
+/** Additional environment variables. */
 export type Variables = Readonly<Record<string, string>>;
 
-/** How a run ended and what it wrote. */
+/** Exit code and output of a run. */
 export interface Run {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** What surrounds a run. */
+/** Surroundings of a run. */
 export interface RunOptions {
   readonly env?: Variables | undefined;
   readonly cwd?: string | undefined;
-  /** Whom it runs as; only root can say that, with `setpriv`. */
+  /** The user of the run; requires root and `setpriv`. */
   readonly user?: OtherUser | undefined;
-  /** A command that the executable is run by, such as `unshare -m`. */
+  /** A command that runs the executable, such as `unshare -m`. */
   readonly by?: readonly string[] | undefined;
 }
 
@@ -42,7 +41,7 @@ afterEach(async () => {
   children.clear();
 });
 
-/** Has a child killed at the end of the test, whatever becomes of the test. */
+/** Kills a child at the end of the test, even of a failed test. */
 export function untilTestEnds<Child extends Bun.Subprocess>(child: Child): Child {
   children.add(child);
   return child;
@@ -51,8 +50,8 @@ export function untilTestEnds<Child extends Bun.Subprocess>(child: Child): Child
 let binary: Promise<string> | null = null;
 
 /**
- * The path of the executable; builds it if need be. @throws Error with the build's output when it does not
- * compile
+ * The path of the executable; builds it if necessary.
+ * @throws Error with the build's output if the build fails
  */
 export function walrustBinary(): Promise<string> {
   binary ??= findOrBuild();
@@ -76,7 +75,7 @@ function newestSourceMs(): number {
   return Math.max(...files.map((file) => statSync(join(ROOT, "src", file)).mtimeMs));
 }
 
-/** Our environment without anything that tells of a cloud account, with `added`. */
+/** The environment of this process without variables of a cloud account, plus `added`. */
 export function cleanEnvironment(added: Variables = {}): Record<string, string> {
   const kept = Object.entries(process.env).filter(
     (entry): entry is [string, string] => entry[1] !== undefined && !/^(AWS|LITESTREAM)_/.test(entry[0]),
@@ -86,17 +85,17 @@ export function cleanEnvironment(added: Variables = {}): Record<string, string> 
 
 let empty: string | null = null;
 
-/** A folder in which no walrust.toml is found, and into which every user may look. */
+/** A folder without a walrust.toml, readable for every user. */
 function emptyFolder(): string {
   if (empty === null || !existsSync(empty)) empty = tempFolder("cwd");
   chmodSync(empty, 0o755);
   return empty;
 }
 
-/** Whether other users can be tried. */
+/** Whether tests can run children as other users. */
 export const canChangeUser = process.geteuid?.() === 0 && Bun.which("setpriv") !== null;
 
-/** The executable as another user finds it, who may not look into the folder of this one. */
+/** A copy of the executable for other users, who may not enter this user's folder. */
 let publicBinary: string | null = null;
 
 async function commandOf(user: OtherUser | undefined): Promise<string[]> {
@@ -115,7 +114,7 @@ async function commandOf(user: OtherUser | undefined): Promise<string[]> {
   return ["setpriv", ...ids, "sh", "-c", script, "sh", publicBinary];
 }
 
-/** Starts the executable with pipes. It is killed when the test ends. */
+/** Starts the executable with pipes. The end of the test kills the executable. */
 export async function spawnWalrust(
   words: readonly string[],
   options: RunOptions = {},
@@ -129,19 +128,19 @@ export async function spawnWalrust(
   );
 }
 
-/** Runs the executable to its end. @throws Error when that takes longer than half a minute */
+/** Runs the executable to its end. @throws Error after half a minute */
 export async function runWalrust(words: readonly string[], options: RunOptions = {}): Promise<Run> {
   return collect(await spawnWalrust(words, options), `walrust ${words.join(" ")}`);
 }
 
-/** As `runWalrust`, for what has to work. @throws Error with what it wrote when the exit code is not 0 */
+/** Like `runWalrust`, for runs that must succeed. @throws Error with the output if the exit code is not 0 */
 export async function mustWalrust(words: readonly string[], options: RunOptions = {}): Promise<Run> {
   const run = await runWalrust(words, options);
   if (run.exitCode === 0) return run;
   throw new Error(`walrust ${words.join(" ")} ended with ${run.exitCode}\n${run.stderr}${run.stdout}`);
 }
 
-/** Waits for the end of a child and returns what it wrote. @throws Error when that takes too long */
+/** Waits for the end of a child and returns its output. @throws Error at the time limit */
 export async function collect(child: Bun.Subprocess<"ignore", "pipe", "pipe">, label: string): Promise<Run> {
   const timeout = setTimeout(() => child.kill("SIGKILL"), RUN_LIMIT_MS);
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
@@ -151,7 +150,7 @@ export async function collect(child: Bun.Subprocess<"ignore", "pipe", "pipe">, l
   return { exitCode, stdout, stderr };
 }
 
-/** The one JSON document on stdout. @throws Error when there is none, or more than one line */
+/** The single JSON document on stdout. @throws Error unless stdout is exactly one line */
 export function documentOf<Shape = Record<string, unknown>>(run: Run): Shape {
   const lines = run.stdout.trimEnd().split("\n");
   if (lines.length !== 1) throw new Error(`stdout has ${lines.length} lines:\n${run.stdout}`);

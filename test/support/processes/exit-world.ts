@@ -1,6 +1,6 @@
 /**
- * What the failures of exit-cases.ts happen in: a database, its backup, a server that knows no bucket, and
- * what is done to them.
+ * The surroundings of the failures in exit-cases.ts: a database, its backup, a server without buckets, and
+ * functions that damage them.
  */
 
 import { Database } from "bun:sqlite";
@@ -13,25 +13,25 @@ import { tempFolder } from "../temp.ts";
 import type { Variables } from "./binary.ts";
 import { WatchProcess } from "./watch-process.ts";
 
-/** What a case runs in: a folder with `app.db`, and `bucket`, which has a backup of it. */
+/** The surroundings of one case: a folder with `app.db`, and `bucket` with a backup of `app.db`. */
 export interface World {
   readonly folder: string;
   readonly database: string;
   readonly bucket: string;
-  /** `-b` and the bucket. */
+  /** The option `-b` and the bucket. */
   readonly there: readonly string[];
-  /** A server that knows no bucket: options and environment. */
+  /** Options and environment of a server without buckets. */
   readonly nowhere: { readonly words: readonly string[]; readonly env: Variables };
 }
 
-/** Makes the world. */
+/** Makes the surroundings. */
 export async function makeWorld(): Promise<World & { readonly server: S3Server }> {
   const folder = tempFolder("exit");
   const database = join(folder, "app.db");
   const bucket = join(folder, "bucket");
   createAppDatabase(database);
   const there = ["-b", `file://${bucket}`];
-  // A watch leaves word of where the database is.
+  // A watch leaves a record of the database's path.
   const watch = await WatchProcess.start([database, ...there, "--no-metrics"]);
   await watch.waitForUploads(1);
   await watch.stop();
@@ -42,7 +42,7 @@ export async function makeWorld(): Promise<World & { readonly server: S3Server }
   return { folder, database, bucket, there, nowhere: { words, env }, server };
 }
 
-/** A copy of the bucket that something was done to. */
+/** The option `-b` and an altered copy of the bucket. */
 export function altered({ bucket }: World, alter: (app: string) => void): string[] {
   const copy = join(tempFolder("altered"), "bucket");
   cpSync(bucket, copy, { recursive: true, preserveTimestamps: true });
@@ -50,20 +50,20 @@ export function altered({ bucket }: World, alter: (app: string) => void): string
   return ["-b", `file://${copy}`];
 }
 
-/** The snapshot of a backup, by the folder of its name. */
+/** Path of the snapshot below the folder of a database's name. */
 export function snapshotFile(app: string): string {
   const folder = join(app, "ltx", "9");
   return join(folder, readdirSync(folder).find((name) => name.endsWith(".ltx"))!);
 }
 
-/** Damages a file in its middle. */
+/** Flips the byte in the middle of a file. */
 export function flipByte(path: string): void {
   const bytes = readFileSync(path);
   bytes[bytes.length >> 1]! ^= 0xff;
   writeFileSync(path, bytes);
 }
 
-/** A database that is not in WAL mode. */
+/** A database in rollback mode. */
 export function rollbackDatabase({ folder }: World): string {
   const path = join(folder, "rollback.db");
   const database = new Database(path);
@@ -72,14 +72,14 @@ export function rollbackDatabase({ folder }: World): string {
   return path;
 }
 
-/** A configuration file of its own. */
+/** Writes a configuration file to a new folder. */
 export function configFile(text: string): string {
   const path = join(tempFolder("config"), "walrust.toml");
   writeFileSync(path, text);
   return path;
 }
 
-/** A pipe with a name. */
+/** Makes a named pipe. */
 export function fifo(): string {
   const path = join(tempFolder("fifo"), "pipe");
   execFileSync("mkfifo", [path]);

@@ -1,7 +1,7 @@
 /**
- * A hostile application, one process of several: for a random while it opens and closes connections, writes
- * small and spilling transactions, deletes, rolls back, checkpoints in every mode, and expects to be killed
- * at any moment. Arguments: database, writer number, seed.
+ * A hostile application, one process of several. For a random time it opens and closes connections, writes
+ * small and spilling transactions, deletes, rolls back, and checkpoints in every mode. A kill may end it at
+ * any moment. Arguments: database, writer number, seed.
  */
 import { Database } from "bun:sqlite";
 import { seededRandom } from "../seeded-random.ts";
@@ -19,7 +19,7 @@ function attempt(action: () => void): boolean {
     action();
     return true;
   } catch {
-    return false; // Busy, mostly; what was committed is judged by the database, not by this process.
+    return false; // Busy, mostly; the database, not this process, shows the committed rows.
   }
 }
 

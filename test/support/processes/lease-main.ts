@@ -1,6 +1,6 @@
 /**
- * Takes a write lease on a file (`fcntl(F_SETLEASE)`), says "held" or the error, and keeps it until it is
- * killed: whoever opens the file meanwhile, and not with O_NONBLOCK, waits for `lease-break-time` seconds.
+ * Takes a write lease on a file (`fcntl(F_SETLEASE)`), prints "held" or the error, and keeps the lease until
+ * a kill. A process that opens the file without O_NONBLOCK meanwhile waits for `lease-break-time` seconds.
  */
 import { FFIType } from "bun:ffi";
 import { openSync } from "node:fs";
@@ -9,7 +9,7 @@ import { libcFunctionsOrNull } from "../../../src/env.ts";
 const F_SETLEASE = 1024;
 const F_WRLCK = 1;
 
-// The kernel asks for the lease with this signal, which would end the process.
+// The kernel sends this signal to break the lease; unhandled, the signal ends the process.
 process.on("SIGIO", () => {});
 
 const fd = openSync(process.argv[2]!, "r+");

@@ -1,7 +1,7 @@
-/** A file under a lease that another process holds. */
+/** A file under a write lease of another process. */
 import { join } from "node:path";
 
-/** Takes a write lease. @returns what ends it, or null where the file system gives none */
+/** Takes a write lease. @returns a function that ends the lease, or null if the file system has no leases */
 export async function takeLeaseOrNull(path: string): Promise<(() => Promise<void>) | null> {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "lease-main.ts"), path], {
     stdio: ["ignore", "pipe", "ignore"],

@@ -1,8 +1,6 @@
-/**
- * Child processes of tests that run as another user than root: who they are, and how they become that.
- */
+/** Child processes of tests that run as another user than root, and the change of user inside the child. */
 
-/** A user by numbers; nobody of that name has to exist. */
+/** A user by numbers; the numbers need no entry in /etc/passwd. */
 export interface OtherUser {
   readonly uid: number;
   readonly gid: number;
@@ -10,7 +8,7 @@ export interface OtherUser {
   readonly umask: number;
 }
 
-/** Gives up root for a user told as JSON on the command line; without one nothing changes. */
+/** Drops root for the user in a JSON argument; does nothing without an argument. */
 export function becomeOtherUser(word: string | undefined): void {
   if (word === undefined) return;
   const { uid, gid, groups, umask } = JSON.parse(word) as OtherUser;

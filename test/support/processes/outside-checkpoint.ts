@@ -1,4 +1,4 @@
-/** A checkpoint by another process: whether anybody keeps it from truncating the WAL. */
+/** A checkpoint by another process: whether any lock keeps it from truncating the WAL. */
 
 const SCRIPT = `const { Database } = require("bun:sqlite");
 const database = new Database(process.argv[1]);
@@ -7,8 +7,8 @@ database.close();
 process.exit(busy === 0 ? 0 : 3);`;
 
 /**
- * Whether nobody holds the WAL of a database. In a process of its own: a connection in this one would share
- * its locks with what is tested.
+ * Whether no process holds the WAL of a database. The check runs in a child process: a connection in this
+ * process would share its locks with the code under test.
  */
 export function isWalFree(path: string): boolean {
   const { exitCode, stderr } = Bun.spawnSync([process.execPath, "-e", SCRIPT, path]);

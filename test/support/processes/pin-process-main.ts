@@ -1,6 +1,6 @@
 /**
- * A walrust beside the test, as another user: opens a pin, says how that went, and closes it when stdin ends.
- * A second line on stdin converts the pin to a mark and runs a checkpoint cycle.
+ * A second process with a pin, as another user: opens the pin, prints the outcome, and closes the pin when
+ * stdin ends. A second line on stdin converts the pin to a mark and runs a checkpoint cycle.
  */
 import { createInterface } from "node:readline";
 import { checkpointCycle } from "../../../src/database/checkpoint.ts";

@@ -1,6 +1,6 @@
 /**
  * A pinned database under three hostile writers that are killed at random, while an independent shadow copies
- * its WAL. What may differ in the end is nothing.
+ * its WAL. In the end the shadow's image must equal the database.
  */
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
@@ -11,10 +11,10 @@ import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalShadow } from "../oracles/wal-shadow.ts";
 import { seededRandom } from "../seeded-random.ts";
 
-/** "freeze": byte 123 and cycles. "hybrid": marks are taken and moved as well. */
+/** "freeze": byte 123 and cycles. "hybrid": also takes and moves read marks. */
 export type StressKind = "freeze" | "hybrid";
 
-/** What a run did and found. */
+/** Counts and findings of a run. */
 export interface StressReport {
   readonly kind: StressKind;
   readonly seed: number;
@@ -23,13 +23,13 @@ export interface StressReport {
   kills: number;
   conversions: number;
   yields: number;
-  /** Cycles by outcome. */
+  /** Number of cycles by outcome. */
   readonly cycles: Record<string, number>;
   readonly writeLockHeldMs: number[];
   changeCountResets: number;
-  /** Yields after which the change count told that commits were missed. */
+  /** Number of yields after which the change count showed missed commits. */
   misses: number;
-  /** The pin was not held at the end of a call. */
+  /** Number of calls that ended without the pin. */
   released: number;
   violations: readonly string[];
   mismatchedPages: readonly number[];
@@ -88,7 +88,8 @@ async function harass(
   };
   const endMs = env.monotonicMs() + durationMs;
   let nextCycleMs = env.monotonicMs() + CYCLE_INTERVAL_MS;
-  // On a busy machine it goes on until a cycle was complete: before that it says nothing about cycles.
+  // On a busy machine the run continues until one cycle is complete; without one it shows nothing about
+  // cycles.
   const isOver = (): boolean => {
     const nowMs = env.monotonicMs();
     return nowMs >= endMs && ((report.cycles["complete"] ?? 0) > 0 || nowMs >= endMs + EXTENSION_MS);

@@ -1,6 +1,4 @@
-/**
- * `walrust replicate` from the sources in a process of its own, to be killed at any moment.
- */
+/** Runs `walrust replicate` from the sources in a child process, which a test may kill at any moment. */
 import { Database } from "bun:sqlite";
 import { join } from "node:path";
 import { cleanEnvironment, untilTestEnds } from "./binary.ts";
@@ -15,7 +13,7 @@ export interface ReplicaLine {
 
 const MAIN = join(import.meta.dir, "../../../src/main.ts");
 
-/** A running process. It is killed when the test ends. */
+/** A running process. The end of the test kills the process. */
 export class ReplicaProcess {
   readonly events: ReplicaLine[] = [];
   readonly #child: Bun.Subprocess<"ignore", "pipe", "pipe">;
@@ -34,7 +32,7 @@ export class ReplicaProcess {
     this.#log = this.#child.stderr.text();
   }
 
-  /** The newest TXID it has reported. */
+  /** The newest reported TXID. */
   get txid(): number {
     return this.events.findLast(({ event }) => event !== "failed" && event !== "waiting")?.txid ?? 0;
   }
@@ -43,7 +41,7 @@ export class ReplicaProcess {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  /** Waits so long, from the start of the process or from now, then SIGKILL. */
+  /** Sends SIGKILL after a delay, counted from the start of the process or from now. */
   async killAfter(delayMs: number): Promise<void> {
     await Promise.race([Bun.sleep(delayMs), this.#child.exited]);
     this.#child.kill("SIGKILL");
@@ -51,7 +49,7 @@ export class ReplicaProcess {
     await this.#output;
   }
 
-  /** SIGTERM. @returns the exit code and what it logged */
+  /** Sends SIGTERM. @returns the exit code and the log */
   async stop(): Promise<{ exitCode: number; log: string }> {
     this.#child.kill("SIGTERM");
     const exitCode = await this.#child.exited;
@@ -69,7 +67,7 @@ export class ReplicaProcess {
   }
 }
 
-/** What a reader that connects now sees, byte for byte. */
+/** The bytes that a new reader sees. */
 export function serializeNow(path: string): Buffer {
   const database = new Database(path, { readonly: true });
   try {

@@ -1,7 +1,7 @@
 /**
- * A reader of the bank in replica-readers.test.ts, in a process of its own: reads as fast as it can, in
- * single statements and in transactions, on one connection for long and on new ones, with no patience for
- * locks. Ends when stdin does, and says what it has seen.
+ * A reader of the bank in replica-readers.test.ts, in a child process. It reads as fast as possible, in
+ * single statements and in transactions, on one long-lived connection and on new ones, without a busy
+ * timeout. It ends when stdin ends, and prints its observations.
  */
 import { Database, SQLiteError } from "bun:sqlite";
 import { ACCOUNTS, TOTAL } from "../histories/replica-bank.ts";
@@ -29,7 +29,7 @@ function report(what: string): void {
   if (problems.length < 20) problems.push(what);
 }
 
-/** What every committed state of the bank has, and no mix of two. */
+/** Checks the rules of every committed state of the bank; a mix of two states breaks them. */
 function check(row: Row): void {
   if (row.total !== TOTAL || row.accounts !== ACCOUNTS) report(`torn: ${JSON.stringify(row)}`);
   if (row.newest !== row.round) report(`the newest transfer is ${row.newest} in round ${row.round}`);
@@ -38,7 +38,9 @@ function check(row: Row): void {
   rounds.add(row.round);
 }
 
-/** Two reads in one transaction see one state; walking the table and its index sees the same rows. */
+/**
+ * Two reads in one transaction see one state; a scan of the table and a scan of its index see the same rows.
+ */
 function readTransaction(database: Database): void {
   database.run("BEGIN");
   try {
@@ -64,8 +66,9 @@ function readOnce(database: Database): void {
 }
 
 /**
- * A connection without patience. Only its first read waits: a connection of another process that closes holds
- * the PENDING lock for a moment while it finds out whether it is the last one, whoever writes.
+ * Opens a connection without a busy timeout. Only its first read waits: the closing connection of another
+ * process briefly holds the PENDING lock while SQLite checks whether it is the last one. This happens with
+ * any writer.
  */
 function open(): Database {
   const options = mode === "readonly" ? { readonly: true } : { create: false, readwrite: true };

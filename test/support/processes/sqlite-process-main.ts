@@ -1,6 +1,6 @@
 /**
- * The child of sqlite-process.ts: reads a JSON array of statements a line, answers a JSON line. Ends, and
- * closes its connection, when stdin does.
+ * The child of sqlite-process.ts: reads a JSON array of statements per line and answers with a JSON line. It
+ * closes its connection and ends when stdin ends.
  */
 import { constants, Database, SQLiteError } from "bun:sqlite";
 import { readFileSync } from "node:fs";
@@ -10,7 +10,9 @@ import { becomeOtherUser } from "./other-user.ts";
 const OPEN_FLAGS = constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_CREATE | constants.SQLITE_OPEN_URI;
 becomeOtherUser(process.argv[3]);
 const database = new Database(process.argv[2] ?? "", OPEN_FLAGS);
-/** Reads the database file past SQLite: closing it drops the locks of this process on it. */
+/**
+ * Reads the database file without SQLite. Closing this file drops the locks of the process on the database.
+ */
 const READ_FILE = ".read";
 process.stdout.write("ready\n");
 

@@ -1,14 +1,14 @@
 /**
- * An application beside walrust: a child process with one SQLite connection that runs what the test tells it
- * to. Its locks are those of another process, and `kill` is a SIGKILL.
+ * An application beside walrust: a child process with one SQLite connection, which runs the statements of the
+ * test. Its locks belong to another process, and `kill` sends SIGKILL.
  */
 import { join } from "node:path";
 import type { OtherUser } from "./other-user.ts";
 
-/** What the child answers: the rows, or SQLite's error code. */
+/** The answer of the child: the rows, or SQLite's error code. */
 export interface SqliteReply {
   readonly rows: readonly (readonly (string | number | null)[])[];
-  /** "SQLITE_BUSY" and the like; null when it worked. */
+  /** An SQLite error code such as "SQLITE_BUSY", or null on success. */
   readonly errorCode: string | null;
   readonly message: string;
   readonly durationMs: number;
@@ -33,7 +33,7 @@ export class SqliteProcess {
 
   /**
    * Starts a child that opens `path` (a path, or a `file:` URI) and creates the database if it is missing.
-   * @param user whom it runs as; only root can say that
+   * @param user the user of the child; requires root
    */
   static async open(path: string, user: OtherUser | null = null): Promise<SqliteProcess> {
     const child = new SqliteProcess(path, user);
@@ -41,7 +41,7 @@ export class SqliteProcess {
     return child;
   }
 
-  /** Runs each statement; stops at the first that fails. The reply has the rows of the last one. */
+  /** Runs each statement and stops at the first failure. The reply has the rows of the last statement. */
   async run(...statements: string[]): Promise<SqliteReply> {
     this.#child.stdin.write(`${JSON.stringify(statements)}\n`);
     await this.#child.stdin.flush();
@@ -50,20 +50,20 @@ export class SqliteProcess {
     return JSON.parse(line.value) as SqliteReply;
   }
 
-  /** As `run`, for what has to work. @throws Error with SQLite's message */
+  /** Like `run`, for statements that must succeed. @throws Error with SQLite's message */
   async must(...statements: string[]): Promise<SqliteReply> {
     const reply = await this.run(...statements);
     if (reply.errorCode !== null) throw new Error(`${reply.message}: ${statements.join("; ")}`);
     return reply;
   }
 
-  /** Closes the connection in an orderly way and waits for the process to end. */
+  /** Closes the connection gracefully and waits for the process to end. */
   async close(): Promise<void> {
     this.#child.stdin.end();
     await this.#child.exited;
   }
 
-  /** SIGKILL, and waits until the process is gone with its locks. */
+  /** Sends SIGKILL and waits until the process and its locks are gone. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#child.exited;
@@ -80,7 +80,7 @@ async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<st
   }
 }
 
-/** Polls a condition until it holds. @throws Error when it does not within `timeoutMs` */
+/** Polls a condition until it holds. @throws Error after `timeoutMs` */
 export async function waitUntil(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   while (!condition()) {

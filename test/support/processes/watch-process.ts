@@ -1,6 +1,4 @@
-/**
- * A running `walrust watch --json`: its events as they come, its log, its end.
- */
+/** A running `walrust watch --json`: its events as they arrive, its log, its exit. */
 import { type RunOptions, spawnWalrust } from "./binary.ts";
 import { waitUntil } from "./sqlite-process.ts";
 
@@ -21,7 +19,7 @@ export interface WatchLine {
 
 const WAIT_LIMIT_MS = 20_000;
 
-/** A watch that runs beside the test. It is killed when the test ends. */
+/** A watch beside the test. The end of the test kills the watch. */
 export class WatchProcess {
   readonly events: WatchLine[] = [];
   readonly #child: Bun.Subprocess<"ignore", "pipe", "pipe">;
@@ -40,9 +38,9 @@ export class WatchProcess {
     });
   }
 
-  /** Starts watching. @param words databases, destination and options */
+  /** Starts a watch. @param words databases, destination and options */
   static async start(words: readonly string[], options: RunOptions = {}): Promise<WatchProcess> {
-    // Many watches run at once in tests: only those that are about metrics may take the port.
+    // Tests run many watches at once; only tests about metrics may take the port.
     const isConfigured = options.cwd !== undefined || words.some((word) => /metrics|^--config/.test(word));
     const metrics = isConfigured ? [] : ["--no-metrics"];
     return new WatchProcess(await spawnWalrust(["watch", ...words, ...metrics, "--json"], options));
@@ -69,8 +67,8 @@ export class WatchProcess {
   }
 
   /**
-   * Waits until a condition on the events holds. @throws Error when it does not in time, or the watch has
-   * ended
+   * Waits until a condition on the events holds.
+   * @throws Error at the time limit, or if the watch ends first
    */
   async waitFor(label: string, condition: (watch: WatchProcess) => boolean): Promise<void> {
     const deadlineMs = performance.now() + WAIT_LIMIT_MS;
@@ -89,7 +87,7 @@ export class WatchProcess {
     await this.waitFor(`TXID ${txid}`, () => (this.uploads(database).at(-1)?.txid ?? 0) >= txid);
   }
 
-  /** Waits for this many more uploads than there are now. */
+  /** Waits for `count` more uploads. */
   async waitForUploads(count: number): Promise<void> {
     const wanted = this.uploads().length + count;
     await this.waitFor(`${wanted} uploads`, () => this.uploads().length >= wanted);
@@ -99,7 +97,9 @@ export class WatchProcess {
     this.#child.kill(name);
   }
 
-  /** Sends a signal again and again until the process ends: the second one that it sees is the last. */
+  /**
+   * Repeats a signal until the process ends: the process stops draining at the second signal that reaches it.
+   */
   async signalUntilEnd(name: "SIGHUP" | "SIGTERM" | "SIGINT"): Promise<void> {
     await waitUntil(() => {
       if (!this.#isEnded) this.signal(name);
@@ -107,19 +107,19 @@ export class WatchProcess {
     });
   }
 
-  /** SIGKILL, and waits until it is gone with its locks. */
+  /** Sends SIGKILL and waits until the process and its locks are gone. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#ended;
   }
 
-  /** SIGTERM, and waits for the end of the drain. @returns the exit code */
+  /** Sends SIGTERM and waits for the end of the drain. @returns the exit code */
   async stop(): Promise<number> {
     this.signal("SIGTERM");
     return this.exit();
   }
 
-  /** The exit code. @throws Error when a line of stdout was no JSON */
+  /** The exit code. @throws Error if a line of stdout was not JSON */
   async exit(): Promise<number> {
     const code = await this.#ended;
     if (this.#malformed !== null) throw new Error(`stdout has a line that is no JSON: ${this.#malformed}`);

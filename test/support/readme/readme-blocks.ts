@@ -1,9 +1,8 @@
 /**
  * The README.md files as the tests read them: the front page and the references of the rooms, with their
- * fenced examples by name and their sections by heading.
- *
- * A fence names the language and the example: `sh first-watch`, `toml config`, `json list`. A name stands
- * once in all files, so an example may move from one file to another without a change of its test.
+ * fenced examples by name and their sections by heading. A fence names the language and the example: `sh
+ * first-watch`, `toml config`, `json list`. A name occurs once in all files, so an example may move to
+ * another file without a change of its test.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +11,7 @@ import { withoutBlocks } from "../../../scripts/tidy/links.ts";
 /** Languages of the examples; test/e2e/readme/ runs each. */
 export const LANGUAGES = ["sh", "toml", "json"] as const;
 
-/** One of these languages. */
+/** A language of the examples. */
 export type Language = (typeof LANGUAGES)[number];
 
 /** A fenced block. */
@@ -32,7 +31,7 @@ export interface Block {
 /** The folder of the project. */
 export const ROOT = join(import.meta.dir, "../../..");
 
-/** Every README.md of the project: its text by its path from the project's folder. */
+/** Every README.md of the project: its text by its path relative to the project. */
 export const READMES: Readonly<Record<string, string>> = Object.fromEntries(
   ["README.md", ...new Bun.Glob("{src,test,scripts}/**/README.md").scanSync({ cwd: ROOT })]
     .toSorted()
@@ -44,7 +43,7 @@ export const README = READMES["README.md"]!;
 
 const BLOCKS = Object.values(READMES).flatMap(parseBlocks);
 
-/** The fenced blocks of a Markdown text, in their order. @throws Error for a fence that is not closed */
+/** The fenced blocks of a Markdown text, in order. @throws Error for an unclosed fence */
 export function parseBlocks(text: string): Block[] {
   const lines = text.split("\n");
   const blocks: Block[] = [];
@@ -75,7 +74,7 @@ export function namesOf(language: Language): string[] {
   return BLOCKS.filter((block) => block.language === language).map(({ name }) => name);
 }
 
-/** One example, in whichever file it stands. @throws Error when no file has it */
+/** One example, from any of the files. @throws Error if no file has the example */
 export function blockOf(language: Language, name: string): Block {
   const found = BLOCKS.find((block) => block.language === language && block.name === name);
   if (found === undefined) throw new Error(`no README.md has a block \`${language} ${name}\``);
@@ -83,8 +82,8 @@ export function blockOf(language: Language, name: string): Block {
 }
 
 /**
- * The text below a heading up to the next heading of its rank or a higher one, in whichever file it stands.
- * @throws Error unless exactly one file has that heading, once
+ * The text below a heading up to the next heading of the same or a higher rank, from any of the files.
+ * @throws Error unless exactly one file has the heading, once
  */
 export function sectionOf(heading: string): string {
   const sections = Object.values(READMES).flatMap((text) => sectionsBelow(text, heading));

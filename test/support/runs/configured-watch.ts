@@ -1,6 +1,6 @@
 /**
- * The built executable told everything by a walrust.toml in its working directory: a folder with databases
- * and that file, in which a test sets the keys it asks about.
+ * The built executable with all settings in a walrust.toml in its working directory. A folder holds the
+ * databases and the file; a test sets the keys under test.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,28 +11,31 @@ import { fileDestination } from "../servers/destinations.ts";
 import type { S3Server } from "../servers/s3-server.ts";
 import { tempFolder } from "../temp.ts";
 
-/** Values in TOML by `section.key`. */
+/** TOML values by `section.key`. */
 export type Settings = Readonly<Record<string, string>>;
 
-/** Databases and the configuration beside them. */
+/** A folder with databases and a configuration. */
 export interface Configured {
   readonly folder: string;
-  /** The application of each database, by the stem of its file. */
+  /** The application of each database, by the stem of the database file. */
   readonly apps: ReadonlyMap<string, SqliteProcess>;
-  /** Runs a verb there. */
+  /** Runs a verb in the folder. */
   run(words: readonly string[]): Promise<Run>;
-  /** Begins to watch, and waits until so many databases are. @param words beside what the file says */
+  /**
+   * Starts a watch and waits until it watches `databaseCount` databases.
+   * @param words arguments in addition to the file
+   */
   watch(databaseCount?: number, words?: readonly string[]): Promise<WatchProcess>;
   /** Commits one row into a database. */
   commit(text?: string, stem?: string): Promise<void>;
 }
 
-/** What else there is. */
+/** Optional parts of the folder. */
 export interface ConfiguredOptions {
   readonly env?: Variables;
-  /** Stems of the databases; by default `app` alone. */
+  /** Stems of the databases; `app` alone by default. */
   readonly stems?: readonly string[];
-  /** What stands behind the settings, such as [[databases]]; by default an entry for each stem. */
+  /** Text after the settings, such as [[databases]]; one entry for each stem by default. */
   readonly entries?: string;
 }
 
@@ -43,7 +46,7 @@ export async function closeApplications(): Promise<void> {
   await Promise.all(opened.splice(0).map((app) => app.kill()));
 }
 
-/** A new folder with databases and a walrust.toml. */
+/** Makes a folder with databases and a walrust.toml. */
 export async function configured(settings: Settings, options: ConfiguredOptions = {}): Promise<Configured> {
   const { stems = ["app"], env = {} } = options;
   const folder = tempFolder("configured");
@@ -79,7 +82,7 @@ async function newApplication(path: string): Promise<SqliteProcess> {
   return app;
 }
 
-/** A folder as destination, and the settings that name it. */
+/** A folder destination and the settings that name it. */
 export function folderSettings(): { settings: Settings; bucket: ReturnType<typeof fileDestination> } {
   const bucket = fileDestination();
   return { settings: { "s3.bucket": `"${bucket.url}"` }, bucket };

@@ -1,5 +1,6 @@
 /**
- * A watch whose databases come and go: a test says what is present, and lets time pass to the next discovery.
+ * A watch whose databases come and go: a test sets the present databases and advances the clock to the next
+ * discovery.
  */
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -13,11 +14,11 @@ import { ShiftedClock } from "../shifted-clock.ts";
 import { tempFolder } from "../temp.ts";
 import { newDatabase, type RunTarget, WatchRun } from "./watch-run.ts";
 
-/** What a test may say beside the store. */
+/** Optional parts of a run. */
 export interface FleetSetup {
   readonly config?: ConfigChange;
   readonly discover?: () => Promise<readonly RunTarget[]>;
-  /** As the first discovery finds it; every later one finds `FleetRun.unwatchable`. */
+  /** Unwatchable paths of the first discovery; later discoveries give `FleetRun.unwatchable`. */
   readonly unwatchable?: readonly Unwatchable[];
   readonly isNamedOnly?: boolean;
   readonly validate?: WatchInput["validate"];
@@ -31,9 +32,9 @@ export function foundTarget(path: string, name: string, spoolFolder?: string): R
 
 /** A running watch with discovery. */
 export class FleetRun extends WatchRun {
-  /** What the next discovery finds. */
+  /** Targets of the next discovery. */
   present: RunTarget[];
-  /** What it cannot hand over. */
+  /** Paths of the next discovery that walrust cannot watch. */
   unwatchable: readonly Unwatchable[];
   discoveryCount = 0;
   #takenInCount = 0;
@@ -59,7 +60,7 @@ export class FleetRun extends WatchRun {
     return this.present;
   }
 
-  /** The result of a discovery; it is counted when the watch reads it. */
+  /** The result of a discovery; the run counts the result once the watch reads it. */
   #discovered(targets: readonly RunTarget[]): Discovered<RunTarget> {
     const takeIn = (): void => void this.#takenInCount++;
     return {
@@ -71,20 +72,20 @@ export class FleetRun extends WatchRun {
     };
   }
 
-  /** Lets time pass until the watch has made the next discovery and taken it in. */
+  /** Advances the clock until the watch has run and applied the next discovery. */
   async discovery(): Promise<void> {
     const [found, takenIn] = [this.discoveryCount, this.#takenInCount];
     this.clock.pass(5_000);
     await this.until("a discovery", () => this.discoveryCount > found && this.#takenInCount > takenIn);
   }
 
-  /** From now on these are present; returns after a discovery has found that out. */
+  /** Sets the present databases and waits until a discovery has found them. */
   async find(...targets: RunTarget[]): Promise<void> {
     this.present = targets;
     await this.discovery();
   }
 
-  /** Waits until a database has been let go of. */
+  /** Waits until the watch stops replicating a database. */
   async gone(database: string): Promise<string> {
     await this.until(`${database} let go`, () => this.all("let-go", database).length > 0);
     return this.all("let-go", database).at(-1)!.reason;
@@ -93,16 +94,19 @@ export class FleetRun extends WatchRun {
 
 let template: Promise<string> | null = null;
 
-/** A database file in WAL mode that no connection has open. */
+/** A closed database file in WAL mode. */
 async function templatePath(): Promise<string> {
   const { path, app } = await newDatabase();
   await app.close();
   return path;
 }
 
-/** Makes closed databases `<folder>/<name>/app.db`, one a name. @returns the targets a glob would find */
+/**
+ * Makes closed databases `<folder>/<name>/app.db`, one for each name.
+ * @returns targets as a glob finds them
+ */
 export async function tenants(folder: string, ...names: string[]): Promise<RunTarget[]> {
-  // Another test file of this process may have made it, and taken it along when it was done.
+  // Another test file in this process may have made the template and removed it with its own folder.
   if (template !== null && !existsSync(await template)) template = null;
   template ??= templatePath();
   const source = await template;
@@ -114,14 +118,14 @@ export async function tenants(folder: string, ...names: string[]): Promise<RunTa
   });
 }
 
-/** As `tenants`, for one in a folder of its own. */
+/** Like `tenants`, for one database in a new folder. */
 export async function tenant(name: string): Promise<RunTarget> {
   const [target] = await tenants(tempFolder("fleet"), name);
   if (target === undefined) throw new Error("one name is one target");
   return target;
 }
 
-/** The configuration of one database beside others. */
+/** Own settings of one database among others. */
 export function ownConfig(change: ConfigChange): ReplicationConfig {
   return configWith(change, CAPTURES_ONLY);
 }

@@ -1,24 +1,22 @@
-/**
- * The usual scene of the pin's tests: a WAL database, an application in another process, a pin.
- */
+/** The usual scene of the pin's tests: a WAL database, an application in another process, a pin. */
 import { join } from "node:path";
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { SqliteProcess } from "../processes/sqlite-process.ts";
 import { tempFolder } from "../temp.ts";
 
-/** The real clock, no log. */
+/** The real clock with a silent log. */
 export const env = systemEnv(SILENT_LOG);
 const pins: Pin[] = [];
 const apps: SqliteProcess[] = [];
 
-/** Closes what a test opened; call it in afterEach. */
+/** Closes everything that a test opened; call it in afterEach. */
 export async function closeAll(): Promise<void> {
   for (const pin of pins.splice(0)) pin.close();
   for (const app of apps.splice(0)) await app.kill();
 }
 
-/** Another application, with these statements run. */
+/** Starts another application and runs statements in it. */
 export async function start(path: string, ...statements: string[]): Promise<SqliteProcess> {
   const app = await SqliteProcess.open(path);
   apps.push(app);
@@ -34,7 +32,7 @@ export async function walDatabase(rowCount = 3): Promise<{ path: string; app: Sq
   return { path, app };
 }
 
-/** A pin that is closed after the test. */
+/** A pin that `closeAll` closes. */
 export function pinned(path: string): Pin {
   const pin = Pin.open(path, env);
   pins.push(pin);

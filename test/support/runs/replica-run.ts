@@ -1,6 +1,4 @@
-/**
- * A replica that follows a store inside the test's process, with its events, and what is in its file.
- */
+/** A replica that follows a store inside the test's process, with its events and the content of its file. */
 import { expect } from "bun:test";
 import type { Env } from "../../../src/env.ts";
 import { type ReplicaEvent, replicate } from "../../../src/recovery/replica/replica.ts";
@@ -9,7 +7,7 @@ import { imageOf } from "../oracles/database-image.ts";
 import { waitUntil } from "../processes/sqlite-process.ts";
 import { recordingEnv } from "../recording-log.ts";
 
-/** What may be said about a run; everything has a default. */
+/** Settings of a run; each has a default. */
 export interface ReplicaRunOptions {
   readonly name?: string;
   readonly source?: string;
@@ -40,7 +38,7 @@ export class ReplicaRun {
     });
   }
 
-  /** The TXID readers see. */
+  /** The TXID that readers see. */
   get txid(): number {
     return this.events.findLast(({ event }) => event !== "failed" && event !== "waiting")?.txid ?? 0;
   }
@@ -49,7 +47,7 @@ export class ReplicaRun {
     return this.events.filter((one) => one.event === event);
   }
 
-  /** Waits for a condition while it runs. @throws what ended it, or Error when it takes too long */
+  /** Waits for a condition. @throws the error that ended the run, or Error at the time limit */
   async waitFor(condition: () => boolean): Promise<void> {
     await waitUntil(() => this.#isOver || condition());
     if (!condition()) throw this.#failure ?? new Error("the replica ended");
@@ -59,20 +57,20 @@ export class ReplicaRun {
     await this.waitFor(() => this.txid >= txid);
   }
 
-  /** Stops it. @throws what it failed with */
+  /** Stops the run. @throws the error of a failed run */
   async stop(): Promise<void> {
     this.#aborter.abort();
     await this.end();
   }
 
-  /** Waits for its end. @throws what it failed with */
+  /** Waits for the end of the run. @throws the error of a failed run */
   async end(): Promise<void> {
     await this.#ended;
     if (this.#failure !== null) throw this.#failure;
   }
 }
 
-/** Brings a replica up to date. @throws what keeps it from that */
+/** Brings a replica up to date. @throws WalrustError as replicate does */
 export async function replicateOnce(
   store: ObjectStore,
   localPath: string,
@@ -83,7 +81,7 @@ export async function replicateOnce(
   return run.events;
 }
 
-/** The replica's content is this, byte for byte. */
+/** Expects the replica to have exactly these bytes. */
 export function expectContent(path: string, image: Buffer | undefined): void {
   expect(imageOf(path).equals(image!)).toBe(true);
 }

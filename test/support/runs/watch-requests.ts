@@ -1,4 +1,4 @@
-/** Requests to a watch that runs in this process, over its socket, as `snapshot` and `compact` make them. */
+/** Requests over its socket to a watch in this process, as `snapshot` and `compact` make them. */
 import type { RetentionConfig } from "../../../src/config/config.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { askWatchOrNull } from "../../../src/replication/control/control-client.ts";
@@ -6,13 +6,13 @@ import type { UpkeepResult } from "../../../src/replication/upkeep/maintenance.t
 import type { SnapshotResult } from "../../../src/replication/upkeep/snapshot-once.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 
-/** Asks for a snapshot of the database at `path`. @returns null when no watch runs */
+/** Requests a snapshot of the database at `path`. @returns null if no watch runs */
 export async function askForSnapshot(path: string, store: ObjectStore): Promise<SnapshotResult | null> {
   const request = { verb: "snapshot", path, destination: store.url } as const;
   return (await askWatchOrNull(stateFolderOf(path).folder, request)) as SnapshotResult | null;
 }
 
-/** Asks for compaction and retention now. @returns null when no watch runs */
+/** Requests compaction and retention at once. @returns null if no watch runs */
 export async function askForUpkeep(
   path: string,
   store: ObjectStore,

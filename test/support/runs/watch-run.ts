@@ -1,6 +1,7 @@
 /**
- * `watch` in this process, beside applications in child processes: everything it says is kept, and a test
- * waits for it. No SQLite connection may be opened in the test process on a database that is watched here.
+ * Runs `watch` in this process, beside applications in child processes. The run records events and log lines,
+ * and a test waits for them. The test process must not open an SQLite connection on a database that is
+ * watched here.
  */
 import type { ReplicationConfig } from "../../../src/config/config.ts";
 import type { Discover, Discovered, Unwatchable } from "../../../src/discovery/discovered.ts";
@@ -24,14 +25,14 @@ import { SqliteProcess, waitUntil } from "../processes/sqlite-process.ts";
 import { type LoggedLine, recordingEnv } from "../recording-log.ts";
 import { tempFolder } from "../temp.ts";
 
-/** A database to watch; without a configuration of its own it has that of the run. */
+/** A database to watch; a target without a configuration of its own uses the one of the run. */
 export type RunTarget = Omit<WatchTarget, "config" | "isDiscovered"> &
   Partial<Pick<WatchTarget, "config" | "isDiscovered">>;
 
-/** What a run is told beside the targets. */
+/** Optional parts of a run. */
 export type RunInput = Partial<Pick<WatchInput, "isNamedOnly" | "validate">> & {
   readonly discover?: Discover<RunTarget>;
-  /** As the first discovery finds it. */
+  /** Unwatchable paths of the first discovery. */
   readonly unwatchable?: readonly Unwatchable[];
 };
 
@@ -40,7 +41,7 @@ export function targetOf(path: string, name = "app"): RunTarget {
   return { path, name, paths: stateFolderOf(path) };
 }
 
-/** A new database in WAL mode with a table `t(id, v)` and one row, open in a child process. */
+/** Makes a database in WAL mode with a table `t(id, v)` and one row, open in a child process. */
 export async function newDatabase(
   pragmas = "page_size = 4096",
 ): Promise<{ path: string; app: SqliteProcess }> {
@@ -56,7 +57,7 @@ export async function newDatabase(
   return { path, app };
 }
 
-/** Gives the configuration of the run to the targets that have none of their own, when they are read. */
+/** Adds the configuration of the run to targets without one, when the watch reads the targets. */
 function configured(found: Discovered<RunTarget>, config: ReplicationConfig): Discovered<WatchTarget> {
   return {
     get targets() {
@@ -66,7 +67,7 @@ function configured(found: Discovered<RunTarget>, config: ReplicationConfig): Di
   };
 }
 
-/** Uploads that nothing limits. */
+/** A gate without limits. */
 export const NO_LIMIT: UploadGate = {
   reserve: async () => ({ use: () => false, end: () => {} }),
   facts: { limit: 1, ceiling: 1, inFlight: 0, waiting: 0, reason: "starting" },
@@ -75,7 +76,7 @@ export const NO_LIMIT: UploadGate = {
 /** A discovery that finds nothing new. */
 const NEVER: Discover<RunTarget> = () => new Promise(() => {});
 
-/** Objects without a fault. */
+/** A validation without findings. */
 const SOUND: Validate = async () => ({ status: "ok", messages: [] });
 
 /** A watch that runs until `stop`. */
@@ -108,7 +109,7 @@ export class WatchRun {
       validate: SOUND,
       storeConditions: new Conditions(null, env, emit),
       runtimeFolders: RuntimeFolders.standard(),
-      // Without a discovery, the watch ends when nothing of it can be watched.
+      // Without a discovery, the watch ends if it can watch none of its databases.
       isNamedOnly: discover === NEVER,
       onStart: (running: RunningWatch): void => {
         this.#running = running;
@@ -123,7 +124,7 @@ export class WatchRun {
     this.done.catch(() => {});
   }
 
-  /** Events of one kind, of one database if named. */
+  /** Events of one kind, of one database or of all. */
   all<E extends WatchEvent["event"]>(event: E, database?: string): Extract<WatchEvent, { event: E }>[] {
     return this.events.filter(
       (one): one is Extract<WatchEvent, { event: E }> =>
@@ -131,34 +132,34 @@ export class WatchRun {
     );
   }
 
-  /** What the watch knows of one database now. */
+  /** The current status of one database. */
   status(database = "app"): DatabaseStatus {
     const status = this.#running?.statuses().find((one) => one.database === database);
     if (status === undefined) throw new Error(`${database} is not watched`);
     return status;
   }
 
-  /** Names of all that is watched now. */
+  /** Names of the currently watched databases. */
   get databases(): string[] {
     return (this.#running?.statuses() ?? []).map(({ database }) => database);
   }
 
-  /** Whether something was logged. */
+  /** Whether a log line contains a text. */
   isSaid(text: string): boolean {
     return this.saidCount(text) > 0;
   }
 
-  /** How often something was logged. */
+  /** Number of log lines that contain a text. */
   saidCount(text: string): number {
     return this.lines.filter(({ level, message }) => level !== "debug" && message.includes(text)).length;
   }
 
-  /** The newest TXID that was uploaded, 0 before the first. */
+  /** The newest uploaded TXID, or 0. */
   uploadedTxid(database = "app"): number {
     return Math.max(0, ...this.all("uploaded", database).map(({ txid }) => txid));
   }
 
-  /** Waits for something, and tells everything that was said if it does not come. */
+  /** Waits for a condition; at the time limit the error quotes the log and the events. */
   async until(what: string, condition: () => boolean, timeoutMs = 4_000): Promise<void> {
     try {
       await waitUntil(condition, timeoutMs);
@@ -168,7 +169,7 @@ export class WatchRun {
     }
   }
 
-  /** Waits until the databases are watched. */
+  /** Waits until `count` databases are watched. */
   async watching(count = 1): Promise<this> {
     await this.until("watching", () => this.all("watching").length >= count);
     return this;
@@ -187,7 +188,7 @@ export class WatchRun {
     return txid;
   }
 
-  /** Stops in an orderly way: the drain. */
+  /** Stops the watch gracefully, with a drain. */
   async stop(): Promise<WatchResult> {
     this.#aborter.abort();
     return this.done;

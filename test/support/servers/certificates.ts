@@ -1,6 +1,7 @@
 /**
- * A private certificate authority for tests, and server certificates of it: made here, so that no key lies in
- * the repository and nothing ends on a certain day. X.509 v3 in DER with ECDSA on P-256, by RFC 5280.
+ * A private certificate authority for tests, and its server certificates. Each run makes its own keys, so the
+ * repository holds none, and no certificate expires on a fixed day. X.509 v3 in DER with ECDSA on P-256, by
+ * RFC 5280.
  */
 import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { writeFileSync } from "node:fs";
@@ -20,18 +21,18 @@ export interface Certificate {
   readonly cert: string;
 }
 
-/** What a server certificate may have that is not as it should be. */
+/** Properties of a server certificate, wrong ones included. */
 export interface CertificateOptions {
-  /** Host names it is for. */
+  /** Host names of the certificate. */
   readonly names?: readonly string[];
-  /** How many days from now it ends; negative: it has ended. */
+  /** Days until the certificate expires; negative for an expired certificate. */
   readonly days?: number;
 }
 
 /** An authority. */
 export class Authority {
   readonly cert: string;
-  /** The file that holds `cert`. */
+  /** The file with the PEM of `cert`. */
   readonly path: string;
   readonly #keys = generateKeyPairSync("ec", { namedCurve: "P-256" });
   #serial = 1;
@@ -44,7 +45,7 @@ export class Authority {
     writeFileSync(this.path, this.cert);
   }
 
-  /** A certificate for a server on 127.0.0.1. */
+  /** Issues a certificate for a server on 127.0.0.1. */
   server({ names = ["localhost", "127.0.0.1"], days = 30 }: CertificateOptions = {}): Certificate {
     const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const entries = names.map((name) =>
@@ -79,7 +80,7 @@ export class Authority {
   }
 }
 
-/** Writes a server's certificate and key. @returns their paths in a folder of their own */
+/** Writes a server's certificate and key into a new folder. @returns the paths */
 export function writeCertificate(certificate: Certificate): { folder: string; cert: string; key: string } {
   const folder = tempFolder("certificate");
   const paths = { folder, cert: join(folder, "public.crt"), key: join(folder, "private.key") };
@@ -110,7 +111,7 @@ function nameOf(commonName: string): Buffer {
   return sequence(der(0x31, sequence(COMMON_NAME, der(0x0c, Buffer.from(commonName)))));
 }
 
-/** UTCTime, as RFC 5280 wants it before 2050. */
+/** UTCTime, the form that RFC 5280 demands before 2050. */
 function time(timeMs: number): Buffer {
   const text = new Date(timeMs).toISOString().replace(/[-:T]|\.\d+/g, "");
   return der(0x17, Buffer.from(text.slice(2)));

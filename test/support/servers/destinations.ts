@@ -1,6 +1,6 @@
 /**
- * Destinations for end-to-end tests: a folder, or a bucket of a real S3 gateway, looked into by other means
- * than walrust's own (the file system, Bun's S3 client).
+ * Destinations for end-to-end tests: a folder, or a bucket of a real S3 gateway. Tests inspect them without
+ * walrust's own code, through the file system and Bun's S3 client.
  */
 import { afterAll } from "bun:test";
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
@@ -18,18 +18,18 @@ export interface StoredObject {
   readonly sizeBytes: number;
 }
 
-/** A destination and how to reach it. */
+/** A destination with access to its objects. */
 export interface TestDestination {
   readonly kind: "file" | "s3";
   readonly url: string;
-  /** The options of walrust that name it. */
+  /** The options of walrust that name the destination. */
   readonly words: readonly string[];
   readonly env: Variables;
-  /** How Litestream calls the backup of one database. */
+  /** Litestream's URL for the backup of one database. */
   litestreamUrl(name: string): string;
   /** The LTX objects of one database, by level and TXID. */
   objects(name: string): Promise<StoredObject[]>;
-  /** Deletes one object behind everybody's back. @param key as in `objects` */
+  /** Deletes one object without walrust. @param key as in `objects` */
   remove(name: string, key: string): Promise<void>;
 }
 
@@ -40,18 +40,18 @@ afterAll(async () => {
   gateway = null;
 });
 
-/** The gateway that the tests of one file share. */
+/** The gateway that all tests of one file share. */
 export function sharedGateway(): Promise<Versitygw> {
   gateway ??= startVersitygw();
   return gateway;
 }
 
-/** A new, empty destination of a kind. */
+/** Makes an empty destination of a kind. */
 export async function newDestination(kind: "file" | "s3"): Promise<TestDestination> {
   return kind === "file" ? fileDestination() : s3Destination(await sharedGateway());
 }
 
-/** A new, empty folder as destination. */
+/** Makes an empty folder as destination. */
 export function fileDestination(): TestDestination & { readonly folder: string } {
   const folder = join(tempFolder("bucket"), "backup");
   return {
@@ -64,7 +64,7 @@ export function fileDestination(): TestDestination & { readonly folder: string }
     objects: async (name) => {
       const root = join(folder, name, "ltx");
       const keys = existsSync(root) ? (readdirSync(root, { recursive: true }) as string[]) : [];
-      // Retention may delete one meanwhile.
+      // Retention may delete an object between the listing and the read.
       const sizes = keys.map((key) => statSync(join(root, key), { throwIfNoEntry: false })?.size ?? null);
       return parseKeys(
         keys.flatMap((key, index) => (sizes[index] === null ? [] : [{ key, sizeBytes: sizes[index]! }])),
@@ -77,7 +77,8 @@ export function fileDestination(): TestDestination & { readonly folder: string }
 let bucketCount = 0;
 
 /**
- * A new, empty bucket with a prefix. @param endpoint where the gateway is reached, if not at its own address
+ * Makes an empty bucket with a prefix.
+ * @param endpoint another address of the gateway, such as a forwarder
  */
 export function s3Destination(gateway: Versitygw, endpoint = gateway.url): TestDestination {
   const bucket = `bucket-${++bucketCount}`;

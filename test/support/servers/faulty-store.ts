@@ -1,6 +1,6 @@
 /**
- * Faults around a store: a wrapper that asks the test before and after every operation. What a hook throws is
- * what the caller sees; what it awaits is how long the operation hangs.
+ * Injects faults around a store: a wrapper that calls the test's hooks before and after every operation. The
+ * caller sees the error that a hook throws; the operation hangs while a hook awaits.
  */
 import { WalrustError } from "../../../src/errors.ts";
 import type {
@@ -21,7 +21,7 @@ export type StoreOperation = "put" | "get" | "head" | "list" | "listFolders" | "
 
 type Hook = (operation: StoreOperation, key: string, signal: AbortSignal | undefined) => unknown;
 
-/** A store that does what its hooks say, and keeps the keys of what was asked. */
+/** A store with hooks, which records the keys of its operations. */
 export class FaultyStore implements ObjectStore {
   before: Hook = () => {};
   after: Hook = () => {};
@@ -42,7 +42,7 @@ export class FaultyStore implements ObjectStore {
     return this.inner.capabilities;
   }
 
-  /** Keys that were put, in order, again for each try. */
+  /** Keys of the puts in order, one entry for each attempt. */
   get puts(): string[] {
     return this.calls.filter((call) => call.startsWith("put ")).map((call) => call.slice(4));
   }
@@ -95,19 +95,19 @@ export class FaultyStore implements ObjectStore {
   }
 }
 
-/** What a store that cannot be reached throws. */
+/** The error of an unreachable store. */
 export function unreachable(): WalrustError {
   return new WalrustError("storage", "Cannot reach the store: connection refused", { retryable: true });
 }
 
-/** A promise that ends only when the signal aborts, and then rejects. */
+/** A promise that never resolves and rejects when the signal aborts. */
 export function hang(signal: AbortSignal | undefined): Promise<never> {
   return new Promise((_, reject) => {
     signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
 }
 
-/** A door that what awaits it stands before until it is opened. */
+/** A promise that `open` resolves, for hooks that hold an operation back. */
 export function gate(): { readonly passed: Promise<void>; open: () => void } {
   let open = (): void => {};
   const passed = new Promise<void>((resolve) => {

@@ -1,16 +1,17 @@
-/**
- * Litestream beside walrust: it restores what walrust wrote, and writes what walrust restores.
- */
+/** Litestream beside walrust: it restores walrust's backups, and it writes backups that walrust restores. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cleanEnvironment, collect, untilTestEnds, type Variables } from "../processes/binary.ts";
 import type { TestDestination } from "./destinations.ts";
 import { peerPath } from "./peers.ts";
 
-/** Litestream's word for a point in time, or the newest. A timestamp takes files strictly before it. */
+/** A point of Litestream: a TXID, a time, or the newest. A timestamp takes only files strictly before it. */
 export type LitestreamPoint = { readonly txid: number } | { readonly timestamp: string } | null;
 
-/** `litestream restore` of a database of a destination. @throws Error with its output when it fails */
+/**
+ * Runs `litestream restore` for a database of a destination.
+ * @throws Error with the output if the restore fails
+ */
 export async function litestreamRestore(
   destination: TestDestination,
   name: string,
@@ -30,7 +31,7 @@ function pointWords(point: LitestreamPoint): string[] {
   return ["-txid", point.txid.toString(16).padStart(16, "0")];
 }
 
-/** A running `litestream replicate`; killed when the test ends. */
+/** A running `litestream replicate`. The end of the test kills Litestream. */
 export class Litestream {
   readonly #child: Bun.Subprocess<"ignore", "pipe", "pipe">;
   readonly #output: Promise<[string, string]>;
@@ -41,8 +42,8 @@ export class Litestream {
   }
 
   /**
-   * Replicates a database to `name` of a destination, as often as it can be made to: a file at once, a
-   * compaction to level 1 each second, a snapshot every three.
+   * Replicates a database to `name` of a destination as frequently as Litestream can: a file at once, a
+   * compaction to level 1 each second, a snapshot every three seconds.
    */
   static start(database: string, destination: TestDestination, name: string, folder: string): Litestream {
     const config = join(folder, "litestream.yml");
@@ -64,7 +65,10 @@ export class Litestream {
     return new Litestream(spawnLitestream(["replicate", "-config", config], destination.env));
   }
 
-  /** SIGTERM, and waits until everything is replicated. @throws Error with its output when that failed */
+  /**
+   * Sends SIGTERM and waits until everything is replicated.
+   * @throws Error with the output if Litestream failed
+   */
   async stop(): Promise<void> {
     this.#child.kill("SIGTERM");
     const exitCode = await this.#child.exited;

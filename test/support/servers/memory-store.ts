@@ -1,8 +1,7 @@
 /**
  * An ObjectStore in memory, for tests and the simulation. It gives the same order and the same errors as the
- * stores of `src/storage`, and has no faults of its own: a wrapper around it injects faults.
- *
- * Invariant: an entry's bytes are a copy that never changes; an overwrite replaces the entry.
+ * stores of `src/storage`. It has no faults of its own: a wrapper injects faults. Invariant: an entry's bytes
+ * are a copy that never changes; an overwrite replaces the entry.
  */
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
@@ -36,7 +35,7 @@ interface Entry {
   readonly modifiedMs: number;
 }
 
-/** How a MemoryStore is set up; everything has a default. */
+/** Settings of a MemoryStore; each has a default. */
 export interface MemoryStoreOptions {
   readonly url?: string;
   readonly layout?: "s3" | "file";
@@ -45,7 +44,7 @@ export interface MemoryStoreOptions {
   readonly bucketExists?: boolean;
 }
 
-/** Objects in a Map. */
+/** A store that keeps its objects in a Map. */
 export class MemoryStore implements ObjectStore {
   readonly url: string;
   readonly layout: "s3" | "file";

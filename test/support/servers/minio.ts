@@ -22,14 +22,14 @@ export interface Minio {
   readonly url: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  /** The file with the authority of its certificate. */
+  /** The PEM file of the authority. */
   readonly caFile: string;
   /** Creates a bucket; names have three characters or more. */
   createBucket(name: string): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts a server and waits until it answers. @throws Error when it ends before that, or does not answer */
+/** Starts a server and waits until it answers. @throws Error if the server ends first or does not answer */
 export async function startMinio(): Promise<Minio> {
   const data = join(tempFolder("minio"), "data");
   mkdirSync(data);
@@ -81,7 +81,7 @@ export async function startMinio(): Promise<Minio> {
   };
 }
 
-/** Whether the server serves S3: its health pages answer earlier, while each S3 request is still a 503. */
+/** Whether the server serves S3. Its health pages answer earlier, while each S3 request is still a 503. */
 async function isReady(url: string, ca: string): Promise<boolean> {
   try {
     const response = await fetch(url, { tls: { ca }, keepalive: false });

@@ -1,7 +1,8 @@
 /**
  * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO. `bun
- * run peers` installs them into `.peers/bin`. Without one its tests are skipped. WALRUST_PEERS=required makes
- * them fail instead; WALRUST_PEERS=none counts every peer as missing, the system's sqlite3 too.
+ * run peers` installs them into `.peers/bin`. A test whose peer is missing is skipped. With
+ * WALRUST_PEERS=required the test fails instead; with WALRUST_PEERS=none every peer counts as missing, the
+ * system's sqlite3 too.
  */
 import { test } from "bun:test";
 import { existsSync } from "node:fs";
@@ -11,13 +12,13 @@ export type PeerName = "ltx" | "litestream" | "versitygw" | "minio" | "sqlite3";
 
 const PEERS_FOLDER = join(import.meta.dir, "../../../.peers/bin");
 
-/** Whether a missing peer is a failure instead of a skipped test. */
+/** Whether a missing peer fails its tests instead of skipping them. */
 export const PEERS_REQUIRED = process.env["WALRUST_PEERS"] === "required";
 
-/** Whether every peer counts as missing, whatever this machine has. */
+/** Whether every peer counts as missing, even an installed one. */
 const NO_PEERS = process.env["WALRUST_PEERS"] === "none";
 
-/** The path of a peer's executable, or null when it is not installed. */
+/** The path of a peer's executable, or null if the peer is not installed. */
 export function peerPathOrNull(name: PeerName): string | null {
   if (NO_PEERS) return null;
   const local = join(PEERS_FOLDER, name);
@@ -25,14 +26,14 @@ export function peerPathOrNull(name: PeerName): string | null {
   return name === "sqlite3" ? Bun.which("sqlite3") : null;
 }
 
-/** The path of a peer's executable. @throws Error when it is not installed. */
+/** The path of a peer's executable. @throws Error if the peer is not installed */
 export function peerPath(name: PeerName): string {
   const path = peerPathOrNull(name);
   if (path === null) throw new Error(`${name} is not installed: run \`bun run peers\``);
   return path;
 }
 
-/** `test`, or `test.skip` when one of the peers is missing and none is required. */
+/** `test`, or `test.skip` if one of the peers is missing and peers are not required. */
 export function testWith(...names: PeerName[]): typeof test {
   const isMissing = names.some((name) => peerPathOrNull(name) === null);
   return isMissing && !PEERS_REQUIRED ? (test.skip as typeof test) : test;

@@ -1,6 +1,4 @@
-/**
- * What the in-process S3 server answers with: stored objects, and the XML of listings and errors.
- */
+/** Answers of the in-process S3 server: stored objects, and the XML of listings and errors. */
 
 /** A stored object. */
 export interface StoredObject {
@@ -17,7 +15,7 @@ export interface Answer {
   readonly body?: Buffer | string;
 }
 
-/** An entry of a listing: an object, or a folder when it is null. */
+/** An entry of a listing: an object, or a folder if `object` is null. */
 export function listEntry(name: string, object: StoredObject | null, isUrlEncoded: boolean): string {
   const url = encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%20", "+");
   const encoded = escapeXml(isUrlEncoded ? url : name);
@@ -27,12 +25,12 @@ export function listEntry(name: string, object: StoredObject | null, isUrlEncode
   return `<Contents><Key>${encoded}</Key><LastModified>${time}</LastModified><Size>${size}</Size></Contents>`;
 }
 
-/** An answer that says no. */
+/** An error answer. */
 export function error(status: number, code: string, message = code): Answer {
   return { status, headers: { "content-type": "application/xml" }, body: errorXml(code, message) };
 }
 
-/** The body of an answer that says no. */
+/** The body of an error answer. */
 export function errorXml(code: string, message: string): string {
   return `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`;
 }
@@ -42,12 +40,12 @@ export function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-/** Text as it stands in an element. */
+/** Escapes the text of an element. */
 export function escapeXml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** The text of an element. */
+/** Unescapes the text of an element. */
 export function unescapeXml(text: string): string {
   const plain = text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"');
   return plain.replaceAll("&amp;", "&");

@@ -1,10 +1,8 @@
-/**
- * A request to the in-process S3 server: which bucket and key it is for, and what it asks for.
- */
+/** A request to the in-process S3 server: its bucket, its key and its kind. */
 import type { IncomingMessage } from "node:http";
 import type { RawRequest } from "./s3-signature.ts";
 
-/** The kinds of requests that are counted and can fail. */
+/** The kinds of requests that the server counts and a fault names. */
 export type RequestKind =
   | "put"
   | "get"
@@ -29,7 +27,7 @@ export interface Call extends RawRequest {
 
 const KEPT_HEADERS = /^(x-amz-meta-|x-amz-storage-class|x-amz-server-side|content-type)/;
 
-/** A request with its body. */
+/** Parses a request with its body. */
 export function parseCall(request: IncomingMessage, body: Buffer): Call {
   const target = request.url ?? "/";
   const mark = target.indexOf("?");
@@ -41,7 +39,7 @@ export function parseCall(request: IncomingMessage, body: Buffer): Call {
   return { method: request.method ?? "", target, headers, body, bucket, key: segments.join("/"), query };
 }
 
-/** What a request asks for. */
+/** The kind of a request. */
 export function kindOf({ method, key, query }: Call): RequestKind {
   if (key === "") {
     if (method === "GET" && query.get("list-type") === "2") return "list";
@@ -58,7 +56,7 @@ export function kindOf({ method, key, query }: Call): RequestKind {
   return method === "GET" ? "get" : "unknown";
 }
 
-/** The headers that are stored with an object. */
+/** The headers that the server stores with an object. */
 export function keptHeaders(call: Call): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(call.headers)) {

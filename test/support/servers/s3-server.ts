@@ -1,8 +1,8 @@
 /**
- * An S3 server in this process: verifies every signature (s3-signature.ts), keeps objects in memory, counts
- * requests by kind and injects faults before or after a request takes effect. Path style; buckets are given.
- *
- * It runs on node:http, which shows the request target undecoded and lets a connection be reset.
+ * An S3 server in this process. It verifies every signature (s3-signature.ts), keeps objects in memory,
+ * counts requests by kind and injects faults before or after a request takes effect. It serves path style
+ * only; a test names the buckets. It runs on node:http, which gives the undecoded request target and can
+ * reset a connection.
  */
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -20,18 +20,18 @@ import {
 import { type Call, keptHeaders, kindOf, parseCall, type RequestKind } from "./s3-call.ts";
 import { refusalOrNull } from "./s3-signature.ts";
 
-/** What goes wrong with one request, or several. */
+/** A fault of one or more requests. */
 export interface Fault {
   readonly kind: RequestKind;
   /** Whether the request takes effect before it fails. */
   readonly when: "before" | "after";
   /**
-   * - status: this answer with this S3 code (no body for HEAD)
-   * - reset: the connection is closed without an answer
+   * - status: an answer with this status and S3 code (no body for HEAD)
+   * - reset: the server closes the connection without an answer
    * - hang: no answer until the server stops
-   * - truncate: half of the body that was announced, then the connection is closed
+   * - truncate: half of the announced body, then the server closes the connection
    * - errorIn200: status 200 and an error in the body
-   * - instead: this answer, as something between us and the store would give it
+   * - instead: an answer of a party between walrust and the store
    */
   readonly answer:
     | { readonly status: number; readonly code: string; readonly headers?: Record<string, string> }
@@ -40,46 +40,46 @@ export interface Fault {
     | "truncate"
     | { readonly errorIn200: string }
     | { readonly instead: Answer };
-  /** Only requests for such a key, which begins after the bucket; any by default. */
+  /** Keys that the fault applies to, matched after the bucket; all by default. */
   readonly key?: RegExp;
-  /** How many requests; 1 by default. */
+  /** Number of requests that fail; 1 by default. */
   readonly count?: number;
-  /** How many requests of the kind pass before the first one fails; 0 by default. */
+  /** Number of requests of the kind that pass before the first one fails; 0 by default. */
   readonly skip?: number;
 }
 
-/** How the server behaves; may be changed at any time. */
+/** Behaviour of the server; a test may change it at any time. */
 export interface S3ServerOptions {
   accessKeyId: string;
   secretAccessKey: string;
   sessionToken: string | undefined;
   region: string;
   buckets: string[];
-  /** What the server adds to the real clock. */
+  /** Offset of the server's clock from the real clock. */
   clockOffsetMs: number;
   /** "yes", "ignored" (header without effect) or "refused" (501). */
   conditionalPut: "yes" | "ignored" | "refused";
-  /** Whether the completion of an upload in parts has a condition; as `conditionalPut` by default. */
+  /** Whether completing a multipart upload honours a condition; like `conditionalPut` by default. */
   conditionalComplete: "yes" | "ignored" | undefined;
   listPageSize: number;
   /**
-   * What a listing does with `encoding-type=url`: "asked" encodes when asked; "always" encodes unasked;
-   * "echo" confirms and does not encode; "claim" confirms unasked and does not encode.
+   * Treatment of `encoding-type=url` in a listing: "asked" encodes on request; "always" encodes without a
+   * request; "echo" confirms without encoding; "claim" confirms without a request and without encoding.
    */
   urlEncoding: "asked" | "always" | "echo" | "claim";
-  /** Whether a listing is in the order of its keys; that of a directory bucket is not, and begins nowhere. */
+  /** Whether a listing is ordered by key. A directory bucket lists in no order and ignores the start key. */
   isListOrdered: boolean;
-  /** Keys that are not deleted, in no way; or all. */
+  /** Keys that the server never deletes, or all. */
   undeletable: string[] | "all";
-  /** Whether DeleteObjects is there, or what is answered to it instead. */
+  /** Whether the server has DeleteObjects, or its answer instead. */
   deleteMany: "yes" | Answer;
-  /** Whether uploads in parts are listed. */
+  /** Whether the server lists multipart uploads. */
   listsUploads: boolean;
-  /** Whether puts are refused without Content-MD5, as in a bucket with a default retention. */
+  /** Whether the server refuses puts without Content-MD5, like a bucket with a default retention. */
   needsContentMd5: boolean;
-  /** ETags of objects: the MD5, something that looks like one, or something else. */
+  /** ETags of objects: the MD5, a value that resembles an MD5, or another value. */
   etags: "md5" | "strange" | "opaque";
-  /** What a gateway leaves out of its answers. */
+  /** Fields that a gateway omits from its answers. */
   omits: { metadata?: boolean; headLength?: boolean; bodyLength?: boolean };
 }
 
@@ -99,7 +99,7 @@ export class S3Server {
   readonly uploads = new Map<string, Upload>();
   /** Requests by kind, refused and failed ones included. */
   readonly counts = new Map<RequestKind, number>();
-  /** What was refused for its signature or hash, as S3 codes. */
+  /** S3 codes of the requests refused for their signature or hash. */
   readonly refusals: string[] = [];
   /** The headers of the last request of a kind. */
   readonly lastHeaders = new Map<RequestKind, Readonly<Record<string, string | undefined>>>();
@@ -150,17 +150,17 @@ export class S3Server {
     this.#faults.push({ fault, left: fault.count ?? 1, toSkip: fault.skip ?? 0 });
   }
 
-  /** Takes all faults back. */
+  /** Removes all faults. */
   clearFaults(): void {
     this.#faults = [];
   }
 
-  /** How many requests of a kind came. */
+  /** Number of requests of a kind. */
   count(kind: RequestKind): number {
     return this.counts.get(kind) ?? 0;
   }
 
-  /** Forgets objects, counts and faults. */
+  /** Removes objects, counts and faults. */
   reset(): void {
     this.objects.clear();
     this.uploads.clear();
@@ -472,7 +472,7 @@ export class S3Server {
   }
 }
 
-/** What a directory bucket orders by: nothing that a client could know. */
+/** The sort key of a directory bucket: an order that no client can predict. */
 function shuffledName(name: string): string {
   return createHash("md5").update(name).digest("hex");
 }

@@ -1,21 +1,21 @@
 /**
- * Verifying signatures the way S3 does it, independently of src/storage/s3/sigv4.ts: from the raw request
- * line and headers, by decoding and encoding again, on node:crypto. What a client encodes wrongly does not
+ * Verifies signatures as S3 does, independently of src/storage/s3/sigv4.ts. It works from the raw request
+ * line and headers, decodes and encodes them again, and uses node:crypto. A wrongly encoded request does not
  * match here.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 
-/** A request as it came over the wire. */
+/** A request as received over the wire. */
 export interface RawRequest {
   readonly method: string;
   /** Path and query, undecoded. */
   readonly target: string;
-  /** Lower-case names. */
+  /** Headers by lower-case name. */
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly body: Buffer;
 }
 
-/** What the server knows. */
+/** Keys and settings of the verifier. */
 export interface VerifierOptions {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -24,14 +24,14 @@ export interface VerifierOptions {
   readonly nowMs: number;
 }
 
-/** Why a request is refused, as S3 puts it. */
+/** The reason for refusing a request, as S3 gives it. */
 export interface Refusal {
   readonly status: number;
   readonly code: string;
   readonly message: string;
 }
 
-/** Null when the request is signed correctly, else what S3 would answer. */
+/** Null for a correctly signed request, otherwise the refusal of S3. */
 export function refusalOrNull(request: RawRequest, options: VerifierOptions): Refusal | null {
   const { headers } = request;
   const scope = "([^/]+)/(\\d{8})/([^/]+)/s3/aws4_request";
@@ -98,7 +98,7 @@ function canonicalTarget(target: string): [string, string] {
   return [encodedPath, encodedPairs.sort().join("&")];
 }
 
-/** Every byte but the unreserved ones as %XX, byte by byte. */
+/** Encodes every byte except the unreserved ones as %XX. */
 function strictEncode(text: string): string {
   let encoded = "";
   for (const byte of Buffer.from(text)) {

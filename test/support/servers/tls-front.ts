@@ -1,13 +1,13 @@
 /**
- * TLS before a plain HTTP server: takes connections with a given certificate and forwards what is in them.
- * The requests reach the server as they were sent, with their `host`.
+ * TLS in front of a plain HTTP server: accepts connections with a given certificate and forwards their
+ * content. Requests reach the server unchanged, with their `host`.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { createServer, type Server } from "node:tls";
 import type { Certificate } from "./certificates.ts";
 
-/** A way with TLS to one server. */
+/** A TLS front of one server. */
 export class TlsFront {
   readonly #sockets = new Set<Socket>();
 
@@ -16,7 +16,7 @@ export class TlsFront {
     readonly hostName: string,
   ) {}
 
-  /** Opens one to the server at `target`. @param hostName the name in `url` */
+  /** Opens a front for the server at `target`. @param hostName the name in `url` */
   static async to(target: string, certificate: Certificate, hostName = "127.0.0.1"): Promise<TlsFront> {
     const { port, hostname } = new URL(target);
     const server = createServer(certificate);
@@ -42,7 +42,7 @@ export class TlsFront {
     return front;
   }
 
-  /** The URL to use instead of the server's own. */
+  /** The URL to use instead of the URL of the server. */
   get url(): string {
     return `https://${this.hostName}:${(this.server.address() as AddressInfo).port}`;
   }

@@ -19,7 +19,7 @@ export interface Versitygw {
   stop(): Promise<void>;
 }
 
-/** Starts a gateway and waits until it listens. @throws Error when it ends before that. */
+/** Starts a gateway and waits until it listens. @throws Error if the gateway ends first */
 export async function startVersitygw(): Promise<Versitygw> {
   const folder = tempFolder("versitygw");
   const root = join(folder, "root");
