@@ -2,20 +2,21 @@
  * The checkpoint cycle: copies the captured WAL into the database file, so that the next writer restarts the
  * WAL.
  *
- * 1. Mark, capture, thaw, PASSIVE, fsync: the long part, which blocks nobody. It is repeated while writers
- *    add many frames.
+ * 1. Mark, capture, drop the freeze, PASSIVE, fsync: the long part, which blocks nobody. The cycle repeats
+ *    this step while writers add many frames.
  * 2. Under the write lock, if few frames are left (otherwise back to 1): capture them, drop the mark, PASSIVE
  *    for the rest, freeze, release the write lock.
  *
  * Invariants:
  * 1. Freeze or mark is held at every moment, except in step 2 between dropping the mark and taking the
- *    freeze. There the write lock is ours, and everything committed is captured.
+ *    freeze. At that moment we hold the write lock, and everything committed is captured.
  * 2. After any exception, freeze or mark is held again before the write lock is released. If that is
  *    impossible, the state of the pin is "released", and the outcome's reason states it.
- * 3. No page is copied into a database file that another program has written: its stamp is compared before
- *    each copy.
- * 4. FULL and RESTART are never used, because every writer waits while they wait for readers. TRUNCATE runs
- *    only after the freeze is held again: then it can cut only frames that the database file holds.
+ * 3. No page is copied into a database file that another program has written: the cycle compares the stamp of
+ *    the file before each copy.
+ * 4. No FULL or RESTART checkpoint runs, because every writer would wait while the checkpoint waits for
+ *    readers. TRUNCATE runs only after the freeze is held again: then TRUNCATE can cut only frames that the
+ *    database file holds.
  */
 import { fdatasyncSync } from "node:fs";
 import type { Env } from "../env.ts";

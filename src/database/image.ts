@@ -3,10 +3,10 @@
  * the WAL that no checkpoint has copied yet.
  *
  * An image may be read only while we hold byte 123: then no checkpoint writes the file. The image is the
- * state at exactly the wal-index's mxFrame when it was opened, because the file may already hold pages of
- * later commits than any earlier position. If the file holds all of the WAL, the overlay is empty, and a
- * restart of the WAL does no harm. Otherwise the WAL cannot restart. Pages are read in order, in slices, so
- * that the caller can serve other databases between two slices.
+ * state at exactly the mxFrame that the wal-index had when the image was opened. An earlier position is not
+ * possible, because the file may already hold pages of later commits. If the file holds all of the WAL, the
+ * overlay is empty, and a restart of the WAL does no harm. Otherwise the WAL cannot restart. Pages are read
+ * in order, in slices, so that the caller can serve other databases between two slices.
  */
 import { closeSync, readSync } from "node:fs";
 import { WalrustError } from "../errors.ts";

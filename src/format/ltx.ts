@@ -2,9 +2,8 @@
  * LTX version 3: a file with the pages that one or more transactions changed. Big-endian.
  *
  *   header         100 bytes, below
- *   page frames    6 bytes page header (u32 page number, u16 flags); then with flag bit 0 a u32 size and an
- *   LZ4
- *                  block of that size; without the flag (ltx before 0.5.2) one LZ4 frame
+ *   page frames    6 bytes page header (u32 page number, u16 flags); then with flag bit 0 a u32 size and
+ *                  an LZ4 block of that size; without the flag (ltx before 0.5.2) one LZ4 frame
  *   end            6 zero bytes
  *   page index     for each page frame three unsigned LEB128 varints: page number, offset in the file, size
  *                  in bytes including the page header; then one 0 byte; then a u64: the size of the index

@@ -7,8 +7,7 @@
  *   offset  size  field
  *        0     8  size of the LTX bytes, unsigned
  *        8    32  SHA-256 of the LTX bytes
- *       40    32  chain value before the first TXID of the file (zeros for a later snapshot, which is no
- *       link)
+ *       40    32  chain value before the first TXID of the file; zeros for a later snapshot, no link
  *       72    32  chain value at the last TXID of the file
  *      104     8  magic "WALRUST1"
  *

@@ -1,8 +1,7 @@
 /**
- * Decides whether walrust may be the first to open a database. The first connection creates the companion
- * files,
- * -wal and -shm, and every user of the database must be able to open them. SQLite gives them the mode of the
- * database, and as root also its owner and group. If another user opens the database first, the files get
+ * Decides whether walrust may be the first to open a database. The first connection creates -wal and -shm,
+ * and every user of the database must be able to open these companion files. SQLite gives them the mode of
+ * the database, and as root also its owner and group. If another user opens the database first, the files get
  * that user's group, and the application can no longer open its database.
  *
  * So a user who is neither root nor the owner creates both files itself, with mode and group of the database,

@@ -2,11 +2,11 @@
  * Keeps SQLite from opening a -journal during the first read of our connection.
  *
  * A connection looks for a hot journal before it knows that the database is in WAL mode, and opens `-journal`
- * for reading. A FIFO there blocks it, and the owner of the folder can put one there at any moment, after
- * every check. SQLite treats a journal as hot, and opens it, only while no process holds the RESERVED byte
- * (pager.c, hasHotJournal: "if some process is holding a RESERVED lock, then the journal is not hot"). A lock
- * of an open file description counts for SQLite, even in the same process. In WAL mode no connection needs
- * the byte.
+ * for reading. A FIFO at that path blocks the connection, and the owner of the folder can put a FIFO there at
+ * any moment, after every check. SQLite treats a journal as hot, and opens it, only while no process holds
+ * the RESERVED byte (pager.c, hasHotJournal: "if some process is holding a RESERVED lock, then the journal is
+ * not hot"). A lock of an open file description counts for SQLite, even in the same process. In WAL mode no
+ * connection needs the byte.
  *
  * The guard does not take the byte if a journal has content, because SQLite must roll back that journal.
  */

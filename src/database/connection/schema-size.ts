@@ -1,9 +1,9 @@
 /**
  * Counts the schema of a database without SQLite, and refuses one that is too large.
  *
- * `PRAGMA wal_checkpoint` makes SQLite parse the whole schema first. Its hash table of names has at most some
- * hundred buckets, so 400,000 views take 48 s and 900 MB, during which the process serves no other database.
- * The owner of one watched database could stop all others with each checkpoint. Databases of real
+ * `PRAGMA wal_checkpoint` makes SQLite parse the whole schema first. SQLite's hash table of names has at most
+ * some hundred buckets, so 400,000 views take 48 s and 900 MB, during which the process serves no other
+ * database. The owner of one watched database could stop all others with each checkpoint. Databases of real
  * applications stay far below the bounds: 50,000 entries take a second.
  *
  * The count walks the b-tree of `sqlite_schema` from page 1. It reads the newest version of each page, from

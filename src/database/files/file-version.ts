@@ -1,6 +1,7 @@
 /**
- * Versions of files: they distinguish a file from another file that has its path, or its inode number, later.
- * An inode number is reused as soon as it is free; the time of birth distinguishes two files with one number.
+ * Versions of files: a version distinguishes a file from a later file at the same path, or with the same
+ * inode number. A file system reuses an inode number as soon as the number is free; the time of birth
+ * distinguishes two files with one number.
  */
 import type { BigIntStats } from "node:fs";
 

@@ -4,9 +4,9 @@
  * Database file (os.h). SQLite uses no byte from 2^30 + 512 on, in any journal mode or VFS of os_unix.c:
  *   2^30         PENDING
  *   2^30 + 1     RESERVED
- *   2^30 + 2     the SHARED range, 510 bytes. Every WAL connection holds it shared for its whole life. The
- *   last
- *                connection to close takes it exclusively before it checkpoints and deletes the WAL
+ *   2^30 + 2     the SHARED range, 510 bytes. Every WAL connection holds the range shared for its whole
+ *                life. The last connection to close takes it exclusively before it checkpoints and deletes
+ *                the WAL
  *   2^30 + 512   the host lock of walrust
  *
  * wal-index, -shm (wal.c, os_unix.c: UNIX_SHM_BASE = (22 + 8) * 4):
@@ -15,12 +15,10 @@
  *   122          recovery, exclusive
  *   123          READ_LOCK(0): shared by readers that need no WAL, exclusive while a checkpoint writes the
  *                database file
- *   124 - 127    READ_LOCK(1) to READ_LOCK(4): shared by readers at the mark in that slot; a restart of the
- *   WAL
- *                takes all four exclusively
- *   128          the dead-man switch: a process that opens -shm and finds it free truncates the -shm and
- *   recovers
- *                from the WAL
+ *   124 - 127    READ_LOCK(1) to READ_LOCK(4): shared by readers at the mark in that slot; a restart of
+ *                the WAL takes all four exclusively
+ *   128          the dead-man switch: a process that opens -shm and finds the switch free truncates the
+ *                -shm and recovers from the WAL
  */
 import { LOCK_BYTE } from "../../format/types.ts";
 

@@ -1,7 +1,7 @@
 /**
  * Buffers for synchronous file work, shared by the whole process. walrust captures synchronously and one
  * database at a time, so one set of buffers serves hundreds of databases. No buffer belongs to a database,
- * and its content is lost at the next await.
+ * and the content of a buffer is lost at the next await.
  */
 
 /** A buffer that grows to the largest requested size. A larger one than `keepSizeBytes` is not kept. */

@@ -2,7 +2,7 @@
  * Checks whether a database can be as large as its WAL claims. Anybody who can write to the folder can write
  * any size into a commit frame. So walrust spends work and disk only up to the size that the files can hold.
  *
- * SQLite writes each new page of a growing database into the WAL. It checks the sum itself before a
+ * SQLite writes each new page of a growing database into the WAL. SQLite itself checks the sum before a
  * checkpoint (`walCheckpoint`: "If the size of the final database is larger than the current database plus
  * the amount of data in the wal file, plus the maximum size of the pending-byte page (65536 bytes), then must
  * be corruption somewhere"). The bound here is the same.

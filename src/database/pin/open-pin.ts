@@ -1,7 +1,7 @@
 /**
  * Opens a database in the mode that its other connections allow: with a pin, or without locks. It inspects
- * the other connections before our first connection opens, because that creates a -shm and recovers the WAL
- * while others work with it.
+ * the other connections before our first connection opens, because our connection creates a -shm and recovers
+ * the WAL while others may use the WAL.
  */
 import { existsSync } from "node:fs";
 import type { Env } from "../../env.ts";

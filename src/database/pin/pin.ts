@@ -1,6 +1,6 @@
 /**
  * The pin: locks on two descriptors that keep every process from destroying WAL frames that are not captured
- * yet. It keeps no SQLite connection open. lock-bytes.ts lists the bytes, README.md gives the reasons.
+ * yet. A pin keeps no SQLite connection open. lock-bytes.ts lists the bytes, README.md gives the reasons.
  *
  * Invariants while the state is not "released":
  * 1. The SHARED range and the dead-man switch are held: the application's last connection to close neither
@@ -10,7 +10,7 @@
  * 3. Marked (one of bytes 124 to 127): the WAL does not restart; checkpoints go as far as the mark.
  * 4. Freeze or mark is dropped only while the other is held. The exceptions are `dropFreezeAndMark` and
  *    `release`.
- * The host lock (one walrust a database) lasts from `open` to `close`, in any state.
+ * The host lock (one walrust for each database) lasts from `open` to `close`, in any state.
  *
  * A pin must never be used in a process that has SQLite connections of its own (see descriptors.ts).
  */

@@ -4,9 +4,9 @@
  * application waits, too.
  *
  * The pin takes the freeze again as soon as the database file is written, usually before the checkpoint
- * releases its write lock. This is not certain: if the freeze comes later, others may have committed,
- * checkpointed and restarted the WAL meanwhile. The change count of the wal-index shows it, so the caller
- * must compare that count with the captured one.
+ * releases its write lock. If the freeze comes later, others may have committed, checkpointed and restarted
+ * the WAL meanwhile. The change count of the wal-index shows such commits, so the caller must compare this
+ * count with the captured one.
  */
 import type { Env } from "../../env.ts";
 import { isForeignCheckpointRunning } from "../files/shm.ts";

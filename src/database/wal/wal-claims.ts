@@ -1,6 +1,6 @@
 /**
  * Reads the claims that a -wal file makes about its database: its generation, its page size, the database
- * sizes that its commits state, and the page 1 that it carries. Needs neither SQLite nor a lock.
+ * sizes that the commits state, and page 1 if a frame holds it. Needs neither SQLite nor a lock.
  *
  * A frame counts only with the salts of the header and the right cumulative checksum, and only up to the last
  * commit frame: a recovery by SQLite would apply exactly these frames. A WAL without such a commit changes no

@@ -1,10 +1,11 @@
 /**
- * Finds the end of a WAL from its frames alone, for a WAL without a trustworthy wal-index. Every frame counts
- * that SQLite's recovery would count, up to the last commit: the next process to open the database sees them.
+ * Finds the end of a WAL from its frames alone, for a WAL without a trustworthy wal-index. A frame counts if
+ * SQLite's recovery would apply it, up to the last commit: the next process to open the database sees exactly
+ * these frames.
  *
- * A writer that fails between its frames and its wal-index has not committed. Its frames count here until
- * another writer overwrites them, because only the wal-index could tell. Overwriting breaks the running
- * checksum, so the caller notices.
+ * A writer that fails after writing its frames and before updating the wal-index has not committed. Such
+ * frames count here until another writer overwrites them, because only the wal-index could show the
+ * difference. Overwriting breaks the running checksum, so the caller notices.
  */
 import { closeSync, fstatSync, readSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";

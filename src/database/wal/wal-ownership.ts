@@ -8,8 +8,8 @@
  *
  * The evidence, strongest first:
  * 1. A process that has -shm open but not the database file works on another database file.
- * 2. The generation (salts) of the last capture is known. The page sums then show whether the file is still
- *    the one that the WAL was written for. Without page sums the identity of both files shows it.
+ * 2. The WAL has the generation (salts) of the last capture. The page sums then show whether the file is
+ *    still the one that the WAL was written for. Without page sums, the identity of both files decides.
  * 3. A process that has both files open has made this WAL the file's own. walrust can do no further harm.
  * 4. The claims of the frames: page size, database size, change counter (see `contradictionOrNull`).
  * 5. The order of times: the last write of the WAL is older than the database file, or than its last rename;

@@ -6,10 +6,9 @@
  *
  *   block  bytes          content
  *       0  0-135          the head; 34 entries fewer than the others
- *     all  136 or 0-      page number of each frame, 4 bytes: 4,062 frames in block 0, 4,096 in each other
- *     one
- *     all  16384-32767    hash table of 8,192 slots, 2 bytes: the frame's number within its block, from 1; 0
- *     is free
+ *     all  136 or 0-      page number of each frame, 4 bytes: 4,062 frames in block 0, 4,096 elsewhere
+ *     all  16384-32767    hash table of 8,192 slots, 2 bytes: the frame's number within its block, from 1;
+ *                         0 is free
  *
  * The slot of page p is (p * 383) mod 8192, or the next free one. Host byte order throughout.
  *

@@ -6,8 +6,8 @@
  * Invariants:
  * 1. A history never begins among the objects of another program, and never in place of a missing bucket.
  * 2. The local files are dropped only after the bucket has answered.
- * 3. Capture times never decrease. A time far in the future is not adopted, because it would stop time for
- *    all captures after it and keep every snapshot from becoming due.
+ * 3. Capture times never decrease. A time far in the future is not adopted: all later captures would get that
+ *    same time, and no snapshot would become due.
  */
 import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";

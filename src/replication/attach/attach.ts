@@ -6,9 +6,11 @@
  * - The sums lack the newest capture, after a crash between two writes: its spool file is replayed into them.
  * - The sums are lost: a full anchor is due.
  * - The bucket is ahead, or the state is lost: adopt.ts continues after the newest TXID of the bucket.
- * - The bucket is empty: adopt.ts begins a new history.
+ * - The bucket is empty although objects were acknowledged, or there is no state: adopt.ts begins a new
+ *   history.
  * - The bucket lacks acknowledged objects: captures continue, and a new snapshot is due.
- * - The state was copied here: it gets a new writer id, and counts only if the bucket confirms it.
+ * - The state was copied here: the copy gets a new writer id, and counts only if the bucket confirms the
+ *   copy.
  * - The prefix belongs to another program or writer: the attach fails with code "foreign-writer".
  */
 import { statSync } from "node:fs";

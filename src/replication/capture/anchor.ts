@@ -13,7 +13,8 @@
  * 3. Nothing of an anchor counts before the state is written, in the order of capture.ts.
  * 4. An anchor writes at most a multiple of the blocks that the file and its WAL occupy. A sparse file claims
  *    terabytes and costs its owner no disk, but its LTX file and page sums would fill ours: an all-zero page
- *    takes 8 bytes of sums and some 20 of LTX. A multiple, since compressing file systems show fewer.
+ *    takes 8 bytes of sums and some 20 of LTX. The limit is a multiple, because a compressing file system
+ *    reports fewer blocks than the content needs.
  */
 import { fstatSync, statfsSync } from "node:fs";
 import { DatabaseImage } from "../../database/image.ts";

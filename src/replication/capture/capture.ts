@@ -1,5 +1,5 @@
 /**
- * Captures the frames committed since the position: they become one LTX file in the spool and one TXID.
+ * Captures the frames committed since the position, as one LTX file in the spool with one TXID.
  *
  * Invariants:
  * 1. A crash between any two steps loses nothing. The order is: the spool file is complete, then the state

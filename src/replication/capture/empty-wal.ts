@@ -8,8 +8,8 @@
  * Invariants:
  * 1. Only captured and persisted frames go into the file. A process that opens the database meanwhile loses
  *    nothing, because a checkpoint cycle takes SQLite's own locks (database/wal/README.md).
- * 2. The state says "at rest" only after the file has stood still under a freeze for longer than file times
- *    are exact. A later commit then changes the times of the file, or is in the WAL.
+ * 2. The state records "at rest" only after the file has stood still under a freeze for longer than file
+ *    times are exact. A later commit then changes the times of the file, or is in the WAL.
  */
 import { checkpointCycle } from "../../database/checkpoint.ts";
 import type { Env } from "../../env.ts";

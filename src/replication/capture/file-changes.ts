@@ -1,6 +1,6 @@
 /**
- * Detects changes of the files below a pin: a database file that another program than SQLite overwrote, and
- * files that were replaced or removed.
+ * Detects changes of the files of a pinned database: a database file that another program than SQLite
+ * overwrote, and files that were replaced or removed.
  *
  * `cp old.db app.db` keeps the inode and overwrites the content. The history may continue with the new
  * content if every frame of the WAL was in the file before: SQLite then reads no frame, and the next writer

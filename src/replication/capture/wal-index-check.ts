@@ -1,7 +1,7 @@
 /**
- * Checks that the users of a database write the wal-index that its pin reads: no process uses the database
- * past it, and no commits stay in the WAL that it does not show. Costs one stat a second for each database,
- * and two queries of locks every few seconds.
+ * Checks that the users of a database write the wal-index that the pin reads: no process uses the database
+ * with another wal-index, and the wal-index shows all commits in the WAL. The check costs one stat a second
+ * for each database, and two queries of locks every few seconds.
  */
 import { fileAliasesOf } from "../../database/files/file-aliases.ts";
 import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";

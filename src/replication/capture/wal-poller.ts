@@ -1,7 +1,7 @@
 /**
  * Polls the WAL of one database: captures what is committed, yields to checkpoints of the application, runs
- * our own checkpoints, and converts the pin. A poll is synchronous and short. Longer work is named in its
- * outcome, and the watcher runs it as a job.
+ * our own checkpoints, and switches the pin between freeze and mark. A poll is synchronous and short. If
+ * longer work is due, the poll returns it as the outcome, and the watcher runs a job.
  */
 import { checkpointCycle } from "../../database/checkpoint.ts";
 import type { LocklessPin } from "../../database/pin/lockless-pin.ts";

@@ -2,8 +2,8 @@
  * The writer ids that this process has written with, by database. An object with such an id is the process's
  * own, even if the local state that named the id is gone or lies beside another file.
  *
- * Only log lines depend on these ids. A state that begins anew gets a new id, which tells two processes
- * apart.
+ * Only log lines depend on these ids. A state that begins anew gets a new id, so that two processes can be
+ * distinguished.
  */
 
 /** Bounds the memory for a state that is deleted again and again, or a name that is re-pointed daily. */

@@ -1,12 +1,13 @@
 /**
  * Announcements: small files that name the control socket of a running watch, so that other processes of the
- * same user find it. The socket's path stands in `watch.socket` of each state folder, and in the runtime
- * folder in one file a database path and one a destination and name. A `.path` file in the runtime folder
- * names the path of a database by its destination and name, and outlives the watch.
+ * same user find the socket. For each database three files hold the path of the socket: `watch.socket` in the
+ * state folder, and two files in the runtime folder, one found by the database's path and one by destination
+ * and name. A `.path` file in the runtime folder holds the path of a database. It is found by destination and
+ * name, and outlives the watch.
  *
- * An announcement counts only if our user wrote it and the socket is our user's: another user's answers would
- * be lies. A killed watch leaves its files behind; they lead to a socket that nobody answers, which is the
- * same as no file, and the next watch removes them.
+ * An announcement counts only if our user wrote it and our user owns the socket: another user could give
+ * false answers. A killed watch leaves its files behind. Nobody answers at their socket, so clients treat
+ * them as absent, and the next watch removes them.
  */
 import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";

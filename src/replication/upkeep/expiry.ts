@@ -3,7 +3,8 @@
  *
  * A source is deleted only after the object that supersedes it was read back. That object must be sound in
  * every way that a restore demands, and no object beside it may contradict it. It must be proven
- * (recovery/object) by its SHA-256, or, if the storage lost that, by a merge of its sources that equals it.
+ * (recovery/object) by its SHA-256. If the storage lost the SHA-256, a merge of the sources must equal the
+ * object.
  */
 import type { CompactionConfig } from "../../config/config.ts";
 import { WalrustError } from "../../errors.ts";

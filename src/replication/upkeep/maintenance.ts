@@ -1,5 +1,4 @@
 /**
-/**
  * Maintains the objects of one database: compacts them into levels 1 to 3, and deletes objects that are
  * superseded or past their retention. A database whose history does not move causes no request.
  */

@@ -4,7 +4,7 @@
  *
  * The acknowledged TXID can be restored if and only if the listing holds an object with the whole database,
  * and from the newest such object, objects that each begin at or before the next TXID lead to the
- * acknowledged one. The newest is enough: every path from an older one continues from it too.
+ * acknowledged one. The newest whole database is enough: a path from an older one can also continue from it.
  */
 import { parseObjectKey } from "../../format/keys.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";

@@ -1,12 +1,12 @@
 /**
  * Removes stray merges: merged objects of another history. Of two writers, the stopped one may have merged
- * its own objects before the other replaced or passed them. No object continues a stray. If it counted as
- * ours, its level would lead nowhere, and the objects that it covers would expire.
+ * its own objects before the other replaced or passed them. No object continues a stray. If a stray counted
+ * as ours, no path would lead beyond it on its level, and the objects that the stray covers would expire.
  *
  * The level below decides. An object is a stray if and only if the level below covers it without a gap,
- * continues after it, and has another chain value at its end. Then its removal loses nothing. It is removed
- * only at an age of 15 minutes: of two writers that still run, neither may remove an object that the other
- * has just verified.
+ * continues after it, and has another chain value at its end. Then its removal loses nothing. A stray is
+ * removed only at an age of 15 minutes: of two writers that still run, neither may remove an object that the
+ * other has just verified.
  */
 import { WalrustError } from "../../errors.ts";
 import { checkListed, type PathPoint } from "../../recovery/object/check-object.ts";

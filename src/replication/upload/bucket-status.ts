@@ -1,10 +1,10 @@
 /**
  * Compares the bucket with the local state: may the history continue where the state ends?
  *
- * The attach asks. When the store does not answer then, captures continue, and the first upload asks again. A
- * machine that was set back to an old image would otherwise upload beside TXIDs that a merge already covers,
- * where no restore finds them. A copied state counts only if the bucket confirms it: this database must not
- * continue from objects that the original has written since.
+ * The attach compares first. If the store does not answer, captures continue, and the first upload compares.
+ * A machine that was set back to an old image would otherwise upload beside TXIDs that a merge already
+ * covers, where no restore finds them. A copied state counts only if the bucket confirms it: this database
+ * must not continue from objects that the original has written since.
  */
 import { hasCode } from "../../errors.ts";
 import { CHAIN_ZERO, hex, isChainLink } from "../../format/chain.ts";

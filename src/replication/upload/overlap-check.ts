@@ -1,13 +1,13 @@
 /**
- * Finds another writer that a create-only put cannot collide with. Two writers that put TXID 5 collide at one
- * key. One that puts 5 and one that puts 5 to 7 in one object, because its captures waited, do not. A listing
- * of level 0 shows the other's object beside ours. The check runs beside uploads and delays none.
+ * Finds another writer whose keys do not collide with ours. Two writers that put TXID 5 collide at one key. A
+ * writer that puts 5, and a writer that puts 5 to 7 as one object because captures waited, do not collide. A
+ * listing of level 0 shows the other's object beside ours. The check runs beside uploads and delays none.
  *
  * A check is due
  *  1. after each link of several TXIDs, which may overlap another writer's single ones, and
  *  2. after the first link that follows a pause, in which another writer may have put such an object.
- * So one of two writers finds the other with its second link at the latest, or collides with it at a key.
- * Until then each may have acknowledged TXIDs that the other history does not have.
+ * So one of two writers collides with the other at a key, or detects the other at its own second link or
+ * earlier. Until then each may have acknowledged TXIDs that the other history does not have.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";

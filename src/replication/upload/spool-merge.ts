@@ -1,16 +1,16 @@
 /**
- * Merges the increments that wait for their upload into one file. Behind each upload, so that a database is
- * never further behind than about two puts; and while the network is away, so that the spool stays within its
- * limit. One captured batch is one TXID. The merged file holds the range and is one link of the chain, so the
- * state's chain value changes with it.
+ * Merges the increments that wait for their upload into one file. A merge after each upload keeps a database
+ * at most about two puts behind. Merges while the store is away keep the spool within its limit. One captured
+ * batch is one TXID. The merged file holds the range and is one link of the chain, so the state's chain value
+ * changes with it.
  *
  * Invariants:
  * 1. Order: the merged file is complete, then the state names its chain value, then the sources are removed.
  *    A crash in between leaves both; loading the spool keeps the files that lead to the state's chain value.
  * 2. A merge always reaches to the state's TXID: a later file would carry a chain value from before the
  *    merge.
- * 3. An increment that may have been sent is no source: the store may hold it, whatever its answer was. The
- *    one that the process before this one was sending when it ended is the first that waits.
+ * 3. An increment that may have been sent is no source: the store may hold it even after a failed put. An
+ *    earlier process may have been sending the first increment that waits when that process ended.
  * 4. A snapshot that waits at the state's TXID, or is being written, carries the chain value of that TXID, so
  *    nothing up to there is merged.
  */
@@ -182,7 +182,7 @@ function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
 const IDLE_COUNT = 64;
 const IDLE_GROWTH = 2;
 
-/** How much of the chain is held fixed: the watcher's record, read before each merge. */
+/** Whether the chain may change: the watcher's record, read before each merge. */
 export interface ChainHold {
   /** Whether nothing may be merged, because a job relies on the chain or the history is broken. */
   readonly isChainHeld: boolean;

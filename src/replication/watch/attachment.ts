@@ -1,7 +1,7 @@
 /**
- * One watched database as far as it is attached: the live database or what is left of it, whether its history
- * is sound, and the jobs that change either. The watcher runs at most one of these jobs at a time; a job that
- * fails rejects and leaves everything that it did not reach as it was.
+ * The attachment of one watched database: the live database, or its captured files after a detach; whether
+ * the history is sound; and the jobs that change the database or its history. The watcher runs at most one of
+ * these jobs at a time. A job that fails rejects, and changes nothing beyond the step that failed.
  *
  * Invariants:
  * 1. An anchor that is due stays due until it is made.

@@ -1,8 +1,8 @@
 /**
  * Decides for how long a request waits out a failure. One call to the store that failed after all its retries
- * may succeed with the next, so it ends nothing. A second such call ends the request, and so do an open
- * circuit, and a failure that was there before and stays. Failures of the database (in use, being replaced)
- * mostly pass by themselves: only a failure that lasts ends the request.
+ * may succeed at the next try, so the request continues. A second failed call ends the request. An open
+ * circuit ends it too, and so does a failure that began before the request and stays. Failures of the
+ * database (in use, being replaced) mostly pass by themselves: only a failure that lasts ends the request.
  */
 import { EXIT_CODES, WalrustError } from "../../errors.ts";
 

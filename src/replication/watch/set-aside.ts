@@ -1,10 +1,11 @@
 /**
- * A database that cannot be watched yet, for a reason that may pass without a change of the configuration. It
- * is tried again: a named database every 5 s by itself, a glob's find with each discovery. Made with the
- * first refusal, and dropped when the database is attached.
+ * A database that cannot be watched yet, for a reason that may pass without a change of the configuration.
+ * walrust retries a named database every 5 s, and a database that a glob found with each discovery. The
+ * watcher makes this object at the first refusal, and drops it when the database is attached.
  *
  * Each reason is logged once, however often it comes back. The refusal of a named database is also reported
- * as its stop. The first refusal of a glob's find that is still empty is not logged: somebody is creating it.
+ * as a stop. If a glob found a file that is still empty, the first refusal is not logged: somebody is
+ * creating the database.
  */
 import { statSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";

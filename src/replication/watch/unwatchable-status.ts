@@ -1,6 +1,6 @@
 /**
- * Lists the databases and folders that discovery cannot hand over among the statuses, as failing, so that
- * nobody takes them for replicated. Discovery logs the reasons.
+ * Lists, among the statuses, the databases and folders that discovery had to leave out. Their state is
+ * "failing", so that nobody takes them for replicated. Discovery logs the reasons.
  */
 import { basename, dirname } from "node:path";
 import type { Unwatchable } from "../../discovery/discovered.ts";

@@ -1,6 +1,6 @@
 /**
  * The record of one watched database between two looks, and the facts that `planLook` reads from it. Only the
- * watcher assigns its fields; uploads read from it how much of the chain is held fixed.
+ * watcher assigns its fields. Uploads read from the record whether the chain may change.
  */
 import { existsSync } from "node:fs";
 import { hasCode, type WalrustError } from "../../errors.ts";

@@ -1,6 +1,6 @@
 /**
- * The health of one watched database: the failure it recovers from and when the next attempt makes sense,
- * since when nothing can be captured, its circuit, and how far the bucket may be behind.
+ * The health of one watched database: the current failure and the time of the next attempt, the time since
+ * when nothing can be captured, the circuit, and how far the bucket may be behind.
  */
 import { EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";

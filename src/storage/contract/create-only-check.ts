@@ -1,7 +1,7 @@
 /**
- * Probes whether a store enforces create-only writes: the second put of one key has to fail, and so has a
- * multipart upload to that key. Any other failure ends the probe with its error: it shows nothing about the
- * store.
+ * Probes whether a store enforces create-only writes: a second put to one key must fail, and a multipart
+ * upload to that key must fail too. Any other failure ends the probe with an error, because that failure
+ * shows nothing about create-only writes.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { answerStatusOf } from "./request-errors.ts";

@@ -1,6 +1,6 @@
 /**
- * The answer of a store that an error stands for: what callers ask of it, whatever the store. An error that
- * stands for no answer (no connection, a timeout) has neither status nor code.
+ * Reads from an error the status and the code of the store's answer, the same for every kind of store. An
+ * error without an answer (no connection, a timeout) has neither status nor code.
  */
 import { WalrustError } from "../../errors.ts";
 

@@ -2,16 +2,16 @@
  * The limit on uploads at once, decided from how the last ones ended. Pure: the caller hands in clock,
  * latencies and outcomes.
  *
- * The limit starts at 4. It grows up to the ceiling while uploads wait for it and latency holds. Two things
- * bring it down:
+ * The limit starts at 4. It grows up to the ceiling while uploads wait and latency does not rise. Two things
+ * bring the limit down:
  * - The store refuses (429, 503), or requests fail: the limit halves, and stays at the floor or above.
  * - Nothing moves any more (a stall): the limit halves, down to one. Uploads that share a slow line take it
  *   from each other; a single one gets through.
  *
- * Latency is compared with the latency of earlier uploads of the same size. While it is longer, growth
- * pauses: more uploads at once might only queue on the way. Latency does not bring the limit down, because a
- * busy machine or a store that others load slows each upload, and is no faster for fewer. So the latency that
- * counts as slow rises while slowness lasts, and growth is tried again.
+ * Latency is compared with the latency of earlier uploads of the same size. While latency is higher, growth
+ * pauses: more uploads at once might only queue on the way. Latency does not bring the limit down: on a busy
+ * machine, or with a store that others load, each upload is slow, however few run at once. So the latency
+ * that counts as slow rises while slowness lasts, and growth is tried again.
  */
 
 /** The limit at the start, and its minimum unless uploads stall. */

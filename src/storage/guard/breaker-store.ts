@@ -4,7 +4,7 @@
  * with one database's prefix suspends no other database.
  *
  * - A listing and a body are one call each, from the request to the last entry or chunk. A call that has
- *   begun goes on when the circuit opens, and one that breaks off counts as a failure however well it began.
+ *   begun continues when the circuit opens. A call that breaks off counts as a failure, however far it came.
  * - A trial is a single attempt. Its first entry or its head decides, so that a slow reader delays nobody.
  * - A big put could take minutes, so a HEAD of its key is the trial in its place. If the store answers it,
  *   calls pass again, on probation until one succeeds.

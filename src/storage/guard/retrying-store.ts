@@ -4,9 +4,9 @@
  *
  * A put whose answer was lost may have taken effect; its repetition then finds our own object. So the error
  * "precondition" counts as success if the object there has our content and all our metadata, which names the
- * writer. That holds for the first attempt too: Bun's fetch repeats a request by itself when a kept-alive
- * connection was closed under it. Without metadata nothing distinguishes us from another writer of the same
- * bytes, so then only repeated attempts count.
+ * writer. This rule holds for the first attempt too: Bun's fetch repeats a request by itself when a
+ * kept-alive connection was closed under it. Without metadata nothing distinguishes us from another writer of
+ * the same bytes, so then only repeated attempts count.
  */
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";

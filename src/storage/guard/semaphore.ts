@@ -1,5 +1,5 @@
 /**
- * A limit on how many works of a kind run at once over all databases: requests that put, anchors, attaches.
+ * Limits how many jobs of one kind run at once over all databases: requests that put, anchors, attaches.
  * First come, first served.
  */
 import type { Env } from "../../env.ts";

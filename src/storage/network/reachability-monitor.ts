@@ -1,6 +1,6 @@
 /**
  * Reports a store that does not answer, once for the host however many databases, requests and attempts meet
- * it: a warning after ten seconds, an error after thirty, and the end.
+ * it: logs a warning after ten seconds, an error after thirty, and the end when the store answers again.
  *
  * A method (PUT, GET, …) fails from the moment one of its requests stands still or fails until one of them is
  * answered well: a store that answers HEAD and takes no PUT counts as failing. Failures count per method and

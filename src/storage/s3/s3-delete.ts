@@ -4,8 +4,8 @@
  * - The answer of DeleteObjects is 200 even when keys could not be deleted: the errors in its document count.
  * - A store may refuse to delete a key, because of a retention or a missing permission. The key is kept: that
  *   is a policy of its owner and no failure. Every other reason is a failure.
- * - A store that refuses DeleteObjects as a whole (501, 405, 403, 400) gets a DELETE for each key. If those
- *   work, or if the store does not know the request, it gets no DeleteObjects any more.
+ * - If a store refuses DeleteObjects as a whole (501, 405, 403, 400), it gets a DELETE for each key. If these
+ *   DELETEs work, or if the store does not know DeleteObjects, it gets no DeleteObjects any more.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";

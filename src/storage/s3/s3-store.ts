@@ -356,7 +356,7 @@ export class S3Store implements ObjectStore {
   async #putInParts(key: string, body: PutBody, options: PutOptions, mode: CreateOnlyMode): Promise<void> {
     const { signal, isSingleAttempt } = options;
     const policy = isSingleAttempt === true ? NO_RETRY : this.#options.retry;
-    // Each part takes a place of its own.
+    // The requests of the upload take a place themselves, one for all of them.
     options.reservation?.end();
     // A check before parts are sent in vain. A probe has its key for itself.
     if (mode !== "none" && body !== PROBE_BODY) await this.#assertAbsent(key, signal);

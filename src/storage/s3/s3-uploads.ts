@@ -3,7 +3,7 @@
  * upload whose id nobody knows, and a process that dies leaves one with parts. They cost money and show in no
  * listing of objects.
  *
- * The book has the uploads that this process works on: they never count as abandoned.
+ * The upload book lists the uploads that this process works on. These uploads never count as abandoned.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
