@@ -1,8 +1,8 @@
 /**
  * Answers what other walrust processes ask of a watched database over the control socket: a snapshot, an
  * upkeep, the checksum of the live content. Each request waits for the watcher's own turn and changes nothing
- * else about the watcher. A failure ends the request when it will not be over soon (request-wait.ts); the
- * watch continues with what was asked.
+ * else about the watcher. A failure that will last ends the request (request-wait.ts); the watch still does
+ * the work that was asked for.
  */
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";

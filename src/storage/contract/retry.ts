@@ -4,8 +4,8 @@
  * - Only a WalrustError that calls itself retryable is retried. Every other error, an abort above all, is
  *   thrown at once. After the last attempt its error is thrown unchanged.
  * - Waits have full jitter over `backoffMs`, so that databases that failed together do not return together.
- * - Retry-After of the store is the least wait, up to the policy's longest: a store does not decide how long
- *   walrust waits.
+ * - A wait is at least the store's Retry-After and at most the policy's longest wait: a store does not decide
+ *   how long walrust waits.
  * - A call inside another one may give up first (a part of a multipart upload): the outer call then gives up
  *   too, so that `giveUpMs` holds for both together.
  */

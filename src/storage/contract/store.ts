@@ -2,7 +2,8 @@
  * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3 and file;
  * both, and the memory store of the tests, pass one contract suite (test/storage/contract/contract.ts). Two
  * wrappers implement it too: `RetryingStore` retries the calls of all databases, and `BreakerStore` suspends
- * those of one database. No wrapper knows which store it wraps: the options of a call carry its wishes.
+ * those of one database. No wrapper knows which store it wraps: callers state their needs in a call's
+ * options.
  *
  * Guarantees of every implementation:
  * 1. A put is atomic: a reader sees the whole object with its metadata, or nothing. It is durable when it

@@ -1,13 +1,14 @@
 /**
  * An ObjectStore behind the circuit breaker of one database. While the circuit is open, every call fails at
- * once and nothing is sent. Each database has one of its own, outside the shared retries, so that trouble
- * with one database's prefix suspends no other database.
+ * once and nothing is sent. Each database has a BreakerStore of its own, outside the shared retries, so that
+ * failures at one database's prefix suspend no other database.
  *
  * - A listing and a body are one call each, from the request to the last entry or chunk. A call that has
  *   begun continues when the circuit opens. A call that breaks off counts as a failure, however far it came.
- * - A trial is a single attempt. Its first entry or its head decides, so that a slow reader delays nobody.
- * - A big put could take minutes, so a HEAD of its key is the trial in its place. If the store answers it,
- *   calls pass again, on probation until one succeeds.
+ * - A trial is a single attempt. The first entry of a listing, or the head of a body, decides the trial, so
+ *   that a slow reader delays nobody.
+ * - A big put could take minutes, so a HEAD of the same key is the trial instead. If the store answers the
+ *   HEAD, calls pass again, on probation until one succeeds.
  */
 import { objectBody, putBodySize } from "../contract/object-body.ts";
 import type {

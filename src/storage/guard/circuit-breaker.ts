@@ -19,7 +19,7 @@
  * 2. No call passes while the circuit is open; one at a time passes while it is half-open.
  * 3. A call counts only if it was admitted after the last change of state.
  *
- * It holds no timer: it compares the clock whenever it is asked.
+ * The breaker holds no timer: it compares the clock at each call.
  */
 import type { Env } from "../../env.ts";
 import { EXIT_CODES, errorMessage, WalrustError } from "../../errors.ts";

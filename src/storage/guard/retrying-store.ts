@@ -1,11 +1,11 @@
 /**
  * An ObjectStore that retries every call of the store below it: a listing from the page that failed, a body
- * from where it broke off. All databases share one, so that one limit on puts holds for all of them.
+ * from where it broke off. All databases share one RetryingStore, so that one limit on puts holds for all.
  *
  * A put whose answer was lost may have taken effect; its repetition then finds our own object. So the error
  * "precondition" counts as success if the object there has our content and all our metadata, which names the
  * writer. This rule holds for the first attempt too: Bun's fetch repeats a request by itself when a
- * kept-alive connection was closed under it. Without metadata nothing distinguishes us from another writer of
+ * kept-alive connection was closed. Without metadata nothing distinguishes us from another writer of
  * the same bytes, so then only repeated attempts count.
  */
 import type { Env } from "../../env.ts";

@@ -2,9 +2,9 @@
  * Reports a store that does not answer, once for the host however many databases, requests and attempts meet
  * it: logs a warning after ten seconds, an error after thirty, and the end when the store answers again.
  *
- * A method (PUT, GET, …) fails from the moment one of its requests stands still or fails until one of them is
- * answered well: a store that answers HEAD and takes no PUT counts as failing. Failures count per method and
- * not per request, because requests to a store that hangs are retried again and again.
+ * A method (PUT, GET, …) counts as failing from the moment when one of its requests stalls or fails, until
+ * one of them gets a good answer: a store that answers HEAD and takes no PUT counts as failing. Failures
+ * count per method and not per request, because requests to a store that hangs are retried again and again.
  *
  * Invariants:
  * 1. The warning and the error come at most once between two answers.

@@ -1,6 +1,6 @@
 /**
  * Cuts off one request when nothing has moved for a while, or when its caller gives up. A request that moves
- * may take as long as it needs. One timer a request, whatever the number of chunks.
+ * may take as long as it needs. Each request has one timer, whatever the number of chunks.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";

@@ -6,8 +6,8 @@
  *   no extra checksum headers.
  * - Redirects are not followed: a signature is valid for one host.
  * - A 403 whose Date differs from our clock by more than four minutes corrects the clock offset, and an
- *   expired token is replaced. Each happens once, and the request is sent again: the store has done nothing
- *   for it.
+ *   expired token is replaced. Each happens once, and the request is sent again: the store has not
+ *   carried out the refused one.
  * - The body of an answer is read or cancelled; both return the connection to the pool.
  * - No secret gets into an error or a log.
  */

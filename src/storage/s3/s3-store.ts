@@ -5,8 +5,8 @@
  *
  * A body that `get` returns holds a connection until it is read to the end, or its iteration is left.
  *
- * Where the store does not enforce create-only writes, a put checks the key before and after: of two writers
- * at the same moment, the one that was overwritten is refused.
+ * Where the store does not enforce create-only writes, a put checks the key before and after. If two writers
+ * put at the same moment, the put whose object was overwritten fails.
  */
 import type { Env } from "../../env.ts";
 import { type ConditionSink, hasCode, NO_CONDITIONS, WalrustError } from "../../errors.ts";

@@ -1,7 +1,7 @@
 /**
  * Finds and aborts multipart uploads that never ended. A lost answer to CreateMultipartUpload leaves an
- * upload whose id nobody knows, and a process that dies leaves one with parts. They cost money and show in no
- * listing of objects.
+ * upload whose id nobody knows, and a process that dies leaves an upload with parts. Such uploads cost money,
+ * and no listing of objects shows them.
  *
  * The upload book lists the uploads that this process works on. These uploads never count as abandoned.
  */
