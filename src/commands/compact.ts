@@ -62,7 +62,7 @@ export const compactVerb: Verb = {
   positionals: { name: "NAME", min: 0, max: 1, meaning: NAME_MEANING },
   examples: [
     ["walrust compact app -b s3://my-bucket/vm1", "print the plan: merges and deletions"],
-    ["walrust compact app -b s3://my-bucket/vm1 --force", "carry the plan out"],
+    ["walrust compact app -b s3://my-bucket/vm1 --force", "merge and delete as planned"],
     [
       "walrust compact --all --hourly 48 -b s3://my-bucket/vm1 --force",
       "all databases, with more hourly snapshots",

@@ -36,7 +36,10 @@ export const pragmaVerb: Verb = {
   positionals: { name: "arguments", min: 0, max: 0, meaning: "" },
   examples: [
     ["walrust pragma", "print the settings, each with its reason"],
-    ["walrust pragma --comments false | sqlite3 app.db", "apply them once; journal_mode stays in the file"],
+    [
+      "walrust pragma --comments false | sqlite3 app.db",
+      "apply the settings once; the database file keeps journal_mode",
+    ],
     ["walrust pragma -o pragmas.sql", "write a file that the application runs on every connection"],
   ],
   exitCodes: [

@@ -29,7 +29,7 @@ export const replicateVerb: Verb = {
     name: "SOURCE",
     min: 1,
     max: 1,
-    meaning: "URL of a database in the bucket; with -b, its name",
+    meaning: "URL of a database in the bucket; with -b: the name of the database",
   },
   examples: [
     ["walrust replicate s3://my-bucket/vm1/app --local replica.db", "follow the database until stopped"],
@@ -44,7 +44,7 @@ export const replicateVerb: Verb = {
   exitCodes: [
     [0, "stopped by SIGINT, SIGTERM or SIGHUP; with --once: the replica is up to date"],
     USAGE_EXIT,
-    [3, "PATH is no replica of SOURCE, another program changed it, or another walrust updates it"],
+    [3, "PATH is no replica of SOURCE, another program changed or updates PATH, or the disk is too small"],
     [4, "storage, at the start or with --once; replicate retries after a later failure"],
     [5, "integrity, at the start or with --once: an object is missing or damaged; the replica is unchanged"],
     [6, "SOURCE has no backup yet"],

@@ -31,13 +31,13 @@ export const restoreVerb: Verb = {
     ["walrust restore app -o old.db -b s3://my-bucket/vm1 --point-in-time txid:41", "at a TXID"],
     [
       "walrust restore app -o app.db -b s3://my-bucket/vm1 --if-db-not-exists --if-replica-exists",
-      "on boot: restores onto a new disk, and succeeds on the very first start",
+      "on boot: restore onto an empty disk; exit 0 if there is no backup yet",
     ],
   ],
   exitCodes: [
     [0, "restored and verified, with a warning for each fault of the source; or --if-… left nothing to do"],
     [2, "usage; or the target exists and --force is missing"],
-    [3, "the target is not writable, or is in use"],
+    [3, "the target is not writable or is in use, or the disk is too small"],
     STORAGE_EXIT,
     [5, "integrity: an object is missing or damaged, or --strict found a fault; the target is unchanged"],
     [6, "no backup of NAME exists, another program wrote it, or the point in time is out of range"],

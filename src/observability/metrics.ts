@@ -91,7 +91,7 @@ function* databaseFamilies(statuses: readonly DatabaseStatus[]): Generator<Metri
   );
   yield each(
     "lag_seconds",
-    "Age of the oldest captured commit that is not in the bucket; 0 if there is none.",
+    "Seconds by which the bucket may be behind the database; 0 if the bucket is up to date.",
     ({ lagMs }) => Math.round(lagMs) / 1000,
   );
   yield each(

@@ -106,7 +106,7 @@ export const COMPACT_OPTIONS = group({
     flag: "force",
     kind: "switch",
     default: false,
-    meaning: "Write and delete; without it, only print the plan",
+    meaning: "Write and delete; without --force, only print the plan",
   },
 });
 
@@ -116,7 +116,7 @@ export const LIST_OPTIONS = group({
     flag: "local",
     kind: "switch",
     default: false,
-    meaning: "Show the local files of each database, and the socket of the watch that replicates it",
+    meaning: "Show, for each database, the local files and the socket of the watch",
   },
 });
 
@@ -182,8 +182,7 @@ export const RESTORE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning:
-      "Folder of the captured files of a watch on this machine, if not beside PATH; restore reads it first",
+    meaning: "Folder with the captured files of a watch, if not beside PATH; restore reads these files first",
   },
 });
 
@@ -223,14 +222,13 @@ export const VERIFY_OPTIONS = group({
     bare: "100",
     min: 0.01,
     max: 100,
-    meaning:
-      "Also read large objects in full: all, or each with this probability (small ones are always read)",
+    meaning: "Also read large objects in full: all, or each with this probability; small objects: always",
   },
   restore: {
     flag: "restore",
     kind: "switch",
     default: false,
-    meaning: "Also restore the newest state into a temporary file and check it",
+    meaning: "Also restore the newest state into a temporary file and check the file",
   },
   fix: {
     flag: "fix",

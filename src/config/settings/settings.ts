@@ -105,7 +105,8 @@ export const SYNC_OPTIONS = group({
     default: 1,
     min: 0.01,
     max: 3600,
-    meaning: "Upload commits to a database at most this often; after a pause, the first is uploaded at once",
+    meaning:
+      "Upload commits to a database at most this often; after a pause, the first commit is uploaded at once",
   },
   checkpointIntervalMs: {
     flag: "checkpoint-interval",
@@ -230,7 +231,7 @@ export const COMPACTION_OPTIONS = group({
     value: "N",
     default: 0,
     max: 1_000_000,
-    meaning: "Merge increments early once this many wait; 0: off",
+    meaning: "Merge increments early once this many wait for a merge; 0: off",
   },
   sizeBytes: {
     flag: "compact-size",
@@ -238,7 +239,7 @@ export const COMPACTION_OPTIONS = group({
     kind: "bytes",
     value: "BYTES",
     default: 0,
-    meaning: "Merge increments early once their total size reaches this; 0: off",
+    meaning: "Merge increments early once the waiting increments reach this total size; 0: off",
   },
   maxIncrementalAgeMs: {
     flag: "compact-age",
