@@ -1,6 +1,6 @@
 /**
- * The surface: help, versions, mistakes and their exit codes, what goes to stdout and what to stderr, and
- * that no secret is ever shown.
+ * The command-line interface: help, versions, usage errors with their exit codes, and the split between
+ * stdout and stderr. The output never contains a secret.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -70,7 +70,7 @@ test("walrust --version prints the versions of walrust, Bun and SQLite", async (
   });
 });
 
-/** Words, and what stderr has to say about them. */
+/** Words, and the expected message on stderr. */
 const MISTAKES: readonly (readonly [words: string, said: string])[] = [
   ["wacth app.db", "Did you mean walrust watch?"],
   ["frobnicate", "See walrust --help"],
@@ -93,7 +93,7 @@ const MISTAKES: readonly (readonly [words: string, said: string])[] = [
   ["snapshot -b file:///b", "DATABASE"],
 ];
 
-test.each(MISTAKES)("walrust %s ends with 2 and says %j", async (line, said) => {
+test.each(MISTAKES)("walrust %s ends with 2 and reports %j", async (line, said) => {
   const run = await runWalrust(line.split(" "));
   expect(run.exitCode).toBe(2);
   expect(run.stdout).toBe("");
@@ -105,7 +105,7 @@ test.each(MISTAKES)("walrust %s ends with 2 and says %j", async (line, said) => 
   expect(documentOf(json)).toMatchObject({ error: { code: "usage", exit: 2 } });
 });
 
-/** Databases that cannot be replicated: how they are made, the error's code, and what has to be said. */
+/** Databases that cannot be replicated: how to make each, the error's code, and the expected message. */
 const BAD_DATABASES: readonly (readonly [
   what: string,
   make: (path: string) => void,
@@ -199,7 +199,7 @@ testWith("versitygw")(
   },
 );
 
-test("two watches with one prefix: the one that was overtaken ends with 4 and names the other", async () => {
+test("of two watches with one prefix, the overtaken one ends with 4 and names the other", async () => {
   const destination = fileDestination();
   const paths = ["one", "two"].map((name) => join(tempFolder(name), "app.db"));
   for (const path of paths) createAppDatabase(path);
@@ -226,7 +226,7 @@ test("watch keeps stdout for results and stderr for its log, as text and as JSON
     child.kill("SIGTERM");
     return collect(child, "watch");
   };
-  // Each time to another folder: a new history begins there.
+  // Each run uses another folder, so a new history begins there.
   const text = await runUntilUploaded();
   expect(text.exitCode).toBe(0);
   expect(text.stdout).toBe("");
@@ -247,7 +247,7 @@ test("watch keeps stdout for results and stderr for its log, as text and as JSON
   expect(events.map(({ event }) => event)).toEqual(["watching", "uploaded"]);
 });
 
-test("restore shows its progress on a terminal, and nothing on a pipe", async () => {
+test("restore shows its progress on a terminal, and not on a pipe", async () => {
   const { destination, folder } = await recordHistory(fileDestination());
   const words = (output: string) => ["restore", "app", "-o", join(folder, output), ...destination.words];
   const onPipe = await mustWalrust(words("pipe.db"));

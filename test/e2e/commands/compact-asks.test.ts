@@ -1,6 +1,6 @@
 /**
- * `walrust compact` beside a watch: it sends the settings that are given where it is called, and no default;
- * the watch then does what `compact` would do alone.
+ * `walrust compact` beside a watch: the request has only the settings that the caller gave, and no defaults.
+ * The watch then does the same as a `compact` that runs alone.
  */
 import { afterEach, expect, test } from "bun:test";
 import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
@@ -14,7 +14,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 afterEach(closeApplications);
 
-test("compact asks a watch for the rules that were said, and for no defaults", async () => {
+test("compact sends the settings that were given to the watch, and no defaults", async () => {
   const { path, app } = await newDatabase();
   const folder = tempFolder("asked");
   const url = `file://${folder}/backup`;
@@ -47,7 +47,7 @@ test("compact asks a watch for the rules that were said, and for no defaults", a
 
 const HOUR_MS = 3_600_000;
 
-// Once: a watch with compaction switched off answered with the default levels and `preserve_recent`.
+// Regression: a watch with compaction switched off used the default levels and `preserve_recent`.
 test.each([
   ["compaction.levels", { "compaction.levels": '["1h"]' }, []],
   ["compaction.preserve_recent", { "compaction.preserve_recent": "3" }, []],
@@ -68,10 +68,10 @@ test.each([
       await commit();
       await running.waitForTxid(txid);
       if (txid % 5 === 0) expect((await run(["snapshot", "app.db"])).exitCode).toBe(0);
-      // A merge that ends before the newest increments: they alone do not keep its sources.
+      // This merge ends before the newest increments, so they alone do not keep its sources.
       if (txid === 11) await compact("--force");
     }
-    /** Compacts, lets the lifetimes of all objects pass, and asks for what would be done then. */
+    /** Compacts, expires all objects by moving their times back, and returns the next plan. */
     const compactTwice = async (): Promise<unknown[]> => {
       const done = await compact("--force");
       for (const [key, object] of server.objects) {

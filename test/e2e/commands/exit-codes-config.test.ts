@@ -1,6 +1,6 @@
 /**
- * Mistakes in walrust.toml, found by itself in the working directory or named with --config: every verb ends
- * with 2 and names file, line, column and what was probably meant, before it does anything.
+ * Mistakes in a walrust.toml from the working directory or from --config. Every verb ends with 2 before it
+ * does anything; the error names file, line, column and the probable intention.
  */
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 const BUCKET = ["-b", "file:///nowhere/at/all"];
 
-/** Each verb with words that are right. */
+/** Each verb with valid words. */
 const CALLS: readonly (readonly string[])[] = [
   ["watch", "app.db", ...BUCKET],
   ["snapshot", "app.db", ...BUCKET],
@@ -26,7 +26,7 @@ const CALLS: readonly (readonly string[])[] = [
   ["pragma"],
 ];
 
-/** A text, where its mistake is, what is said of it, and what is advised. */
+/** A text, the place of its mistake, the expected message, and the expected hint. */
 const MISTAKES: readonly (readonly [text: string, at: string, said: string, hint: string])[] = [
   ["[sync]\n  max_change = 1\n", "2:3", 'Unknown key "max_change" in [sync]', "Did you mean max_changes?"],
   ["\n[synch]\nmax_changes = 1\n", "2:2", 'Unknown section "synch"', "Did you mean [sync]?"],
@@ -100,7 +100,7 @@ test.each(UNREADABLE)("a configuration file that is %s ends every verb with 2", 
       ]);
       expect(toldFailure(run).message).toContain(path);
       expect(failureDocument(run)).toMatchObject({ code: "config", exit: 2 });
-      // The one in the working directory is found by itself.
+      // The verb finds the file in the working directory.
       if (what === "missing") return;
       const byItself = await runWalrust(words, { cwd: folder });
       expect([words[0], byItself.exitCode]).toEqual([words[0], 2]);
@@ -108,7 +108,7 @@ test.each(UNREADABLE)("a configuration file that is %s ends every verb with 2", 
   );
 });
 
-test("a mistake in walrust.toml keeps nobody from the help", async () => {
+test("a mistake in walrust.toml does not prevent the help", async () => {
   const folder = folderWith("[[[");
   for (const words of [["--help"], ["watch", "--help"], ["help", "restore"], ["list", "--version"]]) {
     expect((await runWalrust(words, { cwd: folder })).exitCode).toBe(0);

@@ -1,6 +1,6 @@
 /**
- * Each exit code of each verb, and what is said: one line of what failed, one of what to do, and the same as
- * one JSON document. The table is complete: it has every pair that the verbs' own help names.
+ * Each exit code of each verb. The output has one line for the failure, one line for the hint, and the same
+ * as one JSON document. The table has every pair of verb and exit code that the help names.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -74,13 +74,13 @@ test.each(named(EXIT_CASES.filter(({ error }) => error === null)))(
   },
 );
 
-test("no failure leaves anything behind but its own files", () => {
+test("a failed verb leaves no partial file behind", () => {
   const left = readdirSync(world.folder).filter((name) => /restored|replica|tmp/.test(name));
   expect(left).toEqual([]);
   expect(existsSync(join(world.folder, "none"))).toBe(false);
 });
 
-/** Calls of each verb that succeed, but for watch, whose success is its end: output.test has it. */
+/** Calls of each verb that succeed. The success of `watch` is its end, which signals.test.ts covers. */
 const SUCCESSES: readonly (readonly [verb: string, words: (folder: string) => readonly string[]])[] = [
   ["snapshot", () => ["app.db", "-b", "file:BUCKET"]],
   ["restore", (folder) => ["app", "-o", join(folder, "ok-restored.db"), "--dry-run", "-b", "file:BUCKET"]],
@@ -109,7 +109,7 @@ test.each(SUCCESSES)("%s ends with 0, and --json is one document", async (verb, 
 test("the tables have every exit code that a verb's help names", async () => {
   const known = new Set(EXIT_CASES.map(({ verb, code }) => `${verb} ${code}`));
   for (const [verb] of SUCCESSES) known.add(`${verb} 0`);
-  // Signals: signals.test.ts; output that fails: standard-output.test.ts.
+  // signals.test.ts covers signals; standard-output.test.ts covers failing output.
   for (const more of ["watch 0", "watch 130", "compact 5"]) known.add(more);
   const missing: string[] = [];
   for (const verb of VERBS) {
@@ -121,7 +121,7 @@ test("the tables have every exit code that a verb's help names", async () => {
   expect(missing).toEqual([]);
 });
 
-test("compact ends with 5 when an object that it has to merge is damaged", async () => {
+test("compact ends with 5 when a source of a merge is damaged", async () => {
   const destination = fileDestination();
   await recordHistory(destination);
   const config = join(tempFolder("compact"), "walrust.toml");

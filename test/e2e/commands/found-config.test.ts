@@ -1,4 +1,4 @@
-/** A walrust.toml that lies in the working directory: obeyed only when nobody else can have written it. */
+/** A walrust.toml in the working directory: walrust reads it only if no other user can write it. */
 import { expect, test } from "bun:test";
 import { chmodSync, chownSync, lchownSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ const OTHER_UID = 4242;
 /** Only root can give a file away. */
 const testAsRoot = test.skipIf(process.geteuid?.() !== 0);
 
-/** A server that notes what it is asked, in the place of somebody who waits for keys. */
+/** A server that records its requests. It stands for an attacker who collects keys. */
 function listener(): { url: string; asked: string[]; stop(): Promise<void> } {
   const asked: string[] = [];
   const server = Bun.serve({
@@ -59,7 +59,7 @@ testAsRoot("a walrust.toml of another user, or a link of theirs, sends nothing a
   await trap.stop();
 });
 
-test("a walrust.toml that others may write to is not obeyed, unless it is named", async () => {
+test("walrust ignores a walrust.toml that other users can write, unless --config names it", async () => {
   const trap = listener();
   const folder = tempFolder("found");
   const path = trapIn(folder, trap.url);
@@ -98,7 +98,7 @@ test.skipIf(process.geteuid?.() !== 0 || !isPrivateGroup(WWW_DATA.gid, WWW_DATA.
   },
 );
 
-test("a walrust.toml with keys that everybody can read is warned of once, without the keys", async () => {
+test("a walrust.toml with world-readable keys causes one warning, without the keys", async () => {
   const folder = tempFolder("found");
   const path = join(folder, "walrust.toml");
   writeFileSync(path, `[s3]\nbucket = "file://${folder}"\nsecret_access_key = "hidden"\n`, { mode: 0o600 });
@@ -112,7 +112,7 @@ test("a walrust.toml with keys that everybody can read is warned of once, withou
   expect(readFileSync(path, "utf8")).toContain("hidden");
 });
 
-test("a FIFO in the place of a walrust.toml is refused at once", async () => {
+test("walrust refuses a FIFO in the place of walrust.toml at once", async () => {
   const folder = tempFolder("found");
   Bun.spawnSync(["mkfifo", join(folder, "walrust.toml")]);
   expect(await refusal(folder, [])).toContain("it is no regular file");

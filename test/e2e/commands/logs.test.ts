@@ -1,6 +1,6 @@
 /**
- * The log as an operator reads it: a line an event, none that a name can forge, quiet while nothing happens,
- * and an outage told once. Whoever stops reading it does no harm to replication.
+ * The log for an operator: one line per event, no line forged by a name, silence while nothing happens, and
+ * each outage logged once. Replication continues if the reader of the log stops.
  */
 import { Database } from "bun:sqlite";
 import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
@@ -46,7 +46,7 @@ function linesOf(text: string): string[] {
   return text === "" ? [] : text.trimEnd().split("\n");
 }
 
-/** What a watch needs to replicate to the server. @param url another way to it */
+/** The options for a watch that replicates to the server. @param url another address of the server */
 function onServer(url = server.url): { words: readonly string[]; env: Record<string, string> } {
   const { accessKeyId, secretAccessKey } = server.options;
   const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
@@ -59,7 +59,7 @@ function commit(path: string): void {
   connection.close(true);
 }
 
-/** Runs a watch until it has uploaded something, and ends it. @returns its log */
+/** Runs a watch until its first upload, and stops it. @returns its log */
 async function logOf(words: readonly string[], destination = fileDestination()): Promise<string> {
   const watch = await WatchProcess.start([...words, ...destination.words, "--no-metrics"]);
   await watch.waitForUploads(1);
@@ -99,7 +99,7 @@ test("no name of a file or folder breaks or forges a line, in text or JSON", asy
   expect(json).toContain("forged");
 });
 
-test("a folder of any name in the destination neither breaks a line nor hides a backup", async () => {
+test("a folder of any name in the destination breaks no line and hides no backup", async () => {
   const destination = fileDestination();
   const path = join(tempFolder("source"), "app.db");
   createAppDatabase(path);
@@ -113,7 +113,7 @@ test("a folder of any name in the destination neither breaks a line nor hides a 
   }
 });
 
-test("each level shows what is at least as severe; what a second try mends is for debug", async () => {
+test("each level shows its severity and above; a failure that a retry resolves is at debug", async () => {
   const logs: Record<string, string[]> = {};
   for (const level of ["debug", "info", "warn", "error"]) {
     server.reset();
@@ -126,14 +126,14 @@ test("each level shows what is at least as severe; what a second try mends is fo
     expect(await watch.stop()).toBe(0);
     logs[level] = linesOf(watch.stderr).map((line) => line.slice(25).split(" ")[0]!);
   }
-  // The events are on stdout: what is left are the beginning and the end.
+  // The events are on stdout, so stderr has only the first and the last line.
   const { debug, ...others } = logs;
   expect(others).toEqual({ info: ["replicating", "stopped"], warn: [], error: [] });
   expect(debug?.filter((word) => word !== "DEBUG")).toEqual(["replicating", "stopped"]);
   expect(debug?.length).toBeGreaterThan(2);
 });
 
-test("a watch without --json tells the first upload of each database, then sums", async () => {
+test("a watch without --json logs the first upload of each database, then sums", async () => {
   const path = join(tempFolder("text"), "app.db");
   createAppDatabase(path);
   const destination = fileDestination();
@@ -155,7 +155,7 @@ test("a watch without --json tells the first upload of each database, then sums"
   ]);
 });
 
-test("a watch is quiet while nothing happens, whatever it looks after meanwhile", async () => {
+test("a watch logs nothing while nothing changes, whatever upkeep runs meanwhile", async () => {
   server.reset();
   const path = join(tempFolder("quiet"), "app.db");
   createAppDatabase(path);
@@ -172,7 +172,7 @@ test("a watch is quiet while nothing happens, whatever it looks after meanwhile"
   const [lines, events] = [watch.stderr, watch.events.length];
   const listed = server.count("list");
   await eventually("many rounds", async () => server.count("list") >= listed + 20);
-  // That a verification found nothing is an event, but no line.
+  // A verification without findings is an event, but no line.
   const others = watch.events.slice(events).filter(({ event }) => event !== "validated");
   expect([watch.stderr, others]).toEqual([lines, []]);
   expect(await watch.stop()).toBe(0);
@@ -180,7 +180,7 @@ test("a watch is quiet while nothing happens, whatever it looks after meanwhile"
 
 const DATABASES = 20;
 
-/** Twenty databases that are watched through a gate. */
+/** Twenty watched databases behind a gate. */
 async function watchTwenty(): Promise<{ watch: WatchProcess; paths: string[]; gate: Gate }> {
   server.reset();
   const opened = await Gate.to(server.url);
@@ -201,12 +201,13 @@ async function watchTwenty(): Promise<{ watch: WatchProcess; paths: string[]; ga
   await watch.waitForUploads(DATABASES);
   const manifests = (): number =>
     [...server.objects.keys()].filter((key) => key.endsWith("manifest.json")).length;
-  // A manifest that is stored may not be answered yet: an outage at that moment would be its failure, too.
+  // The store may hold a manifest whose answer is still on its way. An outage now would make that a failure,
+  // too.
   await eventually("all manifests", async () => manifests() === DATABASES && opened.isAnswered);
   return { watch, paths, gate: opened };
 }
 
-test("an outage is said once a database: the failure, the breaker, the recovery", async () => {
+test("an outage is logged once a database: the failure, the breaker, the recovery", async () => {
   const { watch, paths, gate: opened } = await watchTwenty();
   const before = linesOf(watch.stderr).length;
   opened.break();
@@ -216,7 +217,7 @@ test("an outage is said once a database: the failure, the breaker, the recovery"
   const main = (): string[] => linesOf(watch.stderr).filter((line) => !line.includes(": upkeep: "));
   const lines = main().length;
   const brokenBefore = opened.brokenCount;
-  // More commits, and many times the cooldown.
+  // The application commits more, for many times the cooldown.
   for (let round = 0; round < 5; round++) for (const path of paths) commit(path);
   await eventually("a lasting outage", async () => opened.brokenCount >= brokenBefore + 10 * DATABASES);
   expect(main().length).toBe(lines);
@@ -232,7 +233,7 @@ test("an outage is said once a database: the failure, the breaker, the recovery"
   expect(countOf(/ ERROR db-\d+: /)).toBe(DATABASES);
   expect(countOf(/ WARN db-\d+: requests to the store are suspended/)).toBe(DATABASES);
   expect(countOf(/Z db-\d+: recovered$/)).toBe(DATABASES);
-  // Beside that at most what runs beside replication: upkeep, its failure and its recovery.
+  // Other lines come at most from work beside replication: upkeep, its failure and its recovery.
   const others = said.filter((line) => !/ ERROR |are suspended until|: recovered$|Z stopped$/.test(line));
   expect(others.filter((line) => !/ WARN db-\d+: upkeep: /.test(line))).toEqual([]);
   expect(others.length).toBeLessThanOrEqual(DATABASES);
@@ -242,7 +243,7 @@ test("an outage is said once a database: the failure, the breaker, the recovery"
   }
 });
 
-test("whoever stops reading stdout and stderr does no harm to replication", async () => {
+test("a reader that stops reading stdout and stderr does not disturb replication", async () => {
   const path = join(tempFolder("gone"), "app.db");
   createAppDatabase(path);
   const destination = fileDestination();
@@ -255,7 +256,7 @@ test("whoever stops reading stdout and stderr does no harm to replication", asyn
   expect(await child.exited).toBe(0);
 });
 
-test("a full disk under stdout and stderr does no harm to replication", async () => {
+test("a full disk under stdout and stderr does not disturb replication", async () => {
   const path = join(tempFolder("full"), "app.db");
   createAppDatabase(path);
   const destination = fileDestination();
@@ -272,7 +273,7 @@ test("a full disk under stdout and stderr does no harm to replication", async ()
   expect(await child.exited).toBe(0);
 });
 
-/** Commits until four more objects are stored than there were. */
+/** Commits until the store holds four more objects. */
 async function commitAndAwait(path: string, destination: ReturnType<typeof fileDestination>): Promise<void> {
   const count = async (): Promise<number> => (await destination.objects("app")).length;
   await eventually("a snapshot", async () => (await count()) > 0);
@@ -283,7 +284,7 @@ async function commitAndAwait(path: string, destination: ReturnType<typeof fileD
   }
 }
 
-test("a level or format that there is not ends with 2", async () => {
+test("an unknown level or format ends with 2", async () => {
   for (const flag of [["--log-level", "loud"], ["--log-format", "xml"], ["--log-level"]]) {
     const run = await runWalrust(["list", "-b", "file:///none", ...flag]);
     expect([run.exitCode, run.stdout]).toEqual([2, ""]);

@@ -1,6 +1,6 @@
 /**
- * Names that look like parts of a destination, or that a URL would read otherwise: every verb takes them, on
- * both layouts, and none hides another.
+ * Names that resemble parts of a destination or that a URL would change. Every verb accepts them on both
+ * layouts, and no name hides another.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -24,7 +24,7 @@ const NAMES = [
 let server: S3Server;
 
 beforeAll(async () => {
-  // As a store that confirms encoding-type and does not encode.
+  // The store confirms encoding-type but does not encode.
   server = await S3Server.start({ urlEncoding: "echo" });
 });
 
@@ -78,20 +78,20 @@ describe.each(["file", "s3"] as const)("on %s", (kind) => {
     for (const { snapshots, problems } of databases) expect([snapshots.length, problems]).toEqual([1, []]);
   });
 
-  test("verify --all finds every one sound", async () => {
+  test("verify --all finds every database sound", async () => {
     const { status, databases } = JSON.parse(await must(["verify", "--all", "--read-data", "--json"]));
     expect(databases.map(({ name }: { name: string }) => name)).toEqual(sorted);
     for (const { name, findings } of databases) expect([name, findings]).toEqual([name, []]);
     expect(status).toBe("ok");
   });
 
-  test("compact --all reaches every one", async () => {
+  test("compact --all reaches every database", async () => {
     const { databases, errors } = JSON.parse(await must(["compact", "--all", "--force", "--json"]));
     expect(databases.map(({ name }: { name: string }) => name)).toEqual(sorted);
     expect(errors).toEqual([]);
   });
 
-  test("restore and replicate give each name its own content", async () => {
+  test("restore and replicate return the content of each name", async () => {
     for (const [index, name] of NAMES.entries()) {
       const [restored, replica, byUrl] = ["restored", "replica", "url"].map((what) => `${what}-${index}.db`);
       await must(["restore", `tenants/${name}`, "-o", restored!]);
@@ -103,7 +103,7 @@ describe.each(["file", "s3"] as const)("on %s", (kind) => {
     }
   });
 
-  test("a name that is a file of another database is left out; named, it stops the start", async () => {
+  test("watch skips a find whose name is a file of another; a named one ends the start", async () => {
     const path = dataOf("a/manifest.json");
     await newDatabase(path, "in the way");
     const watch = await WatchProcess.start([], { cwd: folder, env });

@@ -1,6 +1,4 @@
-/**
- * Words of every kind on the command line: each ends in one clear line and the right exit code.
- */
+/** Odd words on the command line: each one ends in one clear line and the right exit code. */
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -27,7 +25,7 @@ const ODD_WORDS = [
   "/",
 ];
 
-test("no word breaks the output: every verb answers each odd one with one clear line", async () => {
+test("every verb answers each odd word with one clear line", async () => {
   const folder = tempFolder("odd");
   const extras: Record<string, readonly string[]> = {
     restore: ["-o", join(folder, "out.db")],
@@ -52,7 +50,7 @@ test("no word breaks the output: every verb answers each odd one with one clear 
   expect(readdirSync(folder)).toEqual([]);
 });
 
-/** Words before or instead of a verb, and what is said. */
+/** Words before or instead of a verb, and the expected message. */
 const NO_VERB: readonly (readonly [words: readonly string[], message: string, hint: string])[] = [
   [["--json", "list"], "--json stands before the verb", "Options follow the verb"],
   [["-b", "s3://b", "watch"], "-b stands before the verb", "Options follow the verb"],
@@ -71,7 +69,7 @@ test.each(NO_VERB)("walrust %j ends with 2", async (words, message, hint) => {
   expect(run.stdout === "" || failureDocument(run).exit === 2).toBe(true);
 });
 
-test("--json counts wherever it stands among the options, and not behind --", async () => {
+test("--json is valid at any place among the options, and not after --", async () => {
   const bucket = ["-b", "nope"];
   for (const words of [
     ["--json", ...bucket],

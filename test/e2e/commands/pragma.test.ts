@@ -1,6 +1,6 @@
 /**
- * An application that runs what `walrust pragma` prints, beside a watch: its writes wait instead of failing,
- * its log is cut back after a big transaction, and what is restored is its database byte for byte.
+ * An application that runs the SQL of `walrust pragma`, beside a watch. Its writes wait instead of failing,
+ * and SQLite truncates its WAL after a big transaction. The restored database has the same bytes.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
@@ -32,7 +32,7 @@ async function openApp(more = ""): Promise<{ path: string; app: Database }> {
   return { path, app: connection };
 }
 
-/** The database as SQLite itself tells it, in a file. */
+/** A file with the bytes that SQLite's own `serialize` returns. @returns its path */
 function imageOf(app: Database): string {
   const path = join(tempFolder("image"), "image.db");
   writeFileSync(path, app.serialize());
@@ -58,7 +58,7 @@ test("an application with these settings never fails beside checkpoints, and is 
   assertSameBytes(output, imageOf(app));
 });
 
-test("the log of a big transaction is cut back to the limit, and nothing of it is missing", async () => {
+test("SQLite truncates the WAL of a big transaction, and the backup misses nothing", async () => {
   const destination = fileDestination();
   const limitBytes = 1_000_000;
   const { path, app } = await openApp(`PRAGMA journal_size_limit = ${limitBytes};`);
@@ -81,7 +81,7 @@ test("the log of a big transaction is cut back to the limit, and nothing of it i
   assertSameBytes(output, imageOf(app));
 });
 
-test("refused beside a watch, as the advice says: leaving WAL mode, and exclusive locking", async () => {
+test("SQLite refuses to leave WAL mode and exclusive locking beside a watch, as advised", async () => {
   const destination = fileDestination();
   const { path, app } = await openApp();
   const watch = await WatchProcess.start([path, ...destination.words]);

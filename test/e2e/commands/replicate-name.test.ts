@@ -1,4 +1,4 @@
-/** `replicate` of a name below a destination: from flags, from walrust.toml, and what is refused. */
+/** `replicate` of a name below a destination: from flags, from walrust.toml, and its refusals. */
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ test("replicate takes a name with -b, or with the bucket of walrust.toml", async
   writeFileSync(join(folder, "walrust.toml"), `[s3]\nbucket = "${bucket}/"\n`);
   await mustWalrust(["replicate", "a b", "--local", "second.db", "--once"], { cwd: folder });
   assertSameBytes(join(folder, "second.db"), database);
-  // A URL says it all: the bucket of the file is for others.
+  // A complete URL overrides the bucket of the file.
   const words = ["replicate", `${bucket}/a%20b`, "--local", "third.db", "--once"];
   await mustWalrust(words, { cwd: folder });
   assertSameBytes(join(folder, "third.db"), database);

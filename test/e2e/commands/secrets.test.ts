@@ -1,6 +1,6 @@
 /**
- * Secrets are nowhere: whatever a verb does, right or wrong, loud or quiet, no key, token or private URL is
- * in its output, in the files it leaves, in the objects it stores, or on the status server. In no spelling.
+ * No secret leaks. The test runs verbs that succeed and fail, at every log level. It searches their output,
+ * their files, the stored objects and the status server for keys, tokens and private URLs, in every encoding.
  */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -26,11 +26,11 @@ const TOKEN = "T0KEN/of+a=session&more";
 const KEY_ID = "AKIAS3CRETKEYID";
 const HOOK_SECRET = "H00K S3CRET+/=";
 const WRONG = "WR0NG/s3cret+key=";
-/** Those of HookServer's private URL, which has userinfo, a path and a query. */
+/** The secrets in HookServer's private URL: userinfo, path and query. */
 const URL_SECRETS = ["S3CRET-PASSWORD", "S3CRET-PATH", "S3CRET-QUERY"];
 const SECRETS = [SECRET, TOKEN, KEY_ID, HOOK_SECRET, WRONG, ...URL_SECRETS];
 
-/** Each secret as it is, and as base64, hex, URL and JSON would have it. */
+/** Each secret in plain text, base64, hex, URL encoding and JSON. */
 const SPELLINGS = SECRETS.flatMap((secret) => [
   secret,
   Buffer.from(secret).toString("base64").replace(/=+$/, ""),
@@ -54,7 +54,7 @@ afterAll(async () => {
   await hooks.close();
 });
 
-/** @throws Error that says where a secret is */
+/** @throws Error that names the place of a secret */
 function assertNone(where: string, content: string | Uint8Array): void {
   const text = typeof content === "string" ? content : Buffer.from(content).toString("latin1");
   for (const spelling of SPELLINGS) {
@@ -64,7 +64,7 @@ function assertNone(where: string, content: string | Uint8Array): void {
   }
 }
 
-/** All files below a folder but those that a test wrote there itself. */
+/** All files below a folder except those that the test wrote there. */
 function assertNoneBelow(folder: string, own: readonly string[]): number {
   let count = 0;
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
@@ -85,11 +85,11 @@ function assertNoneStored(): void {
   }
 }
 
-/** Where secrets can come from. */
+/** Possible sources of secrets. */
 interface Source {
   readonly what: string;
   readonly env: Variables;
-  /** Lines of [s3]; files in `folder` are made for it. */
+  /** Lines of [s3]; `folder` receives the files that they name. */
   readonly lines: (folder: string) => readonly string[];
 }
 
@@ -130,7 +130,7 @@ const SOURCES: readonly Source[] = [
   },
 ];
 
-/** A folder with a database, and a folder beside it with its configuration. */
+/** A folder with a database, and beside it a folder with its configuration. */
 function makeSite({ lines }: Pick<Source, "lines">, endpoint = server.url) {
   const folder = tempFolder("site");
   const secrets = tempFolder("secret");
@@ -158,7 +158,7 @@ function freePort(): number {
 
 type Site = ReturnType<typeof makeSite>;
 
-/** Every verb but watch, with words that fit a site. */
+/** Every verb except watch, with words for a site. */
 function calls({ folder, database }: Site): string[][] {
   return [
     ["snapshot", database],
@@ -199,10 +199,10 @@ function assertClean(label: string, run: Run): void {
   assertNone(`stderr of ${label}`, run.stderr);
 }
 
-/** Pages of the status server that were looked through. */
+/** The pages of the status server that the test searches. */
 let served = 0;
 
-/** Watches until `isDone`; what it says and serves is looked through. */
+/** Watches until `isDone`, and searches the watch's output and its status pages. */
 async function watchUntil(
   { database, config, port, folder }: Site,
   env: Variables,
@@ -214,7 +214,7 @@ async function watchUntil(
   const ended = collect(child, "watch");
   await eventually("the watch is done", async () => isDone() || child.exitCode !== null);
   for (const path of ["metrics", "health", ""]) {
-    // A watch that cannot go on may have ended meanwhile.
+    // A watch that fails may have ended meanwhile.
     const answer = await fetch(`http://127.0.0.1:${port}/${path}`).catch(() => null);
     if (answer !== null) served++;
     if (answer !== null) assertNone(`/${path}`, await answer.text());
@@ -247,7 +247,7 @@ test.each(SOURCES.map((source) => [source.what, source] as const))(
   },
 );
 
-/** What can be wrong with the store, and the exit code of a verb that needs it. */
+/** Faults of the store, and the exit code of a verb that needs the store. */
 const TROUBLES: readonly (readonly [
   what: string,
   lines: readonly string[],
@@ -299,7 +299,7 @@ test.each(TROUBLES)("when %s, no verb shows a secret", async (_what, lines, exit
   assertNoneBelow(site.folder, []);
 });
 
-test("an endpoint that nobody listens at, or that has userinfo in it, shows no secret", async () => {
+test("an endpoint without a listener, or with userinfo, shows no secret", async () => {
   server.reset();
   const nobody = makeSite(SOURCES[1]!, `http://127.0.0.1:${freePort()}`);
   const exitCodes = await runAll(nobody, {});
@@ -322,7 +322,7 @@ test("an endpoint that nobody listens at, or that has userinfo in it, shows no s
   }
 });
 
-/** Lines that are wrong, with a secret in them. */
+/** Invalid lines that contain a secret. */
 const WRONG_LINES: readonly string[] = [
   `[s3]\nsecret_access_key = ${SECRET}`,
   `[s3]\nsecret_access_key = '${SECRET}`,
@@ -337,7 +337,7 @@ const WRONG_LINES: readonly string[] = [
   `[s3]\nbucket = 's3://user:${URL_SECRETS[0]}@bucket'`,
 ];
 
-test.each(WRONG_LINES)("a mistake beside a secret does not quote it: %j", async (text) => {
+test.each(WRONG_LINES)("an error beside a secret does not quote the secret: %j", async (text) => {
   const folder = tempFolder("wrong");
   createAppDatabase(join(folder, "app.db"));
   writeFileSync(join(folder, "walrust.toml"), `${text}\n`);
@@ -351,6 +351,6 @@ test.each(WRONG_LINES)("a mistake beside a secret does not quote it: %j", async 
   }
 });
 
-test("what is searched for would be found", () => {
+test("the search finds a planted secret", () => {
   for (const spelling of SPELLINGS) expect(() => assertNone("it", `x${spelling}y`)).toThrow("it has");
 });

@@ -1,6 +1,6 @@
 /**
- * Signals end a verb with their exit code, and a fault that nothing catches ends it with 1. Neither leaves a
- * file behind.
+ * A signal ends a verb with the signal's exit code, and an uncaught error ends a verb with 1. Neither leaves
+ * a file behind.
  */
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
@@ -48,7 +48,7 @@ test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("watch ends with 0 after %s"
   expect(watch.stderr).not.toContain("walrust:");
 });
 
-test("watch under nohup goes on when its terminal is closed", async () => {
+test("watch under nohup continues when its terminal closes", async () => {
   const folder = tempFolder("nohup");
   const path = join(folder, "app.db");
   createAppDatabase(path);
@@ -123,20 +123,20 @@ test.each([
   expect(readdirSync(folder)).toEqual(before);
 });
 
-/** Code that runs before the program, from source: what goes wrong in it is caught by nobody. */
+/** Code that runs beside the program's source. Nothing catches its errors. */
 const FAULTS = [
   ["an error in a timer", 'setTimeout(() => { throw new TypeError("boom"); });'],
   ["a rejection", 'void Promise.reject(new TypeError("boom"));'],
 ] as const;
 
-test.each(FAULTS)("%s that nobody catches is told as an internal error", async (_what, code) => {
+test.each(FAULTS)("an uncaught %s is reported as an internal error", async (_what, code) => {
   const folder = tempFolder("fault");
   createAppDatabase(join(folder, "app.db"));
   writeFileSync(join(folder, "fault.ts"), code);
   const main = join(import.meta.dir, "../../../src/main.ts");
   for (const trace of ["", "1"]) {
     const call = ["watch", "app.db", "-b", `file://${folder}/bucket`, "--no-metrics", "--json"];
-    // Imported by the fault's file, the program has its handlers before anything goes wrong.
+    // The entry imports the program first, so the program installs its handlers before the fault.
     const entry = join(folder, "entry.ts");
     writeFileSync(
       entry,

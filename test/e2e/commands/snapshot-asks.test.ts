@@ -1,6 +1,6 @@
 /**
- * `snapshot`, `compact` and `verify --restore` beside a watch that does not answer, or cannot do what it is
- * asked: the first signal ends them, and they say what is wrong.
+ * `snapshot`, `compact` and `verify --restore` beside a watch that does not answer or cannot do the requested
+ * work. The first signal ends them, and they report the cause.
  */
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
@@ -20,7 +20,7 @@ import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-/** A database in a folder of its own, and where its snapshots go. */
+/** A database in its own folder, and the destination of its snapshots. */
 function newApp(name = "app") {
   const folder = tempFolder("asks");
   const database = join(folder, `${name}.db`);
@@ -66,7 +66,7 @@ test.each([
   }
 });
 
-test("a watch that hangs is named after some seconds, and is asked again when it goes on", async () => {
+test("snapshot names a watch that hangs after some seconds, and continues when the watch does", async () => {
   const { database, destination } = newApp();
   const watch = await WatchProcess.start([database, ...destination.words]);
   await watch.waitForUploads(1);
@@ -79,7 +79,7 @@ test("a watch that hangs is named after some seconds, and is asked again when it
   expect(await watch.stop()).toBe(0);
 });
 
-test("a snapshot that cannot be uploaded ends with 4, and goes up when the destination is back", async () => {
+test("a snapshot that cannot be uploaded ends with 4; the watch uploads it later", async () => {
   const { database, destination } = newApp();
   const watch = await WatchProcess.start([database, ...destination.words]);
   await watch.waitForUploads(1);
@@ -94,7 +94,7 @@ test("a snapshot that cannot be uploaded ends with 4, and goes up when the desti
   expect(await watch.stop()).toBe(0);
 });
 
-test("snapshot of a name says where the database is that is called so", async () => {
+test("snapshot of a name reports the path of the database with that name", async () => {
   const { folder, destination } = newApp();
   mkdirSync(join(folder, "data"));
   createAppDatabase(join(folder, "data", "shop.db"));
@@ -111,7 +111,7 @@ test("snapshot of a name says where the database is that is called so", async ()
   expect(existsSync(destination.folder)).toBe(false);
 });
 
-test("snapshot of a name knows what a watch of this user has replicated", async () => {
+test("snapshot of a name finds the database that a watch of this user has replicated", async () => {
   const { database, destination } = newApp("orders");
   const watch = await WatchProcess.start([database, ...destination.words]);
   await watch.waitForUploads(1);

@@ -1,5 +1,5 @@
 /**
- * `snapshot` beside a writing application, and `list`: what it shows of a healthy and of a broken backup.
+ * `snapshot` beside a writing application, and the output of `list` for a healthy and for a broken backup.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -67,7 +67,7 @@ testWith("versitygw")("snapshot is consistent and complete while the application
   snapshotBesideWriters("s3"),
 );
 
-test("snapshot says what it made, as text and as JSON", async () => {
+test("snapshot describes its result as text and as JSON", async () => {
   const destination = fileDestination();
   const database = join(tempFolder("snapshot"), "app.db");
   createAppDatabase(database);
@@ -88,7 +88,7 @@ test("snapshot says what it made, as text and as JSON", async () => {
   });
 });
 
-test("snapshot beside a running watch is taken by it; a second watch ends with 3", async () => {
+test("a running watch takes the requested snapshot; a second watch ends with 3", async () => {
   const destination = fileDestination();
   const database = join(tempFolder("snapshot"), "app.db");
   createAppDatabase(database);
@@ -154,7 +154,7 @@ test("list shows every database with its range, as a table and as JSON", async (
   });
 });
 
-test("list says where a backup has a gap, and what has no snapshot", async () => {
+test("list reports a gap in a backup, and a backup without a snapshot", async () => {
   const { destination } = await recordHistory(fileDestination());
   const folder = join(destination.url.slice("file://".length), "app", "ltx");
   rmSync(join(folder, "0", "0000000000000004-0000000000000004.ltx"));
@@ -165,7 +165,7 @@ test("list says where a backup has a gap, and what has no snapshot", async () =>
   expect(documentOf(run)).toMatchObject({ databases: [{ problems: ["no snapshot to begin with"] }] });
 });
 
-test("list of an empty destination is no error, of a missing one or a missing name it is", async () => {
+test("list of an empty destination succeeds; a missing destination or name is an error", async () => {
   const folder = tempFolder("list");
   const empty = join(folder, "empty");
   mkdirSync(empty);

@@ -1,6 +1,4 @@
-/**
- * Standard output that fails, ends early or is read slowly: the exit code reports a result that is lost.
- */
+/** Standard output that fails, closes early or drains slowly: the exit code reports a lost result. */
 import { expect, test } from "bun:test";
 import { closeSync, constants, existsSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +8,7 @@ import { cleanEnvironment, type Run, untilTestEnds, walrustBinary } from "../../
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-/** Runs the executable from a shell, which redirects its output. */
+/** Runs the executable in a shell, which redirects its output. */
 async function runInShell(command: string, words: readonly string[]): Promise<Run> {
   const child = Bun.spawn(["bash", "-c", command, "bash", await walrustBinary(), ...words], {
     env: cleanEnvironment(),
@@ -29,12 +27,12 @@ test("a result that cannot be written ends with 1, whatever the verb did", async
   }
 });
 
-test("a reader who has had enough is no failure", async () => {
+test("a reader that closes the pipe early causes no failure", async () => {
   const run = await runInShell('"$@" | head -c 5; exit $' + "{PIPESTATUS[0]}", ["pragma"]);
   expect([run.exitCode, run.stdout.length, run.stderr]).toEqual([0, 5, ""]);
 });
 
-test("a document of more than a pipe holds is written whole to a slow reader", async () => {
+test("a document larger than a pipe reaches a slow reader whole", async () => {
   const folder = tempFolder("long");
   const path = join(folder, "app.db");
   createAppDatabase(path);
@@ -47,7 +45,7 @@ test("a document of more than a pipe holds is written whole to a slow reader", a
   expect((JSON.parse(stdout) as { databases: unknown[] }).databases.length).toBe(120);
 });
 
-test("a verb whose result nobody reads can be stopped", async () => {
+test("a signal stops a verb whose result nobody reads", async () => {
   const folder = tempFolder("unread");
   createAppDatabase(join(folder, "app.db"));
   const databases = Array.from({ length: 120 }, (_, index) => join(folder, `some-tenant-${index}.db`));
@@ -72,12 +70,12 @@ test("a verb whose result nobody reads can be stopped", async () => {
   }
 });
 
-/** Whether something can be read from a pipe; takes one byte of it. */
+/** Whether a pipe has a byte to read; consumes that byte. */
 function isReadable(fd: number): boolean {
   try {
     return readSync(fd, new Uint8Array(1)) > 0;
   } catch {
-    // EAGAIN: nothing yet.
+    // EAGAIN: the pipe is still empty.
     return false;
   }
 }

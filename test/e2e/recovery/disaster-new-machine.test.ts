@@ -1,6 +1,6 @@
 /**
- * A disk that is lost, and the history that goes on elsewhere: after a restore, or without any local state.
- * Points before and after remain restorable byte for byte, and only what the design says is uploaded.
+ * A disk is lost, and the history continues on another machine, after a restore or without any local state.
+ * Every point before and after remains restorable byte for byte. The new watch uploads only the differences.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -13,10 +13,10 @@ import { testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const FLAGS = ["--wal-sync-interval", "0.02"];
-/** Of random bytes, so that no compression hides a full upload. */
+/** Random bytes, so that compression hides no full upload. */
 const BALLAST_SIZE = 1_000_000;
 
-/** The application's database on one machine; the images of the points it was at. */
+/** The application's database on one machine, and its image at each point. */
 class Machine {
   readonly database: string;
   connection: Database;
@@ -62,7 +62,7 @@ async function firstMachine(destination: TestDestination): Promise<Machine> {
   return machine;
 }
 
-/** Every recorded point, restored and compared; and level 0 without a hole. */
+/** Restores and compares every recorded point, and checks that level 0 has no gap. */
 async function assertAllPoints(
   destination: TestDestination,
   images: ReadonlyMap<number, string>,
@@ -80,7 +80,7 @@ async function assertAllPoints(
   await mustWalrust(["verify", "app", "--read-data", ...destination.words], destination);
 }
 
-/** Continues on a machine whose database is there, with two more points. @returns the uploads */
+/** Continues on a machine that has the database, with two more points. @returns the uploads */
 async function goOn(
   destination: TestDestination,
   machine: Machine,
@@ -120,7 +120,7 @@ testWith("versitygw")("disk lost, restore, watch on a new machine: one history, 
   restoreAndGoOn("s3"),
 );
 
-/** Moves the database alone to a new machine, without its state. */
+/** Moves the database to a new machine, without its state. */
 async function moveAndGoOn(kind: "file" | "s3", flags: readonly string[]): Promise<void> {
   const destination = await newDestination(kind);
   const one = await firstMachine(destination);
@@ -149,11 +149,11 @@ testWith("versitygw")("watch without local state on a prefix with objects: one f
   moveAndGoOn("s3", ["--on-startup=false", "--snapshot-interval", "0"]),
 );
 
-// Once: the newest snapshot of the bucket is not asked for its age, so that one more is taken at start.
+// Regression: the start ignored the age of the bucket's newest snapshot, and took one more.
 test("watch without local state takes no snapshot while the bucket's newest is young", () =>
   moveAndGoOn("file", []));
 
-test("restore to an older point and watch: it goes on after the newest, nothing is overwritten", async () => {
+test("watch after a restore to an older point continues after the newest TXID", async () => {
   const destination = await newDestination("file");
   const one = await firstMachine(destination);
   rmSync(one.folder, { recursive: true });

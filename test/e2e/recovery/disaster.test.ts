@@ -1,6 +1,6 @@
 /**
- * The main job: a database is watched while an application writes, everything is lost, and it comes back. And
- * the orderly end: a stopped watch has uploaded what was committed before.
+ * The main job: walrust watches a database that an application writes, the machine loses everything, and a
+ * restore brings it back. Also an orderly stop: a watch that stops has uploaded every commit before its end.
  */
 import { expect, test } from "bun:test";
 import { mkdirSync, rmSync } from "node:fs";
@@ -16,7 +16,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 const OFTEN = ["--wal-sync-interval", "0.1", "--min-checkpoint-pages", "200"];
 
-/** A folder with an empty database that can be lost, and a path to restore to. */
+/** A folder with an empty database to lose, and a path to restore to. */
 function newDatabase(): { folder: string; lost: string; database: string; restored: string } {
   const folder = tempFolder("disaster");
   const lost = join(folder, "disk");
@@ -45,7 +45,7 @@ async function killEverything(kind: "file" | "s3"): Promise<void> {
   expect(judgeAppDatabase(restored).get(1) ?? 0).toBeGreaterThanOrEqual(promised);
 }
 
-test("watch, SIGKILL, disk lost, restore: every acknowledged upload is there (file://)", () =>
+test("watch, SIGKILL, disk lost, restore: the restore has every acknowledged upload (file://)", () =>
   killEverything("file"));
 
 testWith("versitygw")("watch, SIGKILL, disk lost, restore: every acknowledged upload is there (S3)", () =>
@@ -73,7 +73,7 @@ testWith("versitygw")("watch drains on SIGTERM: every commit before the signal i
   drain("s3"),
 );
 
-test("watch drains a stopped application to its last byte", async () => {
+test("watch drains the WAL of a stopped application to its last byte", async () => {
   const destination = await newDestination("file");
   const { folder, database, restored } = newDatabase();
   const writer = new AppWriter(database, folder);

@@ -1,6 +1,7 @@
 /**
- * Litestream both ways: it restores what walrust wrote, and walrust restores what it wrote, byte for byte. Of
- * a time T Litestream takes what is strictly before it, walrust what is at or before it.
+ * Litestream in both directions: Litestream restores walrust's objects, and walrust restores Litestream's,
+ * byte for byte. For a time T, Litestream restores the state strictly before T, walrust the state at or
+ * before T.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, setDefaultTimeout } from "bun:test";
@@ -29,8 +30,8 @@ afterEach(() => {
 });
 
 /**
- * What Litestream takes as timestamp: nothing after the last object's, which on S3 is its LastModified in
- * whole seconds. The newest point can be reached by its TXID, or as the latest.
+ * Timestamps that Litestream accepts: none after the last object's time, which on S3 is its LastModified in
+ * whole seconds. A restore reaches the newest point by its TXID, or as the latest.
  */
 const UNREACHABLE_MS = 1_100;
 
@@ -41,7 +42,7 @@ async function walrustRestore(destination: TestDestination, point: string | null
   return output;
 }
 
-/** Restores points in both ways with both programs: by TXID, and by time where Litestream takes it. */
+/** Restores points with both programs in both ways: by TXID, and by time where Litestream accepts it. */
 async function assertSameEverywhere(
   destination: TestDestination,
   points: readonly HistoryPoint[],
@@ -68,7 +69,7 @@ async function assertSameEverywhere(
   assertSameBytes(latest, await walrustRestore(destination, null));
 }
 
-/** Runs a watch until it has uploaded something and nothing is left. @returns the newest point */
+/** Runs a watch until it has uploaded something and no upload is pending. @returns the newest point */
 async function watchOnce(history: History): Promise<HistoryPoint> {
   const { destination, database } = history;
   const watch = await WatchProcess.start([database, ...destination.words], destination);
@@ -79,7 +80,7 @@ async function watchOnce(history: History): Promise<HistoryPoint> {
   return { txid: txid!, time: time!, imagePath: imageOf(history) };
 }
 
-/** A commit that no watch sees, and a checkpoint that takes its WAL away. */
+/** Commits without a watch, and checkpoints, so that the commit's WAL is gone. */
 function changeUnseen(history: History, sql: string): void {
   const database = new Database(history.database);
   database.run(sql);
@@ -201,7 +202,7 @@ describe.each(["file", "s3"] as const)("over %s", (kind) => {
   });
 });
 
-/** Litestream's own compactions and snapshots, after the increments that they replace were removed. */
+/** Litestream's own compactions and snapshots, after the removal of the increments that they replace. */
 async function assertSameWithoutLevel0(destination: TestDestination, latest: string): Promise<void> {
   const objects = await destination.objects("app");
   const compacted = Math.max(...objects.filter(({ level }) => level > 0).map(({ maxTxid }) => maxTxid));
@@ -218,13 +219,13 @@ async function assertSameWithoutLevel0(destination: TestDestination, latest: str
   }
 }
 
-/** Waits until what happens next has a later LastModified, in whole seconds, than everything so far. */
+/** Waits until the next event has a later LastModified, in whole seconds, than every earlier one. */
 async function waitBeyondSeconds(): Promise<void> {
   const startMs = Date.now();
   await waitUntil(() => Date.now() > startMs + UNREACHABLE_MS);
 }
 
-/** A time after everything so far and before anything that follows. */
+/** A time after every earlier event and before every later one. */
 async function betweenCommits(): Promise<string> {
   const startMs = Date.now();
   await waitUntil(() => Date.now() > startMs + 50);

@@ -1,6 +1,7 @@
 /**
- * Restores and replicas on a disk that has no room for them, with the built program: told before a page is
- * written, with what is needed and what is free; the disk is as it was, and goes on with what fits.
+ * Restores and replicas by the executable on a disk with too little room. walrust reports the needed and the
+ * free bytes before it writes a page. The disk stays as it was, and walrust continues with the states that
+ * fit.
  */
 import { Database } from "bun:sqlite";
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -24,14 +25,14 @@ const canMount =
   Bun.spawnSync(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).success;
 
 const DISK_MB = 16;
-/** After the command, so that the test sees what is left. */
+/** Runs after the command, so that the test sees the remaining files. */
 const MOUNTED = `mount -t tmpfs -o size=${DISK_MB}m tmpfs "$1" && cd "$1" && shift && "$@"
 code=$?; echo "left: $(ls -A | tr '\\n' ' ')"; echo "used: $(df --output=used . | tail -1)"; exit $code`;
 
 describe.skipIf(!canMount)("a disk without room", () => {
   const destination = fileDestination();
   const path = join(tempFolder("app"), "app.db");
-  /** What the destination was before the database grew. */
+  /** The destination before the database grew. */
   const before = join(tempFolder("before"), "bucket");
 
   const onDisk = (command: readonly string[]): Promise<Run> => {
@@ -46,7 +47,7 @@ describe.skipIf(!canMount)("a disk without room", () => {
   const onSmallDisk = async (words: readonly string[]): Promise<Run> =>
     onDisk([await walrustBinary(), ...words, ...destination.words]);
 
-  /** A snapshot that fits, and an increment with which it does not. */
+  /** A snapshot that fits, and an increment that exceeds the room. */
   beforeAll(async () => {
     const database = new Database(path);
     database.run("PRAGMA journal_mode = WAL");
@@ -72,7 +73,7 @@ describe.skipIf(!canMount)("a disk without room", () => {
     expect(run.stdout).toMatch(/used: *0\n/);
   });
 
-  test("a replica whose source grows too large stays as it is", async () => {
+  test("a replica stays as it is when its source grows too large", async () => {
     const replicate = `"${await walrustBinary()}" replicate app --local app.db --once`;
     const words = destination.words.map((word) => `"${word}"`).join(" ");
     const follow = `${replicate} ${words}`;
@@ -83,7 +84,7 @@ describe.skipIf(!canMount)("a disk without room", () => {
     expect(run.stderr).toContain("is at TXID 1 of");
   });
 
-  test("a point in time that fits is restored", async () => {
+  test("restore of a point in time that fits succeeds", async () => {
     const words = ["restore", "app", "-o", "app.db", "--point-in-time", "txid:1"];
     const run = await onSmallDisk(words);
     expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining("left: ")]);

@@ -1,4 +1,7 @@
-/** Objects of one database lie or are damaged: the verbs over all databases tell of it, and do the others. */
+/**
+ * Objects of one database are wrong or damaged: a verb over all databases reports it and processes the
+ * others.
+ */
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -99,7 +102,7 @@ test.each(DAMAGES)("with %s", async (_what, damage) => {
   assertSameBytes(restored, database);
 });
 
-test("a link in the place of a database is named by verify --all, and left alone", async () => {
+test("verify --all names a link in the place of a database, and does not touch it", async () => {
   const folder = join(tempFolder("linked"), "b");
   cpSync(template, folder, { recursive: true, preserveTimestamps: true });
   mkdirSync(join(folder, "tenants"));
@@ -119,7 +122,7 @@ test("a link in the place of a database is named by verify --all, and left alone
     "linked warnings",
     "other ok",
   ]);
-  // A folder with nothing else in it is no part of a listing.
+  // A listing skips a folder that is otherwise empty.
   expect(stderr).toContain("tenants/linked in file://");
   expect(exitCode).toBe(1);
 });

@@ -1,6 +1,6 @@
 /**
- * The built executable as a read replica: beside a running watch, on a folder and on a real S3 gateway, and
- * of what Litestream writes; its exit codes.
+ * The executable as a read replica: beside a running watch, on a folder and on a real S3 gateway, and of
+ * Litestream's objects. Also its exit codes.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -26,7 +26,7 @@ function wordsOf(destination: TestDestination, local: string): string[] {
   return ["replicate", `${destination.url}/app`, "--local", local, "--json", ...endpoint];
 }
 
-/** The TXID that a run of `--once` ends at. */
+/** The last TXID of a run with `--once`. */
 async function replicateOnce(destination: TestDestination, local: string): Promise<number> {
   const { stdout } = await mustWalrust([...wordsOf(destination, local), "--once"], destination);
   const last = stdout.trimEnd().split("\n").at(-1)!;
@@ -39,7 +39,7 @@ async function assertLikeRestore(destination: TestDestination, local: string): P
   assertSameBytes(local, restored);
 }
 
-/** A replica that runs beside the test. It is killed when the test ends. */
+/** A replica that runs beside the test; the test's end kills it. */
 async function follow(destination: TestDestination, local: string) {
   const child = await spawnWalrust([...wordsOf(destination, local), "--interval", "50ms"], destination);
   const state = { txid: 0, log: "" };
@@ -125,7 +125,8 @@ describe("replicate", () => {
       await eventually("a compaction after it", async () => (await merged()).length > 1);
       await writer.stop();
       await litestream.stop();
-      // As its retention does: the increments that were merged go away, the one that is next among them.
+      // Litestream's retention does the same: it deletes merged increments, among them the replica's next
+      // one.
       const covered = Math.max(...(await merged()).map(({ maxTxid }) => maxTxid));
       for (const { level, maxTxid, key } of await destination.objects("app")) {
         if (level === 0 && maxTxid <= covered) await destination.remove("app", key);
@@ -138,7 +139,7 @@ describe("replicate", () => {
     },
   );
 
-  test("ends with the exit code that says what is wrong", async () => {
+  test("ends with the exit code of each failure", async () => {
     const destination = await newDestination("file");
     const folder = tempFolder("replica");
     const local = join(folder, "replica.db");

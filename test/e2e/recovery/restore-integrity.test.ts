@@ -1,6 +1,6 @@
 /**
- * Databases that SQLite cannot check here, or finds fault with: they are restored, replicated and verified
- * all the same, with a warning. And a schema that makes the check endless: signals are obeyed.
+ * Databases that SQLite cannot check here, or whose check finds a fault. walrust restores, replicates and
+ * verifies them with a warning. Also a schema whose check never ends: signals still stop the verb.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
@@ -32,7 +32,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(120_000);
 
-/** Takes a snapshot of the database. @returns the words that name the bucket */
+/** Takes a snapshot of the database. @returns the words for the bucket */
 async function backUp(path: string): Promise<string[]> {
   const words = ["-b", `file://${tempFolder("bucket")}`];
   await mustWalrust(["snapshot", path, ...words]);
@@ -61,7 +61,7 @@ describe("a database that SQLite cannot check here", () => {
     expect([verified.exitCode, verified.stdout]).toEqual([1, expect.stringContaining("WARNING not-checked")]);
   });
 
-  test("snapshot and watch tell it once, when they see the database for the first time", async () => {
+  test("snapshot and watch report it once, when they first see the database", async () => {
     const path = inWalMode(APPLICATION_DATABASES["an index on a function"]!());
     const words = ["-b", `file://${tempFolder("bucket")}`];
     const warning = "SQLite cannot check this database completely: unknown function: slugs()";
@@ -75,7 +75,7 @@ describe("a database that SQLite cannot check here", () => {
     const folder = tempFolder("live");
     const live = join(folder, "live.db");
     copyFileSync(path, live);
-    // The application has it open, and its newest table is in the WAL alone.
+    // The application has the database open, and only the WAL has its newest table.
     const app = await SqliteProcess.open(live);
     await app.must("CREATE TABLE more(x)");
     const watched = await WatchProcess.start([live, ...words, "--no-metrics"]);
@@ -110,7 +110,7 @@ describe("a database that SQLite cannot check here", () => {
   });
 });
 
-describe("a database with a fault of its own", () => {
+describe("a database with an integrity fault", () => {
   const withFault = (): string =>
     inWalMode(
       databaseWith(
@@ -119,7 +119,7 @@ describe("a database with a fault of its own", () => {
       ),
     );
 
-  test("is restored with a warning; --strict makes it exit 5 with the target untouched", async () => {
+  test("restore warns; with --strict it ends with 5 and leaves the target untouched", async () => {
     const path = withFault();
     const words = await backUp(path);
     const output = newOutput();
@@ -172,14 +172,14 @@ describe("a database with a fault of its own", () => {
     },
   );
 
-  test("--strict without a check is refused", async () => {
+  test("restore refuses --strict without a check", async () => {
     const words = ["restore", "app", "-o", newOutput(), "-b", "file:///nowhere"];
     const run = await runWalrust([...words, "--strict", "--integrity-check", "off"]);
     expect([run.exitCode, run.stderr]).toEqual([2, expect.stringContaining("--strict")]);
   });
 });
 
-describe("a schema that makes the check endless", () => {
+describe("a schema whose check never ends", () => {
   const isLinux = process.platform === "linux";
   /** The processes whose command line names a file below this folder. */
   const checkersOf = (folder: string): string[] =>
@@ -211,7 +211,7 @@ describe("a schema that makes the check endless", () => {
   );
 });
 
-test("restore takes now, an epoch and a duration ago", async () => {
+test("restore accepts now, an epoch and a duration ago", async () => {
   const path = inWalMode(databaseWith(["CREATE TABLE t(code)"]));
   const words = await backUp(path);
   const at = (point: string) =>

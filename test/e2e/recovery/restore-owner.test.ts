@@ -1,6 +1,6 @@
 /**
- * Whose a restored file is, and who may read copies: root restores for an application, a deployer restores
- * for a group, links of other users are refused, and nothing is readable by everybody.
+ * The owner of a restored file, and the readers of copies. Root restores for an application, and a deployer
+ * restores for a group. walrust refuses the links of other users, and writes no world-readable file.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
@@ -32,7 +32,7 @@ interface Backup {
   readonly words: readonly string[];
 }
 
-/** A folder that everybody may enter, with the backup of a small database in it. */
+/** A folder that every user can enter, with the backup of a small database. */
 async function backUp(): Promise<Backup> {
   const folder = tempFolder("owner");
   chmodSync(folder, 0o755);
@@ -59,7 +59,7 @@ function accessOf(path: string): [uid: number, gid: number, mode: string] {
 }
 
 describe("a restore by root", () => {
-  test.skipIf(!canChangeUser)("into an application's folder is the application's", async () => {
+  test.skipIf(!canChangeUser)("into an application's folder gives the file to the application", async () => {
     const backup = await backUp();
     const output = join(tenantFolder(backup), "new", "app.db");
     const states = ["--state-dir", tempFolder("state")];
@@ -96,7 +96,7 @@ describe("a restore by root", () => {
   });
 });
 
-test.skipIf(!canChangeUser)("a deployer's restore into a folder of a group is the group's", async () => {
+test.skipIf(!canChangeUser)("by a deployer into a group's folder gives the file to the group", async () => {
   const backup = await backUp();
   const shared = join(backup.folder, "shared");
   mkdirSync(shared);
@@ -107,7 +107,7 @@ test.skipIf(!canChangeUser)("a deployer's restore into a folder of a group is th
     chownSync(join(bucket, name), DEPLOYER.uid, DEPLOYER.gid);
   }
   const output = join(shared, "app.db");
-  // A state home that everybody may write to is none; the file is restored all the same.
+  // walrust rejects a world-writable state home; the restore succeeds all the same.
   const open = join(backup.folder, "open");
   mkdirSync(open);
   chmodSync(open, 0o777);
@@ -115,14 +115,14 @@ test.skipIf(!canChangeUser)("a deployer's restore into a folder of a group is th
   const run = await mustWalrust(words, { user: DEPLOYER });
   expect(run.stderr).toContain("cannot leave state for a watch");
   expect(accessOf(output)).toEqual([DEPLOYER.uid, GROUP, "660"]);
-  // The application's file, which a group mate cannot give away again.
+  // The application owns the file, and a group mate cannot change the owner back.
   chownSync(output, TENANT, GROUP);
   const again = await mustWalrust([...words, "--force"], { user: DEPLOYER });
   expect(again.stderr).toContain(`the restored file belongs to user ${DEPLOYER.uid}`);
   expect(accessOf(output)).toEqual([DEPLOYER.uid, GROUP, "660"]);
 });
 
-test("buckets, replicas, their logs and states are their owner's alone, whatever the umask", async () => {
+test("only the owner can read buckets, replicas, their logs and states, whatever the umask", async () => {
   const { folder, words } = await backUp();
   const local = join(folder, "replica", "app.db");
   const umask = process.umask(0);

@@ -1,7 +1,4 @@
-/**
- * Restore: every point byte for byte, what it refuses, what it says, and that nothing is touched when it
- * fails.
- */
+/** Restore: every point byte for byte, its refusals, its output, and an untouched target after a failure. */
 import { Database } from "bun:sqlite";
 import { beforeAll, expect, test } from "bun:test";
 import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -29,7 +26,7 @@ function restoreWords(output: string, ...more: string[]): string[] {
   return ["restore", "app", "-o", output, ...history.destination.words, ...more];
 }
 
-/** A copy of the backup in which one object is damaged. */
+/** A copy of the backup with one damaged object. */
 function damagedCopy(damage: (folder: string) => void): string[] {
   const folder = join(tempFolder("damaged"), "backup");
   cpSync(history.destination.url.slice("file://".length), folder, {
@@ -49,7 +46,7 @@ function isoPlus(time: string, addMs: number): string {
   return new Date(Date.parse(time) + addMs).toISOString();
 }
 
-test("restore gives the newest state byte for byte, and says what it checked", async () => {
+test("restore writes the newest state byte for byte, and lists its checks", async () => {
   const output = newOutput();
   const run = await mustWalrust(restoreWords(output));
   const newest = history.points.at(-1)!;
@@ -59,7 +56,7 @@ test("restore gives the newest state byte for byte, and says what it checked", a
   expect(run.stderr).toBe("");
 });
 
-test("restore --point-in-time gives every TXID byte for byte", async () => {
+test("restore --point-in-time writes every TXID byte for byte", async () => {
   for (const { txid, imagePath } of history.points) {
     const output = newOutput();
     await mustWalrust(restoreWords(output, "--point-in-time", `txid:${txid}`));
@@ -67,7 +64,7 @@ test("restore --point-in-time gives every TXID byte for byte", async () => {
   }
 });
 
-test("restore --point-in-time gives the newest capture at or before a time", async () => {
+test("restore --point-in-time writes the newest capture at or before a time", async () => {
   for (const [index, { time, txid, imagePath }] of history.points.entries()) {
     const next = history.points[index + 1];
     const times = next === undefined ? [time] : [time, isoPlus(next.time, -1)];
@@ -80,7 +77,7 @@ test("restore --point-in-time gives the newest capture at or before a time", asy
   }
 });
 
-test("restore of a time after the newest capture gives the newest, with a notice of its time", async () => {
+test("restore of a time after the newest capture writes the newest, and reports its time", async () => {
   const newest = history.points.at(-1)!;
   const run = await mustWalrust(
     restoreWords(newOutput(), "--json", "--point-in-time", isoPlus(newest.time, 1)),
@@ -90,7 +87,7 @@ test("restore of a time after the newest capture gives the newest, with a notice
   expect(notice).toContain(newest.time);
 });
 
-test("restore of a point out of range ends with 6 and names the nearest ones", async () => {
+test("restore of a point out of range ends with 6 and names the nearest points", async () => {
   const [oldest, newest] = [history.points[0]!, history.points.at(-1)!];
   const cases: [point: string, named: string][] = [
     [`txid:${newest.txid + 1}`, `txid:${newest.txid}`],
@@ -106,7 +103,7 @@ test("restore of a point out of range ends with 6 and names the nearest ones", a
   }
 });
 
-test("restore of something that is not there ends with 6 and names what is", async () => {
+test("restore of an unknown name ends with 6 and names the existing ones", async () => {
   const run = await runWalrust(["restore", "ap", "-o", newOutput(), ...history.destination.words]);
   expect(run.exitCode).toBe(6);
   expect(run.stderr).toContain("There are: app");
@@ -157,7 +154,7 @@ test("restore refuses an existing target with 2 and keeps it with --force", asyn
   expect(existsSync(`${document.previous}-wal`)).toBe(true);
 });
 
-test("restore --force refuses with 3 a target that somebody has open", async () => {
+test("restore --force refuses with 3 a target that another process has open", async () => {
   const output = newOutput();
   copyFileSync(history.points[1]!.imagePath, output);
   const application = await SqliteProcess.open(output);
@@ -187,14 +184,14 @@ test("restore --if-db-not-exists and --if-replica-exists do nothing, with 0", as
   assertSameBytes(absent, history.points.at(-1)!.imagePath);
 });
 
-test("restore --dry-run says what it would do and writes nothing", async () => {
+test("restore --dry-run describes its steps and writes nothing", async () => {
   const output = newOutput();
   const run = await mustWalrust(restoreWords(output, "--dry-run", "--point-in-time", "txid:3", "--json"));
   expect(documentOf(run)).toMatchObject({ restored: false, txid: 3, objects: 3 });
   expect(readdirSync(dirname(output))).toEqual([]);
 });
 
-/** What is done to the backup, and the object that the error must name. */
+/** Damage to the backup, and the object that the error must name. */
 const DAMAGES: readonly (readonly [what: string, object: number, damage: (path: string) => void])[] = [
   ["a flipped bit in the snapshot", 1, (path) => flipBit(path, 0.5)],
   ["a flipped bit in an increment", 4, (path) => flipBit(path, 0.9)],
@@ -220,7 +217,7 @@ test("restore ends with 5 on a gap and names the point before it", async () => {
   expect(run.stderr).toContain("--point-in-time txid:3");
 });
 
-test("restore ends with 5 when one object stands in another one's place", async () => {
+test("restore ends with 5 when one object stands at the key of another", async () => {
   const words = damagedCopy((folder) => {
     for (const suffix of ["", ".meta.json"]) {
       copyFileSync(join(folder, `${objectName(4)}${suffix}`), join(folder, `${objectName(5)}${suffix}`));
@@ -229,7 +226,7 @@ test("restore ends with 5 when one object stands in another one's place", async 
   await assertRefused(words, objectName(5));
 });
 
-/** Restores over an existing file, which must be refused with 5 and leave nothing but that file as it was. */
+/** Restores over an existing file. The restore must fail with 5 and leave the folder unchanged. */
 async function assertRefused(destinationWords: readonly string[], named: string): Promise<Run> {
   const output = newOutput();
   writeFileSync(output, "mine");
@@ -242,7 +239,7 @@ async function assertRefused(destinationWords: readonly string[], named: string)
   return run;
 }
 
-test("watch after restore uploads nothing, and then only what differs", async () => {
+test("watch after restore uploads nothing, and later only differences", async () => {
   const { destination } = await recordHistory(fileDestination());
   const output = newOutput();
   const words = ["restore", "app", "-o", output, ...destination.words];

@@ -1,9 +1,9 @@
 /**
- * For every key of walrust.toml the test that shows its effect in the running program: a key that has none
- * does nothing, and one that is forgotten here fails.
+ * Names for every key of walrust.toml the test that shows its effect in the running program. A key without an
+ * effect fails, and so does a key that the tables below omit.
  *
- * Most are shown by the built executable with that key in its walrust.toml. Where that would take hours, the
- * module that does the work is shown with a clock of its own, and here that the key reaches it.
+ * Most tests run the executable with the key in its walrust.toml. Where the effect takes hours, one test
+ * shows it in its module with a fake clock, and a test here shows that the key reaches the module.
  */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -14,7 +14,7 @@ import { SECTIONS } from "../../../src/config/settings/options.ts";
 import { allKeys } from "../../support/readme/setting-samples.ts";
 import { closeApplications, configured, folderSettings } from "../../support/runs/configured-watch.ts";
 
-/** By section, the file whose tests are named after its keys. */
+/** For each section, the file whose tests are named after its keys. */
 const SHOWN_IN: Readonly<Record<string, string>> = {
   s3: "e2e/settings/every-key-s3.test.ts",
   databases: "e2e/settings/every-key-s3.test.ts",
@@ -29,7 +29,7 @@ const SHOWN_IN: Readonly<Record<string, string>> = {
   webhooks: "e2e/settings/every-key-failure.test.ts",
 };
 
-/** Those whose effect comes after an hour: the test that shows it, by file and name. */
+/** Keys whose effect comes after an hour: the file and the name of the test that shows it. */
 const SHOWN_BY_MODULE: Readonly<Record<string, readonly [file: string, name: string]>> = {
   "compaction.preserve_recent": [
     "replication/upkeep/compaction-plan.test.ts",
@@ -45,7 +45,7 @@ describe("the effect of", () => {
   test.each(allKeys().map(({ section, key }) => [key, section] as const))("%s is shown", (key, section) => {
     const byModule = SHOWN_BY_MODULE[key];
     if (byModule !== undefined) return expect(textOf(byModule[0])).toContain(`test("${byModule[1]}"`);
-    // In the name of a test, or the first word of a row of one.
+    // The key stands in the name of a test, or is the first word of a row.
     const escaped = key.replace(".", "\\.");
     const named = new RegExp(
       `(test\\("[^"]*\\b${escaped}\\b)|(^ +\\["${escaped}", )|(\\)\\("${escaped} )|(^ +"${escaped} )`,
@@ -70,7 +70,7 @@ describe("the effect of", () => {
   });
 });
 
-test("a database's own keys hold for it alone, beside its path and in a table", async () => {
+test("a database's own keys apply to it alone, beside its path and in a table", async () => {
   const { settings, bucket } = folderSettings();
   const entries = `
 [[databases]]

@@ -1,6 +1,6 @@
 /**
- * What the keys of [retry], [metrics], [heartbeat] and [[webhooks]] do in the running program, each set alone
- * in walrust.toml: as a store that fails counts it, and as whoever is told of it sees it.
+ * The effect of the keys of [retry], [metrics], [heartbeat] and [[webhooks]], each set alone in walrust.toml.
+ * A failing store counts requests, and HTTP servers record the notifications.
  */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { HookServer } from "../../observability/hook-server.ts";
@@ -29,18 +29,18 @@ afterEach(async () => {
 const UNAVAILABLE = { status: 503, code: "ServiceUnavailable" };
 const DENIED = { status: 403, code: "AccessDenied" };
 
-/** Has all puts from now on fail. */
+/** Makes all later puts fail. */
 function refusePuts(answer: { status: number; code: string }, count = 100_000): void {
-  // The store is probed by puts of its own, at times that no test chooses.
+  // The watch probes the store with puts of its own, at times that the test does not control.
   server.inject({ kind: "put", when: "before", key: /\.ltx$/, answer, count });
 }
 
-/** Waits until the first snapshot is there with its manifest: what is put next is an increment. */
+/** Waits for the first snapshot and its manifest, so that the next put is an increment. */
 function begun(): Promise<void> {
   return eventually("the manifest", async () => server.objects.has("bucket/vm/app/manifest.json"));
 }
 
-/** How often `walrust list` asks a store that is never available, and for how long. */
+/** The number of `walrust list` requests to an unavailable store, and their duration. */
 async function listRequests(settings: Settings): Promise<{ count: number; durationMs: number }> {
   server.inject({ kind: "list", when: "before", answer: UNAVAILABLE, count: 1_000 });
   const { run } = await configured({ ...serverSettings(server), ...settings }, { stems: [] });
@@ -57,7 +57,7 @@ describe("[retry]", () => {
     expect((await listRequests({ "retry.max_retries": value })).count).toBe(count);
   });
 
-  // With the defaults nine retries wait 25 s on average, and less than 3 s about once in 500 runs.
+  // With the defaults nine retries wait 25 s on average. They wait less than 3 s in about 1 of 500 runs.
   test.each([
     ["retry.base_delay_ms", "1"],
     ["retry.max_delay_ms", "100"],
@@ -97,11 +97,11 @@ describe("[retry]", () => {
     expect(await running.stop()).toBe(0);
   });
 
-  test("retry.circuit_breaker_cooldown_ms is how long", async () => {
+  test("retry.circuit_breaker_cooldown_ms is the length of the suspension", async () => {
     const keys = { "retry.circuit_breaker_threshold": "1", "retry.circuit_breaker_cooldown_ms": "200" };
     const running = await failingWatch(keys, 1);
     await running.waitFor("an open circuit", () => running.eventsOf("circuit-open").length > 0);
-    // With the default it would be a minute.
+    // The default cooldown is a minute.
     await running.waitForTxid(2);
     const [open] = running.eventsOf("circuit-open") as unknown as { at: string; until: string }[];
     expect(Date.parse(open!.until) - Date.parse(open!.at)).toBeLessThanOrEqual(210);
@@ -117,7 +117,7 @@ function freePort(): number {
 }
 
 describe("[metrics]", () => {
-  test("metrics.port and metrics.address are where it listens", async () => {
+  test("metrics.port and metrics.address are the address of the status server", async () => {
     const port = freePort();
     const keys = {
       "metrics.enabled": "true",
@@ -132,7 +132,7 @@ describe("[metrics]", () => {
     expect(await running.stop()).toBe(0);
   });
 
-  test("metrics.enabled = false listens nowhere", async () => {
+  test("metrics.enabled = false starts no status server", async () => {
     const port = freePort();
     const keys = { "metrics.enabled": "false", "metrics.port": String(port) };
     const { watch } = await configured({ ...folderSettings().settings, ...keys });
@@ -143,7 +143,7 @@ describe("[metrics]", () => {
   });
 });
 
-describe("whoever is told", () => {
+describe("notifications", () => {
   let hook: HookServer;
   beforeEach(() => {
     hook = new HookServer();
@@ -160,7 +160,7 @@ describe("whoever is told", () => {
     expect(await running.stop()).toBe(0);
   });
 
-  test("heartbeat.max_lag holds it back", async () => {
+  test("heartbeat.max_lag suppresses the call beyond that lag", async () => {
     const url = { "heartbeat.url": `"http://${hook.host}/ping"`, "heartbeat.interval": "1" };
     const keys = { ...url, "heartbeat.max_lag": "1", "sync.shutdown_timeout": "0.2" };
     const { watch, commit } = await configured({ ...serverSettings(server), ...keys });
@@ -172,7 +172,7 @@ describe("whoever is told", () => {
     expect(await running.stop()).toBe(0);
   });
 
-  test("webhooks.url is told of failures, signed with webhooks.secret", async () => {
+  test("webhooks.url receives failures, signed with webhooks.secret", async () => {
     const receiver = `[[webhooks]]\nurl = "http://${hook.host}/hook"\nsecret = "hunter2"\n`;
     const entries = `${receiver}[[databases]]\npath = "app.db"\n`;
     const { watch, commit } = await configured(serverSettings(server), { entries });
@@ -190,7 +190,7 @@ describe("whoever is told", () => {
     expect(running.stderr).not.toContain("hunter2");
   });
 
-  test("webhooks.events says of which", async () => {
+  test("webhooks.events selects the events", async () => {
     const receivers = ["auth_failure", "sync_failed"].map(
       (event) => `[[webhooks]]\nurl = "http://${hook.host}/${event}"\nevents = ["${event}"]\n`,
     );

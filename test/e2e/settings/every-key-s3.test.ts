@@ -1,4 +1,6 @@
-/** What the keys of [s3] and [[databases]] do, seen from outside: by the store, and in the bucket. */
+/**
+ * The effect of the keys of [s3] and [[databases]], observed from outside: at the store, and in the bucket.
+ */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -39,7 +41,7 @@ describe("[s3]", () => {
 
   const KEYS = { "s3.access_key_id": '"test"', "s3.secret_access_key": '"testsecret"' };
 
-  test("s3.bucket is where objects go, with its prefix", async () => {
+  test("s3.bucket is the destination of objects, with its prefix", async () => {
     const { settings, bucket } = folderSettings();
     const here = await configured(settings);
     expect((await here.run(["snapshot", "app.db"])).exitCode).toBe(0);
@@ -49,7 +51,7 @@ describe("[s3]", () => {
     expect([...server.objects.keys()]).toContain("bucket/a/b/app/0009/0000000000000001-0000000000000001.ltx");
   });
 
-  test("s3.endpoint is who is asked", async () => {
+  test("s3.endpoint receives the requests", async () => {
     await listHeaders(KEYS);
     expect(server.count("list")).toBeGreaterThan(0);
   });
@@ -113,7 +115,7 @@ describe("[s3]", () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining("sse is AES256, expected aws:kms")]);
   });
 
-  test("s3.ca_file is trusted beside the system's, AWS_CA_BUNDLE too, and nothing else is", async () => {
+  test("s3.ca_file is trusted beside the system's, AWS_CA_BUNDLE too, and no other is", async () => {
     const authority = new Authority();
     const front = await TlsFront.to(server.url, authority.server());
     const place = { "s3.bucket": '"s3://bucket/vm"', "s3.endpoint": `"${front.url}"`, ...KEYS };
@@ -123,7 +125,7 @@ describe("[s3]", () => {
       return await run(["list"]);
     };
     try {
-      // A path is relative to the folder of the file it stands in.
+      // A relative path begins at the folder of its file.
       expect((await list({ "s3.ca_file": '"our-ca.pem"' }, {}, "our-ca.pem")).exitCode).toBe(0);
       expect((await list({}, { AWS_CA_BUNDLE: authority.path })).exitCode).toBe(0);
       expect((await list({}, { NODE_EXTRA_CA_CERTS: authority.path })).exitCode).toBe(0);
@@ -147,7 +149,7 @@ describe("[s3]", () => {
     }
   });
 
-  test("s3.content_md5 sends it with the first upload, unasked", async () => {
+  test("s3.content_md5 sends it with the first upload, before the store demands it", async () => {
     const { run } = await configured({ ...serverSettings(server), "s3.content_md5": "true" });
     server.options.needsContentMd5 = true;
     expect((await run(["snapshot", "app.db"])).exitCode).toBe(0);
@@ -156,7 +158,7 @@ describe("[s3]", () => {
 });
 
 describe("[s3] with a host name", () => {
-  /** Hosts and paths that were asked for: a proxy sees names that nobody can resolve. */
+  /** Requested hosts and paths: a proxy sees names that cannot be resolved. */
   let asked: string[];
   let proxy: Server;
   beforeEach(async () => {
@@ -189,7 +191,7 @@ describe("[s3] with a host name", () => {
 });
 
 describe("[[databases]]", () => {
-  test("databases.path names them, databases.prefix and databases.name where they go", async () => {
+  test("databases.path selects databases, databases.prefix and databases.name place them", async () => {
     const { settings, bucket } = folderSettings();
     const entries = `
 [[databases]]

@@ -1,6 +1,6 @@
 /**
- * What the keys of [sync] do in the running program, each set alone in walrust.toml. With its default, none
- * of what is waited for here would come before the wait is given up.
+ * The effect of the keys of [sync] in the running program, each set alone in walrust.toml. With the default,
+ * no test here would see its condition before its timeout.
  */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { statSync } from "node:fs";
@@ -19,7 +19,7 @@ setDefaultTimeout(30_000);
 
 afterEach(closeApplications);
 
-/** Snapshots so far. */
+/** The number of snapshots. */
 function snapshotsOf(watch: WatchProcess, database?: string): number {
   return watch.uploads(database).filter(({ kind }) => kind === "snapshot").length;
 }
@@ -34,7 +34,7 @@ describe("[sync]", () => {
       await commit();
       await running.waitForTxid(txid);
     }
-    // With the default of 1 s it would take eight.
+    // With the default of 1 s it would take 8 s.
     expect(performance.now() - startMs).toBeLessThan(7_000);
     expect(await running.stop()).toBe(0);
   });
@@ -103,7 +103,7 @@ describe("[sync]", () => {
     expect(await running.stop()).toBe(0);
   });
 
-  test("sync.on_startup takes no snapshot at start when it is off", async () => {
+  test("sync.on_startup = false takes no snapshot at start", async () => {
     for (const [value, isTaken] of [
       ["true", true],
       ["false", false],
@@ -163,7 +163,7 @@ describe("[sync]", () => {
     await eventually("an upload that hangs", async () => server.count("put") > puts);
     const startMs = performance.now();
     expect(await running.stop()).toBe(0);
-    // With the default it would be five seconds.
+    // The default is five seconds.
     expect(performance.now() - startMs).toBeLessThan(3_000);
     expect(running.stderr).toContain("not all captured files were uploaded");
     server.stop();

@@ -1,5 +1,5 @@
 /**
- * What the keys of [cache], [compaction] and [retention] do in the running program, each set alone in
+ * The effect of the keys of [cache], [compaction] and [retention] in the running program, each set alone in
  * walrust.toml: in the folders beside the database, and in the bucket.
  */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -33,7 +33,7 @@ function captured(folder: string): number[] {
   return names.map((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0);
 }
 
-/** Each commit becomes an increment soon. */
+/** Each commit soon becomes an increment. */
 const OFTEN = { "sync.wal_sync_interval": "0.02" };
 
 describe("[cache]", () => {
@@ -118,7 +118,7 @@ describe("[cache]", () => {
     for (const stem of stems) await commit("row", stem);
     await eventually("uploads that hang", async () => server.count("put") >= puts + count);
     expect(await running.stop()).toBe(0);
-    // Those that hang gave up at the end, and no other one began.
+    // Requests that hung ended with a timeout, and no new request began.
     expect(server.count("put")).toBe(puts + count);
     server.stop();
   });
@@ -131,7 +131,7 @@ describe("[compaction]", () => {
     ["compaction.max_incremental_age", '"1s"'],
   ])("%s = %s merges long before the clock would", async (key, value) => {
     const { settings, bucket } = folderSettings();
-    // The first turn comes somewhere within the interval: within 30 s that could be at once.
+    // The first turn comes at a random moment within the interval. Within 30 s it could come at once.
     const keys = { "compaction.levels": '["30d"]', [key]: value };
     const { watch, commit } = await configured({ ...settings, ...OFTEN, ...keys });
     const running = await watch();
@@ -144,14 +144,14 @@ describe("[compaction]", () => {
     expect((await bucket.objects("app")).some(({ level }) => level === 1)).toBe(true);
   });
 
-  test("compaction.levels says which levels are made, and how often", async () => {
+  test("compaction.levels sets the levels, and the interval of each", async () => {
     const { settings } = folderSettings();
     const keys = { "compaction.levels": '["1s", "2s"]' };
     const { watch, commit } = await configured({ ...settings, ...OFTEN, ...keys });
     const running = await watch();
     const merges = (level: number): number =>
       running.eventsOf("compacted").filter((line) => (line as { level?: number }).level === level).length;
-    // With the default, two of one level are 30 s apart.
+    // With the default, two merges of one level are 30 s apart.
     for (let txid = 2; merges(1) < 3 || merges(2) < 1; txid++) {
       await commit();
       await running.waitForTxid(txid);
@@ -160,7 +160,7 @@ describe("[compaction]", () => {
     expect(await running.stop()).toBe(0);
   });
 
-  test("compaction.enabled = false merges nothing, whatever waits", async () => {
+  test("compaction.enabled = false merges nothing, however much is due", async () => {
     const { settings, bucket } = folderSettings();
     const keys = {
       "compaction.enabled": "false",
@@ -180,7 +180,7 @@ describe("[compaction]", () => {
   });
 });
 
-/** Days that make a snapshot each hour of two days, each day of two months and each week of two years. */
+/** Times of one snapshot each hour for two days, each day for two months and each week for two years. */
 function snapshotTimes(): number[] {
   const hourMs = 3_600_000;
   const nowMs = Date.now() - hourMs;
@@ -206,7 +206,7 @@ describe("[retention]", () => {
     return folder;
   }
 
-  test("retention.hourly, retention.daily, retention.weekly and retention.monthly keep so many", async () => {
+  test("retention.hourly, retention.daily, retention.weekly, retention.monthly keep that many", async () => {
     const bucket = await longHistory();
     for (const [key, count] of [
       ["hourly", 5],

@@ -1,5 +1,6 @@
 /**
- * A bucket that cannot be reached for a while: capture goes on, nothing is skipped, and it is said once.
+ * A bucket that is unreachable for a while: capture continues, the history has no gap, and the log reports
+ * the outage once.
  */
 import { afterEach, expect } from "bun:test";
 import { join } from "node:path";
@@ -62,7 +63,7 @@ testWith("versitygw")("watch rides out a bucket that is gone: everything arrives
   expect(watch.events.findIndex(({ event }) => event === "failed")).toBeLessThan(
     watch.events.findIndex(({ event }) => event === "recovered"),
   );
-  // What waited in the outage went as one: the points are fewer than the captures, and in order.
+  // The captures of the outage went as one object, so the points are fewer than the captures, and in order.
   const txids = watch.uploads().map(({ txid }) => txid!);
   expect(txids).toEqual([...new Set(txids)].sort((a, b) => a - b));
   const links = (await destination.objects("app")).filter(({ level }) => level === 0);

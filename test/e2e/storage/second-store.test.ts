@@ -1,6 +1,6 @@
 /**
- * The built executable with a second real store: MinIO over TLS with a certificate of a private authority. A
- * watch beside a writing application, and a restore that has all it committed.
+ * The executable with a second real store: MinIO over TLS with a certificate of a private authority. A watch
+ * runs beside a writing application, and a restore has all its commits.
  */
 import { expect, setDefaultTimeout } from "bun:test";
 import { writeFileSync } from "node:fs";

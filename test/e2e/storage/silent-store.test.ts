@@ -1,6 +1,6 @@
 /**
- * The built executable and a store that takes connections and never answers, or is away for a while: it is
- * said once, verbs give up, and the end of an outage is found within seconds.
+ * The executable with a store that accepts connections and never answers, or is away for a while. The log
+ * reports the outage once, verbs give up, and walrust notices the end of the outage within seconds.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
@@ -23,7 +23,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-/** A server that takes everything and answers nothing. */
+/** A server that accepts every request and answers none. */
 async function silentServer(): Promise<string> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
@@ -49,12 +49,12 @@ function databases(count: number): string[] {
   });
 }
 
-/** How often it was said that the store at this endpoint is waited for. */
+/** The number of log lines that report waiting for the store at this endpoint. */
 function warnings(text: string, endpoint: string): number {
   return text.split(`WARN waiting for ${endpoint}: `).length - 1;
 }
 
-test("verbs give up after --timeout, whatever the tries, and name it", async () => {
+test("verbs give up after --timeout, whatever the retries, and name the store", async () => {
   const words = ["-b", "s3://bucket/vm", "--endpoint", await silentServer(), "--timeout", "1s"];
   const [path] = databases(1);
   const calls = [
@@ -75,7 +75,7 @@ test("verbs give up after --timeout, whatever the tries, and name it", async () 
   );
 });
 
-test("a silence of 10 s is said once, by verbs and by a watch over many databases", async () => {
+test("verbs, and a watch over many databases, log a silence of 10 s once", async () => {
   const endpoint = await silentServer();
   const words = ["-b", "s3://bucket/vm", "--endpoint", endpoint];
   const run = (call: string[]): Promise<Run> =>
@@ -92,7 +92,7 @@ test("a silence of 10 s is said once, by verbs and by a watch over many database
   await watch.signalUntilEnd("SIGTERM");
 });
 
-test("the end of an outage is found within seconds for every database, whatever its cooldown", async () => {
+test("every database notices the end of an outage within seconds, whatever its cooldown", async () => {
   const server = await S3Server.start();
   const gate = await Gate.to(server.url);
   cleanups.push(

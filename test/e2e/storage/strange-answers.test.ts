@@ -1,6 +1,6 @@
 /**
- * The built executable where something else answers than the store, or cuts its answers short: each verb ends
- * with 4 and says what to check, and no backup is called damaged.
+ * The executable behind a server that is not the store, or that cuts answers short. Each verb ends with 4 and
+ * names what to check; no backup is reported as damaged.
  */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
@@ -53,7 +53,7 @@ async function strangeServer(answer: Answer): Promise<{ url: string; stop(): voi
   return { url: `http://127.0.0.1:${strange.port}`, stop: () => void strange.stop(true) };
 }
 
-describe("everything is answered with", () => {
+describe("a server that answers everything with", () => {
   const html = { "content-type": "text/html; charset=utf-8" };
   const table: [string, Answer][] = [
     ["a page and 200", { status: 200, headers: html, body: "<!doctype html><p>Sign in</p>" }],
@@ -61,7 +61,7 @@ describe("everything is answered with", () => {
     ["a page and an ETag", { status: 200, headers: { ...html, etag: '"abc"' }, body: "<html></html>" }],
   ];
   for (const [label, answer] of table) {
-    test(`${label}: every verb ends with 4 and asks to check the endpoint`, async () => {
+    test(`${label}: every verb ends with 4 and advises to check the endpoint`, async () => {
       const strange = await strangeServer(answer);
       try {
         for (const { exitCode, stdout, stderr } of await verbs(strange.url)) {
@@ -77,7 +77,7 @@ describe("everything is answered with", () => {
   }
 });
 
-test("an object whose answer is cut short is a failure of the storage, not damage", async () => {
+test("a truncated answer is a failure of the storage, not damage", async () => {
   const [path] = [...server.objects.keys()].filter((key) => key.endsWith(".ltx"));
   const { bytes, headers, etag } = server.objects.get(path!)!;
   const short = { ...headers, etag, "last-modified": new Date(0).toUTCString() };
@@ -101,7 +101,7 @@ test("an object whose answer is cut short is a failure of the storage, not damag
   }
 });
 
-test("a bucket in the endpoint is told as one", async () => {
+test("the error names a bucket in the endpoint", async () => {
   for (const { exitCode, stdout, stderr } of await verbs(`${server.url}/bucket`)) {
     const said = stdout + stderr;
     expect([said, exitCode]).toEqual([said, 4]);

@@ -1,6 +1,7 @@
 /**
- * The built executable and what answers in a store's place, or takes back what it had acknowledged: nothing
- * counts as uploaded that nobody holds, /health says so, and what was lost is restorable again at once.
+ * The executable with a portal in the store's place, or with a store that loses acknowledged objects. An
+ * upload counts only if the store holds the object. /health reports the loss, and walrust makes the state
+ * restorable again at once.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { join } from "node:path";
@@ -16,7 +17,7 @@ import { freePort } from "../../support/servers/free-port.ts";
 import type { RequestKind } from "../../support/servers/s3-call.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
 
-/** Everything that is asked of a bucket. */
+/** Every kind of request to a bucket. */
 const KINDS: readonly RequestKind[] = [
   ...(["put", "get", "head", "headBucket", "list", "deleteMany", "deleteOne"] as const),
   ...(["createUpload", "putPart", "completeUpload", "abortUpload", "listUploads"] as const),
@@ -43,7 +44,7 @@ beforeEach(() => {
   Object.assign(server.options, defaults, { undeletable: [], omits: {} });
 });
 
-/** A portal in the store's place, for what is asked of these kinds. */
+/** A portal that answers these kinds of requests in the store's place. */
 function signIn(kinds: readonly RequestKind[] = KINDS): void {
   const instead = { status: 200, headers: { "content-type": "text/html" }, body: PAGE };
   for (const kind of kinds) server.inject({ kind, when: "before", answer: { instead }, count: 1e6 });
@@ -63,7 +64,7 @@ function ltxKeys(level: string): string[] {
   return [...server.objects.keys()].filter((key) => key.includes(`/${level}/`));
 }
 
-/** A folder whose watch tells its health on a port of its own. */
+/** A folder whose watch serves its health on its own port. */
 async function watched(more: Settings = {}): Promise<Configured & { readonly port: number }> {
   const port = freePort();
   const metrics = { "metrics.enabled": "true", "metrics.port": String(port) };
@@ -81,7 +82,7 @@ async function expectRestored({ run, folder, apps }: Configured): Promise<void> 
   expect(found.rows).toEqual(expected.rows);
 }
 
-test("a portal under a running watch acknowledges nothing, and all arrives when it is gone", async () => {
+test("a portal under a running watch acknowledges nothing, and all arrives after its end", async () => {
   const world = await watched();
   const watch = await world.watch();
   await watch.waitFor("the first upload", () => watch.uploads().length > 0);
@@ -113,7 +114,7 @@ test("snapshot, verify and explain end with 4 while a portal answers", async () 
   expect(server.objects.size).toBe(0);
 });
 
-test("a probe that a portal answers leaves create-only writes on", async () => {
+test("a probe that a portal answers does not disable create-only writes", async () => {
   signIn(["put", "head", "deleteMany", "deleteOne"]);
   const world = await watched();
   const watch = await world.watch();
@@ -129,7 +130,7 @@ test("a probe that a portal answers leaves create-only writes on", async () => {
   expect(await watch.stop()).toBe(0);
 }, 60_000);
 
-test("a store without create-only writes is a condition in /health, and explain says so", async () => {
+test("a store without create-only writes is a condition in /health, and explain reports it", async () => {
   server.options.conditionalPut = "ignored";
   const world = await watched();
   const watch = await world.watch();
@@ -141,7 +142,7 @@ test("a store without create-only writes is a condition in /health, and explain 
   expect((await world.run(["explain"])).stdout).toContain("create-only writes are not enforced");
 }, 60_000);
 
-test("a lifecycle rule that deleted the snapshots is noticed at the start, and mended", async () => {
+test("watch notices at its start that a lifecycle rule deleted the snapshots, and takes one", async () => {
   const world = await watched();
   const first = await world.watch();
   for (let row = 0; row < 3; row++) {
@@ -160,7 +161,7 @@ test("a lifecycle rule that deleted the snapshots is noticed at the start, and m
   await expectRestored(world);
 }, 60_000);
 
-test("a bucket that refuses deletes keeps objects without a failure, told once", async () => {
+test("a bucket that refuses deletes keeps objects; the log reports it once, not as a failure", async () => {
   const upkeep = {
     "sync.snapshot_interval": "1",
     "sync.compact_after_snapshot": "true",
@@ -187,7 +188,7 @@ test("a bucket that refuses deletes keeps objects without a failure, told once",
   expect([exitCode, result.deleted, result.refused.length > 0]).toEqual([0, [], true]);
 }, 60_000);
 
-test("answers that are lost to CreateMultipartUpload leave no upload behind", async () => {
+test("lost answers to CreateMultipartUpload leave no upload behind", async () => {
   const world = await watched();
   server.inject({ kind: "createUpload", when: "after", answer: { status: 502, code: "" }, count: 7 });
   const app = world.apps.get("app")!;

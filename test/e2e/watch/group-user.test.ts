@@ -1,6 +1,6 @@
 /**
- * A watch as a user who shares only a group with the application, in a folder with mode 0770: the application
- * can use its database before the watch, beside it and after it, and the restore has what it wrote.
+ * A watch by a user who shares only a group with the application, in a folder with mode 0770. The application
+ * can use its database before the watch, beside it and after it. The restore has everything it wrote.
  */
 import { expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, mkdirSync } from "node:fs";
@@ -35,7 +35,7 @@ test.skipIf(!canChangeUser).each([0o022, 0o077, 0o007])(
     chownSync(destination.folder, WALRUST.uid, WALRUST.gid);
     chmodSync(join(destination.folder, ".."), 0o755);
     const user = { ...WALRUST, umask };
-    // The folder of the database is not this user's, who has no home either.
+    // This user does not own the folder of the database, and has no home.
     const stateHome = tempFolder("state");
     chownSync(stateHome, WALRUST.uid, WALRUST.gid);
     const words = [...destination.words, "--state-dir", stateHome];

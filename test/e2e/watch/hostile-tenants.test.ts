@@ -1,7 +1,6 @@
 /**
- * One watch over the folders of many tenants, each of whom left something else in the place of a file that
- * walrust opens: whatever it is, the watch goes on with the others, tells of it, and ends when it is asked
- * to.
+ * One watch over the folders of many tenants. Each tenant replaces one file that walrust opens with another
+ * kind of file. The watch replicates the other tenants, reports this one, and stops on request.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -27,7 +26,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(60_000);
 
-/** Every file that a watch opens in a tenant's folder, as the tenant sees it. */
+/** Every file that a watch opens in a tenant's folder, named as in that folder. */
 const OPENED = [
   "app.db",
   "app.db-wal",
@@ -45,7 +44,7 @@ const OPENED = [
 
 const SECRET = "a file of root";
 
-/** What lies there instead. */
+/** The replacement of the file. */
 const KINDS: Readonly<Record<string, (path: string, secretPath: string) => void>> = {
   fifo: (path) => void Bun.spawnSync(["mkfifo", path]),
   link: (path, secretPath) => symlinkSync(secretPath, path),
@@ -58,7 +57,7 @@ const KINDS: Readonly<Record<string, (path: string, secretPath: string) => void>
   device: (path) => void Bun.spawnSync(["mknod", path, "c", "1", "5"]),
 };
 
-/** A tenant with one file replaced. */
+/** A tenant with one replaced file. */
 function hostileTenant(top: string, file: string, kind: string, secretPath: string): string {
   const folder = join(top, `${kind}-${file.replaceAll(/[^a-z]+/g, "-")}`);
   mkdirSync(folder, { mode: 0o700 });
@@ -91,7 +90,7 @@ async function expectVictimsServed(
 describe("a watch over hostile tenants", () => {
   for (const isOpen of [false, true]) {
     const where = isOpen ? "in folders that everybody may write to" : "in folders of its own user";
-    test(`serves the others whatever lies there, ${where}`, async () => {
+    test(`serves the others whatever stands in the file's place, ${where}`, async () => {
       const top = tempFolder("tenants");
       const bucket = tempFolder("bucket");
       const secretPath = join(tempFolder("secret"), "secret");
@@ -110,12 +109,12 @@ describe("a watch over hostile tenants", () => {
       if (exitCode !== 0) throw new Error(`it ended with ${exitCode}\n${watch.stderr}`);
       expect(readFileSync(secretPath, "utf8")).toBe(SECRET);
       expect(statSync(secretPath).mode & 0o777).toBe(0o600);
-      // Whoever is not replicated was told of: nobody is silently left out.
+      // The watch reports every database that it does not replicate.
       for (const file of OPENED) {
         for (const kind of Object.keys(KINDS)) {
           const name = `${kind}-${file.replaceAll(/[^a-z]+/g, "-")}`;
           const isStored = watch.uploads(`${name}/app`).length > 0;
-          // What is no regular file is no database, to a glob.
+          // A glob finds only regular files.
           const isFound = file !== "app.db" || kind === "sparse" || kind === "link";
           if (isFound) expect([name, isStored || watch.stderr.includes(`${name}/app`)]).toEqual([name, true]);
           if (kind === "dangling") expect(existsSync(join(top, name, `${file}.nowhere`))).toBe(false);
@@ -125,7 +124,7 @@ describe("a watch over hostile tenants", () => {
     });
   }
 
-  test("goes on beside leases on all files of a tenant, taken while it watches", async () => {
+  test("continues beside leases on all files of a tenant, taken while it runs", async () => {
     const top = tempFolder("tenants");
     const others = new Map([["zzz", victim(top, "zzz")]]);
     mkdirSync(join(top, "tenant"), { mode: 0o700 });
@@ -150,7 +149,7 @@ describe("a watch over hostile tenants", () => {
     expect(await watch.stop()).toBe(0);
   });
 
-  test("refuses a schema that would hold SQLite up at each checkpoint", async () => {
+  test("refuses a schema that would block SQLite at each checkpoint", async () => {
     const top = tempFolder("tenants");
     const others = new Map([["zzz", victim(top, "zzz")]]);
     mkdirSync(join(top, "tenant"), { mode: 0o700 });

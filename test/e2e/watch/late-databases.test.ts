@@ -1,6 +1,6 @@
 /**
- * Databases that can be watched only after the start of `watch`: a named one that is missing, and one whose
- * bucket is missing. The watch shows them as failing and replicates them as soon as it can.
+ * Databases that become watchable after the start of `watch`: a named one that is missing, and one whose
+ * bucket is missing. The watch shows them as failing and replicates them as soon as possible.
  */
 import { expect, test } from "bun:test";
 import { copyFileSync, renameSync } from "node:fs";
@@ -11,7 +11,7 @@ import { fileDestination, s3Destination, sharedGateway } from "../../support/ser
 import { testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-test("watch shows a named database that is missing, and takes it in when it is restored", async () => {
+test("watch shows a named database that is missing, and replicates it once it is restored", async () => {
   const folder = tempFolder("late");
   const [late, there] = [join(folder, "late.db"), join(folder, "there.db")];
   const [template] = await tenants(tempFolder("template"), "one");
@@ -62,7 +62,7 @@ testWith("versitygw")(
   60_000,
 );
 
-/** A port that nobody has at this moment. */
+/** A port without a listener at this moment. */
 async function freePort(): Promise<number> {
   const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
   const { port } = server;

@@ -1,6 +1,6 @@
 /**
- * Where the built program keeps its files: with which modes, what a tool that copies the folder of data
- * meets, and that all verbs of one user come to the same places.
+ * The local files of the executable: their modes, the places that all verbs of one user share, and the result
+ * for a tool that copies the folder of a database.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -39,7 +39,7 @@ interface World {
   readonly environment: { readonly env: Readonly<Record<string, string>> };
 }
 
-/** A database in a folder of its own, with places for state and sockets that the test knows. */
+/** A database in its own folder, with places for state and sockets that the test controls. */
 function world(folderMode = 0o755): World {
   const folder = join(tempFolder("data"), "data");
   mkdirSync(folder);
@@ -68,10 +68,10 @@ function everythingIn(folder: string): string[] {
 }
 
 describe("local files", () => {
-  test("a tool that copies the folder of data meets no socket, while the watch can be asked", async () => {
+  test("a tool that copies a database's folder meets no socket beside a watch", async () => {
     const place = world();
     const watch = await watched(place);
-    // Node's copy refuses sockets, as Python's shutil.copytree and zip do.
+    // Node's copy refuses sockets, as do Python's shutil.copytree and zip.
     cpSync(place.folder, `${place.folder}-copy`, { recursive: true });
     expect(existsSync(join(`${place.folder}-copy`, ".app.db-walrust", "state.json"))).toBe(true);
     for (const file of everythingIn(place.folder)) expect(lstatSync(file).isSocket()).toBe(false);
@@ -93,14 +93,14 @@ describe("local files", () => {
     expect(one.stdout).toContain(listed!.socket);
     const none = await runWalrust(["list", "nobody", "--local", "--json"], place.environment);
     expect([none.exitCode, documentOf(none)]).toMatchObject([6, { error: { code: "restore" } }]);
-    // By another spelling of the path, too.
+    // Another spelling of the path finds the watch, too.
     const other = join(place.folder, "..", "data", ".", "app.db");
     const asked = await mustWalrust(["snapshot", other, "-b", place.url, "--json"], place.environment);
     expect(documentOf(asked)).toMatchObject({ name: "app" });
     expect(await watch.stop()).toBe(0);
   });
 
-  test("all of them have mode 0600 in folders of 0700, whatever the umask is", async () => {
+  test("every local file has mode 0600 in folders of 0700, whatever the umask", async () => {
     const place = world();
     const binary = await walrustBinary();
     const script = 'umask 000; exec "$0" "$@"';
@@ -143,7 +143,7 @@ describe("local files", () => {
     application.close();
   });
 
-  test("in a folder that others may write to, state lies in the state home, and goes on there", async () => {
+  test("for a folder that others can write, the state is in the state home and stays there", async () => {
     const place = world(0o777);
     const first = await watched(place);
     expect(await first.stop()).toBe(0);
@@ -157,7 +157,7 @@ describe("local files", () => {
     expect(second.uploads()).toEqual([]);
   });
 
-  test("a restore leaves its state where the watch looks, and the watch uploads nothing again", async () => {
+  test("restore leaves its state where watch expects it, and watch uploads nothing again", async () => {
     for (const words of [[], ["--state-dir", join(tempFolder("chosen"), "deep", "state")]]) {
       const place = world(words.length === 0 ? 0o777 : 0o755);
       const watch = await watched(place, ...words);
@@ -173,7 +173,7 @@ describe("local files", () => {
     }
   });
 
-  test("state that an earlier version left beside a database, with its modes, is gone on with", async () => {
+  test("watch continues from the state of an earlier version beside a database, with its modes", async () => {
     const place = world();
     const first = await watched(place);
     expect(await first.stop()).toBe(0);
@@ -191,7 +191,7 @@ describe("local files", () => {
     expect([folder, sumsPath].map((file) => lstatSync(file).mode & 0o777)).toEqual([0o700, 0o600]);
   });
 
-  test("a folder that is opened to others under a watch has its state moved out of their reach", async () => {
+  test("watch moves its state away when a database's folder becomes writable for others", async () => {
     const place = world();
     const glob = join(place.folder, "*.db");
     const words = [glob, "-b", place.url, "--wal-sync-interval", "0.01"];

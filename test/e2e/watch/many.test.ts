@@ -29,7 +29,7 @@ function createSmallDatabase(path: string, seed: number): void {
   database.close(true);
 }
 
-test("watch keeps fifty databases at once, each restorable byte for byte", async () => {
+test("watch replicates fifty databases at once, each restorable byte for byte", async () => {
   const destination = fileDestination();
   const folder = tempFolder("many");
   const names = Array.from({ length: DATABASES }, (_, index) => `tenant-${index}`);
@@ -68,7 +68,7 @@ test("watch keeps the WAL bounded while the application writes with its own auto
   const writer = new AppWriter(database, folder, { pauseMs: 4 });
   const watch = await WatchProcess.start([database, ...destination.words, ...options]);
   await watch.waitFor("20 checkpoints", () => watch.eventsOf("checkpointed").length >= 20);
-  // The file only ever grows here: its size is that of the longest WAL there was.
+  // The file only grows here, so its size is the size of the longest WAL.
   const frames = (statSync(`${database}-wal`).size - 32) / (24 + 4096);
   expect(frames).toBeLessThanOrEqual(4 * minPages);
   await writer.stop();
@@ -79,7 +79,7 @@ test("watch keeps the WAL bounded while the application writes with its own auto
   expect(judgeAppDatabase(restored).get(1)).toBe(writer.newest());
 });
 
-test("watch goes on with the others when one of several cannot be watched", async () => {
+test("watch continues with the others when one of several cannot be watched", async () => {
   const destination = fileDestination();
   const folder = tempFolder("one-bad");
   const good = join(folder, "good.db");

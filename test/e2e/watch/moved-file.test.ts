@@ -1,6 +1,6 @@
 /**
- * The whole program beside a database file that somebody else puts in the place of a watched one: the file
- * stays whole, the program names what is in the way, and goes on by itself.
+ * The executable beside a database file that another process puts in the place of a watched one. The new file
+ * stays whole. walrust names the files in the way, and continues without a restart.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -39,14 +39,14 @@ async function newFile(folder: string): Promise<{ from: string; bytes: Buffer }>
   return { from, bytes: readFileSync(from) };
 }
 
-/** One commit by an application that ends at once. */
+/** One commit by an application that exits at once. */
 async function commit(path: string, end: "close" | "kill"): Promise<void> {
   const app = await SqliteProcess.open(path);
   await app.must("INSERT INTO t VALUES ('old')");
   await app[end]();
 }
 
-/** Moves the WAL away, as the hint says, and waits until the bucket has the new content. */
+/** Moves the WAL away, as the hint advises, and waits until the bucket has the new content. */
 async function clear(
   watch: WatchProcess,
   path: string,
@@ -107,7 +107,7 @@ test("mv over a database whose application and watch were killed leaves the new 
   await clear(second, path, bytes, words);
 }, 60_000);
 
-test("VACUUM INTO and mv with the application stopped for a moment needs nobody's help", async () => {
+test("VACUUM INTO and mv with the application briefly stopped need no manual step", async () => {
   const { path } = await newApp();
   const { words } = fileDestination();
   const app = await SqliteProcess.open(path);
@@ -143,7 +143,7 @@ test("VACUUM INTO and mv with the application stopped for a moment needs nobody'
   expect([rows.length > 400, rowsOf(readFileSync(output), all)]).toEqual([true, rows as unknown[][]]);
 }, 60_000);
 
-test("the end of a watch and a snapshot leave no WAL behind that the next file could get", async () => {
+test("the end of a watch, and a snapshot, leave no WAL that the next file could inherit", async () => {
   const { path } = await newApp();
   const { words } = fileDestination();
   const watch = await WatchProcess.start([path, ...words]);

@@ -1,6 +1,7 @@
 /**
- * The built executable beside applications that use a database past the -shm it could share, or under another
- * name: /health says so with a cure, and what is restored is what the application finds after its restart.
+ * The executable beside applications that share no wal-index with it: their -shm was deleted, or they opened
+ * another name of the file. /health reports the state with a remedy. The restore has what the application
+ * finds after its restart.
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { linkSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -43,7 +44,7 @@ interface Health {
   readonly hints: readonly string[];
 }
 
-/** A watch whose health can be asked. */
+/** A watch that serves its health. */
 class Watched {
   private constructor(
     readonly watch: WatchProcess,
@@ -99,7 +100,7 @@ async function rowsAt(path: string): Promise<unknown> {
 describe.each([[["-shm"]], [["-wal"]], [["-shm", "-wal"]]])(
   "%p deleted under the application",
   (suffixes) => {
-    test("is unhealthy, and restored is what the application finds after its restart", async () => {
+    test("is unhealthy, and the restore has what the application finds after its restart", async () => {
       const path = join(tempFolder("gone"), "app.db");
       const app = await newDatabase(path);
       const watched = await Watched.start(path);
@@ -121,7 +122,7 @@ describe.each([[["-shm"]], [["-wal"]], [["-shm", "-wal"]]])(
   },
 );
 
-test("a hard link, and an application that comes and goes by it, are unhealthy", async () => {
+test("is unhealthy for a hard link, and for an application that comes and goes by it", async () => {
   const path = join(tempFolder("link"), "app.db");
   const app = await newDatabase(path);
   await app.close();
@@ -145,13 +146,13 @@ const canMount =
   Bun.which("unshare") !== null &&
   Bun.spawnSync(["unshare", "-m", "true"]).success;
 
-describe.skipIf(!canMount)("a file that is mounted by itself", () => {
-  /** Runs a command where the file at `from` is mounted at `to`. */
+describe.skipIf(!canMount)("a file that is a bind mount", () => {
+  /** Runs a command with the file at `from` mounted at `to`. */
   const mounted = (from: string, to: string): readonly string[] => [
     ...["unshare", "-m", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", from, to],
   ];
 
-  test("is unhealthy where the watch has the mount, and what is checkpointed is captured", async () => {
+  test("is unhealthy where the watch has the mount, and captures what is checkpointed", async () => {
     const folder = tempFolder("mount");
     const outside = join(folder, "outside.db");
     const app = await newDatabase(outside);
@@ -191,13 +192,13 @@ describe.skipIf(!canMount)("a file that is mounted by itself", () => {
       container.stdin.end();
       await container.exited;
     }
-    // Nothing of ours kept its last close from writing the commit into the file.
+    // No lock of walrust kept the application's last close from writing the commit into the file.
     await watched.watch.waitForTxid(2);
     expect(await watched.restored()).toEqual((await rowsAt(path)) as never);
   }, 60_000);
 });
 
-test("a link that is re-pointed takes the watch along", async () => {
+test("watch follows a link that leads to another file", async () => {
   const folder = tempFolder("releases");
   for (const release of ["1", "2"]) mkdirSync(join(folder, release));
   const [one, two] = [

@@ -1,6 +1,6 @@
 /**
- * `snapshot` and `compact` beside a running watch, beside one that was killed, and two watches of one
- * database; and where captured files are with --no-cache and --cache-dir.
+ * `snapshot` and `compact` beside a running watch and beside a killed one, and two watches of one database.
+ * Also the place of captured files with --no-cache and --cache-dir.
  */
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
@@ -27,13 +27,13 @@ async function start(flags: readonly string[] = []) {
   return { destination, folder, database, writer, watch, stateFolder };
 }
 
-/** The files of a folder and below that hold captured pages. */
+/** The files in and below a folder that hold captured pages. */
 function ltxFiles(folder: string): string[] {
   if (!existsSync(folder)) return [];
   return (readdirSync(folder, { recursive: true }) as string[]).filter((name) => name.endsWith(".ltx"));
 }
 
-test("snapshot beside a watch ends with 0 when the object is there, and the watch goes on", async () => {
+test("snapshot beside a watch ends with 0 once the object is stored, and the watch continues", async () => {
   const { destination, database, watch, writer } = await start();
   const run = await mustWalrust(["snapshot", database, ...destination.words, "--json"]);
   const { txid, key } = documentOf<{ txid: number; key: string }>(run);
@@ -47,7 +47,7 @@ test("snapshot beside a watch ends with 0 when the object is there, and the watc
   expect(await watch.stop()).toBe(0);
 });
 
-test("snapshot after a watch was killed is not held up by what it left", async () => {
+test("snapshot after a killed watch is not delayed by its leftovers", async () => {
   const { destination, database, watch, writer, stateFolder, folder } = await start();
   await watch.kill();
   await writer.stop();
@@ -67,7 +67,7 @@ test("snapshot after a watch was killed is not held up by what it left", async (
   expect(await next.stop()).toBe(0);
 });
 
-test("a second watch of a database ends with 3, and the first does not notice", async () => {
+test("a second watch of a database ends with 3 and does not disturb the first", async () => {
   const { destination, database, watch, writer, folder } = await start();
   for (const words of [destination.words, ["-b", `file://${join(folder, "elsewhere")}`]]) {
     const second = await runWalrust(["watch", database, ...words]);
@@ -83,7 +83,7 @@ test("a second watch of a database ends with 3, and the first does not notice", 
   expect(watch.eventsOf("failed")).toEqual([]);
 });
 
-test("compact beside a watch goes through it, and keeps what is restorable", async () => {
+test("compact beside a watch goes through the watch, and keeps restorable points", async () => {
   const { destination, database, folder, watch, writer } = await start(["--max-changes", "60"]);
   await watch.waitForUploads(25);
   const words = ["compact", "app", "--hourly", "1", "--daily", "0", "--weekly", "0", "--monthly", "0"];
@@ -106,7 +106,7 @@ test("compact beside a watch goes through it, and keeps what is restorable", asy
   assertSameBytes(output, database);
 });
 
-test("watch --no-cache keeps no uploaded file, and SIGKILL loses nothing that was committed", async () => {
+test("watch --no-cache keeps no uploaded file, and SIGKILL loses no commit", async () => {
   const { destination, database, folder, watch, writer, stateFolder } = await start(["--no-cache"]);
   await watch.waitForUploads(20);
   expect(ltxFiles(stateFolder).length).toBeLessThanOrEqual(1);
@@ -127,7 +127,7 @@ test("watch --no-cache keeps no uploaded file, and SIGKILL loses nothing that wa
   assertSameBytes(output, database);
 });
 
-test("watch --no-cache captures no further than was acknowledged while the destination is gone", async () => {
+test("watch --no-cache captures only to the last acknowledgement while the destination is gone", async () => {
   const { destination, watch, writer, stateFolder, database, folder } = await start(["--no-cache"]);
 
   renameSync(destination.folder, `${destination.folder}.away`);
@@ -144,7 +144,7 @@ test("watch --no-cache captures no further than was acknowledged while the desti
   assertSameBytes(output, database);
 });
 
-test("watch --cache-dir puts the spool there, by name, and continues from it", async () => {
+test("watch --cache-dir keeps the spool there, by name, and continues from it", async () => {
   const cache = join(tempFolder("cache"), "deep");
   const { destination, database, folder, watch, writer, stateFolder } = await start(["--cache-dir", cache]);
   await watch.waitForUploads(5);
@@ -163,7 +163,7 @@ test("watch --cache-dir puts the spool there, by name, and continues from it", a
   assertSameBytes(output, database);
 });
 
-test("a spool that somebody deletes costs one full file and no history", async () => {
+test("a deleted spool costs one full file and no history", async () => {
   const { destination, database, folder, watch, writer, stateFolder } = await start();
   await watch.kill();
   rmSync(join(stateFolder, "ltx"), { recursive: true });
@@ -175,7 +175,7 @@ test("a spool that somebody deletes costs one full file and no history", async (
   await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
   checkpoint(database);
   assertSameBytes(output, database);
-  // What waits behind an upload goes in one object: each begins where the one before it ends.
+  // Captures that wait behind an upload go in one object. Each object begins where the one before it ends.
   const links = (await destination.objects("app")).filter(({ level }) => level === 0);
   const ends = [1, ...links.map(({ maxTxid }) => maxTxid)];
   expect(links.map(({ minTxid }) => minTxid - 1)).toEqual(ends.slice(0, -1));

@@ -1,6 +1,6 @@
 /**
- * Stopping, killing and starting again: the history goes on where it was, without a new snapshot, and only
- * what differs is uploaded.
+ * Stopping, killing and starting a watch again: the history continues without a new snapshot, and the watch
+ * uploads only the differences.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -16,19 +16,19 @@ import { tempFolder } from "../../support/temp.ts";
 
 const OFTEN = ["--wal-sync-interval", "0.05", "--min-checkpoint-pages", "100"];
 
-/** One snapshot, and level 0 goes on from it without gap or overlap. */
+/** Expects one snapshot, and a level 0 that continues from it without gap or overlap. */
 async function assertOneHistory(destination: TestDestination, name: string): Promise<number> {
   const objects = await destination.objects(name);
   const snapshots = objects.filter(({ level }) => level === 9);
   expect(snapshots.map(({ minTxid, maxTxid }) => [minTxid, maxTxid])).toEqual([[1, 1]]);
   const increments = objects.filter(({ level }) => level === 0);
-  // What waited behind an upload is one link.
+  // Captures that waited behind an upload are one link.
   const ends = [1, ...increments.map(({ maxTxid }) => maxTxid)];
   expect(increments.map(({ minTxid }) => minTxid - 1)).toEqual(ends.slice(0, -1));
   return ends.at(-1)!;
 }
 
-/** A table of about 4 MB that nobody changes. */
+/** A table of about 4 MB that never changes. */
 function addBallast(path: string): void {
   const database = new Database(path);
   database.run("CREATE TABLE ballast (body BLOB)");
@@ -50,7 +50,7 @@ test("watch continues after SIGKILL beside a running writer with differences onl
   const first = await WatchProcess.start(words);
   await first.waitForUploads(5);
   await first.kill();
-  // Long enough for the application to restart its WAL unseen.
+  // Long enough for the application to restart its WAL while no watch runs.
   await writer.waitForCommits(500);
   const second = await WatchProcess.start(words);
   await second.waitForUploads(5);
@@ -132,7 +132,7 @@ test("watch killed ten times beside restless writers ends with the database, byt
   }
 });
 
-test("watch to another destination begins a new history there, and back it goes on", async () => {
+test("watch to another destination begins a history there; on return it continues the old one", async () => {
   const folder = tempFolder("move");
   const database = join(folder, "app.db");
   createAppDatabase(database);

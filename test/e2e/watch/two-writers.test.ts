@@ -1,6 +1,6 @@
 /**
- * Two copies of one database folder, each watched to the same destination, and a supervisor that starts again
- * what has ended: one of them is refused with exit 4 each time, the other's history is whole and restorable.
+ * Two copies of one database folder, each watched to the same destination, under a supervisor that restarts
+ * ended processes. One watch ends with exit 4 each time; the history of the other is whole and restorable.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
@@ -23,7 +23,7 @@ function commit(path: string, body: string): void {
   database.close(true);
 }
 
-test("watch of two copies of a folder: one stops with exit 4 and stays so, one history remains", async () => {
+test("watch of two copies of a folder: one ends with 4 each time, and one history remains", async () => {
   const destination = await newDestination("file");
   const folder = join(tempFolder("two"), "one");
   mkdirSync(folder);

@@ -1,6 +1,6 @@
 /**
- * Snapshots on schedule, compaction and retention beside a writing application: the bucket can be restored
- * all the while, by walrust and by Litestream.
+ * Snapshots on schedule, compaction and retention beside a writing application. Both walrust and Litestream
+ * can restore from the bucket at any time.
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
@@ -29,7 +29,7 @@ const RETAIN = [
 ];
 const ROUNDS = 4;
 
-/** What `compact --json` says, as far as it is looked at. */
+/** The fields of `compact --json` that the tests read. */
 interface Compacted {
   readonly databases: readonly { readonly compacted: readonly unknown[] }[];
 }
@@ -45,7 +45,10 @@ async function start(destination: TestDestination, flags: readonly string[]) {
   return { folder, database, writer, watch, destination };
 }
 
-/** Restores the newest until `isOver`: each is whole and holds what was acknowledged. @returns how many */
+/**
+ * Restores the newest until `isOver`. Each restore is whole and has every acknowledged commit. @returns how
+ * many
+ */
 async function restoreUntil(
   { folder, writer, watch, destination }: Awaited<ReturnType<typeof start>>,
   isOver: () => boolean,
