@@ -1,4 +1,7 @@
-/** A watch without local state over a bucket whose newest object lies: it goes on, and can be restored. */
+/**
+ * A watch without local state over a bucket whose newest object is damaged or wrong: it continues, and every
+ * new point can be restored.
+ */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { LTX_HEADER_FIELDS } from "../../../src/format/ltx.ts";
@@ -17,14 +20,14 @@ import { tempFolder } from "../../support/temp.ts";
 
 const YEAR_9999 = Date.UTC(9999, 0, 1);
 
-/** A bucket of two TXIDs whose newest object is changed. */
+/** A bucket with two TXIDs whose newest object is changed. */
 async function bucketOf(change: (bytes: Uint8Array) => Uint8Array): Promise<MemoryStore> {
   const { store } = await recordBucket(["INSERT INTO t(v) VALUES ('second')"]);
   const newest = newestObjectOrNull(await listObjects(store, "app"))!;
   return withChanged(store, newest.key, ({ bytes }) => ({ bytes: change(bytes), metadata: {} }));
 }
 
-/** A sound file that says that it was captured at another time. */
+/** A sound file whose header has another capture time. */
 function atTime(bytes: Uint8Array, timestampMs: number): Uint8Array {
   const pages: [number, Uint8Array][] = [];
   const { header, trailer } = decodeLtxFile(bytes, (pgno, page) => pages.push([pgno, page.slice()]));
@@ -35,14 +38,14 @@ function atTime(bytes: Uint8Array, timestampMs: number): Uint8Array {
   return new Uint8Array(Buffer.concat(chunks));
 }
 
-/** A file whose time no date can show. */
+/** A file with a time beyond the range of dates. */
 function atNoTime(bytes: Uint8Array): Uint8Array {
   const changed = bytes.slice();
   new DataView(changed.buffer).setBigInt64(LTX_HEADER_FIELDS.timestampMs[0], 2n ** 53n - 1n);
   return changed;
 }
 
-/** Watches another database under the same name, commits once, and gives what it is then. */
+/** Watches another database under the same name, and commits once. @returns the database's content */
 async function watchOver(store: MemoryStore): Promise<{ run: WatchRun; image: Buffer; txid: number }> {
   const { path, app } = await newDatabase();
   const run = new WatchRun([targetOf(path)], store);
@@ -62,7 +65,7 @@ async function restored(store: MemoryStore, point: PointInTime): Promise<Buffer>
   return imageOf(outputPath);
 }
 
-test("a newest object that cannot be read is followed by a snapshot of its own", async () => {
+test("watch puts a snapshot after a newest object that it cannot read", async () => {
   const store = await bucketOf(atNoTime);
   const { run, image } = await watchOver(store);
   expect(run.all("uploaded").some(({ kind }) => kind === "snapshot")).toBe(true);
@@ -70,7 +73,7 @@ test("a newest object that cannot be read is followed by a snapshot of its own",
   expect(Buffer.compare(await restored(store, { kind: "latest" }), image)).toBe(0);
 });
 
-test("a newest object from the future is followed by the present, and a time finds that", async () => {
+test("watch continues with the present time after a newest object from the future", async () => {
   const store = await bucketOf((bytes) => atTime(bytes, YEAR_9999));
   const startMs = Date.now();
   const { run, image, txid } = await watchOver(store);
@@ -82,7 +85,7 @@ test("a newest object from the future is followed by the present, and a time fin
   expect(Buffer.compare(await restored(store, { kind: "time", timeMs: Date.now() }), image)).toBe(0);
 });
 
-test("an object with the last TXID is refused by name, and nothing is written", async () => {
+test("watch refuses an object with the last TXID by name, and writes nothing", async () => {
   const { store } = await recordBucket([]);
   const last = Number.MAX_SAFE_INTEGER as Txid;
   await store.put(keyOf(store, "app", { level: 0, minTxid: last, maxTxid: last }), {

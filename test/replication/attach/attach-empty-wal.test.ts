@@ -1,6 +1,6 @@
 /**
- * Commits while no watch runs, by an application that closes before the next one starts: its last connection
- * deletes the WAL, and the WAL is as empty as it was when the position was saved.
+ * Commits between two watches by an application that closes before the second starts. Its last connection
+ * deletes the WAL, so the WAL is as empty as at the saved position.
  */
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
@@ -10,7 +10,7 @@ import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-test("a WAL that was never begun is no proof that nothing happened while the watch was down", async () => {
+test("watch with an empty WAL reads the database, which may have changed while no watch ran", async () => {
   const { path, app } = await newDatabase();
   await app.must("INSERT INTO t(v) VALUES (randomblob(50000))");
   await app.close();
@@ -32,7 +32,7 @@ test("a WAL that was never begun is no proof that nothing happened while the wat
   expect(rowsOf(await newestImage(store, "app"), sql)).toEqual(rowsOf(imageOf(path), sql));
 });
 
-test("a WAL that was never begun under a watch that runs is anchored once, not at every look", async () => {
+test("an empty WAL under a running watch is anchored once, not at every poll", async () => {
   const { path, app } = await newDatabase();
   await app.close();
   const store = new MemoryStore();

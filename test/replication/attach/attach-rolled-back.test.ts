@@ -1,6 +1,6 @@
 /**
- * A machine that was set back to an old image, database and local state alike, while the store is away: the
- * bucket is ahead of both, and nobody can tell at start. What stands there must not be written into.
+ * A machine returns to an old image, with database and local state, while the store is unreachable. The
+ * bucket is ahead of both, which the start cannot see. The watch must not write into the bucket's history.
  */
 import { expect, test } from "bun:test";
 import { cpSync, renameSync } from "node:fs";
@@ -17,7 +17,7 @@ import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts"
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-test("what a merge covers is not written again when the store is back", async () => {
+test("watch does not write TXIDs that a merge covers when the store is back", async () => {
   const made = await newDatabase();
   let { app } = made;
   const { path } = made;
@@ -39,7 +39,7 @@ test("what a merge covers is not written again when the store is back", async ()
   await askForUpkeep(path, store, {});
   await later.stop();
   await app.close();
-  // An hour later.
+  // One hour passes.
   await store.delete((await keysAt(store, "app", 0)).slice(0, -3));
 
   renameSync(folder, `${folder}-broken`);

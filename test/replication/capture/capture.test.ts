@@ -1,6 +1,6 @@
 /**
- * Capture, anchor and snapshot step by step, under a real pin beside an application in another process: a
- * failure at any step leaves a history that can be proven.
+ * Capture, anchor and snapshot step by step, under a real pin beside an application in another process. A
+ * failure at any step leaves a provable history.
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, renameSync } from "node:fs";
@@ -24,13 +24,13 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const { env } = recordingEnv();
 
-/** A state folder whose sums cannot be opened at a certain read of their path. */
+/** A state folder whose page sums cannot be opened at a chosen read of their path. */
 class FaultyPaths implements StateFolder {
   readonly folder: string;
   readonly statePath: string;
   readonly spoolFolder: string;
   readonly #sumsPath: string;
-  /** Reads of `sumsPath` until one fails; null for never. */
+  /** The number of reads of `sumsPath` before one fails; null for never. */
   failAfter: number | null = null;
 
   constructor(databasePath: string) {
@@ -64,7 +64,7 @@ afterEach(async () => {
   }
 });
 
-/** An attached database whose first snapshot is in the spool. */
+/** An attached database with its first snapshot in the spool. */
 async function bench(): Promise<Bench> {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
@@ -77,7 +77,7 @@ async function bench(): Promise<Bench> {
   return made;
 }
 
-/** Captures, anchoring where capture asks for it: what a watcher does. */
+/** Captures, and anchors when capture requests it, as a watcher does. */
 async function captureOrAnchor(live: LiveDatabase): Promise<CaptureOutcome["kind"]> {
   const outcome = capture(live, env);
   if (outcome.kind === "re-anchor") expect((await anchor(live, live.state!, env)).kind).not.toBe("later");
@@ -116,7 +116,7 @@ function thrownBy(work: () => unknown): WalrustError {
 }
 
 describe("capture", () => {
-  test("capture has nothing, then one file for all commits since, then nothing", async () => {
+  test("capture returns nothing, then one file for all commits since, then nothing", async () => {
     const made = await bench();
     expect(capture(made.live, env).kind).toBe("nothing");
     await made.app.must("INSERT INTO t(v) VALUES (1)", "INSERT INTO t(v) VALUES (2)");
@@ -126,7 +126,7 @@ describe("capture", () => {
     await expectProven(made);
   });
 
-  test("capture does not see an open transaction, however much of it is in the WAL", async () => {
+  test("capture does not read an open transaction, however much of it is in the WAL", async () => {
     const made = await bench();
     await made.app.must("PRAGMA cache_size = 2", "BEGIN", "INSERT INTO t(v) VALUES (randomblob(300000))");
     expect(capture(made.live, env).kind).toBe("nothing");
@@ -135,7 +135,7 @@ describe("capture", () => {
     await expectProven(made);
   });
 
-  test("the state names the file that capture made, and its time never goes back", async () => {
+  test("the state names the captured file, and its time never decreases", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (1)");
     const past = recordingEnv({ nowMs: () => 5_000 }).env;
@@ -159,7 +159,7 @@ describe("capture", () => {
 });
 
 describe("capture that fails", () => {
-  test("at the spool file: the position is as before, and the next capture has all of it", async () => {
+  test("at the spool file: the position stays, and the next capture has every commit", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (1)");
     const before = made.live.state;
@@ -172,7 +172,7 @@ describe("capture that fails", () => {
     await expectProven(made);
   });
 
-  test("at the state: the position is as before, and nothing of it is uploaded", async () => {
+  test("at the state: the position stays, and no upload has the commit", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (1)");
     const before = made.live.state;
@@ -185,8 +185,9 @@ describe("capture that fails", () => {
     await expectProven(made);
   });
 
-  // The position is ahead of the sums then: a capture on top would carry a wrong checksum, and all after it.
-  test("at the page sums: the captures after it carry right checksums all the same", async () => {
+  // The position is ahead of the sums here. A capture on top would have a wrong checksum, as would all later
+  // ones.
+  test("at the page sums: the later captures have right checksums all the same", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (randomblob(20000))");
     made.paths.failAfter = 1;
@@ -200,7 +201,7 @@ describe("capture that fails", () => {
     await expectProven(made);
   });
 
-  test("at the page sums before anything was written: nothing has happened", async () => {
+  test("at the page sums before the first write: nothing has changed", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (1)");
     const before = made.live.state;
@@ -215,7 +216,7 @@ describe("capture that fails", () => {
 });
 
 describe("anchor", () => {
-  test("anchor by difference has only what changed, and is nothing when nothing did", async () => {
+  test("anchor by difference has only the changed pages, and makes no file without a change", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (randomblob(100000))");
     capture(made.live, env);
@@ -232,7 +233,7 @@ describe("anchor", () => {
     await expectProven(made);
   });
 
-  test("anchor that cannot write its state leaves all as it was, and works the next time", async () => {
+  test("anchor that cannot write its state changes nothing, and works the next time", async () => {
     const made = await bench();
     await made.app.must("UPDATE t SET v = 'changed'");
     const [state, sums] = [made.live.state!, readFileSync(made.paths.sumsPath)];
@@ -261,7 +262,7 @@ describe("anchor", () => {
 });
 
 describe("snapshotImage", () => {
-  test("snapshotImage holds the captured state, makes no TXID, and is proven against it", async () => {
+  test("snapshotImage holds the captured state, makes no TXID, and is verified", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (randomblob(50000))");
     const outcome = capture(made.live, env);
@@ -273,7 +274,7 @@ describe("snapshotImage", () => {
     expect((await keysAt(made.store, "app", 9)).length).toBe(2);
   });
 
-  test("snapshotImage goes on beside captures and keeps their position", async () => {
+  test("snapshotImage continues beside captures and keeps their position", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (zeroblob(3000000))");
     const outcome = capture(made.live, env);
@@ -287,7 +288,7 @@ describe("snapshotImage", () => {
     await expectProven(made);
   });
 
-  test("snapshotImage of what was not captured is an integrity error and leaves nothing", async () => {
+  test("snapshotImage of an uncaptured state is an integrity error and leaves no file", async () => {
     const made = await bench();
     const outcome = capture(made.live, env);
     if (outcome.kind !== "nothing" || outcome.index === null) throw new Error(outcome.kind);

@@ -1,6 +1,5 @@
 /**
- * Page sums that are damaged on the disk while a watch runs: increments made from them would be refused by
- * every restore.
+ * Page sums that the disk damages while a watch runs. Every restore would refuse increments made from them.
  */
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -10,7 +9,7 @@ import { newestImage, provenHistory } from "../../support/oracles/history-oracle
 import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-test("page sums that a bit flipped in are replaced before anything is captured with them", async () => {
+test("watch replaces page sums with a flipped bit before it captures with them", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);

@@ -1,6 +1,6 @@
 /**
- * A database that its application has closed: the watch empties the WAL, as the application's last close
- * would have done without the pin, and a later start knows that nothing happened meanwhile.
+ * A database after its application closed. The watch empties the WAL, as the application's last close does
+ * without a pin. A later start can therefore prove that the database did not change.
  */
 import { expect, test } from "bun:test";
 import { chmodSync, copyFileSync, readFileSync, statSync, utimesSync } from "node:fs";
@@ -29,7 +29,7 @@ async function untilAtRest(run: WatchRun, path: string): Promise<void> {
   await run.until("rest", () => restedNs(path) !== undefined);
 }
 
-test("the WAL is emptied when the application has closed, and only then", async () => {
+test("watch empties the WAL when the application has closed, and not before", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);
@@ -48,7 +48,7 @@ test("the WAL is emptied when the application has closed, and only then", async 
   await provenHistory(store, "app");
 });
 
-test("the WAL is emptied at the first look after a long idle application has closed", async () => {
+test("watch empties the WAL at its first poll after a long idle application closed", async () => {
   const { path, app } = await newDatabase();
   let frozenMs: number | null = null;
   let ticks = 0;
@@ -64,7 +64,7 @@ test("the WAL is emptied at the first look after a long idle application has clo
   const before = ticks;
   await run.until("some looks", () => ticks > before + 5);
   expect(walSize(path)).toBeGreaterThan(0);
-  // From here on no time passes, so nothing that is done from time to time is due.
+  // The clock stops here, so no periodic work is due.
   await app.close();
   await run.until("an empty WAL", () => walSize(path) === 0);
   frozenMs = null;
@@ -85,7 +85,7 @@ test("the end of a watch empties the WAL though the application closed just befo
   expect(rowsOf(await newestImage(store, "app"), rows)).toEqual(rowsOf(image, rows));
 });
 
-test("a snapshot without a watch empties the WAL, too", async () => {
+test("a snapshot without a watch empties the WAL", async () => {
   const { path, app } = await newDatabase();
   await app.must("INSERT INTO t(v) VALUES (1)");
   await app.kill();
@@ -95,7 +95,7 @@ test("a snapshot without a watch empties the WAL, too", async () => {
   expect([walSize(path), restedNs(path) !== undefined]).toEqual([0, true]);
 });
 
-/** What happens to a database at rest while no watch runs, and whether the next start reads all of it. */
+/** A change to an idle database while no watch runs, and whether the next start reads the whole file. */
 const MEANWHILE: readonly [string, (path: string) => Promise<void>, "read" | "known"][] = [
   ["nothing", async () => {}, "known"],
   ["a commit that is in the WAL when the application dies", (path) => commitAnd("kill", path), "known"],
@@ -110,7 +110,7 @@ async function commitAnd(end: "kill" | "close", path: string): Promise<void> {
   await app[end]();
 }
 
-/** Puts a copy of the database there in which one byte of the row is another. */
+/** Replaces the database by a copy with one changed byte in a row. */
 async function copyOver(path: string): Promise<void> {
   const { atime, mtime } = statSync(path);
   copyFileSync(path, `${path}.copy`);
@@ -142,7 +142,7 @@ for (const [what, meanwhile, isRead] of MEANWHILE) {
   });
 }
 
-test("an application that opens and closes for each commit loses nothing, nor does the bucket", async () => {
+test("watch and bucket lose nothing of an application that opens and closes for each commit", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);
@@ -152,7 +152,7 @@ test("an application that opens and closes for each commit loses nothing, nor do
     const one = await SqliteProcess.open(path);
     await one.must(`INSERT INTO t(v) VALUES (${count})`);
     await (random() < 0.3 ? one.kill() : one.close());
-    // Longer than an application must be away before its WAL is emptied, now and then.
+    // Sometimes longer than the absence after which the watch empties the WAL.
     if (random() < 0.3) await untilAtRest(run, path);
   }
   const image = imageOf(path);

@@ -1,6 +1,4 @@
-/**
- * Why a database has to be attached again after a failure: files that a job needs are gone, or are others.
- */
+/** Reasons to attach a database again after a failure: files that a job needs are missing or replaced. */
 import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -19,7 +17,7 @@ async function live(): Promise<LiveDatabase> {
   return { path, paths, pin: pinned(path), state: null } as unknown as LiveDatabase;
 }
 
-test("lostFilesReasonOrNull: a state folder that is gone counts after a failure", async () => {
+test("lostFilesReasonOrNull: a missing state folder is a reason after a failure", async () => {
   const one = await live();
   expect(lostFilesReasonOrNull(one, false, true)).toBeNull();
   rmSync(one.paths.spoolFolder, { recursive: true });
@@ -29,17 +27,17 @@ test("lostFilesReasonOrNull: a state folder that is gone counts after a failure"
   expect(lostFilesReasonOrNull(one, false, true)).toContain("state folder");
 });
 
-test("lostFilesReasonOrNull: the page sums count once there is a state", async () => {
+test("lostFilesReasonOrNull: missing page sums are a reason once a state exists", async () => {
   const one = { ...(await live()), state: {} } as unknown as LiveDatabase;
   expect(lostFilesReasonOrNull(one, false, true)).toContain("state folder");
   writeFileSync(one.paths.sumsPath, "");
   expect(lostFilesReasonOrNull(one, false, true)).toBeNull();
 });
 
-test("lostFilesReasonOrNull: another WAL than the one that the wal-index shows", async () => {
+test("lostFilesReasonOrNull: a WAL that is not the one of the wal-index is a reason", async () => {
   const one = await live();
   expect(lostFilesReasonOrNull(one, true, true)).toBeNull();
-  // The same file, with nothing in it.
+  // The same file, empty.
   writeFileSync(`${one.path}-wal`, "");
   expect(lostFilesReasonOrNull(one, true, false)).toBeNull();
   expect(lostFilesReasonOrNull(one, true, true)).toContain("not the one that its index shows");

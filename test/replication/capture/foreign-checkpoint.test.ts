@@ -1,6 +1,7 @@
 /**
- * Blocking checkpoints of the application, one after the other, within one sync interval: each of them holds
- * the write lock while it waits for our pin, so each must be let through at once, not with the next capture.
+ * Consecutive blocking checkpoints of the application within one sync interval. Each checkpoint holds the
+ * write lock while it waits for walrust's pin, so the watch must yield to each at once, not at the next
+ * capture.
  */
 import { describe, expect, test } from "bun:test";
 import { newDatabase, watchOne } from "../../support/runs/watch-run.ts";

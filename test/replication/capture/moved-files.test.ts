@@ -1,10 +1,10 @@
 /**
- * A database file that is put in the place of a watched one: moved, linked, copied over, or with its folder;
- * while the watch runs, while it is stopped, and before it starts for the first time. The WAL of the old file
- * lies beside the new one, and SQLite would write the old pages into it.
+ * A database file replaces a watched one: moved, linked, copied over, or with its folder; while the watch
+ * runs, while it is stopped, and before its first start. The WAL of the old file lies beside the new one, and
+ * SQLite would write the old pages into the new file.
  *
- * What must hold: the new file is not changed by a byte, the watch says which files are in the way, and once
- * they are moved away it replicates the new content by itself.
+ * The new file must not change by a byte. The watch names the files in the way. Once they are moved away, the
+ * watch replicates the new content without a restart.
  */
 import { expect, test } from "bun:test";
 import {
@@ -30,7 +30,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 const ROWS = 300;
 
-/** Another database, closed by its application. */
+/** Another database that its application has closed. */
 async function newFile(mode = "WAL"): Promise<string> {
   const path = `${tempFolder("new")}/new.db`;
   const app = await SqliteProcess.open(path);
@@ -44,7 +44,9 @@ async function newFile(mode = "WAL"): Promise<string> {
   return path;
 }
 
-/** Waits until the kernel gives files later times: within one tick of its clock two files get the same. */
+/**
+ * Waits until the kernel gives files later times. Within one tick of its clock two files get the same time.
+ */
 async function nextTick(path: string): Promise<void> {
   const { mtimeMs } = statSync(path);
   const clock = `${tempFolder("clock")}/now`;
@@ -54,14 +56,14 @@ async function nextTick(path: string): Promise<void> {
   });
 }
 
-/** A WAL with a commit that is in no other file: what a killed application leaves. */
+/** A WAL with a commit that no other file has, as a killed application leaves it. */
 async function leaveWal(app: SqliteProcess, path: string): Promise<void> {
   await app.must("INSERT INTO t(v) VALUES ('old')");
   await app.kill();
   await nextTick(`${path}-wal`);
 }
 
-/** Ways to put the file at `from` in the place of the one at `path`. */
+/** Ways to put the file at `from` in the place of the file at `path`. */
 const WAYS: readonly [string, (from: string, path: string) => void][] = [
   ["mv", renameSync],
   [
@@ -101,8 +103,8 @@ function isObstructed(run: WatchRun): boolean {
 }
 
 /**
- * Waits until the new file is refused; or until it is taken, where the watch was quicker than the move and
- * had emptied the WAL of the killed application before.
+ * Waits until the watch refuses the new file. The watch may also accept it, where it emptied the WAL of the
+ * killed application before the move.
  */
 async function untilJudged(run: WatchRun, path: string): Promise<void> {
   const isTaken = (): boolean => run.all("re-anchored").length > 0;
@@ -115,7 +117,7 @@ async function untilObstructed(run: WatchRun, path: string): Promise<void> {
   expect(run.isSaid(`${path}-wal`)).toBe(true);
 }
 
-/** Moves the WAL away as the hint says, and waits until the new content is in the bucket, and as it was. */
+/** Moves the WAL away as the hint advises, and waits until the bucket has the new content, byte for byte. */
 async function clearAndProve(run: WatchRun, path: string, store: MemoryStore, bytes: Buffer): Promise<void> {
   expect(readFileSync(path).equals(bytes)).toBe(true);
   const seen = run.all("re-anchored").length > 0 ? 0 : run.uploadedTxid();
@@ -123,7 +125,7 @@ async function clearAndProve(run: WatchRun, path: string, store: MemoryStore, by
     if (existsSync(path + suffix)) renameSync(path + suffix, `${path}.aside${suffix}`);
   }
   await run.until("the new content", () => run.uploadedTxid() > seen, 8_000);
-  // A hard link stays a second name of the file, and is told as long as it is there.
+  // A hard link stays a second name of the file, so the watch reports the link for as long as it exists.
   const isOver = (): boolean => run.status().conditions.every(({ code }) => code === "more-than-one-name");
   await run.until("health", isOver);
   expect(readFileSync(path).equals(bytes)).toBe(true);
@@ -137,7 +139,7 @@ async function clearAndProve(run: WatchRun, path: string, store: MemoryStore, by
   expect(rowsOf(await newestImage(store, "app"), sql)).toEqual([[ROWS + 1, 1]]);
 }
 
-/** When the file is moved, and how the watch gets there. @returns the watch that has to see it */
+/** The moment of the move, and the start of the watch. @returns the watch that must notice it */
 type Moment = (path: string, app: SqliteProcess, store: MemoryStore, put: () => void) => Promise<WatchRun>;
 
 const MOMENTS: readonly [string, Moment][] = [
@@ -156,7 +158,7 @@ const MOMENTS: readonly [string, Moment][] = [
     async (path, app, store, put) => {
       const first = await watchOne(path, store);
       await first.commit(app, "INSERT INTO t(v) VALUES ('seen')");
-      // The application has it open: its WAL is left alone.
+      // The application has the file open, so the watch does not touch its WAL.
       await first.stop();
       await leaveWal(app, path);
       put();
@@ -174,7 +176,7 @@ const MOMENTS: readonly [string, Moment][] = [
 ];
 
 for (const [when, moment] of MOMENTS) {
-  test(`a file that is put in place ${when} stays whole, whichever way it came`, async () => {
+  test(`a file put in place ${when} stays whole, by every kind of replacement`, async () => {
     const tries = WAYS.map(async ([way, put]) => {
       try {
         const { path, app } = await newDatabase();
@@ -208,7 +210,7 @@ test("the last commits of a file that was moved away reach the bucket before its
   expect(rowsOf(point!.image, "SELECT v FROM t WHERE v = 'old'")).toEqual([["old"]]);
 });
 
-test("a folder that is renamed, with another in its place, is watched at once", async () => {
+test("watch follows at once when another folder takes the place of a renamed one", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);
@@ -222,14 +224,14 @@ test("a folder that is renamed, with another in its place, is watched at once", 
   await clearAndProve(run, path, store, bytes);
 });
 
-test("VACUUM INTO and mv: the new file is taken as soon as it is in WAL mode", async () => {
+test("VACUUM INTO and mv: the watch accepts the new file as soon as it is in WAL mode", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);
   await run.commit(app, "INSERT INTO t(v) SELECT zeroblob(9000) FROM t");
   await app.must(`VACUUM INTO '${path}.small'`);
   await app.close();
-  // With nobody else at it the watch does what the last close would have done.
+  // Without another connection the watch does the work of the last close.
   await run.until("an empty WAL", () => statSync(`${path}-wal`).size === 0);
   const bytes = readFileSync(`${path}.small`);
   renameSync(`${path}.small`, path);
@@ -247,7 +249,7 @@ test("VACUUM INTO and mv: the new file is taken as soon as it is in WAL mode", a
   expect(rowsOf(await newestImage(store, "app"), all)).toEqual(rowsOf(image, all));
 });
 
-test("a file put in the place of one that an application has open waits until that has closed", async () => {
+test("watch refuses a file in the place of an open one until the application has closed", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);
@@ -262,7 +264,7 @@ test("a file put in the place of one that an application has open waits until th
   await clearAndProve(run, path, store, bytes);
 });
 
-test("a database whose times alone were changed goes on, and loses nothing", async () => {
+test("watch of a database with changed times continues and loses nothing", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store);
@@ -277,7 +279,7 @@ test("a database whose times alone were changed goes on, and loses nothing", asy
   expect(rowsOf(await newestImage(store, "app"), "SELECT count(*) FROM t")).toEqual([[3]]);
 });
 
-test("an older copy of the same database stays what it is beside the newer WAL", async () => {
+test("watch leaves an older copy of the same database unchanged beside the newer WAL", async () => {
   for (const [way, put] of WAYS) {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
@@ -297,7 +299,7 @@ test("an older copy of the same database stays what it is beside the newer WAL",
   }
 }, 60_000);
 
-test("a copy of a database with its WAL goes on, and so does one whose application died", async () => {
+test("watch continues with a copy of a database and its WAL, also after its application died", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const first = await watchOne(path, store);
@@ -316,7 +318,7 @@ test("a copy of a database with its WAL goes on, and so does one whose applicati
   expect(rowsOf(await newestImage(store, "app"), "SELECT count(*) FROM t")).toEqual([[3]]);
 });
 
-test("a file copied over right after commits that no look has seen is not mixed with them", async () => {
+test("a file copied over right after unpolled commits is not mixed with them", async () => {
   const { path, app } = await newDatabase();
   const from = await newFile();
   const bytes = readFileSync(from);
@@ -324,14 +326,14 @@ test("a file copied over right after commits that no look has seen is not mixed 
   const run = await watchOne(path, store, { sync: { walSyncIntervalMs: 2_000, minCheckpointPageCount: 1 } });
   await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
   await run.until("a checkpoint", () => run.all("checkpointed").length > 0);
-  // The WAL begins anew, because all of it was captured and copied before.
+  // The WAL restarts, because all of it was captured and checkpointed.
   await leaveWal(app, path);
   copyFileSync(from, path);
   await untilJudged(run, path);
   await clearAndProve(run, path, store, bytes);
 });
 
-/** Another database with rows of `t`, closed by its application. */
+/** Another database with rows of `t` that its application has closed. */
 async function otherRows(pageSizeBytes: number, rows: number): Promise<string> {
   const { path, app } = await newDatabase(`page_size = ${pageSizeBytes}`);
   await app.must(
@@ -342,7 +344,7 @@ async function otherRows(pageSizeBytes: number, rows: number): Promise<string> {
   return path;
 }
 
-// The wal-index that a pin keeps alive states the size of the old file, and SQLite believes it.
+// The wal-index that a pin keeps alive states the size of the old file, and SQLite trusts it.
 test.each([
   ["larger", 4096, 10, 900],
   ["smaller", 4096, 900, 10],
@@ -373,7 +375,7 @@ test.each([
   20_000,
 );
 
-/** The size of the database that the wal-index states, in pages. */
+/** The database size that the wal-index states, in pages. */
 function statedPages(path: string): number | undefined {
   return decodeWalIndex(readFileSync(`${path}-shm`))?.pageCount;
 }

@@ -1,6 +1,6 @@
 /**
- * A database that a person puts back by hand while it is watched: copied over in place, which leaves the
- * inode, or renamed over while a snapshot is being read.
+ * A person puts a database back by hand under a watch: copies it over in place, which keeps the inode, or
+ * renames it over while walrust reads a snapshot.
  */
 import { expect, test } from "bun:test";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
@@ -24,7 +24,7 @@ async function endOf(run: WatchRun, path: string, store: MemoryStore): Promise<v
   expect(rowsOf(await newestImage(store, "app"), ALL)).toEqual(rowsOf(image, ALL));
 }
 
-test("a file copied over in place is anchored anew before anything is captured on top of it", async () => {
+test("watch anchors a file copied over in place before it captures on top of it", async () => {
   const { path, app } = await newDatabase();
   await app.must(
     `${numbersTo(400)} INSERT INTO t(v) SELECT printf('old %d %s', value, hex(randomblob(500))) FROM n`,
@@ -49,7 +49,7 @@ test("a file copied over in place is anchored anew before anything is captured o
   await endOf(run, path, store);
 });
 
-test("a file renamed over while its snapshot is read is pinned when the old WAL is gone", async () => {
+test("watch pins a file renamed over during a snapshot once the old WAL is gone", async () => {
   const { path, app } = await newDatabase();
   await app.must(`${numbersTo(800)} INSERT INTO t(v) SELECT randomblob(3000) FROM n`);
   await app.must("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -68,7 +68,7 @@ test("a file renamed over while its snapshot is read is pinned when the old WAL 
   await app.close();
 
   await run.until("the rename", () => !isArmed);
-  // The commit lies in a WAL that is not the new file's.
+  // The commit is in the WAL of the old file.
   await run.until("the refusal", () => run.status().conditions.some(({ code }) => code === "foreign-wal"));
   rmSync(`${path}-wal`);
   await run.until("pinning again", () => run.all("watching").length > 1);
@@ -78,7 +78,7 @@ test("a file renamed over while its snapshot is read is pinned when the old WAL 
   await endOf(run, path, store);
 });
 
-test("a file copied over while no watch runs is noticed, though the WAL beside it is the same", async () => {
+test("watch notices a file copied over while no watch ran, beside the same WAL", async () => {
   const { path, app } = await newDatabase();
   await app.must(
     `${numbersTo(400)} INSERT INTO t(v) SELECT printf('old %d %s', value, hex(randomblob(500))) FROM n`,

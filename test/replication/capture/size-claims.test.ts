@@ -1,6 +1,6 @@
 /**
- * Databases that claim to be larger than their files can hold: a WAL whose commit says four billion pages, a
- * file of terabytes that holds nothing. They are told, cost next to nothing, and nobody waits for them.
+ * Databases that claim a size beyond their files: a WAL whose commit states four billion pages, and an empty
+ * file of terabytes. The watch reports them at next to no cost, and no other database waits for them.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
@@ -24,14 +24,14 @@ function plainDatabase(): string {
   return path;
 }
 
-/** The bytes of all local files of a database. */
+/** The total size of all local files of a database. */
 function localBytes(path: string): number {
   const { folder } = stateFolderOf(path);
   const names = readdirSync(folder, { recursive: true }) as string[];
   return names.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
 }
 
-describe("databases that claim what their files cannot hold", () => {
+describe("databases that claim more than their files can hold", () => {
   test("hold no slot and fill no disk, and others are replicated beside them", async () => {
     const claiming = [plainDatabase(), plainDatabase(), plainDatabase()];
     for (const path of claiming) writeClaimingWal(path, FOUR_BILLION);
@@ -50,11 +50,11 @@ describe("databases that claim what their files cannot hold", () => {
     await app.close();
   });
 
-  test("are told when they begin it under the watch", async () => {
+  test("are reported when the claim begins under the watch", async () => {
     const { path, app } = await newDatabase();
     const run = await new WatchRun([targetOf(path)], new MemoryStore()).watching();
     await run.uploaded(1);
-    // The file grows to terabytes without a byte, and a commit makes it the database's size.
+    // The file grows to terabytes without data, and a commit makes that the database's size.
     truncateSync(path, 4 * 1024 ** 4);
     await app.must("INSERT INTO t(v) VALUES (1)");
     await run.uploaded(2);
@@ -63,7 +63,7 @@ describe("databases that claim what their files cannot hold", () => {
     await app.close();
   });
 
-  test("a file of terabytes that holds nothing is refused before anything is written", async () => {
+  test("an empty file of terabytes is refused before any write", async () => {
     const path = plainDatabase();
     truncateSync(path, 4 * 1024 ** 4);
     const run = new WatchRun([targetOf(path)], new MemoryStore());
@@ -73,7 +73,7 @@ describe("databases that claim what their files cannot hold", () => {
     await run.stop();
   });
 
-  test("what a database holds may be written several times over, however well it compresses", () => {
+  test("the content of a database may be written several times over, however well it compresses", () => {
     expect(outputBytesMax(0)).toBe(64 * 1024 ** 2);
     expect(outputBytesMax(1024 ** 3)).toBeGreaterThan(8 * 1024 ** 3);
   });

@@ -1,6 +1,6 @@
 /**
- * When a checkpoint of ours is safe: beside a writer that is between its frames and the wal-index, and beside
- * one that never shows its commits there.
+ * When a checkpoint by walrust is safe: beside a writer that is between its frames and the wal-index, and
+ * beside a writer that never publishes its commits there.
  */
 import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 afterEach(closeAll);
 
-/** Puts the frames of a commit into the WAL of `path`, and not into its wal-index. */
+/** Writes the frames of a commit to the WAL of `path`, and not to its wal-index. */
 async function beginCommit(path: string, statement: string): Promise<void> {
   const copy = join(tempFolder("between"), "copy.db");
   for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
@@ -22,7 +22,7 @@ async function beginCommit(path: string, statement: string): Promise<void> {
   writeFileSync(`${path}-wal`, wal, { flag: "r+" });
 }
 
-test("a checkpoint is safe beside a writer that shows its commits, though always later", async () => {
+test("a checkpoint is safe beside a writer that publishes its commits, though always later", async () => {
   const { path, app } = await walDatabase();
   await app.must("PRAGMA wal_autocheckpoint = 0");
   const pin = pinned(path);

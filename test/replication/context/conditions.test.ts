@@ -1,4 +1,4 @@
-/** Conditions: said once when they begin and once when they end, listed in between. */
+/** Conditions: logged once when they begin and once when they end, and listed in between. */
 import { describe, expect, test } from "bun:test";
 import type { Condition } from "../../../src/errors.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
@@ -41,7 +41,7 @@ describe("Conditions", () => {
     expect(conditions.current).toHaveLength(1);
   });
 
-  test("clear logs the end once, and forgets the condition", () => {
+  test("clear logs the end once, and removes the condition", () => {
     const { conditions, lines, events } = begin(null);
     conditions.clear("falling-behind");
     conditions.raise(SLOW);

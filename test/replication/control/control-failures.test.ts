@@ -1,4 +1,4 @@
-/** What a watch answers to a request that a failure keeps it from doing. */
+/** The answers of a watch to a request that a failure prevents. */
 import { expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
@@ -19,7 +19,7 @@ async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
   throw error ?? new Error("it did not fail");
 }
 
-/** A watch over a store that can be taken away, with one commit since its first snapshot. */
+/** A watch over a store that the test can make unavailable, with one commit since its first snapshot. */
 async function watched(
   change: ConstructorParameters<typeof WatchRun>[2] = {},
   overrides: ConstructorParameters<typeof WatchRun>[3] = {},
@@ -34,7 +34,7 @@ async function watched(
 
 const isSnapshot = (key: string): boolean => key.includes("/0009/") && key.endsWith("2.ltx");
 
-test("a snapshot that cannot be uploaded is answered with the store's error, and goes up later", async () => {
+test("a snapshot that cannot be uploaded returns the store's error, and is uploaded later", async () => {
   const { path, app, store, run } = await watched();
   let failures = 0;
   store.before = (operation) => {
@@ -83,7 +83,7 @@ test("an open circuit breaker ends a request as soon as the snapshot is captured
   await app.close();
 });
 
-test("a snapshot that cannot be taken is answered with why", async () => {
+test("a snapshot that cannot be taken is answered with the cause", async () => {
   const { path, app, store, run } = await watched({}, { monotonicMs: () => 10 * performance.now() });
   const { spoolFolder } = targetOf(path).paths;
   renameSync(spoolFolder, `${spoolFolder}.away`);
@@ -103,7 +103,7 @@ const swapped = (): WalrustError => new WalrustError("database", "another file")
 const SWAPPED = swapped();
 const BUSY = new WalrustError("database-busy", "busy");
 
-/** When the wait ends over polls at these times (s), each with the failure there is then. */
+/** The time when the wait ends, over polls at these times (s), each with its current failure. */
 function endOf(looks: readonly (readonly [seconds: number, failure: WalrustError | null])[]): number | null {
   const wait = new RequestWait();
   for (const [seconds, failure] of looks) {

@@ -1,5 +1,5 @@
 /**
- * How long a client waits for a watch: 10 s for the acknowledgement, for the answer until it is told to stop.
+ * The time that a client waits for a watch: 10 s for the acknowledgement, then until the answer or a signal.
  */
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
@@ -18,13 +18,13 @@ import { tempFolder } from "../../support/temp.ts";
 const DESTINATION = "s3://memory";
 const SNAPSHOT: ControlRequest = { verb: "snapshot", path: "/db", destination: DESTINATION };
 
-/** Time stands still: a sleep ends with its signal only. */
+/** Time stands still, so only its signal ends a sleep. */
 const STILL: Pick<Env, "sleep"> = {
   sleep: (_, signal) =>
     new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true })),
 };
 
-/** Announces a socket of this name that does with a connection what a test says. */
+/** Announces a socket of this name that handles a connection as the test chooses. */
 async function serveRaw(
   name: string,
   onConnection: (socket: Socket) => void,
@@ -71,7 +71,7 @@ test("a request is acknowledged before its answer", async () => {
   server.close();
 });
 
-test("a watch that accepts the connection and says nothing is named after 10 s", async () => {
+test("a watch that accepts the connection and sends nothing is named after 10 s", async () => {
   const { folder, server } = await serveRaw("walrust-77-0a.sock", () => {});
   const sleeps: number[] = [];
   const env = { sleep: async (durationMs: number) => void sleeps.push(durationMs) };
@@ -87,7 +87,7 @@ test("a watch that accepts the connection and says nothing is named after 10 s",
   server.close();
 });
 
-test("an acknowledged request is waited for past the limit", async () => {
+test("the client waits for an acknowledged request past the limit", async () => {
   const folder = tempFolder("waits");
   const door = gate();
   const server = serveControl(RuntimeFolders.standard(), async () => {
@@ -107,7 +107,7 @@ test("an acknowledged request is waited for past the limit", async () => {
   server.close();
 });
 
-test("a socket with a name that no watch gives is not asked", async () => {
+test("the client does not contact a socket with a name that no watch uses", async () => {
   const { folder, server } = await serveRaw("watch-77.sock", (socket) => {
     socket.on("data", () => socket.end(`${JSON.stringify({ ok: true, result: "of another" })}\n`));
   });
@@ -117,7 +117,7 @@ test("a socket with a name that no watch gives is not asked", async () => {
   server.close();
 });
 
-test("a watch that ends after the acknowledgement has not answered", async () => {
+test("a watch that ends after the acknowledgement counts as unanswered", async () => {
   const { folder, server } = await serveRaw("walrust-77-0a.sock", (socket) => {
     socket.on("data", () => socket.end('{"ok":true,"accepted":true}\n'));
   });
@@ -126,7 +126,7 @@ test("a watch that ends after the acknowledgement has not answered", async () =>
   server.close();
 });
 
-test("who waits no longer leaves at once, and the watch ends what it was asked for", async () => {
+test("a client that is aborted returns at once, and the watch completes the request", async () => {
   const folder = tempFolder("waits");
   const door = gate();
   let handled = 0;

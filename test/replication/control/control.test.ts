@@ -1,4 +1,4 @@
-/** The socket of a running watch: the protocol, whatever is sent to it, and what a killed one leaves. */
+/** The socket of a running watch: the protocol, hostile input, and the leftovers of a killed watch. */
 
 import { expect, test } from "bun:test";
 import {
@@ -30,7 +30,7 @@ import { tempFolder } from "../../support/temp.ts";
 const DESTINATION = "s3://memory";
 const SNAPSHOT: ControlRequest = { verb: "snapshot", path: "/db", destination: DESTINATION };
 
-/** A server whose answers a test makes, announced in a state folder. */
+/** A server whose answers the test supplies, announced in a state folder. */
 function serve(handle: (request: ControlRequest) => Promise<unknown>): {
   folder: string;
   server: ControlServer;
@@ -41,7 +41,7 @@ function serve(handle: (request: ControlRequest) => Promise<unknown>): {
   return { folder, server };
 }
 
-/** Sends bytes as they are and reads until the server closes. */
+/** Sends bytes unchanged and reads until the server closes. */
 function exchange(path: string, ...chunks: (string | Uint8Array)[]): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   let answer = "";
@@ -54,7 +54,7 @@ function exchange(path: string, ...chunks: (string | Uint8Array)[]): Promise<str
   socket.on("connect", async () => {
     for (const chunk of chunks) {
       socket.write(chunk);
-      // The server runs in this process: it reads each chunk before the next one is written.
+      // The server runs in this process, so it reads each chunk before the test writes the next.
       for (let turns = 0; turns < 20; turns++) await new Promise((next) => setImmediate(next));
     }
   });
@@ -84,7 +84,7 @@ test("a request is answered, by state folder and by name", async () => {
   expect(await askWatchByNameOrNull(DESTINATION, folder, SNAPSHOT)).toBeNull();
 });
 
-test("only the owner can open the socket and what announces it", () => {
+test("only the owner can open the socket and the files that announce it", () => {
   const { folder, server } = serve(async () => null);
   expect(statSync(join(folder, "watch.socket")).mode & 0o777).toBe(0o600);
   expect(statSync(server.path).mode & 0o777).toBe(0o600);
@@ -101,7 +101,7 @@ test("an error keeps its code, message and hint over the socket", async () => {
   server.close();
 });
 
-test("a path too long for a socket is served from the temporary folder", async () => {
+test("a path too long for a socket gets its socket in the temporary folder", async () => {
   const folder = tempFolder("control");
   const deep = join(folder, "x".repeat(120));
   mkdirSync(deep, { mode: 0o700 });
@@ -144,14 +144,14 @@ test.each([
   server.close();
 });
 
-test("a server that is sent too much without an end closes and goes on", async () => {
+test("a server that receives too much without an end closes the connection and continues", async () => {
   const { folder, server } = serve(async () => "still here");
   await exchange(server.path, "x".repeat(1_000_000));
   expect(await askWatchOrNull(folder, SNAPSHOT)).toBe("still here");
   server.close();
 });
 
-test("a client that leaves before the answer harms nobody", async () => {
+test("a client that disconnects before the answer disturbs no other", async () => {
   const door = gate();
   const { folder, server } = serve(async () => {
     await door.passed;
@@ -165,7 +165,7 @@ test("a client that leaves before the answer harms nobody", async () => {
   server.close();
 });
 
-test("a request that comes byte by byte is one request, and what comes after it is none", async () => {
+test("a request that arrives byte by byte is one request, and later bytes are none", async () => {
   let handled = 0;
   const { server } = serve(async () => ++handled);
   const bytes = [...new TextEncoder().encode(`${JSON.stringify(SNAPSHOT)}\n`)];
@@ -174,7 +174,7 @@ test("a request that comes byte by byte is one request, and what comes after it 
   server.close();
 });
 
-// Once: what does not fit into the socket at once is not sent, and both sides wait.
+// Regression: the server did not send the part that exceeded the socket's buffer, and both sides waited.
 test("an answer larger than a socket's buffer arrives whole", async () => {
   const keys = Array.from({ length: 60_000 }, (_, index) => `app/0000/${index}-${index}.ltx`);
   const { folder, server } = serve(async () => keys);
@@ -189,7 +189,7 @@ test("an answer larger than a socket's buffer arrives whole", async () => {
   expect(answer).toEqual(keys);
 });
 
-// Once: the bytes of a character that two packets share are decoded apart.
+// Regression: the bytes of a character in two packets were decoded apart.
 test("a name beyond ASCII survives being cut anywhere", async () => {
   const { server } = serve(async ({ path }) => path);
   const bytes = new TextEncoder().encode(`${JSON.stringify({ ...SNAPSHOT, path: "/dä" })}\n`);
@@ -199,8 +199,8 @@ test("a name beyond ASCII survives being cut anywhere", async () => {
   expect(JSON.parse(answer.trimEnd().split("\n").at(-1)!)).toEqual({ ok: true, result: "/dä" });
 });
 
-// Once: the line that was answered is found again in what has come so far.
-test("what is sent after a request does not repeat it", async () => {
+// Regression: the server found the answered line again in the bytes received so far.
+test("bytes after a request do not repeat it", async () => {
   let handled = 0;
   const door = gate();
   const { server } = serve(async () => {
@@ -217,7 +217,7 @@ test("what is sent after a request does not repeat it", async () => {
   expect(handled).toBe(1);
 });
 
-test("a watch refuses a database it does not have, and one it replicates elsewhere", async () => {
+test("a watch refuses a database that it does not have, and one that it replicates elsewhere", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await new WatchRun([targetOf(path)], store).watching();
@@ -231,8 +231,9 @@ test("a watch refuses a database it does not have, and one it replicates elsewhe
   await app.close();
 });
 
-// Once: the one that runs clears what is due when it ends, also for who asked after it had begun.
-test("a snapshot that is asked for while one is written is taken after it", async () => {
+// Regression: the snapshot that ran cleared what was due at its end, also for a request that came after its
+// start.
+test("a snapshot requested during a snapshot is taken after it", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const first = gate();
@@ -262,8 +263,8 @@ test("a snapshot that is asked for while one is written is taken after it", asyn
   });
 });
 
-// Once: it waits until nothing at all is pending, which beside a busy application may never be.
-test("a snapshot request ends when its object is there, though later increments wait", async () => {
+// Regression: the request waited until nothing was pending, which beside a busy application may never happen.
+test("a snapshot request ends when its object is stored, though later increments wait", async () => {
   const { path, app } = await newDatabase();
   const store = new FaultyStore(new MemoryStore());
   const run = await new WatchRun([targetOf(path)], store).watching();
@@ -291,7 +292,7 @@ test("a snapshot request ends when its object is there, though later increments 
   });
 });
 
-test("the host lock alone keeps a second one away, and a released one does not", async () => {
+test("the host lock alone refuses a second watch, and a released lock does not", async () => {
   const { path, app } = await newDatabase();
   const release = takeHostLockOrNull(path);
   expect(release).not.toBeNull();
@@ -303,7 +304,7 @@ test("the host lock alone keeps a second one away, and a released one does not",
   await app.close();
 });
 
-test("what names a database or a socket that is gone is swept when a watch starts", async () => {
+test("a starting watch deletes announcements of databases and sockets that are gone", async () => {
   const folder = tempFolder("control");
   const own = join(folder, "walrust");
   mkdirSync(own, { mode: 0o700 });
@@ -318,7 +319,7 @@ test("what names a database or a socket that is gone is swept when a watch start
   await waitUntil(() => !existsSync(killed));
   const left = readdirSync(own).filter((name) => name !== basename(server.path));
   expect(left.sort()).toEqual([`${"a".repeat(32)}.path`, "of-somebody-else"].sort());
-  // The second one leaves the socket of the first alone.
+  // The second watch leaves the socket of the first alone.
   const second = serveControl(runtimeFoldersIn(folder), async () => null);
   expect(await exchange(server.path, `${JSON.stringify(SNAPSHOT)}\n`)).toContain('"ok":true');
   second.close();
@@ -345,7 +346,7 @@ test.skipIf(process.getuid?.() !== 0)("a socket of another user is not asked", a
   server.close();
 });
 
-test("a watch is found by path though its state lies where the asker does not look", async () => {
+test("a watch is found by path though its state lies where the client does not search", async () => {
   const folder = tempFolder("control");
   const server = serveControl(runtimeFoldersIn(folder), async () => "found");
   server.announce({ stateFolder: folder, destination: DESTINATION, name: "app", path: "/db" });

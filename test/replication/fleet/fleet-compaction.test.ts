@@ -1,5 +1,5 @@
 /**
- * Compaction as one database has it: levels that are not made (an interval without end), or none at all.
+ * Compaction with the settings of one database: disabled levels (an interval without end), or none at all.
  */
 import { describe, expect, test } from "bun:test";
 import type { RetentionConfig } from "../../../src/config/config.ts";
@@ -20,7 +20,7 @@ function upkeep(levelsMs: readonly number[] | null): ConfigChange {
   return { sync: { snapshotIntervalMs: 0, onStartup: true }, compaction, retention: ALL };
 }
 
-describe("a level that is not made", () => {
+describe("a disabled level", () => {
   test.each([0, 0.5, 0.999])("is never due, at phase %p of the interval", (phase) => {
     const all = new Maintenance(configWith(upkeep([])), 1_000, phase);
     const first = new Maintenance(configWith(upkeep([30_000])), 1_000, phase);
@@ -30,7 +30,7 @@ describe("a level that is not made", () => {
     expect(first.isDue(31_001, 5, 0)).toBe(true);
   });
 
-  test("is told by its interval, and the others' objects are replaced as ever", () => {
+  test("is recognized by its interval, and the other levels' objects are still replaced", () => {
     const policy = { ...DEFAULT_CONFIG.compaction, levelsMs: [1, 2] };
     expect([1, 2, 3].map((level) => isLevelMade(policy, level))).toEqual([true, true, false]);
     expect(planReplaced([], policy, () => true)).toEqual([]);
@@ -38,12 +38,12 @@ describe("a level that is not made", () => {
 });
 
 /**
- * The watch itself has every level; what a database has of its own counts. Zero is the phase of its
- * intervals: times infinity that is no number, and no moment comes before that.
+ * The watch has every level, and the database's own settings override them. Phase zero of an infinite
+ * interval is NaN, and no moment comes before NaN.
  */
 const SETUP = { config: upkeep([30_000, 300_000, HOUR_MS]), random: () => 0 };
 
-/** A watched database with this upkeep of its own, and `count` increments. */
+/** A watched database with this upkeep, and `count` increments. */
 async function watched(levelsMs: readonly number[] | null, count: number) {
   const store = new MemoryStore();
   const config = ownConfig(upkeep(levelsMs));
@@ -58,7 +58,7 @@ async function watched(levelsMs: readonly number[] | null, count: number) {
   return { one, run, app, store };
 }
 
-test("a database makes the levels it has, also when it is asked to", async () => {
+test("a database makes its own levels, also on request", async () => {
   const { one, run, app, store } = await watched([1_000, 2_000], 6);
   for (let round = 0; round < 3; round++) {
     run.clock.pass(HOUR_MS);
@@ -70,7 +70,7 @@ test("a database makes the levels it has, also when it is asked to", async () =>
   const result = await askForUpkeep(one.path, store, ALL);
   expect(result?.compacted.some(({ level }) => level === 3)).toBe(false);
   await run.stop();
-  // The first upkeep after a start, with objects on level 2 to make the next one of.
+  // The first upkeep after a start, with objects on level 2 as sources for level 3.
   const again = new FleetRun([one], store, SETUP);
   await app.must("INSERT INTO t(v) VALUES (0)");
   await again.until("level 1", () => again.all("compacted").length > 0);
@@ -80,7 +80,7 @@ test("a database makes the levels it has, also when it is asked to", async () =>
   await app.close();
 });
 
-test("a database without compaction makes none on schedule, though many increments wait", async () => {
+test("a database without compaction makes no merge on schedule, though many increments wait", async () => {
   const { run, app, store } = await watched(null, 6);
   run.clock.pass(2 * HOUR_MS);
   await app.must("INSERT INTO t(v) VALUES (0)");
@@ -92,7 +92,7 @@ test("a database without compaction makes none on schedule, though many incremen
   await app.close();
 });
 
-test("what is not asked for of retention is as the database has it", async () => {
+test("retention settings that a request omits are the database's own", async () => {
   const { one, run, app, store } = await watched(null, 1);
   for (let day = 0; day < 4; day++) {
     run.clock.pass(DAY_MS);

@@ -1,6 +1,4 @@
-/**
- * Databases that come and go at a bad moment: what happens to one must stay its own trouble.
- */
+/** Databases that appear and disappear at a bad moment: a failure of one database does not affect another. */
 import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -16,8 +14,8 @@ import { tempFolder } from "../../support/temp.ts";
 
 const INSERT = "INSERT INTO t(v) VALUES (randomblob(2000))";
 
-// While nothing can be captured each look asks how full the disk is: of a path that was just deleted.
-test("a database that is deleted while it fails, with a long WAL, takes no other with it", async () => {
+// While capture is impossible, each poll checks the free disk space, here of a path that was just deleted.
+test("a database deleted while it fails, with a long WAL, affects no other", async () => {
   const one = await tenant("one");
   const two = await tenant("two");
   const app = await SqliteProcess.open(one.path);
@@ -41,7 +39,7 @@ test("a database that is deleted while it fails, with a long WAL, takes no other
   await Promise.all([app.close(), other.close()]);
 });
 
-/** Never answers a listing: it ends only when whoever asked gives up. */
+/** Never answers a listing, which ends only when the caller aborts it. */
 class HangingStore extends MemoryStore {
   listings = 0;
 
@@ -67,7 +65,7 @@ test.each([false, true])(
   },
 );
 
-test("the end of a watch breaks off an image that is being read", async () => {
+test("the end of a watch aborts the reading of an image", async () => {
   const { path, app } = await newDatabase();
   await app.must("INSERT INTO t(v) VALUES (zeroblob(48 << 20))");
   let slices = 0;
@@ -87,7 +85,7 @@ test("the end of a watch breaks off an image that is being read", async () => {
   await app.close();
 });
 
-test("what waits of a deleted tenant is sent before another begins at its place", async () => {
+test("pending files of a deleted tenant are sent before another begins at its place", async () => {
   const made = await tenant("one");
   const one = foundTarget(made.path, "one", join(tempFolder("cache"), "one"));
   const memory = new MemoryStore();

@@ -1,6 +1,6 @@
 /**
- * Named databases that cannot be watched at start: for as long as the watch goes on for others they are shown
- * as failing, said once, and watched as soon as that is possible; on their own they keep no watch going.
+ * Named databases that cannot be watched at start. While the watch continues for others, it shows them as
+ * failing, logs them once, and watches them as soon as possible. They alone keep no watch running.
  */
 import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
@@ -16,12 +16,12 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const NAMED = { isNamedOnly: true };
 
-/** A database that is named. */
+/** A named database. */
 async function named(name: string): Promise<RunTarget> {
   return targetOf((await tenant(name)).path, name);
 }
 
-/** A store that fails with a code for all requests of some names, and without being tried again. */
+/** A store that fails with a code for all requests of some names, without retries. */
 function refusingStore(code: ErrorCode, ...names: string[]): { store: FaultyStore; refused: Set<string> } {
   const store = new FaultyStore(new MemoryStore());
   const refused = new Set(names);
@@ -65,7 +65,7 @@ describe("a named database beside another", () => {
     },
   );
 
-  test("that another walrust has is taken over when that ends, with its history", async () => {
+  test("that another walrust has is taken over when the other ends, with its history", async () => {
     const [one, two] = [await named("one"), await named("two")];
     const store = new MemoryStore();
     const first = await new FleetRun([one], store).watching();
@@ -85,7 +85,7 @@ describe("a named database beside another", () => {
     await app.close();
   });
 
-  test("that is not in WAL mode, or whose file is gone, is watched when that is over", async () => {
+  test("that is not in WAL mode, or whose file is missing, is watched afterwards", async () => {
     const [one, two, three] = [await named("one"), await named("two"), await named("three")];
     const app = await SqliteProcess.open(one.path);
     await app.must("PRAGMA journal_mode = DELETE");
@@ -107,7 +107,7 @@ describe("a named database beside another", () => {
     await Promise.all([app.close(), other.close()]);
   });
 
-  test("that another writer has is not looked at again", async () => {
+  test("that another writer has is not tried again", async () => {
     const [one, two] = [await named("one"), await named("two")];
     const { store } = refusingStore("foreign-writer", "one");
     const run = new FleetRun([one, two], store, NAMED);
@@ -125,7 +125,7 @@ describe("a named database beside another", () => {
     await app.close();
   });
 
-  test("that somebody keeps locked is said, though it is no failure", async () => {
+  test("that another process keeps locked is logged, though it is no failure", async () => {
     const [one, two] = [await named("one"), await named("two")];
     const app = await SqliteProcess.open(one.path);
     await app.must("PRAGMA locking_mode = EXCLUSIVE", "INSERT INTO t(v) VALUES (1)");
@@ -155,7 +155,7 @@ describe("a watch of named databases", () => {
     expect(run.all("stopped").length).toBe(2);
   });
 
-  test("ends when the last one that was watched is stopped, though another is set aside", async () => {
+  test("ends when the last watched one is stopped, though another is set aside", async () => {
     const [one, two] = [await named("one"), await named("two")];
     const { store } = refusingStore("auth", "one");
     const run = new FleetRun([one, two], store, NAMED);
@@ -172,7 +172,7 @@ describe("a watch of named databases", () => {
     await app.close();
   });
 
-  test("goes on beside a glob when none of them can be watched, and with a find of it", async () => {
+  test("continues beside a glob when no named one can be watched, and with a find of the glob", async () => {
     const [one, two] = [await named("one"), await tenant("two")];
     const { store, refused } = refusingStore("missing-bucket", "one");
     const run = new FleetRun([one], store);
@@ -187,10 +187,10 @@ describe("a watch of named databases", () => {
   });
 });
 
-describe("what a discovery leaves out", () => {
+describe("a database that discovery omits", () => {
   const error = new WalrustError("database", "Cannot find /srv/of/two.db (walrust.toml:3): ENOENT");
 
-  test("is shown as failing until it is there, and keeps no watch going", async () => {
+  test("is shown as failing until it exists, and keeps no watch running", async () => {
     const [one, two] = [await named("one"), await named("two")];
     const missing: Unwatchable = { path: two.path, name: "two", isMissing: true, error };
     const run = new FleetRun([one], new MemoryStore(), { ...NAMED, unwatchable: [missing] });
@@ -214,7 +214,7 @@ describe("what a discovery leaves out", () => {
     expect(codesOf((await alone.done).stopped)).toEqual([["three", "auth"]]);
   });
 
-  test("is shown under a name of its own, without lag where a glob found it, and not twice", async () => {
+  test("is shown under its own name, without lag if a glob found it, and not twice", async () => {
     const one = await named("one");
     const twin = { path: "/srv/of/one.db", name: "one", isMissing: false, error };
     const watched = { ...twin, path: one.path };
@@ -237,7 +237,7 @@ test("a first attach that the store does not answer is a failure after 60 s, unt
   const run = new FleetRun([one], store, NAMED);
   await run.until("a look at the bucket", () => store.calls.length > 0);
   expect(run.status("one")).toMatchObject({ state: "starting", lagMs: 0 });
-  // Two looks have passed when a discovery was made: the attach is timed from the first.
+  // Two polls have passed when a discovery ended. The time of the attach counts from the first poll.
   await run.discovery();
   run.clock.pass(61_000);
   await run.until("the failure", () => run.all("failed").length === 1);

@@ -1,6 +1,6 @@
 /**
- * What a glob finds and nobody can watch: said once for each reason, looked at again with each discovery, and
- * never a failure of the watch. And discoveries that fail themselves.
+ * Files that a glob finds and that cannot be watched. The watch logs each once a reason, tries each again at
+ * every discovery, and does not fail for them. Also discoveries that fail themselves.
  */
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 describe("a find that cannot be watched", () => {
-  test("is said once, and watched as soon as it can be", async () => {
+  test("is logged once, and watched as soon as possible", async () => {
     const path = `${tempFolder("refused")}/app.db`;
     const app = await SqliteProcess.open(path);
     await app.must("PRAGMA journal_mode = DELETE", "CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
@@ -36,7 +36,7 @@ describe("a find that cannot be watched", () => {
     await app.close();
   });
 
-  test("is said again when the reason is another one", async () => {
+  test("is logged again when the reason changes", async () => {
     const one = await tenant("one");
     writeFileSync(
       one.path,
@@ -52,7 +52,7 @@ describe("a find that cannot be watched", () => {
     await run.stop();
   });
 
-  test("that is only just being made, or deleted again, is not said at first sight", async () => {
+  test("that is only just created, or deleted again, is not logged at first sight", async () => {
     const one = await tenant("one");
     const two = await tenant("two");
     writeFileSync(one.path, "");
@@ -69,7 +69,7 @@ describe("a find that cannot be watched", () => {
     await run.stop();
   });
 
-  test("is taken over from another walrust when that ends, with its history", async () => {
+  test("is taken over from another walrust when the other ends, with its history", async () => {
     const one = await tenant("one");
     const store = new MemoryStore();
     const first = await new FleetRun([one], store).watching();
@@ -95,7 +95,7 @@ describe("a find that cannot be watched", () => {
     await app.close();
   });
 
-  test("because of the store is a failure, and tried again", async () => {
+  test("that the store prevents is a failure, and tried again", async () => {
     const one = await tenant("one");
     const store = new FaultyStore(new MemoryStore());
     store.before = () => {
@@ -112,7 +112,7 @@ describe("a find that cannot be watched", () => {
     await run.stop();
   });
 
-  test("another writer stops for good, and the watch goes on", async () => {
+  test("that another writer has stops for good, and the watch continues", async () => {
     const one = await tenant("one");
     const store = new MemoryStore();
     const run = await new FleetRun([one], store).watching();
@@ -131,7 +131,7 @@ describe("a find that cannot be watched", () => {
     await app.close();
   });
 
-  test("two with one name are one, and the other is said once until the name is free", async () => {
+  test("with the name of another is logged once until the name is free", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const twin = foundTarget(two.path, "one");
     const run = await new FleetRun([one, twin], new MemoryStore()).watching();
@@ -165,7 +165,7 @@ describe("a watched find", () => {
     expect(Buffer.compare(await newestImage(store, "one"), imageOf(one.path))).toBe(0);
   });
 
-  test("whose file is gone though it is still found is said once", async () => {
+  test("whose file is missing though the glob still finds it is logged once", async () => {
     const one = await tenant("one");
     const run = await new FleetRun([one], new MemoryStore()).watching();
     await run.uploaded(1, "one");
@@ -177,7 +177,7 @@ describe("a watched find", () => {
     await run.stop();
   });
 
-  test("that is named stays a failure while its file is gone", async () => {
+  test("that is named stays a failure while its file is missing", async () => {
     const { path } = await tenant("one");
     const named = targetOf(path, "one");
     const run = await new FleetRun([named], new MemoryStore()).watching();
@@ -193,7 +193,7 @@ describe("a watched find", () => {
 });
 
 describe("a discovery", () => {
-  test("that fails is said once and changes nothing, and its end is said once", async () => {
+  test("that fails is logged once and changes nothing, and its end is logged once", async () => {
     const one = await tenant("one");
     let failures = 0;
     let isBroken = true;
@@ -215,7 +215,7 @@ describe("a discovery", () => {
     await run.stop();
   });
 
-  test("that takes long is asked for once, holds nothing up, and the end does not wait for it", async () => {
+  test("that is slow runs once, delays no other work, and the end does not wait for it", async () => {
     const one = await tenant("one");
     const door = gate();
     let asked = 0;

@@ -1,6 +1,6 @@
 /**
- * Named databases whose name is a symbolic link: when it leads to another file, that file goes on in the
- * history of the first; while it leads nowhere, the file it led to stays watched, and that is shown.
+ * Named databases whose name is a symbolic link. When the link leads to another file, that file continues the
+ * history of the first. While the link is broken, its last file stays watched, and the status shows it.
  */
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
@@ -17,7 +17,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 const NAMED = { isNamedOnly: true };
 const ROWS = "SELECT v FROM t ORDER BY id";
 
-test("a name that leads to another file is followed, there and back, in one history", async () => {
+test("watch follows a name to another file, there and back, in one history", async () => {
   const [one, two] = [await newDatabase(), await newDatabase()];
   await two.app.must("INSERT INTO t(v) VALUES ('release 2')");
   const store = new MemoryStore();
@@ -44,7 +44,7 @@ test("a name that leads to another file is followed, there and back, in one hist
   await Promise.all([one.app.close(), two.app.close()]);
 });
 
-test("a name that leads nowhere leaves its file watched and is shown until it leads somewhere", async () => {
+test("watch keeps the file of a broken link, and shows it until the link leads to a file", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await new FleetRun([targetOf(path)], store, NAMED).watching();
@@ -62,7 +62,7 @@ test("a name that leads nowhere leaves its file watched and is shown until it le
   await app.close();
 });
 
-test("state that is deleted under a running watch makes its own objects no other writer's", async () => {
+test("a deleted state under a running watch does not make its own objects another writer's", async () => {
   const { path, app } = await newDatabase();
   const target = targetOf(path);
   const run = await new FleetRun([target], new MemoryStore(), NAMED).watching();

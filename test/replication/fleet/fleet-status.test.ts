@@ -1,5 +1,6 @@
 /**
- * What is a database's own: its options, its circuit breaker, its status at any time, and its time to drain.
+ * The parts that each database has for itself: its options, its circuit breaker, its status, and its time to
+ * drain.
  */
 import { describe, expect, test } from "bun:test";
 import { existsSync, rmSync } from "node:fs";
@@ -26,7 +27,7 @@ function storeWithout(memory: MemoryStore): { store: FaultyStore; away: Set<stri
 }
 
 describe("the options of a database", () => {
-  test("are its own, and those of the watch without them", async () => {
+  test("are its own, or those of the watch where it has none", async () => {
     const slow = ownConfig({ sync: { walSyncIntervalMs: 3_600_000 } });
     const one = await tenant("one");
     const two = { ...(await tenant("two")), config: slow };
@@ -49,7 +50,7 @@ describe("the options of a database", () => {
     await second.close();
   });
 
-  test("leave off what they do not have, though the watch has it", async () => {
+  test("have no validations where the database sets none, though the watch has them", async () => {
     const validations: string[] = [];
     const validate = async (name: string): Promise<Validation> => {
       validations.push(name);
@@ -67,7 +68,7 @@ describe("the options of a database", () => {
     expect(new Set(validations)).toEqual(new Set(["one"]));
   });
 
-  test("bound its drain, and not that of another", async () => {
+  test("limit its drain, and not the drain of another", async () => {
     const memory = new MemoryStore();
     const store = new FaultyStore(memory);
     const one = { ...(await tenant("one")), config: ownConfig({ sync: { shutdownTimeoutMs: 100 } }) };
@@ -96,7 +97,7 @@ describe("the options of a database", () => {
 });
 
 describe("the status of a database", () => {
-  test("tells what is captured and what is in the bucket", async () => {
+  test("has the captured and the uploaded TXID", async () => {
     const one = await tenant("one");
     const { store, away } = storeWithout(new MemoryStore());
     const run = await new FleetRun([one], store).watching();
@@ -132,7 +133,7 @@ describe("the status of a database", () => {
     await app.close();
   });
 
-  test("lags while nothing can be captured, and no more afterwards without a commit", async () => {
+  test("lags while capture is impossible, and no longer afterwards without a commit", async () => {
     const one = await tenant("one");
     const run = await new FleetRun([one], new MemoryStore()).watching();
     await run.uploaded(1, "one");
@@ -149,7 +150,7 @@ describe("the status of a database", () => {
 });
 
 describe("the circuit breaker of a database", () => {
-  test("opens once in an outage, leaves others alone, and its end is the recovery", async () => {
+  test("opens once in an outage, affects no other, and its end is the recovery", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const memory = new MemoryStore();
     const { store, away } = storeWithout(memory);
@@ -216,7 +217,7 @@ describe("the circuit breaker of a database", () => {
   });
 });
 
-test("what a validation finds is said once, and again when it is something else", async () => {
+test("a finding of a validation is logged once, and again when the finding changes", async () => {
   const one = await tenant("one");
   const results: Validation[] = [
     { status: "errors", messages: ["a gap"] },
@@ -234,12 +235,12 @@ test("what a validation finds is said once, and again when it is something else"
     await run.until("a validation", () => run.all("validated").length === count);
   }
   const said = ["a gap", "an orphan", "nothing is wrong any more"].map((text) => run.saidCount(text));
-  // The end of the condition names it once more.
+  // The end of the condition names the finding once more.
   expect(said).toEqual([2, 1, 1]);
   await run.stop();
 });
 
-test("the socket moves when the database goes beside which it lay", async () => {
+test("the socket moves when its database is removed", async () => {
   const [one, two] = [await tenant("one"), await tenant("two")];
   const store = new MemoryStore();
   const run = await new FleetRun([one, two], store).watching(2);
@@ -252,9 +253,9 @@ test("the socket moves when the database goes beside which it lay", async () => 
   await run.stop();
 });
 
-// Once: it was written over the file of the first snapshot while that waited, which was then no longer what
-// the state said, and the history was continued with a full file.
-test("a snapshot that is asked for before the first one is uploaded is that one", async () => {
+// Regression: the requested snapshot replaced the file of the first one while that waited. The file then
+// differed from the state, and a full file continued the history.
+test("a snapshot requested before the first is uploaded is the first", async () => {
   const one = await tenant("one");
   const memory = new MemoryStore();
   const store = new FaultyStore(memory);

@@ -1,6 +1,6 @@
 /**
- * Databases that come and go while watching: what a discovery finds is watched, what it does not find any
- * more is let go of with everything that was captured.
+ * Databases that appear and disappear under a watch. The watch adds the databases that discovery finds. For a
+ * database that discovery no longer finds, it uploads the captured files and stops replicating.
  */
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
@@ -28,7 +28,7 @@ function isHostLocked(path: string): boolean {
   return release === null;
 }
 
-/** A store that refuses every put while it is away. */
+/** A store that refuses every put while it is unavailable. */
 function awayStore(memory: MemoryStore): { store: FaultyStore; setAway: (isAway: boolean) => void } {
   const store = new FaultyStore(memory);
   const setAway = (isAway: boolean): void => {
@@ -40,7 +40,7 @@ function awayStore(memory: MemoryStore): { store: FaultyStore; setAway: (isAway:
 }
 
 describe("a fleet", () => {
-  test("takes a database in that is found while watching, and answers requests for it", async () => {
+  test("adds a database found while watching, and answers requests for it", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const store = new MemoryStore();
     const run = new FleetRun([one], store);
@@ -58,7 +58,7 @@ describe("a fleet", () => {
     await app.close();
   });
 
-  test("lets a database go with what was committed last, and gives up its lock and its name", async () => {
+  test("removes a database after its last commit, and releases its lock and its name", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const store = new MemoryStore();
     const run = new FleetRun([one, two], store, { config: { sync: { walSyncIntervalMs: 3_600_000 } } });
@@ -82,7 +82,7 @@ describe("a fleet", () => {
     await app.close();
   });
 
-  test("goes on while nothing is watched, and ends without a discovery to wait for", async () => {
+  test("continues while no database is watched, and ends without a discovery to wait for", async () => {
     const one = await tenant("one");
     const run = new FleetRun([], new MemoryStore());
     await run.discovery();
@@ -98,7 +98,7 @@ describe("a fleet", () => {
     expect((await missing.done).stopped.map(({ error }) => error.code)).toEqual(["database"]);
   });
 
-  // A stampede of attaches would starve the databases that are watched already.
+  // A burst of attaches would starve the databases that are watched already.
   test("attaches 300 new databases a few at a time while it serves another", async () => {
     const busy = await tenant("busy");
     const found = await tenants(tempFolder("many"), ...Array.from({ length: 300 }, (_, i) => `t${i}`));
@@ -132,14 +132,14 @@ describe("a fleet", () => {
     await app.close();
   }, 30_000);
 
-  test("goes on with a file that was deleted and made anew between two discoveries", async () => {
+  test("continues with a file that was deleted and created anew between two discoveries", async () => {
     const one = await tenant("one");
     const other = await tenant("other");
     const store = new MemoryStore();
     const run = new FleetRun([one], store);
     await run.uploaded(1, "one");
     for (const suffix of ["", "-wal", "-shm"]) rmSync(`${one.path}${suffix}`, { force: true });
-    // Long enough for a look at the files, not for a discovery.
+    // Long enough for a check of the files, not for a discovery.
     run.clock.pass(1_500);
     await run.until("a look", () => run.lines.some(({ message }) => message.includes("was replaced")));
     renameSync(other.path, one.path);
@@ -153,8 +153,8 @@ describe("a fleet", () => {
   });
 });
 
-describe("letting go while the store is away", () => {
-  test("delays nobody, frees the application, and sends what waits when the store is back", async () => {
+describe("removing a database while the store is away", () => {
+  test("delays no other, unlocks the application's files, and sends pending files afterwards", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const memory = new MemoryStore();
     const { store, setAway } = awayStore(memory);
@@ -178,7 +178,7 @@ describe("letting go while the store is away", () => {
     await app.close();
   });
 
-  test("ends with the watch, which sends what it can", async () => {
+  test("ends with the watch, which uploads as much as it can", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const memory = new MemoryStore();
     const { store, setAway } = awayStore(memory);
@@ -199,7 +199,7 @@ describe("letting go while the store is away", () => {
     await app.close();
   });
 
-  test("a database that comes back is watched again at once, and its history goes on", async () => {
+  test("a database that returns is watched again at once, and its history continues", async () => {
     const two = await tenant("two");
     const memory = new MemoryStore();
     const { store, setAway } = awayStore(memory);
@@ -227,7 +227,7 @@ describe("letting go while the store is away", () => {
 });
 
 describe("a database that is deleted", () => {
-  /** A database whose captured files lie elsewhere, with one that waits. */
+  /** A database with its captured files in another folder, one of them pending. */
   async function withWaiting() {
     const { path } = await tenant("two");
     const two = foundTarget(path, "two", tempFolder("spool"));
@@ -243,7 +243,7 @@ describe("a database that is deleted", () => {
     return { two, memory, run, setAway, waiting: () => readdirSync(two.paths.spoolFolder) };
   }
 
-  test("is let go of with what waited for the store, and is no failure", async () => {
+  test("is removed with its pending files, and is no failure", async () => {
     const { two, memory, run, setAway } = await withWaiting();
     for (const suffix of ["", "-wal", "-shm"]) rmSync(`${two.path}${suffix}`, { force: true });
     await run.find();
@@ -255,7 +255,7 @@ describe("a database that is deleted", () => {
     expect(run.all("failed").map(({ code }) => code)).toEqual(["storage"]);
   });
 
-  test("is let go of with what waited though it was not attached any more", async () => {
+  test("is removed with its pending files though it was no longer attached", async () => {
     const { two, memory, run, setAway, waiting } = await withWaiting();
     await run.stop();
     expect(waiting().length).toBe(1);
@@ -275,7 +275,7 @@ describe("a database that is deleted", () => {
     expect((await provenHistory(memory, "two")).length).toBe(2);
   });
 
-  test("with its folder is let go of without a word of failure", async () => {
+  test("with its folder is removed without a logged failure", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const run = new FleetRun([one, two], new MemoryStore());
     await run.uploaded(1, "two");

@@ -1,4 +1,4 @@
-/** Compaction of damaged sources and by stores that fail: nothing is deleted, and it can be tried again. */
+/** Compaction with damaged sources and failing stores: it deletes nothing, and a later run can repeat it. */
 
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -21,7 +21,7 @@ import { unreachable } from "../../support/servers/faulty-store.ts";
 import { DAY_MS, HOUR_MS } from "../../support/shifted-clock.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-test("a source damaged anywhere in the bucket is named, and nothing is put or deleted", async () => {
+test("a damaged source anywhere in the bucket is named, and nothing is put or deleted", async () => {
   const { store, target, keys } = await compactionBench(9);
   const key = keys.get(5)!;
   const size = (await store.head(key)).sizeBytes;
@@ -37,7 +37,7 @@ test("a source damaged anywhere in the bucket is named, and nothing is put or de
   expect((await compactInto(target, 1, new CompactionProgress())).length).toBe(1);
 });
 
-test("a source that is gone between listing and reading ends the merge and nothing else", async () => {
+test("a source deleted between listing and reading ends the merge and nothing else", async () => {
   const { store, target, keys } = await compactionBench(9);
   store.before = async (operation, key) => {
     if (operation === "get" && key === keys.get(4)) await store.inner.delete([key]);
@@ -47,7 +47,7 @@ test("a source that is gone between listing and reading ends the merge and nothi
   expect(store.puts).toEqual([]);
 });
 
-// Once: a damaged local copy is not named, and stands in the way though the bucket's object is sound.
+// Regression: a damaged local copy was not named, and blocked the merge though the bucket's object is sound.
 test("a damaged copy in the spool does not keep the bucket from being compacted", async () => {
   const { target } = await compactionBench(9, () => true);
   const path = join(target.spoolFolder, SENT_FOLDER, "0000-0000000000000005-0000000000000005.ltx");
@@ -71,7 +71,7 @@ test("a put that fails after taking effect is found again and not overlapped by 
   expect(made.map(({ minTxid, maxTxid }) => [Number(minTxid), Number(maxTxid)])).toEqual([[10, 10]]);
 });
 
-test("an object that is there already is verified and taken, not written again", async () => {
+test("an object at the merge's key is verified and accepted, not written again", async () => {
   const { store, target } = await compactionBench(9);
   await compactInto(target, 1, new CompactionProgress());
   const progress = new CompactionProgress();
@@ -82,7 +82,7 @@ test("an object that is there already is verified and taken, not written again",
   expect(store.calls.filter((call) => call === `get ${made!.key}`).length).toBe(1);
 });
 
-test("a store that keeps other bytes than were sent is caught before anything is deleted", async () => {
+test("a store that keeps other bytes than it received is detected before any deletion", async () => {
   const { store, target, setNow } = await compactionBench(30);
   store.after = async (operation, key) => {
     if (operation === "put") await flip(store.inner, key, 130);
@@ -97,8 +97,9 @@ test("a store that keeps other bytes than were sent is caught before anything is
   expect(deletes.filter((call) => call.includes("/0000/"))).toEqual([]);
 });
 
-// Once: it stays in the bucket, restores prefer it, and every later try finds the key taken.
-test("what a store kept wrong is removed, so that restores go on by the increments", async () => {
+// Regression: the object stayed in the bucket, restores preferred it, and every later try found its key
+// taken.
+test("an object that the store corrupted is removed, so that restores use the increments", async () => {
   const { store, target, history } = await compactionBench(12);
   store.after = async (operation, key) => {
     if (operation === "put") await flip(store.inner, key, 130);
@@ -114,7 +115,7 @@ test("what a store kept wrong is removed, so that restores go on by the incremen
   expect(Buffer.compare(image, history.images.get(12)!)).toBe(0);
 });
 
-test("expire deletes after the lifetime what was read back, and no request more than once", async () => {
+test("expire deletes verified sources after their lifetime, with no request twice", async () => {
   const { store, target, setNow } = await compactionBench(30);
   const progress = new CompactionProgress();
   const [made] = await compactInto(target, 1, progress);
@@ -126,7 +127,7 @@ test("expire deletes after the lifetime what was read back, and no request more 
   store.calls.length = 0;
   const objects = await listObjects(store, "app");
   const newest = objects.findLast(({ level }) => level === 0)!;
-  // Ten newer increments, so that none of those that were merged is among the preserved.
+  // Ten newer increments, so that no merged increment is among the preserved ones.
   const newer = Array.from({ length: 10 }, (_, index) => {
     const txid = (newest.maxTxid + 1 + index) as Txid;
     return { ...newest, key: `app/0000/newer-${txid}.ltx`, minTxid: txid, maxTxid: txid };
@@ -142,15 +143,15 @@ test("expire deletes after the lifetime what was read back, and no request more 
   expect((await allKeys(store)).filter((key) => key.includes("/0000/")).length).toBe(0);
 });
 
-// Once: a folder tells the capture's time as the modification time, so the lifetime is over at once.
-test("compact of an old folder leaves the increments their hour", async () => {
+// Regression: a folder reported the capture's time as modification time, so the lifetime was over at once.
+test("compact of an old folder keeps the increments for their hour", async () => {
   const files = new FileStore({ path: join(tempFolder("bucket"), "new") });
   const { target, setNow } = await compactionBench(30, () => false, files);
   setNow(BENCH_START_MS + 30 * DAY_MS);
   expect((await upkeepOnce(target, DEFAULT_CONFIG, true)).expired).toEqual([]);
 });
 
-test("upkeepOnce without force changes nothing and tells what it would do", async () => {
+test("upkeepOnce without force changes nothing and reports its plan", async () => {
   const { store, target } = await compactionBench(20);
   const before = await allKeys(store);
   store.calls.length = 0;

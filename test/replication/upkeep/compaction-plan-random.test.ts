@@ -6,7 +6,7 @@ import { DataPlaneSimulation } from "../../support/histories/upkeep-simulation.t
 const RETENTION = { hourly: 6, daily: 3, weekly: 2, monthly: 1 };
 const COMMON = { steps: 60, compaction: DEFAULT_CONFIG.compaction, faultRate: 0.04 };
 
-/** Runs a simulation to its end. It has to have done something worth judging. */
+/** Runs a simulation to its end, which must have done enough to judge. */
 async function simulate(options: ConstructorParameters<typeof DataPlaneSimulation>[0]): Promise<void> {
   const run = new DataPlaneSimulation(options);
   await run.run();
@@ -25,8 +25,8 @@ test.each([1, 2, 3])(
   20_000,
 );
 
-// Retention that reaches past what is merged left a hole, and nothing was merged any more before a restart
-// (seeds 1 and 4 of this policy).
+// Retention deleted beyond the merged TXIDs and left a gap, and nothing was merged before a restart (seeds 1
+// and 4 of this policy).
 test.each([1, 4])(
   "seed %d: retention of two snapshots, taken often, never stops compaction",
   async (seed) => {

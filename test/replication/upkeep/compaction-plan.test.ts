@@ -1,4 +1,6 @@
-/** What is compacted next, what may be deleted for it, and what starts it early. */
+/**
+ * The choice of the next merge, the sources that may be deleted after it, and the reasons to start it early.
+ */
 import { describe, expect, test } from "bun:test";
 import type { CompactionConfig } from "../../../src/config/config.ts";
 import type { Txid } from "../../../src/format/types.ts";
@@ -58,7 +60,7 @@ describe("planMergeOrNull", () => {
     ]);
   });
 
-  test("planMergeOrNull takes a bounded number of objects, and the rest the next time", () => {
+  test("planMergeOrNull merges a bounded number of objects, and the rest the next time", () => {
     const below = objects(increments(2, MERGE_OBJECTS_MAX + 21));
     const first = planMergeOrNull(below, 0, 1)!;
     expect([first.sources.length, Number(first.maxTxid)]).toEqual([MERGE_OBJECTS_MAX, MERGE_OBJECTS_MAX + 1]);
@@ -67,7 +69,7 @@ describe("planMergeOrNull", () => {
   });
 });
 
-test("coveredTxid is the end of a level, 0 when there is none", () => {
+test("coveredTxid is the last TXID of a level, 0 for an empty level", () => {
   const listing = objects("0/2-2 1/2-9 1/10-12 2/2-9");
   expect([1, 2, 3].map((level) => Number(coveredTxid(listing, level)))).toEqual([12, 9, 0]);
 });
@@ -87,7 +89,7 @@ function expired(
 const ONE = { preserveRecent: 1 };
 
 describe("planExpiry", () => {
-  test("planExpiry lets a source live exactly its level's lifetime after it was compacted", () => {
+  test("planExpiry retains a source exactly its level's lifetime after its merge", () => {
     const listing = "0/2-2 0/3-3 0/4-4 1/2-3@1000 1/4-9@1000 2/2-3@2000 2/4-9 3/2-3@3000";
     expect(expired(listing, 1000 + HOUR_MS - 1, ONE)).toBe("");
     expect(expired(listing, 1000 + HOUR_MS, ONE)).toBe("0/2-2 0/3-3");
@@ -107,7 +109,7 @@ describe("planExpiry", () => {
     expect(expired(listing, 30 * DAY_MS, { preserveRecent: 99 })).toBe("");
   });
 
-  test("planExpiry takes nothing whose replacement is missing, shorter or not verified", () => {
+  test("planExpiry deletes nothing whose replacement is missing, shorter or not verified", () => {
     expect(expired("0/2-2 0/3-3 0/4-4", DAY_MS, ONE)).toBe("");
     expect(expired("0/2-2 0/3-3 0/4-4 0/5-5 1/2-3", DAY_MS, ONE)).toBe("0/2-2 0/3-3");
     expect(expired("0/2-2 0/3-3 0/4-4 0/5-5 1/2-4", DAY_MS, ONE, ["1/2-4"])).toBe("");
@@ -118,16 +120,16 @@ describe("planExpiry", () => {
     expect(expired("3/2-9 3/10-20 9/1-9 9/1-20 9/1-1", 365 * DAY_MS, ONE)).toBe("");
   });
 
-  test("planExpiry with a clock behind the store's takes nothing", () => {
+  test("planExpiry with a clock behind the store's deletes nothing", () => {
     expect(expired(`0/2-2 0/3-3 1/2-3@${DAY_MS}`, 0, ONE)).toBe("");
   });
 
-  // A crash between two deletions, or a day without commits, takes the level between away.
-  test("planExpiry takes an increment whose replacement was itself replaced", () => {
+  // A crash between two deletions, or a day without commits, removes the level between.
+  test("planExpiry deletes an increment whose replacement was itself replaced", () => {
     expect(expired("0/2-2 0/3-3 0/4-4 0/5-5 1/4-5 2/2-3", 9 * DAY_MS, ONE)).toBe("0/2-2 0/3-3");
   });
 
-  // What is left of a merge's sources is no point any more, for the ones before it are gone.
+  // The remaining sources of a merge are no points any more, because the ones before them are deleted.
   test("planExpiry preserves recent increments as points: whole merges or none of them", () => {
     expect(expired(`${increments(2, 11)} 1/2-6 1/7-11`, DAY_MS, { preserveRecent: 3 })).toBe(
       increments(2, 6),

@@ -1,4 +1,7 @@
-/** Merging: the merged object against its sources one by one, its metadata, and where sources come from. */
+/**
+ * Merging: the merged object compared with its sources one by one, its metadata, and the origin of the
+ * sources.
+ */
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +20,7 @@ const SOURCES: readonly [where: string, isLocal: (txid: number) => boolean][] = 
   ["both, in turn", (txid) => txid % 2 === 0],
 ];
 
-test.each(SOURCES)("compactInto from %s makes what the sources make one by one", async (_, isLocal) => {
+test.each(SOURCES)("compactInto from %s gives the state of the sources one by one", async (_, isLocal) => {
   const { history, store, target, keys } = await compactionBench(24, isLocal);
   const [made] = await compactInto(target, 1, new CompactionProgress());
   expect(made).toMatchObject({ level: 1, minTxid: 2, maxTxid: 24, sources: 23 });
@@ -61,7 +64,7 @@ test("a merged object carries the newest time, the chain at both ends, and its w
   expect(made!.bytes).toBe(bytes.length);
 });
 
-test("levels 2 and 3 are made of the levels below, link after link of the chain", async () => {
+test("levels 2 and 3 are merged from the levels below, link after link of the chain", async () => {
   const { history, store, target } = await compactionBench(30);
   const progress = new CompactionProgress();
   await compactInto(target, 1, progress);
@@ -78,7 +81,7 @@ test("levels 2 and 3 are made of the levels below, link after link of the chain"
   }
 });
 
-test("compactInto again does nothing, with or without what it remembers", async () => {
+test("compactInto again does nothing, with or without its memory of the bucket", async () => {
   const { store, target } = await compactionBench(8);
   const progress = new CompactionProgress();
   expect((await compactInto(target, 1, progress)).length).toBe(1);
@@ -88,7 +91,7 @@ test("compactInto again does nothing, with or without what it remembers", async 
   expect(store.puts).toEqual([]);
 });
 
-test("compactInto a store that lists what was merged by a lost process goes on after it", async () => {
+test("compactInto a store with the merges of a lost process continues after them", async () => {
   const { store, target } = await compactionBench(300);
   const made = await compactInto(target, 1, new CompactionProgress());
   expect(made.map(({ minTxid, maxTxid }) => [minTxid, maxTxid].map(Number))).toEqual([

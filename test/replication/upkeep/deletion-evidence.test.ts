@@ -1,6 +1,6 @@
 /**
- * Compaction and retention delete nothing on weaker evidence than a restore demands: objects that are sound
- * LTX files, and wrong in one other way each.
+ * Compaction and retention delete nothing on weaker evidence than a restore demands. Each object here is a
+ * sound LTX file with one fault of its own.
  */
 import { describe, expect, test } from "bun:test";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
@@ -25,7 +25,7 @@ const LATE = "2031-01-01T00:00:00.000Z";
 const POLICY = { ...DEFAULT_CONFIG.compaction, preserveRecent: 1 };
 const SOURCE_KEYS = Array.from({ length: COUNT - 1 }, (_, index) => index + 2);
 
-/** A merge of TXIDs 2 to 12 on level 1, long there, and increment 13 after it. */
+/** An old merge of TXIDs 2 to 12 on level 1, and increment 13 after it. */
 async function mergedBench(): Promise<CompactionBench & { mergedKey: string }> {
   const bench = await compactionBench(COUNT);
   const [made] = await compactInto(bench.target, 1, new CompactionProgress());
@@ -34,7 +34,7 @@ async function mergedBench(): Promise<CompactionBench & { mergedKey: string }> {
   return { ...bench, mergedKey: made!.key };
 }
 
-/** Expires as after a restart, when nothing is known to be verified. */
+/** Expires as after a restart, when no object counts as verified. */
 async function expireAnew({ store, target }: CompactionBench): Promise<readonly string[]> {
   const objects = await listObjects(store, "app");
   return (await expire(target, objects, POLICY, new CompactionProgress())).deleted;
@@ -47,7 +47,7 @@ async function assertKept({ store, keys }: CompactionBench): Promise<void> {
 
 type Act = (bench: CompactionBench & { mergedKey: string }) => Promise<void>;
 
-/** Puts the merge that another history has of the same TXIDs, without its metadata. */
+/** Puts another history's merge of the same TXIDs, without its metadata. */
 async function putForeign({ store, mergedKey }: CompactionBench & { mergedKey: string }): Promise<void> {
   const other = await compactionBench(COUNT + 20);
   for (let txid = COUNT + 1; txid <= COUNT + 20; txid++) await other.store.delete([other.keys.get(txid)!]);
@@ -106,7 +106,7 @@ describe("expire deletes no source of a merge that", () => {
     await assertKept(bench);
   });
 
-  test("lost its metadata, while a source that would prove it is missing", async () => {
+  test("lost its metadata, if a source that would prove it is missing", async () => {
     const bench = await mergedBench();
     await stripMetadata(bench.store, bench.mergedKey);
     await bench.store.delete([bench.keys.get(5)!]);
@@ -160,7 +160,7 @@ const BAD_SOURCES: readonly (readonly [
   ["another SHA-256", { sha256: OTHER }, "has SHA-256"],
 ];
 
-test.each(BAD_SOURCES)("a source with %s is named and not merged", async (_, changes, said) => {
+test.each(BAD_SOURCES)("compaction names a source with %s, without merging it", async (_, changes, said) => {
   const { store, target, keys } = await compactionBench(COUNT);
   await editMetadata(store, keys.get(5)!, changes);
   store.calls.length = 0;
@@ -170,8 +170,8 @@ test.each(BAD_SOURCES)("a source with %s is named and not merged", async (_, cha
   expect(store.calls.filter((call) => /^(put|delete) /.test(call))).toEqual([]);
 });
 
-describe("an object that stands at the key of a merge", () => {
-  /** Merges again onto a key that is taken. */
+describe("an object at the key of a merge", () => {
+  /** Merges again onto a taken key. */
   async function mergeAgain({ target }: CompactionBench): Promise<CompactionProgress> {
     const progress = new CompactionProgress();
     progress.covered[1] = 0;
@@ -197,10 +197,10 @@ describe("an object that stands at the key of a merge", () => {
     await assertKept(bench);
   });
 
-  test("without metadata, but with the same content, is taken for it", async () => {
+  test("without metadata, but with the same content, is accepted as the merge", async () => {
     const bench = await compactionBench(COUNT);
     const [made] = await compactInto(bench.target, 1, new CompactionProgress());
-    // The node id makes other bytes of the same pages.
+    // The node id changes the bytes of the same pages.
     await rewriteObject(bench.store, made!.key, { header: { nodeId: 7n } });
     expect([...(await mergeAgain(bench)).verified]).toEqual([made!.key]);
   });
@@ -218,7 +218,7 @@ describe("retention", () => {
     return { ...bench, snapshotKeys: keys };
   }
 
-  /** What is left of the snapshots after a retention that keeps two. */
+  /** The remaining snapshots after a retention of two. */
   async function snapshotsLeft({ store, target }: CompactionBench): Promise<number[]> {
     const policy = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
     await applyRetention(target, policy, true, new CompactionProgress());
@@ -245,7 +245,7 @@ describe("retention", () => {
     ],
   ];
 
-  /** Puts the state that a history had at a TXID as a snapshot of another TXID. */
+  /** Puts the state of a history at one TXID as a snapshot of another TXID. */
   async function putSnapshotOf({ store, history }: CompactionBench, txid: number): Promise<string> {
     const { maxTxid, ...snapshot } = history.snapshot();
     const key = await putTiny(store, "app", { ...snapshot, maxTxid });
@@ -259,13 +259,13 @@ describe("retention", () => {
     expect(await snapshotsLeft(bench)).toEqual([4, 6, 8]);
   });
 
-  test("counts a snapshot that lost all metadata: its database checksum proves its pages", async () => {
+  test("counts a snapshot without metadata: its database checksum proves its pages", async () => {
     const bench = await snapshotBench();
     for (const key of bench.snapshotKeys.values()) await stripMetadata(bench.store, key);
     expect(await snapshotsLeft(bench)).toEqual([6, 8]);
   });
 
-  test("counts a snapshot of Litestream: LTX checksums are all that a restore of it has", async () => {
+  test("counts a snapshot by Litestream: a restore also has only its LTX checksums", async () => {
     const bench = await snapshotBench();
     for (const { key } of await listObjects(bench.store, "app")) {
       await rewriteObject(bench.store, key, { dropsChecksums: true });

@@ -1,4 +1,7 @@
-/** Upkeep in a watch: what starts it, what it leaves alone, how it goes on after a failure or a request. */
+/**
+ * Upkeep in a watch: its triggers, the objects that it does not touch, and its next run after a failure or a
+ * request.
+ */
 import { expect, test } from "bun:test";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
@@ -18,7 +21,7 @@ const UPKEEP: ConfigChange = {
 };
 const TWO = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 
-/** A watched database with this upkeep, and a clock to move. */
+/** A watched database with this upkeep, and a clock that the test moves. */
 async function watchWith(change: ConfigChange, store = new FaultyStore(new MemoryStore())) {
   const { path, app } = await newDatabase();
   const clock = new ShiftedClock();
@@ -30,7 +33,7 @@ async function watchWith(change: ConfigChange, store = new FaultyStore(new Memor
   return { path, app, clock, run, store };
 }
 
-/** Commits one by one until `count` TXIDs more are in the bucket. */
+/** Commits one by one until the bucket has `count` more TXIDs. */
 async function commits(
   { run, app }: Pick<Awaited<ReturnType<typeof watchWith>>, "run" | "app">,
   count: number,
@@ -66,7 +69,7 @@ test("compaction starts early by age, and by its interval otherwise", async () =
   await watched.app.close();
 });
 
-test("levels 2 and 3 are made at their intervals, and the increments go after an hour", async () => {
+test("levels 2 and 3 are merged at their intervals, and increments are deleted after an hour", async () => {
   const watched = await watchWith({});
   const { run, clock, store } = watched;
   await commits(watched, 15);
@@ -86,8 +89,8 @@ test("levels 2 and 3 are made at their intervals, and the increments go after an
   await watched.app.close();
 });
 
-// Once: what `compact` merged beside the watch is merged again by it, longer and overlapping.
-test("compaction goes on after a request of `compact` without overlapping it", async () => {
+// Regression: the watch merged the objects of `compact` again, longer and overlapping.
+test("compaction continues after a request of `compact` without overlapping it", async () => {
   const watched = await watchWith({ compaction: { threshold: 3 } });
   const { run, path, store, clock } = watched;
   await commits(watched, 4);
@@ -109,8 +112,8 @@ test("compaction goes on after a request of `compact` without overlapping it", a
   }
 });
 
-// Once: nothing holds back the next try, so each look of 40 ms begins another one and logs a warning.
-test("upkeep that fails is not tried at every look", async () => {
+// Regression: no pause held back the next try, so each poll of 40 ms began another one and logged a warning.
+test("upkeep that fails is not tried at every poll", async () => {
   const watched = await watchWith({ compaction: { threshold: 3 } });
   const { run, store, app } = watched;
   store.before = (operation) => {
@@ -126,13 +129,13 @@ test("upkeep that fails is not tried at every look", async () => {
   expect(failures()).toBeLessThan(4);
 });
 
-// Once: the look through what may be deleted is due every 10 minutes whether anything has changed or not.
+// Regression: the check for deletable objects was due every 10 minutes even without a change.
 test("Maintenance.isDue: an idle database needs no request, however long it is idle", () => {
   const maintenance = new Maintenance(DEFAULT_CONFIG, 0);
   expect(maintenance.isDue(24 * HOUR_MS, 0, 0)).toBe(false);
 });
 
-test("retention after a snapshot leaves what the policy keeps", async () => {
+test("retention after a snapshot keeps the snapshots of the policy", async () => {
   const sync = { maxChanges: 1, compactAfterSnapshot: true };
   const watched = await watchWith({ sync, retention: TWO });
   const { run, store } = watched;
@@ -149,8 +152,8 @@ test("retention after a snapshot leaves what the policy keeps", async () => {
   await watched.app.close();
 });
 
-// Once: retention is asked for when the snapshot is in the spool, and runs before it is in the bucket.
-test("retention after a snapshot counts the snapshot it comes after", async () => {
+// Regression: retention ran when the snapshot was in the spool, before the bucket had it.
+test("retention after a snapshot counts that snapshot", async () => {
   const sync = { maxChanges: 1, compactAfterSnapshot: true };
   const watched = await watchWith({ sync, retention: TWO });
   const { run, store } = watched;

@@ -1,6 +1,6 @@
 /**
- * A database that is replaced by one with another page size: its history goes on, is compacted on both sides
- * of the change, and what waits for the store is merged on both sides, too.
+ * A database is replaced by one with another page size. Its history continues. Compaction merges on both
+ * sides of the change, and so does the merge of pending files.
  */
 import { expect, test } from "bun:test";
 import { copyFileSync, mkdirSync } from "node:fs";
@@ -51,7 +51,7 @@ async function withBothSizes(store: FaultyStore, isAway: boolean): Promise<{ pat
   return { path, run: first };
 }
 
-test("levels are made on both sides of a change of the page size", async () => {
+test("compaction merges on both sides of a change of the page size", async () => {
   const store = new FaultyStore(new MemoryStore());
   const { path, run } = await withBothSizes(store, false);
   await run.stop();
@@ -70,7 +70,7 @@ test("levels are made on both sides of a change of the page size", async () => {
   expect(rowsOf(await restoredImage(store, "app"), ROWS)).toEqual(rowsOf(imageOf(path), ROWS));
 });
 
-test("what waits behind an upload is merged on both sides of a change of the page size", async () => {
+test("pending files are merged on both sides of a change of the page size", async () => {
   const store = new FaultyStore(new MemoryStore());
   const { path, run } = await withBothSizes(store, true);
   const waiting = detachedCapturesOrNull(targetOf(path), store.url, true);

@@ -1,4 +1,4 @@
-/** Whether a listing leads to what was acknowledged, and which unfinished uploads nobody will end. */
+/** Whether a listing leads to the acknowledged TXID, and which unfinished uploads have no owner. */
 import { describe, expect, test } from "bun:test";
 import { objectKey } from "../../../src/format/keys.ts";
 import type { Txid } from "../../../src/format/types.ts";
@@ -33,7 +33,7 @@ describe("checkHistory", () => {
     ["9/1-1 9/1-3 0/4-4", 4, null],
     ["9/1-1 1/2-4 0/5-5", 5, null],
     ["9/1-3 1/2-5", 5, null],
-    // What is above is being uploaded.
+    // TXID 9 lies above the acknowledged TXID, because its upload is in progress.
     ["9/1-1 0/2-2 0/9-9", 2, null],
     ["", 5, "holds no snapshot"],
     ["0/2-2 0/3-3", 3, "holds no snapshot"],
@@ -46,7 +46,7 @@ describe("checkHistory", () => {
     else expect(found).toContain(problem);
   });
 
-  test("agrees with the plan of a restore, whatever is listed", () => {
+  test("agrees with the plan of a restore, for any listing", () => {
     const random = seededRandom(7);
     const below = (limit: number): number => Math.floor(random() * limit);
     for (let round = 0; round < 3_000; round++) {
@@ -90,7 +90,7 @@ describe("planAbandoned", () => {
     expect(planAbandoned([one], facts).length).toBe(isAbandoned ? 1 : 0);
   });
 
-  test("leaves alone what may be another writer's, but for what cannot end well", () => {
+  test("keeps uploads that may be another writer's, except those that cannot complete", () => {
     const uploads = [upload(keyOf(9, 1, 8), 100 * HOUR_MS), upload(keyOf(9, 1, 4), 0)];
     expect(planAbandoned(uploads, { ...facts, isOurs: false })).toEqual([uploads[1]!]);
   });

@@ -1,4 +1,4 @@
-/** Which snapshots are kept: boundaries of each kind of period, random histories against another oracle. */
+/** The retained snapshots: boundaries of each kind of period, and random histories against another oracle. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { RetentionConfig } from "../../../src/config/config.ts";
@@ -21,11 +21,11 @@ function kept(policy: Partial<RetentionConfig>, ...times: string[]): string[] {
     .reverse();
 }
 
-test("planRetention of nothing", () => {
+test("planRetention of no snapshots retains none", () => {
   expect(planRetention([], { hourly: 24, daily: 7, weekly: 12, monthly: 12 })).toEqual([]);
 });
 
-test("planRetention with a policy of zeros keeps the newest two", () => {
+test("planRetention with a policy of zeros retains the newest two", () => {
   const times = ["2026-01-01T00:00", "2026-01-01T00:01", "2026-01-01T00:02"].map((time) => `${time}Z`);
   expect(kept({}, ...times)).toEqual(["2026-01-01T00:01", "2026-01-01T00:02"]);
   expect(kept({}, times[0]!)).toEqual(["2026-01-01T00:00"]);
@@ -92,7 +92,7 @@ test("planRetention: times before 1970 do not collapse into one period", () => {
   ]);
 });
 
-/** Random snapshots over about two years, bunched so that periods hold several. */
+/** Random snapshots over about two years, clustered so that periods hold several. */
 const HISTORY = fc
   .array(fc.record({ gap: fc.constantFrom(1, 7, 59, 61, 300, 1440, 10_081, 40_000), count: fc.nat(4) }), {
     maxLength: 40,
@@ -111,7 +111,7 @@ const HISTORY = fc
 const COUNT = fc.constantFrom(0, 1, 2, 3, 7, 24);
 const POLICY = fc.record({ hourly: COUNT, daily: COUNT, weekly: COUNT, monthly: COUNT });
 
-/** The name of a period by the calendar, computed without the arithmetic of the code under test. */
+/** The calendar's name of a period, computed without the arithmetic of the code under test. */
 const LABELS: Record<keyof RetentionConfig, (timeMs: number) => string> = {
   hourly: (timeMs) => new Date(timeMs).toISOString().slice(0, 13),
   daily: (timeMs) => new Date(timeMs).toISOString().slice(0, 10),
@@ -123,7 +123,7 @@ const LABELS: Record<keyof RetentionConfig, (timeMs: number) => string> = {
   },
 };
 
-/** What has to be kept, tier by tier: the last member of each of the last N non-empty periods. */
+/** The snapshots to retain, tier by tier: the last member of each of the last N non-empty periods. */
 function oracle(points: readonly SnapshotPoint[], policy: RetentionConfig): Set<number> {
   const result = new Set<number>(points.slice(-2).map(({ txid }) => txid));
   for (const tier of ["hourly", "daily", "weekly", "monthly"] as const) {
@@ -135,7 +135,7 @@ function oracle(points: readonly SnapshotPoint[], policy: RetentionConfig): Set<
   return result;
 }
 
-test("planRetention keeps what a calendar says, the newest and two, over random histories", () => {
+test("planRetention retains the calendar's choice, the newest and two, over random histories", () => {
   const property = fc.property(HISTORY, POLICY, fc.boolean(), (points, policy, isReversed) => {
     const verdicts = planRetention(isReversed ? points.toReversed() : points, policy);
     expect(verdicts.map(({ txid }) => Number(txid))).toEqual(
@@ -147,8 +147,8 @@ test("planRetention keeps what a calendar says, the newest and two, over random 
   fc.assert(property, { numRuns: 300 });
 });
 
-test("planRetention: what a later run keeps, every earlier run had kept", () => {
-  // Otherwise a snapshot that is wanted today was deleted yesterday.
+test("planRetention: every earlier run had retained the snapshots of a later run", () => {
+  // Otherwise yesterday's run deleted a snapshot that today's run retains.
   const property = fc.property(HISTORY, POLICY, (points, policy) => {
     let before = new Set<number>();
     for (let count = 1; count <= points.length; count++) {

@@ -1,4 +1,7 @@
-/** Retention deletes older snapshots only where the newest ones that stay were read back and found whole. */
+/**
+ * Retention deletes older snapshots only after it has read the newest retained ones back and found them
+ * whole.
+ */
 import { describe, expect, test } from "bun:test";
 import type { RetentionConfig } from "../../../src/config/config.ts";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
@@ -31,7 +34,7 @@ async function benchOf() {
     if (txid % 2 === 0) keys.set(txid, await snapshot());
   }
   bench.store.calls.length = 0;
-  /** Whole reads of snapshots since the last question (their headers are ranged gets like them). */
+  /** Whole reads of snapshots since the last call; ranged gets of their headers do not count. */
   const reads = (): string[] => {
     const calls = bench.store.calls.filter((call) => call.startsWith("get app/0009/"));
     bench.store.calls.length = 0;
@@ -50,7 +53,7 @@ test("retention of whole snapshots reads the newest two back, once each", async 
   const progress = new CompactionProgress();
   await applyRetention(target, TWO, true, progress);
   expect(await snapshotTxids(store)).toEqual([8, 10]);
-  // Six headers to judge them, and two snapshots as a whole.
+  // Six headers to judge the snapshots, and two whole snapshots.
   expect(reads()).toHaveLength(8);
   await applyRetention(target, TWO, true, progress);
   expect(reads()).toHaveLength(2);
@@ -72,7 +75,8 @@ test("a plan of retention reads nothing back", async () => {
   expect(await snapshotTxids(store)).toEqual([1, 2, 4, 6, 8, 10]);
 });
 
-// Once: the damaged one counted as one of the newest two, and the older whole one went with its increments.
+// Regression: a damaged snapshot counted as one of the newest two, and retention deleted the older whole one
+// with its increments.
 test.each([
   ["the newest", [10], [6, 8, 10]],
   ["the one before", [8], [6, 8, 10]],
@@ -90,13 +94,13 @@ test.each([
       expect(said).toHaveLength(1);
       expect(said[0]!.message).toContain("walrust verify app");
     }
-    // Without what is damaged, the newest two whole ones lead to the newest TXID.
+    // Without the damaged object, the newest two whole ones lead to the newest TXID.
     const sound = (await listObjects(store, "app")).filter(({ key }) => !bad.includes(key));
     expect(planRestore(sound, null)).toMatchObject({ kind: "plan", txid: 10 });
   }
 });
 
-test("a damaged snapshot goes once two whole ones have taken its place", async () => {
+test("retention deletes a damaged snapshot once two whole ones have replaced it", async () => {
   const { store, target, keys, snapshot, commit } = await benchOf();
   await flip(store.inner, keys.get(10)!, 150);
   const progress = new CompactionProgress();
@@ -144,12 +148,11 @@ describe("retention of three days with two snapshots each, which keeps one a day
     expect(await snapshotTxids(store)).toEqual([4, 6, 7, 8]);
     const readsOf = (txid: number): number =>
       store.calls.filter((call) => call === `get ${keys.get(txid)!}`).length;
-    // One ranged get of the header, and one of the whole.
+    // One ranged get of the header, and one get of the whole.
     expect([4, 6, 7, 8].map(readsOf)).toEqual([2, 1, 2, 2]);
   });
 
-  // Once: nothing led to TXIDs 4 and 5 any more, because the snapshot and increments before them were
-  // deleted.
+  // Regression: no path led to TXIDs 4 and 5, because the snapshot and increments before them were deleted.
   test("retains an older snapshot in place of a damaged one, and reads the damaged one once", async () => {
     const { store, target, keys } = await daysBench();
     await flip(store.inner, keys.get(4)!, 150);

@@ -1,4 +1,4 @@
-/** What pruning deletes, stopped after any of its deletions: every kept point stays restorable throughout. */
+/** The deletions of pruning, stopped after any of them: every retained point stays restorable throughout. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { RetentionConfig } from "../../../src/config/config.ts";
@@ -20,15 +20,15 @@ function timesOf(objects: readonly LtxObject[]): Map<string, number> {
   return new Map(snapshots.map(({ key, maxTxid }) => [key, maxTxid * 20 * 60_000]));
 }
 
-/** TXIDs that a restore finds a way to. */
+/** TXIDs that a restore can reach. */
 function restorable(objects: readonly LtxObject[]): Set<number> {
   const points = new Set(objects.map(({ maxTxid }) => maxTxid));
   return new Set([...points].filter((txid) => planRestore(objects, txid).kind === "plan"));
 }
 
 /**
- * Whether a compaction holds the TXID and goes on after it: what was merged is a point only by chance, while
- * a snapshot in the middle leads to the increments that are still there.
+ * Whether a compaction holds the TXID and continues after it. A merged TXID is a point only by chance, while
+ * a snapshot in the middle leads to the remaining increments.
  */
 function isInsideMerge(objects: readonly LtxObject[], txid: number): boolean {
   return objects.some(
@@ -40,7 +40,9 @@ interface History {
   readonly objects: LtxObject[];
 }
 
-/** Merges consecutive runs of a level into the next; some sources stay, as before their lifetime is over. */
+/**
+ * Merges consecutive runs of a level into the next. Some sources remain, as before the end of their lifetime.
+ */
 function compacted(below: readonly LtxObject[], sizes: readonly number[], level: number): LtxObject[] {
   const merged: LtxObject[] = [];
   let from = 0;
@@ -55,7 +57,7 @@ function compacted(below: readonly LtxObject[], sizes: readonly number[], level:
 
 const SIZES = fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 12 });
 
-/** A legal history: snapshots over increments, three levels, and what lifetimes have deleted already. */
+/** A legal history: snapshots over increments, three levels, and the deletions of expired sources. */
 const HISTORY: fc.Arbitrary<History> = fc
   .record({
     newest: fc.integer({ min: 1, max: 40 }),
@@ -77,7 +79,7 @@ const HISTORY: fc.Arbitrary<History> = fc
 const COUNT = fc.constantFrom(0, 1, 2, 5);
 const POLICY = fc.record({ hourly: COUNT, daily: COUNT, weekly: COUNT, monthly: COUNT });
 
-/** Checks a pruning, and each state in which a crash could leave it. */
+/** Checks a pruning, and each state that a crash could leave. */
 function judge(objects: readonly LtxObject[], policy: RetentionConfig): void {
   const before = restorable(objects);
   const newest = newestTxid(objects);
@@ -109,12 +111,12 @@ function judge(objects: readonly LtxObject[], policy: RetentionConfig): void {
   }
 }
 
-test("planPruning of legal histories: stopped anywhere, all kept points remain and nothing else goes", () => {
+test("planPruning of legal histories: stopped anywhere, retained points remain and nothing else goes", () => {
   const property = fc.property(HISTORY, POLICY, ({ objects }, policy) => judge(objects, policy));
   fc.assert(property, { numRuns: 300 });
 });
 
-test("planPruning again finds nothing more", () => {
+test("planPruning again deletes nothing more", () => {
   const property = fc.property(HISTORY, POLICY, ({ objects }, policy) => {
     const { deletions } = planPruning(objects, timesOf(objects), policy);
     const left = objects.filter((one) => !deletions.includes(one));
@@ -130,7 +132,7 @@ test("planPruning of nothing, and of increments without any snapshot, deletes no
   expect(planPruning([object(0, 2, 2)], new Map(), TWO).deletions).toEqual([]);
 });
 
-test("planPruning never counts a snapshot whose time is not known", () => {
+test("planPruning never counts a snapshot whose time is unknown", () => {
   const objects = [1, 5, 9].map((txid) => object(SNAPSHOT_LEVEL, 1, txid));
   const times = timesOf(objects);
   times.delete("9/1-1");
@@ -139,7 +141,7 @@ test("planPruning never counts a snapshot whose time is not known", () => {
   expect(deletions).toEqual([]);
 });
 
-test("planPruning keeps a compaction that reaches past the oldest kept snapshot", () => {
+test("planPruning keeps a compaction that reaches past the oldest retained snapshot", () => {
   const objects = [
     object(0, 7, 7),
     object(1, 2, 3),
@@ -151,8 +153,8 @@ test("planPruning keeps a compaction that reaches past the oldest kept snapshot"
   judge(objects, TWO);
 });
 
-// Once: a hole in the increments (objects that somebody deleted) is bridged only by the snapshot after it.
-test("planPruning keeps a snapshot that bridges a gap for what comes after it", () => {
+// Regression: only the snapshot after a gap in the increments (deleted objects) bridges the gap.
+test("planPruning keeps a snapshot that bridges a gap for the increments after it", () => {
   const snapshots = [3, 6, 9, 12].map((txid) => object(SNAPSHOT_LEVEL, 1, txid));
   const increments = [4, 6, 7, 8, 9, 10, 11, 12].map((txid) => object(0, txid, txid));
   const objects = [...snapshots, ...increments];

@@ -1,4 +1,4 @@
-/** One snapshot on demand: consistent beside a busy application, restorable, repeatable; and the slots. */
+/** One snapshot on demand: consistent beside a busy application, restorable, repeatable. Also its slots. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ function snapshot(path: string, store: ObjectStore): ReturnType<typeof snapshotO
   return snapshotOnce(targetOf(path), context, new AbortController().signal);
 }
 
-/** The names of captured files that are not sent yet. */
+/** The names of captured files that are not uploaded. */
 function waitingFiles(path: string): string[] {
   return readdirSync(targetOf(path).paths.spoolFolder).filter((name) => name.endsWith(".ltx"));
 }
@@ -39,7 +39,7 @@ describe("snapshotOnce", () => {
     await app.close();
   });
 
-  test("the next captures what came in between, and holds it", async () => {
+  test("the next captures the commits since the first, and holds them", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     await snapshot(path, store);
@@ -51,7 +51,7 @@ describe("snapshotOnce", () => {
     await app.close();
   });
 
-  test("one more without a change is the same object, and puts no second", async () => {
+  test("another one without a change is the same object, and puts no second", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const first = await snapshot(path, store);
@@ -65,7 +65,7 @@ describe("snapshotOnce", () => {
     await app.close();
   });
 
-  test("a snapshot stands alone: it is restored without any increment", async () => {
+  test("a snapshot is restored without any increment", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     await snapshot(path, store);
@@ -81,7 +81,7 @@ describe("snapshotOnce", () => {
     await app.close();
   });
 
-  test("a snapshot beside a busy application is one moment of it", async () => {
+  test("a snapshot beside a busy application is one committed state", async () => {
     const { path, app } = await newDatabase();
     await app.must("CREATE TABLE pair(a, b)", "INSERT INTO pair VALUES (0, 0)");
     const store = new MemoryStore();
@@ -110,7 +110,7 @@ describe("snapshotOnce", () => {
     await app.close();
   });
 
-  test("a snapshot whose upload fails is uploaded by the next, with nothing skipped", async () => {
+  test("a snapshot whose upload fails is uploaded by the next, without a gap", async () => {
     const { path, app } = await newDatabase();
     const store = new FaultyStore(new MemoryStore());
     await snapshot(path, store);
@@ -126,7 +126,7 @@ describe("snapshotOnce", () => {
     await app.close();
   });
 
-  /** A snapshot that fails because the store is away, and then the store is back. */
+  /** A snapshot that fails because the store is unavailable, and then the store is back. */
   async function snapshotAway(path: string, store: FaultyStore): Promise<void> {
     store.before = () => {
       throw unreachable();
@@ -135,7 +135,7 @@ describe("snapshotOnce", () => {
     store.before = () => {};
   }
 
-  /** A database whose first `count` snapshots are stored, and the store it is in. */
+  /** A database whose first `count` snapshots are stored, and its store. */
   async function storedDatabase(count: number) {
     const { path, app } = await newDatabase();
     const store = new FaultyStore(new MemoryStore());
@@ -166,7 +166,7 @@ describe("snapshotOnce", () => {
     },
   );
 
-  test("one that waited while the database changed gives way to a new one, and is not sent", async () => {
+  test("a pending snapshot is replaced by a new one after a change, and is not sent", async () => {
     const { path, app, store } = await storedDatabase(1);
     await app.must("INSERT INTO t(v) VALUES (1)");
     await snapshotAway(path, store);
@@ -198,7 +198,7 @@ describe("snapshotOnce", () => {
     },
   );
 
-  test("a snapshot of a database that is watched is refused as locked, and leaves the pin", async () => {
+  test("a snapshot of a watched database is refused as locked, and leaves the pin", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store);
@@ -211,7 +211,7 @@ describe("snapshotOnce", () => {
 });
 
 describe("Semaphore", () => {
-  test("Semaphore runs so many at once, first come first served, and frees on failure", async () => {
+  test("Semaphore runs so many at once, first come first served, and frees the slot on failure", async () => {
     const slots = new Semaphore(2);
     const doors = Array.from({ length: 5 }, () => gate());
     const started: number[] = [];

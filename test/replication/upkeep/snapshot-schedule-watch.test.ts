@@ -1,4 +1,4 @@
-/** Snapshots on schedule in a running watch, on clocks that pass in no time and jump. */
+/** Scheduled snapshots in a running watch, under fake clocks that jump. */
 import { expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
 import type { SnapshotTriggers } from "../../../src/replication/upkeep/snapshot-schedule.ts";
@@ -10,13 +10,13 @@ import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { DAY_MS, HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
 
-/** TXIDs of the snapshots that are in the bucket. */
+/** TXIDs of the snapshots in the bucket. */
 function snapshotsOf(run: WatchRun, database?: string): number[] {
   const uploads = run.all("uploaded", database).filter(({ kind }) => kind === "snapshot");
   return uploads.map(({ txid }) => txid);
 }
 
-/** A watched database with these triggers, and a clock to move. */
+/** A watched database with these triggers, and a clock that the test moves. */
 async function watchWith(triggers: Partial<SnapshotTriggers>) {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
@@ -41,7 +41,7 @@ async function watchWith(triggers: Partial<SnapshotTriggers>) {
   return { path, app, store, clock, run, taken, commit, end };
 }
 
-/** Two more commits were seen and judged: a snapshot that was due would have been begun. */
+/** Waits for two more captured commits, after which a due snapshot would have begun. */
 async function settled({ commit }: { commit: () => Promise<number> }): Promise<number> {
   await commit();
   return commit();
@@ -61,7 +61,7 @@ test("watch takes a snapshot each interval in which something changed, and none 
   await end();
 });
 
-test("watch is not confused by a wall clock that jumps by days", async () => {
+test("watch ignores a wall clock that jumps by days", async () => {
   const watched = await watchWith({ snapshotIntervalMs: HOUR_MS });
   const { clock, run, store, taken, end } = watched;
   for (const jumpMs of [30 * DAY_MS, -90 * DAY_MS, 10 * DAY_MS]) {
@@ -87,7 +87,7 @@ test("watch takes a snapshot after max-changes frames, over captures", async () 
   await watched.end();
 });
 
-test("watch takes a snapshot when the application pauses, once", async () => {
+test("watch takes one snapshot when the application pauses", async () => {
   const watched = await watchWith({ onIdleMs: 60_000 });
   const { clock, taken, end } = watched;
   await settled(watched);
@@ -169,7 +169,7 @@ test("watch answers a snapshot request, also twice at once and without a change 
   await end();
 });
 
-test("watch whose file is replaced while a snapshot is asked for takes the new file", async () => {
+test("watch whose file is replaced during a snapshot request takes the new file", async () => {
   const watched = await watchWith({});
   const { path, app, store, run } = watched;
   await settled(watched);

@@ -1,4 +1,6 @@
-/** When a snapshot is due: every trigger, alone and beside others, just before its moment and at it. */
+/**
+ * The time when a snapshot is due: every trigger, alone and beside others, just before its moment and at it.
+ */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
@@ -92,7 +94,7 @@ describe("dueSnapshotOrNull", () => {
   });
 });
 
-/** A clock at start at 0 with a newest snapshot of this age. */
+/** A schedule with a clock at 0 and a newest snapshot of this age. */
 function startedWith(
   ageMs: number | null,
   hasChanges = true,
@@ -123,7 +125,7 @@ test("SnapshotSchedule.begin: the age counts toward the interval", () => {
   expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 5000)).toBe("interval");
 });
 
-test("SnapshotSchedule.begin: a wall clock ahead by days gives one snapshot, not one a look", () => {
+test("SnapshotSchedule.begin: a wall clock ahead by days causes one snapshot, not one a poll", () => {
   const clock = startedWith(40 * 86_400_000);
   expect(clock.dueOrNull(DEFAULT_CONFIG.sync, 1)).toBe("startup");
   clock.taken(10);
@@ -139,7 +141,7 @@ test("SnapshotSchedule.begin: an interval of 0 is never stale", () => {
   expect(startedWith(null, true, policy).dueOrNull(policy, 1e12)).toBeNull();
 });
 
-// Known: `begin` dates the last snapshot back by its age, so that the interval is due in its stead.
+// Known: `begin` dates the last snapshot back by its age, so the interval is due instead.
 test("SnapshotSchedule.begin: on-startup=false takes no snapshot at start", () => {
   const policy = { ...DEFAULT_CONFIG.sync, onStartup: false };
   expect(startedWith(5 * HOUR_MS, true, policy).dueOrNull(policy, 1)).toBeNull();

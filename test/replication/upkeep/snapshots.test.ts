@@ -1,4 +1,4 @@
-/** Snapshots: one due snapshot is taken once, and one that fails stays due. */
+/** Snapshots: a due snapshot is taken once, and a failed one stays due. */
 import { expect, test } from "bun:test";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
@@ -9,7 +9,7 @@ import { recordingEnv } from "../../support/recording-log.ts";
 const HOUR_MS = 3_600_000;
 const LIVE = { state: null, pending: [] } as unknown as LiveDatabase;
 
-/** The snapshots of a database that changed an hour ago; `read` stands for the reading of the image. */
+/** The snapshots of a database that changed an hour ago; `read` replaces the reading of the image. */
 function due(read: (snapshots: Snapshots) => void) {
   let nowMs = 0;
   const { env } = recordingEnv({ monotonicMs: () => nowMs });
@@ -21,10 +21,10 @@ function due(read: (snapshots: Snapshots) => void) {
   return { snapshots, isDue: (laterMs = 0) => snapshots.isDue(nowMs + laterMs) };
 }
 
-test("a snapshot that waits for its place is not found due again", async () => {
+test("a snapshot that waits for its slot is not due again", async () => {
   const asked: boolean[] = [];
   const { snapshots, isDue } = due((one) => {
-    // Every look of the watcher asks.
+    // The watcher asks at every poll.
     asked.push(one.isDue(HOUR_MS), one.isDue(HOUR_MS));
     one.begun();
   });
@@ -33,7 +33,7 @@ test("a snapshot that waits for its place is not found due again", async () => {
   expect([asked, isDue()]).toEqual([[false, false], false]);
 });
 
-test("a snapshot that is requested while another is taken follows it", async () => {
+test("a snapshot requested during another follows it", async () => {
   const { snapshots, isDue } = due((one) => {
     one.request("requested");
     one.begun();

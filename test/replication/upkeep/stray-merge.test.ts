@@ -1,6 +1,6 @@
 /**
- * A merged object of another writer's history in the way of ours: it is not built upon, not deleted while its
- * writer may still run, and nothing below it is lost for it.
+ * A merged object of another writer's history stands in the way of ours. Compaction does not build upon it,
+ * and does not delete it while its writer may still run. Nothing below it is deleted because of it.
  */
 import { expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
@@ -22,7 +22,7 @@ import { readObject } from "../../support/oracles/history-oracle.ts";
 const COUNT = 30;
 const DAY_MS = 86_400_000;
 
-/** Our history of level 0, and on level 1 what another one merged of its TXIDs 2 to `maxTxid`. */
+/** Our history of level 0, and on level 1 another writer's merge of its TXIDs 2 to `maxTxid`. */
 async function benchWithStray(maxTxid: number): Promise<CompactionBench & { strayKey: string }> {
   const bench = await compactionBench(COUNT);
   const other = await compactionBench(maxTxid);
@@ -42,7 +42,7 @@ function deletesOf({ store }: CompactionBench): string[] {
   return store.calls.filter((call) => call.startsWith("delete "));
 }
 
-/** Restores by the plan over the listing, without what checks chain values. */
+/** Restores by the plan over the listing, without the checks of chain values. */
 async function restored({ store }: CompactionBench): Promise<Uint8Array> {
   const plan = planRestore(await listObjects(store, "app"), null);
   let image: Uint8Array = new Uint8Array();
@@ -53,7 +53,7 @@ async function restored({ store }: CompactionBench): Promise<Uint8Array> {
   return image;
 }
 
-test("a merged object of another history is removed once it is old, and made again from ours", async () => {
+test("a merge of another history is removed once it is old, and merged again from our own", async () => {
   const bench = await benchWithStray(7);
   const { target, history, strayKey } = bench;
   const progress = new CompactionProgress();
@@ -65,7 +65,7 @@ test("a merged object of another history is removed once it is old, and made aga
   expect(Buffer.compare(await restored(bench), history.images.get(COUNT)!)).toBe(0);
 });
 
-test("nothing is merged beyond it, and it stays, while its writer may still run", async () => {
+test("nothing is merged beyond the stray merge, and it stays, while its writer may still run", async () => {
   const bench = await benchWithStray(7);
   const objects = await listObjects(bench.store, "app");
   bench.setNow(Math.max(...objects.map(({ storedMs, modifiedMs }) => storedMs ?? modifiedMs)));
@@ -74,7 +74,7 @@ test("nothing is merged beyond it, and it stays, while its writer may still run"
   expect(deletesOf(bench)).toEqual([]);
 });
 
-test("it stays where the level below does not prove it, and nothing is merged beyond it", async () => {
+test("it stays if the level below does not prove our history, and nothing is merged beyond", async () => {
   const bench = await benchWithStray(7);
   await bench.store.delete([bench.keys.get(4)!]);
   bench.store.calls.length = 0;
@@ -84,7 +84,7 @@ test("it stays where the level below does not prove it, and nothing is merged be
   expect(deletesOf(bench)).toEqual([]);
 });
 
-test("it stays where an object of the level below is damaged: a restore may need it", async () => {
+test("it stays where an object of the level below is damaged, because a restore may need it", async () => {
   const bench = await benchWithStray(7);
   await flip(bench.store.inner, bench.keys.get(4)!, 130);
   await makeOld(bench, bench.strayKey);
@@ -93,7 +93,7 @@ test("it stays where an object of the level below is damaged: a restore may need
   expect(deletesOf(bench)).toEqual([]);
 });
 
-test("one at the very key of ours is not taken for ours", async () => {
+test("a stray merge at our own key is not accepted as ours", async () => {
   const bench = await benchWithStray(7);
   for (let txid = 8; txid <= COUNT; txid++) await bench.store.delete([bench.keys.get(txid)!]);
   const progress = new CompactionProgress();
@@ -103,7 +103,7 @@ test("one at the very key of ours is not taken for ours", async () => {
   expect(progress.verified.size).toBe(0);
 });
 
-test("what it covers is not deleted for it, though it is sound in itself and long there", async () => {
+test("expire keeps the objects that the stray merge covers, though it is sound and old", async () => {
   const bench = await benchWithStray(7);
   const { target, store, history, strayKey } = bench;
   const objects = await listObjects(store, "app");

@@ -1,4 +1,4 @@
-/** TxidRanges against the same questions answered by looking at every object. */
+/** TxidRanges against the same queries answered by a scan of every object. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Txid } from "../../../src/format/types.ts";
@@ -26,7 +26,7 @@ function slowReach(objects: readonly Range[], txid: number): number {
   return reached;
 }
 
-test("TxidRanges answers as a look at every object does", () => {
+test("TxidRanges agrees with a scan of every object", () => {
   const property = fc.property(fc.array(range, { maxLength: 25 }), range, (objects, asked) => {
     const ranges = new TxidRanges(objects);
     const sorted = objects.toSorted((a, b) => a.minTxid - b.minTxid || a.maxTxid - b.maxTxid);

@@ -1,4 +1,4 @@
-/** Backlog: when uploads count as falling behind, what is said of it, and that it is said once. */
+/** Backlog: when uploads count as falling behind, its message, and that the message is logged once. */
 import { expect, test } from "bun:test";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import { Backlog, explain, FALLING_BEHIND } from "../../../src/replication/upload/backlog.ts";
@@ -7,7 +7,7 @@ import { recordingEnv } from "../../support/recording-log.ts";
 
 const GATE: LimiterFacts = { limit: 8, ceiling: 8, reason: "ceiling", inFlight: 8, waiting: 90 };
 
-/** A backlog that is looked at every two seconds of a clock. */
+/** A backlog that is polled every two seconds of a clock. */
 function watched(gate: LimiterFacts | null = GATE) {
   const { env, lines } = recordingEnv();
   const conditions = new Conditions(null, env, () => {});
@@ -24,7 +24,7 @@ function watched(gate: LimiterFacts | null = GATE) {
   return { conditions, pass, said: () => lines.map(({ level, message }) => `${level} ${message}`) };
 }
 
-test("uploads that stay behind are reported once, as degraded, and that they have caught up", () => {
+test("uploads that stay behind are reported once, as degraded, and so is their recovery", () => {
   const { conditions, pass, said } = watched();
   pass(600_000, 900, 1_100, 0);
   pass(20_000, 16_000, 6_000, 800);
@@ -51,7 +51,7 @@ test("a burst that is over within half a minute is no backlog", () => {
   expect(said()).toEqual([]);
 });
 
-test("without a gate there is nothing to say", () => {
+test("without a gate there is nothing to report", () => {
   const { pass, said } = watched(null);
   pass(600_000, 90_000);
   expect(said()).toEqual([]);

@@ -1,4 +1,4 @@
-/** When the store of a watch is asked whether it enforces create-only writes, and when it is asked again. */
+/** When a watch probes whether its store enforces create-only writes, and when it repeats the probe. */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { CreateOnlyProbe } from "../../../src/replication/upload/create-only-probe.ts";
@@ -9,7 +9,7 @@ const HOUR_MS = 3_600_000;
 
 type Answer = StoreCapabilities["conditionalPut"] | "away";
 
-/** A store that gives one answer after the other to a probe, and the times at which it was asked. */
+/** A store that answers probes in a given order, and the times of the probes. */
 function probed(answers: readonly Answer[], layout: "s3" | "file" = "s3") {
   let nowMs = 0;
   const askedMs: number[] = [];
@@ -26,7 +26,7 @@ function probed(answers: readonly Answer[], layout: "s3" | "file" = "s3") {
   } as unknown as ObjectStore;
   const { env, lines } = recordingEnv({ monotonicMs: () => nowMs });
   const probe = new CreateOnlyProbe(store, env);
-  /** Looks every 5 s for so long. */
+  /** Polls every 5 s for this long. */
   const run = async (durationMs: number): Promise<void> => {
     for (const endMs = nowMs + durationMs; nowMs < endMs; nowMs += 5_000) {
       probe.startDue(nowMs);
@@ -36,13 +36,13 @@ function probed(answers: readonly Answer[], layout: "s3" | "file" = "s3") {
   return { probe, run, askedMs, keys, lines, now: () => nowMs };
 }
 
-test("CreateOnlyProbe asks once where they are enforced", async () => {
+test("CreateOnlyProbe probes an enforcing store once", async () => {
   const { run, askedMs } = probed(["yes"]);
   await run(100 * HOUR_MS);
   expect(askedMs).toEqual([0]);
 });
 
-test("CreateOnlyProbe asks a store that does not enforce them again, less and less often", async () => {
+test("CreateOnlyProbe probes a store that does not enforce them again, less and less often", async () => {
   const { run, askedMs, keys } = probed(["no"]);
   await run(100 * HOUR_MS);
   const hours = askedMs.map((atMs) => atMs / HOUR_MS);
@@ -50,14 +50,14 @@ test("CreateOnlyProbe asks a store that does not enforce them again, less and le
   expect(keys.size).toBe(hours.length);
 });
 
-test("CreateOnlyProbe asks until the store can be reached, and says nothing of it", async () => {
+test("CreateOnlyProbe probes until the store is reachable, without a log line", async () => {
   const { run, askedMs, lines } = probed(["away", "away", "away", "yes"]);
   await run(HOUR_MS);
   expect(askedMs).toEqual([0, 5_000, 15_000, 35_000]);
   expect(new Set(lines.map(({ level }) => level))).toEqual(new Set(["debug"]));
 });
 
-test("CreateOnlyProbe asks again when the store is back, at most once a minute", async () => {
+test("CreateOnlyProbe probes again when the store is back, at most once a minute", async () => {
   const { probe, run, askedMs, now } = probed(["no", "no", "yes"]);
   await run(20_000);
   probe.recovered(now());
@@ -72,7 +72,7 @@ test("CreateOnlyProbe asks again when the store is back, at most once a minute",
   expect(askedMs.length).toBe(3);
 });
 
-test("CreateOnlyProbe does not ask a folder", async () => {
+test("CreateOnlyProbe does not probe a folder", async () => {
   const { run, askedMs } = probed(["no"], "file");
   await run(HOUR_MS);
   expect(askedMs).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * What waits behind an upload becomes one: through the lanes of one database, beside a store whose puts take
- * as long as the test says.
+ * Captures that wait behind an upload become one file: through the lanes of one database, beside a store
+ * whose puts take as long as the test decides.
  */
 
 import { expect, test } from "bun:test";
@@ -25,7 +25,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const FREE: ChainHold = { isChainHeld: false, isJobRunning: false };
 
-/** One database with captures that wait, and a store whose puts a test lets through. */
+/** One database with pending captures, and a store whose puts the test releases. */
 function gathered(count: number, snapshotsAt: readonly number[] = [], hold = FREE) {
   const memory = new MemoryStore();
   const store = new FaultyStore(memory);
@@ -38,7 +38,7 @@ function gathered(count: number, snapshotsAt: readonly number[] = [], hold = FRE
   return { memory, store, live, history, lanes, links };
 }
 
-/** Takes captures away as if they came later. @returns gives them back, with the state that they led to */
+/** Removes captures, as if they came later. @returns a function that restores them, with their state */
 function laterThan(live: LiveDatabase, txid: number): () => void {
   const { state } = live;
   const later = live.pending.filter(({ minTxid, level }) => level === 0 && minTxid > txid);
@@ -60,7 +60,7 @@ async function pointsOf(run: ReturnType<typeof gathered>): Promise<number[]> {
   return txids;
 }
 
-test("what is captured while a put is on its way goes in one put after it", async () => {
+test("captures during a put are sent in one put after it", async () => {
   const run = gathered(12);
   const later = laterThan(run.live, 2);
   const { passed, open } = gate();
@@ -80,11 +80,11 @@ test("what is captured while a put is on its way goes in one put after it", asyn
   expect(await pointsOf(run)).toEqual([1, 2, 12]);
 });
 
-test("one that may have been sent is sent again as it was, and what waits goes after it", async () => {
+test("a file that may have been sent is sent again unchanged, and pending ones after it", async () => {
   const run = gathered(9);
   run.live.pending.shift();
   const isLost = { value: true };
-  // The put takes effect; its answer is lost.
+  // The put takes effect, but its answer is lost.
   run.store.after = (operation) => {
     if (operation === "put" && isLost.value) throw unreachable();
   };
@@ -102,7 +102,7 @@ test("one that may have been sent is sent again as it was, and what waits goes a
   ]);
 });
 
-test("what the process before this one was sending is never part of a merge", () => {
+test("a file that the previous process was sending is never part of a merge", () => {
   const run = gathered(6);
   run.live.pending.shift();
   const timing = new MergeTiming(recordingEnv().env, FREE);
@@ -131,7 +131,7 @@ test.each([
 
 test("a long merge is returned, once for each upload, and waits for the end of a job", () => {
   const run = gathered(6);
-  // The sizes decide alone whether a merge is long: the files are tiny.
+  // The files are tiny, so sizes alone decide whether a merge is long.
   const long = run.live.pending.splice(0).map((file) => ({ ...file, sizeBytes: 200 << 10 }));
   run.live.pending.push(...long.slice(1));
   const hold = { isChainHeld: false, isJobRunning: true };
@@ -148,7 +148,7 @@ test("a long merge is returned, once for each upload, and waits for the end of a
 
 test("a lane that needs a long merge ends with it, and sends its result when it starts again", async () => {
   const run = gathered(6);
-  // The first upload is acknowledged; what follows it is made long, to be merged as a job.
+  // The store acknowledges the first upload. The files after it are made long, so their merge is a job.
   const waiting = run.live.pending.splice(1);
   await Promise.all(run.lanes.startDue(run.live, 0));
   run.live.pending.push(...waiting.map((file) => ({ ...file, sizeBytes: 200 << 10 })));
@@ -164,7 +164,7 @@ test("a lane that needs a long merge ends with it, and sends its result when it 
   expect(await pointsOf(run)).toEqual([1, 6]);
 });
 
-test("a link ends where a snapshot stands, whether that waits or is stored", () => {
+test("a merge ends at a snapshot, whether the snapshot is pending or stored", () => {
   const run = gathered(12, [7]);
   run.live.pending.shift();
   run.live.state = { ...run.live.state!, snapshot: { txid: 7 as never, timeMs: 1_000_007 } };
@@ -175,12 +175,12 @@ test("a link ends where a snapshot stands, whether that waits or is stored", () 
   expect(run.links()).toEqual(["3-3", "4-4", "5-5", "6-6", "7-7", "8-12"]);
 });
 
-test("planMerge merges nothing up to a snapshot that waits at the newest TXID", () => {
+test("planMerge merges nothing up to a pending snapshot at the newest TXID", () => {
   const { live } = spooledHistory(9, [9]);
   expect(planMerge(live, 2)).toBeNull();
 });
 
-test("a damaged file that waits is no reason to stop: they go one by one up to it", () => {
+test("a damaged pending file does not stop the lane: the files before it go one by one", () => {
   const run = gathered(5);
   writeFileSync(run.live.pending[3]!.path, "torn");
   const timing = new MergeTiming(recordingEnv().env, FREE);
@@ -191,7 +191,7 @@ test("a damaged file that waits is no reason to stop: they go one by one up to i
   expect(run.links()).toEqual(before);
 });
 
-test("in an outage what comes in is merged by and by, at a bounded cost", async () => {
+test("in an outage new captures are merged bit by bit, at a bounded cost", async () => {
   const run = gathered(300);
   const later = [...run.live.pending];
   const { state } = run.live;
@@ -202,7 +202,7 @@ test("in an outage what comes in is merged by and by, at a bounded cost", async 
   for (const file of later) {
     run.live.pending.push(file);
     const previous = run.live.pending.at(-2);
-    // As capture would have chained it.
+    // The chain value that capture would have written.
     run.live.pending[run.live.pending.length - 1] = {
       ...file,
       previousChain: previous?.chain ?? file.previousChain,

@@ -1,6 +1,6 @@
 /**
- * Another writer whose objects no create-only put meets, because one object of several TXIDs stands beside
- * single ones: found by a listing beside the uploads, by whoever puts next.
+ * Another writer whose objects no create-only put detects, because one object of several TXIDs stands beside
+ * single ones. The next writer to put finds it by a listing beside the uploads.
  */
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
@@ -15,7 +15,7 @@ import { tempFolder } from "../../support/temp.ts";
 const MINUTE_MS = 60_000;
 const OTHER_HASH = /^[0-9a-f]{64}$/;
 
-/** A writer that puts links of its own into a store that it shares. */
+/** A writer that puts its own links into a shared store. */
 class Writer {
   nowMs = 0;
   readonly look: OverlapCheck;
@@ -49,7 +49,7 @@ const range = (min: number, max: number): string =>
   [min, max].map((txid) => txid.toString(16).padStart(16, "0")).join("-");
 
 describe("OverlapCheck", () => {
-  test("one writer alone, with single links and longer ones, finds nobody", async () => {
+  test("a single writer, with single and longer links, finds no other", async () => {
     const writer = new Writer(new MemoryStore(), 1);
     for (const [min, max] of [
       [2, 2],
@@ -63,7 +63,7 @@ describe("OverlapCheck", () => {
     }
   });
 
-  test("a long link put beside somebody's single ones finds them", async () => {
+  test("a long link beside another writer's single ones finds them", async () => {
     const store = new MemoryStore();
     const [one, two] = [new Writer(store, 1), new Writer(store, 2)];
     await one.put(4);
@@ -72,7 +72,7 @@ describe("OverlapCheck", () => {
     expect(one.look.found).toMatchObject({ writer: TINY_WRITER, sha256: expect.stringMatching(OTHER_HASH) });
   });
 
-  test("a single link after a pause finds a long one that went before it", async () => {
+  test("a single link after a pause finds an earlier long one", async () => {
     const store = new MemoryStore();
     const [one, two] = [new Writer(store, 1), new Writer(store, 2)];
     await one.put(4);
@@ -81,7 +81,7 @@ describe("OverlapCheck", () => {
     expect(await one.put(5)).toBe(range(5, 7));
   });
 
-  test("a long link finds what came beside the long link before it", async () => {
+  test("a long link finds objects beside the long link before it", async () => {
     const store = new MemoryStore();
     const [one, two] = [new Writer(store, 1), new Writer(store, 2)];
     await one.put(4);
@@ -105,7 +105,7 @@ describe("OverlapCheck", () => {
     expect(listCount).toBe(0);
   });
 
-  test("an object whose head cannot be had just now is found with the next link", async () => {
+  test("an object whose head fails is found with the next link", async () => {
     const inner = new MemoryStore();
     const store = new FaultyStore(inner);
     const [one, two] = [new Writer(inner, 1, store), new Writer(inner, 2)];
@@ -119,7 +119,7 @@ describe("OverlapCheck", () => {
     expect(await one.put(8)).toBe(range(5, 5));
   });
 
-  test("a listing that fails stops nothing, and the next look goes back as far", async () => {
+  test("a listing that fails stops nothing, and the next one covers the same range", async () => {
     const inner = new MemoryStore();
     const store = new FaultyStore(inner);
     const [one, two] = [new Writer(inner, 1, store), new Writer(inner, 2)];

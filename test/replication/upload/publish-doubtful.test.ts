@@ -1,7 +1,7 @@
 /**
- * Publishing where the store proves less than it should: two writers on one without create-only writes, and
- * gateways that lose metadata. Nothing acknowledged is lost without anybody being stopped, and nobody is
- * stopped for an object of his own.
+ * Publishing where the store proves less than usual: two writers on a store without create-only writes, and
+ * gateways that lose metadata. If two writers conflict, at least one stops, and no writer stops for its own
+ * object.
  */
 import { describe, expect, test } from "bun:test";
 import { hex, sha256 } from "../../../src/format/chain.ts";
@@ -23,7 +23,7 @@ import { tempFolder } from "../../support/temp.ts";
 const TIME_MS = 1_700_000_000_123;
 const TXIDS = 5;
 
-/** What became of one writer: how far it was acknowledged, and the key that stopped it. */
+/** The outcome of one writer: its last acknowledgement, and the key that stopped it. */
 interface Career {
   readonly acknowledged: { key: string; sha256: string }[];
   stoppedBy: string | null;
@@ -52,7 +52,7 @@ function historyOf(seed: number): TinyObject[] {
 }
 
 describe("publish of two writers on a store without create-only writes", () => {
-  test("at least one is stopped in every order of their requests", async () => {
+  test("at least one writer stops in every order of their requests", async () => {
     let overwritten = 0;
     for (let seed = 0; seed <= 200; seed++) {
       const bucket = new ScheduledBucket(seed === 0 ? lockstep : anyOrder(seededRandom(seed)));
@@ -75,11 +75,11 @@ describe("publish of two writers on a store without create-only writes", () => {
         }
       }
     }
-    // The danger is real: were it never met, this test would prove nothing.
+    // The conflict must occur, or this test would prove nothing.
     expect(overwritten).toBeGreaterThan(0);
   });
 
-  test("one alone is never stopped", async () => {
+  test("a single writer never stops", async () => {
     for (let seed = 1; seed <= 20; seed++) {
       const bucket = new ScheduledBucket(anyOrder(seededRandom(seed)));
       const store = bucket.open();
@@ -107,7 +107,7 @@ class ForgetfulStore extends MemoryStore {
 describe("publish through a gateway that loses metadata", () => {
   const publisher = (store: MemoryStore) => ({ store, name: "app", writer: TINY_WRITER, version: "test" });
 
-  test("an object of the same bytes is ours: its first put had taken effect", async () => {
+  test("an object of the same bytes is ours, because its first put took effect", async () => {
     const store = new ForgetfulStore();
     const history = new TinyHistory(seededRandom(1));
     for (const object of [history.commit(TIME_MS), history.commit(TIME_MS + 1)]) {
@@ -117,7 +117,7 @@ describe("publish through a gateway that loses metadata", () => {
     }
   });
 
-  test("an object of other bytes is taken, and by whom is not known", async () => {
+  test("an object of other bytes is taken, by an unknown writer", async () => {
     const store = new ForgetfulStore();
     await putTiny(store, "app", new TinyHistory(seededRandom(1)).commit(TIME_MS));
     const other = new TinyHistory(seededRandom(2)).commit(TIME_MS);
@@ -125,13 +125,13 @@ describe("publish through a gateway that loses metadata", () => {
     expect(outcome).toMatchObject({ kind: "taken", writer: null });
   });
 
-  test("a later snapshot of the same state is ours, one of another state is taken", async () => {
+  test("a later snapshot of the same state is ours, and one of another state is taken", async () => {
     const store = new ForgetfulStore();
     const history = new TinyHistory(seededRandom(1));
     for (let txid = 1; txid <= 3; txid++) history.commit(TIME_MS + txid);
     const snapshot = history.snapshot();
     await putTiny(store, "app", snapshot);
-    // Another capture time: other bytes, the same database.
+    // Another capture time gives other bytes of the same database.
     history.times.set(3, TIME_MS + 500);
     const again = history.snapshot();
     expect(Buffer.compare(again.bytes, snapshot.bytes)).not.toBe(0);

@@ -1,6 +1,6 @@
 /**
- * Publishing a file of the spool: what is held in memory while it waits for the store, and that bytes which
- * are not those that were captured are never sent.
+ * Publishing a file of the spool: the memory that it holds while it waits for the store. It never sends bytes
+ * that differ from the captured ones.
  */
 import { describe, expect, test } from "bun:test";
 import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { tempFolder } from "../../support/temp.ts";
 const KIB = 1024;
 const TIME_MS = 1_700_000_000_123;
 
-/** A store that keeps what it was given. */
+/** A store that keeps the bytes it receives. */
 class KeepingStore extends MemoryStore {
   readonly bodies: PutBody[] = [];
 
@@ -25,7 +25,7 @@ class KeepingStore extends MemoryStore {
   }
 }
 
-/** A file of the spool of this size; what follows its header is of no concern here. */
+/** A file of the spool of this size; the bytes after its header do not matter here. */
 function spoolFile(sizeBytes: number): SpoolFile {
   const object = new TinyHistory(seededRandom(sizeBytes)).commit(TIME_MS);
   const bytes = new Uint8Array(sizeBytes);
@@ -57,7 +57,7 @@ describe.each(SIZES)("publish of a file of %d bytes", (sizeBytes, kind) => {
     expect(Buffer.compare(await (await store.get(key)).bytes(), expected)).toBe(0);
   });
 
-  test("publish does not send it when a byte is another, or when it is cut off or gone", async () => {
+  test("publish does not send it when a byte differs, or when it is truncated or missing", async () => {
     const store = new KeepingStore();
     const file = spoolFile(sizeBytes);
     const whole = readFileSync(file.path);

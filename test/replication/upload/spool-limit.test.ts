@@ -1,4 +1,7 @@
-/** The limit on captured files while the store is away: what goes first, what stops, what comes back. */
+/**
+ * The limit on captured files while the store is unavailable: the order of deletions, and when captures stop
+ * and resume.
+ */
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -23,7 +26,7 @@ import { DAY_MS, ShiftedClock } from "../../support/shifted-clock.ts";
 
 const { env } = recordingEnv();
 
-/** An owner with `sent` of `count` increments uploaded and kept. */
+/** An owner with `count` increments, of which `sent` are uploaded and kept. */
 function owner(
   count: number,
   sent: number,
@@ -38,14 +41,14 @@ function owner(
   return { name: "app", live, mayMerge };
 }
 
-test("enforceSpoolBudget below its limit touches nothing", () => {
+test("enforceSpoolBudget below its limit changes nothing", () => {
   const one = owner(20, 10);
   const { pendingBytes, sentBytes } = spoolUseOf(one);
   expect(enforceSpoolBudget([one], pendingBytes + sentBytes, false, env)).toBe(false);
   expect(spoolUseOf(one)).toEqual({ pendingBytes, sentBytes });
 });
 
-test("enforceSpoolBudget takes kept files first, then merges, then stops captures", () => {
+test("enforceSpoolBudget deletes kept files first, then merges, then stops captures", () => {
   const one = owner(40, 10);
   const { pendingBytes, sentBytes } = spoolUseOf(one);
   expect(enforceSpoolBudget([one], pendingBytes + sentBytes - 1, false, env)).toBe(false);
@@ -59,7 +62,7 @@ test("enforceSpoolBudget takes kept files first, then merges, then stops capture
   expect(one.live.pending.length).toBe(3);
 });
 
-test("enforceSpoolBudget lets captures go on below eight tenths, not just below its limit", () => {
+test("enforceSpoolBudget resumes captures below eight tenths, not just below its limit", () => {
   const one = owner(9, 0, false);
   const { pendingBytes } = spoolUseOf(one);
   expect(enforceSpoolBudget([one], pendingBytes * 1.1, true, env)).toBe(true);
@@ -75,18 +78,18 @@ test("enforceSpoolBudget merges only where it may, and counts all databases", ()
   expect([free.live.pending.length, held.live.pending.length]).toEqual([3, 20]);
 });
 
-test("overShare stops whoever holds more than a share, the others not before twice the limit", () => {
+test("overShare stops databases above their share, the others not before twice the limit", () => {
   const [large, small] = [owner(40, 0, false), owner(2, 0, false)];
   const all = [large, small, { name: "none", live: null, mayMerge: true }];
   const { pendingBytes } = totalUse(all.map(spoolUseOf));
   expect([...overShare(all, pendingBytes - 1)]).toEqual([large]);
   expect([...overShare(all, pendingBytes * 100)]).toEqual([]);
   expect([...overShare(all, Math.floor(pendingBytes / 2) - 1)]).toEqual(all);
-  // One alone is stopped by what stops all.
+  // A single database stops at the common limit.
   expect([...overShare([large], spoolUseOf(large).pendingBytes - 1)]).toEqual([large]);
 });
 
-/** A watch whose spool is small, before a store that a test can take away. */
+/** A watch with a small spool, before a store that the test can make unavailable. */
 async function watchSmall(bytesMax: number) {
   const { path, app } = await newDatabase();
   const store = new FaultyStore(new MemoryStore());
@@ -112,7 +115,7 @@ async function watchSmall(bytesMax: number) {
   return { path, app, store, clock, run, pending, sent, setAway };
 }
 
-/** Commits random bytes, and waits until they are captured, though not uploaded. */
+/** Commits random bytes, and waits for their capture without their upload. */
 async function captureOne(watched: Awaited<ReturnType<typeof watchSmall>>, bytes: number): Promise<void> {
   const { app, run, pending } = watched;
   const before = pending().join();
@@ -123,7 +126,7 @@ async function captureOne(watched: Awaited<ReturnType<typeof watchSmall>>, bytes
 const isSaid = ({ lines }: WatchRun, text: string): boolean =>
   lines.some(({ message }) => message.includes(text));
 
-test("watch with a full spool: kept files go, pending ones merge, capture stops, it comes back", async () => {
+test("watch with a full spool deletes kept files, merges pending ones, then stops capture", async () => {
   const watched = await watchSmall(150_000);
   const { path, app, store, clock, run, pending, sent, setAway } = watched;
   for (let i = 0; i < 4; i++) await run.commit(app, "UPDATE t SET v = randomblob(20000) WHERE id = 1");
@@ -159,8 +162,8 @@ test("watch with a full spool: kept files go, pending ones merge, capture stops,
   await app.close();
 }, 20_000);
 
-// Once: the snapshot stands before uploads and before the pinning, which it waits for. It waits for ever.
-test("watch that was asked for a snapshot while its spool was full goes on afterwards", async () => {
+// Regression: the pin waited for the snapshot, which stood before uploads and waited for the pin for ever.
+test("watch with a snapshot request while its spool was full continues afterwards", async () => {
   const watched = await watchSmall(60_000);
   const { path, app, store, clock, run, setAway } = watched;
   setAway(true);

@@ -1,4 +1,4 @@
-/** Merging what waits: the history that is uploaded afterwards, and a crash between any two steps of it. */
+/** Merging pending files: the uploaded history afterwards, and a crash between any two steps of the merge. */
 import { expect, test } from "bun:test";
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ import { recordingEnv } from "../../support/recording-log.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-/** Uploads what is pending and restores every point that is left. @returns their TXIDs */
+/** Uploads the pending files and restores every remaining point. @returns their TXIDs */
 async function uploadAndJudge(live: LiveDatabase, history: TinyHistory): Promise<number[]> {
   const store = new MemoryStore();
   const { env } = recordingEnv();
@@ -41,7 +41,7 @@ async function uploadAndJudge(live: LiveDatabase, history: TinyHistory): Promise
   return txids.map(Number);
 }
 
-/** What a new process finds in a state folder, put in place of what the live one knew. */
+/** Replaces the live process's memory by the content of a state folder, as a new process reads it. */
 function reloaded(live: LiveDatabase): LiveDatabase {
   const reading = readState(live.paths);
   if (reading.kind !== "state") throw new Error(`the state is ${reading.kind}`);
@@ -50,7 +50,7 @@ function reloaded(live: LiveDatabase): LiveDatabase {
   return { ...live, state: reading.state, pending: spool.files };
 }
 
-test("mergePending merges all but the first increment, and every point left is right", async () => {
+test("mergePending merges all but the first increment, and every remaining point is right", async () => {
   const { live, history } = spooledHistory(12);
   const before = live.pending.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const saved = mergePending(live);
@@ -60,7 +60,7 @@ test("mergePending merges all but the first increment, and every point left is r
   expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 12]);
 });
 
-test("mergePending again takes what was merged and what came after", async () => {
+test("mergePending again merges the first result with later files", async () => {
   const { live, history } = spooledHistory(8);
   mergePending(live);
   expect(mergePending(live)).toBe(0);
@@ -76,13 +76,13 @@ test.each([1, 2, 3])(
   },
 );
 
-test("mergePending leaves snapshots among the increments alone, and they lead on", async () => {
+test("mergePending keeps snapshots among the increments, and their chain continues", async () => {
   const { live, history } = spooledHistory(12, [5, 9]);
   mergePending(live);
   expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 5, 9, 12]);
 });
 
-/** The state folder as a crash leaves it: which files of before and after the merge are there. */
+/** The state folder after a crash, by the files of before and after the merge that it holds. */
 const CRASHES: readonly [
   when: string,
   merged: boolean,

@@ -1,6 +1,6 @@
 /**
- * A key that is taken: what is our own doing and leads to the bucket's history, and what is another process
- * and stops the database.
+ * A taken key: walrust adopts the bucket's history if the object is its own, and stops the database if
+ * another process wrote the object.
  */
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
@@ -26,12 +26,12 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const OTHER_WRITER = "f".repeat(32);
 
-/** Uploads of one process. */
+/** The uploads of one process. */
 class Uploads {
   readonly store = new FaultyStore(new MemoryStore());
   readonly history = new UploadHistory();
 
-  /** @returns how it ended, or what was thrown */
+  /** @returns the outcome, or the error */
   async run(live: LiveDatabase, lane: UploadLane = "links"): Promise<UploadOutcome | WalrustError> {
     const context = {
       store: this.store,
@@ -54,7 +54,7 @@ class Uploads {
   }
 }
 
-/** Two histories that differ from TXID 1 on; the second one's TXIDs from `from` on are pending. */
+/** Two histories that differ from TXID 1 on. The second one's TXIDs from `from` on are pending. */
 function rivals(from: number): { theirs: SpoolFile[]; live: LiveDatabase } {
   const theirs = spooledHistory(3).live.pending;
   const { live } = spooledHistory(4);
@@ -75,7 +75,7 @@ describe("uploadPending where a key is taken under our writer id", () => {
     expect(codeOf(await uploads.run(live))).toBe("foreign-writer");
   });
 
-  test("uploadPending stops after an upload, says why, and leaves a mark", async () => {
+  test("uploadPending stops after an upload, logs why, and leaves a mark", async () => {
     const uploads = new Uploads();
     const { theirs, live } = rivals(2);
     await uploads.putByOther(theirs[2]!, TINY_WRITER);
@@ -87,7 +87,7 @@ describe("uploadPending where a key is taken under our writer id", () => {
     expect(mark).toMatchObject({ writer: TINY_WRITER, otherWriter: TINY_WRITER, txid: 3 });
   });
 
-  test("uploadPending takes the same bytes for a retry", async () => {
+  test("uploadPending accepts the same bytes as a retry", async () => {
     const uploads = new Uploads();
     const { live } = rivals(2);
     await uploads.putByOther(live.pending[1]!, OTHER_WRITER);
@@ -102,7 +102,7 @@ describe("uploadPending where a key is taken under our writer id", () => {
       const { theirs, live } = rivals(2);
       const own = live.pending.splice(1);
       expect(codeOf(await uploads.run(live))).toBe("drained");
-      // Sent, and broken off; it takes effect later, when TXID 3 was made anew.
+      // The connection breaks during the put, which takes effect later, after TXID 3 was captured anew.
       uploads.store.before = () => {
         throw unreachable();
       };
@@ -147,14 +147,14 @@ describe("uploadPending of a later snapshot whose key is taken", () => {
     return codeOf(await uploads.run(live, "snapshots"));
   }
 
-  test("uploadPending takes one of the same state for its own, whoever wrote it", async () => {
+  test("uploadPending accepts one of the same state as its own, whoever wrote it", async () => {
     expect([await taken(TINY_WRITER, "same"), await taken(OTHER_WRITER, "same")]).toEqual([
       "drained",
       "drained",
     ]);
   });
 
-  test("uploadPending adopts at one of another state under our id, stops at another's", async () => {
+  test("uploadPending adopts one of another state under our id, and stops at another writer's", async () => {
     expect([await taken(TINY_WRITER, "other"), await taken(OTHER_WRITER, "other")]).toEqual([
       "adopt",
       "foreign-writer",
@@ -162,8 +162,8 @@ describe("uploadPending of a later snapshot whose key is taken", () => {
   });
 });
 
-describe("uploadPending of captures that were merged while they waited", () => {
-  test("uploadPending stops for the object of another writer that a merged one passes", async () => {
+describe("uploadPending of captures that were merged while pending", () => {
+  test("uploadPending stops for another writer's object that the merged one spans", async () => {
     const uploads = new Uploads();
     const { theirs, live } = rivals(2);
     await uploads.putByOther(theirs[2]!, OTHER_WRITER);
@@ -174,7 +174,7 @@ describe("uploadPending of captures that were merged while they waited", () => {
     expect((outcome as WalrustError).message).toContain(OTHER_WRITER);
   });
 
-  test("uploadPending goes on when a merged object stands alone", async () => {
+  test("uploadPending continues when a merged object stands alone", async () => {
     const uploads = new Uploads();
     const { live } = rivals(1);
     expect(codeOf(await uploads.run({ ...live, pending: live.pending.splice(0, 1) }))).toBe("drained");

@@ -1,6 +1,6 @@
 /**
- * One database's trouble delays no other's uploads: databases that share a store and its slots, some of
- * which fail or hang. What is counted is how far the others get while nothing of the troubled ones ends.
+ * A failing database delays no other's uploads. Databases share a store and its slots, and some of them fail
+ * or hang. The test counts the uploads of the others while the failing ones make no progress.
  */
 
 import { expect, test } from "bun:test";
@@ -27,7 +27,7 @@ function serverError(): WalrustError {
   return new WalrustError("storage", "the store answered 500 InternalError", { retryable: true });
 }
 
-/** Databases over one store whose waits last for ever, unless a test ends them. */
+/** Databases over one store whose waits last until a test ends them. */
 class Fleet {
   readonly inner = new FaultyStore(new MemoryStore());
   readonly slots: Semaphore;
@@ -67,7 +67,7 @@ class Fleet {
     return live;
   }
 
-  /** A look at every database, as the watch's loop takes it again and again. */
+  /** Polls every database, as the watch's loop does again and again. */
   start(): void {
     for (const { live, lanes, failures } of this.all) {
       for (const run of lanes.start(live)) {
@@ -76,12 +76,12 @@ class Fleet {
     }
   }
 
-  /** How many wait between two attempts. */
+  /** The number of databases that wait between two attempts. */
   get waiting(): number {
     return this.#waiting.length;
   }
 
-  /** Ends the waits there are. */
+  /** Ends all current waits. */
   passTime(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
@@ -107,7 +107,7 @@ test("a database whose every put fails with 500 delays no other", async () => {
   await fleet.stop();
 });
 
-test("more databases in trouble than there are slots delay no other", async () => {
+test("more failing databases than slots delay no other", async () => {
   const fleet = new Fleet(3);
   fleet.inner.before = (_, key) => {
     if (key.startsWith("bad")) throw serverError();
@@ -136,7 +136,7 @@ test("more databases in trouble than there are slots delay no other", async () =
   await fleet.stop();
 });
 
-test("hanging requests hold two slots a database; cut off, they let others have their turn", async () => {
+test("hanging requests hold two slots a database; after their timeout, others get the slots", async () => {
   const fleet = new Fleet(4);
   const hanging: { key: string; cut: () => void }[] = [];
   fleet.inner.before = (operation, key) => {
@@ -151,7 +151,7 @@ test("hanging requests hold two slots a database; cut off, they let others have 
   const good = fleet.add("good", 5);
   fleet.start();
   await waitUntil(() => hanging.length === 4);
-  // Cut off once each, all of them wait between two attempts: the next in the line is the good one.
+  // Each request timed out once and waits between two attempts, so the next in the queue is the good one.
   for (let cut = 0; cut < 2 * names.length; cut++) {
     await waitUntil(() => hanging.length > cut);
     const held = hanging.slice(cut).map(({ key }) => key.slice(0, 4));

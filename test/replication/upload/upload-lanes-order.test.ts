@@ -1,6 +1,6 @@
 /**
- * A snapshot that overtakes the links that lead to it: with the spool lost before they are sent, the bucket
- * is continued after the snapshot and `verify` reports the gap for good.
+ * A snapshot that overtakes the links before it. If the spool is lost before they are sent, the bucket's
+ * history continues after the snapshot, and `verify` reports the gap for good.
  */
 import { expect, test } from "bun:test";
 import { CHAIN_ZERO } from "../../../src/format/chain.ts";

@@ -1,6 +1,6 @@
 /**
- * The lanes of one database through a long outage, looked at every 40 ms of a simulated clock: when requests
- * are sent, what is said, and that nothing waits longer than the circuit breaker does.
+ * The lanes of one database through a long outage, polled every 40 ms of a simulated clock: the times of the
+ * requests, the log lines, and that nothing waits longer than the circuit breaker.
  */
 
 import { expect, test } from "bun:test";
@@ -25,7 +25,7 @@ const MINUTE_MS = 60_000;
 const THRESHOLD = 10;
 const BREAKER = breakerOf(THRESHOLD, MINUTE_MS);
 
-/** One database whose clock moves with each look. */
+/** One database whose clock moves with each poll. */
 class Lanes {
   nowMs = 0;
   readonly inner = new FaultyStore(new MemoryStore());
@@ -34,9 +34,9 @@ class Lanes {
   readonly breaker: CircuitBreaker;
   readonly store: BreakerStore;
   readonly said: () => string[];
-  /** When each request came to the store. */
+  /** The time of each request. */
   readonly timesMs: number[] = [];
-  /** How many runs ended because the circuit breaker refused them. */
+  /** The number of runs that ended because the circuit breaker refused them. */
   refusals = 0;
   readonly #trouble: Trouble;
 
@@ -57,7 +57,7 @@ class Lanes {
   }
 
   isOut = true;
-  /** What a request comes to during the outage. */
+  /** The outcome of a request during the outage. */
   fail: () => void = () => {
     throw unreachable();
   };
@@ -68,7 +68,7 @@ class Lanes {
     }
   }
 
-  /** Starts what is pending at once, and waits for the end. */
+  /** Starts all pending uploads at once, and waits for their end. */
   async hurry(): Promise<void> {
     await this.settle(this.lanes.start(this.live));
   }
@@ -106,7 +106,7 @@ test("an outage of six hours: a request a minute, two lines, and the upload on t
   expect(run.said()).toEqual(["error Cannot reach the store: connection refused", "info recovered"]);
 });
 
-test("without a circuit breaker an outage is as quiet, and is tried every half minute", async () => {
+test("an outage without a circuit breaker logs as little, and is tried every half minute", async () => {
   const run = new Lanes({ ...BREAKER, circuitBreakerEnabled: false });
   await run.pass(60 * MINUTE_MS);
   const calls = run.timesMs.length / (1 + DEFAULT_CONFIG.retry.maxRetries);
@@ -117,16 +117,16 @@ test("without a circuit breaker an outage is as quiet, and is tried every half m
   expect(run.said()).toEqual(["error Cannot reach the store: connection refused", "info recovered"]);
 });
 
-test("the pause that a lane has reached when the circuit opens delays no trial", async () => {
+test("the pause of a lane when the circuit opens delays no trial", async () => {
   const run = new Lanes(breakerOf(8, 1_000));
   while (run.breaker.state !== "open") await run.pass(TICK_MS);
-  // The pause that the lane itself has reached by now is 30 s.
+  // The lane's own pause is 30 s by now.
   run.isOut = false;
   await run.pass(1_000 + TICK_MS);
   expect(run.live.pending.length).toBe(0);
 });
 
-test("a lane that is refused while another call is the trial goes on right after it", async () => {
+test("a lane that is refused during another call's trial continues right after it", async () => {
   const run = new Lanes(breakerOf(8, 1_000));
   while (run.breaker.state !== "half-open") await run.pass(TICK_MS);
   // Another call of this database, such as a listing of its upkeep, is first.
@@ -144,7 +144,7 @@ test("a lane that is refused while another call is the trial goes on right after
   expect(run.live.pending.length).toBe(0);
 });
 
-test("a trial is made by one of two lanes, and none is refused", async () => {
+test("one of two lanes makes the trial, and none is refused", async () => {
   const run = new Lanes(BREAKER, [2]);
   run.live.pending.splice(0, 2);
   await run.pass(60 * MINUTE_MS);
@@ -152,7 +152,7 @@ test("a trial is made by one of two lanes, and none is refused", async () => {
   expect(run.inner.puts.filter((key) => key.includes("/0009/")).length).toBeGreaterThan(0);
 });
 
-test("the last chance is taken once, even while requests are suspended", async () => {
+test("the last try runs once, even while requests are suspended", async () => {
   const run = new Lanes(BREAKER, [2]);
   while (run.breaker.state !== "open") await run.pass(TICK_MS);
   const before = run.timesMs.length;
@@ -169,7 +169,7 @@ test("the last chance is taken once, even while requests are suspended", async (
   expect([other.live.pending.length, `${other.breaker.state}`]).toEqual([0, "closed"]);
 });
 
-test("what a sick store answers in turns is said once each", async () => {
+test("the alternating errors of a failing store are logged once each", async () => {
   const run = new Lanes(BREAKER);
   let turn = 0;
   run.fail = () => {
@@ -183,7 +183,7 @@ test("what a sick store answers in turns is said once each", async () => {
   ]);
 });
 
-test("a manifest that cannot be written is said once an outage", async () => {
+test("a manifest that cannot be written is logged once an outage", async () => {
   const run = new Lanes(BREAKER, [2, 4]);
   const snapshots = run.live.pending.filter(({ level }) => level === 9);
   run.isOut = false;
@@ -192,7 +192,7 @@ test("a manifest that cannot be written is said once an outage", async () => {
   };
   await run.pass(TICK_MS);
   for (let round = 0; round < 5; round++) {
-    // Every lane is drained anew; what is there already is acknowledged as ours.
+    // Every lane is drained again. Objects that exist already are acknowledged as ours.
     run.live.pending.push({ ...snapshots[0]!, path: await copyOf(run.live, round) });
     await run.pass(MINUTE_MS);
   }

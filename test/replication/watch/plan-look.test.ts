@@ -1,6 +1,4 @@
-/**
- * planLook: named states with the step that follows, and invariants over every combination of facts.
- */
+/** planLook: named states with their next step, and invariants over every combination of facts. */
 import { describe, expect, test } from "bun:test";
 import {
   type LookAction,
@@ -10,7 +8,7 @@ import {
   type SeenFacts,
 } from "../../../src/replication/watch/plan-look.ts";
 
-/** An attached database with nothing to do but to poll its WAL. */
+/** An attached database that only needs a poll of its WAL. */
 const QUIET: LookFacts = {
   phase: "watching",
   isStopped: false,
@@ -104,7 +102,7 @@ test.each(ROWS.map(([state, change, kind, reason = ""]) => [state, change, kind,
   },
 );
 
-test("planLook sends without waits only when the watch ends, and attaches once more only then", () => {
+test("planLook sends without waits, and attaches once more, only when the watch ends", () => {
   const sent = { isLastCaptureTaken: true, hasPending: true };
   expect(planLook({ ...QUIET, ...LEAVING, ...sent })).toMatchObject({ isLastChance: false });
   expect(planLook({ ...QUIET, ...ENDING, ...sent })).toMatchObject({ isLastChance: true });
@@ -147,7 +145,7 @@ const MORE_WATCHING_ONLY = [
 ] as const;
 const END_ONLY = ["isGivenUp", "isClosing", "hasPending", "isLastCaptureTaken", "isAwaited"] as const;
 
-/** Calls `visit` with every combination of the facts that a phase reads; the record is reused. */
+/** Calls `visit` with every combination of the facts that a phase reads. The record is reused. */
 function forEachState(phase: LookFacts["phase"], visit: (facts: LookFacts) => void): void {
   const unread: readonly string[] =
     phase === "watching" ? END_ONLY : [...WATCHING_ONLY, ...MORE_WATCHING_ONLY];
@@ -205,14 +203,14 @@ describe.each(PHASES)("planLook over all states while %s", (phase) => {
     expect(violations(phase, ({ job }, { kind }) => job === "none" || !JOBS.includes(kind))).toEqual([]);
   });
 
-  test("does nothing but report and leave beside a blocking job", () => {
+  test("takes no step but report and leave beside a blocking job", () => {
     const allowed = ["rest", "report-slow-attach", "leave"];
     expect(violations(phase, ({ job }, { kind }) => job !== "blocking" || allowed.includes(kind))).toEqual(
       [],
     );
   });
 
-  test("reads no database that is not attached, given up or closing", () => {
+  test("reads no database that is not attached, has stopped or is closing", () => {
     const isReadable = ({ isAttached, isStopped }: LookFacts): boolean => isAttached && !isStopped;
     expect(violations(phase, (facts, { kind }) => isReadable(facts) || !READS.includes(kind))).toEqual([]);
   });
@@ -238,7 +236,7 @@ describe("planLook over all states", () => {
     );
   });
 
-  test("tries nothing while a failure is waited out, except for a file that is back", () => {
+  test("retries nothing during the pause after a failure, except for a file that is back", () => {
     const allowed = ["rest", "relieve", "send", "report-slow-attach"];
     const isExempt = ({ isWaiting, setAside, file }: LookFacts): boolean =>
       !isWaiting || setAside === "due" || file === "back";
@@ -247,7 +245,7 @@ describe("planLook over all states", () => {
     );
   });
 
-  test("ends a look: it polls once, and checks the files once", () => {
+  test("ends a look with one poll and one check of the files", () => {
     const isOver = (facts: LookFacts, { kind }: LookAction): boolean =>
       !(kind === "poll" && facts.isPolled) && !(kind === "check-files" && facts.files.kind !== "unchecked");
     expect(violations("watching", isOver)).toEqual([]);

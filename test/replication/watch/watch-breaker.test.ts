@@ -1,6 +1,6 @@
 /**
- * Circuit breakers in a running watch: databases over one store, of which one is in trouble. It suspends its
- * own requests only, says so once, and comes back by itself.
+ * Circuit breakers in a running watch: databases over one store, one of them failing. The failing database
+ * suspends only its own requests, logs the suspension once, and recovers without a restart.
  */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
@@ -35,7 +35,7 @@ function serverError(): WalrustError {
   return new WalrustError("storage", "the store answered 500 InternalError", { retryable: true });
 }
 
-test("a database whose keys all fail suspends its own requests, and the other goes on", async () => {
+test("a database whose every key fails suspends its own requests, and the other continues", async () => {
   const { clock, inner, run, good, bad } = await watchTwo();
   let isOut = true;
   inner.before = (_, key) => {
@@ -50,7 +50,7 @@ test("a database whose keys all fail suspends its own requests, and the other go
     await run.uploaded(txid, "good");
   }
   expect(inner.calls.filter((call) => call.includes("bad")).length).toBe(requests);
-  // Trials that fail: each a single attempt.
+  // Failing trials, each with a single attempt.
   for (let trial = 1; trial <= 3; trial++) {
     clock.pass(COOLDOWN_MS);
     const isTried = (): boolean =>
@@ -71,7 +71,7 @@ test("a database whose keys all fail suspends its own requests, and the other go
   await Promise.all([good.app.close(), bad.app.close()]);
 }, 20_000);
 
-test("a long outage of everything says a few lines a database, however often it is tried", async () => {
+test("a long outage of everything logs a few lines a database, however often it is tried", async () => {
   const { clock, inner, run, good, bad } = await watchTwo();
   inner.before = () => {
     throw serverError();

@@ -1,6 +1,6 @@
 /**
- * A watch that cannot capture: files of its state folder taken away while it runs, and a spool that refuses
- * while the application writes on. It has to get over the one, and must not let the WAL grow under the other.
+ * A watch that cannot capture. It recovers from the loss of files in its state folder. When the spool fails
+ * while the application writes, it must not let the WAL grow without a limit.
  */
 import { expect, test } from "bun:test";
 import { rmSync, statSync, writeFileSync } from "node:fs";
@@ -22,7 +22,7 @@ async function expectAllIn(store: MemoryStore, path: string): Promise<void> {
   expect(rowsOf(await newestImage(store, "app"), ALL)).toEqual(rowsOf(imageOf(path), ALL));
 }
 
-/** Waits until a history that was broken is anchored again and uploaded. */
+/** Waits until the watch anchors and uploads a broken history again. */
 async function anchoredAgain(run: WatchRun, app: SqliteProcess): Promise<void> {
   await app.must(INSERT);
   await run.until("a new anchor", () => run.all("re-anchored").length > 0);
@@ -48,7 +48,7 @@ test.each(["", "/pages.sum", "/ltx"])(
   },
 );
 
-test("watch lets go of a WAL that grows while the spool refuses, and says so", async () => {
+test("watch releases a WAL that grows while the spool fails, and logs it", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const run = await watchOne(path, store, {
@@ -72,7 +72,7 @@ test("watch lets go of a WAL that grows while the spool refuses, and says so", a
   await app.close();
 });
 
-test("watch lets a blocking checkpoint through although it cannot capture", async () => {
+test("watch yields to a blocking checkpoint although it cannot capture", async () => {
   const { path, app } = await newDatabase();
   const run = await watchOne(path, new MemoryStore());
   const { spoolFolder } = targetOf(path).paths;
@@ -88,7 +88,7 @@ test("watch lets a blocking checkpoint through although it cannot capture", asyn
   await app.close();
 });
 
-test("publish calls a spool file that is gone damaged, so that the history is anchored anew", async () => {
+test("publish reports a missing spool file as damaged, so that the watch anchors again", async () => {
   const writer = new SpoolWriter(tempFolder("spool"), 0, 2 as Txid, 2 as Txid);
   writer.write(new Uint8Array(200));
   const file = writer.finish({ previousChain: new Uint8Array(32) });

@@ -1,11 +1,11 @@
-/** The end of a watch in moments that are not ordinary: what was committed before it is in the bucket. */
+/** The end of a watch at unusual moments: every commit before the end is in the bucket. */
 import { expect, test } from "bun:test";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage } from "../../support/oracles/history-oracle.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-/** A sleep that lasts until it is aborted: the watch begins, and looks at nothing before it ends. */
+/** A sleep that lasts until it is aborted, so that the watch begins and polls nothing before it ends. */
 function sleepUntilAborted(_: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();
@@ -13,7 +13,7 @@ function sleepUntilAborted(_: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-test("watch that ends at once has uploaded what was committed before it began", async () => {
+test("watch that ends at once has uploaded the commits before its start", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const first = await watchOne(path, store);
@@ -25,8 +25,8 @@ test("watch that ends at once has uploaded what was committed before it began", 
   await app.close();
 });
 
-// Once: the last capture finds that it has to anchor anew, and the watch ends without a word.
-test("watch that ends at once, after the WAL was restarted unseen, has uploaded all", async () => {
+// Regression: the last capture had to anchor again, and the watch ended without a log line.
+test("watch that ends at once, after a WAL restart while it was down, has uploaded all", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
   const first = await watchOne(path, store);

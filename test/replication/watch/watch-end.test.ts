@@ -1,6 +1,6 @@
 /**
- * The end of a watch right after the files of its database were replaced or lost, before any look has noticed
- * that: what is at the path is captured, or the log says that it is not.
+ * The end of a watch right after the files of its database were replaced or lost, before a poll notices. The
+ * watch captures the file at the path, or logs that it does not.
  */
 import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
@@ -18,7 +18,7 @@ afterEach(async () => {
   for (const app of apps.splice(0)) await app.kill();
 });
 
-/** A watched database at rest, with a clock that stands still: no look notices that a file was replaced. */
+/** An idle watched database with a clock that stands still, so no poll notices a replaced file. */
 async function watched(): Promise<{ path: string; app: SqliteProcess; store: MemoryStore; run: WatchRun }> {
   const { path, app } = await newDatabase();
   apps.push(app);
@@ -34,7 +34,7 @@ async function watched(): Promise<{ path: string; app: SqliteProcess; store: Mem
   return { path, app, store, run };
 }
 
-/** Another database, closed by its application. */
+/** Another database that its application has closed. */
 async function otherFile(rows: number, pragmas?: string): Promise<string> {
   const { path, app } = await newDatabase(pragmas);
   for (let row = 0; row < rows; row++) await app.must("INSERT INTO t(v) VALUES ('other')");
@@ -47,7 +47,7 @@ async function expectCaptured(store: MemoryStore, path: string): Promise<void> {
   expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual(rowsOf(imageOf(path), ROWS));
 }
 
-test("the state folder was deleted: what was committed since is captured", async () => {
+test("with a deleted state folder: the watch captures the commits since", async () => {
   const { path, app, store, run } = await watched();
   rmSync(targetOf(path).paths.folder, { recursive: true });
   await app.must("INSERT INTO t(v) VALUES ('last')");
@@ -55,7 +55,7 @@ test("the state folder was deleted: what was committed since is captured", async
   await expectCaptured(store, path);
 });
 
-test("another file was moved there: it is captured", async () => {
+test("with another file at the path: the watch captures the file", async () => {
   const { path, app, store, run } = await watched();
   const from = await otherFile(3);
   await app.must("INSERT INTO t(v) VALUES ('last')");
@@ -66,7 +66,7 @@ test("another file was moved there: it is captured", async () => {
   await expectCaptured(store, path);
 });
 
-test("a file that cannot be watched was moved there: the log says that it is not captured", async () => {
+test("with an unwatchable file at the path: the log reports that it is not captured", async () => {
   const { path, app, store, run } = await watched();
   const from = await otherFile(3);
   const rollback = await SqliteProcess.open(from);

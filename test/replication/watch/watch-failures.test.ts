@@ -1,6 +1,6 @@
 /**
- * Failures under a running watch: of the store, of the disk, of the files beside the database, and other
- * writers. What was captured arrives later and in order, and a failure and its end are said once.
+ * Failures under a running watch: of the store, of the disk, of the files beside the database, and by other
+ * writers. Captured files arrive later and in order. The log reports a failure once and its end once.
  */
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ async function expectSame(store: MemoryStore, path: string, name = "app"): Promi
 }
 
 describe("watch while the store fails", () => {
-  test("all is uploaded in order afterwards; failed and recovered are said once", async () => {
+  test("all is uploaded in order afterwards; failed and recovered are logged once", async () => {
     const { path, app } = await newDatabase();
     const memory = new MemoryStore();
     const store = new FaultyStore(memory);
@@ -43,7 +43,7 @@ describe("watch while the store fails", () => {
     await run.uploaded(6);
     await run.until("recovered", () => run.all("recovered").length > 0);
     await run.stop();
-    // Those that waited behind the one that failed go as one.
+    // Files that waited behind the failed one go as one.
     const points = run.all("uploaded").map(({ txid }) => txid);
     expect([points.slice(0, 2), points.at(-1), points.length < 6]).toEqual([[1, 2], 6, true]);
     expect(run.all("failed").map(({ code }) => code)).toEqual(["storage"]);
@@ -71,7 +71,7 @@ describe("watch while the store fails", () => {
     await app.close();
   });
 
-  test("a stop with a store that hangs ends at the shutdown timeout and says what is left", async () => {
+  test("a stop with a store that hangs ends at the shutdown timeout and reports pending files", async () => {
     const { path, app } = await newDatabase();
     const memory = new MemoryStore();
     const store = new FaultyStore(memory);
@@ -114,7 +114,7 @@ describe("watch while the store fails", () => {
     },
   );
 
-  test("the manifest that cannot be written stops nothing", async () => {
+  test("a manifest that cannot be written stops nothing", async () => {
     const { path, app } = await newDatabase();
     const memory = new MemoryStore();
     const store = new FaultyStore(memory);
@@ -153,7 +153,7 @@ describe("watch and another writer", () => {
     await Promise.all([one.app.close(), two.app.close()]);
   });
 
-  test("a foreign writer that is met only while draining does not hold up the end", async () => {
+  test("a foreign writer found only while draining does not delay the end", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store, {
@@ -170,7 +170,7 @@ describe("watch and another writer", () => {
     await app.close();
   });
 
-  test("an object of our own writer that the state does not know is adopted, not overwritten", async () => {
+  test("an object of our own writer that the state lacks is adopted, not overwritten", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store);
@@ -178,7 +178,7 @@ describe("watch and another writer", () => {
     const [state, sums] = [readFileSync(folder.statePath), readFileSync(folder.sumsPath)];
     await run.commit(app, "INSERT INTO t(v) VALUES ('a')");
     await run.stop();
-    // It turns up between the look at start and the upload.
+    // The object appears between the check at the start and the upload.
     const [key] = (await keysAt(store, "app", 0)) as [string];
     const { chunks, metadata } = await store.get(key);
     const bytes = Buffer.concat(await Array.fromAsync(chunks));
@@ -205,7 +205,7 @@ describe("watch and another writer", () => {
 });
 
 describe("watch while the disk fails", () => {
-  test("a first snapshot that cannot be written is made as soon as it can be", async () => {
+  test("a first snapshot that cannot be written is taken as soon as possible", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const { folder, sumsPath } = stateFolderOf(path);
@@ -242,8 +242,7 @@ describe("watch while the disk fails", () => {
     await app.close();
   });
 
-  // Captures on top of sums that are not the position's carry wrong checksums, and nothing after them
-  // restores.
+  // Captures on top of sums for another position have wrong checksums, and no TXID after them restores.
   test("wrong page sums that cannot be made again at once never lead to a wrong checksum", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();

@@ -1,6 +1,6 @@
 /**
  * Files that change under a running watch: a removed -shm or -wal, another database at the path, checkpoints
- * of the application. The history goes on from what the database is.
+ * by the application. The history continues from the database's present content.
  */
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
@@ -84,7 +84,7 @@ describe("watch while files are replaced", () => {
     await again.close();
   });
 
-  test("a blocking checkpoint of the application gets through and nothing is lost", async () => {
+  test("a blocking checkpoint of the application succeeds and nothing is lost", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store);

@@ -1,4 +1,4 @@
-/** Watching a real application: the history that grows in the bucket, proven object by object. */
+/** Watching a real application: the history that grows in the bucket, verified object by object. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 describe("watch", () => {
-  test("watch uploads a first snapshot and then one object a captured commit, each proven", async () => {
+  test("watch uploads a first snapshot and then one object a captured commit, each verified", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store);
@@ -30,7 +30,7 @@ describe("watch", () => {
     await app.close();
   });
 
-  test("watch writes to a folder in Litestream's layout, and makes the folder", async () => {
+  test("watch creates a folder and writes to it in Litestream's layout", async () => {
     const { path, app } = await newDatabase();
     const store = new FileStore({ path: join(tempFolder("bucket"), "new") });
     const run = await watchOne(path, store);
@@ -60,7 +60,7 @@ describe("watch", () => {
     await app.close();
   });
 
-  test("watch uploads nothing and asks for nothing while nothing is committed", async () => {
+  test("watch uploads and requests nothing while nothing is committed", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store);
@@ -121,7 +121,7 @@ describe("watch", () => {
     await app.close();
   });
 
-  test("watch goes through checkpoints and restarts of the WAL without snapshot or re-anchor", async () => {
+  test("watch continues through checkpoints and WAL restarts without snapshot or re-anchor", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store, { sync: { minCheckpointPageCount: 5 } });

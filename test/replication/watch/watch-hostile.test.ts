@@ -1,7 +1,6 @@
 /**
- * Watching beside hostile applications (every kind of checkpoint, VACUUM, kill -9) while the store fails now
- * and then and the watch itself is started again: whatever happens, the whole history can be proven and ends
- * in the database.
+ * Watching beside hostile applications (every kind of checkpoint, VACUUM, kill -9), with random failures of
+ * the store and restarts of the watch. The whole history can be verified and ends in the database.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
@@ -18,7 +17,7 @@ import { tempFolder } from "../../support/temp.ts";
 const WRITER = join(import.meta.dir, "../../support/processes/hostile-writer.ts");
 const ROUNDS = 3;
 const ROUND_MS = 700;
-/** What a round has uploaded at least, so that the history is long on a busy machine, too. */
+/** The least upload of a round, so that the history is long on a busy machine, too. */
 const UPLOADS_MIN = 5;
 
 function newHostileDatabase(): string {
@@ -31,7 +30,7 @@ function newHostileDatabase(): string {
   return path;
 }
 
-/** Two writers, one of which is killed and replaced again and again, for a round or until it is enough. */
+/** Two writers, one killed and replaced again and again, until the round ends or has enough. */
 async function writeWildly(path: string, random: () => number, isEnough: () => boolean): Promise<void> {
   const untilMs = performance.now() + ROUND_MS;
   const spawn = (): Bun.Subprocess =>
@@ -79,7 +78,7 @@ describe("watch beside hostile applications", () => {
       }
       store.before = store.after = () => {};
       const image = liveImageOf(path);
-      // After some failures in a row, "recovered" waits for half a minute of calm.
+      // After some failures in a row, "recovered" waits for half a minute without a failure.
       await last!.until("the last upload", () => {
         const { failure, pendingCount } = last!.status();
         return failure === null && pendingCount === 0;

@@ -1,7 +1,7 @@
 /**
- * A database whose application uses it past the wal-index that walrust can share: its -shm or -wal was
- * deleted under it, or it has opened another name of the file. walrust captures its commits as far as any
- * file holds them, reports the state, and takes nothing from the application.
+ * A database whose application does not share its wal-index with walrust: its -shm or -wal was deleted, or
+ * the application opened another name of the file. walrust captures the commits that any file holds, reports
+ * the state, and does not disturb the application.
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, linkSync, rmSync, writeFileSync } from "node:fs";
@@ -47,18 +47,18 @@ function codesOf(run: WatchRun): string[] {
   return run.status().conditions.map(({ code }) => code);
 }
 
-/** What the table holds; a database file whose WAL is gone may have no table yet. */
+/** The rows of the table. A database file without its WAL may have no table yet. */
 function valuesOf(image: Uint8Array): unknown[] {
   const tables = rowsOf(image, "SELECT name FROM sqlite_schema WHERE name = 't'");
   return tables.length === 0 ? [] : rowsOf(image, "SELECT v FROM t").flat();
 }
 
-/** Waits until a row is in the bucket. */
+/** Waits until the bucket has a row. */
 async function arrived(store: MemoryStore, row: string): Promise<void> {
   await eventually(row, async () => valuesOf(await newestImage(store, "app")).includes(row));
 }
 
-/** The bucket holds what the next to open the database sees. */
+/** Expects the bucket to hold the state that the next connection sees. */
 async function expectSame(run: WatchRun, path: string, store: MemoryStore): Promise<void> {
   await run.stop();
   await provenHistory(store, "app");
@@ -72,7 +72,7 @@ describe.each([
 ])("%s deleted under the application", (_, suffixes) => {
   const isWalThere = !suffixes.includes("-wal");
 
-  test("is told, loses nothing that is committed, and is over after a restart of it", async () => {
+  test("is reported, loses no commit, and ends with a restart of the application", async () => {
     const { path, app, store, run } = await watched();
     await run.commit(app, "INSERT INTO t(v) VALUES ('before')");
     for (const suffix of suffixes) rmSync(path + suffix);
@@ -80,7 +80,7 @@ describe.each([
     await run.until("the condition", () => codesOf(run).includes("not-shared"));
     expect(run.status().conditions[0]!.health).toBe("unhealthy");
     await app.must("INSERT INTO t(v) VALUES ('told')");
-    // Without its WAL the commits are in a file that nobody can open, until a checkpoint.
+    // Without its WAL the commits are in a file that no other process can open, until a checkpoint.
     if (!isWalThere) await app.must("PRAGMA wal_checkpoint(PASSIVE)");
     await arrived(store, "told");
     await app.must("INSERT INTO t(v) VALUES ('last')");
@@ -96,7 +96,7 @@ describe.each([
     await expectSame(run, path, store);
   }, 40_000);
 
-  test("is no checkpoint of ours, and no file of ours", async () => {
+  test("makes walrust neither checkpoint nor create a file", async () => {
     const { path, app, run } = await watched();
     for (const suffix of suffixes) rmSync(path + suffix);
     await run.until("the condition", () => codesOf(run).includes("not-shared"));
@@ -112,7 +112,7 @@ describe.each([
     expect((await again.must("PRAGMA integrity_check")).rows).toEqual([["ok"]]);
   }, 20_000);
 
-  test("before the watch began is told, and what is in the files is captured", async () => {
+  test("before the watch began is reported, and the files' content is captured", async () => {
     const { path, app } = await newDatabase();
     apps.push(app);
     for (const suffix of suffixes) rmSync(path + suffix);
@@ -128,7 +128,7 @@ describe.each([
   }, 20_000);
 });
 
-test("a -shm deleted under one of two applications, while the other opens a new one, is told", async () => {
+test("a -shm deleted under one of two applications, with a new one for the other, is reported", async () => {
   const { path, app, run } = await watched();
   rmSync(`${path}-shm`);
   const other = await opened(path);
@@ -141,7 +141,7 @@ test("a -shm deleted under one of two applications, while the other opens a new 
 }, 30_000);
 
 describe("a hard link", () => {
-  test("is told for as long as it is there", async () => {
+  test("is reported for as long as it exists", async () => {
     const { path, app, run } = await watched();
     linkSync(path, `${path}.link`);
     await run.until("the condition", () => codesOf(run).includes("more-than-one-name"), 15_000);
@@ -150,7 +150,7 @@ describe("a hard link", () => {
     await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
   }, 40_000);
 
-  test("that an application has open is told, and what it checkpoints is captured", async () => {
+  test("that an application has open is reported, and its checkpoints are captured", async () => {
     const { path, app } = await newDatabase();
     await app.close();
     linkSync(path, `${path}.link`);
@@ -170,7 +170,7 @@ describe("a hard link", () => {
   }, 40_000);
 });
 
-test("another engine's index beside the database is told, and the WAL followed", async () => {
+test("another engine's index beside the database is reported, and the WAL is followed", async () => {
   const { path, app } = await newDatabase();
   apps.push(app);
   writeFileSync(`${path}-tshm`, "");

@@ -1,6 +1,6 @@
 /**
- * A bucket that loses what it had acknowledged, or never held it: the watch says so, takes a new snapshot at
- * once, and is unhealthy until that is there.
+ * A bucket that lost or never had acknowledged objects. The watch reports the loss, takes a new snapshot at
+ * once, and is unhealthy until the bucket has that snapshot.
  */
 import { describe, expect, test } from "bun:test";
 import type { Validation } from "../../../src/replication/context/watch-events.ts";
@@ -18,7 +18,7 @@ async function expectSame(store: MemoryStore, path: string): Promise<void> {
   expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
 }
 
-/** A clock of a watch that a test moves forward. */
+/** The clock of a watch, which the test moves forward. */
 function movableClock(): { readonly overrides: { monotonicMs: () => number }; forward(ms: number): void } {
   let aheadMs = 0;
   return {
@@ -70,7 +70,7 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
-  test("a gap below what was acknowledged is found at the start", async () => {
+  test("a gap below the last acknowledged TXID is found at the start", async () => {
     const store = new MemoryStore();
     const { path, app } = await newDatabase();
     const before = await watchOne(path, store);
@@ -87,7 +87,7 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
-  test("a snapshot that comes while the bucket is looked at is the one that mends it", async () => {
+  test("a snapshot uploaded during the check ends the loss", async () => {
     const store = new FaultyStore(new MemoryStore());
     const { path, app } = await newDatabase();
     const before = await watchOne(path, store);
@@ -97,7 +97,7 @@ describe("watch of a database whose bucket lost objects", () => {
     const run = new WatchRun([targetOf(path)], store);
     let looks = 0;
     store.after = async (operation) => {
-      // The look at the newest object ends it, after its listings.
+      // A head of the newest object ends the check, after its listings.
       if (operation !== "head" || run.all("watching").length === 0 || ++looks > 1) return;
       await run.until("a snapshot meanwhile", () => run.all("uploaded").length > 0);
     };
@@ -110,7 +110,7 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
-  test("what is deleted under a running watch is found within a day", async () => {
+  test("deletions under a running watch are found within a day", async () => {
     const store = new MemoryStore();
     const clock = movableClock();
     const { path, app } = await newDatabase();
@@ -128,7 +128,7 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
-  test("a look costs one listing a database and day, and alarms nobody while all is well", async () => {
+  test("a check costs one listing a database and day, and reports nothing while all is well", async () => {
     const store = new FaultyStore(new MemoryStore());
     const clock = movableClock();
     const { path, app } = await newDatabase();
@@ -144,7 +144,7 @@ describe("watch of a database whose bucket lost objects", () => {
       "all looks",
       () => store.calls.filter((call) => call.startsWith("head app/0009/")).length >= 3,
     );
-    // The look at the start, those of the days, and what attaching and the manifest ask.
+    // The check at the start, the daily checks, and the requests of the attach and the manifest.
     expect(listings()).toBeLessThanOrEqual(4 + 2);
     expect(run.all("condition")).toEqual([]);
     expect(run.all("uploaded").length).toBe(1);
@@ -152,7 +152,7 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
-  test("a listing that is wrong once alarms nobody", async () => {
+  test("a listing that is wrong once raises no condition", async () => {
     const memory = new MemoryStore();
     const { path, app } = await newDatabase();
     await (await watchOne(path, memory)).stop();
@@ -177,7 +177,7 @@ describe("watch of a database whose bucket lost objects", () => {
     await app.close();
   });
 
-  test("a newest object that somebody else has replaced is noticed", async () => {
+  test("a newest object that another writer replaced is noticed", async () => {
     const store = new MemoryStore();
     const clock = movableClock();
     const { path, app } = await newDatabase();
@@ -196,7 +196,7 @@ describe("watch of a database whose bucket lost objects", () => {
 });
 
 describe("validation", () => {
-  test("one that fails is a condition until one passes, and each other finding is said", async () => {
+  test("that fails is a condition until one passes, and each other finding is logged", async () => {
     const { path, app } = await newDatabase();
     let now: Validation = { status: "errors", messages: ["a gap"] };
     const validate = async (): Promise<Validation> => now;
@@ -226,7 +226,7 @@ describe("validation", () => {
 });
 
 describe("unfinished uploads of a database", () => {
-  test("those whose object is there are aborted at the start, others are left alone", async () => {
+  test("whose object is stored are aborted at the start, others stay", async () => {
     const aborted: string[] = [];
     class WithUploads extends MemoryStore {
       uploads: UnfinishedUpload[] = [];

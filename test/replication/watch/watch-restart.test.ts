@@ -1,6 +1,6 @@
 /**
- * Watching again: after a stop, a crash, a loss of local files or of objects. The history goes on where it
- * was, or says why not, and stays restorable.
+ * Watching again after a stop, a crash, or a loss of local files or of objects. The history continues, or the
+ * log states why not, and it stays restorable.
  */
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
@@ -25,9 +25,7 @@ function stateOf(path: string): DatabaseState {
   return reading.state;
 }
 
-/**
- * Watches until everything is in the bucket that is in the database now; the number of objects that were put.
- */
+/** Watches until the bucket has every commit of the database. @returns the number of puts */
 async function watchAgain(path: string, store: ObjectStore): Promise<WatchRun> {
   const run = await watchOne(path, store);
   await run.stop();
@@ -64,7 +62,7 @@ describe("watch after a stop", () => {
     await app.close();
   });
 
-  test("watch captures what was committed meanwhile as one increment, and no snapshot", async () => {
+  test("watch captures the commits since the stop as one increment, and no snapshot", async () => {
     const store = new MemoryStore();
     const { path, app } = await watched(store);
     await app.must("INSERT INTO t(v) VALUES (1)", "INSERT INTO t(v) VALUES (2)");
@@ -122,7 +120,7 @@ describe("watch after a stop", () => {
     await app.close();
   });
 
-  test("watch of a database in rollback mode stops at once and says what to run", async () => {
+  test("watch of a database in rollback mode stops at once and names the pragma to run", async () => {
     const { path, app } = await newDatabase();
     await app.must("PRAGMA journal_mode = DELETE");
     const run = new WatchRun([targetOf(path)], new MemoryStore());
@@ -132,7 +130,7 @@ describe("watch after a stop", () => {
     await app.close();
   });
 
-  test("watch of several databases goes on when one cannot be watched", async () => {
+  test("watch of several databases continues when one cannot be watched", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const missing = targetOf(join(tempFolder("none"), "missing.db"), "missing");
@@ -193,7 +191,7 @@ describe("watch after a loss of local files", () => {
     await app.close();
   });
 
-  test("watch replays the page sums that a crash left out, from the spool", async () => {
+  test("watch replays from the spool the page sums that a crash lost", async () => {
     const store = new FaultyStore(new MemoryStore());
     const { path, app } = await newDatabase();
     const run = await watchOne(path, store, { sync: { shutdownTimeoutMs: 50 } });
@@ -218,7 +216,7 @@ describe("watch after a loss of local files", () => {
     await app.close();
   });
 
-  test("watch with a damaged spool file re-anchors instead of sending it", async () => {
+  test("watch with a damaged spool file anchors again instead of sending it", async () => {
     const store = new FaultyStore(new MemoryStore());
     const { path, app } = await newDatabase();
     const run = await watchOne(path, store, { sync: { shutdownTimeoutMs: 50 } });
@@ -241,7 +239,7 @@ describe("watch after a loss of local files", () => {
   });
 });
 
-describe("watch and a bucket that is not what it was", () => {
+describe("watch of a changed bucket", () => {
   test("watch continues after the bucket's newest when the local state is older", async () => {
     const store = new MemoryStore();
     const { path, app } = await watched(store, 1);
@@ -343,7 +341,7 @@ describe("watch and a bucket that is not what it was", () => {
     },
   );
 
-  test("watch of another destination begins a history of its own there", async () => {
+  test("watch of another destination begins its own history there", async () => {
     const first = new MemoryStore({ url: "s3://one" });
     const { path, app } = await watched(first);
     const keys = await allKeys(first);
@@ -357,7 +355,7 @@ describe("watch and a bucket that is not what it was", () => {
     await app.close();
   });
 
-  test("watch goes on capturing when the bucket cannot be reached at start", async () => {
+  test("watch continues to capture when the bucket cannot be reached at start", async () => {
     const store = new FaultyStore(new MemoryStore());
     const { path, app } = await watched(store);
     store.before = () => {

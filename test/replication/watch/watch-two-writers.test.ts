@@ -1,6 +1,6 @@
 /**
- * Two watches that write one prefix: a copied folder, a clone that nothing tells, a host that took over. At
- * most one of them goes on, no restart takes the prefix back, and what is there is one history.
+ * Two watches that write one prefix: a copied folder, an undetectable clone, a host that took over. At most
+ * one of them continues, no restart takes the prefix back, and the bucket has one history.
  */
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
@@ -38,7 +38,7 @@ async function writerIn(store: MemoryStore, key: string): Promise<string | undef
   return (await store.head(key)).metadata["walrust-writer"];
 }
 
-/** A watch that is stopped as soon as it looks at the bucket, without writing anything. */
+/** A watch that stops as soon as it reads the bucket, before it writes anything. */
 async function expectRefused(path: string, store: MemoryStore): Promise<WatchRun> {
   const faulty = new FaultyStore(store);
   const run = new WatchRun([targetOf(path)], faulty);
@@ -64,7 +64,7 @@ async function stoppedByOther(run: WatchRun): Promise<string> {
 }
 
 describe("watch of a folder that was copied with its state", () => {
-  test("a copy is a new writer, says so once, and uploads nothing for being one", async () => {
+  test("a copy is a new writer, logs this once, and uploads nothing because of it", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const copy = copyFolderOf(path);
@@ -78,7 +78,7 @@ describe("watch of a folder that was copied with its state", () => {
     expect(again.isSaid(COPIED)).toBe(false);
   });
 
-  test("of original and copy one is stopped and refused again, the other goes on alone", async () => {
+  test("one of original and copy is stopped and refused again, the other continues alone", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const copy = copyFolderOf(path);
@@ -94,7 +94,7 @@ describe("watch of a folder that was copied with its state", () => {
       await copied.commit(other, `INSERT INTO t(v) VALUES ('after restart ${restart}')`);
     }
     await copied.stop();
-    // By difference: it is another file.
+    // The copy is another file, so the capture is by difference.
     const reasons = copied.all("re-anchored").map(({ reason }) => reason);
     expect(reasons).toEqual(["the database file was written while it was not watched"]);
     expect(copied.isSaid("with a full file")).toBe(false);
@@ -102,7 +102,7 @@ describe("watch of a folder that was copied with its state", () => {
     await Promise.all([app.close(), other.close()]);
   });
 
-  test("a copy whose original went on continues the bucket in full and says whose it is", async () => {
+  test("a copy whose original continued uploads in full and names the bucket's writer", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const copy = copyFolderOf(path);
@@ -121,7 +121,7 @@ describe("watch of a folder that was copied with its state", () => {
     await app.close();
   });
 
-  test("a copy of another history than the bucket's continues that in full", async () => {
+  test("a copy of another history than the bucket's uploads in full", async () => {
     const copy = copyFolderOf(await watchedOnce(new MemoryStore()));
     const store = new MemoryStore();
     await watchedOnce(store);
@@ -132,7 +132,7 @@ describe("watch of a folder that was copied with its state", () => {
     await expectNewest(store, copy);
   });
 
-  test("a copy is captured from while the bucket is away, which is asked before it is sent", async () => {
+  test("watch captures from a copy during an outage, and checks the bucket before it sends", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const copy = copyFolderOf(path);
@@ -157,7 +157,7 @@ describe("watch of a folder that was copied with its state", () => {
     await Promise.all([app.close(), other.close()]);
   });
 
-  test("what waits in a copy is sent where the bucket ends just before it", async () => {
+  test("pending files in a copy are sent where the bucket ends just before them", async () => {
     const store = new MemoryStore();
     const { path, app } = await newDatabase();
     const faulty = new FaultyStore(store);
@@ -174,7 +174,7 @@ describe("watch of a folder that was copied with its state", () => {
     await copied.uploaded(2);
     await copied.stop();
     expect([copied.saidCount(COPIED), copied.all("re-anchored")]).toEqual([1, []]);
-    // The original sends the same bytes: that is nobody else's writing.
+    // The original sends the same bytes, so it is not another writer.
     const original = await watchOne(path, store);
     await original.stop();
     expect(original.all("stopped")).toEqual([]);
@@ -193,8 +193,8 @@ describe("watch of a folder that was copied with its state", () => {
   });
 });
 
-describe("watch of a clone that nothing tells", () => {
-  test("the one that has uploaded is stopped at the other's object, and stays so", async () => {
+describe("watch of an undetectable clone", () => {
+  test("the writer that has uploaded is stopped at the other's object, and stays so", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const clone = cloneFolderOf(path);
@@ -213,7 +213,7 @@ describe("watch of a clone that nothing tells", () => {
     await Promise.all([app.close(), other.close()]);
   });
 
-  test("the one that had uploaded nothing yet goes on once, and the other is stopped", async () => {
+  test("the writer that had uploaded nothing continues once, and the other is stopped", async () => {
     const store = new MemoryStore();
     const path = await watchedOnce(store);
     const clone = cloneFolderOf(path);
@@ -259,7 +259,7 @@ describe("watch of a prefix that another host took over", () => {
     return { store, path, app, host };
   }
 
-  test("the stopped one is refused again; without its state folder it takes over, saying so", async () => {
+  test("the stopped one is refused again; without its state folder it takes over, and logs it", async () => {
     const { store, path, app, host } = await takenOver();
     await expectRefused(path, store);
     await expectNewest(store, host);
@@ -273,7 +273,7 @@ describe("watch of a prefix that another host took over", () => {
     await app.close();
   });
 
-  test("another prefix is free for the stopped one; its own is without the other's objects", async () => {
+  test("the stopped one may write another prefix, and its own without the other's objects", async () => {
     const { store, path, app } = await takenOver();
     const elsewhere = await watchOne(path, new MemoryStore({ url: "s3://elsewhere" }));
     expect((await elsewhere.stop()).stopped).toEqual([]);
@@ -289,7 +289,7 @@ describe("watch of a prefix that another host took over", () => {
     await app.close();
   });
 
-  test("the stopped one begins anew where the prefix was emptied", async () => {
+  test("the stopped one begins anew in an emptied prefix", async () => {
     const { store, path, app } = await takenOver();
     await store.delete(await allKeys(store));
     const run = await watchOne(path, store);

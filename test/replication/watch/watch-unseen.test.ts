@@ -1,6 +1,6 @@
 /**
- * A WAL that changes while nothing is captured: commits that the wal-index does not show are found within
- * seconds and told; what is no commit is not.
+ * A WAL that changes while nothing is captured. The watch finds commits that the wal-index does not show
+ * within seconds and reports them; other changes cause no report.
  */
 import { afterEach, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
@@ -30,7 +30,7 @@ interface Watched {
   readonly app: SqliteProcess;
   readonly store: MemoryStore;
   readonly run: WatchRun;
-  /** Lets so many seconds pass, one after the other. */
+  /** Lets this many seconds pass, one by one. */
   readonly pass: (seconds: number) => Promise<void>;
   /** From here on only `pass` lets time pass. */
   readonly freeze: () => void;
@@ -58,7 +58,7 @@ async function watched(): Promise<Watched> {
       const before = ticks;
       clock.pass(1_000);
       passedMs += 1_000;
-      // An idle database is looked at on every second tick.
+      // The watch polls an idle database on every second tick.
       await waitUntil(() => ticks > before + 3);
     }
   };
@@ -69,7 +69,7 @@ async function watched(): Promise<Watched> {
   return { path, app, store, run, pass, freeze };
 }
 
-/** A writer that knows nothing of SQLite's locks: what a copy of the database gets is put into the WAL. */
+/** A writer without SQLite's locks: the changes of a database copy are written into the WAL. */
 async function writePast(path: string, ...statements: string[]): Promise<void> {
   const copy = join(tempFolder("past"), "copy.db");
   for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
@@ -80,7 +80,7 @@ async function writePast(path: string, ...statements: string[]): Promise<void> {
   writeFileSync(`${path}-wal`, wal, { flag: "r+" });
 }
 
-/** Lets seconds pass until something holds, for half a minute at most. */
+/** Lets seconds pass until a condition holds, for half a minute at most. */
 async function passUntil(pass: Watched["pass"], condition: () => boolean): Promise<void> {
   for (let second = 0; second < 30 && !condition(); second++) await pass(1);
   expect(condition()).toBe(true);
@@ -90,7 +90,7 @@ function codesOf(run: WatchRun): string[] {
   return run.status().conditions.map(({ code }) => code);
 }
 
-test("commits past the wal-index are found when nobody else is there, and captured", async () => {
+test("commits past the wal-index are found and captured when no other process has the database", async () => {
   const { path, app, store, run, pass } = await watched();
   await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
   await app.kill();
@@ -104,9 +104,9 @@ test("commits past the wal-index are found when nobody else is there, and captur
   expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual(rowsOf(imageOf(path), ROWS));
 });
 
-// Time stands still until the commits are there: a watch that empties the WAL of the killed application while
-// they are written would leave the other engine with a WAL that is not the one it goes on with.
-test("commits past the wal-index of a WAL that is not empty yet are not cut off", async () => {
+// Time stands still until the commits exist. A watch that empties the killed application's WAL meanwhile
+// would leave the other engine with a WAL that is not the one it continues.
+test("commits past the wal-index of a WAL that is not empty yet are not truncated", async () => {
   const { path, app, store, run, pass, freeze } = await watched();
   await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
   freeze();
@@ -120,7 +120,7 @@ test("commits past the wal-index of a WAL that is not empty yet are not cut off"
   expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual(rowsOf(imageOf(path), ROWS));
 });
 
-test("commits that go on past the wal-index are told, and followed", async () => {
+test("commits that continue past the wal-index are reported, and followed", async () => {
   const { path, app, store, run, pass } = await watched();
   await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
   for (let round = 0; round < 2; round++) {
@@ -138,12 +138,12 @@ test("commits that go on past the wal-index are told, and followed", async () =>
   await app.kill();
 });
 
-test("nothing is told of what is no commit", async () => {
+test("changes that are no commit cause no report", async () => {
   const { path, app, run, pass } = await watched();
   await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
   const watchings = run.all("watching").length;
 
-  // A long transaction that is spilled bit by bit, and rolled back in the end.
+  // A long transaction that spills bit by bit, and rolls back in the end.
   await app.must("PRAGMA cache_size = 5", "BEGIN");
   for (let bit = 0; bit < 20; bit++) {
     await app.must(SPILL);
@@ -156,7 +156,7 @@ test("nothing is told of what is no commit", async () => {
   utimesSync(`${path}-wal`, now, now);
   utimesSync(path, now, now);
   await pass(14);
-  // Checkpoints of the application move pages, and restart and cut the WAL.
+  // Checkpoints of the application move pages, and restart and truncate the WAL.
   await run.commit(app, "INSERT INTO t(v) VALUES ('more')");
   for (const mode of ["PASSIVE", "FULL", "RESTART", "TRUNCATE"]) {
     await app.run(`PRAGMA wal_checkpoint(${mode})`);

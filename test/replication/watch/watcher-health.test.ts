@@ -1,4 +1,4 @@
-/** WatcherHealth: which failures of a database are logged and become events, and what ends them. */
+/** WatcherHealth: which failures of a database are logged and become events, and what ends each. */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
@@ -21,7 +21,7 @@ function setUp() {
   return { health, storeConditions, said, events: () => events.map(({ event }) => event) };
 }
 
-test("a failure and its end are one event each, however often it comes", () => {
+test("a failure and its end are one event each, however often the failure repeats", () => {
   const { health, said, events } = setUp();
   for (let outage = 0; outage < 2; outage++) {
     for (let time = 0; time < 10; time++) health.failed(GONE);
@@ -31,14 +31,14 @@ test("a failure and its end are one event each, however often it comes", () => {
   expect(events()).toEqual(["failed", "recovered", "failed", "recovered"]);
 });
 
-test("a database that is busy has not failed", () => {
+test("a busy database is no failure", () => {
   const { health, said, events } = setUp();
   for (let turn = 0; turn < 10; turn++) health.failed(new WalrustError("database-busy", `busy ${turn}`));
   health.healed();
   expect([health.failure, said(), events()]).toEqual([null, [], []]);
 });
 
-test("a store that does not answer is not logged for each database again", () => {
+test("a store that does not answer is not logged again for each database", () => {
   const { health, storeConditions, said, events } = setUp();
   storeConditions.raise({ code: STORE_SILENT, health: "degraded", message: "waiting" });
   health.failed(GONE);
