@@ -1,6 +1,6 @@
 /**
- * loadConfigFile and parseConfigFile: each mistake is refused with its place and a hint, and the forms of
- * file that editors and tools write are read.
+ * loadConfigFile and parseConfigFile refuse each mistake with its place and a hint. They read the files that
+ * editors and tools write.
  */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
@@ -20,7 +20,7 @@ function read(text: string, environment: Record<string, string> = {}): ConfigFil
   return parseConfigFile(text, "/etc/walrust/walrust.toml", "walrust.toml", environment);
 }
 
-/** What is said of a mistake, and its place by `context`, which has to be the one in the message. */
+/** The message for a mistake, and its place by `context`, which must agree with the message. */
 function refusalOf(run: () => unknown): { at: string; said: string; hint: string | null } {
   try {
     run();
@@ -262,7 +262,7 @@ const ENTRIES: readonly Row[] = [
 const BELOW = "Write it like a/b: without a slash at the ends, . or ..";
 const BAD_NAMES = ["/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/.", "a\\b"];
 
-/** Rows with a hint or null: a test that gets an argument less would be handed a callback. */
+/** Rows with a hint or null. A test with one argument less would receive a callback. */
 function complete(rows: readonly Row[]): [text: string, at: string, said: string, hint: string | null][] {
   return rows.map(([text, at, said, hint = null]) => [text, at, said, hint]);
 }
@@ -295,7 +295,7 @@ describe("a configuration file is refused:", () => {
     expect(read(textOf("a".repeat(255))).databases).toHaveLength(1);
   });
 
-  // The reasons are smol-toml's.
+  // smol-toml writes these reasons.
   test.each(complete(PLACES))("%j is no TOML at %s", (text, at, said) => {
     expect(refusalOf(() => read(text))).toEqual({ at, said, hint: null });
   });
@@ -324,7 +324,7 @@ describe("loadConfigFile", () => {
     throw new Error("it was not refused");
   };
 
-  test("loadConfigFile says why a file cannot be read", () => {
+  test("loadConfigFile reports why a file cannot be read", () => {
     mkdirSync(join(folder, "sub"));
     symlinkSync("nowhere", join(folder, "link"));
     symlinkSync("loop", join(folder, "loop"));
@@ -343,7 +343,7 @@ describe("loadConfigFile", () => {
     expect(problemOf(path)).toBe("EACCES");
   });
 
-  test("loadConfigFile reads what editors and tools make", () => {
+  test("loadConfigFile reads the files that editors and tools write", () => {
     const region = (content: string | Uint8Array): unknown =>
       loadConfigFile(write("made", content), {}).values.get("s3.region")?.value;
     expect(region("")).toBeUndefined();
@@ -357,12 +357,12 @@ describe("loadConfigFile", () => {
     expect(loadConfigFile(join(folder, "linked"), {}).values.get("s3.region")?.value).toBe("eu");
   });
 
-  test("places count behind a byte order mark and CRLF as an editor shows them", () => {
+  test("places behind a byte order mark and CRLF are those that an editor shows", () => {
     const path = write("crlf", "\uFEFF[s3]\r\n# ä𝄞\r\n  regio = 'eu'\r\n");
     expect(() => loadConfigFile(path, {})).toThrow(`${path}:3:3: Unknown key "regio" in [s3]`);
   });
 
-  test("paths in a file begin at its folder, wherever it is read from", () => {
+  test("paths in a file begin at its folder, whatever the working directory", () => {
     const path = write("paths", "[cache]\npath = 'spool'\n[[databases]]\npath = 'data/app.db'\n");
     const file = loadConfigFile(path, {});
     expect(file.values.get("cache.path")?.value).toBe(join(folder, "spool"));
@@ -380,7 +380,7 @@ describe("loadConfigFile warns", () => {
   const SECRETS = `[s3]\naccess_key_id = "AKIA1"\nsecret_access_key = "hidden1"\nregion = "eu-west-1"
 [[webhooks]]\nurl = "https://hooks.example/hidden2"\n[heartbeat]\nurl = "https://beat.example/hidden3"\n`;
 
-  test("of secrets in a file that everybody can read, naming keys and no secret", () => {
+  test("of secrets in a world-readable file, naming keys and no secret", () => {
     const [warning, ...more] = warningsOf(SECRETS, 0o644);
     expect(more).toEqual([]);
     expect(warning!.message).toContain("every user of this machine can read s3.");
@@ -434,7 +434,7 @@ describe("loadFoundConfigFile", () => {
 
   test("refuses a file of another user, and a pipe", () => {
     const path = fileWith(0o600);
-    // To another user than its owner, who is not root.
+    // A user who is not root cannot give the file away, so another user reads it.
     const other = ownUid === 0 ? null : ownUid + 1;
     if (other !== null) expect(() => loadFoundConfigFile(path, {}, other)).toThrow("another user");
     expect(() => loadFoundConfigFile("/dev/null", {})).toThrow("not a regular file");

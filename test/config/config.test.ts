@@ -14,7 +14,7 @@ function sourcesOf(text: string): Sources {
   return { words: { given: new Map(), positionals: [] }, environment: {}, file };
 }
 
-test("resolveConfig has each section under its own name, and nobody can change it", () => {
+test("resolveConfig returns each section under its own name, and freezes it", () => {
   const sections = SECTIONS.map(({ name }) => name).filter((name) => name !== "databases");
   expect(Object.keys(DEFAULT_CONFIG).toSorted()).toEqual(sections.toSorted());
   const config = resolveConfig(sourcesOf("[[webhooks]]\nurl = 'https://hooks.example/x'\n"));
@@ -24,7 +24,7 @@ test("resolveConfig has each section under its own name, and nobody can change i
   }
 });
 
-test("resolveConfig gives a webhook every event by default, and its own where it names some", () => {
+test("resolveConfig gives a webhook every event by default, and its own events where it names some", () => {
   const { webhooks } = resolveConfig(
     sourcesOf(
       "[[webhooks]]\nurl = 'https://a.example/x'\n" +
@@ -37,7 +37,7 @@ test("resolveConfig gives a webhook every event by default, and its own where it
   ]);
 });
 
-test("resolveDatabaseConfig overrides single fields, and leaves the others as the section has them", () => {
+test("resolveDatabaseConfig overrides single fields, and keeps the section's others", () => {
   const sources = sourcesOf(
     "[sync]\non_idle = 5\n[retention]\ndaily = 3\n[[databases]]\npath = '/a'\nhourly = 2\nmax_changes = 7\n",
   );

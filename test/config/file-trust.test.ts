@@ -1,4 +1,4 @@
-/** distrustOrNull: the configuration files that are trusted without being named, one row for each rule. */
+/** distrustOrNull: the configuration files that walrust trusts without --config, one row for each rule. */
 import { describe, expect, test } from "bun:test";
 import { distrustOrNull } from "../../src/config/file-trust.ts";
 
@@ -23,7 +23,7 @@ describe("distrustOrNull", () => {
     else expect(found).toContain(reason);
   });
 
-  test("root obeys its own files and nobody else's", () => {
+  test("root trusts its own files and no other user's", () => {
     expect(distrustOrNull({ uid: 0, gid: 0, mode: FILE | 0o600, isFile: true }, { uid: 0 }, 0)).toBeNull();
     expect(distrustOrNull({ uid: 7, gid: 7, mode: FILE | 0o600, isFile: true }, { uid: 7 }, 0)).toContain(
       "uid 7",
@@ -36,7 +36,7 @@ describe("distrustOrNull", () => {
     );
   });
 
-  test("a file that its group may write to is obeyed where that is the user's private group", () => {
+  test("a group-writable file is trusted if the group is the user's private group", () => {
     const isPrivate = (gid: number): boolean => gid === 7;
     const facts = { uid: 7, gid: 7, mode: FILE | 0o664, isFile: true };
     expect(distrustOrNull(facts, facts, 7, isPrivate)).toBeNull();

@@ -1,6 +1,6 @@
 /**
- * Values of walrust.toml from elsewhere: environment variables in texts, numbers and lists, and secrets in
- * files of their own.
+ * Values of walrust.toml from other places: environment variables in texts, numbers and lists, and secrets in
+ * their own files.
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of walrust.toml
 import { describe, expect, test } from "bun:test";
@@ -46,7 +46,7 @@ describe("an environment variable in a value", () => {
     ["s3", "region", '"a-${WORD}-${NUMBER}${EMPTY}"', "a-eu-12"],
     ["s3", "region", '"${_a1}"', "under"],
     ["s3", "region", '"${toString}"', "own"],
-    // What a variable holds is text, not more variables.
+    // A variable holds text, and no further variables.
     ["s3", "region", '"${NESTED}"', "${WORD}"],
     ["s3", "region", '"$${WORD}"', "${WORD}"],
     ["s3", "region", '"$$${WORD}"', "$${WORD}"],
@@ -101,7 +101,7 @@ describe("an environment variable in a value", () => {
     expect(error.hint).toBe(message.endsWith(MALFORMED) ? hint : undefined);
   });
 
-  test("variables also stand in what [[databases]] and [[webhooks]] say", () => {
+  test("variables also work in [[databases]] and [[webhooks]]", () => {
     const databaseEntry = '[[databases]]\npath = "/${A}/*.db"\nprefix = "${A}"\n';
     const text = `${databaseEntry}[[webhooks]]\nurl = "http://h/\${A}"\n`;
     const { databases, webhooks } = parseConfigFile(text, "/w/walrust.toml", "walrust.toml", { A: "vm" });
@@ -110,7 +110,7 @@ describe("an environment variable in a value", () => {
   });
 });
 
-describe("a secret in a file of its own", () => {
+describe("a secret in its own file", () => {
   const read = (content: string | Uint8Array): unknown => {
     writeFileSync(join(folder, "secret"), content);
     return valuesOf('[s3]\nsecret_access_key_file = "secret"\n')["s3.secret_access_key"];
@@ -145,7 +145,7 @@ describe("a secret in a file of its own", () => {
     expect(error.context).toEqual({ file: "walrust.toml", line: 2, column: 1 });
   });
 
-  test("the path is not repeated: who mistakes the key writes the secret there", () => {
+  test("the error does not repeat the path, where a user may have put the secret by mistake", () => {
     mkdirSync(join(folder, "hunter2folder"));
     const hint = `Give the path of a file that holds the secret, absolute or relative to ${folder}`;
     for (const [path, why] of [
@@ -172,7 +172,7 @@ describe("a secret in a file of its own", () => {
     }
   });
 
-  test("a path may come from the environment, and be absolute", () => {
+  test("a path may contain an environment variable, and be absolute", () => {
     writeFileSync(join(folder, "secret"), "hunter2");
     const text = '[s3]\nsecret_access_key_file = "${FOLDER}/secret"\n';
     expect(valuesOf(text, { FOLDER: folder })["s3.secret_access_key"]).toBe("hunter2");

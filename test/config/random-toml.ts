@@ -1,14 +1,11 @@
-/**
- * Random TOML documents in all the ways of writing them, by a writer that notes where it puts each key and
- * value.
- */
+/** Random TOML documents in every notation. The writer records the place of each key and value. */
 import fc from "fast-check";
 import type { TomlPath } from "../../src/config/toml-positions.ts";
 
-/** How things are written, from a stream of choices that fast-check can shrink. */
+/** The choices of notation, from a stream that fast-check can shrink. */
 export class Writer {
   text = "";
-  /** By path as JSON: offsets of key and value. */
+  /** Offsets of key and value, by path as JSON. */
   readonly places = new Map<string, { key: number; value: number }>();
   #at = 0;
 
@@ -39,7 +36,7 @@ export class Writer {
     this.blank();
   }
 
-  /** Where a value inside brackets may break the line. */
+  /** A line break or space inside brackets, where TOML allows one. */
   gap(): void {
     this.put(this.pick(["", " ", this.lineEnd, ` # ]}, 😀${this.lineEnd}\t`]));
   }
@@ -49,7 +46,7 @@ export class Writer {
     if (!this.places.has(name)) this.places.set(name, { key, value });
   }
 
-  /** Writes a key; returns where each part begins. */
+  /** Writes a key; returns the offset of each part. */
   key(names: readonly string[]): number[] {
     return names.map((name, index) => {
       if (index > 0) {
@@ -97,7 +94,7 @@ function writeValue(out: Writer, path: TomlPath, value: Value): void {
   out.put(isArray ? "]" : "}");
 }
 
-/** `dotted` are the names between the table at `path` and the key. */
+/** `dotted` has the names between the table at `path` and the key. */
 function writePair(
   out: Writer,
   path: TomlPath,
@@ -135,7 +132,7 @@ function writeHeader(out: Writer, path: TomlPath, isElement: boolean): void {
     const at = path.slice(0, index + 1);
     if (typeof step === "number") out.place(at, start, start);
     else out.place(at, offsets[named++]!, start);
-    // Its own header counts more than one that implied it.
+    // The table's own header overrides the place from a header that implied it.
     const isOwn = index === path.length - 1 && typeof step === "string";
     if (isOwn) out.places.set(JSON.stringify(at), { key: offsets[named - 1]!, value: start });
   }

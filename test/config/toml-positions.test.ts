@@ -1,6 +1,6 @@
 /**
- * Positions in TOML texts, against a writer of random documents that notes where it puts each key and value,
- * and against smol-toml: every key and leaf of what it parses must have a place.
+ * Positions in TOML texts, compared with a writer of random documents that records each place, and with
+ * smol-toml: every key and leaf that smol-toml parses must have a place.
  */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
@@ -29,7 +29,7 @@ function pathsOf(value: unknown, path: TomlPath = []): TomlPath[] {
   return [path, ...steps.flatMap(([step, content]) => pathsOf(content, [...path, step]))];
 }
 
-/** A row: what it is, the text, a path, `line:column` of its key, `line:column` of its value. */
+/** A row: its description, the text, a path, `line:column` of its key, `line:column` of its value. */
 const CASES: readonly (readonly [what: string, text: string, path: TomlPath, key: string, value: string])[] =
   [
     ["a key", "a = 1", ["a"], "1:1", "1:5"],
@@ -116,7 +116,7 @@ test("locateTomlKeys finds every key and value of random documents where they we
   expect(pathCount).toBeGreaterThan(10_000);
 });
 
-/** Syntax errors: the text, `line:column`, what the message says. */
+/** Syntax errors: the text, `line:column`, the message. */
 const ERRORS: readonly (readonly [text: string, place: string, message: string])[] = [
   ["a = ", "1:5", "invalid value"],
   ["a = 1\r\nb = 2 c = 3", "2:7", "each key-value declaration must be followed by an end-of-line"],
@@ -129,7 +129,7 @@ const ERRORS: readonly (readonly [text: string, place: string, message: string])
 ];
 
 describe("tomlErrorPlace", () => {
-  /** What smol-toml throws for a text, or null. */
+  /** The place of smol-toml's error for a text, or null. */
   const errorOf = (text: string): unknown => {
     try {
       parse(text);
@@ -144,17 +144,17 @@ describe("tomlErrorPlace", () => {
     expect([`${found.line}:${found.column}`, found.message]).toEqual([place, message]);
   });
 
-  test("quotes nothing of the text, where a secret may stand", () => {
+  test("quotes nothing of the text, which may contain a secret", () => {
     const found = tomlErrorPlace(errorOf('secret_access_key = "geheim"\nb = \n'));
     expect(found).toEqual({ line: 2, column: 5, message: "invalid value" });
   });
 
-  test("throws what is not smol-toml's", () => {
+  test("rethrows errors that are not smol-toml's", () => {
     const other = new RangeError("x");
     expect(() => tomlErrorPlace(other)).toThrow(other);
   });
 
-  test("of damaged documents is smol-toml's place; the scanner survives them", () => {
+  test("of damaged documents is smol-toml's place, and the scanner does not throw", () => {
     const damage = fc.constantFrom("", "]", '"', "\\", "😀", "=\n", "[");
     const edits = fc.tuple(randomTomls, fc.nat(), fc.nat(3), damage);
     let refusedCount = 0;
@@ -182,7 +182,7 @@ describe("tomlErrorPlace", () => {
   });
 });
 
-/** What is repeated to half a million characters, after a beginning. */
+/** Beginnings, and the texts that repeat after them up to half a million characters. */
 const HOSTILE: readonly (readonly [start: string, repeated: string])[] = [
   ["", "["],
   ["a = ", "["],
@@ -206,7 +206,7 @@ const HOSTILE: readonly (readonly [start: string, repeated: string])[] = [
   ["a = 1", "9 "],
 ];
 
-describe("locateTomlKeys ends, with a text as long as it may be, on", () => {
+describe("locateTomlKeys ends, on a text of the greatest length,", () => {
   test.each(HOSTILE)("%j and many %j", (start, repeated) => {
     const text = start + repeated.repeat(500_000 / repeated.length);
     const positions = locateTomlKeys(text);
@@ -219,7 +219,7 @@ describe("locateTomlKeys ends, with a text as long as it may be, on", () => {
     expect(positions.positionOf(Array(250_000).fill("a"))).toEqual({ line: 1, column: 499_999 });
   });
 
-  test("what smol-toml takes at its deepest", () => {
+  test("the deepest nesting that smol-toml accepts", () => {
     const text = `a = ${"[".repeat(1000)}1${"]".repeat(1000)}`;
     expect(parse(text)).toHaveProperty("a");
     const path = ["a", ...Array(1000).fill(0)];

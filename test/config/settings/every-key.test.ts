@@ -1,6 +1,6 @@
 /**
- * Every key of walrust.toml: it changes the setting that `explain` prints, with its origin. It changes the
- * Config. Flags, environment and entries override it as documented.
+ * Every key of walrust.toml changes its setting in the Config, and `explain` prints the setting with its
+ * origin. Flags, environment and entries override a key as documented.
  */
 import { describe, expect, test } from "bun:test";
 import { explainDatabase } from "../../../src/commands/explain/explained-database.ts";
@@ -15,7 +15,7 @@ import { parseWords } from "../../../src/config/settings/parse-options.ts";
 import { allKeys, SECRET_SAMPLES, sampleOf } from "../../support/readme/setting-samples.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-/** What goes with a key because it makes no sense alone. */
+/** The other keys that a key needs to be valid. */
 const COMPANIONS: Readonly<Record<string, string>> = {
   "s3.access_key_id": 'secret_access_key = "SECRETSAMPLE"',
   "s3.secret_access_key": 'access_key_id = "AKIDSAMPLE"',
@@ -91,7 +91,7 @@ describe("every key", () => {
     },
   );
 
-  test("no secret is shown, whatever is set", () => {
+  test("explain shows no secret, with every key set", () => {
     const sections = new Map<string, string[]>();
     for (const { section, key } of allKeys()) {
       if (key === "s3.profile" || key === "databases.allow_empty") continue;
@@ -127,7 +127,7 @@ describe("every key of a database", () => {
       const head = `[[databases]]\npath = ${JSON.stringify(path)}\n`;
       const flat = `${head}${keyLine(key)}`;
       const nested = `${head}[databases.${section}]\n${keyLine(key)}`;
-      // Beside a path, "enabled" would be read as the database's own.
+      // Beside a path, "enabled" would become the database's own key.
       const texts = keyName(spec) === "enabled" ? [nested] : [flat, nested];
       for (const text of texts) {
         const sources = sourcesOf(text);
@@ -142,7 +142,7 @@ describe("every key of a database", () => {
     },
   );
 
-  test("enabled beside path is refused with the way to say it", () => {
+  test("enabled beside path is refused with the right spelling", () => {
     expect(() => fileOf('[[databases]]\npath = "/a"\nenabled = false\n')).toThrow("cannot be switched off");
   });
 });
@@ -155,7 +155,7 @@ describe("precedence", () => {
     const shown = shownOf(sourcesOf(sectionText(key), words), key);
     expect([shown?.origin, shown?.from]).toEqual(["flag", `--${spec.flag}`]);
     const byDefault = shownOf(sourcesOf(sectionText(key)), key);
-    // A flag that is not given has a default, and that never counts against the file.
+    // A flag that is not given has a default, and the default never overrides the file.
     expect(byDefault?.origin).toBe("file");
   });
 
@@ -194,7 +194,7 @@ describe("precedence", () => {
   });
 });
 
-/** What goes with a key, where that may stand without it. */
+/** The other keys that a key needs, if they are valid without it. */
 function companionAlone(key: string): string {
   return key === "s3.access_key_id" || key === "s3.secret_access_key" ? "" : (COMPANIONS[key] ?? "");
 }

@@ -1,6 +1,6 @@
 /**
- * The documented flags of each verb: a flag is parsed with its value, and refused if it is given twice or
- * without a value. No other flag exists, and no flag changes a setting of the file but its own.
+ * The documented flags of each verb. Each flag is parsed with its value, and refused without a value or if
+ * given twice. No other flag exists. A flag changes only its own setting of the file.
  */
 import { describe, expect, test } from "bun:test";
 import { compactVerb } from "../../../src/commands/compact.ts";
@@ -62,7 +62,7 @@ const WATCH = [
 ];
 const HIDDEN = ["--independent-tasks", "--enable-cache"];
 
-/** By verb, every flag with a value as on a command line; one that takes none stands alone. */
+/** By verb, every flag with a value as on a command line; a switch has no value. */
 const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
   [watchVerb, [...WATCH, ...HIDDEN]],
   [snapshotVerb, [...STORE, STATE_DIR, TIMEOUT]],
@@ -121,7 +121,7 @@ function valuesOf(verb: Verb, words: readonly string[]): Map<string, unknown> {
   return new Map(Object.entries(values));
 }
 
-/** What is said of words that are refused, which has to end with exit code 2. */
+/** The message for refused words, which must end with exit code 2. */
 function refusalOf(verb: Verb, words: readonly string[]): string {
   try {
     valuesOf(verb, words);
@@ -179,7 +179,7 @@ describe("walrust", () => {
     },
   );
 
-  test("hidden spellings are suggested to nobody and change nothing", () => {
+  test("hidden spellings are never suggested and change nothing", () => {
     expect(refusalOf(watchVerb, ["--independent-task"])).toBe("Unknown option --independent-task");
     const plain = shownSettings({ words: parseWords([], optionsOf(watchVerb)), environment: {}, file: null });
     const words = parseWords(HIDDEN, optionsOf(watchVerb));
@@ -201,7 +201,7 @@ describe("walrust", () => {
   });
 });
 
-/** Text as it is given; switches without one are true. */
+/** The text of each option; switches without a value are true. */
 function switchOrText(value: string | undefined): string | boolean {
   if (value === undefined) return true;
   return value === "true" || value === "false" ? value === "true" : value;
@@ -228,14 +228,14 @@ describe("with every key in the file", () => {
     return new Map(shown.map(({ section, key, origin }) => [`${section}.${key}`, origin]));
   };
 
-  test("nothing is left to a default", () => {
+  test("no setting keeps its default", () => {
     const origins = originsOf([]);
     origins.delete("s3.profile");
     expect(new Set(origins.values())).toEqual(new Set(["file"]));
     expect(origins.size).toBe(allKeys().filter(({ section }) => section !== "databases").length - 1);
   });
 
-  test.each(WATCH)("%s goes before its own key and no other", (text) => {
+  test.each(WATCH)("%s overrides its own key and no other", (text) => {
     const spec = optionsOf(watchVerb).find(({ flag }) => `--${flag}` === text.split(" ")[0])!;
     const expected = new Map(originsOf([])).set(spec.key ?? "", "flag");
     expect(originsOf(text.split(" "))).toEqual(expected);

@@ -20,7 +20,7 @@ test.each([
   expect(expandHome(path, undefined, "/h")).toBe(expanded);
 });
 
-test("expandHome escapes the home folder alone, and asks for it only where it is needed", () => {
+test("expandHome escapes only the home folder, and reads it only where a path needs it", () => {
   expect(expandHome("~/*", (home) => home.replace("[", "\\["), "/h[")).toBe("/h\\[/*");
   expect(expandHome("/a/~", undefined, null)).toBe("/a/~");
   expect(() => expandHome("~/a", undefined, null)).toThrow("this user has no home folder");

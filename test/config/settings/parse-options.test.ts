@@ -1,4 +1,4 @@
-/** parseWords and optionValues: the words that are parsed, and the message of every rejection. */
+/** parseWords and optionValues: the parsed words, and the message of every rejection. */
 import { describe, expect, test } from "bun:test";
 import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
 import { nearestName, optionValues, parseWords } from "../../../src/config/settings/parse-options.ts";
@@ -35,7 +35,7 @@ function refusal(...words: string[]): string {
 }
 
 describe("parseWords", () => {
-  test("defaults stand where nothing is given; seconds become ms", () => {
+  test("parseWords returns defaults for missing options; seconds become ms", () => {
     expect(valuesOf()).toEqual({
       bucket: undefined,
       format: "text",
@@ -81,7 +81,7 @@ describe("parseWords", () => {
     expect(valuesOf(...words)).toMatchObject(expected);
   });
 
-  test("other words are positionals in order, wherever they stand; after -- everything is", () => {
+  test("parseWords returns other words as positionals in order; after -- every word is one", () => {
     const { positionals, given } = parseWords(
       ["a", "--force", "b", "-", "--", "--bucket", "-b", "--"],
       SPECS,
@@ -90,7 +90,7 @@ describe("parseWords", () => {
     expect([...given]).toEqual([["force", true]]);
   });
 
-  test("a switch does not swallow the word after it", () => {
+  test("parseWords gives a switch no value from the next word", () => {
     const words = parseWords(["--force", "true.db"], SPECS);
     expect(words.positionals).toEqual(["true.db"]);
     expect(parseWords(["--force", "true"], SPECS).positionals).toEqual(["true"]);
@@ -137,8 +137,8 @@ describe("parseWords", () => {
     else expect(found.split(" | ")[0]).toBe(message);
   });
 
-  // A mistyped flag may carry a key; errors go to logs and screens.
-  test("parseWords does not repeat the value of an option it does not know", () => {
+  // The value of a mistyped flag may be a key, and errors go to logs and screens.
+  test("parseWords does not repeat the value of an unknown option", () => {
     expect(refusal("--secret-access-key=hunter2")).not.toContain("hunter2");
   });
 });

@@ -1,6 +1,6 @@
 /**
- * parseText and parseTomlValue: every key with a range takes both its ends and nothing beyond them, from the
- * file and from a flag. Times and sizes are exact, and a value above zero never becomes zero.
+ * parseText and parseTomlValue: every key with a range accepts both its ends and nothing beyond them, from
+ * the file and from a flag. Times and sizes are exact, and a value above zero never becomes zero.
  */
 import { describe, expect, test } from "bun:test";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
@@ -19,13 +19,13 @@ function fileValue(key: string, toml: string): unknown {
   return parseConfigFile(text, "/w.toml", "w.toml", {}).values.get(key)?.value;
 }
 
-/** A number in the unit of the file as the program sees it. */
+/** A number in the file's unit, converted to the program's unit. */
 function inProgram(spec: OptionSpec, value: number): unknown {
   if (spec.kind === "durations") return [value * 1000];
   return TIMES.includes(spec.kind) ? value * 1000 : value;
 }
 
-/** The least step of a kind. */
+/** The smallest step of a kind. */
 function stepOf({ kind }: OptionSpec): number {
   return kind === "seconds" ? 0.001 : 1;
 }
@@ -43,7 +43,7 @@ describe("the range of", () => {
     for (const value of beyond) expect(() => parseText(spec, String(value), PLACE)).toThrow("expected");
   });
 
-  test("every kind of number has keys above", () => {
+  test("the tests above cover every kind of number", () => {
     const kinds = new Set(NUMERIC.map(({ spec }) => spec.kind));
     expect([...kinds].sort()).toEqual(["bytes", "count", "duration", "durations", "milliseconds", "seconds"]);
   });
@@ -95,7 +95,7 @@ describe("parseText", () => {
     expect(() => parseText(spec, text, PLACE)).toThrow(`x is ${JSON.stringify(text)}, expected`);
   });
 
-  // Zero is how intervals are switched off: 0.0004 seconds would have meant "never".
+  // Zero disables an interval, so 0.0004 seconds would have meant "never".
   test("a time above zero that rounds to zero is refused", () => {
     const expected = "expected 0, or at least a millisecond";
     expect(() => parseText(SECONDS, "0.0004", PLACE)).toThrow(expected);
@@ -106,7 +106,7 @@ describe("parseText", () => {
     expect(parseTomlValue(SECONDS, 0, PLACE)).toBe(0);
   });
 
-  // In a header they would fail when the first request is made, as if the network were down.
+  // In a header these characters would fail at the first request, like a network failure.
   test.each(["\n", "\r", "\t", "\0", "\x1b", "\x7f"])(
     "a text with %j is refused, a secret one unseen",
     (bad) => {

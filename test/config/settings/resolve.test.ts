@@ -1,6 +1,6 @@
 /**
- * The precedence of the sources of a setting, and the credentials of S3, which come from one place as a
- * whole. A server that checks signatures proves that these credentials sign.
+ * The precedence of the sources of a setting. The credentials of S3 come from one source as a whole. A server
+ * that checks signatures verifies that walrust signs with these credentials.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { openDestination } from "../../../src/commands/shared/open-destination.ts";
@@ -22,7 +22,7 @@ function sourcesOf(text: string, environment: Variables = {}, words: readonly st
   return { words: parseWords(words, specs), environment, file };
 }
 
-/** Who is chosen: "id/secret/token", a profile, or the chain of AWS. */
+/** The chosen credentials: "id/secret/token", a profile, or the chain of AWS. */
 function choiceOf(file: string, environment: Variables): string {
   try {
     const chosen = resolveStore(sourcesOf(`[s3]\nbucket = "s3://bucket"\n${file}`, environment));
@@ -44,7 +44,7 @@ const TOKEN = { AWS_SESSION_TOKEN: "E-TOKEN" };
 const PROFILE = { AWS_PROFILE: "e-profile" };
 const NONE = { AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "", AWS_SESSION_TOKEN: "", AWS_PROFILE: "" };
 
-/** [file, environment, who is chosen] */
+/** [file, environment, chosen credentials] */
 const CHOICES: readonly (readonly [string, Variables, string])[] = [
   ["", {}, "the chain"],
   ["", NONE, "the chain"],
@@ -57,7 +57,7 @@ const CHOICES: readonly (readonly [string, Variables, string])[] = [
   [FILE_KEYS, {}, "F-ID/F-SECRET/"],
   [FILE_KEYS, NONE, "F-ID/F-SECRET/"],
   [FILE_KEYS + FILE_TOKEN, {}, "F-ID/F-SECRET/F-TOKEN"],
-  // A stale token of the environment would make the file's good keys fail.
+  // A stale token from the environment would invalidate the file's good keys.
   [FILE_KEYS, TOKEN, "F-ID/F-SECRET/"],
   [FILE_KEYS + FILE_TOKEN, TOKEN, "F-ID/F-SECRET/F-TOKEN"],
   [FILE_KEYS, KEYS, "E-ID/E-SECRET/"],
@@ -93,7 +93,7 @@ const REFUSALS: readonly (readonly [string, Variables, string])[] = [
     {},
     `${HALF} (walrust.toml:3:1) | Set the access key id ${IN_ONE_PLACE}`,
   ],
-  // Halves of two places are no pair.
+  // Halves from two sources are no pair.
   [
     'secret_access_key = "F-SECRET"\n',
     { AWS_ACCESS_KEY_ID: "E-ID" },
@@ -123,12 +123,12 @@ const REFUSALS: readonly (readonly [string, Variables, string])[] = [
   ],
 ];
 
-describe("keys come from one place as a whole:", () => {
+describe("keys come from one source as a whole:", () => {
   test.each([...CHOICES, ...REFUSALS])("%j with %j", (file, environment, choice) => {
     expect(choiceOf(file, environment)).toBe(choice);
   });
 
-  test("a folder needs none: half a pair in the environment does not matter", () => {
+  test("a folder needs no keys, so half a pair in the environment is no error", () => {
     const environment = { AWS_SECRET_ACCESS_KEY: "E-SECRET", AWS_PROFILE: "e-profile" };
     for (const bucket of ["file:///backup", "FILE:///backup"]) {
       const sources = sourcesOf(`[s3]\nbucket = "${bucket}"\n`, environment);
@@ -137,7 +137,7 @@ describe("keys come from one place as a whole:", () => {
     }
   });
 
-  // `replicate` names a source of its own: what counts is where that is, not what is configured.
+  // `replicate` names its own source, so the location of that source counts, not the configured destination.
   test("another destination than the configured one", () => {
     const environment = { AWS_ACCESS_KEY_ID: "E-ID" };
     const folder = sourcesOf('[s3]\nbucket = "file:///backup"\n', environment);
@@ -149,7 +149,7 @@ describe("keys come from one place as a whole:", () => {
 
 const env = systemEnv(SILENT_LOG);
 
-describe("what signs a request", () => {
+describe("the credentials that sign a request", () => {
   let server: S3Server;
   beforeAll(async () => {
     server = await S3Server.start({ region: "eu-north-1" });
@@ -172,7 +172,7 @@ describe("what signs a request", () => {
     expect(headers["x-amz-security-token"]).toBe(sessionToken === "" ? undefined : sessionToken);
   });
 
-  test("the source of a replica, with keys of one place, beside a configured folder", async () => {
+  test("the source of a replica, with keys from one source, beside a configured folder", async () => {
     Object.assign(server.options, {
       accessKeyId: "F-ID",
       secretAccessKey: "F-SECRET",
@@ -192,7 +192,7 @@ describe("what signs a request", () => {
 describe("resolveOptions", () => {
   const text = "[sync]\non_idle = 5\n[[databases]]\npath = '/a'\non_idle = 6\n";
 
-  test("flags go before a database, that before its section, that before the default", () => {
+  test("flags override a database's entry, which overrides its section, which overrides the default", () => {
     const sources = sourcesOf(text);
     const [entry = null] = sources.file!.databases;
     const idle = (from: Sources, database = entry) => resolveOptions(from, SYNC_OPTIONS, database).onIdleMs;
@@ -205,7 +205,7 @@ describe("resolveOptions", () => {
     expect(idle(sourcesOf(""), null)).toEqual({ value: 0, origin: { kind: "default", text: "default" } });
   });
 
-  test("a variable of the environment that is empty says nothing; of two the first counts", () => {
+  test("an empty environment variable is ignored; of two the first counts", () => {
     const regionOf = (environment: Variables) =>
       resolveStore(sourcesOf('[s3]\nregion = "f"\n', environment)).region;
     expect(regionOf({ AWS_REGION: "", AWS_DEFAULT_REGION: "" }).value).toBe("f");
@@ -216,7 +216,7 @@ describe("resolveOptions", () => {
 });
 
 describe("givenOf", () => {
-  test("has the values of flags, environment, entry and section, and no default", () => {
+  test("returns the values of flags, environment, entry and section, and no default", () => {
     const sources = sourcesOf("[sync]\non_idle = 5\n[[databases]]\npath = '/a'\nmax_changes = 3\n", {}, [
       "--snapshot-interval",
       "3600",
@@ -228,7 +228,7 @@ describe("givenOf", () => {
 });
 
 describe("resolveRetry", () => {
-  test("a base delay above the greatest is refused, wherever each comes from", () => {
+  test("refuses a base delay above the greatest delay, from any sources", () => {
     const policyOf = (text: string, words: readonly string[] = []) =>
       resolveRetry(sourcesOf(text, {}, words));
     expect(policyOf("[retry]\nbase_delay_ms = 30000\n").baseDelayMs).toBe(30_000);

@@ -18,10 +18,10 @@ import { tempFolder } from "../../support/temp.ts";
 
 const folder = tempFolder("secrets");
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=@:#$%&!?;,.-_ ~\\";
-/** So much of a secret is not to be found anywhere. */
+/** The length of a part of a secret that must not appear anywhere. */
 const PART_LENGTH = 6;
 
-/** Where secrets are kept: keys, and addresses whose path or user is one. */
+/** The settings with secrets: keys, and addresses whose path or user is secret. */
 const KEYS = allKeys().filter(
   ({ key, spec }) => spec.isSecret || spec.isPrivateUrl || ["s3.bucket", "s3.endpoint"].includes(key),
 );
@@ -31,7 +31,7 @@ function randomSecret(random: () => number): string {
   return Array.from({ length }, () => LETTERS[Math.floor(random() * LETTERS.length)]).join("");
 }
 
-/** What a secret can look like as the value of a key: TOML, and what may be in the environment. */
+/** The shapes of a secret as the value of a key: the TOML, and the environment. */
 const SHAPES: Readonly<Record<string, (secret: string) => string>> = {
   text: (secret) => JSON.stringify(secret),
   literal: (secret) => `'${secret}'`,
@@ -52,7 +52,7 @@ const SHAPES: Readonly<Record<string, (secret: string) => string>> = {
   "a bucket with it as user": (secret) => JSON.stringify(`s3://id:${secret}@bucket/prefix`),
 };
 
-/** Everything that an error says, with its causes, or that settings show. */
+/** Every text of an error, with its causes, or of the shown settings. */
 function saidOf(text: string, environment: Record<string, string>): string {
   const said: string[] = [];
   try {
@@ -60,7 +60,7 @@ function saidOf(text: string, environment: Record<string, string>): string {
     const sources = { words: { given: new Map(), positionals: [] }, environment, file };
     said.push(JSON.stringify(shownSettings(sources).filter(({ section }) => section !== "s3")));
     openDestination({ sources, env: systemEnv(SILENT_LOG) }, {});
-    // Only what a store can be opened with is shown.
+    // Only settings that can open a store are shown.
     resolveStore(sources);
     said.push(JSON.stringify(shownSettings(sources)));
   } catch (error) {
@@ -73,7 +73,7 @@ function saidOf(text: string, environment: Record<string, string>): string {
   return said.join("\n");
 }
 
-/** The first part of a secret that is found in a text, as such or encoded. */
+/** The first part of a secret that appears in a text, plain or encoded. */
 function leakOrNull(secret: string, said: string): string | null {
   const forms = [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)];
   for (const form of forms) {
@@ -85,7 +85,7 @@ function leakOrNull(secret: string, said: string): string | null {
   return null;
 }
 
-/** A file with this line in a section, and what makes a destination of it. */
+/** A file with this line in a section, and the lines that complete its destination. */
 function documentOf(section: string, line: string): string {
   const bucket = line.startsWith("bucket") ? "" : 'bucket = "s3://bucket"\n';
   if (section === "s3") return `[s3]\n${bucket}${line}\n`;
@@ -94,7 +94,7 @@ function documentOf(section: string, line: string): string {
   return `[s3]\n${bucket}[[webhooks]]\n${url}${line}\n`;
 }
 
-describe("a secret is said nowhere", () => {
+describe("no message contains a secret", () => {
   const rows = KEYS.flatMap(({ section, spec }) => {
     const names = spec.isSecret ? [keyName(spec), `${keyName(spec)}_file`] : [keyName(spec)];
     return names.flatMap((name) => Object.keys(SHAPES).map((shape) => [section, name, shape] as const));
@@ -104,7 +104,7 @@ describe("a secret is said nowhere", () => {
     const random = seededRandom(Bun.hash.crc32(`${section}.${name} ${shape}`));
     for (let round = 0; round < 25; round++) {
       const secret = randomSecret(random);
-      // Where an address is expected, what is not marked as a secret in it is an address.
+      // In the place of an address, text without the marks of a secret counts as an address.
       const isAddress = section === "s3" && (name === "bucket" || name === "endpoint");
       if (isAddress && !shape.includes("user")) continue;
       const text = documentOf(section, `${name} = ${SHAPES[shape]!(secret)}`);
@@ -112,7 +112,7 @@ describe("a secret is said nowhere", () => {
     }
   });
 
-  test("whatever is in the file of a secret", () => {
+  test("for any content of a secret's file", () => {
     const random = seededRandom(7);
     const makers = [
       (s: string) => s,
@@ -129,7 +129,7 @@ describe("a secret is said nowhere", () => {
     }
   });
 
-  test("whatever is in the environment", () => {
+  test("for any environment", () => {
     const random = seededRandom(8);
     const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
     for (let round = 0; round < 60; round++) {
@@ -140,8 +140,8 @@ describe("a secret is said nowhere", () => {
     }
   });
 
-  // The search itself: a text that has a part of the secret is caught.
-  test("leakOrNull finds what it is to find", () => {
+  // The search itself finds a text with a part of the secret.
+  test("leakOrNull finds a planted secret", () => {
     expect(leakOrNull("abcdefghij", "... cdefgh ...")).toBe("cdefgh");
     expect(leakOrNull("a/b c+d=efg", "a%2Fb%20c%2Bd")).not.toBeNull();
     expect(leakOrNull("abcdefghij", "abcde fghij")).toBeNull();

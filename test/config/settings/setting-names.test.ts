@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import type { OptionKind } from "../../../src/config/settings/option-spec.ts";
 import { keyName, SECTIONS } from "../../../src/config/settings/options.ts";
 
-/** What the name of a field ends with, unless its key does already. */
+/** The unit at the end of a field's name, unless its key has one already. */
 const UNITS: Readonly<Partial<Record<OptionKind, string>>> = {
   seconds: "Ms",
   duration: "Ms",
