@@ -1,6 +1,6 @@
 /**
- * What the verbs say of backups that are not ours: a clear error with its exit code, nothing written into
- * them, and our own databases beside them served as ever.
+ * Backups by other programs: each verb reports a clear error with its exit code, and writes nothing into
+ * them. It still serves walrust's databases beside them.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -86,7 +86,7 @@ describe.each([
 });
 
 describe.each(["hadbp", "ltx-generations", "ltx-flat", "walsync"] as const)("a bucket of %s", (format) => {
-  test.each(["snapshot", "watch"])("walrust %s: exit 4, nothing is written into it", async (verb) => {
+  test.each(["snapshot", "watch"])("walrust %s ends with 4 and writes nothing into it", async (verb) => {
     const bucket = bucketWith({ app: format });
     const before = filesOf(bucket);
     const run = await walrust(verb, newDatabase("app"), "-b", `file://${bucket}`);
@@ -97,7 +97,7 @@ describe.each(["hadbp", "ltx-generations", "ltx-flat", "walsync"] as const)("a b
   });
 });
 
-test("beside a backup of Litestream 0.3 a history begins, with a warning, and is restored", async () => {
+test("a history beside a backup of Litestream 0.3 begins with a warning, and is restored", async () => {
   const bucket = bucketWith({ app: "litestream-0.3" });
   const before = filesOf(bucket);
   const words = ["-b", `file://${bucket}`];
@@ -109,7 +109,7 @@ test("beside a backup of Litestream 0.3 a history begins, with a warning, and is
   for (const [path, content] of before) expect(after.get(path)).toBe(content);
 });
 
-test("ours beside foreign ones are listed, verified and compacted; the others are named", async () => {
+test("databases beside foreign ones are listed, verified and compacted; the others are named", async () => {
   const bucket = bucketWith({ old: "ltx-flat" });
   const words = ["-b", `file://${bucket}`];
   expect((await walrust("snapshot", newDatabase("app"), ...words)).exitCode).toBe(0);

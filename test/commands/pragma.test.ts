@@ -1,6 +1,6 @@
 /**
- * `walrust pragma`: its SQL runs in `sqlite3` as it is and sets what it says, does no harm to a database with
- * content, and is written to a file at once or not at all.
+ * `walrust pragma`: `sqlite3` runs its SQL unchanged, and the settings take effect. The SQL does not change a
+ * database's content. With -o it replaces a file as a whole or not at all.
  */
 
 import { Database } from "bun:sqlite";
@@ -53,7 +53,7 @@ const ASK =
 PRAGMA wal_autocheckpoint; PRAGMA journal_size_limit; PRAGMA integrity_check;";
 const DEFAULTS_IN_FORCE = ["wal", "2", "5000", "1000", "67108864", "ok"];
 
-/** What follows the marker that ASK prints. */
+/** The output after the marker that ASK prints. */
 const answersOf = ({ stdout }: Run): string[] => stdout.trimEnd().split("--\n").at(-1)!.split("\n");
 
 /** A database in rollback mode, with content. */
@@ -94,7 +94,7 @@ describe.each(["true", "false"])("walrust pragma --comments %s", (comments) => {
   });
 });
 
-describe("what the settings do", () => {
+describe("the effect of the settings", () => {
   const sql = pragmaSql(RECOMMENDED, true);
 
   testWith("sqlite3")(
@@ -110,7 +110,7 @@ describe("what the settings do", () => {
     },
   );
 
-  test("Bun's SQLite takes them, too", () => {
+  test("Bun's SQLite accepts them", () => {
     const database = new Database(join(tempFolder("pragma"), "bun.db"));
     database.run(sql);
     for (const { name, value } of RECOMMENDED.filter((one) => one.name !== "synchronous")) {
@@ -167,7 +167,7 @@ describe("what the settings do", () => {
     },
   );
 
-  test("without autocheckpoint the log of an unwatched database grows on, with the advice not", () => {
+  test("the WAL of an unwatched database grows without autocheckpoint, but not with the advice", () => {
     const walBytes = (pragmas: string): number => {
       const path = join(tempFolder("pragma"), "app.db");
       const database = new Database(path);
@@ -211,7 +211,7 @@ describe("recommendedPragmas", () => {
 });
 
 describe("walrust pragma -o", () => {
-  test("writes what would be printed, leaves nothing beside it, and replaces an older file", async () => {
+  test("writes the output to a file, leaves nothing beside it, and replaces an older file", async () => {
     const folder = tempFolder("pragma");
     const path = join(folder, "pragmas.sql");
     for (const words of [["--comments", "false"], []]) {
@@ -221,7 +221,7 @@ describe("walrust pragma -o", () => {
     }
   });
 
-  test("keeps the mode of the file before it, and writes through a link", async () => {
+  test("keeps the mode of the replaced file, and writes through a link", async () => {
     const folder = tempFolder("pragma");
     const path = join(folder, "real.sql");
     writeFileSync(path, "old");
@@ -233,7 +233,7 @@ describe("walrust pragma -o", () => {
     expect(readFileSync(path, "utf8")).toContain("PRAGMA journal_mode = WAL;");
   });
 
-  test("a FIFO that nobody reads: exit 2 at once; one that is read gets everything", async () => {
+  test("a FIFO without a reader: exit 2 at once; one with a reader receives everything", async () => {
     const fifo = join(tempFolder("pragma"), "fifo.sql");
     Bun.spawnSync(["mkfifo", fifo]);
     const { exitCode, stderr } = await pragma(["-o", fifo]);
@@ -270,7 +270,7 @@ describe("walrust pragma -o", () => {
     expect((await pragma(["-o", name])).stdout).toBe((await pragma()).stdout);
   });
 
-  test("a database, a folder, a path that cannot be: exit 2, and nothing is touched", async () => {
+  test("a database, a folder, an impossible path: exit 2, and nothing changes", async () => {
     const database = populated();
     const before = readFileSync(database);
     const folder = tempFolder("pragma");
@@ -283,7 +283,7 @@ describe("walrust pragma -o", () => {
     expect(readdirSync(folder)).toEqual(["folder"]);
   });
 
-  test("a device that is full: exit 1", async () => {
+  test("a full device: exit 1", async () => {
     const { exitCode, stderr } = await pragma(["-o", "/dev/full"]);
     expect([exitCode, stderr]).toEqual([1, expect.stringContaining("ENOSPC")]);
   });
@@ -304,7 +304,7 @@ describe("walrust pragma --json", () => {
     ]);
   });
 
-  test("with -o the file has the SQL and the document says where", async () => {
+  test("with -o the file has the SQL and the document names the file", async () => {
     const path = join(tempFolder("pragma"), "pragmas.sql");
     const { stdout } = await pragma(["--json", "-o", path]);
     expect(JSON.parse(stdout).output).toBe(path);

@@ -1,4 +1,6 @@
-/** `walrust verify` as a program: exit codes, texts and JSON over real buckets of `walrust snapshot`. */
+/**
+ * `walrust verify` as a program: exit codes, texts and JSON over real buckets that `walrust snapshot` wrote.
+ */
 import { Database } from "bun:sqlite";
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFileSync, cpSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
@@ -18,7 +20,7 @@ async function walrust(...words: string[]): Promise<{ exitCode: number; stdout: 
 
 let template = "";
 
-/** A bucket with TXID 1 to 3 of shop/app, which each of them has a snapshot of. */
+/** A bucket with TXID 1 to 3 of shop/app, each with a snapshot. */
 beforeAll(async () => {
   const folder = tempFolder("verify");
   template = join(folder, "bucket");
@@ -43,7 +45,7 @@ function bucketOf(): { folder: string; words: string[]; increments: string } {
 }
 
 describe("walrust verify", () => {
-  test("a sound bucket: exit 0, a readable account that ends in one line of verdict", async () => {
+  test("a sound bucket: exit 0, and a readable report that ends in a verdict of one line", async () => {
     const { words } = bucketOf();
     const run = await walrust("verify", "app", ...words, "--read-data", "--restore");
     expect([run.exitCode, run.stderr]).toEqual([0, ""]);
@@ -83,7 +85,7 @@ describe("walrust verify", () => {
     expect(document.databases[0].findings[0]).toHaveProperty("object");
   });
 
-  test("--fix: exit 1 before, 0 with it, and each repair is said", async () => {
+  test("--fix: exit 1 before, 0 with it, and each repair is reported", async () => {
     const { folder, words } = bucketOf();
     rmSync(join(folder, "app", "manifest.json"));
     rmSync(join(folder, "app", "manifest.json.meta.json"));
@@ -97,7 +99,7 @@ describe("walrust verify", () => {
     expect(JSON.parse(after.stdout)).toMatchObject({ status: "ok", fixed: [] });
   });
 
-  test("--all: every database, the worst of them decides", async () => {
+  test("--all: the worst result of all databases decides", async () => {
     const { folder, words } = bucketOf();
     cpSync(join(folder, "app"), join(folder, "tenants", "bad"), { recursive: true });
     rmSync(join(folder, "tenants", "bad", "ltx", "9"), { recursive: true });
@@ -109,7 +111,7 @@ describe("walrust verify", () => {
     expect(run.stdout.trimEnd().split("\n").at(-1)).toBe("2 databases: 1 ok, 0 with warnings, 1 with errors");
   });
 
-  test("--all: a database that has lost all its objects is missed by its manifest", async () => {
+  test("--all: the manifest reveals a database that has lost all its objects", async () => {
     const { folder, words } = bucketOf();
     rmSync(join(folder, "app", "ltx"), { recursive: true });
     const run = await walrust("verify", "--all", ...words, "--json");
@@ -126,7 +128,7 @@ describe("walrust verify", () => {
     expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining("Nothing is stored in")]);
   });
 
-  test("a destination that is not there: exit 4; a name that is not there: exit 6", async () => {
+  test("a missing destination: exit 4; a missing name: exit 6", async () => {
     const missing = join(tempFolder("none"), "none");
     expect((await walrust("verify", "--all", "-b", `file://${missing}`)).exitCode).toBe(4);
     expect((await walrust("verify", "app", "-b", `file://${missing}`)).exitCode).toBe(4);
@@ -146,13 +148,13 @@ describe("walrust verify", () => {
   });
 });
 
-/** Makes the objects older than a manifest may be behind them. */
+/** Sets the objects' times back, so that they are old enough for a manifest to be behind them. */
 function ageObjects(folder: string): void {
   const level = join(folder, "app", "ltx", "9");
   for (const name of readdirSync(level)) utimesSync(join(level, name), 1_700_000_000, 1_700_000_000);
 }
 
-test("walrust verify sees a sidecar that lost its object only once it is old", async () => {
+test("walrust verify reports a sidecar without its object only once it is old", async () => {
   const { words, increments } = bucketOf();
   writeFileSync(join(increments, "0000000000000063-0000000000000063.ltx.meta.json"), "{}");
   expect((await walrust("verify", "app", ...words)).exitCode).toBe(0);

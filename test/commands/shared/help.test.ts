@@ -1,5 +1,6 @@
 /**
- * Help: every verb tells every option, default, example and exit code that it has, and nothing it has not.
+ * The help of every verb describes every option, default, example and exit code of the verb, and nothing
+ * else.
  */
 import { describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
@@ -125,7 +126,7 @@ function wordsOf(verb: Verb, command: string): string[] {
 }
 
 describe("examples", () => {
-  test.each(BY_NAME)("every example of %s is understood", (_name, verb) => {
+  test.each(BY_NAME)("every example of %s parses", (_name, verb) => {
     expect(verb.examples.length).toBeGreaterThan(1);
     for (const [command] of verb.examples) {
       const words = parseWords(wordsOf(verb, command), optionsOf(verb));
@@ -139,7 +140,7 @@ describe("examples", () => {
     }
   });
 
-  /** Runs words in a folder; a verb that goes on is stopped when it says that it has begun. */
+  /** Runs words in a folder. A verb that keeps running is stopped once it reports its start. */
   async function run(words: readonly string[], cwd: string): Promise<string> {
     const child = Bun.spawn([process.execPath, MAIN, ...words], { cwd, stdio: ["ignore", "pipe", "pipe"] });
     let stderr = "";
@@ -150,7 +151,7 @@ describe("examples", () => {
     return `${await child.exited} ${stderr}`;
   }
 
-  test("every example with a folder as destination does what it says", async () => {
+  test("every example with a folder as destination has the promised effect", async () => {
     const folder = tempFolder("examples");
     const backup = join(folder, "backup");
     createAppDatabase(join(folder, "app.db"));
@@ -179,7 +180,7 @@ describe("examples", () => {
 });
 
 describe("programHelp", () => {
-  test("the program has just the verbs that are documented", async () => {
+  test("the program has exactly the documented verbs", async () => {
     const { stdout } = Bun.spawn([process.execPath, MAIN, "--help"], { stdout: "pipe" });
     const help = await stdout.text();
     const list = help.slice(help.indexOf("\nVerbs:\n"), help.indexOf("\nOptions:\n"));
@@ -214,11 +215,11 @@ describe("assertPositionals", () => {
     expect([refusal(listVerb), refusal(listVerb, "a")]).toEqual(["accepted", "accepted"]);
   });
 
-  test("assertPositionals says how many there may be at most", () => {
+  test("assertPositionals reports the greatest number of words", () => {
     expect(refusal(listVerb, "a", "b")).toBe("walrust list takes at most 1 NAME, got a b");
   });
 
-  test("assertPositionals refuses what cannot be", () => {
+  test("assertPositionals refuses impossible counts", () => {
     expect(refusal(watchVerb, "a", "")).toBe('Cannot use the DATABASE "": it is empty');
     expect(refusal(restoreVerb, "a/b")).toBe("accepted");
     expect(refusal(restoreVerb, "../b")).toBe('Cannot use the NAME "../b": it has the segment ".."');

@@ -1,4 +1,4 @@
-/** What goes to stdout and to stderr, and how it looks: run in a process of its own. */
+/** The output on stdout and stderr, and its format, from a process of its own. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { formatBytes } from "../../../src/commands/shared/output.ts";
@@ -24,7 +24,7 @@ log.info("bare");`;
 const TIME = String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`;
 
 describe("createLog", () => {
-  test("createLog text: time, severity but for info, database, facts, hint; all on stderr", async () => {
+  test("createLog text: time, severity except info, database, facts, hint; all on stderr", async () => {
     const { stdout, stderr } = await run(`const log = output.createLog("debug", "text");${LOG_ALL}`);
     expect(stdout).toEqual([]);
     const lines = ["DEBUG app: debug", "app: info", "WARN app: warn", "ERROR app: error"];
@@ -63,7 +63,7 @@ describe("createLog", () => {
   });
 });
 
-/** What could break a line, forge another or move the cursor. */
+/** Characters that could break a line, forge another or move the cursor. */
 const NASTY = "a\nb\r\tc\u001b[31md\u0085e\u2028f\u202eg\u0000";
 const NASTY_SHOWN = String.raw`a\nb\x0d\x09c\x1b[31md\x85e\u2028f\u202eg\x00`;
 
@@ -71,7 +71,7 @@ describe("lines of the log", () => {
   const LOG_NASTY = `const nasty = ${JSON.stringify(NASTY)};
 log.warn(nasty, { database: nasty, path: nasty, hint: nasty });`;
 
-  test("createLog text keeps every event on one line, whatever names and messages hold", async () => {
+  test("createLog text keeps every event on one line, for any name and message", async () => {
     const { stderr } = await run(`const log = output.createLog("info", "text");${LOG_NASTY}`);
     const n = NASTY_SHOWN;
     expect(stderr.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([
@@ -79,7 +79,7 @@ log.warn(nasty, { database: nasty, path: nasty, hint: nasty });`;
     ]);
   });
 
-  test("createLog json keeps every event on one line, with the text as it is", async () => {
+  test("createLog json keeps every event on one line, with the text unchanged", async () => {
     const { stderr } = await run(`const log = output.createLog("info", "json");${LOG_NASTY}`);
     expect(stderr.length).toBe(1);
     expect(JSON.parse(stderr[0]!)).toMatchObject({
@@ -90,7 +90,7 @@ log.warn(nasty, { database: nasty, path: nasty, hint: nasty });`;
     });
   });
 
-  test("createLog json lets no fact pass for time, level or message", async () => {
+  test("createLog json lets no fact replace time, level or message", async () => {
     const { stderr } = await run(`const log = output.createLog("info", "json");
 log.info("true", { level: "error", time: "never", message: "false", txid: 3 });`);
     expect(JSON.parse(stderr[0]!)).toEqual({
@@ -117,7 +117,7 @@ output.printError(new WalrustError("config", nasty, { hint: nasty, context: { na
 output.printTrace(new Error(nasty));`);
     const lines = [...stdout, ...stderr];
     expect(lines.length).toBeGreaterThan(6);
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches the forbidden characters
     for (const line of lines) expect(line).not.toMatch(/[\0-\x1f\x7f-\x9f\u2028-\u202e]/);
     for (const line of stdout.slice(0, 2)) expect(JSON.parse(line)).toEqual({ nasty: NASTY });
   });
@@ -140,7 +140,7 @@ for (let i = 0; i < 64; i++) output.printEvent(event, log);`;
     return { stdout, stderr };
   }
 
-  test("printEvent leaves out what nobody reads, and says so once", async () => {
+  test("printEvent drops events that nobody reads, and logs that once", async () => {
     const code = `${EVENTS} await output.flushOutput();`;
     const { stdout, stderr } = await runRedirected(code, "| { sleep 1; wc -c; }");
     const written = Number(stdout) / (1024 * 1024);
@@ -149,7 +149,7 @@ for (let i = 0; i < 64; i++) output.printEvent(event, log);`;
     expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("WARN cannot write events")]);
   });
 
-  test("printEvent goes on when the disk is full, and says so once", async () => {
+  test("printEvent continues when the disk is full, and logs that once", async () => {
     const { stderr } = await runRedirected(
       `${EVENTS.replace("64", "3")} await output.flushOutput();`,
       "> /dev/full",
@@ -157,14 +157,14 @@ for (let i = 0; i < 64; i++) output.printEvent(event, log);`;
     expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("to stdout: ENOSPC")]);
   });
 
-  test("results are never left out, however slowly they are read", async () => {
+  test("results are never dropped, however slow the reader", async () => {
     const code = `for (let i = 0; i < 24; i++) output.printJson("x".repeat(1024 * 1024 - 3));
 await output.flushOutput(); if (output.outputFailure() !== null) throw output.outputFailure();`;
     const { stdout, stderr } = await runRedirected(code, "| { sleep 0.1; wc -c; }");
     expect([Number(stdout), stderr]).toEqual([24 * 1024 * 1024, ""]);
   });
 
-  test("outputFailure names what kept results from being written, unless the reader left", async () => {
+  test("outputFailure names the cause of lost results, unless the reader left", async () => {
     const code = `output.printLine("x".repeat(200_000)); await output.flushOutput();
 output.createLog("info", "text").info("failure " + output.outputFailure());`;
     expect((await runRedirected(code, "> /dev/full")).stderr).toContain("failure ENOSPC");
@@ -176,12 +176,12 @@ describe("printError", () => {
   const FAIL = `const details = { hint: "look", context: { txid: 3 } };
 const error = new WalrustError("integrity", "it is damaged", details);`;
 
-  test("printError says message and hint on stderr, and nothing on stdout", async () => {
+  test("printError writes message and hint to stderr, and nothing to stdout", async () => {
     const { stdout, stderr } = await run(`${FAIL} output.printError(error, false);`);
     expect([stdout, stderr]).toEqual([[], ["walrust: it is damaged", "  look"]]);
   });
 
-  test("printError with JSON gives one document with code, exit, message, hint and context", async () => {
+  test("printError with JSON writes one document with code, exit, message, hint and context", async () => {
     const { stdout } = await run(`${FAIL} output.printError(error, true);`);
     expect(stdout.map((line) => JSON.parse(line))).toEqual([
       { error: { code: "integrity", exit: 5, message: "it is damaged", hint: "look", context: { txid: 3 } } },

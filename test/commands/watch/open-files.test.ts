@@ -1,4 +1,4 @@
-/** The limit on open files: what is needed, and that a limit that is too low is said once. */
+/** The limit on open files: the needed number, and one warning for a limit that is too low. */
 import { describe, expect, test } from "bun:test";
 import {
   OpenFilesWatch,
@@ -13,14 +13,14 @@ test("openFilesNeeded grows by two a database and by one an upload", () => {
   expect(openFilesNeeded(0, 64) - none).toBe(64);
 });
 
-test.skipIf(process.platform !== "linux")("openFilesLimitOrNull is what the kernel says", () => {
+test.skipIf(process.platform !== "linux")("openFilesLimitOrNull is the kernel's limit", () => {
   const child = Bun.spawnSync(["sh", "-c", "ulimit -n"]);
   const text = child.stdout.toString().trim();
   expect(openFilesLimitOrNull()).toBe(text === "unlimited" ? null : Number(text));
 });
 
 describe("OpenFilesWatch", () => {
-  test("warns once, with the number that is needed, when the limit is too low", () => {
+  test("warns once, with the needed number, when the limit is too low", () => {
     const { env, lines } = new ManualTime();
     const watch = new OpenFilesWatch(8, env, () => 1_024);
     watch.check(400);
@@ -35,7 +35,7 @@ describe("OpenFilesWatch", () => {
     expect(lines[0]!.text).toContain(`LimitNOFILE=${needed}`);
   });
 
-  test("is silent where there is no limit, or none can be told", () => {
+  test("does not warn where no limit exists or is known", () => {
     const { env, lines } = new ManualTime();
     new OpenFilesWatch(8, env, () => null).check(1_000_000);
     expect(lines).toEqual([]);
