@@ -1,6 +1,6 @@
 /**
  * The databases that a watch discovers, at its start and again, and the reason for each one that it cannot
- * watch: named and missing, colliding, in a folder that cannot be read.
+ * watch: named and missing, colliding, or in an unreadable folder.
  */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, linkSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ import { LocalPlaces } from "../../src/local/places.ts";
 import { type LoggedLine, recordingEnv } from "../support/recording-log.ts";
 import { tempFolder } from "../support/temp.ts";
 
-/** A folder with files in it that have something in them. */
+/** A folder with files that are not empty. */
 function folderWith(...paths: string[]): string {
   const folder = tempFolder("targets");
   for (const path of paths) {
@@ -44,7 +44,7 @@ function shownOf({ targets, unwatchable }: Discovered<FoundDatabase>): {
 }
 
 describe("Discovery", () => {
-  test("looks on for what is named and missing, and finds it when it is there", async () => {
+  test("finds a named database that was missing once it exists", async () => {
     const folder = folderWith("b.db");
     const { targets } = targetsOf(folder, 'path = "a.db"\nprefix = "eu"', 'path = "b.db"');
     const first = await targets.first();
@@ -55,7 +55,7 @@ describe("Discovery", () => {
     expect(shownOf(await targets.again())).toEqual({ watched: ["eu/a", "b"], unwatchable: [] });
   });
 
-  test("resolves what is named again with each look", async () => {
+  test("resolves a named path again at each discovery", async () => {
     const folder = folderWith("releases/1/app.db", "releases/2/app.db");
     const link = join(folder, "current");
     symlinkSync("releases/1", link);
@@ -73,7 +73,7 @@ describe("Discovery", () => {
     expect(pathsOf(await targets.again())).toEqual([join(folder, "releases/2/app.db")]);
   });
 
-  test("fails when all that is named is missing, unless there is a glob", async () => {
+  test("fails when every named database is missing, unless there is a glob", async () => {
     const folder = folderWith("kept.txt");
     const [a, b] = ['path = "a.db"', 'path = "b.db"'];
     const failure = await targetsOf(folder, a, b)
@@ -85,7 +85,7 @@ describe("Discovery", () => {
     expect(beside.isNamedOnly).toBe(false);
   });
 
-  test("tells a missing one by the path it is watched under", async () => {
+  test("reports a missing database by its watched path", async () => {
     const folder = folderWith("real/a.db", "b.db");
     symlinkSync(join(folder, "real/a.db"), join(folder, "link.db"));
     const { targets } = targetsOf(folder, 'path = "link.db"', 'path = "b.db"');
@@ -95,7 +95,7 @@ describe("Discovery", () => {
     expect(unwatchable.map(({ path }) => path)).toEqual([watched!.path]);
   });
 
-  test("tells what collides later, and says it once", async () => {
+  test("reports a later collision once", async () => {
     const folder = folderWith("one/app.db");
     const { targets, lines } = targetsOf(folder, 'path = "*/app.db"');
     await targets.first();

@@ -1,6 +1,6 @@
 /**
- * Databases below folders of other users: whose link is followed, whose hard link counts, and who stops whom.
- * The users are real ones (4242 and 4300), so most of it needs root.
+ * Databases below folders of other users: which symbolic and hard links the finder accepts, and which
+ * collisions it refuses. The users are real ones (4242 and 4300), so most tests need root.
  */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, lchownSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
@@ -65,7 +65,7 @@ describe("a link to another user's database", () => {
     const finding = await find(join(tenant, "*/app.db"));
     expect(pathsOf(finding)).toEqual([]);
     expect(finding.skipped.length).toBe(2);
-    // Nothing that can be watched is not the same as nothing that matches.
+    // A glob with matches that cannot be watched differs from a glob without matches.
     expect(finding.emptyGlobs).toEqual([]);
   });
 
@@ -120,7 +120,7 @@ describe("a hard link to another user's database", () => {
 });
 
 describe("names that collide", () => {
-  test("what is named wins over what a glob found, whatever that was called before", async () => {
+  test("a named database wins over a find, whatever the find's earlier name", async () => {
     const top = tempFolder("foreign");
     mkdirSync(join(top, "a"));
     mkdirSync(join(top, "b"));
@@ -131,7 +131,7 @@ describe("names that collide", () => {
     expect(said(finding)).toContain(`would both be called app; ${join(top, "b/app.db")} is not watched`);
   });
 
-  test("of two finds the first is watched, the second told", async () => {
+  test("of two finds the first is watched, and the second reported", async () => {
     const top = tempFolder("foreign");
     for (const path of ["app.db", "app.sqlite", "other.db"]) writeFileSync(join(top, path), "x");
     const finding = await find(join(top, "*.{db,sqlite}"));
@@ -140,7 +140,7 @@ describe("names that collide", () => {
     expect(said(finding)).toContain("app.sqlite is not watched");
   });
 
-  test("two that are named are an error of the call", async () => {
+  test("two named databases are a usage error", async () => {
     const top = tempFolder("foreign");
     for (const path of ["app.db", "app.sqlite"]) writeFileSync(join(top, path), "x");
     const { collisions } = await find(join(top, "app.db"), join(top, "app.sqlite"));

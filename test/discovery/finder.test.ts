@@ -1,6 +1,4 @@
-/**
- * Which databases there are and what they are called: named, found by globs, configured, known from before.
- */
+/** The databases and their names: given as words, found by globs, configured, or known from before. */
 import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
@@ -26,7 +24,7 @@ import { tempFolder } from "../support/temp.ts";
 const DESTINATION = "s3://bucket/vm1";
 const ENV = systemEnv(SILENT_LOG);
 
-/** Makes files below a new folder, with something in them; their full paths. */
+/** Creates files that are not empty below a new folder. @returns their full paths */
 function files(...paths: string[]): string[] {
   return filesBelow(tempFolder("names"), ...paths);
 }
@@ -57,7 +55,7 @@ async function namesOf(paths: readonly string[], toml?: string, folder?: string)
   return [...databases.map(({ name }) => name), ...wrong.map(({ code, message }) => `${code}: ${message}`)];
 }
 
-/** Leaves a state as a watch does, written for a file or for none that is known. */
+/** Writes a state as a watch does, for a file or without a known file. */
 function remember(path: string, name: string, destination = DESTINATION, writtenFor?: string): void {
   const paths = stateFolderOf(path);
   const { ino } = statSync(writtenFor ?? path);
@@ -112,7 +110,7 @@ describe("databases that are named", () => {
     expect(databases).toMatchObject([{ path, name: "app", paths, entry: null, isDiscovered: false }]);
   });
 
-  test("keep a name that was used with this destination, whatever came beside them", async () => {
+  test("keep a name that was used with this destination, whatever appears beside them", async () => {
     const [one, two] = files("a/app.db", "b/app.db") as [string, string];
     remember(one, "app");
     expect(await namesOf([one, two])).toEqual(["app", "b/app"]);
@@ -121,7 +119,7 @@ describe("databases that are named", () => {
     expect(await namesOf([two])).toEqual(["b/app"]);
   });
 
-  test("do not take over the name of another destination", async () => {
+  test("do not take the name of another destination", async () => {
     const [path] = files("app.db") as [string];
     remember(path, "old-name", "s3://elsewhere");
     expect(await namesOf([path])).toEqual(["app"]);
@@ -139,7 +137,7 @@ describe("databases that are named", () => {
     }
   });
 
-  test("are refused when two have one name, naming both", async () => {
+  test("are refused when two have one name, with both paths", async () => {
     const [one, two] = files("x/data/app.db", "y/data/app.db") as [string, string];
     expect(await namesOf([one, two])).toEqual([
       "data/app",
@@ -150,13 +148,13 @@ describe("databases that are named", () => {
     expect((await namesOf([three, four])).at(-1)).toContain("would both be called four");
   });
 
-  test("that are missing are told with their path, and the others are found", async () => {
+  test("that are missing are reported with their path, and the others are found", async () => {
     const [there] = files("app.db") as [string];
     const path = join(tempFolder("names"), "none.db");
     expect(await namesOf([path, there])).toEqual(["app", `database: Cannot find ${path}: ENOENT`]);
   });
 
-  test("are refused with a name that would leave the prefix", async () => {
+  test("are refused with a name outside the prefix", async () => {
     for (const path of files("...db", "..db/...db"))
       expect((await namesOf([path]))[0]).toStartWith("usage: ");
   });
@@ -179,7 +177,7 @@ describe("databases of walrust.toml", () => {
     expect(await namesOf([], toml, folder)).toEqual(["production/shop", "production/other", "x"]);
   });
 
-  test("of a glob are called by their path below its fixed folder", async () => {
+  test("of a glob are named by their path below its fixed folder", async () => {
     const folder = tempFolder("names");
     filesBelow(
       folder,
@@ -196,7 +194,7 @@ describe("databases of walrust.toml", () => {
     expect(await namesOf([join(folder, "*/app.db")])).toEqual(["romneys/app", "smiths/app"]);
   });
 
-  test("that are named are taken out of the globs, in any order", async () => {
+  test("that are named are excluded from the globs, in any order", async () => {
     const folder = tempFolder("names");
     filesBelow(folder, "a.db", "b.db");
     const glob = '[[databases]]\npath = "*.db"\nprefix = "tenant"\n';
@@ -206,11 +204,11 @@ describe("databases of walrust.toml", () => {
     }
   });
 
-  test("that two globs match are told with both places", async () => {
+  test("that two globs match are reported with both places", async () => {
     const folder = tempFolder("names");
     filesBelow(folder, "a.db");
     const toml = '[[databases]]\npath = "*.db"\n[[databases]]\npath = "a.*"\n';
-    // A tenant may make a file that two globs match: it stops nobody's start.
+    // A tenant may create a file that two globs match, which must not prevent the start.
     const { databases, collisions, skipped } = await find([], toml, folder);
     expect([databases.map(({ name }) => name), collisions]).toEqual([["a"], []]);
     const told = skipped.map(({ code, message }) => `${code}: ${message}`).join();
@@ -219,7 +217,7 @@ describe("databases of walrust.toml", () => {
     );
   });
 
-  test("that a link leads to are found once, under the name of the file", async () => {
+  test("that a link leads to are found once, under the file's name", async () => {
     const folder = tempFolder("names");
     const [path] = filesBelow(folder, "z.db") as [string];
     symlinkSync(path, join(folder, "current.db"));
@@ -236,7 +234,7 @@ describe("databases of walrust.toml", () => {
     expect(await namesOf([], `${toml}allow_empty = true`, folder)).toEqual([]);
   });
 
-  test("words select, and the file says how what they select is replicated", async () => {
+  test("words select databases, and the file configures the selected ones", async () => {
     const folder = tempFolder("names");
     const [app, other] = filesBelow(folder, "app.db", "other.db") as [string, string];
     const toml =
@@ -249,7 +247,7 @@ describe("databases of walrust.toml", () => {
     ]);
   });
 
-  test("a prefix that changes moves the name, a known one below it stays", async () => {
+  test("a changed prefix changes the name; a known name below it stays", async () => {
     const folder = tempFolder("names");
     const [path] = filesBelow(folder, "app.db") as [string];
     remember(path, "old/app");
@@ -259,7 +257,7 @@ describe("databases of walrust.toml", () => {
     expect(await namesOf([], '[[databases]]\npath = "app.db"\nname = "x"', folder)).toEqual(["x"]);
   });
 
-  test("entriesByName knows what is here by file and what is elsewhere by name", async () => {
+  test("entriesByName has local entries by file and remote ones by name", async () => {
     const folder = tempFolder("names");
     filesBelow(folder, "t/a.db");
     const toml =
@@ -273,10 +271,10 @@ describe("databases of walrust.toml", () => {
   });
 });
 
-describe("looking again", () => {
+describe("a repeated discovery", () => {
   const TOML = '[[databases]]\npath = "*/app.db"\n';
 
-  test("keeps the object of what is still there, finds what came, misses what went", async () => {
+  test("keeps the object of a present database, finds new ones, misses removed ones", async () => {
     const folder = tempFolder("names");
     filesBelow(folder, "a/app.db", "b/app.db");
     const finder = finderOf([], TOML, folder);
@@ -299,7 +297,7 @@ describe("looking again", () => {
   });
 });
 
-describe("who comes later takes nothing from what is watched", () => {
+describe("a later database takes nothing from a watched one", () => {
   const TOML = '[[databases]]\npath = "*/app.db"\n';
 
   /** `<folder>: <name>` of each. */
@@ -324,7 +322,7 @@ describe("who comes later takes nothing from what is watched", () => {
     ]);
   });
 
-  test("at start a copy is told from its original by the file its state was written for", async () => {
+  test("at start a copy differs from its original by the file its state was written for", async () => {
     const folder = tempFolder("names");
     const [copy, original] = filesBelow(folder, "a/app.db", "renamed/app.db") as [string, string];
     remember(copy, "m/app", DESTINATION, original);
@@ -334,7 +332,7 @@ describe("who comes later takes nothing from what is watched", () => {
     expect(names(finding)).toEqual(["a: a/app", "renamed: m/app"]);
   });
 
-  test("at start nobody is left out who has a name to go to", async () => {
+  test("at start a database with a name of its own is never omitted", async () => {
     const folder = tempFolder("names");
     const [a, b] = filesBelow(folder, "a/app.db", "b/app.db") as [string, string];
     remember(a, "b/app", DESTINATION, a);
@@ -343,7 +341,7 @@ describe("who comes later takes nothing from what is watched", () => {
     expect(names(finding)).toEqual(["a: a/app", "b: b/app"]);
   });
 
-  test("nor who gets the folder name that a renamed one had: it is left out and said", async () => {
+  test("a database in a folder with a renamed folder's old name is omitted and reported", async () => {
     const folder = tempFolder("names");
     const [path] = filesBelow(folder, "z/app.db") as [string];
     remember(path, "m/app");
@@ -361,10 +359,10 @@ describe("who comes later takes nothing from what is watched", () => {
   });
 });
 
-/** Root reads everything: what may not be read is shown where tests run as somebody else. */
+/** Root reads every folder, so these tests run as another user. */
 const isRoot = process.getuid?.() === 0;
 
-test("what was found in a folder that cannot be read any more still counts", async () => {
+test("a find in a folder that has become unreadable still counts", async () => {
   const folder = tempFolder("names");
   filesBelow(folder, "a/app.db", "b/app.db");
   const finder = finderOf([], '[[databases]]\npath = "*/*.db"\n', folder);
@@ -376,7 +374,7 @@ test("what was found in a folder that cannot be read any more still counts", asy
   expect(skipped.length).toBe(isRoot ? 0 : 1);
 });
 
-test("a glob that cannot be looked at all keeps what it had, and the others go on", async () => {
+test("a glob that cannot be read keeps its finds, and the others continue", async () => {
   const folder = tempFolder("names");
   filesBelow(folder, "one/a.db", "two/b.db");
   const finder = finderOf([], '[[databases]]\npath = "one/*.db"\n[[databases]]\npath = "two/*.db"\n', folder);
@@ -389,7 +387,7 @@ test("a glob that cannot be looked at all keeps what it had, and the others go o
   expect(skipped.length).toBe(isRoot ? 0 : 1);
 });
 
-test("what a link leads to from a folder that cannot be read any more still counts", async () => {
+test("the target of a link in a folder that has become unreadable still counts", async () => {
   const folder = tempFolder("names");
   const [path] = filesBelow(folder, "data/a.db") as [string];
   mkdirSync(join(folder, "links/x"), { recursive: true });

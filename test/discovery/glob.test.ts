@@ -1,6 +1,6 @@
 /**
- * Path patterns on real trees: tables of what they mean, and what must never happen: a folder that cannot be
- * read taken for an empty one. Random trees and patterns: glob-bash.test.ts.
+ * Path patterns on real trees: tables of their meaning. An unreadable folder must never count as an empty
+ * one. glob-bash.test.ts has random trees and patterns.
  */
 import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
@@ -14,7 +14,7 @@ import { tempFolder } from "../support/temp.ts";
 
 const ENV = { turn: async () => {} };
 
-/** A folder with these files; a name that ends with a slash is a folder, `a -> b` is a symlink. */
+/** A folder with these files. A name that ends with a slash is a folder, `a -> b` is a symlink. */
 function tree(...entries: readonly string[]): string {
   const root = tempFolder("glob");
   chmodSync(root, 0o755);
@@ -28,7 +28,7 @@ function tree(...entries: readonly string[]): string {
   return root;
 }
 
-/** What a pattern below `root` finds, below `root`. */
+/** The finds of a pattern below `root`, relative to `root`. */
 async function find(root: string, pattern: string): Promise<string[]> {
   const found = await expandGlob(`${escapeGlob(root)}/${pattern}`, ENV);
   return found.map(({ path }) => path.slice(root.length + 1));
@@ -62,7 +62,7 @@ describe("splitGlob and hasGlob", () => {
     expect([hasGlob(pattern), splitGlob(pattern)]).toEqual([isGlob, { fixed, rest }]);
   });
 
-  test("escapeGlob names exactly a path, whatever is in it", () => {
+  test("escapeGlob matches exactly its path, for any characters", () => {
     const paths = fc.string({ unit: fc.constantFrom(..."a/*?[]{},!\\^-. é😀"), maxLength: 12 });
     fc.assert(
       fc.property(paths, (path) => {
@@ -137,7 +137,7 @@ describe("expandGlob finds", () => {
     expect(await find(root, pattern)).toEqual([...found]);
   });
 
-  test("each path with what is below the fixed folder, sorted", async () => {
+  test("each path with its part below the fixed folder, sorted", async () => {
     const data = tree("romneys/app.db", "smiths/app.db", "smiths/other.db", "x.db", "empty/", "app.db/");
     const found = await expandGlob(`${data}/{smiths,rom*}/app.db`, ENV);
     expect(found).toEqual([
@@ -165,7 +165,7 @@ describe("expandGlob finds", () => {
     }
   });
 
-  test("nothing in a folder that is missing, or is none", async () => {
+  test("nothing in a missing folder, or below a file", async () => {
     const data = tree("file");
     for (const pattern of ["none/*.db", "none/**", "file/*", "file/**/x", "*/x", "none/a.db"]) {
       expect(await find(data, pattern)).toEqual([]);
@@ -196,7 +196,7 @@ describe("expandGlob with links and other kinds", () => {
     expect(await find(data, "**/*/**/c.db")).toEqual(["a/b/c.db", "a/b/up/b/c.db", "a/self/b/c.db"]);
   });
 
-  test("passes over folders, pipes, sockets and devices", async () => {
+  test("skips folders, pipes, sockets and devices", async () => {
     const data = tree("x.db/", "file.db", "pipe-link.db -> pipe.db");
     expect(spawnSync("mkfifo", [join(data, "pipe.db")]).status).toBe(0);
     const server = createServer();
@@ -211,7 +211,7 @@ describe("expandGlob with links and other kinds", () => {
     }
   });
 
-  test("passes over a name that is not UTF-8, which no path can name", async () => {
+  test("skips a name that is not UTF-8, which no path can spell", async () => {
     const data = tree("a.db");
     const make = `cd "$1" && : >"$(printf '\\377').db" && mkdir "$(printf '\\376')"`;
     expect(spawnSync("sh", ["-c", make, "sh", data]).status).toBe(0);
@@ -219,7 +219,7 @@ describe("expandGlob with links and other kinds", () => {
     expect(await find(data, "**")).toEqual(["a.db"]);
   });
 
-  test("goes to any depth without stack, and says where a path is too long", async () => {
+  test("descends to any depth without recursion, and reports a path that is too long", async () => {
     const data = tree(`${"d/".repeat(1500)}a.db`, "e/");
     expect(await find(data, "**/a.db")).toEqual([`${"d/".repeat(1500)}a.db`]);
     const name = "e".repeat(200);
@@ -235,7 +235,7 @@ describe("expandGlob with links and other kinds", () => {
   });
 });
 
-test("expandGlob never finds SQLite's companions or what walrust leaves", async () => {
+test("expandGlob never finds SQLite's companions or walrust's own files", async () => {
   const temporary = "0123456789ab";
   const data = tree(
     ...["app.db", "app.db-wal", "app.db-shm", "app.db-journal", ".app.db-walrust/state.json"],
@@ -280,7 +280,7 @@ async function unprivileged<T>(run: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Folders that are closed to others are closed to the user 65534 only where root makes them. */
+/** Only root can create folders that are closed to the user 65534. */
 describe.skipIf(process.geteuid!() !== 0)("expandGlob and folders that may not be read", () => {
   const errorOf = async (root: string, pattern: string): Promise<WalrustError> => {
     const error = await unprivileged(() => find(root, pattern).catch((thrown: unknown) => thrown));
@@ -288,7 +288,7 @@ describe.skipIf(process.geteuid!() !== 0)("expandGlob and folders that may not b
     return error as WalrustError;
   };
 
-  test("lists no tenant's folder for a plain name in it", async () => {
+  test("does not list a tenant's folder for a plain name in it", async () => {
     const data = tree("a/app.db", "b/c/app.db", "d/");
     for (const folder of ["a", "b", "b/c"]) chmodSync(join(data, folder), 0o711);
     expect(await unprivileged(() => find(data, "*/app.db"))).toEqual(["a/app.db"]);
@@ -317,7 +317,7 @@ describe.skipIf(process.geteuid!() !== 0)("expandGlob and folders that may not b
     expect(hint).toContain("user");
   });
 
-  test("below the fixed folder they can be reported instead; the fixed folder itself cannot", async () => {
+  test("can report errors below the fixed folder; the fixed folder itself must be readable", async () => {
     const data = tree("a/app.db", "secret/app.db", "z/app.db", "link.db -> secret/app.db");
     chmodSync(join(data, "secret"), 0o700);
     const reported: string[] = [];
@@ -336,7 +336,7 @@ describe.skipIf(process.geteuid!() !== 0)("expandGlob and folders that may not b
   });
 });
 
-test("expandGlob lets others run while it looks at many entries", async () => {
+test("expandGlob yields to other tasks while it reads many entries", async () => {
   const data = tree(...Array.from({ length: 1000 }, (_, index) => `t${index}/app.db`));
   let turns = 0;
   const env = { turn: async () => void turns++ };
@@ -344,7 +344,7 @@ test("expandGlob lets others run while it looks at many entries", async () => {
   expect(turns).toBe(Math.floor(2000 / 256));
 });
 
-test("expandGlob gives up where symlinks multiply", async () => {
+test("expandGlob stops where symlinks multiply", async () => {
   const data = tree(...Array.from({ length: 100 }, (_, index) => `l${index} -> .`));
   const error = await find(data, "*/*/*/*.db").catch((thrown: unknown) => thrown);
   expect(hasCode(error, "database")).toBe(true);

@@ -1,6 +1,4 @@
-/**
- * Discovery is repeated every 5 s, one at a time, and each result is handed out once.
- */
+/** Discovery repeats every 5 s, one run at a time, and returns each result once. */
 import { expect, test } from "bun:test";
 import type { Discovered } from "../../src/discovery/discovered.ts";
 import { DISCOVERY_INTERVAL_MS, RepeatedDiscovery } from "../../src/discovery/repeated-discovery.ts";
@@ -8,7 +6,7 @@ import { recordingEnv } from "../support/recording-log.ts";
 
 const NOTHING: Discovered<string> = { targets: [], unwatchable: [] };
 
-/** A repeated discovery under a clock that the test sets, whose runs the test ends. */
+/** A repeated discovery under the test's clock; the test ends its runs. */
 function driven(): {
   discovery: RepeatedDiscovery<string>;
   clock: { nowMs: number };
@@ -55,7 +53,7 @@ test("poll pauses after a slow discovery for one interval", async () => {
   expect(runs.length).toBe(2);
 });
 
-test("poll logs a failure once while it stays the same, and its end", async () => {
+test("poll logs an unchanged failure once, and its end", async () => {
   const { discovery, clock, runs, messages } = driven();
   for (let count = 1; count <= 3; count++) {
     clock.nowMs += DISCOVERY_INTERVAL_MS;
