@@ -1,4 +1,4 @@
-/** The checkpoint cycle: its outcomes, and that the pin holds freeze or mark at every exit. */
+/** The checkpoint cycle: its outcomes. The pin holds a freeze or a mark at every exit. */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, copyFileSync, statSync } from "node:fs";
@@ -35,7 +35,7 @@ afterEach(async () => {
   }
 });
 
-/** A pinned database with `rowCount` commits, and an application that never checkpoints by itself. */
+/** A pinned database with `rowCount` commits, and an application without automatic checkpoints. */
 async function scene(rowCount = 5): Promise<Scene> {
   const path = join(tempFolder("cycle"), "app.db");
   const app = await SqliteProcess.open(path);
@@ -53,7 +53,7 @@ async function scene(rowCount = 5): Promise<Scene> {
   return made;
 }
 
-/** The rows that the database file has without its WAL. */
+/** The rows of the database file without its WAL. */
 function rowsInFile(path: string): number {
   const copy = join(tempFolder("copy"), "copy.db");
   copyFileSync(path, copy);
@@ -63,7 +63,7 @@ function rowsInFile(path: string): number {
   return row?.count ?? -1;
 }
 
-test("checkpointCycle brings the whole WAL into the file, and the next writer restarts it", async () => {
+test("checkpointCycle copies the whole WAL into the file, and the next writer restarts it", async () => {
   const { path, app, pin, cycle } = await scene();
   const before = pin.walIndex()!;
   const outcome = cycle();
@@ -78,7 +78,7 @@ test("checkpointCycle brings the whole WAL into the file, and the next writer re
   expect(after.salt1).toBe(before.salt1 + 1);
 });
 
-test("checkpointCycle works from a mark, which it gives back", async () => {
+test("checkpointCycle works from a mark, and releases the mark", async () => {
   const { path, app, pin, cycle } = await scene();
   expect(pin.mark()).toBe(true);
   await app.must("INSERT INTO t VALUES (9)");
@@ -87,7 +87,7 @@ test("checkpointCycle works from a mark, which it gives back", async () => {
   expect(rowsInFile(path)).toBe(6);
 });
 
-test("checkpointCycle captures what comes in while it copies, before the WAL may restart", async () => {
+test("checkpointCycle captures commits during its copy, before the WAL may restart", async () => {
   const { path, pin, shadow, cycle } = await scene();
   const writer = new Database(path, { readwrite: true, create: false });
   writer.run("PRAGMA wal_autocheckpoint=0");
@@ -102,7 +102,7 @@ test("checkpointCycle captures what comes in while it copies, before the WAL may
   expect(rowsInFile(path)).toBe(6);
 });
 
-test("checkpointCycle copies again before it takes the write lock when much came in", async () => {
+test("checkpointCycle copies again before it takes the write lock after many new commits", async () => {
   const { path, cycle } = await scene();
   const writer = new Database(path, { readwrite: true, create: false });
   writer.run("PRAGMA wal_autocheckpoint=0");

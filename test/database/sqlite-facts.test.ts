@@ -1,6 +1,6 @@
 /**
- * Facts about SQLite that captures rely on, shown with the real library: when a transaction counts as
- * committed, what the change count counts, when it restarts, and why an image is never read at an older
+ * SQLite's behaviour that captures rely on, shown with the real library: when a transaction counts as
+ * committed, when the change count increases and when it restarts, and why no image is read at an older
  * position.
  */
 import { Database } from "bun:sqlite";
@@ -61,7 +61,7 @@ function frame(pin: Pin, number: number): { pgno: number; commit: number; salt1:
   };
 }
 
-/** How much the change count grows in `action`; checks that mxFrame is a commit frame. */
+/** The increase of the change count in `action`; checks that mxFrame is a commit frame. */
 async function growth(pin: Pin, action: () => Promise<unknown>): Promise<number> {
   const before = pin.walIndex()!.changeCount;
   await action();
@@ -70,7 +70,7 @@ async function growth(pin: Pin, action: () => Promise<unknown>): Promise<number>
   return changeCount - before;
 }
 
-test("fact: the change count grows by one with each commit and with nothing else", async () => {
+test("fact: the change count increases by one with each commit and with nothing else", async () => {
   const { path, app, pin } = await pinnedDatabase();
   const other = await start(path);
   const grows = (...statements: string[]): Promise<number> => growth(pin, () => app.must(...statements));
@@ -104,7 +104,7 @@ test("fact: a spilled transaction is one change, and none when its writer is kil
   expect(pin.walIndex()!.mxFrame).toBeLessThan(mxFrame + 10);
 });
 
-test("fact: the change count goes on over restarts, TRUNCATE, close and open under the pin", async () => {
+test("fact: the change count continues over restarts, TRUNCATE, close and open under the pin", async () => {
   const { path, app, pin } = await pinnedDatabase();
   await app.must("INSERT INTO t VALUES (1)");
   pin.dropFreezeAndMark();
@@ -137,7 +137,7 @@ test("fact: a recovery sets change count and backfill count to 0, and keeps the 
   expect(await growth(pin, () => next.must("INSERT INTO t VALUES (3)"))).toBe(1);
 });
 
-test("fact: without the dead-man switch the next to open throws the wal-index away", async () => {
+test("fact: without the dead-man switch the next connection discards the wal-index", async () => {
   const { path, app, pin } = await pinnedDatabase();
   await app.must("INSERT INTO t VALUES (1)");
   expect(pin.walIndex()!.changeCount).toBeGreaterThan(0);
@@ -191,7 +191,7 @@ test("fact: without powersafe overwrite one commit is several commit frames", as
   expect(commits[1]).toEqual(commits[0]!);
 });
 
-test("fact: a frozen file overlaid with a part of its WAL may be a state that never was", async () => {
+test("fact: a frozen file overlaid with a part of its WAL may be a state that never existed", async () => {
   const { path, app, pin } = await pinnedDatabase();
   await app.must("CREATE TABLE b(x)", "INSERT INTO t VALUES (100)", "INSERT INTO b VALUES (0)");
   pin.release();
@@ -209,7 +209,7 @@ test("fact: a frozen file overlaid with a part of its WAL may be a state that ne
   const wal = readFileSync(`${path}-wal`);
   const image = new Uint8Array(fstatSync(pin.databaseFd).size);
   readSync(pin.databaseFd, image, 0, image.length, 0);
-  // The WAL was restarted: up to the old position it holds newer frames, or the old ones over a newer file.
+  // The WAL restarted. Up to the old position it holds newer frames, or older frames over a newer file.
   for (let at = WAL_HEADER_SIZE; at < position; at += FRAME_SIZE) {
     image.set(wal.subarray(at + 24, at + FRAME_SIZE), (wal.readUInt32BE(at) - 1) * PAGE_SIZE);
   }
@@ -220,11 +220,11 @@ test("fact: a frozen file overlaid with a part of its WAL may be a state that ne
   const t = database.query("SELECT a FROM t").values();
   const b = database.query("SELECT x FROM b").values();
   database.close();
-  // True at that position was 90 and 0.
+  // The true values at that position were 90 and 0.
   expect([t, b]).not.toEqual([[[90]], [[0]]]);
 });
 
-/** The headers of the wal-index as they are now, to put back what a writer that is killed did not publish. */
+/** The present wal-index headers, to restore the state before an unpublished commit of a killed writer. */
 function unpublish(pin: Pin): { headers: Uint8Array; mxFrame: number } {
   const headers = new Uint8Array(HEADERS_SIZE);
   const fd = openSync(`/proc/self/fd/${pin.shmFd}`, "r");

@@ -12,7 +12,7 @@ interface Frame {
   readonly page: DataView;
 }
 
-/** The frames of a WAL from an index on, as far as they are of its salts. */
+/** The frames of a WAL from an index on that have its salts. */
 function framesOf(path: string, from: number): Frame[] {
   const bytes = readFileSync(`${path}-wal`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -61,7 +61,7 @@ test("SQLite writes every page that it adds, and the size into the first page", 
     for (let step = 0; step < 40; step++) {
       for (const statement of pick(STATEMENTS)) database.run(statement);
       let written = new Set<number>();
-      // Frames after the last commit were rolled back: the next transaction overwrites them.
+      // Frames after the last commit were rolled back, and the next transaction overwrites them.
       for (const [index, { pgno, commit, page }] of framesOf(path, frameCount).entries()) {
         written.add(pgno);
         if (pgno === 1) sizeInHeader = page.getUint32(28);

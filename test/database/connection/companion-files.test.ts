@@ -1,5 +1,5 @@
 /**
- * The -wal and -shm of a walrust whose user shares only a group with the application. The application can
+ * The -wal and -shm for a walrust whose user shares only a group with the application. The application can
  * open its database while walrust works and afterwards, under any umask.
  */
 import { describe, expect, test } from "bun:test";
@@ -49,7 +49,7 @@ class Guest {
     for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) this.#said += text;
   }
 
-  /** The lines it has said, once there are so many. */
+  /** The lines of its output, once there are this many. */
   async said(count: number): Promise<string[]> {
     const lines = (): string[] => this.#said.split("\n").slice(0, -1);
     await waitUntil(() => lines().length >= count);
@@ -67,7 +67,7 @@ class Guest {
   }
 }
 
-/** A database of APP in a folder that its group may write in; nobody has it open. */
+/** A database of APP in a group-writable folder, without an open connection. */
 async function groupDatabase(mode: number, options = { isRollback: false }): Promise<string> {
   const folder = tempFolder("group");
   chownSync(folder, APP.uid, GROUP);
@@ -91,7 +91,7 @@ async function insertAs(path: string, user: OtherUser): Promise<void> {
 const isRoot = process.geteuid?.() === 0;
 
 describe.skipIf(!isRoot)("a walrust that shares only a group with the application", () => {
-  test("is never the first to open, and pins what the application has open", async () => {
+  test("is never the first to open, and pins a database that the application has open", async () => {
     const path = await groupDatabase(0o660);
     const early = new Guest(path, WALRUST);
     expect((await early.said(1))[0]).toContain("nobody else has it open");
@@ -117,7 +117,7 @@ describe.skipIf(!isRoot)("a walrust that shares only a group with the applicatio
 
   test("leaves nothing behind when the application deletes its files just before", async () => {
     const path = await groupDatabase(0o660);
-    // Files that an earlier walrust left, which the application cannot open.
+    // Files of an earlier walrust that the application cannot open.
     for (const suffix of SUFFIXES) {
       writeFileSync(path + suffix, "");
       chownSync(path + suffix, WALRUST.uid, WALRUST.gid);
@@ -131,7 +131,7 @@ describe.skipIf(!isRoot)("a walrust that shares only a group with the applicatio
     await insertAs(path, APP);
   });
 
-  test.each([0o077, 0o022, 0o007, 0])("is the first with files that all may use, umask %o", async (umask) => {
+  test.each([0o077, 0o022, 0o007, 0])("is the first with files that all can use, umask %o", async (umask) => {
     const path = await groupDatabase(0o666);
     const guest = new Guest(path, { ...WALRUST, umask });
     expect(await guest.said(1)).toEqual(["pinned"]);
@@ -145,7 +145,7 @@ describe.skipIf(!isRoot)("a walrust that shares only a group with the applicatio
     await insertAs(path, APP);
   });
 
-  test("makes files in the database's group where its owner is a member", async () => {
+  test("creates files in the database's group if its owner is a member", async () => {
     const owner = readFileSync("/etc/passwd", "utf8")
       .split("\n")
       .map((line) => line.split(":"));
@@ -162,7 +162,7 @@ describe.skipIf(!isRoot)("a walrust that shares only a group with the applicatio
     expect(readFileSync(path).length).toBeGreaterThan(0);
   });
 
-  test("says what is needed when the application's files are of a group that it is not in", async () => {
+  test("reports the need when the application's files belong to a group without its user", async () => {
     const path = await groupDatabase(0o660);
     const app = await SqliteProcess.open(path, { ...APP, gid: APP.uid });
     await app.must("INSERT INTO t VALUES (1)");
@@ -173,7 +173,7 @@ describe.skipIf(!isRoot)("a walrust that shares only a group with the applicatio
     await insertAs(path, APP);
   });
 
-  test("leaves a file of the owner's alone that somebody deletes under the pin", async () => {
+  test("keeps a file of the owner's that another process deletes under the pin", async () => {
     const path = await groupDatabase(0o660);
     const app = await SqliteProcess.open(path, APP);
     await app.must("INSERT INTO t VALUES (1)");

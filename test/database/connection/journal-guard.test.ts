@@ -1,4 +1,4 @@
-/** SQLite ignores a -journal while another holder has the RESERVED byte; when the guard takes the byte. */
+/** SQLite ignores a -journal while another holder has the RESERVED byte; when the guard takes that byte. */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
@@ -17,7 +17,7 @@ function newDatabase(mode: "WAL" | "DELETE"): string {
   return path;
 }
 
-/** Whether the byte is held while the guard is. */
+/** Whether the byte is held while the guard exists. */
 function isTaken(path: string, journalFd: number | null): boolean {
   const [own, other] = [openSync(path, "r+"), openSync(path, "r+")];
   const release = guardJournal(own, journalFd);
@@ -29,8 +29,8 @@ function isTaken(path: string, journalFd: number | null): boolean {
   return isHeld;
 }
 
-// Without the guard the first read opens the FIFO and waits for its other end, with the whole process.
-test("guardJournal keeps a FIFO that comes after all checks from blocking the first read", () => {
+// Without the guard the first read opens the FIFO and waits for a writer, which blocks the whole process.
+test("guardJournal prevents a FIFO that appears after all checks from blocking the first read", () => {
   const path = newDatabase("WAL");
   const fd = openSync(path, "r+");
   const release = guardJournal(fd, null);
@@ -38,7 +38,7 @@ test("guardJournal keeps a FIFO that comes after all checks from blocking the fi
   const database = new Database(path);
   expect(database.query("SELECT count(*) AS n FROM t").get()).toEqual({ n: 0 });
   release();
-  // From the first read on the database is known to be in WAL mode: no journal is looked for.
+  // After the first read SQLite knows that the database is in WAL mode, and checks for no journal.
   expect(database.query("SELECT count(*) AS n FROM t").get()).toEqual({ n: 0 });
   database.run("INSERT INTO t VALUES (1)");
   rmSync(`${path}-journal`);

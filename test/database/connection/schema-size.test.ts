@@ -66,7 +66,7 @@ describe("schemaSizeOrNull", () => {
 });
 
 describe("countSchema", () => {
-  /** An interior page whose children are all this page. */
+  /** An interior page with only itself as child. */
   const loop = (pgno: number, cells: number): Uint8Array => {
     const page = new Uint8Array(4096);
     const view = new DataView(page.buffer);
@@ -79,7 +79,7 @@ describe("countSchema", () => {
     return page;
   };
 
-  test("ends where pages lead round in circles, lie about their cells or are missing", () => {
+  test("ends where pages form a cycle, misstate their cells or are missing", () => {
     expect(countSchema((pgno) => loop(pgno, 0)).isTooLarge).toBe(true);
     expect(countSchema((pgno) => loop(pgno, 1500)).isTooLarge).toBe(true);
     expect(countSchema((pgno) => loop(pgno, 65_535)).isTooLarge).toBe(true);
@@ -88,7 +88,7 @@ describe("countSchema", () => {
   });
 });
 
-test("a database whose schema would hold SQLite up is neither pinned nor checkpointed", () => {
+test("a database whose schema would block SQLite is neither pinned nor checkpointed", () => {
   const path = newDatabase();
   const { env } = recordingEnv();
   Pin.open(path, env).close();

@@ -1,4 +1,6 @@
-/** Raw descriptors beside connections: the fact that forces the rule for closing them, and the rule. */
+/**
+ * Raw descriptors beside connections: SQLite's behaviour that forces the rule for closing them, and the rule.
+ */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync } from "node:fs";
@@ -30,7 +32,7 @@ test("fact: closing any raw descriptor of a -shm drops this process's write lock
   expect((await app.run("INSERT INTO t VALUES (3)")).errorCode).toBe("SQLITE_BUSY");
   closeSync(openSync(`${path}-shm`, "r"));
   expect((await app.run("INSERT INTO t VALUES (3)")).errorCode).toBeNull();
-  // The host's commit now builds on a page 1 that is no longer the newest: one of the two commits is gone.
+  // The host's commit builds on an outdated page 1, so one of the two commits is lost.
   try {
     host.run("COMMIT");
   } catch {
@@ -81,7 +83,7 @@ test("readDatabaseHeader gives page size and mode", async () => {
   await app.close();
 });
 
-test("readDatabaseHeader refuses what is missing, a folder, or no database", () => {
+test("readDatabaseHeader refuses a missing file, a folder, and a file that is no database", () => {
   const folder = tempFolder("fd");
   mkdirSync(join(folder, "folder"));
   writeFileSync(join(folder, "empty"), "");
@@ -91,13 +93,13 @@ test("readDatabaseHeader refuses what is missing, a folder, or no database", () 
   }
 });
 
-test("openConnection creates no database and closes what it opened", async () => {
+test("openConnection creates no database and closes its descriptors", async () => {
   const path = join(tempFolder("fd"), "none.db");
   expect(codeOf(() => openConnection(path, { busyTimeoutMs: 0 }))).toBe("database");
   expect(existsSync(path)).toBe(false);
 });
 
-test("Connection.close keeps the WAL though it is the last", async () => {
+test("Connection.close keeps the WAL though the connection is the last", async () => {
   const { path, app } = await walDatabase();
   const connection = openConnection(path, { busyTimeoutMs: 0 });
   connection.beginRead();

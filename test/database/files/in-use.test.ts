@@ -14,7 +14,7 @@ async function open(mode: string): Promise<{ path: string; app: SqliteProcess }>
 }
 
 describe("isDatabaseInUse", () => {
-  test("a WAL connection that does nothing just now is in use until it closes", async () => {
+  test("a WAL connection that is idle is in use until it closes", async () => {
     const { path, app } = await open("WAL");
     expect(isDatabaseInUse(path)).toBe(true);
     await app.must("SELECT * FROM t");
@@ -23,14 +23,14 @@ describe("isDatabaseInUse", () => {
     expect(isDatabaseInUse(path)).toBe(false);
   });
 
-  test("a killed process has nothing in use, whatever it leaves", async () => {
+  test("a killed process uses nothing, whatever files it leaves", async () => {
     const { path, app } = await open("WAL");
     await app.must("INSERT INTO t VALUES (1)");
     await app.kill();
     expect(isDatabaseInUse(path)).toBe(false);
   });
 
-  test("a rollback-mode connection is in use within its transactions", async () => {
+  test("a rollback-mode connection is in use during its transactions", async () => {
     const { path, app } = await open("DELETE");
     await app.must("BEGIN", "SELECT * FROM t");
     expect(isDatabaseInUse(path)).toBe(true);
@@ -42,7 +42,7 @@ describe("isDatabaseInUse", () => {
     expect(isDatabaseInUse(path)).toBe(false);
   });
 
-  test("asking does not disturb the application's own locks", async () => {
+  test("the check does not disturb the application's own locks", async () => {
     const { path, app } = await open("WAL");
     const other = await SqliteProcess.open(path);
     await app.must("BEGIN IMMEDIATE", "INSERT INTO t VALUES (1)");
@@ -53,8 +53,8 @@ describe("isDatabaseInUse", () => {
   });
 });
 
-describe("isDatabaseInUse beside files that are none", () => {
-  test("never waits for a FIFO, follows no link, and takes neither for a database", async () => {
+describe("isDatabaseInUse beside files of other kinds", () => {
+  test("never waits for a FIFO, follows no link, and accepts neither as a database", async () => {
     const { path, app } = await open("WAL");
     await app.close();
     rmSync(`${path}-shm`, { force: true });

@@ -1,4 +1,4 @@
-/** The file systems that are refused. */
+/** The file systems that walrust refuses. */
 import { expect, test } from "bun:test";
 import { refusedFileSystemOrNull, requireLocalFileSystem } from "../../../src/database/files/mount-type.ts";
 import { tempFolder } from "../../support/temp.ts";

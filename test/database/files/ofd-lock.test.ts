@@ -28,7 +28,7 @@ afterEach(() => {
   for (const fd of opened.splice(0)) closeSync(fd);
 });
 
-test("ofdLocksSupported says yes on Linux", () => {
+test("ofdLocksSupported is true on Linux", () => {
   expect(ofdLocksSupported()).toBe(process.platform === "linux");
 });
 
@@ -55,7 +55,7 @@ test("locks lie beyond 2^30 and beyond the end of the file", () => {
   expect(lockShared(b, 3, 1)).toBe(true);
 });
 
-test("isLockedByOther tells shared from exclusive and never sees the descriptor's own lock", () => {
+test("isLockedByOther distinguishes shared from exclusive and never sees the descriptor's own lock", () => {
   const [a, b] = twoDescriptors();
   lockShared(a, 1, 1);
   lockExclusive(a, 2, 1);

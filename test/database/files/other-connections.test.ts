@@ -1,5 +1,5 @@
 /**
- * The other connections to a database, and whether they share its wal-index: facts about SQLite's locks, with
+ * The other connections to a database, and whether they share its wal-index: SQLite's locks, with
  * applications in other processes.
  */
 import { afterEach, expect, test } from "bun:test";
@@ -36,14 +36,14 @@ test("an application that has its database open shares the wal-index, beside a p
   expect(findOtherConnections(path, env)).toEqual(NOBODY);
 });
 
-test("one whose -shm was deleted does not, whether or not there is a new one", async () => {
+test("an application whose -shm was deleted does not share it, with or without a new -shm", async () => {
   const { path, app } = await walDatabase();
   rmSync(`${path}-shm`);
   expect(findOtherConnections(path, env)).toEqual(FOREIGN);
   await app.must("INSERT INTO t VALUES (7)");
   const other = await start(path, "SELECT 1 FROM t");
   expect(existsSync(`${path}-shm`)).toBe(true);
-  // Both are at the database now: only the table of locks tells them apart.
+  // Both have the database open now, and only the table of locks distinguishes them.
   expect(findOtherConnections(path, env)).toEqual({ ...SHARED, isWalIndexForeign: true });
   await other.close();
   expect(findOtherConnections(path, env)).toEqual(FOREIGN);
@@ -51,7 +51,7 @@ test("one whose -shm was deleted does not, whether or not there is a new one", a
   expect(findOtherConnections(path, env)).toEqual(NOBODY);
 });
 
-test("one that opened another name does not", async () => {
+test("an application that opened another name does not share the wal-index", async () => {
   const { path, app } = await walDatabase();
   await app.close();
   linkSync(path, `${path}.link`);
@@ -61,7 +61,7 @@ test("one that opened another name does not", async () => {
   await other.close();
 });
 
-test("one that has the database for itself needs no wal-index, and is no such", async () => {
+test("an application with exclusive locking needs no wal-index, and does not count", async () => {
   const { path, app } = await walDatabase();
   await app.close();
   const alone = await start(path, "PRAGMA locking_mode = EXCLUSIVE", "INSERT INTO t VALUES (6)");
@@ -70,7 +70,7 @@ test("one that has the database for itself needs no wal-index, and is no such", 
   await alone.close();
 });
 
-test("applications that open and close all the time are never taken for such", async () => {
+test("applications that open and close all the time never count as unshared", async () => {
   const { path } = await walDatabase();
   const pin = pinned(path);
   let isOver = false;
@@ -87,7 +87,7 @@ test("applications that open and close all the time are never taken for such", a
   expect(sightings).toBe(0);
 });
 
-test("a database is pinned beside an application that stands for long between its two locks", async () => {
+test("Pin.open pins beside an application that pauses long between its two locks", async () => {
   const { path, app } = await walDatabase();
   await app.close();
   const fd = openDescriptor(path);
@@ -102,7 +102,7 @@ test("a database is pinned beside an application that stands for long between it
   closeDescriptor(descriptorIdentity(fd), fd);
 });
 
-test("opening a database whose users have another wal-index makes no file and takes no lock", async () => {
+test("opening a database whose users have another wal-index creates no file and takes no lock", async () => {
   const { path, app } = await walDatabase();
   rmSync(`${path}-shm`);
   const { pin, condition } = openPin(path, env);

@@ -1,5 +1,5 @@
 /**
- * Hostile files in the place of a database's files: no open blocks or follows a link, and SQLite never meets
+ * Hostile files in the place of a database's files: no open blocks or follows a link, and SQLite never opens
  * a file that would block it. A case that blocks ends the test file.
  */
 import { Database } from "bun:sqlite";
@@ -54,11 +54,11 @@ function failureOf(work: () => unknown): WalrustError {
 describe("Pin.open", () => {
   for (const [kind, make] of KINDS) {
     for (const suffix of ["", "-wal", "-shm", "-journal"]) {
-      test(`with ${kind} as app.db${suffix} fails at once, and leaves it alone`, () => {
+      test(`with ${kind} as app.db${suffix} fails at once, and does not touch it`, () => {
         const path = newDatabase();
         rmSync(`${path}${suffix}`, { force: true });
         make(`${path}${suffix}`);
-        // The path of a database is resolved before: a link there leads to what is no database.
+        // The path of a database is resolved earlier, so a link there leads to a file that is no database.
         const error = failureOf(() => Pin.open(path, ENV));
         expect(["database", "database-busy"]).toContain(error.code);
         expect(error.message.includes(path) || error.message.includes("/etc/passwd")).toBe(true);
@@ -70,7 +70,7 @@ describe("Pin.open", () => {
   }
 
   for (const suffix of ["", "-wal", "-shm"]) {
-    test(`with a lease on app.db${suffix} fails at once, and works when that has ended`, async () => {
+    test(`with a lease on app.db${suffix} fails at once, and works after the lease`, async () => {
       const path = newDatabase();
       const leased = `${path}${suffix}`;
       if (suffix !== "") writeFileSync(leased, "");
@@ -103,21 +103,21 @@ describe("Pin.open", () => {
     Pin.open(tenant, ENV).close();
   });
 
-  test("refuses a path on which a folder became a link since it was found", () => {
+  test("refuses a path with a folder that became a link since discovery", () => {
     const top = tempFolder("foreign");
     mkdirSync(join(top, "victim"));
     const path = newDatabase();
     renameSync(path, join(top, "victim", "app.db"));
     symlinkSync(join(top, "victim"), join(top, "tenant"));
     const pin = Pin.open(join(top, "tenant", "app.db"), ENV);
-    // The pin says what it is at; whoever attaches compares.
+    // The pin has the identity of its file, which the caller compares at the attach.
     expect(pin.path).toBe(join(top, "victim", "app.db"));
     pin.close();
   });
 });
 
 describe("openRegular", () => {
-  test("gives a regular file, null for a missing one, and tells what else there is", () => {
+  test("returns a regular file, null for a missing one, and names another kind", () => {
     const folder = tempFolder("foreign");
     expect(openRegularOrNull(join(folder, "none"), false)).toBeNull();
     expect(() => openRegular(join(folder, "none"), false)).toThrow("ENOENT");

@@ -19,7 +19,7 @@ function newDatabase(): string {
 }
 
 describe("sizeClaimProblemOrNull", () => {
-  // 2 pages, 1 frame, and 16 pages for the one that is never written.
+  // 2 pages, 1 frame, and 16 pages for the page that is never written.
   test.each([2, 3, 18, 19, 20, 21, 1_000, 0x7fffffff, 0xffffffff])(
     "of %d pages agrees with SQLite",
     (claim) => {
@@ -39,7 +39,7 @@ describe("sizeClaimProblemOrNull", () => {
     },
   );
 
-  // SQLite writes every page that a database grew by, though nothing of it is ever used.
+  // SQLite writes every page that it adds to a database, even a page that stays unused.
   test.each([
     [
       "a table that was made and dropped",

@@ -14,7 +14,7 @@ afterEach(async () => {
   await closeAll();
 });
 
-/** A database whose -shm was deleted under its application, followed from its end. */
+/** A database whose -shm was deleted under its application, followed from the end of its WAL. */
 async function followed(): Promise<{ path: string; app: SqliteProcess; pin: LocklessPin }> {
   const { path, app } = await walDatabase();
   rmSync(`${path}-shm`);
@@ -28,7 +28,7 @@ function framesOf(pin: LocklessPin): number {
   return pin.walIndex().mxFrame;
 }
 
-/** Waits until the database file has not been written for a while. */
+/** Waits until the database file has been unchanged for a while. */
 async function frozen(pin: LocklessPin): Promise<void> {
   await waitUntil(() => pin.freeze());
 }
@@ -89,7 +89,7 @@ describe("LocklessPin follows", () => {
     const torn = Buffer.from(wal);
     torn[32 + 24 + 7]! ^= 1;
     writeFileSync(`${path}-wal`, torn);
-    // The last frame is as it was: what lies before it is not read again until an image needs it.
+    // The last frame is unchanged, so the frames before it are read again only for an image.
     expect(pin.isRewritten()).toBe(true);
     rmSync(`${path}-wal`);
     expect(framesOf(pin)).toBe(0);
@@ -97,7 +97,7 @@ describe("LocklessPin follows", () => {
 });
 
 describe("an image of a LocklessPin", () => {
-  test("is what the next to open sees, whatever part of the WAL was checkpointed", async () => {
+  test("is the state that the next connection sees, whatever part of the WAL was checkpointed", async () => {
     const { path, app, pin } = await followed();
     await app.must("PRAGMA wal_checkpoint(PASSIVE)", "INSERT INTO t VALUES ('newest')");
     await frozen(pin);
@@ -123,7 +123,7 @@ describe("an image of a LocklessPin", () => {
   });
 });
 
-test("a LocklessPin has the host lock, and tells which file was written", async () => {
+test("a LocklessPin has the host lock, and reports the written file", async () => {
   const { path, app, pin } = await followed();
   for (const open of [() => LocklessPin.open(path, env), () => Pin.open(path, env)]) {
     const failure = (() => {

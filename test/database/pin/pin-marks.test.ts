@@ -11,7 +11,7 @@ afterEach(closeAll);
 
 // Freeze and mark
 
-test("Pin.mark converts: checkpoints go as far as the mark, and the WAL never restarts", async () => {
+test("Pin.mark converts: checkpoints stop at the mark, and the WAL never restarts", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);
   const before = pin.walIndex()!;
@@ -37,7 +37,7 @@ test("Pin.mark holds the WAL though all of it is in the database file", async ()
   expect(pin.walIndex()).toMatchObject({ salt1: before.salt1, mxFrame: before.mxFrame + 1 });
 });
 
-test("Pin.mark moves an older mark to the newest commit and gives the old slot back", async () => {
+test("Pin.mark moves an older mark to the newest commit and releases the old slot", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);
   pin.mark();
@@ -70,7 +70,7 @@ test("Pin.mark stays frozen when all of the WAL is in the database file", async 
   expect(pin).toMatchObject({ state: "frozen", markSlot: null });
 });
 
-test("thaw and unmark never give up the last lock", async () => {
+test("thaw and unmark never release the last lock", async () => {
   const { path } = await walDatabase();
   const pin = pinned(path);
   expect(pin.thaw()).toBe(false);
@@ -108,9 +108,9 @@ test("Pin.takeAnyMark forbids a restart at an unused mark too", async () => {
   expect(pin.walIndex()).toMatchObject({ salt1: before.salt1, salt2: before.salt2 });
 });
 
-// Letting go
+// Release
 
-test("Pin.release lets the application do what it likes, and repin holds it again", async () => {
+test("Pin.release allows the application every operation, and repin holds the WAL again", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);
   pin.release();
@@ -125,7 +125,7 @@ test("Pin.release lets the application do what it likes, and repin holds it agai
   expect(statSync(pin.walPath).size).toBeGreaterThan(4096);
 });
 
-test("Pin.repin refuses a database that left WAL mode meanwhile", async () => {
+test("Pin.repin refuses a database that has left WAL mode", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);
   pin.release();
@@ -165,7 +165,7 @@ test.each(["FULL", "RESTART", "TRUNCATE"])(
   },
 );
 
-test("Pin.yieldToCheckpoint lets one through that waits for the mark", async () => {
+test("Pin.yieldToCheckpoint lets a checkpoint through that waits for the mark", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);
   pin.mark();
@@ -190,7 +190,7 @@ test("fact: without yielding a blocking checkpoint and every writer wait out its
   expect(durationMs).toBeGreaterThan(200);
 });
 
-test("Pin.yieldToCheckpoint does nothing for who needs nothing of ours", async () => {
+test("Pin.yieldToCheckpoint does nothing for a process that waits for no lock of the pin", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);
   await app.must("BEGIN IMMEDIATE");

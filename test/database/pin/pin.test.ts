@@ -1,6 +1,6 @@
 /**
- * The pin against real applications in other processes: its refusals, the effect of its locks, and how it
- * notices replaced files.
+ * The pin against real applications in other processes: its refusals, the effect of its locks, and its
+ * detection of replaced files.
  */
 import { afterEach, expect, test } from "bun:test";
 import {
@@ -109,7 +109,7 @@ test("Pin.open refuses a second walrust, which takes over once the first is clos
   expect(pinned(path).state).toBe("frozen");
 });
 
-test("Pin.open says busy while a checkpoint writes the database, and holds nothing then", async () => {
+test("Pin.open reports busy while a checkpoint writes the database, and holds no lock then", async () => {
   const { path, app } = await walDatabase();
   const fd = openDescriptor(`${path}-shm`);
   lockExclusive(fd, FREEZE_BYTE, 1);
@@ -120,7 +120,7 @@ test("Pin.open says busy while a checkpoint writes the database, and holds nothi
   expect(existsSync(`${path}-wal`)).toBe(false);
 });
 
-test("Pin.open recovers a WAL whose application died, and creates what is missing", async () => {
+test("Pin.open recovers a WAL whose application died, and creates missing files", async () => {
   const { path, app } = await walDatabase();
   await app.kill();
   unlinkSync(`${path}-shm`);
@@ -178,8 +178,8 @@ test("the last connection to close keeps the WAL, and the next to open the wal-i
   expect(pin.changedFile()).toBe("none");
 });
 
-// SQLite 3.54 leaves a WAL alone while anybody holds the dead-man switch; 3.40 asks for the SHARED range
-// only.
+// SQLite 3.54 does not touch a WAL while another process holds the dead-man switch. SQLite 3.40 checks only
+// the SHARED range.
 testWith("sqlite3")("the last connection of the sqlite3 program keeps the WAL too", async () => {
   const { path, app } = await walDatabase();
   const pin = pinned(path);

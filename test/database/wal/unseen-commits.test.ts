@@ -1,6 +1,6 @@
 /**
- * The suspicion of commits beyond the wal-index: when the WAL is checked, and the verdict. Tables over fake
- * time.
+ * The suspicion of commits beyond the wal-index: when the WAL is checked, and the verdict. Tables over a fake
+ * clock.
  */
 import { describe, expect, test } from "bun:test";
 import {
@@ -11,7 +11,9 @@ import {
   suspect,
 } from "../../../src/database/wal/unseen-commits.ts";
 
-/** Looks once a second. `moved` and `captured` hold at these seconds; `reading` is what a reading finds. */
+/**
+ * Polls once a second. `moved` and `captured` hold at these seconds; `reading` is the result of a reading.
+ */
 function run(
   seconds: number,
   moved: (second: number) => boolean,
@@ -60,7 +62,7 @@ describe("a WAL that is written", () => {
     expect(run(600, at(10), never, never)).toEqual({ readings: [15], alarms: [] });
   });
 
-  test("for long without a commit (a spilled transaction) is read ever more rarely", () => {
+  test("for long without a commit (a spilled transaction) is read less and less often", () => {
     const { readings, alarms } = run(600, always, never, never);
     expect(alarms).toEqual([]);
     expect(readings.slice(0, 4)).toEqual([5, 16, 37, 78]);

@@ -1,6 +1,6 @@
 /**
- * The gate must never refuse what SQLite itself left behind. Two applications run random commits,
- * checkpoints, readers, vacuums and deaths; after each death the gate judges the WAL as at a first start.
+ * The gate must never refuse a WAL that SQLite itself left. Two applications run random commits, checkpoints,
+ * readers, vacuums and deaths; after each death the gate judges the WAL as at a first start.
  */
 import { afterEach, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
@@ -72,7 +72,7 @@ for (const seed of [11, 12, 13]) {
       const two = [await open(path, below), await open(path, below)];
       const steps = below(25);
       for (let step = 0; step < steps; step++) {
-        // A refusal (busy, no transaction) is part of the mess.
+        // A refusal (busy, no transaction) belongs to the random load.
         await two[below(2)]!.run(...STEPS[below(STEPS.length)]!(below));
       }
       for (const app of two) await (below(4) === 0 ? app.close() : app.kill());

@@ -1,6 +1,6 @@
 /**
- * The gate on real files: the damage that SQLite would do to a file beside the WAL of another file, and that
- * no connection of ours does it, whether it opens or fails.
+ * The gate on real files. SQLite would damage a file beside the WAL of another file; no connection of walrust
+ * does so, whether it opens or fails.
  */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
@@ -34,7 +34,7 @@ function errorOf(work: () => unknown): WalrustError {
   throw new Error("nothing was thrown");
 }
 
-/** A database of `rowCount` rows, in WAL mode, closed. */
+/** A closed database of `rowCount` rows in WAL mode. */
 async function otherDatabase(rowCount: number, mode = "WAL"): Promise<string> {
   const path = join(tempFolder("other"), "other.db");
   const rows = `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ${rowCount})`;
@@ -44,7 +44,7 @@ async function otherDatabase(rowCount: number, mode = "WAL"): Promise<string> {
   return path;
 }
 
-/** The WAL of a database of two pages with one commit, and its application dead. */
+/** The WAL of a database of two pages with one commit, whose application died. */
 async function leftWal(): Promise<string> {
   const { path, app } = await walDatabase();
   await app.must("PRAGMA wal_checkpoint(TRUNCATE)", "INSERT INTO t VALUES ('old')");
@@ -109,7 +109,7 @@ test("Pin.open refuses a file while an application works on its predecessor", as
   expect(readFileSync(path).equals(bytes)).toBe(true);
 });
 
-test("Pin.open takes a database whose application lost its lock by reading the file itself", async () => {
+test("Pin.open accepts a database whose application lost its lock by reading the file itself", async () => {
   const { path, app } = await walDatabase();
   await app.must("INSERT INTO t VALUES (1)");
   await app.must(".read");
@@ -128,7 +128,7 @@ test("openConnection opens the expected file or none", async () => {
   expect(errorOf(() => openConnection(path, { busyTimeoutMs: 0, expected })).code).toBe("database-busy");
 });
 
-test("a pin opens no connection once a file of its was replaced", async () => {
+test("a pin opens no connection once one of its files was replaced", async () => {
   for (const suffix of ["", "-wal", "-shm"]) {
     const { path } = await walDatabase();
     const pin = pinned(path);
@@ -143,7 +143,7 @@ test("a pin opens no connection once a file of its was replaced", async () => {
   }
 });
 
-test("a pin notices a file that is written over, under the freeze and under a mark", async () => {
+test("a pin detects an overwritten file, under the freeze and under a mark", async () => {
   for (const isMarked of [false, true]) {
     const { path, app } = await walDatabase(20);
     const pin = pinned(path);
@@ -152,7 +152,7 @@ test("a pin notices a file that is written over, under the freeze and under a ma
     expect(pin.isRewritten()).toBe(false);
     copyFileSync(await otherDatabase(50), path);
     expect([pin.state, pin.isRewritten()]).toEqual([isMarked ? "marked" : "frozen", true]);
-    // Until it is accepted, whatever is held.
+    // The overwritten file stays detected until it is accepted, under any lock.
     expect([pin.freeze(), pin.isRewritten()]).toEqual([true, true]);
     expect(errorOf(() => pin.connect()).code).toBe("database-busy");
     pin.acceptFile();
@@ -160,7 +160,7 @@ test("a pin notices a file that is written over, under the freeze and under a ma
   }
 });
 
-test("a pin takes the application's checkpoints under a mark for what they are", async () => {
+test("a pin recognizes the application's checkpoints under a mark", async () => {
   const { path, app } = await walDatabase(20);
   const pin = pinned(path);
   expect(pin.mark()).toBe(true);
@@ -171,18 +171,18 @@ test("a pin takes the application's checkpoints under a mark for what they are",
   }
 });
 
-test("requireOwnWalAt takes a copy of a database with its WAL", async () => {
+test("requireOwnWalAt accepts a copy of a database with its WAL", async () => {
   const path = await leftWal();
   const copy = join(tempFolder("copy"), "copy.db");
   for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
   expect(requireOwnWalAt(copy).wal?.claims).not.toBeNull();
 });
 
-test("a WAL that is refused again and again is read anew as soon as one of the files changes", async () => {
+test("a repeatedly refused WAL is read again as soon as one of the files changes", async () => {
   const path = await leftWal();
   renameSync(await otherDatabase(500), path);
   for (let time = 0; time < 6; time++) expect(errorOf(() => requireOwnWalAt(path)).code).toBe("foreign-wal");
-  // Nothing of this WAL is valid any more: a recovery would take nothing from it.
+  // No frame of this WAL is valid any more, so a recovery would apply none.
   const wal = readFileSync(`${path}-wal`);
   wal[40]! ^= 0xff;
   await Bun.write(`${path}-wal`, wal);

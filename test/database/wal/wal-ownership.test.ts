@@ -34,7 +34,7 @@ const FACTS: WalFacts = {
   isFrameInFile: false,
 };
 
-/** What is remembered of the files in FACTS. */
+/** The remembered facts of the files in FACTS. */
 const KNOWN: KnownFiles = {
   database: { inode: "1", bornNs: "50" },
   wal: { inode: "2", bornNs: "100" },
@@ -177,7 +177,7 @@ function laterMoved(restarts: number): WalFacts {
   return { ...now, known: MOVED.known };
 }
 
-/** Another WAL file that has the number of the known one, below another database. */
+/** Another WAL file with the inode number of the known one, beside another database. */
 function reusedMoved(): WalFacts {
   return {
     ...laterMoved(3),
@@ -195,7 +195,7 @@ for (const [what, facts, kind] of CASES) {
   });
 }
 
-test("judgeWal tells why a WAL is refused", () => {
+test("judgeWal gives the reason why it refuses a WAL", () => {
   const reasons = CASES.map(([, facts]) => judgeWal(facts)).flatMap((one) =>
     "reason" in one ? [one.reason] : [],
   );

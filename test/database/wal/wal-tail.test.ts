@@ -1,6 +1,6 @@
 /**
- * The tail of a WAL and the image of a database, on WALs that SQLite wrote: all page sizes, big transactions
- * that spilled, rewritten pages, shrinking. The oracle is a copy that SQLite itself has checkpointed.
+ * The tail of a WAL and the image of a database, on WALs that SQLite wrote: all page sizes, big spilled
+ * transactions, rewritten pages, shrinking. The oracle is a copy that SQLite itself has checkpointed.
  */
 import { describe, expect, test } from "bun:test";
 import {
@@ -22,7 +22,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 const PAGE_SIZES = [512, 4096, 65536] as const;
 
-/** A database with a WAL made by an application that then stands still; copies, which nobody locks. */
+/** A database with a WAL by an idle application; copies without locks. */
 class Stage {
   private constructor(
     readonly source: string,
@@ -45,7 +45,7 @@ class Stage {
     return new Stage(source, app, pageSizeBytes);
   }
 
-  /** The three files as they are now, under other names. */
+  /** The three files in their present state, under other names. */
   copy(): { path: string; index: WalIndexHeader; image: Buffer } {
     const path = join(tempFolder("copy"), "copy.db");
     for (const suffix of ["", "-wal", "-shm"]) copyFileSync(`${this.source}${suffix}`, `${path}${suffix}`);
@@ -83,7 +83,7 @@ function applyTail(before: Uint8Array, tail: WalTail, pageSizeBytes: number): Bu
   return image;
 }
 
-/** The image that DatabaseImage gives, read in slices. */
+/** The image by DatabaseImage, read in slices. */
 function readImage(path: string, index: WalIndexHeader, pageSizeBytes: number, slicePages: number): Buffer {
   const databaseFd = openSync(path, "r");
   try {
@@ -251,13 +251,13 @@ describe("readWalTail ends at mxFrame and refuses every other end", () => {
     else expect(brokenReason(path, { ...index, ...change })).toBe(reason);
   });
 
-  test("broken: the newest frame is not the one the wal-index names", async () => {
+  test("broken: the newest frame differs from the frame that the wal-index names", async () => {
     const { path, index } = await staged();
     const other = { ...index, frameChecksum1: (index.frameChecksum1 ^ 1) >>> 0 };
     expect(brokenReason(path, other)).toBe(`frame ${index.mxFrame} is not the one the wal-index names`);
   });
 
-  test("broken: more frames are promised than there are", async () => {
+  test("broken: the wal-index promises more frames than exist", async () => {
     const { path, index } = await staged();
     const reason = brokenReason(path, { ...index, mxFrame: index.mxFrame + 1 });
     expect(reason).toBe(`frame ${index.mxFrame + 1} of ${index.mxFrame + 1}: end`);
@@ -281,7 +281,7 @@ describe("readWalTail ends at mxFrame and refuses every other end", () => {
 });
 
 describe("DatabaseImage refuses", () => {
-  test("a database file of a length that is no number of pages, and an empty one", async () => {
+  test("a database file whose length is no multiple of the page size, and an empty one", async () => {
     const stage = await Stage.open(4096);
     const { path, index } = stage.copy();
     await stage.app.close();
