@@ -1,6 +1,6 @@
 /**
- * Holds the project to the rules a machine can hold (scripts/tidy/), and shows for each rule that it catches
- * a planted violation and leaves the allowed case alone: a rule that cannot fail would hold nothing.
+ * Holds the project to the rules a machine can hold (scripts/tidy/). For each rule, a planted violation must
+ * be found and the allowed case must pass, because a rule that cannot fail would hold nothing.
  */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
@@ -31,7 +31,7 @@ test("findViolations finds nothing in a clean project", async () => {
   expect(await findViolations(CLEAN)).toEqual([]);
 });
 
-/** The rules that a file at `path` with this code breaks, dead files left aside (main.ts imports it). */
+/** The rules that a file at `path` with this code breaks, without dead-file: main.ts imports the file. */
 async function rulesBroken(path: string, code: string, others: Texts = {}): Promise<string[]> {
   const isSource = path.startsWith("src/") && path !== "src/main.ts";
   const imports = isSource ? `import ${JSON.stringify(path.replace(/^src/, "."))};\n` : "";
@@ -114,7 +114,7 @@ describe("findViolations catches", () => {
     ]);
   });
 
-  test("readme: a folder of four files without one, not with one", async () => {
+  test("readme: a folder of four files needs a README", async () => {
     const texts: Record<string, string> = { "src/main.ts": HEADER };
     for (const name of ["a", "b", "c", "d"]) {
       texts[`src/format/${name}.ts`] = HEADER;
@@ -125,7 +125,7 @@ describe("findViolations catches", () => {
     expect(await findViolations(texts)).toEqual([]);
   });
 
-  test("folder-size: a folder of nineteen files, not of eighteen", async () => {
+  test("folder-size: a folder of nineteen files fails, of eighteen passes", async () => {
     const texts: Record<string, string> = { ...CLEAN, "test/format/README.md": "# format" };
     for (let index = 0; index < 17; index++) texts[`test/format/a${index}.ts`] = HEADER;
     expect(await findViolations(texts)).toEqual([]);
@@ -229,7 +229,7 @@ describe("findViolations catches", () => {
     expect(both.map((one) => [one.path, one.rule])).toEqual([["test/README.md", "test-map"]]);
   });
 
-  test("the line of what it found", async () => {
+  test("reports the line of a finding", async () => {
     const found = await findViolations({ ...CLEAN, "test/a.ts": `${HEADER}\n\n// TODO\n` });
     expect(found.map(formatViolation)).toEqual(["test/a.ts:6: to-do: TODO: do it, or open an issue"]);
   });
@@ -309,7 +309,7 @@ test.each(IMPORTS)(
   },
 );
 
-test("findViolations leaves alone links that lead somewhere, to elsewhere, or stand in code", async () => {
+test("findViolations accepts links to existing files, to the web, and in code", async () => {
   const texts = {
     ...CLEAN,
     "README.md": "# A\n[own](#a) [file](src/main.ts) [folder](src/) [web](https://example.com/x)\n",
@@ -318,7 +318,7 @@ test("findViolations leaves alone links that lead somewhere, to elsewhere, or st
   expect(await findViolations(texts)).toEqual([]);
 });
 
-test("findViolations leaves alone mentions of files that exist, and what is no name of a file", async () => {
+test("findViolations accepts mentions of existing files, and words that are no file name", async () => {
   const texts = {
     ...CLEAN,
     "src/README.md": "`main.ts`, `./main.ts`, `src/main.ts`, `*.test.ts`, gone.ts without backticks\n",
@@ -327,7 +327,7 @@ test("findViolations leaves alone mentions of files that exist, and what is no n
   expect(await findViolations(texts)).toEqual([]);
 });
 
-/** What looks like a violation and is none: path, code. */
+/** Code that resembles a violation and is none: path, code. */
 const HARMLESS: readonly (readonly [path: string, code: string])[] = [
   ["src/format/a.ts", "const a = new Date(0);"],
   ["src/format/a.ts", 'const a = "Date.now() // TODO @ts-ignore";'],
