@@ -97,18 +97,13 @@ describe.each(["true", "false"])("walrust pragma --comments %s", (comments) => {
 describe("the effect of the settings", () => {
   const sql = pragmaSql(RECOMMENDED, true);
 
-  testWith("sqlite3")(
-    "only what is said to be stored in the database is there for the next connection",
-    async () => {
-      const path = join(tempFolder("pragma"), "new.db");
-      const plain = answersOf(await sqlite3(path, ASK));
-      await sqlite3(path, sql);
-      expect(answersOf(await sqlite3(path, ASK))).toEqual(["wal", ...plain.slice(1)]);
-      expect(RECOMMENDED.filter(({ scope }) => scope === "database")).toMatchObject([
-        { name: "journal_mode" },
-      ]);
-    },
-  );
+  testWith("sqlite3")("the next connection has only the settings that the database stores", async () => {
+    const path = join(tempFolder("pragma"), "new.db");
+    const plain = answersOf(await sqlite3(path, ASK));
+    await sqlite3(path, sql);
+    expect(answersOf(await sqlite3(path, ASK))).toEqual(["wal", ...plain.slice(1)]);
+    expect(RECOMMENDED.filter(({ scope }) => scope === "database")).toMatchObject([{ name: "journal_mode" }]);
+  });
 
   test("Bun's SQLite accepts them", () => {
     const database = new Database(join(tempFolder("pragma"), "bun.db"));
@@ -133,7 +128,7 @@ describe("the effect of the settings", () => {
   );
 
   testWith("sqlite3")(
-    "a rollback-mode database somebody writes to: locked, and the writer goes on",
+    "a rollback-mode database with a writer: locked, and the writer continues",
     async () => {
       const path = populated();
       const writer = new Database(path);
@@ -147,25 +142,22 @@ describe("the effect of the settings", () => {
     },
   );
 
-  testWith("sqlite3")(
-    "a WAL database with a writer and a reader in it: nothing waits and nothing fails",
-    async () => {
-      const path = populated();
-      const writer = new Database(path);
-      writer.run("PRAGMA journal_mode = WAL");
-      const reader = new Database(path);
-      reader.run("BEGIN");
-      reader.query("SELECT count(*) FROM t").get();
-      writer.run("BEGIN IMMEDIATE");
-      writer.run("DELETE FROM t WHERE id > 10");
-      const ran = await sqlite3(path, sql + ASK);
-      expect([ran.exitCode, ran.stderr]).toEqual([0, ""]);
-      expect(answersOf(ran)).toEqual(DEFAULTS_IN_FORCE);
-      writer.run("COMMIT");
-      for (const database of [reader, writer]) database.close();
-      expect(contentOf(path).length).toBe(10);
-    },
-  );
+  testWith("sqlite3")("a WAL database with a writer and a reader: no statement waits or fails", async () => {
+    const path = populated();
+    const writer = new Database(path);
+    writer.run("PRAGMA journal_mode = WAL");
+    const reader = new Database(path);
+    reader.run("BEGIN");
+    reader.query("SELECT count(*) FROM t").get();
+    writer.run("BEGIN IMMEDIATE");
+    writer.run("DELETE FROM t WHERE id > 10");
+    const ran = await sqlite3(path, sql + ASK);
+    expect([ran.exitCode, ran.stderr]).toEqual([0, ""]);
+    expect(answersOf(ran)).toEqual(DEFAULTS_IN_FORCE);
+    writer.run("COMMIT");
+    for (const database of [reader, writer]) database.close();
+    expect(contentOf(path).length).toBe(10);
+  });
 
   test("the WAL of an unwatched database grows without autocheckpoint, but not with the advice", () => {
     const walBytes = (pragmas: string): number => {

@@ -280,7 +280,7 @@ describe("a configuration file is refused:", () => {
   });
 
   test.each(BAD_NAMES.flatMap((name) => [["name", name] as const, ["prefix", name] as const]))(
-    "a database's %s %j leaves the destination",
+    "a database's %s %j that leads outside the destination",
     (key, name) => {
       const text = `[[databases]]\npath = "x"\n${key} = ${JSON.stringify(name)}\n`;
       const said = `${JSON.stringify(name)} is not a path below the destination`;
@@ -420,7 +420,7 @@ describe("loadFoundConfigFile", () => {
     [0o666, "everybody may write to it"],
     [0o602, "everybody may write to it"],
     ...(ownGroupProblem === null ? [] : ([[0o660, ownGroupProblem]] as const)),
-  ] as const)("refuses a file with mode %o, and says how it can be named", (mode, problem) => {
+  ] as const)("refuses a file with mode %o, and advises to name it", (mode, problem) => {
     const path = fileWith(mode);
     expect(() => loadFoundConfigFile(path, {})).toThrow(`in this folder: ${problem}`);
     expect(loadConfigFile(path, {}).values.size).toBe(1);

@@ -47,7 +47,7 @@ const CASES: readonly (readonly [what: string, text: string, path: TomlPath, key
     ["a key like a number", "1 = 1", ["1"], "1:1", "1:5"],
     ["a dotted key", 'a . "b" .c = 1', ["a", "b", "c"], "1:10", "1:14"],
     ["a table that a dotted key makes", "a . b.c = 1", ["a", "b"], "1:5", "1:7"],
-    ["a dotted key that goes on", "a.b = 1\na.c = 2", ["a", "c"], "2:3", "2:7"],
+    ["a continued dotted key", "a.b = 1\na.c = 2", ["a", "c"], "2:3", "2:7"],
     ["a table", "x = 1\n [ sync ] # a", ["sync"], "2:4", "2:2"],
     ["a key in a table", "[sync]\nx = 1", ["sync", "x"], "2:1", "2:5"],
     ["a nested table", "[a . 'b'.c]", ["a", "b", "c"], "1:10", "1:1"],

@@ -50,7 +50,7 @@ describe("createLog", () => {
     ["info", 4],
     ["warn", 2],
     ["error", 1],
-  ] as const)("createLog %s lets %p of five lines through", async (level, count) => {
+  ] as const)("createLog %s writes %p of five lines", async (level, count) => {
     const { stderr } = await run(`const log = output.createLog("${level}", "text");${LOG_ALL}`);
     expect(stderr.length).toBe(count);
   });

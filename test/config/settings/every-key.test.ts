@@ -84,7 +84,7 @@ describe("every key", () => {
   });
 
   test.each(allKeys().map(({ key, spec }) => [key, spec] as const))(
-    "%s is told of what it allows",
+    "the range of %s has a text, unless the key takes any text",
     (key, spec) => {
       if (["text", "texts"].includes(spec.kind) && spec.choices === undefined) return;
       expect([key, rangeText(spec)]).toEqual([key, expect.any(String)]);
@@ -162,7 +162,7 @@ describe("precedence", () => {
   const withEnvironment = allKeys().filter(({ spec }) => spec.env !== undefined);
 
   test.each(withEnvironment.map(({ key, spec }) => [key, spec] as const))(
-    "the environment goes before %s, a flag before both",
+    "the environment overrides %s, a flag overrides both",
     (key, spec) => {
       const environment: Record<string, string> = { [spec.env![0]!]: "from-environment" };
       if (key === "s3.access_key_id") environment["AWS_SECRET_ACCESS_KEY"] = "x";

@@ -167,7 +167,7 @@ describe("walrust", () => {
   });
 
   test.each(PROMISED)(
-    "the help of %p shows its flags, the spellings of the Rust version not",
+    "the help of %p shows its flags, without the spellings of the Rust version",
     (verb, flags) => {
       const help = verbHelp(verb);
       for (const text of [...flags, ...GLOBAL]) {

@@ -77,7 +77,7 @@ describe("parseWords", () => {
     [["--age", "1.5h"], { age: 5_400_000 }],
     [["--age", "7d"], { age: 604_800_000 }],
     [["--log-format", "json"], { format: "json" }],
-  ] as const)("parseWords understands %p", (words, expected) => {
+  ] as const)("parseWords accepts %p", (words, expected) => {
     expect(valuesOf(...words)).toMatchObject(expected);
   });
 

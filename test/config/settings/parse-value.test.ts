@@ -71,7 +71,7 @@ describe("parseText", () => {
     [BYTES, "2TB", 2 * 1024 ** 4],
     [BYTES, "7b", 7],
     [BYTES, "1024", 1024],
-  ] as const)("parseText of %p understands %p", (spec, text, expected) => {
+  ] as const)("parseText of %p accepts %p", (spec, text, expected) => {
     expect(parseText(spec, text, PLACE)).toBe(expected);
   });
 
@@ -108,7 +108,7 @@ describe("parseText", () => {
 
   // In a header these characters would fail at the first request, like a network failure.
   test.each(["\n", "\r", "\t", "\0", "\x1b", "\x7f"])(
-    "a text with %j is refused, a secret one unseen",
+    "a text with %j is refused, and the error hides a secret",
     (bad) => {
       const message = "x has a line break or another control character";
       expect(() => parseText({ kind: "text", meaning: "" }, `hunter2${bad}`, PLACE)).toThrow(message);

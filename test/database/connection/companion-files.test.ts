@@ -188,17 +188,14 @@ describe.skipIf(!isRoot)("a walrust that shares only a group with the applicatio
   });
 });
 
-test.skipIf(!isRoot)(
-  "root leaves files of the database's owner, in its group and with its mode",
-  async () => {
-    const path = await groupDatabase(0o660);
-    const guest = new Guest(path, { uid: 0, gid: 0, groups: [0], umask: 0o077 });
-    expect(await guest.said(1)).toEqual(["pinned"]);
-    for (const suffix of SUFFIXES) {
-      const { uid, gid, mode } = statSync(path + suffix);
-      expect([uid, gid, mode & 0o777]).toEqual([APP.uid, GROUP, 0o660]);
-    }
-    await guest.end();
-    await insertAs(path, APP);
-  },
-);
+test.skipIf(!isRoot)("root creates files with the database's owner, group and mode", async () => {
+  const path = await groupDatabase(0o660);
+  const guest = new Guest(path, { uid: 0, gid: 0, groups: [0], umask: 0o077 });
+  expect(await guest.said(1)).toEqual(["pinned"]);
+  for (const suffix of SUFFIXES) {
+    const { uid, gid, mode } = statSync(path + suffix);
+    expect([uid, gid, mode & 0o777]).toEqual([APP.uid, GROUP, 0o660]);
+  }
+  await guest.end();
+  await insertAs(path, APP);
+});

@@ -20,11 +20,11 @@ const FOREIGN = { isInUse: true, isWalIndexForeign: true };
 
 describe("decidePinMode", () => {
   test.each<[string, Partial<PinModeFacts>, string, string | null]>([
-    ["nobody has it open", {}, "pin", null],
+    ["no other connection", {}, "pin", null],
     ["all share its wal-index", SHARED, "pin", null],
-    ["a hard link that nobody uses", { linkCount: 2 }, "pin", "more than one name (2 hard links)"],
+    ["a hard link without connections", { linkCount: 2 }, "pin", "more than one name (2 hard links)"],
     ["a mount of the file alone", { ...SHARED, isMounted: true }, "pin", "more than one name (the file is"],
-    ["somebody maps another wal-index", FOREIGN, "lockless", "does not use /srv/app.db-shm"],
+    ["a process maps another wal-index", FOREIGN, "lockless", "does not use /srv/app.db-shm"],
     ["some share it and one does not", { ...SHARED, isWalIndexForeign: true }, "lockless", "does not use"],
     [
       "it is open under a hard link",

@@ -27,10 +27,10 @@ test.each<[string, WalIndexHeader, number[], number | null]>([
   ["the only held one", index(9, 9, UNUSED, UNUSED, UNUSED), [1], 1],
   ["the highest of the held ones", index(9, 3, 9, 5, UNUSED), [1, 2, 3], 2],
   ["the last of equal ones", index(9, 9, 9, UNUSED, UNUSED), [1, 2], 2],
-  ["none that nobody holds", index(9, 9, 5, UNUSED, UNUSED), [2], 2],
+  ["none that no reader holds", index(9, 9, 5, UNUSED, UNUSED), [2], 2],
   ["none beyond mxFrame", index(9, 12, 5, UNUSED, UNUSED), [1, 2], 2],
   ["none that is unused though held", index(9, UNUSED, UNUSED, UNUSED, UNUSED), [1, 2], null],
-  ["none when nobody reads", index(9, 9, 9, 9, 9), [], null],
+  ["none without readers", index(9, 9, 9, 9, 9), [], null],
 ])("readerSlotOrNull finds %s", (_name, header, held, expected) => {
   expect(readerSlotOrNull(header, (slot) => held.includes(slot))).toBe(expected);
 });

@@ -56,7 +56,7 @@ const NEW_GENERATION = { salt1: 9_999, salt2: 1 };
 
 const CASES: readonly [string, WalFacts, "own" | "foreign" | "doubtful"][] = [
   ["no WAL", { ...FACTS, wal: null }, "own"],
-  ["a WAL without a commit, of whatever file", { ...MOVED, wal: { ...WAL, claims: null } }, "own"],
+  ["a WAL without a commit, of any file", { ...MOVED, wal: { ...WAL, claims: null } }, "own"],
   ["a WAL that an application left when it died", FACTS, "own"],
   ["files that an application has open", { ...FACTS, ...HELD }, "own"],
 
@@ -81,7 +81,7 @@ const CASES: readonly [string, WalFacts, "own" | "foreign" | "doubtful"][] = [
   ],
   ["a later generation of the known WAL below another file", laterMoved(3), "foreign"],
   ["the same, when an application has opened both", { ...laterMoved(3), ...HELD }, "own"],
-  ["a generation that began anew below another file", laterMoved(2 ** 28), "own"],
+  ["a generation that restarted beside another file", laterMoved(2 ** 28), "own"],
   ["the inode number of the known WAL, used again", reusedMoved(), "own"],
 
   ["the known files", { ...FACTS, known: KNOWN }, "own"],

@@ -44,7 +44,7 @@ const named = (cases: readonly ExitCase[]): [string, number, string, ExitCase][]
   cases.map((one) => [one.verb, one.code, one.what, one]);
 
 test.each(named(EXIT_CASES.filter(({ error }) => error !== null)))(
-  "%s ends with %d when %s, and says so",
+  "%s ends with %d when %s, with message and hint",
   async (verb, code, _what, exitCase) => {
     const text = await runCase(exitCase);
     expect([text.exitCode, text.stdout]).toEqual([code, ""]);
@@ -63,7 +63,7 @@ test.each(named(EXIT_CASES.filter(({ error }) => error !== null)))(
 );
 
 test.each(named(EXIT_CASES.filter(({ error }) => error === null)))(
-  "%s ends with %d when %s, and reports it",
+  "%s ends with %d when %s, with a report on stdout",
   async (_verb, code, _what, exitCase) => {
     const text = await runCase(exitCase);
     expect([text.exitCode, text.stderr]).toEqual([code, ""]);

@@ -80,7 +80,7 @@ test("walrust ignores a walrust.toml that other users can write, unless --config
 const WWW_DATA = { uid: 33, gid: 33, groups: [33], umask: 0o002 };
 
 test.skipIf(process.geteuid?.() !== 0 || !isPrivateGroup(WWW_DATA.gid, WWW_DATA.uid))(
-  "a walrust.toml that a umask of 002 made writable for the user's own group is obeyed",
+  "a walrust.toml that a umask of 002 made writable for the user's own group is used",
   async () => {
     const folder = tempFolder("found");
     const path = join(folder, "walrust.toml");
@@ -115,5 +115,5 @@ test("a walrust.toml with world-readable keys causes one warning, without the ke
 test("walrust refuses a FIFO in the place of walrust.toml at once", async () => {
   const folder = tempFolder("found");
   Bun.spawnSync(["mkfifo", join(folder, "walrust.toml")]);
-  expect(await refusal(folder, [])).toContain("it is no regular file");
+  expect(await refusal(folder, [])).toContain("it is not a regular file");
 });

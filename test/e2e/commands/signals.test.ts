@@ -71,36 +71,39 @@ test.each([
   ["SIGINT", 130],
   ["SIGTERM", 143],
   ["SIGHUP", 129],
-] as const)("watch ends with its number after a second %s, and says so", async (signal, code) => {
-  server.reset();
-  const path = join(tempFolder("stuck"), "app.db");
-  createAppDatabase(path);
-  const { words, env } = onServer();
-  const watch = await WatchProcess.start([path, ...words, "--no-metrics"], { env });
-  await watch.waitForUploads(1);
-  server.inject({ kind: "put", when: "before", answer: "hang", count: 1_000 });
-  const connection = new Database(path);
-  connection.run("INSERT INTO counter VALUES (1, 1)");
-  connection.close(true);
-  await watch.signalUntilEnd(signal);
-  expect(await watch.exit()).toBe(code);
-  const run: Run = {
-    exitCode: code,
-    stdout: `${JSON.stringify(watch.events.at(-1))}\n`,
-    stderr: watch.stderr,
-  };
-  expect(failureDocument(run)).toMatchObject({ code: "interrupted", exit: code });
-  expect(toldFailure(run)).toMatchObject({
-    message: `Stopped at once by a second ${signal}`,
-    hint: expect.stringContaining("nothing is lost"),
-  });
-});
+] as const)(
+  "watch ends with the signal's exit code after a second %s, and reports it",
+  async (signal, code) => {
+    server.reset();
+    const path = join(tempFolder("stuck"), "app.db");
+    createAppDatabase(path);
+    const { words, env } = onServer();
+    const watch = await WatchProcess.start([path, ...words, "--no-metrics"], { env });
+    await watch.waitForUploads(1);
+    server.inject({ kind: "put", when: "before", answer: "hang", count: 1_000 });
+    const connection = new Database(path);
+    connection.run("INSERT INTO counter VALUES (1, 1)");
+    connection.close(true);
+    await watch.signalUntilEnd(signal);
+    expect(await watch.exit()).toBe(code);
+    const run: Run = {
+      exitCode: code,
+      stdout: `${JSON.stringify(watch.events.at(-1))}\n`,
+      stderr: watch.stderr,
+    };
+    expect(failureDocument(run)).toMatchObject({ code: "interrupted", exit: code });
+    expect(toldFailure(run)).toMatchObject({
+      message: `Stopped at once by a second ${signal}`,
+      hint: expect.stringContaining("nothing is lost"),
+    });
+  },
+);
 
 test.each([
   ["restore", "get"],
   ["verify", "get"],
   ["list", "list"],
-] as const)("%s that is stopped by one signal says so, and leaves nothing", async (verb, kind) => {
+] as const)("%s reports the signal that stopped it, and leaves nothing", async (verb, kind) => {
   server.reset();
   const folder = tempFolder("stopped");
   const path = join(folder, "app.db");

@@ -32,7 +32,7 @@ test.each([
   ["snapshot", "SIGINT", 130],
   ["compact", "SIGTERM", 143],
   ["verify", "SIGINT", 130],
-] as const)("the first signal ends %s while a watch is at it (%s)", async (verb, signal, exitCode) => {
+] as const)("the first signal ends %s while a watch works on it (%s)", async (verb, signal, exitCode) => {
   const { folder, database, destination } = newApp();
   await mustWalrust(["snapshot", database, ...destination.words]);
   let asked = 0;

@@ -106,38 +106,35 @@ describe("replicate", () => {
     });
   }
 
-  testWith("litestream", "versitygw")(
-    "follows what Litestream writes, over a gap in its level 0",
-    async () => {
-      const destination = await newDestination("s3");
-      const folder = tempFolder("litestream");
-      const path = join(folder, "app.db");
-      const local = join(tempFolder("replica"), "replica.db");
-      createAppDatabase(path);
-      const writer = new AppWriter(path, folder);
-      const litestream = Litestream.start(path, destination, "app", folder);
-      await eventually("an object", async () => (await destination.objects("app")).length > 3);
-      const first = await replicateOnce(destination, local);
-      const merged = async () =>
-        (await destination.objects("app")).filter(
-          ({ level, minTxid, maxTxid }) => level === 1 && minTxid > first && maxTxid > minTxid,
-        );
-      await eventually("a compaction after it", async () => (await merged()).length > 1);
-      await writer.stop();
-      await litestream.stop();
-      // Litestream's retention does the same: it deletes merged increments, among them the replica's next
-      // one.
-      const covered = Math.max(...(await merged()).map(({ maxTxid }) => maxTxid));
-      for (const { level, maxTxid, key } of await destination.objects("app")) {
-        if (level === 0 && maxTxid <= covered) await destination.remove("app", key);
-      }
-      expect(await replicateOnce(destination, local)).toBeGreaterThanOrEqual(covered);
-      expect(judgeAppDatabase(local).get(1)).toBe(writer.newest());
-      await assertLikeRestore(destination, local);
-      checkpoint(path);
-      expect(readFileSync(local).length).toBe(readFileSync(path).length);
-    },
-  );
+  testWith("litestream", "versitygw")("follows Litestream's objects, over a gap in its level 0", async () => {
+    const destination = await newDestination("s3");
+    const folder = tempFolder("litestream");
+    const path = join(folder, "app.db");
+    const local = join(tempFolder("replica"), "replica.db");
+    createAppDatabase(path);
+    const writer = new AppWriter(path, folder);
+    const litestream = Litestream.start(path, destination, "app", folder);
+    await eventually("an object", async () => (await destination.objects("app")).length > 3);
+    const first = await replicateOnce(destination, local);
+    const merged = async () =>
+      (await destination.objects("app")).filter(
+        ({ level, minTxid, maxTxid }) => level === 1 && minTxid > first && maxTxid > minTxid,
+      );
+    await eventually("a compaction after it", async () => (await merged()).length > 1);
+    await writer.stop();
+    await litestream.stop();
+    // Litestream's retention does the same: it deletes merged increments, among them the replica's next
+    // one.
+    const covered = Math.max(...(await merged()).map(({ maxTxid }) => maxTxid));
+    for (const { level, maxTxid, key } of await destination.objects("app")) {
+      if (level === 0 && maxTxid <= covered) await destination.remove("app", key);
+    }
+    expect(await replicateOnce(destination, local)).toBeGreaterThanOrEqual(covered);
+    expect(judgeAppDatabase(local).get(1)).toBe(writer.newest());
+    await assertLikeRestore(destination, local);
+    checkpoint(path);
+    expect(readFileSync(local).length).toBe(readFileSync(path).length);
+  });
 
   test("ends with the exit code of each failure", async () => {
     const destination = await newDestination("file");

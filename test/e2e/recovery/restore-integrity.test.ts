@@ -151,7 +151,7 @@ describe("a database with an integrity fault", () => {
   });
 
   testWith("litestream")(
-    "a copy of it without checksums may be the faulty one: exit 5, or unchecked",
+    "a copy without checksums ends with 5, or is unchecked: the copy may be at fault",
     async () => {
       const path = withFault();
       const app = await SqliteProcess.open(path);

@@ -79,7 +79,7 @@ describe("[retry]", () => {
   }
 
   test.each([1, 2])(
-    "retry.circuit_breaker_threshold = %d suspends after so many calls",
+    "retry.circuit_breaker_threshold = %d suspends after that many failed calls",
     async (threshold) => {
       const running = await failingWatch({ "retry.circuit_breaker_threshold": String(threshold) });
       await running.waitFor("an open circuit", () => running.eventsOf("circuit-open").length > 0);

@@ -53,7 +53,7 @@ describe("[cache]", () => {
     expect(captured(join(folder, ".app.db-walrust")).length).toBe(count);
   });
 
-  test("cache.path is where they are kept, relative to the file that says it", async () => {
+  test("cache.path is the folder of captured files, relative to the configuration file", async () => {
     const { settings } = folderSettings();
     const { watch, commit, folder } = await configured({
       ...settings,
@@ -69,7 +69,7 @@ describe("[cache]", () => {
     expect(captured(join(folder, ".app.db-walrust"))).toEqual([]);
   });
 
-  test("state.path is where everything of ours is kept, in a folder for each database", async () => {
+  test("state.path is the folder of all local files, with a folder for each database", async () => {
     const { settings } = folderSettings();
     const { watch, commit, folder } = await configured({
       ...settings,
@@ -86,7 +86,7 @@ describe("[cache]", () => {
     expect(existsSync(join(folder, ".app.db-walrust"))).toBe(false);
   });
 
-  test("cache.max_size bounds them", async () => {
+  test("cache.max_size bounds the captured files", async () => {
     const { settings, bucket } = folderSettings();
     const { watch, folder, apps } = await configured({ ...settings, ...OFTEN, "cache.max_size": '"1MB"' });
     const running = await watch();

@@ -108,7 +108,7 @@ testWith("versitygw")(
 );
 
 testWith("versitygw")(
-  "watch gives up draining after its bound, says what waits, and ends with 0",
+  "watch stops draining at its timeout, reports pending files, and ends with 0",
   async () => {
     const { gate, writer, watch } = await watchThroughGate();
     await gate.shut();

@@ -22,7 +22,7 @@ async function commitAs(path: string, ...statements: string[]): Promise<void> {
 }
 
 test.skipIf(!canChangeUser).each([0o022, 0o077, 0o007])(
-  "a watch of a group mate waits for the application and leaves it its files, umask %o",
+  "a watch of a group mate waits for the application and keeps its files usable, umask %o",
   async (umask) => {
     const folder = tempFolder("group");
     chownSync(folder, APP.uid, GROUP);

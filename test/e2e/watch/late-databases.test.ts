@@ -40,7 +40,7 @@ test("watch shows a named database that is missing, and replicates it once it is
 }, 30_000);
 
 testWith("versitygw")(
-  "watch takes a named database in beside a glob when its bucket is made",
+  "watch replicates a named database beside a glob once its bucket exists",
   async () => {
     const gateway = await sharedGateway();
     const { words, env } = s3Destination(gateway);

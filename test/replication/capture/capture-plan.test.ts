@@ -105,7 +105,7 @@ const ROWS: readonly [criterion: string, input: CaptureInput, plan: ReturnType<t
     { action: "re-anchor", reason: "the WAL was restarted before all its frames were captured" },
   ],
   [
-    "a WAL that began while nobody watched",
+    "a WAL that began while no watch ran",
     inputWith({ wal: EMPTY_WAL, index: indexWith(RESTARTED) }),
     { action: "re-anchor", reason: "the WAL was started anew while it was not watched" },
   ],

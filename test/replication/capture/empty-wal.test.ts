@@ -101,7 +101,7 @@ const MEANWHILE: readonly [string, (path: string) => Promise<void>, "read" | "kn
   ["a commit that is in the WAL when the application dies", (path) => commitAnd("kill", path), "known"],
   ["a commit that the last close wrote into the file", (path) => commitAnd("close", path), "read"],
   ["a file copied over with the same size and time", copyOver, "read"],
-  ["another mode, which only costs a look", async (path) => chmodSync(path, 0o600), "read"],
+  ["another mode, which only costs a read", async (path) => chmodSync(path, 0o600), "read"],
 ];
 
 async function commitAnd(end: "kill" | "close", path: string): Promise<void> {

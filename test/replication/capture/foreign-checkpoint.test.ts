@@ -12,7 +12,7 @@ const BUSY_TIMEOUT_MS = 1_000;
 
 describe("watch beside blocking checkpoints", () => {
   test.each(["FULL", "RESTART", "TRUNCATE"])(
-    "%s is let through each time, however long the next capture is away",
+    "watch yields to %s each time, however far the next capture is",
     async (mode) => {
       const { path, app } = await newDatabase();
       const run = await watchOne(path, new MemoryStore(), { sync: { walSyncIntervalMs: SYNC_INTERVAL_MS } });

@@ -350,7 +350,7 @@ test.each([
   ["smaller", 4096, 900, 10],
   ["of another page size", 1024, 900, 100],
 ] as const)(
-  "a file that is copied over a database at rest is whole for the next to open it: %s",
+  "a file copied over an idle database is whole for the next connection: %s",
   async (_, pageSizeBytes, rowsBefore, rows) => {
     const path = await otherRows(4096, rowsBefore);
     const from = await otherRows(pageSizeBytes, rows);

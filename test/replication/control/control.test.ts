@@ -135,7 +135,7 @@ test.each([
   ["an unknown verb", '{"verb":"drop"}\n'],
   ["bytes", new Uint8Array([0, 255, 254, 10])],
   ["deep nesting", `${"[".repeat(50_000)}\n`],
-] as const)("a server that is sent %s answers with an error and goes on", async (_, sent) => {
+] as const)("a server that receives %s answers with an error and continues", async (_, sent) => {
   let handled = 0;
   const { folder, server } = serve(async () => ++handled);
   const answer = JSON.parse(await exchange(server.path, sent)) as { ok: boolean };

@@ -53,7 +53,7 @@ class HangingStore extends MemoryStore {
 }
 
 test.each([false, true])(
-  "the end of a watch waits no longer than its timeout for a store that hangs (breaker: %p)",
+  "the end of a watch waits at most its timeout for a store that hangs (breaker: %p)",
   async (circuitBreakerEnabled) => {
     const store = new HangingStore();
     const config = { sync: { shutdownTimeoutMs: 50 }, retry: { circuitBreakerEnabled } };

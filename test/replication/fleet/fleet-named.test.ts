@@ -37,7 +37,7 @@ function codesOf(stopped: readonly { database: string; error: WalrustError }[]):
 
 describe("a named database beside another", () => {
   test.each(["missing-bucket", "auth", "storage", "precondition"] as const)(
-    "that the store refuses at start with %s is watched when it does not any more",
+    "that the store refuses at start with %s is watched once the store accepts it",
     async (code) => {
       const [one, two] = [await named("one"), await named("two")];
       const { store, refused } = refusingStore(code, "one");

@@ -18,7 +18,7 @@ async function simulate(options: ConstructorParameters<typeof DataPlaneSimulatio
 }
 
 test.each([1, 2, 3])(
-  "seed %d: after every operation and crash, every kept point is restorable",
+  "seed %d: after every operation and crash, every retained point is restorable",
   async (seed) => {
     await simulate({ ...COMMON, seed, retention: RETENTION, snapshotRate: 0.12 });
   },
@@ -28,7 +28,7 @@ test.each([1, 2, 3])(
 // Retention deleted beyond the merged TXIDs and left a gap, and nothing was merged before a restart (seeds 1
 // and 4 of this policy).
 test.each([1, 4])(
-  "seed %d: retention of two snapshots, taken often, never stops compaction",
+  "seed %d: retention of two frequent snapshots never stops compaction",
   async (seed) => {
     const retention = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
     await simulate({ ...COMMON, steps: 80, seed, retention, snapshotRate: 0.5 });

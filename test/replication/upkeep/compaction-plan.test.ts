@@ -42,7 +42,7 @@ const MERGES: readonly [criterion: string, below: string, covered: number, level
   ["never the first snapshot", "0/1-1 0/2-2", 0, 1, "0/2-2"],
   ["only the level below", "0/2-2 1/2-2 9/1-2 0/3-3", 0, 1, "0/2-2 0/3-3"],
   ["up to a hole", "0/2-2 0/3-3 0/5-5", 0, 1, "0/2-2 0/3-3"],
-  ["after a hole, anew", "0/5-5 0/6-6", 3, 1, "0/5-5 0/6-6"],
+  ["after a gap, from its end", "0/5-5 0/6-6", 3, 1, "0/5-5 0/6-6"],
   ["ranges", "1/2-9 1/10-10 1/11-30", 9, 2, "1/10-10 1/11-30"],
   ["past one that begins inside what is covered", "1/2-30 1/31-40", 25, 2, "1/31-40"],
   ["one of two that overlap", "1/2-9 1/2-12", 0, 2, "1/2-9"],

@@ -33,7 +33,7 @@ test.each(SOURCES)("compactInto from %s gives the state of the sources one by on
 });
 
 test.each(SOURCES)(
-  "compactInto from %s reads no source elsewhere and leaves nothing behind",
+  "compactInto from %s reads no other source and leaves no file behind",
   async (_, isLocal) => {
     const { store, target, keys } = await compactionBench(9, isLocal);
     const before = readdirSync(target.spoolFolder, { recursive: true }).sort();

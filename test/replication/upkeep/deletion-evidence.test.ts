@@ -73,7 +73,7 @@ const REFUSED: readonly (readonly [what: string, act: Act, said: string])[] = [
     "continues chain value",
   ],
   [
-    "has another SHA-256 than its metadata says",
+    "has another SHA-256 than its metadata states",
     ({ store, mergedKey }) => editMetadata(store, mergedKey, { sha256: OTHER }),
     "has SHA-256",
   ],

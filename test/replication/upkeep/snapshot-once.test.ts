@@ -146,7 +146,7 @@ describe("snapshotOnce", () => {
   const fullCopies = (store: FaultyStore): Promise<string[]> => keysAt(store.inner, "app", 9);
 
   test.each(["puts", "everything"])(
-    "a waiting snapshot is the one that is sent when %s failed",
+    "a pending snapshot is uploaded by the next run when %s failed",
     async (what) => {
       const { path, app, store } = await storedDatabase(1);
       await app.must("INSERT INTO t(v) VALUES (1)");
@@ -182,7 +182,7 @@ describe("snapshotOnce", () => {
   });
 
   test.each([true, false])(
-    "a watch between (%p) sends what waits, no second full copy",
+    "a watch in between (%p) sends pending files, and no second full copy",
     async (isWatched) => {
       const { path, app, store } = await storedDatabase(1);
       await app.must("INSERT INTO t(v) VALUES (1)");

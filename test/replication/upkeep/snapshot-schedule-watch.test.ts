@@ -105,7 +105,7 @@ test.each([
   ["half an hour later", HOUR_MS / 2, false],
   ["with the clock set back", -DAY_MS, false],
   ["with the clock set ahead", DAY_MS, true],
-] as const)("watch started again %s", async (_, laterMs, isDue) => {
+] as const)("watch that starts again %s", async (_, laterMs, isDue) => {
   const watched = await watchWith({ snapshotIntervalMs: HOUR_MS });
   const { path, app, store, clock, run, commit } = watched;
   await commit();

@@ -64,7 +64,7 @@ test.each([
   ["failed", "keep failing", "network"],
   ["slow", "takes long", "wal_sync_interval"],
   ["growing", "takes long", "wal_sync_interval"],
-] as const)("the reason %s is explained, with the setting that helps", (reason, found, setting) => {
+] as const)("the message explains the reason %s, with the setting that helps", (reason, found, setting) => {
   const explained = explain({ ...GATE, reason });
   expect([explained.reason.includes(found), explained.hint.includes(setting)]).toEqual([true, true]);
 });

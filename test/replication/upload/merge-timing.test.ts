@@ -118,16 +118,19 @@ test.each([
   ["a job relies on the chain", true, null, ["3-3", "4-4", "5-5", "6-6"]],
   ["an image of TXID 4 is being read", false, 4, ["3-3", "4-4", "5-6"]],
   ["an image of TXID 5 is being read", false, 5, ["3-3", "4-4", "5-5", "6-6"]],
-] as const)("while %s no more is merged than may be", (_, isChainHeld, imageTxid, expected) => {
-  const run = gathered(6);
-  run.live.pending.shift();
-  run.live.imageTxid = imageTxid;
-  const timing = new MergeTiming(recordingEnv().env, { ...FREE, isChainHeld });
-  timing.sending(run.live, run.live.pending[0]!);
-  run.live.pending.shift();
-  timing.beforeUpload(run.live);
-  expect(run.links()).toEqual([...expected]);
-});
+] as const)(
+  "while %s no merge crosses that TXID or breaks the chain",
+  (_, isChainHeld, imageTxid, expected) => {
+    const run = gathered(6);
+    run.live.pending.shift();
+    run.live.imageTxid = imageTxid;
+    const timing = new MergeTiming(recordingEnv().env, { ...FREE, isChainHeld });
+    timing.sending(run.live, run.live.pending[0]!);
+    run.live.pending.shift();
+    timing.beforeUpload(run.live);
+    expect(run.links()).toEqual([...expected]);
+  },
+);
 
 test("a long merge is returned, once for each upload, and waits for the end of a job", () => {
   const run = gathered(6);

@@ -68,7 +68,7 @@ test("mergePending again merges the first result with later files", async () => 
 });
 
 test.each([1, 2, 3])(
-  "mergePending of %d pending files finds nothing to merge or merges right",
+  "mergePending of %d pending files merges none, and each stays a point",
   async (count) => {
     const { live, history } = spooledHistory(count);
     expect(mergePending(live)).toBe(0);
@@ -92,8 +92,8 @@ const CRASHES: readonly [
   ["before anything", false, false, () => true],
   ["after the merged file", true, false, () => true],
   ["after the state", true, true, () => true],
-  ["with every other source gone", true, true, (index) => index % 2 === 0],
-  ["with the first sources gone", true, true, (index) => index > 4],
+  ["with every other source deleted", true, true, (index) => index % 2 === 0],
+  ["with the first sources deleted", true, true, (index) => index > 4],
   ["after all of it", true, true, () => false],
 ];
 
@@ -134,7 +134,7 @@ test("mergePending of a damaged file changes nothing", async () => {
   expect(reloaded(live).pending.length).toBe(9);
 });
 
-test.each(["whole", "torn"])("a merge into a level that a crash left %s is no pending file", (how) => {
+test.each(["whole", "torn"])("a merge into a level, left %s by a crash, is no pending file", (how) => {
   const { live } = spooledHistory(3);
   const first = live.pending[1]!;
   const bytes = readFileSync(first.path);

@@ -96,7 +96,7 @@ describe("uploadPending where a key is taken under our writer id", () => {
   });
 
   test.each([TINY_WRITER, OTHER_WRITER])(
-    "uploadPending knows what it sent itself and never heard of, under writer %s",
+    "uploadPending recognizes its own put whose answer was lost, under writer %s",
     async (writer) => {
       const uploads = new Uploads();
       const { theirs, live } = rivals(2);

@@ -53,9 +53,9 @@ const ROWS: readonly (readonly [string, Partial<LookFacts>, LookAction["kind"], 
   ["set aside", { ...DETACHED, setAside: "waiting" }, "rest"],
   ["set aside, and due again", { ...DETACHED, setAside: "due" }, "attach"],
   ["stopped for good", { isStopped: true, isGivenUp: true }, "rest"],
-  ["a glob's find whose file is gone", { file: "absent" }, "send"],
-  ["a file that is gone, and a bucket that contradicts", { file: "absent", adoptReason: "ahead" }, "rest"],
-  ["a file that is gone before it was attached", { ...DETACHED, file: "absent" }, "rest"],
+  ["a glob's find whose file is missing", { file: "absent" }, "send"],
+  ["a missing file, and a bucket that contradicts", { file: "absent", adoptReason: "ahead" }, "rest"],
+  ["a file missing before its attach", { ...DETACHED, file: "absent" }, "rest"],
   ["a file that is back", { file: "back" }, "reattach", "the database file was replaced"],
   ["a file that is back beside a reading job", { file: "back", job: "reading" }, "send"],
   ["the wait after a failure", { isWaiting: true }, "relieve"],
@@ -256,7 +256,7 @@ describe("planLook over all states", () => {
   });
 
   test.each(["leaving", "ending"] as const)(
-    "%s ends: it sends only what waits, after one last capture",
+    "%s ends: it sends only pending files, after one last capture",
     (phase) => {
       const isSound = (facts: LookFacts, { kind }: LookAction): boolean => {
         if (kind === "send")
@@ -282,7 +282,7 @@ test.each([
   ["set aside", { isSetAside: true, isAttached: false }, "attach"],
   ["set aside, and an attach runs", { isSetAside: true, job: "blocking" }, "nothing"],
   ["named and set aside: it retries by itself", { isSetAside: true, isDiscovered: false }, "nothing"],
-  ["found, and its file is gone", { isFileAbsent: true }, "report-absent"],
+  ["found, and its file is missing", { isFileAbsent: true }, "report-absent"],
   ["held by an application", { isAttached: false, isBusy: true }, "report-busy"],
   ["attached and busy", { isBusy: true }, "nothing"],
 ] as const)("planSeen: %s", (_, change, expected) => {

@@ -31,7 +31,7 @@ async function anchoredAgain(run: WatchRun, app: SqliteProcess): Promise<void> {
 }
 
 test.each(["", "/pages.sum", "/ltx"])(
-  "watch gets over the loss of its state folder%s while it runs",
+  "watch recovers from the loss of its state folder%s while it runs",
   async (lost) => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();

@@ -17,7 +17,7 @@ async function expectSame(store: MemoryStore, path: string, name = "app"): Promi
 
 describe("watch while files are replaced", () => {
   test.each(["-shm", "-wal"])(
-    "a removed %s is pinned again and loses no commit that the database has",
+    "watch pins again after a removed %s and loses no commit of the database",
     async (suffix) => {
       const { path, app } = await newDatabase();
       await app.must("PRAGMA wal_checkpoint(TRUNCATE)");

@@ -54,7 +54,7 @@ async function writeWildly(path: string, random: () => number, isEnough: () => b
 
 describe("watch beside hostile applications", () => {
   test.each([11])(
-    "seed %p: no page is wrong at any TXID, and nothing is missing at the end",
+    "seed %p: every page is right at every TXID, and no commit is missing at the end",
     async (seed) => {
       const random = seededRandom(seed);
       const path = newHostileDatabase();

@@ -149,7 +149,7 @@ describe("watch after a loss of local files", () => {
     ["torn", (path: string) => truncateSync(stateFolderOf(path).statePath, 100)],
     ["empty", (path: string) => truncateSync(stateFolderOf(path).statePath, 0)],
   ] as const)(
-    "watch with a state that is %s goes on after the bucket's newest with a full file",
+    "watch with a state that is %s continues after the bucket's newest with a full file",
     async (_, lose) => {
       const store = new MemoryStore();
       const { path, app } = await watched(store);
@@ -172,7 +172,7 @@ describe("watch after a loss of local files", () => {
     ["gone", (sums: string) => rmSync(sums)],
     ["torn", (sums: string) => truncateSync(sums, 8)],
     ["wrong", (sums: string) => writeFileSync(sums, readFileSync(sums).fill(0xab))],
-  ] as const)("watch with page sums that are %s makes them again, without an upload", async (_, lose) => {
+  ] as const)("watch with page sums that are %s computes them again, without an upload", async (_, lose) => {
     const store = new MemoryStore();
     const { path, app } = await watched(store);
     const { sumsPath } = stateFolderOf(path);
@@ -324,7 +324,7 @@ describe("watch of a changed bucket", () => {
     ["still open", false],
     ["closed meanwhile, which restarts the WAL", true],
   ] as const)(
-    "watch snapshots the present when the bucket lost its newest objects, application %s",
+    "watch takes a snapshot when the bucket lost its newest objects, application %s",
     async (_, close) => {
       const store = new MemoryStore();
       const { path, app } = await watched(store, 3);
