@@ -239,7 +239,7 @@ describe("readWalTail ends at mxFrame and refuses every other end", () => {
   });
 
   test.each([
-    ["the -wal file is missing", { salt1: 0 }, true],
+    ["the -wal file is gone", { salt1: 0 }, true],
     ["the WAL header is not the generation the wal-index names", { salt1: 1 }, false],
     ["the WAL header is not the generation the wal-index names", { salt2: 1 }, false],
   ] as const)("broken: %s", async (reason, change, isGone) => {

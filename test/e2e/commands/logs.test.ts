@@ -215,6 +215,10 @@ test("an outage is logged once a database: the failure, the breaker, the recover
   await watch.waitFor("all failures", () => watch.eventsOf("failed").length >= DATABASES);
   await watch.waitFor("all breakers", () => watch.eventsOf("circuit-open").length >= DATABASES);
   const main = (): string[] => linesOf(watch.stderr).filter((line) => !line.includes(": upkeep: "));
+  // The events come on stdout, so the last lines on stderr may still be on their way.
+  const countOfLines = (pattern: RegExp): number => main().filter((line) => pattern.test(line)).length;
+  await eventually("a line for each failure", async () => countOfLines(/ ERROR db-/) >= DATABASES);
+  await eventually("a line for each breaker", async () => countOfLines(/ are suspended until /) >= DATABASES);
   const lines = main().length;
   const brokenBefore = opened.brokenCount;
   // The application commits more, for many times the cooldown.
