@@ -9,11 +9,13 @@
  * - The bucket is empty although objects were acknowledged, or there is no state: adopt.ts begins a new
  *   history.
  * - The bucket lacks acknowledged objects: captures continue, and a new snapshot is due.
+ * - The bucket lacks them, and the spool folder is gone: the captures were not uploaded, and adopt.ts
+ *   continues after the newest TXID of the bucket.
  * - The state was copied here: the copy gets a new writer id, and counts only if the bucket confirms the
  *   copy.
  * - The prefix belongs to another program or writer: the attach fails with code "foreign-writer".
  */
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { Uint32List } from "../../database/files/scratch-buffers.ts";
 import { openPin } from "../../database/pin/open-pin.ts";
 import { replacedError, resolvePath } from "../../database/pin/pinnable.ts";
@@ -77,6 +79,7 @@ export async function attach(
   const evidence = await gatherWalEvidence(target.path, target.paths, files, env);
   const { pin, condition } = openPin(target.path, env, evidence, hasUnseenCommits);
   try {
+    const hadSpool = existsSync(target.paths.spoolFolder);
     createStateFolder(target.paths, target.path);
     const { path, name, paths } = target;
     await assertNoForeignWriter(name, paths, store, env);
@@ -95,14 +98,19 @@ export async function attach(
       pinLost: null,
       ...(writers && { ownWriters: writers }),
     };
-    return { ...(await decide(live, store, env)), condition };
+    return { ...(await decide(live, hadSpool, store, env)), condition };
   } catch (error) {
     pin.close();
     throw error;
   }
 }
 
-async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise<Attached> {
+async function decide(
+  live: LiveDatabase,
+  hadSpool: boolean,
+  store: ObjectStore,
+  env: Env,
+): Promise<Attached> {
   const local = readLocal(live, store.url);
   if ("reason" in local) return adopt(live, store, env, local.reason, local.writer);
   const { state, files } = local;
@@ -117,6 +125,9 @@ async function decide(live: LiveDatabase, store: ObjectStore, env: Env): Promise
   if (remote === "ahead") return adopt(live, store, env, "the bucket is ahead of the local state", writer);
   if (remote === "empty" && uploadedTxid > 0) {
     return adopt(live, store, env, "the bucket has lost every object of this database", writer);
+  }
+  if (remote === "behind" && !hadSpool) {
+    return adopt(live, store, env, "captured files are lost (the spool folder is gone)", writer);
   }
   live.state = state;
   live.isBucketUnchecked = remote === "unknown";

@@ -216,6 +216,27 @@ describe("watch after a loss of local files", () => {
     await app.close();
   });
 
+  test("watch without the spool of a waiting capture leaves no gap", async () => {
+    const store = new FaultyStore(new MemoryStore());
+    const { path, app } = await newDatabase();
+    const run = await watchOne(path, store, { sync: { shutdownTimeoutMs: 50 } });
+    store.before = (operation) => {
+      if (operation === "put") throw new Error("the process is about to be killed");
+    };
+    await app.must("INSERT INTO t(v) VALUES ('not uploaded')");
+    await run.until("the capture", () => stateOf(path).txid === 2);
+    await run.stop();
+    store.before = () => {};
+    rmSync(stateFolderOf(path).spoolFolder, { recursive: true });
+    const next = await watchOne(path, store);
+    await next.uploaded(2);
+    await next.commit(app, "INSERT INTO t(v) VALUES ('after')");
+    await next.stop();
+    expect((await provenHistory(store.inner, "app")).map(({ txid }) => txid)).toEqual([1, 2, 3]);
+    await expectRestorable(store.inner, path);
+    await app.close();
+  });
+
   test("watch with a damaged spool file anchors again instead of sending it", async () => {
     const store = new FaultyStore(new MemoryStore());
     const { path, app } = await newDatabase();
