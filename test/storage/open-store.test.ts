@@ -1,5 +1,6 @@
 /**
- * parseDestination, s3Address and openStore: what people may write, and what they are told when they may not.
+ * parseDestination, s3Address and openStore: the destinations that users may write, and the errors for all
+ * others.
  */
 import { describe, expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
@@ -81,7 +82,7 @@ describe("s3Address", () => {
     expect(s3ObjectPath(s3Address({ bucket, region, endpoint }), "a b/c+d")).toBe("/base/bucket/a%20b/c%2Bd");
   });
 
-  test("s3Address notices a bucket that the endpoint names already", () => {
+  test("s3Address detects an endpoint that already names the bucket", () => {
     const named = (bucket: string, endpoint?: string): string | null =>
       s3Address({ bucket, region: "r", ...(endpoint === undefined ? {} : { endpoint }) }).twiceNamed;
     expect(named("my.bucket", "https://s3.example.com/my.bucket")).toBe("my.bucket");
@@ -92,7 +93,7 @@ describe("s3Address", () => {
     expect(named("s3")).toBeNull();
   });
 
-  test("s3Address refuses an endpoint that is no plain URL, without repeating it", () => {
+  test("s3Address refuses an endpoint that is no plain URL, without quoting the endpoint", () => {
     for (const endpoint of ["minio:9000", "ftp://x", "https://id:hunter2@x", "https://x/?a=b", "x"]) {
       const error = caught(() => s3Address({ bucket: "bucket", region: "r", endpoint }));
       expect([error["code"], String(error["message"]).includes("hunter2")]).toEqual(["config", false]);
@@ -101,7 +102,7 @@ describe("s3Address", () => {
 });
 
 describe("openStore", () => {
-  test("openStore opens what the destination says, and nothing else", () => {
+  test("openStore opens the kind of store that the destination names", () => {
     const file = openStore({ url: "file:///backup" }, env, {});
     expect([file.url, file.layout]).toEqual(["file:///backup", "file"]);
     const keys = { accessKeyId: "id", secretAccessKey: "secret" };

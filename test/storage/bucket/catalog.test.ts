@@ -1,4 +1,7 @@
-/** Listings by database and level, names of databases, and the newest object, in both layouts. */
+/**
+ * The catalog of a bucket in both layouts: listings by database and level, names of databases, and the newest
+ * object.
+ */
 import { describe, expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { objectKey } from "../../../src/format/keys.ts";
@@ -20,7 +23,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const LAYOUTS = ["s3", "file"] as const;
 
-/** A store with empty objects "database level min max". */
+/** A store with empty objects, each given as "database level min max". */
 async function storeOf(layout: "s3" | "file", ...objects: string[]): Promise<MemoryStore> {
   const store = new MemoryStore({ layout });
   for (const object of objects) {
@@ -36,7 +39,7 @@ async function put(store: MemoryStore, key: string): Promise<void> {
 }
 
 describe.each(LAYOUTS)("catalog of layout %s", (layout) => {
-  test("listLevel gives one level of one database in order, without what is no object", async () => {
+  test("listLevel gives the objects of one level of one database in order, and no other key", async () => {
     const store = await storeOf(
       layout,
       "app 0 10 10",
@@ -81,13 +84,13 @@ describe.each(LAYOUTS)("catalog of layout %s", (layout) => {
     expect((await listLevel(store, "other", 0)).length).toBe(1);
   });
 
-  test("listObjects gives all levels; a database that is not there has none", async () => {
+  test("listObjects gives all levels of a database, and nothing for an absent database", async () => {
     const store = await storeOf(layout, "app 0 2 2", "app 1 2 5", "app 2 2 9", "app 3 2 20", "app 9 1 1");
     expect((await listObjects(store, "app")).map(({ level }) => level)).toEqual([0, 1, 2, 3, 9]);
     expect(await listObjects(store, "none")).toEqual([]);
   });
 
-  test("listDatabases finds databases below prefixes, sorted, whatever else lies there", async () => {
+  test("listDatabases finds databases below prefixes, sorted, among any other keys", async () => {
     const store = await storeOf(layout, "b 0 2 2", "a/x 9 1 1", "a/y/z 9 1 1", "a 9 1 1");
     await put(store, "other/file.txt");
     await put(store, "b/manifest.json");
@@ -95,7 +98,7 @@ describe.each(LAYOUTS)("catalog of layout %s", (layout) => {
     expect(await listDatabases(new MemoryStore({ layout }))).toEqual([]);
   });
 
-  test("listDatabases shows every database that can be stored, whatever its file is called", async () => {
+  test("listDatabases finds every database that can be stored, with any file name", async () => {
     const names = ["ltx", "0001", "0000", "0"];
     for (const name of names) {
       const store = await storeOf(layout, `${name} 9 1 1`);
@@ -109,7 +112,7 @@ describe.each(LAYOUTS)("catalog of layout %s", (layout) => {
     await expect(listDatabases(store)).rejects.toMatchObject({ code: "missing-bucket" });
   });
 
-  test("readHeader and readTrailer read an object's two ends", async () => {
+  test("readHeader and readTrailer read both ends of an object", async () => {
     const { store, times } = await recordBucket(["INSERT INTO t(v) VALUES (randomblob(9000))"], layout);
     const newest = newestObjectOrNull(await listObjects(store, "app"))!;
     const header = await readHeader(store, newest.key);
@@ -122,7 +125,7 @@ describe.each(LAYOUTS)("catalog of layout %s", (layout) => {
     expect((await keysAt(store, "app", 0)).length).toBe(1);
   });
 
-  test("readHeader of something else is corrupt and names the object", async () => {
+  test("readHeader rejects a key that is no LTX object as corrupt, and names the key", async () => {
     const store = await storeOf(layout, "app 0 300 300");
     const [object] = await listObjects(store, "app");
     try {
@@ -136,7 +139,7 @@ describe.each(LAYOUTS)("catalog of layout %s", (layout) => {
 });
 
 describe("newestObjectOrNull", () => {
-  test("newestObjectOrNull is the highest TXID, an increment before coarser objects", async () => {
+  test("newestObjectOrNull is the highest TXID, and prefers an increment to coarser objects", async () => {
     expect(newestObjectOrNull([])).toBeNull();
     const store = await storeOf("s3", "app 9 1 7", "app 1 2 7", "app 0 7 7", "app 0 6 6");
     const objects = await listObjects(store, "app");

@@ -1,4 +1,4 @@
-/** Names of databases found in both layouts, whatever they are called and whatever lies beside them. */
+/** walkDatabases finds the names of databases in both layouts: any name, beside any other keys. */
 import { describe, expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { manifestKey, objectKey } from "../../../src/format/keys.ts";
@@ -55,7 +55,7 @@ describe.each(["s3", "file"] as const)("walkDatabases in layout %s", (layout) =>
     },
   );
 
-  test("finds databases below a database, whatever they are called", async () => {
+  test("finds databases below a database, with any names", async () => {
     const names = ["a", ...LEVEL_LIKE.map((name) => `a/${name}`), "a/0001/app", "a/ltx/app", "a/b/0009/c"];
     const store = await storeOf(layout, names);
     expect(await listDatabases(store)).toEqual(names.toSorted());
@@ -66,7 +66,7 @@ describe.each(["s3", "file"] as const)("walkDatabases in layout %s", (layout) =>
     }
   });
 
-  test("takes no folder for a level that holds no LTX key of that level", async () => {
+  test("ignores a level folder without LTX keys of that level", async () => {
     const store = await storeOf(layout, ["ok"]);
     const [zero, ltx] = ["0000000000000001-0000000000000001.ltx", layout === "s3" ? "" : "ltx/"];
     for (const key of [
@@ -83,12 +83,12 @@ describe.each(["s3", "file"] as const)("walkDatabases in layout %s", (layout) =>
     expect(others.sort()).toEqual(layout === "s3" ? ["x", "z"] : ["w", "x"]);
   });
 
-  test("finds names at any depth that a key can have", async () => {
+  test("finds names at the maximal depth of a key", async () => {
     const deep = Array.from({ length: 60 }, (_, index) => `d${index}`).join("/");
     expect(await listDatabases(await storeOf(layout, [deep]))).toEqual([deep]);
   });
 
-  test("goes on beside a folder that cannot be listed, and tells of it", async () => {
+  test("continues beside a folder that cannot be listed, and reports the folder", async () => {
     const names = ["a/app", "b/app", "c/app"];
     const store = new FaultyStore(await storeOf(layout, names));
     const denied = new WalrustError("auth", "Cannot list: 403");
@@ -103,7 +103,7 @@ describe.each(["s3", "file"] as const)("walkDatabases in layout %s", (layout) =>
     expect(walked.get("b")!.problem).toBe(denied);
   });
 
-  test("ends when the destination itself cannot be read, or the store is away", async () => {
+  test("fails if the destination itself cannot be read, or the store is unreachable", async () => {
     const store = new FaultyStore(await storeOf(layout, ["a/app"]));
     const away = new WalrustError("storage", "timed out", { retryable: true });
     for (const [at, error] of [
@@ -117,7 +117,7 @@ describe.each(["s3", "file"] as const)("walkDatabases in layout %s", (layout) =>
     }
   });
 
-  test("tells of a name that the listing gives twice, and of no other", async () => {
+  test("reports a name that the listing gives twice, and no other", async () => {
     const inner = await storeOf(layout, ["a b", "c"]);
     const store = new FaultyStore(inner);
     store.listFolders = async (prefix) => {

@@ -1,5 +1,6 @@
 /**
- * Backups of other programs are told apart from ours, from nothing, and from whatever else lies in a bucket.
+ * Detects backups of other programs, and takes neither walrust's own objects, nor an empty bucket, nor other
+ * files for one.
  */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
@@ -39,7 +40,7 @@ async function storeWith(
   return store;
 }
 
-/** What Litestream 0.5.18 wrote, under the names that levels have in `layout`. */
+/** Objects that Litestream 0.5.18 wrote, with the level names of `layout`. */
 function litestreamObjects(layout: "s3" | "file"): Record<string, Uint8Array> {
   const objects: Record<string, Uint8Array> = {};
   for (const name of readdirSync(VECTORS).filter((file) => file.endsWith(".ltx"))) {
@@ -57,7 +58,7 @@ async function ownStore(layout: "s3" | "file"): Promise<MemoryStore> {
   return store;
 }
 
-/** A store that counts what it is asked for. */
+/** A store that counts its calls by operation. */
 function counting(store: ObjectStore): { store: ObjectStore; counts: Record<string, number> } {
   const counts: Record<string, number> = {};
   const proxy = new Proxy(store, {
@@ -94,7 +95,7 @@ describe.each(LAYOUTS)("detectForeignLayoutOrNull in layout %s", (layout) => {
     },
   );
 
-  test("leaves our own and Litestream's objects alone", async () => {
+  test("accepts walrust's and Litestream's own objects", async () => {
     const own = await ownStore(layout);
     expect((await listObjects(own, "app")).length).toBe(3);
     expect(await detectForeignLayoutOrNull(own, "app")).toBeNull();
@@ -103,7 +104,7 @@ describe.each(LAYOUTS)("detectForeignLayoutOrNull in layout %s", (layout) => {
     expect(await detectForeignLayoutOrNull(litestream, "app")).toBeNull();
   });
 
-  test("says so when levels have the names of the other layout", async () => {
+  test("reports levels with the names of the other layout", async () => {
     const other = layout === "s3" ? "file" : "s3";
     const store = await storeWith(layout, litestreamObjects(other));
     expect(await detectForeignLayoutOrNull(store, "app")).toMatchObject({ format: "other-layout" });
@@ -119,7 +120,7 @@ describe.each(LAYOUTS)("detectForeignLayoutOrNull in layout %s", (layout) => {
     expect(await detectForeignLayoutOrNull(store, "app")).toBeNull();
   });
 
-  test("does not misread a folder with other files", async () => {
+  test("is null for a folder with other files", async () => {
     const text = Buffer.from("HADBP is a format, LTX1 too; this is a text about them. ".repeat(3));
     const store = await storeWith(layout, {
       "0000/0000000000000009.hadbp": Buffer.from("something else"),
@@ -139,7 +140,7 @@ describe.each(LAYOUTS)("detectForeignLayoutOrNull in layout %s", (layout) => {
     expect(await findForeignDatabases(store)).toEqual([]);
   });
 
-  test("asks for one listing and few objects, however many there are", async () => {
+  test("takes one listing and a bounded number of reads, for any number of objects", async () => {
     const objects: Record<string, Uint8Array> = {};
     for (let txid = 1; txid <= 1100; txid++) {
       const digits = txid.toString(16).padStart(16, "0");
@@ -151,13 +152,13 @@ describe.each(LAYOUTS)("detectForeignLayoutOrNull in layout %s", (layout) => {
     expect(counts).toEqual({ list: 1, get: 6 });
   });
 
-  test("a missing bucket holds nothing", async () => {
+  test("is null for a missing bucket", async () => {
     const store = new MemoryStore({ layout, bucketExists: false });
     expect(await detectForeignLayoutOrNull(store, "app")).toBeNull();
   });
 });
 
-test("findForeignDatabases names each database once, nested ones too", async () => {
+test("findForeignDatabases names each database once, nested ones included", async () => {
   const store = new MemoryStore();
   await putForeign(store, "a", FOREIGN_BUCKETS.hadbp);
   await putForeign(store, "shop/b", FOREIGN_BUCKETS["ltx-flat"]);
@@ -171,7 +172,7 @@ test("findForeignDatabases names each database once, nested ones too", async () 
   ]);
 });
 
-test("isDoubtful is a listing without a snapshot, such as an empty one", async () => {
+test("isDoubtful is true for a listing without a snapshot, an empty one included", async () => {
   expect(isDoubtful([])).toBe(true);
   expect(isDoubtful(await listObjects(await ownStore("s3"), "app"))).toBe(false);
   const rust = await storeWith("s3", FOREIGN_BUCKETS["ltx-generations"]);
@@ -181,7 +182,7 @@ test("isDoubtful is a listing without a snapshot, such as an empty one", async (
 describe("foreignErrorOr", () => {
   const corrupt = new WalrustError("corrupt", "flags are 1");
 
-  test("explains what makes no sense with what lies there", async () => {
+  test("explains a corrupt object by the foreign backup around it", async () => {
     const store = await storeWith("s3", FOREIGN_BUCKETS["ltx-generations"]);
     const error = await foreignErrorOr(corrupt, store, "app");
     expect(error).toBeInstanceOf(ForeignLayoutError);
@@ -192,7 +193,7 @@ describe("foreignErrorOr", () => {
     expect(context).toMatchObject({ database: "app", format: "ltx-generations" });
   });
 
-  test("gives back any error about our own objects, and any of another kind without a request", async () => {
+  test("returns an error about walrust's objects, and a storage error without a request", async () => {
     expect(await foreignErrorOr(corrupt, await ownStore("s3"), "app")).toBe(corrupt);
     const storage = new WalrustError("storage", "no answer");
     const { store, counts } = counting(await storeWith("s3", FOREIGN_BUCKETS.hadbp));
@@ -200,7 +201,7 @@ describe("foreignErrorOr", () => {
     expect(counts).toEqual({});
   });
 
-  test("gives back the first error when looking fails, too", async () => {
+  test("returns the first error if the detection fails too", async () => {
     const store = new MemoryStore();
     store.list = () => {
       throw new WalrustError("auth", "access denied");

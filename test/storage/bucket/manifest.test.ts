@@ -1,4 +1,4 @@
-/** The manifest: made from a listing, replaced as a whole, and no obstacle when it is damaged. */
+/** The manifest: built from a listing, replaced as a whole, and no obstacle if damaged. */
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
@@ -30,7 +30,7 @@ async function readingOf(text: string | Uint8Array): Promise<string> {
 }
 
 describe("manifest", () => {
-  test("buildManifest counts levels and names snapshots and the mark", () => {
+  test("buildManifest counts levels and names the snapshots and the mark", () => {
     expect(MANIFEST).toEqual({
       format: 1,
       database: "app",
@@ -50,15 +50,16 @@ describe("manifest", () => {
     });
   });
 
-  // Once: a snapshot a minute makes it megabytes, written again at each snapshot and merge.
-  test("buildManifest names the newest hundred of many snapshots, and counts all", () => {
+  // Once the manifest named every snapshot: with one snapshot a minute it grew to megabytes, rewritten at
+  // each snapshot and merge.
+  test("buildManifest names the newest hundred snapshots, and counts all", () => {
     const objects = Array.from({ length: 250 }, (_, index) => object(9, 1, 250 - index, 1));
     const { snapshots, snapshotCount, levels } = buildManifest("app", objects, MARK);
     expect(snapshots.map(({ txid }) => Number(txid))).toEqual(Array.from({ length: 100 }, (_, i) => i + 151));
     expect([snapshotCount, levels[9]!.objects]).toEqual([250, 250]);
   });
 
-  test("writeManifest then readManifest, twice: the second replaces the first", async () => {
+  test("writeManifest replaces the manifest of an earlier call", async () => {
     const store = new MemoryStore();
     expect(await readManifest(store, "app")).toEqual({ kind: "none" });
     await writeManifest(store, buildManifest("app", [], { ...MARK, txid: 1 as Txid }));
@@ -67,7 +68,7 @@ describe("manifest", () => {
     expect(await readManifest(store, "other")).toEqual({ kind: "none" });
   });
 
-  test("readManifest calls every truncation unreadable, but for the last newline", async () => {
+  test("readManifest calls every truncation unreadable, except a lost last newline", async () => {
     const text = `${JSON.stringify(MANIFEST, null, 2)}\n`;
     for (let length = 0; length < text.length - 1; length += 7) {
       expect([length, await readingOf(text.slice(0, length))]).toEqual([length, "unreadable"]);
@@ -104,7 +105,7 @@ describe("manifest", () => {
     expect(await readingOf(content)).toBe("unreadable");
   });
 
-  test("readManifest passes storage failures on", async () => {
+  test("readManifest passes on storage failures", async () => {
     const store = new MemoryStore({ bucketExists: false });
     await expect(readManifest(store, "app")).rejects.toMatchObject({ code: "missing-bucket" });
   });

@@ -1,12 +1,11 @@
 /**
- * Backoff: waits that grow up to a limit, wait for a known moment, begin anew after a success, and stay
- * finite.
+ * Backoff: waits grow up to a limit, can wait for a known moment, restart after a success, and stay finite.
  */
 import { describe, expect, test } from "bun:test";
 import { Backoff, backoffMs } from "../../../src/storage/contract/backoff.ts";
 
 describe("Backoff", () => {
-  test("grows from a quarter of a second to half a minute, and begins anew after a reset", () => {
+  test("grows from a quarter of a second to half a minute, and restarts after a reset", () => {
     const backoff = new Backoff();
     const waits: number[] = [];
     for (let nowMs = 0, time = 0; time < 10; time++) {
@@ -22,7 +21,7 @@ describe("Backoff", () => {
     expect([backoff.isOver(249), backoff.isOver(250)]).toEqual([false, true]);
   });
 
-  test("waits until a moment that is known, neither less nor more, and does not grow by it", () => {
+  test("waits exactly until a known moment, without growing", () => {
     const backoff = new Backoff();
     for (let time = 0; time < 20; time++) backoff.waitUntil(60_000);
     expect([backoff.isOver(59_999), backoff.isOver(60_000)]).toEqual([false, true]);
@@ -48,7 +47,7 @@ describe("Backoff", () => {
   });
 });
 
-test("backoffMs is a number after however many failures", () => {
+test("backoffMs is finite after any number of failures", () => {
   expect(
     [0, 1, 2, 3].map((index) => backoffMs({ firstMs: 1_000, maxMs: 3_500, factor: 1.5 }, index)),
   ).toEqual([1_000, 1_500, 2_250, 3_375]);

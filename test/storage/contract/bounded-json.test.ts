@@ -1,4 +1,6 @@
-/** JSON within bounds: what is refused before a parser sees it, and what is not read at all. */
+/**
+ * JSON within bounds: documents refused before the parser runs, and bodies that are not read past the bound.
+ */
 import { describe, expect, test } from "bun:test";
 import { parseBoundedJson, readBounded } from "../../../src/storage/contract/bounded-json.ts";
 import { objectBody } from "../../../src/storage/contract/object-body.ts";
@@ -37,7 +39,7 @@ describe("parseBoundedJson", () => {
   });
 });
 
-test("readBounded stops at the bound, whatever the store announced", async () => {
+test("readBounded stops at the bound, whatever size the store announces", async () => {
   let givenBytes = 0;
   async function* endless(): AsyncGenerator<Uint8Array> {
     for (;;) {

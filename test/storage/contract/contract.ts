@@ -1,7 +1,7 @@
 /**
  * The contract of every ObjectStore as one suite: the same tests run against memory, file, S3 on the
- * in-process server and S3 on a real gateway. What src/storage/contract/store.ts promises is checked here and
- * nowhere else.
+ * in-process server, and S3 on a real gateway. This suite alone checks the promises of
+ * src/storage/contract/store.ts.
  */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
@@ -23,15 +23,15 @@ import {
 
 /** A kind of store under test. */
 export interface ContractSubject {
-  /** A store over an empty root; called once a test. */
+  /** Opens a store over an empty root; the suite calls it once per test. */
   open(): Promise<ObjectStore> | ObjectStore;
-  /** A store whose bucket or root folder does not exist. */
+  /** Opens a store whose bucket or root folder does not exist. */
   openMissing(): Promise<ObjectStore> | ObjectStore;
-  /** Whether a put into a missing bucket creates it (file) instead of failing. */
+  /** Whether a put into a missing bucket creates the bucket (file) instead of failing. */
   putCreatesBucket?: boolean;
-  /** versitygw leaves old metadata in place when an object is replaced by one that has none. */
+  /** versitygw keeps the old metadata when an object without metadata replaces an object. */
   keepsStaleMetadata?: boolean;
-  /** How many objects the paging tests make; above 1,000 where that is quick. */
+  /** Number of objects in the paging tests; above 1,000 where that is fast. */
   manyCount?: number;
   /** `test`, or a variant that skips. */
   test?: typeof test;
@@ -43,10 +43,10 @@ export function storeContract(name: string, subject: ContractSubject): void {
   describe(`${name}: create-only`, () => createOnlyContract(subject));
   describe(`${name}: listings`, () => listingContract(subject));
   describe(`${name}: deletion`, () => deletionContract(subject));
-  describe(`${name}: missing things`, () => missingContract(subject));
+  describe(`${name}: missing objects and buckets`, () => missingContract(subject));
 }
 
-/** Keys with every kind of character that some layer has to escape. */
+/** Keys with every kind of character that any layer has to escape. */
 export const SPECIAL_KEYS = [
   "a b/c+d/e=f&g.ltx",
   "naïve/ключ/数据库/🦭.ltx",
@@ -116,7 +116,7 @@ function putAndGetContract({ open, test: it = test, keepsStaleMetadata }: Contra
     expect(await keysOf(store, "")).toEqual([]);
   });
 
-  it("get returns ranges; what lies past the end is left out", async () => {
+  it("get returns ranges, without bytes past the end", async () => {
     const store = await open();
     await store.put("r", textBody("0123456789"), { metadata: { a: "b" } });
     const ranges: [number, number, string][] = [
@@ -175,7 +175,7 @@ function putAndGetContract({ open, test: it = test, keepsStaleMetadata }: Contra
     expect(await keysOf(store, "")).toEqual([]);
   });
 
-  it("put refuses keys that leave the root and metadata no header can carry", async () => {
+  it("put refuses keys that leave the root, and metadata that no header can carry", async () => {
     const store = await open();
     for (const key of ["", "/a", "a/", "a//b", "../a", "a/../../b", "a/./b", "..", ".", "a\nb", "\ud800"]) {
       await expectCode(store.put(key, textBody("x")), "storage");
@@ -191,7 +191,7 @@ function putAndGetContract({ open, test: it = test, keepsStaleMetadata }: Contra
 }
 
 function createOnlyContract({ open, test: it = test }: ContractSubject): void {
-  it("put with createOnly leaves an existing object as it is", async () => {
+  it("put with createOnly does not change an existing object", async () => {
     const store = await open();
     await store.put("once", textBody("first"), { createOnly: true, metadata: { n: "1" } });
     const again = store.put("once", textBody("second"), { createOnly: true, metadata: { n: "2" } });
@@ -209,7 +209,7 @@ function createOnlyContract({ open, test: it = test }: ContractSubject): void {
     expect([await text(body), body.metadata]).toEqual(["two", { n: "2" }]);
   });
 
-  it("put with createOnly at the same time: exactly one wins, whole", async () => {
+  it("put with createOnly by several callers at once has exactly one winner, whole", async () => {
     const store = await open();
     const contenders = Array.from({ length: 8 }, (_, index) => String(index));
     const results = await Promise.allSettled(
@@ -227,7 +227,7 @@ function createOnlyContract({ open, test: it = test }: ContractSubject): void {
     expect([body.metadata, await text(body)]).toEqual([{ n: winner }, winner.repeat(5000)]);
   });
 
-  it("probe finds create-only puts enforced and leaves nothing behind", async () => {
+  it("probe finds that create-only puts are enforced, and leaves no object behind", async () => {
     const store = await open();
     const { conditionalPut, conditionalComplete = "yes" } = await store.probe("db/.probe");
     expect([conditionalPut, conditionalComplete]).toEqual(["yes", "yes"]);
@@ -268,7 +268,7 @@ function listingContract(subject: ContractSubject): void {
     expect(infos[0]!.modifiedMs).toBeGreaterThan(1_700_000_000_000);
   });
 
-  it("list starts after a key, whether or not that exists", async () => {
+  it("list starts after a key, whether or not the key exists", async () => {
     const store = await open();
     const keys = ["a/1", "a/2", "a/sub/1", "a/sub/2", "b/1", "c"];
     for (const key of keys) await store.put(key, textBody("x"));
@@ -281,7 +281,7 @@ function listingContract(subject: ContractSubject): void {
     expect(await keysOf(store, "b/", "a")).toEqual(["b/1"]);
   });
 
-  it("list pages through everything, listFolders too, and delete removes it all", async () => {
+  it("list and listFolders page through every key, and delete removes them all", async () => {
     const store = await open();
     const keys = Array.from({ length: manyCount }, (_, n) => `many/${String(n).padStart(5, "0")}/x`);
     await inBatches(keys, 32, (key) => store.put(key, textBody("x"), { createOnly: true }));
@@ -293,7 +293,7 @@ function listingContract(subject: ContractSubject): void {
     expect(await keysOf(store, "")).toEqual(["other"]);
   }, 30_000);
 
-  it("list can be left early", async () => {
+  it("list stops when its caller stops iterating", async () => {
     const store = await open();
     for (const key of ["a", "b", "c"]) await store.put(key, textBody("x"));
     for await (const info of store.list("")) {
@@ -318,7 +318,7 @@ function listingContract(subject: ContractSubject): void {
 }
 
 function deletionContract({ open, test: it = test }: ContractSubject): void {
-  it("delete removes what is there; a missing key counts as deleted", async () => {
+  it("delete removes objects; a missing key counts as deleted", async () => {
     const store = await open();
     await store.put("a/1", textBody("x"), { metadata: { a: "b" } });
     await store.put("a/2", textBody("x"), { metadata: { a: "b" } });

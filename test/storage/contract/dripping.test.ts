@@ -1,6 +1,6 @@
 /**
- * A store that answers, but a byte at a time: every kind of answer is given up within a bound, and a body
- * that flows is not, however long it takes in all.
+ * A store that answers one byte at a time. walrust gives up every kind of answer within a bound, but never a
+ * body that keeps flowing, however long the whole body takes.
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { once } from "node:events";
@@ -13,9 +13,12 @@ import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { keysOf, textBody } from "./store-helpers.ts";
 
 const STALL_MS = 500;
-/** An answer in memory takes at most four times the stall, and the last check comes one stall later. */
+/**
+ * An answer read into memory takes at most four times the stall limit; the last check comes one stall limit
+ * later.
+ */
 const BOUND_MS = STALL_MS * 5;
-/** Without a bound the answers here take hours; a busy machine takes some seconds more than the bound. */
+/** Without a bound the answers here take hours; a busy machine needs some seconds more than the bound. */
 const GIVEN_UP_MS = 20_000;
 const env = systemEnv(SILENT_LOG);
 const opened: { server: Server; sockets: Set<Socket> }[] = [];
@@ -27,7 +30,7 @@ afterEach(() => {
   }
 });
 
-/** A server that writes `head` to each request, and then a piece of `sizeBytes` every so often, for ever. */
+/** A server that answers each request with `head`, then repeats a piece of `sizeBytes` every `everyMs`. */
 async function dripping(head: string, sizeBytes: number, everyMs: number): Promise<ObjectStore> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -67,7 +70,7 @@ async function failureOf(promise: Promise<unknown>): Promise<{ error: WalrustErr
   return { error, tookMs: performance.now() - beganMs };
 }
 
-describe("an answer that drips", () => {
+describe("a dripping answer", () => {
   const heads: [string, string][] = [
     ["in its headers", "HTTP/1.1 200 OK\r\nx-slow: "],
     ["in its body", `HTTP/1.1 200 OK\r\n${OBJECT}content-length: 900000\r\n\r\n`],
@@ -76,10 +79,10 @@ describe("an answer that drips", () => {
   ];
   for (const [label, head] of heads) {
     for (const [name, call] of Object.entries(calls)) {
-      // A HEAD has no body, and an object's is not read when its size is unknown.
+      // A HEAD has no body, and walrust does not read the body of an object of unknown size.
       if (name === "head" && label !== "in its headers") continue;
       if (name === "get" && label.includes("unknown")) continue;
-      test(`${label} ends ${name} within a bound, and is tried again`, async () => {
+      test(`${label} ends ${name} within a bound, and is retried`, async () => {
         const { error, tookMs } = await failureOf(call(await dripping(head, 1, 10)));
         expect([error.code, error.retryable, error.message]).toEqual([
           "storage",
@@ -91,7 +94,7 @@ describe("an answer that drips", () => {
     }
   }
 
-  test("just fast enough to move is given up all the same where it is read into memory", async () => {
+  test("at the slowest rate that counts as moving is given up if it is read into memory", async () => {
     const head = "HTTP/1.1 200 OK\r\ncontent-length: 16000000\r\n\r\n";
     const { error, tookMs } = await failureOf(keysOf(await dripping(head, 8192, 50), ""));
     expect([error.code, error.retryable]).toEqual(["storage", true]);
@@ -100,7 +103,7 @@ describe("an answer that drips", () => {
   });
 });
 
-test("a body that flows takes as long as it takes", async () => {
+test("S3Store reads a flowing body to its end, however long it takes", async () => {
   const sizeBytes = 16 * 1024 * 40;
   const head = `HTTP/1.1 200 OK\r\n${OBJECT}content-length: ${sizeBytes}\r\n\r\n`;
   const store = await dripping(head, 16 * 1024, 80);

@@ -1,4 +1,4 @@
-/** MemoryStore passes the contract, and its options do what they say. */
+/** MemoryStore passes the contract and honours its options. */
 import { expect, test } from "bun:test";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { storeContract } from "./contract.ts";
@@ -9,7 +9,7 @@ storeContract("MemoryStore", {
   openMissing: () => new MemoryStore({ bucketExists: false }),
 });
 
-test("MemoryStore shows the time it was given, else its clock's", async () => {
+test("MemoryStore gives an object the given time, or the time of its clock", async () => {
   const store = new MemoryStore({ layout: "file", url: "file:///m", env: { nowMs: () => 5_000 } });
   await store.put("a", textBody("x"), { modifiedMs: 1_234 });
   await store.put("b", textBody("x"));
@@ -17,7 +17,7 @@ test("MemoryStore shows the time it was given, else its clock's", async () => {
   expect([times, store.layout, store.url]).toEqual([[1_234, 5_000], "file", "file:///m"]);
 });
 
-test("MemoryStore keeps a copy: later changes of the caller's array do not show", async () => {
+test("MemoryStore copies the bytes: later changes of the caller's array have no effect", async () => {
   const store = new MemoryStore();
   const bytes = new Uint8Array([1, 2, 3]);
   await store.put("a", { kind: "bytes", bytes });

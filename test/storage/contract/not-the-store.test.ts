@@ -1,7 +1,7 @@
 /**
- * S3Store against what answers in a store's place (captive portals, load balancers, wrong endpoints), and
- * against stores whose answers are unusual and good all the same: nothing that nobody holds is acknowledged,
- * and no good store is refused.
+ * S3Store against servers that answer in a store's place (captive portals, load balancers, wrong endpoints),
+ * and against stores with unusual but valid answers. S3Store acknowledges no write without a store behind it,
+ * and refuses no valid store.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { type Log, SILENT_LOG, systemEnv } from "../../../src/env.ts";
@@ -40,7 +40,7 @@ function open(
   return openStore(all, env, {});
 }
 
-/** Conditions as they are raised and cleared: "+code", "-code". */
+/** Records conditions in the order of their changes: "+code" begins, "-code" ends. */
 function recordingSink(): ConditionSink & { readonly events: string[]; readonly raised: Condition[] } {
   const events: string[] = [];
   const raised: Condition[] = [];
@@ -67,7 +67,7 @@ async function failureOf(work: Promise<unknown>): Promise<WalrustError> {
 const HTML = { "content-type": "text/html; charset=utf-8" };
 const PAGE = "<!DOCTYPE html><html><body>Please sign in</body></html>";
 
-/** What stands in a store's place: its name, and its answer to everything. */
+/** Servers in a store's place: a name, and an answer to every request. */
 const STRANGERS: [string, Answer][] = [
   ["a portal's page", { status: 200, headers: HTML, body: PAGE }],
   ["a portal's page with an ETag", { status: 200, headers: { ...HTML, etag: '"abc"' }, body: PAGE }],
@@ -103,7 +103,7 @@ describe.each(STRANGERS)("S3Store meets %s", (name, instead) => {
     expect(error.hint).toContain("check the endpoint");
   }
 
-  test("put is not acknowledged, and goes through when the store is back", async () => {
+  test("put is not acknowledged, and succeeds when the store is back", async () => {
     inject("put", 2);
     await expectStranger(open().put("k", textBody("x"), { createOnly: true, metadata: { a: "b" } }));
     await expectStranger(open().put("k", textBody("x")));
@@ -114,7 +114,7 @@ describe.each(STRANGERS)("S3Store meets %s", (name, instead) => {
     expect(server.objects.get("bucket/p/k")?.bytes.toString()).toBe("x");
   });
 
-  test("a listing is no empty one", async () => {
+  test("a listing fails instead of being empty", async () => {
     inject("list");
     await expectStranger(keysOf(open(), ""));
     await expectStranger(open().listFolders(""));
@@ -128,7 +128,7 @@ describe.each(STRANGERS)("S3Store meets %s", (name, instead) => {
     expect(await keysOf(store, "")).toEqual(["k"]);
   });
 
-  test("no step of an upload in parts is acknowledged", async () => {
+  test("no step of a multipart upload is acknowledged", async () => {
     const body = { kind: "bytes", bytes: patternBytes(17 * 1024 * 1024) } as const;
     for (const kind of ["createUpload", "putPart", "completeUpload"] as const) {
       server.reset();
@@ -140,12 +140,12 @@ describe.each(STRANGERS)("S3Store meets %s", (name, instead) => {
 
   test.skipIf(isStrangeRefusal)("a head and a get give no object", async () => {
     for (const kind of ["head", "get"] as const) inject(kind);
-    // A type is all that a head shows of a page: one that calls itself something else has no ETag either.
+    // A head of a page shows its type alone; a page of another type still has no ETag.
     await expectStranger(open().head("k"));
     await expectStranger(open().get("k"));
   });
 
-  test("the probe says nothing of the store", async () => {
+  test("the probe concludes nothing about the store", async () => {
     for (const kind of ["put", "head", "createUpload", "deleteMany", "deleteOne"] as const) inject(kind);
     const store = open();
     await failureOf(store.probe("probe"));
@@ -154,7 +154,7 @@ describe.each(STRANGERS)("S3Store meets %s", (name, instead) => {
     expect((await store.probe("probe")).conditionalPut).toBe("yes");
   });
 
-  test(`the condition lasts as long as ${name} does`, async () => {
+  test(`the condition lasts as long as ${name} answers`, async () => {
     const conditions = recordingSink();
     const store = open({ conditions });
     inject("put", 3);
@@ -165,8 +165,8 @@ describe.each(STRANGERS)("S3Store meets %s", (name, instead) => {
   });
 });
 
-describe("S3Store accepts good stores", () => {
-  test("ETags that are no MD5, or only look like one: one object is read back, once", async () => {
+describe("S3Store accepts valid stores", () => {
+  test("ETags that are no MD5, or only resemble one: S3Store reads one object back, once", async () => {
     for (const etags of ["opaque", "strange"] as const) {
       server.reset();
       server.options.etags = etags;
@@ -182,7 +182,7 @@ describe("S3Store accepts good stores", () => {
     }
   });
 
-  test("an ETag of other bytes is a failure, and what was stored instead goes", async () => {
+  test("an ETag of other bytes is a failure, and S3Store deletes the wrongly stored object", async () => {
     const body = textBody("what was sent");
     const stored: Answer = { status: 200, headers: { etag: `"${"0".repeat(32)}"` } };
     server.inject({ kind: "put", when: "after", answer: { instead: stored } });
@@ -198,7 +198,7 @@ describe("S3Store accepts good stores", () => {
     expect(server.objects.size).toBe(0);
   });
 
-  test("a checksum that is not that of the bytes is a failure", async () => {
+  test("a checksum of other bytes is a failure", async () => {
     const etag = `"${new Bun.CryptoHasher("md5").update("x").digest("hex")}"`;
     const checksum = new Bun.CryptoHasher("sha256").update("y").digest("base64");
     const stored = { status: 200, headers: { etag, "x-amz-checksum-sha256": checksum } };
@@ -206,14 +206,14 @@ describe("S3Store accepts good stores", () => {
     await expectCode(open().put("k", textBody("x"), { createOnly: true }), "not-found");
   });
 
-  test("an object under a KMS key has an ETag of its own: nothing is read back", async () => {
+  test("an object under a KMS key has another ETag: S3Store reads nothing back", async () => {
     const headers = { etag: `"${"1".repeat(32)}"`, "x-amz-server-side-encryption": "aws:kms" };
     server.inject({ kind: "put", when: "after", answer: { instead: { status: 200, headers } } });
     await open().put("k", textBody("x"));
     expect(server.count("get")).toBe(0);
   });
 
-  test("an empty answer that calls itself HTML carries an ETag all the same", async () => {
+  test("an empty answer labelled as HTML still carries an ETag", async () => {
     const etag = `"${new Bun.CryptoHasher("md5").update("x").digest("hex")}"`;
     server.inject({
       kind: "put",
@@ -226,7 +226,7 @@ describe("S3Store accepts good stores", () => {
     expect(await open().delete(["k"])).toEqual([]);
   });
 
-  test("a completion without an ETag, or with the key in another spelling, is looked up", async () => {
+  test("a completion without an ETag, or with another spelling of the key, takes a HEAD", async () => {
     const body = { kind: "bytes", bytes: patternBytes(17 * 1024 * 1024) } as const;
     const results = ["", "<Key>p%2Fbig</Key><ETag>x</ETag>", "<Key>/bucket/p/big</Key><ETag>x</ETag>"];
     for (const [index, result] of results.entries()) {
@@ -242,7 +242,7 @@ describe("S3Store accepts good stores", () => {
     }
   });
 
-  test("bodies and heads without a length: the listing tells it", async () => {
+  test("a body or head without a length gets its length from a listing", async () => {
     const bytes = patternBytes(300_000);
     await open().put("k", { kind: "bytes", bytes }, { metadata: { a: "b" } });
     await open().put("k-longer", textBody("another"));
@@ -260,7 +260,7 @@ describe("S3Store accepts good stores", () => {
     }
   });
 
-  test("a body without a length that ends early or goes on is a failure", async () => {
+  test("a body without a length fails if it ends early or is too long", async () => {
     await open().put("k", textBody("0123456789"));
     server.options.omits = { bodyLength: true };
     for (const body of ["01234", "0123456789 and more"]) {
@@ -280,7 +280,7 @@ describe("S3Store accepts good stores", () => {
 });
 
 describe("S3Store and a bucket with a retention", () => {
-  test("Content-MD5 is sent when the bucket asks for it, from then on with every body", async () => {
+  test("sends Content-MD5 once the bucket demands it, from then on with every body", async () => {
     server.options.needsContentMd5 = true;
     const store = open();
     for (const key of ["a", "b"]) await store.put(key, textBody(key), { createOnly: true });
@@ -290,13 +290,13 @@ describe("S3Store and a bucket with a retention", () => {
     expect(server.objects.get("bucket/p/big")?.bytes.byteLength).toBe(body.bytes.byteLength);
   });
 
-  test("contentMd5 sends it unasked", async () => {
+  test("with contentMd5 sends it from the first put", async () => {
     await open({ contentMd5: true }).put("k", textBody("x"));
     const md5 = new Bun.CryptoHasher("md5").update("x").digest("base64");
     expect(server.lastHeaders.get("put")?.["content-md5"]).toBe(md5);
   });
 
-  test("delete tells which keys the store keeps, and why; that is one lasting condition", async () => {
+  test("delete reports the keys that the store retains, and why, as one lasting condition", async () => {
     const conditions = recordingSink();
     const store = open({ conditions });
     for (const key of ["a", "b", "c"]) await store.put(key, textBody("x"));
@@ -309,7 +309,7 @@ describe("S3Store and a bucket with a retention", () => {
     expect(conditions.raised[0]!.message).toContain("refuses to delete 1 of 3 objects");
   });
 
-  test("delete fails for what is no refusal", async () => {
+  test("delete fails for an error that is no refusal", async () => {
     const errors = "<Error><Key>p/a</Key><Code>InternalError</Code><Message>later</Message></Error>";
     const answer = { status: 200, body: `<DeleteResult>${errors}</DeleteResult>` };
     server.inject({ kind: "deleteMany", when: "before", answer: { instead: answer } });
@@ -318,7 +318,7 @@ describe("S3Store and a bucket with a retention", () => {
     expect(error.message).toContain("1 of 2 objects were not deleted, the first is p/a");
   });
 
-  test("delete goes key by key where DeleteObjects is refused, and asks for it no more", async () => {
+  test("delete goes key by key after a refused DeleteObjects, from then on", async () => {
     const refusals: [number, string][] = [
       [501, "NotImplemented"],
       [405, "MethodNotAllowed"],
@@ -340,14 +340,14 @@ describe("S3Store and a bucket with a retention", () => {
     }
   });
 
-  test("delete with keys of access that are wrong keeps nothing: it fails", async () => {
+  test("delete with wrong credentials fails instead of retaining keys", async () => {
     await open().put("k", textBody("x"));
     await expectCode(open({ secretAccessKey: "other" }).delete(["k"]), "auth");
   });
 });
 
-describe("S3Store that does not enforce create-only writes", () => {
-  test("a completion without its condition is found by the probe, and looked after", async () => {
+describe("S3Store with a store that does not enforce create-only writes", () => {
+  test("the probe finds a completion that ignores its condition, and later puts check first", async () => {
     server.options.conditionalComplete = "ignored";
     const conditions = recordingSink();
     const store = open({ conditions });
@@ -362,7 +362,7 @@ describe("S3Store that does not enforce create-only writes", () => {
     );
   });
 
-  test("a probe that finds it enforced again ends the condition", async () => {
+  test("a probe that finds create-only writes enforced again ends the condition", async () => {
     server.options.conditionalPut = "ignored";
     const conditions = recordingSink();
     const store = open({ conditions });
@@ -372,11 +372,11 @@ describe("S3Store that does not enforce create-only writes", () => {
     expect(conditions.events).toEqual(["+weak-writes", "-weak-writes"]);
   });
 
-  test("of two puts at the same moment the one that was overwritten is refused", async () => {
+  test("of two concurrent puts, the overwritten one is refused", async () => {
     server.options.conditionalPut = "ignored";
     const [one, two] = [open(), open()];
     for (const store of [one, two]) await store.probe(`probe-${store === one}`);
-    // Both look before either puts.
+    // Both stores check before either puts.
     server.inject({ kind: "head", when: "before", answer: { status: 404, code: "" }, count: 2 });
     const outcomes = await Promise.allSettled([
       one.put("k", textBody("same size 1"), { createOnly: true, metadata: { writer: "one" } }),
@@ -392,14 +392,14 @@ describe("S3Store that does not enforce create-only writes", () => {
 describe("unfinished uploads", () => {
   const body = { kind: "bytes", bytes: patternBytes(17 * 1024 * 1024) } as const;
 
-  test("lost answers to CreateMultipartUpload leave none behind when the upload succeeds", async () => {
+  test("lost answers to CreateMultipartUpload leave no upload behind when the put succeeds", async () => {
     server.inject({ kind: "createUpload", when: "after", answer: { status: 502, code: "" }, count: 4 });
     const patient = { retry: { maxRetries: 5, baseDelayMs: 100, maxDelayMs: 30_000 } };
     await open(patient).put("big", body, { createOnly: true, metadata: { writer: "me" } });
     expect([server.count("createUpload"), server.uploads.size, server.objects.size]).toEqual([5, 0, 1]);
   });
 
-  test("unfinishedUploads leaves out what this process works on; abortUploads aborts", async () => {
+  test("unfinishedUploads omits the uploads of this process; abortUploads aborts the others", async () => {
     server.inject({ kind: "createUpload", when: "after", answer: { status: 502, code: "" }, count: 2 });
     for (const key of ["a/1", "b/1"]) await failureOf(open().put(key, body));
     const store = open({}, SILENT_LOG, systemEnv(SILENT_LOG));
@@ -416,7 +416,7 @@ describe("unfinished uploads", () => {
     expect([...server.uploads.values()].map(({ key }) => key)).toEqual(["p/b/1"]);
   });
 
-  test("a store that does not list them is asked once", async () => {
+  test("a store without a list of uploads is asked once", async () => {
     server.options.listsUploads = false;
     const store = open();
     expect([await store.unfinishedUploads?.("a/"), await store.unfinishedUploads?.("b/")]).toEqual([[], []]);
@@ -424,7 +424,7 @@ describe("unfinished uploads", () => {
   });
 });
 
-test("rootElementOrNull reads the root of a document and of nothing else", () => {
+test("rootElementOrNull reads the root of an XML document and of nothing else", () => {
   const documents: [string, string | null][] = [
     [
       '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="x"><A/></ListBucketResult>',

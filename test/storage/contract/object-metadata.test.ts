@@ -1,4 +1,4 @@
-/** The metadata of objects: what goes in comes out, and nothing malformed is believed. */
+/** The metadata of objects: decoding inverts encoding, and rejects malformed values. */
 import { describe, expect, test } from "bun:test";
 import { hasCode } from "../../../src/errors.ts";
 import {
@@ -37,7 +37,7 @@ describe("object metadata", () => {
     expect(encodeMetadata(NONE)).toEqual({});
   });
 
-  test("decodeMetadata gives back what was encoded, each field alone too", () => {
+  test("decodeMetadata inverts encodeMetadata, also for each field alone", () => {
     expect(decodeMetadata("k", encodeMetadata(FULL))).toEqual(FULL);
     expect(decodeMetadata("k", {})).toEqual(NONE);
     for (const field of Object.keys(FULL) as (keyof WalrustMetadata)[]) {
@@ -46,7 +46,7 @@ describe("object metadata", () => {
     }
   });
 
-  test("decodeMetadata reads what Litestream writes, and ignores the rest", () => {
+  test("decodeMetadata reads Litestream's fields and ignores unknown ones", () => {
     const metadata = { "litestream-timestamp": "2026-03-01T12:00:00.123456789Z", "x-other": "y" };
     expect(decodeMetadata("k", metadata)).toEqual({ ...NONE, timeMs: Date.UTC(2026, 2, 1, 12, 0, 0, 123) });
   });

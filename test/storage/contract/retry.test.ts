@@ -1,4 +1,4 @@
-/** withRetry: which errors it retries, how long it waits, and when it gives up. */
+/** withRetry: the errors that it retries, the length of its waits, and the moment it gives up. */
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
@@ -7,7 +7,7 @@ import { DEFAULT_CONFIG } from "../../support/config.ts";
 
 const transient = new WalrustError("storage", "try again", { retryable: true });
 
-/** An env whose sleeps take no time and are written down. */
+/** An env whose sleeps take no time and are recorded. */
 function fakeEnv(random = 0.5): { env: Env; sleepsMs: number[] } {
   const sleepsMs: number[] = [];
   const env: Env = {
@@ -34,7 +34,7 @@ describe("withRetry", () => {
     expect(sleepsMs).toEqual([50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 15_000]);
   });
 
-  test("retryDelayMs is uniform up to the bound, for every policy and however many retries", () => {
+  test("retryDelayMs is uniform up to the bound, for every policy and any number of retries", () => {
     const policy = { maxRetries: 5_000, baseDelayMs: 100, maxDelayMs: 30_000 };
     expect([0, 0.25, 0.999].map((random) => retryDelayMs(policy, 3, random))).toEqual([0, 200, 799.2]);
     for (const retryIndex of [9, 10, 1_000, 5_000])
@@ -46,7 +46,7 @@ describe("withRetry", () => {
     expect(retryDelayMs({ ...policy, baseDelayMs: 60_000 }, 0, 0.5)).toBe(15_000);
   });
 
-  test("withRetry without retries makes one attempt and no wait", async () => {
+  test("withRetry without retries makes one attempt and does not wait", async () => {
     const { env, sleepsMs } = fakeEnv();
     let attemptCount = 0;
     const failing = withRetry({ env, policy: { ...DEFAULT_CONFIG.retry, maxRetries: 0 } }, async () => {
@@ -57,7 +57,7 @@ describe("withRetry", () => {
     expect([attemptCount, sleepsMs]).toEqual([1, []]);
   });
 
-  test("withRetry waits at least as long as the store asks, up to the maximum", async () => {
+  test("withRetry waits at least as long as the store demands, up to the maximum", async () => {
     const { env, sleepsMs } = fakeEnv(0.5);
     const waits = [2_000, 0, 29_950, 3_600_000];
     const failing = withRetry({ env, policy: { ...DEFAULT_CONFIG.retry, maxRetries: 4 } }, async (index) => {
@@ -68,7 +68,7 @@ describe("withRetry", () => {
     expect(sleepsMs).toEqual([2_050, 100, 30_000, 30_000]);
   });
 
-  test("withRetry defaults to five retries", async () => {
+  test("withRetry retries five times by default", async () => {
     const { env, sleepsMs } = fakeEnv();
     await expect(
       withRetry({ env, policy: DEFAULT_CONFIG.retry }, async () => Promise.reject(transient)),
@@ -76,7 +76,7 @@ describe("withRetry", () => {
     expect(sleepsMs.length).toBe(5);
   });
 
-  test("withRetry gives up at once on what is not retryable", async () => {
+  test("withRetry throws an error that is not retryable at once", async () => {
     const { env, sleepsMs } = fakeEnv();
     for (const error of [
       new WalrustError("auth", "no"),
@@ -105,7 +105,7 @@ describe("withRetry", () => {
   });
 });
 
-test("a call whose inner call has given up gives up too, whatever its own patience", async () => {
+test("withRetry gives up when an inner withRetry has given up, whatever its own policy", async () => {
   let nowMs = 0;
   const wait = async (durationMs: number): Promise<void> => void (nowMs += durationMs);
   const env: Env = { ...fakeEnv().env, sleep: wait, monotonicMs: () => nowMs };

@@ -1,6 +1,4 @@
-/**
- * What the tests of the stores share: bodies, listings and expectations.
- */
+/** Helpers of the store tests: bodies, listings and expectations. */
 import { expect } from "bun:test";
 import { type Env, type Log, systemEnv } from "../../../src/env.ts";
 import type { ObjectBody, ObjectInfo, ObjectStore, PutBody } from "../../../src/storage/contract/store.ts";
@@ -21,7 +19,7 @@ export async function keysOf(store: ObjectStore, prefix: string, startAfter?: st
   return infos.map((info) => info.key);
 }
 
-/** Expects a rejection with a WalrustError of this code. */
+/** Expects `promise` to reject with a WalrustError of this code. */
 export async function expectCode(promise: Promise<unknown>, code: string): Promise<void> {
   const outcome = await promise.then(
     () => "resolved",
@@ -40,7 +38,7 @@ export async function infosOf(
   return await Array.fromAsync(store.list(prefix, options));
 }
 
-/** Bytes that differ from one another at every distance that matters, the same in every run. */
+/** Bytes without a short period, the same in every run. */
 export function patternBytes(sizeBytes: number): Uint8Array {
   const bytes = new Uint8Array(sizeBytes);
   let state = 0x9e3779b9;
@@ -63,7 +61,7 @@ export function sortedByBytes(keys: readonly string[]): string[] {
   return keys.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 }
 
-/** Runs `run` over all items, `size` at a time. */
+/** Applies `run` to all items, `size` at a time. */
 export async function inBatches<T>(
   items: readonly T[],
   size: number,
@@ -75,8 +73,8 @@ export async function inBatches<T>(
 }
 
 /**
- * An env on which the waits of retries, which are at most 30 s, take no time and are written down. The watch
- * over a request has to be 60 s or more.
+ * An env on which the waits of retries, at most 30 s each, take no time and are recorded. A request's stall
+ * limit has to be 60 s or more.
  */
 export function quickEnv(log: Log): { env: Env; sleepsMs: number[] } {
   const system = systemEnv(log);

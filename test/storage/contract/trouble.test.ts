@@ -1,4 +1,4 @@
-/** Trouble and StandingFindings: what is logged of failures and findings, and how often. */
+/** Trouble and StandingFindings: the log lines of failures and findings, and their number. */
 import { describe, expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { StandingFindings, Trouble, type TroubleReport } from "../../../src/storage/contract/trouble.ts";
@@ -7,7 +7,7 @@ import { recordingEnv } from "../../support/recording-log.ts";
 const gone = (key: string) => new WalrustError("storage", `Cannot put ${key}`, { retryable: true });
 const refused = new WalrustError("auth", "Cannot put 1: the store answered 403");
 
-/** A trouble whose clock moves only by hand. */
+/** A Trouble on a clock that a test moves. */
 function timed(report: TroubleReport = { database: "app", level: "error" }) {
   let nowMs = 1_000;
   const { env, lines } = recordingEnv({ monotonicMs: () => nowMs });
@@ -22,7 +22,7 @@ function timed(report: TroubleReport = { database: "app", level: "error" }) {
 }
 
 describe("Trouble", () => {
-  test("a store that throttles is one failure while it lasts, over when nothing fails for a while", () => {
+  test("logs a throttling store as one failure, and its end after a while without failures", () => {
     const { trouble, pass, said } = timed();
     const throttled = new WalrustError("storage", "Cannot put: the store answered 429", {
       context: { status: 429, s3Code: "" },
@@ -32,7 +32,7 @@ describe("Trouble", () => {
       trouble.failed(throttled);
       pass(2);
       trouble.recovered();
-      // What works again is no failure of the database, whatever is told.
+      // Success ends the current failure at once, although the log line of the end comes later.
       expect(trouble.current).toBeNull();
       pass(6);
     }
@@ -44,7 +44,7 @@ describe("Trouble", () => {
     expect(said().length).toBe(2);
   });
 
-  test("a failure that comes and goes is told twice, and then once for as long as it does so", () => {
+  test("logs an intermittent failure twice, and then once for as long as it recurs", () => {
     const { trouble, pass, said } = timed();
     for (let round = 0; round < 100; round++) {
       trouble.failed(gone("k"));
@@ -56,14 +56,14 @@ describe("Trouble", () => {
     expect(said()).toEqual([...once, ...once, "error Cannot put k"]);
     pass(600);
     expect(said().slice(4)).toEqual(once);
-    // After a long calm the next one is the first again.
+    // After a long calm the next failure counts as the first again.
     pass(1_300);
     trouble.failed(gone("k"));
     trouble.recovered();
     expect(said().slice(6)).toEqual(once);
   });
 
-  test("says a lasting failure once, on whatever key, and its end once", () => {
+  test("logs a lasting failure once for any keys, and its end once", () => {
     const { trouble, said } = timed();
     for (let outage = 0; outage < 2; outage++) {
       for (let key = 0; key < 1_000; key++) expect(trouble.failed(gone(`${key}`))).toBe(key === 0);
@@ -74,7 +74,7 @@ describe("Trouble", () => {
     expect(said()).toEqual([...once, ...once]);
   });
 
-  test("says failures that take turns once each", () => {
+  test("logs alternating failures once each", () => {
     const { trouble, said } = timed();
     for (let turn = 0; turn < 100; turn++) {
       trouble.failed(gone(`${turn}`));
@@ -84,13 +84,13 @@ describe("Trouble", () => {
     expect(said()).toEqual(["error Cannot put 0", `error ${refused.message}`, "error disk I/O error"]);
   });
 
-  test("has a limit even for failures that are never the same", () => {
+  test("limits the lines of failures that never repeat", () => {
     const { trouble, said } = timed();
     for (let turn = 0; turn < 1_000; turn++) trouble.failed(new WalrustError("database", `failure ${turn}`));
     expect(said().length).toBe(50);
   });
 
-  test("begins each line with its subject, and warns if no level is named", () => {
+  test("begins each line with its subject, and warns by default", () => {
     const { trouble, said } = timed({ database: "app", what: "upkeep" });
     expect(trouble.recovered()).toBe(false);
     for (let time = 0; time < 100; time++) trouble.failed(gone(`${time}`));
@@ -106,7 +106,7 @@ describe("Trouble", () => {
     ]);
   });
 
-  test("ends with the line that its owner chose, or with none", () => {
+  test("ends with the line of its owner, or without a line", () => {
     for (const end of ["the store answers again", null]) {
       const { trouble, said } = timed({ end });
       trouble.failed(refused);
@@ -115,7 +115,7 @@ describe("Trouble", () => {
     }
   });
 
-  test("logs one failure of several kinds if its owner wants the first only", () => {
+  test("with isFirstOnly logs only the first of several failures", () => {
     const { trouble, said } = timed({ isFirstOnly: true });
     expect([gone("k"), refused, new TypeError("a bug")].map((error) => trouble.failed(error))).toEqual([
       true,
@@ -126,19 +126,19 @@ describe("Trouble", () => {
     expect(said()).toEqual(["warn Cannot put k", "info recovered"]);
   });
 
-  test("logs at level debug a failure whose cause is in the log, and then its end too", () => {
+  test("logs a failure whose cause is already logged at level debug, and its end too", () => {
     const { trouble, said } = timed();
     expect(trouble.failed(gone("k"), true)).toBe(true);
     trouble.recovered();
     expect(said()).toEqual(["debug Cannot put k", "debug recovered"]);
-    // One line at its own level is enough for the end to be logged.
+    // A single failure at its own level is enough to log the end at level info.
     trouble.failed(gone("k"), true);
     trouble.failed(refused);
     trouble.recovered();
     expect(said().slice(2)).toEqual(["debug Cannot put k", `error ${refused.message}`, "info recovered"]);
   });
 
-  test("reports the end of a failure that was only noted", () => {
+  test("logs the end of a failure that was only noted", () => {
     const { trouble, said } = timed();
     trouble.note(refused);
     expect([trouble.current, trouble.isOpen]).toEqual([refused, true]);
@@ -148,7 +148,7 @@ describe("Trouble", () => {
   });
 });
 
-test("StandingFindings tells what a check finds for the first time, and what it finds no more", () => {
+test("StandingFindings.replace gives the new findings and the ended ones", () => {
   const findings = new StandingFindings();
   expect(findings.replace(["a", "b", "a"])).toEqual({ begun: ["a", "b"], ended: [] });
   expect(findings.replace(["b", "c"])).toEqual({ begun: ["c"], ended: ["a"] });

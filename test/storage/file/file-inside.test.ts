@@ -1,4 +1,7 @@
-/** A folder destination with things in it that are no files: none blocks, and none leads outside. */
+/**
+ * A folder destination that contains other things than files: none of them blocks walrust, and none leads it
+ * outside.
+ */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -43,7 +46,7 @@ const STRANGERS: [string, (at: string) => Promise<void> | void][] = [
 ];
 
 describe.each(STRANGERS)("%s", (_what, make) => {
-  test("in the place of an object is no object, and nothing is written there", async () => {
+  test("in the place of an object counts as no object, and nothing is written there", async () => {
     await make(join(path, KEY));
     expect(await keysOf(store, "")).toEqual([]);
     await expectCode(store.get(KEY), "not-found");
@@ -59,7 +62,7 @@ describe.each(STRANGERS)("%s", (_what, make) => {
     expect(readdirSync(join(path, LEVEL))).toEqual([]);
   });
 
-  test("in the place of a sidecar leaves an object without metadata", async () => {
+  test("in the place of a sidecar leaves its object without metadata", async () => {
     await store.put(KEY, textBody("bytes"));
     await store.delete([`${KEY}x`]);
     const sidecar = join(path, `${KEY}.meta.json`);
@@ -70,21 +73,21 @@ describe.each(STRANGERS)("%s", (_what, make) => {
   });
 });
 
-describe("a folder that is a link", () => {
+describe("a symbolic link to a folder", () => {
   beforeEach(() => {
     mkdirSync(join(outside, "ltx", "9"), { recursive: true });
     writeFileSync(join(outside, "ltx", "9", "kept"), "kept");
     symlinkSync(outside, join(path, "tenant"));
   });
 
-  test("is not listed, and told once", async () => {
+  test("is not listed, and logged once", async () => {
     expect([await keysOf(store, ""), await store.listFolders("")]).toEqual([[], []]);
     await keysOf(store, "");
     expect(warnings.length).toBe(1);
     expect(warnings[0]).toContain("tenant in file://");
   });
 
-  test("is neither read, written nor deleted through, however deep", async () => {
+  test("is never read, written or deleted through, at any depth", async () => {
     const attempts = [
       () => store.get("tenant/ltx/9/kept"),
       () => store.head("tenant/secret"),
@@ -110,7 +113,7 @@ describe("a folder that is a link", () => {
   });
 });
 
-test("the destination itself may be a link", async () => {
+test("as the destination itself is followed", async () => {
   const link = join(tempFolder("link"), "b");
   symlinkSync(path, link);
   const linked = new FileStore({ path: link });

@@ -1,4 +1,4 @@
-/** Objects of a file:// destination are as private as a database may be, whatever the umask. */
+/** Objects of a file:// destination are as private as the folder allows, under any umask. */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -68,14 +68,14 @@ describe("FileStore", () => {
     },
   );
 
-  test("a folder that is shared with a group shares what is put into it", async () => {
+  test("put into a folder shared with a group shares the object with the group", async () => {
     const root = tempFolder("store");
     chmodSync(root, 0o750);
     const modes = await putInto(root);
     expect([modes["app/ltx/9"], modes["app/ltx/9/1-1.ltx"]]).toEqual(["750", "640"]);
   });
 
-  test("the root that the first put makes is its owner's", async () => {
+  test("put makes a missing root private to its owner", async () => {
     const parent = tempFolder("store");
     chmodSync(parent, 0o755);
     const modes = await putInto(join(parent, "bucket"));

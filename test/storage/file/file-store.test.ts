@@ -1,4 +1,6 @@
-/** FileStore passes the contract, and survives crashes, other writers and full disks as its header says. */
+/**
+ * FileStore passes the contract, and survives crashes, other writers and full disks as its header promises.
+ */
 import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
@@ -30,7 +32,7 @@ storeContract("FileStore", {
 });
 
 describe("FileStore layout", () => {
-  test("put leaves the object, its sidecar and nothing else", async () => {
+  test("put leaves the object, its sidecar and no other file", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     await store.put("db/ltx/0/1-1.ltx", textBody("x"), { createOnly: true, metadata: { chain: "c" } });
@@ -47,12 +49,12 @@ describe("FileStore layout", () => {
     const store = new FileStore({ path });
     const modifiedMs = Date.UTC(2025, 3, 5, 6, 7, 8, 901);
     await store.put("a", textBody("x"), { modifiedMs, createOnly: true });
-    // To the nanosecond: Litestream compares it with the time it is asked for.
+    // To the nanosecond: Litestream compares the time with the requested time.
     expect(statSync(join(path, "a"), { bigint: true }).mtimeNs).toBe(BigInt(modifiedMs) * 1_000_000n);
     expect((await store.head("a")).modifiedMs).toBe(modifiedMs);
   });
 
-  test("get of what Litestream wrote has no metadata; its temporary files are not listed", async () => {
+  test("get of a Litestream object has no metadata; list omits Litestream's temporary files", async () => {
     const path = tempFolder("store");
     mkdirSync(join(path, "ltx/0"), { recursive: true });
     writeFileSync(join(path, "ltx/0/1-1.ltx"), "theirs");
@@ -70,7 +72,7 @@ describe("FileStore layout", () => {
     await expectCode(store.get("a/x.meta.json"), "storage");
   });
 
-  // A link could lead a deletion out of the destination, or a listing in circles.
+  // A link could lead a deletion out of the destination, or a listing into a cycle.
   test("list follows no links to folders", async () => {
     const path = tempFolder("store");
     const elsewhere = tempFolder("elsewhere");
@@ -81,7 +83,7 @@ describe("FileStore layout", () => {
     expect(await keysOf(new FileStore({ path }), "")).toEqual([]);
   });
 
-  test("list gives thousands of objects of one folder, in order", async () => {
+  test("list gives thousands of objects of one folder in order", async () => {
     const path = tempFolder("store");
     const keys = Array.from({ length: 3_000 }, (_, n) => `ltx/0/${String(n).padStart(16, "0")}.ltx`);
     mkdirSync(join(path, "ltx/0"), { recursive: true });
@@ -91,7 +93,7 @@ describe("FileStore layout", () => {
     expect(await keysOf(store, "ltx/", keys[2_990])).toEqual(keys.slice(2_991));
   });
 
-  test("listFolders leaves out folders without objects", async () => {
+  test("listFolders omits folders without objects", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     await store.put("a/b/1", textBody("x"));
@@ -99,13 +101,13 @@ describe("FileStore layout", () => {
     expect(await store.listFolders("")).toEqual(["a"]);
   });
 
-  test("FileStore url is a file URL that leads back to the path", () => {
+  test("FileStore url is a file URL of the path", () => {
     expect(new FileStore({ path: "/backup/of db" }).url).toBe("file:///backup/of%20db");
   });
 });
 
 describe("FileStore after a crash", () => {
-  test("a sidecar whose object never appeared confuses nothing", async () => {
+  test("a sidecar without an object is ignored", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     await store.put("a/1", textBody("lost"), { createOnly: true, metadata: { n: "lost" } });
@@ -117,7 +119,7 @@ describe("FileStore after a crash", () => {
     expect([body.metadata, await text(body)]).toEqual([{ n: "found" }, "found"]);
   });
 
-  test("a sidecar that is left beside another program's object is ignored", async () => {
+  test("a sidecar beside another program's object is ignored", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     await store.put("a/1", textBody("ours"), { metadata: { n: "ours" } });
@@ -125,7 +127,7 @@ describe("FileStore after a crash", () => {
     expect((await store.head("a/1")).metadata).toEqual({});
   });
 
-  test("an overwrite cut off before or after the replacement keeps metadata and bytes together", async () => {
+  test("an overwrite cut off before or after the replacement never mixes metadata and bytes", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     await store.put("m", textBody("old"), { metadata: { n: "old" } });
@@ -161,7 +163,7 @@ describe("FileStore after a crash", () => {
     await expectCode(store.head("a"), "integrity");
   });
 
-  test("delete sweeps away temporary files that are a day old, and no younger ones", async () => {
+  test("delete removes temporary files older than a day, and no younger ones", async () => {
     const path = tempFolder("store");
     mkdirSync(join(path, "a"));
     const names = [".0123456789abcdef.tmp", "x.ltx.tmp"];
@@ -177,8 +179,8 @@ describe("FileStore after a crash", () => {
   });
 });
 
-describe("FileStore against others", () => {
-  test("create-only puts of several processes at the same time: each key has one winner, whole", async () => {
+describe("FileStore beside other processes", () => {
+  test("concurrent create-only puts of several processes: each key has one winner, whole", async () => {
     const path = tempFolder("store");
     const source = `
       import { FileStore } from ${JSON.stringify(FILE_STORE)};
@@ -230,7 +232,7 @@ describe("FileStore against others", () => {
     expect(readCount).toBeGreaterThan(2);
   }, 20_000);
 
-  test("get of a large object that is replaced before it is read fails instead of mixing", async () => {
+  test("get of a large object that is replaced before it is read fails instead of mixing two", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     const large = { kind: "bytes", bytes: new Uint8Array(300_000) } as const;
@@ -255,28 +257,28 @@ describe("FileStore errors", () => {
     },
   );
 
-  test("put below a file says that a part of the path is a file", async () => {
+  test("put below a file reports that a part of the path is a file", async () => {
     const store = new FileStore({ path: tempFolder("store") });
     await store.put("a", textBody("x"));
     const error = await store.put("a/b", textBody("x")).catch((caught) => caught);
     expect([error.code, error.hint]).toEqual(["storage", "A part of the path is a file, not a directory."]);
   });
 
-  test("put of a name too long for the file system leaves nothing", async () => {
+  test("put of a name too long for the file system leaves no file", async () => {
     const path = tempFolder("store");
     const error = await new FileStore({ path }).put("x".repeat(300), textBody("x")).catch((caught) => caught);
     expect([error.code, error.context.systemCode]).toEqual(["storage", "ENAMETOOLONG"]);
     expect(readdirSync(path)).toEqual([]);
   });
 
-  test("put whose bytes are not those of the given SHA-256 is an integrity error", async () => {
+  test("put of bytes with another SHA-256 than given is an integrity error", async () => {
     const path = tempFolder("store");
     const store = new FileStore({ path });
     await expectCode(store.put("a", textBody("x"), { sha256: "00".repeat(32) }), "integrity");
     expect(readdirSync(path)).toEqual([]);
   });
 
-  test("fileError tells a full disk, which may be retried, from a lack of permission", () => {
+  test("fileError distinguishes a full disk, which may be retried, from a lack of permission", () => {
     const full = fileError("write", "/x", Object.assign(new Error("no space"), { code: "ENOSPC" }));
     expect([full.code, full.retryable, full.hint]).toEqual([
       "storage",

@@ -1,7 +1,4 @@
-/**
- * AdaptiveLimit: single decisions, and whole runs against simulated stores on a clock that jumps from one
- * answer to the next.
- */
+/** AdaptiveLimit: single decisions, and whole runs against simulated stores on a simulated clock. */
 import { describe, expect, test } from "bun:test";
 import {
   AdaptiveLimit,
@@ -15,17 +12,17 @@ function sample(outcome: PutOutcome, more: Partial<PutSample> = {}): PutSample {
   return { outcome, ...rest, ...more };
 }
 
-/** A store as the pace sees it: how long one upload takes when so many are on their way. */
+/** A store as AdaptiveLimit sees it: the latency of one upload by the number of uploads in flight. */
 interface SimulatedStore {
   readonly latencyMs: (inFlight: number, nowMs: number) => number;
-  /** Refuses what begins while so many are on their way already. */
+  /** Uploads in flight from which the store refuses another one. */
   readonly refusesFrom?: number;
   readonly sizeBytes?: number;
-  /** What takes longer is cut off. */
+  /** Latency at which an upload stalls and is cut off. */
   readonly stallMs?: number;
 }
 
-/** What a run came to. */
+/** Outcome of a run. */
 interface Run {
   readonly stored: number;
   readonly refused: number;
@@ -33,7 +30,7 @@ interface Run {
   readonly limits: number[];
 }
 
-/** Uploads for so long, with as many waiting as can be. @param waiting how many of them are there to send */
+/** Uploads for `durationMs` with a full queue. @param waiting uploads available to send */
 function simulate(pace: AdaptiveLimit, store: SimulatedStore, durationMs: number, startMs = 0): Run {
   const onWay: { endMs: number; startedMs: number; outcome: PutOutcome }[] = [];
   const counts = { stored: 0, throttled: 0, stalled: 0 };
@@ -75,7 +72,7 @@ describe("AdaptiveLimit decides", () => {
     expect(new AdaptiveLimit(ceiling).limit).toBe(limit);
   });
 
-  test("it grows only while others wait", () => {
+  test("it grows only while other uploads wait", () => {
     const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 100; time++) pace.ended(sample("stored", { isContended: false }));
     expect(pace.limit).toBe(LIMIT_FLOOR);
@@ -105,7 +102,7 @@ describe("AdaptiveLimit decides", () => {
     expect(pace.ended(sample(outcome, { inFlight, nowMs: 2_000 }))).toBe(limit);
   });
 
-  test("uploads that fail together are one failure", () => {
+  test("uploads that fail together count as one failure", () => {
     const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 60; time++) pace.ended(sample("stored"));
     for (let inFlight = 64; inFlight > 0; inFlight--) {
@@ -116,14 +113,14 @@ describe("AdaptiveLimit decides", () => {
     expect(pace.limit).toBe(16);
   });
 
-  test("from one at once it grows again by and by", () => {
+  test("it grows slowly from one upload in flight", () => {
     const pace = new AdaptiveLimit(128);
     pace.ended(sample("stalled", { inFlight: 2, nowMs: 30_000, latencyMs: 30_000 }));
     expect([pace.limit, pace.reason]).toEqual([1, "stalled"]);
     const slow = [40_000, 89_000, 90_001].map((nowMs) =>
       pace.ended(sample("stored", { nowMs, latencyMs: 9_000 })),
     );
-    // One a minute while they take long: each stall sends everything on its way for nothing.
+    // Once a minute while uploads are slow: each stall wastes everything in flight.
     expect(slow).toEqual([1, 1, 2]);
     const quick = [91_000, 91_100, 91_200, 91_300, 91_400].map((nowMs) =>
       pace.ended(sample("stored", { nowMs })),
@@ -131,13 +128,13 @@ describe("AdaptiveLimit decides", () => {
     expect(quick).toEqual([2, 3, 3, 3, 4]);
   });
 
-  test("one that stalls alone leaves the limit as it is", () => {
+  test("a single stalled upload does not change the limit", () => {
     const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 60; time++) pace.ended(sample("stored"));
     expect(pace.ended(sample("stalled", { inFlight: 1, nowMs: 40_000, latencyMs: 30_000 }))).toBe(64);
   });
 
-  test("one odd fast answer makes the others no slow ones", () => {
+  test("one unusually fast answer does not make the others slow", () => {
     const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 30; time++) pace.ended(sample("stored", { latencyMs: 100 }));
     pace.ended(sample("stored", { latencyMs: 1 }));
@@ -145,7 +142,7 @@ describe("AdaptiveLimit decides", () => {
     expect(pace.limit).toBe(128);
   });
 
-  test("a large upload that takes long is compared with large ones", () => {
+  test("a slow large upload is compared with large ones", () => {
     const pace = new AdaptiveLimit(128);
     for (let time = 0; time < 400; time++) {
       const isLarge = time % 2 === 1;
@@ -165,9 +162,9 @@ describe("AdaptiveLimit keeps up", () => {
     expect(pace.limit).toBe(128);
   });
 
-  test("a store that does 400 a second gets more at once by and by, and no fewer a second", () => {
+  test("a store with 400 uploads a second gets more in flight over time, and no fewer a second", () => {
     const pace = new AdaptiveLimit(128);
-    // Beyond 20 on their way each one waits for the others: a queue, served in 2.5 ms each.
+    // Beyond 20 in flight uploads queue, and the store serves one every 2.5 ms.
     const latencyMs = (inFlight: number): number => Math.max(50, inFlight * 2.5);
     const first = simulate(pace, { latencyMs }, 1_000);
     expect(Math.max(...first.limits)).toBeLessThan(120);
@@ -175,7 +172,7 @@ describe("AdaptiveLimit keeps up", () => {
     expect(stored / 30).toBeGreaterThan(350);
   });
 
-  test("a store that refuses more than 30 at once is seldom asked for more", () => {
+  test("a store that refuses more than 30 in flight is seldom sent more", () => {
     const pace = new AdaptiveLimit(128);
     const store = { latencyMs: () => 50, refusesFrom: 30 };
     const { stored, refused } = simulate(pace, store, 60_000);
@@ -183,34 +180,34 @@ describe("AdaptiveLimit keeps up", () => {
     expect(stored / 60).toBeGreaterThan(0.6 * (30 / 0.05));
   });
 
-  test("a machine so busy that everything takes ten times as long does not end the growth", () => {
+  test("a busy machine that takes ten times as long for everything does not stop the growth", () => {
     const pace = new AdaptiveLimit(128);
     simulate(pace, { latencyMs: (_, nowMs) => (nowMs < 200 ? 50 : 500) }, 40_000);
     expect(pace.limit).toBe(128);
   });
 
-  test("when the store moves further away the limit stays", () => {
+  test("a higher latency to the store does not change the limit", () => {
     const pace = new AdaptiveLimit(128);
     simulate(pace, { latencyMs: () => 10 }, 5_000);
     const { limits } = simulate(pace, { latencyMs: () => 100 }, 20_000, 5_000);
     expect(Math.min(...limits)).toBe(128);
   });
 
-  test("on a line so slow that eight at once stall, all get through", () => {
+  test("on a line too slow for eight in flight, all uploads succeed", () => {
     const pace = new AdaptiveLimit(128);
-    // 240 KB each over 40 KB/s that all share, and nothing is seen to move for 30 s.
+    // 240 KB each over a shared 40 KB/s; an upload stalls after 30 s without movement.
     const latencyMs = (inFlight: number): number => inFlight * 6_000;
     const store = { latencyMs, sizeBytes: 240_000, stallMs: 30_000 };
     for (let time = 0; time < 20; time++) pace.ended(sample("stored", { latencyMs: 20 }));
     const first = simulate(pace, store, 200_000, 10_000);
     expect(first.stalled).toBeGreaterThan(24);
     const { stored, stalled } = simulate(pace, store, 600_000, 210_000);
-    // The line carries 100 in that time.
+    // The line carries 100 uploads in that time.
     expect(stored).toBeGreaterThan(80);
     expect(stalled).toBeLessThan(15);
   });
 
-  test("on a line where even one takes half the limit, one after the other gets through", () => {
+  test("on a line where one upload takes half the stall limit, uploads succeed one after the other", () => {
     const pace = new AdaptiveLimit(128);
     const store = { latencyMs: (inFlight: number) => inFlight * 16_000, sizeBytes: 1 << 20, stallMs: 30_000 };
     const { stored, limits } = simulate(pace, store, 1_200_000);

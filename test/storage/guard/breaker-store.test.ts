@@ -1,4 +1,4 @@
-/** BreakerStore passes the contract, suspends every kind of call, and counts a call once, to its end. */
+/** BreakerStore passes the contract, suspends every kind of call, and counts each call once, at its end. */
 
 import { describe, expect, test } from "bun:test";
 import { type Env, SILENT_LOG, systemEnv } from "../../../src/env.ts";
@@ -33,7 +33,7 @@ storeContract("BreakerStore", {
   openMissing: () => guarded(new MemoryStore({ bucketExists: false })),
 });
 
-/** A store whose bodies break off after one chunk, when told to. */
+/** A store whose bodies break off after one chunk while `breaks` is set. */
 class BreakingStore extends FaultyStore {
   breaks = false;
 
@@ -49,7 +49,7 @@ class BreakingStore extends FaultyStore {
   }
 }
 
-/** A guarded, retrying store whose waits take no time, with a clock that the test moves. */
+/** A guarded, retrying store whose waits take no time, on a clock that the test moves. */
 class Subject {
   readonly inner = new BreakingStore(new MemoryStore());
   readonly changes: CircuitChange[] = [];
@@ -63,14 +63,14 @@ class Subject {
     this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_CONFIG.retry), this.breaker);
   }
 
-  /** Every call to the store fails from now on, or none does. */
+  /** Sets whether every later call to the store fails. */
   fail(isFailing: boolean): void {
     this.inner.before = () => {
       if (isFailing) throw unreachable();
     };
   }
 
-  /** An open circuit. */
+  /** Opens the circuit. */
   async opened(): Promise<this> {
     this.fail(true);
     for (let call = 0; call < THRESHOLD; call++) await expectCode(this.store.head("k"), "storage");
@@ -79,7 +79,7 @@ class Subject {
     return this;
   }
 
-  /** A circuit whose cooldown is over. */
+  /** Opens the circuit and passes the cooldown. */
   async halfOpen(): Promise<this> {
     await this.opened();
     this.nowMs += COOLDOWN_MS;
@@ -145,7 +145,7 @@ describe("BreakerStore", () => {
     expect([subject.inner.calls.length, subject.breaker.state]).toEqual([12, "open"]);
   });
 
-  test("a definite refusal between two failures shows that the store works", async () => {
+  test("a definite refusal between two failures proves that the store works", async () => {
     const subject = new Subject();
     for (let round = 0; round < 3; round++) {
       subject.fail(true);
@@ -156,7 +156,7 @@ describe("BreakerStore", () => {
     expect(subject.breaker.state).toBe("closed");
   });
 
-  test("bodies that break off count as failures, though each begins well", async () => {
+  test("bodies that break off count as failures, although each begins well", async () => {
     const subject = new Subject();
     await subject.store.put("k", textBody("abcdef"));
     subject.inner.breaks = true;
@@ -171,7 +171,7 @@ describe("BreakerStore", () => {
     expect(subject.breaker.state).toBe("open");
   });
 
-  test("a body or a listing that is left early is a success", async () => {
+  test("a body or a listing that its reader abandons counts as a success", async () => {
     const subject = new Subject();
     for (let round = 0; round < THRESHOLD; round++) {
       subject.fail(true);
@@ -184,7 +184,7 @@ describe("BreakerStore", () => {
     expect(subject.breaker.state).toBe("closed");
   });
 
-  test("a body that is read while the circuit opens is read to its end", async () => {
+  test("a body that is being read when the circuit opens is read to its end", async () => {
     const subject = new Subject();
     await subject.store.put("k", textBody("abcdef"));
     const body = await subject.store.get("k");
@@ -193,7 +193,7 @@ describe("BreakerStore", () => {
     expect(subject.breaker.state).toBe("open");
   });
 
-  test("others fail while one trial is on its way; a reader that dawdles is no trial any more", async () => {
+  test("other calls fail during a trial; a slow reader ends the trial", async () => {
     const subject = await new Subject().halfOpen();
     const { passed, open } = gate();
     subject.inner.before = () => passed;
@@ -207,7 +207,7 @@ describe("BreakerStore", () => {
     expect((await subject.store.head("b")).sizeBytes).toBe(1);
   });
 
-  test("a trial that is aborted decides nothing", async () => {
+  test("an aborted trial decides nothing", async () => {
     const subject = await new Subject().halfOpen();
     const signal = AbortSignal.abort(new Error("stopped"));
     await expect(subject.store.put("k", textBody("x"), { signal })).rejects.toThrow("stopped");
@@ -217,7 +217,7 @@ describe("BreakerStore", () => {
     expect(subject.breaker.state).toBe("closed");
   });
 
-  test("a big put has its key looked at first as the trial, and is then put with retries", async () => {
+  test("a big put checks its key first as the trial, then puts with retries", async () => {
     const subject = await new Subject().halfOpen();
     let failures = 2;
     subject.inner.before = (operation) => {
@@ -245,7 +245,7 @@ describe("BreakerStore", () => {
     expect([subject.breaker.state, subject.changes.at(-1)]).toEqual(["closed", { kind: "closed" }]);
   });
 
-  test("one database's circuit suspends no other's", async () => {
+  test("one database's circuit suspends no other database", async () => {
     const one = new Subject();
     const env = systemEnv(SILENT_LOG);
     const other = new BreakerStore(one.inner, new CircuitBreaker(BREAKER, env, () => {}));

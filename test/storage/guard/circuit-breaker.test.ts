@@ -1,5 +1,5 @@
 /**
- * The circuit breaker: its states as a table on a clock that the test moves, and its invariants at random.
+ * The circuit breaker: a table of its states on a clock that the test moves, and its invariants at random.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -21,7 +21,7 @@ import { breakerOf } from "../../support/config.ts";
 const COOLDOWN_MS = 60_000;
 const WALL_MS = 1_000_000_000;
 
-/** A breaker, its clock and what it told. */
+/** A breaker, its clock and its reported changes. */
 class Subject {
   nowMs = 0;
   readonly changes: CircuitChange[] = [];
@@ -32,7 +32,7 @@ class Subject {
     this.breaker = new CircuitBreaker(config, env, (change) => this.changes.push(change));
   }
 
-  /** A call that ends at once. @returns whether it was let through */
+  /** Makes a call that ends at once. @returns whether the breaker admitted the call */
   call(outcome: CallOutcome): boolean {
     const call = this.admittedOrNull();
     if (call !== null) this.breaker.settle(call, outcome, new Error(`failure at ${this.nowMs}`));
@@ -48,7 +48,7 @@ class Subject {
     }
   }
 
-  /** What was told, shortly: "opened", "reopened", "closed". */
+  /** The reported changes, in short: "opened", "reopened", "closed". */
   get told(): string[] {
     return this.changes.map((change) =>
       change.kind === "closed" ? "closed" : change.isFirst ? "opened" : "reopened",
@@ -57,8 +57,8 @@ class Subject {
 }
 
 /**
- * Steps: F a call that fails, S one that succeeds, A a look that is answered, U a call that says nothing, +
- * the cooldown passes; lower case stands for a call that is refused.
+ * Steps: F a failing call, S a successful one, A an answered probe, U a call without a conclusion, + the
+ * cooldown passes. A lower-case letter stands for a refused call.
  */
 const TABLE: readonly (readonly [steps: string, state: string, told: string])[] = [
   ["", "closed", ""],
@@ -105,7 +105,7 @@ describe("CircuitBreaker", () => {
     expect(subject.breaker.retryAtMs === null).toBe(state === "closed");
   });
 
-  test("tells how many failed, until when, and with what; and again after a trial", () => {
+  test("reports the number of failures, the end of the cooldown and the error; again after a trial", () => {
     const subject = new Subject();
     for (subject.nowMs = 5; subject.nowMs <= 15; subject.nowMs += 5) subject.call("failed");
     subject.nowMs = 15;
@@ -125,7 +125,7 @@ describe("CircuitBreaker", () => {
     });
   });
 
-  test("refuses with what happened, when the next is tried, and that trying again helps", () => {
+  test("refuses with the cause and the time of the next trial, as a retryable error", () => {
     const subject = new Subject();
     for (let call = 0; call < 3; call++) subject.call("failed");
     subject.nowMs = 17_500;
@@ -141,7 +141,7 @@ describe("CircuitBreaker", () => {
     expect(refusalOf(subject.breaker).message).toContain("one is being tried now");
   });
 
-  test("lets one trial pass at a time, however long it takes", () => {
+  test("admits one trial at a time, however long the trial takes", () => {
     const subject = new Subject();
     for (let call = 0; call < 3; call++) subject.call("failed");
     subject.nowMs += COOLDOWN_MS;
@@ -161,7 +161,7 @@ describe("CircuitBreaker", () => {
     expect([subject.breaker.state, subject.told]).toEqual(["closed", ["opened", "closed"]]);
   });
 
-  test("endCooldown ends a cooldown, and nothing else", () => {
+  test("endCooldown ends a cooldown, and does nothing in other states", () => {
     const subject = new Subject();
     subject.breaker.endCooldown();
     for (let call = 0; call < 3; call++) expect(subject.call("failed")).toBe(true);
@@ -174,7 +174,7 @@ describe("CircuitBreaker", () => {
     expect([subject.breaker.state, subject.breaker.retryAtMs]).toEqual(["open", 1 + COOLDOWN_MS]);
   });
 
-  test("counts calls that overlap once: what counts is one after another", () => {
+  test("counts overlapping failures once: only consecutive calls add up", () => {
     const subject = new Subject();
     for (let round = 1; round <= 3; round++) {
       expect(subject.breaker.state).toBe("closed");
@@ -195,7 +195,7 @@ describe("CircuitBreaker", () => {
     expect([subject.breaker.state, subject.told]).toEqual(["open", ["opened"]]);
   });
 
-  test("that is switched off never opens", () => {
+  test("never opens if switched off", () => {
     const subject = new Subject({ ...breakerOf(3, COOLDOWN_MS), circuitBreakerEnabled: false });
     for (let call = 0; call < 1_000; call++) expect(subject.call("failed")).toBe(true);
     expect([subject.breaker.state, subject.told, subject.breaker.retryAtMs]).toEqual(["closed", [], null]);
@@ -234,7 +234,7 @@ describe("outcomeOfError", () => {
   test.each(table)("takes %s", (_, error, outcome) => expect(outcomeOfError(error)).toBe(outcome));
 });
 
-/** What happens next in a random run: calls begin and end in any order while time passes. */
+/** The next step of a random run: calls begin and end in any order while time passes. */
 const anyStep = fc.oneof(
   fc.record({ kind: fc.constant("begin" as const) }),
   fc.record({
@@ -245,19 +245,19 @@ const anyStep = fc.oneof(
   fc.record({ kind: fc.constant("wait" as const), ms: fc.integer({ min: 0, max: 150 }) }),
 );
 
-test("CircuitBreaker keeps its invariants whatever the order of successes, failures and waits", () => {
+test("CircuitBreaker keeps its invariants under any order of successes, failures and waits", () => {
   const policy = fc.record({ threshold: fc.integer({ min: 1, max: 5 }), cooldownMs: fc.constant(100) });
   fc.assert(
     fc.property(policy, fc.array(anyStep, { maxLength: 120 }), ({ threshold, cooldownMs }, steps) => {
       const subject = new Subject(breakerOf(threshold, cooldownMs));
       const { breaker } = subject;
-      // The model: failures in a row among the calls of this era, and when it was opened.
+      // The model: consecutive failures among the calls since the last change, and the time of opening.
       let row = 0;
       let openedMs: number | null = null;
       const calls: AdmittedCall[] = [];
-      // What began before a change says nothing about what comes after it.
+      // A call that began before a change proves nothing about the time after the change.
       const stale = new Set<AdmittedCall>();
-      // What overlaps with a failure that was counted says the same.
+      // A call that overlaps a counted failure is part of the same failure.
       const overlapping = new Set<AdmittedCall>();
       for (const step of steps) {
         if (step.kind === "wait") subject.nowMs += step.ms;

@@ -1,4 +1,4 @@
-/** How the end of an outage is found, and who is lifted when. */
+/** OutageProbe: finds the end of an outage, and lifts the pause of each database at the right moment. */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { OutageProbe } from "../../../src/storage/guard/outage-probe.ts";
@@ -9,7 +9,7 @@ class World {
   readonly stopping = new AbortController();
   readonly lifted: string[] = [];
   looks = 0;
-  /** How a look ends. */
+  /** The answer to a probe. */
   answer: () => Promise<unknown> = async () => {
     throw new WalrustError("storage", "unreachable", { retryable: true });
   };
@@ -38,13 +38,13 @@ const notFound = async (): Promise<never> => {
   throw new WalrustError("not-found", "there is none", { context: { status: 404 } });
 };
 
-test("the end of an outage is found within seconds: one goes first, its success lifts all", async () => {
+test("OutageProbe lifts one database soon after an outage, and all after its success", async () => {
   const world = new World();
   const [a, b, c] = ["a", "b", "c"].map((name) => world.waiting(name));
   for (const one of [a, b, c]) world.outage.failed(one!);
   await world.pass(600);
   expect(world.lifted).toEqual([]);
-  // Some hundred looks in ten minutes: cheap, but not idle.
+  // Some 50 to 90 probes in ten minutes: cheap, but not idle.
   expect(world.looks).toBeGreaterThan(55);
   expect(world.looks).toBeLessThan(90);
   world.answer = notFound;
@@ -58,7 +58,7 @@ test("the end of an outage is found within seconds: one goes first, its success 
   expect([world.looks, world.time.sleepsMs]).toEqual([looks, []]);
 });
 
-test("a success of one that failed lifts all that fail, without a look", async () => {
+test("OutageProbe lifts all failing databases after the success of one, without a probe", async () => {
   const world = new World();
   const [a, b] = ["a", "b"].map((name) => world.waiting(name));
   world.outage.failed(a!);
@@ -67,7 +67,7 @@ test("a success of one that failed lifts all that fail, without a look", async (
   expect([world.lifted, world.looks]).toEqual([["a"], 0]);
 });
 
-test("a success of one that never failed lifts nobody: others fail for a reason of their own", async () => {
+test("OutageProbe lifts nobody after the success of a database that never failed", async () => {
   const world = new World();
   world.answer = async () => {};
   const own = world.waiting("own");
@@ -83,7 +83,7 @@ test("a success of one that never failed lifts nobody: others fail for a reason 
   expect(world.lifted.length).toBeLessThan(11);
 });
 
-test("a store that answers looks and refuses puts is tried less and less often, one at a time", async () => {
+test("OutageProbe lifts ever more rarely if the store answers probes and refuses puts", async () => {
   const world = new World();
   world.answer = async () => {};
   const names = ["a", "b", "c"];
@@ -92,14 +92,14 @@ test("a store that answers looks and refuses puts is tried less and less often, 
   let seen = 0;
   for (let second = 0; second < 300; second++) {
     await world.pass(1);
-    // What was lifted fails again.
+    // A lifted database fails again.
     for (; seen < world.lifted.length; seen++) world.outage.failed(each.get(world.lifted[seen]!)!);
   }
   expect(world.lifted.slice(0, 4)).toEqual(["a", "b", "c", "a"]);
   expect(world.lifted.length).toBeLessThan(11);
 });
 
-test("a look that hangs is given up, and nothing is lifted by it", async () => {
+test("OutageProbe gives up a probe that hangs, and lifts nobody", async () => {
   const world = new World();
   world.answer = () => new Promise(() => {});
   world.outage.failed(world.waiting("a"));
@@ -110,7 +110,7 @@ test("a look that hangs is given up, and nothing is lifted by it", async () => {
   expect(world.lifted).toEqual([]);
 });
 
-test("a database that was lifted and has nothing to send keeps nobody looking", async () => {
+test("OutageProbe stops probing after a lifted database has nothing to send", async () => {
   const world = new World();
   world.answer = async () => {};
   world.outage.failed(world.waiting("a"));
@@ -118,7 +118,7 @@ test("a database that was lifted and has nothing to send keeps nobody looking", 
   expect([world.looks, world.lifted, world.time.sleepsMs]).toEqual([1, ["a"], []]);
 });
 
-test("stopping ends the looks", async () => {
+test("OutageProbe stops with its signal", async () => {
   const world = new World();
   world.outage.failed(world.waiting("a"));
   await world.pass(3);

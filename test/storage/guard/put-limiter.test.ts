@@ -1,4 +1,4 @@
-/** PutLimiter: how many puts run at once, what they hold in memory, and that no place is lost. */
+/** PutLimiter: the number of concurrent puts, the memory of their bodies, and the release of every place. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { WalrustError } from "../../../src/errors.ts";
@@ -13,12 +13,12 @@ function limiterOf(ceiling: number): PutLimiter {
   return new PutLimiter(new AdaptiveLimit(ceiling), ENV);
 }
 
-/** Lets all that is ready run. */
+/** Runs everything that is ready. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 30; turn++) await Promise.resolve();
 }
 
-/** Puts that run until they are told to end. */
+/** Puts that run until a test ends them. */
 class Puts {
   running = 0;
   most = 0;
@@ -42,7 +42,7 @@ class Puts {
 }
 
 describe("PutLimiter", () => {
-  test("runs as many as the limit allows, which grows while others wait", async () => {
+  test("runs as many puts as the limit allows, and raises the limit while puts wait", async () => {
     const limiter = limiterOf(8);
     const puts = new Puts();
     const all = Array.from({ length: 40 }, () => puts.start(limiter, 1_000));
@@ -56,7 +56,7 @@ describe("PutLimiter", () => {
     expect([puts.most, limiter.facts.inFlight, limiter.facts.waiting]).toEqual([8, 0, 0]);
   });
 
-  test("large bodies wait for memory, and one is always let through", async () => {
+  test("lets large bodies wait for memory, but always admits one", async () => {
     const limiter = limiterOf(256);
     const puts = new Puts();
     const small = Array.from({ length: 4 }, () => puts.start(limiter, 1_000));
@@ -66,11 +66,11 @@ describe("PutLimiter", () => {
     await settled();
     while (puts.ends.length > 0) await puts.endOne();
     await Promise.all(large);
-    // 16 MB in all, half a MB of each.
+    // 16 MB in total, half a MB each.
     expect(puts.most).toBe(32);
   });
 
-  test("a reservation is used once, and counts as one place", async () => {
+  test("uses a reservation once, and counts it as one place", async () => {
     const limiter = limiterOf(1);
     const puts = new Puts();
     const reservation = await limiter.reserve();
@@ -86,7 +86,7 @@ describe("PutLimiter", () => {
     expect(limiter.facts.inFlight).toBe(0);
   });
 
-  test("a reservation that no put used is released once", async () => {
+  test("releases an unused reservation once", async () => {
     const limiter = limiterOf(1);
     const reservation = await limiter.reserve();
     const waiting = limiter.reserve();
@@ -96,7 +96,7 @@ describe("PutLimiter", () => {
     expect([limiter.facts.inFlight, limiter.facts.waiting]).toEqual([0, 0]);
   });
 
-  test("a reservation of another limiter is not used", async () => {
+  test("ignores a reservation of another limiter", async () => {
     const [one, other] = [limiterOf(1), limiterOf(1)];
     const reservation = await other.reserve();
     await one.run(async () => {}, undefined, { sizeBytes: 1, reservation });
@@ -127,7 +127,7 @@ describe("PutLimiter", () => {
     await Promise.all(others);
   });
 
-  test("whatever ends, fails, gives up or never begins, every place is released", async () => {
+  test("releases every place, whether a put succeeds, fails, gives up or never begins", async () => {
     const step = fc.constantFrom("put", "reserve", "use", "drop", "end", "fail", "abort");
     await fc.assert(
       fc.asyncProperty(

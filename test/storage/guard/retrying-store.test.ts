@@ -1,6 +1,6 @@
 /**
- * RetryingStore: calls that it retries, listings and bodies that it resumes, and the meaning of a lost
- * answer.
+ * RetryingStore: the calls that it retries, the listings and bodies that it resumes, and the meaning of a
+ * lost answer.
  */
 import { describe, expect, test } from "bun:test";
 import { SILENT_LOG } from "../../../src/env.ts";
@@ -15,10 +15,10 @@ import { expectCode, keysOf, patternBytes, quickEnv, text, textBody } from "../c
 
 const transient = new WalrustError("storage", "try again", { retryable: true });
 
-/** A MemoryStore whose calls fail as they are told, before or after taking effect. */
+/** A MemoryStore with injected failures, before or after a call takes effect. */
 class FaultyStore extends MemoryStore {
   faults: ("before" | "after")[] = [];
-  /** After how many bytes the next body breaks off. */
+  /** Numbers of bytes after which the next bodies break off. */
   breakAtBytes: number[] = [];
   callCount = 0;
 
@@ -67,7 +67,7 @@ function faulty(): { inner: FaultyStore; store: RetryingStore; sleepsMs: number[
 }
 
 describe("RetryingStore", () => {
-  test("put that took effect although its answer was lost succeeds", async () => {
+  test("put succeeds if it took effect although its answer was lost", async () => {
     const { inner, store } = faulty();
     inner.faults = ["before", "after"];
     await store.put("k", textBody("mine"), { createOnly: true, metadata: { writer: "me" } });
@@ -91,7 +91,7 @@ describe("RetryingStore", () => {
     }
   });
 
-  test("put that finds its own object at the first attempt succeeds, if metadata tells", async () => {
+  test("put that finds its own object at the first attempt succeeds if the metadata proves it", async () => {
     const { inner, store } = faulty();
     const metadata = { writer: "me" };
     await inner.put("k", textBody("same"), { metadata });
@@ -103,7 +103,7 @@ describe("RetryingStore", () => {
     await store.put("new", textBody("same"), { createOnly: true });
   });
 
-  test("get whose body breaks off goes on where it was, and sends each byte once", async () => {
+  test("get resumes a body that breaks off, and gives each byte once", async () => {
     const { inner, store, sleepsMs } = faulty();
     const bytes = patternBytes(10_000);
     await inner.put("k", { kind: "bytes", bytes }, { metadata: { a: "b" } });
@@ -117,7 +117,7 @@ describe("RetryingStore", () => {
     expect(await ranged.bytes()).toEqual(bytes.slice(1500, 7500));
   });
 
-  test("get whose object is replaced while it is resumed fails instead of mixing two", async () => {
+  test("get of an object that is replaced before it resumes fails instead of mixing two", async () => {
     const { inner, store } = faulty();
     await inner.put("k", { kind: "bytes", bytes: patternBytes(5000) });
     inner.breakAtBytes = [2000];
@@ -126,7 +126,7 @@ describe("RetryingStore", () => {
     await expectCode(body.bytes(), "storage");
   });
 
-  test("list that breaks off goes on after the last key", async () => {
+  test("list that breaks off resumes after the last key", async () => {
     const { inner, store } = faulty();
     const keys = ["a", "b", "c", "d", "e", "f", "g"];
     for (const key of keys) await inner.put(key, textBody("x"));
@@ -134,7 +134,7 @@ describe("RetryingStore", () => {
     expect(await keysOf(store, "")).toEqual(keys);
   });
 
-  test("put holds a slot while an attempt is made, and none while it waits or looks", async () => {
+  test("put holds a slot during an attempt, and none while it waits or checks", async () => {
     const putLimit = new Semaphore(1);
     const free: string[] = [];
     const look = async (when: string): Promise<void> => {
@@ -158,7 +158,7 @@ describe("RetryingStore", () => {
     expect(await putLimit.run(async () => "free")).toBe("free");
   });
 
-  test("put that is aborted while it waits for a slot is not sent", async () => {
+  test("put that is aborted while it waits for a slot sends nothing", async () => {
     const putLimit = new Semaphore(1);
     await putLimit.acquire();
     const stopper = new AbortController();
@@ -186,7 +186,7 @@ describe("RetryingStore", () => {
     }
   });
 
-  test("RetryingStore passes url, layout and capabilities on, and other calls through", async () => {
+  test("RetryingStore passes on url, layout, capabilities and other calls", async () => {
     const inner = new MemoryStore({ url: "file:///x", layout: "file" });
     const store = new RetryingStore(inner, quickEnv(SILENT_LOG).env, NO_RETRY);
     expect([store.url, store.layout, store.capabilities]).toEqual([

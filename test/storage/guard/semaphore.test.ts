@@ -1,15 +1,15 @@
-/** Semaphore and SharedPermit: how many run at once, in which order, and that no slot gets lost. */
+/** Semaphore and SharedPermit: the number of concurrent works, their order, and the return of every slot. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Semaphore, SharedPermit } from "../../../src/storage/guard/semaphore.ts";
 
-/** Work that runs until it is told to end. */
+/** Works that run until a test ends them. */
 class Works {
   readonly running: string[] = [];
   readonly started: string[] = [];
   readonly #ends = new Map<string, () => void>();
 
-  /** What to run. */
+  /** A work by name. */
   of(name: string): () => Promise<string> {
     return async () => {
       this.started.push(name);
@@ -20,20 +20,20 @@ class Works {
     };
   }
 
-  /** Ends one, and lets what follows begin. */
+  /** Ends one work, and lets the next one begin. */
   async end(name: string): Promise<void> {
     this.#ends.get(name)?.();
     await settled();
   }
 }
 
-/** Lets all that is ready run. */
+/** Runs everything that is ready. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 }
 
 describe("Semaphore", () => {
-  test("a waiter that aborts leaves the line, and the others keep their places", async () => {
+  test("a waiter that aborts leaves the queue, and the others keep their places", async () => {
     const slots = new Semaphore(1);
     const works = new Works();
     const stopper = new AbortController();
@@ -57,7 +57,7 @@ describe("Semaphore", () => {
     expect(await slots.run(async () => "free")).toBe("free");
   });
 
-  test("an abort after its turn has come loses no slot", async () => {
+  test("an abort after admission loses no slot", async () => {
     const slots = new Semaphore(1);
     const stopper = new AbortController();
     await slots.acquire();
@@ -69,13 +69,13 @@ describe("Semaphore", () => {
   });
 });
 
-/** Works that pause after each of their steps, on a clock that a test moves. */
+/** Works that pause after each step, on a clock that a test moves. */
 class Steps {
   nowMs = 0;
   readonly log: string[] = [];
   readonly env = { turn: () => Promise.resolve(), monotonicMs: () => this.nowMs };
 
-  /** One step takes a second. */
+  /** A work with steps of one second each. */
   of(name: string, stepCount: number): (between: () => Promise<void>) => Promise<string> {
     return async (between) => {
       for (let step = 0; step < stepCount; step++) {
@@ -89,7 +89,7 @@ class Steps {
 }
 
 describe("Semaphore.runInTurns", () => {
-  test("a work that takes long lets one that waits go on, and ends all the same", async () => {
+  test("a long work lets a waiting one run, and still ends", async () => {
     const slots = new Semaphore(1);
     const steps = new Steps();
     const long = slots.runInTurns(steps.of("long", 20), 5_000, steps.env);
@@ -99,7 +99,7 @@ describe("Semaphore.runInTurns", () => {
     expect(steps.log.length).toBe(21);
   });
 
-  test("two that take long change places ever more rarely", async () => {
+  test("two long works alternate ever more rarely", async () => {
     const slots = new Semaphore(1);
     const steps = new Steps();
     await Promise.all(["a", "b"].map((name) => slots.runInTurns(steps.of(name, 40), 2_000, steps.env)));
@@ -108,7 +108,7 @@ describe("Semaphore.runInTurns", () => {
     expect(changes).toBeGreaterThan(4);
   });
 
-  test("alone a work keeps its slot; few are paused at once; and no slot is lost", async () => {
+  test("a lone work keeps its slot, few works pause at once, and no slot is lost", async () => {
     const slots = new Semaphore(2);
     const steps = new Steps();
     await slots.runInTurns(steps.of("alone", 100), 1_000, steps.env);
@@ -127,7 +127,7 @@ describe("Semaphore.runInTurns", () => {
     await Promise.all([slots.acquire(), slots.acquire()]);
   });
 
-  test("a paused work that is broken off gives back no slot that it does not hold", async () => {
+  test("a paused work that is aborted returns no slot that it does not hold", async () => {
     const slots = new Semaphore(1);
     const steps = new Steps();
     const stopper = new AbortController();
@@ -151,7 +151,7 @@ describe("Semaphore.runInTurns", () => {
 });
 
 describe("SharedPermit", () => {
-  test("takes one slot for all its works, and gives it back after the last", async () => {
+  test("takes one slot for all its works, and returns it after the last", async () => {
     const slots = new Semaphore(2);
     const shared = new SharedPermit(slots);
     const works = new Works();
@@ -170,7 +170,7 @@ describe("SharedPermit", () => {
     await Promise.all([...all, other, waiting]);
   });
 
-  test("lets the slot go round when others wait for it", async () => {
+  test("passes its slot on when other works wait for one", async () => {
     const slots = new Semaphore(1);
     const shared = new SharedPermit(slots);
     const works = new Works();
@@ -187,7 +187,7 @@ describe("SharedPermit", () => {
     await Promise.all(runs);
   });
 
-  test("works that abort while they wait leave no slot behind", async () => {
+  test("works that abort while they wait leave no slot taken", async () => {
     const slots = new Semaphore(1);
     const shared = new SharedPermit(slots);
     const stopper = new AbortController();
@@ -203,7 +203,7 @@ describe("SharedPermit", () => {
   });
 });
 
-test("Semaphore and SharedPermits never exceed the limit, serve everybody, and lose no slot", async () => {
+test("Semaphore and SharedPermits never exceed the limit, admit every work, and lose no slot", async () => {
   const step = fc.record({ upload: fc.integer({ min: 0, max: 3 }), turns: fc.integer({ min: 0, max: 5 }) });
   await fc.assert(
     fc.asyncProperty(
@@ -238,7 +238,7 @@ test("Semaphore and SharedPermits never exceed the limit, serve everybody, and l
 describe("runPatiently", () => {
   const never = new Promise<void>(() => {});
 
-  test("gives its slot on when the work takes too long, and still returns its result", async () => {
+  test("passes its slot on when the work takes too long, and still returns the result", async () => {
     const slots = new Semaphore(1);
     const patience = Promise.withResolvers<void>();
     const slow = Promise.withResolvers<string>();
@@ -251,7 +251,7 @@ describe("runPatiently", () => {
     expect(await first).toBe("first");
   });
 
-  test("holds the slot to the end of work that is in time, and gives it back once", async () => {
+  test("holds the slot to the end of timely work, and returns it once", async () => {
     const slots = new Semaphore(1);
     const work = Promise.withResolvers<void>();
     const asked: number[] = [];
@@ -268,7 +268,7 @@ describe("runPatiently", () => {
     expect([asked, slots.isContended]).toEqual([[5_000], false]);
   });
 
-  test("a failure is thrown, in time or late", async () => {
+  test("throws the failure of the work, in time or late", async () => {
     const slots = new Semaphore(1);
     const fail = async (): Promise<never> => {
       throw new Error("no");

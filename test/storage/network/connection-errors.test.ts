@@ -1,6 +1,6 @@
 /**
- * What a store that cannot be reached is told as: real connections to servers with a wrong certificate,
- * without TLS, and through proxies that fail.
+ * Errors of an unreachable store: real connections to servers with a wrong certificate, without TLS, and
+ * through failing proxies.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { once } from "node:events";
@@ -25,7 +25,10 @@ beforeAll(async () => {
 
 afterAll(() => server.stop());
 
-/** A server that writes `answer` to each connection and closes it. @returns it and how many came */
+/**
+ * A server that writes `answer` to each connection and closes it.
+ * @returns the server and its number of connections
+ */
 async function rawServer(answer: string): Promise<{ server: Server; url: string; count: () => number }> {
   let connections = 0;
   const raw = createServer((socket) => {
@@ -39,7 +42,7 @@ async function rawServer(answer: string): Promise<{ server: Server; url: string;
   return { server: raw, url: `http://127.0.0.1:${port}`, count: () => connections };
 }
 
-/** What listing a bucket fails with. */
+/** The error of listing a bucket. */
 async function failure(endpoint: string, variables: Record<string, string> = {}): Promise<WalrustError> {
   const keys = { accessKeyId: "test", secretAccessKey: "testsecret", caFile: authority.path };
   const retry = { maxRetries: 2, baseDelayMs: 1, maxDelayMs: 1 };
@@ -70,7 +73,7 @@ describe("a certificate that cannot be verified", () => {
     ["for another host", { names: ["store.example"] }, false, "the host name in the endpoint"],
   ] as const;
   for (const [label, options, isUnknown, hint] of table) {
-    test(`${label} is not tried again, and the hint says what to do`, async () => {
+    test(`${label} is not retried, and the hint names the remedy`, async () => {
       const issuer = isUnknown ? new Authority("unknown") : authority;
       const front = await TlsFront.to(server.url, issuer.server(options));
       let connections = 0;
@@ -87,14 +90,14 @@ describe("a certificate that cannot be verified", () => {
   }
 });
 
-test("a port that speaks no TLS is told as one, and tried again", async () => {
+test("a port without TLS is named as the cause, and retried", async () => {
   const error = await failure(server.url.replace("http:", "https:"));
   expect([error.code, error.retryable]).toEqual(["storage", true]);
   expect(error.hint).toContain("the port may be for http://");
 });
 
-describe("an endpoint that is not the store's", () => {
-  test("and answers 404 with a text asks to check the endpoint", async () => {
+describe("an endpoint that is not the store", () => {
+  test("with a 404 and a text: the hint is to check the endpoint", async () => {
     const other = await rawServer(
       "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nnone",
     );
@@ -104,7 +107,7 @@ describe("an endpoint that is not the store's", () => {
     expect([error.code, error.hint]).toEqual(["storage", expect.stringContaining("check the endpoint")]);
   });
 
-  test("because it has the bucket in it says so", async () => {
+  test("with the bucket in its URL is named as the cause", async () => {
     const error = await failure(`${server.url}/bucket`);
     expect([error.code, error.retryable]).toEqual(["not-found", false]);
     expect(error.hint).toBe(
@@ -114,7 +117,7 @@ describe("an endpoint that is not the store's", () => {
 });
 
 describe("a proxy", () => {
-  test("that is not there is named, with its variable and without its keys", async () => {
+  test("that is not there is named, with its variable and without its credentials", async () => {
     const error = await failure("http://store.example", { HTTP_PROXY: "http://me:SECRET@127.0.0.1:1" });
     expect([error.code, error.retryable]).toEqual(["storage", true]);
     expect(error.message).toEndWith("Unable to connect through the proxy http://127.0.0.1:1 (HTTP_PROXY)");
@@ -122,7 +125,7 @@ describe("a proxy", () => {
     expect(JSON.stringify([error.message, error.hint, error.context])).not.toContain("SECRET");
   });
 
-  test("that wants to know who we are says so, and is not asked again", async () => {
+  test("that demands credentials is named, and not asked again", async () => {
     const proxy = await rawServer("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
     const error = await failure("https://store.example", { HTTPS_PROXY: proxy.url });
     proxy.server.close();
@@ -132,7 +135,7 @@ describe("a proxy", () => {
     expect(error.hint).toContain("user and password in the URL in HTTPS_PROXY");
   });
 
-  test("that cannot reach the store is named, and tried again", async () => {
+  test("that cannot reach the store is named, and retried", async () => {
     const proxy = await rawServer("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n");
     const error = await failure("https://store.example", { HTTPS_PROXY: proxy.url });
     proxy.server.close();

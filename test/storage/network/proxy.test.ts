@@ -1,4 +1,4 @@
-/** Which proxy an error names, by the rules that fetch follows. The oracle for those is fetch itself. */
+/** The proxy that an error names, by the rules of fetch. fetch itself is the oracle of these rules. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -32,7 +32,7 @@ afterAll(() => {
 });
 
 describe("proxyOrNull", () => {
-  // "P" stands for the proxy's URL. Nothing listens at the URLs themselves.
+  // "P" stands for the proxy's URL. Nothing listens at the destination URLs.
   const table: [url: string, environment: Record<string, string>, variable: string | null][] = [
     ["http://127.0.0.1:1/", {}, null],
     ["http://127.0.0.1:1/", { HTTP_PROXY: "P" }, "HTTP_PROXY"],
@@ -72,7 +72,7 @@ describe("proxyOrNull", () => {
     });
   }
 
-  test("keys in a proxy's URL are not shown, and a kind of proxy that fetch does not know is none", () => {
+  test("proxyOrNull hides credentials, and ignores a kind of proxy unknown to fetch", () => {
     const url = new URL("https://store.example/");
     expect(proxyOrNull(url, { https_proxy: "http://me:SECRET@proxy.example:3128/x" })).toEqual({
       shown: "http://proxy.example:3128",

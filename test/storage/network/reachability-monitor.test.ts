@@ -1,4 +1,6 @@
-/** What is said of a store that does not answer: when, how often, and when it is over. */
+/**
+ * ReachabilityMonitor: when it reports a store that does not answer, how often, and when it reports the end.
+ */
 import { expect, test } from "bun:test";
 import type { Condition } from "../../../src/errors.ts";
 import { ReachabilityMonitor, STORE_SILENT } from "../../../src/storage/network/reachability-monitor.ts";
@@ -21,7 +23,7 @@ class World {
     this.host.setOrigin("http://store:9000");
   }
 
-  /** A request in which nothing moves from now on. */
+  /** Starts a request that never moves. */
   hang(method = "PUT") {
     const { env } = this.time;
     const sinceMs = env.monotonicMs();
@@ -30,7 +32,7 @@ class World {
     return request;
   }
 
-  /** Time passes in steps, as it does for sleeps that follow one another. */
+  /** Passes time in half-second steps, so that consecutive sleeps end. */
   async pass(seconds: number): Promise<void> {
     for (let i = 0; i < seconds * 2; i++) {
       this.time.pass(500);
@@ -43,7 +45,7 @@ class World {
   }
 }
 
-test("a hang is said after 10 s, an error after 30 s, once for all requests and tries", async () => {
+test("ReachabilityMonitor reports a hang after 10 s and logs an error after 30 s, once", async () => {
   const world = new World();
   for (let tries = 0; tries < 6; tries++) {
     const requests = Array.from({ length: 20 }, () => world.hang());
@@ -64,7 +66,7 @@ test("a hang is said after 10 s, an error after 30 s, once for all requests and 
   expect(world.errors[0]).toContain("http://store:9000 has not answered for 30 s");
 });
 
-test("tries that fail at once are said by the same clock", async () => {
+test("ReachabilityMonitor reports attempts that fail at once by the same clock", async () => {
   const world = new World();
   for (let second = 0; second < 31; second++) {
     expect(world.raised.length).toBe(second > 10 ? 1 : 0);
@@ -75,7 +77,7 @@ test("tries that fail at once are said by the same clock", async () => {
   expect(world.errors[0]).toContain("Unable to connect");
 });
 
-test("a store that asks to wait longer is said at once", () => {
+test("ReachabilityMonitor reports a store that demands a longer wait at once", () => {
   const world = new World();
   world.host.failed(REQUEST, "Cannot put k: the store answered 503 SlowDown", 3_000);
   expect(world.raised.length).toBe(0);
@@ -85,7 +87,7 @@ test("a store that asks to wait longer is said at once", () => {
   ]);
 });
 
-test("an answer ends it, and what comes later is said anew", async () => {
+test("ReachabilityMonitor ends the condition with an answer, and reports a later hang anew", async () => {
   const world = new World();
   for (const round of [1, 2]) {
     const request = world.hang();
@@ -97,7 +99,7 @@ test("an answer ends it, and what comes later is said anew", async () => {
   }
 });
 
-test("a store that answers looks but takes no PUT is in trouble until it takes one", async () => {
+test("ReachabilityMonitor keeps the condition until a PUT is answered, despite answers to HEAD", async () => {
   const world = new World();
   const request = world.hang("PUT");
   for (let second = 0; second < 12; second++) {
@@ -110,7 +112,7 @@ test("a store that answers looks but takes no PUT is in trouble until it takes o
   expect(world.cleared).toEqual([STORE_SILENT]);
 });
 
-test("a request that takes its time beside others that are answered is no silence", async () => {
+test("ReachabilityMonitor ignores a slow request while others are answered", async () => {
   const world = new World();
   world.hang("PUT");
   for (let second = 0; second < 60; second++) {
@@ -120,7 +122,7 @@ test("a request that takes its time beside others that are answered is no silenc
   expect(world.raised).toEqual([]);
 });
 
-test("a method that is not used any more is forgotten after a minute", async () => {
+test("ReachabilityMonitor forgets a method that is unused for a minute", async () => {
   const world = new World();
   world.host.failed({ method: "DELETE" }, "Cannot delete", 30_000);
   await world.pass(59);
@@ -131,14 +133,14 @@ test("a method that is not used any more is forgotten after a minute", async () 
   expect(world.cleared).toEqual([STORE_SILENT]);
 });
 
-test("a verb says what it waits for and logs no error: it ends with one of its own", async () => {
+test("ReachabilityMonitor logs no error for a verb, whose own error ends it", async () => {
   const world = new World(false);
   world.hang("GET");
   await world.pass(40);
   expect([world.raised.length, world.errors.length]).toEqual([1, 0]);
 });
 
-test("no timer runs when no request is on its way", async () => {
+test("ReachabilityMonitor runs no timer without requests", async () => {
   const world = new World();
   const requests = [world.hang(), world.hang()];
   for (const request of requests) world.host.ended(request);

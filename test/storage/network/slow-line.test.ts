@@ -1,7 +1,7 @@
 /**
- * Uploads over a line that all share and that is slow: everything gets through, and nothing is sent for
- * nothing. The line is a proxy in this process, before a server that checks each request. Times are those of
- * a slow uplink, divided by thirty: a stall is a second, and eight bodies of 240 KB take one and a half.
+ * Uploads over a slow, shared line: every upload succeeds, and no bytes are sent in vain. The line is a proxy
+ * in this process, before a server that checks each request. Times are those of a slow uplink divided by
+ * thirty: a stall limit of one second, and one and a half seconds for eight bodies of 240 KB.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { SlowLine } from "../../../scripts/bench/slow-line.ts";
@@ -44,7 +44,7 @@ async function putAll(store: ObjectStore, count: number, sizeBytes: number): Pro
   await Promise.all(puts);
 }
 
-test("eight at once that each take longer than a stall get through at the first try", async () => {
+test("eight uploads at once, each longer than a stall limit, succeed at the first attempt", async () => {
   const line = lineOf(RATE);
   await putAll(storeOver(line, NO_RETRY), 8, BODY_SIZE);
   expect(server.objects.size).toBe(8);
@@ -52,14 +52,14 @@ test("eight at once that each take longer than a stall get through at the first 
   line.stop();
 });
 
-test("one that alone takes longer than a stall gets through at the first try", async () => {
+test("a lone upload longer than a stall limit succeeds at the first attempt", async () => {
   const line = lineOf(RATE / 4);
   await putAll(storeOver(line, NO_RETRY), 1, 2 * BODY_SIZE);
   expect(server.objects.size).toBe(1);
   line.stop();
 });
 
-test("behind the gate thirty get through, however few at once", async () => {
+test("thirty uploads behind a gate succeed, with any number in flight", async () => {
   const line = lineOf(4 * RATE);
   const gate = new PutLimiter(new AdaptiveLimit(128), systemEnv(SILENT_LOG));
   await putAll(storeOver(line, NO_RETRY, gate), 30, BODY_SIZE);
@@ -67,7 +67,7 @@ test("behind the gate thirty get through, however few at once", async () => {
   line.stop();
 });
 
-test("a line that carries nothing any more is cut off, and fewer go at once after it", async () => {
+test("uploads on a dead line are cut off, and fewer run at once afterwards", async () => {
   const line = lineOf(RATE);
   const gate = new PutLimiter(new AdaptiveLimit(128), systemEnv(SILENT_LOG));
   const store = storeOver(line, NO_RETRY, gate);

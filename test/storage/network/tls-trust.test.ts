@@ -1,4 +1,6 @@
-/** Which certificates a store may show, and that the environment cannot switch the check off. */
+/**
+ * The certificates that walrust accepts from a store. No environment variable switches the verification off.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -29,7 +31,7 @@ afterAll(async () => {
   server.stop();
 });
 
-/** "ok", or the message of what listing the bucket fails with. */
+/** "ok", or the error message of listing the bucket. */
 async function listing(caFile?: string, environment: Record<string, string> = {}): Promise<string> {
   const keys = { accessKeyId: "test", secretAccessKey: "testsecret" };
   const options = { url: "s3://bucket", endpoint: front.url, ...keys, retry: NO_RETRY };
@@ -44,7 +46,7 @@ async function listing(caFile?: string, environment: Record<string, string> = {}
 }
 
 describe("readTlsTrust", () => {
-  test("a private authority is trusted by ca_file or AWS_CA_BUNDLE, each beside the other", async () => {
+  test("trusts a private authority from ca_file or AWS_CA_BUNDLE, or one from each", async () => {
     const other = new Authority("another authority");
     expect(await listing()).toContain("certificate");
     expect(await listing(other.path)).toContain("certificate");
@@ -54,7 +56,7 @@ describe("readTlsTrust", () => {
     expect(await listing(other.path, { AWS_CA_BUNDLE: authority.path })).toBe("ok");
   });
 
-  test("the authorities that are known without it stay trusted", () => {
+  test("keeps trusting the known authorities", () => {
     const { ca = [] } = readTlsTrust(authority.path, {});
     expect(ca.length).toBeGreaterThan(50);
     expect(new Set(ca).size).toBe(ca.length);
@@ -62,7 +64,7 @@ describe("readTlsTrust", () => {
     expect(readTlsTrust(undefined, { AWS_CA_BUNDLE: "" })).toBe(DEFAULT_TLS_TRUST);
   });
 
-  test("NODE_TLS_REJECT_UNAUTHORIZED=0 switches no verification off", async () => {
+  test("verifies despite NODE_TLS_REJECT_UNAUTHORIZED=0", async () => {
     const before = process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
     process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
     try {
@@ -100,7 +102,7 @@ describe("readTlsTrust", () => {
     });
   }
 
-  test("a FIFO in the place of the file is told at once", () => {
+  test("rejects a FIFO in the place of the file at once", () => {
     const path = join(tempFolder("trust"), "ca.pem");
     Bun.spawnSync(["mkfifo", path]);
     expect(() => readTlsTrust(path, {})).toThrow("not a regular file");

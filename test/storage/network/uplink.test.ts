@@ -1,6 +1,6 @@
 /**
- * Uplink: how long one of several uploads may stand still. On a clock that the test moves, with a kernel that
- * tells what the test says.
+ * Uplink: how long an upload may stand still beside others. The clock and the kernel's answers are the
+ * test's.
  */
 import { describe, expect, test } from "bun:test";
 import { connect, createServer, type Socket } from "node:net";
@@ -13,9 +13,9 @@ const STALL_MS = 30_000;
 /** A line and its clock. */
 class Line {
   nowMs = 0;
-  /** Whether the kernel saw something acknowledged since the last poll. */
+  /** Whether the kernel saw an acknowledgement since the last poll. */
   hasAcks = false;
-  /** Whether the kernel still holds something that nobody acknowledged. */
+  /** Whether the kernel still holds unacknowledged bytes. */
   isWaiting = true;
   readonly uplink: Uplink;
 
@@ -27,7 +27,7 @@ class Line {
     return this.hasAcks;
   }
 
-  /** When an upload that nothing is seen of is cut off, looked at every ten seconds. */
+  /** When an upload without visible progress is cut off, polled every ten seconds. */
   cutAfterMs(upload: UploadInFlight, limitMs = 3_600_000): number {
     const startMs = this.nowMs;
     while (this.nowMs - startMs < limitMs) {
@@ -48,14 +48,14 @@ describe("Uplink", () => {
     },
   );
 
-  test("while the kernel sees acknowledgements an upload is given what all take at 4 KB/s", () => {
+  test("while the kernel sees acknowledgements, an upload gets the time of all at 4 KB/s", () => {
     const line = new Line();
     line.hasAcks = true;
     const uploads = Array.from({ length: 8 }, () => line.uplink.begin(240_000));
     expect([line.cutAfterMs(uploads[0]!), uploads[0]!.isLineStill]).toEqual([510_000, false]);
   });
 
-  test("one that hangs beside others that are answered ends soon", () => {
+  test("an upload that hangs beside answered ones ends soon", () => {
     const line = new Line();
     const hung = line.uplink.begin(4_000);
     let cutMs = 0;
@@ -67,7 +67,7 @@ describe("Uplink", () => {
     expect([cutMs, hung.isLineStill]).toEqual([40_000, false]);
   });
 
-  test("what a proxy swallows gets more time with each stall, until something is answered", () => {
+  test("an upload swallowed by a proxy gets more time with each stall, until an answer", () => {
     const line = new Line();
     const next = (sizeBytes: number): number => line.cutAfterMs(line.uplink.begin(sizeBytes));
     expect([next(1_000_000), next(1_000_000), next(1_000_000), next(1_000_000), next(1_000_000)]).toEqual([
@@ -79,7 +79,7 @@ describe("Uplink", () => {
     expect(next(1_000_000)).toBe(30_000);
   });
 
-  test("what was acknowledged and is not answered is given what all of it takes at 16 KB/s", () => {
+  test("an acknowledged upload without an answer gets the time of all uploads at 16 KB/s", () => {
     const line = new Line();
     line.isWaiting = false;
     const uploads = Array.from({ length: 8 }, () => line.uplink.begin(240_000));
@@ -101,7 +101,7 @@ describe("Uplink", () => {
     expect(line.cutAfterMs(line.uplink.begin(1_000_000))).toBe(60_000);
   });
 
-  test("an upload that ended, however often that is told, takes no share of the line", () => {
+  test("an upload that ended takes no share of the line, however often its end is reported", () => {
     const line = new Line();
     for (let time = 0; time < 10; time++) {
       const upload = line.uplink.begin(10_000_000);
@@ -116,7 +116,7 @@ describe("Uplink", () => {
 });
 
 describe.skipIf(process.platform !== "linux")("SocketAcks", () => {
-  test("sees what the other side reads, and nothing while it does not", async () => {
+  test("sees the bytes that the other side reads, and nothing while it does not read", async () => {
     let served: Socket | null = null;
     const server = createServer((socket) => {
       served = socket;
@@ -132,7 +132,7 @@ describe.skipIf(process.platform !== "linux")("SocketAcks", () => {
     // The kernel's buffers fill up, and then nothing moves.
     await eventually("a still line", async () => !acks.poll() && !acks.poll() && !acks.poll());
     expect(acks.poll()).toBe(false);
-    // Bytes that are on their way at a single poll may have been sent just now.
+    // Bytes in flight at a single poll may have been sent just now.
     const later = new SocketAcks();
     expect([later.poll(), later.isWaiting]).toEqual([false, false]);
     expect([later.poll(), later.isWaiting]).toEqual([false, true]);

@@ -1,6 +1,4 @@
-/**
- * Where keys come from, how long they are kept, and that the SDK's chain is reached for what is not static.
- */
+/** Credentials: their sources, their lifetime, and the SDK's chain for every source that is not static. */
 
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
@@ -43,7 +41,7 @@ describe("credentialSource", () => {
 });
 
 describe("cachedSource", () => {
-  test("cachedSource loads once for many requests and again five minutes before the end", async () => {
+  test("cachedSource loads once for many requests, and again five minutes before the expiry", async () => {
     let nowMs = 0;
     let loadCount = 0;
     const source = cachedSource(
@@ -58,7 +56,7 @@ describe("cachedSource", () => {
     expect((await source.get()).accessKeyId).toBe("2");
   });
 
-  test("cachedSource forces a reload after refresh, and tries again after a failure", async () => {
+  test("cachedSource reloads after refresh, and retries after a failure", async () => {
     const forced: boolean[] = [];
     let isFailing = true;
     const source = cachedSource(
@@ -79,7 +77,7 @@ describe("cachedSource", () => {
   });
 });
 
-/** Puts an object from a process of its own, whose environment has nothing but what is given. */
+/** Puts an object from a child process whose environment has only the given variables. */
 async function putFromProcess(url: string, environment: Record<string, string>): Promise<string> {
   const script = join(tempFolder("sdk"), "put.ts");
   const source = (file: string) => JSON.stringify(join(import.meta.dir, "../../../src", file));
@@ -110,7 +108,7 @@ async function putFromProcess(url: string, environment: Record<string, string>):
 }
 
 describe("the SDK's chain", () => {
-  test("a profile of the AWS files signs requests, before keys in the environment", async () => {
+  test("a profile of the AWS files signs requests, before keys of the environment", async () => {
     const server = await S3Server.start({ accessKeyId: "profile-id", secretAccessKey: "profile-secret" });
     const file = join(tempFolder("aws"), "credentials");
     writeFileSync(file, "[work]\naws_access_key_id = profile-id\naws_secret_access_key = profile-secret\n");
@@ -120,7 +118,7 @@ describe("the SDK's chain", () => {
     server.stop();
   }, 20_000);
 
-  test("no keys anywhere is an auth error", async () => {
+  test("a lack of any keys is an auth error", async () => {
     expect(await putFromProcess("http://127.0.0.1:1", {})).toStartWith("auth: Cannot find keys for S3");
   }, 20_000);
 

@@ -1,4 +1,6 @@
-/** The state "something else answers": raised and over once, whatever else the store answers meanwhile. */
+/**
+ * The condition "another server answers": raised once and cleared once, among any other answers of the store.
+ */
 import { expect, test } from "bun:test";
 import type { Condition } from "../../../src/errors.ts";
 import { notTheStore } from "../../../src/storage/s3/s3-answer.ts";
@@ -27,7 +29,7 @@ function bench() {
   return { events, good, strange, pass: (ms: number) => void (nowMs += ms) };
 }
 
-test("a portal that answers one kind of request is one state from the second time on", async () => {
+test("a portal for one kind of request raises one condition, from the second answer on", async () => {
   const { events, good, strange, pass } = bench();
   const begun = ["+not-the-store", "-not-the-store", "+not-the-store"];
   for (let second = 0; second < 120; second++) {
@@ -41,14 +43,14 @@ test("a portal that answers one kind of request is one state from the second tim
   expect(events).toEqual([...begun, "-not-the-store"]);
 });
 
-test("the first time any answer of the store ends it", async () => {
+test("any answer of the store clears the first condition", async () => {
   const { events, good, strange } = bench();
   for (const kind of ["head", "list", "put"] as const) await strange(kind);
   await good("put");
   expect(events).toEqual(["+not-the-store", "-not-the-store"]);
 });
 
-test("what is not asked any more ends twenty seconds after it was seen, with any answer", async () => {
+test("a condition of an unused kind of request ends after twenty seconds, with any answer", async () => {
   const { events, good, strange, pass } = bench();
   for (let round = 0; round < 2; round++) {
     for (let attempt = 0; attempt < 2; attempt++) await strange("head");
@@ -62,7 +64,7 @@ test("what is not asked any more ends twenty seconds after it was seen, with any
   expect(events.at(-1)).toBe("-not-the-store");
 });
 
-test("a single strange answer is no state", async () => {
+test("a single strange answer raises no condition", async () => {
   const { events, good, strange } = bench();
   for (const kind of ["put", "get", "head", "list", "delete"] as const) {
     await strange(kind);

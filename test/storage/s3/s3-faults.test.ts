@@ -1,5 +1,6 @@
 /**
- * S3Store against a server that fails: what is retried, what is told, and that nothing is lost or doubled.
+ * S3Store against a failing server: the errors that it retries and reports, without losing or doubling an
+ * object.
  */
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
@@ -117,7 +118,7 @@ describe("S3Store errors", () => {
     ]);
   });
 
-  test("a store that nobody listens for is a retryable storage error", async () => {
+  test("an endpoint where nobody listens is a retryable storage error", async () => {
     const gone = await S3Server.start();
     const endpoint = gone.url;
     gone.stop();
@@ -127,7 +128,7 @@ describe("S3Store errors", () => {
 });
 
 describe("S3Store under faults", () => {
-  test("put goes through after 503, a reset and a lost answer, once", async () => {
+  test("put succeeds after 503, a reset and a lost answer, with one object", async () => {
     for (const when of ["before", "after"] as const) {
       server.reset();
       server.inject({ kind: "put", when, answer: { status: 503, code: "SlowDown" } });
@@ -138,7 +139,7 @@ describe("S3Store under faults", () => {
     }
   });
 
-  test("put that fetch repeats by itself knows its own object", async () => {
+  test("put that fetch repeats by itself recognizes its own object", async () => {
     const store = openOnce();
     const options = { createOnly: true, metadata: { writer: "me" } };
     await store.put("first", textBody("x"), options);
@@ -147,7 +148,7 @@ describe("S3Store under faults", () => {
     expect([server.count("put"), server.objects.get("bucket/p/k")?.bytes.toString()]).toEqual([3, "mine"]);
   });
 
-  test("put waits as long as Retry-After of a 503 or 429 says, in seconds or as a date", async () => {
+  test("put waits as long as Retry-After of a 503 or 429 demands, in seconds or as a date", async () => {
     const date = "Wed, 21 Oct 2026 07:28:00 GMT";
     const until = "Wed, 21 Oct 2026 07:28:07 GMT";
     const answers: [number, Record<string, string>][] = [
@@ -178,7 +179,7 @@ describe("S3Store under faults", () => {
     };
     await putLimit.acquire();
     const putting = open({ putLimit }, { ...env, sleep }).put("k", textBody("x"));
-    // A look takes no slot; by the time it is answered the put would have come too.
+    // A HEAD takes no slot; by the time of its answer the put would have arrived too.
     await expectCode(open().head("none"), "not-found");
     expect(server.count("put")).toBe(0);
     putLimit.release();
@@ -230,7 +231,7 @@ describe("S3Store under faults", () => {
     expect(server.count("put")).toBe(1);
   });
 
-  test("get that breaks off in the middle is resumed with a range", async () => {
+  test("get resumes a body that breaks off with a range", async () => {
     const store = open();
     const bytes = patternBytes(3_000_000);
     await store.put("k", { kind: "bytes", bytes });
@@ -240,7 +241,7 @@ describe("S3Store under faults", () => {
     expect(server.count("get")).toBe(3);
   });
 
-  test("list goes on at the page that failed", async () => {
+  test("list resumes at the page that failed", async () => {
     server.options.listPageSize = 3;
     const store = open();
     const keys = Array.from({ length: 10 }, (_, n) => `k${n}`);
@@ -250,7 +251,7 @@ describe("S3Store under faults", () => {
     expect(server.count("list")).toBe(6);
   });
 
-  test("a request that hangs is cut off when nothing has moved for the limit", async () => {
+  test("a request that hangs is cut off after the stall limit", async () => {
     let monotonicMs = 0;
     const system = systemEnv(log);
     const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>();
@@ -273,7 +274,7 @@ describe("S3Store under faults", () => {
     expect(String(error["message"])).toContain("nothing moved for 5 s");
   });
 
-  test("a request is cut off when its caller gives up", async () => {
+  test("a request is cut off when its caller aborts", async () => {
     server.inject({ kind: "put", when: "before", answer: "hang" });
     const controller = new AbortController();
     const putting = open().put("k", textBody("x"), { signal: controller.signal });
@@ -283,7 +284,7 @@ describe("S3Store under faults", () => {
     await expect(putting).rejects.toThrow("stopped");
   });
 
-  test("a clock that is an hour off is corrected from the answer's Date, once", async () => {
+  test("a clock that is an hour off is corrected once, from the Date of an answer", async () => {
     server.options.clockOffsetMs = 3_600_000;
     const store = openOnce();
     await store.put("k", textBody("x"), { createOnly: true });
@@ -315,7 +316,7 @@ describe("S3Store under faults", () => {
 });
 
 describe("S3Store without conditional writes", () => {
-  test("501 on If-None-Match falls back to looking first, with a warning", async () => {
+  test("501 on If-None-Match falls back to checking first, with a warning", async () => {
     server.options.conditionalPut = "refused";
     const store = openOnce();
     await store.put("k", textBody("first"), { createOnly: true });
@@ -326,7 +327,7 @@ describe("S3Store without conditional writes", () => {
     expect(await keysOf(store, "")).toEqual(["k"]);
   });
 
-  test("probe finds a store that ignores If-None-Match, and puts look first from then on", async () => {
+  test("probe finds a store that ignores If-None-Match, and later puts check first", async () => {
     server.options.conditionalPut = "ignored";
     const store = openOnce();
     expect(store.capabilities.conditionalPut).toBe("unknown");
@@ -336,14 +337,14 @@ describe("S3Store without conditional writes", () => {
     expect(await keysOf(store, "")).toEqual(["k"]);
   });
 
-  test("probe that meets a 501 says no", async () => {
+  test("probe that meets a 501 finds create-only writes missing", async () => {
     server.options.conditionalPut = "refused";
     expect(await openOnce().probe("probe")).toEqual({ conditionalPut: "no", conditionalComplete: "no" });
   });
 });
 
 describe("S3Store headers", () => {
-  test("put sends what was asked for and no extra checksum", async () => {
+  test("put sends the requested headers and no extra checksum", async () => {
     const store = open({ storageClass: "STANDARD_IA", sse: "aws:kms", sseKmsKeyId: "key-1" });
     await store.put("k", textBody("x"), {
       createOnly: true,

@@ -1,4 +1,4 @@
-/** Listings of stores that encode or not, order or not, end or not: what S3Store makes of each. */
+/** S3Store reads listings of stores that differ in encoding, order and end of a listing. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { SILENT_LOG } from "../../../src/env.ts";
 import { openStore } from "../../../src/index.ts";
@@ -9,7 +9,7 @@ import { decodeEntries } from "../../../src/storage/s3/s3-listing.ts";
 import { S3Server, type S3ServerOptions } from "../../support/servers/s3-server.ts";
 import { keysOf, quickEnv, sortedByBytes, textBody } from "../contract/store-helpers.ts";
 
-/** Names that some layer would change: spaces, encodings, percent signs, markup, letters of others. */
+/** Names that some layer might change: spaces, encodings, percent signs, markup, foreign letters. */
 const NAMES = ["a b", "a+b", "a%20b", "100%", "%zz", "c#", "what?", "user@example.com", "<&>", "数据"];
 
 let server: S3Server;
@@ -45,7 +45,7 @@ describe("S3Store.list and listFolders", () => {
     },
   );
 
-  test("are complete and sorted where the store lists in no order, also after a key", async () => {
+  test("are complete and sorted for a store that lists in no order, also after a key", async () => {
     Object.assign(server.options, { isListOrdered: false, listPageSize: 3 });
     const store = open();
     const keys = Array.from({ length: 20 }, (_, index) => `k${String(index).padStart(2, "0")}`);
@@ -56,7 +56,7 @@ describe("S3Store.list and listFolders", () => {
     expect(rest).toEqual(keys.slice(8));
   });
 
-  test("a name that a listing distorts into another is an error of that name alone", async () => {
+  test("a name that a listing distorts into another one is an error of that name alone", async () => {
     // One entry a page: each page by itself may be encoded text.
     Object.assign(server.options, { urlEncoding: "claim", listPageSize: 1 });
     const store = open(server.url, "s3://bucket/plain");
@@ -69,7 +69,7 @@ describe("S3Store.list and listFolders", () => {
     expect(found.sort()).toEqual(["a b: integrity", "c: 1"]);
   });
 
-  test("list stops at its limit without asking for the rest", async () => {
+  test("list stops at its limit without requesting the rest", async () => {
     server.options.listPageSize = 2;
     const store = open();
     for (const key of ["a", "b", "c", "d", "e"]) await store.put(key, textBody("x"));
@@ -92,7 +92,7 @@ describe("decodeEntries", () => {
     expect(decodeEntries(entries, isMarked ? "p/" : "", isMarked)).toEqual(expected);
   });
 
-  test("decodeEntries takes entries as they are when decoding leads out of the prefix", () => {
+  test("decodeEntries keeps entries undecoded if decoding leads out of the prefix", () => {
     expect(decodeEntries(["a+b/x", "a+b/y"], "a+b/", true)).toEqual(["a+b/x", "a+b/y"]);
   });
 });

@@ -1,6 +1,4 @@
-/**
- * Uploads in parts against a server that fails: parts are repeated one by one, and nothing stays behind.
- */
+/** Multipart uploads against a failing server: S3Store repeats single parts, and leaves no upload behind. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -55,7 +53,7 @@ describe("putMultipart", () => {
     expect(server.lastHeaders.get("completeUpload")!["if-none-match"]).toBe("*");
   });
 
-  test("putMultipart completes when the completion's answer was lost, or an error in a 200", async () => {
+  test("putMultipart succeeds if the completion's answer was lost, or an error in a 200", async () => {
     server.inject({ kind: "completeUpload", when: "after", answer: "reset" });
     await open().put("big", body, options);
     expect([Buffer.compare(stored()!, bytes), server.count("createUpload")]).toEqual([0, 1]);
@@ -71,7 +69,7 @@ describe("putMultipart", () => {
     expect([server.count("createUpload"), server.count("abortUpload")]).toEqual([1, 1]);
   });
 
-  test("putMultipart aborts the upload when it fails, and when it is stopped", async () => {
+  test("putMultipart aborts the upload on a failure or an abort", async () => {
     server.inject({ kind: "putPart", when: "before", answer: { status: 403, code: "AccessDenied" } });
     await expectCode(open().put("big", body, options), "auth");
     expect([server.uploads.size, server.count("abortUpload"), stored()]).toEqual([0, 1, undefined]);
@@ -86,7 +84,7 @@ describe("putMultipart", () => {
     expect([server.uploads.size, stored()]).toEqual([0, undefined]);
   });
 
-  test("putMultipart that is stopped waits for a hanging abort only for a moment", async () => {
+  test("putMultipart that is aborted waits only a moment for an abort request that hangs", async () => {
     server.inject({ kind: "putPart", when: "before", answer: "hang", count: 10 });
     server.inject({ kind: "abortUpload", when: "before", answer: "hang", count: 10 });
     const controller = new AbortController();
@@ -107,7 +105,7 @@ describe("putMultipart", () => {
     expect([server.count("abortUpload"), sleepsMs.includes(2_000)]).toEqual([1, true]);
   });
 
-  test("putMultipart tells of parts that stay behind once, until an upload succeeds", async () => {
+  test("putMultipart reports left-over parts once, until an upload succeeds", async () => {
     const warnings: string[] = [];
     const log: Log = { ...SILENT_LOG, warn: (message) => warnings.push(message) };
     const store = open({}, quickEnv(log).env);
@@ -129,7 +127,7 @@ describe("putMultipart", () => {
     let freeWaits = 0;
     const sleep: typeof env.sleep = async (durationMs, signal) => {
       if (durationMs >= 60_000) return await env.sleep(durationMs, signal);
-      // Others are served while this upload waits: with its own slot held this would never come.
+      // Other works get slots while this upload waits: if it held its slot, this would never happen.
       await putLimit.run(async () => {
         freeWaits++;
       });
@@ -156,7 +154,7 @@ describe("putMultipart", () => {
     expect(server.count("createUpload")).toBe(0);
   });
 
-  test("planParts tiles the object with 8 MB parts, or bigger ones to stay within 10,000", () => {
+  test("planParts tiles the object with 8 MB parts, or larger ones to stay within 10,000", () => {
     const MiB = 1024 * 1024;
     for (const size of [1, 8 * MiB, 8 * MiB + 1, 20 * MiB, 80_000 * MiB, 80_000 * MiB + 1, 5 * MiB * MiB]) {
       const parts = planParts(size);

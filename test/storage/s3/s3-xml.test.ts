@@ -1,4 +1,4 @@
-/** The XML reader and writer, on what S3 and its imitations send. */
+/** The XML reader and writer, on documents of S3 and of compatible stores. */
 import { expect, test } from "bun:test";
 import {
   decodeXmlText,
@@ -20,11 +20,11 @@ test("xmlTextOrNull finds the first element, with attributes, empty or missing",
   expect([...xmlElements(xml, "B")].map(({ text }) => text)).toEqual(["1 < 2", "3"]);
 });
 
-test("xmlTextOrNull does not take a name for a longer one", () => {
+test("xmlTextOrNull does not match a prefix of a longer name", () => {
   expect(xmlTextOrNull("<KeyCount>2</KeyCount><Key>k</Key>", "Key")).toBe("k");
 });
 
-test("decodeXmlText resolves predefined and numeric entities once, and leaves others", () => {
+test("decodeXmlText resolves predefined and numeric entities once, and keeps other ones", () => {
   expect(decodeXmlText("&amp;lt; &#65;&#x1F9AD;&quot;&apos;&gt; &nbsp; &#x110000;")).toBe(
     "&lt; A🦭\"'> &nbsp; &#x110000;",
   );

@@ -1,6 +1,6 @@
 /**
- * The AWS SDK's chain asks an STS with a certificate of a private authority: it is trusted with AWS_CA_BUNDLE
- * and otherwise not, whatever the environment says of verification.
+ * The AWS SDK's chain talks to an STS with a certificate of a private authority. The chain trusts the
+ * authority only through AWS_CA_BUNDLE, whatever the environment demands of verification.
  */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";

@@ -266,7 +266,7 @@ test("signRequest agrees with the SDK's signer over random requests", async () =
           headers,
           body: r.payload,
         },
-        // Every header is signed by us; the SDK leaves some out unless told.
+        // walrust signs every header; the SDK omits some by default.
         { signingDate: new Date(r.timeMs), signableHeaders: new Set(Object.keys(headers)) },
       );
       const ours = signRequest(
