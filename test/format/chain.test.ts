@@ -1,6 +1,4 @@
-/**
- * The SHA-256 chain against sha256sum's arithmetic: values computed by Python's hashlib.
- */
+/** The SHA-256 chain against an independent implementation: values computed by Python's hashlib. */
 import { describe, expect, test } from "bun:test";
 import { CHAIN_ZERO, hex, isChainLink, nextChain, parseHex32, sha256 } from "../../src/format/chain.ts";
 import type { Txid } from "../../src/format/types.ts";
@@ -20,7 +18,7 @@ describe("sha256", () => {
 });
 
 describe("nextChain", () => {
-  test("is SHA-256 of the former value and the object's SHA-256", () => {
+  test("is the SHA-256 of the previous value and the object's SHA-256", () => {
     const first = nextChain(CHAIN_ZERO, sha256(bytesOf("one")));
     expect(hex(first)).toBe("c7e3347570821fed43690c2125ce36b1fb0ca7787ba0f219b8e75ee0fc7b4644");
     const second = nextChain(first, sha256(bytesOf("two")));
@@ -41,7 +39,7 @@ describe("nextChain", () => {
 });
 
 describe("parseHex32", () => {
-  test("reads back what hex wrote", () => {
+  test("inverts hex", () => {
     const value = sha256(bytesOf("x"));
     expect(parseHex32(hex(value))).toEqual(value);
   });

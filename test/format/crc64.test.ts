@@ -9,7 +9,7 @@ import { CHECKSUM_FLAG, type Checksum } from "../../src/format/types.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { pagesChecksum, samplePage, vector, vectorPath } from "./samples.ts";
 
-/** The definition, one bit at a time. */
+/** CRC-64 by its definition, one bit at a time. */
 function referenceCrc64(bytes: Uint8Array): bigint {
   let crc = 0xffffffffffffffffn;
   for (const byte of bytes) {
@@ -24,7 +24,7 @@ describe("crc64", () => {
     expect(crc64(new TextEncoder().encode("123456789"))).toBe(0xb90956c775a41001n);
   });
 
-  test("of nothing is 0", () => {
+  test("is 0 for no bytes", () => {
     expect(crc64(new Uint8Array(0))).toBe(0n);
     expect(new Crc64().value()).toBe(0n);
   });
@@ -38,7 +38,7 @@ describe("crc64", () => {
     fc.assert(property, { seed: 64, numRuns: 300 });
   });
 
-  test("is the same in pieces, also beyond the scratch memory", () => {
+  test("is the same over pieces, also beyond the scratch memory", () => {
     const bytes = samplePage(200_003, 7);
     const whole = crc64(bytes);
     const crc = new Crc64();
@@ -72,7 +72,7 @@ describe("pageChecksum", () => {
     }
   });
 
-  test("takes pages up to 65536 bytes and no more", () => {
+  test("accepts pages up to 65536 bytes and no larger ones", () => {
     expect(pageChecksum(1, new Uint8Array(65536))).toBeGreaterThan(CHECKSUM_FLAG);
     expect(() => pageChecksum(1, new Uint8Array(65537))).toThrow(RangeError);
   });
@@ -94,7 +94,7 @@ describe("pageChecksum", () => {
 });
 
 describe("xorChecksum", () => {
-  test("removes what it added and keeps bit 63", () => {
+  test("removes an added checksum and keeps bit 63", () => {
     const a = pageChecksum(1, samplePage(512, 1));
     const b = pageChecksum(2, samplePage(512, 2));
     expect(xorChecksum(xorChecksum(a, b), b)).toBe(a);

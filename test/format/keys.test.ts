@@ -1,6 +1,4 @@
-/**
- * Object names: Litestream's layouts literally, round trips, and names that are somebody else's.
- */
+/** Object keys: Litestream's layouts literally, round trips, and keys of other programs. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import fc from "fast-check";
@@ -34,7 +32,7 @@ describe("objectKey", () => {
     expect(objectKey("s3", "", 1, txid(1), txid(1))).toBe("0001/0000000000000001-0000000000000001.ltx");
   });
 
-  test("names files as those that Litestream left in its replica", () => {
+  test("names files as Litestream names the files of its replica", () => {
     for (const name of readdirSync(vectorPath("litestream")).filter((each) => each.endsWith(".ltx"))) {
       const key = `app.db/ltx/${name.replace("-", "/")}`;
       const parsed = parseObjectKey("file", key)!;
@@ -42,7 +40,7 @@ describe("objectKey", () => {
     }
   });
 
-  test("refuses levels and TXIDs out of range, and slashes at the edge of a name", () => {
+  test("rejects levels and TXIDs out of range, and slashes at either end of a name", () => {
     for (const level of [-1, 10, 0.5]) {
       expectRefusal(() => objectKey("s3", "a", level, txid(1), txid(1)), "internal", "expected 0 to 9");
     }
@@ -79,7 +77,7 @@ describe("levelPrefix", () => {
 });
 
 describe("parseObjectKey", () => {
-  test("reads back what objectKey wrote", () => {
+  test("inverts objectKey", () => {
     const name = fc.record({
       layout: fc.constantFrom<KeyLayout>("s3", "file"),
       database: fc.oneof(fc.constant(""), fc.stringMatching(/^[a-z0-9._][a-z0-9./_-]{0,20}[a-z0-9._]$/)),
@@ -94,7 +92,7 @@ describe("parseObjectKey", () => {
     fc.assert(property, { seed: 9, numRuns: 300 });
   });
 
-  test("is null for anything else", () => {
+  test("is null for any other key", () => {
     const name = "0000000000000001-0000000000000002.ltx";
     const others: [KeyLayout, string][] = [
       ["s3", ""],
@@ -120,7 +118,7 @@ describe("parseObjectKey", () => {
 });
 
 describe("parseTxid", () => {
-  test("reads back what formatTxid wrote, in either case", () => {
+  test("inverts formatTxid, in upper and lower case", () => {
     for (const value of [1, 0xdeadbeef, 2 ** 32, 2 ** 52 + 1, TXID_MAX]) {
       expect(parseTxid(formatTxid(txid(value)))).toBe(txid(value));
       expect(parseTxid(formatTxid(txid(value)).toUpperCase())).toBe(txid(value));
@@ -128,7 +126,7 @@ describe("parseTxid", () => {
     expect(ltxFileName(txid(1), txid(255))).toBe("0000000000000001-00000000000000ff.ltx");
   });
 
-  test("rejects other lengths, other digits, 0, and more than 2^53 - 1", () => {
+  test("rejects other lengths, other digits, 0, and values above 2^53 - 1", () => {
     for (const text of [
       "",
       "1",

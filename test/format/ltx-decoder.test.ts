@@ -35,13 +35,13 @@ function decode(bytes: Uint8Array): Decoded {
   return { header, pages, postApplyChecksum: trailer.postApplyChecksum };
 }
 
-/** Decodes a file that arrives in chunks of these sizes, the last one repeated. */
+/** Decodes a file in chunks of these sizes; the last size repeats. */
 function decodeInChunks(bytes: Uint8Array, sizes: readonly number[]): Decoded {
   const decoder = new LtxDecoder();
   const pages: SamplePage[] = [];
   for (let at = 0, index = 0; at < bytes.length; index++) {
     const size = sizes[Math.min(index, sizes.length - 1)]!;
-    // A copy that is overwritten afterwards: the decoder may not refer to a chunk it has used up.
+    // The chunk is a copy that is overwritten afterwards: the decoder must not refer to a consumed chunk.
     const chunk = bytes.slice(at, at + size);
     decoder.push(chunk);
     while (decoder.next()) pages.push([decoder.pgno, decoder.page.slice()]);
@@ -100,7 +100,7 @@ describe("LtxDecoder", () => {
     fc.assert(property, { seed: 21, numRuns: 60 });
   });
 
-  test("shows the header as soon as it has arrived, before any page", () => {
+  test("gives the header as soon as its bytes have arrived, before any page", () => {
     const decoder = new LtxDecoder();
     const bytes = encodeSample(sampleHeader(), samplePages(512, 2));
     decoder.push(bytes.subarray(0, LTX_HEADER_SIZE - 1));
@@ -121,7 +121,7 @@ describe("LtxDecoder", () => {
   });
 
   for (const name of ["encode-db-512.ltx", "encode-db-512-frames.ltx"]) {
-    test(`rejects ${name} with any one byte flipped, unless it still says the very same`, () => {
+    test(`rejects ${name} with any one byte flipped, unless it decodes to the same pages`, () => {
       const bytes = vector(name);
       const whole = decode(bytes);
       let harmless = 0;
@@ -130,7 +130,7 @@ describe("LtxDecoder", () => {
         flipped[at]! ^= 1 << (at % 8);
         const found = decodeOrNull(flipped);
         if (found === null) continue;
-        // Only within a block can a flip be harmless: a match that is copied from an equal place.
+        // A flip can only be harmless within a block: a match copied from an equal place.
         harmless++;
         expect(found).toEqual(whole);
       }
@@ -140,7 +140,7 @@ describe("LtxDecoder", () => {
 
   test("rejects every flipped bit of a file whose blocks are all literals", () => {
     const bytes = buildLtx({});
-    // But for the low half of a block's last token, a match length without a match, which means nothing.
+    // Except the low half of a block's last token: a match length without a match, which has no effect.
     const tokens = [110, 635];
     for (let at = 0; at < bytes.length; at++) {
       for (let bit = tokens.includes(at) ? 4 : 0; bit < 8; bit++) {
@@ -151,7 +151,7 @@ describe("LtxDecoder", () => {
     }
   });
 
-  test("throws the same error again, and takes no chunk before the last is used up", () => {
+  test("throws the same error again, and accepts no chunk before the previous one is consumed", () => {
     const decoder = new LtxDecoder();
     decoder.push(new Uint8Array(LTX_HEADER_SIZE));
     expectRefusal(() => decoder.push(new Uint8Array(1)), "internal", "call next()");
@@ -160,7 +160,7 @@ describe("LtxDecoder", () => {
     expectRefusal(() => decoder.finish(), "corrupt", "magic");
   });
 
-  test("does not finish while a page has not been taken", () => {
+  test("does not finish before every page is taken", () => {
     const decoder = new LtxDecoder();
     decoder.push(buildLtx({}));
     expectRefusal(() => decoder.finish(), "internal", "page 1 has not been taken");

@@ -1,6 +1,4 @@
-/**
- * The LTX encoder: the ltx CLI accepts and applies what it writes, and it refuses what would not be valid.
- */
+/** The LTX encoder: the ltx CLI accepts and applies its files, and the encoder rejects invalid input. */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -103,7 +101,7 @@ describe("LtxEncoder", () => {
       }
       decoder.finish();
       expect(pageCount).toBe(commit - 1);
-      // A gigabyte of pages goes through three times.
+      // A gigabyte of pages passes through three times.
     },
     60_000,
   );
@@ -129,7 +127,7 @@ describe("LtxEncoder", () => {
     expect(encoder.bytesWritten).toBe(size);
   });
 
-  test("writes the same when several encoders take turns", () => {
+  test("writes the same bytes when several encoders alternate", () => {
     const headers = [2, 3, 4].map((commit) => sampleHeader({ commit }));
     const parts = headers.map(() => [] as Uint8Array[]);
     const encoders = headers.map(
@@ -214,7 +212,7 @@ describe("LtxEncoder refuses", () => {
     expectRefusal(() => snapshot().finish(CHECKSUM_FLAG), "internal", "ends with page 0, expected 3");
   });
 
-  test("a post-apply checksum that does not suit the header", () => {
+  test("a post-apply checksum that contradicts the header", () => {
     expectRefusal(() => incremental().finish(0n as Checksum), "internal", "post-apply checksum");
     const without = new LtxEncoder(sampleHeader({ commit: 0, flags: FLAG_NO_CHECKSUM }), NOTHING);
     expectRefusal(() => without.finish(CHECKSUM_FLAG), "internal", "post-apply checksum");
@@ -226,7 +224,7 @@ describe("LtxEncoder refuses", () => {
     );
   });
 
-  test("anything after the end", () => {
+  test("any call after the end", () => {
     const encoder = incremental();
     encoder.finish(CHECKSUM_FLAG);
     expectRefusal(() => encoder.page(1, page), "internal", "finished");

@@ -1,6 +1,6 @@
 /**
- * Merging LTX files: the result takes a database where applying the files one by one takes it, and the ltx
- * CLI agrees; one test for each refusal.
+ * Merging LTX files: the merged file has the same effect on a database as its sources one by one, and the ltx
+ * CLI agrees. One test for each rejection.
  */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ import {
 
 const PAGE_SIZE = 512;
 
-/** A file and the database after it. */
+/** A file and the database after applying the file. */
 interface Step {
   readonly file: Uint8Array;
   readonly image: Uint8Array;
@@ -68,7 +68,7 @@ function imageChecksum(image: Uint8Array): Checksum {
   return pagesChecksum(pages);
 }
 
-/** A history from TXID 1: each step has a new size and some changed pages, the new pages among them. */
+/** A history from TXID 1: each step has a new size and some changed pages, including the new pages. */
 function history(
   steps: readonly { commit: number; pgnos: readonly number[] }[],
   seed: number,
@@ -107,7 +107,7 @@ const STEPS = [
 ];
 
 describe("mergeLtx", () => {
-  test("takes a database where the single files take it, for any history and range", () => {
+  test("has the same effect as its sources, for any history and range", () => {
     const step = fc.record({
       commit: fc.integer({ min: 0, max: 12 }),
       pgnos: fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 4 }),
@@ -129,7 +129,7 @@ describe("mergeLtx", () => {
     fc.assert(property, { seed: 31, numRuns: 150 });
   });
 
-  testWith("ltx")("writes what ltx verifies and applies to the identical database", async () => {
+  testWith("ltx")("writes a file that ltx verifies and applies to the identical database", async () => {
     const made = history(STEPS, 1);
     const folder = tempFolder("merge");
     const paths = [join(folder, "snapshot.ltx"), join(folder, "rest.ltx")] as const;
@@ -148,7 +148,7 @@ describe("mergeLtx", () => {
     expect(Buffer.compare(apply(new Uint8Array(0), bytes), vector("litestream/restored.db"))).toBe(0);
   });
 
-  test("takes the oldest's beginning and the newest's end, and no WAL position", () => {
+  test("takes the start of the oldest file and the end of the newest, and no WAL position", () => {
     const files = history(STEPS, 2).map(({ file }) => file);
     const { header, trailer } = merge(files.slice(1));
     const oldest = decodeLtxFile(files[1]!, () => {}).header;
@@ -165,7 +165,7 @@ describe("mergeLtx", () => {
     expect(merge(files, { timestampMs: 77 }).header.timestampMs).toBe(77);
   });
 
-  test("tracks no checksums when one input tracks none", () => {
+  test("tracks no checksums if one input tracks none", () => {
     const [first, second, third] = history(STEPS.slice(0, 3), 3).map(({ file }) => file);
     const bare = history(STEPS.slice(0, 3), 3, FLAG_NO_CHECKSUM).map(({ file }) => file);
     for (const files of [
@@ -180,7 +180,7 @@ describe("mergeLtx", () => {
     }
   });
 
-  test("of one file says the same", () => {
+  test("of one file gives the same database", () => {
     const [{ file, image }] = history(STEPS.slice(0, 1), 4) as [Step];
     expect(Buffer.compare(apply(new Uint8Array(0), merge([file]).bytes), image)).toBe(0);
   });
@@ -212,7 +212,7 @@ describe("mergeLtx refuses", () => {
     expectRefusal(() => merge([files[0]!, other]), "integrity", "page size 1024, expected 512");
   });
 
-  test("a file that applies to another database", () => {
+  test("a file whose pre-apply checksum is that of another database", () => {
     const other = history(STEPS, 6).map(({ file }) => file);
     expectRefusal(
       () => merge([files[0]!, other[1]!]),
@@ -221,7 +221,7 @@ describe("mergeLtx refuses", () => {
     );
   });
 
-  test("a snapshot whose pages are not what the newest file says", () => {
+  test("a snapshot whose pages contradict the newest file's checksum", () => {
     const [first] = history(STEPS.slice(0, 1), 7) as [Step];
     const header = sampleHeader({
       commit: 9,
@@ -233,7 +233,7 @@ describe("mergeLtx refuses", () => {
     expectRefusal(() => merge([first.file, lying]), "integrity", "the pages have checksum");
   });
 
-  test("to bring back pages that a commit between cut off", () => {
+  test("to restore pages that a commit in between truncated", () => {
     const shrunk = history(STEPS.slice(0, 3), 8);
     const header = sampleHeader({
       commit: 9,
@@ -241,7 +241,8 @@ describe("mergeLtx refuses", () => {
       maxTxid: 4 as Txid,
       preApplyChecksum: imageChecksum(shrunk[2]!.image),
     });
-    // It grows to 9 pages again without having them: pages 5 to 9 of the first file are gone for good.
+    // The database grows to 9 pages again without new content: pages 5 to 9 of the first file are gone for
+    // good.
     const grown = encodeSample(header, [[1, samplePage(PAGE_SIZE, 1)]], CHECKSUM_FLAG);
     const all = [...shrunk.map(({ file }) => file), grown];
     expectRefusal(() => merge(all), "integrity", "page 5 of 9 is in none of the files");

@@ -1,6 +1,4 @@
-/**
- * LTX header and trailer: the offset table, a header the ltx CLI wrote, and one test for each rejection.
- */
+/** LTX header and trailer: the offset table, a header by the ltx CLI, and one test for each rejection. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
@@ -46,7 +44,7 @@ describe("LTX_HEADER_FIELDS", () => {
 });
 
 describe("decodeLtxHeader", () => {
-  test("reads what `ltx encode-db` wrote", () => {
+  test("decodes the header of `ltx encode-db`", () => {
     const header = decodeLtxHeader(vector("encode-db-4096.ltx"));
     const { timestampMs, ...rest } = header;
     const commit = vector("encode-db-4096.db").length / 4096;
@@ -195,7 +193,7 @@ describe("LTX trailer", () => {
     }
   });
 
-  test("rejects checksums without bit 63, and a post-apply checksum where none is tracked", () => {
+  test("rejects checksums without bit 63, and a post-apply checksum in a file without checksums", () => {
     const file = (post: bigint, sum: bigint) => {
       const bytes = new Uint8Array(16);
       new DataView(bytes.buffer).setBigUint64(0, post);

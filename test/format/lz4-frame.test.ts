@@ -1,12 +1,10 @@
-/**
- * LZ4 frames as older ltx versions wrote them, cut out of a vector, and XXH32 against published values.
- */
+/** LZ4 frames of older ltx versions, cut out of a vector, and XXH32 against published values. */
 import { describe, expect, test } from "bun:test";
 import { decodeLz4Frame, measureLz4Frame, xxh32 } from "../../src/format/lz4-frame.ts";
 import { expectRefusal, vector } from "./samples.ts";
 
 const PAGE_SIZE = 512;
-/** The frame of page 1 and all that follows it. */
+/** The frame of page 1 and all bytes after it. */
 const REST = vector("encode-db-512-frames.ltx").subarray(106);
 const PAGE: Uint8Array = vector("encode-db-512.db").subarray(0, PAGE_SIZE);
 
@@ -19,7 +17,7 @@ function wholeFrame(): Uint8Array {
 }
 
 describe("decodeLz4Frame", () => {
-  test("decodes a frame made by pierrec/lz4, measured from its beginning", () => {
+  test("decodes a frame by pierrec/lz4, measured from its beginning", () => {
     const target: Uint8Array = new Uint8Array(PAGE_SIZE);
     decodeLz4Frame(wholeFrame(), target);
     expect(target).toEqual(PAGE);

@@ -1,6 +1,6 @@
 /**
- * LZ4 blocks: round trips, the end-of-block rules, and hostile blocks. That other decoders read ours is shown
- * in ltx-encoder.test.ts with the ltx CLI, and that we read theirs in ltx-decoder.test.ts.
+ * LZ4 blocks: round trips, the end-of-block rules, and hostile blocks. ltx-encoder.test.ts shows with the ltx
+ * CLI that other decoders read walrust's blocks; ltx-decoder.test.ts shows the reverse.
  */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
@@ -18,7 +18,10 @@ function decompress(block: Uint8Array | number[], size: number): Uint8Array {
   return target.slice(0, lz4Decompress(Uint8Array.from(block), target));
 }
 
-/** Walks the sequences of a block; returns where its last match begins and how many literals end it. */
+/**
+ * Walks the sequences of a block.
+ * @returns the start of the last match and the number of literals after it
+ */
 function endOf(block: Uint8Array): { lastMatchStart: number; lastLiterals: number } {
   let at = 0;
   let output = 0;
@@ -74,10 +77,10 @@ describe("lz4Compress", () => {
     fc.assert(property, { seed: 4, numRuns: 500 });
   });
 
-  test("keeps the rules for the end of a block: 5 literals, no match in the last 12 bytes", () => {
+  test("keeps the end-of-block rules: 5 literals, no match in the last 12 bytes", () => {
     const noise = crypto.getRandomValues(new Uint8Array(40));
     for (let size = 13; size <= 600; size++) {
-      // Zeros can be matched up to the end; what begins again at byte 40 only in its last bytes.
+      // Zeros could match up to the end; the repetition from byte 40 matches only in the last bytes.
       const isZero = size > 60 || size <= 40;
       const source = Uint8Array.from({ length: size }, (_, index) => (isZero ? 0 : noise[index % 40]!));
       const { lastMatchStart, lastLiterals } = endOf(compress(source));
@@ -86,14 +89,14 @@ describe("lz4Compress", () => {
     }
   });
 
-  test("stays within the bound for noise, and makes little of an empty page", () => {
+  test("stays within the bound for noise, and compresses an empty page well", () => {
     const noise = crypto.getRandomValues(new Uint8Array(65536));
     expect(compress(noise).length).toBeLessThanOrEqual(lz4CompressBound(65536));
     expect(compress(new Uint8Array(4096)).length).toBeLessThan(40);
     expect(compress(samplePage(4096, 1)).length).toBeLessThan(3200);
   });
 
-  test("refuses an empty source, one above 65536 bytes, and a short target", () => {
+  test("rejects an empty source, one above 65536 bytes, and a short target", () => {
     const target = new Uint8Array(70_000);
     expectRefusal(() => lz4Compress(new Uint8Array(0), target), "internal", "expected 1 to 65536");
     expectRefusal(() => lz4Compress(new Uint8Array(65537), target), "internal", "expected 1 to 65536");
@@ -128,7 +131,7 @@ describe("lz4Decompress", () => {
     });
   }
 
-  test("rejects a block larger than any page can have", () => {
+  test("rejects a block larger than any page", () => {
     expectRefusal(
       () => lz4Decompress(new Uint8Array(1 << 20), new Uint8Array(8)),
       "corrupt",
@@ -136,7 +139,7 @@ describe("lz4Decompress", () => {
     );
   });
 
-  test("never returns a whole page for a block that was cut short", () => {
+  test("never returns a whole page for a truncated block", () => {
     const source = samplePage(1024, 3);
     const block = compress(source);
     for (let size = 0; size < block.length; size++) {
@@ -144,7 +147,7 @@ describe("lz4Decompress", () => {
     }
   });
 
-  test("ends in a typed error or a size within the page for every flipped byte", () => {
+  test("throws a typed error or gives a size within the page for every flipped byte", () => {
     const source = samplePage(1024, 4);
     const block = compress(source);
     for (let at = 0; at < block.length; at++) {

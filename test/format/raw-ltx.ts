@@ -1,13 +1,13 @@
 /**
- * Builds LTX files byte by byte, valid or not, without the encoder: each part can be replaced by a wrong one
- * while the file checksum still fits, so that a rejection is shown to come from the check under test.
+ * Builds LTX files byte by byte, valid or not, without the encoder. A test can replace each part with a wrong
+ * one while the file checksum stays valid. A rejection then comes from the check under test.
  */
 import { crc64 } from "../../src/format/crc64.ts";
 import { encodeLtxHeader, type LtxHeader } from "../../src/format/ltx.ts";
 import { CHECKSUM_FLAG } from "../../src/format/types.ts";
 import { pagesChecksum, sampleHeader, samplePage } from "./samples.ts";
 
-/** One page frame; what is left out is as it should be. */
+/** One page frame; omitted fields are valid. */
 export interface RawPage {
   readonly pgno: number;
   readonly data?: Uint8Array;
@@ -16,7 +16,7 @@ export interface RawPage {
   readonly size?: number;
 }
 
-/** A file; what is left out is as it should be. */
+/** A file; omitted fields are valid. */
 export interface RawLtx {
   readonly header?: Partial<LtxHeader>;
   readonly pages?: readonly RawPage[];
@@ -26,7 +26,7 @@ export interface RawLtx {
   readonly fileChecksum?: bigint;
 }
 
-/** The bytes of the file that `raw` describes. */
+/** The bytes of the file described by `raw`. */
 export function buildLtx(raw: RawLtx): Uint8Array {
   const header = sampleHeader(raw.header);
   const pages = (raw.pages ?? [{ pgno: 1 }, { pgno: 2 }]).map((page) => {

@@ -1,6 +1,4 @@
-/**
- * What the codec tests share: vectors, seeded pages, and LTX files made of them.
- */
+/** Helpers of the codec tests: vectors, seeded pages, and LTX files made of them. */
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -24,7 +22,7 @@ export function vector(name: string): Uint8Array {
   return new Uint8Array(readFileSync(vectorPath(name)));
 }
 
-/** A valid header: a snapshot of two 512-byte pages unless told otherwise. */
+/** A valid header: a snapshot of two 512-byte pages by default. */
 export function sampleHeader(changes: Partial<LtxHeader> = {}): LtxHeader {
   return {
     flags: 0,
@@ -43,7 +41,7 @@ export function sampleHeader(changes: Partial<LtxHeader> = {}): LtxHeader {
   };
 }
 
-/** A page of `sizeBytes` that compresses about as well as a real one: words, zeros and noise. */
+/** A page of `sizeBytes` that compresses about as well as a real page: words, zeros and noise. */
 export function samplePage(sizeBytes: number, seed: number): Uint8Array {
   const random = seededRandom(seed);
   const page = new Uint8Array(sizeBytes);
@@ -63,7 +61,7 @@ export function pagesChecksum(pages: readonly SamplePage[]): Checksum {
   return pages.reduce((sum, [pgno, data]) => xorChecksum(sum, pageChecksum(pgno, data)), CHECKSUM_FLAG);
 }
 
-/** Encodes a file; the post-apply checksum is that of the pages unless given. */
+/** Encodes a file; the post-apply checksum is that of the pages by default. */
 export function encodeSample(
   header: LtxHeader,
   pages: readonly SamplePage[],
@@ -94,7 +92,7 @@ export function expectRefusal(action: () => unknown, code: ErrorCode, text: stri
   expect((thrown as Error).message).toContain(text);
 }
 
-/** Applies LTX pages to an image of a database, as restoring does. */
+/** Applies LTX pages to an image of a database, as a restore does. */
 export function applyPages(image: Uint8Array, header: LtxHeader, pages: readonly SamplePage[]): Uint8Array {
   const result = new Uint8Array(header.commit * header.pageSizeBytes);
   result.set(image.subarray(0, result.length));

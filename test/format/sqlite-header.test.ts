@@ -1,6 +1,4 @@
-/**
- * The SQLite header against files SQLite made.
- */
+/** The SQLite header against files written by SQLite. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -35,7 +33,7 @@ describe("decodeDatabaseHeader", () => {
     });
   }
 
-  test("tells a page count that was not written with the last change", () => {
+  test("detects a page count that is older than the last change", () => {
     const bytes = vector("encode-db-512.db");
     bytes[27]! ^= 1;
     expect(decodeDatabaseHeader(bytes).isPageCountValid).toBe(false);

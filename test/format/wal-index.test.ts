@@ -1,6 +1,4 @@
-/**
- * The wal-index header against -shm files that SQLite wrote: checked-in ones and a live one.
- */
+/** The wal-index header against -shm files written by SQLite: checked-in ones and a live one. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -12,7 +10,7 @@ import { vector } from "./samples.ts";
 
 describe("decodeWalIndex", () => {
   for (const pageSizeBytes of [512, 4096, 65536]) {
-    test(`agrees with the WAL it was written beside, at page size ${pageSizeBytes}`, () => {
+    test(`agrees with the WAL beside it, at page size ${pageSizeBytes}`, () => {
       const wal = vector(`wal-${pageSizeBytes}.wal`);
       const header = decodeWalHeader(wal);
       const cursor = walCursor(header);
@@ -65,7 +63,7 @@ describe("decodeWalIndex", () => {
     writer.close();
   });
 
-  test("of every truncation is null", () => {
+  test("is null for every truncation", () => {
     const shm = vector("wal-512.shm");
     for (let size = 0; size < WAL_INDEX_SIZE; size++)
       expect(decodeWalIndex(shm.subarray(0, size))).toBeNull();
@@ -82,7 +80,7 @@ describe("decodeWalIndex", () => {
     }
   });
 
-  test("of a file that no connection has initialised is null", () => {
+  test("is null for a file that no connection has initialised", () => {
     expect(decodeWalIndex(new Uint8Array(WAL_INDEX_SIZE))).toBeNull();
   });
 });

@@ -1,5 +1,5 @@
 /**
- * The WAL codec against WALs that sqlite3 wrote and a reader in Python listed, in both byte orders of the
+ * The WAL codec against WALs written by sqlite3 and listed by a reader in Python, in both byte orders of the
  * checksum.
  */
 import { describe, expect, test } from "bun:test";
@@ -30,7 +30,7 @@ interface Scanned {
   readonly cursor: WalCursor;
 }
 
-/** The frames that Python's reader found. */
+/** The frames found by the reader in Python. */
 function listed(name: string): { pageSizeBytes: number; frames: [number, number][] } {
   return JSON.parse(new TextDecoder().decode(vector(`${name}.frames.json`)));
 }
@@ -46,7 +46,7 @@ function scan(wal: Uint8Array, limitFrames = UNLIMITED): Scanned {
   return { frames, end, cursor };
 }
 
-/** What the valid frames up to the last commit make of the database `base`. */
+/** Applies the valid frames up to the last commit to the database `base`. */
 function applyWal(base: Uint8Array, wal: Uint8Array): Uint8Array {
   const header = decodeWalHeader(wal);
   const chunk = wal.subarray(WAL_HEADER_SIZE);
@@ -65,7 +65,7 @@ function applyWal(base: Uint8Array, wal: Uint8Array): Uint8Array {
   return image;
 }
 
-/** The database file beside a WAL: SQLite ignores the WAL of an empty one, so at least its first page. */
+/** The database file beside a WAL, with at least its first page: SQLite ignores the WAL of an empty file. */
 function baseOf(name: string, wal: Uint8Array): Uint8Array {
   if (name === "wal-512-restarted") return vector(`${name}.db`);
   return applyWal(new Uint8Array(0), wal).slice(0, decodeWalHeader(wal).pageSizeBytes);
@@ -73,7 +73,7 @@ function baseOf(name: string, wal: Uint8Array): Uint8Array {
 
 describe("scanFrames", () => {
   for (const name of NAMES) {
-    test(`finds in ${name} what an independent reader finds`, () => {
+    test(`finds in ${name} the frames that an independent reader finds`, () => {
       const wal = vector(`${name}.wal`);
       const { frames, end } = scan(wal);
       expect(frames).toEqual(listed(name).frames);
@@ -93,7 +93,7 @@ describe("scanFrames", () => {
     });
   }
 
-  test("tells where the page is, and steps over whole frames only", () => {
+  test("gives the place of the page, and passes over whole frames only", () => {
     const wal = vector("wal-512.wal");
     const header = decodeWalHeader(wal);
     const offsets: number[] = [];
@@ -104,7 +104,7 @@ describe("scanFrames", () => {
     );
   });
 
-  test("of an empty chunk, or with a limit of 0, is an end without frames", () => {
+  test("ends without frames for an empty chunk, or with a limit of 0", () => {
     const header = decodeWalHeader(vector("wal-512.wal"));
     const cursor = walCursor(header);
     const none = () => expect.unreachable();
@@ -113,7 +113,7 @@ describe("scanFrames", () => {
     expect(cursor).toEqual(walCursor(header));
   });
 
-  test("goes on from a cursor: any chunking of whole frames finds the same, at any alignment", () => {
+  test("resumes from a cursor: any chunking of whole frames finds the same, at any alignment", () => {
     const wal = vector("wal-512.wal");
     const header = decodeWalHeader(wal);
     const whole = scan(wal);
@@ -134,7 +134,7 @@ describe("scanFrames", () => {
     fc.assert(property, { seed: 5, numRuns: 60 });
   });
 
-  test("of every truncated WAL ends short, after the frames that are whole", () => {
+  test("of every truncated WAL ends as short, after the whole frames", () => {
     const wal = vector("wal-512.wal");
     const { frames } = listed("wal-512");
     for (let size = WAL_HEADER_SIZE; size <= wal.length; size++) {
@@ -151,7 +151,7 @@ describe("scanFrames", () => {
     test(`of ${name} with any one byte flipped ends at the flipped frame`, () => {
       const wal = vector(`${name}.wal`);
       const { pageSizeBytes } = listed(name);
-      // All of the small WAL; of the larger one each header byte and some of each page.
+      // Every byte of the small WAL; of the larger one each header byte and some bytes of each page.
       const step = name === "wal-512" ? 1 : 7;
       for (let at = WAL_HEADER_SIZE; at < wal.length; at += step) {
         const flipped = wal.slice();
@@ -169,7 +169,7 @@ describe("scanFrames", () => {
     });
   }
 
-  test("names a wrong salt, page 0 and a wrong checksum", () => {
+  test("rejects a wrong salt, page 0 and a wrong checksum by name", () => {
     const change = (at: number, byte: number): WalEnd => {
       const wal = vector("wal-512.wal");
       wal[walOffset(512, 1) + at] = byte;
@@ -185,7 +185,7 @@ describe("scanFrames", () => {
 });
 
 describe("decodeWalHeader", () => {
-  test("reads the fields as they are in the file", () => {
+  test("reads the fields of the file", () => {
     const wal = vector("wal-4096.wal");
     const view = new DataView(wal.buffer);
     expect(decodeWalHeader(wal)).toEqual({
@@ -237,14 +237,14 @@ describe("decodeWalHeader", () => {
 });
 
 describe("walChecksum", () => {
-  test("of nothing is what it runs on from", () => {
+  test("of no bytes is its start value", () => {
     expect(walChecksum(new Uint8Array(0), false, 5, 0xffffffff)).toEqual({
       checksum1: 5,
       checksum2: 0xffffffff,
     });
   });
 
-  test("runs on, also beyond the scratch memory, and wraps at 2^32", () => {
+  test("continues from a start value, also beyond the scratch memory, and wraps at 2^32", () => {
     const bytes = new Uint8Array(200_000).fill(0xee);
     const first = walChecksum(bytes.subarray(0, 160_008), true, 0, 0);
     const both = walChecksum(bytes.subarray(160_008), true, first.checksum1, first.checksum2);

@@ -49,7 +49,7 @@ describe.each(SIZES)("ZeroPages of %p bytes", (pageSizeBytes) => {
     }
   });
 
-  test("runInto of adjacent runs is that of both together, up to four billion pages", () => {
+  test("runInto of adjacent runs is that of the joined run, up to four billion pages", () => {
     const pgno = fc.integer({ min: 1, max: 0xffffffff });
     fc.assert(
       fc.property(pgno, pgno, (a, b) => {

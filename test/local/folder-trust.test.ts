@@ -1,4 +1,4 @@
-/** Whether a folder is ours alone: the rules one by one, and the same on real folders. */
+/** Whether a folder belongs to this user alone: each rule by itself, and all rules on real folders. */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -66,7 +66,7 @@ describe("parentDistrustOrNull", () => {
   }
 });
 
-test("parentDistrustOrNull lets a chosen folder lie below one that a group may write to, and no more", () => {
+test("parentDistrustOrNull permits a chosen folder below one that a group may write to, and no more", () => {
   const volume = facts(0, 0o2775, 2000);
   expect(parentDistrustOrNull(volume, USER)).toContain("its group");
   expect(parentDistrustOrNull(volume, USER, true)).toBeNull();
@@ -75,7 +75,7 @@ test("parentDistrustOrNull lets a chosen folder lie below one that a group may w
 });
 
 describe("distrustOrNull", () => {
-  test("a private folder is trusted until its mode, a link or a parent lets others in", () => {
+  test("a private folder is trusted until its mode, a link or a parent admits others", () => {
     const top = tempFolder("trust");
     const folder = join(top, "a", "b");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -92,7 +92,7 @@ describe("distrustOrNull", () => {
     expect(distrustOrNull(join(top, "missing"))).toBe("ENOENT");
   });
 
-  test.skipIf(process.getuid?.() !== 0)("a folder of ours below a tenant's is not trusted", () => {
+  test.skipIf(process.getuid?.() !== 0)("a folder below one of another user is not trusted", () => {
     const top = tempFolder("trust");
     const folder = join(top, "tenant", "ours");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -103,7 +103,7 @@ describe("distrustOrNull", () => {
     expect(distrustOrNull(folder)).toBe("user 4242 owns it");
   });
 
-  test("makeOwnFolder makes what is missing with mode 0700, and nothing below what others can change", () => {
+  test("makeOwnFolder makes missing folders with mode 0700, and none below a folder of others", () => {
     const top = tempFolder("trust");
     const deep = join(top, "a", "b", "c");
     expect(makeOwnFolder(deep)).toBeNull();
@@ -116,7 +116,7 @@ describe("distrustOrNull", () => {
     expect(makeOwnFolder(join(top, "file"))).toContain("no folder");
   });
 
-  test("a remembering look sees a folder once", () => {
+  test("cachingInspector inspects a folder once", () => {
     const folder = tempFolder("trust");
     const look = cachingInspector();
     expect(distrustOrNull(folder, look)).toBeNull();

@@ -1,6 +1,6 @@
 /**
- * The opening rules, each against every kind of thing that can lie in the place of a file of ours. The system
- * makes them: `mkfifo`, links, sockets, a file under a lease.
+ * The rules for opening walrust's own files, each against every kind of thing that can stand at their path.
+ * The system makes these things: `mkfifo`, links, sockets, a file under a lease.
  */
 import { describe, expect, test } from "bun:test";
 import {
@@ -43,7 +43,7 @@ function failureOf(work: () => unknown): WalrustError {
   throw new Error("it did not fail");
 }
 
-/** What lies at the path, how it is made, and what the error says of it. */
+/** The thing at the path, a function that makes it, and the error's words for it. */
 const STRANGE: readonly [kind: string, make: (path: string) => void, said: string][] = [
   ["a FIFO", (path) => Bun.spawnSync(["mkfifo", path]), "it is a FIFO"],
   ["a folder", (path) => mkdirSync(path), "it is a folder"],
@@ -56,9 +56,9 @@ function linkTo(path: string, isThere: boolean): void {
   symlinkSync(`${path}.target`, path);
 }
 
-describe("a file of ours", () => {
+describe("a file of walrust", () => {
   for (const [kind, make, said] of STRANGE) {
-    test(`is never ${kind}, however it is opened`, () => {
+    test(`is never ${kind}, with any way of opening it`, () => {
       const path = join(tempFolder("own"), "state.json");
       make(path);
       for (const open of [openOwn, openOwnOrNull, openOwnForUpdate, (at: string) => readOwnOrNull(at, 100)]) {
@@ -67,7 +67,7 @@ describe("a file of ours", () => {
       }
     });
 
-    test(`takes the place of ${kind} when it is written, and leaves what a link leads to`, () => {
+    test(`replaces ${kind} when it is written, and does not change the target of a link`, () => {
       if (kind === "a folder") return;
       const path = join(tempFolder("own"), "state.json");
       make(path);
@@ -78,7 +78,7 @@ describe("a file of ours", () => {
     });
   }
 
-  test("is closed to others when it is opened, whatever its mode was", () => {
+  test("gets mode 0600 when it is opened, from any mode", () => {
     const path = join(tempFolder("own"), "pages.sum");
     writeFileSync(path, "text");
     for (const mode of [0o664, 0o644, 0o777]) {
@@ -104,7 +104,7 @@ describe("a file of ours", () => {
     expect(failureOf(() => openOwn("/dev/null")).message).toContain("no regular file");
   });
 
-  test("under a lease is refused at once, to be tried again", async () => {
+  test("under a lease is refused at once, as a retryable error", async () => {
     const path = join(tempFolder("own"), "state.json");
     writeFileSync(path, "text", { mode: 0o600 });
     const end = await takeLeaseOrNull(path);
@@ -115,14 +115,14 @@ describe("a file of ours", () => {
     closeSync(openOwn(path));
   });
 
-  test("is not read when it has more bytes than it may have, though it holds none of them", () => {
+  test("is not read if it is larger than allowed, even if it is sparse", () => {
     const path = join(tempFolder("own"), "state.json");
     writeFileSync(path, "", { mode: 0o600 });
     truncateSync(path, 60 * 1024 ** 3);
     expect(failureOf(() => readOwnOrNull(path, 64 * 1024)).message).toContain("expected at most 65536");
   });
 
-  test("that is missing is null, or an error that the next try may not have", () => {
+  test("is null if missing, or a retryable error", () => {
     const path = join(tempFolder("own"), "state.json");
     expect([openOwnOrNull(path), readOwnOrNull(path, 1)]).toEqual([null, null]);
     expect(failureOf(() => openOwn(path)).retryable).toBe(true);
@@ -130,7 +130,7 @@ describe("a file of ours", () => {
 });
 
 describe("createTemp", () => {
-  test("never takes a name twice, and nobody else can read what is written there", () => {
+  test("never takes a name twice, and nobody else can read its file", () => {
     const folder = tempFolder("own");
     const path = join(folder, "pages.sum");
     const [a, b] = [createTemp(path), createTemp(path)];
@@ -139,7 +139,7 @@ describe("createTemp", () => {
     for (const { fd } of [a, b]) closeSync(fd);
   });
 
-  test("sweepTemps removes what a process that was killed left, and nothing else", () => {
+  test("sweepTemps removes the files of a killed process, and nothing else", () => {
     const folder = tempFolder("own");
     closeSync(createTemp(join(folder, "pages.sum")).fd);
     writeFileSync(join(folder, "state.json.tmp"), "half written");
@@ -151,7 +151,7 @@ describe("createTemp", () => {
 });
 
 describe("closeFolderToOthers", () => {
-  test("takes a folder away from others, and follows no link to another", () => {
+  test("removes the access of others to a folder, and does not follow a link to another", () => {
     const folder = tempFolder("own");
     const [own, link] = [join(folder, "own"), join(folder, "link")];
     mkdirSync(own);
@@ -164,7 +164,7 @@ describe("closeFolderToOthers", () => {
   });
 });
 
-test("foreignFileReasonOrNull accepts a regular file of ours with any number of names", () => {
+test("foreignFileReasonOrNull accepts a regular file of this user with any number of names", () => {
   const path = join(tempFolder("own"), "f");
   writeFileSync(path, "", { mode: 0o644 });
   linkSync(path, `${path}.second`);

@@ -1,4 +1,4 @@
-/** Page sums: against a brute-force model of pages in memory, and against checksums from their definition. */
+/** Page sums against a brute-force model of pages in memory, and against checksums by their definition. */
 import { describe, expect, test } from "bun:test";
 import {
   closeSync,
@@ -54,7 +54,10 @@ function batchOf(pages: ReadonlyMap<number, bigint>): SumBatch {
   };
 }
 
-/** Changes a model database: writes pages, then cuts or grows it to `commit` pages, holes being zeros. */
+/**
+ * Changes a model database: writes pages, then truncates or grows the database to `commit` pages; holes are
+ * zeros.
+ */
 function change(database: Uint8Array, pages: ReadonlyMap<number, Uint8Array>, commit: number): Uint8Array {
   const next = new Uint8Array(commit * PAGE_SIZE);
   next.set(database.subarray(0, Math.min(database.length, next.length)));
@@ -63,7 +66,7 @@ function change(database: Uint8Array, pages: ReadonlyMap<number, Uint8Array>, co
 }
 
 describe("page sums against a model", () => {
-  test("checksumAfter and applyBatch follow any growth, shrinking and hole", () => {
+  test("checksumAfter and applyBatch follow any growth, shrinking and holes", () => {
     const step = fc.record({
       commit: fc.integer({ min: 1, max: 40 }),
       writes: fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 255 })), {
@@ -103,7 +106,7 @@ describe("page sums against a model", () => {
     );
   });
 
-  test("applyBatch a second time, as after a crash, changes nothing", () => {
+  test("applyBatch repeated, as after a crash, changes nothing", () => {
     const database = change(new Uint8Array(0), new Map([1, 2, 3].map((p) => [p, pageOf(p)])), 3);
     const path = sumsFile(database);
     const sums = batchOf(
@@ -144,7 +147,7 @@ describe("page sums around the lock page", () => {
   const SIZE = 65536;
   const LOCK = 2 ** 30 / SIZE + 1;
 
-  test("growing over the lock page counts its neighbours as zero pages and itself not at all", () => {
+  test("growth over the lock page counts its neighbours as zero pages, but not the lock page", () => {
     const path = join(tempFolder("sums"), "pages.sum");
     const writer = new PageSumWriter(path);
     for (let pgno = 1; pgno < LOCK - 1; pgno++) writer.push(0, 0);
@@ -181,7 +184,7 @@ describe("checksumOfFileOrNull", () => {
     }
   });
 
-  test("checksumOfFileOrNull sees every flipped byte but the bit that is always set", () => {
+  test("checksumOfFileOrNull detects every flipped byte, except the bit that is always set", () => {
     const database = change(new Uint8Array(0), new Map([1, 2].map((p) => [p, pageOf(p)])), 2);
     const path = sumsFile(database);
     const bytes = readFileSync(path);
@@ -196,7 +199,7 @@ describe("checksumOfFileOrNull", () => {
 });
 
 describe("PageSumWriter and PageSumReader", () => {
-  test("a reader gives what a writer got, over window borders, and false at the end", () => {
+  test("the reader gives the writer's sums, over window borders, and false at the end", () => {
     const path = join(tempFolder("sums"), "pages.sum");
     const writer = new PageSumWriter(path);
     for (let pgno = 1; pgno <= 8193; pgno++) writer.push(pgno, pgno * 2);
@@ -212,7 +215,7 @@ describe("PageSumWriter and PageSumReader", () => {
     reader.close();
   });
 
-  test("a reader says when the file ends inside an entry", () => {
+  test("the reader reports a file that ends inside an entry", () => {
     const path = join(tempFolder("sums"), "pages.sum");
     writeFileSync(path, new Uint8Array(12));
     const reader = new PageSumReader(path);
@@ -220,7 +223,7 @@ describe("PageSumWriter and PageSumReader", () => {
     reader.close();
   });
 
-  test("discard leaves the file that was there, and nothing temporary", () => {
+  test("discard keeps the previous file, and leaves no temporary file", () => {
     const path = sumsFile(pageOf(1));
     const bytes = readFileSync(path);
     for (const isClosed of [false, true]) {
@@ -233,8 +236,8 @@ describe("PageSumWriter and PageSumReader", () => {
     }
   });
 
-  // The number of a closed descriptor goes to the next file that is opened: the pin of another database.
-  test("discard after close closes no descriptor that somebody else has opened since", () => {
+  // The next opened file gets the number of a closed descriptor: the pin of another database.
+  test("discard after close closes no descriptor that was opened since", () => {
     const folder = tempFolder("sums");
     const writer = new PageSumWriter(join(folder, "pages.sum"));
     writer.close();

@@ -1,4 +1,4 @@
-/** Where the files of a database lie: the decision on real folders, and what the environment says. */
+/** The places of a database's files: the decision on real folders, and the variables of the environment. */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -14,13 +14,13 @@ function placesWith(home: string, more: { stateDir?: string; cacheDir?: string }
 }
 
 describe("LocalPlaces", () => {
-  test("a database in a folder that is ours alone has its files beside it", () => {
+  test("a database in a folder of this user alone has its files beside it", () => {
     const path = join(tempFolder("places"), "app.db");
     const place = placesWith("/home-of-state").of(path);
     expect(place).toEqual({ paths: stateFolderOf(path), kind: "beside", reason: null, ignored: null });
   });
 
-  test("a folder that others may write to sends them to the state home, one folder a database", () => {
+  test("a folder that others may write to sends its files to the state home, one folder per database", () => {
     const folder = tempFolder("places");
     chmodSync(folder, 0o777);
     const places = placesWith("/home-of-state");
@@ -30,11 +30,11 @@ describe("LocalPlaces", () => {
     expect(one.paths.folder).toMatch(/^\/home-of-state\/app\.db-[0-9a-f]{16}$/);
     expect(one.paths.statePath).toBe(join(one.paths.folder, "state.json"));
     expect(two.paths.folder).not.toBe(one.paths.folder);
-    // The same for each process of this user.
+    // The same place for each process of this user.
     expect(placesWith("/home-of-state").of(join(folder, "app.db")).paths).toEqual(one.paths);
   });
 
-  test("state that lies in such a folder is not used, and told", () => {
+  test("a state beside a database in such a folder is ignored, with a reason", () => {
     const folder = tempFolder("places");
     const path = join(folder, "app.db");
     mkdirSync(stateFolderOf(path).folder);
@@ -45,7 +45,7 @@ describe("LocalPlaces", () => {
     expect(ignored).toContain("everybody may write to it");
   });
 
-  test("neither is a state folder that is a link, or that others may write to", () => {
+  test("a state folder that is a link, or that others may write to, is ignored too", () => {
     const folder = tempFolder("places");
     const [linked, open] = [join(folder, "linked.db"), join(folder, "open.db")];
     symlinkSync(tempFolder("places"), stateFolderOf(linked).folder);
@@ -57,7 +57,7 @@ describe("LocalPlaces", () => {
     }
   });
 
-  test.skipIf(!isRoot)("a folder of ours below somebody else's is not ours alone", () => {
+  test.skipIf(!isRoot)("a folder below one of another user is not this user's alone", () => {
     const top = tempFolder("places");
     const folder = join(top, "tenant", "ours");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -65,7 +65,7 @@ describe("LocalPlaces", () => {
     expect(placesWith("/h").of(join(folder, "app.db")).reason).toContain("belongs to user 4242");
   });
 
-  test("what changes is seen after a refresh", () => {
+  test("a change takes effect after a refresh", () => {
     const folder = tempFolder("places");
     const places = placesWith("/h");
     const path = join(folder, "app.db");
@@ -76,7 +76,7 @@ describe("LocalPlaces", () => {
     expect(places.of(path).kind).toBe("state-home");
   });
 
-  test("--state-dir takes the files of all databases; --cache-dir only what was captured, by name", () => {
+  test("--state-dir moves the files of all databases; --cache-dir only captured files, by name", () => {
     const path = join(tempFolder("places"), "app.db");
     const home = tempFolder("places");
     const place = placesWith("/h", { stateDir: home }).of(path);
@@ -89,7 +89,7 @@ describe("LocalPlaces", () => {
     ]);
   });
 
-  test("a name that no file could have becomes one, and a long one is cut", () => {
+  test("a name that no file can have is replaced, and a long one is cut", () => {
     const folder = tempFolder("places");
     chmodSync(folder, 0o777);
     const of = (name: string): string => placesWith("/h").of(join(folder, name)).paths.folder;
@@ -113,7 +113,7 @@ describe("stateHomeOf", () => {
   });
 });
 
-test("realParent resolves the links of what exists and keeps the rest", () => {
+test("realParent resolves the links of existing folders and keeps the rest", () => {
   const folder = tempFolder("places");
   mkdirSync(join(folder, "real"));
   symlinkSync(join(folder, "real"), join(folder, "link"));

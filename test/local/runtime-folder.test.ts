@@ -1,4 +1,4 @@
-/** Where a socket lies: in no folder that somebody else could choose by a link, or could exchange. */
+/** The folder of a socket is never one that another user could choose by a link, or exchange. */
 import { expect, test } from "bun:test";
 import { chmodSync, chownSync, lchownSync, mkdirSync, realpathSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -8,14 +8,14 @@ import { tempFolder } from "../support/temp.ts";
 const TENANT = 4242;
 const testAsRoot = test.skipIf(process.geteuid?.() !== 0);
 
-test("the session's folder, made there", () => {
+test("RuntimeFolders makes a folder of its own in the session's folder", () => {
   const session = realpathSync(tempFolder("session"));
   const folders = RuntimeFolders.standard({ XDG_RUNTIME_DIR: session });
   expect(folders.ownOrNull()).toBe(join(session, "walrust"));
   expect(folders.present()).toContain(join(session, "walrust"));
 });
 
-testAsRoot("the session's folder of another user is left alone, and so is a link in it", () => {
+testAsRoot("RuntimeFolders ignores a session folder of another user, and a link in one", () => {
   const session = realpathSync(tempFolder("session"));
   chmodSync(session, 0o700);
   chownSync(session, TENANT, TENANT);

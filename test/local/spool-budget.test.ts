@@ -1,4 +1,4 @@
-/** The limit on captured files: a table of what is removed, what is merged, and which databases stop. */
+/** The limit on captured files: a table of removed files, merged files, and stopped databases. */
 import { describe, expect, test } from "bun:test";
 import {
   isSpoolFull,
@@ -64,6 +64,6 @@ describe("selectOverShare", () => {
   }
 });
 
-test("totalUse adds pending and kept bytes apart", () => {
+test("totalUse adds pending and retained bytes separately", () => {
   expect(totalUse([use(1, 10), use(2, 20)])).toEqual(use(3, 30));
 });

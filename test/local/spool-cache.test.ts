@@ -1,4 +1,4 @@
-/** Uploaded files that are kept: what is found again, what is pruned, and what may be among them. */
+/** Retained copies of uploaded files: lookups, pruning, and foreign files among them. */
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ import { tempFolder } from "../support/temp.ts";
 
 const NOW_MS = 1_800_000_000_000;
 
-/** A spool with TXIDs 2 to `count` sent, one each second up to now. */
+/** A spool with TXIDs 2 to `count` uploaded, one each second up to now. */
 function sentSpool(count: number): { folder: string; sizes: number[] } {
   const { live } = spooledHistory(count);
   const folder = live.paths.spoolFolder;
@@ -33,7 +33,7 @@ function sentSpool(count: number): { folder: string; sizes: number[] } {
   return { folder, sizes };
 }
 
-/** Last TXIDs of the kept files. */
+/** Last TXIDs of the retained files. */
 function keptTxids(folder: string): number[] {
   const names = readdirSync(join(folder, SENT_FOLDER)).filter((name) => name.startsWith("0000-"));
   return names.map((name) => Number.parseInt(name.slice(22, 38), 16)).sort((a, b) => a - b);
@@ -46,7 +46,7 @@ test("keepSent moves an increment aside and removes a snapshot", () => {
   expect(sentBytes(folder)).toBe(sizes.reduce((sum, size) => sum + size, 0));
 });
 
-test("pruneSent removes what is older than its retention, to the second", () => {
+test("pruneSent removes files older than its retention, to the second", () => {
   for (const [retentionMs, kept] of [
     [10_000, [2, 3, 4, 5, 6]],
     [2_000, [4, 5, 6]],
@@ -73,12 +73,12 @@ test("pruneSent removes the oldest until the size fits, and no more", () => {
   expect(pruneSent(folder, Number.POSITIVE_INFINITY, 0, NOW_MS)).toEqual({ count: 0, bytes: 0 });
 });
 
-test("pruneSent with a clock that went back removes nothing by age", () => {
+test("pruneSent after the clock went back removes nothing by age", () => {
   const { folder } = sentSpool(5);
   expect(pruneSent(folder, 1000, Number.POSITIVE_INFINITY, NOW_MS - 86_400_000).count).toBe(4);
 });
 
-test("pruneSent and sentBytes leave other people's files alone, and need no folder", () => {
+test("pruneSent and sentBytes ignore foreign files, and need no folder", () => {
   const { folder, sizes } = sentSpool(4);
   writeFileSync(join(folder, SENT_FOLDER, "notes.txt"), "mine");
   mkdirSync(join(folder, SENT_FOLDER, "0000-0000000000000002.ltx"));
@@ -90,15 +90,15 @@ test("pruneSent and sentBytes leave other people's files alone, and need no fold
   expect(sentBytes(empty)).toBe(0);
 });
 
-// Once: the name is parsed before anybody asks whether it is a TXID.
-test("sentBytes bears a name that is no TXID", () => {
+// Once this threw: the name was parsed before the check for a TXID.
+test("sentBytes ignores a name that is no TXID", () => {
   const { folder } = sentSpool(3);
   writeFileSync(join(folder, SENT_FOLDER, "0000-ffffffffffffffff-ffffffffffffffff.ltx"), "x");
   expect(sentBytes(folder)).toBeGreaterThan(0);
 });
 
 describe("the local copy of an object", () => {
-  test("localCopyOrNull finds an object that was sent or waits, and nothing torn or of another size", () => {
+  test("localCopyOrNull finds an uploaded or pending object, and no torn one or one of another size", () => {
     const { live } = spooledHistory(4);
     const folder = live.paths.spoolFolder;
     const [, second, third] = live.pending;

@@ -1,6 +1,6 @@
 /**
- * What a SIGKILL during compaction leaves in the spool: a merged file of level 1. Published with what waits,
- * it would be an object without its place in the chain, and `verify` would fail for good.
+ * A SIGKILL during compaction leaves a merged file of level 1 in the spool. Published with the pending files,
+ * the merge would be an object without its place in the chain, and `verify` would fail for good.
  */
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
@@ -9,7 +9,7 @@ import type { Txid } from "../../src/format/types.ts";
 import { loadSpool, SpoolWriter } from "../../src/local/spool.ts";
 import { tempFolder } from "../support/temp.ts";
 
-test("loadSpool removes a merge of level 1 that compaction left, and keeps links and snapshots", () => {
+test("loadSpool removes a merge of level 1 after a killed compaction, and keeps links and snapshots", () => {
   const folder = tempFolder("spool");
   const first = new SpoolWriter(folder, 9, 1 as Txid, 1 as Txid).finish({ previousChain: CHAIN_ZERO });
   const second = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid).finish({ previousChain: first.chain });

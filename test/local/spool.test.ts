@@ -1,4 +1,4 @@
-/** The spool: the footer, what is rejected, what a crash leaves behind, and the way to the state. */
+/** The spool: the footer, its rejections, the leftovers of a crash, and agreement with the state. */
 import { describe, expect, test } from "bun:test";
 import {
   closeSync,
@@ -86,14 +86,14 @@ describe("SpoolWriter", () => {
     expect(statSync(file.path).mode & 0o777).toBe(0o600);
   });
 
-  test("finish of a later snapshot carries the chain value it is given and no link", () => {
+  test("finish of a later snapshot carries the given chain value and no link", () => {
     const writer = new SpoolWriter(tempFolder("spool"), 9, 1 as Txid, 5 as Txid);
     const chain = new Uint8Array(32).fill(9);
     const file = writer.finish({ chain });
     expect([hex(file.previousChain), hex(file.chain)]).toEqual([hex(CHAIN_ZERO), hex(chain)]);
   });
 
-  test("discard leaves nothing", () => {
+  test("discard leaves no file", () => {
     const folder = tempFolder("spool");
     const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
     writer.write(Buffer.from("x"));
@@ -101,8 +101,8 @@ describe("SpoolWriter", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  // The number of a closed descriptor goes to the next file that is opened: a pin's lock, another spool file.
-  test("discard after finish closes no descriptor that somebody else has opened since", () => {
+  // The next opened file gets the number of a closed descriptor: a pin's lock, another spool file.
+  test("discard after finish closes no descriptor that was opened since", () => {
     const folder = tempFolder("spool");
     const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
     writer.finish({ previousChain: CHAIN_ZERO });
@@ -115,7 +115,7 @@ describe("SpoolWriter", () => {
     }
   });
 
-  test("a folder that is gone or a file is a retryable error of the database", () => {
+  test("a folder that is missing or a file is a retryable error of the database", () => {
     const file = join(tempFolder("spool"), "file");
     writeFileSync(file, "");
     for (const folder of [file, join(tempFolder("spool"), "none")]) {
@@ -133,12 +133,12 @@ function closeQuietly(fd: number): void {
   try {
     closeSync(fd);
   } catch {
-    // Closed by what is under test: the test has failed already.
+    // The code under test closed the descriptor: the test has failed already.
   }
 }
 
 describe("loadSpool", () => {
-  test("loadSpool gives all files in the order of upload, snapshots after the increment they hold", () => {
+  test("loadSpool gives all files in the order of upload, snapshots after their increment", () => {
     const { folder, files, head } = spoolOf(3);
     const snapshot = new SpoolWriter(folder, 9, 1 as Txid, 2 as Txid);
     snapshot.write(Buffer.from("snapshot"));
@@ -151,14 +151,14 @@ describe("loadSpool", () => {
     expect(load(tempFolder("spool"), 9, "ab".repeat(32))).toEqual({ kind: "pending", files: [] });
   });
 
-  test("loadSpool accepts a spool whose first files are in the bucket already", () => {
+  test("loadSpool accepts a spool whose first files are already in the bucket", () => {
     const { folder, files, head } = spoolOf(4);
     removeSpoolFile(files[0]!);
     removeSpoolFile(files[1]!);
     expect(load(folder, 4, head)).toEqual({ kind: "pending", files: files.slice(2) });
   });
 
-  test("loadSpool removes what a crash left: temporary files, and files the state does not know", () => {
+  test("loadSpool removes leftovers of a crash: temporary files, and files unknown to the state", () => {
     const { folder, files } = spoolOf(3);
     new SpoolWriter(folder, 0, 4 as Txid, 4 as Txid).write(Buffer.from("torn"));
     writeFileSync(join(folder, "note.txt"), "somebody else's");
@@ -171,14 +171,14 @@ describe("loadSpool", () => {
     ]);
   });
 
-  test("loadSpool removes a torn file past the state and is not broken by it", () => {
+  test("loadSpool removes a torn file past the state, and the spool is not broken", () => {
     const { folder, files } = spoolOf(2);
     writeFileSync(join(folder, "0000-0000000000000003-0000000000000003.ltx"), "torn");
     expect(load(folder, 2, hex(files[1]!.chain)).kind).toBe("pending");
     expect(readdirSync(folder).length).toBe(2);
   });
 
-  test("loadSpool is broken by a truncation to any length", () => {
+  test("loadSpool reports a truncation to any length as broken", () => {
     const { folder, files, head } = spoolOf(2);
     const bytes = readFileSync(files[1]!.path);
     for (let length = 0; length < bytes.length; length++) {
@@ -187,7 +187,7 @@ describe("loadSpool", () => {
     }
   });
 
-  test("loadSpool is broken by any flipped byte of a footer, isIntact by any of the content", async () => {
+  test("loadSpool reports any flipped byte of a footer, isIntact any of the content", async () => {
     const { folder, files, head } = spoolOf(2);
     const { path, sizeBytes } = files[1]!;
     const bytes = readFileSync(path);
@@ -203,7 +203,7 @@ describe("loadSpool", () => {
     expect(await isIntact(files[1]!)).toBe(true);
   });
 
-  test("loadSpool is broken by a missing link in the middle, and by a missing newest one", () => {
+  test("loadSpool reports a missing link in the middle, and a missing newest one", () => {
     const middle = spoolOf(3);
     removeSpoolFile(middle.files[1]!);
     expect(load(middle.folder, 3, middle.head).kind).toBe("broken");
@@ -212,7 +212,7 @@ describe("loadSpool", () => {
     expect(load(newest.folder, 3, newest.head).kind).toBe("broken");
   });
 
-  test("loadSpool is broken by a file of another history", () => {
+  test("loadSpool reports a file of another history", () => {
     const { folder, head, files } = spoolOf(2);
     expect(load(folder, 2, "cd".repeat(32)).kind).toBe("broken");
     const foreign = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
@@ -221,7 +221,7 @@ describe("loadSpool", () => {
     expect(load(folder, 2, head).kind).toBe("broken");
   });
 
-  test("loadSpool does not trip over a name with an impossible TXID", () => {
+  test("loadSpool ignores a name with an impossible TXID", () => {
     const { folder, files, head } = spoolOf(2);
     const name = "0000-ffffffffffffffff-ffffffffffffffff.ltx";
     writeFileSync(join(folder, name), "no TXID");
@@ -239,7 +239,7 @@ describe("loadSpool", () => {
 });
 
 describe("spoolChunks", () => {
-  test("spoolChunks gives the LTX bytes without the footer, and says when the file became shorter", () => {
+  test("spoolChunks gives the LTX bytes without the footer, and fails if the file became shorter", () => {
     const writer = new SpoolWriter(tempFolder("spool"), 0, 2 as Txid, 2 as Txid);
     const content = new Uint8Array(600_000).map((_, index) => index % 251);
     writer.write(content);

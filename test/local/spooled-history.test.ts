@@ -1,11 +1,13 @@
-/** The history of a database that is not attached: whose it is, and what a damaged spool leaves of it. */
+/**
+ * The history of a database that is not attached: the owner of its spool, and the remains of a damaged spool.
+ */
 import { expect, test } from "bun:test";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readSpooledHistoryOrNull } from "../../src/local/spooled-history.ts";
 import { spooledHistory } from "../support/histories/spooled-history.ts";
 
-test("readSpooledHistoryOrNull reads only what belongs to the destination and the name", () => {
+test("readSpooledHistoryOrNull reads only a spool of the same destination and name", () => {
   const { live } = spooledHistory(3);
   const { destination, name } = live.state!;
   const read = (owner: { destination: string; name: string }) =>
@@ -27,7 +29,7 @@ test("readSpooledHistoryOrNull removes leftovers only for the holder of the host
   expect(existsSync(leftover)).toBe(false);
 });
 
-test("readSpooledHistoryOrNull tells a broken spool from one that is missing", () => {
+test("readSpooledHistoryOrNull distinguishes a broken spool from a missing one", () => {
   const { live } = spooledHistory(3);
   const owner = { destination: live.state!.destination, name: live.state!.name };
   writeFileSync(live.pending[0]!.path, "torn");

@@ -1,4 +1,6 @@
-/** The folders of the state home: the databases they belong to, and each rule of removal once. */
+/**
+ * The folders of the state home: the databases that they belong to, and one test for each rule of removal.
+ */
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +10,7 @@ import { tempFolder } from "../support/temp.ts";
 const DAY_MS = 24 * 3_600_000;
 const NOW_MS = 1_900_000_000_000;
 
-test("sweepStateHome removes what is a month old, of no database, and has nothing unsent", () => {
+test("sweepStateHome removes a folder that is a month old, of no database, and without unsent files", () => {
   const home = tempFolder("sweep");
   const present = join(tempFolder("sweep"), "app.db");
   writeFileSync(present, "x");
@@ -34,7 +36,7 @@ test("sweepStateHome removes what is a month old, of no database, and has nothin
   expect(sweepStateHome(join(home, "missing"), NOW_MS)).toEqual([]);
 });
 
-test("databasePathsIn names the database of each folder, and passes over what is no folder of ours", () => {
+test("databasePathsIn names the database of each folder, and ignores foreign folders", () => {
   const home = tempFolder("home");
   mkdirSync(join(home, "app"), { mode: 0o700 });
   writeFileSync(join(home, "app", "database"), "/srv/app.db\n", { mode: 0o600 });

@@ -1,4 +1,4 @@
-/** The local state: what comes back, and that nothing torn or edited does. */
+/** The local state: reading inverts writing, and rejects torn and edited files. */
 import { describe, expect, test } from "bun:test";
 import {
   existsSync,
@@ -48,7 +48,7 @@ function written(state: DatabaseState = STATE): { folder: StateFolder; bytes: Bu
 }
 
 describe("state files", () => {
-  test("stateFolderOf lies beside the database and is named after its file", () => {
+  test("stateFolderOf is beside the database and has the name of its file", () => {
     expect(stateFolderOf("/var/lib/app.db")).toEqual({
       folder: "/var/lib/.app.db-walrust",
       statePath: "/var/lib/.app.db-walrust/state.json",
@@ -58,7 +58,7 @@ describe("state files", () => {
     expect(stateFolderOf("/a/b", "/cache/b").spoolFolder).toBe("/cache/b");
   });
 
-  test("createStateFolder makes folders for the owner alone, and says where it cannot", () => {
+  test("createStateFolder makes folders for the owner alone, and names a folder that it cannot make", () => {
     const made = paths();
     expect(statSync(made.folder).mode & 0o777).toBe(0o700);
     expect(statSync(made.spoolFolder).mode & 0o777).toBe(0o700);
@@ -73,7 +73,7 @@ describe("state files", () => {
     }
   });
 
-  test("writeState then readState gives the state back, and leaves no temporary file", () => {
+  test("writeState then readState gives the state, and leaves no temporary file", () => {
     for (const state of [
       STATE,
       { ...STATE, wal: null, snapshot: null },
@@ -85,11 +85,11 @@ describe("state files", () => {
     }
   });
 
-  test("writeState keeps the state for the owner alone", () => {
+  test("writeState makes the state readable for the owner alone", () => {
     expect(statSync(written().folder.statePath).mode & 0o777).toBe(0o600);
   });
 
-  test("writeState that fails leaves the old state and can be tried again", () => {
+  test("writeState that fails keeps the old state and can be retried", () => {
     const { folder } = written();
     const unblock = blockReplacing(folder.statePath);
     try {
@@ -112,8 +112,8 @@ describe("state files", () => {
   });
 });
 
-describe("readState takes nothing damaged", () => {
-  test("readState calls every truncation lost, but for the last newline", () => {
+describe("readState rejects damage", () => {
+  test("readState calls every truncation lost, except a lost last newline", () => {
     const { folder, bytes } = written();
     for (let length = 0; length < bytes.length - 1; length++) {
       writeFileSync(folder.statePath, bytes.subarray(0, length));
@@ -182,13 +182,13 @@ describe("readState takes nothing damaged", () => {
   });
 });
 
-describe("readState of a state that lies elsewhere now", () => {
+describe("readState of a state in another place", () => {
   function kindOf(folder: StateFolder): string {
     const reading = readState(folder);
     return reading.kind === "state" && reading.isCopy === true ? "copy" : reading.kind;
   }
 
-  test("readState knows a copied folder, and no renamed one", () => {
+  test("readState detects a copied folder, and accepts a renamed one", () => {
     const { folder } = written();
     const copied = stateFolderOf(copyFolderOf(join(folder.folder, "..", "app.db")));
     expect([kindOf(folder), kindOf(copied)]).toEqual(["state", "copy"]);
@@ -199,7 +199,7 @@ describe("readState of a state that lies elsewhere now", () => {
     expect(kindOf(copied)).toBe("state");
   });
 
-  test("readState accepts a state that does not say where it was written; the next write says it", () => {
+  test("readState accepts a state without its place; the next write adds the place", () => {
     const { folder } = written();
     editState(folder.statePath, { home: undefined });
     const old = stateFolderOf(copyFolderOf(join(folder.folder, "..", "app.db")));
@@ -226,7 +226,7 @@ describe("isCopied", () => {
     expect(isCopied(HOME, { ...HOME, ...now })).toBe(isCopy);
   });
 
-  test("isCopied does not take two systems that tell no boot for one boot", () => {
+  test("isCopied does not take two unknown boots for one boot", () => {
     const home = { ...HOME, boot: null };
     expect(isCopied(home, { ...home, device: "9" })).toBe(false);
     expect(isCopied(home, { ...home, machine: "n" })).toBe(true);
