@@ -1,4 +1,7 @@
-/** Databases that SQLite could not check are found by compiling its check, in time and without a trace. */
+/**
+ * Finds the databases that SQLite could not check, by compiling its check: within a time limit, and without
+ * leaving a file.
+ */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -25,25 +28,28 @@ const COMMAND = [
 ];
 
 describe("uncheckableOrNull", () => {
-  test.each(Object.keys(APPLICATION_DATABASES))("%s is told with its reason, and no file appears", (kind) => {
-    const path = inWalMode(APPLICATION_DATABASES[kind]!());
-    expect([kind, uncheckableOrNull(path)]).toEqual([
-      kind,
-      expect.stringMatching(/icu_de|slugs|own|f: |jieba/),
-    ]);
-    expect(readdirSync(dirname(path))).toEqual(["app.db"]);
-  });
+  test.each(Object.keys(APPLICATION_DATABASES))(
+    "%s is uncheckable with a reason, and no file appears",
+    (kind) => {
+      const path = inWalMode(APPLICATION_DATABASES[kind]!());
+      expect([kind, uncheckableOrNull(path)]).toEqual([
+        kind,
+        expect.stringMatching(/icu_de|slugs|own|f: |jieba/),
+      ]);
+      expect(readdirSync(dirname(path))).toEqual(["app.db"]);
+    },
+  );
 
-  test.each(Object.keys(CHECKABLE_DATABASES))("%s is not", (kind) => {
+  test.each(Object.keys(CHECKABLE_DATABASES))("%s is checkable", (kind) => {
     expect(uncheckableOrNull(CHECKABLE_DATABASES[kind]!())).toBeNull();
   });
 
-  test("an encrypted file is told, one that cannot be looked at is not", () => {
+  test("an encrypted file is uncheckable; an unreadable file gives no verdict", () => {
     expect(uncheckableOrNull(encryptedDatabase(32))).toContain("encrypted");
     expect(uncheckableOrNull("/nowhere/app.db")).toBeNull();
   });
 
-  test("nothing of the schema is run", () => {
+  test("nothing of the schema is executed", () => {
     const startedMs = performance.now();
     expect(uncheckableOrNull(databaseWithExpression(SLOW_EXPRESSION))).toBeNull();
     expect(performance.now() - startedMs).toBeLessThan(15_000);
@@ -51,7 +57,7 @@ describe("uncheckableOrNull", () => {
 });
 
 describe("findUncheckable", () => {
-  test("asks for more databases than one process takes, in order", async () => {
+  test("checks more databases than one child process takes, in order", async () => {
     const sound = databaseWith(["CREATE TABLE t(code)"]);
     const unsound = APPLICATION_DATABASES["an index with a collation"]!();
     const paths = Array.from({ length: 120 }, (_, index) => (index % 60 === 7 ? unsound : sound));
@@ -59,7 +65,7 @@ describe("findUncheckable", () => {
     expect(found.map(({ path }) => path)).toEqual([unsound, unsound]);
   });
 
-  test("goes on behind a database that makes the child hang", async () => {
+  test("continues after a database that makes the child hang", async () => {
     const hanging = [
       "sh",
       "-c",

@@ -1,6 +1,6 @@
 /**
- * SQLite's check of a restored file: what it cannot check here, what it finds, and that one does not hide the
- * other.
+ * SQLite's check of a restored file: its findings, and the parts that it cannot check here. An uncheckable
+ * part hides no finding in another part.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -62,20 +62,23 @@ describe("inspectDatabase", () => {
     expect(verdict).toEqual({ mode, status: "ok", problems: [], unchecked: [] });
   });
 
-  test.each(Object.keys(APPLICATION_DATABASES))("%s is not checked, the rest is", async (kind) => {
-    const path = APPLICATION_DATABASES[kind]!();
-    const verdict = await check(path);
-    expect([kind, verdict.status, verdict.problems]).toEqual([kind, "partial", []]);
-    const reasons = verdict.unchecked.map(({ reason }) => reason).join();
-    expect(reasons).toMatch(/icu_de|slugs|own|jieba|SQL logic error/);
-    expect(verdict.unchecked.map(({ part }) => part).join()).not.toContain("other");
-  });
+  test.each(Object.keys(APPLICATION_DATABASES))(
+    "%s is not checked, but the other parts are",
+    async (kind) => {
+      const path = APPLICATION_DATABASES[kind]!();
+      const verdict = await check(path);
+      expect([kind, verdict.status, verdict.problems]).toEqual([kind, "partial", []]);
+      const reasons = verdict.unchecked.map(({ reason }) => reason).join();
+      expect(reasons).toMatch(/icu_de|slugs|own|jieba|SQL logic error/);
+      expect(verdict.unchecked.map(({ part }) => part).join()).not.toContain("other");
+    },
+  );
 
   test.each(Object.keys(CHECKABLE_DATABASES))("%s is no obstacle", async (kind) => {
     expect(await check(CHECKABLE_DATABASES[kind]!())).toMatchObject({ status: "ok" });
   });
 
-  // The file has four tables and indexes; whichever of them is damaged, it is found.
+  // The file has four tables and indexes; the check finds damage in each of them.
   test.each(["t", "i", "other", "other_x"])(
     "an unknown collation hides no damaged page of %s",
     async (name) => {
@@ -87,13 +90,13 @@ describe("inspectDatabase", () => {
     },
   );
 
-  test("quick leaves out the indexes: a function of theirs is no obstacle", async () => {
+  test("quick omits the indexes: a function in an index is no obstacle", async () => {
     expect(await check(APPLICATION_DATABASES["an index on a function"]!(), "quick")).toMatchObject({
       status: "ok",
     });
   });
 
-  test("an index that lacks rows and NULL in a NOT NULL column are faults", async () => {
+  test("an index without some rows and NULL in a NOT NULL column are faults", async () => {
     const stale = databaseWith(SOUND, [["ON t(code)", "ON t(id)"]]);
     expect(await check(stale)).toMatchObject({ status: "failed", unchecked: [] });
     expect(await check(stale, "quick")).toMatchObject({ status: "ok" });
@@ -118,7 +121,7 @@ describe("inspectDatabase", () => {
     expect((await check(path)).problems[0]).toContain("malformed database schema");
   });
 
-  test("a file that is not there is an error of the disk, no verdict", async () => {
+  test("a missing file is an error of the disk, not a verdict", async () => {
     const missing = join(databaseWith(SOUND), "..", "nothing.db");
     for (const checker of [checkInProcess, checkerInChild(CHILD, () => limitsFor(0))]) {
       const failure = await checker(missing, "full", { env: ENV }).catch((error: unknown) => error);
@@ -132,7 +135,7 @@ describe("checkerInChild", () => {
     checkerInChild(CHILD, () => ({ timeMs, memoryBytes }));
   const LARGE = "length(hex(zeroblob(400000000))) + length(code)";
 
-  test("gives the same verdict as in this process", async () => {
+  test("gives the same verdict as a check in this process", async () => {
     const paths = Object.values({ ...APPLICATION_DATABASES, ...CHECKABLE_DATABASES }).map((make) => make());
     for (const path of [...paths, encryptedDatabase(0)]) {
       const verdict = await bounded(30_000, 2 ** 30)(path, "full", { env: ENV });
@@ -140,7 +143,7 @@ describe("checkerInChild", () => {
     }
   });
 
-  test("ends a check that takes too long; a quick one follows, without the indexes", async () => {
+  test("ends a check at the time limit, and runs a quick one without the indexes", async () => {
     const startedMs = performance.now();
     const path = databaseWithExpression(SLOW_EXPRESSION);
     const verdict = await bounded(3_000, 2 ** 30)(path, "full", { env: ENV });
@@ -149,7 +152,7 @@ describe("checkerInChild", () => {
     expect(verdict).toEqual({ mode: "full", status: "partial", problems: [], unchecked });
   });
 
-  test("where the quick one takes too long, too, nothing is checked", async () => {
+  test("checks nothing if the quick check takes too long, too", async () => {
     const busy = checkerInChild(["sh", "-c", "while :; do :; done"], () => ({
       timeMs: 300,
       memoryBytes: 2 ** 30,
@@ -177,7 +180,7 @@ describe("checkerInChild", () => {
     await waited;
   });
 
-  test("counts a child that dies as not checked", async () => {
+  test("counts the death of the child as not checked", async () => {
     const path = databaseWith(SOUND);
     const verdict = await checkerInChild(["sh", "-c", "kill -9 $$"])(path, "full", { env: ENV });
     expect(verdict).toMatchObject({
@@ -215,7 +218,7 @@ describe("assessVerdict", () => {
     expect(found).toEqual([usual, strict, unproven]);
   });
 
-  test("verdicts and warnings are of bounded length, on one line", () => {
+  test("limits verdicts and warnings to one line of bounded length", () => {
     const text = `${"x".repeat(5000)}\n${"y".repeat(5000)}`;
     const notes = Array.from({ length: 1000 }, () => ({ kind: "problem", text }) as const);
     const verdict = verdictOf("full", notes);

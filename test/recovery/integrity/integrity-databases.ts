@@ -1,6 +1,6 @@
 /**
- * Databases as applications with their own collations, functions, modules and keys leave them. Bun's SQLite
- * can register none of these, so a schema with known names is written first and renamed afterwards.
+ * Databases of applications with collations, functions, modules and keys of their own. Bun's SQLite can
+ * register none of these. The schema is therefore written with known names first, and renamed afterwards.
  */
 import { Database } from "bun:sqlite";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 const ROWS = 500;
 
-/** Writes a database with rows in table t, then changes its schema behind SQLite's back. */
+/** Writes a database with rows in table t, then edits its schema inside the file. */
 export function databaseWith(
   schema: readonly string[],
   rename: readonly (readonly [string, string])[] = [],
@@ -32,8 +32,8 @@ export function databaseWith(
 }
 
 /**
- * Replaces texts of the schema in the file itself, as an application with these names would have written it;
- * Bun's connections do not let anybody edit sqlite_schema. A shorter text is filled up with spaces.
+ * Replaces texts of the schema in the file itself, because Bun's connections cannot edit sqlite_schema. The
+ * file then equals one that an application with these names wrote. Spaces fill up a shorter text.
  */
 export function editSchema(path: string, rename: readonly (readonly [string, string])[]): void {
   let content = readFileSync(path, "latin1");
@@ -44,7 +44,7 @@ export function editSchema(path: string, rename: readonly (readonly [string, str
   writeFileSync(path, content, "latin1");
 }
 
-/** A database with a schema of the application's own kind, by name. */
+/** Databases whose schema needs the application's own extensions, by name. */
 export const APPLICATION_DATABASES: Readonly<Record<string, () => string>> = {
   "an index with a collation": () =>
     databaseWith(
@@ -87,7 +87,7 @@ export const APPLICATION_DATABASES: Readonly<Record<string, () => string>> = {
     ),
 };
 
-/** Databases that SQLite can check in spite of what is missing here. */
+/** Databases that SQLite can check although extensions are missing here. */
 export const CHECKABLE_DATABASES: Readonly<Record<string, () => string>> = {
   "a CHECK with a function": () =>
     databaseWith(
@@ -129,7 +129,10 @@ export function inWalMode(path: string): string {
   return path;
 }
 
-/** A database with an index whose expression takes as long as it takes: rows get in before it does. */
+/**
+ * A database with an index over a given expression. The index has another expression while rows are inserted,
+ * so an insertion never evaluates the given one.
+ */
 export function databaseWithExpression(expression: string): string {
   const room = " ".repeat(100);
   return databaseWith(
@@ -141,7 +144,7 @@ export function databaseWithExpression(expression: string): string {
 /** An expression that takes minutes for each row, in little memory. */
 export const SLOW_EXPRESSION = "instr(hex(zeroblob(900000)),hex(zeroblob(450000))||'1')||code";
 
-/** A file as SQLCipher writes it: noise behind what `clearBytes` leaves in the clear. */
+/** A file as SQLCipher writes it: noise after the first `clearBytes` bytes. */
 export function encryptedDatabase(clearBytes: number): string {
   const path = databaseWith(["CREATE TABLE t(code)"]);
   const bytes = readFileSync(path);

@@ -1,4 +1,4 @@
-/** The judge of an object: every flip, every truncation, and every claim that does not fit. */
+/** checkObject, the judge of an object, refuses every flip, every truncation, and every false claim. */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ import { seededRandom } from "../../support/seeded-random.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-test("checkObject accepts what is sound and refuses a flip at every offset", async () => {
+test("checkObject accepts a sound object and refuses a flip at every offset", async () => {
   const { store, keys } = await compactionBench(3);
   const key = keys.get(3)!;
   await assertSoundObject(store, key);
@@ -46,8 +46,8 @@ test("checkObject refuses every truncation", async () => {
   }
 });
 
-// Once: the header is read and not compared, so another range's bytes would justify deleting sources.
-test("checkObject refuses a sound object of other TXIDs than its key says", async () => {
+// Once the header was read but not compared, so an object of another range justified the deletion of sources.
+test("checkObject refuses a sound object whose TXIDs differ from its key", async () => {
   const { store, target, keys } = await compactionBench(9);
   const [made] = await compactInto(target, 1, new CompactionProgress());
   const { bytes, metadata } = await readObject(store, keys.get(4)!);
@@ -57,7 +57,7 @@ test("checkObject refuses a sound object of other TXIDs than its key says", asyn
 
 const OTHER = "ab".repeat(32);
 
-/** Records what the judge hands to a receiver. */
+/** Records the parts of an object that the judge hands to a receiver. */
 class RecordingReceiver implements PageReceiver {
   readonly calls: string[] = [];
 
@@ -112,7 +112,7 @@ describe("checkObject with a receiver", () => {
   });
 });
 
-test("checkObject stops at the size that the listing says, however much comes", async () => {
+test("checkObject stops reading at the listed size", async () => {
   const { object, metadata } = await fetchedIncrement();
   let sentBytes = 0;
   function* endless(): Generator<Uint8Array> {
@@ -126,7 +126,7 @@ test("checkObject stops at the size that the listing says, however much comes", 
   expect(sentBytes).toBeLessThanOrEqual(object.sizeBytes + 1000);
 });
 
-test("checkObject reads nothing of an object that is too small", async () => {
+test("checkObject reads no byte of an object that is too small", async () => {
   const { object, metadata } = await fetchedIncrement();
   function* unread(): Generator<Uint8Array> {
     yield new Uint8Array(0);
@@ -137,7 +137,7 @@ test("checkObject reads nothing of an object that is too small", async () => {
   expect(findings.map(({ code }) => code)).toEqual(["bad-size"]);
 });
 
-test("checkObject tells whether damaged bytes were written like this", async () => {
+test("checkObject distinguishes damage in storage from an object written with a fault", async () => {
   const flipped = (bytes: Uint8Array): Uint8Array => bytes.map((byte, at) => (at === 130 ? byte ^ 1 : byte));
   const damaged = await checkObject(await fetchedIncrement({}, flipped));
   expect(damaged.findings[0]).toMatchObject({ code: "corrupt-object" });
@@ -146,7 +146,7 @@ test("checkObject tells whether damaged bytes were written like this", async () 
   expect((await checkObject(written)).findings[0]?.message).toContain("its SHA-256 is right");
 });
 
-test("checkObject compares the chain value of the object before, if it is known", async () => {
+test("checkObject compares a known chain value of the previous object", async () => {
   const fetched = await fetchedIncrement();
   const codesAfter = async (txid: number, chain: string | null): Promise<string[]> => {
     const { findings } = await checkObject(fetched, { after: { txid, chain } });
@@ -154,11 +154,11 @@ test("checkObject compares the chain value of the object before, if it is known"
   };
   expect(await codesAfter(2, OTHER)).toEqual(["broken-chain"]);
   expect(await codesAfter(2, null)).toEqual([]);
-  // An object that overlaps the path continues no value of it.
+  // An object that overlaps the path continues no chain value of the path.
   expect(await codesAfter(3, OTHER)).toEqual([]);
 });
 
-test("checkObject proves a chain value by the value before it where the SHA-256 is lost", async () => {
+test("checkObject proves a chain value from the previous one if the SHA-256 is lost", async () => {
   const { metadata, ...fetched } = await fetchedIncrement();
   const { sha256: _, ...kept } = metadata;
   expect((await checkObject({ ...fetched, metadata: kept })).findings).toEqual([]);
@@ -166,7 +166,7 @@ test("checkObject proves a chain value by the value before it where the SHA-256 
   expect(findings.map(({ code }) => code)).toEqual(["broken-chain"]);
 });
 
-test("checkEnds finds in a large object what checkListed finds, but for its pages", async () => {
+test("checkEnds finds the same faults of a large object as checkListed, except in its pages", async () => {
   const store = new MemoryStore();
   const key = "app/0000/0000000000000002-0000000000000002.ltx";
   const metadata = { "litestream-timestamp": "2031-01-01T00:00:00.000Z" };
@@ -184,7 +184,7 @@ test("checkEnds finds in a large object what checkListed finds, but for its page
   expect(inFull.findings.map(({ code }) => code)).toEqual(["time-mismatch", "corrupt-object"]);
 });
 
-test("metadata that the store cannot read is bad metadata, not a corrupt object", async () => {
+test("unreadable metadata is bad metadata, not a corrupt object", async () => {
   const folder = tempFolder("sidecar");
   const store = new FileStore({ path: folder });
   const key = "app/ltx/0/0000000000000002-0000000000000002.ltx";
@@ -196,7 +196,7 @@ test("metadata that the store cannot read is bad metadata, not a corrupt object"
   }
 });
 
-test("readTime gives the time of the header, which key and metadata must not contradict", async () => {
+test("readTime gives the header's time, and refuses one that key or metadata contradicts", async () => {
   const store = new MemoryStore();
   const key = "app/0000/0000000000000002-0000000000000002.ltx";
   const bytes = largeIncrement();
@@ -210,7 +210,7 @@ test("readTime gives the time of the header, which key and metadata must not con
   expect((await failureOf(readTime(store, object))).message).toContain("has time 2031");
 });
 
-/** An LTX file of 40 pages that do not compress. */
+/** An LTX file of 40 pages of incompressible bytes. */
 function largeIncrement(): Uint8Array {
   const chunks: Uint8Array[] = [];
   const encoder = new LtxEncoder(

@@ -1,6 +1,6 @@
 /**
- * Objects of a few hundred bytes that claim a database of terabytes: refused before memory, disk or time is
- * spent on them, by restore, replicate and verify.
+ * Objects of a few hundred bytes that claim a database of terabytes. Restore, replicate and verify refuse
+ * them before they spend memory, disk or time on them.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
@@ -56,7 +56,7 @@ async function put(store: MemoryStore, page: Uint8Array, { txid, commit, pgnos }
   await store.put(key, { kind: "bytes", bytes: new Uint8Array(Buffer.concat(chunks)) });
 }
 
-/** A store with a sound first snapshot of one page, and what follows it. */
+/** A store with a sound first snapshot of one page, followed by objects with false claims. */
 async function storeOf(pageSizeBytes: number, claims: readonly Claim[]): Promise<MemoryStore> {
   const store = new MemoryStore();
   const page = firstPage(pageSizeBytes);
@@ -116,7 +116,7 @@ describe.each([4096, 65_536])("with pages of %p bytes", (pageSizeBytes) => {
   });
 });
 
-test("a database may still grow by some pages that nobody wrote", async () => {
+test("a database may still grow by a few pages that no object holds", async () => {
   const store = await storeOf(4096, [{ txid: 2, commit: 10, pgnos: [1, 7] }]);
   const run = new ReplicaRun(store, join(tempFolder("claims"), "replica.db"));
   await run.waitForTxid(2);
@@ -125,7 +125,7 @@ test("a database may still grow by some pages that nobody wrote", async () => {
   expect(report.findings.filter(({ severity }) => severity === "error")).toEqual([]);
 });
 
-test("GrowthLimit forgets an object that was not applied", () => {
+test("GrowthLimit discards an object that was not applied", () => {
   const limit = new GrowthLimit();
   for (let attempt = 0; attempt < 100; attempt++) {
     limit.begin(1, 4096);
@@ -136,7 +136,7 @@ test("GrowthLimit forgets an object that was not applied", () => {
   expect(() => limit.end("k", 20_000)).toThrow("19999 new pages");
 });
 
-test("GrowthLimit takes pages that came for as many that did not, and the lock page for none", () => {
+test("GrowthLimit allows one missing page for each received page, and does not count the lock page", () => {
   const limit = new GrowthLimit();
   const free = CLAIMED_SIZE_MAX / 4096;
   limit.begin(0, 4096);

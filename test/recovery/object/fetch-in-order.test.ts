@@ -1,4 +1,4 @@
-/** The order of objects and of sources, and the bounds on what is fetched ahead. */
+/** fetchInOrder: the order of objects and of sources, and the bounds on fetching ahead. */
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import { fetchInOrder } from "../../../src/recovery/object/fetch-in-order.ts";
@@ -19,7 +19,7 @@ function objectsOf(sizes: readonly number[]): LtxObject[] {
   });
 }
 
-/** A source that holds the objects named by `keys` (all if absent) and records what is asked of it. */
+/** A source that holds the objects in `keys` (all by default) and records its calls. */
 class RecordingSource implements ObjectSource {
   readonly asked: string[] = [];
   readonly signals: AbortSignal[] = [];
@@ -67,11 +67,11 @@ describe("fetchInOrder asks its sources in order", () => {
     expect(bucket.asked.sort()).toEqual(["1", "3"]);
   });
 
-  test("and fails when no source holds an object", async () => {
+  test("and fails if no source holds an object", async () => {
     await expectCode(originsOf([new RecordingSource("spool", [])], objectsOf([10])), "not-found");
   });
 
-  test("and does not ask the next source after an error of the one before", async () => {
+  test("and does not ask the next source after an error of the previous one", async () => {
     const bucket = new RecordingSource("bucket");
     const broken = new RecordingSource("spool");
     broken.openOrNull = async () => Promise.reject(new Error("the disk is gone"));
@@ -97,7 +97,7 @@ describe("fetchInOrder fetches ahead", () => {
     });
   }
 
-  test("and cancels what was fetched ahead when the iteration is abandoned or aborted", async () => {
+  test("and cancels fetches ahead when the iteration is abandoned or aborted", async () => {
     for (const end of ["return", "abort"] as const) {
       const source = new RecordingSource("bucket");
       const aborter = new AbortController();

@@ -1,4 +1,4 @@
-/** Bodies of another length than their listing says: whose fault it is, and what is asked for again. */
+/** getListed: bodies of another length than their listing, the party at fault, and the retries. */
 import { expect, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { getListed } from "../../../src/recovery/object/listed-body.ts";
@@ -10,7 +10,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 const KEY = "app/0000/0000000000000002-0000000000000002.ltx";
 const listed = (sizeBytes: number) => ({ key: KEY, sizeBytes });
 
-/** A store whose next answers to a get are cut short. */
+/** A store that cuts its next `cutCount` answers to a get short. */
 async function cutting(cutCount: number): Promise<{ store: ObjectStore; gets: () => number }> {
   const store = new MemoryStore({ env: systemEnv(SILENT_LOG) });
   await store.put(KEY, textBody("a whole object"));
@@ -23,13 +23,13 @@ async function cutting(cutCount: number): Promise<{ store: ObjectStore; gets: ()
   return { store: Object.assign(store, { get }), gets: () => gets };
 }
 
-test("getListed asks again for an answer that is cut short", async () => {
+test("getListed repeats the request after an answer that is cut short", async () => {
   const { store, gets } = await cutting(2);
   expect((await (await getListed(store, listed(14), undefined)).bytes()).byteLength).toBe(14);
   expect(gets()).toBe(3);
 });
 
-test("getListed fails as the storage, not as damage, when every answer is cut short", async () => {
+test("getListed fails with a storage error, not with damage, if every answer is cut short", async () => {
   const { store, gets } = await cutting(Number.POSITIVE_INFINITY);
   const getting = getListed(store, listed(14), undefined);
   await expect(getting).rejects.toThrow("the answer has 5 bytes, its head and the listing say 14");
@@ -37,7 +37,7 @@ test("getListed fails as the storage, not as damage, when every answer is cut sh
   expect(gets()).toBe(3);
 });
 
-test("getListed gives an object that is another one than was listed: its checks judge it", async () => {
+test("getListed gives an object that has changed since the listing; checks judge it later", async () => {
   const { store } = await cutting(0);
   expect((await (await getListed(store, listed(99), undefined)).bytes()).byteLength).toBe(14);
 });

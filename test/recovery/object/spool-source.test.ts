@@ -1,6 +1,6 @@
 /**
- * A restore on the machine where the database was watched: from the spool beside it before the network, with
- * what was captured and never uploaded, and without it where the spool is damaged or the bucket went on.
+ * A restore on the machine of the watched database. It reads the spool before the network, including captures
+ * that were never uploaded. It ignores the spool if the spool is damaged or the bucket continued without it.
  */
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -29,13 +29,11 @@ interface Lost {
   readonly path: string;
   readonly store: FaultyStore;
   readonly memory: MemoryStore;
-  /** The database's content before it was lost. */
+  /** The database's content before its loss. */
   readonly image: Buffer;
 }
 
-/**
- * A watched database with TXIDs up to 4 in the bucket and up to 6 only in the spool; then the file is lost.
- */
+/** A lost database with TXIDs up to 4 in the bucket, and TXIDs 5 and 6 only in the spool. */
 async function lostWithUnsent(): Promise<Lost> {
   const { path, app } = await newDatabase();
   const memory = new MemoryStore();
@@ -79,7 +77,7 @@ function restoreAt({ path, store }: Lost, inEnv = env): Promise<RestoreResult> {
   return restore(request, { store, env: inEnv, places: PLACES });
 }
 
-test("restore takes what was never uploaded from the spool, and the next watch uploads it", async () => {
+test("restore takes unsent captures from the spool, and the next watch uploads them", async () => {
   const lost = await lostWithUnsent();
   const spool = SpoolSource.openOrNull(lost.path, lost.store, "app", PLACES);
   const waiting = (await spool?.list()) ?? [];
@@ -95,7 +93,7 @@ test("restore takes what was never uploaded from the spool, and the next watch u
   const result = await restoreAt(lost);
   expect(result.txid).toBe(6);
   expect(Buffer.compare(readFileSync(lost.path), lost.image)).toBe(0);
-  // Increments are kept when they were sent, snapshots are not: only that came over the network.
+  // The spool keeps uploaded increments, but no uploaded snapshots: only the snapshot came over the network.
   expect(gets.every((key) => key.includes("/0009/"))).toBe(true);
   const run = await watchOne(lost.path, lost.store, KEEPING);
   await run.uploaded(6);
@@ -104,7 +102,7 @@ test("restore takes what was never uploaded from the spool, and the next watch u
   expect(Buffer.compare(await newestImage(lost.memory, "app"), lost.image)).toBe(0);
 });
 
-test("restore of another destination or name knows no spool", async () => {
+test("restore of another destination or name uses no spool", async () => {
   const { path, store } = await lostWithUnsent();
   const elsewhere = new MemoryStore({ url: "s3://elsewhere" });
   expect(SpoolSource.openOrNull(path, elsewhere, "app", PLACES)).toBeNull();
@@ -112,7 +110,7 @@ test("restore of another destination or name knows no spool", async () => {
   expect(SpoolSource.openOrNull(path, store, "app", PLACES)).not.toBeNull();
 });
 
-test("a damaged copy in the spool is passed over for the bucket's object", async () => {
+test("restore replaces a damaged copy in the spool with the bucket's object", async () => {
   const lost = await lostWithUnsent();
   const sent = join(stateFolderOf(lost.path).spoolFolder, "sent");
   for (const name of readdirSync(sent)) {
@@ -122,7 +120,7 @@ test("a damaged copy in the spool is passed over for the bucket's object", async
   expect(Buffer.compare(readFileSync(lost.path), lost.image)).toBe(0);
 });
 
-test("what the bucket went on without is void: the bucket alone is restored", async () => {
+test("restore ignores the spool if the bucket continued without it", async () => {
   const lost = await lostWithUnsent();
   const elsewhere = await newDatabase();
   const run = await watchOne(elsewhere.path, lost.memory);
@@ -134,7 +132,7 @@ test("what the bucket went on without is void: the bucket alone is restored", as
   await elsewhere.app.close();
 });
 
-test("a damaged file that was never uploaded is an error; the bucket alone is restored", async () => {
+test("restore ignores the spool if a file that was never uploaded is damaged, with a warning", async () => {
   const lost = await lostWithUnsent();
   const name = "0000-0000000000000006-0000000000000006.ltx";
   flipByte(join(stateFolderOf(lost.path).spoolFolder, name));
@@ -151,7 +149,7 @@ test("a damaged file that was never uploaded is an error; the bucket alone is re
   expect(Buffer.compare(readFileSync(lost.path), await newestImage(lost.memory, "app"))).toBe(0);
 });
 
-test("joinListings adds what waits only where it continues the bucket", () => {
+test("joinListings adds waiting objects only if they continue the bucket", () => {
   const object = (minTxid: number, maxTxid = minTxid) => ({ minTxid, maxTxid, level: 0 }) as LtxObject;
   const stored = [object(1), object(2, 3)];
   const cases: [LtxObject[], LtxObject[], LtxObject[]][] = [

@@ -16,7 +16,7 @@ function object(level: number, minTxid: number, maxTxid: number): LtxObject {
   return { key, level, minTxid: minTxid as Txid, maxTxid: maxTxid as Txid, sizeBytes: 1, modifiedMs: 0 };
 }
 
-/** "9/1-1 0/2-2" as objects. */
+/** Parses objects such as "9/1-1 0/2-2". */
 function objects(text: string): LtxObject[] {
   return text
     .split(" ")
@@ -74,13 +74,13 @@ describe("planRestore", () => {
     expect(describePlan(listing, target)).toBe(expected);
   });
 
-  test("planRestore does not care about the order of the listing", () => {
+  test("planRestore does not depend on the order of the listing", () => {
     const listing = objects("9/1-1 0/2-2 0/3-3 1/2-3 9/1-3 0/4-4 0/5-5");
     const forwards = planRestore(listing, null);
     expect(planRestore(listing.toReversed(), null)).toEqual(forwards);
   });
 
-  test("planRestore goes through ten thousand increments in no time", () => {
+  test("planRestore plans over ten thousand increments fast", () => {
     const listing = [object(9, 1, 1)];
     for (let txid = 2; txid <= 10_000; txid++) listing.push(object(0, txid, txid));
     const plan = planRestore(listing, null);
@@ -88,7 +88,7 @@ describe("planRestore", () => {
   });
 });
 
-/** The TXIDs that can be reached at all, by trying everything. */
+/** The reachable TXIDs, by exhaustive search. */
 function reachable(listing: readonly LtxObject[], goal: number): Set<number> {
   const reached = new Set<number>();
   for (const { minTxid, maxTxid } of listing) if (minTxid === 1 && maxTxid <= goal) reached.add(maxTxid);
@@ -112,7 +112,7 @@ const anyObject = fc
   });
 
 describe("planRestore on random histories", () => {
-  test("planRestore finds a contiguous path exactly where there is one", () => {
+  test("planRestore finds a contiguous path if and only if one exists", () => {
     const history = fc.array(anyObject, { maxLength: 18 });
     const goal = fc.option(fc.integer({ min: 1, max: 20 }), { nil: null });
     fc.assert(
@@ -141,7 +141,7 @@ describe("planRestore on random histories", () => {
     );
   });
 
-  test("planRestore names the furthest TXID before a gap, which is restorable", () => {
+  test("planRestore names the newest restorable TXID before a gap", () => {
     const history = fc.array(anyObject, { maxLength: 18 });
     fc.assert(
       fc.property(history, (listing) => {
@@ -157,7 +157,7 @@ describe("planRestore on random histories", () => {
 });
 
 describe("neighbours", () => {
-  test("neighbours are the nearest ends of objects on both sides", () => {
+  test("are the nearest ends of objects on both sides", () => {
     const listing = objects("9/1-1 1/2-6 0/9-9");
     expect(neighbours(listing, 4 as Txid)).toEqual({ below: 1 as Txid, above: 6 as Txid });
     expect(neighbours(objects("9/1-1 0/2-2 0/3-3"), 2 as Txid)).toEqual({
@@ -166,14 +166,14 @@ describe("neighbours", () => {
     });
     expect(neighbours([], 4 as Txid)).toEqual({ below: null, above: null });
   });
-  // Once: a point behind a gap was proposed, and asking for it was an error again.
-  test("neighbours never lie where no path leads", () => {
+  // Once the hint proposed a point behind a gap, and requesting that point was an error again.
+  test("are always reachable by a path", () => {
     const listing = objects("9/1-1 1/2-6 0/9-9");
     expect(neighbours(listing, 7 as Txid)).toEqual({ below: 6 as Txid, above: null });
     expect(neighbours(listing, 20 as Txid)).toEqual({ below: 6 as Txid, above: null });
   });
 
-  test("plannableTxids are those for which planRestore has a plan", () => {
+  test("and plannableTxids are the TXIDs for which planRestore has a plan", () => {
     fc.assert(
       fc.property(fc.array(anyObject, { maxLength: 18 }), (listing) => {
         const points = [...new Set(listing.map(({ maxTxid }) => maxTxid))].sort((a, b) => a - b);
@@ -203,7 +203,7 @@ describe("holeOrNull", () => {
 });
 
 describe("the work of planning", () => {
-  /** Objects whose last TXIDs are counted when they are read. */
+  /** Objects that count how often their last TXIDs are read. */
   function counted(texts: readonly string[]): { listing: LtxObject[]; reads: () => number } {
     let reads = 0;
     const listing = texts.flatMap(objects).map((one) => {
@@ -239,7 +239,7 @@ describe("the work of planning", () => {
       holeOrNull(listing, 5 as Txid);
       return reads();
     });
-    // Ten times the objects: some 13 times the work, where quadratic work would be a hundred times as much.
+    // Ten times the objects take some 13 times the work; quadratic work would be a hundred times as much.
     expect(large! / small!).toBeLessThan(20);
   });
 });

@@ -1,4 +1,4 @@
-/** What --point-in-time may say, and which TXID it means. */
+/** The points that --point-in-time accepts, and the TXID of each. */
 import { describe, expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { encodeLtxHeader } from "../../../src/format/ltx.ts";
@@ -16,7 +16,10 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 const T0 = Date.UTC(2026, 2, 1, 12);
 const NONE: ManifestReading = { kind: "none" };
 
-/** A store with objects "level/min-max@seconds": headers only, which is all that is read here. */
+/**
+ * A store with objects such as "level/min-max@seconds". They have headers only, because nothing else is read
+ * here.
+ */
 async function storeOf(text: string): Promise<FaultyStore> {
   const store = new FaultyStore(new MemoryStore());
   for (const word of text.split(" ")) {
@@ -136,26 +139,26 @@ describe("parsePointInTime", () => {
 });
 
 describe("resolveTarget", () => {
-  test("the latest is the newest of the listing", async () => {
+  test("the latest is the newest object of the listing", async () => {
     expect(await resolve({ kind: "latest" })).toBe("6");
     expect(await resolve({ kind: "latest" }, HISTORY, aheadTo(6))).toBe("6");
     expect(await resolve({ kind: "latest" }, HISTORY, aheadTo(2))).toBe("6");
     expect(await resolve({ kind: "latest" }, HISTORY, { kind: "unreadable", reason: "torn" })).toBe("6");
   });
 
-  test("a manifest that names more is an integrity error with both TXIDs", async () => {
+  test("a manifest that names a newer TXID is an integrity error with both TXIDs", async () => {
     const found = await resolve({ kind: "latest" }, HISTORY, aheadTo(8));
     expect(found).toStartWith("5 The manifest names TXID 8");
     expect(found).toContain("newest object is 6");
   });
 
-  test("a TXID and a time before the loss can be asked for explicitly", async () => {
+  test("a TXID and a time before the loss can be requested explicitly", async () => {
     expect(await resolve(txid(3), HISTORY, aheadTo(8))).toBe("3");
     expect(await resolve(at(15), HISTORY, aheadTo(8))).toBe("2");
     expect(await resolve(txid(7), HISTORY, aheadTo(8))).toStartWith("5 ");
   });
 
-  test("a time after the newest object is an integrity error when the manifest names more", async () => {
+  test("a time after the newest object is an integrity error if the manifest names a newer one", async () => {
     expect(await resolve(at(100), HISTORY, aheadTo(8))).toStartWith("5 ");
   });
 
@@ -183,7 +186,7 @@ describe("resolveTarget", () => {
     expect(found).toContain("txid:1 of 2026-03-01T12:00:00.000Z");
   });
 
-  test("a time passes over captures that are ahead of the clock", async () => {
+  test("a time skips captures that are ahead of the clock", async () => {
     const ahead = "9/1-1@0 0/2-2@10 0/3-3@9e6 0/4-4@20 0/5-5@9e6 0/6-6@9e6 0/7-7@30";
     const times = [5, 10, 19, 20, 29, 30].map((seconds) => resolve(at(seconds), ahead));
     const newest = "7: the newest capture is of 2026-03-01T12:00:30.000Z; there are no later captures";
@@ -209,7 +212,7 @@ describe("resolveTarget", () => {
     expect(await resolve(txid(value), "9/1-1@0 1/2-6@20")).toBe(expected);
   });
 
-  // Once: "it was merged", though the object was deleted.
+  // Once the message claimed a merge, although the object was deleted.
   test("a TXID in a gap is an integrity error that names the gap", async () => {
     expect(await resolve(txid(3), "9/1-1@0 0/2-2@10 0/5-5@20 9/1-6@30")).toBe(
       "5 TXID 3 is missing: no object holds TXID 3 to 4 " +
@@ -220,7 +223,7 @@ describe("resolveTarget", () => {
     );
   });
 
-  test("a TXID before the oldest point says so", async () => {
+  test("a TXID before the oldest point is an error that names the reason", async () => {
     const expected = "6 TXID 2 is not restorable: it is older than the oldest";
     expect(await resolve(txid(2), "9/1-5@0 0/6-6@20")).toStartWith(expected);
   });

@@ -1,6 +1,6 @@
 /**
- * What a replica asks its store for: one GET a poll when nothing is new, a LIST only when something may have
- * been missed; and how it plans its way over what a listing shows.
+ * The requests of a replica to its store: one GET per poll without news, and a LIST only if the replica may
+ * have missed objects. Also the plan of its way over the listed objects.
  */
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
@@ -30,7 +30,7 @@ async function newFeed(count: number, isLitestream = false) {
 
 type Feed = Awaited<ReturnType<typeof newFeed>>;
 
-/** One poll. @returns the TXIDs found, and how often each kind of request was made */
+/** Runs one poll. @returns the found TXIDs, and the number of requests by kind */
 async function poll({ feed, store, clock }: Feed, txid: number) {
   store.calls.length = 0;
   clock.ms += POLL_MS;
@@ -41,7 +41,7 @@ async function poll({ feed, store, clock }: Feed, txid: number) {
 }
 
 describe("ReplicaFeed", () => {
-  test("asks for one key a poll while nothing changes, and glances every five minutes", async () => {
+  test("requests one key per poll while nothing changes, and checks every five minutes", async () => {
     const setup = await newFeed(3);
     await setup.history.writeManifest();
     let all = 0;
@@ -52,10 +52,10 @@ describe("ReplicaFeed", () => {
       all += counted.all;
       lists += counted.lists;
     }
-    // A glance after 10, 20, 40 … seconds and then every five minutes.
+    // A check after 10, 20, 40 … seconds, and then every five minutes.
     expect(lists).toBeGreaterThan(280);
     expect(lists).toBeLessThan(300);
-    // A day of polls, and a look at the manifest after 1, 2, 4 … minutes and then every hour.
+    // A day of polls, and a read of the manifest after 1, 2, 4 … minutes and then every hour.
     expect(all - lists - polls).toBeGreaterThan(20);
     expect(all - lists - polls).toBeLessThan(35);
   });
@@ -68,7 +68,7 @@ describe("ReplicaFeed", () => {
     expect(looks).toBeLessThan(35);
   });
 
-  test("finds increments by their names: one GET for each and one that is missing", async () => {
+  test("finds increments by their names: one GET for each, and one for the first missing name", async () => {
     const setup = await newFeed(3);
     await poll(setup, 3);
     const { source, history } = setup;
@@ -76,7 +76,7 @@ describe("ReplicaFeed", () => {
     expect(await poll(setup, 3)).toEqual({ found: [4, 5, 6, 7, 8], gets: 6, lists: 0, all: 6 });
   });
 
-  test("finds captures that went up in one object at the second miss, and then at once", async () => {
+  test("finds captures uploaded as one object at the second miss, and then at once", async () => {
     const setup = await newFeed(2);
     const { source, history } = setup;
     await poll(setup, 2);
@@ -90,7 +90,8 @@ describe("ReplicaFeed", () => {
     await merged(3);
     expect((await poll(setup, 3)).found).toEqual([]);
     expect((await poll(setup, 3)).found).toEqual([6]);
-    // The newest held several TXIDs: a glance takes the place of the GET, until single ones come again.
+    // The newest object held several TXIDs: a check of the newest replaces the GET until single TXIDs follow
+    // again.
     await merged(2);
     expect(await poll(setup, 6)).toMatchObject({ found: [8], gets: 1 });
     await history.publish(source.after("INSERT INTO item VALUES (3)"));
@@ -99,7 +100,7 @@ describe("ReplicaFeed", () => {
     expect(await poll(setup, 9)).toEqual({ found: [10], gets: 2, lists: 0, all: 2 });
   });
 
-  test("lists once at the start when its next increment was merged, and goes on by names", async () => {
+  test("lists once at the start if its next increment was merged, and continues by names", async () => {
     const setup = await newFeed(12);
     await setup.history.compact(1, 4, 10);
     const { found, lists } = await poll(setup, 5);
@@ -108,7 +109,7 @@ describe("ReplicaFeed", () => {
     expect(await poll(setup, 12)).toMatchObject({ found: [], all: 1 });
   });
 
-  test("looks again after a pause in which increments may have been merged", async () => {
+  test("lists again after a pause in which increments may have been merged", async () => {
     const setup = await newFeed(6);
     await poll(setup, 6);
     const { source, history, clock } = setup;
@@ -119,7 +120,7 @@ describe("ReplicaFeed", () => {
     expect((await poll(setup, 6)).found).toEqual([9, 10]);
   });
 
-  test("takes merged objects when it is far behind", async () => {
+  test("takes merged objects if it is far behind", async () => {
     const setup = await newFeed(300);
     await setup.history.put(1, 60, 290);
     const { found, gets } = await poll(setup, 3);
@@ -127,7 +128,7 @@ describe("ReplicaFeed", () => {
     expect(gets).toBeLessThan(90);
   });
 
-  test("says when nothing leads on, and when the source ends before", async () => {
+  test("reports that no object leads on, and that the source ends before the replica", async () => {
     const gap = await newFeed(9);
     await gap.history.snapshotAndPrune();
     await expect(poll(gap, 5)).rejects.toThrow("Nothing continues TXID 5");

@@ -1,6 +1,6 @@
 /**
- * A replica in a folder whose owner puts something else in the place of its files, or of the folder, while it
- * is followed: nothing is written into another file, nothing of another database is removed, nothing blocks.
+ * A replica in a folder whose owner exchanges the replica's files, or the folder itself, during replication.
+ * The replica writes into no other file, removes no file of another database, and never blocks.
  */
 import { Database } from "bun:sqlite";
 import { expect, setDefaultTimeout, test } from "bun:test";
@@ -49,7 +49,7 @@ test.each(REPLACEMENTS)("nothing is written into %s in the place of the -wal", (
   const pinned = fileIdentityOrNull(path)!;
   const append = (): WalAppender => new WalAppender(path, pinned, 4096, EMPTY, 2);
   append().close();
-  // Kept elsewhere, so that no other file gets its number.
+  // The old file stays elsewhere, so that no other file gets its inode number.
   renameSync(path, `${path}.kept`);
   replace(path, secretPath);
   expect(append).toThrow(path);
@@ -63,7 +63,7 @@ function newDatabase(path: string): void {
   database.close();
 }
 
-test("a folder that is exchanged for another's in the last moment keeps that one's files", () => {
+test("a folder exchanged for another at the last moment keeps the files of the other", () => {
   const top = realpathSync(tempFolder("replica"));
   const [own, other] = [join(top, "own"), join(top, "other")];
   for (const folder of [own, other]) {
@@ -94,7 +94,7 @@ test("a folder that is exchanged for another's in the last moment keeps that one
   rmSync(own);
 });
 
-test("folders in the place of what a killed replicate leaves are told or passed over", async () => {
+test("folders in the place of a killed replicate's leftovers are ignored, or named in an error", async () => {
   const history = new SourceHistory(new MemoryStore(), "app");
   await history.publish(new SourceDatabase(tempFolder("source"), 4096).after("CREATE TABLE t (x)"));
   const folder = tempFolder("replica");
@@ -104,7 +104,7 @@ test("folders in the place of what a killed replicate leaves are told or passed 
   }
   await replicateOnce(history.store, local);
   expectContent(local, history.newest);
-  // Gone but for its state: what is beside it would be applied to the next one.
+  // The database is gone, its state is not: SQLite would apply a remaining -wal to the next database.
   for (const suffix of ["", "-wal", "-shm"]) rmSync(`${local}${suffix}`, { force: true });
   mkdirSync(`${local}-wal`);
   await expect(replicateOnce(history.store, local)).rejects.toMatchObject({

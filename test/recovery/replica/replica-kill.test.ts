@@ -1,7 +1,7 @@
 /**
- * SIGKILL of a replicating process at random moments, the first bootstrap and a later one included, with a
- * reader connected all the while: what readers find is always one published state, never an older one than
- * was reported, and the next process goes on from there. WALRUST_REPLICA_KILLS sets how often (8).
+ * SIGKILL of a replicating process at random moments, including the first bootstrap and a later one, with a
+ * reader connected all the time. Readers always find exactly one published state, never an older one than
+ * reported. The next process resumes from there. WALRUST_REPLICA_KILLS sets the number of kills (8).
  */
 import { expect, spyOn, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
@@ -20,7 +20,7 @@ const KILLS = Number(process.env["WALRUST_REPLICA_KILLS"] ?? 8);
 const SEED = 77;
 const ROUNDS_PER_KILL = 12;
 
-/** The TXIDs at which the source was exactly this. */
+/** The TXIDs whose image equals `content`. */
 function txidsOf(history: SourceHistory, content: Buffer): number[] {
   return [...history.images].filter(([, image]) => image.equals(content)).map(([txid]) => txid);
 }
@@ -42,7 +42,7 @@ test(
       for (let i = 0; i < ROUNDS_PER_KILL; i++) await history.publish(playRound(source, ++round, random));
       if (kill % 4 === 3) await history.snapshotAndPrune();
       const replica = new ReplicaProcess(`${store.url}/app`, local);
-      // The first few die somewhere in the bootstrap, the others while they apply a backlog.
+      // The first few processes die during the bootstrap, the others while they apply a backlog.
       if (kill > 3) await waitUntil(() => replica.events.length > 0 || replica.hasEnded);
       await replica.killAfter(kill > 3 ? random() * 60 : 100 + random() * 250);
       reported = Math.max(reported, replica.txid);
@@ -70,7 +70,7 @@ test(
   30_000 + KILLS * 2000,
 );
 
-test("replicate knows a commit that was durable but not published when it was killed", async () => {
+test("replicate recognizes a commit that was durable but not published before the kill", async () => {
   const folder = tempFolder("unpublished");
   const local = join(folder, "replica.db");
   const source = new SourceDatabase(folder);
@@ -89,7 +89,7 @@ test("replicate knows a commit that was durable but not published when it was ki
   await expect(run.end()).rejects.toThrow("killed");
   publish.mockRestore();
 
-  // The machine restarts: what SQLite recovers from the WAL is the commit, and the state file knows it.
+  // The machine restarts: SQLite recovers the commit from the WAL, and the state file knows the commit.
   mkdirSync(join(folder, "restarted"));
   const restarted = join(folder, "restarted", "replica.db");
   for (const suffix of ["", "-wal", "-replica-state"])
@@ -101,7 +101,8 @@ test("replicate knows a commit that was durable but not published when it was ki
   ]);
   expectContent(restarted, history.images.get(3));
 
-  // Only the process died: readers go on without the commit, and the next process makes it, or another one.
+  // Only the process died: readers continue without the commit, and the next process repeats it or commits
+  // another one.
   expectContent(local, history.images.get(3));
   expect((await reader.must("SELECT count(*) FROM transfer")).rows).toEqual([[2]]);
   await reader.must("COMMIT", "BEGIN", "SELECT count(*) FROM transfer");

@@ -1,8 +1,8 @@
 /**
- * Readers in processes of their own hammer a replica while it follows: they see whole transactions only,
- * never an older one after a newer one, and no error at all, without any busy timeout. VACUUM, shrinking,
- * merged objects and bootstraps under connected readers included. WALRUST_REPLICA_READS sets how often each
- * of them reads (2,000).
+ * Readers in child processes read a replica continuously while it follows. Without any busy timeout they see
+ * whole transactions only, never an older state after a newer one, and no error. The source shrinks, runs
+ * VACUUM and merges objects, and the replica bootstraps under connected readers. WALRUST_REPLICA_READS sets
+ * the number of reads for each reader (2,000).
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
@@ -17,12 +17,12 @@ const READS = Number(process.env["WALRUST_REPLICA_READS"] ?? 2000);
 const ROUNDS = Math.max(120, Math.round(READS / 20));
 const SEED = 20_261;
 const SCRIPT = join(import.meta.dir, "../../support/processes/replica-reader-main.ts");
-/** A minute is 6 ms: the replica looks at the whole source all the time. */
+/** A minute takes 6 ms: the replica lists the whole source all the time. */
 const HASTY = { env: { monotonicMs: () => performance.now() * 10_000 } };
 
 interface ReaderReport {
   readonly readCount: number;
-  /** How many different states it saw. */
+  /** Number of distinct states that the reader saw. */
   readonly rounds: number;
   readonly problems: readonly string[];
 }
@@ -61,7 +61,7 @@ test(
     const reports = await Promise.all(readers.map((reader) => reader.stop()));
     for (const { problems } of reports) expect(problems).toEqual([]);
     for (const { readCount } of reports) expect(readCount).toBeGreaterThanOrEqual(READS);
-    // They read while it was applied, not before or after.
+    // The readers read while the replica applied objects, not before or after.
     expect(Math.max(...reports.map(({ rounds }) => rounds))).toBeGreaterThan(ROUNDS / 10);
     expectContent(local, history.newest);
     await run.stop();

@@ -1,6 +1,4 @@
-/**
- * The state file and the source of a replica: what is written is read, nothing that was changed is believed.
- */
+/** The state file and the source of a replica: reading inverts writing, and rejects every change. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -28,7 +26,7 @@ const STATE = {
 };
 
 describe("replica state", () => {
-  test("is read as it was written", () => {
+  test("is read as written", () => {
     const local = join(tempFolder("state"), "replica.db");
     expect(replicaStatePath(local)).toEndWith("/replica.db-replica-state");
     expect(readReplicaState(local)).toEqual({ kind: "none" });
@@ -38,7 +36,7 @@ describe("replica state", () => {
     }
   });
 
-  test("is lost when any byte of it is changed or cut off", () => {
+  test("is lost if any byte is changed or cut off", () => {
     const local = join(tempFolder("state"), "replica.db");
     writeReplicaState(local, STATE);
     const path = replicaStatePath(local);
@@ -77,7 +75,7 @@ describe("parseReplicaSource", () => {
     test(text, () => expect(parseReplicaSource(text)).toEqual({ destination, name, url }));
   }
 
-  test("refuses what is no destination", () => {
+  test("refuses a text that is no destination", () => {
     expect(() => parseReplicaSource("/backup/app")).toThrow("no scheme");
     expect(() => parseReplicaSource("s3://bucket/100%")).toThrow("no escape");
     expect(() => parseReplicaSource("s3://bucket/a/%2E%2E/b")).toThrow("..");
@@ -101,7 +99,7 @@ describe("replicaSourceOf", () => {
     "=2",
   ];
   for (const name of names) {
-    test(`takes ${name} as it is, and knows it again from its URL`, () => {
+    test(`takes ${name} unchanged, and recognizes it by its URL`, () => {
       const inBucket = replicaSourceOf("s3://bucket/vm/", name);
       expect(inBucket).toEqual({ destination: "s3://bucket/vm/", name, url: `s3://bucket/vm/${name}` });
       const escaped = name.split("/").map(encodeURIComponent).join("/");
@@ -111,7 +109,7 @@ describe("replicaSourceOf", () => {
     });
   }
 
-  test("refuses what is no name or no destination", () => {
+  test("refuses a text that is neither a name nor a destination", () => {
     expect(() => replicaSourceOf("s3://bucket", "../app")).toThrow("..");
     expect(() => replicaSourceOf("bucket", "app")).toThrow("no scheme");
   });

@@ -1,6 +1,6 @@
 /**
- * A replica follows its source byte for byte: increments, shrinking, merged objects, gaps, another history;
- * and what it refuses.
+ * A replica follows its source byte for byte: increments, shrinking, merged objects, gaps, another history.
+ * It refuses a changed replica and an unsound source.
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -32,7 +32,7 @@ function insert(count: number, sizeBytes: number): string {
   return `${numbers} INSERT INTO item (body) SELECT randomblob(${sizeBytes}) FROM n`;
 }
 
-/** A source with one table and `count` more TXIDs, and where a replica of it goes. */
+/** A source with one table and `count` more TXIDs, and the path of a replica. */
 async function newSource(count: number, isLitestream = false, pageSizeBytes = 4096) {
   const folder = tempFolder("replica");
   const source = new SourceDatabase(folder, pageSizeBytes);
@@ -42,9 +42,7 @@ async function newSource(count: number, isLitestream = false, pageSizeBytes = 40
   return { folder, source, history, store: history.store as MemoryStore, local: join(folder, "replica.db") };
 }
 
-/**
- * A clock on which a minute is 6 ms: a replica that finds nothing new looks at the whole source all the time.
- */
+/** A minute takes 6 ms: a replica without news lists the whole source all the time. */
 const HASTY = { env: { monotonicMs: () => performance.now() * 10_000 } };
 
 async function rejection(
@@ -90,7 +88,7 @@ describe("replicate follows", () => {
     await run.waitForTxid(1);
     const reader = await SqliteProcess.open(local);
     await reader.must("BEGIN", "SELECT count(*) FROM item");
-    // Held read transactions keep the WAL from starting over: 12,000 frames are three blocks of the index.
+    // A held read transaction keeps the WAL from restarting: 12,000 frames are three blocks of the index.
     for (let round = 0; round < 3; round++) {
       await history.publish(source.after(insert(1000, 2000)));
       await run.waitForTxid(history.txid);
@@ -104,7 +102,7 @@ describe("replicate follows", () => {
     await run.stop();
   });
 
-  test("starts the WAL over once everything in it is checkpointed", async () => {
+  test("restarts the WAL once every frame is checkpointed", async () => {
     const { source, history, store, local } = await newSource(0, false, 512);
     const run = new ReplicaRun(store, local);
     const sizes = new Set<number>();
@@ -118,7 +116,7 @@ describe("replicate follows", () => {
     await run.stop();
   });
 
-  test("zeros where the source grew by pages nobody wrote", async () => {
+  test("zeros where the source grew by pages that no object holds", async () => {
     const { source, history, store, local } = await newSource(1);
     await history.publish(source.after(insert(20, 5000)));
     const large = history.newest;
@@ -134,7 +132,7 @@ describe("replicate follows", () => {
     await run.stop();
   });
 
-  test("resumes where it was, over objects that were merged meanwhile", async () => {
+  test("resumes at its TXID, over objects that were merged meanwhile", async () => {
     const { source, history, store, local } = await newSource(3);
     await replicateOnce(store, local);
     for (let i = 0; i < 6; i++) await history.publish(source.after(insert(2, 700)));
@@ -149,7 +147,7 @@ describe("replicate follows", () => {
     expectContent(local, history.newest);
   });
 
-  test("from a newer snapshot when what continued it is gone, under a reader", async () => {
+  test("from a newer snapshot if the objects that continued its TXID are gone, under a reader", async () => {
     const { source, history, store, local } = await newSource(3);
     await replicateOnce(store, local);
     const reader = await SqliteProcess.open(local);
@@ -166,7 +164,7 @@ describe("replicate follows", () => {
     await reader.close();
   });
 
-  test("a history that began anew with lower TXIDs, or that took another turn", async () => {
+  test("a history that restarted with lower TXIDs, and one that diverged", async () => {
     const { folder, history, store, local } = await newSource(5);
     await replicateOnce(store, local);
     await store.delete(await allKeys(store));
@@ -213,7 +211,7 @@ describe("replicate refuses", () => {
     await replicateOnce(store, local);
   });
 
-  test("a replica that something else wrote to between two runs", async () => {
+  test("a replica that another program wrote to between two runs", async () => {
     const { store, local } = await newSource(1);
     await replicateOnce(store, local);
     const writer = new Database(local);
@@ -236,7 +234,7 @@ describe("replicate refuses", () => {
     await run.stop();
   });
 
-  test("a file that was replaced while it was followed", async () => {
+  test("a file that was replaced during replication", async () => {
     const { source, history, store, local } = await newSource(1);
     const run = new ReplicaRun(store, local);
     await run.waitForTxid(2);
@@ -247,7 +245,7 @@ describe("replicate refuses", () => {
     expect((await rejection(run.end())).message).toContain("replaced");
   });
 
-  test("a source that has nothing yet, with exit code 6", async () => {
+  test("an empty source, with exit code 6", async () => {
     const local = join(tempFolder("replica"), "replica.db");
     expect((await rejection(replicateOnce(new MemoryStore(), local))).exitCode).toBe(6);
     expect(existsSync(local)).toBe(false);
@@ -279,7 +277,7 @@ describe("replicate refuses", () => {
     });
   }
 
-  test("an object that leads to another database than it says", async () => {
+  test("an object that leads to another database than its checksum claims", async () => {
     const { source, history, store, local } = await newSource(1);
     await replicateOnce(store, local);
     const before = history.newest;
@@ -290,13 +288,13 @@ describe("replicate refuses", () => {
   });
 });
 
-describe("replicate waits until nobody reads", () => {
+describe("replicate waits until the last reader leaves", () => {
   test("for another page size", async () => {
     const { source, history, store, local } = await newSource(1);
     const run = new ReplicaRun(store, local, HASTY);
     await run.waitForTxid(2);
     expect(statSync(local).mode & 0o777).toBe(0o600);
-    // Its readers may be other users: who let them in decides, also about the file that comes after.
+    // Readers may be other users: the mode that admits them also applies to the next file.
     chmodSync(local, 0o644);
     const reader = await SqliteProcess.open(local);
     await reader.must("SELECT count(*) FROM item");

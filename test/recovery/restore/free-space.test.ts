@@ -1,10 +1,13 @@
-/** Disks without room for a database: refused before the first page, and nothing that lies is believed. */
+/**
+ * shortageOrNull: a disk without room for a database is refused before the first page, and an unreliable
+ * report of free space is ignored.
+ */
 import { describe, expect, test } from "bun:test";
 import { shortageOrNull } from "../../../src/recovery/restore/free-space.ts";
 
 const MB = 1e6;
 const EXT4 = 0xef53;
-/** As a signed number, which `statfs` may give. */
+/** The file system's magic as a signed number, a form that `statfs` may give. */
 const BTRFS = 0x9123683e | 0;
 
 describe("shortageOrNull", () => {
@@ -12,12 +15,17 @@ describe("shortageOrNull", () => {
     ["room enough", [100, 0, 50], [1, 200, EXT4], null],
     ["just enough", [100, 0, 50], [1, 100, EXT4], null],
     ["one byte short", [100, 0, 50], [1, 100 - 1e-6, EXT4], 100],
-    ["what is written already counts", [100, 30, 50], [1, 70, EXT4], null],
-    ["what is written already, and too little beside it", [100, 30, 50], [1, 60, EXT4], 70],
+    ["written bytes count", [100, 30, 50], [1, 70, EXT4], null],
+    ["written bytes, and too little free space", [100, 30, 50], [1, 60, EXT4], 70],
     ["a database that shrinks", [10, 30, 1], [1, 0, EXT4], null],
     ["a highly compressed object", [2000, 0, 10], [1, 1000, EXT4], 2000],
-    ["more than the object can hold is damage, whatever is free", [9000, 0, 0.004], [1, 50, EXT4], null],
-    ["a file system that tells nothing", [100, 0, 50], [0, 0, EXT4], null],
+    [
+      "a claim above the object's capacity is damage, with any free space",
+      [9000, 0, 0.004],
+      [1, 50, EXT4],
+      null,
+    ],
+    ["a file system that reports zeros", [100, 0, 50], [0, 0, EXT4], null],
     ["a file system that compresses", [100, 0, 50], [1, 60, BTRFS], null],
     ["a file system that compresses, and has less than the objects", [100, 0, 50], [1, 40, BTRFS], 50],
   ];

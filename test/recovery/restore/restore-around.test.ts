@@ -1,6 +1,6 @@
 /**
- * Restore around damaged objects: whatever is damaged, the newest TXID is restored exactly where the sound
- * objects lead to it, the damaged ones are named, and otherwise it is refused.
+ * Restore around damaged objects: the newest TXID is restored if and only if the sound objects lead there.
+ * The result names the damaged objects.
  */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
@@ -54,8 +54,8 @@ async function restoreFrom(store: ObjectStore, point = LATEST, dryRun = false) {
 
 const NEWEST_SNAPSHOT = "app/0009/0000000000000001-000000000000000c.ltx";
 
-// Once: exit 5, though the snapshot before it and all increments were whole.
-test("a damaged newest snapshot is named, and restored without", async () => {
+// Once this was exit 5, although the previous snapshot and all increments were whole.
+test("a damaged newest snapshot is named, and the restore goes without it", async () => {
   const { store, images } = await richBucket();
   await flip(store, NEWEST_SNAPSHOT, 150);
   const { result, warnings, image } = await restoreFrom(store);
@@ -66,14 +66,14 @@ test("a damaged newest snapshot is named, and restored without", async () => {
   expect(warnings[0]).toStartWith(`${NEWEST_SNAPSHOT} cannot be used, restoring without it: `);
 });
 
-test("a dry run reads no object, and tells the way it would try first", async () => {
+test("a dry run reads no object, and gives the preferred path", async () => {
   const { store } = await richBucket();
   await flip(store, NEWEST_SNAPSHOT, 150);
   const { result, warnings } = await restoreFrom(store, LATEST, true);
   expect([result?.txid, result?.objects, result?.damaged, warnings]).toEqual([12 as Txid, 1, [], []]);
 });
 
-test("any objects damaged: the exact bytes where sound ones lead there, else exit 5", async () => {
+test("any objects damaged: the exact bytes if sound ones lead there, else exit 5", async () => {
   const { store, images } = await richBucket();
   const keys = await ltxKeys(store, "app");
   const listing = await listObjects(store, "app");
@@ -105,7 +105,7 @@ test("any objects damaged: the exact bytes where sound ones lead there, else exi
   expect(endings.refused).toBeGreaterThan(20);
 });
 
-test("without another way the error is that of the first damaged object", async () => {
+test("without another path the error is that of the first damaged object", async () => {
   const { store } = await richBucket();
   const increment = "app/0000/000000000000000a-000000000000000a.ltx";
   await flip(store, NEWEST_SNAPSHOT, 150);
@@ -116,7 +116,7 @@ test("without another way the error is that of the first damaged object", async 
   expect(error!.hint).toBeString();
 });
 
-test("an object that is listed and cannot be read, time and again, is gone around", async () => {
+test("an object that is listed but repeatedly unreadable is avoided", async () => {
   const { store, images } = await richBucket();
   const faulty = new FaultyStore(store);
   faulty.before = (operation, key) => {
@@ -128,7 +128,7 @@ test("an object that is listed and cannot be read, time and again, is gone aroun
   expect<unknown>(image).toEqual(images.get(12)!);
 });
 
-test("a restore ends where everything is damaged, however much it is", async () => {
+test("a restore with everything damaged ends, for any number of objects", async () => {
   const bench = await compactionBench(2);
   for (let txid = 3; txid <= 40; txid++) {
     await putTiny(bench.store, "app", bench.history.commit(BENCH_START_MS + txid * 1000));
@@ -136,7 +136,7 @@ test("a restore ends where everything is damaged, however much it is", async () 
   const store = await cloneStore(bench.store);
   const last = await bench.store.get("app/0000/0000000000000028-0000000000000028.ltx");
   const bytes = await last.bytes();
-  // Thirty merges that are none, each of which would be the last step of another way.
+  // Thirty false merges, each of which would be the last step of another path.
   for (let first = 3; first < 33; first++) {
     const key = `app/0001/${first.toString(16).padStart(16, "0")}-0000000000000028.ltx`;
     await store.put(key, { kind: "bytes", bytes }, { metadata: last.metadata });

@@ -1,6 +1,6 @@
 /**
- * The corruption matrix: whatever is damaged, lost, swapped or edited in a bucket, restore gives an error
- * that names it, or exactly the recorded bytes. Never other bytes.
+ * The corruption matrix: objects of a bucket are damaged, lost, swapped or edited. Restore either fails with
+ * an error that names the object, or gives exactly the recorded bytes. It never gives other bytes.
  */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -35,7 +35,7 @@ beforeAll(async () => {
   keys = await ltxKeys(bucket.store, "app");
 });
 
-/** What a restore ended in: the TXID whose recorded bytes it gave, an error, or (never) something else. */
+/** Outcome of a restore: the TXID of the recorded bytes, an error, or (never) other bytes. */
 type Ending = { readonly txid: number } | { readonly error: WalrustError } | { readonly wrong: string };
 
 async function endingOf(store: ObjectStore, point: PointInTime = { kind: "latest" }): Promise<Ending> {
@@ -54,7 +54,7 @@ async function endingOf(store: ObjectStore, point: PointInTime = { kind: "latest
   }
 }
 
-/** Expects an integrity error, naming `key` if given. */
+/** Expects an integrity error that names `key`, if given. */
 function expectRefused(what: string, ending: Ending, key?: string): void {
   const code = "error" in ending ? ending.error.code : JSON.stringify(ending);
   expect([what, ["integrity", "corrupt"].includes(code) ? "refused" : code]).toEqual([what, "refused"]);
@@ -67,7 +67,7 @@ function expectRefusedOr(what: string, ending: Ending, txid: number, key?: strin
 }
 
 describe("restore of damaged objects", () => {
-  test("every object, a bit flipped at places all over it", async () => {
+  test("every object with a bit flipped at many offsets", async () => {
     for (const key of keys) {
       const { bytes } = await readObject(bucket.store, key);
       const step = Math.max(1, Math.floor(bytes.length / 60));
@@ -82,7 +82,7 @@ describe("restore of damaged objects", () => {
     }
   });
 
-  test("every object, cut off at places all over it, and with bytes behind it", async () => {
+  test("every object cut off at many lengths, and with bytes appended", async () => {
     for (const key of keys) {
       const { bytes } = await readObject(bucket.store, key);
       for (const length of [0, 1, 99, 100, 106, bytes.length >> 1, bytes.length - 16, bytes.length - 1]) {
@@ -100,7 +100,7 @@ describe("restore of damaged objects", () => {
     }
   });
 
-  test("every object lost: all but the newest is a gap, and the manifest knows how far it went", async () => {
+  test("every object lost: all but the newest leave a gap, and the manifest reveals the newest", async () => {
     for (const key of keys.slice(0, -1)) {
       const store = await withChanged(bucket.store, key, () => null);
       expectRefused(`without ${key}`, await endingOf(store));
@@ -109,7 +109,7 @@ describe("restore of damaged objects", () => {
     expectRefusedOr("without the newest", await endingOf(store), NEWEST - 1);
   });
 
-  test("every object under the key of every other", async () => {
+  test("every object under the key of every other one", async () => {
     for (const from of keys) {
       for (const to of keys) {
         if (from === to) continue;
@@ -131,7 +131,7 @@ describe("restore of damaged objects", () => {
     }
   });
 
-  test("every object once more under a key that nobody wrote", async () => {
+  test("every object copied to a key that walrust never wrote", async () => {
     const inventions = ["0000/0000000000000005-0000000000000005", "0009/0000000000000001-0000000000000004"];
     inventions.push("0001/0000000000000002-0000000000000004", "0002/0000000000000001-0000000000000009");
     for (const from of keys) {
@@ -144,7 +144,7 @@ describe("restore of damaged objects", () => {
     }
   });
 
-  test("an object of another history, whole and sound, in the place of ours", async () => {
+  test("a sound object of another history in the place of the original", async () => {
     const other = await recordBucket(["INSERT INTO t(v) VALUES ('other')", "UPDATE t SET v = 'other'"]);
     for (const key of await ltxKeys(other.store, "app")) {
       const copy = await cloneStore(bucket.store);
@@ -169,7 +169,7 @@ describe("restore of edited metadata", () => {
     ["walrust-version", "9"],
   ];
 
-  test("every field of every object: refused, or the exact bytes where it is only a label", async () => {
+  test("every field of every object: refused, or the exact bytes if the field is only a label", async () => {
     const LABELS = new Set(["walrust-writer", "walrust-version"]);
     for (const key of keys) {
       for (const [field, value] of FIELDS) {
@@ -185,7 +185,7 @@ describe("restore of edited metadata", () => {
     }
   });
 
-  test("every field of every object removed, and all of them", async () => {
+  test("every field of every object removed, and all fields removed", async () => {
     const names = [
       "litestream-timestamp",
       "sha256",
@@ -202,7 +202,7 @@ describe("restore of edited metadata", () => {
           );
           return { bytes, metadata: left };
         });
-        // A gateway that loses metadata takes nothing from the objects themselves.
+        // A gateway that loses metadata does not affect the objects themselves.
         const what = `${key} without ${gone}`;
         expect([what, await endingOf(store)]).toMatchObject([what, { txid: NEWEST }]);
       }
@@ -220,7 +220,7 @@ describe("restore and the manifest", () => {
     });
   }
 
-  test("a manifest that is gone, torn, garbage or behind does not matter", async () => {
+  test("a missing, torn, garbled or outdated manifest does not matter", async () => {
     const changes: ((text: string) => string | null)[] = [
       () => null,
       () => "",
@@ -247,15 +247,15 @@ describe("restore and the manifest", () => {
     expectRefused("ahead", await endingOf(await ahead()));
   });
 
-  test("an older point asked for by its TXID is restored all the same, as the hint says", async () => {
+  test("an older point requested by its TXID is still restored, as the hint promises", async () => {
     const ending = await endingOf(await ahead(), { kind: "txid", txid: 2 as Txid });
     expect("txid" in ending ? ending.txid : ending).toBe(2);
   });
 });
 
 describe("restore of a time from damaged headers", () => {
-  // Only headers are read to find the point: a damaged time in one must not pick another point in silence.
-  test("a time is never looked up in a header that its metadata contradicts", async () => {
+  // The search for a point reads headers only: a damaged time in one must not silently select another point.
+  test("a time is never read from a header that its metadata contradicts", async () => {
     const TIMESTAMP_OFFSET = 32;
     for (const key of keys) {
       for (const [txid, timeMs] of bucket.times) {

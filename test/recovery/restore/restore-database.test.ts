@@ -1,5 +1,6 @@
 /**
- * Restore: the bytes of every recorded moment, a target that is never half changed, and a state that fits.
+ * Restore gives the bytes of every recorded point. It never leaves a half-changed target, and it leaves a
+ * state that fits the database.
  */
 import { beforeAll, describe, expect, test } from "bun:test";
 import {
@@ -51,7 +52,7 @@ beforeAll(async () => {
   ]);
 });
 
-/** Places whose spool folder cannot be made where the state of a restored database is left. */
+/** Places that cannot create the spool folder of a restored database. */
 class FailingPlaces extends LocalPlaces {
   constructor(readonly spoolFolder: string) {
     super(LocalPlaces.standard().choice);
@@ -107,7 +108,7 @@ describe("restore gives the recorded bytes", () => {
     expect(result.checks).toMatchObject({ sha256Objects: 6, unchainedObjects: 0, integrityCheck: "ok" });
   });
 
-  test("restore of every TXID, which shrinks and grows the file", async () => {
+  test("restore of every TXID; the file shrinks and grows between them", async () => {
     for (const [txid, image] of bucket.images) {
       const output = newOutput();
       await restoreFrom(bucket.store, output, { point: { kind: "txid", txid: txid as Txid } });
@@ -115,7 +116,7 @@ describe("restore gives the recorded bytes", () => {
     }
   });
 
-  test("restore of a time: the newest capture at or before it", async () => {
+  test("restore of a time gives the newest capture at or before it", async () => {
     for (const [txid, timeMs] of bucket.times) {
       for (const [atMs, expected] of [
         [timeMs, txid],
@@ -137,13 +138,13 @@ describe("restore gives the recorded bytes", () => {
     expect(readdirSync(dirname(output)).sort()).toEqual([`.${basename(output)}-walrust`, basename(output)]);
   });
 
-  test("restore makes the folder, and follows no dangling name", async () => {
+  test("restore creates the missing folders of its target", async () => {
     const output = join(tempFolder("restored"), "a/b/out.db");
     await restoreFrom(bucket.store, output);
     expect(existsSync(output)).toBe(true);
   });
 
-  test("a dry run writes nothing and tells what it would take", async () => {
+  test("a dry run writes nothing and reports the objects that a restore would take", async () => {
     const output = join(tempFolder("restored"), "none/out.db");
     const result = await restoreFrom(bucket.store, output, { dryRun: true });
     expect(result).toMatchObject({ txid: 6, objects: 6, bytes: 0 });
@@ -151,8 +152,8 @@ describe("restore gives the recorded bytes", () => {
   });
 });
 
-describe("restore and what is there already", () => {
-  test("restore refuses an existing database and leaves it", async () => {
+describe("restore over an existing database", () => {
+  test("restore refuses an existing database and does not change it", async () => {
     const output = newOutput();
     writeFileSync(output, "mine");
     const error = await failureOf(restoreFrom(bucket.store, output));
@@ -196,7 +197,7 @@ describe("restore and what is there already", () => {
     expect(readdirSync(join(dirname(output), kept!))).toEqual(["precious"]);
   });
 
-  test("restore refuses a database that somebody has open, even with force", async () => {
+  test("restore refuses a database that another process has open, even with force", async () => {
     const output = newOutput();
     const app = await SqliteProcess.open(output);
     await app.must("PRAGMA journal_mode = WAL", "CREATE TABLE mine(a)");
@@ -207,7 +208,7 @@ describe("restore and what is there already", () => {
     await restoreFrom(bucket.store, output, { force: true });
   });
 
-  test("restore refuses a folder and a path below a file, as errors of its own", async () => {
+  test("restore refuses a folder, and a path below a file, with separate errors", async () => {
     const output = newOutput();
     mkdirSync(output);
     expect((await failureOf(restoreFrom(bucket.store, output))).code).toBe("usage");
@@ -218,7 +219,7 @@ describe("restore and what is there already", () => {
     expect(readFileSync(output, "utf8")).toBe("a file");
   });
 
-  test("restore over a symbolic link replaces what it leads to, and keeps that beside it", async () => {
+  test("restore over a symbolic link replaces its target, and keeps the old file beside it", async () => {
     const output = newOutput();
     const target = join(dirname(output), "elsewhere");
     writeFileSync(target, "pointed to");
@@ -230,7 +231,7 @@ describe("restore and what is there already", () => {
     expect(Buffer.compare(readFileSync(target), bucket.images.get(6)!)).toBe(0);
   });
 
-  test("restore through a link that leads nowhere makes the file there", async () => {
+  test("restore through a dangling link creates the file at the link's target", async () => {
     const output = newOutput();
     const target = join(dirname(output), "shared", "app.db");
     symlinkSync("shared/app.db", output);
@@ -240,8 +241,8 @@ describe("restore and what is there already", () => {
   });
 });
 
-describe("restore that fails leaves the target as it was", () => {
-  test("restore whose store fails half way", async () => {
+describe("restore that fails does not change the target", () => {
+  test("restore whose store fails halfway", async () => {
     const output = newOutput();
     writeFileSync(output, "mine");
     const store = new FaultyStore(await cloneStore(bucket.store));
@@ -263,7 +264,7 @@ describe("restore that fails leaves the target as it was", () => {
     expect(readdirSync(dirname(output))).toEqual([]);
   });
 
-  test("restore whose state cannot be left beside it", async () => {
+  test("restore whose state cannot be written beside the target", async () => {
     const output = newOutput();
     writeFileSync(output, "mine");
     writeFileSync(`${output}-wal`, "my log");
@@ -278,7 +279,7 @@ describe("restore that fails leaves the target as it was", () => {
     expect([readFileSync(output, "utf8"), readFileSync(`${output}-wal`, "utf8")]).toEqual(["mine", "my log"]);
   });
 
-  test("restore of a name that is not there names what is", async () => {
+  test("restore of an unknown name lists the known ones", async () => {
     const error = await failureOf(restoreFrom(bucket.store, newOutput(), { name: "appp" }));
     expect([error.code, error.exitCode, error.hint?.includes("app")]).toEqual(["restore", 6, true]);
     const empty = await failureOf(restoreFrom(new MemoryStore(), newOutput()));
@@ -289,7 +290,7 @@ describe("restore that fails leaves the target as it was", () => {
 });
 
 describe("watch of a restored database", () => {
-  test("watch uploads nothing when nothing changed, then goes on with the history", async () => {
+  test("watch uploads nothing if nothing changed, then continues the history", async () => {
     const store = await cloneStore(bucket.store);
     const output = newOutput();
     await restoreFrom(store, output);
@@ -304,7 +305,7 @@ describe("watch of a restored database", () => {
     await app.close();
   });
 
-  test("watch of an older point continues after the newest with what the point was", async () => {
+  test("watch of an older point continues after the newest TXID with the content of the point", async () => {
     const store = await cloneStore(bucket.store);
     const output = newOutput();
     await restoreFrom(store, output, { point: { kind: "txid", txid: 3 as Txid } });

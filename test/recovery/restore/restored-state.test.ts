@@ -1,4 +1,4 @@
-/** The state that a restore leaves: never in a folder that took the target's place meanwhile. */
+/** A restore never leaves its state in a folder that took the target's place meanwhile. */
 import { expect, test } from "bun:test";
 import {
   existsSync,
@@ -19,7 +19,7 @@ import { SourceDatabase, SourceHistory } from "../../support/histories/replica-h
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-test("a folder that became a link to another's database keeps the state of that one", async () => {
+test("a folder that became a link to another's database keeps the state of that database", async () => {
   const env = systemEnv(SILENT_LOG);
   const store = new MemoryStore();
   await new SourceHistory(store, "app").publish(
@@ -44,7 +44,7 @@ test("a folder that became a link to another's database keeps the state of that 
     store,
     env,
     places,
-    // The last thing before the state is left.
+    // The last call before the state is written.
     checker: async () => {
       renameSync(own, `${own}.kept`);
       symlinkSync(other, own);

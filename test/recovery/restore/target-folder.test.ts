@@ -1,5 +1,6 @@
 /**
- * Where a restore writes, and whose its file is: links on the way, folders that change hands, owner and mode.
+ * The target of a restore: its folder through links and exchanged folders, and the owner and mode of its
+ * file.
  */
 import { describe, expect, test } from "bun:test";
 import {
@@ -45,13 +46,13 @@ function codeOf(run: () => unknown): string {
 }
 
 describe("resolvePlace", () => {
-  test("a plain path, also one of which nothing exists", () => {
+  test("a plain path, existing or not", () => {
     const folder = folderOf();
     const path = join(folder, "none", "app.db");
     expect(resolvePlace(path)).toEqual({ path, isLinked: false });
   });
 
-  test("links of files and folders, relative and absolute, with .. behind a link, and to nothing", () => {
+  test("links of files and folders, relative and absolute, with .. behind a link, and dangling ones", () => {
     const folder = folderOf();
     mkdirSync(join(folder, "releases", "7", "data"), { recursive: true });
     symlinkSync("releases/7/data", join(folder, "current"));
@@ -60,7 +61,7 @@ describe("resolvePlace", () => {
     const linked = (...words: string[]) => resolvePlace(join(folder, ...words));
     const data = join(folder, "releases", "7");
     expect(linked("current", "x.db")).toEqual({ path: join(data, "data", "x.db"), isLinked: false });
-    // As the kernel reads it: .. of the folder that the link leads to.
+    // As the kernel resolves it: .. is the parent of the link's target.
     expect(linked("app.db")).toEqual({ path: join(folder, "shared.db"), isLinked: true });
     expect(linked("releases", "lost.db")).toEqual({
       path: join(folder, "nothing", "app.db"),
@@ -68,14 +69,14 @@ describe("resolvePlace", () => {
     });
   });
 
-  test("links that lead round in circles are refused", () => {
+  test("circular links are refused", () => {
     const folder = folderOf();
     symlinkSync("b", join(folder, "a"));
     symlinkSync("a", join(folder, "b"));
     expect(codeOf(() => resolvePlace(join(folder, "a")))).toBe("usage");
   });
 
-  test.skipIf(!isRoot)("a link of another user leads to what is that user's, nowhere else", () => {
+  test.skipIf(!isRoot)("a link of another user may lead to that user's files only", () => {
     const folder = folderOf();
     const place = (name: string, uid: number): string => {
       mkdirSync(join(folder, name));
@@ -101,7 +102,7 @@ describe("resolvePlace", () => {
 });
 
 describe("TargetFolder", () => {
-  test("makes missing folders, private ones", () => {
+  test("creates missing folders, as private ones", () => {
     const folder = folderOf();
     chmodSync(folder, 0o755);
     TargetFolder.open(join(folder, "a", "b", "app.db")).close();
@@ -109,7 +110,7 @@ describe("TargetFolder", () => {
     expect(statSync(join(folder, "a", "b")).mode & 0o777).toBe(0o700);
   });
 
-  test.skipIf(!isRoot)("folders that root makes belong to the owner of the one above", () => {
+  test.skipIf(!isRoot)("folders made by root belong to the owner of the parent folder", () => {
     const folder = folderOf();
     chownSync(folder, TENANT, OTHER);
     TargetFolder.open(join(folder, "a", "b", "app.db")).close();
@@ -117,7 +118,7 @@ describe("TargetFolder", () => {
     expect([uid, gid]).toEqual([TENANT, OTHER]);
   });
 
-  test("refuses a folder that is a link by now", () => {
+  test("refuses a folder that was replaced with a link", () => {
     const folder = folderOf();
     mkdirSync(join(folder, "real"));
     symlinkSync("real", join(folder, "link"));
@@ -127,7 +128,7 @@ describe("TargetFolder", () => {
     expect(readdirSync(join(folder, "real"))).toEqual([]);
   });
 
-  // Whoever owns the folder above may put another one in the place of the target's folder at any time.
+  // The owner of the parent folder may exchange the target's folder at any time.
   test.skipIf(process.platform !== "linux")(
     "writes into the folder that it opened, whatever has its name later",
     () => {
@@ -151,7 +152,7 @@ describe("TargetFolder", () => {
     },
   );
 
-  test("a target that became a link is refused, and nothing behind it is touched", () => {
+  test("a target that became a link is refused, and the link's target is untouched", () => {
     const folder = folderOf();
     writeFileSync(join(folder, "victim"), "precious");
     const target = TargetFolder.open(join(folder, "app.db"));
@@ -164,7 +165,7 @@ describe("TargetFolder", () => {
     expect(readFileSync(join(folder, "victim"), "utf8")).toBe("precious");
   });
 
-  test("publish says so when the temporary file was exchanged", () => {
+  test("publish fails if the temporary file was exchanged", () => {
     const folder = folderOf();
     const target = TargetFolder.open(join(folder, "app.db"));
     const builder = new DatabaseBuilder(target.shown(".t"), target.at(".t"));
@@ -177,7 +178,7 @@ describe("TargetFolder", () => {
 });
 
 describe("DatabaseBuilder", () => {
-  test("its file is private from the start, and made only where nothing is", () => {
+  test("its file is private from the start, and never replaces an existing file", () => {
     const folder = folderOf();
     const umask = process.umask(0);
     const builder = new DatabaseBuilder(join(folder, "t"));
@@ -195,7 +196,7 @@ describe("DatabaseBuilder", () => {
     expect([hasCode(failure, "database"), existsSync(join(folder, "elsewhere"))]).toEqual([true, false]);
   });
 
-  // A path-based chown would give away whatever has the name of the temporary file by then.
+  // A path-based chown would give away any file that has the temporary name by then.
   test.skipIf(!isRoot)("setAccess follows the file, not its name", () => {
     const folder = folderOf();
     writeFileSync(join(folder, "shadow"), "secret");
@@ -229,7 +230,7 @@ describe("owner and mode of a restored file", () => {
     expect(access).toEqual({ uid: 1, gid: 2, mode: fileMode, from: "folder" });
   });
 
-  test("after the file it replaces, without what runs as somebody else", () => {
+  test("follow the replaced file, without setuid and setgid", () => {
     const replaced = { uid: 7, gid: 8, mode: 0o106_644 };
     expect(accessForTarget(replaced, folder(0o700))).toEqual({
       ...{ uid: 7, gid: 8, mode: 0o644 },
@@ -237,7 +238,7 @@ describe("owner and mode of a restored file", () => {
     });
   });
 
-  test("a group that could not be set gets nothing", () => {
+  test("omit access for a group that could not be set", () => {
     const wanted = { uid: 1, gid: 2, mode: 0o664 };
     expect(attainableMode(wanted, { gid: 2 })).toBe(0o664);
     expect(attainableMode(wanted, { gid: 3 })).toBe(0o604);

@@ -1,7 +1,4 @@
-/**
- * verify: what is read of large objects, the limits it keeps, and a bucket that changes while it is looked
- * at.
- */
+/** verify: the parts of large objects that it reads, its limits, and a bucket that changes meanwhile. */
 import { describe, expect, test } from "bun:test";
 import { hasCode, WalrustError } from "../../../src/errors.ts";
 import { type VerifyOptions, verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
@@ -47,7 +44,7 @@ function flipMiddle(history: History): Promise<void> {
 }
 
 describe("verifyDatabase of a large object", () => {
-  test("reads its header and trailer only", async () => {
+  test("reads the header and trailer only", async () => {
     const history = await largeHistory();
     let readBytes = 0;
     const store = withGet(history.store, async (key, options) => {
@@ -59,14 +56,14 @@ describe("verifyDatabase of a large object", () => {
     expect([report.status, readBytes, report.checked.readObjects]).toEqual(["ok", 124, 0]);
   });
 
-  test("finds a damaged page only by reading the data", async () => {
+  test("finds a damaged page only if it reads the data", async () => {
     const history = await largeHistory();
     await flipMiddle(history);
     expect(await codes(history.store, history)).toEqual([]);
     expect(await codes(history.store, history, { readPercent: 100 })).toEqual(["corrupt-object"]);
   });
 
-  test("reads at least one object of a share, and each sooner or later", async () => {
+  test("reads at least one object of a share, and every object eventually", async () => {
     const history = await largeHistory();
     await history.increments(30);
     await flipMiddle(history);
@@ -74,15 +71,15 @@ describe("verifyDatabase of a large object", () => {
     for (let seed = 1; seed <= 40; seed++) {
       found.push((await codes(history.store, history, { readPercent: 10 }, seed)).length);
     }
-    // Drawn with a chance of a tenth each time: in 40 runs never has a chance of 1.5 %, with these seeds it
-    // is.
+    // Each run draws an object with probability 0.1: 40 runs miss one with probability 1.5 %, but not with
+    // these seeds.
     expect(found.filter((count) => count > 0).length).toBeWithin(1, 20);
   });
 
   test.each([
     ["bytes follow the trailer", 0, 7],
     ["bytes are missing in the middle", 1000, 0],
-  ])("finds that %s by its ends", async (_, cut, added) => {
+  ])("finds that %s from its header and trailer", async (_, cut, added) => {
     const history = await largeHistory();
     await history.edit(history.key(9, 1), ({ bytes }) => {
       const parts = [bytes.slice(0, bytes.length - 500 - cut), bytes.slice(bytes.length - 500)];
@@ -102,7 +99,7 @@ describe("verifyDatabase of a large object", () => {
     expect(await codes(history.store, history)).toEqual(["corrupt-object"]);
   });
 
-  test("finds an object that is not as long as it is listed", async () => {
+  test("finds an object of another length than listed", async () => {
     const history = await History.begin();
     await history.increments(1);
     await history.manifest();
@@ -121,12 +118,12 @@ describe("verifyDatabase of a large object", () => {
     expect(await codes(store, history)).toEqual(["bad-size"]);
   });
 
-  test("finds a size that cannot be without reading the data", async () => {
+  test("finds an impossible page count without reading the data", async () => {
     const history = await largeHistory();
     await history.edit(history.key(9, 1), ({ bytes }) => {
       const parts = [bytes.slice(0, 2000), bytes.slice(bytes.length - 6500)];
       const shorter = new Uint8Array(Buffer.concat(parts));
-      // As many pages as never fit into so few bytes.
+      // More pages than ever fit into so few bytes.
       new DataView(shorter.buffer).setUint32(12, 5000);
       return { bytes: shorter };
     });
@@ -135,7 +132,7 @@ describe("verifyDatabase of a large object", () => {
 });
 
 describe("verifyDatabase keeps its limits", () => {
-  test("never more than `concurrency` requests at once", async () => {
+  test("never more than `concurrency` concurrent requests", async () => {
     const history = await History.begin();
     await history.increments(40);
     await history.manifest();
@@ -154,7 +151,7 @@ describe("verifyDatabase keeps its limits", () => {
     expect(most).toBe(3);
   });
 
-  test("Findings keeps a thousand of each severity, counts the others, and puts errors first", () => {
+  test("Findings keeps a thousand of each severity, counts the others, and lists errors first", () => {
     const findings = new Findings();
     for (let txid = 0; txid < FINDINGS_MAX + 5; txid++) findings.add("unknown-key", "k", txid, "m");
     findings.add("gap", null, 7, "m");
@@ -166,7 +163,7 @@ describe("verifyDatabase keeps its limits", () => {
     expect(findings.list()[0]).toMatchObject({ code: "gap", severity: "error" });
   });
 
-  test("a storage failure is no finding: it is thrown", async () => {
+  test("a storage failure is thrown, not reported as a finding", async () => {
     const history = await largeHistory();
     const store = withGet(history.store, async (key, options) => {
       if (key.endsWith(".ltx")) throw new WalrustError("auth", "refused");
@@ -184,7 +181,7 @@ describe("verifyDatabase keeps its limits", () => {
     expect(thrown).toBeInstanceOf(Error);
   });
 
-  test("nothing there is code restore", async () => {
+  test("an empty bucket is an error with code restore", async () => {
     const history = await largeHistory();
     const thrown = await verifyDatabase(history.store, "other", {}, verifyEnv()).catch((error) => error);
     expect(hasCode(thrown, "restore")).toBe(true);
@@ -192,7 +189,7 @@ describe("verifyDatabase keeps its limits", () => {
 });
 
 describe("verifyDatabase beside a running retention", () => {
-  test("looks again when an object went away after it was listed", async () => {
+  test("lists again if an object disappears after the listing", async () => {
     const history = await History.begin();
     await history.increments(11);
     await history.snapshot();
@@ -213,7 +210,7 @@ describe("verifyDatabase beside a running retention", () => {
     expect(report.checked).toMatchObject({ objects: 4, minTxid: 12, maxTxid: 15 });
   });
 
-  test("does not look again at what stays as it is, and says what is listed but not there", async () => {
+  test("does not list again for an object that stays listed, and reports it as missing", async () => {
     const history = await History.begin();
     await history.increments(3);
     await history.manifest();
@@ -226,7 +223,7 @@ describe("verifyDatabase beside a running retention", () => {
     expect([await codes(store, history), gets]).toEqual([["missing-object"], 1]);
   });
 
-  test("an increment and a snapshot that come between two listings are no hole", async () => {
+  test("an increment and a snapshot put between two listings are no hole", async () => {
     const history = await History.begin();
     await history.increments(3);
     await history.manifest();

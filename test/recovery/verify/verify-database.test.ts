@@ -1,4 +1,4 @@
-/** verify: silent about sound buckets of every kind, and each kind of damage has its finding. */
+/** verify reports nothing about sound buckets of every kind, and has a finding for each kind of damage. */
 import { describe, expect, test } from "bun:test";
 import { decodeLtxHeader, LTX_HEADER_FIELDS } from "../../../src/format/ltx.ts";
 import { type VerifyOptions, verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
@@ -50,7 +50,7 @@ describe("verifyDatabase finds nothing in", () => {
     expect(report.checked).toMatchObject({ objects: 27, snapshots: 2, chainedObjects: 27, readObjects: 27 });
   });
 
-  test("more snapshots than a manifest names; one that is gone all the same is missed", async () => {
+  test("more snapshots than a manifest names; a missing one is still reported", async () => {
     const history = await History.begin();
     for (let count = 0; count < 105; count++) {
       await history.increments(1);
@@ -69,7 +69,7 @@ describe("verifyDatabase finds nothing in", () => {
     expect((await verify(history)).findings).toEqual([]);
   });
 
-  test("a pruned history: nothing before the oldest snapshot, one object across it", async () => {
+  test("a pruned history: nothing before the oldest snapshot, and one object across it", async () => {
     const history = await soundHistory();
     await history.compact(1, (await history.level(0)).slice(8, 13));
     await history.delete(history.key(9, 1), history.key(2, 2, 9), history.key(1, 2, 5), history.key(1, 6, 9));
@@ -80,23 +80,26 @@ describe("verifyDatabase finds nothing in", () => {
     expect(report.checked).toMatchObject({ minTxid: 12, maxTxid: 20 });
   });
 
-  test.each(["s3", "file"] as const)("what Litestream wrote (%s), and counts it", async (layout) => {
-    const names = ["0-1", "0-2", "0-3", "0-4", "9-1"].map((name) => {
-      const [level, txid] = name.split("-");
-      const digits = txid!.padStart(16, "0");
-      return `${level}-${digits}-${digits}.ltx`;
-    });
-    const files = new Map(names.map((name) => [name, vector(`litestream/${name}`)]));
-    const store = await litestreamStore(layout, files, (bytes) => decodeLtxHeader(bytes).timestampMs);
-    const report = await verifyDatabase(store, "app", { readPercent: 100, restore: true }, verifyEnv());
-    expect(report.findings).toEqual([]);
-    const counts = { objects: 5, chainedObjects: 0, unchainedObjects: 5, readObjects: 5, restoredTxid: 4 };
-    expect(report.checked).toMatchObject(counts);
-  });
+  test.each(["s3", "file"] as const)(
+    "a backup of Litestream (%s), and counts its objects",
+    async (layout) => {
+      const names = ["0-1", "0-2", "0-3", "0-4", "9-1"].map((name) => {
+        const [level, txid] = name.split("-");
+        const digits = txid!.padStart(16, "0");
+        return `${level}-${digits}-${digits}.ltx`;
+      });
+      const files = new Map(names.map((name) => [name, vector(`litestream/${name}`)]));
+      const store = await litestreamStore(layout, files, (bytes) => decodeLtxHeader(bytes).timestampMs);
+      const report = await verifyDatabase(store, "app", { readPercent: 100, restore: true }, verifyEnv());
+      expect(report.findings).toEqual([]);
+      const counts = { objects: 5, chainedObjects: 0, unchainedObjects: 5, readObjects: 5, restoredTxid: 4 };
+      expect(report.checked).toMatchObject(counts);
+    },
+  );
 
   test("a walrust history that begins where Litestream stopped", async () => {
     const history = await soundHistory();
-    // As after a takeover: what came before carries no metadata, and the chain begins anew with zeros.
+    // As after a takeover: earlier objects carry no metadata, and the chain restarts with zeros.
     for (const object of await history.objects()) {
       if (object.maxTxid <= 12) await history.edit(object.key, () => ({ metadata: {} }));
     }
@@ -118,14 +121,14 @@ describe("verifyDatabase finds nothing in", () => {
   });
 });
 
-/** As Litestream writes: nothing about an object but the object. */
+/** Strips the metadata of every object, as Litestream writes none. */
 async function stripMetadata(history: History): Promise<void> {
   for (const { key } of await history.objects()) await history.edit(key, () => ({ metadata: {} }));
   await history.delete(history.manifestKey);
 }
 
-describe("verifyDatabase is silent about habits of Litestream:", () => {
-  test("a snapshot that is uploaded before the increments it is made of", async () => {
+describe("verifyDatabase accepts habits of Litestream:", () => {
+  test("a snapshot that is uploaded before its increments", async () => {
     const history = await History.begin();
     await history.increments(5);
     await history.snapshot();
@@ -135,8 +138,8 @@ describe("verifyDatabase is silent about habits of Litestream:", () => {
     expect((await verify(history)).findings).toEqual([]);
   });
 
-  test("retention keeps the last object of a level, even one that lies before everything else", async () => {
-    // Level 2 held 1-4 alone when 1-8 became the oldest snapshot; what led from 4 to 8 went.
+  test("retention keeps the last object of a level, even one before all others", async () => {
+    // Level 2 held 1-4 alone when 1-8 became the oldest snapshot; the objects from 4 to 8 expired.
     const history = await History.begin();
     await history.increments(7);
     await history.snapshot();
@@ -151,7 +154,7 @@ describe("verifyDatabase is silent about habits of Litestream:", () => {
   });
 });
 
-/** One kind of damage a row: what is done to a sound history, and what is found. */
+/** One kind of damage a row: the change to a sound history, and the findings. */
 const DAMAGE: readonly (readonly [
   what: string,
   codes: readonly FindingCode[],
@@ -345,7 +348,7 @@ describe("verifyDatabase finds damage", () => {
     expect(codesOf(await verify(history))).toEqual(["page-size-mismatch"]);
   });
 
-  test("a first snapshot that follows from something", async () => {
+  test("a first snapshot with a predecessor", async () => {
     const history = await History.begin();
     const key = history.key(9, 1);
     const { metadata } = await history.read(key);
@@ -357,7 +360,7 @@ describe("verifyDatabase finds damage", () => {
     expect(finding!.message).toContain("does not begin the chain");
   });
 
-  test("database checksums tell even where nothing carries a chain", async () => {
+  test("database checksums reveal damage where no object carries a chain", async () => {
     const history = await soundHistory();
     const other = await History.begin({ seed: 2 });
     await other.increments(19);
@@ -366,7 +369,7 @@ describe("verifyDatabase finds damage", () => {
     expect(codesOf(await verify(history))).toContain("checksum-mismatch");
   });
 
-  test("a page size that changes without all pages", async () => {
+  test("a page size that changes in an object without all pages", async () => {
     const history = await soundHistory(200);
     const key = history.key(0, 20);
     await history.edit(key, ({ bytes }) => {

@@ -1,4 +1,6 @@
-/** verify --fix: what it repairs, what it leaves alone, and the leftovers of a file:// destination. */
+/**
+ * verify --fix: its repairs, the objects that it does not change, and the leftovers of a file:// destination.
+ */
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +14,7 @@ import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { History, verifyEnv } from "./verify-history.ts";
 
-/** Verifies, repairs, verifies. */
+/** Verifies, repairs, and verifies again. */
 async function fix(store: ObjectStore, name: string, env: Env = verifyEnv()) {
   const before = await verifyDatabase(store, name, {}, env);
   const repairs = await fixDatabase(store, before, env);
@@ -33,7 +35,7 @@ async function soundHistory(): Promise<History> {
   return history;
 }
 
-/** The objects of a history, with sidecars, in a folder. */
+/** A folder with the objects and sidecars of a history. */
 async function fileBucket(): Promise<{ folder: string; store: FileStore; name: string }> {
   const history = await History.begin({ layout: "file" });
   await history.increments(3);
@@ -47,7 +49,7 @@ async function fileBucket(): Promise<{ folder: string; store: FileStore; name: s
   return { folder, store, name: history.name };
 }
 
-/** A clock that is two hours on: the files a test has just made are no longer young. */
+/** A clock two hours ahead: the files of the test are no longer young. */
 function inTwoHours(): Env {
   const env = verifyEnv();
   return { ...env, nowMs: () => performance.timeOrigin + performance.now() + 7_200_000 };
@@ -60,14 +62,14 @@ const MANIFEST_DAMAGE: readonly (readonly [what: string, act: (history: History)
 ];
 
 describe("fixDatabase", () => {
-  test("does nothing to a sound bucket", async () => {
+  test("does not change a sound bucket", async () => {
     const { store, name } = await soundHistory();
     const keys = await keysOf(store);
     expect((await fix(store, name)).repairs).toEqual([]);
     expect(await keysOf(store)).toEqual(keys);
   });
 
-  test.each(MANIFEST_DAMAGE)("rewrites a manifest that is %s, as it was", async (what, act) => {
+  test.each(MANIFEST_DAMAGE)("restores a manifest that is %s to its former content", async (what, act) => {
     const history = await soundHistory();
     const expected = await readManifest(history.store, history.name);
     await act(history);
@@ -80,7 +82,7 @@ describe("fixDatabase", () => {
     expect(await readManifest(history.store, history.name)).toEqual(expected);
   });
 
-  test("deletes what lies before the oldest snapshot and temporary keys, and nothing else", async () => {
+  test("deletes objects before the oldest snapshot and temporary keys, and nothing else", async () => {
     const history = await soundHistory();
     await history.write(`${history.name}/0000/x.ltx.tmp`, { bytes: new Uint8Array(1), metadata: {} });
     await history.write(`${history.name}/0000/notes`, { bytes: new Uint8Array(1), metadata: {} });
@@ -102,7 +104,7 @@ describe("fixDatabase", () => {
     ]);
   });
 
-  test("leaves manifest and old objects alone while there are errors", async () => {
+  test("does not change manifest and old objects while there are errors", async () => {
     const history = await soundHistory();
     await history.delete(history.key(9, 1), history.key(0, 9));
     const keys = await keysOf(history.store);
@@ -123,7 +125,7 @@ describe("fixDatabase", () => {
     expect([repairs, after.findings.map(({ code }) => code)]).toEqual([[], ["manifest-ahead"]]);
   });
 
-  test("makes no manifest from an object that is not walrust's", async () => {
+  test("makes no manifest from an object of another program", async () => {
     const history = await soundHistory();
     await history.delete(history.manifestKey);
     await history.edit(history.key(0, 10), () => ({ metadata: {} }));
@@ -139,7 +141,7 @@ function withoutSnapshots({ bytes }: { bytes: Uint8Array }): { bytes: Uint8Array
 }
 
 describe("leftovers of a file:// destination", () => {
-  test("stray sidecars and temporary files, ours and Litestream's, are found and deleted", async () => {
+  test("stray sidecars and temporary files of walrust and Litestream are found and deleted", async () => {
     const { folder, store, name } = await fileBucket();
     const level = join(folder, name, "ltx", "0");
     const strays = [
@@ -163,7 +165,7 @@ describe("leftovers of a file:// destination", () => {
     expect(readdirSync(level)).toContain("folder.tmp");
   });
 
-  test("while there are errors only temporary files go: a sidecar may be a trace", async () => {
+  test("only temporary files are deleted while there are errors: a sidecar may be evidence", async () => {
     const { folder, store, name } = await fileBucket();
     const level = join(folder, name, "ltx", "0");
     writeFileSync(join(level, ".0123456789abcdef.tmp"), "");
@@ -173,7 +175,7 @@ describe("leftovers of a file:// destination", () => {
     expect(after.findings.map(({ code }) => code)).toEqual(["gap", "orphan-sidecar"]);
   });
 
-  test("young files are an upload under way: no finding", async () => {
+  test("young files belong to a running upload: no finding", async () => {
     const { folder, store, name } = await fileBucket();
     writeFileSync(join(folder, name, "ltx", "0", ".0123456789abcdef.tmp"), "");
     const env = { ...inTwoHours(), nowMs: () => inTwoHours().nowMs() - 7_200_000 };
@@ -181,7 +183,7 @@ describe("leftovers of a file:// destination", () => {
     expect(report.findings.filter(({ code }) => !code.startsWith("manifest"))).toEqual([]);
   });
 
-  test("removeLeftovers leaves objects, and sidecars whose object has come meanwhile", async () => {
+  test("removeLeftovers keeps objects, and sidecars whose object has arrived meanwhile", async () => {
     const { folder, store, name } = await fileBucket();
     const key = `${name}/ltx/0/0000000000000002-0000000000000002.ltx`;
     expect(await store.removeLeftovers([key, `${key}.meta.json`])).toEqual([]);
@@ -191,14 +193,14 @@ describe("leftovers of a file:// destination", () => {
     ]);
   });
 
-  test("a sidecar that is gone leaves an object without metadata, which endangers no restore", async () => {
+  test("a missing sidecar leaves an object without metadata, which endangers no restore", async () => {
     const { folder, store, name } = await fileBucket();
     rmSync(join(folder, name, "ltx", "0", "0000000000000002-0000000000000002.ltx.meta.json"));
     const report = await verifyDatabase(store, name, {}, inTwoHours());
     expect(report.findings.map(({ code }) => code)).toEqual(["metadata-lost"]);
   });
 
-  test("an object that goes away between its head and its bytes is not-found", async () => {
+  test("an object that disappears between its head and its bytes is not-found", async () => {
     const { folder, store, name } = await fileBucket();
     const key = `${name}/ltx/9/large`;
     await store.put(key, { kind: "bytes", bytes: new Uint8Array(600_000) });
@@ -208,7 +210,7 @@ describe("leftovers of a file:// destination", () => {
     expect(hasCode(thrown, "not-found")).toBe(true);
   });
 
-  test("a sidecar that is no JSON is bad metadata", async () => {
+  test("a sidecar that is not JSON is bad metadata", async () => {
     const { folder, store, name } = await fileBucket();
     const path = join(folder, name, "ltx", "0", "0000000000000002-0000000000000002.ltx.meta.json");
     writeFileSync(path, "{");

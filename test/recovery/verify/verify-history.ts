@@ -1,6 +1,7 @@
 /**
  * A history of a database in a MemoryStore, made of real LTX objects with walrust's metadata: increments,
- * snapshots, compactions and prunings as a watch makes them, without a database or a watch. And damage to it.
+ * snapshots, compactions and prunings as a watch makes them, without a database or a watch. Also functions
+ * that damage the history.
  */
 import type { Env } from "../../../src/env.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
@@ -25,7 +26,7 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 /** The time of TXID 0; each TXID is a second later. */
 export const START_MS = Date.UTC(2026, 0, 1);
 
-/** Long after every capture: nothing is young any more. */
+/** Long after every capture: no object is young any more. */
 export const LATER_MS = Date.UTC(2026, 5, 1);
 
 /** An env whose clock stands at LATER_MS and whose random is seeded. */
@@ -36,13 +37,13 @@ export function verifyEnv(seed = 1): Env {
 const PAGE_SIZE = 512;
 const WRITER = "0123456789abcdef0123456789abcdef";
 
-/** What an object holds. */
+/** The bytes and metadata of an object. */
 export interface StoredObject {
   readonly bytes: Uint8Array;
   readonly metadata: ObjectMetadata;
 }
 
-/** A database's history and where it is stored. */
+/** A database's history and its location in a store. */
 export class History {
   readonly store: MemoryStore;
   readonly name: string;
@@ -82,7 +83,7 @@ export class History {
     }
   }
 
-  /** Changes the pages as a transaction would. @returns the pages an increment holds */
+  /** Changes the pages as a transaction would. @returns the pages that an increment holds */
   #change(txid: number): SamplePage[] {
     const size = this.#pages.length;
     const newSize = Math.max(2, size + Math.floor(this.#random() * 4) - 1);
@@ -101,7 +102,7 @@ export class History {
     return changed;
   }
 
-  /** Adds a snapshot of the present state. */
+  /** Adds a snapshot of the current state. */
   async snapshot(): Promise<void> {
     if (this.txid === 1) return;
     await this.#put(9, 1, this.txid, encodeSample(this.#header(1, this.txid), this.#pages));
@@ -150,12 +151,12 @@ export class History {
     return { bytes: await body.bytes(), metadata: body.metadata };
   }
 
-  /** Writes an object as somebody who edits the bucket would. */
+  /** Writes an object as an editor of the bucket would. */
   async write(key: string, { bytes, metadata }: StoredObject): Promise<void> {
     await this.store.put(key, { kind: "bytes", bytes }, { metadata, modifiedMs: START_MS });
   }
 
-  /** Rewrites an object's bytes or metadata; its metadata is not made to fit. */
+  /** Rewrites an object's bytes or metadata without adjusting the other. */
   async edit(key: string, change: (stored: StoredObject) => Partial<StoredObject>): Promise<void> {
     const stored = await this.read(key);
     await this.write(key, { ...stored, ...change(stored) });
@@ -204,7 +205,7 @@ function sourceOf(bytes: Uint8Array): LtxSource {
 }
 
 /**
- * A store of files that Litestream wrote: `<level>-<min>-<max>.ltx` → its bytes. No metadata, or its
+ * A store of files that Litestream wrote: `<level>-<min>-<max>.ltx` → bytes. Their metadata is empty, or a
  * timestamp.
  */
 export async function litestreamStore(

@@ -1,4 +1,4 @@
-/** Metadata that a gateway lost: restores go on, verify says what is missing and warns. */
+/** Metadata that a gateway lost: restores succeed, and verify warns and names the missing fields. */
 import { describe, expect, test } from "bun:test";
 import { verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
 import type { VerifyReport } from "../../../src/recovery/verify/verify-report.ts";
@@ -16,7 +16,7 @@ async function someHistory(): Promise<History> {
 const verify = (history: History): Promise<VerifyReport> =>
   verifyDatabase(history.store, history.name, { readPercent: 100, restore: true }, verifyEnv());
 
-/** Drops fields of the metadata of all objects, as a gateway does. */
+/** Drops metadata fields of all objects, as a gateway does. */
 async function dropFields(history: History, isDropped: (field: string) => boolean): Promise<void> {
   for (const { key } of await history.objects()) {
     await history.edit(key, ({ metadata }) => ({
@@ -33,7 +33,7 @@ describe("verifyDatabase of objects whose metadata the storage lost", () => {
     ["the chain", (field: string) => field === "chain", "chain"],
     ["the value before", (field: string) => field === "prev-chain", "prev-chain"],
     ["the SHA-256", (field: string) => field === "sha256", "sha256"],
-  ])("%s: one warning that names the fields, and the restore is right", async (_, isDropped, fields) => {
+  ])("%s: one warning names the fields, and the restore succeeds", async (_, isDropped, fields) => {
     const history = await someHistory();
     const objects = await history.objects();
     await dropFields(history, isDropped);
@@ -45,7 +45,7 @@ describe("verifyDatabase of objects whose metadata the storage lost", () => {
     expect(report.checked.lostMetadataObjects).toBeGreaterThan(objects.length - 3);
   });
 
-  test("nothing is said where everything is there, or where walrust left no trace", async () => {
+  test("no warning if all fields are there, or if walrust wrote none of the objects", async () => {
     const history = await someHistory();
     expect((await verify(history)).checked.lostMetadataObjects).toBe(0);
     await dropFields(history, () => true);
@@ -53,7 +53,7 @@ describe("verifyDatabase of objects whose metadata the storage lost", () => {
     expect((await verify(history)).checked.lostMetadataObjects).toBe(0);
   });
 
-  test("a value that contradicts another stays an error", async () => {
+  test("a field that contradicts another one remains an error", async () => {
     const history = await someHistory();
     await dropFields(history, (field) => field === "prev-chain");
     await history.edit(history.key(0, 5), ({ metadata }) => ({

@@ -1,6 +1,6 @@
 /**
- * What verify says is left after damage: it can be restored, and whoever follows the advice has a clean
- * bucket that still restores all of it.
+ * The outlook of verify after damage: the named points can be restored. A user who follows the advice has a
+ * clean bucket that still restores all of them.
  */
 import { expect, test } from "bun:test";
 import { plannableTxids } from "../../../src/recovery/plan/restore-plan.ts";
@@ -30,7 +30,7 @@ function verify(history: History): Promise<VerifyReport> {
   return verifyDatabase(history.store, history.name, { readPercent: 100 }, verifyEnv());
 }
 
-/** Flips a byte of the pages: the header stays as it is. */
+/** Flips a byte of the pages; the header does not change. */
 function damage(history: History, key: string): Promise<void> {
   return history.edit(key, ({ bytes }) => {
     const damaged = bytes.slice();
@@ -46,7 +46,7 @@ test("verify of a sound history, or of one with warnings alone, has no outlook",
   expect(await verify(history)).toMatchObject({ status: "warnings", outlook: null });
 });
 
-test("verify of old damage says from which TXID on all is sound, and how to get clean", async () => {
+test("verify of old damage names the first sound TXID and the way to a clean bucket", async () => {
   const history = await longHistory();
   await history.delete(history.key(1, 2, 5));
   await damage(history, history.key(0, 4));
@@ -61,7 +61,7 @@ test("verify of old damage says from which TXID on all is sound, and how to get 
   ]);
 });
 
-test("an object that others stand in for costs no snapshot", async () => {
+test("a damaged object with substitutes costs no snapshot", async () => {
   const history = await longHistory();
   await damage(history, history.key(9, 1, 22));
   await damage(history, history.key(0, 12));
@@ -70,7 +70,7 @@ test("an object that others stand in for costs no snapshot", async () => {
   expect(outlook!.removals.toSorted()).toEqual([history.key(0, 12), history.key(9, 1, 22)].toSorted());
 });
 
-test("where the newest state is lost, or objects contradict each other, nothing is promised", async () => {
+test("verify promises nothing if the newest state is lost, or if objects contradict each other", async () => {
   const lost = await longHistory();
   await damage(lost, lost.key(0, 25));
   expect(await verify(lost)).toMatchObject({ status: "errors", outlook: null });
@@ -81,7 +81,7 @@ test("where the newest state is lost, or objects contradict each other, nothing 
   expect(await verify(edited)).toMatchObject({ status: "errors", outlook: null });
 });
 
-test("any damage: what is promised holds, and after removals and repairs nothing is found", async () => {
+test("any damage: the promises hold, and after removals and repairs verify finds nothing", async () => {
   const random = seededRandom(20260306);
   let promised = 0;
   for (let round = 0; round < 60; round++) {

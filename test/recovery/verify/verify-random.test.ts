@@ -1,6 +1,6 @@
 /**
- * verify over random histories: whatever increments, snapshots, compactions, expiries and prunings a watch
- * may make, nothing is found; and then one random damage is.
+ * verify over random histories of all increments, snapshots, compactions, expiries and prunings that a watch
+ * may make. It finds nothing in an undamaged history, and finds one random damage.
  */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
@@ -66,7 +66,7 @@ async function compact(history: History, level: number, count: number): Promise<
   if (sources.length > 0 && isNext) await history.compact(level, sources);
 }
 
-/** Deletes the oldest `count` objects of the level below that are covered. */
+/** Deletes the oldest `count` covered objects of the level below. */
 async function expire(history: History, level: number, count: number): Promise<void> {
   const covered = await history.level(level);
   const isCovered = (object: LtxObject): boolean =>
@@ -75,7 +75,7 @@ async function expire(history: History, level: number, count: number): Promise<v
   await history.delete(...expired.map(({ key }) => key));
 }
 
-/** Keeps the newest `kept` snapshots, and what ends after the oldest of them. */
+/** Keeps the newest `kept` snapshots, and the objects that end after the oldest of them. */
 async function prune(history: History, kept: number): Promise<void> {
   const snapshots = await history.level(SNAPSHOT_LEVEL);
   const oldest = snapshots.at(-kept);
@@ -91,8 +91,7 @@ function verify(history: History): Promise<VerifyReport> {
 }
 
 /**
- * Whether every TXID after the oldest snapshot is still held, and the newest that the manifest names is
- * there.
+ * Whether objects still hold every TXID after the oldest snapshot, including the newest one of the manifest.
  */
 function isWhole(objects: readonly LtxObject[], newest: number): boolean {
   const bases = objects.filter(({ level }) => level === SNAPSHOT_LEVEL).map(({ maxTxid }) => maxTxid);
@@ -116,7 +115,7 @@ test("verifyDatabase finds nothing in any legal history", async () => {
   );
 });
 
-test("verifyDatabase finds a deleted object if and only if something is lost with it", async () => {
+test("verifyDatabase reports a deleted object as an error if and only if a TXID is lost", async () => {
   await fc.assert(
     fc.asyncProperty(STEPS, fc.nat(1000), fc.nat(), async (steps, seed, pick) => {
       const history = await play(steps, seed);
@@ -126,7 +125,7 @@ test("verifyDatabase finds a deleted object if and only if something is lost wit
       const left = objects.filter((object) => object !== victim);
       const report = await verify(history);
       if (!isWhole(left, history.txid)) expect(report.status).toBe("errors");
-      // The manifest names every snapshot; what is still held without the object is as good as before.
+      // The manifest names every snapshot; any other object without an own TXID is not missed.
       else expect(report.status).toBe(victim.level === SNAPSHOT_LEVEL ? "warnings" : "ok");
     }),
     { numRuns: 150 },
@@ -170,7 +169,7 @@ test.each(Object.keys(DAMAGE))("verifyDatabase finds one damaged object anywhere
       const history = await play(steps, seed);
       const objects = await history.objects();
       await DAMAGE[kind]!(history, objects[pick % objects.length]!, byte);
-      // What is lost of the metadata contradicts nothing: the checksums of the object are right.
+      // Missing metadata contradicts nothing: the checksums of the object are valid.
       expect((await verify(history)).status).toBe(kind === "chain" ? "warnings" : "errors");
     }),
     { numRuns: 60 },

@@ -1,4 +1,7 @@
-/** verify --restore: a real restore that leaves nothing behind, and finds what only a restore can find. */
+/**
+ * verify --restore: a real restore that leaves nothing behind, and reports faults that only a restore can
+ * find.
+ */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
@@ -32,7 +35,7 @@ describe("verifyDatabase with restore", () => {
   test.each([
     ["ltx encode-db", { [`9-${TXIDS(1)}.ltx`]: "encode-db-4096.ltx" }, 1],
     ["Litestream", LITESTREAM_FILES, 4],
-  ])("restores what %s wrote and leaves nothing behind", async (_, files, txid) => {
+  ])("restores a backup of %s and leaves nothing behind", async (_, files, txid) => {
     const folder = tempFolder("trial");
     const store = await storeOf(files);
     const options = { restore: true, tempFolder: folder };
@@ -41,7 +44,7 @@ describe("verifyDatabase with restore", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("warns of a database that SQLite cannot read though every object and checksum is right", async () => {
+  test("warns of a database that SQLite cannot read although every object is valid", async () => {
     const folder = tempFolder("trial");
     const history = await History.begin();
     await history.increments(3);
@@ -54,7 +57,7 @@ describe("verifyDatabase with restore", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("finds a damaged page of a large object that is not read otherwise, and names it", async () => {
+  test("finds and names a damaged page of a large object that is otherwise not read", async () => {
     const folder = tempFolder("trial");
     const history = await History.begin({ pageCount: 200 });
     await history.manifest();
@@ -69,7 +72,7 @@ describe("verifyDatabase with restore", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("says that no path leads to the newest TXID", async () => {
+  test("reports that no path leads to the newest TXID", async () => {
     const history = await History.begin();
     await history.increments(3);
     await history.manifest();
@@ -78,7 +81,7 @@ describe("verifyDatabase with restore", () => {
     expect(report.findings.map(({ code }) => code)).toEqual(["gap", "restore-failed"]);
   });
 
-  test("no folder for it is code database, not a verdict on the backup", async () => {
+  test("a missing folder for the restore has code database, and gives no verdict on the backup", async () => {
     const store = await storeOf(LITESTREAM_FILES);
     const options = { restore: true, tempFolder: join(tempFolder("trial"), "none") };
     const thrown = await verifyDatabase(store, "app", options, verifyEnv()).catch((error) => error);
@@ -87,7 +90,8 @@ describe("verifyDatabase with restore", () => {
 });
 
 /**
- * Litestream as eager as it can be made: compactions and snapshots each second, and what they replace goes.
+ * Litestream at its most frequent: compactions and snapshots each second, and immediate deletion of replaced
+ * files.
  */
 function startLitestream(folder: string, database: string, bucket: string): Bun.Subprocess {
   const config = join(folder, "litestream.yml");
