@@ -1,6 +1,6 @@
 /**
- * The real environment: its clocks and random agree with the system's, and a sleep ends on time, or at once
- * when it is aborted, leaving nothing behind on the signal.
+ * The real environment: its clocks and random agree with the system's. A sleep ends on time, or at once on an
+ * abort, and leaves no listener on the signal.
  */
 import { describe, expect, test } from "bun:test";
 import { getEventListeners } from "node:events";
@@ -17,7 +17,7 @@ describe("systemEnv clocks", () => {
     expect(now).toBeLessThanOrEqual(Date.now());
   });
 
-  test("monotonicMs never goes back and measures ms", () => {
+  test("monotonicMs never goes back and counts milliseconds", () => {
     const start = env.monotonicMs();
     env.sleepSync(5);
     const elapsedMs = env.monotonicMs() - start;
@@ -27,7 +27,7 @@ describe("systemEnv clocks", () => {
 });
 
 describe("systemEnv sleep", () => {
-  test("lasts as long as asked", async () => {
+  test("lasts for the given duration", async () => {
     const start = performance.now();
     await env.sleep(10);
     expect(performance.now() - start).toBeGreaterThanOrEqual(9);
@@ -47,13 +47,13 @@ describe("systemEnv sleep", () => {
     expect(performance.now() - start).toBeLessThan(5_000);
   });
 
-  test("resolves at once when the signal was aborted before", async () => {
+  test("resolves at once if the signal is already aborted", async () => {
     const start = performance.now();
     await env.sleep(LONG_MS, AbortSignal.abort());
     expect(performance.now() - start).toBeLessThan(5_000);
   });
 
-  test("leaves no listener on a signal that lives on", async () => {
+  test("leaves no listener on a signal after it ends", async () => {
     const { signal } = new AbortController();
     const sleep = env.sleep(1, signal);
     expect(getEventListeners(signal, "abort").length).toBe(1);
@@ -63,7 +63,7 @@ describe("systemEnv sleep", () => {
 });
 
 describe("systemEnv turn", () => {
-  test("lets what is ready run first", async () => {
+  test("runs ready work first", async () => {
     const order: string[] = [];
     setImmediate(() => order.push("other"));
     await env.turn();
@@ -80,7 +80,7 @@ describe("systemEnv random", () => {
     expect(new Set(values).size).toBeGreaterThan(90);
   });
 
-  test("randomBytes returns that many bytes, others each time", () => {
+  test("randomBytes returns the given number of bytes, different each time", () => {
     expect(env.randomBytes(0).length).toBe(0);
     const first = env.randomBytes(32);
     expect(first.length).toBe(32);
@@ -89,7 +89,7 @@ describe("systemEnv random", () => {
 });
 
 describe("SILENT_LOG", () => {
-  test("takes every level and writes nothing", async () => {
+  test("accepts every level and writes nothing", async () => {
     const script = `
       const { SILENT_LOG } = await import(${JSON.stringify(`${import.meta.dir}/../src/env.ts`)});
       for (const level of ["debug", "info", "warn", "error"]) SILENT_LOG[level]("x", { database: "y" });`;
@@ -105,7 +105,7 @@ describe("libcFunctionsOrNull", () => {
     expect(libc?.getpid()).toBe(process.pid);
   });
 
-  test("is null when one function is missing", () => {
+  test("is null if one function is missing", () => {
     const getpid = { args: [], returns: "i32" } as const;
     expect(libcFunctionsOrNull({ getpid, no_such_function: getpid })).toBeNull();
   });

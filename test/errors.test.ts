@@ -1,6 +1,4 @@
-/**
- * Errors and exit codes: the classes that the contract with users names, and what an error carries.
- */
+/** Errors and exit codes: the error classes of the user's contract, and the fields of an error. */
 import { describe, expect, test } from "bun:test";
 import { statSync } from "node:fs";
 import {
@@ -27,7 +25,7 @@ describe("EXIT_CODES", () => {
     for (const code of codes) expect(new WalrustError(code, "x").exitCode).toBe(exitCode);
   });
 
-  test("has no code that the contract does not place", () => {
+  test("has no code outside the contract", () => {
     const placed = CONTRACT.flatMap(([, codes]) => [...codes]).sort();
     expect(Object.keys(EXIT_CODES).sort()).toEqual(placed);
   });
@@ -61,7 +59,7 @@ describe("WalrustError", () => {
     expect(error.cause).toBe(cause);
   });
 
-  test("is not retryable and has no hint, context or cause unless told so", () => {
+  test("by default is not retryable and has no hint, context or cause", () => {
     const error = new WalrustError("restore", "Nothing to restore");
     expect([error.hint, error.context, error.retryable]).toEqual([undefined, {}, false]);
     expect("cause" in error).toBe(false);
@@ -69,7 +67,7 @@ describe("WalrustError", () => {
 });
 
 describe("errorMessage", () => {
-  test("is the message of an error and the text of anything else", () => {
+  test("is the message of an error, and the text of any other value", () => {
     expect(errorMessage(new WalrustError("usage", "no such flag"))).toBe("no such flag");
     expect(errorMessage(new TypeError("bad"))).toBe("bad");
     expect(errorMessage("plain")).toBe("plain");
@@ -99,7 +97,7 @@ describe("systemCode", () => {
     expect(systemCode(caught)).toBe("ENOENT");
   });
 
-  test("is undefined for anything without one", () => {
+  test("is undefined for any other error", () => {
     for (const thrown of [null, undefined, "ENOENT", new Error("x"), { code: 2 }]) {
       expect(systemCode(thrown)).toBeUndefined();
     }

@@ -1,4 +1,4 @@
-/** A sample of pages foretells the size of a snapshot; what is no database is refused. */
+/** A sample of pages predicts the size of a snapshot; a file that is no database is rejected. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { truncateSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { tempFolder } from "../support/temp.ts";
 
 const folder = tempFolder("compressibility");
 
-/** A database file of rows made by an expression. */
+/** A database file with rows from an SQL expression. */
 function databaseOf(name: string, expression: string, pageSizeBytes: number, rowCount = 4000): string {
   const path = join(folder, name);
   const database = new Database(path);
@@ -25,7 +25,7 @@ function databaseOf(name: string, expression: string, pageSizeBytes: number, row
   return path;
 }
 
-/** Bytes of the LTX file that holds the whole database. */
+/** Size of the LTX file that holds the whole database, in bytes. */
 async function snapshotBytes(path: string, pageSizeBytes: number): Promise<number> {
   const image = new Uint8Array(await Bun.file(path).arrayBuffer());
   let sizeBytes = 0;
@@ -59,7 +59,7 @@ describe("sampleCompression", () => {
     ["random", "randomblob(300)", 4096],
     ["mixed", "iif(i % 400 < 200, randomblob(200), 'again and again and again and again ' || i)", 1024],
     ["large-pages", "hex(randomblob(100))", 65_536],
-  ])("foretells the size of a snapshot: %s", async (name, expression, pageSizeBytes) => {
+  ])("predicts the size of a snapshot: %s", async (name, expression, pageSizeBytes) => {
     const path = databaseOf(`${name}.db`, expression, pageSizeBytes);
     const sample = sampleCompression(path);
     expect(sample.pageSizeBytes).toBe(pageSizeBytes);
@@ -70,7 +70,7 @@ describe("sampleCompression", () => {
     expect(Math.abs(foretoldBytes - foundBytes)).toBeLessThan(0.1 * foundBytes);
   });
 
-  test("text is small, random bytes are not", () => {
+  test("text compresses, random bytes do not", () => {
     expect(sampleCompression(join(folder, "text.db")).ratio).toBeLessThan(0.7);
     const { ratio } = sampleCompression(join(folder, "random.db"));
     expect(ratio).toBeGreaterThan(0.9);
@@ -89,7 +89,7 @@ describe("sampleCompression", () => {
     expect(ratio).toBeLessThan(0.1);
   });
 
-  test("a file that was cut off within its first page promises nothing", () => {
+  test("a file cut off within its first page gives no prediction", () => {
     const path = databaseOf("cut.db", "i", 4096);
     truncateSync(path, 200);
     expect(sampleCompression(path)).toEqual({ pageSizeBytes: 4096, pageCount: 1, ratio: 1 });

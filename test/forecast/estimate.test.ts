@@ -1,6 +1,4 @@
-/**
- * The estimate: the forecasts of all databases, added up and priced.
- */
+/** The estimate: the forecasts of all databases, summed and priced. */
 import { expect, test } from "bun:test";
 import { estimateMonth, forecastOf } from "../../src/forecast/estimate.ts";
 import { monthlyCost, PROVIDERS } from "../../src/forecast/prices.ts";
@@ -14,7 +12,7 @@ const SAMPLED = {
 };
 const UNREADABLE = { ...SAMPLED, sample: null };
 
-test("estimateMonth adds up the databases and prices their sum", () => {
+test("estimateMonth sums the databases and prices the sum", () => {
   const each = [SAMPLED, UNREADABLE].map((database) => forecastOf(database, RATE));
   const { requests, uploadedBytes, storedBytes, providers } = estimateMonth([SAMPLED, UNREADABLE], RATE);
   expect(requests.put).toBe(each[0]!.requests.put + each[1]!.requests.put);
@@ -31,7 +29,7 @@ test("estimateMonth of no databases costs nothing", () => {
   expect([storedBytes, ...providers.map(({ cost }) => cost.total)]).toEqual([0, 0, 0, 0, 0]);
 });
 
-test("forecastOf assumes pages that do not compress for a file that cannot be read", () => {
+test("forecastOf assumes incompressible pages for a file that cannot be read", () => {
   const ratio = forecastOf(UNREADABLE, RATE).uploadedBytes / forecastOf(SAMPLED, RATE).uploadedBytes;
   expect(ratio).toBeGreaterThan(3);
 });

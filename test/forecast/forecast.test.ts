@@ -1,7 +1,4 @@
-/**
- * The forecast: held against the real uploader, snapshots and upkeep at work, and against settings that make
- * no sense.
- */
+/** The forecast against the real uploader, snapshots and upkeep, and against extreme settings. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { FORECAST_CAUSES, type Forecast, forecastMonth } from "../../src/forecast/forecast.ts";
@@ -14,7 +11,7 @@ import { recordingEnv } from "../support/recording-log.ts";
 const HOUR_MS = 3_600_000;
 const RETAINED = configWith({ sync: { compactAfterSnapshot: true } });
 const GB = { databaseBytes: 1e9, pageSizeBytes: 4096, compressionRatio: 0.5 };
-/** No snapshot but the first. */
+/** No snapshot except the first. */
 const OFF = { snapshotIntervalMs: 0 };
 const UNRETAINED = { compactAfterSnapshot: false };
 const UNCOMPACTED = { enabled: false };
@@ -23,13 +20,16 @@ function forecastOf(change: ConfigChange, commitsPerSecond = 1): Forecast {
   return forecastMonth(GB, configWith(change, RETAINED), { commitsPerSecond, pagesPerCommit: 4 });
 }
 
-/** Whether a figure is as foretold, within 15 percent and one more or less. */
+/** Expects a figure within 15 percent of its forecast, plus or minus one. */
 function expectNear(what: string, foretold: number, found: number): void {
   const isNear = Math.abs(foretold - found) <= 0.15 * found + 1;
   expect({ what, foretold, found, isNear }).toEqual({ what, foretold, found, isNear: true });
 }
 
-/** Databases at work: name, seconds between commits, hours until it is steady, hours measured, settings. */
+/**
+ * Databases under load: name, seconds between commits, hours until the steady state, hours measured,
+ * settings.
+ */
 const AT_WORK: readonly (readonly [string, number, number, number, ConfigChange])[] = [
   [
     "in the steady state of retention",
@@ -81,7 +81,7 @@ const AT_WORK: readonly (readonly [string, number, number, number, ConfigChange]
   ],
 ];
 
-describe("forecastMonth foretells a database", () => {
+describe("forecastMonth predicts a database", () => {
   test.each(AT_WORK)("%s", async (_, secondsPerCommit, warmHours, hours, change) => {
     const config = configWith(change, RETAINED);
     const pageCount = 200;
@@ -96,7 +96,7 @@ describe("forecastMonth foretells a database", () => {
     await run.pass(warmHours);
     run.takeRequests();
     const sum = { snapshots: 0, increments: 0, merges: 0 };
-    // Not in step with anything that is deleted by the hour.
+    // Out of step with hourly deletions.
     const samples = 13;
     for (let i = 0; i < samples; i++) {
       await run.pass(hours / samples);
@@ -131,7 +131,7 @@ describe("forecastMonth foretells a database", () => {
     // Ten commits a second are one capture a second.
     const { requests, causes } = forecastMonth(shape, RETAINED, { commitsPerSecond: 10, pagesPerCommit: 4 });
     expectNear("put", requests.put / MONTH_HOURS, found.put);
-    // Retention has one snapshot to judge yet, and listings are short: only in the long run are they equal.
+    // Retention has a single snapshot to judge so far, and listings are short: the counts converge later.
     expectNear("get", (requests.get - causes.upkeep.get) / MONTH_HOURS, found.get);
     expect(requests.list / MONTH_HOURS).toBeGreaterThan(found.list);
     const objects = await run.objects();
@@ -167,7 +167,7 @@ describe("forecastMonth foretells a database", () => {
 });
 
 describe("forecastMonth", () => {
-  test("a snapshot of 1 GB is sent in parts of 8 MB, and looked for before", () => {
+  test("sends a snapshot of 1 GB in parts of 8 MB, and checks its key before", () => {
     const { causes } = forecastOf({}, 1);
     const parts = Math.ceil((1e9 * 0.5) / 2 ** 23);
     expect(causes.snapshots.put / MONTH_HOURS).toBeGreaterThanOrEqual(parts + 2);
@@ -175,7 +175,7 @@ describe("forecastMonth", () => {
     expect(causes.snapshots.get / MONTH_HOURS).toBeCloseTo(2, 6);
   });
 
-  test("the causes add up to the requests", () => {
+  test("sums the causes to the requests", () => {
     const { requests, causes, uploadedBytes } = forecastOf({}, 0.3);
     for (const kind of ["put", "list", "get", "delete"] as const) {
       const sum = FORECAST_CAUSES.reduce((total, cause) => total + causes[cause][kind], 0);
@@ -185,7 +185,7 @@ describe("forecastMonth", () => {
     expect(sum).toBeCloseTo(uploadedBytes, 0);
   });
 
-  test("an idle database costs the daily look and nothing else, and lies there as one snapshot", () => {
+  test("charges an idle database for the daily check alone, and for storing one snapshot", () => {
     const { requests, stored, uploadedBytes } = forecastOf({}, 0);
     // Every 18 hours: five levels, unfinished uploads, and the newest object.
     const looks = MONTH_HOURS / 18;
@@ -197,7 +197,7 @@ describe("forecastMonth", () => {
     expect(stored.totalBytes).toBe(stored.snapshotBytes);
   });
 
-  test("without retention all snapshots and level 3 grow, and nothing else", () => {
+  test("without retention lets all snapshots and level 3 grow, and nothing else", () => {
     const { stored, causes } = forecastOf({ sync: UNRETAINED }, 1);
     const added = causes.snapshots.uploadedBytes + causes.level3.uploadedBytes;
     expect(stored.growthBytesPerMonth).toBeCloseTo(added, -3);
@@ -205,19 +205,19 @@ describe("forecastMonth", () => {
     expect(stored.snapshotCount).toBeCloseTo(1 + MONTH_HOURS, 3);
   });
 
-  test("retention without snapshots deletes nothing: level 3 grows", () => {
+  test("with retention but without snapshots deletes nothing: level 3 grows", () => {
     const { stored, causes } = forecastOf({ sync: { ...OFF, compactIntervalMs: HOUR_MS } }, 1);
     expect(stored.snapshotCount).toBe(1);
     expect(stored.growthBytesPerMonth).toBeCloseTo(causes.level3.uploadedBytes, -3);
   });
 
-  test("captures alone, without upkeep, grow", () => {
+  test("without upkeep lets captures grow", () => {
     const month = forecastOf({ compaction: UNCOMPACTED, sync: OFF }, 5);
     expect(month.requests.put).toBeCloseTo(MONTH_HOURS * 3600, 3);
     expect(month.stored.growthBytesPerMonth).toBeCloseTo(month.uploadedBytes, -3);
   });
 
-  test("a merge never holds more pages than the database has", () => {
+  test("never gives a merge more pages than the database", () => {
     const shape = { databaseBytes: 4096 * 50, pageSizeBytes: 4096, compressionRatio: 1 };
     const { causes } = forecastMonth(shape, RETAINED, { commitsPerSecond: 100, pagesPerCommit: 40 });
     const snapshotBytes = causes.snapshots.uploadedBytes / causes.snapshots.put;
@@ -228,7 +228,7 @@ describe("forecastMonth", () => {
     }
   });
 
-  test("on idle counts where commits are further apart, and only there", () => {
+  test("counts on-idle snapshots only where commits are further apart", () => {
     const sync = { ...OFF, onIdleMs: 60_000 };
     expect(forecastOf({ sync }, 1 / 50).causes.snapshots.put).toBe(0);
     const { causes } = forecastOf({ sync }, 1 / 600);
@@ -239,7 +239,7 @@ describe("forecastMonth", () => {
   });
 });
 
-describe("forecastMonth of anything at all", () => {
+describe("forecastMonth of random input", () => {
   const interval = fc.oneof(
     fc.constantFrom(0, 1, 1000, HOUR_MS, Number.POSITIVE_INFINITY),
     fc.double({ min: 0, max: 1e12, noNaN: true }),
@@ -288,8 +288,8 @@ describe("forecastMonth of anything at all", () => {
     fc.assert(property, { seed: 11, numRuns: 150 });
   });
 
-  // An object of more than 80 GB has parts that grow by the megabyte, so that there can be fewer of them.
-  test("never falls when there are more commits", () => {
+  // An object above 80 GB has parts that grow by the megabyte, so more data may need fewer parts.
+  test("never falls with more commits", () => {
     const small = shape.filter(({ databaseBytes }) => databaseBytes <= 1e9);
     const property = fc.property(small, change, rate, (database, changed, given) => {
       const at = (commitsPerSecond: number): Forecast =>
@@ -302,7 +302,7 @@ describe("forecastMonth of anything at all", () => {
     fc.assert(property, { seed: 12, numRuns: 150 });
   });
 
-  test("never falls when the database is larger", () => {
+  test("never falls with a larger database", () => {
     const property = fc.property(shape, change, rate, (database, changed, given) => {
       const of = (databaseBytes: number): Forecast =>
         forecastMonth({ ...database, databaseBytes }, configWith(changed), given);

@@ -1,4 +1,7 @@
-/** How many snapshots stay in the long run, against planPruning applied after each snapshot for two years. */
+/**
+ * The number of retained snapshots in the long run, against planPruning applied after each snapshot for two
+ * years.
+ */
 import { describe, expect, test } from "bun:test";
 import type { RetentionConfig } from "../../src/config/config.ts";
 import { keptSnapshots } from "../../src/forecast/kept-snapshots.ts";
@@ -8,7 +11,7 @@ import type { LtxObject } from "../../src/storage/bucket/catalog.ts";
 const HOUR_MS = 3_600_000;
 const GFS = { hourly: 24, daily: 7, weekly: 12, monthly: 12 };
 
-describe("keptSnapshots is what planPruning leaves", () => {
+describe("keptSnapshots is the number that planPruning retains", () => {
   test.each([
     ["24/7/12/12 every hour", GFS, HOUR_MS],
     ["24/7/12/12 every 5 hours", GFS, 5 * HOUR_MS],
@@ -25,13 +28,13 @@ describe("keptSnapshots is what planPruning leaves", () => {
     expect(reachMinMs).toBeLessThanOrEqual(found.reachMinMs * 1.05);
   });
 
-  test("the seeds' 24, 7, 12 and 12 are less than 55, for one snapshot serves several", () => {
+  test("the seeds' 24, 7, 12 and 12 are less than 55, because one snapshot serves several rules", () => {
     const { count } = keptSnapshots(GFS, HOUR_MS);
     expect(count).toBeGreaterThan(48);
     expect(count).toBeLessThan(51);
   });
 
-  test("a snapshot every few years is kept for as many years", () => {
+  test("a snapshot every few years is retained for as many years", () => {
     const yearMs = 366 * 24 * HOUR_MS;
     expect(keptSnapshots(GFS, 2 * yearMs)).toEqual({
       count: 24,
@@ -41,7 +44,7 @@ describe("keptSnapshots is what planPruning leaves", () => {
   });
 });
 
-/** Retention after each snapshot for two years and a half; what is left in the last of them, on average. */
+/** Runs retention after each snapshot for two and a half years. @returns means over the last year */
 function pruneOverTwoYears(policy: RetentionConfig, periodMs: number) {
   const startMs = Date.UTC(2026, 0, 1, 0, 29);
   const dayMs = 24 * HOUR_MS;
@@ -49,7 +52,7 @@ function pruneOverTwoYears(policy: RetentionConfig, periodMs: number) {
   let objects: LtxObject[] = [];
   let samples = 0;
   const mean = { count: 0, reachMs: 0, reachMinMs: Number.POSITIVE_INFINITY };
-  // Shorter where nothing reaches that far.
+  // Shorter for policies that reach less far.
   const days = policy.monthly > 0 ? 900 : 40;
   for (let index = 1; index * periodMs < days * dayMs; index++) {
     const timeMs = startMs + index * periodMs;

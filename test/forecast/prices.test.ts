@@ -1,4 +1,4 @@
-/** Prices: what a month costs, by the lists as they were read, against figures reckoned by hand. */
+/** Monthly costs by the price lists, against figures calculated by hand. */
 import { describe, expect, test } from "bun:test";
 import { forecastMonth } from "../../src/forecast/forecast.ts";
 import { type MonthlyUse, monthlyCost, PROVIDERS, type ProviderPrices } from "../../src/forecast/prices.ts";
@@ -20,7 +20,7 @@ describe("monthlyCost", () => {
     ["s3", 93.1323 * 0.023, 17.5 + 4, 372.529 * 0.09],
     ["tigris", 2, 15 + 5, 0],
     ["r2", 1.5, 13.5 + 3.6, 0],
-    // 300 GB leave for nothing.
+    // 300 GB of egress are free.
     ["b2", 0.695, 0, 1],
   ] as const)("%s", (id, storage, requests, egress) => {
     const cost = monthlyCost(USE, provider(id));
@@ -30,7 +30,7 @@ describe("monthlyCost", () => {
     expect(cost.total).toBe(cost.storage + cost.requests);
   });
 
-  test("nothing costs nothing", () => {
+  test("an empty month costs nothing", () => {
     const use = {
       requests: { put: 0, list: 0, get: 0, delete: 0 },
       stored: { totalBytes: 0 },
@@ -42,7 +42,7 @@ describe("monthlyCost", () => {
   });
 });
 
-test("the lists name what the contract names", () => {
+test("the lists cover every provider of the contract", () => {
   expect(provider("s3")).toMatchObject({ storagePerGb: 0.023, requestsPerMillion: { put: 5 } });
   expect(provider("tigris").storagePerGb).toBe(0.02);
   for (const { source, asOf, freeAllowance } of PROVIDERS) {
@@ -55,10 +55,10 @@ test("the lists name what the contract names", () => {
 test("1 GB, a snapshot an hour, 24/7/12/12, not compressed: about $1.10 a month at Tigris", () => {
   const config = configWith({ sync: { compactAfterSnapshot: true } });
   const database = { databaseBytes: 1e9, pageSizeBytes: 4096, compressionRatio: 1 };
-  // Just enough to have a change every hour.
+  // Just enough for a change every hour.
   const month = forecastMonth(database, config, { commitsPerSecond: 1 / 3600, pagesPerCommit: 1 });
   const { storage } = monthlyCost(month, provider("tigris"));
-  // 55 snapshots would be $1.10; some of them are one and the same.
+  // 55 snapshots would be $1.10; some of them coincide.
   expect(month.stored.snapshotCount).toBeLessThanOrEqual(55);
   expect(storage).toBeGreaterThan(0.95);
   expect(storage).toBeLessThan(1.15);

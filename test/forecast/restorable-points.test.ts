@@ -1,6 +1,6 @@
 /**
- * Restorable points: what is promised holds in a bucket that the real upkeep has worked on for hours, and
- * what cannot be promised is not.
+ * Restorable points: every promise holds in a bucket after hours of the real upkeep, and nothing is promised
+ * that may not hold.
  */
 import { describe, expect, test } from "bun:test";
 import { type RestorableSpan, restorablePoints } from "../../src/forecast/restorable-points.ts";
@@ -20,7 +20,7 @@ function pointsOf(change: ConfigChange) {
   return restorablePoints(configWith(change, RETAINED));
 }
 
-/** Spans without their words. */
+/** Spans without their sentences. */
 function shapes(spans: readonly RestorableSpan[]): unknown[] {
   return spans.map(({ kind, until, end, spacingMs }) => [kind, until, end, spacingMs]);
 }
@@ -43,7 +43,7 @@ describe("restorablePoints", () => {
       ["snapshots", 84 * DAY_MS, "age", 7 * DAY_MS],
       ["snapshots", 360 * DAY_MS, "age", 30 * DAY_MS],
     ]);
-    // The newest of the eleventh month back: ten whole months lie between.
+    // The newest of the eleventh month back, with ten whole months in between.
     expect(reachMs).toBeGreaterThanOrEqual(300 * DAY_MS);
     expect(reachMs).toBeLessThan(310 * DAY_MS);
     expect(sentences).toEqual([
@@ -59,7 +59,7 @@ describe("restorablePoints", () => {
     ]);
   });
 
-  test("without retention nothing that was merged last ever goes", () => {
+  test("without retention the objects of the last merge never expire", () => {
     const { spans, sentences } = pointsOf({ sync: UNRETAINED });
     expect(shapes(spans).slice(3)).toEqual([
       ["merges", null, "never", HOUR_MS],
@@ -91,7 +91,7 @@ describe("restorablePoints", () => {
     expect(history({ compaction: none, sync: UNRETAINED })).toEqual([["captures", null, "never", 1000]]);
   });
 
-  test("a level that lives no longer than a finer one adds nothing", () => {
+  test("a level with a lifetime no longer than a finer one's adds nothing", () => {
     const compaction = { lifetimesMs: [DAY_MS, HOUR_MS, 2 * DAY_MS] } as const;
     expect(history({ compaction, sync: UNRETAINED })).toEqual([
       ["captures", DAY_MS, "age", 1000],
@@ -100,7 +100,7 @@ describe("restorablePoints", () => {
     ]);
   });
 
-  test("retention that keeps little ends finer levels too", () => {
+  test("short retention ends finer levels too", () => {
     const retention = { hourly: 6, daily: 0, weekly: 0, monthly: 0 };
     expect(history({ retention })).toEqual([
       ["captures", HOUR_MS, "age", 1000],
@@ -110,18 +110,18 @@ describe("restorablePoints", () => {
     expect(history({ retention: none })).toEqual([["captures", HOUR_MS, "oldest-snapshot", 1000]]);
   });
 
-  test("points are no closer than the captures or the level they are made of", () => {
+  test("points are no closer than the captures or the level of their objects", () => {
     const compaction = { levelsMs: [30_000, 1000, 0] };
     const { spans } = pointsOf({ compaction, sync: { walSyncIntervalMs: 60_000, ...UNRETAINED } });
     expect(spans.slice(0, 4).map(({ spacingMs }) => spacingMs)).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
-  test("a compaction that starts early by age makes points closer", () => {
+  test("an early compaction by age makes points closer", () => {
     const compaction = { maxIncrementalAgeMs: 10_000 };
     expect(history({ compaction })[1]).toEqual(["merges", DAY_MS, "age", 10_000]);
   });
 
-  test("snapshots by amount tell no age: the horizon is the oldest one that is kept", () => {
+  test("snapshots by amount give no age: the horizon is the oldest retained one", () => {
     const { spans } = pointsOf({ sync: { snapshotIntervalMs: 0, maxChanges: 1000 } });
     expect(shapes(spans).slice(3, 5)).toEqual([
       ["merges", null, "oldest-snapshot", HOUR_MS],
@@ -141,7 +141,7 @@ describe("restorablePoints", () => {
     ]);
   });
 
-  test("always tells something, however odd the settings", () => {
+  test("gives at least one sentence for any settings", () => {
     for (const odd of [0, 1, 1234.5, NEVER]) {
       const { spans, sentences } = pointsOf({
         compaction: { levelsMs: [odd, odd, odd], lifetimesMs: [odd, odd, odd] },
@@ -159,7 +159,7 @@ describe("restorablePoints", () => {
   });
 });
 
-/** Policies whose bucket is looked at after some hours: name, seconds between commits, hours, settings. */
+/** Policies whose bucket is checked after some hours: name, seconds between commits, hours, settings. */
 const BUCKETS: readonly (readonly [string, number, number, ConfigChange])[] = [
   [
     "three levels, two of which retention cuts short",
@@ -193,7 +193,7 @@ const BUCKETS: readonly (readonly [string, number, number, ConfigChange])[] = [
   ],
 ];
 
-describe("what restorablePoints promises is there", () => {
+describe("restorablePoints promises only existing points", () => {
   test.each(BUCKETS)("%s", async (_, secondsPerCommit, hours, change) => {
     const paced = configWith({ sync: { walSyncIntervalMs: secondsPerCommit * 1000 } }, RETAINED);
     const config = configWith(change, paced);
@@ -201,7 +201,7 @@ describe("what restorablePoints promises is there", () => {
     const run = new SteadyHours({ ...shared, secondsPerCommit, config });
     const spans = restorablePoints(config).spans.filter(({ kind }) => kind !== "snapshots");
     await run.pass(hours - 1);
-    // Not in step with anything that is deleted by the hour.
+    // Out of step with hourly deletions.
     for (let i = 0; i < 3; i++) {
       await run.pass(0.37);
       const ages = await restorableAges(run);
@@ -212,7 +212,7 @@ describe("what restorablePoints promises is there", () => {
         expect(largestGap(ages, fromMs, untilMs)).toBeLessThanOrEqual(spacingMs! + slackMs);
         fromMs = untilMs;
       }
-      // Thinner where it is said so: what has expired is gone an interval, a merge and a look later.
+      // Thinner where promised: an expired object is deleted after an interval, a merge and a check.
       const first = spans[0]!;
       const second = spans[1];
       if (first.end !== "age" || second === undefined) continue;
@@ -223,7 +223,7 @@ describe("what restorablePoints promises is there", () => {
   });
 });
 
-/** Ages of all points that can be restored, ascending. */
+/** Ages of all restorable points, ascending. */
 async function restorableAges(run: SteadyHours): Promise<number[]> {
   const objects = await run.objects();
   const candidates = new Set(objects.map(({ maxTxid }) => maxTxid));
@@ -231,7 +231,7 @@ async function restorableAges(run: SteadyHours): Promise<number[]> {
   return restorable.map((txid) => run.nowMs - run.times.get(txid)!).sort((a, b) => a - b);
 }
 
-/** The longest time without a point between two ages; the edges count. */
+/** The longest time between two ages without a point; the edges count. */
 function largestGap(ages: readonly number[], fromMs: number, untilMs: number): number {
   const newer = ages.filter((age) => age <= fromMs).at(-1) ?? fromMs;
   let gap = 0;

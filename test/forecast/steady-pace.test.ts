@@ -1,6 +1,4 @@
-/**
- * The pace: how often each step happens at a steady rate of commits.
- */
+/** The pace: the rate of each step at a steady rate of commits. */
 import { describe, expect, test } from "bun:test";
 import { capturesPerSecond, type SteadyPace, steadyPace } from "../../src/forecast/steady-pace.ts";
 import { EXPIRY_INTERVAL_MS } from "../../src/replication/upkeep/maintenance.ts";
@@ -20,7 +18,7 @@ function captures(commitsPerSecond: number, walSyncIntervalMs: number): number {
 }
 
 describe("capturesPerSecond", () => {
-  test("is the rate of commits until the sync interval, or the polls, bound it", () => {
+  test("is the rate of commits, bounded by the sync interval and the polls", () => {
     expect(captures(0.3, 1000)).toBe(0.3);
     expect(captures(50, 1000)).toBe(1);
     expect(captures(50, 0)).toBe(1000 / ACTIVE_TICK_MS);
@@ -29,7 +27,7 @@ describe("capturesPerSecond", () => {
 });
 
 describe("steadyPace", () => {
-  test("merges each level of what the level below made, as often as its interval", () => {
+  test("merges the objects of the level below, once an interval", () => {
     const { merges } = paceOf(1, { compaction: { levelsMs: [10_000, 100_000, 1_000_000] } });
     expect(merges.map(({ mergesPerSecond }) => mergesPerSecond)).toEqual([0, 0.1, 0.01, 0.001]);
     expect(merges.map(({ sourcesPerPass }) => Math.round(sourcesPerPass))).toEqual([0, 10, 10, 10]);
@@ -54,7 +52,7 @@ describe("steadyPace", () => {
     expect(paceOf(1, { compaction: { enabled: false } }).expiryChecksPerSecond).toBe(0);
   });
 
-  test("an idle database is only reconciled", () => {
+  test("reconciles an idle database, and nothing else", () => {
     const { merges, reconcilesPerSecond, ...rest } = paceOf(0);
     expect(Object.values(rest).every((rate) => rate === 0)).toBe(true);
     expect(merges.every(({ checksPerSecond }) => checksPerSecond === 0)).toBe(true);

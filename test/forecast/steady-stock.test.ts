@@ -1,6 +1,4 @@
-/**
- * The stock: the objects in the bucket in the long run, by level.
- */
+/** The stock: the objects in the bucket in the long run, by level. */
 import { describe, expect, test } from "bun:test";
 import { MONTH_SECONDS, type SteadyStock, steadyStock } from "../../src/forecast/steady-stock.ts";
 import { EXPIRY_INTERVAL_MS } from "../../src/replication/upkeep/maintenance.ts";
@@ -33,7 +31,7 @@ describe("steadyStock", () => {
     expect(levels.slice(1).map(({ count }) => count)).toEqual([0, 0, 0]);
   });
 
-  test("an object holds each changed page once, and no more pages than the database", () => {
+  test("an object holds each changed page once, and at most the pages of the database", () => {
     const { levels, snapshots } = stockOf({ compaction: { levelsMs: [10_000, 100_000, 10_000_000] } });
     const [increments, first, second, third] = levels.map(({ objectBytes }) => objectBytes);
     expect(first!).toBeLessThan(increments! * 10);

@@ -1,10 +1,10 @@
-/** Verdicts of /health: one row a rule, at its boundary. */
+/** Verdicts of /health: one row per rule, at the rule's boundary. */
 import { describe, expect, test } from "bun:test";
 import { type Health, type HealthFacts, healthReport } from "../../src/observability/health.ts";
 import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
 import { failingWith, statusOf } from "./samples.ts";
 
-/** Facts of a process that does well; `overrides` are what differs. */
+/** Facts of a healthy process, with `overrides`. */
 function factsOf(overrides: Partial<HealthFacts> = {}): HealthFacts {
   return {
     version: "0.4.0",
@@ -23,7 +23,7 @@ const failingForMs = (durationMs: number, sinceUploadMs = 500): Partial<HealthFa
   sinceUploadMs,
 });
 
-/** What is the matter, the verdict on the database, a word of its reasons. */
+/** A fault, the verdict on the database, and a part of its reasons. */
 const ROWS: readonly (readonly [
   what: string,
   status: DatabaseStatus,
@@ -99,7 +99,7 @@ describe("healthReport of one database", () => {
     });
   });
 
-  test("a condition makes its database as bad as it says, and is listed without the folder", () => {
+  test("a condition gives its database the condition's health, and is listed without the folder", () => {
     const hint = "Look at /srv/tenants/app.db-wal";
     const degraded = { code: "falling-behind", health: "degraded", message: "the store is slow" } as const;
     const unhealthy = {
@@ -122,14 +122,14 @@ describe("healthReport of one database", () => {
     });
   });
 
-  test("a condition of the store makes the whole as bad as it says", () => {
+  test("a condition of the store gives the whole report the condition's health", () => {
     const weak = { code: "weak-writes", health: "degraded", message: "creates are not enforced" } as const;
     const report = healthReport([statusOf()], factsOf({ storeConditions: [weak] }));
     expect(report).toMatchObject({ status: "degraded", reasons: [weak.message], s3: { conditions: [weak] } });
     expect(report.databases["app"]!.health).toBe("healthy");
   });
 
-  test("reasons do not show the folder of the database", () => {
+  test("reasons omit the folder of the database", () => {
     const message = "Cannot read /srv/tenants/app.db: /srv/tenants/.app.db-walrust/state.json is gone";
     const failure = { code: "database", message };
     const shown = healthReport([statusOf({ state: "failing", failure })], factsOf()).databases["app"];
@@ -163,29 +163,32 @@ describe("healthReport of a process", () => {
     expect(reasons).toEqual(["1 of 3 databases unhealthy", "1 of 3 databases degraded"]);
   });
 
-  /** Failing at the store for, last upload ago, verdict, connected. */
+  /** Time failing at the store, time since the last upload, verdict, connected. */
   const STORES: readonly (readonly [number, number, Health, boolean])[] = [
     [59_000, 59_500, "degraded", false],
     [60_000, 90_000, "degraded", false],
     [60_001, 90_000, "unhealthy", false],
     [60_001, Number.POSITIVE_INFINITY, "unhealthy", false],
-    // Others got through after it had begun to fail.
+    // Other databases uploaded after this one began to fail.
     [90_000, 1_000, "degraded", true],
     [90_000, 60_001, "unhealthy", false],
   ];
-  test.each(STORES)("failing for %d ms, uploaded %d ms ago: %s", (failingMs, sinceUploadMs, health, ok) => {
-    const statuses = [statusOf({ database: "idle" }), failingWith("storage")];
-    const { status, s3, reasons } = healthReport(statuses, factsOf(failingForMs(failingMs, sinceUploadMs)));
-    expect([status, s3.connected]).toEqual([health, ok]);
-    expect(reasons.some((reason) => reason.includes("the store"))).toBe(health === "unhealthy");
-  });
+  test.each(STORES)(
+    "a store that fails for %d ms, last upload %d ms ago: %s",
+    (failingMs, sinceUploadMs, health, ok) => {
+      const statuses = [statusOf({ database: "idle" }), failingWith("storage")];
+      const { status, s3, reasons } = healthReport(statuses, factsOf(failingForMs(failingMs, sinceUploadMs)));
+      expect([status, s3.connected]).toEqual([health, ok]);
+      expect(reasons.some((reason) => reason.includes("the store"))).toBe(health === "unhealthy");
+    },
+  );
 
-  test("no upload for long is no trouble while nobody fails", () => {
+  test("no upload for a long time is healthy while no database fails", () => {
     const { status, s3 } = healthReport([statusOf()], factsOf({ sinceUploadMs: 1e9 }));
     expect([status, s3.connected]).toEqual(["healthy", true]);
   });
 
-  test("a failure that is not the store's leaves the store connected", () => {
+  test("a failure elsewhere leaves the store connected", () => {
     const { s3 } = healthReport([failingWith("database")], factsOf(failingForMs(1e9, Infinity)));
     expect(s3.connected).toBe(true);
   });

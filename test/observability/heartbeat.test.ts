@@ -1,4 +1,4 @@
-/** When the heartbeat is called, when it is held back, and what is said of it. */
+/** The heartbeat: its calls, the statuses that hold it back, and its log lines. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { Heartbeat, isBeating } from "../../src/observability/heartbeat.ts";
 import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
@@ -9,7 +9,7 @@ import { failingWith, statusOf } from "./samples.ts";
 const MAX_LAG_MS = 30_000;
 const FIRST_MS = 5_000;
 
-/** What a database does, and whether the heartbeat goes on. */
+/** A state of a database, and whether the heartbeat continues. */
 const ROWS: readonly (readonly [what: string, status: DatabaseStatus, isBeating: boolean])[] = [
   ["works", statusOf(), true],
   ["lags as much as it may", statusOf({ lagMs: MAX_LAG_MS }), true],
@@ -44,7 +44,7 @@ function rig(intervalMs: number, statuses: () => DatabaseStatus[]): { server: Ho
   const aborter = new AbortController();
   const options = { url: server.secretUrl, intervalMs, maxLagMs: MAX_LAG_MS };
   const heartbeat = new Heartbeat(options, statuses, time.env, "0.4.0", aborter.signal);
-  // A start is no proof that anything works.
+  // A start does not prove that anything works.
   expect([server.requests.length, time.sleepsMs]).toEqual([0, [Math.min(intervalMs, FIRST_MS)]]);
   time.pass(FIRST_MS);
   ends.push(async () => {
@@ -58,7 +58,7 @@ function rig(intervalMs: number, statuses: () => DatabaseStatus[]): { server: Ho
 }
 
 describe("Heartbeat", () => {
-  test("calls with GET soon, and again after each interval", async () => {
+  test("sends a GET soon, and again after each interval", async () => {
     const { server, time } = rig(60_000, () => [statusOf()]);
     for (const count of [1, 2, 3]) {
       await time.sleeping(60_000);
@@ -73,7 +73,7 @@ describe("Heartbeat", () => {
     expect(time.lines).toEqual([]);
   });
 
-  test("is held back while a database lags, and goes on soon after", async () => {
+  test("is held back while a database lags, and continues soon afterwards", async () => {
     const state = { lagMs: MAX_LAG_MS + 1 };
     const { server, time } = rig(60_000, () => [statusOf(), statusOf({ database: "b", lagMs: state.lagMs })]);
     for (let look = 0; look < 3; look++) {
@@ -89,12 +89,12 @@ describe("Heartbeat", () => {
     expect(time.lines.map(({ level }) => level)).toEqual(["debug", "debug"]);
   });
 
-  test("with an interval below five seconds looks no less often", async () => {
+  test("with an interval below five seconds polls no less often", async () => {
     const { time } = rig(1_000, () => [statusOf({ state: "stopped" })]);
     await time.sleeping(1_000);
   });
 
-  test("says a failure once, and its end once", async () => {
+  test("logs a failure once, and its end once", async () => {
     const { server, time } = rig(60_000, () => [statusOf()]);
     server.script.push(500, 404, { redirect: "/elsewhere" });
     for (const count of [1, 2, 3]) {
@@ -121,7 +121,7 @@ describe("Heartbeat", () => {
     expect(time.said("warn")[0]).toContain("no answer within 10 s");
   });
 
-  test("is held back, not broken, when the databases cannot be asked", async () => {
+  test("is held back, not broken, if the statuses cannot be read", async () => {
     const state = { isBroken: true };
     const { server, time } = rig(60_000, () => {
       if (state.isBroken) throw new Error("no answer");
@@ -134,7 +134,7 @@ describe("Heartbeat", () => {
     await server.received(1);
   });
 
-  test("refuses a URL that is none, without quoting it", () => {
+  test("rejects an invalid URL without quoting it", () => {
     const options = { url: "S3CRET", intervalMs: 1, maxLagMs: 1 };
     const { env } = new ManualTime();
     const make = (): Heartbeat => new Heartbeat(options, () => [], env, "0", new AbortController().signal);

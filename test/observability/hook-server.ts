@@ -1,10 +1,10 @@
 /**
- * Somebody else's server on a loopback port: keeps every request as it came, and answers as it is told to,
- * or not at all.
+ * A third-party server on a loopback port: records every request, and answers as a test demands, or not at
+ * all.
  */
 import { eventually } from "../support/eventually.ts";
 
-/** A request that came in. */
+/** A received request. */
 export interface ReceivedRequest {
   readonly method: string;
   readonly path: string;
@@ -13,13 +13,13 @@ export interface ReceivedRequest {
   readonly json: Record<string, unknown>;
 }
 
-/** How to answer: a status, a redirect to a path, or never. */
+/** An answer: a status, a redirect to a path, or none. */
 export type Reply = number | { readonly redirect: string } | "hang";
 
 /** Receives webhooks and heartbeats. */
 export class HookServer {
   readonly requests: ReceivedRequest[] = [];
-  /** Answers for the next requests; when they are used up, `reply` is the answer. */
+  /** Answers to the next requests; `reply` answers the requests after them. */
   readonly script: Reply[] = [];
   reply: Reply = 200;
   readonly #server: ReturnType<typeof Bun.serve>;
@@ -39,22 +39,22 @@ export class HookServer {
     return `127.0.0.1:${this.#server.port}`;
   }
 
-  /** A URL here whose path, query and userinfo are secrets. */
+  /** A URL of this server whose path, query and userinfo are secrets. */
   get secretUrl(): string {
     return `http://user:S3CRET-PASSWORD@${this.host}/S3CRET-PATH?token=S3CRET-QUERY`;
   }
 
-  /** The `event` of each body, in the order they came. */
+  /** The `event` of each body, in the order of arrival. */
   get events(): unknown[] {
     return this.requests.map(({ json }) => json["event"]);
   }
 
-  /** Waits until this many requests came in all. */
+  /** Waits until the server has received `count` requests in total. */
   async received(count: number): Promise<void> {
     await eventually(`${count} requests`, async () => this.requests.length >= count, 5_000);
   }
 
-  /** Answers what hangs, then ends. */
+  /** Answers all hanging requests, then stops. */
   async close(): Promise<void> {
     for (const answer of this.#hanging.splice(0)) answer(new Response(null, { status: 200 }));
     await this.#server.stop(true);

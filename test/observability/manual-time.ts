@@ -1,6 +1,6 @@
 /**
- * An environment whose time passes only when a test says so, and whose log is kept with all its fields.
- * Sleeps are held until they are due; what is not (network, promises) is real.
+ * An environment whose time passes only at a test's command, and whose log is recorded with all its fields.
+ * Sleeps end when they are due; everything else (network, promises) is real.
  */
 import { type Env, type Log, type LogLevel, systemEnv } from "../../src/env.ts";
 import { eventually } from "../support/eventually.ts";
@@ -11,7 +11,7 @@ interface Sleep {
   readonly wake: () => void;
 }
 
-/** A line of the log: everything that would be shown, as one text. */
+/** A line of the log: message and fields as one text. */
 export interface LoggedText {
   readonly level: LogLevel;
   readonly text: string;
@@ -42,18 +42,18 @@ export class ManualTime {
     };
   }
 
-  /** Durations of the sleeps that last, in the order they began. */
+  /** Durations of the pending sleeps, in the order they began. */
   get sleepsMs(): number[] {
     return [...this.#sleeps].map(({ durationMs }) => durationMs);
   }
 
-  /** Time passes: sleeps that are due end. */
+  /** Advances the clock and ends the sleeps that are due. */
   pass(durationMs: number): void {
     this.#elapsedMs += durationMs;
     for (const sleep of [...this.#sleeps]) if (sleep.untilMs <= this.#elapsedMs) sleep.wake();
   }
 
-  /** Waits until somebody sleeps for this long. */
+  /** Waits until a sleep of this duration is pending. */
   async sleeping(durationMs: number): Promise<void> {
     await eventually(`a sleep of ${durationMs} ms`, async () => this.sleepsMs.includes(durationMs), 5_000);
   }

@@ -1,4 +1,7 @@
-/** All of it together, as watch uses it: from events and statuses to what others see, and the orderly end. */
+/**
+ * Observability as a whole, as watch uses it: from events and statuses to metrics, health, webhooks and
+ * heartbeat, and the graceful end.
+ */
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { hostname } from "node:os";
@@ -27,7 +30,7 @@ function hookServer(): HookServer {
   return server;
 }
 
-/** Nothing is enabled. */
+/** A configuration with every part disabled. */
 const NONE: ObservabilityConfig = {
   ...DEFAULT_CONFIG,
   metrics: { ...DEFAULT_CONFIG.metrics, enabled: false },
@@ -47,7 +50,7 @@ function start(
 const LOCAL = { enabled: true, port: 0, address: "127.0.0.1" };
 
 describe("startObservability", () => {
-  test("an outage and its end, as metrics, health, webhook and heartbeat see it", async () => {
+  test("shows an outage and its end in metrics, health, webhook and heartbeat", async () => {
     const time = new ManualTime();
     const hook = hookServer();
     const heart = hookServer();
@@ -93,7 +96,7 @@ describe("startObservability", () => {
     for (const { text: line } of time.lines) expect(line).not.toContain("S3CRET");
   });
 
-  test("what is kept of a database goes with it", async () => {
+  test("forgets the counts of a database that is gone", async () => {
     const source = { statuses: () => [statusOf({ database: "other" })] };
     const observer = start(new ManualTime(), source, { metrics: LOCAL });
     observer.observe(failed("storage", "gone"));
@@ -101,7 +104,7 @@ describe("startObservability", () => {
     expect(text).not.toContain("gone");
   });
 
-  test("a port that is taken leaves the rest at work", async () => {
+  test("runs the other parts if the port is taken", async () => {
     const time = new ManualTime();
     const hook = hookServer();
     const port = Number(hook.host.split(":")[1]);
@@ -119,7 +122,7 @@ describe("startObservability", () => {
     await hook.received(1);
   });
 
-  test("observe never throws", () => {
+  test("never throws from observe", () => {
     const time = new ManualTime();
     const source = {
       statuses: () => [],
@@ -134,7 +137,7 @@ describe("startObservability", () => {
     expect(time.said("error")[0]).toContain('cannot observe "failed": not now');
   });
 
-  test("nothing runs when nothing is enabled", async () => {
+  test("runs nothing if nothing is enabled", async () => {
     const time = new ManualTime();
     const observer = start(time, { statuses: () => [] }, {});
     observer.observe(failed("storage"));
@@ -143,7 +146,7 @@ describe("startObservability", () => {
     expect(time.lines).toEqual([]);
   });
 
-  test("the URL of a webhook that is none is a mistake in the configuration", () => {
+  test("rejects an invalid webhook URL as a configuration error", () => {
     const time = new ManualTime();
     const webhooks = [{ url: "S3CRET", events: [], secret: undefined }];
     expect(() => start(time, { statuses: () => [] }, { metrics: LOCAL, webhooks })).toThrow("[[webhooks]]");
@@ -152,7 +155,7 @@ describe("startObservability", () => {
 });
 
 describe("Observer.close", () => {
-  test("waits for notices that are on their way", async () => {
+  test("waits for notices in flight", async () => {
     const time = new ManualTime();
     const hook = hookServer();
     const webhooks = [{ url: hook.secretUrl, events: ["sync_failed"], secret: undefined }];
@@ -163,7 +166,7 @@ describe("Observer.close", () => {
     expect(time.lines).toEqual([]);
   });
 
-  test("ends after two seconds while a webhook hangs, says so, and leaves nothing behind", async () => {
+  test("ends after two seconds while a webhook hangs, logs that, and leaves nothing running", async () => {
     const time = new ManualTime();
     const hook = hookServer();
     hook.reply = "hang";

@@ -1,13 +1,13 @@
 /**
- * A strict reader of Prometheus' text format 0.0.4, written from its documentation: the oracle of what
- * /metrics gives. It refuses what the format allows but we never write.
+ * A strict reader of Prometheus' text format 0.0.4, written from its documentation: the oracle of /metrics.
+ * It rejects constructs that the format allows but walrust never writes.
  */
 
-/** A metric family as read. */
+/** A metric family. */
 export interface ReadFamily {
   readonly type: string;
   readonly help: string;
-  /** By the text of the labels, as JSON of an object. */
+  /** Samples by their labels, as the JSON of an object. */
   readonly samples: Map<string, number>;
 }
 
@@ -15,7 +15,7 @@ const NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*/;
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*/;
 const VALUE = /^(NaN|[+-]Inf|-?\d+(\.\d+)?([eE][+-]?\d+)?)$/;
 
-/** Reads a whole exposition. @throws Error naming the line that is wrong */
+/** Reads a whole exposition. @throws Error naming the invalid line */
 export function readPrometheusText(text: string): Map<string, ReadFamily> {
   if (text !== "" && !text.endsWith("\n")) throw new Error("the last line does not end");
   const families = new Map<string, ReadFamily>();

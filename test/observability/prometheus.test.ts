@@ -1,4 +1,4 @@
-/** The text of /metrics against a strict reader, and that reader against what it has to refuse. */
+/** The text of /metrics against a strict reader, and that reader against invalid texts. */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -45,7 +45,7 @@ describe("readPrometheusText refuses", () => {
 });
 
 describe("prometheusText", () => {
-  test("label values of any kind survive", () => {
+  test("escapes label values of any kind", () => {
     const random = seededRandom(7);
     const alphabet = ['"', "\\", "\n", "n", "}", ",", "=", " ", "ä", "\u{1f40b}", "{", "#"];
     const pick = (): string => alphabet[Math.floor(random() * alphabet.length)]!;
@@ -61,7 +61,7 @@ describe("prometheusText", () => {
     expect(family.help).toBe("a \\\\ and\\na line");
   });
 
-  test("numbers that are none have their names, and families without samples are left out", () => {
+  test("writes NaN and infinities by name, and omits families without samples", () => {
     const samples = [Number.NaN, Infinity, -Infinity, 1e21, 0.5].map((number, index) => ({
       labels: labelText({ i: String(index) }),
       value: number,
@@ -87,7 +87,7 @@ describe("prometheusText", () => {
 });
 
 describe("metricFamilies", () => {
-  test("a database's values, and nothing where nothing is known", () => {
+  test("has a database's values, and no samples for unknown ones", () => {
     const path = join(tempFolder("wal-size"), "a.db");
     writeFileSync(`${path}-wal`, new Uint8Array(4_152));
     const lagging = statusOf({
@@ -125,12 +125,12 @@ describe("metricFamilies", () => {
     expect(value(families, "walrust_databases", { state: "stopped" })).toBe(0);
   });
 
-  test("no path of a database is shown", () => {
+  test("shows no path of a database", () => {
     const text = prometheusText(metricFamilies([statusOf()], new Tally(new ManualTime().env), "0.4.0"));
     expect(text).not.toContain("/srv");
   });
 
-  test("what was counted", () => {
+  test("has the counted values", () => {
     const time = new ManualTime();
     const tally = new Tally(time.env);
     time.pass(2_500);
@@ -165,7 +165,7 @@ describe("metricFamilies", () => {
     }
   });
 
-  test("memory is what ps says", async () => {
+  test("has the memory that ps reports", async () => {
     const families = read([], new Tally(new ManualTime().env));
     const ps = Bun.spawn(["ps", "-o", "rss=", "-p", String(process.pid)], { stdout: "pipe" });
     const residentBytes = Number(await ps.stdout.text()) * 1024;

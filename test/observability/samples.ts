@@ -1,9 +1,9 @@
-/** Statuses and events of databases as a running watch would give them. */
+/** Statuses and events of databases, as a running watch gives them. */
 import type { Condition } from "../../src/errors.ts";
 import type { WatchEvent } from "../../src/replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts";
 
-/** A database that does well; `overrides` are what differs. */
+/** A healthy database, with `overrides`. */
 export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatus {
   return {
     database: "app",
@@ -35,12 +35,12 @@ export function failed(code: string, database = "app"): WatchEvent {
   return { event: "failed", database, code, message: `${code} is the matter` };
 }
 
-/** A database given up. */
+/** A database that replication stopped for. */
 export function stopped(code: string, database = "app"): WatchEvent {
   return { event: "stopped", database, code, message: `${code} was the end` };
 }
 
-/** A database that works again. */
+/** A database that recovered. */
 export function recovered(database = "app"): WatchEvent {
   return { event: "recovered", database };
 }
@@ -50,7 +50,7 @@ export function watching(database = "app"): WatchEvent {
   return { event: "watching", database, path: `/srv/tenants/${database}.db`, txid: 12 };
 }
 
-/** An object uploaded. */
+/** An uploaded object. */
 export function uploaded(kind: "snapshot" | "increment" = "increment", database = "app"): WatchEvent {
   const time = "2026-01-15T10:29:58.000Z";
   return { event: "uploaded", database, kind, txid: 12, time, bytes: 1_000, key: "app/k", lag_ms: 40 };
@@ -62,12 +62,12 @@ export function circuitOpen(database = "app"): WatchEvent {
   return { event: "circuit-open", database, failures: 10, until, message: "the store is not there" };
 }
 
-/** A database that is not watched any more. */
+/** A database that is no longer watched. */
 export function letGo(database = "app"): WatchEvent {
   return { event: "let-go", database, reason: "its file is gone" };
 }
 
-/** A validation that ended like this. */
+/** A validation with this result. */
 export function validated(status: "ok" | "warnings" | "errors", messages: string[] = []): WatchEvent {
   return { event: "validated", database: "app", status, messages };
 }
@@ -77,7 +77,7 @@ export function condition(code: string, health: Condition["health"] = "unhealthy
   return { event: "condition", state: "raised", database: "app", code, health, message: `${code} holds` };
 }
 
-/** An unhealthy condition of a database that is over. */
+/** An unhealthy condition of a database that ends. */
 export function cleared(code: string): WatchEvent {
   const message = `${code} holds`;
   return { event: "condition", state: "cleared", database: "app", code, health: "unhealthy", message };

@@ -1,4 +1,7 @@
-/** The HTTP server under its pages: what it reads, what it refuses, and what a neighbour cannot do to it. */
+/**
+ * The HTTP server below its pages: requests that it reads, requests that it rejects, and attacks of another
+ * local user.
+ */
 import { afterEach, describe, expect, test } from "bun:test";
 import { hostname } from "node:os";
 import {
@@ -22,7 +25,7 @@ afterEach(async () => {
 
 const GET = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/** A raw connection: what came until the other side closed it. */
+/** A raw connection, which collects the answer until the server closes. */
 class Client {
   text = "";
   isClosed = false;
@@ -123,14 +126,14 @@ test.each([
 });
 
 describe("listenHttp", () => {
-  test("answers and closes; what follows the request is not read", async () => {
+  test("answers and closes; bytes after the request are not read", async () => {
     const { port } = listen(new ManualTime());
     const client = await Client.open(port, `${GET}${GET}`);
     const text = await client.closed();
     expect(text).toBe("HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nyes\n");
   });
 
-  test("answers a request that comes a byte at a time", async () => {
+  test("answers a request that arrives one byte at a time", async () => {
     const { port } = listen(new ManualTime());
     const client = await Client.open(port);
     for (const character of GET) {
@@ -140,7 +143,7 @@ describe("listenHttp", () => {
     expect(await client.closed()).toEndWith("yes\n");
   });
 
-  test("delivers a body that is larger than the socket takes at once", async () => {
+  test("delivers a body that is larger than the socket accepts at once", async () => {
     const body = "x".repeat(20_000_000);
     const { port } = listen(new ManualTime(), body);
     const client = await Client.open(port, GET);
@@ -148,7 +151,7 @@ describe("listenHttp", () => {
     expect(text.length - text.indexOf("\r\n\r\n") - 4).toBe(body.length);
   });
 
-  test("closes a connection whose request is not complete after 5 s, whatever comes", async () => {
+  test("closes a connection whose request is incomplete after 5 s, even if bytes keep arriving", async () => {
     const time = new ManualTime();
     const listener = listen(time);
     const client = await Client.open(listener.port, "GET / HT");
@@ -160,7 +163,7 @@ describe("listenHttp", () => {
     expect([listener.connectionCount, time.sleepsMs]).toEqual([0, []]);
   });
 
-  test("holds a bounded number of connections, and one who comes later is still answered", async () => {
+  test("holds a bounded number of connections, and still answers a later one", async () => {
     const time = new ManualTime();
     const listener = listen(time);
     const idle: Client[] = [];
@@ -173,7 +176,7 @@ describe("listenHttp", () => {
     expect(idle.filter(({ isClosed }) => !isClosed).length).toBeLessThanOrEqual(CONNECTIONS_MAX);
   });
 
-  test("refuses a head without end at its limit", async () => {
+  test("rejects an endless head at its limit", async () => {
     const { port } = listen(new ManualTime());
     const client = await Client.open(port, `GET / HTTP/1.1\r\nx: ${"y".repeat(2 * HEAD_SIZE_MAX)}`);
     expect(await client.closed()).toStartWith("HTTP/1.1 431 ");
@@ -213,12 +216,12 @@ describe("startStatusServer checks the Host header", () => {
     expect(await statusOf(host)).toEqual([status, 0]);
   });
 
-  test("where other machines may ask, any name of this machine will do", async () => {
+  test("accepts any name of this machine if other machines may connect", async () => {
     expect(await statusOf("vm1.internal:16767", "0.0.0.0")).toEqual([200, 0]);
     expect(await statusOf("[[[", "0.0.0.0")).toEqual([421, 0]);
   });
 
-  test("a page that fails is logged once, not for each request", async () => {
+  test("logs a failing page once, not for each request", async () => {
     const time = new ManualTime();
     let isFailing = true;
     const metrics = (): string => {

@@ -1,4 +1,4 @@
-/** The HTTP server: pages, methods, and every way not to get its port. */
+/** The HTTP server: pages, methods, and every way to fail to get its port. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { type HealthReport, healthReport } from "../../src/observability/health.ts";
@@ -94,7 +94,7 @@ describe("startStatusServer answers", () => {
     expect(response.headers.get("content-type")).toContain("version=0.0.4");
   });
 
-  test("500 when a page fails: said in the log, not to who asked", async () => {
+  test("500 if a page fails: the log has the reason, the answer does not", async () => {
     const time = new ManualTime();
     const failing = (): never => {
       throw new Error("/srv/inner trouble");
@@ -111,7 +111,7 @@ describe("startStatusServer answers", () => {
 });
 
 describe("startStatusServer listens", () => {
-  test("and says where; on loopback without a warning", () => {
+  test("and reports its address; on loopback without a warning", () => {
     for (const address of ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"]) {
       const time = new ManualTime();
       const { url } = start(time, { address });
@@ -120,13 +120,13 @@ describe("startStatusServer listens", () => {
     }
   });
 
-  test.each(["::1", "[::1]"])("on %s, with a URL that can be used", async (address) => {
+  test.each(["::1", "[::1]"])("on %s, with a usable URL", async (address) => {
     const { url } = start(new ManualTime(), { address });
     expect(url).toStartWith("http://[::1]:");
     expect((await fetch(`${url}/metrics`)).status).toBe(200);
   });
 
-  test.each(["0.0.0.0", "::"])("on %s with a warning that anybody may ask", (address) => {
+  test.each(["0.0.0.0", "::"])("on %s with a warning that other machines may connect", (address) => {
     const time = new ManualTime();
     expect(start(time, { address }).server).not.toBeNull();
     expect(time.said("warn").length).toBe(1);
@@ -143,12 +143,15 @@ describe("startStatusServer listens", () => {
     expect(time.said("warn")[0]).toContain("--metrics-port");
   });
 
-  test.each(["203.0.113.7", "nonsense.invalid"])("not on %s, which is not ours: one warning", (address) => {
-    const time = new ManualTime();
-    expect(start(time, { address }).server).toBeNull();
-    expect(time.lines.map(({ level }) => level)).toEqual(["warn"]);
-    expect(time.said("warn")[0]).toContain(`cannot listen on ${address}`);
-  });
+  test.each(["203.0.113.7", "nonsense.invalid"])(
+    "not on %s, an address of another machine: one warning",
+    (address) => {
+      const time = new ManualTime();
+      expect(start(time, { address }).server).toBeNull();
+      expect(time.lines.map(({ level }) => level)).toEqual(["warn"]);
+      expect(time.said("warn")[0]).toContain(`cannot listen on ${address}`);
+    },
+  );
 
   test("until close, which does not wait for a connection that stays open", async () => {
     const { server, url } = start(new ManualTime());
@@ -158,7 +161,7 @@ describe("startStatusServer listens", () => {
     await new Promise<void>((resolve) => socket.on("connect", () => resolve()));
     socket.write("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
     await new Promise<void>((resolve) => socket.once("data", () => resolve()));
-    // Half a request, which is there when a later one has been answered.
+    // Half a request; it has arrived once a later request is answered.
     socket.write("GET /metrics HTTP/1.1\r\nhos");
     await fetch(`${url}/health`);
     await server!.close();
@@ -168,7 +171,7 @@ describe("startStatusServer listens", () => {
 });
 
 describe("LastingStatusServer", () => {
-  test("gets a port that was taken at its start when it is free, and says that once", async () => {
+  test("gets a taken port once the port is free, and logs that once", async () => {
     const { server, url } = start(new ManualTime());
     const port = Number(new URL(url).port);
     const time = new ManualTime();
@@ -189,7 +192,7 @@ describe("LastingStatusServer", () => {
     await expect(fetch(url)).rejects.toThrow();
   });
 
-  test("that has no port ends at once", async () => {
+  test("without a port ends at once", async () => {
     const { url } = start(new ManualTime());
     const time = new ManualTime();
     const port = Number(new URL(url).port);

@@ -1,4 +1,4 @@
-/** What is counted from events, for how long it is kept, and that it is bounded. */
+/** Counts of events: their meaning, their lifetime, and their bound. */
 import { describe, expect, test } from "bun:test";
 import { isStorageCode, Tally } from "../../src/observability/tally.ts";
 import { ManualTime } from "./manual-time.ts";
@@ -23,7 +23,7 @@ describe("Tally", () => {
     expect(tally.errorsLastHour("other")).toBe(0);
   });
 
-  test("failingMs counts from the first failure of a kind until it is over", () => {
+  test("failingMs counts from the first failure of a kind until its end", () => {
     const time = new ManualTime();
     const tally = new Tally(time.env);
     time.pass(10_000);
@@ -38,18 +38,18 @@ describe("Tally", () => {
     tally.observe(recovered());
     tally.observe(failed("database"));
     expect(tally.failingMs("app")).toBe(0);
-    // A failure whose begin was not seen: it may have lasted since the start.
+    // A failure without an observed beginning may have lasted since the start.
     expect(tally.failingMs("unseen")).toBe(35_000);
   });
 
-  test("a database that fails without end keeps a bounded number of times", () => {
+  test("a database that fails without end has a bounded number of recorded times", () => {
     const tally = new Tally(new ManualTime().env);
     for (let i = 0; i < 5_000; i++) tally.observe(failed("storage"));
     expect(tally.errorsLastHour("app")).toBe(100);
     expect([...tally.errorCounts()]).toEqual([["app", "storage", 5_000]]);
   });
 
-  test("forgetOthers drops what is kept of databases that are gone", () => {
+  test("forgetOthers drops the counts of databases that are gone", () => {
     const tally = new Tally(new ManualTime().env);
     tally.observe(failed("storage", "gone"));
     tally.observe(failed("storage", "there"));

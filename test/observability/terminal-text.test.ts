@@ -1,4 +1,4 @@
-/** Text for terminals: every unsafe character is shown as an escape, everything else stays as it is. */
+/** Text for terminals: every unsafe character becomes an escape, and no other character changes. */
 import { describe, expect, test } from "bun:test";
 import { jsonLine, oneLine } from "../../src/observability/terminal-text.ts";
 
@@ -19,12 +19,12 @@ const ALL = Array.from({ length: 0x10000 }, (_, code) => code).filter(
 );
 
 describe("oneLine", () => {
-  test("oneLine writes control characters and turns of direction as escapes", () => {
+  test("oneLine escapes control characters and changes of direction", () => {
     const nasty = "a\nb\r\tc\u001b[31md\u0085e\u2028f\u202eg\u0000h\u009b2J\u061c";
     expect(oneLine(nasty)).toBe(String.raw`a\nb\x0d\x09c\x1b[31md\x85e\u2028f\u202eg\x00h\x9b2J\u061c`);
   });
 
-  test("oneLine leaves every other text alone", () => {
+  test("oneLine does not change any other text", () => {
     const text = "Ünïcødé \u{1f600} 日本 → a\\nb {}[]~";
     expect(oneLine(text)).toBe(text);
   });
@@ -37,7 +37,7 @@ describe("oneLine", () => {
   });
 });
 
-test("jsonLine escapes the unsafe characters, and a reader gets every character back", () => {
+test("jsonLine escapes the unsafe characters, and a parser gets every character back", () => {
   const text = String.fromCharCode(...ALL);
   const value = { [text]: [text, 1, null, { nested: text }] };
   const line = jsonLine(value);

@@ -1,4 +1,7 @@
-/** How notices are delivered: signed, in order, tried again, bounded, apart from each other, in silence. */
+/**
+ * The delivery of notices: signed, in order, retried, bounded, and separate for each webhook. Retries are
+ * not logged.
+ */
 import { afterEach, describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import type { Notice } from "../../src/observability/webhook-notice.ts";
@@ -85,7 +88,7 @@ describe("WebhookQueue sends", () => {
     expect(databases(server)).toEqual(Array.from({ length: 50 }, (_, index) => `db${index}`));
   });
 
-  test("only what is asked for", async () => {
+  test("only the requested events", async () => {
     const { server, queue } = rig();
     queue.push(notice(1, { event: "auth_failure" }));
     queue.push(notice(2));
@@ -95,7 +98,7 @@ describe("WebhookQueue sends", () => {
 });
 
 describe("WebhookQueue tries again", () => {
-  test("after 500, 503 and 429, with full jitter and in order, and says nothing of it", async () => {
+  test("after 500, 503 and 429, with full jitter and in order, without a log line", async () => {
     const { server, queue, time } = rig({ secret: "s" });
     server.script.push(500, 503, 429);
     queue.push(notice(1));
@@ -112,7 +115,7 @@ describe("WebhookQueue tries again", () => {
   });
 
   test.each([400, 401, 404, 410, 501])(
-    "%d: as the status allows, and gives up in the end",
+    "after %d only if the status permits a retry, and gives up in the end",
     async (status) => {
       const { server, queue, time } = rig();
       server.reply = status;
@@ -156,7 +159,7 @@ describe("WebhookQueue tries again", () => {
     expect(time.lines).toEqual([]);
   });
 
-  test("when nobody listens; what is said names the host alone, once until it answers again", async () => {
+  test("if nobody listens, with one log line that names the host alone, until it answers again", async () => {
     const { queue, time, server } = rig();
     const { host } = server;
     server.reply = 404;
@@ -180,7 +183,7 @@ describe("WebhookQueue tries again", () => {
 });
 
 describe("WebhookQueue is bounded", () => {
-  test("the oldest are dropped with one warning, and their end is not told", async () => {
+  test("the oldest notices are dropped with one warning, and so are their ends", async () => {
     const { server, queue, time } = rig();
     server.script.push("hang");
     const all = Array.from({ length: QUEUE_MAX + 11 }, (_, index) => notice(index));
@@ -216,7 +219,7 @@ describe("WebhookQueue is bounded", () => {
     slow.aborter.abort();
   });
 
-  test("the end of a failure whose delivery failed is told: it may have arrived", async () => {
+  test("the end of a failure is sent even after a failed delivery, which may have arrived", async () => {
     const { server, queue } = rig();
     server.script.push(400);
     const failure = notice(1);
@@ -226,7 +229,7 @@ describe("WebhookQueue is bounded", () => {
     expect(server.requests[1]!.json["closes"]).toEqual(["sync_failed"]);
   });
 
-  test("an abort ends it at once, and says how much was not delivered", async () => {
+  test("an abort ends the queue at once, and logs the number of undelivered notices", async () => {
     const { server, queue, time, aborter } = rig();
     server.reply = "hang";
     for (const index of [1, 2, 3]) queue.push(notice(index));

@@ -1,4 +1,4 @@
-/** Which notices a run of events makes: by a real server that takes them. */
+/** The notices for a run of events, as a real server receives them. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { Webhooks } from "../../src/observability/webhooks.ts";
 import type { WatchEvent } from "../../src/replication/context/watch-events.ts";
@@ -24,7 +24,7 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.close();
 });
 
-/** Sends events to a webhook for each list of names. @returns what each was told, when all is delivered */
+/** Sends events to one webhook for each list of names. @returns the servers, after all deliveries */
 async function told(
   events: readonly WatchEvent[],
   names: readonly (readonly string[])[] = [ALL],
@@ -45,7 +45,7 @@ async function told(
   return own;
 }
 
-/** What happens, what is told of it. */
+/** Events, and the names of their notices. */
 const ROWS: readonly (readonly [what: string, events: readonly WatchEvent[], told: readonly string[]])[] = [
   ["a store that is gone", [failed("storage")], ["sync_failed"]],
   ["a missing bucket", [failed("missing-bucket")], ["sync_failed"]],
@@ -113,13 +113,13 @@ const ROWS: readonly (readonly [what: string, events: readonly WatchEvent[], tol
   ],
 ];
 
-describe("Webhooks tells of", () => {
+describe("Webhooks sends notices of", () => {
   test.each(ROWS)("%s", async (_, events, expected) => {
     const [server] = await told(events);
     expect(server!.events).toEqual([...expected]);
   });
 
-  test("each database by itself", async () => {
+  test("each database separately", async () => {
     const events = [failed("storage", "a"), failed("storage", "b"), recovered("b")];
     const [server] = await told(events);
     const all = server!.requests.map(({ json }) => [json["event"], json["database"]]);
@@ -130,7 +130,7 @@ describe("Webhooks tells of", () => {
     ]);
   });
 
-  test("what was asked for, and closes only what was told", async () => {
+  test("the requested events, and of the end of a sent event only", async () => {
     const events = [failed("storage"), failed("auth"), recovered(), circuitOpen()];
     const names = [["auth_failure"], ["corruption_detected"], ["sync_failed", "auth_failure"], ["recovered"]];
     const [auth, corruption, both, recoveredOnly] = await told(events, names);

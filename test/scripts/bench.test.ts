@@ -1,6 +1,6 @@
 /**
- * The pure parts of the benchmark: what it reads from /proc and from the gateway's log, and the table it
- * makes of that. The texts are as Linux 6.18 and versitygw 1.8.0 wrote them.
+ * The pure parts of the benchmark: its readers of /proc and of the gateway's log, and its tables. The sample
+ * texts come from Linux 6.18 and versitygw 1.8.0.
  */
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -38,11 +38,11 @@ describe("proc", () => {
     expect(() => parseStatus("Name:\twalrust\nState:\tZ (zombie)\nThreads:\t1\n")).toThrow("no VmRSS");
   });
 
-  test("parseCpuMs adds utime and stime, whatever the name holds", () => {
+  test("parseCpuMs adds utime and stime, for any name of the process", () => {
     expect(parseCpuMs("77 (a) R 1 (b) S 1 77 77 0 -1 4194560 1 2 3 4 150 25 0 0 20 0 7 0 1")).toBe(1750);
   });
 
-  test("parseBusyMs leaves out idle and iowait", () => {
+  test("parseBusyMs omits idle and iowait", () => {
     expect(parseBusyMs("cpu  10 1 5 9000 800 2 3 4 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")).toBe(250);
   });
 });
@@ -53,7 +53,7 @@ describe("parseAccessLog", () => {
     `/bench/${key} ${status} - 0 3350 3 3 - Bun/1.4.5 - D3D= SigV4 - AuthHeader s3.amazonaws.com - arn Yes\n`;
   const OBJECT = "0000000000000002-0000000000000002.ltx";
 
-  test("counts by operation, and level-0 objects that were written", () => {
+  test("counts by operation, and counts the level-0 objects written", () => {
     const text =
       line("PutObject", `walrust/db/0000/${OBJECT}`, 200) +
       line("PutObject", `walrust/db/0009/${OBJECT}`, 200) +

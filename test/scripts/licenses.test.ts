@@ -1,4 +1,4 @@
-/** The notices are those of what is installed, and the program prints them. */
+/** The notices match the installed packages, and the program prints them. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import packageJson from "../../package.json";
@@ -11,7 +11,7 @@ test("the notices are up to date (bun scripts/licenses.ts)", () => {
   expect(LICENSES).toBe(notices());
 });
 
-test("the notices name every package that the program depends on, and what Bun links", () => {
+test("the notices name every package that the program depends on, and the libraries in Bun", () => {
   for (const [name, version] of Object.entries(packageJson.dependencies)) {
     expect(LICENSES).toContain(`${name} ${version} (`);
   }

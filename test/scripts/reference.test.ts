@@ -1,6 +1,6 @@
 /**
- * The references in the rooms' READMEs are the program's own tables, and `withReference` mends every row that
- * differs from them.
+ * The references in the rooms' READMEs equal the program's own tables, and `withReference` repairs every row
+ * that differs.
  */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ import { READMES } from "../support/readme/readme-blocks.ts";
 const ROOT = join(import.meta.dir, "..", "..");
 const PAGES = await Promise.all(REFERENCE_PAGES.map((page) => Bun.file(join(ROOT, page)).text()));
 
-/** One part of a text, as it stands between its marks. */
+/** One part of a text, between its marks. */
 function part(name: string, content: string): string {
   return `<!-- reference:${name} -->\n${content}\n<!-- /reference -->`;
 }
@@ -30,7 +30,7 @@ test("the READMEs have the reference that the tables make, each part once", () =
 });
 
 describe("withReference", () => {
-  test.each(Object.keys(REFERENCE))("makes %s anew, and leaves what is around it", (name) => {
+  test.each(Object.keys(REFERENCE))("regenerates %s, and does not change the text around it", (name) => {
     const text = `before\n${part(name, "old")}\nbetween\n${part("globals", "old")}\nafter\n`;
     const made = withReference(text);
     expect(made).toBe(
@@ -40,7 +40,7 @@ describe("withReference", () => {
     expect(withReference(made)).toBe(made);
   });
 
-  test("leaves a text without a reference", () => {
+  test("does not change a text without a reference", () => {
     expect(withReference("no reference: `<!-- reference -->`\n")).toBe(
       "no reference: `<!-- reference -->`\n",
     );
@@ -50,7 +50,7 @@ describe("withReference", () => {
     expect(() => withReference(part("unknown", ""))).toThrow('there is no reference "unknown"');
   });
 
-  /** A row of each part, and what somebody might make of it by hand. */
+  /** For each part a row, and a manual edit of that row. */
   test.each([
     ["globals", "| `--log-level LEVEL` | `info` |", "| `--log-level LEVEL` | `warn` |"],
     [
@@ -60,7 +60,7 @@ describe("withReference", () => {
     ],
     ["verbs", "| `--dry-run` |  |  |", "| `--try` |  |  |"],
     ["metrics", "| `walrust_lag_seconds` | gauge |", "| `walrust_lag_seconds` | counter |"],
-  ])("mends a changed row, a row too many and a missing row of %s", (_name, row, changed) => {
+  ])("repairs a changed row, an extra row and a missing row of %s", (_name, row, changed) => {
     const [page = "", ...others] = PAGES.filter((text) => text.includes(row));
     expect(others).toEqual([]);
     expect(page.split(row)).toHaveLength(2);

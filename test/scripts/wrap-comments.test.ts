@@ -1,14 +1,11 @@
-/**
- * Wrapping comments: every word stays, in order; code, short lines, list items and tables stay where they
- * are.
- */
+/** Wrapping comments: every word stays, in order. Code, short lines, list items and tables do not move. */
 import { describe, expect, test } from "bun:test";
 import { MAX_COLUMNS, wrapComments } from "../../scripts/tidy/wrap-comments.ts";
 
 const LONG = "word ".repeat(24).trim();
 
 describe("wrapComments", () => {
-  test("moves what does not fit to the next line of the paragraph", () => {
+  test("moves words beyond the limit to the next line of the paragraph", () => {
     const wrapped = wrapComments(`/**\n * ${LONG}\n * next\n */`);
     const tail = LONG.slice(LONG.lastIndexOf(" ", MAX_COLUMNS - 3) + 1);
     expect(wrapped).toBe(`/**\n * ${LONG.slice(0, -tail.length - 1)}\n * ${tail} next\n */`);
@@ -29,7 +26,7 @@ describe("wrapComments", () => {
     }
   });
 
-  test("indents what follows a list mark", () => {
+  test("indents the lines of a list item below its first line", () => {
     const lines = wrapComments(`/**\n * - ${LONG}\n */`).split("\n");
     expect(lines[2]).toStartWith(" *   word");
   });
@@ -41,7 +38,7 @@ describe("wrapComments", () => {
     expect(lines.at(-1)).toBe("  a: 1;");
   });
 
-  test("leaves alone code, strings, what fits, and a word that cannot be split", () => {
+  test("does not change code, strings, short lines, or a word that cannot be split", () => {
     for (const text of [`const a = "${LONG}";`, "// short", ` * ${"x".repeat(200)}`]) {
       expect(wrapComments(text)).toBe(text);
     }

@@ -54,7 +54,7 @@ describe("parseDestination", () => {
 });
 
 describe("s3Address", () => {
-  test("s3Address is a virtual host at AWS and a path at an endpoint, unless told otherwise", () => {
+  test("s3Address is a virtual host at AWS and a path at an endpoint, by default", () => {
     const bucket = "bucket";
     const region = "eu-west-1";
     expect(s3Address({ bucket, region })).toEqual({

@@ -75,7 +75,7 @@ function counting(store: ObjectStore): { store: ObjectStore; counts: Record<stri
 }
 
 describe.each(LAYOUTS)("detectForeignLayoutOrNull in layout %s", (layout) => {
-  test.each(FOREIGN_FORMATS)("knows %s", async (format) => {
+  test.each(FOREIGN_FORMATS)("detects %s", async (format) => {
     const store = await storeWith(layout, FOREIGN_BUCKETS[format]);
     const found = await detectForeignLayoutOrNull(store, "app");
     expect(found).toMatchObject({ format, database: "app" });
@@ -85,7 +85,7 @@ describe.each(LAYOUTS)("detectForeignLayoutOrNull in layout %s", (layout) => {
   });
 
   test.each(FOREIGN_FORMATS)(
-    "knows each object of %s by itself, or none where it takes two",
+    "detects each object of %s alone, or none if the format takes two objects",
     async (format) => {
       for (const [key, bytes] of Object.entries(FOREIGN_BUCKETS[format])) {
         const found = await detectForeignLayoutOrNull(await storeWith(layout, { [key]: bytes }), "app");

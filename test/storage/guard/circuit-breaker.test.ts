@@ -86,7 +86,7 @@ const TABLE: readonly (readonly [steps: string, state: string, told: string])[] 
 ];
 
 describe("CircuitBreaker", () => {
-  test.each(TABLE)("after %p is %s, having told %p", (steps, state, told) => {
+  test.each(TABLE)("after %p is %s, and has reported %p", (steps, state, told) => {
     const subject = new Subject();
     for (const step of steps) {
       if (step === "+") {

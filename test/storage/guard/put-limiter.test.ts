@@ -111,7 +111,7 @@ describe("PutLimiter", () => {
     ["412", new WalrustError("precondition", "x", { context: { status: 412 } }), 64],
     ["an abort", new Error("stopped"), 64],
     ["a full disk", new WalrustError("database", "x", { retryable: true }), 64],
-  ])("%s leaves a limit as it should", async (_, error, limit) => {
+  ])("halves or keeps its limit after %s", async (_, error, limit) => {
     let nowMs = 0;
     const adaptive = new AdaptiveLimit(64);
     const limiter = new PutLimiter(adaptive, { monotonicMs: () => nowMs++ });

@@ -106,7 +106,7 @@ describe("S3Store errors", () => {
     }
   });
 
-  test("a wrong region or secret is an auth error that says so", async () => {
+  test("a wrong region or secret is an auth error that names the mistake", async () => {
     const wrongRegion = await failureOf(openOnce({ region: "eu-north-1" }).head("k"));
     expect(wrongRegion["code"]).not.toBe("resolved");
     const listing = await failureOf(keysOf(openOnce({ region: "eu-north-1" }), ""));

@@ -34,7 +34,7 @@ function open(endpoint = server.url, url = "s3://bucket/p q"): ObjectStore {
 describe("S3Store.list and listFolders", () => {
   const encodings: S3ServerOptions["urlEncoding"][] = ["asked", "always", "echo", "claim"];
   test.each(encodings)(
-    "give every key as it is, where encoding-type is treated as %s",
+    "give every key unchanged, where encoding-type is treated as %s",
     async (urlEncoding) => {
       server.options.urlEncoding = urlEncoding;
       const store = open();
@@ -97,7 +97,7 @@ describe("decodeEntries", () => {
   });
 });
 
-/** A store that answers every listing with what `page` makes of the number of the request. */
+/** A store that answers the n-th listing with `page(n)`. */
 describe("a hostile store", () => {
   let hostile: Bun.Server<undefined>;
   let requests = 0;

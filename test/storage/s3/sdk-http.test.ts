@@ -1,6 +1,6 @@
 /**
  * The AWS SDK's chain talks to an STS with a certificate of a private authority. The chain trusts the
- * authority only through AWS_CA_BUNDLE, whatever the environment demands of verification.
+ * authority only through AWS_CA_BUNDLE. No environment variable switches the verification off.
  */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
