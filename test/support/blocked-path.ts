@@ -1,6 +1,6 @@
 /**
- * Blocks the replacement of a file for a while, for the superuser too: a folder that is not empty stands at
- * its path, so a rename onto the path fails.
+ * Blocks the replacement of a file for a while, for the superuser too. A folder that is not empty stands at
+ * the path, so a rename onto the path fails.
  */
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 /**
- * A history of a database in a MemoryStore, made of real LTX objects with walrust's metadata: increments,
- * snapshots, compactions and prunings as a watch makes them, without a database or a watch. Also functions
- * that damage the history.
+ * A history of a database in a MemoryStore, made of real LTX objects with walrust's metadata. It has
+ * increments, snapshots, compactions and prunings like those of a watch, but needs no database. Further
+ * functions damage the history.
  */
 import type { Env } from "../../../src/env.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";

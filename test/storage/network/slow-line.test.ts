@@ -1,7 +1,7 @@
 /**
  * Uploads over a slow, shared line: every upload succeeds, and no bytes are sent in vain. The line is a proxy
  * in this process, before a server that checks each request. Times are those of a slow uplink divided by
- * thirty: a stall limit of one second, and one and a half seconds for eight bodies of 240 KB.
+ * thirty. The stall limit is one second; eight bodies of 240 KB take one and a half seconds.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { SlowLine } from "../../../scripts/bench/slow-line.ts";

@@ -1,7 +1,7 @@
 /**
- * signRequest against AWS's published vectors (the aws-sig-v4 test suite in awslabs/aws-c-auth and the
- * examples in S3's "Signature Calculations for the Authorization Header") and against the SDK's signer over
- * random requests.
+ * signRequest against AWS's published vectors, and against the SDK's signer over random requests. The vectors
+ * are the aws-sig-v4 test suite in awslabs/aws-c-auth and the examples in S3's "Signature Calculations for
+ * the Authorization Header".
  */
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";

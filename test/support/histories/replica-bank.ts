@@ -1,5 +1,5 @@
 /**
- * A bank as the source of replicas. In every committed state the balances add up to the same total, the
+ * A bank as the source of replicas. In every committed state the balances add up to the same total. The
  * newest transfer has the number of the round, and the index agrees with the table. A mix of two states
  * breaks at least one of these rules.
  */

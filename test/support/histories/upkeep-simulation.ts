@@ -1,7 +1,7 @@
 /**
- * A simulated bucket over days: commits, snapshots, compaction and retention by the real Maintenance on a
- * simulated clock, with crashes and failures between any two operations of the store. The simulation checks
- * every rule after each operation. The first violation ends the run with the seed and the rule.
+ * A simulated bucket over days, on a simulated clock: random commits and snapshots, compaction and retention
+ * by the real Maintenance. Crashes and failures occur between any two operations of the store. The simulation
+ * checks every rule after each operation. The first violation ends the run with the seed and the rule.
  */
 import { join } from "node:path";
 import type { CompactionConfig, RetentionConfig } from "../../../src/config/config.ts";

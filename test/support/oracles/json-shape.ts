@@ -15,7 +15,7 @@ export interface OpenPaths {
  * The differences between `actual` and `example`, one per line.
  * - An object has exactly the example's keys, at each depth.
  * - Each element of an array has the keys and types of the example's first element. If the example has a
- * value or a list with elements, so has the first element of the output; later elements may have null or an
+ * value or a list with elements, so has the first element of the output. Later elements may have null or an
  * empty list instead.
  * - null in the example matches any type: the example shows absence.
  */

@@ -1,5 +1,5 @@
 /**
- * The README.md files as the tests read them: the front page and the references of the rooms, with their
+ * The README.md files as the tests read them: the front page and the references of the rooms. It gives their
  * fenced examples by name and their sections by heading. A fence names the language and the example: `sh
  * first-watch`, `toml config`, `json list`. A name occurs once in all files, so an example may move to
  * another file without a change of its test.
