@@ -79,21 +79,21 @@ export class LocalPlaces {
     const beside = stateFolderOf(databasePath, spool);
     const distrust = this.#besideDistrustOrNull(databasePath, beside.folder);
     if (state.path === undefined && distrust === null) {
-      return { paths: this.#chosen(beside), kind: "beside", reason: null, ignored: null };
+      return { paths: this.#chosen(beside, spool), kind: "beside", reason: null, ignored: null };
     }
     this.#stateHome ??= stateHomeOf(this.choice);
     const folder = join(this.#stateHome, folderNameOf(databasePath));
     const ignored =
       distrust === null || !exists(beside.folder) ? null : ignoredText(beside.folder, folder, distrust);
     const reason = state.path === undefined ? distrust : "--state-dir";
-    return { paths: this.#chosen(stateFolderAt(folder, spool)), kind: "state-home", reason, ignored };
+    return { paths: this.#chosen(stateFolderAt(folder, spool), spool), kind: "state-home", reason, ignored };
   }
 
-  #chosen(paths: StateFolder): StateFolder {
+  #chosen(paths: StateFolder, spool: string | undefined): StateFolder {
     const { state, cache } = this.choice;
     if (state.path === undefined && cache.path === undefined) return paths;
     const { folder, spoolFolder } = paths;
-    return { ...paths, chosen: [...(state.path === undefined ? [] : [folder]), spoolFolder] };
+    return stateFolderAt(folder, spool, [...(state.path === undefined ? [] : [folder]), spoolFolder]);
   }
 
   #besideDistrustOrNull(databasePath: string, folder: string): string | null {

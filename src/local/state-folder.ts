@@ -14,7 +14,7 @@ export interface StateFolder {
   readonly sumsPath: string;
   readonly spoolFolder: string;
   /** The folders whose place the user chose. */
-  readonly chosen?: readonly string[];
+  readonly chosen?: readonly string[] | undefined;
 }
 
 /** File in a folder of the state home: the real path of the database that the folder belongs to. */
@@ -30,14 +30,34 @@ export function readDatabasePathOrNull(folder: string): string | null {
   return readOwnOrNull(join(folder, DATABASE_PATH_FILE), PATH_SIZE_MAX)?.trimEnd() ?? null;
 }
 
-/** The paths in `folder`. @param spoolFolder the folder of captured files, if it is not in `folder` */
-export function stateFolderAt(folder: string, spoolFolder?: string): StateFolder {
-  return {
-    folder,
-    statePath: join(folder, "state.json"),
-    sumsPath: join(folder, "pages.sum"),
-    spoolFolder: spoolFolder ?? join(folder, "ltx"),
-  };
+/** The paths derived from a folder when they are needed, because hundreds of databases have them. */
+class DerivedPaths implements StateFolder {
+  constructor(
+    readonly folder: string,
+    readonly ownSpoolFolder: string | null,
+    readonly chosen: readonly string[] | undefined,
+  ) {}
+
+  get statePath(): string {
+    return join(this.folder, "state.json");
+  }
+
+  get sumsPath(): string {
+    return join(this.folder, "pages.sum");
+  }
+
+  get spoolFolder(): string {
+    return this.ownSpoolFolder ?? join(this.folder, "ltx");
+  }
+}
+
+/**
+ * The paths in `folder`.
+ * @param spoolFolder the folder of captured files, if it is not in `folder`
+ * @param chosen the folders whose place the user chose
+ */
+export function stateFolderAt(folder: string, spoolFolder?: string, chosen?: readonly string[]): StateFolder {
+  return new DerivedPaths(folder, spoolFolder ?? null, chosen);
 }
 
 /** The state folder beside a database, trusted or not. @param databasePath its real path */

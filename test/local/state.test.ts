@@ -49,7 +49,9 @@ function written(state: DatabaseState = STATE): { folder: StateFolder; bytes: Bu
 
 describe("state files", () => {
   test("stateFolderOf is beside the database and has the name of its file", () => {
-    expect(stateFolderOf("/var/lib/app.db")).toEqual({
+    const { folder, statePath, sumsPath, spoolFolder, chosen } = stateFolderOf("/var/lib/app.db");
+    expect(chosen).toBeUndefined();
+    expect({ folder, statePath, sumsPath, spoolFolder }).toEqual({
       folder: "/var/lib/.app.db-walrust",
       statePath: "/var/lib/.app.db-walrust/state.json",
       sumsPath: "/var/lib/.app.db-walrust/pages.sum",
