@@ -7,6 +7,7 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
 import type { Semaphore } from "../../storage/guard/semaphore.ts";
+import type { ClosingSignal } from "./closing-signal.ts";
 import type { Conditions } from "./conditions.ts";
 import type { OwnWriters } from "./own-writers.ts";
 import type { Validation, WatchEvent } from "./watch-events.ts";
@@ -51,7 +52,7 @@ export interface SharedContext {
  * its own circuit breaker.
  */
 export interface WatchContext extends SharedContext {
-  /** Aborts when the watcher closes, after its drain: everything that still runs is broken off. */
-  readonly closing: AbortSignal;
+  /** Breaks off everything that still runs when the watcher closes, after its drain. */
+  readonly closing: ClosingSignal;
   readonly conditions: Conditions;
 }

@@ -100,7 +100,8 @@ export class Snapshots {
    * Takes the due snapshot of a database that has a state. A snapshot that cannot be taken stays due.
    */
   async take(live: LiveDatabase): Promise<SnapshotOutcome> {
-    const { env, config, anchors, closing } = this.context;
+    const { env, config, anchors } = this.context;
+    const { signal } = this.context.closing;
     const reason = this.#reasonOrNull(env.monotonicMs()) ?? "";
     const isRequested = this.#isRequested;
     // A request from here on means another snapshot.
@@ -120,12 +121,12 @@ export class Snapshots {
         const waiting = pendingSnapshot(live);
         const isEnough = !isRequested || waiting?.maxTxid === live.state?.txid;
         const known = isEnough ? waiting : undefined;
-        const file = known ?? (await snapshotImage(live, frozen.index, env, closing, between));
+        const file = known ?? (await snapshotImage(live, frozen.index, env, signal, between));
         this.#schedule.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#schedule.captured(env.monotonicMs(), 1);
       };
-      await anchors.runInTurns(work, SNAPSHOT_TURN_MS, env, closing);
+      await anchors.runInTurns(work, SNAPSHOT_TURN_MS, env, signal);
       this.#isRetentionDue = config.sync.compactAfterSnapshot;
       this.#backoff = null;
       this.#isFailing = false;

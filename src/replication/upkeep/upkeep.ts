@@ -66,7 +66,6 @@ export class Upkeep {
   constructor(
     readonly name: string,
     readonly context: WatchContext,
-    readonly signal: AbortSignal,
     /** The snapshots of the same database, to be read. */
     readonly snapshots: Pick<Snapshots, "taken">,
   ) {
@@ -75,6 +74,16 @@ export class Upkeep {
     this.#maintenance = new Maintenance(config, env.monotonicMs(), env.random());
     this.#pruneDueMs = env.monotonicMs() + FIRST_PRUNE_MS;
     this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
+  }
+
+  /** Breaks off the job that is under way. */
+  get #signal(): AbortSignal {
+    return this.context.closing.signal;
+  }
+
+  /** Whether no job is under way. */
+  get isAtRest(): boolean {
+    return this.#run === null;
   }
 
   get #validationIntervalMs(): number {
@@ -115,14 +124,14 @@ export class Upkeep {
   async #maintain(target: CompactionTarget, nowMs: number, uploaded: Uploaded): Promise<UpkeepOutcome> {
     const { env, emit } = this.context;
     try {
-      const made = await this.#inPlace(() => this.#maintenance.run(target, nowMs, uploaded, this.signal));
+      const made = await this.#inPlace(() => this.#maintenance.run(target, nowMs, uploaded, this.#signal));
       this.#backoff = null;
       this.#troubles?.upkeep?.recovered();
       for (const { level, minTxid, maxTxid, bytes } of made) {
         emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
       }
     } catch (error) {
-      if (this.signal.aborted) return NO_SNAPSHOT;
+      if (this.context.closing.isClosed) return NO_SNAPSHOT;
       this.#backoff ??= new Backoff();
       this.#backoff.extend(env.monotonicMs());
       // An object that was listed, or acknowledged, is missing.
@@ -146,7 +155,7 @@ export class Upkeep {
     const { env } = this.context;
     const { taken } = this.snapshots;
     try {
-      const { problem } = await this.#inPlace(() => reconcile(target, live, this.signal));
+      const { problem } = await this.#inPlace(() => reconcile(target, live, this.#signal));
       this.#troubles?.reconcile?.recovered();
       this.#reconcileSchedule.done(env.monotonicMs(), env.random());
       // A snapshot that came meanwhile may end the problem, so the bucket is checked again after its upload.
@@ -157,7 +166,7 @@ export class Upkeep {
       }
       return { snapshotReason: this.#judge(problem) };
     } catch (error) {
-      if (this.signal.aborted) return NO_SNAPSHOT;
+      if (this.context.closing.isClosed) return NO_SNAPSHOT;
       if (this.#reconcileSchedule.failed(env.monotonicMs())) this.#failed("reconcile", error);
       return NO_SNAPSHOT;
     }
@@ -203,11 +212,11 @@ export class Upkeep {
     const { validate, store } = this.context;
     this.#validationDueMs = nowMs + this.#validationIntervalMs;
     try {
-      const validation = await this.#inPlace(() => validate(this.name, this.signal, store));
+      const validation = await this.#inPlace(() => validate(this.name, this.#signal, store));
       this.#troubles?.validation?.recovered();
       this.#report(validation);
     } catch (error) {
-      if (!this.signal.aborted) this.#failed("validation", error);
+      if (!this.context.closing.isClosed) this.#failed("validation", error);
     }
     return NO_SNAPSHOT;
   }
@@ -262,7 +271,7 @@ export class Upkeep {
     }
     const config = withGiven(this.context.config, given);
     const target = this.#targetOf(live, live.state.writer);
-    const result = this.context.upkeeps.run(() => upkeepOnce(target, config, isForced, this.signal));
+    const result = this.context.upkeeps.run(() => upkeepOnce(target, config, isForced, this.#signal));
     // The scheduled upkeep does not know of these merges.
     const forget = (): UpkeepOutcome => {
       this.#maintenance.forgetProgress();

@@ -55,6 +55,11 @@ export class OverlapCheck {
     return this.#found;
   }
 
+  /** Whether a check is under way. */
+  get isRunning(): boolean {
+    return this.#running !== null;
+  }
+
   /** A link is about to be put. */
   sending(file: SpoolFile): void {
     const key = keyOf(this.store, this.name, file);

@@ -275,7 +275,8 @@ export class UploadLanes {
 
   constructor(
     readonly context: Pick<WatchContext, "store" | "env" | "version" | "emit" | "puts" | "config">,
-    readonly signal: AbortSignal,
+    /** Gives each run the signal that breaks it off. */
+    readonly closing: { readonly signal: AbortSignal },
     /** The circuit breaker of the database, if any. */
     readonly breaker: Pick<Circuit, "state" | "isPassable" | "endCooldown" | "liftCount"> | null = null,
     /** How much of the chain is held fixed; if absent, no captures are merged. */
@@ -328,12 +329,19 @@ export class UploadLanes {
     return started;
   }
 
+  /** Whether nothing of the uploads is under way, neither a run nor a check that a failed run has left. */
+  get isAtRest(): boolean {
+    const { links, snapshots } = this.#runs;
+    return links === null && snapshots === null && this.#history?.overlap?.isRunning !== true;
+  }
+
   /** Resolves when no run is under way. */
   async done(): Promise<void> {
     await Promise.all(LANES.map((lane) => this.#runs[lane]));
   }
 
   async #run(live: Captured, lane: UploadLane): Promise<LaneOutcome> {
+    const { signal } = this.closing;
     try {
       this.#manifestTrouble ??= manifestTrouble(live.name, this.context.env);
       this.#history ??= new UploadHistory();
@@ -344,11 +352,11 @@ export class UploadLanes {
         keepsSent: sentRetentionMs(this.context.config.cache) > 0,
       };
       const context = { ...this.context, ...known };
-      const outcome = await uploadPending(live, context, this.signal, lane);
+      const outcome = await uploadPending(live, context, signal, lane);
       if (outcome.kind === "drained") this.#backoff = null;
       return outcome;
     } catch (error) {
-      if (this.signal.aborted) return { kind: "aborted" };
+      if (signal.aborted) return { kind: "aborted" };
       // A suspension needs no wait of its own: the lane starts again when the circuit breaker allows a call.
       if (!isSuspension(error)) {
         this.#backoff ??= new Backoff();

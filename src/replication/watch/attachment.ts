@@ -211,8 +211,8 @@ export class Attachment {
     const live = this.#live;
     const due = this.#anchorDue;
     if (live === null || due === null) return;
-    const work = (between: () => Promise<void>) => anchor(live, due.before, env, closing, between);
-    const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing);
+    const work = (between: () => Promise<void>) => anchor(live, due.before, env, closing.signal, between);
+    const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing.signal);
     if (outcome.kind === "later") throw busyError(live, outcome.reason);
     this.#anchorDue = null;
     this.poller.anchored(env.monotonicMs());
@@ -236,7 +236,7 @@ export class Attachment {
     const live = this.#live;
     if (live === null || live.state === null) return null;
     const outcome = await this.snapshots.take(live);
-    if (outcome.kind === "taken" || this.context.closing.aborted) return null;
+    if (outcome.kind === "taken" || this.context.closing.isClosed) return null;
     if (outcome.anchorReason !== null) this.breakHistory(outcome.anchorReason);
     return outcome.error;
   }
@@ -247,7 +247,8 @@ export class Attachment {
    * @throws WalrustError code "database-busy", retryable, when it cannot be read now
    */
   async readChecksum(): Promise<LiveChecksum | null> {
-    const { env, anchors, closing } = this.context;
+    const { env, anchors } = this.context;
+    const { signal } = this.context.closing;
     const live = this.#live;
     if (live === null || live.state === null) return null;
     const frozen = captureFrozen(live, env);
@@ -256,7 +257,7 @@ export class Attachment {
       throw busyError(live, frozen.reason);
     }
     const { txid } = live.state;
-    const checksum = await anchors.run(() => imageChecksum(live, frozen.index, env, closing), closing);
+    const checksum = await anchors.run(() => imageChecksum(live, frozen.index, env, signal), signal);
     return { txid, checksum: formatChecksum(checksum) };
   }
 
@@ -290,7 +291,7 @@ export class Attachment {
 
   #uncaptured(error: unknown): unknown {
     const { env, closing } = this.context;
-    if (closing.aborted) return error;
+    if (closing.isClosed) return error;
     env.log.warn(`what was committed last is not captured: ${errorMessage(error)}`, {
       database: this.target.name,
       hint: "The next watch captures it, if the database is still there",
@@ -304,10 +305,10 @@ export class Attachment {
     const { closing } = this.context;
     const reason = live === null ? "it was not attached" : lostFilesReasonOrNull(live, true, true);
     const isKnown = live !== null || wasAttached;
-    if (reason === null || !isKnown || closing.aborted || !existsSync(this.target.path)) return;
+    if (reason === null || !isKnown || closing.isClosed || !existsSync(this.target.path)) return;
     if (live !== null) this.#captureMoved(live);
     this.detach();
-    await this.attach(reason, closing);
+    await this.attach(reason, closing.signal);
   }
 
   /** Captures the last commits of a file that was moved away, as long as its WAL lies at its path. */
@@ -331,7 +332,7 @@ export class Attachment {
   /** Empties the WAL of a soundly captured database, if nobody else has it open. */
   async #rest(live: LiveDatabase): Promise<void> {
     const isSound = this.#anchorDue === null && this.#adoptReason === null;
-    if (isSound && !this.context.closing.aborted) await emptyWalAndRest(live, this.context.env);
+    if (isSound && !this.context.closing.isClosed) await emptyWalAndRest(live, this.context.env);
   }
 
   /**

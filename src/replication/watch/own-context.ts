@@ -7,6 +7,7 @@ import type { Circuit, CircuitChange } from "../../storage/contract/circuit.ts";
 import { BreakerStore } from "../../storage/guard/breaker-store.ts";
 import { CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
+import { ClosingSignal } from "../context/closing-signal.ts";
 import { Conditions } from "../context/conditions.ts";
 import type { SharedContext, WatchContext } from "../context/watch-context.ts";
 
@@ -18,16 +19,9 @@ export interface OwnContext {
   readonly outages: CircuitOutages;
 }
 
-/**
- * Derives the context of one database.
- * @param closing ends every request that has no signal of its own
- */
-export function deriveContext(
-  name: string,
-  shared: SharedContext,
-  config: ReplicationConfig,
-  closing: AbortSignal,
-): OwnContext {
+/** Derives the context of one database. */
+export function deriveContext(name: string, shared: SharedContext, config: ReplicationConfig): OwnContext {
+  const closing = new ClosingSignal();
   const outages = new CircuitOutages();
   const onChange = (change: CircuitChange): void => {
     outages.changed(change);

@@ -9,6 +9,7 @@ import type { Env } from "../../env.ts";
 import { EXIT_CODES, WalrustError } from "../../errors.ts";
 import { isSnapshotFile, type SpoolFile } from "../../local/spool.ts";
 import type { LiveChecksum } from "../capture/image-checksum.ts";
+import type { ClosingSignal } from "../context/closing-signal.ts";
 import type { SnapshotResult } from "../upkeep/snapshot-once.ts";
 import type { TakenSnapshot } from "../upkeep/snapshots.ts";
 import { type Obstacle, RequestWait } from "./request-wait.ts";
@@ -61,7 +62,7 @@ export function gatherRequestFacts(
 /** The watched database that a request is about. */
 export interface RequestedDatabase {
   readonly target: AttachTarget;
-  readonly context: { readonly env: Env; readonly closing: AbortSignal };
+  readonly context: { readonly env: Env; readonly closing: Pick<ClosingSignal, "signal"> };
   readonly requestFacts: RequestFacts;
   requestSnapshot(): void;
   readChecksum(): Promise<LiveChecksum | null>;
@@ -120,7 +121,7 @@ async function poll<T>(
     if (answer !== null) return answer;
     if (facts.givenUp !== null) throw facts.givenUp;
     if (facts.isClosing) throw new WalrustError("storage", "The watch ended before it was done");
-    await database.context.env.sleep(POLL_INTERVAL_MS, database.context.closing);
+    await database.context.env.sleep(POLL_INTERVAL_MS, database.context.closing.signal);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * The watcher of one database. At each look it gathers facts, asks `planLook` for the next step, carries the
- * step out through parts that return outcomes, and folds each outcome into its record. Between two looks a
- * database is that record and its parts; refusals and failures get their objects when they come.
+ * step out through parts that return outcomes, and folds each outcome into its record. Work, refusals and
+ * failures get their objects when they come.
  *
  * Invariants:
  * 1. At most one job runs at a time. Nothing is captured and nothing checkpointed beside a job, except that
@@ -48,7 +48,6 @@ export class Watcher {
   readonly #snapshots: Snapshots;
   readonly #upkeep: Upkeep;
   readonly #uploads: UploadLanes;
-  readonly #aborter = new AbortController();
   /** The job that runs; never rejects. */
   #running: Promise<void> | null = null;
   /** Uploads that run, each with the folding of its outcome; made with the first. */
@@ -57,17 +56,21 @@ export class Watcher {
 
   constructor(target: WatchTarget, shared: SharedContext) {
     const { name, config } = target;
-    const { signal } = this.#aborter;
-    const { context, circuit, outages } = deriveContext(name, shared, config, signal);
+    const { context, circuit, outages } = deriveContext(name, shared, config);
     this.context = context;
     this.#health = new WatcherHealth(name, context, circuit, outages);
     this.#poller = new WalPoller(name, context);
     this.#snapshots = new Snapshots(name, context);
     this.#attachment = new Attachment(target, context, this.#poller, this.#snapshots);
     this.#record = new WatchRecord(target, this.#attachment);
-    this.#upkeep = new Upkeep(name, context, signal, this.#snapshots);
+    this.#upkeep = new Upkeep(name, context, this.#snapshots);
     // With `--no-cache` at most one capture waits: there is nothing to merge.
-    this.#uploads = new UploadLanes(context, signal, circuit, config.cache.enabled ? this.#record : null);
+    this.#uploads = new UploadLanes(
+      context,
+      context.closing,
+      circuit,
+      config.cache.enabled ? this.#record : null,
+    );
   }
 
   get target(): WatchTarget {
@@ -140,6 +143,8 @@ export class Watcher {
     this.#health.poll(nowMs);
     if (this.#health.isCircuitBack) this.#healIfDrained();
     this.#step(nowMs);
+    const isAtRest = this.#running === null && this.#uploads.isAtRest && this.#upkeep.isAtRest;
+    if (isAtRest) this.context.closing.release();
   }
 
   /** The next step of leaving. */
@@ -292,8 +297,7 @@ export class Watcher {
 
   #attachDue(): void {
     const { refused, isDiscovered } = this.#record;
-    // A glob's find is judged until it was attached once, a named database at start and while it is set
-    // aside.
+    // A glob's find is judged until it was attached once, a named database at start and while set aside.
     this.#startAttach(refused !== null || (isDiscovered && !this.#health.wasAttached));
   }
 
@@ -361,7 +365,7 @@ export class Watcher {
 
   /** A look or a job failed: it is tried again after a wait. */
   fail(error: unknown): void {
-    if (this.#aborter.signal.aborted || error === this.context.stopping.reason) return;
+    if (this.context.closing.isClosed || error === this.context.stopping.reason) return;
     const record = this.#record;
     const failure = asWalrustError(error);
     const isAttached = this.live !== null;
@@ -409,8 +413,7 @@ export class Watcher {
 
   /** What a request from outside waits for. */
   get requestFacts(): RequestFacts {
-    const { taken } = this.#snapshots;
-    return gatherRequestFacts(this.#record, this.#health, taken);
+    return gatherRequestFacts(this.#record, this.#health, this.#snapshots.taken);
   }
 
   /** Takes a snapshot of now as soon as possible. */
@@ -463,22 +466,20 @@ export class Watcher {
       await this.#running;
       const before = this.#attachment.captured?.pending.length ?? 0;
       this.#step(env.monotonicMs());
-      const isSending = this.#running === null && !this.#record.hasLeft;
-      if (!isSending) continue;
+      if (this.#running !== null || this.#record.hasLeft) continue;
       await this.#uploadsDone();
       const after = this.#attachment.captured?.pending.length ?? 0;
-      if (after >= before) await env.sleep(DRAIN_PAUSE_MS, this.#aborter.signal);
+      if (after >= before) await env.sleep(DRAIN_PAUSE_MS, this.context.closing.signal);
     }
   }
 
   #startLastCapture(mayAttach: boolean): void {
     const record = this.#record;
     record.isLastCaptureTaken = true;
-    const { wasAttached } = this.#health;
-    const { isSpoolFull } = record;
+    const last = { mayAttach, wasAttached: this.#health.wasAttached, isSpoolFull: record.isSpoolFull };
     void this.#startJob("blocking", async () => {
-      const failures = await this.#attachment.takeLast({ mayAttach, wasAttached, isSpoolFull });
-      if (!this.#aborter.signal.aborted) for (const failure of failures) this.#report(failure);
+      const failures = await this.#attachment.takeLast(last);
+      if (!this.context.closing.isClosed) for (const failure of failures) this.#report(failure);
     });
   }
 
@@ -490,10 +491,9 @@ export class Watcher {
 
   async #close(): Promise<void> {
     this.#record.isClosing = true;
-    this.#aborter.abort();
+    this.context.closing.close();
     await this.#uploadsDone();
     await this.#upkeep.done();
-    // A job that reads the database has to end before the pin goes.
     await this.#running;
     this.#detach();
   }

@@ -31,14 +31,19 @@ import { type AdmittedCall, type CircuitBreaker, outcomeOfError } from "./circui
 /** A put of more than this is no trial by itself. */
 const TRIAL_PUT_SIZE_MAX = 4 << 20;
 
+/** Gives the signal that is current when a call begins. */
+export interface SignalSource {
+  readonly signal: AbortSignal;
+}
+
 /** Suspends the calls of one database while its circuit is open. */
 export class BreakerStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #breaker: CircuitBreaker;
-  readonly #until: AbortSignal | undefined;
+  readonly #until: SignalSource | undefined;
 
   /** @param until ends every call that has no signal of its own */
-  constructor(inner: ObjectStore, breaker: CircuitBreaker, until?: AbortSignal) {
+  constructor(inner: ObjectStore, breaker: CircuitBreaker, until?: SignalSource) {
     this.#inner = inner;
     this.#breaker = breaker;
     this.#until = until;
@@ -175,7 +180,7 @@ export class BreakerStore implements ObjectStore {
   #optionsOf<Options extends CallOptions>({ isTrial }: AdmittedCall, options: Options): Options {
     const isEndless = options.signal === undefined && this.#until !== undefined;
     if (!isTrial && !isEndless) return options;
-    const signal = options.signal ?? this.#until;
+    const signal = options.signal ?? this.#until?.signal;
     return { ...options, signal, isSingleAttempt: isTrial || options.isSingleAttempt === true };
   }
 }

@@ -14,8 +14,14 @@ function due(read: (snapshots: Snapshots) => void) {
   let nowMs = 0;
   const { env } = recordingEnv({ monotonicMs: () => nowMs });
   const config = configWith({ sync: { snapshotIntervalMs: HOUR_MS, onStartup: false } });
+  const closing = new AbortController();
   const anchors = { runInTurns: async (): Promise<void> => read(snapshots) };
-  const snapshots: Snapshots = new Snapshots("app", { env, config, anchors } as unknown as WatchContext);
+  const snapshots: Snapshots = new Snapshots("app", {
+    env,
+    config,
+    anchors,
+    closing,
+  } as unknown as WatchContext);
   snapshots.captured(1);
   nowMs = HOUR_MS;
   return { snapshots, isDue: (laterMs = 0) => snapshots.isDue(nowMs + laterMs) };

@@ -32,7 +32,7 @@ function gathered(count: number, snapshotsAt: readonly number[] = [], hold = FRE
   const { env } = recordingEnv();
   const { live, history } = spooledHistory(count, snapshotsAt);
   const context = { store, env, version: "test", emit: () => {}, puts: NO_LIMIT, config: CAPTURES_ONLY };
-  const lanes = new UploadLanes(context, new AbortController().signal, null, hold);
+  const lanes = new UploadLanes(context, new AbortController(), null, hold);
   const links = (): string[] =>
     live.pending.filter(({ level }) => level === 0).map(({ minTxid, maxTxid }) => `${minTxid}-${maxTxid}`);
   return { memory, store, live, history, lanes, links };

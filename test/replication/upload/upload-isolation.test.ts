@@ -62,7 +62,7 @@ class Fleet {
       config: CAPTURES_ONLY,
     };
     const failures: unknown[] = [];
-    const lanes = new UploadLanes(context, this.stopper.signal, breaker);
+    const lanes = new UploadLanes(context, this.stopper, breaker);
     this.all.push({ live, lanes, breaker, failures });
     return live;
   }

@@ -49,7 +49,7 @@ class Lanes {
     this.breaker = new CircuitBreaker(config, env, () => {});
     this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_CONFIG.retry), this.breaker);
     this.#trouble = new Trouble(env, { database: "app", level: "error" });
-    this.lanes = new UploadLanes(contextOf(this.store, env), new AbortController().signal, this.breaker);
+    this.lanes = new UploadLanes(contextOf(this.store, env), new AbortController(), this.breaker);
     this.inner.before = () => {
       this.timesMs.push(this.nowMs);
       if (this.isOut) this.fail();
