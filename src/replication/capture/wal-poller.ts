@@ -61,7 +61,8 @@ export class WalPoller {
   #lastRestMs = Number.NEGATIVE_INFINITY;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
   readonly #indexCheck: WalIndexCheck;
-  readonly #lockless: LocklessPoller;
+  /** Made when the database is first followed without locks. */
+  #lockless: LocklessPoller | null = null;
   #pin: Pin | null = null;
 
   constructor(
@@ -70,12 +71,11 @@ export class WalPoller {
   ) {
     this.#lastCycleMs = context.env.monotonicMs();
     this.#indexCheck = new WalIndexCheck(context.env, context.conditions);
-    this.#lockless = new LocklessPoller(context.env);
   }
 
   /** Whether the WAL gets commits past the wal-index even under a new pin. */
   get hasUnseenCommits(): boolean {
-    return this.#lockless.hasUnseenCommits;
+    return this.#lockless?.hasUnseenCommits === true;
   }
 
   /** The time of the last capture, on the monotonic clock. */
@@ -129,6 +129,7 @@ export class WalPoller {
 
   #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number, { isUrgent }: PollLimits): PollOutcome {
     if (this.#waitsForUpload(live)) return QUIET;
+    this.#lockless ??= new LocklessPoller(this.context.env);
     const outcome = this.#lockless.poll(live, pin, nowMs, isUrgent);
     if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
     return outcome;
@@ -139,7 +140,10 @@ export class WalPoller {
     if (pin !== this.#pin) this.#indexCheck.begin();
     this.#pin = pin;
     const reason = this.#indexCheck.poll(pin, nowMs, this.#lastCaptureMs);
-    if (reason === UNSEEN) this.#lockless.sawUnseenCommits(nowMs);
+    if (reason === UNSEEN) {
+      this.#lockless ??= new LocklessPoller(this.context.env);
+      this.#lockless.sawUnseenCommits(nowMs);
+    }
     return reason;
   }
 

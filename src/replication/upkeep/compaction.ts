@@ -49,15 +49,32 @@ export interface CompactedObject {
   readonly sourceBytes: number;
 }
 
+/** TXIDs of retained snapshots that were read back: sound ones, and damaged ones. */
+interface ReadSnapshots {
+  readonly sound: Set<Txid>;
+  readonly damaged: Set<Txid>;
+}
+
 /** How far each level goes, and which of its objects were read back and verified. */
 export class CompactionProgress {
   /** By level 1 to 3: the TXID up to which the level covers the one below; null: not known. */
   readonly covered: (Txid | 0 | null)[] = [null, null, null, null];
   /** The last object of each level, until it is shown that the next merge continues its history. */
   readonly unproven: (LtxObject | null)[] = [null, null, null, null];
-  readonly verified = new Set<string>();
-  /** TXIDs of retained snapshots that were read back: sound ones, and damaged ones. */
-  readonly snapshots = { sound: new Set<Txid>(), damaged: new Set<Txid>() };
+  #verified: Set<string> | null = null;
+  #snapshots: ReadSnapshots | null = null;
+
+  /** Keys of objects that were read back and are sound. */
+  get verified(): Set<string> {
+    this.#verified ??= new Set();
+    return this.#verified;
+  }
+
+  /** Retained snapshots that were read back. */
+  get snapshots(): ReadSnapshots {
+    this.#snapshots ??= { sound: new Set(), damaged: new Set() };
+    return this.#snapshots;
+  }
 }
 
 /**

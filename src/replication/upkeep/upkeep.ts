@@ -51,8 +51,8 @@ export class Upkeep {
   /** Made with the first failure: hundreds of databases have none. */
   #backoff: Backoff | null = null;
   readonly #reconcileSchedule: ReconcileSchedule;
-  /** The findings of the last validation. */
-  readonly #findings = new StandingFindings();
+  /** The findings of the last validation; made with the first. */
+  #findings: StandingFindings | null = null;
   /** What fails at present, by job; null while nothing does. */
   #troubles: Partial<Record<JobName, Trouble>> | null = null;
   #run: Promise<UpkeepOutcome> | null = null;
@@ -230,6 +230,7 @@ export class Upkeep {
     const database = this.name;
     emit({ event: "validated", database, status, messages });
     const findings = messages.slice(0, 5).join("; ");
+    this.#findings ??= new StandingFindings();
     const { begun, ended } = this.#findings.replace(findings === "" ? [] : [findings]);
     const isNews = begun.length + ended.length > 0;
     const message = `verified what is stored: ${findings === "" ? "nothing is wrong any more" : findings}`;

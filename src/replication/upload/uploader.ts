@@ -267,7 +267,9 @@ export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<LaneOutcome> | null> = { links: null, snapshots: null };
   /** Made with the first failure: hundreds of databases have none. */
   #backoff: Backoff | null = null;
-  readonly #merging: MergeTiming | null;
+  /** Made with the first pending file, and kept: it remembers the files that may have been sent. */
+  #merging: MergeTiming | null = null;
+  /** Made with the first run, and dropped at rest unless it remembers a failure. */
   #manifestTrouble: Trouble | null = null;
   #history: UploadHistory | null = null;
   #isHurried = false;
@@ -280,10 +282,8 @@ export class UploadLanes {
     /** The circuit breaker of the database, if any. */
     readonly breaker: Pick<Circuit, "state" | "isPassable" | "endCooldown" | "liftCount"> | null = null,
     /** How much of the chain is held fixed; if absent, no captures are merged. */
-    hold: ChainHold | null = null,
-  ) {
-    this.#merging = hold === null ? null : new MergeTiming(context.env, hold);
-  }
+    readonly hold: ChainHold | null = null,
+  ) {}
 
   /**
    * Starts a run in each lane with pending files, unless one runs, requests are suspended or a wait is not
@@ -299,7 +299,7 @@ export class UploadLanes {
     const isDue =
       state === "closed" ? this.#backoff?.isOver(nowMs) !== false : this.breaker?.isPassable === true;
     if (isDue) return this.#startLanes(live);
-    if (this.#runs.links === null) this.#merging?.whileWaiting(live);
+    if (this.#runs.links === null) this.#mergeTimingOrNull()?.whileWaiting(live);
     return NONE;
   }
 
@@ -320,6 +320,9 @@ export class UploadLanes {
       if (this.#runs[lane] !== null || nextOfLane(live, lane) === undefined) continue;
       const run = this.#run(live, lane).finally(() => {
         this.#runs[lane] = null;
+        const isCalm = this.#manifestTrouble?.hasFailed === false;
+        if (isCalm && this.#runs.links === null && this.#runs.snapshots === null)
+          this.#manifestTrouble = null;
       });
       this.#runs[lane] = run;
       started.push(run);
@@ -327,6 +330,11 @@ export class UploadLanes {
       if (isTrial) break;
     }
     return started;
+  }
+
+  #mergeTimingOrNull(): MergeTiming | null {
+    if (this.hold !== null) this.#merging ??= new MergeTiming(this.context.env, this.hold);
+    return this.#merging;
   }
 
   /** Whether nothing of the uploads is under way, neither a run nor a check that a failed run has left. */
@@ -348,7 +356,7 @@ export class UploadLanes {
       const known = {
         manifestTrouble: this.#manifestTrouble,
         history: this.#history,
-        merging: this.#merging,
+        merging: this.#mergeTimingOrNull(),
         keepsSent: sentRetentionMs(this.context.config.cache) > 0,
       };
       const context = { ...this.context, ...known };

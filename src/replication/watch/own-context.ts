@@ -5,7 +5,7 @@
 import type { ReplicationConfig } from "../../config/config.ts";
 import type { Circuit, CircuitChange } from "../../storage/contract/circuit.ts";
 import { BreakerStore } from "../../storage/guard/breaker-store.ts";
-import { CircuitBreaker } from "../../storage/guard/circuit-breaker.ts";
+import { CircuitBreaker, type CircuitReport } from "../../storage/guard/circuit-breaker.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import { ClosingSignal } from "../context/closing-signal.ts";
 import { Conditions } from "../context/conditions.ts";
@@ -22,27 +22,29 @@ export interface OwnContext {
 /** Derives the context of one database. */
 export function deriveContext(name: string, shared: SharedContext, config: ReplicationConfig): OwnContext {
   const closing = new ClosingSignal();
-  const outages = new CircuitOutages();
-  const onChange = (change: CircuitChange): void => {
-    outages.changed(change);
-    reportChange(name, change, shared);
-  };
-  const circuit = new CircuitBreaker(config.retry, shared.env, onChange, shared.outage);
+  const outages = new CircuitOutages(name, shared);
+  const circuit = new CircuitBreaker(config.retry, shared.env, outages, shared.outage);
   const store = new BreakerStore(shared.store, circuit, closing);
   const conditions = new Conditions(name, shared.env, shared.emit);
   return { context: { ...shared, config, store, closing, conditions }, circuit, outages };
 }
 
-/** Whether a circuit has opened since its last end was reported. */
-export class CircuitOutages {
+/** Reports the changes of one circuit, and knows whether it has opened since its last end was reported. */
+export class CircuitOutages implements CircuitReport {
   #hasOpened = false;
+
+  constructor(
+    readonly database: string,
+    readonly shared: Pick<SharedContext, "env" | "emit" | "storeConditions">,
+  ) {}
 
   get hasOpened(): boolean {
     return this.#hasOpened;
   }
 
-  changed({ kind }: CircuitChange): void {
-    if (kind === "opened") this.#hasOpened = true;
+  changed(change: CircuitChange): void {
+    if (change.kind === "opened") this.#hasOpened = true;
+    reportChange(this.database, change, this.shared);
   }
 
   /** The end is reported. @returns whether there was anything to end */

@@ -66,6 +66,11 @@ export class Trouble {
     return this.#current;
   }
 
+  /** Whether anything has failed, be it over or not: how soon a failure comes back decides about its end. */
+  get hasFailed(): boolean {
+    return this.#calm !== null;
+  }
+
   /** Whether the trouble has begun and its end is not reported yet. */
   get isOpen(): boolean {
     return this.#current !== null || this.#isHealing;

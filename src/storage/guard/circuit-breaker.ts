@@ -38,6 +38,11 @@ export interface CallListener {
   succeeded(circuit: Circuit): void;
 }
 
+/** Learns how the state of one circuit changes. */
+export interface CircuitReport {
+  changed(change: CircuitChange): void;
+}
+
 /** A call that the breaker let pass; its end has to be settled. */
 export interface AdmittedCall {
   /** Whether the state of the circuit depends on this call. */
@@ -68,7 +73,7 @@ export function outcomeOfError(error: unknown): CallOutcome {
 export class CircuitBreaker implements Circuit {
   readonly #config: BreakerConfig;
   readonly #env: Pick<Env, "monotonicMs" | "nowMs">;
-  readonly #onChange: (change: CircuitChange) => void;
+  readonly #report: CircuitReport;
   readonly #listener: CallListener | undefined;
   /** Failures in a row. */
   #failures = 0;
@@ -89,13 +94,13 @@ export class CircuitBreaker implements Circuit {
   constructor(
     config: BreakerConfig,
     env: Pick<Env, "monotonicMs" | "nowMs">,
-    onChange: (change: CircuitChange) => void,
+    report: CircuitReport,
     listener?: CallListener,
   ) {
     this.#listener = listener;
     this.#config = config;
     this.#env = env;
-    this.#onChange = onChange;
+    this.#report = report;
   }
 
   get state(): CircuitState {
@@ -155,7 +160,7 @@ export class CircuitBreaker implements Circuit {
     if (!this.#isOutage) return;
     this.#isOutage = false;
     this.#close();
-    this.#onChange({ kind: "closed" });
+    this.#report.changed({ kind: "closed" });
   }
 
   #close(): void {
@@ -175,7 +180,7 @@ export class CircuitBreaker implements Circuit {
     const isFirst = !this.#isOutage;
     this.#isOutage = true;
     const untilMs = this.#env.nowMs() + circuitBreakerCooldownMs;
-    this.#onChange({ kind: "opened", isFirst, failures: this.#failures, untilMs, message });
+    this.#report.changed({ kind: "opened", isFirst, failures: this.#failures, untilMs, message });
   }
 
   #suspension(): WalrustError {

@@ -63,6 +63,21 @@ describe("OverlapCheck", () => {
     }
   });
 
+  test("runs from the acknowledgement that makes it due until its listing ends", async () => {
+    const inner = new MemoryStore();
+    const store = new FaultyStore(inner);
+    const writer = new Writer(inner, 1, store);
+    const seen: boolean[] = [];
+    store.before = async () => {
+      await Promise.resolve();
+      seen.push(writer.look.isRunning);
+    };
+    expect(await writer.put(2)).toBeNull();
+    expect([seen, writer.look.isRunning]).toEqual([[], false]);
+    expect(await writer.put(3, 5)).toBeNull();
+    expect([seen, writer.look.isRunning]).toEqual([[true], false]);
+  });
+
   test("a long link beside another writer's single ones finds them", async () => {
     const store = new MemoryStore();
     const [one, two] = [new Writer(store, 1), new Writer(store, 2)];

@@ -51,7 +51,7 @@ class Fleet {
 
   add(name: string, count: number, snapshotsAt: readonly number[] = []): LiveDatabase {
     const live = { ...spooledHistory(count, snapshotsAt).live, name };
-    const breaker = new CircuitBreaker(breakerOf(THRESHOLD, 60_000), this.env, () => {});
+    const breaker = new CircuitBreaker(breakerOf(THRESHOLD, 60_000), this.env, { changed: () => {} });
     const store: ObjectStore = new BreakerStore(this.shared, breaker);
     const context = {
       store,

@@ -46,7 +46,7 @@ class Lanes {
     this.said = () =>
       lines.filter(({ level }) => level !== "debug").map(({ level, message }) => `${level} ${message}`);
     this.live = spooledHistory(4, snapshotsAt).live;
-    this.breaker = new CircuitBreaker(config, env, () => {});
+    this.breaker = new CircuitBreaker(config, env, { changed: () => {} });
     this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_CONFIG.retry), this.breaker);
     this.#trouble = new Trouble(env, { database: "app", level: "error" });
     this.lanes = new UploadLanes(contextOf(this.store, env), new AbortController(), this.breaker);
@@ -209,3 +209,13 @@ async function copyOf(live: LiveDatabase, round: number): Promise<string> {
   await Bun.write(copy, Bun.file(path));
   return copy;
 }
+
+test("lanes are at rest before the first run and after the last, and not during one", async () => {
+  const run = new Lanes(BREAKER);
+  run.isOut = false;
+  expect(run.lanes.isAtRest).toBe(true);
+  const runs = run.lanes.start(run.live);
+  expect([runs.length, run.lanes.isAtRest]).toEqual([1, false]);
+  await run.settle(runs);
+  expect([run.live.pending.length, run.lanes.isAtRest]).toEqual([0, true]);
+});

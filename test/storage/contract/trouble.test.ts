@@ -148,6 +148,16 @@ describe("Trouble", () => {
   });
 });
 
+test("a trouble has failed for good with its first failure: its owner keeps what it remembers", () => {
+  const { trouble } = timed();
+  expect(trouble.hasFailed).toBe(false);
+  trouble.recovered();
+  expect(trouble.hasFailed).toBe(false);
+  trouble.failed(gone("k"));
+  trouble.recovered();
+  expect([trouble.isOpen, trouble.hasFailed]).toEqual([false, true]);
+});
+
 test("StandingFindings.replace gives the new findings and the ended ones", () => {
   const findings = new StandingFindings();
   expect(findings.replace(["a", "b", "a"])).toEqual({ begun: ["a", "b"], ended: [] });

@@ -24,7 +24,7 @@ function guarded(inner: ObjectStore): BreakerStore {
   const env = systemEnv(SILENT_LOG);
   return new BreakerStore(
     new RetryingStore(inner, env, DEFAULT_CONFIG.retry),
-    new CircuitBreaker(DEFAULT_CONFIG.retry, env, () => {}),
+    new CircuitBreaker(DEFAULT_CONFIG.retry, env, { changed: () => {} }),
   );
 }
 
@@ -59,7 +59,7 @@ class Subject {
 
   constructor() {
     const env: Env = { ...quickEnv(SILENT_LOG).env, monotonicMs: () => this.nowMs };
-    this.breaker = new CircuitBreaker(BREAKER, env, (change) => this.changes.push(change));
+    this.breaker = new CircuitBreaker(BREAKER, env, { changed: (change) => void this.changes.push(change) });
     this.store = new BreakerStore(new RetryingStore(this.inner, env, DEFAULT_CONFIG.retry), this.breaker);
   }
 
@@ -248,11 +248,22 @@ describe("BreakerStore", () => {
   test("one database's circuit suspends no other database", async () => {
     const one = new Subject();
     const env = systemEnv(SILENT_LOG);
-    const other = new BreakerStore(one.inner, new CircuitBreaker(BREAKER, env, () => {}));
+    const other = new BreakerStore(one.inner, new CircuitBreaker(BREAKER, env, { changed: () => {} }));
     await one.opened();
     one.fail(false);
     await other.put("k", textBody("fine"));
     expect((await other.head("k")).sizeBytes).toBe(4);
     expect(isSuspension(await errorOf(one.store.head("k")))).toBe(true);
   });
+});
+
+test("a call without a signal ends with the signal that its source gives when the call begins", async () => {
+  const source = { signal: new AbortController().signal };
+  const env = systemEnv(SILENT_LOG);
+  const inner = new RetryingStore(new MemoryStore(), env, DEFAULT_CONFIG.retry);
+  const breaker = new CircuitBreaker(DEFAULT_CONFIG.retry, env, { changed: () => {} });
+  const store = new BreakerStore(inner, breaker, source);
+  await store.put("k", textBody("x"));
+  source.signal = AbortSignal.abort(new Error("closed"));
+  await expect(store.put("k", textBody("x"))).rejects.toThrow("closed");
 });

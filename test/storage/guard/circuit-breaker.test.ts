@@ -29,7 +29,7 @@ class Subject {
 
   constructor(config: BreakerConfig = breakerOf(3, COOLDOWN_MS)) {
     const env = { monotonicMs: () => this.nowMs, nowMs: () => WALL_MS + this.nowMs };
-    this.breaker = new CircuitBreaker(config, env, (change) => this.changes.push(change));
+    this.breaker = new CircuitBreaker(config, env, { changed: (change) => void this.changes.push(change) });
   }
 
   /** Makes a call that ends at once. @returns whether the breaker admitted the call */
