@@ -122,7 +122,8 @@ test("watch --no-cache keeps no uploaded file, and SIGKILL loses no commit", asy
   expect(ltxFiles(stateFolder)).toEqual([]);
   const output = join(folder, "restored.db");
   await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
-  expect(judgeAppDatabase(output).get(1)).toBe(writer.newest());
+  // The writer's kill may come between a commit and its record.
+  expect([writer.newest(), writer.newest() + 1]).toContain(judgeAppDatabase(output).get(1) ?? 0);
   checkpoint(database);
   assertSameBytes(output, database);
 });
