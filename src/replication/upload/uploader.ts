@@ -273,6 +273,8 @@ export class UploadLanes {
   #manifestTrouble: Trouble | null = null;
   #history: UploadHistory | null = null;
   #isHurried = false;
+  /** Whether the circuit breaker suspended requests at the last poll. */
+  #wasSuspended = false;
   #liftCount = 0;
 
   constructor(
@@ -296,6 +298,9 @@ export class UploadLanes {
     if (liftCount !== this.#liftCount) this.#backoff = null;
     this.#liftCount = liftCount;
     const state = this.breaker?.state ?? "closed";
+    // Another call of this database has shown that the store is back.
+    if (state === "closed" && this.#wasSuspended) this.#backoff = null;
+    this.#wasSuspended = state !== "closed";
     const isDue =
       state === "closed" ? this.#backoff?.isOver(nowMs) !== false : this.breaker?.isPassable === true;
     if (isDue) return this.#startLanes(live);

@@ -144,6 +144,19 @@ test("a lane that is refused during another call's trial continues right after i
   expect(run.live.pending.length).toBe(0);
 });
 
+test("a lane continues at once when another call's trial has closed the circuit", async () => {
+  const run = new Lanes(BREAKER);
+  while (run.breaker.state !== "open") await run.pass(TICK_MS);
+  await run.pass(TICK_MS);
+  // The lane's own pause is 30 s by now.
+  run.isOut = false;
+  run.breaker.endCooldown();
+  await run.store.listFolders("");
+  await run.pass(TICK_MS);
+  expect(run.breaker).toHaveProperty("state", "closed");
+  expect(run.live.pending.length).toBe(0);
+});
+
 test("one of two lanes makes the trial, and none is refused", async () => {
   const run = new Lanes(BREAKER, [2]);
   run.live.pending.splice(0, 2);
