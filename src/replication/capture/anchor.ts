@@ -72,7 +72,7 @@ export type AnchorOutcome =
   | { readonly kind: "unchanged" }
   | { readonly kind: "later"; readonly reason: string };
 
-/** Which pages an anchor holds. */
+/** The pages that an anchor holds. */
 export type AnchorMode = "first" | "difference" | "full";
 
 /** An image under a freeze, and the wal-index it was opened at. */

@@ -53,7 +53,7 @@ export class Upkeep {
   readonly #reconcileSchedule: ReconcileSchedule;
   /** The findings of the last validation; made with the first. */
   #findings: StandingFindings | null = null;
-  /** What fails at present, by job; null while nothing does. */
+  /** The jobs that fail at present, with their errors; null while none fails. */
   #troubles: Partial<Record<JobName, Trouble>> | null = null;
   #run: Promise<UpkeepOutcome> | null = null;
   #validationDueMs: number;

@@ -43,7 +43,7 @@ const SOUND: FilesVerdict = { kind: "sound" };
 const MIXED: FilesVerdict = { kind: "mixed" };
 const REWRITTEN: FilesVerdict = { kind: "replaced", reason: OVERWRITTEN };
 
-/** What an attachment needs of the context. */
+/** The part of the context that an attachment uses. */
 export type AttachmentContext = Pick<
   WatchContext,
   "store" | "env" | "attaches" | "anchors" | "writers" | "closing" | "emit" | "conditions"
@@ -91,7 +91,7 @@ export class Attachment {
     return this.#detached;
   }
 
-  /** What uploads send: of the attached database, or of one that is gone. */
+  /** The captures that uploads send: of the attached database, or of a database that is gone. */
   get captured(): Captured | null {
     return this.#live ?? this.#detached;
   }

@@ -21,8 +21,8 @@
 export type Phase = "watching" | "leaving" | "ending";
 
 /**
- * What a job does to captures: `reading` leaves captured files as they are, so captures continue beside it;
- * `blocking` replaces what captures rely on.
+ * The effect of a job on captures. A `reading` job leaves captured files as they are, so captures continue
+ * beside it. A `blocking` job replaces files that captures rely on.
  */
 export type JobKind = "none" | "reading" | "blocking";
 
@@ -105,7 +105,7 @@ export type LookAction =
   /** Nothing is left to do but to close the watcher. */
   | { readonly kind: "leave"; readonly reason: string };
 
-// Actions without a reason of their own are made once: hundreds of databases are looked at 12 times a second.
+// Actions without a reason of their own are made once: hundreds of databases are polled 12 times a second.
 const STOPPED: LookAction = { kind: "rest", reason: "replication is stopped" };
 const JOB_RUNS: LookAction = { kind: "rest", reason: "a job runs" };
 const SLOW_ATTACH: LookAction = { kind: "report-slow-attach", reason: "the attach does not end" };
@@ -190,7 +190,7 @@ function planEnd(facts: Readonly<LookFacts>, isEnding: boolean): LookAction {
   return isEnding ? SEND_ENDING : SEND_LEAVING;
 }
 
-/** What the next step depends on when a discovery finds a database again. */
+/** The facts that the next step depends on when a discovery finds a database again. */
 export interface SeenFacts {
   /** A glob found the database; false for a database that is named. */
   readonly isDiscovered: boolean;
@@ -202,7 +202,7 @@ export interface SeenFacts {
   readonly isBusy: boolean;
 }
 
-/** What a discovery that finds a database again leads to. A named database retries by itself. */
+/** Decides the step after a discovery has found a database again. A named database retries by itself. */
 export function planSeen(facts: SeenFacts): "nothing" | "attach" | "report-absent" | "report-busy" {
   if (!facts.isDiscovered || facts.job === "blocking") return "nothing";
   if (facts.isSetAside) return facts.job === "none" ? "attach" : "nothing";

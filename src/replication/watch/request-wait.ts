@@ -9,7 +9,7 @@ import { EXIT_CODES, WalrustError } from "../../errors.ts";
 /** A failure that lasts this long is not over soon. */
 const LASTING_MS = 10_000;
 
-/** What keeps a request from being done at one moment. */
+/** The obstacle to a request at one moment. */
 export interface Obstacle {
   /** The failure that the database recovers from, if there is one. */
   readonly failure: WalrustError | null;

@@ -18,7 +18,7 @@ import type { WatcherHealth } from "./watcher-health.ts";
 
 const POLL_INTERVAL_MS = 20;
 
-/** What a request waits for. */
+/** The facts that a request waits for. */
 export interface RequestFacts {
   /** Why replication stopped, or why the database is set aside. */
   readonly givenUp: WalrustError | null;
@@ -140,7 +140,7 @@ function failureOrNull(
 }
 
 /**
- * What may keep something from being captured, or from being uploaded when it is captured. Null while a job
+ * The obstacle to a capture, or to the upload of a capture, or null. Null also while a job
  * that needs no store is at the database: a job ends by itself.
  */
 export function obstacleOrNull(facts: RequestFacts, isCaptured: boolean): Obstacle | null {

@@ -1,8 +1,8 @@
 /**
- * Runs a watch: one loop that looks at every database in turn, and its orderly end.
+ * Runs a watch: one loop that polls every database in turn, and its orderly end.
  *
- * The loop holds no timer and no promise per database. A database with recent commits is looked at every 40
- * ms, an idle one every 80; a look costs a read of 136 bytes. The loop ends when the signal aborts; the drain
+ * The loop holds no timer and no promise per database. A database with recent commits is polled every 40 ms,
+ * an idle one every 80; a poll costs a read of 136 bytes. The loop ends when the signal aborts; the drain
  * follows, bounded by the shutdown timeout. Where discovery can find only named databases, the loop also ends
  * when every database has stopped or is set aside.
  */
@@ -28,7 +28,7 @@ import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import type { Watcher } from "./watcher.ts";
 
-/** Time between two looks at a database while something was captured in the last seconds. */
+/** Time between two polls of a database while something was captured in the last seconds. */
 export const ACTIVE_TICK_MS = 40;
 /** The same while nothing was captured. */
 const IDLE_TICK_MS = 80;
@@ -47,7 +47,7 @@ export interface RunningWatch {
   storeConditions(): readonly Condition[];
 }
 
-/** What a watch needs beside the first discovery. */
+/** The input of a watch beside the first discovery. */
 export interface WatchInput {
   readonly store: ObjectStore;
   /** The limit that all puts of the store pass. */
@@ -176,7 +176,7 @@ async function loop(
       isAnyRunning ||= !isIdle;
       const isActive = watcher.isActive(nowMs);
       isAnyActive ||= isActive;
-      // Beside busy databases an idle one is looked at on every second tick: as often as when all are idle.
+      // Beside busy databases an idle one is polled on every second tick: as often as when all are idle.
       if (isActive || !wasAnyActive || (tick + i) % 2 === 0) look(watcher, nowMs, paused.has(watcher));
     }
     if (!isAnyRunning) return;

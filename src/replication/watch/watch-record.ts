@@ -102,7 +102,7 @@ export class WatchRecord implements ChainHold {
   }
 }
 
-/** One record for all looks, which are synchronous: hundreds of databases are looked at 12 times a second. */
+/** One record for all looks, which are synchronous: hundreds of databases are polled 12 times a second. */
 const shared = {} as LookFacts;
 
 /** Gathers the facts of this moment. They are valid until the next call. @param nowMs the monotonic clock */

@@ -31,10 +31,13 @@ interface Blockage {
   readonly error: WalrustError | null;
 }
 
-/** What the health needs of the context. */
+/** The part of the context that the health uses. */
 export type HealthContext = Pick<WatchContext, "env" | "emit" | "config" | "conditions" | "storeConditions">;
 
-/** What a report asks of the watcher: to stop for good, or to keep what waits of a file it may not open. */
+/**
+ * The step that a report asks of the watcher: stop for good, or keep the captures of a file that must not be
+ * opened.
+ */
 export type ReportEffect = "none" | "stop" | "keep-detached";
 
 /** The health of one database. */
@@ -196,7 +199,7 @@ export class WatcherHealth {
     if (captured !== null) this.#last = this.progress(captured);
   }
 
-  /** What is known of the database now. */
+  /** The status of the database now. */
   status(record: Readonly<WatchRecord>): DatabaseStatus {
     const { target, attachment, stopped, refused } = record;
     const { live, captured } = attachment;

@@ -109,7 +109,7 @@ export class Watcher {
     return nowMs - this.#poller.lastCaptureMs < ACTIVE_MS;
   }
 
-  /** What is known of the database now. */
+  /** The status of the database now. */
   status(): DatabaseStatus {
     return this.#health.status(this.#record);
   }
@@ -254,7 +254,7 @@ export class Watcher {
       this.#report(outcome.error);
     }
     if (outcome.kind === "drained") {
-      // What took the bucket away may have taken what was in it.
+      // The cause that took the bucket away may have taken its objects too.
       if (record.wasBucketMissing) this.#snapshots.request("the bucket had been missing");
       record.wasBucketMissing = false;
       if (this.#snapshots.takeRetention(this.live)) this.#upkeep.requestRetention();
@@ -382,7 +382,7 @@ export class Watcher {
     const failure = asWalrustError(error);
     const effect = this.#health.report(failure, this.#record.isGone);
     if (effect === "stop") this.stop(failure);
-    // What was captured before is sent all the same.
+    // Earlier captures are sent all the same.
     if (effect === "keep-detached") this.#attachment.keepDetached(true);
   }
 
@@ -411,7 +411,7 @@ export class Watcher {
     else this.#detach();
   }
 
-  /** What a request from outside waits for. */
+  /** The facts that a request from outside waits for. */
   get requestFacts(): RequestFacts {
     return gatherRequestFacts(this.#record, this.#health, this.#snapshots.taken);
   }

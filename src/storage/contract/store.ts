@@ -149,7 +149,7 @@ export function isWeak({ conditionalPut, conditionalComplete }: StoreCapabilitie
 export interface ObjectStore {
   /** The destination as a person writes it: `s3://bucket/prefix` or `file:///dir`. */
   readonly url: string;
-  /** Which key layout Litestream expects here: levels as 4 hex digits (s3) or `ltx/<decimal>` (file). */
+  /** The key layout that Litestream expects here: levels as 4 hex digits (s3) or `ltx/<decimal>` (file). */
   readonly layout: "s3" | "file";
   readonly capabilities: StoreCapabilities;
 

@@ -20,7 +20,7 @@ const EMPTY_PAGES_MAX = 200;
 /** A compacted database has some 4,000 objects, a destination some thousands of databases. */
 const ENTRIES_MAX = 1_000_000;
 
-/** What to list. */
+/** The objects to list. */
 export interface S3ListRequest {
   readonly action: string;
   /** Prefix in the bucket. */
