@@ -7,6 +7,7 @@ import { importerViolations } from "./importers.ts";
 import { importViolations } from "./imports.ts";
 import { linkViolations } from "./links.ts";
 import { mentionViolations } from "./mentions.ts";
+import { proseViolations } from "./prose.ts";
 import {
   basenameViolations,
   folderViolations,
@@ -39,6 +40,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
     ...typeNameViolations(files),
     ...linkViolations(texts),
     ...mentionViolations(files, texts),
+    ...proseViolations(files),
     ...testMapViolations(files, texts),
     ...importViolations(files),
     ...importerViolations(files),
