@@ -182,7 +182,8 @@ export const RESTORE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "Folder with the captured files of a watch, if not beside PATH; restore reads these files first",
+    meaning:
+      "Folder of a watch's captured files, if not beside the output file; restore reads these files first",
   },
 });
 
@@ -222,7 +223,8 @@ export const VERIFY_OPTIONS = group({
     bare: "100",
     min: 0.01,
     max: 100,
-    meaning: "Also read large objects in full: all, or each with this probability; small objects: always",
+    meaning:
+      "Also read large objects in full: all, or PERCENT of them at random; small objects are always read",
   },
   restore: {
     flag: "restore",

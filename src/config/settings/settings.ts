@@ -172,7 +172,7 @@ export const SYNC_OPTIONS = group({
     value: "SECONDS",
     default: 0,
     max: YEAR_SECONDS,
-    meaning: "Take a snapshot this long after the first commit that the last snapshot lacks; 0: off",
+    meaning: "Take a snapshot once a commit has waited this long for a snapshot; 0: off",
   },
   onIdleMs: {
     flag: "on-idle",
@@ -406,8 +406,7 @@ export const RETRY_OPTIONS = group({
     default: 10,
     min: 1,
     max: 1_000_000,
-    meaning:
-      "Suspend the requests of a database after this many failed calls in a row, each with all its retries",
+    meaning: "Suspend the requests of a database after this many calls in a row failed despite retries",
   },
   circuitBreakerCooldownMs: {
     key: "retry.circuit_breaker_cooldown_ms",
