@@ -152,14 +152,14 @@ async function compactOne(
   const request = {
     verb: "compact",
     name,
-    destination: store.url,
+    destination: store.location,
     force,
     given,
   } as const;
   const folders = runtimeFolders(invocation);
-  const asked = await askWatchByNameOrNull(store.url, name, request, invocation, folders);
+  const asked = await askWatchByNameOrNull(store.location, name, request, invocation, folders);
   if (asked !== null) return asked as UpkeepResult;
-  const release = force ? lockHere(store.url, name, folders) : () => {};
+  const release = force ? lockHere(store.location, name, folders) : () => {};
   let folder: string | null = null;
   try {
     folder = makeFolder();

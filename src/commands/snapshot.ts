@@ -11,6 +11,7 @@ import { readState } from "../local/state.ts";
 import { databasePathOrNull } from "../replication/control/announcements.ts";
 import { askWatchOrNull } from "../replication/control/control-client.ts";
 import { type SnapshotResult, snapshotOnce } from "../replication/upkeep/snapshot-once.ts";
+import type { ObjectStore } from "../storage/contract/store.ts";
 import { Semaphore } from "../storage/guard/semaphore.ts";
 import { warnOfUncheckable } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
@@ -39,8 +40,8 @@ export const snapshotVerb: Verb = {
     withPatience(invocation, async (store) => {
       const { env, version, signal, isJson } = invocation;
       const startedMs = env.monotonicMs();
-      const target = await databaseOf(invocation, store.url);
-      const request = { verb: "snapshot", path: target.path, destination: store.url } as const;
+      const target = await databaseOf(invocation, store);
+      const request = { verb: "snapshot", path: target.path, destination: store.location } as const;
       const folders = runtimeFolders(invocation);
       const isNew = readState(target.paths).kind === "none";
       const asked = await askWatchOrNull(target.paths.folder, request, invocation, folders);
@@ -60,16 +61,16 @@ export const snapshotVerb: Verb = {
 };
 
 /** The named database, under the name that a watch with the same configuration gives it. */
-async function databaseOf(invocation: Invocation, destination: string): Promise<AttachTarget> {
+async function databaseOf(invocation: Invocation, store: ObjectStore): Promise<AttachTarget> {
   const { words, sources, env } = invocation;
   const places = localPlaces(invocation);
-  const options = { paths: words.positionals, file: sources.file, destination, places };
+  const options = { paths: words.positionals, file: sources.file, destination: store.url, places };
   const { databases, missing, collisions } = await new DatabaseFinder(options, env).find();
   const [found] = databases;
   if (collisions[0] !== undefined) throw collisions[0];
   if (missing[0] !== undefined) {
     const [word = ""] = words.positionals;
-    throw await namedInsteadOr(missing[0].error, word, destination, invocation);
+    throw await namedInsteadOr(missing[0].error, word, store, invocation);
   }
   if (databases.length === 1 && found !== undefined) return found;
   throw new WalrustError("usage", `${words.positionals[0]} names ${databases.length} databases`, {
@@ -83,16 +84,17 @@ async function databaseOf(invocation: Invocation, destination: string): Promise<
 async function namedInsteadOr(
   error: WalrustError,
   name: string,
-  destination: string,
+  store: ObjectStore,
   invocation: Invocation,
 ): Promise<WalrustError> {
   const { sources, env } = invocation;
-  const options = { paths: [], file: sources.file, destination, places: localPlaces(invocation) };
+  const places = localPlaces(invocation);
+  const options = { paths: [], file: sources.file, destination: store.url, places };
   const finder = new DatabaseFinder(options, env);
   // If a glob cannot be read, the error about the path is still the one to report.
   const { databases } = await finder.find().catch(() => ({ databases: [] }));
   const configured = databases.find((database) => database.name === name)?.path;
-  const path = configured ?? databasePathOrNull(destination, name, runtimeFolders(invocation));
+  const path = configured ?? databasePathOrNull(store.location, name, runtimeFolders(invocation));
   if (path === null) return error;
   const near = relative(process.cwd(), path);
   const shown = near.startsWith("..") ? path : near;

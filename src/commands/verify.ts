@@ -128,7 +128,7 @@ async function verifyAndFix(
   values: { readonly restore: boolean; readonly fix: boolean; readonly readData: number | undefined },
 ): Promise<{ report: VerifyReport; fixed: Repair[] }> {
   const { env, signal } = invocation;
-  const live = values.restore ? await liveContentOrNull(invocation, store.url, database) : null;
+  const live = values.restore ? await liveContentOrNull(invocation, store.location, database) : null;
   const checker = integrityChecker();
   const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal, checker };
   const report = await verifyOne(invocation, store, database, options);
@@ -210,8 +210,10 @@ function printReport(report: VerifyReport, repairs: readonly Repair[], store: Ob
   if (checked.restoredTxid !== null) {
     const verdict = checked.integrity === null ? "" : `: ${verdictText(checked.integrity)}`;
     printLine(`  restored TXID ${checked.restoredTxid} into a temporary file${verdict}`);
-    if (checked.comparedWithLive) printLine("  the live database has the same content at that TXID");
-    else printLine("  (not compared with the live database: no watch on this machine replicates it)");
+    const isOther = findings.some(({ code }) => code === "differs-from-live");
+    if (!checked.comparedWithLive)
+      printLine("  (not compared with the live database: no watch on this machine replicates it)");
+    else if (!isOther) printLine("  the live database has the same content at that TXID");
   }
   for (const { object, message } of repairs) printLine(`  fixed: ${object} ${message}`);
   for (const finding of findings) printLine(`  ${findingText(finding)}`);

@@ -66,7 +66,7 @@ export class WatchControl {
   }
 
   #addressOf({ paths, name, path }: WatchTarget): AnnouncedDatabase {
-    return { stateFolder: paths.folder, destination: this.context.store.url, name, path };
+    return { stateFolder: paths.folder, destination: this.context.store.location, name, path };
   }
 
   /** Closes the socket and withdraws every announcement. */
@@ -79,11 +79,15 @@ export class WatchControl {
     const { verb, path, name, destination, given, force } = request;
     const watcher = this.fleet.findOrNull(path, name);
     if (watcher === null) throw new WalrustError("database", `${path ?? name} is not watched`);
-    const { url } = this.context.store;
-    if (destination !== url) {
-      throw new WalrustError("locked", `The watch that has ${watcher.target.path} replicates to ${url}`, {
-        hint: "Give that destination, or stop the watch: a database has one writer and one history",
-      });
+    const { location } = this.context.store;
+    if (destination !== location) {
+      throw new WalrustError(
+        "locked",
+        `The watch that has ${watcher.target.path} replicates to ${location}`,
+        {
+          hint: "Give that destination, or stop the watch: a database has one writer and one history",
+        },
+      );
     }
     if (verb === "snapshot") return answerSnapshot(watcher);
     if (verb === "checksum") return answerChecksum(watcher);

@@ -149,6 +149,11 @@ export function isWeak({ conditionalPut, conditionalComplete }: StoreCapabilitie
 export interface ObjectStore {
   /** The destination as a person writes it: `s3://bucket/prefix` or `file:///dir`. */
   readonly url: string;
+  /**
+   * The store itself: the URL, and the endpoint of an S3 store. Two stores with one URL differ in this, so
+   * requests between processes are compared by it.
+   */
+  readonly location: string;
   /** The key layout that Litestream expects here: levels as 4 hex digits (s3) or `ltx/<decimal>` (file). */
   readonly layout: "s3" | "file";
   readonly capabilities: StoreCapabilities;

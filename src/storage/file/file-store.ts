@@ -66,6 +66,7 @@ interface OpenObject {
 /** Objects as files below a folder. */
 export class FileStore implements ObjectStore {
   readonly url: string;
+  readonly location: string;
   readonly layout = "file";
   readonly capabilities: StoreCapabilities = { conditionalPut: "yes" };
   readonly #root: string;
@@ -78,6 +79,7 @@ export class FileStore implements ObjectStore {
     this.#root = options.path;
     this.#env = options.env ?? systemEnv(SILENT_LOG);
     this.url = pathToFileURL(options.path).href;
+    this.location = this.url;
   }
 
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {

@@ -53,6 +53,10 @@ export class BreakerStore implements ObjectStore {
     return this.#inner.url;
   }
 
+  get location(): string {
+    return this.#inner.location;
+  }
+
   get layout(): "s3" | "file" {
     return this.#inner.layout;
   }

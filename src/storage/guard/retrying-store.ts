@@ -50,6 +50,10 @@ export class RetryingStore implements ObjectStore {
     return this.#inner.url;
   }
 
+  get location(): string {
+    return this.#inner.location;
+  }
+
   get layout(): "s3" | "file" {
     return this.#inner.layout;
   }

@@ -116,6 +116,11 @@ export class S3Client {
     this.#session = new Bun.FetchSession({ tls: { ...options.trust } });
   }
 
+  /** Scheme, host and port of the store. */
+  get origin(): string {
+    return this.#options.address.origin;
+  }
+
   /** Closes the idle connections. */
   close(): void {
     this.#session.close();

@@ -83,6 +83,7 @@ type CreateOnlyMode = "none" | "condition" | "checks";
 /** Objects in a bucket. */
 export class S3Store implements ObjectStore {
   readonly url: string;
+  readonly location: string;
   readonly layout = "s3";
   readonly #options: S3StoreOptions;
   readonly #client: S3Client;
@@ -104,6 +105,7 @@ export class S3Store implements ObjectStore {
     this.#client = options.client;
     this.#keyPrefix = prefix === "" ? "" : `${prefix}/`;
     this.url = prefix === "" ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
+    this.location = `${this.url} at ${options.client.origin}`;
     this.#putQuirks = { needsMd5: options.contentMd5 === true, hasOpaqueEtags: false };
     this.#conditions = new S3Conditions(options.conditions ?? NO_CONDITIONS, options.env, this.url);
   }

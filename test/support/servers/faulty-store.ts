@@ -34,6 +34,10 @@ export class FaultyStore implements ObjectStore {
     return this.inner.url;
   }
 
+  get location(): string {
+    return this.inner.location;
+  }
+
   get layout(): "s3" | "file" {
     return this.inner.layout;
   }

@@ -47,6 +47,7 @@ export interface MemoryStoreOptions {
 /** A store that keeps its objects in a Map. */
 export class MemoryStore implements ObjectStore {
   readonly url: string;
+  readonly location: string;
   readonly layout: "s3" | "file";
   readonly capabilities: StoreCapabilities = { conditionalPut: "yes" };
   readonly #env: Pick<Env, "nowMs">;
@@ -55,6 +56,7 @@ export class MemoryStore implements ObjectStore {
 
   constructor(options: MemoryStoreOptions = {}) {
     this.url = options.url ?? "s3://memory";
+    this.location = this.url;
     this.layout = options.layout ?? "s3";
     this.#env = options.env ?? systemEnv(SILENT_LOG);
     this.#bucketExists = options.bucketExists ?? true;
