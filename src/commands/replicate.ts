@@ -44,7 +44,7 @@ export const replicateVerb: Verb = {
   exitCodes: [
     [0, "stopped by SIGINT, SIGTERM or SIGHUP; with --once: the replica is up to date"],
     USAGE_EXIT,
-    [3, "PATH is no replica of SOURCE, another program changed or updates PATH, or the disk is too small"],
+    [3, "PATH is no replica of SOURCE or has another writer, or the disk is too small"],
     [4, "storage, at the start or with --once; replicate retries after a later failure"],
     [5, "integrity, at the start or with --once: an object is missing or damaged; the replica is unchanged"],
     [6, "SOURCE has no backup yet"],

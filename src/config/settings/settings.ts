@@ -106,7 +106,7 @@ export const SYNC_OPTIONS = group({
     min: 0.01,
     max: 3600,
     meaning:
-      "Upload commits to a database at most this often; after a pause, the first commit is uploaded at once",
+      "Upload the commits of a database at most this often; after a pause, upload the first commit at once",
   },
   checkpointIntervalMs: {
     flag: "checkpoint-interval",
@@ -356,7 +356,7 @@ export const CACHE_OPTIONS = group({
     default: 128,
     min: 1,
     max: 256,
-    meaning: "Most uploads at once over all databases; walrust adapts the number in use to the store",
+    meaning: "Most uploads at once over all databases; walrust adapts the actual number to the store",
   },
 });
 
