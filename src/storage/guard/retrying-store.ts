@@ -162,6 +162,16 @@ export class RetryingStore implements ObjectStore {
 
   /** Whether the object at the key is the one that is being put: the same metadata, and the same bytes. */
   async #isOurs(key: string, body: PutBody, options: PutOptions): Promise<boolean> {
+    try {
+      return await this.#isSame(key, body, options);
+    } catch (error) {
+      // A gateway refuses the key while another caller's object is not visible yet.
+      if (hasCode(error, "not-found")) return false;
+      throw error;
+    }
+  }
+
+  async #isSame(key: string, body: PutBody, options: PutOptions): Promise<boolean> {
     const { signal, isSingleAttempt = false } = options;
     const callOptions = { signal, isSingleAttempt };
     const head = await this.head(key, callOptions);

@@ -203,3 +203,16 @@ describe("RetryingStore", () => {
     await store.close();
   });
 });
+
+// Regression: versitygw answers 412 before the winner's object can be read, and the put ended with
+// "not-found".
+test("put keeps the refusal of a key whose object is not visible yet", async () => {
+  const inner = new MemoryStore();
+  await inner.put("k", textBody("theirs"));
+  inner.head = () => Promise.reject(new WalrustError("not-found", "no such object"));
+  const store = new RetryingStore(inner, quickEnv(SILENT_LOG).env, DEFAULT_CONFIG.retry);
+  await expectCode(
+    store.put("k", textBody("ours"), { createOnly: true, metadata: { n: "1" } }),
+    "precondition",
+  );
+});
