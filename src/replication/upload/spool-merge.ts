@@ -124,6 +124,8 @@ function* mergeSteps(live: Captured, sources: readonly SpoolFile[]): Generator<v
   const { state } = live;
   const [first, last] = [sources[0], sources.at(-1)];
   if (state === null || first === undefined || last === undefined) throw new Error("nothing to merge");
+  // Something was captured, sent or merged since the plan: the merge would not lead to the state's TXID.
+  if (last.maxTxid !== state.txid || sources.some((source) => !live.pending.includes(source))) return 0;
   const before = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const spool = new SpoolWriter(live.paths.spoolFolder, 0, first.minTxid, last.maxTxid);
   const opened = sources.map(openSource);

@@ -308,6 +308,11 @@ export class UploadLanes {
     return NONE;
   }
 
+  /** Whether a link of the chain may be on its way: then no merge may take it in. */
+  get isSendingLinks(): boolean {
+    return this.#runs.links !== null;
+  }
+
   /**
    * Starts the runs at once, as the last chance; the first time even while requests are suspended.
    * @returns the runs that were started

@@ -39,7 +39,7 @@ export class SetAside {
     });
   }
 
-  /** Why the database is set aside, or null while it is tried again as any watched database is. */
+  /** Why the database is set aside, or null while it is tried again like every watched database. */
   get error(): WalrustError | null {
     return this.#isActive ? this.#error : null;
   }
@@ -56,7 +56,7 @@ export class SetAside {
     this.report(error);
   }
 
-  /** The database is tried again as any watched database is. */
+  /** The database is tried again like every watched database. */
   end(): void {
     this.#isActive = false;
   }

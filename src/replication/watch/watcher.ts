@@ -261,8 +261,8 @@ export class Watcher {
       this.#healIfDrained();
     }
     if (outcome.kind === "merge-due") {
-      const { captured, merge } = outcome;
-      if (record.isFree) await this.#startJob("blocking", () => mergeLong(captured, merge, this.context.env));
+      if (record.isFree && !this.#uploads.isSendingLinks)
+        await this.#startJob("blocking", () => mergeLong(outcome.captured, outcome.merge, this.context.env));
       // A drain sends again by itself.
       if (record.phase !== "ending") this.#send(this.context.env.monotonicMs(), false);
     }

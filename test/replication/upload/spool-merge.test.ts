@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { loadSpool } from "../../../src/local/spool.ts";
 import { readState } from "../../../src/local/state.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { mergePending } from "../../../src/replication/upload/spool-merge.ts";
+import { mergeLong, mergePending, planMerge } from "../../../src/replication/upload/spool-merge.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
-import { spooledHistory } from "../../support/histories/spooled-history.ts";
+import { captureNext, spooledHistory } from "../../support/histories/spooled-history.ts";
 import type { TinyHistory } from "../../support/histories/tiny-history.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
@@ -142,4 +142,22 @@ test.each(["whole", "torn"])("a merge into a level, left %s by a crash, is no pe
   writeFileSync(join(live.paths.spoolFolder, name), how === "whole" ? bytes : bytes.subarray(0, 50));
   for (const { path } of live.pending) rmSync(path);
   expect(reloaded(live).pending).toEqual([]);
+});
+
+// Regression: the merge ended before the state's TXID and gave the state its own chain value.
+test("mergeLong changes nothing when a capture has come since the plan", async () => {
+  const { live, history } = spooledHistory(8);
+  const plan = planMerge(live, 2)!;
+  captureNext(live, history);
+  await mergeLong(live, plan, recordingEnv().env);
+  expect(live.pending.length).toBe(9);
+  expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});
+
+test("mergeLong changes nothing when its sources were merged since the plan", async () => {
+  const { live, history } = spooledHistory(8);
+  const plan = planMerge(live, 4)!;
+  mergePending(live);
+  await mergeLong(live, plan, recordingEnv().env);
+  expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 8]);
 });

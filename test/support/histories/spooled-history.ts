@@ -46,6 +46,13 @@ export function spooledHistory(
   return { live, history };
 }
 
+/** Captures one more commit. */
+export function captureNext(live: LiveDatabase, history: TinyHistory): void {
+  live.pending.push(spoolTiny(live.paths.spoolFolder, history.commit(1_000_001 + history.txid)));
+  live.state = stateAt(history, history.txid);
+  writeState(live.paths, live.state);
+}
+
 function stateAt(history: TinyHistory, txid: number): NonNullable<LiveDatabase["state"]> {
   const image = history.images.get(txid)!;
   return {
