@@ -175,14 +175,16 @@ async function mergeObjects(
   const opened = await openMergeSources(target, planned.sources, signal);
   const taken = planned.sources.slice(0, opened.length);
   const merge: Merge = { ...planned, sources: taken, maxTxid: taken.at(-1)!.maxTxid };
-  const spool = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
+  let spool: SpoolWriter | null = null;
   try {
+    const written = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
+    spool = written;
     const { header } = mergeLtx(
       opened.map(({ read }) => read),
-      (bytes) => spool.write(bytes),
+      (bytes) => written.write(bytes),
     );
     const chain = opened.at(-1)!.chain;
-    const file = spool.finish({ chain: chain === null ? CHAIN_ZERO : parseHex32(chain) });
+    const file = written.finish({ chain: chain === null ? CHAIN_ZERO : parseHex32(chain) });
     const key = keyOf(store, name, file);
     const metadata: WalrustMetadata = {
       timeMs: header.timestampMs,
@@ -205,7 +207,7 @@ async function mergeObjects(
     const { level, minTxid, maxTxid, sources } = merge;
     return { level, minTxid, maxTxid, key, bytes: file.sizeBytes, sources: sources.length, sourceBytes };
   } catch (error) {
-    spool.discard();
+    spool?.discard();
     throw error;
   } finally {
     closeSources(opened);
