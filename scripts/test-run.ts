@@ -1,8 +1,24 @@
 /**
- * Runs `bun test` over given files, passes its output on, and returns the counts of its summary. A run
- * without a summary counts as one failed test, and so does an error outside of any test.
+ * Runs `bun test` over given files, passes its output on, and returns the counts of its summary and the
+ * failed tests. A run without a summary counts as one failed test, and so does an error outside of any test.
  */
 import { bunCommand, ROOT } from "./toolchain.ts";
+
+/** One failed test of a run. */
+export interface FailedTest {
+  /** Path of the test file below the top level. */
+  readonly file: string;
+  /** Names of its groups and of the test, joined by " > ". */
+  readonly name: string;
+  /** The output between the result of the test before and this one: the source lines and the error. */
+  readonly output: string;
+}
+
+/** The result of a run. */
+export interface RunResult {
+  readonly counts: Counts;
+  readonly failures: readonly FailedTest[];
+}
 
 /** Numbers of tests by their result. */
 export interface Counts {
@@ -14,13 +30,61 @@ export interface Counts {
 /** Counts of a run without tests. */
 export const NO_TESTS: Counts = { passed: 0, failed: 0, skipped: 0 };
 
-/** Adds the counts of two runs. */
-export function addCounts(left: Counts, right: Counts): Counts {
+/** Adds the results of two runs of different tests. */
+export function addResults(left: RunResult, right: RunResult): RunResult {
   return {
-    passed: left.passed + right.passed,
-    failed: left.failed + right.failed,
-    skipped: left.skipped + right.skipped,
+    counts: {
+      passed: left.counts.passed + right.counts.passed,
+      failed: left.counts.failed + right.counts.failed,
+      skipped: left.counts.skipped + right.counts.skipped,
+    },
+    failures: [...left.failures, ...right.failures],
   };
+}
+
+/** The result of a first run, and which of its failures a second run did not repeat. */
+export interface FinalResult extends RunResult {
+  /** Tests that failed in the first run and passed in the second: a fault that depends on timing. */
+  readonly unsteady: readonly FailedTest[];
+}
+
+/** More failures than this are a fault of the change, not of a busy machine. */
+const RUN_AGAIN_MAX = 5;
+
+/** Whether a second run is worthwhile: few failures, each with a name. */
+export function mayRunAgain({ counts, failures }: RunResult): boolean {
+  return failures.length > 0 && failures.length <= RUN_AGAIN_MAX && failures.length === counts.failed;
+}
+
+/**
+ * Combines a first run with a second run of the files that had failures. A file counts as passed only if all
+ * its tests passed in the second run; a second run that ended early changes nothing.
+ */
+export function applySecondRun(first: RunResult, second: RunResult): FinalResult {
+  const isComplete = second.counts.passed > 0 && second.counts.failed === second.failures.length;
+  const failedAgain = new Set(second.failures.map((failure) => failure.file));
+  const isUnsteady = (failure: FailedTest): boolean => isComplete && !failedAgain.has(failure.file);
+  const unsteady = first.failures.filter(isUnsteady);
+  const { passed, failed, skipped } = first.counts;
+  return {
+    counts: { passed: passed + unsteady.length, failed: failed - unsteady.length, skipped },
+    failures: first.failures.filter((failure) => !isUnsteady(failure)),
+    unsteady,
+  };
+}
+
+/** Lines of output that are shown of each failure. */
+const FAILURE_LINES = 25;
+
+/** The failed tests, each under a line that begins with "failed: " or "passed on the second run only: ". */
+export function formatFailures({ failures, unsteady }: FinalResult): string {
+  const format =
+    (label: string) =>
+    ({ file, name, output }: FailedTest): string =>
+      `\n${label}: ${file}: ${name}\n${output.split("\n").slice(-FAILURE_LINES).join("\n")}\n`;
+  return [...unsteady.map(format("passed on the second run only")), ...failures.map(format("failed"))].join(
+    "",
+  );
 }
 
 /** The last line of every run. */
@@ -44,8 +108,8 @@ export function isEndToEnd(path: string): boolean {
 }
 
 /** Runs test files: `parallel` in several worker processes, `serial` one file after the other. */
-export async function runTests(files: readonly string[], order: "parallel" | "serial"): Promise<Counts> {
-  if (files.length === 0) return NO_TESTS;
+export async function runTests(files: readonly string[], order: "parallel" | "serial"): Promise<RunResult> {
+  if (files.length === 0) return { counts: NO_TESTS, failures: [] };
   const child = Bun.spawn(
     bunCommand(
       "test",
@@ -60,7 +124,7 @@ export async function runTests(files: readonly string[], order: "parallel" | "se
     process.stderr.write(chunk);
     output += chunk;
   }
-  return readCounts(output, await child.exited);
+  return { counts: readCounts(output, await child.exited), failures: readFailures(output) };
 }
 
 /**
@@ -79,6 +143,24 @@ export function readCounts(output: string, exitCode: number): Counts {
     failed: failed === 0 && (exitCode !== 0 || end === -1) ? 1 : failed,
     skipped: count("skip") + count("todo"),
   };
+}
+
+/** Reads the failed tests from Bun's output, in the order of their end. */
+export function readFailures(output: string): FailedTest[] {
+  const failures: FailedTest[] = [];
+  let file = "";
+  let since: string[] = [];
+  for (const line of Bun.stripANSI(output).split("\n")) {
+    const header = /^(test\/\S+\.test\.ts):$/.exec(line);
+    // Bun prints a sign instead of the word where it prints colours.
+    const result = /^(?:\((?:pass|skip|todo|(fail))\)|[✓»✎]|(✗)) (.*?)(?: \[[\d.]+ms\])?$/.exec(line);
+    const isFailure = result !== null && (result[1] ?? result[2]) !== undefined;
+    if (isFailure) failures.push({ file, name: result[3]!, output: since.join("\n").trim() });
+    if (header !== null) file = header[1]!;
+    if (header === null && result === null) since.push(line);
+    else since = [];
+  }
+  return failures;
 }
 
 /** This process's environment without the variables of a cloud account or of certificates. */

@@ -1,10 +1,21 @@
 /**
  * `bun run test [FILTER…]`: installs packages, builds the executable, runs the unit tests in parallel and
  * then the end-to-end tests one file at a time. With filters, runs only files whose path contains one of
- * them. The last line counts tests. Exits with 1 when a test or the build failed, or when no test ran.
+ * them. The files of a few failed tests run a second time, alone: a test that passes then counts as passed,
+ * and the end of the output names it with the first failure. The last line counts tests. Exits with 1 when a
+ * test or the build failed, or when no test ran.
  */
 import { missingPeers } from "./peers.ts";
-import { addCounts, countingLine, findTestFiles, isEndToEnd, runTests } from "./test-run.ts";
+import {
+  addResults,
+  applySecondRun,
+  countingLine,
+  findTestFiles,
+  formatFailures,
+  isEndToEnd,
+  mayRunAgain,
+  runTests,
+} from "./test-run.ts";
 import { bunCommand, ensurePackages, fail, run } from "./toolchain.ts";
 
 const filters = process.argv.slice(2);
@@ -21,12 +32,18 @@ const unit = await runTests(
   files.filter((path) => !isEndToEnd(path)),
   "parallel",
 );
-const counts = addCounts(unit, await runTests(endToEnd, "serial"));
+const first = addResults(unit, await runTests(endToEnd, "serial"));
+const failedFiles = [...new Set(first.failures.map((failure) => failure.file))];
+const result = mayRunAgain(first)
+  ? applySecondRun(first, await runTests(failedFiles, "serial"))
+  : { ...first, unsteady: [] };
 
+const { counts } = result;
 const missing = missingPeers();
 if (missing.length > 0) {
   const effect = counts.skipped === 0 ? "no test here needed them" : `${counts.skipped} tests were skipped`;
   console.log(`\nNot installed: ${missing.join(", ")}; ${effect}. \`bun run peers\` installs them.`);
 }
+process.stdout.write(formatFailures(result));
 console.log(`\n${countingLine(counts)}`);
 process.exit(counts.failed === 0 && counts.passed > 0 ? 0 : 1);
