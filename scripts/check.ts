@@ -20,7 +20,7 @@ if ((await run(bunCommand("node_modules/.bin/tsc", "-p", "."))) !== 0) failures.
 if ((await run(bunCommand("scripts/reference.ts", "--check"))) !== 0) failures.push("the reference");
 
 if (!process.argv.includes("--static")) {
-  const counts = await runTests(
+  const { counts } = await runTests(
     findTestFiles([]).filter((path) => !isEndToEnd(path)),
     "parallel",
   );
