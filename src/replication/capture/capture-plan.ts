@@ -18,6 +18,8 @@ export interface CaptureInput {
    * the WAL loses nothing then.
    */
   readonly mayRestart: boolean;
+  /** The wal-index's count of commits at the last capture; null when it is not known. */
+  readonly changeCount: number | null;
   /** Why the pin did not hold since the last poll, or null when it held. */
   readonly pinLost: string | null;
 }
@@ -42,6 +44,11 @@ export function planCapture(input: CaptureInput): CapturePlan {
   if (wal === null) return { action: "re-anchor", reason: "the position in the WAL is not known" };
   if (isUnnamed(index) && !input.mayRestart) {
     return { action: "re-anchor", reason: "the WAL was empty while it was not watched, and is empty again" };
+  }
+  // While the pin yields to a checkpoint of the application, others may commit and empty the WAL again.
+  if (index.mxFrame === 0 && input.changeCount !== null && index.changeCount !== input.changeCount) {
+    const count = (index.changeCount - input.changeCount) >>> 0;
+    return { action: "re-anchor", reason: `the WAL holds 0 of ${count} commits since the last capture` };
   }
   if (index.salt1 === wal.salt1 && index.salt2 === wal.salt2) return planSameGeneration(wal, index);
   if (wal.frameCount > 0 && !input.mayRestart) {

@@ -66,6 +66,7 @@ function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
     pageSizeBytes: state.pageSizeBytes,
     index,
     mayRestart: live.mayRestart,
+    changeCount: live.changeCount,
     pinLost: live.pinLost,
   });
   if (plan.action === "re-anchor") return { kind: "re-anchor", reason: plan.reason };

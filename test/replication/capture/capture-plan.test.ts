@@ -26,7 +26,15 @@ function indexWith(changes: Partial<WalIndexHeader> = {}): WalIndexHeader {
 }
 
 function inputWith(changes: Partial<CaptureInput> = {}): CaptureInput {
-  return { wal: WAL, pageSizeBytes: 4096, index: indexWith(), mayRestart: false, pinLost: null, ...changes };
+  return {
+    wal: WAL,
+    pageSizeBytes: 4096,
+    index: indexWith(),
+    mayRestart: false,
+    changeCount: 3,
+    pinLost: null,
+    ...changes,
+  };
 }
 
 const EMPTY_WAL: WalPosition = { ...WAL, frameCount: 0 };
@@ -121,6 +129,16 @@ const ROWS: readonly [criterion: string, input: CaptureInput, plan: ReturnType<t
   [
     "a restart that has brought nothing yet",
     inputWith({ mayRestart: true, index: indexWith({ ...RESTARTED, mxFrame: 0 }) }),
+    { action: "nothing", reason: "the WAL was restarted and is empty" },
+  ],
+  [
+    "a restart after which commits came and the WAL was emptied",
+    inputWith({ mayRestart: true, index: indexWith({ ...RESTARTED, mxFrame: 0, changeCount: 5 }) }),
+    { action: "re-anchor", reason: "the WAL holds 0 of 2 commits since the last capture" },
+  ],
+  [
+    "a restart of an empty WAL whose count of commits is not known",
+    inputWith({ mayRestart: true, changeCount: null, index: indexWith({ ...RESTARTED, mxFrame: 0 }) }),
     { action: "nothing", reason: "the WAL was restarted and is empty" },
   ],
   [
