@@ -1,12 +1,15 @@
 /**
- * Makes the databases of the benchmark and compares restored copies. The content comes from a seed, so every
- * run copies the same bytes: compressible words of a small vocabulary, and incompressible random bytes.
+ * Makes the databases of the benchmark, and their commits. The content comes from a seed, so every run copies
+ * the same bytes: compressible words of a small vocabulary, and incompressible random bytes.
  */
 import { Database } from "bun:sqlite";
-import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { copyFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
 
 const SMALL_ROW_COUNT = 240;
-const CHUNK_BYTES = 1 << 20;
+/** Above this size, a database repeats its rows: no tool compresses more than one page at a time. */
+const DISTINCT_BYTES = 64e6;
+const COMMIT_BYTES = 60;
 const VOCABULARY_SIZE = 500;
 
 /** A seeded random generator (mulberry32). */
@@ -32,7 +35,18 @@ export function createDatabase(path: string, sizeBytes: number, seed: number): v
   const random = seededRandom(seed);
   const vocabulary = Array.from({ length: VOCABULARY_SIZE }, () => inventWord(random));
   const pageCount = database.query<{ page_count: number }, []>("PRAGMA page_count");
-  while (pageCount.get()!.page_count * 4096 < sizeBytes) {
+  const repeat = database.prepare(
+    "INSERT INTO item (version, title, body, data) SELECT 0, title, body, data FROM item WHERE id <= ?",
+  );
+  let distinctCount = 0;
+  for (let bytes = 0; bytes < sizeBytes; bytes = pageCount.get()!.page_count * 4096) {
+    if (bytes >= DISTINCT_BYTES) {
+      distinctCount ||= database
+        .query<{ count: number }, []>("SELECT count(*) AS count FROM item")
+        .get()!.count;
+      repeat.run(Math.min(distinctCount, Math.ceil((distinctCount * (sizeBytes - bytes)) / DISTINCT_BYTES)));
+      continue;
+    }
     database.transaction(() => {
       for (let row = 0; row < SMALL_ROW_COUNT / 8; row++) {
         const bodyWords = 10 + Math.floor(random() ** 3 * 120);
@@ -67,16 +81,38 @@ function randomBytes(random: () => number, sizeBytes: number): Uint8Array {
   return Uint8Array.from({ length: Math.floor(sizeBytes) }, () => random() * 256);
 }
 
-/** Makes one commit of the application: gives a row a new version, a new title and new random bytes. */
-export function prepareCommit(database: Database): (random: () => number) => void {
+/** Copies of a template in a new folder. */
+export function copyDatabases(folder: string, templatePath: string, count: number): string[] {
+  mkdirSync(folder, { recursive: true });
+  return Array.from({ length: count }, (_, index) => {
+    const path = join(folder, `db-${String(index + 1).padStart(4, "0")}.db`);
+    copyFileSync(templatePath, path);
+    return path;
+  });
+}
+
+/**
+ * Prepares the commits of the application to one database. Each gives a row a new version, a new title and
+ * new random bytes. The commits depend only on the seed, so `countCommits` tells which one a restored copy
+ * holds.
+ */
+export function prepareCommit(database: Database, seed: number): () => void {
+  const random = seededRandom(seed);
   const { rowCount } = database
     .query<{ rowCount: number }, []>("SELECT max(id) AS rowCount FROM item")
     .get()!;
   const update = database.prepare("UPDATE item SET version = version + 1, title = ?, data = ? WHERE id = ?");
-  return (random) => {
-    const title = `changed ${Math.floor(random() * 1e9)}`;
-    update.run(title, randomBytes(random, 60), 1 + Math.floor(random() * rowCount));
+  const words = new Uint32Array(COMMIT_BYTES / 4);
+  const bytes = new Uint8Array(words.buffer);
+  return () => {
+    for (let index = 0; index < words.length; index++) words[index] = random() * 2 ** 32;
+    update.run(`changed ${words[0]}`, bytes, 1 + Math.floor(random() * rowCount));
   };
+}
+
+/** Number of the application's commits that a database holds. */
+export function countCommits(database: Database): number {
+  return database.query<{ count: number }, []>("SELECT sum(version) AS count FROM item").get()!.count;
 }
 
 /** Opens a database like an application: WAL, SQLite's own autocheckpoint, synchronous NORMAL. */
@@ -85,54 +121,4 @@ export function openAsApplication(path: string): Database {
   database.run("PRAGMA busy_timeout = 5000");
   database.run("PRAGMA synchronous = NORMAL");
   return database;
-}
-
-/** Checkpoints and truncates the WAL. @throws Error when another process has the database open */
-export function settleDatabase(path: string): void {
-  const database = openAsApplication(path);
-  try {
-    const outcome = database.query<{ busy: number }, []>("PRAGMA wal_checkpoint(TRUNCATE)").get();
-    if (outcome?.busy !== 0) throw new Error(`Cannot checkpoint ${path}: it is in use`);
-  } finally {
-    database.close(true);
-  }
-}
-
-/** @throws Error when the restored file differs from the settled source or fails SQLite's check */
-export function assertSame(source: string, restored: string): void {
-  const differsAt = firstDifference(source, restored);
-  if (differsAt !== null) {
-    throw new Error(`RESTORE DIFFERS: ${restored} is not ${source}, from byte ${differsAt}`);
-  }
-  const database = new Database(restored);
-  try {
-    const verdict = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check").get();
-    if (verdict?.integrity_check !== "ok") throw new Error(`integrity_check: ${verdict?.integrity_check}`);
-  } finally {
-    database.close(true);
-  }
-}
-
-/** Offset of the first byte that differs between two files, or null. */
-export function firstDifference(leftPath: string, rightPath: string): number | null {
-  const sizeBytes = Math.min(statSync(leftPath).size, statSync(rightPath).size);
-  const isSameSize = statSync(leftPath).size === statSync(rightPath).size;
-  const left = openSync(leftPath, "r");
-  const right = openSync(rightPath, "r");
-  try {
-    const leftChunk = Buffer.alloc(CHUNK_BYTES);
-    const rightChunk = Buffer.alloc(CHUNK_BYTES);
-    for (let offset = 0; offset < sizeBytes; offset += CHUNK_BYTES) {
-      const leftLength = readSync(left, leftChunk, 0, CHUNK_BYTES, offset);
-      const rightLength = readSync(right, rightChunk, 0, CHUNK_BYTES, offset);
-      const length = Math.min(leftLength, rightLength);
-      if (leftChunk.compare(rightChunk, 0, length, 0, length) === 0) continue;
-      const index = leftChunk.findIndex((byte, at) => byte !== rightChunk[at]);
-      return offset + index;
-    }
-    return isSameSize ? null : sizeBytes;
-  } finally {
-    closeSync(left);
-    closeSync(right);
-  }
 }

@@ -4,7 +4,7 @@
  * thirty. The stall limit is one second; eight bodies of 240 KB take one and a half seconds.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { SlowLine } from "../../../scripts/bench/slow-line.ts";
+import { SlowLine } from "../../../scripts/bench/processes/slow-line.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { openStore } from "../../../src/index.ts";
 import { NO_RETRY, type RetryPolicy } from "../../../src/storage/contract/retry.ts";

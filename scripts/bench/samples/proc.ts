@@ -1,5 +1,5 @@
 /**
- * Reads memory, CPU time, descriptors and threads of a process from /proc.
+ * Reads memory, CPU time, descriptors, threads and connections from /proc.
  *
  * The peak of a program that ends by itself is its VmHWM, read every few milliseconds. `ru_maxrss` of wait4
  * includes the peak of the process that called exec: /bin/true reports 300 MB after a start by a benchmark of
@@ -49,6 +49,44 @@ export function parseStatus(text: string): Omit<ProcessSample, "descriptorCount"
 export function parseCpuMs(text: string): number {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
+}
+
+/**
+ * Proportional share of memory: a page that several processes map counts in parts. Slower to read than
+ * VmRSS: the kernel walks the page table. Null without permission.
+ */
+export function readPssBytes(pid: number): number | null {
+  try {
+    return parsePssBytes(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"));
+  } catch {
+    return null;
+  }
+}
+
+/** Parses the text of /proc/PID/smaps_rollup. @throws Error when it has no Pss */
+export function parsePssBytes(text: string): number {
+  const value = text.match(/^Pss:\s+(\d+) kB/m)?.[1];
+  if (value === undefined) throw new Error("Cannot read /proc/PID/smaps_rollup: no Pss");
+  return Number(value) * 1024;
+}
+
+/** Established connections of this machine to a local port. */
+export function countConnections(port: number): number {
+  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => {
+    try {
+      return readFileSync(path, "utf8");
+    } catch {
+      return "";
+    }
+  });
+  return tables.reduce((sum, text) => sum + parseConnections(text, port), 0);
+}
+
+/** Counts the established connections to a remote port in the text of /proc/net/tcp. */
+export function parseConnections(text: string, port: number): number {
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  return [...text.matchAll(/^\s*\d+: \S+ [0-9A-F]+:([0-9A-F]{4}) 01 /gm)].filter(([, end]) => end === hex)
+    .length;
 }
 
 /** Busy time of all cores since boot: all but idle and waiting for disks. */

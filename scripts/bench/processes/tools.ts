@@ -4,15 +4,16 @@
  */
 import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { BUCKET, CREDENTIALS, type Gateway } from "./gateway.ts";
+import { BUCKET, CREDENTIALS } from "./gateway.ts";
+import type { Endpoint } from "./storage.ts";
 import type { Command } from "./workspace.ts";
 
 /** Names of the tools in the results. */
 export type ToolName = "walrust" | "litestream";
 
-/** A tool's own folder and its own prefix of a gateway. */
+/** A tool's own folder and its own prefix of the storage. */
 export interface Site {
-  readonly gateway: Gateway;
+  readonly endpoint: Endpoint;
   readonly prefix: string;
   readonly folder: string;
 }
@@ -43,9 +44,9 @@ export function walrustTool(binary: string): Tool {
     AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
     AWS_REGION: CREDENTIALS.region,
   };
-  const command = ({ gateway, prefix }: Site, ...words: string[]): Command => ({
-    words: [binary, ...words, "-b", `s3://${BUCKET}/${prefix}`, "--endpoint", gateway.url],
-    env,
+  const command = ({ endpoint, prefix }: Site, ...words: string[]): Command => ({
+    words: [binary, ...words, "-b", `s3://${BUCKET}/${prefix}`, "--endpoint", endpoint.url],
+    env: { ...env, ...trust(endpoint) },
   });
   return {
     name: "walrust",
@@ -60,7 +61,7 @@ export function walrustTool(binary: string): Tool {
 export function litestreamTool(binary: string): Tool {
   const command = (site: Site, databases: readonly string[], verb: string, ...words: string[]): Command => ({
     words: [binary, verb, "-config", writeConfig(site, databases), ...words],
-    env: {},
+    env: trust(site.endpoint),
   });
   return {
     name: "litestream",
@@ -75,8 +76,13 @@ export function litestreamTool(binary: string): Tool {
   };
 }
 
+/** The authority for both tools. Litestream's own HTTP client refuses AWS_CA_BUNDLE. */
+function trust({ caPath }: Endpoint): Record<string, string> {
+  return caPath === null ? {} : { SSL_CERT_FILE: caPath };
+}
+
 /** Writes Litestream's configuration for these databases. @returns the path of the file */
-function writeConfig({ gateway, prefix, folder }: Site, databases: readonly string[]): string {
+function writeConfig({ endpoint, prefix, folder }: Site, databases: readonly string[]): string {
   const path = join(folder, "litestream.yml");
   const dbs = databases.map((database) => ({
     path: database,
@@ -84,7 +90,7 @@ function writeConfig({ gateway, prefix, folder }: Site, databases: readonly stri
       type: "s3",
       bucket: BUCKET,
       path: `${prefix}/${nameOf(database)}`,
-      endpoint: gateway.url,
+      endpoint: endpoint.url,
       region: CREDENTIALS.region,
       "access-key-id": CREDENTIALS.accessKeyId,
       "secret-access-key": CREDENTIALS.secretAccessKey,

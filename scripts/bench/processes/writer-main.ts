@@ -1,14 +1,15 @@
 /**
  * The application beside the tools, a process of its own. Commits to many databases at an even rate, spread
- * over each second, until SIGTERM. The argument is a JSON file with WriterOptions.
+ * over each second, until SIGTERM. A late commit moves no later one. The argument is a JSON file with
+ * WriterOptions.
  *
- * The first line of output is the wall clock at the start. The last line is JSON with the number of commits,
- * the largest delay of a commit behind its schedule, and the durations of the commits.
+ * Prints "ready" when all databases are open, and at the end a line of JSON with a WriterResult. Writes the
+ * time of each commit to a file.
  */
-import { readFileSync } from "node:fs";
-import { openAsApplication, prepareCommit, seededRandom } from "./databases.ts";
-import { quantile } from "./statistics.ts";
-import type { WriterOptions, WriterResult } from "./writer.ts";
+import { readFileSync, writeFileSync } from "node:fs";
+import { openAsApplication, prepareCommit } from "../databases.ts";
+import { quantile } from "../results/statistics.ts";
+import { seedOf, type WriterOptions, type WriterResult } from "./writer.ts";
 
 /** Number of commits whose durations are kept, so that the memory of a long run stays bounded. */
 const MAX_DURATIONS = 200_000;
@@ -20,18 +21,19 @@ process.on("SIGTERM", () => {
 });
 
 const optionsPath = process.argv[2] ?? "";
-const { databases, commitsPerSecond, seed } = JSON.parse(readFileSync(optionsPath, "utf8")) as WriterOptions;
-const random = seededRandom(seed);
+const { databases, commitsPerSecond, seed, timesPath } = JSON.parse(
+  readFileSync(optionsPath, "utf8"),
+) as WriterOptions;
 const connections = databases.map(openAsApplication);
-const commits = connections.map(prepareCommit);
+const commits = connections.map((connection, index) => prepareCommit(connection, seedOf(seed, index)));
 const isIdle = commitsPerSecond === 0;
 const gapMs = 1000 / (commitsPerSecond * databases.length);
 const durationsMs = new Float64Array(MAX_DURATIONS);
+let timesMs = new Float64Array(1 << 16);
 let commitCount = 0;
 let latestMs = 0;
 
-// The time of the first commit, from which the reader computes the times of all others.
-console.log(Date.now());
+console.log("ready");
 const startMs = performance.now();
 while (!isStopping) {
   const nowMs = performance.now();
@@ -41,14 +43,18 @@ while (!isStopping) {
     continue;
   }
   latestMs = Math.max(latestMs, nowMs - dueMs);
-  commits[commitCount % commits.length]!(random);
+  commits[commitCount % commits.length]!();
   durationsMs[commitCount % MAX_DURATIONS] = performance.now() - nowMs;
+  if (commitCount === timesMs.length) timesMs = grown(timesMs);
+  // The clock of the objects' times, in whole milliseconds like theirs.
+  timesMs[commitCount] = Date.now();
   commitCount++;
   // Signals arrive only between two turns of the event loop.
   if (commitCount % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
 }
 const durationMs = performance.now() - startMs;
 for (const connection of connections) connection.close(true);
+writeFileSync(timesPath, timesMs.subarray(0, commitCount));
 const sorted = durationsMs.subarray(0, Math.min(commitCount, MAX_DURATIONS)).sort();
 const result: WriterResult = {
   commitCount,
@@ -58,3 +64,9 @@ const result: WriterResult = {
   commitP99Ms: quantile(sorted, 0.99),
 };
 console.log(JSON.stringify(result));
+
+function grown(values: Float64Array): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(values.length * 2);
+  larger.set(values);
+  return larger;
+}

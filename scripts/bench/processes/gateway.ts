@@ -5,10 +5,11 @@
  *
  * The gateway keeps connections alive, like every real store (versitygw's own default closes each one).
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { ROOT } from "../toolchain.ts";
+import { ROOT } from "../../toolchain.ts";
+import type { Certificate } from "./certificate.ts";
 import { assertAlive, type Child, type Workspace } from "./workspace.ts";
 
 /** Name of the only bucket. */
@@ -20,17 +21,9 @@ export const CREDENTIALS = { accessKeyId: "bench", secretAccessKey: "bench-secre
 /** A running gateway. */
 export interface Gateway {
   readonly child: Child;
-  readonly url: string;
+  readonly port: number;
   readonly bucketFolder: string;
   readonly accessLogPath: string;
-}
-
-/** Counts of answered requests. */
-export interface RequestCounts {
-  /** By operation, such as PutObject; a refused request counts as PutObject:412. */
-  readonly byKind: Readonly<Record<string, number>>;
-  /** Written level-0 objects. */
-  readonly incrementCount: number;
 }
 
 /** Objects of a database at all levels, below a prefix. */
@@ -44,7 +37,11 @@ export function countStored(gateway: Gateway, prefix: string): number {
 export const GATEWAY_BINARY = join(ROOT, ".peers", "bin", "versitygw");
 
 /** Starts a gateway over `folder` and waits until it listens. @throws Error when the gateway ends first */
-export async function startGateway(workspace: Workspace, folder: string): Promise<Gateway> {
+export async function startGateway(
+  workspace: Workspace,
+  folder: string,
+  certificate: Certificate | null,
+): Promise<Gateway> {
   const root = join(folder, "gateway-root");
   const sidecar = join(folder, "gateway-sidecar");
   const accessLogPath = join(folder, "access.log");
@@ -57,12 +54,13 @@ export async function startGateway(workspace: Workspace, folder: string): Promis
       GATEWAY_BINARY,
       ...["--access", accessKeyId, "--secret", secretAccessKey, "--port", `127.0.0.1:${port}`],
       ...["--quiet", "--keep-alive", "--access-log", accessLogPath],
+      ...(certificate === null ? [] : ["--cert", certificate.certPath, "--key", certificate.keyPath]),
       ...["posix", "--sidecar", sidecar, root],
     ],
     env: {},
   });
   while (!(await canConnect(port))) assertAlive(child);
-  return { child, url: `http://127.0.0.1:${port}`, bucketFolder, accessLogPath };
+  return { child, port, bucketFolder, accessLogPath };
 }
 
 /** The folder of one level of one database; both tools use the same layout. */
@@ -87,29 +85,6 @@ export function storedBytes(gateway: Gateway, prefix: string): number {
   return paths
     .filter((entry) => entry.isFile())
     .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
-}
-
-/** Current size of the access log, as the start of a later count. */
-export function accessLogOffset(gateway: Gateway): number {
-  return statSync(gateway.accessLogPath).size;
-}
-
-/** Counts the requests in a part of the access log. */
-export function countRequests(gateway: Gateway, startOffset: number, endOffset: number): RequestCounts {
-  return parseAccessLog(readFileSync(gateway.accessLogPath).toString("latin1", startOffset, endOffset));
-}
-
-/** Counts the requests in lines of a versitygw access log. */
-export function parseAccessLog(text: string): RequestCounts {
-  const byKind: Record<string, number> = {};
-  let incrementCount = 0;
-  for (const [, operation, key = "", status] of text.matchAll(/ s3_(\w+) (\S+) \S+ (\d{3}) /g)) {
-    const isRefused = Number(status) >= 300;
-    const kind = isRefused ? `${operation}:${status}` : `${operation}`;
-    byKind[kind] = (byKind[kind] ?? 0) + 1;
-    if (!isRefused && operation === "PutObject" && /\/0000\/[^/]+\.ltx$/.test(key)) incrementCount++;
-  }
-  return { byKind, incrementCount };
 }
 
 function freePort(): number {

@@ -1,9 +1,10 @@
 /**
- * The temporary folder of a benchmark and the processes it starts. Both disappear with the benchmark:
- * `dispose` kills the processes and removes the folder, and an exit kills the processes. Where `setpriv`
- * (util-linux) is installed, even a SIGKILL of the benchmark ends its children.
+ * The temporary folder of a benchmark and the processes it starts. A case runs in a scope: a folder that
+ * disappears with its processes at the end of the case, also after a failure. An exit of the benchmark kills
+ * all processes. Where `setpriv` (util-linux) is installed, even a SIGKILL of the benchmark ends its
+ * children.
  */
-import { openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,6 +47,21 @@ export class Workspace {
     return new Workspace(await mkdtemp(join(tmpdir(), "walrust-bench-")));
   }
 
+  /** Runs an action with a new folder; kills the processes it leaves behind and removes the folder. */
+  async scope<Result>(name: string, action: (folder: string) => Promise<Result>): Promise<Result> {
+    const folder = join(this.folder, name);
+    mkdirSync(folder);
+    const others = new Set(this.#children);
+    try {
+      return await action(folder);
+    } finally {
+      await Promise.all(
+        [...this.#children].filter((child) => !others.has(child)).map((one) => this.kill(one)),
+      );
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
   /** Starts a program in the workspace. */
   start(label: string, command: Command): Child {
     const logPath = join(this.folder, `${++this.#childCount}-${label}.log`);
@@ -55,6 +71,7 @@ export class Workspace {
       env: { PATH: process.env["PATH"] ?? "", HOME: this.folder, ...command.env },
       stdio: ["ignore", log, log],
     });
+    closeSync(log);
     const child = { label, pid: subprocess.pid, process: subprocess, logPath };
     this.#children.add(child);
     return child;
@@ -82,11 +99,16 @@ export class Workspace {
     if (exitCode !== 0) throw endedBadly(child);
   }
 
+  /** Sends SIGKILL and waits for the end of the process. */
+  async kill(child: Child): Promise<void> {
+    child.process.kill("SIGKILL");
+    await child.process.exited;
+    this.#children.delete(child);
+  }
+
   /** Kills running processes and removes the folder. */
   async dispose(): Promise<void> {
-    for (const child of this.#children) child.process.kill("SIGKILL");
-    await Promise.all([...this.#children].map((child) => child.process.exited));
-    this.#children.clear();
+    await Promise.all([...this.#children].map((child) => this.kill(child)));
     await rm(this.folder, { recursive: true, force: true });
     process.off("exit", this.#onExit);
   }

@@ -4,8 +4,8 @@
 import { accessSync, constants } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { capture, ROOT } from "../toolchain.ts";
-import type { Measurement } from "./results.ts";
+import { capture, ROOT } from "../../toolchain.ts";
+import type { Measurement } from "../results/measurement.ts";
 
 /** One machine at one time. */
 export interface Machine {

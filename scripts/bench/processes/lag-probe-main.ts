@@ -7,12 +7,10 @@
  */
 import { existsSync, readdirSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
-import { openAsApplication, seededRandom } from "./databases.ts";
-import type { ProbeOptions } from "./lag-case.ts";
+import { type ProbeOptions, WARM_UP_COUNT } from "../cases/lag.ts";
+import { openAsApplication, seededRandom } from "../databases.ts";
 
 const ARRIVAL_LIMIT_MS = 15_000;
-/** Unmeasured commits at the start: inotify needs the level's folder to exist. */
-const WARM_UP_COUNT = 2;
 const POLL_MS = 20;
 
 const options = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as ProbeOptions;
