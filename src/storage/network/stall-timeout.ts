@@ -1,6 +1,7 @@
 /**
  * Cuts off one request when nothing has moved for a while, or when its caller gives up. A request that moves
- * may take as long as it needs. Each request has one timer, whatever the number of chunks.
+ * may take as long as it needs. Time in which this process itself stood still does not count. Each request
+ * has one timer, whatever the number of chunks.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
@@ -10,8 +11,11 @@ import type { UploadInFlight } from "./uplink.ts";
 /** Set in the context of an upload's error when nothing moved on the whole line before it was cut off. */
 export const IS_STALLED = "stalled";
 
-/** An upload that stands still is polled this often within the limit, so that a movement shows by then. */
-const POLLS_OF_UPLOAD = 3;
+/**
+ * Polls of a transfer within its limit: a movement of an upload shows by the next poll, and a standstill of
+ * this process counts for one wait between polls at most.
+ */
+export const TRANSFER_POLLS = 3;
 
 /** The line carries a body of this size at once: a request with it waits for the answer, not for the line. */
 const SMALL_BODY_SIZE_MAX = 64 * 1024;
@@ -25,6 +29,7 @@ export class StallTimeout {
   readonly #controller = new AbortController();
   readonly #env: Env;
   readonly #stallMs: number;
+  readonly #polls: number;
   readonly #callerSignal: AbortSignal | undefined;
   /** The body on its way, until the answer begins. */
   #upload: UploadInFlight | null;
@@ -35,13 +40,18 @@ export class StallTimeout {
   /** When the request was cut off. */
   #cutMs = 0;
 
-  /** @param upload the body that the request sends, if any: its line decides how long it may stand still */
+  /**
+   * @param upload the body that the request sends, if any: its line decides how long it may stand still
+   * @param polls how often the request is polled within `stallMs`
+   */
   constructor(
     env: Env,
     stallMs: number,
     callerSignal: AbortSignal | undefined,
     upload: UploadInFlight | null = null,
+    polls = 1,
   ) {
+    this.#polls = polls;
     this.#upload = upload;
     this.#env = env;
     this.#stallMs = stallMs;
@@ -121,15 +131,26 @@ export class StallTimeout {
   };
 
   async #run(): Promise<void> {
-    const waitMaxMs = this.#upload === null ? this.#stallMs : this.#stallMs / POLLS_OF_UPLOAD;
+    const waitMaxMs = this.#stallMs / this.#polls;
     for (let waitMs = waitMaxMs; waitMs > 0; ) {
+      const beganMs = this.#env.monotonicMs();
       await this.#env.sleep(waitMs, this.signal);
       if (this.signal.aborted) return;
+      this.#excuse(this.#env.monotonicMs() - beganMs - waitMs);
       waitMs = Math.min(waitMaxMs, this.#leftMs());
     }
     this.#isStalled = true;
     this.#cutMs = this.#env.monotonicMs();
     this.#controller.abort();
+  }
+
+  /**
+   * A timer that fires late shows that this process stood still: stopped, suspended or busy. That time does
+   * not count, because bytes that came meanwhile are still to be read.
+   */
+  #excuse(lateMs: number): void {
+    if (lateMs <= 0 || this.#isPaused) return;
+    this.#movedMs = Math.min(this.#env.monotonicMs(), this.#movedMs + lateMs);
   }
 
   /** How much longer nothing may move; at 0 or less the request is cut off. */

@@ -20,7 +20,7 @@ import type { PutBody } from "../contract/store.ts";
 import { type ConnectionProblem, connectionProblem } from "../network/connection-errors.ts";
 import { proxyOrNull, throughProxy } from "../network/proxy.ts";
 import type { ReachabilityMonitor } from "../network/reachability-monitor.ts";
-import { StallTimeout } from "../network/stall-timeout.ts";
+import { StallTimeout, TRANSFER_POLLS } from "../network/stall-timeout.ts";
 import type { TlsTrust } from "../network/tls-trust.ts";
 import { Uplink } from "../network/uplink.ts";
 import type { CredentialSource } from "./credentials.ts";
@@ -159,7 +159,7 @@ export class S3Client {
     if (request.body !== undefined) headers["content-length"] = String(putBodySize(request.body));
     const { env, stallMs } = this.#options;
     const upload = request.body === undefined ? null : this.#uplink.begin(putBodySize(request.body));
-    const timeout = new StallTimeout(env, stallMs, request.signal, upload);
+    const timeout = new StallTimeout(env, stallMs, request.signal, upload, TRANSFER_POLLS);
     this.#observe(request, timeout);
     let response: Response;
     try {
