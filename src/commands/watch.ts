@@ -41,7 +41,7 @@ export const watchVerb: Verb = {
   examples: [
     ["walrust watch", "the databases of ./walrust.toml"],
     ["walrust watch app.db -b file:///backup", "to a folder, without credentials"],
-    ["walrust watch /var/lib/*/app.db -b s3://my-bucket/vm1", "many databases to S3"],
+    ["walrust watch '/var/lib/*/app.db' -b s3://my-bucket/vm1", "many databases to S3"],
     [
       "walrust watch app.db -b s3://my-bucket --endpoint https://fly.storage.tigris.dev",
       "to another provider; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the environment",

@@ -319,8 +319,8 @@ export const CACHE_OPTIONS = group({
     key: "cache.enabled",
     kind: "switch",
     default: true,
-    meaning: "Keep captured files on disk; off: capture only as far as the last upload",
-    flagMeaning: "Do not keep captured files on disk; capture only as far as the last upload",
+    meaning: "Keep captured files on disk; off: delete each after its upload, and capture again only then",
+    flagMeaning: "Delete each captured file after its upload, and capture again only then",
   },
   path: {
     flag: "cache-dir",
