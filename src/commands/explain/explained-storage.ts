@@ -56,7 +56,7 @@ export function guaranteeText({ conditionalPut, conditionalComplete }: Explained
     const limit = `${SINGLE_PUT_SIZE_MAX / 2 ** 20} MB`;
     return `enforced up to ${limit}; for larger objects two writers at the same moment could both succeed`;
   }
-  if (conditionalPut === "yes") return "enforced: the store refuses an upload of one of two writers";
+  if (conditionalPut === "yes") return "enforced: of two writers, one stops within two uploads";
   if (conditionalPut === "unknown") return "unknown, because the destination cannot be reached";
   return "not enforced: two writers at the same moment could both succeed; walrust notices this late";
 }
