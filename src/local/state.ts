@@ -10,7 +10,7 @@
  * Without a valid state, a watch continues at the bucket's newest TXID with a full file.
  */
 import { fstatSync } from "node:fs";
-import type { StoredIdentity } from "../database/files/file-version.ts";
+import { decimalText, type StoredIdentity } from "../database/files/file-version.ts";
 import type { Pin } from "../database/pin/pin.ts";
 import type { WalPosition } from "../database/wal/wal-tail.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
@@ -78,9 +78,9 @@ export function databaseFileOf({
   const { ino, size, mtimeNs } = fstatSync(databaseFd, { bigint: true });
   const { database, wal } = identities;
   return {
-    inode: String(ino),
+    inode: decimalText(ino),
     sizeBytes: Number(size),
-    modifiedNs: String(mtimeNs),
+    modifiedNs: decimalText(mtimeNs),
     bornNs: database.bornNs,
     wal: { inode: wal.inode, bornNs: wal.bornNs },
   };
@@ -90,7 +90,7 @@ export function databaseFileOf({
 export function restingFileOf(
   pin: Pick<Pin, "databaseFd" | "identities">,
 ): DatabaseFile & { restedNs: string } {
-  const restedNs = String(fstatSync(pin.databaseFd, { bigint: true }).ctimeNs);
+  const restedNs = decimalText(fstatSync(pin.databaseFd, { bigint: true }).ctimeNs);
   return { ...databaseFileOf(pin), restedNs };
 }
 

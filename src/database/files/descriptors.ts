@@ -12,7 +12,7 @@
  * A process with SQLite connections that are not counted here would lose their locks. The library (index.ts)
  * therefore exports nothing that opens a live database.
  */
-import { closeSync, fstatSync, readSync, statSync } from "node:fs";
+import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from "node:fs";
 import { hasCode, systemCode, WalrustError } from "../../errors.ts";
 import {
   DATABASE_HEADER_SIZE,
@@ -38,13 +38,20 @@ const headerBytes = new Uint8Array(DATABASE_HEADER_SIZE);
 /** The identity of the file at `path`, or null when there is none. */
 export function fileIdentityOrNull(path: string): FileIdentity | null {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats === undefined ? null : { device: stats.dev, inode: stats.ino };
+  return stats === undefined ? null : identityOf(stats);
 }
 
 /** The identity of an open file. */
 export function descriptorIdentity(fd: number): FileIdentity {
-  const stats = fstatSync(fd, { bigint: true });
-  return { device: stats.dev, inode: stats.ino };
+  return identityOf(fstatSync(fd, { bigint: true }));
+}
+
+/** The last device: hundreds of identities share one number. */
+let lastDevice = 0n;
+
+function identityOf({ dev, ino }: Pick<BigIntStats, "dev" | "ino">): FileIdentity {
+  if (dev !== lastDevice) lastDevice = dev;
+  return { device: lastDevice, inode: ino };
 }
 
 /** Whether two identities name the same file; a missing file is never the same. */

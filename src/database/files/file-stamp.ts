@@ -8,20 +8,20 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 
 /** Size and time of modification: they change with every write. */
 export interface FileStamp {
-  readonly sizeBytes: bigint;
+  readonly sizeBytes: number;
   readonly modifiedNs: bigint;
 }
 
 /** The stamp of an open file. */
 export function fileStamp(fd: number): FileStamp {
   const stats = fstatSync(fd, { bigint: true });
-  return { sizeBytes: stats.size, modifiedNs: stats.mtimeNs };
+  return { sizeBytes: Number(stats.size), modifiedNs: stats.mtimeNs };
 }
 
 /** The stamp of the file at a path, or null when there is none. */
 export function pathStampOrNull(path: string): FileStamp | null {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats === undefined ? null : { sizeBytes: stats.size, modifiedNs: stats.mtimeNs };
+  return stats === undefined ? null : { sizeBytes: Number(stats.size), modifiedNs: stats.mtimeNs };
 }
 
 /** Whether two stamps are equal. */
@@ -75,5 +75,5 @@ export class OverwriteDetector {
 /** The progress of checkpoints as a text to compare; null while a checkpoint runs. */
 function progressOrNull(index: WalIndexHeader | null): string | null {
   if (index === null || index.backfilled !== index.backfillAttempted) return null;
-  return `${index.salt1} ${index.salt2} ${index.backfilled}`;
+  return [index.salt1, index.salt2, index.backfilled].join(" ");
 }

@@ -19,14 +19,35 @@ export interface FileVersion {
 /** Identifies a file independently of its path, across restarts of walrust. */
 export type StoredIdentity = Pick<FileVersion, "inode" | "bornNs">;
 
+/**
+ * The last numbers and their texts: the times of one file are mostly equal, and each is kept per database.
+ */
+const recent: { value: bigint; text: string }[] = [];
+const RECENT_MAX = 4;
+
+/** The decimal text of a number. Equal numbers in a row get one string. */
+export function decimalText(value: bigint): string {
+  const known = recent.find((one) => one.value === value);
+  if (known !== undefined) return known.text;
+  const text = String(value);
+  recent.push({ value, text });
+  if (recent.length > RECENT_MAX) recent.shift();
+  return text;
+}
+
 /** The version of a file with these stats. */
 export function fileVersion({ ino, birthtimeNs, mtimeNs, ctimeNs }: BigIntStats): FileVersion {
   return {
-    inode: String(ino),
-    bornNs: String(birthtimeNs),
-    modifiedNs: String(mtimeNs),
-    changedNs: String(ctimeNs),
+    inode: decimalText(ino),
+    bornNs: decimalText(birthtimeNs),
+    modifiedNs: decimalText(mtimeNs),
+    changedNs: decimalText(ctimeNs),
   };
+}
+
+/** The identity of a file with these stats. */
+export function storedIdentity({ ino, birthtimeNs }: BigIntStats): StoredIdentity {
+  return { inode: decimalText(ino), bornNs: decimalText(birthtimeNs) };
 }
 
 /** Whether both identify the same file. An unknown time of birth equals every other. */

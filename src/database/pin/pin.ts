@@ -29,7 +29,7 @@ import {
   readHeaderOf,
 } from "../files/descriptors.ts";
 import { OverwriteDetector } from "../files/file-stamp.ts";
-import { fileVersion, type StoredIdentity } from "../files/file-version.ts";
+import { type StoredIdentity, storedIdentity } from "../files/file-version.ts";
 import {
   DEAD_MAN_BYTE,
   FREEZE_BYTE,
@@ -159,8 +159,8 @@ export class Pin {
       const shm = descriptorIdentity(shmFd);
       const wal = { device: stats.dev, inode: stats.ino };
       const identities = {
-        database: fileVersion(fstatSync(databaseFd, { bigint: true })),
-        wal: fileVersion(stats),
+        database: storedIdentity(fstatSync(databaseFd, { bigint: true })),
+        wal: storedIdentity(stats),
       };
       const pin = new Pin(path, databaseFd, shmFd, header.pageSizeBytes, database, shm, wal, identities);
       if (!isOpenAt(databaseFd, path)) throw replacedError(path);

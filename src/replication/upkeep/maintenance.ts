@@ -38,7 +38,8 @@ export interface Uploaded {
 
 /** The schedule of one database's maintenance, and the jobs themselves. */
 export class Maintenance {
-  readonly #progress = new CompactionProgress();
+  /** Made with the first job. */
+  #compaction: CompactionProgress | null = null;
   readonly #dueMs: number[];
   /** Nothing can expire before there is a history. */
   #expiryDueMs = Number.POSITIVE_INFINITY;
@@ -64,7 +65,12 @@ export class Maintenance {
 
   /** Another run compacted: the next job lists how far each level goes. */
   forgetProgress(): void {
-    this.#progress.covered.fill(null);
+    this.#compaction?.covered.fill(null);
+  }
+
+  get #progress(): CompactionProgress {
+    this.#compaction ??= new CompactionProgress();
+    return this.#compaction;
   }
 
   /** Has the next job apply retention. */

@@ -2,10 +2,10 @@
  * Runs the upkeep of one watched database beside its captures and uploads: compaction, expiry, retention,
  * reconciliation with the bucket, validation, and pruning of the spool. At most one job runs for a database,
  * and a bounded number over all. A failed job never stops replication: it is logged once, and the job runs
- * again when it is due.
+ * again when it is due. `UpkeepSchedule` decides when, and outlives this object.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
-import { isSnapshotFile, uploadedTxidOf } from "../../local/spool.ts";
+import { isSnapshotFile } from "../../local/spool.ts";
 import { pruneSent, sentRetentionMs } from "../../local/spool-cache.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
 import { isSuspension } from "../../storage/contract/circuit.ts";
@@ -14,20 +14,11 @@ import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Validation } from "../context/watch-events.ts";
 import type { CompactionTarget } from "./compaction.ts";
-import {
-  type GivenUpkeep,
-  Maintenance,
-  type UpkeepResult,
-  type Uploaded,
-  upkeepOnce,
-  withGiven,
-} from "./maintenance.ts";
-import { acknowledgedOf, ReconcileSchedule, reconcile } from "./reconcile.ts";
+import { type GivenUpkeep, type UpkeepResult, type Uploaded, upkeepOnce, withGiven } from "./maintenance.ts";
+import { reconcile } from "./reconcile.ts";
 import type { Snapshots } from "./snapshots.ts";
+import { type UpkeepSchedule, uploadedOf } from "./upkeep-schedule.ts";
 
-const PRUNE_INTERVAL_MS = 600_000;
-/** The first pruning follows the start soon, so that a watch that is restarted often prunes too. */
-const FIRST_PRUNE_MS = 60_000;
 /** A job that takes longer, as for a store that hangs, makes room for a job of another database. */
 const JOB_PATIENCE_MS = 15_000;
 /** A snapshot that did not make the history restorable is repeated after this long. */
@@ -45,36 +36,22 @@ export interface UpkeepOutcome {
 
 const NO_SNAPSHOT: UpkeepOutcome = { snapshotReason: null };
 
-/** The upkeep of one database: `startDue` at every look of the watcher. */
+/** The upkeep of one database: `startDue` when its schedule says so. */
 export class Upkeep {
-  readonly #maintenance: Maintenance;
-  /** Made with the first failure: hundreds of databases have none. */
   #backoff: Backoff | null = null;
-  readonly #reconcileSchedule: ReconcileSchedule;
   /** The findings of the last validation; made with the first. */
   #findings: StandingFindings | null = null;
   /** The jobs that fail at present, with their errors; null while none fails. */
   #troubles: Partial<Record<JobName, Trouble>> | null = null;
   #run: Promise<UpkeepOutcome> | null = null;
-  #validationDueMs: number;
-  #pruneDueMs: number;
-  /** The time of the snapshot request for a history that is not restorable; null while it is restorable. */
-  #requestedMs: number | null = null;
-  /** Whether the requested snapshot was not looked up in the bucket yet. */
-  #isAwaited = false;
 
   constructor(
     readonly name: string,
     readonly context: WatchContext,
+    readonly schedule: UpkeepSchedule,
     /** The snapshots of the same database, to be read. */
     readonly snapshots: Pick<Snapshots, "taken">,
-  ) {
-    const { config, env } = context;
-    this.#reconcileSchedule = new ReconcileSchedule(env.monotonicMs());
-    this.#maintenance = new Maintenance(config, env.monotonicMs(), env.random());
-    this.#pruneDueMs = env.monotonicMs() + FIRST_PRUNE_MS;
-    this.#validationDueMs = env.monotonicMs() + this.#validationIntervalMs;
-  }
+  ) {}
 
   /** Breaks off the job that is under way. */
   get #signal(): AbortSignal {
@@ -86,27 +63,23 @@ export class Upkeep {
     return this.#run === null;
   }
 
-  get #validationIntervalMs(): number {
-    return this.context.config.sync.validationIntervalMs || Number.POSITIVE_INFINITY;
-  }
-
-  /** Has the next job apply retention. */
-  requestRetention(): void {
-    this.#maintenance.requestRetention();
+  /** Whether no job is under way and no failure has to be remembered, so that this object can be dropped. */
+  get isCalm(): boolean {
+    const isFailing = Object.values(this.#troubles ?? {}).some((trouble) => trouble.hasFailed);
+    return this.isAtRest && this.#backoff === null && this.#findings?.isEmpty !== false && !isFailing;
   }
 
   /** Starts a job if one is due and none is running. @returns its outcome, or null if none was started */
   startDue(live: LiveDatabase, nowMs: number): Promise<UpkeepOutcome> | null {
     const { state } = live;
-    this.#pruneSpool(live, nowMs);
     if (this.#run !== null || state === null) return null;
-    if (nowMs >= this.#validationDueMs) return this.#start(this.#validate(nowMs));
-    const target = (): CompactionTarget => this.#targetOf(live, state.writer);
-    if (this.#isReconcileDue(live, nowMs)) return this.#start(this.#reconcile(live, target()));
+    const due = this.schedule.dueJob(live, nowMs, this.snapshots.taken);
+    if (due === "validate") return this.#start(this.#validate(nowMs));
+    if (due === "none") return null;
+    const target = this.#targetOf(live, state.writer);
+    if (due === "reconcile") return this.#start(this.#reconcile(live, target));
     if (this.#backoff?.isOver(nowMs) === false) return null;
-    const uploaded = { txid: uploadedTxidOf(state.txid, live.pending), bytes: live.uploadedBytes };
-    if (!this.#maintenance.isDue(nowMs, uploaded.txid, uploaded.bytes)) return null;
-    return this.#start(this.#maintain(target(), nowMs, uploaded));
+    return this.#start(this.#maintain(target, nowMs, uploadedOf(live)));
   }
 
   #start(job: Promise<UpkeepOutcome>): Promise<UpkeepOutcome> {
@@ -124,7 +97,9 @@ export class Upkeep {
   async #maintain(target: CompactionTarget, nowMs: number, uploaded: Uploaded): Promise<UpkeepOutcome> {
     const { env, emit } = this.context;
     try {
-      const made = await this.#inPlace(() => this.#maintenance.run(target, nowMs, uploaded, this.#signal));
+      const made = await this.#inPlace(() =>
+        this.schedule.maintenance.run(target, nowMs, uploaded, this.#signal),
+      );
       this.#backoff = null;
       this.#troubles?.upkeep?.recovered();
       for (const { level, minTxid, maxTxid, bytes } of made) {
@@ -135,20 +110,10 @@ export class Upkeep {
       this.#backoff ??= new Backoff();
       this.#backoff.extend(env.monotonicMs());
       // An object that was listed, or acknowledged, is missing.
-      if (hasCode(error, "not-found")) this.#reconcileSchedule.missed(env.monotonicMs());
+      if (hasCode(error, "not-found")) this.schedule.reconcile.missed(env.monotonicMs());
       this.#failed("upkeep", error);
     }
     return NO_SNAPSHOT;
-  }
-
-  /** Never while a snapshot waits for its upload, which may change the answer. */
-  #isReconcileDue(live: LiveDatabase, nowMs: number): boolean {
-    if (acknowledgedOf(live) === 0 || live.pending.some(isSnapshotFile)) return false;
-    if (this.#isAwaited && (this.snapshots.taken?.atMs ?? Number.NEGATIVE_INFINITY) >= this.#requestedMs!) {
-      this.#isAwaited = false;
-      this.#reconcileSchedule.snapshotUploaded(nowMs);
-    }
-    return this.#reconcileSchedule.isDue(nowMs, live.pending.length > 0);
   }
 
   async #reconcile(live: LiveDatabase, target: CompactionTarget): Promise<UpkeepOutcome> {
@@ -157,17 +122,17 @@ export class Upkeep {
     try {
       const { problem } = await this.#inPlace(() => reconcile(target, live, this.#signal));
       this.#troubles?.reconcile?.recovered();
-      this.#reconcileSchedule.done(env.monotonicMs(), env.random());
+      this.schedule.reconcile.done(env.monotonicMs(), env.random());
       // A snapshot that came meanwhile may end the problem, so the bucket is checked again after its upload.
       const isMeanwhile = this.snapshots.taken !== taken || live.pending.some(isSnapshotFile);
       if (problem !== null && isMeanwhile) {
-        this.#reconcileSchedule.snapshotUploaded(env.monotonicMs());
+        this.schedule.reconcile.snapshotUploaded(env.monotonicMs());
         return NO_SNAPSHOT;
       }
       return { snapshotReason: this.#judge(problem) };
     } catch (error) {
       if (this.context.closing.isClosed) return NO_SNAPSHOT;
-      if (this.#reconcileSchedule.failed(env.monotonicMs())) this.#failed("reconcile", error);
+      if (this.schedule.reconcile.failed(env.monotonicMs())) this.#failed("reconcile", error);
       return NO_SNAPSHOT;
     }
   }
@@ -178,15 +143,15 @@ export class Upkeep {
   #judge(problem: string | null): string | null {
     const { env, conditions } = this.context;
     if (problem === null) {
-      this.#requestedMs = null;
+      this.schedule.restorable();
       conditions.clear(NOT_RESTORABLE);
       return null;
     }
     const nowMs = env.monotonicMs();
     // A snapshot that did not help is not repeated at once.
-    if (this.#requestedMs !== null && nowMs - this.#requestedMs < REPEATED_SNAPSHOT_MS) return null;
-    this.#requestedMs = nowMs;
-    this.#isAwaited = true;
+    const { requestedMs } = this.schedule;
+    if (requestedMs !== null && nowMs - requestedMs < REPEATED_SNAPSHOT_MS) return null;
+    this.schedule.snapshotRequested(nowMs);
     env.log.warn(`${problem}; a new snapshot follows`, { database: this.name });
     conditions.raise({
       code: NOT_RESTORABLE,
@@ -197,20 +162,10 @@ export class Upkeep {
     return "the bucket lost objects";
   }
 
-  /** Removes uploaded files from the spool after their retention. */
-  #pruneSpool(live: LiveDatabase, nowMs: number): void {
-    const { config, env } = this.context;
-    if (nowMs < this.#pruneDueMs || live.sentBytes === 0) return;
-    this.#pruneDueMs = nowMs + PRUNE_INTERVAL_MS;
-    const retentionMs = sentRetentionMs(config.cache);
-    const folder = live.paths.spoolFolder;
-    live.sentBytes = pruneSent(folder, retentionMs, Number.POSITIVE_INFINITY, env.nowMs()).bytes;
-  }
-
   /** Verifies the stored objects. */
   async #validate(nowMs: number): Promise<UpkeepOutcome> {
-    const { validate, store } = this.context;
-    this.#validationDueMs = nowMs + this.#validationIntervalMs;
+    const { validate, store, config } = this.context;
+    this.schedule.validating(nowMs, config.sync.validationIntervalMs);
     try {
       const validation = await this.#inPlace(() => validate(this.name, this.#signal, store));
       this.#troubles?.validation?.recovered();
@@ -236,7 +191,7 @@ export class Upkeep {
     const message = `verified what is stored: ${findings === "" ? "nothing is wrong any more" : findings}`;
     if (status === "errors") {
       // A missing object may be one that was acknowledged.
-      this.#reconcileSchedule.missed(env.monotonicMs());
+      this.schedule.reconcile.missed(env.monotonicMs());
       if (isNews && conditions.has(VALIDATION_FAILED)) env.log.error(message, { database });
       return conditions.raise({
         code: VALIDATION_FAILED,
@@ -275,7 +230,7 @@ export class Upkeep {
     const result = this.context.upkeeps.run(() => upkeepOnce(target, config, isForced, this.#signal));
     // The scheduled upkeep does not know of these merges.
     const forget = (): UpkeepOutcome => {
-      this.#maintenance.forgetProgress();
+      this.schedule.maintenance.forgetProgress();
       return NO_SNAPSHOT;
     };
     void this.#start(result.then(forget, forget));
@@ -291,6 +246,13 @@ export class Upkeep {
     const { store, version, env } = this.context;
     return { store, name: this.name, spoolFolder: live.paths.spoolFolder, writer, version, env };
   }
+}
+
+/** Removes uploaded files from the spool after their retention. */
+export function pruneSpool(live: LiveDatabase, { config, env }: Pick<WatchContext, "config" | "env">): void {
+  const retentionMs = sentRetentionMs(config.cache);
+  const folder = live.paths.spoolFolder;
+  live.sentBytes = pruneSent(folder, retentionMs, Number.POSITIVE_INFINITY, env.nowMs()).bytes;
 }
 
 /** The jobs whose failures are logged, with the words that begin the line. */

@@ -11,40 +11,33 @@
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
-import type { Txid } from "../../format/types.ts";
 import type { SpoolFile } from "../../local/spool.ts";
 import { keyOf, levelBegin, listLevel } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { TakenKey } from "./publish.ts";
+import { UploadHistory } from "./upload-history.ts";
 
 /** A check follows a pause of at least this length. After shorter pauses it would cost too many LISTs. */
 const PAUSE_MS = 10 * 60_000;
 
 /** While listings fail and puts succeed, a check covers no more than this many links. */
-const OWN_KEYS_MAX = 1_000;
+const OWN_LINKS_MAX = 1_000;
 
-interface OwnKey {
-  readonly key: string;
-  readonly minTxid: Txid;
-}
-
-/** The checks of one database. */
+/**
+ * The checks of one database. An idle database needs none: the history keeps what the next one starts from.
+ */
 export class OverlapCheck {
   #found: TakenKey | null = null;
   #running: Promise<void> | null = null;
   #isAgain = false;
   #fault: unknown = null;
-  /** A check failed, so the next link starts another. */
-  #isOwed = false;
-  /** Our keys since the last check, oldest first; the next check begins at the first TXID. */
-  #ownKeys: OwnKey[] = [];
-  #acknowledgedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     readonly name: string,
     readonly store: ObjectStore,
     readonly env: Pick<Env, "monotonicMs">,
+    readonly history = new UploadHistory(),
   ) {}
 
   /** Another writer's object, once a check found one. @throws a fault of ours that ended a check */
@@ -60,21 +53,28 @@ export class OverlapCheck {
     return this.#running !== null;
   }
 
+  /** Whether nothing is under way, and nothing found that the uploads have not read. */
+  get isAtRest(): boolean {
+    return this.#running === null && this.#found === null && this.#fault === null;
+  }
+
   /** A link is about to be put. */
-  sending(file: SpoolFile): void {
-    const key = keyOf(this.store, this.name, file);
-    if (this.#ownKeys.at(-1)?.key !== key) this.#ownKeys.push({ key, minTxid: file.minTxid });
-    this.#keepNewest(OWN_KEYS_MAX);
+  sending({ level, minTxid, maxTxid }: SpoolFile): void {
+    const { ownLinks } = this.history;
+    const last = ownLinks.at(-1);
+    const isKnown = last?.minTxid === minTxid && last.maxTxid === maxTxid;
+    if (!isKnown) ownLinks.push({ level, minTxid, maxTxid });
+    this.#keepNewest(OWN_LINKS_MAX);
   }
 
   /** A link is in the bucket. */
   acknowledged(file: SpoolFile, signal: AbortSignal): void {
     const nowMs = this.env.monotonicMs();
-    const pauseMs = nowMs - this.#acknowledgedMs;
-    this.#acknowledgedMs = nowMs;
+    const pauseMs = nowMs - this.history.acknowledgedMs;
+    this.history.acknowledgedMs = nowMs;
     // Before the first link of a process, the attach has checked the whole bucket.
     const isAfterPause = Number.isFinite(pauseMs) && pauseMs >= PAUSE_MS;
-    if (file.maxTxid > file.minTxid || isAfterPause || this.#isOwed) this.#check(signal);
+    if (file.maxTxid > file.minTxid || isAfterPause || this.history.isCheckOwed) this.#check(signal);
     else if (this.#running === null) this.#keepNewest();
   }
 
@@ -97,17 +97,18 @@ export class OverlapCheck {
   }
 
   async #checkNow(signal: AbortSignal): Promise<void> {
-    const [oldest] = this.#ownKeys;
+    const { history, store, name } = this;
+    const [oldest] = history.ownLinks;
     if (oldest === undefined) return;
-    this.#isOwed = true;
+    history.isCheckOwed = true;
     try {
-      const startAfter = levelBegin(this.store, this.name, 0, oldest.minTxid);
-      const objects = await listLevel(this.store, this.name, 0, { startAfter, signal });
-      const own = new Set(this.#ownKeys.map(({ key }) => key));
+      const startAfter = levelBegin(store, name, 0, oldest.minTxid);
+      const objects = await listLevel(store, name, 0, { startAfter, signal });
+      const own = new Set(history.ownLinks.map((link) => keyOf(store, name, link)));
       const other = objects.find(({ key }) => !own.has(key));
       if (other !== undefined) this.#found ??= await this.#takenKey(other.key, signal);
       else this.#keepNewest();
-      this.#isOwed = false;
+      history.isCheckOwed = false;
     } catch (error) {
       // The uploads report a store that fails; the check stays owed.
       if (!signal.aborted && !(error instanceof WalrustError)) this.#fault = error;
@@ -126,8 +127,9 @@ export class OverlapCheck {
     }
   }
 
-  /** Keeps our last two keys, because another writer's object may overlap the older one. */
+  /** Keeps our last two links, because another writer's object may overlap the older one. */
   #keepNewest(keptCount = 2): void {
-    if (this.#ownKeys.length > keptCount) this.#ownKeys = this.#ownKeys.slice(-keptCount);
+    const { history } = this;
+    if (history.ownLinks.length > keptCount) history.ownLinks = history.ownLinks.slice(-keptCount);
   }
 }

@@ -13,7 +13,7 @@ import { hasCode } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE, LTX_TRAILER_FIELDS, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
 import { openOwn } from "../../local/own-file.ts";
-import { isIntact, type SpoolFile, spoolChunks } from "../../local/spool.ts";
+import { isIntact, type SpoolFile, type SpoolFileName, spoolChunks } from "../../local/spool.ts";
 import { checkListed } from "../../recovery/object/check-object.ts";
 import { keyOf, listLevel } from "../../storage/bucket/catalog.ts";
 import {
@@ -63,8 +63,7 @@ export interface Publisher {
 }
 
 /** An acknowledged link of the chain. */
-export interface PublishedLink {
-  readonly key: string;
+export interface PublishedLink extends SpoolFileName {
   /** 64 hex digits. */
   readonly sha256: string;
 }
@@ -140,15 +139,16 @@ async function otherWriterOrNull(
 
 /** The object at the key of our last acknowledged link, if it is not that link any more. */
 async function replacedOrNull(
-  { store, lastLink = null }: Publisher,
+  { store, name, lastLink = null }: Publisher,
   signal: AbortSignal | undefined,
 ): Promise<TakenKey | null> {
   if (lastLink === null) return null;
+  const key = keyOf(store, name, lastLink);
   try {
-    const { metadata } = await store.head(lastLink.key, signal === undefined ? {} : { signal });
-    const { sha256, writer } = decodeMetadata(lastLink.key, metadata);
+    const { metadata } = await store.head(key, signal === undefined ? {} : { signal });
+    const { sha256, writer } = decodeMetadata(key, metadata);
     const isOurs = sha256 === null || sha256 === lastLink.sha256;
-    return isOurs ? null : { kind: "taken", key: lastLink.key, writer, sha256 };
+    return isOurs ? null : { kind: "taken", key, writer, sha256 };
   } catch (error) {
     // The link expired after a merge, or was deleted, which reconciliation reports.
     if (hasCode(error, "not-found")) return null;

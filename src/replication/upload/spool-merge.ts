@@ -29,6 +29,7 @@ import {
 } from "../../local/spool.ts";
 import { writeState } from "../../local/state.ts";
 import type { Captured } from "../capture/live-database.ts";
+import { UploadHistory } from "./upload-history.ts";
 
 /**
  * Above this size increments are sent as captured: then bandwidth limits the uploads, not the number of puts.
@@ -194,9 +195,6 @@ export interface ChainHold {
 
 /** Decides when the waiting increments of one database are merged. */
 export class MergeTiming {
-  #live: Captured | null = null;
-  /** Links up to this TXID may have been sent. */
-  #sentTxid = 0;
   /** Files that waited after the last merge while nothing could be sent. */
   #idleCount = 0;
   /** A long merge was returned, and its upload has not begun. */
@@ -205,12 +203,13 @@ export class MergeTiming {
   constructor(
     readonly env: Pick<Env, "log">,
     readonly hold: ChainHold,
+    readonly history = new UploadHistory(),
   ) {}
 
   /** A link is about to be sent. */
   sending(live: Captured, file: SpoolFile): void {
     this.#recognize(live);
-    this.#sentTxid = Math.max(this.#sentTxid, file.maxTxid);
+    this.history.sentTxid = Math.max(this.history.sentTxid, file.maxTxid);
     this.#idleCount = 0;
   }
 
@@ -223,7 +222,7 @@ export class MergeTiming {
     const wasDue = this.#isLongMergeDue;
     this.#isLongMergeDue = false;
     const next = live.pending.find(isChainLink);
-    if (wasDue || next === undefined || next.minTxid <= this.#sentTxid) return null;
+    if (wasDue || next === undefined || next.minTxid <= this.history.sentTxid) return null;
     const plan = this.#planOrNull(live);
     if (plan === null || (plan.isLong && this.hold.isJobRunning)) return null;
     if (!plan.isLong) this.#merge(live, plan);
@@ -246,7 +245,7 @@ export class MergeTiming {
     const imageTxid = live.imageTxid ?? 0;
     // A link ends at each snapshot, so that the history leads through the snapshot.
     const snapshotTxid = live.state?.snapshot?.txid ?? 0;
-    return planMerge(live, Math.max(imageTxid, this.#sentTxid, snapshotTxid), growth);
+    return planMerge(live, Math.max(imageTxid, this.history.sentTxid, snapshotTxid), growth);
   }
 
   #merge(live: Captured, plan: PlannedMerge): void {
@@ -259,10 +258,11 @@ export class MergeTiming {
 
   /** Notices a new attach: its first waiting link may have been sent by the process before. */
   #recognize(live: Captured): void {
-    const isKnown = live === this.#live && (live.state?.txid ?? 0) >= this.#sentTxid;
+    const { history } = this;
+    const isKnown = live === history.sentFrom && (live.state?.txid ?? 0) >= history.sentTxid;
     if (isKnown) return;
-    this.#live = live;
-    this.#sentTxid = live.pending.find(isChainLink)?.maxTxid ?? 0;
+    history.sentFrom = live;
+    history.sentTxid = live.pending.find(isChainLink)?.maxTxid ?? 0;
     this.#idleCount = 0;
   }
 }

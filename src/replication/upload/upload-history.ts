@@ -1,11 +1,14 @@
 /**
- * Remembers the uploads of one database while the process runs, over new attaches and adopted states. So it
- * can tell whether an object at a taken key is our own.
+ * Remembers the uploads of one database while the process runs, over new attaches and adopted states: the
+ * only part of the uploads that an idle database keeps. So it can tell whether an object at a taken key is
+ * our own.
  *
  * Under our writer id, an object is our own in two cases: this process sent the same bytes and saw no answer;
  * or, once, an earlier process wrote the object from a state that was lost. Any other object under our id
  * comes from another process with a copy of our state.
  */
+import type { SpoolFileName } from "../../local/spool.ts";
+import type { Captured } from "../capture/live-database.ts";
 import type { OverlapCheck } from "./overlap-check.ts";
 import type { PublishedLink } from "./publish.ts";
 
@@ -15,11 +18,33 @@ const SENT_MAX = 64;
 export class UploadHistory {
   /** The newest link of the chain that was acknowledged. */
   lastLink: PublishedLink | null = null;
-  /** Finds another writer beside our uploads; made with the first link. */
+  /** Finds another writer beside our uploads; made with a link, and dropped at rest. */
   overlap: OverlapCheck | null = null;
+  /** Our links since the last check for another writer, oldest first; assigned by `OverlapCheck`. */
+  ownLinks: SpoolFileName[] = [];
+  /** When the newest link was acknowledged, on the monotonic clock; assigned by `OverlapCheck`. */
+  acknowledgedMs = Number.NEGATIVE_INFINITY;
+  /** A check for another writer failed, so the next link starts another; assigned by `OverlapCheck`. */
+  isCheckOwed = false;
+  /** Links of `sentFrom` up to this TXID may have been sent; assigned by `MergeTiming`. */
+  sentTxid = 0;
+  sentFrom: Captured | null = null;
   #isCurrent = false;
   /** SHA-256 of the files that were sent and not acknowledged, oldest first. */
   #unanswered: Set<string> | null = null;
+
+  /** No upload is under way: drops what only uploads need. */
+  rest(): void {
+    if (this.overlap?.isAtRest === true) this.overlap = null;
+  }
+
+  /** The bucket contradicts these uploads: what they put shows no other writer any more. */
+  forgetLinks(): void {
+    this.overlap = null;
+    this.ownLinks = [];
+    this.acknowledgedMs = Number.NEGATIVE_INFINITY;
+    this.isCheckOwed = false;
+  }
 
   /** A file is about to be sent. */
   sending(sha256: string): void {

@@ -106,8 +106,9 @@ export async function uploadPending(
     if (!isSnapshotFile(file)) live.uploadedBytes += file.sizeBytes;
     hasSnapshot ||= isSnapshotFile(file);
     if (isChainLink(file)) {
-      history.lastLink = { key: outcome.key, sha256: hex(file.sha256) };
-      live.acknowledged = { txid: file.maxTxid, timeMs: outcome.timeMs, chain: hex(file.chain) };
+      const { level, minTxid, maxTxid } = file;
+      history.lastLink = { level, minTxid, maxTxid, sha256: hex(file.sha256) };
+      live.acknowledged = { txid: maxTxid, timeMs: outcome.timeMs, chain: chainTextOf(file, live) };
     }
     emitUploaded(live, file, outcome, context);
     if (nextOfLane(live, lane) === undefined) await history.overlap?.done();
@@ -119,6 +120,12 @@ export async function uploadPending(
     await refreshManifest(live, store, signal, trouble);
   }
   return { kind: "drained" };
+}
+
+/** The chain value of a link; the text of the state if that is the same, so that it is kept once. */
+function chainTextOf({ chain }: SpoolFile, { state }: Captured): string {
+  const text = hex(chain);
+  return state?.chain === text ? state.chain : text;
 }
 
 /** A file that was sent, and the outcome. */
@@ -151,7 +158,7 @@ async function sendNext(
     if (file === undefined || writer === undefined) return null;
     if (isChainLink(file)) {
       merging?.sending(live, file);
-      history.overlap ??= new OverlapCheck(live.name, store, context.env);
+      history.overlap ??= new OverlapCheck(live.name, store, context.env, history);
       history.overlap.sending(file);
     }
     history.sending(hex(file.sha256));
@@ -171,7 +178,7 @@ function contradicted(
   context: Pick<WatchContext, "store" | "env">,
   history: UploadHistory,
 ): UploadOutcome {
-  history.overlap = null;
+  history.forgetLinks();
   if (!isOurDoing(taken, writer, file, history)) throw foreignWrite(live, taken, writer, file, context);
   return { kind: "adopt", reason: `${taken.key} was written by this writer, from a state that is lost` };
 }
@@ -262,20 +269,20 @@ export type LaneOutcome = UploadOutcome | { readonly kind: "failed"; readonly er
 
 const NONE: readonly Promise<LaneOutcome>[] = [];
 
-/** The lanes of one database. */
+/**
+ * The lanes of one database. Made with the first pending file, and dropped when `isCalm`: the history is all
+ * that the next lanes need to know.
+ */
 export class UploadLanes {
   readonly #runs: Record<UploadLane, Promise<LaneOutcome> | null> = { links: null, snapshots: null };
-  /** Made with the first failure: hundreds of databases have none. */
   #backoff: Backoff | null = null;
-  /** Made with the first pending file, and kept: it remembers the files that may have been sent. */
-  #merging: MergeTiming | null = null;
-  /** Made with the first run, and dropped at rest unless it remembers a failure. */
+  readonly #merging: MergeTiming | null;
+  /** Made with the first run; it remembers a failure. */
   #manifestTrouble: Trouble | null = null;
-  #history: UploadHistory | null = null;
   #isHurried = false;
   /** Whether the circuit breaker suspended requests at the last poll. */
   #wasSuspended = false;
-  #liftCount = 0;
+  #liftCount: number;
 
   constructor(
     readonly context: Pick<WatchContext, "store" | "env" | "version" | "emit" | "puts" | "config">,
@@ -284,8 +291,12 @@ export class UploadLanes {
     /** The circuit breaker of the database, if any. */
     readonly breaker: Pick<Circuit, "state" | "isPassable" | "endCooldown" | "liftCount"> | null = null,
     /** How much of the chain is held fixed; if absent, no captures are merged. */
-    readonly hold: ChainHold | null = null,
-  ) {}
+    hold: ChainHold | null = null,
+    readonly history = new UploadHistory(),
+  ) {
+    this.#merging = hold && new MergeTiming(context.env, hold, history);
+    this.#liftCount = breaker?.liftCount ?? 0;
+  }
 
   /**
    * Starts a run in each lane with pending files, unless one runs, requests are suspended or a wait is not
@@ -304,7 +315,7 @@ export class UploadLanes {
     const isDue =
       state === "closed" ? this.#backoff?.isOver(nowMs) !== false : this.breaker?.isPassable === true;
     if (isDue) return this.#startLanes(live);
-    if (this.#runs.links === null) this.#mergeTimingOrNull()?.whileWaiting(live);
+    if (this.#runs.links === null) this.#merging?.whileWaiting(live);
     return NONE;
   }
 
@@ -330,9 +341,6 @@ export class UploadLanes {
       if (this.#runs[lane] !== null || nextOfLane(live, lane) === undefined) continue;
       const run = this.#run(live, lane).finally(() => {
         this.#runs[lane] = null;
-        const isCalm = this.#manifestTrouble?.hasFailed === false;
-        if (isCalm && this.#runs.links === null && this.#runs.snapshots === null)
-          this.#manifestTrouble = null;
       });
       this.#runs[lane] = run;
       started.push(run);
@@ -342,15 +350,16 @@ export class UploadLanes {
     return started;
   }
 
-  #mergeTimingOrNull(): MergeTiming | null {
-    if (this.hold !== null) this.#merging ??= new MergeTiming(this.context.env, this.hold);
-    return this.#merging;
-  }
-
   /** Whether nothing of the uploads is under way, neither a run nor a check that a failed run has left. */
   get isAtRest(): boolean {
     const { links, snapshots } = this.#runs;
-    return links === null && snapshots === null && this.#history?.overlap?.isRunning !== true;
+    return links === null && snapshots === null && this.history.overlap?.isRunning !== true;
+  }
+
+  /** Whether nothing is under way and no failure has to be remembered, so that the lanes can be dropped. */
+  get isCalm(): boolean {
+    const hasFailed = this.#backoff !== null || this.#manifestTrouble?.hasFailed === true;
+    return this.isAtRest && !hasFailed && !this.#wasSuspended && !this.#isHurried;
   }
 
   /** Resolves when no run is under way. */
@@ -362,14 +371,14 @@ export class UploadLanes {
     const { signal } = this.closing;
     try {
       this.#manifestTrouble ??= manifestTrouble(live.name, this.context.env);
-      this.#history ??= new UploadHistory();
-      const known = {
+      const { store, env, version, emit, puts } = this.context;
+      const context = {
+        ...{ store, env, version, emit, puts },
         manifestTrouble: this.#manifestTrouble,
-        history: this.#history,
-        merging: this.#mergeTimingOrNull(),
+        history: this.history,
+        merging: this.#merging,
         keepsSent: sentRetentionMs(this.context.config.cache) > 0,
       };
-      const context = { ...this.context, ...known };
       const outcome = await uploadPending(live, context, signal, lane);
       if (outcome.kind === "drained") this.#backoff = null;
       return outcome;

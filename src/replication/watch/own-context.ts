@@ -19,14 +19,19 @@ export interface OwnContext {
   readonly outages: CircuitOutages;
 }
 
-/** Derives the context of one database. */
+/**
+ * Derives the context of one database. It inherits from the shared context and has only the fields of its
+ * own: hundreds of copies would be a large part of what an idle database costs. So never spread it into an
+ * object.
+ */
 export function deriveContext(name: string, shared: SharedContext, config: ReplicationConfig): OwnContext {
   const closing = new ClosingSignal();
   const outages = new CircuitOutages(name, shared);
   const circuit = new CircuitBreaker(config.retry, shared.env, outages, shared.outage);
   const store = new BreakerStore(shared.store, circuit, closing);
   const conditions = new Conditions(name, shared.env, shared.emit);
-  return { context: { ...shared, config, store, closing, conditions }, circuit, outages };
+  const context: WatchContext = Object.setPrototypeOf({ config, store, closing, conditions }, shared);
+  return { context, circuit, outages };
 }
 
 /** Reports the changes of one circuit, and knows whether it has opened since its last end was reported. */

@@ -6,7 +6,9 @@ import { existsSync } from "node:fs";
 import { hasCode, type WalrustError } from "../../errors.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
+import type { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
 import type { ChainHold } from "../upload/spool-merge.ts";
+import { UploadHistory } from "../upload/upload-history.ts";
 import type { Attachment } from "./attachment.ts";
 import type { FilesVerdict, JobKind, LookFacts, Phase, SeenFacts } from "./plan-look.ts";
 import type { SetAside } from "./set-aside.ts";
@@ -40,6 +42,9 @@ export class WatchRecord implements ChainHold {
   /** Captures are stopped because the spool is full. */
   isSpoolFull = false;
   wasBucketMissing = false;
+  /** What the next upload needs to know of the uploads before. */
+  readonly uploads = new UploadHistory();
+
   /** The files, as checked in this look. */
   files = UNSUSPECTED;
   /** The WAL was polled in this look. */
@@ -56,6 +61,8 @@ export class WatchRecord implements ChainHold {
   constructor(
     readonly target: WatchTarget,
     readonly attachment: Attachment,
+    /** When the upkeep of the database is due. */
+    readonly upkeep: UpkeepSchedule,
   ) {}
 
   get isDiscovered(): boolean {

@@ -12,6 +12,7 @@
  */
 import { judgeAttachFailure } from "../../discovery/admission.ts";
 import { asWalrustError, hasCode, type WalrustError } from "../../errors.ts";
+import type { Circuit } from "../../storage/contract/circuit.ts";
 import type { LiveChecksum } from "../capture/image-checksum.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import { releaseIfHarmful } from "../capture/pin-release.ts";
@@ -20,9 +21,10 @@ import type { SharedContext, WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import type { GivenUpkeep, UpkeepResult } from "../upkeep/maintenance.ts";
 import { Snapshots } from "../upkeep/snapshots.ts";
-import { Upkeep } from "../upkeep/upkeep.ts";
+import { pruneSpool } from "../upkeep/upkeep.ts";
+import { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
 import { mergeLong } from "../upload/spool-merge.ts";
-import { type LaneOutcome, UploadLanes } from "../upload/uploader.ts";
+import type { LaneOutcome } from "../upload/uploader.ts";
 import { Attachment } from "./attachment.ts";
 import { deriveContext } from "./own-context.ts";
 import { type JobKind, type LookAction, planLook, planSeen } from "./plan-look.ts";
@@ -31,6 +33,7 @@ import { absentError, SetAside } from "./set-aside.ts";
 import { gatherFacts, seenFacts, UNSUSPECTED, WatchRecord } from "./watch-record.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import { WatcherHealth } from "./watcher-health.ts";
+import { Work } from "./work.ts";
 
 const ACTIVE_MS = 10_000;
 /** Between two attempts of a drain that sent nothing. */
@@ -46,12 +49,11 @@ export class Watcher {
   readonly #health: WatcherHealth;
   readonly #poller: WalPoller;
   readonly #snapshots: Snapshots;
-  readonly #upkeep: Upkeep;
-  readonly #uploads: UploadLanes;
+  readonly #circuit: Circuit;
+  /** Null while nothing waits, nothing is due and no failure has to be remembered. */
+  #work: Work | null = null;
   /** The job that runs; never rejects. */
   #running: Promise<void> | null = null;
-  /** Uploads that run, each with the folding of its outcome; made with the first. */
-  #sending: Set<Promise<void>> | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(target: WatchTarget, shared: SharedContext) {
@@ -62,15 +64,8 @@ export class Watcher {
     this.#poller = new WalPoller(name, context);
     this.#snapshots = new Snapshots(name, context);
     this.#attachment = new Attachment(target, context, this.#poller, this.#snapshots);
-    this.#record = new WatchRecord(target, this.#attachment);
-    this.#upkeep = new Upkeep(name, context, this.#snapshots);
-    // With `--no-cache` at most one capture waits: there is nothing to merge.
-    this.#uploads = new UploadLanes(
-      context,
-      context.closing,
-      circuit,
-      config.cache.enabled ? this.#record : null,
-    );
+    this.#record = new WatchRecord(target, this.#attachment, new UpkeepSchedule(context));
+    this.#circuit = circuit;
   }
 
   get target(): WatchTarget {
@@ -143,8 +138,19 @@ export class Watcher {
     this.#health.poll(nowMs);
     if (this.#health.isCircuitBack) this.#healIfDrained();
     this.#step(nowMs);
-    const isAtRest = this.#running === null && this.#uploads.isAtRest && this.#upkeep.isAtRest;
-    if (isAtRest) this.context.closing.release();
+    if (!this.isActive(nowMs)) this.#rest();
+  }
+
+  /** Nothing is captured at present: drops what only work needs, once none is under way. */
+  #rest(): void {
+    this.#record.uploads.rest();
+    if (this.#work?.isCalm === true && !this.#attachment.hasPending) this.#work = null;
+    if (this.#running === null && this.#work?.isAtRest !== false) this.context.closing.release();
+  }
+
+  #working(): Work {
+    this.#work ??= new Work(this.#record, this.context, this.#circuit, this.#snapshots);
+    return this.#work;
   }
 
   /** The next step of leaving. */
@@ -198,10 +204,14 @@ export class Watcher {
       this.fail(error);
     }
     this.#send(nowMs, false);
-    void this.#upkeep.startDue(live, nowMs)?.then(({ snapshotReason }) => {
-      if (snapshotReason !== null) this.#snapshots.request(snapshotReason);
-    });
+    this.#keepUpDue(live, nowMs);
     return this.#snapshots.isDue(nowMs);
+  }
+
+  #keepUpDue(live: LiveDatabase, nowMs: number): void {
+    const { upkeep } = this.#record;
+    if (upkeep.takePrune(live, nowMs)) pruneSpool(live, this.context);
+    if (upkeep.dueJob(live, nowMs, this.#snapshots.taken) !== "none") this.#working().keepUp(live, nowMs);
   }
 
   /** @returns false when the files are replaced */
@@ -232,18 +242,12 @@ export class Watcher {
   #send(nowMs: number, isLastChance: boolean): void {
     const { captured } = this.#attachment;
     if (captured === null || captured.pending.length === 0) return;
-    const runs = isLastChance ? this.#uploads.start(captured) : this.#uploads.startDue(captured, nowMs);
+    const { lanes, sending } = this.#working();
+    const runs = isLastChance ? lanes.start(captured) : lanes.startDue(captured, nowMs);
     for (const run of runs) {
-      this.#sending ??= new Set();
-      const folded = run.then((outcome) => this.#applyUpload(outcome)).finally(() => this.#sent(folded));
-      this.#sending.add(folded);
+      const folded = run.then((outcome) => this.#applyUpload(outcome)).finally(() => sending.delete(folded));
+      sending.add(folded);
     }
-  }
-
-  /** An upload has ended. A set that was used keeps its table, and hundreds of databases have one. */
-  #sent(upload: Promise<void>): void {
-    this.#sending?.delete(upload);
-    if (this.#sending?.size === 0) this.#sending = null;
   }
 
   async #applyUpload(outcome: LaneOutcome): Promise<void> {
@@ -257,19 +261,15 @@ export class Watcher {
       // The cause that took the bucket away may have taken its objects too.
       if (record.wasBucketMissing) this.#snapshots.request("the bucket had been missing");
       record.wasBucketMissing = false;
-      if (this.#snapshots.takeRetention(this.live)) this.#upkeep.requestRetention();
+      if (this.#snapshots.takeRetention(this.live)) record.upkeep.maintenance.requestRetention();
       this.#healIfDrained();
     }
     if (outcome.kind === "merge-due") {
-      if (record.isFree && !this.#uploads.isSendingLinks)
+      if (record.isFree && this.#work?.lanes.isSendingLinks !== true)
         await this.#startJob("blocking", () => mergeLong(outcome.captured, outcome.merge, this.context.env));
       // A drain sends again by itself.
       if (record.phase !== "ending") this.#send(this.context.env.monotonicMs(), false);
     }
-  }
-
-  async #uploadsDone(): Promise<void> {
-    await Promise.all(this.#sending ?? []);
   }
 
   // Jobs
@@ -338,7 +338,7 @@ export class Watcher {
 
   async #adopt(): Promise<void> {
     this.#record.hasFailed = false;
-    await this.#uploadsDone();
+    await this.#work?.uploadsDone();
     await this.#attachment.adopt();
     this.#healIfDrained();
   }
@@ -434,7 +434,7 @@ export class Watcher {
   async keepUp(given: GivenUpkeep, isForced: boolean): Promise<UpkeepResult> {
     const { givenUp } = this.#record;
     if (givenUp !== null) throw givenUp;
-    return this.#upkeep.request(this.live, given, isForced);
+    return this.#working().upkeep.request(this.live, given, isForced);
   }
 
   // The end
@@ -467,7 +467,7 @@ export class Watcher {
       const before = this.#attachment.captured?.pending.length ?? 0;
       this.#step(env.monotonicMs());
       if (this.#running !== null || this.#record.hasLeft) continue;
-      await this.#uploadsDone();
+      await this.#work?.uploadsDone();
       const after = this.#attachment.captured?.pending.length ?? 0;
       if (after >= before) await env.sleep(DRAIN_PAUSE_MS, this.context.closing.signal);
     }
@@ -492,8 +492,8 @@ export class Watcher {
   async #close(): Promise<void> {
     this.#record.isClosing = true;
     this.context.closing.close();
-    await this.#uploadsDone();
-    await this.#upkeep.done();
+    await this.#work?.uploadsDone();
+    await this.#work?.upkeep.done();
     await this.#running;
     this.#detach();
   }

@@ -194,6 +194,11 @@ const NO_FINDINGS: ReadonlySet<string> = new Set();
 export class StandingFindings {
   #current = NO_FINDINGS;
 
+  /** Whether the last check found nothing. */
+  get isEmpty(): boolean {
+    return this.#current.size === 0;
+  }
+
   /** Takes all findings of a new check. @returns those that are new, and those that are over */
   replace(findings: Iterable<string>): FindingsChange {
     const before = this.#current;

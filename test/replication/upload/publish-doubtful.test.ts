@@ -40,8 +40,8 @@ async function writeAll(store: S3Store, writer: string, objects: readonly TinyOb
       career.stoppedBy = outcome.kind === "taken" ? outcome.key : outcome.reason;
       return career;
     }
-    lastLink = { key: outcome.key, sha256: hex(sha256(object.bytes)) };
-    career.acknowledged.push(lastLink);
+    lastLink = { ...file, sha256: hex(sha256(object.bytes)) };
+    career.acknowledged.push({ key: outcome.key, sha256: lastLink.sha256 });
   }
   return career;
 }

@@ -1,0 +1,49 @@
+/**
+ * The memory of idle databases: the heap that each keeps after its first snapshot is uploaded and the parts
+ * for uploads and upkeep are dropped. The databases of the first half warm the code up.
+ */
+import { heapStats } from "bun:jsc";
+import { expect, test } from "bun:test";
+import { FileStore } from "../../../src/storage/file/file-store.ts";
+import { FleetRun, tenants } from "../../support/runs/fleet-run.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const HALF = 500;
+/** Retained heap of one idle database. */
+const BYTES_MAX = 4096;
+/** Collections in a row that free nothing. */
+const UNCHANGED_COUNT = 20;
+/** A database without captures for this long is idle. */
+const QUIET_MS = 15_000;
+
+test("an idle database retains at most 4 KB of heap", async () => {
+  const names = Array.from({ length: 2 * HALF }, (_, index) => `tenant-${index}`);
+  const all = await tenants(tempFolder("idle"), ...names);
+  const run = new FleetRun([], new FileStore({ path: tempFolder("bucket") }));
+  const heaps: number[] = [];
+  for (const count of [HALF, 2 * HALF]) {
+    run.present = all.slice(0, count);
+    run.clock.pass(5_000);
+    await run.until("the uploads", () => run.all("uploaded").length >= HALF, 50_000);
+    run.events.length = 0;
+    run.lines.length = 0;
+    run.clock.pass(QUIET_MS);
+    await run.discovery();
+    heaps.push(await settledHeap());
+  }
+  await run.stop();
+  expect((heaps[1]! - heaps[0]!) / HALF).toBeLessThanOrEqual(BYTES_MAX);
+}, 180_000);
+
+/** The heap in bytes once the jobs of the start have ended and collections free nothing more. */
+async function settledHeap(): Promise<number> {
+  let heap = Number.POSITIVE_INFINITY;
+  for (let unchanged = 0; unchanged < UNCHANGED_COUNT; ) {
+    await Bun.sleep(50);
+    Bun.gc(true);
+    const { heapSize } = heapStats();
+    unchanged = heapSize < heap ? 0 : unchanged + 1;
+    heap = Math.min(heap, heapSize);
+  }
+  return heap;
+}
