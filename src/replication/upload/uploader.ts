@@ -359,7 +359,7 @@ export class UploadLanes {
   /** Whether nothing is under way and no failure has to be remembered, so that the lanes can be dropped. */
   get isCalm(): boolean {
     const hasFailed = this.#backoff !== null || this.#manifestTrouble?.hasFailed === true;
-    return this.isAtRest && !hasFailed && !this.#wasSuspended && !this.#isHurried;
+    return this.isAtRest && !hasFailed && !this.#isHurried;
   }
 
   /** Resolves when no run is under way. */

@@ -42,7 +42,7 @@ export class WatchRecord implements ChainHold {
   /** Captures are stopped because the spool is full. */
   isSpoolFull = false;
   wasBucketMissing = false;
-  /** What the next upload needs to know of the uploads before. */
+  /** The uploads of this process, as the next upload needs to know them. */
   readonly uploads = new UploadHistory();
 
   /** The files, as checked in this look. */

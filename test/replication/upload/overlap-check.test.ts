@@ -18,7 +18,7 @@ const OTHER_HASH = /^[0-9a-f]{64}$/;
 /** A writer that puts its own links into a shared store. */
 class Writer {
   nowMs = 0;
-  readonly look: OverlapCheck;
+  look: OverlapCheck;
   readonly #history: TinyHistory;
   readonly #folder = tempFolder("overlap");
   readonly #signal = new AbortController().signal;
@@ -26,11 +26,17 @@ class Writer {
   constructor(
     readonly inner: MemoryStore,
     seed: number,
-    store: MemoryStore | FaultyStore = inner,
+    readonly store: MemoryStore | FaultyStore = inner,
   ) {
     this.look = new OverlapCheck("app", store, { monotonicMs: () => this.nowMs });
     this.#history = new TinyHistory(seededRandom(seed));
     for (let txid = 1; txid <= 20; txid++) this.#history.commit(txid);
+  }
+
+  /** The database rests: only the history of its uploads is left. */
+  rest(): void {
+    expect(this.look.isAtRest).toBe(true);
+    this.look = new OverlapCheck("app", this.store, this.look.env, this.look.history);
   }
 
   /** Puts one link. @returns the key of another writer's object, if one was found by then */
@@ -94,6 +100,24 @@ describe("OverlapCheck", () => {
     await two.put(5, 7);
     one.nowMs += 20 * MINUTE_MS;
     expect(await one.put(5)).toBe(range(5, 7));
+  });
+
+  test("a check after a rest knows our links, the pause, and a check that is owed", async () => {
+    const inner = new MemoryStore();
+    const store = new FaultyStore(inner);
+    const [one, two] = [new Writer(inner, 1, store), new Writer(inner, 2)];
+    await one.put(4);
+    await one.put(5);
+    one.rest();
+    one.nowMs += 20 * MINUTE_MS;
+    store.before = (operation) => {
+      if (operation === "list") throw unreachable();
+    };
+    expect(await one.put(6)).toBeNull();
+    one.rest();
+    store.before = () => {};
+    await two.put(7, 9);
+    expect(await one.put(7)).toBe(range(7, 9));
   });
 
   test("a long link finds objects beside the long link before it", async () => {

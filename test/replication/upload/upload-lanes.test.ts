@@ -106,6 +106,19 @@ test("an outage of six hours: a request a minute, two lines, and the upload on t
   expect(run.said()).toEqual(["error Cannot reach the store: connection refused", "info recovered"]);
 });
 
+test("the lanes are calm once all is uploaded, and never while a failure has to be remembered", async () => {
+  const run = new Lanes(breakerOf(8, 1_000));
+  expect(run.lanes.isCalm).toBe(true);
+  await run.pass(TICK_MS);
+  expect(run.lanes.isCalm).toBe(false);
+  while (run.breaker.state === "closed") await run.pass(TICK_MS);
+  expect(run.lanes.isCalm).toBe(false);
+  run.isOut = false;
+  while (run.live.pending.length > 0) await run.pass(TICK_MS);
+  await run.pass(TICK_MS);
+  expect([run.lanes.isCalm, run.lanes.isAtRest]).toEqual([true, true]);
+});
+
 test("an outage without a circuit breaker logs as little, and is tried every half minute", async () => {
   const run = new Lanes({ ...BREAKER, circuitBreakerEnabled: false });
   await run.pass(60 * MINUTE_MS);
