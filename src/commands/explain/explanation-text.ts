@@ -143,7 +143,7 @@ function estimateLines({ estimate, rate, databases }: Explanation): string[] {
   ]);
   return [
     `Estimate for a month (${MONTH_HOURS} h)`,
-    `  if each has ${rate.commitsPerSecond} commits/s of ${rate.pagesPerCommit} pages` +
+    `  if each database has ${rate.commitsPerSecond} commits/s of ${rate.pagesPerCommit} pages` +
       " (--commits-per-second, --pages-per-commit)",
     `  requests: ${number(requests.put)} PUT, ${number(requests.list)} LIST,` +
       ` ${number(requests.get)} GET, ${number(requests.delete)} DELETE`,
