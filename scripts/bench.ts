@@ -20,6 +20,7 @@
  *   --seconds N         load: seconds of the measurement
  *   --end stop|kill     load: SIGTERM after the last commit, or SIGKILL under load
  *   --verify N|all      load: databases to restore and compare at the end
+ *   --user NAME         load: run the tools as this user; needs root
  *   --line-rate N       upload rate of the line in bytes a second; 0 is no limit
  *   --commits N         lag, commit: number of commits
  *   --rounds N          large: number of rounds

@@ -40,7 +40,16 @@ export function parseSettings(words: readonly string[]): Settings {
   const { values } = parseArgs({
     args: [...words],
     options: {
-      ...{ preset: TEXT, goal: TEXT, binary: TEXT, json: TEXT, tool: TEXT, end: TEXT, verify: TEXT },
+      ...{
+        preset: TEXT,
+        goal: TEXT,
+        binary: TEXT,
+        json: TEXT,
+        tool: TEXT,
+        end: TEXT,
+        verify: TEXT,
+        user: TEXT,
+      },
       ...{ databases: TEXT, rates: TEXT, sizes: TEXT, delays: TEXT, schemes: TEXT, "line-rate": TEXT },
       ...{
         "warm-up": TEXT,
@@ -109,6 +118,7 @@ function parseOverrides(values: Values): Overrides {
     end: values["end"] === undefined ? undefined : oneOf<LoadSpec["end"]>("end", String(values["end"]), ENDS),
     verifyCount: isAll ? Number.POSITIVE_INFINITY : number("verify", 1),
     lineRate: number("line-rate", 0),
+    user: values["user"] as string | undefined,
     commitCount: number("commits", 1),
     rounds: number("rounds", 1),
     incrementCount: number("increments", 1),

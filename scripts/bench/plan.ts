@@ -32,6 +32,7 @@ export interface Overrides {
   readonly end?: LoadSpec["end"];
   readonly verifyCount?: number;
   readonly lineRate?: number;
+  readonly user?: string;
   readonly commitCount?: number;
   readonly rounds?: number;
   readonly incrementCount?: number;

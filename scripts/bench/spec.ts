@@ -33,6 +33,8 @@ export interface LoadSpec extends Link {
   readonly end: "stop" | "kill";
   /** Number of databases to restore and compare. */
   readonly verifyCount: number;
+  /** User to run the tools as; null for the user of the benchmark. */
+  readonly user: string | null;
 }
 
 /** Isolated commits to one database. */
@@ -78,18 +80,20 @@ export const LOAD: LoadSpec = {
   durationMs: 60_000,
   end: "stop",
   verifyCount: Number.POSITIVE_INFINITY,
+  user: null,
 };
 
 /** A case in words: the title of its table, and the key of its results. */
 export function describeSpec(spec: Spec): string {
   switch (spec.case) {
     case "load": {
-      const { databaseCount, sizeBytes, commitsPerSecond, warmUpMs, durationMs, end } = spec;
+      const { databaseCount, sizeBytes, commitsPerSecond, warmUpMs, durationMs, end, user } = spec;
       const load = commitsPerSecond === 0 ? "idle" : `${commitsPerSecond} commits/s to each`;
       const ending = end === "kill" ? ", ended by SIGKILL" : "";
+      const owner = user === null ? "" : `, as the user ${user}`;
       const time = `${durationMs / 1000} s after ${warmUpMs / 1000} s`;
       const databases = `databases: ${databaseCount} of ${formatSize(sizeBytes)}`;
-      return `${databases}, ${load}, ${time}${describeLink(spec)}${ending}`;
+      return `${databases}, ${load}, ${time}${describeLink(spec)}${ending}${owner}`;
     }
     case "lag":
       return `${spec.commitCount} isolated commits${describeLink(spec)}`;

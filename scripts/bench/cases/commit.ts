@@ -64,7 +64,7 @@ async function measureTool(
   const folder = join(commitFolder, tool.name);
   mkdirSync(folder);
   const { gateway, endpoint } = await startStorage(workspace, folder, LOOPBACK);
-  const site: Site = { endpoint, prefix: tool.name, folder };
+  const site: Site = { endpoint, prefix: tool.name, folder, user: null };
   const databasePath = join(folder, "probe", "app.db");
   const beside = await runProbe(workspace, join(folder, "probe"), spec, templatePath, async () => {
     const watcher = workspace.start(tool.name, tool.watch(site, [databasePath]));

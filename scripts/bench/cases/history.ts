@@ -33,7 +33,7 @@ export function measureHistory(
 ): Promise<Measurement[]> {
   return workspace.scope("history", async (folder) => {
     const { gateway, endpoint } = await startStorage(workspace, folder, LOOPBACK);
-    const site: Site = { endpoint, prefix: "history", folder };
+    const site: Site = { endpoint, prefix: "history", folder, user: null };
     const database = join(folder, "app.db");
     copyFileSync(templatePath, database);
     await makeHistory(workspace, walrust, site, gateway, database, spec.incrementCount);

@@ -66,7 +66,7 @@ async function measureTool(
   const storage = await startStorage(workspace, folder, spec);
   const databasePath = join(folder, "lag.db");
   copyFileSync(templatePath, databasePath);
-  const site: Site = { endpoint: storage.endpoint, prefix: tool.name, folder };
+  const site: Site = { endpoint: storage.endpoint, prefix: tool.name, folder, user: null };
   const watcher = workspace.start(tool.name, tool.watch(site, [databasePath]));
   const level = (number: 0 | 9): string =>
     levelFolder(storage.gateway, tool.name, nameOf(databasePath), number);

@@ -28,13 +28,14 @@ export function measureLarge(
 ): Promise<Measurement> {
   return workspace.scope(`large-${tool.name}`, async (folder) => {
     const { gateway, endpoint } = await startStorage(workspace, folder, spec);
-    const usual = await copyAndRestore(workspace, tool, { endpoint, prefix: "usual", folder }, templatePath);
+    const base = { endpoint, folder, user: null };
+    const usual = await copyAndRestore(workspace, tool, { ...base, prefix: "usual" }, templatePath);
     const objectBytes = storedBytes(gateway, "usual");
     let thorough = usual;
     if (tool.thorough !== null) {
       // Two copies of a large database in the bucket may not fit on the disk.
       rmSync(join(gateway.bucketFolder, "usual"), { recursive: true });
-      const site = { endpoint, prefix: "thorough", folder: join(folder, "thorough") };
+      const site = { ...base, prefix: "thorough", folder: join(folder, "thorough") };
       mkdirSync(site.folder);
       thorough = await copyAndRestore(workspace, tool.thorough, site, templatePath);
     }

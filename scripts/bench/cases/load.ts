@@ -8,12 +8,13 @@
  * a warm-up, the case measures for the duration of the spec. Then it counts system calls for some seconds,
  * still under load, and ends the tool.
  */
+import { chownSync } from "node:fs";
 import { join } from "node:path";
 import { copyDatabases } from "../databases.ts";
 import { levelFolder, listObjects } from "../processes/gateway.ts";
 import { type Storage, startStorage } from "../processes/storage.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
-import { assertAlive, type Child, type Workspace, waitUntil } from "../processes/workspace.ts";
+import { assertAlive, type Child, findUser, type Workspace, waitUntil } from "../processes/workspace.ts";
 import { readCommitTimes, startWriter, stopWriter, type WriterOptions } from "../processes/writer.ts";
 import { behindOf, lagsOf, ticksOf, visibleTimes, type Window } from "../results/behind.ts";
 import type { Measurement } from "../results/measurement.ts";
@@ -65,14 +66,23 @@ export function measureLoad(
   return workspace.scope(`load-${tool.name}`, async (folder) => {
     const databases = copyDatabases(join(folder, "databases"), templatePath, spec.databaseCount);
     const storage = await startStorage(workspace, folder, spec);
-    const site: Site = { endpoint: storage.endpoint, prefix: tool.name, folder };
+    const user = spec.user === null ? null : await findUser(spec.user);
+    for (const path of [folder, join(folder, "databases"), ...databases]) {
+      if (user !== null) chownSync(path, user.uid, user.gid);
+    }
+    const site: Site = { endpoint: storage.endpoint, prefix: tool.name, folder, user };
     const startMs = performance.now();
     const watcher = workspace.start(tool.name, tool.watch(site, databases));
     const level = (path: string, number: 0 | 9): string =>
       levelFolder(storage.gateway, tool.name, nameOf(path), number);
-    await waitUntil([watcher, ...storage.children], "the first snapshots", READY_LIMIT_MS, () =>
-      databases.every((path) => listObjects(level(path, 9)).length > 0),
-    );
+    // Looks again only at the databases that had no snapshot yet.
+    let readyCount = 0;
+    await waitUntil([watcher, ...storage.children], "the first snapshots", READY_LIMIT_MS, () => {
+      while (readyCount < databases.length && listObjects(level(databases[readyCount]!, 9)).length > 0) {
+        readyCount++;
+      }
+      return readyCount === databases.length;
+    });
     const readyMs = performance.now() - startMs;
     const { cpuMs: startCpuMs, peakRssBytes: startPeakRssBytes } = sampleProcess(watcher.pid);
     const writing = {

@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { BUCKET, CREDENTIALS } from "./gateway.ts";
 import type { Endpoint } from "./storage.ts";
-import type { Command } from "./workspace.ts";
+import type { Command, User } from "./workspace.ts";
 
 /** Names of the tools in the results. */
 export type ToolName = "walrust" | "litestream";
@@ -16,6 +16,8 @@ export interface Site {
   readonly endpoint: Endpoint;
   readonly prefix: string;
   readonly folder: string;
+  /** User of the tool's processes; null for the user of the benchmark. */
+  readonly user: User | null;
 }
 
 /** Commands that copy a database once and restore it. */
@@ -44,9 +46,10 @@ export function walrustTool(binary: string): Tool {
     AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
     AWS_REGION: CREDENTIALS.region,
   };
-  const command = ({ endpoint, prefix }: Site, ...words: string[]): Command => ({
+  const command = ({ endpoint, prefix, user }: Site, ...words: string[]): Command => ({
     words: [binary, ...words, "-b", `s3://${BUCKET}/${prefix}`, "--endpoint", endpoint.url],
     env: { ...env, ...trust(endpoint) },
+    user,
   });
   return {
     name: "walrust",
@@ -62,6 +65,7 @@ export function litestreamTool(binary: string): Tool {
   const command = (site: Site, databases: readonly string[], verb: string, ...words: string[]): Command => ({
     words: [binary, verb, "-config", writeConfig(site, databases), ...words],
     env: trust(site.endpoint),
+    user: site.user,
   });
   return {
     name: "litestream",

@@ -5,14 +5,23 @@
  * children.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { capture } from "../../toolchain.ts";
 
 /** A program and its surroundings. It inherits only PATH from this process's environment. */
 export interface Command {
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** Absent or null for the user of the benchmark. */
+  readonly user?: User | null;
+}
+
+/** Ids of a user. */
+export interface User {
+  readonly uid: number;
+  readonly gid: number;
 }
 
 /** A process of the workspace, with its output in a log file. */
@@ -44,7 +53,10 @@ export class Workspace {
 
   /** Makes a workspace below $TMPDIR. */
   static async create(): Promise<Workspace> {
-    return new Workspace(await mkdtemp(join(tmpdir(), "walrust-bench-")));
+    const folder = await mkdtemp(join(tmpdir(), "walrust-bench-"));
+    // Tools that run as another user reach their own folders below this one.
+    await chmod(folder, 0o711);
+    return new Workspace(folder);
   }
 
   /** Runs an action with a new folder; kills the processes it leaves behind and removes the folder. */
@@ -66,7 +78,7 @@ export class Workspace {
   start(label: string, command: Command): Child {
     const logPath = join(this.folder, `${++this.#childCount}-${label}.log`);
     const log = openSync(logPath, "a");
-    const subprocess = Bun.spawn([...this.#wrapper, ...command.words], {
+    const subprocess = Bun.spawn([...this.#wrapper, ...asUser(command.user), ...command.words], {
       cwd: this.folder,
       env: { PATH: process.env["PATH"] ?? "", HOME: this.folder, ...command.env },
       stdio: ["ignore", log, log],
@@ -112,6 +124,18 @@ export class Workspace {
     await rm(this.folder, { recursive: true, force: true });
     process.off("exit", this.#onExit);
   }
+}
+
+function asUser(user: User | null | undefined): string[] {
+  if (user === null || user === undefined) return [];
+  return ["setpriv", `--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups", "--"];
+}
+
+/** Ids of a user by name. @throws Error when the machine does not know the user */
+export async function findUser(name: string): Promise<User> {
+  const [uid, gid] = await Promise.all(["-u", "-g"].map((flag) => capture(["id", flag, name])));
+  if (uid?.exitCode !== 0 || gid?.exitCode !== 0) throw new Error(`There is no user ${name}`);
+  return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
 }
 
 /** Reads the log of a process. */

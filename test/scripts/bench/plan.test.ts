@@ -107,6 +107,12 @@ test("describeSpec names what distinguishes a load", () => {
   );
 });
 
+test("describeSpec names the user, so the results of two users stay apart", () => {
+  const [spec] = loads("--databases", "1", "--user", "nobody");
+  expect(spec).toMatchObject({ user: "nobody" });
+  expect(describeSpec(spec!)).toEndWith(", as the user nobody");
+});
+
 test("sizes: parseSize reads what formatSize prints", () => {
   for (const sizeBytes of [500, 100_000, 513e6, 4e9].slice(1)) {
     expect(parseSize(formatSize(sizeBytes))).toBe(sizeBytes);
