@@ -36,9 +36,13 @@ const SAFELY = O_NOFOLLOW | O_NONBLOCK;
 const FILE_MODE = 0o600;
 const OTHERS = 0o077;
 
+/** Asked once: no part of walrust changes its user. */
+let uid: number | null = null;
+
 /** Our effective user id; 0 where the system has none. */
 export function ownUid(): number {
-  return process.geteuid?.() ?? 0;
+  uid ??= process.geteuid?.() ?? 0;
+  return uid;
 }
 
 /**
@@ -96,6 +100,20 @@ export function createTemp(path: string): TempFile {
   const tempPath = `${path}.${randomTag()}.tmp`;
   const fd = openSync(tempPath, O_RDWR | O_CREAT | O_EXCL | SAFELY, FILE_MODE);
   return { fd, path: tempPath };
+}
+
+/**
+ * Creates a file under its own name, in a folder of ours, for writing; null when the name is taken. For a
+ * file whose content shows by itself whether the file is complete.
+ * @throws the system's error
+ */
+export function createOwnOrNull(path: string): number | null {
+  try {
+    return openSync(path, O_RDWR | O_CREAT | O_EXCL | SAFELY, FILE_MODE);
+  } catch (error) {
+    if (systemCode(error) === "EEXIST") return null;
+    throw error;
+  }
 }
 
 /** Replaces the file at `path` as a whole, without fsync. @throws the system's error, leaving no new file */

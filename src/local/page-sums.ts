@@ -60,18 +60,18 @@ export class SumXor {
 class SumWindow {
   readonly #bytes = sumScratch.take(WINDOW_SIZE);
   readonly #words = new Uint32Array(this.#bytes.buffer, this.#bytes.byteOffset, WINDOW_SIZE / 4);
+  readonly #takeCount = sumScratch.takeCount;
   #base = -1;
-  #dirty = false;
+  /** Indexes of the words that were changed: the first, and the one after the last. */
+  #dirtyStart = 0;
+  #dirtyEnd = 0;
 
-  constructor(
-    readonly fd: number,
-    readonly isWriting: boolean,
-  ) {}
+  constructor(readonly fd: number) {}
 
   /** Moves the window to page `pgno`. @returns the index in `words` of the low word of its sum */
   seek(pgno: number): number {
     const base = Math.floor((pgno - 1) / WINDOW_ENTRIES) * WINDOW_ENTRIES;
-    if (base !== this.#base) {
+    if (base !== this.#base || sumScratch.takeCount !== this.#takeCount) {
       this.flush();
       this.#words.fill(0, 0, WINDOW_SIZE / 4);
       readSync(this.fd, this.#bytes, 0, WINDOW_SIZE, base * ENTRY_SIZE);
@@ -84,34 +84,57 @@ class SumWindow {
     return this.#words;
   }
 
-  markDirty(): void {
-    this.#dirty = true;
+  set(pgno: number, low: number, high: number): void {
+    const word = this.seek(pgno);
+    this.#words[word] = low;
+    this.#words[word + 1] = high;
+    this.#dirtyStart = this.#dirtyEnd === 0 ? word : Math.min(this.#dirtyStart, word);
+    this.#dirtyEnd = Math.max(this.#dirtyEnd, word + 2);
   }
 
   flush(): void {
-    if (this.#dirty && this.isWriting) writeWhole(this.fd, this.#bytes, this.#base * ENTRY_SIZE);
-    this.#dirty = false;
+    const [start, end] = [this.#dirtyStart * 4, this.#dirtyEnd * 4];
+    this.#dirtyStart = this.#dirtyEnd = 0;
+    if (end === 0) return;
+    writeWhole(this.fd, this.#bytes.subarray(start, end), this.#base * ENTRY_SIZE + start);
   }
 }
 
 /**
- * Computes the database checksum after a batch from the checksum before the batch, and writes nothing. New
- * pages that the batch does not contain count as zero pages; pages past the new end drop out.
- * @throws WalrustError code "integrity" when the sums of a small file do not agree with `before`
+ * The page sums, opened once for one capture: first `checksumAfter`, which writes nothing, then, once the
+ * position is persisted, `apply`. Nothing may be awaited in between.
  */
-export function checksumAfter(
-  path: string,
-  before: Checksum,
-  oldCommit: number,
-  newCommit: number,
-  batch: SumBatch,
-  pageSizeBytes: number,
-): Checksum {
-  const xor = new SumXor();
-  xor.add(Number(before & 0xffffffffn), Number((before >> 32n) & 0xffffffffn));
-  const fd = openSums(path);
-  try {
-    const window = new SumWindow(fd, false);
+export class SumUpdate {
+  readonly #window: SumWindow;
+
+  /** @param fd the sums, open for reading and writing; `close` closes the file */
+  constructor(readonly fd: number) {
+    this.#window = new SumWindow(fd);
+  }
+
+  /**
+   * Opens the sums at `path`.
+   * @throws WalrustError code "integrity" for a file that is not ours, "database" for a missing one
+   */
+  static open(path: string): SumUpdate {
+    return new SumUpdate(openSums(path));
+  }
+
+  /**
+   * Computes the database checksum after a batch from the checksum before the batch. New pages that the batch
+   * does not contain count as zero pages; pages past the new end drop out.
+   * @throws WalrustError code "integrity" when the sums of a small file do not agree with `before`
+   */
+  checksumAfter(
+    before: Checksum,
+    oldCommit: number,
+    newCommit: number,
+    batch: SumBatch,
+    pageSizeBytes: number,
+  ): Checksum {
+    const xor = new SumXor();
+    xor.add(Number(before & 0xffffffffn), Number((before >> 32n) & 0xffffffffn));
+    const window = this.#window;
     assertSound(window, before, oldCommit);
     const { pgnos, low, high } = batch;
     for (let i = 0; i < pgnos.length; i++) {
@@ -132,10 +155,40 @@ export function checksumAfter(
       zeros.runInto(firstPgno, lastPgno, sum);
       xor.add(sum[0]!, sum[1]!);
     });
-  } finally {
-    closeSync(fd);
+    return xor.checksum();
   }
-  return xor.checksum();
+
+  /**
+   * Writes a batch into the file and resizes the file to `newCommit` entries, without fsync: the checksum of
+   * the position reveals a lost write.
+   */
+  apply(oldCommit: number, newCommit: number, batch: SumBatch, pageSizeBytes: number): void {
+    const window = this.#window;
+    const { pgnos, low, high } = batch;
+    for (let i = 0; i < pgnos.length; i++) window.set(pgnos[i]!, low[i]!, high[i]!);
+    const zeros = ZeroPages.of(pageSizeBytes);
+    const lock = lockPgno(pageSizeBytes);
+    const sum = new Uint32Array(2);
+    eachHole(oldCommit, newCommit, pgnos, (firstPgno, lastPgno) => {
+      for (let pgno = firstPgno; pgno <= lastPgno; pgno++) {
+        if (pgno === lock) continue;
+        zeros.sumInto(pgno, sum);
+        window.set(pgno, sum[0]!, sum[1]!);
+      }
+    });
+    window.flush();
+    // No entry of the batch lies past the new end, so an equal size needs no call.
+    if (newCommit !== oldCommit) this.resize(newCommit);
+  }
+
+  /** Cuts or extends the file to `commit` entries. */
+  resize(commit: number): void {
+    ftruncateSync(this.fd, commit * ENTRY_SIZE);
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
 }
 
 /**
@@ -154,10 +207,7 @@ function assertSound(window: SumWindow, before: Checksum, commit: number): void 
   throw new WalrustError("integrity", "the page sums beside the database are damaged");
 }
 
-/**
- * Writes a batch into the file and resizes the file to `newCommit` entries, without fsync: the checksum of
- * the position reveals a lost write.
- */
+/** Applies one batch to sums of any size, as `SumUpdate.apply` does. Repairs a file that a crash cut off. */
 export function applyBatch(
   path: string,
   oldCommit: number,
@@ -165,33 +215,13 @@ export function applyBatch(
   batch: SumBatch,
   pageSizeBytes: number,
 ): void {
-  const fd = openOwnForUpdate(path);
+  const update = new SumUpdate(openOwnForUpdate(path));
   try {
-    const window = new SumWindow(fd, true);
-    const { pgnos, low, high } = batch;
-    for (let i = 0; i < pgnos.length; i++) setSum(window, pgnos[i]!, low[i]!, high[i]!);
-    const zeros = ZeroPages.of(pageSizeBytes);
-    const lock = lockPgno(pageSizeBytes);
-    const sum = new Uint32Array(2);
-    eachHole(oldCommit, newCommit, pgnos, (firstPgno, lastPgno) => {
-      for (let pgno = firstPgno; pgno <= lastPgno; pgno++) {
-        if (pgno === lock) continue;
-        zeros.sumInto(pgno, sum);
-        setSum(window, pgno, sum[0]!, sum[1]!);
-      }
-    });
-    window.flush();
-    ftruncateSync(fd, newCommit * ENTRY_SIZE);
+    update.apply(oldCommit, newCommit, batch, pageSizeBytes);
+    update.resize(newCommit);
   } finally {
-    closeSync(fd);
+    update.close();
   }
-}
-
-function setSum(window: SumWindow, pgno: number, low: number, high: number): void {
-  const word = window.seek(pgno);
-  window.words[word] = low;
-  window.words[word + 1] = high;
-  window.markDirty();
 }
 
 /** Calls back for each run of new pages that the batch does not contain, the lock page included. */
@@ -215,7 +245,7 @@ function eachHole(
  */
 function openSums(path: string): number {
   try {
-    return openOwn(path);
+    return openOwnForUpdate(path);
   } catch (error) {
     if (!(error instanceof WalrustError) || error.retryable) throw error;
     throw new WalrustError("integrity", `the page sums are lost: ${error.message}`, { cause: error });

@@ -6,6 +6,7 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { CacheConfig } from "../config/config.ts";
+import { systemCode } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
 import {
   isIntact,
@@ -26,8 +27,15 @@ export function sentRetentionMs({ enabled, retentionMs }: CacheConfig): number {
 export function keepSent(folder: string, file: SpoolFile): void {
   if (isSnapshotFile(file)) return rmSync(file.path, { force: true });
   const sentFolder = join(folder, SENT_FOLDER);
-  mkdirSync(sentFolder, { recursive: true, mode: 0o700 });
-  renameSync(file.path, join(sentFolder, spoolFileName(file.level, file.minTxid, file.maxTxid)));
+  const path = join(sentFolder, spoolFileName(file.level, file.minTxid, file.maxTxid));
+  try {
+    renameSync(file.path, path);
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT") throw error;
+    // The first file that is kept, or a file that is gone: then the second attempt throws, too.
+    mkdirSync(sentFolder, { recursive: true, mode: 0o700 });
+    renameSync(file.path, path);
+  }
 }
 
 /** An object that may have a copy in the spool. */

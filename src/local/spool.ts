@@ -11,7 +11,8 @@
  *       72    32  chain value at the last TXID of the file
  *      104     8  magic "WALRUST1"
  *
- * A file is written under a temporary name, renamed, and never fsynced. A file counts if and only if
+ * A small file is written under its own name at once, a larger one under a temporary name and renamed; none
+ * is fsynced. A file counts if and only if
  *  1. its length is the size plus 112, and the magic is right,
  *  2. the SHA-256 of its LTX bytes is the one in the footer,
  *  3. chain = SHA-256(previous chain ‖ SHA-256), for the first snapshot and every level-0 file, and
@@ -20,19 +21,28 @@
  * that it sends.
  */
 
-import { closeSync, fstatSync, read, readdirSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, read, readdirSync, readSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, isChainLink, nextChain } from "../format/chain.ts";
 import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
 import { TXID_MAX, type Txid } from "../format/types.ts";
-import { createTemp, openOwn, openOwnOrNull, type TempFile, writeWhole } from "./own-file.ts";
+import {
+  createOwnOrNull,
+  createTemp,
+  openOwn,
+  openOwnOrNull,
+  type TempFile,
+  writeWhole,
+} from "./own-file.ts";
 
 const FOOTER_SIZE = 112;
 const MAGIC = new TextEncoder().encode("WALRUST1");
 /** Subfolder of uploaded files that are kept for a while (spool-cache.ts). */
 export const SENT_FOLDER = "sent";
+/** LTX bytes up to this number are held in memory until `finish`. */
+const HELD_SIZE_MAX = 64 << 10;
 const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
 
 /** One complete file of the spool. */
@@ -80,12 +90,19 @@ export function spoolFileName(level: number, minTxid: Txid, maxTxid: Txid): stri
   return `${level.toString(16).padStart(4, "0")}-${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
 }
 
-/** Writes one file of the spool. Nothing is visible before `finish`. */
+/**
+ * Writes one file of the spool. The file does not count before `finish`.
+ *
+ * A file of up to 64 KB, such as most increments, is held in memory and written at once under its own name:
+ * one open, one write, one close. A crash in between leaves a file without its footer, or one that no state
+ * names; neither counts. A larger file grows under a temporary name and is renamed.
+ */
 export class SpoolWriter {
   readonly #folder: string;
   readonly #name: string;
-  readonly #temp: TempFile;
   readonly #hasher = new Bun.CryptoHasher("sha256");
+  #held: Uint8Array[] | null = [];
+  #temp: TempFile | null = null;
   #sizeBytes = 0;
   #isOpen = true;
 
@@ -97,8 +114,6 @@ export class SpoolWriter {
   ) {
     this.#folder = folder;
     this.#name = spoolFileName(level, minTxid, maxTxid);
-    const path = join(folder, this.#name);
-    this.#temp = spoolOperation("create", path, () => createTemp(path));
   }
 
   /** LTX bytes written so far. */
@@ -106,22 +121,39 @@ export class SpoolWriter {
     return this.#sizeBytes;
   }
 
+  get #path(): string {
+    return join(this.#folder, this.#name);
+  }
+
   /** Appends LTX bytes. @throws WalrustError code "database", retryable, when the disk refuses them */
   write(bytes: Uint8Array): void {
     this.#hasher.update(bytes);
     this.#sizeBytes += bytes.length;
+    if (this.#held !== null && this.#sizeBytes <= HELD_SIZE_MAX) {
+      // A copy: the caller uses its buffer again.
+      this.#held.push(new Uint8Array(bytes));
+      return;
+    }
+    this.#spill();
     this.#append(bytes);
   }
 
+  /** Moves the held bytes into a temporary file, which gets all further ones. */
+  #spill(): TempFile {
+    this.#temp ??= spoolOperation("create", this.#path, () => createTemp(this.#path));
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const bytes of held) this.#append(bytes);
+    return this.#temp;
+  }
+
   #append(bytes: Uint8Array): void {
-    let written = 0;
-    while (written < bytes.length) {
-      written += spoolOperation("write", this.#temp.path, () => writeSync(this.#temp.fd, bytes, written));
-    }
+    const temp = this.#temp!;
+    spoolOperation("write", temp.path, () => writeWhole(temp.fd, bytes));
   }
 
   /**
-   * Completes the file and makes it visible.
+   * Completes the file.
    * @param chainAround for a link of the chain the value before the file, and for a later snapshot the value
    * at its last TXID
    */
@@ -135,23 +167,49 @@ export class SpoolWriter {
     footer.set(previousChain, 40);
     footer.set(chain, 72);
     footer.set(MAGIC, 104);
-    this.#append(footer);
-    this.#close();
-    const path = join(this.#folder, this.#name);
-    spoolOperation("rename", path, () => renameSync(this.#temp.path, path));
+    const path = this.#path;
+    if (!this.#isWrittenAtOnce(footer)) {
+      const temp = this.#spill();
+      this.#append(footer);
+      this.#close();
+      spoolOperation("rename", path, () => renameSync(temp.path, path));
+    }
     const { level, minTxid, maxTxid } = this;
     return { path, level, minTxid, maxTxid, sizeBytes: this.#sizeBytes, sha256, previousChain, chain };
   }
 
+  /** Writes the held bytes and the footer under the file's own name. @returns false if they are not held */
+  #isWrittenAtOnce(footer: Uint8Array): boolean {
+    if (this.#held === null) return false;
+    const path = this.#path;
+    const bytes = Buffer.concat([...this.#held, footer]);
+    const fd = spoolOperation("create", path, () => createOwnOrNull(path));
+    // A file of an abandoned history has this name: only a rename replaces a file as a whole.
+    if (fd === null) return false;
+    this.#isOpen = false;
+    try {
+      spoolOperation("write", path, () => writeWhole(fd, bytes));
+    } catch (error) {
+      closeSync(fd);
+      rmSync(path, { force: true });
+      throw error;
+    }
+    closeSync(fd);
+    this.#held = null;
+    return true;
+  }
+
   /** Removes the unfinished file, after a failure. */
   discard(): void {
+    this.#held = null;
+    if (this.#temp === null) return;
     this.#close();
     rmSync(this.#temp.path, { force: true });
   }
 
   /** Closes once: the system gives the number of a closed descriptor to the next open file. */
   #close(): void {
-    if (this.#isOpen) closeSync(this.#temp.fd);
+    if (this.#isOpen && this.#temp !== null) closeSync(this.#temp.fd);
     this.#isOpen = false;
   }
 }

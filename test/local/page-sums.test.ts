@@ -13,14 +13,15 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
+import { sumScratch } from "../../src/database/files/scratch-buffers.ts";
 import { CHECKSUM_FLAG, type Checksum } from "../../src/format/types.ts";
 import {
   applyBatch,
-  checksumAfter,
   checksumOfFileOrNull,
   PageSumReader,
   PageSumWriter,
   type SumBatch,
+  SumUpdate,
 } from "../../src/local/page-sums.ts";
 import { databaseChecksum, pageChecksum } from "../support/oracles/page-sums-oracle.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -66,7 +67,7 @@ function change(database: Uint8Array, pages: ReadonlyMap<number, Uint8Array>, co
 }
 
 describe("page sums against a model", () => {
-  test("checksumAfter and applyBatch follow any growth, shrinking and holes", () => {
+  test("SumUpdate follows any growth, shrinking and holes", () => {
     const step = fc.record({
       commit: fc.integer({ min: 1, max: 40 }),
       writes: fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 255 })), {
@@ -91,11 +92,12 @@ describe("page sums against a model", () => {
             const [before, oldCommit] = [databaseChecksum(database, PAGE_SIZE), database.length / PAGE_SIZE];
             const expected = databaseChecksum(next, PAGE_SIZE);
             const bytesBefore = readFileSync(path);
-            expect(checksumAfter(path, before as Checksum, oldCommit, commit, sums, PAGE_SIZE)).toBe(
-              expected as Checksum,
-            );
+            const update = SumUpdate.open(path);
+            const after = update.checksumAfter(before as Checksum, oldCommit, commit, sums, PAGE_SIZE);
+            expect(after).toBe(expected as Checksum);
             expect(readFileSync(path)).toEqual(bytesBefore);
-            applyBatch(path, oldCommit, commit, sums, PAGE_SIZE);
+            update.apply(oldCommit, commit, sums, PAGE_SIZE);
+            update.close();
             expect(readFileSync(path)).toEqual(readFileSync(sumsFile(next)));
             expect(checksumOfFileOrNull(path, commit)).toBe(expected as Checksum);
             database = next;
@@ -121,6 +123,28 @@ describe("page sums against a model", () => {
     expect(readFileSync(path)).toEqual(once);
   });
 
+  test("applyBatch repairs a file that a crash cut inside an entry", () => {
+    const database = change(new Uint8Array(0), new Map([1, 2, 3].map((p) => [p, pageOf(p)])), 3);
+    const path = sumsFile(database);
+    const whole = readFileSync(path);
+    writeFileSync(path, Buffer.concat([whole, Buffer.from("cut")]));
+    applyBatch(path, 3, 3, batchOf(new Map()), PAGE_SIZE);
+    expect(readFileSync(path)).toEqual(whole);
+  });
+
+  test("SumUpdate reads its window again after another user of the shared buffer", () => {
+    const database = change(new Uint8Array(0), new Map([1, 2, 3].map((p) => [p, pageOf(p)])), 3);
+    const path = sumsFile(database);
+    const sums = batchOf(new Map([[2, pageChecksum(2, pageOf(9))]]));
+    const next = change(database, new Map([[2, pageOf(9)]]), 3);
+    const update = SumUpdate.open(path);
+    update.checksumAfter(databaseChecksum(database, PAGE_SIZE) as Checksum, 3, 3, sums, PAGE_SIZE);
+    sumScratch.take(1 << 16).fill(0xff);
+    update.apply(3, 3, sums, PAGE_SIZE);
+    update.close();
+    expect(readFileSync(path)).toEqual(readFileSync(sumsFile(next)));
+  });
+
   test("applyBatch moves its window over a file of several windows", () => {
     const path = join(tempFolder("sums"), "pages.sum");
     const pageCount = 20_000;
@@ -136,8 +160,11 @@ describe("page sums against a model", () => {
     for (const [pgno, sum] of changes) model[pgno - 1] = sum;
     const expected = model.reduce((xor, sum) => xor ^ sum, 0n) | CHECKSUM_FLAG;
     const batch = batchOf(changes);
-    expect(checksumAfter(path, before, pageCount, pageCount, batch, PAGE_SIZE)).toBe(expected as Checksum);
-    applyBatch(path, pageCount, pageCount, batch, PAGE_SIZE);
+    const update = SumUpdate.open(path);
+    const after = update.checksumAfter(before, pageCount, pageCount, batch, PAGE_SIZE);
+    update.apply(pageCount, pageCount, batch, PAGE_SIZE);
+    update.close();
+    expect(after).toBe(expected as Checksum);
     expect(new Uint8Array(readFileSync(path))).toEqual(new Uint8Array(model.buffer));
     expect(checksumOfFileOrNull(path, pageCount)).toBe(expected as Checksum);
   });
@@ -158,15 +185,17 @@ describe("page sums around the lock page", () => {
     const batch = batchOf(new Map([[LOCK + 2, pageChecksum(LOCK + 2, last)]]));
     const expected =
       pageChecksum(LOCK - 1, zero) ^ pageChecksum(LOCK + 1, zero) ^ pageChecksum(LOCK + 2, last);
-    const after = checksumAfter(path, CHECKSUM_FLAG, LOCK - 2, LOCK + 2, batch, SIZE);
+    const update = SumUpdate.open(path);
+    const after = update.checksumAfter(CHECKSUM_FLAG, LOCK - 2, LOCK + 2, batch, SIZE);
     expect(after).toBe((expected | CHECKSUM_FLAG) as Checksum);
-    applyBatch(path, LOCK - 2, LOCK + 2, batch, SIZE);
+    update.apply(LOCK - 2, LOCK + 2, batch, SIZE);
     const sums = new BigUint64Array(readFileSync(path).buffer.slice(0));
     expect(sums.length).toBe(LOCK + 2);
     expect(sums[LOCK - 1]).toBe(0n);
     expect(sums[LOCK]).toBe(pageChecksum(LOCK + 1, zero));
     expect(checksumOfFileOrNull(path, LOCK + 2)).toBe(after);
-    const back = checksumAfter(path, after, LOCK + 2, LOCK - 2, batchOf(new Map()), SIZE);
+    const back = update.checksumAfter(after, LOCK + 2, LOCK - 2, batchOf(new Map()), SIZE);
+    update.close();
     expect(back).toBe(CHECKSUM_FLAG);
   });
 });

@@ -19,6 +19,7 @@ import {
   clearSpool,
   isIntact,
   loadSpool,
+  openSpoolFileOrNull,
   removeSpoolFile,
   type SpoolFile,
   SpoolWriter,
@@ -28,6 +29,8 @@ import {
 import { tempFolder } from "../support/temp.ts";
 
 const FOOTER_SIZE = 112;
+/** A file with more bytes is not held in memory. */
+const LARGE_SIZE = 64 << 10;
 
 function sha256(...parts: Uint8Array[]): Uint8Array {
   const hasher = new Bun.CryptoHasher("sha256");
@@ -59,12 +62,11 @@ describe("SpoolWriter", () => {
   test("finish writes the LTX bytes and the footer of the specification", () => {
     const folder = tempFolder("spool");
     const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
-    const [temp, ...others] = readdirSync(folder);
-    expect(temp).toMatch(/^0000-0{15}2-0{15}2\.ltx\.[0-9a-f]{16}\.tmp$/);
-    expect(others).toEqual([]);
-    expect(statSync(join(folder, temp!)).mode & 0o777).toBe(0o600);
-    writer.write(Buffer.from("hello "));
+    const chunk = Buffer.from("hello ");
+    writer.write(chunk);
+    chunk.fill("x");
     writer.write(Buffer.from("world"));
+    expect(readdirSync(folder)).toEqual([]);
     const previousChain = new Uint8Array(32).fill(7);
     const file = writer.finish({ previousChain });
     expect(readdirSync(folder)).toEqual(["0000-0000000000000002-0000000000000002.ltx"]);
@@ -93,18 +95,51 @@ describe("SpoolWriter", () => {
     expect([hex(file.previousChain), hex(file.chain)]).toEqual([hex(CHAIN_ZERO), hex(chain)]);
   });
 
-  test("discard leaves no file", () => {
+  test("a larger file grows under a temporary name", () => {
+    const folder = tempFolder("spool");
+    const content = new Uint8Array(3 * LARGE_SIZE).map((_, index) => index % 251);
+    const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
+    for (let at = 0; at < content.length; at += 1_000) writer.write(content.subarray(at, at + 1_000));
+    const [temp, ...others] = readdirSync(folder);
+    expect(temp).toMatch(/^0000-0{15}2-0{15}2\.ltx\.[0-9a-f]{16}\.tmp$/);
+    expect(others).toEqual([]);
+    expect(statSync(join(folder, temp!)).mode & 0o777).toBe(0o600);
+    const file = writer.finish({ previousChain: CHAIN_ZERO });
+    expect(readdirSync(folder)).toEqual(["0000-0000000000000002-0000000000000002.ltx"]);
+    expect(Buffer.concat([...spoolChunks(file)].map((chunk) => Buffer.from(chunk)))).toEqual(
+      Buffer.from(content),
+    );
+    expect(hex(file.sha256)).toBe(hex(sha256(content)));
+  });
+
+  test.each([1, LARGE_SIZE + 1])("finish replaces a file of the same name as a whole (%i bytes)", (size) => {
+    const folder = tempFolder("spool");
+    const path = join(folder, "0000-0000000000000002-0000000000000002.ltx");
+    writeFileSync(path, "left by a capture that no state names, and longer than the new one".repeat(9));
+    const old = openSync(path, "r");
+    const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
+    writer.write(new Uint8Array(size).fill(7));
+    const file = writer.finish({ previousChain: CHAIN_ZERO });
+    expect(readdirSync(folder).length).toBe(1);
+    expect(openSpoolFileOrNull(path, 0, 2 as Txid, 2 as Txid)).toEqual(file);
+    // A reader of the old file does not see the new bytes.
+    expect(fstatSync(old).size).toBe(594);
+    closeSync(old);
+  });
+
+  test.each([1, LARGE_SIZE + 1])("discard leaves no file (%i bytes)", (size) => {
     const folder = tempFolder("spool");
     const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
-    writer.write(Buffer.from("x"));
+    writer.write(new Uint8Array(size));
     writer.discard();
     expect(readdirSync(folder)).toEqual([]);
   });
 
   // The next opened file gets the number of a closed descriptor: a pin's lock, another spool file.
-  test("discard after finish closes no descriptor that was opened since", () => {
+  test.each([1, LARGE_SIZE + 1])("discard after finish closes no later descriptor (%i bytes)", (size) => {
     const folder = tempFolder("spool");
     const writer = new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
+    writer.write(new Uint8Array(size));
     writer.finish({ previousChain: CHAIN_ZERO });
     const others = Array.from({ length: 8 }, () => openSync(folder, "r"));
     try {
@@ -120,7 +155,7 @@ describe("SpoolWriter", () => {
     writeFileSync(file, "");
     for (const folder of [file, join(tempFolder("spool"), "none")]) {
       try {
-        new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid);
+        new SpoolWriter(folder, 0, 2 as Txid, 2 as Txid).finish({ previousChain: CHAIN_ZERO });
         expect.unreachable();
       } catch (error) {
         expect(hasCode(error, "database") && error.retryable).toBe(true);
@@ -160,7 +195,7 @@ describe("loadSpool", () => {
 
   test("loadSpool removes leftovers of a crash: temporary files, and files unknown to the state", () => {
     const { folder, files } = spoolOf(3);
-    new SpoolWriter(folder, 0, 4 as Txid, 4 as Txid).write(Buffer.from("torn"));
+    new SpoolWriter(folder, 0, 4 as Txid, 4 as Txid).write(new Uint8Array(LARGE_SIZE + 1));
     writeFileSync(join(folder, "note.txt"), "somebody else's");
     const loaded = load(folder, 2, hex(files[1]!.chain));
     expect(loaded).toEqual({ kind: "pending", files: files.slice(0, 2) });
@@ -230,7 +265,7 @@ describe("loadSpool", () => {
 
   test("clearSpool removes the files of the spool and nothing else", () => {
     const { folder } = spoolOf(2);
-    new SpoolWriter(folder, 0, 4 as Txid, 4 as Txid).write(Buffer.from("torn"));
+    new SpoolWriter(folder, 0, 4 as Txid, 4 as Txid).write(new Uint8Array(LARGE_SIZE + 1));
     mkdirSync(join(folder, "sub"));
     writeFileSync(join(folder, "note.txt"), "");
     clearSpool(folder);

@@ -7,11 +7,23 @@
 /** A buffer that grows to the largest requested size. A larger one than `keepSizeBytes` is not kept. */
 class Scratch {
   #bytes = new Uint8Array(0);
+  #takeCount = 0;
 
   constructor(readonly keepSizeBytes: number) {}
 
+  /** Grows with each `take`: a user whose number is still the newest finds the content unchanged. */
+  get takeCount(): number {
+    return this.#takeCount;
+  }
+
+  /** The buffer that was taken last, if it was small enough to be kept. */
+  peek(): Uint8Array {
+    return this.#bytes;
+  }
+
   /** At least `sizeBytes` bytes with arbitrary content. */
   take(sizeBytes: number): Uint8Array {
+    this.#takeCount++;
     if (this.#bytes.length < sizeBytes) {
       const bytes = new Uint8Array(sizeBytes);
       if (sizeBytes <= this.keepSizeBytes) this.#bytes = bytes;

@@ -9,6 +9,7 @@
  * count with the captured one.
  */
 import type { Env } from "../../env.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { isForeignCheckpointRunning } from "../files/shm.ts";
 import type { Pin } from "./pin.ts";
 
@@ -20,6 +21,17 @@ const CONFIRM_MS = 1;
 /** Below the resolution of a sleep: the thread polls continuously, because the moment to freeze is short. */
 const POLL_MS = 0.1;
 const RETAKE_TRIES_MAX = 100;
+
+/**
+ * Whether a checkpoint can wait for the locks of a pin. A freeze alone blocks none while the database file
+ * holds the whole WAL: then there is nothing to write, and a restart needs the read marks only.
+ */
+export function mayBlockCheckpoint(
+  { markSlot }: Pick<Pin, "markSlot">,
+  index: WalIndexHeader | null,
+): boolean {
+  return markSlot !== null || index === null || index.backfilled < index.mxFrame;
+}
 
 /**
  * Yields if such a checkpoint waits for our locks. `capture` reads all frames, while nobody can commit. Then

@@ -110,6 +110,7 @@ function readOpenTail(
   }
   const frameSize = WAL_FRAME_HEADER_SIZE + header.pageSizeBytes;
   const pages = newestPages(scan.commit);
+  const scanned = { firstFrame, frameSize, takeCount: walScratch.takeCount, isWhole: scan.isWhole };
   return {
     kind: "tail",
     header,
@@ -127,7 +128,10 @@ function readOpenTail(
     commit: scan.commit,
     pgnos: pages.pgnos,
     frames: pages.frames,
-    eachPage: (onPage) => eachFramePage(walPath, header.pageSizeBytes, pages, onPage),
+    eachPage: (onPage) => {
+      const first = eachScannedPage(scanned, header.pageSizeBytes, pages, onPage);
+      if (first < pages.pgnos.length) eachFramePage(walPath, header.pageSizeBytes, pages, first, onPage);
+    },
   };
 }
 
@@ -138,10 +142,11 @@ function scanAll(
   cursor: WalCursor,
   mxFrame: number,
   overlayAfterFrame: number,
-): { commit: number; commitCount: number } | WalBroken {
+): { commit: number; commitCount: number; isWhole: boolean } | WalBroken {
   const frameSize = WAL_FRAME_HEADER_SIZE + header.pageSizeBytes;
   const scratch = walScratch.take(1 << 20);
   const chunkFrames = Math.max(1, Math.floor(scratch.length / frameSize));
+  const isWhole = mxFrame - cursor.frameCount <= chunkFrames;
   let commit = 0;
   let commitCount = 0;
   framePgnos.clear();
@@ -165,7 +170,7 @@ function scanAll(
       return { kind: "broken", reason: `frame ${cursor.frameCount + 1} of ${mxFrame}: ${scan.end}` };
     }
   }
-  return { commit, commitCount };
+  return { commit, commitCount, isWhole };
 }
 
 interface NewestPages {
@@ -208,18 +213,52 @@ function nextPowerOfTwo(value: number): number {
   return power;
 }
 
-/** Reads the pages one by one from the WAL. The pin keeps checked frames from changing. */
+/** The frames that the scan has read, as they lie in the scratch buffer. */
+interface ScannedFrames {
+  /** Number of frames before the first one in the buffer. */
+  readonly firstFrame: number;
+  readonly frameSize: number;
+  /** The buffer holds the frames until it is taken again. */
+  readonly takeCount: number;
+  /** Whether the buffer held all frames of the tail at once. */
+  readonly isWhole: boolean;
+}
+
+/**
+ * Gives the pages of a short tail from the buffer that they were checked in, while nobody has taken it.
+ * @returns the index of the first page that was not given
+ */
+function eachScannedPage(
+  { firstFrame, frameSize, takeCount, isWhole }: ScannedFrames,
+  pageSizeBytes: number,
+  { pgnos, frames }: NewestPages,
+  onPage: (pgno: number, data: Uint8Array) => void,
+): number {
+  if (!isWhole || walScratch.takeCount !== takeCount) return 0;
+  const bytes = walScratch.peek();
+  for (let i = 0; i < pgnos.length; i++) {
+    if (walScratch.takeCount !== takeCount) return i;
+    const start = (frames[i]! - 1 - firstFrame) * frameSize + WAL_FRAME_HEADER_SIZE;
+    onPage(pgnos[i]!, bytes.subarray(start, start + pageSizeBytes));
+  }
+  return pgnos.length;
+}
+
+/**
+ * Reads the pages from index `first` on, one by one from the WAL. The pin keeps checked frames from changing.
+ */
 function eachFramePage(
   walPath: string,
   pageSizeBytes: number,
   pages: NewestPages,
+  first: number,
   onPage: (pgno: number, data: Uint8Array) => void,
 ): void {
   const fd = openRegular(walPath, false);
   try {
     const frameSize = WAL_FRAME_HEADER_SIZE + pageSizeBytes;
     const page = walScratch.take(1 << 20).subarray(0, pageSizeBytes);
-    for (let i = 0; i < pages.pgnos.length; i++) {
+    for (let i = first; i < pages.pgnos.length; i++) {
       const offset = WAL_HEADER_SIZE + (pages.frames[i]! - 1) * frameSize + WAL_FRAME_HEADER_SIZE;
       const read = readSync(fd, page, 0, pageSizeBytes, offset);
       if (read !== pageSizeBytes) {

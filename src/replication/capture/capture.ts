@@ -19,7 +19,7 @@ import type { LtxHeader } from "../../format/ltx.ts";
 import { LtxEncoder } from "../../format/ltx-encoder.ts";
 import { lockPgno, type Txid } from "../../format/types.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
-import { applyBatch, checksumAfter, type SumBatch } from "../../local/page-sums.ts";
+import { type SumBatch, SumUpdate } from "../../local/page-sums.ts";
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
 import { planCapture } from "./capture-plan.ts";
@@ -43,24 +43,37 @@ export type CaptureOutcome =
     }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
+/** A wal-index, and a time (ms since the epoch) that was taken before it was read. */
+export interface TimedIndex {
+  readonly index: WalIndexHeader | null;
+  readonly timeMs: number;
+}
+
+/** Reads the wal-index. */
+export function timedIndexOf({ pin }: Pick<LiveDatabase, "pin">, env: Env): TimedIndex {
+  // The time comes first, so a capture holds every commit before this time.
+  const timeMs = env.nowMs();
+  if (pin.isLockless) pin.followWal();
+  return { index: pin.walIndex(), timeMs };
+}
+
 /**
  * Captures everything committed since the position.
+ * @param seen the wal-index, if the caller has just read it
  * @throws WalrustError code "database" when the disk refuses, or "foreign-wal"; the position is unchanged and
  * the call may be repeated
  */
-export function capture(live: LiveDatabase, env: Env): CaptureOutcome {
-  const first = captureOnce(live, env);
+export function capture(live: LiveDatabase, env: Env, seen: TimedIndex | null = null): CaptureOutcome {
+  const first = captureOnce(live, env, seen);
   // A WAL restarted after the wal-index was read looks broken once, and sound the second time.
-  return first.kind === "re-anchor" && live.pinLost === null ? captureOnce(live, env) : first;
+  return first.kind === "re-anchor" && live.pinLost === null ? captureOnce(live, env, null) : first;
 }
 
-function captureOnce(live: LiveDatabase, env: Env): CaptureOutcome {
+function captureOnce(live: LiveDatabase, env: Env, seen: TimedIndex | null): CaptureOutcome {
   const { state } = live;
   if (state === null) return { kind: "re-anchor", reason: "there is no history yet" };
-  // Taken before the wal-index is read, so the capture holds every commit before this time.
-  const timeMs = Math.max(env.nowMs(), state.timeMs);
-  if (live.pin.isLockless) live.pin.followWal();
-  const index = live.pin.walIndex();
+  const { index, timeMs: readMs } = seen ?? timedIndexOf(live, env);
+  const timeMs = Math.max(readMs, state.timeMs);
   const plan = planCapture({
     wal: state.wal,
     pageSizeBytes: state.pageSizeBytes,
@@ -154,8 +167,10 @@ function writeIncrement(
     nodeId: 0n,
   };
   const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid);
+  let sums: SumUpdate | null = null;
   try {
-    const { batch, checksum } = encodeTail(live, state, tail, header, spool);
+    sums = SumUpdate.open(live.paths.sumsPath);
+    const { batch, checksum } = encodeTail(state, tail, header, sums, spool);
     // Without locks, a writer may have overwritten the frames while they were read.
     if (live.pin.isLockless && !live.pin.areFramesUnchanged(after, index))
       throw new WalrustError("integrity", RESTARTED);
@@ -175,21 +190,23 @@ function writeIncrement(
     live.pending.push(file);
     // Until the sums are written they do not belong to the position, so a failure here ends in a full anchor.
     live.pinLost = "the page sums could not be written";
-    applyBatch(live.paths.sumsPath, state.commit, tail.commit, batch, state.pageSizeBytes);
+    sums.apply(state.commit, tail.commit, batch, state.pageSizeBytes);
     markCaptured(live, index);
     return file;
   } catch (error) {
     spool.discard();
     throw error;
+  } finally {
+    sums?.close();
   }
 }
 
 /** Encodes the pages of the tail into the spool and computes their sums. */
 function encodeTail(
-  live: LiveDatabase,
   state: DatabaseState,
   tail: WalTail,
   header: LtxHeader,
+  sums: SumUpdate,
   spool: SpoolWriter,
 ): { batch: SumBatch; checksum: DatabaseState["checksum"] } {
   const { commit: oldCommit, checksum: before, pageSizeBytes } = state;
@@ -212,8 +229,7 @@ function encodeTail(
   });
   while (zero !== null && i < pgnos.length) encode(pgnos[i]!, zero);
   const batch: SumBatch = { pgnos, low, high };
-  const { sumsPath } = live.paths;
-  const checksum = checksumAfter(sumsPath, before, oldCommit, tail.commit, batch, pageSizeBytes);
+  const checksum = sums.checksumAfter(before, oldCommit, tail.commit, batch, pageSizeBytes);
   encoder.finish(checksum);
   return { batch, checksum };
 }

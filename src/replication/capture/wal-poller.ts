@@ -6,8 +6,10 @@
 import { checkpointCycle } from "../../database/checkpoint.ts";
 import type { LocklessPin } from "../../database/pin/lockless-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
+import { mayBlockCheckpoint } from "../../database/pin/yield-to-checkpoint.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { WatchContext } from "../context/watch-context.ts";
-import { type CaptureOutcome, capture } from "./capture.ts";
+import { type CaptureOutcome, capture, type TimedIndex, timedIndexOf } from "./capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, OVERWRITTEN } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
@@ -113,17 +115,23 @@ export class WalPoller {
       if (this.#waitsForUpload(live)) return QUIET;
       if (!pin.repin(this.context.env)) return QUIET;
     }
-    if (limits.mayCheckpoint && pin.foreignCheckpointWaits()) this.#yieldPin(live, pin);
+    let seen = timedIndexOf(live, this.context.env);
+    const mayYield = limits.mayCheckpoint && mayBlockCheckpoint(pin, seen.index);
+    if (mayYield && pin.foreignCheckpointWaits()) {
+      this.#yieldPin(live, pin);
+      seen = timedIndexOf(live, this.context.env);
+    }
     if (this.#waitsForUpload(live)) {
       if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
     const isDue =
       limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.config.sync.walSyncIntervalMs;
-    const outcome = isDue ? this.#capture(live, nowMs) : QUIET;
+    const outcome = isDue ? this.#capture(live, nowMs, seen) : QUIET;
     const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
     if (isEvent || !limits.mayCheckpoint) return outcome;
-    const reason = this.#checkpointIfDue(live, pin, nowMs) ?? this.#restIfAlone(live, nowMs);
+    const { index } = seen;
+    const reason = this.#checkpointIfDue(live, pin, index, nowMs) ?? this.#restIfAlone(live, index, nowMs);
     return reason === null ? outcome : { kind: "re-anchor", reason };
   }
 
@@ -153,12 +161,16 @@ export class WalPoller {
     if (isWhole && pin.state !== "released" && !this.#waitsForUpload(live)) capture(live, this.context.env);
   }
 
-  /** Does the work of the last close, which our pin prevents. @returns why to anchor anew, or null */
-  #restIfAlone(live: LiveDatabase, nowMs: number): string | null {
+  /**
+   * Does the work of the last close, which our pin prevents.
+   * @param index the wal-index at the begin of the poll
+   * @returns why to anchor anew, or null
+   */
+  #restIfAlone(live: LiveDatabase, index: WalIndexHeader | null, nowMs: number): string | null {
     const quietMs = nowMs - this.#lastCaptureMs;
     // Until it is empty, the WAL is a trap for a file that a script moves into place. So each poll asks
     // whether the application has closed the database, which costs a microsecond.
-    const hasJustClosed = quietMs >= FIRST_REST_MS && live.pin.walIndex()?.mxFrame !== 0 && isAlone(live);
+    const hasJustClosed = quietMs >= FIRST_REST_MS && index?.mxFrame !== 0 && isAlone(live);
     if (nowMs < this.#nextRestMs && !hasJustClosed) return null;
     this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
     const isOften = nowMs - this.#lastRestMs < REST_PAUSE_MS;
@@ -174,8 +186,8 @@ export class WalPoller {
     return outcome.kind === "re-anchor" ? outcome.reason : null;
   }
 
-  #capture(live: LiveDatabase, nowMs: number): PollOutcome {
-    const outcome = capture(live, this.context.env);
+  #capture(live: LiveDatabase, nowMs: number, seen: TimedIndex): PollOutcome {
+    const outcome = capture(live, this.context.env, seen);
     if (outcome.kind === "nothing") return QUIET;
     const replaced = this.#replacedReasonOrNull(live, nowMs);
     if (replaced !== null) return { kind: "replaced", reason: replaced };
@@ -210,11 +222,13 @@ export class WalPoller {
     env.log.debug("yielded to a checkpoint of the application", { database: this.name });
   }
 
-  /** @returns why the history has to be anchored anew, or null */
-  #checkpointIfDue(live: LiveDatabase, pin: Pin, nowMs: number): string | null {
+  /**
+   * @param index the wal-index at the begin of the poll
+   * @returns why the history has to be anchored anew, or null
+   */
+  #checkpointIfDue(live: LiveDatabase, pin: Pin, index: WalIndexHeader | null, nowMs: number): string | null {
     if (live.mayRestart) this.#lastCycleMs = nowMs;
     // The length of the WAL counts, captured or not: a cycle captures first.
-    const index = pin.walIndex();
     const frames = index?.mxFrame ?? 0;
     if (index === null || frames === 0 || index.backfilled >= frames) return null;
     const { sync } = this.context.config;

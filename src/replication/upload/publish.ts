@@ -12,7 +12,7 @@ import { closeSync, existsSync, readSync } from "node:fs";
 import { hasCode } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE, LTX_TRAILER_FIELDS, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
-import { openOwn } from "../../local/own-file.ts";
+import { openOwn, openOwnOrNull } from "../../local/own-file.ts";
 import { isIntact, type SpoolFile, type SpoolFileName, spoolChunks } from "../../local/spool.ts";
 import { checkListed } from "../../recovery/object/check-object.ts";
 import { keyOf, listLevel } from "../../storage/bucket/catalog.ts";
@@ -209,8 +209,8 @@ function postApplyChecksumOf(file: SpoolFile): bigint {
 
 /** The bytes to send, or null when their hash is not the footer's. */
 async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
-  if (!existsSync(file.path)) return null;
   if (file.sizeBytes > IN_MEMORY_SIZE) {
+    if (!existsSync(file.path)) return null;
     const { path, sizeBytes } = file;
     const isSmall = sizeBytes <= SYNC_HASH_SIZE;
     const isSame = isSmall ? isIntactNow(file) : await hashing.run(() => isIntact(file));
@@ -222,10 +222,11 @@ async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
   return sha256 === hex(file.sha256) ? { kind: "bytes", bytes } : null;
 }
 
-/** The LTX bytes of a small file, or null when the file has become shorter. */
+/** The LTX bytes of a small file, or null when the file is gone or has become shorter. */
 function readWhole(file: SpoolFile): Uint8Array | null {
+  const fd = openOwnOrNull(file.path);
+  if (fd === null) return null;
   const bytes = new Uint8Array(file.sizeBytes);
-  const fd = openOwn(file.path);
   try {
     return readSync(fd, bytes, 0, bytes.length, 0) === bytes.length ? bytes : null;
   } finally {

@@ -69,6 +69,8 @@ export function planMerge(
   if (state === null) return null;
   const isAtHead = (file: SpoolFile): boolean => isSnapshotFile(file) && file.maxTxid === state.txid;
   if (pending.some(isAtHead)) return null;
+  // The rule before each upload: one waiting increment, and no header is read.
+  if (pending.length < 2) return null;
   const sources: SpoolFile[] = [];
   let bytes = 0;
   for (let index = pending.length - 1; index >= 0 && sources.length < MERGE_INPUTS_MAX; index--) {

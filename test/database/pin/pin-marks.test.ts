@@ -4,6 +4,7 @@ import { closeSync, statSync } from "node:fs";
 import { openDescriptor } from "../../../src/database/files/descriptors.ts";
 import { FREEZE_BYTE, HOST_LOCK_BYTE, markByte } from "../../../src/database/files/lock-bytes.ts";
 import { lockExclusive } from "../../../src/database/files/ofd-lock.ts";
+import { mayBlockCheckpoint } from "../../../src/database/pin/yield-to-checkpoint.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 
@@ -207,3 +208,20 @@ test("Pin.yieldToCheckpoint does nothing for a process that waits for no lock of
   await reader.must("COMMIT");
   expect(pin.state).toBe("frozen");
 });
+
+test.each(["FULL", "RESTART", "TRUNCATE"])(
+  "mayBlockCheckpoint is false for a freeze over a backfilled WAL: a foreign %s passes",
+  async (mode) => {
+    const { path, app } = await walDatabase();
+    await app.must("PRAGMA wal_checkpoint(PASSIVE)");
+    const pin = pinned(path);
+    expect(mayBlockCheckpoint(pin, pin.walIndex())).toBe(false);
+    await app.must("PRAGMA busy_timeout=0");
+    expect((await app.must(`PRAGMA wal_checkpoint(${mode})`)).rows[0]?.[0]).toBe(0);
+    await app.must("INSERT INTO t VALUES (4)");
+    expect(mayBlockCheckpoint(pin, pin.walIndex())).toBe(true);
+    expect((await app.must(`PRAGMA wal_checkpoint(${mode})`)).rows[0]?.[0]).toBe(1);
+    pin.mark();
+    expect(mayBlockCheckpoint(pin, pin.walIndex())).toBe(true);
+  },
+);

@@ -2,10 +2,11 @@
  * Capture, anchor and snapshot step by step, under a real pin beside an application in another process. A
  * failure at any step leaves a provable history.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import type { WalrustError } from "../../../src/errors.ts";
+import { WalrustError } from "../../../src/errors.ts";
+import { SumUpdate } from "../../../src/local/page-sums.ts";
 import { readState } from "../../../src/local/state.ts";
 import { type StateFolder, stateFolderOf } from "../../../src/local/state-folder.ts";
 import { attach } from "../../../src/replication/attach/attach.ts";
@@ -24,14 +25,13 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 const { env } = recordingEnv();
 
-/** A state folder whose page sums cannot be opened at a chosen read of their path. */
+/** A state folder whose page sums cannot be opened while `isFailing`. */
 class FaultyPaths implements StateFolder {
   readonly folder: string;
   readonly statePath: string;
   readonly spoolFolder: string;
   readonly #sumsPath: string;
-  /** The number of reads of `sumsPath` before one fails; null for never. */
-  failAfter: number | null = null;
+  isFailing = false;
 
   constructor(databasePath: string) {
     const { folder, statePath, spoolFolder, sumsPath } = stateFolderOf(databasePath);
@@ -42,8 +42,7 @@ class FaultyPaths implements StateFolder {
   }
 
   get sumsPath(): string {
-    if (this.failAfter === null) return this.#sumsPath;
-    return this.failAfter-- === 0 ? join(this.folder, "no", "such", "disk") : this.#sumsPath;
+    return this.isFailing ? join(this.folder, "no", "such", "disk") : this.#sumsPath;
   }
 }
 
@@ -207,27 +206,37 @@ describe("capture that fails", () => {
 
   // The position is ahead of the sums here. A capture on top would have a wrong checksum, as would all later
   // ones.
-  test("at the page sums: the later captures have right checksums all the same", async () => {
-    const made = await bench();
-    await made.app.must("INSERT INTO t(v) VALUES (randomblob(20000))");
-    made.paths.failAfter = 1;
-    thrownBy(() => capture(made.live, env));
-    made.paths.failAfter = null;
-    await captureOrAnchor(made.live);
-    for (let round = 0; round < 3; round++) {
-      await made.app.must("UPDATE t SET v = randomblob(20000)");
+  test.each(["before", "after"])(
+    "%s the page sums are written: the later captures have right checksums all the same",
+    async (moment) => {
+      const made = await bench();
+      await made.app.must("INSERT INTO t(v) VALUES (randomblob(20000))");
+      const { apply } = SumUpdate.prototype;
+      const faulty = spyOn(SumUpdate.prototype, "apply").mockImplementationOnce(function (
+        this: SumUpdate,
+        ...words: Parameters<SumUpdate["apply"]>
+      ): void {
+        if (moment === "after") apply.apply(this, words);
+        throw new WalrustError("database", "the disk is gone");
+      });
+      thrownBy(() => capture(made.live, env));
+      faulty.mockRestore();
       await captureOrAnchor(made.live);
-    }
-    await expectProven(made);
-  });
+      for (let round = 0; round < 3; round++) {
+        await made.app.must("UPDATE t SET v = randomblob(20000)");
+        await captureOrAnchor(made.live);
+      }
+      await expectProven(made);
+    },
+  );
 
-  test("at the page sums before the first write: nothing has changed", async () => {
+  test("at the opening of the page sums: nothing has changed", async () => {
     const made = await bench();
     await made.app.must("INSERT INTO t(v) VALUES (1)");
     const before = made.live.state;
-    made.paths.failAfter = 0;
+    made.paths.isFailing = true;
     thrownBy(() => capture(made.live, env));
-    made.paths.failAfter = null;
+    made.paths.isFailing = false;
     expect(made.live.state).toBe(before);
     expect(await captureOrAnchor(made.live)).toBe("captured");
     expect(readdirSync(made.paths.spoolFolder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
