@@ -159,7 +159,8 @@ test.each(["FULL", "RESTART", "TRUNCATE"])(
     const { rows, durationMs } = await reply;
     expect(captures).toBe(1);
     expect(rows[0]?.[0]).toBe(0);
-    expect(durationMs).toBeLessThan(2_500);
+    // Otherwise the checkpoint waits out its busy timeout of five seconds.
+    expect(durationMs).toBeLessThan(4_500);
     expect(pin.state).toBe("frozen");
     expect(pin.foreignCheckpointWaits()).toBe(false);
     if (mode === "TRUNCATE") expect(statSync(pin.walPath).size).toBe(0);

@@ -26,7 +26,8 @@ function restedNs(path: string): string | undefined {
 
 async function untilAtRest(run: WatchRun, path: string): Promise<void> {
   await run.until("an empty WAL", () => walSize(path) === 0);
-  await run.until("rest", () => restedNs(path) !== undefined);
+  // Rest is recorded some three seconds after the last capture.
+  await run.until("rest", () => restedNs(path) !== undefined, 15_000);
 }
 
 test("watch empties the WAL when the application has closed, and not before", async () => {

@@ -127,7 +127,7 @@ async function clearAndProve(run: WatchRun, path: string, store: MemoryStore, by
   await run.until("the new content", () => run.uploadedTxid() > seen, 8_000);
   // A hard link stays a second name of the file, so the watch reports the link for as long as it exists.
   const isOver = (): boolean => run.status().conditions.every(({ code }) => code === "more-than-one-name");
-  await run.until("health", isOver);
+  await run.until("health", isOver, 8_000);
   expect(readFileSync(path).equals(bytes)).toBe(true);
   const app = await SqliteProcess.open(path);
   expect((await app.must("PRAGMA integrity_check", "SELECT count(*) FROM n")).rows).toEqual([[ROWS]]);

@@ -71,7 +71,8 @@ test("watch pins a file renamed over during a snapshot once the old WAL is gone"
   // The commit is in the WAL of the old file.
   await run.until("the refusal", () => run.status().conditions.some(({ code }) => code === "foreign-wal"));
   rmSync(`${path}-wal`);
-  await run.until("pinning again", () => run.all("watching").length > 1);
+  // Refused files are tried again every two seconds.
+  await run.until("pinning again", () => run.all("watching").length > 1, 10_000);
   const snapshotsOf = (): number => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length;
   await run.until("a snapshot of the new file", () => snapshotsOf() > 1);
 

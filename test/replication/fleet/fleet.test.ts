@@ -126,11 +126,11 @@ describe("a fleet", () => {
     expect([atOnce, run.all("watching").length, run.databases.length]).toEqual([16, 1, 301]);
     expect(run.status("t299").state).toBe("starting");
     door.open();
-    await run.until("all of them", () => run.all("watching").length === 301, 20_000);
+    await run.until("all of them", () => run.all("watching").length === 301, 50_000);
     await run.stop();
     expect(most).toBeLessThanOrEqual(16);
     await app.close();
-  }, 30_000);
+  }, 60_000);
 
   test("continues with a file that was deleted and created anew between two discoveries", async () => {
     const one = await tenant("one");

@@ -157,7 +157,7 @@ describe("watch and another writer", () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
     const run = await watchOne(path, store, {
-      sync: { walSyncIntervalMs: 3_600_000, shutdownTimeoutMs: 3_900 },
+      sync: { walSyncIntervalMs: 3_600_000, shutdownTimeoutMs: 30_000 },
     });
     const key = "app/0000/0000000000000002-0000000000000002.ltx";
     const metadata = { "walrust-writer": "f".repeat(32) };
@@ -166,7 +166,7 @@ describe("watch and another writer", () => {
     const startedMs = performance.now();
     const { stopped } = await run.stop();
     expect(stopped.map(({ error }) => error.code)).toEqual(["foreign-writer"]);
-    expect(performance.now() - startedMs).toBeLessThan(3_500);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
     await app.close();
   });
 

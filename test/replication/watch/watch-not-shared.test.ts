@@ -90,11 +90,11 @@ describe.each([
     expect((await again.must("SELECT count(*) FROM t")).rows).toEqual([[24]]);
     await again.must("INSERT INTO t(v) VALUES ('restarted')");
     await arrived(store, "restarted");
-    await run.until("the end of the condition", () => codesOf(run).length === 0, 15_000);
+    await run.until("the end of the condition", () => codesOf(run).length === 0, 25_000);
     await run.commit(again, "INSERT INTO t(v) VALUES ('pinned again')");
     await again.close();
     await expectSame(run, path, store);
-  }, 40_000);
+  }, 60_000);
 
   test("makes walrust neither checkpoint nor create a file", async () => {
     const { path, app, run } = await watched();
@@ -133,22 +133,23 @@ test("a -shm deleted under one of two applications, with a new one for the other
   rmSync(`${path}-shm`);
   const other = await opened(path);
   await other.must("SELECT 1 FROM t");
-  await run.until("the condition", () => codesOf(run).includes("not-shared"));
+  // The users of the database are compared every three seconds.
+  await run.until("the condition", () => codesOf(run).includes("not-shared"), 15_000);
   await app.close();
   await other.must("INSERT INTO t(v) VALUES ('the other')");
-  await run.until("the end of it", () => codesOf(run).length === 0, 15_000);
+  await run.until("the end of it", () => codesOf(run).length === 0, 25_000);
   await other.close();
-}, 30_000);
+}, 60_000);
 
 describe("a hard link", () => {
   test("is reported for as long as it exists", async () => {
     const { path, app, run } = await watched();
     linkSync(path, `${path}.link`);
-    await run.until("the condition", () => codesOf(run).includes("more-than-one-name"), 15_000);
+    await run.until("the condition", () => codesOf(run).includes("more-than-one-name"), 25_000);
     rmSync(`${path}.link`);
-    await run.until("its end", () => codesOf(run).length === 0, 15_000);
+    await run.until("its end", () => codesOf(run).length === 0, 25_000);
     await run.commit(app, "INSERT INTO t(v) VALUES ('seen')");
-  }, 40_000);
+  }, 60_000);
 
   test("that an application has open is reported, and its checkpoints are captured", async () => {
     const { path, app } = await newDatabase();
@@ -167,7 +168,7 @@ describe("a hard link", () => {
     expect(codesOf(run).length).toBe(1);
     rmSync(`${path}.link`);
     await expectSame(run, path, store);
-  }, 40_000);
+  }, 60_000);
 });
 
 test("another engine's index beside the database is reported, and the WAL is followed", async () => {
@@ -181,7 +182,7 @@ test("another engine's index beside the database is reported, and the WAL is fol
   await app.must("INSERT INTO t(v) VALUES ('by the other engine')");
   await arrived(store, "by the other engine");
   rmSync(`${path}-tshm`);
-  await run.until("the pin", () => codesOf(run).length === 0, 15_000);
+  await run.until("the pin", () => codesOf(run).length === 0, 25_000);
   await app.close();
   await expectSame(run, path, store);
-}, 40_000);
+}, 60_000);

@@ -3,6 +3,7 @@
  * test. Its locks belong to another process, and `kill` sends SIGKILL.
  */
 import { join } from "node:path";
+import { PollLimit } from "../poll-limit.ts";
 import type { OtherUser } from "./other-user.ts";
 
 /** The answer of the child: the rows, or SQLite's error code. */
@@ -80,11 +81,11 @@ async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<st
   }
 }
 
-/** Polls a condition until it holds. @throws Error after `timeoutMs` */
+/** Polls a condition until it holds. @throws Error after `timeoutMs`, without the times of a standstill */
 export async function waitUntil(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
-  const deadlineMs = performance.now() + timeoutMs;
+  const limit = new PollLimit(timeoutMs);
   while (!condition()) {
-    if (performance.now() > deadlineMs) throw new Error("the condition did not come true in time");
+    if (limit.isOver()) throw new Error("the condition did not come true in time");
     await Bun.sleep(2);
   }
 }
