@@ -12,7 +12,7 @@ import { measureLoad } from "./cases/load.ts";
 import { createDatabase } from "./databases.ts";
 import type { Tool } from "./processes/tools.ts";
 import type { Workspace } from "./processes/workspace.ts";
-import type { Measurement } from "./results/measurement.ts";
+import { failedRun, type Measurement } from "./results/measurement.ts";
 import { describeSpec, formatSize, type Spec } from "./spec.ts";
 
 /** The surroundings of all runs. */
@@ -104,9 +104,7 @@ async function attempt(
   try {
     measurements = await measure();
   } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
-    const setting = describeSpec(spec);
-    measurements = tools.map(({ name }) => ({ case: spec.case, tool: name, setting, values: {}, failure }));
+    measurements = tools.map(({ name }) => failedRun(spec, name, error));
   }
   for (const one of measurements) {
     if (one.failure !== null) report(`${one.tool} FAILED: ${one.failure}`);

@@ -10,7 +10,7 @@ import { levelFolder, listObjects } from "../processes/gateway.ts";
 import { startStorage } from "../processes/storage.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
 import { readLog, type Workspace, waitUntil } from "../processes/workspace.ts";
-import type { Measurement } from "../results/measurement.ts";
+import { failedRun, type Measurement } from "../results/measurement.ts";
 import { median, quantile } from "../results/statistics.ts";
 import { type CommitSpec, describeSpec, LOOPBACK } from "../spec.ts";
 import { verify } from "./verify.ts";
@@ -36,7 +36,7 @@ const READY_LIMIT_MS = 60_000;
 const PROBE_LIMIT_MS = 300_000;
 const STOP_LIMIT_MS = 120_000;
 
-/** Measures the application alone, then beside each tool. @throws Error when a process dies */
+/** Measures the application alone, then beside each tool. A run fails when a process dies. */
 export function measureCommit(
   workspace: Workspace,
   tools: readonly Tool[],
@@ -47,7 +47,8 @@ export function measureCommit(
     const alone = await runProbe(workspace, join(folder, "alone"), spec, templatePath, async () => {});
     const measurements: Measurement[] = [];
     for (const tool of tools) {
-      measurements.push(await measureTool(workspace, folder, tool, spec, templatePath, alone));
+      const measuring = measureTool(workspace, folder, tool, spec, templatePath, alone);
+      measurements.push(await measuring.catch((error) => failedRun(spec, tool.name, error)));
     }
     return measurements;
   });

@@ -10,7 +10,7 @@ import { levelFolder, listObjects } from "../processes/gateway.ts";
 import { type Storage, startStorage } from "../processes/storage.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
 import { assertAlive, type Child, readLog, type Workspace, waitUntil } from "../processes/workspace.ts";
-import type { Measurement } from "../results/measurement.ts";
+import { failedRun, type Measurement } from "../results/measurement.ts";
 import { quantile } from "../results/statistics.ts";
 import { accessLogOffset, countRequests } from "../samples/access-log.ts";
 import { describeSpec, type LagSpec } from "../spec.ts";
@@ -37,7 +37,7 @@ const READY_LIMIT_MS = 30_000;
 const STOP_LIMIT_MS = 60_000;
 const LOG_GRACE_MS = 300;
 
-/** Measures both tools at once. @throws Error when a process dies or a commit never arrives */
+/** Measures both tools at once. A run fails when a process dies or a commit never arrives. */
 export function measureLag(
   workspace: Workspace,
   tools: readonly Tool[],
@@ -46,7 +46,11 @@ export function measureLag(
 ): Promise<Measurement[]> {
   return workspace.scope("lag", (folder) =>
     Promise.all(
-      tools.map((tool, index) => measureTool(workspace, folder, tool, spec, templatePath, index + 1)),
+      tools.map((tool, index) =>
+        measureTool(workspace, folder, tool, spec, templatePath, index + 1).catch((error) =>
+          failedRun(spec, tool.name, error),
+        ),
+      ),
     ),
   );
 }
@@ -73,7 +77,7 @@ async function measureTool(
   await waitUntil([watcher], "the first snapshot", READY_LIMIT_MS, () => listObjects(level(9)).length > 0);
   const offset = accessLogOffset(storage.gateway.accessLogPath);
   const gaps = { minGapMs: MIN_GAP_MS, maxGapMs: MAX_GAP_MS };
-  const probe = startProbe(workspace, folder, {
+  const probe = startProbe(workspace, folder, tool, {
     ...{ databasePath, levelFolder: level(0), commitCount, seed },
     ...gaps,
   });
@@ -112,9 +116,9 @@ async function countSince(
   };
 }
 
-function startProbe(workspace: Workspace, folder: string, options: ProbeOptions): Child {
+function startProbe(workspace: Workspace, folder: string, tool: Tool, options: ProbeOptions): Child {
   const optionsPath = join(folder, "probe.json");
   writeFileSync(optionsPath, JSON.stringify(options));
   const program = join(import.meta.dir, "..", "processes", "lag-probe-main.ts");
-  return workspace.start("probe", { words: bunCommand(program, optionsPath), env: {} });
+  return workspace.start(`${tool.name}-probe`, { words: bunCommand(program, optionsPath), env: {} });
 }

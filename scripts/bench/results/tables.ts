@@ -155,7 +155,10 @@ export function formatSummary(measurements: readonly Measurement[]): string {
 export function formatFailures(measurements: readonly Measurement[]): string {
   return measurements
     .filter(({ failure }) => failure !== null)
-    .map(({ tool, case: name, setting, failure }) => `- ${tool}, ${name}: ${setting}: ${failure}`)
+    .map(
+      ({ tool, case: name, setting, failure }) =>
+        `- ${tool}, ${name}: ${setting}: ${failure?.replaceAll("\n", "\n  ")}`,
+    )
     .join("\n");
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Goal } from "../../../scripts/bench/goals.ts";
 import { formatGoals } from "../../../scripts/bench/results/goal-table.ts";
-import type { Measurement } from "../../../scripts/bench/results/measurement.ts";
+import { failedRun, type Measurement } from "../../../scripts/bench/results/measurement.ts";
 import { median, quantile } from "../../../scripts/bench/results/statistics.ts";
 import { formatFailures, formatSummary, formatTables } from "../../../scripts/bench/results/tables.ts";
 import { formatValue } from "../../../scripts/bench/results/values.ts";
@@ -84,8 +84,10 @@ test("formatSummary has a line for each load and tool, from three loads on", () 
 });
 
 test("formatFailures names tool, case and reason", () => {
-  const failed = { ...one("litestream", {}, "load", "many"), failure: "it ended" };
-  expect(formatFailures([one("walrust", {}), failed])).toBe("- litestream, load: many: it ended");
+  const failed = failedRun(LOAD, "litestream", new Error("it ended\nits log"));
+  expect(formatFailures([one("walrust", {}), failed])).toBe(
+    `- litestream, load: ${describeSpec(LOAD)}: it ended\n  its log`,
+  );
 });
 
 describe("formatGoals", () => {
