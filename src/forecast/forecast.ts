@@ -35,6 +35,9 @@ const LISTED_OBJECT_BYTES = 350;
 const MANIFEST_FIXED_BYTES = 600;
 const MANIFEST_SNAPSHOT_BYTES = 130;
 
+/** Once an hour, per second. */
+const HOURLY = 1 / 3600;
+
 /** The purposes of requests. */
 export const FORECAST_CAUSES = [
   "increments",
@@ -100,7 +103,7 @@ export function forecastMonth(database: DatabaseShape, config: ForecastConfig, r
   const model = modelOf(database, config, rate);
   const month = (perSecond: Traffic): Traffic => scaled(perSecond, MONTH_SECONDS);
   const causes: Record<ForecastCause, Traffic> = {
-    increments: month(putTraffic(model.pace.capturesPerSecond, model.levels[0]!.objectBytes)),
+    increments: month(incrementTraffic(model)),
     level1: month(mergeTraffic(model, 1)),
     level2: month(mergeTraffic(model, 2)),
     level3: month(mergeTraffic(model, 3)),
@@ -145,53 +148,70 @@ function bytesOf({ count, objectBytes }: Stock): number {
 
 // Traffic, per second
 
+/** After a pause, an increment is followed by a short listing, which looks for another writer. */
+function incrementTraffic({ pace, levels }: Model): Traffic {
+  const { capturesPerSecond, overlapChecksPerSecond } = pace;
+  return sumOf([
+    putTraffic(capturesPerSecond, levels[0]!.objectBytes),
+    {
+      ...NOTHING,
+      list: overlapChecksPerSecond,
+      downloadedBytes: overlapChecksPerSecond * 2 * LISTED_OBJECT_BYTES,
+    },
+  ]);
+}
+
 /**
- * Each check lists the new objects of the level below. A merge reads its sources, is put, and is read back.
+ * A merge reads its sources, which the watch remembers without a listing, is put, and is read back.
  */
 function mergeTraffic({ config, pace, levels }: Model, level: number): Traffic {
-  const { checksPerSecond, passesPerSecond, mergesPerSecond, sourcesPerPass } = pace.merges[level]!;
+  const { passesPerSecond, mergesPerSecond, sourcesPerPass } = pace.merges[level]!;
   const { objectBytes } = levels[level]!;
   const sources = passesPerSecond * sourcesPerPass;
   // Increments are read from the spool while it retains them; merged objects never are.
   const cacheMs = sentRetentionMs(config.cache);
   const isLocal = level === 1 && cacheMs * passesPerSecond >= 1000;
   const fetched = isLocal ? 0 : sources;
-  const listed = checksPerSecond === 0 ? 0 : sources / checksPerSecond;
   return sumOf([
     putTraffic(mergesPerSecond, objectBytes),
     {
       ...NOTHING,
-      list: checksPerSecond * pagesOf(listed),
       get: fetched + mergesPerSecond,
-      downloadedBytes:
-        fetched * levels[level - 1]!.objectBytes +
-        mergesPerSecond * objectBytes +
-        sources * LISTED_OBJECT_BYTES,
+      downloadedBytes: fetched * levels[level - 1]!.objectBytes + mergesPerSecond * objectBytes,
     },
   ]);
 }
 
-/** The manifest is rewritten after snapshots, merges above level 1, and retention that deleted objects. */
+/**
+ * The manifest is rewritten from what the watch remembers after snapshots, merges above level 1, and
+ * retention that deleted objects.
+ */
 function manifestTraffic(model: Model): Traffic {
-  const { pace, listPages, listedBytes, manifestBytes } = model;
+  const { pace, manifestBytes } = model;
   const merging = pace.merges[2]!.passesPerSecond + pace.merges[3]!.passesPerSecond;
   const afterMerges = Math.min(merging, pace.capturesPerSecond);
-  const rebuilt = afterMerges + deletingRetentions(pace);
+  const rebuilt = afterMerges + deletingRetentions(model);
   const count = rebuilt + pace.snapshotsPerSecond;
   return {
     put: count,
-    list: count * listPages,
+    list: 0,
     // Header and metadata of the newest object, which the watch knows after a snapshot.
     get: rebuilt * 2,
     delete: 0,
     uploadedBytes: count * manifestBytes,
-    downloadedBytes: count * listedBytes,
+    downloadedBytes: 0,
   };
 }
 
-/** Retention that deletes: at most once for each snapshot. */
-function deletingRetentions({ retentionsPerSecond, snapshotsPerSecond }: SteadyPace): number {
-  return Math.min(retentionsPerSecond, snapshotsPerSecond);
+/**
+ * Retention that deletes: at most once for each snapshot. Of several snapshots in an hour, the newest two are
+ * retained until the next hour has two, so the first snapshot of an hour makes none of its own hour expire.
+ */
+function deletingRetentions({ pace, config }: Pick<Model, "pace" | "config">): number {
+  const { retentionsPerSecond, snapshotsPerSecond } = pace;
+  const most = Math.min(retentionsPerSecond, snapshotsPerSecond);
+  if (config.retention.hourly === 0 || snapshotsPerSecond <= HOURLY) return most;
+  return Math.min(most, Math.max(HOURLY, snapshotsPerSecond - HOURLY));
 }
 
 /** Snapshots that retention reads back before it deletes older ones: each of the newest two, once. */
@@ -204,20 +224,23 @@ function upkeepTraffic(model: Model): Traffic {
   const { expiryChecksPerSecond, retentionsPerSecond, snapshotsPerSecond, validationsPerSecond } = pace;
   const { reconcilesPerSecond } = pace;
   const expired = levels.reduce((sum, { expiredPerSecond }) => sum + expiredPerSecond, 0);
-  // Retention reads the time of each snapshot, including those taken since the last retention.
-  const judged =
-    retentionsPerSecond === 0 ? 0 : snapshots.count + snapshotsPerSecond / retentionsPerSecond / 2;
+  // Retention reads the time of each snapshot, once.
+  const dated = retentionsPerSecond === 0 ? 0 : snapshotsPerSecond;
+  // Right before sources expire, a HEAD shows that their merge still stands.
+  const confirmed = pace.merges.reduce((sum, { mergesPerSecond }, level) => {
+    return sum + (level > 0 && levels[level - 1]!.expiredPerSecond > 0 ? mergesPerSecond : 0);
+  }, 0);
   const validated = stocks.reduce((sum, { count, objectBytes }) => {
     return sum + count * (objectBytes <= WHOLE_SIZE_MAX ? 1 : 2);
   }, 1);
   const proven = provenSnapshots(pace);
-  const listings = expiryChecksPerSecond + retentionsPerSecond + validationsPerSecond + reconcilesPerSecond;
+  const listings = deletingRetentions(model) + validationsPerSecond + reconcilesPerSecond;
   return {
     put: 0,
     // Reconciliation also lists unfinished uploads and reads the writer of the newest object.
     list: listings * listPages + validationsPerSecond + reconcilesPerSecond,
-    get: retentionsPerSecond * judged + proven + validationsPerSecond * validated + reconcilesPerSecond,
-    delete: deletesPerSecond(expiryChecksPerSecond, expired) + deletingRetentions(pace),
+    get: dated + proven * 2 + confirmed + validationsPerSecond * validated + reconcilesPerSecond,
+    delete: deletesPerSecond(expiryChecksPerSecond, expired) + deletingRetentions(model),
     uploadedBytes: 0,
     downloadedBytes: listings * listedBytes + proven * snapshots.objectBytes,
   };

@@ -13,6 +13,7 @@ import type { CompactionConfig, DatabaseConfig, SyncConfig } from "../config/con
 import { HIGHEST_LEVEL, MERGE_OBJECTS_MAX } from "../replication/upkeep/compaction-plan.ts";
 import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { RECONCILE_INTERVAL_MAX_MS, RECONCILE_INTERVAL_MIN_MS } from "../replication/upkeep/reconcile.ts";
+import { PAUSE_MS } from "../replication/upload/overlap-check.ts";
 import { ACTIVE_TICK_MS } from "../replication/watch/watch-loop.ts";
 
 /** Polls of an active database. */
@@ -30,9 +31,7 @@ export interface CommitRate {
 
 /** Merges into one level. */
 export interface MergePace {
-  /** Checks of the level below; each lists it. */
-  readonly checksPerSecond: number;
-  /** Checks that find new objects. */
+  /** Checks of the level below that find new objects. */
   readonly passesPerSecond: number;
   /** Objects that are put. */
   readonly mergesPerSecond: number;
@@ -43,6 +42,8 @@ export interface MergePace {
 /** The rates of all steps, per second; 0: never. */
 export interface SteadyPace {
   readonly capturesPerSecond: number;
+  /** Checks for another writer, after a pause in the uploads (overlap-check.ts). */
+  readonly overlapChecksPerSecond: number;
   /** By level; index 0 is not used. */
   readonly merges: readonly MergePace[];
   readonly snapshotsPerSecond: number;
@@ -54,7 +55,6 @@ export interface SteadyPace {
 }
 
 const NO_MERGES: MergePace = {
-  checksPerSecond: 0,
   passesPerSecond: 0,
   mergesPerSecond: 0,
   sourcesPerPass: 0,
@@ -73,6 +73,7 @@ export function steadyPace(config: DatabaseConfig, rate: CommitRate, bytesPerCap
   const madeLevels = merges.filter(({ mergesPerSecond }) => mergesPerSecond > 0).length;
   return {
     capturesPerSecond: captures,
+    overlapChecksPerSecond: captures > 0 && 1000 / captures >= PAUSE_MS ? captures : 0,
     merges,
     snapshotsPerSecond: snapshots,
     // One check some minutes after a merge, and one when the lifetime of each merged level ends.
@@ -99,12 +100,11 @@ function mergePaces(compaction: CompactionConfig, captures: number, bytesPerCapt
     // A level with an infinite interval is never made.
     const isMade = compaction.enabled && Number.isFinite(intervalMs);
     const due = isMade ? Math.max(perSecond(intervalMs), urgent) : 0;
-    const checksPerSecond = Math.min(due, captures);
-    const passesPerSecond = Math.min(checksPerSecond, below);
+    const passesPerSecond = Math.min(due, captures, below);
     const sourcesPerPass = passesPerSecond === 0 ? 0 : below / passesPerSecond;
     const mergesPerPass = Math.ceil(sourcesPerPass / MERGE_OBJECTS_MAX - ROUNDING);
     below = passesPerSecond * mergesPerPass;
-    paces.push({ checksPerSecond, passesPerSecond, mergesPerSecond: below, sourcesPerPass });
+    paces.push({ passesPerSecond, mergesPerSecond: below, sourcesPerPass });
   }
   return paces;
 }

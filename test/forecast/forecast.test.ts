@@ -139,6 +139,31 @@ describe("forecastMonth predicts a database", () => {
     expect(counts).toEqual([3600, 120, 12, 1]);
   });
 
+  test("that commits every ten seconds, without a single listing", async () => {
+    const config = configWith({ compaction: { levelsMs: [30_000, 300_000, 3_600_000] } });
+    const rate = { commitsPerSecond: 0.1, pagesPerCommit: 4 };
+    const run = new SteadyHours({
+      pageCount: 100,
+      secondsPerCommit: 10,
+      pagesPerCommit: 4,
+      config,
+      seed: 4,
+      tickMs: 5_000,
+    });
+    await run.pass(1.5);
+    run.takeRequests();
+    await run.pass(3);
+    const found = run.takeRequests();
+    expect(found.list).toBe(0);
+    const shape = { databaseBytes: 100 * 512, pageSizeBytes: 512, compressionRatio: 1 };
+    const { requests } = forecastMonth(shape, config, rate);
+    for (const kind of ["put", "get", "delete"] as const) {
+      expectNear(kind, (requests[kind] / MONTH_HOURS) * 3, found[kind]);
+    }
+    // The goal of a month, with the daily check.
+    expect(requests.list).toBeLessThan(1_000);
+  });
+
   test("that is verified", async () => {
     const run = new SteadyHours({
       pageCount: 100,

@@ -55,7 +55,7 @@ describe("steadyPace", () => {
   test("reconciles an idle database, and nothing else", () => {
     const { merges, reconcilesPerSecond, ...rest } = paceOf(0);
     expect(Object.values(rest).every((rate) => rate === 0)).toBe(true);
-    expect(merges.every(({ checksPerSecond }) => checksPerSecond === 0)).toBe(true);
+    expect(merges.every(({ passesPerSecond }) => passesPerSecond === 0)).toBe(true);
     expect(1 / reconcilesPerSecond).toBeCloseTo((18 * HOUR_MS) / 1000, 6);
   });
 });

@@ -58,9 +58,10 @@ export function coveredTxid(objects: readonly LtxObject[], level: number): Txid 
   return sortedLevel(objects, level).at(-1)?.maxTxid ?? 0;
 }
 
-/** A superseded source, and the end of its lifetime. */
+/** A superseded source, the verified object that covers it, and the end of its lifetime. */
 export interface Replaced {
   readonly source: LtxObject;
+  readonly replacement: LtxObject;
   readonly expiresMs: number;
 }
 
@@ -86,7 +87,7 @@ export function planReplaced(
       const replacement = replacementOrNull(verified, source);
       if (replacement === null || replacement.maxTxid >= firstPreserved) continue;
       const storedMs = replacement.storedMs ?? replacement.modifiedMs;
-      replaced.push({ source, expiresMs: storedMs + policy.lifetimesMs[level]! });
+      replaced.push({ source, replacement, expiresMs: storedMs + policy.lifetimesMs[level]! });
     }
   }
   return replaced;
@@ -104,16 +105,14 @@ function replacementOrNull(byLevel: readonly TxidRanges<LtxObject>[], source: Lt
   return null;
 }
 
-/** The objects that have expired now, oldest first. */
+/** The superseded objects that have expired now, oldest first. */
 export function planExpiry(
   objects: readonly LtxObject[],
   policy: CompactionConfig,
   isVerified: (object: LtxObject) => boolean,
   nowMs: number,
-): LtxObject[] {
-  return planReplaced(objects, policy, isVerified)
-    .filter(({ expiresMs }) => nowMs >= expiresMs)
-    .map(({ source }) => source);
+): Replaced[] {
+  return planReplaced(objects, policy, isVerified).filter(({ expiresMs }) => nowMs >= expiresMs);
 }
 
 /** Whether compaction makes `level` (1 to 3). */

@@ -22,7 +22,7 @@ import {
   encodeMetadata,
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
-import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { ListOptions, ObjectStore } from "../../storage/contract/store.ts";
 import { type Merge, planMergeOrNull } from "./compaction-plan.ts";
 import { closeSources, openMergeSources } from "./merge-sources.ts";
 import { chainOf, removeStray } from "./stray-merge.ts";
@@ -35,6 +35,19 @@ export interface CompactionTarget {
   readonly writer: string;
   readonly version: string;
   readonly env: Env;
+  /**
+   * Whether every listing asks the store: a person who asks for a compaction may know of objects that this
+   * process does not remember. Otherwise remembered objects are enough to find work.
+   */
+  readonly isListedAnew?: boolean;
+}
+
+/** How a listing that looks for work is made. */
+export function lookingForWork(
+  { isListedAnew = false }: Pick<CompactionTarget, "isListedAnew">,
+  signal: AbortSignal | undefined,
+): Pick<ListOptions, "isRemembered" | "signal"> {
+  return { isRemembered: !isListedAnew, signal };
 }
 
 /** The object that a merge made. */
@@ -49,10 +62,23 @@ export interface CompactedObject {
   readonly sourceBytes: number;
 }
 
-/** TXIDs of retained snapshots that were read back: sound ones, and damaged ones. */
+/** Retained snapshots that were read, by TXID: sound ones, damaged ones, and their times. */
 interface ReadSnapshots {
   readonly sound: Set<Txid>;
   readonly damaged: Set<Txid>;
+  /** The capture time of each snapshot whose header was read and agrees with its metadata. */
+  readonly times: Map<Txid, number>;
+}
+
+/** Digits of a SHA-256 that a number holds exactly. */
+const MARK_DIGITS = 12;
+
+/**
+ * The beginning of the SHA-256 that the metadata of an object names: it shows that the object is the same one
+ * as before, in less memory than the whole. -1 without a SHA-256.
+ */
+export function markOf(sha256: string | null): number {
+  return sha256 === null ? -1 : Number.parseInt(sha256.slice(0, MARK_DIGITS), 16);
 }
 
 /** How far each level goes, and which of its objects were read back and verified. */
@@ -61,18 +87,18 @@ export class CompactionProgress {
   readonly covered: (Txid | 0 | null)[] = [null, null, null, null];
   /** The last object of each level, until it is shown that the next merge continues its history. */
   readonly unproven: (LtxObject | null)[] = [null, null, null, null];
-  #verified: Set<string> | null = null;
+  #verified: Map<string, number> | null = null;
   #snapshots: ReadSnapshots | null = null;
 
-  /** Keys of objects that were read back and are sound. */
-  get verified(): Set<string> {
-    this.#verified ??= new Set();
+  /** Keys of objects that were read back and are sound, with their marks. */
+  get verified(): Map<string, number> {
+    this.#verified ??= new Map();
     return this.#verified;
   }
 
   /** Retained snapshots that were read back. */
   get snapshots(): ReadSnapshots {
-    this.#snapshots ??= { sound: new Set(), damaged: new Set() };
+    this.#snapshots ??= { sound: new Set(), damaged: new Set(), times: new Map() };
     return this.#snapshots;
   }
 }
@@ -88,7 +114,7 @@ export async function compactInto(
   signal?: AbortSignal,
 ): Promise<CompactedObject[]> {
   const { store, name } = target;
-  const options = signal === undefined ? {} : { signal };
+  const options = lookingForWork(target, signal);
   const covered = progress.covered[level] ?? (await lookUpCovered(target, level, progress, signal));
   const startAfter = `${levelPrefix(store.layout, name, level - 1)}${formatTxid((covered + 1) as Txid)}`;
   const sources = await listLevel(
@@ -112,14 +138,14 @@ export async function compactInto(
   }
 }
 
-/** Lists how far a level goes. */
+/** Finds out how far a level goes. */
 async function lookUpCovered(
-  { store, name }: CompactionTarget,
+  target: CompactionTarget,
   level: number,
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<Txid | 0> {
-  const objects = await listLevel(store, name, level, signal === undefined ? {} : { signal });
+  const objects = await listLevel(target.store, target.name, level, lookingForWork(target, signal));
   let last: LtxObject | null = null;
   for (const object of objects) if (object.maxTxid > (last?.maxTxid ?? 0)) last = object;
   progress.unproven[level] = last;
@@ -197,12 +223,13 @@ async function mergeObjects(
     };
     try {
       const isOurs = await putMerged(store, key, file, metadata, signal);
-      if (isOurs) await readBack(store, key, file, signal);
-      else await assertSameMerge(store, key, file, metadata, signal);
+      const stored = isOurs
+        ? await readBack(store, key, file, signal)
+        : await readSameMerge(store, key, file, metadata, signal);
+      progress.verified.set(key, markOf(stored.sha256));
     } finally {
       rmSync(file.path, { force: true });
     }
-    progress.verified.add(key);
     const sourceBytes = merge.sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     const { level, minTxid, maxTxid, sources } = merge;
     return { level, minTxid, maxTxid, key, bytes: file.sizeBytes, sources: sources.length, sourceBytes };
@@ -248,6 +275,7 @@ async function putMerged(
 /**
  * Reads a merged object back. An object that differs from the sent file is removed, because restores would
  * prefer it to its sources.
+ * @returns the metadata that the store holds
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 async function readBack(
@@ -255,11 +283,12 @@ async function readBack(
   key: string,
   file: SpoolFile,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<WalrustMetadata> {
   const object = { key, ...rangeOf(file), sizeBytes: file.sizeBytes, modifiedMs: 0 };
-  const { findings, sha256 } = await checkListed(store, object, {}, signal);
+  const { findings, facts, sha256 } = await checkListed(store, object, {}, signal);
   const [first] = findings;
-  if (first === undefined && sha256 !== null && hex(sha256) === hex(file.sha256)) return;
+  const isSame = sha256 !== null && hex(sha256) === hex(file.sha256);
+  if (first === undefined && facts !== null && isSame) return facts.metadata;
   await store.delete([key], signal === undefined ? {} : { signal });
   throw first?.error ?? new WalrustError("integrity", `${key} is not what was sent`, { context: { key } });
 }
@@ -268,31 +297,33 @@ async function readBack(
  * Checks the object that exists at the key of a merge: from an earlier attempt of ours, or another process's
  * merge of the same sources. It counts only if it is sound, leads from the same chain value to the same chain
  * value, and has the same content, page by page.
+ * @returns the metadata that the store holds
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
-async function assertSameMerge(
+async function readSameMerge(
   store: ObjectStore,
   key: string,
   file: SpoolFile,
   merged: WalrustMetadata,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<WalrustMetadata> {
   const { sizeBytes, modifiedMs } = await store.head(key, signal === undefined ? {} : { signal });
   const object = { key, ...rangeOf(file), sizeBytes, modifiedMs };
   const digest = new ContentDigest();
   const { findings, facts, sha256 } = await checkListed(store, object, { receiver: digest }, signal);
   const [first] = findings;
   if (first !== undefined) throw first.error;
+  const { metadata } = facts!;
   const isSameChain =
-    isSameOrMissing(facts?.metadata.chain, merged.chain) &&
-    isSameOrMissing(facts?.metadata.previousChain, merged.previousChain);
+    isSameOrMissing(metadata.chain, merged.chain) &&
+    isSameOrMissing(metadata.previousChain, merged.previousChain);
   const isSameFile = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (isSameChain && (isSameFile || digest.value === (await contentOf(file)))) return;
+  if (isSameChain && (isSameFile || digest.value === (await contentOf(file)))) return metadata;
   throw new WalrustError("integrity", `${key} was merged from another history`, { context: { key } });
 }
 
-function isSameOrMissing(a: string | null | undefined, b: string | null): boolean {
-  return typeof a !== "string" || b === null || a === b;
+function isSameOrMissing(a: string | null, b: string | null): boolean {
+  return a === null || b === null || a === b;
 }
 
 /** The digest of the content of a merged file. */

@@ -4,7 +4,8 @@
  * A source is deleted only after the object that supersedes it was read back. That object must be sound in
  * every way that a restore demands, and no object beside it may contradict it. It must be proven
  * (recovery/object) by its SHA-256. If the storage lost the SHA-256, a merge of the sources must equal the
- * object.
+ * object. That judgement may be a week old, and the list of objects may be what this process remembers. So
+ * right before the deletion, a HEAD of each object that stays shows that it is still the one that was judged.
  */
 import type { CompactionConfig } from "../../config/config.ts";
 import { WalrustError } from "../../errors.ts";
@@ -12,9 +13,11 @@ import { LtxDecoder } from "../../format/ltx-decoder.ts";
 import { mergeLtx } from "../../format/ltx-merge.ts";
 import { checkListed } from "../../recovery/object/check-object.ts";
 import { ContentDigest } from "../../recovery/object/content-digest.ts";
+import type { ObjectFacts } from "../../recovery/object/object-links.ts";
 import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
-import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
+import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
+import { type CompactionProgress, type CompactionTarget, markOf } from "./compaction.ts";
 import { HIGHEST_LEVEL, planExpiry } from "./compaction-plan.ts";
 import { closeSources, openMergeSources } from "./merge-sources.ts";
 import { coveringOrNull } from "./stray-merge.ts";
@@ -29,7 +32,7 @@ export interface Expired {
 
 /**
  * Deletes the objects that verified objects have superseded for longer than their lifetime.
- * @param objects a complete listing of levels 0 to 3
+ * @param objects levels 0 to 3, complete: listed or remembered
  * @returns the deleted keys, and those that the store refused to delete
  */
 export async function expire(
@@ -40,10 +43,15 @@ export async function expire(
   signal?: AbortSignal,
 ): Promise<Expired> {
   const nowMs = target.env.nowMs();
-  const candidates = planExpiry(objects, policy, () => true, nowMs);
+  const candidates = planExpiry(objects, policy, () => true, nowMs).map(({ source }) => source);
   if (candidates.length === 0) return { deleted: [], refused: [] };
-  await verifyReplacements(target, objects, candidates, progress, signal);
-  const expired = planExpiry(objects, policy, ({ key }) => progress.verified.has(key), nowMs);
+  const judged = await verifyReplacements(target, objects, candidates, progress, signal);
+  const replaced = planExpiry(objects, policy, ({ key }) => progress.verified.has(key), nowMs);
+  const replacements = new Set(replaced.map(({ replacement }) => replacement));
+  for (const object of replacements) {
+    if (!judged.has(object.key)) await assertStillThere(target, object, progress, signal);
+  }
+  const expired = replaced.map(({ source }) => source);
   const keys = expired.map(({ key }) => key);
   if (keys.length === 0) return { deleted: [], refused: [] };
   const kept = await target.store.delete(keys, signal === undefined ? {} : { signal });
@@ -53,54 +61,82 @@ export async function expire(
   return { deleted: gone.map(({ key }) => key), refused: [...refused] };
 }
 
-/** Judges the objects that cover the candidates and were not judged by this process. */
+/**
+ * Checks that an object is still the one that this process has judged before.
+ * @throws WalrustError code "not-found" or "integrity" naming the object, or a storage code
+ */
+async function assertStillThere(
+  { store }: CompactionTarget,
+  { key, sizeBytes }: LtxObject,
+  progress: CompactionProgress,
+  signal?: AbortSignal,
+): Promise<void> {
+  const mark = progress.verified.get(key);
+  // An object that fails here has to be judged anew.
+  progress.verified.delete(key);
+  const head = await store.head(key, { signal });
+  const { sha256 } = decodeMetadata(key, head.metadata);
+  if (head.sizeBytes !== sizeBytes || mark !== markOf(sha256)) {
+    const message = `${key} is not the object any more that was verified; its sources are retained`;
+    throw new WalrustError("integrity", message, { context: { key } });
+  }
+  progress.verified.set(key, mark);
+}
+
+/**
+ * Judges the objects that cover the candidates and were not judged by this process.
+ * @returns the keys of the objects that were judged now, and are proven
+ */
 async function verifyReplacements(
   target: CompactionTarget,
   objects: readonly LtxObject[],
   candidates: readonly LtxObject[],
   progress: CompactionProgress,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<ReadonlySet<string>> {
   const below = rangesBelow(candidates);
   const index = new WitnessIndex(objects);
+  const judged = new Set<string>();
   for (const replacement of objects) {
     if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
     if (progress.verified.has(replacement.key) || !below[replacement.level]!.hasWithin(replacement)) continue;
-    if (await isProvenReplacement(target, objects, replacement, index, signal)) {
-      progress.verified.add(replacement.key);
-    }
+    const facts = await provenOrNull(target, objects, replacement, index, signal);
+    if (facts === null) continue;
+    progress.verified.set(replacement.key, markOf(facts.metadata.sha256));
+    judged.add(replacement.key);
   }
+  return judged;
 }
 
 /**
- * Whether an object may supersede its sources.
- * @returns false when nothing contradicts the object, but nothing proves it either
+ * The facts of an object that may supersede its sources.
+ * @returns null when nothing contradicts the object, but nothing proves it either
  * @throws WalrustError code "corrupt" or "integrity" naming an unsound object, or a storage code
  */
-async function isProvenReplacement(
+async function provenOrNull(
   target: CompactionTarget,
   objects: readonly LtxObject[],
   replacement: LtxObject,
   index: WitnessIndex,
   signal?: AbortSignal,
-): Promise<boolean> {
+): Promise<ObjectFacts | null> {
   const { store, name, env } = target;
   const { facts, findings } = await checkListed(store, replacement, {}, signal);
   if (findings[0] !== undefined) throw findings[0].error;
   const evidence = await evidenceFindings(store, facts!, index, signal);
   const contradiction = evidence.find(({ severity }) => severity === "error");
   if (contradiction !== undefined) throw contradiction.error;
-  if (evidence.length === 0) return true;
+  if (evidence.length === 0) return facts;
   const sources = coveringOrNull(
     replacement,
     objects.filter(({ level }) => level === replacement.level - 1),
   );
   if (sources === null) {
     env.log.info(`${replacement.key} is not proven; its sources are retained`, { database: name });
-    return false;
+    return null;
   }
   if ((await contentOfMerge(target, sources, signal)) === (await contentOf(target, replacement, signal))) {
-    return true;
+    return facts;
   }
   throw new WalrustError(
     "integrity",

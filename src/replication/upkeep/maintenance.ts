@@ -3,7 +3,7 @@
  * superseded or past their retention. A database whose history does not move causes no request.
  */
 import type { CompactionConfig, DatabaseConfig, RetentionConfig } from "../../config/config.ts";
-import { keyOf, listObjects } from "../../storage/bucket/catalog.ts";
+import { keyOf, listObjects, rememberedObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import {
@@ -118,6 +118,8 @@ export class Maintenance {
     const made: CompactedObject[] = [];
     const { compaction } = this.config;
     const isMoved = uploaded.txid !== this.#seenTxid;
+    // Increments wait for level 1: a run for another level or for deletions leaves them waiting.
+    const isLevel1Run = nowMs >= this.#dueMs[1]! || !isLevelMade(compaction, 1);
     if (compaction.enabled) {
       for (let level = 1; level <= HIGHEST_LEVEL; level++) {
         if (nowMs < this.#dueMs[level]!) continue;
@@ -125,10 +127,12 @@ export class Maintenance {
         if (isMoved || level > 1) made.push(...(await compactInto(target, level, this.#progress, signal)));
       }
     }
-    this.#seenTxid = uploaded.txid;
-    this.#countedTxid = uploaded.txid;
-    this.#seenBytes = uploaded.bytes;
-    this.#waitingSinceMs = null;
+    if (isLevel1Run) {
+      this.#seenTxid = uploaded.txid;
+      this.#countedTxid = uploaded.txid;
+      this.#seenBytes = uploaded.bytes;
+      this.#waitingSinceMs = null;
+    }
     // The manifest is an index: merges into level 1 alone are not worth a request each.
     if (made.some(({ level }) => level > 1)) await rebuildManifest(target.store, target.name, signal);
     if (made.length > 0) this.#expiryDueMs = Math.min(this.#expiryDueMs, nowMs + EXPIRY_INTERVAL_MS);
@@ -148,7 +152,7 @@ export class Maintenance {
     // The next check, should this one fail.
     this.#expiryDueMs = nowMs + EXPIRY_INTERVAL_MS;
     if (compaction.enabled) {
-      const objects = await listObjects(target.store, target.name, signal);
+      const objects = await rememberedObjects(target.store, target.name, signal);
       const { deleted, refused } = await expire(target, objects, compaction, this.#progress, signal);
       const settled = new Set([...deleted, ...refused]);
       const left = objects.filter(({ key }) => !settled.has(key));
@@ -201,11 +205,12 @@ export interface UpkeepResult {
  * compacted
  */
 export async function upkeepOnce(
-  target: CompactionTarget,
+  given: CompactionTarget,
   config: UpkeepConfig,
   isForced: boolean,
   signal?: AbortSignal,
 ): Promise<UpkeepResult> {
+  const target = { ...given, isListedAnew: true };
   const { store, name, env } = target;
   const { compaction } = config;
   const progress = new CompactionProgress();
@@ -226,7 +231,7 @@ export async function upkeepOnce(
       const merge = planMergeOrNull(objects, coveredTxid(objects, level), level);
       if (merge !== null) compacted.push(plannedObject(store, name, merge));
     }
-    expired = planExpiry(objects, compaction, () => true, env.nowMs()).map(({ key }) => key);
+    expired = planExpiry(objects, compaction, () => true, env.nowMs()).map(({ source }) => source.key);
   }
   const retention = await applyRetention(target, config.retention, isForced, progress, signal);
   if (isForced && retention.deleted.length === 0) await rebuildManifest(store, name, signal);

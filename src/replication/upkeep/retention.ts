@@ -1,6 +1,7 @@
 /**
  * Applies retention: deletes the objects that retention-plan.ts chooses, after the retained snapshots that
- * the deletions rely on (the newest two and the oldest) were read back and found sound.
+ * the deletions rely on (the newest two and the oldest) were read back and found sound. What this process
+ * remembers of the bucket shows that something is to be deleted; a listing of the store decides what.
  *
  * No snapshot is read back while nothing would be deleted, and a sound snapshot is read back once. A damaged
  * one of the newest two is read again at each retention until newer snapshots supersede it; then it is
@@ -12,14 +13,14 @@ import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import { checkListed, readTime } from "../../recovery/object/check-object.ts";
 import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
-import { keyOf, type LtxObject, listObjects } from "../../storage/bucket/catalog.ts";
+import { keyOf, type LtxObject, listObjects, rememberedObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
 import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention-plan.ts";
 
 /** The database to prune. */
-export type PruningTarget = Pick<CompactionTarget, "store" | "name" | "env">;
+export type PruningTarget = Pick<CompactionTarget, "store" | "name" | "env" | "isListedAnew">;
 
 /** The result of retention, or of its plan. */
 export interface RetentionResult {
@@ -44,9 +45,19 @@ export async function applyRetention(
   signal?: AbortSignal,
 ): Promise<RetentionResult> {
   const { store, name } = target;
-  const objects = await listObjects(store, name, signal);
-  const times = await readTimes(target, objects, signal);
+  let objects = await (target.isListedAnew ? listObjects : rememberedObjects)(store, name, signal);
+  let times = await readTimes(target, objects, progress, signal);
   let pruning = planPruning(objects, times, policy);
+  if (isForced && pruning.deletions.length > 0 && !target.isListedAnew) {
+    // Which snapshot may go depends on the objects beside it, so what is remembered is not enough.
+    const listed = await listObjects(store, name, signal);
+    const known = new Set(objects.map(({ key }) => key));
+    if (listed.length !== objects.length || !listed.every(({ key }) => known.has(key))) {
+      times = await readTimes(target, listed, progress, signal);
+      pruning = planPruning(listed, times, policy);
+    }
+    objects = listed;
+  }
   if (isForced) {
     while (pruning.deletions.length > 0) {
       const damaged = await damagedSnapshots(target, objects, pruning, progress, signal);
@@ -79,13 +90,17 @@ export async function applyRetention(
 async function readTimes(
   target: PruningTarget,
   objects: readonly LtxObject[],
+  { snapshots }: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<Map<string, number>> {
   const times = new Map<string, number>();
   for (const object of objects) {
     if (object.level !== SNAPSHOT_LEVEL) continue;
     try {
-      times.set(object.key, await readTime(target.store, object, signal));
+      const known = object.minTxid === 1 ? snapshots.times.get(object.maxTxid) : undefined;
+      const timeMs = known ?? (await readTime(target.store, object, signal));
+      times.set(object.key, timeMs);
+      if (object.minTxid === 1) snapshots.times.set(object.maxTxid, timeMs);
     } catch (error) {
       if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
       warnOfDamage(target, object.key, error);
@@ -163,7 +178,7 @@ function reliedOn({ keptSnapshots }: Pruning): { readonly txid: Txid; readonly i
 /** Forgets the snapshots that are not retained any more. */
 function forgetSnapshots(objects: readonly LtxObject[], { snapshots }: CompactionProgress): void {
   const retained = new Set(objects.filter(({ minTxid }) => minTxid === 1).map(({ maxTxid }) => maxTxid));
-  for (const txids of [snapshots.sound, snapshots.damaged]) {
-    for (const txid of txids) if (!retained.has(txid)) txids.delete(txid);
+  for (const txids of [snapshots.sound, snapshots.damaged, snapshots.times]) {
+    for (const txid of txids.keys()) if (!retained.has(txid)) txids.delete(txid);
   }
 }

@@ -19,7 +19,7 @@ import type { TakenKey } from "./publish.ts";
 import { UploadHistory } from "./upload-history.ts";
 
 /** A check follows a pause of at least this length. After shorter pauses it would cost too many LISTs. */
-const PAUSE_MS = 10 * 60_000;
+export const PAUSE_MS = 10 * 60_000;
 
 /** While listings fail and puts succeed, a check covers no more than this many links. */
 const OWN_LINKS_MAX = 1_000;

@@ -18,7 +18,7 @@ import { WalrustError } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
 import { keepSent, sentRetentionMs } from "../../local/spool-cache.ts";
-import { listObjects } from "../../storage/bucket/catalog.ts";
+import { rememberedObjects } from "../../storage/bucket/catalog.ts";
 import { buildManifest, writeManifest } from "../../storage/bucket/manifest.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
 import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
@@ -237,8 +237,8 @@ export function manifestTrouble(database: string, env: Pick<Env, "log" | "monoto
 }
 
 /**
- * Rewrites the manifest from a listing. The manifest is only an index, so a failure is logged and stops
- * nothing. It never names more than the store has acknowledged.
+ * Rewrites the manifest from the remembered objects. The manifest is only an index, so a failure is logged
+ * and stops nothing. It never names more than the store has acknowledged.
  */
 async function refreshManifest(
   live: Captured,
@@ -252,7 +252,7 @@ async function refreshManifest(
   const newest = isAllSent ? state : live.acknowledged;
   if (newest === null) return;
   try {
-    const objects = await listObjects(store, live.name, signal);
+    const objects = await rememberedObjects(store, live.name, signal);
     const { txid, timeMs, chain } = newest;
     const mark = { pageSizeBytes: state.pageSizeBytes, txid, timeMs, chain, writer: state.writer };
     await writeManifest(store, buildManifest(live.name, objects, mark), signal);

@@ -1,8 +1,12 @@
 /**
  * Derives the context of one database from the shared one: its own options, its own conditions, and the store
- * behind its own circuit breaker. The circuit breaker reports its changes here, to the log and as events.
+ * behind its own circuit breaker, whose objects of this database are remembered. The circuit breaker reports
+ * its changes here, to the log and as events.
  */
 import type { ReplicationConfig } from "../../config/config.ts";
+import { ObjectIndex } from "../../local/object-index.ts";
+import type { StateFolder } from "../../local/state-folder.ts";
+import { RememberingStore } from "../../storage/bucket/remembering-store.ts";
 import type { Circuit, CircuitChange } from "../../storage/contract/circuit.ts";
 import { BreakerStore } from "../../storage/guard/breaker-store.ts";
 import { CircuitBreaker, type CircuitReport } from "../../storage/guard/circuit-breaker.ts";
@@ -24,11 +28,17 @@ export interface OwnContext {
  * own: hundreds of copies would be a large part of what an idle database costs. So never spread it into an
  * object.
  */
-export function deriveContext(name: string, shared: SharedContext, config: ReplicationConfig): OwnContext {
+export function deriveContext(
+  name: string,
+  shared: SharedContext,
+  config: ReplicationConfig,
+  paths: StateFolder,
+): OwnContext {
   const closing = new ClosingSignal();
   const outages = new CircuitOutages(name, shared);
   const circuit = new CircuitBreaker(config.retry, shared.env, outages, shared.outage);
-  const store = new BreakerStore(shared.store, circuit, closing);
+  const guarded = new BreakerStore(shared.store, circuit, closing);
+  const store = new RememberingStore(guarded, name, new ObjectIndex(paths), shared.env);
   const conditions = new Conditions(name, shared.env, shared.emit);
   const context: WatchContext = Object.setPrototypeOf({ config, store, closing, conditions }, shared);
   return { context, circuit, outages };

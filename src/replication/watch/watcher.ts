@@ -58,7 +58,7 @@ export class Watcher {
 
   constructor(target: WatchTarget, shared: SharedContext) {
     const { name, config } = target;
-    const { context, circuit, outages } = deriveContext(name, shared, config);
+    const { context, circuit, outages } = deriveContext(name, shared, config, target.paths);
     this.context = context;
     this.#health = new WatcherHealth(name, context, circuit, outages);
     this.#poller = new WalPoller(name, context);

@@ -40,7 +40,7 @@ export async function listLevel(
   store: ObjectStore,
   database: string,
   level: number,
-  options: Pick<ListOptions, "startAfter" | "signal"> = {},
+  options: Pick<ListOptions, "startAfter" | "isRemembered" | "signal"> = {},
 ): Promise<LtxObject[]> {
   const objects: LtxObject[] = [];
   for await (const info of store.list(levelPrefix(store.layout, database, level), options)) {
@@ -81,13 +81,32 @@ export function listedTwice(store: ObjectStore, key: string): WalrustError {
   });
 }
 
-/** All LTX objects of a database, level by level. */
-export async function listObjects(
+/** All LTX objects of a database, level by level, from a listing of the store. */
+export function listObjects(
   store: ObjectStore,
   database: string,
   signal?: AbortSignal,
 ): Promise<LtxObject[]> {
-  const options = { signal };
+  return allLevels(store, database, { signal });
+}
+
+/**
+ * All LTX objects of a database, level by level, as this process knows them: without a request, if the store
+ * remembers them. They show where work is due, and prove nothing.
+ */
+export function rememberedObjects(
+  store: ObjectStore,
+  database: string,
+  signal?: AbortSignal,
+): Promise<LtxObject[]> {
+  return allLevels(store, database, { signal, isRemembered: true });
+}
+
+async function allLevels(
+  store: ObjectStore,
+  database: string,
+  options: Pick<ListOptions, "isRemembered" | "signal">,
+): Promise<LtxObject[]> {
   const levels = await Promise.all(LEVELS.map((level) => listLevel(store, database, level, options)));
   return levels.flat();
 }

@@ -10,7 +10,7 @@ import type { Txid } from "../../format/types.ts";
 import { parseBoundedJson, readBounded } from "../contract/bounded-json.ts";
 import { decodeMetadata } from "../contract/object-metadata.ts";
 import type { ObjectStore } from "../contract/store.ts";
-import { type LtxObject, listObjects, newestObjectOrNull, readHeader } from "./catalog.ts";
+import { type LtxObject, newestObjectOrNull, readHeader, rememberedObjects } from "./catalog.ts";
 
 /** The most snapshots in a manifest: it is rewritten often, and must not grow with the history. */
 export const MANIFEST_SNAPSHOTS_MAX = 100;
@@ -88,7 +88,7 @@ export async function rebuildManifest(
   database: string,
   signal?: AbortSignal,
 ): Promise<string | null> {
-  const objects = await listObjects(store, database, signal);
+  const objects = await rememberedObjects(store, database, signal);
   const newest = newestObjectOrNull(objects);
   if (newest === null) return "the database has no objects";
   const { timestampMs: timeMs, pageSizeBytes } = await readHeader(store, newest.key, signal);

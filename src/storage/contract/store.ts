@@ -1,9 +1,9 @@
 /**
  * ObjectStore: the one seam between walrust and the place its objects live. Implementations: s3 and file;
- * both, and the memory store of the tests, pass one contract suite (test/storage/contract/contract.ts). Two
- * wrappers implement it too: `RetryingStore` retries the calls of all databases, and `BreakerStore` suspends
- * those of one database. No wrapper knows which store it wraps: callers state their needs in a call's
- * options.
+ * both, and the memory store of the tests, pass one contract suite (test/storage/contract/contract.ts). Three
+ * wrappers implement it too: `RetryingStore` retries the calls of all databases, `BreakerStore` suspends
+ * those of one database, and `RememberingStore` remembers its objects. No wrapper knows which store it wraps:
+ * callers state their needs in a call's options.
  *
  * Guarantees of every implementation:
  * 1. A put is atomic: a reader sees the whole object with its metadata, or nothing. It is durable when it
@@ -99,6 +99,11 @@ export interface ListOptions extends CallOptions {
   readonly startAfter?: string;
   /** At most this many keys: the first ones in the order of the store. */
   readonly limit?: number;
+  /**
+   * The caller is content with the LTX objects that this process knows of: no request, if the store remembers
+   * them. What others have put or deleted since the last other listing may be missing.
+   */
+  readonly isRemembered?: boolean;
   /** Handed in again with the same listing after a failure, so that the listing resumes where it failed. */
   readonly progress?: ListProgress;
 }

@@ -83,7 +83,7 @@ function expired(
 ): string {
   const isVerified = ({ key }: LtxObject): boolean => !unverified.includes(key);
   const all = planExpiry(objects(listing), { ...DEFAULT_CONFIG.compaction, ...policy }, isVerified, nowMs);
-  return all.map(({ key }) => key).join(" ");
+  return all.map(({ source }) => source.key).join(" ");
 }
 
 const ONE = { preserveRecent: 1 };

@@ -13,14 +13,17 @@ import { pageChecksum, xorChecksum } from "../../../src/format/crc64.ts";
 import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import { LtxEncoder } from "../../../src/format/ltx-encoder.ts";
 import { type Checksum, NO_CHECKSUM, type Txid } from "../../../src/format/types.ts";
+import { ObjectIndex } from "../../../src/local/object-index.ts";
 import { SENT_FOLDER, type SpoolFile, SpoolWriter } from "../../../src/local/spool.ts";
 import { sentRetentionMs } from "../../../src/local/spool-cache.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { SnapshotSchedule } from "../../../src/replication/upkeep/snapshot-schedule.ts";
+import { UploadHistory } from "../../../src/replication/upload/upload-history.ts";
 import { type UploadLane, uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { RememberingStore } from "../../../src/storage/bucket/remembering-store.ts";
 import type { ListOptions, ObjectInfo } from "../../../src/storage/contract/store.ts";
 import { recordingEnv } from "../recording-log.ts";
 import { seededRandom } from "../seeded-random.ts";
@@ -68,6 +71,9 @@ export class SteadyHours {
   readonly times = new Map<number, number>();
   nowMs = START_MS;
   readonly #inner: MemoryStore;
+  /** The store as a watch uses it. */
+  readonly #remembering: RememberingStore;
+  readonly #history = new UploadHistory();
   readonly #random: () => number;
   readonly #pages: Uint8Array[] = [];
   readonly #live: LiveDatabase;
@@ -87,6 +93,7 @@ export class SteadyHours {
     this.store = new BilledStore(this.#inner);
     const path = join(tempFolder("steady"), "app.db");
     const paths = stateFolderOf(path);
+    this.#remembering = new RememberingStore(this.store, "app", new ObjectIndex(paths), clock);
     mkdirSync(join(paths.spoolFolder, SENT_FOLDER), { recursive: true });
     this.#live = {
       path,
@@ -158,7 +165,7 @@ export class SteadyHours {
     }
     const { txid } = live.state!;
     if (!this.#maintenance.isDue(this.nowMs, txid, live.uploadedBytes)) return;
-    const { store } = this;
+    const store = this.#remembering;
     const { spoolFolder } = live.paths;
     const target = { store, name: "app", spoolFolder, writer: TINY_WRITER, version: "test", env: this.#env };
     const uploaded = { txid, bytes: live.uploadedBytes };
@@ -215,9 +222,9 @@ export class SteadyHours {
   }
 
   async #upload(lane: UploadLane): Promise<void> {
-    const { store } = this;
+    const store = this.#remembering;
     const keepsSent = sentRetentionMs(this.run.config.cache) > 0;
-    const shared = { store, version: "test", env: this.#env, emit: () => {} };
+    const shared = { store, version: "test", env: this.#env, emit: () => {}, history: this.#history };
     await uploadPending(this.#live, { ...shared, keepsSent }, this.#signal, lane);
   }
 
