@@ -162,7 +162,9 @@ function incrementTraffic({ pace, levels }: Model): Traffic {
 }
 
 /**
- * A merge reads its sources, which the watch remembers without a listing, is put, and is read back.
+ * A merge reads its sources, which the watch remembers without a listing, is put, and is checked: by a HEAD
+ * if the store states checksums, else by a download. The forecast does not know the store, and counts the
+ * bytes of a download.
  */
 function mergeTraffic({ config, pace, levels }: Model, level: number): Traffic {
   const { passesPerSecond, mergesPerSecond, sourcesPerPass } = pace.merges[level]!;

@@ -1,21 +1,19 @@
 /**
  * Compacts: merges contiguous objects of one level into one object of the next level.
  *
- * Order: judge every source while it is read → merge into the spool → put create-only → read the new object
- * back from the store and judge it in full → expire the sources (expiry.ts) after their lifetime. A crash at
+ * Order: judge every source while it is read → merge into the spool → put create-only → judge the new object
+ * as it is in the store (stored-merge.ts) → expire the sources (expiry.ts) after their lifetime. A crash at
  * any point leaves extra objects, never a gap.
  */
 import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
-import { hasCode, WalrustError } from "../../errors.ts";
+import { hasCode } from "../../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../../format/chain.ts";
 import { formatTxid, levelPrefix } from "../../format/keys.ts";
 import { mergeLtx } from "../../format/ltx-merge.ts";
 import type { Txid } from "../../format/types.ts";
-import { type SpoolFile, SpoolWriter, spoolChunks } from "../../local/spool.ts";
+import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { localCopyOrNull } from "../../local/spool-cache.ts";
-import { checkListed, checkObject } from "../../recovery/object/check-object.ts";
-import { ContentDigest } from "../../recovery/object/content-digest.ts";
 import { keyOf, type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
 import {
   decodeMetadata,
@@ -25,6 +23,7 @@ import {
 import type { ListOptions, ObjectStore } from "../../storage/contract/store.ts";
 import { type Merge, planMergeOrNull } from "./compaction-plan.ts";
 import { closeSources, openMergeSources } from "./merge-sources.ts";
+import { checkOwnMerge, readSameMerge } from "./stored-merge.ts";
 import { chainOf, removeStray } from "./stray-merge.ts";
 
 /** The database to compact. */
@@ -87,6 +86,8 @@ export class CompactionProgress {
   readonly covered: (Txid | 0 | null)[] = [null, null, null, null];
   /** The last object of each level, until it is shown that the next merge continues its history. */
   readonly unproven: (LtxObject | null)[] = [null, null, null, null];
+  /** The size from which on the store does not confirm the bytes of an object, as far as it is known. */
+  unconfirmedBytes = Number.POSITIVE_INFINITY;
   #verified: Map<string, number> | null = null;
   #snapshots: ReadSnapshots | null = null;
 
@@ -223,9 +224,10 @@ async function mergeObjects(
     };
     try {
       const isOurs = await putMerged(store, key, file, metadata, signal);
+      const put = { key, file, metadata };
       const stored = isOurs
-        ? await readBack(store, key, file, signal)
-        : await readSameMerge(store, key, file, metadata, signal);
+        ? await checkOwnMerge(target, put, progress, signal)
+        : await readSameMerge(target, put, signal);
       progress.verified.set(key, markOf(stored.sha256));
     } finally {
       rmSync(file.path, { force: true });
@@ -270,71 +272,4 @@ async function putMerged(
     if (!hasCode(error, "precondition")) throw error;
     return false;
   }
-}
-
-/**
- * Reads a merged object back. An object that differs from the sent file is removed, because restores would
- * prefer it to its sources.
- * @returns the metadata that the store holds
- * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
- */
-async function readBack(
-  store: ObjectStore,
-  key: string,
-  file: SpoolFile,
-  signal?: AbortSignal,
-): Promise<WalrustMetadata> {
-  const object = { key, ...rangeOf(file), sizeBytes: file.sizeBytes, modifiedMs: 0 };
-  const { findings, facts, sha256 } = await checkListed(store, object, {}, signal);
-  const [first] = findings;
-  const isSame = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (first === undefined && facts !== null && isSame) return facts.metadata;
-  await store.delete([key], signal === undefined ? {} : { signal });
-  throw first?.error ?? new WalrustError("integrity", `${key} is not what was sent`, { context: { key } });
-}
-
-/**
- * Checks the object that exists at the key of a merge: from an earlier attempt of ours, or another process's
- * merge of the same sources. It counts only if it is sound, leads from the same chain value to the same chain
- * value, and has the same content, page by page.
- * @returns the metadata that the store holds
- * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
- */
-async function readSameMerge(
-  store: ObjectStore,
-  key: string,
-  file: SpoolFile,
-  merged: WalrustMetadata,
-  signal?: AbortSignal,
-): Promise<WalrustMetadata> {
-  const { sizeBytes, modifiedMs } = await store.head(key, signal === undefined ? {} : { signal });
-  const object = { key, ...rangeOf(file), sizeBytes, modifiedMs };
-  const digest = new ContentDigest();
-  const { findings, facts, sha256 } = await checkListed(store, object, { receiver: digest }, signal);
-  const [first] = findings;
-  if (first !== undefined) throw first.error;
-  const { metadata } = facts!;
-  const isSameChain =
-    isSameOrMissing(metadata.chain, merged.chain) &&
-    isSameOrMissing(metadata.previousChain, merged.previousChain);
-  const isSameFile = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (isSameChain && (isSameFile || digest.value === (await contentOf(file)))) return metadata;
-  throw new WalrustError("integrity", `${key} was merged from another history`, { context: { key } });
-}
-
-function isSameOrMissing(a: string | null, b: string | null): boolean {
-  return a === null || b === null || a === b;
-}
-
-/** The digest of the content of a merged file. */
-async function contentOf(file: SpoolFile): Promise<string | null> {
-  const receiver = new ContentDigest();
-  const { path, sizeBytes } = file;
-  const object = { key: path, ...rangeOf(file), sizeBytes, modifiedMs: 0 };
-  await checkObject({ object, metadata: {}, chunks: spoolChunks(file) }, { receiver });
-  return receiver.value;
-}
-
-function rangeOf({ level, minTxid, maxTxid }: SpoolFile): Pick<LtxObject, "level" | "minTxid" | "maxTxid"> {
-  return { level, minTxid, maxTxid };
 }

@@ -1,7 +1,7 @@
 /**
  * Applies retention: deletes the objects that retention-plan.ts chooses, after the retained snapshots that
- * the deletions rely on (the newest two and the oldest) were read back and found sound. What this process
- * remembers of the bucket shows that something is to be deleted; a listing of the store decides what.
+ * the deletions rely on (the newest two and the oldest) were read back and found sound. The remembered
+ * objects show that something is to be deleted; a listing of the store decides what.
  *
  * No snapshot is read back while nothing would be deleted, and a sound snapshot is read back once. A damaged
  * one of the newest two is read again at each retention until newer snapshots supersede it; then it is
@@ -49,7 +49,7 @@ export async function applyRetention(
   let times = await readTimes(target, objects, progress, signal);
   let pruning = planPruning(objects, times, policy);
   if (isForced && pruning.deletions.length > 0 && !target.isListedAnew) {
-    // Which snapshot may go depends on the objects beside it, so what is remembered is not enough.
+    // A snapshot may go or not depending on the objects beside it, so remembered objects are not enough.
     const listed = await listObjects(store, name, signal);
     const known = new Set(objects.map(({ key }) => key));
     if (listed.length !== objects.length || !listed.every(({ key }) => known.has(key))) {

@@ -35,9 +35,21 @@ export interface ObjectInfo {
   readonly storedMs?: number;
 }
 
+/** A checksum of the whole content of an object, which the store computed from the bytes it received. */
+export interface ContentChecksum {
+  readonly algorithm: "md5" | "sha256";
+  /** Lower-case hex digits. */
+  readonly hex: string;
+}
+
 /** The facts about an object that a head or a get answers. */
 export interface ObjectHead extends ObjectInfo {
   readonly metadata: ObjectMetadata;
+  /**
+   * The presumed checksum of the content: it is one if it equals that of the bytes that were put. A value
+   * that differs proves nothing. Only `head` gives it; absent if the store states none.
+   */
+  readonly checksum?: ContentChecksum;
 }
 
 /** An object's content as a stream of chunks; a chunk is valid until the next one is requested. */
@@ -101,7 +113,7 @@ export interface ListOptions extends CallOptions {
   readonly limit?: number;
   /**
    * The caller is content with the LTX objects that this process knows of: no request, if the store remembers
-   * them. What others have put or deleted since the last other listing may be missing.
+   * them. Puts and deletes of others since the last other listing may be missing.
    */
   readonly isRemembered?: boolean;
   /** Handed in again with the same listing after a failure, so that the listing resumes where it failed. */

@@ -20,7 +20,7 @@
  */
 import { WalrustError } from "../../errors.ts";
 import { objectBody } from "../contract/object-body.ts";
-import type { ByteRange, ObjectBody, ObjectHead } from "../contract/store.ts";
+import type { ByteRange, ContentChecksum, ObjectBody, ObjectHead } from "../contract/store.ts";
 import type { S3Stream } from "./s3-client.ts";
 import { parseXmlOrNull, type XmlElement } from "./s3-xml.ts";
 
@@ -121,6 +121,27 @@ export function rootElementOrNull(xml: string): string | null {
 /** The MD5 that an ETag looks like, as 32 hex digits, or null. ETags of multipart uploads are no MD5s. */
 export function md5OfEtagOrNull(etag: string): string | null {
   return /^(?:W\/)?"?([0-9a-fA-F]{32})"?$/.exec(etag)?.[1]?.toLowerCase() ?? null;
+}
+
+/** Whether an object is under a KMS or customer's key, so that its ETag is no MD5 of its content. */
+export function hasEncryptedEtag(headers: Headers): boolean {
+  return (
+    headers.has("x-amz-server-side-encryption-customer-algorithm") ||
+    (headers.get("x-amz-server-side-encryption") ?? "").startsWith("aws:")
+  );
+}
+
+/**
+ * The checksum of the content that an answer states, or null: a SHA-256 of the whole object, or an ETag that
+ * looks like an MD5. A multipart upload has a checksum of checksums, which ends in the number of parts.
+ */
+export function checksumOrNull(headers: Headers, hasOpaqueEtags: boolean): ContentChecksum | null {
+  const sha256 = headers.get("x-amz-checksum-sha256") ?? "";
+  if (/^[0-9a-zA-Z+/]{43}=$/.test(sha256)) {
+    return { algorithm: "sha256", hex: Buffer.from(sha256, "base64").toString("hex") };
+  }
+  const md5 = hasOpaqueEtags || hasEncryptedEtag(headers) ? null : md5OfEtagOrNull(headers.get("etag") ?? "");
+  return md5 === null ? null : { algorithm: "md5", hex: md5 };
 }
 
 /** The prefix of headers with user metadata. */

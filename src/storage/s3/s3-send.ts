@@ -6,7 +6,7 @@ import { WalrustError } from "../../errors.ts";
 import { putBodyChunks } from "../contract/object-body.ts";
 import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
 import type { PutBody } from "../contract/store.ts";
-import { md5OfEtagOrNull, putEtag } from "./s3-answer.ts";
+import { hasEncryptedEtag, md5OfEtagOrNull, putEtag } from "./s3-answer.ts";
 import type { S3Answer, S3Client, S3Request } from "./s3-client.ts";
 
 /** How a store takes bodies; learned from its answers. */
@@ -72,10 +72,7 @@ export async function receiptOf(
   if (checksum !== null)
     return Buffer.from(checksum, "base64").toString("hex") === sha256 ? "same" : "unsure";
   const md5 = md5OfEtagOrNull(etag);
-  const isEncrypted =
-    headers.has("x-amz-server-side-encryption-customer-algorithm") ||
-    (headers.get("x-amz-server-side-encryption") ?? "").startsWith("aws:");
-  if (md5 === null || isEncrypted || quirks.hasOpaqueEtags) return "same";
+  if (md5 === null || hasEncryptedEtag(headers) || quirks.hasOpaqueEtags) return "same";
   return md5 === (await putBodyMd5(body)) ? "same" : "unsure";
 }
 

@@ -38,6 +38,7 @@ import type {
 } from "../contract/store.ts";
 import {
   assertObjectAnswer,
+  checksumOrNull,
   headOf,
   METADATA_HEADER,
   rangeBody,
@@ -171,7 +172,9 @@ export class S3Store implements ObjectStore {
     const { signal } = options;
     try {
       const headers = await this.#conditions.observed("head", () => this.#headersOf(key, signal));
-      return headOf(key, headers, sizeOrNull(headers) ?? (await this.#listedSizeOf(key, signal)));
+      const head = headOf(key, headers, sizeOrNull(headers) ?? (await this.#listedSizeOf(key, signal)));
+      const checksum = checksumOrNull(headers, this.#putQuirks.hasOpaqueEtags);
+      return checksum === null ? head : { ...head, checksum };
     } catch (error) {
       // The answer to a HEAD has no body: 404 is a missing object or a missing bucket.
       if (hasCode(error, "not-found")) await this.#assertBucket(signal);

@@ -9,6 +9,12 @@ storeContract("MemoryStore", {
   openMissing: () => new MemoryStore({ bucketExists: false }),
 });
 
+storeContract("MemoryStore with checksums", {
+  open: () => new MemoryStore({ hasChecksums: true }),
+  openMissing: () => new MemoryStore({ bucketExists: false }),
+  checksums: "yes",
+});
+
 test("MemoryStore gives an object the given time, or the time of its clock", async () => {
   const store = new MemoryStore({ layout: "file", url: "file:///m", env: { nowMs: () => 5_000 } });
   await store.put("a", textBody("x"), { modifiedMs: 1_234 });

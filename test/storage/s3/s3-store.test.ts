@@ -40,6 +40,7 @@ storeContract("S3Store on the in-process server", {
     return openOn(server.url, "s3://bucket/some prefix/of+mine");
   },
   openMissing: () => openOn(server.url, "s3://no-such-bucket/p"),
+  checksums: "yes",
 });
 
 storeContract("S3Store without a prefix on the in-process server", {
@@ -48,6 +49,7 @@ storeContract("S3Store without a prefix on the in-process server", {
     return openOn(server.url, "s3://bucket");
   },
   openMissing: () => openOn(server.url, "s3://no-such-bucket"),
+  checksums: "yes",
 });
 
 storeContract("S3Store on versitygw", {
@@ -57,6 +59,7 @@ storeContract("S3Store on versitygw", {
     return openOn(gateway!.url, `s3://${name}/pre fix`);
   },
   openMissing: () => openOn(gateway!.url, "s3://no-such-bucket"),
+  checksums: "yes",
   keepsStaleMetadata: true,
   test: testWith("versitygw"),
 });
@@ -73,6 +76,7 @@ storeContract("S3Store on MinIO, over TLS with a private authority", {
     return openOnMinio(`s3://${name}/pre fix`);
   },
   openMissing: () => openOnMinio("s3://no-such-bucket"),
+  checksums: "yes",
   test: testWith("minio"),
 });
 

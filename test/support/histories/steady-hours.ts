@@ -89,7 +89,7 @@ export class SteadyHours {
     this.#random = seededRandom(run.seed);
     const clock = { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs };
     this.#env = recordingEnv({ ...clock, turn: () => Promise.resolve() }).env;
-    this.#inner = new MemoryStore({ env: clock });
+    this.#inner = new MemoryStore({ env: clock, hasChecksums: true });
     this.store = new BilledStore(this.#inner);
     const path = join(tempFolder("steady"), "app.db");
     const paths = stateFolderOf(path);

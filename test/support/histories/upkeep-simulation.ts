@@ -7,11 +7,13 @@ import { join } from "node:path";
 import type { CompactionConfig, RetentionConfig } from "../../../src/config/config.ts";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
+import { ObjectIndex } from "../../../src/local/object-index.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { Maintenance } from "../../../src/replication/upkeep/maintenance.ts";
 import { planRetention } from "../../../src/replication/upkeep/retention-plan.ts";
 import { type LtxObject, listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { RememberingStore } from "../../../src/storage/bucket/remembering-store.ts";
 import type { KeptKey, PutBody, PutOptions } from "../../../src/storage/contract/store.ts";
 import { configWith } from "../config.ts";
 import { recordingEnv } from "../recording-log.ts";
@@ -71,10 +73,13 @@ export class DataPlaneSimulation {
   restores = 0;
   #nowMs = START_MS;
   #isQuiet = false;
+  #isUploading = false;
   /** Objects that the current process has read in full. */
   #read = new Set<string>();
   #before: LtxObject[] = [];
   #maintenance: Maintenance;
+  /** The store of the current process, which remembers its objects. */
+  #remembering: RememberingStore;
   readonly #env: Env;
   readonly #random: () => number;
   readonly #spoolFolder = tempFolder("sim-spool");
@@ -87,13 +92,17 @@ export class DataPlaneSimulation {
     this.history = new TinyHistory(this.#random);
     this.inner = new MemoryStore({ env: clock });
     this.store = new BucketStore(this.inner, (items) => items.toSorted(() => this.#random() - 0.5));
-    this.store.before = (operation) => this.#fault(operation === "put" || operation === "delete");
+    this.store.before = (operation) => {
+      if (!this.#isUploading) this.#fault(operation === "put" || operation === "delete");
+    };
     this.store.after = async (operation, key) => {
+      if (this.#isUploading) return;
       if (operation === "get") this.#read.add(key);
       if (operation === "put" || operation === "delete") await this.#judge(key);
       this.#fault(operation !== "get");
     };
     this.#maintenance = this.#newMaintenance();
+    this.#remembering = this.#newStore();
   }
 
   /** Runs all steps, then one step without faults; after it no object waits for compaction. */
@@ -123,6 +132,11 @@ export class DataPlaneSimulation {
     return new Maintenance(configWith({ compaction, retention }), this.#nowMs);
   }
 
+  #newStore(): RememberingStore {
+    const index = new ObjectIndex({ folder: this.#spoolFolder });
+    return new RememberingStore(this.store, "app", index, this.#env);
+  }
+
   /** Crashes or fails at random, before or after an operation takes effect. */
   #fault(isWorthIt: boolean): void {
     if (this.#isQuiet || this.#random() >= this.options.faultRate * (isWorthIt ? 1 : 0.1)) return;
@@ -133,14 +147,17 @@ export class DataPlaneSimulation {
 
   /** Uploads until success; after a crash the spool still holds the object. */
   async #upload(object: TinyObject): Promise<void> {
-    await putTiny(this.inner, "app", object).catch((error) => {
+    this.#isUploading = true;
+    await putTiny(this.#remembering, "app", object).catch((error) => {
       if (!(error instanceof WalrustError) || error.code !== "precondition") throw error;
     });
+    this.#isUploading = false;
     this.#before = await listObjects(this.inner, "app");
   }
 
   async #upkeep(): Promise<void> {
-    const { history, store } = this;
+    const { history } = this;
+    const store = this.#remembering;
     const uploaded = { txid: history.txid, bytes: history.txid * 1000 };
     if (!this.#maintenance.isDue(this.#nowMs, uploaded.txid, uploaded.bytes)) return;
     const spoolFolder = this.#spoolFolder;
@@ -154,6 +171,7 @@ export class DataPlaneSimulation {
       if (!(error instanceof Crash)) return;
       this.#read = new Set();
       this.#maintenance = this.#newMaintenance();
+      this.#remembering = this.#newStore();
     }
   }
 

@@ -40,6 +40,8 @@ export interface MemoryStoreOptions {
   readonly url?: string;
   readonly layout?: "s3" | "file";
   readonly env?: Pick<Env, "nowMs">;
+  /** Whether a head states the MD5 of the content, like most S3 stores. */
+  readonly hasChecksums?: boolean;
   /** False: every call fails with "missing-bucket". */
   readonly bucketExists?: boolean;
 }
@@ -51,6 +53,7 @@ export class MemoryStore implements ObjectStore {
   readonly layout: "s3" | "file";
   readonly capabilities: StoreCapabilities = { conditionalPut: "yes" };
   readonly #env: Pick<Env, "nowMs">;
+  readonly #hasChecksums: boolean;
   readonly #bucketExists: boolean;
   readonly #entries = new Map<string, Entry>();
 
@@ -59,6 +62,7 @@ export class MemoryStore implements ObjectStore {
     this.location = this.url;
     this.layout = options.layout ?? "s3";
     this.#env = options.env ?? systemEnv(SILENT_LOG);
+    this.#hasChecksums = options.hasChecksums ?? false;
     this.#bucketExists = options.bucketExists ?? true;
   }
 
@@ -84,7 +88,10 @@ export class MemoryStore implements ObjectStore {
   }
 
   async head(key: string, options: CallOptions = {}): Promise<ObjectHead> {
-    return headOf(key, this.#entryOf(key, options.signal));
+    const entry = this.#entryOf(key, options.signal);
+    if (!this.#hasChecksums) return headOf(key, entry);
+    const hex = new Bun.CryptoHasher("md5").update(entry.bytes).digest("hex");
+    return { ...headOf(key, entry), checksum: { algorithm: "md5", hex } };
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
