@@ -41,7 +41,9 @@ const WRITERS = 3;
 const WRITER_SCRIPT = join(import.meta.dir, "hostile-writer.ts");
 const LOOK_INTERVAL_MS = 10;
 const CYCLE_INTERVAL_MS = 250;
-const EXTENSION_MS = 12_000;
+const EXTENSION_MS = 30_000;
+/** The least commits of a run. */
+export const COMMITS_MIN = 50;
 
 const env = systemEnv(SILENT_LOG);
 
@@ -88,11 +90,13 @@ async function harass(
   };
   const endMs = env.monotonicMs() + durationMs;
   let nextCycleMs = env.monotonicMs() + CYCLE_INTERVAL_MS;
-  // On a busy machine the run continues until one cycle is complete; without one it shows nothing about
-  // cycles.
+  // On a busy machine the run continues until there were commits, a complete cycle and a restart of the WAL:
+  // without them it shows nothing.
+  const hasShown = (): boolean =>
+    (report.cycles["complete"] ?? 0) > 0 && shadow.generationCount > 1 && shadow.commitCount > COMMITS_MIN;
   const isOver = (): boolean => {
     const nowMs = env.monotonicMs();
-    return nowMs >= endMs && ((report.cycles["complete"] ?? 0) > 0 || nowMs >= endMs + EXTENSION_MS);
+    return nowMs >= endMs && (hasShown() || nowMs >= endMs + EXTENSION_MS);
   };
   while (!isOver()) {
     for (const writer of writers) if (writer.exitCode !== null) writers.delete(writer);
