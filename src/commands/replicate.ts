@@ -29,7 +29,7 @@ export const replicateVerb: Verb = {
     name: "SOURCE",
     min: 1,
     max: 1,
-    meaning: "URL of a database in the bucket; with -b: the name of the database",
+    meaning: "URL of a database in the bucket, or its name in the destination of -b or walrust.toml",
   },
   examples: [
     ["walrust replicate s3://my-bucket/vm1/app --local replica.db", "follow the database until stopped"],

@@ -135,8 +135,8 @@ export const RESTORE_OPTIONS = group({
     kind: "text",
     value: "POINT",
     meaning:
-      "Restore the newest capture at or before this point: a time such as 2026-03-01T12:00:00Z, " +
-      "a duration ago (-2h), now, seconds since 1970, or txid:N",
+      "Restore the newest capture at or before a time: 2026-03-01T12:00:00Z, a duration ago (-2h), now, or " +
+      "seconds since 1970; or restore exactly one TXID: txid:N",
   },
   force: {
     flag: "force",
