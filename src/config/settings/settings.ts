@@ -189,7 +189,9 @@ export const SYNC_OPTIONS = group({
     kind: "switch",
     value: "true|false",
     default: true,
-    meaning: "Take a snapshot at start if the newest snapshot is older than the snapshot interval",
+    meaning:
+      "Take a snapshot at start if the newest snapshot is older than the snapshot interval and the database " +
+      "has changed since",
   },
   compactIntervalMs: {
     flag: "compact-interval",
