@@ -190,8 +190,8 @@ export const SYNC_OPTIONS = group({
     value: "true|false",
     default: true,
     meaning:
-      "Take a snapshot at start if the newest snapshot is older than the snapshot interval and the database " +
-      "has changed since",
+      "Take a snapshot at start if the newest snapshot is older than the snapshot interval, " +
+      "and the database has changed since",
   },
   compactIntervalMs: {
     flag: "compact-interval",
