@@ -40,7 +40,7 @@ const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   config: [["settings"], [""]],
   replication: [["context"], ["capture"], ["upload"], ["attach"], ["upkeep"], ["control"], ["watch"]],
   recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"]],
-  commands: [["shared"], ["watch"], ["explain"], [""]],
+  commands: [["shared", "memory"], ["watch"], ["explain"], [""]],
 };
 /** Rooms that import values of config; others import its types. */
 const CONFIGURED = ["commands", "discovery"];

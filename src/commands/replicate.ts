@@ -14,6 +14,7 @@ import {
 } from "../recovery/replica/replica-source.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
+import { whileTrimming } from "./memory/trim.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination, warningSink } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
@@ -68,7 +69,8 @@ async function run(invocation: Invocation): Promise<number> {
   };
   try {
     const request = { name, source: url, localPath: local, intervalMs, isOnce: once };
-    await replicate(request, { store, env, signal, emit, checker: integrityChecker() });
+    const context = { store, env, signal, emit, checker: integrityChecker() };
+    await whileTrimming(env, () => replicate(request, context));
     return 0;
   } finally {
     await store.close();

@@ -16,6 +16,7 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { AdaptiveLimit } from "../storage/guard/adaptive-limit.ts";
 import { PutLimiter } from "../storage/guard/put-limiter.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
+import { whileTrimming } from "./memory/trim.ts";
 import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withDestination } from "./shared/open-destination.ts";
@@ -119,11 +120,8 @@ async function run(invocation: Invocation): Promise<number> {
       await observer?.close();
     }
   };
-  return withDestination(invocation, work, {
-    putLimit,
-    conditions,
-    reachability: new ReachabilityMonitor(env, conditions, true),
-  });
+  const reachability = new ReachabilityMonitor(env, conditions, true);
+  return whileTrimming(env, () => withDestination(invocation, work, { putLimit, conditions, reachability }));
 }
 
 /** Hands the verification of stored objects, which belongs to recovery, to replication. */
