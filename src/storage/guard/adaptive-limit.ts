@@ -4,9 +4,10 @@
  *
  * The limit starts at 4. It grows up to the ceiling while uploads wait and latency does not rise. Two things
  * bring the limit down:
- * - The store refuses (429, 503), or requests fail: the limit halves, and stays at the floor or above.
- * - Nothing moves any more (a stall): the limit halves, down to one. Uploads that share a slow line take it
- *   from each other; a single one gets through.
+ * - Requests fail: the limit halves, and stays at the floor or above.
+ * - The store refuses (429, 503), or nothing moves any more (a stall): the limit halves, down to one. A store
+ *   that allows two uploads at once refused four of five requests at a limit of four. Uploads that share a
+ *   slow line take it from each other; a single one gets through.
  *
  * Latency is compared with the latency of earlier uploads of the same size. While latency is higher, growth
  * pauses: more uploads at once might only queue on the way. Latency does not bring the limit down: on a busy
@@ -14,7 +15,7 @@
  * that counts as slow rises while slowness lasts, and growth is tried again.
  */
 
-/** The limit at the start, and its minimum unless uploads stall. */
+/** The limit at the start, and its minimum unless uploads are refused or stall. */
 export const LIMIT_FLOOR = 4;
 
 /** Latency is slow beyond twice the base and this slack, which a busy machine adds by itself. */
@@ -143,7 +144,8 @@ export class AdaptiveLimit {
     const tooHigh = this.#tooHigh;
     if (tooHigh !== null) {
       const { share, memoryMs, stepMs, latencyMinMs } = CAREFUL[tooHigh.why];
-      const isNear = nowMs - tooHigh.nowMs < memoryMs && this.#limit >= tooHigh.limit * share;
+      const nearFrom = Math.min(tooHigh.limit * share, tooHigh.limit - 1);
+      const isNear = nowMs - tooHigh.nowMs < memoryMs && this.#limit >= nearFrom;
       if (isNear && latencyMs >= latencyMinMs) return nowMs - this.#steppedMs >= stepMs ? 1 : 0;
     }
     return Math.max(1, this.#limit * GROWTH_SHARE);
@@ -168,7 +170,7 @@ export class AdaptiveLimit {
     const used = Math.min(this.#limit, inFlight);
     if (outcome !== "failed") this.#tooHigh = { limit: used, nowMs, why: outcome };
     this.#steppedMs = nowMs;
-    const least = outcome === "stalled" ? 1 : Math.min(this.#floor, this.#limit);
+    const least = outcome === "failed" ? Math.min(this.#floor, this.#limit) : 1;
     this.#limit = Math.max(least, used / 2);
     this.#reason = outcome;
   }

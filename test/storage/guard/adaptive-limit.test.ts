@@ -90,7 +90,7 @@ describe("AdaptiveLimit decides", () => {
     ["throttled", 40, 20],
     ["failed", 40, 20],
     ["stalled", 40, 20],
-    ["throttled", 2, 4],
+    ["throttled", 2, 1],
     ["failed", 2, 4],
     ["stalled", 2, 1],
     ["stalled", 1, 64],
@@ -178,6 +178,26 @@ describe("AdaptiveLimit keeps up", () => {
     const { stored, refused } = simulate(pace, store, 60_000);
     expect(refused / stored).toBeLessThan(0.01);
     expect(stored / 60).toBeGreaterThan(0.6 * (30 / 0.05));
+  });
+
+  // Regression: with a floor of four, such a store refused four of five requests for ever.
+  test.each([1, 2, 3])("a store that refuses more than %d in flight is seldom sent more", (refusesFrom) => {
+    const pace = new AdaptiveLimit(128);
+    const { stored, refused } = simulate(pace, { latencyMs: () => 50, refusesFrom }, 60_000);
+    expect(refused / stored).toBeLessThan(0.15);
+    expect(stored / 60).toBeGreaterThan(0.6 * (refusesFrom / 0.05));
+  });
+
+  test("a store that refuses everything for a while gets one upload at a time, and more afterwards", () => {
+    const pace = new AdaptiveLimit(128);
+    simulate(pace, { latencyMs: () => 50 }, 5_000);
+    simulate(pace, { latencyMs: () => 50, refusesFrom: 0 }, 5_000, 5_000);
+    expect(pace.limit).toBe(1);
+    // One more each second, until the refusal is forgotten after a minute.
+    simulate(pace, { latencyMs: () => 50 }, 30_000, 10_000);
+    expect(pace.limit).toBeGreaterThan(25);
+    simulate(pace, { latencyMs: () => 50 }, 35_000, 40_000);
+    expect(pace.limit).toBe(128);
   });
 
   test("a busy machine that takes ten times as long for everything does not stop the growth", () => {
