@@ -24,7 +24,8 @@ export function settleDatabase(path: string): void {
 export function assertSame(source: string, restored: string): void {
   const differsAt = firstDifference(source, restored);
   if (differsAt !== null) {
-    throw new Error(`RESTORE DIFFERS: ${restored} is not ${source}, from byte ${differsAt}`);
+    const counts = `${describeCommits(restored)} instead of ${describeCommits(source)}`;
+    throw new Error(`RESTORE DIFFERS: ${restored} is not ${source}, from byte ${differsAt}; ${counts}`);
   }
   const database = new Database(restored);
   try {
@@ -66,6 +67,20 @@ export function assertReplayed(restored: string, template: string, scratch: stri
     database.close();
     expected.close();
     for (const suffix of ["", "-wal", "-shm"]) rmSync(`${scratch}${suffix}`, { force: true });
+  }
+}
+
+/** The number of commits in a file, if it is a database. */
+function describeCommits(path: string): string {
+  try {
+    const database = new Database(path, { readonly: true });
+    try {
+      return `${countCommits(database)} commits`;
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    return `no database (${error instanceof Error ? error.message : error})`;
   }
 }
 

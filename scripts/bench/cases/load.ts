@@ -14,7 +14,14 @@ import { copyDatabases } from "../databases.ts";
 import { levelFolder, listObjects } from "../processes/gateway.ts";
 import { type Storage, startStorage } from "../processes/storage.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
-import { assertAlive, type Child, findUser, type Workspace, waitUntil } from "../processes/workspace.ts";
+import {
+  assertAlive,
+  type Child,
+  describeLog,
+  findUser,
+  type Workspace,
+  waitUntil,
+} from "../processes/workspace.ts";
 import { readCommitTimes, startWriter, stopWriter, type WriterOptions } from "../processes/writer.ts";
 import { behindOf, lagsOf, ticksOf, visibleTimes, type Window } from "../results/behind.ts";
 import type { Measurement } from "../results/measurement.ts";
@@ -93,14 +100,14 @@ export function measureLoad(
     const objects = new ObjectLog(databases.map((path) => level(path, 0)));
     const { ending, values } = await runLoad(stage, objects);
     const commitsMs = readCommitTimes(writing);
-    const kill = { atMs: ending.atMs, commitsMs, templatePath, seed: WRITER_SEED };
+    const isKilled = spec.end === "kill";
+    const history = { isKilled, endMs: ending.atMs, commitsMs, templatePath, seed: WRITER_SEED };
     const near: Site = { ...site, endpoint: storage.near };
-    const killed = spec.end === "kill" ? kill : null;
-    const verified = await verify(workspace, tool, near, databases, spec.verifyCount, killed);
+    const verified = await verify(workspace, tool, near, databases, spec.verifyCount, history);
     return {
       ...{ case: "load", tool: tool.name, setting: describeSpec(spec) },
       values: { ...values, ...ending.values, readyMs, startCpuMs, startPeakRssBytes, ...verified.values },
-      failure: ending.failure ?? verified.failure,
+      failure: ending.failure ?? (verified.failure && `${verified.failure}; ${describeLog(watcher)}`),
     };
   });
 }

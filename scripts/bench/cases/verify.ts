@@ -1,11 +1,12 @@
 /**
  * Restores databases at the end of a load and compares them, with the storage near. After an orderly end, a
  * restored database has the bytes of its source. After a SIGKILL, it has the rows of its source after some
- * number of commits; the acknowledged commits after that number are lost.
+ * number of commits; the acknowledged commits after that number are missing. The same is true after an
+ * orderly end for which the tool had too little time; the database itself still holds these commits.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { assertReplayed, assertSame, settleDatabase } from "../comparison.ts";
+import { assertReplayed, assertSame, firstDifference, settleDatabase } from "../comparison.ts";
 import { type Cost, runCosted } from "../processes/costed.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
 import type { Workspace } from "../processes/workspace.ts";
@@ -19,57 +20,70 @@ export interface Verification {
   readonly failure: string | null;
 }
 
-/** A kill of the tool, with the commits of the application. */
-export interface Kill {
-  readonly atMs: number;
+/** The commits of the application up to the end of the tool. */
+export interface History {
+  /** A killed tool has no time to upload the last commits. */
+  readonly isKilled: boolean;
+  readonly endMs: number;
   /** Times of the commits to each database. */
   readonly commitsMs: readonly Float64Array[];
   readonly templatePath: string;
   readonly seed: number;
 }
 
-/** Restores `count` of the databases, and compares each. @param kill null after an orderly end */
+/**
+ * Restores `count` of the databases, and compares each.
+ *
+ * @param history null if nothing may be missing
+ */
 export async function verify(
   workspace: Workspace,
   tool: Tool,
   site: Site,
   databases: readonly string[],
   count: number,
-  kill: Kill | null,
+  history: History | null,
 ): Promise<Verification> {
   const costs: Cost[] = [];
   const failures: string[] = [];
-  const lost = { lostCommitCount: 0, lostMs: 0 };
-  for (const index of pickEvenly([...databases.keys()], count)) {
+  const missing = { missingCommitCount: 0, missingMs: 0 };
+  const indexes = pickEvenly([...databases.keys()], count);
+  for (const index of indexes) {
     const path = databases[index]!;
     const target = join(site.folder, `restored-${nameOf(path)}.db`);
     try {
-      if (kill === null) settleDatabase(path);
+      if (history?.isKilled !== true) settleDatabase(path);
       costs.push(await runCosted(workspace, `${tool.name}-restore`, tool.restore(site, path, target)));
-      if (kill === null) {
+      const keptCount = history === null ? null : compare(path, target, history, index);
+      if (history === null || keptCount === null) {
         assertSame(path, target);
       } else {
-        const { templatePath, seed } = kill;
-        const kept = assertReplayed(target, templatePath, `${target}.replayed`, seedOf(seed, index));
-        const { commitCount, ageMs } = lossOf(kill.commitsMs[index]!, kept, kill.atMs);
-        lost.lostCommitCount += commitCount;
-        lost.lostMs = Math.max(lost.lostMs, ageMs);
+        const { commitCount, ageMs } = lossOf(history.commitsMs[index]!, keptCount, history.endMs);
+        missing.missingCommitCount += commitCount;
+        missing.missingMs = Math.max(missing.missingMs, ageMs);
       }
     } catch (error) {
       failures.push(error instanceof Error ? error.message : String(error));
     }
     for (const suffix of ["", "-wal", "-shm"]) rmSync(`${target}${suffix}`, { force: true });
   }
-  const restoredCount = pickEvenly(databases, count).length;
   return {
     values: {
-      restoredCount,
+      restoredCount: indexes.length,
       wrongCount: failures.length,
       ...(costs.length === 0 ? {} : summarizeCosts(costs)),
-      ...(kill === null ? {} : lost),
+      ...(history === null ? {} : missing),
     },
     failure: failures[0] ?? null,
   };
+}
+
+/** Number of commits in an older state of the source; null where the bytes must be those of the source. */
+function compare(source: string, restored: string, history: History, index: number): number | null {
+  const { isKilled, templatePath, seed, commitsMs } = history;
+  if (!isKilled && firstDifference(source, restored) === null) return null;
+  const keptCount = assertReplayed(restored, templatePath, `${restored}.replayed`, seedOf(seed, index));
+  return isKilled || keptCount < commitsMs[index]!.length ? keptCount : null;
 }
 
 function summarizeCosts(costs: readonly Cost[]): Record<string, number> {
@@ -79,14 +93,14 @@ function summarizeCosts(costs: readonly Cost[]): Record<string, number> {
   };
 }
 
-/** The commits before a kill that a restored copy lacks, and the age of the oldest of them at the kill. */
+/** The commits before the end that a restored copy lacks, and the age of the oldest of them at the end. */
 export function lossOf(
   commitsMs: Float64Array,
   keptCount: number,
-  killMs: number,
+  endMs: number,
 ): { commitCount: number; ageMs: number } {
-  const lost = commitsMs.subarray(keptCount).filter((commitMs) => commitMs <= killMs);
-  return { commitCount: lost.length, ageMs: lost.length === 0 ? 0 : killMs - lost[0]! };
+  const lost = commitsMs.subarray(keptCount).filter((commitMs) => commitMs <= endMs);
+  return { commitCount: lost.length, ageMs: lost.length === 0 ? 0 : endMs - lost[0]! };
 }
 
 /** Picks `count` items at even distances. */

@@ -173,9 +173,14 @@ export async function waitUntil(
   for (const child of children) assertAlive(child);
 }
 
+/** The last lines of the log of a process, for a message. */
+export function describeLog(child: Child): string {
+  const tail = readLog(child).trimEnd().split("\n").slice(-LOG_TAIL_LINES).join("\n");
+  return `the end of its log:\n${tail}`;
+}
+
 function endedBadly(child: Child): Error {
   const { exitCode, signalCode } = child.process;
-  const tail = readLog(child).trimEnd().split("\n").slice(-LOG_TAIL_LINES).join("\n");
   const how = signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`;
-  return new Error(`${child.label} ended with ${how}; the end of its log:\n${tail}`);
+  return new Error(`${child.label} ended with ${how}; ${describeLog(child)}`);
 }

@@ -60,6 +60,11 @@ test("assertSame rejects a restored database with one changed byte", async () =>
   expect(() => assertSame(template, fileOf("changed.db", restored))).toThrow("from byte 50000");
 });
 
+test("assertSame counts the commits of both, to tell a late copy from a corrupt one", () => {
+  const source = committed("source.db", 5);
+  expect(() => assertSame(source, committed("late.db", 3))).toThrow("; 3 commits instead of 5 commits");
+});
+
 describe("assertReplayed", () => {
   const scratch = join(folder, "scratch.db");
 

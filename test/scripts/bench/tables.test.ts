@@ -74,7 +74,7 @@ describe("formatTables", () => {
 
 test("formatSummary has a line for each load and tool, from three loads on", () => {
   const loads = ["a", "b", "c"].flatMap((setting) => [
-    one("walrust", { rssMedianBytes: 3e7, lostMs: 20 }, "load", setting),
+    one("walrust", { rssMedianBytes: 3e7, missingMs: 20 }, "load", setting),
     one("litestream", { rssMedianBytes: 5e7 }, "load", setting),
   ]);
   expect(formatSummary(loads.slice(0, 4))).toBe("");
