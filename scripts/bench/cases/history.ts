@@ -73,13 +73,12 @@ async function makeHistory(
 ): Promise<void> {
   const { words, env } = walrust.watch(site, [database]);
   const watcher = workspace.start("watch", { words: [...words, "--wal-sync-interval", "0.01"], env });
-  const timesPath = join(site.folder, "commits");
-  const writing = { databases: [database], commitsPerSecond: COMMITS_PER_SECOND, seed: 1, timesPath };
+  const writing = { databases: [database], commitsPerSecond: COMMITS_PER_SECOND, seed: 1 };
   const writer = await startWriter(workspace, site.folder, writing);
   const increments = levelFolder(gateway, site.prefix, nameOf(database), 0);
   const limitMs = 60_000 + (incrementCount / 10) * 1000;
   await waitUntil(
-    [watcher, writer],
+    [watcher, ...writer.children],
     "the increments",
     limitMs,
     () => listObjects(increments).length >= incrementCount,

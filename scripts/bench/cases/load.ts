@@ -22,7 +22,7 @@ import {
   type Workspace,
   waitUntil,
 } from "../processes/workspace.ts";
-import { readCommitTimes, startWriter, stopWriter, type WriterOptions } from "../processes/writer.ts";
+import { readCommitTimes, startWriter, stopWriter, type Writer } from "../processes/writer.ts";
 import { behindOf, lagsOf, ticksOf, visibleTimes, type Window } from "../results/behind.ts";
 import type { Measurement } from "../results/measurement.ts";
 import { quantile } from "../results/statistics.ts";
@@ -42,7 +42,6 @@ interface Stage {
   readonly databases: readonly string[];
   readonly storage: Storage;
   readonly watcher: Child;
-  readonly writing: WriterOptions;
 }
 
 /** The end of the tool. */
@@ -92,14 +91,9 @@ export function measureLoad(
     });
     const readyMs = performance.now() - startMs;
     const { cpuMs: startCpuMs, peakRssBytes: startPeakRssBytes } = sampleProcess(watcher.pid);
-    const writing = {
-      ...{ databases, commitsPerSecond: spec.commitsPerSecond, seed: WRITER_SEED },
-      timesPath: join(folder, "commits"),
-    };
-    const stage: Stage = { workspace, spec, folder, databases, storage, watcher, writing };
+    const stage: Stage = { workspace, spec, folder, databases, storage, watcher };
     const objects = new ObjectLog(databases.map((path) => level(path, 0)));
-    const { ending, values } = await runLoad(stage, objects);
-    const commitsMs = readCommitTimes(writing);
+    const { ending, values, commitsMs } = await runLoad(stage, objects);
     const isKilled = spec.end === "kill";
     const history = { isKilled, endMs: ending.atMs, commitsMs, templatePath, seed: WRITER_SEED };
     const near: Site = { ...site, endpoint: storage.near };
@@ -116,10 +110,11 @@ export function measureLoad(
 async function runLoad(
   stage: Stage,
   objects: ObjectLog,
-): Promise<{ ending: Ending; values: Record<string, number> }> {
-  const { workspace, spec, folder, storage, watcher, writing } = stage;
-  const writer = await startWriter(workspace, folder, writing);
-  const beside = [watcher, ...storage.children, writer];
+): Promise<{ ending: Ending; values: Record<string, number>; commitsMs: Float64Array[] }> {
+  const { workspace, spec, folder, databases, storage, watcher } = stage;
+  const { commitsPerSecond } = spec;
+  const writer = await startWriter(workspace, folder, { databases, commitsPerSecond, seed: WRITER_SEED });
+  const beside = [watcher, ...storage.children, ...writer.children];
   const readDue = (): void => objects.readDue();
   await turnFor(beside, spec.warmUpMs, readDue);
   const { window, values } = await measureWindow(stage, writer, () => objects.readDue());
@@ -127,28 +122,32 @@ async function runLoad(
   const ending = await endTool(stage, writer);
   await Bun.sleep(GRACE_MS);
   objects.readAll();
-  const lags = spec.commitsPerSecond === 0 ? {} : lagValues(stage, objects, window, Date.now());
-  return { ending, values: { ...values, ...traced, ...lags } };
+  const commitsMs = readCommitTimes(writer);
+  const lags = commitsPerSecond === 0 ? {} : lagValues(commitsMs, objects, window, Date.now());
+  return { ending, commitsMs, values: { ...values, ...traced, ...lags } };
 }
 
 /** Takes all readings over the duration of the spec. */
 async function measureWindow(
   { spec, storage, watcher }: Stage,
-  writer: Child,
+  writer: Writer,
   readDue: () => void,
 ): Promise<{ window: Window; values: Record<string, number> }> {
   const { gateway, children, endpoint } = storage;
   const read = () => ({
     ...{ tool: sampleProcess(watcher.pid), offset: accessLogOffset(gateway.accessLogPath) },
     ...{ busyMs: machineBusyMs(), atMs: performance.now() },
-    othersCpuMs: [...children, writer].reduce((sum, { pid }) => sum + sampleProcess(pid).cpuMs, 0),
+    othersCpuMs: [...children, ...writer.children].reduce(
+      (sum, { pid }) => sum + sampleProcess(pid).cpuMs,
+      0,
+    ),
     gatewayCpuMs: sampleProcess(gateway.child.pid).cpuMs,
     ownCpu: process.cpuUsage(),
   });
   const startMs = Date.now();
   const before = read();
   const sampler = new Sampler(watcher.pid, endpoint.port);
-  await turnFor([watcher, ...children, writer], spec.durationMs, () => {
+  await turnFor([watcher, ...children, ...writer.children], spec.durationMs, () => {
     readDue();
     sampler.tick();
   });
@@ -198,7 +197,7 @@ async function traceCalls(
   };
 }
 
-async function endTool({ workspace, spec, watcher }: Stage, writer: Child): Promise<Ending> {
+async function endTool({ workspace, spec, watcher }: Stage, writer: Writer): Promise<Ending> {
   if (spec.end === "kill") {
     assertAlive(watcher);
     const atMs = Date.now();
@@ -217,7 +216,7 @@ async function endTool({ workspace, spec, watcher }: Stage, writer: Child): Prom
 
 async function stopApplication(
   workspace: Workspace,
-  writer: Child,
+  writer: Writer,
   { commitsPerSecond, databaseCount }: LoadSpec,
 ): Promise<Record<string, number>> {
   const { commitCount, durationMs, latestMs, ...latencies } = await stopWriter(workspace, writer);
@@ -230,12 +229,11 @@ async function stopApplication(
 
 /** Lags of the commits in the window, and how far behind the databases were. */
 function lagValues(
-  { writing }: Stage,
+  commitsMs: readonly Float64Array[],
   objects: ObjectLog,
   window: Window,
   seenUntilMs: number,
 ): Record<string, number> {
-  const commitsMs = readCommitTimes(writing);
   const visibleMs = commitsMs.map((commits, index) => visibleTimes(commits, objects.objects[index]!));
   const lags = lagsOf(commitsMs, visibleMs, window, seenUntilMs);
   const ticks = ticksOf(window, TICK_MS);

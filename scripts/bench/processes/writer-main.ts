@@ -1,18 +1,19 @@
 /**
- * The application beside the tools, a process of its own. Commits to many databases at an even rate, spread
+ * A process of the application beside the tools. Commits to many databases at an even rate, spread
  * over each second, until SIGTERM. A late commit moves no later one. The argument is a JSON file with
- * WriterOptions.
+ * ShareOptions.
  *
- * Prints "ready" when all databases are open, and at the end a line of JSON with a WriterResult. Writes the
+ * Prints "ready" when all databases are open, and at the end a line of JSON with a ShareResult. Writes the
  * time of each commit to a file.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { openAsApplication, prepareCommit } from "../databases.ts";
-import { quantile } from "../results/statistics.ts";
-import { seedOf, type WriterOptions, type WriterResult } from "./writer.ts";
+import type { ShareOptions, ShareResult } from "./writer.ts";
 
 /** Number of commits whose durations are kept, so that the memory of a long run stays bounded. */
 const MAX_DURATIONS = 200_000;
+/** Number of durations in the report. */
+const MAX_REPORTED = 2_000;
 const MAX_PAUSE_MS = 20;
 
 let isStopping = false;
@@ -21,11 +22,11 @@ process.on("SIGTERM", () => {
 });
 
 const optionsPath = process.argv[2] ?? "";
-const { databases, commitsPerSecond, seed, timesPath } = JSON.parse(
+const { databases, seeds, commitsPerSecond, timesPath } = JSON.parse(
   readFileSync(optionsPath, "utf8"),
-) as WriterOptions;
+) as ShareOptions;
 const connections = databases.map(openAsApplication);
-const commits = connections.map((connection, index) => prepareCommit(connection, seedOf(seed, index)));
+const commits = connections.map((connection, index) => prepareCommit(connection, seeds[index]!));
 const isIdle = commitsPerSecond === 0;
 const gapMs = 1000 / (commitsPerSecond * databases.length);
 const durationsMs = new Float64Array(MAX_DURATIONS);
@@ -56,13 +57,11 @@ const durationMs = performance.now() - startMs;
 for (const connection of connections) connection.close(true);
 writeFileSync(timesPath, timesMs.subarray(0, commitCount));
 const sorted = durationsMs.subarray(0, Math.min(commitCount, MAX_DURATIONS)).sort();
-const result: WriterResult = {
-  commitCount,
-  durationMs,
-  latestMs,
-  commitP50Ms: quantile(sorted, 0.5),
-  commitP99Ms: quantile(sorted, 0.99),
-};
+const step = Math.max(1, sorted.length / MAX_REPORTED);
+const commitsMs = Array.from({ length: Math.floor(sorted.length / step) }, (_, rank) => {
+  return sorted[Math.floor((rank + 0.5) * step)]!;
+});
+const result: ShareResult = { commitCount, durationMs, latestMs, commitsMs };
 console.log(JSON.stringify(result));
 
 function grown(values: Float64Array): Float64Array<ArrayBuffer> {

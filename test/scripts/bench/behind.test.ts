@@ -1,8 +1,11 @@
 /** From times of commits and objects to lags: the pure arithmetic of the case `load`. */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { lossOf, pickEvenly } from "../../../scripts/bench/cases/verify.ts";
-import { splitTurns } from "../../../scripts/bench/processes/writer.ts";
+import { mergeResults, readCommitTimes, splitTurns } from "../../../scripts/bench/processes/writer.ts";
 import { behindAt, behindOf, lagsOf, ticksOf, visibleTimes } from "../../../scripts/bench/results/behind.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const COMMITS = Float64Array.of(100, 200, 300, 400);
 const object = (captureMs: number, visibleMs: number) => ({ captureMs, visibleMs });
@@ -76,6 +79,28 @@ test("splitTurns gives each database its commits", () => {
   const parts = splitTurns(Float64Array.of(1, 2, 3, 4, 5), 3).map((part) => [...part]);
   expect(parts).toEqual([[1, 4], [2, 5], [3]]);
   expect(splitTurns(Float64Array.of(1), 3).map(({ length }) => length)).toEqual([1, 0, 0]);
+});
+
+test("readCommitTimes puts the commits of all processes in the order of the databases", () => {
+  const folder = tempFolder("times");
+  // Two processes and five databases: the first has the databases 0, 2 and 4, the second 1 and 3.
+  const timesPaths = [
+    [10, 12, 14, 20, 22],
+    [11, 13, 21],
+  ].map((times, share) => {
+    const path = join(folder, String(share));
+    writeFileSync(path, Float64Array.from(times));
+    return path;
+  });
+  const times = readCommitTimes({ children: [], timesPaths, databaseCount: 5 });
+  expect(times.map((one) => [...one])).toEqual([[10, 20], [11, 21], [12, 22], [13], [14]]);
+});
+
+test("mergeResults adds the commits and takes the percentiles over all processes", () => {
+  const share = { commitCount: 10, durationMs: 100, latestMs: 5, commitsMs: [1, 2, 3] };
+  expect(mergeResults([share, { ...share, durationMs: 120, latestMs: 2, commitsMs: [4, 5, 90] }])).toEqual({
+    ...{ commitCount: 20, durationMs: 120, latestMs: 5, commitP50Ms: 3, commitP99Ms: 90 },
+  });
 });
 
 test("pickEvenly picks at even distances, and all when asked for more", () => {
