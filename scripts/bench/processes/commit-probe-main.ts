@@ -6,12 +6,10 @@
  * The argument is a JSON file with CommitProbeOptions. Prints a JSON line with a CommitProbeResult.
  */
 import type { Database } from "bun:sqlite";
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { CommitProbeOptions, CommitProbeResult } from "../cases/commit.ts";
 import { openAsApplication, prepareCommit } from "../databases.ts";
 
-/** Offset of mxFrame, the number of frames in the WAL, in the header of the wal-index. */
-const MX_FRAME_OFFSET = 16;
 const AUTOCHECKPOINT_PAGES = 1000;
 const FILL_ROWS = 2_000;
 /** An application commits a few times for each of its own requests. */
@@ -22,17 +20,14 @@ const options = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as Commi
 const { databasePath, walFrames, commitCount, rounds } = options;
 const database = openAsApplication(databasePath);
 const commit = prepareCommit(database, 1);
+const frameCount = database.query<{ log: number }, []>("PRAGMA wal_checkpoint(NOOP)");
 
-/** Frames in the WAL since its last restart, from the file that SQLite maps. */
+/**
+ * Frames in the WAL since its last restart. SQLite answers, because the application must not open the -shm
+ * file itself: closing that descriptor would drop SQLite's locks of this process.
+ */
 function framesInWal(): number {
-  const fd = openSync(`${databasePath}-shm`, "r");
-  try {
-    const bytes = Buffer.alloc(4);
-    readSync(fd, bytes, 0, 4, MX_FRAME_OFFSET);
-    return bytes.readUInt32LE();
-  } finally {
-    closeSync(fd);
-  }
+  return frameCount.get()!.log;
 }
 
 /** Writes frames until the WAL holds enough, or as many were written while something restarted the WAL. */
