@@ -14,6 +14,7 @@
  * The memory may be wrong by what others did since the last listing of the store. So it shows where work is
  * due, and proves nothing: whoever deletes on its strength asks the store for the objects that must remain.
  */
+import type { Env } from "../../env.ts";
 import { hasCode } from "../../errors.ts";
 import { levelPrefix, objectKey, parseObjectKey } from "../../format/keys.ts";
 import { putBodySize } from "../contract/object-body.ts";
@@ -37,6 +38,8 @@ import type {
 import { LEVELS } from "./catalog.ts";
 
 const TXID_DIGITS = 16;
+/** Remembered objects between which other work gets its turn. */
+const TURN_COUNT = 500;
 
 /** A listing of a whole level that is under way. */
 interface Listing {
@@ -52,12 +55,12 @@ export class RememberingStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #database: string;
   readonly #memory: ObjectMemory;
-  readonly #env: { nowMs(): number };
+  readonly #env: Pick<Env, "nowMs" | "turn">;
   /** Null while no listing is under way. */
   #listings: Set<Listing> | null = null;
 
   /** @param memory of this database alone */
-  constructor(inner: ObjectStore, database: string, memory: ObjectMemory, env: { nowMs(): number }) {
+  constructor(inner: ObjectStore, database: string, memory: ObjectMemory, env: Pick<Env, "nowMs" | "turn">) {
     this.#inner = inner;
     this.#database = database;
     this.#memory = memory;
@@ -112,14 +115,24 @@ export class RememberingStore implements ObjectStore {
     }
     const { startAfter = "" } = asked;
     const known = isRemembered ? this.#memory.readOrNull(level, fromTxid(prefix, startAfter)) : null;
-    const infos = known === null ? this.#listLevel(level, prefix, asked) : this.#infosOf(level, known);
-    for await (const info of infos) if (compareKeys(info.key, startAfter) > 0) yield info;
+    if (known !== null) return yield* this.#infosOf(level, known, startAfter);
+    for await (const info of this.#listLevel(level, prefix, asked)) {
+      if (compareKeys(info.key, startAfter) > 0) yield info;
+    }
   }
 
-  *#infosOf(level: number, objects: readonly RememberedObject[]): Generator<ObjectInfo> {
+  /** Without a request nothing else would get its turn, and a level may have thousands of objects. */
+  async *#infosOf(
+    level: number,
+    objects: readonly RememberedObject[],
+    startAfter: string,
+  ): AsyncGenerator<ObjectInfo> {
+    let count = 0;
     for (const { minTxid, maxTxid, sizeBytes, storedMs } of objects) {
       const key = objectKey(this.layout, this.#database, level, minTxid, maxTxid);
+      if (startAfter !== "" && compareKeys(key, startAfter) <= 0) continue;
       yield { key, sizeBytes, modifiedMs: storedMs, storedMs };
+      if (++count % TURN_COUNT === 0) await this.#env.turn();
     }
   }
 

@@ -13,10 +13,13 @@ import { storeContract } from "../contract/contract.ts";
 import { textBody } from "../contract/store-helpers.ts";
 
 const NOW_MS = 1_800_000_000_000;
+/** Turns that a remembered listing gave to other work. */
+let turns = 0;
+const CLOCK = { nowMs: () => NOW_MS, turn: async () => void turns++ };
 
 function remembering(inner: FaultyStore | MemoryStore, name = "app"): RememberingStore {
   const index = new ObjectIndex({ folder: tempFolder("remembering") });
-  return new RememberingStore(inner, name, index, { nowMs: () => NOW_MS });
+  return new RememberingStore(inner, name, index, CLOCK);
 }
 
 storeContract("RememberingStore", {
@@ -87,6 +90,15 @@ describe("a remembered listing", () => {
     expect((await rememberedObjects(store, "app")).map(({ key }) => key)).toEqual([key(2)]);
     expect((await listObjects(store, "app")).map(({ key }) => key)).toEqual([key(3)]);
     await sameAsListed(all);
+  });
+
+  test("of thousands of objects gives other work its turn", async () => {
+    const { store, inner, key } = await subject("new");
+    for (let txid = 1; txid <= 2_100; txid++) await inner.inner.put(key(txid), textBody("x"));
+    await listObjects(store, "app");
+    turns = 0;
+    expect((await listLevel(store, "app", 0, { isRemembered: true })).length).toBe(2_100);
+    expect(turns).toBe(4);
   });
 
   test("of another database, another prefix or with a limit asks the store", async () => {

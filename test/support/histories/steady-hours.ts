@@ -93,7 +93,7 @@ export class SteadyHours {
     this.store = new BilledStore(this.#inner);
     const path = join(tempFolder("steady"), "app.db");
     const paths = stateFolderOf(path);
-    this.#remembering = new RememberingStore(this.store, "app", new ObjectIndex(paths), clock);
+    this.#remembering = new RememberingStore(this.store, "app", new ObjectIndex(paths), this.#env);
     mkdirSync(join(paths.spoolFolder, SENT_FOLDER), { recursive: true });
     this.#live = {
       path,
