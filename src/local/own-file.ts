@@ -50,17 +50,28 @@ export function ownUid(): number {
  * @throws WalrustError code "database": retryable when the system refuses, else the file is not ours
  */
 export function openOwnOrNull(path: string): number | null {
-  return openChecked(path, O_RDONLY);
+  return openChecked(path, O_RDONLY)?.fd ?? null;
 }
 
 /** Opens a file of ours for reading. @throws WalrustError code "database", also when the file is missing */
 export function openOwn(path: string): number {
-  return openChecked(path, O_RDONLY) ?? missing(path);
+  return openChecked(path, O_RDONLY)?.fd ?? missing(path);
 }
 
 /** Opens a file of ours for reading and writing in place. @throws WalrustError code "database" */
 export function openOwnForUpdate(path: string): number {
-  return openChecked(path, O_RDWR) ?? missing(path);
+  return openChecked(path, O_RDWR)?.fd ?? missing(path);
+}
+
+/** An open file of ours, and its attributes when it was opened. */
+export interface OwnFile {
+  readonly fd: number;
+  readonly stats: Stats;
+}
+
+/** As `openOwnForUpdate`, with the attributes; null when the file is missing. */
+export function openOwnFileOrNull(path: string): OwnFile | null {
+  return openChecked(path, O_RDWR);
 }
 
 /**
@@ -68,22 +79,33 @@ export function openOwnForUpdate(path: string): number {
  * @throws WalrustError code "database" when the file is not ours, or has more than `sizeMax` bytes
  */
 export function readOwnOrNull(path: string, sizeMax: number): string | null {
-  const fd = openOwnOrNull(path);
-  if (fd === null) return null;
+  const bytes = readOwnBytesOrNull(path, sizeMax);
+  return bytes === null ? null : new TextDecoder().decode(bytes);
+}
+
+/** As `readOwnOrNull`, for a file that is not all text. */
+export function readOwnBytesOrNull(path: string, sizeMax: number): Uint8Array | null {
+  const file = openChecked(path, O_RDONLY);
+  if (file === null) return null;
   try {
-    const { size } = fstatSync(fd);
+    const { size } = file.stats;
     if (size > sizeMax) throw notOurs(path, `it has ${size} bytes, expected at most ${sizeMax}`);
-    const bytes = new Uint8Array(size);
-    let read = 0;
-    while (read < size) {
-      const count = readSync(fd, bytes, read, size - read, read);
-      if (count === 0) break;
-      read += count;
-    }
-    return new TextDecoder().decode(bytes.subarray(0, read));
+    return readBytes(file.fd, size);
   } finally {
-    closeSync(fd);
+    closeSync(file.fd);
   }
+}
+
+/** Reads up to `sizeBytes` bytes from the begin of an open file. */
+export function readBytes(fd: number, sizeBytes: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
+  let read = 0;
+  while (read < sizeBytes) {
+    const count = readSync(fd, bytes, read, sizeBytes - read, read);
+    if (count === 0) break;
+    read += count;
+  }
+  return bytes.subarray(0, read);
 }
 
 /** A new file under a temporary name. */
@@ -117,10 +139,10 @@ export function createOwnOrNull(path: string): number | null {
 }
 
 /** Replaces the file at `path` as a whole, without fsync. @throws the system's error, leaving no new file */
-export function replaceOwn(path: string, text: string): void {
+export function replaceOwn(path: string, content: string | Uint8Array): void {
   const temp = createTemp(path);
   try {
-    writeWhole(temp.fd, new TextEncoder().encode(text));
+    writeWhole(temp.fd, typeof content === "string" ? new TextEncoder().encode(content) : content);
   } catch (error) {
     closeSync(temp.fd);
     rmSync(temp.path, { force: true });
@@ -182,7 +204,7 @@ export function foreignFileReasonOrNull(
   return stats.uid === uid ? null : `user ${stats.uid} owns it, expected user ${uid}`;
 }
 
-function openChecked(path: string, flags: number): number | null {
+function openChecked(path: string, flags: number): OwnFile | null {
   let fd: number;
   try {
     fd = openSync(path, flags | SAFELY);
@@ -206,7 +228,7 @@ function openChecked(path: string, flags: number): number | null {
     throw notOurs(path, reason);
   }
   if ((stats.mode & OTHERS) !== 0) fchmodSync(fd, FILE_MODE);
-  return fd;
+  return { fd, stats };
 }
 
 function missing(path: string): never {

@@ -38,6 +38,11 @@ export function keepSent(folder: string, file: SpoolFile): void {
   }
 }
 
+/** Whether an uploaded link that ends at `txid` is kept. */
+export function isSentKept(folder: string, txid: Txid): boolean {
+  return sentNames(join(folder, SENT_FOLDER)).some(({ maxTxid }) => maxTxid === txid);
+}
+
 /** An object that may have a copy in the spool. */
 export type CopiedObject = Pick<SpoolFile, "level" | "minTxid" | "maxTxid" | "sizeBytes">;
 
@@ -98,7 +103,7 @@ export function sentBytes(folder: string): number {
 }
 
 /** The names of the files that are kept, oldest TXID first. */
-function sentNames(sentFolder: string): { name: string; minTxid: Txid }[] {
+function sentNames(sentFolder: string): { name: string; minTxid: Txid; maxTxid: Txid }[] {
   let names: string[];
   try {
     names = readdirSync(sentFolder);
@@ -109,7 +114,7 @@ function sentNames(sentFolder: string): { name: string; minTxid: Txid }[] {
   return names
     .flatMap((name) => {
       const parsed = parseSpoolFileNameOrNull(name);
-      return parsed === null ? [] : [{ name, minTxid: parsed.minTxid }];
+      return parsed === null ? [] : [{ name, minTxid: parsed.minTxid, maxTxid: parsed.maxTxid }];
     })
     .sort((a, b) => a.minTxid - b.minTxid);
 }

@@ -42,6 +42,16 @@ export function isCopied(origin: StateOrigin, now: StateOrigin): boolean {
   return origin.machine !== null && now.machine !== null && origin.machine !== now.machine;
 }
 
+/** Whether the kernel was certainly restarted between two origins. */
+export function isOtherBoot(a: StateOrigin, b: StateOrigin): boolean {
+  return a.boot !== null && b.boot !== null && a.boot !== b.boot;
+}
+
+/** Whether two origins are equal in all fields. */
+export function isSameOrigin(a: StateOrigin, b: StateOrigin): boolean {
+  return a.inode === b.inode && a.device === b.device && a.boot === b.boot && a.machine === b.machine;
+}
+
 /** Checks the shape of a parsed origin. @throws Error when the shape is another */
 export function parseOrigin(value: unknown): StateOrigin {
   const { machine, boot, device, inode } = Object(value) as Record<string, unknown>;

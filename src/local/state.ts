@@ -1,27 +1,47 @@
 /**
  * The local state of one database: the position that replication continues from, in `state.json` of the
- * database's state folder (state-folder.ts).
+ * database's state folder (state-folder.ts). The format is in state-record.ts.
  *
  * Invariants:
- * 1. The file is replaced as a whole (temporary name, rename), after the spool file of its TXID is complete.
- * 2. The file carries a checksum of itself. A torn or edited file counts as lost and is never half believed.
+ * 1. The state is written after the spool file of its TXID is complete: in place, into the slot that does not
+ *    count. The file is replaced as a whole (temporary name, rename) when its fixed text changes, when it is
+ *    of an old format, and when it is missing or torn. So there is one file, and never an older one beside
+ *    it.
+ * 2. Each slot carries a checksum. A torn slot leaves the state before it; a file that was edited or has no
+ *    valid slot counts as lost and is never half believed.
  * 3. The state belongs to one destination and one name. Another destination begins a history of its own.
  * 4. The state records where it was written, so that a copy is recognised (state-origin.ts).
  * Without a valid state, a watch continues at the bucket's newest TXID with a full file.
  */
-import { fstatSync } from "node:fs";
+import { closeSync, fstatSync, type Stats } from "node:fs";
 import { decimalText, type StoredIdentity } from "../database/files/file-version.ts";
 import type { Pin } from "../database/pin/pin.ts";
 import type { WalPosition } from "../database/wal/wal-tail.ts";
+import { randomTag } from "../env.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
-import { crc64 } from "../format/crc64.ts";
-import { type Checksum, isTimeMs, type Txid } from "../format/types.ts";
-import { readOwnOrNull, replaceOwn } from "./own-file.ts";
+import type { Checksum, Txid } from "../format/types.ts";
+import { OLD_STATE_FORMAT, type OldState, parseOldState } from "./old-state.ts";
+import {
+  type OwnFile,
+  openOwnFileOrNull,
+  readBytes,
+  readOwnBytesOrNull,
+  replaceOwn,
+  writeWhole,
+} from "./own-file.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { isCopied, originOf, parseOrigin } from "./state-origin.ts";
+import { isCopied, isOtherBoot, isSameOrigin, originOf } from "./state-origin.ts";
+import {
+  decodeStateFile,
+  encodeSlot,
+  encodeStateFile,
+  STATE_FORMAT,
+  type StateRecord,
+  sealedLineOrNull,
+  slotOffset,
+} from "./state-record.ts";
 
-const STATE_FORMAT = 1;
-/** A state has some 700 bytes plus the name of its destination. */
+/** A state file has 1.5 KB plus the names of database and destination. */
 const STATE_SIZE_MAX = 64 * 1024;
 
 /** The position that the replication of a database continues from. */
@@ -116,44 +136,74 @@ export type StateReading =
       readonly state: DatabaseState;
       /** The state was written in another folder or on another machine. */
       readonly isCopy?: true;
+      /** The kernel was restarted since the file was made: a power cut may have lost files around it. */
+      readonly isOfOtherBoot?: true;
     }
   | { readonly kind: "none" }
   | { readonly kind: "lost"; readonly reason: string };
 
-/** Reads the state. Never throws, whatever the file contains. */
+/**
+ * Reads the state. Never throws, whatever the file contains.
+ *
+ * The next write to the same `paths` reads the file, too: another process may have been the writer until the
+ * host lock was taken.
+ */
 export function readState(paths: Pick<StateFolder, "folder" | "statePath">): StateReading {
-  let text: string | null;
+  lastWrites.delete(paths);
+  let bytes: Uint8Array | null;
   try {
-    text = readOwnOrNull(paths.statePath, STATE_SIZE_MAX);
+    bytes = readOwnBytesOrNull(paths.statePath, STATE_SIZE_MAX);
   } catch (error) {
     return { kind: "lost", reason: errorMessage(error) };
   }
-  if (text === null) return { kind: "none" };
-  const lines = text.split("\n");
-  const body = lines[0] ?? "";
-  if (lines[1] !== checksumLine(body)) return { kind: "lost", reason: "state.json is torn or was edited" };
+  if (bytes === null) return { kind: "none" };
+  const line = sealedLineOrNull(bytes);
+  if (line === null) return { kind: "lost", reason: "state.json is torn or was edited" };
   try {
-    const value: Record<string, unknown> = JSON.parse(body);
-    const state = parseState(value);
-    // Older versions did not record where they wrote the state.
-    const home = value["home"] === undefined ? null : parseOrigin(value["home"]);
-    const isCopy = home !== null && isCopied(home, originOf(paths.folder));
-    return isCopy ? { kind: "state", state, isCopy } : { kind: "state", state };
+    const { state, home } = parseState(bytes, line);
+    const now = originOf(paths.folder);
+    return {
+      kind: "state",
+      state,
+      ...(home !== null && isCopied(home, now) ? { isCopy: true } : {}),
+      ...(home !== null && isOtherBoot(home, now) ? { isOfOtherBoot: true } : {}),
+    };
   } catch (error) {
     return { kind: "lost", reason: `state.json: ${String(error)}` };
   }
 }
 
-/** Replaces the state file, without fsync: after a power cut the bucket and the page sums decide. */
+function parseState(bytes: Uint8Array, line: string): OldState {
+  const value: Record<string, unknown> = JSON.parse(line);
+  const { format } = value;
+  if (format === OLD_STATE_FORMAT) return parseOldState(value);
+  if (format !== STATE_FORMAT) throw new Error(`format is ${format}, expected ${STATE_FORMAT}`);
+  const { head, position } = decodeStateFile(bytes, line);
+  const { destination, name, writer, home } = head;
+  return { state: { destination, name, writer, ...position }, home };
+}
+
+/** The file that a writer has written last: a few numbers, because each watched database has one. */
+interface LastWrite extends Pick<DatabaseState, "destination" | "name" | "writer"> {
+  readonly device: number;
+  readonly inode: number;
+  /** Distinguishes a new file with the inode of a removed one. */
+  readonly bornMs: number;
+  readonly sizeBytes: number;
+  readonly id: bigint;
+  sequence: number;
+}
+
+/** Known from the second write on: a write then costs four system calls and reads nothing. */
+const lastWrites = new WeakMap<Pick<StateFolder, "statePath">, LastWrite>();
+
+/**
+ * Writes the state, without fsync: after a power cut the bucket and the page sums decide. Only the holder of
+ * the host lock may call this, and it has called `readState` with the same `paths` since it took the lock.
+ */
 export function writeState(paths: StateFolder, state: DatabaseState): void {
   try {
-    const body = JSON.stringify({
-      format: STATE_FORMAT,
-      ...state,
-      checksum: state.checksum.toString(16).padStart(16, "0"),
-      home: originOf(paths.folder),
-    });
-    replaceOwn(paths.statePath, `${body}\n${checksumLine(body)}\n`);
+    if (!isWrittenInPlace(paths, state)) replaceState(paths, state);
   } catch (error) {
     throw new WalrustError("database", `Cannot write ${paths.statePath}: ${systemCode(error)}`, {
       hint: "Free some space, or repair the permissions of the state folder; then capture continues",
@@ -163,80 +213,81 @@ export function writeState(paths: StateFolder, state: DatabaseState): void {
   }
 }
 
-function checksumLine(body: string): string {
-  return crc64(new TextEncoder().encode(body)).toString(16).padStart(16, "0");
-}
-
-/** Checks the shape of a parsed state. @throws Error that names the first wrong field */
-function parseState(value: Record<string, unknown>): DatabaseState {
-  if (value["format"] !== STATE_FORMAT)
-    throw new Error(`format is ${value["format"]}, expected ${STATE_FORMAT}`);
-  const text = (key: string, pattern: RegExp): string => {
-    const field = value[key];
-    if (typeof field !== "string" || !pattern.test(field))
-      throw new Error(`${key} is ${JSON.stringify(field)}`);
-    return field;
-  };
-  const whole = (key: string, min: number): number => {
-    const field = value[key];
-    if (!Number.isSafeInteger(field) || (field as number) < min) throw new Error(`${key} is ${field}`);
-    return field as number;
-  };
-  const time = (key: string): number => {
-    const field = whole(key, 0);
-    if (!isTimeMs(field)) throw new Error(`${key} is ${field}`);
-    return field;
-  };
-  return {
-    destination: text("destination", /./),
-    name: text("name", /./),
-    writer: text("writer", /^[0-9a-f]{32}$/),
-    txid: whole("txid", 1) as Txid,
-    timeMs: time("timeMs"),
-    pageSizeBytes: whole("pageSizeBytes", 512),
-    commit: whole("commit", 1),
-    checksum: BigInt(`0x${text("checksum", /^[0-9a-f]{16}$/)}`) as Checksum,
-    chain: text("chain", /^[0-9a-f]{64}$/),
-    wal: value["wal"] === null ? null : parseWal(value["wal"] as Record<string, unknown>),
-    ...(value["file"] === undefined ? {} : { file: parseFile(value["file"] as Record<string, unknown>) }),
-    snapshot: value["snapshot"] === null ? null : parseSnapshot(value["snapshot"] as Record<string, unknown>),
-  };
-}
-
-function parseWal(value: Record<string, unknown>): WalPosition {
-  const keys = ["salt1", "salt2", "frameCount", "checksum1", "checksum2"] as const;
-  for (const key of keys) {
-    const field = value[key];
-    if (!Number.isSafeInteger(field) || (field as number) < 0) throw new Error(`wal.${key} is ${field}`);
+/** Writes the slot that does not count, if the file at the path is one that this state belongs into. */
+function isWrittenInPlace(paths: StateFolder, state: DatabaseState): boolean {
+  const file = openOursOrNull(paths.statePath);
+  if (file === null) return false;
+  const { fd, stats } = file;
+  try {
+    // A file with a second name, such as a backup by hard links, keeps its content.
+    if (stats.nlink !== 1) return false;
+    const known = lastWrites.get(paths);
+    const last = known !== undefined && isFileOf(known, stats) ? known : recallOrNull(paths, file, state);
+    if (last === null || !isSameOwner(last, state)) return false;
+    const sequence = last.sequence + 1;
+    writeWhole(fd, encodeSlot(last.id, sequence, state), slotOffset(last.sizeBytes, sequence));
+    last.sequence = sequence;
+    // A database at rest is not written soon, and keeps nothing.
+    if (state.file?.restedNs === undefined) lastWrites.set(paths, last);
+    else lastWrites.delete(paths);
+    return true;
+  } finally {
+    closeSync(fd);
   }
-  return value as unknown as WalPosition;
 }
 
-function parseFile(value: Record<string, unknown>): DatabaseFile {
-  const { inode, sizeBytes, modifiedNs, bornNs, wal, restedNs } = value;
-  const isOptional = (field: unknown): field is string | undefined =>
-    field === undefined || typeof field === "string";
-  const isText = typeof inode === "string" && typeof modifiedNs === "string";
-  const isWhole = Number.isSafeInteger(sizeBytes) && isOptional(bornNs) && isOptional(restedNs);
-  if (!isText || !isWhole) throw new Error("file is malformed");
-  return {
-    inode,
-    sizeBytes: sizeBytes as number,
-    modifiedNs,
-    ...(bornNs === undefined ? {} : { bornNs }),
-    ...(wal === undefined ? {} : { wal: parseStoredIdentity(wal) }),
-    ...(restedNs === undefined ? {} : { restedNs }),
-  };
+/** Opens the file for a write in place; null when only a replacement as a whole can help. */
+function openOursOrNull(path: string): OwnFile | null {
+  try {
+    return openOwnFileOrNull(path);
+  } catch (error) {
+    if (error instanceof WalrustError) return null;
+    throw error;
+  }
 }
 
-function parseStoredIdentity(value: unknown): StoredIdentity {
-  const { inode, bornNs } = Object(value) as Record<string, unknown>;
-  if (typeof inode !== "string" || typeof bornNs !== "string") throw new Error("file.wal is malformed");
-  return { inode, bornNs };
+/**
+ * Reads the file before the first write in place. Null when the file is of an old format, torn or a copy, or
+ * belongs to another writer.
+ */
+function recallOrNull(
+  { folder }: StateFolder,
+  { fd, stats }: OwnFile,
+  state: DatabaseState,
+): LastWrite | null {
+  if (stats.size > STATE_SIZE_MAX) return null;
+  const bytes = readBytes(fd, stats.size);
+  const line = sealedLineOrNull(bytes);
+  if (line === null) return null;
+  let record: StateRecord;
+  try {
+    record = decodeStateFile(bytes, line);
+  } catch {
+    return null;
+  }
+  const { head, sequence } = record;
+  if (!isSameOwner(head, state) || !isSameOrigin(head.home, originOf(folder))) return null;
+  // The texts of the state, not those of the file: both are kept, and the state has them already.
+  const { destination, name, writer } = state;
+  const { dev: device, ino: inode, birthtimeMs: bornMs, size: sizeBytes } = stats;
+  return { destination, name, writer, device, inode, bornMs, sizeBytes, id: head.id, sequence };
 }
 
-function parseSnapshot(value: Record<string, unknown>): { txid: Txid; timeMs: number } {
-  const { txid, timeMs } = value;
-  if (!Number.isSafeInteger(txid) || !isTimeMs(timeMs as number)) throw new Error("snapshot is malformed");
-  return { txid: txid as Txid, timeMs: timeMs as number };
+function replaceState(paths: StateFolder, state: DatabaseState): void {
+  lastWrites.delete(paths);
+  const { destination, name, writer } = state;
+  const id = BigInt(`0x${randomTag()}`);
+  const home = originOf(paths.folder);
+  replaceOwn(paths.statePath, encodeStateFile({ id, destination, name, writer, home }, state));
+}
+
+function isFileOf(last: LastWrite, { dev, ino, birthtimeMs, size }: Stats): boolean {
+  const isSameFile = last.inode === ino && last.device === dev && last.bornMs === birthtimeMs;
+  return isSameFile && last.sizeBytes === size;
+}
+
+type Owner = Pick<DatabaseState, "destination" | "name" | "writer">;
+
+function isSameOwner(a: Owner, b: Owner): boolean {
+  return a.writer === b.writer && a.name === b.name && a.destination === b.destination;
 }

@@ -9,8 +9,9 @@
  * - The bucket is empty although objects were acknowledged, or there is no state: adopt.ts begins a new
  *   history.
  * - The bucket lacks acknowledged objects: captures continue, and a new snapshot is due.
- * - The bucket lacks them, and the spool folder is gone: the captures were not uploaded, and adopt.ts
- *   continues after the newest TXID of the bucket.
+ * - The bucket lacks them, and the spool folder is gone, or a power cut has lost the newest spool file but
+ *   not the state: the captures were not uploaded, and adopt.ts continues after the newest TXID of the
+ *   bucket.
  * - The state was copied here: the copy gets a new writer id, and counts only if the bucket confirms the
  *   copy.
  * - The prefix belongs to another program or writer: the attach fails with code "foreign-writer".
@@ -28,7 +29,7 @@ import { pageChecksumInto } from "../../format/crc64.ts";
 import { LtxDecoder } from "../../format/ltx-decoder.ts";
 import { applyBatch, checksumOfFileOrNull } from "../../local/page-sums.ts";
 import { loadSpool, type SpoolFile, spoolChunks, uploadedTxidOf } from "../../local/spool.ts";
-import { sentBytes } from "../../local/spool-cache.ts";
+import { isSentKept, sentBytes } from "../../local/spool-cache.ts";
 import {
   type DatabaseState,
   databaseFileOf,
@@ -129,6 +130,9 @@ async function decide(
   if (remote === "behind" && !hadSpool) {
     return adopt(live, store, env, "captured files are lost (the spool folder is gone)", writer);
   }
+  if (remote === "behind" && local.isOfOtherBoot && !isSentKept(live.paths.spoolFolder, uploadedTxid)) {
+    return adopt(live, store, env, "captured files are lost (by a power cut, or uploads were)", writer);
+  }
   live.state = state;
   live.isBucketUnchecked = remote === "unknown";
   live.pending.push(...files);
@@ -161,6 +165,7 @@ interface LocalState {
   readonly state: DatabaseState;
   readonly files: readonly SpoolFile[];
   readonly isCopy: boolean;
+  readonly isOfOtherBoot: boolean;
 }
 
 /** Why no local state can be used, and the writer id to keep, if it is known. */
@@ -173,13 +178,13 @@ function readLocal(live: LiveDatabase, destination: string): LocalState | NoLoca
   const reading = readState(live.paths);
   if (reading.kind === "none") return { reason: NO_STATE };
   if (reading.kind === "lost") return { reason: `the local state is lost (${reading.reason})` };
-  const { state, isCopy = false } = reading;
+  const { state, isCopy = false, isOfOtherBoot = false } = reading;
   if (state.destination !== destination || state.name !== live.name) {
     const other = `${state.destination} ${state.name}`;
     return { reason: `the local state belongs to another destination (${other})` };
   }
   const spool = loadSpool(live.paths.spoolFolder, state.txid, state.chain);
-  if (spool.kind === "pending") return { state, files: spool.files, isCopy };
+  if (spool.kind === "pending") return { state, files: spool.files, isCopy, isOfOtherBoot };
   const reason = `captured files are lost (${spool.reason})`;
   return isCopy ? { reason } : { reason, writer: state.writer };
 }
