@@ -69,6 +69,11 @@ export interface OwnFile {
   readonly stats: Stats;
 }
 
+/** As `openOwnOrNull`, with the attributes. */
+export function openOwnStatsOrNull(path: string): OwnFile | null {
+  return openChecked(path, O_RDONLY);
+}
+
 /** As `openOwnForUpdate`, with the attributes; null when the file is missing. */
 export function openOwnFileOrNull(path: string): OwnFile | null {
   return openChecked(path, O_RDWR);

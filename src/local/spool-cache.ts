@@ -9,8 +9,8 @@ import type { CacheConfig } from "../config/config.ts";
 import { systemCode } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
 import {
-  isIntact,
   isSnapshotFile,
+  openIntactOrNull,
   openSpoolFileOrNull,
   parseSpoolFileNameOrNull,
   SENT_FOLDER,
@@ -58,8 +58,9 @@ export function localCopyOrNull(folder: string, object: CopiedObject): SpoolFile
 
 /** The local copy of an object, if its bytes have the SHA-256 in its footer. Reads the whole copy. */
 export async function intactCopyOrNull(folder: string, object: CopiedObject): Promise<SpoolFile | null> {
-  const file = localCopyOrNull(folder, object);
-  return file !== null && (await isIntact(file)) ? file : null;
+  const name = spoolFileName(object.level, object.minTxid, object.maxTxid);
+  const sent = await openIntactOrNull(join(folder, SENT_FOLDER, name), object);
+  return sent ?? (await openIntactOrNull(join(folder, name), object));
 }
 
 /** The uploaded files that one database keeps. */

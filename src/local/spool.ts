@@ -21,7 +21,7 @@
  * that it sends.
  */
 
-import { closeSync, fstatSync, read, readdirSync, readSync, renameSync, rmSync } from "node:fs";
+import { closeSync, read, readdirSync, readSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, isChainLink, nextChain } from "../format/chain.ts";
@@ -31,8 +31,9 @@ import { TXID_MAX, type Txid } from "../format/types.ts";
 import {
   createOwnOrNull,
   createTemp,
+  type OwnFile,
   openOwn,
-  openOwnOrNull,
+  openOwnStatsOrNull,
   type TempFile,
   writeWhole,
 } from "./own-file.ts";
@@ -306,20 +307,52 @@ export function openSpoolFileOrNull(
   minTxid: Txid,
   maxTxid: Txid,
 ): SpoolFile | null {
-  const fd = openSpoolFdOrNull(path);
-  if (fd === null) return null;
-  const footer = new Uint8Array(FOOTER_SIZE);
-  let fileSize: number;
+  const open = openSpoolOrNull(path);
+  if (open === null) return null;
   try {
-    fileSize = fstatSync(fd).size;
-    if (fileSize < FOOTER_SIZE) return null;
-    if (readSync(fd, footer, 0, FOOTER_SIZE, fileSize - FOOTER_SIZE) !== FOOTER_SIZE) return null;
+    return readFooterOrNull(open, path, { level, minTxid, maxTxid });
   } finally {
-    closeSync(fd);
+    closeSync(open.fd);
   }
+}
+
+/**
+ * Opens the file at `path` by its footer, and hashes its LTX bytes; null when the file is missing,
+ * incomplete, damaged or of another size. Reads the whole file in bounded memory, and opens it once.
+ */
+export async function openIntactOrNull(
+  path: string,
+  name: SpoolFileName & Pick<SpoolFile, "sizeBytes">,
+): Promise<SpoolFile | null> {
+  const open = openSpoolOrNull(path);
+  if (open === null) return null;
+  try {
+    const file = readFooterOrNull(open, path, name);
+    return file?.sizeBytes === name.sizeBytes && (await hasItsHash(open.fd, file)) ? file : null;
+  } finally {
+    closeSync(open.fd);
+  }
+}
+
+/** Opens a file; null when it is missing or not ours. */
+function openSpoolOrNull(path: string): OwnFile | null {
+  try {
+    return openOwnStatsOrNull(path);
+  } catch (error) {
+    if (error instanceof WalrustError && !error.retryable) return null;
+    throw error;
+  }
+}
+
+function readFooterOrNull({ fd, stats }: OwnFile, path: string, name: SpoolFileName): SpoolFile | null {
+  const fileSize = stats.size;
+  const footer = new Uint8Array(FOOTER_SIZE);
+  if (fileSize < FOOTER_SIZE) return null;
+  if (readSync(fd, footer, 0, FOOTER_SIZE, fileSize - FOOTER_SIZE) !== FOOTER_SIZE) return null;
   const sizeBytes = Number(new DataView(footer.buffer).getBigUint64(0));
   const hasMagic = MAGIC.every((byte, index) => footer[104 + index] === byte);
   if (!hasMagic || sizeBytes + FOOTER_SIZE !== fileSize) return null;
+  const { level, minTxid, maxTxid } = name;
   return {
     path,
     level,
@@ -332,32 +365,29 @@ export function openSpoolFileOrNull(
   };
 }
 
-/** Opens a file; null when it is missing or not ours. */
-function openSpoolFdOrNull(path: string): number | null {
-  try {
-    return openOwnOrNull(path);
-  } catch (error) {
-    if (error instanceof WalrustError && !error.retryable) return null;
-    throw error;
-  }
-}
-
 /**
  * Whether the LTX bytes of a file have the SHA-256 in its footer. Reads the whole file in bounded memory.
  */
 export async function isIntact(file: SpoolFile): Promise<boolean> {
-  const hasher = new Bun.CryptoHasher("sha256");
-  const chunk = new Uint8Array(1 << 18);
   const fd = openOwn(file.path);
   try {
-    for (let offset = 0; offset < file.sizeBytes; ) {
-      const count = await readAt(fd, chunk, Math.min(chunk.length, file.sizeBytes - offset), offset);
-      if (count === 0) return false;
-      hasher.update(chunk.subarray(0, count));
-      offset += count;
-    }
+    return await hasItsHash(fd, file);
   } finally {
     closeSync(fd);
+  }
+}
+
+async function hasItsHash(fd: number, file: SpoolFile): Promise<boolean> {
+  const hasher = new Bun.CryptoHasher("sha256");
+  const chunk = new Uint8Array(Math.min(1 << 18, file.sizeBytes));
+  // A small file is read at once: a turn through a pool thread costs more.
+  const isSmall = file.sizeBytes <= HELD_SIZE_MAX;
+  for (let offset = 0; offset < file.sizeBytes; ) {
+    const length = Math.min(chunk.length, file.sizeBytes - offset);
+    const count = isSmall ? readSync(fd, chunk, 0, length, offset) : await readAt(fd, chunk, length, offset);
+    if (count === 0) return false;
+    hasher.update(chunk.subarray(0, count));
+    offset += count;
   }
   return hex(new Uint8Array(hasher.digest())) === hex(file.sha256);
 }
