@@ -61,12 +61,21 @@ export interface CompactedObject {
   readonly sourceBytes: number;
 }
 
+/** A sound snapshot as it was when it was judged. */
+export interface JudgedSnapshot {
+  readonly sizeBytes: number;
+  readonly mark: number;
+}
+
 /** Retained snapshots that were read, by TXID: sound ones, damaged ones, and their times. */
 interface ReadSnapshots {
-  readonly sound: Set<Txid>;
+  readonly sound: Map<Txid, JudgedSnapshot>;
   readonly damaged: Set<Txid>;
-  /** The capture time of each snapshot whose header was read and agrees with its metadata. */
-  readonly times: Map<Txid, number>;
+  /**
+   * The capture time of each snapshot whose header was read and agrees with its metadata; and the size that
+   * the snapshot had.
+   */
+  readonly times: Map<Txid, { readonly timeMs: number; readonly sizeBytes: number }>;
 }
 
 /** Digits of a SHA-256 that a number holds exactly. */
@@ -99,7 +108,7 @@ export class CompactionProgress {
 
   /** Retained snapshots that were read back. */
   get snapshots(): ReadSnapshots {
-    this.#snapshots ??= { sound: new Set(), damaged: new Set(), times: new Map() };
+    this.#snapshots ??= { sound: new Map(), damaged: new Set(), times: new Map() };
     return this.#snapshots;
   }
 }

@@ -5,7 +5,8 @@
  * every way that a restore demands, and no object beside it may contradict it. It must be proven
  * (recovery/object) by its SHA-256. If the storage lost the SHA-256, a merge of the sources must equal the
  * object. That judgement may be a week old, and the list of objects may be what this process remembers. So
- * right before the deletion, a HEAD of each object that stays shows that it is still the one that was judged.
+ * right before the deletion, a HEAD of each object that stays shows that it is still the one that was judged,
+ * and that it is as old as was remembered.
  */
 import type { CompactionConfig } from "../../config/config.ts";
 import { WalrustError } from "../../errors.ts";
@@ -18,10 +19,13 @@ import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-wit
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import { type CompactionProgress, type CompactionTarget, markOf } from "./compaction.ts";
-import { HIGHEST_LEVEL, planExpiry } from "./compaction-plan.ts";
+import { HIGHEST_LEVEL, planExpiry, type Replaced } from "./compaction-plan.ts";
 import { closeSources, openMergeSources } from "./merge-sources.ts";
 import { coveringOrNull } from "./stray-merge.ts";
 import { TxidRanges } from "./txid-ranges.ts";
+
+/** The clocks of this host and of the store may differ by this much. */
+const CLOCK_SKEW_MS = 60_000;
 
 /** The outcome for expired objects. */
 export interface Expired {
@@ -47,11 +51,14 @@ export async function expire(
   if (candidates.length === 0) return { deleted: [], refused: [] };
   const judged = await verifyReplacements(target, objects, candidates, progress, signal);
   const replaced = planExpiry(objects, policy, ({ key }) => progress.verified.has(key), nowMs);
-  const replacements = new Set(replaced.map(({ replacement }) => replacement));
-  for (const object of replacements) {
-    if (!judged.has(object.key)) await assertStillThere(target, object, progress, signal);
+  const youngerMs = new Map<LtxObject, number>();
+  for (const object of new Set(replaced.map(({ replacement }) => replacement))) {
+    if (judged.has(object.key)) continue;
+    youngerMs.set(object, await assertStillThere(target, object, progress, signal));
   }
-  const expired = replaced.map(({ source }) => source);
+  const isOver = ({ replacement, expiresMs }: Replaced): boolean =>
+    nowMs + CLOCK_SKEW_MS >= expiresMs + (youngerMs.get(replacement) ?? 0);
+  const expired = replaced.filter(isOver).map(({ source }) => source);
   const keys = expired.map(({ key }) => key);
   if (keys.length === 0) return { deleted: [], refused: [] };
   const kept = await target.store.delete(keys, signal === undefined ? {} : { signal });
@@ -63,14 +70,16 @@ export async function expire(
 
 /**
  * Checks that an object is still the one that this process has judged before.
+ * @returns how much younger the store states it to be than remembered, in ms: our clock may have been wrong
+ * at the put. A store without such a time gives less than 0.
  * @throws WalrustError code "not-found" or "integrity" naming the object, or a storage code
  */
 async function assertStillThere(
   { store }: CompactionTarget,
-  { key, sizeBytes }: LtxObject,
+  { key, sizeBytes, modifiedMs, storedMs = modifiedMs }: LtxObject,
   progress: CompactionProgress,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const mark = progress.verified.get(key);
   // An object that fails here has to be judged anew.
   progress.verified.delete(key);
@@ -81,6 +90,7 @@ async function assertStillThere(
     throw new WalrustError("integrity", message, { context: { key } });
   }
   progress.verified.set(key, mark);
+  return (head.storedMs ?? head.modifiedMs) - storedMs;
 }
 
 /**

@@ -2,6 +2,7 @@
  * Maintains the objects of one database: compacts them into levels 1 to 3, and deletes objects that are
  * superseded or past their retention. A database whose history does not move causes no request.
  */
+import { hasCode } from "../../errors.ts";
 import type { CompactionConfig, DatabaseConfig, RetentionConfig } from "../../config/config.ts";
 import { keyOf, listObjects, rememberedObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
@@ -49,6 +50,8 @@ export class Maintenance {
   #countedTxid: number | null = null;
   #seenBytes = 0;
   #waitingSinceMs: number | null = null;
+  /** The last job found an object that is not as remembered, or not sound. */
+  #isInDoubt = false;
 
   constructor(
     readonly config: DatabaseConfig,
@@ -110,6 +113,23 @@ export class Maintenance {
    * compacted
    */
   async run(
+    target: CompactionTarget,
+    nowMs: number,
+    uploaded: Uploaded,
+    signal: AbortSignal,
+  ): Promise<CompactedObject[]> {
+    try {
+      // A listing corrects the remembered objects: the object may have been replaced or repaired.
+      if (this.#isInDoubt) await listObjects(target.store, target.name, signal);
+      this.#isInDoubt = false;
+      return await this.#runDue(target, nowMs, uploaded, signal);
+    } catch (error) {
+      this.#isInDoubt ||= hasCode(error, "integrity") || hasCode(error, "corrupt");
+      throw error;
+    }
+  }
+
+  async #runDue(
     target: CompactionTarget,
     nowMs: number,
     uploaded: Uploaded,

@@ -3,20 +3,21 @@
  * the deletions rely on (the newest two and the oldest) were read back and found sound. The remembered
  * objects show that something is to be deleted; a listing of the store decides what.
  *
- * No snapshot is read back while nothing would be deleted, and a sound snapshot is read back once. A damaged
- * one of the newest two is read again at each retention until newer snapshots supersede it; then it is
- * deleted like any other.
+ * No snapshot is read back while nothing would be deleted. A sound snapshot is read back once; later a HEAD
+ * shows that it is still the one that was judged. A damaged one of the newest two is read again at each
+ * retention until newer snapshots supersede it; then it is deleted like any other.
  */
 import type { RetentionConfig } from "../../config/config.ts";
-import { hasCode, type WalrustError } from "../../errors.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
 import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import { checkListed, readTime } from "../../recovery/object/check-object.ts";
 import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
 import { keyOf, type LtxObject, listObjects, rememberedObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
+import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
+import { type CompactionProgress, type CompactionTarget, type JudgedSnapshot, markOf } from "./compaction.ts";
 import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention-plan.ts";
 
 /** The database to prune. */
@@ -51,8 +52,9 @@ export async function applyRetention(
   if (isForced && pruning.deletions.length > 0 && !target.isListedAnew) {
     // A snapshot may go or not depending on the objects beside it, so remembered objects are not enough.
     const listed = await listObjects(store, name, signal);
-    const known = new Set(objects.map(({ key }) => key));
-    if (listed.length !== objects.length || !listed.every(({ key }) => known.has(key))) {
+    const known = new Map(objects.map(({ key, sizeBytes }) => [key, sizeBytes]));
+    const isSame = ({ key, sizeBytes }: LtxObject): boolean => known.get(key) === sizeBytes;
+    if (listed.length !== objects.length || !listed.every(isSame)) {
       times = await readTimes(target, listed, progress, signal);
       pruning = planPruning(listed, times, policy);
     }
@@ -97,10 +99,12 @@ async function readTimes(
   for (const object of objects) {
     if (object.level !== SNAPSHOT_LEVEL) continue;
     try {
-      const known = object.minTxid === 1 ? snapshots.times.get(object.maxTxid) : undefined;
-      const timeMs = known ?? (await readTime(target.store, object, signal));
-      times.set(object.key, timeMs);
-      if (object.minTxid === 1) snapshots.times.set(object.maxTxid, timeMs);
+      const { key, minTxid, maxTxid, sizeBytes } = object;
+      const known = minTxid === 1 ? snapshots.times.get(maxTxid) : undefined;
+      const isSame = known?.sizeBytes === sizeBytes;
+      const timeMs = isSame ? known.timeMs : await readTime(target.store, object, signal);
+      times.set(key, timeMs);
+      if (minTxid === 1) snapshots.times.set(maxTxid, { timeMs, sizeBytes });
     } catch (error) {
       if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
       warnOfDamage(target, object.key, error);
@@ -129,36 +133,60 @@ async function damagedSnapshots(
   const index = new WitnessIndex(objects);
   const damaged: string[] = [];
   for (const { txid, isNewest } of reliedOn(pruning)) {
-    if (snapshots.sound.has(txid)) continue;
     const key = keyOf(store, name, { level: SNAPSHOT_LEVEL, minTxid: 1 as Txid, maxTxid: txid });
+    const judged = snapshots.sound.get(txid);
+    if (judged !== undefined && (await isStillThere(store, key, judged, signal))) continue;
+    snapshots.sound.delete(txid);
     if (!isNewest && snapshots.damaged.has(txid)) {
       damaged.push(key);
       continue;
     }
     const snapshot = objects.find((object) => object.key === key)!;
-    const problem = await problemOrNull(store, snapshot, index, signal);
-    if (problem === null) snapshots.sound.add(txid);
-    else {
-      snapshots.damaged.add(txid);
-      damaged.push(key);
-      warnOfDamage(target, key, problem);
+    const outcome = await judgeSnapshot(store, snapshot, index, signal);
+    if (!(outcome instanceof WalrustError)) {
+      snapshots.sound.set(txid, outcome);
+      continue;
     }
+    snapshots.damaged.add(txid);
+    damaged.push(key);
+    warnOfDamage(target, key, outcome);
   }
   return damaged;
 }
 
-/** Why retention cannot rely on a snapshot, or null. @throws WalrustError with a storage code */
-async function problemOrNull(
+/** Whether a snapshot is still the one that this process has judged. @throws WalrustError, a storage code */
+async function isStillThere(
+  store: ObjectStore,
+  key: string,
+  judged: JudgedSnapshot,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  try {
+    const { sizeBytes, metadata } = await store.head(key, { signal });
+    return sizeBytes === judged.sizeBytes && markOf(decodeMetadata(key, metadata).sha256) === judged.mark;
+  } catch (error) {
+    if (hasCode(error, "not-found") || hasCode(error, "integrity")) return false;
+    throw error;
+  }
+}
+
+/**
+ * Reads a snapshot back.
+ * @returns its mark, or why retention cannot rely on it
+ * @throws WalrustError with a storage code
+ */
+async function judgeSnapshot(
   store: ObjectStore,
   snapshot: LtxObject,
   index: WitnessIndex,
   signal?: AbortSignal,
-): Promise<WalrustError | null> {
+): Promise<JudgedSnapshot | WalrustError> {
   try {
     const { facts, findings } = await checkListed(store, snapshot, {}, signal);
     if (facts === null || findings.length > 0) return findings[0]!.error;
     const evidence = await evidenceFindings(store, facts, index, signal);
-    return evidence[0]?.error ?? null;
+    if (evidence[0] !== undefined) return evidence[0].error;
+    return { sizeBytes: snapshot.sizeBytes, mark: markOf(facts.metadata.sha256) };
   } catch (error) {
     if (hasCode(error, "not-found")) return error;
     throw error;

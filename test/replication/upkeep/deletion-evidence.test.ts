@@ -347,6 +347,43 @@ describe("expiry from memory", () => {
   });
 });
 
+// Regression: the index remembered our own clock at the put, so a host that booted with an old time deleted
+// sources at once when its clock was set.
+test("expiry from memory counts the lifetime from the time that the store states", async () => {
+  const bench = await rememberingBench();
+  // The store has the merge since this moment; the clock of this host was days behind.
+  const storedMs = BENCH_START_MS + 10_000 * DAY_MS - 1000;
+  const { inner } = bench.store;
+  const head = inner.head.bind(inner);
+  inner.head = async (key, options) => ({ ...(await head(key, options)), modifiedMs: storedMs });
+  expect(await bench.expireNow()).toEqual([]);
+  expect(bench.deletes()).toEqual([]);
+  bench.setNow(storedMs + POLICY.lifetimesMs[0]!);
+  expect(await bench.expireNow()).toHaveLength(COUNT - 1);
+});
+
+// Regression: the wrong size of a damaged source was remembered, so that compaction, expiry and retention
+// failed for up to a day after the repair.
+test("Maintenance lists the bucket anew after a job that found a damaged object", async () => {
+  const bench = await compactionBench(COUNT);
+  const { name, env } = bench.target;
+  const index = new ObjectIndex({ folder: tempFolder("index") });
+  const target = { ...bench.target, store: new RememberingStore(bench.store, name, index, env) };
+  const maintenance = new Maintenance(configWith({ compaction: { levelsMs: [1, 1, 1] } }), 0);
+  const run = (nowMs: number): Promise<unknown[]> =>
+    maintenance.run(target, nowMs, { txid: COUNT, bytes: 0 }, new AbortController().signal);
+  const key = bench.keys.get(5)!;
+  const { bytes, metadata } = await readObject(bench.store, key);
+  await bench.store.inner.put(key, { kind: "bytes", bytes: bytes.slice(0, 150) }, { metadata });
+  expect((await failureOf(run(1))).context).toMatchObject({ key });
+  expect((await failureOf(run(2))).context).toMatchObject({ key });
+  await bench.store.inner.put(key, { kind: "bytes", bytes }, { metadata });
+  expect(await run(3)).toHaveLength(3);
+  bench.store.calls.length = 0;
+  await run(4);
+  expect(bench.store.calls.filter((call) => call.startsWith("list "))).toEqual([]);
+});
+
 // A snapshot that bridges a gap is retained. The remembered objects do not show the gap.
 test("retention lists the bucket before it deletes, and so retains what bridges a new gap", async () => {
   const bench = await rememberingBench();

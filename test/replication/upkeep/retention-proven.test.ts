@@ -10,10 +10,13 @@ import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import { CompactionProgress } from "../../../src/replication/upkeep/compaction.ts";
 import { applyRetention } from "../../../src/replication/upkeep/retention.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { editMetadata, rewriteObject } from "../../support/histories/changed-object.ts";
 import { BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { putTiny } from "../../support/histories/tiny-history.ts";
-import type { keysAt } from "../../support/oracles/history-oracle.ts";
+import { type keysAt, readObject } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
+import type { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { DAY_MS } from "../../support/shifted-clock.ts";
 
 const TWO: RetentionConfig = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
@@ -64,7 +67,43 @@ test("retention of whole snapshots reads the newest two back, once each", async 
   await applyRetention(target, TWO, true, progress);
   expect(await snapshotTxids(store)).toEqual([10, 11]);
   expect(reads()).toHaveLength(2);
-  expect([...progress.snapshots.sound].map(Number)).toEqual([10, 11]);
+  expect([...progress.snapshots.sound.keys()].map(Number)).toEqual([10, 11]);
+});
+
+/** Cuts an object in two, and keeps its metadata. */
+async function cut(store: ObjectStore, key: string): Promise<void> {
+  const { bytes, metadata } = await readObject(store, key);
+  await store.put(key, { kind: "bytes", bytes: bytes.slice(0, 50) }, { metadata });
+}
+
+/** Changes by others to the newest snapshot after this process has read it back. */
+const LATER_HARM: readonly (readonly [what: string, harm: (store: FaultyStore, key: string) => Promise<void>])[] =
+  [
+    ["is cut, with its metadata", (store, key) => cut(store.inner, key)],
+    ["has lost its metadata, and other bytes", (store, key) => rewriteObject(store.inner, key, { dropsChecksums: true })],
+    ["states another SHA-256", (store, key) => editMetadata(store.inner, key, { sha256: "ab".repeat(32) })],
+  ];
+
+// Regression: a snapshot that was once read back counted as sound for ever.
+test.each(LATER_HARM)("retention does not rely on a snapshot that %s", async (_, harm) => {
+  const { store, target, keys, snapshot, commit } = await benchOf();
+  const progress = new CompactionProgress();
+  await applyRetention(target, TWO, true, progress);
+  await commit();
+  await snapshot();
+  await harm(store, keys.get(10)!);
+  await applyRetention(target, TWO, true, progress);
+  expect(await snapshotTxids(store)).toEqual([8, 10, 11]);
+});
+
+// Regression: the time of a snapshot was remembered, whatever became of the snapshot.
+test("retention counts no snapshot of another size than the one whose time it remembers", async () => {
+  const { store, target, keys } = await benchOf();
+  const progress = new CompactionProgress();
+  await applyRetention(target, TWO, false, progress);
+  await cut(store.inner, keys.get(4)!);
+  await applyRetention(target, TWO, true, progress);
+  expect(await snapshotTxids(store)).toEqual([4, 8, 10]);
 });
 
 test("a plan of retention reads nothing back", async () => {
