@@ -3,21 +3,22 @@
  * objects of each level are in memory, the older ones in a file for each level: a database with a commit each
  * second has 10,000 objects, which would be megabytes of heap for each of hundreds of databases.
  *
- * A record of a file has 32 bytes: four little-endian 64-bit floats.
+ * A record of a file has 36 bytes: four little-endian 64-bit floats, and a little-endian 32-bit CRC.
  *
  *   offset  field
  *        0  min TXID
  *        8  max TXID
  *       16  size in bytes
  *       24  time at which the object was stored, ms since the epoch
+ *       32  CRC-32 of the bytes before it
  *
  * Invariants:
  * 1. Records are in ascending order of min TXID, then max TXID, without repetition. Those in memory follow
  *    those in the file.
  * 2. The files belong to this process. Their names are temporary ones, so the next attach sweeps the files of
  *    a process that was killed, and no process ever reads the files of another. Nothing is fsynced.
- * 3. A file that cannot be written or read, or that holds no records of ours, makes its level unknown. No
- *    call fails.
+ * 3. A file that cannot be written or read, or that holds anything but sound records, makes its level
+ *    unknown. No call fails.
  */
 import { closeSync, fstatSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -27,7 +28,8 @@ import { createTemp, openOwn, openOwnForUpdate, writeWhole } from "./own-file.ts
 import type { StateFolder } from "./state-folder.ts";
 
 const FIELD_COUNT = 4;
-const RECORD_SIZE = FIELD_COUNT * 8;
+const FIELDS_SIZE = FIELD_COUNT * 8;
+const RECORD_SIZE = FIELDS_SIZE + 4;
 /** The most records of a level in memory; more are written to the file together. */
 const IN_MEMORY_MAX = 16;
 /** Records that are read at once, from the end of a file. */
@@ -117,9 +119,7 @@ export class ObjectIndex implements ObjectMemory {
 
   /** Moves the records in memory to the end of the file. */
   #write(level: number, records: LevelRecords): void {
-    const bytes = new Uint8Array(records.newest.length * 8);
-    const view = new DataView(bytes.buffer);
-    for (const [index, field] of records.newest.entries()) view.setFloat64(index * 8, field, true);
+    const bytes = encodeFields(records.newest);
     const isNew = records.path === null;
     const path = records.path ?? join(this.paths.folder, `objects-${level}`);
     const file = isNew ? createTemp(path) : { path, fd: openOwnForUpdate(path) };
@@ -176,8 +176,35 @@ function readFields(fd: number, begin: number, end: number): number[] {
     if (count === 0) throw new Error("shorter than written");
     got += count;
   }
+  return decodeFields(bytes);
+}
+
+/** The records of these fields, each with its checksum. */
+function encodeFields(fields: readonly number[]): Uint8Array {
+  const count = fields.length / FIELD_COUNT;
+  const bytes = new Uint8Array(count * RECORD_SIZE);
   const view = new DataView(bytes.buffer);
-  return Array.from({ length: bytes.length / 8 }, (_, index) => view.getFloat64(index * 8, true));
+  for (let record = 0; record < count; record++) {
+    const at = record * RECORD_SIZE;
+    for (let field = 0; field < FIELD_COUNT; field++) {
+      view.setFloat64(at + field * 8, fields[record * FIELD_COUNT + field]!, true);
+    }
+    view.setUint32(at + FIELDS_SIZE, Bun.hash.crc32(bytes.subarray(at, at + FIELDS_SIZE)), true);
+  }
+  return bytes;
+}
+
+/** @throws Error when a record differs from its checksum */
+function decodeFields(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer);
+  const fields: number[] = [];
+  for (let at = 0; at < bytes.length; at += RECORD_SIZE) {
+    if (view.getUint32(at + FIELDS_SIZE, true) !== Bun.hash.crc32(bytes.subarray(at, at + FIELDS_SIZE))) {
+      throw new Error("another checksum than written");
+    }
+    for (let field = 0; field < FIELD_COUNT; field++) fields.push(view.getFloat64(at + field * 8, true));
+  }
+  return fields;
 }
 
 /** @throws Error for fields that no record of ours has */
@@ -190,8 +217,8 @@ function fromFields(fields: readonly number[]): RememberedObject[] {
       number,
       number,
     ];
-    const isWhole = Number.isSafeInteger(minTxid) && Number.isSafeInteger(maxTxid) && sizeBytes >= 0;
-    if (!isWhole || minTxid < 1 || maxTxid < minTxid) throw new Error("no record");
+    const isWhole = [minTxid, maxTxid, sizeBytes].every(Number.isSafeInteger) && Number.isFinite(storedMs);
+    if (!isWhole || minTxid < 1 || maxTxid < minTxid || sizeBytes < 0) throw new Error("no record");
     objects.push({ minTxid, maxTxid, sizeBytes, storedMs });
   }
   return objects;

@@ -1,6 +1,16 @@
 /** The remembered objects of a database, against a plain sorted array; and files that do not serve. */
 import { expect, test } from "bun:test";
-import { readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../src/format/types.ts";
 import { ObjectIndex } from "../../src/local/object-index.ts";
@@ -96,6 +106,40 @@ test.each(BAD_FILES)("ObjectIndex does not know a level whose file %s", (_, harm
   expect(index.readOrNull(0, 0)).toBeNull();
   index.replace(0, upTo(41));
   expect(index.readOrNull(0, 0)).toEqual(upTo(41));
+});
+
+// Regression: a record with one flipped bit named another object, another size or another time.
+test("ObjectIndex does not know a level with any changed byte", () => {
+  const { index, folder } = indexOf(upTo(20));
+  const path = join(folder, readdirSync(folder)[0]!);
+  const bytes = readFileSync(path);
+  for (let offset = 0; offset < bytes.length; offset++) {
+    index.replace(0, upTo(20));
+    const harmed = Buffer.from(bytes);
+    harmed[offset]! ^= 1 << (offset % 8);
+    writeFileSync(join(folder, readdirSync(folder)[0]!), harmed);
+    expect([offset, index.readOrNull(0, 0)]).toEqual([offset, null]);
+  }
+});
+
+const STRANGERS: readonly (readonly [what: string, put: (path: string) => void])[] = [
+  ["a link to a file like it", (path) => symlinkSync(`${path}.copy`, path)],
+  ["a folder", (path) => mkdirSync(path)],
+  ["a FIFO", (path) => void Bun.spawnSync(["mkfifo", path])],
+];
+
+test.each(STRANGERS)("ObjectIndex does not know a level in whose file's place is %s", (_, put) => {
+  for (const use of ["read", "add", "remove"] as const) {
+    const { index, folder } = indexOf(upTo(32));
+    const path = join(folder, readdirSync(folder)[0]!);
+    renameSync(path, `${path}.copy`);
+    put(path);
+    if (use === "remove") index.remove(0, ({ minTxid }) => minTxid === 3);
+    if (use === "add") for (let txid = 33; txid <= 50; txid++) index.add(0, objectOf(txid));
+    expect(index.readOrNull(0, 0)).toBeNull();
+    index.replace(0, upTo(40));
+    expect(index.readOrNull(0, 0)).toEqual(upTo(40));
+  }
 });
 
 test("ObjectIndex does not know a level that cannot be written, and throws nothing", () => {
