@@ -236,12 +236,15 @@ function upkeepTraffic(model: Model): Traffic {
     return sum + count * (objectBytes <= WHOLE_SIZE_MAX ? 1 : 2);
   }, 1);
   const proven = provenSnapshots(pace);
+  // A deletion relies on the newest two snapshots and the oldest. A HEAD shows that those read back earlier
+  // still stand.
+  const standing = Math.max(0, deletingRetentions(model) * (PROVEN_SNAPSHOTS + 1) - proven);
   const listings = deletingRetentions(model) + validationsPerSecond + reconcilesPerSecond;
   return {
     put: 0,
     // Reconciliation also lists unfinished uploads and reads the writer of the newest object.
     list: listings * listPages + validationsPerSecond + reconcilesPerSecond,
-    get: dated + proven * 2 + confirmed + validationsPerSecond * validated + reconcilesPerSecond,
+    get: dated + proven * 2 + standing + confirmed + validationsPerSecond * validated + reconcilesPerSecond,
     delete: deletesPerSecond(expiryChecksPerSecond, expired) + deletingRetentions(model),
     uploadedBytes: 0,
     downloadedBytes: listings * listedBytes + proven * snapshots.objectBytes,

@@ -2,8 +2,9 @@
  * Maintains the objects of one database: compacts them into levels 1 to 3, and deletes objects that are
  * superseded or past their retention. A database whose history does not move causes no request.
  */
-import { hasCode } from "../../errors.ts";
+
 import type { CompactionConfig, DatabaseConfig, RetentionConfig } from "../../config/config.ts";
+import { hasCode } from "../../errors.ts";
 import { keyOf, listObjects, rememberedObjects } from "../../storage/bucket/catalog.ts";
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";

@@ -77,12 +77,17 @@ async function cut(store: ObjectStore, key: string): Promise<void> {
 }
 
 /** Changes by others to the newest snapshot after this process has read it back. */
-const LATER_HARM: readonly (readonly [what: string, harm: (store: FaultyStore, key: string) => Promise<void>])[] =
+const LATER_HARM: readonly (readonly [
+  what: string,
+  harm: (store: FaultyStore, key: string) => Promise<void>,
+])[] = [
+  ["is cut, with its metadata", (store, key) => cut(store.inner, key)],
   [
-    ["is cut, with its metadata", (store, key) => cut(store.inner, key)],
-    ["has lost its metadata, and other bytes", (store, key) => rewriteObject(store.inner, key, { dropsChecksums: true })],
-    ["states another SHA-256", (store, key) => editMetadata(store.inner, key, { sha256: "ab".repeat(32) })],
-  ];
+    "has lost its metadata, and other bytes",
+    (store, key) => rewriteObject(store.inner, key, { dropsChecksums: true }),
+  ],
+  ["states another SHA-256", (store, key) => editMetadata(store.inner, key, { sha256: "ab".repeat(32) })],
+];
 
 // Regression: a snapshot that was once read back counted as sound for ever.
 test.each(LATER_HARM)("retention does not rely on a snapshot that %s", async (_, harm) => {

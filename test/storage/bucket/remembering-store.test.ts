@@ -6,6 +6,7 @@ import { ObjectIndex } from "../../../src/local/object-index.ts";
 import { keyOf, listLevel, listObjects, rememberedObjects } from "../../../src/storage/bucket/catalog.ts";
 import { RememberingStore } from "../../../src/storage/bucket/remembering-store.ts";
 import { failureOf } from "../../support/failure-of.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -41,7 +42,10 @@ async function subject(known: "known" | "new" = "known") {
   return { inner, store, key, put, lists };
 }
 
-async function sameAsListed({ store, inner }: Awaited<ReturnType<typeof subject>>): Promise<void> {
+async function sameAsListed({
+  store,
+  inner,
+}: Pick<Awaited<ReturnType<typeof subject>>, "store" | "inner">): Promise<void> {
   const facts = (objects: Awaited<ReturnType<typeof listObjects>>): unknown =>
     objects.map(({ key, sizeBytes, modifiedMs, storedMs = modifiedMs }) => ({ key, sizeBytes, storedMs }));
   expect(facts(await rememberedObjects(store, "app"))).toEqual(
@@ -199,4 +203,114 @@ describe("RememberingStore lists a level again", () => {
     await listLevel(store, "app", 0, { isRemembered: true });
     expect(lists()).toEqual(["list app/0000/"]);
   });
+});
+
+/** Puts, deletes and listings at the same time; some fail before or after they take effect, or halfway. */
+class BusyBucket {
+  readonly random: () => number;
+  readonly inner = new MemoryStore({ env: { nowMs: () => NOW_MS } });
+  readonly faulty = new FaultyStore(this.inner);
+  readonly store = remembering(this.faulty);
+  faults = 0;
+  isQuiet = false;
+  #txid = 1;
+
+  constructor(seed: number) {
+    this.random = seededRandom(seed);
+    const hook = async (): Promise<void> => {
+      await this.#turns();
+      if (this.isQuiet || this.random() > 0.05) return;
+      this.faults++;
+      throw new WalrustError("storage", "the connection broke");
+    };
+    this.faulty.before = hook;
+    this.faulty.after = hook;
+    const whole = this.inner.delete.bind(this.inner);
+    // Keys go one by one, and a failure leaves some.
+    this.inner.delete = async (keys) => {
+      const kept: { key: string; reason: string }[] = [];
+      for (const key of keys) {
+        await this.#turns();
+        if (!this.isQuiet && this.random() < 0.02) throw new WalrustError("storage", "the connection broke");
+        if (this.random() < 0.1) kept.push({ key, reason: "locked" });
+        else await whole([key]);
+      }
+      return kept;
+    };
+  }
+
+  /** Lets others work for a random while. */
+  async #turns(): Promise<void> {
+    for (let count = this.#below(6); count > 0; count--) await Promise.resolve();
+  }
+
+  #below(count: number): number {
+    return Math.floor(this.random() * count);
+  }
+
+  #key(level: number, minTxid: number, maxTxid: number): string {
+    return keyOf(this.store, "app", { level, minTxid: minTxid as Txid, maxTxid: maxTxid as Txid });
+  }
+
+  /** Increments, each until it is there. */
+  async upload(): Promise<void> {
+    for (let count = this.#below(30); count > 0; count--) {
+      const txid = ++this.#txid;
+      const attempt = (): Promise<boolean> =>
+        this.store.put(this.#key(0, txid, txid), textBody("x".repeat(txid)), { createOnly: true }).then(
+          () => true,
+          ({ code }) => code === "precondition",
+        );
+      while (!(await attempt()));
+    }
+  }
+
+  /** Merges and snapshots, each tried once, and deletions. */
+  async maintain(): Promise<void> {
+    for (let count = this.#below(8); count > 0; count--) {
+      const level = [1, 2, 9][this.#below(3)]!;
+      const minTxid = level === 9 ? 1 : 1 + this.#below(this.#txid);
+      const key = this.#key(level, minTxid, minTxid + this.#below(this.#txid));
+      const options = { createOnly: this.random() < 0.9 };
+      await this.store.put(key, textBody("y".repeat(this.#below(50))), options).catch(() => {});
+      const objects = await rememberedObjects(this.store, "app").catch(() => []);
+      // No put of a process races with a delete of the same key: the newest increment may be on its way.
+      const old = objects.filter(({ level, maxTxid }) => level > 0 || maxTxid < this.#txid);
+      const keys = old.filter(() => this.random() < 0.2).map((object) => object.key);
+      if (keys.length > 0) await this.store.delete(keys).catch(() => {});
+    }
+  }
+
+  /** Listings of the store and of the memory, some of a part, and some broken off. */
+  async list(): Promise<void> {
+    for (let count = this.#below(20); count > 0; count--) {
+      const level = [0, 0, 1, 2, 9][this.#below(5)]!;
+      const from = { startAfter: this.#key(level, 1 + this.#below(this.#txid), this.#txid) };
+      const options = { isRemembered: this.random() < 0.5, ...(this.random() < 0.3 ? from : {}) };
+      const prefix = this.#key(level, 1, 1).slice(0, "app/0000/".length);
+      try {
+        for await (const _ of this.store.list(prefix, options)) {
+          await this.#turns();
+          if (this.random() < 0.01) break;
+        }
+      } catch (error) {
+        if (!(error instanceof WalrustError)) throw error;
+      }
+    }
+  }
+}
+
+test("RememberingStore holds what the store lists, after random work at the same time", async () => {
+  let faults = 0;
+  for (let seed = 1; seed <= 15; seed++) {
+    const bucket = new BusyBucket(seed);
+    for (let round = 0; round < 6; round++) {
+      await Promise.all([bucket.upload(), bucket.maintain(), bucket.list(), bucket.list()]);
+      bucket.isQuiet = true;
+      await sameAsListed({ store: bucket.store, inner: bucket.faulty });
+      bucket.isQuiet = false;
+    }
+    faults += bucket.faults;
+  }
+  expect(faults).toBeGreaterThan(50);
 });
