@@ -14,7 +14,7 @@ import {
 } from "../recovery/replica/replica-source.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
-import { whileTrimming } from "./memory/trim.ts";
+import { whileSavingMemory } from "./memory/save-memory.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination, warningSink } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
@@ -70,7 +70,7 @@ async function run(invocation: Invocation): Promise<number> {
   try {
     const request = { name, source: url, localPath: local, intervalMs, isOnce: once };
     const context = { store, env, signal, emit, checker: integrityChecker() };
-    await whileTrimming(env, () => replicate(request, context));
+    await whileSavingMemory(env, () => replicate(request, context));
     return 0;
   } finally {
     await store.close();

@@ -16,7 +16,7 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { AdaptiveLimit } from "../storage/guard/adaptive-limit.ts";
 import { PutLimiter } from "../storage/guard/put-limiter.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
-import { whileTrimming } from "./memory/trim.ts";
+import { whileSavingMemory } from "./memory/save-memory.ts";
 import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withDestination } from "./shared/open-destination.ts";
@@ -121,7 +121,9 @@ async function run(invocation: Invocation): Promise<number> {
     }
   };
   const reachability = new ReachabilityMonitor(env, conditions, true);
-  return whileTrimming(env, () => withDestination(invocation, work, { putLimit, conditions, reachability }));
+  return whileSavingMemory(env, () =>
+    withDestination(invocation, work, { putLimit, conditions, reachability }),
+  );
 }
 
 /** Hands the verification of stored objects, which belongs to recovery, to replication. */

@@ -8,7 +8,7 @@
  * Invariants: each drop is preceded by a comparison with /proc/self/maps, and at most `CHECK_INTERVAL_MS`
  * earlier by a full check of /proc/self/smaps. Nothing is dropped after `work` has ended. Anything unexpected
  * (no /proc, no madvise, an unknown text, a mapping that changed) ends the trimming with one line at level
- * debug, and never the work.
+ * debug, and nothing else.
  */
 import { readFileSync, readlinkSync } from "node:fs";
 import { type Env, libcFunctionsOrNull } from "../../env.ts";
@@ -35,25 +35,10 @@ export interface OwnMemory {
 
 type TrimEnv = Pick<Env, "log" | "sleep" | "monotonicMs">;
 
-/** Runs `work`, and trims the memory of this process until `work` ends. */
-export async function whileTrimming<Result>(
-  env: TrimEnv,
-  work: () => Promise<Result>,
-  memory: OwnMemory | null = ownMemoryOrNull(),
-): Promise<Result> {
-  const ending = new AbortController();
-  const trimming = memory === null ? null : trimUntil(ending.signal, env, memory);
+/** Drops pages again and again until the signal aborts. Never rejects. */
+export async function trimUntil(signal: AbortSignal, env: TrimEnv, memory: OwnMemory): Promise<void> {
   try {
-    return await work();
-  } finally {
-    ending.abort();
-    await trimming;
-  }
-}
-
-async function trimUntil(signal: AbortSignal, env: TrimEnv, memory: OwnMemory): Promise<void> {
-  try {
-    // Before the first await, so before `work` loads anything.
+    // Before the first await: the caller has loaded nothing yet.
     const known = trimmableAtStart(readMappings(memory), memory.executable);
     let plan: readonly Mapping[] = [];
     let checkAtMs = env.monotonicMs();

@@ -1,4 +1,4 @@
-/** whileTrimming: its times, the checks before each drop, and its end when something is unexpected. */
+/** trimUntil: its times, the checks before each drop, and its end when something is unexpected. */
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { parseSmapsOrNull } from "../../../src/commands/memory/smaps.ts";
@@ -7,7 +7,7 @@ import {
   type OwnMemory,
   ownMemoryOrNull,
   TRIM_INTERVAL_MS,
-  whileTrimming,
+  trimUntil,
 } from "../../../src/commands/memory/trim.ts";
 import { planTrim, trimmableAtStart } from "../../../src/commands/memory/trimmable.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
@@ -43,12 +43,12 @@ class FakeMemory implements OwnMemory {
 /** A trimming that runs until `end`. */
 function startTrimming(memory: FakeMemory): { time: ManualTime; end: () => Promise<void> } {
   const time = new ManualTime();
-  const work = Promise.withResolvers<void>();
-  const ended = whileTrimming(time.env, () => work.promise, memory);
+  const ending = new AbortController();
+  const ended = trimUntil(ending.signal, time.env, memory);
   return {
     time,
     end: async () => {
-      work.resolve();
+      ending.abort();
       await ended;
     },
   };
@@ -71,7 +71,7 @@ async function passLastInterval(time: ManualTime): Promise<string[]> {
   return time.said("debug");
 }
 
-describe("whileTrimming", () => {
+describe("trimUntil", () => {
   test("drops the clean mappings at each interval, and compares them with maps before", async () => {
     const memory = new FakeMemory();
     const { time, end } = startTrimming(memory);
@@ -85,6 +85,7 @@ describe("whileTrimming", () => {
     expect(memory.reads).toEqual(["smaps", "smaps", "maps", "maps"]);
     expect(time.lines).toEqual([]);
     await end();
+    expect(time.sleepsMs).toEqual([]);
   });
 
   test("reads smaps again after the check interval, and leaves what is no longer clean", async () => {
@@ -171,17 +172,6 @@ describe("whileTrimming", () => {
       expect(memory.drops).toEqual([]);
       await end();
     }
-  });
-
-  test("returns the result of the work, passes its failure on, and stops with it", async () => {
-    const memory = new FakeMemory();
-    const time = new ManualTime();
-    expect(await whileTrimming(time.env, async () => 7, memory)).toBe(7);
-    const failing = whileTrimming(time.env, () => Promise.reject(new Error("no bucket")), memory);
-    await expect(failing).rejects.toThrow("no bucket");
-    expect(time.sleepsMs).toEqual([]);
-    expect(memory.drops).toEqual([]);
-    expect(await whileTrimming(time.env, async () => 8, null)).toBe(8);
   });
 });
 
