@@ -191,10 +191,11 @@ interface LastWrite extends Pick<DatabaseState, "destination" | "name" | "writer
   readonly bornMs: number;
   readonly sizeBytes: number;
   readonly id: bigint;
-  sequence: number;
+  readonly sequence: number;
+  readonly txid: Txid;
 }
 
-/** Known from the second write on: a write then costs four system calls and reads nothing. */
+/** Known from the second of several captures on: a write then costs four system calls and reads nothing. */
 const lastWrites = new WeakMap<Pick<StateFolder, "statePath">, LastWrite>();
 
 /**
@@ -226,10 +227,9 @@ function isWrittenInPlace(paths: StateFolder, state: DatabaseState): boolean {
     if (last === null || !isSameOwner(last, state)) return false;
     const sequence = last.sequence + 1;
     writeWhole(fd, encodeSlot(last.id, sequence, state), slotOffset(last.sizeBytes, sequence));
-    last.sequence = sequence;
-    // A database at rest is not written soon, and keeps nothing.
-    if (state.file?.restedNs === undefined) lastWrites.set(paths, last);
-    else lastWrites.delete(paths);
+    // A write without a capture follows a checkpoint or a rest: an idle database keeps nothing.
+    if (state.txid === last.txid) lastWrites.delete(paths);
+    else lastWrites.set(paths, { ...last, sequence, txid: state.txid });
     return true;
   } finally {
     closeSync(fd);
@@ -265,12 +265,23 @@ function recallOrNull(
   } catch {
     return null;
   }
-  const { head, sequence } = record;
+  const { head, sequence, position } = record;
   if (!isSameOwner(head, state) || !isSameOrigin(head.home, originOf(folder))) return null;
   // The texts of the state, not those of the file: both are kept, and the state has them already.
   const { destination, name, writer } = state;
   const { dev: device, ino: inode, birthtimeMs: bornMs, size: sizeBytes } = stats;
-  return { destination, name, writer, device, inode, bornMs, sizeBytes, id: head.id, sequence };
+  return {
+    destination,
+    name,
+    writer,
+    device,
+    inode,
+    bornMs,
+    sizeBytes,
+    id: head.id,
+    sequence,
+    txid: position.txid,
+  };
 }
 
 function replaceState(paths: StateFolder, state: DatabaseState): void {
