@@ -14,7 +14,7 @@ import { HIGHEST_LEVEL, MERGE_OBJECTS_MAX } from "../replication/upkeep/compacti
 import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { RECONCILE_INTERVAL_MAX_MS, RECONCILE_INTERVAL_MIN_MS } from "../replication/upkeep/reconcile.ts";
 import { PAUSE_MS } from "../replication/upload/overlap-check.ts";
-import { ACTIVE_TICK_MS } from "../replication/watch/watch-loop.ts";
+import { ACTIVE_TICK_MS } from "../replication/watch/wake-ups.ts";
 
 /** Polls of an active database. */
 const POLLS_PER_SECOND = 1000 / ACTIVE_TICK_MS;

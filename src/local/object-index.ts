@@ -22,6 +22,7 @@
  */
 import { closeSync, fstatSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import type { Txid } from "../format/types.ts";
 import type { ObjectMemory, RememberedObject } from "../storage/contract/object-memory.ts";
 import { createTemp, openOwn, openOwnForUpdate, writeWhole } from "./own-file.ts";
@@ -47,10 +48,24 @@ interface LevelRecords {
   lastMaxTxid: number;
 }
 
+/** A level without objects: one record for all databases, because idle ones have little else. */
+const EMPTY: Readonly<LevelRecords> = {
+  path: null,
+  fileCount: 0,
+  newest: [],
+  lastMinTxid: 0,
+  lastMaxTxid: 0,
+};
+
+/** Levels 0 to 3 and the snapshots, without the gap between them. */
+function slotOf(level: number): number {
+  return level === SNAPSHOT_LEVEL ? 4 : level;
+}
+
 /** The objects of one database. */
 export class ObjectIndex implements ObjectMemory {
-  /** By level; null: no level is known. */
-  #levels: Map<number, LevelRecords> | null = null;
+  /** By level; a level that is not known is null or missing. Null: no level is known. */
+  #levels: (LevelRecords | null)[] | null = null;
 
   /** @param paths the state folder, in which the files lie */
   constructor(readonly paths: Pick<StateFolder, "folder">) {}
@@ -61,9 +76,11 @@ export class ObjectIndex implements ObjectMemory {
 
   replace(level: number, objects: readonly RememberedObject[]): void {
     this.forget(level);
-    const records = { path: null, fileCount: 0, newest: [], lastMinTxid: 0, lastMaxTxid: 0 };
-    this.#levels ??= new Map();
-    this.#levels.set(level, records);
+    this.#levels ??= [];
+    this.#levels[slotOf(level)] = EMPTY;
+    if (objects.length === 0) return;
+    const records: LevelRecords = { ...EMPTY, newest: [] };
+    this.#levels[slotOf(level)] = records;
     const sorted = [...objects].sort(byTxids);
     this.#orUnknown(level, () => {
       for (const object of sorted) push(records, object);
@@ -73,6 +90,7 @@ export class ObjectIndex implements ObjectMemory {
 
   add(level: number, object: RememberedObject): void {
     this.#orUnknown(level, (records) => {
+      if (records === EMPTY) return this.replace(level, [object]);
       const { lastMinTxid, lastMaxTxid } = records;
       const last = { minTxid: lastMinTxid as Txid, maxTxid: lastMaxTxid as Txid };
       if (byTxids(last, object) >= 0) {
@@ -93,9 +111,8 @@ export class ObjectIndex implements ObjectMemory {
   }
 
   forget(level: number): void {
-    const path = this.#levels?.get(level)?.path ?? null;
-    this.#levels?.delete(level);
-    if (this.#levels?.size === 0) this.#levels = null;
+    const path = this.#levels?.[slotOf(level)]?.path ?? null;
+    if (this.#levels !== null) this.#levels[slotOf(level)] = null;
     if (path === null) return;
     try {
       rmSync(path, { force: true });
@@ -106,8 +123,8 @@ export class ObjectIndex implements ObjectMemory {
 
   /** Works on a known level. The level is unknown afterwards if its file does not serve. */
   #orUnknown<T>(level: number, work: (records: LevelRecords) => T): T | undefined {
-    const records = this.#levels?.get(level);
-    if (records === undefined) return undefined;
+    const records = this.#levels?.[slotOf(level)] ?? null;
+    if (records === null) return undefined;
     try {
       return work(records);
     } catch {

@@ -95,14 +95,14 @@ export function databaseFileOf({
   databaseFd,
   identities,
 }: Pick<Pin, "databaseFd" | "identities">): DatabaseFile {
-  const { ino, size, mtimeNs } = fstatSync(databaseFd, { bigint: true });
+  const { size, mtimeNs } = fstatSync(databaseFd, { bigint: true });
   const { database, wal } = identities;
   return {
-    inode: decimalText(ino),
+    inode: database.inode,
     sizeBytes: Number(size),
     modifiedNs: decimalText(mtimeNs),
     bornNs: database.bornNs,
-    wal: { inode: wal.inode, bornNs: wal.bornNs },
+    wal,
   };
 }
 
@@ -191,11 +191,10 @@ interface LastWrite extends Pick<DatabaseState, "destination" | "name" | "writer
   readonly bornMs: number;
   readonly sizeBytes: number;
   readonly id: bigint;
-  readonly sequence: number;
-  readonly txid: Txid;
+  sequence: number;
 }
 
-/** Known from the second of several captures on: a write then costs four system calls and reads nothing. */
+/** Known from the second write on: a write then costs four system calls and reads nothing. */
 const lastWrites = new WeakMap<Pick<StateFolder, "statePath">, LastWrite>();
 
 /**
@@ -227,9 +226,10 @@ function isWrittenInPlace(paths: StateFolder, state: DatabaseState): boolean {
     if (last === null || !isSameOwner(last, state)) return false;
     const sequence = last.sequence + 1;
     writeWhole(fd, encodeSlot(last.id, sequence, state), slotOffset(last.sizeBytes, sequence));
-    // A write without a capture follows a checkpoint or a rest: an idle database keeps nothing.
-    if (state.txid === last.txid) lastWrites.delete(paths);
-    else lastWrites.set(paths, { ...last, sequence, txid: state.txid });
+    last.sequence = sequence;
+    // A database at rest is not written soon, and keeps nothing.
+    if (state.file?.restedNs === undefined) lastWrites.set(paths, last);
+    else lastWrites.delete(paths);
     return true;
   } finally {
     closeSync(fd);
@@ -265,23 +265,12 @@ function recallOrNull(
   } catch {
     return null;
   }
-  const { head, sequence, position } = record;
+  const { head, sequence } = record;
   if (!isSameOwner(head, state) || !isSameOrigin(head.home, originOf(folder))) return null;
   // The texts of the state, not those of the file: both are kept, and the state has them already.
   const { destination, name, writer } = state;
   const { dev: device, ino: inode, birthtimeMs: bornMs, size: sizeBytes } = stats;
-  return {
-    destination,
-    name,
-    writer,
-    device,
-    inode,
-    bornMs,
-    sizeBytes,
-    id: head.id,
-    sequence,
-    txid: position.txid,
-  };
+  return { destination, name, writer, device, inode, bornMs, sizeBytes, id: head.id, sequence };
 }
 
 function replaceState(paths: StateFolder, state: DatabaseState): void {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { capturesPerSecond, type SteadyPace, steadyPace } from "../../src/forecast/steady-pace.ts";
 import { EXPIRY_INTERVAL_MS } from "../../src/replication/upkeep/maintenance.ts";
-import { ACTIVE_TICK_MS } from "../../src/replication/watch/watch-loop.ts";
+import { ACTIVE_TICK_MS } from "../../src/replication/watch/wake-ups.ts";
 import { type ConfigChange, configWith } from "../support/config.ts";
 
 const HOUR_MS = 3_600_000;

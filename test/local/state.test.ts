@@ -145,25 +145,6 @@ describe("writeState in place", () => {
     expect(readdirSync(folder.folder).sort()).toEqual(["ltx", "state.json"]);
   });
 
-  test("writeState alternates the slots for writes with and without a capture", () => {
-    const { folder } = written();
-    for (const txid of [41, 42, 42, 43, 44, 44, 44, 45]) {
-      const state = { ...at(txid), timeMs: STATE.timeMs + Math.floor(performance.now()) };
-      const before = readState({ folder: folder.folder, statePath: folder.statePath });
-      writeState(folder, state);
-      expect(readState({ folder: folder.folder, statePath: folder.statePath })).toEqual({
-        kind: "state",
-        state,
-      });
-      // The slot that counted before is whole: without the newest slot, its state counts again.
-      const bytes = readFileSync(folder.statePath);
-      const [even, odd] = [bytes.length - 1024, bytes.length - 512];
-      const newest = bytes.readBigUInt64BE(even + 16) > bytes.readBigUInt64BE(odd + 16) ? even : odd;
-      writeFileSync(join(folder.folder, "older"), Buffer.from(bytes).fill(0, newest, newest + 512));
-      expect(readState({ folder: folder.folder, statePath: join(folder.folder, "older") })).toEqual(before);
-    }
-  });
-
   test("writeState opens the file for each write, and keeps no descriptor", () => {
     const { folder } = written();
     const count = (): number => readdirSync("/proc/self/fd").length;

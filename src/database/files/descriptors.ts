@@ -19,12 +19,14 @@ import {
   type DatabaseHeader,
   decodeDatabaseHeader,
 } from "../../format/sqlite-header.ts";
+import { decimalText } from "./file-version.ts";
 import { openRegular, openRegularOrNull } from "./regular-file.ts";
 
 /** Identifies a file independently of its path, as long as the file exists. */
 export interface FileIdentity {
   readonly device: bigint;
-  readonly inode: bigint;
+  /** Decimal. */
+  readonly inode: string;
 }
 
 interface Usage {
@@ -49,9 +51,10 @@ export function descriptorIdentity(fd: number): FileIdentity {
 /** The last device: hundreds of identities share one number. */
 let lastDevice = 0n;
 
-function identityOf({ dev, ino }: Pick<BigIntStats, "dev" | "ino">): FileIdentity {
+/** The identity of a file with these stats. */
+export function identityOf({ dev, ino }: Pick<BigIntStats, "dev" | "ino">): FileIdentity {
   if (dev !== lastDevice) lastDevice = dev;
-  return { device: lastDevice, inode: ino };
+  return { device: lastDevice, inode: decimalText(ino) };
 }
 
 /** Whether two identities name the same file; a missing file is never the same. */

@@ -9,19 +9,22 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 /** Size and time of modification: they change with every write. */
 export interface FileStamp {
   readonly sizeBytes: number;
-  readonly modifiedNs: bigint;
+  /**
+   * In ns, rounded to a double: 256 ns. The kernel's own clock for files ticks a thousand times as slowly.
+   */
+  readonly modifiedNs: number;
 }
 
 /** The stamp of an open file. */
 export function fileStamp(fd: number): FileStamp {
   const stats = fstatSync(fd, { bigint: true });
-  return { sizeBytes: Number(stats.size), modifiedNs: stats.mtimeNs };
+  return { sizeBytes: Number(stats.size), modifiedNs: Number(stats.mtimeNs) };
 }
 
 /** The stamp of the file at a path, or null when there is none. */
 export function pathStampOrNull(path: string): FileStamp | null {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats === undefined ? null : { sizeBytes: Number(stats.size), modifiedNs: stats.mtimeNs };
+  return stats === undefined ? null : { sizeBytes: Number(stats.size), modifiedNs: Number(stats.mtimeNs) };
 }
 
 /** Whether two stamps are equal. */

@@ -27,7 +27,7 @@ import {
   readHeaderOf,
 } from "../files/descriptors.ts";
 import { type FileStamp, fileStamp, isSameStamp, pathStampOrNull } from "../files/file-stamp.ts";
-import { fileVersion, type StoredIdentity } from "../files/file-version.ts";
+import { type StoredIdentity, storedIdentity } from "../files/file-version.ts";
 import { HOST_LOCK_BYTE } from "../files/lock-bytes.ts";
 import { lockExclusive, unlock } from "../files/ofd-lock.ts";
 import { type CommittedEnd, findWalEnd, walIndexOfEnd } from "../wal/wal-end.ts";
@@ -96,8 +96,8 @@ export class LocklessPin {
   /** Identities of the files, to recognize the files later. */
   get identities(): { readonly database: StoredIdentity; readonly wal: StoredIdentity } {
     const wal = statSync(this.walPath, { bigint: true, throwIfNoEntry: false });
-    const database = fileVersion(fstatSync(this.databaseFd, { bigint: true }));
-    return { database, wal: wal === undefined ? NO_FILE : fileVersion(wal) };
+    const database = storedIdentity(fstatSync(this.databaseFd, { bigint: true }));
+    return { database, wal: wal === undefined ? NO_FILE : storedIdentity(wal) };
   }
 
   /** Identities and salts of the files, as evidence for a later pin. */

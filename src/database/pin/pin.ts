@@ -24,6 +24,7 @@ import {
   descriptorIdentity,
   type FileIdentity,
   fileIdentityOrNull,
+  identityOf,
   isSameFile,
   openDescriptor,
   readHeaderOf,
@@ -157,7 +158,7 @@ export class Pin {
       const header = readHeaderOf(databaseFd);
       requireWal(path, header);
       const shm = descriptorIdentity(shmFd);
-      const wal = { device: stats.dev, inode: stats.ino };
+      const wal = identityOf(stats);
       const identities = {
         database: storedIdentity(fstatSync(databaseFd, { bigint: true })),
         wal: storedIdentity(stats),

@@ -85,6 +85,11 @@ export class WalPoller {
     return this.#lastCaptureMs;
   }
 
+  /** When the next capture is allowed, on the monotonic clock. */
+  get captureDueMs(): number {
+    return this.#lastCaptureMs + this.context.config.sync.walSyncIntervalMs;
+  }
+
   /** An anchor counts as a capture. */
   anchored(nowMs: number): void {
     this.#lastCaptureMs = nowMs;
@@ -125,8 +130,7 @@ export class WalPoller {
       if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
-    const isDue =
-      limits.isUrgent || nowMs - this.#lastCaptureMs >= this.context.config.sync.walSyncIntervalMs;
+    const isDue = limits.isUrgent || nowMs >= this.captureDueMs;
     const outcome = isDue ? this.#capture(live, nowMs, seen) : QUIET;
     const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
     if (isEvent || !limits.mayCheckpoint) return outcome;

@@ -36,7 +36,7 @@ export class Snapshots {
   #due: string | null = null;
   #isTaking = false;
   /** The due snapshot has to be of now. The schedule is content with one that waits for its upload. */
-  #isRequested = false;
+  #isOfNow = false;
   #taken: TakenSnapshot | null = null;
   /** Whether retention follows the upload of the last snapshot. */
   #isRetentionDue = false;
@@ -58,6 +58,11 @@ export class Snapshots {
    */
   get isFailing(): boolean {
     return this.#isFailing;
+  }
+
+  /** Whether a snapshot was requested, or failed, and is not taken yet. */
+  get isRequested(): boolean {
+    return this.#due !== null;
   }
 
   /** The database was attached: the age of its newest snapshot decides about one at start. */
@@ -82,7 +87,7 @@ export class Snapshots {
   /** Has a snapshot of now taken as soon as possible. */
   request(reason: string): void {
     this.#due ??= reason;
-    this.#isRequested = true;
+    this.#isOfNow = true;
   }
 
   /** Whether a snapshot is due now. */
@@ -103,10 +108,10 @@ export class Snapshots {
     const { env, config, anchors } = this.context;
     const { signal } = this.context.closing;
     const reason = this.#reasonOrNull(env.monotonicMs()) ?? "";
-    const isRequested = this.#isRequested;
+    const isOfNow = this.#isOfNow;
     // A request from here on means another snapshot.
     this.#due = null;
-    this.#isRequested = false;
+    this.#isOfNow = false;
     this.#isTaking = true;
     let anchorReason: string | null = null;
     try {
@@ -119,7 +124,7 @@ export class Snapshots {
         env.log.debug(`taking a snapshot (${reason})`, { database: this.name });
         const startedMs = env.monotonicMs();
         const waiting = pendingSnapshot(live);
-        const isEnough = !isRequested || waiting?.maxTxid === live.state?.txid;
+        const isEnough = !isOfNow || waiting?.maxTxid === live.state?.txid;
         const known = isEnough ? waiting : undefined;
         const file = known ?? (await snapshotImage(live, frozen.index, env, signal, between));
         this.#schedule.taken(env.monotonicMs());
@@ -133,7 +138,7 @@ export class Snapshots {
       return { kind: "taken" };
     } catch (error) {
       this.#due ??= reason;
-      this.#isRequested ||= isRequested;
+      this.#isOfNow ||= isOfNow;
       this.#isFailing ||= !hasCode(error, "database-busy");
       this.#backoff ??= new Backoff();
       this.#backoff.extend(env.monotonicMs());

@@ -33,9 +33,14 @@ export class UploadHistory {
   /** SHA-256 of the files that were sent and not acknowledged, oldest first. */
   #unanswered: Set<string> | null = null;
 
-  /** No upload is under way: drops what only uploads need. */
+  /** No upload is under way: drops what only uploads need, and keeps the newest link once. */
   rest(): void {
     if (this.overlap?.isAtRest === true) this.overlap = null;
+    const { ownLinks, lastLink } = this;
+    const own = ownLinks.at(-1);
+    if (own === undefined || lastLink === null || own === lastLink) return;
+    const isLast = own.minTxid === lastLink.minTxid && own.maxTxid === lastLink.maxTxid;
+    if (isLast) ownLinks[ownLinks.length - 1] = lastLink;
   }
 
   /** The bucket contradicts these uploads: what they put shows no other writer any more. */

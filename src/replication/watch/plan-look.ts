@@ -105,7 +105,7 @@ export type LookAction =
   /** Nothing is left to do but to close the watcher. */
   | { readonly kind: "leave"; readonly reason: string };
 
-// Actions without a reason of their own are made once: hundreds of databases are polled 12 times a second.
+// Actions without a reason of their own are made once: hundreds of databases have their looks.
 const STOPPED: LookAction = { kind: "rest", reason: "replication is stopped" };
 const JOB_RUNS: LookAction = { kind: "rest", reason: "a job runs" };
 const SLOW_ATTACH: LookAction = { kind: "report-slow-attach", reason: "the attach does not end" };

@@ -1,10 +1,9 @@
 /**
  * Runs a watch: one loop that polls every database in turn, and its orderly end.
  *
- * The loop holds no timer and no promise per database. A database with recent commits is polled every 40 ms,
- * an idle one every 80; a poll costs a read of 136 bytes. The loop ends when the signal aborts; the drain
- * follows, bounded by the shutdown timeout. Where discovery can find only named databases, the loop also ends
- * when every database has stopped or is set aside.
+ * The loop holds no timer and no promise per database, and sleeps until a database is due (wake-ups.ts). The
+ * loop ends when the signal aborts; the drain follows, bounded by the shutdown timeout. Where discovery can
+ * find only named databases, the loop also ends when every database has stopped or is set aside.
  */
 import type { ReplicationConfig } from "../../config/config.ts";
 import type { Discover, Discovered } from "../../discovery/discovered.ts";
@@ -24,20 +23,19 @@ import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
 import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
+import { WakeUps } from "./wake-ups.ts";
 import { WatchControl } from "./watch-control.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import type { Watcher } from "./watcher.ts";
 
-/** Time between two polls of a database while something was captured in the last seconds. */
-export const ACTIVE_TICK_MS = 40;
-/** The same while nothing was captured. */
-const IDLE_TICK_MS = 80;
 const ANCHORS_AT_ONCE = 2;
 const ATTACHES_AT_ONCE = 16;
 const UPKEEPS_AT_ONCE = 2;
 /** The key of no object: a request for it tells whether the store answers. */
 const ALIVE_KEY = ".walrust-alive";
 const BUDGET_INTERVAL_MS = 2_000;
+/** Between two questions whether a blocking checkpoint of the application waits for an idle database. */
+const YIELD_INTERVAL_MS = 240;
 
 /** A running watch, for health and metrics. */
 export interface RunningWatch {
@@ -109,14 +107,16 @@ export async function watch(
   const control = new WatchControl(fleet, context, input.runtimeFolders);
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
+  const wakeUps = new WakeUps(env);
   try {
     onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
     fleet.accept(first);
     control.refresh();
     const discovery = new RepeatedDiscovery(input.discover, env);
-    await loop(fleet, { discovery, control, probe, backlog }, input.isNamedOnly, context);
+    await loop(fleet, { discovery, control, probe, backlog, wakeUps }, input.isNamedOnly, context);
     await fleet.drain();
   } finally {
+    wakeUps.close();
     control.close();
     await fleet.close();
   }
@@ -131,11 +131,12 @@ interface Beside {
   readonly control: WatchControl;
   readonly probe: CreateOnlyProbe;
   readonly backlog: Backlog;
+  readonly wakeUps: WakeUps;
 }
 
 async function loop(
   fleet: Fleet,
-  { discovery, control, probe, backlog }: Beside,
+  { discovery, control, probe, backlog, wakeUps }: Beside,
   isNamedOnly: boolean,
   context: SharedContext,
 ): Promise<void> {
@@ -145,9 +146,9 @@ async function loop(
   const bytesMax = config.cache.maxSizeBytes;
   let isPaused = false;
   let paused: ReadonlySet<Watcher> = NOBODY;
-  let wasAnyActive = true;
   let nextBudgetMs = 0;
-  for (let tick = 0; !stopping.aborted; tick++) {
+  let nextYieldMs = 0;
+  while (!stopping.aborted) {
     const nowMs = env.monotonicMs();
     const discovered = discovery.poll(nowMs);
     if (discovered !== null) {
@@ -166,23 +167,28 @@ async function loop(
     for (const watcher of isAnyLeaving ? fleet.takeLeft() : []) {
       // Before the host lock is given up: the next watcher may announce itself then.
       control.withdraw(watcher.target);
+      wakeUps.forget(watcher);
       void fleet.remove(watcher);
     }
-    let isAnyActive = false;
-    for (let i = 0; i < watchers.length; i++) {
-      const watcher = watchers[i]!;
+    const mayYield = nowMs >= nextYieldMs;
+    if (mayYield) nextYieldMs = nowMs + YIELD_INTERVAL_MS;
+    for (const watcher of watchers) {
       const { stopped, leaving, isIdle } = watcher.record;
+      if (leaving !== null) wakeUps.looked(watcher, nowMs);
       if (stopped !== null || leaving !== null) continue;
       isAnyRunning ||= !isIdle;
-      const isActive = watcher.isActive(nowMs);
-      isAnyActive ||= isActive;
-      // Beside busy databases an idle one is polled on every second tick: as often as when all are idle.
-      if (isActive || !wasAnyActive || (tick + i) % 2 === 0) look(watcher, nowMs, paused.has(watcher));
+      if (!wakeUps.isDue(watcher, nowMs) && !(mayYield && isCheckpointWaiting(watcher))) continue;
+      look(watcher, nowMs, paused.has(watcher));
+      wakeUps.looked(watcher, nowMs);
     }
     if (!isAnyRunning) return;
-    wasAnyActive = isAnyActive;
-    await env.sleep(isAnyActive ? ACTIVE_TICK_MS : IDLE_TICK_MS, stopping);
+    await wakeUps.sleep(watchers, stopping);
   }
+}
+
+/** Whether a blocking checkpoint of the application waits for the pin. */
+function isCheckpointWaiting({ live }: Watcher): boolean {
+  return live !== null && !live.pin.isLockless && live.pin.foreignCheckpointWaits();
 }
 
 /** Looks at one database. An error is a failure of that database alone. */

@@ -109,7 +109,33 @@ export class WatchRecord implements ChainHold {
   }
 }
 
-/** One record for all looks, which are synchronous: hundreds of databases are polled 12 times a second. */
+/** A database without captures for this long is idle. */
+const ACTIVE_MS = 10_000;
+
+/**
+ * How soon the next look at a database is due. `busy`: there is something to do, or to wait for. `active`:
+ * more commits are to be expected soon. `none`: replication has stopped for good.
+ */
+export type Pace = "busy" | "active" | "idle" | "none";
+
+/** @param quietMs the time since the last capture */
+export function paceOf(
+  record: Readonly<WatchRecord>,
+  health: Pick<WatcherHealth, "isCalm">,
+  snapshots: Pick<Snapshots, "isRequested">,
+  quietMs: number,
+): Pace {
+  if (record.stopped !== null) return "none";
+  const { attachment, phase, job } = record;
+  const isSound =
+    attachment.live !== null && attachment.anchorReason === null && attachment.adoptReason === null;
+  const isWhole = isSound && !record.hasFailed && !record.isFileAbsent && !record.isSpoolFull;
+  const isAtRest = phase === "watching" && job === "none" && !attachment.hasPending;
+  if (!isWhole || !isAtRest || !health.isCalm || snapshots.isRequested) return "busy";
+  return quietMs < ACTIVE_MS ? "active" : "idle";
+}
+
+/** One record for all looks, which are synchronous: hundreds of databases have their looks. */
 const shared = {} as LookFacts;
 
 /** Gathers the facts of this moment. They are valid until the next call. @param nowMs the monotonic clock */

@@ -71,6 +71,12 @@ export class WatcherHealth {
     return this.breaker?.state ?? "closed";
   }
 
+  /** Whether nothing fails, nothing waits and no recovery is to be reported. */
+  get isCalm(): boolean {
+    const isFailing = this.#trouble?.isOpen === true || this.#blockage !== null || this.#backoff !== null;
+    return !isFailing && this.circuit === "closed" && this.outages?.hasOpened !== true;
+  }
+
   /** Whether the circuit had opened, and is closed again. */
   get isCircuitBack(): boolean {
     return this.outages?.hasOpened === true && this.circuit === "closed";

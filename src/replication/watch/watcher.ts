@@ -30,12 +30,12 @@ import { deriveContext } from "./own-context.ts";
 import { type JobKind, type LookAction, planLook, planSeen } from "./plan-look.ts";
 import { gatherRequestFacts, type RequestFacts } from "./requests.ts";
 import { absentError, SetAside } from "./set-aside.ts";
-import { gatherFacts, seenFacts, UNSUSPECTED, WatchRecord } from "./watch-record.ts";
+import { Turn } from "./wake-ups.ts";
+import { gatherFacts, type Pace, paceOf, seenFacts, UNSUSPECTED, WatchRecord } from "./watch-record.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import { WatcherHealth } from "./watcher-health.ts";
 import { Work } from "./work.ts";
 
-const ACTIVE_MS = 10_000;
 /** Between two attempts of a drain that sent nothing. */
 const DRAIN_PAUSE_MS = 250;
 /** `check-files`, `poll`, and the step that ends the look. */
@@ -44,6 +44,7 @@ const STEPS_MAX = 3;
 /** One watched database: `start`, then `look` again and again; at the end `leave` or `drain`, and `close`. */
 export class Watcher {
   readonly context: WatchContext;
+  readonly turn = new Turn();
   readonly #record: WatchRecord;
   readonly #attachment: Attachment;
   readonly #health: WatcherHealth;
@@ -99,9 +100,13 @@ export class Watcher {
     return this.#health.uploadLagMs(this.#attachment.captured);
   }
 
-  /** Whether something was captured in the last seconds, so that more is to be expected soon. */
-  isActive(nowMs: number): boolean {
-    return nowMs - this.#poller.lastCaptureMs < ACTIVE_MS;
+  get poller(): Pick<WalPoller, "lastCaptureMs" | "captureDueMs"> {
+    return this.#poller;
+  }
+
+  /** How soon the next look is due. @param nowMs the monotonic clock */
+  paceAt(nowMs: number): Pace {
+    return paceOf(this.#record, this.#health, this.#snapshots, nowMs - this.#poller.lastCaptureMs);
   }
 
   /** The status of the database now. */
@@ -125,11 +130,7 @@ export class Watcher {
     else if (next === "report-busy" && blockedBy !== null) this.#aside().report(blockedBy);
   }
 
-  /**
-   * One look: does what is due now.
-   * @param nowMs the monotonic clock
-   * @param isSpoolFull whether the captures of this database are stopped because the spool is full
-   */
+  /** One look: does what is due now. @param isSpoolFull captures are stopped because the spool is full */
   look(nowMs: number, isSpoolFull: boolean): void {
     const record = this.#record;
     record.isSpoolFull = isSpoolFull;
@@ -138,7 +139,7 @@ export class Watcher {
     this.#health.poll(nowMs);
     if (this.#health.isCircuitBack) this.#healIfDrained();
     this.#step(nowMs);
-    if (!this.isActive(nowMs)) this.#rest();
+    if (this.paceAt(nowMs) !== "active") this.#rest();
   }
 
   /** Nothing is captured at present: drops what only work needs, once none is under way. */
@@ -411,7 +412,6 @@ export class Watcher {
     else this.#detach();
   }
 
-  /** The facts that a request from outside waits for. */
   get requestFacts(): RequestFacts {
     return gatherRequestFacts(this.#record, this.#health, this.#snapshots.taken);
   }

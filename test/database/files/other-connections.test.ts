@@ -116,8 +116,8 @@ test("opening a database whose users have another wal-index creates no file and 
 test("processesWithoutShm reads the table of locks", async () => {
   const { path } = await walDatabase();
   const { ino, dev } = statSync(path, { bigint: true });
-  const database = { device: 0xfe00n, inode: 11n };
-  const shm = { device: 0xfe00n, inode: 12n };
+  const database = { device: 0xfe00n, inode: "11" };
+  const shm = { device: 0xfe00n, inode: "12" };
   expect([typeof ino, typeof dev]).toEqual(["bigint", "bigint"]);
   const table = [
     "1: POSIX  ADVISORY  READ 71 fe:00:12 128 128",

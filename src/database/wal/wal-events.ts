@@ -1,0 +1,130 @@
+/**
+ * Learns from Linux which -wal files were written: one inotify descriptor for all databases. SQLite writes
+ * the WAL with `pwrite`, never through a mapping, so each commit shows. An event is a hint to look now, never
+ * the truth: the wal-index is updated after the last write and without an event, the queue may overflow, and
+ * some file systems send no events. The caller polls more slowly instead of never.
+ *
+ * The read blocks a pool thread and costs nothing while nothing is written. The next read begins only with
+ * `arm`, so that a process that writes without end wakes the loop no more often than the loop allows.
+ *
+ * `struct inotify_event` (inotify(7)), in the byte order of the machine:
+ *    0  4  wd      the watch, -1 when the queue has overflowed
+ *    4  4  mask    IN_MODIFY, IN_CLOSE_WRITE …
+ *    8  4  cookie
+ *   12  4  len     bytes of the name that follows; 0 for a watched file
+ */
+import { FFIType, type Pointer, ptr } from "bun:ffi";
+import { closeSync, read } from "node:fs";
+import { libcFunctionsOrNull } from "../../env.ts";
+
+const IN_MODIFY = 0x2;
+/** The application has closed the database, or committed with a connection of its own. */
+const IN_CLOSE_WRITE = 0x8;
+const IN_DELETE_SELF = 0x400;
+const IN_MOVE_SELF = 0x800;
+const IN_DONT_FOLLOW = 0x2000000;
+const WAL_MASK = IN_MODIFY | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW;
+const IN_CLOEXEC = 0o2000000;
+const EVENT_SIZE = 16;
+const MASK_OFFSET = 4;
+const LENGTH_OFFSET = 12;
+const IN_IGNORED = 0x8000;
+const BUFFER_SIZE = 16 << 10;
+/** A watch of this path serves to end the read: its removal is an event. */
+const ALWAYS_THERE = "/";
+
+interface Libc {
+  inotify_init1(flags: number): number;
+  inotify_add_watch(fd: number, path: Pointer, mask: number): number;
+  inotify_rm_watch(fd: number, watch: number): number;
+}
+
+/** Identifies the watch of one -wal file. */
+export type WalWatch = number;
+
+/** The events of all watched -wal files. */
+export class WalEvents {
+  readonly #fd: number;
+  readonly #libc: Libc;
+  readonly #end: WalWatch;
+  readonly #buffer = Buffer.alloc(BUFFER_SIZE);
+  readonly #onEvent: (watch: WalWatch | null) => void;
+  #isReading = false;
+  #isClosed = false;
+
+  private constructor(fd: number, end: WalWatch, libc: Libc, onEvent: (watch: WalWatch | null) => void) {
+    this.#fd = fd;
+    this.#end = end;
+    this.#libc = libc;
+    this.#onEvent = onEvent;
+  }
+
+  /**
+   * Opens the descriptor, or returns null where the system has no inotify or grants no more.
+   * @param onEvent learns of each watched file that was written; null: events were lost, any may have been
+   */
+  static openOrNull(onEvent: (watch: WalWatch | null) => void): WalEvents | null {
+    const libc = loadLibcOrNull();
+    if (libc === null) return null;
+    const fd = libc.inotify_init1(IN_CLOEXEC);
+    if (fd < 0) return null;
+    const end = addWatch(libc, fd, ALWAYS_THERE, IN_DELETE_SELF);
+    if (end >= 0) return new WalEvents(fd, end, libc, onEvent);
+    closeSync(fd);
+    return null;
+  }
+
+  /** Watches a -wal file. Null when the system grants no more watches, or the file is missing. */
+  watchOrNull(walPath: string): WalWatch | null {
+    if (this.#isClosed) return null;
+    const watch = addWatch(this.#libc, this.#fd, walPath, WAL_MASK);
+    return watch < 0 ? null : watch;
+  }
+
+  /** Ends a watch. A file that was deleted has ended its watch already. */
+  unwatch(watch: WalWatch): void {
+    if (!this.#isClosed) this.#libc.inotify_rm_watch(this.#fd, watch);
+  }
+
+  /** Reads the next events, unless a read waits for them already. */
+  arm(): void {
+    if (this.#isReading || this.#isClosed) return;
+    this.#isReading = true;
+    read(this.#fd, this.#buffer, 0, BUFFER_SIZE, null, (error, byteCount) => {
+      this.#isReading = false;
+      if (this.#isClosed) return closeSync(this.#fd);
+      if (error === null) this.#report(byteCount);
+    });
+  }
+
+  #report(byteCount: number): void {
+    const events = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, byteCount);
+    for (let offset = 0; offset + EVENT_SIZE <= byteCount; ) {
+      const watch = events.getInt32(offset, true);
+      const isEnd = (events.getUint32(offset + MASK_OFFSET, true) & IN_IGNORED) !== 0;
+      if (!isEnd) this.#onEvent(watch < 0 ? null : watch);
+      offset += EVENT_SIZE + events.getUint32(offset + LENGTH_OFFSET, true);
+    }
+  }
+
+  /** Ends all watches. A read that waits ends, too. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.#isReading) this.#libc.inotify_rm_watch(this.#fd, this.#end);
+    else closeSync(this.#fd);
+  }
+}
+
+function addWatch(libc: Libc, fd: number, path: string, mask: number): number {
+  return libc.inotify_add_watch(fd, ptr(Buffer.from(`${path}\0`)), mask);
+}
+
+function loadLibcOrNull(): Libc | null {
+  if (process.platform !== "linux") return null;
+  return libcFunctionsOrNull({
+    inotify_init1: { args: [FFIType.i32], returns: FFIType.i32 },
+    inotify_add_watch: { args: [FFIType.i32, FFIType.ptr, FFIType.u32], returns: FFIType.i32 },
+    inotify_rm_watch: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+  });
+}

@@ -1,0 +1,212 @@
+/** When the loop looks at a database: by pace, by hints and without events, on a fake clock. */
+import { describe, expect, test } from "bun:test";
+import type { WalEvents, WalWatch } from "../../../src/database/wal/wal-events.ts";
+import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
+import { Turn, WakeUps, type Woken } from "../../../src/replication/watch/wake-ups.ts";
+import type { Pace } from "../../../src/replication/watch/watch-record.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+
+const INTERVAL_MS = 1_000;
+
+/** One database, and the events of its WAL. */
+class Run {
+  nowMs = 100_000;
+  pace: Pace = "idle";
+  lastCaptureMs = Number.NEGATIVE_INFINITY;
+  live: LiveDatabase = { pin: { isLockless: false, walPath: "/app.db-wal" } } as LiveDatabase;
+  readonly watched: string[] = [];
+  readonly sleeps: number[] = [];
+  /** Runs during the next sleep. */
+  during: () => void = () => {};
+  grantedCount = Number.POSITIVE_INFINITY;
+  hint: (watch: WalWatch | null) => void = () => {};
+  readonly #env = recordingEnv({
+    monotonicMs: () => this.nowMs,
+    sleep: async (durationMs, signal) => {
+      this.sleeps.push(durationMs);
+      const { during } = this;
+      this.during = () => {};
+      during();
+      if (signal?.aborted !== true) this.nowMs += durationMs;
+    },
+  });
+  readonly wakeUps: WakeUps;
+  readonly woken: Woken;
+
+  constructor(hasEvents = true) {
+    const run = this;
+    this.woken = {
+      turn: new Turn(),
+      get live() {
+        return run.live;
+      },
+      poller: {
+        get lastCaptureMs() {
+          return run.lastCaptureMs;
+        },
+        get captureDueMs() {
+          return run.lastCaptureMs + INTERVAL_MS;
+        },
+      },
+      paceAt: () => this.pace,
+    };
+    const open = (onEvent: (watch: WalWatch | null) => void) => {
+      this.hint = onEvent;
+      return hasEvents ? this.#events() : null;
+    };
+    this.wakeUps = new WakeUps(this.#env.env, open);
+  }
+
+  #events(): WalEvents {
+    const watchOrNull = (path: string): WalWatch | null =>
+      this.watched.length < this.grantedCount ? this.watched.push(path) : null;
+    const unwatch = (watch: WalWatch): void => void (this.watched[watch - 1] = "");
+    return { watchOrNull, unwatch, arm() {}, close() {} } as unknown as WalEvents;
+  }
+
+  get warnings(): string[] {
+    return this.#env.lines.filter(({ level }) => level === "warn").map(({ message }) => message);
+  }
+
+  /** Looks when the database is due, for some time. @returns the times between the looks */
+  async pauses(durationMs: number): Promise<number[]> {
+    const looks: number[] = [];
+    for (const endMs = this.nowMs + durationMs; this.nowMs < endMs; ) {
+      if (this.wakeUps.isDue(this.woken, this.nowMs)) {
+        looks.push(this.nowMs);
+        this.wakeUps.looked(this.woken, this.nowMs);
+      }
+      await this.wakeUps.sleep([this.woken], new AbortController().signal);
+    }
+    return looks.slice(1).map((lookMs, index) => lookMs - looks[index]!);
+  }
+
+  /** Looks once. */
+  look(): void {
+    expect(this.wakeUps.isDue(this.woken, this.nowMs)).toBe(true);
+    this.wakeUps.looked(this.woken, this.nowMs);
+  }
+}
+
+describe("WakeUps without a hint", () => {
+  test.each([
+    ["busy", true, 40],
+    ["active", true, 250],
+    ["idle", true, 2_000],
+    ["busy", false, 40],
+    ["active", false, 40],
+    ["idle", false, 80],
+  ] as const)(
+    "a database that is %s, with events %p, is due every %d ms",
+    async (pace, hasEvents, everyMs) => {
+      const run = new Run(hasEvents);
+      run.pace = pace;
+      const pauses = await run.pauses(9_000);
+      expect(new Set(pauses)).toEqual(new Set([everyMs]));
+      expect(Math.max(...run.sleeps)).toBeLessThanOrEqual(250);
+    },
+  );
+
+  test("a database that stopped is never due", async () => {
+    const run = new Run();
+    run.pace = "none";
+    expect(await run.pauses(5_000)).toEqual([]);
+  });
+
+  test("a look follows each capture by 100 ms, for an application that has closed the database", async () => {
+    const run = new Run();
+    run.pace = "active";
+    run.look();
+    run.lastCaptureMs = run.nowMs;
+    expect((await run.pauses(700)).slice(0, 2)).toEqual([250, 250]);
+    expect(run.sleeps[0]).toBe(101);
+  });
+
+  test("a WAL that the system does not watch is polled, with one warning", async () => {
+    const run = new Run();
+    run.grantedCount = 0;
+    expect(new Set(await run.pauses(1_000))).toEqual(new Set([80]));
+    run.live = { ...run.live };
+    await run.pauses(1_000);
+    expect(run.warnings).toEqual([expect.stringContaining("polled instead")]);
+  });
+
+  test("a database that is attached again is watched again, and one that left is not", () => {
+    const run = new Run();
+    run.look();
+    run.live = { pin: { isLockless: false, walPath: "/other-wal" } } as LiveDatabase;
+    run.nowMs += 5_000;
+    run.look();
+    expect(run.watched).toEqual(["", "/other-wal"]);
+    run.wakeUps.forget(run.woken);
+    expect(run.watched).toEqual(["", ""]);
+  });
+
+  test("a database followed without locks is polled", async () => {
+    const run = new Run();
+    run.live = { pin: { isLockless: true, walPath: "/app.db-wal" } } as LiveDatabase;
+    expect(new Set(await run.pauses(1_000))).toEqual(new Set([80]));
+    expect([run.watched, run.warnings]).toEqual([[], []]);
+  });
+});
+
+describe("WakeUps after a hint", () => {
+  test("a hint ends the sleep, and the database is due at once", async () => {
+    const run = new Run();
+    run.look();
+    run.nowMs += 10;
+    run.during = () => run.hint(1);
+    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    expect(run.nowMs).toBe(100_010);
+    run.look();
+  });
+
+  test("a commit that is not shown yet is looked for soon, and more slowly from then on", async () => {
+    const run = new Run();
+    run.look();
+    run.hint(1);
+    const pauses = await run.pauses(7_000);
+    expect(pauses.slice(0, 5)).toEqual([10, 20, 40, 40, 40]);
+    expect(pauses.at(-1)).toBe(2_000);
+  });
+
+  test("a hint within wal_sync_interval waits for its end", () => {
+    const run = new Run();
+    run.look();
+    run.lastCaptureMs = run.nowMs;
+    run.nowMs += 101;
+    run.look();
+    run.hint(1);
+    run.nowMs = run.lastCaptureMs + 249;
+    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+    run.nowMs = run.lastCaptureMs + INTERVAL_MS;
+    run.look();
+    run.lastCaptureMs = run.nowMs;
+    run.nowMs += 50;
+    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+  });
+
+  test("lost events are a hint for every database", () => {
+    const run = new Run();
+    run.look();
+    run.nowMs += 10;
+    run.hint(null);
+    run.look();
+  });
+
+  test("a file that is written without end turns the loop at most once in 5 ms", async () => {
+    const run = new Run();
+    run.look();
+    const again = (): void => {
+      run.hint(1);
+      run.during = again;
+    };
+    run.during = again;
+    const beginMs = run.nowMs;
+    for (let turn = 0; turn < 100; turn++) {
+      if (run.wakeUps.isDue(run.woken, run.nowMs)) run.wakeUps.looked(run.woken, run.nowMs);
+      await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    }
+    expect(run.nowMs - beginMs).toBeGreaterThanOrEqual(99 * 5);
+  });
+});
