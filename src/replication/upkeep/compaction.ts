@@ -61,15 +61,9 @@ export interface CompactedObject {
   readonly sourceBytes: number;
 }
 
-/** A sound snapshot as it was when it was judged. */
-export interface JudgedSnapshot {
-  readonly sizeBytes: number;
-  readonly mark: number;
-}
-
-/** Retained snapshots that were read, by TXID: sound ones, damaged ones, and their times. */
+/** Retained snapshots that were read, by TXID: sound ones with their marks, damaged ones, and times. */
 interface ReadSnapshots {
-  readonly sound: Map<Txid, JudgedSnapshot>;
+  readonly sound: Map<Txid, number>;
   readonly damaged: Set<Txid>;
   /**
    * The capture time of each snapshot whose header was read and agrees with its metadata; and the size that
@@ -82,11 +76,12 @@ interface ReadSnapshots {
 const MARK_DIGITS = 12;
 
 /**
- * The beginning of the SHA-256 that the metadata of an object names: it shows that the object is the same one
- * as before, in less memory than the whole. -1 without a SHA-256.
+ * A number that shows whether an object is still the one that was judged, in less memory than a SHA-256: the
+ * beginning of the SHA-256 that its metadata names, plus its size. Null without a SHA-256: such an object
+ * cannot be recognized, and has to be judged anew.
  */
-export function markOf(sha256: string | null): number {
-  return sha256 === null ? -1 : Number.parseInt(sha256.slice(0, MARK_DIGITS), 16);
+export function markOrNull(sha256: string | null, sizeBytes: number): number | null {
+  return sha256 === null ? null : Number.parseInt(sha256.slice(0, MARK_DIGITS), 16) + sizeBytes;
 }
 
 /** How far each level goes, and which of its objects were read back and verified. */
@@ -97,11 +92,11 @@ export class CompactionProgress {
   readonly unproven: (LtxObject | null)[] = [null, null, null, null];
   /** The size from which on the store does not confirm the bytes of an object, as far as it is known. */
   unconfirmedBytes = Number.POSITIVE_INFINITY;
-  #verified: Map<string, number> | null = null;
+  #verified: Map<string, number | null> | null = null;
   #snapshots: ReadSnapshots | null = null;
 
   /** Keys of objects that were read back and are sound, with their marks. */
-  get verified(): Map<string, number> {
+  get verified(): Map<string, number | null> {
     this.#verified ??= new Map();
     return this.#verified;
   }
@@ -234,10 +229,10 @@ async function mergeObjects(
     try {
       const isOurs = await putMerged(store, key, file, metadata, signal);
       const put = { key, file, metadata };
-      const stored = isOurs
+      const facts = isOurs
         ? await checkOwnMerge(target, put, progress, signal)
         : await readSameMerge(target, put, signal);
-      progress.verified.set(key, markOf(stored.sha256));
+      progress.verified.set(key, markOrNull(facts.metadata.sha256, facts.object.sizeBytes));
     } finally {
       rmSync(file.path, { force: true });
     }

@@ -18,7 +18,7 @@ import type { ObjectFacts } from "../../recovery/object/object-links.ts";
 import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
-import { type CompactionProgress, type CompactionTarget, markOf } from "./compaction.ts";
+import { type CompactionProgress, type CompactionTarget, markOrNull } from "./compaction.ts";
 import { HIGHEST_LEVEL, planExpiry, type Replaced } from "./compaction-plan.ts";
 import { closeSources, openMergeSources } from "./merge-sources.ts";
 import { coveringOrNull } from "./stray-merge.ts";
@@ -76,7 +76,7 @@ export async function expire(
  */
 async function assertStillThere(
   { store }: CompactionTarget,
-  { key, sizeBytes, modifiedMs, storedMs = modifiedMs }: LtxObject,
+  { key, modifiedMs, storedMs = modifiedMs }: LtxObject,
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<number> {
@@ -85,7 +85,7 @@ async function assertStillThere(
   progress.verified.delete(key);
   const head = await store.head(key, { signal });
   const { sha256 } = decodeMetadata(key, head.metadata);
-  if (head.sizeBytes !== sizeBytes || mark !== markOf(sha256)) {
+  if (mark === undefined || mark === null || mark !== markOrNull(sha256, head.sizeBytes)) {
     const message = `${key} is not the object any more that was verified; its sources are retained`;
     throw new WalrustError("integrity", message, { context: { key } });
   }
@@ -94,7 +94,7 @@ async function assertStillThere(
 }
 
 /**
- * Judges the objects that cover the candidates and were not judged by this process.
+ * Judges the objects that cover the candidates, and that a HEAD cannot show to be judged by this process.
  * @returns the keys of the objects that were judged now, and are proven
  */
 async function verifyReplacements(
@@ -109,10 +109,13 @@ async function verifyReplacements(
   const judged = new Set<string>();
   for (const replacement of objects) {
     if (replacement.level < 1 || replacement.level > HIGHEST_LEVEL) continue;
-    if (progress.verified.has(replacement.key) || !below[replacement.level]!.hasWithin(replacement)) continue;
+    // An object that cannot be recognized is judged again.
+    if ((progress.verified.get(replacement.key) ?? null) !== null) continue;
+    progress.verified.delete(replacement.key);
+    if (!below[replacement.level]!.hasWithin(replacement)) continue;
     const facts = await provenOrNull(target, objects, replacement, index, signal);
     if (facts === null) continue;
-    progress.verified.set(replacement.key, markOf(facts.metadata.sha256));
+    progress.verified.set(replacement.key, markOrNull(facts.metadata.sha256, replacement.sizeBytes));
     judged.add(replacement.key);
   }
   return judged;

@@ -17,7 +17,7 @@ import { keyOf, type LtxObject, listObjects, rememberedObjects } from "../../sto
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { type CompactionProgress, type CompactionTarget, type JudgedSnapshot, markOf } from "./compaction.ts";
+import { type CompactionProgress, type CompactionTarget, markOrNull } from "./compaction.ts";
 import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention-plan.ts";
 
 /** The database to prune. */
@@ -134,8 +134,8 @@ async function damagedSnapshots(
   const damaged: string[] = [];
   for (const { txid, isNewest } of reliedOn(pruning)) {
     const key = keyOf(store, name, { level: SNAPSHOT_LEVEL, minTxid: 1 as Txid, maxTxid: txid });
-    const judged = snapshots.sound.get(txid);
-    if (judged !== undefined && (await isStillThere(store, key, judged, signal))) continue;
+    const mark = snapshots.sound.get(txid);
+    if (mark !== undefined && (await isStillThere(store, key, mark, signal))) continue;
     snapshots.sound.delete(txid);
     if (!isNewest && snapshots.damaged.has(txid)) {
       damaged.push(key);
@@ -144,7 +144,7 @@ async function damagedSnapshots(
     const snapshot = objects.find((object) => object.key === key)!;
     const outcome = await judgeSnapshot(store, snapshot, index, signal);
     if (!(outcome instanceof WalrustError)) {
-      snapshots.sound.set(txid, outcome);
+      if (outcome !== null) snapshots.sound.set(txid, outcome);
       continue;
     }
     snapshots.damaged.add(txid);
@@ -158,12 +158,12 @@ async function damagedSnapshots(
 async function isStillThere(
   store: ObjectStore,
   key: string,
-  judged: JudgedSnapshot,
+  mark: number,
   signal?: AbortSignal,
 ): Promise<boolean> {
   try {
     const { sizeBytes, metadata } = await store.head(key, { signal });
-    return sizeBytes === judged.sizeBytes && markOf(decodeMetadata(key, metadata).sha256) === judged.mark;
+    return markOrNull(decodeMetadata(key, metadata).sha256, sizeBytes) === mark;
   } catch (error) {
     if (hasCode(error, "not-found") || hasCode(error, "integrity")) return false;
     throw error;
@@ -172,7 +172,7 @@ async function isStillThere(
 
 /**
  * Reads a snapshot back.
- * @returns its mark, or why retention cannot rely on it
+ * @returns its mark, null for a sound one that cannot be recognized, or why retention cannot rely on it
  * @throws WalrustError with a storage code
  */
 async function judgeSnapshot(
@@ -180,13 +180,13 @@ async function judgeSnapshot(
   snapshot: LtxObject,
   index: WitnessIndex,
   signal?: AbortSignal,
-): Promise<JudgedSnapshot | WalrustError> {
+): Promise<number | null | WalrustError> {
   try {
     const { facts, findings } = await checkListed(store, snapshot, {}, signal);
     if (facts === null || findings.length > 0) return findings[0]!.error;
     const evidence = await evidenceFindings(store, facts, index, signal);
     if (evidence[0] !== undefined) return evidence[0].error;
-    return { sizeBytes: snapshot.sizeBytes, mark: markOf(facts.metadata.sha256) };
+    return markOrNull(facts.metadata.sha256, snapshot.sizeBytes);
   } catch (error) {
     if (hasCode(error, "not-found")) return error;
     throw error;

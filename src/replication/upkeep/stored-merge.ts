@@ -8,6 +8,7 @@ import { type SpoolFile, spoolChunks } from "../../local/spool.ts";
 import { checkListed, checkObject, type ObjectVerdict } from "../../recovery/object/check-object.ts";
 import { judgeConfirmed } from "../../recovery/object/confirmed-object.ts";
 import { ContentDigest } from "../../recovery/object/content-digest.ts";
+import type { ObjectFacts } from "../../recovery/object/object-links.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { encodeMetadata, type WalrustMetadata } from "../../storage/contract/object-metadata.ts";
 import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
@@ -26,7 +27,7 @@ export interface PutMerge {
  * Checks an object that was just put. If the store states a checksum of the bytes that it received, nothing
  * is downloaded (recovery/object/confirmed-object.ts). An object that differs from the sent file is removed,
  * because restores would prefer it to its sources.
- * @returns the metadata that the store holds
+ * @returns the facts about the stored object
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 export async function checkOwnMerge(
@@ -34,7 +35,7 @@ export async function checkOwnMerge(
   put: PutMerge,
   progress: CompactionProgress,
   signal?: AbortSignal,
-): Promise<WalrustMetadata> {
+): Promise<ObjectFacts> {
   const { store } = target;
   const { key, file } = put;
   const object = { key, ...rangeOf(file), sizeBytes: file.sizeBytes, modifiedMs: 0 };
@@ -44,7 +45,7 @@ export async function checkOwnMerge(
   const { findings, facts, sha256 } = verdict;
   const [first] = findings;
   const isSame = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (first === undefined && facts !== null && isSame) return facts.metadata;
+  if (first === undefined && facts !== null && isSame) return facts;
   await store.delete([key], signal === undefined ? {} : { signal });
   throw first?.error ?? new WalrustError("integrity", `${key} is not what was sent`, { context: { key } });
 }
@@ -81,14 +82,14 @@ async function* inTurns(chunks: Iterable<Uint8Array>, turn: () => Promise<void>)
  * Checks the object that exists at the key of a merge: from an earlier attempt of ours, or another process's
  * merge of the same sources. It counts only if it is sound, leads from the same chain value to the same chain
  * value, and has the same content, page by page.
- * @returns the metadata that the store holds
+ * @returns the facts about the stored object
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 export async function readSameMerge(
   { store }: Pick<CompactionTarget, "store">,
   { key, file, metadata: merged }: PutMerge,
   signal?: AbortSignal,
-): Promise<WalrustMetadata> {
+): Promise<ObjectFacts> {
   const { sizeBytes, modifiedMs } = await store.head(key, signal === undefined ? {} : { signal });
   const object = { key, ...rangeOf(file), sizeBytes, modifiedMs };
   const digest = new ContentDigest();
@@ -100,7 +101,7 @@ export async function readSameMerge(
     isSameOrMissing(metadata.chain, merged.chain) &&
     isSameOrMissing(metadata.previousChain, merged.previousChain);
   const isSameFile = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (isSameChain && (isSameFile || digest.value === (await contentOf(file)))) return metadata;
+  if (isSameChain && (isSameFile || digest.value === (await contentOf(file)))) return facts!;
   throw new WalrustError("integrity", `${key} was merged from another history`, { context: { key } });
 }
 

@@ -324,6 +324,31 @@ const CHANGES_BY_OTHERS: readonly (readonly [
   ],
 ];
 
+// Regression: the merge was compared with its listed size, not with the size that was judged.
+test("expiry deletes no source of a merge that was cut and then listed anew", async () => {
+  const bench = await rememberingBench();
+  const { bytes, metadata } = await readObject(bench.store, bench.mergedKey);
+  const half = bytes.slice(0, bytes.length / 2);
+  await bench.store.inner.put(bench.mergedKey, { kind: "bytes", bytes: half }, { metadata });
+  await listObjects(bench.remembering, "app");
+  expect(await failureOf(bench.expireNow())).toMatchObject({ context: { key: bench.mergedKey } });
+  expect(bench.deletes()).toEqual([]);
+});
+
+// Regression: without a SHA-256, any object of the same size passed for the one that was judged.
+test("expiry judges a merge without a SHA-256 right before it deletes the sources", async () => {
+  const bench = await rememberingBench();
+  const { store, mergedKey, progress, remembering } = bench;
+  const { bytes } = await readObject(store, mergedKey);
+  // As after a merge onto this object, which then had no metadata and the same content.
+  progress.verified.set(mergedKey, null);
+  await store.inner.put(mergedKey, { kind: "bytes", bytes: bytes.toReversed() });
+  await listObjects(remembering, "app");
+  store.calls.length = 0;
+  expect(await failureOf(bench.expireNow())).toMatchObject({ context: { key: mergedKey } });
+  expect(bench.deletes()).toEqual([]);
+});
+
 describe("expiry from memory", () => {
   test("asks the store once for each merge, and lists nothing", async () => {
     const { store, expireNow, mergedKey } = await rememberingBench();

@@ -8,6 +8,7 @@ import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { CAPTURES_ONLY, type ConfigChange, configWith, DEFAULT_CONFIG } from "../../support/config.ts";
 import { eventually } from "../../support/eventually.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
+import { MeddledBucket } from "../../support/runs/meddled-bucket.ts";
 import { askForUpkeep } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
@@ -174,4 +175,20 @@ test("retention after a snapshot counts that snapshot", async () => {
     await run.stop();
     await watched.app.close();
   });
+});
+
+test("Maintenance deletes no object whose last sound copy it is, whatever others change", async () => {
+  const seen = { deletions: 0, changes: 0, failures: 0 };
+  for (let seed = 1; seed <= 6; seed++) {
+    const bucket = new MeddledBucket(seed);
+    await bucket.run(60);
+    seen.deletions += bucket.deletions;
+    seen.changes += bucket.changes;
+    seen.failures += bucket.failures;
+    // No job asks without an end.
+    expect(bucket.callsPerObject).toBeLessThan(4);
+  }
+  expect(seen.deletions).toBeGreaterThan(300);
+  expect(seen.changes).toBeGreaterThan(60);
+  expect(seen.failures).toBeGreaterThan(60);
 });
