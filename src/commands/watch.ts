@@ -142,6 +142,12 @@ function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked:
       database: name,
     });
   }
+  for (const name of result.uncaptured) {
+    log.warn("the last commits are not captured: the time for the last captures and uploads was over", {
+      database: name,
+      hint: "The next watch captures them; --shutdown-timeout gives more time",
+    });
+  }
   const foreign = result.stopped.find(({ error }) => error.code === "foreign-writer");
   const worst = foreign ?? result.stopped[0];
   if (!wasAsked && worst !== undefined) throw worst.error;

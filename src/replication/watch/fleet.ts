@@ -23,6 +23,8 @@ export interface WatchResult {
   readonly stopped: readonly { readonly database: string; readonly error: WalrustError }[];
   /** Databases with captured files that were not uploaded before the end; the files stay in the spool. */
   readonly undrained: readonly string[];
+  /** Databases whose last commits may not be captured, because the time for the drain was over before. */
+  readonly uncaptured: readonly string[];
 }
 
 /** The watchers of one process. */
@@ -169,12 +171,14 @@ export class Fleet {
   result(): WatchResult {
     const stopped: { database: string; error: WalrustError }[] = [];
     const undrained: string[] = [];
+    const uncaptured: string[] = [];
     for (const { name, record, pendingCount } of this.#watchers) {
       const { givenUp: error } = record;
       if (error !== null) stopped.push({ database: name, error });
+      else if (!record.isEndKnown) uncaptured.push(name);
       else if (pendingCount > 0) undrained.push(name);
     }
-    return { stopped, undrained };
+    return { stopped, undrained, uncaptured };
   }
 }
 

@@ -51,6 +51,8 @@ export class WatchRecord implements ChainHold {
   isPolled = false;
 
   isLastCaptureTaken = false;
+  /** The last capture has ended well, or its failure is logged. */
+  isEndKnown = false;
   /** The database is found again after its last capture: a new watcher waits for the end of this one. */
   isAwaited = false;
   /** Nothing is left to do but to close the watcher. */

@@ -95,7 +95,6 @@ export class Watcher {
     return this.#health.progress(this.#attachment.captured).pendingCount;
   }
 
-  /** How far the bucket is behind the captures while nothing fails. */
   get uploadLagMs(): number {
     return this.#health.uploadLagMs(this.#attachment.captured);
   }
@@ -114,7 +113,6 @@ export class Watcher {
     return this.#health.status(this.#record);
   }
 
-  /** Begins the first attach. */
   start(): void {
     this.#startAttach(true);
   }
@@ -479,7 +477,9 @@ export class Watcher {
     const last = { mayAttach, wasAttached: this.#health.wasAttached, isSpoolFull: record.isSpoolFull };
     void this.#startJob("blocking", async () => {
       const failures = await this.#attachment.takeLast(last);
-      if (!this.context.closing.isClosed) for (const failure of failures) this.#report(failure);
+      const { isClosed } = this.context.closing;
+      record.isEndKnown = failures.length === 0 || !isClosed;
+      if (!isClosed) for (const failure of failures) this.#report(failure);
     });
   }
 

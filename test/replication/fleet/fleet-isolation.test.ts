@@ -60,7 +60,7 @@ test.each([false, true])(
     const run = new FleetRun([await tenant("one"), await tenant("two")], store, { config });
     await run.until("both to ask", () => store.listings >= 2);
     const result = await run.stop();
-    expect(result).toEqual({ stopped: [], undrained: [] });
+    expect(result).toEqual({ stopped: [], undrained: [], uncaptured: ["one", "two"] });
     expect(run.lines.filter(({ level }) => level === "error")).toEqual([]);
   },
 );
@@ -76,7 +76,7 @@ test("the end of a watch aborts the reading of an image", async () => {
   const store = new MemoryStore();
   const run = new WatchRun([targetOf(path)], store, { sync: { shutdownTimeoutMs: 0 } }, { turn });
   await run.until("the first slice", () => slices > 0);
-  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: ["app"] });
   expect(slices).toBeLessThan(40);
   expect(run.lines.filter(({ level }) => level === "error")).toEqual([]);
   const again = await new WatchRun([targetOf(path)], store).watching();

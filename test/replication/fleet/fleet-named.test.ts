@@ -61,7 +61,7 @@ describe("a named database beside another", () => {
       await run.uploaded(1, "one");
       await run.until("recovered", () => run.all("recovered", "one").length === 1);
       expect(run.status("one")).toMatchObject({ state: "watching", lagMs: 0, failure: null });
-      expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+      expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
     },
   );
 

@@ -36,7 +36,7 @@ test("watch follows a name to another file, there and back, in one history", asy
   await run.find(targetOf(one.path));
   await run.until("the first file", () => run.all("watching").at(-1)?.path === one.path);
   await run.commit(one.app, "INSERT INTO t(v) VALUES ('rolled back to')");
-  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
   await provenHistory(store, "app");
   expect(rowsOf(await newestImage(store, "app"), ROWS)).toEqual([["first"], ["rolled back to"]]);
   expect(run.saidCount("which this process wrote")).toBe(2);
@@ -58,7 +58,7 @@ test("watch keeps the file of a broken link, and shows it until the link leads t
   run.unwatchable = [];
   await run.find(targetOf(path));
   expect(run.status().conditions).toEqual([]);
-  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
   await app.close();
 });
 

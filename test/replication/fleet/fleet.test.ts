@@ -76,7 +76,7 @@ describe("a fleet", () => {
     await app.must("INSERT INTO t(v) VALUES ('not ours')");
     await run.discovery();
     const result = await run.stop();
-    expect(result).toEqual({ stopped: [], undrained: [] });
+    expect(result).toEqual({ stopped: [], undrained: [], uncaptured: [] });
     expect([run.all("let-go").length, run.all("failed").length]).toEqual([1, 0]);
     expect((await provenHistory(store, "two")).length).toBe(2);
     await app.close();

@@ -20,7 +20,7 @@ test("watch that ends at once has uploaded the commits before its start", async 
   await first.stop();
   await app.must("INSERT INTO t(v) VALUES ('between')");
   const run = await new WatchRun([targetOf(path)], store, {}, { sleep: sleepUntilAborted }).watching();
-  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
   expect(Buffer.compare(await newestImage(store, "app"), imageOf(path))).toBe(0);
   await app.close();
 });

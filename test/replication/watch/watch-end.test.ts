@@ -51,7 +51,7 @@ test("with a deleted state folder: the watch captures the commits since", async 
   const { path, app, store, run } = await watched();
   rmSync(targetOf(path).paths.folder, { recursive: true });
   await app.must("INSERT INTO t(v) VALUES ('last')");
-  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
   await expectCaptured(store, path);
 });
 
@@ -62,7 +62,7 @@ test("with another file at the path: the watch captures the file", async () => {
   await app.close();
   for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix);
   renameSync(from, path);
-  expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
   await expectCaptured(store, path);
 });
 

@@ -80,7 +80,7 @@ describe("watch while the store fails", () => {
     await app.must("INSERT INTO t(v) VALUES ('stays here')");
     await run.until("the capture", () => stateTxid(path) === 2);
     const startedMs = performance.now();
-    expect(await run.stop()).toEqual({ stopped: [], undrained: ["app"] });
+    expect(await run.stop()).toEqual({ stopped: [], undrained: ["app"], uncaptured: [] });
     expect(performance.now() - startedMs).toBeLessThan(15_000);
     store.before = () => {};
     const next = await watchOne(path, store);

@@ -20,7 +20,7 @@ describe("watch", () => {
       const txid = await run.commit(app, `INSERT INTO t(v) VALUES (randomblob(${row * 3000}))`);
       images.set(txid, imageOf(path));
     }
-    expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+    expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
     const history = await provenHistory(store, "app");
     expect(history.map(({ txid }) => txid)).toEqual([1, 2, 3, 4, 5, 6]);
     for (const { txid, image } of history) expect(Buffer.compare(image, images.get(txid)!)).toBe(0);
@@ -78,7 +78,7 @@ describe("watch", () => {
     const run = await watchOne(path, store, { sync: { walSyncIntervalMs: 3_600_000 } });
     await app.must("INSERT INTO t(v) VALUES ('last')", "INSERT INTO t(v) VALUES ('very last')");
     const image = imageOf(path);
-    expect(await run.stop()).toEqual({ stopped: [], undrained: [] });
+    expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
     const history = await provenHistory(store, "app");
     expect(history.length).toBe(2);
     expect(Buffer.compare(history[1]!.image, image)).toBe(0);

@@ -83,7 +83,7 @@ describe("watch beside hostile applications", () => {
         const { failure, pendingCount } = last!.status();
         return failure === null && pendingCount === 0;
       });
-      expect(await last!.stop()).toEqual({ stopped: [], undrained: [] });
+      expect(await last!.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
       const history = await provenHistory(memory, "app");
       expect(history.length).toBeGreaterThan(10);
       expect(Buffer.compare(history.at(-1)!.image, image)).toBe(0);

@@ -59,7 +59,7 @@ async function watched(): Promise<Watched> {
       const before = ticks;
       clock.pass(1_000);
       passedMs += 1_000;
-      // The watch polls an idle database on every second tick.
+      // The loop sleeps at most twice between two looks.
       await waitUntil(() => ticks > before + 3);
     }
   };
@@ -81,9 +81,9 @@ async function writePast(path: string, ...statements: string[]): Promise<void> {
   writeFileSync(`${path}-wal`, wal, { flag: "r+" });
 }
 
-/** Lets seconds pass until a condition holds, for half a minute at most. */
+/** Lets seconds pass until a condition holds, for a minute at most. */
 async function passUntil(pass: Watched["pass"], condition: () => boolean): Promise<void> {
-  for (let second = 0; second < 30 && !condition(); second++) await pass(1);
+  for (let second = 0; second < 60 && !condition(); second++) await pass(1);
   expect(condition()).toBe(true);
 }
 
