@@ -20,7 +20,7 @@ import {
   encodeMetadata,
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
-import type { ListOptions, ObjectStore } from "../../storage/contract/store.ts";
+import type { ContentChecksum, ListOptions, ObjectHead, ObjectStore } from "../../storage/contract/store.ts";
 import { type Merge, planMergeOrNull } from "./compaction-plan.ts";
 import { closeSources, openMergeSources } from "./merge-sources.ts";
 import { checkOwnMerge, readSameMerge } from "./stored-merge.ts";
@@ -72,16 +72,33 @@ interface ReadSnapshots {
   readonly times: Map<Txid, { readonly timeMs: number; readonly sizeBytes: number }>;
 }
 
-/** Digits of a SHA-256 that a number holds exactly. */
+/** Digits of a checksum of which a number holds the sum exactly. */
 const MARK_DIGITS = 12;
 
 /**
- * A number that shows whether an object is still the one that was judged, in less memory than a SHA-256: the
- * beginning of the SHA-256 that its metadata names, plus its size. Null without a SHA-256: such an object
- * cannot be recognized, and has to be judged anew.
+ * A number that shows whether an object is still the one that was judged, in less memory than a SHA-256: its
+ * size, plus the beginning of the SHA-256 that its metadata names, plus that of the checksum that the store
+ * stated then, if any. Null without a SHA-256: such an object cannot be recognized, and has to be judged
+ * anew.
  */
-export function markOrNull(sha256: string | null, sizeBytes: number): number | null {
-  return sha256 === null ? null : Number.parseInt(sha256.slice(0, MARK_DIGITS), 16) + sizeBytes;
+export function markOrNull(
+  sha256: string | null,
+  sizeBytes: number,
+  checksum: ContentChecksum | undefined,
+): number | null {
+  if (sha256 === null) return null;
+  return sizeBytes + beginningOf(sha256) + (checksum === undefined ? 0 : beginningOf(checksum.hex));
+}
+
+function beginningOf(hexDigits: string): number {
+  return Number.parseInt(hexDigits.slice(0, MARK_DIGITS), 16);
+}
+
+/** Whether a mark is that of this object, by the checksum that the store states or, without one then, not. */
+export function isMarkOf(mark: number | null, sha256: string | null, head: ObjectHead): boolean {
+  const { sizeBytes, checksum } = head;
+  const marks = [markOrNull(sha256, sizeBytes, checksum), markOrNull(sha256, sizeBytes, undefined)];
+  return mark !== null && marks.includes(mark);
 }
 
 /** How far each level goes, and which of its objects were read back and verified. */
@@ -229,10 +246,11 @@ async function mergeObjects(
     try {
       const isOurs = await putMerged(store, key, file, metadata, signal);
       const put = { key, file, metadata };
-      const facts = isOurs
+      const { facts, checksum } = isOurs
         ? await checkOwnMerge(target, put, progress, signal)
         : await readSameMerge(target, put, signal);
-      progress.verified.set(key, markOrNull(facts.metadata.sha256, facts.object.sizeBytes));
+      const { object, metadata: found } = facts;
+      progress.verified.set(key, markOrNull(found.sha256, object.sizeBytes, checksum));
     } finally {
       rmSync(file.path, { force: true });
     }

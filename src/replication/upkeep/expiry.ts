@@ -18,7 +18,7 @@ import type { ObjectFacts } from "../../recovery/object/object-links.ts";
 import { evidenceFindings, WitnessIndex } from "../../recovery/object/object-witnesses.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
-import { type CompactionProgress, type CompactionTarget, markOrNull } from "./compaction.ts";
+import { type CompactionProgress, type CompactionTarget, isMarkOf, markOrNull } from "./compaction.ts";
 import { HIGHEST_LEVEL, planExpiry, type Replaced } from "./compaction-plan.ts";
 import { closeSources, openMergeSources } from "./merge-sources.ts";
 import { coveringOrNull } from "./stray-merge.ts";
@@ -80,12 +80,12 @@ async function assertStillThere(
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<number> {
-  const mark = progress.verified.get(key);
+  const mark = progress.verified.get(key) ?? null;
   // An object that fails here has to be judged anew.
   progress.verified.delete(key);
   const head = await store.head(key, { signal });
   const { sha256 } = decodeMetadata(key, head.metadata);
-  if (mark === undefined || mark === null || mark !== markOrNull(sha256, head.sizeBytes)) {
+  if (!isMarkOf(mark, sha256, head)) {
     const message = `${key} is not the object any more that was verified; its sources are retained`;
     throw new WalrustError("integrity", message, { context: { key } });
   }
@@ -115,7 +115,10 @@ async function verifyReplacements(
     if (!below[replacement.level]!.hasWithin(replacement)) continue;
     const facts = await provenOrNull(target, objects, replacement, index, signal);
     if (facts === null) continue;
-    progress.verified.set(replacement.key, markOrNull(facts.metadata.sha256, replacement.sizeBytes));
+    progress.verified.set(
+      replacement.key,
+      markOrNull(facts.metadata.sha256, replacement.sizeBytes, undefined),
+    );
     judged.add(replacement.key);
   }
   return judged;

@@ -17,7 +17,7 @@ import { keyOf, type LtxObject, listObjects, rememberedObjects } from "../../sto
 import { rebuildManifest } from "../../storage/bucket/manifest.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { type CompactionProgress, type CompactionTarget, markOrNull } from "./compaction.ts";
+import { type CompactionProgress, type CompactionTarget, isMarkOf, markOrNull } from "./compaction.ts";
 import { PROVEN_SNAPSHOTS, type Pruning, planPruning, type RetentionVerdict } from "./retention-plan.ts";
 
 /** The database to prune. */
@@ -162,8 +162,8 @@ async function isStillThere(
   signal?: AbortSignal,
 ): Promise<boolean> {
   try {
-    const { sizeBytes, metadata } = await store.head(key, { signal });
-    return markOrNull(decodeMetadata(key, metadata).sha256, sizeBytes) === mark;
+    const head = await store.head(key, { signal });
+    return isMarkOf(mark, decodeMetadata(key, head.metadata).sha256, head);
   } catch (error) {
     if (hasCode(error, "not-found") || hasCode(error, "integrity")) return false;
     throw error;
@@ -186,7 +186,7 @@ async function judgeSnapshot(
     if (facts === null || findings.length > 0) return findings[0]!.error;
     const evidence = await evidenceFindings(store, facts, index, signal);
     if (evidence[0] !== undefined) return evidence[0].error;
-    return markOrNull(facts.metadata.sha256, snapshot.sizeBytes);
+    return markOrNull(facts.metadata.sha256, snapshot.sizeBytes, undefined);
   } catch (error) {
     if (hasCode(error, "not-found")) return error;
     throw error;

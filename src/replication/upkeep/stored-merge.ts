@@ -11,6 +11,7 @@ import { ContentDigest } from "../../recovery/object/content-digest.ts";
 import type { ObjectFacts } from "../../recovery/object/object-links.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { encodeMetadata, type WalrustMetadata } from "../../storage/contract/object-metadata.ts";
+import type { ContentChecksum } from "../../storage/contract/store.ts";
 import type { CompactionProgress, CompactionTarget } from "./compaction.ts";
 
 /** Bytes of a file that are judged before other work gets its turn. */
@@ -23,11 +24,16 @@ export interface PutMerge {
   readonly metadata: WalrustMetadata;
 }
 
+/** A sound object in the store, and the checksum that the store stated when it was judged, if any. */
+export interface StoredMerge {
+  readonly facts: ObjectFacts;
+  readonly checksum: ContentChecksum | undefined;
+}
+
 /**
  * Checks an object that was just put. If the store states a checksum of the bytes that it received, nothing
  * is downloaded (recovery/object/confirmed-object.ts). An object that differs from the sent file is removed,
  * because restores would prefer it to its sources.
- * @returns the facts about the stored object
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 export async function checkOwnMerge(
@@ -35,17 +41,16 @@ export async function checkOwnMerge(
   put: PutMerge,
   progress: CompactionProgress,
   signal?: AbortSignal,
-): Promise<ObjectFacts> {
+): Promise<StoredMerge> {
   const { store } = target;
   const { key, file } = put;
   const object = { key, ...rangeOf(file), sizeBytes: file.sizeBytes, modifiedMs: 0 };
-  const verdict =
-    (await confirmedOrNull(target, put, object, progress, signal)) ??
-    (await checkListed(store, object, {}, signal));
+  const confirmed = await confirmedOrNull(target, put, object, progress, signal);
+  const verdict = confirmed?.verdict ?? (await checkListed(store, object, {}, signal));
   const { findings, facts, sha256 } = verdict;
   const [first] = findings;
   const isSame = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (first === undefined && facts !== null && isSame) return facts;
+  if (first === undefined && facts !== null && isSame) return { facts, checksum: confirmed?.checksum };
   await store.delete([key], signal === undefined ? {} : { signal });
   throw first?.error ?? new WalrustError("integrity", `${key} is not what was sent`, { context: { key } });
 }
@@ -57,13 +62,14 @@ async function confirmedOrNull(
   object: LtxObject,
   progress: CompactionProgress,
   signal?: AbortSignal,
-): Promise<ObjectVerdict | null> {
+): Promise<{ verdict: ObjectVerdict; checksum: ContentChecksum | undefined } | null> {
   if (file.sizeBytes >= progress.unconfirmedBytes) return null;
   const head = await store.head(key, { signal });
   const chunks = inTurns(spoolChunks(file), () => env.turn());
   const verdict = await judgeConfirmed({ object, metadata: encodeMetadata(metadata), chunks }, head);
-  if (verdict === null) progress.unconfirmedBytes = file.sizeBytes;
-  return verdict;
+  if (verdict !== null) return { verdict, checksum: head.checksum };
+  progress.unconfirmedBytes = file.sizeBytes;
+  return null;
 }
 
 /** Chunks between which other work gets its turn. */
@@ -82,15 +88,14 @@ async function* inTurns(chunks: Iterable<Uint8Array>, turn: () => Promise<void>)
  * Checks the object that exists at the key of a merge: from an earlier attempt of ours, or another process's
  * merge of the same sources. It counts only if it is sound, leads from the same chain value to the same chain
  * value, and has the same content, page by page.
- * @returns the facts about the stored object
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 export async function readSameMerge(
   { store }: Pick<CompactionTarget, "store">,
   { key, file, metadata: merged }: PutMerge,
   signal?: AbortSignal,
-): Promise<ObjectFacts> {
-  const { sizeBytes, modifiedMs } = await store.head(key, signal === undefined ? {} : { signal });
+): Promise<StoredMerge> {
+  const { sizeBytes, modifiedMs, checksum } = await store.head(key, signal === undefined ? {} : { signal });
   const object = { key, ...rangeOf(file), sizeBytes, modifiedMs };
   const digest = new ContentDigest();
   const { findings, facts, sha256 } = await checkListed(store, object, { receiver: digest }, signal);
@@ -101,7 +106,8 @@ export async function readSameMerge(
     isSameOrMissing(metadata.chain, merged.chain) &&
     isSameOrMissing(metadata.previousChain, merged.previousChain);
   const isSameFile = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (isSameChain && (isSameFile || digest.value === (await contentOf(file)))) return facts!;
+  if (isSameChain && (isSameFile || digest.value === (await contentOf(file))))
+    return { facts: facts!, checksum };
   throw new WalrustError("integrity", `${key} was merged from another history`, { context: { key } });
 }
 

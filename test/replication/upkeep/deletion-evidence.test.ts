@@ -23,6 +23,7 @@ import {
 } from "../../support/histories/compaction-bench.ts";
 import { putTiny } from "../../support/histories/tiny-history.ts";
 import { readObject } from "../../support/oracles/history-oracle.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { DAY_MS } from "../../support/shifted-clock.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -284,8 +285,8 @@ describe("retention", () => {
 const NONE = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 
 /** A bench whose store remembers, with a merge of TXIDs 2 to 12 that expires them, and increment 13. */
-async function rememberingBench() {
-  const bench = await compactionBench(COUNT);
+async function rememberingBench(inner = new MemoryStore()) {
+  const bench = await compactionBench(COUNT, () => false, inner);
   const { env, name } = bench.target;
   const index = new ObjectIndex({ folder: tempFolder("index") });
   const store = new RememberingStore(bench.store, name, index, env);
@@ -333,6 +334,19 @@ test("expiry deletes no source of a merge that was cut and then listed anew", as
   await listObjects(bench.remembering, "app");
   expect(await failureOf(bench.expireNow())).toMatchObject({ context: { key: bench.mergedKey } });
   expect(bench.deletes()).toEqual([]);
+});
+
+// Regression: other bytes of the same size, under the same metadata, passed for the merge that was judged.
+test("expiry deletes no source of a merge for which the store states another checksum", async () => {
+  const bench = await rememberingBench(new MemoryStore({ hasChecksums: true }));
+  const { bytes, metadata } = await readObject(bench.store, bench.mergedKey);
+  await bench.store.inner.put(bench.mergedKey, { kind: "bytes", bytes: bytes.toReversed() }, { metadata });
+  for (let time = 0; time < 3; time++) {
+    expect(await failureOf(bench.expireNow())).toMatchObject({ context: { key: bench.mergedKey } });
+  }
+  expect(bench.deletes()).toEqual([]);
+  await bench.store.inner.put(bench.mergedKey, { kind: "bytes", bytes }, { metadata });
+  expect(await bench.expireNow()).toHaveLength(COUNT - 1);
 });
 
 // Regression: without a SHA-256, any object of the same size passed for the one that was judged.
