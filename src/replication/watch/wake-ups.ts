@@ -50,8 +50,8 @@ export class Turn {
   lookedMs = Number.NEGATIVE_INFINITY;
   /** When a write was last reported that no capture has followed yet; null: none. */
   hintedMs: number | null = null;
-  /** The wait between two looks for that commit; it doubles. */
-  hintWaitMs = HINT_MS_MIN;
+  /** The wait from the last look to the next one for that commit: at first none, then it doubles. */
+  hintWaitMs = 0;
   /** The attached database whose WAL is watched. */
   live: LiveDatabase | null = null;
   watch: WalWatch | null = null;
@@ -85,7 +85,7 @@ export class WakeUps {
     if (turn.hintedMs === null) return;
     const isOver = woken.poller.lastCaptureMs >= turn.hintedMs || nowMs - turn.hintedMs >= HINT_MS_MAX;
     if (isOver) turn.hintedMs = null;
-    turn.hintWaitMs = isOver ? HINT_MS_MIN : Math.min(ACTIVE_TICK_MS, turn.hintWaitMs * 2);
+    turn.hintWaitMs = Math.min(ACTIVE_TICK_MS, Math.max(HINT_MS_MIN, turn.hintWaitMs * 2));
   }
 
   /** A database is not watched any more. */
@@ -134,9 +134,7 @@ export class WakeUps {
     const closedCheckMs = lastCaptureMs + CLOSED_CHECK_MS;
     const dueMs = lookedMs < closedCheckMs ? Math.min(sweptMs, closedCheckMs) : sweptMs;
     if (hintedMs === null) return dueMs;
-    // The first look after a hint is at once, if a capture is allowed.
-    const hintDueMs = lookedMs >= hintedMs ? lookedMs + hintWaitMs : hintedMs;
-    return Math.min(dueMs, Math.max(hintDueMs, captureDueMs, lastCaptureMs + ACTIVE_TICK_MS));
+    return Math.min(dueMs, Math.max(lookedMs + hintWaitMs, captureDueMs, lastCaptureMs + ACTIVE_TICK_MS));
   }
 
   #hint(watch: WalWatch | null): void {
@@ -144,7 +142,8 @@ export class WakeUps {
     const hinted = watch === null ? this.#byWatch.values() : [this.#byWatch.get(watch)];
     for (const turn of hinted) {
       if (turn === undefined) continue;
-      if (turn.hintedMs === null) turn.hintWaitMs = HINT_MS_MIN;
+      // A file that is written without end has no look at each event.
+      if (turn.hintedMs === null) turn.hintWaitMs = 0;
       turn.hintedMs = nowMs;
     }
     this.#wake?.abort();

@@ -166,7 +166,7 @@ describe("WakeUps after a hint", () => {
     run.look();
     run.hint(1);
     const pauses = await run.pauses(7_000);
-    expect(pauses.slice(0, 5)).toEqual([10, 20, 40, 40, 40]);
+    expect(pauses.slice(0, 5)).toEqual([5, 10, 20, 40, 40]);
     expect(pauses.at(-1)).toBe(2_000);
   });
 
