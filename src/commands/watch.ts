@@ -1,8 +1,10 @@
 /**
  * `walrust watch`: replicates databases until it is stopped.
  */
+
 import { resolveConfig } from "../config/config.ts";
 import { WATCH_GROUPS } from "../config/settings/options.ts";
+import { WalEvents } from "../database/wal/wal-events.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import type { MissingDatabase } from "../discovery/finder.ts";
 import type { Log } from "../env.ts";
@@ -105,6 +107,7 @@ async function run(invocation: Invocation): Promise<number> {
       storeConditions: conditions,
       validate: validation(store, invocation),
       runtimeFolders: runtimeFolders(invocation),
+      openWalEvents: WalEvents.openOrNull,
       ...(observer === null ? {} : { onStart: observer.start }),
       isNamedOnly: discovery.isNamedOnly,
       discover: async () => {

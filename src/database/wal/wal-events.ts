@@ -4,8 +4,10 @@
  * the truth: the wal-index is updated after the last write and without an event, the queue may overflow, and
  * some file systems send no events. The caller polls more slowly instead of never.
  *
- * The read blocks a pool thread and costs nothing while nothing is written. The next read begins only with
- * `arm`, so that a process that writes without end wakes the loop no more often than the loop allows.
+ * The read blocks a thread of Bun's pool and costs nothing while nothing is written. The pool has two threads
+ * on a machine with one or two cores, and two blocked ones would stop all asynchronous work with files. So a
+ * process opens one descriptor at a time. The next read begins only with `arm`, so that a process that writes
+ * without end wakes the loop no more often than the loop allows.
  *
  * `struct inotify_event` (inotify(7)), in the byte order of the machine:
  *    0  4  wd      the watch, -1 when the queue has overflowed
@@ -39,8 +41,19 @@ interface Libc {
   inotify_rm_watch(fd: number, watch: number): number;
 }
 
+/** Whether a descriptor is open in this process. */
+let isOpen = false;
+
 /** Identifies the watch of one -wal file. */
 export type WalWatch = number;
+
+/**
+ * Learns of each watched file that was written; null: events were lost, any may have been.
+ */
+export type OnWalEvent = (watch: WalWatch | null) => void;
+
+/** Opens the events, or returns null where there are none. */
+export type OpenWalEvents = (onEvent: OnWalEvent) => WalEvents | null;
 
 /** The events of all watched -wal files. */
 export class WalEvents {
@@ -48,11 +61,11 @@ export class WalEvents {
   readonly #libc: Libc;
   readonly #end: WalWatch;
   readonly #buffer = Buffer.alloc(BUFFER_SIZE);
-  readonly #onEvent: (watch: WalWatch | null) => void;
+  readonly #onEvent: OnWalEvent;
   #isReading = false;
   #isClosed = false;
 
-  private constructor(fd: number, end: WalWatch, libc: Libc, onEvent: (watch: WalWatch | null) => void) {
+  private constructor(fd: number, end: WalWatch, libc: Libc, onEvent: OnWalEvent) {
     this.#fd = fd;
     this.#end = end;
     this.#libc = libc;
@@ -60,16 +73,17 @@ export class WalEvents {
   }
 
   /**
-   * Opens the descriptor, or returns null where the system has no inotify or grants no more.
-   * @param onEvent learns of each watched file that was written; null: events were lost, any may have been
+   * Opens the descriptor. Null where the system has no inotify or grants no more, and while one is open in
+   * this process.
    */
-  static openOrNull(onEvent: (watch: WalWatch | null) => void): WalEvents | null {
-    const libc = loadLibcOrNull();
+  static openOrNull(onEvent: OnWalEvent): WalEvents | null {
+    const libc = isOpen ? null : loadLibcOrNull();
     if (libc === null) return null;
     const fd = libc.inotify_init1(IN_CLOEXEC);
     if (fd < 0) return null;
     const end = addWatch(libc, fd, ALWAYS_THERE, IN_DELETE_SELF);
-    if (end >= 0) return new WalEvents(fd, end, libc, onEvent);
+    isOpen = end >= 0;
+    if (isOpen) return new WalEvents(fd, end, libc, onEvent);
     closeSync(fd);
     return null;
   }
@@ -92,7 +106,7 @@ export class WalEvents {
     this.#isReading = true;
     read(this.#fd, this.#buffer, 0, BUFFER_SIZE, null, (error, byteCount) => {
       this.#isReading = false;
-      if (this.#isClosed) return closeSync(this.#fd);
+      if (this.#isClosed) return this.#closeNow();
       if (error === null) this.#report(byteCount);
     });
   }
@@ -112,7 +126,12 @@ export class WalEvents {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#isReading) this.#libc.inotify_rm_watch(this.#fd, this.#end);
-    else closeSync(this.#fd);
+    else this.#closeNow();
+  }
+
+  #closeNow(): void {
+    closeSync(this.#fd);
+    isOpen = false;
   }
 }
 

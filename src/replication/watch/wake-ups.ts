@@ -13,7 +13,7 @@
  * 2. The loop turns at most once in 5 ms, however often files are written.
  * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write.
  */
-import { WalEvents, type WalWatch } from "../../database/wal/wal-events.ts";
+import type { OpenWalEvents, WalEvents, WalWatch } from "../../database/wal/wal-events.ts";
 import type { Env } from "../../env.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { Pace } from "./watch-record.ts";
@@ -67,7 +67,7 @@ export class WakeUps {
 
   constructor(
     readonly env: Env,
-    open: (onEvent: (watch: WalWatch | null) => void) => WalEvents | null = WalEvents.openOrNull,
+    open: OpenWalEvents,
   ) {
     this.#events = open((watch) => this.#hint(watch));
   }

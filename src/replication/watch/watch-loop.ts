@@ -6,6 +6,7 @@
  * find only named databases, the loop also ends when every database has stopped or is set aside.
  */
 import type { ReplicationConfig } from "../../config/config.ts";
+import type { OpenWalEvents } from "../../database/wal/wal-events.ts";
 import type { Discover, Discovered } from "../../discovery/discovered.ts";
 import { RepeatedDiscovery } from "../../discovery/repeated-discovery.ts";
 import type { Env } from "../../env.ts";
@@ -66,6 +67,8 @@ export interface WatchInput {
   readonly storeConditions: Conditions;
   /** The folders that may hold the control socket. */
   readonly runtimeFolders: RuntimeFolders;
+  /** Opens the events of -wal files; without events, the loop polls. */
+  readonly openWalEvents: OpenWalEvents;
   /** Called once, before the first event. */
   readonly onStart?: (watch: RunningWatch) => void;
 }
@@ -107,7 +110,7 @@ export async function watch(
   const control = new WatchControl(fleet, context, input.runtimeFolders);
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
-  const wakeUps = new WakeUps(env);
+  const wakeUps = new WakeUps(env, input.openWalEvents);
   try {
     onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
     fleet.accept(first);

@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { WalEvents, type WalWatch } from "../../../src/database/wal/wal-events.ts";
 import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
@@ -11,11 +12,15 @@ import { tempFolder } from "../../support/temp.ts";
 
 const isLinux = process.platform === "linux";
 
-function open(): { events: WalEvents; seen: (WalWatch | null)[] } {
+/** Opens the events once those of the test before are closed. */
+async function open(): Promise<{ events: WalEvents; seen: (WalWatch | null)[] }> {
   const seen: (WalWatch | null)[] = [];
-  const events = WalEvents.openOrNull((watch) => void seen.push(watch));
-  if (events === null) throw new Error("no inotify on this machine");
-  return { events, seen };
+  let events: WalEvents | null = null;
+  await waitUntil(() => {
+    events ??= WalEvents.openOrNull((watch) => void seen.push(watch));
+    return events !== null;
+  });
+  return { events: events!, seen };
 }
 
 /** The descriptors of inotify in this process. */
@@ -35,7 +40,7 @@ describe.skipIf(!isLinux)("WalEvents", () => {
     const folder = tempFolder("events");
     const [one, two] = [join(folder, "one"), join(folder, "two")];
     for (const path of [one, two]) writeFileSync(path, "");
-    const { events, seen } = open();
+    const { events, seen } = await open();
     const watches = [one, two].map((path) => events.watchOrNull(path));
     events.arm();
     appendFileSync(two, "x");
@@ -53,7 +58,7 @@ describe.skipIf(!isLinux)("WalEvents", () => {
     const path = join(tempFolder("events"), "app.db");
     const app = await SqliteProcess.open(path);
     await app.must("PRAGMA journal_mode = WAL", "CREATE TABLE t(v)");
-    const { events, seen } = open();
+    const { events, seen } = await open();
     events.watchOrNull(`${path}-wal`);
     for (const change of [
       () => app.must("INSERT INTO t VALUES (1)"),
@@ -68,9 +73,9 @@ describe.skipIf(!isLinux)("WalEvents", () => {
     events.close();
   });
 
-  test("a missing file and a link are not watched", () => {
+  test("a missing file and a closed descriptor are not watched", async () => {
     const folder = tempFolder("events");
-    const { events } = open();
+    const { events } = await open();
     expect(events.watchOrNull(join(folder, "none"))).toBeNull();
     events.close();
     expect(events.watchOrNull(folder)).toBeNull();
@@ -80,7 +85,7 @@ describe.skipIf(!isLinux)("WalEvents", () => {
     const folder = tempFolder("events");
     const [gone, kept] = [join(folder, "gone"), join(folder, "kept")];
     for (const path of [gone, kept]) writeFileSync(path, "");
-    const { events, seen } = open();
+    const { events, seen } = await open();
     const ended = events.watchOrNull(gone)!;
     const watch = events.watchOrNull(kept)!;
     events.unwatch(ended);
@@ -96,15 +101,24 @@ describe.skipIf(!isLinux)("WalEvents", () => {
     events.close();
   });
 
+  test("a process has one descriptor at a time, so that work with files goes on", async () => {
+    const { events } = await open();
+    events.arm();
+    expect(WalEvents.openOrNull(() => {})).toBeNull();
+    expect(await readFile("/proc/self/stat", "utf8")).not.toBe("");
+    events.close();
+    (await open()).events.close();
+  });
+
   test("close ends a read that waits, and leaves no descriptor", async () => {
     const before = inotifyCount();
-    const { events } = open();
+    const { events } = await open();
     events.arm();
     expect(inotifyCount()).toBe(before + 1);
     events.close();
     await waitUntil(() => inotifyCount() === before);
     events.close();
-    open().events.close();
+    (await open()).events.close();
     expect(inotifyCount()).toBe(before);
   });
 });

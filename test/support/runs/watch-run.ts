@@ -109,6 +109,8 @@ export class WatchRun {
       validate: SOUND,
       storeConditions: new Conditions(null, env, emit),
       runtimeFolders: RuntimeFolders.standard(),
+      // The read of the events blocks one of the two threads of Bun's pool, and tests run several watches.
+      openWalEvents: () => null,
       // Without a discovery, the watch ends if it can watch none of its databases.
       isNamedOnly: discover === NEVER,
       onStart: (running: RunningWatch): void => {
