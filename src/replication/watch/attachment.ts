@@ -215,8 +215,9 @@ export class Attachment {
     const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing.signal);
     if (outcome.kind === "later") throw busyError(live, outcome.reason);
     this.#anchorDue = null;
-    this.poller.anchored(env.monotonicMs());
+    // An anchor that found nothing new explains no change of the WAL.
     if (outcome.kind === "unchanged") return;
+    this.poller.anchored(env.monotonicMs());
     if (outcome.mode === "first") return this.snapshots.begun();
     this.snapshots.captured(outcome.pageCount);
     const database = this.target.name;
