@@ -13,6 +13,7 @@
  * 2. The loop turns at most once in 5 ms, however often files are written.
  * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write.
  */
+import { existsSync } from "node:fs";
 import type { OpenWalEvents, WalEvents, WalWatch } from "../../database/wal/wal-events.ts";
 import type { Env } from "../../env.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
@@ -89,8 +90,10 @@ export class WakeUps {
   }
 
   /** A database is not watched any more. */
-  forget({ turn }: Woken): void {
+  forget({ turn, live }: Woken): void {
     this.#follow(turn, null);
+    // Until its watcher has closed, the database stays attached, and is not to be watched again.
+    turn.live = live;
   }
 
   /** Sleeps until a database is due, something was written, or the signal aborts. */
@@ -160,7 +163,7 @@ export class WakeUps {
     const isWatched = this.#events !== null && live !== null && !live.pin.isLockless;
     turn.watch = isWatched ? (this.#events?.watchOrNull(live.pin.walPath) ?? null) : null;
     if (turn.watch !== null) this.#byWatch.set(turn.watch, turn);
-    else if (isWatched) this.#warn();
+    else if (isWatched && existsSync(live.pin.walPath)) this.#warn();
   }
 
   #warn(): void {

@@ -177,8 +177,10 @@ async function loop(
     if (mayYield) nextYieldMs = nowMs + YIELD_INTERVAL_MS;
     for (const watcher of watchers) {
       const { stopped, leaving, isIdle } = watcher.record;
-      if (leaving !== null) wakeUps.looked(watcher, nowMs);
-      if (stopped !== null || leaving !== null) continue;
+      if (stopped !== null || leaving !== null) {
+        wakeUps.looked(watcher, nowMs);
+        continue;
+      }
       isAnyRunning ||= !isIdle;
       if (!wakeUps.isDue(watcher, nowMs) && !(mayYield && isCheckpointWaiting(watcher))) continue;
       look(watcher, nowMs, paused.has(watcher));
@@ -190,8 +192,14 @@ async function loop(
 }
 
 /** Whether a blocking checkpoint of the application waits for the pin. */
-function isCheckpointWaiting({ live }: Watcher): boolean {
-  return live !== null && !live.pin.isLockless && live.pin.foreignCheckpointWaits();
+function isCheckpointWaiting(watcher: Watcher): boolean {
+  const { live } = watcher;
+  try {
+    return live !== null && !live.pin.isLockless && live.pin.foreignCheckpointWaits();
+  } catch (error) {
+    watcher.fail(error);
+    return false;
+  }
 }
 
 /** Looks at one database. An error is a failure of that database alone. */

@@ -1,7 +1,10 @@
 /** Databases that appear and disappear at a bad moment: a failure of one database does not affect another. */
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { Pin } from "../../../src/database/pin/pin.ts";
+import type { OpenWalEvents, WalEvents, WalWatch } from "../../../src/database/wal/wal-events.ts";
+import { WalrustError } from "../../../src/errors.ts";
 import type { ListOptions, ObjectInfo } from "../../../src/storage/contract/store.ts";
 import { rowsOf } from "../../support/oracles/database-image.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
@@ -37,6 +40,58 @@ test("a database deleted while it fails, with a long WAL, affects no other", asy
   await run.gone("one");
   expect((await run.stop()).stopped).toEqual([]);
   await Promise.all([app.close(), other.close()]);
+});
+
+/** Events that never come. @param watched gets the paths of the -wal files that are watched */
+function silentEvents(watched: Map<WalWatch, string>): OpenWalEvents {
+  let count = 0;
+  const watchOrNull = (path: string): WalWatch => {
+    watched.set(++count, path);
+    return count;
+  };
+  const unwatch = (watch: WalWatch): void => void watched.delete(watch);
+  return () => ({ watchOrNull, unwatch, arm() {}, close() {} }) as unknown as WalEvents;
+}
+
+// The loop asks for a waiting checkpoint between two looks, too.
+test("locks that cannot be read are a failure of their database alone", async () => {
+  const [one, two] = [await tenant("one"), await tenant("two")];
+  const openWalEvents = silentEvents(new Map());
+  const run = await new FleetRun([one, two], new MemoryStore(), { openWalEvents }).watching(2);
+  const ask = Pin.prototype.foreignCheckpointWaits;
+  const faulty = spyOn(Pin.prototype, "foreignCheckpointWaits").mockImplementation(function (this: Pin) {
+    if (this.path === one.path) throw new WalrustError("database", "Cannot read the lock");
+    return ask.call(this);
+  });
+  await run.until("the failure", () => run.isDone || run.all("failed", "one").length > 0);
+  faulty.mockRestore();
+  const app = await SqliteProcess.open(two.path);
+  await app.must(INSERT);
+  await run.uploaded(2, "two");
+  await run.stop();
+  await app.close();
+});
+
+// Events of such a -wal would wake the loop for as long as the application writes.
+test("the -wal of a database that stopped or left is not watched", async () => {
+  const watched = new Map<WalWatch, string>();
+  const openWalEvents = silentEvents(watched);
+  const targets = [await tenant("one"), await tenant("two"), await tenant("three")] as const;
+  const apps = await Promise.all(targets.map(({ path }) => SqliteProcess.open(path)));
+  const store = new FaultyStore(new MemoryStore());
+  const run = await new FleetRun([...targets], store, { openWalEvents }).watching(3);
+  await run.until("three watches", () => watched.size === 3);
+  store.before = (operation, key) => {
+    if (operation === "put" && key.startsWith("one/")) throw new WalrustError("foreign-writer", "another");
+  };
+  await apps[0]!.must(INSERT);
+  await run.until("the stop", () => run.all("stopped", "one").length > 0);
+  await run.until("its end", () => watched.size === 2);
+  await run.find(targets[0], targets[2]);
+  await run.gone("two");
+  expect([...watched.values()]).toEqual([`${targets[2].path}-wal`]);
+  await run.stop();
+  await Promise.all(apps.map((app) => app.close()));
 });
 
 /** Never answers a listing, which ends only when the caller aborts it. */

@@ -125,10 +125,26 @@ describe("WakeUps without a hint", () => {
   test("a WAL that the system does not watch is polled, with one warning", async () => {
     const run = new Run();
     run.grantedCount = 0;
+    run.live = { pin: { isLockless: false, walPath: import.meta.path } } as LiveDatabase;
     expect(new Set(await run.pauses(1_000))).toEqual(new Set([80]));
     run.live = { ...run.live };
     await run.pauses(1_000);
     expect(run.warnings).toEqual([expect.stringContaining("polled instead")]);
+  });
+
+  test("a WAL that was just deleted is no limit of the system", async () => {
+    const run = new Run();
+    run.grantedCount = 0;
+    expect(new Set(await run.pauses(1_000))).toEqual(new Set([80]));
+    expect(run.warnings).toEqual([]);
+  });
+
+  test("a database that left is not watched again while its watcher closes", () => {
+    const run = new Run();
+    run.look();
+    run.wakeUps.forget(run.woken);
+    run.wakeUps.looked(run.woken, run.nowMs);
+    expect(run.watched).toEqual([""]);
   });
 
   test("a database that is attached again is watched again, and one that left is not", () => {

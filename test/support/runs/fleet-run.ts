@@ -22,6 +22,7 @@ export interface FleetSetup {
   readonly unwatchable?: readonly Unwatchable[];
   readonly isNamedOnly?: boolean;
   readonly validate?: WatchInput["validate"];
+  readonly openWalEvents?: WatchInput["openWalEvents"];
   readonly random?: () => number;
 }
 
@@ -47,6 +48,7 @@ export class FleetRun extends WatchRun {
       unwatchable: setup.unwatchable ?? [],
       isNamedOnly: setup.isNamedOnly ?? false,
       ...(setup.validate === undefined ? {} : { validate: setup.validate }),
+      ...(setup.openWalEvents === undefined ? {} : { openWalEvents: setup.openWalEvents }),
     };
     const { random = Math.random } = setup;
     super(targets, store, setup.config, { ...clock.overrides, random }, more);
