@@ -151,6 +151,8 @@ export function readFailures(output: string): FailedTest[] {
   let file = "";
   let since: string[] = [];
   for (const line of Bun.stripANSI(output).split("\n")) {
+    // At the end of a long run Bun repeats the failed tests.
+    if (/^\d+ tests? failed:$/.test(line)) break;
     const header = /^(test\/\S+\.test\.ts):$/.exec(line);
     // Bun prints a sign instead of the word where it prints colours.
     const result = /^(?:\((?:pass|skip|todo|(fail))\)|[✓»✎]|(✗)) (.*?)(?: \[[\d.]+ms\])?$/.exec(line);

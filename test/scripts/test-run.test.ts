@@ -24,6 +24,10 @@ test/local/b.test.ts:
 error: boom
 (fail) alone
 
+2 tests failed:
+(fail) group > second [1234.56ms]
+(fail) alone
+
  1 pass
  1 skip
  2 fail
