@@ -41,6 +41,8 @@ export class Snapshots {
   /** Whether retention follows the upload of the last snapshot. */
   #isRetentionDue = false;
   #isFailing = false;
+  /** Captures up to this TXID are counted as changes. */
+  #countedTxid = 0;
 
   constructor(
     readonly name: string,
@@ -69,9 +71,19 @@ export class Snapshots {
   begin({ state }: LiveDatabase): void {
     const { env, config } = this.context;
     if (state === null) return;
+    this.#countedTxid = state.txid;
     const ageMs = state.snapshot === null ? null : env.nowMs() - state.snapshot.timeMs;
     const hasChanges = state.snapshot === null || state.txid > state.snapshot.txid;
     this.#schedule.begin(env.monotonicMs(), ageMs, hasChanges, config.sync);
+  }
+
+  /**
+   * The history has reached a TXID. A checkpoint of ours, or one of the application that waited, captures too
+   * and reports no frames.
+   */
+  reached(txid: number, frameCount: number): void {
+    if (frameCount > 0 || txid > this.#countedTxid) this.captured(Math.max(1, frameCount));
+    this.#countedTxid = txid;
   }
 
   /** Frames were captured. */
@@ -130,6 +142,7 @@ export class Snapshots {
         this.#schedule.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#schedule.captured(env.monotonicMs(), 1);
+        this.#countedTxid = live.state?.txid ?? 0;
       };
       await anchors.runInTurns(work, SNAPSHOT_TURN_MS, env, signal);
       this.#isRetentionDue = config.sync.compactAfterSnapshot;

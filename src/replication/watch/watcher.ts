@@ -197,7 +197,9 @@ export class Watcher {
     this.#record.isPolled = true;
     try {
       const limits = { mayCheckpoint: !this.#record.isJobRunning, isUrgent: false };
-      if (!this.#applyPoll(this.#poller.poll(live, nowMs, limits))) return false;
+      const outcome = this.#poller.poll(live, nowMs, limits);
+      this.#snapshots.reached(live.state?.txid ?? 0, outcome.kind === "captured" ? outcome.frames : 0);
+      if (!this.#applyPoll(outcome)) return false;
       this.#noteCapturing(live);
     } catch (error) {
       this.fail(error);
@@ -215,10 +217,7 @@ export class Watcher {
 
   /** @returns false when the files are replaced */
   #applyPoll(outcome: PollOutcome): boolean {
-    if (outcome.kind === "captured") {
-      this.#snapshots.captured(outcome.frames);
-      this.#healIfDrained();
-    }
+    if (outcome.kind === "captured") this.#healIfDrained();
     // Beside a snapshot nothing is mended: what is broken is found again when the snapshot is written.
     if (this.#record.isJobRunning) return true;
     if (outcome.kind === "mixture") this.#startJob("blocking", () => this.#attachment.judgeMixture());

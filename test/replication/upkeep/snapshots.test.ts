@@ -55,3 +55,20 @@ test("a snapshot that fails stays due, after a wait", async () => {
   expect(await snapshots.take(LIVE)).toMatchObject({ kind: "failed", anchorReason: null });
   expect([snapshots.isFailing, isDue(), isDue(250)]).toEqual([true, false, true]);
 });
+
+// Regression: commits that a checkpoint had captured got no snapshot until the next commit.
+test("a capture that only the TXID shows counts as a change, once", () => {
+  const { snapshots } = due(() => {});
+  snapshots.begin({ state: { txid: 5, snapshot: { txid: 5, timeMs: 0 } } } as unknown as LiveDatabase);
+  snapshots.begun();
+  const isDue = (): boolean => snapshots.isDue(3 * HOUR_MS);
+  snapshots.reached(5, 0);
+  expect(isDue()).toBe(false);
+  snapshots.reached(6, 0);
+  expect(isDue()).toBe(true);
+  snapshots.begun();
+  snapshots.reached(6, 0);
+  expect(isDue()).toBe(false);
+  snapshots.reached(7, 3);
+  expect(isDue()).toBe(true);
+});
