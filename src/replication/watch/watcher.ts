@@ -142,7 +142,8 @@ export class Watcher {
 
   /** Nothing is captured at present: drops what only work needs, once none is under way. */
   #rest(): void {
-    this.#record.uploads.rest();
+    // An upload under way still needs its check for another writer.
+    if (this.#work?.isAtRest !== false) this.#record.uploads.rest();
     if (this.#work?.isCalm === true && !this.#attachment.hasPending) this.#work = null;
     if (this.#running === null && this.#work?.isAtRest !== false) this.context.closing.release();
   }

@@ -5,12 +5,13 @@
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { cloneFolderOf, copyFolderOf } from "../../support/histories/copied-folder.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
-import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
+import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -298,3 +299,39 @@ describe("watch of a prefix that another host took over", () => {
     await app.close();
   });
 });
+
+const OTHERS_KEY = "app/0000/0000000000000003-0000000000000003.ltx";
+
+// Between the begin and the end of such an upload the watch looks at the database several times.
+test("a slow upload of several commits is followed by the check for another writer", async () => {
+  let turns = 0;
+  const sleep = (durationMs: number, signal?: AbortSignal): Promise<void> => {
+    turns++;
+    return systemEnv(SILENT_LOG).sleep(durationMs, signal);
+  };
+  const { path, app } = await newDatabase();
+  const memory = new MemoryStore();
+  const store = new FaultyStore(memory);
+  const run = new WatchRun([targetOf(path)], store, {}, { sleep });
+  await run.watching();
+  await run.uploaded(1);
+  store.before = async (operation, key) => {
+    if (operation !== "put" || !key.startsWith("app/0000/")) return;
+    const isFirst = !isMerged(key);
+    const before = turns;
+    await waitUntil(() => (isFirst ? run.status().pendingCount >= 3 : turns > before + 10));
+    if (!isFirst) await memory.put(OTHERS_KEY, { kind: "bytes", bytes: Buffer.from("theirs") });
+  };
+  for (let pending = 0; pending < 3; pending++) {
+    await run.until("the capture", () => run.status().pendingCount >= pending);
+    await app.must(`INSERT INTO t(v) VALUES (${pending})`);
+  }
+  expect(await stoppedByOther(run)).toContain(OTHERS_KEY);
+  await app.close();
+});
+
+/** Whether an object holds several TXIDs. */
+function isMerged(key: string): boolean {
+  const [minTxid, maxTxid] = key.slice(key.lastIndexOf("/") + 1, -".ltx".length).split("-");
+  return minTxid !== maxTxid && key.startsWith("app/0000/");
+}
