@@ -104,7 +104,8 @@ async function restorableThroughout(kind: "file" | "s3"): Promise<void> {
     const objects = await destination.objects("app");
     const newest = (level?: number): number =>
       Math.max(...objects.filter((one) => level === undefined || one.level === level).map(maxTxidOf));
-    if (newest(9) < newest()) return false;
+    // Retention keeps two snapshots here: with more of them it is still to come.
+    if (newest(9) < newest() || objects.filter(({ level }) => level === 9).length > 2) return false;
     return (await runWalrust(["verify", "app", ...destination.words], destination)).exitCode === 0;
   });
   expect(await watch.stop()).toBe(0);
