@@ -3,7 +3,7 @@
  * is a hint that brings the next look forward; without events every database is polled.
  *
  *     something to do (a job, an upload, a failure …)            every 40 ms
- *     with events:     captured in the last 10 s                 every 250 ms, and 100 ms after a capture
+ *     with events:     captured in the last 10 s                 every 100 ms
  *                      idle                                      every 2 s
  *     without events:  captured in the last 10 s; idle           every 40 ms; every 80 ms
  *
@@ -22,12 +22,11 @@ import type { Pace } from "./watch-record.ts";
 /** Between two looks at a database with something to do. Also the least time between two captures. */
 export const ACTIVE_TICK_MS = 40;
 const IDLE_TICK_MS = 80;
-const ACTIVE_SWEEP_MS = 250;
+/** A WAL that is written fast must not outgrow the checkpoints, which only a look begins. */
+const ACTIVE_SWEEP_MS = 100;
 const IDLE_SWEEP_MS = 2_000;
-/** The application may have closed the database after its commit. */
-const CLOSED_CHECK_MS = 101;
 /** The longest sleep: foreign checkpoints and requests are noticed within this time. */
-const SLEEP_MS_MAX = 250;
+const SLEEP_MS_MAX = 125;
 const TURN_MS_MIN = 5;
 /** A turn of the loop passes over all databases: more of them make its least distance longer. */
 const DATABASES_PER_MS = 33;
@@ -135,9 +134,7 @@ export class WakeUps {
     if (pace === "none") return Number.POSITIVE_INFINITY;
     const { lastCaptureMs, captureDueMs } = woken.poller;
     const isEventful = watch !== null && turn.live === woken.live;
-    const sweptMs = lookedMs + intervalMs(pace, isEventful);
-    const closedCheckMs = lastCaptureMs + CLOSED_CHECK_MS;
-    const dueMs = lookedMs < closedCheckMs ? Math.min(sweptMs, closedCheckMs) : sweptMs;
+    const dueMs = lookedMs + intervalMs(pace, isEventful);
     if (hintedMs === null) return dueMs;
     return Math.min(dueMs, Math.max(lookedMs + hintWaitMs, captureDueMs, lastCaptureMs + ACTIVE_TICK_MS));
   }

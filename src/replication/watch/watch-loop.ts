@@ -36,7 +36,7 @@ const UPKEEPS_AT_ONCE = 2;
 const ALIVE_KEY = ".walrust-alive";
 const BUDGET_INTERVAL_MS = 2_000;
 /** Between two questions whether a blocking checkpoint of the application waits for an idle database. */
-const YIELD_INTERVAL_MS = 240;
+const YIELD_INTERVAL_MS = 120;
 
 /** A running watch, for health and metrics. */
 export interface RunningWatch {
