@@ -9,14 +9,14 @@ import { FleetRun, tenants } from "../../support/runs/fleet-run.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const HALF = 500;
-/** Retained heap of one idle database: 4.1 to 4.7 KB, because compiled code moves the measurement. */
-const BYTES_MAX = 5_120;
+/** Retained heap of one idle database: 4.1 to 4.9 KB, because compiled code moves the measurement. */
+const BYTES_MAX = 5_632;
 /** Collections in a row that free nothing. */
 const UNCHANGED_COUNT = 20;
 /** A database without captures for this long is idle. */
 const QUIET_MS = 15_000;
 
-test("an idle database retains at most 5 KB of heap", async () => {
+test("an idle database retains at most 5.5 KB of heap", async () => {
   const names = Array.from({ length: 2 * HALF }, (_, index) => `tenant-${index}`);
   const all = await tenants(tempFolder("idle"), ...names);
   const run = new FleetRun([], new FileStore({ path: tempFolder("bucket") }));
