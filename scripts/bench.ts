@@ -36,15 +36,15 @@ import { existsSync } from "node:fs";
 import { appendFile, copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseSettings } from "./bench/options.ts";
-import { GATEWAY_BINARY } from "./bench/processes/gateway.ts";
 import { litestreamTool, walrustTool } from "./bench/processes/tools.ts";
-import { Workspace } from "./bench/processes/workspace.ts";
 import { formatGoals } from "./bench/results/goal-table.ts";
 import type { Measurement } from "./bench/results/measurement.ts";
 import { formatFailures, formatSummary, formatTables } from "./bench/results/tables.ts";
 import { runSpecs } from "./bench/run.ts";
 import { type Binaries, describeMachine, formatMachine } from "./bench/samples/machine.ts";
 import type { Spec } from "./bench/spec.ts";
+import { GATEWAY_BINARY } from "./measure/gateway.ts";
+import { Workspace } from "./measure/workspace.ts";
 import { BINARY, bunCommand, capture, ensurePackages, fail, ROOT, run } from "./toolchain.ts";
 
 const LITESTREAM = join(ROOT, ".peers", "bin", "litestream");
@@ -76,7 +76,7 @@ async function main(): Promise<number> {
   const settings = parseSettings(process.argv.slice(2));
   const missing = [LITESTREAM, GATEWAY_BINARY].find((path) => !existsSync(path));
   if (missing !== undefined) throw new Error(`${missing} is not installed: run \`bun run peers\``);
-  const workspace = await Workspace.create();
+  const workspace = await Workspace.create("bench");
   for (const [signal, exitCode] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],

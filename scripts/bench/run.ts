@@ -4,14 +4,14 @@
  */
 import { statfsSync } from "node:fs";
 import { join } from "node:path";
+import { createDatabase } from "../measure/databases.ts";
+import type { Workspace } from "../measure/workspace.ts";
 import { measureCommit } from "./cases/commit.ts";
 import { measureHistory } from "./cases/history.ts";
 import { measureLag } from "./cases/lag.ts";
 import { measureLarge } from "./cases/large.ts";
 import { measureLoad } from "./cases/load.ts";
-import { createDatabase } from "./databases.ts";
 import type { Tool } from "./processes/tools.ts";
-import type { Workspace } from "./processes/workspace.ts";
 import { failedRun, type Measurement } from "./results/measurement.ts";
 import { describeSpec, formatSize, type Spec } from "./spec.ts";
 

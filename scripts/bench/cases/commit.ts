@@ -5,13 +5,13 @@
  */
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { levelFolder, listObjects } from "../../measure/gateway.ts";
+import { median, quantile } from "../../measure/statistics.ts";
+import { readLog, type Workspace, waitUntil } from "../../measure/workspace.ts";
 import { bunCommand } from "../../toolchain.ts";
-import { levelFolder, listObjects } from "../processes/gateway.ts";
 import { startStorage } from "../processes/storage.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
-import { readLog, type Workspace, waitUntil } from "../processes/workspace.ts";
 import { failedRun, type Measurement } from "../results/measurement.ts";
-import { median, quantile } from "../results/statistics.ts";
 import { type CommitSpec, describeSpec, LOOPBACK } from "../spec.ts";
 import { verify } from "./verify.ts";
 

@@ -8,12 +8,12 @@
  */
 import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { assertSame, settleDatabase } from "../comparison.ts";
+import { assertSame, settleDatabase } from "../../measure/comparison.ts";
+import { countStored, type Gateway, levelFolder, listObjects } from "../../measure/gateway.ts";
+import { type Command, type Workspace, waitUntil } from "../../measure/workspace.ts";
 import { type Cost, runCosted } from "../processes/costed.ts";
-import { countStored, type Gateway, levelFolder, listObjects } from "../processes/gateway.ts";
 import { startStorage } from "../processes/storage.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
-import { type Command, type Workspace, waitUntil } from "../processes/workspace.ts";
 import { startWriter, stopWriter } from "../processes/writer.ts";
 import type { Measurement } from "../results/measurement.ts";
 import { describeSpec, type HistorySpec, LOOPBACK } from "../spec.ts";

@@ -5,13 +5,13 @@
  */
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { levelFolder, listObjects } from "../../measure/gateway.ts";
+import { quantile } from "../../measure/statistics.ts";
+import { assertAlive, type Child, readLog, type Workspace, waitUntil } from "../../measure/workspace.ts";
 import { bunCommand } from "../../toolchain.ts";
-import { levelFolder, listObjects } from "../processes/gateway.ts";
 import { type Storage, startStorage } from "../processes/storage.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
-import { assertAlive, type Child, readLog, type Workspace, waitUntil } from "../processes/workspace.ts";
 import { failedRun, type Measurement } from "../results/measurement.ts";
-import { quantile } from "../results/statistics.ts";
 import { accessLogOffset, countRequests } from "../samples/access-log.ts";
 import { describeSpec, type LagSpec } from "../spec.ts";
 import { verify } from "./verify.ts";

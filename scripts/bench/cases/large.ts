@@ -10,12 +10,12 @@
  */
 import { copyFileSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { assertSame, settleDatabase } from "../comparison.ts";
+import { assertSame, settleDatabase } from "../../measure/comparison.ts";
+import { storedBytes } from "../../measure/gateway.ts";
+import type { Workspace } from "../../measure/workspace.ts";
 import { type Cost, runCosted } from "../processes/costed.ts";
-import { storedBytes } from "../processes/gateway.ts";
 import { startStorage } from "../processes/storage.ts";
 import type { OneShots, Site, Tool } from "../processes/tools.ts";
-import type { Workspace } from "../processes/workspace.ts";
 import type { Measurement } from "../results/measurement.ts";
 import { describeSpec, type LargeSpec } from "../spec.ts";
 

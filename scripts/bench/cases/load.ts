@@ -10,10 +10,10 @@
  */
 import { chownSync } from "node:fs";
 import { join } from "node:path";
-import { copyDatabases } from "../databases.ts";
-import { levelFolder, listObjects } from "../processes/gateway.ts";
-import { type Storage, startStorage } from "../processes/storage.ts";
-import { nameOf, type Site, type Tool } from "../processes/tools.ts";
+import { copyDatabases } from "../../measure/databases.ts";
+import { levelFolder, listObjects } from "../../measure/gateway.ts";
+import { machineBusyMs, sampleProcess } from "../../measure/proc.ts";
+import { quantile } from "../../measure/statistics.ts";
 import {
   assertAlive,
   type Child,
@@ -21,14 +21,14 @@ import {
   findUser,
   type Workspace,
   waitUntil,
-} from "../processes/workspace.ts";
+} from "../../measure/workspace.ts";
+import { type Storage, startStorage } from "../processes/storage.ts";
+import { nameOf, type Site, type Tool } from "../processes/tools.ts";
 import { readCommitTimes, startWriter, stopWriter, type Writer } from "../processes/writer.ts";
 import { behindOf, lagsOf, ticksOf, visibleTimes, type Window } from "../results/behind.ts";
 import type { Measurement } from "../results/measurement.ts";
-import { quantile } from "../results/statistics.ts";
 import { accessLogOffset, countRequests } from "../samples/access-log.ts";
 import { ObjectLog } from "../samples/objects.ts";
-import { machineBusyMs, sampleProcess } from "../samples/proc.ts";
 import { Sampler, summarize } from "../samples/sampler.ts";
 import { countSystemCalls } from "../samples/syscalls.ts";
 import { describeSpec, type LoadSpec } from "../spec.ts";

@@ -6,12 +6,12 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { assertReplayed, assertSame, firstDifference, settleDatabase } from "../comparison.ts";
+import { assertReplayed, assertSame, firstDifference, settleDatabase } from "../../measure/comparison.ts";
+import { median } from "../../measure/statistics.ts";
+import type { Workspace } from "../../measure/workspace.ts";
 import { type Cost, runCosted } from "../processes/costed.ts";
 import { nameOf, type Site, type Tool } from "../processes/tools.ts";
-import type { Workspace } from "../processes/workspace.ts";
 import { seedOf } from "../processes/writer.ts";
-import { median } from "../results/statistics.ts";
 
 /** The outcome of all restores. */
 export interface Verification {

@@ -7,8 +7,8 @@
  */
 import type { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
+import { openAsApplication, prepareCommit } from "../../measure/databases.ts";
 import type { CommitProbeOptions, CommitProbeResult } from "../cases/commit.ts";
-import { openAsApplication, prepareCommit } from "../databases.ts";
 
 const AUTOCHECKPOINT_PAGES = 1000;
 const FILL_ROWS = 2_000;

@@ -1,6 +1,6 @@
 /** Runs a program to its end and measures its cost. */
-import { watchPeak } from "../samples/proc.ts";
-import type { Command, Workspace } from "./workspace.ts";
+import { watchPeak } from "../../measure/proc.ts";
+import type { Command, Workspace } from "../../measure/workspace.ts";
 
 /** Cost of one run of a program. */
 export interface Cost {

@@ -7,8 +7,8 @@
  */
 import { existsSync, readdirSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
+import { openAsApplication, seededRandom } from "../../measure/databases.ts";
 import { type ProbeOptions, WARM_UP_COUNT } from "../cases/lag.ts";
-import { openAsApplication, seededRandom } from "../databases.ts";
 
 const ARRIVAL_LIMIT_MS = 15_000;
 const POLL_MS = 20;

@@ -3,11 +3,11 @@
  * itself reads the gateway's folder and log, so its own look at the storage costs the tool nothing.
  */
 import { join } from "node:path";
+import { makeCertificate } from "../../measure/certificate.ts";
+import { type Gateway, startGateway } from "../../measure/gateway.ts";
+import { type Child, readLog, type Workspace, waitUntil } from "../../measure/workspace.ts";
 import { bunCommand } from "../../toolchain.ts";
 import type { Link } from "../spec.ts";
-import { makeCertificate } from "./certificate.ts";
-import { type Gateway, startGateway } from "./gateway.ts";
-import { type Child, readLog, type Workspace, waitUntil } from "./workspace.ts";
 
 /** An address of the storage. */
 export interface Endpoint {

@@ -4,9 +4,9 @@
  */
 import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { BUCKET, CREDENTIALS } from "./gateway.ts";
+import { BUCKET, CREDENTIALS } from "../../measure/gateway.ts";
+import type { Command, User } from "../../measure/workspace.ts";
 import type { Endpoint } from "./storage.ts";
-import type { Command, User } from "./workspace.ts";
 
 /** Names of the tools in the results. */
 export type ToolName = "walrust" | "litestream";

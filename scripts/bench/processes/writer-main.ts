@@ -7,7 +7,7 @@
  * time of each commit to a file.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { openAsApplication, prepareCommit } from "../databases.ts";
+import { openAsApplication, prepareCommit } from "../../measure/databases.ts";
 import type { ShareOptions, ShareResult } from "./writer.ts";
 
 /** Number of commits whose durations are kept, so that the memory of a long run stays bounded. */

@@ -5,9 +5,9 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { quantile } from "../../measure/statistics.ts";
+import { type Child, readLog, type Workspace, waitUntil } from "../../measure/workspace.ts";
 import { bunCommand } from "../../toolchain.ts";
-import { quantile } from "../results/statistics.ts";
-import { type Child, readLog, type Workspace, waitUntil } from "./workspace.ts";
 
 /** Options of the application. */
 export interface WriterOptions {

@@ -3,10 +3,11 @@
  * all loads. PURE: the same results give the same tables. A table shows the median of several rounds of one
  * setting.
  */
+
+import { median } from "../../measure/statistics.ts";
 import type { ToolName } from "../processes/tools.ts";
 import type { CaseName } from "../spec.ts";
 import type { Measurement } from "./measurement.ts";
-import { median } from "./statistics.ts";
 import { formatValue } from "./values.ts";
 
 /** A row of the table: name of the value and label. The unit follows from the name. */

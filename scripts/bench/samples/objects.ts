@@ -9,7 +9,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../../../src/format/ltx.ts";
-import { listObjects } from "../processes/gateway.ts";
+import { listObjects } from "../../measure/gateway.ts";
 
 /** Wall-clock times of one object in ms. */
 export interface ObjectTimes {

@@ -1,8 +1,9 @@
 /**
  * Samples a running process during a measurement: memory often, and the slower readings every few seconds.
  */
-import { median } from "../results/statistics.ts";
-import { countConnections, type ProcessSample, readPssBytes, sampleProcess } from "./proc.ts";
+
+import { countConnections, type ProcessSample, readPssBytes, sampleProcess } from "../../measure/proc.ts";
+import { median } from "../../measure/statistics.ts";
 
 /** A reading with those that cost more. */
 export interface FullSample extends ProcessSample {

@@ -7,15 +7,15 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAccessLog } from "../../../scripts/bench/samples/access-log.ts";
 import { ObjectLog } from "../../../scripts/bench/samples/objects.ts";
+import { summarize } from "../../../scripts/bench/samples/sampler.ts";
+import { parsePerfCount, parseStraceCount } from "../../../scripts/bench/samples/syscalls.ts";
 import {
   parseBusyMs,
   parseConnections,
   parseCpuMs,
   parsePssBytes,
   parseStatus,
-} from "../../../scripts/bench/samples/proc.ts";
-import { summarize } from "../../../scripts/bench/samples/sampler.ts";
-import { parsePerfCount, parseStraceCount } from "../../../scripts/bench/samples/syscalls.ts";
+} from "../../../scripts/measure/proc.ts";
 import { encodeLtxHeader, FLAG_NO_CHECKSUM } from "../../../src/format/ltx.ts";
 import type { Checksum, Txid } from "../../../src/format/types.ts";
 import { tempFolder } from "../../support/temp.ts";

@@ -3,10 +3,10 @@ import { describe, expect, test } from "bun:test";
 import type { Goal } from "../../../scripts/bench/goals.ts";
 import { formatGoals } from "../../../scripts/bench/results/goal-table.ts";
 import { failedRun, type Measurement } from "../../../scripts/bench/results/measurement.ts";
-import { median, quantile } from "../../../scripts/bench/results/statistics.ts";
 import { formatFailures, formatSummary, formatTables } from "../../../scripts/bench/results/tables.ts";
 import { formatValue } from "../../../scripts/bench/results/values.ts";
 import { describeSpec, LOAD } from "../../../scripts/bench/spec.ts";
+import { median, quantile } from "../../../scripts/measure/statistics.ts";
 
 type ToolName = Measurement["tool"];
 

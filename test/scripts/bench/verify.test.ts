@@ -7,10 +7,10 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type History, verify } from "../../../scripts/bench/cases/verify.ts";
-import { createDatabase, openAsApplication, prepareCommit } from "../../../scripts/bench/databases.ts";
 import type { Site, Tool } from "../../../scripts/bench/processes/tools.ts";
-import { Workspace } from "../../../scripts/bench/processes/workspace.ts";
 import { seedOf } from "../../../scripts/bench/processes/writer.ts";
+import { createDatabase, openAsApplication, prepareCommit } from "../../../scripts/measure/databases.ts";
+import { Workspace } from "../../../scripts/measure/workspace.ts";
 
 const SEED = 7;
 const COMMITS = Float64Array.of(100, 200, 300, 400);
@@ -18,7 +18,7 @@ let workspace: Workspace;
 let templatePath: string;
 
 beforeAll(async () => {
-  workspace = await Workspace.create();
+  workspace = await Workspace.create("bench");
   templatePath = join(workspace.folder, "template.db");
   createDatabase(templatePath, 100_000, 1);
 });

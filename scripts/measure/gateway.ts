@@ -1,21 +1,22 @@
 /**
- * The object storage of the benchmark: versitygw on a free loopback port over a temporary folder. A bucket is
- * a folder and an object is a file, so the benchmark sees objects without a request. The access log of the
- * gateway holds every answered request, so the server counts the requests, not their sender.
+ * The object storage of the benchmark and the soak: versitygw on a free loopback port over a temporary
+ * folder. A bucket is a folder and an object is a file, so the benchmark sees objects without a request. The
+ * access log of the gateway holds every answered request, so the server counts the requests, not their
+ * sender.
  *
  * The gateway keeps connections alive, like every real store (versitygw's own default closes each one).
  */
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { ROOT } from "../../toolchain.ts";
+import { ROOT } from "../toolchain.ts";
 import type { Certificate } from "./certificate.ts";
 import { assertAlive, type Child, type Workspace } from "./workspace.ts";
 
 /** Name of the only bucket. */
 export const BUCKET = "bench";
 
-/** Keys of both tools. */
+/** Keys of the gateway. */
 export const CREDENTIALS = { accessKeyId: "bench", secretAccessKey: "bench-secret", region: "us-east-1" };
 
 /** A running gateway. */
@@ -87,7 +88,8 @@ export function storedBytes(gateway: Gateway, prefix: string): number {
     .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
 }
 
-function freePort(): number {
+/** A loopback port that no program listens on. */
+export function freePort(): number {
   const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const { port } = probe;
   probe.stop(true);

@@ -3,8 +3,8 @@ import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { assertReplayed, assertSame, firstDifference } from "../../../scripts/bench/comparison.ts";
-import { createDatabase, openAsApplication, prepareCommit } from "../../../scripts/bench/databases.ts";
+import { assertReplayed, assertSame, firstDifference } from "../../../scripts/measure/comparison.ts";
+import { createDatabase, openAsApplication, prepareCommit } from "../../../scripts/measure/databases.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const SEED = 7;

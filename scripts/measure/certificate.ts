@@ -3,7 +3,7 @@
  * its own authority. Both tools trust it through SSL_CERT_FILE.
  */
 import { join } from "node:path";
-import { capture } from "../../toolchain.ts";
+import { capture } from "../toolchain.ts";
 
 /** Paths of the PEM files. */
 export interface Certificate {

@@ -1,5 +1,5 @@
 /**
- * Makes the databases of the benchmark, and their commits. The content comes from a seed, so every run copies
+ * Makes databases and their commits. The content comes from a seed, so every run copies
  * the same bytes: compressible words of a small vocabulary, and incompressible random bytes.
  */
 import { Database } from "bun:sqlite";

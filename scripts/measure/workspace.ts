@@ -1,20 +1,20 @@
 /**
- * The temporary folder of a benchmark and the processes it starts. A case runs in a scope: a folder that
- * disappears with its processes at the end of the case, also after a failure. An exit of the benchmark kills
- * all processes. Where `setpriv` (util-linux) is installed, even a SIGKILL of the benchmark ends its
+ * The temporary folder of a script and the processes it starts. A case runs in a scope: a folder that
+ * disappears with its processes at the end of the case, also after a failure. An exit of the script kills
+ * all processes. Where `setpriv` (util-linux) is installed, even a SIGKILL of the script ends its
  * children.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { capture } from "../../toolchain.ts";
+import { capture } from "../toolchain.ts";
 
 /** A program and its surroundings. It inherits only PATH from this process's environment. */
 export interface Command {
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** Absent or null for the user of the benchmark. */
+  /** Absent or null for the user of the script. */
   readonly user?: User | null;
 }
 
@@ -51,9 +51,9 @@ export class Workspace {
     process.on("exit", this.#onExit);
   }
 
-  /** Makes a workspace below $TMPDIR. */
-  static async create(): Promise<Workspace> {
-    const folder = await mkdtemp(join(tmpdir(), "walrust-bench-"));
+  /** Makes a workspace below $TMPDIR, with the name of the script in the name of its folder. */
+  static async create(name: string): Promise<Workspace> {
+    const folder = await mkdtemp(join(tmpdir(), `walrust-${name}-`));
     // Tools that run as another user reach their own folders below this one.
     await chmod(folder, 0o711);
     return new Workspace(folder);

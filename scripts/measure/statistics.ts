@@ -1,5 +1,5 @@
 /**
- * Percentiles and medians of the benchmark.
+ * Percentiles and medians.
  */
 
 /** Percentile of sorted values by nearest rank; NaN without values. */
