@@ -1,0 +1,140 @@
+/**
+ * The readings of a soak, and the figures that are judged, each with the growth that a run tolerates. PURE.
+ *
+ * The allowances are bounds on the whole run, above the noise of sound runs. At 45 minutes and some 50,000
+ * increments, 6 MB of anonymous memory are 120 bytes an increment, and 12 descriptors one in four minutes.
+ * The allowance of the uploaded copies is their limit in watch-config.ts, which they reach within a run.
+ */
+import { median } from "../measure/statistics.ts";
+import type { LineCounts } from "./fault-line.ts";
+import type { Episode } from "./fault-plan.ts";
+import { type Allowance, judgeTrend, type Point, type Verdict } from "./trend.ts";
+
+/** One reading. Counts run since the start of the process. */
+export interface Reading {
+  /** Time since the start of the load. */
+  readonly atMs: number;
+  readonly rssBytes: number;
+  readonly anonymousBytes: number;
+  readonly pssBytes?: number;
+  readonly descriptorCount: number;
+  readonly threadCount: number;
+  readonly cpuMs: number;
+  /** Bytes of walrust's local files without the uploaded copies: waiting captures, page sums, positions. */
+  readonly spoolBytes: number;
+  /** Bytes of the uploaded increments that walrust keeps on disk, up to a limit of its own. */
+  readonly sentBytes: number;
+  /** Bytes of all WAL files of the application. */
+  readonly walBytes: number;
+  /** Lag of the database that is farthest behind. */
+  readonly lagSeconds: number;
+  /** Captured files that wait for their upload, over all databases. */
+  readonly pendingCount: number;
+  readonly incrementCount: number;
+  readonly snapshotCount: number;
+  readonly mergeCount: number;
+  readonly events: Readonly<Record<string, number>>;
+  readonly requests: LineCounts["requests"];
+  readonly faults: LineCounts["faults"];
+}
+
+/** A figure that is judged. */
+export interface Figure {
+  readonly label: string;
+  readonly unit: "MB" | "s" | "";
+  readonly read: (reading: Reading) => number | undefined;
+  readonly allowance: Allowance;
+}
+
+const MB = 1e6;
+
+/** The judged figures. */
+export const FIGURES: readonly Figure[] = [
+  figure("RSS", "MB", ({ rssBytes }) => rssBytes / MB, { growth: 8, step: 16 }),
+  figure("anonymous memory", "MB", ({ anonymousBytes }) => anonymousBytes / MB, { growth: 6, step: 12 }),
+  figure("Pss", "MB", ({ pssBytes }) => pssBytes && pssBytes / MB, { growth: 8, step: 16 }),
+  figure("descriptors", "", ({ descriptorCount }) => descriptorCount, { growth: 12, step: 24 }),
+  figure("threads", "", ({ threadCount }) => threadCount, { growth: 2, step: 4 }),
+  figure("local files", "MB", ({ spoolBytes }) => spoolBytes / MB, { growth: 10, step: 20 }),
+  figure("uploaded copies", "MB", ({ sentBytes }) => sentBytes / MB, { growth: 120, step: 120 }),
+  figure("WAL files", "MB", ({ walBytes }) => walBytes / MB, { growth: 25, step: 50 }),
+  figure("captures waiting", "", ({ pendingCount }) => pendingCount, { growth: 30, step: 60 }),
+  figure("lag", "s", ({ lagSeconds }) => lagSeconds, { growth: 3, step: 6 }),
+];
+
+function figure(label: string, unit: Figure["unit"], read: Figure["read"], allowance: Allowance): Figure {
+  return { label, unit, read, allowance };
+}
+
+/** A figure with its judgement. */
+export interface Judgement {
+  readonly figure: Figure;
+  readonly verdict: Verdict;
+}
+
+/**
+ * Judges all figures by their readings after the warm-up. A figure that this machine does not give has no
+ * judgement; without any readings, every figure is too short.
+ */
+export function judgeReadings(readings: readonly Reading[], warmUpMs: number): Judgement[] {
+  const judged = readings.filter(({ atMs }) => atMs >= warmUpMs);
+  return FIGURES.flatMap((one) => {
+    const points = judged
+      .map((reading) => ({ atMs: reading.atMs, value: one.read(reading) }))
+      .filter((point): point is Point => point.value !== undefined);
+    const isMissing = points.length === 0 && judged.length > 0;
+    return isMissing ? [] : [{ figure: one, verdict: judgeTrend(points, one.allowance) }];
+  });
+}
+
+/** One row of the curve: medians of a slice of the run, and what happened in the slice. */
+export interface Slice {
+  readonly untilMs: number;
+  /** Medians of the figures, in the order of FIGURES. */
+  readonly medians: readonly (number | undefined)[];
+  readonly maxLagSeconds: number;
+  readonly incrementCount: number;
+  readonly snapshotCount: number;
+  readonly mergeCount: number;
+  readonly requestCount: number;
+  readonly faultCount: number;
+  readonly episodes: readonly Episode[];
+}
+
+/** Cuts the readings into slices of equal length; a slice without readings is left out. */
+export function sliceReadings(
+  readings: readonly Reading[],
+  episodes: readonly Episode[],
+  durationMs: number,
+  sliceCount: number,
+): Slice[] {
+  const sliceMs = durationMs / sliceCount;
+  let before: Reading | undefined;
+  return Array.from({ length: sliceCount }, (_, index): Slice | null => {
+    const [fromMs, untilMs] = [index * sliceMs, (index + 1) * sliceMs];
+    const isLast = index === sliceCount - 1;
+    const inSlice = readings.filter(({ atMs }) => atMs >= fromMs && (atMs < untilMs || isLast));
+    const last = inSlice.at(-1);
+    if (last === undefined) return null;
+    const since = before ?? inSlice[0]!;
+    before = last;
+    return {
+      untilMs,
+      medians: FIGURES.map(({ read }) => {
+        const values = inSlice.map(read).filter((value) => value !== undefined);
+        return values.length === 0 ? undefined : median(values);
+      }),
+      maxLagSeconds: Math.max(...inSlice.map(({ lagSeconds }) => lagSeconds)),
+      incrementCount: last.incrementCount - since.incrementCount,
+      snapshotCount: last.snapshotCount - since.snapshotCount,
+      mergeCount: last.mergeCount - since.mergeCount,
+      requestCount: totalOf(last.requests) - totalOf(since.requests),
+      faultCount: totalOf(last.faults) - totalOf(since.faults),
+      episodes: episodes.filter(({ startMs }) => startMs >= fromMs && startMs < untilMs),
+    };
+  }).filter((slice) => slice !== null);
+}
+
+function totalOf(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}

@@ -1,0 +1,85 @@
+/**
+ * Options of the soak: from words of the command line to checked settings. PURE, except that paths become
+ * absolute.
+ */
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+/** Checked options. */
+export interface Settings {
+  readonly durationMs: number;
+  readonly warmUpMs: number;
+  readonly databaseCount: number;
+  /** Seed of the load and of the faults. */
+  readonly seed: number;
+  /** The walrust to run; null for a fresh build. */
+  readonly binary: string | null;
+  readonly jsonPath: string | null;
+}
+
+const DEFAULT_MINUTES = 45;
+const DEFAULT_WARM_UP_SECONDS = 60;
+const DEFAULT_DATABASES = 50;
+const DATABASES_MAX = 1_000;
+const SEED_MAX = 2 ** 31;
+/** A trend needs this much time after the warm-up. */
+const JUDGED_MS_MIN = 60_000;
+
+/**
+ * Reads the words of the command line.
+ * @param randomSeed the seed if the words name none
+ * @throws Error for an unknown option or an impossible value
+ */
+export function parseSettings(words: readonly string[], randomSeed: number): Settings {
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({
+    args: [...words],
+    options: {
+      ...{ minutes: text, "warmup-secs": text, seed: text, databases: text, binary: text, json: text },
+    },
+  });
+  const minutes = parseNumber("minutes", values.minutes, DEFAULT_MINUTES, 0);
+  const warmUpSeconds = parseNumber("warmup-secs", values["warmup-secs"], DEFAULT_WARM_UP_SECONDS, 0);
+  const durationMs = minutes * 60_000;
+  const warmUpMs = warmUpSeconds * 1_000;
+  if (durationMs - warmUpMs < JUDGED_MS_MIN) {
+    throw new Error(
+      `--minutes ${minutes} is too short: a trend needs ${JUDGED_MS_MIN / 1000} s after the ` +
+        `warm-up of ${warmUpSeconds} s`,
+    );
+  }
+  return {
+    ...{ durationMs, warmUpMs },
+    databaseCount: parseWhole("databases", values.databases, DEFAULT_DATABASES, 1, DATABASES_MAX),
+    seed: parseWhole("seed", values.seed, randomSeed, 0, SEED_MAX),
+    binary: values.binary === undefined ? null : resolve(values.binary),
+    jsonPath: values.json === undefined ? null : resolve(values.json),
+  };
+}
+
+/** The command that repeats a run with the same load and the same faults. */
+export function replayLine({ durationMs, warmUpMs, databaseCount, seed }: Settings): string {
+  return (
+    `bun run soak --minutes ${durationMs / 60_000} --warmup-secs ${warmUpMs / 1_000} ` +
+    `--databases ${databaseCount} --seed ${seed}`
+  );
+}
+
+function parseNumber(name: string, text: string | undefined, otherwise: number, min: number): number {
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value) && value >= min) return value;
+  throw new Error(`--${name} ${text}: expected a number from ${min}`);
+}
+
+function parseWhole(
+  name: string,
+  text: string | undefined,
+  otherwise: number,
+  min: number,
+  max: number,
+): number {
+  const value = text === undefined ? otherwise : Number(text);
+  if (text?.trim() !== "" && Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new Error(`--${name} ${text}: expected a whole number from ${min} to ${max}`);
+}
