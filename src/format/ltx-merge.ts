@@ -26,7 +26,8 @@ const READ_MEMORY_SIZE = 1024 * 1024;
 const READ_SIZE_MIN = 4096;
 const READ_SIZE_MAX = 64 * 1024;
 const NO_PAGE = 2 ** 32;
-const SLICE_PAGES = 256;
+/** Bytes of decoded pages after which other work gets a turn. */
+const SLICE_BYTES = 1024 * 1024;
 
 /**
  * Reads the next bytes of a file into `target`. Returns the number of bytes; 0 only at the end of the file.
@@ -77,7 +78,10 @@ export function mergeLtx(
   }
 }
 
-/** Merges files in slices of some hundred pages, so that other work gets a turn. @throws as `mergeLtx` */
+/**
+ * Merges files in slices of a megabyte of pages, so that other work gets a turn. The pages of all inputs
+ * count, because each of them is decoded. @throws as `mergeLtx`
+ */
 export function* mergeLtxInSlices(
   sources: readonly LtxSource[],
   sink: (bytes: Uint8Array) => void,
@@ -200,8 +204,8 @@ function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<v
   const sumsPages = isWhole && !isWithoutChecksum(header);
   let sum = CHECKSUM_FLAG;
   let nextPgno = 1;
-  for (let pageIndex = 1; ; pageIndex++) {
-    if (pageIndex % SLICE_PAGES === 0) yield;
+  let slicedBytes = 0;
+  for (;;) {
     const pgno = lowestPgno(inputs);
     const newest = pgno === NO_PAGE ? null : newestOrNull(inputs, pgno);
     // Only the lock page may be missing from a snapshot.
@@ -215,7 +219,14 @@ function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<v
       encoder.page(pgno, newest.decoder.page);
       nextPgno = pgno + 1;
     }
-    for (const input of inputs) if (input.pgno === pgno) advance(input);
+    for (const input of inputs) {
+      if (input.pgno !== pgno) continue;
+      advance(input);
+      slicedBytes += header.pageSizeBytes;
+      if (slicedBytes < SLICE_BYTES) continue;
+      slicedBytes = 0;
+      yield;
+    }
   }
 }
 

@@ -8,7 +8,13 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../../src/format/ltx.ts";
 import { decodeLtxFile } from "../../src/format/ltx-decoder.ts";
-import { type LtxSource, MERGE_INPUTS_MAX, type MergeOptions, mergeLtx } from "../../src/format/ltx-merge.ts";
+import {
+  type LtxSource,
+  MERGE_INPUTS_MAX,
+  type MergeOptions,
+  mergeLtx,
+  mergeLtxInSlices,
+} from "../../src/format/ltx-merge.ts";
 import { CHECKSUM_FLAG, type Checksum, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -259,4 +265,36 @@ describe("mergeLtx refuses", () => {
       "it ends, expected the rest of the header",
     );
   });
+});
+
+test("mergeLtxInSlices decodes about a megabyte between two turns, however many versions a page has", () => {
+  const pageSizeBytes = 4096;
+  const pages = Array.from({ length: 100 }, (_, index): SamplePage => {
+    return [index + 1, crypto.getRandomValues(new Uint8Array(pageSizeBytes))];
+  });
+  const files = Array.from({ length: 30 }, (_, index) => {
+    const txid = (index + 2) as Txid;
+    const changes = { pageSizeBytes, commit: 100, minTxid: txid, maxTxid: txid, flags: FLAG_NO_CHECKSUM };
+    return encodeSample(sampleHeader(changes), pages);
+  });
+  let readBytes = 0;
+  const sources = files.map((file): LtxSource => {
+    const read = sourceOf(file);
+    return (target) => {
+      const count = read(target);
+      readBytes += count;
+      return count;
+    };
+  });
+  const steps = mergeLtxInSlices(sources, () => {});
+  const slices: number[] = [];
+  for (let isDone = false; !isDone; ) {
+    const before = readBytes;
+    isDone = steps.next().done === true;
+    slices.push(readBytes - before);
+  }
+  const decodedBytes = 30 * 100 * pageSizeBytes;
+  // The first slice also fills the read buffers, which share a megabyte.
+  expect(Math.max(...slices)).toBeLessThan(2.2 * 1024 * 1024);
+  expect(slices.length).toBeGreaterThanOrEqual(Math.floor(decodedBytes / 1024 / 1024));
 });

@@ -10,7 +10,7 @@ import type { Env } from "../../env.ts";
 import { hasCode } from "../../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../../format/chain.ts";
 import { formatTxid, levelPrefix } from "../../format/keys.ts";
-import { mergeLtx } from "../../format/ltx-merge.ts";
+import { type MergedLtx, mergeLtxInSlices } from "../../format/ltx-merge.ts";
 import type { Txid } from "../../format/types.ts";
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { localCopyOrNull } from "../../local/spool-cache.ts";
@@ -22,7 +22,7 @@ import {
 } from "../../storage/contract/object-metadata.ts";
 import type { ContentChecksum, ListOptions, ObjectHead, ObjectStore } from "../../storage/contract/store.ts";
 import { type Merge, planMergeOrNull } from "./compaction-plan.ts";
-import { closeSources, openMergeSources } from "./merge-sources.ts";
+import { closeSources, type MergeSource, openMergeSources } from "./merge-sources.ts";
 import { checkOwnMerge, readSameMerge } from "./stored-merge.ts";
 import { chainOf, removeStray } from "./stray-merge.ts";
 
@@ -227,10 +227,7 @@ async function mergeObjects(
   try {
     const written = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
     spool = written;
-    const { header } = mergeLtx(
-      opened.map(({ read }) => read),
-      (bytes) => written.write(bytes),
-    );
+    const { header } = await mergeInTurns(opened, written, target.env, signal);
     const chain = opened.at(-1)!.chain;
     const file = written.finish({ chain: chain === null ? CHAIN_ZERO : parseHex32(chain) });
     const key = keyOf(store, name, file);
@@ -262,6 +259,22 @@ async function mergeObjects(
     throw error;
   } finally {
     closeSources(opened);
+  }
+}
+
+/** Merges in slices, between which other databases get their turn. @throws the reason of `signal` */
+async function mergeInTurns(
+  sources: readonly MergeSource[],
+  spool: SpoolWriter,
+  env: Pick<Env, "turn">,
+  signal: AbortSignal | undefined,
+): Promise<MergedLtx> {
+  const reads = sources.map(({ read }) => read);
+  const steps = mergeLtxInSlices(reads, (bytes) => spool.write(bytes));
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done) return step.value;
+    await env.turn();
+    signal?.throwIfAborted();
   }
 }
 

@@ -2,6 +2,7 @@
  * Checks a merged object in the store, right after its put: our own, by a checksum of the store or by a
  * download, or one that exists at its key.
  */
+import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { hex } from "../../format/chain.ts";
 import { type SpoolFile, spoolChunks } from "../../local/spool.ts";
@@ -91,7 +92,7 @@ async function* inTurns(chunks: Iterable<Uint8Array>, turn: () => Promise<void>)
  * @throws WalrustError code "corrupt" or "integrity" naming the object, or a storage code
  */
 export async function readSameMerge(
-  { store }: Pick<CompactionTarget, "store">,
+  { store, env }: Pick<CompactionTarget, "store" | "env">,
   { key, file, metadata: merged }: PutMerge,
   signal?: AbortSignal,
 ): Promise<StoredMerge> {
@@ -106,7 +107,7 @@ export async function readSameMerge(
     isSameOrMissing(metadata.chain, merged.chain) &&
     isSameOrMissing(metadata.previousChain, merged.previousChain);
   const isSameFile = sha256 !== null && hex(sha256) === hex(file.sha256);
-  if (isSameChain && (isSameFile || digest.value === (await contentOf(file))))
+  if (isSameChain && (isSameFile || digest.value === (await contentOf(file, env))))
     return { facts: facts!, checksum };
   throw new WalrustError("integrity", `${key} was merged from another history`, { context: { key } });
 }
@@ -116,11 +117,12 @@ function isSameOrMissing(a: string | null, b: string | null): boolean {
 }
 
 /** The digest of the content of a merged file. */
-async function contentOf(file: SpoolFile): Promise<string | null> {
+async function contentOf(file: SpoolFile, env: Pick<Env, "turn">): Promise<string | null> {
   const receiver = new ContentDigest();
   const { path, sizeBytes } = file;
   const object = { key: path, ...rangeOf(file), sizeBytes, modifiedMs: 0 };
-  await checkObject({ object, metadata: {}, chunks: spoolChunks(file) }, { receiver });
+  const chunks = inTurns(spoolChunks(file), () => env.turn());
+  await checkObject({ object, metadata: {}, chunks }, { receiver });
   return receiver.value;
 }
 

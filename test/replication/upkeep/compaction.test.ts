@@ -5,12 +5,15 @@
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { hex } from "../../../src/format/chain.ts";
+import type { Env } from "../../../src/env.ts";
+import { hex, nextChain, sha256 } from "../../../src/format/chain.ts";
 import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
+import { CHECKSUM_FLAG, type Checksum, type Txid } from "../../../src/format/types.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
+import { encodeSample, type SamplePage, sampleHeader } from "../../format/samples.ts";
 import { applied, BENCH_START_MS, compactionBench } from "../../support/histories/compaction-bench.ts";
-import { TINY_WRITER } from "../../support/histories/tiny-history.ts";
+import { putTiny, TINY_WRITER } from "../../support/histories/tiny-history.ts";
 import { keysAt, readObject } from "../../support/oracles/history-oracle.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -112,3 +115,54 @@ test("compactInto a folder: the modification time is the newest capture's, to th
   expect(key).toBe("app/ltx/1/0000000000000002-0000000000000005.ltx");
   expect((await store.head(key!)).modifiedMs).toBe(BENCH_START_MS + 5000);
 });
+
+test("compactInto of large objects gives other work a turn for each megabyte of their pages", async () => {
+  const { target, history, store } = await compactionBench(1);
+  const pageCount = 1_024;
+  let turnCount = 0;
+  let chain = history.chains.get(1)!;
+  for (let number = 2; number <= 4; number++) {
+    const txid = number as Txid;
+    const bytes = largeObject(txid, pageCount);
+    const previousChain = chain;
+    chain = nextChain(previousChain, sha256(bytes));
+    const timeMs = BENCH_START_MS + number;
+    await putTiny(store, "app", {
+      level: 0,
+      minTxid: txid,
+      maxTxid: txid,
+      timeMs,
+      bytes,
+      previousChain,
+      chain,
+    });
+  }
+  const env: Env = {
+    ...target.env,
+    turn: async () => {
+      turnCount++;
+    },
+  };
+  await compactInto({ ...target, env }, 1, new CompactionProgress());
+  // One more turn after each source.
+  expect(turnCount - 3).toBeGreaterThanOrEqual((3 * pageCount * LARGE_PAGE_SIZE) / 1024 / 1024);
+});
+
+const LARGE_PAGE_SIZE = 4_096;
+
+/** An increment of random pages. */
+function largeObject(txid: Txid, pageCount: number): Uint8Array {
+  const checksum = (CHECKSUM_FLAG | 5n) as Checksum;
+  const header = sampleHeader({
+    pageSizeBytes: LARGE_PAGE_SIZE,
+    commit: pageCount,
+    minTxid: txid,
+    maxTxid: txid,
+    timestampMs: BENCH_START_MS + txid,
+    preApplyChecksum: checksum,
+  });
+  const pages = Array.from({ length: pageCount }, (_, index): SamplePage => {
+    return [index + 1, crypto.getRandomValues(new Uint8Array(LARGE_PAGE_SIZE))];
+  });
+  return encodeSample(header, pages, checksum);
+}
