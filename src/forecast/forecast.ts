@@ -17,7 +17,8 @@ import { WHOLE_SIZE_MAX } from "../recovery/object/check-object.ts";
 import { PROVEN_SNAPSHOTS } from "../replication/upkeep/retention-plan.ts";
 import { MANIFEST_SNAPSHOTS_MAX } from "../storage/bucket/manifest.ts";
 import { KEYS_PER_REQUEST_MAX } from "../storage/s3/s3-delete.ts";
-import { planParts, SINGLE_PUT_SIZE_MAX } from "../storage/s3/s3-multipart.ts";
+import { SINGLE_PUT_SIZE_MAX } from "../storage/s3/s3-multipart.ts";
+import { planParts } from "../storage/s3/s3-parts.ts";
 import type { RequestCounts } from "./prices.ts";
 import type { CommitRate, SteadyPace } from "./steady-pace.ts";
 import {

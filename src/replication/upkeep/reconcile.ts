@@ -15,6 +15,7 @@ import { Backoff, type BackoffPolicy } from "../../storage/contract/backoff.ts";
 import { decodeMetadata, type WalrustMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectHead } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
+import { type FoundRecord, uploadRecords } from "../upload/upload-record.ts";
 import type { CompactionTarget } from "./compaction.ts";
 import { checkHistory, historyProblemOrNull, planAbandoned } from "./reconcile-plan.ts";
 
@@ -141,7 +142,10 @@ function metadataOrNull(key: string, { metadata }: ObjectHead): WalrustMetadata 
   }
 }
 
-/** Aborts multipart uploads that no process will complete. @returns their number */
+/**
+ * Aborts multipart uploads that no process will complete: the remembered ones whose file is gone, and the
+ * abandoned ones of the listing. @returns their number
+ */
 async function endAbandoned(
   { store, name, env }: Pick<CompactionTarget, "store" | "name" | "env">,
   live: Captured,
@@ -149,8 +153,12 @@ async function endAbandoned(
   isOurs: boolean,
   signal: AbortSignal,
 ): Promise<number> {
-  const uploads = (await store.unfinishedUploads?.(`${name}/`, { signal })) ?? [];
-  if (uploads.length === 0) return 0;
+  const records = uploadRecords(live.paths.spoolFolder);
+  const givenUpCount = await endGivenUp(store, records, signal);
+  const remembered = new Set(records.map(({ upload }) => upload?.uploadId));
+  const listed = (await store.unfinishedUploads?.(`${name}/`, { signal })) ?? [];
+  // The next attempt of this or another process continues a remembered upload, however old it is.
+  const uploads = listed.filter(({ uploadId }) => !remembered.has(uploadId));
   const abandoned = planAbandoned(uploads, {
     layout: store.layout,
     name,
@@ -159,8 +167,27 @@ async function endAbandoned(
     isOurs,
     nowMs: env.nowMs(),
   });
-  if (abandoned.length === 0) return 0;
-  await store.abortUploads?.(abandoned, { signal });
-  env.log.info(`aborted ${abandoned.length} unfinished uploads of earlier attempts`, { database: name });
-  return abandoned.length;
+  if (abandoned.length > 0) await store.abortUploads?.(abandoned, { signal });
+  const count = givenUpCount + abandoned.length;
+  if (count > 0) env.log.info(`aborted ${count} unfinished uploads of earlier attempts`, { database: name });
+  return count;
+}
+
+/** Aborts the uploads whose spool file was given up or lost. @returns their number */
+async function endGivenUp(
+  store: CompactionTarget["store"],
+  records: readonly FoundRecord[],
+  signal: AbortSignal,
+): Promise<number> {
+  let count = 0;
+  for (const { upload, hasFile, remove } of records) {
+    if (hasFile) continue;
+    if (upload !== null && upload.location === store.location) {
+      await store.abortUploads?.([{ ...upload, initiatedMs: 0 }], { signal });
+      count++;
+    }
+    // An upload in another bucket is out of reach.
+    remove();
+  }
+  return count;
 }

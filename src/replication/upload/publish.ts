@@ -24,6 +24,7 @@ import {
 import type { PutReservation } from "../../storage/contract/put-limit.ts";
 import type { ObjectHead, ObjectStore, PutBody, PutOptions } from "../../storage/contract/store.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
+import { UploadRecord } from "./upload-record.ts";
 
 /**
  * Files up to this size are sent from memory, larger ones from disk: while the store fails, every database
@@ -32,6 +33,8 @@ import { Semaphore } from "../../storage/guard/semaphore.ts";
 const IN_MEMORY_SIZE = 64 << 10;
 /** Files up to this size are hashed at once, larger ones in slices beside other work, a few at a time. */
 const SYNC_HASH_SIZE = 4 << 20;
+/** The upload of a larger file may take parts, and is continued after a failure. */
+const CONTINUED_SIZE_MIN = SYNC_HASH_SIZE;
 const HASHED_AT_ONCE = 2;
 const hashing = new Semaphore(HASHED_AT_ONCE);
 
@@ -94,6 +97,7 @@ export async function publish(
     writer,
     version,
   });
+  const uploadMemory = file.sizeBytes > CONTINUED_SIZE_MIN ? new UploadRecord(file.path) : null;
   const options: PutOptions = {
     metadata,
     createOnly: true,
@@ -102,17 +106,21 @@ export async function publish(
     sha256,
     ...(signal === undefined ? {} : { signal }),
     ...(reservation === undefined ? {} : { reservation }),
+    ...(uploadMemory === null ? {} : { uploadMemory }),
   };
   try {
     const isGuarded = isChainLink(file) && store.capabilities.conditionalPut === "no";
     const before = isGuarded ? await replacedOrNull(publisher, signal) : null;
     if (before !== null) return before;
     await store.put(key, body, options);
+    uploadMemory?.end();
     const other = isGuarded ? await otherWriterOrNull(publisher, file, key, signal) : null;
     return other ?? { kind: "published", key, timeMs };
   } catch (error) {
     if (!hasCode(error, "precondition")) throw error;
     const head = await store.head(key, signal === undefined ? {} : { signal });
+    // The key exists, so the remembered upload cannot be completed any more. Reconciliation aborts it.
+    uploadMemory?.end();
     const metadata = decodeMetadata(key, head.metadata);
     const isLost = metadata.sha256 === null && metadata.writer === null;
     const found = isLost ? await contentOf(store, head, file, signal) : metadata;

@@ -18,6 +18,7 @@
  * 6. Keys are relative to the store's root (bucket + prefix), use "/" and never begin with it.
  */
 import type { PutReservation } from "./put-limit.ts";
+import type { UploadMemory } from "./upload-memory.ts";
 
 /** User metadata of an object: lower-case names, ASCII values. */
 export type ObjectMetadata = Readonly<Record<string, string>>;
@@ -87,6 +88,8 @@ export interface PutOptions extends CallOptions {
   readonly sha256?: string;
   /** A place below the limit on puts that was reserved for this put; the put uses it up. */
   readonly reservation?: PutReservation;
+  /** Remembers a multipart upload, so that a later put of the same bytes at the same key continues it. */
+  readonly uploadMemory?: UploadMemory;
 }
 
 /** A byte range: `length` bytes from `offset`. A range that reaches past the end gives the bytes up to it. */

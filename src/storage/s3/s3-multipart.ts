@@ -1,21 +1,36 @@
 /**
  * Uploads a big object in parts: create, parts of 8 MB or more with three on their way, complete. Nothing is
- * visible before the completion, which carries If-None-Match. On any failure the upload is aborted, so that
- * no parts stay behind and cost money.
+ * visible before the completion, which carries If-None-Match.
+ *
+ * If the caller gives a memory, the upload can be continued: after a failure that a later attempt may not
+ * meet, the upload stays in the store, and the next attempt, of this process or another, sends only the parts
+ * that the store lacks. After any other failure the upload is aborted, so that no parts stay behind and cost
+ * money. An upload is completed only with parts that were compared with the file (s3-parts.ts). No upload is
+ * continued or aborted here but one that this process began or whose id the memory holds.
  *
  * Each part is read from the file twice in chunks of 256 KB, once to hash it and once to send it: memory does
  * not depend on the size. The store refuses a part that changed in between, because its hash is signed.
  */
-import { errorMessage, hasCode } from "../../errors.ts";
+import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { putBodySha256, putBodySize } from "../contract/object-body.ts";
 import type { PutLimit } from "../contract/put-limit.ts";
 import { answerCodeOf } from "../contract/request-errors.ts";
 import { NO_RETRY, type RetryContext, withRetry } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
+import type { UploadMemory } from "../contract/upload-memory.ts";
 import { SharedPermit } from "../guard/semaphore.ts";
 import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { s3Error } from "./s3-errors.ts";
+import {
+  listS3Parts,
+  type Part,
+  partBody,
+  planParts,
+  type StoredPart,
+  sameEtagOrNull,
+  subjectOf,
+} from "./s3-parts.ts";
 import { type PutQuirks, sendBody } from "./s3-send.ts";
 import { abortS3Upload, abortUnowned, type UploadBook } from "./s3-uploads.ts";
 import { encodeXmlText, type XmlElement, xmlTextOrNull } from "./s3-xml.ts";
@@ -24,10 +39,6 @@ import { sha256Hex } from "./sigv4.ts";
 /** Objects up to this size go in one request. */
 export const SINGLE_PUT_SIZE_MAX = 16 * 1024 * 1024;
 
-/** The smallest part; parts are bigger only if there would be more than 10,000. */
-export const PART_SIZE_MIN = 8 * 1024 * 1024;
-
-const PART_COUNT_MAX = 10_000;
 const PARTS_IN_FLIGHT_MAX = 3;
 /** The longest time to abort an upload whose caller has given up. */
 const ABORT_LIMIT_MS = 2_000;
@@ -36,7 +47,6 @@ const ABORT_LIMIT_MS = 2_000;
  * of other requests.
  */
 const CREATE_BASE_FACTOR = 8;
-const MEBIBYTE = 1024 * 1024;
 
 /** One upload. */
 export interface MultipartUpload {
@@ -63,51 +73,106 @@ export interface MultipartUpload {
   readonly onLeftParts: (reason: string) => void;
   /** The whole upload takes one place while any of its requests is on its way. */
   readonly putLimit?: PutLimit | undefined;
+  /** Remembers the upload over failures and restarts. */
+  readonly continued?: ContinuedUpload | undefined;
+}
+
+/** The memory of an upload, and its place by which a memory is recognized. */
+export interface ContinuedUpload {
+  readonly memory: UploadMemory;
+  /** `location` of the store, and the key relative to the store's root. */
+  readonly location: string;
+  readonly key: string;
+  /** SHA-256 of the body. */
+  readonly sha256: string;
+}
+
+/** An upload under way, and the parts that the store had before. */
+interface OpenUpload {
+  readonly uploadId: string;
+  readonly stored: ReadonlyMap<number, StoredPart>;
+  /** ETags in the answers to earlier attempts. */
+  readonly etags: ReadonlyMap<number, string>;
 }
 
 /** Runs an attempt in the upload's place. */
 type InSlot = <T>(attempt: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>;
 
-interface Part {
-  readonly number: number;
-  readonly offset: number;
-  readonly sizeBytes: number;
-}
-
-/** Cuts `sizeBytes` into parts: at least 8 MB each but for the last, at most 10,000. */
-export function planParts(sizeBytes: number): Part[] {
-  const neededBytes = Math.ceil(sizeBytes / PART_COUNT_MAX / MEBIBYTE) * MEBIBYTE;
-  const partSizeBytes = Math.max(PART_SIZE_MIN, neededBytes);
-  const parts: Part[] = [];
-  for (let offset = 0; offset < sizeBytes; offset += partSizeBytes) {
-    parts.push({ number: parts.length + 1, offset, sizeBytes: Math.min(partSizeBytes, sizeBytes - offset) });
-  }
-  return parts;
-}
-
 /**
  * Uploads an object in parts. @throws what the requests throw, "precondition" from the completion among them.
  */
 export async function putMultipart(upload: MultipartUpload): Promise<void> {
-  const { retry, putLimit } = upload;
+  const { retry, putLimit, continued } = upload;
   const slot = putLimit === undefined ? null : new SharedPermit(putLimit);
   const inSlot: InSlot = (attempt, signal) => (slot === null ? attempt() : slot.run(attempt, signal));
-  const create = (): Promise<string> => upload.book.creating(upload.fullKey, () => createUpload(upload));
-  const policy = { ...retry.policy, baseDelayMs: retry.policy.baseDelayMs * CREATE_BASE_FACTOR };
-  const uploadId = await withRetry({ ...retry, policy }, () => inSlot(create, retry.signal));
+  const parts = planParts(putBodySize(upload.body));
+  const open = (await continueOrNull(upload, parts, inSlot)) ?? (await begin(upload, parts, inSlot));
+  const { uploadId } = open;
   try {
-    const etags = await sendParts(upload, uploadId, inSlot);
+    const etags = await sendParts(upload, parts, open, inSlot);
     await withRetry(retry, (attemptIndex) =>
       inSlot(() => completeUpload(upload, uploadId, etags, attemptIndex), retry.signal),
     );
+    continued?.memory.end();
   } catch (error) {
-    await abortUpload(upload, uploadId);
+    if (continued === undefined || !mayContinue(error, retry.signal)) {
+      await abortUpload(upload, uploadId);
+      continued?.memory.end();
+    }
     throw error;
   } finally {
     upload.book.ended(uploadId);
   }
   // The object exists now: no other upload to its key can be completed any more.
   if (upload.book.takeLost(upload.fullKey)) await abortOthers(upload);
+}
+
+/** Whether a later attempt may succeed with the parts that the store has by now. */
+function mayContinue(error: unknown, signal: AbortSignal | undefined): boolean {
+  if (answerCodeOf(error) === "NoSuchUpload") return false;
+  const isPassing = error instanceof WalrustError && (error.retryable || error.code === "auth");
+  return isPassing || signal?.aborted === true;
+}
+
+/** Begins an upload, and remembers it. */
+async function begin(upload: MultipartUpload, parts: readonly Part[], inSlot: InSlot): Promise<OpenUpload> {
+  const { retry, continued, headers } = upload;
+  const create = (): Promise<string> => upload.book.creating(upload.fullKey, () => createUpload(upload));
+  const policy = { ...retry.policy, baseDelayMs: retry.policy.baseDelayMs * CREATE_BASE_FACTOR };
+  const uploadId = await withRetry({ ...retry, policy }, () => inSlot(create, retry.signal));
+  if (continued !== undefined) {
+    const { location, key, sha256 } = continued;
+    continued.memory.begin({ location, key, uploadId, subject: subjectOf(sha256, parts, headers) });
+  }
+  return { uploadId, stored: new Map(), etags: new Map() };
+}
+
+/**
+ * The remembered upload, if the store still has it and it is of the same bytes. One of other bytes is
+ * aborted.
+ */
+async function continueOrNull(
+  upload: MultipartUpload,
+  parts: readonly Part[],
+  inSlot: InSlot,
+): Promise<OpenUpload | null> {
+  const { client, fullKey, headers, retry, continued, book } = upload;
+  const remembered = continued?.memory.readOrNull() ?? null;
+  if (continued === undefined || remembered === null) return null;
+  // An upload in another bucket is out of reach.
+  if (remembered.location !== continued.location || remembered.key !== continued.key) return null;
+  const { uploadId, etags } = remembered;
+  const isSame = remembered.subject === subjectOf(continued.sha256, parts, headers);
+  const list = () => inSlot(() => listS3Parts(client, { fullKey, uploadId }, retry.signal), retry.signal);
+  const stored = isSame ? await withRetry(retry, list) : "unlisted";
+  if (typeof stored !== "string") {
+    book.continued(uploadId);
+    retry.env.log.debug(`continuing the upload of ${fullKey}: the store has ${stored.size} parts`);
+    return { uploadId, stored, etags };
+  }
+  if (stored === "unlisted") await abortUpload(upload, uploadId);
+  continued.memory.end();
+  return null;
 }
 
 /** Best effort: the next sweep of the upkeep finds the rest. */
@@ -137,8 +202,12 @@ async function createUpload(upload: MultipartUpload): Promise<string> {
 }
 
 /** Sends all parts, three at a time; the first failure stops the others. @returns the ETags in order */
-async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSlot): Promise<string[]> {
-  const parts = planParts(putBodySize(upload.body));
+async function sendParts(
+  upload: MultipartUpload,
+  parts: readonly Part[],
+  open: OpenUpload,
+  inSlot: InSlot,
+): Promise<string[]> {
   const etags: string[] = new Array(parts.length);
   const stopper = new AbortController();
   const { signal: callerSignal } = upload.retry;
@@ -148,10 +217,14 @@ async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSl
   async function work(): Promise<void> {
     while (nextIndex < parts.length) {
       const part = parts[nextIndex++]!;
-      const retry = { ...upload.retry, signal };
-      const send = (): Promise<string> => sendPart(upload, uploadId, part, signal);
-      etags[part.number - 1] = await withRetry(retry, () => inSlot(send, signal));
+      etags[part.number - 1] = (await storedEtagOrNull(upload, part, open)) ?? (await sendOne(part));
     }
+  }
+  async function sendOne(part: Part): Promise<string> {
+    const send = (): Promise<string> => sendPart(upload, open.uploadId, part, signal);
+    const etag = await withRetry({ ...upload.retry, signal }, () => inSlot(send, signal));
+    upload.continued?.memory.addPart(part.number, etag);
+    return etag;
   }
   const workers = Array.from({ length: PARTS_IN_FLIGHT_MAX }, () =>
     work().catch((error) => {
@@ -166,13 +239,24 @@ async function sendParts(upload: MultipartUpload, uploadId: string, inSlot: InSl
   return etags;
 }
 
+/** The ETag of a part that the store had before; null when the part has to be sent. */
+async function storedEtagOrNull(
+  { body }: MultipartUpload,
+  part: Part,
+  { stored, etags }: OpenUpload,
+): Promise<string | null> {
+  const found = stored.get(part.number);
+  if (found === undefined) return null;
+  return await sameEtagOrNull(found, part, partBody(body, part), etags.get(part.number));
+}
+
 async function sendPart(
-  { client, action, fullKey, body, quirks }: MultipartUpload,
+  { client, action, fullKey, body: whole, quirks }: MultipartUpload,
   uploadId: string,
   part: Part,
   signal: AbortSignal,
 ): Promise<string> {
-  const partBody = sliceBody(body, part.offset, part.sizeBytes);
+  const body = partBody(whole, part);
   const request = {
     action,
     method: "PUT",
@@ -181,17 +265,12 @@ async function sendPart(
       ["partNumber", String(part.number)],
       ["uploadId", uploadId],
     ],
-    body: partBody,
-    sha256: await putBodySha256(partBody),
+    body,
+    sha256: await putBodySha256(body),
     signal,
   } as const;
   // At the completion the store compares the ETags with its parts.
   return (await sendBody(client, request, quirks)).etag;
-}
-
-function sliceBody(body: PutBody, offset: number, sizeBytes: number): PutBody {
-  if (body.kind === "file") return { ...body, offset: body.offset + offset, sizeBytes };
-  return { kind: "bytes", bytes: body.bytes.subarray(offset, offset + sizeBytes) };
 }
 
 async function completeUpload(

@@ -359,13 +359,15 @@ export class S3Store implements ObjectStore {
   }
 
   async #putInParts(key: string, body: PutBody, options: PutOptions, mode: CreateOnlyMode): Promise<void> {
-    const { signal, isSingleAttempt } = options;
+    const { signal, isSingleAttempt, uploadMemory: memory } = options;
     const policy = isSingleAttempt === true ? NO_RETRY : this.#options.retry;
     // The requests of the upload take a place themselves, one for all of them.
     options.reservation?.end();
     // A check before parts are sent in vain. A probe has its key for itself.
     if (mode !== "none" && body !== PROBE_BODY) await this.#assertAbsent(key, signal);
+    const sha256 = memory === undefined ? "" : (options.sha256 ?? (await putBodySha256(body)));
     await putMultipart({
+      continued: memory && { memory, location: this.location, key, sha256 },
       client: this.#client,
       action: this.#action("put", key),
       fullKey: this.#keyPrefix + key,

@@ -46,7 +46,12 @@ export class UploadBook {
     }
   }
 
-  /** An upload was completed, aborted or given up. */
+  /** This process continues an upload that began earlier. */
+  continued(uploadId: string): void {
+    this.#open.add(uploadId);
+  }
+
+  /** An upload was completed, aborted or given up, or waits for its next attempt. */
   ended(uploadId: string): void {
     this.#open.delete(uploadId);
   }

@@ -3,7 +3,10 @@
  * once, and is unhealthy until the bucket has that snapshot.
  */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Validation } from "../../../src/replication/context/watch-events.ts";
+import { UploadRecord, uploadRecords } from "../../../src/replication/upload/upload-record.ts";
 import type { UnfinishedUpload } from "../../../src/storage/contract/store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { keysAt } from "../../support/oracles/history-oracle.ts";
@@ -226,18 +229,21 @@ describe("validation", () => {
 });
 
 describe("unfinished uploads of a database", () => {
-  test("whose object is stored are aborted at the start, others stay", async () => {
-    const aborted: string[] = [];
-    class WithUploads extends MemoryStore {
-      uploads: UnfinishedUpload[] = [];
-      async unfinishedUploads(prefix: string): Promise<UnfinishedUpload[]> {
-        return this.uploads.filter(({ key }) => key.startsWith(prefix));
-      }
-      async abortUploads(uploads: readonly UnfinishedUpload[]): Promise<void> {
-        aborted.push(...uploads.map(({ uploadId }) => uploadId));
-        this.uploads = this.uploads.filter((upload) => !uploads.includes(upload));
-      }
+  /** A store that lists unfinished uploads, and remembers which of them were aborted. */
+  class WithUploads extends MemoryStore {
+    uploads: UnfinishedUpload[] = [];
+    readonly aborted: string[] = [];
+    async unfinishedUploads(prefix: string): Promise<UnfinishedUpload[]> {
+      return this.uploads.filter(({ key }) => key.startsWith(prefix));
     }
+    async abortUploads(uploads: readonly UnfinishedUpload[]): Promise<void> {
+      const ids = uploads.map(({ uploadId }) => uploadId);
+      this.aborted.push(...ids);
+      this.uploads = this.uploads.filter(({ uploadId }) => !ids.includes(uploadId));
+    }
+  }
+
+  test("whose object is stored are aborted at the start, others stay", async () => {
     const store = new WithUploads();
     const { path, app } = await newDatabase();
     await (await watchOne(path, store)).stop();
@@ -249,8 +255,33 @@ describe("unfinished uploads of a database", () => {
       { key: `other/${snapshot}`, uploadId: "another database's", initiatedMs: 0 },
     ];
     const run = new WatchRun([targetOf(path)], store);
-    await run.until("the abort", () => aborted.length > 0);
-    expect([aborted, store.uploads.length]).toEqual([["ended"], 2]);
+    await run.until("the abort", () => store.aborted.length > 0);
+    expect([store.aborted, store.uploads.length]).toEqual([["ended"], 2]);
+    await run.stop();
+    await app.close();
+  });
+
+  test("that are remembered stay while their file waits, and end when the file is gone", async () => {
+    const store = new WithUploads();
+    const { path, app } = await newDatabase();
+    await (await watchOne(path, store)).stop();
+    const [snapshot] = await keysAt(store, "app", 9);
+    const { spoolFolder } = targetOf(path).paths;
+    const remember = (name: string, uploadId: string, location: string): UnfinishedUpload => {
+      const upload = { location, key: snapshot!, uploadId, subject: "of its bytes" };
+      new UploadRecord(join(spoolFolder, name)).begin(upload);
+      return { key: upload.key, uploadId, initiatedMs: 0 };
+    };
+    store.uploads = [
+      remember("waiting", "continued later", store.location),
+      remember("gone", "given up", store.location),
+      remember("elsewhere", "in another bucket", "s3://other"),
+    ].slice(0, 2);
+    writeFileSync(join(spoolFolder, "waiting"), "");
+    const run = new WatchRun([targetOf(path)], store);
+    await run.until("the abort", () => store.aborted.length > 0);
+    expect([store.aborted, store.uploads.length]).toEqual([["given up"], 1]);
+    expect(uploadRecords(spoolFolder).map(({ upload }) => upload?.uploadId)).toEqual(["continued later"]);
     await run.stop();
     await app.close();
   });

@@ -6,7 +6,6 @@ import { type Log, SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { type OpenStoreOptions, openStore } from "../../../src/index.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
-import { planParts } from "../../../src/storage/s3/s3-multipart.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { expectCode, patternBytes, quickEnv, textBody } from "../contract/store-helpers.ts";
@@ -152,20 +151,5 @@ describe("putMultipart", () => {
     await open().put("big", textBody("theirs"));
     await expectCode(open().put("big", body, options), "precondition");
     expect(server.count("createUpload")).toBe(0);
-  });
-
-  test("planParts tiles the object with 8 MB parts, or larger ones to stay within 10,000", () => {
-    const MiB = 1024 * 1024;
-    for (const size of [1, 8 * MiB, 8 * MiB + 1, 20 * MiB, 80_000 * MiB, 80_000 * MiB + 1, 5 * MiB * MiB]) {
-      const parts = planParts(size);
-      expect(parts.length).toBeLessThanOrEqual(10_000);
-      let offset = 0;
-      for (const [index, part] of parts.entries()) {
-        expect([part.number, part.offset]).toEqual([index + 1, offset]);
-        if (index < parts.length - 1) expect(part.sizeBytes).toBeGreaterThanOrEqual(8 * MiB);
-        offset += part.sizeBytes;
-      }
-      expect(offset).toBe(size);
-    }
   });
 });

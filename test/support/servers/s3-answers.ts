@@ -25,6 +25,25 @@ export function listEntry(name: string, object: StoredObject | null, isUrlEncode
   return `<Contents><Key>${encoded}</Key><LastModified>${time}</LastModified><Size>${size}</Size></Contents>`;
 }
 
+/** A part of an unfinished upload. */
+export interface StoredPart {
+  readonly bytes: Buffer;
+  readonly etag: string;
+}
+
+/** A page of the parts of an upload, after part number `marker`. */
+export function partsPage(parts: ReadonlyMap<number, StoredPart>, marker: number, pageSize: number): string {
+  const after = [...parts].filter(([number]) => number > marker).sort(([a], [b]) => a - b);
+  const page = after.slice(0, pageSize);
+  const entries = page.map(([number, { bytes, etag }]) => {
+    const content = `<ETag>${etag.replaceAll('"', "&quot;")}</ETag><Size>${bytes.byteLength}</Size>`;
+    return `<Part><PartNumber>${number}</PartNumber>${content}</Part>`;
+  });
+  const next = `<NextPartNumberMarker>${page.at(-1)?.[0] ?? 0}</NextPartNumberMarker>`;
+  const head = `<IsTruncated>${page.length < after.length}</IsTruncated>${next}`;
+  return `<ListPartsResult>${head}${entries.join("")}</ListPartsResult>`;
+}
+
 /** An error answer. */
 export function error(status: number, code: string, message = code): Answer {
   return { status, headers: { "content-type": "application/xml" }, body: errorXml(code, message) };

@@ -14,6 +14,7 @@ export type RequestKind =
   | "listUploads"
   | "createUpload"
   | "putPart"
+  | "listParts"
   | "completeUpload"
   | "abortUpload"
   | "unknown";
@@ -53,7 +54,8 @@ export function kindOf({ method, key, query }: Call): RequestKind {
     return isUpload ? "completeUpload" : query.has("uploads") ? "createUpload" : "unknown";
   if (method === "DELETE") return isUpload ? "abortUpload" : "deleteOne";
   if (method === "HEAD") return "head";
-  return method === "GET" ? "get" : "unknown";
+  if (method === "GET") return isUpload ? "listParts" : "get";
+  return "unknown";
 }
 
 /** The headers that the server stores with an object. */

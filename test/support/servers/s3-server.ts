@@ -14,7 +14,9 @@ import {
   errorXml,
   escapeXml,
   listEntry,
+  partsPage,
   type StoredObject,
+  type StoredPart,
   unescapeXml,
 } from "./s3-answers.ts";
 import { type Call, keptHeaders, kindOf, parseCall, type RequestKind } from "./s3-call.ts";
@@ -73,7 +75,7 @@ export interface S3ServerOptions {
   undeletable: string[] | "all";
   /** Whether the server has DeleteObjects, or its answer instead. */
   deleteMany: "yes" | Answer;
-  /** Whether the server lists multipart uploads. */
+  /** Whether the server lists multipart uploads, and their parts. */
   listsUploads: boolean;
   /** Whether the server refuses puts without Content-MD5, like a bucket with a default retention. */
   needsContentMd5: boolean;
@@ -87,7 +89,7 @@ interface Upload {
   readonly id: string;
   readonly key: string;
   readonly headers: Record<string, string>;
-  readonly parts: Map<number, { bytes: Buffer; etag: string }>;
+  readonly parts: Map<number, StoredPart>;
   readonly initiatedMs: number;
 }
 
@@ -277,6 +279,8 @@ export class S3Server {
         return this.#createUpload(call);
       case "putPart":
         return this.#putPart(call);
+      case "listParts":
+        return this.#listParts(call);
       case "completeUpload":
         return this.#completeUpload(call);
       case "abortUpload":
@@ -441,9 +445,17 @@ export class S3Server {
     if (upload === undefined) return error(404, "NoSuchUpload");
     const refused = this.#md5Error(call);
     if (refused !== null) return refused;
-    const etag = `"${createHash("md5").update(call.body).digest("hex")}"`;
+    const etag = this.#etagOf(call.body);
     upload.parts.set(Number(call.query.get("partNumber")), { bytes: call.body, etag });
     return { status: 200, headers: { etag } };
+  }
+
+  #listParts({ query }: Call): Answer {
+    if (!this.options.listsUploads) return error(501, "NotImplemented");
+    const upload = this.uploads.get(query.get("uploadId") ?? "");
+    if (upload === undefined) return error(404, "NoSuchUpload");
+    const marker = Number(query.get("part-number-marker") ?? 0);
+    return { status: 200, body: partsPage(upload.parts, marker, this.options.listPageSize) };
   }
 
   #completeUpload(call: Call): Answer {
