@@ -49,8 +49,9 @@ export type WalWatch = number;
 
 /**
  * Learns of each watched file that was written; null: events were lost, any may have been.
+ * @param isClosed a process has closed the file, or may have
  */
-export type OnWalEvent = (watch: WalWatch | null) => void;
+export type OnWalEvent = (watch: WalWatch | null, isClosed: boolean) => void;
 
 /** Opens the events, or returns null where there are none. */
 export type OpenWalEvents = (onEvent: OnWalEvent) => WalEvents | null;
@@ -115,8 +116,10 @@ export class WalEvents {
     const events = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, byteCount);
     for (let offset = 0; offset + EVENT_SIZE <= byteCount; ) {
       const watch = events.getInt32(offset, true);
-      const isEnd = (events.getUint32(offset + MASK_OFFSET, true) & IN_IGNORED) !== 0;
-      if (!isEnd) this.#onEvent(watch < 0 ? null : watch);
+      const mask = events.getUint32(offset + MASK_OFFSET, true);
+      const isEnd = (mask & IN_IGNORED) !== 0;
+      if (watch < 0) this.#onEvent(null, true);
+      else if (!isEnd) this.#onEvent(watch, (mask & IN_CLOSE_WRITE) !== 0);
       offset += EVENT_SIZE + events.getUint32(offset + LENGTH_OFFSET, true);
     }
   }

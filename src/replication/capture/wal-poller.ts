@@ -65,6 +65,7 @@ export class WalPoller {
   readonly #indexCheck: WalIndexCheck;
   /** Made when the database is first followed without locks. */
   #lockless: LocklessPoller | null = null;
+  #mayBlockCheckpoint = true;
   #pin: Pin | null = null;
 
   constructor(
@@ -90,8 +91,14 @@ export class WalPoller {
     return this.#lastCaptureMs + this.context.config.sync.walSyncIntervalMs;
   }
 
+  /** Whether a checkpoint of the application could wait for the pin when the last poll began. */
+  get mayBlockCheckpoint(): boolean {
+    return this.#mayBlockCheckpoint;
+  }
+
   /** An anchor counts as a capture. */
   anchored(nowMs: number): void {
+    this.#mayBlockCheckpoint = true;
     this.#lastCaptureMs = nowMs;
     this.#nextRestMs = nowMs + FIRST_REST_MS;
   }
@@ -102,6 +109,7 @@ export class WalPoller {
    */
   poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
+    this.#mayBlockCheckpoint = true;
     if (pin.isLockless) return this.#pollLockless(live, pin, nowMs, limits);
     if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
       const reason = this.#replacedReasonOrNull(live, nowMs) ?? this.#distrustOrNull(pin, nowMs);
@@ -121,8 +129,8 @@ export class WalPoller {
       if (!pin.repin(this.context.env)) return QUIET;
     }
     let seen = timedIndexOf(live, this.context.env);
-    const mayYield = limits.mayCheckpoint && mayBlockCheckpoint(pin, seen.index);
-    if (mayYield && pin.foreignCheckpointWaits()) {
+    this.#mayBlockCheckpoint = mayBlockCheckpoint(pin, seen.index);
+    if (this.#mayBlockCheckpoint && limits.mayCheckpoint && pin.foreignCheckpointWaits()) {
       this.#yieldPin(live, pin);
       seen = timedIndexOf(live, this.context.env);
     }

@@ -319,6 +319,11 @@ export class UploadLanes {
     return NONE;
   }
 
+  /** Whether a pending file waits for the start of a run. */
+  isWaiting(live: Captured): boolean {
+    return LANES.some((lane) => this.#runs[lane] === null && nextOfLane(live, lane) !== undefined);
+  }
+
   /** Whether a link of the chain may be on its way: then no merge may take it in. */
   get isSendingLinks(): boolean {
     return this.#runs.links !== null;

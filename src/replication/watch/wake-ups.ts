@@ -2,16 +2,19 @@
  * Decides when the loop looks at each database, and sleeps until then. An event of the system for a -wal file
  * is a hint that brings the next look forward; without events every database is polled.
  *
- *     something to do (a job, an upload, a failure …)            every 40 ms
- *     with events:     captured in the last 10 s                 every 100 ms
+ *     something to do (a job, an upload to start, a failure …)   every 40 ms
+ *     with events:     written without a pause                   every 100 ms
+ *                      captured in the last 10 s                 every 500 ms
  *                      idle                                      every 2 s
  *     without events:  captured in the last 10 s; idle           every 40 ms; every 80 ms
  *
  * Invariants:
  * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come. Files that are
  *    replaced beside an idle database are noticed in that time, and with its next commit at once.
- * 2. The loop turns at most once in 5 ms, with hundreds of databases in 15, however often files are written.
- * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write.
+ * 2. The loop turns at most once in 5 ms, with hundreds of databases in 25, however often files are written.
+ * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write. A
+ *    hint that a process has closed the file lasts until a look could empty the WAL.
+ * 4. A file system that sends no events is noticed by the captures that no event announced.
  */
 import { existsSync } from "node:fs";
 import type { OpenWalEvents, WalEvents, WalWatch } from "../../database/wal/wal-events.ts";
@@ -22,17 +25,26 @@ import type { Pace } from "./watch-record.ts";
 /** Between two looks at a database with something to do. Also the least time between two captures. */
 export const ACTIVE_TICK_MS = 40;
 const IDLE_TICK_MS = 80;
+const ACTIVE_SWEEP_MS = 500;
 /** A WAL that is written fast must not outgrow the checkpoints, which only a look begins. */
-const ACTIVE_SWEEP_MS = 100;
+const FAST_SWEEP_MS = 100;
+/** Turns with events since the last look, from which on a file counts as written without a pause. */
+const FAST_HINT_COUNT = 4;
 const IDLE_SWEEP_MS = 2_000;
+/** Captures in a row without an event, from which on a file system is taken for one that sends none. */
+const SILENT_CAPTURE_COUNT = 5;
 /** The longest sleep: foreign checkpoints and requests are noticed within this time. */
 const SLEEP_MS_MAX = 125;
 const TURN_MS_MIN = 5;
 /** A turn of the loop passes over all databases: more of them make its least distance longer. */
-const DATABASES_PER_MS = 33;
+const DATABASES_PER_MS = 20;
 /** A hint that no capture follows, such as frames of a transaction that is not committed yet. */
 const HINT_MS_MAX = 2_000;
 const HINT_MS_MIN = 5;
+/**
+ * The last close releases the locks just after it has closed the -wal; the WAL is emptied after a capture.
+ */
+const CLOSE_MS = 120;
 
 /** A database as the schedule sees it. */
 export interface Woken {
@@ -43,6 +55,8 @@ export interface Woken {
     readonly lastCaptureMs: number;
     /** When the next capture is allowed, on the monotonic clock. */
     readonly captureDueMs: number;
+    /** Whether a checkpoint of the application could wait for the pin, as far as the last look knew. */
+    readonly mayBlockCheckpoint: boolean;
   };
   paceAt(nowMs: number): Pace;
 }
@@ -50,10 +64,20 @@ export interface Woken {
 /** The looks at one database. */
 export class Turn {
   lookedMs = Number.NEGATIVE_INFINITY;
+  /** When the next look is due, as known after the last look or before the last sleep. */
+  dueMs = Number.NEGATIVE_INFINITY;
   /** When a write was last reported that no capture has followed yet; null: none. */
   hintedMs: number | null = null;
   /** The wait from the last look to the next one for that commit: at first none, then it doubles. */
   hintWaitMs = 0;
+  /** Turns of the loop with events since the last look. */
+  hintCount = 0;
+  /** When a process was last reported to have closed the file; null: none since a look after that. */
+  closedMs: number | null = null;
+  /** The last capture that a look has seen. */
+  captureMs = Number.NEGATIVE_INFINITY;
+  /** Captures in a row that no event announced. */
+  silentCount = 0;
   /** The attached database whose WAL is watched. */
   live: LiveDatabase | null = null;
   watch: WalWatch | null = null;
@@ -61,7 +85,7 @@ export class Turn {
 
 /** The looks at all databases. */
 export class WakeUps {
-  readonly #byWatch = new Map<WalWatch, Turn>();
+  readonly #byWatch = new Map<WalWatch, Woken>();
   readonly #events: WalEvents | null;
   #wake: AbortController | null = null;
   #turnedMs = Number.NEGATIVE_INFINITY;
@@ -71,30 +95,47 @@ export class WakeUps {
     readonly env: Env,
     open: OpenWalEvents,
   ) {
-    this.#events = open((watch) => this.#hint(watch));
+    this.#events = open((watch, isClosed) => this.#hint(watch, isClosed));
   }
 
   /** Whether a database is due for a look. */
-  isDue(woken: Woken, nowMs: number): boolean {
-    return nowMs >= this.#dueMs(woken, nowMs);
+  isDue({ turn }: Woken, nowMs: number): boolean {
+    return nowMs >= turn.dueMs;
+  }
+
+  /**
+   * Whether a checkpoint of the application can wait for the pin of a database. A WAL that is backfilled and
+   * was not written since lets every checkpoint pass.
+   */
+  mayBlockCheckpoint({ turn, live, poller }: Woken): boolean {
+    return poller.mayBlockCheckpoint || turn.hintedMs !== null || !isEventful(turn, live);
   }
 
   /** A database was looked at. */
   looked(woken: Woken, nowMs: number): void {
     const { turn } = woken;
+    const { lastCaptureMs } = woken.poller;
     turn.lookedMs = nowMs;
-    if (turn.live !== woken.live) this.#follow(turn, woken.live);
-    if (turn.hintedMs === null) return;
-    const isOver = woken.poller.lastCaptureMs >= turn.hintedMs || nowMs - turn.hintedMs >= HINT_MS_MAX;
-    if (isOver) turn.hintedMs = null;
-    turn.hintWaitMs = Math.min(ACTIVE_TICK_MS, Math.max(HINT_MS_MIN, turn.hintWaitMs * 2));
+    if (turn.live !== woken.live) this.#follow(woken, woken.live);
+    const wasHinted = turn.hintedMs !== null;
+    if (lastCaptureMs > turn.captureMs) turn.silentCount = wasHinted ? 0 : turn.silentCount + 1;
+    turn.captureMs = lastCaptureMs;
+    turn.hintCount = 0;
+    if (turn.closedMs !== null && nowMs >= Math.max(turn.closedMs, lastCaptureMs) + CLOSE_MS)
+      turn.closedMs = null;
+    if (turn.hintedMs !== null) {
+      const isOver = lastCaptureMs >= turn.hintedMs || nowMs - turn.hintedMs >= HINT_MS_MAX;
+      if (isOver) turn.hintedMs = null;
+      turn.hintWaitMs = Math.max(HINT_MS_MIN, turn.hintWaitMs * 2);
+    }
+    turn.dueMs = dueMsOf(woken, nowMs);
   }
 
   /** A database is not watched any more. */
-  forget({ turn, live }: Woken): void {
-    this.#follow(turn, null);
+  forget(woken: Woken): void {
+    this.#follow(woken, null);
     // Until its watcher has closed, the database stays attached, and is not to be watched again.
-    turn.live = live;
+    woken.turn.live = woken.live;
   }
 
   /** Sleeps until a database is due, something was written, or the signal aborts. */
@@ -104,7 +145,10 @@ export class WakeUps {
     const earliestMs = this.#turnedMs + Math.max(TURN_MS_MIN, all.length / DATABASES_PER_MS);
     if (nowMs < earliestMs) await env.sleep(earliestMs - nowMs, until);
     let dueMs = nowMs + SLEEP_MS_MAX;
-    for (const woken of all) dueMs = Math.min(dueMs, this.#dueMs(woken, nowMs));
+    for (const woken of all) {
+      woken.turn.dueMs = dueMsOf(woken, nowMs);
+      dueMs = Math.min(dueMs, woken.turn.dueMs);
+    }
     this.#events?.arm();
     const leftMs = dueMs - env.monotonicMs();
     if (leftMs > 0) await this.#sleepUnlessWoken(leftMs, until);
@@ -127,32 +171,25 @@ export class WakeUps {
     this.#events?.close();
   }
 
-  #dueMs(woken: Woken, nowMs: number): number {
-    const { turn } = woken;
-    const { lookedMs, watch, hintedMs, hintWaitMs } = turn;
-    const pace = woken.paceAt(nowMs);
-    if (pace === "none") return Number.POSITIVE_INFINITY;
-    const { lastCaptureMs, captureDueMs } = woken.poller;
-    const isEventful = watch !== null && turn.live === woken.live;
-    const dueMs = lookedMs + intervalMs(pace, isEventful);
-    if (hintedMs === null) return dueMs;
-    return Math.min(dueMs, Math.max(lookedMs + hintWaitMs, captureDueMs, lastCaptureMs + ACTIVE_TICK_MS));
-  }
-
-  #hint(watch: WalWatch | null): void {
+  #hint(watch: WalWatch | null, isClosed: boolean): void {
     const nowMs = this.env.monotonicMs();
     const hinted = watch === null ? this.#byWatch.values() : [this.#byWatch.get(watch)];
-    for (const turn of hinted) {
-      if (turn === undefined) continue;
+    for (const woken of hinted) {
+      if (woken === undefined) continue;
+      const { turn } = woken;
       // A file that is written without end has no look at each event.
       if (turn.hintedMs === null) turn.hintWaitMs = 0;
       turn.hintedMs = nowMs;
+      turn.hintCount++;
+      if (isClosed) turn.closedMs = nowMs;
+      turn.dueMs = Math.min(turn.dueMs, dueMsOf(woken, nowMs));
     }
     this.#wake?.abort();
   }
 
   /** Watches the WAL of the database that is attached now. */
-  #follow(turn: Turn, live: LiveDatabase | null): void {
+  #follow(woken: Woken, live: LiveDatabase | null): void {
+    const { turn } = woken;
     if (turn.watch !== null) {
       this.#events?.unwatch(turn.watch);
       this.#byWatch.delete(turn.watch);
@@ -161,7 +198,8 @@ export class WakeUps {
     // Without locks, changes of the database file count too.
     const isWatched = this.#events !== null && live !== null && !live.pin.isLockless;
     turn.watch = isWatched ? (this.#events?.watchOrNull(live.pin.walPath) ?? null) : null;
-    if (turn.watch !== null) this.#byWatch.set(turn.watch, turn);
+    turn.silentCount = 0;
+    if (turn.watch !== null) this.#byWatch.set(turn.watch, woken);
     else if (isWatched && existsSync(live.pin.walPath)) this.#warn();
   }
 
@@ -174,9 +212,29 @@ export class WakeUps {
   }
 }
 
+/** Whether events announce the commits of the database that is attached now. */
+function isEventful(turn: Turn, live: LiveDatabase | null): boolean {
+  return turn.watch !== null && turn.live === live && turn.silentCount < SILENT_CAPTURE_COUNT;
+}
+
+/** When the next look at a database is due, on the monotonic clock. */
+function dueMsOf(woken: Woken, nowMs: number): number {
+  const { turn } = woken;
+  const { lookedMs, hintedMs, closedMs, hintWaitMs } = turn;
+  const pace = woken.paceAt(nowMs);
+  if (pace === "none") return Number.POSITIVE_INFINITY;
+  const dueMs = lookedMs + intervalMs(pace, turn, woken.live);
+  if (hintedMs === null && closedMs === null) return dueMs;
+  const { lastCaptureMs, captureDueMs } = woken.poller;
+  const hintDueMs = hintedMs === null ? dueMs : Math.max(captureDueMs, lastCaptureMs + ACTIVE_TICK_MS);
+  const closeDueMs = closedMs === null ? dueMs : Math.max(closedMs, lastCaptureMs) + CLOSE_MS;
+  return Math.min(dueMs, Math.max(lookedMs + hintWaitMs, Math.min(hintDueMs, closeDueMs)));
+}
+
 /** The longest time between two looks. */
-function intervalMs(pace: Exclude<Pace, "none">, isEventful: boolean): number {
+function intervalMs(pace: Exclude<Pace, "none">, turn: Turn, live: LiveDatabase | null): number {
   if (pace === "busy") return ACTIVE_TICK_MS;
-  if (pace === "active") return isEventful ? ACTIVE_SWEEP_MS : ACTIVE_TICK_MS;
-  return isEventful ? IDLE_SWEEP_MS : IDLE_TICK_MS;
+  if (!isEventful(turn, live)) return pace === "active" ? ACTIVE_TICK_MS : IDLE_TICK_MS;
+  if (pace === "idle") return IDLE_SWEEP_MS;
+  return turn.hintCount >= FAST_HINT_COUNT ? FAST_SWEEP_MS : ACTIVE_SWEEP_MS;
 }

@@ -35,7 +35,7 @@ const UPKEEPS_AT_ONCE = 2;
 /** The key of no object: a request for it tells whether the store answers. */
 const ALIVE_KEY = ".walrust-alive";
 const BUDGET_INTERVAL_MS = 2_000;
-/** Between two questions whether a blocking checkpoint of the application waits for an idle database. */
+/** Between two questions whether a blocking checkpoint of the application waits for a pin. */
 const YIELD_INTERVAL_MS = 120;
 
 /** A running watch, for health and metrics. */
@@ -182,7 +182,8 @@ async function loop(
         continue;
       }
       isAnyRunning ||= !isIdle;
-      if (!wakeUps.isDue(watcher, nowMs) && !(mayYield && isCheckpointWaiting(watcher))) continue;
+      const isAsked = mayYield && wakeUps.mayBlockCheckpoint(watcher);
+      if (!wakeUps.isDue(watcher, nowMs) && !(isAsked && isCheckpointWaiting(watcher))) continue;
       look(watcher, nowMs, paused.has(watcher));
       wakeUps.looked(watcher, nowMs);
     }

@@ -13,6 +13,7 @@ import type { Attachment } from "./attachment.ts";
 import type { FilesVerdict, JobKind, LookFacts, Phase, SeenFacts } from "./plan-look.ts";
 import type { SetAside } from "./set-aside.ts";
 import type { WatcherHealth } from "./watcher-health.ts";
+import type { Work } from "./work.ts";
 
 /** An attach that takes longer is reported as a failure. */
 export const ATTACH_MS_MAX = 60_000;
@@ -120,11 +121,15 @@ const ACTIVE_MS = 10_000;
  */
 export type Pace = "busy" | "active" | "idle" | "none";
 
-/** @param quietMs the time since the last capture */
+/**
+ * @param work the parts for uploads and upkeep, if there are any
+ * @param quietMs the time since the last capture
+ */
 export function paceOf(
   record: Readonly<WatchRecord>,
   health: Pick<WatcherHealth, "isCalm">,
   snapshots: Pick<Snapshots, "isRequested">,
+  work: Pick<Work, "isWaiting"> | null,
   quietMs: number,
 ): Pace {
   if (record.stopped !== null) return "none";
@@ -132,9 +137,14 @@ export function paceOf(
   const isSound =
     attachment.live !== null && attachment.anchorReason === null && attachment.adoptReason === null;
   const isWhole = isSound && !record.hasFailed && !record.isFileAbsent && !record.isSpoolFull;
-  const isAtRest = phase === "watching" && job === "none" && !attachment.hasPending;
+  const isAtRest = phase === "watching" && job === "none" && !isUploadDue(attachment, work);
   if (!isWhole || !isAtRest || !health.isCalm || snapshots.isRequested) return "busy";
   return quietMs < ACTIVE_MS ? "active" : "idle";
+}
+
+function isUploadDue({ captured }: Attachment, work: Pick<Work, "isWaiting"> | null): boolean {
+  if (captured === null || captured.pending.length === 0) return false;
+  return work?.isWaiting(captured) !== false;
 }
 
 /** One record for all looks, which are synchronous: hundreds of databases have their looks. */

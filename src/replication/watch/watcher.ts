@@ -99,13 +99,14 @@ export class Watcher {
     return this.#health.uploadLagMs(this.#attachment.captured);
   }
 
-  get poller(): Pick<WalPoller, "lastCaptureMs" | "captureDueMs"> {
+  get poller(): Pick<WalPoller, "lastCaptureMs" | "captureDueMs" | "mayBlockCheckpoint"> {
     return this.#poller;
   }
 
   /** How soon the next look is due. @param nowMs the monotonic clock */
   paceAt(nowMs: number): Pace {
-    return paceOf(this.#record, this.#health, this.#snapshots, nowMs - this.#poller.lastCaptureMs);
+    const { lastCaptureMs } = this.#poller;
+    return paceOf(this.#record, this.#health, this.#snapshots, this.#work, nowMs - lastCaptureMs);
   }
 
   /** The status of the database now. */

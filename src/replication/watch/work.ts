@@ -4,7 +4,7 @@
  * schedule, both in its record.
  */
 import type { Circuit } from "../../storage/contract/circuit.ts";
-import type { LiveDatabase } from "../capture/live-database.ts";
+import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
 import { Upkeep } from "../upkeep/upkeep.ts";
@@ -17,6 +17,7 @@ export class Work {
   readonly upkeep: Upkeep;
   /** Uploads that run, each with the folding of its outcome. */
   readonly sending = new Set<Promise<void>>();
+  readonly #hasCache: boolean;
 
   constructor(
     record: WatchRecord,
@@ -24,10 +25,19 @@ export class Work {
     circuit: Circuit,
     readonly snapshots: Snapshots,
   ) {
+    this.#hasCache = context.config.cache.enabled;
     // With `--no-cache` at most one capture waits: there is nothing to merge.
-    const hold = context.config.cache.enabled ? record : null;
+    const hold = this.#hasCache ? record : null;
     this.lanes = new UploadLanes(context, context.closing, circuit, hold, record.uploads);
     this.upkeep = new Upkeep(record.target.name, context, record.upkeep, snapshots);
+  }
+
+  /**
+   * Whether a pending file waits for the start of its upload. With `--no-cache` the next capture waits for
+   * the end.
+   */
+  isWaiting(live: Captured): boolean {
+    return live.pending.length > 0 && (!this.#hasCache || this.lanes.isWaiting(live));
   }
 
   /** Whether nothing is under way. */

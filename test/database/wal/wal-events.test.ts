@@ -13,14 +13,22 @@ import { tempFolder } from "../../support/temp.ts";
 const isLinux = process.platform === "linux";
 
 /** Opens the events once those of the test before are closed. */
-async function open(): Promise<{ events: WalEvents; seen: (WalWatch | null)[] }> {
+async function open(): Promise<{
+  events: WalEvents;
+  seen: (WalWatch | null)[];
+  closed: Set<WalWatch | null>;
+}> {
   const seen: (WalWatch | null)[] = [];
+  const closed = new Set<WalWatch | null>();
   let events: WalEvents | null = null;
   await waitUntil(() => {
-    events ??= WalEvents.openOrNull((watch) => void seen.push(watch));
+    events ??= WalEvents.openOrNull((watch, isClosed) => {
+      seen.push(watch);
+      if (isClosed) closed.add(watch);
+    });
     return events !== null;
   });
-  return { events: events!, seen };
+  return { events: events!, seen, closed };
 }
 
 /** The descriptors of inotify in this process. */
@@ -58,8 +66,8 @@ describe.skipIf(!isLinux)("WalEvents", () => {
     const path = join(tempFolder("events"), "app.db");
     const app = await SqliteProcess.open(path);
     await app.must("PRAGMA journal_mode = WAL", "CREATE TABLE t(v)");
-    const { events, seen } = await open();
-    events.watchOrNull(`${path}-wal`);
+    const { events, seen, closed } = await open();
+    const watch = events.watchOrNull(`${path}-wal`);
     for (const change of [
       () => app.must("INSERT INTO t VALUES (1)"),
       async () => renameSync(`${path}-wal`, `${path}-wal-moved`),
@@ -70,6 +78,10 @@ describe.skipIf(!isLinux)("WalEvents", () => {
       await change();
       await waitUntil(() => seen.length > 0);
     }
+    await waitUntil(() => {
+      events.arm();
+      return closed.has(watch);
+    });
     events.close();
   });
 

@@ -58,6 +58,10 @@ test("locks that cannot be read are a failure of their database alone", async ()
   const [one, two] = [await tenant("one"), await tenant("two")];
   const openWalEvents = silentEvents(new Map());
   const run = await new FleetRun([one, two], new MemoryStore(), { openWalEvents }).watching(2);
+  // A pin blocks no checkpoint while the WAL is backfilled.
+  const writer = await SqliteProcess.open(one.path);
+  await writer.must(INSERT);
+  await run.uploaded(2, "one");
   const ask = Pin.prototype.foreignCheckpointWaits;
   const faulty = spyOn(Pin.prototype, "foreignCheckpointWaits").mockImplementation(function (this: Pin) {
     if (this.path === one.path) throw new WalrustError("database", "Cannot read the lock");
@@ -69,7 +73,7 @@ test("locks that cannot be read are a failure of their database alone", async ()
   await app.must(INSERT);
   await run.uploaded(2, "two");
   await run.stop();
-  await app.close();
+  await Promise.all([app.close(), writer.close()]);
 });
 
 // Events of such a -wal would wake the loop for as long as the application writes.

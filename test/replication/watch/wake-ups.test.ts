@@ -1,6 +1,6 @@
 /** When the loop looks at a database: by pace, by hints and without events, on a fake clock. */
 import { describe, expect, test } from "bun:test";
-import type { WalEvents, WalWatch } from "../../../src/database/wal/wal-events.ts";
+import type { OnWalEvent, WalEvents, WalWatch } from "../../../src/database/wal/wal-events.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { Turn, WakeUps, type Woken } from "../../../src/replication/watch/wake-ups.ts";
 import type { Pace } from "../../../src/replication/watch/watch-record.ts";
@@ -19,7 +19,8 @@ class Run {
   /** Runs during the next sleep. */
   during: () => void = () => {};
   grantedCount = Number.POSITIVE_INFINITY;
-  hint: (watch: WalWatch | null) => void = () => {};
+  mayBlock = false;
+  hint: (watch: WalWatch | null, isClosed?: boolean) => void = () => {};
   readonly #env = recordingEnv({
     monotonicMs: () => this.nowMs,
     sleep: async (durationMs, signal) => {
@@ -47,11 +48,14 @@ class Run {
         get captureDueMs() {
           return run.lastCaptureMs + INTERVAL_MS;
         },
+        get mayBlockCheckpoint() {
+          return run.mayBlock;
+        },
       },
       paceAt: () => this.pace,
     };
-    const open = (onEvent: (watch: WalWatch | null) => void) => {
-      this.hint = onEvent;
+    const open = (onEvent: OnWalEvent) => {
+      this.hint = (watch, isClosed = false) => onEvent(watch, isClosed);
       return hasEvents ? this.#events() : null;
     };
     this.wakeUps = new WakeUps(this.#env.env, open);
@@ -91,7 +95,7 @@ class Run {
 describe("WakeUps without a hint", () => {
   test.each([
     ["busy", true, 40],
-    ["active", true, 100],
+    ["active", true, 500],
     ["idle", true, 2_000],
     ["busy", false, 40],
     ["active", false, 40],
@@ -173,7 +177,7 @@ describe("WakeUps after a hint", () => {
     run.look();
     run.hint(1);
     const pauses = await run.pauses(7_000);
-    expect(pauses.slice(0, 5)).toEqual([5, 10, 20, 40, 40]);
+    expect(pauses.slice(0, 9)).toEqual([5, 10, 20, 40, 80, 160, 320, 640, 1280]);
     expect(pauses.at(-1)).toBe(2_000);
   });
 
@@ -186,10 +190,56 @@ describe("WakeUps after a hint", () => {
     run.nowMs = run.lastCaptureMs + INTERVAL_MS - 1;
     expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
     run.nowMs = run.lastCaptureMs + INTERVAL_MS;
-    run.look();
     run.lastCaptureMs = run.nowMs;
+    run.look();
     run.nowMs += 50;
     expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+  });
+
+  test("a file that is written without a pause gets a look every 100 ms, before its capture is allowed", async () => {
+    const run = new Run();
+    run.pace = "active";
+    run.lastCaptureMs = run.nowMs;
+    run.look();
+    const again = (): void => {
+      run.hint(1);
+      run.during = again;
+    };
+    run.during = again;
+    const pauses = await run.pauses(900);
+    expect(pauses.slice(1)).toEqual(pauses.slice(1).map(() => 100));
+    expect(pauses.length).toBeGreaterThan(5);
+  });
+
+  test("a file that was closed gets a look when its WAL may be emptied, before its capture is allowed", () => {
+    const run = new Run();
+    run.pace = "active";
+    run.lastCaptureMs = run.nowMs;
+    run.look();
+    run.nowMs += 50;
+    run.hint(1, true);
+    run.nowMs += 119;
+    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+    run.nowMs += 1;
+    run.look();
+    expect(run.woken.turn.closedMs).toBeNull();
+    run.nowMs += 300;
+    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+  });
+
+  test("a close whose commit is captured after it gets its look after the capture", () => {
+    const run = new Run();
+    run.pace = "active";
+    run.look();
+    run.nowMs += 50;
+    run.hint(1, true);
+    run.lastCaptureMs = run.nowMs + 5;
+    run.nowMs += 5;
+    run.look();
+    run.nowMs = run.lastCaptureMs + 119;
+    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+    run.nowMs += 1;
+    run.look();
   });
 
   test("lost events are a hint for every database", () => {
@@ -198,6 +248,40 @@ describe("WakeUps after a hint", () => {
     run.nowMs += 10;
     run.hint(null);
     run.look();
+  });
+
+  test("a file system whose commits no event announces is polled, until events announce one", async () => {
+    const run = new Run();
+    run.look();
+    for (let capture = 0; capture < 5; capture++) {
+      expect(run.woken.turn.dueMs).toBe(run.nowMs + 2_000);
+      run.nowMs += 2_000;
+      run.lastCaptureMs = run.nowMs;
+      run.look();
+    }
+    expect(new Set(await run.pauses(1_000))).toEqual(new Set([80]));
+    run.hint(1);
+    run.nowMs += 1_000;
+    run.lastCaptureMs = run.nowMs;
+    run.look();
+    expect(run.woken.turn.dueMs).toBe(run.nowMs + 2_000);
+  });
+
+  test("only a pin that may block is asked for waiting checkpoints, or one whose WAL was written since", () => {
+    const run = new Run();
+    expect(run.wakeUps.mayBlockCheckpoint(run.woken)).toBe(true);
+    run.look();
+    expect(run.wakeUps.mayBlockCheckpoint(run.woken)).toBe(false);
+    run.hint(1);
+    expect(run.wakeUps.mayBlockCheckpoint(run.woken)).toBe(true);
+    run.lastCaptureMs = run.nowMs;
+    run.wakeUps.looked(run.woken, run.nowMs);
+    expect(run.wakeUps.mayBlockCheckpoint(run.woken)).toBe(false);
+    run.mayBlock = true;
+    expect(run.wakeUps.mayBlockCheckpoint(run.woken)).toBe(true);
+    const silent = new Run(false);
+    silent.look();
+    expect(silent.wakeUps.mayBlockCheckpoint(silent.woken)).toBe(true);
   });
 
   test("a file that is written without end turns the loop at most once in 5 ms", async () => {
