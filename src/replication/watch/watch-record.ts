@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { hasCode, type WalrustError } from "../../errors.ts";
+import type { WalPoller } from "../capture/wal-poller.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
@@ -123,14 +124,15 @@ export type Pace = "busy" | "active" | "idle" | "none";
 
 /**
  * @param work the parts for uploads and upkeep, if there are any
- * @param quietMs the time since the last capture
+ * @param nowMs the monotonic clock
  */
 export function paceOf(
   record: Readonly<WatchRecord>,
   health: Pick<WatcherHealth, "isCalm">,
   snapshots: Pick<Snapshots, "isRequested">,
   work: Pick<Work, "isWaiting"> | null,
-  quietMs: number,
+  { lastCaptureMs }: Pick<WalPoller, "lastCaptureMs">,
+  nowMs: number,
 ): Pace {
   if (record.stopped !== null) return "none";
   const { attachment, phase, job } = record;
@@ -139,7 +141,7 @@ export function paceOf(
   const isWhole = isSound && !record.hasFailed && !record.isFileAbsent && !record.isSpoolFull;
   const isAtRest = phase === "watching" && job === "none" && !isUploadDue(attachment, work);
   if (!isWhole || !isAtRest || !health.isCalm || snapshots.isRequested) return "busy";
-  return quietMs < ACTIVE_MS ? "active" : "idle";
+  return nowMs - lastCaptureMs < ACTIVE_MS ? "active" : "idle";
 }
 
 function isUploadDue({ captured }: Attachment, work: Pick<Work, "isWaiting"> | null): boolean {

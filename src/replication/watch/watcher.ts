@@ -105,8 +105,7 @@ export class Watcher {
 
   /** How soon the next look is due. @param nowMs the monotonic clock */
   paceAt(nowMs: number): Pace {
-    const { lastCaptureMs } = this.#poller;
-    return paceOf(this.#record, this.#health, this.#snapshots, this.#work, nowMs - lastCaptureMs);
+    return paceOf(this.#record, this.#health, this.#snapshots, this.#work, this.#poller, nowMs);
   }
 
   /** The status of the database now. */

@@ -196,7 +196,7 @@ describe("WakeUps after a hint", () => {
     expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
   });
 
-  test("a file that is written without a pause gets a look every 100 ms, before its capture is allowed", async () => {
+  test("a file that is written without a pause gets a look every 100 ms, uncaptured", async () => {
     const run = new Run();
     run.pace = "active";
     run.lastCaptureMs = run.nowMs;
@@ -211,7 +211,7 @@ describe("WakeUps after a hint", () => {
     expect(pauses.length).toBeGreaterThan(5);
   });
 
-  test("a file that was closed gets a look when its WAL may be emptied, before its capture is allowed", () => {
+  test("a file that was closed gets a look when its WAL may be emptied, uncaptured", () => {
     const run = new Run();
     run.pace = "active";
     run.lastCaptureMs = run.nowMs;
@@ -267,7 +267,7 @@ describe("WakeUps after a hint", () => {
     expect(run.woken.turn.dueMs).toBe(run.nowMs + 2_000);
   });
 
-  test("only a pin that may block is asked for waiting checkpoints, or one whose WAL was written since", () => {
+  test("only a pin that may block, or whose WAL was written since, is asked", () => {
     const run = new Run();
     expect(run.wakeUps.mayBlockCheckpoint(run.woken)).toBe(true);
     run.look();
