@@ -90,6 +90,7 @@ function formatWork({ readings, actions, restores, durationMs }: SoakResult): st
   return [
     ...lines.map(([label, counts]) => `${label}: ${formatCounts(counts)}.`),
     `CPU: ${(cpuShare * 100).toFixed(1)} % of a core. Restored and compared: ${restores.restoredCount}.`,
+    ...restores.warnings.map((text) => `verify: ${text}`),
   ].join("\n\n");
 }
 

@@ -1,8 +1,10 @@
 /**
  * Judges whether a figure of a running process grows without end. PURE.
  *
- * 1. The run is cut into windows of equal length, and each window counts with its median. Collections of
- *    garbage, snapshots and fault episodes are shorter than half a window, so they do not count.
+ * 1. The run is cut into nine windows of equal length, five minutes each in a run of 45. Each window counts
+ *    with one quantile of its readings. Bursts of upkeep and fault episodes are shorter than half a window,
+ *    so the median does not see them. Memory counts with its floor, the lowest decile: garbage between two
+ *    collections is no state, and walrust shrinks its heap every five minutes. A leak lifts the floor.
  * 2. The slope is the median of the slopes between all pairs of windows (Theil–Sen). A warm-up that lasts too
  *    long, or one step, moves less than 29 % of the windows and leaves the slope alone.
  * 3. The projected growth is the slope times the length of the run. The growth of the thirds is the median of
@@ -12,7 +14,7 @@
  *    is noise; growth that has ended is a plateau. A difference of the thirds beyond the step is a failure by
  *    itself.
  */
-import { median } from "../measure/statistics.ts";
+import { median, quantile } from "../measure/statistics.ts";
 
 /** A reading of a figure. */
 export interface Point {
@@ -22,6 +24,8 @@ export interface Point {
 
 /** Tolerated growth over a run, however long: the leak that the run detects is the allowance per run. */
 export interface Allowance {
+  /** Share of the readings of a window that are at or below its value: 0.5 is the median. */
+  readonly quantile: number;
   /** Tolerated growth along a slope. */
   readonly growth: number;
   /** Tolerated difference between the last and the first third without a slope. */
@@ -41,9 +45,9 @@ export interface Verdict {
   readonly projected: number;
 }
 
-const WINDOW_COUNT = 30;
-/** Fewer windows with readings than this carry no verdict. */
-const MIN_WINDOWS = 12;
+const WINDOW_COUNT = 9;
+/** Fewer readings than these in each window carry no verdict. */
+const MIN_READINGS = 2;
 /** The centres of the first and the last third are two thirds of the run apart. */
 const THIRDS_FACTOR = 1.5;
 /** Half of the growth must continue in the second half. */
@@ -52,8 +56,8 @@ const HOUR_MS = 3_600_000;
 
 /** Judges the readings of one figure after the warm-up, in the order of time. */
 export function judgeTrend(points: readonly Point[], allowance: Allowance): Verdict {
-  const windows = mediansOfWindows(points);
-  if (windows.length < MIN_WINDOWS) {
+  const windows = windowsOf(points, allowance.quantile);
+  if (windows.length < WINDOW_COUNT || points.length < WINDOW_COUNT * MIN_READINGS) {
     return { kind: "too short", first: Number.NaN, last: Number.NaN, slopePerHour: 0, projected: 0 };
   }
   const third = Math.floor(windows.length / 3);
@@ -70,8 +74,8 @@ export function judgeTrend(points: readonly Point[], allowance: Allowance): Verd
   return { kind, first, last, slopePerHour: slope * HOUR_MS, projected };
 }
 
-/** The median of each window, at the middle of the window; a window without readings is left out. */
-export function mediansOfWindows(points: readonly Point[], windowCount = WINDOW_COUNT): Point[] {
+/** The quantile of each window, at the middle of the window; a window without readings is left out. */
+export function windowsOf(points: readonly Point[], share: number, windowCount = WINDOW_COUNT): Point[] {
   const startMs = points[0]?.atMs ?? 0;
   const windowMs = ((points.at(-1)?.atMs ?? 0) - startMs) / windowCount;
   if (windowMs <= 0) return [];
@@ -82,7 +86,10 @@ export function mediansOfWindows(points: readonly Point[], windowCount = WINDOW_
     .sort(([left], [right]) => left - right)
     .map(([index, inWindow]) => ({
       atMs: startMs + (index + 0.5) * windowMs,
-      value: median(inWindow.map(({ value }) => value)),
+      value: quantile(
+        inWindow.map(({ value }) => value).sort((left, right) => left - right),
+        share,
+      ),
     }));
 }
 

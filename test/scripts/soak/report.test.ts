@@ -9,6 +9,7 @@ import { addCounts } from "../../../scripts/soak/application.ts";
 import { FIGURES, judgeReadings, type Reading, sliceReadings } from "../../../scripts/soak/figures.ts";
 import { parseMetrics, sizeOfFolder } from "../../../scripts/soak/readings.ts";
 import { failuresOf, formatReport, type SoakResult } from "../../../scripts/soak/report.ts";
+import { findingsOf } from "../../../scripts/soak/restores.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -51,7 +52,7 @@ function resultOf(all: readonly Reading[], minutes: number, failures: readonly s
     ],
     ...{ durationMs: minutes * MINUTE_MS, warmUpMs: MINUTE_MS, actions: ACTIONS },
     judgements: judgeReadings(all, MINUTE_MS),
-    restores: { restoredCount: 50, failures },
+    restores: { restoredCount: 50, failures, warnings: ["soak-004: WARNING a"] },
   };
 }
 
@@ -60,7 +61,7 @@ describe("the judgement", () => {
     const result = resultOf(readings(45), 45);
     expect(failuresOf(result)).toEqual([]);
     expect(result.judgements).toHaveLength(FIGURES.length);
-    expect(formatReport(result)).toEndWith("PASSED");
+    expect(formatReport(result)).toEndWith("verify: soak-004: WARNING a\n\nPASSED");
   });
 
   test.each<[string, string, (minute: number) => Partial<Reading>]>([
@@ -115,6 +116,22 @@ describe("the curve", () => {
     expect(rows[0]).toContain("(outage, 2 stall)");
     expect(rows[0]).toStartWith("| 1.0 | ");
   });
+});
+
+test("findingsOf takes the findings of `walrust verify` with their databases", () => {
+  const output = [
+    "soak-001 in s3://bench/soak",
+    "  5 objects (1 KB), 1 snapshot, TXID 1 to 5",
+    "soak-001: ok",
+    "soak-002 in s3://bench/soak",
+    "  WARNING unreachable-object: soak-002/0001/1-2.ltx no restore can use the object",
+    "  ERROR chain: broken",
+    "soak-002: 1 error",
+  ].join("\n");
+  expect(findingsOf(output)).toEqual([
+    "soak-002: WARNING unreachable-object: soak-002/0001/1-2.ltx no restore can use the object",
+    "soak-002: ERROR chain: broken",
+  ]);
 });
 
 test("parseMetrics adds the databases, and takes the longest lag", () => {

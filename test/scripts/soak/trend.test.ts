@@ -3,12 +3,14 @@
  * collections, a warm-up that lasts, bursts of faults, steps, and leaks that are slow against the noise.
  */
 import { describe, expect, test } from "bun:test";
-import { judgeTrend, mediansOfWindows, type Point, theilSenSlope } from "../../../scripts/soak/trend.ts";
+import { judgeTrend, type Point, theilSenSlope, windowsOf } from "../../../scripts/soak/trend.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 
 const MINUTE_MS = 60_000;
 const READING_MS = 3_000;
-const ALLOWANCE = { growth: 6, step: 12 };
+const ALLOWANCE = { quantile: 0.5, growth: 6, step: 12 };
+const DESCRIPTORS = { quantile: 0.5, growth: 12, step: 24 };
+const MEMORY = { quantile: 0.1, growth: 20, step: 30 };
 
 /** Readings of 44 minutes, each the value at its minute plus noise of up to 1.5 each way. */
 function readings(valueAt: (minute: number) => number, minutes = 44): Point[] {
@@ -25,7 +27,7 @@ describe("judgeTrend", () => {
   test.each<[string, (minute: number) => number]>([
     ["noise around a level", () => 30],
     ["a sawtooth of collections", (minute) => 25 + 10 * ((minute * 6) % 1)],
-    ["a sawtooth longer than a window", (minute) => 25 + 10 * ((minute / 4) % 1)],
+    ["a sawtooth as long as a window", (minute) => 25 + 10 * ((minute / 5) % 1)],
     ["a plateau after the warm-up", (minute) => 30 - 15 * Math.exp(-minute / 3)],
     ["bursts of faults", (minute) => (isInBurst(minute) ? 80 : 30)],
     ["bursts that begin late", (minute) => (minute > 25 && isInBurst(minute) ? 80 : 30)],
@@ -51,11 +53,20 @@ describe("judgeTrend", () => {
     expect(judgeTrend(readings(valueAt), ALLOWANCE).kind).toBe("grows");
   });
 
+  // Anonymous memory of a sound run: 60 to 110 MB, with a shrink of the heap every five minutes.
+  const garbage = (minute: number): number => 60 + 30 * ((minute / 5) % 1) + 20 * ((minute * 1.3) % 1);
+
+  test("the floor of memory: passes garbage, and catches 1 KB an increment below it", () => {
+    expect(judgeTrend(readings(garbage), MEMORY).kind).toBe("steady");
+    const leak = (minute: number): number => garbage(minute) + 1.1 * minute;
+    expect(judgeTrend(readings(leak), MEMORY).kind).toBe("grows");
+  });
+
   test("catches one descriptor a minute, with whole numbers and a pool that breathes", () => {
     const count = (minute: number): number => 250 + Math.floor(minute) + (minute % 2 < 0.6 ? 8 : 0);
-    expect(judgeTrend(readings(count), { growth: 12, step: 24 }).kind).toBe("grows");
+    expect(judgeTrend(readings(count), DESCRIPTORS).kind).toBe("grows");
     const sound = (minute: number): number => count(minute) - Math.floor(minute);
-    expect(judgeTrend(readings(sound), { growth: 12, step: 24 }).kind).toBe("steady");
+    expect(judgeTrend(readings(sound), DESCRIPTORS).kind).toBe("steady");
   });
 
   test.each([10, 15, 22, 30])("catches a large step after %d minutes", (atMinute) => {
@@ -80,10 +91,10 @@ describe("judgeTrend", () => {
   });
 });
 
-describe("mediansOfWindows", () => {
+describe("windowsOf", () => {
   test("takes the median of each window, the last reading included, and skips empty windows", () => {
     const points = [0, 1, 2, 3, 30, 31, 32, 40].map((atMs) => ({ atMs, value: atMs === 1 ? 900 : atMs }));
-    expect(mediansOfWindows(points, 4)).toEqual([
+    expect(windowsOf(points, 0.5, 4)).toEqual([
       { atMs: 5, value: 2 },
       { atMs: 35, value: 31 },
     ]);
