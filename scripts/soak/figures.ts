@@ -46,6 +46,13 @@ export interface Figure {
 }
 
 const MB = 1e6;
+const MEDIAN = 0.5;
+const FLOOR = 0.1;
+/**
+ * The heap reaches its level within some minutes, so the floors of a shorter run tolerate twice the growth.
+ */
+const SHORT_RUN_MS = 20 * 60_000;
+const SHORT_RUN_FACTOR = 2;
 /** Limit of the uploaded copies in watch-config.ts, which a run reaches. */
 const COPIES_MB = 120;
 
@@ -64,17 +71,19 @@ export const FIGURES: readonly Figure[] = [
 ];
 
 function figure(label: string, unit: Figure["unit"], read: Figure["read"], growth: number): Figure {
-  return { label, unit, read, allowance: { quantile: 0.5, growth, step: 2 * growth } };
+  return { label, unit, read, allowance: { quantile: MEDIAN, growth, step: 2 * growth } };
 }
 
 /** A figure with garbage in it: the floor of each window counts. */
 function memory(label: string, read: Figure["read"]): Figure {
-  return { label, unit: "MB", read, allowance: { quantile: 0.1, growth: 20, step: 30 } };
+  return { label, unit: "MB", read, allowance: { quantile: FLOOR, growth: 20, step: 30 } };
 }
 
 /** A figure with its judgement. */
 export interface Judgement {
   readonly figure: Figure;
+  /** The allowance of the figure, or a looser one in a short run. */
+  readonly allowance: Allowance;
   readonly verdict: Verdict;
 }
 
@@ -89,8 +98,17 @@ export function judgeReadings(readings: readonly Reading[], warmUpMs: number): J
       .map((reading) => ({ atMs: reading.atMs, value: one.read(reading) }))
       .filter((point): point is Point => point.value !== undefined);
     const isMissing = points.length === 0 && judged.length > 0;
-    return isMissing ? [] : [{ figure: one, verdict: judgeTrend(points, one.allowance) }];
+    const isShort = (points.at(-1)?.atMs ?? 0) - warmUpMs < SHORT_RUN_MS;
+    const allowance = isShort ? looser(one.allowance) : one.allowance;
+    return isMissing ? [] : [{ figure: one, allowance, verdict: judgeTrend(points, allowance) }];
   });
+}
+
+/** The allowance of a floor in a short run; medians keep theirs. */
+function looser(allowance: Allowance): Allowance {
+  if (allowance.quantile === MEDIAN) return allowance;
+  const { growth, step } = allowance;
+  return { ...allowance, growth: SHORT_RUN_FACTOR * growth, step: SHORT_RUN_FACTOR * step };
 }
 
 /** One row of the curve: medians of a slice of the run, and what happened in the slice. */

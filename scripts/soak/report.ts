@@ -24,7 +24,7 @@ const SLICE_COUNT = 12;
 export function failuresOf({ judgements, restores }: SoakResult): string[] {
   const trends = judgements
     .filter(({ verdict }) => verdict.kind !== "steady")
-    .map(({ figure, verdict }) => `${figure.label}: ${describeVerdict(figure, verdict)}`);
+    .map((judgement) => `${judgement.figure.label}: ${describeVerdict(judgement)}`);
   return [...trends, ...restores.failures];
 }
 
@@ -63,14 +63,14 @@ function formatCurve({ readings, episodes, durationMs }: SoakResult): string {
 function formatVerdicts(judgements: readonly Judgement[]): string {
   return table(
     ["figure", "first third", "last third", "slope an hour", "projected growth", "allowed", "verdict"],
-    judgements.map(({ figure, verdict }) => {
+    judgements.map(({ figure, allowance, verdict }) => {
       const label = figure.unit === "" ? figure.label : `${figure.label}, ${figure.unit}`;
       return row(
         label,
         ...[verdict.first, verdict.last, verdict.slopePerHour, verdict.projected].map((value) =>
           formatNumber(figure, value),
         ),
-        `${figure.allowance.growth}`,
+        `${allowance.growth}`,
         verdict.kind,
       );
     }),
@@ -100,13 +100,14 @@ function formatCounts(counts: Readonly<Record<string, number>>): string {
     .join(", ");
 }
 
-function describeVerdict(figure: Figure, { kind, first, last, projected }: Judgement["verdict"]): string {
+function describeVerdict({ figure, allowance, verdict }: Judgement): string {
+  const { kind, first, last, projected } = verdict;
   if (kind === "too short") return "too few readings for a verdict";
   const unit = figure.unit === "" ? "" : ` ${figure.unit}`;
   const value = (number: number): string => `${formatNumber(figure, number)}${unit}`;
   if (kind === "stepped") return `stepped from ${value(first)} to ${value(last)}`;
   const ends = `from ${value(first)} to ${value(last)}`;
-  return `grows by ${value(projected)} (${ends}), more than ${value(figure.allowance.growth)}`;
+  return `grows by ${value(projected)} (${ends}), more than ${value(allowance.growth)}`;
 }
 
 function formatNumber({ unit }: Figure, value: number | undefined): string {

@@ -9,7 +9,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createDatabase } from "../measure/databases.ts";
 import { BUCKET, CREDENTIALS, freePort } from "../measure/gateway.ts";
-import { assertAlive, type Child, describeLog, type Workspace } from "../measure/workspace.ts";
+import { assertAlive, type Child, describeLog, readLog, type Workspace } from "../measure/workspace.ts";
 import { type SharedDatabase, startApplication, stopApplication } from "./application.ts";
 import { planFaults } from "./fault-plan.ts";
 import { judgeReadings, type Reading } from "./figures.ts";
@@ -36,6 +36,7 @@ const START_LIMIT_MS = 120_000;
 const DRAIN_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 120_000;
 const POLL_MS = 200;
+const LOG_LINES = 4;
 const PREFIX = "soak";
 
 /** Runs one soak. @throws Error when a process dies or does not keep up at the end */
@@ -73,8 +74,23 @@ export async function runSoak(settings: Settings, surroundings: Surroundings): P
       endMs: one.endMs - lineLeadMs,
     })),
     judgements: judgeReadings(readings, warmUpMs),
-    restores: { ...restores, failures: [...restores.failures, ...context] },
+    restores: {
+      ...restores,
+      failures: [...restores.failures, ...context],
+      warnings: restores.warnings.map((text) => `${text}${lastLines(child, text.split(":")[0]!)}`),
+    },
   };
+}
+
+/** The last lines about a database in the log of the watch, for a warning. */
+function lastLines(watch: Child, database: string): string {
+  const lines = readLog(watch)
+    .split("\n")
+    .filter((line) => line.includes(` ${database}: `));
+  return lines
+    .slice(-LOG_LINES)
+    .map((line) => `\n    ${line}`)
+    .join("");
 }
 
 /** Makes the databases of the plan, as copies of one template for each size. */

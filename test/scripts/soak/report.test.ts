@@ -91,6 +91,18 @@ describe("the judgement", () => {
     expect(formatReport(resultOf(readings(1), 1))).toContain("FAILED\n- ");
   });
 
+  test("a short run tolerates twice the growth of memory, and no more of other figures", () => {
+    const kinds = (minutes: number): string[] => {
+      const growing = readings(minutes, (minute) => ({
+        anonymousBytes: 30e6 + (30e6 * minute) / minutes,
+        descriptorCount: 140 + Math.floor((20 * minute) / minutes),
+      }));
+      return failuresOf(resultOf(growing, minutes)).map((text) => text.split(":")[0]!);
+    };
+    expect(kinds(10)).toEqual(["descriptors"]);
+    expect(kinds(45)).toEqual(["anonymous memory", "descriptors"]);
+  });
+
   test("does not judge the warm-up, nor Pss without permission to read it", () => {
     const hot = readings(10, (minute) => (minute < 1 ? { rssBytes: 500e6 } : {}));
     expect(failuresOf(resultOf(hot, 10))).toEqual([]);
