@@ -1,5 +1,6 @@
 /**
- * Encodes an LTX file page by page. Synchronous; memory is one buffer and the page index.
+ * Encodes an LTX file page by page. Synchronous; memory is one buffer and the page index, or the first 64 KB
+ * of the index if the caller gives a store for it.
  *
  * Invariants: page numbers ascend and are within the commit, the lock page is never written, a snapshot has
  * every page, and the page index lists exactly the frames that were written. If an encoder threw an error or
@@ -29,10 +30,21 @@ import { CHECKSUM_FLAG, type Checksum, lockPgno } from "./types.ts";
 const BUFFER_SIZE = 256 * 1024;
 const FRAME_HEADER_SIZE = LTX_PAGE_HEADER_SIZE + 4;
 const INDEX_SIZE_FIRST = 1024;
+/** The index of a larger file goes to the store. */
+const INDEX_HELD_MAX = 64 * 1024;
+/** Bytes of the index that are written before other work gets a turn. */
+const INDEX_SLICE_BYTES = 1024 * 1024;
 /** Buffers kept for later encoders: of hundreds of databases only a few write at the same time. */
 const SPARE_BUFFERS_MAX = 2;
 
 const spareBuffers: Uint8Array[] = [];
+
+/** Holds the page index of a large file until the pages are written. */
+export interface IndexStore {
+  append(bytes: Uint8Array): void;
+  /** All bytes in order; a chunk is valid until the next one. */
+  chunks(): Iterable<Uint8Array>;
+}
 
 /** A streaming encoder. The bytes given to `sink` are valid only during the call. */
 export class LtxEncoder {
@@ -47,12 +59,15 @@ export class LtxEncoder {
   #flushed = 0;
   #index = new Uint8Array(INDEX_SIZE_FIRST);
   #indexLength = 0;
+  readonly #indexStore: IndexStore | null;
+  #storedIndexSize = 0;
   #lastPgno = 0;
   #isOpen = true;
 
   /** Begins a file. @throws WalrustError "internal" when the header is not valid */
-  constructor(header: LtxHeader, sink: (bytes: Uint8Array) => void) {
+  constructor(header: LtxHeader, sink: (bytes: Uint8Array) => void, indexStore: IndexStore | null = null) {
     const bytes = encodeLtxHeader(header);
+    this.#indexStore = indexStore;
     this.header = header;
     this.#sink = sink;
     this.#lockPgno = lockPgno(header.pageSizeBytes);
@@ -95,11 +110,28 @@ export class LtxEncoder {
    * @throws WalrustError "internal" when a snapshot is not complete, or the checksum does not suit the header
    */
   finish(postApplyChecksum: Checksum): LtxTrailer {
+    const steps = this.finishInSlices(postApplyChecksum);
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  }
+
+  /** As `finish`, in slices, so that other work gets a turn while a large index is written. */
+  *finishInSlices(postApplyChecksum: Checksum): Generator<void, LtxTrailer> {
     this.#checkFinish(postApplyChecksum);
     this.#put(new Uint8Array(LTX_PAGE_HEADER_SIZE));
+    let slicedBytes = 0;
+    for (const bytes of this.#indexStore?.chunks() ?? []) {
+      this.#put(bytes);
+      slicedBytes += bytes.length;
+      if (slicedBytes < INDEX_SLICE_BYTES) continue;
+      slicedBytes = 0;
+      yield;
+    }
     this.#index[this.#indexLength] = 0;
-    const indexSize = this.#indexLength + 1;
-    this.#put(this.#index.subarray(0, indexSize));
+    this.#put(this.#index.subarray(0, this.#indexLength + 1));
+    const indexSize = this.#storedIndexSize + this.#indexLength + 1;
     const fixed = new Uint8Array(16);
     const view = new DataView(fixed.buffer);
     view.setBigUint64(0, BigInt(indexSize));
@@ -151,12 +183,20 @@ export class LtxEncoder {
   }
 
   #addIndexEntry(pgno: number, offset: number, sizeBytes: number): void {
-    if (this.#indexLength + INDEX_ENTRY_SIZE_MAX >= this.#index.length) {
+    if (this.#indexLength + INDEX_ENTRY_SIZE_MAX >= this.#index.length) this.#makeRoomInIndex();
+    this.#indexLength = putIndexEntry(this.#index, this.#indexLength, pgno, offset, sizeBytes);
+  }
+
+  #makeRoomInIndex(): void {
+    if (this.#indexStore !== null && this.#index.length >= INDEX_HELD_MAX) {
+      this.#indexStore.append(this.#index.subarray(0, this.#indexLength));
+      this.#storedIndexSize += this.#indexLength;
+      this.#indexLength = 0;
+    } else {
       const larger = new Uint8Array(this.#index.length * 2);
       larger.set(this.#index);
       this.#index = larger;
     }
-    this.#indexLength = putIndexEntry(this.#index, this.#indexLength, pgno, offset, sizeBytes);
   }
 
   /** Appends bytes, and adds them to the file checksum. */

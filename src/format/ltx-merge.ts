@@ -9,14 +9,14 @@
  *
  * Inputs are verified while they are read, so the output is valid only if mergeLtx returns. After an error
  * the caller discards everything that the sink received. Memory is one read buffer and a few pages for each
- * input.
+ * input, and the page index of the output, unless the caller gives a store for it.
  */
 import { WalrustError } from "../errors.ts";
 import { pageChecksum, xorChecksum } from "./crc64.ts";
 import type { LtxHeader, LtxTrailer } from "./ltx.ts";
 import { FLAG_NO_CHECKSUM, formatChecksum, isSnapshot, isWithoutChecksum } from "./ltx.ts";
 import { LtxDecoder } from "./ltx-decoder.ts";
-import { LtxEncoder } from "./ltx-encoder.ts";
+import { type IndexStore, LtxEncoder } from "./ltx-encoder.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno, NO_CHECKSUM } from "./types.ts";
 
 /** The most files that one call merges. */
@@ -40,6 +40,8 @@ export interface MergeOptions {
   readonly timestampMs?: number;
   /** The most bytes that are read of an input at once: the size of the longest input suffices. */
   readonly readSizeMax?: number;
+  /** Holds the page index of a large output. */
+  readonly indexStore?: IndexStore;
 }
 
 /** Header and trailer of a merged file. */
@@ -96,7 +98,7 @@ export function* mergeLtxInSlices(
   const inputs = openInputs(sources, options.readSizeMax ?? READ_SIZE_MAX);
   checkContiguous(inputs);
   const header = mergedHeader(inputs, options);
-  const encoder = new LtxEncoder(header, sink);
+  const encoder = new LtxEncoder(header, sink, options.indexStore);
   const pagesSum = yield* mergePages(inputs, encoder);
   checkChecksumLinks(inputs);
   const postApplyChecksum = isWithoutChecksum(header)
@@ -108,7 +110,7 @@ export function* mergeLtxInSlices(
         `expected ${formatChecksum(postApplyChecksum)} as the newest file says`,
     );
   }
-  return { header, trailer: encoder.finish(postApplyChecksum) };
+  return { header, trailer: yield* encoder.finishInSlices(postApplyChecksum) };
 }
 
 function openInputs(sources: readonly LtxSource[], readSizeMax: number): Input[] {

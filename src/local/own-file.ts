@@ -12,6 +12,7 @@
  * never by path. folder-trust.ts checks the folder around the file.
  */
 import {
+  close,
   closeSync,
   constants,
   fchmodSync,
@@ -35,6 +36,8 @@ const SAFELY = O_NOFOLLOW | O_NONBLOCK;
 /** Mode of each file of ours; folders are 0700. */
 const FILE_MODE = 0o600;
 const OTHERS = 0o077;
+/** A file of this size is removed in some ms. */
+const FREED_LATER_MIN = 16 << 20;
 
 /** Asked once: no part of walrust changes its user. */
 let uid: number | null = null;
@@ -171,6 +174,26 @@ export function writeWhole(fd: number, bytes: Uint8Array, position: number | nul
   for (let written = 0; written < bytes.length; ) {
     const at = position === null ? null : position + written;
     written += writeSync(fd, bytes, written, bytes.length - written, at);
+  }
+}
+
+/**
+ * Removes a file of ours, if it is there. The blocks of a large file are freed on a pool thread: freeing
+ * gigabytes takes the file system hundreds of ms. The name is gone when the call returns.
+ */
+export function removeOwn(path: string, sizeBytes: number): void {
+  if (sizeBytes < FREED_LATER_MIN) return rmSync(path, { force: true });
+  let fd: number;
+  try {
+    fd = openSync(path, O_RDONLY | SAFELY);
+  } catch {
+    return rmSync(path, { force: true });
+  }
+  try {
+    rmSync(path, { force: true });
+  } finally {
+    // The last descriptor of a file without a name: closing it frees the blocks.
+    close(fd, () => {});
   }
 }
 

@@ -3,16 +3,18 @@
  * Compaction and restore read them instead of the network. Snapshots are not kept. A file here is only a copy
  * of an object, so it may be deleted at any time.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { CacheConfig } from "../config/config.ts";
 import { systemCode } from "../errors.ts";
 import type { Txid } from "../format/types.ts";
+import { removeOwn } from "./own-file.ts";
 import {
   isSnapshotFile,
   openIntactOrNull,
   openSpoolFileOrNull,
   parseSpoolFileNameOrNull,
+  removeSpoolFile,
   SENT_FOLDER,
   type SpoolFile,
   spoolFileName,
@@ -25,7 +27,7 @@ export function sentRetentionMs({ enabled, retentionMs }: CacheConfig): number {
 
 /** Moves an uploaded increment into the cache, and removes an uploaded snapshot. */
 export function keepSent(folder: string, file: SpoolFile): void {
-  if (isSnapshotFile(file)) return rmSync(file.path, { force: true });
+  if (isSnapshotFile(file)) return removeSpoolFile(file);
   const sentFolder = join(folder, SENT_FOLDER);
   const path = join(sentFolder, spoolFileName(file.level, file.minTxid, file.maxTxid));
   try {
@@ -87,7 +89,7 @@ export function pruneSent(folder: string, retentionMs: number, bytesMax: number,
   let count = files.length;
   for (const file of files) {
     if (nowMs - file.modifiedMs <= retentionMs && bytes <= bytesMax) break;
-    rmSync(file.path, { force: true });
+    removeOwn(file.path, file.sizeBytes);
     bytes -= file.sizeBytes;
     count--;
   }

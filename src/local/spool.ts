@@ -34,6 +34,7 @@ import {
   type OwnFile,
   openOwn,
   openOwnStatsOrNull,
+  removeOwn,
   type TempFile,
   writeWhole,
 } from "./own-file.ts";
@@ -205,7 +206,7 @@ export class SpoolWriter {
     this.#held = null;
     if (this.#temp === null) return;
     this.#close();
-    rmSync(this.#temp.path, { force: true });
+    removeOwn(this.#temp.path, this.#sizeBytes);
   }
 
   /** Closes once: the system gives the number of a closed descriptor to the next open file. */
@@ -420,8 +421,8 @@ export function copySpoolFile(file: SpoolFile, folder: string): void {
 }
 
 /** Removes a file whose object is in the bucket. */
-export function removeSpoolFile(file: SpoolFile): void {
-  rmSync(file.path, { force: true });
+export function removeSpoolFile({ path, sizeBytes }: SpoolFile): void {
+  removeOwn(path, sizeBytes);
 }
 
 /** Removes every file, when the history of the spool is given up for that of the bucket. */

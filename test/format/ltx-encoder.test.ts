@@ -10,8 +10,8 @@ import {
   putIndexEntry,
 } from "../../src/format/ltx.ts";
 import { decodeLtxFile, LtxDecoder } from "../../src/format/ltx-decoder.ts";
-import { LtxEncoder } from "../../src/format/ltx-encoder.ts";
-import { CHECKSUM_FLAG, type Checksum, lockPgno, type Txid } from "../../src/format/types.ts";
+import { type IndexStore, LtxEncoder } from "../../src/format/ltx-encoder.ts";
+import { CHECKSUM_FLAG, type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 import { leb128 } from "./raw-ltx.ts";
@@ -258,4 +258,26 @@ describe("putIndexEntry", () => {
       ]);
     }
   });
+});
+
+test("LtxEncoder writes the same file with a store for its index, and writes the index in slices", () => {
+  const count = 300_000;
+  const header = increment({ commit: count, flags: FLAG_NO_CHECKSUM, preApplyChecksum: NO_CHECKSUM });
+  const page = new Uint8Array(512);
+  const encode = (store: IndexStore | null): { bytes: Buffer; turns: number } => {
+    const parts: Uint8Array[] = [];
+    const encoder = new LtxEncoder(header, (bytes) => parts.push(bytes.slice()), store);
+    for (let pgno = 1; pgno <= count; pgno++) encoder.page(pgno, page);
+    const steps = encoder.finishInSlices(NO_CHECKSUM);
+    let turns = 0;
+    while (!steps.next().done) turns++;
+    return { bytes: Buffer.concat(parts), turns };
+  };
+  const kept: Uint8Array[] = [];
+  const stored = encode({ append: (bytes) => void kept.push(bytes.slice()), chunks: () => kept });
+  expect(stored.bytes.equals(encode(null).bytes)).toBe(true);
+  const storedBytes = kept.reduce((sum, { length }) => sum + length, 0);
+  expect(storedBytes).toBeGreaterThan(1024 * 1024);
+  expect(stored.turns).toBeGreaterThanOrEqual(Math.floor(storedBytes / (1024 + 64) / 1024));
+  expect(Math.max(...kept.map(({ length }) => length))).toBeLessThanOrEqual(64 * 1024);
 });

@@ -11,6 +11,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -27,6 +28,7 @@ import {
   openOwnForUpdate,
   openOwnOrNull,
   readOwnOrNull,
+  removeOwn,
   replaceOwn,
   sweepTemps,
 } from "../../src/local/own-file.ts";
@@ -171,4 +173,26 @@ test("foreignFileReasonOrNull accepts a regular file of this user with any numbe
   const stats = statSync(path);
   expect(foreignFileReasonOrNull(stats, stats.uid)).toBeNull();
   expect(foreignFileReasonOrNull(stats, stats.uid + 1)).toContain(`expected user ${stats.uid + 1}`);
+});
+
+test.each([
+  ["a small file", 10],
+  ["a large file", 64 << 20],
+])("removeOwn takes the name of %s at once, and keeps no descriptor", async (_, sizeBytes) => {
+  const path = join(tempFolder("own"), "file");
+  writeFileSync(path, "");
+  truncateSync(path, sizeBytes);
+  removeOwn(path, sizeBytes);
+  expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
+  const isOpen = (): boolean => {
+    return readdirSync("/proc/self/fd").some((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(path);
+      } catch {
+        return false;
+      }
+    });
+  };
+  while (isOpen()) await new Promise((resolve) => setImmediate(resolve));
+  removeOwn(path, sizeBytes);
 });

@@ -27,11 +27,12 @@ import { FLAG_NO_CHECKSUM, type LtxHeader } from "../../format/ltx.ts";
 import { LtxEncoder } from "../../format/ltx-encoder.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/types.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
-import { checksumOfFileOrNull, PageSumReader, PageSumWriter } from "../../local/page-sums.ts";
+import { checksumOfFileOrNull, PageSumReader, PageSumWriter, SumXor } from "../../local/page-sums.ts";
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
 import { isOverwritten } from "./file-changes.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { SpilledIndex } from "./spilled-index.ts";
 
 const SLICE_BYTES = 1 << 20;
 const BLOCK_SIZE = 512;
@@ -75,6 +76,9 @@ export type AnchorOutcome =
 /** The pages that an anchor holds. */
 export type AnchorMode = "first" | "difference" | "full";
 
+/** Takes the sum of each page, in page order. */
+type SumSink = Pick<PageSumWriter, "push" | "xor">;
+
 /** An image under a freeze, and the wal-index it was opened at. */
 interface OpenImage {
   readonly image: DatabaseImage;
@@ -106,6 +110,7 @@ export async function anchor(
     const header = anchorHeader(live, before, image, mode, txid, timeMs);
     const betweenSlices = limited(live, image, index, spool, between);
     const written = await encodeImage(live, image, header, mode, spool, sums, betweenSlices);
+    await sums.closeLarge();
     assertStillPinned(live);
     const next = nextState(live, before, image, { txid, timeMs, checksum: sums.xor.checksum() });
     const isUnchanged = mode !== "first" && isSameContent(live, next, written);
@@ -155,7 +160,10 @@ export async function snapshotImage(
       retryable: true,
     });
   }
-  const { sums, spool } = openOutputs(live, image, SNAPSHOT_LEVEL, 1 as Txid, state.txid);
+  const spool = new SpoolWriter(live.paths.spoolFolder, SNAPSHOT_LEVEL, 1 as Txid, state.txid);
+  // Only their XOR is needed: the captures keep the page sums up to date.
+  const xor = new SumXor();
+  const sums: SumSink = { xor, push: (low, high) => xor.add(low, high) };
   try {
     const before = { ...state, txid: 0 as const };
     const header = {
@@ -165,12 +173,11 @@ export async function snapshotImage(
     const betweenSlices = limited(live, image, index, spool, between);
     await encodeImage(live, image, header, "first", spool, sums, betweenSlices);
     assertStillPinned(live);
-    if (sums.xor.checksum() !== state.checksum) {
+    if (xor.checksum() !== state.checksum) {
       throw new WalrustError("integrity", `${live.path} is not what was captured up to TXID ${state.txid}`, {
         context: { database: live.name, txid: state.txid },
       });
     }
-    sums.discard();
     const file = spool.finish({ chain: parseHex32(state.chain) });
     // Captures continued meanwhile, so the present position is kept.
     const next = { ...(live.state ?? state), snapshot: { txid: state.txid, timeMs: state.timeMs } };
@@ -180,7 +187,6 @@ export async function snapshotImage(
     return file;
   } catch (error) {
     spool.discard();
-    sums.discard();
     throw error;
   } finally {
     image.close();
@@ -271,17 +277,18 @@ async function turn(env: Env, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted();
 }
 
-/** Reads the image in slices, encodes its changed pages and writes all sums. @returns the pages encoded */
+/** Reads the image in slices, encodes its changed pages and gives all sums. @returns the pages encoded */
 async function encodeImage(
   live: LiveDatabase,
   image: DatabaseImage,
   header: LtxHeader,
   mode: AnchorMode,
   spool: SpoolWriter,
-  sums: PageSumWriter,
+  sums: SumSink,
   betweenSlices: () => Promise<void>,
 ): Promise<number> {
-  const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes));
+  const index = new SpilledIndex(live.paths.spoolFolder);
+  const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes), index);
   const oldSums = mode === "difference" ? new PageSumReader(live.paths.sumsPath) : null;
   const lock = lockPgno(header.pageSizeBytes);
   const sum = new Uint32Array(2);
@@ -298,13 +305,14 @@ async function encodeImage(
   try {
     const slicePages = Math.max(1, Math.floor(SLICE_BYTES / header.pageSizeBytes));
     while (image.readSlice(slicePages, onPage)) await betweenSlices();
+    const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
+    const end = encoder.finishInSlices(isUnchecked ? NO_CHECKSUM : sums.xor.checksum());
+    while (!end.next().done) await betweenSlices();
+    return written;
   } finally {
     oldSums?.close();
+    index.close();
   }
-  sums.close();
-  const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
-  encoder.finish(isUnchecked ? NO_CHECKSUM : sums.xor.checksum());
-  return written;
 }
 
 /** @throws WalrustError code "database", retryable, when a pinned file was replaced while it was read */

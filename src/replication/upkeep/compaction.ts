@@ -5,14 +5,13 @@
  * as it is in the store (stored-merge.ts) → expire the sources (expiry.ts) after their lifetime. A crash at
  * any point leaves extra objects, never a gap.
  */
-import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import { hasCode } from "../../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../../format/chain.ts";
 import { formatTxid, levelPrefix } from "../../format/keys.ts";
 import { type MergedLtx, mergeLtxInSlices } from "../../format/ltx-merge.ts";
 import type { Txid } from "../../format/types.ts";
-import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import { removeSpoolFile, type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { localCopyOrNull } from "../../local/spool-cache.ts";
 import { keyOf, type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
 import {
@@ -21,6 +20,7 @@ import {
   type WalrustMetadata,
 } from "../../storage/contract/object-metadata.ts";
 import type { ContentChecksum, ListOptions, ObjectHead, ObjectStore } from "../../storage/contract/store.ts";
+import { SpilledIndex } from "../capture/spilled-index.ts";
 import { type Merge, planMergeOrNull } from "./compaction-plan.ts";
 import { closeSources, type MergeSource, openMergeSources } from "./merge-sources.ts";
 import { checkOwnMerge, readSameMerge } from "./stored-merge.ts";
@@ -227,7 +227,7 @@ async function mergeObjects(
   try {
     const written = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
     spool = written;
-    const { header } = await mergeInTurns(opened, written, target.env, signal);
+    const { header } = await mergeInTurns(opened, written, target, signal);
     const chain = opened.at(-1)!.chain;
     const file = written.finish({ chain: chain === null ? CHAIN_ZERO : parseHex32(chain) });
     const key = keyOf(store, name, file);
@@ -249,7 +249,7 @@ async function mergeObjects(
       const { object, metadata: found } = facts;
       progress.verified.set(key, markOrNull(found.sha256, object.sizeBytes, checksum));
     } finally {
-      rmSync(file.path, { force: true });
+      removeSpoolFile(file);
     }
     const sourceBytes = merge.sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     const { level, minTxid, maxTxid, sources } = merge;
@@ -266,15 +266,20 @@ async function mergeObjects(
 async function mergeInTurns(
   sources: readonly MergeSource[],
   spool: SpoolWriter,
-  env: Pick<Env, "turn">,
+  { spoolFolder, env }: Pick<CompactionTarget, "spoolFolder" | "env">,
   signal: AbortSignal | undefined,
 ): Promise<MergedLtx> {
   const reads = sources.map(({ read }) => read);
-  const steps = mergeLtxInSlices(reads, (bytes) => spool.write(bytes));
-  for (let step = steps.next(); ; step = steps.next()) {
-    if (step.done) return step.value;
-    await env.turn();
-    signal?.throwIfAborted();
+  const indexStore = new SpilledIndex(spoolFolder);
+  try {
+    const steps = mergeLtxInSlices(reads, (bytes) => spool.write(bytes), { indexStore });
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done) return step.value;
+      await env.turn();
+      signal?.throwIfAborted();
+    }
+  } finally {
+    indexStore.close();
   }
 }
 

@@ -9,7 +9,7 @@ import { WalrustError } from "../../errors.ts";
 import { hex } from "../../format/chain.ts";
 import { formatTxid } from "../../format/keys.ts";
 import type { LtxSource } from "../../format/ltx-merge.ts";
-import { createTemp, openOwn, writeWhole } from "../../local/own-file.ts";
+import { createTemp, openOwn, removeOwn, writeWhole } from "../../local/own-file.ts";
 import { ltxPageSizeOrNull } from "../../local/spool.ts";
 import { intactCopyOrNull } from "../../local/spool-cache.ts";
 import { checkListed, type PathPoint } from "../../recovery/object/check-object.ts";
@@ -134,7 +134,7 @@ function openFile(
   };
   const close = (): void => {
     if (fd !== null) closeSync(fd);
-    if (isTemporary) rmSync(path, { force: true });
+    if (isTemporary) removeOwn(path, sizeBytes);
   };
   return { read, pageSizeBytes: ltxPageSizeOrNull(path), close };
 }
