@@ -75,7 +75,7 @@ export async function restoreNewest(
   const { draft, plan } = restored;
   try {
     const point = pointOf(draft.builder, restored.path.chain);
-    const sums = draft.builder.sums.slice();
+    const sums = sumsOf(draft.builder);
     draft.takeAccess(false);
     beforePublish(point);
     draft.publish(env.nowMs());
@@ -85,6 +85,17 @@ export async function restoreNewest(
   } finally {
     draft.close();
   }
+}
+
+/** The page sums as pairs of low and high words. */
+function sumsOf(builder: DatabaseBuilder): Uint32Array {
+  const sums = new Uint32Array(builder.commit * 2);
+  let word = 0;
+  builder.eachSum((low, high) => {
+    sums[word++] = low;
+    sums[word++] = high;
+  });
+  return sums;
 }
 
 function pointOf(builder: DatabaseBuilder, chain: string | null): ReplicaPoint {

@@ -6,8 +6,8 @@
  * 2. The database checksum is the XOR of the page sums of all pages but the lock page. It equals the
  *    post-apply checksum of the object, and equalled its pre-apply checksum before, if the object carries
  *    checksums.
- * Memory: 8 bytes a page for the sums, and one write buffer. A violation throws code "integrity"; the file is
- * worthless then.
+ * Memory: one write buffer, and at most 4 MB of page sums (built-sums.ts). A violation throws code
+ * "integrity"; the file is worthless then.
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, type Stats, writeSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
@@ -17,6 +17,7 @@ import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/ty
 import { ZeroPages } from "../../format/zero-pages.ts";
 import { SumXor } from "../../local/page-sums.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
+import { BuiltSums } from "./built-sums.ts";
 import { assertFreeSpace } from "./free-space.ts";
 import type { Ownership } from "./target-access.ts";
 import { setAccess } from "./target-access.ts";
@@ -36,10 +37,10 @@ export class DatabaseBuilder {
   readonly #buffer = new Uint8Array(WRITE_BUFFER_SIZE);
   #bufferOffset = 0;
   #buffered = 0;
-  #sums = new Uint32Array(2 * 256);
   readonly #sum = new Uint32Array(2);
   #xor = new SumXor();
   readonly #growth = new GrowthLimit();
+  readonly #sums: BuiltSums;
   #header: LtxHeader | null = null;
   #key = "";
   #pagesInObject = 0;
@@ -68,6 +69,7 @@ export class DatabaseBuilder {
   constructor(path: string, openPath = path) {
     this.#path = path;
     this.#openPath = openPath;
+    this.#sums = new BuiltSums(`${openPath}.sums`);
     this.#fd = this.#try("create", () => openSync(openPath, "wx+", 0o600));
   }
 
@@ -89,9 +91,12 @@ export class DatabaseBuilder {
     return this.#xor.checksum();
   }
 
-  /** The page sums as pairs of low and high words, for the state of the restored database. */
-  get sums(): Uint32Array {
-    return this.#sums.subarray(0, this.commit * 2);
+  /** Calls back with the sum of each page, in page order, for the state of the restored database. */
+  eachSum(onSum: (low: number, high: number) => void): void {
+    for (let pgno = 1; pgno <= this.commit; pgno++) {
+      this.#readSum(pgno);
+      onSum(this.#sums.low, this.#sums.high);
+    }
   }
 
   /**
@@ -134,7 +139,7 @@ export class DatabaseBuilder {
     this.#try("truncate", () => ftruncateSync(this.#fd, 0));
     this.pageSizeBytes = header.pageSizeBytes;
     this.commit = 0;
-    this.#sums.fill(0);
+    this.#try("truncate the page sums of", () => this.#sums.clear());
     this.#xor = new SumXor();
   }
 
@@ -184,28 +189,24 @@ export class DatabaseBuilder {
     const lock = lockPgno(this.pageSizeBytes);
     const zeros = ZeroPages.of(this.pageSizeBytes);
     for (let pgno = this.commit + 1; pgno <= commit; pgno++) {
-      if (pgno === lock || this.#sums[pgno * 2 - 1]) continue;
+      if (pgno === lock) continue;
+      this.#readSum(pgno);
+      if (this.#sums.high !== 0) continue;
       zeros.sumInto(pgno, this.#sum);
       this.#setSum(pgno, this.#sum[0]!, this.#sum[1]!);
     }
-    this.#growSums(commit);
     this.commit = commit;
     this.#try("resize", () => ftruncateSync(this.#fd, commit * this.pageSizeBytes));
   }
 
   #setSum(pgno: number, low: number, high: number): void {
-    this.#growSums(pgno);
-    const word = (pgno - 1) * 2;
-    this.#xor.add(this.#sums[word]! ^ low, this.#sums[word + 1]! ^ high);
-    this.#sums[word] = low;
-    this.#sums[word + 1] = high;
+    this.#readSum(pgno);
+    this.#xor.add(this.#sums.low ^ low, this.#sums.high ^ high);
+    this.#sums.set(pgno, low, high);
   }
 
-  #growSums(pageCount: number): void {
-    if (this.#sums.length >= pageCount * 2) return;
-    const sums = new Uint32Array(Math.max(pageCount * 2, Math.ceil(this.#sums.length * 1.5)));
-    sums.set(this.#sums);
-    this.#sums = sums;
+  #readSum(pgno: number): void {
+    this.#try("write the page sums of", () => this.#sums.read(pgno));
   }
 
   #flush(): void {
@@ -227,6 +228,7 @@ export class DatabaseBuilder {
   }
 
   close(): void {
+    this.#sums.close();
     closeSync(this.#fd);
   }
 

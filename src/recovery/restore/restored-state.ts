@@ -67,8 +67,7 @@ function writeRestored(restored: RestoredDatabase, paths: StateFolder, env: Env)
   createStateFolder(paths, restored.path);
   const writer = new PageSumWriter(paths.sumsPath);
   try {
-    const { sums } = builder;
-    for (let word = 0; word < sums.length; word += 2) writer.push(sums[word]!, sums[word + 1]!);
+    builder.eachSum((low, high) => writer.push(low, high));
     writer.close();
     writeState(paths, {
       destination: owner.destination,
