@@ -2,7 +2,7 @@
  * Candidates: the files that a selector leads to at this moment, with links resolved. A file that is only
  * reached over an untrusted link is reported instead (link-trust.ts).
  */
-import { realpathSync, statSync } from "node:fs";
+import { realpathSync, type Stats, statSync } from "node:fs";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -27,15 +27,23 @@ export interface Candidate {
   readonly matched?: string;
 }
 
+/**
+ * The candidate that an earlier search found at a real path, if any. Its links need no resolving again while
+ * one stat shows the same file, with no other name, at a path without links.
+ */
+export type KnownCandidate = (path: string) => Candidate | undefined;
+
+const NOTHING_KNOWN: KnownCandidate = () => undefined;
+
 /** The file that a path leads to, or the error that there is none. */
-export function namedCandidate({ place, path: given, entry }: Selector): Candidate | WalrustError {
+export function namedCandidate(
+  { place, path: given, entry }: Selector,
+  known = NOTHING_KNOWN,
+): Candidate | WalrustError {
   try {
-    const path = realpathSync(given);
-    const stats = statSync(path);
-    const distrust = linkDistrustOrNull(given, path, stats);
+    const { path, inode, distrust } = resolve(given, known);
     if (distrust !== null) return notFollowed(given, distrust);
-    const { dev, ino } = stats;
-    return { place, path, inode: `${dev}:${ino}`, entry, relative: null, isDiscovered: false };
+    return { place, path, inode, entry, relative: null, isDiscovered: false };
   } catch (error) {
     const shown = entry === null ? given : `${given} (${place})`;
     return new WalrustError("database", `Cannot find ${shown}: ${systemCode(error)}`, {
@@ -44,6 +52,31 @@ export function namedCandidate({ place, path: given, entry }: Selector): Candida
       cause: error,
     });
   }
+}
+
+/** A file that a path leads to, and why the way there is not followed, or null. */
+interface Resolved {
+  readonly path: string;
+  /** `device:inode` */
+  readonly inode: string;
+  readonly sizeBytes: number;
+  readonly distrust: string | null;
+}
+
+/** Resolves the links of a path. @throws the system's error when there is no file */
+function resolve(given: string, known: KnownCandidate): Resolved {
+  const before = known(given);
+  const found = before === undefined ? null : statSync(given);
+  if (found !== null && found.nlink === 1 && before?.inode === inodeOf(found))
+    return { path: given, inode: before.inode, sizeBytes: found.size, distrust: null };
+  const path = realpathSync(given);
+  const stats = statSync(path);
+  const distrust = linkDistrustOrNull(given, path, stats);
+  return { path, inode: inodeOf(stats), sizeBytes: stats.size, distrust };
+}
+
+function inodeOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
 }
 
 /**
@@ -58,12 +91,13 @@ export async function globCandidates(
   env: Pick<Env, "turn">,
   onUnreadable: OnUnreadable,
   onUntrusted: (error: WalrustError) => void = () => {},
+  known = NOTHING_KNOWN,
 ): Promise<Candidate[]> {
   const { place, entry } = selector;
   const direct: Candidate[] = [];
   const linked: Candidate[] = [];
   for (const { path: matched, relative } of await expandGlob(selector.path, env, onUnreadable)) {
-    const present = presentOrNull(matched, onUnreadable, onUntrusted);
+    const present = presentOrNull(matched, onUnreadable, onUntrusted, known);
     if (present === null) continue;
     const isLink = present.path !== matched;
     (isLink ? linked : direct).push({ ...present, place, entry, relative, isDiscovered: true, matched });
@@ -76,15 +110,13 @@ function presentOrNull(
   matched: string,
   onUnreadable: OnUnreadable,
   onUntrusted: (error: WalrustError) => void,
+  known: KnownCandidate,
 ): Pick<Candidate, "path" | "inode"> | null {
   try {
-    const path = realpathSync(matched);
-    const stats = statSync(path);
-    const { dev, ino, size } = stats;
+    const { path, inode, sizeBytes, distrust } = resolve(matched, known);
     // An empty file is no database yet.
-    if (size === 0) return null;
-    const distrust = linkDistrustOrNull(matched, path, stats);
-    if (distrust === null) return { path, inode: `${dev}:${ino}` };
+    if (sizeBytes === 0) return null;
+    if (distrust === null) return { path, inode };
     onUntrusted(notFollowed(matched, distrust));
     return null;
   } catch (cause) {

@@ -18,7 +18,7 @@ import { ownersInTheWay } from "../format/keys.ts";
 import type { LocalPlaces, Place } from "../local/places.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import type { AttachTarget } from "./attach-target.ts";
-import { type Candidate, globCandidates, namedCandidate } from "./candidates.ts";
+import { type Candidate, globCandidates, type KnownCandidate, namedCandidate } from "./candidates.ts";
 import type { OnUnreadable } from "./glob.ts";
 import { below, claimNames, knownNameOf, type Nameless } from "./names.ts";
 import { type Selector, selectorOfWord, selectorsOfFile } from "./selectors.ts";
@@ -67,10 +67,14 @@ export interface FinderOptions {
   readonly places: LocalPlaces;
 }
 
+/** Each so many searches resolve every link anew: a folder above may have become a link to the same files. */
+const SEARCHES_PER_RESOLVING = 12;
+
 /** Searches again and again. A database that stays unchanged keeps its object from search to search. */
 export class DatabaseFinder {
   readonly #selectors: readonly Selector[];
   #hasSearched = false;
+  #searchCount = 0;
   /** Real paths of named databases, by the path they are named by. */
   readonly #realPaths = new Map<string, string>();
   readonly #known = new Map<string, { readonly candidate: Candidate; readonly found: FoundDatabase }>();
@@ -98,9 +102,11 @@ export class DatabaseFinder {
     const emptyGlobs: WalrustError[] = [];
     const skipped: WalrustError[] = [];
     const files = new UniqueFiles();
+    const isResolving = this.#searchCount++ % SEARCHES_PER_RESOLVING === 0;
+    const known: KnownCandidate = (path) => (isResolving ? undefined : this.#known.get(path)?.candidate);
     const entries = this.options.paths.length === 0 ? null : await this.#entriesByPath();
     for (const selector of this.#selectors.filter(({ isGlob }) => !isGlob)) {
-      const candidate = namedCandidate(selector);
+      const candidate = namedCandidate(selector, known);
       if (candidate instanceof WalrustError) missing.push(this.#missing(selector, candidate));
       else {
         this.#realPaths.set(selector.path, candidate.path);
@@ -110,11 +116,12 @@ export class DatabaseFinder {
     const matched: Candidate[] = [];
     for (const selector of this.#selectors.filter(({ isGlob }) => isGlob)) {
       const untrusted: WalrustError[] = [];
+      const onUntrusted = (error: WalrustError): void => void untrusted.push(error);
       const onUnreadable = (folder: string, error: WalrustError): void => {
         skipped.push(error);
         matched.push(...this.#knownBelow(folder, selector));
       };
-      const candidates = await this.#globCandidates(selector, onUnreadable, (error) => untrusted.push(error));
+      const candidates = await this.#globCandidates(selector, known, onUnreadable, onUntrusted);
       skipped.push(...untrusted);
       matched.push(...candidates.map((one) => ({ ...one, ...entries?.get(one.path) })));
       const isEmpty = candidates.length === 0 && untrusted.length === 0;
@@ -142,11 +149,12 @@ export class DatabaseFinder {
   /** A glob that cannot be read at all fails the first search; later it keeps the databases that it had. */
   async #globCandidates(
     selector: Selector,
+    known: KnownCandidate,
     onUnreadable: OnUnreadable,
     onUntrusted: (error: WalrustError) => void,
   ): Promise<Candidate[]> {
     try {
-      return await globCandidates(selector, this.env, onUnreadable, onUntrusted);
+      return await globCandidates(selector, this.env, onUnreadable, onUntrusted, known);
     } catch (error) {
       if (!this.#hasSearched || !(error instanceof WalrustError)) throw error;
       onUnreadable("", error);

@@ -15,6 +15,7 @@
 import { existsSync, lstatSync, mkdirSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
 import { systemCode } from "../errors.ts";
+import { ownGid, ownUid } from "./own-file.ts";
 
 /** The attributes of a folder that decide whether it is trusted. */
 export interface FolderFacts {
@@ -147,8 +148,8 @@ function factsOf(stats: Stats): FolderFacts {
 function ourselves(inspect: InspectFolder): Trustees {
   const root = inspect("/");
   return {
-    uid: process.geteuid?.() ?? 0,
-    gid: process.getegid?.() ?? 0,
+    uid: ownUid(),
+    gid: ownGid(),
     rootUid: typeof root === "string" ? 0 : root.uid,
   };
 }

@@ -41,11 +41,18 @@ const FREED_LATER_MIN = 16 << 20;
 
 /** Asked once: no part of walrust changes its user. */
 let uid: number | null = null;
+let gid: number | null = null;
 
 /** Our effective user id; 0 where the system has none. */
 export function ownUid(): number {
   uid ??= process.geteuid?.() ?? 0;
   return uid;
+}
+
+/** Our effective group id; 0 where the system has none. */
+export function ownGid(): number {
+  gid ??= process.getegid?.() ?? 0;
+  return gid;
 }
 
 /**

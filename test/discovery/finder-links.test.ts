@@ -3,7 +3,17 @@
  * collisions it refuses. The users are real ones (4242 and 4300), so most tests need root.
  */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, lchownSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseFinder, type SearchResult } from "../../src/discovery/finder.ts";
 import { isNameUntrusted } from "../../src/discovery/link-trust.ts";
@@ -145,5 +155,51 @@ describe("names that collide", () => {
     for (const path of ["app.db", "app.sqlite"]) writeFileSync(join(top, path), "x");
     const { collisions } = await find(join(top, "app.db"), join(top, "app.sqlite"));
     expect(collisions.map(({ code }) => code)).toEqual(["usage"]);
+  });
+});
+
+describe("a database that an earlier search found", () => {
+  /** A finder that has found a database of the tenant twice. */
+  async function knownTenant(): Promise<{ finder: DatabaseFinder; database: string; own: string }> {
+    const { top, tenant, database } = machine();
+    const own = join(tenant, "app.db");
+    writeFileSync(own, "own");
+    chownSync(own, TENANT, TENANT);
+    const options = { paths: [join(top, "tenant/*.db")], file: null, destination: "s3://b" };
+    const finder = new DatabaseFinder({ ...options, places: LocalPlaces.standard() }, ENV);
+    for (let search = 0; search < 2; search++) expect(pathsOf(await finder.find())).toEqual([own]);
+    return { finder, database, own };
+  }
+
+  testAsRoot("and that a tenant replaced by a link to another user's is left out", async () => {
+    const { finder, database, own } = await knownTenant();
+    rmSync(own);
+    link(database, own, TENANT);
+    const finding = await finder.find();
+    expect([pathsOf(finding), said(finding)]).toEqual([[], expect.stringContaining("is a link of user")]);
+  });
+
+  testAsRoot("and that a tenant replaced by a hard link to another user's is left out", async () => {
+    const { finder, database, own } = await knownTenant();
+    rmSync(own);
+    linkSync(database, own);
+    const finding = await finder.find();
+    expect([pathsOf(finding), said(finding)]).toEqual([[], expect.stringContaining("is one of 2 names")]);
+  });
+
+  test("has a new path within a minute of searches, when its folder became a link", async () => {
+    const top = tempFolder("moved");
+    const [old, moved] = [join(top, "old"), join(top, "moved")];
+    mkdirSync(old);
+    writeFileSync(join(old, "app.db"), "x");
+    const options = { paths: [join(old, "app.db")], file: null, destination: "s3://b" };
+    const finder = new DatabaseFinder({ ...options, places: LocalPlaces.standard() }, ENV);
+    await finder.find();
+    renameSync(old, moved);
+    symlinkSync(moved, old);
+    const found = new Set<string>();
+    for (let search = 0; search < 12; search++)
+      for (const path of pathsOf(await finder.find())) found.add(path);
+    expect([...found].at(-1)).toBe(join(moved, "app.db"));
   });
 });

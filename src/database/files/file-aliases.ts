@@ -14,21 +14,40 @@ export interface FileAliases {
 }
 
 /** A line of mountinfo: `36 25 254:0 /srv/app.db /mnt/app.db rw … - ext4 /dev/vda rw`. */
-interface Mount {
+export interface Mount {
   readonly device: string;
   /** The mounted folder or file, as a path in its file system. */
   readonly root: string;
   readonly point: string;
 }
 
+/** Hundreds of databases share one reading of the mounts for this long. */
+const READING_MS = 10_000;
+let reading: { readonly atMs: number; readonly mounts: readonly Mount[] } | null = null;
+
 /** The aliases of an open file. @param path its real path */
-export function fileAliasesOf(fd: number, path: string): FileAliases {
-  return { linkCount: fstatSync(fd).nlink, isMounted: isMountedIn(mountTable(), path) };
+export function fileAliasesOf(
+  fd: number,
+  path: string,
+  mounts: readonly Mount[] = parseMounts(mountTable()),
+): FileAliases {
+  return { linkCount: fstatSync(fd).nlink, isMounted: isMountedIn(mounts, path) };
 }
 
-/** Whether the file at a path is a mount of its own. @param table the content of /proc/self/mountinfo */
-export function isMountedIn(table: string, path: string): boolean {
-  const mounts = table.split("\n").flatMap(parseMount);
+/** The mounts as they were at most 10 s ago. @param nowMs the monotonic clock */
+export function mountsAt(nowMs: number): readonly Mount[] {
+  if (reading === null || nowMs < reading.atMs || nowMs - reading.atMs >= READING_MS)
+    reading = { atMs: nowMs, mounts: parseMounts(mountTable()) };
+  return reading.mounts;
+}
+
+/** Parses the content of /proc/self/mountinfo. */
+export function parseMounts(table: string): Mount[] {
+  return table.split("\n").flatMap(parseMount);
+}
+
+/** Whether the file at a path is a mount of its own. */
+export function isMountedIn(mounts: readonly Mount[], path: string): boolean {
   const own = mounts.filter(({ point }) => isBelow(path, point)).reduce<Mount | null>(deeper, null);
   if (own === null) return false;
   if (own.point === path) return true;

@@ -1,8 +1,13 @@
 /**
- * Learns from Linux which -wal files were written: one inotify descriptor for all databases. SQLite writes
- * the WAL with `pwrite`, never through a mapping, so each commit shows. An event is a hint to look now, never
- * the truth: the wal-index is updated after the last write and without an event, the queue may overflow, and
- * some file systems send no events. The caller polls more slowly instead of never.
+ * Learns from Linux which -wal files were written, and which files were removed or replaced: one inotify
+ * descriptor for all databases. SQLite writes the WAL with `pwrite`, never through a mapping, so each commit
+ * shows. An event is a hint to look now, never the truth: the wal-index is updated after the last write and
+ * without an event, the queue may overflow, and some file systems send no events. The caller polls more
+ * slowly instead of never.
+ *
+ * A path leads to another file only after its file was deleted or renamed, or after another file was renamed
+ * to the path. So one watch of the folder shows it for all databases in the folder, and a file that is
+ * created shows nothing more. A folder above that is renamed sends no event.
  *
  * The read blocks a thread of Bun's pool and costs nothing while nothing is written. The pool has two threads
  * on a machine with one or two cores, and two blocked ones would stop all asynchronous work with files. So a
@@ -13,7 +18,7 @@
  *    0  4  wd      the watch, -1 when the queue has overflowed
  *    4  4  mask    IN_MODIFY, IN_CLOSE_WRITE …
  *    8  4  cookie
- *   12  4  len     bytes of the name that follows; 0 for a watched file
+ *   12  4  len     bytes of the name that follows, padded with zeros; 0 for a watched file
  */
 import { FFIType, type Pointer, ptr } from "bun:ffi";
 import { closeSync, read } from "node:fs";
@@ -22,10 +27,16 @@ import { libcFunctionsOrNull } from "../../env.ts";
 const IN_MODIFY = 0x2;
 /** The application has closed the database, or committed with a connection of its own. */
 const IN_CLOSE_WRITE = 0x8;
+const IN_MOVED_FROM = 0x40;
+const IN_MOVED_TO = 0x80;
+const IN_DELETE = 0x200;
 const IN_DELETE_SELF = 0x400;
 const IN_MOVE_SELF = 0x800;
+const IN_ONLYDIR = 0x1000000;
 const IN_DONT_FOLLOW = 0x2000000;
 const WAL_MASK = IN_MODIFY | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW;
+const FOLDER_CHANGES = IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
+const FOLDER_MASK = FOLDER_CHANGES | IN_ONLYDIR | IN_DONT_FOLLOW;
 const IN_CLOEXEC = 0o2000000;
 const EVENT_SIZE = 16;
 const MASK_OFFSET = 4;
@@ -44,14 +55,17 @@ interface Libc {
 /** Whether a descriptor is open in this process. */
 let isOpen = false;
 
-/** Identifies the watch of one -wal file. */
+/** Identifies the watch of one -wal file, or of one folder. */
 export type WalWatch = number;
 
 /**
- * Learns of each watched file that was written; null: events were lost, any may have been.
+ * Learns of each event.
+ * @param watch null: events were lost, any file may have changed
  * @param isClosed a process has closed the file, or may have
+ * @param name the file of a watched folder that was removed or replaced; null: the event is of the watched
+ *   file, or of the watched folder itself
  */
-export type OnWalEvent = (watch: WalWatch | null, isClosed: boolean) => void;
+export type OnWalEvent = (watch: WalWatch | null, isClosed: boolean, name: string | null) => void;
 
 /** Opens the events, or returns null where there are none. */
 export type OpenWalEvents = (onEvent: OnWalEvent) => WalEvents | null;
@@ -96,6 +110,17 @@ export class WalEvents {
     return watch < 0 ? null : watch;
   }
 
+  /**
+   * Watches a folder for files that are removed or replaced. All watches of one folder are one. Null when the
+   * system grants no more watches, or walrust may not read the folder.
+   */
+  watchFolderOrNull(folder: string): WalWatch | null {
+    if (this.#isClosed) return null;
+    const watch = addWatch(this.#libc, this.#fd, folder, FOLDER_MASK);
+    // The root folder has a watch of another purpose.
+    return watch < 0 || watch === this.#end ? null : watch;
+  }
+
   /** Ends a watch. A file that was deleted has ended its watch already. */
   unwatch(watch: WalWatch): void {
     if (!this.#isClosed) this.#libc.inotify_rm_watch(this.#fd, watch);
@@ -118,10 +143,18 @@ export class WalEvents {
       const watch = events.getInt32(offset, true);
       const mask = events.getUint32(offset + MASK_OFFSET, true);
       const isEnd = (mask & IN_IGNORED) !== 0;
-      if (watch < 0) this.#onEvent(null, true);
-      else if (!isEnd) this.#onEvent(watch, (mask & IN_CLOSE_WRITE) !== 0);
-      offset += EVENT_SIZE + events.getUint32(offset + LENGTH_OFFSET, true);
+      const length = events.getUint32(offset + LENGTH_OFFSET, true);
+      offset += EVENT_SIZE;
+      const name = length === 0 ? null : this.#name(offset, length);
+      if (watch < 0) this.#onEvent(null, true, null);
+      else if (!isEnd) this.#onEvent(watch, (mask & IN_CLOSE_WRITE) !== 0, name);
+      offset += length;
     }
+  }
+
+  #name(offset: number, length: number): string {
+    const end = this.#buffer.indexOf(0, offset);
+    return this.#buffer.toString("utf8", offset, end < 0 ? offset + length : Math.min(end, offset + length));
   }
 
   /** Ends all watches. A read that waits ends, too. */

@@ -101,8 +101,9 @@ export function recordRest(live: LiveDatabase, env: Env): boolean {
  */
 export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | null {
   const { pin } = live;
-  const index = restingIndexOrNull(live);
-  if (pin.isLockless || index === null || index.pageCount === 0 || !pin.isAlone()) return null;
+  // Asked again and again of each database: the cheap questions come first.
+  if (pin.isLockless || !live.mayRestart || pin.walIndex()?.pageCount === 0 || !pin.isAlone()) return null;
+  if (restingIndexOrNull(live) === null) return null;
   const before = restingFileOf(pin);
   pin.release();
   // A process that opens the database in between begins the wal-index anew, with a commit count of 0.
@@ -115,16 +116,10 @@ export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | nu
 /** The wal-index of a database whose WAL is empty and captured, or null. */
 function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
   const { pin } = live;
-  if (
-    pin.isLockless ||
-    !pin.isFrozen ||
-    !live.mayRestart ||
-    live.pinLost !== null ||
-    pin.changedFile() !== "none"
-  )
-    return null;
+  if (pin.isLockless || !pin.isFrozen || !live.mayRestart || live.pinLost !== null) return null;
   const index = pin.walIndex();
-  return index !== null && index.mxFrame === 0 && !pin.isRewritten() && pin.isWalEmpty() ? index : null;
+  if (index === null || index.mxFrame !== 0 || pin.changedFile() !== "none") return null;
+  return !pin.isRewritten() && pin.isWalEmpty() ? index : null;
 }
 
 /**

@@ -24,6 +24,14 @@ import { rememberedPages } from "./wal-evidence.ts";
 export const OVERWRITTEN = "the database file was overwritten by something that is not SQLite";
 
 /**
+ * The system's events for the files of a database since these were last checked.
+ * - "touched": one of them was removed or replaced.
+ * - "still": none was, unless the event was lost.
+ * - "unknown": there are no events, or the WAL was written.
+ */
+export type FileNews = "touched" | "still" | "unknown";
+
+/**
  * How a database file was overwritten since it was pinned.
  * - "harmless": its WAL holds nothing of the old content.
  * - "mixture": its WAL may hold pages of the old content.

@@ -55,9 +55,9 @@ export class LocklessPoller {
   }
 
   /** Captures what is due. @throws WalrustError when the disk refuses; the position is unchanged then */
-  poll(live: LiveDatabase, pin: LocklessPin, nowMs: number, isUrgent: boolean): PollOutcome {
+  poll(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
     if (pin !== this.#pin) this.#begin(pin, nowMs);
-    if (!isUrgent && nowMs < this.#nextMs) return QUIET;
+    if (nowMs < this.#nextMs) return QUIET;
     this.#nextMs = nowMs + INTERVAL_MS;
     if (pin.changedFile() !== "none") return { kind: "replaced", reason: "the database file was replaced" };
     const moved = pin.writtenFile();

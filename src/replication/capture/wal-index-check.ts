@@ -1,9 +1,9 @@
 /**
  * Checks that the users of a database write the wal-index that the pin reads: no process uses the database
- * with another wal-index, and the wal-index shows all commits in the WAL. The check costs one stat a second
- * for each database, and two queries of locks every few seconds.
+ * with another wal-index, and the wal-index shows all commits in the WAL. The first costs some queries of
+ * locks every few seconds, the second one stat of the WAL.
  */
-import { fileAliasesOf } from "../../database/files/file-aliases.ts";
+import { fileAliasesOf, mountsAt } from "../../database/files/file-aliases.ts";
 import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
 import {
   type ConfirmationWaits,
@@ -45,12 +45,13 @@ export class WalIndexCheck {
     this.#beyond = null;
   }
 
-  /**
-   * Checks the pin. Called once a second.
-   * @param capturedMs the time of the last capture
-   * @returns why the pin cannot be trusted any more, or null
-   */
-  poll(pin: Pin, nowMs: number, capturedMs: number): string | null {
+  /** Whether the WAL has changed without an explanation. */
+  get isSuspicious(): boolean {
+    return this.#suspicion.sinceMs !== null;
+  }
+
+  /** Checks the users of the database. @returns why the pin cannot be trusted any more, or null */
+  poll(pin: Pin, nowMs: number): string | null {
     if (nowMs >= this.#nextUsersMs) {
       this.#nextUsersMs = nowMs + USERS_INTERVAL_MS;
       if (this.isUsedElsewhere(pin, PATIENT)) return "the database is used past its -shm";
@@ -58,11 +59,11 @@ export class WalIndexCheck {
     if (nowMs >= this.#nextNamesMs) {
       this.#nextNamesMs = nowMs + NAMES_INTERVAL_MS;
       setPinCondition(
-        aliasConditionOrNull(pin.path, fileAliasesOf(pin.databaseFd, pin.path)),
+        aliasConditionOrNull(pin.path, fileAliasesOf(pin.databaseFd, pin.path, mountsAt(nowMs))),
         this.conditions,
       );
     }
-    return this.#hasUnseenCommits(pin, nowMs, capturedMs) ? UNSEEN : null;
+    return null;
   }
 
   /**
@@ -84,7 +85,12 @@ export class WalIndexCheck {
     return settledConnectionsOf(pin.databaseFd, pin.shmFd, this.env, patience).isWalIndexForeign;
   }
 
-  #hasUnseenCommits(pin: Pin, nowMs: number, capturedMs: number): boolean {
+  /**
+   * Whether the WAL holds commits that the wal-index does not show. Call it at each change of the WAL, and
+   * once a second while `isSuspicious`.
+   * @param capturedMs the time of the last capture
+   */
+  hasUnseenCommits(pin: Pin, nowMs: number, capturedMs: number): boolean {
     const stamp = pathStampOrNull(pin.walPath);
     const before = this.#stamp;
     this.#stamp = stamp;

@@ -11,7 +11,7 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture, type TimedIndex, timedIndexOf } from "./capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
-import { detectOverwrite, OVERWRITTEN } from "./file-changes.ts";
+import { detectOverwrite, type FileNews, OVERWRITTEN } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
 import { LocklessPoller, type PollOutcome } from "./lockless-poller.ts";
 import { releaseIfHarmful } from "./pin-release.ts";
@@ -27,7 +27,12 @@ const FIRST_LOCK_BUDGET_MS = 10;
 const MAX_LOCK_BUDGET_MS = 1_000;
 const BUSY_PAUSE_MS = 50;
 const PARTIAL_PAUSE_MS = 1_000;
-const FILE_CHECK_INTERVAL_MS = 1_000;
+const CHECK_INTERVAL_MS = 1_000;
+/**
+ * Between two comparisons of the files with those of the pin, where events tell of each file that is removed
+ * or replaced: an event may be lost. A capture compares the files in any case.
+ */
+const FILE_SWEEP_INTERVAL_MS = 10_000;
 /**
  * Quiet time after a capture before the poller checks whether the application has closed the database. The
  * waits between checks then double up to the longest.
@@ -44,8 +49,8 @@ export interface PollLimits {
    * False while a job reads the database file: no checkpoint may write it, and the pin must not change.
    */
   readonly mayCheckpoint: boolean;
-  /** Captures at once, even before `wal_sync_interval` has passed. */
-  readonly isUrgent: boolean;
+  /** The events for the files since the last check. */
+  readonly fileNews: FileNews;
 }
 
 const QUIET: PollOutcome = { kind: "quiet" };
@@ -58,14 +63,15 @@ export class WalPoller {
   #lastCycleMs: number;
   #nextCycleMs = 0;
   #nextMarkMs = 0;
-  #lastFileCheckMs = 0;
+  #checkedMs = Number.NEGATIVE_INFINITY;
+  #filesCheckedMs = Number.NEGATIVE_INFINITY;
+  #mayBlockCheckpoint = true;
   #nextRestMs = 0;
   #lastRestMs = Number.NEGATIVE_INFINITY;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
   readonly #indexCheck: WalIndexCheck;
   /** Made when the database is first followed without locks. */
   #lockless: LocklessPoller | null = null;
-  #mayBlockCheckpoint = true;
   #pin: Pin | null = null;
 
   constructor(
@@ -91,7 +97,12 @@ export class WalPoller {
     return this.#lastCaptureMs + this.context.config.sync.walSyncIntervalMs;
   }
 
-  /** Whether a checkpoint of the application could wait for the pin when the last poll began. */
+  /** When the files were last compared with those of the pin, on the monotonic clock. */
+  get filesCheckedMs(): number {
+    return this.#filesCheckedMs;
+  }
+
+  /** Whether a checkpoint of the application may have to wait for the pin, as the last poll found it. */
   get mayBlockCheckpoint(): boolean {
     return this.#mayBlockCheckpoint;
   }
@@ -110,9 +121,11 @@ export class WalPoller {
   poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
     this.#mayBlockCheckpoint = true;
-    if (pin.isLockless) return this.#pollLockless(live, pin, nowMs, limits);
-    if (nowMs - this.#lastFileCheckMs >= FILE_CHECK_INTERVAL_MS) {
-      const reason = this.#replacedReasonOrNull(live, nowMs) ?? this.#distrustOrNull(pin, nowMs);
+    if (pin.isLockless) return this.#pollLockless(live, pin, nowMs);
+    const { fileNews } = limits;
+    if (fileNews === "touched" || nowMs - this.#checkedMs >= CHECK_INTERVAL_MS) {
+      this.#checkedMs = nowMs;
+      const reason = this.#distrustOrNull(live, pin, nowMs, fileNews);
       if (reason !== null) {
         this.#captureLast(live, pin);
         return { kind: "replaced", reason };
@@ -130,7 +143,7 @@ export class WalPoller {
     }
     let seen = timedIndexOf(live, this.context.env);
     this.#mayBlockCheckpoint = mayBlockCheckpoint(pin, seen.index);
-    if (this.#mayBlockCheckpoint && limits.mayCheckpoint && pin.foreignCheckpointWaits()) {
+    if (limits.mayCheckpoint && this.#mayBlockCheckpoint && pin.foreignCheckpointWaits()) {
       this.#yieldPin(live, pin);
       seen = timedIndexOf(live, this.context.env);
     }
@@ -138,8 +151,7 @@ export class WalPoller {
       if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
-    const isDue = limits.isUrgent || nowMs >= this.captureDueMs;
-    const outcome = isDue ? this.#capture(live, nowMs, seen) : QUIET;
+    const outcome = nowMs >= this.captureDueMs ? this.#capture(live, nowMs, seen) : QUIET;
     const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
     if (isEvent || !limits.mayCheckpoint) return outcome;
     const { index } = seen;
@@ -147,24 +159,28 @@ export class WalPoller {
     return reason === null ? outcome : { kind: "re-anchor", reason };
   }
 
-  #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number, { isUrgent }: PollLimits): PollOutcome {
+  #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
     if (this.#waitsForUpload(live)) return QUIET;
     this.#lockless ??= new LocklessPoller(this.context.env);
-    const outcome = this.#lockless.poll(live, pin, nowMs, isUrgent);
+    const outcome = this.#lockless.poll(live, pin, nowMs);
     if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
     return outcome;
   }
 
-  /** Why the users of the database cannot all share this wal-index, or null. */
-  #distrustOrNull(pin: Pin, nowMs: number): string | null {
-    if (pin !== this.#pin) this.#indexCheck.begin();
+  /**
+   * Why the pin cannot be trusted any more, or null: its files were replaced, or not all users share them.
+   */
+  #distrustOrNull(live: LiveDatabase, pin: Pin, nowMs: number, news: FileNews): string | null {
+    const check = this.#indexCheck;
+    const isSweep = news === "still" && pin === this.#pin && !check.isSuspicious;
+    if (pin !== this.#pin) check.begin();
     this.#pin = pin;
-    const reason = this.#indexCheck.poll(pin, nowMs, this.#lastCaptureMs);
-    if (reason === UNSEEN) {
-      this.#lockless ??= new LocklessPoller(this.context.env);
-      this.#lockless.sawUnseenCommits(nowMs);
-    }
-    return reason;
+    if (isSweep && nowMs - this.#filesCheckedMs < FILE_SWEEP_INTERVAL_MS) return check.poll(pin, nowMs);
+    const reason = this.#replacedReasonOrNull(live, nowMs) ?? check.poll(pin, nowMs);
+    if (reason !== null || !check.hasUnseenCommits(pin, nowMs, this.#lastCaptureMs)) return reason;
+    this.#lockless ??= new LocklessPoller(this.context.env);
+    this.#lockless.sawUnseenCommits(nowMs);
+    return UNSEEN;
   }
 
   /** Captures the last commits of a database file that was moved away, if its WAL still lies at its path. */
@@ -215,7 +231,7 @@ export class WalPoller {
   }
 
   #replacedReasonOrNull(live: LiveDatabase, nowMs: number): string | null {
-    this.#lastFileCheckMs = nowMs;
+    this.#filesCheckedMs = nowMs;
     const changed = live.pin.changedFile();
     return changed === "none" ? null : `the ${changed} file was replaced`;
   }

@@ -1,24 +1,26 @@
 /**
  * Decides when the loop looks at each database, and sleeps until then. An event of the system for a -wal file
- * is a hint that brings the next look forward; without events every database is polled.
+ * is a hint that brings the next look forward; without events every database is polled. An event of the
+ * folder shows that a file of the database was removed or replaced, so the files need few checks.
  *
  *     something to do (a job, an upload to start, a failure …)   every 40 ms
  *     with events:     written without a pause                   every 100 ms
  *                      captured in the last 10 s                 every 500 ms
- *                      idle                                      every 2 s
+ *                      idle                                      every 2 s, in at most 4 turns a second
  *     without events:  captured in the last 10 s; idle           every 40 ms; every 80 ms
  *
  * Invariants:
- * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come. Files that are
- *    replaced beside an idle database are noticed in that time, and with its next commit at once.
+ * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come.
  * 2. The loop turns at most once in 5 ms, with hundreds of databases in 25, however often files are written.
  * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write. A
  *    hint that a process has closed the file lasts until a look could empty the WAL.
  * 4. A file system that sends no events is noticed by the captures that no event announced.
  */
 import { existsSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import type { OpenWalEvents, WalEvents, WalWatch } from "../../database/wal/wal-events.ts";
 import type { Env } from "../../env.ts";
+import type { FileNews } from "../capture/file-changes.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { Pace } from "./watch-record.ts";
 
@@ -33,8 +35,12 @@ const FAST_HINT_COUNT = 4;
 const IDLE_SWEEP_MS = 2_000;
 /** Captures in a row without an event, from which on a file system is taken for one that sends none. */
 const SILENT_CAPTURE_COUNT = 5;
-/** The longest sleep: foreign checkpoints and requests are noticed within this time. */
-const SLEEP_MS_MAX = 125;
+/** Looks at idle databases share their turns of the loop, because each turn passes over all databases. */
+const IDLE_TURN_MS = 250;
+/** The longest sleep while a checkpoint of the application may wait for a pin. */
+const YIELD_SLEEP_MS_MAX = 125;
+/** The longest sleep: requests are noticed within this time. */
+const SLEEP_MS_MAX = 250;
 const TURN_MS_MIN = 5;
 /** A turn of the loop passes over all databases: more of them make its least distance longer. */
 const DATABASES_PER_MS = 20;
@@ -45,6 +51,8 @@ const HINT_MS_MIN = 5;
  * The last close releases the locks just after it has closed the -wal; the WAL is emptied after a capture.
  */
 const CLOSE_MS = 120;
+/** The files that SQLite keeps beside a database. */
+const COMPANION = /-(wal|shm)$/;
 
 /** A database as the schedule sees it. */
 export interface Woken {
@@ -55,6 +63,8 @@ export interface Woken {
     readonly lastCaptureMs: number;
     /** When the next capture is allowed, on the monotonic clock. */
     readonly captureDueMs: number;
+    /** When the files were last compared with those of the pin. */
+    readonly filesCheckedMs: number;
     /** Whether a checkpoint of the application could wait for the pin, as far as the last look knew. */
     readonly mayBlockCheckpoint: boolean;
   };
@@ -81,6 +91,17 @@ export class Turn {
   /** The attached database whose WAL is watched. */
   live: LiveDatabase | null = null;
   watch: WalWatch | null = null;
+  /** The watch of the folder of the database; null: no event tells of its files. */
+  folderWatch: WalWatch | null = null;
+  /** Whether a file of the database was removed or replaced since its files were last checked. */
+  areFilesTouched = false;
+
+  /** The events for the files of a database since these were last checked. */
+  fileNewsOf(live: LiveDatabase | null): FileNews {
+    if (this.areFilesTouched) return "touched";
+    const isTold = this.folderWatch !== null && isEventful(this, live) && this.hintedMs === null;
+    return isTold ? "still" : "unknown";
+  }
 }
 
 /** The looks at all databases. */
@@ -95,7 +116,7 @@ export class WakeUps {
     readonly env: Env,
     open: OpenWalEvents,
   ) {
-    this.#events = open((watch, isClosed) => this.#hint(watch, isClosed));
+    this.#events = open((watch, isClosed, name) => this.#noted(watch, isClosed, name));
   }
 
   /** Whether a database is due for a look. */
@@ -116,6 +137,7 @@ export class WakeUps {
     const { turn } = woken;
     const { lastCaptureMs } = woken.poller;
     turn.lookedMs = nowMs;
+    if (woken.poller.filesCheckedMs >= nowMs) turn.areFilesTouched = false;
     if (turn.live !== woken.live) this.#follow(woken, woken.live);
     const wasHinted = turn.hintedMs !== null;
     if (lastCaptureMs > turn.captureMs) turn.silentCount = wasHinted ? 0 : turn.silentCount + 1;
@@ -145,10 +167,13 @@ export class WakeUps {
     const earliestMs = this.#turnedMs + Math.max(TURN_MS_MIN, all.length / DATABASES_PER_MS);
     if (nowMs < earliestMs) await env.sleep(earliestMs - nowMs, until);
     let dueMs = nowMs + SLEEP_MS_MAX;
+    let isAnyBlocking = false;
     for (const woken of all) {
       woken.turn.dueMs = dueMsOf(woken, nowMs);
       dueMs = Math.min(dueMs, woken.turn.dueMs);
+      isAnyBlocking ||= this.mayBlockCheckpoint(woken);
     }
+    if (isAnyBlocking) dueMs = Math.min(dueMs, nowMs + YIELD_SLEEP_MS_MAX);
     this.#events?.arm();
     const leftMs = dueMs - env.monotonicMs();
     if (leftMs > 0) await this.#sleepUnlessWoken(leftMs, until);
@@ -171,20 +196,31 @@ export class WakeUps {
     this.#events?.close();
   }
 
-  #hint(watch: WalWatch | null, isClosed: boolean): void {
-    const nowMs = this.env.monotonicMs();
-    const hinted = watch === null ? this.#byWatch.values() : [this.#byWatch.get(watch)];
-    for (const woken of hinted) {
-      if (woken === undefined) continue;
-      const { turn } = woken;
-      // A file that is written without end has no look at each event.
-      if (turn.hintedMs === null) turn.hintWaitMs = 0;
-      turn.hintedMs = nowMs;
-      turn.hintCount++;
-      if (isClosed) turn.closedMs = nowMs;
-      turn.dueMs = Math.min(turn.dueMs, dueMsOf(woken, nowMs));
+  #noted(watch: WalWatch | null, isClosed: boolean, name: string | null): void {
+    const written = watch === null ? undefined : this.#byWatch.get(watch);
+    if (written !== undefined) this.#hint(written, isClosed);
+    else {
+      // The watch of a folder has no entry, because its events are rare.
+      for (const woken of this.#byWatch.values()) {
+        if (watch !== null && !isMeant(woken.turn, watch, name)) continue;
+        woken.turn.areFilesTouched = true;
+        // The folder itself was moved or deleted: its events tell nothing of the path any more.
+        if (watch !== null && name === null) woken.turn.folderWatch = null;
+        this.#hint(woken, isClosed);
+      }
     }
     this.#wake?.abort();
+  }
+
+  #hint(woken: Woken, isClosed: boolean): void {
+    const nowMs = this.env.monotonicMs();
+    const { turn } = woken;
+    // A file that is written without end has no look at each event.
+    if (turn.hintedMs === null) turn.hintWaitMs = 0;
+    turn.hintedMs = nowMs;
+    turn.hintCount++;
+    if (isClosed) turn.closedMs = nowMs;
+    turn.dueMs = Math.min(turn.dueMs, dueMsOf(woken, nowMs));
   }
 
   /** Watches the WAL of the database that is attached now. */
@@ -193,14 +229,28 @@ export class WakeUps {
     if (turn.watch !== null) {
       this.#events?.unwatch(turn.watch);
       this.#byWatch.delete(turn.watch);
+      this.#leaveFolder(turn);
     }
     turn.live = live;
     // Without locks, changes of the database file count too.
     const isWatched = this.#events !== null && live !== null && !live.pin.isLockless;
     turn.watch = isWatched ? (this.#events?.watchOrNull(live.pin.walPath) ?? null) : null;
     turn.silentCount = 0;
-    if (turn.watch !== null) this.#byWatch.set(turn.watch, woken);
-    else if (isWatched && existsSync(live.pin.walPath)) this.#warn();
+    if (turn.watch !== null && live !== null) {
+      this.#byWatch.set(turn.watch, woken);
+      turn.folderWatch = this.#events?.watchFolderOrNull(dirname(live.path)) ?? null;
+      // A file may have been replaced between the pin and the watch.
+      turn.areFilesTouched = true;
+    } else if (isWatched && existsSync(live.pin.walPath)) this.#warn();
+  }
+
+  /** Ends the watch of a folder with the last of its databases. */
+  #leaveFolder(turn: Turn): void {
+    const { folderWatch } = turn;
+    turn.folderWatch = null;
+    if (folderWatch === null) return;
+    for (const { turn: other } of this.#byWatch.values()) if (other.folderWatch === folderWatch) return;
+    this.#events?.unwatch(folderWatch);
   }
 
   #warn(): void {
@@ -210,6 +260,12 @@ export class WakeUps {
       hint: "Raise the limit fs.inotify.max_user_watches; polling costs more CPU and nothing else",
     });
   }
+}
+
+/** Whether an event of a folder means this database. @param name null: the whole folder */
+function isMeant({ live, folderWatch }: Turn, watch: WalWatch, name: string | null): boolean {
+  if (live === null || folderWatch !== watch) return false;
+  return name === null || name.replace(COMPANION, "") === basename(live.path);
 }
 
 /** Whether events announce the commits of the database that is attached now. */
@@ -223,7 +279,9 @@ function dueMsOf(woken: Woken, nowMs: number): number {
   const { lookedMs, hintedMs, closedMs, hintWaitMs } = turn;
   const pace = woken.paceAt(nowMs);
   if (pace === "none") return Number.POSITIVE_INFINITY;
-  const dueMs = lookedMs + intervalMs(pace, turn, woken.live);
+  const sweepMs = lookedMs + intervalMs(pace, turn, woken.live);
+  const isShared = pace === "idle" && isEventful(turn, woken.live);
+  const dueMs = isShared ? Math.floor(sweepMs / IDLE_TURN_MS) * IDLE_TURN_MS : sweepMs;
   if (hintedMs === null && closedMs === null) return dueMs;
   const { lastCaptureMs, captureDueMs } = woken.poller;
   const hintDueMs = hintedMs === null ? dueMs : Math.max(captureDueMs, lastCaptureMs + ACTIVE_TICK_MS);

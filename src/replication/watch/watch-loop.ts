@@ -194,7 +194,8 @@ async function loop(
 
 /** Whether a blocking checkpoint of the application waits for the pin. */
 function isCheckpointWaiting(watcher: Watcher): boolean {
-  const { live } = watcher;
+  const { live, poller } = watcher;
+  if (!poller.mayBlockCheckpoint) return false;
   try {
     return live !== null && !live.pin.isLockless && live.pin.foreignCheckpointWaits();
   } catch (error) {

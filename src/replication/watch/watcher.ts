@@ -30,7 +30,7 @@ import { deriveContext } from "./own-context.ts";
 import { type JobKind, type LookAction, planLook, planSeen } from "./plan-look.ts";
 import { gatherRequestFacts, type RequestFacts } from "./requests.ts";
 import { absentError, SetAside } from "./set-aside.ts";
-import { Turn } from "./wake-ups.ts";
+import { Turn, type Woken } from "./wake-ups.ts";
 import { gatherFacts, type Pace, paceOf, seenFacts, UNSUSPECTED, WatchRecord } from "./watch-record.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import { WatcherHealth } from "./watcher-health.ts";
@@ -99,7 +99,7 @@ export class Watcher {
     return this.#health.uploadLagMs(this.#attachment.captured);
   }
 
-  get poller(): Pick<WalPoller, "lastCaptureMs" | "captureDueMs" | "mayBlockCheckpoint"> {
+  get poller(): Woken["poller"] {
     return this.#poller;
   }
 
@@ -197,7 +197,7 @@ export class Watcher {
     if (live === null) return false;
     this.#record.isPolled = true;
     try {
-      const limits = { mayCheckpoint: !this.#record.isJobRunning, isUrgent: false };
+      const limits = { mayCheckpoint: !this.#record.isJobRunning, fileNews: this.turn.fileNewsOf(live) };
       const outcome = this.#poller.poll(live, nowMs, limits);
       this.#snapshots.reached(live.state?.txid ?? 0, outcome.kind === "captured" ? outcome.frames : 0);
       if (!this.#applyPoll(outcome)) return false;

@@ -3,7 +3,12 @@
 import { expect, test } from "bun:test";
 import { closeSync, linkSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileAliasesOf, isMountedIn } from "../../../src/database/files/file-aliases.ts";
+import {
+  fileAliasesOf,
+  isMountedIn,
+  mountsAt,
+  parseMounts,
+} from "../../../src/database/files/file-aliases.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const ROOT = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw";
@@ -54,7 +59,7 @@ test.each<[string, string[], string, boolean]>([
   ],
   ["no table", [], "/srv/app.db", false],
 ])("isMountedIn: %s", (_, lines, path, isMounted) => {
-  expect(isMountedIn(`${lines.join("\n")}\n`, path)).toBe(isMounted);
+  expect(isMountedIn(parseMounts(`${lines.join("\n")}\n`), path)).toBe(isMounted);
 });
 
 test("fileAliasesOf counts the hard links of an open file", () => {
@@ -67,4 +72,10 @@ test("fileAliasesOf counts the hard links of an open file", () => {
   rmSync(`${path}.link`);
   expect(fileAliasesOf(fd, path).linkCount).toBe(1);
   closeSync(fd);
+});
+
+test("mountsAt reads the mounts once in ten seconds", () => {
+  const first = mountsAt(1_000);
+  expect(mountsAt(10_999)).toBe(first);
+  expect(mountsAt(11_000)).not.toBe(first);
 });

@@ -3,7 +3,7 @@
  * that never come, a file that is missing, and the end of a read that waits are covered too.
  */
 import { describe, expect, test } from "bun:test";
-import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { WalEvents, type WalWatch } from "../../../src/database/wal/wal-events.ts";
@@ -17,18 +17,21 @@ async function open(): Promise<{
   events: WalEvents;
   seen: (WalWatch | null)[];
   closed: Set<WalWatch | null>;
+  names: (string | null)[];
 }> {
   const seen: (WalWatch | null)[] = [];
   const closed = new Set<WalWatch | null>();
+  const names: (string | null)[] = [];
   let events: WalEvents | null = null;
   await waitUntil(() => {
-    events ??= WalEvents.openOrNull((watch, isClosed) => {
+    events ??= WalEvents.openOrNull((watch, isClosed, name) => {
       seen.push(watch);
+      names.push(name);
       if (isClosed) closed.add(watch);
     });
     return events !== null;
   });
-  return { events: events!, seen, closed };
+  return { events: events!, seen, closed, names };
 }
 
 /** The descriptors of inotify in this process. */
@@ -111,6 +114,41 @@ describe.skipIf(!isLinux)("WalEvents", () => {
     });
     expect(seen).not.toContain(ended);
     events.close();
+  });
+
+  test("a watched folder names each removed or replaced file, and tells of its own move", async () => {
+    const parent = tempFolder("events");
+    const folder = join(parent, "data");
+    mkdirSync(folder);
+    const [one, two] = [join(folder, "one-é"), join(folder, "two")];
+    for (const path of [one, two]) writeFileSync(path, "");
+    const { events, seen, names } = await open();
+    const watch = events.watchFolderOrNull(folder)!;
+    expect(events.watchFolderOrNull(folder)).toBe(watch);
+    expect(events.watchFolderOrNull(one)).toBeNull();
+    for (const [change, expected] of [
+      [() => writeFileSync(join(folder, "new"), "x"), []],
+      [() => renameSync(join(folder, "new"), two), ["new", "two"]],
+      [() => rmSync(one), ["one-é"]],
+      [() => renameSync(folder, `${folder}-moved`), [null]],
+    ] as const) {
+      names.length = 0;
+      events.arm();
+      change();
+      if (expected.length > 0) await waitUntil(() => names.length === expected.length);
+      expect(names).toEqual([...expected]);
+    }
+    expect(new Set(seen)).toEqual(new Set([watch]));
+    events.unwatch(watch);
+    events.close();
+  });
+
+  test("the root folder is not watched: its watch ends the read", async () => {
+    const { events } = await open();
+    expect(events.watchFolderOrNull("/")).toBeNull();
+    events.arm();
+    events.close();
+    (await open()).events.close();
   });
 
   test("a process has one descriptor at a time, so that work with files goes on", async () => {

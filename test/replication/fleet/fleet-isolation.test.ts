@@ -50,7 +50,8 @@ function silentEvents(watched: Map<WalWatch, string>): OpenWalEvents {
     return count;
   };
   const unwatch = (watch: WalWatch): void => void watched.delete(watch);
-  return () => ({ watchOrNull, unwatch, arm() {}, close() {} }) as unknown as WalEvents;
+  const watchFolderOrNull = (): null => null;
+  return () => ({ watchOrNull, watchFolderOrNull, unwatch, arm() {}, close() {} }) as unknown as WalEvents;
 }
 
 // The loop asks for a waiting checkpoint between two looks, too.

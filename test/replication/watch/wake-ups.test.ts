@@ -8,19 +8,27 @@ import { recordingEnv } from "../../support/recording-log.ts";
 
 const INTERVAL_MS = 1_000;
 
+/** An attached database. */
+function liveAt(path: string, isLockless: boolean): LiveDatabase {
+  return { path, pin: { isLockless, walPath: `${path}-wal` } } as LiveDatabase;
+}
+
 /** One database, and the events of its WAL. */
 class Run {
   nowMs = 100_000;
   pace: Pace = "idle";
   lastCaptureMs = Number.NEGATIVE_INFINITY;
-  live: LiveDatabase = { pin: { isLockless: false, walPath: "/app.db-wal" } } as LiveDatabase;
+  live: LiveDatabase = liveAt("/data/app.db", false);
+  filesCheckedMs = Number.NEGATIVE_INFINITY;
   readonly watched: string[] = [];
+  /** The watched folders; the watch of each is 1,000 more than its index. */
+  readonly folders: string[] = [];
   readonly sleeps: number[] = [];
   /** Runs during the next sleep. */
   during: () => void = () => {};
   grantedCount = Number.POSITIVE_INFINITY;
   mayBlock = false;
-  hint: (watch: WalWatch | null, isClosed?: boolean) => void = () => {};
+  hint: (watch: WalWatch | null, isClosed?: boolean, name?: string) => void = () => {};
   readonly #env = recordingEnv({
     monotonicMs: () => this.nowMs,
     sleep: async (durationMs, signal) => {
@@ -48,6 +56,9 @@ class Run {
         get captureDueMs() {
           return run.lastCaptureMs + INTERVAL_MS;
         },
+        get filesCheckedMs() {
+          return run.filesCheckedMs;
+        },
         get mayBlockCheckpoint() {
           return run.mayBlock;
         },
@@ -55,7 +66,7 @@ class Run {
       paceAt: () => this.pace,
     };
     const open = (onEvent: OnWalEvent) => {
-      this.hint = (watch, isClosed = false) => onEvent(watch, isClosed);
+      this.hint = (watch, isClosed = false, name) => onEvent(watch, isClosed, name ?? null);
       return hasEvents ? this.#events() : null;
     };
     this.wakeUps = new WakeUps(this.#env.env, open);
@@ -64,8 +75,15 @@ class Run {
   #events(): WalEvents {
     const watchOrNull = (path: string): WalWatch | null =>
       this.watched.length < this.grantedCount ? this.watched.push(path) : null;
-    const unwatch = (watch: WalWatch): void => void (this.watched[watch - 1] = "");
-    return { watchOrNull, unwatch, arm() {}, close() {} } as unknown as WalEvents;
+    const watchFolderOrNull = (folder: string): WalWatch | null => {
+      if (!this.folders.includes(folder)) this.folders.push(folder);
+      return this.folders.indexOf(folder) + 1_000;
+    };
+    const unwatch = (watch: WalWatch): void => {
+      if (watch >= 1_000) this.folders[watch - 1_000] = "";
+      else this.watched[watch - 1] = "";
+    };
+    return { watchOrNull, watchFolderOrNull, unwatch, arm() {}, close() {} } as unknown as WalEvents;
   }
 
   get warnings(): string[] {
@@ -107,9 +125,34 @@ describe("WakeUps without a hint", () => {
       run.pace = pace;
       const pauses = await run.pauses(9_000);
       expect(new Set(pauses)).toEqual(new Set([everyMs]));
-      expect(Math.max(...run.sleeps)).toBeLessThanOrEqual(125);
+      expect(Math.max(...run.sleeps)).toBeLessThanOrEqual(250);
     },
   );
+
+  test("idle databases share four turns of the loop a second", async () => {
+    const run = new Run();
+    const others = Array.from({ length: 40 }, () => new Run().woken);
+    const all = [run.woken, ...others];
+    for (const [index, woken] of all.entries()) run.wakeUps.looked(woken, run.nowMs - index * 47);
+    const turns = new Set<number>();
+    for (const endMs = run.nowMs + 4_000; run.nowMs < endMs; ) {
+      for (const woken of all) {
+        if (!run.wakeUps.isDue(woken, run.nowMs)) continue;
+        expect(run.nowMs - woken.turn.lookedMs).toBeLessThanOrEqual(2_000);
+        turns.add(run.nowMs);
+        run.wakeUps.looked(woken, run.nowMs);
+      }
+      await run.wakeUps.sleep(all, new AbortController().signal);
+    }
+    expect(turns.size).toBeLessThanOrEqual(16);
+  });
+
+  test("while a checkpoint may wait for a pin, the loop turns eight times a second", async () => {
+    const run = new Run();
+    run.mayBlock = true;
+    await run.pauses(3_000);
+    expect(Math.max(...run.sleeps)).toBe(125);
+  });
 
   test("a database that stopped is never due", async () => {
     const run = new Run();
@@ -120,7 +163,7 @@ describe("WakeUps without a hint", () => {
   test("a WAL that the system does not watch is polled, with one warning", async () => {
     const run = new Run();
     run.grantedCount = 0;
-    run.live = { pin: { isLockless: false, walPath: import.meta.path } } as LiveDatabase;
+    run.live = { path: "/app.db", pin: { isLockless: false, walPath: import.meta.path } } as LiveDatabase;
     expect(new Set(await run.pauses(1_000))).toEqual(new Set([80]));
     run.live = { ...run.live };
     await run.pauses(1_000);
@@ -145,17 +188,17 @@ describe("WakeUps without a hint", () => {
   test("a database that is attached again is watched again, and one that left is not", () => {
     const run = new Run();
     run.look();
-    run.live = { pin: { isLockless: false, walPath: "/other-wal" } } as LiveDatabase;
+    run.live = liveAt("/data/other", false);
     run.nowMs += 5_000;
     run.look();
-    expect(run.watched).toEqual(["", "/other-wal"]);
+    expect(run.watched).toEqual(["", "/data/other-wal"]);
     run.wakeUps.forget(run.woken);
     expect(run.watched).toEqual(["", ""]);
   });
 
   test("a database followed without locks is polled", async () => {
     const run = new Run();
-    run.live = { pin: { isLockless: true, walPath: "/app.db-wal" } } as LiveDatabase;
+    run.live = liveAt("/data/app.db", true);
     expect(new Set(await run.pauses(1_000))).toEqual(new Set([80]));
     expect([run.watched, run.warnings]).toEqual([[], []]);
   });
@@ -264,7 +307,7 @@ describe("WakeUps after a hint", () => {
     run.nowMs += 1_000;
     run.lastCaptureMs = run.nowMs;
     run.look();
-    expect(run.woken.turn.dueMs).toBe(run.nowMs + 2_000);
+    expect(run.woken.turn.dueMs).toBeGreaterThan(run.nowMs + 1_750);
   });
 
   test("only a pin that may block, or whose WAL was written since, is asked", () => {
@@ -298,5 +341,82 @@ describe("WakeUps after a hint", () => {
       await run.wakeUps.sleep([run.woken], new AbortController().signal);
     }
     expect(run.nowMs - beginMs).toBeGreaterThanOrEqual(99 * 5);
+  });
+});
+
+describe("WakeUps and the files of a database", () => {
+  /** A database whose WAL and folder are watched, and whose files are checked. */
+  function watchedRun(): Run {
+    const run = new Run();
+    run.look();
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
+    check(run);
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("still");
+    return run;
+  }
+
+  /** A look that checks the files. */
+  function check(run: Run): void {
+    run.nowMs += 2_000;
+    run.filesCheckedMs = run.nowMs;
+    run.look();
+  }
+
+  test.each(["app.db", "app.db-wal", "app.db-shm"])(
+    "an event for %s has its files checked at once",
+    (name) => {
+      const run = watchedRun();
+      run.nowMs += 10;
+      run.hint(1_000, false, name);
+      run.look();
+      expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
+      check(run);
+      run.nowMs += 2_000;
+      run.look();
+      expect(run.woken.turn.fileNewsOf(run.live)).toBe("still");
+    },
+  );
+
+  test.each(["other.db", "app.db-journal", "app.db.bak"])("an event for %s means no other file", (name) => {
+    const run = watchedRun();
+    run.hint(1_000, false, name);
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("still");
+    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+  });
+
+  test("lost events mean every file", () => {
+    const run = watchedRun();
+    run.nowMs += 10;
+    run.hint(null);
+    run.look();
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
+  });
+
+  test("a folder that was moved sends no more events: nothing is known of its files", () => {
+    const run = watchedRun();
+    run.hint(1_000);
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
+    check(run);
+    run.nowMs += 2_000;
+    run.look();
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("unknown");
+  });
+
+  test("a written WAL, and another attached database, are unknown", () => {
+    const run = watchedRun();
+    expect(run.woken.turn.fileNewsOf(liveAt("/data/app.db", false))).toBe("unknown");
+    run.hint(1);
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("unknown");
+  });
+
+  test("a folder is watched until the last of its databases leaves", () => {
+    const run = watchedRun();
+    const other = new Run();
+    other.live = liveAt("/data/other.db", false);
+    run.wakeUps.looked(other.woken, run.nowMs);
+    run.wakeUps.forget(run.woken);
+    expect(run.folders).toEqual(["/data"]);
+    run.wakeUps.forget(other.woken);
+    expect(run.folders).toEqual([""]);
   });
 });
