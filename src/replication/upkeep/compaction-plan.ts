@@ -17,6 +17,12 @@ import { TxidRanges } from "./txid-ranges.ts";
 /** The most sources of one merge; the next merge takes the rest. */
 export const MERGE_OBJECTS_MAX = 128;
 
+/**
+ * The sources of one merge are no larger together, so that a merge never needs the room of a database on the
+ * disk. A larger source is alone in its merge.
+ */
+export const MERGE_BYTES_MAX = 1024 ** 3;
+
 /** The highest level that is compacted into. */
 export const HIGHEST_LEVEL = 3;
 
@@ -36,6 +42,7 @@ export interface Merge {
 export function planMergeOrNull(below: readonly LtxObject[], covered: number, level: number): Merge | null {
   const sources: LtxObject[] = [];
   let reached = covered;
+  let bytes = 0;
   for (const object of sortedLevel(below, level - 1)) {
     if (object.minTxid === 1 || object.maxTxid <= reached) continue;
     const isFirst = sources.length === 0;
@@ -43,8 +50,10 @@ export function planMergeOrNull(below: readonly LtxObject[], covered: number, le
     // after a hole, where retention deleted unmerged sources, begins anew, or the level would end.
     if (isFirst && object.minTxid <= covered) continue;
     if (!isFirst && object.minTxid !== reached + 1) break;
+    if (!isFirst && bytes + object.sizeBytes > MERGE_BYTES_MAX) break;
     sources.push(object);
     reached = object.maxTxid;
+    bytes += object.sizeBytes;
     if (sources.length === MERGE_OBJECTS_MAX) break;
   }
   const [first] = sources;

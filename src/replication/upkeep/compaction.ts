@@ -12,7 +12,7 @@ import { formatTxid, levelPrefix } from "../../format/keys.ts";
 import { type MergedLtx, mergeLtxInSlices } from "../../format/ltx-merge.ts";
 import type { Txid } from "../../format/types.ts";
 import { removeSpoolFile, type SpoolFile, SpoolWriter } from "../../local/spool.ts";
-import { localCopyOrNull } from "../../local/spool-cache.ts";
+import { intactCopyOrNull, localCopyOrNull } from "../../local/spool-cache.ts";
 import { keyOf, type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
 import {
   decodeMetadata,
@@ -22,7 +22,14 @@ import {
 import type { ContentChecksum, ListOptions, ObjectHead, ObjectStore } from "../../storage/contract/store.ts";
 import { SpilledIndex } from "../capture/spilled-index.ts";
 import { type Merge, planMergeOrNull } from "./compaction-plan.ts";
-import { closeSources, type MergeSource, openMergeSources } from "./merge-sources.ts";
+import {
+  closeSources,
+  type MergeSource,
+  mergeStreamed,
+  openMergeSources,
+  type SourceChain,
+  STREAMED_SIZE_MIN,
+} from "./merge-sources.ts";
 import { checkOwnMerge, readSameMerge } from "./stored-merge.ts";
 import { chainOf, removeStray } from "./stray-merge.ts";
 
@@ -219,62 +226,88 @@ async function mergeObjects(
   progress: CompactionProgress,
   signal?: AbortSignal,
 ): Promise<CompactedObject> {
-  const { store, name, spoolFolder } = target;
-  const opened = await openMergeSources(target, planned.sources, signal);
-  const taken = planned.sources.slice(0, opened.length);
-  const merge: Merge = { ...planned, sources: taken, maxTxid: taken.at(-1)!.maxTxid };
-  let spool: SpoolWriter | null = null;
+  const { merge, file, metadata } = await writeMerge(target, planned, signal);
+  const key = keyOf(target.store, target.name, file);
   try {
-    const written = new SpoolWriter(spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
-    spool = written;
-    const { header } = await mergeInTurns(opened, written, target, signal);
-    const chain = opened.at(-1)!.chain;
-    const file = written.finish({ chain: chain === null ? CHAIN_ZERO : parseHex32(chain) });
-    const key = keyOf(store, name, file);
+    const put = { key, file, metadata };
+    const { facts, checksum } = (await putMerged(target.store, key, file, metadata, signal))
+      ? await checkOwnMerge(target, put, progress, signal)
+      : await readSameMerge(target, put, signal);
+    const { object, metadata: found } = facts;
+    progress.verified.set(key, markOrNull(found.sha256, object.sizeBytes, checksum));
+  } finally {
+    removeSpoolFile(file);
+  }
+  const sourceBytes = merge.sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const { level, minTxid, maxTxid, sources } = merge;
+  return { level, minTxid, maxTxid, key, bytes: file.sizeBytes, sources: sources.length, sourceBytes };
+}
+
+/** A merged file, ready to be put, and the sources that it holds. */
+interface WrittenMerge {
+  readonly merge: Merge;
+  readonly file: SpoolFile;
+  readonly metadata: WalrustMetadata;
+}
+
+async function writeMerge(
+  target: CompactionTarget,
+  planned: Merge,
+  signal?: AbortSignal,
+): Promise<WrittenMerge> {
+  const opened = (await isStreamed(target, planned))
+    ? []
+    : await openMergeSources(target, planned.sources, signal);
+  const taken = planned.sources.slice(0, Math.max(1, opened.length));
+  const merge: Merge = { ...planned, sources: taken, maxTxid: taken.at(-1)!.maxTxid };
+  const spool = new SpoolWriter(target.spoolFolder, merge.level, merge.minTxid, merge.maxTxid);
+  try {
+    const { header, chain, previousChain } =
+      opened.length === 0
+        ? await mergeStreamed(target, taken[0]!, spool, signal)
+        : await mergeOpened(opened, spool, target, signal);
+    const file = spool.finish({ chain: chain === null ? CHAIN_ZERO : parseHex32(chain) });
     const metadata: WalrustMetadata = {
       timeMs: header.timestampMs,
       sha256: hex(file.sha256),
       chain,
-      previousChain: opened[0]!.previousChain,
+      previousChain,
       // Without a chain value, as after Litestream, no writer is named: writers of ours owe one.
       writer: chain === null ? null : target.writer,
       version: target.version,
     };
-    try {
-      const isOurs = await putMerged(store, key, file, metadata, signal);
-      const put = { key, file, metadata };
-      const { facts, checksum } = isOurs
-        ? await checkOwnMerge(target, put, progress, signal)
-        : await readSameMerge(target, put, signal);
-      const { object, metadata: found } = facts;
-      progress.verified.set(key, markOrNull(found.sha256, object.sizeBytes, checksum));
-    } finally {
-      removeSpoolFile(file);
-    }
-    const sourceBytes = merge.sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const { level, minTxid, maxTxid, sources } = merge;
-    return { level, minTxid, maxTxid, key, bytes: file.sizeBytes, sources: sources.length, sourceBytes };
+    return { merge, file, metadata };
   } catch (error) {
-    spool?.discard();
+    spool.discard();
     throw error;
   } finally {
     closeSources(opened);
   }
 }
 
+/** Whether the only source of a merge is read from the store as a stream. */
+async function isStreamed({ spoolFolder }: CompactionTarget, { sources }: Merge): Promise<boolean> {
+  const [first, second] = sources;
+  if (first === undefined || second !== undefined || first.sizeBytes < STREAMED_SIZE_MIN) return false;
+  return (await intactCopyOrNull(spoolFolder, first)) === null;
+}
+
 /** Merges in slices, between which other databases get their turn. @throws the reason of `signal` */
-async function mergeInTurns(
+async function mergeOpened(
   sources: readonly MergeSource[],
   spool: SpoolWriter,
   { spoolFolder, env }: Pick<CompactionTarget, "spoolFolder" | "env">,
   signal: AbortSignal | undefined,
-): Promise<MergedLtx> {
+): Promise<MergedLtx & SourceChain> {
   const reads = sources.map(({ read }) => read);
   const indexStore = new SpilledIndex(spoolFolder);
   try {
     const steps = mergeLtxInSlices(reads, (bytes) => spool.write(bytes), { indexStore });
     for (let step = steps.next(); ; step = steps.next()) {
-      if (step.done) return step.value;
+      if (step.done) {
+        const { previousChain } = sources[0]!;
+        return { ...step.value, chain: sources.at(-1)!.chain, previousChain };
+      }
       await env.turn();
       signal?.throwIfAborted();
     }

@@ -1,30 +1,38 @@
 /**
  * Opens the sources of a merge. Each is judged as a restore would judge it (recovery/object) before its bytes
  * are used. A source is read from the spool if it is still there, else from the store through a temporary
- * file, so memory stays bounded.
+ * file, so memory stays bounded. A large source that is alone in its merge comes as a stream, without a
+ * temporary file that could take as much room as the database.
  */
 import { closeSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { WalrustError } from "../../errors.ts";
 import { hex } from "../../format/chain.ts";
 import { formatTxid } from "../../format/keys.ts";
-import type { LtxSource } from "../../format/ltx-merge.ts";
+import { FLAG_NO_CHECKSUM, isWithoutChecksum, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
+import { LtxEncoder } from "../../format/ltx-encoder.ts";
+import type { LtxSource, MergedLtx } from "../../format/ltx-merge.ts";
 import { createTemp, openOwn, removeOwn, writeWhole } from "../../local/own-file.ts";
-import { ltxPageSizeOrNull } from "../../local/spool.ts";
+import { ltxPageSizeOrNull, type SpoolWriter } from "../../local/spool.ts";
 import { intactCopyOrNull } from "../../local/spool-cache.ts";
-import { checkListed, type PathPoint } from "../../recovery/object/check-object.ts";
+import { checkListed, type PageReceiver, type PathPoint } from "../../recovery/object/check-object.ts";
 import type { ObjectFinding } from "../../recovery/object/object-finding.ts";
 import { chainLinkFindings } from "../../recovery/object/object-links.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
+import { SpilledIndex } from "../capture/spilled-index.ts";
 import type { CompactionTarget } from "./compaction.ts";
 
+/** The chain values at both ends of a source. */
+export interface SourceChain {
+  readonly chain: string | null;
+  readonly previousChain: string | null;
+}
+
 /** A sound object, open for a merge. */
-export interface MergeSource {
+export interface MergeSource extends SourceChain {
   readonly read: LtxSource;
   /** Null when the header cannot be read, which the merge reports. */
   readonly pageSizeBytes: number | null;
-  readonly chain: string | null;
-  readonly previousChain: string | null;
   readonly close: () => void;
 }
 
@@ -107,6 +115,7 @@ async function download(
   }
 }
 
+/** @throws WalrustError code "integrity" when a source is unsound */
 function assertSound({ key }: LtxObject, findings: readonly ObjectFinding[]): void {
   const [first] = findings;
   if (first === undefined) return;
@@ -137,4 +146,74 @@ function openFile(
     if (isTemporary) removeOwn(path, sizeBytes);
   };
   return { read, pageSizeBytes: ltxPageSizeOrNull(path), close };
+}
+
+/** A source that is alone in its merge, and larger, is streamed. */
+export const STREAMED_SIZE_MIN = 8 << 20;
+
+/**
+ * Makes the merge of one large source: decodes it from the store, page by page, while the judge reads it, and
+ * encodes it for the next level.
+ * @throws WalrustError code "integrity" naming an unsound source, or a storage code; the file is worthless
+ * then
+ */
+export async function mergeStreamed(
+  { store, spoolFolder, env }: Pick<CompactionTarget, "store" | "spoolFolder" | "env">,
+  source: LtxObject,
+  spool: SpoolWriter,
+  signal: AbortSignal | undefined,
+): Promise<MergedLtx & SourceChain> {
+  const index = new SpilledIndex(spoolFolder);
+  const copy = new PageCopy(spool, index);
+  try {
+    const { facts, findings } = await checkListed(store, source, { receiver: copy }, signal);
+    assertSound(source, findings);
+    const { encoder, trailer } = copy;
+    if (facts === null || encoder === null || trailer === null) throw new Error("a sound object has facts");
+    const steps = encoder.finishInSlices(trailer.postApplyChecksum);
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) {
+      await env.turn();
+      signal?.throwIfAborted();
+    }
+    const { chain, previousChain } = facts.metadata;
+    return { header: encoder.header, trailer: step.value, chain, previousChain };
+  } finally {
+    index.close();
+  }
+}
+
+/** Encodes the pages that the judge gives. */
+class PageCopy implements PageReceiver {
+  encoder: LtxEncoder | null = null;
+  trailer: LtxTrailer | null = null;
+  readonly #spool: SpoolWriter;
+  readonly #index: SpilledIndex;
+
+  constructor(spool: SpoolWriter, index: SpilledIndex) {
+    this.#spool = spool;
+    this.#index = index;
+  }
+
+  begin(_key: string, header: LtxHeader): void {
+    // As a merge of several files: without a WAL position and a node id.
+    const merged: LtxHeader = {
+      ...header,
+      flags: isWithoutChecksum(header) ? FLAG_NO_CHECKSUM : 0,
+      walOffset: 0,
+      walSizeBytes: 0,
+      walSalt1: 0,
+      walSalt2: 0,
+      nodeId: 0n,
+    };
+    this.encoder = new LtxEncoder(merged, (bytes) => this.#spool.write(bytes), this.#index);
+  }
+
+  page(pgno: number, data: Uint8Array): void {
+    this.encoder!.page(pgno, data);
+  }
+
+  end(_key: string, trailer: LtxTrailer): void {
+    this.trailer = trailer;
+  }
 }

@@ -8,6 +8,7 @@ import type { Txid } from "../../../src/format/types.ts";
 import {
   coveredTxid,
   isCompactionUrgent,
+  MERGE_BYTES_MAX,
   MERGE_OBJECTS_MAX,
   planExpiry,
   planMergeOrNull,
@@ -68,6 +69,20 @@ describe("planMergeOrNull", () => {
     expect([first.sources.length, Number(first.maxTxid)]).toEqual([MERGE_OBJECTS_MAX, MERGE_OBJECTS_MAX + 1]);
     const second = planMergeOrNull(below, first.maxTxid, 1)!;
     expect([second.sources.length, Number(second.minTxid)]).toEqual([20, MERGE_OBJECTS_MAX + 2]);
+  });
+
+  test("planMergeOrNull merges a bounded number of bytes, but always one object", () => {
+    const sizes = [MERGE_BYTES_MAX / 2, MERGE_BYTES_MAX / 2, 1, MERGE_BYTES_MAX + 1, 1, 1];
+    const below = objects(increments(2, 7)).map((object, index) => ({ ...object, sizeBytes: sizes[index]! }));
+    const counts: number[] = [];
+    let covered = 0;
+    for (;;) {
+      const merge = planMergeOrNull(below, covered, 1);
+      if (merge === null) break;
+      counts.push(merge.sources.length);
+      covered = merge.maxTxid;
+    }
+    expect(counts).toEqual([2, 1, 1, 2]);
   });
 });
 

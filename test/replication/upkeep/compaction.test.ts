@@ -12,7 +12,8 @@ import { CHECKSUM_FLAG, type Checksum, type Txid } from "../../../src/format/typ
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { encodeSample, type SamplePage, sampleHeader } from "../../format/samples.ts";
-import { applied, BENCH_START_MS, compactionBench } from "../../support/histories/compaction-bench.ts";
+import { failureOf } from "../../support/failure-of.ts";
+import { applied, BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { putTiny, TINY_WRITER } from "../../support/histories/tiny-history.ts";
 import { keysAt, readObject } from "../../support/oracles/history-oracle.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -116,27 +117,27 @@ test("compactInto a folder: the modification time is the newest capture's, to th
   expect((await store.head(key!)).modifiedMs).toBe(BENCH_START_MS + 5000);
 });
 
-test("compactInto of large objects gives other work a turn for each megabyte of their pages", async () => {
-  const { target, history, store } = await compactionBench(1);
-  const pageCount = 1_024;
-  let turnCount = 0;
-  let chain = history.chains.get(1)!;
-  for (let number = 2; number <= 4; number++) {
-    const txid = number as Txid;
+/** A bench with TXID 1, and increments of this many random pages in the store. */
+async function largeBench(pageCounts: readonly number[]) {
+  const bench = await compactionBench(1);
+  let chain = bench.history.chains.get(1)!;
+  for (const [index, pageCount] of pageCounts.entries()) {
+    const txid = (index + 2) as Txid;
     const bytes = largeObject(txid, pageCount);
     const previousChain = chain;
     chain = nextChain(previousChain, sha256(bytes));
-    const timeMs = BENCH_START_MS + number;
-    await putTiny(store, "app", {
-      level: 0,
-      minTxid: txid,
-      maxTxid: txid,
-      timeMs,
-      bytes,
-      previousChain,
-      chain,
-    });
+    const timeMs = BENCH_START_MS + txid;
+    const object = { level: 0, minTxid: txid, maxTxid: txid, timeMs, bytes, previousChain, chain };
+    await putTiny(bench.store, "app", object);
   }
+  bench.store.calls.length = 0;
+  return bench;
+}
+
+test("compactInto of large objects gives other work a turn for each megabyte of their pages", async () => {
+  const pageCount = 1_024;
+  const { target } = await largeBench([pageCount, pageCount, pageCount]);
+  let turnCount = 0;
   const env: Env = {
     ...target.env,
     turn: async () => {
@@ -146,6 +147,33 @@ test("compactInto of large objects gives other work a turn for each megabyte of 
   await compactInto({ ...target, env }, 1, new CompactionProgress());
   // One more turn after each source.
   expect(turnCount - 3).toBeGreaterThanOrEqual((3 * pageCount * LARGE_PAGE_SIZE) / 1024 / 1024);
+});
+
+test("compactInto of one large object streams it: the disk holds the merged file alone", async () => {
+  const { target, store } = await largeBench([3_000]);
+  const spooled: string[][] = [];
+  store.before = async (operation) => {
+    if (operation === "put") spooled.push(readdirSync(target.spoolFolder).sort());
+  };
+  const [made] = await compactInto(target, 1, new CompactionProgress());
+  const name = "0001-0000000000000002-0000000000000002.ltx";
+  expect(spooled).toEqual([[name, "sent"]]);
+  expect(store.calls.filter((call) => call.startsWith("get "))).toHaveLength(2);
+  const source = await readObject(store, made!.key.replace("/0001/", "/0000/"));
+  const merged = await readObject(store, made!.key);
+  expect(Buffer.compare(merged.bytes, source.bytes)).toBe(0);
+  expect(merged.metadata).toMatchObject({
+    chain: source.metadata["chain"]!,
+    "prev-chain": source.metadata["prev-chain"]!,
+  });
+});
+
+test("compactInto of one large object that is damaged makes nothing and leaves no file", async () => {
+  const { target, store } = await largeBench([3_000]);
+  const [key] = await keysAt(store, "app", 0);
+  await flip(store.inner, key!, 9_000_000);
+  expect((await failureOf(compactInto(target, 1, new CompactionProgress()))).code).toBe("integrity");
+  expect([await keysAt(store, "app", 1), readdirSync(target.spoolFolder)]).toEqual([[], ["sent"]]);
 });
 
 const LARGE_PAGE_SIZE = 4_096;
