@@ -4,6 +4,7 @@
  */
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
+import { isSnapshotFile } from "../../local/spool.ts";
 import {
   isSpoolFull,
   planRelief,
@@ -14,6 +15,9 @@ import {
 import { pruneSent } from "../../local/spool-cache.ts";
 import type { Captured } from "../capture/live-database.ts";
 import { mergePending } from "./spool-merge.ts";
+
+/** A snapshot of more than this share of the limit is huge. */
+const HUGE_SHARE = 0.5;
 
 /** A database whose captured files count towards the limit. */
 export interface SpoolOwner {
@@ -32,6 +36,24 @@ export function spoolUseOf({ live }: Pick<SpoolOwner, "live">): SpoolUse {
 }
 
 /**
+ * The captured files that count towards the limit. One snapshot, the largest, does not count if it has more
+ * than half the limit: a snapshot of a huge database exceeds any limit, and no database that stops capturing
+ * makes it smaller. A second such snapshot counts, so the spool stays bounded.
+ */
+function countedUse<T extends SpoolOwner>(owners: readonly T[], bytesMax: number): (owner: T) => SpoolUse {
+  let largest = { owner: null as T | null, bytes: bytesMax * HUGE_SHARE };
+  for (const owner of owners) {
+    for (const file of owner.live?.pending ?? []) {
+      if (isSnapshotFile(file) && file.sizeBytes > largest.bytes) largest = { owner, bytes: file.sizeBytes };
+    }
+  }
+  return (owner) => {
+    const use = spoolUseOf(owner);
+    return owner === largest.owner ? { ...use, pendingBytes: use.pendingBytes - largest.bytes } : use;
+  };
+}
+
+/**
  * Brings the spool back below its limit.
  * @param isPaused whether captures are stopped at present
  * @returns whether captures are to stop, or to stay stopped
@@ -42,17 +64,18 @@ export function enforceSpoolBudget(
   isPaused: boolean,
   env: Env,
 ): boolean {
-  const { sentBytesMax, isMergeDue } = planRelief(owners.map(spoolUseOf), bytesMax);
+  const useOf = countedUse(owners, bytesMax);
+  const { sentBytesMax, isMergeDue } = planRelief(owners.map(useOf), bytesMax);
   if (sentBytesMax !== null) pruneAll(owners, sentBytesMax, env);
   if (isMergeDue) mergeAll(owners, isPaused, env);
-  const isFull = isSpoolFull(totalUse(owners.map(spoolUseOf)), bytesMax, isPaused);
+  const isFull = isSpoolFull(totalUse(owners.map(useOf)), bytesMax, isPaused);
   if (isFull !== isPaused) logChange(isFull, env);
   return isFull;
 }
 
 /** The databases that stop capturing while the spool is full. */
 export function overShare<T extends SpoolOwner>(owners: readonly T[], bytesMax: number): ReadonlySet<T> {
-  return selectOverShare(owners, spoolUseOf, bytesMax);
+  return selectOverShare(owners, countedUse(owners, bytesMax), bytesMax);
 }
 
 /** Logs one line for all databases, because they share one limit. */

@@ -5,6 +5,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Txid } from "../../../src/format/types.ts";
 import { SENT_FOLDER } from "../../../src/local/spool.ts";
 import { totalUse } from "../../../src/local/spool-budget.ts";
 import { keepSent } from "../../../src/local/spool-cache.ts";
@@ -77,6 +78,21 @@ test("enforceSpoolBudget merges only where it may, and counts all databases", ()
   const { pendingBytes } = totalUse(all.map(spoolUseOf));
   enforceSpoolBudget(all, pendingBytes - 1, false, env);
   expect([free.live.pending.length, held.live.pending.length]).toEqual([3, 20]);
+});
+
+test("one snapshot larger than the limit stops nobody, a second one does", () => {
+  const [first, second, small] = [owner(5, 0), owner(5, 0), owner(5, 0)];
+  const all = [first, second, small];
+  const limit = 10 * totalUse(all.map(spoolUseOf)).pendingBytes;
+  const addSnapshot = ({ live }: typeof first, sizeBytes: number): void => {
+    live.pending.push({ ...live.pending[0]!, level: 9, minTxid: 1 as Txid, maxTxid: 4 as Txid, sizeBytes });
+  };
+  addSnapshot(first, limit * 4);
+  expect(enforceSpoolBudget(all, limit, false, env)).toBe(false);
+  expect([...overShare(all, limit)]).toEqual([]);
+  addSnapshot(second, limit * 1.5);
+  expect(enforceSpoolBudget(all, limit, false, env)).toBe(true);
+  expect([...overShare(all, limit)]).toEqual([second]);
 });
 
 test("overShare stops databases above their share, the others not before twice the limit", () => {
