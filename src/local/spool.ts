@@ -45,6 +45,9 @@ const MAGIC = new TextEncoder().encode("WALRUST1");
 export const SENT_FOLDER = "sent";
 /** LTX bytes up to this number are held in memory until `finish`. */
 const HELD_SIZE_MAX = 64 << 10;
+/** Buffers of held bytes for the next writers. Captures are synchronous: one buffer serves them all. */
+const spareBuffers: Uint8Array[] = [];
+const SPARE_BUFFER_COUNT = 2;
 const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
 
 /** One complete file of the spool. */
@@ -103,7 +106,8 @@ export class SpoolWriter {
   readonly #folder: string;
   readonly #name: string;
   readonly #hasher = new Bun.CryptoHasher("sha256");
-  #held: Uint8Array[] | null = [];
+  /** The LTX bytes so far, while all of them are held. */
+  #held: Uint8Array | null = spareBuffers.pop() ?? new Uint8Array(HELD_SIZE_MAX + FOOTER_SIZE);
   #temp: TempFile | null = null;
   #sizeBytes = 0;
   #isOpen = true;
@@ -129,24 +133,35 @@ export class SpoolWriter {
 
   /** Appends LTX bytes. @throws WalrustError code "database", retryable, when the disk refuses them */
   write(bytes: Uint8Array): void {
-    this.#hasher.update(bytes);
-    this.#sizeBytes += bytes.length;
-    if (this.#held !== null && this.#sizeBytes <= HELD_SIZE_MAX) {
-      // A copy: the caller uses its buffer again.
-      this.#held.push(new Uint8Array(bytes));
+    const offset = this.#sizeBytes;
+    if (this.#held !== null && offset + bytes.length <= HELD_SIZE_MAX) {
+      this.#held.set(bytes, offset);
+      this.#sizeBytes += bytes.length;
       return;
     }
+    this.#hashHeld();
     this.#spill();
+    this.#hasher.update(bytes);
+    this.#sizeBytes += bytes.length;
     this.#append(bytes);
   }
 
   /** Moves the held bytes into a temporary file, which gets all further ones. */
   #spill(): TempFile {
     this.#temp ??= spoolOperation("create", this.#path, () => createTemp(this.#path));
-    const held = this.#held ?? [];
-    this.#held = null;
-    for (const bytes of held) this.#append(bytes);
+    if (this.#held !== null) this.#append(this.#held.subarray(0, this.#sizeBytes));
+    this.#drop();
     return this.#temp;
+  }
+
+  #hashHeld(): void {
+    if (this.#held !== null) this.#hasher.update(this.#held.subarray(0, this.#sizeBytes));
+  }
+
+  /** Returns the buffer of the held bytes. */
+  #drop(): void {
+    if (this.#held !== null && spareBuffers.length < SPARE_BUFFER_COUNT) spareBuffers.push(this.#held);
+    this.#held = null;
   }
 
   #append(bytes: Uint8Array): void {
@@ -160,6 +175,7 @@ export class SpoolWriter {
    * at its last TXID
    */
   finish(chainAround: { previousChain: Uint8Array } | { chain: Uint8Array }): SpoolFile {
+    this.#hashHeld();
     const sha256 = new Uint8Array(this.#hasher.digest());
     const previousChain = "previousChain" in chainAround ? chainAround.previousChain : CHAIN_ZERO;
     const chain = "chain" in chainAround ? chainAround.chain : nextChain(previousChain, sha256);
@@ -184,7 +200,9 @@ export class SpoolWriter {
   #isWrittenAtOnce(footer: Uint8Array): boolean {
     if (this.#held === null) return false;
     const path = this.#path;
-    const bytes = Buffer.concat([...this.#held, footer]);
+    const held = this.#held;
+    held.set(footer, this.#sizeBytes);
+    const bytes = held.subarray(0, this.#sizeBytes + FOOTER_SIZE);
     const fd = spoolOperation("create", path, () => createOwnOrNull(path));
     // A file of an abandoned history has this name: only a rename replaces a file as a whole.
     if (fd === null) return false;
@@ -197,13 +215,13 @@ export class SpoolWriter {
       throw error;
     }
     closeSync(fd);
-    this.#held = null;
+    this.#drop();
     return true;
   }
 
   /** Removes the unfinished file, after a failure. */
   discard(): void {
-    this.#held = null;
+    this.#drop();
     if (this.#temp === null) return;
     this.#close();
     removeOwn(this.#temp.path, this.#sizeBytes);

@@ -54,6 +54,9 @@ const CLOSE_MS = 120;
 /** The files that SQLite keeps beside a database. */
 const COMPANION = /-(wal|shm)$/;
 
+/** The reason of an abort that ends a sleep. Without one, each abort would make an error with a stack. */
+const WOKEN = new Error("the sleep has ended");
+
 /** A database as the schedule sees it. */
 export interface Woken {
   /** Assigned by `WakeUps` alone. */
@@ -183,7 +186,7 @@ export class WakeUps {
   async #sleepUnlessWoken(durationMs: number, until: AbortSignal): Promise<void> {
     if (this.#events === null) return this.env.sleep(durationMs, until);
     const wake = new AbortController();
-    const end = (): void => wake.abort();
+    const end = (): void => wake.abort(WOKEN);
     this.#wake = wake;
     until.addEventListener("abort", end, { once: true });
     if (!until.aborted) await this.env.sleep(durationMs, wake.signal);
@@ -209,7 +212,7 @@ export class WakeUps {
         this.#hint(woken, isClosed);
       }
     }
-    this.#wake?.abort();
+    this.#wake?.abort(WOKEN);
   }
 
   #hint(woken: Woken, isClosed: boolean): void {

@@ -17,6 +17,9 @@ export const IS_STALLED = "stalled";
  */
 export const TRANSFER_POLLS = 3;
 
+/** The reason of an abort that ends a request. Without one, each abort would make an error with a stack. */
+const ENDED = new Error("the request has ended");
+
 /** The line carries a body of this size at once: a request with it waits for the answer, not for the line. */
 const SMALL_BODY_SIZE_MAX = 64 * 1024;
 
@@ -103,7 +106,7 @@ export class StallTimeout {
     this.onStop?.();
     this.#callerSignal?.removeEventListener("abort", this.#onCallerAbort);
     this.#upload?.ended();
-    this.#controller.abort();
+    this.#controller.abort(ENDED);
   }
 
   /**
@@ -141,7 +144,7 @@ export class StallTimeout {
     }
     this.#isStalled = true;
     this.#cutMs = this.#env.monotonicMs();
-    this.#controller.abort();
+    this.#controller.abort(ENDED);
   }
 
   /**

@@ -273,6 +273,7 @@ export class S3Client {
 
   /** Reads an answer into memory, within limits on its size and its time. */
   async #readText(chunks: AsyncIterable<Uint8Array>, sizeMax: number, action: string): Promise<string> {
+    if (chunks === NO_CHUNKS) return "";
     const { env, stallMs } = this.#options;
     const limitMs = stallMs * ANSWER_STALLS_MAX;
     const beganMs = env.monotonicMs();
@@ -356,11 +357,11 @@ function streamOf(response: Response, timeout: StallTimeout, context: ReadContex
   const isWell = status < 500 && status !== 408 && status !== 429;
   const reading = isWell ? context : { ...context, onMoved: () => {} };
   if (body === null) reading.onMoved();
-  const chunks = body === null ? noChunks() : readChunks(body, timeout, reading);
+  const chunks = body === null ? NO_CHUNKS : readChunks(body, timeout, reading);
   return { status, headers, chunks, cancel: () => timeout.stop() };
 }
 
-async function* noChunks(): AsyncGenerator<Uint8Array> {}
+const NO_CHUNKS: AsyncIterable<Uint8Array> = (async function* () {})();
 
 async function* readChunks(
   body: ReadableStream<Uint8Array>,
