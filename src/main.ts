@@ -8,6 +8,7 @@ import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { listVerb } from "./commands/list.ts";
+import { ensureSmallHeap } from "./commands/memory/small-heap.ts";
 import { pragmaVerb } from "./commands/pragma.ts";
 import { replicateVerb } from "./commands/replicate.ts";
 import { restoreVerb } from "./commands/restore.ts";
@@ -104,6 +105,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   }
   if (globals.version) return printVersions(globals.json);
   assertPositionals(verb, words);
+  if (verb.isLongLived) ensureSmallHeap();
   const environment = process.env;
   const file = configFileOrNull(globals.config, environment);
   const sources = { words, environment, file };

@@ -50,6 +50,7 @@ export const replicateVerb: Verb = {
     [5, "integrity, at the start or with --once: an object is missing or damaged; the replica is unchanged"],
     [6, "SOURCE has no backup yet"],
   ],
+  isLongLived: true,
   run,
 };
 

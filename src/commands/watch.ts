@@ -60,6 +60,7 @@ export const watchVerb: Verb = {
     ],
     [130, "stopped by a second SIGINT before the last uploads were done (143: SIGTERM, 129: SIGHUP)"],
   ],
+  isLongLived: true,
   run,
 };
 

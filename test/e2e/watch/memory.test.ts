@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { closeSync, fsyncSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { HEAP_VARIABLE } from "../../../src/commands/memory/small-heap.ts";
 import { eventually } from "../../support/eventually.ts";
 import { createAppDatabase } from "../../support/histories/app-rows.ts";
 import { mustWalrust, spawnWalrust, walrustBinary } from "../../support/processes/binary.ts";
@@ -34,6 +35,22 @@ function residentShareOfPeak(pid: number): number {
 async function waitForTrim(pid: number): Promise<void> {
   await eventually("RSS below its peak", async () => residentShareOfPeak(pid) < MAX_SHARE_OF_PEAK);
 }
+
+test.skipIf(process.platform !== "linux")(
+  "a watch has a small heap from its start, and keeps its process id and its name",
+  async () => {
+    const destination = fileDestination();
+    const database = join(tempFolder("memory"), "app.db");
+    createAppDatabase(database);
+    const watch = await WatchProcess.start([database, ...destination.words]);
+    await watch.waitForTxid(1);
+    const read = (name: string): string => readFileSync(`/proc/${watch.pid}/${name}`, "utf8");
+    expect(read("environ")).toContain(`${HEAP_VARIABLE}=`);
+    expect(read("comm").trim()).toBe("walrust");
+    expect(read("cmdline").split("\0")[1]).toBe("watch");
+    expect(await watch.stop()).toBe(0);
+  },
+);
 
 test.skipIf(process.platform !== "linux")(
   "an idle watch gives back the pages of its start, and replicates after it",

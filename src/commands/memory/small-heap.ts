@@ -1,0 +1,57 @@
+/**
+ * Starts a verb that runs for months with a small heap: replaces this process, once and at the start, by the
+ * same program with an option of the engine in its environment. The process keeps its id, its words and its
+ * descriptors.
+ *
+ * The engine (JavaScriptCore) lets the heap grow to several times its content before it collects all garbage,
+ * depending on the memory of the machine. `forceRAMSize` states a small machine instead. The engine reads its
+ * options when it starts, and from the environment alone.
+ *
+ * Must never happen: a start that fails because of this, or a loop of starts. A child of
+ * walrust gets an empty environment, and so a heap of the usual size.
+ */
+import { statSync } from "node:fs";
+
+/** The variable that sets the engine's option. */
+export const HEAP_VARIABLE = "BUN_JSC_forceRAMSize";
+/** The memory of the machine that the engine believes in: README.md has the measurements. */
+const BELIEVED_RAM_BYTES = 64 << 20;
+const RUNNING_EXECUTABLE = "/proc/self/exe";
+
+/** The parts of `process` that a restart needs. */
+export interface Restartable {
+  readonly platform: string;
+  readonly execPath: string;
+  readonly argv0: string;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  execve?(file: string, words: string[], environment: Record<string, string>): void;
+}
+
+/**
+ * Replaces this process by the same program with a small heap, unless it has one. Returns when it has one, or
+ * when there is no such way: on other systems than Linux, from source, and after an upgrade that replaced the
+ * executable since the start.
+ * @param main the main module: compiled executables have it below /$bunfs/
+ */
+export function ensureSmallHeap(self: Restartable = process, main = Bun.main): void {
+  const { env, execPath, argv0, argv } = self;
+  if (env[HEAP_VARIABLE] !== undefined) return;
+  const isRestartable = self.platform === "linux" && main.startsWith("/$bunfs/") && isRunning(execPath);
+  if (!isRestartable || self.execve === undefined) return;
+  const environment: Record<string, string> = { [HEAP_VARIABLE]: String(BELIEVED_RAM_BYTES) };
+  for (const [name, value] of Object.entries(env)) if (value !== undefined) environment[name] = value;
+  try {
+    // By its path: `ps` would show the name of the link /proc/self/exe.
+    self.execve(execPath, [argv0, ...argv.slice(2)], environment);
+  } catch {
+    // A sandbox may forbid it: the heap is larger then, and nothing else is different.
+  }
+}
+
+/** Whether the file at `path` is the executable that runs. */
+function isRunning(path: string): boolean {
+  const running = statSync(RUNNING_EXECUTABLE, { throwIfNoEntry: false });
+  const named = statSync(path, { throwIfNoEntry: false });
+  return running !== undefined && running.dev === named?.dev && running.ino === named.ino;
+}

@@ -1,0 +1,66 @@
+/** The restart of a long-lived verb with a small heap: once, by its own path, and never a failure. */
+import { describe, expect, test } from "bun:test";
+import { copyFileSync } from "node:fs";
+import { join } from "node:path";
+import { ensureSmallHeap, HEAP_VARIABLE, type Restartable } from "../../../src/commands/memory/small-heap.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+const COMPILED = "/$bunfs/root/walrust";
+
+type Start = { file: string; words: string[]; environment: Record<string, string> };
+
+/** A process of this executable that notes its restarts. */
+function processWith(parts: Partial<Restartable> = {}): { self: Restartable; starts: Start[] } {
+  const starts: Start[] = [];
+  const self: Restartable = {
+    platform: "linux",
+    execPath: process.execPath,
+    argv0: "walrust",
+    argv: ["bun", COMPILED, "watch", "app.db"],
+    env: { PATH: "/bin", GONE: undefined },
+    execve: (file, words, environment) => void starts.push({ file, words, environment }),
+    ...parts,
+  };
+  return { self, starts };
+}
+
+describe.skipIf(process.platform !== "linux")("ensureSmallHeap", () => {
+  test("starts the same program with the same words, and the option in the environment", () => {
+    const { self, starts } = processWith();
+    ensureSmallHeap(self, COMPILED);
+    const environment = { PATH: "/bin", [HEAP_VARIABLE]: String(64 << 20) };
+    expect(starts).toEqual([{ file: process.execPath, words: ["walrust", "watch", "app.db"], environment }]);
+  });
+
+  test("does not start again", () => {
+    const { self, starts } = processWith({ env: { [HEAP_VARIABLE]: "1000000" } });
+    ensureSmallHeap(self, COMPILED);
+    expect(starts).toEqual([]);
+  });
+
+  test.each([
+    ["another system", { platform: "darwin" }, COMPILED],
+    ["from source", {}, "/work/src/main.ts"],
+    ["an engine without execve", { execve: undefined }, COMPILED],
+    ["an executable that is gone", { execPath: "/nonexistent/walrust" }, COMPILED],
+  ] as const)("goes on as it is: %s", (_, parts, main) => {
+    const { self, starts } = processWith(parts as Partial<Restartable>);
+    ensureSmallHeap(self, main);
+    expect(starts).toEqual([]);
+  });
+
+  test("goes on after an upgrade that replaced the executable", () => {
+    const execPath = join(tempFolder("upgrade"), "walrust");
+    copyFileSync("/bin/true", execPath);
+    const { self, starts } = processWith({ execPath });
+    ensureSmallHeap(self, COMPILED);
+    expect(starts).toEqual([]);
+  });
+
+  test("goes on where a sandbox forbids it", () => {
+    const execve = () => {
+      throw new Error("EPERM");
+    };
+    expect(() => ensureSmallHeap(processWith({ execve }).self, COMPILED)).not.toThrow();
+  });
+});
