@@ -3,38 +3,44 @@
  * file only in checkpoints. So a stamp that changes without a checkpoint shows another writer, such as
  * `cp old.db app.db`, which keeps the inode.
  */
-import { fstatSync, statSync } from "node:fs";
+import { fstatSync, type Stats, statSync } from "node:fs";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 
 /** Size and time of modification: they change with every write. */
 export interface FileStamp {
   readonly sizeBytes: number;
   /**
-   * In ns, rounded to a double: 256 ns. The kernel's own clock for files ticks a thousand times as slowly.
+   * A double has steps of 250 ns here. The kernel's own clock for files ticks a thousand times as slowly.
    */
-  readonly modifiedNs: number;
+  readonly modifiedMs: number;
 }
 
 /** The stamp of an open file. */
 export function fileStamp(fd: number): FileStamp {
-  const stats = fstatSync(fd, { bigint: true });
-  return { sizeBytes: Number(stats.size), modifiedNs: Number(stats.mtimeNs) };
+  return stampOf(fstatSync(fd));
 }
 
 /** The stamp of the file at a path, or null when there is none. */
 export function pathStampOrNull(path: string): FileStamp | null {
-  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats === undefined ? null : { sizeBytes: Number(stats.size), modifiedNs: Number(stats.mtimeNs) };
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats === undefined ? null : stampOf(stats);
+}
+
+/** Stats in doubles make a tenth of the garbage of bigints. */
+function stampOf({ size, mtimeMs }: Stats): FileStamp {
+  return { sizeBytes: size, modifiedMs: mtimeMs };
 }
 
 /** Whether two stamps are equal. */
 export function isSameStamp(a: FileStamp, b: FileStamp): boolean {
-  return a.sizeBytes === b.sizeBytes && a.modifiedNs === b.modifiedNs;
+  return a.sizeBytes === b.sizeBytes && a.modifiedMs === b.modifiedMs;
 }
 
 /** Detects that another program than SQLite wrote a pinned database file. */
 export class OverwriteDetector {
-  #stamp: FileStamp | null = null;
+  /** The last stamp in two fields, because hundreds of databases have one; null: there is none. */
+  #sizeBytes: number | null = null;
+  #modifiedMs = 0;
   /** The progress of checkpoints when the stamp was taken; null while a checkpoint runs. */
   #progress: string | null = null;
   #isOverwritten = false;
@@ -47,7 +53,7 @@ export class OverwriteDetector {
   /** Accepts the file as it is now. */
   accept(fd: number, index: WalIndexHeader | null): void {
     this.#isOverwritten = false;
-    this.#stamp = fileStamp(fd);
+    this.#keep(fileStamp(fd));
     this.#progress = progressOrNull(index);
   }
 
@@ -57,21 +63,27 @@ export class OverwriteDetector {
    * @returns whether another program than SQLite wrote the file
    */
   check(fd: number, isFrozen: boolean, readIndex: () => WalIndexHeader | null): boolean {
-    if (this.#isOverwritten || this.#stamp === null) return this.#isOverwritten;
+    if (this.#isOverwritten || this.#sizeBytes === null) return this.#isOverwritten;
     const stamp = fileStamp(fd);
+    const isSame = isSameStamp(stamp, { sizeBytes: this.#sizeBytes, modifiedMs: this.#modifiedMs });
     if (isFrozen) {
-      this.#isOverwritten = !isSameStamp(stamp, this.#stamp);
+      this.#isOverwritten = !isSame;
       return this.#isOverwritten;
     }
     // The stamp is taken first, because a checkpoint updates the wal-index before it writes the file.
     const progress = progressOrNull(readIndex());
     const isIdle = progress !== null && progress === this.#progress;
-    this.#isOverwritten = isIdle && !isSameStamp(stamp, this.#stamp);
+    this.#isOverwritten = isIdle && !isSame;
     if (!this.#isOverwritten) {
-      this.#stamp = stamp;
+      this.#keep(stamp);
       this.#progress = progress;
     }
     return this.#isOverwritten;
+  }
+
+  #keep({ sizeBytes, modifiedMs }: FileStamp): void {
+    this.#sizeBytes = sizeBytes;
+    this.#modifiedMs = modifiedMs;
   }
 }
 

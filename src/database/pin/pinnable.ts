@@ -68,7 +68,9 @@ function hasHotJournal(journalPath: string): boolean {
 /** The real path of a database; SQLite names -wal and -shm after it. @throws WalrustError "database" */
 export function resolvePath(path: string): string {
   try {
-    return realpathSync(path);
+    const real = realpathSync(path);
+    // Hundreds of databases keep their path: one string instead of two equal ones.
+    return real === path ? path : real;
   } catch (error) {
     throw new WalrustError("database", `Cannot pin ${path}: ${systemCode(error) ?? "not found"}`, {
       hint: "Check the path; a database must exist before it can be replicated",

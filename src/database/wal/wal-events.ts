@@ -7,7 +7,8 @@
  *
  * A path leads to another file only after its file was deleted or renamed, or after another file was renamed
  * to the path. So one watch of the folder shows it for all databases in the folder, and a file that is
- * created shows nothing more. A folder above that is renamed sends no event.
+ * created shows nothing more. A program that overwrites a file closes the file, which the folder shows too. A
+ * folder above that is renamed sends no event.
  *
  * The read blocks a thread of Bun's pool and costs nothing while nothing is written. The pool has two threads
  * on a machine with one or two cores, and two blocked ones would stop all asynchronous work with files. So a
@@ -36,7 +37,7 @@ const IN_ONLYDIR = 0x1000000;
 const IN_DONT_FOLLOW = 0x2000000;
 const WAL_MASK = IN_MODIFY | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW;
 const FOLDER_CHANGES = IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
-const FOLDER_MASK = FOLDER_CHANGES | IN_ONLYDIR | IN_DONT_FOLLOW;
+const FOLDER_MASK = FOLDER_CHANGES | IN_CLOSE_WRITE | IN_ONLYDIR | IN_DONT_FOLLOW;
 const IN_CLOEXEC = 0o2000000;
 const EVENT_SIZE = 16;
 const MASK_OFFSET = 4;
@@ -62,8 +63,8 @@ export type WalWatch = number;
  * Learns of each event.
  * @param watch null: events were lost, any file may have changed
  * @param isClosed a process has closed the file, or may have
- * @param name the file of a watched folder that was removed or replaced; null: the event is of the watched
- *   file, or of the watched folder itself
+ * @param name the file of a watched folder that was removed or replaced, or closed; null: the event is of the
+ *   watched file, or of the watched folder itself
  */
 export type OnWalEvent = (watch: WalWatch | null, isClosed: boolean, name: string | null) => void;
 
@@ -111,8 +112,8 @@ export class WalEvents {
   }
 
   /**
-   * Watches a folder for files that are removed or replaced. All watches of one folder are one. Null when the
-   * system grants no more watches, or walrust may not read the folder.
+   * Watches a folder for files that are removed, replaced, or closed after a write. All watches of one folder
+   * are one. Null when the system grants no more watches, or walrust may not read the folder.
    */
   watchFolderOrNull(folder: string): WalWatch | null {
     if (this.#isClosed) return null;

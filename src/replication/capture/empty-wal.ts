@@ -88,6 +88,7 @@ export function recordRest(live: LiveDatabase, env: Env): boolean {
   const next = { ...state, wal, file };
   writeState(live.paths, next);
   live.state = next;
+  live.still = null;
   markCaptured(live, index);
   return true;
 }
@@ -97,12 +98,17 @@ export function recordRest(live: LiveDatabase, env: Env): boolean {
  * wal-index that our pin keeps alive states the size of the database, and the next process believes it: a
  * file overwritten meanwhile (`cp`) would look malformed, or be written beyond its end. A new wal-index
  * states no size.
+ * @param seen the wal-index, if the caller has just read it
  * @returns why the history has to be anchored anew, or null
  */
-export function renewWalIndexIfUnused(live: LiveDatabase, env: Env): string | null {
+export function renewWalIndexIfUnused(
+  live: LiveDatabase,
+  env: Env,
+  seen: WalIndexHeader | null = null,
+): string | null {
   const { pin } = live;
   // Asked again and again of each database: the cheap questions come first.
-  if (pin.isLockless || !live.mayRestart || pin.walIndex()?.pageCount === 0 || !pin.isAlone()) return null;
+  if (pin.isLockless || !live.mayRestart || seen?.pageCount === 0 || !pin.isAlone()) return null;
   if (restingIndexOrNull(live) === null) return null;
   const before = restingFileOf(pin);
   pin.release();

@@ -25,7 +25,7 @@ export const OVERWRITTEN = "the database file was overwritten by something that 
 
 /**
  * The system's events for the files of a database since these were last checked.
- * - "touched": one of them was removed or replaced.
+ * - "touched": one of them was removed, replaced, or closed by a program that may have overwritten the file.
  * - "still": none was, unless the event was lost.
  * - "unknown": there are no events, or the WAL was written.
  */

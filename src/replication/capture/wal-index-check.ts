@@ -4,7 +4,7 @@
  * locks every few seconds, the second one stat of the WAL.
  */
 import { fileAliasesOf, mountsAt } from "../../database/files/file-aliases.ts";
-import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
+import { isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
 import {
   type ConfirmationWaits,
   PATIENT,
@@ -25,7 +25,9 @@ const RESTARTS_MAX = 64;
 
 /** The check of one database. */
 export class WalIndexCheck {
-  #stamp: FileStamp | null = null;
+  /** The last stamp of the WAL in two fields, because hundreds of databases have one; null: there is none. */
+  #sizeBytes: number | null = null;
+  #modifiedMs = 0;
   #suspicion = NO_SUSPICION;
   #nextUsersMs = 0;
   #nextNamesMs = 0;
@@ -39,7 +41,7 @@ export class WalIndexCheck {
 
   /** Begins anew, with a new pin. */
   begin(): void {
-    this.#stamp = null;
+    this.#sizeBytes = null;
     this.#suspicion = NO_SUSPICION;
     this.#nextUsersMs = 0;
     this.#beyond = null;
@@ -92,10 +94,15 @@ export class WalIndexCheck {
    */
   hasUnseenCommits(pin: Pin, nowMs: number, capturedMs: number): boolean {
     const stamp = pathStampOrNull(pin.walPath);
-    const before = this.#stamp;
-    this.#stamp = stamp;
+    const before = this.#sizeBytes;
     // At the first check the WAL may have changed since the wal-index was read.
-    const hasMoved = stamp !== null && (before === null || !isSameStamp(before, stamp));
+    const isSame =
+      stamp !== null &&
+      before !== null &&
+      isSameStamp(stamp, { sizeBytes: before, modifiedMs: this.#modifiedMs });
+    const hasMoved = stamp !== null && !isSame;
+    this.#sizeBytes = stamp?.sizeBytes ?? null;
+    this.#modifiedMs = stamp?.modifiedMs ?? 0;
     this.#suspicion = suspect(this.#suspicion, { nowMs, hasMoved, capturedMs });
     if (!isCheckDue(this.#suspicion, nowMs)) return false;
     const verdict = judgeCheck(this.#suspicion, hasCommitsBeyond(pin), nowMs);

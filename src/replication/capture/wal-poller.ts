@@ -29,8 +29,8 @@ const BUSY_PAUSE_MS = 50;
 const PARTIAL_PAUSE_MS = 1_000;
 const CHECK_INTERVAL_MS = 1_000;
 /**
- * Between two comparisons of the files with those of the pin, where events tell of each file that is removed
- * or replaced: an event may be lost. A capture compares the files in any case.
+ * Between two checks of the files where events tell of each file that is removed, replaced or overwritten: an
+ * event may be lost. A capture checks the files in any case.
  */
 const FILE_SWEEP_INTERVAL_MS = 10_000;
 /**
@@ -130,8 +130,10 @@ export class WalPoller {
         this.#captureLast(live, pin);
         return { kind: "replaced", reason };
       }
+      // Under a mark, a later checkpoint hides that another program wrote the file before it.
+      const isContentDue = this.#filesCheckedMs >= nowMs || !pin.isFrozen;
       // The pin stays: without it, the next process to open would apply the old WAL to the new content.
-      const written = detectOverwrite(live);
+      const written = isContentDue ? detectOverwrite(live) : "none";
       if (written === "mixture") return { kind: "mixture" };
       if (written === "anew") return { kind: "replaced", reason: OVERWRITTEN };
       if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
@@ -203,7 +205,7 @@ export class WalPoller {
     this.#nextRestMs = nowMs + Math.min(REST_INTERVAL_MS_MAX, Math.max(FIRST_REST_MS, quietMs));
     const isOften = nowMs - this.#lastRestMs < REST_PAUSE_MS;
     if (quietMs < (isOften ? REST_QUIET_MS : FIRST_REST_MS)) return null;
-    const renewed = renewWalIndexIfUnused(live, this.context.env);
+    const renewed = renewWalIndexIfUnused(live, this.context.env, index);
     if (renewed !== null) return renewed;
     if (recordRest(live, this.context.env)) return null;
     const outcome = emptyWalIfUnused(live, this.context.env);

@@ -34,7 +34,8 @@ export class UploadHistory {
   #unanswered: Set<string> | null = null;
 
   /** No upload is under way: drops what only uploads need, and keeps the newest link once. */
-  rest(): void {
+  rest(live: Captured | null): void {
+    if (live !== null && isNewest(live)) live.acknowledged = live.state;
     if (this.overlap?.isAtRest === true) this.overlap = null;
     const { ownLinks, lastLink } = this;
     const own = ownLinks.at(-1);
@@ -84,4 +85,9 @@ export class UploadHistory {
     this.#isCurrent = true;
     return may;
   }
+}
+
+/** Whether the acknowledged link is the newest one of the state. */
+function isNewest({ acknowledged, state }: Captured): boolean {
+  return acknowledged !== state && acknowledged?.txid === state?.txid && acknowledged?.chain === state?.chain;
 }

@@ -96,7 +96,7 @@ export class Turn {
   watch: WalWatch | null = null;
   /** The watch of the folder of the database; null: no event tells of its files. */
   folderWatch: WalWatch | null = null;
-  /** Whether a file of the database was removed or replaced since its files were last checked. */
+  /** Whether a file of the database may have been removed, replaced or overwritten since the last check. */
   areFilesTouched = false;
 
   /** The events for the files of a database since these were last checked. */
@@ -205,11 +205,11 @@ export class WakeUps {
     else {
       // The watch of a folder has no entry, because its events are rare.
       for (const woken of this.#byWatch.values()) {
-        if (watch !== null && !isMeant(woken.turn, watch, name)) continue;
+        if (watch !== null && !isMeant(woken.turn, watch, isClosed, name)) continue;
         woken.turn.areFilesTouched = true;
         // The folder itself was moved or deleted: its events tell nothing of the path any more.
         if (watch !== null && name === null) woken.turn.folderWatch = null;
-        this.#hint(woken, isClosed);
+        this.#hint(woken, watch === null);
       }
     }
     this.#wake?.abort(WOKEN);
@@ -265,10 +265,15 @@ export class WakeUps {
   }
 }
 
-/** Whether an event of a folder means this database. @param name null: the whole folder */
-function isMeant({ live, folderWatch }: Turn, watch: WalWatch, name: string | null): boolean {
+/**
+ * Whether an event of a folder may mean another content at one of the paths of this database. Each connection
+ * closes -wal and -shm, and only another program overwrites them: the wal-index shows that.
+ * @param name null: the whole folder
+ */
+function isMeant(turn: Turn, watch: WalWatch, isClosed: boolean, name: string | null): boolean {
+  const { live, folderWatch } = turn;
   if (live === null || folderWatch !== watch) return false;
-  return name === null || name.replace(COMPANION, "") === basename(live.path);
+  return name === null || (isClosed ? name : name.replace(COMPANION, "")) === basename(live.path);
 }
 
 /** Whether events announce the commits of the database that is attached now. */

@@ -143,7 +143,7 @@ export class Watcher {
   /** Nothing is captured at present: drops what only work needs, once none is under way. */
   #rest(): void {
     // An upload under way still needs its check for another writer.
-    if (this.#work?.isAtRest !== false) this.#record.uploads.rest();
+    if (this.#work?.isAtRest !== false) this.#record.uploads.rest(this.live);
     if (this.#work?.isCalm === true && !this.#attachment.hasPending) this.#work = null;
     if (this.#running === null && this.#work?.isAtRest !== false) this.context.closing.release();
   }

@@ -384,6 +384,16 @@ describe("WakeUps and the files of a database", () => {
     expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
   });
 
+  test.each([
+    ["app.db", "touched"],
+    ["app.db-wal", "still"],
+    ["app.db-shm", "still"],
+  ] as const)("after a close of %s the files are %s", (name, expected) => {
+    const run = watchedRun();
+    run.hint(1_000, true, name);
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe(expected);
+  });
+
   test("lost events mean every file", () => {
     const run = watchedRun();
     run.nowMs += 10;
