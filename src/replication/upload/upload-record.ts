@@ -72,14 +72,22 @@ export interface FoundRecord {
   readonly remove: () => void;
 }
 
-/** The records in a spool folder. */
+/** The records in a spool folder; none if somebody removed the folder. */
 export function uploadRecords(spoolFolder: string): FoundRecord[] {
-  const names = readdirSync(spoolFolder).filter((name) => name.endsWith(SUFFIX));
-  return names.map((name) => {
+  return namesIn(spoolFolder).map((name) => {
     const path = join(spoolFolder, name);
     const hasFile = existsSync(path.slice(0, -SUFFIX.length));
     return { upload: readRecordOrNull(path), hasFile, remove: () => rmSync(path, { force: true }) };
   });
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => name.endsWith(SUFFIX));
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return [];
+    throw error;
+  }
 }
 
 /** A record that is not ours, or too large, counts as none. */

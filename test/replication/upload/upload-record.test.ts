@@ -86,4 +86,5 @@ test("uploadRecords tells records with their spool file from those without", () 
   expect(found).toMatchObject({ upload: BEGUN, hasFile: true });
   found?.remove();
   expect([existsSync(`${spoolPath}.upload`), uploadRecords(folder)]).toEqual([false, []]);
+  expect(uploadRecords(join(folder, "missing"))).toEqual([]);
 });
