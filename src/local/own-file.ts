@@ -17,6 +17,7 @@ import {
   constants,
   fchmodSync,
   fstatSync,
+  ftruncate,
   openSync,
   readdirSync,
   readSync,
@@ -38,6 +39,7 @@ const FILE_MODE = 0o600;
 const OTHERS = 0o077;
 /** A file of this size is removed in some ms. */
 const FREED_LATER_MIN = 16 << 20;
+const FREED_AT_ONCE = 64 << 20;
 
 /** Asked once: no part of walrust changes its user. */
 let uid: number | null = null;
@@ -186,22 +188,31 @@ export function writeWhole(fd: number, bytes: Uint8Array, position: number | nul
 
 /**
  * Removes a file of ours, if it is there. The blocks of a large file are freed on a pool thread: freeing
- * gigabytes takes the file system hundreds of ms. The name is gone when the call returns.
+ * gigabytes takes the file system hundreds of ms. The name is gone when the call returns. Blocks go in steps,
+ * because Bun has two pool threads, of which one waits for events.
  */
 export function removeOwn(path: string, sizeBytes: number): void {
   if (sizeBytes < FREED_LATER_MIN) return rmSync(path, { force: true });
   let fd: number;
   try {
-    fd = openSync(path, O_RDONLY | SAFELY);
+    fd = openSync(path, O_RDWR | SAFELY);
   } catch {
     return rmSync(path, { force: true });
   }
   try {
     rmSync(path, { force: true });
-  } finally {
-    // The last descriptor of a file without a name: closing it frees the blocks.
-    close(fd, () => {});
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
+  freeInSteps(fd, sizeBytes);
+}
+
+/** Cuts a file without a name, step by step, and closes it. Closing frees the rest after a failure. */
+function freeInSteps(fd: number, sizeBytes: number): void {
+  const nextBytes = sizeBytes - FREED_AT_ONCE;
+  if (nextBytes <= 0) return close(fd, () => {});
+  ftruncate(fd, nextBytes, (error) => freeInSteps(fd, error ? 0 : nextBytes));
 }
 
 /** Removes the temporary files that a killed process left in a folder of ours. */

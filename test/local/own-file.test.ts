@@ -177,7 +177,7 @@ test("foreignFileReasonOrNull accepts a regular file of this user with any numbe
 
 test.each([
   ["a small file", 10],
-  ["a large file", 64 << 20],
+  ["a large file", 200 << 20],
 ])("removeOwn takes the name of %s at once, and keeps no descriptor", async (_, sizeBytes) => {
   const path = join(tempFolder("own"), "file");
   writeFileSync(path, "");
