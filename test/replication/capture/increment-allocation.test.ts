@@ -1,7 +1,7 @@
 /**
  * The memory that one increment allocates on its way from the WAL to the store, from 10,000 increments in a
- * process that never collects garbage. What is allocated for each increment decides how often the engine
- * collects, and how much garbage hundreds of databases keep in between.
+ * process that never collects garbage. This amount decides how often the engine collects, and how much
+ * garbage hundreds of databases keep in between.
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";

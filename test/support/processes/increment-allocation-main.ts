@@ -44,7 +44,8 @@ await app.must(
   "PRAGMA synchronous=OFF",
   "PRAGMA wal_autocheckpoint=0",
   "CREATE TABLE t(id INTEGER PRIMARY KEY, v, pad)",
-  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 40) INSERT INTO t SELECT i, i, hex(randomblob(1500)) FROM n",
+  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40) " +
+    "INSERT INTO t SELECT i, i, hex(randomblob(1500)) FROM n",
 );
 const store = new BlindStore();
 const { live, anchor: due } = await attach({ path, name: "app", paths: stateFolderOf(path) }, store, env);
