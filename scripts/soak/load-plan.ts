@@ -63,6 +63,12 @@ const MODES: readonly (CheckpointMode | null)[] = [
   null,
 ];
 const SECOND_MS = 1_000;
+/**
+ * A database without retention keeps all objects until the sources of merges expire, after an hour. Memory
+ * follows the number of objects: with 17 such databases, garbage grew by 18 MB in 45 minutes, and a new
+ * process on the same bucket began with the same memory. So only a few databases are without retention.
+ */
+const WITHOUT_RETENTION_EVERY = 10;
 
 /** Plans `count` databases. */
 export function planLoad(seed: number, count: number): DatabasePlan[] {
@@ -94,7 +100,7 @@ function planDatabase(index: number, random: () => number): DatabasePlan {
     phase: random(),
     settings: {
       snapshot_interval: isLarge ? 120 : between(20, 60),
-      compact_after_snapshot: index % 3 !== 0,
+      compact_after_snapshot: index % WITHOUT_RETENTION_EVERY !== 0,
       on_idle: index % 11 === 1 ? 5 : 0,
       max_changes: index % 13 === 5 ? 2_000 : 0,
       validation_interval: index % 10 === 6 ? between(45, 90) : 0,
