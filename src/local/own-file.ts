@@ -28,6 +28,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { isLastAccess } from "../database/files/sole-descriptor.ts";
 import { randomTag } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 
@@ -189,7 +190,8 @@ export function writeWhole(fd: number, bytes: Uint8Array, position: number | nul
 /**
  * Removes a file of ours, if it is there. The blocks of a large file are freed on a pool thread: freeing
  * gigabytes takes the file system hundreds of ms. The name is gone when the call returns. Blocks go in steps,
- * because Bun has two pool threads, of which one waits for events.
+ * because Bun has two pool threads, of which one waits for events. A file that has another name, or that a
+ * restore or a merge reads, keeps its content.
  */
 export function removeOwn(path: string, sizeBytes: number): void {
   if (sizeBytes < FREED_LATER_MIN) return rmSync(path, { force: true });
@@ -205,7 +207,7 @@ export function removeOwn(path: string, sizeBytes: number): void {
     closeSync(fd);
     throw error;
   }
-  freeInSteps(fd, sizeBytes);
+  freeInSteps(fd, isLastAccess(fd) ? sizeBytes : 0);
 }
 
 /** Cuts a file without a name, step by step, and closes it. Closing frees the rest after a failure. */

@@ -4,14 +4,17 @@
  */
 import { describe, expect, test } from "bun:test";
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   closeSync,
   linkSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  readSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -175,6 +178,17 @@ test("foreignFileReasonOrNull accepts a regular file of this user with any numbe
   expect(foreignFileReasonOrNull(stats, stats.uid + 1)).toContain(`expected user ${stats.uid + 1}`);
 });
 
+/** The number of our open descriptors of a file, whether it still has its name or not. */
+function descriptorsOf(path: string): number {
+  return readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(path);
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
 test.each([
   ["a small file", 10],
   ["a large file", 200 << 20],
@@ -184,15 +198,24 @@ test.each([
   truncateSync(path, sizeBytes);
   removeOwn(path, sizeBytes);
   expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
-  const isOpen = (): boolean => {
-    return readdirSync("/proc/self/fd").some((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(path);
-      } catch {
-        return false;
-      }
-    });
-  };
-  while (isOpen()) await new Promise((resolve) => setImmediate(resolve));
+  while (descriptorsOf(path) > 0) await new Promise((resolve) => setImmediate(resolve));
   removeOwn(path, sizeBytes);
+});
+
+test.each(["another descriptor", "another name"])("removeOwn leaves the content to %s", async (access) => {
+  const path = join(tempFolder("own"), "file");
+  const sizeBytes = 130 << 20;
+  writeFileSync(path, "");
+  // The file takes little room on the disk.
+  truncateSync(path, sizeBytes - 4);
+  appendFileSync(path, "tail");
+  const isName = access === "another name";
+  if (isName) linkSync(path, `${path}.second`);
+  const before = isName ? null : openSync(path, "r");
+  removeOwn(path, sizeBytes);
+  while (descriptorsOf(path) > (isName ? 0 : 1)) await new Promise((resolve) => setImmediate(resolve));
+  const reader = before ?? openSync(`${path}.second`, "r");
+  const bytes = Buffer.alloc(4);
+  expect([readSync(reader, bytes, 0, 4, sizeBytes - 4), bytes.toString()]).toEqual([4, "tail"]);
+  closeSync(reader);
 });
