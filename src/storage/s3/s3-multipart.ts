@@ -14,7 +14,7 @@
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { putBodySha256, putBodySize } from "../contract/object-body.ts";
 import type { PutLimit } from "../contract/put-limit.ts";
-import { answerCodeOf } from "../contract/request-errors.ts";
+import { answerCodeOf, answerStatusOf, isThrottling } from "../contract/request-errors.ts";
 import { NO_RETRY, type RetryContext, withRetry } from "../contract/retry.ts";
 import type { PutBody } from "../contract/store.ts";
 import type { UploadMemory } from "../contract/upload-memory.ts";
@@ -23,6 +23,7 @@ import { documentOf, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { s3Error } from "./s3-errors.ts";
 import {
+  isListingBroken,
   listS3Parts,
   type Part,
   partBody,
@@ -40,6 +41,7 @@ import { sha256Hex } from "./sigv4.ts";
 export const SINGLE_PUT_SIZE_MAX = 16 * 1024 * 1024;
 
 const PARTS_IN_FLIGHT_MAX = 3;
+const NO_PARTS: ReadonlyMap<number, StoredPart> = new Map();
 /** The longest time to abort an upload whose caller has given up. */
 const ABORT_LIMIT_MS = 2_000;
 /**
@@ -95,6 +97,13 @@ interface OpenUpload {
   readonly etags: ReadonlyMap<number, string>;
 }
 
+/** How far an attempt has come. */
+interface Progress {
+  /** Parts that this attempt has sent. */
+  sentCount: number;
+  isCompleting: boolean;
+}
+
 /** Runs an attempt in the upload's place. */
 type InSlot = <T>(attempt: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>;
 
@@ -108,14 +117,16 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
   const parts = planParts(putBodySize(upload.body));
   const open = (await continueOrNull(upload, parts, inSlot)) ?? (await begin(upload, parts, inSlot));
   const { uploadId } = open;
+  const progress: Progress = { sentCount: 0, isCompleting: false };
   try {
-    const etags = await sendParts(upload, parts, open, inSlot);
+    const etags = await sendParts(upload, parts, open, progress, inSlot);
+    progress.isCompleting = true;
     await withRetry(retry, (attemptIndex) =>
       inSlot(() => completeUpload(upload, uploadId, etags, attemptIndex), retry.signal),
     );
     continued?.memory.end();
   } catch (error) {
-    if (continued === undefined || !mayContinue(error, retry.signal)) {
+    if (continued === undefined || !mayContinue(error, progress, retry.signal)) {
       await abortUpload(upload, uploadId);
       continued?.memory.end();
     }
@@ -127,9 +138,15 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
   if (upload.book.takeLost(upload.fullKey)) await abortOthers(upload);
 }
 
-/** Whether a later attempt may succeed with the parts that the store has by now. */
-function mayContinue(error: unknown, signal: AbortSignal | undefined): boolean {
+/**
+ * Whether a later attempt may succeed with the parts that the store has by now. Not after a conflict at the
+ * completion: S3 then asks for a new upload. And not if the store has failed to complete the same parts
+ * before.
+ */
+function mayContinue(error: unknown, progress: Progress, signal: AbortSignal | undefined): boolean {
   if (answerCodeOf(error) === "NoSuchUpload") return false;
+  const status = progress.isCompleting && !isThrottling(error) ? answerStatusOf(error) : 0;
+  if (status === 409 || (status === 500 && progress.sentCount === 0)) return false;
   const isPassing = error instanceof WalrustError && (error.retryable || error.code === "auth");
   return isPassing || signal?.aborted === true;
 }
@@ -144,12 +161,12 @@ async function begin(upload: MultipartUpload, parts: readonly Part[], inSlot: In
     const { location, key, sha256 } = continued;
     continued.memory.begin({ location, key, uploadId, subject: subjectOf(sha256, parts, headers) });
   }
-  return { uploadId, stored: new Map(), etags: new Map() };
+  return { uploadId, stored: NO_PARTS, etags: new Map() };
 }
 
 /**
- * The remembered upload, if the store still has it and it is of the same bytes. One of other bytes is
- * aborted.
+ * The remembered upload, if the store still has it and it is of the same bytes. An upload of other bytes, or
+ * at another key, is aborted.
  */
 async function continueOrNull(
   upload: MultipartUpload,
@@ -160,19 +177,35 @@ async function continueOrNull(
   const remembered = continued?.memory.readOrNull() ?? null;
   if (continued === undefined || remembered === null) return null;
   // An upload in another bucket is out of reach.
-  if (remembered.location !== continued.location || remembered.key !== continued.key) return null;
-  const { uploadId, etags } = remembered;
-  const isSame = remembered.subject === subjectOf(continued.sha256, parts, headers);
+  if (remembered.location !== continued.location) return null;
+  const { uploadId, etags, key } = remembered;
+  const isSameKey = key === continued.key;
+  const isSame = isSameKey && remembered.subject === subjectOf(continued.sha256, parts, headers);
   const list = () => inSlot(() => listS3Parts(client, { fullKey, uploadId }, retry.signal), retry.signal);
-  const stored = isSame ? await withRetry(retry, list) : "unlisted";
+  const stored = isSame ? await listedOrNone(retry, list) : "unlisted";
   if (typeof stored !== "string") {
     book.continued(uploadId);
     retry.env.log.debug(`continuing the upload of ${fullKey}: the store has ${stored.size} parts`);
     return { uploadId, stored, etags };
   }
-  if (stored === "unlisted") await abortUpload(upload, uploadId);
+  const root = fullKey.slice(0, fullKey.length - continued.key.length);
+  if (stored === "unlisted") await abortUpload({ ...upload, fullKey: root + key }, uploadId);
   continued.memory.end();
   return null;
+}
+
+/**
+ * Lists parts. Without a listing that works the upload is continued all the same, and all parts are sent
+ * again.
+ */
+async function listedOrNone<T>(retry: RetryContext, list: () => Promise<T>): Promise<T | typeof NO_PARTS> {
+  try {
+    return await withRetry(retry, list);
+  } catch (error) {
+    if (!isListingBroken(error)) throw error;
+    retry.env.log.debug(`all parts are sent again: ${errorMessage(error)}`);
+    return NO_PARTS;
+  }
 }
 
 /** Best effort: the next sweep of the upkeep finds the rest. */
@@ -206,6 +239,7 @@ async function sendParts(
   upload: MultipartUpload,
   parts: readonly Part[],
   open: OpenUpload,
+  progress: Progress,
   inSlot: InSlot,
 ): Promise<string[]> {
   const etags: string[] = new Array(parts.length);
@@ -223,6 +257,7 @@ async function sendParts(
   async function sendOne(part: Part): Promise<string> {
     const send = (): Promise<string> => sendPart(upload, open.uploadId, part, signal);
     const etag = await withRetry({ ...upload.retry, signal }, () => inSlot(send, signal));
+    progress.sentCount++;
     upload.continued?.memory.addPart(part.number, etag);
     return etag;
   }

@@ -8,10 +8,9 @@
  *  2. its ETag is the MD5 of the bytes.
  * Any other part is sent again, which replaces it.
  */
-import { WalrustError } from "../../errors.ts";
-import { answerCodeOf, answerStatusOf } from "../contract/request-errors.ts";
+import { answerCodeOf, answerStatusOf, isThrottling } from "../contract/request-errors.ts";
 import type { PutBody } from "../contract/store.ts";
-import { documentOf, md5OfEtagOrNull } from "./s3-answer.ts";
+import { documentOf, isNotTheStore, md5OfEtagOrNull, notTheStore } from "./s3-answer.ts";
 import type { S3Client } from "./s3-client.ts";
 import { putBodyMd5 } from "./s3-send.ts";
 import { type XmlElement, xmlElements, xmlTextOrNull } from "./s3-xml.ts";
@@ -69,9 +68,9 @@ export function subjectOf(
 }
 
 /**
- * Lists the parts of an upload, by number.
+ * Lists the parts of an upload, by number. Parts may be missing, because a listing that does not go on ends.
  * @returns "gone" when the store does not know the upload, "unlisted" when the store lists no parts
- * @throws WalrustError when the store cannot be reached
+ * @throws WalrustError when the store cannot be reached, or `isListingBroken`
  */
 export async function listS3Parts(
   client: S3Client,
@@ -96,14 +95,21 @@ export async function listS3Parts(
       if ([400, 403, 404, 405, 501].includes(answerStatusOf(error))) return "unlisted";
       throw error;
     }
-    if (result.name === "Error") throw unusable(action, "the answer is an error");
+    if (result.name === "Error") throw notTheStore(action, "200 with an error");
     for (const part of xmlElements(result, "Part")) addPart(parts, part);
     if (xmlTextOrNull(result, "IsTruncated") !== "true") return parts;
     const next = Number(xmlTextOrNull(result, "NextPartNumberMarker") ?? Number.NaN);
     // Markers ascend up to the largest number of a part, so the listing ends.
-    if (!(next > marker && next <= PART_COUNT_MAX)) throw unusable(action, "it does not end");
+    if (!(next > marker && next <= PART_COUNT_MAX)) return parts;
     marker = next;
   }
+}
+
+/**
+ * Whether a failure to list parts may last for ever: the store answers, and does not say that it is busy.
+ */
+export function isListingBroken(error: unknown): boolean {
+  return isNotTheStore(error) || (answerStatusOf(error) === 500 && !isThrottling(error));
 }
 
 function addPart(parts: Map<number, StoredPart>, part: XmlElement): void {
@@ -111,10 +117,6 @@ function addPart(parts: Map<number, StoredPart>, part: XmlElement): void {
   const sizeBytes = Number(xmlTextOrNull(part, "Size") ?? Number.NaN);
   const etag = xmlTextOrNull(part, "ETag") ?? "";
   if (Number.isInteger(number) && etag !== "") parts.set(number, { etag, sizeBytes });
-}
-
-function unusable(action: string, found: string): WalrustError {
-  return new WalrustError("storage", `Cannot ${action}: ${found}`, { retryable: true });
 }
 
 /**

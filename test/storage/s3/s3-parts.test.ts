@@ -164,6 +164,31 @@ describe("the parts of an earlier process", () => {
     expectDone();
   });
 
+  // Regression: the upload of a snapshot failed for ever, once it had been interrupted.
+  test.each(["answers with a failure", "never ends"])(
+    "are sent again where the listing %s",
+    async (fault) => {
+      await putUpTo(3);
+      const answer = { status: 500, code: "InternalError" };
+      if (fault === "never ends") server.options.listPageSize = 0;
+      else server.inject({ kind: "listParts", when: "before", answer, count: 1_000 });
+      await put();
+      expect(counts()).toEqual([0, PART_COUNT, 0]);
+      expectDone();
+    },
+  );
+
+  test("wait for a store that wants fewer requests", async () => {
+    await putUpTo(3);
+    server.inject({ kind: "listParts", when: "before", answer: DOWN, count: 1_000 });
+    await expectCode(put(), "storage");
+    expect(counts()).toEqual([0, 0, 0]);
+    server.clearFaults();
+    await put();
+    expect(counts()).toEqual([0, PART_COUNT - 3, 0]);
+    expectDone();
+  });
+
   test("are listed page by page", async () => {
     server.options.listPageSize = 1;
     await putUpTo(3);
@@ -197,6 +222,37 @@ describe("an upload begins anew", () => {
     await put();
     expect(counts()).toEqual([1, PART_COUNT, 1]);
     expect([Buffer.compare(stored(), other), server.uploads.size]).toEqual([0, 0]);
+  });
+
+  test("at another key, as after a new name: the earlier one is aborted", async () => {
+    await putUpTo(3);
+    await put({}, open(), "renamed");
+    expect([...counts(), server.uploads.size]).toEqual([1, PART_COUNT, 1, 0]);
+    expect(Buffer.compare(stored("renamed"), bytes)).toBe(0);
+  });
+
+  // Regression: an upload that the store never completes was continued for ever.
+  test("after a conflict at the completion", async () => {
+    const answer = { status: 409, code: "ConditionalRequestConflict" };
+    server.inject({ kind: "completeUpload", when: "before", answer });
+    await expectCode(put({ isSingleAttempt: true }), "storage");
+    server.counts.clear();
+    await put();
+    expect(counts()).toEqual([1, PART_COUNT, 0]);
+    expectDone();
+  });
+
+  test("when the store has all parts and fails to complete them twice", async () => {
+    const answer = { status: 500, code: "InternalError" };
+    server.inject({ kind: "completeUpload", when: "before", answer, count: 2 });
+    for (const abortCount of [0, 1]) {
+      await expectCode(put({ isSingleAttempt: true }), "storage");
+      expect(counts()).toEqual([1, PART_COUNT, abortCount]);
+    }
+    server.counts.clear();
+    await put();
+    expect(counts()).toEqual([1, PART_COUNT, 0]);
+    expectDone();
   });
 
   test("for other metadata, which an upload has from its begin", async () => {
