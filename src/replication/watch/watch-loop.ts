@@ -194,8 +194,7 @@ async function loop(
 
 /** Whether a blocking checkpoint of the application waits for the pin. */
 function isCheckpointWaiting(watcher: Watcher): boolean {
-  const { live, poller } = watcher;
-  if (!poller.mayBlockCheckpoint) return false;
+  const { live } = watcher;
   try {
     return live !== null && !live.pin.isLockless && live.pin.foreignCheckpointWaits();
   } catch (error) {
