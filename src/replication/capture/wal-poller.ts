@@ -119,6 +119,13 @@ export class WalPoller {
    * @throws WalrustError when the disk or SQLite refuses; the position is unchanged then
    */
   poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
+    const outcome = this.#poll(live, nowMs, limits);
+    // Beside a job nobody follows the finding. So the check does not count, and is made again.
+    if (!isCalm(outcome)) this.#filesCheckedMs = Number.NEGATIVE_INFINITY;
+    return outcome;
+  }
+
+  #poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
     this.#mayBlockCheckpoint = true;
     if (pin.isLockless) return this.#pollLockless(live, pin, nowMs);
@@ -154,8 +161,7 @@ export class WalPoller {
       return QUIET;
     }
     const outcome = nowMs >= this.captureDueMs ? this.#capture(live, nowMs, seen) : QUIET;
-    const isEvent = outcome.kind !== "quiet" && outcome.kind !== "captured";
-    if (isEvent || !limits.mayCheckpoint) return outcome;
+    if (!isCalm(outcome) || !limits.mayCheckpoint) return outcome;
     const { index } = seen;
     const reason = this.#checkpointIfDue(live, pin, index, nowMs) ?? this.#restIfAlone(live, index, nowMs);
     return reason === null ? outcome : { kind: "re-anchor", reason };
@@ -305,6 +311,10 @@ export class WalPoller {
     this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
     return null;
   }
+}
+
+function isCalm({ kind }: PollOutcome): boolean {
+  return kind === "quiet" || kind === "captured";
 }
 
 function isAlone({ pin }: LiveDatabase): boolean {
