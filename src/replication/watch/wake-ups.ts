@@ -89,6 +89,8 @@ export class Turn {
   closedMs: number | null = null;
   /** The last capture that a look has seen. */
   captureMs = Number.NEGATIVE_INFINITY;
+  /** Whether there was something to do at the last look: another look soon finds what has become possible. */
+  wasBusy = false;
   /** Captures in a row that no event announced. */
   silentCount = 0;
   /** The attached database whose WAL is watched. */
@@ -153,6 +155,7 @@ export class WakeUps {
       if (isOver) turn.hintedMs = null;
       turn.hintWaitMs = Math.max(HINT_MS_MIN, turn.hintWaitMs * 2);
     }
+    turn.wasBusy = woken.paceAt(nowMs) === "busy";
     turn.dueMs = dueMsOf(woken, nowMs);
   }
 
@@ -179,7 +182,8 @@ export class WakeUps {
     if (isAnyBlocking) dueMs = Math.min(dueMs, nowMs + YIELD_SLEEP_MS_MAX);
     this.#events?.arm();
     const leftMs = dueMs - env.monotonicMs();
-    if (leftMs > 0) await this.#sleepUnlessWoken(leftMs, until);
+    // Looks that take longer than the pauses between them must not keep uploads and signals from their turn.
+    if (leftMs > 0 || nowMs >= earliestMs) await this.#sleepUnlessWoken(Math.max(0, leftMs), until);
     this.#turnedMs = env.monotonicMs();
   }
 
@@ -208,7 +212,10 @@ export class WakeUps {
         if (watch !== null && !isMeant(woken.turn, watch, isClosed, name)) continue;
         woken.turn.areFilesTouched = true;
         // The folder itself was moved or deleted: its events tell nothing of the path any more.
-        if (watch !== null && name === null) woken.turn.folderWatch = null;
+        if (watch !== null && name === null) {
+          woken.turn.folderWatch = null;
+          this.#events?.unwatch(watch);
+        }
         this.#hint(woken, watch === null);
       }
     }
@@ -285,8 +292,9 @@ function isEventful(turn: Turn, live: LiveDatabase | null): boolean {
 function dueMsOf(woken: Woken, nowMs: number): number {
   const { turn } = woken;
   const { lookedMs, hintedMs, closedMs, hintWaitMs } = turn;
-  const pace = woken.paceAt(nowMs);
-  if (pace === "none") return Number.POSITIVE_INFINITY;
+  const paceNow = woken.paceAt(nowMs);
+  if (paceNow === "none") return Number.POSITIVE_INFINITY;
+  const pace = turn.wasBusy ? "busy" : paceNow;
   const sweepMs = lookedMs + intervalMs(pace, turn, woken.live);
   const isShared = pace === "idle" && isEventful(turn, woken.live);
   const dueMs = isShared ? Math.floor(sweepMs / IDLE_TURN_MS) * IDLE_TURN_MS : sweepMs;

@@ -154,6 +154,24 @@ describe("WakeUps without a hint", () => {
     expect(Math.max(...run.sleeps)).toBe(125);
   });
 
+  test("what ended just before the sleep is followed by one more look soon", async () => {
+    const run = new Run();
+    run.pace = "busy";
+    run.look();
+    run.pace = "idle";
+    expect(await run.pauses(1_900)).toEqual([]);
+    expect(run.woken.turn.lookedMs).toBe(100_040);
+  });
+
+  test("a turn that outlasts the time to the next look lets other work run", async () => {
+    const run = new Run();
+    run.pace = "busy";
+    run.look();
+    run.nowMs += 60;
+    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    expect(run.sleeps).toEqual([0]);
+  });
+
   test("a database that stopped is never due", async () => {
     const run = new Run();
     run.pace = "none";
@@ -406,6 +424,7 @@ describe("WakeUps and the files of a database", () => {
     const run = watchedRun();
     run.hint(1_000);
     expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
+    expect(run.folders).toEqual([""]);
     check(run);
     run.nowMs += 2_000;
     run.look();
