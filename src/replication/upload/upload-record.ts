@@ -1,7 +1,8 @@
 /**
  * The record of an unfinished multipart upload, in the file `<spool file>.upload` beside the spool file.
  *
- *   line 1   {"location", "key", "uploadId", "subject"} as JSON (storage/contract/upload-memory.ts)
+ *   line 1   {"location", "key", "uploadId", "subject"} as JSON (storage/contract/upload-memory.ts), and
+ *            "home", the folder and the machine that the record was written on (local/state-origin.ts)
  *   line n   [part number, ETag] as JSON, one line for each acknowledged part
  *
  * The file is not fsynced. A first line that is torn makes the record void, and the upload begins anew. A
@@ -10,12 +11,14 @@
  * data.
  *
  * A record without its spool file belongs to an upload that nobody continues: the file was given up, or lost.
- * Reconciliation aborts that upload. The id proves that the upload is ours.
+ * Reconciliation aborts that upload. The id proves that the upload is ours, unless the record came with a
+ * copy of its folder: then the original may be sending it, and the record is void.
  */
 import { closeSync, existsSync, fstatSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { systemCode, WalrustError } from "../../errors.ts";
 import { openOwnForUpdate, readOwnOrNull, replaceOwn, writeWhole } from "../../local/own-file.ts";
+import { isCopied, originOf, parseOrigin } from "../../local/state-origin.ts";
 import type { BegunUpload, RememberedUpload, UploadMemory } from "../../storage/contract/upload-memory.ts";
 
 const SUFFIX = ".upload";
@@ -36,7 +39,10 @@ export class UploadRecord implements UploadMemory {
   }
 
   begin({ location, key, uploadId, subject }: BegunUpload): void {
-    this.#attempt(() => replaceOwn(this.#path, `${JSON.stringify({ location, key, uploadId, subject })}\n`));
+    this.#attempt(() => {
+      const home = originOf(dirname(this.#path));
+      replaceOwn(this.#path, `${JSON.stringify({ location, key, uploadId, subject, home })}\n`);
+    });
   }
 
   addPart(partNumber: number, etag: string): void {
@@ -102,7 +108,7 @@ function readRecordOrNull(path: string): RememberedUpload | null {
   const [first, ...lines] = (text ?? "").split("\n");
   const upload = parseOrNull(first ?? "");
   // The last element is what follows the last line: empty, or a torn line.
-  if (!isBegunUpload(upload) || lines.length === 0) return null;
+  if (!isBegunUpload(upload) || lines.length === 0 || !isAtHome(upload, dirname(path))) return null;
   const etags = new Map<number, string>();
   for (const line of lines.slice(0, -1)) {
     const part = parseOrNull(line);
@@ -125,6 +131,15 @@ function isBegunUpload(value: unknown): value is BegunUpload {
   if (typeof value !== "object" || value === null) return false;
   const { location, key, uploadId, subject } = value as Record<string, unknown>;
   return [location, key, uploadId, subject].every((field) => typeof field === "string" && field !== "");
+}
+
+/** Whether a record was written in this folder, and did not come with a copy of it. */
+function isAtHome(record: object, folder: string): boolean {
+  try {
+    return !isCopied(parseOrigin("home" in record ? record.home : null), originOf(folder));
+  } catch {
+    return false;
+  }
 }
 
 function isPart(value: unknown): value is readonly [number, string] {

@@ -1,7 +1,16 @@
 /** The record of an unfinished upload: what a torn or foreign file leaves of it, and which files are gone. */
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { UploadRecord, uploadRecords } from "../../../src/replication/upload/upload-record.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -54,6 +63,18 @@ test("UploadRecord torn at any byte gives the parts before the cut, or nothing",
   }
   writeFileSync(path, Buffer.concat([bytes.subarray(0, second + 1), Buffer.alloc(20)]));
   expect(record.readOrNull()?.etags.size).toBe(1);
+});
+
+test("UploadRecord that came with a copy of its folder belongs to the original", () => {
+  const { record, spoolPath } = newRecord();
+  record.begin(BEGUN);
+  record.addPart(1, '"e1"');
+  const [folder, copy] = [dirname(spoolPath), join(tempFolder("record"), "copy")];
+  cpSync(folder, copy, { recursive: true });
+  expect(new UploadRecord(join(copy, "file.ltx")).readOrNull()).toBeNull();
+  expect(uploadRecords(copy)).toMatchObject([{ upload: null, hasFile: false }]);
+  renameSync(folder, `${folder}-renamed`);
+  expect(uploadRecords(`${folder}-renamed`)).toMatchObject([{ upload: BEGUN }]);
 });
 
 test.each([
