@@ -8,7 +8,7 @@
  * 1. A problem is reported only if a second listing shows it too, because a store may be slow to list.
  * 2. The store is not asked while nothing is acknowledged.
  */
-import { hasCode } from "../../errors.ts";
+import { errorMessage, hasCode } from "../../errors.ts";
 import { uploadedTxidOf } from "../../local/spool.ts";
 import { type LtxObject, listObjects, newestObjectOrNull } from "../../storage/bucket/catalog.ts";
 import { Backoff, type BackoffPolicy } from "../../storage/contract/backoff.ts";
@@ -106,7 +106,9 @@ export async function reconcile(
   const isOurs = await newestIsOurs(target, live, objects, signal);
   if (isOurs === "replaced")
     problem ??= "the newest object in the bucket is not the one that was acknowledged";
-  const abortedCount = await endAbandoned(target, live, objects, isOurs === "ours", signal);
+  // The check after the new snapshot aborts them: a failure must not hide the problem.
+  const abortedCount =
+    problem === null ? await endAbandoned(target, live, objects, isOurs === "ours", signal) : 0;
   return { problem, abortedCount };
 }
 
@@ -154,7 +156,7 @@ async function endAbandoned(
   signal: AbortSignal,
 ): Promise<number> {
   const records = uploadRecords(live.paths.spoolFolder);
-  const givenUpCount = await endGivenUp(store, records, signal);
+  const givenUpCount = await endGivenUp({ store, name, env }, records, signal);
   const remembered = new Set(records.map(({ upload }) => upload?.uploadId));
   const listed = (await store.unfinishedUploads?.(`${name}/`, { signal })) ?? [];
   // The next attempt of this or another process continues a remembered upload, however old it is.
@@ -173,20 +175,29 @@ async function endAbandoned(
   return count;
 }
 
-/** Aborts the uploads whose spool file was given up or lost. @returns their number */
+/**
+ * Aborts the uploads whose spool file was given up or lost, as far as the store lets these keys abort.
+ * @returns their number
+ */
 async function endGivenUp(
-  store: CompactionTarget["store"],
+  { store, name, env }: Pick<CompactionTarget, "store" | "name" | "env">,
   records: readonly FoundRecord[],
   signal: AbortSignal,
 ): Promise<number> {
   let count = 0;
   for (const { upload, hasFile, remove } of records) {
     if (hasFile) continue;
-    if (upload !== null && upload.location === store.location) {
-      await store.abortUploads?.([{ ...upload, initiatedMs: 0 }], { signal });
-      count++;
-    }
     // An upload in another bucket is out of reach.
+    if (upload !== null && upload.location === store.location) {
+      try {
+        await store.abortUploads?.([{ ...upload, initiatedMs: 0 }], { signal });
+        count++;
+      } catch (error) {
+        if (!hasCode(error, "auth")) throw error;
+        const message = `the parts of an unfinished upload of ${upload.key} stay: ${errorMessage(error)}`;
+        env.log.warn(message, { database: name });
+      }
+    }
     remove();
   }
   return count;

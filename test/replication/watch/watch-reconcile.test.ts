@@ -5,6 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { WalrustError } from "../../../src/errors.ts";
 import type { Validation } from "../../../src/replication/context/watch-events.ts";
 import { UploadRecord, uploadRecords } from "../../../src/replication/upload/upload-record.ts";
 import type { UnfinishedUpload } from "../../../src/storage/contract/store.ts";
@@ -282,6 +283,28 @@ describe("unfinished uploads of a database", () => {
     await run.until("the abort", () => store.aborted.length > 0);
     expect([store.aborted, store.uploads.length]).toEqual([["given up"], 1]);
     expect(uploadRecords(spoolFolder).map(({ upload }) => upload?.uploadId)).toEqual(["continued later"]);
+    await run.stop();
+    await app.close();
+  });
+
+  // Regression: keys that may not abort uploads hid the loss of a snapshot.
+  test("whose abort is denied hide no loss", async () => {
+    const store = new WithUploads();
+    store.abortUploads = async () => {
+      throw new WalrustError("auth", "Cannot abort the upload: AccessDenied");
+    };
+    const { path, app } = await newDatabase();
+    const before = await watchOne(path, store);
+    await before.commit(app, "INSERT INTO t(v) VALUES (1)");
+    await before.stop();
+    const [snapshot] = await keysAt(store, "app", 9);
+    const { spoolFolder } = targetOf(path).paths;
+    const upload = { location: store.location, key: snapshot!, uploadId: "given up", subject: "bytes" };
+    new UploadRecord(join(spoolFolder, "gone")).begin(upload);
+    await store.delete([snapshot!]);
+    const run = new WatchRun([targetOf(path)], store);
+    await run.until("a new snapshot", () => run.all("uploaded").some(({ kind }) => kind === "snapshot"));
+    await run.until("the record to go", () => uploadRecords(spoolFolder).length === 0);
     await run.stop();
     await app.close();
   });
