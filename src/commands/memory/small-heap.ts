@@ -11,6 +11,7 @@
  * walrust gets an empty environment, and so a heap of the usual size.
  */
 import { statSync } from "node:fs";
+import { replaceProcess } from "./replace-process.ts";
 
 /** The variable that sets the engine's option. */
 export const HEAP_VARIABLE = "BUN_JSC_forceRAMSize";
@@ -25,7 +26,8 @@ export interface Restartable {
   readonly argv0: string;
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  execve?(file: string, words: string[], environment: Record<string, string>): void;
+  /** Returns only if the system refuses. */
+  execve(file: string, words: readonly string[], environment: Readonly<Record<string, string>>): void;
 }
 
 /**
@@ -34,19 +36,23 @@ export interface Restartable {
  * executable since the start.
  * @param main the main module: compiled executables have it below /$bunfs/
  */
-export function ensureSmallHeap(self: Restartable = process, main = Bun.main): void {
+export function ensureSmallHeap(self: Restartable = thisProcess(), main = Bun.main): void {
   const { env, execPath, argv0, argv } = self;
-  if (env[HEAP_VARIABLE] !== undefined) return;
-  const isRestartable = self.platform === "linux" && main.startsWith("/$bunfs/") && isRunning(execPath);
-  if (!isRestartable || self.execve === undefined) return;
+  if (env[HEAP_VARIABLE] !== undefined || self.platform !== "linux" || !main.startsWith("/$bunfs/")) return;
   const environment: Record<string, string> = { [HEAP_VARIABLE]: String(BELIEVED_RAM_BYTES) };
   for (const [name, value] of Object.entries(env)) if (value !== undefined) environment[name] = value;
   try {
     // By its path: `ps` would show the name of the link /proc/self/exe.
-    self.execve(execPath, [argv0, ...argv.slice(2)], environment);
+    if (isRunning(execPath)) self.execve(execPath, [argv0, ...argv.slice(2)], environment);
   } catch {
-    // A sandbox may forbid it: the heap is larger then, and nothing else is different.
+    // A sandbox may forbid it, or hide the executable: the heap is larger then, and nothing else is
+    // different.
   }
+}
+
+function thisProcess(): Restartable {
+  const { platform, execPath, argv0, argv, env } = process;
+  return { platform, execPath, argv0, argv, env, execve: replaceProcess };
 }
 
 /** Whether the file at `path` is the executable that runs. */
