@@ -179,7 +179,7 @@ async function endAbandoned(
  * Aborts the uploads whose spool file was given up or lost, as far as the store lets these keys abort.
  * @returns their number
  */
-async function endGivenUp(
+export async function endGivenUp(
   { store, name, env }: Pick<CompactionTarget, "store" | "name" | "env">,
   records: readonly FoundRecord[],
   signal: AbortSignal,

@@ -16,7 +16,9 @@ import { capture } from "../capture/capture.ts";
 import { emptyWalAndRest } from "../capture/empty-wal.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
+import { uploadRecords } from "../upload/upload-record.ts";
 import { uploadPending } from "../upload/uploader.ts";
+import { endGivenUp } from "./reconcile.ts";
 
 const TRIES_MAX = 100;
 const RETRY_MS = 20;
@@ -63,6 +65,7 @@ export async function snapshotOnce(
       }
       file = await makeSnapshot(await adopt(live, context.store, context.env, outcome.reason), context);
     }
+    await endGivenUpUploads(live, context, signal);
     return snapshotResult(live, file, context.store);
   } finally {
     await emptyWalAtEnd(live, context.env);
@@ -100,6 +103,22 @@ function logIfOlder({ name, state }: LiveDatabase, { maxTxid }: SpoolFile, { log
   if (state === null || maxTxid === state.txid) return;
   const rest = `later changes are uploaded as increments up to TXID ${state.txid}`;
   log.info(`sending the snapshot of TXID ${maxTxid} that waited for the store; ${rest}`, { database: name });
+}
+
+/**
+ * Aborts the unfinished uploads of earlier snapshots that this one supersedes: no watch may ever do so. A
+ * failure does not undo the snapshot, and the next one aborts the rest.
+ */
+async function endGivenUpUploads(
+  { name, paths }: LiveDatabase,
+  { store, env }: Pick<WatchContext, "store" | "env">,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await endGivenUp({ store, name, env }, uploadRecords(paths.spoolFolder), signal);
+  } catch (error) {
+    env.log.warn(`cannot abort an unfinished upload: ${errorMessage(error)}`, { database: name });
+  }
 }
 
 /** Empties the WAL, which our pin kept the application from doing. A failure does not undo the snapshot. */

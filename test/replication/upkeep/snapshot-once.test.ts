@@ -2,10 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { WalrustError } from "../../../src/errors.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { snapshotOnce } from "../../../src/replication/upkeep/snapshot-once.ts";
-import type { ObjectStore } from "../../../src/storage/contract/store.ts";
+import { UploadRecord, uploadRecords } from "../../../src/replication/upload/upload-record.ts";
+import type { ObjectStore, UnfinishedUpload } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
@@ -64,6 +66,28 @@ describe("snapshotOnce", () => {
     expect((await keysAt(store, "app", 9)).length).toBe(2);
     await app.close();
   });
+
+  // Regression: without a watch, the parts of a superseded snapshot stayed in the bucket for ever.
+  test.each([true, false])(
+    "a snapshot ends the uploads whose file is gone (permitted: %p)",
+    async (isPermitted) => {
+      const { path, app } = await newDatabase();
+      const aborted: string[] = [];
+      const store = Object.assign(new MemoryStore(), {
+        abortUploads: async (uploads: readonly UnfinishedUpload[]) => {
+          aborted.push(...uploads.map(({ uploadId }) => uploadId));
+          if (!isPermitted) throw new WalrustError("auth", "Cannot abort the upload: AccessDenied");
+        },
+      });
+      await snapshot(path, store);
+      const { spoolFolder } = targetOf(path).paths;
+      const upload = { location: store.location, key: "app/k.ltx", uploadId: "given up", subject: "bytes" };
+      new UploadRecord(join(spoolFolder, "gone.ltx")).begin(upload);
+      expect(await snapshot(path, store)).toMatchObject({ txid: 1 });
+      expect([aborted, uploadRecords(spoolFolder)]).toEqual([["given up"], []]);
+      await app.close();
+    },
+  );
 
   test("a snapshot is restored without any increment", async () => {
     const { path, app } = await newDatabase();
