@@ -145,8 +145,11 @@ export async function putMultipart(upload: MultipartUpload): Promise<void> {
  */
 function mayContinue(error: unknown, progress: Progress, signal: AbortSignal | undefined): boolean {
   if (answerCodeOf(error) === "NoSuchUpload") return false;
-  const status = progress.isCompleting && !isThrottling(error) ? answerStatusOf(error) : 0;
-  if (status === 409 || (status === 500 && progress.sentCount === 0)) return false;
+  if (progress.isCompleting) {
+    if (answerCodeOf(error) === "ConditionalRequestConflict") return false;
+    const isFailure = [409, 500].includes(answerStatusOf(error)) && !isThrottling(error);
+    if (isFailure && progress.sentCount === 0) return false;
+  }
   const isPassing = error instanceof WalrustError && (error.retryable || error.code === "auth");
   return isPassing || signal?.aborted === true;
 }

@@ -242,8 +242,10 @@ describe("an upload begins anew", () => {
     expectDone();
   });
 
-  test("when the store has all parts and fails to complete them twice", async () => {
-    const answer = { status: 500, code: "InternalError" };
+  test.each([
+    { status: 500, code: "InternalError" },
+    { status: 409, code: "OperationAborted" },
+  ])("when the store has all parts and fails to complete them twice with $status", async (answer) => {
     server.inject({ kind: "completeUpload", when: "before", answer, count: 2 });
     for (const abortCount of [0, 1]) {
       await expectCode(put({ isSingleAttempt: true }), "storage");
