@@ -140,7 +140,7 @@ export class WakeUps {
   /** A database was looked at. */
   looked(woken: Woken, nowMs: number): void {
     const { turn } = woken;
-    const { lastCaptureMs } = woken.poller;
+    const { lastCaptureMs, captureDueMs } = woken.poller;
     turn.lookedMs = nowMs;
     if (woken.poller.filesCheckedMs >= nowMs) turn.areFilesTouched = false;
     if (turn.live !== woken.live) this.#follow(woken, woken.live);
@@ -151,9 +151,10 @@ export class WakeUps {
     if (turn.closedMs !== null && nowMs >= Math.max(turn.closedMs, lastCaptureMs) + CLOSE_MS)
       turn.closedMs = null;
     if (turn.hintedMs !== null) {
-      const isOver = lastCaptureMs >= turn.hintedMs || nowMs - turn.hintedMs >= HINT_MS_MAX;
+      const isLate = nowMs >= captureDueMs && nowMs - turn.hintedMs >= HINT_MS_MAX;
+      const isOver = isLate || lastCaptureMs >= turn.hintedMs;
       if (isOver) turn.hintedMs = null;
-      turn.hintWaitMs = Math.max(HINT_MS_MIN, turn.hintWaitMs * 2);
+      if (nowMs >= captureDueMs) turn.hintWaitMs = Math.max(HINT_MS_MIN, turn.hintWaitMs * 2);
     }
     turn.wasBusy = woken.paceAt(nowMs) === "busy";
     turn.dueMs = dueMsOf(woken, nowMs);

@@ -26,6 +26,7 @@ class Run {
   readonly sleeps: number[] = [];
   /** Runs during the next sleep. */
   during: () => void = () => {};
+  intervalMs = INTERVAL_MS;
   grantedCount = Number.POSITIVE_INFINITY;
   mayBlock = false;
   hint: (watch: WalWatch | null, isClosed?: boolean, name?: string) => void = () => {};
@@ -54,7 +55,7 @@ class Run {
           return run.lastCaptureMs;
         },
         get captureDueMs() {
-          return run.lastCaptureMs + INTERVAL_MS;
+          return run.lastCaptureMs + run.intervalMs;
         },
         get filesCheckedMs() {
           return run.filesCheckedMs;
@@ -255,6 +256,22 @@ describe("WakeUps after a hint", () => {
     run.look();
     run.nowMs += 50;
     expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+  });
+
+  test("a hint lasts for a long wal_sync_interval, and the capture counts as announced", async () => {
+    const run = new Run();
+    // No sweep coincides with its end.
+    run.intervalMs = 59_300;
+    run.lastCaptureMs = run.nowMs;
+    run.look();
+    run.nowMs += 100;
+    run.hint(1);
+    await run.pauses(run.lastCaptureMs + run.intervalMs - run.nowMs - 1);
+    run.nowMs = run.lastCaptureMs + run.intervalMs;
+    run.lastCaptureMs = run.nowMs;
+    run.look();
+    expect(run.woken.turn.silentCount).toBe(0);
+    expect(run.woken.turn.hintedMs).toBeNull();
   });
 
   test("a file that is written without a pause gets a look every 100 ms, uncaptured", async () => {
