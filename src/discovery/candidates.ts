@@ -2,7 +2,7 @@
  * Candidates: the files that a selector leads to at this moment, with links resolved. A file that is only
  * reached over an untrusted link is reported instead (link-trust.ts).
  */
-import { realpathSync, type Stats, statSync } from "node:fs";
+import { type BigIntStats, realpathSync, type Stats, statSync } from "node:fs";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
@@ -67,16 +67,30 @@ interface Resolved {
 function resolve(given: string, known: KnownCandidate): Resolved {
   const before = known(given);
   const found = before === undefined ? null : statSync(given);
-  if (found !== null && found.nlink === 1 && before?.inode === inodeOf(found))
+  if (found !== null && found.nlink === 1 && before?.inode === inodeOf(found, exactStats(given)))
     return { path: given, inode: before.inode, sizeBytes: found.size, distrust: null };
   const path = realpathSync(given);
   const stats = statSync(path);
   const distrust = linkDistrustOrNull(given, path, stats);
-  return { path, inode: inodeOf(stats), sizeBytes: stats.size, distrust };
+  return { path, inode: inodeOf(stats, exactStats(path)), sizeBytes: stats.size, distrust };
 }
 
-function inodeOf({ dev, ino }: Stats): string {
-  return `${dev}:${ino}`;
+/**
+ * Device and inode number as a text, exact to the last digit. Some file systems number files in all 64 bits,
+ * such as an overlay with the layer in the highest bits; doubles round such numbers.
+ * @param readExact reads the same stats as bigints
+ */
+export function inodeOf(
+  { dev, ino }: Pick<Stats, "dev" | "ino">,
+  readExact: () => Pick<BigIntStats, "dev" | "ino">,
+): string {
+  if (Number.isSafeInteger(dev) && Number.isSafeInteger(ino)) return `${dev}:${ino}`;
+  const exact = readExact();
+  return `${exact.dev}:${exact.ino}`;
+}
+
+function exactStats(path: string): () => BigIntStats {
+  return () => statSync(path, { bigint: true });
 }
 
 /**
