@@ -18,6 +18,8 @@ import { RuntimeFolders } from "../../local/runtime-folder.ts";
 const SWEPT_MAX = 4_096;
 /** An announcement is a path. */
 const ANNOUNCEMENT_SIZE_MAX = 4_096;
+/** The announcement in the state folder of a database. */
+const SOCKET_FILE = "watch.socket";
 const ANNOUNCEMENT_NAME = /^[0-9a-f]{32}(\.path)?$/;
 const SOCKET_NAME = /^walrust-(\d+)-[0-9a-f]+\.sock$/;
 
@@ -40,9 +42,12 @@ export function pidOfSocket(path: string): number {
   return Number(SOCKET_NAME.exec(basename(path))?.[1]);
 }
 
-/** The announcements of one socket. */
+/**
+ * The announcements of one socket. A file that names another socket is left alone. Only the state folders are
+ * remembered: hundreds of databases have them anyway.
+ */
 export class Announcements {
-  readonly #files = new Set<string>();
+  readonly #stateFolders = new Set<string>();
 
   /** @param runtimeFolder the folder that other processes of this user search, or null */
   constructor(
@@ -52,32 +57,49 @@ export class Announcements {
 
   /** Names the socket for a database. Repeated calls write only what is missing. */
   announce(database: AnnouncedDatabase): void {
-    const { destination, name, path } = database;
+    const { stateFolder, destination, name, path } = database;
     if (this.runtimeFolder !== null && path !== undefined) {
       replaceOwn(join(this.runtimeFolder, `${hashOf(destination, name)}.path`), path);
     }
-    for (const file of this.#filesOf(database)) {
-      // The state folder may have been made anew.
-      if (this.#files.has(file) && existsSync(file)) continue;
-      replaceOwn(file, this.socketPath);
-      this.#files.add(file);
-    }
+    this.#stateFolders.add(stateFolder);
+    // The state folder may have been made anew.
+    for (const file of this.#filesOf(database)) if (!this.#isOurs(file)) replaceOwn(file, this.socketPath);
   }
 
   /** Removes the files of `announce`. */
   withdraw(database: AnnouncedDatabase): void {
-    for (const file of this.#filesOf(database)) if (this.#files.delete(file)) removeIfCan(file);
+    this.#stateFolders.delete(database.stateFolder);
+    for (const file of this.#filesOf(database)) this.#removeIfOurs(file);
   }
 
   /** Removes all files of this socket, and the socket. */
   close(): void {
-    for (const file of this.#files) removeIfCan(file);
+    for (const folder of this.#stateFolders) this.#removeIfOurs(join(folder, SOCKET_FILE));
+    for (const file of this.#runtimeFiles()) this.#removeIfOurs(file);
     removeIfCan(this.socketPath);
+  }
+
+  #isOurs(file: string): boolean {
+    return announcedOrNull(file) === this.socketPath;
+  }
+
+  #removeIfOurs(file: string): void {
+    if (this.#isOurs(file)) removeIfCan(file);
+  }
+
+  #runtimeFiles(): string[] {
+    const folder = this.runtimeFolder;
+    try {
+      return folder === null ? [] : readdirSync(folder).map((name) => join(folder, name));
+    } catch {
+      // The folder is gone, and the announcements with it.
+      return [];
+    }
   }
 
   #filesOf({ stateFolder, destination, name, path }: AnnouncedDatabase): string[] {
     const folder = this.runtimeFolder;
-    const files = [join(stateFolder, "watch.socket")];
+    const files = [join(stateFolder, SOCKET_FILE)];
     if (folder === null) return files;
     if (path !== undefined) files.push(join(folder, hashOf("", path)));
     return [...files, join(folder, hashOf(destination, name))];
@@ -91,7 +113,7 @@ export function announcementsByPath(
   folders: RuntimeFolders,
 ): string[] {
   const byPath = path === undefined ? [] : folders.present().map((folder) => join(folder, hashOf("", path)));
-  return [join(stateFolder, "watch.socket"), ...byPath];
+  return [join(stateFolder, SOCKET_FILE), ...byPath];
 }
 
 /** The files that may name the watch that replicates `name` to `destination`. */

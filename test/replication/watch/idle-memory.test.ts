@@ -1,7 +1,8 @@
 /**
  * The memory of idle databases: the heap that each keeps after its first snapshot is uploaded and the parts
  * for uploads and upkeep are dropped. The databases of the first half warm the code up. Code that the engine
- * compiles during the second half belongs to no database, and is taken off.
+ * compiles during the second half belongs to no database, and is taken off. The measurement has a process of
+ * its own: heap of other tests in the same process would move it by some hundred bytes.
  */
 import { heapStats } from "bun:jsc";
 import { expect, test } from "bun:test";
@@ -10,8 +11,10 @@ import { FleetRun, tenants } from "../../support/runs/fleet-run.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const HALF = 500;
-/** Retained heap of one idle database: 3.9 to 4.0 KB, and up to 4.2 after other tests in this process. */
-const BYTES_MAX = 4_352;
+/** Retained heap of one idle database: 3.6 to 3.8 KB. */
+const BYTES_MAX = 4_096;
+/** Set in the process that measures. */
+const MEASURES = "WALRUST_TEST_MEASURES_IDLE";
 /** Heap cells of compiled code. */
 const CODE = /CodeBlock|Executable|SymbolTable/;
 /** Collections in a row that free nothing. */
@@ -19,7 +22,18 @@ const UNCHANGED_COUNT = 20;
 /** A database without captures for this long is idle. */
 const QUIET_MS = 15_000;
 
-test("an idle database retains at most 4.25 KB of heap", async () => {
+/** Runs this file in a process of its own. @throws Error with its output when a bound does not hold */
+async function measureAlone(): Promise<void> {
+  const child = Bun.spawn([process.execPath, "test", "--timeout=300000", import.meta.path], {
+    env: { ...process.env, [MEASURES]: "1" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  if ((await child.exited) !== 0) throw new Error(`${stdout}${stderr}`);
+}
+
+/** Opens 1,000 databases, and measures those of the second half. */
+async function measure(): Promise<void> {
   const names = Array.from({ length: 2 * HALF }, (_, index) => `tenant-${index}`);
   const all = await tenants(tempFolder("idle"), ...names);
   const run = new FleetRun([], new FileStore({ path: tempFolder("bucket") }));
@@ -35,7 +49,13 @@ test("an idle database retains at most 4.25 KB of heap", async () => {
   }
   await run.stop();
   expect((heaps[1]! - heaps[0]!) / HALF).toBeLessThanOrEqual(BYTES_MAX);
-}, 300_000);
+}
+
+test(
+  "an idle database retains at most 4 KB of heap",
+  process.env[MEASURES] === undefined ? measureAlone : measure,
+  300_000,
+);
 
 /**
  * The heap in bytes, without compiled code, once the jobs of the start have ended and collections free
