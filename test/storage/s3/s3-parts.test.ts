@@ -313,7 +313,9 @@ testWith("versitygw")("versitygw: an upload of another process is continued", as
   expect(await sha256Of(await store().get("big"))).toBe(
     new Bun.CryptoHasher("sha256").update(bytes).digest("hex"),
   );
-  expect(await store().unfinishedUploads!("")).toEqual([]);
+  // The gateway keeps a completed upload if a part of the killed process arrives late. The sweep aborts it.
+  const left = await store().unfinishedUploads!("");
+  expect(left.filter(({ uploadId }) => uploadId !== before.uploadId)).toEqual([]);
 });
 
 test("planParts tiles the object with 8 MB parts, or larger ones to stay within 10,000", () => {
