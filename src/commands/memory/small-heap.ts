@@ -16,7 +16,7 @@ import { replaceProcess } from "./replace-process.ts";
 /** The variable that sets the engine's option. */
 export const HEAP_VARIABLE = "BUN_JSC_forceRAMSize";
 /** The memory of the machine that the engine believes in: README.md has the measurements. */
-const BELIEVED_RAM_BYTES = 64 << 20;
+const BELIEVED_RAM_BYTES = 96 << 20;
 const RUNNING_EXECUTABLE = "/proc/self/exe";
 
 /** The parts of `process` that a restart needs. */

@@ -28,7 +28,7 @@ describe.skipIf(process.platform !== "linux")("ensureSmallHeap", () => {
   test("starts the same program with the same words, and the option in the environment", () => {
     const { self, starts } = processWith();
     ensureSmallHeap(self, COMPILED);
-    const environment = { PATH: "/bin", [HEAP_VARIABLE]: String(64 << 20) };
+    const environment = { PATH: "/bin", [HEAP_VARIABLE]: String(96 << 20) };
     expect(starts).toEqual([{ file: process.execPath, words: ["walrust", "watch", "app.db"], environment }]);
   });
 
