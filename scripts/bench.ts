@@ -77,12 +77,6 @@ async function main(): Promise<number> {
   const missing = [LITESTREAM, GATEWAY_BINARY].find((path) => !existsSync(path));
   if (missing !== undefined) throw new Error(`${missing} is not installed: run \`bun run peers\``);
   const workspace = await Workspace.create("bench");
-  for (const [signal, exitCode] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const) {
-    process.on(signal, () => process.exit(exitCode));
-  }
   try {
     const binaries = await takeBinaries(workspace, settings.binary);
     const machine = await describeMachine(binaries);

@@ -43,12 +43,6 @@ async function main(): Promise<number> {
   const report = (text: string): void => console.error(`soak: ${text}`);
   report(replayLine(settings));
   const workspace = await Workspace.create("soak");
-  for (const [signal, exitCode] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const) {
-    process.on(signal, () => process.exit(exitCode));
-  }
   try {
     const binary = await takeBinary(workspace, settings);
     await record({ replay: replayLine(settings), startedAt: new Date().toISOString() });

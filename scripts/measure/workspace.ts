@@ -33,6 +33,12 @@ export interface Child {
 }
 
 const LOG_TAIL_LINES = 15;
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+/** Exits, which kills all processes of the workspace. */
+function onSignal(signal: (typeof SIGNALS)[number]): void {
+  process.exit(signal === "SIGINT" ? 130 : 143);
+}
 
 /** A temporary folder and its processes. */
 export class Workspace {
@@ -49,6 +55,7 @@ export class Workspace {
     this.folder = folder;
     this.#wrapper = Bun.which("setpriv") === null ? [] : ["setpriv", "--pdeathsig", "KILL", "--"];
     process.on("exit", this.#onExit);
+    for (const signal of SIGNALS) process.on(signal, onSignal);
   }
 
   /** Makes a workspace below $TMPDIR, with the name of the script in the name of its folder. */
@@ -123,6 +130,7 @@ export class Workspace {
     await Promise.all([...this.#children].map((child) => this.kill(child)));
     await rm(this.folder, { recursive: true, force: true });
     process.off("exit", this.#onExit);
+    for (const signal of SIGNALS) process.off(signal, onSignal);
   }
 }
 

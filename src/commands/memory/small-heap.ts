@@ -7,8 +7,8 @@
  * depending on the memory of the machine. `forceRAMSize` states a small machine instead. The engine reads its
  * options when it starts, and from the environment alone.
  *
- * Must never happen: a start that fails because of this, or a loop of starts. A child of
- * walrust gets an empty environment, and so a heap of the usual size.
+ * Must never happen: a start that fails because of this, or a loop of starts. A child of walrust gets an
+ * empty environment, and so a heap of the usual size.
  */
 import { statSync } from "node:fs";
 import { replaceProcess } from "./replace-process.ts";
