@@ -104,6 +104,15 @@ export class ReplicaFeed {
     this.#searchAtMs = Number.NEGATIVE_INFINITY;
   }
 
+  /**
+   * Makes the next poll reach the newest object, whatever holds it: the poll lists level 0 instead of asking
+   * for the next key, and searches all levels if the listing does not lead on.
+   */
+  listNext(): void {
+    this.#isMerged = true;
+    this.searchSoon();
+  }
+
   /** Postpones the next search until the source was quiet for this long. */
   #postponeSearch(quietMs: number): void {
     this.#quietMs = quietMs;

@@ -159,6 +159,8 @@ class Replica {
     const { isOnce, intervalMs } = this.#request;
     const { env, signal } = this.#context;
     while (!signal.aborted) {
+      // No later poll finds an object whose key this one cannot know.
+      if (isOnce) this.#feed.listNext();
       await this.#poll();
       if (isOnce) return;
       await env.sleep(intervalMs, signal);

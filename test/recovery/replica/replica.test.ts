@@ -147,6 +147,17 @@ describe("replicate follows", () => {
     expectContent(local, history.newest);
   });
 
+  test("once, to the newest TXID: behind single TXIDs, captures that waited became one object", async () => {
+    const { source, history, store, local } = await newSource(2);
+    await replicateOnce(store, local);
+    await history.writeManifest();
+    for (let i = 0; i < 3; i++) await history.publish(source.after(insert(3, 900)));
+    await history.compact(0, 5, 6);
+    await history.publish(source.after(insert(3, 900)));
+    await replicateOnce(store, local);
+    expectContent(local, history.newest);
+  });
+
   test("from a newer snapshot if the objects that continued its TXID are gone, under a reader", async () => {
     const { source, history, store, local } = await newSource(3);
     await replicateOnce(store, local);
