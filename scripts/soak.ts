@@ -19,16 +19,12 @@ import { Workspace } from "./measure/workspace.ts";
 import { parseSettings, replayLine, type Settings } from "./soak/options.ts";
 import { failuresOf, formatReport } from "./soak/report.ts";
 import { runSoak } from "./soak/run.ts";
-import { BINARY, bunCommand, ensurePackages, fail, run } from "./toolchain.ts";
+import { ensureBinary, fail } from "./toolchain.ts";
 
 /** Copies the executable, so that a build during the run changes nothing. */
 async function takeBinary(workspace: Workspace, { binary }: Settings): Promise<string> {
-  if (binary === null) {
-    await ensurePackages();
-    if ((await run(bunCommand("scripts/build.ts"))) !== 0) throw new Error("walrust cannot be built");
-  }
   const path = join(workspace.folder, "walrust");
-  await copyFile(binary ?? BINARY, path);
+  await copyFile(await ensureBinary(binary), path);
   return path;
 }
 

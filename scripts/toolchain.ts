@@ -76,6 +76,14 @@ async function packagesDigest(): Promise<string> {
   return hasher.digest("hex");
 }
 
+/** The executable to run: `binary`, or a fresh build for null. @throws Error when the build fails */
+export async function ensureBinary(binary: string | null): Promise<string> {
+  if (binary !== null) return binary;
+  await ensurePackages();
+  if ((await run(bunCommand("scripts/build.ts"))) !== 0) throw new Error("walrust cannot be built");
+  return BINARY;
+}
+
 /** Prints a message to stderr and exits with 1. */
 export function fail(message: string): never {
   console.error(message);

@@ -23,6 +23,14 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
+/** The items in a random order. */
+export function shuffled<Item>(items: readonly Item[], random: () => number): Item[] {
+  return items
+    .map((item) => ({ item, rank: random() }))
+    .sort((left, right) => left.rank - right.rank)
+    .map(({ item }) => item);
+}
+
 /** Makes a database in WAL mode of at least this size, with all content in the one file. */
 export function createDatabase(path: string, sizeBytes: number, seed: number): void {
   const database = new Database(path);

@@ -37,18 +37,22 @@ export function countStored(gateway: Gateway, prefix: string): number {
 /** Path of the gateway's executable. */
 export const GATEWAY_BINARY = join(ROOT, ".peers", "bin", "versitygw");
 
-/** Starts a gateway over `folder` and waits until it listens. @throws Error when the gateway ends first */
+/**
+ * Starts a gateway over `folder` and waits until it listens. A gateway over the same folder has the same
+ * objects.
+ * @throws Error when the gateway ends first
+ */
 export async function startGateway(
   workspace: Workspace,
   folder: string,
   certificate: Certificate | null,
+  port = freePort(),
 ): Promise<Gateway> {
   const root = join(folder, "gateway-root");
   const sidecar = join(folder, "gateway-sidecar");
   const accessLogPath = join(folder, "access.log");
   const bucketFolder = join(root, BUCKET);
   for (const path of [bucketFolder, sidecar]) mkdirSync(path, { recursive: true });
-  const port = freePort();
   const { accessKeyId, secretAccessKey } = CREDENTIALS;
   const child = workspace.start("versitygw", {
     words: [

@@ -1,13 +1,18 @@
 /**
- * The proof at the end of a soak: restores every database past the faults, compares the file with its source
+ * The proof at the end of a run: restores every database past the faults, compares the file with its source
  * byte for byte, and verifies the bucket. A warning of `walrust verify` is reported and no failure: faults
  * may leave an object that nothing needs.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { assertSame, settleDatabase } from "../measure/comparison.ts";
-import { describeLog, readLog, type Workspace } from "../measure/workspace.ts";
-import type { SharedDatabase } from "./application.ts";
+import { assertSame, settleDatabase } from "./comparison.ts";
+import { describeLog, readLog, type Workspace } from "./workspace.ts";
+
+/** A database with its name in the bucket. */
+export interface SourceDatabase {
+  readonly name: string;
+  readonly path: string;
+}
 
 /** Starts walrust with these arguments, on the storage without faults. */
 export interface Walrust {
@@ -34,7 +39,7 @@ const WARNINGS_EXIT = 1;
 export async function restoreAll(
   workspace: Workspace,
   { binary, env, destination }: Walrust,
-  databases: readonly SharedDatabase[],
+  databases: readonly SourceDatabase[],
 ): Promise<RestoreOutcome> {
   const failures: string[] = [];
   const attempt = async (label: string, work: () => Promise<void>): Promise<void> => {
@@ -64,7 +69,7 @@ export async function restoreAll(
 }
 
 /** Runs `walrust verify --all`. */
-async function verifyAll(
+export async function verifyAll(
   workspace: Workspace,
   { binary, env, destination }: Walrust,
 ): Promise<Pick<RestoreOutcome, "failures" | "warnings">> {

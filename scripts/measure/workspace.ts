@@ -5,7 +5,7 @@
  * children.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { capture } from "../toolchain.ts";
@@ -125,9 +125,24 @@ export class Workspace {
     this.#children.delete(child);
   }
 
+  /** Kills all processes. */
+  async killAll(): Promise<void> {
+    await Promise.all([...this.#children].map((child) => this.kill(child)));
+  }
+
+  /**
+   * Kills running processes, and copies logs, databases and local files to another folder. Executables and
+   * templates are left out.
+   */
+  async keepIn(path: string): Promise<void> {
+    await this.killAll();
+    const isKept = (source: string): boolean => !/\/(walrust|template-\d+\.db)$/.test(source);
+    await cp(this.folder, path, { recursive: true, filter: isKept });
+  }
+
   /** Kills running processes and removes the folder. */
   async dispose(): Promise<void> {
-    await Promise.all([...this.#children].map((child) => this.kill(child)));
+    await this.killAll();
     await rm(this.folder, { recursive: true, force: true });
     process.off("exit", this.#onExit);
     for (const signal of SIGNALS) process.off(signal, onSignal);

@@ -4,29 +4,10 @@
  * Each round holds every kind once, in an order of its own, with calm time between the episodes; only every
  * third round has an outage. The last seconds of a run are calm, so that the uploads catch up.
  */
-import { seededRandom } from "../measure/databases.ts";
+import { seededRandom, shuffled } from "../measure/databases.ts";
+import type { Episode, WeatherKind } from "../measure/storage/weather.ts";
 
-/**
- * - errors: a share of the requests is answered with 500 or 503
- * - resets: a share of the requests is cut in the middle of the request or of the answer
- * - latency: each byte arrives later
- * - stall: no byte moves, and no connection ends
- * - outage: no connection is accepted, and all open ones are cut
- */
-export type FaultKind = "errors" | "resets" | "latency" | "stall" | "outage";
-
-/** One episode of faults, in ms since the start of the line. */
-export interface Episode {
-  readonly kind: FaultKind;
-  readonly startMs: number;
-  readonly endMs: number;
-  /** Share of the requests, for errors and resets. */
-  readonly share: number;
-  /** Delay of each byte in each direction, for latency. */
-  readonly delayMs: number;
-}
-
-const KINDS: readonly FaultKind[] = ["errors", "resets", "latency", "stall", "outage"];
+const KINDS: readonly WeatherKind[] = ["errors", "resets", "latency", "stall", "outage"];
 const ROUNDS_PER_OUTAGE = 3;
 const FIRST_MS = 10_000;
 const CALM_END_MS = 20_000;
@@ -51,11 +32,4 @@ export function planFaults(seed: number, durationMs: number): Episode[] {
       startMs = endMs + between(PAUSE_MS);
     }
   }
-}
-
-function shuffled<Item>(items: readonly Item[], random: () => number): Item[] {
-  return items
-    .map((item) => ({ item, rank: random() }))
-    .sort((left, right) => left.rank - right.rank)
-    .map(({ item }) => item);
 }

@@ -4,13 +4,14 @@
  * The allowances are bounds on the whole run, above the noise of sound runs. At 45 minutes and some 50,000
  * increments, 20 MB of memory are 400 bytes an increment, and 12 descriptors one in four minutes.
  */
+import type { MetricFigures } from "../measure/metrics.ts";
 import { median } from "../measure/statistics.ts";
-import type { LineCounts } from "./fault-line.ts";
-import type { Episode } from "./fault-plan.ts";
+import type { LineCounts } from "../measure/storage/fault-line.ts";
+import type { Episode } from "../measure/storage/weather.ts";
 import { type Allowance, judgeTrend, type Point, type Verdict } from "./trend.ts";
 
 /** One reading. Counts run since the start of the process. */
-export interface Reading {
+export interface Reading extends MetricFigures {
   /** Time since the start of the load. */
   readonly atMs: number;
   readonly rssBytes: number;
@@ -25,14 +26,6 @@ export interface Reading {
   readonly sentBytes: number;
   /** Bytes of all WAL files of the application. */
   readonly walBytes: number;
-  /** Lag of the database that is farthest behind. */
-  readonly lagSeconds: number;
-  /** Captured files that wait for their upload, over all databases. */
-  readonly pendingCount: number;
-  readonly incrementCount: number;
-  readonly snapshotCount: number;
-  readonly mergeCount: number;
-  readonly events: Readonly<Record<string, number>>;
   readonly requests: LineCounts["requests"];
   readonly faults: LineCounts["faults"];
 }

@@ -4,6 +4,7 @@
  */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { parseNumber, parseWhole, SEED_MAX } from "../measure/options.ts";
 
 /** Checked options. */
 export interface Settings {
@@ -21,7 +22,6 @@ const DEFAULT_MINUTES = 45;
 const DEFAULT_WARM_UP_SECONDS = 60;
 const DEFAULT_DATABASES = 50;
 const DATABASES_MAX = 1_000;
-const SEED_MAX = 2 ** 31;
 /** A trend needs this much time after the warm-up. */
 const JUDGED_MS_MIN = 60_000;
 
@@ -63,23 +63,4 @@ export function replayLine({ durationMs, warmUpMs, databaseCount, seed }: Settin
     `bun run soak --minutes ${durationMs / 60_000} --warmup-secs ${warmUpMs / 1_000} ` +
     `--databases ${databaseCount} --seed ${seed}`
   );
-}
-
-function parseNumber(name: string, text: string | undefined, otherwise: number, min: number): number {
-  if (text === undefined) return otherwise;
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isFinite(value) && value >= min) return value;
-  throw new Error(`--${name} ${text}: expected a number from ${min}`);
-}
-
-function parseWhole(
-  name: string,
-  text: string | undefined,
-  otherwise: number,
-  min: number,
-  max: number,
-): number {
-  const value = text === undefined ? otherwise : Number(text);
-  if (text?.trim() !== "" && Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new Error(`--${name} ${text}: expected a whole number from ${min} to ${max}`);
 }

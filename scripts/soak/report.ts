@@ -1,10 +1,12 @@
 /**
  * The Markdown report of a soak. PURE.
  */
+
+import { formatCounts, row, table } from "../measure/markdown.ts";
+import type { RestoreOutcome } from "../measure/restores.ts";
+import type { Episode } from "../measure/storage/weather.ts";
 import type { ActionCounts } from "./application.ts";
-import type { Episode } from "./fault-plan.ts";
 import { FIGURES, type Figure, type Judgement, type Reading, sliceReadings } from "./figures.ts";
-import type { RestoreOutcome } from "./restores.ts";
 
 /** Everything that a finished run reports. */
 export interface SoakResult {
@@ -94,12 +96,6 @@ function formatWork({ readings, actions, restores, durationMs }: SoakResult): st
   ].join("\n\n");
 }
 
-function formatCounts(counts: Readonly<Record<string, number>>): string {
-  return Object.entries(counts)
-    .map(([name, count]) => `${name} ${count}`)
-    .join(", ");
-}
-
 function describeVerdict({ figure, allowance, verdict }: Judgement): string {
   const { kind, first, last, projected } = verdict;
   if (kind === "too short") return "too few readings for a verdict";
@@ -113,12 +109,4 @@ function describeVerdict({ figure, allowance, verdict }: Judgement): string {
 function formatNumber({ unit }: Figure, value: number | undefined): string {
   if (value === undefined || Number.isNaN(value)) return "–";
   return unit === "" ? String(Math.round(value)) : value.toFixed(1);
-}
-
-function table(headings: readonly string[], rows: readonly string[]): string {
-  return [row(...headings), row(...headings.map(() => "---:")), ...rows].join("\n");
-}
-
-function row(...cells: string[]): string {
-  return `| ${cells.join(" | ")} |`;
 }

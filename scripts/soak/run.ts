@@ -9,6 +9,8 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createDatabase } from "../measure/databases.ts";
 import { BUCKET, CREDENTIALS, freePort } from "../measure/gateway.ts";
+import { restoreAll } from "../measure/restores.ts";
+import { type Storage, startStorage } from "../measure/storage/storage.ts";
 import { assertAlive, type Child, describeLog, readLog, type Workspace } from "../measure/workspace.ts";
 import { type SharedDatabase, startApplication, stopApplication } from "./application.ts";
 import { planFaults } from "./fault-plan.ts";
@@ -17,8 +19,6 @@ import { planLoad } from "./load-plan.ts";
 import { replayLine, type Settings } from "./options.ts";
 import { takeReading, type Watched } from "./readings.ts";
 import type { SoakResult } from "./report.ts";
-import { restoreAll } from "./restores.ts";
-import { type Storage, startStorage } from "./storage.ts";
 import { watchConfig } from "./watch-config.ts";
 
 /** The parts of a run that its caller owns. */

@@ -3,6 +3,7 @@
  * validations and the expiry of local files happen many times in each minute. The lifetimes of merged
  * sources in the bucket (an hour on level 0) have no setting: only a run of more than an hour reaches them.
  */
+import { tomlText } from "../measure/toml.ts";
 import type { DatabasePlan } from "./load-plan.ts";
 
 /** Places of one run. */
@@ -31,18 +32,8 @@ export function watchConfig(plans: readonly DatabasePlan[], places: WatchPlaces)
     metrics: { port: places.metricsPort },
   };
   Object.assign(sections["retry"]!, { circuit_breaker_threshold: 3, circuit_breaker_cooldown_ms: 3_000 });
-  const entries = plans.map(
-    ({ name, settings }) => `[[databases]]\n${tomlLines({ path: places.pathOf(name), ...settings })}`,
+  return tomlText(
+    sections,
+    plans.map(({ name, settings }) => ({ path: places.pathOf(name), ...settings })),
   );
-  return [
-    ...Object.entries(sections).map(([name, values]) => `[${name}]\n${tomlLines(values)}`),
-    ...entries,
-  ].join("\n");
-}
-
-/** A JSON text, number, boolean or list of these is a TOML value, too. */
-function tomlLines(values: object): string {
-  return Object.entries(values)
-    .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
-    .join("");
 }

@@ -6,9 +6,10 @@
  * number, so the share of an episode holds for any number of connections.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { seededRandom } from "../measure/databases.ts";
-import type { Episode } from "./fault-plan.ts";
+import { seededRandom } from "../databases.ts";
+import { type AnswerName, errorAnswer } from "./error-answers.ts";
 import { type RequestKind, requestKindOrNull } from "./requests.ts";
+import type { Weather } from "./weather.ts";
 
 /** Counts since the start of the line. */
 export interface LineCounts {
@@ -17,12 +18,16 @@ export interface LineCounts {
 }
 
 /** A fault that met one request or one connection. */
-export type FaultName = "answered 500" | "answered 503" | "reset" | "refused" | "cut";
+export type FaultName = `answered ${AnswerName}` | "reset" | "truncated" | "refused" | "cut";
 
 const STALLED_POLL_MS = 50;
 /** Most bytes of a request or an answer that pass before a reset. */
 const RESET_REQUEST_BYTES = 8_192;
 const RESET_ANSWER_BYTES = 400;
+/** Most bytes of an answer that pass before its early end: some end in the head, some in the body. */
+const TRUNCATED_ANSWER_BYTES = 2_000;
+/** Beyond the quarter of an hour that S3 tolerates. */
+const SKEW_MS = 20 * 60_000;
 
 /** One direction of a connection. */
 class Flow {
@@ -70,8 +75,8 @@ interface Connection {
   isAnswered: boolean;
   /** The line has answered instead of the storage, and drops the rest of the request. */
   isRefused: boolean;
-  /** Bytes of the request or of the answer until the reset; null for none. */
-  resetAfter: { requestBytes: number; answerBytes: number } | null;
+  /** Bytes of the request or of the answer until the connection ends; null for no end. */
+  endAfter: { requestBytes: number; answerBytes: number; isReset: boolean } | null;
 }
 
 /** A running line. */
@@ -81,7 +86,7 @@ export class FaultLine {
   readonly #requests: Partial<Record<RequestKind, number>> = {};
   readonly #faults: Partial<Record<FaultName, number>> = {};
   readonly #random: () => number;
-  #episode: Episode | null = null;
+  #weather: Weather | null = null;
 
   private constructor(
     readonly storePort: number,
@@ -107,17 +112,21 @@ export class FaultLine {
   }
 
   get delayMs(): number {
-    return this.#episode?.kind === "latency" ? this.#episode.delayMs : 0;
+    return this.#weather?.kind === "latency" ? this.#weather.delayMs : 0;
   }
 
   get isStalled(): boolean {
-    return this.#episode?.kind === "stall";
+    return this.#weather?.kind === "stall";
   }
 
-  /** Begins an episode, or calm weather (null). */
-  set(episode: Episode | null): void {
-    this.#episode = episode;
-    if (episode?.kind !== "outage") return;
+  /** Changes the weather; null is calm. */
+  set(weather: Weather | null): void {
+    this.#weather = weather;
+    if (weather?.kind === "outage") this.cutAll();
+  }
+
+  /** Cuts all open connections. */
+  cutAll(): void {
     for (const connection of this.#connections) {
       this.#count("cut");
       this.#cut(connection);
@@ -131,13 +140,13 @@ export class FaultLine {
 
   #accept(near: Socket): void {
     near.on("error", () => {});
-    if (this.#episode?.kind === "outage") {
+    if (this.#weather?.kind === "outage") {
       this.#count("refused");
       near.resetAndDestroy();
       return;
     }
     const far = connect(this.storePort, "127.0.0.1");
-    const connection: Connection = { near, far, isAnswered: true, isRefused: false, resetAfter: null };
+    const connection: Connection = { near, far, isAnswered: true, isRefused: false, endAfter: null };
     this.#connections.add(connection);
     const upward = new Flow(far, this);
     const downward = new Flow(near, this);
@@ -163,8 +172,8 @@ export class FaultLine {
       this.#chooseFault(connection);
     }
     if (connection.isRefused) return;
-    const { resetAfter } = connection;
-    if (resetAfter !== null && (resetAfter.requestBytes -= bytes.length) < 0) {
+    const { endAfter } = connection;
+    if (endAfter !== null && (endAfter.requestBytes -= bytes.length) < 0) {
       upward.push(bytes.subarray(0, bytes.length >> 1));
       this.#cut(connection);
       return;
@@ -174,9 +183,14 @@ export class FaultLine {
 
   #fromStore(connection: Connection, downward: Flow, bytes: Buffer): void {
     connection.isAnswered = true;
-    const { resetAfter } = connection;
-    if (resetAfter !== null && (resetAfter.answerBytes -= bytes.length) < 0) {
-      this.#cut(connection);
+    const { endAfter } = connection;
+    if (endAfter !== null && (endAfter.answerBytes -= bytes.length) < 0) {
+      if (endAfter.isReset) this.#cut(connection);
+      else {
+        downward.push(bytes.subarray(0, Math.max(0, bytes.length + endAfter.answerBytes)));
+        downward.push(null);
+        connection.far.destroy();
+      }
       return;
     }
     downward.push(bytes);
@@ -184,25 +198,38 @@ export class FaultLine {
 
   /** Decides what happens to the request that begins. */
   #chooseFault(connection: Connection): void {
-    const episode = this.#episode;
-    connection.resetAfter = null;
-    if (episode === null || this.#random() >= episode.share) return;
-    if (episode.kind === "errors") {
-      const status = this.#random() < 0.5 ? 500 : 503;
-      this.#count(`answered ${status}`);
-      connection.isRefused = true;
-      connection.near.end(errorAnswer(status));
-      connection.far.destroy();
-    }
-    if (episode.kind === "resets") {
+    const weather = this.#weather;
+    connection.endAfter = null;
+    if (weather === null || this.#random() >= weather.share) return;
+    if (weather.kind === "errors") this.#answer(connection, this.#random() < 0.5 ? "500" : "503");
+    if (weather.kind === "throttling")
+      this.#answer(connection, this.#random() < 0.5 ? "429" : "503 SlowDown");
+    if (weather.kind === "skew") this.#answer(connection, "403 RequestTimeTooSkewed");
+    if (weather.kind === "resets") {
       this.#count("reset");
       // Half of the requests take effect, and only their answer is lost.
       const isAnswerLost = this.#random() < 0.5;
-      connection.resetAfter = {
+      connection.endAfter = {
         requestBytes: isAnswerLost ? Number.POSITIVE_INFINITY : this.#random() * RESET_REQUEST_BYTES,
         answerBytes: this.#random() * RESET_ANSWER_BYTES,
+        isReset: true,
       };
     }
+    if (weather.kind === "truncation") {
+      this.#count("truncated");
+      const answerBytes = Math.floor(this.#random() * TRUNCATED_ANSWER_BYTES);
+      connection.endAfter = { requestBytes: Number.POSITIVE_INFINITY, answerBytes, isReset: false };
+    }
+  }
+
+  /** Answers instead of the storage. */
+  #answer(connection: Connection, name: AnswerName): void {
+    this.#count(`answered ${name}`);
+    connection.isRefused = true;
+    // A client reads the date as that of the store, and corrects its clock by the date.
+    const skewMs = name === "403 RequestTimeTooSkewed" ? (this.#random() < 0.5 ? -1 : 1) * SKEW_MS : 0;
+    connection.near.end(errorAnswer(name, Date.now() + skewMs));
+    connection.far.destroy();
   }
 
   #cut({ near, far }: Connection): void {
@@ -213,20 +240,4 @@ export class FaultLine {
   #count(fault: FaultName): void {
     this.#faults[fault] = (this.#faults[fault] ?? 0) + 1;
   }
-}
-
-function errorAnswer(status: 500 | 503): string {
-  const [reason, code] =
-    status === 500
-      ? ["Internal Server Error", "InternalError"]
-      : (["Service Unavailable", "SlowDown"] as const);
-  const body = `<Error><Code>${code}</Code><Message>${reason}</Message></Error>`;
-  return [
-    `HTTP/1.1 ${status} ${reason}`,
-    "Content-Type: application/xml",
-    `Content-Length: ${body.length}`,
-    "Connection: close",
-    "",
-    body,
-  ].join("\r\n");
 }

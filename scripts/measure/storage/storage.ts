@@ -1,14 +1,15 @@
 /**
- * The storage of a soak: versitygw, or the tests' in-process S3 server in a process of its own where
- * versitygw is not installed. The line with the faults stands before the storage; restores go past the line.
+ * The storage of a soak or a drill: versitygw, or the tests' in-process S3 server in a process of its own
+ * where versitygw is not installed. The line with the faults stands before the storage; restores go past the
+ * line.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { BUCKET, CREDENTIALS, GATEWAY_BINARY, startGateway } from "../measure/gateway.ts";
-import { type Child, readLog, type Workspace, waitUntil } from "../measure/workspace.ts";
-import { bunCommand } from "../toolchain.ts";
+import { bunCommand } from "../../toolchain.ts";
+import { BUCKET, CREDENTIALS, GATEWAY_BINARY, startGateway } from "../gateway.ts";
+import { type Child, readLog, type Workspace, waitUntil } from "../workspace.ts";
 import type { LineCounts } from "./fault-line.ts";
-import type { Episode } from "./fault-plan.ts";
+import type { Episode } from "./weather.ts";
 
 /** Options of the line's process (fault-line-main.ts). */
 export interface LineOptions {
@@ -48,19 +49,13 @@ export async function startStorage(
   seed: number,
   episodes: readonly Episode[],
 ): Promise<Storage> {
-  const isGateway = existsSync(GATEWAY_BINARY);
-  const store = isGateway
-    ? await startGateway(workspace, workspace.folder, null)
-    : await startListener(workspace, "store", {
-        ...{ bucket: BUCKET, accessKeyId: CREDENTIALS.accessKeyId },
-        secretAccessKey: CREDENTIALS.secretAccessKey,
-      } satisfies StoreOptions);
+  const store = await startStore(workspace);
   const countsPath = join(workspace.folder, "line-counts.json");
   const options: LineOptions = { storePort: store.port, seed, episodes, countsPath };
   const line = await startListener(workspace, "fault-line", options);
   let counts = NO_COUNTS;
   return {
-    name: isGateway ? "versitygw" : "the tests' S3 server (versitygw is not installed)",
+    name: store.name,
     farUrl: `http://127.0.0.1:${line.port}`,
     nearUrl: `http://127.0.0.1:${store.port}`,
     children: [store.child, line.child],
@@ -70,6 +65,37 @@ export async function startStorage(
       return counts;
     },
   };
+}
+
+/** A running storage without faults. */
+export interface Store {
+  readonly name: string;
+  readonly child: Child;
+  readonly port: number;
+  /**
+   * Kills the storage, waits for `down`, and starts it again with its objects; null where that would lose
+   * them.
+   */
+  readonly restart: ((down: () => Promise<void>) => Promise<void>) | null;
+}
+
+/** Starts the storage. @throws Error when it ends at once */
+export async function startStore(workspace: Workspace): Promise<Store> {
+  if (!existsSync(GATEWAY_BINARY)) {
+    const options: StoreOptions = {
+      ...{ bucket: BUCKET, accessKeyId: CREDENTIALS.accessKeyId },
+      secretAccessKey: CREDENTIALS.secretAccessKey,
+    };
+    const name = "the tests' S3 server (versitygw is not installed)";
+    return { name, ...(await startListener(workspace, "store", options)), restart: null };
+  }
+  let { child, port } = await startGateway(workspace, workspace.folder, null);
+  const restart = async (down: () => Promise<void>): Promise<void> => {
+    await workspace.kill(child);
+    await down();
+    ({ child } = await startGateway(workspace, workspace.folder, null, port));
+  };
+  return { name: "versitygw", child, port, restart };
 }
 
 /** Starts one of this folder's programs that prints its port. */

@@ -3,7 +3,7 @@
  * of this process. The argument is a JSON file with StoreOptions. Prints the port.
  */
 import { readFileSync } from "node:fs";
-import { S3Server } from "../../test/support/servers/s3-server.ts";
+import { S3Server } from "../../../test/support/servers/s3-server.ts";
 import type { StoreOptions } from "./storage.ts";
 
 const { bucket, ...keys } = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as StoreOptions;

@@ -1,8 +1,8 @@
 /** The line with faults, before an HTTP server in this process: each kind of episode, and the counts. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { FaultLine } from "../../../scripts/soak/fault-line.ts";
-import type { Episode, FaultKind } from "../../../scripts/soak/fault-plan.ts";
-import { requestKindOrNull } from "../../../scripts/soak/requests.ts";
+import { FaultLine } from "../../../scripts/measure/storage/fault-line.ts";
+import { requestKindOrNull } from "../../../scripts/measure/storage/requests.ts";
+import type { Weather, WeatherKind } from "../../../scripts/measure/storage/weather.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const ANSWER = "x".repeat(20_000);
@@ -29,8 +29,8 @@ afterAll(async () => {
   await server.stop(true);
 });
 
-const episode = (kind: FaultKind, share = 1): Episode => ({
-  ...{ kind, share, startMs: 0, endMs: 0, delayMs: kind === "latency" ? 40 : 0 },
+const episode = (kind: WeatherKind, share = 1): Weather => ({
+  ...{ kind, share, delayMs: kind === "latency" ? 40 : 0 },
 });
 const put = (bytes = 5): Promise<Response> =>
   fetch(`http://127.0.0.1:${line.port}/b/soak/a/0000/1-1.ltx`, {
@@ -83,6 +83,38 @@ describe("FaultLine", () => {
     expect(new Set(outcomes)).toEqual(new Set(["cut"]));
     expect(received.length).toBeGreaterThan(0);
     expect(received.length).toBeLessThan(30);
+  });
+
+  test("throttling: answers 429 or 503 with Retry-After", async () => {
+    line.set(episode("throttling"));
+    const answers = await Promise.all(Array.from({ length: 20 }, () => put()));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([429, 503]));
+    expect(new Set(answers.map(({ headers }) => headers.get("Retry-After")))).toEqual(new Set(["1"]));
+    expect(received).toEqual([]);
+  });
+
+  test("skew: refuses the time of a request with a date beyond the tolerance of S3", async () => {
+    line.set(episode("skew"));
+    const answer = await put();
+    expect(answer.status).toBe(403);
+    expect(await answer.text()).toContain("<Code>RequestTimeTooSkewed</Code>");
+    const skewMs = Date.parse(answer.headers.get("Date")!) - Date.now();
+    expect(Math.abs(skewMs)).toBeGreaterThan(15 * 60_000);
+  });
+
+  test("truncation: requests take effect, and their answers end early", async () => {
+    line.set(episode("truncation"));
+    const outcomes = await Promise.all(
+      Array.from({ length: 10 }, () =>
+        put(1_000).then(
+          (answer) => answer.text().then(({ length }) => length),
+          () => 0,
+        ),
+      ).map((outcome) => outcome.catch(() => 0)),
+    );
+    expect(Math.max(...outcomes)).toBeLessThan(ANSWER.length);
+    expect(received).toHaveLength(10);
+    expect(line.counts.faults.truncated).toBe(10);
   });
 
   test("latency: delays each direction", async () => {

@@ -5,11 +5,12 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { sizeOfFolder } from "../../../scripts/measure/folders.ts";
+import { parseMetrics } from "../../../scripts/measure/metrics.ts";
+import { findingsOf } from "../../../scripts/measure/restores.ts";
 import { addCounts } from "../../../scripts/soak/application.ts";
 import { FIGURES, judgeReadings, type Reading, sliceReadings } from "../../../scripts/soak/figures.ts";
-import { parseMetrics, sizeOfFolder } from "../../../scripts/soak/readings.ts";
 import { failuresOf, formatReport, type SoakResult } from "../../../scripts/soak/report.ts";
-import { findingsOf } from "../../../scripts/soak/restores.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { tempFolder } from "../../support/temp.ts";
 
