@@ -11,6 +11,7 @@ import {
   type TomlPath,
   tomlErrorPlace,
 } from "../../src/config/toml-positions.ts";
+import { cases } from "../support/property-cases.ts";
 import { randomTomls } from "./random-toml.ts";
 
 /** Offset of a position, found by walking the text character by character. */
@@ -111,7 +112,7 @@ test("locateTomlKeys finds every key and value of random documents where they we
         expect({ path, ...found }).toEqual({ path, ...places.get(JSON.stringify(path))! });
       }
     }),
-    { numRuns: 1000, seed: 20260117 },
+    cases(1000, 20260117),
   );
   expect(pathCount).toBeGreaterThan(10_000);
 });
@@ -176,7 +177,7 @@ describe("tomlErrorPlace", () => {
         expect([place.line, offsetAt(damaged, place)]).toEqual([line, lineStart + column - 1]);
         expect(place.message).not.toMatch(/\n|Invalid TOML/);
       }),
-      { numRuns: 1000, seed: 20260118 },
+      cases(1000, 20260118),
     );
     expect(refusedCount).toBeGreaterThan(300);
   });

@@ -12,6 +12,7 @@ import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { expandGlob, hasGlob, splitGlob, unescapeGlob } from "../../src/discovery/glob.ts";
 import { systemCode } from "../../src/errors.ts";
+import { cases } from "../support/property-cases.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const ENV = { turn: async () => {} };
@@ -167,7 +168,7 @@ test("expandGlob agrees with bash", async () => {
       }
     }
   });
-  await fc.assert(property, { numRuns: 150, seed: 20260119 });
+  await fc.assert(property, cases(150, 20260119));
   expect(found).toBeGreaterThan(2000);
 });
 
@@ -197,6 +198,6 @@ test("expandGlob with ** agrees with find, which follows no links to folders", a
     expect(await askUs(root, `**/${last}`)).toEqual(answer.map((path) => path.slice(root.length + 1)).sort());
     found += answer.length;
   });
-  await fc.assert(property, { numRuns: 100, seed: 20260120 });
+  await fc.assert(property, cases(100, 20260120));
   expect(found).toBeGreaterThan(200);
 });

@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { escapeGlob, expandGlob, hasGlob, splitGlob, unescapeGlob } from "../../src/discovery/glob.ts";
 import { hasCode, type WalrustError } from "../../src/errors.ts";
+import { cases } from "../support/property-cases.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const ENV = { turn: async () => {} };
@@ -69,6 +70,7 @@ describe("splitGlob and hasGlob", () => {
         expect(hasGlob(escapeGlob(path))).toBe(false);
         expect(unescapeGlob(escapeGlob(path))).toBe(path);
       }),
+      cases(100),
     );
   });
 

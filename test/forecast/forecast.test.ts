@@ -6,6 +6,7 @@ import { MONTH_HOURS } from "../../src/forecast/steady-stock.ts";
 import { verifyDatabase } from "../../src/recovery/verify/verify-database.ts";
 import { type ConfigChange, configWith, DEFAULT_CONFIG } from "../support/config.ts";
 import { SteadyHours } from "../support/histories/steady-hours.ts";
+import { cases } from "../support/property-cases.ts";
 import { recordingEnv } from "../support/recording-log.ts";
 
 const HOUR_MS = 3_600_000;
@@ -310,7 +311,7 @@ describe("forecastMonth of random input", () => {
       const month = forecastMonth(database, configWith(changed), given);
       for (const value of numbersOf(month)) expect(value >= 0 && Number.isFinite(value)).toBe(true);
     });
-    fc.assert(property, { seed: 11, numRuns: 150 });
+    fc.assert(property, cases(150, 11));
   });
 
   // An object above 80 GB has parts that grow by the megabyte, so more data may need fewer parts.
@@ -324,7 +325,7 @@ describe("forecastMonth of random input", () => {
       expect(more.uploadedBytes).toBeGreaterThanOrEqual(less.uploadedBytes * 0.9999);
       expect(more.requests.put).toBeGreaterThanOrEqual(less.requests.put * 0.9999);
     });
-    fc.assert(property, { seed: 12, numRuns: 150 });
+    fc.assert(property, cases(150, 12));
   });
 
   test("never falls with a larger database", () => {
@@ -336,7 +337,7 @@ describe("forecastMonth of random input", () => {
       expect(large.uploadedBytes).toBeGreaterThanOrEqual(small.uploadedBytes * 0.9999);
       expect(large.stored.totalBytes).toBeGreaterThanOrEqual(small.stored.totalBytes * 0.9999);
     });
-    fc.assert(property, { seed: 13, numRuns: 150 });
+    fc.assert(property, cases(150, 13));
   });
 });
 

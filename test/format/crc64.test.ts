@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { Crc64, crc64, pageChecksum, pageChecksumInto, xorChecksum } from "../../src/format/crc64.ts";
 import { formatChecksum } from "../../src/format/ltx.ts";
 import { CHECKSUM_FLAG, type Checksum } from "../../src/format/types.ts";
+import { cases } from "../support/property-cases.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { pagesChecksum, samplePage, vector, vectorPath } from "./samples.ts";
 
@@ -35,7 +36,7 @@ describe("crc64", () => {
       shifted.set(bytes, shift);
       return crc64(shifted.subarray(shift)) === referenceCrc64(bytes);
     });
-    fc.assert(property, { seed: 64, numRuns: 300 });
+    fc.assert(property, cases(300, 64));
   });
 
   test("is the same over pieces, also beyond the scratch memory", () => {

@@ -14,6 +14,7 @@ import {
   SNAPSHOT_LEVEL,
 } from "../../src/format/keys.ts";
 import { TXID_MAX, type Txid } from "../../src/format/types.ts";
+import { cases } from "../support/property-cases.ts";
 import { expectRefusal, vectorPath } from "./samples.ts";
 
 const txid = (value: number) => value as Txid;
@@ -89,7 +90,7 @@ describe("parseObjectKey", () => {
       const key = objectKey(layout, database, level, minTxid, maxTxid);
       expect(parseObjectKey(layout, key)).toEqual({ database, level, minTxid, maxTxid });
     });
-    fc.assert(property, { seed: 9, numRuns: 300 });
+    fc.assert(property, cases(300, 9));
   });
 
   test("is null for any other key", () => {

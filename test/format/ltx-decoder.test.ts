@@ -10,6 +10,7 @@ import { FLAG_NO_CHECKSUM, LTX_HEADER_SIZE, type LtxHeader } from "../../src/for
 import { decodeLtxFile, LtxDecoder } from "../../src/format/ltx-decoder.ts";
 import { lz4CompressBound } from "../../src/format/lz4.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno, type Txid } from "../../src/format/types.ts";
+import { cases } from "../support/property-cases.ts";
 import { buildLtx, type RawLtx, storedBlock } from "./raw-ltx.ts";
 import {
   applyPages,
@@ -97,7 +98,7 @@ describe("LtxDecoder", () => {
     const property = fc.property(sizes, fc.nat(files.length - 1), (chunkSizes, index) => {
       expect(decodeInChunks(files[index]!, chunkSizes)).toEqual(expected[index]!);
     });
-    fc.assert(property, { seed: 21, numRuns: 60 });
+    fc.assert(property, cases(60, 21));
   });
 
   test("gives the header as soon as its bytes have arrived, before any page", () => {

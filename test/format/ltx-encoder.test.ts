@@ -12,6 +12,7 @@ import {
 import { decodeLtxFile, LtxDecoder } from "../../src/format/ltx-decoder.ts";
 import { type IndexStore, LtxEncoder } from "../../src/format/ltx-encoder.ts";
 import { CHECKSUM_FLAG, type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
+import { cases } from "../support/property-cases.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 import { leb128 } from "./raw-ltx.ts";
@@ -165,7 +166,7 @@ describe("LtxEncoder", () => {
       expect(decoded.trailer.postApplyChecksum).toBe(pagesChecksum(pages));
       expect(found).toEqual(pages);
     });
-    fc.assert(property, { seed: 11, numRuns: 60 });
+    fc.assert(property, cases(60, 11));
   });
 });
 

@@ -16,6 +16,7 @@ import {
   mergeLtxInSlices,
 } from "../../src/format/ltx-merge.ts";
 import { CHECKSUM_FLAG, type Checksum, NO_CHECKSUM, type Txid } from "../../src/format/types.ts";
+import { cases } from "../support/property-cases.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 import {
@@ -132,7 +133,7 @@ describe("mergeLtx", () => {
       const before = start === 0 ? new Uint8Array(0) : made[start - 1]!.image;
       expect(Buffer.compare(apply(before, bytes), made.at(-1)!.image)).toBe(0);
     });
-    fc.assert(property, { seed: 31, numRuns: 150 });
+    fc.assert(property, cases(150, 31));
   });
 
   testWith("ltx")("writes a file that ltx verifies and applies to the identical database", async () => {

@@ -22,6 +22,7 @@ import {
   TXID_MAX,
   type Txid,
 } from "../../src/format/types.ts";
+import { cases } from "../support/property-cases.ts";
 import { expectRefusal, sampleHeader, vector } from "./samples.ts";
 
 const SUM = (CHECKSUM_FLAG | 5n) as Checksum;
@@ -81,7 +82,7 @@ describe("decodeLtxHeader", () => {
       } as LtxHeader;
       expect(decodeLtxHeader(encodeLtxHeader(value))).toEqual(value);
     });
-    fc.assert(property, { seed: 100, numRuns: 300 });
+    fc.assert(property, cases(300, 100));
   });
 
   test("rejects every truncation, the empty file included", () => {

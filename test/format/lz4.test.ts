@@ -6,6 +6,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { hasCode } from "../../src/errors.ts";
 import { lz4Compress, lz4CompressBound, lz4Decompress } from "../../src/format/lz4.ts";
+import { cases } from "../support/property-cases.ts";
 import { expectRefusal, samplePage } from "./samples.ts";
 
 function compress(source: Uint8Array): Uint8Array {
@@ -74,7 +75,7 @@ describe("lz4Compress", () => {
     const property = fc.property(source, (bytes) => {
       return Buffer.compare(decompress(compress(bytes), bytes.length), bytes) === 0;
     });
-    fc.assert(property, { seed: 4, numRuns: 500 });
+    fc.assert(property, cases(500, 4));
   });
 
   test("keeps the end-of-block rules: 5 literals, no match in the last 12 bytes", () => {

@@ -17,6 +17,7 @@ import {
   walCursor,
   walOffset,
 } from "../../src/format/wal.ts";
+import { cases } from "../support/property-cases.ts";
 import { peerPath, testWith } from "../support/servers/peers.ts";
 import { tempFolder } from "../support/temp.ts";
 import { expectRefusal, vector } from "./samples.ts";
@@ -131,7 +132,7 @@ describe("scanFrames", () => {
       expect(frames).toEqual(whole.frames);
       expect(cursor).toEqual(whole.cursor);
     });
-    fc.assert(property, { seed: 5, numRuns: 60 });
+    fc.assert(property, cases(60, 5));
   });
 
   test("of every truncated WAL ends as short, after the whole frames", () => {

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { pageChecksum, pageChecksumInto } from "../../src/format/crc64.ts";
 import { CHECKSUM_FLAG, lockPgno } from "../../src/format/types.ts";
 import { ZeroPages } from "../../src/format/zero-pages.ts";
+import { cases } from "../support/property-cases.ts";
 
 const SIZES = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 const FLAG = BigInt(CHECKSUM_FLAG);
@@ -35,6 +36,7 @@ describe.each(SIZES)("ZeroPages of %p bytes", (pageSizeBytes) => {
         zeroPages.sumInto(pgno, out);
         expect(out).toEqual(expected);
       }),
+      cases(100),
     );
   });
 
@@ -61,6 +63,7 @@ describe.each(SIZES)("ZeroPages of %p bytes", (pageSizeBytes) => {
         zeroPages.runInto(1, last, out);
         expect((left ^ right) | FLAG).toBe(wordsOf(out) | FLAG);
       }),
+      cases(100),
     );
   });
 });

@@ -24,6 +24,7 @@ import {
   SumUpdate,
 } from "../../src/local/page-sums.ts";
 import { databaseChecksum, pageChecksum } from "../support/oracles/page-sums-oracle.ts";
+import { cases } from "../support/property-cases.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const PAGE_SIZE = 512;
@@ -104,7 +105,7 @@ describe("page sums against a model", () => {
           }
         },
       ),
-      { numRuns: 60, seed: 11 },
+      cases(60, 11),
     );
   });
 

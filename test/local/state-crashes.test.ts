@@ -15,6 +15,7 @@ import {
   stateFolderOf,
 } from "../../src/local/state-folder.ts";
 import { oldReadingOf, writeOldState } from "../support/histories/old-state.ts";
+import { cases } from "../support/property-cases.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const SLOT_SIZE = 512;
@@ -100,7 +101,7 @@ describe("a state write that is cut off", () => {
         writeFileSync(folder.statePath, torn);
         expect(txidOf(folder)).toBe(arrived.length === changed.length ? next : next - 1);
       }),
-      { numRuns: 300, seed: 5 },
+      cases(300, 5),
     );
   });
 
@@ -220,6 +221,6 @@ test("states, crashes, restarts, other processes and other versions in any order
         expect(txidOf(restarted(folder))).toBe(txid);
       }
     }),
-    { numRuns: 150, seed: 8 },
+    cases(150, 8),
   );
 });

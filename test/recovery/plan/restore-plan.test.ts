@@ -10,6 +10,7 @@ import {
   planRestore,
 } from "../../../src/recovery/plan/restore-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
+import { cases } from "../../support/property-cases.ts";
 
 function object(level: number, minTxid: number, maxTxid: number): LtxObject {
   const key = `${level}/${minTxid}-${maxTxid}`;
@@ -137,7 +138,7 @@ describe("planRestore on random histories", () => {
         expect(reached).toBe(wanted);
         return true;
       }),
-      { numRuns: 3000, seed: 20260301 },
+      cases(3000, 20260301),
     );
   });
 
@@ -151,7 +152,7 @@ describe("planRestore on random histories", () => {
         expect(plan.afterTxid as number).toBe(Math.max(0, ...reached));
         if (plan.afterTxid > 0) expect(planRestore(listing, plan.afterTxid).kind).toBe("plan");
       }),
-      { numRuns: 3000, seed: 7 },
+      cases(3000, 7),
     );
   });
 });
@@ -180,7 +181,7 @@ describe("neighbours", () => {
         const planned = points.filter((txid) => planRestore(listing, txid).kind === "plan");
         expect(plannableTxids(listing)).toEqual(planned);
       }),
-      { numRuns: 2000, seed: 11 },
+      cases(2000, 11),
     );
   });
 });

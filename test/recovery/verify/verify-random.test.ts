@@ -8,6 +8,7 @@ import { SNAPSHOT_LEVEL } from "../../../src/format/keys.ts";
 import { verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
 import type { VerifyReport } from "../../../src/recovery/verify/verify-report.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
+import { cases } from "../../support/property-cases.ts";
 import { History, verifyEnv } from "./verify-history.ts";
 
 type Step =
@@ -111,7 +112,7 @@ test("verifyDatabase finds nothing in any legal history", async () => {
       const report = await verify(await play(steps, seed));
       expect(report.findings).toEqual([]);
     }),
-    { numRuns: 150 },
+    cases(150),
   );
 });
 
@@ -128,7 +129,7 @@ test("verifyDatabase reports a deleted object as an error if and only if a TXID 
       // The manifest names every snapshot; any other object without an own TXID is not missed.
       else expect(report.status).toBe(victim.level === SNAPSHOT_LEVEL ? "warnings" : "ok");
     }),
-    { numRuns: 150 },
+    cases(150),
   );
 });
 
@@ -172,6 +173,6 @@ test.each(Object.keys(DAMAGE))("verifyDatabase finds one damaged object anywhere
       // Missing metadata contradicts nothing: the checksums of the object are valid.
       expect((await verify(history)).status).toBe(kind === "chain" ? "warnings" : "errors");
     }),
-    { numRuns: 60 },
+    cases(60),
   );
 });

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { RetentionConfig } from "../../../src/config/config.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { planRetention, type SnapshotPoint } from "../../../src/replication/upkeep/retention-plan.ts";
+import { cases } from "../../support/property-cases.ts";
 
 const NONE: RetentionConfig = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };
 const MINUTE_MS = 60_000;
@@ -144,7 +145,7 @@ test("planRetention retains the calendar's choice, the newest and two, over rand
     const found = new Set(verdicts.filter(({ reasons }) => reasons.length > 0).map(({ txid }) => txid));
     expect(found as Set<number>).toEqual(oracle(points, policy));
   });
-  fc.assert(property, { numRuns: 300 });
+  fc.assert(property, cases(300));
 });
 
 test("planRetention: every earlier run had retained the snapshots of a later run", () => {
@@ -161,5 +162,5 @@ test("planRetention: every earlier run had retained the snapshots of a later run
       before = now;
     }
   });
-  fc.assert(property, { numRuns: 40 });
+  fc.assert(property, cases(40));
 });

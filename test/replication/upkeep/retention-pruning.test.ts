@@ -7,6 +7,7 @@ import type { Txid } from "../../../src/format/types.ts";
 import { newestTxid, planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import { planPruning } from "../../../src/replication/upkeep/retention-plan.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
+import { cases } from "../../support/property-cases.ts";
 import { DAY_MS } from "../../support/shifted-clock.ts";
 
 function object(level: number, minTxid: number, maxTxid: number): LtxObject {
@@ -113,7 +114,7 @@ function judge(objects: readonly LtxObject[], policy: RetentionConfig): void {
 
 test("planPruning of legal histories: stopped anywhere, retained points remain and nothing else goes", () => {
   const property = fc.property(HISTORY, POLICY, ({ objects }, policy) => judge(objects, policy));
-  fc.assert(property, { numRuns: 300 });
+  fc.assert(property, cases(300));
 });
 
 test("planPruning again deletes nothing more", () => {
@@ -122,7 +123,7 @@ test("planPruning again deletes nothing more", () => {
     const left = objects.filter((one) => !deletions.includes(one));
     expect(planPruning(left, timesOf(left), policy).deletions).toEqual([]);
   });
-  fc.assert(property, { numRuns: 100 });
+  fc.assert(property, cases(100));
 });
 
 const TWO: RetentionConfig = { hourly: 0, daily: 0, weekly: 0, monthly: 0 };

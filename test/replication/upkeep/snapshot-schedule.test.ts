@@ -10,6 +10,7 @@ import {
   type SnapshotTriggers,
 } from "../../../src/replication/upkeep/snapshot-schedule.ts";
 import { DEFAULT_CONFIG } from "../../support/config.ts";
+import { cases } from "../../support/property-cases.ts";
 
 const HOUR_MS = 3_600_000;
 const OFF: SnapshotTriggers = {
@@ -90,7 +91,7 @@ describe("dueSnapshotOrNull", () => {
     const property = fc.property(policies, fc.nat(1e12), (policy, nowMs) => {
       expect(dueSnapshotOrNull(policy, UNCHANGED, nowMs)).toBeNull();
     });
-    fc.assert(property, { numRuns: 300 });
+    fc.assert(property, cases(300));
   });
 });
 

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Txid } from "../../../src/format/types.ts";
 import { TxidRanges } from "../../../src/replication/upkeep/txid-ranges.ts";
+import { cases } from "../../support/property-cases.ts";
 
 interface Range {
   readonly minTxid: Txid;
@@ -41,7 +42,7 @@ test("TxidRanges agrees with a scan of every object", () => {
       expect(ranges.reachFrom(txid)).toBe(slowReach(objects, txid));
     }
   });
-  fc.assert(property, { numRuns: 300 });
+  fc.assert(property, cases(300));
 });
 
 test("TxidRanges of nothing covers nothing and leads nowhere", () => {

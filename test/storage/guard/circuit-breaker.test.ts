@@ -17,6 +17,7 @@ import {
   outcomeOfError,
 } from "../../../src/storage/guard/circuit-breaker.ts";
 import { breakerOf } from "../../support/config.ts";
+import { cases } from "../../support/property-cases.ts";
 
 const COOLDOWN_MS = 60_000;
 const WALL_MS = 1_000_000_000;
@@ -287,6 +288,6 @@ test("CircuitBreaker keeps its invariants under any order of successes, failures
         expect(breaker.state).toBe(openedMs === null ? "closed" : isOver ? "half-open" : "open");
       }
     }),
-    { numRuns: 1_000 },
+    cases(1_000),
   );
 });

@@ -5,6 +5,7 @@ import { WalrustError } from "../../../src/errors.ts";
 import type { PutReservation } from "../../../src/storage/contract/put-limit.ts";
 import { AdaptiveLimit } from "../../../src/storage/guard/adaptive-limit.ts";
 import { PutLimiter } from "../../../src/storage/guard/put-limiter.ts";
+import { cases } from "../../support/property-cases.ts";
 
 const ENV = { monotonicMs: () => 0 };
 const MEGABYTE = 1 << 20;
@@ -172,7 +173,7 @@ describe("PutLimiter", () => {
           expect([limiter.facts.inFlight, limiter.facts.waiting]).toEqual([0, 0]);
         },
       ),
-      { numRuns: 200 },
+      cases(200),
     );
   });
 });

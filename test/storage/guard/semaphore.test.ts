@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Semaphore, SharedPermit } from "../../../src/storage/guard/semaphore.ts";
+import { cases } from "../../support/property-cases.ts";
 
 /** Works that run until a test ends them. */
 class Works {
@@ -231,7 +232,7 @@ test("Semaphore and SharedPermits never exceed the limit, admit every work, and 
         expect([holders.size, slots.isContended]).toEqual([0, false]);
       },
     ),
-    { numRuns: 300 },
+    cases(300),
   );
 });
 

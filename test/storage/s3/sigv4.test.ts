@@ -16,6 +16,7 @@ import {
   signRequest,
   uriEncode,
 } from "../../../src/storage/s3/sigv4.ts";
+import { cases } from "../../support/property-cases.ts";
 
 const SUITE: Credentials = {
   accessKeyId: "AKIDEXAMPLE",
@@ -278,7 +279,7 @@ test("signRequest agrees with the SDK's signer over random requests", async () =
       expect(ours["authorization"]).toBe(theirs.headers["authorization"]!);
       expect(ours["x-amz-security-token"]).toBe(theirs.headers["x-amz-security-token"]!);
     }),
-    { numRuns: 300, seed: 20260101 },
+    cases(300, 20260101),
   );
 });
 
