@@ -146,6 +146,9 @@ function continued(live: LiveDatabase, env: Env, needsSnapshot: boolean): Attach
   // Equal salts and frames do not prove that the file below the WAL is the one they were written for.
   const isOther = state.file !== undefined && !isSameDatabaseFile(state.file, databaseFileOf(live.pin));
   if (isOther) live.pinLost = "the database file was written while it was not watched";
+  const { pageSizeBytes } = live.pin;
+  if (pageSizeBytes !== state.pageSizeBytes)
+    live.pinLost = `page size is ${pageSizeBytes}, it was ${state.pageSizeBytes}`;
   // A file at rest had an empty WAL: all commits since then are in the WAL, from its first frame on.
   live.mayRestart = isStillAtRest(state.file, live.pin);
   if (needsSnapshot) {
@@ -155,6 +158,7 @@ function continued(live: LiveDatabase, env: Env, needsSnapshot: boolean): Attach
   }
   if (!areSumsSound(live, state, pending)) {
     const reason = "the page sums are lost";
+    env.log.warn(`${reason}: they are made again from the whole database`, { database: live.name });
     return { live, anchor: { before: state, reason }, needsSnapshot };
   }
   return { live, anchor: null, needsSnapshot };

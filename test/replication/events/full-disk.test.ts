@@ -1,0 +1,91 @@
+/**
+ * A disk without room. A snapshot that cannot be written is named and taken later, and captures continue
+ * meanwhile. When nothing can be captured and the disk of the database is nearly full, walrust releases its
+ * pin, so that the application can checkpoint; a difference follows.
+ */
+import { afterEach, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
+import { rmSync, statSync, writeFileSync } from "node:fs";
+import { WalrustError } from "../../../src/errors.ts";
+import { SpoolWriter } from "../../../src/local/spool.ts";
+import { loggedAnchors, provenEnd } from "../../support/runs/event-run.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
+import { HOUR_MS, ShiftedClock } from "../../support/shifted-clock.ts";
+
+const COMMIT = "INSERT INTO t(v) VALUES (randomblob(9000))";
+const mocks: { mockRestore(): void }[] = [];
+
+afterEach(() => {
+  for (const mock of mocks.splice(0)) mock.mockRestore();
+});
+
+test("a snapshot without room is named, stops no capture, and is taken when there is room", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const clock = new ShiftedClock();
+  const change = { sync: { snapshotIntervalMs: HOUR_MS } };
+  const run = new WatchRun([targetOf(path)], store, change, clock.overrides);
+  await run.uploaded(1);
+  let refusedCount = 0;
+  const { finish } = SpoolWriter.prototype;
+  const mock = spyOn(SpoolWriter.prototype, "finish").mockImplementation(function (
+    this: SpoolWriter,
+    around: Parameters<SpoolWriter["finish"]>[0],
+  ) {
+    if (!("chain" in around)) return finish.call(this, around);
+    refusedCount++;
+    throw new WalrustError("database", "Cannot write spool file: ENOSPC", { retryable: true });
+  });
+  mocks.push(mock);
+  await run.commit(app, COMMIT);
+  clock.pass(HOUR_MS);
+  await run.until("the refusal", () => refusedCount > 0);
+  await run.until("the failure", () => run.all("failed").length > 0);
+  expect(run.all("failed")[0]!.message).toContain("ENOSPC");
+  for (let round = 0; round < 3; round++) await run.commit(app, COMMIT);
+  mock.mockRestore();
+  const snapshots = (): number => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length;
+  while (snapshots() < 2) {
+    clock.pass(30_000);
+    await run.commit(app, COMMIT);
+  }
+  await run.until("the recovery", () => run.status().failure === null);
+  expect(run.all("failed").length).toBe(1);
+  await provenEnd(run, path, store);
+  await app.close();
+});
+
+test("a nearly full disk releases the pin if nothing can be captured; a difference follows", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  const { spoolFolder } = targetOf(path).paths;
+  rmSync(spoolFolder, { recursive: true });
+  writeFileSync(spoolFolder, "a file in the way");
+  const { statfsSync } = fs;
+  let isFull = false;
+  mocks.push(
+    spyOn(fs, "statfsSync").mockImplementation(((...words: Parameters<typeof statfsSync>) => {
+      const found = statfsSync(...words);
+      return isFull ? Object.assign(found, { bavail: 10 }) : found;
+    }) as typeof statfsSync),
+  );
+  await app.must("PRAGMA wal_autocheckpoint = 100");
+  for (let round = 0; round < 500; round++) await app.must(COMMIT);
+  await run.until("the failure", () => run.all("failed").length > 0);
+  expect(run.isSaid("the pin was released")).toBe(false);
+  const size = statSync(`${path}-wal`).size;
+  isFull = true;
+  await run.until("the release", () => run.isSaid("the pin was released, because the disk is nearly full"));
+  // The application's own checkpoint now empties the WAL, and gives the disk its room back.
+  await app.must("PRAGMA busy_timeout = 5000", "PRAGMA wal_checkpoint(TRUNCATE)");
+  expect(statSync(`${path}-wal`).size).toBeLessThan(size / 10);
+  isFull = false;
+  rmSync(spoolFolder);
+  await run.until("the anchor", () => run.all("re-anchored").length > 0, 15_000);
+  await run.until("health", () => run.status().failure === null && run.status().pendingCount === 0, 15_000);
+  expect(loggedAnchors(run)[0]!.mode).toBe("difference");
+  await provenEnd(run, path, store);
+  await app.close();
+}, 60_000);

@@ -1,0 +1,85 @@
+/**
+ * A local file that is torn, wrong or missing when a watch starts: the state, the page sums, and a captured
+ * file that waits for its upload. The watch finds the loss, a WARN names it, and every commit is restored.
+ */
+import { expect, test } from "bun:test";
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
+import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
+
+type Loss = (path: string) => void;
+
+const GONE: Loss = (path) => rmSync(path);
+const EMPTY: Loss = (path) => truncateSync(path, 0);
+const TORN: Loss = (path) => truncateSync(path, Math.floor(readFileSync(path).length / 2));
+const WRONG: Loss = (path) => {
+  const bytes = readFileSync(path);
+  for (let at = 100; at < bytes.length; at += 50) bytes[at] = bytes[at]! ^ 0xff;
+  writeFileSync(path, bytes);
+};
+
+/** The footer is sound, and the pages are not what was captured. */
+const FLIPPED: Loss = (path) => {
+  const bytes = readFileSync(path);
+  bytes[500] = bytes[500]! ^ 0xff;
+  writeFileSync(path, bytes);
+};
+
+const CASES: readonly (readonly [file: string, loss: string, Loss, said: RegExp])[] = [
+  ["state.json", "gone", GONE, /there is no local state: continuing after TXID 2/],
+  ["state.json", "empty", EMPTY, /the local state is lost \(.+\): continuing after TXID 2/],
+  ["state.json", "torn", TORN, /the local state is lost \(.+\): continuing after TXID 2/],
+  ["state.json", "wrong", WRONG, /the local state is lost \(.+\): continuing after TXID 2/],
+  ["pages.sum", "gone", GONE, /the page sums are lost/],
+  ["pages.sum", "empty", EMPTY, /the page sums are lost/],
+  ["pages.sum", "torn", TORN, /the page sums are lost/],
+  ["pages.sum", "wrong", WRONG, /the page sums are lost/],
+  ["a captured file", "gone", GONE, /the bucket lacks objects.+; a new snapshot follows/],
+  [
+    "a captured file",
+    "empty",
+    EMPTY,
+    /captured files are lost \(.+ is incomplete\): continuing after TXID 2/,
+  ],
+  ["a captured file", "torn", TORN, /captured files are lost \(.+ is incomplete\): continuing after TXID 2/],
+  ["a captured file", "wrong", FLIPPED, /is not what was captured: continuing after TXID 2/],
+];
+
+test.each(CASES)("%s that is %s is found, named and repaired", async (file, _, lose, said) => {
+  const { path, app } = await newDatabase();
+  const store = new FaultyStore(new MemoryStore());
+  const change = { sync: { shutdownTimeoutMs: 50 } };
+  const first = await new WatchRun([targetOf(path)], store, change).watching();
+  await first.uploaded(1);
+  await first.commit(app, "INSERT INTO t(v) VALUES (randomblob(60000))");
+  // The page sums are lost where nothing waits: a captured file that waits is replayed into them.
+  const isWaiting = file !== "pages.sum";
+  if (isWaiting) {
+    store.before = (operation) => {
+      if (operation === "put") throw unreachable();
+    };
+    await app.must("INSERT INTO t(v) VALUES (randomblob(60000))");
+    await first.until("the capture", () => first.status().txid === 3);
+  }
+  await first.stop();
+  const { folder, spoolFolder } = targetOf(path).paths;
+  const [captured = ""] = readdirSync(spoolFolder).filter((name) => name.endsWith(".ltx"));
+  lose(file === "a captured file" ? join(spoolFolder, captured) : join(folder, file));
+  store.before = () => {};
+
+  const second = await new WatchRun([targetOf(path)], store, change).watching();
+  const warnings = (): string[] =>
+    second.lines.filter(({ level }) => level === "warn").map(({ message }) => message);
+  await second.until("the WARN", () => warnings().some((message) => said.test(message)));
+  await second.until("all uploads", () => second.status().pendingCount === 0 && second.status().txid >= 2);
+  await app.must("INSERT INTO t(v) VALUES ('after')");
+  const txid = second.status().txid + 1;
+  await second.until("the commit", () => second.uploadedTxid() >= Math.min(txid, second.status().txid));
+  expect(await second.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
+  expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
+  await app.close();
+});
