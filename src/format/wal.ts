@@ -54,6 +54,9 @@ export interface WalHeader {
   readonly checksum2: number;
 }
 
+/** The fields of a header that the frames have to agree with. */
+export type FrameFormat = Pick<WalHeader, "bigEndianChecksum" | "pageSizeBytes" | "salt1" | "salt2">;
+
 /** A position in a WAL: mutable, and sufficient to continue reading from there. */
 export interface WalCursor {
   /** Valid frames so far; the next frame begins at walOffset(pageSizeBytes, frameCount). */
@@ -147,7 +150,7 @@ export function walChecksum(
  * in `chunk`
  */
 export function scanFrames(
-  header: WalHeader,
+  header: FrameFormat,
   cursor: WalCursor,
   chunk: Uint8Array,
   limitFrames: number,

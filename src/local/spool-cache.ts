@@ -3,7 +3,7 @@
  * Compaction and restore read them instead of the network. Snapshots are not kept. A file here is only a copy
  * of an object, so it may be deleted at any time.
  */
-import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { CacheConfig } from "../config/config.ts";
 import { systemCode } from "../errors.ts";
@@ -33,8 +33,9 @@ export function keepSent(folder: string, file: SpoolFile): void {
   try {
     renameSync(file.path, path);
   } catch (error) {
+    // The first file that is kept, or a file that is gone: only a copy is lost then.
     if (systemCode(error) !== "ENOENT") throw error;
-    // The first file that is kept, or a file that is gone: then the second attempt throws, too.
+    if (!existsSync(file.path)) return;
     mkdirSync(sentFolder, { recursive: true, mode: 0o700 });
     renameSync(file.path, path);
   }

@@ -38,6 +38,7 @@ import {
   type TempFile,
   writeWhole,
 } from "./own-file.ts";
+import { holdBody, takeBodyOrNull } from "./spool-bodies.ts";
 
 const FOOTER_SIZE = 112;
 const MAGIC = new TextEncoder().encode("WALRUST1");
@@ -186,20 +187,21 @@ export class SpoolWriter {
     footer.set(chain, 72);
     footer.set(MAGIC, 104);
     const path = this.#path;
-    if (!this.#isWrittenAtOnce(footer)) {
+    const { level, minTxid, maxTxid, sizeBytes } = this;
+    const file = { path, level, minTxid, maxTxid, sizeBytes, sha256, previousChain, chain };
+    if (!this.#isWrittenAtOnce(file, footer)) {
       const temp = this.#spill();
       this.#append(footer);
       this.#close();
       spoolOperation("rename", path, () => renameSync(temp.path, path));
     }
-    const { level, minTxid, maxTxid } = this;
-    return { path, level, minTxid, maxTxid, sizeBytes: this.#sizeBytes, sha256, previousChain, chain };
+    return file;
   }
 
   /** Writes the held bytes and the footer under the file's own name. @returns false if they are not held */
-  #isWrittenAtOnce(footer: Uint8Array): boolean {
+  #isWrittenAtOnce(file: SpoolFile, footer: Uint8Array): boolean {
     if (this.#held === null) return false;
-    const path = this.#path;
+    const { path } = file;
     const held = this.#held;
     held.set(footer, this.#sizeBytes);
     const bytes = held.subarray(0, this.#sizeBytes + FOOTER_SIZE);
@@ -215,6 +217,7 @@ export class SpoolWriter {
       throw error;
     }
     closeSync(fd);
+    holdBody(file, held.subarray(0, this.#sizeBytes));
     this.#drop();
     return true;
   }
@@ -439,8 +442,9 @@ export function copySpoolFile(file: SpoolFile, folder: string): void {
 }
 
 /** Removes a file whose object is in the bucket. */
-export function removeSpoolFile({ path, sizeBytes }: SpoolFile): void {
-  removeOwn(path, sizeBytes);
+export function removeSpoolFile(file: SpoolFile): void {
+  takeBodyOrNull(file);
+  removeOwn(file.path, file.sizeBytes);
 }
 
 /** Removes every file, when the history of the spool is given up for that of the bucket. */

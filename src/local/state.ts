@@ -106,6 +106,21 @@ export function databaseFileOf({
   };
 }
 
+/** A step of the times that `FileStamp` compares, in ms. */
+const STAMP_STEP_MS = 0.001;
+
+/** Whether remembered attributes are those of the pinned file at its last check. Makes no system call. */
+export function isFileOfPin(
+  file: DatabaseFile,
+  { identities, stamp }: Pick<Pin, "identities" | "stamp">,
+): boolean {
+  const { database, wal } = identities;
+  if (stamp === null || file.sizeBytes !== stamp.sizeBytes) return false;
+  if (Math.abs(Number(file.modifiedNs) / 1e6 - stamp.modifiedMs) >= STAMP_STEP_MS) return false;
+  if (file.inode !== database.inode || file.bornNs !== database.bornNs) return false;
+  return file.wal?.inode === wal.inode && file.wal.bornNs === wal.bornNs;
+}
+
 /** The attributes of a pinned database file whose WAL is empty and that has been unchanged for a while. */
 export function restingFileOf(
   pin: Pick<Pin, "databaseFd" | "identities">,

@@ -46,6 +46,14 @@ test("keepSent moves an increment aside and removes a snapshot", () => {
   expect(sentBytes(folder)).toBe(sizes.reduce((sum, size) => sum + size, 0));
 });
 
+test("keepSent of a file that is gone loses only the copy", () => {
+  const { live } = spooledHistory(2);
+  const file = live.pending.find(({ level }) => level === 0)!;
+  rmSync(file.path);
+  keepSent(live.paths.spoolFolder, file);
+  expect(sentBytes(live.paths.spoolFolder)).toBe(0);
+});
+
 test("pruneSent removes files older than its retention, to the second", () => {
   for (const [retentionMs, kept] of [
     [10_000, [2, 3, 4, 5, 6]],

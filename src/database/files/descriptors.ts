@@ -12,7 +12,7 @@
  * A process with SQLite connections that are not counted here would lose their locks. The library (index.ts)
  * therefore exports nothing that opens a live database.
  */
-import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from "node:fs";
+import { type BigIntStats, closeSync, fstatSync, readSync, type Stats, statSync } from "node:fs";
 import { hasCode, systemCode, WalrustError } from "../../errors.ts";
 import {
   DATABASE_HEADER_SIZE,
@@ -67,6 +67,18 @@ export function identityOf({ dev, ino }: Pick<BigIntStats, "dev" | "ino">): File
 /** Whether two identities name the same file; a missing file is never the same. */
 export function isSameFile(a: FileIdentity | null, b: FileIdentity | null): boolean {
   return a !== null && b !== null && a.inode === b.inode && a.device === b.device;
+}
+
+/** Whether an open file with these attributes is the identified one. */
+export function isOpenFile(
+  fd: number,
+  { dev, ino }: Pick<Stats, "dev" | "ino">,
+  file: FileIdentity,
+): boolean {
+  // A double holds the numbers of most file systems.
+  if (Number.isSafeInteger(dev) && Number.isSafeInteger(ino))
+    return ino === Number(file.inode) && dev === Number(file.device);
+  return isSameFile(descriptorIdentity(fd), file);
 }
 
 /**

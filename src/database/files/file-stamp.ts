@@ -26,8 +26,8 @@ export function pathStampOrNull(path: string): FileStamp | null {
   return stats === undefined ? null : stampOf(stats);
 }
 
-/** Stats in doubles make a tenth of the garbage of bigints. */
-function stampOf({ size, mtimeMs }: Stats): FileStamp {
+/** The stamp of a file with these attributes. Doubles make a tenth of the garbage of bigints. */
+export function stampOf({ size, mtimeMs }: Pick<Stats, "size" | "mtimeMs">): FileStamp {
   return { sizeBytes: size, modifiedMs: mtimeMs };
 }
 
@@ -48,6 +48,11 @@ export class OverwriteDetector {
   /** Whether such a write was detected and not accepted since. */
   get isOverwritten(): boolean {
     return this.#isOverwritten;
+  }
+
+  /** The last stamp; null before the first. */
+  get stamp(): FileStamp | null {
+    return this.#sizeBytes === null ? null : { sizeBytes: this.#sizeBytes, modifiedMs: this.#modifiedMs };
   }
 
   /** Accepts the file as it is now. */

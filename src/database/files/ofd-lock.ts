@@ -110,6 +110,12 @@ function setLock(fd: number, type: number, start: number, length: number): boole
   throw lockError(fd, start, errno);
 }
 
+/** Writes a safe integer from 0. Each poll of a pin asks for a lock, and bigints would be garbage. */
+function setInt64(offset: number, value: number): void {
+  flock.setUint32(offset, value >>> 0, true);
+  flock.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
 /** @returns 0, or the errno of the call */
 function callFcntl(fd: number, command: number, type: number, start: number, length: number): number {
   const library = libcOrNull();
@@ -123,9 +129,9 @@ function callFcntl(fd: number, command: number, type: number, start: number, len
   for (let attempt = 0; attempt < EINTR_RETRIES_MAX; attempt++) {
     flock.setInt16(TYPE_OFFSET, type, true);
     flock.setInt16(TYPE_OFFSET + 2, 0, true);
-    flock.setBigInt64(START_OFFSET, BigInt(start), true);
-    flock.setBigInt64(LENGTH_OFFSET, BigInt(length), true);
-    flock.setBigInt64(PID_OFFSET, 0n, true);
+    setInt64(START_OFFSET, start);
+    setInt64(LENGTH_OFFSET, length);
+    setInt64(PID_OFFSET, 0);
     if (library.fcntl(fd, command, ptr(flock)) !== -1) return 0;
     const location = library.errnoLocation();
     errno = location === null ? -1 : read.i32(Number(location) as Pointer, 0);

@@ -10,11 +10,17 @@
  * by these rules first, and keeps them open while SQLite opens them: the kernel grants no lease on a file
  * that is open for writing.
  */
-import { closeSync, constants, fstatSync, openSync, readlinkSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readlinkSync, type Stats } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
 
 const { O_RDONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK } = constants;
 const O_CLOEXEC = 0o2000000;
+
+/** An open regular file, and its attributes when it was opened. */
+export interface RegularFile {
+  readonly fd: number;
+  readonly stats: Stats;
+}
 
 /**
  * Opens a regular file for reading, and for writing with `isWriting`.
@@ -22,6 +28,11 @@ const O_CLOEXEC = 0o2000000;
  * process holds a lease on it; or the system's error
  */
 export function openRegular(path: string, isWriting: boolean): number {
+  return openRegularFile(path, isWriting).fd;
+}
+
+/** As `openRegular`, with the attributes. */
+export function openRegularFile(path: string, isWriting: boolean): RegularFile {
   let fd: number;
   try {
     fd = openSync(path, (isWriting ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -29,7 +40,7 @@ export function openRegular(path: string, isWriting: boolean): number {
     throw openError(path, error);
   }
   const stats = fstatSync(fd);
-  if (stats.isFile()) return fd;
+  if (stats.isFile()) return { fd, stats };
   closeSync(fd);
   throw notRegular(path, stats.isFIFO() ? "it is a FIFO" : "it is a folder or device");
 }

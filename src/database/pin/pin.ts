@@ -8,8 +8,7 @@
  * 2. Frozen (byte 123): no page goes from the WAL into the database file. The WAL restarts at most once, and
  *    only if the database file held every frame of it when the freeze was taken.
  * 3. Marked (one of bytes 124 to 127): the WAL does not restart; checkpoints go as far as the mark.
- * 4. Freeze or mark is dropped only while the other is held. The exceptions are `dropFreezeAndMark` and
- *    `release`.
+ * 4. Freeze or mark is dropped only while the other is held, except by `dropFreezeAndMark` and `release`.
  * The host lock (one walrust for each database) lasts from `open` to `close`, in any state.
  *
  * A pin must never be used in a process that has SQLite connections of its own (see descriptors.ts).
@@ -29,7 +28,7 @@ import {
   openDescriptor,
   readHeaderOf,
 } from "../files/descriptors.ts";
-import { OverwriteDetector } from "../files/file-stamp.ts";
+import { type FileStamp, OverwriteDetector } from "../files/file-stamp.ts";
 import { type StoredIdentity, storedIdentity } from "../files/file-version.ts";
 import {
   DEAD_MAN_BYTE,
@@ -90,10 +89,9 @@ export class Pin {
   ) {}
 
   /**
-   * Pins the database at `path`, frozen. SQLite first recovers the database if necessary, and creates -wal
-   * and
-   * -shm if they are missing. The pin holds the SHARED range from before our connection opens until after it
-   * has closed. So the close never writes the WAL into the file, even when opening fails.
+   * Pins the database at `path`, frozen. SQLite first recovers it if necessary, and creates missing -wal and
+   * -shm. The pin holds the SHARED range from before our connection opens until after it has closed. So the
+   * close never writes the WAL into the file, even when opening fails.
    * @param evidence facts about the files from an earlier run or pin
    * @throws WalrustError "database" (missing, no database, hot journal, network mount), "not-wal", "locked"
    *   (by another walrust), "foreign-wal" (retryable: the -wal belongs to another file), "database-busy"
@@ -225,6 +223,11 @@ export class Pin {
     return this.#isFrozen;
   }
 
+  /** The database file at the last check; null before the first. */
+  get stamp(): FileStamp | null {
+    return this.#overwrites.stamp;
+  }
+
   /** Accepts the database file as it is now. Call it before reading all of the file under the freeze. */
   acceptFile(): void {
     this.#overwrites.accept(this.databaseFd, this.walIndex());
@@ -298,8 +301,7 @@ export class Pin {
   /**
    * Replaces the freeze by a mark at the newest commit, or moves the mark there. A short connection begins a
    * read, and the pin locks the slot of that reader.
-   * @returns false, with all locks as before, when the database file holds the whole WAL or all slots are
-   * busy
+   * @returns false, with all locks as before, if the database file holds the whole WAL or no slot is free
    */
   mark(): boolean {
     try {
@@ -334,8 +336,7 @@ export class Pin {
   }
 
   /**
-   * Locks any free slot, at any value: this alone keeps the WAL from restarting. The last resort when neither
-   * the freeze nor a mark at the newest commit is available.
+   * Locks any free slot, at any value, as the last resort: this alone keeps the WAL from restarting.
    */
   takeAnyMark(): boolean {
     if (!this.#isAttached) return false;

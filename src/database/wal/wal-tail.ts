@@ -13,15 +13,17 @@
 import { closeSync, readSync } from "node:fs";
 import { systemCode, WalrustError } from "../../errors.ts";
 import {
+  type FrameFormat,
   scanFrames,
   WAL_FRAME_HEADER_SIZE,
   WAL_HEADER_SIZE,
   type WalCursor,
-  type WalHeader,
   walCursor,
 } from "../../format/wal.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
-import { openRegular } from "../files/regular-file.ts";
+import { type FileIdentity, isOpenFile } from "../files/descriptors.ts";
+import { type FileStamp, stampOf } from "../files/file-stamp.ts";
+import { openRegular, openRegularFile, type RegularFile } from "../files/regular-file.ts";
 import { Uint32List, walScratch } from "../files/scratch-buffers.ts";
 import { readWalHeader, type WalBroken } from "./wal-file.ts";
 
@@ -39,7 +41,6 @@ export interface WalPosition {
 /** The committed frames after a position. Valid until the WAL is restarted, which a pin prevents. */
 export interface WalTail {
   readonly kind: "tail";
-  readonly header: WalHeader;
   /** The position at the end of the tail. */
   readonly position: WalPosition;
   /** Byte offset of the first frame in the WAL, and the size of all frames. */
@@ -54,6 +55,8 @@ export interface WalTail {
   readonly pgnos: Uint32Array;
   /** The newest frame (1-based) of each of these pages. */
   readonly frames: Uint32Array;
+  /** The -wal file before the frames were read. */
+  readonly stamp: FileStamp;
   /** Calls `onPage` for each page in ascending order; `data` is valid only during the call. */
   readonly eachPage: (onPage: (pgno: number, data: Uint8Array) => void) => void;
 }
@@ -63,6 +66,8 @@ export interface TailStart {
   readonly after: WalPosition | null;
   /** Skip the pages of frames up to this one (1-based): the database file holds them. Default 0. */
   readonly overlayAfterFrame?: number;
+  /** The -wal that is pinned: another file at the path is no tail. */
+  readonly file?: FileIdentity;
 }
 
 const frameNumbers = new Uint32List();
@@ -74,34 +79,56 @@ const framePgnos = new Uint32List();
  * @throws WalrustError code "database" when the file cannot be read at all
  */
 export function readWalTail(walPath: string, start: TailStart, index: WalIndexHeader): WalTail | WalBroken {
-  let fd: number;
+  let wal: RegularFile;
   try {
-    fd = openRegular(walPath, false);
+    wal = openRegularFile(walPath, false);
   } catch (error) {
     if (error instanceof WalrustError) throw error;
     if (systemCode(error) === "ENOENT") return { kind: "broken", reason: "the -wal file is gone" };
     throw new WalrustError("database", `Cannot open ${walPath}: ${systemCode(error)}`, { cause: error });
   }
   try {
-    return readOpenTail(fd, walPath, start, index);
+    const { fd, stats } = wal;
+    if (start.file !== undefined && !isOpenFile(fd, stats, start.file))
+      return { kind: "broken", reason: "the -wal file was replaced" };
+    return readOpenTail(wal, walPath, start, index);
   } finally {
-    closeSync(fd);
+    closeSync(wal.fd);
   }
 }
 
-function readOpenTail(
-  fd: number,
-  walPath: string,
-  start: TailStart,
-  index: WalIndexHeader,
-): WalTail | WalBroken {
+/** The beginning of a tail: the format of its frames, and the position before the first of them. */
+interface TailBegin {
+  readonly header: FrameFormat;
+  readonly cursor: WalCursor;
+}
+
+/**
+ * Finds the beginning of a tail. After a position in the pinned WAL that the wal-index names, the wal-index
+ * tells the format: salts and checksums of the frames prove that they follow the position, so the header of
+ * the file is not read again.
+ */
+function beginOf(fd: number, { after, file }: TailStart, index: WalIndexHeader): TailBegin | WalBroken {
+  const isAfter = after !== null && after.frameCount > 0;
+  const isSameWal = isAfter && after.salt1 === index.salt1 && after.salt2 === index.salt2;
+  if (isSameWal && file !== undefined) return { header: index, cursor: { ...after } };
   const header = readWalHeader(fd);
   if ("kind" in header) return header;
   if (header.salt1 !== index.salt1 || header.salt2 !== index.salt2) {
     return { kind: "broken", reason: "the WAL header is not the generation the wal-index names" };
   }
-  const after = start.after !== null && start.after.frameCount > 0 ? start.after : null;
-  const cursor: WalCursor = after ? { ...after } : walCursor(header);
+  return { header, cursor: isAfter ? { ...after } : walCursor(header) };
+}
+
+function readOpenTail(
+  { fd, stats }: RegularFile,
+  walPath: string,
+  start: TailStart,
+  index: WalIndexHeader,
+): WalTail | WalBroken {
+  const begin = beginOf(fd, start, index);
+  if ("kind" in begin) return begin;
+  const { header, cursor } = begin;
   const firstFrame = cursor.frameCount;
   const scan = scanAll(fd, header, cursor, index.mxFrame, start.overlayAfterFrame ?? 0);
   if ("kind" in scan) return scan;
@@ -113,7 +140,6 @@ function readOpenTail(
   const scanned = { firstFrame, frameSize, takeCount: walScratch.takeCount, isWhole: scan.isWhole };
   return {
     kind: "tail",
-    header,
     position: {
       salt1: header.salt1,
       salt2: header.salt2,
@@ -128,6 +154,7 @@ function readOpenTail(
     commit: scan.commit,
     pgnos: pages.pgnos,
     frames: pages.frames,
+    stamp: stampOf(stats),
     eachPage: (onPage) => {
       const first = eachScannedPage(scanned, header.pageSizeBytes, pages, onPage);
       if (first < pages.pgnos.length) eachFramePage(walPath, header.pageSizeBytes, pages, first, onPage);
@@ -138,7 +165,7 @@ function readOpenTail(
 /** Checks every frame up to `mxFrame`, and lists page and number of those past `overlayAfterFrame`. */
 function scanAll(
   fd: number,
-  header: WalHeader,
+  header: FrameFormat,
   cursor: WalCursor,
   mxFrame: number,
   overlayAfterFrame: number,

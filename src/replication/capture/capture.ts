@@ -8,6 +8,7 @@
  * 3. A capture is synchronous and opens no SQLite connection. The caller holds the pin.
  */
 import { fstatSync } from "node:fs";
+import type { FileStamp } from "../../database/files/file-stamp.ts";
 import { sizeClaimProblemOrNull } from "../../database/files/size-claim.ts";
 import type { WalBroken } from "../../database/wal/wal-file.ts";
 import { readWalTail, type WalPosition, type WalTail } from "../../database/wal/wal-tail.ts";
@@ -21,7 +22,13 @@ import { lockPgno, type Txid } from "../../format/types.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { type SumBatch, SumUpdate } from "../../local/page-sums.ts";
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
-import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
+import {
+  type DatabaseFile,
+  type DatabaseState,
+  databaseFileOf,
+  isFileOfPin,
+  writeState,
+} from "../../local/state.ts";
 import { planCapture } from "./capture-plan.ts";
 import { isOverwritten, OVERWRITTEN } from "./file-changes.ts";
 import { type LiveDatabase, markCaptured } from "./live-database.ts";
@@ -40,6 +47,8 @@ export type CaptureOutcome =
       readonly commitCount: number;
       readonly pageCount: number;
       readonly index: WalIndexHeader;
+      /** The -wal file before it was read. */
+      readonly walStamp: FileStamp;
     }
   | { readonly kind: "re-anchor"; readonly reason: string };
 
@@ -86,13 +95,23 @@ function captureOnce(live: LiveDatabase, env: Env, seen: TimedIndex | null): Cap
   if (plan.action === "nothing" || index === null) return nothingNew(live, state, index);
   // Frames that follow another content than the captured one would make a state that never existed.
   if (isOverwritten(live)) return { kind: "re-anchor", reason: OVERWRITTEN };
-  const tail = readWalTail(live.pin.walPath, { after: plan.after }, index);
+  const { pin } = live;
+  const start = pin.isLockless ? { after: plan.after } : { after: plan.after, file: pin.wal };
+  const tail = readWalTail(pin.walPath, start, index);
   const broken = brokenReasonOrNull(live, tail, index) ?? growthProblemOrNull(live, state, tail);
   if (tail.kind === "broken" || broken !== null) return { kind: "re-anchor", reason: broken ?? "" };
   try {
     const file = writeIncrement(live, state, tail, { index, after: plan.after }, timeMs);
-    const { frameCount, commitCount } = tail;
-    return { kind: "captured", file, frameCount, commitCount, pageCount: tail.pgnos.length, index };
+    const { frameCount, commitCount, pgnos, stamp } = tail;
+    return {
+      kind: "captured",
+      file,
+      frameCount,
+      commitCount,
+      pageCount: pgnos.length,
+      index,
+      walStamp: stamp,
+    };
   } catch (error) {
     // Nothing is written yet; the anchor finds the same problem and writes all pages.
     if (hasCode(error, "integrity")) return { kind: "re-anchor", reason: error.message };
@@ -162,8 +181,8 @@ function writeIncrement(
     preApplyChecksum: state.checksum,
     walOffset: tail.walOffset,
     walSizeBytes: tail.walSizeBytes,
-    walSalt1: tail.header.salt1,
-    walSalt2: tail.header.salt2,
+    walSalt1: tail.position.salt1,
+    walSalt2: tail.position.salt2,
     nodeId: 0n,
   };
   const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid);
@@ -183,7 +202,7 @@ function writeIncrement(
       checksum,
       chain: hex(file.chain),
       wal: tail.position,
-      file: databaseFileOf(live.pin),
+      file: databaseFileNow(live, state),
     };
     writeState(live.paths, next);
     live.state = next;
@@ -199,6 +218,15 @@ function writeIncrement(
   } finally {
     sums?.close();
   }
+}
+
+/**
+ * The attributes of the database file. The capture has found the file as it was pinned, so under the freeze
+ * the attributes of the last state still hold.
+ */
+function databaseFileNow({ pin }: LiveDatabase, { file }: DatabaseState): DatabaseFile {
+  const isKept = !pin.isLockless && file !== undefined && file.restedNs === undefined && pin.isFrozen;
+  return isKept && isFileOfPin(file, pin) ? file : databaseFileOf(pin);
 }
 
 /** Encodes the pages of the tail into the spool and computes their sums. */

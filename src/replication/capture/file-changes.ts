@@ -26,10 +26,11 @@ export const OVERWRITTEN = "the database file was overwritten by something that 
 /**
  * The system's events for the files of a database since these were last checked.
  * - "touched": one of them was removed, replaced, or closed by a program that may have overwritten the file.
- * - "still": none was, unless the event was lost.
- * - "unknown": there are no events, or the WAL was written.
+ * - "written": the WAL was written, and no other event came, unless one was lost.
+ * - "still": no event came, unless one was lost.
+ * - "unknown": there are no events.
  */
-export type FileNews = "touched" | "still" | "unknown";
+export type FileNews = "touched" | "written" | "still" | "unknown";
 
 /**
  * How a database file was overwritten since it was pinned.

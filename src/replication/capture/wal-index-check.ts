@@ -4,7 +4,7 @@
  * locks every few seconds, the second one stat of the WAL.
  */
 import { fileAliasesOf, mountsAt } from "../../database/files/file-aliases.ts";
-import { isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
+import { type FileStamp, isSameStamp, pathStampOrNull } from "../../database/files/file-stamp.ts";
 import {
   type ConfirmationWaits,
   PATIENT,
@@ -45,6 +45,13 @@ export class WalIndexCheck {
     this.#suspicion = NO_SUSPICION;
     this.#nextUsersMs = 0;
     this.#beyond = null;
+  }
+
+  /** A capture explains all changes of the WAL up to this stamp. */
+  captured(stamp: FileStamp): void {
+    this.#sizeBytes = stamp.sizeBytes;
+    this.#modifiedMs = stamp.modifiedMs;
+    this.#suspicion = NO_SUSPICION;
   }
 
   /** Whether the WAL has changed without an explanation. */

@@ -130,21 +130,39 @@ export class WalPoller {
     this.#mayBlockCheckpoint = true;
     if (pin.isLockless) return this.#pollLockless(live, pin, nowMs);
     const { fileNews } = limits;
-    if (fileNews === "touched" || nowMs - this.#checkedMs >= CHECK_INTERVAL_MS) {
-      this.#checkedMs = nowMs;
-      const reason = this.#distrustOrNull(live, pin, nowMs, fileNews);
-      if (reason !== null) {
-        this.#captureLast(live, pin);
-        return { kind: "replaced", reason };
-      }
-      // Under a mark, a later checkpoint hides that another program wrote the file before it.
-      const isContentDue = this.#filesCheckedMs >= nowMs || !pin.isFrozen;
-      // The pin stays: without it, the next process to open would apply the old WAL to the new content.
-      const written = isContentDue ? detectOverwrite(live) : "none";
-      if (written === "mixture") return { kind: "mixture" };
-      if (written === "anew") return { kind: "replaced", reason: OVERWRITTEN };
-      if (written === "harmless") return { kind: "re-anchor", reason: OVERWRITTEN };
+    const isCheckDue = nowMs - this.#checkedMs >= CHECK_INTERVAL_MS;
+    // A capture explains the write, so the check comes after a look that captured nothing.
+    const isExplained = fileNews === "written" && nowMs >= this.captureDueMs && pin.state !== "released";
+    if (fileNews === "touched" || (isCheckDue && !isExplained)) {
+      const found = this.#checkFiles(live, pin, nowMs, fileNews);
+      if (found !== null) return found;
     }
+    const outcome = this.#pollWal(live, pin, nowMs, limits);
+    if (!isCheckDue || !isExplained || !isCalm(outcome)) return outcome;
+    const news = outcome.kind === "captured" ? "still" : fileNews;
+    return this.#checkFiles(live, pin, nowMs, news) ?? outcome;
+  }
+
+  /**
+   * Checks the files of the database. @returns a finding that makes the pin or the history unsound, or null
+   */
+  #checkFiles(live: LiveDatabase, pin: Pin, nowMs: number, news: FileNews): PollOutcome | null {
+    this.#checkedMs = nowMs;
+    const reason = this.#distrustOrNull(live, pin, nowMs, news);
+    if (reason !== null) {
+      this.#captureLast(live, pin);
+      return { kind: "replaced", reason };
+    }
+    // Under a mark, a later checkpoint hides that another program wrote the file before it.
+    const isContentDue = this.#filesCheckedMs >= nowMs || !pin.isFrozen;
+    // The pin stays: without it, the next process to open would apply the old WAL to the new content.
+    const written = isContentDue ? detectOverwrite(live) : "none";
+    if (written === "mixture") return { kind: "mixture" };
+    if (written === "anew") return { kind: "replaced", reason: OVERWRITTEN };
+    return written === "harmless" ? { kind: "re-anchor", reason: OVERWRITTEN } : null;
+  }
+
+  #pollWal(live: LiveDatabase, pin: Pin, nowMs: number, limits: PollLimits): PollOutcome {
     if (pin.state === "released") {
       live.pinLost ??= "the pin was released";
       if (this.#waitsForUpload(live)) return QUIET;
@@ -160,7 +178,7 @@ export class WalPoller {
       if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
-    const outcome = nowMs >= this.captureDueMs ? this.#capture(live, nowMs, seen) : QUIET;
+    const outcome = nowMs >= this.captureDueMs ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
     if (!isCalm(outcome) || !limits.mayCheckpoint) return outcome;
     const { index } = seen;
     const reason = this.#checkpointIfDue(live, pin, index, nowMs) ?? this.#restIfAlone(live, index, nowMs);
@@ -222,12 +240,16 @@ export class WalPoller {
     return outcome.kind === "re-anchor" ? outcome.reason : null;
   }
 
-  #capture(live: LiveDatabase, nowMs: number, seen: TimedIndex): PollOutcome {
+  #capture(live: LiveDatabase, nowMs: number, seen: TimedIndex, news: FileNews): PollOutcome {
     const outcome = capture(live, this.context.env, seen);
     if (outcome.kind === "nothing") return QUIET;
-    const replaced = this.#replacedReasonOrNull(live, nowMs);
+    // A capture reads the pinned -wal and no other. Events tell of the other files, or this look has checked
+    // all of them before.
+    const isKnown = outcome.kind === "captured" && (news === "written" || this.#filesCheckedMs >= nowMs);
+    const replaced = isKnown ? null : this.#replacedReasonOrNull(live, nowMs);
     if (replaced !== null) return { kind: "replaced", reason: replaced };
     if (outcome.kind === "re-anchor") return outcome;
+    this.#indexCheck.captured(outcome.walStamp);
     this.#lastCaptureMs = nowMs;
     this.#nextRestMs = nowMs + FIRST_REST_MS;
     return { kind: "captured", frames: outcome.frameCount };

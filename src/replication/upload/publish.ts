@@ -6,7 +6,8 @@
  *    because an earlier attempt took effect. A later snapshot also counts when the key holds one of the same
  *    state, for snapshots of one state may differ in their WAL fields.
  * 2. An object that differs is never replaced. The caller learns its writer and decides.
- * 3. The file is hashed again before it is sent. Bytes that differ from the footer's hash are never sent.
+ * 3. A file that is read from the disk is hashed again before it is sent. Bytes that differ from the footer's
+ *    hash are never sent.
  */
 import { closeSync, existsSync, readSync } from "node:fs";
 import { hasCode } from "../../errors.ts";
@@ -14,6 +15,7 @@ import { hex, isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE, LTX_TRAILER_FIELDS, LTX_TRAILER_SIZE } from "../../format/ltx.ts";
 import { openOwn, openOwnOrNull } from "../../local/own-file.ts";
 import { isIntact, type SpoolFile, type SpoolFileName, spoolChunks } from "../../local/spool.ts";
+import { takeBodyOrNull } from "../../local/spool-bodies.ts";
 import { checkListed } from "../../recovery/object/check-object.ts";
 import { keyOf, listLevel } from "../../storage/bucket/catalog.ts";
 import {
@@ -224,6 +226,9 @@ async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
     const isSame = isSmall ? isIntactNow(file) : await hashing.run(() => isIntact(file));
     return isSame ? { kind: "file", path, offset: 0, sizeBytes } : null;
   }
+  // These bytes were hashed when the file was written.
+  const held = takeBodyOrNull(file);
+  if (held !== null) return { kind: "bytes", bytes: held };
   const bytes = readWhole(file);
   if (bytes === null) return null;
   const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");

@@ -1,19 +1,13 @@
 /**
  * Keeps the captured files of all databases within `--cache-max-size`: carries out the decisions of
- * local/spool-budget.ts, and logs once when captures stop and once when they continue.
+ * spool-budget.ts, and logs once when captures stop and once when they continue.
  */
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
 import { isSnapshotFile } from "../../local/spool.ts";
-import {
-  isSpoolFull,
-  planRelief,
-  type SpoolUse,
-  selectOverShare,
-  totalUse,
-} from "../../local/spool-budget.ts";
 import { pruneSent } from "../../local/spool-cache.ts";
 import type { Captured } from "../capture/live-database.ts";
+import { isSpoolFull, planRelief, type SpoolUse, selectOverShare, totalUse } from "./spool-budget.ts";
 import { mergePending } from "./spool-merge.ts";
 
 /** A snapshot of more than this share of the limit is huge. */

@@ -18,6 +18,7 @@ import { closeSync, readSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
+import { decodeLtxHeader } from "../../format/ltx.ts";
 import { type LtxSource, MERGE_INPUTS_MAX, mergeLtxInSlices } from "../../format/ltx-merge.ts";
 import { openOwn } from "../../local/own-file.ts";
 import {
@@ -27,6 +28,7 @@ import {
   type SpoolFile,
   SpoolWriter,
 } from "../../local/spool.ts";
+import { bodyOrNull } from "../../local/spool-bodies.ts";
 import { writeState } from "../../local/state.ts";
 import type { Captured } from "../capture/live-database.ts";
 import { UploadHistory } from "./upload-history.ts";
@@ -52,7 +54,10 @@ const pageSizes = new WeakMap<SpoolFile, number | null>();
 
 function pageSizeOrNull(file: SpoolFile): number | null {
   let pageSizeBytes = pageSizes.get(file);
-  if (pageSizeBytes === undefined) pageSizes.set(file, (pageSizeBytes = ltxPageSizeOrNull(file.path)));
+  if (pageSizeBytes !== undefined) return pageSizeBytes;
+  const held = bodyOrNull(file);
+  pageSizeBytes = held === null ? ltxPageSizeOrNull(file.path) : decodeLtxHeader(held).pageSizeBytes;
+  pageSizes.set(file, pageSizeBytes);
   return pageSizeBytes;
 }
 
@@ -172,11 +177,18 @@ function replaceSources(live: Captured, sources: readonly SpoolFile[], merged: S
 }
 
 function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
+  const held = bodyOrNull(file);
   let fd: number | null = null;
   let offset = 0;
   const read = (target: Uint8Array): number => {
+    const wanted = Math.min(target.length, file.sizeBytes - offset);
+    if (held !== null) {
+      target.set(held.subarray(offset, offset + wanted));
+      offset += wanted;
+      return wanted;
+    }
     fd ??= openOwn(file.path);
-    const count = readSync(fd, target, 0, Math.min(target.length, file.sizeBytes - offset), offset);
+    const count = readSync(fd, target, 0, wanted, offset);
     offset += count;
     return count;
   };

@@ -104,8 +104,8 @@ export class Turn {
   /** The events for the files of a database since these were last checked. */
   fileNewsOf(live: LiveDatabase | null): FileNews {
     if (this.areFilesTouched) return "touched";
-    const isTold = this.folderWatch !== null && isEventful(this, live) && this.hintedMs === null;
-    return isTold ? "still" : "unknown";
+    if (this.folderWatch === null || !isEventful(this, live)) return "unknown";
+    return this.hintedMs === null ? "still" : "written";
   }
 }
 

@@ -8,11 +8,13 @@ import {
   copyFileSync,
   openSync,
   readFileSync,
+  renameSync,
   statSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { fileIdentityOrNull } from "../../../src/database/files/descriptors.ts";
 import { DatabaseImage } from "../../../src/database/image.ts";
 import { readWalTail, type WalPosition, type WalTail } from "../../../src/database/wal/wal-tail.ts";
 import { decodeWalIndex, type WalIndexHeader } from "../../../src/format/wal-index.ts";
@@ -212,7 +214,9 @@ describe("readWalTail ends at mxFrame and refuses every other end", () => {
     await stage.app.close();
     const expected = tailOf(early.path, early.index);
     writeFileSync(`${early.path}-wal`, readFileSync(`${late.path}-wal`));
-    expect({ ...tailOf(early.path, early.index), eachPage: null }).toEqual({ ...expected, eachPage: null });
+    const { stamp } = expected;
+    const tail = tailOf(early.path, early.index);
+    expect({ ...tail, stamp, eachPage: null }).toEqual({ ...expected, eachPage: null });
     const wal = readFileSync(`${late.path}-wal`);
     writeFileSync(`${late.path}-wal`, Buffer.concat([wal, Buffer.alloc(5000, 0xa5)]));
     expect(Buffer.compare(readImage(late.path, late.index, 512, 9), late.image)).toBe(0);
@@ -274,6 +278,39 @@ describe("readWalTail ends at mxFrame and refuses every other end", () => {
     const start = { salt1: 9, salt2: 9, frameCount: 0, checksum1: 9, checksum2: 9 };
     expect(tailOf(path, index, start).frameCount).toBe(index.mxFrame);
     expect(image.length).toBeGreaterThan(0);
+  });
+});
+
+describe("readWalTail of a pinned WAL", () => {
+  test("a tail after a position needs no header: the wal-index and the frames prove it", async () => {
+    const stage = await Stage.open(4096);
+    await stage.app.must("INSERT INTO t(v) VALUES ('first')");
+    const { position } = tailOf(stage.source, stage.copy().index);
+    await stage.app.must("INSERT INTO t(v) VALUES ('second')");
+    const { path, index } = stage.copy();
+    await stage.app.close();
+    const walPath = `${path}-wal`;
+    const whole = tailOf(path, index, position);
+    writeFileSync(walPath, Buffer.alloc(32), { flag: "r+" });
+    const file = fileIdentityOrNull(walPath)!;
+    const tail = readWalTail(walPath, { after: position, file }, index);
+    expect(tail).toMatchObject({ kind: "tail", position: whole.position, pgnos: whole.pgnos });
+    expect(readWalTail(walPath, { after: null, file }, index).kind).toBe("broken");
+    expect(readWalTail(walPath, { after: position }, index).kind).toBe("broken");
+  });
+
+  test("broken: another file lies at the path", async () => {
+    const stage = await Stage.open(4096);
+    await stage.app.must("INSERT INTO t(v) VALUES ('first')");
+    const { path, index } = stage.copy();
+    await stage.app.close();
+    const walPath = `${path}-wal`;
+    const file = fileIdentityOrNull(walPath)!;
+    expect(readWalTail(walPath, { after: null, file }, index).kind).toBe("tail");
+    copyFileSync(walPath, `${walPath}.copy`);
+    renameSync(`${walPath}.copy`, walPath);
+    const tail = readWalTail(walPath, { after: null, file }, index);
+    expect(tail).toEqual({ kind: "broken", reason: "the -wal file was replaced" });
   });
 });
 

@@ -1,12 +1,19 @@
-/** The poller of one database beside a job that reads it: no finding about the files is lost. */
-import { afterEach, expect, test } from "bun:test";
-import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+/**
+ * The poller of one database and its files: no finding is lost beside a job that reads the database, and a
+ * written WAL has the files checked unless a capture explains it.
+ */
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { closeSync, copyFileSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { stateFolderOf } from "../../../src/local/state-folder.ts";
+import { attach } from "../../../src/replication/attach/attach.ts";
+import { anchor } from "../../../src/replication/capture/anchor.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { WalPoller } from "../../../src/replication/capture/wal-poller.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { CAPTURES_ONLY, configWith } from "../../support/config.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { closeAll, pinned, walDatabase } from "../../support/runs/pinned-database.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 afterEach(closeAll);
 
@@ -41,3 +48,61 @@ function overwrite(path: string): void {
   writeSync(fd, Buffer.alloc(100, 7), 0, 100, 5000);
   closeSync(fd);
 }
+
+describe("poll of a written WAL", () => {
+  const WRITTEN = { mayCheckpoint: false, fileNews: "written" } as const;
+
+  /** An anchored database, and its poller, which has checked the files. */
+  async function anchoredRun() {
+    const { path, app } = await walDatabase();
+    const { env } = recordingEnv();
+    const config = configWith({ sync: { walSyncIntervalMs: 0 } }, CAPTURES_ONLY);
+    const conditions = { raise() {}, clear() {} };
+    const poller = new WalPoller("app", { env, config, conditions } as unknown as WatchContext);
+    const target = { path, name: "app", paths: stateFolderOf(path) };
+    const { live, anchor: due } = await attach(target, new MemoryStore(), env);
+    pinnedBy.push(live);
+    await anchor(live, due!.before, env);
+    const nowMs = env.monotonicMs();
+    expect(poller.poll(live, nowMs, { ...WRITTEN, fileNews: "touched" }).kind).toBe("quiet");
+    return { path, app, poller, live, nowMs };
+  }
+
+  const pinnedBy: LiveDatabase[] = [];
+  afterEach(() => {
+    for (const { pin } of pinnedBy.splice(0)) pin.close();
+  });
+
+  test("a capture explains the write: the other files are not checked again", async () => {
+    const { path, app, poller, live, nowMs } = await anchoredRun();
+    await app.must("INSERT INTO t VALUES (10)");
+    const stats = spyOn(live.pin, "changedFile");
+    expect(poller.poll(live, nowMs + 1_100, WRITTEN).kind).toBe("captured");
+    expect(stats).toHaveBeenCalledTimes(0);
+    expect(poller.filesCheckedMs).toBe(nowMs);
+    // An event of the folder, or the time of the sweep, has them checked.
+    rmSync(`${path}-shm`);
+    await app.must("INSERT INTO t VALUES (11)");
+    expect(poller.poll(live, nowMs + 2_200, { ...WRITTEN, fileNews: "touched" }).kind).toBe("replaced");
+  });
+
+  test("without a capture all files are checked, once a second", async () => {
+    const { path, poller, live, nowMs } = await anchoredRun();
+    rmSync(`${path}-shm`);
+    expect(poller.poll(live, nowMs + 500, WRITTEN).kind).toBe("quiet");
+    expect(poller.poll(live, nowMs + 1_100, WRITTEN)).toMatchObject({ kind: "replaced" });
+  });
+
+  test("a capture reads no other -wal than the pinned one", async () => {
+    const { path, app, poller, live, nowMs } = await anchoredRun();
+    await app.must("INSERT INTO t VALUES (12)");
+    copyFileSync(`${path}-wal`, `${path}.copy`);
+    renameSync(`${path}.copy`, `${path}-wal`);
+    const { state } = live;
+    expect(poller.poll(live, nowMs + 10, WRITTEN)).toEqual({
+      kind: "replaced",
+      reason: "the wal file was replaced",
+    });
+    expect(live.state).toBe(state);
+  });
+});

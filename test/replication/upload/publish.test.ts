@@ -70,8 +70,18 @@ describe.each(SIZES)("publish of a file of %d bytes", (sizeBytes, kind) => {
     for (const damage of damages) {
       writeFileSync(file.path, whole);
       damage();
-      expect((await publish(publisher(store), file)).kind).toBe("damaged");
+      // As after a restart: the bytes of the capture are not in memory any more.
+      expect((await publish(publisher(store), { ...file })).kind).toBe("damaged");
     }
     expect(store.bodies).toEqual([]);
   });
+});
+
+test("publish sends the bytes of a capture from memory: its file is not read", async () => {
+  const store = new KeepingStore();
+  const file = spoolFile(KIB);
+  const expected = readFileSync(file.path).subarray(0, KIB);
+  rmSync(file.path);
+  expect(await publish(publisher(store), file)).toMatchObject({ kind: "published", timeMs: TIME_MS });
+  expect(store.bodies).toEqual([{ kind: "bytes", bytes: new Uint8Array(expected) }]);
 });

@@ -7,8 +7,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../../src/format/types.ts";
 import { SENT_FOLDER } from "../../../src/local/spool.ts";
-import { totalUse } from "../../../src/local/spool-budget.ts";
 import { keepSent } from "../../../src/local/spool-cache.ts";
+import { totalUse } from "../../../src/replication/upload/spool-budget.ts";
 import {
   enforceSpoolBudget,
   overShare,

@@ -448,11 +448,13 @@ describe("WakeUps and the files of a database", () => {
     expect(run.woken.turn.fileNewsOf(run.live)).toBe("unknown");
   });
 
-  test("a written WAL, and another attached database, are unknown", () => {
+  test("a WAL is written until it is captured; of another attached database nothing is known", () => {
     const run = watchedRun();
     expect(run.woken.turn.fileNewsOf(liveAt("/data/app.db", false))).toBe("unknown");
     run.hint(1);
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("unknown");
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("written");
+    run.hint(1_000, false, "app.db");
+    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
   });
 
   test("a folder is watched until the last of its databases leaves", () => {

@@ -6,7 +6,7 @@ import {
   type SpoolUse,
   selectOverShare,
   totalUse,
-} from "../../src/local/spool-budget.ts";
+} from "../../../src/replication/upload/spool-budget.ts";
 
 const MAX = 1_000;
 const use = (pendingBytes: number, sentBytes = 0): SpoolUse => ({ pendingBytes, sentBytes });
