@@ -53,10 +53,14 @@ export class ExcludedObjects {
     return { ...plan, ...this.plan(plan.listing, plan.txid) };
   }
 
+  /** The objects of a listing that are not excluded. */
+  without(listing: readonly LtxObject[]): readonly LtxObject[] {
+    return this.isEmpty ? listing : listing.filter(({ key }) => !this.#excluded.has(key));
+  }
+
   /** Plans without the excluded objects. @throws the error of the first of them when no plan exists */
   plan(listing: readonly LtxObject[], txid: Txid): RestorePlan {
-    const usable = listing.filter(({ key }) => !this.#excluded.has(key));
-    const plan = planRestore(usable, txid);
+    const plan = planRestore(this.without(listing), txid);
     if (plan.kind === "plan" && this.#excluded.size <= EXCLUDED_MAX) return plan;
     throw this.#firstError;
   }

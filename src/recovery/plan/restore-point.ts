@@ -11,7 +11,7 @@ import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ManifestReading } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { readTime } from "../object/check-object.ts";
-import { holeOrNull, neighbours, newestTxid, plannableTxids } from "./restore-plan.ts";
+import { type Hole, holeOrNull, neighbours, newestTxid, plannableTxids } from "./restore-plan.ts";
 
 /** The most captures in a row with a time in the future that a lookup by time skips. */
 const AHEAD_POINTS_MAX = 64;
@@ -80,6 +80,8 @@ function isCalendarDay(date: string): boolean {
 export interface ResolvedTarget {
   readonly txid: Txid;
   readonly notice: string | null;
+  /** The first point after a requested time. The TXID depends on its time; null for other requests. */
+  readonly next: LtxObject | null;
 }
 
 /**
@@ -103,8 +105,10 @@ export async function resolveTarget(
       "restore",
       "There is nothing to restore: the bucket holds no object of this database",
     );
-  if (point.kind === "latest") return { txid: newest, notice: null };
-  if (point.kind === "txid") return { txid: resolveTxid(point.txid, objects), notice: null };
+  if (point.kind === "latest") return { txid: newest, notice: null, next: null };
+  if (point.kind === "txid") {
+    return { txid: resolveTxid(point.txid, objects), notice: null, next: null };
+  }
   const resolved = await resolveTime(point.timeMs, objects, store, nowMs);
   if (resolved.txid === newest) assertNothingDeleted(newest, manifest);
   return resolved;
@@ -133,9 +137,7 @@ function resolveTxid(txid: Txid, objects: readonly LtxObject[]): Txid {
   const context = { txid, ...(below === null ? {} : { below }), ...(above === null ? {} : { above }) };
   const hole = holeOrNull(objects, txid);
   if (hole !== null) {
-    const { firstTxid, lastTxid } = hole;
-    const range = firstTxid === lastTxid ? `TXID ${firstTxid}` : `TXID ${firstTxid} to ${lastTxid}`;
-    throw new WalrustError("integrity", `TXID ${txid} is missing: no object holds ${range}`, {
+    throw new WalrustError("integrity", `TXID ${txid} is missing: no object holds ${formatHole(hole)}`, {
       hint: `${hint}; objects were deleted, see \`walrust verify\``,
       context,
     });
@@ -194,10 +196,27 @@ async function resolveTime(
       hint: `Nothing comes before; ${oldest}`,
     });
   }
-  const isNewest = found === points.length - 1;
+  const next = points[found + 1] ?? null;
+  const { maxTxid: txid } = points[found]!;
+  if (next !== null) assertNothingBetween(txid, timeMs, objects);
   const foundTime = new Date(await timeOf(found)).toISOString();
-  const notice = isNewest ? `the newest capture is of ${foundTime}; there are no later captures` : null;
-  return { txid: points[found]!.maxTxid, notice };
+  const notice = next === null ? `the newest capture is of ${foundTime}; there are no later captures` : null;
+  return { txid, notice, next };
+}
+
+/** The capture that was asked for may be in a hole after the one that was found. */
+function assertNothingBetween(found: Txid, timeMs: number, objects: readonly LtxObject[]): void {
+  const hole = holeOrNull(objects, (found + 1) as Txid);
+  if (hole === null) return;
+  const message = `The newest capture at or before ${isoTime(timeMs)} may be missing`;
+  throw new WalrustError("integrity", `${message}: no object holds ${formatHole(hole)}`, {
+    hint: `The last point before the hole is txid:${found}; objects were deleted, see \`walrust verify\``,
+    context: { firstTxid: hole.firstTxid, lastTxid: hole.lastTxid },
+  });
+}
+
+function formatHole({ firstTxid, lastTxid }: Hole): string {
+  return firstTxid === lastTxid ? `TXID ${firstTxid}` : `TXID ${firstTxid} to ${lastTxid}`;
 }
 
 /**

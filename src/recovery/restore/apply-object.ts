@@ -4,7 +4,7 @@
  */
 import { checkObject, type PageReceiver, type PathPoint } from "../object/check-object.ts";
 import { throwFirstError } from "../object/object-finding.ts";
-import { isChained } from "../object/object-links.ts";
+import { isChained, type ObjectFacts } from "../object/object-links.ts";
 import type { FetchedObject } from "../object/object-source.ts";
 
 /** The point that a path has reached, and the share of its objects that the SHA-256 chain proves. */
@@ -15,11 +15,14 @@ export interface PathState extends PathPoint {
   chainedObjects: number;
   /** Objects without: Litestream wrote them, or a gateway lost their metadata. */
   unchainedObjects: number;
+  /** The object that the path begins with, and the newest one. */
+  first: ObjectFacts | null;
+  newest: ObjectFacts | null;
 }
 
 /** The start of a path. */
 export function startOfPath(): PathState {
-  return { txid: 0, chain: null, chainedObjects: 0, unchainedObjects: 0 };
+  return { txid: 0, chain: null, chainedObjects: 0, unchainedObjects: 0, first: null, newest: null };
 }
 
 /**
@@ -40,6 +43,8 @@ export async function applyObject(
   const { metadata } = facts;
   path.txid = object.maxTxid;
   path.chain = metadata.chain;
+  path.first ??= facts;
+  path.newest = facts;
   if (isChained(object, metadata)) path.chainedObjects++;
   else path.unchainedObjects++;
 }

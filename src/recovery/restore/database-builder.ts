@@ -14,11 +14,9 @@ import { systemCode, WalrustError } from "../../errors.ts";
 import { pageChecksumInto } from "../../format/crc64.ts";
 import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/types.ts";
-import { ZeroPages } from "../../format/zero-pages.ts";
-import { SumXor } from "../../local/page-sums.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
-import { BuiltSums } from "./built-sums.ts";
 import { assertFreeSpace } from "./free-space.ts";
+import { PageSumState } from "./page-sum-state.ts";
 import type { Ownership } from "./target-access.ts";
 import { setAccess } from "./target-access.ts";
 
@@ -38,16 +36,14 @@ export class DatabaseBuilder {
   #bufferOffset = 0;
   #buffered = 0;
   readonly #sum = new Uint32Array(2);
-  #xor = new SumXor();
   readonly #growth = new GrowthLimit();
-  readonly #sums: BuiltSums;
+  readonly #sums: PageSumState;
   #header: LtxHeader | null = null;
   #key = "";
   #pagesInObject = 0;
   #isReset = false;
 
   txid: Txid | 0 = 0;
-  commit = 0;
   pageSizeBytes = 0;
   timeMs = 0;
   /** TXID and time of the first object, which holds the whole database. */
@@ -69,7 +65,7 @@ export class DatabaseBuilder {
   constructor(path: string, openPath = path) {
     this.#path = path;
     this.#openPath = openPath;
-    this.#sums = new BuiltSums(`${openPath}.sums`);
+    this.#sums = new PageSumState(`${openPath}.sums`);
     this.#fd = this.#try("create", () => openSync(openPath, "wx+", 0o600));
   }
 
@@ -88,15 +84,31 @@ export class DatabaseBuilder {
 
   /** The database checksum after the applied objects. */
   get checksum(): Checksum {
-    return this.#xor.checksum();
+    return this.#sums.checksum;
+  }
+
+  /** The size of the database in pages. */
+  get commit(): number {
+    return this.#sums.commit;
   }
 
   /** Calls back with the sum of each page, in page order, for the state of the restored database. */
   eachSum(onSum: (low: number, high: number) => void): void {
-    for (let pgno = 1; pgno <= this.commit; pgno++) {
-      this.#readSum(pgno);
-      onSum(this.#sums.low, this.#sums.high);
-    }
+    this.#try("read the page sums of", () => this.#sums.each(onSum));
+  }
+
+  /** An empty state beside this database, which the caller closes. */
+  emptyTrial(): PageSumState {
+    return new PageSumState(`${this.#openPath}.trial`);
+  }
+
+  /** A copy of the page sums, which the caller closes. */
+  trial(): PageSumState {
+    const copy = this.emptyTrial();
+    let pgno = 0;
+    this.eachSum((low, high) => copy.set(++pgno, low, high));
+    copy.commit = this.commit;
+    return copy;
   }
 
   /**
@@ -138,9 +150,7 @@ export class DatabaseBuilder {
     this.#flush();
     this.#try("truncate", () => ftruncateSync(this.#fd, 0));
     this.pageSizeBytes = header.pageSizeBytes;
-    this.commit = 0;
     this.#try("truncate the page sums of", () => this.#sums.clear());
-    this.#xor = new SumXor();
   }
 
   /** Writes one page of the object. @throws WalrustError code "integrity" beyond the growth limit */
@@ -185,28 +195,12 @@ export class DatabaseBuilder {
   /** Makes the file `commit` pages long, and updates the sums of removed pages and of new zero pages. */
   #resize(commit: number): void {
     this.#flush();
-    for (let pgno = commit + 1; pgno <= this.commit; pgno++) this.#setSum(pgno, 0, 0);
-    const lock = lockPgno(this.pageSizeBytes);
-    const zeros = ZeroPages.of(this.pageSizeBytes);
-    for (let pgno = this.commit + 1; pgno <= commit; pgno++) {
-      if (pgno === lock) continue;
-      this.#readSum(pgno);
-      if (this.#sums.high !== 0) continue;
-      zeros.sumInto(pgno, this.#sum);
-      this.#setSum(pgno, this.#sum[0]!, this.#sum[1]!);
-    }
-    this.commit = commit;
+    this.#try("write the page sums of", () => this.#sums.resize(commit, this.pageSizeBytes));
     this.#try("resize", () => ftruncateSync(this.#fd, commit * this.pageSizeBytes));
   }
 
   #setSum(pgno: number, low: number, high: number): void {
-    this.#readSum(pgno);
-    this.#xor.add(this.#sums.low ^ low, this.#sums.high ^ high);
-    this.#sums.set(pgno, low, high);
-  }
-
-  #readSum(pgno: number): void {
-    this.#try("write the page sums of", () => this.#sums.read(pgno));
+    this.#try("write the page sums of", () => this.#sums.set(pgno, low, high));
   }
 
   #flush(): void {

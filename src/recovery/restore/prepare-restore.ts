@@ -17,7 +17,7 @@ import type { Txid } from "../../format/types.ts";
 import type { LocalPlaces } from "../../local/places.ts";
 import { type LtxObject, readHeader } from "../../storage/bucket/catalog.ts";
 import { assertNotForeign, foreignErrorOr, isDoubtful } from "../../storage/bucket/foreign-layout.ts";
-import { readManifest } from "../../storage/bucket/manifest.ts";
+import { type ManifestReading, readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
 import { assessVerdict, type IntegrityMode, type IntegrityVerdict } from "../integrity/integrity-verdict.ts";
@@ -29,6 +29,8 @@ import { ExcludedObjects } from "../plan/excluded-objects.ts";
 import { planRestore, type RestorePlan } from "../plan/restore-plan.ts";
 import { fixedPoint, type PointInTime, resolveTarget } from "../plan/restore-point.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
+import { assertNextIsLater, assertPathCorroborated, type Surroundings } from "./corroboration.ts";
+import type { DatabaseBuilder } from "./database-builder.ts";
 import { DraftFile } from "./draft-file.ts";
 import { assertTargetFree } from "./target-file.ts";
 import { TargetFolder } from "./target-folder.ts";
@@ -72,8 +74,11 @@ export interface CurrentPlan {
   readonly txid: Txid;
   readonly notice: string | null;
   readonly objects: readonly LtxObject[];
-  /** The listing that the plan was made from. */
+  /** The listing that the plan was made from, and the manifest that was read before it. */
   readonly listing: readonly LtxObject[];
+  readonly manifest: ManifestReading;
+  /** The first point after a requested time, or null. */
+  readonly next: LtxObject | null;
 }
 
 /** A restored database that is complete and checked. The caller publishes and closes the draft. */
@@ -117,12 +122,8 @@ export async function prepareRestore(
 export async function planDryRun(request: PrepareRequest, context: RestoreContext): Promise<CurrentPlan> {
   try {
     const point = fixedPoint(request.point, context.env.nowMs());
-    return await planNow(
-      { ...request, point },
-      context,
-      openSources(request, context),
-      new ExcludedObjects(),
-    );
+    const planner = new Planner({ ...request, point }, context);
+    return await planner.plan(openSources(request, context), new ExcludedObjects());
   } catch (error) {
     throw await foreignErrorOr(error, context.store, request.name, context.signal);
   }
@@ -144,17 +145,69 @@ function refuseEarly(outputPath: string, force: boolean): void {
   }
 }
 
+/**
+ * Plans from a new listing each time. Retention and compaction may delete objects between a listing and the
+ * reading of its objects, or between the listings of two levels; the next listing shows the replacement.
+ */
+class Planner {
+  readonly #request: PrepareRequest;
+  readonly #context: RestoreContext;
+  #listings = 0;
+  /** The last failure to plan, which the next listing has to confirm. */
+  #doubted: string | null = null;
+
+  constructor(request: PrepareRequest, context: RestoreContext) {
+    this.#request = request;
+    this.#context = context;
+  }
+
+  /** Whether another listing may be made. */
+  get canPlanAgain(): boolean {
+    return this.#listings < LISTINGS_MAX;
+  }
+
+  /** Plans, and plans again while objects vanish that the plan depends on. */
+  async plan(sources: Sources, excluded: ExcludedObjects): Promise<CurrentPlan> {
+    for (;;) {
+      this.#listings++;
+      try {
+        return await planNow(this.#request, this.#context, sources, excluded);
+      } catch (error) {
+        const isMissing = hasCode(error, "not-found");
+        const isTorn = hasCode(error, "integrity") || hasCode(error, "restore");
+        if (!isMissing && (!isTorn || error.message === this.#doubted)) throw error;
+        if (!this.canPlanAgain) throw isMissing ? unreadable(error) : error;
+        if (isTorn) this.#doubted = error.message;
+        else this.logChange();
+      }
+    }
+  }
+
+  logChange(): void {
+    const { name: database } = this.#request;
+    this.#context.env.log.info("the bucket changed under the restore; planning again", { database });
+  }
+}
+
+/** The error about an object that every listing names, and that no request finds. */
+function unreadable(error: WalrustError): WalrustError {
+  const message = `${error.message}, although the bucket lists it`;
+  return new WalrustError("integrity", message, { context: error.context, cause: error });
+}
+
 /** Builds by one plan after another, until a plan succeeds or none is left. */
 async function prepareAround(request: PrepareRequest, context: RestoreContext): Promise<PreparedRestore> {
   const { env } = context;
   const { name: database } = request;
   const excluded = new ExcludedObjects();
+  const planner = new Planner(request, context);
   let sources = openSources(request, context);
-  let plan = await planNow(request, context, sources, excluded);
-  for (let listings = 1; ; ) {
+  let plan = await planner.plan(sources, excluded);
+  for (;;) {
     const progress: BuildProgress = { appliedObjects: 0 };
     try {
-      const built = await build(request, plan.objects, sources, context, progress);
+      const around = { ...plan, listing: excluded.without(plan.listing) };
+      const built = await build(request, around, sources, context, progress);
       const { spool } = sources;
       const unsent = plan.objects.filter((object) => spool?.isWaiting(object) === true);
       return { ...built, plan, damaged: excluded.keys, unsent };
@@ -165,20 +218,20 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
           database,
         });
         sources = { ...sources, spool: null };
-        plan = await planNow(request, context, sources, excluded);
+        plan = await planner.plan(sources, excluded);
         continue;
       }
       const failed = plan.objects[progress.appliedObjects];
       const isMissing = hasCode(error, "not-found");
-      if ((!isUnsound && !isMissing) || failed === undefined) throw error;
-      // Retention or compaction deleted an object of the plan: a new listing shows its replacement. An object
-      // that is listed again and cannot be read again is lost.
-      if (isMissing && excluded.isFirstMiss(failed) && listings < LISTINGS_MAX) {
-        env.log.info("the bucket changed under the restore; planning again", { database });
-        listings++;
-        plan = await planNow(request, context, sources, excluded);
+      if (!isUnsound && !isMissing) throw error;
+      // An object that is listed again and cannot be read again is lost.
+      const isFirstMiss = isMissing && (failed === undefined || excluded.isFirstMiss(failed));
+      if (isFirstMiss && planner.canPlanAgain) {
+        planner.logChange();
+        plan = await planner.plan(sources, excluded);
         continue;
       }
+      if (failed === undefined) throw isMissing ? unreadable(error) : error;
       plan = excluded.exclude(failed, error, plan);
       env.log.warn(`${failed.key} cannot be used, restoring without it: ${error.message}`, {
         database,
@@ -203,11 +256,12 @@ async function planNow(
   if (isDoubtful(stored)) await assertNotForeign(store, request.name, signal);
   if (listing.length === 0) throw await nothingThere(request.name, store);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
-  const { txid, notice } = await resolveTarget(request.point, listing, manifest, store, env.nowMs());
+  const target = await resolveTarget(request.point, listing, manifest, store, env.nowMs());
+  const { txid } = target;
   const { objects } = excluded.isEmpty
     ? assertPlan(request.name, planRestore(listing, txid))
     : excluded.plan(listing, txid);
-  return { txid, notice, objects, listing };
+  return { ...target, objects, listing, manifest };
 }
 
 /** The progress of a build. When a build fails, the object at this index has failed. */
@@ -218,24 +272,52 @@ interface BuildProgress {
 /** Builds and checks the file. */
 async function build(
   request: PrepareRequest,
-  objects: readonly LtxObject[],
+  plan: CurrentPlan,
   sources: Sources,
   context: RestoreContext,
   progress: BuildProgress,
 ): Promise<Pick<PreparedRestore, "draft" | "path" | "integrity">> {
   const path = startOfPath();
+  const { objects } = plan;
   let draft: DraftFile | null = null;
   try {
     draft = DraftFile.create(request.outputPath, context.env);
     await assertSpaceForAll(objects, draft, context);
     await applyAll(objects, sources, draft, path, context, progress);
     draft.builder.sync();
-    return { draft, path, integrity: await checkResult(draft, request, context) };
+    const integrity = await checkResult(draft, request, context);
+    await assertAskedFor(request.point, plan, { path, builder: draft.builder }, context, progress);
+    return { draft, path, integrity };
   } catch (error) {
     draft?.close();
     if (error instanceof WalrustError) throw withWayOut(error, request.name, path.txid);
     throw restoreError(error, request.name);
   }
+}
+
+/**
+ * Checks with objects beside the path that the state is of this history, and is the one that was asked for.
+ * Contradicted, the first object of the plan has failed: another one may lead to the same TXID.
+ */
+async function assertAskedFor(
+  point: PointInTime,
+  { objects, next, listing, manifest }: CurrentPlan,
+  { path, builder }: { readonly path: PathState; readonly builder: DatabaseBuilder },
+  { store, signal }: RestoreContext,
+  progress: BuildProgress,
+): Promise<void> {
+  const around: Surroundings = { store, listing, manifest, builder, signal };
+  progress.appliedObjects = 0;
+  await assertPathCorroborated(path, objects.length, around);
+  progress.appliedObjects = objects.length;
+  const { newest } = path;
+  if (point.kind !== "time" || newest === null) return;
+  const { timestampMs } = newest.header;
+  if (timestampMs > point.timeMs) {
+    const found = `${newest.object.key} was captured at ${new Date(timestampMs).toISOString()}`;
+    throw new WalrustError("integrity", `${found}, after ${new Date(point.timeMs).toISOString()}`);
+  }
+  if (next !== null) await assertNextIsLater(next, newest, point.timeMs, around);
 }
 
 /** An unexpected failure of a restore, such as one of the disk. */
