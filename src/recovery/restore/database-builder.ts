@@ -16,6 +16,7 @@ import { FLAG_NO_CHECKSUM, type LtxHeader, type LtxTrailer } from "../../format/
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/types.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
 import { assertFreeSpace } from "./free-space.ts";
+import { holdDraft } from "./leftover-drafts.ts";
 import { PageSumState } from "./page-sum-state.ts";
 import type { Ownership } from "./target-access.ts";
 import { setAccess } from "./target-access.ts";
@@ -67,6 +68,14 @@ export class DatabaseBuilder {
     this.#openPath = openPath;
     this.#sums = new PageSumState(`${openPath}.sums`);
     this.#fd = this.#try("create", () => openSync(openPath, "wx+", 0o600));
+  }
+
+  /**
+   * Shows other restores, until `close`, that the file is in use.
+   * @returns false when another restore took the new file for a leftover
+   */
+  hold(): boolean {
+    return holdDraft(this.#fd);
   }
 
   /** The `fstat` of the file, whatever has its name by now. */

@@ -9,12 +9,16 @@
  */
 import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
-import { hex } from "../../format/chain.ts";
+import { WalrustError } from "../../errors.ts";
 import { DatabaseBuilder } from "./database-builder.ts";
 import { assertFreeSpace } from "./free-space.ts";
+import { newDraftName, sweepDrafts } from "./leftover-drafts.ts";
 import { accessForTarget, type FileAccess, type Ownership } from "./target-access.ts";
 import { assertTargetFree, moveAside, publish, statsOrNull } from "./target-file.ts";
 import { TargetFolder } from "./target-folder.ts";
+
+/** Another restore takes a draft for a leftover only in the moment between its creation and its lock. */
+const TRIES_MAX = 5;
 
 /** Owner and mode of a draft, as set and as intended. */
 export interface DraftAccess {
@@ -37,14 +41,20 @@ export class DraftFile {
   }
 
   /**
-   * Makes an empty draft.
+   * Makes an empty draft, and removes the drafts that killed restores of this target left.
    * @param targetPath the target, with all links resolved
    * @throws WalrustError code "database" when the folder or the file cannot be made
    */
   static create(targetPath: string, env: Env): DraftFile {
     const folder = TargetFolder.open(targetPath);
     try {
-      return new DraftFile(folder, `.${folder.name}.restore-${hex(env.randomBytes(6))}`);
+      sweepDrafts(folder);
+      for (let tries = 1; ; tries++) {
+        const draft = new DraftFile(folder, newDraftName(folder, env));
+        if (draft.builder.hold()) return draft;
+        draft.builder.close();
+        if (tries === TRIES_MAX) throw new WalrustError("database", `Cannot lock a file in ${folder.path}`);
+      }
     } catch (error) {
       folder.close();
       throw error;
