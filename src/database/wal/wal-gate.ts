@@ -30,6 +30,8 @@ export interface WalEvidence {
   readonly known: KnownFiles | null;
   /** The last comparison of the file with its page sums. */
   readonly compared: ComparedContent | null;
+  /** Whether a replica wrote the WAL; false by default. */
+  readonly isReplica?: boolean;
 }
 
 /** The result of a comparison, valid until one of the two files changes. */
@@ -40,6 +42,12 @@ export interface ComparedContent {
 
 /** No earlier facts: the first start. */
 export const NO_EVIDENCE: WalEvidence = { known: null, compared: null };
+
+/**
+ * Evidence for a replica's own file. Its state file names the checksum of its content, which finds every WAL
+ * that does not belong to the file.
+ */
+export const REPLICA_EVIDENCE: WalEvidence = { ...NO_EVIDENCE, isReplica: true };
 
 /** The files that were judged. */
 export interface JudgedFiles {
@@ -76,10 +84,10 @@ export function requireWalOfFile(path: string, databaseFd: number, evidence: Wal
 }
 
 /** As `requireOwnWal`, for a connection that no pin protects. */
-export function requireOwnWalAt(path: string): JudgedFiles {
+export function requireOwnWalAt(path: string, evidence: WalEvidence = NO_EVIDENCE): JudgedFiles {
   const fd = openDescriptor(path);
   try {
-    return requireOwnWal(path, fd);
+    return requireOwnWal(path, fd, evidence);
   } finally {
     closeDescriptor(descriptorIdentity(fd), fd);
   }
@@ -120,7 +128,8 @@ export function foreignWalError(path: string, reason: string, isDoubtful = false
  * Gathers the facts. Asks for the lock of the -shm before and after that of the database, because connections
  * open and close both.
  */
-export function readWalFacts(path: string, databaseFd: number, { known, compared }: WalEvidence): WalFacts {
+export function readWalFacts(path: string, databaseFd: number, evidence: WalEvidence): WalFacts {
+  const { known, compared, isReplica = false } = evidence;
   const database = fileVersion(fstatSync(databaseFd, { bigint: true }));
   const header = readHeaderOf(databaseFd);
   // A connection of this process passed the gate already, and holds the locks in question.
@@ -137,7 +146,7 @@ export function readWalFacts(path: string, databaseFd: number, { known, compared
   const { wal, isFrameInFile } = isInUse
     ? { wal: readWalFileOrNull(`${path}-wal`, true), isFrameInFile: null }
     : scanOnce(path, databaseFd, versions, header.pageSizeBytes);
-  return { database, header, wal, isDatabaseOpen, isShmOpen, known, content, isFrameInFile };
+  return { database, header, wal, isDatabaseOpen, isShmOpen, known, content, isFrameInFile, isReplica };
 }
 
 /** The result of a scan of a WAL. */

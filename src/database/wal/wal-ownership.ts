@@ -54,6 +54,8 @@ export interface WalFacts {
   readonly content: Content;
   /** Whether the file holds the page of any frame of the WAL; null when that was not checked. */
   readonly isFrameInFile: boolean | null;
+  /** A replica wrote the WAL: one commit of a replica may hold many commits of its source. */
+  readonly isReplica: boolean;
 }
 
 /** "own": a connection may be opened. The other verdicts carry a reason. */
@@ -137,7 +139,7 @@ function judgeByUse({ isDatabaseOpen, isShmOpen }: WalFacts): WalVerdict | null 
 }
 
 /** Judges by the claims of the frames. @returns null when the frames may belong to this database */
-function judgeByClaims({ header }: WalFacts, claims: WalClaims): WalVerdict | null {
+function judgeByClaims({ header, isReplica }: WalFacts, claims: WalClaims): WalVerdict | null {
   if (claims.pageSizeBytes !== header.pageSizeBytes) {
     return foreign(
       `their pages have ${claims.pageSizeBytes} bytes, those of the database ${header.pageSizeBytes}`,
@@ -145,7 +147,7 @@ function judgeByClaims({ header }: WalFacts, claims: WalClaims): WalVerdict | nu
   }
   if (!header.isWal) return foreign("the database file is not in WAL mode");
   if (!header.isPageCountValid || !claims.isWhole) return null;
-  return contradictionOrNull(header, claims);
+  return contradictionOrNull(header, claims, isReplica);
 }
 
 /**
@@ -153,9 +155,13 @@ function judgeByClaims({ header }: WalFacts, claims: WalClaims): WalVerdict | nu
  * 1. So page 1 of the file is either older than the WAL, or a checkpoint copied it from the WAL:
  * - If the WAL holds no page 1, each of its commits leaves the size at the value in the file's page 1.
  * - Otherwise the file's counter is at most the last counter in the WAL. It is less than the first by at most
- *   one, because a writer increments the counter by one or keeps it.
+ *   one, because a writer increments the counter by one or keeps it. The commits of a replica skip counters.
  */
-function contradictionOrNull(header: WalFacts["header"], claims: WalClaims): WalVerdict | null {
+function contradictionOrNull(
+  header: WalFacts["header"],
+  claims: WalClaims,
+  isReplica: boolean,
+): WalVerdict | null {
   const { earlyCommits, firstPage } = claims;
   const { pageCount, changeCounter } = header;
   if (firstPage === null) {
@@ -174,7 +180,7 @@ function contradictionOrNull(header: WalFacts["header"], claims: WalClaims): Wal
     );
   }
   const missing = (firstCounter - changeCounter) | 0;
-  if (missing <= 1) return null;
+  if (missing <= 1 || isReplica) return null;
   return doubtful(`they begin at change ${firstCounter}, the database file is at change ${changeCounter}`);
 }
 

@@ -23,7 +23,7 @@ import {
 import { SHARED_LENGTH, SHARED_START } from "../../database/files/lock-bytes.ts";
 import { lockExclusive } from "../../database/files/ofd-lock.ts";
 import { openRegular } from "../../database/files/regular-file.ts";
-import { requireOwnWalAt } from "../../database/wal/wal-gate.ts";
+import { REPLICA_EVIDENCE, requireOwnWalAt } from "../../database/wal/wal-gate.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { DATABASE_HEADER_SIZE, decodeDatabaseHeader } from "../../format/sqlite-header.ts";
@@ -202,7 +202,7 @@ export function removeCompanions(heldPath: string): void {
 /** Checkpoints everything and truncates the WAL; false when readers prevent it. */
 function tryEmptyWal(localPath: string): boolean {
   try {
-    requireOwnWalAt(localPath);
+    requireOwnWalAt(localPath, REPLICA_EVIDENCE);
     const connection = openConnection(localPath, { busyTimeoutMs: 0 });
     try {
       return !connection.checkpoint("TRUNCATE").isBusy;

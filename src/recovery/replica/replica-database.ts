@@ -18,6 +18,7 @@ import { SHARED_LENGTH, SHARED_START, WRITER_BYTE } from "../../database/files/l
 import { isLockedByOther, lockExclusive, unlock } from "../../database/files/ofd-lock.ts";
 import { DatabaseImage } from "../../database/image.ts";
 import { Pin } from "../../database/pin/pin.ts";
+import { REPLICA_EVIDENCE } from "../../database/wal/wal-gate.ts";
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
 import { formatChecksum, isWithoutChecksum, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
@@ -81,7 +82,7 @@ export class ReplicaDatabase implements PageReceiver {
    * (retryable)
    */
   static open(path: string, env: Env): ReplicaDatabase {
-    const pin = Pin.open(path, env);
+    const pin = Pin.open(path, env, REPLICA_EVIDENCE);
     try {
       takeWriter(pin, env);
       const sums = new ReplicaSums(pin.pageSizeBytes);

@@ -32,6 +32,7 @@ const FACTS: WalFacts = {
   known: null,
   content: "unknown",
   isFrameInFile: false,
+  isReplica: false,
 };
 
 /** The remembered facts of the files in FACTS. */
@@ -121,6 +122,16 @@ const CASES: readonly [string, WalFacts, "own" | "foreign" | "doubtful"][] = [
     "a page 1 of a much later change",
     claims({ ...COUNTERS, firstPage: { firstCounter: 22, lastCounter: 22 } }),
     "doubtful",
+  ],
+  [
+    "a page 1 of a much later change in a replica, of which one commit holds many of its source",
+    { ...claims({ ...COUNTERS, firstPage: { firstCounter: 31, lastCounter: 40 } }), isReplica: true },
+    "own",
+  ],
+  [
+    "a page 1 older than the database in a replica",
+    { ...claims({ ...COUNTERS, firstPage: { firstCounter: 17, lastCounter: 19 } }), isReplica: true },
+    "foreign",
   ],
   [
     "a counter that wrapped around",

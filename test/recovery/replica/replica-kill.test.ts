@@ -3,6 +3,7 @@
  * reader connected all the time. Readers always find exactly one published state, never an older one than
  * reported. The next process resumes from there. WALRUST_REPLICA_KILLS sets the number of kills (8).
  */
+import { Database } from "bun:sqlite";
 import { expect, spyOn, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -69,6 +70,32 @@ test(
   },
   30_000 + KILLS * 2000,
 );
+
+test("replicate opens its replica after a kill, although one object held many commits", async () => {
+  const folder = tempFolder("many-commits");
+  const local = join(folder, "replica.db");
+  const source = new SourceDatabase(folder);
+  const history = new SourceHistory(new FileStore({ path: join(folder, "bucket") }), "app");
+  await history.publish(source.after(...FOUNDING));
+  const run = new ReplicaRun(history.store, local);
+  await run.waitForTxid(1);
+  // Each connection adds one to the change counter in page 1, so the counter grows by four from object to
+  // object.
+  for (const name of ["a", "b", "c", "d"]) {
+    source.close();
+    source.database = new Database(source.path);
+    source.database.run(`CREATE TABLE ${name} (id INT)`);
+  }
+  await history.publish(source.after());
+  await run.waitForTxid(2);
+  mkdirSync(join(folder, "killed"));
+  const killed = join(folder, "killed", "replica.db");
+  for (const suffix of ["", "-wal", "-shm", "-replica-state"])
+    copyFileSync(`${local}${suffix}`, `${killed}${suffix}`);
+  await run.stop();
+  await replicateOnce(history.store, killed);
+  expectContent(killed, history.newest);
+});
 
 test("replicate recognizes a commit that was durable but not published before the kill", async () => {
   const folder = tempFolder("unpublished");
