@@ -92,7 +92,8 @@ export function countingLine(counts: Counts): string {
   return `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
 }
 
-const PER_TEST_TIMEOUT_MS = 60_000;
+/** Ten thousand cases of a property take minutes (test/support/property-cases.ts). */
+const PER_TEST_TIMEOUT_MS = process.env["WALRUST_PROPERTY_CASES"] ? 3_600_000 : 60_000;
 
 /** The test files below `test/` whose path contains one of the filters (all without any), sorted. */
 export function findTestFiles(filters: readonly string[]): string[] {

@@ -4,7 +4,7 @@
  * all processes. Where `setpriv` (util-linux) is installed, even a SIGKILL of the script ends its
  * children.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { chmod, cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -131,12 +131,16 @@ export class Workspace {
   }
 
   /**
-   * Kills running processes, and copies logs, databases and local files to another folder. Executables and
-   * templates are left out.
+   * Kills running processes, and copies logs, databases and local files to another folder. Executables,
+   * templates and sockets are left out.
    */
   async keepIn(path: string): Promise<void> {
     await this.killAll();
-    const isKept = (source: string): boolean => !/\/(walrust|template-\d+\.db)$/.test(source);
+    const isKept = (source: string): boolean => {
+      const stats = lstatSync(source, { throwIfNoEntry: false });
+      const isCopyable = stats?.isFile() === true || stats?.isDirectory() === true;
+      return isCopyable && !/\/(walrust|template-\d+\.db)$/.test(source);
+    };
     await cp(this.folder, path, { recursive: true, filter: isKept });
   }
 
