@@ -3,7 +3,7 @@
  * READMEs' generated tables, and all unit tests, tidy among them. Runs every step, also after one that
  * failed. `--static` skips the tests.
  */
-import { countingLine, findTestFiles, isEndToEnd, runTests } from "./test-run.ts";
+import { countingLine, findTestFiles, isEndToEnd, runTests } from "./test/test-run.ts";
 import { bunCommand, ensurePackages, run } from "./toolchain.ts";
 
 await ensurePackages();

@@ -7,7 +7,7 @@
 import { Database } from "bun:sqlite";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { createOrders, expectedOrders, readOrders } from "./demo-orders.ts";
+import { createOrders, expectedOrders, readOrders } from "./demo/orders.ts";
 import { BINARY, bunCommand, capture, ensurePackages, fail, ROOT, run } from "./toolchain.ts";
 
 const DEMO_FOLDER = join(ROOT, ".demo");
@@ -47,7 +47,7 @@ async function prepare(): Promise<void> {
 
 /** Runs shop and watcher side by side, then kills both at once. Returns the announced uploads. */
 async function runUntilDisaster(): Promise<Upload[]> {
-  const shop = Bun.spawn(bunCommand("scripts/demo-orders.ts", DATABASE, JOURNAL), {
+  const shop = Bun.spawn(bunCommand("scripts/demo/orders.ts", DATABASE, JOURNAL), {
     cwd: ROOT,
     stdio: ["ignore", "inherit", "inherit"],
   });

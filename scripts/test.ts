@@ -15,7 +15,7 @@ import {
   isEndToEnd,
   mayRunAgain,
   runTests,
-} from "./test-run.ts";
+} from "./test/test-run.ts";
 import { bunCommand, ensurePackages, fail, run } from "./toolchain.ts";
 
 const filters = process.argv.slice(2);

@@ -9,7 +9,7 @@ import {
   type RunResult,
   readCounts,
   readFailures,
-} from "../../scripts/test-run.ts";
+} from "../../scripts/test/test-run.ts";
 
 const OUTPUT = `bun test v1.4.5 (a7733435c) 2x PARALLEL
 

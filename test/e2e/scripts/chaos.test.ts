@@ -2,7 +2,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { walrustBinary } from "../../support/processes/binary.ts";
-import { runScript } from "../../support/processes/script.ts";
+import { runScript } from "./run-script.ts";
 
 setDefaultTimeout(120_000);
 

@@ -2,7 +2,7 @@
  * The application of the demo: a shop that takes orders. Commit number N is always the same, so the demo can
  * rebuild the database after N commits without a backup, and compare.
  *
- * As a program (`bun scripts/demo-orders.ts DATABASE JOURNAL`), the shop makes about a hundred commits a
+ * As a program (`bun scripts/demo/orders.ts DATABASE JOURNAL`), the shop makes about a hundred commits a
  * second until a signal kills it. After each commit it appends `<number> <ms since the epoch>` to the
  * journal.
  */

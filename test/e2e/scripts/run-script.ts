@@ -1,5 +1,5 @@
 /** Runs one of the project's scripts, as a user does with `bun run`. */
-import { cleanEnvironment, type Run, untilTestEnds } from "./binary.ts";
+import { cleanEnvironment, type Run, untilTestEnds } from "../../support/processes/binary.ts";
 
 /** Runs a script to its end. The end of the test kills the script. */
 export async function runScript(path: string, words: readonly string[]): Promise<Run> {

@@ -2,7 +2,7 @@
  * Runs `bun test` over given files, passes its output on, and returns the counts of its summary and the
  * failed tests. A run without a summary counts as one failed test, and so does an error outside of any test.
  */
-import { bunCommand, ROOT } from "./toolchain.ts";
+import { bunCommand, ROOT } from "../toolchain.ts";
 
 /** One failed test of a run. */
 export interface FailedTest {
