@@ -11,7 +11,8 @@
  * 1. The database file stands still under a freeze (byte 123) until the image is read.
  * 2. The image is read in slices of about a megabyte, between which other databases are served.
  * 3. Nothing of an anchor counts before the state is written, in the order of capture.ts.
- * 4. An anchor writes at most a multiple of the blocks that the file and its WAL occupy. A sparse file claims
+ * 4. An anchor ends when the WAL grows on a disk that is nearly full: the database comes before its backup.
+ * 5. An anchor writes at most a multiple of the blocks that the file and its WAL occupy. A sparse file claims
  *    terabytes and costs its owner no disk, but its LTX file and page sums would fill ours: an all-zero page
  *    takes 8 bytes of sums and some 20 of LTX. The limit is a multiple, because a compressing file system
  *    reports fewer blocks than the content needs.
@@ -44,6 +45,10 @@ const HELD_FACTOR = 8;
 const FREE_BYTES_MIN = 256 * 1024 * 1024;
 const LITTLE_BYTES = 64 * 1024 * 1024;
 const BYTES_PER_DISK_CHECK = 64 * 1024 * 1024;
+/** Slices between two questions whether the disk of the database has room for its WAL. */
+const SLICES_PER_WAL_CHECK = 4;
+/** A WAL that grew by less takes so little disk that no reading ends for it. */
+const GROWN_FRAMES_MIN = 1_000;
 
 /** The state of a history that the next TXID is applied to. */
 export interface Predecessor {
@@ -371,6 +376,8 @@ export class AnchorLimit {
   readonly #live: LiveDatabase;
   readonly #commit: number;
   readonly #bytesMax: number;
+  readonly #walFrameCount: number;
+  #sliceCount = 0;
   #nextDiskCheckBytes = BYTES_PER_DISK_CHECK;
 
   /**
@@ -381,6 +388,7 @@ export class AnchorLimit {
   constructor(live: LiveDatabase, commit: number, walFrameCount: number) {
     this.#live = live;
     this.#commit = commit;
+    this.#walFrameCount = walFrameCount;
     const { blocks } = fstatSync(live.pin.databaseFd);
     this.#bytesMax = outputBytesMax(blocks * BLOCK_SIZE + walFrameCount * live.pin.pageSizeBytes);
     if (commit * SUM_SIZE > this.#bytesMax) throw this.#sparse();
@@ -388,6 +396,7 @@ export class AnchorLimit {
 
   /** @param spoolBytes bytes written of the LTX file @throws WalrustError code "database", retryable */
   check(spoolBytes: number): void {
+    if (++this.#sliceCount % SLICES_PER_WAL_CHECK === 0) this.#requireRoomForWal();
     const written = spoolBytes + this.#commit * SUM_SIZE;
     if (written > this.#bytesMax) throw this.#sparse();
     if (written < this.#nextDiskCheckBytes || written < LITTLE_BYTES) return;
@@ -396,6 +405,24 @@ export class AnchorLimit {
     if (bavail * bsize >= FREE_BYTES_MIN) return;
     throw new WalrustError("database", `Cannot anchor ${this.#live.path}: the disk is nearly full`, {
       hint: `Free space at ${this.#live.paths.spoolFolder}, or move the spool with --cache-dir`,
+      retryable: true,
+    });
+  }
+
+  /**
+   * Ends the reading when the WAL grows on a disk that is nearly full: under the freeze no checkpoint of the
+   * application can shorten the WAL. The watcher then releases the pin (pin-release.ts).
+   */
+  #requireRoomForWal(): void {
+    const { pin, path } = this.#live;
+    const grown = pin.isLockless ? 0 : (pin.walIndex()?.mxFrame ?? 0) - this.#walFrameCount;
+    if (grown < GROWN_FRAMES_MIN) return;
+    const { bavail, bsize } = statfsSync(path);
+    if (bavail * bsize >= FREE_BYTES_MIN) return;
+    const what = `its disk is nearly full, and its WAL grew by ${grown} pages meanwhile`;
+    throw new WalrustError("database", `Cannot go on reading ${path}: ${what}`, {
+      hint: "Free space on the disk of the database; the application can checkpoint, and walrust tries again",
+      context: { path },
       retryable: true,
     });
   }

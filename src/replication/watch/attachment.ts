@@ -211,6 +211,7 @@ export class Attachment {
     const live = this.#live;
     const due = this.#anchorDue;
     if (live === null || due === null) return;
+    this.#repin(live);
     const work = (between: () => Promise<void>) => anchor(live, due.before, env, closing.signal, between);
     const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing.signal);
     if (outcome.kind === "later") throw busyError(live, outcome.reason);
@@ -225,6 +226,16 @@ export class Attachment {
     // Without locks a difference is the rule, and a condition says so.
     env.log[live.pin.isLockless ? "debug" : "warn"](`${what}: ${due.reason}`, { database });
     emit({ event: "re-anchored", database, txid: due.before.txid + 1, reason: due.reason });
+  }
+
+  /**
+   * Takes the pin again that was released while an anchor failed: only then can the file be frozen.
+   * @throws WalrustError code "database-busy", or as `Pin.repin` does
+   */
+  #repin(live: LiveDatabase): void {
+    const { pin } = live;
+    const isReleased = !pin.isLockless && pin.state === "released";
+    if (isReleased && !pin.repin(this.context.env)) throw busyError(live, "the pin cannot be taken again");
   }
 
   /** Compares an overwritten file with the page sums. @throws as `judgeMixture` */

@@ -8,6 +8,9 @@ import * as fs from "node:fs";
 import { rmSync, statSync, writeFileSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
 import { SpoolWriter } from "../../../src/local/spool.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
+import { runOutside } from "../../support/processes/outside-statements.ts";
 import { loggedAnchors, provenEnd } from "../../support/runs/event-run.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -56,6 +59,54 @@ test("a snapshot without room is named, stops no capture, and is taken when ther
   await app.close();
 });
 
+/** Lets the free space of every disk look short from now on. */
+function fullDisk(): { isFull: boolean } {
+  const disk = { isFull: false };
+  const { statfsSync } = fs;
+  mocks.push(
+    spyOn(fs, "statfsSync").mockImplementation(((...words: Parameters<typeof statfsSync>) => {
+      const found = statfsSync(...words);
+      return disk.isFull ? Object.assign(found, { bavail: 10 }) : found;
+    }) as typeof statfsSync),
+  );
+  return disk;
+}
+
+// Under the freeze of the reading no checkpoint of the application can empty the WAL.
+test.each(["first snapshot", "difference"])(
+  "a %s ends when the WAL grows on a nearly full disk, and is taken when there is room",
+  async (job) => {
+    const { path, app } = await newDatabase();
+    const store = new MemoryStore();
+    await app.must("INSERT INTO t(v) VALUES (randomblob(6000000))");
+    if (job === "difference") await (await watchOne(path, store)).stop();
+    await app.must("PRAGMA wal_checkpoint(TRUNCATE)", "UPDATE t SET v = 1 WHERE id = 1");
+    const disk = fullDisk();
+    let turnCount = 0;
+    const turn = async (): Promise<void> => {
+      if (++turnCount === 3) {
+        runOutside(path, "INSERT INTO t(v) VALUES (randomblob(6000000))");
+        disk.isFull = true;
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const run = new WatchRun([targetOf(path)], store, {}, { turn });
+    await run.until("the failure", () => run.all("failed").length > 0);
+    expect(run.all("failed")[0]!.message).toContain("its disk is nearly full, and its WAL grew by");
+    expect(run.status().state).toBe("failing");
+    await run.until("the release", () => run.isSaid("the pin was released, because the disk is nearly full"));
+    await app.must("PRAGMA busy_timeout = 5000", "PRAGMA wal_checkpoint(TRUNCATE)");
+    expect(statSync(`${path}-wal`).size).toBe(0);
+    disk.isFull = false;
+    await run.until("the history", () => run.uploadedTxid() >= (job === "difference" ? 2 : 1), 15_000);
+    await run.until("health", () => run.status().failure === null, 15_000);
+    await app.close();
+    expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
+    expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
+  },
+  60_000,
+);
+
 test("a nearly full disk releases the pin if nothing can be captured; a difference follows", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();
@@ -63,25 +114,18 @@ test("a nearly full disk releases the pin if nothing can be captured; a differen
   const { spoolFolder } = targetOf(path).paths;
   rmSync(spoolFolder, { recursive: true });
   writeFileSync(spoolFolder, "a file in the way");
-  const { statfsSync } = fs;
-  let isFull = false;
-  mocks.push(
-    spyOn(fs, "statfsSync").mockImplementation(((...words: Parameters<typeof statfsSync>) => {
-      const found = statfsSync(...words);
-      return isFull ? Object.assign(found, { bavail: 10 }) : found;
-    }) as typeof statfsSync),
-  );
+  const disk = fullDisk();
   await app.must("PRAGMA wal_autocheckpoint = 100");
   for (let round = 0; round < 500; round++) await app.must(COMMIT);
   await run.until("the failure", () => run.all("failed").length > 0);
   expect(run.isSaid("the pin was released")).toBe(false);
   const size = statSync(`${path}-wal`).size;
-  isFull = true;
+  disk.isFull = true;
   await run.until("the release", () => run.isSaid("the pin was released, because the disk is nearly full"));
   // The application's own checkpoint now empties the WAL, and gives the disk its room back.
   await app.must("PRAGMA busy_timeout = 5000", "PRAGMA wal_checkpoint(TRUNCATE)");
   expect(statSync(`${path}-wal`).size).toBeLessThan(size / 10);
-  isFull = false;
+  disk.isFull = false;
   rmSync(spoolFolder);
   await run.until("the anchor", () => run.all("re-anchored").length > 0, 15_000);
   await run.until("health", () => run.status().failure === null && run.status().pendingCount === 0, 15_000);

@@ -2,8 +2,9 @@
  * A watch that cannot capture. It recovers from the loss of files in its state folder. When the spool fails
  * while the application writes, it must not let the WAL grow without a limit.
  */
-import { expect, test } from "bun:test";
-import { rmSync, statSync, writeFileSync } from "node:fs";
+import { expect, spyOn, test } from "bun:test";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { Pin } from "../../../src/database/pin/pin.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { SpoolWriter } from "../../../src/local/spool.ts";
 import { publish } from "../../../src/replication/upload/publish.ts";
@@ -87,6 +88,39 @@ test("watch yields to a blocking checkpoint although it cannot capture", async (
   await run.stop();
   await app.close();
 });
+
+// Regression: the anchor came before every poll, and only a poll took the released pin again.
+test("watch whose anchor fails while its pin is released continues once the cause is gone", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  await run.commit(app, INSERT);
+  const { spoolFolder } = targetOf(path).paths;
+  rmSync(spoolFolder, { recursive: true });
+  writeFileSync(spoolFolder, "a file in the way");
+  const repins = spyOn(Pin.prototype, "repin");
+  const releases = spyOn(Pin.prototype, "release");
+  const checkpoint = async (): Promise<void> => {
+    const { length } = releases.mock.calls;
+    await app.must("PRAGMA busy_timeout = 10000", INSERT);
+    const { rows } = await app.must("PRAGMA wal_checkpoint(TRUNCATE)");
+    expect([rows[0]![0], releases.mock.calls.length]).toEqual([0, length + 1]);
+  };
+  await checkpoint();
+  // A poll takes the pin again, and finds that an anchor is due. The anchor fails with the pin held.
+  await run.until("the next pin", () => repins.mock.results.some(({ value }) => value === true), 20_000);
+  await checkpoint();
+  repins.mockRestore();
+  releases.mockRestore();
+  rmSync(spoolFolder);
+  mkdirSync(spoolFolder, { mode: 0o700 });
+  await run.until("the anchor", () => run.all("re-anchored").length > 0, 20_000);
+  await run.until("health", () => run.status().failure === null && run.status().pendingCount === 0, 20_000);
+  await run.commit(app, INSERT);
+  await run.stop();
+  await expectAllIn(store, path);
+  await app.close();
+}, 60_000);
 
 test("publish reports a missing spool file as damaged, so that the watch anchors again", async () => {
   const writer = new SpoolWriter(tempFolder("spool"), 0, 2 as Txid, 2 as Txid);
