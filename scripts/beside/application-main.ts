@@ -3,7 +3,7 @@
  * Prints a JSON line with an ApplicationResult.
  *
  * - `writer`: commits one row after the other.
- * - `reader`: holds a read transaction for a time, and begins the next one at once.
+ * - `reader`: holds a read transaction for a time, and rests for a quarter of that time.
  * - `checkpointer`: runs a blocking checkpoint with a busy timeout, in each mode by turns.
  */
 import type { Database } from "bun:sqlite";
@@ -14,6 +14,7 @@ import type { ApplicationOptions, ApplicationResult } from "./cases.ts";
 const CHECKPOINT_TIMEOUT_MS = 5_000;
 const MODES = ["FULL", "RESTART", "TRUNCATE"];
 const SLICE_MS = 20;
+const READER_REST = 4;
 
 const options = JSON.parse(process.argv[2] ?? "{}") as ApplicationOptions;
 const durationsMs: number[] = [];
@@ -53,6 +54,7 @@ async function read(database: Database): Promise<void> {
     timed(() => database.query("SELECT count(*) FROM sqlite_schema").get());
     await pause(options.pauseMs);
     database.run("COMMIT");
+    await pause(options.pauseMs / READER_REST);
   }
 }
 
