@@ -58,7 +58,7 @@ const DESCRIPTORS_MARGIN = 25;
 const RSS_MAX_BYTES = 400e6;
 const LOCAL_MAX_BYTES = 40e6;
 /** A shorter reading of the CPU time says little: its unit is 10 ms. */
-const CPU_READING_MS = 700;
+const CPU_READING_MS = 1_000;
 
 /** One life. */
 export class ChaosLife {
@@ -186,18 +186,25 @@ export class ChaosLife {
     }
   }
 
-  /** Reads the share of a core that the watch takes meanwhile, unless a trouble changes it. */
+  /** Reads the share of a core that the watch takes meanwhile, second by second, except in a trouble. */
   async #readCpu(shares: number[], action: () => Promise<void>): Promise<void> {
-    const before = { watch: this.#watch, atMs: performance.now(), isTroubled: this.#isTroubled };
-    const cpuMs = before.isTroubled ? null : this.#cpuMsOrNull();
-    await action();
-    const tookMs = performance.now() - before.atMs;
-    const isSteady = before.watch === this.#watch && !this.#isTroubled && tookMs >= CPU_READING_MS;
-    const afterMs = isSteady ? this.#cpuMsOrNull() : null;
-    if (cpuMs !== null && afterMs !== null) shares.push((afterMs - cpuMs) / tookMs);
+    let isOver = false;
+    const acting = action().finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      const [watch, startMs, cpuMs] = [this.#watch, performance.now(), this.#cpuMsOrNull()];
+      await Promise.race([acting, Bun.sleep(CPU_READING_MS)]);
+      const tookMs = performance.now() - startMs;
+      const afterMs = this.#watch === watch && tookMs >= CPU_READING_MS ? this.#cpuMsOrNull() : null;
+      if (cpuMs !== null && afterMs !== null) shares.push((afterMs - cpuMs) / tookMs);
+    }
+    await acting;
   }
 
+  /** CPU time of the watch; null while a trouble changes what the watch does. */
   #cpuMsOrNull(): number | null {
+    if (this.#isTroubled) return null;
     try {
       return sampleProcess(this.#running().child.pid).cpuMs;
     } catch {

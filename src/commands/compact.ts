@@ -4,7 +4,6 @@
  *
  * A prefix has one writer: if a watch on this machine replicates the database, `compact` asks that watch.
  */
-import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { resolveDatabaseConfig } from "../config/config.ts";
 import type { DatabaseEntry } from "../config/database-entries.ts";
@@ -21,7 +20,7 @@ import { entriesByName } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/runtime-folder.ts";
-import { makeTempFolder } from "../local/temp-folder.ts";
+import { makeTempFolder, type TempFolder } from "../local/temp-folder.ts";
 import { databasePathOrNull } from "../replication/control/announcements.ts";
 import { askWatchByNameOrNull } from "../replication/control/control-client.ts";
 import {
@@ -160,21 +159,21 @@ async function compactOne(
   const asked = await askWatchByNameOrNull(store.location, name, request, invocation, folders);
   if (asked !== null) return asked as UpkeepResult;
   const release = force ? lockHere(store.location, name, folders) : () => {};
-  let folder: string | null = null;
+  let folder: TempFolder | null = null;
   try {
     folder = makeFolder();
-    const target = { store, name, spoolFolder: folder, writer: hex(env.randomBytes(16)), version, env };
+    const target = { store, name, spoolFolder: folder.path, writer: hex(env.randomBytes(16)), version, env };
     return await upkeepOnce(target, config, force, signal);
   } catch (error) {
     throw await foreignErrorOr(error, store, name, signal);
   } finally {
-    if (folder !== null) rmSync(folder, { recursive: true, force: true });
+    folder?.remove();
     release();
   }
 }
 
 /** A temporary folder for merged objects until their upload. */
-function makeFolder(): string {
+function makeFolder(): TempFolder {
   return makeTempFolder(
     tmpdir(),
     "walrust-compact-",

@@ -3,14 +3,13 @@
  * SQLite's integrity_check. The folder is always removed, except after a SIGKILL: then the system cleans it
  * up.
  */
-import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Env } from "../../env.ts";
 import { hasCode } from "../../errors.ts";
 import { formatChecksum } from "../../format/ltx.ts";
 import type { Txid } from "../../format/types.ts";
-import { makeTempFolder } from "../../local/temp-folder.ts";
+import { makeTempFolder, type TempFolder } from "../../local/temp-folder.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
@@ -72,7 +71,13 @@ export async function restoreOnTrial(
   }
   const folder = makeFolder(request.tempFolder ?? tmpdir());
   try {
-    const { checksum, integrity } = await build(store, plan.objects, join(folder, "trial.db"), request, env);
+    const { checksum, integrity } = await build(
+      store,
+      plan.objects,
+      join(folder.path, "trial.db"),
+      request,
+      env,
+    );
     const isCompared = live !== null && plan.txid === live.txid;
     if (isCompared && checksum !== live.checksum) {
       const message = `restores to checksum ${checksum}, the live database has ${live.checksum} at this TXID`;
@@ -87,7 +92,7 @@ export async function restoreOnTrial(
     findings.add("restore-failed", typeof key === "string" ? key : null, plan.txid, error.message);
     return { kind: "failed" };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    folder.remove();
   }
 }
 
@@ -98,7 +103,7 @@ function addVerdict(verdict: IntegrityVerdict, txid: number, findings: Findings)
   findings.add(verdict.status === "failed" ? "source-damaged" : "not-checked", null, txid, warning);
 }
 
-function makeFolder(parent: string): string {
+function makeFolder(parent: string): TempFolder {
   return makeTempFolder(parent, "walrust-verify-", "Set TMPDIR to a folder with room for the database");
 }
 
