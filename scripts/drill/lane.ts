@@ -80,14 +80,13 @@ export class Lane {
     } catch (error) {
       failures.push(error instanceof Error ? error.message : String(error));
     }
-    const temporary = { "temporary object in the bucket": this.#temporaryObjectCount };
     return {
       ...{ label: this.#surroundings.destination.label, kills: this.#kills, failures },
       ...{ writerKillCount: this.#writerKillCount, recoveriesMs: this.#recoveriesMs },
       commitCount: this.#site.commitCount,
       ...{ objectCount: this.#objectCount, checkCount: this.#checkCount, comparedCount: this.#comparedCount },
       verbs: this.#verbs.counts,
-      leftovers: { ...this.#verbs.leftovers, ...(this.#temporaryObjectCount === 0 ? {} : temporary) },
+      temporaryObjectCount: this.#temporaryObjectCount,
     };
   }
 

@@ -17,8 +17,8 @@ export interface LaneResult {
   readonly checkCount: number;
   readonly comparedCount: number;
   readonly verbs: Readonly<Record<VerbName, VerbCounts>>;
-  /** Unfinished files that killed processes left and the next process removed or did not need. */
-  readonly leftovers: Readonly<Record<string, number>>;
+  /** Warnings of `verify` at the last check: temporary files of killed uploads, which stay for a day. */
+  readonly temporaryObjectCount: number;
   readonly failures: readonly string[];
 }
 
@@ -76,11 +76,9 @@ function formatVerbs(lanes: readonly LaneResult[]): string {
   const rows = lanes.flatMap(({ label, verbs }) =>
     Object.entries(verbs).map(([verb, { killed, finished }]) => row(label, verb, `${killed}`, `${finished}`)),
   );
-  const leftovers = lanes.flatMap(({ label, leftovers: counts }) =>
-    Object.entries(counts).map(([kind, count]) => `${label}: ${kind}: ${count}`),
-  );
+  const temporary = lanes.filter(({ temporaryObjectCount }) => temporaryObjectCount > 0);
   return [
     table(["destination", "verb", "killed at work", "had finished"], rows),
-    ...(leftovers.length === 0 ? [] : [`Left by killed processes: ${leftovers.join("; ")}.`]),
+    ...temporary.map((lane) => `${lane.label}: ${lane.temporaryObjectCount} warnings of verify.`),
   ].join("\n\n");
 }

@@ -29,11 +29,10 @@ const KILL_SHARE_MAX = 1.1;
 const KILLED_COMPACTION_MS = 250;
 const KILLED_REPLICA_MS = 1_200;
 
-/** Kills verbs, and counts the kills and the unfinished files that they leave. */
+/** Kills verbs, and counts the kills. */
 export class VerbDrill {
   readonly #surroundings: VerbSurroundings;
   readonly #counts = new Map<VerbName, { killed: number; finished: number }>();
-  readonly leftovers: Record<string, number> = {};
 
   constructor(surroundings: VerbSurroundings) {
     this.#surroundings = surroundings;
@@ -60,8 +59,8 @@ export class VerbDrill {
         await this.#killDuring("restore", this.#restoreWords(source, target), wholeMs);
         if (existsSync(target)) assertSame(source.path, target);
         await this.#restore(source, target, existsSync(target) ? ["--force"] : []);
-        const drafts = readdirSync(folder).filter((name) => /\.restore-[0-9a-f]+$/.test(name));
-        if (drafts.length > 0) throw new Error(`LEFT BEHIND: a restore left ${drafts.join(", ")}`);
+        const isDraft = (name: string): boolean => /\.restore-[0-9a-f]+$/.test(name);
+        assertEmpty("a restore", readdirSync(folder).filter(isDraft));
       }
     });
   }
@@ -115,8 +114,7 @@ export class VerbDrill {
       await this.#killDuring("compact", words, KILLED_COMPACTION_MS);
       await this.#assertSound("compact");
       await this.#run("compact", words);
-      this.#countLeftovers("temporary folder of a compaction", tempFolder);
-      this.#clear(tempFolder);
+      assertEmpty("a compaction", readdirSync(tempFolder));
     }
     await this.#compareRestore("compact", source);
   }
@@ -210,9 +208,9 @@ export class VerbDrill {
   #clear(folder: string): void {
     for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true });
   }
+}
 
-  #countLeftovers(kind: string, folder: string): void {
-    const count = readdirSync(folder).length;
-    if (count > 0) this.leftovers[kind] = (this.leftovers[kind] ?? 0) + count;
-  }
+/** @throws Error when the run after a kill has not removed what the killed one left */
+function assertEmpty(verb: string, names: readonly string[]): void {
+  if (names.length > 0) throw new Error(`LEFT BEHIND: ${verb} left ${names.join(", ")}`);
 }
