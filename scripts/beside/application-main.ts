@@ -3,7 +3,7 @@
  * Prints a JSON line with an ApplicationResult.
  *
  * - `writer`: commits one row after the other.
- * - `reader`: holds a read transaction for a time, and rests for a quarter of that time.
+ * - `reader`: holds a read transaction for a time, and rests for half of that time.
  * - `checkpointer`: runs a blocking checkpoint with a busy timeout, in each mode by turns.
  */
 import type { Database } from "bun:sqlite";
@@ -14,7 +14,7 @@ import type { ApplicationOptions, ApplicationResult } from "./cases.ts";
 const CHECKPOINT_TIMEOUT_MS = 5_000;
 const MODES = ["FULL", "RESTART", "TRUNCATE"];
 const SLICE_MS = 20;
-const READER_REST = 4;
+const READER_REST = 2;
 
 const options = JSON.parse(process.argv[2] ?? "{}") as ApplicationOptions;
 const durationsMs: number[] = [];

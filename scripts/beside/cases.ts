@@ -150,7 +150,7 @@ export const measureLock: Case = (site) =>
     createDatabase(scene.path, site.sizeBytes, 1);
     await scene.startWatch();
     const writers = [1, 2].map(() => scene.start("writer", { pauseMs: 2 }));
-    const readers = [7_000, 11_000].map((pauseMs) => scene.start("reader", { pauseMs }));
+    const readers = [1_500, 2_500].map((pauseMs) => scene.start("reader", { pauseMs }));
     const walFrames = await scene.pass();
     for (const reader of readers) await scene.end(reader);
     const commits = await Promise.all(writers.map((writer) => scene.end(writer)));

@@ -107,6 +107,44 @@ test.each(["first snapshot", "difference"])(
   60_000,
 );
 
+test("a later snapshot ends likewise, and walrust's own checkpoint shortens the WAL", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const clock = new ShiftedClock();
+  await app.must("INSERT INTO t(v) VALUES (randomblob(6000000))");
+  const disk = fullDisk();
+  let turnCount = Number.NEGATIVE_INFINITY;
+  const turn = async (): Promise<void> => {
+    if (++turnCount === 3) {
+      runOutside(path, "INSERT INTO t(v) VALUES (randomblob(6000000))");
+      disk.isFull = true;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const change = { sync: { snapshotIntervalMs: HOUR_MS, minCheckpointPageCount: 100 } };
+  const run = new WatchRun([targetOf(path)], store, change, { ...clock.overrides, turn });
+  await run.uploaded(1);
+  await run.commit(app, COMMIT);
+  turnCount = 0;
+  clock.pass(HOUR_MS);
+  await run.until("the failure", () => run.all("failed").length > 0);
+  expect(run.all("failed")[0]!.message).toContain("its disk is nearly full, and its WAL grew by");
+  await run.until("a checkpoint", () => run.all("checkpointed").some(({ frames }) => frames > 1_000));
+  await run.commit(app, COMMIT);
+  expect(run.status().walFrames).toBeLessThan(100);
+  disk.isFull = false;
+  const snapshots = (): number => run.all("uploaded").filter(({ kind }) => kind === "snapshot").length;
+  while (snapshots() < 2) {
+    clock.pass(30_000);
+    await run.commit(app, COMMIT);
+  }
+  await run.until("health", () => run.status().failure === null);
+  expect(loggedAnchors(run)).toEqual([]);
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
+  expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
+  await app.close();
+}, 60_000);
+
 test("a nearly full disk releases the pin if nothing can be captured; a difference follows", async () => {
   const { path, app } = await newDatabase();
   const store = new MemoryStore();

@@ -12,6 +12,7 @@ import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import type { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, type WatchRun, watchOne } from "../../support/runs/watch-run.ts";
+import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -72,6 +73,31 @@ test("watch releases a WAL that grows while the spool fails, and logs it", async
   await expectAllIn(store, path);
   await app.close();
 });
+
+test("watch --no-cache releases a WAL that grows while the store is away; a difference follows", async () => {
+  const { path, app } = await newDatabase();
+  const memory = new MemoryStore();
+  const store = new FaultyStore(memory);
+  const change = { sync: { walTruncateThresholdPages: 50 }, cache: { enabled: false } };
+  const run = await watchOne(path, store, change);
+  store.before = (operation) => {
+    if (operation === "put") throw unreachable();
+  };
+  await app.must("PRAGMA wal_autocheckpoint = 10");
+  for (let round = 0; round < 400; round++) await app.must("UPDATE t SET v = randomblob(2000)");
+  await run.until("the release", () => run.isSaid("the pin was released, because the WAL reached"));
+  for (let round = 0; round < 400; round++) await app.must("UPDATE t SET v = randomblob(2000)");
+  expect(statSync(`${path}-wal`).size).toBeLessThan(600 * 4120);
+  expect(run.status()).toMatchObject({ state: "failing", failure: { code: "storage" }, pendingCount: 1 });
+
+  store.before = () => {};
+  await run.until("the difference", () => run.all("re-anchored").length > 0, 20_000);
+  expect(run.all("re-anchored")[0]!.reason).toContain("the pin was released, because the WAL reached");
+  await run.until("its upload", () => run.status().pendingCount === 0, 20_000);
+  await run.stop();
+  await expectAllIn(memory, path);
+  await app.close();
+}, 60_000);
 
 test("watch yields to a blocking checkpoint although it cannot capture", async () => {
   const { path, app } = await newDatabase();
