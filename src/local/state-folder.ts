@@ -65,6 +65,9 @@ export function stateFolderOf(databasePath: string, spoolFolder?: string): State
   return stateFolderAt(join(dirname(databasePath), `.${basename(databasePath)}-walrust`), spoolFolder);
 }
 
+/** Failures that end by themselves: there is no room, or there are no descriptors left. */
+const PASSING: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"]);
+
 /**
  * Makes the folders, sets their mode to 0700, and removes temporary files of killed processes. Only the
  * holder of the host lock may call this.
@@ -84,14 +87,15 @@ export function createStateFolder(paths: StateFolder, databasePath?: string): vo
     }
   } catch (error) {
     if (error instanceof WalrustError) throw error;
-    throw new WalrustError(
-      "database",
-      `Cannot create the state folder ${paths.folder}: ${systemCode(error)}`,
-      {
-        hint: "Make the folder writable, or choose another with --state-dir: it holds the position",
-        cause: error,
-      },
-    );
+    const code = systemCode(error) ?? String(error);
+    const retryable = PASSING.has(code);
+    throw new WalrustError("database", `Cannot create the state folder ${paths.folder}: ${code}`, {
+      hint: retryable
+        ? "The disk or the limit on open files is full; walrust continues as soon as there is room"
+        : "Make the folder writable, or choose another with --state-dir: it holds the position",
+      retryable,
+      cause: error,
+    });
   }
 }
 

@@ -96,6 +96,13 @@ test("a port without TLS is named as the cause, and retried", async () => {
   expect(error.hint).toContain("the port may be for http://");
 });
 
+// The name server may answer that the name does not exist, or not at all.
+test("a host whose name does not resolve is retried, and the hint is to check the network", async () => {
+  const error = await failure("http://store.invalid:9");
+  expect([error.code, error.retryable]).toEqual(["storage", true]);
+  expect(`${error.message} ${error.hint}`).toMatch(/Check the network and the endpoint/);
+});
+
 describe("an endpoint that is not the store", () => {
   test("with a 404 and a text: the hint is to check the endpoint", async () => {
     const other = await rawServer(
