@@ -79,11 +79,17 @@ export class OverwriteDetector {
     const progress = progressOrNull(readIndex());
     const isIdle = progress !== null && progress === this.#progress;
     this.#isOverwritten = isIdle && !isSame;
-    if (!this.#isOverwritten) {
-      this.#keep(stamp);
-      this.#progress = progress;
-    }
+    if (!isIdle) this.#keepBetween(fd, progress, readIndex);
     return this.#isOverwritten;
+  }
+
+  /**
+   * Keeps a stamp that belongs to the progress: a checkpoint may have begun and ended since the last stamp
+   * was taken. While checkpoints follow one another, no stamp belongs to any progress.
+   */
+  #keepBetween(fd: number, progress: string | null, readIndex: () => WalIndexHeader | null): void {
+    this.#keep(fileStamp(fd));
+    this.#progress = progressOrNull(readIndex()) === progress ? progress : null;
   }
 
   #keep({ sizeBytes, modifiedMs }: FileStamp): void {
