@@ -155,7 +155,9 @@ export type StateReading =
       readonly isOfOtherBoot?: true;
     }
   | { readonly kind: "none" }
-  | { readonly kind: "lost"; readonly reason: string };
+  | { readonly kind: "lost"; readonly reason: string }
+  /** The system refuses to read the file now, for want of descriptors for example: the state is not lost. */
+  | { readonly kind: "refused"; readonly error: WalrustError };
 
 /**
  * Reads the state. Never throws, whatever the file contains.
@@ -169,7 +171,7 @@ export function readState(paths: Pick<StateFolder, "folder" | "statePath">): Sta
   try {
     bytes = readOwnBytesOrNull(paths.statePath, STATE_SIZE_MAX);
   } catch (error) {
-    return { kind: "lost", reason: errorMessage(error) };
+    return unreadable(paths.statePath, error);
   }
   if (bytes === null) return { kind: "none" };
   const line = sealedLineOrNull(bytes);
@@ -186,6 +188,16 @@ export function readState(paths: Pick<StateFolder, "folder" | "statePath">): Sta
   } catch (error) {
     return { kind: "lost", reason: `state.json: ${String(error)}` };
   }
+}
+
+function unreadable(statePath: string, error: unknown): StateReading {
+  if (error instanceof WalrustError && !error.retryable) return { kind: "lost", reason: error.message };
+  const refused = new WalrustError("database", `Cannot read ${statePath}: ${errorMessage(error)}`, {
+    hint: "walrust tries again. Let the process open more files, or repair the disk",
+    retryable: true,
+    cause: error,
+  });
+  return { kind: "refused", error: refused };
 }
 
 function parseState(bytes: Uint8Array, line: string): OldState {

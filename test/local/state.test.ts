@@ -214,6 +214,13 @@ describe("writeState in place", () => {
   });
 });
 
+test("readState of a file that the system refuses is no lost state", () => {
+  const { folder } = written();
+  const inTheWay = { ...folder, folder: folder.folder, statePath: `${folder.statePath}/state.json` };
+  const reading = readState(inTheWay);
+  expect(reading).toMatchObject({ kind: "refused", error: { code: "database", retryable: true } });
+});
+
 describe("readState rejects damage", () => {
   test("readState calls every truncation lost", () => {
     const { folder } = written();

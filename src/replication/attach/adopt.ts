@@ -107,7 +107,8 @@ async function objectsOrNone(live: LiveDatabase, store: ObjectStore): Promise<Lt
 /** Whether the local state belongs to this destination. A lost state may have belonged to it. */
 function wasReplicatedTo(live: LiveDatabase, destination: string): boolean {
   const reading = readState(live.paths);
-  return reading.kind === "lost" || (reading.kind === "state" && reading.state.destination === destination);
+  const isUnknown = reading.kind === "lost" || reading.kind === "refused";
+  return isUnknown || (reading.kind === "state" && reading.state.destination === destination);
 }
 
 /** The predecessor of a history that begins. */
