@@ -135,6 +135,7 @@ async function decide(
   }
   live.state = state;
   live.isBucketUnchecked = remote === "unknown";
+  if (local.isOfOtherBoot) live.revivedTxid = state.txid;
   live.pending.push(...files);
   return continued(live, env, remote === "behind");
 }
@@ -180,6 +181,7 @@ interface NoLocalState {
 
 function readLocal(live: LiveDatabase, destination: string): LocalState | NoLocalState {
   const reading = readState(live.paths);
+  if (reading.kind === "refused") throw reading.error;
   if (reading.kind === "none") return { reason: NO_STATE };
   if (reading.kind === "lost") return { reason: `the local state is lost (${reading.reason})` };
   const { state, isCopy = false, isOfOtherBoot = false } = reading;

@@ -24,6 +24,11 @@ export interface Captured {
   isBucketUnchecked?: boolean;
   /** Nor has the bucket confirmed the state, which was copied here. */
   isUnconfirmedCopy?: boolean;
+  /**
+   * The bucket may hold links up to this TXID, although their files wait: a power cut brings back files that
+   * were removed after their upload. No merge takes them in.
+   */
+  revivedTxid?: Txid;
   /** Captured files that wait for their upload, in its order. */
   readonly pending: SpoolFile[];
   /** The newest link of the chain that the store acknowledged since the attach, or null. */

@@ -10,7 +10,8 @@
  * 2. A merge always reaches to the state's TXID: a later file would carry a chain value from before the
  *    merge.
  * 3. An increment that may have been sent is no source: the store may hold it even after a failed put. An
- *    earlier process may have been sending the first increment that waits when that process ended.
+ *    earlier process may have been sending the first increment that waits when that process ended. After a
+ *    power cut the store may hold every increment that waited at the attach.
  * 4. A snapshot that waits at the state's TXID, or is being written, carries the chain value of that TXID, so
  *    nothing up to there is merged.
  */
@@ -20,6 +21,7 @@ import { errorMessage } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader } from "../../format/ltx.ts";
 import { type LtxSource, MERGE_INPUTS_MAX, mergeLtxInSlices } from "../../format/ltx-merge.ts";
+import type { Txid } from "../../format/types.ts";
 import { openOwn } from "../../local/own-file.ts";
 import {
   isSnapshotFile,
@@ -67,7 +69,7 @@ function pageSizeOrNull(file: SpoolFile): number | null {
  * a backlog that keeps growing costs no more than its size times the logarithm of its number of files
  */
 export function planMerge(
-  { state, pending }: Captured,
+  { state, pending, revivedTxid = 0 as Txid }: Captured,
   afterTxid: number,
   growth = Number.POSITIVE_INFINITY,
 ): PlannedMerge | null {
@@ -76,13 +78,14 @@ export function planMerge(
   if (pending.some(isAtHead)) return null;
   // The rule before each upload: one waiting increment, and no header is read.
   if (pending.length < 2) return null;
+  const sentTxid = Math.max(afterTxid, revivedTxid);
   const sources: SpoolFile[] = [];
   let bytes = 0;
   for (let index = pending.length - 1; index >= 0 && sources.length < MERGE_INPUTS_MAX; index--) {
     const file = pending[index]!;
     if (file.level !== 0) continue;
     const isTooLarge = bytes > 0 && file.sizeBytes > bytes * growth;
-    if (file.minTxid <= afterTxid || isTooLarge || bytes + file.sizeBytes > MERGE_BYTES_MAX) break;
+    if (file.minTxid <= sentTxid || isTooLarge || bytes + file.sizeBytes > MERGE_BYTES_MAX) break;
     if ((pageSizeOrNull(file) ?? state.pageSizeBytes) !== state.pageSizeBytes) break;
     sources.push(file);
     bytes += file.sizeBytes;

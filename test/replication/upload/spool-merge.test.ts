@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Txid } from "../../../src/format/types.ts";
 import { loadSpool } from "../../../src/local/spool.ts";
 import { readState } from "../../../src/local/state.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
@@ -58,6 +59,15 @@ test("mergePending merges all but the first increment, and every remaining point
   expect(live.pending.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBe(before - saved);
   expect(readdirSync(live.paths.spoolFolder).length).toBe(3);
   expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 12]);
+});
+
+test("mergePending leaves out files that a power cut may have brought back", async () => {
+  const { live, history } = spooledHistory(12);
+  live.revivedTxid = 6 as Txid;
+  mergePending(live);
+  const ranges = live.pending.map(({ minTxid, maxTxid }) => `${minTxid}-${maxTxid}`);
+  expect(ranges).toEqual(["1-1", "2-2", "3-3", "4-4", "5-5", "6-6", "7-12"]);
+  expect(await uploadAndJudge(live, history)).toEqual([1, 2, 3, 4, 5, 6, 12]);
 });
 
 test("mergePending again merges the first result with later files", async () => {
