@@ -137,10 +137,20 @@ export class Attachment {
     return overwrite === "anew" ? REWRITTEN : SOUND;
   }
 
-  /** Keeps what waits of a database whose file may not be opened, or is gone. @param isClosed it is there */
-  keepDetached(isClosed: boolean): void {
-    if (this.#live !== null) return;
-    this.#detached ??= detachedCapturesOrNull(this.target, this.context.store.url, isClosed);
+  /**
+   * Keeps the captures that wait of a database whose file may not be opened, or is gone: they are sent all
+   * the same. The next failed attach tries again where the disk refuses.
+   * @param isClosed whether the file is there
+   * @returns the failure of the disk, or null
+   */
+  keepDetached(isClosed: boolean): unknown {
+    if (this.#live !== null) return null;
+    try {
+      this.#detached ??= detachedCapturesOrNull(this.target, this.context.store.url, isClosed);
+      return null;
+    } catch (error) {
+      return error;
+    }
   }
 
   /** Releases the database. An upload that sends one of its files finds it again after the next attach. */
@@ -230,12 +240,14 @@ export class Attachment {
 
   /**
    * Takes the pin again that was released while an anchor failed: only then can the file be frozen.
-   * @throws WalrustError code "database-busy", or as `Pin.repin` does
+   * @throws WalrustError code "database-busy", or as `Pin.repin` does; after a replacement of the files the
+   * next look attaches anew
    */
   #repin(live: LiveDatabase): void {
     const { pin } = live;
-    const isReleased = !pin.isLockless && pin.state === "released";
-    if (isReleased && !pin.repin(this.context.env)) throw busyError(live, "the pin cannot be taken again");
+    if (pin.isLockless || pin.state !== "released" || pin.repin(this.context.env)) return;
+    if (pin.changedFile() !== "none") this.detach();
+    throw busyError(live, "the pin cannot be taken again");
   }
 
   /** Compares an overwritten file with the page sums. @throws as `judgeMixture` */
@@ -288,8 +300,8 @@ export class Attachment {
       failures.push(this.#uncaptured(error));
     }
     if (this.#live === null) {
-      this.keepDetached(failures.length > 0 || this.context.conditions.has("foreign-wal"));
-      return failures;
+      const refused = this.keepDetached(failures.length > 0 || this.context.conditions.has("foreign-wal"));
+      return refused === null ? failures : [...failures, refused];
     }
     try {
       await this.#captureLast(this.#live, !isSpoolFull);

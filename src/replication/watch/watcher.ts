@@ -381,8 +381,8 @@ export class Watcher {
     const failure = asWalrustError(error);
     const effect = this.#health.report(failure, this.#record.isGone);
     if (effect === "stop") this.stop(failure);
-    // Earlier captures are sent all the same.
-    if (effect === "keep-detached") this.#attachment.keepDetached(true);
+    const refused = effect === "keep-detached" ? this.#attachment.keepDetached(true) : null;
+    if (refused !== null) this.#health.failed(asWalrustError(refused));
   }
 
   /** A poll went well: whether captures are possible. */

@@ -1,0 +1,63 @@
+/** The attachment where the disk refuses, and where the pin was released before the bucket answers. */
+import { expect, test } from "bun:test";
+import { rmSync, writeFileSync } from "node:fs";
+import type { AttachTarget } from "../../../src/discovery/attach-target.ts";
+import { WalPoller } from "../../../src/replication/capture/wal-poller.ts";
+import { ClosingSignal } from "../../../src/replication/context/closing-signal.ts";
+import { Conditions } from "../../../src/replication/context/conditions.ts";
+import { OwnWriters } from "../../../src/replication/context/own-writers.ts";
+import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
+import type { Snapshots } from "../../../src/replication/upkeep/snapshots.ts";
+import { Attachment } from "../../../src/replication/watch/attachment.ts";
+import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
+import { CAPTURES_ONLY } from "../../support/config.ts";
+import { spooledHistory } from "../../support/histories/spooled-history.ts";
+import { recordingEnv } from "../../support/recording-log.ts";
+import { newDatabase, targetOf } from "../../support/runs/watch-run.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
+
+function attachmentOf(target: AttachTarget, url: string): Attachment {
+  const { env } = recordingEnv();
+  const context = {
+    store: new MemoryStore({ url }),
+    env,
+    config: CAPTURES_ONLY,
+    attaches: new Semaphore(1),
+    anchors: new Semaphore(1),
+    writers: new OwnWriters(),
+    closing: new ClosingSignal(),
+    emit: () => {},
+    conditions: new Conditions(null, env, () => {}),
+  } as unknown as WatchContext;
+  const snapshots = { begin() {}, begun() {}, captured() {}, request() {} } as unknown as Snapshots;
+  return new Attachment(target, context, new WalPoller(target.name, context), snapshots);
+}
+
+test("Attachment.keepDetached returns the failure of the disk, and later the captures", () => {
+  const { live } = spooledHistory(3);
+  const { path, name, paths } = live;
+  const attachment = attachmentOf({ path, name, paths }, live.state!.destination);
+  const inTheWay = { ...paths, statePath: paths.statePath, spoolFolder: `${paths.folder}/file` };
+  writeFileSync(inTheWay.spoolFolder, "");
+  const refused = attachmentOf({ path, name, paths: inTheWay }, live.state!.destination);
+  expect(refused.keepDetached(true)).toMatchObject({ code: "ENOTDIR" });
+  expect(refused.captured).toBeNull();
+  rmSync(inTheWay.spoolFolder);
+  expect(refused.keepDetached(true)).toBeNull();
+  expect(attachment.keepDetached(true)).toBeNull();
+  expect(attachment.captured?.pending).toHaveLength(live.pending.length);
+});
+
+test("Attachment.adopt takes the pin again that was released while nothing could be captured", async () => {
+  const { path, app } = await newDatabase();
+  const attachment = attachmentOf(targetOf(path), "s3://memory");
+  await attachment.attach(null, new AbortController().signal);
+  attachment.live!.pin.release();
+  await app.must("INSERT INTO t(v) VALUES ('while released')");
+  attachment.contradicted("the bucket is ahead of the local state");
+  await attachment.adopt();
+  expect(attachment.live?.pin.state).not.toBe("released");
+  expect(attachment.adoptReason).toBeNull();
+  attachment.detach();
+  await app.close();
+});
