@@ -15,6 +15,7 @@ export interface WatchLine {
   readonly code?: string;
   readonly message?: string;
   readonly reason?: string;
+  readonly frames?: number;
 }
 
 const WAIT_LIMIT_MS = 20_000;
