@@ -181,7 +181,8 @@ async function assertContinued(
     .sort((a, b) => a.sizeBytes - b.sizeBytes)
     .slice(0, NEIGHBOURS_MAX);
   let against: LtxObject | null = null;
-  for (const object of spanning) {
+  for (const { object, postApplyChecksum } of await soundFacts(spanning, around)) {
+    if (postApplyChecksum === NO_CHECKSUM) continue;
     const state = await makeTrial();
     if (state === null) return;
     try {

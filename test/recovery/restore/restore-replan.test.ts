@@ -8,7 +8,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Txid } from "../../../src/format/types.ts";
 import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
+import { restoreNewest } from "../../../src/recovery/replica/replica-bootstrap.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
+import { verifyDatabase } from "../../../src/recovery/verify/verify-database.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { GetOptions, ObjectBody } from "../../../src/storage/contract/store.ts";
@@ -42,12 +44,11 @@ async function snapshotAndRetain({ store, history }: CompactionBench): Promise<v
   await store.inner.delete(older.map((object) => object.key).filter((other) => other !== key));
 }
 
-/** Restores while `change` happens once, at the operation that `when` chooses. */
-async function restoreDuring(
-  change: Change,
-  when: (operation: StoreOperation, key: string, gets: number) => boolean,
-  point: PointInTime = LATEST,
-) {
+/** When a change happens: at an operation, whose number among the reads of objects is `gets`. */
+type When = (operation: StoreOperation, key: string, gets: number) => boolean;
+
+/** A bucket that changes once. */
+async function changingBucket(change: Change, when: When) {
   const bench = await compactionBench(COUNT);
   const store = new FaultyStore(bench.store.inner);
   let changing: Promise<void> | null = null;
@@ -58,11 +59,17 @@ async function restoreDuring(
     // Requests that are made meanwhile are answered afterwards.
     await changing;
   };
+  return { bench, store, isChanged: () => changing !== null };
+}
+
+/** Restores from a bucket that changes once. */
+async function restoreDuring(change: Change, when: When, point: PointInTime = LATEST) {
+  const { bench, store, isChanged } = await changingBucket(change, when);
   const { env, lines } = recordingEnv({ nowMs: () => BENCH_START_MS + 3_600_000 });
   const outputPath = join(tempFolder("replan"), "out.db");
   const request = { name: "app", outputPath, point, force: false, dryRun: false };
   const result = await restore(request, { store, env }).catch((error) => error);
-  expect(changing).not.toBeNull();
+  expect(isChanged()).toBe(true);
   const warnings = lines.filter(({ level }) => level === "warn").map(({ message }) => message);
   const isRight = (): boolean => readFileSync(outputPath).equals(bench.history.images.get(result.txid)!);
   const plannedAgain = lines.filter(({ message }) => message.includes("planning again")).length;
@@ -122,6 +129,29 @@ describe("restore of a time during a compaction whose sources expire", () => {
     );
     // Only TXID 1 is left before that time: the merged object ends after it.
     expect([result.txid, isRight(), plannedAgain > 0]).toEqual([1, true, true]);
+  });
+});
+
+describe.each(CHANGES)("beside %s", (_, change) => {
+  test.each([1, 4, COUNT])(
+    "a replica bootstraps to the newest state, changed before object %d",
+    async (index) => {
+      const { bench, store, isChanged } = await changingBucket(change, (...[, , gets]) => gets === index);
+      const { env } = recordingEnv();
+      const path = join(tempFolder("replica"), "replica.db");
+      const { signal } = new AbortController();
+      const { point } = await restoreNewest(path, { store, name: "app", env, signal }, () => {});
+      expect([isChanged(), point.txid as number]).toEqual([true, COUNT]);
+      expect(readFileSync(path).equals(bench.history.images.get(COUNT)!)).toBe(true);
+    },
+  );
+
+  test.each([1, 4, COUNT + 3])("verify --restore finds nothing, changed before object %d", async (index) => {
+    const { store, isChanged } = await changingBucket(change, (...[, , gets]) => gets === index);
+    const { env } = recordingEnv();
+    const { findings, checked } = await verifyDatabase(store, "app", { restore: true }, env);
+    const errors = findings.filter(({ code }) => code !== "manifest-missing");
+    expect([isChanged(), errors, checked.restoredTxid as number]).toEqual([true, [], COUNT]);
   });
 });
 
