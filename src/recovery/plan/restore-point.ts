@@ -80,7 +80,8 @@ function isCalendarDay(date: string): boolean {
 export interface ResolvedTarget {
   readonly txid: Txid;
   readonly notice: string | null;
-  /** The first point after a requested time. The TXID depends on its time; null for other requests. */
+  /** The points around a requested time, by whose times the TXID was found; null for other requests. */
+  readonly found: LtxObject | null;
   readonly next: LtxObject | null;
 }
 
@@ -105,9 +106,9 @@ export async function resolveTarget(
       "restore",
       "There is nothing to restore: the bucket holds no object of this database",
     );
-  if (point.kind === "latest") return { txid: newest, notice: null, next: null };
+  if (point.kind === "latest") return { txid: newest, notice: null, found: null, next: null };
   if (point.kind === "txid") {
-    return { txid: resolveTxid(point.txid, objects), notice: null, next: null };
+    return { txid: resolveTxid(point.txid, objects), notice: null, found: null, next: null };
   }
   const resolved = await resolveTime(point.timeMs, objects, store, nowMs);
   if (resolved.txid === newest) assertNothingDeleted(newest, manifest);
@@ -201,7 +202,7 @@ async function resolveTime(
   if (next !== null) assertNothingBetween(txid, timeMs, objects);
   const foundTime = new Date(await timeOf(found)).toISOString();
   const notice = next === null ? `the newest capture is of ${foundTime}; there are no later captures` : null;
-  return { txid, notice, next };
+  return { txid, notice, found: points[found]!, next };
 }
 
 /** The capture that was asked for may be in a hole after the one that was found. */

@@ -78,9 +78,31 @@ export async function assertPathCorroborated(
 }
 
 /**
+ * Checks that the object by whose time a point was found is not later than a requested time, and that it
+ * leads to the restored state. The path may end with another object of the same TXID, whose time may be
+ * later: Litestream stamps a snapshot when it takes it.
+ * @param newest the last object of the path
+ * @throws WalrustError code "integrity" naming the object, or a storage code
+ */
+export async function assertFoundIsEarlier(
+  found: LtxObject,
+  newest: ObjectFacts,
+  timeMs: number,
+  around: Surroundings,
+): Promise<void> {
+  const facts = found.key === newest.object.key ? newest : await timedFacts(found, newest, timeMs, around);
+  if (facts.header.timestampMs > timeMs) {
+    throw notProven(newest, timeMs, `${found.key} was captured after that time`);
+  }
+  if (agreementOrNull(stateAfter(facts), stateAfter(newest)) === false) {
+    throw contradiction(newest, found.key);
+  }
+}
+
+/**
  * Checks that the first point after a requested time is later than that time, and that it belongs to the
  * history: the search for a time reads headers alone.
- * @param found the object that ends at the TXID that was found
+ * @param found the last object of the path
  * @throws WalrustError code "integrity" naming the object, or a storage code
  */
 export async function assertNextIsLater(
@@ -89,14 +111,7 @@ export async function assertNextIsLater(
   timeMs: number,
   around: Surroundings,
 ): Promise<void> {
-  const { store, signal } = around;
-  let { facts, findings } = await checkEnds(store, next, signal);
-  // A time without its copy in the metadata is proven by the checksum of the whole file.
-  if (facts?.metadata.timeMs === null) ({ facts, findings } = await checkListed(store, next, {}, signal));
-  const [finding] = findings;
-  if (facts === null || finding !== undefined) {
-    throw notProven(found, timeMs, finding?.error.message ?? `${next.key} cannot be read`);
-  }
+  const facts = await timedFacts(next, found, timeMs, around);
   if (facts.header.timestampMs <= timeMs) {
     throw notProven(found, timeMs, `${next.key} was captured before that time`);
   }
@@ -105,6 +120,21 @@ export async function assertNextIsLater(
     throw notProven(found, timeMs, `${next.key} does not continue TXID ${found.object.maxTxid}`);
   }
   await assertCorroborated(facts, around, () => trialOf(next, found, around));
+}
+
+/** The facts of a sound object beside the path, with its time proven. */
+async function timedFacts(
+  object: LtxObject,
+  found: ObjectFacts,
+  timeMs: number,
+  { store, signal }: Surroundings,
+): Promise<ObjectFacts> {
+  let { facts, findings } = await checkEnds(store, object, signal);
+  // A time without its copy in the metadata is proven by the checksum of the whole file.
+  if (facts?.metadata.timeMs === null) ({ facts, findings } = await checkListed(store, object, {}, signal));
+  const [finding] = findings;
+  if (facts !== null && finding === undefined) return facts;
+  throw notProven(found, timeMs, finding?.error.message ?? `${object.key} cannot be read`);
 }
 
 /** The page sums at the end of an object beside the path. */

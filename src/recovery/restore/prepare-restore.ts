@@ -29,7 +29,12 @@ import { ExcludedObjects } from "../plan/excluded-objects.ts";
 import { planRestore, type RestorePlan } from "../plan/restore-plan.ts";
 import { fixedPoint, type PointInTime, resolveTarget } from "../plan/restore-point.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
-import { assertNextIsLater, assertPathCorroborated, type Surroundings } from "./corroboration.ts";
+import {
+  assertFoundIsEarlier,
+  assertNextIsLater,
+  assertPathCorroborated,
+  type Surroundings,
+} from "./corroboration.ts";
 import type { DatabaseBuilder } from "./database-builder.ts";
 import { DraftFile } from "./draft-file.ts";
 import { assertTargetFree } from "./target-file.ts";
@@ -77,7 +82,8 @@ export interface CurrentPlan {
   /** The listing that the plan was made from, and the manifest that was read before it. */
   readonly listing: readonly LtxObject[];
   readonly manifest: ManifestReading;
-  /** The first point after a requested time, or null. */
+  /** The points around a requested time, or null. */
+  readonly found: LtxObject | null;
   readonly next: LtxObject | null;
 }
 
@@ -301,7 +307,7 @@ async function build(
  */
 async function assertAskedFor(
   point: PointInTime,
-  { objects, next, listing, manifest }: CurrentPlan,
+  { objects, found, next, listing, manifest }: CurrentPlan,
   { path, builder }: { readonly path: PathState; readonly builder: DatabaseBuilder },
   { store, signal }: RestoreContext,
   progress: BuildProgress,
@@ -312,11 +318,7 @@ async function assertAskedFor(
   progress.appliedObjects = objects.length;
   const { newest } = path;
   if (point.kind !== "time" || newest === null) return;
-  const { timestampMs } = newest.header;
-  if (timestampMs > point.timeMs) {
-    const found = `${newest.object.key} was captured at ${new Date(timestampMs).toISOString()}`;
-    throw new WalrustError("integrity", `${found}, after ${new Date(point.timeMs).toISOString()}`);
-  }
+  if (found !== null) await assertFoundIsEarlier(found, newest, point.timeMs, around);
   if (next !== null) await assertNextIsLater(next, newest, point.timeMs, around);
 }
 

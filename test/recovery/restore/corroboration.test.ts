@@ -14,7 +14,7 @@ import { CompactionProgress, compactInto } from "../../../src/replication/upkeep
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { buildManifest, writeManifest } from "../../../src/storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
-import { stripMetadata } from "../../support/histories/changed-object.ts";
+import { rewriteObject, stripMetadata } from "../../support/histories/changed-object.ts";
 import { BENCH_START_MS } from "../../support/histories/compaction-bench.ts";
 import { cloneStore, putObject, withChanged } from "../../support/histories/recorded-bucket.ts";
 import { putTiny, TINY_WRITER, TinyHistory } from "../../support/histories/tiny-history.ts";
@@ -185,5 +185,17 @@ describe("the point of a time", () => {
       return { bytes: damaged, metadata: {} };
     });
     await expectRefused(store, key, timePoint(10));
+  });
+
+  // Litestream stamps a snapshot when it takes it, later than the increment that ends at the same TXID.
+  test("is that of the increment, although the snapshot that is restored has a later time", async () => {
+    const store = await cloneStore(own.store);
+    for (const { key, level, maxTxid } of await listObjects(store, "app")) {
+      const timestampMs = BENCH_START_MS + maxTxid * 1000 + (level === 9 ? 5000 : 0);
+      await rewriteObject(store, key, { dropsChecksums: true, header: { timestampMs } });
+    }
+    const ending = await restored(store, timePoint(MIDDLE));
+    expect([ending.txid, ending.damaged]).toEqual([MIDDLE, []]);
+    expect(ending.image.equals(own.history.images.get(MIDDLE)!)).toBe(true);
   });
 });
