@@ -5,7 +5,7 @@
  * message, shown as failing, and watched as soon as the application has put it right.
  */
 import { describe, expect, test } from "bun:test";
-import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { healthReport } from "../../../src/observability/health.ts";
 import type { DatabaseStatus } from "../../../src/replication/watch/watch-status.ts";
 import { imageOf, rowsOf } from "../../support/oracles/database-image.ts";
@@ -14,8 +14,9 @@ import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { expectStillCaptured, loggedAnchors, provenEnd, UNWATCHED } from "../../support/runs/event-run.ts";
 import { FleetRun, foundTarget, tenant } from "../../support/runs/fleet-run.ts";
-import { newDatabase, targetOf, watchOne } from "../../support/runs/watch-run.ts";
+import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
+import { ShiftedClock } from "../../support/shifted-clock.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const FILL = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
@@ -131,6 +132,37 @@ test("a database that left WAL mode while the pin was released is anchored after
   await run.until("the anchor", () => run.all("re-anchored").length > 0, 15_000);
   await app.close();
   await run.until("health", () => run.status().failure === null && run.status().pendingCount === 0, 15_000);
+  await expectStillCaptured(run, path);
+  await provenEnd(run, path, store);
+}, 60_000);
+
+// While walrust holds its pin, SQLite refuses the exclusive lock; a released pin cannot be taken again.
+test("a database that is locked while the pin is released shows its lag, and goes on later", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const clock = new ShiftedClock();
+  const change = { sync: { walTruncateThresholdPages: 50 } };
+  const run = await new WatchRun([targetOf(path)], store, change, clock.overrides).watching();
+  await run.uploaded(1);
+  const { spoolFolder } = targetOf(path).paths;
+  renameSync(spoolFolder, `${spoolFolder}.away`);
+  writeFileSync(spoolFolder, "a file in the way");
+  await app.must(FILL);
+  for (let round = 0; round < 6; round++) await app.must("UPDATE t SET v = randomblob(900)");
+  await run.until("the release", () => run.isSaid("the pin was released, because the WAL reached"));
+  await app.must("PRAGMA locking_mode = EXCLUSIVE", "INSERT INTO t(v) VALUES ('locked')");
+  rmSync(spoolFolder);
+  renameSync(`${spoolFolder}.away`, spoolFolder);
+  clock.pass(61_000);
+  await run.until("the lag", () => run.status().lagMs > 60_000);
+  expect(reasonsOf(run.status()).join()).toContain("behind, more than 60 s");
+  await app.must("PRAGMA locking_mode = NORMAL", "INSERT INTO t(v) VALUES ('unlocked')");
+  for (let round = 0; run.all("re-anchored").length === 0 && round < 20; round++) {
+    clock.pass(10_000);
+    await run.until("the anchor", () => run.all("re-anchored").length > 0, 500).catch(() => {});
+  }
+  await app.close();
+  await run.until("health", () => run.status().failure === null && run.status().lagMs === 0, 15_000);
   await expectStillCaptured(run, path);
   await provenEnd(run, path, store);
 }, 60_000);
