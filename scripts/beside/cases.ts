@@ -6,7 +6,7 @@ import { Database } from "bun:sqlite";
 import { copyFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { assertSame, settleDatabase } from "../measure/comparison.ts";
-import { createDatabase, openAsApplication } from "../measure/databases.ts";
+import { createDatabase, openAsApplication, prepareCommit } from "../measure/databases.ts";
 import { sampleProcess } from "../measure/proc.ts";
 import { quantile } from "../measure/statistics.ts";
 import { type Child, readLog, type Workspace, waitUntil } from "../measure/workspace.ts";
@@ -46,6 +46,15 @@ export type Values = Readonly<Record<string, number>>;
 /** A case. */
 export type Case = (site: Site) => Promise<Values>;
 
+/** The fields of an event of the watch that the cases read. */
+interface WatchLine {
+  readonly held_ms: number;
+  readonly frames: number;
+  readonly txid: number;
+  readonly time: string;
+  readonly lag_ms: number;
+}
+
 const READY_LIMIT_MS = 600_000;
 const STOP_LIMIT_MS = 120_000;
 const FRAME_BYTES = 24 + 4096;
@@ -54,6 +63,9 @@ const WAL_HEADER_BYTES = 32;
 const MIN_CHECKPOINT_PAGES = 1_000;
 const SMALL_BYTES = 20e6;
 const KILLED_AFTER_MS = 2_000;
+/** Longer than a capture takes. */
+const QUIET_MS = 500;
+const MARKER_SEED = 1_000;
 
 /** A watch on one database, and the processes beside the watch. */
 class Scene {
@@ -88,7 +100,7 @@ class Scene {
   }
 
   /** The events of the watch so far. */
-  events(name: string): { readonly held_ms: number; readonly frames: number; readonly txid: number }[] {
+  events(name: string): WatchLine[] {
     if (this.#watch === null) return [];
     const lines = readLog(this.#watch).split("\n");
     return lines.filter((line) => line.startsWith(`{"event":"${name}"`)).map((line) => JSON.parse(line));
@@ -124,9 +136,27 @@ class Scene {
     return JSON.parse(readLog(child)) as ApplicationResult;
   }
 
+  /**
+   * Commits once more, and waits until the bucket has that commit. No process of the application may run.
+   * @returns the wait in ms
+   */
+  async catchUp(): Promise<number> {
+    if (this.#watch === null) return 0;
+    await Bun.sleep(QUIET_MS);
+    const startMs = Date.now();
+    const database = openAsApplication(this.path);
+    prepareCommit(database, MARKER_SEED)();
+    database.close(true);
+    const isThere = (): boolean =>
+      this.events("uploaded").some(({ time }) => Date.parse(time) >= startMs - QUIET_MS / 2);
+    await waitUntil([this.#watch], "the last commit", READY_LIMIT_MS, isThere);
+    return Date.now() - startMs;
+  }
+
   /** Ends the watch, and compares a restore with the database. @throws Error when they differ */
   async prove(): Promise<void> {
     const { workspace, binary } = this.site;
+    await this.catchUp();
     if (this.#watch !== null) await workspace.stop(this.#watch, STOP_LIMIT_MS);
     const output = join(this.folder, "restored.db");
     const words = [binary, "restore", "app", "-o", output, "-b", this.destination];
@@ -204,9 +234,15 @@ export const measureWriters: Case = (site) =>
     const walFrames = await scene.pass();
     const commits = await Promise.all(writers.map((writer) => scene.end(writer)));
     const events = scene.events("checkpointed");
+    const catchUpMs = await scene.catchUp();
+    const lagMs = scene
+      .events("uploaded")
+      .map((event) => event.lag_ms)
+      .toSorted(ascending);
     await scene.prove();
     return {
       walMaxFrames: walFrames,
+      ...{ catchUpMs, uploadLagP99Ms: quantile(lagMs, 0.99), uploadLagMaxMs: quantile(lagMs, 1) },
       ofMinCheckpointPages: walFrames / MIN_CHECKPOINT_PAGES,
       checkpointCount: events.length,
       commitCount: commits.reduce((sum, { count }) => sum + count, 0),
