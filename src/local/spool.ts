@@ -279,10 +279,11 @@ export function loadSpool(
     if (parsed === null) continue;
     const { level, minTxid, maxTxid } = parsed;
     const file = openSpoolFileOrNull(path, level, minTxid, maxTxid);
-    // A level in between belongs to a compaction that was cut off. Uploaded from here, its object would lack
-    // its place in the chain.
+    // A level in between belongs to an unfinished compaction; its object would lack its place in the chain.
     const isCompaction = level !== 0 && level !== SNAPSHOT_LEVEL;
-    if (maxTxid > headTxid || isCompaction) remove(path);
+    // A later snapshot is no link of the chain. The first one, of TXID 1, is.
+    const isTornSnapshot = file === null && level === SNAPSHOT_LEVEL && maxTxid > 1;
+    if (maxTxid > headTxid || isCompaction || isTornSnapshot) remove(path);
     else if (file === null) torn.push({ name, minTxid });
     else if (isChainLink(file)) links.push(file);
     else snapshots.push(file);
@@ -294,10 +295,11 @@ export function loadSpool(
   const firstTxid = path[0]?.minTxid ?? Number.POSITIVE_INFINITY;
   const incomplete = torn.find(({ minTxid }) => minTxid < firstTxid);
   if (incomplete !== undefined) return { kind: "broken", reason: `${incomplete.name} is incomplete` };
-  const lost = strays.find(({ minTxid }) => minTxid < firstTxid);
-  if (lost !== undefined)
-    return { kind: "broken", reason: `TXID ${lost.maxTxid} does not lead to the state` };
+  const lost = strays.find(({ minTxid }) => minTxid < firstTxid)?.maxTxid;
+  if (lost !== undefined) return { kind: "broken", reason: `TXID ${lost} does not lead to the state` };
   for (const stray of strays) remove(stray.path);
+  // The path covers these, too. Without it, after its upload, they would look like a gap.
+  for (const { name } of torn) remove(join(folder, name));
   const files = [...path, ...snapshots].sort((a, b) => a.maxTxid - b.maxTxid || a.level - b.level);
   return { kind: "pending", files };
 }

@@ -34,8 +34,7 @@ function pageOf(seed: number, sizeBytes = PAGE_SIZE): Uint8Array {
 }
 
 /** A sums file for the pages of `database`, written by PageSumWriter. */
-function sumsFile(database: Uint8Array): string {
-  const path = join(tempFolder("sums"), "pages.sum");
+function sumsFile(database: Uint8Array, path = join(tempFolder("sums"), "pages.sum")): string {
   const writer = new PageSumWriter(path);
   for (let pgno = 1; pgno * PAGE_SIZE <= database.length; pgno++) {
     const sum = pageChecksum(pgno, database.subarray((pgno - 1) * PAGE_SIZE, pgno * PAGE_SIZE));
@@ -75,6 +74,7 @@ describe("page sums against a model", () => {
         maxLength: 12,
       }),
     });
+    const folder = tempFolder("sums");
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 20 }),
@@ -83,7 +83,7 @@ describe("page sums against a model", () => {
           let database: Uint8Array = new Uint8Array(0);
           const all = new Map(Array.from({ length: first }, (_, i) => [i + 1, pageOf(i)] as const));
           database = change(database, all, first);
-          const path = sumsFile(database);
+          const path = sumsFile(database, join(folder, "pages.sum"));
           for (const { commit, writes } of steps) {
             const pages = new Map(
               writes.filter(([pgno]) => pgno <= commit).map(([pgno, seed]) => [pgno, pageOf(seed)] as const),
@@ -99,7 +99,7 @@ describe("page sums against a model", () => {
             expect(readFileSync(path)).toEqual(bytesBefore);
             update.apply(oldCommit, commit, sums, PAGE_SIZE);
             update.close();
-            expect(readFileSync(path)).toEqual(readFileSync(sumsFile(next)));
+            expect(readFileSync(path)).toEqual(readFileSync(sumsFile(next, join(folder, "next.sum"))));
             expect(checksumOfFileOrNull(path, commit)).toBe(expected as Checksum);
             database = next;
           }

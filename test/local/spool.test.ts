@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import {
   closeSync,
+  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -211,6 +212,25 @@ describe("loadSpool", () => {
     writeFileSync(join(folder, "0000-0000000000000003-0000000000000003.ltx"), "torn");
     expect(load(folder, 2, hex(files[1]!.chain)).kind).toBe("pending");
     expect(readdirSync(folder).length).toBe(2);
+  });
+
+  test("loadSpool removes a torn merge whose sources are there, before the sources are gone", () => {
+    const { folder, files, head } = spoolOf(4);
+    const torn = join(folder, "0000-0000000000000002-0000000000000003.ltx");
+    writeFileSync(torn, "");
+    expect(load(folder, 4, head)).toEqual({ kind: "pending", files });
+    expect(existsSync(torn)).toBe(false);
+    for (const file of files) removeSpoolFile(file);
+    expect(load(folder, 4, head)).toEqual({ kind: "pending", files: [] });
+  });
+
+  test("loadSpool removes a torn snapshot: no link depends on it, and the next snapshot replaces it", () => {
+    const { folder, files, head } = spoolOf(3);
+    const torn = join(folder, "0009-0000000000000001-0000000000000003.ltx");
+    writeFileSync(torn, "half");
+    removeSpoolFile(files[0]!);
+    expect(load(folder, 3, head)).toEqual({ kind: "pending", files: files.slice(1) });
+    expect(existsSync(torn)).toBe(false);
   });
 
   test("loadSpool reports a truncation to any length as broken", () => {
