@@ -16,6 +16,11 @@ import { type Hole, holeOrNull, neighbours, newestTxid, plannableTxids } from ".
 /** The most captures in a row with a time in the future that a lookup by time skips. */
 const AHEAD_POINTS_MAX = 64;
 
+/** So many points after the one that was found have to be later than the requested time. */
+const LATER_POINTS = 3;
+
+const TXID_HINT = "Give a point as txid:N; `walrust list` shows the range";
+
 /** A point in time, as a user gives it. */
 export type PointInTime =
   | { readonly kind: "latest" }
@@ -200,9 +205,18 @@ async function resolveTime(
   const next = points[found + 1] ?? null;
   const { maxTxid: txid } = points[found]!;
   if (next !== null) assertNothingBetween(txid, timeMs, objects);
+  for (let later = found + 2; later <= Math.min(found + LATER_POINTS, points.length - 1); later++) {
+    if ((await timeOf(later)) <= timeMs) throw contradictingTimes(points[later]!.key, points[later - 1]!.key);
+  }
   const foundTime = new Date(await timeOf(found)).toISOString();
   const notice = next === null ? `the newest capture is of ${foundTime}; there are no later captures` : null;
   return { txid, notice, found: points[found]!, next };
+}
+
+/** An object of another history may have a time that misleads the search. */
+function contradictingTimes(key: string, before: string): WalrustError {
+  const message = `The times of the captures contradict each other: ${key} is earlier than ${before}`;
+  return new WalrustError("integrity", message, { hint: TXID_HINT, context: { key } });
 }
 
 /** The capture that was asked for may be in a hole after the one that was found. */
@@ -237,9 +251,7 @@ async function firstPresentOrNull(
   throw new WalrustError(
     "integrity",
     "The times of the captures contradict each other: many are in the future",
-    {
-      hint: "Give a point as txid:N; `walrust list` shows the range",
-    },
+    { hint: TXID_HINT },
   );
 }
 

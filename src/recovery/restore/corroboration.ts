@@ -14,8 +14,9 @@
  * 4. If no neighbour says anything, a merged object around the state does: applied to the state, it leads to
  *    the checksum that it claims.
  *
- * A path of three objects needs no neighbours: its links tie three objects to each other. Objects without
- * chain and checksum, such as those of Litestream, say nothing.
+ * An end of a path needs no neighbours if two objects in a row begin exactly where the one before ends: then
+ * chain and checksums tie three objects. An object that overlaps the one before may replace all that was
+ * there. Objects without chain and checksum, such as those of Litestream, say nothing.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import { type Checksum, NO_CHECKSUM } from "../../format/types.ts";
@@ -24,13 +25,9 @@ import type { ManifestReading } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkEnds, checkListed } from "../object/check-object.ts";
 import type { ObjectFacts } from "../object/object-links.ts";
-import type { PathState } from "./apply-object.ts";
 import type { DatabaseBuilder } from "./database-builder.ts";
 import type { PageSumState } from "./page-sum-state.ts";
 import { leadsToClaimOrNull } from "./trial-state.ts";
-
-/** The longest path whose states need the word of other objects. */
-export const CORROBORATED_OBJECTS_MAX = 2;
 
 /** The most neighbours of one kind that are asked. */
 const NEIGHBOURS_MAX = 2;
@@ -62,19 +59,25 @@ interface Word {
   readonly isDoubtful: boolean;
 }
 
-/**
- * Checks that no neighbour contradicts the states of a short path.
- * @throws as `assertCorroborated`
- */
-export async function assertPathCorroborated(
-  { first, newest }: Pick<PathState, "first" | "newest">,
-  objectCount: number,
-  around: Surroundings,
-): Promise<void> {
-  if (objectCount > CORROBORATED_OBJECTS_MAX || first === null || newest === null) return;
-  // The last object of a path is tied to the state before it, and has shown that it leads to its own.
-  if (newest !== first) await assertCorroborated(first, around, async () => null);
-  await assertCorroborated(newest, around, async () => around.builder.trial());
+/** The objects of a path whose states need the word of other objects. */
+export function planCorroboration(objects: readonly LtxObject[]): { first: boolean; newest: boolean } {
+  const isExact = (index: number): boolean => {
+    const [before, object] = [objects[index - 1], objects[index]];
+    return before !== undefined && object !== undefined && object.minTxid === before.maxTxid + 1;
+  };
+  const last = objects.length - 1;
+  return { first: !(isExact(1) && isExact(2)), newest: last === 0 || !(isExact(last) && isExact(last - 1)) };
+}
+
+/** Checks that no neighbour contradicts the first object of a path. @throws as `assertCorroborated` */
+export function assertFirstCorroborated(first: ObjectFacts, around: Surroundings): Promise<void> {
+  // The page sums are those of the newest object by now.
+  return assertCorroborated(first, around, async () => null);
+}
+
+/** Checks that no neighbour contradicts the last object of a path. @throws as `assertCorroborated` */
+export function assertNewestCorroborated(newest: ObjectFacts, around: Surroundings): Promise<void> {
+  return assertCorroborated(newest, around, async () => around.builder.trial());
 }
 
 /**
@@ -146,7 +149,8 @@ async function trialOf(
   const isBase = object.minTxid === 1;
   if (!isBase && object.minTxid > found.object.maxTxid + 1) return null;
   const state = isBase ? around.builder.emptyTrial() : around.builder.trial();
-  const isSound = await leadsToClaimOrNull(state, found.header.pageSizeBytes, object, around);
+  const context = { ...around, isForState: true };
+  const isSound = await leadsToClaimOrNull(state, found.header.pageSizeBytes, object, context);
   if (isSound === true) return state;
   state.close();
   if (isSound === false) throw contradiction(found, object.key);
@@ -242,7 +246,7 @@ async function neighbourWords(object: LtxObject, state: Described, around: Surro
   for (const facts of await soundFacts(following, around)) {
     const isAgreeing = agreementOrNull(stateBefore(facts), state);
     if (isAgreeing === null) continue;
-    words.push({ key: facts.object.key, isAgreeing, isDoubtful: await contradictsFuture(facts, around) });
+    words.push({ key: facts.object.key, isAgreeing, isDoubtful: await contradictsFuture(facts, around, 2) });
   }
   return words;
 }
@@ -262,12 +266,17 @@ async function contradictsPast(facts: ObjectFacts, around: Surroundings, depth: 
   return false;
 }
 
-/** Whether the object that continues an object contradicts it. */
-async function contradictsFuture(facts: ObjectFacts, around: Surroundings): Promise<boolean> {
+/**
+ * Whether the object that continues an object contradicts it, and itself agrees with its own future.
+ * @param depth how many objects ahead are asked
+ */
+async function contradictsFuture(facts: ObjectFacts, around: Surroundings, depth: number): Promise<boolean> {
+  if (depth === 0) return false;
   const { maxTxid } = facts.object;
   const after = around.listing.filter(({ minTxid }) => minTxid === maxTxid + 1);
   for (const future of await soundFacts(after, around)) {
-    if (agreementOrNull(stateBefore(future), stateAfter(facts)) === false) return true;
+    if (agreementOrNull(stateBefore(future), stateAfter(facts)) !== false) continue;
+    if (!(await contradictsFuture(future, around, depth - 1))) return true;
   }
   return false;
 }

@@ -30,9 +30,11 @@ import { planRestore, type RestorePlan } from "../plan/restore-plan.ts";
 import { fixedPoint, type PointInTime, resolveTarget } from "../plan/restore-point.ts";
 import { applyObject, type PathState, startOfPath } from "./apply-object.ts";
 import {
+  assertFirstCorroborated,
   assertFoundIsEarlier,
+  assertNewestCorroborated,
   assertNextIsLater,
-  assertPathCorroborated,
+  planCorroboration,
   type Surroundings,
 } from "./corroboration.ts";
 import type { DatabaseBuilder } from "./database-builder.ts";
@@ -303,7 +305,7 @@ async function build(
 
 /**
  * Checks with objects beside the path that the state is of this history, and is the one that was asked for.
- * Contradicted, the first object of the plan has failed: another one may lead to the same TXID.
+ * Contradicted, an object of the plan has failed: other ones may lead to the same TXID.
  */
 async function assertAskedFor(
   point: PointInTime,
@@ -313,10 +315,13 @@ async function assertAskedFor(
   progress: BuildProgress,
 ): Promise<void> {
   const around: Surroundings = { store, listing, manifest, builder, signal };
+  const { first, newest } = path;
+  const needed = planCorroboration(objects);
   progress.appliedObjects = 0;
-  await assertPathCorroborated(path, objects.length, around);
+  if (needed.first && first !== null && first !== newest) await assertFirstCorroborated(first, around);
+  progress.appliedObjects = objects.length - 1;
+  if (needed.newest && newest !== null) await assertNewestCorroborated(newest, around);
   progress.appliedObjects = objects.length;
-  const { newest } = path;
   if (point.kind !== "time" || newest === null) return;
   if (found !== null) await assertFoundIsEarlier(found, newest, point.timeMs, around);
   if (next !== null) await assertNextIsLater(next, newest, point.timeMs, around);

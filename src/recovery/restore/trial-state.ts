@@ -14,9 +14,18 @@ import { checkListed, type PageReceiver } from "../object/check-object.ts";
 import { GrowthLimit } from "../object/growth-limit.ts";
 import type { PageSumState } from "./page-sum-state.ts";
 
+/** The surroundings of a trial. */
+interface TrialContext {
+  readonly store: ObjectStore;
+  readonly signal: AbortSignal | undefined;
+  /** Whether an object that holds all pages counts, too: it leads to its claim from any state. */
+  readonly isForState?: boolean;
+}
+
 /** Takes the pages of one object into page sums. */
 class SumReceiver implements PageReceiver {
   header: LtxHeader | null = null;
+  pageCount = 0;
   readonly #state: PageSumState;
   readonly #growth = new GrowthLimit();
   readonly #sum = new Uint32Array(2);
@@ -34,6 +43,7 @@ class SumReceiver implements PageReceiver {
 
   page(pgno: number, data: Uint8Array): void {
     this.#growth.page(this.#key, pgno);
+    this.pageCount++;
     pageChecksumInto(pgno, data, this.#sum);
     this.#state.set(pgno, this.#sum[0]!, this.#sum[1]!);
   }
@@ -48,20 +58,21 @@ class SumReceiver implements PageReceiver {
 /**
  * Applies an object to a state, which changes the state.
  * @returns whether the state then has the checksum that the object claims; null when the object says nothing:
- * it is unsound or gone, carries no checksum, or has pages of another size
+ * it is unsound or gone, carries no checksum, has pages of another size, or holds all pages
  * @throws WalrustError with a storage code
  */
 export async function leadsToClaimOrNull(
   state: PageSumState,
   pageSizeBytes: number,
   object: LtxObject,
-  { store, signal }: { readonly store: ObjectStore; readonly signal: AbortSignal | undefined },
+  { store, signal, isForState = false }: TrialContext,
 ): Promise<boolean | null> {
   const receiver = new SumReceiver(state);
   try {
     const { facts, findings } = await checkListed(store, object, { receiver }, signal);
     if (facts === null || findings.length > 0 || facts.postApplyChecksum === NO_CHECKSUM) return null;
     if (facts.header.pageSizeBytes !== pageSizeBytes) return null;
+    if (!isForState && receiver.pageCount >= facts.header.commit) return null;
     return facts.postApplyChecksum === state.checksum;
   } catch (error) {
     // Beyond the limit on growth, or deleted meanwhile.

@@ -1,6 +1,6 @@
 /** Restore: every point byte for byte, its refusals, its output, and an untouched target after a failure. */
 import { Database } from "bun:sqlite";
-import { beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { assertSameBytes, checkpoint } from "../../support/histories/database-files.ts";
@@ -10,6 +10,8 @@ import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
 import { tempFolder } from "../../support/temp.ts";
+
+setDefaultTimeout(60_000);
 
 let history: History;
 

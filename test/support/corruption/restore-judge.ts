@@ -71,7 +71,9 @@ export function escapeOrNull(
   const image = template.images.get(txid);
   if (image === undefined) return `TXID ${txid} was never acknowledged`;
   if (Buffer.compare(image, bytes) !== 0) {
-    return isBeyondDetection(template, objects, txid, used) ? null : `other bytes than those of TXID ${txid}`;
+    return isBeyondDetection(template, objects, txid, used, bytes)
+      ? null
+      : `other bytes than those of TXID ${txid}`;
   }
   const expected = expectedTxid(template, asked);
   if (asked.kind === "time" && template.times.get(txid)! > asked.timeMs)
@@ -103,30 +105,49 @@ function badErrorOrNull(error: unknown): string | null {
 
 /**
  * Whether the used objects are of another history, and nothing of this one shows the difference: no object in
- * its place ends at the TXID or continues it, each merged object around it holds all pages, and the manifest
- * names neither the TXID nor the size of the snapshot. No restore can know better.
+ * its place ends at the TXID or continues it, each merged object around it leads to the same bytes from both
+ * states, and the manifest names neither the TXID nor the size of the snapshot. No restore can know better.
+ * @param image the bytes that the objects lead to
  */
 function isBeyondDetection(
   template: TemplateBucket,
   objects: Objects,
   txid: number,
   used: readonly string[],
+  image: Uint8Array,
 ): boolean {
-  const { objects: sound, expired, layout } = template;
+  const { objects: sound, expired, layout, images } = template;
   const isOwn = (key: string): boolean =>
     [sound, expired].some((those) => those.get(key)?.bytes === objects.get(key)!.bytes);
   if (used.some(isOwn)) return false;
   const touching = namedObjects(objects, layout).filter(
     ({ key, minTxid, maxTxid }) => minTxid <= txid + 1 && maxTxid >= txid && isOwn(key),
   );
-  const isShowing = ({ key, minTxid, maxTxid }: Named): boolean =>
-    maxTxid === txid || minTxid === txid + 1 || (minTxid > 1 && !holdsAllPages(objects.get(key)!.bytes));
+  const isShowing = ({ key, minTxid, maxTxid }: Named): boolean => {
+    if (maxTxid === txid || minTxid === txid + 1) return true;
+    const { bytes } = objects.get(key)!;
+    return minTxid > 1 && Buffer.compare(appliedTo(image, bytes), appliedTo(images.get(txid)!, bytes)) !== 0;
+  };
   return !touching.some(isShowing) && !isNamedByManifest(objects, txid, used[0]!);
 }
 
-function holdsAllPages(bytes: Uint8Array): boolean {
-  let pageCount = 0;
-  return decodeLtxFile(bytes, () => pageCount++).header.commit === pageCount;
+function isDecodable(bytes: Uint8Array): boolean {
+  try {
+    decodeLtxFile(bytes, () => {});
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The bytes of a database after an object. */
+function appliedTo(before: Uint8Array, bytes: Uint8Array): Uint8Array {
+  const pages = new Map<number, Uint8Array>();
+  const { header } = decodeLtxFile(bytes, (pgno, page) => pages.set(pgno, page.slice()));
+  const image = new Uint8Array(header.commit * header.pageSizeBytes);
+  image.set(before.subarray(0, Math.min(before.length, image.length)));
+  for (const [pgno, page] of pages) image.set(page, (pgno - 1) * header.pageSizeBytes);
+  return image;
 }
 
 function isNamedByManifest(objects: Objects, txid: number, key: string): boolean {
@@ -151,7 +172,16 @@ function expectedTxid(template: TemplateBucket, asked: Asked): number | null {
 function isShown(txid: number, template: TemplateBucket, objects: Objects): boolean {
   const named = namedObjects(objects, template.layout);
   const ending = named.filter(({ maxTxid }) => maxTxid === txid);
-  if (ending.some(({ key }) => !isBeyondDetection(template, objects, txid, [key]))) return true;
+  const isBeyond = ({ key, minTxid }: Named): boolean => {
+    // Only a whole database can be of another history without a trace.
+    if (minTxid !== 1) return false;
+    const { bytes } = objects.get(key)!;
+    return (
+      isDecodable(bytes) &&
+      isBeyondDetection(template, objects, txid, [key], appliedTo(new Uint8Array(), bytes))
+    );
+  };
+  if (ending.some((object) => !isBeyond(object))) return true;
   const newest = Math.max(0, ...named.map(({ maxTxid }) => maxTxid));
   if (txid > newest) return txid <= manifestMark(objects);
   const isMerged = named.some(
