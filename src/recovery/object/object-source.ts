@@ -39,14 +39,16 @@ export async function fetchedFrom(object: LtxObject, body: ObjectBody): Promise<
 }
 
 /**
- * Joins the listing of the bucket with the objects that wait for their upload. If the bucket continued
- * without the waiting objects, they are void and left out.
+ * Joins the listing of the bucket with the objects that wait for their upload. An object that the bucket has
+ * already waits because the answer to its put was lost; those after it still count. If the bucket ends inside
+ * a waiting object, it continued without the waiting objects, and they are void.
  */
 export function joinListings(
   stored: readonly LtxObject[],
   waiting: readonly LtxObject[],
 ): readonly LtxObject[] {
   const newestTxid = newestObjectOrNull(stored)?.maxTxid ?? 0;
-  const isContinuation = waiting.every(({ minTxid }) => minTxid > newestTxid);
-  return isContinuation ? [...stored, ...waiting] : stored;
+  const missing = waiting.filter(({ maxTxid }) => maxTxid > newestTxid);
+  const isContinuation = missing.every(({ minTxid }) => minTxid > newestTxid);
+  return isContinuation ? [...stored, ...missing] : stored;
 }

@@ -3,14 +3,15 @@
  * wait for their upload. A restore beside the spool reads the disk instead of the network, and recovers even
  * transactions that never reached the bucket.
  *
- * A copy counts only if its bytes have the SHA-256 of its footer. A copy that is unsound is passed over for
+ * A copy counts only if its bytes have the SHA-256 of its footer, and if the bucket holds the same bytes
+ * (spool-agreement.ts). A copy that is unsound is passed over for
  * the object in the bucket; a waiting file has no other copy, so an unsound one is an integrity error.
  */
-import { WalrustError } from "../../errors.ts";
+import { errorMessage, WalrustError } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import type { LocalPlaces } from "../../local/places.ts";
 import { type SpoolFile, spoolChunks } from "../../local/spool.ts";
-import { intactCopyOrNull } from "../../local/spool-cache.ts";
+import { intactCopyOrNull, localCopyOrNull } from "../../local/spool-cache.ts";
 import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
 import { keyOf, type LtxObject } from "../../storage/bucket/catalog.ts";
 import { encodeMetadata } from "../../storage/contract/object-metadata.ts";
@@ -60,13 +61,32 @@ export class SpoolSource implements ObjectSource {
     return this.#waiting.has(object);
   }
 
+  /** The local file with the name and the size of an object, by its footer; null without one. */
+  copyOrNull(object: LtxObject): SpoolFile | null {
+    return localCopyOrNull(this.#folder, object);
+  }
+
   /** Opens the copy of an object. */
   async openOrNull(object: LtxObject): Promise<FetchedObject | null> {
     const file = await intactCopyOrNull(this.#folder, object);
-    if (file !== null) return { object, metadata: metadataOf(file), chunks: spoolChunks(file) };
+    if (file !== null) return { object, metadata: metadataOf(file), chunks: chunksOf(file, object) };
     if (!this.isWaiting(object)) return null;
     const found = "was never uploaded, and its spool file is damaged or missing";
     throw new WalrustError("integrity", `${object.key} ${found}`, { context: { key: object.key } });
+  }
+}
+
+/**
+ * The bytes of a copy. @throws WalrustError code "integrity": a watch may prune or rename the file meanwhile
+ */
+function* chunksOf(file: SpoolFile, { key }: LtxObject): Generator<Uint8Array> {
+  try {
+    yield* spoolChunks(file);
+  } catch (error) {
+    throw new WalrustError("integrity", `The copy of ${key} cannot be read: ${errorMessage(error)}`, {
+      context: { key },
+      cause: error,
+    });
   }
 }
 

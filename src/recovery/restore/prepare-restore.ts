@@ -24,6 +24,7 @@ import { assessVerdict, type IntegrityMode, type IntegrityVerdict } from "../int
 import { BucketSource } from "../object/bucket-source.ts";
 import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { joinListings } from "../object/object-source.ts";
+import { assertSameAsStored, newestCopiedOrNull } from "../object/spool-agreement.ts";
 import { SpoolSource } from "../object/spool-source.ts";
 import { ExcludedObjects } from "../plan/excluded-objects.ts";
 import { planRestore, type RestorePlan } from "../plan/restore-plan.ts";
@@ -289,6 +290,7 @@ async function build(
   const { objects } = plan;
   let draft: DraftFile | null = null;
   try {
+    await assertSpoolAgrees(objects, sources, context, progress);
     draft = DraftFile.create(request.outputPath, context.env);
     await assertSpaceForAll(objects, draft, context);
     await applyAll(objects, sources, draft, path, context, progress);
@@ -301,6 +303,20 @@ async function build(
     if (error instanceof WalrustError) throw withWayOut(error, request.name, path.txid);
     throw restoreError(error, request.name);
   }
+}
+
+/** Checks that the spool holds the history of the bucket. @throws as `assertSameAsStored` */
+async function assertSpoolAgrees(
+  objects: readonly LtxObject[],
+  { spool }: Sources,
+  { store, signal }: RestoreContext,
+  progress: BuildProgress,
+): Promise<void> {
+  const copied = spool === null ? null : newestCopiedOrNull(spool, objects);
+  if (copied === null) return;
+  progress.appliedObjects = objects.indexOf(copied.object);
+  await assertSameAsStored(store, copied, signal);
+  progress.appliedObjects = 0;
 }
 
 /**

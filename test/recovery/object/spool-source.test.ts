@@ -149,14 +149,16 @@ test("restore ignores the spool if a file that was never uploaded is damaged, wi
   expect(Buffer.compare(readFileSync(lost.path), await newestImage(lost.memory, "app"))).toBe(0);
 });
 
-test("joinListings adds waiting objects only if they continue the bucket", () => {
+test("joinListings adds the waiting objects that continue the bucket", () => {
   const object = (minTxid: number, maxTxid = minTxid) => ({ minTxid, maxTxid, level: 0 }) as LtxObject;
   const stored = [object(1), object(2, 3)];
   const cases: [LtxObject[], LtxObject[], LtxObject[]][] = [
     [stored, [], stored],
     [[], [object(1)], [object(1)]],
     [stored, [object(4), object(5)], [...stored, object(4), object(5)]],
-    [stored, [object(3), object(4)], stored],
+    [stored, [object(3), object(4)], [...stored, object(4)]],
+    [stored, [object(2), object(3)], stored],
+    [stored, [object(3, 4), object(5)], stored],
     [[object(7)], [object(4)], [object(7)]],
   ];
   for (const [bucket, waiting, joined] of cases) expect([...joinListings(bucket, waiting)]).toEqual(joined);
