@@ -43,14 +43,24 @@ export class ExcludedObjects {
   }
 
   /**
-   * Excludes an object and plans again.
-   * @returns a plan that leads to the same TXID without the object
+   * Excludes one object and plans again: the first suspect without which other objects lead to the same TXID.
+   * @param suspects the object that failed, and then those that it contradicts
+   * @returns the plan, and the excluded object
    * @throws the error of the first excluded object when no such plan exists
    */
-  exclude<T extends FailedPlan>(failed: LtxObject, error: WalrustError, plan: T): T & RestorePlan {
+  exclude<T extends FailedPlan>(
+    suspects: readonly LtxObject[],
+    error: WalrustError,
+    plan: T,
+  ): { readonly plan: T & RestorePlan; readonly excluded: LtxObject } {
     this.#firstError ??= error;
-    this.#excluded.add(failed.key);
-    return { ...plan, ...this.plan(plan.listing, plan.txid) };
+    for (const excluded of suspects) {
+      this.#excluded.add(excluded.key);
+      const next = this.#planOrNull(plan.listing, plan.txid);
+      if (next !== null) return { plan: { ...plan, ...next }, excluded };
+      this.#excluded.delete(excluded.key);
+    }
+    throw this.#firstError;
   }
 
   /** The objects of a listing that are not excluded. */
@@ -60,8 +70,13 @@ export class ExcludedObjects {
 
   /** Plans without the excluded objects. @throws the error of the first of them when no plan exists */
   plan(listing: readonly LtxObject[], txid: Txid): RestorePlan {
-    const plan = planRestore(this.without(listing), txid);
-    if (plan.kind === "plan" && this.#excluded.size <= EXCLUDED_MAX) return plan;
+    const plan = this.#planOrNull(listing, txid);
+    if (plan !== null) return plan;
     throw this.#firstError;
+  }
+
+  #planOrNull(listing: readonly LtxObject[], txid: Txid): RestorePlan | null {
+    const plan = planRestore(this.without(listing), txid);
+    return plan.kind === "plan" && this.#excluded.size <= EXCLUDED_MAX ? plan : null;
   }
 }

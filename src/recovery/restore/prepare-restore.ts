@@ -22,6 +22,7 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
 import { assessVerdict, type IntegrityMode, type IntegrityVerdict } from "../integrity/integrity-verdict.ts";
 import { BucketSource } from "../object/bucket-source.ts";
+import { checkListed } from "../object/check-object.ts";
 import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { joinListings } from "../object/object-source.ts";
 import { assertSameAsStored, newestCopiedOrNull } from "../object/spool-agreement.ts";
@@ -48,6 +49,9 @@ const ASKED_FROM_BYTES = 16 << 20;
 
 /** How often a restore lists the bucket because objects were deleted under it. */
 const LISTINGS_MAX = 5;
+
+/** The most objects before a sound object that contradicts its path that are suspected, beside the first. */
+const SUSPECTS_MAX = 16;
 
 /** The database to restore, and the file to restore it to. */
 export interface PrepareRequest {
@@ -241,12 +245,33 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
         continue;
       }
       if (failed === undefined) throw isMissing ? unreadable(error) : error;
-      plan = excluded.exclude(failed, error, plan);
-      env.log.warn(`${failed.key} cannot be used, restoring without it: ${error.message}`, {
-        database,
-        key: failed.key,
-      });
+      const suspects = isUnsound ? await suspectsOf(failed, plan, context) : [failed];
+      const next = excluded.exclude(suspects, error, plan);
+      plan = next.plan;
+      const { key } = next.excluded;
+      env.log.warn(`${key} cannot be used, restoring without it: ${error.message}`, { database, key });
     }
+  }
+}
+
+/**
+ * The objects that may be the wrong one: the object that failed, and if that is sound by itself, the objects
+ * before it. One of them may belong to another history, such as a merged object of a writer that was stopped.
+ */
+async function suspectsOf(
+  failed: LtxObject,
+  { objects }: CurrentPlan,
+  { store, signal }: RestoreContext,
+): Promise<readonly LtxObject[]> {
+  const before = objects.slice(0, objects.indexOf(failed)).toReversed();
+  const [base] = objects;
+  if (before.length === 0 || base === undefined) return [failed];
+  try {
+    const { findings } = await checkListed(store, failed, {}, signal);
+    return findings.length === 0 ? [failed, ...before.slice(0, SUSPECTS_MAX), base] : [failed];
+  } catch (error) {
+    if (hasCode(error, "not-found")) return [failed];
+    throw error;
   }
 }
 

@@ -15,10 +15,12 @@ import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { cloneStore, ltxKeys } from "../../support/histories/recorded-bucket.ts";
-import { putTiny } from "../../support/histories/tiny-history.ts";
+import { putTiny, TinyHistory } from "../../support/histories/tiny-history.ts";
+import { readObject } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
+import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const LATEST: PointInTime = { kind: "latest" };
@@ -103,6 +105,38 @@ test("any objects damaged: the exact bytes if sound ones lead there, else exit 5
   }
   expect(endings.around).toBeGreaterThan(20);
   expect(endings.refused).toBeGreaterThan(20);
+});
+
+/**
+ * Puts an object of another history into a bucket: of a writer that was stopped, after it had made TXIDs 7
+ * and 8 of its own.
+ */
+async function putStranger(store: ObjectStore, kind: "merge" | "snapshot"): Promise<string> {
+  const { target } = await compactionBench(1);
+  const source = new MemoryStore();
+  const other = new TinyHistory(seededRandom(11));
+  for (let txid = 1; txid <= 8; txid++) {
+    const timeMs = BENCH_START_MS + txid * 1000 + (txid > 6 ? 1 : 0);
+    await putTiny(source, "app", other.commit(timeMs));
+  }
+  await putTiny(source, "app", other.snapshot());
+  await compactInto({ ...target, store: source }, 1, new CompactionProgress());
+  const first = kind === "merge" ? "0001/0000000000000002" : "0009/0000000000000001";
+  const key = `app/${first}-0000000000000008.ltx`;
+  const { bytes, metadata } = await readObject(source, key);
+  await store.put(key, { kind: "bytes", bytes }, { metadata });
+  return key;
+}
+
+// Once the object after the stranger was blamed, no path led on without it, and the restore ended with exit
+// 5.
+test.each(["merge", "snapshot"] as const)("a %s of another history is left out", async (kind) => {
+  const { store, history } = await compactionBench(11);
+  const key = await putStranger(store.inner, kind);
+  const { result, warnings, image } = await restoreFrom(store.inner);
+  expect(result).toMatchObject({ txid: 11, damaged: [key] });
+  expect<unknown>(image).toEqual(history.images.get(11)!);
+  expect(warnings[0]).toStartWith(`${key} cannot be used, restoring without it: `);
 });
 
 test("without another path the error is that of the first damaged object", async () => {
