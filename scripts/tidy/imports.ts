@@ -37,6 +37,7 @@ const ROOMS: readonly (readonly string[])[] = [
 const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   database: [["files"], ["wal", "connection"], ["pin"], [""]],
   storage: [["contract", "network"], ["guard", "bucket", "file"], ["s3"], [""]],
+  local: [[""], ["folders"]],
   config: [["settings"], [""]],
   replication: [["context"], ["capture"], ["upload"], ["attach"], ["upkeep"], ["control"], ["watch"]],
   recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"]],

@@ -19,7 +19,7 @@ import { takeHostLockOrNull } from "../database/files/host-lock.ts";
 import { entriesByName } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
-import type { RuntimeFolders } from "../local/runtime-folder.ts";
+import type { RuntimeFolders } from "../local/folders/runtime-folder.ts";
 import { makeTempFolder, type TempFolder } from "../local/temp-folder.ts";
 import { databasePathOrNull } from "../replication/control/announcements.ts";
 import { askWatchByNameOrNull } from "../replication/control/control-client.ts";

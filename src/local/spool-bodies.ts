@@ -8,7 +8,7 @@
  *    more memory, and bytes that nobody takes are forgotten.
  * 2. Held bytes are those that were written and hashed; nobody changes them.
  */
-import type { SpoolFile } from "./spool.ts";
+import type { SpoolFile } from "./spool-file.ts";
 
 /** 500 databases with a commit of one page each hold 2 MB for a store that answers within a second. */
 const BYTES_MAX = 4 << 20;

@@ -3,31 +3,49 @@
  * Compaction and restore read them instead of the network. Snapshots are not kept. A file here is only a copy
  * of an object, so it may be deleted at any time.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, readdirSync, readSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { CacheConfig } from "../config/config.ts";
-import { systemCode } from "../errors.ts";
+import { systemCode, WalrustError } from "../errors.ts";
+import { hex, isChainLink } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
-import { removeOwn } from "./own-file.ts";
+import { openOwnOrNull, removeOwn } from "./own-file.ts";
+import { isIntact, openIntactOrNull, openSpoolFileOrNull, removeSpoolFile } from "./spool.ts";
 import {
   isSnapshotFile,
-  openIntactOrNull,
-  openSpoolFileOrNull,
   parseSpoolFileNameOrNull,
-  removeSpoolFile,
   SENT_FOLDER,
   type SpoolFile,
   spoolFileName,
-} from "./spool.ts";
+} from "./spool-file.ts";
+import {
+  findRecordOrNull,
+  isRecord,
+  logsIn,
+  markRecords,
+  readLogs,
+  retireLogs,
+  type SpoolLog,
+} from "./spool-log.ts";
 
 /** How long uploaded increments stay in the cache, in ms; 0: they are removed at once. */
 export function sentRetentionMs({ enabled, retentionMs }: CacheConfig): number {
   return enabled ? retentionMs : 0;
 }
 
-/** Moves an uploaded increment into the cache, and removes an uploaded snapshot. */
-export function keepSent(folder: string, file: SpoolFile): void {
+/**
+ * Keeps an uploaded increment as a copy, and removes an uploaded snapshot.
+ * @param log the log that increments are appended to
+ */
+export function keepSent(folder: string, file: SpoolFile, log: SpoolLog | null = null): void {
+  // Every record before a file that moves has its mark first: the next start must not miss a link.
+  if (isChainLink(file)) log?.acknowledged(file);
   if (isSnapshotFile(file)) return removeSpoolFile(file);
+  if (!isRecord(file)) return moveSent(folder, file);
+  if (log === null) markRecords([file], "sent");
+}
+
+function moveSent(folder: string, file: SpoolFile): void {
   const sentFolder = join(folder, SENT_FOLDER);
   const path = join(sentFolder, spoolFileName(file.level, file.minTxid, file.maxTxid));
   try {
@@ -43,7 +61,10 @@ export function keepSent(folder: string, file: SpoolFile): void {
 
 /** Whether an uploaded link that ends at `txid` is kept. */
 export function isSentKept(folder: string, txid: Txid): boolean {
-  return sentNames(join(folder, SENT_FOLDER)).some(({ maxTxid }) => maxTxid === txid);
+  const sentFolder = join(folder, SENT_FOLDER);
+  if (sentNames(sentFolder).some(({ maxTxid }) => maxTxid === txid)) return true;
+  const records = [...readLogs(sentFolder), ...readLogs(folder)];
+  return records.some(({ file, mark }) => mark === "sent" && file.maxTxid === txid);
 }
 
 /** An object that may have a copy in the spool. */
@@ -54,6 +75,7 @@ export function localCopyOrNull(folder: string, object: CopiedObject): SpoolFile
   const { level, minTxid, maxTxid } = object;
   const name = spoolFileName(level, minTxid, maxTxid);
   const file =
+    recordOrNull(folder, object) ??
     openSpoolFileOrNull(join(folder, SENT_FOLDER, name), level, minTxid, maxTxid) ??
     openSpoolFileOrNull(join(folder, name), level, minTxid, maxTxid);
   return file?.sizeBytes === object.sizeBytes ? file : null;
@@ -61,9 +83,49 @@ export function localCopyOrNull(folder: string, object: CopiedObject): SpoolFile
 
 /** The local copy of an object, if its bytes have the SHA-256 in its footer. Reads the whole copy. */
 export async function intactCopyOrNull(folder: string, object: CopiedObject): Promise<SpoolFile | null> {
+  const record = recordOrNull(folder, object);
+  if (record !== null && (await isWhole(record))) return record;
   const name = spoolFileName(object.level, object.minTxid, object.maxTxid);
   const sent = await openIntactOrNull(join(folder, SENT_FOLDER, name), object);
   return sent ?? (await openIntactOrNull(join(folder, name), object));
+}
+
+/** The record of an increment in a log, if the record has the size of its object. */
+function recordOrNull(folder: string, object: CopiedObject): SpoolFile | null {
+  const record = object.level === 0 ? findRecordOrNull(folder, object) : null;
+  return record?.sizeBytes === object.sizeBytes ? record : null;
+}
+
+/** An increment in a log, and its LTX bytes. */
+export interface LoggedCopy {
+  readonly file: SpoolFile;
+  readonly bytes: Uint8Array;
+}
+
+/** The copy of an object in a log, if its bytes have the SHA-256 in its footer. Opens the log once. */
+export function loggedCopyOrNull(folder: string, object: CopiedObject): LoggedCopy | null {
+  const file = recordOrNull(folder, object);
+  const fd = file && openOwnOrNull(file.path);
+  if (file === null || fd === null) return null;
+  const bytes = new Uint8Array(file.sizeBytes);
+  try {
+    if (readSync(fd, bytes, 0, bytes.length, file.offset) !== bytes.length) return null;
+  } finally {
+    closeSync(fd);
+  }
+  const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+  return sha256 === hex(file.sha256) ? { file, bytes } : null;
+}
+
+/** Whether a record is still there with the bytes of its hash. */
+async function isWhole(record: SpoolFile): Promise<boolean> {
+  try {
+    return await isIntact(record);
+  } catch (error) {
+    // Its log has just been removed.
+    if (error instanceof WalrustError) return false;
+    throw error;
+  }
 }
 
 /** The uploaded files that one database keeps. */
@@ -77,11 +139,10 @@ export interface SentFiles {
  * @param nowMs wall clock, as file times are
  */
 export function pruneSent(folder: string, retentionMs: number, bytesMax: number, nowMs: number): SentFiles {
-  const sentFolder = join(folder, SENT_FOLDER);
+  retireLogs(folder);
   const files: { path: string; sizeBytes: number; modifiedMs: number }[] = [];
   let bytes = 0;
-  for (const { name } of sentNames(sentFolder)) {
-    const path = join(sentFolder, name);
+  for (const path of sentPaths(join(folder, SENT_FOLDER))) {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats === undefined) continue;
     files.push({ path, sizeBytes: stats.size, modifiedMs: stats.mtimeMs });
@@ -99,11 +160,17 @@ export function pruneSent(folder: string, retentionMs: number, bytesMax: number,
 
 /** The total size of the files that are kept, in bytes. */
 export function sentBytes(folder: string): number {
-  const sentFolder = join(folder, SENT_FOLDER);
-  return sentNames(sentFolder).reduce(
-    (sum, { name }) => sum + (statSync(join(sentFolder, name), { throwIfNoEntry: false })?.size ?? 0),
+  return sentPaths(join(folder, SENT_FOLDER)).reduce(
+    (sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0),
     0,
   );
+}
+
+/** The files and logs that are kept, oldest TXID first. */
+function sentPaths(sentFolder: string): string[] {
+  const files = sentNames(sentFolder).map(({ name, minTxid }) => ({ path: join(sentFolder, name), minTxid }));
+  const logs = logsIn(sentFolder).map(({ path, firstTxid: minTxid }) => ({ path, minTxid }));
+  return [...files, ...logs].sort((a, b) => a.minTxid - b.minTxid).map(({ path }) => path);
 }
 
 /** The names of the files that are kept, oldest TXID first. */

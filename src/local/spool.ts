@@ -1,19 +1,12 @@
 /**
  * The spool: captured LTX files that wait for their upload, one local file each.
  *
- * File `<level>-<min TXID>-<max TXID>.ltx` in the spool folder: the LTX bytes, then a footer of 112 bytes,
- * integers big-endian:
- *
- *   offset  size  field
- *        0     8  size of the LTX bytes, unsigned
- *        8    32  SHA-256 of the LTX bytes
- *       40    32  chain value before the first TXID of the file; zeros for a later snapshot, no link
- *       72    32  chain value at the last TXID of the file
- *      104     8  magic "WALRUST1"
+ * File `<level>-<min TXID>-<max TXID>.ltx` in the spool folder: the LTX bytes, then a footer (spool-file.ts).
+ * Small increments may lie in a log instead (spool-log.ts).
  *
  * A small file is written under its own name at once, a larger one under a temporary name and renamed; none
  * is fsynced. A file counts if and only if
- *  1. its length is the size plus 112, and the magic is right,
+ *  1. its length is the size in the footer plus 112, and the magic of the footer is right,
  *  2. the SHA-256 of its LTX bytes is the one in the footer,
  *  3. chain = SHA-256(previous chain ‖ SHA-256), for the first snapshot and every level-0 file, and
  *  4. the chain values of the pending files lead without a gap to the chain value of the state.
@@ -22,12 +15,12 @@
  */
 
 import { closeSync, read, readdirSync, readSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
 import { CHAIN_ZERO, hex, isChainLink, nextChain } from "../format/chain.ts";
-import { formatTxid, parseTxid, SNAPSHOT_LEVEL } from "../format/keys.ts";
+import { SNAPSHOT_LEVEL } from "../format/keys.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../format/ltx.ts";
-import { TXID_MAX, type Txid } from "../format/types.ts";
+import type { Txid } from "../format/types.ts";
 import {
   createOwnOrNull,
   createTemp,
@@ -39,31 +32,36 @@ import {
   writeWhole,
 } from "./own-file.ts";
 import { holdBody, takeBodyOrNull } from "./spool-bodies.ts";
+import {
+  decodeFooterOrNull,
+  encodeFooter,
+  FOOTER_SIZE,
+  isSnapshotFile,
+  parseSpoolFileNameOrNull,
+  SENT_FOLDER,
+  type SpoolFile,
+  type SpoolFileName,
+  spoolFileName,
+} from "./spool-file.ts";
+import {
+  HEAD_SIZE,
+  isRecord,
+  markRecords,
+  parseLogNameOrNull,
+  type RecordPlace,
+  readLogs,
+  retireLogs,
+  type SpoolLog,
+} from "./spool-log.ts";
 
-const FOOTER_SIZE = 112;
-const MAGIC = new TextEncoder().encode("WALRUST1");
-/** Subfolder of uploaded files that are kept for a while (spool-cache.ts). */
-export const SENT_FOLDER = "sent";
+export type { SpoolFile, SpoolFileName };
+export { isSnapshotFile, parseSpoolFileNameOrNull, SENT_FOLDER, spoolFileName };
+
 /** LTX bytes up to this number are held in memory until `finish`. */
 const HELD_SIZE_MAX = 64 << 10;
 /** Buffers of held bytes for the next writers. Captures are synchronous: one buffer serves them all. */
 const spareBuffers: Uint8Array[] = [];
 const SPARE_BUFFER_COUNT = 2;
-const NAME = /^([0-9a-f]{4})-([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
-
-/** One complete file of the spool. */
-export interface SpoolFile {
-  readonly path: string;
-  readonly level: number;
-  readonly minTxid: Txid;
-  readonly maxTxid: Txid;
-  /** Size of the LTX bytes, which begin at offset 0. */
-  readonly sizeBytes: number;
-  readonly sha256: Uint8Array;
-  readonly previousChain: Uint8Array;
-  readonly chain: Uint8Array;
-}
-
 /**
  * The newest TXID whose upload the store has acknowledged; 0 before the first.
  * @param stateTxid the newest captured TXID
@@ -73,27 +71,14 @@ export function uploadedTxidOf(stateTxid: Txid | 0, pending: readonly SpoolFile[
   return ((pending.find(isChainLink)?.minTxid ?? stateTxid + 1) - 1) as Txid;
 }
 
-/** Level and TXIDs in the name of a complete file. */
-export type SpoolFileName = Pick<SpoolFile, "level" | "minTxid" | "maxTxid">;
-
-/** Parses the name of a complete file; null for any other name. */
-export function parseSpoolFileNameOrNull(name: string): SpoolFileName | null {
-  const match = NAME.exec(name);
-  if (match === null) return null;
-  const [, level, min, max] = match;
-  if (!isTxid(min!) || !isTxid(max!)) return null;
-  return { level: Number.parseInt(level!, 16), minTxid: parseTxid(min!), maxTxid: parseTxid(max!) };
-}
-
-/** Whether 16 hex digits are a TXID. */
-function isTxid(text: string): boolean {
-  const value = Number.parseInt(text, 16);
-  return value >= 1 && value <= TXID_MAX;
-}
-
-/** The name of a complete file. */
-export function spoolFileName(level: number, minTxid: Txid, maxTxid: Txid): string {
-  return `${level.toString(16).padStart(4, "0")}-${formatTxid(minTxid)}-${formatTxid(maxTxid)}.ltx`;
+/**
+ * The newest TXID that an earlier process of this boot may have sent: it may have ended while it sent a link,
+ * and before it noted the acknowledgement of the link before.
+ * @param pending the files that wait, in the order of upload
+ */
+export function revivedTxidOf(pending: readonly SpoolFile[]): Txid {
+  const [first, second = first] = pending.filter(isChainLink);
+  return second?.maxTxid ?? (0 as Txid);
 }
 
 /**
@@ -107,17 +92,19 @@ export class SpoolWriter {
   readonly #folder: string;
   readonly #name: string;
   readonly #hasher = new Bun.CryptoHasher("sha256");
-  /** The LTX bytes so far, while all of them are held. */
-  #held: Uint8Array | null = spareBuffers.pop() ?? new Uint8Array(HELD_SIZE_MAX + FOOTER_SIZE);
+  /** Space for the head of a record, and the LTX bytes so far, while all of them are held. */
+  #held: Uint8Array | null = spareBuffers.pop() ?? new Uint8Array(HEAD_SIZE + HELD_SIZE_MAX + FOOTER_SIZE);
   #temp: TempFile | null = null;
   #sizeBytes = 0;
   #isOpen = true;
 
+  /** @param log takes a small increment in place of a file of its own */
   constructor(
     folder: string,
     readonly level: number,
     readonly minTxid: Txid,
     readonly maxTxid: Txid,
+    readonly log: SpoolLog | null = null,
   ) {
     this.#folder = folder;
     this.#name = spoolFileName(level, minTxid, maxTxid);
@@ -136,7 +123,7 @@ export class SpoolWriter {
   write(bytes: Uint8Array): void {
     const offset = this.#sizeBytes;
     if (this.#held !== null && offset + bytes.length <= HELD_SIZE_MAX) {
-      this.#held.set(bytes, offset);
+      this.#held.set(bytes, HEAD_SIZE + offset);
       this.#sizeBytes += bytes.length;
       return;
     }
@@ -150,13 +137,17 @@ export class SpoolWriter {
   /** Moves the held bytes into a temporary file, which gets all further ones. */
   #spill(): TempFile {
     this.#temp ??= spoolOperation("create", this.#path, () => createTemp(this.#path));
-    if (this.#held !== null) this.#append(this.#held.subarray(0, this.#sizeBytes));
+    if (this.#held !== null) this.#append(this.#heldBytes(this.#held));
     this.#drop();
     return this.#temp;
   }
 
   #hashHeld(): void {
-    if (this.#held !== null) this.#hasher.update(this.#held.subarray(0, this.#sizeBytes));
+    if (this.#held !== null) this.#hasher.update(this.#heldBytes(this.#held));
+  }
+
+  #heldBytes(held: Uint8Array): Uint8Array {
+    return held.subarray(HEAD_SIZE, HEAD_SIZE + this.#sizeBytes);
   }
 
   /** Returns the buffer of the held bytes. */
@@ -180,34 +171,43 @@ export class SpoolWriter {
     const sha256 = new Uint8Array(this.#hasher.digest());
     const previousChain = "previousChain" in chainAround ? chainAround.previousChain : CHAIN_ZERO;
     const chain = "chain" in chainAround ? chainAround.chain : nextChain(previousChain, sha256);
-    const footer = new Uint8Array(FOOTER_SIZE);
-    new DataView(footer.buffer).setBigUint64(0, BigInt(this.#sizeBytes));
-    footer.set(sha256, 8);
-    footer.set(previousChain, 40);
-    footer.set(chain, 72);
-    footer.set(MAGIC, 104);
-    const path = this.#path;
     const { level, minTxid, maxTxid, sizeBytes } = this;
-    const file = { path, level, minTxid, maxTxid, sizeBytes, sha256, previousChain, chain };
-    if (!this.#isWrittenAtOnce(file, footer)) {
-      const temp = this.#spill();
-      this.#append(footer);
-      this.#close();
-      spoolOperation("rename", path, () => renameSync(temp.path, path));
-    }
+    const footer = { sizeBytes, sha256, previousChain, chain };
+    const place = this.#writtenAtOnceOrNull(encodeFooter(footer)) ?? this.#renamed(encodeFooter(footer));
+    const file = { ...place, level, minTxid, maxTxid, ...footer };
+    if (this.#held !== null) holdBody(file, this.#heldBytes(this.#held));
+    this.#drop();
     return file;
   }
 
-  /** Writes the held bytes and the footer under the file's own name. @returns false if they are not held */
-  #isWrittenAtOnce(file: SpoolFile, footer: Uint8Array): boolean {
-    if (this.#held === null) return false;
-    const { path } = file;
+  /** Completes the temporary file. */
+  #renamed(footer: Uint8Array): RecordPlace {
+    const path = this.#path;
+    const temp = this.#spill();
+    this.#append(footer);
+    this.#close();
+    spoolOperation("rename", path, () => renameSync(temp.path, path));
+    return { path, offset: 0 };
+  }
+
+  /**
+   * Writes the held bytes and the footer into the log, or under the file's own name; null if neither can be.
+   */
+  #writtenAtOnceOrNull(footer: Uint8Array): RecordPlace | null {
     const held = this.#held;
-    held.set(footer, this.#sizeBytes);
-    const bytes = held.subarray(0, this.#sizeBytes + FOOTER_SIZE);
+    if (held === null) return null;
+    held.set(footer, HEAD_SIZE + this.#sizeBytes);
+    const record = held.subarray(0, HEAD_SIZE + this.#sizeBytes + FOOTER_SIZE);
+    const path = this.#path;
+    const place = spoolOperation("write", path, () => this.log?.append(this, record) ?? null);
+    return place ?? this.#createdOrNull(path, record.subarray(HEAD_SIZE));
+  }
+
+  /** Writes a file under its own name; null if the name is taken. */
+  #createdOrNull(path: string, bytes: Uint8Array): RecordPlace | null {
     const fd = spoolOperation("create", path, () => createOwnOrNull(path));
     // A file of an abandoned history has this name: only a rename replaces a file as a whole.
-    if (fd === null) return false;
+    if (fd === null) return null;
     this.#isOpen = false;
     try {
       spoolOperation("write", path, () => writeWhole(fd, bytes));
@@ -217,12 +217,10 @@ export class SpoolWriter {
       throw error;
     }
     closeSync(fd);
-    holdBody(file, held.subarray(0, this.#sizeBytes));
-    this.#drop();
-    return true;
+    return { path, offset: 0 };
   }
 
-  /** Removes the unfinished file, after a failure. */
+  /** Removes the unfinished file, after a failure. The next file of its TXIDs replaces a finished one. */
   discard(): void {
     this.#drop();
     if (this.#temp === null) return;
@@ -269,7 +267,9 @@ export function loadSpool(
   const remove = (path: string): void => {
     if (mayRemove) rmSync(path, { force: true });
   };
-  const links: SpoolFile[] = [];
+  const waiting = readLogs(folder).flatMap(({ file, mark }) => (mark === "waiting" ? [file] : []));
+  const links = waiting.filter(({ maxTxid }) => maxTxid <= headTxid);
+  const voids = waiting.filter(({ maxTxid }) => maxTxid > headTxid);
   const snapshots: SpoolFile[] = [];
   const torn: { name: string; minTxid: Txid }[] = [];
   for (const name of readdirSync(folder)) {
@@ -297,7 +297,11 @@ export function loadSpool(
   if (incomplete !== undefined) return { kind: "broken", reason: `${incomplete.name} is incomplete` };
   const lost = strays.find(({ minTxid }) => minTxid < firstTxid)?.maxTxid;
   if (lost !== undefined) return { kind: "broken", reason: `TXID ${lost} does not lead to the state` };
-  for (const stray of strays) remove(stray.path);
+  for (const stray of strays) {
+    if (isRecord(stray)) voids.push(stray);
+    else remove(stray.path);
+  }
+  if (mayRemove) markRecords(voids, "void");
   // The path covers these, too. Without it, after its upload, they would look like a gap.
   for (const { name } of torn) remove(join(folder, name));
   const files = [...path, ...snapshots].sort((a, b) => a.maxTxid - b.maxTxid || a.level - b.level);
@@ -369,24 +373,14 @@ function openSpoolOrNull(path: string): OwnFile | null {
 }
 
 function readFooterOrNull({ fd, stats }: OwnFile, path: string, name: SpoolFileName): SpoolFile | null {
-  const fileSize = stats.size;
-  const footer = new Uint8Array(FOOTER_SIZE);
-  if (fileSize < FOOTER_SIZE) return null;
-  if (readSync(fd, footer, 0, FOOTER_SIZE, fileSize - FOOTER_SIZE) !== FOOTER_SIZE) return null;
-  const sizeBytes = Number(new DataView(footer.buffer).getBigUint64(0));
-  const hasMagic = MAGIC.every((byte, index) => footer[104 + index] === byte);
-  if (!hasMagic || sizeBytes + FOOTER_SIZE !== fileSize) return null;
+  const { size } = stats;
+  const bytes = new Uint8Array(FOOTER_SIZE);
+  if (size < FOOTER_SIZE || readSync(fd, bytes, 0, FOOTER_SIZE, size - FOOTER_SIZE) !== FOOTER_SIZE)
+    return null;
+  const footer = decodeFooterOrNull(bytes);
+  if (footer === null || footer.sizeBytes + FOOTER_SIZE !== size) return null;
   const { level, minTxid, maxTxid } = name;
-  return {
-    path,
-    level,
-    minTxid,
-    maxTxid,
-    sizeBytes,
-    sha256: footer.slice(8, 40),
-    previousChain: footer.slice(40, 72),
-    chain: footer.slice(72, 104),
-  };
+  return { path, offset: 0, level, minTxid, maxTxid, ...footer };
 }
 
 /**
@@ -408,7 +402,8 @@ async function hasItsHash(fd: number, file: SpoolFile): Promise<boolean> {
   const isSmall = file.sizeBytes <= HELD_SIZE_MAX;
   for (let offset = 0; offset < file.sizeBytes; ) {
     const length = Math.min(chunk.length, file.sizeBytes - offset);
-    const count = isSmall ? readSync(fd, chunk, 0, length, offset) : await readAt(fd, chunk, length, offset);
+    const at = file.offset + offset;
+    const count = isSmall ? readSync(fd, chunk, 0, length, at) : await readAt(fd, chunk, length, at);
     if (count === 0) return false;
     hasher.update(chunk.subarray(0, count));
     offset += count;
@@ -426,40 +421,44 @@ function readAt(fd: number, target: Uint8Array, length: number, position: number
 /** Copies a file into another spool folder. @throws WalrustError code "database" */
 export function copySpoolFile(file: SpoolFile, folder: string): void {
   const path = join(folder, spoolFileName(file.level, file.minTxid, file.maxTxid));
-  const source = openOwn(file.path);
+  const temp = spoolOperation("create", path, () => createTemp(path));
   try {
-    const temp = spoolOperation("create", path, () => createTemp(path));
-    try {
-      const chunk = new Uint8Array(1 << 18);
-      for (let count = readSync(source, chunk); count > 0; count = readSync(source, chunk)) {
-        spoolOperation("write", temp.path, () => writeWhole(temp.fd, chunk.subarray(0, count)));
-      }
-    } finally {
-      closeSync(temp.fd);
-    }
-    spoolOperation("rename", path, () => renameSync(temp.path, path));
+    const write = (bytes: Uint8Array): void =>
+      spoolOperation("write", temp.path, () => writeWhole(temp.fd, bytes));
+    for (const chunk of spoolChunks(file)) write(chunk);
+    write(encodeFooter(file));
   } finally {
-    closeSync(source);
+    closeSync(temp.fd);
   }
+  spoolOperation("rename", path, () => renameSync(temp.path, path));
 }
 
-/** Removes a file whose object is in the bucket. */
+/** Removes a file that no object needs: its object is in the bucket, or it was merged. */
 export function removeSpoolFile(file: SpoolFile): void {
-  takeBodyOrNull(file);
-  removeOwn(file.path, file.sizeBytes);
+  removeSpoolFiles([file]);
+}
+
+/** As `removeSpoolFile`, for several files of one spool. */
+export function removeSpoolFiles(files: readonly SpoolFile[]): void {
+  for (const file of files) {
+    takeBodyOrNull(file);
+    if (!isRecord(file)) removeOwn(file.path, file.sizeBytes);
+  }
+  const records = files.filter(isRecord);
+  markRecords(records, "void");
+  // A long outage merges again and again: what is void must not fill the disk.
+  for (const folder of new Set(records.map(({ path }) => dirname(path)))) {
+    if (basename(folder) !== SENT_FOLDER) retireLogs(folder);
+  }
 }
 
 /** Removes every file, when the history of the spool is given up for that of the bucket. */
 export function clearSpool(folder: string): void {
   for (const name of readdirSync(folder)) {
-    if (NAME.test(name) || name.endsWith(".tmp")) rmSync(join(folder, name), { force: true });
+    const isOurs = parseSpoolFileNameOrNull(name) !== null || parseLogNameOrNull(name) !== null;
+    if (isOurs || name.endsWith(".tmp")) rmSync(join(folder, name), { force: true });
   }
   rmSync(join(folder, SENT_FOLDER), { recursive: true, force: true });
-}
-
-/** Whether a file is a snapshot, the first one or a later one. */
-export function isSnapshotFile(file: SpoolFile): boolean {
-  return file.level === SNAPSHOT_LEVEL;
 }
 
 /** Reads the LTX bytes of a file in chunks of up to 256 KB; a chunk is valid until the next one. */
@@ -468,7 +467,8 @@ export function* spoolChunks(file: SpoolFile): Generator<Uint8Array> {
   const fd = openOwn(file.path);
   try {
     for (let offset = 0; offset < file.sizeBytes; ) {
-      const read = readSync(fd, chunk, 0, Math.min(chunk.length, file.sizeBytes - offset), offset);
+      const length = Math.min(chunk.length, file.sizeBytes - offset);
+      const read = readSync(fd, chunk, 0, length, file.offset + offset);
       if (read === 0) throw new WalrustError("database", `${file.path} became shorter while it was read`);
       yield chunk.subarray(0, read);
       offset += read;
@@ -479,16 +479,16 @@ export function* spoolChunks(file: SpoolFile): Generator<Uint8Array> {
 }
 
 /**
- * The page size of the LTX file at `path`, in bytes, from its header. Files of two page sizes are never
+ * The page size of an LTX file, in bytes, from its header. Files of two page sizes are never
  * merged: the replacement of a database may have another page size.
  * @returns null when the header cannot be read: a reader of the whole file reports why
  */
-export function ltxPageSizeOrNull(path: string): number | null {
+export function ltxPageSizeOrNull({ path, offset }: RecordPlace): number | null {
   try {
     const fd = openOwn(path);
     try {
       const bytes = new Uint8Array(LTX_HEADER_SIZE);
-      if (readSync(fd, bytes, 0, LTX_HEADER_SIZE, 0) < LTX_HEADER_SIZE) return null;
+      if (readSync(fd, bytes, 0, LTX_HEADER_SIZE, offset) < LTX_HEADER_SIZE) return null;
       return decodeLtxHeader(bytes).pageSizeBytes;
     } finally {
       closeSync(fd);

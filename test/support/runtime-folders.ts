@@ -1,5 +1,5 @@
 /** Folders for the socket of a server that a test runs, below a folder of the test. */
-import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
+import { RuntimeFolders } from "../../src/local/folders/runtime-folder.ts";
 
 /** Puts sockets and announcements into `<folder>/walrust`. */
 export function runtimeFoldersIn(folder: string): RuntimeFolders {

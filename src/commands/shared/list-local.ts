@@ -5,9 +5,9 @@
  */
 import { resolveStore } from "../../config/config.ts";
 import { DatabaseFinder } from "../../discovery/finder.ts";
+import { databasePathsIn } from "../../local/folders/state-home.ts";
 import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts";
 import { readState } from "../../local/state.ts";
-import { databasePathsIn } from "../../local/state-home.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
 import { announcedPaths, socketPathOrNull } from "../../replication/control/announcements.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";

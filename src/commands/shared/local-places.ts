@@ -2,8 +2,8 @@
  * Resolves the folders for local files and sockets from flags, environment and configuration file.
  */
 import { CACHE_OPTIONS, STATE_OPTIONS } from "../../config/settings/settings.ts";
+import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { LocalPlaces } from "../../local/places.ts";
-import { RuntimeFolders } from "../../local/runtime-folder.ts";
 import { type Invocation, settingsOf } from "./verb.ts";
 
 /** The folders for the local files of each database. @throws WalrustError code "usage" or "config" */

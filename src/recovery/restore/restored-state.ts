@@ -6,14 +6,14 @@
  * file that was moved aside, because it may hold captured transactions that were never uploaded.
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
 import { CHAIN_ZERO, hex } from "../../format/chain.ts";
 import type { Txid } from "../../format/types.ts";
 import { PageSumWriter } from "../../local/page-sums.ts";
 import type { LocalPlaces } from "../../local/places.ts";
-import { copySpoolFile, openSpoolFileOrNull, spoolFileName } from "../../local/spool.ts";
+import { copySpoolFile } from "../../local/spool.ts";
+import { localCopyOrNull } from "../../local/spool-cache.ts";
 import type { HistoryOwner } from "../../local/spooled-history.ts";
 import { writeState } from "../../local/state.ts";
 import { createStateFolder, type StateFolder, stateFolderAt } from "../../local/state-folder.ts";
@@ -91,9 +91,8 @@ function writeRestored(restored: RestoredDatabase, paths: StateFolder, env: Env)
 
 /** Copies the files that still wait for their upload into the new spool. */
 function carryUnsent(unsent: readonly LtxObject[], fromFolder: string, spoolFolder: string): void {
-  for (const { level, minTxid, maxTxid } of unsent) {
-    const from = join(fromFolder, spoolFileName(level, minTxid, maxTxid));
-    const file = openSpoolFileOrNull(from, level, minTxid, maxTxid);
+  for (const object of unsent) {
+    const file = localCopyOrNull(fromFolder, object);
     if (file !== null) copySpoolFile(file, spoolFolder);
   }
 }

@@ -132,6 +132,7 @@ function forgetLocal(live: LiveDatabase): void {
   live.isBucketUnchecked = false;
   live.isUnconfirmedCopy = false;
   live.pending.length = 0;
+  live.log?.forget();
   rmSync(live.paths.statePath, { force: true });
   clearSpool(live.paths.spoolFolder);
 }

@@ -28,8 +28,9 @@ import { hex, isChainLink } from "../../format/chain.ts";
 import { pageChecksumInto } from "../../format/crc64.ts";
 import { LtxDecoder } from "../../format/ltx-decoder.ts";
 import { applyBatch, checksumOfFileOrNull } from "../../local/page-sums.ts";
-import { loadSpool, type SpoolFile, spoolChunks, uploadedTxidOf } from "../../local/spool.ts";
+import { loadSpool, revivedTxidOf, type SpoolFile, spoolChunks, uploadedTxidOf } from "../../local/spool.ts";
 import { isSentKept, sentBytes } from "../../local/spool-cache.ts";
+import { retireLogs } from "../../local/spool-log.ts";
 import {
   type DatabaseState,
   databaseFileOf,
@@ -83,6 +84,7 @@ export async function attach(
     const hadSpool = existsSync(target.paths.spoolFolder);
     createStateFolder(target.paths, target.path);
     const { path, name, paths } = target;
+    retireLogs(paths.spoolFolder);
     await assertNoForeignWriter(name, paths, store, env);
     const live: LiveDatabase = {
       path,
@@ -130,13 +132,17 @@ async function decide(
   if (remote === "behind" && !hadSpool) {
     return adopt(live, store, env, "captured files are lost (the spool folder is gone)", writer);
   }
-  if (remote === "behind" && local.isOfOtherBoot && !isSentKept(live.paths.spoolFolder, uploadedTxid)) {
+  // Uploads would continue after a gap. The start after a power cut may have been another one, which captured
+  // before the store could be asked.
+  const mayBeLost = local.isOfOtherBoot || files.some(isChainLink);
+  if (remote === "behind" && mayBeLost && !isSentKept(live.paths.spoolFolder, uploadedTxid)) {
     return adopt(live, store, env, "captured files are lost (by a power cut, or uploads were)", writer);
   }
   live.state = state;
   live.isBucketUnchecked = remote === "unknown";
-  if (local.isOfOtherBoot) live.revivedTxid = state.txid;
   live.pending.push(...files);
+  // A power cut may have taken back what was noted of acknowledged files.
+  live.revivedTxid = local.isOfOtherBoot ? state.txid : revivedTxidOf(files);
   return continued(live, env, remote === "behind");
 }
 
@@ -218,6 +224,7 @@ async function continueCopy(
   live.isBucketUnchecked = isUnknown;
   live.isUnconfirmedCopy = isUnknown;
   live.pending.push(...files);
+  live.revivedTxid = state.txid;
   if (!isUnknown) writeState(live.paths, live.state);
   return null;
 }

@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
+import { revivedTxidOf } from "../../local/spool.ts";
 import { sentBytes } from "../../local/spool-cache.ts";
 import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
 import type { Captured } from "../capture/live-database.ts";
@@ -30,6 +31,7 @@ export function detachedCapturesOrNull(
     paths,
     state: history.state,
     pending: [...pending],
+    revivedTxid: revivedTxidOf(pending),
     acknowledged: null,
     uploadedBytes: 0,
     sentBytes: sentBytes(paths.spoolFolder),

@@ -185,7 +185,7 @@ function writeIncrement(
     walSalt2: tail.position.salt2,
     nodeId: 0n,
   };
-  const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid);
+  const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid, live.log);
   let sums: SumUpdate | null = null;
   try {
     sums = SumUpdate.open(live.paths.sumsPath);

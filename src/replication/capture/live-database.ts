@@ -7,6 +7,7 @@ import type { ComparedContent } from "../../database/wal/wal-gate.ts";
 import type { Txid } from "../../format/types.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { SpoolFile } from "../../local/spool.ts";
+import type { SpoolLog } from "../../local/spool-log.ts";
 import type { DatabaseState } from "../../local/state.ts";
 import type { StateFolder } from "../../local/state-folder.ts";
 import type { OwnWriters } from "../context/own-writers.ts";
@@ -24,9 +25,11 @@ export interface Captured {
   isBucketUnchecked?: boolean;
   /** Nor has the bucket confirmed the state, which was copied here. */
   isUnconfirmedCopy?: boolean;
+  /** Takes small increments; without it, each has a file of its own. */
+  log?: SpoolLog | null;
   /**
-   * The bucket may hold links up to this TXID, although their files wait: a power cut brings back files that
-   * were removed after their upload. No merge takes them in.
+   * The bucket may hold links up to this TXID, although their files wait: an earlier process has sent them
+   * and ended, or a power cut took back what it had noted. No merge takes them in.
    */
   revivedTxid?: Txid;
   /** Captured files that wait for their upload, in its order. */

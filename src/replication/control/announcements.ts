@@ -11,8 +11,8 @@
  */
 import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
+import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
-import { RuntimeFolders } from "../../local/runtime-folder.ts";
 
 /** The most announcements that one sweep or listing reads; the next sweep continues. */
 const SWEPT_MAX = 4_096;

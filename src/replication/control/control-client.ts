@@ -5,7 +5,7 @@
 import type { Socket } from "bun";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
-import { RuntimeFolders } from "../../local/runtime-folder.ts";
+import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import {
   announcedSocketOrNull,
   announcementsByName,

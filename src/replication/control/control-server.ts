@@ -9,8 +9,8 @@ import type { Socket } from "bun";
 import { randomTag } from "../../env.ts";
 import { asWalrustError, WalrustError } from "../../errors.ts";
 import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
+import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { realParent } from "../../local/places.ts";
-import type { RuntimeFolders } from "../../local/runtime-folder.ts";
 import { type AnnouncedDatabase, Announcements, socketName, sweepAnnouncements } from "./announcements.ts";
 import { ACCEPTED, type ControlAnswer, type ControlRequest, parseRequest } from "./control-request.ts";
 

@@ -330,7 +330,7 @@ async function putMerged(
   try {
     await store.put(
       key,
-      { kind: "file", path: file.path, offset: 0, sizeBytes: file.sizeBytes },
+      { kind: "file", path: file.path, offset: file.offset, sizeBytes: file.sizeBytes },
       {
         metadata: encodeMetadata(metadata),
         createOnly: true,

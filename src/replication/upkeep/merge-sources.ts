@@ -9,18 +9,27 @@ import { join } from "node:path";
 import { WalrustError } from "../../errors.ts";
 import { hex } from "../../format/chain.ts";
 import { formatTxid } from "../../format/keys.ts";
-import { FLAG_NO_CHECKSUM, isWithoutChecksum, type LtxHeader, type LtxTrailer } from "../../format/ltx.ts";
+import {
+  decodeLtxHeader,
+  FLAG_NO_CHECKSUM,
+  isWithoutChecksum,
+  type LtxHeader,
+  type LtxTrailer,
+} from "../../format/ltx.ts";
 import { LtxEncoder } from "../../format/ltx-encoder.ts";
 import type { LtxSource, MergedLtx } from "../../format/ltx-merge.ts";
 import { createTemp, openOwn, removeOwn, writeWhole } from "../../local/own-file.ts";
-import { ltxPageSizeOrNull, type SpoolWriter } from "../../local/spool.ts";
-import { intactCopyOrNull } from "../../local/spool-cache.ts";
+import { ltxPageSizeOrNull, type SpoolFile, type SpoolWriter } from "../../local/spool.ts";
+import { intactCopyOrNull, loggedCopyOrNull } from "../../local/spool-cache.ts";
 import { checkListed, type PageReceiver, type PathPoint } from "../../recovery/object/check-object.ts";
 import type { ObjectFinding } from "../../recovery/object/object-finding.ts";
 import { chainLinkFindings } from "../../recovery/object/object-links.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { SpilledIndex } from "../capture/spilled-index.ts";
 import type { CompactionTarget } from "./compaction.ts";
+
+/** Bytes of small sources that a merge holds in memory. */
+const HELD_BYTES_MAX = 1 << 20;
 
 /** The chain values at both ends of a source. */
 export interface SourceChain {
@@ -48,9 +57,12 @@ export async function openMergeSources(
 ): Promise<MergeSource[]> {
   const opened: MergeSource[] = [];
   let path: PathPoint = { txid: 0, chain: null };
+  let heldBytes = 0;
   try {
     for (const source of sources) {
-      const open = await openSource(target, source, path, signal);
+      heldBytes += source.sizeBytes;
+      const held = heldBytes <= HELD_BYTES_MAX ? heldSourceOrNull(target.spoolFolder, source, path) : null;
+      const open = held ?? (await openSource(target, source, path, signal));
       if (opened[0] !== undefined && open.pageSizeBytes !== opened[0].pageSizeBytes) {
         open.close();
         break;
@@ -71,6 +83,24 @@ export function closeSources(sources: readonly MergeSource[]): void {
   for (const source of sources) source.close();
 }
 
+/** A small source whose copy is in a log: its bytes are read once, and stay in memory for the merge. */
+function heldSourceOrNull(folder: string, source: LtxObject, after: PathPoint): MergeSource | null {
+  const copy = loggedCopyOrNull(folder, source);
+  if (copy === null) return null;
+  const { file, bytes } = copy;
+  const previousChain = hex(file.previousChain);
+  assertSound(source, chainLinkFindings(source, { previousChain }, beforeOf(source, after)));
+  let offset = 0;
+  const read = (buffer: Uint8Array): number => {
+    const chunk = bytes.subarray(offset, offset + buffer.length);
+    buffer.set(chunk);
+    offset += chunk.length;
+    return chunk.length;
+  };
+  const { pageSizeBytes } = decodeLtxHeader(bytes);
+  return { read, pageSizeBytes, close: () => {}, chain: hex(file.chain), previousChain };
+}
+
 async function openSource(
   target: Pick<CompactionTarget, "store" | "spoolFolder">,
   source: LtxObject,
@@ -81,10 +111,10 @@ async function openSource(
   if (local !== null) {
     const previousChain = hex(local.previousChain);
     assertSound(source, chainLinkFindings(source, { previousChain }, beforeOf(source, after)));
-    return { ...openFile(local.path, local.sizeBytes, false), chain: hex(local.chain), previousChain };
+    return { ...openFile(local, false), chain: hex(local.chain), previousChain };
   }
   const { path, chain, previousChain } = await download(target, source, after, signal);
-  return { ...openFile(path, source.sizeBytes, true), chain, previousChain };
+  return { ...openFile({ path, offset: 0, sizeBytes: source.sizeBytes }, true), chain, previousChain };
 }
 
 /** The chain value before a source, if the source before it is known. */
@@ -129,15 +159,15 @@ function assertSound({ key }: LtxObject, findings: readonly ObjectFinding[]): vo
  * A file as a source. It is opened at its first read, so that many sources do not hold a descriptor each.
  */
 function openFile(
-  path: string,
-  sizeBytes: number,
+  file: Pick<SpoolFile, "path" | "offset" | "sizeBytes">,
   isTemporary: boolean,
 ): Pick<MergeSource, "read" | "pageSizeBytes" | "close"> {
+  const { path, sizeBytes } = file;
   let offset = 0;
   let fd: number | null = null;
   const read = (buffer: Uint8Array): number => {
     fd ??= openOwn(path);
-    const count = readSync(fd, buffer, 0, Math.min(buffer.length, sizeBytes - offset), offset);
+    const count = readSync(fd, buffer, 0, Math.min(buffer.length, sizeBytes - offset), file.offset + offset);
     offset += count;
     return count;
   };
@@ -145,7 +175,7 @@ function openFile(
     if (fd !== null) closeSync(fd);
     if (isTemporary) removeOwn(path, sizeBytes);
   };
-  return { read, pageSizeBytes: ltxPageSizeOrNull(path), close };
+  return { read, pageSizeBytes: ltxPageSizeOrNull(file), close };
 }
 
 /** A source that is alone in its merge, and larger, is streamed. */

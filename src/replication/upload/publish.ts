@@ -209,8 +209,9 @@ async function contentOf(
 function postApplyChecksumOf(file: SpoolFile): bigint {
   const trailer = new Uint8Array(LTX_TRAILER_SIZE);
   const fd = openOwn(file.path);
+  const position = file.offset + file.sizeBytes - LTX_TRAILER_SIZE;
   try {
-    readSync(fd, trailer, 0, LTX_TRAILER_SIZE, file.sizeBytes - LTX_TRAILER_SIZE);
+    readSync(fd, trailer, 0, LTX_TRAILER_SIZE, position);
   } finally {
     closeSync(fd);
   }
@@ -221,10 +222,10 @@ function postApplyChecksumOf(file: SpoolFile): bigint {
 async function bodyOrNull(file: SpoolFile): Promise<PutBody | null> {
   if (file.sizeBytes > IN_MEMORY_SIZE) {
     if (!existsSync(file.path)) return null;
-    const { path, sizeBytes } = file;
+    const { path, offset, sizeBytes } = file;
     const isSmall = sizeBytes <= SYNC_HASH_SIZE;
     const isSame = isSmall ? isIntactNow(file) : await hashing.run(() => isIntact(file));
-    return isSame ? { kind: "file", path, offset: 0, sizeBytes } : null;
+    return isSame ? { kind: "file", path, offset, sizeBytes } : null;
   }
   // These bytes were hashed when the file was written.
   const held = takeBodyOrNull(file);
@@ -241,7 +242,7 @@ function readWhole(file: SpoolFile): Uint8Array | null {
   if (fd === null) return null;
   const bytes = new Uint8Array(file.sizeBytes);
   try {
-    return readSync(fd, bytes, 0, bytes.length, 0) === bytes.length ? bytes : null;
+    return readSync(fd, bytes, 0, bytes.length, file.offset) === bytes.length ? bytes : null;
   } finally {
     closeSync(fd);
   }
@@ -265,7 +266,7 @@ function timestampOf(file: SpoolFile, body: PutBody): number {
   const header = new Uint8Array(LTX_HEADER_SIZE);
   const fd = openOwn(file.path);
   try {
-    readSync(fd, header, 0, LTX_HEADER_SIZE, 0);
+    readSync(fd, header, 0, LTX_HEADER_SIZE, file.offset);
   } finally {
     closeSync(fd);
   }

@@ -10,8 +10,8 @@
  * 2. A merge always reaches to the state's TXID: a later file would carry a chain value from before the
  *    merge.
  * 3. An increment that may have been sent is no source: the store may hold it even after a failed put. An
- *    earlier process may have been sending the first increment that waits when that process ended. After a
- *    power cut the store may hold every increment that waited at the attach.
+ *    earlier process may have sent the first two increments that wait: it ended while it sent the second one,
+ *    and before it noted the acknowledgement of the first. After a power cut, it may have sent all.
  * 4. A snapshot that waits at the state's TXID, or is being written, carries the chain value of that TXID, so
  *    nothing up to there is merged.
  */
@@ -27,6 +27,7 @@ import {
   isSnapshotFile,
   ltxPageSizeOrNull,
   removeSpoolFile,
+  removeSpoolFiles,
   type SpoolFile,
   SpoolWriter,
 } from "../../local/spool.ts";
@@ -58,7 +59,7 @@ function pageSizeOrNull(file: SpoolFile): number | null {
   let pageSizeBytes = pageSizes.get(file);
   if (pageSizeBytes !== undefined) return pageSizeBytes;
   const held = bodyOrNull(file);
-  pageSizeBytes = held === null ? ltxPageSizeOrNull(file.path) : decodeLtxHeader(held).pageSizeBytes;
+  pageSizeBytes = held === null ? ltxPageSizeOrNull(file) : decodeLtxHeader(held).pageSizeBytes;
   pageSizes.set(file, pageSizeBytes);
   return pageSizeBytes;
 }
@@ -173,10 +174,8 @@ function replaceSources(live: Captured, sources: readonly SpoolFile[], merged: S
   }
   live.state = next;
   pending.splice(pending.indexOf(sources[0]!), 0, merged);
-  for (const source of sources) {
-    pending.splice(pending.indexOf(source), 1);
-    removeSpoolFile(source);
-  }
+  for (const source of sources) pending.splice(pending.indexOf(source), 1);
+  removeSpoolFiles(sources);
 }
 
 function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
@@ -191,7 +190,7 @@ function openSource(file: SpoolFile): { read: LtxSource; close: () => void } {
       return wanted;
     }
     fd ??= openOwn(file.path);
-    const count = readSync(fd, target, 0, wanted, offset);
+    const count = readSync(fd, target, 0, wanted, file.offset + offset);
     offset += count;
     return count;
   };

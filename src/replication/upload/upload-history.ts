@@ -36,6 +36,7 @@ export class UploadHistory {
   /** No upload is under way: drops what only uploads need, and keeps the newest link once. */
   rest(live: Captured | null): void {
     if (live !== null && isNewest(live)) live.acknowledged = live.state;
+    live?.log?.settle();
     if (this.overlap?.isAtRest === true) this.overlap = null;
     const { ownLinks, lastLink } = this;
     const own = ownLinks.at(-1);

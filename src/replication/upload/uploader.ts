@@ -100,7 +100,7 @@ export async function uploadPending(
     history.acknowledged(hex(file.sha256), isChainLink(file));
     if (isChainLink(file)) history.overlap?.acknowledged(file, signal);
     live.pending.splice(live.pending.indexOf(file), 1);
-    if (keepsSent) keepSent(live.paths.spoolFolder, file);
+    if (keepsSent) keepSent(live.paths.spoolFolder, file, live.log);
     else removeSpoolFile(file);
     if (keepsSent && !isSnapshotFile(file)) live.sentBytes += file.sizeBytes;
     if (!isSnapshotFile(file)) live.uploadedBytes += file.sizeBytes;

@@ -13,6 +13,8 @@ import type { KnownFiles } from "../../database/wal/wal-ownership.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import { errorMessage } from "../../errors.ts";
 import { formatChecksum } from "../../format/ltx.ts";
+import { sentRetentionMs } from "../../local/spool-cache.ts";
+import { SpoolLog } from "../../local/spool-log.ts";
 import { type Attached, adopt } from "../attach/adopt.ts";
 import { type AttachResult, attach } from "../attach/attach.ts";
 import { detachedCapturesOrNull } from "../attach/detached-captures.ts";
@@ -46,7 +48,7 @@ const REWRITTEN: FilesVerdict = { kind: "replaced", reason: OVERWRITTEN };
 /** The part of the context that an attachment uses. */
 export type AttachmentContext = Pick<
   WatchContext,
-  "store" | "env" | "attaches" | "anchors" | "writers" | "closing" | "emit" | "conditions"
+  "store" | "env" | "config" | "attaches" | "anchors" | "writers" | "closing" | "emit" | "conditions"
 >;
 
 /** An anchor that has to be made before anything else is captured. */
@@ -157,6 +159,7 @@ export class Attachment {
   detach(): void {
     const live = this.#live;
     this.#knownFiles = live?.pin.knownFiles() ?? this.#knownFiles;
+    live?.log?.settle();
     live?.pin.close();
     if (live !== null) live.pending.length = 0;
     this.#live = null;
@@ -172,7 +175,7 @@ export class Attachment {
    * @param until ends the wait for other databases
    */
   async attach(reason: string | null, until: AbortSignal): Promise<void> {
-    const { attaches, store, env, writers, conditions } = this.context;
+    const { attaches, store, env, writers, conditions, config } = this.context;
     const work = async (): Promise<AttachResult> => {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
@@ -181,10 +184,13 @@ export class Attachment {
       return attach(this.target, store, env, { files: this.#knownFiles, hasUnseenCommits, writers });
     };
     const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, until);
-    this.#live = attached.live;
+    const { live } = attached;
+    // Without copies of uploaded files, each has a file of its own, which its upload removes.
+    if (sentRetentionMs(config.cache) > 0) live.log = new SpoolLog(live.paths.spoolFolder);
+    this.#live = live;
     this.#detached = null;
     setPinCondition(attached.condition, conditions);
-    if (reason !== null) attached.live.pinLost = reason;
+    if (reason !== null) live.pinLost = reason;
     await this.#settle(attached);
   }
 

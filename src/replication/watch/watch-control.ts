@@ -5,7 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { errorMessage, WalrustError } from "../../errors.ts";
-import type { RuntimeFolders } from "../../local/runtime-folder.ts";
+import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";

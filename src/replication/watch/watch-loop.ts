@@ -11,7 +11,7 @@ import type { Discover, Discovered } from "../../discovery/discovered.ts";
 import { RepeatedDiscovery } from "../../discovery/repeated-discovery.ts";
 import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
-import type { RuntimeFolders } from "../../local/runtime-folder.ts";
+import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";

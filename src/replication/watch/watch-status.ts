@@ -103,7 +103,7 @@ function captureTimeOf(file: SpoolFile, { acknowledged }: Captured): number | nu
   try {
     const fd = openOwn(file.path);
     try {
-      readSync(fd, header, 0, LTX_HEADER_SIZE, 0);
+      readSync(fd, header, 0, LTX_HEADER_SIZE, file.offset);
     } finally {
       closeSync(fd);
     }

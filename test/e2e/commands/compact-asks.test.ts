@@ -3,7 +3,7 @@
  * The watch then does the same as a `compact` that runs alone.
  */
 import { afterEach, expect, test } from "bun:test";
-import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
 import type { ControlRequest } from "../../../src/replication/control/control-request.ts";
 import { serveControl } from "../../../src/replication/control/control-server.ts";
 import { documentOf, runWalrust } from "../../support/processes/binary.ts";

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
 import { serveControl } from "../../../src/replication/control/control-server.ts";
 import { createAppDatabase } from "../../support/histories/app-rows.ts";
 import {

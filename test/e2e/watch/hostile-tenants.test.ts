@@ -39,6 +39,7 @@ const OPENED = [
   ".app.db-walrust/watch.socket",
   ".app.db-walrust/ltx",
   ".app.db-walrust/ltx/0000-0000000000000002-0000000000000002.ltx",
+  ".app.db-walrust/ltx/log-0000000000000002.ltxs",
   ".app.db-walrust/ltx/sent",
 ];
 

@@ -3,10 +3,11 @@
  * that were never uploaded. It ignores the spool if the spool is damaged or the bucket continued without it.
  */
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { LocalPlaces } from "../../../src/local/places.ts";
+import type { SpoolFile } from "../../../src/local/spool-file.ts";
+import { readLogs } from "../../../src/local/spool-log.ts";
 import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { joinListings } from "../../../src/recovery/object/object-source.ts";
@@ -58,9 +59,9 @@ async function lostWithUnsent(): Promise<Lost> {
   return { path, store, memory, image };
 }
 
-function flipByte(path: string): void {
+function flipByte({ path, offset }: Pick<SpoolFile, "path" | "offset">): void {
   const bytes = readFileSync(path);
-  bytes[150] = bytes[150]! ^ 1;
+  bytes[offset + 150] = bytes[offset + 150]! ^ 1;
   writeFileSync(path, bytes);
 }
 
@@ -112,10 +113,9 @@ test("restore of another destination or name uses no spool", async () => {
 
 test("restore replaces a damaged copy in the spool with the bucket's object", async () => {
   const lost = await lostWithUnsent();
-  const sent = join(stateFolderOf(lost.path).spoolFolder, "sent");
-  for (const name of readdirSync(sent)) {
-    flipByte(join(sent, name));
-  }
+  const sent = readLogs(stateFolderOf(lost.path).spoolFolder).filter(({ mark }) => mark === "sent");
+  expect(sent.length).toBeGreaterThan(0);
+  for (const { file } of sent) flipByte(file);
   await restoreAt(lost);
   expect(Buffer.compare(readFileSync(lost.path), lost.image)).toBe(0);
 });
@@ -134,8 +134,8 @@ test("restore ignores the spool if the bucket continued without it", async () =>
 
 test("restore ignores the spool if a file that was never uploaded is damaged, with a warning", async () => {
   const lost = await lostWithUnsent();
-  const name = "0000-0000000000000006-0000000000000006.ltx";
-  flipByte(join(stateFolderOf(lost.path).spoolFolder, name));
+  const records = readLogs(stateFolderOf(lost.path).spoolFolder);
+  flipByte(records.find(({ file }) => Number(file.maxTxid) === 6)!.file);
   const spool = SpoolSource.openOrNull(lost.path, lost.store, "app", PLACES)!;
   const last = (await spool.list()).at(-1)!;
   const message = `${last.key} was never uploaded, and its spool file is damaged or missing`;

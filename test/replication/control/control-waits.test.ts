@@ -7,7 +7,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Env } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
 import { askWatchOrNull } from "../../../src/replication/control/control-client.ts";
 import type { ControlRequest } from "../../../src/replication/control/control-request.ts";
 import { serveControl } from "../../../src/replication/control/control-server.ts";

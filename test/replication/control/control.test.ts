@@ -15,7 +15,7 @@ import { connect } from "node:net";
 import { basename, join } from "node:path";
 import { takeHostLockOrNull } from "../../../src/database/files/host-lock.ts";
 import { WalrustError } from "../../../src/errors.ts";
-import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
 import { askWatchByNameOrNull, askWatchOrNull } from "../../../src/replication/control/control-client.ts";
 import type { ControlRequest } from "../../../src/replication/control/control-request.ts";
 import { type ControlServer, serveControl } from "../../../src/replication/control/control-server.ts";

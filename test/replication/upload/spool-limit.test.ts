@@ -143,22 +143,23 @@ async function captureOne(watched: Awaited<ReturnType<typeof watchSmall>>, bytes
 const isSaid = ({ lines }: WatchRun, text: string): boolean =>
   lines.some(({ message }) => message.includes(text));
 
+// Larger increments than those that share a log: each has a file of its own.
 test("watch with a full spool deletes kept files, merges pending ones, then stops capture", async () => {
-  const watched = await watchSmall(150_000);
+  const watched = await watchSmall(600_000);
   const { path, app, store, clock, run, pending, sent, setAway } = watched;
-  for (let i = 0; i < 4; i++) await run.commit(app, "UPDATE t SET v = randomblob(20000) WHERE id = 1");
+  for (let i = 0; i < 4; i++) await run.commit(app, "UPDATE t SET v = randomblob(80000) WHERE id = 1");
   expect(sent().length).toBe(4);
   setAway(true);
-  for (let i = 0; i < 4; i++) await captureOne(watched, 20_000);
+  for (let i = 0; i < 4; i++) await captureOne(watched, 80_000);
   expect(isSaid(run, "capture stops")).toBe(false);
   clock.pass(2_000);
   await run.until("kept files to go", () => sent().length < 4);
   expect(pending().length).toBe(4);
-  for (let i = 0; i < 5; i++) await captureOne(watched, 20_000);
+  for (let i = 0; i < 5; i++) await captureOne(watched, 80_000);
   clock.pass(2_000);
   await run.until("a merge", () => pending().length <= 3);
   expect(isSaid(run, "capture stops")).toBe(false);
-  for (let i = 0; i < 2; i++) await captureOne(watched, 150_000);
+  for (let i = 0; i < 2; i++) await captureOne(watched, 600_000);
   clock.pass(2_000);
   await run.until("captures to stop", () => isSaid(run, "capture stops"));
 

@@ -25,6 +25,10 @@ const RESETS: readonly (readonly [file: string, statement: string])[] = [
   ["src/database/files/descriptors.ts", "usageByDatabase.clear()"],
   ["src/database/files/file-aliases.ts", "reading = null"],
   ["src/database/wal/wal-gate.ts", "scans.clear()"],
+  ["src/local/spool-bodies.ts", "bodies.clear()"],
+  ["src/local/spool-bodies.ts", "heldBytes = 0"],
+  ["src/local/spool-log.ts", "listings.clear()"],
+  ["src/local/spool-log.ts", "read.clear()"],
   ["src/local/state-origin.ts", "kernel = null"],
   ["src/replication/upload/publish.ts", "hashing = new Semaphore(HASHED_AT_ONCE)"],
 ];

@@ -3,7 +3,7 @@
  * or by a crash. Everything that the process holds in memory dies with it.
  */
 import type { Config } from "../../../src/config/config.ts";
-import type { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import type { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";

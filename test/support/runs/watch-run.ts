@@ -6,7 +6,7 @@
 import type { ReplicationConfig } from "../../../src/config/config.ts";
 import type { Discover, Discovered, Unwatchable } from "../../../src/discovery/discovered.ts";
 import type { Env } from "../../../src/env.ts";
-import { RuntimeFolders } from "../../../src/local/runtime-folder.ts";
+import { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import type { UploadGate, Validate } from "../../../src/replication/context/watch-context.ts";

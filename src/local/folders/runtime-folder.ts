@@ -9,8 +9,8 @@
  * theirs.
  */
 import { join } from "node:path";
-import { distrustOrNull, makeOwnFolder } from "./folder-trust.ts";
-import { NO_PATH, type PlaceChoice, realParent, SYSTEM_STATE_HOME, stateHomeOf } from "./places.ts";
+import { distrustOrNull, makeOwnFolder } from "../folder-trust.ts";
+import { NO_PATH, type PlaceChoice, realParent, SYSTEM_STATE_HOME, stateHomeOf } from "../places.ts";
 
 const SYSTEM_FOLDER = "/run/walrust";
 

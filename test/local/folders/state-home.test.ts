@@ -4,8 +4,8 @@
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { databasePathsIn, sweepStateHome } from "../../src/local/state-home.ts";
-import { tempFolder } from "../support/temp.ts";
+import { databasePathsIn, sweepStateHome } from "../../../src/local/folders/state-home.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const DAY_MS = 24 * 3_600_000;
 const NOW_MS = 1_900_000_000_000;

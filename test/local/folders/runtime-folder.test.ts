@@ -2,8 +2,8 @@
 import { expect, test } from "bun:test";
 import { chmodSync, chownSync, lchownSync, mkdirSync, realpathSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { RuntimeFolders } from "../../src/local/runtime-folder.ts";
-import { tempFolder } from "../support/temp.ts";
+import { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
+import { tempFolder } from "../../support/temp.ts";
 
 const TENANT = 4242;
 const testAsRoot = test.skipIf(process.geteuid?.() !== 0);

@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readDatabasePathOrNull, stateFolderAt } from "./state-folder.ts";
+import { readDatabasePathOrNull, stateFolderAt } from "../state-folder.ts";
 
 const UNUSED_MS = 30 * 24 * 3_600_000;
 const FOLDERS_MAX = 100_000;
