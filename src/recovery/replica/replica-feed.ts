@@ -14,18 +14,25 @@
  * increments live longer; Litestream keeps them for 5 minutes), (3) after one minute without news, then after
  * two, four and so on up to an hour, and (4) after 64 increments in a row, because merged objects let a
  * replica catch up faster. A search reads the manifest first, and ends if the manifest names the replica's
- * TXID as the newest. Otherwise it lists all levels (Litestream writes no manifest).
+ * state as the newest. Otherwise it lists all levels (Litestream writes no manifest).
+ *
+ * A manifest may be behind the objects: its last writing failed, or another program continued. So a search
+ * lists all levels in any case when level 0 continues after a gap, and when the poll has to reach the newest
+ * TXID (`listNext`). The replica is current only if the listing ends at its TXID, the manifest names no newer
+ * TXID, and the objects there lead to the state of the replica: after a history began anew, its TXIDs may be
+ * the same.
  */
 import type { Env } from "../../env.ts";
-import { hasCode } from "../../errors.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
 import { formatTxid, levelPrefix } from "../../format/keys.ts";
 import type { Txid } from "../../format/types.ts";
 import { keyOf, LEVELS, type LtxObject, listLevel } from "../../storage/bucket/catalog.ts";
-import { readManifest } from "../../storage/bucket/manifest.ts";
+import { type Manifest, readManifest } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { BucketSource } from "../object/bucket-source.ts";
 import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { type FetchedObject, fetchedFrom, type ObjectSource } from "../object/object-source.ts";
+import { agreementOrNull, type FollowedState } from "./replica-agreement.ts";
 import { DivergedError, planForward } from "./replica-plan.ts";
 
 const FIRST_QUIET_MS = 60_000;
@@ -43,6 +50,7 @@ export class ReplicaFeed {
   readonly #sources: readonly ObjectSource[];
   readonly #name: string;
   readonly #env: Env;
+  readonly #stateOrNull: () => FollowedState | null;
   #polledAtMs = Number.NEGATIVE_INFINITY;
   #searchAtMs = Number.NEGATIVE_INFINITY;
   #quietMs = FIRST_QUIET_MS;
@@ -52,12 +60,23 @@ export class ReplicaFeed {
   #listingPauseMs = FIRST_LISTING_MS;
   /** The newest object of level 0 held several TXIDs, so the next object may too. */
   #isMerged = false;
+  /** Every search lists all levels, whatever the manifest says. */
+  #isOnce = false;
+  /** Level 0 continues after a gap: the next search lists all levels. */
+  #hasGap = false;
 
-  constructor(store: ObjectStore, name: string, env: Env) {
+  /** @param stateOrNull the present state of the replica, if it is known */
+  constructor(
+    store: ObjectStore,
+    name: string,
+    env: Env,
+    stateOrNull: () => FollowedState | null = () => null,
+  ) {
     this.#store = store;
     this.#sources = [new BucketSource(store, name)];
     this.#name = name;
     this.#env = env;
+    this.#stateOrNull = stateOrNull;
   }
 
   /**
@@ -110,6 +129,7 @@ export class ReplicaFeed {
    */
   listNext(): void {
     this.#isMerged = true;
+    this.#isOnce = true;
     this.searchSoon();
   }
 
@@ -130,6 +150,7 @@ export class ReplicaFeed {
     }
     if (!this.#isListingDue(hasFound)) return;
     const plan = planForward(await this.#list(0, txid, signal), txid);
+    this.#hasGap ||= plan.kind === "gap";
     if (plan.kind !== "forward") return;
     for await (const planned of fetchInOrder(this.#sources, plan.objects, signal)) {
       yield planned;
@@ -174,22 +195,58 @@ export class ReplicaFeed {
     }
   }
 
-  /** Searches all levels for the objects that continue `txid`. @throws DivergedError when none does */
+  /**
+   * Searches all levels for the objects that continue `txid`.
+   * @throws DivergedError when none does, or the source has another state at `txid`; WalrustError "integrity"
+   * when objects after `txid` were deleted
+   */
   async #search(txid: Txid, signal?: AbortSignal): Promise<readonly LtxObject[]> {
     const reading = await readManifest(this.#store, this.#name, signal);
-    if (reading.kind === "manifest" && reading.manifest.latest.txid === txid) return [];
-    const objects = await Promise.all(LEVELS.map((level) => this.#list(level, txid, signal)));
-    const plan = planForward(objects.flat(), txid);
+    const latest = reading.kind === "manifest" ? reading.manifest.latest : null;
+    if (!this.#isOnce && !this.#hasGap && this.#isAt(txid, latest)) return [];
+    this.#hasGap = false;
+    const levels = await Promise.all(LEVELS.map((level) => this.#list(level, txid, signal)));
+    const objects = levels.flat();
+    const plan = planForward(objects, txid);
     switch (plan.kind) {
       case "forward":
         return plan.objects;
       case "current":
+        await this.#assertCurrent(txid, latest, objects, signal);
         return [];
       case "gap":
         throw new DivergedError(`Nothing continues TXID ${txid}: the next object is TXID ${plan.nextTxid}`);
       case "behind":
         throw new DivergedError(`Nothing of the source reaches TXID ${txid}: its history began anew`);
     }
+  }
+
+  /** Whether the manifest names the state of the replica as the newest. */
+  #isAt(txid: Txid, latest: Manifest["latest"] | null): boolean {
+    if (latest?.txid !== txid) return false;
+    const chain = this.#stateOrNull()?.chain ?? null;
+    return chain === null || chain === latest.chain;
+  }
+
+  /** Checks the state at the newest TXID of the listing. @throws as `#search` */
+  async #assertCurrent(
+    txid: Txid,
+    latest: Manifest["latest"] | null,
+    objects: readonly LtxObject[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (latest !== null && latest.txid > txid) {
+      const found = `The manifest names TXID ${latest.txid} of ${latest.time}, the newest object is ${txid}`;
+      throw new WalrustError("integrity", found, {
+        hint: "Objects were deleted: recover them, see `walrust verify`. The replica is unchanged",
+        context: { manifestTxid: latest.txid, newestTxid: txid },
+      });
+    }
+    const state = this.#stateOrNull();
+    if (state === null) return;
+    const ending = objects.filter(({ maxTxid }) => maxTxid === txid);
+    if ((await agreementOrNull(this.#store, ending, state, signal)) !== false) return;
+    throw new DivergedError(`The source has another state at TXID ${txid}: its history began anew`);
   }
 
   /**

@@ -139,7 +139,7 @@ class Replica {
     this.#heldPath = heldPath;
     this.#context = context;
     this.#bootstrap = { store, name: request.name, env, signal, checker };
-    this.#feed = new ReplicaFeed(store, request.name, env);
+    this.#feed = new ReplicaFeed(store, request.name, env, () => this.#point);
   }
 
   /** Opens the existing replica, or bootstraps a new one. */
