@@ -74,11 +74,19 @@ export const MUTANTS: readonly Mutant[] = [
       replace: "",
     },
   ),
-  mutant("no neighbour of the state is asked", {
-    file: PREPARE,
-    find: "await assertPathCorroborated(path, objects.length, around);",
-    replace: "",
-  }),
+  mutant(
+    "no neighbour of the state is asked",
+    {
+      file: PREPARE,
+      find: "if (needed.newest && newest !== null) await assertNewestCorroborated(newest, around);",
+      replace: "",
+    },
+    {
+      file: PREPARE,
+      find: "await assertFirstCorroborated(first, around);",
+      replace: ";",
+    },
+  ),
   mutant("the point after a requested time is not checked", {
     file: PREPARE,
     find: "if (next !== null) await assertNextIsLater(next, newest, point.timeMs, around);",
