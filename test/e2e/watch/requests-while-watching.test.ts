@@ -30,7 +30,7 @@ async function start(flags: readonly string[] = []) {
 /** The files in and below a folder that hold captured pages. */
 function ltxFiles(folder: string): string[] {
   if (!existsSync(folder)) return [];
-  return (readdirSync(folder, { recursive: true }) as string[]).filter((name) => name.endsWith(".ltx"));
+  return (readdirSync(folder, { recursive: true }) as string[]).filter((name) => /\.ltxs?$/.test(name));
 }
 
 test("snapshot beside a watch ends with 0 once the object is stored, and the watch continues", async () => {
@@ -149,7 +149,8 @@ test("watch --cache-dir keeps the spool there, by name, and continues from it", 
   const cache = join(tempFolder("cache"), "deep");
   const { destination, database, folder, watch, writer, stateFolder } = await start(["--cache-dir", cache]);
   await watch.waitForUploads(5);
-  expect(ltxFiles(join(cache, "app")).length).toBeGreaterThan(3);
+  // Small increments share a log.
+  expect(ltxFiles(join(cache, "app")).length).toBeGreaterThan(0);
   expect(ltxFiles(stateFolder)).toEqual([]);
   await watch.kill();
   await writer.waitForCommits(20);
