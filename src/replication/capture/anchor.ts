@@ -32,7 +32,7 @@ import { checksumOfFileOrNull, PageSumReader, PageSumWriter, SumXor } from "../.
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
 import { isOverwritten } from "./file-changes.ts";
-import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { type LiveDatabase, markCaptured, SUMS_UNWRITTEN } from "./live-database.ts";
 import { SpilledIndex } from "./spilled-index.ts";
 
 const SLICE_BYTES = 1 << 20;
@@ -362,6 +362,8 @@ function commitState(
   const next = { ...state, file: databaseFileOf(live.pin) };
   writeState(live.paths, next);
   live.state = next;
+  // Until the sums are in place they do not belong to the position, so a failure here ends in another anchor.
+  live.pinLost = SUMS_UNWRITTEN;
   sums.publish();
   markCaptured(live, index);
 }

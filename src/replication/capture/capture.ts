@@ -31,7 +31,7 @@ import {
 } from "../../local/state.ts";
 import { planCapture } from "./capture-plan.ts";
 import { isOverwritten, OVERWRITTEN } from "./file-changes.ts";
-import { type LiveDatabase, markCaptured } from "./live-database.ts";
+import { type LiveDatabase, markCaptured, SUMS_UNWRITTEN } from "./live-database.ts";
 
 const RESTARTED = "the WAL was restarted while it was read";
 /** SQLite writes every page that a database grows by, except for a few; more than this is not its doing. */
@@ -208,7 +208,7 @@ function writeIncrement(
     live.state = next;
     live.pending.push(file);
     // Until the sums are written they do not belong to the position, so a failure here ends in a full anchor.
-    live.pinLost = "the page sums could not be written";
+    live.pinLost = SUMS_UNWRITTEN;
     sums.apply(state.commit, tail.commit, batch, state.pageSizeBytes);
     markCaptured(live, index);
     return file;

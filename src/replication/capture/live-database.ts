@@ -63,6 +63,9 @@ export interface LiveDatabase extends Captured {
   still?: { readonly restedNs: string; readonly sinceMs: number } | null;
 }
 
+/** Why the pin counts as lost between the write of a state and the write of its page sums. */
+export const SUMS_UNWRITTEN = "the page sums could not be written";
+
 /** Records that everything up to the mxFrame of this wal-index is captured. */
 export function markCaptured(live: LiveDatabase, index: WalIndexHeader): void {
   live.mayRestart = index.backfilled >= index.mxFrame;

@@ -228,7 +228,8 @@ export class Attachment {
     const due = this.#anchorDue;
     if (live === null || due === null) return;
     this.#repin(live);
-    const work = (between: () => Promise<void>) => anchor(live, due.before, env, closing.signal, between);
+    const before = predecessorOf(due, live);
+    const work = (between: () => Promise<void>) => anchor(live, before, env, closing.signal, between);
     const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing.signal);
     if (outcome.kind === "later") throw busyError(live, outcome.reason);
     this.#anchorDue = null;
@@ -241,7 +242,7 @@ export class Attachment {
     const what = `re-anchored with ${outcome.pageCount} pages (${outcome.mode})`;
     // Without locks a difference is the rule, and a condition says so.
     env.log[live.pin.isLockless ? "debug" : "warn"](`${what}: ${due.reason}`, { database });
-    emit({ event: "re-anchored", database, txid: due.before.txid + 1, reason: due.reason });
+    emit({ event: "re-anchored", database, txid: before.txid + 1, reason: due.reason });
   }
 
   /**
@@ -373,4 +374,12 @@ export class Attachment {
     const isState = existsSync(this.target.paths.statePath);
     return !isState && this.captured?.pending.some(({ path }) => existsSync(path)) === true;
   }
+}
+
+/**
+ * The state that a due anchor follows. An earlier attempt may have reached the next TXID before it failed: a
+ * second file must not have that TXID.
+ */
+function predecessorOf({ before }: DueAnchor, { state }: LiveDatabase): Predecessor {
+  return state !== null && state.txid > before.txid ? state : before;
 }

@@ -242,6 +242,23 @@ describe("watch while the disk fails", () => {
     await app.close();
   });
 
+  test("an anchor whose page sums cannot be put in place is the only file of its TXID", async () => {
+    const { path, app } = await newDatabase();
+    const store = new MemoryStore();
+    const run = await watchOne(path, store);
+    const unblock = blockReplacing(stateFolderOf(path).sumsPath);
+    await app.must("INSERT INTO t(v) VALUES (1)");
+    await run.until("the failure", () => run.all("failed").length > 0);
+    unblock();
+    await run.uploaded(2);
+    await run.commit(app, "INSERT INTO t(v) VALUES (2)");
+    await run.stop();
+    expect((await provenHistory(store, "app")).map(({ txid }) => Number(txid))).toEqual([1, 2, 3]);
+    expect(run.saidCount("with a full file")).toBe(0);
+    await expectSame(store, path);
+    await app.close();
+  });
+
   // Captures on top of sums for another position have wrong checksums, and no TXID after them restores.
   test("wrong page sums that cannot be made again at once never lead to a wrong checksum", async () => {
     const { path, app } = await newDatabase();
