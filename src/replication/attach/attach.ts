@@ -5,7 +5,8 @@
  * - State, sums, spool and bucket agree: captures continue.
  * - The sums lack the newest capture, after a crash between two writes: its spool file is replayed into them.
  * - The sums are lost: a full anchor is due.
- * - The bucket is ahead, or the state is lost: adopt.ts continues after the newest TXID of the bucket.
+ * - The bucket is ahead, or the state is lost: adopt.ts continues after the newest TXID of the bucket. The
+ *   bucket is ahead, too, with a merge of files that wait: a power cut has taken the merge back.
  * - The bucket is empty although objects were acknowledged, or there is no state: adopt.ts begins a new
  *   history.
  * - The bucket lacks acknowledged objects: captures continue, and a new snapshot is due.
@@ -122,7 +123,8 @@ async function decide(
     return refused === null ? continued(live, env, false) : adopt(live, store, env, refused);
   }
   const uploadedTxid = uploadedTxidOf(state.txid, files);
-  const ask = (): Promise<BucketStatus> => bucketStatus(store, live.name, uploadedTxid, () => state.txid);
+  const history = { txid: state.txid, pending: files };
+  const ask = (): Promise<BucketStatus> => bucketStatus(store, live.name, uploadedTxid, () => history);
   const remote = await orUnknown(ask, live.name, env);
   const { writer } = state;
   if (remote === "ahead") return adopt(live, store, env, "the bucket is ahead of the local state", writer);

@@ -17,30 +17,51 @@ import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
 
-/** How the bucket compares with the state: "ahead" means that the bucket is newer. */
+/** How the bucket compares with the state: "ahead" means that the bucket holds a later state's objects. */
 export type BucketStatus = "agrees" | "ahead" | "behind" | "empty";
 
+/** The local history at one moment: the TXID of its state, and the files that wait. */
+export interface LocalHistory {
+  readonly txid: Txid;
+  readonly pending: readonly SpoolFile[];
+}
+
 /**
- * Compares the bucket with the newest acknowledged TXID and the TXID of the state.
- * @param stateTxid called after each listing, because captures continue meanwhile
+ * Compares the bucket with the newest acknowledged TXID and the local history.
+ * @param local called after each listing, because captures continue meanwhile
  */
 export async function bucketStatus(
   store: ObjectStore,
   name: string,
   uploadedTxid: Txid,
-  stateTxid: () => Txid,
+  local: () => LocalHistory,
 ): Promise<BucketStatus> {
   // Sorts before every key whose min TXID is the acknowledged one, and after all keys with a smaller one.
   const startAfter = `${levelPrefix(store.layout, name, 0)}${formatTxid(uploadedTxid)}`;
   const increments = await orNothing(store, uploadedTxid, () => listLevel(store, name, 0, { startAfter }));
   const newest = newestObjectOrNull(increments);
-  if (newest !== null && newest.maxTxid > stateTxid()) return "ahead";
+  if (newest !== null && newest.maxTxid > local().txid) return "ahead";
+  if (hasUnknownLink(increments, uploadedTxid, local().pending)) return "ahead";
   if (newest !== null && newest.maxTxid >= uploadedTxid && uploadedTxid > 1) return "agrees";
   const all = await orNothing(store, uploadedTxid, () => listObjects(store, name));
   const newestOfAll = newestObjectOrNull(all);
   if (newestOfAll === null) return "empty";
-  if (newestOfAll.maxTxid > stateTxid()) return "ahead";
+  if (newestOfAll.maxTxid > local().txid) return "ahead";
   return newestOfAll.maxTxid >= uploadedTxid ? "agrees" : "behind";
+}
+
+/**
+ * Whether an object beyond the acknowledged TXID is none of the files that wait. A power cut may take a merge
+ * back whose object is in the bucket: its sources beside that object would be a second history.
+ */
+function hasUnknownLink(
+  increments: readonly LtxObject[],
+  uploadedTxid: Txid,
+  pending: readonly SpoolFile[],
+): boolean {
+  const rangeOf = ({ minTxid, maxTxid }: Pick<LtxObject, "minTxid" | "maxTxid">) => `${minTxid}-${maxTxid}`;
+  const known = new Set(pending.map(rangeOf));
+  return increments.some((object) => object.maxTxid > uploadedTxid && !known.has(rangeOf(object)));
 }
 
 /**
@@ -69,7 +90,8 @@ export async function contradictionOrNull(live: Captured, store: ObjectStore): P
   if (state === null) return null;
   if (live.isUnconfirmedCopy === true) return copyProblemOrNull(live.name, state, pending, store);
   const uploadedTxid = uploadedTxidOf(state.txid, pending);
-  const status = await bucketStatus(store, name, uploadedTxid, () => (live.state ?? state).txid);
+  const local = (): LocalHistory => ({ txid: (live.state ?? state).txid, pending: live.pending });
+  const status = await bucketStatus(store, name, uploadedTxid, local);
   if (status === "ahead") return "the bucket is ahead of the local state";
   if (status === "behind") return "the bucket lacks objects that were acknowledged";
   const isLost = status === "empty" && uploadedTxid > 0;
