@@ -217,7 +217,7 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
   let sources = openSources(request, context);
   let plan = await planner.plan(sources, excluded);
   for (;;) {
-    const progress: BuildProgress = { appliedObjects: 0 };
+    const progress: BuildProgress = { appliedObjects: 0, isBuilt: false };
     try {
       const around = { ...plan, listing: excluded.without(plan.listing) };
       const built = await build(request, around, sources, context, progress);
@@ -245,7 +245,8 @@ async function prepareAround(request: PrepareRequest, context: RestoreContext): 
         continue;
       }
       if (failed === undefined) throw isMissing ? unreadable(error) : error;
-      const suspects = isUnsound ? await suspectsOf(failed, plan, context) : [failed];
+      const isContradiction = isUnsound && !progress.isBuilt;
+      const suspects = isContradiction ? await suspectsOf(failed, plan, context) : [failed];
       const next = excluded.exclude(suspects, error, plan);
       plan = next.plan;
       const { key } = next.excluded;
@@ -301,6 +302,8 @@ async function planNow(
 /** The progress of a build. When a build fails, the object at this index has failed. */
 interface BuildProgress {
   appliedObjects: number;
+  /** All objects are applied: objects beside the path may contradict the state from now on. */
+  isBuilt: boolean;
 }
 
 /** Builds and checks the file. */
@@ -319,6 +322,7 @@ async function build(
     draft = DraftFile.create(request.outputPath, context.env);
     await assertSpaceForAll(objects, draft, context);
     await applyAll(objects, sources, draft, path, context, progress);
+    progress.isBuilt = true;
     draft.builder.sync();
     const integrity = await checkResult(draft, request, context);
     await assertAskedFor(request.point, plan, { path, builder: draft.builder }, context, progress);
