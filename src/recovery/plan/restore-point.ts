@@ -3,9 +3,10 @@
  *
  * "Latest" is the newest TXID of the listing. If the manifest names a newer one, objects were deleted: an
  * integrity error, never a silently older state. A time is found by binary search in the LTX headers of the
- * points (capture times never decrease, except for captures that are ahead of the clock).
+ * points (capture times never decrease, except for captures that are ahead of the clock). The search passes
+ * over a point whose objects are all damaged; the answer depends on the points on both of its sides alone.
  */
-import { WalrustError } from "../../errors.ts";
+import { hasCode, WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ManifestReading } from "../../storage/bucket/manifest.ts";
@@ -15,6 +16,8 @@ import { type Hole, holeOrNull, neighbours, newestTxid, plannableTxids } from ".
 
 /** The most captures in a row with a time in the future that a lookup by time skips. */
 const AHEAD_POINTS_MAX = 64;
+/** The most that two clocks may differ by. */
+const AHEAD_MAX_MS = 24 * 3_600_000;
 
 /** So many points after the one that was found have to be later than the requested time. */
 const LATER_POINTS = 3;
@@ -172,51 +175,79 @@ async function resolveTime(
     });
   }
   const points = pointsOf(objects);
+  const times = new PointTimes(points, store);
   let low = 0;
   let high = points.length - 1;
   let found = -1;
-  const times = new Map<number, number>();
-  const timeOf = async (index: number): Promise<number> => {
-    const known = times.get(index);
-    if (known !== undefined) return known;
-    const found = await readTime(store, points[index]!);
-    times.set(index, found);
-    return found;
-  };
   while (low <= high) {
     const middle = (low + high) >> 1;
-    const present = await firstPresentOrNull(timeOf, middle, high, nowMs);
-    if (present !== null && (await timeOf(present)) <= timeMs) {
+    const present = await firstPresentOrNull(times, middle, high, nowMs);
+    if (present !== null && (await times.atOrNull(present))! <= timeMs) {
       found = present;
       low = present + 1;
     } else high = middle - 1;
   }
-  if (found === -1) {
-    const [oldestTxid] = plannableTxids(objects);
-    const index = points.findIndex(({ maxTxid }) => maxTxid === oldestTxid);
-    const oldest =
-      index === -1
-        ? "no point is restorable"
-        : `the oldest restorable point is txid:${oldestTxid} of ${isoTime(await timeOf(index))}`;
-    throw new WalrustError("restore", `${new Date(timeMs).toISOString()} is before the oldest capture`, {
-      hint: `Nothing comes before; ${oldest}`,
-    });
+  if (found === -1) throw times.firstDamage ?? (await beforeOldest(timeMs, objects, points, times));
+  const { txid } = points[found]!;
+  if (found + 1 === points.length) {
+    const foundTime = isoTime((await times.atOrNull(found))!);
+    const notice = `the newest capture is of ${foundTime}; there are no later captures`;
+    return { txid, notice, found: await times.objectAt(found), next: null };
   }
-  const next = points[found + 1] ?? null;
-  const { maxTxid: txid } = points[found]!;
-  if (next !== null) assertNothingBetween(txid, timeMs, objects);
+  assertNothingBetween(txid, timeMs, objects);
   for (let later = found + 2; later <= Math.min(found + LATER_POINTS, points.length - 1); later++) {
-    if ((await timeOf(later)) <= timeMs) throw contradictingTimes(points[later]!.key, points[later - 1]!.key);
+    const laterMs = await times.atOrNull(later);
+    if (laterMs !== null && laterMs <= timeMs) throw await contradictingTimes(times, later);
   }
-  const foundTime = new Date(await timeOf(found)).toISOString();
-  const notice = next === null ? `the newest capture is of ${foundTime}; there are no later captures` : null;
-  return { txid, notice, found: points[found]!, next };
+  const notice = await aheadNotice(times, found, nowMs);
+  return { txid, notice, found: await times.objectAt(found), next: await times.objectAt(found + 1) };
 }
 
 /** An object of another history may have a time that misleads the search. */
-function contradictingTimes(key: string, before: string): WalrustError {
-  const message = `The times of the captures contradict each other: ${key} is earlier than ${before}`;
+async function contradictingTimes(times: PointTimes, later: number): Promise<WalrustError> {
+  const [{ key }, before] = [await times.objectAt(later), await times.objectAt(later - 1)];
+  const message = `The times of the captures contradict each other: ${key} is earlier than ${before.key}`;
   return new WalrustError("integrity", message, { hint: TXID_HINT, context: { key } });
+}
+
+/** The error about a time before all captures. */
+async function beforeOldest(
+  timeMs: number,
+  objects: readonly LtxObject[],
+  points: readonly Point[],
+  times: PointTimes,
+): Promise<WalrustError> {
+  const [oldestTxid] = plannableTxids(objects);
+  const index = points.findIndex(({ txid }) => txid === oldestTxid);
+  const oldestMs = index === -1 ? null : await times.atOrNull(index);
+  const oldest =
+    oldestMs === null
+      ? "no point is restorable"
+      : `the oldest restorable point is txid:${oldestTxid} of ${isoTime(oldestMs)}`;
+  return new WalrustError("restore", `${isoTime(timeMs)} is before the oldest capture`, {
+    hint: `Nothing comes before; ${oldest}`,
+  });
+}
+
+/**
+ * The notice about captures after the found one whose times are wrong, or null.
+ * @throws WalrustError code "integrity" when all later captures are far ahead of the clock: most of them were
+ * made before the requested time
+ */
+async function aheadNotice(times: PointTimes, found: number, nowMs: number): Promise<string | null> {
+  const { txid } = times.points[found]!;
+  const nextMs = await times.atOrNull(found + 1);
+  if (nextMs === null || nextMs <= nowMs + AHEAD_MAX_MS) return null;
+  const message = `the captures after TXID ${txid} have times in the future (${isoTime(nextMs)})`;
+  const last = times.points.length - 1;
+  const lastMs = await times.atOrNull(last);
+  if (lastMs !== null && lastMs <= nowMs + AHEAD_MAX_MS) {
+    return `${message}: the clock of that machine was wrong, and they may belong before the requested time`;
+  }
+  throw new WalrustError("integrity", `The requested capture cannot be told: ${message}`, {
+    hint: `Give a point: txid:${txid} is the last before them, txid:${times.points[last]!.txid} the newest`,
+    context: { txid },
+  });
 }
 
 /** The capture that was asked for may be in a hole after the one that was found. */
@@ -235,19 +266,23 @@ function formatHole({ firstTxid, lastTxid }: Hole): string {
 }
 
 /**
- * The first index from `from` to `last` whose time is not in the future, or null. After a capture that is
- * ahead of the clock, later captures may have right times again.
+ * The first index from `from` to `last` whose time is known and not in the future, or null. After a capture
+ * that is ahead of the clock, later captures may have right times again.
  */
 async function firstPresentOrNull(
-  timeOf: (index: number) => Promise<number>,
+  times: PointTimes,
   from: number,
   last: number,
   nowMs: number,
 ): Promise<number | null> {
+  const isPresent = async (index: number): Promise<boolean> => {
+    const timeMs = await times.atOrNull(index);
+    return timeMs !== null && timeMs <= nowMs;
+  };
   for (let index = from; index <= Math.min(last, from + AHEAD_POINTS_MAX); index++) {
-    if ((await timeOf(index)) <= nowMs) return index;
+    if (await isPresent(index)) return index;
   }
-  if (last <= from + AHEAD_POINTS_MAX || (await timeOf(last)) > nowMs) return null;
+  if (last <= from + AHEAD_POINTS_MAX || !(await isPresent(last))) return null;
   throw new WalrustError(
     "integrity",
     "The times of the captures contradict each other: many are in the future",
@@ -259,12 +294,63 @@ function isoTime(timeMs: number): string {
   return new Date(timeMs).toISOString();
 }
 
-/** One object for each restorable TXID, ascending. */
-function pointsOf(objects: readonly LtxObject[]): LtxObject[] {
-  const byTxid = new Map<number, LtxObject>();
-  for (const object of objects) {
+/** A TXID, and the objects that end there, lower levels first. */
+interface Point {
+  readonly txid: Txid;
+  readonly objects: readonly LtxObject[];
+}
+
+/** One point for each TXID at which an object ends, ascending. */
+function pointsOf(objects: readonly LtxObject[]): Point[] {
+  const byTxid = new Map<Txid, LtxObject[]>();
+  for (const object of objects.toSorted((a, b) => a.level - b.level)) {
     const known = byTxid.get(object.maxTxid);
-    if (known === undefined || object.level < known.level) byTxid.set(object.maxTxid, object);
+    if (known === undefined) byTxid.set(object.maxTxid, [object]);
+    else known.push(object);
   }
-  return [...byTxid.values()].sort((a, b) => a.maxTxid - b.maxTxid);
+  return [...byTxid].map(([txid, ending]) => ({ txid, objects: ending })).sort((a, b) => a.txid - b.txid);
+}
+
+/** The times of points, each read once from the first object whose header is sound. */
+class PointTimes {
+  readonly points: readonly Point[];
+  readonly #store: ObjectStore;
+  readonly #read = new Map<number, { readonly object: LtxObject; readonly timeMs: number } | null>();
+  /** The first damage that the search has found, or null. */
+  firstDamage: WalrustError | null = null;
+
+  constructor(points: readonly Point[], store: ObjectStore) {
+    this.points = points;
+    this.#store = store;
+  }
+
+  /**
+   * The time of a point; null when every object there is damaged. @throws WalrustError with a storage code
+   */
+  async atOrNull(index: number): Promise<number | null> {
+    let known = this.#read.get(index);
+    if (known === undefined) {
+      known = await this.#readOrNull(this.points[index]!);
+      this.#read.set(index, known);
+    }
+    return known?.timeMs ?? null;
+  }
+
+  /** The object that told the time of a point; without one, the first that ends there. */
+  async objectAt(index: number): Promise<LtxObject> {
+    await this.atOrNull(index);
+    return this.#read.get(index)?.object ?? this.points[index]!.objects[0]!;
+  }
+
+  async #readOrNull({ objects }: Point): Promise<{ object: LtxObject; timeMs: number } | null> {
+    for (const object of objects) {
+      try {
+        return { object, timeMs: await readTime(this.#store, object) };
+      } catch (error) {
+        if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
+        this.firstDamage ??= error;
+      }
+    }
+    return null;
+  }
 }

@@ -190,10 +190,21 @@ describe("resolveTarget", () => {
     const ahead = "9/1-1@0 0/2-2@10 0/3-3@9e6 0/4-4@20 0/5-5@9e6 0/6-6@9e6 0/7-7@30";
     const times = [5, 10, 19, 20, 29, 30].map((seconds) => resolve(at(seconds), ahead));
     const newest = "7: the newest capture is of 2026-03-01T12:00:30.000Z; there are no later captures";
-    expect(await Promise.all(times)).toEqual(["1", "2", "2", "4", "4", newest]);
+    const wrong =
+      "the captures after TXID N have times in the future (2026-06-13T16:00:00.000Z): " +
+      "the clock of that machine was wrong, and they may belong before the requested time";
+    const [after2, after4] = [2, 4].map((found) => `${found}: ${wrong.replace("N", `${found}`)}`);
+    expect(await Promise.all(times)).toEqual(["1", after2!, after2!, after4!, after4!, newest]);
     const stuck = Array.from({ length: 200 }, (_, index) => `0/${index + 3}-${index + 3}@9e6`);
     const clock = `9/1-1@0 0/2-2@10 ${stuck.join(" ")}`;
-    expect(await resolve(at(500), clock)).toBe("2");
+    // A clock that jumped ahead: every later capture has the time of the jump, however long ago that was.
+    const told = await resolve(at(500), clock);
+    expect(told).toStartWith(
+      "5 The requested capture cannot be told: the captures after TXID 2 have times in",
+    );
+    expect(told).toContain("txid:2 is the last before them, txid:202 the newest");
+    expect(await resolve(at(5), clock)).toBe("1");
+    expect(await resolve(at(15), "9/1-1@0 0/2-2@10 0/3-3@1001")).toBe("2");
     expect(await resolve(at(500), `${clock} 0/203-203@20`)).toStartWith("5 The times of the captures");
   });
 

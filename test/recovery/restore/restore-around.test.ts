@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { WalrustError } from "../../../src/errors.ts";
+import { formatTxid } from "../../../src/format/keys.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { planRestore } from "../../../src/recovery/plan/restore-plan.ts";
 import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
@@ -148,6 +149,28 @@ test("without another path the error is that of the first damaged object", async
   expect([error?.exitCode, image]).toEqual([5, null]);
   expect(error!.message).toContain(NEWEST_SNAPSHOT);
   expect(error!.hint).toBeString();
+});
+
+// The search for a time ended with exit 5 at the first damaged header that it read, wherever that was.
+test.each([
+  // Snapshots and a merge end at TXID 8, too; the path to TXID 7 needs all increments.
+  [7, [2, 3, 4, 5, 6, 7]],
+  [8, [9]],
+  [10, [9, 10, 11]],
+])("a time of TXID %d is found unless one of %p is damaged", async (found, needed) => {
+  const { store, images } = await richBucket();
+  const timeMs = BENCH_START_MS + found * 1000 + 500;
+  for (const offset of [0, 15, 110]) {
+    for (let txid = 2; txid <= 12; txid++) {
+      const copy = await cloneStore(store);
+      await flip(copy, `app/0000/${formatTxid(txid as Txid)}-${formatTxid(txid as Txid)}.ltx`, offset);
+      const { result, error, image } = await restoreFrom(copy, { kind: "time", timeMs });
+      expect([txid, error?.exitCode]).toEqual([txid, needed.includes(txid) ? 5 : undefined]);
+      if (error !== null) continue;
+      expect([txid, result?.txid]).toEqual([txid, found as Txid]);
+      expect<unknown>(image).toEqual(images.get(found)!);
+    }
+  }
 });
 
 test("an object that is listed but repeatedly unreadable is avoided", async () => {
