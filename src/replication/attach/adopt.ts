@@ -18,6 +18,7 @@ import { FLAG_NO_CHECKSUM } from "../../format/ltx.ts";
 import { NO_CHECKSUM, TXID_MAX } from "../../format/types.ts";
 import { clearSpool } from "../../local/spool.ts";
 import { readState } from "../../local/state.ts";
+import { createStateFolder } from "../../local/state-folder.ts";
 import {
   type LtxObject,
   listObjects,
@@ -126,8 +127,12 @@ function noPredecessor(store: ObjectStore, name: string, writer: string): Predec
   };
 }
 
-/** Drops the local state and spool: only the bucket and the database count from here on. */
+/**
+ * Drops the local state and spool: only the bucket and the database count from here on. Their folders are
+ * made anew if they are gone: a capture that was lost with them may be the reason.
+ */
 function forgetLocal(live: LiveDatabase): void {
+  createStateFolder(live.paths, live.path);
   live.state = null;
   live.isBucketUnchecked = false;
   live.isUnconfirmedCopy = false;

@@ -83,3 +83,24 @@ test.each(CASES)("%s that is %s is found, named and repaired", async (file, _, l
   expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
   await app.close();
 });
+
+test("a state folder that is gone with a waiting capture is made anew, and the watch continues", async () => {
+  const { path, app } = await newDatabase();
+  const store = new FaultyStore(new MemoryStore());
+  const run = await new WatchRun([targetOf(path)], store).watching();
+  await run.uploaded(1);
+  store.before = (operation) => {
+    if (operation === "put") throw unreachable();
+  };
+  // Too large to be held in memory until the upload.
+  await app.must("INSERT INTO t(v) VALUES (randomblob(200000))");
+  await run.until("the capture", () => run.status().txid === 2);
+  rmSync(targetOf(path).paths.folder, { recursive: true });
+  store.before = () => {};
+  await run.uploaded(2);
+  await run.commit(app, "INSERT INTO t(v) VALUES ('after')");
+  await run.until("recovered", () => run.status().failure === null);
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
+  expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
+  await app.close();
+});
