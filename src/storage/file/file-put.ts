@@ -40,7 +40,9 @@ function temporaryPath(folder: string, env: Env): string {
 /**
  * Writes an object and its sidecar durably.
  *
- * @returns "exists" when the object exists and `createOnly` is set
+ * @param mayMakeFolder false: the folder of the object held objects before
+ * @returns "exists" when the object exists and `createOnly` is set; "no-folder" when its folder may not be
+ * made
  * @throws errors of the system and of reading the body
  */
 export async function putFile(
@@ -48,13 +50,15 @@ export async function putFile(
   body: PutBody,
   options: PutOptions,
   env: Env,
-): Promise<"written" | "exists"> {
+  mayMakeFolder = true,
+): Promise<"written" | "exists" | "no-folder"> {
   if (options.createOnly && (await exists(path))) return "exists";
   const folder = dirname(path);
   const dataPath = temporaryPath(folder, env);
   const sidecarPath = temporaryPath(folder, env);
   try {
-    const sha256 = await writeData(dataPath, body, options);
+    const sha256 = await writeDataOrNull(dataPath, body, options, mayMakeFolder);
+    if (sha256 === null) return "no-folder";
     if (options.sha256 !== undefined && options.sha256 !== sha256) {
       throw new WalrustError(
         "integrity",
@@ -75,8 +79,16 @@ export async function putFile(
   }
 }
 
-/** Writes the data, and the folder if it is missing. @returns the SHA-256 of the data */
-async function writeData(dataPath: string, body: PutBody, options: PutOptions): Promise<string> {
+/**
+ * Writes the data, and the folder if it is missing.
+ * @returns the SHA-256 of the data; null when the folder is missing and may not be made
+ */
+async function writeDataOrNull(
+  dataPath: string,
+  body: PutBody,
+  options: PutOptions,
+  mayMakeFolder: boolean,
+): Promise<string | null> {
   const hasher = new Bun.CryptoHasher("sha256");
   async function fill(handle: FileHandle): Promise<void> {
     for await (const chunk of putBodyChunks(body)) {
@@ -93,6 +105,7 @@ async function writeData(dataPath: string, body: PutBody, options: PutOptions): 
     await writeNewFile(dataPath, fill);
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw error;
+    if (!mayMakeFolder) return null;
     await makeDirectories(dirname(dataPath));
     await writeNewFile(dataPath, fill);
   }

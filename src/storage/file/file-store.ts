@@ -2,7 +2,8 @@
  * An ObjectStore in a local directory (`file:///dir`), in the layout of Litestream's file replica. This file
  * reads, lists and deletes objects; `putFile` writes them.
  *
- * A missing root is the error "missing-bucket" for a reader; the first put creates it.
+ * A missing root is the error "missing-bucket" for a reader; the first put creates it. A folder that this
+ * store has put objects into, and that is gone, is the same error once: its objects are gone, too.
  */
 import { type FileHandle, lstat, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -73,6 +74,8 @@ export class FileStore implements ObjectStore {
   readonly #env: Env;
 
   #hasSeenRoot = false;
+  /** The folders that this store has put objects into. */
+  readonly #folders = new Set<string>();
   readonly #specialFiles = new Set<string>();
 
   constructor(options: FileStoreOptions) {
@@ -89,11 +92,16 @@ export class FileStore implements ObjectStore {
     const path = join(this.#root, key);
     // The first put creates the root. A root that has disappeared is a disk that was unmounted.
     if (this.#hasSeenRoot) await this.#assertRoot();
-    const outcome = await this.#inside(key, () => putFile(path, body, options, this.#env)).catch((error) => {
+    const folder = dirname(key);
+    const mayMakeFolder = !this.#folders.has(folder);
+    const work = () => putFile(path, body, options, this.#env, mayMakeFolder);
+    const outcome = await this.#inside(key, work).catch((error) => {
       options.signal?.throwIfAborted();
       throw fileError("write", path, error);
     });
+    if (outcome === "no-folder") throw this.#folderIsGone(folder);
     this.#hasSeenRoot = true;
+    this.#folders.add(folder);
     if (outcome === "written") return;
     throw new WalrustError("precondition", `Cannot create ${key} in ${this.url}: it exists`, {
       context: { key },
@@ -240,6 +248,17 @@ export class FileStore implements ObjectStore {
     if (isThere) return;
     throw new WalrustError("missing-bucket", `Cannot use ${this.url}: the directory does not exist`, {
       hint: "Check the path, and whether the disk is mounted.",
+    });
+  }
+
+  /** The error of a folder that has disappeared with its objects. The next put makes the folder anew. */
+  #folderIsGone(folder: string): WalrustError {
+    this.#folders.delete(folder);
+    const message = `Cannot use ${join(this.#root, folder)}: the folder is gone, and the objects in it`;
+    return new WalrustError("missing-bucket", message, {
+      hint: "Check whether the disk is mounted. If they were deleted, a new snapshot follows",
+      retryable: true,
+      context: { folder },
     });
   }
 

@@ -3,7 +3,16 @@
  * log states why not, and it stays restorable.
  */
 import { describe, expect, test } from "bun:test";
-import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { type DatabaseState, readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
@@ -13,6 +22,7 @@ import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { imageOf } from "../../support/oracles/database-image.ts";
 import { allKeys, keysAt, newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
+import { restoredImage } from "../../support/oracles/restored-image.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { newDatabase, targetOf, WatchRun, watchOne } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
@@ -338,6 +348,24 @@ describe("watch of a changed bucket", () => {
     const objects = await listObjects(store, "app").catch(() => []);
     if (objects.length > 0) await expectRestorable(store, path);
     else expect(run.events.some(({ event }) => event === "failed" || event === "stopped")).toBe(true);
+    await app.close();
+  });
+
+  test("watch takes a snapshot when the folder of its objects was deleted beside it", async () => {
+    const folder = join(tempFolder("bucket"), "backup");
+    const store = new FileStore({ path: folder });
+    const { path, app } = await newDatabase();
+    const run = await watchOne(path, store);
+    await run.commit(app, "INSERT INTO t(v) VALUES (randomblob(6000))");
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    await app.must("INSERT INTO t(v) VALUES ('after')");
+    const isSnapshot = ({ kind, txid }: { kind: string; txid: number }): boolean =>
+      kind === "snapshot" && txid >= 3;
+    await run.until("a snapshot", () => run.all("uploaded").some(isSnapshot));
+    expect(run.isSaid("the folder is gone, and the objects in it")).toBe(true);
+    await run.stop();
+    expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
     await app.close();
   });
 
