@@ -121,12 +121,15 @@ export function readLogs(folder: string): LogRecord[] {
 
 /**
  * The records of the log at `path`, in the order in which they were written; none of a file that is not ours.
+ * @throws WalrustError code "database", retryable, when the system refuses to open the log: its records are
+ * not lost
  */
 export function readLog(path: string): LogRecord[] {
   let bytes: Uint8Array | null;
   try {
     bytes = readOwnBytesOrNull(path, LOG_SIZE_MAX);
-  } catch {
+  } catch (error) {
+    if (!(error instanceof WalrustError) || error.retryable) throw error;
     return [];
   }
   const records: LogRecord[] = [];
@@ -337,12 +340,14 @@ export function logsIn(folder: string): { readonly path: string; readonly firstT
 
 /**
  * Moves each log in which nothing waits any more to the uploaded files, or removes it if it has no copy of an
- * object. Other logs get the marks first that only a record of such a log states.
+ * object. Other logs get the marks first that only a record of such a log states. Does nothing while a log
+ * cannot be opened.
  */
 export function retireLogs(folder: string): void {
   const logs = logsIn(folder);
   if (logs.length === 0) return;
-  const records = readLogs(folder);
+  const records = allRecordsOrNull(folder);
+  if (records === null) return;
   const has = (path: string, mark: RecordMark): boolean =>
     records.some((record) => record.file.path === path && record.mark === mark);
   const done = logs.filter(({ path }) => !has(path, "waiting"));
@@ -356,6 +361,16 @@ export function retireLogs(folder: string): void {
   for (const { path } of done) {
     if (has(path, "sent")) renameSync(path, join(folder, SENT_FOLDER, basename(path)));
     else rmSync(path, { force: true });
+  }
+}
+
+/** The records of all logs of a spool folder; null when the system refuses to open one of them. */
+function allRecordsOrNull(folder: string): LogRecord[] | null {
+  try {
+    return readLogs(folder);
+  } catch (error) {
+    if (error instanceof WalrustError) return null;
+    throw error;
   }
 }
 

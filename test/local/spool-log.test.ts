@@ -49,6 +49,7 @@ import {
   retireLogs,
   SpoolLog,
 } from "../../src/local/spool-log.ts";
+import { takeLeaseOrNull } from "../support/processes/lease.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -433,4 +434,19 @@ describe("the copies in logs", () => {
     expect(readFileSync(first!.path)).toEqual(Buffer.alloc(1_000, 1));
     expect(readLogs(spool.folder)).toEqual([]);
   });
+});
+
+test("a log that the system refuses to open is not lost", async () => {
+  const spool = new Spool();
+  const file = spool.write();
+  const end = await takeLeaseOrNull(file.path);
+  if (end === null) return;
+  try {
+    retireLogs(spool.folder);
+    expect(existsSync(file.path)).toBe(true);
+    expect(() => loadSpool(spool.folder, 2 as Txid, hex(spool.chain))).toThrow("Cannot open");
+  } finally {
+    await end();
+  }
+  expect(loadSpool(spool.folder, 2 as Txid, hex(spool.chain))).toEqual({ kind: "pending", files: [file] });
 });
