@@ -9,11 +9,12 @@
  */
 import { errorMessage, WalrustError } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
+import { decodeLtxHeader, LTX_HEADER_SIZE } from "../../format/ltx.ts";
 import type { LocalPlaces } from "../../local/places.ts";
 import { type SpoolFile, spoolChunks } from "../../local/spool.ts";
 import { intactCopyOrNull, localCopyOrNull } from "../../local/spool-cache.ts";
 import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
-import { keyOf, type LtxObject } from "../../storage/bucket/catalog.ts";
+import { keyOf, type LtxObject, withKey } from "../../storage/bucket/catalog.ts";
 import { encodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectMetadata, ObjectStore } from "../../storage/contract/store.ts";
 import type { FetchedObject, ObjectSource } from "./object-source.ts";
@@ -71,9 +72,22 @@ export class SpoolSource implements ObjectSource {
     const file = await intactCopyOrNull(this.#folder, object);
     if (file !== null) return { object, metadata: metadataOf(file), chunks: chunksOf(file, object) };
     if (!this.isWaiting(object)) return null;
-    const found = "was never uploaded, and its spool file is damaged or missing";
-    throw new WalrustError("integrity", `${object.key} ${found}`, { context: { key: object.key } });
+    throw unusable(object);
   }
+
+  /** Reads the capture time of an object that waits. @throws WalrustError code "integrity" or "corrupt" */
+  async readTime(object: LtxObject): Promise<number> {
+    const file = await intactCopyOrNull(this.#folder, object);
+    if (file === null) throw unusable(object);
+    const [begin = new Uint8Array()] = chunksOf(file, object);
+    return withKey(object.key, () => decodeLtxHeader(begin.subarray(0, LTX_HEADER_SIZE)).timestampMs);
+  }
+}
+
+/** The error about a file that no other source holds. */
+function unusable({ key }: LtxObject): WalrustError {
+  const found = "was never uploaded, and its spool file is damaged or missing";
+  return new WalrustError("integrity", `${key} ${found}`, { context: { key } });
 }
 
 /**

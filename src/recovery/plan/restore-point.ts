@@ -4,14 +4,12 @@
  * "Latest" is the newest TXID of the listing. If the manifest names a newer one, objects were deleted: an
  * integrity error, never a silently older state. A time is found by binary search in the LTX headers of the
  * points (capture times never decrease, except for captures that are ahead of the clock). The search passes
- * over a point whose objects are all damaged; the answer depends on the points on both of its sides alone.
+ * over damaged objects, unless they are among the first after the answer.
  */
 import { hasCode, WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ManifestReading } from "../../storage/bucket/manifest.ts";
-import type { ObjectStore } from "../../storage/contract/store.ts";
-import { readTime } from "../object/check-object.ts";
 import { type Hole, holeOrNull, neighbours, newestTxid, plannableTxids } from "./restore-plan.ts";
 
 /** The most captures in a row with a time in the future that a lookup by time skips. */
@@ -84,6 +82,12 @@ function isCalendarDay(date: string): boolean {
   return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
 }
 
+/**
+ * Reads the capture time of an object. Throws WalrustError "corrupt" or "integrity" when the object is
+ * damaged, or a storage code.
+ */
+export type ReadTime = (object: LtxObject) => Promise<number>;
+
 /** The TXID to restore, and a notice for the user. */
 export interface ResolvedTarget {
   readonly txid: Txid;
@@ -101,7 +105,7 @@ export async function resolveTarget(
   asked: PointInTime,
   objects: readonly LtxObject[],
   manifest: ManifestReading,
-  store: ObjectStore,
+  readPointTime: ReadTime,
   nowMs: number,
 ): Promise<ResolvedTarget> {
   const point = fixedPoint(asked, nowMs);
@@ -118,7 +122,7 @@ export async function resolveTarget(
   if (point.kind === "txid") {
     return { txid: resolveTxid(point.txid, objects), notice: null, found: null, next: null };
   }
-  const resolved = await resolveTime(point.timeMs, objects, store, nowMs);
+  const resolved = await resolveTime(point.timeMs, objects, readPointTime, nowMs);
   if (resolved.txid === newest) assertNothingDeleted(newest, manifest);
   return resolved;
 }
@@ -166,7 +170,7 @@ function resolveTxid(txid: Txid, objects: readonly LtxObject[]): Txid {
 async function resolveTime(
   timeMs: number,
   objects: readonly LtxObject[],
-  store: ObjectStore,
+  readPointTime: ReadTime,
   nowMs: number,
 ): Promise<ResolvedTarget> {
   if (timeMs > nowMs) {
@@ -175,7 +179,7 @@ async function resolveTime(
     });
   }
   const points = pointsOf(objects);
-  const times = new PointTimes(points, store);
+  const times = new PointTimes(points, readPointTime);
   let low = 0;
   let high = points.length - 1;
   let found = -1;
@@ -188,25 +192,23 @@ async function resolveTime(
     } else high = middle - 1;
   }
   if (found === -1) throw times.firstDamage ?? (await beforeOldest(timeMs, objects, points, times));
-  const { txid } = points[found]!;
-  if (found + 1 === points.length) {
-    const foundTime = isoTime((await times.atOrNull(found))!);
-    const notice = `the newest capture is of ${foundTime}; there are no later captures`;
-    return { txid, notice, found: await times.objectAt(found), next: null };
+  const { maxTxid: txid } = points[found]!;
+  const next = points[found + 1] ?? null;
+  if (next === null) {
+    const notice = `the newest capture is of ${isoTime(await times.at(found))}; there are no later captures`;
+    return { txid, notice, found: points[found]!, next };
   }
   assertNothingBetween(txid, timeMs, objects);
-  for (let later = found + 2; later <= Math.min(found + LATER_POINTS, points.length - 1); later++) {
-    const laterMs = await times.atOrNull(later);
-    if (laterMs !== null && laterMs <= timeMs) throw await contradictingTimes(times, later);
+  for (let later = found + 1; later <= Math.min(found + LATER_POINTS, points.length - 1); later++) {
+    if ((await times.at(later)) <= timeMs)
+      throw contradictingTimes(points[later]!.key, points[later - 1]!.key);
   }
-  const notice = await aheadNotice(times, found, nowMs);
-  return { txid, notice, found: await times.objectAt(found), next: await times.objectAt(found + 1) };
+  return { txid, notice: await aheadNotice(times, found, nowMs), found: points[found]!, next };
 }
 
 /** An object of another history may have a time that misleads the search. */
-async function contradictingTimes(times: PointTimes, later: number): Promise<WalrustError> {
-  const [{ key }, before] = [await times.objectAt(later), await times.objectAt(later - 1)];
-  const message = `The times of the captures contradict each other: ${key} is earlier than ${before.key}`;
+function contradictingTimes(key: string, before: string): WalrustError {
+  const message = `The times of the captures contradict each other: ${key} is earlier than ${before}`;
   return new WalrustError("integrity", message, { hint: TXID_HINT, context: { key } });
 }
 
@@ -214,11 +216,11 @@ async function contradictingTimes(times: PointTimes, later: number): Promise<Wal
 async function beforeOldest(
   timeMs: number,
   objects: readonly LtxObject[],
-  points: readonly Point[],
+  points: readonly LtxObject[],
   times: PointTimes,
 ): Promise<WalrustError> {
   const [oldestTxid] = plannableTxids(objects);
-  const index = points.findIndex(({ txid }) => txid === oldestTxid);
+  const index = points.findIndex(({ maxTxid }) => maxTxid === oldestTxid);
   const oldestMs = index === -1 ? null : await times.atOrNull(index);
   const oldest =
     oldestMs === null
@@ -235,17 +237,18 @@ async function beforeOldest(
  * made before the requested time
  */
 async function aheadNotice(times: PointTimes, found: number, nowMs: number): Promise<string | null> {
-  const { txid } = times.points[found]!;
-  const nextMs = await times.atOrNull(found + 1);
-  if (nextMs === null || nextMs <= nowMs + AHEAD_MAX_MS) return null;
+  const { maxTxid: txid } = times.points[found]!;
+  const nextMs = await times.at(found + 1);
+  if (nextMs <= nowMs + AHEAD_MAX_MS) return null;
   const message = `the captures after TXID ${txid} have times in the future (${isoTime(nextMs)})`;
   const last = times.points.length - 1;
   const lastMs = await times.atOrNull(last);
   if (lastMs !== null && lastMs <= nowMs + AHEAD_MAX_MS) {
     return `${message}: the clock of that machine was wrong, and they may belong before the requested time`;
   }
+  const { maxTxid: newest } = times.points[last]!;
   throw new WalrustError("integrity", `The requested capture cannot be told: ${message}`, {
-    hint: `Give a point: txid:${txid} is the last before them, txid:${times.points[last]!.txid} the newest`,
+    hint: `Give a point: txid:${txid} is the last before them, txid:${newest} the newest`,
     context: { txid },
   });
 }
@@ -294,63 +297,53 @@ function isoTime(timeMs: number): string {
   return new Date(timeMs).toISOString();
 }
 
-/** A TXID, and the objects that end there, lower levels first. */
-interface Point {
-  readonly txid: Txid;
-  readonly objects: readonly LtxObject[];
-}
-
-/** One point for each TXID at which an object ends, ascending. */
-function pointsOf(objects: readonly LtxObject[]): Point[] {
-  const byTxid = new Map<Txid, LtxObject[]>();
-  for (const object of objects.toSorted((a, b) => a.level - b.level)) {
+/** One object for each TXID at which an object ends, ascending. */
+function pointsOf(objects: readonly LtxObject[]): LtxObject[] {
+  const byTxid = new Map<number, LtxObject>();
+  for (const object of objects) {
     const known = byTxid.get(object.maxTxid);
-    if (known === undefined) byTxid.set(object.maxTxid, [object]);
-    else known.push(object);
+    if (known === undefined || object.level < known.level) byTxid.set(object.maxTxid, object);
   }
-  return [...byTxid].map(([txid, ending]) => ({ txid, objects: ending })).sort((a, b) => a.txid - b.txid);
+  return [...byTxid.values()].sort((a, b) => a.maxTxid - b.maxTxid);
 }
 
-/** The times of points, each read once from the first object whose header is sound. */
+/** The times of points, each read once. */
 class PointTimes {
-  readonly points: readonly Point[];
-  readonly #store: ObjectStore;
-  readonly #read = new Map<number, { readonly object: LtxObject; readonly timeMs: number } | null>();
-  /** The first damage that the search has found, or null. */
-  firstDamage: WalrustError | null = null;
+  readonly points: readonly LtxObject[];
+  readonly #readTime: ReadTime;
+  readonly #times = new Map<number, number>();
+  readonly #damage = new Map<number, WalrustError>();
 
-  constructor(points: readonly Point[], store: ObjectStore) {
+  constructor(points: readonly LtxObject[], readPointTime: ReadTime) {
     this.points = points;
-    this.#store = store;
+    this.#readTime = readPointTime;
   }
 
-  /**
-   * The time of a point; null when every object there is damaged. @throws WalrustError with a storage code
-   */
+  /** The first damage that the search has found, or null. */
+  get firstDamage(): WalrustError | null {
+    const [first = null] = this.#damage.values();
+    return first;
+  }
+
+  /** The time of a point; null when its object is damaged. @throws WalrustError with a storage code */
   async atOrNull(index: number): Promise<number | null> {
-    let known = this.#read.get(index);
-    if (known === undefined) {
-      known = await this.#readOrNull(this.points[index]!);
-      this.#read.set(index, known);
-    }
-    return known?.timeMs ?? null;
+    if (!this.#times.has(index) && !this.#damage.has(index)) await this.#read(index);
+    return this.#times.get(index) ?? null;
   }
 
-  /** The object that told the time of a point; without one, the first that ends there. */
-  async objectAt(index: number): Promise<LtxObject> {
-    await this.atOrNull(index);
-    return this.#read.get(index)?.object ?? this.points[index]!.objects[0]!;
+  /** The time of a point. @throws WalrustError "corrupt" or "integrity" when its object is damaged */
+  async at(index: number): Promise<number> {
+    const timeMs = await this.atOrNull(index);
+    if (timeMs === null) throw this.#damage.get(index)!;
+    return timeMs;
   }
 
-  async #readOrNull({ objects }: Point): Promise<{ object: LtxObject; timeMs: number } | null> {
-    for (const object of objects) {
-      try {
-        return { object, timeMs: await readTime(this.#store, object) };
-      } catch (error) {
-        if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
-        this.firstDamage ??= error;
-      }
+  async #read(index: number): Promise<void> {
+    try {
+      this.#times.set(index, await this.#readTime(this.points[index]!));
+    } catch (error) {
+      if (!hasCode(error, "corrupt") && !hasCode(error, "integrity")) throw error;
+      this.#damage.set(index, error);
     }
-    return null;
   }
 }

@@ -23,7 +23,7 @@ import { type Checksum, NO_CHECKSUM } from "../../format/types.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { ManifestReading } from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
-import { checkEnds, checkListed, type ObjectVerdict } from "../object/check-object.ts";
+import { checkEnds, checkListed } from "../object/check-object.ts";
 import type { ObjectFacts } from "../object/object-links.ts";
 import type { DatabaseBuilder } from "./database-builder.ts";
 import type { PageSumState } from "./page-sum-state.ts";
@@ -115,43 +115,29 @@ export async function assertNextIsLater(
   around: Surroundings,
 ): Promise<void> {
   const facts = await timedFacts(next, found, timeMs, around);
-  const { object } = facts;
   if (facts.header.timestampMs <= timeMs) {
-    throw notProven(found, timeMs, `${object.key} was captured before that time`);
+    throw notProven(found, timeMs, `${next.key} was captured before that time`);
   }
-  const isContinuation = object.minTxid === found.object.maxTxid + 1;
+  const isContinuation = next.minTxid === found.object.maxTxid + 1;
   if (isContinuation && agreementOrNull(stateBefore(facts), stateAfter(found)) === false) {
-    throw notProven(found, timeMs, `${object.key} does not continue TXID ${found.object.maxTxid}`);
+    throw notProven(found, timeMs, `${next.key} does not continue TXID ${found.object.maxTxid}`);
   }
-  await assertCorroborated(facts, around, () => trialOf(object, found, around));
+  await assertCorroborated(facts, around, () => trialOf(next, found, around));
 }
 
-/**
- * The facts of a sound object beside the path, with its time proven. A damaged object is replaced by another
- * one that ends at the same TXID.
- */
+/** The facts of a sound object beside the path, with its time proven. */
 async function timedFacts(
   object: LtxObject,
   found: ObjectFacts,
   timeMs: number,
-  around: Surroundings,
+  { store, signal }: Surroundings,
 ): Promise<ObjectFacts> {
-  const { maxTxid, key: firstKey } = object;
-  const others = around.listing.filter(({ key, maxTxid: end }) => end === maxTxid && key !== firstKey);
-  let reason: string | null = null;
-  for (const one of [object, ...others.slice(0, NEIGHBOURS_MAX)]) {
-    const { facts, findings } = await timedVerdict(one, around);
-    const [finding] = findings;
-    if (facts !== null && finding === undefined) return facts;
-    reason ??= finding?.error.message ?? `${firstKey} cannot be read`;
-  }
-  throw notProven(found, timeMs, `${reason}`);
-}
-
-async function timedVerdict(object: LtxObject, { store, signal }: Surroundings): Promise<ObjectVerdict> {
-  const verdict = await checkEnds(store, object, signal);
+  let { facts, findings } = await checkEnds(store, object, signal);
   // A time without its copy in the metadata is proven by the checksum of the whole file.
-  return verdict.facts?.metadata.timeMs === null ? await checkListed(store, object, {}, signal) : verdict;
+  if (facts?.metadata.timeMs === null) ({ facts, findings } = await checkListed(store, object, {}, signal));
+  const [finding] = findings;
+  if (facts !== null && finding === undefined) return facts;
+  throw notProven(found, timeMs, finding?.error.message ?? `${object.key} cannot be read`);
 }
 
 /** The page sums at the end of an object beside the path. */

@@ -22,7 +22,7 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
 import { assessVerdict, type IntegrityMode, type IntegrityVerdict } from "../integrity/integrity-verdict.ts";
 import { BucketSource } from "../object/bucket-source.ts";
-import { checkListed } from "../object/check-object.ts";
+import { checkListed, readTime } from "../object/check-object.ts";
 import { fetchInOrder } from "../object/fetch-in-order.ts";
 import { joinListings } from "../object/object-source.ts";
 import { assertSameAsStored, newestCopiedOrNull } from "../object/spool-agreement.ts";
@@ -285,18 +285,22 @@ async function planNow(
 ): Promise<CurrentPlan> {
   const manifest = await readManifest(store, request.name, signal);
   const stored = await bucket.list(signal);
-  // A lookup by time reads the headers of objects in the bucket.
-  const waiting = request.point.kind === "time" ? [] : await (spool?.list() ?? []);
-  const listing = joinListings(stored, waiting);
+  const listing = joinListings(stored, await (spool?.list() ?? []));
   if (isDoubtful(stored)) await assertNotForeign(store, request.name, signal);
   if (listing.length === 0) throw await nothingThere(request.name, store);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
-  const target = await resolveTarget(request.point, listing, manifest, store, env.nowMs());
-  const { txid } = target;
+  const isWaiting = (object: LtxObject | null): boolean =>
+    object !== null && spool?.isWaiting(object) === true;
+  const timeOf = (object: LtxObject): Promise<number> =>
+    isWaiting(object) ? spool!.readTime(object) : readTime(store, object, signal);
+  const target = await resolveTarget(request.point, listing, manifest, timeOf, env.nowMs());
+  const { txid, found, next } = target;
   const { objects } = excluded.isEmpty
     ? assertPlan(request.name, planRestore(listing, txid))
     : excluded.plan(listing, txid);
-  return { ...target, objects, listing, manifest };
+  // The spool proves the time of a waiting file by its SHA-256; the bucket does not hold it.
+  const around = { found: isWaiting(found) ? null : found, next: isWaiting(next) ? null : next };
+  return { ...target, ...around, objects, listing, manifest };
 }
 
 /** The progress of a build. When a build fails, the object at this index has failed. */

@@ -12,6 +12,7 @@ import { LtxEncoder } from "../../../src/format/ltx-encoder.ts";
 import { CHECKSUM_FLAG, type Checksum } from "../../../src/format/types.ts";
 import { LocalPlaces } from "../../../src/local/places.ts";
 import { type SpoolFile, spoolChunks } from "../../../src/local/spool.ts";
+import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import { keyOf } from "../../../src/storage/bucket/catalog.ts";
 import { encodeMetadata } from "../../../src/storage/contract/object-metadata.ts";
@@ -81,6 +82,7 @@ async function restoreAt(
   { path }: Pick<Partly, "path">,
   store: ObjectStore,
   onProgress: () => void = () => {},
+  point: PointInTime = { kind: "latest" },
 ) {
   const { env, lines } = recordingEnv();
   const request = {
@@ -88,12 +90,12 @@ async function restoreAt(
     outputPath: path,
     force: false,
     dryRun: false,
-    point: { kind: "latest" },
+    point,
     integrityMode: "off",
   } as const;
-  const { txid } = await restore(request, { store, env, places: PLACES, onProgress });
+  const { txid, notice } = await restore(request, { store, env, places: PLACES, onProgress });
   const warnings = lines.filter(({ level }) => level === "warn").map(({ message }) => message);
-  return { txid: Number(txid), image: readFileSync(path), warnings };
+  return { txid: Number(txid), notice, image: readFileSync(path), warnings };
 }
 
 /** The bytes that a machine without the spool restores. */
@@ -147,3 +149,20 @@ test("copies that vanish while they are read are replaced by the bucket's object
   expect(txid).toBe(5);
   expect(image.equals(spooled.history.images.get(5)!)).toBe(true);
 });
+
+// A time was looked up in the bucket alone: during an outage it gave the state from before the outage, and
+// said that there were no later captures.
+test.each([
+  [4, 4, null],
+  [5, 5, null],
+  [60, 6, "the newest capture is of 1970-01-01T00:16:40.006Z; there are no later captures"],
+])(
+  "a time %d ms after the beginning finds TXID %d among the waiting captures",
+  async (ms, expected, notice) => {
+    const spooled = await partlyUploaded(6, 4);
+    const point: PointInTime = { kind: "time", timeMs: 1_000_000 + ms };
+    const restored = await restoreAt(spooled, spooled.memory, () => {}, point);
+    expect([restored.txid, restored.notice, restored.warnings]).toEqual([expected, notice, []]);
+    expect(restored.image.equals(spooled.history.images.get(expected)!)).toBe(true);
+  },
+);

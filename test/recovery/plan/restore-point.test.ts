@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import { encodeLtxHeader } from "../../../src/format/ltx.ts";
 import { CHECKSUM_FLAG, NO_CHECKSUM, type Txid } from "../../../src/format/types.ts";
+import { readTime } from "../../../src/recovery/object/check-object.ts";
 import {
   type PointInTime,
   parsePointInTime,
@@ -57,7 +58,13 @@ async function resolve(
   const store = await storeOf(text);
   const objects = await listObjects(store, "app");
   try {
-    const { txid, notice } = await resolveTarget(point, objects, manifest, store, nowMs);
+    const { txid, notice } = await resolveTarget(
+      point,
+      objects,
+      manifest,
+      (object) => readTime(store, object),
+      nowMs,
+    );
     return notice === null ? `${txid}` : `${txid}: ${notice}`;
   } catch (error) {
     if (!(error instanceof WalrustError)) throw error;
@@ -245,7 +252,13 @@ describe("resolveTarget", () => {
     const store = await storeOf(words.join(" "));
     const objects = await listObjects(store, "app");
     store.calls.length = 0;
-    const { txid: found } = await resolveTarget(at(333.5), objects, NONE, store, T0 + 1_000_000);
+    const { txid: found } = await resolveTarget(
+      at(333.5),
+      objects,
+      NONE,
+      (object) => readTime(store, object),
+      T0 + 1_000_000,
+    );
     expect(found).toBe(333 as Txid);
     expect(store.calls.length).toBeLessThanOrEqual(10);
   });
