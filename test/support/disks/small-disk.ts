@@ -14,7 +14,8 @@ export const canMount =
   [Bun.which("unshare"), Bun.which("nsenter")].every((found) => found !== null) &&
   Bun.spawnSync(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).success;
 
-const HOLD = 'mount -t tmpfs -o size="$2" tmpfs "$1" && touch "$1/mounted" && exec sleep 3600';
+// The disk ends with the test process, whose end closes the pipe.
+const HOLD = 'mount -t tmpfs -o size="$2" tmpfs "$1" && touch "$1/mounted" && exec cat';
 
 const SQLITE = `
   const { Database } = require("bun:sqlite");
@@ -33,7 +34,7 @@ export class SmallDisk {
 
   private constructor(sizeKb: number) {
     const words = ["unshare", "-m", "sh", "-c", HOLD, "sh", this.folder, `${sizeKb}k`];
-    this.#pid = untilTestEnds(Bun.spawn(words, { stdio: ["ignore", "inherit", "inherit"] })).pid;
+    this.#pid = untilTestEnds(Bun.spawn(words, { stdio: ["pipe", "ignore", "ignore"] })).pid;
   }
 
   /** Mounts a disk. */
