@@ -152,8 +152,10 @@ test("a long merge is returned, once for each upload, and waits for the end of a
 test("a lane that needs a long merge ends with it, and sends its result when it starts again", async () => {
   const run = gathered(6);
   // The store acknowledges the first upload. The files after it are made long, so their merge is a job.
-  const waiting = run.live.pending.splice(1);
+  const later = laterThan(run.live, 1);
   await Promise.all(run.lanes.startDue(run.live, 0));
+  later();
+  const waiting = run.live.pending.splice(0);
   run.live.pending.push(...waiting.map((file) => ({ ...file, sizeBytes: 200 << 10 })));
   const [outcome] = await Promise.all(run.lanes.startDue(run.live, 0));
   if (outcome?.kind !== "merge-due") throw new Error(`the lane ended with ${outcome?.kind}`);
