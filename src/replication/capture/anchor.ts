@@ -118,7 +118,7 @@ export async function anchor(
     await sums.closeLarge();
     assertStillPinned(live);
     const next = nextState(live, before, image, { txid, timeMs, checksum: sums.xor.checksum() });
-    const isUnchanged = mode !== "first" && isSameContent(live, next, written);
+    const isUnchanged = mode !== "first" && isSameContent(live, next, mode, written);
     if (isUnchanged && live.state !== null) {
       spool.discard();
       commitState(live, { ...live.state, wal: image.position }, sums, index);
@@ -346,11 +346,20 @@ function nextState(
   return { destination, name, writer, ...made, pageSizeBytes, commit, chain, wal, snapshot };
 }
 
-/** Whether the image equals the state. */
-function isSameContent(live: LiveDatabase, next: DatabaseState, pagesWritten: number): boolean {
+/**
+ * Whether the image equals the state: no page differs from its sum. Equal checksums of the database do not
+ * prove it. The sums are linear, so two pages that change in the same bits cancel each other out. Only
+ * without page sums nothing better is known than the checksum.
+ */
+function isSameContent(
+  live: LiveDatabase,
+  next: DatabaseState,
+  mode: AnchorMode,
+  pagesWritten: number,
+): boolean {
   const { state } = live;
   if (state === null || state.txid + 1 !== next.txid || state.commit !== next.commit) return false;
-  return pagesWritten === 0 || state.checksum === next.checksum;
+  return mode === "difference" ? pagesWritten === 0 : state.checksum === next.checksum;
 }
 
 function commitState(
