@@ -30,7 +30,7 @@ import {
   writeWhole,
 } from "./own-file.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { isCopied, isOtherBoot, isSameOrigin, originOf } from "./state-origin.ts";
+import { isCopied, isOtherBoot, isSameOrigin, originOf, type StateOrigin } from "./state-origin.ts";
 import {
   decodeStateFile,
   encodeSlot,
@@ -144,6 +144,18 @@ export function isStillAtRest(
   return isSameDatabaseFile(file, now) && file.bornNs === now.bornNs && file.restedNs === now.restedNs;
 }
 
+/**
+ * Origins of states of an earlier boot. Until the bucket has confirmed such a state, its file keeps the
+ * origin: a power cut may have lost files around it, and the next process has to know that, too.
+ */
+const unconfirmed = new WeakMap<Pick<StateFolder, "statePath">, StateOrigin>();
+
+/** The bucket has confirmed the state, or the state is given up. */
+export function confirmState(paths: Pick<StateFolder, "statePath">): void {
+  // The next write compares the origin in the file again, and replaces the file.
+  if (unconfirmed.delete(paths)) lastWrites.delete(paths);
+}
+
 /** The result of reading a state. */
 export type StateReading =
   | {
@@ -179,11 +191,15 @@ export function readState(paths: Pick<StateFolder, "folder" | "statePath">): Sta
   try {
     const { state, home } = parseState(bytes, line);
     const now = originOf(paths.folder);
+    const isCopy = home !== null && isCopied(home, now);
+    const isOfOtherBoot = home !== null && isOtherBoot(home, now);
+    if (isOfOtherBoot && !isCopy) unconfirmed.set(paths, home);
+    else unconfirmed.delete(paths);
     return {
       kind: "state",
       state,
-      ...(home !== null && isCopied(home, now) ? { isCopy: true } : {}),
-      ...(home !== null && isOtherBoot(home, now) ? { isOfOtherBoot: true } : {}),
+      ...(isCopy ? { isCopy: true } : {}),
+      ...(isOfOtherBoot ? { isOfOtherBoot: true } : {}),
     };
   } catch (error) {
     return { kind: "lost", reason: `state.json: ${String(error)}` };
@@ -277,11 +293,7 @@ function openOursOrNull(path: string): OwnFile | null {
  * Reads the file before the first write in place. Null when the file is of an old format, torn or a copy, or
  * belongs to another writer.
  */
-function recallOrNull(
-  { folder }: StateFolder,
-  { fd, stats }: OwnFile,
-  state: DatabaseState,
-): LastWrite | null {
+function recallOrNull(paths: StateFolder, { fd, stats }: OwnFile, state: DatabaseState): LastWrite | null {
   if (stats.size > STATE_SIZE_MAX) return null;
   const bytes = readBytes(fd, stats.size);
   const line = sealedLineOrNull(bytes);
@@ -293,18 +305,23 @@ function recallOrNull(
     return null;
   }
   const { head, sequence } = record;
-  if (!isSameOwner(head, state) || !isSameOrigin(head.home, originOf(folder))) return null;
+  if (!isSameOwner(head, state) || !isSameOrigin(head.home, homeOf(paths))) return null;
   // The texts of the state, not those of the file: both are kept, and the state has them already.
   const { destination, name, writer } = state;
   const { dev: device, ino: inode, birthtimeMs: bornMs, size: sizeBytes } = stats;
   return { destination, name, writer, device, inode, bornMs, sizeBytes, id: head.id, sequence };
 }
 
+/** The origin of a state that is written now. */
+function homeOf(paths: StateFolder): StateOrigin {
+  return unconfirmed.get(paths) ?? originOf(paths.folder);
+}
+
 function replaceState(paths: StateFolder, state: DatabaseState): void {
   lastWrites.delete(paths);
   const { destination, name, writer } = state;
   const id = BigInt(`0x${randomTag()}`);
-  const home = originOf(paths.folder);
+  const home = homeOf(paths);
   replaceOwn(paths.statePath, encodeStateFile({ id, destination, name, writer, home }, state));
 }
 

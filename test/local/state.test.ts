@@ -19,7 +19,13 @@ import {
 import { join } from "node:path";
 import { hasCode } from "../../src/errors.ts";
 import { type Checksum, TXID_MAX, type Txid } from "../../src/format/types.ts";
-import { type DatabaseState, readState, writeState } from "../../src/local/state.ts";
+import {
+  confirmState,
+  type DatabaseState,
+  readState,
+  type StateReading,
+  writeState,
+} from "../../src/local/state.ts";
 import {
   createStateFolder,
   type StateFolder,
@@ -221,6 +227,20 @@ test("readState of a file that the system refuses is no lost state", () => {
   expect(reading).toMatchObject({ kind: "refused", error: { code: "database", retryable: true } });
 });
 
+test("a state of an earlier boot stays one until the bucket has confirmed it", () => {
+  const { folder } = written();
+  const asAnotherProcess = (): StateReading => readState(stateFolderAt(folder.folder));
+  writeFileSync(folder.statePath, rebooted(readFileSync(folder.statePath)));
+  expect(readState(folder)).toMatchObject({ kind: "state", isOfOtherBoot: true });
+  for (const txid of [42, 43]) writeState(folder, { ...STATE, txid: txid as Txid });
+  expect(asAnotherProcess()).toMatchObject({ state: { txid: 43 }, isOfOtherBoot: true });
+
+  confirmState(folder);
+  writeState(folder, { ...STATE, txid: 44 as Txid });
+  expect(asAnotherProcess()).toMatchObject({ state: { txid: 44 } });
+  expect(asAnotherProcess()).not.toHaveProperty("isOfOtherBoot");
+});
+
 describe("readState rejects damage", () => {
   test("readState calls every truncation lost", () => {
     const { folder } = written();
@@ -294,10 +314,11 @@ describe("readState of a state in another place", () => {
     expect(kindOf(copied)).toBe("state");
   });
 
-  test("readState reports a restart of the kernel, and the next write ends the report", () => {
+  test("readState reports a restart of the kernel until the state is confirmed and written", () => {
     const { folder, bytes } = written();
     writeFileSync(folder.statePath, rebooted(bytes));
     expect(readState(folder)).toEqual({ kind: "state", state: STATE, isOfOtherBoot: true });
+    confirmState(folder);
     writeState(folder, STATE);
     expect(readState(folder)).toEqual({ kind: "state", state: STATE });
   });

@@ -17,7 +17,7 @@ import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../../format/ltx.ts";
 import { NO_CHECKSUM, TXID_MAX } from "../../format/types.ts";
 import { clearSpool } from "../../local/spool.ts";
-import { readState } from "../../local/state.ts";
+import { confirmState, readState } from "../../local/state.ts";
 import { createStateFolder } from "../../local/state-folder.ts";
 import {
   type LtxObject,
@@ -136,6 +136,8 @@ function forgetLocal(live: LiveDatabase): void {
   live.state = null;
   live.isBucketUnchecked = false;
   live.isUnconfirmedCopy = false;
+  live.revivedTxid = undefined;
+  confirmState(live.paths);
   live.pending.length = 0;
   live.log?.forget();
   rmSync(live.paths.statePath, { force: true });

@@ -141,7 +141,8 @@ async function decide(
     return adopt(live, store, env, "captured files are lost (by a power cut, or uploads were)", writer);
   }
   live.state = state;
-  live.isBucketUnchecked = remote === "unknown";
+  // A power cut may have torn the newest slot of the state: the first upload compares the chain, too.
+  live.isBucketUnchecked = remote === "unknown" || local.isOfOtherBoot;
   live.pending.push(...files);
   // A power cut may have taken back what was noted of acknowledged files.
   live.revivedTxid = local.isOfOtherBoot ? state.txid : revivedTxidOf(files);

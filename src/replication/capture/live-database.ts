@@ -31,7 +31,7 @@ export interface Captured {
    * The bucket may hold links up to this TXID, although their files wait: an earlier process has sent them
    * and ended, or a power cut took back what it had noted. No merge takes them in.
    */
-  revivedTxid?: Txid;
+  revivedTxid?: Txid | undefined;
   /** Captured files that wait for their upload, in its order. */
   readonly pending: SpoolFile[];
   /** The newest link of the chain that the store acknowledged since the attach, or null. */

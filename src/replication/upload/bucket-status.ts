@@ -17,6 +17,8 @@ import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { Captured } from "../capture/live-database.ts";
 
+const OTHER_HISTORY = "the bucket holds another history";
+
 /** How the bucket compares with the state: "ahead" means that the bucket holds a later state's objects. */
 export type BucketStatus = "agrees" | "ahead" | "behind" | "empty";
 
@@ -94,8 +96,36 @@ export async function contradictionOrNull(live: Captured, store: ObjectStore): P
   const status = await bucketStatus(store, name, uploadedTxid, local);
   if (status === "ahead") return "the bucket is ahead of the local state";
   if (status === "behind") return "the bucket lacks objects that were acknowledged";
-  const isLost = status === "empty" && uploadedTxid > 0;
-  return isLost ? "the bucket has lost every object of this database" : null;
+  if (status === "empty" && uploadedTxid > 0) return "the bucket has lost every object of this database";
+  return live.revivedTxid === undefined ? null : otherHistoryOrNull(live, state, uploadedTxid, store);
+}
+
+/**
+ * After a power cut: why the bucket's newest object is not one that the state follows or that waits once more, or
+ * null. The newest slot of the state may be torn: an older one has the chain from before a merge.
+ */
+async function otherHistoryOrNull(
+  { name, pending }: Captured,
+  state: DatabaseState,
+  uploadedTxid: Txid,
+  store: ObjectStore,
+): Promise<string | null> {
+  const newest = newestObjectOrNull(await listObjects(store, name));
+  if (newest === null || newest.maxTxid < uploadedTxid) return null;
+  const following = pending.filter((file) => isChainLink(file) && file.maxTxid > newest.maxTxid);
+  return (await isFollowed(newest, state, following, store)) ? null : OTHER_HISTORY;
+}
+
+/** Whether the state, or the first capture that waits, follows the chain value of an object. */
+async function isFollowed(
+  { key }: LtxObject,
+  state: DatabaseState,
+  pending: readonly SpoolFile[],
+  store: ObjectStore,
+): Promise<boolean> {
+  const first = pending.find(isChainLink);
+  const { chain } = decodeMetadata(key, (await store.head(key)).metadata);
+  return (chain ?? hex(CHAIN_ZERO)) === (first === undefined ? state.chain : hex(first.previousChain));
 }
 
 /**
@@ -109,14 +139,11 @@ export async function copyProblemOrNull(
   pending: readonly SpoolFile[],
   store: ObjectStore,
 ): Promise<string | null> {
-  const first = pending.find(isChainLink);
   const uploadedTxid = uploadedTxidOf(state.txid, pending);
   const all = await orNothing(store, uploadedTxid, () => listObjects(store, name));
   const newest = newestObjectOrNull(all);
   if (newest === null) return uploadedTxid === 0 ? null : "the bucket has lost every object of this database";
   if (newest.maxTxid > uploadedTxid) return "the bucket is ahead of the local state";
   if (newest.maxTxid < uploadedTxid) return "the bucket lacks objects that were acknowledged";
-  const { chain } = decodeMetadata(newest.key, (await store.head(newest.key)).metadata);
-  const known = first === undefined ? state.chain : hex(first.previousChain);
-  return (chain ?? hex(CHAIN_ZERO)) === known ? null : "the bucket holds another history";
+  return (await isFollowed(newest, state, pending, store)) ? null : OTHER_HISTORY;
 }

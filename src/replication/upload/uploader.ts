@@ -18,6 +18,7 @@ import { WalrustError } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
 import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
 import { keepSent, sentRetentionMs } from "../../local/spool-cache.ts";
+import { confirmState } from "../../local/state.ts";
 import { rememberedObjects } from "../../storage/bucket/catalog.ts";
 import { buildManifest, writeManifest } from "../../storage/bucket/manifest.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
@@ -98,6 +99,7 @@ export async function uploadPending(
     if (outcome.kind === "damaged") return { kind: "adopt", reason: outcome.reason };
     if (outcome.kind === "taken") return contradicted(live, outcome, writer, file, context, history);
     history.acknowledged(hex(file.sha256), isChainLink(file));
+    if (isChainLink(file)) confirmRevived(live, file.maxTxid);
     if (isChainLink(file)) history.overlap?.acknowledged(file, signal);
     live.pending.splice(live.pending.indexOf(file), 1);
     if (keepsSent) keepSent(live.paths.spoolFolder, file, live.log);
@@ -167,6 +169,16 @@ async function sendNext(
   } finally {
     reservation?.end();
   }
+}
+
+/**
+ * After a power cut, every link that waited at the attach is in the bucket now: the state counts as of this
+ * boot.
+ */
+function confirmRevived(live: Captured, acknowledgedTxid: number): void {
+  if (live.revivedTxid === undefined || acknowledgedTxid < live.revivedTxid) return;
+  live.revivedTxid = undefined;
+  confirmState(live.paths);
 }
 
 /** Decides about an object that this run did not put: from a lost state of ours, or from another writer. */
