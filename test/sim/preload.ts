@@ -20,7 +20,7 @@ plugin({
       const text = await Bun.file(path).text();
       const file = relative(ROOT, path);
       const isOurs = file.startsWith("src/");
-      const contents = isOurs ? editedSource(file, text, SEAM, mutant === null ? [] : [mutant]) : text;
+      const contents = isOurs ? editedSource(file, text, SEAM, mutant?.edits) : text;
       return { contents, loader: "ts" };
     });
   },

@@ -8,7 +8,7 @@
  * 3. Whole transactions: the state after an increment is an image that the application committed.
  * 4. A snapshot or a merged object leads to the very state that the increments led to.
  * 5. Times that never decrease from increment to increment.
- * 6. After a deletion, the newest state can still be reached from a snapshot.
+ * 6. After a deletion, the newest state can still be reached from a snapshot, and from the oldest one.
  */
 import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
 import type { BucketObserver, StoredObject } from "../world/bucket.ts";
@@ -90,8 +90,20 @@ export class DatabaseHistory {
     const newest = Math.max(0, ...[...this.held.values()].map(({ max }) => max));
     const head = this.head?.txid ?? 0;
     if (newest < head) this.fail(`${key} was deleted, and the newest TXID is ${newest} instead of ${head}`);
+    if (this.#hasHole(head)) this.fail(`${key} was deleted: nothing leads on from the oldest snapshot`);
     if (!this.isReachable(head))
       this.fail(`${key} was deleted, and TXID ${head} cannot be restored any more`);
+  }
+
+  /** Whether increments do not lead from the oldest snapshot to a TXID: the points between are lost. */
+  #hasHole(txid: number): boolean {
+    const objects = [...this.held.values()];
+    const snapshots = objects.filter(({ level }) => level === SNAPSHOT_LEVEL);
+    let reached = Math.min(...snapshots.map(({ max }) => max));
+    for (const { level, min, max } of objects.sort((a, b) => a.min - b.min)) {
+      if (level !== SNAPSHOT_LEVEL && min <= reached + 1) reached = Math.max(reached, max);
+    }
+    return reached < txid;
   }
 
   /** Whether objects lead from a snapshot to a TXID. */

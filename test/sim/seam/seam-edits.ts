@@ -53,6 +53,7 @@ export const TIMELESS: readonly string[] = [
   "src/local/own-file.ts uid",
   "src/local/spool.ts spareBuffers",
   "src/local/state.ts lastWrites",
+  "src/local/state.ts unconfirmed",
   "src/replication/upload/spool-merge.ts pageSizes",
 ];
 
