@@ -104,10 +104,11 @@ export async function anchor(
   between: () => Promise<void> = () => turn(env, signal),
 ): Promise<AnchorOutcome> {
   const timeMs = Math.max(env.nowMs(), before.timeMs);
+  // Before the image is open: a disk that refuses the page sums leaves nothing open.
+  const mode = anchorMode(live, before);
   const opened = openImage(live);
   if ("reason" in opened) return { kind: "later", reason: opened.reason };
   const { image, index } = opened;
-  const mode = anchorMode(live, before);
   const txid = (before.txid + 1) as Txid;
   const level = mode === "first" ? SNAPSHOT_LEVEL : 0;
   const { sums, spool } = openOutputs(live, image, level, txid, txid);
