@@ -104,7 +104,8 @@ export class OverlapCheck {
     try {
       const startAfter = levelBegin(store, name, 0, oldest.minTxid);
       const objects = await listLevel(store, name, 0, { startAfter, signal });
-      const own = new Set(history.ownLinks.map((link) => keyOf(store, name, link)));
+      const links = [...history.ownLinks, ...history.revivedLinks];
+      const own = new Set(links.map((link) => keyOf(store, name, link)));
       const other = objects.find(({ key }) => !own.has(key));
       if (other !== undefined) this.#found ??= await this.#takenKey(other.key, signal);
       else this.#keepNewest();

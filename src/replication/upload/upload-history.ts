@@ -22,6 +22,8 @@ export class UploadHistory {
   overlap: OverlapCheck | null = null;
   /** Our links since the last check for another writer, oldest first; assigned by `OverlapCheck`. */
   ownLinks: SpoolFileName[] = [];
+  /** Links that waited at the attach and that the bucket may hold: they show no other writer. */
+  revivedLinks: readonly SpoolFileName[] = [];
   /** When the newest link was acknowledged, on the monotonic clock; assigned by `OverlapCheck`. */
   acknowledgedMs = Number.NEGATIVE_INFINITY;
   /** A check for another writer failed, so the next link starts another; assigned by `OverlapCheck`. */
@@ -49,6 +51,7 @@ export class UploadHistory {
   forgetLinks(): void {
     this.overlap = null;
     this.ownLinks = [];
+    this.revivedLinks = [];
     this.acknowledgedMs = Number.NEGATIVE_INFINITY;
     this.isCheckOwed = false;
   }

@@ -16,7 +16,8 @@
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { hex, isChainLink } from "../../format/chain.ts";
-import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
+import type { Txid } from "../../format/types.ts";
+import { isSnapshotFile, removeSpoolFile, type SpoolFile, type SpoolFileName } from "../../local/spool.ts";
 import { keepSent, sentRetentionMs } from "../../local/spool-cache.ts";
 import { confirmState } from "../../local/state.ts";
 import { rememberedObjects } from "../../storage/bucket/catalog.ts";
@@ -89,6 +90,7 @@ export async function uploadPending(
     if (reason !== null) return { kind: "adopt", reason };
     live.isBucketUnchecked = false;
   }
+  if (history.revivedLinks.length === 0) history.revivedLinks = revivedLinksOf(live);
   let hasSnapshot = false;
   while (nextOfLane(live, lane) !== undefined) {
     const sent = await sendNext(live, context, signal, lane, history);
@@ -169,6 +171,12 @@ async function sendNext(
   } finally {
     reservation?.end();
   }
+}
+
+/** The links that the bucket may hold although they wait. */
+function revivedLinksOf({ pending, revivedTxid = 0 as Txid }: Captured): SpoolFileName[] {
+  const revived = pending.filter((file) => isChainLink(file) && file.maxTxid <= revivedTxid);
+  return revived.map(({ level, minTxid, maxTxid }) => ({ level, minTxid, maxTxid }));
 }
 
 /**

@@ -55,6 +55,23 @@ const range = (min: number, max: number): string =>
   [min, max].map((txid) => txid.toString(16).padStart(16, "0")).join("-");
 
 describe("OverlapCheck", () => {
+  test("links that a power cut brought back, and that the bucket has, are no other writer's", async () => {
+    const store = new MemoryStore();
+    const before = new Writer(store, 3);
+    for (const [min, max] of [
+      [2, 4],
+      [5, 5],
+    ] as const)
+      await before.put(min, max);
+    const [first, second] = before.look.history.ownLinks;
+
+    const writer = new Writer(store, 3);
+    writer.look.history.revivedLinks = [first!, second!];
+    expect(await writer.put(2, 4)).toBeNull();
+    writer.look.history.revivedLinks = [];
+    expect(await writer.put(2, 4)).toBe(range(5, 5));
+  });
+
   test("a single writer, with single and longer links, finds no other", async () => {
     const writer = new Writer(new MemoryStore(), 1);
     for (const [min, max] of [
