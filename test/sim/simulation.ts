@@ -343,7 +343,7 @@ export class Simulation {
     const { head } = this.#histories.of(plan.name);
     const status = this.#process?.statuses.find(({ database }) => database === plan.name);
     const isWatched = status?.state === "watching" && status.pendingCount === 0;
-    return isUnread || !isWatched || head?.digest !== digest || status.uploadedTxid !== head.txid;
+    return isUnread || !isWatched || head?.committed !== digest || status.uploadedTxid !== head.txid;
   }
 
   #stop(): void {

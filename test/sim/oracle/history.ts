@@ -26,6 +26,8 @@ export interface Point {
   readonly txid: number;
   readonly image: Image;
   readonly digest: string;
+  /** The image that the application committed, by its digest. */
+  readonly committed: string | null;
   readonly chain: string;
   readonly timeMs: number;
   /** Whether the increment holds every page. */
@@ -143,16 +145,30 @@ export class DatabaseHistory {
     const image = applied(base, object);
     const digest = digestOf(image);
     if (image.includes(MISSING)) this.fail(`${key} lacks pages that no increment wrote`);
-    if (!this.isCommitted(this.name, digest)) {
+    const committed = this.#committedOrNull(image);
+    if (committed === null) {
       this.fail(`${key} leads to a state that the application never committed (${digest})`);
     }
     const changedCount = image.filter((page, index) => page !== base[index]).length;
     const isFull = object.pages.size === object.commit;
-    const point = { txid: object.max, image, digest, chain, timeMs: object.timeMs, isFull, changedCount };
+    const { max: txid, timeMs } = object;
+    const point = { txid, image, digest, committed, chain, timeMs, isFull, changedCount };
     this.#pageSizeBytes = object.pageSizeBytes;
-    this.points.set(object.max, point);
+    this.points.set(txid, point);
     this.head = point;
     this.onPoint(point);
+  }
+
+  /**
+   * The committed image that an image stands for, or null. A power cut may leave a file that is longer than
+   * the database in it; SQLite ignores the rest.
+   */
+  #committedOrNull(image: Image): string | null {
+    for (let count = image.length; count > 0; count--) {
+      const digest = digestOf(image.slice(0, count));
+      if (this.isCommitted(this.name, digest)) return digest;
+    }
+    return null;
   }
 
   /** A snapshot of a TXID that captures which waited together have passed: another point to restore. */
@@ -160,9 +176,9 @@ export class DatabaseHistory {
     const isPassed = object.max < (this.head?.txid ?? 0);
     if (level !== SNAPSHOT_LEVEL || !isPassed)
       return this.fail(`${key} ends at a TXID that no increment reached`);
-    const digest = digestOf(applied([], object));
-    if (!this.isCommitted(this.name, digest)) this.fail(`${key} is no state that the application committed`);
-    this.snapshots.set(object.max, digest);
+    const image = applied([], object);
+    if (this.#committedOrNull(image) === null) this.fail(`${key} is no state that the application committed`);
+    this.snapshots.set(object.max, digestOf(image));
   }
 
   #merged(key: string, level: number, object: Decoded, metadata: StoredObject["metadata"]): void {
