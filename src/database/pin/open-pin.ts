@@ -77,23 +77,31 @@ export function pinModeOf(
   }
 }
 
-/** Whether several readings of the shared wal-index all list frames that no -wal at the path holds. */
+/** Whether the -wal that the shared wal-index belongs to is gone. */
 function isWalGone(path: string, { isWalIndexShared }: OtherConnections, env: Env): boolean {
   if (!isWalIndexShared || !existsSync(`${path}-shm`)) return false;
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);
-  const shmFd = openDescriptor(`${path}-shm`);
   try {
-    for (let time = 0; time < CONFIRMATIONS; time++) {
-      if (time > 0) env.sleepSync(CONFIRM_MS);
-      const index = readWalIndexOrNull(shmFd);
-      // A restart writes the new header of the WAL before the wal-index lists a frame of it.
-      if (index === null || index.mxFrame === 0) return false;
-      if (walEndOfIndexOrNull(`${path}-wal`, index) !== null) return false;
+    const shmFd = openDescriptor(`${path}-shm`);
+    try {
+      return hasFramesWithoutWal(path, shmFd, env);
+    } finally {
+      closeDescriptor(database, shmFd);
     }
-    return true;
   } finally {
-    closeDescriptor(database, shmFd);
     closeDescriptor(database, databaseFd);
   }
+}
+
+/** Whether several readings of a wal-index all list frames that no -wal at the path holds. */
+function hasFramesWithoutWal(path: string, shmFd: number, env: Env): boolean {
+  for (let time = 0; time < CONFIRMATIONS; time++) {
+    if (time > 0) env.sleepSync(CONFIRM_MS);
+    const index = readWalIndexOrNull(shmFd);
+    // A restart writes the new header of the WAL before the wal-index lists a frame of it.
+    if (index === null || index.mxFrame === 0) return false;
+    if (walEndOfIndexOrNull(`${path}-wal`, index) !== null) return false;
+  }
+  return true;
 }
