@@ -101,8 +101,8 @@ export async function contradictionOrNull(live: Captured, store: ObjectStore): P
 }
 
 /**
- * After a power cut: why the bucket's newest object is not one that the state follows or that waits once more, or
- * null. The newest slot of the state may be torn: an older one has the chain from before a merge.
+ * After a power cut: why the bucket's newest object is not one that the state follows or that waits once
+ * more, or null. The newest slot of the state may be torn: an older one has the chain from before a merge.
  */
 async function otherHistoryOrNull(
   { name, pending }: Captured,

@@ -27,7 +27,7 @@ test("contradictionOrNull finds captures that are back after they were merged an
   live.pending.push(...pending);
   live.state = state;
   live.revivedTxid = state!.txid;
-  expect(await contradictionOrNull(live, store)).toBe("the bucket holds another history");
+  expect(await contradictionOrNull(live, store)).toBe("the bucket is ahead of the local state");
 });
 
 test("contradictionOrNull after a power cut compares the chain with the bucket's newest object", async () => {

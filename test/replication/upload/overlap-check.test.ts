@@ -58,18 +58,20 @@ describe("OverlapCheck", () => {
   test("links that a power cut brought back, and that the bucket has, are no other writer's", async () => {
     const store = new MemoryStore();
     const before = new Writer(store, 3);
-    for (const [min, max] of [
-      [2, 4],
-      [5, 5],
-    ] as const)
-      await before.put(min, max);
+    await before.put(2, 4);
+    await before.put(5);
     const [first, second] = before.look.history.ownLinks;
-
-    const writer = new Writer(store, 3);
-    writer.look.history.revivedLinks = [first!, second!];
-    expect(await writer.put(2, 4)).toBeNull();
-    writer.look.history.revivedLinks = [];
-    expect(await writer.put(2, 4)).toBe(range(5, 5));
+    for (const [revived, found] of [
+      [[first!, second!], null],
+      [[], range(5, 5)],
+    ] as const) {
+      const { look } = new Writer(store, 3);
+      look.history.revivedLinks = revived;
+      look.sending(first as SpoolFile);
+      look.acknowledged(first as SpoolFile, new AbortController().signal);
+      await look.done();
+      expect(look.found?.key.slice(-37, -4) ?? null).toBe(found);
+    }
   });
 
   test("a single writer, with single and longer links, finds no other", async () => {
