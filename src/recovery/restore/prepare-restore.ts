@@ -17,7 +17,12 @@ import type { Txid } from "../../format/types.ts";
 import type { LocalPlaces } from "../../local/places.ts";
 import { type LtxObject, readHeader } from "../../storage/bucket/catalog.ts";
 import { assertNotForeign, foreignErrorOr, isDoubtful } from "../../storage/bucket/foreign-layout.ts";
-import { type ManifestReading, readManifest } from "../../storage/bucket/manifest.ts";
+import {
+  type Manifest,
+  type ManifestReading,
+  otherNameOrNull,
+  readManifest,
+} from "../../storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
 import { assessVerdict, type IntegrityMode, type IntegrityVerdict } from "../integrity/integrity-verdict.ts";
@@ -289,6 +294,7 @@ async function planNow(
   if (isDoubtful(stored)) await assertNotForeign(store, request.name, signal);
   if (listing.length === 0) throw await nothingThere(request.name, store);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
+  if (manifest.kind === "manifest") warnOfName(manifest.manifest, request.name, env);
   const isWaiting = (object: LtxObject | null): boolean =>
     object !== null && spool?.isWaiting(object) === true;
   const timeOf = (object: LtxObject): Promise<number> =>
@@ -301,6 +307,16 @@ async function planNow(
   // The spool proves the time of a waiting file by its SHA-256; the bucket does not hold it.
   const around = { found: isWaiting(found) ? null : found, next: isWaiting(next) ? null : next };
   return { ...target, ...around, objects, listing, manifest };
+}
+
+/** No object names its database, so the manifest alone shows that a folder holds another one. */
+function warnOfName(manifest: Manifest, database: string, { log }: Env): void {
+  const other = otherNameOrNull(manifest, database);
+  if (other === null) return;
+  log.warn(`the manifest of ${database} is that of ${JSON.stringify(other)}: is this the right backup?`, {
+    database,
+    hint: `If the folder was renamed or copied, \`walrust verify ${database} --fix\` writes it anew`,
+  });
 }
 
 /** The progress of a build. When a build fails, the object at this index has failed. */

@@ -124,6 +124,16 @@ export async function readManifest(
   }
 }
 
+/**
+ * The database that a manifest names, if that is another one than the folder it lies in; else null. The
+ * folder was renamed, copied, or exchanged for that of another database. One name may be the end of the
+ * other: what one command gives as the prefix of the destination, another gives as part of the name.
+ */
+export function otherNameOrNull({ database }: Manifest, folder: string): string | null {
+  if (typeof database !== "string" || database === folder) return null;
+  return `/${database}`.endsWith(`/${folder}`) || `/${folder}`.endsWith(`/${database}`) ? null : database;
+}
+
 function parseManifest(value: unknown): Manifest {
   const manifest = value as Manifest;
   const latest = manifest?.latest;

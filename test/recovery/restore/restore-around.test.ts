@@ -13,11 +13,12 @@ import type { PointInTime } from "../../../src/recovery/plan/restore-point.ts";
 import { type RestoreResult, restore } from "../../../src/recovery/restore/restore-database.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
+import { rebuildManifest } from "../../../src/storage/bucket/manifest.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { BENCH_START_MS, compactionBench, flip } from "../../support/histories/compaction-bench.ts";
 import { cloneStore, ltxKeys } from "../../support/histories/recorded-bucket.ts";
 import { putTiny, TinyHistory } from "../../support/histories/tiny-history.ts";
-import { readObject } from "../../support/oracles/history-oracle.ts";
+import { allKeys, readObject } from "../../support/oracles/history-oracle.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { FaultyStore } from "../../support/servers/faulty-store.ts";
@@ -38,10 +39,10 @@ async function richBucket() {
   return { store: await cloneStore(bench.store), images: bench.history.images };
 }
 
-async function restoreFrom(store: ObjectStore, point = LATEST, dryRun = false) {
+async function restoreFrom(store: ObjectStore, point = LATEST, dryRun = false, name = "app") {
   const { env, lines } = recordingEnv({ nowMs: () => BENCH_START_MS + 3_600_000 });
   const outputPath = join(tempFolder("around"), "out.db");
-  const request = { name: "app", outputPath, point, force: false, dryRun };
+  const request = { name, outputPath, point, force: false, dryRun };
   let result: RestoreResult | null = null;
   let error: WalrustError | null = null;
   try {
@@ -172,6 +173,22 @@ test.each([
       expect<unknown>(image).toEqual(images.get(found)!);
     }
   }
+});
+
+test("the folder of another database is named: it was exchanged or renamed", async () => {
+  const { store } = await richBucket();
+  expect(await rebuildManifest(store, "app")).toBeNull();
+  const moved = new MemoryStore();
+  for (const key of await allKeys(store)) {
+    const { bytes, metadata } = await readObject(store, key);
+    await moved.put(key.replace("app/", "other/"), { kind: "bytes", bytes }, { metadata });
+  }
+  expect((await restoreFrom(store)).warnings).toEqual([]);
+  const { result, warnings } = await restoreFrom(moved, LATEST, false, "other");
+  expect([result?.txid, warnings]).toEqual([
+    12 as Txid,
+    ['the manifest of other is that of "app": is this the right backup?'],
+  ]);
 });
 
 test("an object that is listed but repeatedly unreadable is avoided", async () => {

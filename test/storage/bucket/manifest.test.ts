@@ -2,7 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import type { Txid } from "../../../src/format/types.ts";
 import type { LtxObject } from "../../../src/storage/bucket/catalog.ts";
-import { buildManifest, readManifest, writeManifest } from "../../../src/storage/bucket/manifest.ts";
+import {
+  buildManifest,
+  otherNameOrNull,
+  readManifest,
+  writeManifest,
+} from "../../../src/storage/bucket/manifest.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 function object(level: number, minTxid: number, maxTxid: number, sizeBytes: number): LtxObject {
@@ -103,6 +108,18 @@ describe("manifest", () => {
     ["70 MB", new Uint8Array(70_000_000).fill(0x5b)],
   ])("readManifest calls a manifest with %s unreadable", async (_what, content) => {
     expect(await readingOf(content)).toBe("unreadable");
+  });
+
+  test.each([
+    ["app", "app", null],
+    ["vm1/app", "app", null],
+    ["app", "vm1/app", null],
+    ["vm1/app", "vm2/app", "vm1/app"],
+    ["app", "application", "app"],
+    ["myapp", "app", "myapp"],
+    ["app", "other", "app"],
+  ])("otherNameOrNull of %s in the folder %s is %p", (database, folder, other) => {
+    expect(otherNameOrNull({ ...MANIFEST, database }, folder)).toBe(other);
   });
 
   test("readManifest passes on storage failures", async () => {
