@@ -36,6 +36,8 @@ export interface Plan {
   readonly mayCutPower: boolean;
   readonly mayFailDisk: boolean;
   readonly mayMeddle: boolean;
+  /** Whether another writer takes the prefix of the first database. */
+  readonly hasIntruder: boolean;
 }
 
 const PROFILES: readonly (readonly [weight: number, profile: Profile])[] = [
@@ -46,6 +48,9 @@ const PROFILES: readonly (readonly [weight: number, profile: Profile])[] = [
   [15, "meddling"],
   [10, "all"],
 ];
+
+/** One of so many seeds has an intruder. */
+const INTRUDED_SEEDS = 3;
 
 /** The plan of a seed. @param folder holds the databases */
 export function planOf(seed: number, chance: Chance, folder: string): Plan {
@@ -71,6 +76,7 @@ export function planOf(seed: number, chance: Chance, folder: string): Plan {
     mayCutPower: has("power"),
     mayFailDisk: has("disk"),
     mayMeddle: has("meddling"),
+    hasIntruder: profile === "clean" && seed % INTRUDED_SEEDS === 0,
   };
 }
 
