@@ -2,10 +2,11 @@
  * Merges contiguous LTX files, oldest first, into one file that leads to the same state of the database.
  *
  * The newest version of each page wins. Pages beyond a later commit are dropped, even if the database grew
- * again afterwards, because the later file then contains them. The output has the min TXID and the pre-apply
- * checksum of the oldest input, and the max TXID, commit, timestamp and post-apply checksum of the newest,
- * like the output of Litestream's compactor. The output has no WAL position and no node id. If an input
- * tracks no checksums, the output tracks none.
+ * again afterwards: the later file then contains them, or they are zeros. Such zeros are written, because the
+ * database that the output is applied to may still hold the pages from before. The output has the min TXID
+ * and the pre-apply checksum of the oldest input, and the max TXID, commit, timestamp and post-apply checksum
+ * of the newest, like the output of Litestream's compactor. The output has no WAL position and no node id. If
+ * an input tracks no checksums, the output tracks none.
  *
  * Inputs are verified while they are read, so the output is valid only if mergeLtx returns. After an error
  * the caller discards everything that the sink received. Memory is one read buffer and a few pages for each
@@ -26,6 +27,8 @@ const READ_MEMORY_SIZE = 1024 * 1024;
 const READ_SIZE_MIN = 4096;
 const READ_SIZE_MAX = 64 * 1024;
 const NO_PAGE = 2 ** 32;
+/** So many bytes of zeros stand for pages that no file holds; SQLite writes every page that it adds. */
+const ZEROS_MAX = 64 << 20;
 /** Bytes of decoded pages after which other work gets a turn. */
 const SLICE_BYTES = 1024 * 1024;
 
@@ -207,6 +210,7 @@ function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<v
   let sum = CHECKSUM_FLAG;
   let nextPgno = 1;
   let slicedBytes = 0;
+  const zeros = isWhole ? null : new CutPages(inputs, encoder);
   for (;;) {
     const pgno = lowestPgno(inputs);
     const newest = pgno === NO_PAGE ? null : newestOrNull(inputs, pgno);
@@ -215,6 +219,7 @@ function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<v
     if (isWhole && nextPgno <= header.commit && pgno > nextPgno) {
       throw refuse(`page ${nextPgno} of ${header.commit} is in none of the files`);
     }
+    if (pgno === NO_PAGE || newest !== null) zeros?.fillTo(Math.min(pgno, header.commit + 1));
     if (pgno === NO_PAGE) return sumsPages ? sum : null;
     if (newest !== null) {
       if (sumsPages) sum = xorChecksum(sum, pageChecksum(pgno, newest.decoder.page));
@@ -229,6 +234,35 @@ function* mergePages(inputs: readonly Input[], encoder: LtxEncoder): Generator<v
       slicedBytes = 0;
       yield;
     }
+  }
+}
+
+/** Writes zeros for the pages that some file cut off, and that no later file contains. */
+class CutPages {
+  readonly #encoder: LtxEncoder;
+  readonly #zero: Uint8Array;
+  readonly #lock: number;
+  #nextPgno: number;
+  #left: number;
+
+  constructor(inputs: readonly Input[], encoder: LtxEncoder) {
+    const { pageSizeBytes } = encoder.header;
+    this.#encoder = encoder;
+    this.#zero = new Uint8Array(pageSizeBytes);
+    this.#lock = lockPgno(pageSizeBytes);
+    this.#nextPgno = inputs.reduce((min, input) => Math.min(min, headerOf(input).commit), NO_PAGE) + 1;
+    this.#left = ZEROS_MAX / pageSizeBytes;
+  }
+
+  /** Fills up to the page before `pgno`, which is the next page of the output. */
+  fillTo(pgno: number): void {
+    for (; this.#nextPgno < pgno; this.#nextPgno++) {
+      if (this.#nextPgno === this.#lock) continue;
+      if (this.#left-- <= 0)
+        throw refuse(`page ${this.#nextPgno} was cut off and is in none of the later files`);
+      this.#encoder.page(this.#nextPgno, this.#zero);
+    }
+    if (this.#nextPgno === pgno) this.#nextPgno++;
   }
 }
 

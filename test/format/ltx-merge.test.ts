@@ -187,6 +187,28 @@ describe("mergeLtx", () => {
     }
   });
 
+  // Once the merged file left these pages as they were: after its sources had expired, no restore led past
+  // it, and verify found nothing.
+  test("writes zeros for pages that one file cut off and no later file contains", () => {
+    const steps = history(STEPS.slice(0, 3), 9);
+    const [before, shrunk] = [steps[1]!, steps[2]!];
+    const pages: SamplePage[] = [7, 9].map((pgno) => [pgno, samplePage(PAGE_SIZE, pgno)]);
+    const grow = (commit: number): LtxHeader =>
+      sampleHeader({
+        commit,
+        minTxid: 4 as Txid,
+        maxTxid: 4 as Txid,
+        preApplyChecksum: imageChecksum(shrunk.image),
+      });
+    const after = applyPages(shrunk.image, grow(12), pages);
+    const grown = encodeSample(grow(12), pages, imageChecksum(after));
+    const merged = merge([shrunk.file, grown]);
+    expect(apply(before.image, merged.bytes)).toEqual(after);
+    expect(merged.trailer.postApplyChecksum).toBe(imageChecksum(after));
+    const claim = encodeSample(grow(2 ** 31), pages, CHECKSUM_FLAG);
+    expectRefusal(() => merge([shrunk.file, claim]), "integrity", "is in none of the later files");
+  });
+
   test("of one file gives the same database", () => {
     const [{ file, image }] = history(STEPS.slice(0, 1), 4) as [Step];
     expect(Buffer.compare(apply(new Uint8Array(0), merge([file]).bytes), image)).toBe(0);
