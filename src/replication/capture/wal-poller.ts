@@ -8,6 +8,7 @@ import type { LocklessPin } from "../../database/pin/lockless-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import { mayBlockCheckpoint } from "../../database/pin/yield-to-checkpoint.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
+import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture, type TimedIndex, timedIndexOf } from "./capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
@@ -25,6 +26,8 @@ const MARK_INTERVAL_MS = 1_000;
 /** The longest that an attempt for the write lock blocks the loop; it doubles while attempts fail. */
 const FIRST_LOCK_BUDGET_MS = 10;
 const MAX_LOCK_BUDGET_MS = 1_000;
+/** A shorter attempt after failed ones is not worth the copying before it. */
+const USEFUL_LOCK_MS = 100;
 const BUSY_PAUSE_MS = 50;
 const PARTIAL_PAUSE_MS = 1_000;
 const CHECK_INTERVAL_MS = 1_000;
@@ -69,6 +72,7 @@ export class WalPoller {
   #nextRestMs = 0;
   #lastRestMs = Number.NEGATIVE_INFINITY;
   #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+  readonly #blocking: BlockingBudget;
   readonly #indexCheck: WalIndexCheck;
   /** Made when the database is first followed without locks. */
   #lockless: LocklessPoller | null = null;
@@ -79,6 +83,7 @@ export class WalPoller {
     readonly context: WatchContext,
   ) {
     this.#lastCycleMs = context.env.monotonicMs();
+    this.#blocking = context.blocking ?? new BlockingBudget();
     this.#indexCheck = new WalIndexCheck(context.env, context.conditions);
   }
 
@@ -307,6 +312,12 @@ export class WalPoller {
       this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
       return null;
     }
+    const startMs = env.monotonicMs();
+    const availableMs = this.#blocking.availableMs(startMs);
+    if (availableMs < Math.min(USEFUL_LOCK_MS, this.#lockBudgetMs)) {
+      this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
+      return null;
+    }
     let broken: string | null = null;
     const captureAll = (): boolean => {
       const outcome = capture(live, env);
@@ -314,7 +325,7 @@ export class WalPoller {
       return broken === null;
     };
     const truncate = frames > config.sync.walTruncateThresholdPages;
-    const cycleOptions = { writeLockTimeoutMs: this.#lockBudgetMs, truncate };
+    const cycleOptions = { writeLockTimeoutMs: Math.min(availableMs, this.#lockBudgetMs), truncate };
     const result = checkpointCycle(pin, captureAll, cycleOptions, env);
     if (broken !== null) return broken;
     recordFile(live);
@@ -329,6 +340,7 @@ export class WalPoller {
       return null;
     }
     const isBusy = result.outcome === "busy";
+    if (isBusy) this.#blocking.spent(env.monotonicMs() - startMs);
     if (isBusy) this.#lockBudgetMs = Math.min(MAX_LOCK_BUDGET_MS, this.#lockBudgetMs * 2);
     this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
     return null;

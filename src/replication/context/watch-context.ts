@@ -7,6 +7,7 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
 import type { Semaphore } from "../../storage/guard/semaphore.ts";
+import type { BlockingBudget } from "./blocking-budget.ts";
 import type { ClosingSignal } from "./closing-signal.ts";
 import type { Conditions } from "./conditions.ts";
 import type { OwnWriters } from "./own-writers.ts";
@@ -32,6 +33,8 @@ export interface SharedContext {
   readonly anchors: Semaphore;
   readonly attaches: Semaphore;
   readonly upkeeps: Semaphore;
+  /** How long attempts at write locks may block the loop; each database has its own limit if absent. */
+  readonly blocking?: BlockingBudget;
   /** The ids that this process has written with. */
   readonly writers: OwnWriters;
   /**

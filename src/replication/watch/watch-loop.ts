@@ -15,6 +15,7 @@ import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
+import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { Conditions } from "../context/conditions.ts";
 import { OwnWriters } from "../context/own-writers.ts";
 import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
@@ -104,6 +105,7 @@ export async function watch(
     anchors: new Semaphore(ANCHORS_AT_ONCE),
     attaches: new Semaphore(ATTACHES_AT_ONCE),
     upkeeps: new Semaphore(UPKEEPS_AT_ONCE),
+    blocking: new BlockingBudget(),
     writers: new OwnWriters(),
   };
   const fleet: Fleet = new Fleet(context);
