@@ -23,10 +23,11 @@ export class Disk {
 
   constructor(readonly folders: readonly string[]) {}
 
-  /** A file or a folder was synced. */
+  /** A file or a folder was synced. A database that walrust syncs is no file of walrust. */
   synced(path: string): void {
     const stats = statSync(path, { throwIfNoEntry: false });
-    if (stats?.isFile()) this.#durable.set(path, readFileSync(path));
+    const isOurs = this.folders.some((folder) => path.startsWith(`${folder}/`));
+    if (stats?.isFile() && isOurs) this.#durable.set(path, readFileSync(path));
     if (!stats?.isDirectory()) return;
     for (const known of this.#durable.keys()) {
       if (dirname(known) === path && !existsSync(known)) this.#durable.delete(known);
