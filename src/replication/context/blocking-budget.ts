@@ -4,13 +4,15 @@
  * each of them blocks the loop at each look.
  */
 
-/** The share of time that attempts may block. */
+/** The share of time that attempts may block while other databases wait. */
 const SHARE = 0.25;
 /** The most blocked time that is saved up while no database blocks. */
 const SAVED_MS_MAX = 1_000;
 
 /** The time that attempts may still block, which grows with the clock. */
 export class BlockingBudget {
+  /** Whether there are other databases: the attempts of a single one keep nobody waiting. */
+  isShared = true;
   #savedMs = SAVED_MS_MAX;
   #countedMs = Number.NEGATIVE_INFINITY;
 
@@ -18,7 +20,7 @@ export class BlockingBudget {
   availableMs(nowMs: number): number {
     const passedMs = Math.max(0, nowMs - this.#countedMs);
     this.#countedMs = nowMs;
-    this.#savedMs = Math.min(SAVED_MS_MAX, this.#savedMs + passedMs * SHARE);
+    this.#savedMs = Math.min(SAVED_MS_MAX, this.#savedMs + passedMs * (this.isShared ? SHARE : 1));
     return Math.max(0, this.#savedMs);
   }
 

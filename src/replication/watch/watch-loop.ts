@@ -160,6 +160,7 @@ async function loop(
       fleet.accept(discovered);
       control.refresh();
     }
+    if (context.blocking !== undefined) context.blocking.isShared = watchers.length > 1;
     probe.startDue(nowMs);
     if (nowMs >= nextBudgetMs) {
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;

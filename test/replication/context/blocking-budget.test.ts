@@ -22,6 +22,14 @@ test("a quarter of the time may block, and up to a second is saved up", () => {
   expect(budget.availableMs(60_000)).toBe(1_000);
 });
 
+test("a single database may block all of the time: its WAL must not outgrow the checkpoints", () => {
+  const budget = new BlockingBudget();
+  budget.isShared = false;
+  expect(budget.availableMs(0)).toBe(1_000);
+  budget.spent(1_000);
+  expect(budget.availableMs(1_000)).toBe(1_000);
+});
+
 const ROUNDS = 60;
 const TURN_MS = 60;
 
