@@ -88,6 +88,7 @@ export function systemCode(error: unknown): string | undefined {
  * src/observability/README.md lists each with its remedy.
  */
 export const CONDITION_HEALTH = {
+  "clock-behind": "degraded",
   "deletes-refused": "degraded",
   "falling-behind": "degraded",
   "foreign-wal": "unhealthy",

@@ -2,7 +2,7 @@
  * The health of one watched database: the current failure and the time of the next attempt, the time since
  * when nothing can be captured, the circuit, and how far the bucket may be behind.
  */
-import { EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
+import { CONDITION_HEALTH, EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
 import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
@@ -24,6 +24,10 @@ import {
 const APPLICATION_WAIT_MS_MAX = 5_000;
 /** Files that a person puts right are checked again this soon, however often that was in vain. */
 const FILES_RETRY_MS = 2_000;
+
+/** A clock set back by less than this is not worth a line. */
+const CLOCK_TOLERANCE_MS = 60_000;
+const CLOCK_BEHIND = "clock-behind";
 
 /** Nothing can be captured: since when, on the monotonic clock, and why if it is a failure. */
 interface Blockage {
@@ -161,12 +165,31 @@ export class WatcherHealth {
     if (this.#blockage === null || error !== null) this.#blockage = { sinceMs, error };
   }
 
-  /** Time has passed: a recovery that has lasted is reported, and a store that is back ends the wait. */
-  poll(nowMs: number): void {
+  /**
+   * Time has passed: a recovery that has lasted is reported, and a store that is back ends the wait.
+   * @param nowMs monotonic
+   */
+  poll(nowMs: number, captured: Captured | null): void {
     if (this.#trouble?.poll(nowMs) === true) this.#emitRecovered();
     const { liftCount = 0 } = this.breaker ?? {};
     if (liftCount !== this.#liftCount) this.worked();
     this.#liftCount = liftCount;
+    if (captured !== null) this.#compareClock(captured.state?.timeMs ?? 0);
+  }
+
+  /** The times of captures never decrease: a clock that was ahead once decides them until it is overtaken. */
+  #compareClock(newestMs: number): void {
+    const { conditions, env } = this.context;
+    const aheadMs = newestMs - env.nowMs();
+    if (aheadMs <= 0) return conditions.clear(CLOCK_BEHIND);
+    if (aheadMs < CLOCK_TOLERANCE_MS || conditions.has(CLOCK_BEHIND)) return;
+    const until = new Date(newestMs).toISOString();
+    conditions.raise({
+      code: CLOCK_BEHIND,
+      health: CONDITION_HEALTH[CLOCK_BEHIND],
+      message: `The clock is behind the newest capture: until ${until} all captures have that time`,
+      hint: "Check the clock; to restore one of these captures, give its TXID instead of a time",
+    });
   }
 
   /** Captures are possible. @returns whether they were not before */

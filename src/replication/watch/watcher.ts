@@ -134,7 +134,7 @@ export class Watcher {
     record.isSpoolFull = isSpoolFull;
     record.files = UNSUSPECTED;
     record.isPolled = false;
-    this.#health.poll(nowMs);
+    this.#health.poll(nowMs, this.#attachment.captured);
     if (this.#health.isCircuitBack) this.#healIfDrained();
     this.#step(nowMs);
     if (this.paceAt(nowMs) !== "active") this.#rest();

@@ -1,6 +1,7 @@
 /** WatcherHealth: which failures of a database are logged and become events, and what ends each. */
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
+import type { Captured } from "../../../src/replication/capture/live-database.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
@@ -13,12 +14,13 @@ const GONE = new WalrustError("storage", "Cannot put k", { retryable: true });
 function setUp() {
   const { env, lines } = recordingEnv();
   const events: WatchEvent[] = [];
+  const conditions = new Conditions("app", env, () => {});
   const storeConditions = new Conditions(null, recordingEnv().env, () => {});
   const emit = (event: WatchEvent): void => void events.push(event);
-  const context = { env, emit, storeConditions } as unknown as WatchContext;
+  const context = { env, emit, conditions, storeConditions } as unknown as WatchContext;
   const health = new WatcherHealth("app", context);
   const said = (): string[] => lines.map(({ level, message }) => `${level} ${message}`);
-  return { health, storeConditions, said, events: () => events.map(({ event }) => event) };
+  return { env, health, conditions, storeConditions, said, events: () => events.map(({ event }) => event) };
 }
 
 test("a failure and its end are one event each, however often the failure repeats", () => {
@@ -45,4 +47,22 @@ test("a store that does not answer is not logged again for each database", () =>
   health.healed();
   expect(said()).toEqual(["debug Cannot put k", "debug recovered"]);
   expect(events()).toEqual(["failed", "recovered"]);
+});
+
+test("a clock behind the newest capture is a condition until the clock is past it", () => {
+  const { env, health, conditions, said } = setUp();
+  const capturedAt = (timeMs: number): Captured => ({ state: { timeMs }, pending: [] }) as never;
+  const nowMs = env.nowMs();
+  health.poll(0, null);
+  health.poll(0, capturedAt(nowMs + 30_000));
+  expect(conditions.current).toEqual([]);
+  for (let look = 0; look < 3; look++) health.poll(0, capturedAt(nowMs + 3_600_000));
+  expect(conditions.current.map(({ code, health }) => [code, health])).toEqual([
+    ["clock-behind", "degraded"],
+  ]);
+  health.poll(0, capturedAt(nowMs - 1));
+  expect(conditions.current).toEqual([]);
+  const until = new Date(nowMs + 3_600_000).toISOString();
+  const line = `The clock is behind the newest capture: until ${until} all captures have that time`;
+  expect(said()).toEqual([`warn ${line}`, `info over: ${line}`]);
 });
