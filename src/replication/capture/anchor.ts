@@ -19,6 +19,7 @@
  */
 import { fstatSync, statfsSync } from "node:fs";
 import { DatabaseImage } from "../../database/image.ts";
+import type { WalPosition } from "../../database/wal/wal-tail.ts";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { CHAIN_ZERO, hex, parseHex32 } from "../../format/chain.ts";
@@ -349,8 +350,9 @@ function nextState(
 
 /**
  * Whether the image equals the state: no page differs from its sum. Equal checksums of the database do not
- * prove it. The sums are linear, so two pages that change in the same bits cancel each other out. Only
- * without page sums nothing better is known than the checksum.
+ * prove it. The sums are linear, so two pages that change in the same bits cancel each other out. Without
+ * page sums, the position in the WAL must be the same too. A position without frames says nothing about
+ * commits that a checkpoint has moved.
  */
 function isSameContent(
   live: LiveDatabase,
@@ -360,7 +362,19 @@ function isSameContent(
 ): boolean {
   const { state } = live;
   if (state === null || state.txid + 1 !== next.txid || state.commit !== next.commit) return false;
-  return mode === "difference" ? pagesWritten === 0 : state.checksum === next.checksum;
+  if (mode === "difference") return pagesWritten === 0;
+  return state.checksum === next.checksum && isSameWal(state.wal, next.wal);
+}
+
+function isSameWal(a: WalPosition | null, b: WalPosition | null): boolean {
+  if (a === null || b === null || a.frameCount === 0) return false;
+  return (
+    a.salt1 === b.salt1 &&
+    a.salt2 === b.salt2 &&
+    a.frameCount === b.frameCount &&
+    a.checksum1 === b.checksum1 &&
+    a.checksum2 === b.checksum2
+  );
 }
 
 function commitState(
