@@ -14,6 +14,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { Env } from "../../env.ts";
+import { systemCode, type WalrustError } from "../../errors.ts";
 import { closeDescriptor, descriptorIdentity, type FileIdentity, openDescriptor } from "./descriptors.ts";
 import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "./lock-bytes.ts";
 import { isLockedByOther, ofdLocksSupported } from "./ofd-lock.ts";
@@ -31,6 +32,8 @@ export interface OtherConnections {
 const NOBODY: OtherConnections = { isInUse: false, isWalIndexShared: false, isWalIndexForeign: false };
 const CONFIRMATIONS = 3;
 const CONFIRM_MS = 2;
+/** Failures to open a -shm that last: there is none, walrust may not open it, or it is no regular file. */
+const UNSHARED = new Set(["ENOENT", "EACCES", "EPERM", "EROFS", "ELOOP", "ENXIO", "EISDIR"]);
 
 /** The pauses between the queries that must all find a foreign wal-index, in ms. */
 export type ConfirmationWaits = readonly number[];
@@ -78,7 +81,7 @@ export function findOtherConnections(
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);
   try {
-    const shmFd = openOrNull(`${path}-shm`);
+    const shmFd = openShmOrNull(`${path}-shm`);
     try {
       const users = settledConnectionsOf(databaseFd, shmFd, env, patience);
       if (!users.isWalIndexShared || shmFd === null) return users;
@@ -92,12 +95,18 @@ export function findOtherConnections(
   }
 }
 
-function openOrNull(path: string): number | null {
+/**
+ * Opens the -shm; null when it is missing, or when walrust may not open it and so cannot share it.
+ * @throws WalrustError code "database" or "database-busy" when something else fails: not having looked is no
+ *   evidence
+ */
+function openShmOrNull(path: string): number | null {
   try {
     return openDescriptor(path);
-  } catch {
-    // The -shm is missing, or walrust may not open it and so cannot share it.
-    return null;
+  } catch (error) {
+    const { cause } = error as WalrustError;
+    if (cause === undefined || UNSHARED.has(systemCode(cause) ?? "")) return null;
+    throw error;
   }
 }
 

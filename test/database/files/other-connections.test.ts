@@ -2,8 +2,19 @@
  * The other connections to a database, and whether they share its wal-index: SQLite's locks, with
  * applications in other processes.
  */
+import { FFIType, ptr } from "bun:ffi";
 import { afterEach, expect, test } from "bun:test";
-import { existsSync, linkSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import {
   closeDescriptor,
   descriptorIdentity,
@@ -17,9 +28,25 @@ import {
   settledConnectionsOf,
 } from "../../../src/database/files/other-connections.ts";
 import { openPin } from "../../../src/database/pin/open-pin.ts";
+import { libcFunctionsOrNull } from "../../../src/env.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);
+
+const RLIMIT_NOFILE = 7;
+const libc = libcFunctionsOrNull({
+  prlimit: { args: [FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
+});
+
+/** Sets the number of descriptors that this process may have. @returns the number before */
+function setDescriptorLimit(count: number): number {
+  const limits = new BigUint64Array(2);
+  expect(libc!.prlimit(0, RLIMIT_NOFILE, null, ptr(limits))).toBe(0);
+  const before = Number(limits[0]);
+  limits[0] = BigInt(count);
+  expect(libc!.prlimit(0, RLIMIT_NOFILE, ptr(limits), null)).toBe(0);
+  return before;
+}
 
 const NOBODY = { isInUse: false, isWalIndexShared: false, isWalIndexForeign: false };
 const SHARED = { isInUse: true, isWalIndexShared: true, isWalIndexForeign: false };
@@ -111,6 +138,37 @@ test("opening a database whose users have another wal-index creates no file and 
   await app.close();
   expect(existsSync(`${path}-wal`)).toBe(false);
   pin.close();
+});
+
+test("an -shm that cannot be opened without descriptors is no evidence, and nothing stays open", async () => {
+  const { path } = await walDatabase();
+  // The database takes the last descriptor.
+  const fd = openSync("/dev/null", "r");
+  closeSync(fd);
+  const usual = setDescriptorLimit(fd + 1);
+  let thrown: unknown = null;
+  try {
+    findOtherConnections(path, env);
+  } catch (error) {
+    thrown = error;
+  } finally {
+    setDescriptorLimit(usual);
+  }
+  expect(String(thrown)).toContain(`Cannot open ${path}-shm: EMFILE`);
+  const next = openSync("/dev/null", "r");
+  closeSync(next);
+  expect(next).toBe(fd);
+  expect(findOtherConnections(path, env)).toEqual(SHARED);
+});
+
+test("an -shm that is a link or a folder is not shared", async () => {
+  const { path } = await walDatabase();
+  rmSync(`${path}-shm`);
+  mkdirSync(`${path}-shm`);
+  expect(findOtherConnections(path, env)).toEqual(FOREIGN);
+  rmdirSync(`${path}-shm`);
+  symlinkSync("/dev/null", `${path}-shm`);
+  expect(findOtherConnections(path, env)).toEqual(FOREIGN);
 });
 
 test("processesWithoutShm reads the table of locks", async () => {
