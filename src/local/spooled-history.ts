@@ -16,6 +16,8 @@ export interface HistoryOwner {
 /** The position and the files that wait for their upload. */
 export interface SpooledHistory {
   readonly state: DatabaseState;
+  /** Whether the state was written before the machine started. */
+  readonly isOfOtherBoot: boolean;
   /** In the order of upload; null when they do not lead to the position. */
   readonly pending: readonly SpoolFile[] | null;
 }
@@ -32,8 +34,8 @@ export function readSpooledHistoryOrNull(
   if (!existsSync(paths.spoolFolder)) return null;
   const reading = readState(paths);
   if (reading.kind !== "state") return null;
-  const { state } = reading;
+  const { state, isOfOtherBoot = false } = reading;
   if (state.destination !== owner.destination || state.name !== owner.name) return null;
   const spool = loadSpool(paths.spoolFolder, state.txid, state.chain, mayRemove);
-  return { state, pending: spool.kind === "pending" ? spool.files : null };
+  return { state, isOfOtherBoot, pending: spool.kind === "pending" ? spool.files : null };
 }

@@ -48,6 +48,7 @@ import type { OwnWriters } from "../context/own-writers.ts";
 import { type BucketStatus, bucketStatus, copyProblemOrNull } from "../upload/bucket-status.ts";
 import { assertNoForeignWriter } from "../upload/foreign-writer.ts";
 import { type Attached, adopt, NO_STATE } from "./adopt.ts";
+import { withoutStaleSnapshots } from "./stale-snapshots.ts";
 
 /** The facts that a process remembers of a database from its last attach. */
 export interface Remembered {
@@ -199,7 +200,10 @@ function readLocal(live: LiveDatabase, destination: string): LocalState | NoLoca
     return { reason: `the local state belongs to another destination (${other})` };
   }
   const spool = loadSpool(live.paths.spoolFolder, state.txid, state.chain);
-  if (spool.kind === "pending") return { state, files: spool.files, isCopy, isOfOtherBoot };
+  if (spool.kind === "pending") {
+    const files = withoutStaleSnapshots(spool.files, state, isOfOtherBoot);
+    return { state, files, isCopy, isOfOtherBoot };
+  }
   const reason = `captured files are lost (${spool.reason})`;
   return isCopy ? { reason } : { reason, writer: state.writer };
 }

@@ -8,6 +8,7 @@ import { revivedTxidOf } from "../../local/spool.ts";
 import { sentBytes } from "../../local/spool-cache.ts";
 import { readSpooledHistoryOrNull } from "../../local/spooled-history.ts";
 import type { Captured } from "../capture/live-database.ts";
+import { withoutStaleSnapshots } from "./stale-snapshots.ts";
 
 /**
  * The pending captures of a database that is not attached, or null when there are none. A process that could
@@ -23,14 +24,15 @@ export function detachedCapturesOrNull(
   const { path, name, paths } = target;
   if (existsSync(path) && !isClosed) return null;
   const history = readSpooledHistoryOrNull(paths, { destination, name }, true);
-  const pending = history?.pending ?? [];
-  if (history === null || pending.length === 0) return null;
+  if (history === null) return null;
+  const pending = withoutStaleSnapshots(history.pending ?? [], history.state, history.isOfOtherBoot);
+  if (pending.length === 0) return null;
   return {
     path,
     name,
     paths,
     state: history.state,
-    pending: [...pending],
+    pending,
     revivedTxid: revivedTxidOf(pending),
     acknowledged: null,
     uploadedBytes: 0,
