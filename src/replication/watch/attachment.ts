@@ -198,8 +198,10 @@ export class Attachment {
   async adopt(): Promise<void> {
     if (this.#live === null) return;
     const { store, env } = this.context;
-    await this.#settle(await adopt(this.#live, store, env, this.#adoptReason ?? ""));
+    const adopted = await adopt(this.#live, store, env, this.#adoptReason ?? "");
+    // Adopted it is from here on: an anchor that fails is due again, after a check of the files.
     this.#adoptReason = null;
+    await this.#settle(adopted);
   }
 
   /** Does what attaching or adopting asked for: an anchor, a snapshot. */

@@ -172,10 +172,11 @@ function planJobOrNull({
   anchorReason,
 }: Readonly<LookFacts>): LookAction | null {
   if (!isAttached) return ATTACH;
-  if (adoptReason !== null) return { kind: "adopt", reason: adoptReason };
   if (files.kind === "unchecked") return CHECK_FILES;
   if (files.kind === "replaced") return { kind: "reattach", reason: files.reason };
+  // Only the local state can judge a mixture, and adopting drops the state.
   if (files.kind === "mixed") return JUDGE;
+  if (adoptReason !== null) return { kind: "adopt", reason: adoptReason };
   return anchorReason === null ? null : { kind: "anchor", reason: anchorReason };
 }
 

@@ -161,7 +161,8 @@ export function gatherFacts(
 ): Readonly<LookFacts> {
   const { attachment, job, refused } = record;
   const isAttached = attachment.live !== null;
-  const isSuspect = record.hasFailed || attachment.anchorReason !== null;
+  const { anchorReason, adoptReason } = attachment;
+  const isSuspect = record.hasFailed || anchorReason !== null || adoptReason !== null;
   const isAttaching = job === "blocking" && !isAttached && refused === null && health.blockedBy === null;
   shared.phase = record.phase;
   shared.isStopped = record.stopped !== null;
@@ -174,8 +175,8 @@ export function gatherFacts(
   shared.file = record.isFileAbsent ? (existsSync(record.target.path) ? "back" : "absent") : "in-place";
   shared.isWaiting = health.isWaiting(nowMs);
   shared.isSpoolFull = record.isSpoolFull;
-  shared.adoptReason = attachment.adoptReason;
-  shared.anchorReason = attachment.anchorReason;
+  shared.adoptReason = adoptReason;
+  shared.anchorReason = anchorReason;
   shared.files = isSuspect && record.files === UNSUSPECTED ? UNCHECKED : record.files;
   shared.hasDetachedCaptures = attachment.detached !== null;
   shared.hasPending = attachment.hasPending;
