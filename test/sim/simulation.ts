@@ -363,7 +363,8 @@ export class Simulation {
   }
 
   #isBehind({ plan, digest, isUnread }: SimDatabase): boolean {
-    if (plan.name === this.#intruded) return !this.#hasYielded;
+    // Another writer is met by the next upload, and not sooner.
+    if (plan.name === this.#intruded && this.#hasYielded) return false;
     const { head } = this.#histories.of(plan.name);
     const status = this.#process?.statuses.find(({ database }) => database === plan.name);
     const isWatched = status?.state === "watching" && status.pendingCount === 0;
