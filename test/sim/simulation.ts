@@ -62,6 +62,9 @@ export class Simulation {
   #process: SimProcess | null = null;
   #violation: string | null = null;
   #bootId = 1;
+  /** The crashed processes since the last power cut, and those before that one until the next start. */
+  readonly #thisBoot: SimProcess[] = [];
+  readonly #lastBoot: SimProcess[] = [];
   #crashCount = 0;
   #pointCount = 0;
   #isPowerCutDue = false;
@@ -157,6 +160,7 @@ export class Simulation {
     const { config, databases, hasEvents } = this.#plan;
     this.#judge.revive();
     this.trace.add(`${this.#scheduler.nowMs.toFixed(2)} walrust starts`);
+    for (const process of this.#lastBoot.splice(0)) process.hasNoRequests = true;
     this.#guarded(() => {
       this.#process = new SimProcess({
         scheduler: this.#scheduler,
@@ -224,6 +228,7 @@ export class Simulation {
   #crashed(): void {
     this.#crashCount++;
     this.#process?.crash();
+    if (this.#process !== null) this.#thisBoot.push(this.#process);
     this.#process = null;
     setJudge(null);
     if (this.#isPowerCutDue) this.#cutPower();
@@ -237,6 +242,7 @@ export class Simulation {
   #cutPower(): void {
     this.#isPowerCutDue = false;
     this.#bootId++;
+    this.#lastBoot.push(...this.#thisBoot.splice(0));
     this.trace.add("  the power is cut");
     for (const database of this.#databases) {
       database.kill();

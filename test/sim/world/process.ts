@@ -44,6 +44,8 @@ const NO_FOLDERS = { ownOrNull: () => null, present: () => [] } as unknown as Ru
 /** A process that runs, has stopped, or has crashed. */
 export class SimProcess implements Owner {
   isAlive = true;
+  /** A machine takes longer to start than a request to arrive. */
+  hasNoRequests = false;
   readonly hints: WalHints;
   result: WatchResult | null = null;
   failure: unknown = null;

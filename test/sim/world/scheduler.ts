@@ -13,6 +13,8 @@ import type { Trace } from "./trace.ts";
 /** A process whose events end with it. */
 export interface Owner {
   readonly isAlive: boolean;
+  /** A power cut has ended its machine, which has started again: no request is under way any more. */
+  readonly hasNoRequests?: boolean;
 }
 
 /** The owner of events that no crash ends: the application, the store, the plan of the run. */

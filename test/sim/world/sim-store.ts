@@ -150,7 +150,7 @@ export class SimStore implements ObjectStore {
       };
       scheduler.after(fate.delayMs, `store ${label}`, WORLD, () => {
         const isSent = owner.isAlive || (isWhole && faults.chance.is(SENT_PROBABILITY));
-        if (!isSent) return;
+        if (!isSent || owner.hasNoRequests === true) return;
         const { before, after } = fate;
         if (before !== null) return answer(before.message, () => reject(before));
         try {
