@@ -21,7 +21,7 @@ import {
 import {
   findRecordOrNull,
   isRecord,
-  logsIn,
+  logsOrNone,
   markRecords,
   readLogs,
   retireLogs,
@@ -169,7 +169,7 @@ export function sentBytes(folder: string): number {
 /** The files and logs that are kept, oldest TXID first. */
 function sentPaths(sentFolder: string): string[] {
   const files = sentNames(sentFolder).map(({ name, minTxid }) => ({ path: join(sentFolder, name), minTxid }));
-  const logs = logsIn(sentFolder).map(({ path, firstTxid: minTxid }) => ({ path, minTxid }));
+  const logs = logsOrNone(sentFolder).map(({ path, firstTxid: minTxid }) => ({ path, minTxid }));
   return [...files, ...logs].sort((a, b) => a.minTxid - b.minTxid).map(({ path }) => path);
 }
 

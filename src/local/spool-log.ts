@@ -110,9 +110,12 @@ export function parseLogNameOrNull(name: string): Txid | null {
   return match === null || !isTxid(match[1]!) ? null : parseTxid(match[1]!);
 }
 
-/** The records of all logs of a spool folder that may wait, with marks that heed each stated TXID. */
-export function readLogs(folder: string): LogRecord[] {
-  const records = logsIn(folder).flatMap(({ path }) => readLog(path));
+/**
+ * The records of all logs of a spool folder that may wait, with marks that heed each stated TXID.
+ * @throws WalrustError as `logsIn` and `readLog`
+ */
+export function readLogs(folder: string, logs = logsIn(folder)): LogRecord[] {
+  const records = logs.flatMap(({ path }) => readLog(path));
   const sentTxid = records.reduce((most, { acknowledgedTxid }) => Math.max(most, acknowledgedTxid), 0);
   return records.map((record) =>
     record.mark === "waiting" && record.file.maxTxid <= sentTxid ? { ...record, mark: "sent" } : record,
@@ -322,13 +325,29 @@ function cutOff(fd: number, sizeBytes: number): void {
   }
 }
 
-/** The logs in a folder, oldest first. */
-export function logsIn(folder: string): { readonly path: string; readonly firstTxid: Txid }[] {
+/** A log by its name. */
+interface Log {
+  readonly path: string;
+  readonly firstTxid: Txid;
+}
+
+/**
+ * The logs in a folder, oldest first.
+ * @throws WalrustError code "database", retryable, when the system refuses to list a folder that is there: a
+ *   log that is not seen is not gone
+ */
+export function logsIn(folder: string): Log[] {
   let entries: Dirent[];
   try {
     entries = readdirSync(folder, { withFileTypes: true });
-  } catch {
-    return [];
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "ENOENT") return [];
+    throw new WalrustError("database", `Cannot list ${folder}: ${code ?? String(error)}`, {
+      context: { path: folder },
+      retryable: true,
+      cause: error,
+    });
   }
   return entries
     .flatMap((entry) => {
@@ -340,14 +359,13 @@ export function logsIn(folder: string): { readonly path: string; readonly firstT
 
 /**
  * Moves each log in which nothing waits any more to the uploaded files, or removes it if it has no copy of an
- * object. Other logs get the marks first that only a record of such a log states. Does nothing while a log
- * cannot be opened.
+ * object. Other logs get the marks first that only a record of such a log states. Does nothing while the
+ * folder cannot be listed, or a log cannot be opened.
  */
 export function retireLogs(folder: string): void {
-  const logs = logsIn(folder);
-  if (logs.length === 0) return;
-  const records = allRecordsOrNull(folder);
-  if (records === null) return;
+  const found = logsWithRecordsOrNull(folder);
+  if (found === null || found.logs.length === 0) return;
+  const { logs, records } = found;
   const has = (path: string, mark: RecordMark): boolean =>
     records.some((record) => record.file.path === path && record.mark === mark);
   const done = logs.filter(({ path }) => !has(path, "waiting"));
@@ -364,18 +382,30 @@ export function retireLogs(folder: string): void {
   }
 }
 
-/** The records of all logs of a spool folder; null when the system refuses to open one of them. */
-function allRecordsOrNull(folder: string): LogRecord[] | null {
+/**
+ * All logs of a spool folder with their records; null when the system refuses to list or open one of them.
+ */
+function logsWithRecordsOrNull(folder: string): { logs: Log[]; records: LogRecord[] } | null {
   try {
-    return readLogs(folder);
+    const logs = logsIn(folder);
+    return { logs, records: readLogs(folder, logs) };
   } catch (error) {
     if (error instanceof WalrustError) return null;
     throw error;
   }
 }
 
+/** The logs in a folder for a reader that only looks for copies; none when the system refuses to list it. */
+export function logsOrNone(folder: string): Log[] {
+  try {
+    return logsIn(folder);
+  } catch {
+    return [];
+  }
+}
+
 /** The listings and logs that were read last: a merge asks for one increment after the other. */
-const listings = new Map<string, { readonly version: string; readonly logs: ReturnType<typeof logsIn> }>();
+const listings = new Map<string, { readonly version: string; readonly logs: Log[] }>();
 const read = new Map<string, { readonly version: string; readonly records: readonly LogRecord[] }>();
 const REMEMBERED_MAX = 4;
 
@@ -409,7 +439,7 @@ export function findRecordOrNull(
   { minTxid, maxTxid }: Pick<SpoolFileName, "minTxid" | "maxTxid">,
 ): SpoolFile | null {
   for (const one of [join(folder, SENT_FOLDER), folder]) {
-    const listed = remembered(listings, one, (version) => ({ version, logs: logsIn(one) }));
+    const listed = remembered(listings, one, (version) => ({ version, logs: logsOrNone(one) }));
     const log = listed?.logs.findLast(({ firstTxid }) => firstTxid <= minTxid);
     if (log === undefined) continue;
     const found = remembered(read, log.path, (version) => ({

@@ -49,6 +49,7 @@ import {
   retireLogs,
   SpoolLog,
 } from "../../src/local/spool-log.ts";
+import { thrownWithoutDescriptors } from "../support/disks/descriptor-limit.ts";
 import { takeLeaseOrNull } from "../support/processes/lease.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -449,4 +450,14 @@ test("a log that the system refuses to open is not lost", async () => {
     await end();
   }
   expect(loadSpool(spool.folder, 2 as Txid, hex(spool.chain))).toEqual({ kind: "pending", files: [file] });
+});
+
+test("a folder that cannot be listed hides no log: nothing is taken for lost or done", () => {
+  const spool = new Spool();
+  const file = spool.write();
+  const load = (): unknown => loadSpool(spool.folder, 2 as Txid, hex(spool.chain));
+  expect(String(thrownWithoutDescriptors(0, () => readLogs(spool.folder)))).toContain("Cannot list");
+  expect(String(thrownWithoutDescriptors(0, load))).toContain("Cannot list");
+  expect(thrownWithoutDescriptors(0, () => retireLogs(spool.folder))).toBe(null);
+  expect(load()).toEqual({ kind: "pending", files: [file] });
 });

@@ -2,7 +2,6 @@
  * The other connections to a database, and whether they share its wal-index: SQLite's locks, with
  * applications in other processes.
  */
-import { FFIType, ptr } from "bun:ffi";
 import { afterEach, expect, test } from "bun:test";
 import {
   closeSync,
@@ -28,25 +27,10 @@ import {
   settledConnectionsOf,
 } from "../../../src/database/files/other-connections.ts";
 import { openPin } from "../../../src/database/pin/open-pin.ts";
-import { libcFunctionsOrNull } from "../../../src/env.ts";
+import { thrownWithoutDescriptors } from "../../support/disks/descriptor-limit.ts";
 import { closeAll, env, pinned, start, walDatabase } from "../../support/runs/pinned-database.ts";
 
 afterEach(closeAll);
-
-const RLIMIT_NOFILE = 7;
-const libc = libcFunctionsOrNull({
-  prlimit: { args: [FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
-});
-
-/** Sets the number of descriptors that this process may have. @returns the number before */
-function setDescriptorLimit(count: number): number {
-  const limits = new BigUint64Array(2);
-  expect(libc!.prlimit(0, RLIMIT_NOFILE, null, ptr(limits))).toBe(0);
-  const before = Number(limits[0]);
-  limits[0] = BigInt(count);
-  expect(libc!.prlimit(0, RLIMIT_NOFILE, ptr(limits), null)).toBe(0);
-  return before;
-}
 
 const NOBODY = { isInUse: false, isWalIndexShared: false, isWalIndexForeign: false };
 const SHARED = { isInUse: true, isWalIndexShared: true, isWalIndexForeign: false };
@@ -142,18 +126,10 @@ test("opening a database whose users have another wal-index creates no file and 
 
 test("an -shm that cannot be opened without descriptors is no evidence, and nothing stays open", async () => {
   const { path } = await walDatabase();
-  // The database takes the last descriptor.
   const fd = openSync("/dev/null", "r");
   closeSync(fd);
-  const usual = setDescriptorLimit(fd + 1);
-  let thrown: unknown = null;
-  try {
-    findOtherConnections(path, env);
-  } catch (error) {
-    thrown = error;
-  } finally {
-    setDescriptorLimit(usual);
-  }
+  // The database takes the last descriptor.
+  const thrown = thrownWithoutDescriptors(1, () => findOtherConnections(path, env));
   expect(String(thrown)).toContain(`Cannot open ${path}-shm: EMFILE`);
   const next = openSync("/dev/null", "r");
   closeSync(next);
