@@ -33,6 +33,8 @@ export function detachedCapturesOrNull(
     paths,
     state: history.state,
     pending,
+    // A power cut may have lost a capture before these: they would leave a gap behind.
+    isBucketUnchecked: true,
     revivedTxid: revivedTxidOf(pending),
     acknowledged: null,
     uploadedBytes: 0,

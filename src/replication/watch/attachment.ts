@@ -71,6 +71,8 @@ export interface LastCapture {
 export class Attachment {
   #live: LiveDatabase | null = null;
   #detached: Captured | null = null;
+  /** Whether the bucket contradicts the captures that wait. */
+  #isDetachedRefused = false;
   #knownFiles: KnownFiles | null = null;
   #anchorDue: DueAnchor | null = null;
   #adoptReason: string | null = null;
@@ -118,9 +120,15 @@ export class Attachment {
     return this.#adoptReason;
   }
 
-  /** The bucket contradicts the local state. */
+  /** The bucket contradicts the local state, or the captures that are sent without the database. */
   contradicted(reason: string): void {
-    this.#adoptReason = reason;
+    if (this.#live !== null || this.#detached === null) {
+      this.#adoptReason = reason;
+      return;
+    }
+    // The next attach judges them.
+    this.#detached = null;
+    this.#isDetachedRefused = true;
   }
 
   /** The history is broken: it has to be anchored anew. */
@@ -146,7 +154,7 @@ export class Attachment {
    * @returns the failure of the disk, or null
    */
   keepDetached(isClosed: boolean): unknown {
-    if (this.#live !== null) return null;
+    if (this.#live !== null || this.#isDetachedRefused) return null;
     try {
       this.#detached ??= detachedCapturesOrNull(this.target, this.context.store.url, isClosed);
       return null;
@@ -189,6 +197,7 @@ export class Attachment {
     if (sentRetentionMs(config.cache) > 0) live.log = new SpoolLog(live.paths.spoolFolder);
     this.#live = live;
     this.#detached = null;
+    this.#isDetachedRefused = false;
     setPinCondition(attached.condition, conditions);
     if (reason !== null) live.pinLost = reason;
     await this.#settle(attached);

@@ -8,6 +8,7 @@ import { Conditions } from "../../../src/replication/context/conditions.ts";
 import { OwnWriters } from "../../../src/replication/context/own-writers.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import type { Snapshots } from "../../../src/replication/upkeep/snapshots.ts";
+import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { Attachment } from "../../../src/replication/watch/attachment.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { CAPTURES_ONLY } from "../../support/config.ts";
@@ -40,12 +41,30 @@ test("Attachment.keepDetached returns the failure of the disk, and later the cap
   const inTheWay = { ...paths, statePath: paths.statePath, spoolFolder: `${paths.folder}/file` };
   writeFileSync(inTheWay.spoolFolder, "");
   const refused = attachmentOf({ path, name, paths: inTheWay }, live.state!.destination);
-  expect(refused.keepDetached(true)).toMatchObject({ code: "ENOTDIR" });
+  expect(refused.keepDetached(true)).toMatchObject({ message: expect.stringContaining("ENOTDIR") });
   expect(refused.captured).toBeNull();
   rmSync(inTheWay.spoolFolder);
   expect(refused.keepDetached(true)).toBeNull();
   expect(attachment.keepDetached(true)).toBeNull();
   expect(attachment.captured?.pending).toHaveLength(live.pending.length);
+});
+
+test("captures of a closed file are not sent after a gap, which a power cut left before them", async () => {
+  const { live } = spooledHistory(3);
+  const { path, name, paths } = live;
+  const attachment = attachmentOf({ path, name, paths }, live.state!.destination);
+  for (const file of live.pending.slice(0, 2)) rmSync(file.path);
+  attachment.keepDetached(true);
+  const captured = attachment.captured!;
+  expect(captured.pending.map(({ minTxid }) => Number(minTxid))).toEqual([3]);
+  const store = new MemoryStore({ url: live.state!.destination });
+  const context = { store, version: "test", env: recordingEnv().env, emit: () => {}, keepsSent: false };
+  const outcome = await uploadPending(captured, context, new AbortController().signal, "links");
+  if (outcome.kind !== "adopt") throw new Error(`the upload ended with ${outcome.kind}`);
+  expect(await Array.fromAsync(store.list(""))).toEqual([]);
+  attachment.contradicted(outcome.reason);
+  attachment.keepDetached(true);
+  expect([attachment.captured, attachment.adoptReason]).toEqual([null, null]);
 });
 
 test("Attachment.adopt takes the pin again that was released while nothing could be captured", async () => {
